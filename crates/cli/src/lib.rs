@@ -1,0 +1,1 @@
+//! The command line: arguments to validated configuration to wiring to exit code

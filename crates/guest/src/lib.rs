@@ -1,0 +1,1 @@
+//! The SDK that a Rust guest of wasmrun depends on

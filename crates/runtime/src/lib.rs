@@ -1,0 +1,1 @@
+//! All behaviour of wasmrun: engine, isolation, host interfaces, worker. Knows no AWS and no command line

@@ -1,0 +1,2 @@
+//! The `wasmrun` binary: everything is in `wasmrun-cli`.
+fn main() {}
