@@ -1,0 +1,186 @@
+//! Why a message wasn't completed, and how errors become that.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::bindings::exports::wasmrun::task::handler as raw;
+use crate::{object_store, queue};
+
+/// The longest delay that the host takes.
+const MAX_DELAY: Duration = Duration::from_secs(43_200);
+
+/// Why a message wasn't completed, which decides what becomes of it.
+///
+/// `?` makes one of this crate's errors and of [`io::Error`]: what is unavailable is to be tried again, and everything
+/// else is rejected. For any other error say which it is: `.map_err(Failure::reject)?` or `.map_err(Failure::retry)?`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It may work later.
+    Retry {
+        /// For the logs and the dead-letter queue.
+        reason: String,
+        /// When to try again; none: the worker's backoff decides.
+        after: Option<Duration>,
+    },
+    /// It can never work; the reason goes with the message to the dead-letter queue.
+    Reject {
+        /// For the logs and the dead-letter queue.
+        reason: String,
+    },
+}
+
+impl Failure {
+    /// The message is to be tried again later.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wasmrun_guest::Failure;
+    ///
+    /// let failure = Failure::retry("the rates of today aren't there yet").after(Duration::from_secs(600));
+    /// ```
+    pub fn retry(reason: impl fmt::Display) -> Self {
+        Failure::Retry {
+            reason: reason.to_string(),
+            after: None,
+        }
+    }
+
+    /// The message can never be completed.
+    pub fn reject(reason: impl fmt::Display) -> Self {
+        Failure::Reject {
+            reason: reason.to_string(),
+        }
+    }
+
+    /// When to try again: in whole seconds, rounded up, and at most twelve hours. Changes nothing on a rejection.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        if let Failure::Retry { after, .. } = &mut self {
+            *after = Some(delay);
+        }
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Retry { reason, .. } => write!(f, "to be tried again: {reason}"),
+            Failure::Reject { reason } => write!(f, "rejected: {reason}"),
+        }
+    }
+}
+
+impl Error for Failure {}
+
+impl From<Failure> for raw::Failure {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Retry { reason, after } => raw::Failure::Retry(raw::RetryRequest {
+                delay_seconds: after.map(whole_seconds),
+                reason,
+            }),
+            Failure::Reject { reason } => raw::Failure::Reject(reason),
+        }
+    }
+}
+
+/// Rounds up, so that nothing is tried before it was asked for.
+fn whole_seconds(delay: Duration) -> u32 {
+    let delay = delay.min(MAX_DELAY);
+    let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+    seconds as u32
+}
+
+impl From<object_store::Error> for Failure {
+    fn from(error: object_store::Error) -> Self {
+        match error.kind() {
+            object_store::ErrorKind::Unavailable => Failure::retry(error),
+            _ => Failure::reject(error),
+        }
+    }
+}
+
+impl From<queue::Error> for Failure {
+    fn from(error: queue::Error) -> Self {
+        match error.kind() {
+            queue::ErrorKind::Unavailable => Failure::retry(error),
+            _ => Failure::reject(error),
+        }
+    }
+}
+
+/// An error of a [`Reader`](crate::Reader) or [`Writer`](crate::Writer) stays what it was on its way through
+/// [`io::Read`] and [`io::Write`].
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<object_store::Error>() {
+            Ok(error) => error.into(),
+            Err(error) => Failure::reject(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object_store::ErrorKind;
+
+    #[test]
+    fn what_is_unavailable_is_tried_again_and_everything_else_is_rejected() {
+        let error = |kind| object_store::Error::new("read", "input", Some("a/b.txt"), kind);
+        assert_eq!(
+            Failure::from(error(ErrorKind::Unavailable)),
+            Failure::retry("cannot read a/b.txt in store input: the store is unavailable for now")
+        );
+        assert_eq!(
+            Failure::from(error(ErrorKind::NotFound)),
+            Failure::reject("cannot read a/b.txt in store input: there is no such object")
+        );
+        assert_eq!(
+            Failure::from(queue::Error::new(
+                "send to",
+                "next",
+                queue::ErrorKind::Unavailable
+            )),
+            Failure::retry("cannot send to queue next: the queue is unavailable for now")
+        );
+    }
+
+    #[test]
+    fn an_error_of_a_store_survives_std_io() {
+        let error = object_store::Error::new("read", "input", Some("a"), ErrorKind::Unavailable);
+        let through_io = Failure::from(io::Error::from(error.clone()));
+        assert_eq!(through_io, Failure::from(error));
+        assert_eq!(
+            Failure::from(io::Error::other("odd")),
+            Failure::reject("odd")
+        );
+    }
+
+    #[test]
+    fn a_delay_is_rounded_up_and_bounded() {
+        assert_eq!(whole_seconds(Duration::ZERO), 0);
+        assert_eq!(whole_seconds(Duration::from_millis(1)), 1);
+        assert_eq!(whole_seconds(Duration::from_secs(7)), 7);
+        assert_eq!(whole_seconds(Duration::MAX), 43_200);
+    }
+
+    #[test]
+    fn only_a_retry_has_a_delay() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(
+            Failure::retry("later").after(minute),
+            Failure::Retry {
+                reason: "later".into(),
+                after: Some(minute)
+            }
+        );
+        assert_eq!(
+            Failure::reject("never").after(minute),
+            Failure::reject("never")
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! Why a call to a store failed, in words that name the object.
+
+use std::fmt;
+use std::io;
+
+pub use crate::bindings::wasmrun::task::object_store::Error as ErrorKind;
+
+/// Why a call to a store failed, and on which object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    action: &'static str,
+    alias: String,
+    key: Option<String>,
+    kind: ErrorKind,
+}
+
+impl Error {
+    pub(crate) fn new(
+        action: &'static str,
+        alias: &str,
+        key: Option<&str>,
+        kind: ErrorKind,
+    ) -> Self {
+        Error {
+            action,
+            alias: alias.to_owned(),
+            key: key.map(str::to_owned),
+            kind,
+        }
+    }
+
+    /// What the host said.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// Whether it is that there is no such object.
+    pub fn is_not_found(&self) -> bool {
+        self.kind == ErrorKind::NotFound
+    }
+
+    /// Whether it is that the condition of a write didn't hold.
+    pub fn is_precondition_failed(&self) -> bool {
+        self.kind == ErrorKind::PreconditionFailed
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key {
+            Some(key) => write!(f, "cannot {} {key} in store {}: ", self.action, self.alias)?,
+            None => write!(f, "cannot {} store {}: ", self.action, self.alias)?,
+        }
+        match (&self.kind, &self.key) {
+            (ErrorKind::NotFound, _) => f.write_str("there is no such object"),
+            (ErrorKind::AccessDenied, None) => f.write_str("the task has no such grant"),
+            (ErrorKind::AccessDenied, Some(_)) => f.write_str("the grant does not allow it"),
+            (ErrorKind::TooLarge, _) => f.write_str("it is larger than a limit allows"),
+            (ErrorKind::PreconditionFailed, _) => f.write_str("the condition does not hold"),
+            (ErrorKind::Unavailable, _) => f.write_str("the store is unavailable for now"),
+            (ErrorKind::Other(why), _) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind {
+            ErrorKind::NotFound => io::ErrorKind::NotFound,
+            ErrorKind::AccessDenied => io::ErrorKind::PermissionDenied,
+            ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
+            ErrorKind::Unavailable => io::ErrorKind::ResourceBusy,
+            ErrorKind::PreconditionFailed | ErrorKind::Other(_) => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_what_was_tried_on_what() {
+        let error = Error::new("open", "output", None, ErrorKind::AccessDenied);
+        assert_eq!(
+            error.to_string(),
+            "cannot open store output: the task has no such grant"
+        );
+        let error = Error::new(
+            "write",
+            "output",
+            Some("a/b"),
+            ErrorKind::Other("the key is malformed".into()),
+        );
+        assert_eq!(
+            error.to_string(),
+            "cannot write a/b in store output: the key is malformed"
+        );
+    }
+}
