@@ -1,2 +1,134 @@
-//! xtask
-fn main() {}
+//! What a newcomer and CI run: `cargo xtask demo | test | guests | bench`.
+//!
+//! This file owns the command line; what each command does is in the module of its name. Nothing here is part of
+//! the product, and nothing is installed outside the user's cache folder, except the link to a rustup toolchain.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a build tool talks to the person who runs it"
+)]
+
+mod apt;
+mod checks;
+mod command;
+mod debian;
+mod demo;
+mod guests;
+mod pixels;
+mod places;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::places::Places;
+
+const HELP: &str = "\
+Usage: cargo xtask <command>
+
+Commands:
+  demo                     set up what is missing, build, and make thumbnails of the photographs in demo/
+  test [args…]             set up what is missing, build, and run every test; args go to the test runner
+  guests                   build the guest components into target/guests
+  guests --cargo-component build them with `cargo component` as well, into target/guests/component
+  bench [name] [args…]     build the guests and run the benchmarks, or one; args go to `cargo bench`
+  help                     print this text";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let command = match Command::parse(&arguments) {
+        Ok(command) => command,
+        Err(reason) => {
+            eprintln!("xtask: {reason}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    command.run().unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// What was asked for on the command line.
+#[derive(Debug, PartialEq)]
+enum Command<'a> {
+    Help,
+    Demo,
+    Test(&'a [String]),
+    Guests(guests::Kinds),
+    Bench(&'a [String]),
+}
+
+impl<'a> Command<'a> {
+    fn parse(arguments: &'a [String]) -> Result<Self, String> {
+        let (name, rest) = match arguments.split_first() {
+            Some((name, rest)) => (name.as_str(), rest),
+            None => return Err("say which command to run.".into()),
+        };
+        let command = match name {
+            "help" | "-h" | "--help" => Self::Help,
+            "demo" => Self::Demo,
+            "test" => return Ok(Self::Test(rest)),
+            "guests" if rest == ["--cargo-component"] => {
+                return Ok(Self::Guests(guests::Kinds::CargoAndCargoComponent));
+            }
+            "guests" => Self::Guests(guests::Kinds::Cargo),
+            "bench" => return Ok(Self::Bench(rest)),
+            unknown => return Err(format!("there is no command `{unknown}`.")),
+        };
+        match rest.first() {
+            None => Ok(command),
+            Some(extra) => Err(format!("`{name}` does not take `{extra}`.")),
+        }
+    }
+
+    fn run(self) -> Result<ExitCode> {
+        if self == Self::Help {
+            println!("{HELP}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let places = Places::find()?;
+        match self {
+            Self::Help => {}
+            Self::Demo => demo::run(&places)?,
+            Self::Test(arguments) => return checks::test(&places, arguments),
+            Self::Guests(kinds) => guests::build(&places, kinds)?,
+            Self::Bench(arguments) => return checks::bench(&places, arguments),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, guests::Kinds};
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(Into::into).collect()
+    }
+
+    #[test]
+    fn commands_are_read_with_their_arguments() {
+        let test = words("test -- worker");
+        assert_eq!(Command::parse(&test), Ok(Command::Test(&test[1..])));
+        let both = words("guests --cargo-component");
+        assert_eq!(
+            Command::parse(&both),
+            Ok(Command::Guests(Kinds::CargoAndCargoComponent))
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (line, named) in [
+            ("", "which command"),
+            ("tset", "`tset`"),
+            ("demo now", "`now`"),
+            ("guests --all", "`--all`"),
+        ] {
+            let reason = Command::parse(&words(line)).expect_err("must be refused");
+            assert!(reason.contains(named), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Fetching Debian's packages without installing them: any user may, and the system stays as it is.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::quiet;
+
+/// rustc, cargo and the library's source: the branch that Debian keeps current for its browsers.
+const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "wasi-libc"];
+/// The packages of rustc-web's own libraries carry its version in their name.
+const LIBRARY_PACKAGES: &str = "libstd-rust-web";
+
+/// apt with lists and a cache of its own.
+pub(crate) struct Apt {
+    folder: PathBuf,
+}
+
+impl Apt {
+    pub(crate) fn new(folder: &Path) -> Result<Self> {
+        for part in ["state", "lists/partial", "cache/archives/partial"] {
+            let part = folder.join(part);
+            fs::create_dir_all(&part)
+                .with_context(|| format!("cannot create {}", part.display()))?;
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+        })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let folder = self.folder.display();
+        for option in [
+            format!("Dir::State={folder}/state"),
+            format!("Dir::State::Lists={folder}/lists"),
+            format!("Dir::Cache={folder}/cache"),
+            format!("Dir::Log={folder}"),
+            // What is installed is only read, to know which libraries are there already.
+            "Dir::State::status=/var/lib/dpkg/status".into(),
+            "Debug::NoLocking=1".into(),
+            // Root's apt downloads as another user, who can't write here.
+            "APT::Sandbox::User=root".into(),
+            "Acquire::Languages=none".into(),
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".into(),
+            "Acquire::Retries=3".into(),
+        ] {
+            command.args(["-o", &option]);
+        }
+        command
+            .env("LC_ALL", "C")
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    }
+
+    /// Downloads the packages and what they need that the system lacks, and unpacks all into `root`.
+    /// Returns the packages' file names.
+    pub(crate) fn unpack(&self, root: &Path) -> Result<Vec<String>> {
+        // A third party's source that doesn't answer is no reason to give up: what counts is what is then found.
+        let update = quiet(self.command("apt-get").args(["update", "-q"]));
+        let wanted = match self.wanted() {
+            Ok(wanted) => wanted,
+            Err(reason) => bail!(
+                "{reason}{}",
+                update
+                    .err()
+                    .map(|error| format!(" ({error})"))
+                    .unwrap_or_default()
+            ),
+        };
+        eprintln!("  Downloading {} …", wanted.join(", "));
+        quiet(
+            self.command("apt-get")
+                .args(["install", "-q", "-y", "--no-install-recommends"])
+                // What the system has already is wanted here too: a toolchain that an upgrade can't break.
+                .args(["--download-only", "--reinstall", "--allow-downgrades"])
+                .args(&wanted),
+        )
+        .context("apt cannot download the packages")?;
+        eprintln!("  Unpacking …");
+        let mut packages = Vec::new();
+        for entry in fs::read_dir(self.folder.join("cache/archives"))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                quiet(Command::new("dpkg-deb").arg("-x").arg(&path).arg(root))?;
+                packages.extend(
+                    path.file_name()
+                        .map(|name| name.to_string_lossy().into_owned()),
+                );
+            }
+        }
+        packages.sort();
+        Ok(packages)
+    }
+
+    /// The packages to ask for: versions are in the names of some, and found here.
+    fn wanted(&self) -> Result<Vec<String>> {
+        let names = quiet(self.command("apt-cache").arg("pkgnames"))?;
+        if let Some(missing) = PACKAGES
+            .iter()
+            .find(|package| !names.lines().any(|name| name == **package))
+        {
+            bail!("this system's package sources have no {missing}");
+        }
+        let linker = newest(&names, "lld-").context("this system's package sources have no lld")?;
+        let depends = quiet(self.command("apt-cache").args([
+            "depends",
+            "--recurse",
+            "--important",
+            "--no-conflicts",
+            "--no-breaks",
+            "--no-replaces",
+            "rustc-web",
+        ]))?;
+        let mut wanted: Vec<String> = PACKAGES.map(Into::into).into();
+        wanted.push(linker);
+        // Each package of the recursive list begins a line of its own.
+        wanted.extend(
+            depends
+                .lines()
+                .filter(|line| line.starts_with(LIBRARY_PACKAGES))
+                .map(Into::into),
+        );
+        wanted.dedup();
+        Ok(wanted)
+    }
+}
+
+/// The package with the highest number after `prefix`.
+fn newest(names: &str, prefix: &str) -> Option<String> {
+    names
+        .lines()
+        .filter_map(|name| Some((name.strip_prefix(prefix)?.parse::<u32>().ok()?, name)))
+        .max()
+        .map(|(_, name)| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest;
+
+    #[test]
+    fn the_newest_linker_is_the_one_with_the_highest_number() {
+        let names = "lld-9\nlld-22\nlld\nlld-22-dev\nclang-23\nlld-19\n";
+        assert_eq!(newest(names, "lld-").as_deref(), Some("lld-22"));
+        assert_eq!(newest(names, "mold-"), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! Running the tests and the benchmarks, on freshly built guests.
+
+use std::process::{Command, ExitCode, ExitStatus};
+
+use anyhow::Result;
+
+use crate::{
+    command::{self, on_path},
+    guests::{self, Kinds},
+    places::Places,
+};
+
+/// Builds everything and runs every test; the runner's summary is the last thing shown, and its exit code is returned.
+///
+/// With arguments for the runner, a selection is meant: documentation is then left out.
+pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
+    guests::build(places, Kinds::CargoAndCargoComponent)?;
+    command::run(cargo(places).args(["build", "--release", "--workspace"]))?;
+    let nextest = on_path("cargo-nextest").is_some();
+    if arguments.is_empty() {
+        command::run(
+            cargo(places)
+                .args(["doc", "--release", "--no-deps", "--workspace"])
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )?;
+        // cargo test runs the examples of the documentation by itself.
+        if nextest {
+            command::run(cargo(places).args(["test", "--release", "--doc", "--workspace"]))?;
+        }
+    }
+    let mut runner = cargo(places);
+    match nextest {
+        true => runner.args(["nextest", "run"]),
+        false => runner.arg("test"),
+    };
+    runner.args(["--release", "--workspace"]).args(arguments);
+    command::show(&mut runner).map(exit_code)
+}
+
+/// Runs the benchmarks: all, or the one that the first argument names.
+pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
+    guests::build(places, Kinds::Cargo)?;
+    let mut runner = cargo(places);
+    runner.arg("bench");
+    if arguments.first().is_some_and(|name| !name.starts_with('-')) {
+        runner.arg("--bench");
+    }
+    command::show(runner.args(arguments)).map(exit_code)
+}
+
+fn cargo(places: &Places) -> Command {
+    let mut command = command::cargo(places);
+    command.env("WASMRUN_GUESTS", places.guests());
+    command
+}
+
+/// What a child's exit means for this program. A child that was killed has no code.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    match status.code().map(u8::try_from) {
+        Some(Ok(code)) => ExitCode::from(code),
+        _ => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,213 @@
+//! Running other programs: shown or quietly, and with errors that name what failed.
+
+use std::{
+    env,
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::places::Places;
+
+/// The cargo that runs this program, in the repository's root, with the same target folder.
+pub(crate) fn cargo(places: &Places) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(&places.root)
+        .env("CARGO_TARGET_DIR", &places.target);
+    command
+}
+
+/// Shows the command, runs it with this program's own input and output, and waits for it.
+///
+/// # Errors
+///
+/// When it can't be started. How it ended is for the caller to judge.
+pub(crate) fn show(command: &mut Command) -> Result<ExitStatus> {
+    eprintln!("$ {}", typed(command));
+    command
+        .status()
+        .with_context(|| format!("cannot run {}", name(command)))
+}
+
+/// As [`show`], for commands that must succeed.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = show(command)?;
+    if !status.success() {
+        bail!("`{}` failed: {status}", typed(command));
+    }
+    Ok(())
+}
+
+/// Runs a command that must succeed without showing anything, and returns its standard output.
+///
+/// # Errors
+///
+/// When it fails; the message carries what it complained about.
+pub(crate) fn quiet(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {}", name(command)))?;
+    judge(command, output)
+}
+
+/// As [`quiet`], but ended when it takes longer than `limit`.
+pub(crate) fn quiet_within(command: &mut Command, limit: Duration) -> Result<()> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {}", name(command)))?;
+    // Read beside the waiting, so that a full pipe can't stop the child.
+    let complaints = child.stderr.take().map(|mut pipe| {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // What can't be read is missing from an error message, no more.
+            let _ = pipe.read_to_end(&mut bytes);
+            bytes
+        })
+    });
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if start.elapsed() > limit {
+            child.kill()?;
+            child.wait()?;
+            bail!("{} took longer than {} s", name(command), limit.as_secs());
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    let stderr = complaints
+        .and_then(|reader| reader.join().ok())
+        .unwrap_or_default();
+    let stdout = Vec::new();
+    judge(
+        command,
+        Output {
+            status,
+            stdout,
+            stderr,
+        },
+    )
+    .map(drop)
+}
+
+fn judge(command: &Command, output: Output) -> Result<String> {
+    if !output.status.success() {
+        let complaint = complaint(&String::from_utf8_lossy(&output.stderr));
+        bail!("{} failed ({}): {complaint}", name(command), output.status);
+    }
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("{} printed something that is not text", name(command)))
+}
+
+/// The lines of an error output that say what is wrong: those that are marked as errors, else the last ones.
+fn complaint(stderr: &str) -> String {
+    const MARKS: [&str; 3] = ["error", "E: ", "Caused by"];
+    /// Characters: a few lines on a terminal.
+    const MOST: usize = 400;
+    let lines: Vec<&str> = stderr
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
+    let marked = lines
+        .iter()
+        .position(|line| MARKS.iter().any(|mark| line.starts_with(mark)));
+    let first = marked.unwrap_or(lines.len().saturating_sub(4));
+    let told: Vec<&str> = lines[first..].iter().take(4).copied().collect();
+    match told.is_empty() {
+        true => "it did not say why".into(),
+        false => told.join(" / ").chars().take(MOST).collect(),
+    }
+}
+
+/// The command as one would type it.
+pub(crate) fn typed(command: &Command) -> String {
+    let mut line = name(command);
+    for argument in command.get_args() {
+        line.push(' ');
+        line.push_str(&quoted(&argument.to_string_lossy()));
+    }
+    line
+}
+
+/// The program's name; its path only where that was given as a relative one.
+fn name(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let shown = match program.file_name() {
+        Some(file) if program.is_absolute() => Path::new(file),
+        _ => program,
+    };
+    shown.display().to_string()
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=:./,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// Finds a program as a shell would, and beside that in cargo's own folder of programs.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    env::split_paths(&path)
+        .chain(cargo_home.map(|folder| folder.join("bin")))
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{complaint, quiet, quiet_within, typed};
+    use std::{process::Command, time::Duration};
+
+    #[test]
+    fn commands_are_shown_as_they_can_be_typed() {
+        let mut command = Command::new("target/release/wasmrun");
+        command.args(["run", "--store", "input=dir:coffee cup", "it's", ""]);
+        assert_eq!(
+            typed(&command),
+            r"target/release/wasmrun run --store 'input=dir:coffee cup' 'it'\''s' ''"
+        );
+        assert_eq!(
+            typed(Command::new("/usr/bin/apt-get").arg("update")),
+            "apt-get update"
+        );
+    }
+
+    #[test]
+    fn an_error_starts_where_the_program_says_error() {
+        assert_eq!(complaint("info: a\nerror: b\n\n  c\n"), "error: b / c");
+        assert_eq!(complaint("1\n2\n3\n4\n5"), "2 / 3 / 4 / 5");
+        assert_eq!(complaint(""), "it did not say why");
+    }
+
+    #[test]
+    fn a_failing_command_is_reported_with_its_complaint() {
+        let error = quiet(Command::new("sh").args(["-c", "echo error: no bread >&2; exit 3"]))
+            .expect_err("must fail");
+        assert!(error.to_string().contains("no bread"), "{error}");
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_ended() {
+        let error = quiet_within(Command::new("sleep").arg("60"), Duration::from_millis(100))
+            .expect_err("must be ended");
+        assert!(error.to_string().contains("took longer"), "{error}");
+    }
+}

@@ -1,0 +1,209 @@
+//! Building the guests, and collecting their components where tests, the demo and benchmarks look for them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    command::{self, on_path, quiet},
+    places::Places,
+    toolchain::{COMPONENT_TARGET, MODULE_TARGET, Toolchain},
+};
+
+/// What users copy: must build in every way that users build.
+const EXAMPLES: &str = "guest-examples";
+/// Components that misbehave, for the tests.
+const TEST_GUESTS: &str = "tests/guests";
+
+/// The last version of cargo-component; the project is finished in favour of plain cargo.
+const CARGO_COMPONENT: &str = "0.21.1";
+
+/// In which ways to build.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kinds {
+    /// With plain cargo.
+    Cargo,
+    /// With plain cargo, and the examples with `cargo component` too.
+    CargoAndCargoComponent,
+}
+
+/// Sets up what is missing and builds all guests.
+///
+/// # Errors
+///
+/// When no toolchain can be had, or a guest doesn't compile.
+pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
+    let targets: &[&str] = match kinds {
+        Kinds::Cargo => &[COMPONENT_TARGET],
+        Kinds::CargoAndCargoComponent => &[COMPONENT_TARGET, MODULE_TARGET],
+    };
+    let toolchain = Toolchain::ready(places, targets)?;
+    let target = places.target.join("guest-build");
+    for workspace in [EXAMPLES, TEST_GUESTS] {
+        let mut cargo = toolchain.cargo();
+        cargo.args(["build", "--release", "--target", COMPONENT_TARGET]);
+        build_workspace(&places.root.join(workspace), cargo, &target)?;
+    }
+    collect(&release(&target, COMPONENT_TARGET), &places.guests())?;
+
+    if kinds == Kinds::CargoAndCargoComponent {
+        let mut cargo = toolchain.command(&cargo_component(places)?);
+        cargo.args(["component", "build", "--release", "--target", MODULE_TARGET]);
+        let target = places.target.join("guest-build-component");
+        build_workspace(&places.root.join(EXAMPLES), cargo, &target)?;
+        collect(
+            &release(&target, MODULE_TARGET),
+            &places.guests().join("component"),
+        )?;
+    }
+    Ok(())
+}
+
+fn release(target: &Path, triple: &str) -> PathBuf {
+    target.join(triple).join("release")
+}
+
+fn build_workspace(folder: &Path, mut cargo: Command, target: &Path) -> Result<()> {
+    if !has_packages(folder) {
+        return Ok(());
+    }
+    if folder.join("Cargo.lock").is_file() {
+        cargo.arg("--locked");
+    }
+    eprintln!("Building the guests of {} …", folder.display());
+    let status = cargo
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", target)
+        .status()
+        .with_context(|| format!("cannot run {}", command::typed(&cargo)))?;
+    if !status.success() {
+        bail!("the guests of {} do not build", folder.display());
+    }
+    Ok(())
+}
+
+/// Whether cargo has anything to build there: it refuses a workspace without members.
+fn has_packages(workspace: &Path) -> bool {
+    let Ok(manifest) = fs::read_to_string(workspace.join("Cargo.toml")) else {
+        return false;
+    };
+    let is_package = manifest.lines().any(|line| line.trim() == "[package]");
+    is_package
+        || fs::read_dir(workspace).is_ok_and(|mut entries| {
+            entries.any(|entry| entry.is_ok_and(|entry| entry.path().join("Cargo.toml").is_file()))
+        })
+}
+
+/// Copies the components that lie in `from` and differ from those in `to`.
+fn collect(from: &Path, to: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(from) else {
+        return Ok(()); // Nothing was built yet.
+    };
+    fs::create_dir_all(to)?;
+    for entry in entries {
+        let path = entry?.path();
+        let (Some(name), true) = (
+            path.file_name(),
+            path.extension().is_some_and(|e| e == "wasm"),
+        ) else {
+            continue;
+        };
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let copy = to.join(name);
+        if !is_component(&bytes) || fs::read(&copy).is_ok_and(|old| old == bytes) {
+            continue;
+        }
+        // In one step, for a worker that is just starting with it.
+        let partial = copy.with_extension("partial");
+        fs::write(&partial, &bytes)
+            .and_then(|()| fs::rename(&partial, &copy))
+            .with_context(|| format!("cannot write {}", copy.display()))?;
+    }
+    Ok(())
+}
+
+/// A component's preamble differs from a module's in its layer.
+/// <https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md>
+fn is_component(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm") && bytes.get(6..8) == Some(&[1, 0])
+}
+
+/// Finds cargo-component, or installs it into the cache folder.
+fn cargo_component(places: &Places) -> Result<PathBuf> {
+    const PROGRAM: &str = "cargo-component";
+    let installed = places.tools().join("bin").join(PROGRAM);
+    if installed.is_file() {
+        return Ok(installed);
+    }
+    if let Some(found) = on_path(PROGRAM) {
+        return Ok(found);
+    }
+    eprintln!(
+        "Installing cargo-component {CARGO_COMPONENT} into {} (6 to 13 minutes on two cores, once) …",
+        places.tools().display()
+    );
+    quiet(
+        command::cargo(places)
+            .args([
+                "install",
+                PROGRAM,
+                "--locked",
+                "--version",
+                CARGO_COMPONENT,
+                "--root",
+            ])
+            .arg(places.tools())
+            // Kept when interrupted, so that the next run goes on from there.
+            .env(
+                "CARGO_TARGET_DIR",
+                places.cache.join("build-cargo-component"),
+            ),
+    )
+    .context("cannot install cargo-component")?;
+    fs::remove_dir_all(places.cache.join("build-cargo-component"))?;
+    Ok(installed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{collect, has_packages, is_component};
+    use std::{env, fs, path::PathBuf, process};
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = env::temp_dir().join(format!("xtask-{name}-{}", process::id()));
+        fs::create_dir_all(folder.join("member")).expect("folder");
+        folder
+    }
+
+    #[test]
+    fn a_workspace_without_members_is_left_out() {
+        let folder = folder("members");
+        assert!(!has_packages(&folder));
+        fs::write(folder.join("Cargo.toml"), "[workspace]\nmembers = []\n").expect("file");
+        assert!(!has_packages(&folder));
+        fs::write(folder.join("member/Cargo.toml"), "").expect("file");
+        assert!(has_packages(&folder));
+        fs::remove_dir_all(folder).expect("clean up");
+    }
+
+    #[test]
+    fn only_components_are_collected() {
+        let (component, module) = (b"\0asm\x0d\0\x01\0", b"\0asm\x01\0\0\0");
+        assert!(is_component(component));
+        assert!(!is_component(module));
+        assert!(!is_component(b"\0asm"));
+
+        let folder = folder("collect");
+        fs::write(folder.join("good.wasm"), component).expect("file");
+        fs::write(folder.join("module.wasm"), module).expect("file");
+        let to = folder.join("guests");
+        collect(&folder, &to).expect("collect");
+        assert_eq!(fs::read(to.join("good.wasm")).expect("copy"), component);
+        assert!(!to.join("module.wasm").exists());
+        fs::remove_dir_all(folder).expect("clean up");
+    }
+}

@@ -1,0 +1,199 @@
+//! Which Rust builds the guests, and how to get it.
+//!
+//! In this order, and the first that serves is taken: the user's own toolchain when it has the Wasm targets; the one
+//! that this tool built earlier; the user's own after `rustup target add`; a new one built from Debian's packages.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    command::{on_path, quiet, quiet_within},
+    debian,
+    places::Places,
+};
+
+/// What plain cargo builds guests for.
+pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
+/// What `cargo component` builds for before it adapts.
+pub(crate) const MODULE_TARGET: &str = "wasm32-wasip1";
+
+/// The name under which rustup knows the toolchain that this tool built.
+const LINK_NAME: &str = "wasmrun-guests";
+
+/// Two standard libraries of about 30 MB each take a minute on a slow line; a blocked one may never answer.
+const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
+
+/// Flags that were meant for the host's compiler, such as `-Ctarget-cpu=native`.
+const HOST_ONLY: [&str; 4] = [
+    "RUSTFLAGS",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+];
+
+/// A Rust that can build guests.
+pub(crate) enum Toolchain {
+    /// The one that runs this program.
+    Installed,
+    /// One laid out by this tool, with this sysroot.
+    Built(PathBuf),
+}
+
+impl Toolchain {
+    /// Finds a toolchain that has the standard library of all `targets`, or makes one.
+    ///
+    /// # Errors
+    ///
+    /// When no way leads to one; the message says what was tried and what to do.
+    pub(crate) fn ready(places: &Places, targets: &[&str]) -> Result<Self> {
+        if installed_has(targets) {
+            return Ok(Self::Installed);
+        }
+        let sysroot = places.cache.join("toolchain");
+        if !debian::is_complete(&sysroot) {
+            if rustup_adds_targets() && installed_has(targets) {
+                return Ok(Self::Installed);
+            }
+            debian::build(&places.cache, &sysroot).context(
+                "cannot set up the Wasm targets; where rustup can download, `rustup target add wasm32-wasip2 wasm32-wasip1` \
+                 is all that is needed",
+            )?;
+        }
+        link(&sysroot);
+        Ok(Self::Built(sysroot))
+    }
+
+    /// This toolchain's cargo.
+    pub(crate) fn cargo(&self) -> Command {
+        match self {
+            Self::Installed => self.command(
+                env::var_os("CARGO")
+                    .unwrap_or_else(|| "cargo".into())
+                    .as_ref(),
+            ),
+            Self::Built(sysroot) => self.command(&sysroot.join("bin/cargo")),
+        }
+    }
+
+    /// A program for which `cargo` and `rustc` mean this toolchain's, and to which nothing gets through that the user
+    /// set for the host's compiler.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if let Self::Built(sysroot) = self {
+            let bin = sysroot.join("bin");
+            command
+                .env("PATH", first_in_path(&bin))
+                .env("CARGO", bin.join("cargo"))
+                .env("RUSTC", bin.join("rustc"))
+                .env("RUSTDOC", bin.join("rustdoc"))
+                // Set by rustup's proxy: it would turn `cargo` and `rustc` into the user's again.
+                .env_remove("RUSTUP_TOOLCHAIN");
+        }
+        for host_only in HOST_ONLY {
+            command.env_remove(host_only);
+        }
+        command
+    }
+}
+
+fn first_in_path(folder: &Path) -> OsString {
+    let mut path = folder.as_os_str().to_owned();
+    if let Some(rest) = env::var_os("PATH") {
+        path.push(":");
+        path.push(rest);
+    }
+    path
+}
+
+/// Whether the default toolchain has a standard library for every one of these targets.
+fn installed_has(targets: &[&str]) -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    targets.iter().all(|target| {
+        quiet(Command::new(&rustc).args(["--print", "target-libdir", "--target", target]))
+            .is_ok_and(|folder| has_std(Path::new(folder.trim())))
+    })
+}
+
+/// Whether a target's library folder holds a standard library.
+pub(crate) fn has_std(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| {
+        entries.any(|entry| {
+            entry.is_ok_and(|entry| {
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                name.starts_with("libstd-") && name.ends_with(".rlib")
+            })
+        })
+    })
+}
+
+/// Asks rustup for the targets. A rustup that can't download is no error: there is another way.
+fn rustup_adds_targets() -> bool {
+    if on_path("rustup").is_none() {
+        return false;
+    }
+    eprintln!(
+        "Installing the targets {COMPONENT_TARGET} and {MODULE_TARGET} with rustup, into the active toolchain …"
+    );
+    let mut command = Command::new("rustup");
+    command.args(["target", "add", COMPONENT_TARGET, MODULE_TARGET]);
+    // Else its error is buried in a page of addresses.
+    command.env_remove("RUST_BACKTRACE");
+    match quiet_within(&mut command, RUSTUP_LIMIT) {
+        Ok(()) => true,
+        Err(error) => {
+            eprintln!("rustup could not: {error:#}");
+            false
+        }
+    }
+}
+
+/// Lets users say `cargo +wasmrun-guests`. This tool itself doesn't depend on it, so a failure is only told.
+fn link(sysroot: &Path) {
+    let Some(home) = env::var_os("RUSTUP_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".rustup")))
+    else {
+        return;
+    };
+    let link = home.join("toolchains").join(LINK_NAME);
+    if fs::read_link(&link).is_ok_and(|linked| linked == sysroot) || on_path("rustup").is_none() {
+        return;
+    }
+    match quiet(
+        Command::new("rustup")
+            .args(["toolchain", "link", LINK_NAME])
+            .arg(sysroot),
+    ) {
+        Ok(_) => eprintln!(
+            "Linked it as rustup toolchain {LINK_NAME}: `cargo +{LINK_NAME} build --target {COMPONENT_TARGET}` works in any guest."
+        ),
+        Err(error) => eprintln!("Not linked as a rustup toolchain: {error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_std;
+    use std::{fs, process};
+
+    #[test]
+    fn a_folder_without_a_standard_library_is_not_a_target() {
+        let folder = std::env::temp_dir().join(format!("xtask-has-std-{}", process::id()));
+        assert!(!has_std(&folder));
+        fs::create_dir_all(&folder).expect("folder");
+        fs::write(folder.join("libcore-1.rlib"), "").expect("file");
+        assert!(!has_std(&folder));
+        fs::write(folder.join("libstd-1.rlib"), "").expect("file");
+        assert!(has_std(&folder));
+        fs::remove_dir_all(&folder).expect("clean up");
+    }
+}
