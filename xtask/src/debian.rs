@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
@@ -30,6 +30,12 @@ const LAYOUT: &str = "layout 1";
 /// Whether a finished toolchain of the current layout is there.
 pub(crate) fn is_complete(sysroot: &Path) -> bool {
     fs::read_to_string(sysroot.join(STAMP)).is_ok_and(|stamp| stamp.lines().next() == Some(LAYOUT))
+}
+
+/// What tells this toolchain from any other, also from one of the same versions that was built another time: what
+/// one standard library compiled doesn't fit the other.
+pub(crate) fn identity(sysroot: &Path) -> Result<String> {
+    fs::read_to_string(sysroot.join(STAMP)).context("the guest toolchain has gone; run this again")
 }
 
 /// Builds the toolchain in a folder beside `sysroot` and moves it there when it is finished, so that an interrupted
@@ -67,10 +73,9 @@ pub(crate) fn build(cache: &Path, sysroot: &Path) -> Result<()> {
     remove(&partial.join("build"))?;
     // Two thirds of it all is source code that has served.
     remove(&partial.join("debian/usr/src"))?;
-    fs::write(
-        partial.join(STAMP),
-        format!("{LAYOUT}\n{}\n", packages.join("\n")),
-    )?;
+    let built_at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    let stamp = format!("{LAYOUT}\nbuilt {built_at}\n{}\n", packages.join("\n"));
+    fs::write(partial.join(STAMP), stamp)?;
     remove(sysroot)?;
     fs::rename(&partial, sysroot)
         .with_context(|| format!("cannot move the toolchain to {}", sysroot.display()))?;
@@ -82,7 +87,8 @@ pub(crate) fn build(cache: &Path, sysroot: &Path) -> Result<()> {
     Ok(())
 }
 
-fn remove(folder: &Path) -> Result<()> {
+/// Removes a folder that need not be there.
+pub(crate) fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", folder.display()))

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     command::{self, on_path, quiet},
+    debian::remove,
     places::Places,
     toolchain::{COMPONENT_TARGET, MODULE_TARGET, Toolchain},
 };
@@ -42,7 +43,7 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
         Kinds::CargoAndCargoComponent => &[COMPONENT_TARGET, MODULE_TARGET],
     };
     let toolchain = Toolchain::ready(places, targets)?;
-    let target = places.target.join("guest-build");
+    let target = target_of(&toolchain, places.target.join("guest-build"))?;
     for workspace in [EXAMPLES, TEST_GUESTS] {
         let mut cargo = toolchain.cargo();
         cargo.args(["build", "--release", "--target", COMPONENT_TARGET]);
@@ -53,7 +54,7 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
     if kinds == Kinds::CargoAndCargoComponent {
         let mut cargo = toolchain.command(&cargo_component(places)?);
         cargo.args(["component", "build", "--release", "--target", MODULE_TARGET]);
-        let target = places.target.join("guest-build-component");
+        let target = target_of(&toolchain, places.target.join("guest-build-component"))?;
         build_workspace(&places.root.join(EXAMPLES), cargo, &target)?;
         collect(
             &release(&target, MODULE_TARGET),
@@ -61,6 +62,20 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Empties a target folder that another toolchain filled. Cargo does so by itself when the compiler's version differs,
+/// but takes a standard library that was built anew for the same, and then fails with "can't find crate".
+fn target_of(toolchain: &Toolchain, folder: PathBuf) -> Result<PathBuf> {
+    let record = folder.join("toolchain");
+    let identity = toolchain.identity()?;
+    if !fs::read_to_string(&record).is_ok_and(|recorded| recorded == identity) {
+        remove(&folder)?;
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(&record, identity))
+            .with_context(|| format!("cannot write {}", record.display()))?;
+    }
+    Ok(folder)
 }
 
 fn release(target: &Path, triple: &str) -> PathBuf {

@@ -71,6 +71,14 @@ impl Toolchain {
         Ok(Self::Built(sysroot))
     }
 
+    /// What cargo can't see from a compiler's version: which standard library it is.
+    pub(crate) fn identity(&self) -> Result<String> {
+        match self {
+            Self::Installed => Ok("the user's own".into()),
+            Self::Built(sysroot) => debian::identity(sysroot),
+        }
+    }
+
     /// This toolchain's cargo.
     pub(crate) fn cargo(&self) -> Command {
         match self {
