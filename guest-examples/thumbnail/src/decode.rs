@@ -1,0 +1,189 @@
+//! From a file to a picture. What a file is, its first bytes say, not its name; and what it would cost is known from
+//! its header, before anything is allocated for it.
+
+use std::io::Cursor;
+
+use image_webp::WebPDecoder;
+use png::{BitDepth, ColorType, Transformations};
+
+use crate::jpeg;
+use crate::picture::{Layout, Orientation, Picture, Refusal, fit};
+use crate::settings::Settings;
+
+/// Profiles are a few kilobytes; only those of printers are larger, and they aren't worth it in a thumbnail.
+const MAX_ICC_PROFILE_BYTES: usize = 64 << 10;
+
+/// What a pixel of the thumbnail takes: resized, turned, and the encoder's own copies of it.
+const THUMBNAIL_BYTES_PER_PIXEL: u64 = 16;
+
+pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
+    let mut picture = match content {
+        [0xff, 0xd8, 0xff, ..] => jpeg::decode(content, settings),
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => decode_png(content, settings),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => decode_webp(content, settings),
+        _ => Err(Refusal::NotAPicture),
+    }?;
+    picture.icc_profile = picture
+        .icc_profile
+        .filter(|profile| profile.len() <= MAX_ICC_PROFILE_BYTES);
+    Ok(picture)
+}
+
+/// What decoding a picture and scaling it would take.
+pub(crate) struct Cost {
+    /// The picture's size, before any scaling.
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// The size that the decoder gives.
+    pub(crate) decoded: (u32, u32),
+    pub(crate) channels: usize,
+    /// What the decoder takes, its result included, in bytes.
+    pub(crate) decoding: u64,
+}
+
+impl Cost {
+    /// Refuses what is more than the settings allow. `content` is the file, which stays in memory.
+    pub(crate) fn check(&self, content: &[u8], settings: &Settings) -> Result<(), Refusal> {
+        let &Cost {
+            width,
+            height,
+            decoded: (decoded_width, decoded_height),
+            channels,
+            decoding,
+        } = self;
+        if width == 0 || height == 0 {
+            return Err(Refusal::broken("it has no pixels"));
+        }
+        if u64::from(width) * u64::from(height) > settings.max_pixels {
+            return Err(Refusal::TooManyPixels {
+                width,
+                height,
+                max_pixels: settings.max_pixels,
+            });
+        }
+        let (to_width, to_height) = fit(decoded_width, decoded_height, settings.max_side);
+        // The resizer works on the rows first, then on the columns.
+        let resizing = u64::from(to_width) * u64::from(decoded_height) * channels as u64;
+        let thumbnail = u64::from(to_width) * u64::from(to_height) * THUMBNAIL_BYTES_PER_PIXEL;
+        let needed = decoding.saturating_add(content.len() as u64 + resizing + thumbnail);
+        if needed > settings.memory_bytes {
+            return Err(Refusal::TooMuchMemory {
+                needed,
+                available: settings.memory_bytes,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn decode_png(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
+    let mut decoder = png::Decoder::new(Cursor::new(content));
+    decoder.set_transformations(Transformations::normalize_to_color8());
+    decoder.set_ignore_text_chunk(true);
+    let mut reader = decoder.read_info().map_err(Refusal::broken)?;
+    let (width, height) = reader.info().size();
+    let layout = match reader.output_color_type() {
+        (ColorType::Grayscale, BitDepth::Eight) => Layout::Gray,
+        (ColorType::GrayscaleAlpha, BitDepth::Eight) => Layout::GrayAlpha,
+        (ColorType::Rgb, BitDepth::Eight) => Layout::Rgb,
+        (ColorType::Rgba, BitDepth::Eight) => Layout::Rgba,
+        (color_type, depth) => {
+            return Err(Refusal::Broken(format!("{color_type:?} at {depth:?} bits")));
+        }
+    };
+    let size = reader.output_buffer_size().unwrap_or(usize::MAX);
+    let channels = layout.channels();
+    Cost {
+        width,
+        height,
+        decoded: (width, height),
+        channels,
+        decoding: size as u64,
+    }
+    .check(content, settings)?;
+
+    let mut pixels = vec![0; size];
+    let frame = reader.next_frame(&mut pixels).map_err(Refusal::broken)?;
+    pixels.truncate(frame.buffer_size());
+    if pixels.len() != width as usize * height as usize * channels {
+        return Err(Refusal::broken("its first frame is not of its own size"));
+    }
+    let info = reader.info();
+    let orientation = info
+        .exif_metadata
+        .as_deref()
+        .map_or(Orientation::UPRIGHT, Orientation::from_exif);
+    let icc_profile = info.icc_profile.as_deref().map(<[u8]>::to_vec);
+    Ok(Picture {
+        width,
+        height,
+        layout,
+        pixels,
+        orientation,
+        icc_profile,
+    })
+}
+
+fn decode_webp(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
+    let mut decoder = WebPDecoder::new(Cursor::new(content)).map_err(Refusal::broken)?;
+    let (width, height) = decoder.dimensions();
+    let layout = if decoder.has_alpha() {
+        Layout::Rgba
+    } else {
+        Layout::Rgb
+    };
+    // The result, and beside it: what lossy frames are in before they are RGB (three bytes for two pixels), RGBA that
+    // lossless ones pass through, the two planes of a lossy picture's alpha, the canvas of an animation.
+    let bytes_per_pixel = match (
+        decoder.is_animated(),
+        decoder.is_lossy(),
+        decoder.has_alpha(),
+    ) {
+        (true, _, _) => 16,
+        (false, true, true) => 11,
+        (false, true, false) => 5,
+        (false, false, true) => 4,
+        (false, false, false) => 7,
+    };
+    let decoding = u64::from(width) * u64::from(height) * bytes_per_pixel;
+    let channels = layout.channels();
+    Cost {
+        width,
+        height,
+        decoded: (width, height),
+        channels,
+        decoding,
+    }
+    .check(content, settings)?;
+
+    let mut pixels = vec![0; width as usize * height as usize * channels];
+    decoder.read_image(&mut pixels).map_err(Refusal::broken)?;
+    // Both are ornaments: a picture is a picture without them.
+    let exif = decoder.exif_metadata().ok().flatten();
+    let orientation = exif
+        .as_deref()
+        .map_or(Orientation::UPRIGHT, Orientation::from_exif);
+    let icc_profile = decoder.icc_profile().ok().flatten();
+    Ok(Picture {
+        width,
+        height,
+        layout,
+        pixels,
+        orientation,
+        icc_profile,
+    })
+}

@@ -1,0 +1,53 @@
+//! From a picture to the thumbnail's file.
+
+use image_webp::WebPEncoder;
+use jpeg_encoder::Encoder;
+
+use crate::picture::{Layout, Picture, Refusal};
+use crate::settings::Format;
+
+pub(crate) fn encode(picture: Picture, format: Format, quality: u8) -> Result<Vec<u8>, Refusal> {
+    match format {
+        Format::Jpeg => encode_jpeg(picture.on_white(), quality),
+        Format::WebP => encode_webp(picture),
+    }
+}
+
+fn encode_jpeg(picture: Picture, quality: u8) -> Result<Vec<u8>, Refusal> {
+    let mut file = Vec::new();
+    let mut encoder = Encoder::new(&mut file, quality);
+    // Two passes instead of one: a tenth smaller, and a thumbnail is quickly encoded.
+    encoder.set_optimized_huffman_tables(true);
+    if let Some(profile) = &picture.icc_profile {
+        encoder.add_icc_profile(profile).map_err(Refusal::broken)?;
+    }
+    let color_type = match picture.layout {
+        Layout::Gray | Layout::GrayAlpha => jpeg_encoder::ColorType::Luma,
+        Layout::Rgb => jpeg_encoder::ColorType::Rgb,
+        Layout::Rgba => jpeg_encoder::ColorType::Rgba,
+    };
+    // No side is longer than the settings allow, which is less than this.
+    let (width, height) = (picture.width as u16, picture.height as u16);
+    encoder
+        .encode(&picture.pixels, width, height, color_type)
+        .map_err(Refusal::broken)?;
+    Ok(file)
+}
+
+fn encode_webp(picture: Picture) -> Result<Vec<u8>, Refusal> {
+    let mut file = Vec::new();
+    let mut encoder = WebPEncoder::new(&mut file);
+    if let Some(profile) = picture.icc_profile {
+        encoder.set_icc_profile(profile);
+    }
+    let color_type = match picture.layout {
+        Layout::Gray => image_webp::ColorType::L8,
+        Layout::GrayAlpha => image_webp::ColorType::La8,
+        Layout::Rgb => image_webp::ColorType::Rgb8,
+        Layout::Rgba => image_webp::ColorType::Rgba8,
+    };
+    encoder
+        .encode(&picture.pixels, picture.width, picture.height, color_type)
+        .map_err(Refusal::broken)?;
+    Ok(file)
+}

@@ -1,0 +1,79 @@
+//! Makes a thumbnail of each announced picture: JPEG, PNG or WebP in, JPEG or WebP out. README.md in the folder above
+//! says what it reads from its environment and what it has to be granted.
+//!
+//! This file is all that talks to the host. The work is in plain Rust below `picture`, which the tests run anywhere.
+
+mod decode;
+mod encode;
+mod jpeg;
+mod picture;
+mod settings;
+
+use std::io::Read;
+
+use picture::Refusal;
+use settings::Settings;
+use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, Store, handler, info};
+
+handler!(handle);
+
+fn handle(message: Message) -> Result<(), Failure> {
+    // The operator's mistake, not the message's: it is worth another try.
+    let settings = Settings::read(|key| std::env::var(key).ok()).map_err(Failure::retry)?;
+    let output = Store::open("output")?;
+    let objects = message.objects();
+    if objects.is_empty() {
+        return Err(Failure::reject("the message announces no object"));
+    }
+    for object in objects
+        .iter()
+        .filter(|object| object.change != Change::Removed)
+    {
+        let content = read(object, &settings)?;
+        let thumbnail = thumbnail(content, &settings).map_err(|refusal| {
+            Failure::reject(format!(
+                "cannot make a thumbnail of {}: {refusal}",
+                object.key
+            ))
+        })?;
+        // The whole key stays, so that a.jpg and a.png don't end up in the same place.
+        let key = format!("{}.{}", object.key, settings.format.extension());
+        output
+            .new_object(&key)
+            .content_type(settings.format.content_type())
+            .put(&thumbnail)?;
+        info!("{key}: {} bytes", thumbnail.len());
+    }
+    Ok(())
+}
+
+/// The whole object, if it is worth reading: refused before the memory for it is asked for.
+fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failure> {
+    let mut reader = object.read()?;
+    let size = reader.info().size;
+    if size > settings.memory_bytes {
+        let refusal = Refusal::TooMuchMemory {
+            needed: size,
+            available: settings.memory_bytes,
+        };
+        return Err(Failure::reject(format!(
+            "cannot make a thumbnail of {}: {refusal}",
+            object.key
+        )));
+    }
+    let mut content = Vec::with_capacity(size as usize);
+    reader.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// A picture's file in, its thumbnail's file out.
+fn thumbnail(content: Vec<u8>, settings: &Settings) -> Result<Vec<u8>, Refusal> {
+    let picture = decode::decode(&content, settings)?;
+    drop(content);
+    let (width, height) = picture::fit(picture.width, picture.height, settings.max_side);
+    let picture = picture.resized(width, height)?.upright();
+    encode::encode(picture, settings.format, settings.quality)
+}
+
+#[cfg(test)]
+mod tests;

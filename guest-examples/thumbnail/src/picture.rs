@@ -1,0 +1,334 @@
+//! A decoded picture, and what is done to it on its way to a thumbnail.
+
+use std::fmt;
+
+use fast_image_resize::images::Image;
+use fast_image_resize::{MulDiv, PixelType, ResizeOptions, Resizer};
+
+/// Why there is no thumbnail. It will be the same at the next try.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    NotAPicture,
+    /// What the decoder says about it.
+    Broken(String),
+    TooManyPixels {
+        width: u32,
+        height: u32,
+        max_pixels: u64,
+    },
+    /// In bytes.
+    TooMuchMemory {
+        needed: u64,
+        available: u64,
+    },
+}
+
+impl Refusal {
+    pub(crate) fn broken(error: impl fmt::Display) -> Self {
+        Refusal::Broken(error.to_string())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NotAPicture => f.write_str("it is no JPEG, PNG or WebP"),
+            Refusal::Broken(why) => write!(f, "it is broken or of an unknown kind: {why}"),
+            Refusal::TooManyPixels {
+                width,
+                height,
+                max_pixels,
+            } => {
+                write!(
+                    f,
+                    "it has {width} x {height} pixels, more than MAX_PIXELS ({max_pixels})"
+                )
+            }
+            Refusal::TooMuchMemory { needed, available } => {
+                write!(
+                    f,
+                    "it needs {} MiB of memory and there are {}; TASK_MEMORY_MIB says how much there is",
+                    needed.div_ceil(1 << 20),
+                    available >> 20
+                )
+            }
+        }
+    }
+}
+
+/// What the bytes of a pixel are, eight bits each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Gray,
+    GrayAlpha,
+    Rgb,
+    Rgba,
+}
+
+impl Layout {
+    pub(crate) fn channels(self) -> usize {
+        self.pixel_type().size()
+    }
+
+    pub(crate) fn has_alpha(self) -> bool {
+        matches!(self, Layout::GrayAlpha | Layout::Rgba)
+    }
+
+    fn pixel_type(self) -> PixelType {
+        match self {
+            Layout::Gray => PixelType::U8,
+            Layout::GrayAlpha => PixelType::U8x2,
+            Layout::Rgb => PixelType::U8x3,
+            Layout::Rgba => PixelType::U8x4,
+        }
+    }
+}
+
+/// How a camera was held, as EXIF counts it: 1 is upright.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Orientation(u8);
+
+impl Orientation {
+    pub(crate) const UPRIGHT: Orientation = Orientation(1);
+
+    /// From a TIFF block as EXIF carries it. One that can't be read says nothing about the picture.
+    pub(crate) fn from_exif(block: &[u8]) -> Self {
+        // Some writers of WebP keep the prefix that only JPEG has.
+        let tiff = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
+        let read = || {
+            let exif = exif::Reader::new()
+                .continue_on_error(true)
+                .read_raw(tiff.to_vec())
+                .or_else(|error| error.distill_partial_result(|_| ()))
+                .ok()?;
+            let field = exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?;
+            field.value.get_uint(0)
+        };
+        match read() {
+            Some(value @ 2..=8) => Orientation(value as u8),
+            _ => Orientation::UPRIGHT,
+        }
+    }
+}
+
+/// A picture in memory. Its pixels are as they were stored: `orientation` says how to turn them.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) layout: Layout,
+    /// Row by row, without gaps.
+    pub(crate) pixels: Vec<u8>,
+    pub(crate) orientation: Orientation,
+    /// What the colours mean; none: sRGB.
+    pub(crate) icc_profile: Option<Vec<u8>>,
+}
+
+/// The largest size of these proportions with no side longer than `max_side`, but never larger than the picture.
+pub(crate) fn fit(width: u32, height: u32, max_side: u32) -> (u32, u32) {
+    let longest = width.max(height);
+    if longest <= max_side {
+        return (width, height);
+    }
+    let scaled = |side: u32| {
+        let (side, longest, max_side) = (u64::from(side), u64::from(longest), u64::from(max_side));
+        ((side * max_side + longest / 2) / longest).max(1) as u32
+    };
+    (scaled(width), scaled(height))
+}
+
+impl Picture {
+    pub(crate) fn resized(mut self, width: u32, height: u32) -> Result<Self, Refusal> {
+        if (width, height) == (self.width, self.height) {
+            return Ok(self);
+        }
+        let pixel_type = self.layout.pixel_type();
+        let mut from = Image::from_vec_u8(self.width, self.height, self.pixels, pixel_type)
+            .map_err(Refusal::broken)?;
+        let mut to = Image::new(width, height, pixel_type);
+        // Transparent pixels must not bleed their colour into their neighbours. Done in place: left to itself the
+        // resizer would copy the picture for it.
+        let alpha = MulDiv::new();
+        if self.layout.has_alpha() {
+            alpha
+                .multiply_alpha_inplace(&mut from)
+                .map_err(Refusal::broken)?;
+        }
+        let options = ResizeOptions::new().use_alpha(false);
+        Resizer::new()
+            .resize(&from, &mut to, &options)
+            .map_err(Refusal::broken)?;
+        if self.layout.has_alpha() {
+            alpha
+                .divide_alpha_inplace(&mut to)
+                .map_err(Refusal::broken)?;
+        }
+        self.pixels = to.into_vec();
+        (self.width, self.height) = (width, height);
+        Ok(self)
+    }
+
+    /// Turns the pixels as `orientation` says.
+    pub(crate) fn upright(self) -> Self {
+        let Orientation(orientation) = self.orientation;
+        if self.orientation == Orientation::UPRIGHT {
+            return self;
+        }
+        let (width, height) = (self.width as usize, self.height as usize);
+        let (turned_width, turned_height) = if orientation >= 5 {
+            (height, width)
+        } else {
+            (width, height)
+        };
+        let channels = self.layout.channels();
+        let mut pixels = Vec::with_capacity(self.pixels.len());
+        for y in 0..turned_height {
+            for x in 0..turned_width {
+                // Where the pixel that belongs here was stored.
+                let (from_x, from_y) = match orientation {
+                    2 => (width - 1 - x, y),
+                    3 => (width - 1 - x, height - 1 - y),
+                    4 => (x, height - 1 - y),
+                    5 => (y, x),
+                    6 => (y, height - 1 - x),
+                    7 => (width - 1 - y, height - 1 - x),
+                    _ => (width - 1 - y, x),
+                };
+                let start = (from_y * width + from_x) * channels;
+                pixels.extend_from_slice(&self.pixels[start..start + channels]);
+            }
+        }
+        Picture {
+            width: turned_width as u32,
+            height: turned_height as u32,
+            pixels,
+            orientation: Orientation::UPRIGHT,
+            ..self
+        }
+    }
+
+    /// Lays the picture on white, for a format without transparency.
+    pub(crate) fn on_white(self) -> Self {
+        let layout = match self.layout {
+            Layout::Gray | Layout::Rgb => return self,
+            Layout::GrayAlpha => Layout::Gray,
+            Layout::Rgba => Layout::Rgb,
+        };
+        let mut pixels = Vec::with_capacity(self.pixels.len());
+        for pixel in self.pixels.chunks_exact(self.layout.channels()) {
+            if let Some((&alpha, colours)) = pixel.split_last() {
+                let alpha = u32::from(alpha);
+                let blend = |colour: &u8| {
+                    ((u32::from(*colour) * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+                };
+                pixels.extend(colours.iter().map(blend));
+            }
+        }
+        Picture {
+            layout,
+            pixels,
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gray(width: u32, height: u32, pixels: &[u8], orientation: u8) -> Picture {
+        Picture {
+            width,
+            height,
+            layout: Layout::Gray,
+            pixels: pixels.to_vec(),
+            orientation: Orientation(orientation),
+            icc_profile: None,
+        }
+    }
+
+    #[test]
+    fn a_thumbnail_keeps_the_proportions_and_never_grows() {
+        assert_eq!(fit(4000, 3000, 320), (320, 240));
+        assert_eq!(fit(3000, 4000, 320), (240, 320));
+        assert_eq!(fit(100, 50, 320), (100, 50));
+        assert_eq!(fit(320, 320, 320), (320, 320));
+        assert_eq!(fit(65_535, 1, 320), (320, 1));
+        assert_eq!(fit(u32::MAX, u32::MAX, 1), (1, 1));
+    }
+
+    #[test]
+    fn all_eight_orientations_show_the_same_picture() {
+        // The picture is
+        //   1 2 3
+        //   4 5 6
+        // and this is how a camera stores it, held in each of the eight ways.
+        let stored: [(u32, u32, [u8; 6]); 8] = [
+            (3, 2, [1, 2, 3, 4, 5, 6]),
+            (3, 2, [3, 2, 1, 6, 5, 4]),
+            (3, 2, [6, 5, 4, 3, 2, 1]),
+            (3, 2, [4, 5, 6, 1, 2, 3]),
+            (2, 3, [1, 4, 2, 5, 3, 6]),
+            (2, 3, [3, 6, 2, 5, 1, 4]),
+            (2, 3, [6, 3, 5, 2, 4, 1]),
+            (2, 3, [4, 1, 5, 2, 6, 3]),
+        ];
+        for (orientation, (width, height, pixels)) in (1..).zip(stored) {
+            let upright = gray(width, height, &pixels, orientation).upright();
+            assert_eq!(
+                (upright.width, upright.height),
+                (3, 2),
+                "orientation {orientation}"
+            );
+            assert_eq!(
+                upright.pixels,
+                [1, 2, 3, 4, 5, 6],
+                "orientation {orientation}"
+            );
+        }
+    }
+
+    #[test]
+    fn transparency_becomes_white() {
+        let picture = Picture {
+            layout: Layout::Rgba,
+            ..gray(2, 1, &[10, 20, 30, 0, 10, 20, 30, 255], 1)
+        };
+        let flat = picture.on_white();
+        assert_eq!(
+            (flat.layout, flat.pixels.as_slice()),
+            (Layout::Rgb, [255, 255, 255, 10, 20, 30].as_slice())
+        );
+    }
+
+    #[test]
+    fn a_transparent_pixel_does_not_bleed_its_colour() {
+        // Half opaque white, half transparent black: every visible trace of the result is white.
+        let row = [
+            255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        let picture = Picture {
+            layout: Layout::Rgba,
+            ..gray(4, 4, &row.repeat(4), 1)
+        };
+        let resized = picture.resized(2, 2).expect("the sizes are valid");
+        for pixel in resized.pixels.chunks_exact(4) {
+            assert!(
+                pixel[3] < 16 || pixel[..3].iter().all(|&colour| colour > 250),
+                "{pixel:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn exif_that_makes_no_sense_says_upright() {
+        for block in [
+            b"".as_slice(),
+            b"Exif\0\0",
+            b"II*\0\xff\xff\xff\xff",
+            b"MM\0*\0\0\0\x08\xff\xff",
+        ] {
+            assert_eq!(Orientation::from_exif(block), Orientation::UPRIGHT);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What the operator chose, from the task's environment.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Jpeg,
+    /// Lossless: there is no encoder for lossy WebP in Rust.
+    WebP,
+}
+
+impl Format {
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Format::Jpeg => "jpg",
+            Format::WebP => "webp",
+        }
+    }
+
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Format::Jpeg => "image/jpeg",
+            Format::WebP => "image/webp",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// The thumbnail's longest side, in pixels. A smaller picture keeps its size.
+    pub(crate) max_side: u32,
+    /// Of a JPEG: 1 to 100.
+    pub(crate) quality: u8,
+    pub(crate) format: Format,
+    /// The most pixels that a picture may have, before any scaling.
+    pub(crate) max_pixels: u64,
+    /// What the picture may take: the file, its pixels, and what the decoder needs beside them.
+    pub(crate) memory_bytes: u64,
+}
+
+/// The longest side that both formats can hold.
+const MAX_SIDE: RangeInclusive<u32> = 1..=16_383;
+
+impl Settings {
+    /// Reads the keys through `env`; one that is absent or empty has its default.
+    pub(crate) fn read(env: impl Copy + Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let env = |key: &str| env(key).filter(|value| !value.is_empty());
+        let task_memory_mib = number(env, "TASK_MEMORY_MIB", 256, 16..=4096)?;
+        Ok(Settings {
+            max_side: number(env, "MAX_SIDE", 320, MAX_SIDE)?,
+            quality: number(env, "QUALITY", 80, 1..=100)?,
+            format: match env("FORMAT").as_deref() {
+                None | Some("jpeg") => Format::Jpeg,
+                Some("webp") => Format::WebP,
+                Some(other) => return Err(format!("FORMAT is {other:?}: it must be jpeg or webp")),
+            },
+            max_pixels: number(env, "MAX_PIXELS", 100_000_000, 1..=u64::MAX)?,
+            // An eighth is for the code's own data, its stack, and gaps between allocations.
+            memory_bytes: (task_memory_mib << 20) / 8 * 7,
+        })
+    }
+}
+
+fn number<T: FromStr + PartialOrd + Display>(
+    env: impl Fn(&str) -> Option<String>,
+    key: &str,
+    default: T,
+    range: RangeInclusive<T>,
+) -> Result<T, String> {
+    let Some(value) = env(key) else {
+        return Ok(default);
+    };
+    value
+        .trim()
+        .parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| {
+            format!(
+                "{key} is {value:?}: it must be a whole number from {} to {}",
+                range.start(),
+                range.end()
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(key: &str, value: &str) -> Result<Settings, String> {
+        Settings::read(|asked| (asked == key).then(|| value.to_owned()))
+    }
+
+    #[test]
+    fn what_is_not_set_has_its_default() {
+        let settings = Settings::read(|_| None).expect("the defaults are valid");
+        assert_eq!(
+            (settings.max_side, settings.quality, settings.format),
+            (320, 80, Format::Jpeg)
+        );
+        assert_eq!(settings.memory_bytes, 224 << 20);
+        assert_eq!(read("MAX_SIDE", ""), Ok(settings));
+    }
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        assert_eq!(
+            read("MAX_SIDE", "0"),
+            Err("MAX_SIDE is \"0\": it must be a whole number from 1 to 16383".to_owned())
+        );
+        assert_eq!(
+            read("QUALITY", "good"),
+            Err("QUALITY is \"good\": it must be a whole number from 1 to 100".to_owned())
+        );
+        assert_eq!(
+            read("FORMAT", "gif"),
+            Err("FORMAT is \"gif\": it must be jpeg or webp".to_owned())
+        );
+    }
+}
