@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use fast_image_resize::images::Image;
-use fast_image_resize::{MulDiv, PixelType, ResizeOptions, Resizer};
+use fast_image_resize::images::TypedImage;
+use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
+use fast_image_resize::{MulDiv, PixelTrait, ResizeOptions, Resizer};
 
 /// Why there is no thumbnail. It will be the same at the next try.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,20 +68,16 @@ pub(crate) enum Layout {
 
 impl Layout {
     pub(crate) fn channels(self) -> usize {
-        self.pixel_type().size()
+        match self {
+            Layout::Gray => 1,
+            Layout::GrayAlpha => 2,
+            Layout::Rgb => 3,
+            Layout::Rgba => 4,
+        }
     }
 
     pub(crate) fn has_alpha(self) -> bool {
         matches!(self, Layout::GrayAlpha | Layout::Rgba)
-    }
-
-    fn pixel_type(self) -> PixelType {
-        match self {
-            Layout::Gray => PixelType::U8,
-            Layout::GrayAlpha => PixelType::U8x2,
-            Layout::Rgb => PixelType::U8x3,
-            Layout::Rgba => PixelType::U8x4,
-        }
     }
 }
 
@@ -138,34 +135,49 @@ pub(crate) fn fit(width: u32, height: u32, max_side: u32) -> (u32, u32) {
 }
 
 impl Picture {
-    pub(crate) fn resized(mut self, width: u32, height: u32) -> Result<Self, Refusal> {
+    pub(crate) fn resized(self, width: u32, height: u32) -> Result<Self, Refusal> {
         if (width, height) == (self.width, self.height) {
             return Ok(self);
         }
-        let pixel_type = self.layout.pixel_type();
-        let mut from = Image::from_vec_u8(self.width, self.height, self.pixels, pixel_type)
+        match self.layout {
+            Layout::Gray => self.resized_as::<U8>(width, height),
+            Layout::GrayAlpha => self.resized_as::<U8x2>(width, height),
+            Layout::Rgb => self.resized_as::<U8x3>(width, height),
+            Layout::Rgba => self.resized_as::<U8x4>(width, height),
+        }
+    }
+
+    /// Once for each layout that there is: the resizer's own choice at run time would bring in all thirteen kinds of
+    /// pixel that it knows, and make the component twice as large.
+    fn resized_as<P: PixelTrait>(mut self, width: u32, height: u32) -> Result<Self, Refusal> {
+        let mut pixels = vec![0; width as usize * height as usize * self.layout.channels()];
+        let mut from = TypedImage::<P>::from_buffer(self.width, self.height, &mut self.pixels)
             .map_err(Refusal::broken)?;
-        let mut to = Image::new(width, height, pixel_type);
+        let mut to =
+            TypedImage::<P>::from_buffer(width, height, &mut pixels).map_err(Refusal::broken)?;
         // Transparent pixels must not bleed their colour into their neighbours. Done in place: left to itself the
         // resizer would copy the picture for it.
         let alpha = MulDiv::new();
         if self.layout.has_alpha() {
             alpha
-                .multiply_alpha_inplace(&mut from)
+                .multiply_alpha_inplace_typed(&mut from)
                 .map_err(Refusal::broken)?;
         }
         let options = ResizeOptions::new().use_alpha(false);
         Resizer::new()
-            .resize(&from, &mut to, &options)
+            .resize_typed(&from, &mut to, &options)
             .map_err(Refusal::broken)?;
         if self.layout.has_alpha() {
             alpha
-                .divide_alpha_inplace(&mut to)
+                .divide_alpha_inplace_typed(&mut to)
                 .map_err(Refusal::broken)?;
         }
-        self.pixels = to.into_vec();
-        (self.width, self.height) = (width, height);
-        Ok(self)
+        Ok(Picture {
+            width,
+            height,
+            pixels,
+            ..self
+        })
     }
 
     /// Turns the pixels as `orientation` says.
