@@ -1,0 +1,75 @@
+//! Computes, waits or traps.
+
+use std::hint::black_box;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wasmrun_guest::{Failure, Message};
+
+/// `loop`: never returns, and never calls the host.
+pub(crate) fn spin() -> ! {
+    let mut count = 0_u64;
+    loop {
+        count = black_box(count.wrapping_add(1));
+    }
+}
+
+/// `loop-host`: never returns, and does little but call the host.
+pub(crate) fn spin_on_host(message: &Message) -> ! {
+    loop {
+        black_box(message.receive_count());
+    }
+}
+
+/// `busy MS`: spins that long by the clock.
+pub(crate) fn busy(time: Duration) -> Result<(), Failure> {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        for count in 0..10_000 {
+            black_box(count);
+        }
+    }
+    Ok(())
+}
+
+/// `sleep MS`
+pub(crate) fn sleep(time: Duration) -> Result<(), Failure> {
+    thread::sleep(time);
+    Ok(())
+}
+
+/// `sleep-forever`
+pub(crate) fn sleep_forever() -> ! {
+    loop {
+        thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+/// `recurse`: until there is no stack left.
+pub(crate) fn recurse() -> Result<(), Failure> {
+    #[inline(never)]
+    fn descend(depth: u64) -> u64 {
+        // Through a pointer that the compiler can't see through, or it would make a loop of it.
+        let next: fn(u64) -> u64 = black_box(descend);
+        next(depth + 1).rotate_left(3) ^ depth
+    }
+    Err(Failure::reject(descend(0)))
+}
+
+/// `unreachable`: the trap itself, without a panic's message.
+pub(crate) fn unreachable() -> ! {
+    #[cfg(target_arch = "wasm32")]
+    core::arch::wasm32::unreachable();
+    #[cfg(not(target_arch = "wasm32"))]
+    std::process::abort();
+}
+
+/// `divide-by-zero`: the processor's, not the one that Rust turns into a panic.
+pub(crate) fn divide_by_zero() -> Result<(), Failure> {
+    let (dividend, divisor) = (black_box(1_i32), black_box(0_i32));
+    if black_box(true) {
+        // SAFETY: none. The lie takes Rust's own check away, so that the instruction is left, which must trap.
+        unsafe { std::hint::assert_unchecked(divisor != 0 && divisor != -1) };
+    }
+    Err(Failure::reject(black_box(dividend / divisor)))
+}

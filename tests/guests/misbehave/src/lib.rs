@@ -1,0 +1,133 @@
+//! Does what its message says: everything that a task may do wrong, and the questions that a test wants to ask from
+//! inside. The body is a command and its arguments, separated by spaces; the functions that answer are sorted by what
+//! they try. A message that announces objects gets their digests written instead.
+//!
+//! What a command observes comes back as a rejection's reason, the one text that a task can return. A call that
+//! succeeds logs its result and completes; one that fails is rejected with the name of its error.
+
+mod compute;
+mod digest;
+mod memory;
+mod queues;
+mod stores;
+mod world;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use wasmrun_guest::{Failure, Message, handler};
+
+handler!(handle);
+
+fn handle(message: Message) -> Result<(), Failure> {
+    let objects = message.objects();
+    if !objects.is_empty() {
+        return digest::write(&objects);
+    }
+    let body = message.body();
+    let mut words = Words(body.trim());
+    match words.next() {
+        "ok" => Ok(()),
+        "retry" => Err(retry(words)?),
+        "reject" => Err(Failure::reject(words.rest())),
+
+        "loop" => compute::spin(),
+        "loop-host" => compute::spin_on_host(&message),
+        "busy" => compute::busy(milliseconds(&mut words)?),
+        "sleep" => compute::sleep(milliseconds(&mut words)?),
+        "sleep-forever" => compute::sleep_forever(),
+        "recurse" => compute::recurse(),
+        "panic" => panic!("{}", words.rest()),
+        "abort" => std::process::abort(),
+        "exit" => std::process::exit(words.number()?),
+        "unreachable" => compute::unreachable(),
+        "divide-by-zero" => compute::divide_by_zero(),
+
+        "alloc" => memory::allocate_without_end(),
+        "alloc-catch" => memory::allocate_and_catch(words.number()?),
+        "memory-fill" => memory::fill(),
+        "stack-array" => memory::stack_array(),
+        "out-of-bounds" => memory::out_of_bounds(),
+        "canary-write" => memory::canary_write(words.number()?),
+        "canary-read" => memory::canary_read(words.number()?),
+
+        "log" => world::log(words.number()?, words.rest()),
+        "log-bytes" => world::log_bytes(words.number()?),
+        "print" => world::print(words.rest()),
+        "env" => Err(world::env(words.rest())),
+        "args" => Err(world::args()),
+        "preopens" => Err(world::preopens()),
+        "sockets" => Err(world::sockets()),
+
+        "get" => stores::get(words.alias("input"), words.rest()),
+        "head" => stores::head(words.alias("input"), words.rest()),
+        "list" => stores::list(words.alias("input"), words.rest()),
+        "delete" => stores::delete(words.alias("output"), words.rest()),
+        "put" => stores::put(words.alias("output"), words.next(), words.rest()),
+        "write-bytes" => stores::write_bytes(words.alias("output"), words.number()?, words.rest()),
+        "copy" => stores::copy(words.next(), words.rest()),
+        "open-readers" => stores::open_readers(words.alias("input"), words.number()?, words.rest()),
+        "open-writers" => {
+            stores::open_writers(words.alias("output"), words.number()?, words.rest())
+        }
+        "writer-unfinished" => stores::writer_unfinished(words.alias("output"), words.rest()),
+        "writer-leaked" => stores::writer_leaked(words.alias("output"), words.rest()),
+
+        "send" => queues::send(words.alias("next"), words.number()?),
+        "send-bytes" => queues::send_bytes(words.alias("next"), words.number()?),
+
+        _ => Err(Failure::reject("unknown command")),
+    }
+}
+
+fn retry(mut words: Words) -> Result<Failure, Failure> {
+    let seconds = words.peek().parse().ok();
+    if seconds.is_some() {
+        words.next();
+    }
+    let failure = Failure::retry(words.rest());
+    Ok(match seconds {
+        Some(seconds) => failure.after(Duration::from_secs(seconds)),
+        None => failure,
+    })
+}
+
+fn milliseconds(words: &mut Words) -> Result<Duration, Failure> {
+    Ok(Duration::from_millis(words.number()?))
+}
+
+/// What is left of a command.
+struct Words<'a>(&'a str);
+
+impl<'a> Words<'a> {
+    fn peek(&self) -> &'a str {
+        self.0.split(' ').next().unwrap_or_default()
+    }
+
+    fn next(&mut self) -> &'a str {
+        let (word, rest) = self.0.split_once(' ').unwrap_or((self.0, ""));
+        self.0 = rest;
+        word
+    }
+
+    fn number<T: FromStr>(&mut self) -> Result<T, Failure> {
+        let word = self.next();
+        word.parse()
+            .map_err(|_| Failure::reject(format!("{word:?} is no number")))
+    }
+
+    /// `@ALIAS`, where the command is to use another store or queue than it does by default.
+    fn alias(&mut self, default: &'a str) -> &'a str {
+        match self.peek().strip_prefix('@') {
+            Some(alias) => {
+                self.next();
+                alias
+            }
+            None => default,
+        }
+    }
+
+    fn rest(&self) -> &'a str {
+        self.0
+    }
+}

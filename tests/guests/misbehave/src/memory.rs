@@ -1,0 +1,98 @@
+//! Takes, fills and searches memory.
+
+use std::hint::black_box;
+
+use wasmrun_guest::{Failure, info};
+
+const MIB: usize = 1 << 20;
+
+/// `alloc`: until it is refused, which aborts.
+pub(crate) fn allocate_without_end() -> ! {
+    let mut taken = Vec::new();
+    loop {
+        taken.push(black_box(vec![1_u8; MIB]));
+    }
+}
+
+/// `alloc-catch MIB`: asks for so much, and completes whatever the answer.
+pub(crate) fn allocate_and_catch(mib: usize) -> Result<(), Failure> {
+    let mut memory = Vec::<u8>::new();
+    match memory.try_reserve_exact(mib * MIB) {
+        Ok(()) => info!("got {mib} MiB"),
+        Err(_) => info!("refused"),
+    }
+    black_box(memory);
+    Ok(())
+}
+
+/// `memory-fill`: fills all the memory that it can get, without end. Each round is a single instruction.
+pub(crate) fn fill() -> ! {
+    let mut memory = Vec::<u8>::new();
+    let mut size = 1024 * MIB;
+    while size > MIB && memory.try_reserve_exact(size).is_err() {
+        size /= 2;
+    }
+    memory.resize(memory.capacity(), 0);
+    let mut byte = 0;
+    loop {
+        memory.fill(byte);
+        byte = black_box(byte.wrapping_add(1));
+    }
+}
+
+/// `stack-array`: a local variable that is larger than the stack.
+pub(crate) fn stack_array() -> Result<(), Failure> {
+    let array = black_box([1_u8; 8 * MIB]);
+    Err(Failure::reject(
+        array.iter().map(|&byte| u64::from(byte)).sum::<u64>(),
+    ))
+}
+
+/// `out-of-bounds`: reads behind the end of memory.
+pub(crate) fn out_of_bounds() -> Result<(), Failure> {
+    let end = black_box(usize::MAX - 15) as *const u8;
+    // SAFETY: none. It must trap.
+    let byte = unsafe { end.read_volatile() };
+    Err(Failure::reject(byte))
+}
+
+/// Where the canary is put beside heap and stack: memory that the module itself brings along.
+static mut BIG: [u8; MIB] = [0; MIB];
+
+/// `canary-write BYTE`: leaves a pattern in static memory, on the stack, and on the heap, freed.
+pub(crate) fn canary_write(byte: u8) -> Result<(), Failure> {
+    // SAFETY: a component has one thread, and nothing else uses this.
+    unsafe { (&raw mut BIG).write_bytes(byte, 1) };
+    black_box([byte; 256 << 10]);
+    black_box(vec![byte; 8 * MIB]);
+    black_box((0..1000).map(|_| vec![byte; 8 << 10]).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// `canary-read BYTE`: completes unless some kilobyte of memory is full of that byte. Memory that another task had
+/// comes with a first growth, so that is looked at too.
+pub(crate) fn canary_read(byte: u8) -> Result<(), Failure> {
+    #[cfg(target_arch = "wasm32")]
+    {
+        use core::arch::wasm32::{memory_grow, memory_size};
+
+        const PAGE_BYTES: usize = 64 << 10;
+        const RUN: usize = 1024;
+        // Keeps the static memory in the component, and with it the place where the other task wrote.
+        black_box(&raw const BIG);
+        memory_grow::<0>(24 * MIB / PAGE_BYTES);
+        let size = memory_size::<0>() * PAGE_BYTES;
+        // Not from 0: that would be a null pointer.
+        for start in (RUN..size).step_by(RUN) {
+            let is_full = (start..start + RUN).all(|at| {
+                // SAFETY: it lies within the memory; volatile, as nothing that Rust knows of needs to be there.
+                unsafe { (at as *const u8).read_volatile() == byte }
+            });
+            if is_full {
+                return Err(Failure::reject(format!("seen at {start:#x}")));
+            }
+        }
+    }
+    let _ = byte;
+    Ok(())
+}
