@@ -1,5 +1,36 @@
 //! All behaviour of wasmrun: engine, isolation, host interfaces, worker. Knows no AWS and no command line.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`worker`] | the way of a message: receive, process, settle; when to receive and when to stop |
+//! | [`component`] | the compiled component, and a run of it for one message: a task |
+//! | `state` | the one function that builds a task's store: isolation is audited there |
+//! | `host` | the WIT interfaces that a guest calls, above the backends |
+//! | [`outcome`] | how a task ended (the one reader of traps), and what follows from it |
+//! | [`limits`], `limiter` | what a task may use; the sum of its memories |
+//! | [`grant`] | what a task may touch |
+//! | [`event`] | which objects a message announces |
+//! | [`engine`], [`threads`] | which parts of Wasm exist; where guests compute |
+//! | [`compile`], [`cache`] | from a file to code, in a child process; where code is kept |
+//! | [`queue`], [`object_store`], [`message`] | what a backend implements |
+//! | [`memory`] | backends for tests and benchmarks |
 
+pub mod cache;
+pub mod compile;
+pub mod component;
+pub mod engine;
+pub mod event;
+pub mod grant;
+mod host;
+mod limiter;
+pub mod limits;
+mod log;
+pub mod memory;
 pub mod message;
 pub mod object_store;
+pub mod outcome;
 pub mod queue;
+mod state;
+pub mod threads;
+pub mod usage;
+pub mod worker;

@@ -38,10 +38,19 @@ pub trait ObjectStore: Send + Sync + 'static {
     ) -> Result<Box<dyn ObjectReader>, StoreError>;
 
     /// Begins to write an object. Nothing is visible before [`ObjectWriter::finish`].
-    async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError>;
+    async fn write(
+        &self,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<Box<dyn ObjectWriter>, StoreError>;
 
     /// Objects whose keys start with `prefix`, in the order of the keys' bytes, at most `limit`.
-    async fn list(&self, prefix: &str, continuation: Option<&str>, limit: usize) -> Result<ObjectPage, StoreError>;
+    async fn list(
+        &self,
+        prefix: &str,
+        continuation: Option<&str>,
+        limit: usize,
+    ) -> Result<ObjectPage, StoreError>;
 
     /// Deletes an object, durably; also succeeds if there is none.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
@@ -146,7 +155,8 @@ pub enum Condition {
     IfMatch(String),
 }
 
-/// Why a call to a store failed. Texts name the object by its key, for people.
+/// Why a call to a store failed. The texts are for the operator, who knows the key from the context; that of
+/// [`StoreError::Invalid`] is handed to the guest: it names neither the store's place nor anything secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No such object.

@@ -1,0 +1,174 @@
+//! The directory in which compiled components are kept.
+//!
+//! It holds native code that is run without further checks: whoever can write to it is the worker. So it belongs to
+//! this user, with mode 0700, and each file carries a digest, which a crash or a failing disk doesn't forge.
+
+use rustix::fs::{Mode, OFlags};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// More files aren't kept: those that were not used for longest go first.
+const MAX_FILES: usize = 32;
+const DIGEST_BYTES: usize = 32;
+
+/// Compiled components by the digest of what they were compiled from, and by what.
+#[derive(Debug)]
+pub struct Cache {
+    directory: PathBuf,
+}
+
+impl Cache {
+    /// Opens the directory, and creates it if it isn't there.
+    ///
+    /// # Errors
+    ///
+    /// It can't be created, or it's open to others; the sentence says what to do.
+    pub fn open(directory: &Path) -> Result<Self, String> {
+        let shown = directory.display();
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| format!("the cache directory {shown} can't be created: {error}"))?;
+        let metadata = fs::metadata(directory)
+            .map_err(|error| format!("the cache directory {shown} can't be read: {error}"))?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(format!(
+                "the cache directory {shown} belongs to another user: choose one of your own"
+            ));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            return Err(format!(
+                "the cache directory {shown} is open to other users: chmod 700 it"
+            ));
+        }
+        let directory = directory
+            .canonicalize()
+            .map_err(|error| format!("the cache directory {shown} can't be read: {error}"))?;
+        Ok(Self { directory })
+    }
+
+    /// Where it is, without symbolic links.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A file that isn't whole is as if it weren't there.
+    pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let path = self.path(key);
+        let mut content = fs::read(&path).ok()?;
+        let code_bytes = content.len().checked_sub(DIGEST_BYTES)?;
+        if Sha256::digest(&content[..code_bytes])[..] != content[code_bytes..] {
+            tracing::warn!(file = %path.display(), "A file of the cache is damaged; compiling again.");
+            return None;
+        }
+        content.truncate(code_bytes);
+        // Marks it as used; that it can't be marked does no harm.
+        let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        Some(content)
+    }
+
+    /// That it can't be kept costs the next start some time, nothing else.
+    pub(crate) fn put(&self, key: &str, code: &[u8]) {
+        if let Err(error) = self.try_put(key, code) {
+            let directory = self.directory.display();
+            tracing::warn!(%directory, %error, "The compiled component can't be kept.");
+        }
+        self.evict();
+    }
+
+    fn try_put(&self, key: &str, code: &[u8]) -> io::Result<()> {
+        let temporary = self
+            .directory
+            .join(format!("{key}.{}.tmp", std::process::id()));
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::open(
+            &temporary,
+            flags,
+            Mode::RUSR | Mode::WUSR,
+        )?);
+        let written = (|| {
+            file.write_all(code)?;
+            file.write_all(&Sha256::digest(code))?;
+            file.sync_all()?;
+            fs::rename(&temporary, self.path(key))
+        })();
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.directory.join(format!("{key}.cwasm"))
+    }
+
+    fn evict(&self) {
+        let Ok(entries) = fs::read_dir(&self.directory) else {
+            return;
+        };
+        let mut files: Vec<_> = entries
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+            })
+            .collect();
+        files.sort();
+        for (_, path) in files.iter().take(files.len().saturating_sub(MAX_FILES)) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_was_put_is_found_until_a_byte_of_it_changes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cache = Cache::open(&directory.path().join("a/b")).expect("a cache");
+        assert_eq!(cache.get("k"), None);
+        cache.put("k", b"code");
+        assert_eq!(cache.get("k").as_deref(), Some(&b"code"[..]));
+        let path = cache.path("k");
+        let mut content = fs::read(&path).expect("a file");
+        content[0] ^= 1;
+        fs::write(&path, content).expect("written");
+        assert_eq!(cache.get("k"), None);
+        fs::write(&path, b"short").expect("written");
+        assert_eq!(cache.get("k"), None);
+    }
+
+    #[test]
+    fn a_directory_that_others_can_enter_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
+            .expect("permissions");
+        let error = Cache::open(directory.path()).expect_err("refused");
+        assert!(error.contains("chmod 700"), "{error}");
+    }
+
+    #[test]
+    fn only_the_files_used_last_are_kept() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cache = Cache::open(&directory.path().join("cache")).expect("a cache");
+        for i in 0..MAX_FILES + 5 {
+            cache.put(&format!("{i:03}"), b"code");
+        }
+        assert_eq!(
+            fs::read_dir(cache.directory())
+                .expect("a directory")
+                .count(),
+            MAX_FILES
+        );
+        assert!(cache.get(&format!("{:03}", MAX_FILES + 4)).is_some());
+        assert!(cache.get("000").is_none());
+    }
+}

@@ -1,0 +1,484 @@
+//! The component: loaded once, ready to be instantiated for each message.
+
+use crate::compile::{CompileError, Compiler};
+use crate::engine::{self, Allocator};
+use crate::event::{self, Decoded};
+use crate::grant::Grants;
+use crate::host::{self, MessageHandle, TaskPre};
+use crate::limits::Limits;
+use crate::message::Message;
+use crate::outcome::{Cancel, Outcome, Remains};
+use crate::state::{self, Delivered, TaskConfig, TaskState};
+use crate::threads::GuestThreads;
+use crate::usage::Usage;
+use std::future::poll_fn;
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use wasmtime::component::{Linker, types::ComponentItem};
+
+/// A component that is ready to run tasks.
+pub struct Component {
+    pre: TaskPre<TaskState>,
+    config: Arc<TaskConfig>,
+    threads: GuestThreads,
+    allocator: Allocator,
+    raw_body: bool,
+}
+
+/// How to load a component.
+pub struct LoadOptions {
+    /// What its tasks may touch.
+    pub grants: Grants,
+    /// What a task may use.
+    pub limits: Limits,
+    /// The most tasks that run at once.
+    pub instances: NonZeroUsize,
+    /// The threads that guests compute on.
+    pub threads: NonZeroUsize,
+    /// Where instances come from.
+    pub allocator: Allocator,
+    /// Hand over the body of an event too, beside the objects that it announces.
+    pub raw_body: bool,
+}
+
+/// Why a component can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It can't be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It isn't a component for wasmrun.
+    #[error("{0}")]
+    World(String),
+    /// It can't start within the limits.
+    #[error("{0}")]
+    Limits(String),
+    /// The host's fault.
+    #[error("the engine can't be started: {0}")]
+    Engine(String),
+}
+
+/// What a task leaves behind.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it consumed.
+    pub usage: Usage,
+}
+
+/// A task under way. Dropping it cancels the task.
+pub struct Running {
+    task: JoinHandle<Report>,
+    cancel: Option<oneshot::Sender<Cancel>>,
+    began: Arc<OnceLock<Instant>>,
+    timeout: Duration,
+}
+
+impl Component {
+    /// Compiles a component, or takes it from the cache, and makes it ready: links it, reserves the pool, and
+    /// instantiates it once to see that it can start. `bytes` is the content of a `.wasm` file. Stores and queues of
+    /// the grants are used on the runtime that this is called on.
+    ///
+    /// # Errors
+    ///
+    /// All that would make each task fail is found here.
+    pub async fn load(
+        bytes: &[u8],
+        compiler: &Compiler,
+        options: LoadOptions,
+    ) -> Result<Self, LoadError> {
+        let on_demand = engine::on_demand().map_err(engine_error)?;
+        let artefact = compiler.artefact(&on_demand, bytes).await?;
+        let component = artefact.load(&on_demand)?;
+        check_world(&on_demand, &component)?;
+        let LoadOptions {
+            grants,
+            limits,
+            instances,
+            threads,
+            allocator,
+            raw_body,
+        } = options;
+
+        let pooled = match (allocator, component.resources_required()) {
+            (Allocator::OnDemand, _) | (_, None) => None,
+            (_, Some(needs)) => match engine::pooling(instances.get(), &needs, &limits) {
+                Ok(engine) => Some((artefact.load(&engine)?, engine)),
+                Err(error) if allocator == Allocator::Pooling => return Err(engine_error(error)),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::warn!(
+                        error,
+                        "The pool can't be reserved: each instance takes its memory from the system."
+                    );
+                    None
+                }
+            },
+        };
+        let allocator = if pooled.is_some() {
+            Allocator::Pooling
+        } else {
+            Allocator::OnDemand
+        };
+        let (component, engine) = pooled.unwrap_or((component, on_demand));
+
+        let mut linker = Linker::new(&engine);
+        host::add_to_linker(&mut linker).map_err(engine_error)?;
+        let pre = linker
+            .instantiate_pre(&component)
+            .map_err(|error| LoadError::World(missing(&error)))?;
+        let pre = TaskPre::new(pre).map_err(|error| LoadError::World(missing(&error)))?;
+        component
+            .initialize_copy_on_write_image()
+            .map_err(engine_error)?;
+
+        let threads =
+            GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
+        let config = Arc::new(TaskConfig {
+            grants,
+            limits,
+            io: Handle::current(),
+        });
+        let component = Self {
+            pre,
+            config,
+            threads,
+            allocator,
+            raw_body,
+        };
+        component.try_start().await?;
+        Ok(component)
+    }
+
+    /// Instantiates it once, within the limits of a task, without handling a message.
+    async fn try_start(&self) -> Result<(), LoadError> {
+        let pre = self.pre.clone();
+        let config = self.config.clone();
+        let trial = self.threads.handle().spawn(async move {
+            let mut store = state::store(pre.engine(), &config, "start")?;
+            let started =
+                tokio::time::timeout(config.limits.timeout, pre.instantiate_async(&mut store))
+                    .await;
+            let refused = store.data().limiter.refused_memory();
+            store.data().log.finish();
+            match started {
+                Ok(Ok(_)) => Ok(Ok(())),
+                Ok(Err(error)) => Ok(Err((format!("{:#}", error), refused))),
+                Err(_) => Ok(Err(("it takes longer than the timeout".into(), None))),
+            }
+        });
+        let result: wasmtime::Result<_> = trial
+            .await
+            .map_err(|error| LoadError::Engine(error.to_string()))?;
+        match result.map_err(engine_error)? {
+            Ok(()) => Ok(()),
+            Err((_, Some(needed))) => Err(LoadError::Limits(format!(
+                "the component needs at least {} of memory to start, and its limit is {}: raise --memory",
+                bytesize::ByteSize(needed as u64),
+                bytesize::ByteSize(self.config.limits.memory_bytes as u64)
+            ))),
+            Err((error, None)) => Err(LoadError::Limits(format!(
+                "the component can't start: {error}"
+            ))),
+        }
+    }
+
+    /// The limits of its tasks.
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// What its tasks may touch.
+    pub fn grants(&self) -> &Grants {
+        &self.config.grants
+    }
+
+    /// Where its instances come from: never [`Allocator::Auto`].
+    pub fn allocator(&self) -> Allocator {
+        self.allocator
+    }
+
+    /// Starts the task of a message; or says how it ends without one.
+    pub fn run(&self, message: Arc<Message>) -> Result<Running, Outcome> {
+        let delivered = Arc::new(self.prepare(message)?);
+        let (cancel, cancelled) = oneshot::channel();
+        let began = Arc::new(OnceLock::new());
+        let timeout = self.config.limits.timeout;
+        let task = run(
+            self.pre.clone(),
+            self.config.clone(),
+            delivered,
+            began.clone(),
+            cancelled,
+        );
+        Ok(Running {
+            task: self.threads.handle().spawn(task),
+            cancel: Some(cancel),
+            began,
+            timeout,
+        })
+    }
+
+    /// Decodes what the message announces.
+    fn prepare(&self, message: Arc<Message>) -> Result<Delivered, Outcome> {
+        let mut body_hidden = false;
+        let objects = match event::decode(&message.body) {
+            Decoded::Plain => Vec::new(),
+            Decoded::Unclear(reason) => {
+                tracing::warn!(
+                    message_id = message.id,
+                    reason,
+                    "The message looks like an event and is delivered as text."
+                );
+                Vec::new()
+            }
+            Decoded::Test => return Err(Outcome::Completed),
+            Decoded::Objects(events) => {
+                let objects = self.config.grants.announce(events).map_err(|url| {
+                    tracing::warn!(
+                        message_id = message.id,
+                        object = url,
+                        "No readable grant holds the object."
+                    );
+                    Outcome::Rejected {
+                        reason:
+                            "no grant: the message announces an object outside every readable store"
+                                .into(),
+                    }
+                })?;
+                body_hidden = !self.raw_body;
+                objects
+            }
+        };
+        Ok(Delivered {
+            message,
+            body_hidden,
+            objects,
+        })
+    }
+}
+
+/// One task, from an empty store to its report.
+async fn run(
+    pre: TaskPre<TaskState>,
+    config: Arc<TaskConfig>,
+    delivered: Arc<Delivered>,
+    began: Arc<OnceLock<Instant>>,
+    cancelled: oneshot::Receiver<Cancel>,
+) -> Report {
+    let started = *began.get_or_init(Instant::now);
+    let mut store = match state::store(pre.engine(), &config, &delivered.message.id) {
+        Ok(store) => store,
+        Err(error) => {
+            let outcome = Outcome::HostFailed {
+                what: format!("no store: {error:#}"),
+            };
+            return Report {
+                outcome,
+                usage: Usage::default(),
+            };
+        }
+    };
+
+    let mut cpu = Duration::ZERO;
+    let result = {
+        let call = async {
+            let instance = pre.instantiate_async(&mut store).await?;
+            let message = store.data_mut().table.push(MessageHandle(delivered))?;
+            instance
+                .wasmrun_task_handler()
+                .call_handle(&mut store, message)
+                .await
+        };
+        let call = metered(call, &mut cpu);
+        tokio::select! {
+            biased;
+            why = cancelled => Err(why.unwrap_or(Cancel::Drain)),
+            result = call => Ok(result),
+        }
+    };
+
+    let fuel = config.limits.fuel - store.get_fuel().unwrap_or(0).min(config.limits.fuel);
+    let state = store.data_mut();
+    state.log.finish();
+    let outcome = match result {
+        Ok(result) => {
+            if let Err(error) = &result {
+                tracing::debug!(error = format!("{error:?}"), "The guest's call failed.");
+            }
+            Outcome::classify(
+                result,
+                &Remains {
+                    limiter: &state.limiter,
+                    host_failure: state.host_failure.as_deref(),
+                },
+            )
+        }
+        Err(Cancel::Timeout) => Outcome::TimedOut,
+        Err(why) => Outcome::Cancelled { why },
+    };
+    let mut usage = std::mem::take(&mut state.usage);
+    usage.fuel = fuel;
+    usage.cpu = cpu;
+    usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
+    // Memory, handles and half-written objects are gone before the message is settled.
+    drop(store);
+    usage.wall = started.elapsed();
+    Report { outcome, usage }
+}
+
+/// Adds up the time that the thread computes while it polls a future.
+async fn metered<T>(future: impl Future<Output = T>, cpu: &mut Duration) -> T {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let before = thread_cpu();
+        let poll = future.as_mut().poll(context);
+        *cpu += thread_cpu().saturating_sub(before);
+        poll
+    })
+    .await
+}
+
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}
+
+impl Running {
+    /// Waits for the task's end, and ends it when its time is over or when `cancelled` says so.
+    pub async fn finish(mut self, cancelled: impl Future<Output = Cancel>) -> Report {
+        let mut cancelled = pin!(cancelled);
+        let spawned = Instant::now();
+        let mut deadline = pin!(tokio::time::sleep(self.timeout));
+        let why = loop {
+            tokio::select! {
+                biased;
+                report = &mut self.task => return Self::report(report),
+                why = &mut cancelled => break why,
+                () = &mut deadline => {
+                    // The time of a task starts when it first computes, not when it waits for a thread.
+                    let began = self.began.get().copied();
+                    let over = began.is_some_and(|began| began.elapsed() >= self.timeout);
+                    if over {
+                        break Cancel::Timeout;
+                    }
+                    let next = began.unwrap_or_else(Instant::now).max(spawned) + self.timeout;
+                    deadline.as_mut().reset(next.into());
+                }
+            }
+        };
+        if let Some(cancel) = self.cancel.take() {
+            // The task may have ended by itself in the meantime; then its report says so.
+            let _ = cancel.send(why);
+        }
+        Self::report((&mut self.task).await)
+    }
+
+    fn report(result: Result<Report, tokio::task::JoinError>) -> Report {
+        result.unwrap_or_else(|error| {
+            let outcome = Outcome::HostFailed {
+                what: format!("the task was lost: {error}"),
+            };
+            Report {
+                outcome,
+                usage: Usage::default(),
+            }
+        })
+    }
+}
+
+fn engine_error(error: wasmtime::Error) -> LoadError {
+    LoadError::Engine(format!("{error:#}"))
+}
+
+/// Says what a component of another world lacks, before the linker says it in its own words.
+fn check_world(
+    engine: &wasmtime::Engine,
+    component: &wasmtime::component::Component,
+) -> Result<(), LoadError> {
+    const HANDLER: &str = "wasmrun:task/handler@";
+    let ty = component.component_type();
+    let exports: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
+    if exports.iter().any(|name| name.starts_with(HANDLER)) {
+        return Ok(());
+    }
+    let instead = if exports.iter().any(|name| name.starts_with("wasi:cli/run@")) {
+        ": it is a command (a program with main)"
+    } else if exports.iter().any(|name| name.starts_with("wasi:http/")) {
+        ": it is an HTTP handler"
+    } else {
+        ""
+    };
+    Err(LoadError::World(format!(
+        "the component doesn't export wasmrun:task/handler@0.1.0{instead}. Build it as a library (crate-type cdylib) against the world wasmrun:task/task"
+    )))
+}
+
+/// What the linker misses, in one sentence.
+fn missing(error: &wasmtime::Error) -> String {
+    format!("the component doesn't fit the world wasmrun:task/task@0.1.0: {error:#}")
+}
+
+/// The names of what a component imports and exports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interfaces {
+    /// In its own order.
+    pub imports: Vec<String>,
+    /// In its own order.
+    pub exports: Vec<String>,
+    /// Whether it can run here; if not, why.
+    pub fits: Result<(), String>,
+    /// Its memories at the start, in bytes, where that is known without starting it.
+    pub initial_memory_bytes: Option<u64>,
+}
+
+/// Looks at a component without running it.
+///
+/// # Errors
+///
+/// It can't be compiled.
+pub async fn inspect(bytes: &[u8], compiler: &Compiler) -> Result<Interfaces, LoadError> {
+    let engine = engine::on_demand().map_err(engine_error)?;
+    let component = compiler.artefact(&engine, bytes).await?.load(&engine)?;
+    let ty = component.component_type();
+    let mut linker = Linker::new(&engine);
+    host::add_to_linker(&mut linker).map_err(engine_error)?;
+    let fits = check_world(&engine, &component)
+        .map_err(|error| error.to_string())
+        .and_then(|()| {
+            linker
+                .instantiate_pre(&component)
+                .and_then(TaskPre::new)
+                .map(|_| ())
+                .map_err(|error| missing(&error))
+        });
+    let name = |name: &str, item: &ComponentItem| match item {
+        ComponentItem::ComponentInstance(_) => name.to_owned(),
+        ComponentItem::ComponentFunc(_) => format!("{name} (a function)"),
+        _ => format!("{name} (a type)"),
+    };
+    Ok(Interfaces {
+        imports: ty
+            .imports(&engine)
+            .map(|(n, item)| name(n, &item.ty))
+            .collect(),
+        exports: ty
+            .exports(&engine)
+            .map(|(n, item)| name(n, &item.ty))
+            .collect(),
+        fits,
+        initial_memory_bytes: component
+            .resources_required()
+            .and_then(|needs| needs.max_initial_memory_size)
+            .map(|pages| pages.saturating_mul(64 << 10)),
+    })
+}

@@ -1,0 +1,93 @@
+//! The engine: which parts of Wasm exist for a guest, and where its memories come from.
+
+use crate::limits::Limits;
+use sha2::{Digest, Sha256};
+use std::hash::{Hash, Hasher};
+use wasmtime::{Config, PoolingAllocationConfig, ResourcesRequired};
+
+/// Where memories, tables and stacks of instances come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Allocator {
+    /// From the pool if this host can reserve it, else from the system.
+    #[default]
+    Auto,
+    /// From a pool that is reserved once: an instance costs microseconds. It reserves about 6 GiB of address space
+    /// for each memory, which small hosts and address-space limits refuse.
+    Pooling,
+    /// From the system, each time.
+    OnDemand,
+}
+
+/// The settings that compiled code depends on. The child that compiles and the worker that runs share them.
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        // Bounds computing, and hands the thread back now and then.
+        .consume_fuel(true)
+        // A stack is reused by the next task: nothing of the previous one may be left on it.
+        .async_stack_zeroing(true)
+        .memory_init_cow(true)
+        // What no guest needs yet is code that no guest can attack.
+        .wasm_component_model_async(false)
+        .concurrency_support(false)
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .gc_support(false)
+        .wasm_threads(false)
+        .shared_memory(false)
+        .wasm_memory64(false)
+        // Twenty frames tell where a trap was.
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
+    config
+}
+
+/// An engine whose instances come from the system: for compiling, and where the pool can't be had.
+pub(crate) fn on_demand() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config())
+}
+
+/// An engine with a pool for so many instances of one component at once.
+pub(crate) fn pooling(
+    instances: usize,
+    needs: &ResourcesRequired,
+    limits: &Limits,
+) -> wasmtime::Result<wasmtime::Engine> {
+    let slots = |each: u32, most: usize| {
+        // One more task than instances: the next may start while the last is torn down.
+        u32::try_from((instances + 1).saturating_mul((each as usize).clamp(1, most)))
+            .unwrap_or(u32::MAX)
+    };
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots(1, 1))
+        .total_core_instances(slots(u32::MAX, Limits::INSTANCES))
+        .total_memories(slots(needs.num_memories, Limits::MEMORIES))
+        .total_tables(slots(needs.num_tables, Limits::TABLES))
+        .total_stacks(slots(1, 1))
+        .table_elements(limits.table_elements)
+        .max_memories_per_module(Limits::MEMORIES as u32)
+        .max_tables_per_module(Limits::TABLES as u32)
+        .max_core_instances_per_component(Limits::INSTANCES as u32)
+        .max_memories_per_component(Limits::MEMORIES as u32)
+        .max_tables_per_component(Limits::TABLES as u32)
+        .max_unused_warm_slots(slots(1, 1));
+    let mut config = config();
+    config.allocation_strategy(pool);
+    wasmtime::Engine::new(&config)
+}
+
+/// Tells code apart that was compiled by other versions, for other settings or other CPUs.
+pub(crate) fn compatibility(engine: &wasmtime::Engine) -> [u8; 32] {
+    struct Sha(Sha256);
+    impl Hasher for Sha {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+    let mut hasher = Sha(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.0.finalize().into()
+}

@@ -1,0 +1,78 @@
+//! The host's side of the WIT interfaces, implemented once, above the backends.
+//!
+//! Three kinds of failure are kept apart: what the guest may know is an error of the interface; what a guest can only
+//! do wrong on purpose is a trap that names a limit; and what is the host's own fault ends the task as such.
+
+#[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
+mod message;
+#[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
+mod object_store;
+#[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
+mod queue;
+
+pub(crate) use self::message::MessageHandle;
+pub(crate) use bindings::exports::wasmrun::task::handler::Failure;
+pub(crate) use bindings::{Task, TaskPre};
+
+use crate::limits::Limit;
+use crate::state::TaskState;
+use std::future::Future;
+use std::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime::component::{HasSelf, Linker};
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "task",
+        imports: {
+            "wasmrun:task/message": trappable,
+            "wasmrun:task/object-store.[method]reader.info": trappable,
+            "wasmrun:task/object-store.[static]store.open": trappable,
+            "wasmrun:task/queue.[static]queue.open": trappable,
+            default: async | trappable,
+        },
+        exports: { default: async },
+        with: {
+            "wasmrun:task/message.message": super::message::MessageHandle,
+            "wasmrun:task/object-store.store": super::object_store::StoreHandle,
+            "wasmrun:task/object-store.reader": super::object_store::ReaderHandle,
+            "wasmrun:task/object-store.writer": super::object_store::WriterHandle,
+            "wasmrun:task/queue.queue": super::queue::QueueHandle,
+        },
+        trappable_error_type: {
+            "wasmrun:task/object-store.error" => super::object_store::Fault,
+            "wasmrun:task/queue.error" => super::queue::Fault,
+        },
+    });
+}
+
+/// The trap of a guest that ran into a limit in a host call.
+#[derive(Debug, thiserror::Error)]
+#[error("the task exceeded its limit of {0}")]
+pub(crate) struct LimitHit(pub(crate) Limit);
+
+/// The trap of a guest that can't go on since the host itself failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct HostFault(pub(crate) String);
+
+/// Offers our interfaces and WASI 0.2.
+pub(crate) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    Task::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+}
+
+impl TaskState {
+    /// Carries out a call to a backend on the threads where its connections live. It's abandoned with the task.
+    async fn call<T: Send + 'static>(
+        &mut self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, HostFault> {
+        let began = Instant::now();
+        let result = AbortOnDropHandle::new(self.config.io.spawn(work)).await;
+        self.usage.calls += 1;
+        self.usage.host += began.elapsed();
+        result.map_err(|error| HostFault(format!("a call of the host was lost: {error}")))
+    }
+}

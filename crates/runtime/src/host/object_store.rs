@@ -1,0 +1,580 @@
+//! Objects that the guest reads and writes: check the grant, bound the sizes, delegate.
+
+use super::HostFault;
+use super::bindings::wasmrun::task::object_store::{
+    Condition, Error, Host, HostReader, HostStore, HostWriter, Object, ObjectInfo, ObjectPage,
+    ObjectSummary, PutOptions,
+};
+use crate::grant::{BadKey, Mode, StoreGrant, check_key};
+use crate::limits::Limits;
+use crate::object_store::{
+    self as runtime, MAX_METADATA_BYTES, MAX_PAGE, ObjectReader, ObjectStore, ObjectWriter,
+    StoreError,
+};
+use crate::outcome::shorten;
+use crate::state::TaskState;
+use bytes::Bytes;
+use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
+use wasmtime::component::Resource;
+
+/// The guest's handle to a granted store.
+pub struct StoreHandle(StoreGrant);
+
+/// An object that the guest reads.
+pub struct ReaderHandle {
+    alias: String,
+    info: runtime::ObjectInfo,
+    /// Not there while a call is under way, and after a failure.
+    reader: Option<Box<dyn ObjectReader>>,
+}
+
+/// An object that the guest writes.
+pub struct WriterHandle {
+    alias: String,
+    key: String,
+    /// Not there while a call is under way, and after a failure.
+    writer: Option<Box<dyn ObjectWriter>>,
+}
+
+/// What a call ends with that doesn't succeed.
+pub enum Fault {
+    /// The guest is told.
+    Error(Error),
+    /// The guest ends.
+    Trap(wasmtime::Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<HostFault> for Fault {
+    fn from(fault: HostFault) -> Self {
+        Self::Trap(fault.into())
+    }
+}
+
+impl From<wasmtime::component::ResourceTableError> for Fault {
+    fn from(error: wasmtime::component::ResourceTableError) -> Self {
+        Self::Trap(error.into())
+    }
+}
+
+type Result<T> = std::result::Result<T, Fault>;
+
+impl Host for TaskState {
+    fn convert_error(&mut self, fault: Fault) -> wasmtime::Result<Error> {
+        match fault {
+            Fault::Error(error) => Ok(error),
+            Fault::Trap(trap) => Err(trap),
+        }
+    }
+}
+
+impl HostStore for TaskState {
+    fn open(&mut self, alias: String) -> Result<Resource<StoreHandle>> {
+        let Some(grant) = self.config.grants.stores.get(&alias) else {
+            self.log
+                .note("store", &shorten(alias), "access denied: no such grant");
+            return Err(Error::AccessDenied.into());
+        };
+        let grant = grant.clone();
+        Ok(self.table.push(StoreHandle(grant))?)
+    }
+
+    async fn head(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        version: Option<String>,
+    ) -> Result<ObjectInfo> {
+        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
+        let named = key.clone();
+        let answer = self
+            .call(async move { store.head(&key, version.as_deref()).await })
+            .await?;
+        Ok(self.told(&alias, &named, answer)?.into())
+    }
+
+    async fn get(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        version: Option<String>,
+    ) -> Result<Object> {
+        let (info, content) = self.fetch(this, key, version, None).await?;
+        Ok(Object {
+            info: info.into(),
+            content,
+        })
+    }
+
+    async fn get_range(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        version: Option<String>,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<u8>> {
+        let range = offset..offset.saturating_add(length);
+        let (_, content) = self.fetch(this, key, version, Some(range)).await?;
+        Ok(content)
+    }
+
+    async fn read(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        version: Option<String>,
+    ) -> Result<Resource<ReaderHandle>> {
+        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
+        let named = key.clone();
+        let answer = self
+            .call(async move { store.read(&key, version.as_deref(), None).await })
+            .await?;
+        let reader = self.told(&alias, &named, answer)?;
+        let info = reader.info().clone();
+        Ok(self.table.push(ReaderHandle {
+            alias,
+            info,
+            reader: Some(reader),
+        })?)
+    }
+
+    async fn put(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        content: Vec<u8>,
+        options: PutOptions,
+    ) -> Result<ObjectInfo> {
+        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
+        if content.len() > self.config.limits.object_bytes {
+            return Err(Error::TooLarge.into());
+        }
+        let options = checked(options)?;
+        self.usage.bytes_written += content.len() as u64;
+        let named = key.clone();
+        let answer = self
+            .call(async move {
+                let mut writer = store.write(&key, options).await?;
+                if !content.is_empty() {
+                    writer.write(Bytes::from(content)).await?;
+                }
+                writer.finish().await
+            })
+            .await?;
+        Ok(self.told(&alias, &named, answer)?.into())
+    }
+
+    async fn write(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        options: PutOptions,
+    ) -> Result<Resource<WriterHandle>> {
+        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
+        let options = checked(options)?;
+        let named = key.clone();
+        let answer = self
+            .call(async move { store.write(&key, options).await })
+            .await?;
+        let writer = self.told(&alias, &named, answer)?;
+        Ok(self.table.push(WriterHandle {
+            alias,
+            key: named,
+            writer: Some(writer),
+        })?)
+    }
+
+    async fn list_objects(
+        &mut self,
+        this: Resource<StoreHandle>,
+        prefix: String,
+        continuation: Option<String>,
+        limit: u32,
+    ) -> Result<ObjectPage> {
+        // A prefix is the start of a key, and obeys the same rule; an empty one means the whole grant.
+        let StoreGrant { alias, store, .. } = match prefix.as_str() {
+            "" => self.allowed(&this, Mode::reads)?,
+            prefix => self.granted(
+                &this,
+                Mode::reads,
+                prefix.strip_suffix('/').unwrap_or(prefix),
+            )?,
+        };
+        let limit = (limit as usize).clamp(1, MAX_PAGE);
+        let named = prefix.clone();
+        let answer = self
+            .call(async move { store.list(&prefix, continuation.as_deref(), limit).await })
+            .await?;
+        Ok(self.told(&alias, &named, answer)?.into())
+    }
+
+    async fn delete(&mut self, this: Resource<StoreHandle>, key: String) -> Result<()> {
+        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
+        let named = key.clone();
+        let answer = self.call(async move { store.delete(&key).await }).await?;
+        self.told(&alias, &named, answer)
+    }
+
+    async fn copy(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        version: Option<String>,
+        to: Resource<StoreHandle>,
+        to_key: String,
+        condition: Condition,
+    ) -> Result<ObjectInfo> {
+        let from = self.granted(&this, Mode::reads, &key)?;
+        let to = self.granted(&to, Mode::writes, &to_key)?;
+        let condition = condition.into();
+        let named = key.clone();
+        let answer = self
+            .call(async move {
+                let within = from
+                    .store
+                    .copy(
+                        &key,
+                        version.as_deref(),
+                        to.store.url(),
+                        &to_key,
+                        &condition,
+                    )
+                    .await;
+                match within {
+                    Some(answer) => answer,
+                    None => {
+                        stream(
+                            &*from.store,
+                            &key,
+                            version.as_deref(),
+                            &*to.store,
+                            &to_key,
+                            condition,
+                        )
+                        .await
+                    }
+                }
+            })
+            .await?;
+        let info = self.told(&from.alias, &named, answer)?;
+        self.usage.bytes_read += info.size;
+        self.usage.bytes_written += info.size;
+        Ok(info.into())
+    }
+
+    async fn drop(&mut self, this: Resource<StoreHandle>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl HostReader for TaskState {
+    fn info(&mut self, this: Resource<ReaderHandle>) -> wasmtime::Result<ObjectInfo> {
+        Ok(self.table.get(&this)?.info.clone().into())
+    }
+
+    async fn read(&mut self, this: Resource<ReaderHandle>, max: u64) -> Result<Vec<u8>> {
+        let handle = self.table.get_mut(&this)?;
+        let alias = handle.alias.clone();
+        let key = handle.info.key.clone();
+        let Some(mut reader) = handle.reader.take() else {
+            return Err(other("the reader has failed before"));
+        };
+        let max = usize::try_from(max)
+            .unwrap_or(usize::MAX)
+            .clamp(1, Limits::READ_BYTES);
+        let (reader, answer) = self
+            .call(async move {
+                let answer = reader.read(max).await;
+                (reader, answer)
+            })
+            .await?;
+        let content = self.told(&alias, &key, answer)?;
+        self.table.get_mut(&this)?.reader = Some(reader);
+        self.usage.bytes_read += content.len() as u64;
+        Ok(content.into())
+    }
+
+    async fn drop(&mut self, this: Resource<ReaderHandle>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl HostWriter for TaskState {
+    async fn write(&mut self, this: Resource<WriterHandle>, content: Vec<u8>) -> Result<()> {
+        let handle = self.table.get_mut(&this)?;
+        let alias = handle.alias.clone();
+        let key = handle.key.clone();
+        let Some(mut writer) = handle.writer.take() else {
+            return Err(other("the writer has failed before"));
+        };
+        self.usage.bytes_written += content.len() as u64;
+        let (writer, answer) = self
+            .call(async move {
+                let answer = writer.write(Bytes::from(content)).await;
+                (writer, answer)
+            })
+            .await?;
+        self.told(&alias, &key, answer)?;
+        self.table.get_mut(&this)?.writer = Some(writer);
+        Ok(())
+    }
+
+    async fn finish(&mut self, this: Resource<WriterHandle>) -> Result<ObjectInfo> {
+        let WriterHandle { alias, key, writer } = self.table.delete(this)?;
+        let Some(writer) = writer else {
+            return Err(other("the writer has failed before"));
+        };
+        let answer = self.call(async move { writer.finish().await }).await?;
+        Ok(self.told(&alias, &key, answer)?.into())
+    }
+
+    async fn drop(&mut self, this: Resource<WriterHandle>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl TaskState {
+    /// The grant behind a handle, if its mode allows this.
+    fn allowed(
+        &mut self,
+        this: &Resource<StoreHandle>,
+        allows: fn(Mode) -> bool,
+    ) -> Result<StoreGrant> {
+        let grant = self.table.get(this)?.0.clone();
+        if allows(grant.mode) {
+            Ok(grant)
+        } else {
+            self.log.note(
+                "store",
+                &grant.alias,
+                &format!("access denied: its mode is {}", grant.mode),
+            );
+            Err(Error::AccessDenied.into())
+        }
+    }
+
+    /// The grant behind a handle, if its mode allows this, for a key that lies within it.
+    fn granted(
+        &mut self,
+        this: &Resource<StoreHandle>,
+        allows: fn(Mode) -> bool,
+        key: &str,
+    ) -> Result<StoreGrant> {
+        let grant = self.allowed(this, allows)?;
+        match check_key(key) {
+            Ok(()) => Ok(grant),
+            Err(BadKey::Outside) => {
+                let key = shorten(key.to_owned());
+                self.log.note(
+                    "store",
+                    &grant.alias,
+                    &format!("access denied: the key {key:?} may lie outside"),
+                );
+                Err(Error::AccessDenied.into())
+            }
+            Err(BadKey::Malformed) => Err(other("a key is 1 to 1,024 bytes, without NUL")),
+        }
+    }
+
+    /// Reads an object, or a range of one, as a whole.
+    async fn fetch(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        version: Option<String>,
+        range: Option<Range<u64>>,
+    ) -> Result<(runtime::ObjectInfo, Vec<u8>)> {
+        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
+        let max = self.config.limits.object_bytes;
+        let named = key.clone();
+        let answer = self
+            .call(async move {
+                let mut reader = store.read(&key, version.as_deref(), range.clone()).await?;
+                let info = reader.info().clone();
+                let size = match range {
+                    Some(range) => range.end.min(info.size).saturating_sub(range.start),
+                    None => info.size,
+                };
+                let too_large = || StoreError::TooLarge(format!("it has more than {max} bytes"));
+                let size = usize::try_from(size)
+                    .ok()
+                    .filter(|&size| size <= max)
+                    .ok_or_else(too_large)?;
+                let mut content = Vec::with_capacity(size);
+                loop {
+                    let bytes = reader.read(Limits::READ_BYTES).await?;
+                    if bytes.is_empty() {
+                        return Ok((info, content));
+                    }
+                    // It may have grown since it was opened.
+                    if content.len() + bytes.len() > max {
+                        return Err(too_large());
+                    }
+                    content.extend_from_slice(&bytes);
+                }
+            })
+            .await?;
+        let (info, content) = self.told(&alias, &named, answer)?;
+        self.usage.bytes_read += content.len() as u64;
+        Ok((info, content))
+    }
+
+    /// What the guest is told of a failure; the details are the operator's.
+    fn told<T>(
+        &mut self,
+        alias: &str,
+        key: &str,
+        answer: std::result::Result<T, StoreError>,
+    ) -> Result<T> {
+        let error = match answer {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let details = || format!("{:?}: {error}", shorten(key.to_owned()));
+        Err(match error {
+            StoreError::NotFound => Error::NotFound,
+            StoreError::PreconditionFailed => Error::PreconditionFailed,
+            StoreError::TooLarge(_) => Error::TooLarge,
+            StoreError::AccessDenied(_) => {
+                self.log.note("store", alias, &details());
+                Error::AccessDenied
+            }
+            StoreError::Unavailable(_) => {
+                self.log.note("store", alias, &details());
+                self.host_failure = Some(format!("store {alias}: {error}"));
+                Error::Unavailable
+            }
+            StoreError::Invalid(text) => Error::Other(text),
+        }
+        .into())
+    }
+}
+
+/// Copies through this process what no store can copy within itself.
+async fn stream(
+    from: &dyn ObjectStore,
+    key: &str,
+    version: Option<&str>,
+    to: &dyn ObjectStore,
+    to_key: &str,
+    condition: runtime::Condition,
+) -> std::result::Result<runtime::ObjectInfo, StoreError> {
+    let mut reader = from.read(key, version, None).await?;
+    let info = reader.info();
+    let options = runtime::PutOptions {
+        content_type: info.content_type.clone(),
+        metadata: info.metadata.clone(),
+        condition,
+    };
+    let mut writer = to.write(to_key, options).await?;
+    loop {
+        let bytes = reader.read(Limits::READ_BYTES).await?;
+        if bytes.is_empty() {
+            return writer.finish().await;
+        }
+        writer.write(bytes).await?;
+    }
+}
+
+fn other(text: &str) -> Fault {
+    Error::Other(text.to_owned()).into()
+}
+
+/// Takes only what every store can keep: S3 carries content type and metadata in HTTP headers.
+fn checked(options: PutOptions) -> Result<runtime::PutOptions> {
+    let printable = |text: &str| text.bytes().all(|b| matches!(b, b' '..=b'~'));
+    if let Some(content_type) = &options.content_type
+        && (content_type.is_empty() || content_type.len() > 256 || !printable(content_type))
+    {
+        return Err(other(
+            "a content type is 1 to 256 printable ASCII characters",
+        ));
+    }
+    let mut total = 0;
+    for (index, (name, value)) in options.metadata.iter().enumerate() {
+        let well_formed = !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
+        if !well_formed || !printable(value) || value.trim() != value {
+            return Err(other(
+                "metadata is names of a-z, 0-9, '-', '_' and '.' with values of printable ASCII, without spaces around them",
+            ));
+        }
+        if options.metadata[..index]
+            .iter()
+            .any(|(earlier, _)| earlier == name)
+        {
+            return Err(other("a name of the metadata is given twice"));
+        }
+        total += name.len() + value.len();
+    }
+    if total > MAX_METADATA_BYTES {
+        return Err(other(
+            "metadata is at most 2,048 bytes, names and values together",
+        ));
+    }
+    Ok(runtime::PutOptions {
+        content_type: options.content_type,
+        metadata: options.metadata,
+        condition: options.condition.into(),
+    })
+}
+
+impl From<Condition> for runtime::Condition {
+    fn from(condition: Condition) -> Self {
+        match condition {
+            Condition::Always => Self::Always,
+            Condition::IfAbsent => Self::IfAbsent,
+            Condition::IfMatch(etag) => Self::IfMatch(etag),
+        }
+    }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    u64::try_from(
+        time.duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis(),
+    )
+    .unwrap_or(u64::MAX)
+}
+
+impl From<runtime::ObjectInfo> for ObjectInfo {
+    fn from(info: runtime::ObjectInfo) -> Self {
+        Self {
+            key: info.key,
+            size: info.size,
+            etag: info.etag,
+            version: info.version,
+            content_type: info.content_type,
+            metadata: info.metadata,
+            modified_at: info.modified_at.map(millis),
+        }
+    }
+}
+
+impl From<runtime::ObjectPage> for ObjectPage {
+    fn from(page: runtime::ObjectPage) -> Self {
+        let summary = |object: runtime::ObjectSummary| ObjectSummary {
+            key: object.key,
+            size: object.size,
+            etag: object.etag,
+            modified_at: object.modified_at.map(millis),
+        };
+        Self {
+            objects: page.objects.into_iter().map(summary).collect(),
+            continuation: page.continuation,
+        }
+    }
+}

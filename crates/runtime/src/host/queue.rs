@@ -1,0 +1,168 @@
+//! Messages that the guest sends: check the grant, check the message, delegate.
+
+use super::HostFault;
+use super::bindings::wasmrun::task::queue::{Error, Host, HostQueue, OutgoingMessage};
+use crate::message::{self as runtime, MAX_BATCH};
+use crate::outcome::shorten;
+use crate::queue::{Queue, QueueError};
+use crate::state::TaskState;
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::component::Resource;
+
+/// The guest's handle to a granted queue.
+pub struct QueueHandle {
+    alias: String,
+    queue: Arc<dyn Queue>,
+}
+
+/// What a call ends with that doesn't succeed.
+pub enum Fault {
+    /// The guest is told.
+    Error(Error),
+    /// The guest ends.
+    Trap(wasmtime::Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<HostFault> for Fault {
+    fn from(fault: HostFault) -> Self {
+        Self::Trap(fault.into())
+    }
+}
+
+impl From<wasmtime::component::ResourceTableError> for Fault {
+    fn from(error: wasmtime::component::ResourceTableError) -> Self {
+        Self::Trap(error.into())
+    }
+}
+
+impl Host for TaskState {
+    fn convert_error(&mut self, fault: Fault) -> wasmtime::Result<Error> {
+        match fault {
+            Fault::Error(error) => Ok(error),
+            Fault::Trap(trap) => Err(trap),
+        }
+    }
+}
+
+impl HostQueue for TaskState {
+    fn open(&mut self, alias: String) -> Result<Resource<QueueHandle>, Fault> {
+        let Some(queue) = self.config.grants.queues.get(&alias) else {
+            self.log
+                .note("queue", &shorten(alias), "access denied: no such grant");
+            return Err(Error::AccessDenied.into());
+        };
+        let queue = queue.clone();
+        Ok(self.table.push(QueueHandle { alias, queue })?)
+    }
+
+    async fn send(
+        &mut self,
+        this: Resource<QueueHandle>,
+        message: OutgoingMessage,
+    ) -> Result<String, Fault> {
+        match self.send_all(&this, vec![message]).await?.pop() {
+            Some(answer) => Ok(answer?),
+            None => Err(HostFault("a queue gave no answer".into()).into()),
+        }
+    }
+
+    async fn send_batch(
+        &mut self,
+        this: Resource<QueueHandle>,
+        messages: Vec<OutgoingMessage>,
+    ) -> Result<Vec<Result<String, Error>>, Fault> {
+        if messages.len() > MAX_BATCH {
+            return Err(Error::InvalidMessage(format!(
+                "a batch holds at most {MAX_BATCH} messages"
+            ))
+            .into());
+        }
+        self.send_all(&this, messages).await
+    }
+
+    async fn drop(&mut self, this: Resource<QueueHandle>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl TaskState {
+    /// Sends what is valid; the answers are in the order of the messages.
+    async fn send_all(
+        &mut self,
+        this: &Resource<QueueHandle>,
+        messages: Vec<OutgoingMessage>,
+    ) -> Result<Vec<Result<String, Error>>, Fault> {
+        let handle = self.table.get(this)?;
+        let (alias, queue) = (handle.alias.clone(), handle.queue.clone());
+        let messages: Vec<runtime::OutgoingMessage> =
+            messages.into_iter().map(Into::into).collect();
+        let checks: Vec<_> = messages
+            .iter()
+            .map(runtime::OutgoingMessage::validate)
+            .collect();
+        let valid: Vec<_> = messages
+            .into_iter()
+            .zip(&checks)
+            .filter(|(_, check)| check.is_ok())
+            .map(|(m, _)| m)
+            .collect();
+        let bytes: usize = valid
+            .iter()
+            .map(runtime::OutgoingMessage::billed_bytes)
+            .sum();
+
+        let mut answers = if valid.is_empty() {
+            Vec::new()
+        } else {
+            self.usage.bytes_written += bytes as u64;
+            self.call(async move { queue.send(&valid).await }).await?
+        }
+        .into_iter();
+        Ok(checks
+            .into_iter()
+            .map(|check| match check {
+                Err(reason) => Err(Error::InvalidMessage(reason)),
+                Ok(()) => match answers.next() {
+                    Some(answer) => answer.map_err(|error| self.tell(&alias, error)),
+                    None => {
+                        Err(self.tell(&alias, QueueError::Unavailable("it gave no answer".into())))
+                    }
+                },
+            })
+            .collect())
+    }
+
+    /// What the guest is told of a failure; the details are the operator's.
+    fn tell(&mut self, alias: &str, error: QueueError) -> Error {
+        match error {
+            QueueError::InvalidMessage(reason) => Error::InvalidMessage(reason),
+            error => {
+                self.log.note("queue", alias, &error.to_string());
+                self.host_failure = Some(format!("queue {alias}: {error}"));
+                Error::Unavailable
+            }
+        }
+    }
+}
+
+impl From<OutgoingMessage> for runtime::OutgoingMessage {
+    fn from(message: OutgoingMessage) -> Self {
+        Self {
+            body: message.body,
+            attributes: message.attributes.into_iter().map(Into::into).collect(),
+            delay: message
+                .delay_seconds
+                .map(|seconds| Duration::from_secs(seconds.into())),
+            group: message.group,
+            deduplication_id: message.deduplication_id,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a guest writes to its standard output and error becomes log lines of its task.
+//!
+//! A guest's text is a value of an event, never an event of its own: whoever formats the event escapes it, so that a
+//! guest can't forge a line. What it may write in all is bounded.
+
+use bytes::Bytes;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+/// A longer line is cut into several.
+const MAX_LINE_BYTES: usize = 8 << 10;
+/// What a guest may hand over in one write; more takes several writes.
+const PERMIT_BYTES: usize = 64 << 10;
+
+/// The log of one task.
+#[derive(Clone)]
+pub(crate) struct GuestLog(Arc<Mutex<Lines>>);
+
+struct Lines {
+    message_id: String,
+    /// What may still be written.
+    left: usize,
+    /// What was dropped.
+    dropped: u64,
+    /// Lines that have no end yet, of standard output and standard error.
+    open: [Vec<u8>; 2],
+}
+
+impl GuestLog {
+    pub(crate) fn new(message_id: &str, max_bytes: usize) -> Self {
+        Self(Arc::new(Mutex::new(Lines {
+            message_id: message_id.to_owned(),
+            left: max_bytes,
+            dropped: 0,
+            open: [Vec::new(), Vec::new()],
+        })))
+    }
+
+    pub(crate) fn stream(&self, name: &'static str) -> LogStream {
+        LogStream {
+            log: self.0.clone(),
+            name,
+        }
+    }
+
+    /// What the host has to say about a call that it refused or that failed, for the operator.
+    pub(crate) fn note(&self, kind: &'static str, alias: &str, text: &str) {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tracing::warn!(
+            message_id = lines.message_id,
+            kind,
+            alias,
+            text,
+            "A host call failed."
+        );
+    }
+
+    /// Logs what has no line end yet, and says what was dropped.
+    pub(crate) fn finish(&self) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in ["stdout", "stderr"] {
+            let open = std::mem::take(lines.open(name));
+            if !open.is_empty() {
+                lines.emit(name, &open);
+            }
+        }
+        if lines.dropped > 0 {
+            tracing::warn!(
+                message_id = lines.message_id,
+                dropped_bytes = lines.dropped,
+                "The task logged more than it may."
+            );
+            lines.dropped = 0;
+        }
+    }
+}
+
+impl Lines {
+    fn open(&mut self, name: &str) -> &mut Vec<u8> {
+        &mut self.open[usize::from(name == "stderr")]
+    }
+
+    fn write(&mut self, name: &'static str, bytes: &[u8]) {
+        let kept = &bytes[..bytes.len().min(self.left)];
+        self.left -= kept.len();
+        self.dropped += (bytes.len() - kept.len()) as u64;
+        for piece in kept.split_inclusive(|&b| b == b'\n') {
+            let (text, ended) = match piece.strip_suffix(b"\n") {
+                Some(text) => (text, true),
+                None => (piece, false),
+            };
+            let mut rest = text;
+            while self.open(name).len() + rest.len() > MAX_LINE_BYTES {
+                let (now, later) = rest.split_at(MAX_LINE_BYTES - self.open(name).len());
+                self.open(name).extend_from_slice(now);
+                rest = later;
+                let line = std::mem::take(self.open(name));
+                self.emit(name, &line);
+            }
+            self.open(name).extend_from_slice(rest);
+            if ended {
+                let line = std::mem::take(self.open(name));
+                self.emit(name, &line);
+            }
+        }
+    }
+
+    /// The level is the line's first word, as the SDK's macros write it.
+    fn emit(&self, stream: &'static str, line: &[u8]) {
+        let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+        let (level, text) = match text.split_once(' ') {
+            Some((level @ ("ERROR" | "WARN" | "INFO" | "DEBUG"), rest)) => (level, rest),
+            _ => ("INFO", &*text),
+        };
+        let message_id = &self.message_id;
+        match level {
+            "ERROR" => tracing::error!(target: "guest", message_id, stream, text, "Guest"),
+            "WARN" => tracing::warn!(target: "guest", message_id, stream, text, "Guest"),
+            "DEBUG" => tracing::debug!(target: "guest", message_id, stream, text, "Guest"),
+            _ => tracing::info!(target: "guest", message_id, stream, text, "Guest"),
+        }
+    }
+}
+
+/// Standard output or error of one task.
+pub(crate) struct LogStream {
+    log: Arc<Mutex<Lines>>,
+    name: &'static str,
+}
+
+impl LogStream {
+    fn append(&self, bytes: &[u8]) {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(self.name, bytes);
+    }
+
+    fn another(&self) -> Self {
+        Self {
+            log: self.log.clone(),
+            name: self.name,
+        }
+    }
+}
+
+impl IsTerminal for LogStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LogStream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.another())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.another())
+    }
+}
+
+#[async_trait]
+impl Pollable for LogStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LogStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.append(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(PERMIT_BYTES)
+    }
+}
+
+impl AsyncWrite for LogStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.append(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

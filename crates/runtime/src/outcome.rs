@@ -1,0 +1,329 @@
+//! How a task ended, and what the worker does about it.
+//!
+//! [`Outcome::classify`] is the one place that reads traps.
+
+use crate::host;
+use crate::limiter::Limiter;
+use crate::limits::Limit;
+use crate::message::MAX_VISIBILITY;
+use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
+use wasmtime::Trap;
+use wasmtime::component::ResourceTableError;
+
+/// A reason, a panic's text or an error: so many bytes of it are kept.
+pub const MAX_REASON_BYTES: usize = 1024;
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The guest returned ok.
+    Completed,
+    /// The guest asks for another try.
+    Retry {
+        /// When; `None`: the worker's backoff decides.
+        delay: Option<Duration>,
+        /// The guest's words.
+        reason: String,
+    },
+    /// The guest says that this message can never work, or no grant covers the object that it announces.
+    Rejected {
+        /// The guest's words, or ours.
+        reason: String,
+    },
+    /// A limit ended the task.
+    LimitExceeded {
+        /// Which one.
+        limit: Limit,
+    },
+    /// The wall-clock limit ended the task.
+    TimedOut,
+    /// The guest trapped, panicked, or exited without returning.
+    Trapped {
+        /// What happened.
+        what: String,
+    },
+    /// A store, a queue or the host itself failed, not the guest.
+    HostFailed {
+        /// What failed.
+        what: String,
+    },
+    /// The worker ended the task.
+    Cancelled {
+        /// Why.
+        why: Cancel,
+    },
+}
+
+/// Why the worker ended a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cancel {
+    /// Its time is over: this is reported as [`Outcome::TimedOut`].
+    Timeout,
+    /// The worker stops and can't wait any longer: the message is released.
+    Drain,
+    /// The message's visibility lapsed: somebody else may have it by now, so it's left alone.
+    Lapsed,
+}
+
+/// The kinds of [`Outcome`], for policies, counts and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutcomeKind {
+    /// [`Outcome::Completed`]
+    Completed,
+    /// [`Outcome::Retry`]
+    Retry,
+    /// [`Outcome::Rejected`]
+    Rejected,
+    /// [`Outcome::LimitExceeded`]
+    LimitExceeded,
+    /// [`Outcome::TimedOut`]
+    TimedOut,
+    /// [`Outcome::Trapped`]
+    Trapped,
+    /// [`Outcome::HostFailed`]
+    HostFailed,
+    /// [`Outcome::Cancelled`]
+    Cancelled,
+}
+
+impl OutcomeKind {
+    /// All of them, in the order of the README's table.
+    pub const ALL: [Self; 8] = [
+        Self::Completed,
+        Self::Retry,
+        Self::Rejected,
+        Self::LimitExceeded,
+        Self::TimedOut,
+        Self::Trapped,
+        Self::HostFailed,
+        Self::Cancelled,
+    ];
+
+    /// The word that configuration, log and metric use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Retry => "retry",
+            Self::Rejected => "rejected",
+            Self::LimitExceeded => "limit-exceeded",
+            Self::TimedOut => "timed-out",
+            Self::Trapped => "trapped",
+            Self::HostFailed => "host-failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for OutcomeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the task left behind when it ended, beside its result.
+pub(crate) struct Remains<'a> {
+    pub(crate) limiter: &'a Limiter,
+    /// The last host call that failed for the host's reasons.
+    pub(crate) host_failure: Option<&'a str>,
+}
+
+impl Outcome {
+    /// Reads the result of a call into a guest.
+    pub(crate) fn classify(
+        result: wasmtime::Result<Result<(), host::Failure>>,
+        remains: &Remains<'_>,
+    ) -> Self {
+        match result {
+            Ok(Ok(())) => Self::Completed,
+            Ok(Err(host::Failure::Reject(reason))) => Self::Rejected {
+                reason: shorten(reason),
+            },
+            Ok(Err(host::Failure::Retry(request))) => {
+                match (request.delay_seconds, remains.host_failure) {
+                    // The guest handed on what a store or a queue told it.
+                    (None, Some(what)) => Self::HostFailed { what: what.into() },
+                    (delay, _) => Self::Retry {
+                        delay: delay
+                            .map(|seconds| Duration::from_secs(seconds.into()).min(MAX_VISIBILITY)),
+                        reason: shorten(request.reason),
+                    },
+                }
+            }
+            Err(error) => Self::from_error(&error, remains),
+        }
+    }
+
+    fn from_error(error: &wasmtime::Error, remains: &Remains<'_>) -> Self {
+        if let Some(limit) = limit_in(error) {
+            return Self::LimitExceeded { limit };
+        }
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            return Self::HostFailed {
+                what: "the pool of instances is full".into(),
+            };
+        }
+        if let Some(host::HostFault(what)) = error.downcast_ref() {
+            return Self::HostFailed { what: what.clone() };
+        }
+        // A guest may cope with a refusal or a failure, and complete. If it then fails, that was why.
+        if let Some(limit) = remains.limiter.refused() {
+            return Self::LimitExceeded { limit };
+        }
+        if let Some(what) = remains.host_failure {
+            return Self::HostFailed { what: what.into() };
+        }
+        if let Some(wasmtime_wasi::I32Exit(status)) = error.downcast_ref() {
+            return Self::Trapped {
+                what: format!("exited with status {status} without returning"),
+            };
+        }
+        let what = match error.downcast_ref::<Trap>() {
+            Some(trap) => trap.to_string(),
+            // Ours and wasmtime's own sentences: a list whose pointer lies, a handle that isn't one.
+            None => error.root_cause().to_string(),
+        };
+        Self::Trapped {
+            what: shorten(what),
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> OutcomeKind {
+        match self {
+            Self::Completed => OutcomeKind::Completed,
+            Self::Retry { .. } => OutcomeKind::Retry,
+            Self::Rejected { .. } => OutcomeKind::Rejected,
+            Self::LimitExceeded { .. } => OutcomeKind::LimitExceeded,
+            Self::TimedOut => OutcomeKind::TimedOut,
+            Self::Trapped { .. } => OutcomeKind::Trapped,
+            Self::HostFailed { .. } => OutcomeKind::HostFailed,
+            Self::Cancelled { .. } => OutcomeKind::Cancelled,
+        }
+    }
+
+    /// The reason in words, where there is one. It may hold a guest's text: never write it as a raw line.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Completed | Self::TimedOut => None,
+            Self::Retry { reason, .. } | Self::Rejected { reason } => Some(reason),
+            Self::LimitExceeded { limit } => Some(limit.as_str()),
+            Self::Trapped { what } | Self::HostFailed { what } => Some(what),
+            Self::Cancelled { why: Cancel::Drain } => Some("the worker stops"),
+            Self::Cancelled {
+                why: Cancel::Lapsed,
+            } => Some("the message's visibility lapsed"),
+            Self::Cancelled {
+                why: Cancel::Timeout,
+            } => Some("the time is over"),
+        }
+    }
+}
+
+/// For people; control characters of a guest's reason are escaped.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind())?;
+        match self.reason() {
+            Some(reason) => write!(f, " ({})", reason.escape_debug()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The limit that an error speaks of, if it does.
+fn limit_in(error: &wasmtime::Error) -> Option<Limit> {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => return Some(Limit::Fuel),
+        Some(Trap::StackOverflow) => return Some(Limit::Stack),
+        _ => {}
+    }
+    if let Some(host::LimitHit(limit)) = error.downcast_ref() {
+        return Some(*limit);
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        return Some(Limit::Handles);
+    }
+    // Errors of wasmtime 48 that have no public type.
+    let text = error.root_cause().to_string();
+    if text.contains("fuel allocated for hostcalls") {
+        Some(Limit::CallBytes)
+    } else if text.starts_with("requested len ") {
+        Some(Limit::RandomBytes)
+    } else if text.starts_with("resource limit exceeded: ") {
+        // "... instance count too high at 10", likewise "table count" and "memory count".
+        Some(Limit::Instances)
+    } else {
+        None
+    }
+}
+
+/// Cuts a text at a character's boundary to what is kept of it.
+pub(crate) fn shorten(mut text: String) -> String {
+    if text.len() > MAX_REASON_BYTES {
+        let mut end = MAX_REASON_BYTES;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// What the worker does with a message whose task didn't complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It becomes visible again after a backoff (or the delay that the guest asked for); on the last receive that the
+    /// queue allows it's dead-lettered instead, so that the reason goes with it.
+    Retry,
+    /// It goes to the dead-letter queue with the reason.
+    DeadLetter,
+    /// It's deleted.
+    Drop,
+}
+
+/// The action for each kind of outcome that a user can set one for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// For [`Outcome::Retry`].
+    pub retry: Action,
+    /// For [`Outcome::Rejected`].
+    pub rejected: Action,
+    /// For [`Outcome::LimitExceeded`].
+    pub limit_exceeded: Action,
+    /// For [`Outcome::TimedOut`].
+    pub timed_out: Action,
+    /// For [`Outcome::Trapped`].
+    pub trapped: Action,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            retry: Action::Retry,
+            rejected: Action::DeadLetter,
+            limit_exceeded: Action::Retry,
+            timed_out: Action::Retry,
+            trapped: Action::Retry,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether an outcome can send a message to the dead-letter queue without a redrive policy being exhausted.
+    pub fn dead_letters(&self) -> bool {
+        [
+            self.retry,
+            self.rejected,
+            self.limit_exceeded,
+            self.timed_out,
+            self.trapped,
+        ]
+        .contains(&Action::DeadLetter)
+    }
+}

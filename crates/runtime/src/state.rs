@@ -1,0 +1,96 @@
+//! Everything that one task can reach is in one store, and [`store`] is the one place that builds it. Isolation is
+//! audited on this page: what isn't put in here doesn't exist for the guest.
+
+use crate::grant::{AnnouncedObject, Grants};
+use crate::limiter::Limiter;
+use crate::limits::Limits;
+use crate::log::GuestLog;
+use crate::message::Message;
+use crate::usage::Usage;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+/// What is the same for all tasks of a component.
+pub(crate) struct TaskConfig {
+    pub(crate) grants: Grants,
+    pub(crate) limits: Limits,
+    /// Where stores and queues live.
+    pub(crate) io: Handle,
+}
+
+/// What a task is about.
+#[derive(Debug)]
+pub(crate) struct Delivered {
+    /// As the queue delivered it.
+    pub(crate) message: Arc<Message>,
+    /// The guest sees the objects instead of the body.
+    pub(crate) body_hidden: bool,
+    /// The objects that it announces.
+    pub(crate) objects: Vec<AnnouncedObject>,
+}
+
+/// The state of one task, gone with it.
+pub(crate) struct TaskState {
+    pub(crate) config: Arc<TaskConfig>,
+    pub(crate) limiter: Limiter,
+    /// Every handle that the guest holds.
+    pub(crate) table: ResourceTable,
+    pub(crate) usage: Usage,
+    pub(crate) log: GuestLog,
+    /// The last call to a store or a queue that failed for the host's reasons.
+    pub(crate) host_failure: Option<String>,
+    wasi: WasiCtx,
+}
+
+/// Builds the store of one task: its limits, and what it was granted.
+pub(crate) fn store(
+    engine: &Engine,
+    config: &Arc<TaskConfig>,
+    message_id: &str,
+) -> wasmtime::Result<Store<TaskState>> {
+    let limits = &config.limits;
+    let log = GuestLog::new(message_id, limits.log_bytes);
+
+    // WASI starts with nothing: no files, no arguments, no input. The environment holds the granted keys only.
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.stdout(log.stream("stdout"))
+        .stderr(log.stream("stderr"))
+        .envs(&config.grants.env)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .max_random_size(limits.random_bytes);
+
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(limits.handles);
+
+    let mut store = Store::new(
+        engine,
+        TaskState {
+            config: config.clone(),
+            limiter: Limiter::new(limits),
+            table,
+            usage: Usage::default(),
+            log,
+            host_failure: None,
+            wasi: wasi.build(),
+        },
+    );
+    store.limiter(|state| &mut state.limiter);
+    store.set_hostcall_fuel(limits.call_bytes());
+    store.set_fuel(limits.fuel)?;
+    store.fuel_async_yield_interval(Some(Limits::FUEL_SLICE))?;
+    Ok(store)
+}
+
+impl WasiView for TaskState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}

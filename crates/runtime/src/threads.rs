@@ -1,0 +1,54 @@
+//! The threads on which guests compute.
+//!
+//! They are apart from those of the worker: a guest that spins delays no long poll, no renewal and no timeout. Among
+//! themselves guests are time-sliced: fuel hands the thread back every few milliseconds, and the task goes to the
+//! end of its thread's queue.
+
+use std::io;
+use std::num::NonZeroUsize;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// A pool of threads for guests, which ends when this is dropped.
+#[derive(Debug)]
+pub struct GuestThreads {
+    /// Always there but during drop.
+    runtime: Option<Runtime>,
+}
+
+impl GuestThreads {
+    /// Starts `threads` threads: as many as there are cores is right, whatever the number of instances.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses a thread.
+    pub fn start(threads: NonZeroUsize) -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads.get())
+            .thread_name("guest")
+            // Only for WASI's clocks; a guest has no other business with the system.
+            .enable_time()
+            // Timers and tasks from outside get their turn after at most so many slices of two milliseconds.
+            .event_interval(4)
+            .global_queue_interval(2)
+            .build()?;
+        Ok(Self {
+            runtime: Some(runtime),
+        })
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        match &self.runtime {
+            Some(runtime) => runtime.handle().clone(),
+            None => unreachable!("only drop takes the runtime"),
+        }
+    }
+}
+
+impl Drop for GuestThreads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // A blocking shutdown isn't allowed where futures run, and this may well be dropped there.
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! The worker: the way of a message, from its receipt to its settlement.
+//!
+//! [`Worker::run`] asks the queue for no more than it can start now; `process` runs one message's task under a lease
+//! and settles the message. Delivery is at least once: whatever crashes, a message is settled only after what its
+//! task wrote is durable.
+
+mod breaker;
+mod lease;
+mod settle;
+mod tally;
+
+pub use self::settle::Backoff;
+pub use self::tally::{Summary, Tally};
+
+use self::breaker::{Admission, Breaker};
+use self::lease::{Lease, Leases};
+use self::settle::{Decision, Operation, Rules, Settlement, Settlements, dead_letter, decide};
+use crate::component::{Component, Report};
+use crate::message::{MAX_BATCH, MAX_VISIBILITY, Message};
+use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
+use crate::queue::{Delivery, Queue, QueueError};
+use crate::usage::Usage;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a receive waits for a message: SQS's longest.
+const LONG_POLL: Duration = Duration::from_secs(20);
+/// How long it waits where the worker ends with the queue: it looks again at its depth as often.
+const SHORT_POLL: Duration = Duration::from_millis(200);
+/// Messages whose tasks have ended and that aren't settled yet, beyond those that run: two batches.
+const UNSETTLED: usize = 2 * MAX_BATCH;
+/// How long the last settlements may take once the worker gives up.
+const LAST_SETTLEMENTS: Duration = Duration::from_secs(3);
+
+/// How a worker works.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// What to call the component in dead letters.
+    pub component_name: String,
+    /// The most tasks at once.
+    pub instances: NonZeroUsize,
+    /// What follows from each outcome.
+    pub policy: Policy,
+    /// When a failed message is tried again.
+    pub backoff: Backoff,
+    /// End when the queue is empty, whatever its messages' state.
+    pub until_empty: bool,
+    /// How long running tasks may take once the worker stops.
+    pub stop_timeout: Duration,
+    /// A message isn't kept longer than this, counted from its receipt.
+    pub max_visibility: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self {
+            component_name: "component".into(),
+            instances: NonZeroUsize::MIN,
+            policy: Policy::default(),
+            backoff: Backoff::default(),
+            until_empty: false,
+            // ECS kills 30 seconds after SIGTERM: five are left for the last settlements.
+            stop_timeout: Duration::from_secs(25),
+            max_visibility: MAX_VISIBILITY,
+        }
+    }
+}
+
+/// Why a worker can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings don't fit the queue.
+    #[error("{0}")]
+    Settings(String),
+    /// The queue doesn't answer, or can't be used.
+    #[error("cannot use the queue {url}: {error}")]
+    Queue {
+        /// Its URL.
+        url: String,
+        /// What it says.
+        error: QueueError,
+    },
+}
+
+/// Runs the tasks of one queue's messages.
+pub struct Worker {
+    queue: Arc<dyn Queue>,
+    dead_letter: Option<Arc<dyn Queue>>,
+    component: Arc<Component>,
+    options: WorkerOptions,
+    rules: Rules,
+    leases: Arc<Leases>,
+    breaker: Breaker,
+    tally: Arc<Tally>,
+}
+
+/// What a message occupies while it's in the worker's hands.
+struct Slot {
+    /// Given back when the task has ended.
+    instance: OwnedSemaphorePermit,
+    /// Given back when the message is settled.
+    in_hand: OwnedSemaphorePermit,
+}
+
+impl Worker {
+    /// Makes a worker ready, and checks that its settings fit the queue's.
+    ///
+    /// # Errors
+    ///
+    /// What would go wrong with each message is found here.
+    pub async fn new(
+        queue: Arc<dyn Queue>,
+        dead_letter: Option<Arc<dyn Queue>>,
+        component: Arc<Component>,
+        options: WorkerOptions,
+    ) -> Result<Self, StartError> {
+        let attributes = queue
+            .attributes()
+            .await
+            .map_err(|error| StartError::Queue {
+                url: queue.url().to_owned(),
+                error,
+            })?;
+        if attributes.visibility_timeout < Duration::from_secs(1) {
+            return Err(StartError::Settings(format!(
+                "the visibility timeout of the queue {} is less than a second: each message would be delivered many times; set it to a few times what a task takes",
+                queue.url()
+            )));
+        }
+        if dead_letter.is_none() && options.policy.dead_letters() {
+            return Err(StartError::Settings(format!(
+                "the queue {} names no dead-letter queue for rejected messages: give one with --dead-letter URL, or set --on rejected=retry (or drop)",
+                queue.url()
+            )));
+        }
+        if dead_letter
+            .as_ref()
+            .is_some_and(|dead_letter| dead_letter.url() == queue.url())
+        {
+            return Err(StartError::Settings(format!(
+                "the queue {} can't be its own dead-letter queue",
+                queue.url()
+            )));
+        }
+        let rules = Rules {
+            policy: options.policy,
+            backoff: options.backoff,
+            max_receives: attributes
+                .redrive
+                .as_ref()
+                .map(|redrive| redrive.max_receives),
+            dead_letter: dead_letter.is_some(),
+        };
+        let longest = options
+            .max_visibility
+            .min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
+        let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest);
+        let (breaker, tally) = (Breaker::default(), Arc::default());
+        Ok(Self {
+            queue,
+            dead_letter,
+            component,
+            options,
+            rules,
+            leases,
+            breaker,
+            tally,
+        })
+    }
+
+    /// What was done until now; it goes on counting.
+    pub fn tally(&self) -> Arc<Tally> {
+        self.tally.clone()
+    }
+
+    /// Works until `stop` is cancelled (or the queue is empty, if so asked), then waits for the running tasks. When
+    /// `abandon` is cancelled, or the stop timeout is over, they are cancelled and their messages released.
+    pub async fn run(
+        self: Arc<Self>,
+        stop: CancellationToken,
+        abandon: CancellationToken,
+    ) -> Summary {
+        let give_up = CancellationToken::new();
+        let settlements = {
+            let worker = self.clone();
+            let failed =
+                move |_: &QueueError| worker.host_failed("the queue doesn't settle messages");
+            Settlements::start(self.queue.clone(), failed, give_up.clone())
+        };
+        let renewal = {
+            let leases = self.leases.clone();
+            tokio::spawn(async move { leases.keep_renewing().await })
+        };
+        let tasks = TaskTracker::new();
+
+        self.receive(&tasks, settlements.sender(), &stop, &abandon)
+            .await;
+
+        tasks.close();
+        let drained = tokio::time::timeout(self.options.stop_timeout, async {
+            tokio::select! {
+                () = tasks.wait() => {}
+                () = abandon.cancelled() => {}
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!(
+                running = tasks.len(),
+                "The stop timeout is over: releasing the messages of running tasks."
+            );
+        }
+        abandon.cancel();
+        tasks.wait().await;
+        let mut flush = std::pin::pin!(settlements.flush());
+        if tokio::time::timeout(LAST_SETTLEMENTS, &mut flush)
+            .await
+            .is_err()
+        {
+            give_up.cancel();
+            flush.await;
+        }
+        renewal.abort();
+        self.tally.summary()
+    }
+
+    /// Receives messages and starts their tasks until there is a reason to stop.
+    async fn receive(
+        self: &Arc<Self>,
+        tasks: &TaskTracker,
+        settlements: mpsc::UnboundedSender<Settlement>,
+        stop: &CancellationToken,
+        abandon: &CancellationToken,
+    ) {
+        let instances = self.options.instances.get();
+        let free = Arc::new(Semaphore::new(instances));
+        let in_hand = Arc::new(Semaphore::new(instances.saturating_add(UNSETTLED)));
+        let wait = if self.options.until_empty {
+            SHORT_POLL
+        } else {
+            LONG_POLL
+        };
+        while let Some(most) = self.admitted(stop).await {
+            let Some(mut slots) = slots(&free, &in_hand, most, stop).await else {
+                return;
+            };
+            // Not raced against anything: what it has received must not get lost.
+            match self.queue.receive(slots.len(), wait, stop).await {
+                Ok(deliveries) if deliveries.is_empty() => {
+                    drop(slots);
+                    if self.options.until_empty && tasks.is_empty() && self.is_empty().await {
+                        return;
+                    }
+                }
+                Ok(deliveries) => {
+                    if most == 1 {
+                        self.breaker.trial_begins();
+                    }
+                    for delivery in deliveries {
+                        let Some(slot) = slots.pop() else { break };
+                        let lease = self.leases.hold(&delivery);
+                        let worker = self.clone();
+                        tasks.spawn(worker.process(
+                            delivery,
+                            lease,
+                            slot,
+                            settlements.clone(),
+                            abandon.clone(),
+                        ));
+                    }
+                }
+                Err(error) => {
+                    let pause = self.breaker.receive_failed();
+                    tracing::warn!(queue = self.queue.url(), %error, again_in_ms = pause.as_millis() as u64, "The queue can't be received from.");
+                }
+            }
+        }
+    }
+
+    /// Waits until messages may be received, and says how many at most; `None`: the worker stops.
+    async fn admitted(&self, stop: &CancellationToken) -> Option<usize> {
+        loop {
+            let wait = async {
+                match self.breaker.admission() {
+                    Admission::All => return Some(MAX_BATCH),
+                    Admission::One => return Some(1),
+                    Admission::Wait => self.breaker.changed().await,
+                    Admission::Probe(at) => {
+                        tokio::time::sleep_until(at.into()).await;
+                        let failure = self.probe().await;
+                        if let Some(pause) = self.breaker.probed(failure.is_none()) {
+                            let error = failure.unwrap_or_default();
+                            tracing::warn!(
+                                error,
+                                again_in_ms = pause.as_millis() as u64,
+                                "Still failing; nothing is received."
+                            );
+                        }
+                    }
+                }
+                None
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                most = wait => if most.is_some() {
+                    return most;
+                },
+            }
+        }
+    }
+
+    /// Asks the queue and each granted store whether they are well again; says what isn't.
+    async fn probe(&self) -> Option<String> {
+        if let Err(error) = self.queue.depth().await {
+            return Some(format!("queue {}: {error}", self.queue.url()));
+        }
+        for grant in self.component.grants().stores.values() {
+            if let Err(error) = grant.store.probe(grant.mode.writes()).await {
+                return Some(format!("store {}: {error}", grant.alias));
+            }
+        }
+        None
+    }
+
+    async fn is_empty(&self) -> bool {
+        match self.queue.depth().await {
+            Ok(depth) => depth.is_empty(),
+            Err(error) => {
+                tracing::warn!(queue = self.queue.url(), %error, "The queue's depth isn't known.");
+                false
+            }
+        }
+    }
+
+    /// Runs one message's task and settles the message.
+    async fn process(
+        self: Arc<Self>,
+        delivery: Delivery,
+        lease: Lease,
+        slot: Slot,
+        settlements: mpsc::UnboundedSender<Settlement>,
+        abandon: CancellationToken,
+    ) {
+        let message = Arc::new(delivery.message);
+        let report = match self.component.run(message.clone()) {
+            Ok(running) => {
+                let cancelled = async {
+                    tokio::select! {
+                        () = lease.lapsed() => Cancel::Lapsed,
+                        () = abandon.cancelled() => Cancel::Drain,
+                    }
+                };
+                running.finish(cancelled).await
+            }
+            Err(outcome) => Report {
+                outcome,
+                usage: Usage::default(),
+            },
+        };
+        drop(slot.instance);
+        self.note(&message, &report);
+
+        let mut decision = decide(
+            &report.outcome,
+            message.receive_count,
+            &self.rules,
+            fastrand::f64(),
+        );
+        if decision == Decision::DeadLetter {
+            // The lease is still renewed meanwhile. A crash after this duplicates, and never loses.
+            decision = self.dead_letter(&message, &report.outcome).await;
+        }
+        let operation = match decision {
+            Decision::Delete | Decision::DeadLetter => Operation::Delete,
+            Decision::Return(delay) => Operation::Return(delay),
+            Decision::Uncount(delay) => Operation::Uncount(delay),
+            Decision::Leave => return,
+        };
+        let Some(ours_until) = lease.release().await else {
+            tracing::warn!(
+                message_id = message.id,
+                "The message's visibility lapsed before it was settled: it's delivered again."
+            );
+            return;
+        };
+        if operation != Operation::Delete {
+            self.tally.returned();
+        }
+        let (message_id, receipt) = (message.id.clone(), delivery.receipt);
+        let _in_hand = slot.in_hand;
+        // The receiver lives until all senders are gone.
+        let _ = settlements.send(Settlement {
+            message_id,
+            receipt,
+            operation,
+            ours_until,
+            _in_hand,
+        });
+    }
+
+    /// Sends a message to the dead-letter queue. If that fails, it's tried again later.
+    async fn dead_letter(&self, message: &Message, outcome: &Outcome) -> Decision {
+        let Some(queue) = &self.dead_letter else {
+            return Decision::Return(self.options.backoff.longest);
+        };
+        let dead = dead_letter(message, outcome, &self.options.component_name);
+        match queue.send(&[dead]).await.pop() {
+            Some(Ok(id)) => {
+                self.tally.dead_lettered();
+                tracing::warn!(message_id = message.id, dead_letter_id = id, %outcome, "Dead-lettered.");
+                Decision::DeadLetter
+            }
+            answer => {
+                let error = answer
+                    .and_then(Result::err)
+                    .map_or_else(|| "it gave no answer".to_owned(), |e| e.to_string());
+                tracing::warn!(
+                    message_id = message.id,
+                    queue = queue.url(),
+                    error,
+                    "The message can't be dead-lettered."
+                );
+                self.host_failed("the dead-letter queue doesn't take messages");
+                Decision::Uncount(self.options.backoff.first)
+            }
+        }
+    }
+
+    /// Counts, logs and learns from a task's end.
+    fn note(&self, message: &Message, report: &Report) {
+        self.tally.count(report);
+        let Report { outcome, usage } = report;
+        let (message_id, receive_count) = (&message.id, message.receive_count);
+        let (fuel, cpu_us, wall_us) = (
+            usage.fuel,
+            usage.cpu.as_micros() as u64,
+            usage.wall.as_micros() as u64,
+        );
+        match outcome.kind() {
+            OutcomeKind::Completed => {
+                tracing::debug!(
+                    message_id,
+                    receive_count,
+                    fuel,
+                    cpu_us,
+                    wall_us,
+                    "Completed."
+                );
+            }
+            kind => {
+                let (outcome, reason) = (kind.as_str(), report.outcome.reason());
+                tracing::warn!(
+                    message_id,
+                    receive_count,
+                    outcome,
+                    reason,
+                    fuel,
+                    cpu_us,
+                    wall_us,
+                    "Not completed."
+                );
+            }
+        }
+        match outcome {
+            Outcome::HostFailed { what } => self.host_failed(what),
+            Outcome::Cancelled { .. } => self.breaker.trial_says_nothing(),
+            _ => {
+                if self.breaker.succeeded() {
+                    tracing::info!("The stores and the queue work again.");
+                }
+            }
+        }
+    }
+
+    fn host_failed(&self, what: &str) {
+        if let Some(pause) = self.breaker.failed() {
+            let again_in_ms = pause.as_millis() as u64;
+            tracing::warn!(
+                what,
+                again_in_ms,
+                "A store or a queue fails: nothing is received until it works again."
+            );
+        }
+    }
+}
+
+/// Waits for a free slot, and takes up to `most`; `None`: the worker stops.
+async fn slots(
+    free: &Arc<Semaphore>,
+    in_hand: &Arc<Semaphore>,
+    most: usize,
+    stop: &CancellationToken,
+) -> Option<Vec<Slot>> {
+    let first = async {
+        // The semaphores are never closed.
+        let instance = free.clone().acquire_owned().await.ok()?;
+        let in_hand = in_hand.clone().acquire_owned().await.ok()?;
+        Some(Slot { instance, in_hand })
+    };
+    let first = tokio::select! {
+        biased;
+        () = stop.cancelled() => return None,
+        first = first => first?,
+    };
+    let mut slots = vec![first];
+    while slots.len() < most
+        && let (Ok(instance), Ok(in_hand)) = (
+            free.clone().try_acquire_owned(),
+            in_hand.clone().try_acquire_owned(),
+        )
+    {
+        slots.push(Slot { instance, in_hand });
+    }
+    Some(slots)
+}

@@ -1,0 +1,443 @@
+//! Settlement: what becomes of a message once its task has ended.
+//!
+//! [`decide`] is a pure function. [`Settlements`] is the one place that deletes messages and gives them back: it
+//! takes what has gathered while the previous call was under way, so that a busy worker settles in batches and an
+//! idle one at once, and it retries what failed for as long as the message is ours.
+
+use crate::message::{
+    Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_BATCH, Message, OUTCOME_ATTRIBUTE,
+    OutgoingMessage,
+};
+use crate::outcome::{Action, Cancel, Outcome, Policy};
+use crate::queue::{Queue, QueueError, Receipt};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// After a failure the settlements wait for so long, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// How long a message that failed waits for its next try: doubling with each receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first receive.
+    pub first: Duration,
+    /// After many.
+    pub longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(900),
+        }
+    }
+}
+
+impl Backoff {
+    /// Somewhere between half of the full time and all of it, so that what failed together doesn't return together.
+    /// `chance` is between 0 and 1.
+    fn after(&self, receive_count: u32, chance: f64) -> Duration {
+        let doublings = receive_count.saturating_sub(1).min(31);
+        let full = self.first.saturating_mul(1 << doublings).min(self.longest);
+        full.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
+    }
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// It's deleted.
+    Delete,
+    /// It becomes visible again, and this receive counts.
+    Return(Duration),
+    /// It becomes visible again, and this receive doesn't count where the queue can do that: it wasn't the task's
+    /// fault.
+    Uncount(Duration),
+    /// It goes to the dead-letter queue, and is then deleted.
+    DeadLetter,
+    /// It's no longer ours.
+    Leave,
+}
+
+/// What the settlement depends on beside the outcome.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) policy: Policy,
+    pub(super) backoff: Backoff,
+    /// After so many receives the queue gives up.
+    pub(super) max_receives: Option<u32>,
+    /// There is a queue to send to.
+    pub(super) dead_letter: bool,
+}
+
+/// Decides. `chance` is between 0 and 1.
+pub(super) fn decide(
+    outcome: &Outcome,
+    receive_count: u32,
+    rules: &Rules,
+    chance: f64,
+) -> Decision {
+    let backoff = || rules.backoff.after(receive_count, chance);
+    let (action, delay) = match outcome {
+        Outcome::Completed => return Decision::Delete,
+        Outcome::HostFailed { .. } => return Decision::Uncount(backoff()),
+        Outcome::Cancelled {
+            why: Cancel::Lapsed,
+        } => return Decision::Leave,
+        Outcome::Cancelled { .. } => return Decision::Uncount(Duration::ZERO),
+        Outcome::Retry { delay, .. } => (rules.policy.retry, *delay),
+        Outcome::Rejected { .. } => (rules.policy.rejected, None),
+        Outcome::LimitExceeded { .. } => (rules.policy.limit_exceeded, None),
+        Outcome::TimedOut => (rules.policy.timed_out, None),
+        Outcome::Trapped { .. } => (rules.policy.trapped, None),
+    };
+    match action {
+        Action::Drop => Decision::Delete,
+        Action::DeadLetter => Decision::DeadLetter,
+        // The queue would move it at its next receive, without a reason.
+        Action::Retry
+            if rules.dead_letter && rules.max_receives.is_some_and(|max| receive_count >= max) =>
+        {
+            Decision::DeadLetter
+        }
+        Action::Retry => Decision::Return(delay.unwrap_or_else(backoff)),
+    }
+}
+
+/// The message that goes to the dead-letter queue: as it was, with an attribute that says what happened.
+pub(super) fn dead_letter(
+    message: &Message,
+    outcome: &Outcome,
+    component: &str,
+) -> OutgoingMessage {
+    let mut dead = OutgoingMessage {
+        body: message.body.clone(),
+        attributes: message
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.name != OUTCOME_ATTRIBUTE)
+            .cloned()
+            .collect(),
+        group: message.group.clone(),
+        // On a FIFO queue: the same message dead-lettered twice, after a crash in between, arrives once.
+        deduplication_id: message.group.as_ref().map(|_| message.id.clone()),
+        ..OutgoingMessage::default()
+    };
+    let value = json!({
+        "outcome": outcome.kind(),
+        "reason": outcome.reason(),
+        "receive_count": message.receive_count,
+        "message_id": message.id,
+        "component": component,
+    });
+    dead.attributes.push(Attribute {
+        name: OUTCOME_ATTRIBUTE.into(),
+        value: AttributeValue::Text(value.to_string()),
+    });
+    if dead.attributes.len() > MAX_ATTRIBUTES || dead.validate().is_err() {
+        tracing::warn!(message_id = message.id, %outcome, "The message has no room for its reason, and is dead-lettered without it.");
+        dead.attributes.pop();
+    }
+    dead
+}
+
+/// Something that is done to a message in the queue.
+pub(super) struct Settlement {
+    pub(super) message_id: String,
+    pub(super) receipt: Receipt,
+    pub(super) operation: Operation,
+    /// Until then the message is ours.
+    pub(super) ours_until: Instant,
+    /// Bounds what is unsettled: given back when this is done.
+    pub(super) _in_hand: OwnedSemaphorePermit,
+}
+
+/// What is done to a message in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Delete,
+    Return(Duration),
+    Uncount(Duration),
+}
+
+/// The settlements that are under way.
+pub(super) struct Settlements {
+    sender: mpsc::UnboundedSender<Settlement>,
+    task: JoinHandle<()>,
+}
+
+impl Settlements {
+    /// `failed` is told of each call that the queue didn't carry out. When `give_up` is cancelled, nothing is retried
+    /// any more.
+    pub(super) fn start(
+        queue: Arc<dyn Queue>,
+        failed: impl Fn(&QueueError) + Send + Sync + 'static,
+        give_up: CancellationToken,
+    ) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let task = tokio::spawn(settle_all(queue, receiver, failed, give_up));
+        Self { sender, task }
+    }
+
+    /// Bounded by the permits that settlements hold.
+    pub(super) fn sender(&self) -> mpsc::UnboundedSender<Settlement> {
+        self.sender.clone()
+    }
+
+    /// Waits until all is settled. All senders must be gone.
+    pub(super) async fn flush(self) {
+        drop(self.sender);
+        // It doesn't panic; if it did, there would be nothing left to wait for.
+        let _ = self.task.await;
+    }
+}
+
+async fn settle_all(
+    queue: Arc<dyn Queue>,
+    mut receiver: mpsc::UnboundedReceiver<Settlement>,
+    failed: impl Fn(&QueueError),
+    give_up: CancellationToken,
+) {
+    let mut open: Vec<Settlement> = Vec::new();
+    let mut pause = PAUSES.0;
+    loop {
+        if open.is_empty() && receiver.recv_many(&mut open, MAX_BATCH).await == 0 {
+            return;
+        }
+        while open.len() < MAX_BATCH
+            && let Ok(settlement) = receiver.try_recv()
+        {
+            open.push(settlement);
+        }
+        // One call does one thing to all messages in it: the first that waits decides which.
+        let operation = open[0].operation;
+        let (batch, rest): (Vec<_>, Vec<_>) = open
+            .into_iter()
+            .partition(|settlement| settlement.operation == operation);
+        open = rest;
+        let left_open = settle_batch(&*queue, operation, batch, &failed).await;
+        if left_open.is_empty() {
+            pause = PAUSES.0;
+        } else if give_up.is_cancelled() {
+            tracing::warn!(
+                messages = left_open.len(),
+                "Not settled: the messages become visible again in time."
+            );
+        } else {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = give_up.cancelled() => {}
+            }
+            pause = (pause * 2).min(PAUSES.1);
+            open.extend(left_open);
+        }
+    }
+}
+
+/// Returns what is to be tried again.
+async fn settle_batch(
+    queue: &dyn Queue,
+    operation: Operation,
+    batch: Vec<Settlement>,
+    failed: &impl Fn(&QueueError),
+) -> Vec<Settlement> {
+    let receipts: Vec<Receipt> = batch
+        .iter()
+        .map(|settlement| settlement.receipt.clone())
+        .collect();
+    let answers = match operation {
+        Operation::Delete => queue.delete(&receipts).await,
+        Operation::Return(delay) => queue.set_visibility(&receipts, delay).await,
+        Operation::Uncount(delay) => queue.uncount(&receipts, delay).await,
+    };
+    let mut answers = answers.into_iter();
+    batch
+        .into_iter()
+        .filter(|settlement| {
+            let answer = answers.next().unwrap_or_else(|| Err(QueueError::Unavailable("it gave no answer".into())));
+            match answer {
+                Ok(()) => false,
+                Err(error @ QueueError::ReceiptExpired) => {
+                    tracing::warn!(message_id = settlement.message_id, ?operation, %error, "Settled too late: the message is delivered again.");
+                    false
+                }
+                Err(error) => {
+                    failed(&error);
+                    let ours = Instant::now() < settlement.ours_until;
+                    tracing::warn!(message_id = settlement.message_id, ?operation, %error, retried = ours, "A message wasn't settled.");
+                    ours
+                }
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limit;
+    use std::time::SystemTime;
+
+    const RULES: Rules = Rules {
+        policy: Policy {
+            retry: Action::Retry,
+            rejected: Action::DeadLetter,
+            limit_exceeded: Action::Retry,
+            timed_out: Action::Retry,
+            trapped: Action::Drop,
+        },
+        backoff: Backoff {
+            first: Duration::from_secs(2),
+            longest: Duration::from_secs(60),
+        },
+        max_receives: Some(3),
+        dead_letter: true,
+    };
+
+    fn retry(delay: Option<u64>) -> Outcome {
+        Outcome::Retry {
+            delay: delay.map(Duration::from_secs),
+            reason: String::new(),
+        }
+    }
+
+    #[test]
+    fn each_outcome_is_settled_as_the_policy_says() {
+        let decide = |outcome: Outcome| decide(&outcome, 1, &RULES, 1.0);
+        let secs = Duration::from_secs;
+        assert_eq!(decide(Outcome::Completed), Decision::Delete);
+        assert_eq!(decide(retry(Some(7))), Decision::Return(secs(7)));
+        assert_eq!(decide(retry(None)), Decision::Return(secs(2)));
+        assert_eq!(
+            decide(Outcome::Rejected { reason: "x".into() }),
+            Decision::DeadLetter
+        );
+        assert_eq!(
+            decide(Outcome::LimitExceeded { limit: Limit::Fuel }),
+            Decision::Return(secs(2))
+        );
+        assert_eq!(decide(Outcome::TimedOut), Decision::Return(secs(2)));
+        assert_eq!(
+            decide(Outcome::Trapped { what: "x".into() }),
+            Decision::Delete
+        );
+        assert_eq!(
+            decide(Outcome::HostFailed { what: "x".into() }),
+            Decision::Uncount(secs(2))
+        );
+        assert_eq!(
+            decide(Outcome::Cancelled { why: Cancel::Drain }),
+            Decision::Uncount(Duration::ZERO)
+        );
+        assert_eq!(
+            decide(Outcome::Cancelled {
+                why: Cancel::Lapsed
+            }),
+            Decision::Leave
+        );
+    }
+
+    #[test]
+    fn the_last_receive_dead_letters_with_the_reason_unless_the_host_failed() {
+        assert_eq!(
+            decide(&Outcome::TimedOut, 2, &RULES, 0.0),
+            Decision::Return(Duration::from_secs(2))
+        );
+        assert_eq!(
+            decide(&Outcome::TimedOut, 3, &RULES, 0.0),
+            Decision::DeadLetter
+        );
+        assert_eq!(
+            decide(&retry(Some(7)), 4, &RULES, 0.0),
+            Decision::DeadLetter
+        );
+        let failed = Outcome::HostFailed { what: "x".into() };
+        assert!(matches!(
+            decide(&failed, 3, &RULES, 0.0),
+            Decision::Uncount(_)
+        ));
+        let nowhere = Rules {
+            dead_letter: false,
+            ..RULES
+        };
+        assert!(matches!(
+            decide(&Outcome::TimedOut, 3, &nowhere, 0.0),
+            Decision::Return(_)
+        ));
+    }
+
+    #[test]
+    fn backoff_doubles_to_its_bound_with_jitter() {
+        let after = |count, chance| RULES.backoff.after(count, chance).as_secs();
+        assert_eq!(
+            [1, 2, 3, 4, 5, 6, 99, u32::MAX].map(|count| after(count, 1.0)),
+            [2, 4, 8, 16, 32, 60, 60, 60]
+        );
+        assert_eq!([1, 2, 6].map(|count| after(count, 0.0)), [1, 2, 30]);
+    }
+
+    fn message() -> Message {
+        Message {
+            id: "m".into(),
+            body: "body".into(),
+            attributes: vec![Attribute {
+                name: "a".into(),
+                value: AttributeValue::Binary(vec![1]),
+            }],
+            receive_count: 3,
+            sent_at: SystemTime::UNIX_EPOCH,
+            group: None,
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_carries_the_message_and_one_attribute_that_says_why() {
+        let mut message = message();
+        let stale = Attribute {
+            name: OUTCOME_ATTRIBUTE.into(),
+            value: AttributeValue::Text("old".into()),
+        };
+        message.attributes.push(stale);
+        let dead = dead_letter(
+            &message,
+            &Outcome::Rejected {
+                reason: "no \"image\"\n".into(),
+            },
+            "c.wasm",
+        );
+        assert_eq!((dead.body.as_str(), dead.attributes.len()), ("body", 2));
+        let AttributeValue::Text(why) = &dead.attributes[1].value else {
+            panic!("text")
+        };
+        let why: serde_json::Value = serde_json::from_str(why).expect("JSON");
+        assert_eq!(why["outcome"], "rejected");
+        assert_eq!(why["reason"], "no \"image\"\n");
+        assert_eq!(why["receive_count"], 3);
+    }
+
+    #[test]
+    fn a_message_without_room_is_dead_lettered_without_the_reason() {
+        let mut message = message();
+        message.attributes = (0..10)
+            .map(|i| Attribute {
+                name: format!("a{i}"),
+                value: AttributeValue::Text("x".into()),
+            })
+            .collect();
+        assert_eq!(
+            dead_letter(&message, &Outcome::TimedOut, "c")
+                .attributes
+                .len(),
+            10
+        );
+        message.attributes.clear();
+        message.body = "x".repeat(crate::message::MAX_MESSAGE_BYTES);
+        let dead = dead_letter(&message, &Outcome::TimedOut, "c");
+        assert_eq!((dead.attributes.len(), dead.validate()), (0, Ok(())));
+    }
+}
