@@ -1,2 +1,7 @@
 //! The `wasmrun` binary: everything is in `wasmrun-cli`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wasmrun_cli::main()
+}

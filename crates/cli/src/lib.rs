@@ -1,1 +1,74 @@
-//! The command line: arguments to validated configuration to wiring to exit code
+//! The command line: arguments to validated configuration to wiring to exit code. No behaviour of its own.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `args` | what can be typed |
+//! | `settings` | flags, `WASMRUN_*` variables and the configuration file, merged and validated |
+//! | `backends` | from a URL to a queue or a store |
+//! | `run`, `invoke`, `enqueue`, `queue`, `inspect` | one command each |
+//! | `output` | logs, progress, summaries: all that people see |
+//! | `failure` | exit codes |
+
+mod args;
+mod backends;
+mod enqueue;
+mod failure;
+mod inspect;
+mod invoke;
+mod output;
+mod queue;
+mod run;
+mod settings;
+mod task;
+
+use self::args::{Cli, Command};
+use self::failure::Failure;
+use clap::{CommandFactory, Parser};
+use std::future::Future;
+use std::io;
+use std::process::ExitCode;
+use wasmrun_runtime::compile;
+
+/// The `wasmrun` program.
+pub fn main() -> ExitCode {
+    // The child that compiles: it shares nothing with the rest, not even the arguments' parser.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == compile::CHILD_ARGUMENT)
+    {
+        return compile::child();
+    }
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Run(args) => block_on(run::run(*args)),
+        Command::Invoke(args) => block_on(invoke::invoke(*args)),
+        Command::Enqueue(args) => block_on(enqueue::enqueue(args)),
+        Command::Queue(args) => block_on(queue::queue(args)),
+        Command::Inspect(args) => block_on(inspect::inspect(args)),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "wasmrun", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The threads of the worker and its backends; guests have their own.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("io")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::backend(format!("the system refuses threads: {error}")))?;
+    let result = runtime.block_on(future);
+    // A backend's blocking call that hangs doesn't keep the process.
+    runtime.shutdown_background();
+    result
+}

@@ -27,7 +27,17 @@ pub struct Component {
     config: Arc<TaskConfig>,
     threads: GuestThreads,
     allocator: Allocator,
+    needs: Needs,
     raw_body: bool,
+}
+
+/// Which of the granted interfaces a component imports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// It reads or writes objects.
+    pub object_store: bool,
+    /// It sends messages.
+    pub queue: bool,
 }
 
 /// How to load a component.
@@ -97,6 +107,7 @@ impl Component {
         let artefact = compiler.artefact(&on_demand, bytes).await?;
         let component = artefact.load(&on_demand)?;
         check_world(&on_demand, &component)?;
+        let needs = Needs::of(&on_demand, &component);
         let LoadOptions {
             grants,
             limits,
@@ -150,6 +161,7 @@ impl Component {
             config,
             threads,
             allocator,
+            needs,
             raw_body,
         };
         component.try_start().await?;
@@ -197,6 +209,11 @@ impl Component {
     /// What its tasks may touch.
     pub fn grants(&self) -> &Grants {
         &self.config.grants
+    }
+
+    /// Which of the granted interfaces it imports.
+    pub fn needs(&self) -> Needs {
+        self.needs
     }
 
     /// Where its instances come from: never [`Allocator::Auto`].
@@ -396,6 +413,20 @@ impl Running {
     }
 }
 
+impl Needs {
+    fn of(engine: &wasmtime::Engine, component: &wasmtime::component::Component) -> Self {
+        let ty = component.component_type();
+        let imports = |interface: &str| {
+            ty.imports(engine)
+                .any(|(name, _)| name.starts_with(interface))
+        };
+        Self {
+            object_store: imports("wasmrun:task/object-store@"),
+            queue: imports("wasmrun:task/queue@"),
+        }
+    }
+}
+
 fn engine_error(error: wasmtime::Error) -> LoadError {
     LoadError::Engine(format!("{error:#}"))
 }
@@ -435,6 +466,8 @@ pub struct Interfaces {
     pub imports: Vec<String>,
     /// In its own order.
     pub exports: Vec<String>,
+    /// Which grants it needs.
+    pub needs: Needs,
     /// Whether it can run here; if not, why.
     pub fits: Result<(), String>,
     /// Its memories at the start, in bytes, where that is known without starting it.
@@ -475,6 +508,7 @@ pub async fn inspect(bytes: &[u8], compiler: &Compiler) -> Result<Interfaces, Lo
             .exports(&engine)
             .map(|(n, item)| name(n, &item.ty))
             .collect(),
+        needs: Needs::of(&engine, &component),
         fits,
         initial_memory_bytes: component
             .resources_required()

@@ -391,14 +391,13 @@ impl Worker {
             self.tally.returned();
         }
         let (message_id, receipt) = (message.id.clone(), delivery.receipt);
-        let _in_hand = slot.in_hand;
         // The receiver lives until all senders are gone.
         let _ = settlements.send(Settlement {
             message_id,
             receipt,
             operation,
             ours_until,
-            _in_hand,
+            _in_hand: slot.in_hand,
         });
     }
 

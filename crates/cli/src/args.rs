@@ -1,0 +1,229 @@
+//! What can be typed. What it means is `settings`' business.
+
+use crate::settings::{EngineSettings, LimitSettings, LogSettings, WorkerSettings};
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Runs every queue message as its own WebAssembly instance.
+///
+/// Each message is a task of its own: with its own memory, limits on computing, memory and time, and nothing
+/// granted but the stores, queues and environment keys that are named here.
+#[derive(Debug, Parser)]
+#[command(name = "wasmrun", version, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(Box<RunArgs>),
+    Invoke(Box<InvokeArgs>),
+    Enqueue(EnqueueArgs),
+    Queue(QueueArgs),
+    Inspect(InspectArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  wasmrun completions bash > /etc/bash_completion.d/wasmrun")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Work on a queue: one task for each message
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wasmrun run thumbnail.wasm --queue sqlite:jobs.db --store input=dir:in:ro --store output=dir:out:rw
+  wasmrun run thumbnail.wasm --queue sqlite:jobs.db --store input=dir:in:ro --store output=dir:out:rw --until-empty
+  wasmrun run --config wasmrun.toml --check
+
+Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or
+configuration, 3 a queue or a store can't be used.")]
+pub(crate) struct RunArgs {
+    /// The component: a .wasm file
+    pub(crate) component: Option<PathBuf>,
+    /// The queue: sqlite:PATH, or sqlite:PATH#NAME for another queue in the same file
+    #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE")]
+    pub(crate) queue: Option<String>,
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    #[command(flatten)]
+    pub(crate) worker: WorkerSettings,
+    /// What follows from an outcome: retry, rejected, limit-exceeded, timed-out or trapped; with retry,
+    /// dead-letter or drop
+    #[arg(long, value_name = "OUTCOME=ACTION")]
+    pub(crate) on: Vec<String>,
+    /// Check everything (component, grants, queue, stores, limits) and exit
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// Run one task, once, without a queue
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wasmrun invoke hello.wasm --message 'hello'
+  wasmrun invoke thumbnail.wasm --message @event.json --store input=dir:in:ro --store output=dir:out:rw --json
+
+Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a store can't be used.")]
+pub(crate) struct InvokeArgs {
+    /// The component: a .wasm file
+    pub(crate) component: Option<PathBuf>,
+    /// The message's body: text, @FILE, or - for standard input
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) message: String,
+    /// An attribute of the message
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) attribute: Vec<String>,
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// Print outcome and usage as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `run` and `invoke` share.
+#[derive(Debug, Args)]
+pub(crate) struct TaskArgs {
+    /// A configuration file (TOML); flags win over WASMRUN_* variables, which win over the file
+    #[arg(long, value_name = "FILE", env = "WASMRUN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Grant a store: dir:PATH, with the mode ro, wo or rw
+    #[arg(long, value_name = "ALIAS=URL:MODE")]
+    pub(crate) store: Vec<String>,
+    /// Grant a queue to send to
+    #[arg(long, value_name = "ALIAS=URL")]
+    pub(crate) send: Vec<String>,
+    /// Grant an environment key, with a value or with the worker's own
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Hand over the body of an object event too, beside the objects that it announces
+    #[arg(long)]
+    pub(crate) raw_body: bool,
+    #[command(flatten, next_help_heading = "Limits of a task")]
+    pub(crate) limits: LimitSettings,
+    #[command(flatten, next_help_heading = "Engine")]
+    pub(crate) engine: EngineSettings,
+    #[command(flatten, next_help_heading = "Logs")]
+    pub(crate) log: LogSettings,
+}
+
+/// Send messages: a text, or one for each object of a store
+#[derive(Debug, Args)]
+#[command(
+    group = clap::ArgGroup::new("what").required(true).args(["message", "store"]),
+    after_help = "\
+A sqlite: queue that doesn't exist is created, with a dead-letter queue `dead` beside it.
+
+Examples:
+  wasmrun enqueue --queue sqlite:jobs.db --message 'hello'
+  wasmrun enqueue --queue sqlite:jobs.db --store input=dir:in --prefix 2026/
+  wasmrun enqueue --queue sqlite:jobs.db --store input=dir:in --watch"
+)]
+pub(crate) struct EnqueueArgs {
+    /// The queue
+    #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE")]
+    pub(crate) queue: String,
+    /// A message's body: text, @FILE, or - for standard input; may be given several times
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) message: Vec<String>,
+    /// Send an object event, as S3 would, for each object of this store
+    #[arg(long, value_name = "ALIAS=URL")]
+    pub(crate) store: Option<String>,
+    /// Only objects whose keys start so
+    #[arg(long, requires = "store", default_value = "")]
+    pub(crate) prefix: String,
+    /// Go on, and send an event for each object that arrives or changes
+    #[arg(long, requires = "store")]
+    pub(crate) watch: bool,
+    /// How often --watch lists the store
+    #[arg(long, requires = "watch", value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "1s")]
+    pub(crate) every: Duration,
+    /// An attribute of each message
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) attribute: Vec<String>,
+    /// The message group
+    #[arg(long)]
+    pub(crate) group: Option<String>,
+    /// Nobody receives the messages for so long
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) delay: Option<Duration>,
+}
+
+/// Look at a queue, and after it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wasmrun queue create sqlite:jobs.db --visibility-timeout 5m --max-receives 3
+  wasmrun queue stats sqlite:jobs.db
+  wasmrun queue peek sqlite:jobs.db#dead
+  wasmrun queue redrive sqlite:jobs.db#dead")]
+pub(crate) struct QueueArgs {
+    #[command(subcommand)]
+    pub(crate) command: QueueCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// Create a sqlite: queue, and its dead-letter queue if that is in the same file
+    Create {
+        /// The queue
+        url: String,
+        /// How long a received message stays invisible to others [default: 30s]
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        visibility_timeout: Option<Duration>,
+        /// After so many receives a message goes to the dead-letter queue [default: 5]
+        #[arg(long, value_name = "N")]
+        max_receives: Option<u32>,
+        /// The dead-letter queue's URL, or none [default: `dead` in the same file]
+        #[arg(long, value_name = "URL")]
+        dead_letter: Option<String>,
+        /// Deliver the messages of a group in order
+        #[arg(long)]
+        fifo: bool,
+    },
+    /// Print how many messages there are, and the settings
+    Stats {
+        /// The queue
+        url: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the next messages without receiving them, as JSON lines
+    Peek {
+        /// The queue
+        url: String,
+        /// At most so many
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+        max: usize,
+    },
+    /// Move the messages of a dead-letter queue back to where they came from
+    Redrive {
+        /// The dead-letter queue
+        url: String,
+    },
+    /// Delete all messages
+    Purge {
+        /// The queue
+        url: String,
+    },
+}
+
+/// Print what a component imports and exports, and what it needs granted
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wasmrun inspect thumbnail.wasm")]
+pub(crate) struct InspectArgs {
+    /// The component: a .wasm file
+    pub(crate) component: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineSettings,
+    #[command(flatten)]
+    pub(crate) log: LogSettings,
+}

@@ -1,0 +1,172 @@
+//! `wasmrun enqueue`: sends messages by hand, or announces a store's objects as S3 would.
+
+use crate::args::EnqueueArgs;
+use crate::backends::{create_queue, open_store};
+use crate::failure::Failure;
+use crate::invoke::{attributes_from, body_from};
+use crate::output;
+use crate::settings::{LogSettings, check_alias};
+use std::collections::HashMap;
+use std::process::ExitCode;
+use wasmrun_local::QueueSettings;
+use wasmrun_runtime::event::notification;
+use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
+use wasmrun_runtime::object_store::{MAX_PAGE, ObjectStore, ObjectSummary};
+use wasmrun_runtime::queue::Queue;
+
+pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
+    let output = output::Output::start(&LogSettings::default())?;
+    let template = OutgoingMessage {
+        attributes: attributes_from(&args.attribute)?,
+        group: args.group.clone(),
+        delay: args.delay,
+        ..OutgoingMessage::default()
+    };
+    let bodies = args
+        .message
+        .iter()
+        .map(|text| body_from(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    let store = args.store.as_deref().map(store).transpose()?;
+
+    let (opened, created) = create_queue(&args.queue, &QueueSettings::default())?;
+    let queue = opened.into_queue();
+    if created {
+        output.print(&format!("created the queue {}", queue.url()));
+    }
+    let sender = Sender {
+        queue: &*queue,
+        template,
+    };
+    let Some(store) = store else {
+        sender.send(bodies).await?;
+        output.print(&format!(
+            "sent {} to {}",
+            count(args.message.len(), "message"),
+            queue.url()
+        ));
+        return Ok(ExitCode::SUCCESS);
+    };
+
+    let mut known = HashMap::new();
+    let sent = announce(&sender, &*store, &args.prefix, &mut known).await?;
+    output.print(&format!(
+        "announced {} to {}",
+        count(sent, "object"),
+        queue.url()
+    ));
+    if args.watch {
+        let mut rounds =
+            tokio::time::interval(args.every.max(std::time::Duration::from_millis(10)));
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = rounds.tick() => {}
+                _ = tokio::signal::ctrl_c() => break,
+            }
+            match announce(&sender, &*store, &args.prefix, &mut known).await {
+                Ok(0) => {}
+                Ok(sent) => output.print(&format!("announced {}", count(sent, "object"))),
+                // What was not sent isn't known, and is announced in the next round.
+                Err(failure) => tracing::warn!("{failure}"),
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn store(text: &str) -> Result<std::sync::Arc<dyn ObjectStore>, Failure> {
+    let (alias, url) = text
+        .split_once('=')
+        .ok_or_else(|| Failure::usage(format!("--store {text} is incomplete: write ALIAS=URL")))?;
+    check_alias(alias)?;
+    Ok(open_store(url)?.store)
+}
+
+struct Sender<'a> {
+    queue: &'a dyn Queue,
+    template: OutgoingMessage,
+}
+
+impl Sender<'_> {
+    async fn send(&self, bodies: Vec<String>) -> Result<(), Failure> {
+        let messages: Vec<_> = bodies
+            .into_iter()
+            .map(|body| OutgoingMessage {
+                body,
+                ..self.template.clone()
+            })
+            .collect();
+        for message in &messages {
+            message
+                .validate()
+                .map_err(|reason| Failure::usage(format!("the message can't be sent: {reason}")))?;
+        }
+        for batch in messages.chunks(MAX_BATCH) {
+            for answer in self.queue.send(batch).await {
+                answer.map_err(|error| Failure::queue(self.queue.url(), &error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends an event for each object that isn't known as it is now.
+async fn announce(
+    sender: &Sender<'_>,
+    store: &dyn ObjectStore,
+    prefix: &str,
+    known: &mut HashMap<String, Option<String>>,
+) -> Result<usize, Failure> {
+    let mut sent = 0;
+    let mut continuation: Option<String> = None;
+    let mut present = HashMap::new();
+    loop {
+        let page = store
+            .list(prefix, continuation.as_deref(), MAX_PAGE)
+            .await
+            .map_err(|error| Failure::store(store.url(), &error))?;
+        let new: Vec<ObjectSummary> = page
+            .objects
+            .iter()
+            .filter(|object| known.get(&object.key) != Some(&object.etag))
+            .cloned()
+            .collect();
+        for batch in new.chunks(MAX_BATCH) {
+            let event = |object: &ObjectSummary| {
+                let at = object
+                    .modified_at
+                    .unwrap_or_else(std::time::SystemTime::now);
+                notification(
+                    store.url(),
+                    &object.key,
+                    object.size,
+                    object.etag.as_deref(),
+                    at,
+                )
+            };
+            sender.send(batch.iter().map(event).collect()).await?;
+            known.extend(
+                batch
+                    .iter()
+                    .map(|object| (object.key.clone(), object.etag.clone())),
+            );
+            sent += batch.len();
+        }
+        present.extend(
+            page.objects
+                .into_iter()
+                .map(|object| (object.key, object.etag)),
+        );
+        continuation = page.continuation;
+        if continuation.is_none() {
+            // An object that was deleted and comes back is announced again.
+            known.retain(|key, _| present.contains_key(key));
+            return Ok(sent);
+        }
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,92 @@
+//! Exit codes, and the one sentence that goes with each.
+//!
+//! | code | when |
+//! |---|---|
+//! | 0 | success |
+//! | 1 | the task failed (`invoke`) |
+//! | 2 | wrong usage, configuration or component |
+//! | 3 | a queue, a store or the host can't be used |
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use wasmrun_runtime::compile::CompileError;
+use wasmrun_runtime::component::LoadError;
+use wasmrun_runtime::object_store::StoreError;
+use wasmrun_runtime::queue::QueueError;
+use wasmrun_runtime::worker::StartError;
+
+/// The task of `invoke` failed.
+pub(crate) const EXIT_TASK_FAILED: u8 = 1;
+
+/// Why a command can't do its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Exit code 2.
+    Usage(String),
+    /// Exit code 3.
+    Backend(String),
+}
+
+impl Failure {
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self::Usage(text.into())
+    }
+
+    pub(crate) fn backend(text: impl Into<String>) -> Self {
+        Self::Backend(text.into())
+    }
+
+    /// A queue that can't be used.
+    pub(crate) fn queue(url: &str, error: &QueueError) -> Self {
+        Self::Backend(format!("cannot use the queue {url}: {error}"))
+    }
+
+    /// A store that can't be used.
+    pub(crate) fn store(url: &str, error: &StoreError) -> Self {
+        Self::Backend(format!("cannot use the store {url}: {error}"))
+    }
+
+    /// A component that can't be used.
+    pub(crate) fn component(path: &str, error: &LoadError) -> Self {
+        let text = format!("cannot use the component {path}: {error}");
+        match error {
+            LoadError::Engine(_) | LoadError::Compile(CompileError::Host(_)) => Self::Backend(text),
+            _ => Self::Usage(text),
+        }
+    }
+
+    /// Prints the sentence, and returns the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        // That nobody reads it changes nothing.
+        let _ = writeln!(io::stderr(), "error: {self}");
+        ExitCode::from(match self {
+            Self::Usage(_) => 2,
+            Self::Backend(_) => 3,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Usage(text) | Self::Backend(text)) = self;
+        // A path or an error may hold anything.
+        for c in text.chars() {
+            if c.is_control() && c != '\n' {
+                write!(f, "{}", c.escape_default())?
+            } else {
+                write!(f, "{c}")?
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Settings(_) => Self::Usage(error.to_string()),
+            StartError::Queue { .. } => Self::Backend(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `wasmrun invoke`: one task, once, without a queue.
+
+use crate::args::InvokeArgs;
+use crate::failure::{EXIT_TASK_FAILED, Failure};
+use crate::output::Output;
+use crate::settings::File;
+use crate::task::TaskPlan;
+use std::future::pending;
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+use wasmrun_runtime::component::Report;
+use wasmrun_runtime::message::{
+    Attribute, AttributeValue, MAX_MESSAGE_BYTES, Message, OutgoingMessage,
+};
+use wasmrun_runtime::outcome::Outcome;
+use wasmrun_runtime::usage::Usage;
+
+pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
+    let mut file = File::read(args.task.config.as_deref())?;
+    let log = args.task.log.clone().or(std::mem::take(&mut file.log));
+    let message = message(&args.message, &args.attribute)?;
+    let plan = TaskPlan::new(args.component, args.task, &mut file)?;
+    let output = Output::start(&log)?;
+
+    let component = plan.load(NonZeroUsize::MIN, Vec::new()).await?;
+    let report = match component.run(Arc::new(message)) {
+        Ok(running) => running.finish(pending()).await,
+        Err(outcome) => Report {
+            outcome,
+            usage: Usage::default(),
+        },
+    };
+    output.report(&report, args.json);
+    Ok(match report.outcome {
+        Outcome::Completed => ExitCode::SUCCESS,
+        _ => ExitCode::from(EXIT_TASK_FAILED),
+    })
+}
+
+fn message(body: &str, attributes: &[String]) -> Result<Message, Failure> {
+    let outgoing = OutgoingMessage {
+        body: body_from(body)?,
+        attributes: attributes_from(attributes)?,
+        ..OutgoingMessage::default()
+    };
+    outgoing
+        .validate()
+        .map_err(|reason| Failure::usage(format!("the message can't be sent: {reason}")))?;
+    Ok(Message {
+        id: "invoke".into(),
+        body: outgoing.body,
+        attributes: outgoing.attributes,
+        receive_count: 1,
+        sent_at: SystemTime::now(),
+        group: None,
+    })
+}
+
+/// A text, the content of a file, or standard input.
+pub(crate) fn body_from(text: &str) -> Result<String, Failure> {
+    let (what, mut source): (String, Box<dyn Read>) = match text.strip_prefix('@') {
+        Some(path) => {
+            let file = std::fs::File::open(path).map_err(|error| {
+                Failure::usage(format!("cannot read the message {path}: {error}"))
+            })?;
+            (path.to_owned(), Box::new(file))
+        }
+        None if text == "-" => ("standard input".into(), Box::new(std::io::stdin())),
+        None => return Ok(text.to_owned()),
+    };
+    let mut body = String::new();
+    source
+        .by_ref()
+        .take(MAX_MESSAGE_BYTES as u64 + 1)
+        .read_to_string(&mut body)
+        .map_err(|error| Failure::usage(format!("cannot read the message from {what}: {error}")))?;
+    Ok(body)
+}
+
+/// `NAME=VALUE` each.
+pub(crate) fn attributes_from(texts: &[String]) -> Result<Vec<Attribute>, Failure> {
+    texts
+        .iter()
+        .map(|text| {
+            let (name, value) = text.split_once('=').ok_or_else(|| {
+                Failure::usage(format!(
+                    "--attribute {text} is incomplete: write NAME=VALUE"
+                ))
+            })?;
+            Ok(Attribute {
+                name: name.to_owned(),
+                value: AttributeValue::Text(value.to_owned()),
+            })
+        })
+        .collect()
+}

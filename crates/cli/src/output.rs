@@ -1,0 +1,253 @@
+//! All that people see: logs, progress, results.
+//!
+//! Logs go to standard error, results to standard output. Whatever a guest or a message says is escaped: nothing
+//! that comes from outside can forge a line or move the cursor.
+
+use crate::failure::Failure;
+use crate::settings::{LogFormat, LogSettings};
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::debug_fn;
+use wasmrun_runtime::component::Report;
+use wasmrun_runtime::worker::{Summary, Tally};
+
+/// How often the progress is drawn.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// Where people look.
+#[derive(Clone)]
+pub(crate) struct Output {
+    format: LogFormat,
+    bar: ProgressBar,
+}
+
+impl Output {
+    /// Starts logging.
+    pub(crate) fn start(log: &LogSettings) -> Result<Self, Failure> {
+        let terminal = io::stderr().is_terminal();
+        let format = log.format.unwrap_or(if terminal {
+            LogFormat::Text
+        } else {
+            LogFormat::Json
+        });
+        let filter = log.level.as_deref().unwrap_or("info");
+        let filter = EnvFilter::try_new(filter).map_err(|error| {
+            Failure::usage(format!(
+                "--log {filter:?} is neither a level nor a filter: {error}"
+            ))
+        })?;
+        let bar = ProgressBar::hidden();
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(Beside(bar.clone()));
+        // https://no-color.org: any value that isn't empty.
+        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let started = match format {
+            LogFormat::Text => {
+                let fields = debug_fn(|writer, field, value| {
+                    let value = escaped(&format!("{value:?}"));
+                    match field.name() {
+                        "message" => write!(writer, "{value}"),
+                        name => write!(writer, "{name}={value}"),
+                    }
+                });
+                lines
+                    .with_ansi(colours)
+                    .with_target(false)
+                    .fmt_fields(fields.delimited(" "))
+                    .try_init()
+            }
+            LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        };
+        started.map_err(|error| Failure::backend(format!("logs can't be written: {error}")))?;
+        Ok(Self { format, bar })
+    }
+
+    /// Prints a result.
+    pub(crate) fn print(&self, text: &str) {
+        // That nobody reads it changes nothing.
+        self.bar.suspend(|| {
+            let _ = writeln!(io::stdout(), "{text}");
+        });
+    }
+
+    /// Prints how a task ended, and what it consumed.
+    pub(crate) fn report(&self, report: &Report, as_json: bool) {
+        let Report { outcome, usage } = report;
+        if as_json {
+            let value =
+                json!({"outcome": outcome.kind(), "reason": outcome.reason(), "usage": usage});
+            return self.print(&value.to_string());
+        }
+        self.print(&format!(
+            "outcome      {outcome}\nfuel         {}\nCPU time     {:?}\nwall time    {:?} ({:?} of it waiting for stores and queues)\npeak memory  {}\nread         {}\nwritten      {}",
+            usage.fuel,
+            usage.cpu,
+            usage.wall,
+            usage.host,
+            size(usage.peak_memory_bytes),
+            size(usage.bytes_read),
+            size(usage.bytes_written),
+        ));
+    }
+
+    /// Prints what a worker did: for people, or as a log line.
+    pub(crate) fn summary(&self, summary: &Summary) {
+        self.bar.finish_and_clear();
+        let Summary {
+            elapsed,
+            tasks,
+            outcomes,
+            limits,
+            dead_lettered,
+            returned,
+            usage,
+        } = summary;
+        let seconds = elapsed.as_secs_f64().max(1e-6);
+        let per_second = *tasks as f64 / seconds;
+        if self.format == LogFormat::Json {
+            tracing::info!(
+                tasks,
+                outcomes = %json!(outcomes),
+                limits = %json!(limits),
+                dead_lettered,
+                returned,
+                seconds,
+                per_second,
+                fuel = usage.fuel,
+                cpu_seconds = usage.cpu.as_secs_f64(),
+                peak_memory_bytes = usage.peak_memory_bytes,
+                bytes_read = usage.bytes_read,
+                bytes_written = usage.bytes_written,
+                "Summary."
+            );
+            return;
+        }
+        let mut text =
+            format!("\ntasks          {tasks} in {seconds:.2} s: {per_second:.1} a second\n");
+        for (index, (outcome, count)) in outcomes.iter().enumerate() {
+            let _ = writeln!(
+                text,
+                "{:<15}{count} {outcome}",
+                if index == 0 { "outcomes" } else { "" }
+            );
+        }
+        for (limit, count) in limits {
+            let _ = writeln!(text, "{:<15}{count} ended by the limit of {limit}", "");
+        }
+        if *returned > 0 {
+            let _ = writeln!(text, "tried again    {returned}");
+        }
+        if *dead_lettered > 0 {
+            let _ = writeln!(text, "dead-lettered  {dead_lettered}");
+        }
+        let mean = |sum: f64| {
+            if *tasks == 0 {
+                0.0
+            } else {
+                sum / *tasks as f64
+            }
+        };
+        let _ = write!(
+            text,
+            "CPU time       {:.2} s, {:.2} ms a task\nfuel           {:.0} million, {:.2} million a task\npeak memory    {} (the largest task)\nread, written  {}, {}",
+            usage.cpu.as_secs_f64(),
+            mean(usage.cpu.as_secs_f64() * 1e3),
+            usage.fuel as f64 / 1e6,
+            mean(usage.fuel as f64 / 1e6),
+            size(usage.peak_memory_bytes),
+            size(usage.bytes_read),
+            size(usage.bytes_written),
+        );
+        self.print(&text);
+    }
+}
+
+/// Draws how far a worker is, on a terminal, until it's dropped.
+pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
+    if output.format == LogFormat::Json || !io::stderr().is_terminal() {
+        return;
+    }
+    let style =
+        ProgressStyle::with_template("{bar:32} {pos}/{len} tasks  {per_sec}  {eta} left  {msg}");
+    output
+        .bar
+        .set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    output
+        .bar
+        .set_draw_target(indicatif::ProgressDrawTarget::stderr());
+    let mut rounds = tokio::time::interval(PROGRESS_EVERY);
+    loop {
+        rounds.tick().await;
+        let summary = tally.summary();
+        let settled = summary.tasks.saturating_sub(summary.returned);
+        output.bar.set_length(total.max(settled));
+        output.bar.set_position(settled);
+        if summary.returned + summary.dead_lettered > 0 {
+            let message = format!(
+                "{} tried again, {} dead-lettered",
+                summary.returned, summary.dead_lettered
+            );
+            output.bar.set_message(message);
+        }
+    }
+}
+
+/// Writes log lines above the progress bar.
+struct Beside(ProgressBar);
+
+impl<'a> MakeWriter<'a> for Beside {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl Write for Beside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+fn size(bytes: u64) -> impl std::fmt::Display {
+    ByteSize(bytes).display().iec()
+}
+
+/// Without control characters, among them line ends and the start of a terminal's commands.
+fn escaped(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_stays_on_its_line_and_moves_no_cursor() {
+        assert_eq!(
+            escaped("a\nb\x1b[2Jc\r\u{9b}ü"),
+            "a\\nb\\u{1b}[2Jc\\r\\u{9b}ü"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! `wasmrun queue …`: what people do to a queue by hand.
+
+use crate::args::{QueueArgs, QueueCommand};
+use crate::backends::{create_queue, open_queue};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::settings::LogSettings;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use wasmrun_local::{DeadLetter, QueueSettings};
+use wasmrun_runtime::message::{AttributeValue, Message};
+
+pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
+    let output = Output::start(&LogSettings::default())?;
+    match args.command {
+        QueueCommand::Create {
+            url,
+            visibility_timeout,
+            max_receives,
+            dead_letter,
+            fifo,
+        } => {
+            let dead_letter = dead_letter.map(|dead_letter| match dead_letter.as_str() {
+                "none" => DeadLetter::None,
+                _ => DeadLetter::Queue(dead_letter),
+            });
+            let settings = QueueSettings {
+                visibility_timeout,
+                dead_letter,
+                max_receives,
+                fifo: fifo.then_some(true),
+            };
+            let (opened, created) = create_queue(&url, &settings)?;
+            let verb = if created { "created" } else { "already there:" };
+            output.print(&format!("{verb} {}", opened.queue.url()));
+        }
+        QueueCommand::Stats { url, json } => stats(&output, &url, json).await?,
+        QueueCommand::Peek { url, max } => {
+            let queue = open_queue(&url)?.queue;
+            let messages = queue
+                .peek(max)
+                .await
+                .map_err(|error| Failure::queue(&url, &error))?;
+            for message in messages {
+                output.print(&shown(&message).to_string());
+            }
+        }
+        QueueCommand::Redrive { url } => {
+            let queue = open_queue(&url)?.queue;
+            let moved = queue
+                .redrive()
+                .await
+                .map_err(|error| Failure::queue(&url, &error))?;
+            output.print(&format!("moved {moved} back"));
+        }
+        QueueCommand::Purge { url } => {
+            let queue = open_queue(&url)?.queue;
+            let deleted = queue
+                .purge()
+                .await
+                .map_err(|error| Failure::queue(&url, &error))?;
+            output.print(&format!("deleted {deleted}"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stats(output: &Output, url: &str, as_json: bool) -> Result<(), Failure> {
+    let queue = open_queue(url)?.queue;
+    let failed = |error| Failure::queue(url, &error);
+    let depth = queue.depth().await.map_err(failed)?;
+    let attributes = queue.attributes().await.map_err(failed)?;
+    let redrive = attributes.redrive.as_ref();
+    if as_json {
+        let value = json!({
+            "queue": queue.url(),
+            "visible": depth.visible,
+            "in_flight": depth.in_flight,
+            "delayed": depth.delayed,
+            "visibility_timeout_seconds": attributes.visibility_timeout.as_secs_f64(),
+            "dead_letter": redrive.map(|redrive| &redrive.dead_letter),
+            "max_receives": redrive.map(|redrive| redrive.max_receives),
+            "fifo": attributes.fifo,
+        });
+        output.print(&value.to_string());
+        return Ok(());
+    }
+    let dead_letter = match redrive {
+        Some(redrive) => format!(
+            "{} after {} receives",
+            redrive.dead_letter, redrive.max_receives
+        ),
+        None => "none".into(),
+    };
+    output.print(&format!(
+        "queue               {}\nvisible             {}\nin flight           {}\ndelayed             {}\nvisibility timeout  {}\ndead-letter queue   {}\norder               {}",
+        queue.url(),
+        depth.visible,
+        depth.in_flight,
+        depth.delayed,
+        humantime::format_duration(attributes.visibility_timeout),
+        dead_letter,
+        if attributes.fifo { "by group (FIFO)" } else { "none (standard)" },
+    ));
+    Ok(())
+}
+
+/// A message as JSON: whatever it holds stays one line.
+fn shown(message: &Message) -> Value {
+    let attributes: serde_json::Map<String, Value> = message
+        .attributes
+        .iter()
+        .map(|attribute| {
+            let value = match &attribute.value {
+                AttributeValue::Text(text) => json!(text),
+                AttributeValue::Binary(bytes) => json!({"binary_bytes": bytes.len()}),
+            };
+            (attribute.name.clone(), value)
+        })
+        .collect();
+    let sent_at = jiff::Timestamp::try_from(message.sent_at)
+        .map(|time| time.to_string())
+        .unwrap_or_default();
+    json!({
+        "id": message.id,
+        "sent_at": sent_at,
+        "receive_count": message.receive_count,
+        "group": message.group,
+        "attributes": attributes,
+        "body": message.body,
+    })
+}

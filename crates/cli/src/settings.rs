@@ -1,0 +1,605 @@
+//! Flags, `WASMRUN_*` variables and the configuration file, merged and validated.
+//!
+//! Flags win over variables (clap knows both), and these over the file. The groups of settings that have the same
+//! shape in all three are one structure each, which clap and serde both read.
+
+use crate::failure::Failure;
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Deserializer, de};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+use wasmrun_runtime::engine::Allocator;
+use wasmrun_runtime::grant::Mode;
+use wasmrun_runtime::limits::Limits;
+use wasmrun_runtime::outcome::{Action, Policy};
+use wasmrun_runtime::worker::Backoff;
+
+/// A page of Wasm: no memory is smaller.
+const PAGE_BYTES: u64 = 64 << 10;
+
+/// The limits of a task.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct LimitSettings {
+    /// Units of computing, about one for each Wasm instruction [default: 20000000000]
+    #[arg(long, value_name = "N", env = "WASMRUN_FUEL")]
+    fuel: Option<u64>,
+    /// All memories together [default: 256MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_MEMORY")]
+    #[serde(deserialize_with = "from_text")]
+    memory: Option<ByteSize>,
+    /// Wall-clock time, waiting included [default: 30s]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_TIMEOUT", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "from_duration")]
+    timeout: Option<Duration>,
+    /// The elements of all tables together [default: 100000]
+    #[arg(long, value_name = "N", env = "WASMRUN_TABLE_ELEMENTS")]
+    table_elements: Option<usize>,
+    /// An object that is read or written as a whole; larger ones are streamed [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_OBJECT_SIZE")]
+    #[serde(deserialize_with = "from_text")]
+    object_size: Option<ByteSize>,
+    /// What a task may log; what follows is dropped, with a note [default: 64KiB]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_LOG_SIZE")]
+    #[serde(deserialize_with = "from_text")]
+    log_size: Option<ByteSize>,
+    /// Readers, writers and other handles open at once [default: 1000]
+    #[arg(long, value_name = "N", env = "WASMRUN_HANDLES")]
+    handles: Option<usize>,
+}
+
+/// How the worker works.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct WorkerSettings {
+    /// The most tasks at once [default: the number of cores]
+    #[arg(long, value_name = "N", env = "WASMRUN_INSTANCES")]
+    pub(crate) instances: Option<NonZeroUsize>,
+    /// End when the queue is empty
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_UNTIL_EMPTY")]
+    pub(crate) until_empty: Option<bool>,
+    /// Where rejected messages go [default: the queue that the queue's redrive policy names]
+    #[arg(long, value_name = "URL", env = "WASMRUN_DEAD_LETTER")]
+    pub(crate) dead_letter: Option<String>,
+    /// How long a failed message waits for its next try: from the first time to the longest [default: 1s..15m]
+    #[arg(long, value_name = "FIRST..LONGEST", env = "WASMRUN_BACKOFF", value_parser = parse_backoff)]
+    #[serde(deserialize_with = "from_backoff")]
+    pub(crate) backoff: Option<Backoff>,
+    /// How long running tasks may take once the worker is told to stop [default: 25s]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_STOP_TIMEOUT", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "from_duration")]
+    pub(crate) stop_timeout: Option<Duration>,
+    /// A message isn't kept from others longer than this [default: 12h]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_VISIBILITY", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "from_duration")]
+    pub(crate) max_visibility: Option<Duration>,
+}
+
+/// How components are compiled and run.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct EngineSettings {
+    /// The directory for compiled components, or off [default: wasmrun in the user's cache directory]
+    #[arg(long, value_name = "DIRECTORY", env = "WASMRUN_CACHE")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Threads that guests compute on [default: the number of cores]
+    #[arg(long, value_name = "N", env = "WASMRUN_THREADS")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Where instances' memory comes from: a pool, or the system each time [default: auto]
+    #[arg(long, env = "WASMRUN_ALLOCATOR")]
+    pub(crate) allocator: Option<AllocatorSetting>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct LogSettings {
+    /// error, warn, info, debug or trace; or a filter such as `info,guest=debug` [default: info]
+    #[arg(long = "log", value_name = "LEVEL", env = "WASMRUN_LOG")]
+    pub(crate) level: Option<String>,
+    /// Readable lines, or JSON [default: text on a terminal, else json]
+    #[arg(long = "log-format", value_name = "FORMAT", env = "WASMRUN_LOG_FORMAT")]
+    pub(crate) format: Option<LogFormat>,
+}
+
+/// Where instances' memory comes from.
+#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum AllocatorSetting {
+    Auto,
+    Pooling,
+    OnDemand,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct File {
+    pub(crate) component: Option<PathBuf>,
+    pub(crate) queue: Option<String>,
+    pub(crate) raw_body: Option<bool>,
+    pub(crate) store: BTreeMap<String, String>,
+    pub(crate) send: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, EnvValue>,
+    pub(crate) on: BTreeMap<String, String>,
+    pub(crate) limits: LimitSettings,
+    pub(crate) worker: WorkerSettings,
+    pub(crate) engine: EngineSettings,
+    pub(crate) log: LogSettings,
+}
+
+/// The value of an environment key in the file: a text, or `true` for the worker's own value.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum EnvValue {
+    Text(String),
+    Inherited(bool),
+}
+
+impl File {
+    pub(crate) fn read(path: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!("cannot read the configuration {shown}: {error}"))
+        })?;
+        // The message names line and column, and shows the line.
+        toml::from_str(&text).map_err(|error| {
+            Failure::usage(format!(
+                "in the configuration {shown}: {}",
+                error.to_string().trim_end()
+            ))
+        })
+    }
+}
+
+impl LimitSettings {
+    /// The limits that hold, where a flag or variable wins over the file.
+    pub(crate) fn resolve(self, file: Self) -> Result<Limits, Failure> {
+        let defaults = Limits::default();
+        let bytes =
+            |setting: Option<ByteSize>, default: usize, flag: &str, least: u64| match setting {
+                None => Ok(default),
+                Some(size) if size.0 < least => Err(Failure::usage(format!(
+                    "--{flag} {size} is too small: at least {}",
+                    ByteSize(least).display().iec()
+                ))),
+                Some(size) => usize::try_from(size.0)
+                    .map_err(|_| Failure::usage(format!("--{flag} {size} is too large"))),
+            };
+        let memory_bytes = bytes(
+            self.memory.or(file.memory),
+            defaults.memory_bytes,
+            "memory",
+            PAGE_BYTES,
+        )?;
+        if memory_bytes as u64 > 4 << 30 {
+            return Err(Failure::usage("--memory is at most 4GiB"));
+        }
+        let limits = Limits {
+            fuel: self.fuel.or(file.fuel).unwrap_or(defaults.fuel),
+            memory_bytes,
+            table_elements: self
+                .table_elements
+                .or(file.table_elements)
+                .unwrap_or(defaults.table_elements),
+            timeout: self.timeout.or(file.timeout).unwrap_or(defaults.timeout),
+            object_bytes: bytes(
+                self.object_size.or(file.object_size),
+                defaults.object_bytes,
+                "object-size",
+                1,
+            )?,
+            log_bytes: bytes(
+                self.log_size.or(file.log_size),
+                defaults.log_bytes,
+                "log-size",
+                0,
+            )?,
+            handles: self.handles.or(file.handles).unwrap_or(defaults.handles),
+            random_bytes: defaults.random_bytes,
+        };
+        if limits.fuel == 0 {
+            return Err(Failure::usage("--fuel 0 is too small: no task could run"));
+        }
+        if limits.timeout.is_zero() {
+            return Err(Failure::usage(
+                "--timeout 0s is too short: no task could run",
+            ));
+        }
+        if limits.handles < 16 {
+            return Err(Failure::usage(
+                "--handles is at least 16: WASI itself needs some",
+            ));
+        }
+        Ok(limits)
+    }
+}
+
+impl WorkerSettings {
+    pub(crate) fn or(self, file: Self) -> Self {
+        Self {
+            instances: self.instances.or(file.instances),
+            until_empty: self.until_empty.or(file.until_empty),
+            dead_letter: self.dead_letter.or(file.dead_letter),
+            backoff: self.backoff.or(file.backoff),
+            stop_timeout: self.stop_timeout.or(file.stop_timeout),
+            max_visibility: self.max_visibility.or(file.max_visibility),
+        }
+    }
+}
+
+impl EngineSettings {
+    pub(crate) fn or(self, file: Self) -> Self {
+        Self {
+            cache: self.cache.or(file.cache),
+            threads: self.threads.or(file.threads),
+            allocator: self.allocator.or(file.allocator),
+        }
+    }
+
+    pub(crate) fn allocator(&self) -> Allocator {
+        match self.allocator.unwrap_or(AllocatorSetting::Auto) {
+            AllocatorSetting::Auto => Allocator::Auto,
+            AllocatorSetting::Pooling => Allocator::Pooling,
+            AllocatorSetting::OnDemand => Allocator::OnDemand,
+        }
+    }
+
+    pub(crate) fn threads(&self) -> NonZeroUsize {
+        self.threads.unwrap_or_else(cores)
+    }
+}
+
+impl LogSettings {
+    pub(crate) fn or(self, file: Self) -> Self {
+        Self {
+            level: self.level.or(file.level),
+            format: self.format.or(file.format),
+        }
+    }
+}
+
+/// The cores that this process may use.
+pub(crate) fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// A grant of a store, as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoreSetting {
+    pub(crate) alias: String,
+    pub(crate) url: String,
+    pub(crate) mode: Mode,
+}
+
+/// Merges the grants of stores: by alias, flags win over variables, and these over the file.
+pub(crate) fn stores(
+    flags: &[String],
+    file: BTreeMap<String, String>,
+) -> Result<Vec<StoreSetting>, Failure> {
+    named("--store", "ALIAS=URL:MODE", flags, "WASMRUN_STORE_", file)?
+        .into_iter()
+        .map(|(alias, value)| {
+            let (url, mode) = value.rsplit_once(':').ok_or_else(|| {
+                Failure::usage(format!("the store {alias}={value} has no mode: write ALIAS=URL:MODE with the mode ro, wo or rw"))
+            })?;
+            let mode = mode
+                .parse()
+                .map_err(|error| Failure::usage(format!("the store {alias}={value} has an {error}")))?;
+            Ok(StoreSetting { alias, url: url.to_owned(), mode })
+        })
+        .collect()
+}
+
+/// Merges the queues to send to: alias and URL.
+pub(crate) fn sends(
+    flags: &[String],
+    file: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    named("--send", "ALIAS=URL", flags, "WASMRUN_SEND_", file)
+}
+
+/// Merges settings that are named by an alias.
+fn named(
+    flag: &str,
+    form: &str,
+    flags: &[String],
+    variables: &str,
+    file: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let mut merged = file;
+    for (name, value) in variables_with(variables) {
+        merged.insert(name.to_ascii_lowercase().replace('_', "-"), value);
+    }
+    let mut typed = BTreeMap::new();
+    for text in flags {
+        let (alias, value) = text.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("{flag} {text} is incomplete: write {flag} {form}"))
+        })?;
+        if typed.insert(alias.to_owned(), value.to_owned()).is_some() {
+            return Err(Failure::usage(format!("{flag} names {alias} twice")));
+        }
+    }
+    merged.extend(typed);
+    for alias in merged.keys() {
+        check_alias(alias)?;
+    }
+    Ok(merged)
+}
+
+/// Aliases are words that fit everywhere: in WIT, in variables, in metrics.
+pub(crate) fn check_alias(alias: &str) -> Result<(), Failure> {
+    let well_formed = (1..=64).contains(&alias.len())
+        && alias
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    if well_formed {
+        Ok(())
+    } else {
+        Err(Failure::usage(format!(
+            "the alias {alias:?} isn't allowed: 1 to 64 of a-z, 0-9 and '-'"
+        )))
+    }
+}
+
+/// Merges the environment that a task sees.
+pub(crate) fn environment(
+    flags: &[String],
+    file: BTreeMap<String, EnvValue>,
+) -> Result<Vec<(String, String)>, Failure> {
+    let mut merged: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for (key, value) in file {
+        match value {
+            EnvValue::Text(text) => merged.insert(key, Some(text)),
+            EnvValue::Inherited(true) => merged.insert(key, None),
+            EnvValue::Inherited(false) => merged.remove(&key),
+        };
+    }
+    for (key, value) in variables_with("WASMRUN_ENV_") {
+        merged.insert(key, Some(value));
+    }
+    for text in flags {
+        match text.split_once('=') {
+            Some((key, value)) => merged.insert(key.to_owned(), Some(value.to_owned())),
+            None => merged.insert(text.clone(), None),
+        };
+    }
+    merged
+        .into_iter()
+        .map(|(key, value)| {
+            if key.is_empty() || key.contains(['=', '\0']) {
+                return Err(Failure::usage(format!(
+                    "the environment key {key:?} isn't allowed"
+                )));
+            }
+            match value {
+                Some(value) if value.contains('\0') => Err(Failure::usage(format!(
+                    "the value of the environment key {key} holds a NUL"
+                ))),
+                Some(value) => Ok((key, value)),
+                None => inherited(&key).map(|value| (key, value)),
+            }
+        })
+        .collect()
+}
+
+/// The worker's own value of an environment key.
+fn inherited(key: &str) -> Result<String, Failure> {
+    if key.starts_with("AWS_") || key.starts_with("ECS_") {
+        return Err(Failure::usage(format!(
+            "the environment key {key} may hold the worker's credentials or lead to them: give it a value of its own (--env {key}=VALUE) or leave it out"
+        )));
+    }
+    std::env::var(key).map_err(|_| {
+        Failure::usage(format!("the environment key {key} isn't set (or isn't UTF-8): set it, or give a value with --env {key}=VALUE"))
+    })
+}
+
+/// The variables whose names start so; what follows is the name.
+fn variables_with(prefix: &str) -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(move |(name, value)| {
+        let name = name.to_str()?.strip_prefix(prefix)?.to_owned();
+        (!name.is_empty()).then_some((name, value.to_str()?.to_owned()))
+    })
+}
+
+/// Merges what follows from each outcome.
+pub(crate) fn policy(flags: &[String], file: BTreeMap<String, String>) -> Result<Policy, Failure> {
+    let mut policy = Policy::default();
+    for (outcome, action) in named("--on", "OUTCOME=ACTION", flags, "WASMRUN_ON_", file)? {
+        let place = match outcome.as_str() {
+            "retry" => &mut policy.retry,
+            "rejected" => &mut policy.rejected,
+            "limit-exceeded" => &mut policy.limit_exceeded,
+            "timed-out" => &mut policy.timed_out,
+            "trapped" => &mut policy.trapped,
+            _ => {
+                return Err(Failure::usage(format!(
+                    "unknown outcome {outcome:?}: one of retry, rejected, limit-exceeded, timed-out, trapped"
+                )));
+            }
+        };
+        *place = match action.as_str() {
+            "retry" => Action::Retry,
+            "dead-letter" => Action::DeadLetter,
+            "drop" => Action::Drop,
+            _ => {
+                return Err(Failure::usage(format!(
+                    "unknown action {action:?} for {outcome}: one of retry, dead-letter, drop"
+                )));
+            }
+        };
+    }
+    Ok(policy)
+}
+
+fn parse_backoff(text: &str) -> Result<Backoff, String> {
+    let (first, longest) = text
+        .split_once("..")
+        .ok_or("write FIRST..LONGEST, such as 1s..15m")?;
+    let parse = |text: &str| {
+        humantime::parse_duration(text.trim()).map_err(|error| format!("{text:?}: {error}"))
+    };
+    let backoff = Backoff {
+        first: parse(first)?,
+        longest: parse(longest)?,
+    };
+    if backoff.first > backoff.longest {
+        return Err("the first time is longer than the longest".into());
+    }
+    Ok(backoff)
+}
+
+fn from_text<'de, D: Deserializer<'de>, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    String::deserialize(deserializer)?
+        .parse()
+        .map(Some)
+        .map_err(de::Error::custom)
+}
+
+fn from_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    humantime::parse_duration(&String::deserialize(deserializer)?)
+        .map(Some)
+        .map_err(de::Error::custom)
+}
+
+fn from_backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backoff>, D::Error> {
+    parse_backoff(&String::deserialize(deserializer)?)
+        .map(Some)
+        .map_err(de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(failure: Failure) -> String {
+        failure.to_string()
+    }
+
+    #[test]
+    fn a_store_is_an_alias_a_url_and_a_mode() {
+        let stores = stores(&["in=dir:a=b:c:ro".into()], BTreeMap::new()).expect("valid");
+        let expected = StoreSetting {
+            alias: "in".into(),
+            url: "dir:a=b:c".into(),
+            mode: Mode::ReadOnly,
+        };
+        assert_eq!(stores, [expected]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_grant_is_said() {
+        let error =
+            |flag: &str| text(stores(&[flag.into()], BTreeMap::new()).expect_err("invalid"));
+        assert!(error("in").contains("ALIAS=URL:MODE"));
+        assert!(error("in=dir").contains("no mode"));
+        assert!(error("in=dir:x").contains("unknown mode \"x\""));
+        assert!(error("In=dir:x:ro").contains("alias"));
+        let twice = ["a=dir:x:ro".to_owned(), "a=dir:y:ro".to_owned()];
+        assert!(text(stores(&twice, BTreeMap::new()).expect_err("invalid")).contains("twice"));
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file: File = toml::from_str(
+            "[store]\nin = 'dir:x:ro'\nout = 'dir:y:rw'\n[limits]\nfuel = 5\nmemory = '1MiB'",
+        )
+        .expect("valid");
+        let stores = stores(&["in=dir:z:rw".into()], file.store).expect("valid");
+        assert_eq!(
+            stores.iter().map(|s| s.url.as_str()).collect::<Vec<_>>(),
+            ["dir:z", "dir:y"]
+        );
+        let limits = LimitSettings {
+            fuel: Some(7),
+            ..LimitSettings::default()
+        }
+        .resolve(file.limits)
+        .expect("valid");
+        assert_eq!((limits.fuel, limits.memory_bytes), (7, 1 << 20));
+    }
+
+    #[test]
+    fn a_typo_in_the_file_is_named_with_its_line() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("wasmrun.toml");
+        std::fs::write(&path, "queue = 'sqlite:x'\n\n[limits]\nfule = 5\n").expect("written");
+        let error = text(File::read(Some(&path)).expect_err("invalid"));
+        assert!(
+            error.contains("line 4") && error.contains("fule"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn credentials_of_the_worker_are_not_passed_on_by_name() {
+        let error = text(
+            environment(&["AWS_SECRET_ACCESS_KEY".into()], BTreeMap::new()).expect_err("refused"),
+        );
+        assert!(error.contains("credentials"), "{error}");
+        let given = environment(&["AWS_REGION=x".into()], BTreeMap::new()).expect("explicit");
+        assert_eq!(given, [("AWS_REGION".to_owned(), "x".to_owned())]);
+    }
+
+    #[test]
+    fn absurd_limits_are_refused() {
+        let memory = |size| LimitSettings {
+            memory: Some(ByteSize(size)),
+            ..LimitSettings::default()
+        };
+        assert!(memory(0).resolve(LimitSettings::default()).is_err());
+        assert!(memory(u64::MAX).resolve(LimitSettings::default()).is_err());
+        let fuel = LimitSettings {
+            fuel: Some(0),
+            ..LimitSettings::default()
+        };
+        assert!(fuel.resolve(LimitSettings::default()).is_err());
+    }
+
+    #[test]
+    fn a_policy_names_outcomes_and_actions() {
+        let set = policy(
+            &["rejected=drop".into()],
+            BTreeMap::from([("trapped".into(), "dead-letter".into())]),
+        );
+        let set = set.expect("valid");
+        assert_eq!(
+            (set.rejected, set.trapped, set.retry),
+            (Action::Drop, Action::DeadLetter, Action::Retry)
+        );
+        assert!(policy(&["completed=drop".into()], BTreeMap::new()).is_err());
+        assert!(policy(&["rejected=delete".into()], BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_backoff_is_two_times() {
+        let backoff = parse_backoff("500ms..1h").expect("valid");
+        assert_eq!(
+            (backoff.first.as_millis(), backoff.longest.as_secs()),
+            (500, 3600)
+        );
+        assert!(parse_backoff("1s").is_err());
+        assert!(parse_backoff("2s..1s").is_err());
+    }
+}

@@ -1,0 +1,229 @@
+//! What `run` and `invoke` share: from settings to a component that is ready to run.
+
+use crate::args::TaskArgs;
+use crate::backends::{OpenStore, open_queue, open_store};
+use crate::failure::Failure;
+use crate::settings::{self, EngineSettings, File};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use wasmrun_runtime::cache::Cache;
+use wasmrun_runtime::compile::{Compiler, MAX_COMPONENT_BYTES};
+use wasmrun_runtime::component::{Component, LoadOptions};
+use wasmrun_runtime::grant::{Grants, StoreGrant};
+use wasmrun_runtime::limits::Limits;
+
+/// What a task is to be, validated, before anything is opened.
+pub(crate) struct TaskPlan {
+    pub(crate) component: PathBuf,
+    config: Option<PathBuf>,
+    stores: Vec<settings::StoreSetting>,
+    sends: Vec<(String, String)>,
+    env: Vec<(String, String)>,
+    limits: Limits,
+    engine: EngineSettings,
+    raw_body: bool,
+}
+
+/// Paths that no guest may write to: who changes them changes what is run.
+pub(crate) struct Protected {
+    pub(crate) what: &'static str,
+    pub(crate) path: PathBuf,
+}
+
+impl TaskPlan {
+    /// Merges and validates the settings of tasks. Takes its parts out of `file`.
+    pub(crate) fn new(
+        component: Option<PathBuf>,
+        args: TaskArgs,
+        file: &mut File,
+    ) -> Result<Self, Failure> {
+        let component = component.or_else(|| file.component.take()).ok_or_else(|| {
+            Failure::usage(
+                "no component: name a .wasm file, or set `component` in the configuration",
+            )
+        })?;
+        Ok(Self {
+            component,
+            config: args.config,
+            stores: settings::stores(&args.store, std::mem::take(&mut file.store))?,
+            sends: settings::sends(&args.send, std::mem::take(&mut file.send))?
+                .into_iter()
+                .collect(),
+            env: settings::environment(&args.env, std::mem::take(&mut file.env))?,
+            limits: args.limits.resolve(std::mem::take(&mut file.limits))?,
+            engine: args.engine.or(std::mem::take(&mut file.engine)),
+            raw_body: args.raw_body || file.raw_body.unwrap_or(false),
+        })
+    }
+
+    /// Opens the grants, and loads the component.
+    pub(crate) async fn load(
+        self,
+        instances: NonZeroUsize,
+        mut protected: Vec<Protected>,
+    ) -> Result<Component, Failure> {
+        let bytes = read_component(&self.component)?;
+        let cache = open_cache(&self.engine)?;
+
+        let mut grants = Grants {
+            env: self.env,
+            ..Grants::default()
+        };
+        protected.push(Protected {
+            what: "the component",
+            path: self.component.clone(),
+        });
+        protected.extend(self.config.map(|path| Protected {
+            what: "the configuration",
+            path,
+        }));
+        if let Some(cache) = &cache {
+            protected.push(Protected {
+                what: "the cache of compiled components",
+                path: cache.directory().to_owned(),
+            });
+        }
+        for (alias, url) in self.sends {
+            let opened = open_queue(&url)?;
+            protected.push(Protected {
+                what: "a queue",
+                path: opened.file.clone(),
+            });
+            grants.queues.insert(alias, opened.into_queue());
+        }
+        for setting in self.stores {
+            let opened = open_store(&setting.url)?;
+            if setting.mode.writes() {
+                refuse_protected(&setting.alias, &opened, &protected)?;
+            }
+            opened
+                .store
+                .probe(setting.mode.writes())
+                .await
+                .map_err(|error| Failure::store(&setting.url, &error))?;
+            let grant = StoreGrant {
+                alias: setting.alias.clone(),
+                store: opened.store,
+                mode: setting.mode,
+            };
+            grants.stores.insert(setting.alias, grant);
+        }
+
+        let options = LoadOptions {
+            grants,
+            limits: self.limits,
+            instances,
+            threads: self.engine.threads(),
+            allocator: self.engine.allocator(),
+            raw_body: self.raw_body,
+        };
+        let shown = self.component.display().to_string();
+        let component = Component::load(&bytes, &compiler(cache)?, options)
+            .await
+            .map_err(|error| Failure::component(&shown, &error))?;
+        check_grants(&component, &shown)?;
+        Ok(component)
+    }
+}
+
+/// A component that imports an interface which it has no grant for can't do its work.
+fn check_grants(component: &Component, shown: &str) -> Result<(), Failure> {
+    let grants = component.grants();
+    let needs = component.needs();
+    if needs.object_store && grants.stores.is_empty() {
+        return Err(Failure::usage(format!(
+            "the component {shown} uses object stores, and none is granted: add --store ALIAS=dir:PATH:MODE"
+        )));
+    }
+    if needs.queue && grants.queues.is_empty() {
+        return Err(Failure::usage(format!(
+            "the component {shown} sends messages, and no queue is granted: add --send ALIAS=URL"
+        )));
+    }
+    Ok(())
+}
+
+fn refuse_protected(
+    alias: &str,
+    store: &OpenStore,
+    protected: &[Protected],
+) -> Result<(), Failure> {
+    match protected
+        .iter()
+        .find(|protected| store.contains(&protected.path))
+    {
+        None => Ok(()),
+        Some(Protected { what, path }) => Err(Failure::usage(format!(
+            "the store {alias} is writable and holds {what} ({}): move one of them, or grant the store as ro",
+            path.display()
+        ))),
+    }
+}
+
+/// The content of a component's file, if it isn't absurdly large.
+pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::usage(format!(
+            "cannot read the component {}: {error}",
+            path.display()
+        ))
+    };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(Failure::usage(format!(
+            "cannot read the component {}: it isn't a file",
+            path.display()
+        )));
+    }
+    if metadata.len() > MAX_COMPONENT_BYTES {
+        return Err(Failure::usage(format!(
+            "cannot use the component {}: it's larger than {}",
+            path.display(),
+            bytesize::ByteSize(MAX_COMPONENT_BYTES)
+        )));
+    }
+    std::fs::read(path).map_err(failed)
+}
+
+/// The compiler that runs this program again as its child.
+pub(crate) fn compiler(cache: Option<Cache>) -> Result<Compiler, Failure> {
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::backend(format!("this program's own file can't be found: {error}"))
+    })?;
+    Ok(Compiler::in_child(program, cache))
+}
+
+/// The cache that the settings name; without a home directory there is none.
+pub(crate) fn open_cache(engine: &EngineSettings) -> Result<Option<Cache>, Failure> {
+    if let Some(directory) = &engine.cache {
+        if directory.as_os_str() == "off" {
+            return Ok(None);
+        }
+        return Cache::open(directory).map(Some).map_err(Failure::Backend);
+    }
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| {
+            std::env::var_os("HOME")
+                .filter(|home| !home.is_empty())
+                .map(|home| PathBuf::from(home).join(".cache"))
+        });
+    let Some(base) = base else {
+        tracing::warn!(
+            "There is no home directory: the component is compiled at each start. Name a directory with --cache."
+        );
+        return Ok(None);
+    };
+    match Cache::open(&base.join("wasmrun")) {
+        Ok(cache) => Ok(Some(cache)),
+        Err(error) => {
+            // The user didn't ask for this directory; a read-only home is common in containers.
+            tracing::warn!(
+                error,
+                "The component is compiled at each start. Name a directory with --cache."
+            );
+            Ok(None)
+        }
+    }
+}
