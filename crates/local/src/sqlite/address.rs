@@ -1,0 +1,115 @@
+//! Where a queue is: `sqlite:PATH` is the queue `main` in the file PATH, `sqlite:PATH#NAME` another queue in it.
+
+use std::path::{Path, PathBuf};
+use wasmrun_runtime::queue::QueueError;
+
+const SCHEME: &str = "sqlite:";
+/// The queue that a URL without a name means.
+const DEFAULT_NAME: &str = "main";
+/// As SQS: a queue's name has at most 80 characters.
+const MAX_NAME: usize = 80;
+
+/// A file and the name of a queue in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// Absolute and without symbolic links, so that it is the same from every working directory, and can't be
+    /// mistaken for one of SQLite's special names.
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+}
+
+impl Address {
+    /// The address of a queue whose file must exist.
+    pub(super) fn existing(url: &str) -> Result<Self, QueueError> {
+        let (path, name) = split(url)?;
+        match path.canonicalize() {
+            Ok(path) if path.is_file() => Self::new(path, name),
+            Ok(_) => Err(QueueError::Unusable(format!("{url} is no queue: {} is not a file", path.display()))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(not_found(url)),
+            Err(error) => Err(QueueError::Unusable(format!("cannot open {url}: {error}"))),
+        }
+    }
+
+    /// The address of a queue whose file may have to be created; its directory must exist.
+    pub(super) fn to_create(url: &str) -> Result<Self, QueueError> {
+        let (path, name) = split(url)?;
+        if path.exists() {
+            return Self::existing(url);
+        }
+        let parent = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let Some(file) = path.file_name() else {
+            return Err(QueueError::Unusable(format!("{url} names no file")));
+        };
+        match parent.canonicalize() {
+            Ok(parent) => Self::new(parent.join(file), name),
+            Err(error) => Err(QueueError::Unusable(format!(
+                "cannot create {url}: its directory {} can't be opened ({error}); create the directory first",
+                parent.display()
+            ))),
+        }
+    }
+
+    /// A queue in the same file.
+    pub(super) fn sibling(&self, name: &str) -> Self {
+        Self { path: self.path.clone(), name: name.to_owned() }
+    }
+
+    /// The URL, the same for every way of writing it.
+    pub(super) fn url(&self) -> String {
+        let path = self.path.display();
+        if self.name == DEFAULT_NAME && !path.to_string().contains('#') {
+            format!("{SCHEME}{path}")
+        } else {
+            format!("{SCHEME}{path}#{}", self.name)
+        }
+    }
+
+    fn new(path: PathBuf, name: String) -> Result<Self, QueueError> {
+        if path.to_str().is_none() {
+            return Err(QueueError::Unusable(format!("the path {} isn't UTF-8: rename it", path.display())));
+        }
+        Ok(Self { path, name })
+    }
+}
+
+/// Whether a text is a URL of this kind, or else a bare name.
+pub(super) fn is_url(text: &str) -> bool {
+    text.starts_with(SCHEME)
+}
+
+/// Checks a queue's name: 1 to 80 letters, digits, `-` and `_`, as in SQS.
+pub(super) fn valid_name(name: &str) -> Result<(), QueueError> {
+    let well_formed = (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if well_formed {
+        return Ok(());
+    }
+    Err(QueueError::Unusable(format!(
+        "{:?} isn't a queue's name: it has 1 to {MAX_NAME} letters, digits, '-' and '_'",
+        name.chars().take(MAX_NAME).collect::<String>()
+    )))
+}
+
+pub(super) fn not_found(url: &str) -> QueueError {
+    QueueError::NotFound(format!(
+        "there is no queue {url}: create it with `wasmrun queue create {url}` or by `wasmrun enqueue`"
+    ))
+}
+
+/// What follows the last `#` is the name; a path that holds one must therefore be followed by `#NAME`.
+fn split(url: &str) -> Result<(PathBuf, String), QueueError> {
+    let rest = url
+        .strip_prefix(SCHEME)
+        .ok_or_else(|| QueueError::Unusable(format!("{url:?} isn't a queue's URL: it starts with `{SCHEME}`")))?;
+    let (path, name) = rest.rsplit_once('#').unwrap_or((rest, DEFAULT_NAME));
+    if path.is_empty() || path.contains('\0') {
+        return Err(QueueError::Unusable(format!(
+            "{url:?} names no file: write `{SCHEME}PATH` or `{SCHEME}PATH#NAME`"
+        )));
+    }
+    valid_name(name)?;
+    Ok((PathBuf::from(path), name.to_owned()))
+}

@@ -1,0 +1,249 @@
+//! The database file: recognised, created, opened; and what SQLite's errors mean.
+
+use super::address::{self, Address};
+use super::clock::Clock;
+use rusqlite::ffi::{self, ErrorCode};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use wasmrun_runtime::queue::QueueError;
+
+/// "wrun": marks our files among all SQLite databases.
+const APPLICATION_ID: i32 = 0x7772_756e;
+/// Grows with every change of the schema that an older program would misread.
+const SCHEMA_VERSION: i32 = 1;
+const SCHEMA: &str = include_str!("schema.sql");
+/// How long to wait for another process's write. A write takes milliseconds, so this is only reached if a process
+/// hangs on to the lock.
+#[cfg(not(test))]
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+#[cfg(test)]
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The write-ahead log is cut back to this after a checkpoint: a burst of large messages doesn't stay on disk twice.
+const LOG_SIZE_LIMIT: i64 = 64 << 20;
+
+/// What can go wrong inside a transaction.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Sql(rusqlite::Error),
+    Queue(QueueError),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<QueueError> for Fault {
+    fn from(error: QueueError) -> Self {
+        Self::Queue(error)
+    }
+}
+
+impl Fault {
+    pub(super) fn into_queue_error(self, address: &Address) -> QueueError {
+        match self {
+            Self::Queue(error) => error,
+            Self::Sql(error) => explain(&error, address),
+        }
+    }
+
+    /// After such an error the connection isn't trusted any more.
+    pub(super) fn spoils_connection(&self) -> bool {
+        let Self::Sql(rusqlite::Error::SqliteFailure(error, _)) = self else { return false };
+        !matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
+    }
+}
+
+/// An open connection and the file that it was opened on.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub(super) connection: Connection,
+    identity: (u64, u64),
+}
+
+impl OpenFile {
+    /// Opens a file that exists and is ours.
+    pub(super) fn open(address: &Address) -> Result<Self, QueueError> {
+        Self::connect(address, OpenFlags::empty(), |connection| recognise(connection, address))
+    }
+
+    /// Opens a file, and makes it ours if there is none or if it is empty.
+    pub(super) fn open_or_create(address: &Address, clock: &Clock) -> Result<Self, QueueError> {
+        Self::connect(address, OpenFlags::SQLITE_OPEN_CREATE, |connection| {
+            if is_empty(connection)? {
+                initialise(connection, clock)?;
+                sync_directory(&address.path);
+            }
+            recognise(connection, address)
+        })
+    }
+
+    /// Whether the path still leads to the file that is open. If not, writes would go to a file that nobody else
+    /// sees, so the connection must be given up. (Closing it leaves the new file's log alone: SQLite looks, too.)
+    pub(super) fn is_current(&self) -> bool {
+        identity(&self.connection_path()).is_ok_and(|now| now == self.identity)
+    }
+
+    fn connection_path(&self) -> std::path::PathBuf {
+        self.connection.path().unwrap_or_default().into()
+    }
+
+    fn connect(
+        address: &Address,
+        flags: OpenFlags,
+        check: impl FnOnce(&mut Connection) -> Result<(), Fault>,
+    ) -> Result<Self, QueueError> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || -> Result<Self, Fault> {
+            let mut connection = Connection::open_with_flags(&address.path, flags)?;
+            wait_when_busy(&mut connection)?;
+            connection.set_prepared_statement_cache_capacity(64);
+            check(&mut connection)?;
+            use_write_ahead_log(&connection, address)?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "journal_size_limit", LOG_SIZE_LIMIT)?;
+            connection.pragma_update(None, "trusted_schema", false)?;
+            let identity = identity(&address.path).map_err(|error| gone(address, &error))?;
+            Ok(Self { connection, identity })
+        };
+        open().map_err(|fault| fault.into_queue_error(address))
+    }
+}
+
+/// The file's device and inode. It is never opened for this: closing it would drop SQLite's locks.
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// The error for a file that was there and can't be found now.
+pub(super) fn gone(address: &Address, error: &std::io::Error) -> QueueError {
+    QueueError::Unavailable(format!("the queue's file {} can't be reached: {error}", address.path.display()))
+}
+
+/// Checks that the path leads to a file, before SQLite would create one or blame its directory.
+pub(super) fn must_exist(address: &Address) -> Result<(), QueueError> {
+    identity(&address.path).map(|_| ()).map_err(|error| gone(address, &error))
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
+}
+
+/// A new file, or one whose creation was interrupted.
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(objects == 0 && pragma(connection, "application_id")? == 0)
+}
+
+fn recognise(connection: &Connection, address: &Address) -> Result<(), Fault> {
+    let path = address.path.display();
+    if is_empty(connection)? {
+        return Err(address::not_found(&address.url()).into());
+    }
+    if pragma(connection, "application_id")? != APPLICATION_ID {
+        return Err(QueueError::Unusable(format!(
+            "{path} is the database of another application: give the queue a file of its own"
+        ))
+        .into());
+    }
+    match pragma(connection, "user_version")? {
+        SCHEMA_VERSION => Ok(()),
+        version => Err(QueueError::Unusable(format!(
+            "{path} was made by another version of wasmrun (its format is {version}, this one's is {SCHEMA_VERSION}): \
+             use that version, or drain the queue with it and create a new one"
+        ))
+        .into()),
+    }
+}
+
+/// All of the schema in one transaction, so that a kill leaves either an empty file or a whole one.
+fn initialise(connection: &mut Connection, clock: &Clock) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been first.
+    if is_empty(&transaction)? {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.execute("UPDATE clock SET seen_ms = ?1", [clock.now_ms()])?;
+    }
+    transaction.commit()
+}
+
+/// The mode is kept in the file: this changes something only once. SQLite doesn't wait for others here.
+fn use_write_ahead_log(connection: &Connection, address: &Address) -> Result<(), Fault> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0)) {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(_) => {
+                return Err(QueueError::Unusable(format!(
+                    "{} is on a file system that doesn't support write-ahead logs: put the queue on a local disk",
+                    address.path.display()
+                ))
+                .into());
+            }
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// SQLite's own waiting naps for up to 100 ms at a time, so that whoever naps starves beside a busy process.
+fn wait_when_busy(connection: &mut Connection) -> rusqlite::Result<()> {
+    let mut deadline = Instant::now();
+    connection.busy_handler(Some(move |naps| {
+        if naps == 0 {
+            deadline = Instant::now() + BUSY_TIMEOUT;
+        }
+        std::thread::sleep(Duration::from_micros(fastrand::u64(500..3000)));
+        Instant::now() < deadline
+    }))
+}
+
+/// Makes the new file's name durable. Best effort: SQLite does the same for its log.
+fn sync_directory(path: &Path) {
+    if let Some(directory) = path.parent().and_then(|parent| std::fs::File::open(parent).ok()) {
+        let _ = directory.sync_all();
+    }
+}
+
+/// What an error of SQLite means for the caller, in one sentence.
+fn explain(error: &rusqlite::Error, address: &Address) -> QueueError {
+    let path = address.path.display();
+    let rusqlite::Error::SqliteFailure(failure, message) = error else {
+        return QueueError::Unusable(format!("{path} holds something unexpected: {error}"));
+    };
+    let detail = message.as_deref().unwrap_or("no further detail");
+    match (failure.code, failure.extended_code) {
+        (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed, _) => {
+            QueueError::Unavailable(format!(
+                "{path} has been locked by another process for more than {} s",
+                BUSY_TIMEOUT.as_secs_f32()
+            ))
+        }
+        (ErrorCode::DiskFull, _) => QueueError::Unavailable(format!("{path} can't grow: the disk is full")),
+        (ErrorCode::ReadOnly, ffi::SQLITE_READONLY_DBMOVED) => {
+            QueueError::Unavailable(format!("{path} was moved or replaced while it was open"))
+        }
+        (ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::OutOfMemory, _) => {
+            QueueError::Unavailable(format!("{path} can't be read or written: {detail}"))
+        }
+        (ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied, _) => {
+            QueueError::Unusable(format!(
+                "{path} can't be written: check the permissions of the file and of its directory"
+            ))
+        }
+        (ErrorCode::DatabaseCorrupt, _) => QueueError::Unusable(format!(
+            "{path} is damaged ({detail}): restore it from a backup, or move it away and create a new queue"
+        )),
+        (ErrorCode::NotADatabase, _) => QueueError::Unusable(format!(
+            "{path} is no queue: it isn't a SQLite database; name another file, or move this one away"
+        )),
+        _ => QueueError::Unusable(format!("{path} can't be used: {detail}")),
+    }
+}

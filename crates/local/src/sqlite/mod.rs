@@ -1,0 +1,269 @@
+//! Queues with the semantics of SQS in a SQLite file.
+//!
+//! `sqlite:PATH` is the queue `main` of a file, `sqlite:PATH#NAME` another one. Several processes may use a file at
+//! once, on one machine and a local disk; a process may be killed at any moment. What a call reports as done is on
+//! the disk (write-ahead log, `synchronous=FULL`).
+//!
+//! As in SQS: delivery is at least once; every delivery has a new receipt, and older ones are void; a message that
+//! has been received as often as the queue allows goes to the dead-letter queue instead of being received again.
+//! A FIFO queue delivers the messages of a group in order, one at a time: the next one only after the one before it
+//! was deleted or moved. One receive brings at most one message of a group.
+//!
+//! Beyond SQS: a receipt remains usable after its visibility ran out, until the message is received anew; an
+//! invisibility longer than twelve hours is cut to that; an uncounted delivery is given back with its count; the
+//! dead-letter queue of a FIFO queue may be a standard one, and may be in another file (if the process dies while a
+//! message moves between files, it may be in both; it is never in neither).
+//!
+//! | module          | owns                                                             |
+//! |-----------------|------------------------------------------------------------------|
+//! | `address`       | URLs                                                             |
+//! | `settings`      | creating a queue                                                 |
+//! | `file`          | recognising and opening the file, the meaning of SQLite's errors |
+//! | `thread`        | the connection's thread, transactions, group commit              |
+//! | `transaction`   | what happens inside a transaction: all the SQL                   |
+//! | `moves`         | redrive, and messages that move between files                    |
+
+mod address;
+mod attributes;
+mod clock;
+mod file;
+mod moves;
+mod settings;
+mod thread;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+pub use settings::{DeadLetter, QueueSettings};
+
+use address::Address;
+use async_trait::async_trait;
+use clock::{Clock, from_ms};
+use file::OpenFile;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use thread::Database;
+use tokio::sync::{Mutex, Notify};
+use tokio_util::sync::CancellationToken;
+use transaction::Taken;
+use wasmrun_runtime::message::{Message, OutgoingMessage};
+use wasmrun_runtime::queue::{Delivery, Depth, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive};
+
+/// How soon a receive that waits notices what another process sent. Looking costs some 20 µs.
+const POLL_MIN: Duration = Duration::from_millis(50);
+/// The same after a while of nothing.
+const POLL_MAX: Duration = Duration::from_millis(250);
+/// Bounds what one receive holds in memory, as each message may be 1 MiB.
+const MAX_RECEIVE: usize = 100;
+/// Bounds what one transaction writes, so that other processes get their turn.
+const MAX_SEND: usize = 500;
+const MAX_PURGE: u32 = 10_000;
+const MAX_PEEK: usize = 1000;
+
+/// One queue in a SQLite file. Dropping it waits for the connection to close.
+#[derive(Debug)]
+pub struct SqliteQueue {
+    url: String,
+    address: Address,
+    clock: Clock,
+    database: Database,
+    /// Wakes receives of this process that wait.
+    arrivals: Notify,
+    /// Queues in other files, opened when messages move there.
+    peers: Mutex<HashMap<String, Arc<SqliteQueue>>>,
+}
+
+impl SqliteQueue {
+    /// Opens a queue that exists.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::NotFound`] if there is no such file, or no such queue in it; [`QueueError::Unusable`] if the URL
+    /// isn't one, or if the file is damaged, no database, another application's or of another version of this one.
+    pub fn open(url: &str) -> Result<Self, QueueError> {
+        Self::open_with(url, Clock::System)
+    }
+
+    /// Opens a queue, and creates the queue and its file if need be; the file's directory must exist. The second
+    /// value says whether the queue is new.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteQueue::open`], and [`QueueError::Unusable`] if the settings aren't possible or differ from those of
+    /// the queue that exists.
+    pub fn create(url: &str, settings: &QueueSettings) -> Result<(Self, bool), QueueError> {
+        Self::create_with(url, settings, Clock::System)
+    }
+
+    /// The file, absolute and without symbolic links. Its log lies beside it.
+    pub fn path(&self) -> &Path {
+        &self.address.path
+    }
+
+    fn open_with(url: &str, clock: Clock) -> Result<Self, QueueError> {
+        let address = Address::existing(url)?;
+        let mut file = OpenFile::open(&address)?;
+        settings::must_have(&mut file, &address, &clock)?;
+        Self::start(address, clock, file)
+    }
+
+    fn create_with(url: &str, settings: &QueueSettings, clock: Clock) -> Result<(Self, bool), QueueError> {
+        let address = Address::to_create(url)?;
+        let wanted = settings.resolve(&address)?;
+        let mut file = OpenFile::open_or_create(&address, &clock)?;
+        let created = wanted.apply(&mut file, &address, &clock)?;
+        Ok((Self::start(address, clock, file)?, created))
+    }
+
+    fn start(address: Address, clock: Clock, file: OpenFile) -> Result<Self, QueueError> {
+        let database = Database::start(address.clone(), clock.clone(), file)?;
+        let url = address.url();
+        Ok(Self { url, address, clock, database, arrivals: Notify::new(), peers: Mutex::default() })
+    }
+
+    /// Takes messages that are there now, and moves away those that were received too often.
+    async fn take(&self, max: usize) -> Result<Vec<Delivery>, QueueError> {
+        let asked = Instant::now();
+        let Taken { messages, visibility, departures } =
+            self.database.write(move |transaction| transaction.take(max)).await?;
+        // These stay in this queue for now. A failure must not hide what was taken.
+        if let Err(error) = self.depart(departures).await {
+            tracing::warn!(queue = self.url, %error, "Messages can't be moved to the dead-letter queue");
+        }
+        let deliver = |(message, receipt)| Delivery { message, receipt, visible_at: asked + visibility };
+        Ok(messages.into_iter().map(deliver).collect())
+    }
+
+    /// Settles each receipt in one transaction.
+    async fn settle(
+        &self,
+        receipts: &[Receipt],
+        settle: impl Fn(
+            &transaction::Transaction<'_>,
+            &transaction::QueueRow,
+            &Receipt,
+        ) -> Result<Result<(), QueueError>, file::Fault>
+        + Send
+        + 'static,
+    ) -> Vec<Result<(), QueueError>> {
+        let owned = receipts.to_vec();
+        let outcome = self.database.write(move |transaction| {
+            let queue = transaction.queue()?;
+            owned.iter().map(|receipt| settle(transaction, &queue, receipt)).collect::<Result<Vec<_>, _>>()
+        });
+        let outcome = outcome.await;
+        // A deletion, too, may let others come: the next ones of a group.
+        self.arrivals.notify_waiters();
+        outcome.unwrap_or_else(|error| vec![Err(error); receipts.len()])
+    }
+}
+
+#[async_trait]
+impl Queue for SqliteQueue {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn attributes(&self) -> Result<QueueAttributes, QueueError> {
+        let queue = self.database.read(|transaction| transaction.queue()).await?;
+        let redrive = queue
+            .dead_letter
+            .map(|(target, max_receives)| Redrive { dead_letter: target.url(&self.address), max_receives });
+        Ok(QueueAttributes {
+            visibility_timeout: queue.visibility_timeout,
+            max_visibility: None,
+            redrive,
+            fifo: queue.fifo,
+        })
+    }
+
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        self.database.read(|transaction| transaction.depth()).await
+    }
+
+    async fn receive(&self, max: usize, wait: Duration, stop: &CancellationToken) -> Result<Vec<Delivery>, QueueError> {
+        let max = max.min(MAX_RECEIVE);
+        let began = Instant::now();
+        let mut pause = POLL_MIN;
+        while max > 0 && !stop.is_cancelled() {
+            // From before the look, so that what arrives after it isn't missed.
+            let mut arrival = std::pin::pin!(self.arrivals.notified());
+            arrival.as_mut().enable();
+            let next = self.database.read(|transaction| transaction.next_visible()).await?;
+            if next == Some(Duration::ZERO) {
+                let deliveries = self.take(max).await?;
+                if !deliveries.is_empty() {
+                    return Ok(deliveries);
+                }
+            }
+            let left = wait.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            let nap = pause.min(left).min(next.unwrap_or(POLL_MAX).max(from_ms(1)));
+            tokio::select! {
+                () = tokio::time::sleep(nap) => pause = (pause * 2).min(POLL_MAX),
+                () = arrival => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
+        self.settle(receipts, |transaction, queue, receipt| transaction.delete(queue, receipt)).await
+    }
+
+    async fn set_visibility(&self, receipts: &[Receipt], visibility: Duration) -> Vec<Result<(), QueueError>> {
+        self.settle(receipts, move |transaction, queue, receipt| transaction.set_visibility(queue, receipt, visibility))
+            .await
+    }
+
+    async fn uncount(&self, receipts: &[Receipt], visibility: Duration) -> Vec<Result<(), QueueError>> {
+        self.settle(receipts, move |transaction, queue, receipt| transaction.uncount(queue, receipt, visibility)).await
+    }
+
+    async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
+        let mut answers = Vec::with_capacity(messages.len());
+        for chunk in messages.chunks(MAX_SEND) {
+            let owned = chunk.to_vec();
+            let sent = self.database.write(move |transaction| {
+                let each = owned.iter().map(|message| match message.validate() {
+                    Ok(()) => transaction.send(message),
+                    Err(refusal) => Ok(Err(QueueError::InvalidMessage(refusal))),
+                });
+                each.collect::<Result<Vec<_>, _>>()
+            });
+            answers.extend(sent.await.unwrap_or_else(|error| vec![Err(error); chunk.len()]));
+            self.arrivals.notify_waiters();
+        }
+        answers
+    }
+}
+
+#[async_trait]
+impl QueueAdmin for SqliteQueue {
+    async fn peek(&self, max: usize) -> Result<Vec<Message>, QueueError> {
+        let max = max.min(MAX_PEEK);
+        self.database.read(move |transaction| transaction.peek(max)).await
+    }
+
+    /// As in SQS, messages that somebody holds stay where they are.
+    async fn redrive(&self) -> Result<u64, QueueError> {
+        self.redrive_all().await
+    }
+
+    async fn purge(&self) -> Result<u64, QueueError> {
+        let up_to = self.database.read(|transaction| transaction.last_sequence()).await?;
+        let mut purged = 0;
+        loop {
+            match self.database.write(move |transaction| transaction.purge(up_to, MAX_PURGE)).await? {
+                0 => return Ok(purged),
+                some => purged += some,
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Creating a queue: what was asked for, what follows from it, and whether the queue that exists agrees.
+
+use super::address::{self, Address};
+use super::clock::Clock;
+use super::file::{Fault, OpenFile};
+use super::transaction::{QueueRow, Target, Transaction};
+use rusqlite::TransactionBehavior;
+use std::time::Duration;
+use wasmrun_runtime::message::MAX_VISIBILITY;
+use wasmrun_runtime::queue::QueueError;
+
+/// The dead-letter queue of a queue that is created without naming one.
+const DEFAULT_DEAD_LETTER: &str = "dead";
+const DEFAULT_MAX_RECEIVES: u32 = 5;
+/// As SQS: `maxReceiveCount` is between 1 and 1,000.
+const MAX_MAX_RECEIVES: u32 = 1000;
+
+/// The settings of a queue to create. What isn't given has a default for a new queue, and is left as it is for one
+/// that exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// How long a received message stays invisible: at most 12 hours; 30 seconds unless given.
+    pub visibility_timeout: Option<Duration>,
+    /// Where messages go that were received too often: the queue `dead` of the same file unless given.
+    pub dead_letter: Option<DeadLetter>,
+    /// After so many receives a message goes there: 1 to 1,000; 5 unless given.
+    pub max_receives: Option<u32>,
+    /// Deliver the messages of a group in order, one at a time; not unless given.
+    pub fifo: Option<bool>,
+}
+
+/// Where messages go that were received too often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadLetter {
+    /// Nowhere: they are delivered again and again.
+    None,
+    /// To a queue: the name of one in the same file, which is created along, or the URL of one that exists.
+    Queue(String),
+}
+
+/// Settings that have been checked.
+pub(super) struct Wanted {
+    given: QueueSettings,
+    row: QueueRow,
+}
+
+impl QueueSettings {
+    pub(super) fn resolve(&self, address: &Address) -> Result<Wanted, QueueError> {
+        let visibility_timeout = self.visibility_timeout.unwrap_or(QueueRow::plain().visibility_timeout);
+        if visibility_timeout > MAX_VISIBILITY {
+            return Err(unusable("the visibility timeout is at most 12 hours"));
+        }
+        let max_receives = self.max_receives.unwrap_or(DEFAULT_MAX_RECEIVES);
+        if !(1..=MAX_MAX_RECEIVES).contains(&max_receives) {
+            return Err(unusable(format!("the number of receives is 1 to {MAX_MAX_RECEIVES}")));
+        }
+        if self.dead_letter == Some(DeadLetter::None) && self.max_receives.is_some() {
+            return Err(unusable("a number of receives needs a dead-letter queue"));
+        }
+        let fifo = self.fifo.unwrap_or(false);
+        let target = self.target(address)?;
+        if let Some(Target::Elsewhere(url)) = &target {
+            let elsewhere = Address::existing(url)?;
+            let mut file = OpenFile::open(&elsewhere)?;
+            may_be_dead_letter(&must_have(&mut file, &elsewhere, &Clock::System)?, fifo, url)?;
+        }
+        let dead_letter = target.map(|target| (target, max_receives));
+        Ok(Wanted { given: self.clone(), row: QueueRow { id: 0, visibility_timeout, dead_letter, fifo } })
+    }
+
+    fn target(&self, address: &Address) -> Result<Option<Target>, QueueError> {
+        let target = match &self.dead_letter {
+            Some(DeadLetter::None) => return Ok(None),
+            // A dead-letter queue has none of its own unless asked for.
+            None if address.name == DEFAULT_DEAD_LETTER => return Ok(None),
+            None => Target::Here(DEFAULT_DEAD_LETTER.into()),
+            Some(DeadLetter::Queue(url)) if address::is_url(url) => {
+                let other = Address::to_create(url)?;
+                if other.path == address.path { Target::Here(other.name) } else { Target::Elsewhere(other.url()) }
+            }
+            Some(DeadLetter::Queue(name)) => {
+                address::valid_name(name)?;
+                Target::Here(name.clone())
+            }
+        };
+        if target == Target::Here(address.name.clone()) {
+            return Err(unusable(format!("the queue {} can't be its own dead-letter queue", address.url())));
+        }
+        Ok(Some(target))
+    }
+}
+
+impl Wanted {
+    /// Creates the queue unless it is there; returns whether it did.
+    pub(super) fn apply(&self, file: &mut OpenFile, address: &Address, clock: &Clock) -> Result<bool, QueueError> {
+        self.apply_in_transaction(file, address, clock).map_err(|fault| fault.into_queue_error(address))
+    }
+
+    fn apply_in_transaction(&self, file: &mut OpenFile, address: &Address, clock: &Clock) -> Result<bool, Fault> {
+        let sql = file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = Transaction { sql: &sql, address, now_ms: clock.now_ms() };
+        let existing = transaction.queue_named(&address.name)?;
+        match &existing {
+            Some(row) => self.agrees_with(row, address)?,
+            None => {
+                if let Some((Target::Here(name), _)) = &self.row.dead_letter {
+                    match transaction.queue_named(name)? {
+                        Some(row) => may_be_dead_letter(&row, self.row.fifo, name)?,
+                        None => transaction.create_queue(name, &QueueRow::plain())?,
+                    }
+                }
+                transaction.create_queue(&address.name, &self.row)?;
+            }
+        }
+        sql.commit()?;
+        Ok(existing.is_none())
+    }
+
+    /// Settings that weren't given are never a difference.
+    fn agrees_with(&self, row: &QueueRow, address: &Address) -> Result<(), QueueError> {
+        let differs = |what: &str, has: String, asked: String| {
+            Err(unusable(format!(
+                "the queue {} exists with {what} {has}, not {asked}: leave that setting out, or create another queue",
+                address.url()
+            )))
+        };
+        if self.given.visibility_timeout.is_some_and(|given| given != row.visibility_timeout) {
+            let seconds = |duration: Duration| format!("{} s", duration.as_secs_f64());
+            let asked = seconds(self.row.visibility_timeout);
+            return differs("a visibility timeout of", seconds(row.visibility_timeout), asked);
+        }
+        let (has, wanted) = (row.dead_letter.as_ref(), self.row.dead_letter.as_ref());
+        if self.given.dead_letter.is_some() && has.map(|(to, _)| to) != wanted.map(|(to, _)| to) {
+            let name = |dead_letter: Option<&(Target, u32)>| {
+                dead_letter.map_or_else(|| "none".into(), |(target, _)| target.url(address))
+            };
+            return differs("the dead-letter queue", name(has), name(wanted));
+        }
+        if self.given.max_receives.is_some() && has.map(|(_, max)| max) != self.given.max_receives.as_ref() {
+            let count = |max: Option<u32>| max.map_or_else(|| "any number of".into(), |max| max.to_string());
+            return differs("a limit of receives of", count(has.map(|(_, max)| *max)), count(self.given.max_receives));
+        }
+        if self.given.fifo.is_some_and(|given| given != row.fifo) {
+            let kind = |fifo| if fifo { "FIFO" } else { "standard" }.to_owned();
+            return differs("the order", kind(row.fifo), kind(self.row.fifo));
+        }
+        Ok(())
+    }
+}
+
+/// The queue's settings, or an error that says which queues the file has.
+pub(super) fn must_have(file: &mut OpenFile, address: &Address, clock: &Clock) -> Result<QueueRow, QueueError> {
+    let mut look = || -> Result<QueueRow, Fault> {
+        let sql = file.connection.transaction()?;
+        let transaction = Transaction { sql: &sql, address, now_ms: clock.now_ms() };
+        if let Some(row) = transaction.queue_named(&address.name)? {
+            return Ok(row);
+        }
+        let names = transaction.queue_names(None)?.join(", ");
+        let url = address.url();
+        Err(QueueError::NotFound(format!(
+            "there is no queue {:?} in {} (it has: {names}): create it with `wasmrun queue create {url}` or by \
+             `wasmrun enqueue`",
+            address.name,
+            address.path.display()
+        ))
+        .into())
+    };
+    look().map_err(|fault| fault.into_queue_error(address))
+}
+
+/// A FIFO queue takes no messages without a group, so it can't be what catches those of a standard queue.
+fn may_be_dead_letter(row: &QueueRow, fifo: bool, name: &str) -> Result<(), QueueError> {
+    if row.fifo && !fifo {
+        return Err(unusable(format!("the FIFO queue {name} can only be the dead-letter queue of a FIFO queue")));
+    }
+    Ok(())
+}
+
+fn unusable(text: impl Into<String>) -> QueueError {
+    QueueError::Unusable(text.into())
+}

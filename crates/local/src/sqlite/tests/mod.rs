@@ -1,0 +1,92 @@
+//! The tests' clock is set by hand: nothing here sleeps for a visibility to run out.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod delivery;
+mod fifo;
+mod files;
+mod moves;
+
+use super::clock::Clock;
+use super::*;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tempfile::TempDir;
+
+const NOW: Duration = Duration::ZERO;
+
+/// A directory with a clock.
+struct World {
+    dir: TempDir,
+    time: Arc<AtomicI64>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), time: Arc::new(AtomicI64::new(1_700_000_000_000)) }
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::Manual(Arc::clone(&self.time))
+    }
+
+    fn url(&self, file: &str) -> String {
+        format!("sqlite:{}/{file}", self.dir.path().display())
+    }
+
+    fn create(&self, file: &str, settings: &QueueSettings) -> SqliteQueue {
+        SqliteQueue::create_with(&self.url(file), settings, self.clock()).unwrap().0
+    }
+
+    fn open(&self, file: &str) -> SqliteQueue {
+        SqliteQueue::open_with(&self.url(file), self.clock()).unwrap()
+    }
+
+    /// A standard queue with the default settings.
+    fn queue(&self) -> SqliteQueue {
+        self.create("jobs.db", &QueueSettings::default())
+    }
+
+    fn fifo(&self) -> SqliteQueue {
+        self.create("fifo.db", &QueueSettings { fifo: Some(true), ..QueueSettings::default() })
+    }
+
+    /// Lets time pass, or sets the clock back.
+    fn pass(&self, seconds: i64) {
+        self.time.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+}
+
+fn text(body: &str) -> OutgoingMessage {
+    OutgoingMessage { body: body.into(), ..OutgoingMessage::default() }
+}
+
+fn of_group(group: &str, body: &str) -> OutgoingMessage {
+    OutgoingMessage { group: Some(group.into()), ..text(body) }
+}
+
+async fn send(queue: &SqliteQueue, message: OutgoingMessage) -> String {
+    queue.send(&[message]).await.remove(0).unwrap()
+}
+
+/// What is there now.
+async fn receive(queue: &SqliteQueue, max: usize) -> Vec<Delivery> {
+    queue.receive(max, NOW, &CancellationToken::new()).await.unwrap()
+}
+
+async fn receive_one(queue: &SqliteQueue) -> Delivery {
+    let mut deliveries = receive(queue, 1).await;
+    assert_eq!(deliveries.len(), 1, "a message is there");
+    deliveries.remove(0)
+}
+
+async fn delete(queue: &SqliteQueue, delivery: &Delivery) -> Result<(), QueueError> {
+    queue.delete(std::slice::from_ref(&delivery.receipt)).await.remove(0)
+}
+
+async fn set_visibility(queue: &SqliteQueue, delivery: &Delivery, seconds: u64) -> Result<(), QueueError> {
+    queue.set_visibility(std::slice::from_ref(&delivery.receipt), Duration::from_secs(seconds)).await.remove(0)
+}
+
+fn bodies(deliveries: &[Delivery]) -> Vec<&str> {
+    deliveries.iter().map(|delivery| delivery.message.body.as_str()).collect()
+}

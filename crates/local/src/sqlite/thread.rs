@@ -1,0 +1,194 @@
+//! One thread owns the connection: SQLite's calls block, and what waits while a commit is on its way to the disk
+//! shares the next commit.
+
+use super::address::Address;
+use super::clock::Clock;
+use super::file::{self, Fault, OpenFile};
+use super::transaction::Transaction;
+use rusqlite::TransactionBehavior;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+use wasmrun_runtime::queue::QueueError;
+
+/// So many writes share a commit at most, so that the lock is passed on to other processes.
+const MAX_GROUP: usize = 64;
+
+/// The way to the thread. Dropping it ends the thread after what was asked for is done.
+#[derive(Debug)]
+pub(super) struct Database {
+    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Database {
+    pub(super) fn start(address: Address, clock: Clock, file: OpenFile) -> Result<Self, QueueError> {
+        let (jobs, inbox) = mpsc::channel();
+        let url = address.url();
+        let thread = std::thread::Builder::new()
+            .name("sqlite-queue".into())
+            .spawn(move || Keeper { address, clock, file: Some(file) }.serve(&inbox))
+            .map_err(|error| QueueError::Unavailable(format!("cannot start a thread for {url}: {error}")))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// Runs `work` on one consistent state of the file.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        self.call(work, false).await
+    }
+
+    /// Runs `work` in a transaction, maybe together with others and maybe more than once. What it did is durable
+    /// when this returns `Ok`, and undone if `work` or the commit failed.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        self.call(work, true).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
+        writes: bool,
+    ) -> Result<T, QueueError> {
+        let (reply, answer) = oneshot::channel();
+        let call = Call { work, writes, value: None, reply };
+        let ended = || QueueError::Unusable("the queue's thread ended unexpectedly".into());
+        self.jobs.as_ref().ok_or_else(ended)?.send(Box::new(call)).map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+impl Drop for Database {
+    /// Waits until the connection is closed, so that the log is merged into the file before the process exits.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Something to do in a transaction.
+trait Job: Send {
+    fn writes(&self) -> bool;
+    fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), Fault>;
+    /// Called once, after the commit.
+    fn answer(self: Box<Self>, outcome: Result<(), QueueError>);
+}
+
+struct Call<W, T> {
+    work: W,
+    writes: bool,
+    value: Option<T>,
+    reply: oneshot::Sender<Result<T, QueueError>>,
+}
+
+impl<W, T> Job for Call<W, T>
+where
+    W: FnMut(&Transaction<'_>) -> Result<T, Fault> + Send,
+    T: Send,
+{
+    fn writes(&self) -> bool {
+        self.writes
+    }
+
+    fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), Fault> {
+        self.value = Some((self.work)(transaction)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), QueueError>) {
+        let never_run = || QueueError::Unavailable("the request was not carried out".into());
+        let Self { value, reply, .. } = *self;
+        // The caller may have gone.
+        let _ = reply.send(outcome.and_then(|()| value.ok_or_else(never_run)));
+    }
+}
+
+/// What lives on the thread.
+struct Keeper {
+    address: Address,
+    clock: Clock,
+    /// `None` after an error: opened anew for the next job.
+    file: Option<OpenFile>,
+}
+
+impl Keeper {
+    fn serve(mut self, inbox: &mpsc::Receiver<Box<dyn Job>>) {
+        let mut next = None;
+        while let Some(first) = next.take().or_else(|| inbox.recv().ok()) {
+            let mut group = vec![first];
+            while group[0].writes() && group.len() < MAX_GROUP {
+                match inbox.try_recv() {
+                    Ok(job) if job.writes() => group.push(job),
+                    Ok(job) => {
+                        next = Some(job);
+                        break;
+                    }
+                    Err(_) => break,
+                }
+            }
+            self.carry_out(group);
+        }
+    }
+
+    fn carry_out(&mut self, mut group: Vec<Box<dyn Job>>) {
+        if group.len() > 1 && self.attempt(&mut group).is_ok() {
+            group.into_iter().for_each(|job| job.answer(Ok(())));
+            return;
+        }
+        // Alone, so that one's failure isn't another's.
+        for job in group {
+            let mut job = [job];
+            let outcome = self.attempt(&mut job);
+            let [job] = job;
+            job.answer(outcome);
+        }
+    }
+
+    fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), QueueError> {
+        let Self { address, clock, .. } = self;
+        let (address, clock) = (address.clone(), clock.clone());
+        let outcome = run_all(self.open()?, &address, &clock, jobs);
+        outcome.map_err(|fault| {
+            if fault.spoils_connection() {
+                self.file = None;
+            }
+            fault.into_queue_error(&address)
+        })
+    }
+
+    /// The connection, opened anew if the path leads to another file than before.
+    fn open(&mut self) -> Result<&mut OpenFile, QueueError> {
+        match self.file.take() {
+            Some(file) if file.is_current() => Ok(self.file.insert(file)),
+            stale => {
+                if stale.is_some() {
+                    tracing::warn!(queue = self.address.url(), "The queue's file was moved or replaced");
+                }
+                drop(stale);
+                file::must_exist(&self.address)?;
+                Ok(self.file.insert(OpenFile::open(&self.address)?))
+            }
+        }
+    }
+}
+
+fn run_all(file: &mut OpenFile, address: &Address, clock: &Clock, jobs: &mut [Box<dyn Job>]) -> Result<(), Fault> {
+    let writes = jobs.iter().any(|job| job.writes());
+    let behavior = if writes { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
+    let transaction = file.connection.transaction_with_behavior(behavior)?;
+    // Read only now: with the lock held, no other process has seen a later time.
+    let view = Transaction { sql: &transaction, address, now_ms: clock.now_ms() };
+    if writes {
+        view.follow_clock()?;
+    }
+    for job in jobs {
+        job.run(&view)?;
+    }
+    Ok(transaction.commit()?)
+}
