@@ -47,7 +47,7 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
     for workspace in [EXAMPLES, TEST_GUESTS] {
         let mut cargo = toolchain.cargo();
         cargo.args(["build", "--release", "--target", COMPONENT_TARGET]);
-        build_workspace(&places.root.join(workspace), cargo, &target)?;
+        build_workspace(places, workspace, cargo, &target)?;
     }
     collect(&release(&target, COMPONENT_TARGET), &places.guests())?;
 
@@ -55,7 +55,7 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
         let mut cargo = toolchain.command(&cargo_component(places)?);
         cargo.args(["component", "build", "--release", "--target", MODULE_TARGET]);
         let target = target_of(&toolchain, places.target.join("guest-build-component"))?;
-        build_workspace(&places.root.join(EXAMPLES), cargo, &target)?;
+        build_workspace(places, EXAMPLES, cargo, &target)?;
         collect(
             &release(&target, MODULE_TARGET),
             &places.guests().join("component"),
@@ -82,21 +82,22 @@ fn release(target: &Path, triple: &str) -> PathBuf {
     target.join(triple).join("release")
 }
 
-fn build_workspace(folder: &Path, mut cargo: Command, target: &Path) -> Result<()> {
-    if !has_packages(folder) {
+fn build_workspace(places: &Places, name: &str, mut cargo: Command, target: &Path) -> Result<()> {
+    let folder = places.root.join(name);
+    if !has_packages(&folder) {
         return Ok(());
     }
     if folder.join("Cargo.lock").is_file() {
         cargo.arg("--locked");
     }
-    eprintln!("Building the guests of {} …", folder.display());
+    eprintln!("Building {name} …");
     let status = cargo
-        .current_dir(folder)
+        .current_dir(&folder)
         .env("CARGO_TARGET_DIR", target)
         .status()
         .with_context(|| format!("cannot run {}", command::typed(&cargo)))?;
     if !status.success() {
-        bail!("the guests of {} do not build", folder.display());
+        bail!("the guests in {name} do not build");
     }
     Ok(())
 }
