@@ -3,7 +3,7 @@
 use std::{
     env,
     io::Read,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -140,14 +140,13 @@ pub(crate) fn typed(command: &Command) -> String {
     line
 }
 
-/// The program's name; its path only where that was given as a relative one.
+/// The program as it was given, but for cargo, which passes itself on by its full path.
 fn name(command: &Command) -> String {
-    let program = Path::new(command.get_program());
-    let shown = match program.file_name() {
-        Some(file) if program.is_absolute() => Path::new(file),
-        _ => program,
-    };
-    shown.display().to_string()
+    let program = command.get_program();
+    match env::var_os("CARGO") {
+        Some(cargo) if cargo == program => "cargo".into(),
+        _ => quoted(&program.to_string_lossy()),
+    }
 }
 
 fn quoted(word: &str) -> String {
@@ -184,10 +183,8 @@ mod tests {
             typed(&command),
             r"target/release/wasmrun run --store 'input=dir:coffee cup' 'it'\''s' ''"
         );
-        assert_eq!(
-            typed(Command::new("/usr/bin/apt-get").arg("update")),
-            "apt-get update"
-        );
+        let elsewhere = Command::new("/cache dir/wasmrun");
+        assert_eq!(typed(&elsewhere), "'/cache dir/wasmrun'");
     }
 
     #[test]
