@@ -20,8 +20,14 @@ pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Ref
     };
     let (full_width, full_height) = (u32::from(info.width), u32::from(info.height));
     let (to_width, to_height) = fit(full_width, full_height, settings.max_side);
+    // It is content when one side is large enough: the shorter one, rounded up, could be so by chance.
+    let (request_width, request_height) = if to_width >= to_height {
+        (to_width as u16, u16::MAX)
+    } else {
+        (u16::MAX, to_height as u16)
+    };
     let (width, height) = decoder
-        .scale(to_width as u16, to_height as u16)
+        .scale(request_width, request_height)
         .map_err(Refusal::broken)?;
     let (width, height) = (u32::from(width), u32::from(height));
 

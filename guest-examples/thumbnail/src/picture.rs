@@ -99,7 +99,13 @@ impl Orientation {
                 .or_else(|error| error.distill_partial_result(|_| ()))
                 .ok()?;
             let field = exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?;
-            field.value.get_uint(0)
+            match &field.value {
+                // Against the standard, but some cameras do.
+                exif::Value::SLong(values) => {
+                    values.first().and_then(|&value| value.try_into().ok())
+                }
+                value => value.get_uint(0),
+            }
         };
         match read() {
             Some(value @ 2..=8) => Orientation(value as u8),
@@ -328,6 +334,20 @@ mod tests {
             assert!(
                 pixel[3] < 16 || pixel[..3].iter().all(|&colour| colour > 250),
                 "{pixel:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_orientation_is_read_whatever_its_type() {
+        // Little endian, one entry: orientation (0x0112), a short or a signed long, one of it, 6.
+        for kind in [3, 9] {
+            let entry = [0x12, 0x01, kind, 0, 1, 0, 0, 0, 6, 0, 0, 0];
+            let block = [b"II*\0\x08\0\0\0\x01\0".as_slice(), &entry, &[0; 4]].concat();
+            assert_eq!(Orientation::from_exif(&block), Orientation(6));
+            assert_eq!(
+                Orientation::from_exif(&[b"Exif\0\0", block.as_slice()].concat()),
+                Orientation(6)
             );
         }
     }

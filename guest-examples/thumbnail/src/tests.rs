@@ -127,6 +127,9 @@ fn each_format_becomes_a_thumbnail_of_the_right_size_and_colours() {
 fn a_small_picture_keeps_its_size() {
     let picture = made(&jpeg(33, 17, |_| {}), &settings());
     assert_eq!((picture.width, picture.height), (33, 17));
+    // At an eighth, a side of one pixel would still be one pixel.
+    let picture = made(&jpeg(40, 1, |_| {}), &settings());
+    assert_eq!((picture.width, picture.height), (40, 1));
 }
 
 #[test]
