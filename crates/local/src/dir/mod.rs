@@ -1,3 +1,173 @@
-//! x
-/// x
-pub struct DirStore;
+//! Objects in a directory.
+//!
+//! `dir:PATH` is the directory PATH, which must exist. An object is a plain file at its key's path, so one can look
+//! at the store with `ls`, and put objects into it with `cp` (better with `cp` elsewhere on the same file system and
+//! `mv`, as a file is an object as soon as it is there). The content type is the extended attribute `user.mime_type`;
+//! without it, it is guessed by the file's extension. Metadata is in `user.wasmrun.metadata`.
+//!
+//! A put becomes visible in one step, content and metadata, and is durable when it returns. A reader that has opened
+//! an object reads it to its end, whatever happens to it meanwhile. "Only if absent" and "only if the etag is" hold
+//! between processes. The folder `.wasmrun` is the store's own: locks, and temporary files, which are swept at start.
+//!
+//! What S3 allows and a directory can't hold is [`StoreError::Invalid`]: an object `a` beside an object `a/b`; keys
+//! with empty segments, `.` or `..`, more than 255 bytes between two slashes or a NUL; and more than 3,500 bytes of
+//! content type and metadata. Symbolic links, pipes, sockets and devices are not listed and not followed, also
+//! links that would stay inside. Empty directories don't exist: they are removed with their last object.
+//!
+//! | module         | owns                                                          |
+//! |----------------|---------------------------------------------------------------|
+//! | `key`          | which keys there can be                                       |
+//! | `root`         | finding the directory, and directories in it                  |
+//! | `object`       | one file: what is known of it, reading                        |
+//! | `write`        | putting and deleting                                          |
+//! | `lock`         | `.wasmrun`: locks and temporary files                         |
+//! | `list`         | listings                                                      |
+//! | `content_type` | extensions                                                    |
+//! | `error`        | the operating system's errors                                 |
+
+mod content_type;
+mod error;
+mod key;
+mod list;
+mod lock;
+mod object;
+mod root;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use async_trait::async_trait;
+use error::failed;
+use key::Key;
+use lock::Temporary;
+use object::FileReader;
+use root::Root;
+use std::io::Write;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use wasmrun_runtime::object_store::{
+    ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions, StoreError,
+};
+use write::FileWriter;
+
+const SCHEME: &str = "dir:";
+/// Enough to notice a full disk.
+const PROBE_BYTES: [u8; 4096] = [0; 4096];
+
+/// An object store in a directory.
+#[derive(Debug)]
+pub struct DirStore {
+    url: String,
+    root: Arc<Root>,
+    swept: Arc<AtomicBool>,
+}
+
+impl DirStore {
+    /// Opens the directory that a URL `dir:PATH` names. It isn't written to: a store may be read-only.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Invalid`] if this isn't such a URL or there is no such directory, [`StoreError::AccessDenied`]
+    /// if it can't be read.
+    pub fn open(url: &str) -> Result<Self, StoreError> {
+        let path = url
+            .strip_prefix(SCHEME)
+            .filter(|path| !path.is_empty() && !path.contains('\0'))
+            .ok_or_else(|| StoreError::Invalid(format!("{url:?} isn't a store's URL: write `{SCHEME}PATH`")))?;
+        let root = Root::find(Path::new(path))?;
+        let mut url = format!("{SCHEME}{}", root.path.display());
+        if !url.ends_with('/') {
+            url.push('/');
+        }
+        Ok(Self { url, root: Arc::new(root), swept: Arc::default() })
+    }
+
+    /// The directory, absolute and without symbolic links.
+    pub fn path(&self) -> &Path {
+        &self.root.path
+    }
+
+    /// File systems block, so all of this happens on threads for it.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Root>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let root = Arc::clone(&self.root);
+        let done = tokio::task::spawn_blocking(move || work(&root)).await;
+        done.unwrap_or_else(|error| Err(StoreError::Unavailable(format!("the request was broken off: {error}"))))
+    }
+}
+
+#[async_trait]
+impl ObjectStore for DirStore {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// For writing, the first time it also removes temporary files that killed processes left behind.
+    async fn probe(&self, write: bool) -> Result<(), StoreError> {
+        let swept = Arc::clone(&self.swept);
+        self.blocking(move |root| {
+            root.inside(|entered| {
+                let unreadable = |error| failed("read", "", &error);
+                entered.dir.entries().map_err(unreadable)?;
+                if !write {
+                    return Ok(());
+                }
+                let mut temporary = Temporary::create(entered, "")?;
+                temporary.file.write_all(&PROBE_BYTES).map_err(|error| failed("write", "", &error))?;
+                if !swept.swap(true, Ordering::Relaxed)
+                    && let Err(error) = lock::sweep(entered)
+                {
+                    tracing::warn!(%error, "Temporary files that were left behind can't be removed");
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
+        refuse_version(version)?;
+        let key = Key::parse(key)?;
+        self.blocking(move |root| root.inside(|entered| Ok(object::open(entered, &key)?.1))).await
+    }
+
+    async fn read(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        range: Option<Range<u64>>,
+    ) -> Result<Box<dyn ObjectReader>, StoreError> {
+        refuse_version(version)?;
+        let key = Key::parse(key)?;
+        let (file, info) = self.blocking(move |root| root.inside(|entered| object::open(entered, &key))).await?;
+        Ok(Box::new(FileReader::new(file, info, range)))
+    }
+
+    async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
+        let key = Key::parse(key)?;
+        let writer = self.blocking(move |root| FileWriter::begin(Arc::clone(root), key, options)).await?;
+        Ok(Box::new(writer))
+    }
+
+    async fn list(&self, prefix: &str, continuation: Option<&str>, limit: usize) -> Result<ObjectPage, StoreError> {
+        let (prefix, after) = (prefix.to_owned(), continuation.map(str::to_owned));
+        self.blocking(move |root| root.inside(|entered| list::page(entered, &prefix, after.as_deref(), limit))).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let key = Key::parse(key)?;
+        self.blocking(move |root| root.inside(|entered| write::delete(entered, &key))).await
+    }
+}
+
+fn refuse_version(version: Option<&str>) -> Result<(), StoreError> {
+    match version {
+        None => Ok(()),
+        Some(_) => Err(StoreError::Invalid("a directory keeps no versions of objects: leave the version out".into())),
+    }
+}

@@ -1,0 +1,114 @@
+//! Which keys a directory can hold.
+
+use wasmrun_runtime::object_store::{MAX_KEY_BYTES, StoreError};
+
+/// Where the store keeps what isn't an object: temporary files and the lock.
+pub(super) const HIDDEN: &str = ".wasmrun";
+/// A name in a directory has at most 255 bytes (Linux's `NAME_MAX`).
+const MAX_SEGMENT_BYTES: usize = 255;
+
+/// A key that names a place below the store's directory: segments between single slashes, none of them `.` or `..`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key(String);
+
+impl Key {
+    /// # Errors
+    ///
+    /// [`StoreError::Invalid`] with what is wrong with the key.
+    pub(super) fn parse(key: &str) -> Result<Self, StoreError> {
+        let refuse = |why: &str| {
+            let shown: String = key.chars().take(64).collect();
+            Err(StoreError::Invalid(format!("the key {shown:?} can't be used in a directory: {why}")))
+        };
+        if key.is_empty() {
+            return refuse("it is empty");
+        }
+        if key.len() > MAX_KEY_BYTES {
+            return refuse("it is longer than 1,024 bytes");
+        }
+        for segment in key.split('/') {
+            if let Err(why) = check_segment(segment) {
+                return refuse(why);
+            }
+        }
+        if is_hidden(key) {
+            return refuse("`.wasmrun` is the store's own");
+        }
+        Ok(Self(key.to_owned()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The directories that lead to the object, and its name in the last of them.
+    pub(super) fn split(&self) -> (Vec<&str>, &str) {
+        let mut segments: Vec<_> = self.0.split('/').collect();
+        let name = segments.pop().unwrap_or_default();
+        (segments, name)
+    }
+}
+
+/// Whether a directory, given as a key's beginning that is empty or ends with a slash, can hold objects.
+pub(super) fn may_hold_objects(directory: &str) -> bool {
+    let Some(path) = directory.strip_suffix('/') else { return directory.is_empty() };
+    path.len() < MAX_KEY_BYTES && path.split('/').all(|segment| check_segment(segment).is_ok()) && !is_hidden(path)
+}
+
+/// Whether the first segment is the store's own. In any case of letters: some directories ignore it.
+pub(super) fn is_hidden(path: &str) -> bool {
+    path.split('/').next().is_some_and(|first| first.eq_ignore_ascii_case(HIDDEN))
+}
+
+fn check_segment(segment: &str) -> Result<(), &'static str> {
+    match segment {
+        "" => Err("it begins or ends with a slash or has two in a row"),
+        "." | ".." => Err("it has `.` or `..` between its slashes"),
+        _ if segment.contains('\0') => Err("it has a NUL character"),
+        _ if segment.len() > MAX_SEGMENT_BYTES => Err("it has more than 255 bytes between two slashes"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_leave_the_directory_or_have_no_place_in_it_are_refused() {
+        let long = "x".repeat(256);
+        let many = "x/".repeat(512) + "x";
+        for key in [
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "../a",
+            "a/../b",
+            "a/./b",
+            "a/..",
+            "a\0b",
+            ".wasmrun",
+            ".wasmrun/tmp/x",
+            ".WASMRUN/lock",
+            &long,
+            &format!("a/{long}"),
+            &many,
+        ] {
+            assert!(matches!(Key::parse(key), Err(StoreError::Invalid(_))), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn ordinary_and_odd_keys_are_accepted() {
+        for key in
+            ["a", "a/b.c", "...", "a/.wasmrun", ".wasmrunner", "a\\..\\b", "größe 😀", "a\nb", "-", &"x".repeat(255)]
+        {
+            assert!(Key::parse(key).is_ok(), "{key:?}");
+        }
+        assert_eq!(Key::parse("a/b/c").expect("a key").split(), (vec!["a", "b"], "c"));
+    }
+}

@@ -1,0 +1,142 @@
+//! The store's own folder `.wasmrun`: the lock between processes, and temporary files.
+//!
+//! Whoever puts or deletes an object holds the lock together with others; whoever creates or removes directories,
+//! or writes on the condition of an etag, holds it alone. So a put never loses its directory, and nobody writes
+//! between the check of an etag and the write. The kernel frees the locks of a process that dies.
+
+use super::error::{failed, is_missing};
+use super::key::HIDDEN;
+use super::root::{OpenRoot, plainly};
+use cap_fs_ext::DirExt;
+use cap_std::fs::Dir;
+use rustix::fs::{AtFlags, FlockOperation};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+use wasmrun_runtime::object_store::StoreError;
+
+const LOCK: &str = "lock";
+const TEMPORARY: &str = "tmp";
+/// The lock is held for milliseconds, unless a process was stopped while it held it.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    Together,
+    Alone,
+}
+
+/// Freed when dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(super) fn take(root: &OpenRoot, hold: Hold) -> Result<Self, StoreError> {
+        let fail = |error: io::Error| not_found_is_unavailable(failed("lock", HIDDEN, &error));
+        let dir = hidden(root).map_err(fail)?;
+        let file = dir.open_with(LOCK, plainly().read(true).write(true).create(true)).map_err(fail)?.into_std();
+        let operation = match hold {
+            Hold::Together => FlockOperation::NonBlockingLockShared,
+            Hold::Alone => FlockOperation::NonBlockingLockExclusive,
+        };
+        let deadline = Instant::now() + LOCK_TIMEOUT;
+        loop {
+            match rustix::fs::flock(&file, operation) {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_micros(fastrand::u64(200..2000)));
+                }
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(StoreError::Unavailable(format!(
+                        "another process has locked the store for more than {} s",
+                        LOCK_TIMEOUT.as_secs()
+                    )));
+                }
+                Err(error) => return Err(fail(error.into())),
+            }
+        }
+    }
+}
+
+/// A file that is no object yet. It is locked for as long as it is open, so that others don't take it for one that
+/// was left behind. Dropped, it is removed.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    pub(super) dir: Dir,
+    pub(super) name: String,
+    pub(super) file: File,
+    /// It has become an object.
+    pub(super) placed: bool,
+}
+
+impl Temporary {
+    pub(super) fn create(root: &OpenRoot, key: &str) -> Result<Self, StoreError> {
+        Self::try_create(root).map_err(|error| not_found_is_unavailable(failed("write", key, &error)))
+    }
+
+    fn try_create(root: &OpenRoot) -> io::Result<Self> {
+        let dir = subdirectory(&hidden(root)?, TEMPORARY)?;
+        // Another process's sweep can get in between creating and locking, but hardly eight times.
+        for _ in 0..8 {
+            let name = Uuid::new_v4().simple().to_string();
+            let file = dir.open_with(&name, plainly().write(true).create_new(true))?.into_std();
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if file.metadata()?.nlink() > 0 => return Ok(Self { dir, name, file, placed: false }),
+                Ok(()) | Err(Errno::WOULDBLOCK) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(io::Error::other("its temporary file was removed again and again"))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.placed {
+            // What remains is swept at the next start.
+            let _ = rustix::fs::unlinkat(&self.dir, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// Removes what killed processes left behind: the temporary files that nobody has locked.
+pub(super) fn sweep(root: &OpenRoot) -> io::Result<()> {
+    let dir = subdirectory(&hidden(root)?, TEMPORARY)?;
+    for entry in dir.entries()? {
+        let name = entry?.file_name();
+        let Ok(file) = dir.open_with(&name, plainly().read(true)) else { continue };
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = rustix::fs::unlinkat(&dir, &name, AtFlags::empty());
+        }
+    }
+    Ok(())
+}
+
+fn hidden(root: &OpenRoot) -> io::Result<Dir> {
+    subdirectory(&root.dir, HIDDEN)
+}
+
+/// Opens a directory, and creates it if there is none.
+fn subdirectory(dir: &Dir, name: &str) -> io::Result<Dir> {
+    match dir.open_dir_nofollow(name) {
+        Err(error) if is_missing(&error) => match dir.create_dir(name) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => dir.open_dir_nofollow(name),
+        },
+        opened => opened,
+    }
+}
+
+/// Nothing that the store itself needs is an object that could be missing.
+fn not_found_is_unavailable(error: StoreError) -> StoreError {
+    match error {
+        StoreError::NotFound => StoreError::Unavailable("the store's directory vanished".into()),
+        other => other,
+    }
+}

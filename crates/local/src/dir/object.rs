@@ -1,0 +1,187 @@
+//! One object as a file: what is known of it, and reading it.
+
+use super::content_type;
+use super::error::failed;
+use super::key::Key;
+use super::root::{Found, OpenRoot, find, not_plain, plainly};
+use async_trait::async_trait;
+use bytes::Bytes;
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+use std::fs::{File, Metadata};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use wasmrun_runtime::object_store::{ObjectInfo, ObjectReader, StoreError};
+
+/// The freedesktop.org name, which other programs read and write as well.
+pub(super) const CONTENT_TYPE: &str = "user.mime_type";
+/// JSON: `[["name", "value"], …]`.
+pub(super) const METADATA: &str = "user.wasmrun.metadata";
+/// What content type and metadata may take together: ext4 gives all attributes of a file one block of 4 KiB.
+pub(super) const MAX_ATTRIBUTE_BYTES: usize = 3500;
+/// One read is at most this large, however much the caller asks for.
+const MAX_READ: usize = 1 << 20;
+const ETAG_BYTES: usize = 16;
+
+/// What tells one content of a file from another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp {
+    pub(super) inode: u64,
+    pub(super) size: u64,
+    /// Seconds and nanoseconds.
+    pub(super) modified: (i64, i64),
+    pub(super) changed: (i64, i64),
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+impl From<&rustix::fs::Stat> for Stamp {
+    fn from(stat: &rustix::fs::Stat) -> Self {
+        Self {
+            inode: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            modified: (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
+            changed: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()),
+        }
+    }
+}
+
+impl Stamp {
+    /// Changes whenever the content changes: a put writes a new file whose time of modification is set to the
+    /// nanosecond; other programs can't set the time of change, which every write moves. (It also changes with the
+    /// file's permissions and links.)
+    pub(super) fn etag(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.inode.to_le_bytes());
+        hash.update(self.size.to_le_bytes());
+        for (seconds, nanoseconds) in [self.modified, self.changed] {
+            hash.update(seconds.to_le_bytes());
+            hash.update(nanoseconds.to_le_bytes());
+        }
+        hash.finalize()[..ETAG_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub(super) fn modified_at(&self) -> Option<SystemTime> {
+        let (seconds, nanoseconds) = self.modified;
+        let since_1970 = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
+        UNIX_EPOCH.checked_add(since_1970)
+    }
+}
+
+/// Opens an object's file. It stays whole for whoever has it open, also if the object is replaced or deleted.
+pub(super) fn open(root: &OpenRoot, key: &Key) -> Result<(File, ObjectInfo), StoreError> {
+    let fail = |error: io::Error| failed("read", key.as_str(), &error);
+    let (dir, name) = root.parent(key, "read")?;
+    let file = match dir.open_with(name, plainly().read(true)) {
+        Ok(file) => file.into_std(),
+        Err(error) => {
+            return Err(match find(&dir, name).map_err(fail)? {
+                Found::Nothing => StoreError::NotFound,
+                Found::Other => not_plain(name, "read", key.as_str()),
+                Found::File | Found::Directory => fail(error),
+            });
+        }
+    };
+    let metadata = file.metadata().map_err(fail)?;
+    if metadata.is_dir() {
+        return Err(StoreError::NotFound);
+    }
+    if !metadata.is_file() {
+        return Err(not_plain(name, "read", key.as_str()));
+    }
+    let info = describe(&file, &metadata, key).map_err(fail)?;
+    Ok((file, info))
+}
+
+pub(super) fn describe(file: &File, metadata: &Metadata, key: &Key) -> io::Result<ObjectInfo> {
+    let stamp = Stamp::from(metadata);
+    let content_type = attribute(file, CONTENT_TYPE)?;
+    let stored = attribute(file, METADATA)?;
+    Ok(ObjectInfo {
+        key: key.as_str().to_owned(),
+        size: stamp.size,
+        etag: Some(stamp.etag()),
+        version: None,
+        content_type: content_type.or_else(|| content_type::guess(key.as_str()).map(str::to_owned)),
+        metadata: stored.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
+        modified_at: stamp.modified_at(),
+    })
+}
+
+/// An extended attribute; what is no text or too long isn't ours.
+fn attribute(file: &File, name: &str) -> io::Result<Option<String>> {
+    let mut value = [0; MAX_ATTRIBUTE_BYTES];
+    match rustix::fs::fgetxattr(file, name, &mut value[..]) {
+        Ok(length) => Ok(std::str::from_utf8(&value[..length]).ok().map(str::to_owned)),
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads an open file front to back.
+pub(super) struct FileReader {
+    file: Arc<File>,
+    info: ObjectInfo,
+    /// What is left to read, cut to the file's size.
+    left: Range<u64>,
+}
+
+impl FileReader {
+    pub(super) fn new(file: File, info: ObjectInfo, range: Option<Range<u64>>) -> Self {
+        let range = range.unwrap_or(0..info.size);
+        let left = range.start.min(info.size)..range.end.min(info.size);
+        Self { file: Arc::new(file), info, left }
+    }
+}
+
+#[async_trait]
+impl ObjectReader for FileReader {
+    fn info(&self) -> &ObjectInfo {
+        &self.info
+    }
+
+    async fn read(&mut self, max: usize) -> Result<Bytes, StoreError> {
+        let left = self.left.end.saturating_sub(self.left.start);
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(max).min(MAX_READ);
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let (file, at) = (Arc::clone(&self.file), self.left.start);
+        let read = tokio::task::spawn_blocking(move || read_at(&file, at, length)).await;
+        let content = read
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(|error| failed("read", &self.info.key, &error))?;
+        self.left.start += content.len() as u64;
+        if content.is_empty() {
+            // Another program cut the file short.
+            self.left.end = self.left.start;
+        }
+        Ok(content)
+    }
+}
+
+fn read_at(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
+    let mut content = vec![0; length];
+    loop {
+        match file.read_at(&mut content, at) {
+            Ok(read) => {
+                content.truncate(read);
+                return Ok(content.into());
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

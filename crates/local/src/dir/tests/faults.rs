@@ -1,0 +1,96 @@
+//! Directories that aren't there, vanish, and come back.
+
+use super::*;
+
+fn refused(url: &str) -> String {
+    match DirStore::open(url) {
+        Err(StoreError::Invalid(text)) => text,
+        other => panic!("{url} should be refused: {other:?}"),
+    }
+}
+
+#[test]
+fn opening_says_what_is_wrong() {
+    let world = World::new();
+    world.place("file", "");
+    let url = |name: &str| format!("dir:{}", world.path(name).display());
+    assert!(refused(&url("no/such")).contains("create it"));
+    assert!(refused(&url("file")).contains("is not a directory"));
+    for url in ["", "dir:", "x", "s3://x", "dir:a\0b"] {
+        assert!(refused(url).contains("dir:PATH"), "{url:?}");
+    }
+}
+
+#[test]
+fn the_url_is_absolute_and_ends_with_a_slash() {
+    let world = World::new();
+    let url = format!("dir:{}/", world.path("").canonicalize().unwrap().display());
+    for way in ["", "."] {
+        assert_eq!(open(&world.path(way)).url(), url);
+    }
+    assert_eq!(DirStore::open("dir:/").unwrap().url(), "dir:/");
+    assert!(DirStore::open("dir:.").unwrap().path().is_absolute());
+}
+
+#[tokio::test]
+async fn a_store_that_is_only_read_is_not_written_to() {
+    let world = World::new();
+    world.place("x", "1");
+    world.store.probe(false).await.unwrap();
+    get(&world.store, "x").await.unwrap();
+    world.store.delete("no/such").await.unwrap();
+    assert_eq!(std::fs::read_dir(world.path("")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_directory_that_vanishes_is_unavailable_and_comes_back() {
+    let world = World::new();
+    put(&world.store, "a/x", "1").await.unwrap();
+    let mut writer = world.store.write("a/y", PutOptions::default()).await.unwrap();
+    writer.write(Bytes::from_static(b"2")).await.unwrap();
+    let (here, away) = (world.path(""), world.dir.path().join("away"));
+    std::fs::rename(&here, &away).unwrap();
+    let unavailable =
+        |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
+    unavailable(world.store.probe(false).await);
+    unavailable(world.store.head("a/x", None).await.map(drop));
+    unavailable(world.store.head("no", None).await.map(drop));
+    unavailable(world.store.read("a/x", None, None).await.map(drop));
+    unavailable(world.store.list("", None, 10).await.map(drop));
+    unavailable(world.store.delete("a/x").await);
+    unavailable(put(&world.store, "z", "1").await.map(drop));
+    unavailable(writer.finish().await.map(drop));
+    std::fs::rename(&away, &here).unwrap();
+    world.store.probe(true).await.unwrap();
+    assert_eq!(keys(&world.store, "").await, ["a/x"]);
+    put(&world.store, "a/y", "2").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_that_was_replaced_is_used_but_not_for_a_write_begun_in_the_old_one() {
+    let world = World::new();
+    put(&world.store, "x", "old").await.unwrap();
+    let writer = world.store.write("y", PutOptions::default()).await.unwrap();
+    std::fs::rename(world.path(""), world.dir.path().join("old")).unwrap();
+    std::fs::create_dir(world.path("")).unwrap();
+    assert!(matches!(writer.finish().await, Err(StoreError::Unavailable(_))));
+    assert_eq!(get(&world.store, "x").await, Err(StoreError::NotFound));
+    put(&world.store, "x", "new").await.unwrap();
+    assert_eq!(keys(&world.store, "").await, ["x"]);
+    assert!(!world.dir.path().join("old/y").exists());
+}
+
+#[tokio::test]
+async fn what_killed_processes_left_is_swept_and_what_is_in_use_is_not() {
+    let world = World::new();
+    let mut writer = world.store.write("x", PutOptions::default()).await.unwrap();
+    for i in 0..3 {
+        world.place(&format!(".wasmrun/tmp/left{i}"), "1");
+    }
+    open(&world.path("")).probe(true).await.unwrap();
+    assert_eq!(world.temporaries(), 1);
+    writer.write(Bytes::from_static(b"1")).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(get(&world.store, "x").await.unwrap(), "1");
+    assert_eq!(world.temporaries(), 0);
+}

@@ -1,0 +1,84 @@
+//! Stores in real directories.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod faults;
+mod hostile;
+mod listing;
+mod objects;
+
+use super::*;
+use bytes::Bytes;
+use std::path::PathBuf;
+use tempfile::TempDir;
+use wasmrun_runtime::object_store::Condition;
+
+/// A store in `root/` of a directory, so that what lands beside it is seen.
+struct World {
+    dir: TempDir,
+    store: DirStore,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("root")).unwrap();
+        let store = open(&dir.path().join("root"));
+        Self { dir, store }
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.dir.path().join("root").join(key)
+    }
+
+    /// What another program puts there.
+    fn place(&self, key: &str, content: &str) {
+        let path = self.path(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    fn temporaries(&self) -> usize {
+        std::fs::read_dir(self.path(".wasmrun/tmp")).map_or(0, Iterator::count)
+    }
+}
+
+fn open(path: &Path) -> DirStore {
+    DirStore::open(&format!("dir:{}", path.display())).unwrap()
+}
+
+fn on(condition: Condition) -> PutOptions {
+    PutOptions { condition, ..PutOptions::default() }
+}
+
+async fn put_with(store: &DirStore, key: &str, content: &str, options: PutOptions) -> Result<ObjectInfo, StoreError> {
+    let mut writer = store.write(key, options).await?;
+    writer.write(Bytes::from(content.to_owned())).await?;
+    writer.finish().await
+}
+
+async fn put(store: &DirStore, key: &str, content: &str) -> Result<ObjectInfo, StoreError> {
+    put_with(store, key, content, PutOptions::default()).await
+}
+
+async fn get(store: &DirStore, key: &str) -> Result<String, StoreError> {
+    Ok(drain(store.read(key, None, None).await?).await)
+}
+
+async fn drain(mut reader: Box<dyn ObjectReader>) -> String {
+    let mut content = Vec::new();
+    loop {
+        let some = reader.read(3).await.unwrap();
+        assert!(some.len() <= 3);
+        if some.is_empty() {
+            return String::from_utf8(content).unwrap();
+        }
+        content.extend_from_slice(&some);
+    }
+}
+
+async fn keys(store: &DirStore, prefix: &str) -> Vec<String> {
+    let page = store.list(prefix, None, 1000).await.unwrap();
+    assert_eq!(page.continuation, None);
+    page.objects.into_iter().map(|object| object.key).collect()
+}

@@ -1,0 +1,324 @@
+//! Writing and deleting objects.
+//!
+//! An object is written to a temporary file, synced with its metadata in extended attributes, and then renamed: it
+//! becomes visible in one step. When a call returns, the directories on the way are on the disk as well.
+
+use super::content_type;
+use super::error::{failed, is_missing, is_no_directory};
+use super::key::Key;
+use super::lock::{Hold, Lock, Temporary};
+use super::object::{self, CONTENT_TYPE, MAX_ATTRIBUTE_BYTES, METADATA};
+use super::root::{Found, OpenRoot, Root, find, not_plain, to_sync};
+use async_trait::async_trait;
+use bytes::Bytes;
+use cap_fs_ext::DirExt;
+use cap_std::fs::Dir;
+use rustix::fs::{AtFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW, XattrFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+use wasmrun_runtime::object_store::{Condition, ObjectInfo, ObjectWriter, PutOptions, StoreError};
+
+/// Other programs may remove directories under our feet; after so many times they won.
+const MAX_ATTEMPTS: usize = 16;
+
+/// An object that is being written.
+pub(super) struct FileWriter {
+    put: Arc<Put>,
+    /// `None` after a failed write, and while one is under way: if its future is dropped, the file goes with it.
+    temporary: Option<Temporary>,
+}
+
+/// What is to become of the temporary file.
+struct Put {
+    root: Arc<Root>,
+    /// Where the temporary file lies: only there it can be renamed.
+    entered: Arc<OpenRoot>,
+    key: Key,
+    options: PutOptions,
+}
+
+impl FileWriter {
+    pub(super) fn begin(root: Arc<Root>, key: Key, options: PutOptions) -> Result<Self, StoreError> {
+        let entered = Arc::new(root.enter()?);
+        let temporary = Temporary::create(&entered, key.as_str())?;
+        Ok(Self { put: Arc::new(Put { root, entered, key, options }), temporary: Some(temporary) })
+    }
+
+    fn take(&mut self) -> Result<Temporary, StoreError> {
+        let failed_before = || StoreError::Unavailable(format!("writing {:?} failed before", self.put.key.as_str()));
+        self.temporary.take().ok_or_else(failed_before)
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for FileWriter {
+    async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
+        let mut temporary = self.take()?;
+        let written = tokio::task::spawn_blocking(move || {
+            temporary.file.write_all(&content)?;
+            Ok(temporary)
+        });
+        let written = written.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.temporary = Some(written.map_err(|error| failed("write", self.put.key.as_str(), &error))?);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<ObjectInfo, StoreError> {
+        let temporary = self.take()?;
+        let abandoned = Abandoned::default();
+        let flag = Arc::clone(&abandoned.0);
+        let put = Arc::clone(&self.put);
+        let finished = tokio::task::spawn_blocking(move || put.finish(temporary, &flag)).await;
+        finished.unwrap_or_else(|error| Err(StoreError::Unavailable(format!("the write was broken off: {error}"))))
+    }
+}
+
+impl Drop for FileWriter {
+    /// Removing a large file takes a while: not on a thread that others wait for.
+    fn drop(&mut self) {
+        if let (Some(temporary), Ok(runtime)) = (self.temporary.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(temporary));
+        }
+    }
+}
+
+/// Says, when the future that waits for the write is dropped, that nobody wants it any more.
+#[derive(Default)]
+struct Abandoned(Arc<AtomicBool>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Why an attempt to place a file has to be made again.
+enum Again {
+    /// The directory isn't there: create it.
+    NoDirectory,
+    /// The lock must be held alone for this.
+    Alone,
+}
+
+impl Put {
+    fn finish(&self, mut temporary: Temporary, abandoned: &AtomicBool) -> Result<ObjectInfo, StoreError> {
+        let fail = |error: io::Error| failed("write", self.key.as_str(), &error);
+        self.attach_metadata(&temporary.file)?;
+        // To the nanosecond, where the file system's own clock ticks in milliseconds: see `Stamp::etag`.
+        rustix::fs::futimens(&temporary.file, &now()).map_err(|error| fail(error.into()))?;
+        temporary.file.sync_all().map_err(fail)?;
+        let mut hold = match self.options.condition {
+            Condition::IfMatch(_) => Hold::Alone,
+            Condition::Always | Condition::IfAbsent => Hold::Together,
+        };
+        for _ in 0..MAX_ATTEMPTS {
+            match self.place(&mut temporary, hold, abandoned)? {
+                Ok(()) => {
+                    let metadata = temporary.file.metadata().map_err(fail)?;
+                    let info = object::describe(&temporary.file, &metadata, &self.key).map_err(fail)?;
+                    self.root.must_still_be(&self.entered)?;
+                    return Ok(info);
+                }
+                Err(Again::NoDirectory) => self.create_parents()?,
+                Err(Again::Alone) => hold = Hold::Alone,
+            }
+        }
+        Err(StoreError::Unavailable(format!(
+            "cannot write {:?}: another program keeps changing its directory",
+            self.key.as_str()
+        )))
+    }
+
+    /// Before the rename, so that content and metadata become visible together.
+    fn attach_metadata(&self, file: &File) -> Result<(), StoreError> {
+        let PutOptions { content_type, metadata, .. } = &self.options;
+        let key = self.key.as_str();
+        let json = if metadata.is_empty() { None } else { serde_json::to_string(metadata).ok() };
+        let size = content_type.as_ref().map_or(0, String::len) + json.as_ref().map_or(0, String::len);
+        if size > MAX_ATTRIBUTE_BYTES {
+            return Err(StoreError::Invalid(format!(
+                "cannot write {key:?}: its content type and metadata take {size} bytes, and a file keeps at most \
+                 {MAX_ATTRIBUTE_BYTES}"
+            )));
+        }
+        for (name, value) in [(CONTENT_TYPE, content_type), (METADATA, &json)] {
+            let Some(value) = value else { continue };
+            match rustix::fs::fsetxattr(file, name, value.as_bytes(), XattrFlags::empty()) {
+                Ok(()) => {}
+                // What would be guessed anyway needn't be kept.
+                Err(Errno::OPNOTSUPP) if name == CONTENT_TYPE && content_type::guess(key) == Some(value.as_str()) => {}
+                Err(Errno::OPNOTSUPP) => {
+                    return Err(StoreError::Invalid(format!(
+                        "cannot write {key:?}: the store's file system has no extended attributes to keep its content \
+                         type and metadata in"
+                    )));
+                }
+                Err(error) => return Err(failed("write", key, &error.into())),
+            }
+        }
+        Ok(())
+    }
+
+    fn place(
+        &self,
+        temporary: &mut Temporary,
+        hold: Hold,
+        abandoned: &AtomicBool,
+    ) -> Result<Result<(), Again>, StoreError> {
+        let key = self.key.as_str();
+        let fail = |error: io::Error| failed("write", key, &error);
+        let lock = Lock::take(&self.entered, hold)?;
+        let (directories, name) = self.key.split();
+        let dir = match self.entered.descend(&directories, "write", key) {
+            Err(StoreError::NotFound) => return Ok(Err(Again::NoDirectory)),
+            descended => descended?,
+        };
+        match find(&dir, name).map_err(fail)? {
+            Found::Nothing => {}
+            Found::File if self.options.condition == Condition::IfAbsent => return Err(StoreError::PreconditionFailed),
+            Found::File => {}
+            Found::Directory if hold == Hold::Together => return Ok(Err(Again::Alone)),
+            Found::Directory => remove_if_empty(&dir, name, key)?,
+            Found::Other => return Err(not_plain(name, "write", key)),
+        }
+        if let Condition::IfMatch(etag) = &self.options.condition {
+            match object::open(&self.entered, &self.key) {
+                Ok((_, info)) if info.etag.as_ref() == Some(etag) => {}
+                Ok(_) | Err(StoreError::NotFound) => return Err(StoreError::PreconditionFailed),
+                Err(error) => return Err(error),
+            }
+        }
+        let synced = to_sync(&dir).map_err(fail)?;
+        self.root.must_still_be(&self.entered)?;
+        if abandoned.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable(format!("writing {key:?} was abandoned")));
+        }
+        let renamed = match self.options.condition {
+            Condition::IfAbsent => rename_if_absent(temporary, &dir, name),
+            Condition::Always | Condition::IfMatch(_) => {
+                rustix::fs::renameat(&temporary.dir, &temporary.name, &dir, name)
+            }
+        };
+        match renamed {
+            Ok(()) => temporary.placed = true,
+            Err(Errno::EXIST) if self.options.condition == Condition::IfAbsent => {
+                return Err(StoreError::PreconditionFailed);
+            }
+            Err(Errno::NOENT) => return Ok(Err(Again::NoDirectory)),
+            Err(error) => return Err(fail(error.into())),
+        }
+        drop(lock);
+        synced.sync_all().map_err(fail)?;
+        Ok(Ok(()))
+    }
+
+    /// Creates the directories that lead to the object, each one durable before anybody can use it.
+    fn create_parents(&self) -> Result<(), StoreError> {
+        let key = self.key.as_str();
+        let fail = |error: io::Error| failed("write", key, &error);
+        let _lock = Lock::take(&self.entered, Hold::Alone)?;
+        let mut dir = self.entered.dir.try_clone().map_err(fail)?;
+        for name in self.key.split().0 {
+            dir = match dir.open_dir_nofollow(name) {
+                Ok(below) => below,
+                Err(error) if is_missing(&error) => {
+                    match dir.create_dir(name) {
+                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fail(error)),
+                        _ => to_sync(&dir).and_then(|synced| synced.sync_all()).map_err(fail)?,
+                    }
+                    dir.open_dir_nofollow(name).map_err(fail)?
+                }
+                Err(error) if is_no_directory(&error) => {
+                    return Err(match find(&dir, name).map_err(fail)? {
+                        Found::File => StoreError::Invalid(format!(
+                            "cannot write {key:?}: {name:?} is an object, and in a directory there can be none below it"
+                        )),
+                        _ => not_plain(name, "write", key),
+                    });
+                }
+                Err(error) => return Err(fail(error)),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// A directory with nothing in it is no reason against an object of its name.
+fn remove_if_empty(dir: &Dir, name: &str, key: &str) -> Result<(), StoreError> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Err(StoreError::Invalid(format!(
+            "cannot write {key:?}: there are objects below {key:?}/, and in a directory it can't be one as well"
+        ))),
+        Err(error) => Err(failed("write", key, &error.into())),
+    }
+}
+
+/// Of several at once, in whatever process, one succeeds.
+fn rename_if_absent(temporary: &Temporary, dir: &Dir, name: &str) -> rustix::io::Result<()> {
+    let renamed = rustix::fs::renameat_with(&temporary.dir, &temporary.name, dir, name, RenameFlags::NOREPLACE);
+    match renamed {
+        // Not every file system knows how. A link never replaces anything either.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            rustix::fs::linkat(&temporary.dir, &temporary.name, dir, name, AtFlags::empty())?;
+            rustix::fs::unlinkat(&temporary.dir, &temporary.name, AtFlags::empty())
+        }
+        renamed => renamed,
+    }
+}
+
+/// Access: as the system does it; modification: now.
+fn now() -> Timestamps {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+        last_modification: Timespec {
+            tv_sec: i64::try_from(since_1970.as_secs()).unwrap_or_default(),
+            tv_nsec: since_1970.subsec_nanos().into(),
+        },
+    }
+}
+
+/// Deletes an object, and the directories that are empty without it.
+pub(super) fn delete(root: &OpenRoot, key: &Key) -> Result<(), StoreError> {
+    let fail = |error: io::Error| failed("delete", key.as_str(), &error);
+    let (dir, name) = match root.parent(key, "delete") {
+        Err(StoreError::NotFound) => return Ok(()),
+        found => found?,
+    };
+    match find(&dir, name).map_err(fail)? {
+        Found::Nothing | Found::Directory => return Ok(()),
+        Found::Other => return Err(not_plain(name, "delete", key.as_str())),
+        Found::File => {}
+    }
+    let synced = to_sync(&dir).map_err(fail)?;
+    let lock = Lock::take(root, Hold::Together)?;
+    match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
+        Err(error) => return Err(fail(error.into())),
+    }
+    drop(lock);
+    synced.sync_all().map_err(fail)?;
+    if dir.entries().is_ok_and(|mut entries| entries.next().is_none()) {
+        prune(root, key);
+    }
+    Ok(())
+}
+
+/// Removes the directories above a key, from the last one up, as long as they are empty. Best effort: an empty
+/// directory is no object.
+fn prune(root: &OpenRoot, key: &Key) {
+    let (directories, _) = key.split();
+    let Ok(_lock) = Lock::take(root, Hold::Alone) else { return };
+    for depth in (0..directories.len()).rev() {
+        let Ok(above) = root.descend(&directories[..depth], "delete", key.as_str()) else { return };
+        if rustix::fs::unlinkat(&above, directories[depth], AtFlags::REMOVEDIR).is_err() {
+            return;
+        }
+        let _ = to_sync(&above).and_then(|synced| synced.sync_all());
+    }
+}
