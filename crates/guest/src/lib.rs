@@ -74,10 +74,10 @@ macro_rules! handler {
                     $crate::bindings::exports::wasmrun::task::handler::Failure,
                 > {
                     $handle(message).map_err(|error| $crate::Failure::from(error).into())
-        }
+                }
             }
 
-            $crate::bindings::export!(Component with_types_in $crate::bindings);
+    $crate::bindings::export!(Component with_types_in $crate::bindings);
         };
     };
 }

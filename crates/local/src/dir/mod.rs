@@ -76,13 +76,19 @@ impl DirStore {
         let path = url
             .strip_prefix(SCHEME)
             .filter(|path| !path.is_empty() && !path.contains('\0'))
-            .ok_or_else(|| StoreError::Invalid(format!("{url:?} isn't a store's URL: write `{SCHEME}PATH`")))?;
+            .ok_or_else(|| {
+                StoreError::Invalid(format!("{url:?} isn't a store's URL: write `{SCHEME}PATH`"))
+            })?;
         let root = Root::find(Path::new(path))?;
         let mut url = format!("{SCHEME}{}", root.path.display());
         if !url.ends_with('/') {
             url.push('/');
         }
-        Ok(Self { url, root: Arc::new(root), swept: Arc::default() })
+        Ok(Self {
+            url,
+            root: Arc::new(root),
+            swept: Arc::default(),
+        })
     }
 
     /// The directory, absolute and without symbolic links.
@@ -97,7 +103,11 @@ impl DirStore {
     ) -> Result<T, StoreError> {
         let root = Arc::clone(&self.root);
         let done = tokio::task::spawn_blocking(move || work(&root)).await;
-        done.unwrap_or_else(|error| Err(StoreError::Unavailable(format!("the request was broken off: {error}"))))
+        done.unwrap_or_else(|error| {
+            Err(StoreError::Unavailable(format!(
+                "the request was broken off: {error}"
+            )))
+        })
     }
 }
 
@@ -133,7 +143,8 @@ impl ObjectStore for DirStore {
     async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
         refuse_version(version)?;
         let key = Key::parse(key)?;
-        self.blocking(move |root| root.inside(|entered| Ok(object::open(entered, &key)?.1))).await
+        self.blocking(move |root| root.inside(|entered| Ok(object::open(entered, &key)?.1)))
+            .await
     }
 
     async fn read(
@@ -144,30 +155,49 @@ impl ObjectStore for DirStore {
     ) -> Result<Box<dyn ObjectReader>, StoreError> {
         refuse_version(version)?;
         let key = Key::parse(key)?;
-        let (file, info) = self.blocking(move |root| root.inside(|entered| object::open(entered, &key))).await?;
+        let (file, info) = self
+            .blocking(move |root| root.inside(|entered| object::open(entered, &key)))
+            .await?;
         Ok(Box::new(FileReader::new(file, info, range)))
     }
 
-    async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
+    async fn write(
+        &self,
+        key: &str,
+        options: PutOptions,
+    ) -> Result<Box<dyn ObjectWriter>, StoreError> {
         let key = Key::parse(key)?;
-        let writer = self.blocking(move |root| FileWriter::begin(Arc::clone(root), key, options)).await?;
+        let writer = self
+            .blocking(move |root| FileWriter::begin(Arc::clone(root), key, options))
+            .await?;
         Ok(Box::new(writer))
     }
 
-    async fn list(&self, prefix: &str, continuation: Option<&str>, limit: usize) -> Result<ObjectPage, StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        continuation: Option<&str>,
+        limit: usize,
+    ) -> Result<ObjectPage, StoreError> {
         let (prefix, after) = (prefix.to_owned(), continuation.map(str::to_owned));
-        self.blocking(move |root| root.inside(|entered| list::page(entered, &prefix, after.as_deref(), limit))).await
+        self.blocking(move |root| {
+            root.inside(|entered| list::page(entered, &prefix, after.as_deref(), limit))
+        })
+        .await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let key = Key::parse(key)?;
-        self.blocking(move |root| root.inside(|entered| write::delete(entered, &key))).await
+        self.blocking(move |root| root.inside(|entered| write::delete(entered, &key)))
+            .await
     }
 }
 
 fn refuse_version(version: Option<&str>) -> Result<(), StoreError> {
     match version {
         None => Ok(()),
-        Some(_) => Err(StoreError::Invalid("a directory keeps no versions of objects: leave the version out".into())),
+        Some(_) => Err(StoreError::Invalid(
+            "a directory keeps no versions of objects: leave the version out".into(),
+        )),
     }
 }

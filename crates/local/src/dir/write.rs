@@ -42,14 +42,28 @@ struct Put {
 }
 
 impl FileWriter {
-    pub(super) fn begin(root: Arc<Root>, key: Key, options: PutOptions) -> Result<Self, StoreError> {
+    pub(super) fn begin(
+        root: Arc<Root>,
+        key: Key,
+        options: PutOptions,
+    ) -> Result<Self, StoreError> {
         let entered = Arc::new(root.enter()?);
         let temporary = Temporary::create(&entered, key.as_str())?;
-        Ok(Self { put: Arc::new(Put { root, entered, key, options }), temporary: Some(temporary) })
+        Ok(Self {
+            put: Arc::new(Put {
+                root,
+                entered,
+                key,
+                options,
+            }),
+            temporary: Some(temporary),
+        })
     }
 
     fn take(&mut self) -> Result<Temporary, StoreError> {
-        let failed_before = || StoreError::Unavailable(format!("writing {:?} failed before", self.put.key.as_str()));
+        let failed_before = || {
+            StoreError::Unavailable(format!("writing {:?} failed before", self.put.key.as_str()))
+        };
         self.temporary.take().ok_or_else(failed_before)
     }
 }
@@ -62,8 +76,11 @@ impl ObjectWriter for FileWriter {
             temporary.file.write_all(&content)?;
             Ok(temporary)
         });
-        let written = written.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        self.temporary = Some(written.map_err(|error| failed("write", self.put.key.as_str(), &error))?);
+        let written = written
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.temporary =
+            Some(written.map_err(|error| failed("write", self.put.key.as_str(), &error))?);
         Ok(())
     }
 
@@ -73,14 +90,20 @@ impl ObjectWriter for FileWriter {
         let flag = Arc::clone(&abandoned.0);
         let put = Arc::clone(&self.put);
         let finished = tokio::task::spawn_blocking(move || put.finish(temporary, &flag)).await;
-        finished.unwrap_or_else(|error| Err(StoreError::Unavailable(format!("the write was broken off: {error}"))))
+        finished.unwrap_or_else(|error| {
+            Err(StoreError::Unavailable(format!(
+                "the write was broken off: {error}"
+            )))
+        })
     }
 }
 
 impl Drop for FileWriter {
     /// Removing a large file takes a while: not on a thread that others wait for.
     fn drop(&mut self) {
-        if let (Some(temporary), Ok(runtime)) = (self.temporary.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(temporary), Ok(runtime)) =
+            (self.temporary.take(), tokio::runtime::Handle::try_current())
+        {
             runtime.spawn_blocking(move || drop(temporary));
         }
     }
@@ -105,7 +128,11 @@ enum Again {
 }
 
 impl Put {
-    fn finish(&self, mut temporary: Temporary, abandoned: &AtomicBool) -> Result<ObjectInfo, StoreError> {
+    fn finish(
+        &self,
+        mut temporary: Temporary,
+        abandoned: &AtomicBool,
+    ) -> Result<ObjectInfo, StoreError> {
         let fail = |error: io::Error| failed("write", self.key.as_str(), &error);
         self.attach_metadata(&temporary.file)?;
         // To the nanosecond, where the file system's own clock ticks in milliseconds: see `Stamp::etag`.
@@ -119,7 +146,8 @@ impl Put {
             match self.place(&mut temporary, hold, abandoned)? {
                 Ok(()) => {
                     let metadata = temporary.file.metadata().map_err(fail)?;
-                    let info = object::describe(&temporary.file, &metadata, &self.key).map_err(fail)?;
+                    let info =
+                        object::describe(&temporary.file, &metadata, &self.key).map_err(fail)?;
                     self.root.must_still_be(&self.entered)?;
                     return Ok(info);
                 }
@@ -135,10 +163,19 @@ impl Put {
 
     /// Before the rename, so that content and metadata become visible together.
     fn attach_metadata(&self, file: &File) -> Result<(), StoreError> {
-        let PutOptions { content_type, metadata, .. } = &self.options;
+        let PutOptions {
+            content_type,
+            metadata,
+            ..
+        } = &self.options;
         let key = self.key.as_str();
-        let json = if metadata.is_empty() { None } else { serde_json::to_string(metadata).ok() };
-        let size = content_type.as_ref().map_or(0, String::len) + json.as_ref().map_or(0, String::len);
+        let json = if metadata.is_empty() {
+            None
+        } else {
+            serde_json::to_string(metadata).ok()
+        };
+        let size =
+            content_type.as_ref().map_or(0, String::len) + json.as_ref().map_or(0, String::len);
         if size > MAX_ATTRIBUTE_BYTES {
             return Err(StoreError::Invalid(format!(
                 "cannot write {key:?}: its content type and metadata take {size} bytes, and a file keeps at most \
@@ -150,7 +187,9 @@ impl Put {
             match rustix::fs::fsetxattr(file, name, value.as_bytes(), XattrFlags::empty()) {
                 Ok(()) => {}
                 // What would be guessed anyway needn't be kept.
-                Err(Errno::OPNOTSUPP) if name == CONTENT_TYPE && content_type::guess(key) == Some(value.as_str()) => {}
+                Err(Errno::OPNOTSUPP)
+                    if name == CONTENT_TYPE && content_type::guess(key) == Some(value.as_str()) => {
+                }
                 Err(Errno::OPNOTSUPP) => {
                     return Err(StoreError::Invalid(format!(
                         "cannot write {key:?}: the store's file system has no extended attributes to keep its content \
@@ -179,7 +218,9 @@ impl Put {
         };
         match find(&dir, name).map_err(fail)? {
             Found::Nothing => {}
-            Found::File if self.options.condition == Condition::IfAbsent => return Err(StoreError::PreconditionFailed),
+            Found::File if self.options.condition == Condition::IfAbsent => {
+                return Err(StoreError::PreconditionFailed);
+            }
             Found::File => {}
             Found::Directory if hold == Hold::Together => return Ok(Err(Again::Alone)),
             Found::Directory => remove_if_empty(&dir, name, key)?,
@@ -195,7 +236,9 @@ impl Put {
         let synced = to_sync(&dir).map_err(fail)?;
         self.root.must_still_be(&self.entered)?;
         if abandoned.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable(format!("writing {key:?} was abandoned")));
+            return Err(StoreError::Unavailable(format!(
+                "writing {key:?} was abandoned"
+            )));
         }
         let renamed = match self.options.condition {
             Condition::IfAbsent => rename_if_absent(temporary, &dir, name),
@@ -227,8 +270,12 @@ impl Put {
                 Ok(below) => below,
                 Err(error) if is_missing(&error) => {
                     match dir.create_dir(name) {
-                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(fail(error)),
-                        _ => to_sync(&dir).and_then(|synced| synced.sync_all()).map_err(fail)?,
+                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                            return Err(fail(error));
+                        }
+                        _ => to_sync(&dir)
+                            .and_then(|synced| synced.sync_all())
+                            .map_err(fail)?,
                     }
                     dir.open_dir_nofollow(name).map_err(fail)?
                 }
@@ -260,7 +307,13 @@ fn remove_if_empty(dir: &Dir, name: &str, key: &str) -> Result<(), StoreError> {
 
 /// Of several at once, in whatever process, one succeeds.
 fn rename_if_absent(temporary: &Temporary, dir: &Dir, name: &str) -> rustix::io::Result<()> {
-    let renamed = rustix::fs::renameat_with(&temporary.dir, &temporary.name, dir, name, RenameFlags::NOREPLACE);
+    let renamed = rustix::fs::renameat_with(
+        &temporary.dir,
+        &temporary.name,
+        dir,
+        name,
+        RenameFlags::NOREPLACE,
+    );
     match renamed {
         // Not every file system knows how. A link never replaces anything either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
@@ -273,9 +326,14 @@ fn rename_if_absent(temporary: &Temporary, dir: &Dir, name: &str) -> rustix::io:
 
 /// Access: as the system does it; modification: now.
 fn now() -> Timestamps {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_NOW,
+        },
         last_modification: Timespec {
             tv_sec: i64::try_from(since_1970.as_secs()).unwrap_or_default(),
             tv_nsec: since_1970.subsec_nanos().into(),
@@ -303,7 +361,10 @@ pub(super) fn delete(root: &OpenRoot, key: &Key) -> Result<(), StoreError> {
     }
     drop(lock);
     synced.sync_all().map_err(fail)?;
-    if dir.entries().is_ok_and(|mut entries| entries.next().is_none()) {
+    if dir
+        .entries()
+        .is_ok_and(|mut entries| entries.next().is_none())
+    {
         prune(root, key);
     }
     Ok(())
@@ -313,9 +374,13 @@ pub(super) fn delete(root: &OpenRoot, key: &Key) -> Result<(), StoreError> {
 /// directory is no object.
 fn prune(root: &OpenRoot, key: &Key) {
     let (directories, _) = key.split();
-    let Ok(_lock) = Lock::take(root, Hold::Alone) else { return };
+    let Ok(_lock) = Lock::take(root, Hold::Alone) else {
+        return;
+    };
     for depth in (0..directories.len()).rev() {
-        let Ok(above) = root.descend(&directories[..depth], "delete", key.as_str()) else { return };
+        let Ok(above) = root.descend(&directories[..depth], "delete", key.as_str()) else {
+            return;
+        };
         if rustix::fs::unlinkat(&above, directories[depth], AtFlags::REMOVEDIR).is_err() {
             return;
         }

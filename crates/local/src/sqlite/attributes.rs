@@ -40,7 +40,10 @@ pub(super) fn decode(json: &str, message_id: &str) -> Vec<Attribute> {
         .ok()
         .and_then(|stored| stored.into_iter().map(restore).collect::<Option<Vec<_>>>());
     attributes.unwrap_or_else(|| {
-        tracing::warn!(message_id, "The message's attributes in the queue's file aren't readable and are left out");
+        tracing::warn!(
+            message_id,
+            "The message's attributes in the queue's file aren't readable and are left out"
+        );
         Vec::new()
     })
 }
@@ -57,20 +60,31 @@ fn restore(stored: Stored) -> Option<Attribute> {
         Value::Text(text) => AttributeValue::Text(text),
         Value::Hex(hex) => AttributeValue::Binary(from_hex(&hex)?),
     };
-    Some(Attribute { name: stored.name, value })
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
+    Some(Attribute {
+        name: stored.name,
+        value,
     })
 }
 
+fn to_hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}
+
 fn from_hex(hex: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     let pairs = hex.as_bytes().chunks(2);
-    pairs.map(|pair| Some((digit(pair[0])? << 4) | digit(*pair.get(1)?)?)).collect()
+    pairs
+        .map(|pair| Some((digit(pair[0])? << 4) | digit(*pair.get(1)?)?))
+        .collect()
 }
 
 #[cfg(test)]
@@ -95,9 +109,14 @@ mod tests {
 
     #[test]
     fn attributes_spoilt_by_hand_are_left_out() {
-        for json in
-            ["", "{}", "[1]", r#"[{"name":"a"}]"#, r#"[{"name":"a","hex":"xyz"}]"#, r#"[{"name":"a","hex":"é"}]"#]
-        {
+        for json in [
+            "",
+            "{}",
+            "[1]",
+            r#"[{"name":"a"}]"#,
+            r#"[{"name":"a","hex":"xyz"}]"#,
+            r#"[{"name":"a","hex":"é"}]"#,
+        ] {
             assert_eq!(decode(json, "id"), []);
         }
     }

@@ -129,7 +129,8 @@ impl MessageRow {
 impl Transaction<'_> {
     /// The queue, or that it isn't there (any more).
     pub(super) fn queue(&self) -> Result<QueueRow, Fault> {
-        self.queue_named(&self.address.name)?.ok_or_else(|| address::not_found(&self.address.url()).into())
+        self.queue_named(&self.address.name)?
+            .ok_or_else(|| address::not_found(&self.address.url()).into())
     }
 
     pub(super) fn queue_named(&self, name: &str) -> Result<Option<QueueRow>, Fault> {
@@ -153,9 +154,20 @@ impl Transaction<'_> {
             "INSERT INTO queue (name, visibility_timeout_ms, dead_letter, max_receives, fifo, created_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
-        let (dead_letter, max_receives) = row.dead_letter.as_ref().map(|(to, max)| (to.to_column(), max)).unzip();
+        let (dead_letter, max_receives) = row
+            .dead_letter
+            .as_ref()
+            .map(|(to, max)| (to.to_column(), max))
+            .unzip();
         let visibility_ms = to_ms(row.visibility_timeout);
-        insert.execute(params![name, visibility_ms, dead_letter, max_receives, row.fifo, self.now_ms])?;
+        insert.execute(params![
+            name,
+            visibility_ms,
+            dead_letter,
+            max_receives,
+            row.fifo,
+            self.now_ms
+        ])?;
         Ok(())
     }
 
@@ -166,17 +178,24 @@ impl Transaction<'_> {
         let back_ms = seen_ms - self.now_ms;
         if back_ms > CLOCK_GRANULARITY_MS {
             tracing::warn!(back_ms, file = %self.address.path.display(), "The system's clock was set back");
-            self.sql.execute("UPDATE message SET visible_ms = visible_ms - ?1", [back_ms])?;
-            self.sql.execute("UPDATE deduplication SET sent_ms = sent_ms - ?1", [back_ms])?;
+            self.sql
+                .execute("UPDATE message SET visible_ms = visible_ms - ?1", [back_ms])?;
+            self.sql
+                .execute("UPDATE deduplication SET sent_ms = sent_ms - ?1", [back_ms])?;
         }
         if back_ms.abs() > CLOCK_GRANULARITY_MS {
-            self.sql.prepare_cached("UPDATE clock SET seen_ms = ?1")?.execute([self.now_ms])?;
+            self.sql
+                .prepare_cached("UPDATE clock SET seen_ms = ?1")?
+                .execute([self.now_ms])?;
         }
         Ok(())
     }
 
     fn clock_seen(&self) -> Result<i64, Fault> {
-        Ok(self.sql.prepare_cached("SELECT seen_ms FROM clock")?.query_row([], |row| row.get(0))?)
+        Ok(self
+            .sql
+            .prepare_cached("SELECT seen_ms FROM clock")?
+            .query_row([], |row| row.get(0))?)
     }
 
     /// How long until there is something to receive: zero is now, `None` is never, as far as one can see.
@@ -184,14 +203,20 @@ impl Transaction<'_> {
         if self.clock_seen()? - self.now_ms > CLOCK_GRANULARITY_MS {
             return Ok(Some(Duration::ZERO));
         }
-        let mut query =
-            self.sql.prepare_cached("SELECT min(visible_ms) FROM message WHERE queue = ?1 AND blocked = 0")?;
+        let mut query = self.sql.prepare_cached(
+            "SELECT min(visible_ms) FROM message WHERE queue = ?1 AND blocked = 0",
+        )?;
         let next: Option<i64> = query.query_row([self.queue()?.id], |row| row.get(0))?;
         Ok(next.map(|visible_ms| from_ms(visible_ms - self.now_ms)))
     }
 
     /// The next messages of the queue, in the order in which they became visible.
-    pub(super) fn next(&self, queue: &QueueRow, max: usize, max_sequence: i64) -> Result<Vec<MessageRow>, Fault> {
+    pub(super) fn next(
+        &self,
+        queue: &QueueRow,
+        max: usize,
+        max_sequence: i64,
+    ) -> Result<Vec<MessageRow>, Fault> {
         let mut query = self.sql.prepare_cached(&Self::next_sql())?;
         let max = i64::try_from(max).unwrap_or(i64::MAX);
         let rows = query.query_map(
@@ -214,7 +239,10 @@ impl Transaction<'_> {
     /// Takes up to `max` messages, and moves those to the dead-letter queue that were received too often.
     pub(super) fn take(&self, max: usize) -> Result<Taken, Fault> {
         let queue = self.queue()?;
-        let mut taken = Taken { visibility: queue.visibility_timeout, ..Taken::default() };
+        let mut taken = Taken {
+            visibility: queue.visibility_timeout,
+            ..Taken::default()
+        };
         let mut moved = 0;
         loop {
             let missing = max - taken.messages.len();
@@ -223,7 +251,12 @@ impl Transaction<'_> {
                 match &queue.dead_letter {
                     Some((target, max_receives)) if row.receive_count >= *max_receives => {
                         moved += 1;
-                        taken.departures.extend(self.relocate(&queue, row, target, Some(&self.address.name))?);
+                        taken.departures.extend(self.relocate(
+                            &queue,
+                            row,
+                            target,
+                            Some(&self.address.name),
+                        )?);
                     }
                     _ => {
                         let receipt = self.hide(&row, queue.visibility_timeout, 1)?;
@@ -239,7 +272,12 @@ impl Transaction<'_> {
     }
 
     /// Makes a message invisible, with a new receipt that makes older ones invalid.
-    fn hide(&self, row: &MessageRow, visibility: Duration, receives: u32) -> Result<Receipt, Fault> {
+    fn hide(
+        &self,
+        row: &MessageRow,
+        visibility: Duration,
+        receives: u32,
+    ) -> Result<Receipt, Fault> {
         let nonce = Uuid::new_v4().simple().to_string();
         let mut update = self.sql.prepare_cached(
             "UPDATE message SET visible_ms = :visible, receipt = :receipt, receive_count = receive_count + :receives,
@@ -269,13 +307,23 @@ impl Transaction<'_> {
                 let destination = self.queue_or_create(name)?;
                 row.source = source.map(|name| Target::Here(name.to_owned()).to_column());
                 self.insert(&destination, &row)?;
-                self.sql.prepare_cached("DELETE FROM message WHERE sequence = ?1")?.execute([row.sequence])?;
+                self.sql
+                    .prepare_cached("DELETE FROM message WHERE sequence = ?1")?
+                    .execute([row.sequence])?;
                 Ok(None)
             }
             Target::Elsewhere(url) => {
-                let receipt = self.hide(&row, queue.visibility_timeout.max(Duration::from_secs(30)), 0)?;
+                let receipt = self.hide(
+                    &row,
+                    queue.visibility_timeout.max(Duration::from_secs(30)),
+                    0,
+                )?;
                 row.source = source.map(|name| self.address.sibling(name).url());
-                Ok(Some(Departure { receipt, to: url.clone(), message: row }))
+                Ok(Some(Departure {
+                    receipt,
+                    to: url.clone(),
+                    message: row,
+                }))
             }
         }
     }
@@ -285,7 +333,8 @@ impl Transaction<'_> {
         if self.queue_named(name)?.is_none() {
             self.create_queue(name, &QueueRow::plain())?;
         }
-        self.queue_named(name)?.ok_or_else(|| address::not_found(&self.address.sibling(name).url()).into())
+        self.queue_named(name)?
+            .ok_or_else(|| address::not_found(&self.address.sibling(name).url()).into())
     }
 
     /// Writes a message that comes from elsewhere: not yet received here.
@@ -293,7 +342,12 @@ impl Transaction<'_> {
         self.insert_visible_at(queue, row, self.now_ms)
     }
 
-    fn insert_visible_at(&self, queue: &QueueRow, row: &MessageRow, visible_ms: i64) -> Result<(), Fault> {
+    fn insert_visible_at(
+        &self,
+        queue: &QueueRow,
+        row: &MessageRow,
+        visible_ms: i64,
+    ) -> Result<(), Fault> {
         if queue.fifo && row.group.is_none() {
             return Err(QueueError::Unusable(format!(
                 "the message {} has no message group, so it can't be moved to a FIFO queue",
@@ -310,14 +364,22 @@ impl Transaction<'_> {
             ":queue": queue.id, ":id": row.id, ":group": row.group, ":visible": visible_ms, ":sent": row.sent_ms,
             ":source": row.source, ":fifo": queue.fifo,
         })?;
-        let mut content =
-            self.sql.prepare_cached("INSERT INTO content (sequence, body, attributes) VALUES (?1, ?2, ?3)")?;
-        content.execute(params![self.sql.last_insert_rowid(), row.body, row.attributes])?;
+        let mut content = self.sql.prepare_cached(
+            "INSERT INTO content (sequence, body, attributes) VALUES (?1, ?2, ?3)",
+        )?;
+        content.execute(params![
+            self.sql.last_insert_rowid(),
+            row.body,
+            row.attributes
+        ])?;
         Ok(())
     }
 
     /// Sends one message; the inner error is the message's own fault.
-    pub(super) fn send(&self, message: &OutgoingMessage) -> Result<Result<String, QueueError>, Fault> {
+    pub(super) fn send(
+        &self,
+        message: &OutgoingMessage,
+    ) -> Result<Result<String, QueueError>, Fault> {
         let queue = self.queue()?;
         if let Err(refusal) = accepted_by(&queue, message) {
             return Ok(Err(QueueError::InvalidMessage(refusal.into())));
@@ -344,9 +406,16 @@ impl Transaction<'_> {
     }
 
     /// The id of the message that was sent with this deduplication id within five minutes; otherwise notes `id`.
-    fn deduplicate(&self, queue: &QueueRow, deduplication_id: &str, id: &str) -> Result<Option<String>, Fault> {
+    fn deduplicate(
+        &self,
+        queue: &QueueRow,
+        deduplication_id: &str,
+        id: &str,
+    ) -> Result<Option<String>, Fault> {
         let expired = self.now_ms - DEDUPLICATION_MS;
-        self.sql.prepare_cached("DELETE FROM deduplication WHERE sent_ms <= ?1")?.execute([expired])?;
+        self.sql
+            .prepare_cached("DELETE FROM deduplication WHERE sent_ms <= ?1")?
+            .execute([expired])?;
         let mut note = self.sql.prepare_cached(
             "INSERT INTO deduplication (queue, id, message_id, sent_ms) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO NOTHING",
@@ -354,20 +423,37 @@ impl Transaction<'_> {
         if note.execute(params![queue.id, deduplication_id, id, self.now_ms])? == 1 {
             return Ok(None);
         }
-        let mut query = self.sql.prepare_cached("SELECT message_id FROM deduplication WHERE queue = ?1 AND id = ?2")?;
-        Ok(Some(query.query_row(params![queue.id, deduplication_id], |row| row.get(0))?))
+        let mut query = self
+            .sql
+            .prepare_cached("SELECT message_id FROM deduplication WHERE queue = ?1 AND id = ?2")?;
+        Ok(Some(
+            query.query_row(params![queue.id, deduplication_id], |row| row.get(0))?,
+        ))
     }
 
-    pub(super) fn delete(&self, queue: &QueueRow, receipt: &Receipt) -> Result<Result<(), QueueError>, Fault> {
-        let Some((sequence, nonce)) = parse(receipt) else { return Ok(Err(QueueError::ReceiptExpired)) };
-        let mut delete =
-            self.sql.prepare_cached("DELETE FROM message WHERE sequence = ?1 AND queue = ?2 AND receipt = ?3")?;
+    pub(super) fn delete(
+        &self,
+        queue: &QueueRow,
+        receipt: &Receipt,
+    ) -> Result<Result<(), QueueError>, Fault> {
+        let Some((sequence, nonce)) = parse(receipt) else {
+            return Ok(Err(QueueError::ReceiptExpired));
+        };
+        let mut delete = self.sql.prepare_cached(
+            "DELETE FROM message WHERE sequence = ?1 AND queue = ?2 AND receipt = ?3",
+        )?;
         if delete.execute(params![sequence, queue.id, nonce])? == 1 {
             return Ok(Ok(()));
         }
-        let mut query = self.sql.prepare_cached("SELECT 1 FROM message WHERE sequence = ?1 AND queue = ?2")?;
+        let mut query = self
+            .sql
+            .prepare_cached("SELECT 1 FROM message WHERE sequence = ?1 AND queue = ?2")?;
         let held_by_another = query.exists(params![sequence, queue.id])?;
-        Ok(if held_by_another { Err(QueueError::ReceiptExpired) } else { Ok(()) })
+        Ok(if held_by_another {
+            Err(QueueError::ReceiptExpired)
+        } else {
+            Ok(())
+        })
     }
 
     pub(super) fn set_visibility(
@@ -407,10 +493,19 @@ impl Transaction<'_> {
         receipt: &Receipt,
         visibility: Duration,
     ) -> Result<Result<(), QueueError>, Fault> {
-        let Some((sequence, nonce)) = parse(receipt) else { return Ok(Err(QueueError::ReceiptExpired)) };
+        let Some((sequence, nonce)) = parse(receipt) else {
+            return Ok(Err(QueueError::ReceiptExpired));
+        };
         let visible_ms = self.now_ms + to_ms(visibility.min(MAX_VISIBILITY));
-        let changed = self.sql.prepare_cached(sql)?.execute(params![visible_ms, sequence, queue.id, nonce])?;
-        Ok(if changed == 1 { Ok(()) } else { Err(QueueError::ReceiptExpired) })
+        let changed = self
+            .sql
+            .prepare_cached(sql)?
+            .execute(params![visible_ms, sequence, queue.id, nonce])?;
+        Ok(if changed == 1 {
+            Ok(())
+        } else {
+            Err(QueueError::ReceiptExpired)
+        })
     }
 
     pub(super) fn depth(&self) -> Result<Depth, Fault> {
@@ -423,10 +518,17 @@ impl Transaction<'_> {
                     AND receipt IS NULL)",
         )?;
         let queue = self.queue()?;
-        let depth = query.query_row(named_params! {":queue": queue.id, ":now": self.now_ms}, |row| {
-            let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
-            Ok(Depth { visible: count(0)?, in_flight: count(1)?, delayed: count(2)? })
-        })?;
+        let depth = query.query_row(
+            named_params! {":queue": queue.id, ":now": self.now_ms},
+            |row| {
+                let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+                Ok(Depth {
+                    visible: count(0)?,
+                    in_flight: count(1)?,
+                    delayed: count(2)?,
+                })
+            },
+        )?;
         Ok(depth)
     }
 
@@ -434,7 +536,10 @@ impl Transaction<'_> {
     pub(super) fn peek(&self, max: usize) -> Result<Vec<Message>, Fault> {
         let queue = self.queue()?;
         let max_receives = queue.dead_letter.as_ref().map_or(u32::MAX, |(_, max)| *max);
-        let sql = Self::next_sql().replace("ORDER BY", "AND message.receive_count < :max_receives ORDER BY");
+        let sql = Self::next_sql().replace(
+            "ORDER BY",
+            "AND message.receive_count < :max_receives ORDER BY",
+        );
         let mut query = self.sql.prepare_cached(&sql)?;
         let rows = query.query_map(
             named_params! {
@@ -455,7 +560,10 @@ impl Transaction<'_> {
     /// Every message sent so far has at most this sequence.
     pub(super) fn last_sequence(&self) -> Result<i64, Fault> {
         let sql = "SELECT coalesce(max(sequence), 0) FROM message";
-        Ok(self.sql.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+        Ok(self
+            .sql
+            .prepare_cached(sql)?
+            .query_row([], |row| row.get(0))?)
     }
 
     /// Deletes up to `max` messages up to a sequence, whatever their state; returns how many.
@@ -469,9 +577,9 @@ impl Transaction<'_> {
 
     /// The names of the queues in this file, those whose dead-letter queue is `dead_letter`, or all.
     pub(super) fn queue_names(&self, dead_letter: Option<&str>) -> Result<Vec<String>, Fault> {
-        let mut query = self
-            .sql
-            .prepare_cached("SELECT name FROM queue WHERE ?1 IS NULL OR dead_letter = ?1 ORDER BY name LIMIT 20")?;
+        let mut query = self.sql.prepare_cached(
+            "SELECT name FROM queue WHERE ?1 IS NULL OR dead_letter = ?1 ORDER BY name LIMIT 20",
+        )?;
         let names = query.query_map([dead_letter], |row| row.get(0))?;
         Ok(names.collect::<Result<_, _>>()?)
     }
@@ -480,7 +588,12 @@ impl Transaction<'_> {
 impl QueueRow {
     /// SQS's defaults, and no dead-letter queue.
     pub(super) fn plain() -> Self {
-        Self { id: 0, visibility_timeout: Duration::from_secs(30), dead_letter: None, fifo: false }
+        Self {
+            id: 0,
+            visibility_timeout: Duration::from_secs(30),
+            dead_letter: None,
+            fifo: false,
+        }
     }
 }
 

@@ -48,10 +48,18 @@ fn open(path: &Path) -> DirStore {
 }
 
 fn on(condition: Condition) -> PutOptions {
-    PutOptions { condition, ..PutOptions::default() }
+    PutOptions {
+        condition,
+        ..PutOptions::default()
+    }
 }
 
-async fn put_with(store: &DirStore, key: &str, content: &str, options: PutOptions) -> Result<ObjectInfo, StoreError> {
+async fn put_with(
+    store: &DirStore,
+    key: &str,
+    content: &str,
+    options: PutOptions,
+) -> Result<ObjectInfo, StoreError> {
     let mut writer = store.write(key, options).await?;
     writer.write(Bytes::from(content.to_owned())).await?;
     writer.finish().await
