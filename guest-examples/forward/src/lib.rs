@@ -14,15 +14,17 @@ const WORKERS_ATTRIBUTE: &str = "wasmrun";
 
 fn handle(message: Message) -> Result<(), Failure> {
     let next = Queue::open("next")?;
+    let is_fifo = next_is_fifo()?;
     let objects = message.objects();
     let bodies = if objects.is_empty() {
         vec![message.body()]
     } else {
         objects.iter().map(describe).collect()
     };
-    let outgoing: Vec<_> = (0..)
-        .zip(bodies)
-        .map(|(index, body)| outgoing(&message, index, body))
+    let outgoing: Vec<_> = bodies
+        .into_iter()
+        .enumerate()
+        .map(|(index, body)| outgoing(&message, index, body, is_fifo))
         .collect();
     for batch in outgoing.chunks(MAX_BATCH) {
         // One that failed fails them all: they are sent again, and a FIFO queue drops those that it has.
@@ -34,17 +36,30 @@ fn handle(message: Message) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The same for each delivery of a message, so that a FIFO queue knows it.
-fn outgoing(message: &Message, index: usize, body: String) -> OutgoingMessage {
+/// A task learns nothing about a queue but its alias, so the operator says it.
+fn next_is_fifo() -> Result<bool, Failure> {
+    match std::env::var("NEXT_IS_FIFO").as_deref() {
+        Err(_) | Ok("" | "no") => Ok(false),
+        Ok("yes") => Ok(true),
+        Ok(other) => Err(Failure::retry(format!(
+            "NEXT_IS_FIFO is {other:?}: it must be yes or no"
+        ))),
+    }
+}
+
+fn outgoing(message: &Message, index: usize, body: String, is_fifo: bool) -> OutgoingMessage {
     let mut outgoing = OutgoingMessage::new(body);
     outgoing.attributes = message.attributes();
     outgoing
         .attributes
         .retain(|attribute| attribute.name != WORKERS_ATTRIBUTE);
-    if let Some(group) = message.group() {
-        outgoing = outgoing
-            .group(group)
-            .deduplication_id(format!("{}-{index}", message.id()));
+    outgoing.group = message.group();
+    if is_fifo {
+        // The id is the same for each delivery of the message, so that what is sent again arrives once. A message
+        // without a group is in order with nothing but itself.
+        let id = message.id();
+        outgoing.deduplication_id = Some(format!("{id}-{index}"));
+        outgoing.group.get_or_insert(id);
     }
     outgoing
 }

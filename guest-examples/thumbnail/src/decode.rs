@@ -14,7 +14,7 @@ use crate::settings::Settings;
 const MAX_ICC_PROFILE_BYTES: usize = 64 << 10;
 
 /// What a pixel of the thumbnail takes: resized, turned, and the encoder's own copies of it.
-const THUMBNAIL_BYTES_PER_PIXEL: u64 = 16;
+const THUMBNAIL_BYTES_PER_PIXEL: u64 = 12;
 
 pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
     let mut picture = match content {

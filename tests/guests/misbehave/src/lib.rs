@@ -50,6 +50,12 @@ fn handle(message: Message) -> Result<(), Failure> {
         "out-of-bounds" => memory::out_of_bounds(),
         "canary-write" => memory::canary_write(words.number()?),
         "canary-read" => memory::canary_read(words.number()?),
+        // In one task, where it must be seen: or else the two above show nothing.
+        "canary-write-read" => {
+            let byte = words.number()?;
+            memory::canary_write(byte)?;
+            memory::canary_read(byte)
+        }
 
         "log" => world::log(words.number()?, words.rest()),
         "log-bytes" => world::log_bytes(words.number()?),
