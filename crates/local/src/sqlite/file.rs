@@ -108,6 +108,9 @@ impl OpenFile {
             let mut connection = Connection::open_with_flags(&address.path, flags)?;
             wait_when_busy(&mut connection)?;
             connection.set_prepared_statement_cache_capacity(64);
+            if connection.is_readonly("main")? {
+                return Err(not_writable(address).into());
+            }
             check(&mut connection)?;
             use_write_ahead_log(&connection, address)?;
             connection.pragma_update(None, "synchronous", "FULL")?;
@@ -236,6 +239,13 @@ fn sync_directory(path: &Path) {
     }
 }
 
+fn not_writable(address: &Address) -> QueueError {
+    QueueError::Unusable(format!(
+        "{} can't be written: check the permissions of the file and of its directory",
+        address.path.display()
+    ))
+}
+
 /// What an error of SQLite means for the caller, in one sentence.
 fn explain(error: &rusqlite::Error, address: &Address) -> QueueError {
     let path = address.path.display();
@@ -259,17 +269,15 @@ fn explain(error: &rusqlite::Error, address: &Address) -> QueueError {
         (ErrorCode::ReadOnly, ffi::SQLITE_READONLY_DBMOVED) => {
             QueueError::Unavailable(format!("{path} was moved or replaced while it was open"))
         }
-        (ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::OutOfMemory, _) => {
+        (ErrorCode::CannotOpen, _) => QueueError::Unavailable(format!(
+            "{path} can't be opened: {detail}; check the permissions of the file and of its directory"
+        )),
+        (ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory, _) => {
             QueueError::Unavailable(format!("{path} can't be read or written: {detail}"))
         }
-        (
-            ErrorCode::ReadOnly
-            | ErrorCode::PermissionDenied
-            | ErrorCode::AuthorizationForStatementDenied,
-            _,
-        ) => QueueError::Unusable(format!(
-            "{path} can't be written: check the permissions of the file and of its directory"
-        )),
+        (ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied, _) => {
+            not_writable(address)
+        }
         (ErrorCode::DatabaseCorrupt, _) => QueueError::Unusable(format!(
             "{path} is damaged ({detail}): restore it from a backup, or move it away and create a new queue"
         )),

@@ -20,7 +20,10 @@
 //! | `settings`      | creating a queue                                                 |
 //! | `file`          | recognising and opening the file, the meaning of SQLite's errors |
 //! | `thread`        | the connection's thread, transactions, group commit              |
-//! | `transaction`   | what happens inside a transaction: all the SQL                   |
+//! | `transaction`   | inside a transaction: sending, receiving, moving                 |
+//! | `settle`        | inside a transaction: deleting, visibility                       |
+//! | `survey`        | inside a transaction: depth, peeking, purging                    |
+//! | `rows`          | queues and messages as the file holds them                       |
 //! | `moves`         | redrive, and messages that move between files                    |
 
 mod address;
@@ -28,7 +31,10 @@ mod attributes;
 mod clock;
 mod file;
 mod moves;
+mod rows;
 mod settings;
+mod settle;
+mod survey;
 mod thread;
 mod transaction;
 
@@ -41,6 +47,7 @@ use address::Address;
 use async_trait::async_trait;
 use clock::{Clock, from_ms};
 use file::OpenFile;
+use rows::{QueueRow, Taken};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,7 +55,7 @@ use std::time::{Duration, Instant};
 use thread::Database;
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
-use transaction::Taken;
+use transaction::Transaction;
 use wasmrun_runtime::message::{Message, OutgoingMessage};
 use wasmrun_runtime::queue::{
     Delivery, Depth, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive,
@@ -164,11 +171,7 @@ impl SqliteQueue {
     async fn settle(
         &self,
         receipts: &[Receipt],
-        settle: impl Fn(
-            &transaction::Transaction<'_>,
-            &transaction::QueueRow,
-            &Receipt,
-        ) -> Result<Result<(), QueueError>, file::Fault>
+        settle: impl Fn(&Transaction<'_>, &QueueRow, &Receipt) -> Result<Result<(), QueueError>, file::Fault>
         + Send
         + 'static,
     ) -> Vec<Result<(), QueueError>> {

@@ -5,7 +5,8 @@
 
 use super::address::{self, Address};
 use super::attributes;
-use super::transaction::{Departure, MessageRow, Target, Transaction};
+use super::rows::{Departure, MessageRow, Target};
+use super::transaction::Transaction;
 use super::{SqliteQueue, file::Fault};
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -3,7 +3,8 @@
 use super::address::{self, Address};
 use super::clock::Clock;
 use super::file::{Fault, OpenFile};
-use super::transaction::{QueueRow, Target, Transaction};
+use super::rows::{QueueRow, Target};
+use super::transaction::Transaction;
 use rusqlite::TransactionBehavior;
 use std::time::Duration;
 use wasmrun_runtime::message::MAX_VISIBILITY;

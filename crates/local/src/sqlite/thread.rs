@@ -162,15 +162,16 @@ impl Keeper {
     }
 
     fn carry_out(&mut self, mut group: Vec<Box<dyn Job>>) {
-        if group.len() > 1 && self.attempt(&mut group).is_ok() {
-            group.into_iter().for_each(|job| job.answer(Ok(())));
+        let outcome = self.attempt(&mut group);
+        // What is wrong with one of them isn't the others' fault, but a locked file or a full disk is everyone's.
+        if group.len() == 1 || matches!(outcome, Ok(()) | Err(QueueError::Unavailable(_))) {
+            group.into_iter().for_each(|job| job.answer(outcome.clone()));
             return;
         }
-        // Alone, so that one's failure isn't another's.
         for job in group {
-            let mut job = [job];
-            let outcome = self.attempt(&mut job);
-            let [job] = job;
+            let mut alone = [job];
+            let outcome = self.attempt(&mut alone);
+            let [job] = alone;
             job.answer(outcome);
         }
     }

@@ -1,14 +1,15 @@
-//! What is done inside one transaction: the SQL, and nothing that waits.
+//! What is done inside one transaction: sending, receiving and moving. The SQL, and nothing that waits.
 
 use super::address::{self, Address};
 use super::attributes;
-use super::clock::{from_ms, to_ms, to_time};
+use super::clock::{from_ms, to_ms};
 use super::file::Fault;
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use super::rows::{Departure, MessageRow, QueueRow, Taken, Target};
+use rusqlite::{Connection, OptionalExtension, named_params, params};
 use std::time::Duration;
 use uuid::Uuid;
-use wasmrun_runtime::message::{MAX_VISIBILITY, Message, OutgoingMessage};
-use wasmrun_runtime::queue::{Depth, QueueError, Receipt};
+use wasmrun_runtime::message::OutgoingMessage;
+use wasmrun_runtime::queue::{QueueError, Receipt};
 
 /// SQS drops what is sent with the same deduplication id within five minutes.
 const DEDUPLICATION_MS: i64 = 5 * 60 * 1000;
@@ -22,108 +23,6 @@ pub(super) struct Transaction<'a> {
     pub(super) sql: &'a Connection,
     pub(super) address: &'a Address,
     pub(super) now_ms: i64,
-}
-
-/// A queue and its settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct QueueRow {
-    pub(super) id: i64,
-    pub(super) visibility_timeout: Duration,
-    pub(super) dead_letter: Option<(Target, u32)>,
-    pub(super) fifo: bool,
-}
-
-/// Where messages are moved to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Target {
-    /// A queue in the same file, by name.
-    Here(String),
-    /// A queue in another file, by URL.
-    Elsewhere(String),
-}
-
-/// A message as the file holds it.
-#[derive(Clone, Debug)]
-pub(super) struct MessageRow {
-    pub(super) sequence: i64,
-    pub(super) id: String,
-    pub(super) body: String,
-    /// As JSON.
-    pub(super) attributes: String,
-    pub(super) group: Option<String>,
-    pub(super) receive_count: u32,
-    pub(super) sent_ms: i64,
-    pub(super) source: Option<String>,
-}
-
-/// A message on its way to another file: hidden here until it is durable there.
-#[derive(Clone, Debug)]
-pub(super) struct Departure {
-    pub(super) receipt: Receipt,
-    pub(super) to: String,
-    pub(super) message: MessageRow,
-}
-
-/// What a receive brought.
-#[derive(Debug, Default)]
-pub(super) struct Taken {
-    pub(super) messages: Vec<(Message, Receipt)>,
-    pub(super) visibility: Duration,
-    /// Received too often, and the dead-letter queue is in another file.
-    pub(super) departures: Vec<Departure>,
-}
-
-impl Target {
-    pub(super) fn from_column(text: String) -> Self {
-        match text.strip_prefix('#') {
-            Some(name) => Self::Here(name.to_owned()),
-            None => Self::Elsewhere(text),
-        }
-    }
-
-    pub(super) fn to_column(&self) -> String {
-        match self {
-            Self::Here(name) => format!("#{name}"),
-            Self::Elsewhere(url) => url.clone(),
-        }
-    }
-
-    pub(super) fn url(&self, from: &Address) -> String {
-        match self {
-            Self::Here(name) => from.sibling(name).url(),
-            Self::Elsewhere(url) => url.clone(),
-        }
-    }
-}
-
-impl MessageRow {
-    const COLUMNS: &str = "message.sequence, message.id, content.body, content.attributes, message.message_group, \
-                           message.receive_count, message.sent_ms, message.source";
-
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            sequence: row.get(0)?,
-            id: row.get(1)?,
-            body: row.get(2)?,
-            attributes: row.get(3)?,
-            group: row.get(4)?,
-            receive_count: row.get(5)?,
-            sent_ms: row.get(6)?,
-            source: row.get(7)?,
-        })
-    }
-
-    /// As a receive delivers it: for the first time if the count is still 0.
-    fn into_message(self, receive_count: u32) -> Message {
-        Message {
-            attributes: attributes::decode(&self.attributes, &self.id),
-            id: self.id,
-            body: self.body,
-            receive_count,
-            sent_at: to_time(self.sent_ms),
-            group: self.group,
-        }
-    }
 }
 
 impl Transaction<'_> {
@@ -430,171 +329,6 @@ impl Transaction<'_> {
             query.query_row(params![queue.id, deduplication_id], |row| row.get(0))?,
         ))
     }
-
-    pub(super) fn delete(
-        &self,
-        queue: &QueueRow,
-        receipt: &Receipt,
-    ) -> Result<Result<(), QueueError>, Fault> {
-        let Some((sequence, nonce)) = parse(receipt) else {
-            return Ok(Err(QueueError::ReceiptExpired));
-        };
-        let mut delete = self.sql.prepare_cached(
-            "DELETE FROM message WHERE sequence = ?1 AND queue = ?2 AND receipt = ?3",
-        )?;
-        if delete.execute(params![sequence, queue.id, nonce])? == 1 {
-            return Ok(Ok(()));
-        }
-        let mut query = self
-            .sql
-            .prepare_cached("SELECT 1 FROM message WHERE sequence = ?1 AND queue = ?2")?;
-        let held_by_another = query.exists(params![sequence, queue.id])?;
-        Ok(if held_by_another {
-            Err(QueueError::ReceiptExpired)
-        } else {
-            Ok(())
-        })
-    }
-
-    pub(super) fn set_visibility(
-        &self,
-        queue: &QueueRow,
-        receipt: &Receipt,
-        visibility: Duration,
-    ) -> Result<Result<(), QueueError>, Fault> {
-        self.update_visibility(
-            "UPDATE message SET visible_ms = ?1 WHERE sequence = ?2 AND queue = ?3 AND receipt = ?4",
-            queue,
-            receipt,
-            visibility,
-        )
-    }
-
-    /// The receipt is spent with it, so that a second call doesn't uncount another delivery.
-    pub(super) fn uncount(
-        &self,
-        queue: &QueueRow,
-        receipt: &Receipt,
-        visibility: Duration,
-    ) -> Result<Result<(), QueueError>, Fault> {
-        self.update_visibility(
-            "UPDATE message SET visible_ms = ?1, receipt = NULL, receive_count = max(receive_count - 1, 0)
-             WHERE sequence = ?2 AND queue = ?3 AND receipt = ?4",
-            queue,
-            receipt,
-            visibility,
-        )
-    }
-
-    fn update_visibility(
-        &self,
-        sql: &str,
-        queue: &QueueRow,
-        receipt: &Receipt,
-        visibility: Duration,
-    ) -> Result<Result<(), QueueError>, Fault> {
-        let Some((sequence, nonce)) = parse(receipt) else {
-            return Ok(Err(QueueError::ReceiptExpired));
-        };
-        let visible_ms = self.now_ms + to_ms(visibility.min(MAX_VISIBILITY));
-        let changed = self
-            .sql
-            .prepare_cached(sql)?
-            .execute(params![visible_ms, sequence, queue.id, nonce])?;
-        Ok(if changed == 1 {
-            Ok(())
-        } else {
-            Err(QueueError::ReceiptExpired)
-        })
-    }
-
-    pub(super) fn depth(&self) -> Result<Depth, Fault> {
-        let mut query = self.sql.prepare_cached(
-            "SELECT
-                (SELECT count(*) FROM message WHERE queue = :queue AND blocked IN (0, 1) AND visible_ms <= :now),
-                (SELECT count(*) FROM message WHERE queue = :queue AND blocked IN (0, 1) AND visible_ms > :now
-                    AND receipt IS NOT NULL),
-                (SELECT count(*) FROM message WHERE queue = :queue AND blocked IN (0, 1) AND visible_ms > :now
-                    AND receipt IS NULL)",
-        )?;
-        let queue = self.queue()?;
-        let depth = query.query_row(
-            named_params! {":queue": queue.id, ":now": self.now_ms},
-            |row| {
-                let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
-                Ok(Depth {
-                    visible: count(0)?,
-                    in_flight: count(1)?,
-                    delayed: count(2)?,
-                })
-            },
-        )?;
-        Ok(depth)
-    }
-
-    /// What a receive would deliver: not what it would move to the dead-letter queue.
-    pub(super) fn peek(&self, max: usize) -> Result<Vec<Message>, Fault> {
-        let queue = self.queue()?;
-        let max_receives = queue.dead_letter.as_ref().map_or(u32::MAX, |(_, max)| *max);
-        let sql = Self::next_sql().replace(
-            "ORDER BY",
-            "AND message.receive_count < :max_receives ORDER BY",
-        );
-        let mut query = self.sql.prepare_cached(&sql)?;
-        let rows = query.query_map(
-            named_params! {
-                ":queue": queue.id, ":now": self.now_ms, ":sequence": i64::MAX, ":max_receives": max_receives,
-                ":max": i64::try_from(max).unwrap_or(i64::MAX),
-            },
-            MessageRow::read,
-        )?;
-        let messages = rows.map(|row| {
-            row.map(|row| {
-                let count = row.receive_count;
-                row.into_message(count)
-            })
-        });
-        Ok(messages.collect::<Result<_, _>>()?)
-    }
-
-    /// Every message sent so far has at most this sequence.
-    pub(super) fn last_sequence(&self) -> Result<i64, Fault> {
-        let sql = "SELECT coalesce(max(sequence), 0) FROM message";
-        Ok(self
-            .sql
-            .prepare_cached(sql)?
-            .query_row([], |row| row.get(0))?)
-    }
-
-    /// Deletes up to `max` messages up to a sequence, whatever their state; returns how many.
-    pub(super) fn purge(&self, up_to: i64, max: u32) -> Result<u64, Fault> {
-        let mut delete = self.sql.prepare_cached(
-            "DELETE FROM message WHERE sequence IN (
-                SELECT sequence FROM message WHERE queue = ?1 AND sequence <= ?2 LIMIT ?3)",
-        )?;
-        Ok(delete.execute(params![self.queue()?.id, up_to, max])? as u64)
-    }
-
-    /// The names of the queues in this file, those whose dead-letter queue is `dead_letter`, or all.
-    pub(super) fn queue_names(&self, dead_letter: Option<&str>) -> Result<Vec<String>, Fault> {
-        let mut query = self.sql.prepare_cached(
-            "SELECT name FROM queue WHERE ?1 IS NULL OR dead_letter = ?1 ORDER BY name LIMIT 20",
-        )?;
-        let names = query.query_map([dead_letter], |row| row.get(0))?;
-        Ok(names.collect::<Result<_, _>>()?)
-    }
-}
-
-impl QueueRow {
-    /// SQS's defaults, and no dead-letter queue.
-    pub(super) fn plain() -> Self {
-        Self {
-            id: 0,
-            visibility_timeout: Duration::from_secs(30),
-            dead_letter: None,
-            fifo: false,
-        }
-    }
 }
 
 /// The rules that differ between standard and FIFO queues, as SQS has them.
@@ -609,10 +343,4 @@ fn accepted_by(queue: &QueueRow, message: &OutgoingMessage) -> Result<(), &'stat
         return Err("the queue isn't FIFO, so a deduplication id has no meaning");
     }
     Ok(())
-}
-
-/// A receipt is `SEQUENCE-NONCE`.
-fn parse(receipt: &Receipt) -> Option<(i64, &str)> {
-    let (sequence, nonce) = receipt.0.split_once('-')?;
-    Some((sequence.parse().ok()?, nonce))
 }

@@ -386,25 +386,34 @@ async fn a_file_that_was_replaced_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_receive_reads_the_index_and_sorts_nothing() {
+async fn no_statement_reads_through_a_long_queue() {
     let world = World::new();
     let queue = world.queue();
-    let plan = queue.database.read(|transaction| {
-        let next = format!("EXPLAIN QUERY PLAN {}", Transaction::next_sql());
-        let mut query = transaction.sql.prepare(&next)?;
-        let rows = query.query_map(
-            rusqlite::named_params! {":queue": 1, ":now": 1, ":sequence": 1, ":max": 1},
-            |row| row.get::<_, String>(3),
-        )?;
-        Ok(rows.collect::<Result<Vec<_>, _>>()?)
-    });
-    assert_eq!(
-        plan.await.unwrap(),
-        [
-            "SEARCH message USING INDEX message_next (queue=? AND blocked=? AND visible_ms<?)",
-            "SEARCH content USING INTEGER PRIMARY KEY (rowid=?)",
-        ]
-    );
+    let group = "FROM message WHERE queue = 1 AND message_group = 'g'";
+    let cases = [
+        (
+            Transaction::next_sql(),
+            "SEARCH message USING INDEX message_next (queue=? AND blocked=? AND visible_ms<?)\n\
+             SEARCH content USING INTEGER PRIMARY KEY (rowid=?)",
+        ),
+        (
+            "SELECT min(visible_ms) FROM message WHERE queue = 1 AND blocked = 0".into(),
+            "SEARCH message USING COVERING INDEX message_next (queue=? AND blocked=?)",
+        ),
+        (
+            format!("SELECT min(sequence) {group}"),
+            "SEARCH message USING COVERING INDEX message_in_group (queue=? AND message_group=?)",
+        ),
+    ];
+    for (sql, expected) in cases {
+        let plan = queue.database.read(move |transaction| {
+            let mut query = transaction.sql.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            // A plan needs no values.
+            let steps = query.raw_query().mapped(|row| row.get::<_, String>(3));
+            Ok(steps.collect::<Result<Vec<_>, _>>()?.join("\n"))
+        });
+        assert_eq!(plan.await.unwrap(), expected);
+    }
 }
 
 #[tokio::test]
