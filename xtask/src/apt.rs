@@ -24,12 +24,9 @@ impl Apt {
     pub(crate) fn new(folder: &Path) -> Result<Self> {
         for part in ["state", "lists/partial", "cache/archives/partial"] {
             let part = folder.join(part);
-            fs::create_dir_all(&part)
-                .with_context(|| format!("cannot create {}", part.display()))?;
+            fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-        })
+        Ok(Self { folder: folder.to_owned() })
     }
 
     fn command(&self, program: &str) -> Command {
@@ -51,9 +48,7 @@ impl Apt {
         ] {
             command.args(["-o", &option]);
         }
-        command
-            .env("LC_ALL", "C")
-            .env("DEBIAN_FRONTEND", "noninteractive");
+        command.env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
         command
     }
 
@@ -64,13 +59,9 @@ impl Apt {
         let update = quiet(self.command("apt-get").args(["update", "-q"]));
         let wanted = match self.wanted() {
             Ok(wanted) => wanted,
-            Err(reason) => bail!(
-                "{reason}{}",
-                update
-                    .err()
-                    .map(|error| format!(" ({error})"))
-                    .unwrap_or_default()
-            ),
+            Err(reason) => {
+                bail!("{reason}{}", update.err().map(|error| format!(" ({error})")).unwrap_or_default())
+            }
         };
         eprintln!("  Downloading {} …", wanted.join(", "));
         quiet(
@@ -87,10 +78,7 @@ impl Apt {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "deb") {
                 quiet(Command::new("dpkg-deb").arg("-x").arg(&path).arg(root))?;
-                packages.extend(
-                    path.file_name()
-                        .map(|name| name.to_string_lossy().into_owned()),
-                );
+                packages.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
             }
         }
         packages.sort();
@@ -100,10 +88,7 @@ impl Apt {
     /// The packages to ask for: versions are in the names of some, and found here.
     fn wanted(&self) -> Result<Vec<String>> {
         let names = quiet(self.command("apt-cache").arg("pkgnames"))?;
-        if let Some(missing) = PACKAGES
-            .iter()
-            .find(|package| !names.lines().any(|name| name == **package))
-        {
+        if let Some(missing) = PACKAGES.iter().find(|package| !names.lines().any(|name| name == **package)) {
             bail!("this system's package sources have no {missing}");
         }
         let linker = newest(&names, "lld-").context("this system's package sources have no lld")?;
@@ -119,12 +104,7 @@ impl Apt {
         let mut wanted: Vec<String> = PACKAGES.map(Into::into).into();
         wanted.push(linker);
         // Each package of the recursive list begins a line of its own.
-        wanted.extend(
-            depends
-                .lines()
-                .filter(|line| line.starts_with(LIBRARY_PACKAGES))
-                .map(Into::into),
-        );
+        wanted.extend(depends.lines().filter(|line| line.starts_with(LIBRARY_PACKAGES)).map(Into::into));
         wanted.dedup();
         Ok(wanted)
     }

@@ -41,7 +41,7 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
 pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::Cargo)?;
     let mut runner = cargo(places);
-    runner.arg("bench");
+    runner.args(["bench", "--workspace"]);
     if arguments.first().is_some_and(|name| !name.starts_with('-')) {
         runner.arg("--bench");
     }

@@ -16,9 +16,7 @@ use crate::places::Places;
 /// The cargo that runs this program, in the repository's root, with the same target folder.
 pub(crate) fn cargo(places: &Places) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .current_dir(&places.root)
-        .env("CARGO_TARGET_DIR", &places.target);
+    command.current_dir(&places.root).env("CARGO_TARGET_DIR", &places.target);
     command
 }
 
@@ -29,9 +27,7 @@ pub(crate) fn cargo(places: &Places) -> Command {
 /// When it can't be started. How it ended is for the caller to judge.
 pub(crate) fn show(command: &mut Command) -> Result<ExitStatus> {
     eprintln!("$ {}", typed(command));
-    command
-        .status()
-        .with_context(|| format!("cannot run {}", name(command)))
+    command.status().with_context(|| format!("cannot run {}", name(command)))
 }
 
 /// As [`show`], for commands that must succeed.
@@ -49,10 +45,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 ///
 /// When it fails; the message carries what it complained about.
 pub(crate) fn quiet(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {}", name(command)))?;
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {}", name(command)))?;
     judge(command, output)
 }
 
@@ -85,19 +79,9 @@ pub(crate) fn quiet_within(command: &mut Command, limit: Duration) -> Result<()>
         }
         thread::sleep(Duration::from_millis(50));
     };
-    let stderr = complaints
-        .and_then(|reader| reader.join().ok())
-        .unwrap_or_default();
+    let stderr = complaints.and_then(|reader| reader.join().ok()).unwrap_or_default();
     let stdout = Vec::new();
-    judge(
-        command,
-        Output {
-            status,
-            stdout,
-            stderr,
-        },
-    )
-    .map(drop)
+    judge(command, Output { status, stdout, stderr }).map(drop)
 }
 
 fn judge(command: &Command, output: Output) -> Result<String> {
@@ -114,14 +98,8 @@ fn complaint(stderr: &str) -> String {
     const MARKS: [&str; 3] = ["error", "E: ", "Caused by"];
     /// Characters: a few lines on a terminal.
     const MOST: usize = 400;
-    let lines: Vec<&str> = stderr
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .collect();
-    let marked = lines
-        .iter()
-        .position(|line| MARKS.iter().any(|mark| line.starts_with(mark)));
+    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let marked = lines.iter().position(|line| MARKS.iter().any(|mark| line.starts_with(mark)));
     let first = marked.unwrap_or(lines.len().saturating_sub(4));
     let told: Vec<&str> = lines[first..].iter().take(4).copied().collect();
     match told.is_empty() {

@@ -80,10 +80,7 @@ pub(crate) fn build(cache: &Path, sysroot: &Path) -> Result<()> {
     fs::rename(&partial, sysroot)
         .with_context(|| format!("cannot move the toolchain to {}", sysroot.display()))?;
     remove(&downloads)?;
-    eprintln!(
-        "The toolchain is ready after {} s.",
-        start.elapsed().as_secs()
-    );
+    eprintln!("The toolchain is ready after {} s.", start.elapsed().as_secs());
     Ok(())
 }
 
@@ -106,9 +103,7 @@ struct Layout {
 
 impl Layout {
     fn make(root: &Path) -> Result<Self> {
-        let layout = Self {
-            root: root.to_owned(),
-        };
+        let layout = Self { root: root.to_owned() };
         let libraries = layout.libraries()?;
         let host = layout.host()?;
         let bin = root.join("bin");
@@ -116,10 +111,7 @@ impl Layout {
         for (program, set_up) in [
             ("rustc", r#"set -- --sysroot "$root" "$@""#),
             ("rustdoc", r#"set -- --sysroot "$root" "$@""#),
-            (
-                "cargo",
-                r#"export RUSTC="${RUSTC:-$root/bin/rustc}" RUSTDOC="${RUSTDOC:-$root/bin/rustdoc}""#,
-            ),
+            ("cargo", r#"export RUSTC="${RUSTC:-$root/bin/rustc}" RUSTDOC="${RUSTDOC:-$root/bin/rustdoc}""#),
         ] {
             write_program(&bin.join(program), &script(program, &libraries, set_up))?;
         }
@@ -127,19 +119,10 @@ impl Layout {
         let host_bin = rustlib.join(&host).join("bin");
         fs::create_dir_all(host_bin.join("gcc-ld"))?;
         symlink("../../debian/usr/lib/rustlib/src", rustlib.join("src"))?;
-        symlink(
-            format!("../../../debian/usr/lib/rustlib/{host}/lib"),
-            rustlib.join(&host).join("lib"),
-        )?;
+        symlink(format!("../../../debian/usr/lib/rustlib/{host}/lib"), rustlib.join(&host).join("lib"))?;
         let linkers = layout.linkers()?;
-        symlink(
-            format!("../../../../{linkers}/lld"),
-            host_bin.join("rust-lld"),
-        )?;
-        symlink(
-            format!("../../../../../{linkers}/wasm-ld"),
-            host_bin.join("gcc-ld/wasm-ld"),
-        )?;
+        symlink(format!("../../../../{linkers}/lld"), host_bin.join("rust-lld"))?;
+        symlink(format!("../../../../../{linkers}/wasm-ld"), host_bin.join("gcc-ld/wasm-ld"))?;
         fs::copy(component_linker(&host)?, host_bin.join("wasm-component-ld"))
             .context("cannot copy wasm-component-ld")?;
         Ok(layout)
@@ -147,15 +130,12 @@ impl Layout {
 
     /// The folder of the packages' shared libraries, relative to the sysroot: its name depends on the architecture.
     fn libraries(&self) -> Result<String> {
-        self.find("debian/usr/lib", "-linux-")
-            .context("the packages hold no shared libraries")
+        self.find("debian/usr/lib", "-linux-").context("the packages hold no shared libraries")
     }
 
     /// The folder of LLVM's linkers, relative to the sysroot.
     fn linkers(&self) -> Result<String> {
-        let llvm = self
-            .find("debian/usr/lib", "llvm-")
-            .context("the packages hold no LLVM")?;
+        let llvm = self.find("debian/usr/lib", "llvm-").context("the packages hold no LLVM")?;
         Ok(format!("{llvm}/bin"))
     }
 
@@ -168,12 +148,10 @@ impl Layout {
     }
 
     fn find(&self, folder: &str, part: &str) -> Option<String> {
-        fs::read_dir(self.root.join(folder))
-            .ok()?
-            .find_map(|entry| {
-                let name = entry.ok()?.file_name().into_string().ok()?;
-                name.contains(part).then(|| format!("{folder}/{name}"))
-            })
+        fs::read_dir(self.root.join(folder)).ok()?.find_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            name.contains(part).then(|| format!("{folder}/{name}"))
+        })
     }
 
     /// Compiles the standard library for both targets and puts it where rustc looks for it.
@@ -198,10 +176,7 @@ impl Layout {
             ),
         ];
         for target in [MODULE_TARGET, COMPONENT_TARGET] {
-            eprintln!(
-                "  Compiling the standard library for {target} with {} …",
-                version.trim()
-            );
+            eprintln!("  Compiling the standard library for {target} with {} …", version.trim());
             quiet(
                 Command::new(self.root.join("bin/cargo"))
                     .current_dir(&package)
@@ -216,10 +191,7 @@ impl Layout {
                     .env_remove("RUSTC_WRAPPER"),
             )
             .with_context(|| format!("cannot compile the standard library for {target}"))?;
-            self.install(
-                target,
-                &folder.join("target").join(target).join("release/deps"),
-            )?;
+            self.install(target, &folder.join("target").join(target).join("release/deps"))?;
         }
         Ok(())
     }
@@ -240,11 +212,8 @@ impl Layout {
             bail!("compiling the standard library for {target} left no library");
         }
         for file in ["libc.a", "crt1-command.o", "crt1-reactor.o"] {
-            fs::copy(
-                self.root.join("debian/usr/lib/wasm32-wasi").join(file),
-                c_library.join(file),
-            )
-            .with_context(|| format!("the package wasi-libc holds no {file}"))?;
+            fs::copy(self.root.join("debian/usr/lib/wasm32-wasi").join(file), c_library.join(file))
+                .with_context(|| format!("the package wasi-libc holds no {file}"))?;
         }
         Ok(())
     }
@@ -254,11 +223,7 @@ impl Layout {
 fn component_linker(host: &str) -> Result<PathBuf> {
     const PROGRAM: &str = "wasm-component-ld";
     let sysroot = quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
-    let with_rustc = Path::new(sysroot.trim())
-        .join("lib/rustlib")
-        .join(host)
-        .join("bin")
-        .join(PROGRAM);
+    let with_rustc = Path::new(sysroot.trim()).join("lib/rustlib").join(host).join("bin").join(PROGRAM);
     if with_rustc.is_file() {
         return Ok(with_rustc);
     }
@@ -292,12 +257,9 @@ mod tests {
     #[test]
     fn a_script_finds_its_own_place() {
         let text = script("rustc", "debian/usr/lib/x", "set -- --version");
-        assert!(text.contains(
-            r#"LD_LIBRARY_PATH="$root/debian/usr/lib/x${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}""#
-        ));
         assert!(
-            text.ends_with("exec \"$root/debian/usr/bin/rustc\" \"$@\"\n"),
-            "{text}"
+            text.contains(r#"LD_LIBRARY_PATH="$root/debian/usr/lib/x${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}""#)
         );
+        assert!(text.ends_with("exec \"$root/debian/usr/bin/rustc\" \"$@\"\n"), "{text}");
     }
 }

@@ -25,8 +25,7 @@ pub(crate) fn run(places: &Places) -> Result<()> {
     command::run(command::cargo(places).args(["build", "--release", "--workspace"]))?;
     // The commands are relative to the repository's root, as they are shown; so are these.
     for folder in [places.target.join("demo"), places.root.join(THUMBNAILS)] {
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     let mut commands = [enqueue(places), process(places)];
     for command in &mut commands {
@@ -78,11 +77,7 @@ fn list(places: &Places) -> Result<()> {
     println!("\nThumbnails in {THUMBNAILS}:");
     let folder = places.root.join(THUMBNAILS);
     let mut files: Vec<_> = fs::read_dir(&folder)
-        .and_then(|entries| {
-            entries
-                .map(|entry| Ok(entry?.path()))
-                .collect::<Result<_, _>>()
-        })
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<_, _>>())
         .with_context(|| format!("cannot list {}", folder.display()))?;
     files.retain(|path| path.is_file() && !is_hidden(path));
     files.sort();
@@ -100,6 +95,5 @@ fn list(places: &Places) -> Result<()> {
 
 /// The store keeps what is its own in hidden files.
 fn is_hidden(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }

@@ -56,10 +56,7 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
         cargo.args(["component", "build", "--release", "--target", MODULE_TARGET]);
         let target = target_of(&toolchain, places.target.join("guest-build-component"))?;
         build_workspace(places, EXAMPLES, cargo, &target)?;
-        collect(
-            &release(&target, MODULE_TARGET),
-            &places.guests().join("component"),
-        )?;
+        collect(&release(&target, MODULE_TARGET), &places.guests().join("component"))?;
     }
     Ok(())
 }
@@ -122,10 +119,7 @@ fn collect(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in entries {
         let path = entry?.path();
-        let (Some(name), true) = (
-            path.file_name(),
-            path.extension().is_some_and(|e| e == "wasm"),
-        ) else {
+        let (Some(name), true) = (path.file_name(), path.extension().is_some_and(|e| e == "wasm")) else {
             continue;
         };
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -164,20 +158,10 @@ fn cargo_component(places: &Places) -> Result<PathBuf> {
     );
     quiet(
         command::cargo(places)
-            .args([
-                "install",
-                PROGRAM,
-                "--locked",
-                "--version",
-                CARGO_COMPONENT,
-                "--root",
-            ])
+            .args(["install", PROGRAM, "--locked", "--version", CARGO_COMPONENT, "--root"])
             .arg(places.tools())
             // Kept when interrupted, so that the next run goes on from there.
-            .env(
-                "CARGO_TARGET_DIR",
-                places.cache.join("build-cargo-component"),
-            ),
+            .env("CARGO_TARGET_DIR", places.cache.join("build-cargo-component")),
     )
     .context("cannot install cargo-component")?;
     fs::remove_dir_all(places.cache.join("build-cargo-component"))?;

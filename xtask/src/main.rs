@@ -2,11 +2,7 @@
 //!
 //! This file owns the command line; what each command does is in the module of its name. Nothing here is part of
 //! the product, and nothing is installed outside the user's cache folder, except the link to a rustup toolchain.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a build tool talks to the person who runs it"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a build tool talks to the person who runs it")]
 
 mod apt;
 mod checks;
@@ -113,20 +109,14 @@ mod tests {
         let test = words("test -- worker");
         assert_eq!(Command::parse(&test), Ok(Command::Test(&test[1..])));
         let both = words("guests --cargo-component");
-        assert_eq!(
-            Command::parse(&both),
-            Ok(Command::Guests(Kinds::CargoAndCargoComponent))
-        );
+        assert_eq!(Command::parse(&both), Ok(Command::Guests(Kinds::CargoAndCargoComponent)));
     }
 
     #[test]
     fn what_is_not_understood_is_named() {
-        for (line, named) in [
-            ("", "which command"),
-            ("tset", "`tset`"),
-            ("demo now", "`now`"),
-            ("guests --all", "`--all`"),
-        ] {
+        for (line, named) in
+            [("", "which command"), ("tset", "`tset`"), ("demo now", "`now`"), ("guests --all", "`--all`")]
+        {
             let reason = Command::parse(&words(line)).expect_err("must be refused");
             assert!(reason.contains(named), "{reason}");
         }

@@ -2,11 +2,7 @@
 
 /// Width and height of a JPEG or WebP file; `None` for anything else.
 pub(crate) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
-    if bytes.starts_with(b"\xff\xd8") {
-        jpeg(&bytes[2..])
-    } else {
-        webp(bytes)
-    }
+    if bytes.starts_with(b"\xff\xd8") { jpeg(&bytes[2..]) } else { webp(bytes) }
 }
 
 /// Walks the segments to the frame header (ITU T.81, B.2.2).
@@ -23,12 +19,8 @@ fn jpeg(mut bytes: &[u8]) -> Option<(u32, u32)> {
         let length = usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]));
         // The frame headers, without the three tables that share their range.
         if (0xc0..=0xcf).contains(&marker) && ![0xc4, 0xc8, 0xcc].contains(&marker) {
-            let side = |at: usize| {
-                Some(u32::from(u16::from_be_bytes([
-                    *bytes.get(at)?,
-                    *bytes.get(at + 1)?,
-                ])))
-            };
+            let side =
+                |at: usize| Some(u32::from(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?])));
             return Some((side(7)?, side(5)?));
         }
         bytes = bytes.get(2 + length..)?;
@@ -42,12 +34,7 @@ fn webp(bytes: &[u8]) -> Option<(u32, u32)> {
     }
     let number = |at: usize, len: usize| {
         let digits = bytes.get(at..at + len)?;
-        Some(
-            digits
-                .iter()
-                .rev()
-                .fold(0, |sum: u32, digit| sum << 8 | u32::from(*digit)),
-        )
+        Some(digits.iter().rev().fold(0, |sum: u32, digit| sum << 8 | u32::from(*digit)))
     };
     match bytes.get(12..16)? {
         b"VP8 " => Some((number(26, 2)? & 0x3fff, number(28, 2)? & 0x3fff)),

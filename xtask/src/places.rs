@@ -28,10 +28,7 @@ impl Places {
         // Cargo says at run time where the package is; the compiled-in folder may be that of another clone.
         let package = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let root = package
-            .parent()
-            .context("the xtask package has no parent folder")?
-            .to_owned();
+        let root = package.parent().context("the xtask package has no parent folder")?.to_owned();
         let target = match filled("CARGO_TARGET_DIR") {
             Some(folder) => absolute(folder).context("cannot resolve CARGO_TARGET_DIR")?,
             None => root.join("target"),
@@ -39,11 +36,7 @@ impl Places {
         let cache = cache_home(filled("XDG_CACHE_HOME"), filled("HOME"))
             .context("set HOME or XDG_CACHE_HOME: the guest toolchain is kept in the cache folder")?
             .join("wasmrun-xtask");
-        Ok(Self {
-            root,
-            target,
-            cache,
-        })
+        Ok(Self { root, target, cache })
     }
 
     /// Where the built components are collected.
@@ -83,10 +76,7 @@ mod tests {
     #[test]
     fn the_cache_folder_follows_the_xdg_rule() {
         let home = || Some("/home/a".into());
-        assert_eq!(
-            cache_home(Some("/c".into()), home()),
-            Some(PathBuf::from("/c"))
-        );
+        assert_eq!(cache_home(Some("/c".into()), home()), Some(PathBuf::from("/c")));
         let default = Some(PathBuf::from("/home/a/.cache"));
         assert_eq!(cache_home(Some("relative".into()), home()), default);
         assert_eq!(cache_home(None, home()), default);

@@ -32,12 +32,8 @@ const LINK_NAME: &str = "wasmrun-guests";
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 
 /// Flags that were meant for the host's compiler, such as `-Ctarget-cpu=native`.
-const HOST_ONLY: [&str; 4] = [
-    "RUSTFLAGS",
-    "CARGO_ENCODED_RUSTFLAGS",
-    "CARGO_BUILD_RUSTFLAGS",
-    "CARGO_BUILD_TARGET",
-];
+const HOST_ONLY: [&str; 4] =
+    ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET"];
 
 /// A Rust that can build guests.
 pub(crate) enum Toolchain {
@@ -82,11 +78,7 @@ impl Toolchain {
     /// This toolchain's cargo.
     pub(crate) fn cargo(&self) -> Command {
         match self {
-            Self::Installed => self.command(
-                env::var_os("CARGO")
-                    .unwrap_or_else(|| "cargo".into())
-                    .as_ref(),
-            ),
+            Self::Installed => self.command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()).as_ref()),
             Self::Built(sysroot) => self.command(&sysroot.join("bin/cargo")),
         }
     }
@@ -176,11 +168,7 @@ fn link(sysroot: &Path) {
     if fs::read_link(&link).is_ok_and(|linked| linked == sysroot) || on_path("rustup").is_none() {
         return;
     }
-    match quiet(
-        Command::new("rustup")
-            .args(["toolchain", "link", LINK_NAME])
-            .arg(sysroot),
-    ) {
+    match quiet(Command::new("rustup").args(["toolchain", "link", LINK_NAME]).arg(sysroot)) {
         Ok(_) => eprintln!(
             "Linked it as rustup toolchain {LINK_NAME}: `cargo +{LINK_NAME} build --target {COMPONENT_TARGET}` works in any guest."
         ),

@@ -22,51 +22,35 @@ pub(crate) struct OpenStore {
 /// Opens a queue that exists.
 pub(crate) fn open_queue(url: &str) -> Result<OpenQueue, Failure> {
     check_queue_scheme(url)?;
-    SqliteQueue::open(url)
-        .map(opened)
-        .map_err(|error| Failure::queue(url, &error))
+    SqliteQueue::open(url).map(opened).map_err(|error| Failure::queue(url, &error))
 }
 
 /// Opens a queue, and creates it if it isn't there; tells whether it did.
-pub(crate) fn create_queue(
-    url: &str,
-    settings: &QueueSettings,
-) -> Result<(OpenQueue, bool), Failure> {
+pub(crate) fn create_queue(url: &str, settings: &QueueSettings) -> Result<(OpenQueue, bool), Failure> {
     check_queue_scheme(url)?;
-    let (queue, created) =
-        SqliteQueue::create(url, settings).map_err(|error| Failure::queue(url, &error))?;
+    let (queue, created) = SqliteQueue::create(url, settings).map_err(|error| Failure::queue(url, &error))?;
     Ok((opened(queue), created))
 }
 
 /// Opens a store.
 pub(crate) fn open_store(url: &str) -> Result<OpenStore, Failure> {
     if scheme(url) != Some("dir") {
-        return Err(Failure::usage(format!(
-            "unknown store {url:?}: use dir:PATH"
-        )));
+        return Err(Failure::usage(format!("unknown store {url:?}: use dir:PATH")));
     }
     let store = DirStore::open(url).map_err(|error| Failure::store(url, &error))?;
     let directory = store.path().to_owned();
-    Ok(OpenStore {
-        store: Arc::new(store),
-        directory,
-    })
+    Ok(OpenStore { store: Arc::new(store), directory })
 }
 
 fn opened(queue: SqliteQueue) -> OpenQueue {
     let file = queue.path().to_owned();
-    OpenQueue {
-        queue: Arc::new(queue),
-        file,
-    }
+    OpenQueue { queue: Arc::new(queue), file }
 }
 
 fn check_queue_scheme(url: &str) -> Result<(), Failure> {
     match scheme(url) {
         Some("sqlite") => Ok(()),
-        _ => Err(Failure::usage(format!(
-            "unknown queue {url:?}: use sqlite:PATH or sqlite:PATH#NAME"
-        ))),
+        _ => Err(Failure::usage(format!("unknown queue {url:?}: use sqlite:PATH or sqlite:PATH#NAME"))),
     }
 }
 
@@ -83,7 +67,6 @@ impl OpenQueue {
 impl OpenStore {
     /// Whether a path lies in the store's directory, symbolic links resolved.
     pub(crate) fn contains(&self, path: &Path) -> bool {
-        path.canonicalize()
-            .is_ok_and(|path| path.starts_with(&self.directory))
+        path.canonicalize().is_ok_and(|path| path.starts_with(&self.directory))
     }
 }

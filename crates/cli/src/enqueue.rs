@@ -22,11 +22,7 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
         delay: args.delay,
         ..OutgoingMessage::default()
     };
-    let bodies = args
-        .message
-        .iter()
-        .map(|text| body_from(text))
-        .collect::<Result<Vec<_>, _>>()?;
+    let bodies = args.message.iter().map(|text| body_from(text)).collect::<Result<Vec<_>, _>>()?;
     let store = args.store.as_deref().map(store).transpose()?;
 
     let (opened, created) = create_queue(&args.queue, &QueueSettings::default())?;
@@ -34,30 +30,18 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     if created {
         output.print(&format!("created the queue {}", queue.url()));
     }
-    let sender = Sender {
-        queue: &*queue,
-        template,
-    };
+    let sender = Sender { queue: &*queue, template };
     let Some(store) = store else {
         sender.send(bodies).await?;
-        output.print(&format!(
-            "sent {} to {}",
-            count(args.message.len(), "message"),
-            queue.url()
-        ));
+        output.print(&format!("sent {} to {}", count(args.message.len(), "message"), queue.url()));
         return Ok(ExitCode::SUCCESS);
     };
 
     let mut known = HashMap::new();
     let sent = announce(&sender, &*store, &args.prefix, &mut known).await?;
-    output.print(&format!(
-        "announced {} to {}",
-        count(sent, "object"),
-        queue.url()
-    ));
+    output.print(&format!("announced {} to {}", count(sent, "object"), queue.url()));
     if args.watch {
-        let mut rounds =
-            tokio::time::interval(args.every.max(std::time::Duration::from_millis(10)));
+        let mut rounds = tokio::time::interval(args.every.max(std::time::Duration::from_millis(10)));
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -90,13 +74,8 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     async fn send(&self, bodies: Vec<String>) -> Result<(), Failure> {
-        let messages: Vec<_> = bodies
-            .into_iter()
-            .map(|body| OutgoingMessage {
-                body,
-                ..self.template.clone()
-            })
-            .collect();
+        let messages: Vec<_> =
+            bodies.into_iter().map(|body| OutgoingMessage { body, ..self.template.clone() }).collect();
         for message in &messages {
             message
                 .validate()
@@ -134,30 +113,14 @@ async fn announce(
             .collect();
         for batch in new.chunks(MAX_BATCH) {
             let event = |object: &ObjectSummary| {
-                let at = object
-                    .modified_at
-                    .unwrap_or_else(std::time::SystemTime::now);
-                notification(
-                    store.url(),
-                    &object.key,
-                    object.size,
-                    object.etag.as_deref(),
-                    at,
-                )
+                let at = object.modified_at.unwrap_or_else(std::time::SystemTime::now);
+                notification(store.url(), &object.key, object.size, object.etag.as_deref(), at)
             };
             sender.send(batch.iter().map(event).collect()).await?;
-            known.extend(
-                batch
-                    .iter()
-                    .map(|object| (object.key.clone(), object.etag.clone())),
-            );
+            known.extend(batch.iter().map(|object| (object.key.clone(), object.etag.clone())));
             sent += batch.len();
         }
-        present.extend(
-            page.objects
-                .into_iter()
-                .map(|object| (object.key, object.etag)),
-        );
+        present.extend(page.objects.into_iter().map(|object| (object.key, object.etag)));
         continuation = page.continuation;
         if continuation.is_none() {
             // An object that was deleted and comes back is announced again.

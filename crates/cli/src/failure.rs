@@ -72,11 +72,7 @@ impl fmt::Display for Failure {
         let (Self::Usage(text) | Self::Backend(text)) = self;
         // A path or an error may hold anything.
         for c in text.chars() {
-            if c.is_control() && c != '\n' {
-                write!(f, "{}", c.escape_default())?
-            } else {
-                write!(f, "{c}")?
-            }
+            if c.is_control() && c != '\n' { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
         }
         Ok(())
     }

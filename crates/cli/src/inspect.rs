@@ -44,45 +44,20 @@ fn as_text(shown: &str, interfaces: &Interfaces) -> String {
             let _ = writeln!(text, "world      none: {misfit}");
         }
     }
-    let Needs {
-        object_store,
-        queue,
-    } = interfaces.needs;
-    let needs: Vec<&str> = [
-        (object_store, "--store ALIAS=URL:MODE"),
-        (queue, "--send ALIAS=URL"),
-    ]
-    .iter()
-    .filter(|(needed, _)| *needed)
-    .map(|(_, flag)| *flag)
-    .collect();
-    let _ = writeln!(
-        text,
-        "grants     {}",
-        if needs.is_empty() {
-            "none".to_owned()
-        } else {
-            needs.join(", ")
-        }
-    );
+    let Needs { object_store, queue } = interfaces.needs;
+    let needs: Vec<&str> = [(object_store, "--store ALIAS=URL:MODE"), (queue, "--send ALIAS=URL")]
+        .iter()
+        .filter(|(needed, _)| *needed)
+        .map(|(_, flag)| *flag)
+        .collect();
+    let _ =
+        writeln!(text, "grants     {}", if needs.is_empty() { "none".to_owned() } else { needs.join(", ") });
     if let Some(bytes) = interfaces.initial_memory_bytes {
-        let _ = writeln!(
-            text,
-            "memory     {} at the start",
-            bytesize::ByteSize(bytes).display().iec()
-        );
+        let _ = writeln!(text, "memory     {} at the start", bytesize::ByteSize(bytes).display().iec());
     }
-    for (title, names) in [
-        ("imports", &interfaces.imports),
-        ("exports", &interfaces.exports),
-    ] {
+    for (title, names) in [("imports", &interfaces.imports), ("exports", &interfaces.exports)] {
         for (index, name) in names.iter().enumerate() {
-            let _ = writeln!(
-                text,
-                "{:<11}{}",
-                if index == 0 { title } else { "" },
-                name.escape_debug()
-            );
+            let _ = writeln!(text, "{:<11}{}", if index == 0 { title } else { "" }, name.escape_debug());
         }
     }
     text.trim_end().to_owned()

@@ -12,9 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 use wasmrun_runtime::component::Report;
-use wasmrun_runtime::message::{
-    Attribute, AttributeValue, MAX_MESSAGE_BYTES, Message, OutgoingMessage,
-};
+use wasmrun_runtime::message::{Attribute, AttributeValue, MAX_MESSAGE_BYTES, Message, OutgoingMessage};
 use wasmrun_runtime::outcome::Outcome;
 use wasmrun_runtime::usage::Usage;
 
@@ -28,10 +26,7 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let component = plan.load(NonZeroUsize::MIN, Vec::new()).await?;
     let report = match component.run(Arc::new(message)) {
         Ok(running) => running.finish(pending()).await,
-        Err(outcome) => Report {
-            outcome,
-            usage: Usage::default(),
-        },
+        Err(outcome) => Report { outcome, usage: Usage::default() },
     };
     output.report(&report, args.json);
     Ok(match report.outcome {
@@ -46,9 +41,7 @@ fn message(body: &str, attributes: &[String]) -> Result<Message, Failure> {
         attributes: attributes_from(attributes)?,
         ..OutgoingMessage::default()
     };
-    outgoing
-        .validate()
-        .map_err(|reason| Failure::usage(format!("the message can't be sent: {reason}")))?;
+    outgoing.validate().map_err(|reason| Failure::usage(format!("the message can't be sent: {reason}")))?;
     Ok(Message {
         id: "invoke".into(),
         body: outgoing.body,
@@ -63,9 +56,8 @@ fn message(body: &str, attributes: &[String]) -> Result<Message, Failure> {
 pub(crate) fn body_from(text: &str) -> Result<String, Failure> {
     let (what, mut source): (String, Box<dyn Read>) = match text.strip_prefix('@') {
         Some(path) => {
-            let file = std::fs::File::open(path).map_err(|error| {
-                Failure::usage(format!("cannot read the message {path}: {error}"))
-            })?;
+            let file = std::fs::File::open(path)
+                .map_err(|error| Failure::usage(format!("cannot read the message {path}: {error}")))?;
             (path.to_owned(), Box::new(file))
         }
         None if text == "-" => ("standard input".into(), Box::new(std::io::stdin())),
@@ -86,14 +78,9 @@ pub(crate) fn attributes_from(texts: &[String]) -> Result<Vec<Attribute>, Failur
         .iter()
         .map(|text| {
             let (name, value) = text.split_once('=').ok_or_else(|| {
-                Failure::usage(format!(
-                    "--attribute {text} is incomplete: write NAME=VALUE"
-                ))
+                Failure::usage(format!("--attribute {text} is incomplete: write NAME=VALUE"))
             })?;
-            Ok(Attribute {
-                name: name.to_owned(),
-                value: AttributeValue::Text(value.to_owned()),
-            })
+            Ok(Attribute { name: name.to_owned(), value: AttributeValue::Text(value.to_owned()) })
         })
         .collect()
 }

@@ -32,10 +32,7 @@ use wasmrun_runtime::compile;
 /// The `wasmrun` program.
 pub fn main() -> ExitCode {
     // The child that compiles: it shares nothing with the rest, not even the arguments' parser.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|argument| argument == compile::CHILD_ARGUMENT)
-    {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == compile::CHILD_ARGUMENT) {
         return compile::child();
     }
     let cli = Cli::parse();

@@ -33,21 +33,13 @@ impl Output {
     /// Starts logging.
     pub(crate) fn start(log: &LogSettings) -> Result<Self, Failure> {
         let terminal = io::stderr().is_terminal();
-        let format = log.format.unwrap_or(if terminal {
-            LogFormat::Text
-        } else {
-            LogFormat::Json
-        });
+        let format = log.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
         let filter = log.level.as_deref().unwrap_or("info");
         let filter = EnvFilter::try_new(filter).map_err(|error| {
-            Failure::usage(format!(
-                "--log {filter:?} is neither a level nor a filter: {error}"
-            ))
+            Failure::usage(format!("--log {filter:?} is neither a level nor a filter: {error}"))
         })?;
         let bar = ProgressBar::hidden();
-        let lines = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(Beside(bar.clone()));
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Beside(bar.clone()));
         // https://no-color.org: any value that isn't empty.
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let started = match format {
@@ -59,11 +51,7 @@ impl Output {
                         name => write!(writer, "{name}={value}"),
                     }
                 });
-                lines
-                    .with_ansi(colours)
-                    .with_target(false)
-                    .fmt_fields(fields.delimited(" "))
-                    .try_init()
+                lines.with_ansi(colours).with_target(false).fmt_fields(fields.delimited(" ")).try_init()
             }
             LogFormat::Json => lines.json().flatten_event(true).try_init(),
         };
@@ -83,8 +71,7 @@ impl Output {
     pub(crate) fn report(&self, report: &Report, as_json: bool) {
         let Report { outcome, usage } = report;
         if as_json {
-            let value =
-                json!({"outcome": outcome.kind(), "reason": outcome.reason(), "usage": usage});
+            let value = json!({"outcome": outcome.kind(), "reason": outcome.reason(), "usage": usage});
             return self.print(&value.to_string());
         }
         self.print(&format!(
@@ -102,15 +89,7 @@ impl Output {
     /// Prints what a worker did: for people, or as a log line.
     pub(crate) fn summary(&self, summary: &Summary) {
         self.bar.finish_and_clear();
-        let Summary {
-            elapsed,
-            tasks,
-            outcomes,
-            limits,
-            dead_lettered,
-            returned,
-            usage,
-        } = summary;
+        let Summary { elapsed, tasks, outcomes, limits, dead_lettered, returned, usage } = summary;
         let seconds = elapsed.as_secs_f64().max(1e-6);
         let per_second = *tasks as f64 / seconds;
         if self.format == LogFormat::Json {
@@ -131,14 +110,9 @@ impl Output {
             );
             return;
         }
-        let mut text =
-            format!("\ntasks          {tasks} in {seconds:.2} s: {per_second:.1} a second\n");
+        let mut text = format!("\ntasks          {tasks} in {seconds:.2} s: {per_second:.1} a second\n");
         for (index, (outcome, count)) in outcomes.iter().enumerate() {
-            let _ = writeln!(
-                text,
-                "{:<15}{count} {outcome}",
-                if index == 0 { "outcomes" } else { "" }
-            );
+            let _ = writeln!(text, "{:<15}{count} {outcome}", if index == 0 { "outcomes" } else { "" });
         }
         for (limit, count) in limits {
             let _ = writeln!(text, "{:<15}{count} ended by the limit of {limit}", "");
@@ -150,11 +124,7 @@ impl Output {
             let _ = writeln!(text, "dead-lettered  {dead_lettered}");
         }
         let mean = |sum: f64| {
-            if *tasks == 0 {
-                0.0
-            } else {
-                sum / *tasks as f64
-            }
+            if *tasks == 0 { 0.0 } else { sum / *tasks as f64 }
         };
         let _ = write!(
             text,
@@ -176,14 +146,9 @@ pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
     if output.format == LogFormat::Json || !io::stderr().is_terminal() {
         return;
     }
-    let style =
-        ProgressStyle::with_template("{bar:32} {pos}/{len} tasks  {per_sec}  {eta} left  {msg}");
-    output
-        .bar
-        .set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    output
-        .bar
-        .set_draw_target(indicatif::ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:32} {pos}/{len} tasks  {per_sec}  {eta} left  {msg}");
+    output.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    output.bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
     let mut rounds = tokio::time::interval(PROGRESS_EVERY);
     loop {
         rounds.tick().await;
@@ -192,10 +157,8 @@ pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
         output.bar.set_length(total.max(settled));
         output.bar.set_position(settled);
         if summary.returned + summary.dead_lettered > 0 {
-            let message = format!(
-                "{} tried again, {} dead-lettered",
-                summary.returned, summary.dead_lettered
-            );
+            let message =
+                format!("{} tried again, {} dead-lettered", summary.returned, summary.dead_lettered);
             output.bar.set_message(message);
         }
     }
@@ -229,13 +192,7 @@ fn size(bytes: u64) -> impl std::fmt::Display {
 /// Without control characters, among them line ends and the start of a terminal's commands.
 fn escaped(text: &str) -> String {
     text.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
-        })
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
         .collect()
 }
 
@@ -245,9 +202,6 @@ mod tests {
 
     #[test]
     fn text_from_outside_stays_on_its_line_and_moves_no_cursor() {
-        assert_eq!(
-            escaped("a\nb\x1b[2Jc\r\u{9b}ü"),
-            "a\\nb\\u{1b}[2Jc\\r\\u{9b}ü"
-        );
+        assert_eq!(escaped("a\nb\x1b[2Jc\r\u{9b}ü"), "a\\nb\\u{1b}[2Jc\\r\\u{9b}ü");
     }
 }

@@ -13,23 +13,13 @@ use wasmrun_runtime::message::{AttributeValue, Message};
 pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
     let output = Output::start(&LogSettings::default())?;
     match args.command {
-        QueueCommand::Create {
-            url,
-            visibility_timeout,
-            max_receives,
-            dead_letter,
-            fifo,
-        } => {
+        QueueCommand::Create { url, visibility_timeout, max_receives, dead_letter, fifo } => {
             let dead_letter = dead_letter.map(|dead_letter| match dead_letter.as_str() {
                 "none" => DeadLetter::None,
                 _ => DeadLetter::Queue(dead_letter),
             });
-            let settings = QueueSettings {
-                visibility_timeout,
-                dead_letter,
-                max_receives,
-                fifo: fifo.then_some(true),
-            };
+            let settings =
+                QueueSettings { visibility_timeout, dead_letter, max_receives, fifo: fifo.then_some(true) };
             let (opened, created) = create_queue(&url, &settings)?;
             let verb = if created { "created" } else { "already there:" };
             output.print(&format!("{verb} {}", opened.queue.url()));
@@ -37,28 +27,19 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
         QueueCommand::Stats { url, json } => stats(&output, &url, json).await?,
         QueueCommand::Peek { url, max } => {
             let queue = open_queue(&url)?.queue;
-            let messages = queue
-                .peek(max)
-                .await
-                .map_err(|error| Failure::queue(&url, &error))?;
+            let messages = queue.peek(max).await.map_err(|error| Failure::queue(&url, &error))?;
             for message in messages {
                 output.print(&shown(&message).to_string());
             }
         }
         QueueCommand::Redrive { url } => {
             let queue = open_queue(&url)?.queue;
-            let moved = queue
-                .redrive()
-                .await
-                .map_err(|error| Failure::queue(&url, &error))?;
+            let moved = queue.redrive().await.map_err(|error| Failure::queue(&url, &error))?;
             output.print(&format!("moved {moved} back"));
         }
         QueueCommand::Purge { url } => {
             let queue = open_queue(&url)?.queue;
-            let deleted = queue
-                .purge()
-                .await
-                .map_err(|error| Failure::queue(&url, &error))?;
+            let deleted = queue.purge().await.map_err(|error| Failure::queue(&url, &error))?;
             output.print(&format!("deleted {deleted}"));
         }
     }
@@ -86,10 +67,7 @@ async fn stats(output: &Output, url: &str, as_json: bool) -> Result<(), Failure>
         return Ok(());
     }
     let dead_letter = match redrive {
-        Some(redrive) => format!(
-            "{} after {} receives",
-            redrive.dead_letter, redrive.max_receives
-        ),
+        Some(redrive) => format!("{} after {} receives", redrive.dead_letter, redrive.max_receives),
         None => "none".into(),
     };
     output.print(&format!(
@@ -118,9 +96,7 @@ fn shown(message: &Message) -> Value {
             (attribute.name.clone(), value)
         })
         .collect();
-    let sent_at = jiff::Timestamp::try_from(message.sent_at)
-        .map(|time| time.to_string())
-        .unwrap_or_default();
+    let sent_at = jiff::Timestamp::try_from(message.sent_at).map(|time| time.to_string()).unwrap_or_default();
     json!({
         "id": message.id,
         "sent_at": sent_at,

@@ -17,25 +17,21 @@ use wasmrun_runtime::worker::{Worker, WorkerOptions};
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let mut file = File::read(args.task.config.as_deref())?;
     let log = args.task.log.clone().or(std::mem::take(&mut file.log));
-    let queue_url = args.queue.or_else(|| file.queue.take()).ok_or_else(|| {
-        Failure::usage("no queue: add --queue URL, or set `queue` in the configuration")
-    })?;
+    let queue_url = args
+        .queue
+        .or_else(|| file.queue.take())
+        .ok_or_else(|| Failure::usage("no queue: add --queue URL, or set `queue` in the configuration"))?;
     let worker = args.worker.or(std::mem::take(&mut file.worker));
     let policy = settings::policy(&args.on, std::mem::take(&mut file.on))?;
     let plan = TaskPlan::new(args.component, args.task, &mut file)?;
     let output = Output::start(&log)?;
 
     let queue = open_queue(&queue_url)?;
-    let protected = vec![Protected {
-        what: "the queue",
-        path: queue.file.clone(),
-    }];
+    let protected = vec![Protected { what: "the queue", path: queue.file.clone() }];
     let queue = queue.into_queue();
     let instances = worker.instances.unwrap_or_else(settings::cores);
-    let component_name = plan
-        .component
-        .file_name()
-        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let component_name =
+        plan.component.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let dead_letter = dead_letter_queue(&*queue, worker.dead_letter.as_deref()).await?;
     let component = Arc::new(plan.load(instances, protected).await?);
 
@@ -50,8 +46,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         max_visibility: worker.max_visibility.unwrap_or(defaults.max_visibility),
     };
     let until_empty = options.until_empty;
-    let worker =
-        Arc::new(Worker::new(queue.clone(), dead_letter, component.clone(), options).await?);
+    let worker = Arc::new(Worker::new(queue.clone(), dead_letter, component.clone(), options).await?);
     if args.check {
         output.print(&format!("ok: {queue_url} and the component are ready"));
         return Ok(ExitCode::SUCCESS);
@@ -67,16 +62,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
     listen_to_signals(stop.clone(), abandon.clone())?;
     let progress = if until_empty {
-        let total = queue
-            .depth()
-            .await
-            .map_err(|error| Failure::queue(&queue_url, &error))?
-            .total();
-        Some(tokio::spawn(output::progress(
-            output.clone(),
-            worker.tally(),
-            total,
-        )))
+        let total = queue.depth().await.map_err(|error| Failure::queue(&queue_url, &error))?.total();
+        Some(tokio::spawn(output::progress(output.clone(), worker.tally(), total)))
     } else {
         None
     };
@@ -89,35 +76,22 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The queue that the user names, or the one that the queue's redrive policy names.
-async fn dead_letter_queue(
-    queue: &dyn Queue,
-    url: Option<&str>,
-) -> Result<Option<Arc<dyn Queue>>, Failure> {
+async fn dead_letter_queue(queue: &dyn Queue, url: Option<&str>) -> Result<Option<Arc<dyn Queue>>, Failure> {
     let named = match url {
         Some(url) => Some(url.to_owned()),
         None => {
-            let attributes = queue
-                .attributes()
-                .await
-                .map_err(|error| Failure::queue(queue.url(), &error))?;
+            let attributes = queue.attributes().await.map_err(|error| Failure::queue(queue.url(), &error))?;
             attributes.redrive.map(|redrive| redrive.dead_letter)
         }
     };
-    named
-        .map(|url| open_queue(&url).map(|opened| opened.into_queue()))
-        .transpose()
+    named.map(|url| open_queue(&url).map(|opened| opened.into_queue())).transpose()
 }
 
 /// The first signal drains, the second stops at once.
 fn listen_to_signals(stop: CancellationToken, abandon: CancellationToken) -> Result<(), Failure> {
-    let listen = |kind| {
-        signal(kind)
-            .map_err(|error| Failure::backend(format!("signals can't be received: {error}")))
-    };
-    let (mut interrupt, mut terminate) = (
-        listen(SignalKind::interrupt())?,
-        listen(SignalKind::terminate())?,
-    );
+    let listen =
+        |kind| signal(kind).map_err(|error| Failure::backend(format!("signals can't be received: {error}")));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     tokio::spawn(async move {
         let mut next = async || {
             tokio::select! {

@@ -155,15 +155,11 @@ impl File {
             return Ok(Self::default());
         };
         let shown = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::usage(format!("cannot read the configuration {shown}: {error}"))
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::usage(format!("cannot read the configuration {shown}: {error}")))?;
         // The message names line and column, and shows the line.
         toml::from_str(&text).map_err(|error| {
-            Failure::usage(format!(
-                "in the configuration {shown}: {}",
-                error.to_string().trim_end()
-            ))
+            Failure::usage(format!("in the configuration {shown}: {}", error.to_string().trim_end()))
         })
     }
 }
@@ -172,32 +168,24 @@ impl LimitSettings {
     /// The limits that hold, where a flag or variable wins over the file.
     pub(crate) fn resolve(self, file: Self) -> Result<Limits, Failure> {
         let defaults = Limits::default();
-        let bytes =
-            |setting: Option<ByteSize>, default: usize, flag: &str, least: u64| match setting {
-                None => Ok(default),
-                Some(size) if size.0 < least => Err(Failure::usage(format!(
-                    "--{flag} {size} is too small: at least {}",
-                    ByteSize(least).display().iec()
-                ))),
-                Some(size) => usize::try_from(size.0)
-                    .map_err(|_| Failure::usage(format!("--{flag} {size} is too large"))),
-            };
-        let memory_bytes = bytes(
-            self.memory.or(file.memory),
-            defaults.memory_bytes,
-            "memory",
-            PAGE_BYTES,
-        )?;
+        let bytes = |setting: Option<ByteSize>, default: usize, flag: &str, least: u64| match setting {
+            None => Ok(default),
+            Some(size) if size.0 < least => Err(Failure::usage(format!(
+                "--{flag} {size} is too small: at least {}",
+                ByteSize(least).display().iec()
+            ))),
+            Some(size) => {
+                usize::try_from(size.0).map_err(|_| Failure::usage(format!("--{flag} {size} is too large")))
+            }
+        };
+        let memory_bytes = bytes(self.memory.or(file.memory), defaults.memory_bytes, "memory", PAGE_BYTES)?;
         if memory_bytes as u64 > 4 << 30 {
             return Err(Failure::usage("--memory is at most 4GiB"));
         }
         let limits = Limits {
             fuel: self.fuel.or(file.fuel).unwrap_or(defaults.fuel),
             memory_bytes,
-            table_elements: self
-                .table_elements
-                .or(file.table_elements)
-                .unwrap_or(defaults.table_elements),
+            table_elements: self.table_elements.or(file.table_elements).unwrap_or(defaults.table_elements),
             timeout: self.timeout.or(file.timeout).unwrap_or(defaults.timeout),
             object_bytes: bytes(
                 self.object_size.or(file.object_size),
@@ -205,12 +193,7 @@ impl LimitSettings {
                 "object-size",
                 1,
             )?,
-            log_bytes: bytes(
-                self.log_size.or(file.log_size),
-                defaults.log_bytes,
-                "log-size",
-                0,
-            )?,
+            log_bytes: bytes(self.log_size.or(file.log_size), defaults.log_bytes, "log-size", 0)?,
             handles: self.handles.or(file.handles).unwrap_or(defaults.handles),
             random_bytes: defaults.random_bytes,
         };
@@ -218,14 +201,10 @@ impl LimitSettings {
             return Err(Failure::usage("--fuel 0 is too small: no task could run"));
         }
         if limits.timeout.is_zero() {
-            return Err(Failure::usage(
-                "--timeout 0s is too short: no task could run",
-            ));
+            return Err(Failure::usage("--timeout 0s is too short: no task could run"));
         }
         if limits.handles < 16 {
-            return Err(Failure::usage(
-                "--handles is at least 16: WASI itself needs some",
-            ));
+            return Err(Failure::usage("--handles is at least 16: WASI itself needs some"));
         }
         Ok(limits)
     }
@@ -268,10 +247,7 @@ impl EngineSettings {
 
 impl LogSettings {
     pub(crate) fn or(self, file: Self) -> Self {
-        Self {
-            level: self.level.or(file.level),
-            format: self.format.or(file.format),
-        }
+        Self { level: self.level.or(file.level), format: self.format.or(file.format) }
     }
 }
 
@@ -289,15 +265,14 @@ pub(crate) struct StoreSetting {
 }
 
 /// Merges the grants of stores: by alias, flags win over variables, and these over the file.
-pub(crate) fn stores(
-    flags: &[String],
-    file: BTreeMap<String, String>,
-) -> Result<Vec<StoreSetting>, Failure> {
+pub(crate) fn stores(flags: &[String], file: BTreeMap<String, String>) -> Result<Vec<StoreSetting>, Failure> {
     named("--store", "ALIAS=URL:MODE", flags, "WASMRUN_STORE_", file)?
         .into_iter()
         .map(|(alias, value)| {
             let (url, mode) = value.rsplit_once(':').ok_or_else(|| {
-                Failure::usage(format!("the store {alias}={value} has no mode: write ALIAS=URL:MODE with the mode ro, wo or rw"))
+                Failure::usage(format!(
+                    "the store {alias}={value} has no mode: write ALIAS=URL:MODE with the mode ro, wo or rw"
+                ))
             })?;
             let mode = mode
                 .parse()
@@ -329,9 +304,9 @@ fn named(
     }
     let mut typed = BTreeMap::new();
     for text in flags {
-        let (alias, value) = text.split_once('=').ok_or_else(|| {
-            Failure::usage(format!("{flag} {text} is incomplete: write {flag} {form}"))
-        })?;
+        let (alias, value) = text
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("{flag} {text} is incomplete: write {flag} {form}")))?;
         if typed.insert(alias.to_owned(), value.to_owned()).is_some() {
             return Err(Failure::usage(format!("{flag} names {alias} twice")));
         }
@@ -346,15 +321,11 @@ fn named(
 /// Aliases are words that fit everywhere: in WIT, in variables, in metrics.
 pub(crate) fn check_alias(alias: &str) -> Result<(), Failure> {
     let well_formed = (1..=64).contains(&alias.len())
-        && alias
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        && alias.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     if well_formed {
         Ok(())
     } else {
-        Err(Failure::usage(format!(
-            "the alias {alias:?} isn't allowed: 1 to 64 of a-z, 0-9 and '-'"
-        )))
+        Err(Failure::usage(format!("the alias {alias:?} isn't allowed: 1 to 64 of a-z, 0-9 and '-'")))
     }
 }
 
@@ -384,14 +355,12 @@ pub(crate) fn environment(
         .into_iter()
         .map(|(key, value)| {
             if key.is_empty() || key.contains(['=', '\0']) {
-                return Err(Failure::usage(format!(
-                    "the environment key {key:?} isn't allowed"
-                )));
+                return Err(Failure::usage(format!("the environment key {key:?} isn't allowed")));
             }
             match value {
-                Some(value) if value.contains('\0') => Err(Failure::usage(format!(
-                    "the value of the environment key {key} holds a NUL"
-                ))),
+                Some(value) if value.contains('\0') => {
+                    Err(Failure::usage(format!("the value of the environment key {key} holds a NUL")))
+                }
                 Some(value) => Ok((key, value)),
                 None => inherited(&key).map(|value| (key, value)),
             }
@@ -450,16 +419,10 @@ pub(crate) fn policy(flags: &[String], file: BTreeMap<String, String>) -> Result
 }
 
 fn parse_backoff(text: &str) -> Result<Backoff, String> {
-    let (first, longest) = text
-        .split_once("..")
-        .ok_or("write FIRST..LONGEST, such as 1s..15m")?;
-    let parse = |text: &str| {
-        humantime::parse_duration(text.trim()).map_err(|error| format!("{text:?}: {error}"))
-    };
-    let backoff = Backoff {
-        first: parse(first)?,
-        longest: parse(longest)?,
-    };
+    let (first, longest) = text.split_once("..").ok_or("write FIRST..LONGEST, such as 1s..15m")?;
+    let parse =
+        |text: &str| humantime::parse_duration(text.trim()).map_err(|error| format!("{text:?}: {error}"));
+    let backoff = Backoff { first: parse(first)?, longest: parse(longest)? };
     if backoff.first > backoff.longest {
         return Err("the first time is longer than the longest".into());
     }
@@ -471,22 +434,15 @@ where
     T: FromStr,
     T::Err: Display,
 {
-    String::deserialize(deserializer)?
-        .parse()
-        .map(Some)
-        .map_err(de::Error::custom)
+    String::deserialize(deserializer)?.parse().map(Some).map_err(de::Error::custom)
 }
 
 fn from_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    humantime::parse_duration(&String::deserialize(deserializer)?)
-        .map(Some)
-        .map_err(de::Error::custom)
+    humantime::parse_duration(&String::deserialize(deserializer)?).map(Some).map_err(de::Error::custom)
 }
 
 fn from_backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backoff>, D::Error> {
-    parse_backoff(&String::deserialize(deserializer)?)
-        .map(Some)
-        .map_err(de::Error::custom)
+    parse_backoff(&String::deserialize(deserializer)?).map(Some).map_err(de::Error::custom)
 }
 
 #[cfg(test)]
@@ -500,18 +456,13 @@ mod tests {
     #[test]
     fn a_store_is_an_alias_a_url_and_a_mode() {
         let stores = stores(&["in=dir:a=b:c:ro".into()], BTreeMap::new()).expect("valid");
-        let expected = StoreSetting {
-            alias: "in".into(),
-            url: "dir:a=b:c".into(),
-            mode: Mode::ReadOnly,
-        };
+        let expected = StoreSetting { alias: "in".into(), url: "dir:a=b:c".into(), mode: Mode::ReadOnly };
         assert_eq!(stores, [expected]);
     }
 
     #[test]
     fn what_is_wrong_with_a_grant_is_said() {
-        let error =
-            |flag: &str| text(stores(&[flag.into()], BTreeMap::new()).expect_err("invalid"));
+        let error = |flag: &str| text(stores(&[flag.into()], BTreeMap::new()).expect_err("invalid"));
         assert!(error("in").contains("ALIAS=URL:MODE"));
         assert!(error("in=dir").contains("no mode"));
         assert!(error("in=dir:x").contains("unknown mode \"x\""));
@@ -522,21 +473,13 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file() {
-        let file: File = toml::from_str(
-            "[store]\nin = 'dir:x:ro'\nout = 'dir:y:rw'\n[limits]\nfuel = 5\nmemory = '1MiB'",
-        )
-        .expect("valid");
+        let file: File =
+            toml::from_str("[store]\nin = 'dir:x:ro'\nout = 'dir:y:rw'\n[limits]\nfuel = 5\nmemory = '1MiB'")
+                .expect("valid");
         let stores = stores(&["in=dir:z:rw".into()], file.store).expect("valid");
-        assert_eq!(
-            stores.iter().map(|s| s.url.as_str()).collect::<Vec<_>>(),
-            ["dir:z", "dir:y"]
-        );
-        let limits = LimitSettings {
-            fuel: Some(7),
-            ..LimitSettings::default()
-        }
-        .resolve(file.limits)
-        .expect("valid");
+        assert_eq!(stores.iter().map(|s| s.url.as_str()).collect::<Vec<_>>(), ["dir:z", "dir:y"]);
+        let limits =
+            LimitSettings { fuel: Some(7), ..LimitSettings::default() }.resolve(file.limits).expect("valid");
         assert_eq!((limits.fuel, limits.memory_bytes), (7, 1 << 20));
     }
 
@@ -546,17 +489,13 @@ mod tests {
         let path = directory.path().join("wasmrun.toml");
         std::fs::write(&path, "queue = 'sqlite:x'\n\n[limits]\nfule = 5\n").expect("written");
         let error = text(File::read(Some(&path)).expect_err("invalid"));
-        assert!(
-            error.contains("line 4") && error.contains("fule"),
-            "{error}"
-        );
+        assert!(error.contains("line 4") && error.contains("fule"), "{error}");
     }
 
     #[test]
     fn credentials_of_the_worker_are_not_passed_on_by_name() {
-        let error = text(
-            environment(&["AWS_SECRET_ACCESS_KEY".into()], BTreeMap::new()).expect_err("refused"),
-        );
+        let error =
+            text(environment(&["AWS_SECRET_ACCESS_KEY".into()], BTreeMap::new()).expect_err("refused"));
         assert!(error.contains("credentials"), "{error}");
         let given = environment(&["AWS_REGION=x".into()], BTreeMap::new()).expect("explicit");
         assert_eq!(given, [("AWS_REGION".to_owned(), "x".to_owned())]);
@@ -564,30 +503,19 @@ mod tests {
 
     #[test]
     fn absurd_limits_are_refused() {
-        let memory = |size| LimitSettings {
-            memory: Some(ByteSize(size)),
-            ..LimitSettings::default()
-        };
+        let memory = |size| LimitSettings { memory: Some(ByteSize(size)), ..LimitSettings::default() };
         assert!(memory(0).resolve(LimitSettings::default()).is_err());
         assert!(memory(u64::MAX).resolve(LimitSettings::default()).is_err());
-        let fuel = LimitSettings {
-            fuel: Some(0),
-            ..LimitSettings::default()
-        };
+        let fuel = LimitSettings { fuel: Some(0), ..LimitSettings::default() };
         assert!(fuel.resolve(LimitSettings::default()).is_err());
     }
 
     #[test]
     fn a_policy_names_outcomes_and_actions() {
-        let set = policy(
-            &["rejected=drop".into()],
-            BTreeMap::from([("trapped".into(), "dead-letter".into())]),
-        );
+        let set =
+            policy(&["rejected=drop".into()], BTreeMap::from([("trapped".into(), "dead-letter".into())]));
         let set = set.expect("valid");
-        assert_eq!(
-            (set.rejected, set.trapped, set.retry),
-            (Action::Drop, Action::DeadLetter, Action::Retry)
-        );
+        assert_eq!((set.rejected, set.trapped, set.retry), (Action::Drop, Action::DeadLetter, Action::Retry));
         assert!(policy(&["completed=drop".into()], BTreeMap::new()).is_err());
         assert!(policy(&["rejected=delete".into()], BTreeMap::new()).is_err());
     }
@@ -595,10 +523,7 @@ mod tests {
     #[test]
     fn a_backoff_is_two_times() {
         let backoff = parse_backoff("500ms..1h").expect("valid");
-        assert_eq!(
-            (backoff.first.as_millis(), backoff.longest.as_secs()),
-            (500, 3600)
-        );
+        assert_eq!((backoff.first.as_millis(), backoff.longest.as_secs()), (500, 3600));
         assert!(parse_backoff("1s").is_err());
         assert!(parse_backoff("2s..1s").is_err());
     }

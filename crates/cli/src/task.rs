@@ -32,23 +32,15 @@ pub(crate) struct Protected {
 
 impl TaskPlan {
     /// Merges and validates the settings of tasks. Takes its parts out of `file`.
-    pub(crate) fn new(
-        component: Option<PathBuf>,
-        args: TaskArgs,
-        file: &mut File,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn new(component: Option<PathBuf>, args: TaskArgs, file: &mut File) -> Result<Self, Failure> {
         let component = component.or_else(|| file.component.take()).ok_or_else(|| {
-            Failure::usage(
-                "no component: name a .wasm file, or set `component` in the configuration",
-            )
+            Failure::usage("no component: name a .wasm file, or set `component` in the configuration")
         })?;
         Ok(Self {
             component,
             config: args.config,
             stores: settings::stores(&args.store, std::mem::take(&mut file.store))?,
-            sends: settings::sends(&args.send, std::mem::take(&mut file.send))?
-                .into_iter()
-                .collect(),
+            sends: settings::sends(&args.send, std::mem::take(&mut file.send))?.into_iter().collect(),
             env: settings::environment(&args.env, std::mem::take(&mut file.env))?,
             limits: args.limits.resolve(std::mem::take(&mut file.limits))?,
             engine: args.engine.or(std::mem::take(&mut file.engine)),
@@ -65,18 +57,9 @@ impl TaskPlan {
         let bytes = read_component(&self.component)?;
         let cache = open_cache(&self.engine)?;
 
-        let mut grants = Grants {
-            env: self.env,
-            ..Grants::default()
-        };
-        protected.push(Protected {
-            what: "the component",
-            path: self.component.clone(),
-        });
-        protected.extend(self.config.map(|path| Protected {
-            what: "the configuration",
-            path,
-        }));
+        let mut grants = Grants { env: self.env, ..Grants::default() };
+        protected.push(Protected { what: "the component", path: self.component.clone() });
+        protected.extend(self.config.map(|path| Protected { what: "the configuration", path }));
         if let Some(cache) = &cache {
             protected.push(Protected {
                 what: "the cache of compiled components",
@@ -85,10 +68,7 @@ impl TaskPlan {
         }
         for (alias, url) in self.sends {
             let opened = open_queue(&url)?;
-            protected.push(Protected {
-                what: "a queue",
-                path: opened.file.clone(),
-            });
+            protected.push(Protected { what: "a queue", path: opened.file.clone() });
             grants.queues.insert(alias, opened.into_queue());
         }
         for setting in self.stores {
@@ -101,11 +81,7 @@ impl TaskPlan {
                 .probe(setting.mode.writes())
                 .await
                 .map_err(|error| Failure::store(&setting.url, &error))?;
-            let grant = StoreGrant {
-                alias: setting.alias.clone(),
-                store: opened.store,
-                mode: setting.mode,
-            };
+            let grant = StoreGrant { alias: setting.alias.clone(), store: opened.store, mode: setting.mode };
             grants.stores.insert(setting.alias, grant);
         }
 
@@ -143,15 +119,8 @@ fn check_grants(component: &Component, shown: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn refuse_protected(
-    alias: &str,
-    store: &OpenStore,
-    protected: &[Protected],
-) -> Result<(), Failure> {
-    match protected
-        .iter()
-        .find(|protected| store.contains(&protected.path))
-    {
+fn refuse_protected(alias: &str, store: &OpenStore, protected: &[Protected]) -> Result<(), Failure> {
+    match protected.iter().find(|protected| store.contains(&protected.path)) {
         None => Ok(()),
         Some(Protected { what, path }) => Err(Failure::usage(format!(
             "the store {alias} is writable and holds {what} ({}): move one of them, or grant the store as ro",
@@ -163,17 +132,11 @@ fn refuse_protected(
 /// The content of a component's file, if it isn't absurdly large.
 pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |error: std::io::Error| {
-        Failure::usage(format!(
-            "cannot read the component {}: {error}",
-            path.display()
-        ))
+        Failure::usage(format!("cannot read the component {}: {error}", path.display()))
     };
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
-        return Err(Failure::usage(format!(
-            "cannot read the component {}: it isn't a file",
-            path.display()
-        )));
+        return Err(Failure::usage(format!("cannot read the component {}: it isn't a file", path.display())));
     }
     if metadata.len() > MAX_COMPONENT_BYTES {
         return Err(Failure::usage(format!(
@@ -187,9 +150,8 @@ pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// The compiler that runs this program again as its child.
 pub(crate) fn compiler(cache: Option<Cache>) -> Result<Compiler, Failure> {
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::backend(format!("this program's own file can't be found: {error}"))
-    })?;
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::backend(format!("this program's own file can't be found: {error}")))?;
     Ok(Compiler::in_child(program, cache))
 }
 
@@ -219,10 +181,7 @@ pub(crate) fn open_cache(engine: &EngineSettings) -> Result<Option<Cache>, Failu
         Ok(cache) => Ok(Some(cache)),
         Err(error) => {
             // The user didn't ask for this directory; a read-only home is common in containers.
-            tracing::warn!(
-                error,
-                "The component is compiled at each start. Name a directory with --cache."
-            );
+            tracing::warn!(error, "The component is compiled at each start. Name a directory with --cache.");
             Ok(None)
         }
     }

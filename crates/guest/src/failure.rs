@@ -41,17 +41,12 @@ impl Failure {
     /// let failure = Failure::retry("the rates of today aren't there yet").after(Duration::from_secs(600));
     /// ```
     pub fn retry(reason: impl fmt::Display) -> Self {
-        Failure::Retry {
-            reason: reason.to_string(),
-            after: None,
-        }
+        Failure::Retry { reason: reason.to_string(), after: None }
     }
 
     /// The message can never be completed.
     pub fn reject(reason: impl fmt::Display) -> Self {
-        Failure::Reject {
-            reason: reason.to_string(),
-        }
+        Failure::Reject { reason: reason.to_string() }
     }
 
     /// When to try again: in whole seconds, rounded up, and at most twelve hours. Changes nothing on a rejection.
@@ -78,10 +73,9 @@ impl Error for Failure {}
 impl From<Failure> for raw::Failure {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Retry { reason, after } => raw::Failure::Retry(raw::RetryRequest {
-                delay_seconds: after.map(whole_seconds),
-                reason,
-            }),
+            Failure::Retry { reason, after } => {
+                raw::Failure::Retry(raw::RetryRequest { delay_seconds: after.map(whole_seconds), reason })
+            }
             Failure::Reject { reason } => raw::Failure::Reject(reason),
         }
     }
@@ -140,11 +134,7 @@ mod tests {
             Failure::reject("cannot read a/b.txt in store input: there is no such object")
         );
         assert_eq!(
-            Failure::from(queue::Error::new(
-                "send to",
-                "next",
-                queue::ErrorKind::Unavailable
-            )),
+            Failure::from(queue::Error::new("send to", "next", queue::ErrorKind::Unavailable)),
             Failure::retry("cannot send to queue next: the queue is unavailable for now")
         );
     }
@@ -154,10 +144,7 @@ mod tests {
         let error = object_store::Error::new("read", "input", Some("a"), ErrorKind::Unavailable);
         let through_io = Failure::from(io::Error::from(error.clone()));
         assert_eq!(through_io, Failure::from(error));
-        assert_eq!(
-            Failure::from(io::Error::other("odd")),
-            Failure::reject("odd")
-        );
+        assert_eq!(Failure::from(io::Error::other("odd")), Failure::reject("odd"));
     }
 
     #[test]
@@ -173,14 +160,8 @@ mod tests {
         let minute = Duration::from_secs(60);
         assert_eq!(
             Failure::retry("later").after(minute),
-            Failure::Retry {
-                reason: "later".into(),
-                after: Some(minute)
-            }
+            Failure::Retry { reason: "later".into(), after: Some(minute) }
         );
-        assert_eq!(
-            Failure::reject("never").after(minute),
-            Failure::reject("never")
-        );
+        assert_eq!(Failure::reject("never").after(minute), Failure::reject("never"));
     }
 }

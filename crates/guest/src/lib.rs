@@ -38,9 +38,7 @@ mod message;
 pub mod object_store;
 pub mod queue;
 
-pub use bindings::wasmrun::task::message::{
-    AnnouncedObject, Attribute, AttributeValue, Change, Message,
-};
+pub use bindings::wasmrun::task::message::{AnnouncedObject, Attribute, AttributeValue, Change, Message};
 pub use failure::Failure;
 pub use object_store::{Condition, Object, ObjectInfo, ObjectSummary, Reader, Store, Writer};
 pub use queue::{OutgoingMessage, Queue};
@@ -69,10 +67,8 @@ macro_rules! handler {
             impl $crate::bindings::exports::wasmrun::task::handler::Guest for Component {
                 fn handle(
                     message: $crate::Message,
-                ) -> ::core::result::Result<
-                    (),
-                    $crate::bindings::exports::wasmrun::task::handler::Failure,
-                > {
+                ) -> ::core::result::Result<(), $crate::bindings::exports::wasmrun::task::handler::Failure>
+                {
                     $handle(message).map_err(|error| $crate::Failure::from(error).into())
                 }
             }

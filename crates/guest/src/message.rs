@@ -45,10 +45,7 @@ impl AnnouncedObject {
 impl Attribute {
     /// An attribute of that name and value: text, or bytes.
     pub fn new(name: impl Into<String>, value: impl Into<AttributeValue>) -> Self {
-        Attribute {
-            name: name.into(),
-            value: value.into(),
-        }
+        Attribute { name: name.into(), value: value.into() }
     }
 }
 

@@ -42,12 +42,8 @@ impl Store {
     ///
     /// [`ErrorKind::AccessDenied`] if no store of that alias was granted.
     pub fn open(alias: &str) -> Result<Self, Error> {
-        let inner =
-            raw::Store::open(alias).map_err(|kind| Error::new("open", alias, None, kind))?;
-        Ok(Store {
-            alias: alias.to_owned(),
-            inner,
-        })
+        let inner = raw::Store::open(alias).map_err(|kind| Error::new("open", alias, None, kind))?;
+        Ok(Store { alias: alias.to_owned(), inner })
     }
 
     /// The alias that it was opened with.
@@ -62,9 +58,7 @@ impl Store {
     /// [`ErrorKind::NotFound`] if there is none.
     pub fn head<'a>(&self, object: impl Into<ObjectRef<'a>>) -> Result<ObjectInfo, Error> {
         let ObjectRef { key, version } = object.into();
-        self.inner
-            .head(key, version)
-            .map_err(|kind| self.error("look up", key, kind))
+        self.inner.head(key, version).map_err(|kind| self.error("look up", key, kind))
     }
 
     /// A whole object.
@@ -75,9 +69,7 @@ impl Store {
     /// piece: [`read`](Self::read) it then.
     pub fn get<'a>(&self, object: impl Into<ObjectRef<'a>>) -> Result<Object, Error> {
         let ObjectRef { key, version } = object.into();
-        self.inner
-            .get(key, version)
-            .map_err(|kind| self.error("read", key, kind))
+        self.inner.get(key, version).map_err(|kind| self.error("read", key, kind))
     }
 
     /// At most `length` bytes from `offset`; fewer at the end of the object, none beyond it.
@@ -92,9 +84,7 @@ impl Store {
         length: u64,
     ) -> Result<Vec<u8>, Error> {
         let ObjectRef { key, version } = object.into();
-        self.inner
-            .get_range(key, version, offset, length)
-            .map_err(|kind| self.error("read", key, kind))
+        self.inner.get_range(key, version, offset, length).map_err(|kind| self.error("read", key, kind))
     }
 
     /// Reads an object of any size, from its start.
@@ -104,10 +94,7 @@ impl Store {
     /// [`ErrorKind::NotFound`] if there is none.
     pub fn read<'a>(&self, object: impl Into<ObjectRef<'a>>) -> Result<Reader, Error> {
         let ObjectRef { key, version } = object.into();
-        let inner = self
-            .inner
-            .read(key, version)
-            .map_err(|kind| self.error("read", key, kind))?;
+        let inner = self.inner.read(key, version).map_err(|kind| self.error("read", key, kind))?;
         Ok(Reader::new(inner, &self.alias, key))
     }
 
@@ -140,16 +127,9 @@ impl Store {
     /// # }
     /// ```
     pub fn new_object<'a>(&'a self, key: &'a str) -> NewObject<'a> {
-        let options = raw::PutOptions {
-            content_type: None,
-            metadata: Vec::new(),
-            condition: Condition::Always,
-        };
-        NewObject {
-            store: self,
-            key,
-            options,
-        }
+        let options =
+            raw::PutOptions { content_type: None, metadata: Vec::new(), condition: Condition::Always };
+        NewObject { store: self, key, options }
     }
 
     /// The objects whose keys start with `prefix`, in the order of the keys' bytes. Pages are fetched as they are needed.
@@ -168,16 +148,9 @@ impl Store {
         continuation: Option<&str>,
         limit: u32,
     ) -> Result<ObjectPage, Error> {
-        self.inner
-            .list_objects(prefix, continuation, limit)
-            .map_err(|kind| {
-                Error::new(
-                    "list",
-                    &self.alias,
-                    Some(prefix).filter(|prefix| !prefix.is_empty()),
-                    kind,
-                )
-            })
+        self.inner.list_objects(prefix, continuation, limit).map_err(|kind| {
+            Error::new("list", &self.alias, Some(prefix).filter(|prefix| !prefix.is_empty()), kind)
+        })
     }
 
     /// Deletes an object; also succeeds if there is none.
@@ -186,9 +159,7 @@ impl Store {
     ///
     /// [`ErrorKind::AccessDenied`] if the store is granted read-only.
     pub fn delete(&self, key: &str) -> Result<(), Error> {
-        self.inner
-            .delete(key)
-            .map_err(|kind| self.error("delete", key, kind))
+        self.inner.delete(key).map_err(|kind| self.error("delete", key, kind))
     }
 
     /// Copies an object, content type and metadata included, within the stores' service where that is possible.
@@ -238,19 +209,13 @@ impl<'a> From<&'a String> for ObjectRef<'a> {
 
 impl<'a> From<(&'a str, &'a str)> for ObjectRef<'a> {
     fn from((key, version): (&'a str, &'a str)) -> Self {
-        ObjectRef {
-            key,
-            version: Some(version),
-        }
+        ObjectRef { key, version: Some(version) }
     }
 }
 
 impl<'a> From<&'a AnnouncedObject> for ObjectRef<'a> {
     fn from(object: &'a AnnouncedObject) -> Self {
-        ObjectRef {
-            key: &object.key,
-            version: object.version.as_deref(),
-        }
+        ObjectRef { key: &object.key, version: object.version.as_deref() }
     }
 }
 
@@ -301,15 +266,8 @@ impl NewObject<'_> {
     ///
     /// As [`Store::put`], and [`ErrorKind::PreconditionFailed`] if the condition doesn't hold.
     pub fn put(self, content: &[u8]) -> Result<ObjectInfo, Error> {
-        let Self {
-            store,
-            key,
-            options,
-        } = self;
-        store
-            .inner
-            .put(key, content, &options)
-            .map_err(|kind| store.error("write", key, kind))
+        let Self { store, key, options } = self;
+        store.inner.put(key, content, &options).map_err(|kind| store.error("write", key, kind))
     }
 
     /// Starts to write an object of any size, all or nothing.
@@ -318,15 +276,8 @@ impl NewObject<'_> {
     ///
     /// As [`put`](Self::put).
     pub fn write(self) -> Result<Writer, Error> {
-        let Self {
-            store,
-            key,
-            options,
-        } = self;
-        let inner = store
-            .inner
-            .write(key, &options)
-            .map_err(|kind| store.error("write", key, kind))?;
+        let Self { store, key, options } = self;
+        let inner = store.inner.write(key, &options).map_err(|kind| store.error("write", key, kind))?;
         Ok(Writer::new(inner, &store.alias, key))
     }
 }

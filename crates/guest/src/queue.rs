@@ -26,10 +26,7 @@ impl Queue {
     /// [`ErrorKind::AccessDenied`] if no queue of that alias was granted.
     pub fn open(alias: &str) -> Result<Self, Error> {
         let inner = raw::Queue::open(alias).map_err(|kind| Error::new("open", alias, kind))?;
-        Ok(Queue {
-            alias: alias.to_owned(),
-            inner,
-        })
+        Ok(Queue { alias: alias.to_owned(), inner })
     }
 
     /// Sends one message and returns its id. When it returns, the message is durable.
@@ -51,9 +48,7 @@ impl Queue {
     /// [`ErrorKind::InvalidMessage`] if the queue would never take it, [`ErrorKind::Unavailable`] if it takes nothing
     /// for now.
     pub fn send(&self, message: impl Into<OutgoingMessage>) -> Result<String, Error> {
-        self.inner
-            .send(&message.into())
-            .map_err(|kind| self.error(kind))
+        self.inner.send(&message.into()).map_err(|kind| self.error(kind))
     }
 
     /// Sends at most [`MAX_BATCH`] messages. The answers are in their order, and one may fail without the others.
@@ -61,18 +56,9 @@ impl Queue {
     /// # Errors
     ///
     /// As [`send`](Self::send), if the batch failed as a whole.
-    pub fn send_batch(
-        &self,
-        messages: &[OutgoingMessage],
-    ) -> Result<Vec<Result<String, Error>>, Error> {
-        let answers = self
-            .inner
-            .send_batch(messages)
-            .map_err(|kind| self.error(kind))?;
-        Ok(answers
-            .into_iter()
-            .map(|answer| answer.map_err(|kind| self.error(kind)))
-            .collect())
+    pub fn send_batch(&self, messages: &[OutgoingMessage]) -> Result<Vec<Result<String, Error>>, Error> {
+        let answers = self.inner.send_batch(messages).map_err(|kind| self.error(kind))?;
+        Ok(answers.into_iter().map(|answer| answer.map_err(|kind| self.error(kind))).collect())
     }
 
     fn error(&self, kind: ErrorKind) -> Error {
@@ -143,11 +129,7 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(action: &'static str, alias: &str, kind: ErrorKind) -> Self {
-        Error {
-            action,
-            alias: alias.to_owned(),
-            kind,
-        }
+        Error { action, alias: alias.to_owned(), kind }
     }
 
     /// What the host said.

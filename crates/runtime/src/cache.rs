@@ -42,9 +42,7 @@ impl Cache {
             ));
         }
         if metadata.mode() & 0o077 != 0 {
-            return Err(format!(
-                "the cache directory {shown} is open to other users: chmod 700 it"
-            ));
+            return Err(format!("the cache directory {shown} is open to other users: chmod 700 it"));
         }
         let directory = directory
             .canonicalize()
@@ -82,16 +80,9 @@ impl Cache {
     }
 
     fn try_put(&self, key: &str, code: &[u8]) -> io::Result<()> {
-        let temporary = self
-            .directory
-            .join(format!("{key}.{}.tmp", std::process::id()));
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::open(
-            &temporary,
-            flags,
-            Mode::RUSR | Mode::WUSR,
-        )?);
+        let temporary = self.directory.join(format!("{key}.{}.tmp", std::process::id()));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::open(&temporary, flags, Mode::RUSR | Mode::WUSR)?);
         let written = (|| {
             file.write_all(code)?;
             file.write_all(&Sha256::digest(code))?;
@@ -149,8 +140,7 @@ mod tests {
     #[test]
     fn a_directory_that_others_can_enter_is_refused() {
         let directory = tempfile::tempdir().expect("a directory");
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
-            .expect("permissions");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         let error = Cache::open(directory.path()).expect_err("refused");
         assert!(error.contains("chmod 700"), "{error}");
     }
@@ -162,12 +152,7 @@ mod tests {
         for i in 0..MAX_FILES + 5 {
             cache.put(&format!("{i:03}"), b"code");
         }
-        assert_eq!(
-            fs::read_dir(cache.directory())
-                .expect("a directory")
-                .count(),
-            MAX_FILES
-        );
+        assert_eq!(fs::read_dir(cache.directory()).expect("a directory").count(), MAX_FILES);
         assert!(cache.get(&format!("{:03}", MAX_FILES + 4)).is_some());
         assert!(cache.get("000").is_none());
     }

@@ -56,26 +56,16 @@ impl Compiler {
     /// Compiles in a child process that runs `program`, which must call [`child`] when its first argument is
     /// [`CHILD_ARGUMENT`].
     pub fn in_child(program: PathBuf, cache: Option<Cache>) -> Self {
-        Self {
-            program: Some(program),
-            cache,
-        }
+        Self { program: Some(program), cache }
     }
 
     /// Compiles in this process, without bounds: for components of one's own, in tests and benchmarks.
     pub fn in_process() -> Self {
-        Self {
-            program: None,
-            cache: None,
-        }
+        Self { program: None, cache: None }
     }
 
     /// The code of a component.
-    pub(crate) async fn artefact(
-        &self,
-        engine: &Engine,
-        bytes: &[u8],
-    ) -> Result<Artefact, CompileError> {
+    pub(crate) async fn artefact(&self, engine: &Engine, bytes: &[u8]) -> Result<Artefact, CompileError> {
         check_format(bytes)?;
         let key = {
             let mut hasher = Sha256::new();
@@ -90,14 +80,9 @@ impl Compiler {
         let began = std::time::Instant::now();
         let code = match &self.program {
             Some(program) => compile_in_child(program, bytes).await?,
-            None => engine
-                .precompile_component(bytes)
-                .map_err(|error| invalid(&error))?,
+            None => engine.precompile_component(bytes).map_err(|error| invalid(&error))?,
         };
-        tracing::info!(
-            milliseconds = began.elapsed().as_millis() as u64,
-            "Compiled the component."
-        );
+        tracing::info!(milliseconds = began.elapsed().as_millis() as u64, "Compiled the component.");
         if let Some(cache) = &self.cache {
             cache.put(&key, &code);
         }
@@ -107,16 +92,12 @@ impl Compiler {
 
 impl Artefact {
     #[expect(unsafe_code, reason = "code can't be validated, only trusted")]
-    pub(crate) fn load(
-        &self,
-        engine: &Engine,
-    ) -> Result<wasmtime::component::Component, CompileError> {
+    pub(crate) fn load(&self, engine: &Engine) -> Result<wasmtime::component::Component, CompileError> {
         // SAFETY: the bytes were made by wasmtime's compiler just now, in this process or in a child that runs this
         // very program; or they come from a directory that belongs to this user and that nobody else can write to,
         // with a digest that shows that they are whole.
-        unsafe { wasmtime::component::Component::deserialize(engine, &self.0) }.map_err(|error| {
-            CompileError::Host(format!("the compiled component can't be loaded: {error:#}"))
-        })
+        unsafe { wasmtime::component::Component::deserialize(engine, &self.0) }
+            .map_err(|error| CompileError::Host(format!("the compiled component can't be loaded: {error:#}")))
     }
 }
 
@@ -145,8 +126,7 @@ fn invalid(error: &wasmtime::Error) -> CompileError {
 }
 
 async fn compile_in_child(program: &PathBuf, bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
-    let failed =
-        |error: io::Error| CompileError::Host(format!("the compiler process failed: {error}"));
+    let failed = |error: io::Error| CompileError::Host(format!("the compiler process failed: {error}"));
     let mut child = tokio::process::Command::new(program)
         .arg(CHILD_ARGUMENT)
         .env_clear()
@@ -159,14 +139,9 @@ async fn compile_in_child(program: &PathBuf, bytes: &[u8]) -> Result<Vec<u8>, Co
     let (Some(mut stdin), Some(stdout), Some(stderr)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
-        return Err(CompileError::Host(
-            "the compiler process has no pipes".into(),
-        ));
+        return Err(CompileError::Host("the compiler process has no pipes".into()));
     };
-    let (mut stdout, mut stderr) = (
-        stdout.take(MAX_ARTEFACT_BYTES),
-        stderr.take(MAX_COMPLAINT_BYTES),
-    );
+    let (mut stdout, mut stderr) = (stdout.take(MAX_ARTEFACT_BYTES), stderr.take(MAX_COMPLAINT_BYTES));
     let mut code = Vec::new();
     let mut complaint = Vec::new();
     let talk = async {
@@ -176,11 +151,7 @@ async fn compile_in_child(program: &PathBuf, bytes: &[u8]) -> Result<Vec<u8>, Co
             drop(stdin);
             Ok(0)
         };
-        tokio::try_join!(
-            feed,
-            stdout.read_to_end(&mut code),
-            stderr.read_to_end(&mut complaint)
-        )?;
+        tokio::try_join!(feed, stdout.read_to_end(&mut code), stderr.read_to_end(&mut complaint))?;
         child.wait().await
     };
     match tokio::time::timeout(CHILD_TIME, talk).await {
@@ -229,24 +200,11 @@ fn compile_stdin() -> Result<(), String> {
         (Resource::Fsize, 0),
     ] {
         // A lower bound that is in force already is as good.
-        let _ = setrlimit(
-            resource,
-            Rlimit {
-                current: Some(bound),
-                maximum: Some(bound),
-            },
-        );
+        let _ = setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) });
     }
     let mut bytes = Vec::new();
-    io::stdin()
-        .take(MAX_COMPONENT_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
+    io::stdin().take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     let engine = engine::on_demand().map_err(|error| format!("{error:#}"))?;
-    let code = engine
-        .precompile_component(&bytes)
-        .map_err(|error| invalid(&error).to_string())?;
-    io::stdout()
-        .write_all(&code)
-        .map_err(|error| error.to_string())
+    let code = engine.precompile_component(&bytes).map_err(|error| invalid(&error).to_string())?;
+    io::stdout().write_all(&code).map_err(|error| error.to_string())
 }

@@ -98,24 +98,13 @@ impl Component {
     /// # Errors
     ///
     /// All that would make each task fail is found here.
-    pub async fn load(
-        bytes: &[u8],
-        compiler: &Compiler,
-        options: LoadOptions,
-    ) -> Result<Self, LoadError> {
+    pub async fn load(bytes: &[u8], compiler: &Compiler, options: LoadOptions) -> Result<Self, LoadError> {
         let on_demand = engine::on_demand().map_err(engine_error)?;
         let artefact = compiler.artefact(&on_demand, bytes).await?;
         let component = artefact.load(&on_demand)?;
         check_world(&on_demand, &component)?;
         let needs = Needs::of(&on_demand, &component);
-        let LoadOptions {
-            grants,
-            limits,
-            instances,
-            threads,
-            allocator,
-            raw_body,
-        } = options;
+        let LoadOptions { grants, limits, instances, threads, allocator, raw_body } = options;
 
         let pooled = match (allocator, component.resources_required()) {
             (Allocator::OnDemand, _) | (_, None) => None,
@@ -132,38 +121,18 @@ impl Component {
                 }
             },
         };
-        let allocator = if pooled.is_some() {
-            Allocator::Pooling
-        } else {
-            Allocator::OnDemand
-        };
+        let allocator = if pooled.is_some() { Allocator::Pooling } else { Allocator::OnDemand };
         let (component, engine) = pooled.unwrap_or((component, on_demand));
 
         let mut linker = Linker::new(&engine);
         host::add_to_linker(&mut linker).map_err(engine_error)?;
-        let pre = linker
-            .instantiate_pre(&component)
-            .map_err(|error| LoadError::World(missing(&error)))?;
+        let pre = linker.instantiate_pre(&component).map_err(|error| LoadError::World(missing(&error)))?;
         let pre = TaskPre::new(pre).map_err(|error| LoadError::World(missing(&error)))?;
-        component
-            .initialize_copy_on_write_image()
-            .map_err(engine_error)?;
+        component.initialize_copy_on_write_image().map_err(engine_error)?;
 
-        let threads =
-            GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
-        let config = Arc::new(TaskConfig {
-            grants,
-            limits,
-            io: Handle::current(),
-        });
-        let component = Self {
-            pre,
-            config,
-            threads,
-            allocator,
-            needs,
-            raw_body,
-        };
+        let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
+        let config = Arc::new(TaskConfig { grants, limits, io: Handle::current() });
+        let component = Self { pre, config, threads, allocator, needs, raw_body };
         component.try_start().await?;
         Ok(component)
     }
@@ -175,8 +144,7 @@ impl Component {
         let trial = self.threads.handle().spawn(async move {
             let mut store = state::store(pre.engine(), &config, "start")?;
             let started =
-                tokio::time::timeout(config.limits.timeout, pre.instantiate_async(&mut store))
-                    .await;
+                tokio::time::timeout(config.limits.timeout, pre.instantiate_async(&mut store)).await;
             let refused = store.data().limiter.refused_memory();
             store.data().log.finish();
             match started {
@@ -185,9 +153,8 @@ impl Component {
                 Err(_) => Ok(Err(("it takes longer than the timeout".into(), None))),
             }
         });
-        let result: wasmtime::Result<_> = trial
-            .await
-            .map_err(|error| LoadError::Engine(error.to_string()))?;
+        let result: wasmtime::Result<_> =
+            trial.await.map_err(|error| LoadError::Engine(error.to_string()))?;
         match result.map_err(engine_error)? {
             Ok(()) => Ok(()),
             Err((_, Some(needed))) => Err(LoadError::Limits(format!(
@@ -195,9 +162,7 @@ impl Component {
                 bytesize::ByteSize(needed as u64),
                 bytesize::ByteSize(self.config.limits.memory_bytes as u64)
             ))),
-            Err((error, None)) => Err(LoadError::Limits(format!(
-                "the component can't start: {error}"
-            ))),
+            Err((error, None)) => Err(LoadError::Limits(format!("the component can't start: {error}"))),
         }
     }
 
@@ -227,19 +192,8 @@ impl Component {
         let (cancel, cancelled) = oneshot::channel();
         let began = Arc::new(OnceLock::new());
         let timeout = self.config.limits.timeout;
-        let task = run(
-            self.pre.clone(),
-            self.config.clone(),
-            delivered,
-            began.clone(),
-            cancelled,
-        );
-        Ok(Running {
-            task: self.threads.handle().spawn(task),
-            cancel: Some(cancel),
-            began,
-            timeout,
-        })
+        let task = run(self.pre.clone(), self.config.clone(), delivered, began.clone(), cancelled);
+        Ok(Running { task: self.threads.handle().spawn(task), cancel: Some(cancel), began, timeout })
     }
 
     /// Decodes what the message announces.
@@ -264,20 +218,15 @@ impl Component {
                         "No readable grant holds the object."
                     );
                     Outcome::Rejected {
-                        reason:
-                            "no grant: the message announces an object outside every readable store"
-                                .into(),
+                        reason: "no grant: the message announces an object outside every readable store"
+                            .into(),
                     }
                 })?;
                 body_hidden = !self.raw_body;
                 objects
             }
         };
-        Ok(Delivered {
-            message,
-            body_hidden,
-            objects,
-        })
+        Ok(Delivered { message, body_hidden, objects })
     }
 }
 
@@ -293,13 +242,8 @@ async fn run(
     let mut store = match state::store(pre.engine(), &config, &delivered.message.id) {
         Ok(store) => store,
         Err(error) => {
-            let outcome = Outcome::HostFailed {
-                what: format!("no store: {error:#}"),
-            };
-            return Report {
-                outcome,
-                usage: Usage::default(),
-            };
+            let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
+            return Report { outcome, usage: Usage::default() };
         }
     };
 
@@ -308,10 +252,7 @@ async fn run(
         let call = async {
             let instance = pre.instantiate_async(&mut store).await?;
             let message = store.data_mut().table.push(MessageHandle(delivered))?;
-            instance
-                .wasmrun_task_handler()
-                .call_handle(&mut store, message)
-                .await
+            instance.wasmrun_task_handler().call_handle(&mut store, message).await
         };
         let call = metered(call, &mut cpu);
         tokio::select! {
@@ -331,10 +272,7 @@ async fn run(
             }
             Outcome::classify(
                 result,
-                &Remains {
-                    limiter: &state.limiter,
-                    host_failure: state.host_failure.as_deref(),
-                },
+                &Remains { limiter: &state.limiter, host_failure: state.host_failure.as_deref() },
             )
         }
         Err(Cancel::Timeout) => Outcome::TimedOut,
@@ -364,10 +302,7 @@ async fn metered<T>(future: impl Future<Output = T>, cpu: &mut Duration) -> T {
 
 fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 impl Running {
@@ -402,13 +337,8 @@ impl Running {
 
     fn report(result: Result<Report, tokio::task::JoinError>) -> Report {
         result.unwrap_or_else(|error| {
-            let outcome = Outcome::HostFailed {
-                what: format!("the task was lost: {error}"),
-            };
-            Report {
-                outcome,
-                usage: Usage::default(),
-            }
+            let outcome = Outcome::HostFailed { what: format!("the task was lost: {error}") };
+            Report { outcome, usage: Usage::default() }
         })
     }
 }
@@ -416,14 +346,8 @@ impl Running {
 impl Needs {
     fn of(engine: &wasmtime::Engine, component: &wasmtime::component::Component) -> Self {
         let ty = component.component_type();
-        let imports = |interface: &str| {
-            ty.imports(engine)
-                .any(|(name, _)| name.starts_with(interface))
-        };
-        Self {
-            object_store: imports("wasmrun:task/object-store@"),
-            queue: imports("wasmrun:task/queue@"),
-        }
+        let imports = |interface: &str| ty.imports(engine).any(|(name, _)| name.starts_with(interface));
+        Self { object_store: imports("wasmrun:task/object-store@"), queue: imports("wasmrun:task/queue@") }
     }
 }
 
@@ -485,29 +409,17 @@ pub async fn inspect(bytes: &[u8], compiler: &Compiler) -> Result<Interfaces, Lo
     let ty = component.component_type();
     let mut linker = Linker::new(&engine);
     host::add_to_linker(&mut linker).map_err(engine_error)?;
-    let fits = check_world(&engine, &component)
-        .map_err(|error| error.to_string())
-        .and_then(|()| {
-            linker
-                .instantiate_pre(&component)
-                .and_then(TaskPre::new)
-                .map(|_| ())
-                .map_err(|error| missing(&error))
-        });
+    let fits = check_world(&engine, &component).map_err(|error| error.to_string()).and_then(|()| {
+        linker.instantiate_pre(&component).and_then(TaskPre::new).map(|_| ()).map_err(|error| missing(&error))
+    });
     let name = |name: &str, item: &ComponentItem| match item {
         ComponentItem::ComponentInstance(_) => name.to_owned(),
         ComponentItem::ComponentFunc(_) => format!("{name} (a function)"),
         _ => format!("{name} (a type)"),
     };
     Ok(Interfaces {
-        imports: ty
-            .imports(&engine)
-            .map(|(n, item)| name(n, &item.ty))
-            .collect(),
-        exports: ty
-            .exports(&engine)
-            .map(|(n, item)| name(n, &item.ty))
-            .collect(),
+        imports: ty.imports(&engine).map(|(n, item)| name(n, &item.ty)).collect(),
+        exports: ty.exports(&engine).map(|(n, item)| name(n, &item.ty)).collect(),
         needs: Needs::of(&engine, &component),
         fits,
         initial_memory_bytes: component

@@ -55,8 +55,7 @@ pub(crate) fn pooling(
 ) -> wasmtime::Result<wasmtime::Engine> {
     let slots = |each: u32, most: usize| {
         // One more task than instances: the next may start while the last is torn down.
-        u32::try_from((instances + 1).saturating_mul((each as usize).clamp(1, most)))
-            .unwrap_or(u32::MAX)
+        u32::try_from((instances + 1).saturating_mul((each as usize).clamp(1, most))).unwrap_or(u32::MAX)
     };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots(1, 1))

@@ -132,10 +132,7 @@ pub fn decode(body: &str) -> Decoded {
 
 fn envelope(body: &str) -> Option<Envelope> {
     // Most plain messages end here, without a parser.
-    body.trim_start()
-        .starts_with('{')
-        .then(|| serde_json::from_str(body).ok())
-        .flatten()
+    body.trim_start().starts_with('{').then(|| serde_json::from_str(body).ok()).flatten()
 }
 
 fn is(value: &Option<serde_json::Value>, text: &str) -> bool {
@@ -150,10 +147,7 @@ fn decode_envelope(envelope: Envelope) -> Decoded {
         return decode_records(records);
     }
     if is(&envelope.source, "aws.s3") {
-        return match (
-            envelope.detail_type.as_ref().and_then(|t| t.as_str()),
-            envelope.detail,
-        ) {
+        return match (envelope.detail_type.as_ref().and_then(|t| t.as_str()), envelope.detail) {
             (Some(detail_type), Some(detail)) => decode_detail(detail_type, detail),
             _ => Decoded::Unclear("an EventBridge event of S3 without its details".into()),
         };
@@ -162,9 +156,8 @@ fn decode_envelope(envelope: Envelope) -> Decoded {
 }
 
 fn decode_records(records: Vec<serde_json::Value>) -> Decoded {
-    let from_s3 = |record: &serde_json::Value| {
-        record.get("eventSource").and_then(|s| s.as_str()) == Some("aws:s3")
-    };
+    let from_s3 =
+        |record: &serde_json::Value| record.get("eventSource").and_then(|s| s.as_str()) == Some("aws:s3");
     // An application may well have Records of its own.
     if records.is_empty() || !records.iter().any(from_s3) {
         return Decoded::Plain;
@@ -188,10 +181,7 @@ fn decode_records(records: Vec<serde_json::Value>) -> Decoded {
             return Decoded::Unclear("an object's key that isn't UTF-8".into());
         };
         // "ObjectCreated:Put"; older services wrote "s3:ObjectCreated:Put".
-        let name = record
-            .event_name
-            .strip_prefix("s3:")
-            .unwrap_or(&record.event_name);
+        let name = record.event_name.strip_prefix("s3:").unwrap_or(&record.event_name);
         events.push(ObjectEvent {
             url: object_url(&record.s3.bucket.name, &key),
             version: record.s3.object.version_id,
@@ -212,9 +202,7 @@ fn decode_detail(detail_type: &str, detail: serde_json::Value) -> Decoded {
     let detail: Detail = match serde_json::from_value(detail) {
         Ok(detail) => detail,
         Err(error) => {
-            return Decoded::Unclear(format!(
-                "an EventBridge event of S3 that can't be read: {error}"
-            ));
+            return Decoded::Unclear(format!("an EventBridge event of S3 that can't be read: {error}"));
         }
     };
     Decoded::Objects(vec![ObjectEvent {
@@ -244,29 +232,15 @@ fn object_url(bucket: &str, key: &str) -> String {
 /// `+` is a space, and `%XX` a byte, as S3 encodes keys in notifications.
 fn form_decode(key: &str) -> Option<String> {
     let key = key.replace('+', " ");
-    percent_decode_str(&key)
-        .decode_utf8()
-        .ok()
-        .map(|key| key.into_owned())
+    percent_decode_str(&key).decode_utf8().ok().map(|key| key.into_owned())
 }
 
 /// What S3 leaves as it is in a notification's key.
-const KEPT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'*')
-    .remove(b'/')
-    .remove(b' ');
+const KEPT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/').remove(b' ');
 
 /// The notification that S3 would send for an object that was written, with a store's URL in the bucket's place.
-pub fn notification(
-    store_url: &str,
-    key: &str,
-    size: u64,
-    etag: Option<&str>,
-    at: SystemTime,
-) -> String {
+pub fn notification(store_url: &str, key: &str, size: u64, etag: Option<&str>, at: SystemTime) -> String {
     let bucket = store_url.trim_end_matches('/');
     let time = jiff::Timestamp::try_from(at).unwrap_or_default();
     json!({"Records": [{
@@ -309,12 +283,9 @@ mod tests {
     #[test]
     fn a_notification_announces_each_of_its_records() {
         let body =
-            json!({"Records": [record("b", "in/a+b%2B%C3%BC.jpg"), record("b", "in%2Fa%20b")]})
-                .to_string();
+            json!({"Records": [record("b", "in/a+b%2B%C3%BC.jpg"), record("b", "in%2Fa%20b")]}).to_string();
         assert_eq!(urls(&body), ["s3://b/in/a b+ü.jpg", "s3://b/in/a b"]);
-        let Decoded::Objects(events) = decode(&body) else {
-            panic!("objects")
-        };
+        let Decoded::Objects(events) = decode(&body) else { panic!("objects") };
         assert_eq!(
             events[0],
             ObjectEvent {
@@ -333,7 +304,9 @@ mod tests {
         let inner = json!({"Records": [record("b", "k")]}).to_string();
         let body = json!({"Type": "Notification", "MessageId": "m", "Message": inner}).to_string();
         assert_eq!(urls(&body), ["s3://b/k"]);
-        let test = json!({"Type": "Notification", "Message": "{\"Event\":\"s3:TestEvent\",\"Bucket\":\"b\"}"}).to_string();
+        let test =
+            json!({"Type": "Notification", "Message": "{\"Event\":\"s3:TestEvent\",\"Bucket\":\"b\"}"})
+                .to_string();
         assert_eq!(decode(&test), Decoded::Test);
         let plain = json!({"Type": "Notification", "Message": "hello"}).to_string();
         assert_eq!(decode(&plain), Decoded::Plain);
@@ -344,21 +317,13 @@ mod tests {
         let body = json!({"source": "aws.s3", "detail-type": "Object Deleted",
                           "detail": {"bucket": {"name": "b"}, "object": {"key": "a+b%20c", "version-id": "v"}}});
         assert_eq!(urls(&body.to_string()), ["s3://b/a+b%20c"]);
-        let Decoded::Objects(events) = decode(&body.to_string()) else {
-            panic!("objects")
-        };
-        assert_eq!(
-            (events[0].change, events[0].version.as_deref()),
-            (Change::Removed, Some("v"))
-        );
+        let Decoded::Objects(events) = decode(&body.to_string()) else { panic!("objects") };
+        assert_eq!((events[0].change, events[0].version.as_deref()), (Change::Removed, Some("v")));
     }
 
     #[test]
     fn the_test_event_is_recognised() {
-        assert_eq!(
-            decode(r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"b"}"#),
-            Decoded::Test
-        );
+        assert_eq!(decode(r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"b"}"#), Decoded::Test);
     }
 
     #[test]

@@ -94,14 +94,8 @@ impl Grants {
     /// # Errors
     ///
     /// The URL of an object that no readable grant holds. It's for the operator: a guest must not learn it.
-    pub(crate) fn announce(
-        &self,
-        events: Vec<ObjectEvent>,
-    ) -> Result<Vec<AnnouncedObject>, String> {
-        events
-            .into_iter()
-            .map(|event| self.announce_one(event))
-            .collect()
+    pub(crate) fn announce(&self, events: Vec<ObjectEvent>) -> Result<Vec<AnnouncedObject>, String> {
+        events.into_iter().map(|event| self.announce_one(event)).collect()
     }
 
     fn announce_one(&self, event: ObjectEvent) -> Result<AnnouncedObject, String> {
@@ -110,10 +104,7 @@ impl Grants {
             .values()
             .filter(|grant| grant.mode.reads())
             .filter(|grant| {
-                event
-                    .url
-                    .strip_prefix(grant.store.url())
-                    .is_some_and(|key| check_key(key).is_ok())
+                event.url.strip_prefix(grant.store.url()).is_some_and(|key| check_key(key).is_ok())
             })
             .max_by_key(|grant| grant.store.url().len());
         let Some(grant) = grant else {
@@ -163,17 +154,10 @@ mod tests {
         let grant = |&(alias, url, mode): &(&str, &str, Mode)| {
             (
                 alias.to_owned(),
-                StoreGrant {
-                    alias: alias.into(),
-                    store: Arc::new(MemoryStore::at(url)),
-                    mode,
-                },
+                StoreGrant { alias: alias.into(), store: Arc::new(MemoryStore::at(url)), mode },
             )
         };
-        Grants {
-            stores: stores.iter().map(grant).collect(),
-            ..Grants::default()
-        }
+        Grants { stores: stores.iter().map(grant).collect(), ..Grants::default() }
     }
 
     fn event(url: &str) -> ObjectEvent {
@@ -203,23 +187,15 @@ mod tests {
         ]);
         assert_eq!(names(&grants, "s3://b/x"), Ok(("all".into(), "x".into())));
         assert_eq!(names(&grants, "s3://b/in/x"), Ok(("in".into(), "x".into())));
-        assert_eq!(
-            names(&grants, "s3://b/in/secret/x"),
-            Ok(("in".into(), "secret/x".into()))
-        );
+        assert_eq!(names(&grants, "s3://b/in/secret/x"), Ok(("in".into(), "secret/x".into())));
     }
 
     #[test]
     fn an_object_outside_every_grant_is_refused() {
         let grants = grants(&[("in", "s3://b/in/", Mode::ReadOnly)]);
-        for url in [
-            "s3://b/other",
-            "s3://b/in",
-            "s3://b/in/",
-            "s3://b/in/../x",
-            "s3://b2/in/x",
-            "s3://b/in//x",
-        ] {
+        for url in
+            ["s3://b/other", "s3://b/in", "s3://b/in/", "s3://b/in/../x", "s3://b2/in/x", "s3://b/in//x"]
+        {
             assert_eq!(names(&grants, url), Err(url.to_owned()));
         }
     }
@@ -232,9 +208,7 @@ mod tests {
         for key in ["", "a\0b", &"x".repeat(MAX_KEY_BYTES + 1)] {
             assert_eq!(check_key(key), Err(BadKey::Malformed), "{key}");
         }
-        for key in [
-            "a", "a/b", "..a", "a..", "...", "%2e%2e/x", "a\\..\\b", "ü/ñ",
-        ] {
+        for key in ["a", "a/b", "..a", "a..", "...", "%2e%2e/x", "a\\..\\b", "ü/ñ"] {
             assert_eq!(check_key(key), Ok(()), "{key}");
         }
     }

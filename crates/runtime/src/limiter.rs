@@ -26,12 +26,7 @@ struct Budget {
 
 impl Budget {
     fn new(ceiling: usize) -> Self {
-        Self {
-            ceiling,
-            used: 0,
-            pending: 0,
-            refused: None,
-        }
+        Self { ceiling, used: 0, pending: 0, refused: None }
     }
 
     /// The growth from `current` to `desired` of one of the things that are summed.
@@ -63,10 +58,7 @@ impl Budget {
 
 impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            memory: Budget::new(limits.memory_bytes),
-            tables: Budget::new(limits.table_elements),
-        }
+        Self { memory: Budget::new(limits.memory_bytes), tables: Budget::new(limits.table_elements) }
     }
 
     /// The limit that a growth ran into, if one did. The guest may have coped with it.
@@ -139,11 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn limiter(memory_bytes: usize) -> Limiter {
-        Limiter::new(&Limits {
-            memory_bytes,
-            table_elements: 10,
-            ..Limits::default()
-        })
+        Limiter::new(&Limits { memory_bytes, table_elements: 10, ..Limits::default() })
     }
 
     #[test]
@@ -168,11 +156,7 @@ mod tests {
     #[test]
     fn a_growth_beyond_the_memorys_own_maximum_is_not_our_refusal() {
         let mut limiter = limiter(100);
-        assert!(
-            !limiter
-                .memory_growing(0, 60, Some(50))
-                .expect("never fails")
-        );
+        assert!(!limiter.memory_growing(0, 60, Some(50)).expect("never fails"));
         assert_eq!(limiter.refused(), None);
         assert_eq!(limiter.memory_bytes(), 0);
     }
@@ -181,12 +165,8 @@ mod tests {
     fn a_growth_that_fails_after_it_was_granted_is_given_back_once() {
         let mut limiter = limiter(100);
         assert!(limiter.memory_growing(0, 60, None).expect("never fails"));
-        limiter
-            .memory_grow_failed(wasmtime::Error::msg("no memory"))
-            .expect("never fails");
-        limiter
-            .memory_grow_failed(wasmtime::Error::msg("no memory"))
-            .expect("never fails");
+        limiter.memory_grow_failed(wasmtime::Error::msg("no memory")).expect("never fails");
+        limiter.memory_grow_failed(wasmtime::Error::msg("no memory")).expect("never fails");
         assert_eq!(limiter.memory_bytes(), 0);
     }
 

@@ -43,22 +43,13 @@ impl GuestLog {
     }
 
     pub(crate) fn stream(&self, name: &'static str) -> LogStream {
-        LogStream {
-            log: self.0.clone(),
-            name,
-        }
+        LogStream { log: self.0.clone(), name }
     }
 
     /// What the host has to say about a call that it refused or that failed, for the operator.
     pub(crate) fn note(&self, kind: &'static str, alias: &str, text: &str) {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tracing::warn!(
-            message_id = lines.message_id,
-            kind,
-            alias,
-            text,
-            "A host call failed."
-        );
+        tracing::warn!(message_id = lines.message_id, kind, alias, text, "A host call failed.");
     }
 
     /// Logs what has no line end yet, and says what was dropped.
@@ -136,17 +127,11 @@ pub(crate) struct LogStream {
 
 impl LogStream {
     fn append(&self, bytes: &[u8]) {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write(self.name, bytes);
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).write(self.name, bytes);
     }
 
     fn another(&self) -> Self {
-        Self {
-            log: self.log.clone(),
-            name: self.name,
-        }
+        Self { log: self.log.clone(), name: self.name }
     }
 }
 
@@ -187,11 +172,7 @@ impl OutputStream for LogStream {
 }
 
 impl AsyncWrite for LogStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.append(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -2,8 +2,8 @@
 
 use crate::message::{Message, OutgoingMessage};
 use crate::object_store::{
-    Condition, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter,
-    PutOptions, StoreError,
+    Condition, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter, PutOptions,
+    StoreError,
 };
 use crate::queue::{Delivery, Depth, Queue, QueueAttributes, QueueError, Receipt, Redrive};
 use async_trait::async_trait;
@@ -36,13 +36,7 @@ struct QueueState {
 impl MemoryQueue {
     /// An empty queue whose messages stay invisible for so long once they are received.
     pub fn new(name: &str, visibility_timeout: Duration) -> Self {
-        Self::with(
-            name,
-            QueueAttributes {
-                visibility_timeout,
-                ..QueueAttributes::default()
-            },
-        )
+        Self::with(name, QueueAttributes { visibility_timeout, ..QueueAttributes::default() })
     }
 
     /// An empty queue that names a dead-letter queue. Moving messages there is left to the worker.
@@ -52,27 +46,12 @@ impl MemoryQueue {
         dead_letter: &str,
         max_receives: u32,
     ) -> Self {
-        let redrive = Some(Redrive {
-            dead_letter: dead_letter.into(),
-            max_receives,
-        });
-        Self::with(
-            name,
-            QueueAttributes {
-                visibility_timeout,
-                redrive,
-                ..QueueAttributes::default()
-            },
-        )
+        let redrive = Some(Redrive { dead_letter: dead_letter.into(), max_receives });
+        Self::with(name, QueueAttributes { visibility_timeout, redrive, ..QueueAttributes::default() })
     }
 
     fn with(name: &str, attributes: QueueAttributes) -> Self {
-        Self {
-            url: format!("memory:{name}"),
-            attributes,
-            state: Mutex::default(),
-            arrived: Notify::new(),
-        }
+        Self { url: format!("memory:{name}"), attributes, state: Mutex::default(), arrived: Notify::new() }
     }
 
     /// What is visible now, oldest first.
@@ -171,14 +150,8 @@ impl Queue for MemoryQueue {
                         };
                         message.receive_count += 1;
                         let receipt = state.name("receipt");
-                        state
-                            .in_flight
-                            .insert(receipt.clone(), (message.clone(), visible_at));
-                        deliveries.push(Delivery {
-                            message,
-                            receipt: Receipt(receipt),
-                            visible_at,
-                        });
+                        state.in_flight.insert(receipt.clone(), (message.clone(), visible_at));
+                        deliveries.push(Delivery { message, receipt: Receipt(receipt), visible_at });
                     }
                     return Ok(deliveries);
                 }
@@ -273,10 +246,7 @@ impl MemoryStore {
 
     /// An empty store that says that it's at another place.
     pub(crate) fn at(url: &str) -> Self {
-        Self {
-            url: url.into(),
-            objects: Arc::default(),
-        }
+        Self { url: url.into(), objects: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (ObjectInfo, Bytes)>> {
@@ -319,10 +289,7 @@ impl ObjectStore for MemoryStore {
     }
 
     async fn head(&self, key: &str, _: Option<&str>) -> Result<ObjectInfo, StoreError> {
-        self.lock()
-            .get(key)
-            .map(|(info, _)| info.clone())
-            .ok_or(StoreError::NotFound)
+        self.lock().get(key).map(|(info, _)| info.clone()).ok_or(StoreError::NotFound)
     }
 
     async fn read(
@@ -342,17 +309,8 @@ impl ObjectStore for MemoryStore {
         Ok(Box::new(MemoryReader { info, rest }))
     }
 
-    async fn write(
-        &self,
-        key: &str,
-        options: PutOptions,
-    ) -> Result<Box<dyn ObjectWriter>, StoreError> {
-        Ok(Box::new(MemoryWriter {
-            store: self.clone(),
-            key: key.into(),
-            options,
-            content: BytesMut::new(),
-        }))
+    async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
+        Ok(Box::new(MemoryWriter { store: self.clone(), key: key.into(), options, content: BytesMut::new() }))
     }
 
     async fn list(
@@ -364,9 +322,8 @@ impl ObjectStore for MemoryStore {
         let objects = self.lock();
         let after = continuation.unwrap_or("");
         let mut page = ObjectPage::default();
-        for (key, (info, _)) in objects
-            .range(prefix.to_owned()..)
-            .take_while(|(key, _)| key.starts_with(prefix))
+        for (key, (info, _)) in
+            objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix))
         {
             if !after.is_empty() && key.as_str() <= after {
                 continue;
@@ -423,9 +380,7 @@ impl ObjectWriter for MemoryWriter {
 
     async fn finish(self: Box<Self>) -> Result<ObjectInfo, StoreError> {
         let mut objects = self.store.lock();
-        let current = objects
-            .get(&self.key)
-            .and_then(|(info, _)| info.etag.as_ref());
+        let current = objects.get(&self.key).and_then(|(info, _)| info.etag.as_ref());
         let holds = match &self.options.condition {
             Condition::Always => true,
             Condition::IfAbsent => current.is_none(),

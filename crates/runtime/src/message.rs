@@ -91,12 +91,7 @@ impl Attribute {
 impl OutgoingMessage {
     /// The size that counts against [`MAX_MESSAGE_BYTES`]: body and attributes.
     pub fn billed_bytes(&self) -> usize {
-        self.body.len()
-            + self
-                .attributes
-                .iter()
-                .map(Attribute::billed_bytes)
-                .sum::<usize>()
+        self.body.len() + self.attributes.iter().map(Attribute::billed_bytes).sum::<usize>()
     }
 
     /// Checks what SQS would refuse, so that a task learns of it before anything is sent.
@@ -123,18 +118,12 @@ impl OutgoingMessage {
         }
         for (index, attribute) in self.attributes.iter().enumerate() {
             valid_attribute(attribute)?;
-            if self.attributes[..index]
-                .iter()
-                .any(|earlier| earlier.name == attribute.name)
-            {
+            if self.attributes[..index].iter().any(|earlier| earlier.name == attribute.name) {
                 return Err(format!("the attribute {:?} is given twice", attribute.name));
             }
         }
         if self.delay.is_some_and(|delay| delay > MAX_DELAY) {
-            return Err(format!(
-                "the delay is longer than {} seconds",
-                MAX_DELAY.as_secs()
-            ));
+            return Err(format!("the delay is longer than {} seconds", MAX_DELAY.as_secs()));
         }
         if let Some(group) = &self.group {
             valid_id("the message group", group)?;
@@ -159,9 +148,7 @@ fn valid_attribute(attribute: &Attribute) -> Result<(), String> {
     let name = &attribute.name;
     let lower = name.to_ascii_lowercase();
     let well_formed = (1..=256).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
         && !name.starts_with('.')
         && !name.ends_with('.')
         && !name.contains("..")
@@ -187,9 +174,7 @@ fn valid_id(what: &str, id: &str) -> Result<(), String> {
     if (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(())
     } else {
-        Err(format!(
-            "{what} must be 1 to 128 ASCII letters, digits and punctuation marks"
-        ))
+        Err(format!("{what} must be 1 to 128 ASCII letters, digits and punctuation marks"))
     }
 }
 
@@ -198,17 +183,11 @@ mod tests {
     use super::*;
 
     fn message(body: &str) -> OutgoingMessage {
-        OutgoingMessage {
-            body: body.into(),
-            ..OutgoingMessage::default()
-        }
+        OutgoingMessage { body: body.into(), ..OutgoingMessage::default() }
     }
 
     fn text(name: &str, value: &str) -> Attribute {
-        Attribute {
-            name: name.into(),
-            value: AttributeValue::Text(value.into()),
-        }
+        Attribute { name: name.into(), value: AttributeValue::Text(value.into()) }
     }
 
     #[test]
@@ -225,22 +204,8 @@ mod tests {
         assert!(message("").validate().is_err());
         assert!(message("nul \0").validate().is_err());
         assert!(message("not a character \u{FFFF}").validate().is_err());
-        assert!(
-            message(&"x".repeat(MAX_MESSAGE_BYTES + 1))
-                .validate()
-                .is_err()
-        );
-        for name in [
-            "",
-            "a b",
-            ".a",
-            "a.",
-            "a..b",
-            "AWS.x",
-            "amazon.x",
-            "ä",
-            &"x".repeat(257),
-        ] {
+        assert!(message(&"x".repeat(MAX_MESSAGE_BYTES + 1)).validate().is_err());
+        for name in ["", "a b", ".a", "a.", "a..b", "AWS.x", "amazon.x", "ä", &"x".repeat(257)] {
             let mut m = message("x");
             m.attributes = vec![text(name, "v")];
             assert!(m.validate().is_err(), "{name:?}");

@@ -38,11 +38,7 @@ pub trait ObjectStore: Send + Sync + 'static {
     ) -> Result<Box<dyn ObjectReader>, StoreError>;
 
     /// Begins to write an object. Nothing is visible before [`ObjectWriter::finish`].
-    async fn write(
-        &self,
-        key: &str,
-        options: PutOptions,
-    ) -> Result<Box<dyn ObjectWriter>, StoreError>;
+    async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError>;
 
     /// Objects whose keys start with `prefix`, in the order of the keys' bytes, at most `limit`.
     async fn list(

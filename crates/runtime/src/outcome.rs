@@ -139,16 +139,13 @@ impl Outcome {
     ) -> Self {
         match result {
             Ok(Ok(())) => Self::Completed,
-            Ok(Err(host::Failure::Reject(reason))) => Self::Rejected {
-                reason: shorten(reason),
-            },
+            Ok(Err(host::Failure::Reject(reason))) => Self::Rejected { reason: shorten(reason) },
             Ok(Err(host::Failure::Retry(request))) => {
                 match (request.delay_seconds, remains.host_failure) {
                     // The guest handed on what a store or a queue told it.
                     (None, Some(what)) => Self::HostFailed { what: what.into() },
                     (delay, _) => Self::Retry {
-                        delay: delay
-                            .map(|seconds| Duration::from_secs(seconds.into()).min(MAX_VISIBILITY)),
+                        delay: delay.map(|seconds| Duration::from_secs(seconds.into()).min(MAX_VISIBILITY)),
                         reason: shorten(request.reason),
                     },
                 }
@@ -162,9 +159,7 @@ impl Outcome {
             return Self::LimitExceeded { limit };
         }
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-            return Self::HostFailed {
-                what: "the pool of instances is full".into(),
-            };
+            return Self::HostFailed { what: "the pool of instances is full".into() };
         }
         if let Some(host::HostFault(what)) = error.downcast_ref() {
             return Self::HostFailed { what: what.clone() };
@@ -177,18 +172,14 @@ impl Outcome {
             return Self::HostFailed { what: what.into() };
         }
         if let Some(wasmtime_wasi::I32Exit(status)) = error.downcast_ref() {
-            return Self::Trapped {
-                what: format!("exited with status {status} without returning"),
-            };
+            return Self::Trapped { what: format!("exited with status {status} without returning") };
         }
         let what = match error.downcast_ref::<Trap>() {
             Some(trap) => trap.to_string(),
             // Ours and wasmtime's own sentences: a list whose pointer lies, a handle that isn't one.
             None => error.root_cause().to_string(),
         };
-        Self::Trapped {
-            what: shorten(what),
-        }
+        Self::Trapped { what: shorten(what) }
     }
 
     /// Its kind.
@@ -213,12 +204,8 @@ impl Outcome {
             Self::LimitExceeded { limit } => Some(limit.as_str()),
             Self::Trapped { what } | Self::HostFailed { what } => Some(what),
             Self::Cancelled { why: Cancel::Drain } => Some("the worker stops"),
-            Self::Cancelled {
-                why: Cancel::Lapsed,
-            } => Some("the message's visibility lapsed"),
-            Self::Cancelled {
-                why: Cancel::Timeout,
-            } => Some("the time is over"),
+            Self::Cancelled { why: Cancel::Lapsed } => Some("the message's visibility lapsed"),
+            Self::Cancelled { why: Cancel::Timeout } => Some("the time is over"),
         }
     }
 }
@@ -317,13 +304,7 @@ impl Default for Policy {
 impl Policy {
     /// Whether an outcome can send a message to the dead-letter queue without a redrive policy being exhausted.
     pub fn dead_letters(&self) -> bool {
-        [
-            self.retry,
-            self.rejected,
-            self.limit_exceeded,
-            self.timed_out,
-            self.trapped,
-        ]
-        .contains(&Action::DeadLetter)
+        [self.retry, self.rejected, self.limit_exceeded, self.timed_out, self.trapped]
+            .contains(&Action::DeadLetter)
     }
 }

@@ -39,19 +39,12 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Makes messages visible again after `visibility`, counted from now: zero is at once. Used to keep a message
     /// as well as to give it back. The answers are in the order of `receipts`.
-    async fn set_visibility(
-        &self,
-        receipts: &[Receipt],
-        visibility: Duration,
-    ) -> Vec<Result<(), QueueError>>;
+    async fn set_visibility(&self, receipts: &[Receipt], visibility: Duration)
+    -> Vec<Result<(), QueueError>>;
 
     /// Gives messages back after `visibility` as if this delivery had not happened, where the queue can do that:
     /// the receive isn't counted. Otherwise the same as [`Queue::set_visibility`].
-    async fn uncount(
-        &self,
-        receipts: &[Receipt],
-        visibility: Duration,
-    ) -> Vec<Result<(), QueueError>> {
+    async fn uncount(&self, receipts: &[Receipt], visibility: Duration) -> Vec<Result<(), QueueError>> {
         self.set_visibility(receipts, visibility).await
     }
 

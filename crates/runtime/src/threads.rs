@@ -31,9 +31,7 @@ impl GuestThreads {
             .event_interval(4)
             .global_queue_interval(2)
             .build()?;
-        Ok(Self {
-            runtime: Some(runtime),
-        })
+        Ok(Self { runtime: Some(runtime) })
     }
 
     pub(crate) fn handle(&self) -> Handle {

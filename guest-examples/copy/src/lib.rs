@@ -17,15 +17,9 @@ fn handle(message: Message) -> Result<(), Failure> {
     if objects.is_empty() {
         return Err(Failure::reject("the message announces no object"));
     }
-    for object in objects
-        .iter()
-        .filter(|object| object.change != Change::Removed)
-    {
+    for object in objects.iter().filter(|object| object.change != Change::Removed) {
         let mut reader = object.read()?;
-        let mut writer = output
-            .new_object(&object.key)
-            .like(&reader.info())
-            .write()?;
+        let mut writer = output.new_object(&object.key).like(&reader.info()).write()?;
         loop {
             let chunk = reader.chunk(CHUNK_BYTES)?;
             if chunk.is_empty() {

@@ -3,9 +3,7 @@
 
 use serde_json::json;
 use wasmrun_guest::queue::MAX_BATCH;
-use wasmrun_guest::{
-    AnnouncedObject, Change, Failure, Message, OutgoingMessage, Queue, handler, info,
-};
+use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, OutgoingMessage, Queue, handler, info};
 
 handler!(handle);
 
@@ -16,11 +14,8 @@ fn handle(message: Message) -> Result<(), Failure> {
     let next = Queue::open("next")?;
     let is_fifo = next_is_fifo()?;
     let objects = message.objects();
-    let bodies = if objects.is_empty() {
-        vec![message.body()]
-    } else {
-        objects.iter().map(describe).collect()
-    };
+    let bodies =
+        if objects.is_empty() { vec![message.body()] } else { objects.iter().map(describe).collect() };
     let outgoing: Vec<_> = bodies
         .into_iter()
         .enumerate()
@@ -28,9 +23,7 @@ fn handle(message: Message) -> Result<(), Failure> {
         .collect();
     for batch in outgoing.chunks(MAX_BATCH) {
         // One that failed fails them all: they are sent again, and a FIFO queue drops those that it has.
-        next.send_batch(batch)?
-            .into_iter()
-            .collect::<Result<Vec<_>, _>>()?;
+        next.send_batch(batch)?.into_iter().collect::<Result<Vec<_>, _>>()?;
     }
     info!("sent {} on", outgoing.len());
     Ok(())
@@ -41,18 +34,14 @@ fn next_is_fifo() -> Result<bool, Failure> {
     match std::env::var("NEXT_IS_FIFO").as_deref() {
         Err(_) | Ok("" | "no") => Ok(false),
         Ok("yes") => Ok(true),
-        Ok(other) => Err(Failure::retry(format!(
-            "NEXT_IS_FIFO is {other:?}: it must be yes or no"
-        ))),
+        Ok(other) => Err(Failure::retry(format!("NEXT_IS_FIFO is {other:?}: it must be yes or no"))),
     }
 }
 
 fn outgoing(message: &Message, index: usize, body: String, is_fifo: bool) -> OutgoingMessage {
     let mut outgoing = OutgoingMessage::new(body);
     outgoing.attributes = message.attributes();
-    outgoing
-        .attributes
-        .retain(|attribute| attribute.name != WORKERS_ATTRIBUTE);
+    outgoing.attributes.retain(|attribute| attribute.name != WORKERS_ATTRIBUTE);
     outgoing.group = message.group();
     if is_fifo {
         // The id is the same for each delivery of the message, so that what is sent again arrives once. A message

@@ -20,26 +20,10 @@ pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Ref
     let mut picture = match content {
         [0xff, 0xd8, 0xff, ..] => jpeg::decode(content, settings),
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => decode_png(content, settings),
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => decode_webp(content, settings),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => decode_webp(content, settings),
         _ => Err(Refusal::NotAPicture),
     }?;
-    picture.icc_profile = picture
-        .icc_profile
-        .filter(|profile| profile.len() <= MAX_ICC_PROFILE_BYTES);
+    picture.icc_profile = picture.icc_profile.filter(|profile| profile.len() <= MAX_ICC_PROFILE_BYTES);
     Ok(picture)
 }
 
@@ -58,22 +42,12 @@ pub(crate) struct Cost {
 impl Cost {
     /// Refuses what is more than the settings allow. `content` is the file, which stays in memory.
     pub(crate) fn check(&self, content: &[u8], settings: &Settings) -> Result<(), Refusal> {
-        let &Cost {
-            width,
-            height,
-            decoded: (decoded_width, decoded_height),
-            channels,
-            decoding,
-        } = self;
+        let &Cost { width, height, decoded: (decoded_width, decoded_height), channels, decoding } = self;
         if width == 0 || height == 0 {
             return Err(Refusal::broken("it has no pixels"));
         }
         if u64::from(width) * u64::from(height) > settings.max_pixels {
-            return Err(Refusal::TooManyPixels {
-                width,
-                height,
-                max_pixels: settings.max_pixels,
-            });
+            return Err(Refusal::TooManyPixels { width, height, max_pixels: settings.max_pixels });
         }
         let (to_width, to_height) = fit(decoded_width, decoded_height, settings.max_side);
         // The resizer works on the rows first, then on the columns.
@@ -81,10 +55,7 @@ impl Cost {
         let thumbnail = u64::from(to_width) * u64::from(to_height) * THUMBNAIL_BYTES_PER_PIXEL;
         let needed = decoding.saturating_add(content.len() as u64 + resizing + thumbnail);
         if needed > settings.memory_bytes {
-            return Err(Refusal::TooMuchMemory {
-                needed,
-                available: settings.memory_bytes,
-            });
+            return Err(Refusal::TooMuchMemory { needed, available: settings.memory_bytes });
         }
         Ok(())
     }
@@ -107,14 +78,8 @@ fn decode_png(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
     };
     let size = reader.output_buffer_size().unwrap_or(usize::MAX);
     let channels = layout.channels();
-    Cost {
-        width,
-        height,
-        decoded: (width, height),
-        channels,
-        decoding: size as u64,
-    }
-    .check(content, settings)?;
+    Cost { width, height, decoded: (width, height), channels, decoding: size as u64 }
+        .check(content, settings)?;
 
     let mut pixels = vec![0; size];
     let frame = reader.next_frame(&mut pixels).map_err(Refusal::broken)?;
@@ -123,36 +88,18 @@ fn decode_png(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
         return Err(Refusal::broken("its first frame is not of its own size"));
     }
     let info = reader.info();
-    let orientation = info
-        .exif_metadata
-        .as_deref()
-        .map_or(Orientation::UPRIGHT, Orientation::from_exif);
+    let orientation = info.exif_metadata.as_deref().map_or(Orientation::UPRIGHT, Orientation::from_exif);
     let icc_profile = info.icc_profile.as_deref().map(<[u8]>::to_vec);
-    Ok(Picture {
-        width,
-        height,
-        layout,
-        pixels,
-        orientation,
-        icc_profile,
-    })
+    Ok(Picture { width, height, layout, pixels, orientation, icc_profile })
 }
 
 fn decode_webp(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
     let mut decoder = WebPDecoder::new(Cursor::new(content)).map_err(Refusal::broken)?;
     let (width, height) = decoder.dimensions();
-    let layout = if decoder.has_alpha() {
-        Layout::Rgba
-    } else {
-        Layout::Rgb
-    };
+    let layout = if decoder.has_alpha() { Layout::Rgba } else { Layout::Rgb };
     // The result, and beside it: what lossy frames are in before they are RGB (three bytes for two pixels), RGBA that
     // lossless ones pass through, the two planes of a lossy picture's alpha, the canvas of an animation.
-    let bytes_per_pixel = match (
-        decoder.is_animated(),
-        decoder.is_lossy(),
-        decoder.has_alpha(),
-    ) {
+    let bytes_per_pixel = match (decoder.is_animated(), decoder.is_lossy(), decoder.has_alpha()) {
         (true, _, _) => 16,
         (false, true, true) => 11,
         (false, true, false) => 5,
@@ -161,29 +108,13 @@ fn decode_webp(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> 
     };
     let decoding = u64::from(width) * u64::from(height) * bytes_per_pixel;
     let channels = layout.channels();
-    Cost {
-        width,
-        height,
-        decoded: (width, height),
-        channels,
-        decoding,
-    }
-    .check(content, settings)?;
+    Cost { width, height, decoded: (width, height), channels, decoding }.check(content, settings)?;
 
     let mut pixels = vec![0; width as usize * height as usize * channels];
     decoder.read_image(&mut pixels).map_err(Refusal::broken)?;
     // Both are ornaments: a picture is a picture without them.
     let exif = decoder.exif_metadata().ok().flatten();
-    let orientation = exif
-        .as_deref()
-        .map_or(Orientation::UPRIGHT, Orientation::from_exif);
+    let orientation = exif.as_deref().map_or(Orientation::UPRIGHT, Orientation::from_exif);
     let icc_profile = decoder.icc_profile().ok().flatten();
-    Ok(Picture {
-        width,
-        height,
-        layout,
-        pixels,
-        orientation,
-        icc_profile,
-    })
+    Ok(Picture { width, height, layout, pixels, orientation, icc_profile })
 }

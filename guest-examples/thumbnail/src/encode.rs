@@ -28,9 +28,7 @@ fn encode_jpeg(picture: Picture, quality: u8) -> Result<Vec<u8>, Refusal> {
     };
     // No side is longer than the settings allow, which is less than this.
     let (width, height) = (picture.width as u16, picture.height as u16);
-    encoder
-        .encode(&picture.pixels, width, height, color_type)
-        .map_err(Refusal::broken)?;
+    encoder.encode(&picture.pixels, width, height, color_type).map_err(Refusal::broken)?;
     Ok(file)
 }
 
@@ -46,8 +44,6 @@ fn encode_webp(picture: Picture) -> Result<Vec<u8>, Refusal> {
         Layout::Rgb => image_webp::ColorType::Rgb8,
         Layout::Rgba => image_webp::ColorType::Rgba8,
     };
-    encoder
-        .encode(&picture.pixels, picture.width, picture.height, color_type)
-        .map_err(Refusal::broken)?;
+    encoder.encode(&picture.pixels, picture.width, picture.height, color_type).map_err(Refusal::broken)?;
     Ok(file)
 }

@@ -9,9 +9,7 @@ use crate::settings::Settings;
 pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
     let mut decoder = Decoder::new(content);
     decoder.read_info().map_err(Refusal::broken)?;
-    let info = decoder
-        .info()
-        .ok_or_else(|| Refusal::broken("it has no header"))?;
+    let info = decoder.info().ok_or_else(|| Refusal::broken("it has no header"))?;
     let (layout, channels) = match info.pixel_format {
         PixelFormat::L8 => (Layout::Gray, 1),
         PixelFormat::RGB24 => (Layout::Rgb, 3),
@@ -21,14 +19,9 @@ pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Ref
     let (full_width, full_height) = (u32::from(info.width), u32::from(info.height));
     let (to_width, to_height) = fit(full_width, full_height, settings.max_side);
     // It is content when one side is large enough: the shorter one, rounded up, could be so by chance.
-    let (request_width, request_height) = if to_width >= to_height {
-        (to_width as u16, u16::MAX)
-    } else {
-        (u16::MAX, to_height as u16)
-    };
-    let (width, height) = decoder
-        .scale(request_width, request_height)
-        .map_err(Refusal::broken)?;
+    let (request_width, request_height) =
+        if to_width >= to_height { (to_width as u16, u16::MAX) } else { (u16::MAX, to_height as u16) };
+    let (width, height) = decoder.scale(request_width, request_height).map_err(Refusal::broken)?;
     let (width, height) = (u32::from(width), u32::from(height));
 
     // The pixels, and the planes that they are put together from.
@@ -37,8 +30,7 @@ pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Ref
         CodingProcess::DctSequential => 0,
         // Comes in passes over the whole picture, which are kept at full size whatever the scale.
         CodingProcess::DctProgressive => {
-            2 * samples(content)
-                .unwrap_or(u64::from(full_width) * u64::from(full_height) * channels)
+            2 * samples(content).unwrap_or(u64::from(full_width) * u64::from(full_height) * channels)
         }
         CodingProcess::Lossless => u64::from(full_width) * u64::from(full_height) * channels * 4,
     };
@@ -57,23 +49,12 @@ pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Ref
         cmyk_to_rgb(&mut pixels);
     }
     if pixels.len() != width as usize * height as usize * layout.channels() {
-        return Err(Refusal::broken(
-            "it holds fewer pixels than its header says",
-        ));
+        return Err(Refusal::broken("it holds fewer pixels than its header says"));
     }
-    let orientation = decoder
-        .exif_data()
-        .map_or(Orientation::UPRIGHT, Orientation::from_exif);
+    let orientation = decoder.exif_data().map_or(Orientation::UPRIGHT, Orientation::from_exif);
     // A profile for ink says nothing about RGB.
     let icc_profile = decoder.icc_profile().filter(|_| !is_cmyk);
-    Ok(Picture {
-        width,
-        height,
-        layout,
-        pixels,
-        orientation,
-        icc_profile,
-    })
+    Ok(Picture { width, height, layout, pixels, orientation, icc_profile })
 }
 
 /// In place. The decoder gives the amounts of ink; what they look like on paper would take the profile to tell.
@@ -112,18 +93,7 @@ fn samples(content: &[u8]) -> Option<u64> {
 }
 
 fn frame_samples(segment: &[u8]) -> Option<u64> {
-    let &[
-        _,
-        _,
-        _,
-        high,
-        low,
-        wide_high,
-        wide_low,
-        count,
-        ref components @ ..,
-    ] = segment
-    else {
+    let &[_, _, _, high, low, wide_high, wide_low, count, ref components @ ..] = segment else {
         return None;
     };
     let height = u64::from(u16::from_be_bytes([high, low]));
@@ -133,24 +103,11 @@ fn frame_samples(segment: &[u8]) -> Option<u64> {
         .take(usize::from(count))
         .map(|component| (u64::from(component[1] >> 4), u64::from(component[1] & 15)))
         .collect();
-    let across = factors
-        .iter()
-        .map(|factor| factor.0)
-        .max()
-        .filter(|&factor| factor > 0)?;
-    let down = factors
-        .iter()
-        .map(|factor| factor.1)
-        .max()
-        .filter(|&factor| factor > 0)?;
+    let across = factors.iter().map(|factor| factor.0).max().filter(|&factor| factor > 0)?;
+    let down = factors.iter().map(|factor| factor.1).max().filter(|&factor| factor > 0)?;
     // In whole groups of blocks, as the decoder keeps them.
     let (columns, rows) = (width.div_ceil(8 * across), height.div_ceil(8 * down));
-    Some(
-        factors
-            .iter()
-            .map(|(x, y)| columns * x * rows * y * 64)
-            .sum(),
-    )
+    Some(factors.iter().map(|(x, y)| columns * x * rows * y * 64).sum())
 }
 
 #[cfg(test)]
@@ -167,9 +124,7 @@ mod tests {
     #[test]
     fn samples_are_counted_in_whole_groups_of_blocks() {
         // 100 x 50, three components, colour at half the resolution both ways: 7 x 4 groups of six blocks.
-        let header = [
-            0xff, 0xd8, 0xff, 0xfe, 0, 3, 9, 0xff, 0xc2, 0, 17, 8, 0, 50, 0, 100, 3,
-        ];
+        let header = [0xff, 0xd8, 0xff, 0xfe, 0, 3, 9, 0xff, 0xc2, 0, 17, 8, 0, 50, 0, 100, 3];
         let components = [1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
         let content = [header.as_slice(), components.as_slice()].concat();
         assert_eq!(samples(&content), Some(7 * 4 * 6 * 64));

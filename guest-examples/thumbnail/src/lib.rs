@@ -25,23 +25,14 @@ fn handle(message: Message) -> Result<(), Failure> {
     if objects.is_empty() {
         return Err(Failure::reject("the message announces no object"));
     }
-    for object in objects
-        .iter()
-        .filter(|object| object.change != Change::Removed)
-    {
+    for object in objects.iter().filter(|object| object.change != Change::Removed) {
         let content = read(object, &settings)?;
         let thumbnail = thumbnail(content, &settings).map_err(|refusal| {
-            Failure::reject(format!(
-                "cannot make a thumbnail of {}: {refusal}",
-                object.key
-            ))
+            Failure::reject(format!("cannot make a thumbnail of {}: {refusal}", object.key))
         })?;
         // The whole key stays, so that a.jpg and a.png don't end up in the same place.
         let key = format!("{}.{}", object.key, settings.format.extension());
-        output
-            .new_object(&key)
-            .content_type(settings.format.content_type())
-            .put(&thumbnail)?;
+        output.new_object(&key).content_type(settings.format.content_type()).put(&thumbnail)?;
         info!("{key}: {} bytes", thumbnail.len());
     }
     Ok(())
@@ -52,14 +43,8 @@ fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failur
     let mut reader = object.read()?;
     let size = reader.info().size;
     if size > settings.memory_bytes {
-        let refusal = Refusal::TooMuchMemory {
-            needed: size,
-            available: settings.memory_bytes,
-        };
-        return Err(Failure::reject(format!(
-            "cannot make a thumbnail of {}: {refusal}",
-            object.key
-        )));
+        let refusal = Refusal::TooMuchMemory { needed: size, available: settings.memory_bytes };
+        return Err(Failure::reject(format!("cannot make a thumbnail of {}: {refusal}", object.key)));
     }
     let mut content = Vec::with_capacity(size as usize);
     reader.read_to_end(&mut content)?;

@@ -35,15 +35,8 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::NotAPicture => f.write_str("it is no JPEG, PNG or WebP"),
             Refusal::Broken(why) => write!(f, "it is broken or of an unknown kind: {why}"),
-            Refusal::TooManyPixels {
-                width,
-                height,
-                max_pixels,
-            } => {
-                write!(
-                    f,
-                    "it has {width} x {height} pixels, more than MAX_PIXELS ({max_pixels})"
-                )
+            Refusal::TooManyPixels { width, height, max_pixels } => {
+                write!(f, "it has {width} x {height} pixels, more than MAX_PIXELS ({max_pixels})")
             }
             Refusal::TooMuchMemory { needed, available } => {
                 write!(
@@ -101,9 +94,7 @@ impl Orientation {
             let field = exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?;
             match &field.value {
                 // Against the standard, but some cameras do.
-                exif::Value::SLong(values) => {
-                    values.first().and_then(|&value| value.try_into().ok())
-                }
+                exif::Value::SLong(values) => values.first().and_then(|&value| value.try_into().ok()),
                 value => value.get_uint(0),
             }
         };
@@ -159,31 +150,19 @@ impl Picture {
         let mut pixels = vec![0; width as usize * height as usize * self.layout.channels()];
         let mut from = TypedImage::<P>::from_buffer(self.width, self.height, &mut self.pixels)
             .map_err(Refusal::broken)?;
-        let mut to =
-            TypedImage::<P>::from_buffer(width, height, &mut pixels).map_err(Refusal::broken)?;
+        let mut to = TypedImage::<P>::from_buffer(width, height, &mut pixels).map_err(Refusal::broken)?;
         // Transparent pixels must not bleed their colour into their neighbours. Done in place: left to itself the
         // resizer would copy the picture for it.
         let alpha = MulDiv::new();
         if self.layout.has_alpha() {
-            alpha
-                .multiply_alpha_inplace_typed(&mut from)
-                .map_err(Refusal::broken)?;
+            alpha.multiply_alpha_inplace_typed(&mut from).map_err(Refusal::broken)?;
         }
         let options = ResizeOptions::new().use_alpha(false);
-        Resizer::new()
-            .resize_typed(&from, &mut to, &options)
-            .map_err(Refusal::broken)?;
+        Resizer::new().resize_typed(&from, &mut to, &options).map_err(Refusal::broken)?;
         if self.layout.has_alpha() {
-            alpha
-                .divide_alpha_inplace_typed(&mut to)
-                .map_err(Refusal::broken)?;
+            alpha.divide_alpha_inplace_typed(&mut to).map_err(Refusal::broken)?;
         }
-        Ok(Picture {
-            width,
-            height,
-            pixels,
-            ..self
-        })
+        Ok(Picture { width, height, pixels, ..self })
     }
 
     /// Turns the pixels as `orientation` says.
@@ -193,11 +172,7 @@ impl Picture {
             return self;
         }
         let (width, height) = (self.width as usize, self.height as usize);
-        let (turned_width, turned_height) = if orientation >= 5 {
-            (height, width)
-        } else {
-            (width, height)
-        };
+        let (turned_width, turned_height) = if orientation >= 5 { (height, width) } else { (width, height) };
         let channels = self.layout.channels();
         let mut pixels = Vec::with_capacity(self.pixels.len());
         for y in 0..turned_height {
@@ -236,17 +211,12 @@ impl Picture {
         for pixel in self.pixels.chunks_exact(self.layout.channels()) {
             if let Some((&alpha, colours)) = pixel.split_last() {
                 let alpha = u32::from(alpha);
-                let blend = |colour: &u8| {
-                    ((u32::from(*colour) * alpha + 255 * (255 - alpha) + 127) / 255) as u8
-                };
+                let blend =
+                    |colour: &u8| ((u32::from(*colour) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
                 pixels.extend(colours.iter().map(blend));
             }
         }
-        Picture {
-            layout,
-            pixels,
-            ..self
-        }
+        Picture { layout, pixels, ..self }
     }
 }
 
@@ -293,25 +263,14 @@ mod tests {
         ];
         for (orientation, (width, height, pixels)) in (1..).zip(stored) {
             let upright = gray(width, height, &pixels, orientation).upright();
-            assert_eq!(
-                (upright.width, upright.height),
-                (3, 2),
-                "orientation {orientation}"
-            );
-            assert_eq!(
-                upright.pixels,
-                [1, 2, 3, 4, 5, 6],
-                "orientation {orientation}"
-            );
+            assert_eq!((upright.width, upright.height), (3, 2), "orientation {orientation}");
+            assert_eq!(upright.pixels, [1, 2, 3, 4, 5, 6], "orientation {orientation}");
         }
     }
 
     #[test]
     fn transparency_becomes_white() {
-        let picture = Picture {
-            layout: Layout::Rgba,
-            ..gray(2, 1, &[10, 20, 30, 0, 10, 20, 30, 255], 1)
-        };
+        let picture = Picture { layout: Layout::Rgba, ..gray(2, 1, &[10, 20, 30, 0, 10, 20, 30, 255], 1) };
         let flat = picture.on_white();
         assert_eq!(
             (flat.layout, flat.pixels.as_slice()),
@@ -322,19 +281,11 @@ mod tests {
     #[test]
     fn a_transparent_pixel_does_not_bleed_its_colour() {
         // Half opaque white, half transparent black: every visible trace of the result is white.
-        let row = [
-            255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0,
-        ];
-        let picture = Picture {
-            layout: Layout::Rgba,
-            ..gray(4, 4, &row.repeat(4), 1)
-        };
+        let row = [255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0];
+        let picture = Picture { layout: Layout::Rgba, ..gray(4, 4, &row.repeat(4), 1) };
         let resized = picture.resized(2, 2).expect("the sizes are valid");
         for pixel in resized.pixels.chunks_exact(4) {
-            assert!(
-                pixel[3] < 16 || pixel[..3].iter().all(|&colour| colour > 250),
-                "{pixel:?}"
-            );
+            assert!(pixel[3] < 16 || pixel[..3].iter().all(|&colour| colour > 250), "{pixel:?}");
         }
     }
 
@@ -345,21 +296,13 @@ mod tests {
             let entry = [0x12, 0x01, kind, 0, 1, 0, 0, 0, 6, 0, 0, 0];
             let block = [b"II*\0\x08\0\0\0\x01\0".as_slice(), &entry, &[0; 4]].concat();
             assert_eq!(Orientation::from_exif(&block), Orientation(6));
-            assert_eq!(
-                Orientation::from_exif(&[b"Exif\0\0", block.as_slice()].concat()),
-                Orientation(6)
-            );
+            assert_eq!(Orientation::from_exif(&[b"Exif\0\0", block.as_slice()].concat()), Orientation(6));
         }
     }
 
     #[test]
     fn exif_that_makes_no_sense_says_upright() {
-        for block in [
-            b"".as_slice(),
-            b"Exif\0\0",
-            b"II*\0\xff\xff\xff\xff",
-            b"MM\0*\0\0\0\x08\xff\xff",
-        ] {
+        for block in [b"".as_slice(), b"Exif\0\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"] {
             assert_eq!(Orientation::from_exif(block), Orientation::UPRIGHT);
         }
     }

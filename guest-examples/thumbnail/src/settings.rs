@@ -73,18 +73,9 @@ fn number<T: FromStr + PartialOrd + Display>(
     let Some(value) = env(key) else {
         return Ok(default);
     };
-    value
-        .trim()
-        .parse()
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| {
-            format!(
-                "{key} is {value:?}: it must be a whole number from {} to {}",
-                range.start(),
-                range.end()
-            )
-        })
+    value.trim().parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        format!("{key} is {value:?}: it must be a whole number from {} to {}", range.start(), range.end())
+    })
 }
 
 #[cfg(test)]
@@ -98,10 +89,7 @@ mod tests {
     #[test]
     fn what_is_not_set_has_its_default() {
         let settings = Settings::read(|_| None).expect("the defaults are valid");
-        assert_eq!(
-            (settings.max_side, settings.quality, settings.format),
-            (320, 80, Format::Jpeg)
-        );
+        assert_eq!((settings.max_side, settings.quality, settings.format), (320, 80, Format::Jpeg));
         assert_eq!(settings.memory_bytes, 224 << 20);
         assert_eq!(read("MAX_SIDE", ""), Ok(settings));
     }
@@ -116,9 +104,6 @@ mod tests {
             read("QUALITY", "good"),
             Err("QUALITY is \"good\": it must be a whole number from 1 to 100".to_owned())
         );
-        assert_eq!(
-            read("FORMAT", "gif"),
-            Err("FORMAT is \"gif\": it must be jpeg or webp".to_owned())
-        );
+        assert_eq!(read("FORMAT", "gif"), Err("FORMAT is \"gif\": it must be jpeg or webp".to_owned()));
     }
 }

@@ -12,11 +12,7 @@ fn photograph(width: u16, height: u16) -> Vec<u8> {
     for y in 0..height {
         for x in 0..width {
             let shade = (u32::from(y) * 60 / u32::from(height)) as u8;
-            pixels.extend(if x < width / 2 {
-                [250, shade, 5]
-            } else {
-                [5, shade, 250]
-            });
+            pixels.extend(if x < width / 2 { [250, shade, 5] } else { [5, shade, 250] });
         }
     }
     pixels
@@ -27,23 +23,12 @@ fn jpeg(width: u16, height: u16, prepare: impl FnOnce(&mut Encoder<&mut Vec<u8>>
     let mut encoder = Encoder::new(&mut file, 90);
     prepare(&mut encoder);
     encoder
-        .encode(
-            &photograph(width, height),
-            width,
-            height,
-            jpeg_encoder::ColorType::Rgb,
-        )
+        .encode(&photograph(width, height), width, height, jpeg_encoder::ColorType::Rgb)
         .expect("the picture is valid");
     file
 }
 
-fn png(
-    width: u32,
-    height: u32,
-    color: png::ColorType,
-    depth: png::BitDepth,
-    data: &[u8],
-) -> Vec<u8> {
+fn png(width: u32, height: u32, color: png::ColorType, depth: png::BitDepth, data: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);
     encoder.set_color(color);
@@ -56,9 +41,7 @@ fn png(
 
 fn webp(width: u32, height: u32, data: &[u8], color: image_webp::ColorType) -> Vec<u8> {
     let mut file = Vec::new();
-    image_webp::WebPEncoder::new(&mut file)
-        .encode(data, width, height, color)
-        .expect("the picture is valid");
+    image_webp::WebPEncoder::new(&mut file).encode(data, width, height, color).expect("the picture is valid");
     file
 }
 
@@ -80,9 +63,7 @@ fn refused(content: &[u8]) -> Refusal {
 fn colour_at(picture: &Picture, x: u32, y: u32) -> [u8; 3] {
     let channels = picture.layout.channels();
     let start = (y * picture.width + x) as usize * channels;
-    picture.pixels[start..start + 3]
-        .try_into()
-        .expect("it is a colour picture")
+    picture.pixels[start..start + 3].try_into().expect("it is a colour picture")
 }
 
 fn is_red([red, _, blue]: [u8; 3]) -> bool {
@@ -99,24 +80,12 @@ fn each_format_becomes_a_thumbnail_of_the_right_size_and_colours() {
     let files = [
         jpeg(1000, 600, |_| {}),
         jpeg(1000, 600, |encoder| encoder.set_progressive(true)),
-        png(
-            1000,
-            600,
-            png::ColorType::Rgb,
-            png::BitDepth::Eight,
-            &pixels,
-        ),
+        png(1000, 600, png::ColorType::Rgb, png::BitDepth::Eight, &pixels),
         webp(1000, 600, &pixels, image_webp::ColorType::Rgb8),
     ];
     for file in files {
         for format in [Format::Jpeg, Format::WebP] {
-            let picture = made(
-                &file,
-                &Settings {
-                    format,
-                    ..settings()
-                },
-            );
+            let picture = made(&file, &Settings { format, ..settings() });
             assert_eq!((picture.width, picture.height), (320, 192));
             assert!(is_red(colour_at(&picture, 10, 100)) && is_blue(colour_at(&picture, 310, 100)));
         }
@@ -135,24 +104,15 @@ fn a_small_picture_keeps_its_size() {
 #[test]
 fn the_same_file_gives_the_same_bytes() {
     let file = jpeg(700, 500, |_| {});
-    assert_eq!(
-        thumbnail(file.clone(), &settings()),
-        thumbnail(file, &settings())
-    );
+    assert_eq!(thumbnail(file.clone(), &settings()), thumbnail(file, &settings()));
 }
 
 #[test]
 fn a_photograph_taken_sideways_stands_upright() {
     // Big endian, one entry: orientation (0x0112), a short, one of it, 6: turn it clockwise.
-    let exif = [
-        b"MM\0*\0\0\0\x08\0\x01".as_slice(),
-        &[0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0],
-        &[0; 4],
-    ]
-    .concat();
-    let file = jpeg(1000, 600, |encoder| {
-        encoder.add_exif_metadata(&exif).expect("it is small")
-    });
+    let exif =
+        [b"MM\0*\0\0\0\x08\0\x01".as_slice(), &[0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0], &[0; 4]].concat();
+    let file = jpeg(1000, 600, |encoder| encoder.add_exif_metadata(&exif).expect("it is small"));
     let picture = made(&file, &settings());
     assert_eq!((picture.width, picture.height), (192, 320));
     assert!(is_red(colour_at(&picture, 100, 10)) && is_blue(colour_at(&picture, 100, 310)));
@@ -160,22 +120,13 @@ fn a_photograph_taken_sideways_stands_upright() {
 
 #[test]
 fn ink_and_gray_come_out_right() {
-    for color_type in [
-        jpeg_encoder::ColorType::Cmyk,
-        jpeg_encoder::ColorType::CmykAsYcck,
-    ] {
+    for color_type in [jpeg_encoder::ColorType::Cmyk, jpeg_encoder::ColorType::CmykAsYcck] {
         // Cyan and magenta without the rest are red-less and green-less: blue.
         let mut file = Vec::new();
         let ink = [255, 255, 0, 0].repeat(64 * 64);
-        Encoder::new(&mut file, 95)
-            .encode(&ink, 64, 64, color_type)
-            .expect("the picture is valid");
+        Encoder::new(&mut file, 95).encode(&ink, 64, 64, color_type).expect("the picture is valid");
         let picture = made(&file, &settings());
-        assert!(
-            is_blue(colour_at(&picture, 30, 30)),
-            "{:?}",
-            colour_at(&picture, 30, 30)
-        );
+        assert!(is_blue(colour_at(&picture, 30, 30)), "{:?}", colour_at(&picture, 30, 30));
     }
     let mut file = Vec::new();
     Encoder::new(&mut file, 90)
@@ -190,53 +141,19 @@ fn ink_and_gray_come_out_right() {
 fn png_of_every_kind_is_read() {
     use png::{BitDepth, ColorType};
     let sixteen: Vec<u8> = [0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff].repeat(400 * 400);
-    let picture = made(
-        &png(400, 400, ColorType::Rgba, BitDepth::Sixteen, &sixteen),
-        &settings(),
-    );
+    let picture = made(&png(400, 400, ColorType::Rgba, BitDepth::Sixteen, &sixteen), &settings());
     assert!(is_red(colour_at(&picture, 100, 100)));
-    let picture = made(
-        &png(
-            400,
-            400,
-            ColorType::Grayscale,
-            BitDepth::One,
-            &[0xaa; 50 * 400],
-        ),
-        &settings(),
-    );
+    let picture = made(&png(400, 400, ColorType::Grayscale, BitDepth::One, &[0xaa; 50 * 400]), &settings());
     assert_eq!(picture.layout, Layout::Gray);
-    let picture = made(
-        &png(
-            400,
-            400,
-            ColorType::GrayscaleAlpha,
-            BitDepth::Eight,
-            &[0; 2 * 400 * 400],
-        ),
-        &settings(),
-    );
-    assert!(
-        picture.pixels.iter().all(|&pixel| pixel > 250),
-        "what is transparent lies on white"
-    );
+    let picture =
+        made(&png(400, 400, ColorType::GrayscaleAlpha, BitDepth::Eight, &[0; 2 * 400 * 400]), &settings());
+    assert!(picture.pixels.iter().all(|&pixel| pixel > 250), "what is transparent lies on white");
 }
 
 #[test]
 fn webp_keeps_transparency_in_webp_and_lies_on_white_in_jpeg() {
-    let file = webp(
-        400,
-        400,
-        &[9, 9, 9, 0].repeat(400 * 400),
-        image_webp::ColorType::Rgba8,
-    );
-    let kept = made(
-        &file,
-        &Settings {
-            format: Format::WebP,
-            ..settings()
-        },
-    );
+    let file = webp(400, 400, &[9, 9, 9, 0].repeat(400 * 400), image_webp::ColorType::Rgba8);
+    let kept = made(&file, &Settings { format: Format::WebP, ..settings() });
     assert_eq!(kept.layout, Layout::Rgba);
     assert!(kept.pixels.chunks_exact(4).all(|pixel| pixel[3] == 0));
     let flat = made(&file, &settings());
@@ -246,31 +163,16 @@ fn webp_keeps_transparency_in_webp_and_lies_on_white_in_jpeg() {
 #[test]
 fn a_colour_profile_is_kept() {
     let profile = vec![7; 500];
-    let file = jpeg(400, 400, |encoder| {
-        encoder.add_icc_profile(&profile).expect("it is small")
-    });
+    let file = jpeg(400, 400, |encoder| encoder.add_icc_profile(&profile).expect("it is small"));
     for format in [Format::Jpeg, Format::WebP] {
-        let picture = made(
-            &file,
-            &Settings {
-                format,
-                ..settings()
-            },
-        );
+        let picture = made(&file, &Settings { format, ..settings() });
         assert_eq!(picture.icc_profile.as_ref(), Some(&profile));
     }
 }
 
 #[test]
 fn what_is_no_picture_is_refused_whatever_it_is_called() {
-    for content in [
-        b"".as_slice(),
-        b"GIF89a",
-        b"<svg/>",
-        b"\x89PN",
-        b"RIFF\0\0\0\0WAVE",
-        &[0; 4096],
-    ] {
+    for content in [b"".as_slice(), b"GIF89a", b"<svg/>", b"\x89PN", b"RIFF\0\0\0\0WAVE", &[0; 4096]] {
         assert_eq!(refused(content), Refusal::NotAPicture);
     }
 }
@@ -288,11 +190,7 @@ fn a_truncated_file_never_panics() {
         for length in 0..file.len() {
             // Some decoders make do without the very last bytes; none may show half a picture.
             let result = thumbnail(file[..length].to_vec(), &settings());
-            assert!(
-                result.is_err() || length + 16 > file.len(),
-                "cut at {length} of {}",
-                file.len()
-            );
+            assert!(result.is_err() || length + 16 > file.len(), "cut at {length} of {}", file.len());
         }
     }
 }
@@ -307,10 +205,7 @@ fn a_changed_byte_never_panics() {
         webp(40, 30, &pixels, image_webp::ColorType::Rgb8),
     ];
     // Small, so that what claims to be large is refused and the test is quick.
-    let settings = Settings {
-        max_pixels: 100_000,
-        ..settings()
-    };
+    let settings = Settings { max_pixels: 100_000, ..settings() };
     for file in files {
         for at in 0..file.len() {
             for byte in [0, 1, 0x7f, 0xff, file[at] ^ 0x10] {
@@ -334,9 +229,7 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-        })
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
     })
 }
 
@@ -344,11 +237,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 fn a_decompression_bomb_is_refused_by_its_header() {
     assert_eq!(
         refused(&png_header(60_000, 60_000)),
-        Refusal::TooManyPixels {
-            width: 60_000,
-            height: 60_000,
-            max_pixels: 100_000_000
-        }
+        Refusal::TooManyPixels { width: 60_000, height: 60_000, max_pixels: 100_000_000 }
     );
     let Refusal::TooMuchMemory { needed, .. } = refused(&png_header(9000, 9000)) else {
         panic!("it doesn't fit");
@@ -358,41 +247,25 @@ fn a_decompression_bomb_is_refused_by_its_header() {
 
     // The size that a JPEG claims stands in its frame header, five bytes after the marker.
     let claim = |mut file: Vec<u8>, marker: u8, size: u16| {
-        let frame = file
-            .windows(2)
-            .position(|bytes| bytes == [0xff, marker])
-            .expect("it has a frame header");
+        let frame = file.windows(2).position(|bytes| bytes == [0xff, marker]).expect("it has a frame header");
         file[frame + 5..frame + 7].copy_from_slice(&size.to_be_bytes());
         file[frame + 7..frame + 9].copy_from_slice(&size.to_be_bytes());
         file
     };
     let baseline = || jpeg(64, 64, |_| {});
     let progressive = || jpeg(64, 64, |encoder| encoder.set_progressive(true));
-    assert!(matches!(
-        refused(&claim(baseline(), 0xc0, 65_535)),
-        Refusal::TooManyPixels { .. }
-    ));
-    assert!(matches!(
-        refused(&claim(baseline(), 0xc0, 0)),
-        Refusal::Broken(_)
-    ));
+    assert!(matches!(refused(&claim(baseline(), 0xc0, 65_535)), Refusal::TooManyPixels { .. }));
+    assert!(matches!(refused(&claim(baseline(), 0xc0, 0)), Refusal::Broken(_)));
     // Decoded at an eighth, a large baseline picture costs little, and what its data leaves out stays gray.
     assert!(thumbnail(claim(baseline(), 0xc0, 9_000), &settings()).is_ok());
     // A progressive one would be in memory whole.
-    assert!(matches!(
-        refused(&claim(progressive(), 0xc2, 9_000)),
-        Refusal::TooMuchMemory { .. }
-    ));
+    assert!(matches!(refused(&claim(progressive(), 0xc2, 9_000)), Refusal::TooMuchMemory { .. }));
 
     // Fourteen bits a side, less one, right behind the signature of a lossless WebP.
     let mut file = webp(4, 4, &[0; 48], image_webp::ColorType::Rgb8);
     file[21..25].copy_from_slice(&(16_382_u32 << 14 | 16_382).to_le_bytes());
     assert_eq!(
         refused(&file),
-        Refusal::TooManyPixels {
-            width: 16_383,
-            height: 16_383,
-            max_pixels: 100_000_000
-        }
+        Refusal::TooManyPixels { width: 16_383, height: 16_383, max_pixels: 100_000_000 }
     );
 }

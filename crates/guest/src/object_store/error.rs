@@ -15,18 +15,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(
-        action: &'static str,
-        alias: &str,
-        key: Option<&str>,
-        kind: ErrorKind,
-    ) -> Self {
-        Error {
-            action,
-            alias: alias.to_owned(),
-            key: key.map(str::to_owned),
-            kind,
-        }
+    pub(crate) fn new(action: &'static str, alias: &str, key: Option<&str>, kind: ErrorKind) -> Self {
+        Error { action, alias: alias.to_owned(), key: key.map(str::to_owned), kind }
     }
 
     /// What the host said.
@@ -85,19 +75,9 @@ mod tests {
     #[test]
     fn an_error_names_what_was_tried_on_what() {
         let error = Error::new("open", "output", None, ErrorKind::AccessDenied);
-        assert_eq!(
-            error.to_string(),
-            "cannot open store output: the task has no such grant"
-        );
-        let error = Error::new(
-            "write",
-            "output",
-            Some("a/b"),
-            ErrorKind::Other("the key is malformed".into()),
-        );
-        assert_eq!(
-            error.to_string(),
-            "cannot write a/b in store output: the key is malformed"
-        );
+        assert_eq!(error.to_string(), "cannot open store output: the task has no such grant");
+        let error =
+            Error::new("write", "output", Some("a/b"), ErrorKind::Other("the key is malformed".into()));
+        assert_eq!(error.to_string(), "cannot write a/b in store output: the key is malformed");
     }
 }

@@ -58,10 +58,7 @@ impl Iterator for Listing<'_> {
                 Next::Page(continuation) => Some(continuation),
                 Next::End => return None,
             };
-            match self
-                .store
-                .list_page(&self.prefix, continuation.as_deref(), self.page_size)
-            {
+            match self.store.list_page(&self.prefix, continuation.as_deref(), self.page_size) {
                 Ok(page) => {
                     self.page = page.objects.into_iter();
                     self.next = page.continuation.map_or(Next::End, Next::Page);

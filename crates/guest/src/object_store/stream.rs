@@ -19,10 +19,7 @@ pub struct Reader {
 
 impl Reader {
     pub(super) fn new(inner: raw::Reader, alias: &str, key: &str) -> Self {
-        Reader {
-            inner,
-            at: Place::new(alias, key),
-        }
+        Reader { inner, at: Place::new(alias, key) }
     }
 
     /// What is known of the object that is being read.
@@ -39,9 +36,7 @@ impl Reader {
     /// and the store no longer has what was being read.
     pub fn chunk(&mut self, max_bytes: usize) -> Result<Vec<u8>, Error> {
         let max_bytes = max_bytes.clamp(1, MAX_CHUNK_BYTES);
-        self.inner
-            .read(max_bytes as u64)
-            .map_err(|kind| self.at.error("read", kind))
+        self.inner.read(max_bytes as u64).map_err(|kind| self.at.error("read", kind))
     }
 }
 
@@ -83,10 +78,7 @@ pub struct Writer {
 
 impl Writer {
     pub(super) fn new(inner: raw::Writer, alias: &str, key: &str) -> Self {
-        Writer {
-            inner,
-            at: Place::new(alias, key),
-        }
+        Writer { inner, at: Place::new(alias, key) }
     }
 
     /// Makes the object visible. When it returns, the object is durable.
@@ -103,9 +95,7 @@ impl Writer {
 impl Write for Writer {
     fn write(&mut self, content: &[u8]) -> io::Result<usize> {
         let content = &content[..content.len().min(MAX_CHUNK_BYTES)];
-        self.inner
-            .write(content)
-            .map_err(|kind| self.at.error("write", kind))?;
+        self.inner.write(content).map_err(|kind| self.at.error("write", kind))?;
         Ok(content.len())
     }
 
@@ -123,10 +113,7 @@ struct Place {
 
 impl Place {
     fn new(alias: &str, key: &str) -> Self {
-        Place {
-            alias: alias.to_owned(),
-            key: key.to_owned(),
-        }
+        Place { alias: alias.to_owned(), key: key.to_owned() }
     }
 
     fn error(&self, action: &'static str, kind: ErrorKind) -> Error {

@@ -7,25 +7,14 @@ use wasmrun_runtime::object_store::StoreError;
 /// An error while `doing` something to `key`; empty: the store. The text names the key and not the directory: a guest
 /// may read it.
 pub(super) fn failed(doing: &str, key: &str, error: &io::Error) -> StoreError {
-    let what = || {
-        if key.is_empty() {
-            "the store".to_owned()
-        } else {
-            format!("{key:?}")
-        }
-    };
+    let what = || if key.is_empty() { "the store".to_owned() } else { format!("{key:?}") };
     let text = || format!("cannot {doing} {}: {}", what(), plain(error));
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOENT) => StoreError::NotFound,
         Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => StoreError::AccessDenied(text()),
         Some(Errno::FBIG) => StoreError::TooLarge(text()),
         Some(
-            Errno::NAMETOOLONG
-            | Errno::LOOP
-            | Errno::NXIO
-            | Errno::ISDIR
-            | Errno::NOTDIR
-            | Errno::ILSEQ,
+            Errno::NAMETOOLONG | Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::NOTDIR | Errno::ILSEQ,
         ) => StoreError::Invalid(text()),
         _ => StoreError::Unavailable(text()),
     }
@@ -34,10 +23,7 @@ pub(super) fn failed(doing: &str, key: &str, error: &io::Error) -> StoreError {
 /// The error's text without its number.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_lowercase()
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 pub(super) fn is_missing(error: &io::Error) -> bool {
@@ -46,10 +32,7 @@ pub(super) fn is_missing(error: &io::Error) -> bool {
 
 /// Errors of opening something as a directory, without following links, that is none.
 pub(super) fn is_no_directory(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error().map(Errno::from_raw_os_error),
-        Some(Errno::NOTDIR | Errno::LOOP)
-    )
+    matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOTDIR | Errno::LOOP))
 }
 
 #[cfg(test)]
@@ -62,14 +45,7 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_unavailable_and_what_stays_is_not() {
-        for errno in [
-            Errno::NOSPC,
-            Errno::DQUOT,
-            Errno::IO,
-            Errno::MFILE,
-            Errno::STALE,
-            Errno::NODEV,
-        ] {
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::IO, Errno::MFILE, Errno::STALE, Errno::NODEV] {
             assert!(matches!(of(errno), StoreError::Unavailable(_)), "{errno}");
         }
         for errno in [Errno::ACCESS, Errno::PERM, Errno::ROFS] {
@@ -83,14 +59,8 @@ mod tests {
 
     #[test]
     fn the_text_is_a_sentence_about_the_key() {
-        assert_eq!(
-            of(Errno::NOSPC).to_string(),
-            "cannot write \"a/b\": no space left on device"
-        );
+        assert_eq!(of(Errno::NOSPC).to_string(), "cannot write \"a/b\": no space left on device");
         let store = failed("write", "", &Errno::ACCESS.into());
-        assert_eq!(
-            store.to_string(),
-            "cannot write the store: permission denied"
-        );
+        assert_eq!(store.to_string(), "cannot write the store: permission denied");
     }
 }

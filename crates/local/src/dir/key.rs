@@ -18,9 +18,7 @@ impl Key {
     pub(super) fn parse(key: &str) -> Result<Self, StoreError> {
         let refuse = |why: &str| {
             let shown: String = key.chars().take(64).collect();
-            Err(StoreError::Invalid(format!(
-                "the key {shown:?} can't be used in a directory: {why}"
-            )))
+            Err(StoreError::Invalid(format!("the key {shown:?} can't be used in a directory: {why}")))
         };
         if key.is_empty() {
             return refuse("it is empty");
@@ -53,21 +51,15 @@ impl Key {
 
 /// Whether a directory, given as a key's beginning that is empty or ends with a slash, can hold objects.
 pub(super) fn may_hold_objects(directory: &str) -> bool {
-    let Some(path) = directory.strip_suffix('/') else {
-        return directory.is_empty();
-    };
+    let Some(path) = directory.strip_suffix('/') else { return directory.is_empty() };
     path.len() < MAX_KEY_BYTES
-        && path
-            .split('/')
-            .all(|segment| check_segment(segment).is_ok())
+        && path.split('/').all(|segment| check_segment(segment).is_ok())
         && !is_hidden(path)
 }
 
 /// Whether the first segment is the store's own. In any case of letters: some directories ignore it.
 pub(super) fn is_hidden(path: &str) -> bool {
-    path.split('/')
-        .next()
-        .is_some_and(|first| first.eq_ignore_ascii_case(HIDDEN))
+    path.split('/').next().is_some_and(|first| first.eq_ignore_ascii_case(HIDDEN))
 }
 
 fn check_segment(segment: &str) -> Result<(), &'static str> {
@@ -75,9 +67,7 @@ fn check_segment(segment: &str) -> Result<(), &'static str> {
         "" => Err("it begins or ends with a slash or has two in a row"),
         "." | ".." => Err("it has `.` or `..` between its slashes"),
         _ if segment.contains('\0') => Err("it has a NUL character"),
-        _ if segment.len() > MAX_SEGMENT_BYTES => {
-            Err("it has more than 255 bytes between two slashes")
-        }
+        _ if segment.len() > MAX_SEGMENT_BYTES => Err("it has more than 255 bytes between two slashes"),
         _ => Ok(()),
     }
 }
@@ -110,10 +100,7 @@ mod tests {
             &format!("a/{long}"),
             &many,
         ] {
-            assert!(
-                matches!(Key::parse(key), Err(StoreError::Invalid(_))),
-                "{key:?}"
-            );
+            assert!(matches!(Key::parse(key), Err(StoreError::Invalid(_))), "{key:?}");
         }
     }
 
@@ -133,9 +120,6 @@ mod tests {
         ] {
             assert!(Key::parse(key).is_ok(), "{key:?}");
         }
-        assert_eq!(
-            Key::parse("a/b/c").expect("a key").split(),
-            (vec!["a", "b"], "c")
-        );
+        assert_eq!(Key::parse("a/b/c").expect("a key").split(), (vec!["a", "b"], "c"));
     }
 }

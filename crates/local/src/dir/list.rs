@@ -11,9 +11,7 @@ use super::root::{Found, OpenRoot, find};
 use cap_std::fs::{Dir, DirEntry, FileType};
 use rustix::fs::AtFlags;
 use std::collections::{BinaryHeap, VecDeque};
-use wasmrun_runtime::object_store::{
-    MAX_KEY_BYTES, MAX_PAGE, ObjectPage, ObjectSummary, StoreError,
-};
+use wasmrun_runtime::object_store::{MAX_KEY_BYTES, MAX_PAGE, ObjectPage, ObjectSummary, StoreError};
 
 /// So many names are kept of a directory at least: reading it again costs more than keeping a few.
 const MIN_KEPT: usize = 64;
@@ -37,11 +35,7 @@ pub(super) fn page(
     }
     // One more than asked for, to know whether there is another page.
     let wanted = limit + 1;
-    let walk = Walk {
-        root,
-        prefix,
-        after: after.unwrap_or_default(),
-    };
+    let walk = Walk { root, prefix, after: after.unwrap_or_default() };
     let mut objects = Vec::new();
     let mut levels = vec![Level::new(base.to_owned())];
     while let Some(level) = levels.last_mut() {
@@ -64,14 +58,8 @@ pub(super) fn page(
     }
     let continues = objects.len() > limit;
     objects.truncate(limit);
-    let continuation = objects
-        .last()
-        .filter(|_| continues)
-        .map(|last| last.key.clone());
-    Ok(ObjectPage {
-        objects,
-        continuation,
-    })
+    let continuation = objects.last().filter(|_| continues).map(|last| last.key.clone());
+    Ok(ObjectPage { objects, continuation })
 }
 
 /// A directory of which a part is known.
@@ -102,21 +90,12 @@ enum Next {
 
 impl Level {
     fn new(path: String) -> Self {
-        Self {
-            path,
-            entries: VecDeque::new(),
-            done: String::new(),
-            unread: true,
-        }
+        Self { path, entries: VecDeque::new(), done: String::new(), unread: true }
     }
 
     fn next(&mut self) -> Next {
         let Some(Entry { name, stamp }) = self.entries.pop_front() else {
-            return if self.unread {
-                Next::Unknown
-            } else {
-                Next::End
-            };
+            return if self.unread { Next::Unknown } else { Next::End };
         };
         let key = format!("{}{name}", self.path);
         self.done = name;
@@ -168,9 +147,7 @@ impl Walk<'_> {
             entries => entries.map_err(fail)?,
         };
         for entry in entries {
-            let Some(name) = self.sort_name(&dir, entry.map_err(fail)?) else {
-                continue;
-            };
+            let Some(name) = self.sort_name(&dir, entry.map_err(fail)?) else { continue };
             if name <= level.done || !self.is_wanted(&level.path, &name) {
                 continue;
             }
@@ -186,10 +163,7 @@ impl Walk<'_> {
                 continue;
             }
             match stamp(&dir, &name) {
-                Ok(Some(stamp)) => level.entries.push_back(Entry {
-                    name,
-                    stamp: Some(stamp),
-                }),
+                Ok(Some(stamp)) => level.entries.push_back(Entry { name, stamp: Some(stamp) }),
                 Ok(None) => {}
                 Err(error) if is_missing(&error) => {}
                 Err(error) => return Err(fail(error)),
@@ -220,8 +194,7 @@ impl Walk<'_> {
             return false;
         }
         let key = format!("{path}{name}");
-        let comes_after =
-            *key > *self.after || (key.ends_with('/') && self.after.starts_with(&key));
+        let comes_after = *key > *self.after || (key.ends_with('/') && self.after.starts_with(&key));
         key.starts_with(self.prefix) && comes_after
     }
 }

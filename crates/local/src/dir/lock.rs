@@ -40,10 +40,8 @@ impl Lock {
     pub(super) fn take(root: &OpenRoot, hold: Hold) -> Result<Self, StoreError> {
         let fail = |error: io::Error| not_found_is_unavailable(failed("lock", HIDDEN, &error));
         let dir = hidden(root).map_err(fail)?;
-        let file = dir
-            .open_with(LOCK, plainly().read(true).write(true).create(true))
-            .map_err(fail)?
-            .into_std();
+        let file =
+            dir.open_with(LOCK, plainly().read(true).write(true).create(true)).map_err(fail)?.into_std();
         let operation = match hold {
             Hold::Together => FlockOperation::NonBlockingLockShared,
             Hold::Alone => FlockOperation::NonBlockingLockExclusive,
@@ -80,8 +78,7 @@ pub(super) struct Temporary {
 
 impl Temporary {
     pub(super) fn create(root: &OpenRoot, key: &str) -> Result<Self, StoreError> {
-        Self::try_create(root)
-            .map_err(|error| not_found_is_unavailable(failed("write", key, &error)))
+        Self::try_create(root).map_err(|error| not_found_is_unavailable(failed("write", key, &error)))
     }
 
     fn try_create(root: &OpenRoot) -> io::Result<Self> {
@@ -89,25 +86,14 @@ impl Temporary {
         // Another process's sweep can get in between creating and locking, but hardly eight times.
         for _ in 0..8 {
             let name = Uuid::new_v4().simple().to_string();
-            let file = dir
-                .open_with(&name, plainly().write(true).create_new(true))?
-                .into_std();
+            let file = dir.open_with(&name, plainly().write(true).create_new(true))?.into_std();
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if file.metadata()?.nlink() > 0 => {
-                    return Ok(Self {
-                        dir,
-                        name,
-                        file,
-                        placed: false,
-                    });
-                }
+                Ok(()) if file.metadata()?.nlink() > 0 => return Ok(Self { dir, name, file, placed: false }),
                 Ok(()) | Err(Errno::WOULDBLOCK) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(io::Error::other(
-            "its temporary file was removed again and again",
-        ))
+        Err(io::Error::other("its temporary file was removed again and again"))
     }
 }
 
@@ -125,9 +111,7 @@ pub(super) fn sweep(root: &OpenRoot) -> io::Result<()> {
     let dir = subdirectory(&hidden(root)?, TEMPORARY)?;
     for entry in dir.entries()? {
         let name = entry?.file_name();
-        let Ok(file) = dir.open_with(&name, plainly().read(true)) else {
-            continue;
-        };
+        let Ok(file) = dir.open_with(&name, plainly().read(true)) else { continue };
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             let _ = rustix::fs::unlinkat(&dir, &name, AtFlags::empty());
         }

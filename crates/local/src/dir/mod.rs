@@ -73,22 +73,16 @@ impl DirStore {
     /// [`StoreError::Invalid`] if this isn't such a URL or there is no such directory, [`StoreError::AccessDenied`]
     /// if it can't be read.
     pub fn open(url: &str) -> Result<Self, StoreError> {
-        let path = url
-            .strip_prefix(SCHEME)
-            .filter(|path| !path.is_empty() && !path.contains('\0'))
-            .ok_or_else(|| {
-                StoreError::Invalid(format!("{url:?} isn't a store's URL: write `{SCHEME}PATH`"))
-            })?;
+        let path =
+            url.strip_prefix(SCHEME).filter(|path| !path.is_empty() && !path.contains('\0')).ok_or_else(
+                || StoreError::Invalid(format!("{url:?} isn't a store's URL: write `{SCHEME}PATH`")),
+            )?;
         let root = Root::find(Path::new(path))?;
         let mut url = format!("{SCHEME}{}", root.path.display());
         if !url.ends_with('/') {
             url.push('/');
         }
-        Ok(Self {
-            url,
-            root: Arc::new(root),
-            swept: Arc::default(),
-        })
+        Ok(Self { url, root: Arc::new(root), swept: Arc::default() })
     }
 
     /// The directory, absolute and without symbolic links.
@@ -104,9 +98,7 @@ impl DirStore {
         let root = Arc::clone(&self.root);
         let done = tokio::task::spawn_blocking(move || work(&root)).await;
         done.unwrap_or_else(|error| {
-            Err(StoreError::Unavailable(format!(
-                "the request was broken off: {error}"
-            )))
+            Err(StoreError::Unavailable(format!("the request was broken off: {error}")))
         })
     }
 }
@@ -143,8 +135,7 @@ impl ObjectStore for DirStore {
     async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
         refuse_version(version)?;
         let key = Key::parse(key)?;
-        self.blocking(move |root| root.inside(|entered| Ok(object::open(entered, &key)?.1)))
-            .await
+        self.blocking(move |root| root.inside(|entered| Ok(object::open(entered, &key)?.1))).await
     }
 
     async fn read(
@@ -155,21 +146,14 @@ impl ObjectStore for DirStore {
     ) -> Result<Box<dyn ObjectReader>, StoreError> {
         refuse_version(version)?;
         let key = Key::parse(key)?;
-        let (file, info) = self
-            .blocking(move |root| root.inside(|entered| object::open(entered, &key)))
-            .await?;
+        let (file, info) =
+            self.blocking(move |root| root.inside(|entered| object::open(entered, &key))).await?;
         Ok(Box::new(FileReader::new(file, info, range)))
     }
 
-    async fn write(
-        &self,
-        key: &str,
-        options: PutOptions,
-    ) -> Result<Box<dyn ObjectWriter>, StoreError> {
+    async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
         let key = Key::parse(key)?;
-        let writer = self
-            .blocking(move |root| FileWriter::begin(Arc::clone(root), key, options))
-            .await?;
+        let writer = self.blocking(move |root| FileWriter::begin(Arc::clone(root), key, options)).await?;
         Ok(Box::new(writer))
     }
 
@@ -188,16 +172,15 @@ impl ObjectStore for DirStore {
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let key = Key::parse(key)?;
-        self.blocking(move |root| root.inside(|entered| write::delete(entered, &key)))
-            .await
+        self.blocking(move |root| root.inside(|entered| write::delete(entered, &key))).await
     }
 }
 
 fn refuse_version(version: Option<&str>) -> Result<(), StoreError> {
     match version {
         None => Ok(()),
-        Some(_) => Err(StoreError::Invalid(
-            "a directory keeps no versions of objects: leave the version out".into(),
-        )),
+        Some(_) => {
+            Err(StoreError::Invalid("a directory keeps no versions of objects: leave the version out".into()))
+        }
     }
 }

@@ -52,14 +52,8 @@ impl From<&rustix::fs::Stat> for Stamp {
         Self {
             inode: stat.st_ino,
             size: u64::try_from(stat.st_size).unwrap_or_default(),
-            modified: (
-                stat.st_mtime,
-                i64::try_from(stat.st_mtime_nsec).unwrap_or_default(),
-            ),
-            changed: (
-                stat.st_ctime,
-                i64::try_from(stat.st_ctime_nsec).unwrap_or_default(),
-            ),
+            modified: (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
+            changed: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default()),
         }
     }
 }
@@ -76,18 +70,12 @@ impl Stamp {
             hash.update(seconds.to_le_bytes());
             hash.update(nanoseconds.to_le_bytes());
         }
-        hash.finalize()[..ETAG_BYTES]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hash.finalize()[..ETAG_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     pub(super) fn modified_at(&self) -> Option<SystemTime> {
         let (seconds, nanoseconds) = self.modified;
-        let since_1970 = Duration::new(
-            u64::try_from(seconds).ok()?,
-            u32::try_from(nanoseconds).ok()?,
-        );
+        let since_1970 = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
         UNIX_EPOCH.checked_add(since_1970)
     }
 }
@@ -127,9 +115,7 @@ pub(super) fn describe(file: &File, metadata: &Metadata, key: &Key) -> io::Resul
         etag: Some(stamp.etag()),
         version: None,
         content_type: content_type.or_else(|| content_type::guess(key.as_str()).map(str::to_owned)),
-        metadata: stored
-            .and_then(|json| serde_json::from_str(&json).ok())
-            .unwrap_or_default(),
+        metadata: stored.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
         modified_at: stamp.modified_at(),
     })
 }
@@ -138,9 +124,7 @@ pub(super) fn describe(file: &File, metadata: &Metadata, key: &Key) -> io::Resul
 fn attribute(file: &File, name: &str) -> io::Result<Option<String>> {
     let mut value = [0; MAX_ATTRIBUTE_BYTES];
     match rustix::fs::fgetxattr(file, name, &mut value[..]) {
-        Ok(length) => Ok(std::str::from_utf8(&value[..length])
-            .ok()
-            .map(str::to_owned)),
+        Ok(length) => Ok(std::str::from_utf8(&value[..length]).ok().map(str::to_owned)),
         Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -158,11 +142,7 @@ impl FileReader {
     pub(super) fn new(file: File, info: ObjectInfo, range: Option<Range<u64>>) -> Self {
         let range = range.unwrap_or(0..info.size);
         let left = range.start.min(info.size)..range.end.min(info.size);
-        Self {
-            file: Arc::new(file),
-            info,
-            left,
-        }
+        Self { file: Arc::new(file), info, left }
     }
 }
 
@@ -174,10 +154,7 @@ impl ObjectReader for FileReader {
 
     async fn read(&mut self, max: usize) -> Result<Bytes, StoreError> {
         let left = self.left.end.saturating_sub(self.left.start);
-        let length = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(max)
-            .min(MAX_READ);
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(max).min(MAX_READ);
         if length == 0 {
             return Ok(Bytes::new());
         }

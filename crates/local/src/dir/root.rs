@@ -52,22 +52,18 @@ impl Root {
             io::ErrorKind::NotFound => StoreError::Invalid(format!(
                 "there is no directory {shown}: create it, or correct the store's URL"
             )),
-            io::ErrorKind::PermissionDenied => StoreError::AccessDenied(format!(
-                "the directory {shown} can't be opened: permission denied"
-            )),
+            io::ErrorKind::PermissionDenied => {
+                StoreError::AccessDenied(format!("the directory {shown} can't be opened: permission denied"))
+            }
             _ => StoreError::Invalid(format!("the directory {shown} can't be opened: {error}")),
         };
         let path = path.canonicalize().map_err(|error| refuse(&error))?;
         let metadata = path.metadata().map_err(|error| refuse(&error))?;
         if !metadata.is_dir() {
-            return Err(StoreError::Invalid(format!(
-                "{shown} is not a directory: a `dir:` store is one"
-            )));
+            return Err(StoreError::Invalid(format!("{shown} is not a directory: a `dir:` store is one")));
         }
         if path.to_str().is_none() {
-            return Err(StoreError::Invalid(format!(
-                "the path {shown} isn't UTF-8: rename it"
-            )));
+            return Err(StoreError::Invalid(format!("the path {shown} isn't UTF-8: rename it")));
         }
         std::fs::read_dir(&path).map_err(|error| refuse(&error))?;
         let mounted = is_mount_point(&path);
@@ -87,18 +83,13 @@ impl Root {
     }
 
     pub(super) fn enter(&self) -> Result<OpenRoot, StoreError> {
-        let dir = Dir::open_ambient_dir(&self.path, ambient_authority())
-            .map_err(|error| Self::away(&error))?;
+        let dir =
+            Dir::open_ambient_dir(&self.path, ambient_authority()).map_err(|error| Self::away(&error))?;
         let identity = rustix::fs::fstat(&dir).map_err(|error| Self::away(&error.into()))?;
         if self.mounted && !is_mount_point(&self.path) {
-            return Err(StoreError::Unavailable(
-                "the store's file system isn't mounted".into(),
-            ));
+            return Err(StoreError::Unavailable("the store's file system isn't mounted".into()));
         }
-        Ok(OpenRoot {
-            dir,
-            identity: (identity.st_dev, identity.st_ino),
-        })
+        Ok(OpenRoot { dir, identity: (identity.st_dev, identity.st_ino) })
     }
 
     /// # Errors
@@ -109,16 +100,14 @@ impl Root {
         if (now.dev(), now.ino()) == entered.identity {
             return Ok(());
         }
-        Err(StoreError::Unavailable(
-            "the store's directory was replaced meanwhile".into(),
-        ))
+        Err(StoreError::Unavailable("the store's directory was replaced meanwhile".into()))
     }
 
     fn away(error: &io::Error) -> StoreError {
         match error.kind() {
-            io::ErrorKind::PermissionDenied => StoreError::AccessDenied(
-                "the store's directory can't be opened: permission denied".into(),
-            ),
+            io::ErrorKind::PermissionDenied => {
+                StoreError::AccessDenied("the store's directory can't be opened: permission denied".into())
+            }
             _ => StoreError::Unavailable(format!("the store's directory can't be opened: {error}")),
         }
     }
@@ -130,36 +119,22 @@ impl OpenRoot {
     /// # Errors
     ///
     /// [`StoreError::NotFound`] if there is no such directory, [`StoreError::Invalid`] if a link is in the way.
-    pub(super) fn parent<'k>(
-        &self,
-        key: &'k Key,
-        doing: &str,
-    ) -> Result<(Dir, &'k str), StoreError> {
+    pub(super) fn parent<'k>(&self, key: &'k Key, doing: &str) -> Result<(Dir, &'k str), StoreError> {
         let (directories, name) = key.split();
         Ok((self.descend(&directories, doing, key.as_str())?, name))
     }
 
-    pub(super) fn descend(
-        &self,
-        directories: &[&str],
-        doing: &str,
-        key: &str,
-    ) -> Result<Dir, StoreError> {
-        let mut dir = self
-            .dir
-            .try_clone()
-            .map_err(|error| failed(doing, key, &error))?;
+    pub(super) fn descend(&self, directories: &[&str], doing: &str, key: &str) -> Result<Dir, StoreError> {
+        let mut dir = self.dir.try_clone().map_err(|error| failed(doing, key, &error))?;
         for name in directories {
             dir = match dir.open_dir_nofollow(name) {
                 Ok(below) => below,
                 Err(error) if is_missing(&error) => return Err(StoreError::NotFound),
                 Err(error) if is_no_directory(&error) => {
-                    return Err(
-                        match find(&dir, name).map_err(|error| failed(doing, key, &error))? {
-                            Found::Other => not_plain(name, doing, key),
-                            _ => StoreError::NotFound,
-                        },
-                    );
+                    return Err(match find(&dir, name).map_err(|error| failed(doing, key, &error))? {
+                        Found::Other => not_plain(name, doing, key),
+                        _ => StoreError::NotFound,
+                    });
                 }
                 Err(error) => return Err(failed(doing, key, &error)),
             };
@@ -198,16 +173,10 @@ pub(super) fn plainly() -> OpenOptions {
 /// A handle that can be synced, which a [`Dir`]'s own can't.
 pub(super) fn to_sync(dir: &Dir) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(
-        dir,
-        ".",
-        flags,
-        Mode::empty(),
-    )?))
+    Ok(File::from(rustix::fs::openat(dir, ".", flags, Mode::empty())?))
 }
 
 fn is_mount_point(path: &Path) -> bool {
     let device = |path: &Path| path.metadata().map(|found| found.dev()).ok();
-    path.parent()
-        .is_some_and(|parent| device(parent) != device(path))
+    path.parent().is_some_and(|parent| device(parent) != device(path))
 }

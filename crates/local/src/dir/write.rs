@@ -42,28 +42,15 @@ struct Put {
 }
 
 impl FileWriter {
-    pub(super) fn begin(
-        root: Arc<Root>,
-        key: Key,
-        options: PutOptions,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn begin(root: Arc<Root>, key: Key, options: PutOptions) -> Result<Self, StoreError> {
         let entered = Arc::new(root.enter()?);
         let temporary = Temporary::create(&entered, key.as_str())?;
-        Ok(Self {
-            put: Arc::new(Put {
-                root,
-                entered,
-                key,
-                options,
-            }),
-            temporary: Some(temporary),
-        })
+        Ok(Self { put: Arc::new(Put { root, entered, key, options }), temporary: Some(temporary) })
     }
 
     fn take(&mut self) -> Result<Temporary, StoreError> {
-        let failed_before = || {
-            StoreError::Unavailable(format!("writing {:?} failed before", self.put.key.as_str()))
-        };
+        let failed_before =
+            || StoreError::Unavailable(format!("writing {:?} failed before", self.put.key.as_str()));
         self.temporary.take().ok_or_else(failed_before)
     }
 }
@@ -76,11 +63,8 @@ impl ObjectWriter for FileWriter {
             temporary.file.write_all(&content)?;
             Ok(temporary)
         });
-        let written = written
-            .await
-            .unwrap_or_else(|error| Err(io::Error::other(error)));
-        self.temporary =
-            Some(written.map_err(|error| failed("write", self.put.key.as_str(), &error))?);
+        let written = written.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.temporary = Some(written.map_err(|error| failed("write", self.put.key.as_str(), &error))?);
         Ok(())
     }
 
@@ -91,9 +75,7 @@ impl ObjectWriter for FileWriter {
         let put = Arc::clone(&self.put);
         let finished = tokio::task::spawn_blocking(move || put.finish(temporary, &flag)).await;
         finished.unwrap_or_else(|error| {
-            Err(StoreError::Unavailable(format!(
-                "the write was broken off: {error}"
-            )))
+            Err(StoreError::Unavailable(format!("the write was broken off: {error}")))
         })
     }
 }
@@ -101,8 +83,7 @@ impl ObjectWriter for FileWriter {
 impl Drop for FileWriter {
     /// Removing a large file takes a while: not on a thread that others wait for.
     fn drop(&mut self) {
-        if let (Some(temporary), Ok(runtime)) =
-            (self.temporary.take(), tokio::runtime::Handle::try_current())
+        if let (Some(temporary), Ok(runtime)) = (self.temporary.take(), tokio::runtime::Handle::try_current())
         {
             runtime.spawn_blocking(move || drop(temporary));
         }
@@ -128,11 +109,7 @@ enum Again {
 }
 
 impl Put {
-    fn finish(
-        &self,
-        mut temporary: Temporary,
-        abandoned: &AtomicBool,
-    ) -> Result<ObjectInfo, StoreError> {
+    fn finish(&self, mut temporary: Temporary, abandoned: &AtomicBool) -> Result<ObjectInfo, StoreError> {
         let fail = |error: io::Error| failed("write", self.key.as_str(), &error);
         self.attach_metadata(&temporary.file)?;
         // To the nanosecond, where the file system's own clock ticks in milliseconds: see `Stamp::etag`.
@@ -146,8 +123,7 @@ impl Put {
             match self.place(&mut temporary, hold, abandoned)? {
                 Ok(()) => {
                     let metadata = temporary.file.metadata().map_err(fail)?;
-                    let info =
-                        object::describe(&temporary.file, &metadata, &self.key).map_err(fail)?;
+                    let info = object::describe(&temporary.file, &metadata, &self.key).map_err(fail)?;
                     self.root.must_still_be(&self.entered)?;
                     return Ok(info);
                 }
@@ -163,19 +139,10 @@ impl Put {
 
     /// Before the rename, so that content and metadata become visible together.
     fn attach_metadata(&self, file: &File) -> Result<(), StoreError> {
-        let PutOptions {
-            content_type,
-            metadata,
-            ..
-        } = &self.options;
+        let PutOptions { content_type, metadata, .. } = &self.options;
         let key = self.key.as_str();
-        let json = if metadata.is_empty() {
-            None
-        } else {
-            serde_json::to_string(metadata).ok()
-        };
-        let size =
-            content_type.as_ref().map_or(0, String::len) + json.as_ref().map_or(0, String::len);
+        let json = if metadata.is_empty() { None } else { serde_json::to_string(metadata).ok() };
+        let size = content_type.as_ref().map_or(0, String::len) + json.as_ref().map_or(0, String::len);
         if size > MAX_ATTRIBUTE_BYTES {
             return Err(StoreError::Invalid(format!(
                 "cannot write {key:?}: its content type and metadata take {size} bytes, and a file keeps at most \
@@ -188,8 +155,7 @@ impl Put {
                 Ok(()) => {}
                 // What would be guessed anyway needn't be kept.
                 Err(Errno::OPNOTSUPP)
-                    if name == CONTENT_TYPE && content_type::guess(key) == Some(value.as_str()) => {
-                }
+                    if name == CONTENT_TYPE && content_type::guess(key) == Some(value.as_str()) => {}
                 Err(Errno::OPNOTSUPP) => {
                     return Err(StoreError::Invalid(format!(
                         "cannot write {key:?}: the store's file system has no extended attributes to keep its content \
@@ -236,9 +202,7 @@ impl Put {
         let synced = to_sync(&dir).map_err(fail)?;
         self.root.must_still_be(&self.entered)?;
         if abandoned.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable(format!(
-                "writing {key:?} was abandoned"
-            )));
+            return Err(StoreError::Unavailable(format!("writing {key:?} was abandoned")));
         }
         let renamed = match self.options.condition {
             Condition::IfAbsent => rename_if_absent(temporary, &dir, name),
@@ -273,9 +237,7 @@ impl Put {
                         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                             return Err(fail(error));
                         }
-                        _ => to_sync(&dir)
-                            .and_then(|synced| synced.sync_all())
-                            .map_err(fail)?,
+                        _ => to_sync(&dir).and_then(|synced| synced.sync_all()).map_err(fail)?,
                     }
                     dir.open_dir_nofollow(name).map_err(fail)?
                 }
@@ -307,13 +269,8 @@ fn remove_if_empty(dir: &Dir, name: &str, key: &str) -> Result<(), StoreError> {
 
 /// Of several at once, in whatever process, one succeeds.
 fn rename_if_absent(temporary: &Temporary, dir: &Dir, name: &str) -> rustix::io::Result<()> {
-    let renamed = rustix::fs::renameat_with(
-        &temporary.dir,
-        &temporary.name,
-        dir,
-        name,
-        RenameFlags::NOREPLACE,
-    );
+    let renamed =
+        rustix::fs::renameat_with(&temporary.dir, &temporary.name, dir, name, RenameFlags::NOREPLACE);
     match renamed {
         // Not every file system knows how. A link never replaces anything either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
@@ -326,14 +283,9 @@ fn rename_if_absent(temporary: &Temporary, dir: &Dir, name: &str) -> rustix::io:
 
 /// Access: as the system does it; modification: now.
 fn now() -> Timestamps {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_NOW,
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
         last_modification: Timespec {
             tv_sec: i64::try_from(since_1970.as_secs()).unwrap_or_default(),
             tv_nsec: since_1970.subsec_nanos().into(),
@@ -361,10 +313,7 @@ pub(super) fn delete(root: &OpenRoot, key: &Key) -> Result<(), StoreError> {
     }
     drop(lock);
     synced.sync_all().map_err(fail)?;
-    if dir
-        .entries()
-        .is_ok_and(|mut entries| entries.next().is_none())
-    {
+    if dir.entries().is_ok_and(|mut entries| entries.next().is_none()) {
         prune(root, key);
     }
     Ok(())
@@ -374,13 +323,9 @@ pub(super) fn delete(root: &OpenRoot, key: &Key) -> Result<(), StoreError> {
 /// directory is no object.
 fn prune(root: &OpenRoot, key: &Key) {
     let (directories, _) = key.split();
-    let Ok(_lock) = Lock::take(root, Hold::Alone) else {
-        return;
-    };
+    let Ok(_lock) = Lock::take(root, Hold::Alone) else { return };
     for depth in (0..directories.len()).rev() {
-        let Ok(above) = root.descend(&directories[..depth], "delete", key.as_str()) else {
-            return;
-        };
+        let Ok(above) = root.descend(&directories[..depth], "delete", key.as_str()) else { return };
         if rustix::fs::unlinkat(&above, directories[depth], AtFlags::REMOVEDIR).is_err() {
             return;
         }

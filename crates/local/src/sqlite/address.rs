@@ -24,10 +24,9 @@ impl Address {
         let (path, name) = split(url)?;
         match path.canonicalize() {
             Ok(path) if path.is_file() => Self::new(path, name),
-            Ok(_) => Err(QueueError::Unusable(format!(
-                "{url} is no queue: {} is not a file",
-                path.display()
-            ))),
+            Ok(_) => {
+                Err(QueueError::Unusable(format!("{url} is no queue: {} is not a file", path.display())))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(not_found(url)),
             Err(error) => Err(QueueError::Unusable(format!("cannot open {url}: {error}"))),
         }
@@ -57,10 +56,7 @@ impl Address {
 
     /// A queue in the same file.
     pub(super) fn sibling(&self, name: &str) -> Self {
-        Self {
-            path: self.path.clone(),
-            name: name.to_owned(),
-        }
+        Self { path: self.path.clone(), name: name.to_owned() }
     }
 
     /// The URL, the same for every way of writing it.
@@ -75,10 +71,7 @@ impl Address {
 
     fn new(path: PathBuf, name: String) -> Result<Self, QueueError> {
         if path.to_str().is_none() {
-            return Err(QueueError::Unusable(format!(
-                "the path {} isn't UTF-8: rename it",
-                path.display()
-            )));
+            return Err(QueueError::Unusable(format!("the path {} isn't UTF-8: rename it", path.display())));
         }
         Ok(Self { path, name })
     }
@@ -92,9 +85,7 @@ pub(super) fn is_url(text: &str) -> bool {
 /// Checks a queue's name: 1 to 80 letters, digits, `-` and `_`, as in SQS.
 pub(super) fn valid_name(name: &str) -> Result<(), QueueError> {
     let well_formed = (1..=MAX_NAME).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     if well_formed {
         return Ok(());
     }
@@ -113,9 +104,7 @@ pub(super) fn not_found(url: &str) -> QueueError {
 /// What follows the last `#` is the name; a path that holds one must therefore be followed by `#NAME`.
 fn split(url: &str) -> Result<(PathBuf, String), QueueError> {
     let rest = url.strip_prefix(SCHEME).ok_or_else(|| {
-        QueueError::Unusable(format!(
-            "{url:?} isn't a queue's URL: it starts with `{SCHEME}`"
-        ))
+        QueueError::Unusable(format!("{url:?} isn't a queue's URL: it starts with `{SCHEME}`"))
     })?;
     let (path, name) = rest.rsplit_once('#').unwrap_or((rest, DEFAULT_NAME));
     if path.is_empty() || path.contains('\0') {

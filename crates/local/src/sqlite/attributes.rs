@@ -60,31 +60,20 @@ fn restore(stored: Stored) -> Option<Attribute> {
         Value::Text(text) => AttributeValue::Text(text),
         Value::Hex(hex) => AttributeValue::Binary(from_hex(&hex)?),
     };
-    Some(Attribute {
-        name: stored.name,
-        value,
-    })
+    Some(Attribute { name: stored.name, value })
 }
 
 fn to_hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 fn from_hex(hex: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pairs = hex.as_bytes().chunks(2);
-    pairs
-        .map(|pair| Some((digit(pair[0])? << 4) | digit(*pair.get(1)?)?))
-        .collect()
+    pairs.map(|pair| Some((digit(pair[0])? << 4) | digit(*pair.get(1)?)?)).collect()
 }
 
 #[cfg(test)]

@@ -14,9 +14,7 @@ impl Clock {
     pub(super) fn now_ms(&self) -> i64 {
         match self {
             Self::System => {
-                let since_1970 = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default();
+                let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 to_ms(since_1970)
             }
             #[cfg(test)]
@@ -27,9 +25,7 @@ impl Clock {
 
 /// Saturates: no time in the file is so far away that adding two overflows.
 pub(super) fn to_ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis())
-        .unwrap_or(i64::MAX / 4)
-        .min(i64::MAX / 4)
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4).min(i64::MAX / 4)
 }
 
 pub(super) fn from_ms(ms: i64) -> Duration {

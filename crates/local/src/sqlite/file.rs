@@ -52,13 +52,8 @@ impl Fault {
 
     /// After such an error the connection isn't trusted any more.
     pub(super) fn spoils_connection(&self) -> bool {
-        let Self::Sql(rusqlite::Error::SqliteFailure(error, _)) = self else {
-            return false;
-        };
-        !matches!(
-            error.code,
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull
-        )
+        let Self::Sql(rusqlite::Error::SqliteFailure(error, _)) = self else { return false };
+        !matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
     }
 }
 
@@ -72,9 +67,7 @@ pub(super) struct OpenFile {
 impl OpenFile {
     /// Opens a file that exists and is ours.
     pub(super) fn open(address: &Address) -> Result<Self, QueueError> {
-        Self::connect(address, OpenFlags::empty(), |connection| {
-            recognise(connection, address)
-        })
+        Self::connect(address, OpenFlags::empty(), |connection| recognise(connection, address))
     }
 
     /// Opens a file, and makes it ours if there is none or if it is empty.
@@ -117,10 +110,7 @@ impl OpenFile {
             connection.pragma_update(None, "journal_size_limit", LOG_SIZE_LIMIT)?;
             connection.pragma_update(None, "trusted_schema", false)?;
             let identity = identity(&address.path).map_err(|error| gone(address, &error))?;
-            Ok(Self {
-                connection,
-                identity,
-            })
+            Ok(Self { connection, identity })
         };
         open().map_err(|fault| fault.into_queue_error(address))
     }
@@ -133,17 +123,12 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
 
 /// The error for a file that was there and can't be found now.
 pub(super) fn gone(address: &Address, error: &std::io::Error) -> QueueError {
-    QueueError::Unavailable(format!(
-        "the queue's file {} can't be reached: {error}",
-        address.path.display()
-    ))
+    QueueError::Unavailable(format!("the queue's file {} can't be reached: {error}", address.path.display()))
 }
 
 /// Checks that the path leads to a file, before SQLite would create one or blame its directory.
 pub(super) fn must_exist(address: &Address) -> Result<(), QueueError> {
-    identity(&address.path)
-        .map(|_| ())
-        .map_err(|error| gone(address, &error))
+    identity(&address.path).map(|_| ()).map_err(|error| gone(address, &error))
 }
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {
@@ -152,8 +137,7 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {
 
 /// A new file, or one whose creation was interrupted.
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
-    let objects: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(objects == 0 && pragma(connection, "application_id")? == 0)
 }
 
@@ -195,9 +179,7 @@ fn initialise(connection: &mut Connection, clock: &Clock) -> rusqlite::Result<()
 fn use_write_ahead_log(connection: &Connection, address: &Address) -> Result<(), Fault> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
-        match connection
-            .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
-        {
+        match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0)) {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(_) => {
                 return Err(QueueError::Unusable(format!(
@@ -231,10 +213,7 @@ fn wait_when_busy(connection: &mut Connection) -> rusqlite::Result<()> {
 
 /// Makes the new file's name durable. Best effort: SQLite does the same for its log.
 fn sync_directory(path: &Path) {
-    if let Some(directory) = path
-        .parent()
-        .and_then(|parent| std::fs::File::open(parent).ok())
-    {
+    if let Some(directory) = path.parent().and_then(|parent| std::fs::File::open(parent).ok()) {
         let _ = directory.sync_all();
     }
 }
@@ -254,18 +233,13 @@ fn explain(error: &rusqlite::Error, address: &Address) -> QueueError {
     };
     let detail = message.as_deref().unwrap_or("no further detail");
     match (failure.code, failure.extended_code) {
-        (
-            ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            | ErrorCode::FileLockingProtocolFailed,
-            _,
-        ) => QueueError::Unavailable(format!(
-            "{path} has been locked by another process for more than {} s",
-            BUSY_TIMEOUT.as_secs_f32()
-        )),
-        (ErrorCode::DiskFull, _) => {
-            QueueError::Unavailable(format!("{path} can't grow: the disk is full"))
+        (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed, _) => {
+            QueueError::Unavailable(format!(
+                "{path} has been locked by another process for more than {} s",
+                BUSY_TIMEOUT.as_secs_f32()
+            ))
         }
+        (ErrorCode::DiskFull, _) => QueueError::Unavailable(format!("{path} can't grow: the disk is full")),
         (ErrorCode::ReadOnly, ffi::SQLITE_READONLY_DBMOVED) => {
             QueueError::Unavailable(format!("{path} was moved or replaced while it was open"))
         }
@@ -275,9 +249,10 @@ fn explain(error: &rusqlite::Error, address: &Address) -> QueueError {
         (ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory, _) => {
             QueueError::Unavailable(format!("{path} can't be read or written: {detail}"))
         }
-        (ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied, _) => {
-            not_writable(address)
-        }
+        (
+            ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied,
+            _,
+        ) => not_writable(address),
         (ErrorCode::DatabaseCorrupt, _) => QueueError::Unusable(format!(
             "{path} is damaged ({detail}): restore it from a backup, or move it away and create a new queue"
         )),

@@ -119,11 +119,7 @@ impl SqliteQueue {
         Self::start(address, clock, file)
     }
 
-    fn create_with(
-        url: &str,
-        settings: &QueueSettings,
-        clock: Clock,
-    ) -> Result<(Self, bool), QueueError> {
+    fn create_with(url: &str, settings: &QueueSettings, clock: Clock) -> Result<(Self, bool), QueueError> {
         let address = Address::to_create(url)?;
         let wanted = settings.resolve(&address)?;
         let mut file = OpenFile::open_or_create(&address, &clock)?;
@@ -134,36 +130,19 @@ impl SqliteQueue {
     fn start(address: Address, clock: Clock, file: OpenFile) -> Result<Self, QueueError> {
         let database = Database::start(address.clone(), clock.clone(), file)?;
         let url = address.url();
-        Ok(Self {
-            url,
-            address,
-            clock,
-            database,
-            arrivals: Notify::new(),
-            peers: Mutex::default(),
-        })
+        Ok(Self { url, address, clock, database, arrivals: Notify::new(), peers: Mutex::default() })
     }
 
     /// Takes messages that are there now, and moves away those that were received too often.
     async fn take(&self, max: usize) -> Result<Vec<Delivery>, QueueError> {
         let asked = Instant::now();
-        let Taken {
-            messages,
-            visibility,
-            departures,
-        } = self
-            .database
-            .write(move |transaction| transaction.take(max))
-            .await?;
+        let Taken { messages, visibility, departures } =
+            self.database.write(move |transaction| transaction.take(max)).await?;
         // These stay in this queue for now. A failure must not hide what was taken.
         if let Err(error) = self.depart(departures).await {
             tracing::warn!(queue = self.url, %error, "Messages can't be moved to the dead-letter queue");
         }
-        let deliver = |(message, receipt)| Delivery {
-            message,
-            receipt,
-            visible_at: asked + visibility,
-        };
+        let deliver = |(message, receipt)| Delivery { message, receipt, visible_at: asked + visibility };
         Ok(messages.into_iter().map(deliver).collect())
     }
 
@@ -178,10 +157,7 @@ impl SqliteQueue {
         let owned = receipts.to_vec();
         let outcome = self.database.write(move |transaction| {
             let queue = transaction.queue()?;
-            owned
-                .iter()
-                .map(|receipt| settle(transaction, &queue, receipt))
-                .collect::<Result<Vec<_>, _>>()
+            owned.iter().map(|receipt| settle(transaction, &queue, receipt)).collect::<Result<Vec<_>, _>>()
         });
         let outcome = outcome.await;
         // A deletion, too, may let others come: the next ones of a group.
@@ -197,14 +173,10 @@ impl Queue for SqliteQueue {
     }
 
     async fn attributes(&self) -> Result<QueueAttributes, QueueError> {
-        let queue = self
-            .database
-            .read(|transaction| transaction.queue())
-            .await?;
-        let redrive = queue.dead_letter.map(|(target, max_receives)| Redrive {
-            dead_letter: target.url(&self.address),
-            max_receives,
-        });
+        let queue = self.database.read(|transaction| transaction.queue()).await?;
+        let redrive = queue
+            .dead_letter
+            .map(|(target, max_receives)| Redrive { dead_letter: target.url(&self.address), max_receives });
         Ok(QueueAttributes {
             visibility_timeout: queue.visibility_timeout,
             max_visibility: None,
@@ -230,10 +202,7 @@ impl Queue for SqliteQueue {
             // From before the look, so that what arrives after it isn't missed.
             let mut arrival = std::pin::pin!(self.arrivals.notified());
             arrival.as_mut().enable();
-            let next = self
-                .database
-                .read(|transaction| transaction.next_visible())
-                .await?;
+            let next = self.database.read(|transaction| transaction.next_visible()).await?;
             if next == Some(Duration::ZERO) {
                 let deliveries = self.take(max).await?;
                 if !deliveries.is_empty() {
@@ -244,9 +213,7 @@ impl Queue for SqliteQueue {
             if left.is_zero() {
                 break;
             }
-            let nap = pause
-                .min(left)
-                .min(next.unwrap_or(POLL_MAX).max(from_ms(1)));
+            let nap = pause.min(left).min(next.unwrap_or(POLL_MAX).max(from_ms(1)));
             tokio::select! {
                 () = tokio::time::sleep(nap) => pause = (pause * 2).min(POLL_MAX),
                 () = arrival => {}
@@ -257,10 +224,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
-        self.settle(receipts, |transaction, queue, receipt| {
-            transaction.delete(queue, receipt)
-        })
-        .await
+        self.settle(receipts, |transaction, queue, receipt| transaction.delete(queue, receipt)).await
     }
 
     async fn set_visibility(
@@ -274,11 +238,7 @@ impl Queue for SqliteQueue {
         .await
     }
 
-    async fn uncount(
-        &self,
-        receipts: &[Receipt],
-        visibility: Duration,
-    ) -> Vec<Result<(), QueueError>> {
+    async fn uncount(&self, receipts: &[Receipt], visibility: Duration) -> Vec<Result<(), QueueError>> {
         self.settle(receipts, move |transaction, queue, receipt| {
             transaction.uncount(queue, receipt, visibility)
         })
@@ -296,10 +256,7 @@ impl Queue for SqliteQueue {
                 });
                 each.collect::<Result<Vec<_>, _>>()
             });
-            answers.extend(
-                sent.await
-                    .unwrap_or_else(|error| vec![Err(error); chunk.len()]),
-            );
+            answers.extend(sent.await.unwrap_or_else(|error| vec![Err(error); chunk.len()]));
             self.arrivals.notify_waiters();
         }
         answers
@@ -310,9 +267,7 @@ impl Queue for SqliteQueue {
 impl QueueAdmin for SqliteQueue {
     async fn peek(&self, max: usize) -> Result<Vec<Message>, QueueError> {
         let max = max.min(MAX_PEEK);
-        self.database
-            .read(move |transaction| transaction.peek(max))
-            .await
+        self.database.read(move |transaction| transaction.peek(max)).await
     }
 
     /// As in SQS, messages that somebody holds stay where they are.
@@ -321,17 +276,10 @@ impl QueueAdmin for SqliteQueue {
     }
 
     async fn purge(&self) -> Result<u64, QueueError> {
-        let up_to = self
-            .database
-            .read(|transaction| transaction.last_sequence())
-            .await?;
+        let up_to = self.database.read(|transaction| transaction.last_sequence()).await?;
         let mut purged = 0;
         loop {
-            match self
-                .database
-                .write(move |transaction| transaction.purge(up_to, MAX_PURGE))
-                .await?
-            {
+            match self.database.write(move |transaction| transaction.purge(up_to, MAX_PURGE)).await? {
                 0 => return Ok(purged),
                 some => purged += some,
             }

@@ -42,8 +42,7 @@ impl SqliteQueue {
     async fn accept(&self, rows: Vec<MessageRow>) -> Result<(), QueueError> {
         let insert = move |transaction: &Transaction<'_>| {
             let queue = transaction.queue()?;
-            rows.iter()
-                .try_for_each(|row| transaction.insert(&queue, row))
+            rows.iter().try_for_each(|row| transaction.insert(&queue, row))
         };
         self.database.write(insert).await?;
         self.arrivals.notify_waiters();
@@ -58,26 +57,21 @@ impl SqliteQueue {
         }
         let (clock, owned) = (self.clock.clone(), url.to_owned());
         let opened = tokio::task::spawn_blocking(move || Self::open_with(&owned, clock)).await;
-        let peer =
-            Arc::new(opened.map_err(|error| {
-                QueueError::Unavailable(format!("cannot open {url}: {error}"))
-            })??);
+        let peer = Arc::new(
+            opened.map_err(|error| QueueError::Unavailable(format!("cannot open {url}: {error}")))??,
+        );
         peers.insert(url.to_owned(), Arc::clone(&peer));
         Ok(peer)
     }
 
     /// Moves all visible messages that are there now back to where they came from.
     pub(super) async fn redrive_all(&self) -> Result<u64, QueueError> {
-        let up_to = self
-            .database
-            .read(|transaction| transaction.last_sequence())
-            .await?;
+        let up_to = self.database.read(|transaction| transaction.last_sequence()).await?;
         let mut claims = HashMap::new();
         let mut moved = 0;
         loop {
-            let look = move |transaction: &Transaction<'_>| {
-                transaction.next(&transaction.queue()?, CHUNK, up_to)
-            };
+            let look =
+                move |transaction: &Transaction<'_>| transaction.next(&transaction.queue()?, CHUNK, up_to);
             let rows = self.database.read(look).await?;
             if rows.is_empty() {
                 return Ok(moved);
@@ -86,10 +80,8 @@ impl SqliteQueue {
             for row in rows {
                 plan.insert(row.sequence, self.origin(&row, &mut claims).await?);
             }
-            let (at_once, departures) = self
-                .database
-                .write(move |transaction| redrive_chunk(transaction, &plan, up_to))
-                .await?;
+            let (at_once, departures) =
+                self.database.write(move |transaction| redrive_chunk(transaction, &plan, up_to)).await?;
             moved += at_once + self.depart(departures).await?;
         }
     }
@@ -115,10 +107,7 @@ impl SqliteQueue {
             }
         }
         let this = Target::Here(self.address.name.clone()).to_column();
-        let sources = self
-            .database
-            .read(move |transaction| transaction.queue_names(Some(&this)))
-            .await?;
+        let sources = self.database.read(move |transaction| transaction.queue_names(Some(&this))).await?;
         match <[String; 1]>::try_from(sources) {
             Ok([name]) => Ok(Target::Here(name)),
             Err(sources) if sources.is_empty() => Err(QueueError::Unusable(format!(
@@ -137,47 +126,27 @@ impl SqliteQueue {
     }
 
     async fn believe(&self, claim: &str) -> Result<Option<Target>, QueueError> {
-        let Ok(claimed) = Address::existing(claim) else {
-            return Ok(None);
-        };
+        let Ok(claimed) = Address::existing(claim) else { return Ok(None) };
         let this = Target::Here(self.address.name.clone());
         if claimed.path == self.address.path {
             let name = claimed.name.clone();
-            let row = self
-                .database
-                .read(move |transaction| transaction.queue_named(&name))
-                .await?;
-            let believed = row
-                .and_then(|row| row.dead_letter)
-                .is_some_and(|(target, _)| target == this);
+            let row = self.database.read(move |transaction| transaction.queue_named(&name)).await?;
+            let believed = row.and_then(|row| row.dead_letter).is_some_and(|(target, _)| target == this);
             return Ok(believed.then_some(Target::Here(claimed.name)));
         }
-        let Ok(peer) = self.peer(&claimed.url()).await else {
-            return Ok(None);
-        };
-        let believed = peer
-            .attributes()
-            .await?
-            .redrive
-            .is_some_and(|redrive| redrive.dead_letter == self.url);
+        let Ok(peer) = self.peer(&claimed.url()).await else { return Ok(None) };
+        let believed =
+            peer.attributes().await?.redrive.is_some_and(|redrive| redrive.dead_letter == self.url);
         Ok(believed.then(|| Target::Elsewhere(claimed.url())))
     }
 }
 
 fn claimed_origin(row: &MessageRow) -> Option<String> {
     let attributes = attributes::decode(&row.attributes, &row.id);
-    let outcome = attributes
-        .into_iter()
-        .find(|attribute| attribute.name == OUTCOME_ATTRIBUTE)?;
-    let AttributeValue::Text(json) = outcome.value else {
-        return None;
-    };
+    let outcome = attributes.into_iter().find(|attribute| attribute.name == OUTCOME_ATTRIBUTE)?;
+    let AttributeValue::Text(json) = outcome.value else { return None };
     let outcome: serde_json::Value = serde_json::from_str(&json).ok()?;
-    outcome
-        .get("queue")?
-        .as_str()
-        .filter(|queue| address::is_url(queue))
-        .map(str::to_owned)
+    outcome.get("queue")?.as_str().filter(|queue| address::is_url(queue)).map(str::to_owned)
 }
 
 /// Moves those of the next messages that the plan knows: others may have come, and some been received meanwhile.
@@ -190,9 +159,7 @@ fn redrive_chunk(
     let mut moved = 0;
     let mut departures = Vec::new();
     for mut row in transaction.next(&queue, CHUNK, up_to)? {
-        let Some(target) = plan.get(&row.sequence) else {
-            continue;
-        };
+        let Some(target) = plan.get(&row.sequence) else { continue };
         row.attributes = attributes::without(&row.attributes, OUTCOME_ATTRIBUTE, &row.id);
         match transaction.relocate(&queue, row, target, None)? {
             Some(departure) => departures.push(departure),

@@ -47,17 +47,13 @@ pub(super) struct Wanted {
 
 impl QueueSettings {
     pub(super) fn resolve(&self, address: &Address) -> Result<Wanted, QueueError> {
-        let visibility_timeout = self
-            .visibility_timeout
-            .unwrap_or(QueueRow::plain().visibility_timeout);
+        let visibility_timeout = self.visibility_timeout.unwrap_or(QueueRow::plain().visibility_timeout);
         if visibility_timeout > MAX_VISIBILITY {
             return Err(unusable("the visibility timeout is at most 12 hours"));
         }
         let max_receives = self.max_receives.unwrap_or(DEFAULT_MAX_RECEIVES);
         if !(1..=MAX_MAX_RECEIVES).contains(&max_receives) {
-            return Err(unusable(format!(
-                "the number of receives is 1 to {MAX_MAX_RECEIVES}"
-            )));
+            return Err(unusable(format!("the number of receives is 1 to {MAX_MAX_RECEIVES}")));
         }
         if self.dead_letter == Some(DeadLetter::None) && self.max_receives.is_some() {
             return Err(unusable("a number of receives needs a dead-letter queue"));
@@ -67,22 +63,10 @@ impl QueueSettings {
         if let Some(Target::Elsewhere(url)) = &target {
             let elsewhere = Address::existing(url)?;
             let mut file = OpenFile::open(&elsewhere)?;
-            may_be_dead_letter(
-                &must_have(&mut file, &elsewhere, &Clock::System)?,
-                fifo,
-                url,
-            )?;
+            may_be_dead_letter(&must_have(&mut file, &elsewhere, &Clock::System)?, fifo, url)?;
         }
         let dead_letter = target.map(|target| (target, max_receives));
-        Ok(Wanted {
-            given: self.clone(),
-            row: QueueRow {
-                id: 0,
-                visibility_timeout,
-                dead_letter,
-                fifo,
-            },
-        })
+        Ok(Wanted { given: self.clone(), row: QueueRow { id: 0, visibility_timeout, dead_letter, fifo } })
     }
 
     fn target(&self, address: &Address) -> Result<Option<Target>, QueueError> {
@@ -105,10 +89,7 @@ impl QueueSettings {
             }
         };
         if target == Target::Here(address.name.clone()) {
-            return Err(unusable(format!(
-                "the queue {} can't be its own dead-letter queue",
-                address.url()
-            )));
+            return Err(unusable(format!("the queue {} can't be its own dead-letter queue", address.url())));
         }
         Ok(Some(target))
     }
@@ -122,8 +103,7 @@ impl Wanted {
         address: &Address,
         clock: &Clock,
     ) -> Result<bool, QueueError> {
-        self.apply_in_transaction(file, address, clock)
-            .map_err(|fault| fault.into_queue_error(address))
+        self.apply_in_transaction(file, address, clock).map_err(|fault| fault.into_queue_error(address))
     }
 
     fn apply_in_transaction(
@@ -132,14 +112,8 @@ impl Wanted {
         address: &Address,
         clock: &Clock,
     ) -> Result<bool, Fault> {
-        let sql = file
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let transaction = Transaction {
-            sql: &sql,
-            address,
-            now_ms: clock.now_ms(),
-        };
+        let sql = file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = Transaction { sql: &sql, address, now_ms: clock.now_ms() };
         let existing = transaction.queue_named(&address.name)?;
         match &existing {
             Some(row) => self.agrees_with(row, address)?,
@@ -165,18 +139,10 @@ impl Wanted {
                 address.url()
             )))
         };
-        if self
-            .given
-            .visibility_timeout
-            .is_some_and(|given| given != row.visibility_timeout)
-        {
+        if self.given.visibility_timeout.is_some_and(|given| given != row.visibility_timeout) {
             let seconds = |duration: Duration| format!("{} s", duration.as_secs_f64());
             let asked = seconds(self.row.visibility_timeout);
-            return differs(
-                "a visibility timeout of",
-                seconds(row.visibility_timeout),
-                asked,
-            );
+            return differs("a visibility timeout of", seconds(row.visibility_timeout), asked);
         }
         let (has, wanted) = (row.dead_letter.as_ref(), self.row.dead_letter.as_ref());
         if self.given.dead_letter.is_some() && has.map(|(to, _)| to) != wanted.map(|(to, _)| to) {
@@ -185,12 +151,8 @@ impl Wanted {
             };
             return differs("the dead-letter queue", name(has), name(wanted));
         }
-        if self.given.max_receives.is_some()
-            && has.map(|(_, max)| max) != self.given.max_receives.as_ref()
-        {
-            let count = |max: Option<u32>| {
-                max.map_or_else(|| "any number of".into(), |max| max.to_string())
-            };
+        if self.given.max_receives.is_some() && has.map(|(_, max)| max) != self.given.max_receives.as_ref() {
+            let count = |max: Option<u32>| max.map_or_else(|| "any number of".into(), |max| max.to_string());
             return differs(
                 "a limit of receives of",
                 count(has.map(|(_, max)| *max)),
@@ -213,11 +175,7 @@ pub(super) fn must_have(
 ) -> Result<QueueRow, QueueError> {
     let mut look = || -> Result<QueueRow, Fault> {
         let sql = file.connection.transaction()?;
-        let transaction = Transaction {
-            sql: &sql,
-            address,
-            now_ms: clock.now_ms(),
-        };
+        let transaction = Transaction { sql: &sql, address, now_ms: clock.now_ms() };
         if let Some(row) = transaction.queue_named(&address.name)? {
             return Ok(row);
         }

@@ -12,14 +12,20 @@ use wasmrun_runtime::message::MAX_VISIBILITY;
 use wasmrun_runtime::queue::{QueueError, Receipt};
 
 impl Transaction<'_> {
-    pub(super) fn delete(&self, queue: &QueueRow, receipt: &Receipt) -> Result<Result<(), QueueError>, Fault> {
+    pub(super) fn delete(
+        &self,
+        queue: &QueueRow,
+        receipt: &Receipt,
+    ) -> Result<Result<(), QueueError>, Fault> {
         let Some((sequence, nonce)) = parse(receipt) else { return Ok(Err(QueueError::ReceiptExpired)) };
-        let mut delete =
-            self.sql.prepare_cached("DELETE FROM message WHERE sequence = ?1 AND queue = ?2 AND receipt = ?3")?;
+        let mut delete = self
+            .sql
+            .prepare_cached("DELETE FROM message WHERE sequence = ?1 AND queue = ?2 AND receipt = ?3")?;
         if delete.execute(params![sequence, queue.id, nonce])? == 1 {
             return Ok(Ok(()));
         }
-        let mut query = self.sql.prepare_cached("SELECT 1 FROM message WHERE sequence = ?1 AND queue = ?2")?;
+        let mut query =
+            self.sql.prepare_cached("SELECT 1 FROM message WHERE sequence = ?1 AND queue = ?2")?;
         let held_by_another = query.exists(params![sequence, queue.id])?;
         Ok(if held_by_another { Err(QueueError::ReceiptExpired) } else { Ok(()) })
     }
@@ -63,7 +69,8 @@ impl Transaction<'_> {
     ) -> Result<Result<(), QueueError>, Fault> {
         let Some((sequence, nonce)) = parse(receipt) else { return Ok(Err(QueueError::ReceiptExpired)) };
         let visible_ms = self.now_ms + to_ms(visibility.min(MAX_VISIBILITY));
-        let changed = self.sql.prepare_cached(sql)?.execute(params![visible_ms, sequence, queue.id, nonce])?;
+        let changed =
+            self.sql.prepare_cached(sql)?.execute(params![visible_ms, sequence, queue.id, nonce])?;
         Ok(if changed == 1 { Ok(()) } else { Err(QueueError::ReceiptExpired) })
     }
 }

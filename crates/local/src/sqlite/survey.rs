@@ -64,9 +64,9 @@ impl Transaction<'_> {
 
     /// The names of the queues in this file, those whose dead-letter queue is `dead_letter`, or all.
     pub(super) fn queue_names(&self, dead_letter: Option<&str>) -> Result<Vec<String>, Fault> {
-        let mut query = self
-            .sql
-            .prepare_cached("SELECT name FROM queue WHERE ?1 IS NULL OR dead_letter = ?1 ORDER BY name LIMIT 20")?;
+        let mut query = self.sql.prepare_cached(
+            "SELECT name FROM queue WHERE ?1 IS NULL OR dead_letter = ?1 ORDER BY name LIMIT 20",
+        )?;
         let names = query.query_map([dead_letter], |row| row.get(0))?;
         Ok(names.collect::<Result<_, _>>()?)
     }

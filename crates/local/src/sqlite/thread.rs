@@ -22,30 +22,14 @@ pub(super) struct Database {
 }
 
 impl Database {
-    pub(super) fn start(
-        address: Address,
-        clock: Clock,
-        file: OpenFile,
-    ) -> Result<Self, QueueError> {
+    pub(super) fn start(address: Address, clock: Clock, file: OpenFile) -> Result<Self, QueueError> {
         let (jobs, inbox) = mpsc::channel();
         let url = address.url();
         let thread = std::thread::Builder::new()
             .name("sqlite-queue".into())
-            .spawn(move || {
-                Keeper {
-                    address,
-                    clock,
-                    file: Some(file),
-                }
-                .serve(&inbox)
-            })
-            .map_err(|error| {
-                QueueError::Unavailable(format!("cannot start a thread for {url}: {error}"))
-            })?;
-        Ok(Self {
-            jobs: Some(jobs),
-            thread: Some(thread),
-        })
+            .spawn(move || Keeper { address, clock, file: Some(file) }.serve(&inbox))
+            .map_err(|error| QueueError::Unavailable(format!("cannot start a thread for {url}: {error}")))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Runs `work` on one consistent state of the file.
@@ -71,18 +55,9 @@ impl Database {
         writes: bool,
     ) -> Result<T, QueueError> {
         let (reply, answer) = oneshot::channel();
-        let call = Call {
-            work,
-            writes,
-            value: None,
-            reply,
-        };
+        let call = Call { work, writes, value: None, reply };
         let ended = || QueueError::Unusable("the queue's thread ended unexpectedly".into());
-        self.jobs
-            .as_ref()
-            .ok_or_else(ended)?
-            .send(Box::new(call))
-            .map_err(|_| ended())?;
+        self.jobs.as_ref().ok_or_else(ended)?.send(Box::new(call)).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 }
@@ -194,10 +169,7 @@ impl Keeper {
             Some(file) if file.is_current() => Ok(self.file.insert(file)),
             stale => {
                 if stale.is_some() {
-                    tracing::warn!(
-                        queue = self.address.url(),
-                        "The queue's file was moved or replaced"
-                    );
+                    tracing::warn!(queue = self.address.url(), "The queue's file was moved or replaced");
                 }
                 drop(stale);
                 file::must_exist(&self.address)?;
@@ -214,18 +186,10 @@ fn run_all(
     jobs: &mut [Box<dyn Job>],
 ) -> Result<(), Fault> {
     let writes = jobs.iter().any(|job| job.writes());
-    let behavior = if writes {
-        TransactionBehavior::Immediate
-    } else {
-        TransactionBehavior::Deferred
-    };
+    let behavior = if writes { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
     let transaction = file.connection.transaction_with_behavior(behavior)?;
     // Read only now: with the lock held, no other process has seen a later time.
-    let view = Transaction {
-        sql: &transaction,
-        address,
-        now_ms: clock.now_ms(),
-    };
+    let view = Transaction { sql: &transaction, address, now_ms: clock.now_ms() };
     if writes {
         view.follow_clock()?;
     }

@@ -28,8 +28,7 @@ pub(super) struct Transaction<'a> {
 impl Transaction<'_> {
     /// The queue, or that it isn't there (any more).
     pub(super) fn queue(&self) -> Result<QueueRow, Fault> {
-        self.queue_named(&self.address.name)?
-            .ok_or_else(|| address::not_found(&self.address.url()).into())
+        self.queue_named(&self.address.name)?.ok_or_else(|| address::not_found(&self.address.url()).into())
     }
 
     pub(super) fn queue_named(&self, name: &str) -> Result<Option<QueueRow>, Fault> {
@@ -53,20 +52,10 @@ impl Transaction<'_> {
             "INSERT INTO queue (name, visibility_timeout_ms, dead_letter, max_receives, fifo, created_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
-        let (dead_letter, max_receives) = row
-            .dead_letter
-            .as_ref()
-            .map(|(to, max)| (to.to_column(), max))
-            .unzip();
+        let (dead_letter, max_receives) =
+            row.dead_letter.as_ref().map(|(to, max)| (to.to_column(), max)).unzip();
         let visibility_ms = to_ms(row.visibility_timeout);
-        insert.execute(params![
-            name,
-            visibility_ms,
-            dead_letter,
-            max_receives,
-            row.fifo,
-            self.now_ms
-        ])?;
+        insert.execute(params![name, visibility_ms, dead_letter, max_receives, row.fifo, self.now_ms])?;
         Ok(())
     }
 
@@ -77,24 +66,17 @@ impl Transaction<'_> {
         let back_ms = seen_ms - self.now_ms;
         if back_ms > CLOCK_GRANULARITY_MS {
             tracing::warn!(back_ms, file = %self.address.path.display(), "The system's clock was set back");
-            self.sql
-                .execute("UPDATE message SET visible_ms = visible_ms - ?1", [back_ms])?;
-            self.sql
-                .execute("UPDATE deduplication SET sent_ms = sent_ms - ?1", [back_ms])?;
+            self.sql.execute("UPDATE message SET visible_ms = visible_ms - ?1", [back_ms])?;
+            self.sql.execute("UPDATE deduplication SET sent_ms = sent_ms - ?1", [back_ms])?;
         }
         if back_ms.abs() > CLOCK_GRANULARITY_MS {
-            self.sql
-                .prepare_cached("UPDATE clock SET seen_ms = ?1")?
-                .execute([self.now_ms])?;
+            self.sql.prepare_cached("UPDATE clock SET seen_ms = ?1")?.execute([self.now_ms])?;
         }
         Ok(())
     }
 
     fn clock_seen(&self) -> Result<i64, Fault> {
-        Ok(self
-            .sql
-            .prepare_cached("SELECT seen_ms FROM clock")?
-            .query_row([], |row| row.get(0))?)
+        Ok(self.sql.prepare_cached("SELECT seen_ms FROM clock")?.query_row([], |row| row.get(0))?)
     }
 
     /// How long until there is something to receive: zero is now, `None` is never, as far as one can see.
@@ -102,9 +84,9 @@ impl Transaction<'_> {
         if self.clock_seen()? - self.now_ms > CLOCK_GRANULARITY_MS {
             return Ok(Some(Duration::ZERO));
         }
-        let mut query = self.sql.prepare_cached(
-            "SELECT min(visible_ms) FROM message WHERE queue = ?1 AND blocked = 0",
-        )?;
+        let mut query = self
+            .sql
+            .prepare_cached("SELECT min(visible_ms) FROM message WHERE queue = ?1 AND blocked = 0")?;
         let next: Option<i64> = query.query_row([self.queue()?.id], |row| row.get(0))?;
         Ok(next.map(|visible_ms| from_ms(visible_ms - self.now_ms)))
     }
@@ -138,10 +120,7 @@ impl Transaction<'_> {
     /// Takes up to `max` messages, and moves those to the dead-letter queue that were received too often.
     pub(super) fn take(&self, max: usize) -> Result<Taken, Fault> {
         let queue = self.queue()?;
-        let mut taken = Taken {
-            visibility: queue.visibility_timeout,
-            ..Taken::default()
-        };
+        let mut taken = Taken { visibility: queue.visibility_timeout, ..Taken::default() };
         let mut moved = 0;
         loop {
             let missing = max - taken.messages.len();
@@ -171,12 +150,7 @@ impl Transaction<'_> {
     }
 
     /// Makes a message invisible, with a new receipt that makes older ones invalid.
-    fn hide(
-        &self,
-        row: &MessageRow,
-        visibility: Duration,
-        receives: u32,
-    ) -> Result<Receipt, Fault> {
+    fn hide(&self, row: &MessageRow, visibility: Duration, receives: u32) -> Result<Receipt, Fault> {
         let nonce = Uuid::new_v4().simple().to_string();
         let mut update = self.sql.prepare_cached(
             "UPDATE message SET visible_ms = :visible, receipt = :receipt, receive_count = receive_count + :receives,
@@ -212,17 +186,9 @@ impl Transaction<'_> {
                 Ok(None)
             }
             Target::Elsewhere(url) => {
-                let receipt = self.hide(
-                    &row,
-                    queue.visibility_timeout.max(Duration::from_secs(30)),
-                    0,
-                )?;
+                let receipt = self.hide(&row, queue.visibility_timeout.max(Duration::from_secs(30)), 0)?;
                 row.source = source.map(|name| self.address.sibling(name).url());
-                Ok(Some(Departure {
-                    receipt,
-                    to: url.clone(),
-                    message: row,
-                }))
+                Ok(Some(Departure { receipt, to: url.clone(), message: row }))
             }
         }
     }
@@ -232,8 +198,7 @@ impl Transaction<'_> {
         if self.queue_named(name)?.is_none() {
             self.create_queue(name, &QueueRow::plain())?;
         }
-        self.queue_named(name)?
-            .ok_or_else(|| address::not_found(&self.address.sibling(name).url()).into())
+        self.queue_named(name)?.ok_or_else(|| address::not_found(&self.address.sibling(name).url()).into())
     }
 
     /// Writes a message that comes from elsewhere: not yet received here.
@@ -241,12 +206,7 @@ impl Transaction<'_> {
         self.insert_visible_at(queue, row, self.now_ms)
     }
 
-    fn insert_visible_at(
-        &self,
-        queue: &QueueRow,
-        row: &MessageRow,
-        visible_ms: i64,
-    ) -> Result<(), Fault> {
+    fn insert_visible_at(&self, queue: &QueueRow, row: &MessageRow, visible_ms: i64) -> Result<(), Fault> {
         if queue.fifo && row.group.is_none() {
             return Err(QueueError::Unusable(format!(
                 "the message {} has no message group, so it can't be moved to a FIFO queue",
@@ -263,22 +223,15 @@ impl Transaction<'_> {
             ":queue": queue.id, ":id": row.id, ":group": row.group, ":visible": visible_ms, ":sent": row.sent_ms,
             ":source": row.source, ":fifo": queue.fifo,
         })?;
-        let mut content = self.sql.prepare_cached(
-            "INSERT INTO content (sequence, body, attributes) VALUES (?1, ?2, ?3)",
-        )?;
-        content.execute(params![
-            self.sql.last_insert_rowid(),
-            row.body,
-            row.attributes
-        ])?;
+        let mut content = self
+            .sql
+            .prepare_cached("INSERT INTO content (sequence, body, attributes) VALUES (?1, ?2, ?3)")?;
+        content.execute(params![self.sql.last_insert_rowid(), row.body, row.attributes])?;
         Ok(())
     }
 
     /// Sends one message; the inner error is the message's own fault.
-    pub(super) fn send(
-        &self,
-        message: &OutgoingMessage,
-    ) -> Result<Result<String, QueueError>, Fault> {
+    pub(super) fn send(&self, message: &OutgoingMessage) -> Result<Result<String, QueueError>, Fault> {
         let queue = self.queue()?;
         if let Err(refusal) = accepted_by(&queue, message) {
             return Ok(Err(QueueError::InvalidMessage(refusal.into())));
@@ -312,9 +265,7 @@ impl Transaction<'_> {
         id: &str,
     ) -> Result<Option<String>, Fault> {
         let expired = self.now_ms - DEDUPLICATION_MS;
-        self.sql
-            .prepare_cached("DELETE FROM deduplication WHERE sent_ms <= ?1")?
-            .execute([expired])?;
+        self.sql.prepare_cached("DELETE FROM deduplication WHERE sent_ms <= ?1")?.execute([expired])?;
         let mut note = self.sql.prepare_cached(
             "INSERT INTO deduplication (queue, id, message_id, sent_ms) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO NOTHING",
@@ -322,12 +273,9 @@ impl Transaction<'_> {
         if note.execute(params![queue.id, deduplication_id, id, self.now_ms])? == 1 {
             return Ok(None);
         }
-        let mut query = self
-            .sql
-            .prepare_cached("SELECT message_id FROM deduplication WHERE queue = ?1 AND id = ?2")?;
-        Ok(Some(
-            query.query_row(params![queue.id, deduplication_id], |row| row.get(0))?,
-        ))
+        let mut query =
+            self.sql.prepare_cached("SELECT message_id FROM deduplication WHERE queue = ?1 AND id = ?2")?;
+        Ok(Some(query.query_row(params![queue.id, deduplication_id], |row| row.get(0))?))
     }
 }
 

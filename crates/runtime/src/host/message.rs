@@ -29,21 +29,11 @@ impl HostMessage for TaskState {
 
     fn body(&mut self, this: Resource<MessageHandle>) -> Result<String> {
         let delivered = self.delivered(&this)?;
-        Ok(if delivered.body_hidden {
-            String::new()
-        } else {
-            delivered.message.body.clone()
-        })
+        Ok(if delivered.body_hidden { String::new() } else { delivered.message.body.clone() })
     }
 
     fn attributes(&mut self, this: Resource<MessageHandle>) -> Result<Vec<Attribute>> {
-        Ok(self
-            .delivered(&this)?
-            .message
-            .attributes
-            .iter()
-            .map(Attribute::from)
-            .collect())
+        Ok(self.delivered(&this)?.message.attributes.iter().map(Attribute::from).collect())
     }
 
     fn receive_count(&mut self, this: Resource<MessageHandle>) -> Result<u32> {
@@ -51,12 +41,7 @@ impl HostMessage for TaskState {
     }
 
     fn sent_at(&mut self, this: Resource<MessageHandle>) -> Result<u64> {
-        let since = self
-            .delivered(&this)?
-            .message
-            .sent_at
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = self.delivered(&this)?.message.sent_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 

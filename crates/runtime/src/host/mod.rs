@@ -3,20 +3,11 @@
 //! Three kinds of failure are kept apart: what the guest may know is an error of the interface; what a guest can only
 //! do wrong on purpose is a trap that names a limit; and what is the host's own fault ends the task as such.
 
-#[expect(
-    unreachable_pub,
-    reason = "the generated bindings re-export the handles"
-)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 mod message;
-#[expect(
-    unreachable_pub,
-    reason = "the generated bindings re-export the handles"
-)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 mod object_store;
-#[expect(
-    unreachable_pub,
-    reason = "the generated bindings re-export the handles"
-)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 mod queue;
 
 pub(crate) use self::message::MessageHandle;

@@ -2,14 +2,13 @@
 
 use super::HostFault;
 use super::bindings::wasmrun::task::object_store::{
-    Condition, Error, Host, HostReader, HostStore, HostWriter, Object, ObjectInfo, ObjectPage,
-    ObjectSummary, PutOptions,
+    Condition, Error, Host, HostReader, HostStore, HostWriter, Object, ObjectInfo, ObjectPage, ObjectSummary,
+    PutOptions,
 };
 use crate::grant::{BadKey, Mode, StoreGrant, check_key};
 use crate::limits::Limits;
 use crate::object_store::{
-    self as runtime, MAX_METADATA_BYTES, MAX_PAGE, ObjectReader, ObjectStore, ObjectWriter,
-    StoreError,
+    self as runtime, MAX_METADATA_BYTES, MAX_PAGE, ObjectReader, ObjectStore, ObjectWriter, StoreError,
 };
 use crate::outcome::shorten;
 use crate::state::TaskState;
@@ -77,8 +76,7 @@ impl Host for TaskState {
 impl HostStore for TaskState {
     fn open(&mut self, alias: String) -> Result<Resource<StoreHandle>> {
         let Some(grant) = self.config.grants.stores.get(&alias) else {
-            self.log
-                .note("store", &shorten(alias), "access denied: no such grant");
+            self.log.note("store", &shorten(alias), "access denied: no such grant");
             return Err(Error::AccessDenied.into());
         };
         let grant = grant.clone();
@@ -93,9 +91,7 @@ impl HostStore for TaskState {
     ) -> Result<ObjectInfo> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
         let named = key.clone();
-        let answer = self
-            .call(async move { store.head(&key, version.as_deref()).await })
-            .await?;
+        let answer = self.call(async move { store.head(&key, version.as_deref()).await }).await?;
         Ok(self.told(&alias, &named, answer)?.into())
     }
 
@@ -106,10 +102,7 @@ impl HostStore for TaskState {
         version: Option<String>,
     ) -> Result<Object> {
         let (info, content) = self.fetch(this, key, version, None).await?;
-        Ok(Object {
-            info: info.into(),
-            content,
-        })
+        Ok(Object { info: info.into(), content })
     }
 
     async fn get_range(
@@ -133,16 +126,10 @@ impl HostStore for TaskState {
     ) -> Result<Resource<ReaderHandle>> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
         let named = key.clone();
-        let answer = self
-            .call(async move { store.read(&key, version.as_deref(), None).await })
-            .await?;
+        let answer = self.call(async move { store.read(&key, version.as_deref(), None).await }).await?;
         let reader = self.told(&alias, &named, answer)?;
         let info = reader.info().clone();
-        Ok(self.table.push(ReaderHandle {
-            alias,
-            info,
-            reader: Some(reader),
-        })?)
+        Ok(self.table.push(ReaderHandle { alias, info, reader: Some(reader) })?)
     }
 
     async fn put(
@@ -180,15 +167,9 @@ impl HostStore for TaskState {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
         let options = checked(options)?;
         let named = key.clone();
-        let answer = self
-            .call(async move { store.write(&key, options).await })
-            .await?;
+        let answer = self.call(async move { store.write(&key, options).await }).await?;
         let writer = self.told(&alias, &named, answer)?;
-        Ok(self.table.push(WriterHandle {
-            alias,
-            key: named,
-            writer: Some(writer),
-        })?)
+        Ok(self.table.push(WriterHandle { alias, key: named, writer: Some(writer) })?)
     }
 
     async fn list_objects(
@@ -201,17 +182,12 @@ impl HostStore for TaskState {
         // A prefix is the start of a key, and obeys the same rule; an empty one means the whole grant.
         let StoreGrant { alias, store, .. } = match prefix.as_str() {
             "" => self.allowed(&this, Mode::reads)?,
-            prefix => self.granted(
-                &this,
-                Mode::reads,
-                prefix.strip_suffix('/').unwrap_or(prefix),
-            )?,
+            prefix => self.granted(&this, Mode::reads, prefix.strip_suffix('/').unwrap_or(prefix))?,
         };
         let limit = (limit as usize).clamp(1, MAX_PAGE);
         let named = prefix.clone();
-        let answer = self
-            .call(async move { store.list(&prefix, continuation.as_deref(), limit).await })
-            .await?;
+        let answer =
+            self.call(async move { store.list(&prefix, continuation.as_deref(), limit).await }).await?;
         Ok(self.told(&alias, &named, answer)?.into())
     }
 
@@ -237,28 +213,12 @@ impl HostStore for TaskState {
         let named = key.clone();
         let answer = self
             .call(async move {
-                let within = from
-                    .store
-                    .copy(
-                        &key,
-                        version.as_deref(),
-                        to.store.url(),
-                        &to_key,
-                        &condition,
-                    )
-                    .await;
+                let within =
+                    from.store.copy(&key, version.as_deref(), to.store.url(), &to_key, &condition).await;
                 match within {
                     Some(answer) => answer,
                     None => {
-                        stream(
-                            &*from.store,
-                            &key,
-                            version.as_deref(),
-                            &*to.store,
-                            &to_key,
-                            condition,
-                        )
-                        .await
+                        stream(&*from.store, &key, version.as_deref(), &*to.store, &to_key, condition).await
                     }
                 }
             })
@@ -287,9 +247,7 @@ impl HostReader for TaskState {
         let Some(mut reader) = handle.reader.take() else {
             return Err(other("the reader has failed before"));
         };
-        let max = usize::try_from(max)
-            .unwrap_or(usize::MAX)
-            .clamp(1, Limits::READ_BYTES);
+        let max = usize::try_from(max).unwrap_or(usize::MAX).clamp(1, Limits::READ_BYTES);
         let (reader, answer) = self
             .call(async move {
                 let answer = reader.read(max).await;
@@ -345,20 +303,12 @@ impl HostWriter for TaskState {
 
 impl TaskState {
     /// The grant behind a handle, if its mode allows this.
-    fn allowed(
-        &mut self,
-        this: &Resource<StoreHandle>,
-        allows: fn(Mode) -> bool,
-    ) -> Result<StoreGrant> {
+    fn allowed(&mut self, this: &Resource<StoreHandle>, allows: fn(Mode) -> bool) -> Result<StoreGrant> {
         let grant = self.table.get(this)?.0.clone();
         if allows(grant.mode) {
             Ok(grant)
         } else {
-            self.log.note(
-                "store",
-                &grant.alias,
-                &format!("access denied: its mode is {}", grant.mode),
-            );
+            self.log.note("store", &grant.alias, &format!("access denied: its mode is {}", grant.mode));
             Err(Error::AccessDenied.into())
         }
     }
@@ -406,10 +356,7 @@ impl TaskState {
                     None => info.size,
                 };
                 let too_large = || StoreError::TooLarge(format!("it has more than {max} bytes"));
-                let size = usize::try_from(size)
-                    .ok()
-                    .filter(|&size| size <= max)
-                    .ok_or_else(too_large)?;
+                let size = usize::try_from(size).ok().filter(|&size| size <= max).ok_or_else(too_large)?;
                 let mut content = Vec::with_capacity(size);
                 loop {
                     let bytes = reader.read(Limits::READ_BYTES).await?;
@@ -430,12 +377,7 @@ impl TaskState {
     }
 
     /// What the guest is told of a failure; the details are the operator's.
-    fn told<T>(
-        &mut self,
-        alias: &str,
-        key: &str,
-        answer: std::result::Result<T, StoreError>,
-    ) -> Result<T> {
+    fn told<T>(&mut self, alias: &str, key: &str, answer: std::result::Result<T, StoreError>) -> Result<T> {
         let error = match answer {
             Ok(value) => return Ok(value),
             Err(error) => error,
@@ -496,33 +438,24 @@ fn checked(options: PutOptions) -> Result<runtime::PutOptions> {
     if let Some(content_type) = &options.content_type
         && (content_type.is_empty() || content_type.len() > 256 || !printable(content_type))
     {
-        return Err(other(
-            "a content type is 1 to 256 printable ASCII characters",
-        ));
+        return Err(other("a content type is 1 to 256 printable ASCII characters"));
     }
     let mut total = 0;
     for (index, (name, value)) in options.metadata.iter().enumerate() {
         let well_formed = !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
+            && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
         if !well_formed || !printable(value) || value.trim() != value {
             return Err(other(
                 "metadata is names of a-z, 0-9, '-', '_' and '.' with values of printable ASCII, without spaces around them",
             ));
         }
-        if options.metadata[..index]
-            .iter()
-            .any(|(earlier, _)| earlier == name)
-        {
+        if options.metadata[..index].iter().any(|(earlier, _)| earlier == name) {
             return Err(other("a name of the metadata is given twice"));
         }
         total += name.len() + value.len();
     }
     if total > MAX_METADATA_BYTES {
-        return Err(other(
-            "metadata is at most 2,048 bytes, names and values together",
-        ));
+        return Err(other("metadata is at most 2,048 bytes, names and values together"));
     }
     Ok(runtime::PutOptions {
         content_type: options.content_type,
@@ -542,12 +475,7 @@ impl From<Condition> for runtime::Condition {
 }
 
 fn millis(time: SystemTime) -> u64 {
-    u64::try_from(
-        time.duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis(),
-    )
-    .unwrap_or(u64::MAX)
+    u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl From<runtime::ObjectInfo> for ObjectInfo {
@@ -572,9 +500,6 @@ impl From<runtime::ObjectPage> for ObjectPage {
             etag: object.etag,
             modified_at: object.modified_at.map(millis),
         };
-        Self {
-            objects: page.objects.into_iter().map(summary).collect(),
-            continuation: page.continuation,
-        }
+        Self { objects: page.objects.into_iter().map(summary).collect(), continuation: page.continuation }
     }
 }

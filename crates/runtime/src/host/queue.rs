@@ -54,19 +54,14 @@ impl Host for TaskState {
 impl HostQueue for TaskState {
     fn open(&mut self, alias: String) -> Result<Resource<QueueHandle>, Fault> {
         let Some(queue) = self.config.grants.queues.get(&alias) else {
-            self.log
-                .note("queue", &shorten(alias), "access denied: no such grant");
+            self.log.note("queue", &shorten(alias), "access denied: no such grant");
             return Err(Error::AccessDenied.into());
         };
         let queue = queue.clone();
         Ok(self.table.push(QueueHandle { alias, queue })?)
     }
 
-    async fn send(
-        &mut self,
-        this: Resource<QueueHandle>,
-        message: OutgoingMessage,
-    ) -> Result<String, Fault> {
+    async fn send(&mut self, this: Resource<QueueHandle>, message: OutgoingMessage) -> Result<String, Fault> {
         match self.send_all(&this, vec![message]).await?.pop() {
             Some(answer) => Ok(answer?),
             None => Err(HostFault("a queue gave no answer".into()).into()),
@@ -79,10 +74,7 @@ impl HostQueue for TaskState {
         messages: Vec<OutgoingMessage>,
     ) -> Result<Vec<Result<String, Error>>, Fault> {
         if messages.len() > MAX_BATCH {
-            return Err(Error::InvalidMessage(format!(
-                "a batch holds at most {MAX_BATCH} messages"
-            ))
-            .into());
+            return Err(Error::InvalidMessage(format!("a batch holds at most {MAX_BATCH} messages")).into());
         }
         self.send_all(&this, messages).await
     }
@@ -102,22 +94,11 @@ impl TaskState {
     ) -> Result<Vec<Result<String, Error>>, Fault> {
         let handle = self.table.get(this)?;
         let (alias, queue) = (handle.alias.clone(), handle.queue.clone());
-        let messages: Vec<runtime::OutgoingMessage> =
-            messages.into_iter().map(Into::into).collect();
-        let checks: Vec<_> = messages
-            .iter()
-            .map(runtime::OutgoingMessage::validate)
-            .collect();
-        let valid: Vec<_> = messages
-            .into_iter()
-            .zip(&checks)
-            .filter(|(_, check)| check.is_ok())
-            .map(|(m, _)| m)
-            .collect();
-        let bytes: usize = valid
-            .iter()
-            .map(runtime::OutgoingMessage::billed_bytes)
-            .sum();
+        let messages: Vec<runtime::OutgoingMessage> = messages.into_iter().map(Into::into).collect();
+        let checks: Vec<_> = messages.iter().map(runtime::OutgoingMessage::validate).collect();
+        let valid: Vec<_> =
+            messages.into_iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(m, _)| m).collect();
+        let bytes: usize = valid.iter().map(runtime::OutgoingMessage::billed_bytes).sum();
 
         let mut answers = if valid.is_empty() {
             Vec::new()
@@ -132,9 +113,7 @@ impl TaskState {
                 Err(reason) => Err(Error::InvalidMessage(reason)),
                 Ok(()) => match answers.next() {
                     Some(answer) => answer.map_err(|error| self.tell(&alias, error)),
-                    None => {
-                        Err(self.tell(&alias, QueueError::Unavailable("it gave no answer".into())))
-                    }
+                    None => Err(self.tell(&alias, QueueError::Unavailable("it gave no answer".into()))),
                 },
             })
             .collect())
@@ -158,9 +137,7 @@ impl From<OutgoingMessage> for runtime::OutgoingMessage {
         Self {
             body: message.body,
             attributes: message.attributes.into_iter().map(Into::into).collect(),
-            delay: message
-                .delay_seconds
-                .map(|seconds| Duration::from_secs(seconds.into())),
+            delay: message.delay_seconds.map(|seconds| Duration::from_secs(seconds.into())),
             group: message.group,
             deduplication_id: message.deduplication_id,
         }

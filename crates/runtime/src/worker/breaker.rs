@@ -56,12 +56,8 @@ impl Breaker {
         match *self.lock() {
             State::Closed { .. } => Admission::All,
             State::Open { until, .. } => Admission::Probe(until),
-            State::Trial {
-                under_way: false, ..
-            } => Admission::One,
-            State::Trial {
-                under_way: true, ..
-            } => Admission::Wait,
+            State::Trial { under_way: false, .. } => Admission::One,
+            State::Trial { under_way: true, .. } => Admission::Wait,
         }
     }
 
@@ -75,10 +71,7 @@ impl Breaker {
     /// A task ended in a way that says nothing of the backends.
     pub(super) fn trial_says_nothing(&self) {
         self.update(|state| match state {
-            State::Trial { pause, .. } => State::Trial {
-                under_way: false,
-                pause,
-            },
+            State::Trial { pause, .. } => State::Trial { under_way: false, pause },
             other => other,
         });
     }
@@ -102,9 +95,9 @@ impl Breaker {
     pub(super) fn failed(&self) -> Option<Duration> {
         let mut begun = None;
         self.update(|state| match state {
-            State::Closed { failures } if failures + 1 < THRESHOLD => State::Closed {
-                failures: failures + 1,
-            },
+            State::Closed { failures } if failures + 1 < THRESHOLD => {
+                State::Closed { failures: failures + 1 }
+            }
             State::Closed { .. } => open(FIRST_PAUSE, &mut begun),
             State::Trial { pause, .. } => open((pause * 2).min(LONGEST_PAUSE), &mut begun),
             State::Open { .. } => state,
@@ -128,10 +121,7 @@ impl Breaker {
     pub(super) fn probed(&self, well: bool) -> Option<Duration> {
         let mut begun = None;
         self.update(|state| match state {
-            State::Open { pause, .. } if well => State::Trial {
-                under_way: false,
-                pause,
-            },
+            State::Open { pause, .. } if well => State::Trial { under_way: false, pause },
             State::Open { pause, .. } => open((pause * 2).min(LONGEST_PAUSE), &mut begun),
             other => other,
         });
@@ -157,10 +147,7 @@ impl Breaker {
 
 fn open(pause: Duration, begun: &mut Option<Duration>) -> State {
     *begun = Some(pause);
-    State::Open {
-        until: Instant::now() + pause,
-        pause,
-    }
+    State::Open { until: Instant::now() + pause, pause }
 }
 
 #[cfg(test)]
@@ -191,10 +178,7 @@ mod tests {
         let breaker = open_breaker();
         assert!(matches!(breaker.admission(), Admission::Probe(_)));
         breaker.succeeded();
-        assert!(
-            matches!(breaker.admission(), Admission::Probe(_)),
-            "a late success says nothing"
-        );
+        assert!(matches!(breaker.admission(), Admission::Probe(_)), "a late success says nothing");
         assert_eq!(breaker.probed(true), None);
         assert_eq!(breaker.admission(), Admission::One);
         breaker.trial_begins();
@@ -206,18 +190,12 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_bound_and_start_anew_after_a_recovery() {
         let breaker = open_breaker();
-        let pauses: Vec<_> = (0..8)
-            .filter_map(|_| breaker.probed(false))
-            .map(|pause| pause.as_secs())
-            .collect();
+        let pauses: Vec<_> =
+            (0..8).filter_map(|_| breaker.probed(false)).map(|pause| pause.as_secs()).collect();
         assert_eq!(pauses, [2, 4, 8, 16, 30, 30, 30, 30]);
         breaker.probed(true);
         breaker.trial_begins();
-        assert_eq!(
-            breaker.failed(),
-            Some(LONGEST_PAUSE),
-            "a trial that fails goes on where the pauses were"
-        );
+        assert_eq!(breaker.failed(), Some(LONGEST_PAUSE), "a trial that fails goes on where the pauses were");
         breaker.probed(true);
         breaker.succeeded();
         for _ in 1..THRESHOLD {

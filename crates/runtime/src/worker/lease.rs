@@ -49,29 +49,16 @@ pub(super) struct Lease {
 }
 
 impl Leases {
-    pub(super) fn new(
-        queue: Arc<dyn Queue>,
-        visibility_timeout: Duration,
-        longest: Duration,
-    ) -> Arc<Self> {
+    pub(super) fn new(queue: Arc<dyn Queue>, visibility_timeout: Duration, longest: Duration) -> Arc<Self> {
         let longest = longest.min(MAX_VISIBILITY);
-        Arc::new(Self {
-            queue,
-            visibility_timeout,
-            longest,
-            held: Mutex::default(),
-            next: 0.into(),
-        })
+        Arc::new(Self { queue, visibility_timeout, longest, held: Mutex::default(), next: 0.into() })
     }
 
     /// Holds a message from its receipt on.
     pub(super) fn hold(self: &Arc<Self>, delivery: &Delivery) -> Lease {
         // From receipt; the delivery says when the first visibility timeout ends.
         let ends_at = delivery.visible_at + self.longest.saturating_sub(self.visibility_timeout);
-        let state = State {
-            visible_at: delivery.visible_at,
-            released: false,
-        };
+        let state = State { visible_at: delivery.visible_at, released: false };
         let held = Arc::new(Held {
             receipt: delivery.receipt.clone(),
             ends_at,
@@ -80,11 +67,7 @@ impl Leases {
         });
         let id = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.lock().insert(id, held.clone());
-        Lease {
-            leases: self.clone(),
-            id,
-            held,
-        }
+        Lease { leases: self.clone(), id, held }
     }
 
     /// Renews until it's dropped.
@@ -118,9 +101,8 @@ impl Leases {
             }
         }
         // Those near the end of their longest time get what is left of it, each on its own.
-        let (mut due, ending): (Vec<_>, Vec<_>) = due
-            .into_iter()
-            .partition(|(held, _)| now + self.visibility_timeout <= held.ends_at);
+        let (mut due, ending): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|(held, _)| now + self.visibility_timeout <= held.ends_at);
         due.sort_by_key(|(_, state)| state.visible_at);
         while !due.is_empty() {
             let batch = due.drain(..due.len().min(MAX_BATCH)).collect();
@@ -132,11 +114,7 @@ impl Leases {
         }
     }
 
-    async fn renew(
-        &self,
-        mut batch: Vec<(Arc<Held>, OwnedMutexGuard<State>)>,
-        visibility: Duration,
-    ) {
+    async fn renew(&self, mut batch: Vec<(Arc<Held>, OwnedMutexGuard<State>)>, visibility: Duration) {
         let now = Instant::now();
         let receipts: Vec<Receipt> = batch.iter().map(|(held, _)| held.receipt.clone()).collect();
         let answers = self.queue.set_visibility(&receipts, visibility).await;

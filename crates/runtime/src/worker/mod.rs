@@ -121,10 +121,7 @@ impl Worker {
         let attributes = queue
             .attributes()
             .await
-            .map_err(|error| StartError::Queue {
-                url: queue.url().to_owned(),
-                error,
-            })?;
+            .map_err(|error| StartError::Queue { url: queue.url().to_owned(), error })?;
         if attributes.visibility_timeout < Duration::from_secs(1) {
             return Err(StartError::Settings(format!(
                 "the visibility timeout of the queue {} is less than a second: each message would be delivered many times; set it to a few times what a task takes",
@@ -137,10 +134,7 @@ impl Worker {
                 queue.url()
             )));
         }
-        if dead_letter
-            .as_ref()
-            .is_some_and(|dead_letter| dead_letter.url() == queue.url())
-        {
+        if dead_letter.as_ref().is_some_and(|dead_letter| dead_letter.url() == queue.url()) {
             return Err(StartError::Settings(format!(
                 "the queue {} can't be its own dead-letter queue",
                 queue.url()
@@ -149,27 +143,13 @@ impl Worker {
         let rules = Rules {
             policy: options.policy,
             backoff: options.backoff,
-            max_receives: attributes
-                .redrive
-                .as_ref()
-                .map(|redrive| redrive.max_receives),
+            max_receives: attributes.redrive.as_ref().map(|redrive| redrive.max_receives),
             dead_letter: dead_letter.is_some(),
         };
-        let longest = options
-            .max_visibility
-            .min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
+        let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest);
         let (breaker, tally) = (Breaker::default(), Arc::default());
-        Ok(Self {
-            queue,
-            dead_letter,
-            component,
-            options,
-            rules,
-            leases,
-            breaker,
-            tally,
-        })
+        Ok(Self { queue, dead_letter, component, options, rules, leases, breaker, tally })
     }
 
     /// What was done until now; it goes on counting.
@@ -179,16 +159,11 @@ impl Worker {
 
     /// Works until `stop` is cancelled (or the queue is empty, if so asked), then waits for the running tasks. When
     /// `abandon` is cancelled, or the stop timeout is over, they are cancelled and their messages released.
-    pub async fn run(
-        self: Arc<Self>,
-        stop: CancellationToken,
-        abandon: CancellationToken,
-    ) -> Summary {
+    pub async fn run(self: Arc<Self>, stop: CancellationToken, abandon: CancellationToken) -> Summary {
         let give_up = CancellationToken::new();
         let settlements = {
             let worker = self.clone();
-            let failed =
-                move |_: &QueueError| worker.host_failed("the queue doesn't settle messages");
+            let failed = move |_: &QueueError| worker.host_failed("the queue doesn't settle messages");
             Settlements::start(self.queue.clone(), failed, give_up.clone())
         };
         let renewal = {
@@ -197,8 +172,7 @@ impl Worker {
         };
         let tasks = TaskTracker::new();
 
-        self.receive(&tasks, settlements.sender(), &stop, &abandon)
-            .await;
+        self.receive(&tasks, settlements.sender(), &stop, &abandon).await;
 
         tasks.close();
         let drained = tokio::time::timeout(self.options.stop_timeout, async {
@@ -216,10 +190,7 @@ impl Worker {
         abandon.cancel();
         tasks.wait().await;
         let mut flush = std::pin::pin!(settlements.flush());
-        if tokio::time::timeout(LAST_SETTLEMENTS, &mut flush)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(LAST_SETTLEMENTS, &mut flush).await.is_err() {
             give_up.cancel();
             flush.await;
         }
@@ -238,11 +209,7 @@ impl Worker {
         let instances = self.options.instances.get();
         let free = Arc::new(Semaphore::new(instances));
         let in_hand = Arc::new(Semaphore::new(instances.saturating_add(UNSETTLED)));
-        let wait = if self.options.until_empty {
-            SHORT_POLL
-        } else {
-            LONG_POLL
-        };
+        let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
         while let Some(most) = self.admitted(stop).await {
             let Some(mut slots) = slots(&free, &in_hand, most, stop).await else {
                 return;
@@ -356,20 +323,12 @@ impl Worker {
                 };
                 running.finish(cancelled).await
             }
-            Err(outcome) => Report {
-                outcome,
-                usage: Usage::default(),
-            },
+            Err(outcome) => Report { outcome, usage: Usage::default() },
         };
         drop(slot.instance);
         self.note(&message, &report);
 
-        let mut decision = decide(
-            &report.outcome,
-            message.receive_count,
-            &self.rules,
-            fastrand::f64(),
-        );
+        let mut decision = decide(&report.outcome, message.receive_count, &self.rules, fastrand::f64());
         if decision == Decision::DeadLetter {
             // The lease is still renewed meanwhile. A crash after this duplicates, and never loses.
             decision = self.dead_letter(&message, &report.outcome).await;
@@ -434,21 +393,11 @@ impl Worker {
         self.tally.count(report);
         let Report { outcome, usage } = report;
         let (message_id, receive_count) = (&message.id, message.receive_count);
-        let (fuel, cpu_us, wall_us) = (
-            usage.fuel,
-            usage.cpu.as_micros() as u64,
-            usage.wall.as_micros() as u64,
-        );
+        let (fuel, cpu_us, wall_us) =
+            (usage.fuel, usage.cpu.as_micros() as u64, usage.wall.as_micros() as u64);
         match outcome.kind() {
             OutcomeKind::Completed => {
-                tracing::debug!(
-                    message_id,
-                    receive_count,
-                    fuel,
-                    cpu_us,
-                    wall_us,
-                    "Completed."
-                );
+                tracing::debug!(message_id, receive_count, fuel, cpu_us, wall_us, "Completed.");
             }
             kind => {
                 let (outcome, reason) = (kind.as_str(), report.outcome.reason());
@@ -507,10 +456,8 @@ async fn slots(
     };
     let mut slots = vec![first];
     while slots.len() < most
-        && let (Ok(instance), Ok(in_hand)) = (
-            free.clone().try_acquire_owned(),
-            in_hand.clone().try_acquire_owned(),
-        )
+        && let (Ok(instance), Ok(in_hand)) =
+            (free.clone().try_acquire_owned(), in_hand.clone().try_acquire_owned())
     {
         slots.push(Slot { instance, in_hand });
     }

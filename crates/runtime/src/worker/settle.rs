@@ -5,8 +5,7 @@
 //! idle one at once, and it retries what failed for as long as the message is ours.
 
 use crate::message::{
-    Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_BATCH, Message, OUTCOME_ATTRIBUTE,
-    OutgoingMessage,
+    Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_BATCH, Message, OUTCOME_ATTRIBUTE, OutgoingMessage,
 };
 use crate::outcome::{Action, Cancel, Outcome, Policy};
 use crate::queue::{Queue, QueueError, Receipt};
@@ -31,10 +30,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            first: Duration::from_secs(1),
-            longest: Duration::from_secs(900),
-        }
+        Self { first: Duration::from_secs(1), longest: Duration::from_secs(900) }
     }
 }
 
@@ -76,19 +72,12 @@ pub(super) struct Rules {
 }
 
 /// Decides. `chance` is between 0 and 1.
-pub(super) fn decide(
-    outcome: &Outcome,
-    receive_count: u32,
-    rules: &Rules,
-    chance: f64,
-) -> Decision {
+pub(super) fn decide(outcome: &Outcome, receive_count: u32, rules: &Rules, chance: f64) -> Decision {
     let backoff = || rules.backoff.after(receive_count, chance);
     let (action, delay) = match outcome {
         Outcome::Completed => return Decision::Delete,
         Outcome::HostFailed { .. } => return Decision::Uncount(backoff()),
-        Outcome::Cancelled {
-            why: Cancel::Lapsed,
-        } => return Decision::Leave,
+        Outcome::Cancelled { why: Cancel::Lapsed } => return Decision::Leave,
         Outcome::Cancelled { .. } => return Decision::Uncount(Duration::ZERO),
         Outcome::Retry { delay, .. } => (rules.policy.retry, *delay),
         Outcome::Rejected { .. } => (rules.policy.rejected, None),
@@ -100,9 +89,7 @@ pub(super) fn decide(
         Action::Drop => Decision::Delete,
         Action::DeadLetter => Decision::DeadLetter,
         // The queue would move it at its next receive, without a reason.
-        Action::Retry
-            if rules.dead_letter && rules.max_receives.is_some_and(|max| receive_count >= max) =>
-        {
+        Action::Retry if rules.dead_letter && rules.max_receives.is_some_and(|max| receive_count >= max) => {
             Decision::DeadLetter
         }
         Action::Retry => Decision::Return(delay.unwrap_or_else(backoff)),
@@ -110,11 +97,7 @@ pub(super) fn decide(
 }
 
 /// The message that goes to the dead-letter queue: as it was, with an attribute that says what happened.
-pub(super) fn dead_letter(
-    message: &Message,
-    outcome: &Outcome,
-    component: &str,
-) -> OutgoingMessage {
+pub(super) fn dead_letter(message: &Message, outcome: &Outcome, component: &str) -> OutgoingMessage {
     let mut dead = OutgoingMessage {
         body: message.body.clone(),
         attributes: message
@@ -135,10 +118,8 @@ pub(super) fn dead_letter(
         "message_id": message.id,
         "component": component,
     });
-    dead.attributes.push(Attribute {
-        name: OUTCOME_ATTRIBUTE.into(),
-        value: AttributeValue::Text(value.to_string()),
-    });
+    dead.attributes
+        .push(Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text(value.to_string()) });
     if dead.attributes.len() > MAX_ATTRIBUTES || dead.validate().is_err() {
         tracing::warn!(message_id = message.id, %outcome, "The message has no room for its reason, and is dead-lettered without it.");
         dead.attributes.pop();
@@ -216,9 +197,8 @@ async fn settle_all(
         }
         // One call does one thing to all messages in it: the first that waits decides which.
         let operation = open[0].operation;
-        let (batch, rest): (Vec<_>, Vec<_>) = open
-            .into_iter()
-            .partition(|settlement| settlement.operation == operation);
+        let (batch, rest): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|settlement| settlement.operation == operation);
         open = rest;
         let left_open = settle_batch(&*queue, operation, batch, &failed).await;
         if left_open.is_empty() {
@@ -246,10 +226,7 @@ async fn settle_batch(
     batch: Vec<Settlement>,
     failed: &impl Fn(&QueueError),
 ) -> Vec<Settlement> {
-    let receipts: Vec<Receipt> = batch
-        .iter()
-        .map(|settlement| settlement.receipt.clone())
-        .collect();
+    let receipts: Vec<Receipt> = batch.iter().map(|settlement| settlement.receipt.clone()).collect();
     let answers = match operation {
         Operation::Delete => queue.delete(&receipts).await,
         Operation::Return(delay) => queue.set_visibility(&receipts, delay).await,
@@ -291,19 +268,13 @@ mod tests {
             timed_out: Action::Retry,
             trapped: Action::Drop,
         },
-        backoff: Backoff {
-            first: Duration::from_secs(2),
-            longest: Duration::from_secs(60),
-        },
+        backoff: Backoff { first: Duration::from_secs(2), longest: Duration::from_secs(60) },
         max_receives: Some(3),
         dead_letter: true,
     };
 
     fn retry(delay: Option<u64>) -> Outcome {
-        Outcome::Retry {
-            delay: delay.map(Duration::from_secs),
-            reason: String::new(),
-        }
+        Outcome::Retry { delay: delay.map(Duration::from_secs), reason: String::new() }
     }
 
     #[test]
@@ -313,62 +284,24 @@ mod tests {
         assert_eq!(decide(Outcome::Completed), Decision::Delete);
         assert_eq!(decide(retry(Some(7))), Decision::Return(secs(7)));
         assert_eq!(decide(retry(None)), Decision::Return(secs(2)));
-        assert_eq!(
-            decide(Outcome::Rejected { reason: "x".into() }),
-            Decision::DeadLetter
-        );
-        assert_eq!(
-            decide(Outcome::LimitExceeded { limit: Limit::Fuel }),
-            Decision::Return(secs(2))
-        );
+        assert_eq!(decide(Outcome::Rejected { reason: "x".into() }), Decision::DeadLetter);
+        assert_eq!(decide(Outcome::LimitExceeded { limit: Limit::Fuel }), Decision::Return(secs(2)));
         assert_eq!(decide(Outcome::TimedOut), Decision::Return(secs(2)));
-        assert_eq!(
-            decide(Outcome::Trapped { what: "x".into() }),
-            Decision::Delete
-        );
-        assert_eq!(
-            decide(Outcome::HostFailed { what: "x".into() }),
-            Decision::Uncount(secs(2))
-        );
-        assert_eq!(
-            decide(Outcome::Cancelled { why: Cancel::Drain }),
-            Decision::Uncount(Duration::ZERO)
-        );
-        assert_eq!(
-            decide(Outcome::Cancelled {
-                why: Cancel::Lapsed
-            }),
-            Decision::Leave
-        );
+        assert_eq!(decide(Outcome::Trapped { what: "x".into() }), Decision::Delete);
+        assert_eq!(decide(Outcome::HostFailed { what: "x".into() }), Decision::Uncount(secs(2)));
+        assert_eq!(decide(Outcome::Cancelled { why: Cancel::Drain }), Decision::Uncount(Duration::ZERO));
+        assert_eq!(decide(Outcome::Cancelled { why: Cancel::Lapsed }), Decision::Leave);
     }
 
     #[test]
     fn the_last_receive_dead_letters_with_the_reason_unless_the_host_failed() {
-        assert_eq!(
-            decide(&Outcome::TimedOut, 2, &RULES, 0.0),
-            Decision::Return(Duration::from_secs(2))
-        );
-        assert_eq!(
-            decide(&Outcome::TimedOut, 3, &RULES, 0.0),
-            Decision::DeadLetter
-        );
-        assert_eq!(
-            decide(&retry(Some(7)), 4, &RULES, 0.0),
-            Decision::DeadLetter
-        );
+        assert_eq!(decide(&Outcome::TimedOut, 2, &RULES, 0.0), Decision::Return(Duration::from_secs(2)));
+        assert_eq!(decide(&Outcome::TimedOut, 3, &RULES, 0.0), Decision::DeadLetter);
+        assert_eq!(decide(&retry(Some(7)), 4, &RULES, 0.0), Decision::DeadLetter);
         let failed = Outcome::HostFailed { what: "x".into() };
-        assert!(matches!(
-            decide(&failed, 3, &RULES, 0.0),
-            Decision::Uncount(_)
-        ));
-        let nowhere = Rules {
-            dead_letter: false,
-            ..RULES
-        };
-        assert!(matches!(
-            decide(&Outcome::TimedOut, 3, &nowhere, 0.0),
-            Decision::Return(_)
-        ));
+        assert!(matches!(decide(&failed, 3, &RULES, 0.0), Decision::Uncount(_)));
+        let nowhere = Rules { dead_letter: false, ..RULES };
+        assert!(matches!(decide(&Outcome::TimedOut, 3, &nowhere, 0.0), Decision::Return(_)));
     }
 
     #[test]
@@ -385,10 +318,7 @@ mod tests {
         Message {
             id: "m".into(),
             body: "body".into(),
-            attributes: vec![Attribute {
-                name: "a".into(),
-                value: AttributeValue::Binary(vec![1]),
-            }],
+            attributes: vec![Attribute { name: "a".into(), value: AttributeValue::Binary(vec![1]) }],
             receive_count: 3,
             sent_at: SystemTime::UNIX_EPOCH,
             group: None,
@@ -398,22 +328,11 @@ mod tests {
     #[test]
     fn a_dead_letter_carries_the_message_and_one_attribute_that_says_why() {
         let mut message = message();
-        let stale = Attribute {
-            name: OUTCOME_ATTRIBUTE.into(),
-            value: AttributeValue::Text("old".into()),
-        };
+        let stale = Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text("old".into()) };
         message.attributes.push(stale);
-        let dead = dead_letter(
-            &message,
-            &Outcome::Rejected {
-                reason: "no \"image\"\n".into(),
-            },
-            "c.wasm",
-        );
+        let dead = dead_letter(&message, &Outcome::Rejected { reason: "no \"image\"\n".into() }, "c.wasm");
         assert_eq!((dead.body.as_str(), dead.attributes.len()), ("body", 2));
-        let AttributeValue::Text(why) = &dead.attributes[1].value else {
-            panic!("text")
-        };
+        let AttributeValue::Text(why) = &dead.attributes[1].value else { panic!("text") };
         let why: serde_json::Value = serde_json::from_str(why).expect("JSON");
         assert_eq!(why["outcome"], "rejected");
         assert_eq!(why["reason"], "no \"image\"\n");
@@ -424,17 +343,9 @@ mod tests {
     fn a_message_without_room_is_dead_lettered_without_the_reason() {
         let mut message = message();
         message.attributes = (0..10)
-            .map(|i| Attribute {
-                name: format!("a{i}"),
-                value: AttributeValue::Text("x".into()),
-            })
+            .map(|i| Attribute { name: format!("a{i}"), value: AttributeValue::Text("x".into()) })
             .collect();
-        assert_eq!(
-            dead_letter(&message, &Outcome::TimedOut, "c")
-                .attributes
-                .len(),
-            10
-        );
+        assert_eq!(dead_letter(&message, &Outcome::TimedOut, "c").attributes.len(), 10);
         message.attributes.clear();
         message.body = "x".repeat(crate::message::MAX_MESSAGE_BYTES);
         let dead = dead_letter(&message, &Outcome::TimedOut, "c");

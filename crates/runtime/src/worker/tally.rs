@@ -36,20 +36,14 @@ pub struct Summary {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self {
-            began: Instant::now(),
-            summary: Mutex::default(),
-        }
+        Self { began: Instant::now(), summary: Mutex::default() }
     }
 }
 
 impl Tally {
     /// What was done until now.
     pub fn summary(&self) -> Summary {
-        Summary {
-            elapsed: self.began.elapsed(),
-            ..self.lock().clone()
-        }
+        Summary { elapsed: self.began.elapsed(), ..self.lock().clone() }
     }
 
     pub(super) fn count(&self, report: &Report) {

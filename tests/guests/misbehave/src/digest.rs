@@ -8,10 +8,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 pub(crate) fn write(objects: &[AnnouncedObject]) -> Result<(), Failure> {
     let output = Store::open("output")?;
-    for object in objects
-        .iter()
-        .filter(|object| object.change != Change::Removed)
-    {
+    for object in objects.iter().filter(|object| object.change != Change::Removed) {
         let mut reader = object.read()?;
         let (mut hash, mut size) = (Sha256::new(), 0);
         loop {
@@ -23,10 +20,7 @@ pub(crate) fn write(objects: &[AnnouncedObject]) -> Result<(), Failure> {
             size += chunk.len();
         }
         let line = format!("{:x} {size}\n", hash.finalize());
-        output
-            .new_object(&object.key)
-            .content_type("text/plain")
-            .put(line.as_bytes())?;
+        output.new_object(&object.key).content_type("text/plain").put(line.as_bytes())?;
     }
     Ok(())
 }

@@ -73,9 +73,7 @@ fn handle(message: Message) -> Result<(), Failure> {
         "write-bytes" => stores::write_bytes(words.alias("output"), words.number()?, words.rest()),
         "copy" => stores::copy(words.next(), words.rest()),
         "open-readers" => stores::open_readers(words.alias("input"), words.number()?, words.rest()),
-        "open-writers" => {
-            stores::open_writers(words.alias("output"), words.number()?, words.rest())
-        }
+        "open-writers" => stores::open_writers(words.alias("output"), words.number()?, words.rest()),
         "writer-unfinished" => stores::writer_unfinished(words.alias("output"), words.rest()),
         "writer-leaked" => stores::writer_leaked(words.alias("output"), words.rest()),
 
@@ -118,8 +116,7 @@ impl<'a> Words<'a> {
 
     fn number<T: FromStr>(&mut self) -> Result<T, Failure> {
         let word = self.next();
-        word.parse()
-            .map_err(|_| Failure::reject(format!("{word:?} is no number")))
+        word.parse().map_err(|_| Failure::reject(format!("{word:?} is no number")))
     }
 
     /// `@ALIAS`, where the command is to use another store or queue than it does by default.

@@ -43,9 +43,7 @@ pub(crate) fn fill() -> ! {
 /// `stack-array`: a local variable that is larger than the stack.
 pub(crate) fn stack_array() -> Result<(), Failure> {
     let array = black_box([1_u8; 8 * MIB]);
-    Err(Failure::reject(
-        array.iter().map(|&byte| u64::from(byte)).sum::<u64>(),
-    ))
+    Err(Failure::reject(array.iter().map(|&byte| u64::from(byte)).sum::<u64>()))
 }
 
 /// `out-of-bounds`: reads behind the end of memory.

@@ -25,10 +25,7 @@ pub(crate) fn send(alias: &str, count: u64) -> Result<(), Failure> {
 
 /// `send-bytes [@QUEUE] N`: one message of that length.
 pub(crate) fn send_bytes(alias: &str, bytes: usize) -> Result<(), Failure> {
-    let id = Queue::open(alias)
-        .map_err(named)?
-        .send("x".repeat(bytes))
-        .map_err(named)?;
+    let id = Queue::open(alias).map_err(named)?.send("x".repeat(bytes)).map_err(named)?;
     info!("sent {id}");
     Ok(())
 }

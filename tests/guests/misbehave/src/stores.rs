@@ -28,30 +28,21 @@ fn open(alias: &str) -> Result<Store, Failure> {
 /// `get [@STORE] KEY`
 pub(crate) fn get(alias: &str, key: &str) -> Result<(), Failure> {
     let object = open(alias)?.get(key).map_err(named)?;
-    info!(
-        "got {} bytes: {}",
-        object.content.len(),
-        String::from_utf8_lossy(&object.content)
-    );
+    info!("got {} bytes: {}", object.content.len(), String::from_utf8_lossy(&object.content));
     Ok(())
 }
 
 /// `head [@STORE] KEY`
 pub(crate) fn head(alias: &str, key: &str) -> Result<(), Failure> {
     let info = open(alias)?.head(key).map_err(named)?;
-    info!(
-        "found {} of {} bytes, {:?}",
-        info.key, info.size, info.content_type
-    );
+    info!("found {} of {} bytes, {:?}", info.key, info.size, info.content_type);
     Ok(())
 }
 
 /// `list [@STORE] PREFIX`
 pub(crate) fn list(alias: &str, prefix: &str) -> Result<(), Failure> {
     let store = open(alias)?;
-    let keys = store
-        .list(prefix)
-        .map(|object| object.map(|object| object.key));
+    let keys = store.list(prefix).map(|object| object.map(|object| object.key));
     let keys: Vec<_> = keys.collect::<Result<_, _>>().map_err(named)?;
     info!("listed {}: {}", keys.len(), keys.join(" "));
     Ok(())
@@ -64,11 +55,7 @@ pub(crate) fn delete(alias: &str, key: &str) -> Result<(), Failure> {
 
 /// `put [@STORE] KEY TEXT`
 pub(crate) fn put(alias: &str, key: &str, text: &str) -> Result<(), Failure> {
-    let info = open(alias)?
-        .new_object(key)
-        .content_type("text/plain")
-        .put(text.as_bytes())
-        .map_err(named)?;
+    let info = open(alias)?.new_object(key).content_type("text/plain").put(text.as_bytes()).map_err(named)?;
     info!("put {} of {} bytes", info.key, info.size);
     Ok(())
 }
@@ -76,11 +63,7 @@ pub(crate) fn put(alias: &str, key: &str, text: &str) -> Result<(), Failure> {
 /// `write-bytes [@STORE] N KEY`: so many bytes through a writer.
 pub(crate) fn write_bytes(alias: &str, bytes: u64, key: &str) -> Result<(), Failure> {
     let mut writer = open(alias)?.write(key).map_err(named)?;
-    std::io::copy(
-        &mut std::io::Read::take(std::io::repeat(b'x'), bytes),
-        &mut writer,
-    )
-    .map_err(named_io)?;
+    std::io::copy(&mut std::io::Read::take(std::io::repeat(b'x'), bytes), &mut writer).map_err(named_io)?;
     let info = writer.finish().map_err(named)?;
     info!("wrote {} of {} bytes", info.key, info.size);
     Ok(())
@@ -88,9 +71,7 @@ pub(crate) fn write_bytes(alias: &str, bytes: u64, key: &str) -> Result<(), Fail
 
 /// `copy A B`: from `input` to `output`.
 pub(crate) fn copy(from: &str, to: &str) -> Result<(), Failure> {
-    let info = open("input")?
-        .copy(from, &open("output")?, to, Condition::Always)
-        .map_err(named)?;
+    let info = open("input")?.copy(from, &open("output")?, to, Condition::Always).map_err(named)?;
     info!("copied {} of {} bytes", info.key, info.size);
     Ok(())
 }
@@ -98,10 +79,7 @@ pub(crate) fn copy(from: &str, to: &str) -> Result<(), Failure> {
 /// `open-readers [@STORE] N KEY`: all of them at once.
 pub(crate) fn open_readers(alias: &str, count: usize, key: &str) -> Result<(), Failure> {
     let store = open(alias)?;
-    let readers = (0..count)
-        .map(|_| store.read(key))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(named)?;
+    let readers = (0..count).map(|_| store.read(key)).collect::<Result<Vec<_>, _>>().map_err(named)?;
     info!("opened {}", readers.len());
     Ok(())
 }

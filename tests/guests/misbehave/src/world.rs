@@ -40,9 +40,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 /// `env KEY`: its value, or `unset`; all keys and values without a KEY.
 pub(crate) fn env(key: &str) -> Failure {
     if key.is_empty() {
-        let mut all: Vec<_> = std::env::vars()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
+        let mut all: Vec<_> = std::env::vars().map(|(key, value)| format!("{key}={value}")).collect();
         all.sort();
         return Failure::reject(all.join(" "));
     }
@@ -59,10 +57,7 @@ pub(crate) fn args() -> Failure {
 pub(crate) fn preopens() -> Failure {
     let mut found = Vec::new();
     for path in ["/", ".", "..", "/etc/passwd", "/proc/self/environ"] {
-        if std::fs::metadata(path).is_ok()
-            || std::fs::read_dir(path).is_ok()
-            || std::fs::read(path).is_ok()
-        {
+        if std::fs::metadata(path).is_ok() || std::fs::read_dir(path).is_ok() || std::fs::read(path).is_ok() {
             found.push(path);
         }
     }
@@ -71,22 +66,13 @@ pub(crate) fn preopens() -> Failure {
             found.push(path);
         }
     }
-    if found.is_empty() {
-        Failure::reject("none")
-    } else {
-        Failure::reject(found.join(" "))
-    }
+    if found.is_empty() { Failure::reject("none") } else { Failure::reject(found.join(" ")) }
 }
 
 /// `sockets`: what connecting, listening and looking up a name come to, as `NAME=RESULT`, where `ok` would be bad.
 pub(crate) fn sockets() -> Failure {
     let network = instance_network();
-    let address = |port| {
-        IpSocketAddress::Ipv4(Ipv4SocketAddress {
-            port,
-            address: (127, 0, 0, 1),
-        })
-    };
+    let address = |port| IpSocketAddress::Ipv4(Ipv4SocketAddress { port, address: (127, 0, 0, 1) });
     let tcp = || create_tcp_socket(IpAddressFamily::Ipv4);
 
     let connect = tcp().and_then(|socket| {

@@ -46,19 +46,12 @@ async fn a_store_that_is_only_read_is_not_written_to() {
 async fn a_directory_that_vanishes_is_unavailable_and_comes_back() {
     let world = World::new();
     put(&world.store, "a/x", "1").await.unwrap();
-    let mut writer = world
-        .store
-        .write("a/y", PutOptions::default())
-        .await
-        .unwrap();
+    let mut writer = world.store.write("a/y", PutOptions::default()).await.unwrap();
     writer.write(Bytes::from_static(b"2")).await.unwrap();
     let (here, away) = (world.path(""), world.dir.path().join("away"));
     std::fs::rename(&here, &away).unwrap();
     let unavailable = |result: Result<(), StoreError>| {
-        assert!(
-            matches!(result, Err(StoreError::Unavailable(_))),
-            "{result:?}"
-        )
+        assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}")
     };
     unavailable(world.store.probe(false).await);
     unavailable(world.store.head("a/x", None).await.map(drop));
@@ -81,10 +74,7 @@ async fn a_directory_that_was_replaced_is_used_but_not_for_a_write_begun_in_the_
     let writer = world.store.write("y", PutOptions::default()).await.unwrap();
     std::fs::rename(world.path(""), world.dir.path().join("old")).unwrap();
     std::fs::create_dir(world.path("")).unwrap();
-    assert!(matches!(
-        writer.finish().await,
-        Err(StoreError::Unavailable(_))
-    ));
+    assert!(matches!(writer.finish().await, Err(StoreError::Unavailable(_))));
     assert_eq!(get(&world.store, "x").await, Err(StoreError::NotFound));
     put(&world.store, "x", "new").await.unwrap();
     assert_eq!(keys(&world.store, "").await, ["x"]);

@@ -23,65 +23,31 @@ async fn links_and_special_files_are_neither_followed_nor_listed() {
     let here = std::fs::File::open(world.path("")).unwrap();
     rustix::fs::mknodat(&here, "pipe", FileType::Fifo, Mode::RWXU, 0).unwrap();
     let _socket = UnixListener::bind(world.path("socket")).unwrap();
-    let mut special = vec![
-        "link",
-        "relative",
-        "inside",
-        "dangling",
-        "dir/secret",
-        "alias/x",
-        "pipe",
-        "socket",
-    ];
+    let mut special =
+        vec!["link", "relative", "inside", "dangling", "dir/secret", "alias/x", "pipe", "socket"];
     // Only root can make one.
-    if rustix::fs::mknodat(
-        &here,
-        "device",
-        FileType::CharacterDevice,
-        Mode::RWXU,
-        rustix::fs::makedev(1, 3),
-    )
-    .is_ok()
+    if rustix::fs::mknodat(&here, "device", FileType::CharacterDevice, Mode::RWXU, rustix::fs::makedev(1, 3))
+        .is_ok()
     {
         special.push("device");
     }
     for key in special {
+        assert!(matches!(get(&world.store, key).await, Err(StoreError::Invalid(_))), "{key} is not read");
         assert!(
-            matches!(get(&world.store, key).await, Err(StoreError::Invalid(_))),
-            "{key} is not read"
-        );
-        assert!(
-            matches!(
-                world.store.head(key, None).await,
-                Err(StoreError::Invalid(_))
-            ),
+            matches!(world.store.head(key, None).await, Err(StoreError::Invalid(_))),
             "{key} is not looked at"
         );
         assert!(
-            matches!(
-                put(&world.store, key, "x").await,
-                Err(StoreError::Invalid(_))
-            ),
+            matches!(put(&world.store, key, "x").await, Err(StoreError::Invalid(_))),
             "{key} is not written"
         );
-        assert!(
-            matches!(world.store.delete(key).await, Err(StoreError::Invalid(_))),
-            "{key} is not deleted"
-        );
+        assert!(matches!(world.store.delete(key).await, Err(StoreError::Invalid(_))), "{key} is not deleted");
     }
-    assert!(matches!(
-        put(&world.store, "dir/new", "x").await,
-        Err(StoreError::Invalid(_))
-    ));
+    assert!(matches!(put(&world.store, "dir/new", "x").await, Err(StoreError::Invalid(_))));
     assert_eq!(keys(&world.store, "").await, ["real/x"]);
     assert!(keys(&world.store, "dir/").await.is_empty());
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
-    assert_eq!(
-        std::fs::read_dir(world.dir.path().join("outside"))
-            .unwrap()
-            .count(),
-        1
-    );
+    assert_eq!(std::fs::read_dir(world.dir.path().join("outside")).unwrap().count(), 1);
     assert_eq!(world.temporaries(), 0);
 }
 
@@ -91,35 +57,18 @@ async fn a_linked_folder_of_the_stores_own_is_not_followed() {
     std::fs::create_dir(world.dir.path().join("outside")).unwrap();
     symlink("../outside", world.path(".wasmrun")).unwrap();
     assert!(put(&world.store, "x", "1").await.is_err());
-    assert_eq!(
-        std::fs::read_dir(world.dir.path().join("outside"))
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(std::fs::read_dir(world.dir.path().join("outside")).unwrap().count(), 0);
 }
 
 #[tokio::test]
 async fn names_that_are_no_keys_are_not_listed() {
     let world = World::new();
-    std::fs::write(
-        world.path("").join(std::ffi::OsStr::from_bytes(b"\xFF")),
-        "1",
-    )
-    .unwrap();
+    std::fs::write(world.path("").join(std::ffi::OsStr::from_bytes(b"\xFF")), "1").unwrap();
     world.place(".wasmrun/tmp/left", "1");
     world.place(".WASMRUN/x", "1");
     world.place("a/.wasmrun/x", "1");
     assert_eq!(keys(&world.store, "").await, ["a/.wasmrun/x"]);
-    for prefix in [
-        ".wasmrun",
-        ".wasmrun/",
-        ".wasmrun/tmp/",
-        "../",
-        "/",
-        "a//",
-        "a/./",
-    ] {
+    for prefix in [".wasmrun", ".wasmrun/", ".wasmrun/tmp/", "../", "/", "a//", "a/./"] {
         assert!(keys(&world.store, prefix).await.is_empty(), "{prefix}");
     }
 }

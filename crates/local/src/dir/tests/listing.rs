@@ -8,10 +8,7 @@ async fn page_through(store: &DirStore, prefix: &str, limit: usize) -> Vec<Strin
     let mut all = Vec::new();
     let mut continuation: Option<String> = None;
     loop {
-        let page = store
-            .list(prefix, continuation.as_deref(), limit)
-            .await
-            .unwrap();
+        let page = store.list(prefix, continuation.as_deref(), limit).await.unwrap();
         assert!(page.objects.len() <= limit);
         assert!(page.continuation.is_none() || page.objects.len() == limit);
         all.extend(page.objects.into_iter().map(|object| object.key));
@@ -28,14 +25,8 @@ async fn keys_sort_by_their_bytes_and_not_by_their_directories() {
     for key in ["a/c", "a-b", "a.b", "a0", "a/b/c", "a/b-c", "B", "ä"] {
         world.place(key, "1");
     }
-    assert_eq!(
-        keys(&world.store, "").await,
-        ["B", "a-b", "a.b", "a/b-c", "a/b/c", "a/c", "a0", "ä"]
-    );
-    assert_eq!(
-        keys(&world.store, "a").await,
-        ["a-b", "a.b", "a/b-c", "a/b/c", "a/c", "a0"]
-    );
+    assert_eq!(keys(&world.store, "").await, ["B", "a-b", "a.b", "a/b-c", "a/b/c", "a/c", "a0", "ä"]);
+    assert_eq!(keys(&world.store, "a").await, ["a-b", "a.b", "a/b-c", "a/b/c", "a/c", "a0"]);
     assert_eq!(keys(&world.store, "a/").await, ["a/b-c", "a/b/c", "a/c"]);
     assert_eq!(keys(&world.store, "a/b").await, ["a/b-c", "a/b/c"]);
     assert!(keys(&world.store, "a/b/c/").await.is_empty());
@@ -49,14 +40,8 @@ async fn the_limit_is_that_of_s3() {
         world.place(&format!("{i:04}"), "");
     }
     let page = world.store.list("", None, usize::MAX).await.unwrap();
-    assert_eq!(
-        (page.objects.len(), page.continuation.as_deref()),
-        (1000, Some("0999"))
-    );
-    assert_eq!(
-        world.store.list("", None, 0).await.unwrap().objects.len(),
-        1
-    );
+    assert_eq!((page.objects.len(), page.continuation.as_deref()), (1000, Some("0999")));
+    assert_eq!(world.store.list("", None, 0).await.unwrap().objects.len(), 1);
     assert_eq!(page_through(&world.store, "", 334).await.len(), 1003);
 }
 
@@ -86,10 +71,7 @@ async fn upper_directories_that_had_to_be_forgotten_are_read_again() {
         world.place(&key, "");
         expected.insert(key);
     }
-    assert_eq!(
-        page_through(&world.store, "", 1000).await,
-        expected.into_iter().collect::<Vec<_>>()
-    );
+    assert_eq!(page_through(&world.store, "", 1000).await, expected.into_iter().collect::<Vec<_>>());
 }
 
 proptest! {

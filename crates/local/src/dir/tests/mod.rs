@@ -48,10 +48,7 @@ fn open(path: &Path) -> DirStore {
 }
 
 fn on(condition: Condition) -> PutOptions {
-    PutOptions {
-        condition,
-        ..PutOptions::default()
-    }
+    PutOptions { condition, ..PutOptions::default() }
 }
 
 async fn put_with(

@@ -8,39 +8,19 @@ async fn an_object_comes_back_with_its_content_type_and_metadata() {
     let world = World::new();
     let options = PutOptions {
         content_type: Some("image/x-odd".into()),
-        metadata: vec![
-            ("name".into(), "größe \"1\"".into()),
-            ("b".into(), String::new()),
-        ],
+        metadata: vec![("name".into(), "größe \"1\"".into()), ("b".into(), String::new())],
         condition: Condition::Always,
     };
-    let written = put_with(&world.store, "a/b/c.jpg", "content", options.clone())
-        .await
-        .unwrap();
+    let written = put_with(&world.store, "a/b/c.jpg", "content", options.clone()).await.unwrap();
     assert_eq!(written.key, "a/b/c.jpg");
     assert_eq!(written.size, 7);
-    assert_eq!(
-        (&written.content_type, &written.metadata),
-        (&options.content_type, &options.metadata)
-    );
+    assert_eq!((&written.content_type, &written.metadata), (&options.content_type, &options.metadata));
     assert!(written.modified_at.unwrap().elapsed().unwrap().as_secs() < 60);
     assert_eq!(world.store.head("a/b/c.jpg", None).await.unwrap(), written);
     assert_eq!(get(&world.store, "a/b/c.jpg").await.unwrap(), "content");
-    assert_eq!(
-        std::fs::read_to_string(world.path("a/b/c.jpg")).unwrap(),
-        "content"
-    );
-    let listed = world
-        .store
-        .list("", None, 10)
-        .await
-        .unwrap()
-        .objects
-        .remove(0);
-    assert_eq!(
-        (listed.etag, listed.size, listed.modified_at),
-        (written.etag, 7, written.modified_at)
-    );
+    assert_eq!(std::fs::read_to_string(world.path("a/b/c.jpg")).unwrap(), "content");
+    let listed = world.store.list("", None, 10).await.unwrap().objects.remove(0);
+    assert_eq!((listed.etag, listed.size, listed.modified_at), (written.etag, 7, written.modified_at));
     assert_eq!(world.temporaries(), 0);
 }
 
@@ -49,16 +29,10 @@ async fn files_of_other_programs_are_objects() {
     let world = World::new();
     world.place("in/photo.JPG", "pixels");
     let info = world.store.head("in/photo.JPG", None).await.unwrap();
-    assert_eq!(
-        (info.size, info.content_type.as_deref()),
-        (6, Some("image/jpeg"))
-    );
+    assert_eq!((info.size, info.content_type.as_deref()), (6, Some("image/jpeg")));
     assert_eq!(get(&world.store, "in/photo.JPG").await.unwrap(), "pixels");
     world.place("in/photo.JPG", "other pixels");
-    assert_ne!(
-        world.store.head("in/photo.JPG", None).await.unwrap().etag,
-        info.etag
-    );
+    assert_ne!(world.store.head("in/photo.JPG", None).await.unwrap().etag, info.etag);
 }
 
 #[tokio::test]
@@ -74,27 +48,15 @@ async fn every_put_has_its_own_etag_even_of_the_same_content() {
 async fn ranges_are_cut_at_the_end() {
     let world = World::new();
     put(&world.store, "x", "0123456789").await.unwrap();
-    for (range, expected) in [
-        (0..10, "0123456789"),
-        (2..5, "234"),
-        (8..100, "89"),
-        (10..20, ""),
-        (50..60, ""),
-        (5..5, ""),
-    ] {
-        let reader = world
-            .store
-            .read("x", None, Some(range.clone()))
-            .await
-            .unwrap();
+    for (range, expected) in
+        [(0..10, "0123456789"), (2..5, "234"), (8..100, "89"), (10..20, ""), (50..60, ""), (5..5, "")]
+    {
+        let reader = world.store.read("x", None, Some(range.clone())).await.unwrap();
         assert_eq!(reader.info().size, 10);
         assert_eq!(drain(reader).await, expected, "{range:?}");
     }
     let backwards = Range { start: 5, end: 2 };
-    assert_eq!(
-        drain(world.store.read("x", None, Some(backwards)).await.unwrap()).await,
-        ""
-    );
+    assert_eq!(drain(world.store.read("x", None, Some(backwards)).await.unwrap()).await, "");
 }
 
 #[tokio::test]
@@ -127,33 +89,18 @@ async fn what_is_missing_is_not_found() {
     let world = World::new();
     put(&world.store, "dir/x", "1").await.unwrap();
     for key in ["no", "no/such", "dir", "dir/x/y"] {
-        assert_eq!(
-            world.store.head(key, None).await,
-            Err(StoreError::NotFound),
-            "{key}"
-        );
-        assert_eq!(
-            get(&world.store, key).await,
-            Err(StoreError::NotFound),
-            "{key}"
-        );
+        assert_eq!(world.store.head(key, None).await, Err(StoreError::NotFound), "{key}");
+        assert_eq!(get(&world.store, key).await, Err(StoreError::NotFound), "{key}");
         world.store.delete(key).await.unwrap();
     }
     assert_eq!(get(&world.store, "dir/x").await.unwrap(), "1");
-    assert!(matches!(
-        world.store.head("dir/x", Some("1")).await,
-        Err(StoreError::Invalid(_))
-    ));
+    assert!(matches!(world.store.head("dir/x", Some("1")).await, Err(StoreError::Invalid(_))));
 }
 
 #[tokio::test]
 async fn nothing_is_visible_before_the_end_or_of_what_is_dropped() {
     let world = World::new();
-    let mut writer = world
-        .store
-        .write("a/x", PutOptions::default())
-        .await
-        .unwrap();
+    let mut writer = world.store.write("a/x", PutOptions::default()).await.unwrap();
     writer.write(Bytes::from_static(b"part")).await.unwrap();
     assert!(keys(&world.store, "").await.is_empty());
     assert_eq!(world.temporaries(), 1);
@@ -173,11 +120,7 @@ async fn a_write_whose_caller_has_gone_leaves_nothing() {
     // The lock keeps the write from its rename until its caller has gone.
     let lock = lock::Lock::take(&world.store.root.enter().unwrap(), lock::Hold::Alone).unwrap();
     let mut finish = writer.finish();
-    assert!(
-        tokio::time::timeout(Duration::ZERO, &mut finish)
-            .await
-            .is_err()
-    );
+    assert!(tokio::time::timeout(Duration::ZERO, &mut finish).await.is_err());
     drop(finish);
     drop(lock);
     while world.temporaries() > 0 {
@@ -193,9 +136,7 @@ async fn of_many_puts_if_absent_one_succeeds() {
         let puts = (0..8).map(|i| {
             let store = open(&world.path(""));
             tokio::spawn(async move {
-                put_with(&store, key, &i.to_string(), on(Condition::IfAbsent))
-                    .await
-                    .map(|_| i)
+                put_with(&store, key, &i.to_string(), on(Condition::IfAbsent)).await.map(|_| i)
             })
         });
         let mut winners = Vec::new();
@@ -291,13 +232,8 @@ async fn an_object_beside_objects_below_it_is_refused_with_a_reason() {
         r#"cannot write "a/b": "a" is an object, and in a directory there can be none below it"#
     );
     put(&world.store, "d/x", "1").await.unwrap();
-    let Err(StoreError::Invalid(text)) = put(&world.store, "d", "2").await else {
-        panic!("d/ has objects")
-    };
-    assert!(
-        text.starts_with(r#"cannot write "d": there are objects below "d"/"#),
-        "{text}"
-    );
+    let Err(StoreError::Invalid(text)) = put(&world.store, "d", "2").await else { panic!("d/ has objects") };
+    assert!(text.starts_with(r#"cannot write "d": there are objects below "d"/"#), "{text}");
     std::fs::create_dir(world.path("empty")).unwrap();
     put(&world.store, "empty", "2").await.unwrap();
     assert_eq!(world.temporaries(), 0);
@@ -306,17 +242,10 @@ async fn an_object_beside_objects_below_it_is_refused_with_a_reason() {
 #[tokio::test]
 async fn metadata_that_a_file_cannot_keep_is_refused() {
     let world = World::new();
-    let metadata = |bytes| PutOptions {
-        metadata: vec![("n".into(), "v".repeat(bytes))],
-        ..PutOptions::default()
-    };
-    let kept = put_with(&world.store, "x", "1", metadata(2047))
-        .await
-        .unwrap();
+    let metadata =
+        |bytes| PutOptions { metadata: vec![("n".into(), "v".repeat(bytes))], ..PutOptions::default() };
+    let kept = put_with(&world.store, "x", "1", metadata(2047)).await.unwrap();
     assert_eq!(kept.metadata[0].1.len(), 2047);
-    assert!(matches!(
-        put_with(&world.store, "y", "1", metadata(4000)).await,
-        Err(StoreError::Invalid(_))
-    ));
+    assert!(matches!(put_with(&world.store, "y", "1", metadata(4000)).await, Err(StoreError::Invalid(_))));
     assert_eq!(keys(&world.store, "").await, ["x"]);
 }

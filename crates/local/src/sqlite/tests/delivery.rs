@@ -9,14 +9,8 @@ async fn a_message_arrives_as_it_was_sent() {
     let queue = world.queue();
     let sent = OutgoingMessage {
         attributes: vec![
-            Attribute {
-                name: "z".into(),
-                value: AttributeValue::Text("\"quoted\"\n".into()),
-            },
-            Attribute {
-                name: "a".into(),
-                value: AttributeValue::Binary(vec![0, 255]),
-            },
+            Attribute { name: "z".into(), value: AttributeValue::Text("\"quoted\"\n".into()) },
+            Attribute { name: "a".into(), value: AttributeValue::Binary(vec![0, 255]) },
         ],
         group: Some("tenant".into()),
         ..text("größe 😀")
@@ -25,10 +19,7 @@ async fn a_message_arrives_as_it_was_sent() {
     let delivery = receive_one(&queue).await;
     let message = &delivery.message;
     assert_eq!((&message.id, &message.body), (&id, &sent.body));
-    assert_eq!(
-        (&message.attributes, &message.group),
-        (&sent.attributes, &sent.group)
-    );
+    assert_eq!((&message.attributes, &message.group), (&sent.attributes, &sent.group));
     assert_eq!(message.receive_count, 1);
     assert_eq!(message.sent_at, clock::to_time(world.clock().now_ms()));
     assert!(delivery.visible_at > Instant::now() + Duration::from_secs(25));
@@ -54,10 +45,7 @@ async fn a_message_that_is_not_settled_comes_again_with_a_higher_count() {
 async fn messages_come_in_the_order_in_which_they_became_visible() {
     let world = World::new();
     let queue = world.queue();
-    for answer in queue
-        .send(&[text("1"), text("2"), text("3"), text("4")])
-        .await
-    {
+    for answer in queue.send(&[text("1"), text("2"), text("3"), text("4")]).await {
         answer.unwrap();
     }
     let first = receive(&queue, 2).await;
@@ -100,10 +88,7 @@ async fn an_old_receipt_is_void_once_the_message_was_received_anew() {
     let old = receive_one(&queue).await;
     world.pass(31);
     let new = receive_one(&queue).await;
-    assert_eq!(
-        set_visibility(&queue, &old, 0).await,
-        Err(QueueError::ReceiptExpired)
-    );
+    assert_eq!(set_visibility(&queue, &old, 0).await, Err(QueueError::ReceiptExpired));
     assert_eq!(delete(&queue, &old).await, Err(QueueError::ReceiptExpired));
     assert_eq!(
         queue.uncount(std::slice::from_ref(&old.receipt), NOW).await,
@@ -113,10 +98,7 @@ async fn an_old_receipt_is_void_once_the_message_was_received_anew() {
     // Deleting twice is no error, whoever did it.
     delete(&queue, &new).await.unwrap();
     delete(&queue, &old).await.unwrap();
-    assert_eq!(
-        set_visibility(&queue, &new, 0).await,
-        Err(QueueError::ReceiptExpired)
-    );
+    assert_eq!(set_visibility(&queue, &new, 0).await, Err(QueueError::ReceiptExpired));
 }
 
 #[tokio::test]
@@ -126,21 +108,10 @@ async fn receipts_that_are_none_are_refused_each_on_its_own() {
     send(&queue, text("x")).await;
     let held = receive_one(&queue).await;
     let junk = |text: &str| Receipt(text.into());
-    let answers = queue
-        .delete(&[
-            junk(""),
-            junk("1"),
-            held.receipt,
-            junk("x-y"),
-            junk("1-';--"),
-        ])
-        .await;
+    let answers = queue.delete(&[junk(""), junk("1"), held.receipt, junk("x-y"), junk("1-';--")]).await;
     let refused = Err(QueueError::ReceiptExpired);
     // The last one names a message that is gone by then.
-    assert_eq!(
-        answers,
-        [refused.clone(), refused.clone(), Ok(()), refused, Ok(())]
-    );
+    assert_eq!(answers, [refused.clone(), refused.clone(), Ok(()), refused, Ok(())]);
 }
 
 #[tokio::test]
@@ -150,21 +121,9 @@ async fn an_uncounted_delivery_is_given_back_with_its_count_once() {
     send(&queue, text("x")).await;
     let delivery = receive_one(&queue).await;
     let receipt = std::slice::from_ref(&delivery.receipt);
-    assert_eq!(
-        queue.uncount(receipt, Duration::from_secs(5)).await,
-        [Ok(())]
-    );
-    assert_eq!(
-        queue.uncount(receipt, NOW).await,
-        [Err(QueueError::ReceiptExpired)]
-    );
-    assert_eq!(
-        queue.depth().await.unwrap(),
-        Depth {
-            delayed: 1,
-            ..Depth::default()
-        }
-    );
+    assert_eq!(queue.uncount(receipt, Duration::from_secs(5)).await, [Ok(())]);
+    assert_eq!(queue.uncount(receipt, NOW).await, [Err(QueueError::ReceiptExpired)]);
+    assert_eq!(queue.depth().await.unwrap(), Depth { delayed: 1, ..Depth::default() });
     world.pass(5);
     assert_eq!(receive_one(&queue).await.message.receive_count, 1);
 }
@@ -173,24 +132,10 @@ async fn an_uncounted_delivery_is_given_back_with_its_count_once() {
 async fn a_delayed_message_is_not_received_before_its_time() {
     let world = World::new();
     let queue = world.queue();
-    send(
-        &queue,
-        OutgoingMessage {
-            delay: Some(Duration::from_secs(10)),
-            ..text("late")
-        },
-    )
-    .await;
+    send(&queue, OutgoingMessage { delay: Some(Duration::from_secs(10)), ..text("late") }).await;
     send(&queue, text("soon")).await;
     assert_eq!(bodies(&receive(&queue, 10).await), ["soon"]);
-    assert_eq!(
-        queue.depth().await.unwrap(),
-        Depth {
-            visible: 0,
-            in_flight: 1,
-            delayed: 1
-        }
-    );
+    assert_eq!(queue.depth().await.unwrap(), Depth { visible: 0, in_flight: 1, delayed: 1 });
     world.pass(10);
     assert_eq!(bodies(&receive(&queue, 10).await), ["late"]);
 }
@@ -199,21 +144,11 @@ async fn a_delayed_message_is_not_received_before_its_time() {
 async fn what_sqs_would_refuse_is_refused_and_the_others_are_sent() {
     let world = World::new();
     let queue = world.queue();
-    let deduplicated = OutgoingMessage {
-        deduplication_id: Some("1".into()),
-        ..text("x")
-    };
-    let answers = queue
-        .send(&[text("1"), text(""), deduplicated, text("2")])
-        .await;
+    let deduplicated = OutgoingMessage { deduplication_id: Some("1".into()), ..text("x") };
+    let answers = queue.send(&[text("1"), text(""), deduplicated, text("2")]).await;
     assert!(answers[0].is_ok() && answers[3].is_ok());
-    assert_eq!(
-        answers[1],
-        Err(QueueError::InvalidMessage("the body is empty".into()))
-    );
-    assert!(
-        matches!(&answers[2], Err(QueueError::InvalidMessage(text)) if text.contains("isn't FIFO"))
-    );
+    assert_eq!(answers[1], Err(QueueError::InvalidMessage("the body is empty".into())));
+    assert!(matches!(&answers[2], Err(QueueError::InvalidMessage(text)) if text.contains("isn't FIFO")));
     assert_eq!(bodies(&receive(&queue, 10).await), ["1", "2"]);
 }
 
@@ -223,11 +158,7 @@ async fn a_receive_that_waits_wakes_for_a_message() {
     let queue = Arc::new(world.queue());
     let waiting = tokio::spawn({
         let queue = Arc::clone(&queue);
-        async move {
-            queue
-                .receive(1, Duration::from_secs(3600), &CancellationToken::new())
-                .await
-        }
+        async move { queue.receive(1, Duration::from_secs(3600), &CancellationToken::new()).await }
     });
     tokio::task::yield_now().await;
     send(&queue, text("x")).await;
@@ -238,11 +169,10 @@ async fn a_receive_that_waits_wakes_for_a_message() {
 async fn a_receive_that_waits_notices_what_another_process_sends() {
     let world = World::new();
     let queue = world.queue();
-    let waiting = tokio::spawn(async move {
-        queue
-            .receive(1, Duration::from_secs(3600), &CancellationToken::new())
-            .await
-    });
+    let waiting =
+        tokio::spawn(
+            async move { queue.receive(1, Duration::from_secs(3600), &CancellationToken::new()).await },
+        );
     tokio::task::yield_now().await;
     send(&world.open("jobs.db"), text("x")).await;
     assert_eq!(waiting.await.unwrap().unwrap().len(), 1);
@@ -260,10 +190,7 @@ async fn a_receive_that_waits_ends_when_told_to_or_when_its_time_is_over() {
     tokio::task::yield_now().await;
     stop.cancel();
     assert!(waiting.await.unwrap().unwrap().is_empty());
-    let nothing = queue
-        .receive(1, Duration::from_millis(5), &CancellationToken::new())
-        .await
-        .unwrap();
+    let nothing = queue.receive(1, Duration::from_millis(5), &CancellationToken::new()).await.unwrap();
     assert!(nothing.is_empty());
     // Nothing is taken that would have to be given back.
     send(&queue, text("x")).await;
@@ -278,10 +205,7 @@ async fn peeking_changes_nothing() {
     queue.send(&[text("1"), text("2"), text("3")]).await;
     receive_one(&queue).await;
     let seen = queue.peek(1).await.unwrap();
-    assert_eq!(
-        (seen.len(), seen[0].body.as_str(), seen[0].receive_count),
-        (1, "2", 0)
-    );
+    assert_eq!((seen.len(), seen[0].body.as_str(), seen[0].receive_count), (1, "2", 0));
     assert_eq!(queue.peek(10).await.unwrap().len(), 2);
     assert_eq!(receive_one(&queue).await.message.receive_count, 1);
 }
@@ -290,10 +214,7 @@ async fn peeking_changes_nothing() {
 async fn purging_deletes_everything_whatever_its_state() {
     let world = World::new();
     let queue = world.queue();
-    let delayed = OutgoingMessage {
-        delay: Some(Duration::from_secs(10)),
-        ..text("late")
-    };
+    let delayed = OutgoingMessage { delay: Some(Duration::from_secs(10)), ..text("late") };
     queue.send(&[text("1"), text("2"), delayed]).await;
     let held = receive_one(&queue).await;
     let dead = world.open("jobs.db#dead");
@@ -328,10 +249,7 @@ async fn a_clock_that_is_set_back_is_followed_once_by_all_processes() {
     assert!(receive(&other, 1).await.is_empty());
     assert!(receive(&one, 1).await.is_empty());
     world.pass(30);
-    assert_eq!(
-        receive(&other, 1).await.len() + receive(&one, 1).await.len(),
-        1
-    );
+    assert_eq!(receive(&other, 1).await.len() + receive(&one, 1).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -351,10 +269,7 @@ async fn several_handles_on_one_file_deliver_each_message_once() {
                     if some.is_empty() {
                         return seen;
                     }
-                    let receipts: Vec<_> = some
-                        .iter()
-                        .map(|delivery| delivery.receipt.clone())
-                        .collect();
+                    let receipts: Vec<_> = some.iter().map(|delivery| delivery.receipt.clone()).collect();
                     assert!(queue.delete(&receipts).await.iter().all(Result::is_ok));
                     seen.extend(some.into_iter().map(|delivery| delivery.message.body));
                 }
@@ -366,9 +281,6 @@ async fn several_handles_on_one_file_deliver_each_message_once() {
         seen.extend(worker.await.unwrap());
     }
     seen.sort_by_key(|body| body.parse::<usize>().unwrap());
-    assert_eq!(
-        seen,
-        (0..MESSAGES).map(|i| i.to_string()).collect::<Vec<_>>()
-    );
+    assert_eq!(seen, (0..MESSAGES).map(|i| i.to_string()).collect::<Vec<_>>());
     assert!(queue.depth().await.unwrap().is_empty());
 }

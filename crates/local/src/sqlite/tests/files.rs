@@ -19,9 +19,7 @@ fn create(url: &str, settings: QueueSettings) -> Result<SqliteQueue, QueueError>
 fn a_queue_that_is_not_there_is_not_found_and_not_created() {
     let world = World::new();
     let url = world.url("jobs.db");
-    let Err(QueueError::NotFound(text)) = SqliteQueue::open(&url) else {
-        panic!("there is no file")
-    };
+    let Err(QueueError::NotFound(text)) = SqliteQueue::open(&url) else { panic!("there is no file") };
     assert_eq!(
         text,
         format!(
@@ -52,43 +50,22 @@ fn urls_are_checked() {
         unusable(SqliteQueue::open(url));
         unusable(create(url, QueueSettings::default()));
     }
-    unusable(SqliteQueue::open(&format!(
-        "sqlite:{}",
-        world.dir.path().display()
-    )));
-    let missing = unusable(create(
-        &world.url("no/such/jobs.db"),
-        QueueSettings::default(),
-    ));
+    unusable(SqliteQueue::open(&format!("sqlite:{}", world.dir.path().display())));
+    let missing = unusable(create(&world.url("no/such/jobs.db"), QueueSettings::default()));
     assert!(missing.contains("create the directory first"), "{missing}");
-    unusable(create(
-        &world.url(&format!("jobs.db#{}", "x".repeat(81))),
-        QueueSettings::default(),
-    ));
+    unusable(create(&world.url(&format!("jobs.db#{}", "x".repeat(81))), QueueSettings::default()));
 }
 
 #[tokio::test]
 async fn the_url_is_absolute_and_opens_the_same_queue() {
     let world = World::new();
     std::fs::create_dir(world.dir.path().join("a#b")).unwrap();
-    for file in [
-        "jobs.db",
-        "./jobs.db#main",
-        "jobs.db#two",
-        "a#b/jobs.db#main",
-    ] {
+    for file in ["jobs.db", "./jobs.db#main", "jobs.db#two", "a#b/jobs.db#main"] {
         let queue = world.create(file, &QueueSettings::default());
         let id = send(&queue, text(file)).await;
         let again = SqliteQueue::open_with(queue.url(), world.clock()).unwrap();
         assert_eq!((again.url(), again.path()), (queue.url(), queue.path()));
-        assert!(
-            again
-                .peek(10)
-                .await
-                .unwrap()
-                .iter()
-                .any(|message| message.id == id)
-        );
+        assert!(again.peek(10).await.unwrap().iter().any(|message| message.id == id));
     }
 }
 
@@ -96,38 +73,17 @@ async fn the_url_is_absolute_and_opens_the_same_queue() {
 fn creating_twice_changes_nothing_and_a_difference_is_an_error() {
     let world = World::new();
     let url = world.url("jobs.db");
-    let settings = QueueSettings {
-        visibility_timeout: Some(Duration::from_secs(2)),
-        ..QueueSettings::default()
-    };
+    let settings =
+        QueueSettings { visibility_timeout: Some(Duration::from_secs(2)), ..QueueSettings::default() };
     assert!(SqliteQueue::create(&url, &settings).unwrap().1);
     assert!(!SqliteQueue::create(&url, &settings).unwrap().1);
-    assert!(
-        !SqliteQueue::create(&url, &QueueSettings::default())
-            .unwrap()
-            .1
-    );
+    assert!(!SqliteQueue::create(&url, &QueueSettings::default()).unwrap().1);
     let differing = [
-        QueueSettings {
-            visibility_timeout: Some(Duration::from_secs(3)),
-            ..Default::default()
-        },
-        QueueSettings {
-            dead_letter: Some(DeadLetter::None),
-            ..Default::default()
-        },
-        QueueSettings {
-            dead_letter: Some(DeadLetter::Queue("other".into())),
-            ..Default::default()
-        },
-        QueueSettings {
-            max_receives: Some(6),
-            ..Default::default()
-        },
-        QueueSettings {
-            fifo: Some(true),
-            ..Default::default()
-        },
+        QueueSettings { visibility_timeout: Some(Duration::from_secs(3)), ..Default::default() },
+        QueueSettings { dead_letter: Some(DeadLetter::None), ..Default::default() },
+        QueueSettings { dead_letter: Some(DeadLetter::Queue("other".into())), ..Default::default() },
+        QueueSettings { max_receives: Some(6), ..Default::default() },
+        QueueSettings { fifo: Some(true), ..Default::default() },
     ];
     for settings in differing {
         let text = unusable(create(&url, settings));
@@ -140,60 +96,27 @@ fn settings_that_are_not_possible_are_refused_before_a_file_is_made() {
     let world = World::new();
     let url = world.url("jobs.db");
     let impossible = [
-        QueueSettings {
-            visibility_timeout: Some(Duration::from_secs(12 * 3600 + 1)),
-            ..Default::default()
-        },
-        QueueSettings {
-            max_receives: Some(0),
-            ..Default::default()
-        },
-        QueueSettings {
-            max_receives: Some(1001),
-            ..Default::default()
-        },
-        QueueSettings {
-            max_receives: Some(3),
-            dead_letter: Some(DeadLetter::None),
-            ..Default::default()
-        },
-        QueueSettings {
-            dead_letter: Some(DeadLetter::Queue("main".into())),
-            ..Default::default()
-        },
-        QueueSettings {
-            dead_letter: Some(DeadLetter::Queue(url.clone())),
-            ..Default::default()
-        },
-        QueueSettings {
-            dead_letter: Some(DeadLetter::Queue("a b".into())),
-            ..Default::default()
-        },
+        QueueSettings { visibility_timeout: Some(Duration::from_secs(12 * 3600 + 1)), ..Default::default() },
+        QueueSettings { max_receives: Some(0), ..Default::default() },
+        QueueSettings { max_receives: Some(1001), ..Default::default() },
+        QueueSettings { max_receives: Some(3), dead_letter: Some(DeadLetter::None), ..Default::default() },
+        QueueSettings { dead_letter: Some(DeadLetter::Queue("main".into())), ..Default::default() },
+        QueueSettings { dead_letter: Some(DeadLetter::Queue(url.clone())), ..Default::default() },
+        QueueSettings { dead_letter: Some(DeadLetter::Queue("a b".into())), ..Default::default() },
     ];
     for settings in impossible {
         unusable(create(&url, settings));
     }
-    let elsewhere = QueueSettings {
-        dead_letter: Some(DeadLetter::Queue(world.url("x.db"))),
-        ..Default::default()
-    };
-    assert!(matches!(
-        create(&url, elsewhere),
-        Err(QueueError::NotFound(_))
-    ));
+    let elsewhere =
+        QueueSettings { dead_letter: Some(DeadLetter::Queue(world.url("x.db"))), ..Default::default() };
+    assert!(matches!(create(&url, elsewhere), Err(QueueError::NotFound(_))));
     assert_eq!(std::fs::read_dir(world.dir.path()).unwrap().count(), 0);
 }
 
 #[test]
 fn a_fifo_queue_cannot_catch_for_a_standard_one() {
     let world = World::new();
-    world.create(
-        "jobs.db#caught",
-        &QueueSettings {
-            fifo: Some(true),
-            ..Default::default()
-        },
-    );
+    world.create("jobs.db#caught", &QueueSettings { fifo: Some(true), ..Default::default() });
     let to = |fifo| QueueSettings {
         dead_letter: Some(DeadLetter::Queue("caught".into())),
         fifo: Some(fifo),
@@ -209,34 +132,19 @@ fn files_that_are_no_queue_are_named_as_what_they_are() {
     let file = |name: &str| world.dir.path().join(name);
     std::fs::write(file("text.db"), "not a database ".repeat(1000)).unwrap();
     let other = Connection::open(file("other.db")).unwrap();
-    other
-        .execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (a)")
-        .unwrap();
+    other.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t (a)").unwrap();
     drop(other);
     drop(world.create("newer.db", &QueueSettings::default()));
-    Connection::open(file("newer.db"))
-        .unwrap()
-        .pragma_update(None, "user_version", 99)
-        .unwrap();
+    Connection::open(file("newer.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
     for (name, says) in [
         ("text.db", "isn't a SQLite database"),
         ("other.db", "another application"),
         ("newer.db", "another version"),
     ] {
         let before = std::fs::read(file(name)).unwrap();
-        assert!(
-            unusable(SqliteQueue::open(&world.url(name))).contains(says),
-            "{name}"
-        );
-        assert!(
-            unusable(create(&world.url(name), QueueSettings::default())).contains(says),
-            "{name}"
-        );
-        assert_eq!(
-            std::fs::read(file(name)).unwrap(),
-            before,
-            "{name} is left as it was"
-        );
+        assert!(unusable(SqliteQueue::open(&world.url(name))).contains(says), "{name}");
+        assert!(unusable(create(&world.url(name), QueueSettings::default())).contains(says), "{name}");
+        assert_eq!(std::fs::read(file(name)).unwrap(), before, "{name} is left as it was");
     }
 }
 
@@ -259,10 +167,7 @@ fn a_damaged_file_is_an_error_and_not_a_panic() {
 fn a_file_whose_creation_was_interrupted_is_created_anew() {
     let world = World::new();
     std::fs::write(world.dir.path().join("jobs.db"), "").unwrap();
-    assert!(matches!(
-        SqliteQueue::open(&world.url("jobs.db")),
-        Err(QueueError::NotFound(_))
-    ));
+    assert!(matches!(SqliteQueue::open(&world.url("jobs.db")), Err(QueueError::NotFound(_))));
     create(&world.url("jobs.db"), QueueSettings::default()).unwrap();
 }
 
@@ -272,18 +177,9 @@ fn processes_that_create_a_queue_at_once_get_the_same_one() {
     let url = world.url("jobs.db");
     let new: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
-            .map(|_| {
-                scope.spawn(|| {
-                    SqliteQueue::create(&url, &QueueSettings::default())
-                        .unwrap()
-                        .1
-                })
-            })
+            .map(|_| scope.spawn(|| SqliteQueue::create(&url, &QueueSettings::default()).unwrap().1))
             .collect();
-        threads
-            .into_iter()
-            .map(|thread| usize::from(thread.join().unwrap()))
-            .sum()
+        threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
     });
     assert_eq!(new, 1);
 }
@@ -295,9 +191,7 @@ async fn a_transaction_that_was_cut_off_leaves_no_trace() {
     send(&queue, text("x")).await;
     {
         let mut killed = Connection::open(queue.path()).unwrap();
-        let transaction = killed
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .unwrap();
+        let transaction = killed.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
         transaction.execute("DELETE FROM message", []).unwrap();
     }
     assert_eq!(queue.depth().await.unwrap().visible, 1);
@@ -311,10 +205,7 @@ async fn a_locked_file_is_unavailable_and_recovers() {
     let locker = Connection::open(queue.path()).unwrap();
     locker.execute_batch("BEGIN IMMEDIATE").unwrap();
     let answer = queue.send(&[text("x")]).await.remove(0);
-    assert!(
-        matches!(&answer, Err(QueueError::Unavailable(text)) if text.contains("locked")),
-        "{answer:?}"
-    );
+    assert!(matches!(&answer, Err(QueueError::Unavailable(text)) if text.contains("locked")), "{answer:?}");
     locker.execute_batch("ROLLBACK").unwrap();
     send(&queue, text("x")).await;
 }
@@ -326,20 +217,12 @@ async fn a_full_disk_is_unavailable_and_recovers() {
     send(&queue, text("first")).await;
     let limit = |pages: i64| {
         queue.database.write(move |transaction: &Transaction<'_>| {
-            Ok(transaction.sql.pragma_update_and_check(
-                None,
-                "max_page_count",
-                pages,
-                |_| Ok(()),
-            )?)
+            Ok(transaction.sql.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?)
         })
     };
     limit(1).await.unwrap();
     let answer = queue.send(&[text(&"x".repeat(100_000))]).await.remove(0);
-    assert!(
-        matches!(&answer, Err(QueueError::Unavailable(text)) if text.contains("full")),
-        "{answer:?}"
-    );
+    assert!(matches!(&answer, Err(QueueError::Unavailable(text)) if text.contains("full")), "{answer:?}");
     limit(1_000_000).await.unwrap();
     send(&queue, text(&"x".repeat(100_000))).await;
     assert_eq!(queue.depth().await.unwrap().visible, 2);
@@ -353,17 +236,9 @@ async fn a_directory_that_vanishes_and_comes_back_loses_nothing() {
     let queue = world.create("home/jobs.db", &QueueSettings::default());
     send(&queue, text("before")).await;
     std::fs::rename(&home, &away).unwrap();
-    let answer = queue
-        .receive(1, Duration::from_secs(60), &CancellationToken::new())
-        .await;
-    assert!(
-        matches!(&answer, Err(QueueError::Unavailable(_))),
-        "{answer:?}"
-    );
-    assert!(matches!(
-        queue.send(&[text("lost?")]).await.remove(0),
-        Err(QueueError::Unavailable(_))
-    ));
+    let answer = queue.receive(1, Duration::from_secs(60), &CancellationToken::new()).await;
+    assert!(matches!(&answer, Err(QueueError::Unavailable(_))), "{answer:?}");
+    assert!(matches!(queue.send(&[text("lost?")]).await.remove(0), Err(QueueError::Unavailable(_))));
     std::fs::rename(&away, &home).unwrap();
     send(&queue, text("after")).await;
     assert_eq!(bodies(&receive(&queue, 10).await), ["before", "after"]);
@@ -419,34 +294,18 @@ async fn no_statement_reads_through_a_long_queue() {
 #[tokio::test]
 async fn the_file_can_be_read_by_hand() {
     let world = World::new();
-    let queue = SqliteQueue::create(&world.url("jobs.db"), &QueueSettings::default())
-        .unwrap()
-        .0;
+    let queue = SqliteQueue::create(&world.url("jobs.db"), &QueueSettings::default()).unwrap().0;
     queue
-        .send(&[
-            text("1"),
-            text("2"),
-            OutgoingMessage {
-                delay: Some(Duration::from_secs(60)),
-                ..text("3")
-            },
-        ])
+        .send(&[text("1"), text("2"), OutgoingMessage { delay: Some(Duration::from_secs(60)), ..text("3") }])
         .await;
     receive_one(&queue).await;
     let shell = Connection::open(queue.path()).unwrap();
     let depth = |name: &str| {
         let counts = |row: &rusqlite::Row<'_>| Ok((row.get(1)?, row.get(2)?, row.get(3)?));
-        shell
-            .query_row("SELECT * FROM queue_depth WHERE queue = ?1", [name], counts)
-            .unwrap()
+        shell.query_row("SELECT * FROM queue_depth WHERE queue = ?1", [name], counts).unwrap()
     };
     assert_eq!((depth("main"), depth("dead")), ((1, 1, 1), (0, 0, 0)));
-    let body: String = shell
-        .query_row(
-            "SELECT body FROM messages WHERE state = 'visible'",
-            [],
-            |row| row.get(0),
-        )
-        .unwrap();
+    let body: String =
+        shell.query_row("SELECT body FROM messages WHERE state = 'visible'", [], |row| row.get(0)).unwrap();
     assert_eq!(body, "2");
 }

@@ -22,10 +22,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-            time: Arc::new(AtomicI64::new(1_700_000_000_000)),
-        }
+        Self { dir: tempfile::tempdir().unwrap(), time: Arc::new(AtomicI64::new(1_700_000_000_000)) }
     }
 
     fn clock(&self) -> Clock {
@@ -37,9 +34,7 @@ impl World {
     }
 
     fn create(&self, file: &str, settings: &QueueSettings) -> SqliteQueue {
-        SqliteQueue::create_with(&self.url(file), settings, self.clock())
-            .unwrap()
-            .0
+        SqliteQueue::create_with(&self.url(file), settings, self.clock()).unwrap().0
     }
 
     fn open(&self, file: &str) -> SqliteQueue {
@@ -52,13 +47,7 @@ impl World {
     }
 
     fn fifo(&self) -> SqliteQueue {
-        self.create(
-            "fifo.db",
-            &QueueSettings {
-                fifo: Some(true),
-                ..QueueSettings::default()
-            },
-        )
+        self.create("fifo.db", &QueueSettings { fifo: Some(true), ..QueueSettings::default() })
     }
 
     /// Lets time pass, or sets the clock back.
@@ -68,17 +57,11 @@ impl World {
 }
 
 fn text(body: &str) -> OutgoingMessage {
-    OutgoingMessage {
-        body: body.into(),
-        ..OutgoingMessage::default()
-    }
+    OutgoingMessage { body: body.into(), ..OutgoingMessage::default() }
 }
 
 fn of_group(group: &str, body: &str) -> OutgoingMessage {
-    OutgoingMessage {
-        group: Some(group.into()),
-        ..text(body)
-    }
+    OutgoingMessage { group: Some(group.into()), ..text(body) }
 }
 
 async fn send(queue: &SqliteQueue, message: OutgoingMessage) -> String {
@@ -87,10 +70,7 @@ async fn send(queue: &SqliteQueue, message: OutgoingMessage) -> String {
 
 /// What is there now.
 async fn receive(queue: &SqliteQueue, max: usize) -> Vec<Delivery> {
-    queue
-        .receive(max, NOW, &CancellationToken::new())
-        .await
-        .unwrap()
+    queue.receive(max, NOW, &CancellationToken::new()).await.unwrap()
 }
 
 async fn receive_one(queue: &SqliteQueue) -> Delivery {
@@ -100,29 +80,16 @@ async fn receive_one(queue: &SqliteQueue) -> Delivery {
 }
 
 async fn delete(queue: &SqliteQueue, delivery: &Delivery) -> Result<(), QueueError> {
-    queue
-        .delete(std::slice::from_ref(&delivery.receipt))
-        .await
-        .remove(0)
+    queue.delete(std::slice::from_ref(&delivery.receipt)).await.remove(0)
 }
 
-async fn set_visibility(
-    queue: &SqliteQueue,
-    delivery: &Delivery,
-    seconds: u64,
-) -> Result<(), QueueError> {
+async fn set_visibility(queue: &SqliteQueue, delivery: &Delivery, seconds: u64) -> Result<(), QueueError> {
     queue
-        .set_visibility(
-            std::slice::from_ref(&delivery.receipt),
-            Duration::from_secs(seconds),
-        )
+        .set_visibility(std::slice::from_ref(&delivery.receipt), Duration::from_secs(seconds))
         .await
         .remove(0)
 }
 
 fn bodies(deliveries: &[Delivery]) -> Vec<&str> {
-    deliveries
-        .iter()
-        .map(|delivery| delivery.message.body.as_str())
-        .collect()
+    deliveries.iter().map(|delivery| delivery.message.body.as_str()).collect()
 }

@@ -4,10 +4,7 @@ use super::*;
 use wasmrun_runtime::message::{Attribute, AttributeValue};
 
 fn outcome(json: &str) -> Attribute {
-    Attribute {
-        name: "wasmrun".into(),
-        value: AttributeValue::Text(json.into()),
-    }
+    Attribute { name: "wasmrun".into(), value: AttributeValue::Text(json.into()) }
 }
 
 async fn exhaust(world: &World, queue: &SqliteQueue, receives: usize) {
@@ -21,24 +18,14 @@ async fn exhaust(world: &World, queue: &SqliteQueue, receives: usize) {
 async fn a_message_received_too_often_goes_to_the_dead_letter_queue() {
     let world = World::new();
     let queue = world.queue();
-    let id = send(
-        &queue,
-        OutgoingMessage {
-            attributes: vec![outcome("{}")],
-            ..text("x")
-        },
-    )
-    .await;
+    let id = send(&queue, OutgoingMessage { attributes: vec![outcome("{}")], ..text("x") }).await;
     exhaust(&world, &queue, 5).await;
     assert!(queue.peek(1).await.unwrap().is_empty());
     assert!(receive(&queue, 1).await.is_empty());
     assert!(queue.depth().await.unwrap().is_empty());
     let dead = world.open("jobs.db#dead");
     let message = receive_one(&dead).await.message;
-    assert_eq!(
-        (message.id, message.body.as_str(), message.receive_count),
-        (id, "x", 1)
-    );
+    assert_eq!((message.id, message.body.as_str(), message.receive_count), (id, "x", 1));
     assert_eq!(message.attributes, [outcome("{}")]);
     assert_eq!(dead.attributes().await.unwrap().redrive, None);
 }
@@ -46,13 +33,7 @@ async fn a_message_received_too_often_goes_to_the_dead_letter_queue() {
 #[tokio::test]
 async fn messages_behind_one_that_is_moved_are_received_at_once() {
     let world = World::new();
-    let queue = world.create(
-        "q.db",
-        &QueueSettings {
-            max_receives: Some(1),
-            ..QueueSettings::default()
-        },
-    );
+    let queue = world.create("q.db", &QueueSettings { max_receives: Some(1), ..QueueSettings::default() });
     queue.send(&[text("1"), text("2")]).await;
     assert_eq!(receive(&queue, 2).await.len(), 2);
     world.pass(31);
@@ -65,18 +46,8 @@ async fn messages_behind_one_that_is_moved_are_received_at_once() {
 async fn redrive_brings_messages_back_with_a_fresh_count_and_without_the_outcome() {
     let world = World::new();
     let queue = world.queue();
-    let keep = Attribute {
-        name: "keep".into(),
-        value: AttributeValue::Text("1".into()),
-    };
-    send(
-        &queue,
-        OutgoingMessage {
-            attributes: vec![keep.clone(), outcome("{}")],
-            ..text("x")
-        },
-    )
-    .await;
+    let keep = Attribute { name: "keep".into(), value: AttributeValue::Text("1".into()) };
+    send(&queue, OutgoingMessage { attributes: vec![keep.clone(), outcome("{}")], ..text("x") }).await;
     exhaust(&world, &queue, 5).await;
     receive(&queue, 1).await;
     assert_eq!(world.open("jobs.db#dead").redrive().await.unwrap(), 1);
@@ -99,16 +70,10 @@ async fn redrive_leaves_alone_what_somebody_holds() {
 #[tokio::test]
 async fn redrive_believes_the_outcome_only_of_a_queue_that_uses_this_dead_letter_queue() {
     let world = World::new();
-    let (one, two) = (
-        world.queue(),
-        world.create("jobs.db#two", &QueueSettings::default()),
-    );
+    let (one, two) = (world.queue(), world.create("jobs.db#two", &QueueSettings::default()));
     let other = world.create(
         "jobs.db#other",
-        &QueueSettings {
-            dead_letter: Some(DeadLetter::None),
-            ..Default::default()
-        },
+        &QueueSettings { dead_letter: Some(DeadLetter::None), ..Default::default() },
     );
     let dead = world.open("jobs.db#dead");
     let says = |queue: &SqliteQueue| OutgoingMessage {
@@ -117,14 +82,9 @@ async fn redrive_believes_the_outcome_only_of_a_queue_that_uses_this_dead_letter
     };
     dead.send(&[says(&one), says(&two)]).await;
     assert_eq!(dead.redrive().await.unwrap(), 2);
-    assert_eq!(
-        (receive(&one, 10).await.len(), receive(&two, 10).await.len()),
-        (1, 1)
-    );
+    assert_eq!((receive(&one, 10).await.len(), receive(&two, 10).await.len()), (1, 1));
     send(&dead, says(&other)).await;
-    let Err(QueueError::Unusable(error)) = dead.redrive().await else {
-        panic!("the claim is not believed")
-    };
+    let Err(QueueError::Unusable(error)) = dead.redrive().await else { panic!("the claim is not believed") };
     assert!(error.contains("main, two"), "{error}");
     assert_eq!(dead.depth().await.unwrap().visible, 1);
 }
@@ -135,63 +95,28 @@ async fn redrive_of_a_queue_that_catches_for_none_says_so() {
     let queue = world.queue();
     assert_eq!(queue.redrive().await.unwrap(), 0);
     send(&queue, text("x")).await;
-    let Err(QueueError::Unusable(error)) = queue.redrive().await else {
-        panic!("there is nowhere to go")
-    };
-    assert!(
-        error.contains("no queue of this file has main as its dead-letter queue"),
-        "{error}"
-    );
+    let Err(QueueError::Unusable(error)) = queue.redrive().await else { panic!("there is nowhere to go") };
+    assert!(error.contains("no queue of this file has main as its dead-letter queue"), "{error}");
 }
 
 #[tokio::test]
 async fn a_dead_letter_queue_may_be_in_another_file_and_back() {
     let world = World::new();
-    let dead = world.create(
-        "dead.db",
-        &QueueSettings {
-            dead_letter: Some(DeadLetter::None),
-            ..Default::default()
-        },
-    );
+    let dead =
+        world.create("dead.db", &QueueSettings { dead_letter: Some(DeadLetter::None), ..Default::default() });
     let to = DeadLetter::Queue(world.url("dead.db"));
     let queue = world.create(
         "jobs.db",
-        &QueueSettings {
-            dead_letter: Some(to),
-            max_receives: Some(1),
-            ..Default::default()
-        },
+        &QueueSettings { dead_letter: Some(to), max_receives: Some(1), ..Default::default() },
     );
-    assert_eq!(
-        queue
-            .attributes()
-            .await
-            .unwrap()
-            .redrive
-            .unwrap()
-            .dead_letter,
-        dead.url()
-    );
+    assert_eq!(queue.attributes().await.unwrap().redrive.unwrap().dead_letter, dead.url());
     queue.send(&[text("1"), text("2")]).await;
     receive(&queue, 2).await;
     world.pass(31);
     send(&queue, text("3")).await;
     assert_eq!(bodies(&receive(&queue, 10).await), ["3"]);
-    assert_eq!(
-        queue.depth().await.unwrap(),
-        Depth {
-            in_flight: 1,
-            ..Depth::default()
-        }
-    );
-    assert_eq!(
-        dead.depth().await.unwrap(),
-        Depth {
-            visible: 2,
-            ..Depth::default()
-        }
-    );
+    assert_eq!(queue.depth().await.unwrap(), Depth { in_flight: 1, ..Depth::default() });
+    assert_eq!(dead.depth().await.unwrap(), Depth { visible: 2, ..Depth::default() });
     assert_eq!(dead.redrive().await.unwrap(), 2);
     assert!(dead.depth().await.unwrap().is_empty());
     assert_eq!(bodies(&receive(&queue, 10).await), ["1", "2"]);
@@ -200,27 +125,15 @@ async fn a_dead_letter_queue_may_be_in_another_file_and_back() {
 #[tokio::test]
 async fn while_the_other_file_is_away_nothing_is_lost_and_receiving_goes_on() {
     let world = World::new();
-    let dead = world.create(
-        "dead.db",
-        &QueueSettings {
-            dead_letter: Some(DeadLetter::None),
-            ..Default::default()
-        },
-    );
+    let dead =
+        world.create("dead.db", &QueueSettings { dead_letter: Some(DeadLetter::None), ..Default::default() });
     let to = DeadLetter::Queue(world.url("dead.db"));
     let queue = world.create(
         "jobs.db",
-        &QueueSettings {
-            dead_letter: Some(to),
-            max_receives: Some(1),
-            ..Default::default()
-        },
+        &QueueSettings { dead_letter: Some(to), max_receives: Some(1), ..Default::default() },
     );
     drop(dead);
-    let (here, away) = (
-        world.dir.path().join("dead.db"),
-        world.dir.path().join("away.db"),
-    );
+    let (here, away) = (world.dir.path().join("dead.db"), world.dir.path().join("away.db"));
     std::fs::rename(&here, &away).unwrap();
     send(&queue, text("1")).await;
     receive(&queue, 1).await;
@@ -232,11 +145,5 @@ async fn while_the_other_file_is_away_nothing_is_lost_and_receiving_goes_on() {
     world.pass(31);
     receive(&queue, 10).await;
     let dead = world.open("dead.db");
-    assert_eq!(
-        (
-            queue.depth().await.unwrap().total(),
-            dead.depth().await.unwrap().total()
-        ),
-        (0, 2)
-    );
+    assert_eq!((queue.depth().await.unwrap().total(), dead.depth().await.unwrap().total()), (0, 2));
 }
