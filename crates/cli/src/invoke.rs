@@ -11,10 +11,8 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
-use wasmrun_runtime::component::Report;
 use wasmrun_runtime::message::{Attribute, AttributeValue, MAX_MESSAGE_BYTES, Message, OutgoingMessage};
 use wasmrun_runtime::outcome::Outcome;
-use wasmrun_runtime::usage::Usage;
 
 pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let mut file = File::read(args.task.config.as_deref())?;
@@ -24,10 +22,17 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let output = Output::start(&log)?;
 
     let component = plan.load(NonZeroUsize::MIN, Vec::new()).await?;
-    let report = match component.run(Arc::new(message)) {
-        Ok(running) => running.finish(pending()).await,
-        Err(outcome) => Report { outcome, usage: Usage::default() },
+    let component = Arc::new(component);
+    let task = {
+        let component = component.clone();
+        async move { component.run(Arc::new(message), pending()).await }
     };
+    let report = component
+        .threads()
+        .handle()
+        .spawn(task)
+        .await
+        .map_err(|error| Failure::backend(format!("the task was lost: {error}")))?;
     output.report(&report, args.json);
     Ok(match report.outcome {
         Outcome::Completed => ExitCode::SUCCESS,

@@ -26,7 +26,7 @@ const PAGE_BYTES: u64 = 64 << 10;
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct LimitSettings {
-    /// Units of computing, about one for each Wasm instruction [default: 20000000000]
+    /// Units of computing, about one for each Wasm instruction [default: 200000000000]
     #[arg(long, value_name = "N", env = "WASMRUN_FUEL")]
     fuel: Option<u64>,
     /// All memories together [default: 256MiB]

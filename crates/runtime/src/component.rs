@@ -14,11 +14,9 @@ use crate::usage::Usage;
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use wasmtime::component::{Linker, types::ComponentItem};
 
 /// A component that is ready to run tasks.
@@ -80,14 +78,6 @@ pub struct Report {
     pub outcome: Outcome,
     /// What it consumed.
     pub usage: Usage,
-}
-
-/// A task under way. Dropping it cancels the task.
-pub struct Running {
-    task: JoinHandle<Report>,
-    cancel: Option<oneshot::Sender<Cancel>>,
-    began: Arc<OnceLock<Instant>>,
-    timeout: Duration,
 }
 
 impl Component {
@@ -186,14 +176,77 @@ impl Component {
         self.allocator
     }
 
-    /// Starts the task of a message; or says how it ends without one.
-    pub fn run(&self, message: Arc<Message>) -> Result<Running, Outcome> {
-        let delivered = Arc::new(self.prepare(message)?);
-        let (cancel, cancelled) = oneshot::channel();
-        let began = Arc::new(OnceLock::new());
-        let timeout = self.config.limits.timeout;
-        let task = run(self.pre.clone(), self.config.clone(), delivered, began.clone(), cancelled);
-        Ok(Running { task: self.threads.handle().spawn(task), cancel: Some(cancel), began, timeout })
+    /// The threads that its tasks compute on.
+    pub fn threads(&self) -> &GuestThreads {
+        &self.threads
+    }
+
+    /// Runs the task of a message to its end, or until its time is over or `cancelled` says so. The guest computes
+    /// on the thread that polls this: spawn it on [`Component::threads`]. Dropping it ends the task.
+    pub async fn run(&self, message: Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
+        match self.prepare(message) {
+            Ok(delivered) => self.run_prepared(Arc::new(delivered), cancelled).await,
+            Err(outcome) => Report { outcome, usage: Usage::default() },
+        }
+    }
+
+    /// One task, from an empty store to its report.
+    async fn run_prepared(
+        &self,
+        delivered: Arc<Delivered>,
+        cancelled: impl Future<Output = Cancel>,
+    ) -> Report {
+        let began = Instant::now();
+        let limits = &self.config.limits;
+        let mut store = match state::store(self.pre.engine(), &self.config, &delivered.message.id) {
+            Ok(store) => store,
+            Err(error) => {
+                let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
+                return Report { outcome, usage: Usage::default() };
+            }
+        };
+
+        let mut cpu = Duration::ZERO;
+        let result = {
+            let call = async {
+                let instance = self.pre.instantiate_async(&mut store).await?;
+                let message = store.data_mut().table.push(MessageHandle(delivered))?;
+                instance.wasmrun_task_handler().call_handle(&mut store, message).await
+            };
+            // A task that never waits ends before the timer is even set.
+            tokio::select! {
+                biased;
+                result = metered(call, &mut cpu) => Ok(result),
+                why = cancelled => Err(Outcome::Cancelled { why }),
+                () = tokio::time::sleep(limits.timeout) => Err(Outcome::TimedOut),
+            }
+        };
+
+        let fuel_left = store.get_fuel().unwrap_or_default();
+        let state = store.data_mut();
+        state.log.finish();
+        let outcome = match result {
+            Ok(result) => {
+                if let Err(error) = &result {
+                    tracing::debug!(error = format!("{error:?}"), "The guest's call failed.");
+                }
+                let TaskState { limiter, host_failure, log, .. } = &*state;
+                let last_words = log.last_words();
+                Outcome::classify(
+                    result,
+                    &Remains { limiter, host_failure: host_failure.as_deref(), last_words },
+                )
+            }
+            Err(outcome) => outcome,
+        };
+        let mut usage = std::mem::take(&mut state.usage);
+        usage.fuel = limits.fuel.saturating_sub(fuel_left);
+        usage.cpu = cpu;
+        usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
+        // Memory, handles and half-written objects are gone before the message is settled.
+        drop(store);
+        usage.wall = began.elapsed();
+        Report { outcome, usage }
     }
 
     /// Decodes what the message announces.
@@ -230,64 +283,6 @@ impl Component {
     }
 }
 
-/// One task, from an empty store to its report.
-async fn run(
-    pre: TaskPre<TaskState>,
-    config: Arc<TaskConfig>,
-    delivered: Arc<Delivered>,
-    began: Arc<OnceLock<Instant>>,
-    cancelled: oneshot::Receiver<Cancel>,
-) -> Report {
-    let started = *began.get_or_init(Instant::now);
-    let mut store = match state::store(pre.engine(), &config, &delivered.message.id) {
-        Ok(store) => store,
-        Err(error) => {
-            let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
-            return Report { outcome, usage: Usage::default() };
-        }
-    };
-
-    let mut cpu = Duration::ZERO;
-    let result = {
-        let call = async {
-            let instance = pre.instantiate_async(&mut store).await?;
-            let message = store.data_mut().table.push(MessageHandle(delivered))?;
-            instance.wasmrun_task_handler().call_handle(&mut store, message).await
-        };
-        let call = metered(call, &mut cpu);
-        tokio::select! {
-            biased;
-            why = cancelled => Err(why.unwrap_or(Cancel::Drain)),
-            result = call => Ok(result),
-        }
-    };
-
-    let fuel = config.limits.fuel - store.get_fuel().unwrap_or(0).min(config.limits.fuel);
-    let state = store.data_mut();
-    state.log.finish();
-    let outcome = match result {
-        Ok(result) => {
-            if let Err(error) = &result {
-                tracing::debug!(error = format!("{error:?}"), "The guest's call failed.");
-            }
-            Outcome::classify(
-                result,
-                &Remains { limiter: &state.limiter, host_failure: state.host_failure.as_deref() },
-            )
-        }
-        Err(Cancel::Timeout) => Outcome::TimedOut,
-        Err(why) => Outcome::Cancelled { why },
-    };
-    let mut usage = std::mem::take(&mut state.usage);
-    usage.fuel = fuel;
-    usage.cpu = cpu;
-    usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
-    // Memory, handles and half-written objects are gone before the message is settled.
-    drop(store);
-    usage.wall = started.elapsed();
-    Report { outcome, usage }
-}
-
 /// Adds up the time that the thread computes while it polls a future.
 async fn metered<T>(future: impl Future<Output = T>, cpu: &mut Duration) -> T {
     let mut future = pin!(future);
@@ -303,44 +298,6 @@ async fn metered<T>(future: impl Future<Output = T>, cpu: &mut Duration) -> T {
 fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
-impl Running {
-    /// Waits for the task's end, and ends it when its time is over or when `cancelled` says so.
-    pub async fn finish(mut self, cancelled: impl Future<Output = Cancel>) -> Report {
-        let mut cancelled = pin!(cancelled);
-        let spawned = Instant::now();
-        let mut deadline = pin!(tokio::time::sleep(self.timeout));
-        let why = loop {
-            tokio::select! {
-                biased;
-                report = &mut self.task => return Self::report(report),
-                why = &mut cancelled => break why,
-                () = &mut deadline => {
-                    // The time of a task starts when it first computes, not when it waits for a thread.
-                    let began = self.began.get().copied();
-                    let over = began.is_some_and(|began| began.elapsed() >= self.timeout);
-                    if over {
-                        break Cancel::Timeout;
-                    }
-                    let next = began.unwrap_or_else(Instant::now).max(spawned) + self.timeout;
-                    deadline.as_mut().reset(next.into());
-                }
-            }
-        };
-        if let Some(cancel) = self.cancel.take() {
-            // The task may have ended by itself in the meantime; then its report says so.
-            let _ = cancel.send(why);
-        }
-        Self::report((&mut self.task).await)
-    }
-
-    fn report(result: Result<Report, tokio::task::JoinError>) -> Report {
-        result.unwrap_or_else(|error| {
-            let outcome = Outcome::HostFailed { what: format!("the task was lost: {error}") };
-            Report { outcome, usage: Usage::default() }
-        })
-    }
 }
 
 impl Needs {

@@ -30,8 +30,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Ten to twenty seconds of computing on a current core: a 12-megapixel thumbnail takes a fiftieth of it.
-            fuel: 20_000_000_000,
+            // Some ten seconds of computing on a current core: a 12-megapixel thumbnail takes a two-hundredth of it.
+            fuel: 200_000_000_000,
             // A decoded 50-megapixel picture.
             memory_bytes: 256 << 20,
             // Ten times what large Rust and Go programs have.
@@ -56,8 +56,8 @@ impl Limits {
     pub const MEMORIES: usize = 8;
     /// Tables in number.
     pub const TABLES: usize = 16;
-    /// A task runs for a moment before it hands its thread to its neighbours: about two milliseconds of computing.
-    pub const FUEL_SLICE: u64 = 4_000_000;
+    /// A task runs for a moment before it hands its thread to its neighbours: one or two milliseconds of computing.
+    pub const FUEL_SLICE: u64 = 20_000_000;
     /// The most that one `reader.read` returns.
     pub const READ_BYTES: usize = 1 << 20;
     /// What the arguments of one host call may hold beyond a whole object: key, metadata, attributes.

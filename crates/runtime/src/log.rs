@@ -4,6 +4,7 @@
 //! guest can't forge a line. What it may write in all is bounded.
 
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,10 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 /// A longer line is cut into several.
 const MAX_LINE_BYTES: usize = 8 << 10;
+/// A panic of Rust takes three lines: where, what, and a note.
+const LAST_LINES: usize = 3;
+/// Of each of those so much is kept.
+const LAST_LINE_CHARS: usize = 300;
 /// What a guest may hand over in one write; more takes several writes.
 const PERMIT_BYTES: usize = 64 << 10;
 
@@ -30,6 +35,8 @@ struct Lines {
     dropped: u64,
     /// Lines that have no end yet, of standard output and standard error.
     open: [Vec<u8>; 2],
+    /// The last lines of standard error.
+    last: VecDeque<String>,
 }
 
 impl GuestLog {
@@ -39,6 +46,7 @@ impl GuestLog {
             left: max_bytes,
             dropped: 0,
             open: [Vec::new(), Vec::new()],
+            last: VecDeque::new(),
         })))
     }
 
@@ -50,6 +58,19 @@ impl GuestLog {
     pub(crate) fn note(&self, kind: &'static str, alias: &str, text: &str) {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tracing::warn!(message_id = lines.message_id, kind, alias, text, "A host call failed.");
+    }
+
+    /// The end of what the task wrote to its standard error, in one line.
+    pub(crate) fn last_words(&self) -> Option<String> {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut words = String::new();
+        for line in &lines.last {
+            if !words.is_empty() {
+                words.push(' ');
+            }
+            words.push_str(line);
+        }
+        (!words.is_empty()).then_some(words)
     }
 
     /// Logs what has no line end yet, and says what was dropped.
@@ -103,8 +124,14 @@ impl Lines {
     }
 
     /// The level is the line's first word, as the SDK's macros write it.
-    fn emit(&self, stream: &'static str, line: &[u8]) {
+    fn emit(&mut self, stream: &'static str, line: &[u8]) {
         let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+        if stream == "stderr" && !text.trim().is_empty() {
+            if self.last.len() == LAST_LINES {
+                self.last.pop_front();
+            }
+            self.last.push_back(text.trim().chars().take(LAST_LINE_CHARS).collect());
+        }
         let (level, text) = match text.split_once(' ') {
             Some((level @ ("ERROR" | "WARN" | "INFO" | "DEBUG"), rest)) => (level, rest),
             _ => ("INFO", &*text),

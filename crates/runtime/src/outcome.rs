@@ -60,8 +60,6 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cancel {
-    /// Its time is over: this is reported as [`Outcome::TimedOut`].
-    Timeout,
     /// The worker stops and can't wait any longer: the message is released.
     Drain,
     /// The message's visibility lapsed: somebody else may have it by now, so it's left alone.
@@ -129,6 +127,8 @@ pub(crate) struct Remains<'a> {
     pub(crate) limiter: &'a Limiter,
     /// The last host call that failed for the host's reasons.
     pub(crate) host_failure: Option<&'a str>,
+    /// The end of what it wrote to its standard error: a panic's text.
+    pub(crate) last_words: Option<String>,
 }
 
 impl Outcome {
@@ -174,10 +174,12 @@ impl Outcome {
         if let Some(wasmtime_wasi::I32Exit(status)) = error.downcast_ref() {
             return Self::Trapped { what: format!("exited with status {status} without returning") };
         }
-        let what = match error.downcast_ref::<Trap>() {
-            Some(trap) => trap.to_string(),
+        let what = match (error.downcast_ref::<Trap>(), &remains.last_words) {
+            // How a panic or an abort ends: why, it said before.
+            (Some(trap @ Trap::UnreachableCodeReached), Some(last_words)) => format!("{trap}: {last_words}"),
+            (Some(trap), _) => trap.to_string(),
             // Ours and wasmtime's own sentences: a list whose pointer lies, a handle that isn't one.
-            None => error.root_cause().to_string(),
+            (None, _) => error.root_cause().to_string(),
         };
         Self::Trapped { what: shorten(what) }
     }
@@ -205,7 +207,6 @@ impl Outcome {
             Self::Trapped { what } | Self::HostFailed { what } => Some(what),
             Self::Cancelled { why: Cancel::Drain } => Some("the worker stops"),
             Self::Cancelled { why: Cancel::Lapsed } => Some("the message's visibility lapsed"),
-            Self::Cancelled { why: Cancel::Timeout } => Some("the time is over"),
         }
     }
 }

@@ -25,18 +25,19 @@ impl GuestThreads {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads.get())
             .thread_name("guest")
-            // Only for WASI's clocks; a guest has no other business with the system.
+            // For timeouts and WASI's clocks; a guest has no other business with the system.
             .enable_time()
-            // Timers and tasks from outside get their turn after at most so many slices of two milliseconds.
+            // Timers and tasks from outside get their turn after at most so many slices of about two milliseconds.
             .event_interval(4)
             .global_queue_interval(2)
             .build()?;
         Ok(Self { runtime: Some(runtime) })
     }
 
-    pub(crate) fn handle(&self) -> Handle {
+    /// Where to spawn what computes.
+    pub fn handle(&self) -> &Handle {
         match &self.runtime {
-            Some(runtime) => runtime.handle().clone(),
+            Some(runtime) => runtime.handle(),
             None => unreachable!("only drop takes the runtime"),
         }
     }

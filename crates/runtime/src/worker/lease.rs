@@ -7,10 +7,10 @@
 use crate::message::{MAX_BATCH, MAX_VISIBILITY};
 use crate::queue::{Delivery, Queue, QueueError, Receipt};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify};
 
 /// Queues whose visibility timeout is very short are looked at as often as this.
 const SHORTEST_ROUND: Duration = Duration::from_millis(20);
@@ -24,7 +24,7 @@ pub(super) struct Leases {
     /// From receipt.
     longest: Duration,
     held: Mutex<HashMap<u64, Arc<Held>>>,
-    next: std::sync::atomic::AtomicU64,
+    next: AtomicU64,
 }
 
 struct Held {
@@ -32,13 +32,14 @@ struct Held {
     /// The lease can't reach beyond this.
     ends_at: Instant,
     /// Locked while a renewal is under way.
-    state: Arc<AsyncMutex<State>>,
-    lapsed: CancellationToken,
+    state: AsyncMutex<State>,
+    lapsed: Notify,
 }
 
 struct State {
     visible_at: Instant,
-    released: bool,
+    /// Neither released nor lapsed.
+    ours: bool,
 }
 
 /// One message's lease. Dropping it without a release leaves the message alone: it becomes visible in time.
@@ -51,21 +52,19 @@ pub(super) struct Lease {
 impl Leases {
     pub(super) fn new(queue: Arc<dyn Queue>, visibility_timeout: Duration, longest: Duration) -> Arc<Self> {
         let longest = longest.min(MAX_VISIBILITY);
-        Arc::new(Self { queue, visibility_timeout, longest, held: Mutex::default(), next: 0.into() })
+        Arc::new(Self { queue, visibility_timeout, longest, held: Mutex::default(), next: AtomicU64::new(0) })
     }
 
     /// Holds a message from its receipt on.
     pub(super) fn hold(self: &Arc<Self>, delivery: &Delivery) -> Lease {
-        // From receipt; the delivery says when the first visibility timeout ends.
-        let ends_at = delivery.visible_at + self.longest.saturating_sub(self.visibility_timeout);
-        let state = State { visible_at: delivery.visible_at, released: false };
         let held = Arc::new(Held {
             receipt: delivery.receipt.clone(),
-            ends_at,
-            state: Arc::new(AsyncMutex::new(state)),
-            lapsed: CancellationToken::new(),
+            // From receipt; the delivery says when the first visibility timeout ends.
+            ends_at: delivery.visible_at + self.longest.saturating_sub(self.visibility_timeout),
+            state: AsyncMutex::new(State { visible_at: delivery.visible_at, ours: true }),
+            lapsed: Notify::new(),
         });
-        let id = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(id, held.clone());
         Lease { leases: self.clone(), id, held }
     }
@@ -85,24 +84,21 @@ impl Leases {
     async fn renew_due(&self) {
         let held: Vec<Arc<Held>> = self.lock().values().cloned().collect();
         let now = Instant::now();
-        let mut due: Vec<(Arc<Held>, OwnedMutexGuard<State>)> = Vec::new();
-        for held in held {
+        let (mut due, mut ending) = (Vec::new(), Vec::new());
+        for held in &held {
             // One that is locked is being released.
-            let Ok(state) = held.state.clone().try_lock_owned() else {
-                continue;
-            };
+            let Ok(mut state) = held.state.try_lock() else { continue };
             let left = state.visible_at.saturating_duration_since(now);
-            if state.released || held.lapsed.is_cancelled() {
+            if !state.ours {
                 continue;
             } else if left.is_zero() {
-                held.lapsed.cancel();
+                held.lapse(&mut state);
             } else if left <= self.visibility_timeout * 2 / 3 && state.visible_at < held.ends_at {
-                due.push((held, state));
+                // Those near the end of their longest time get what is left of it, each on its own.
+                let kind = if now + self.visibility_timeout <= held.ends_at { &mut due } else { &mut ending };
+                kind.push((&**held, state));
             }
         }
-        // Those near the end of their longest time get what is left of it, each on its own.
-        let (mut due, ending): (Vec<_>, Vec<_>) =
-            due.into_iter().partition(|(held, _)| now + self.visibility_timeout <= held.ends_at);
         due.sort_by_key(|(_, state)| state.visible_at);
         while !due.is_empty() {
             let batch = due.drain(..due.len().min(MAX_BATCH)).collect();
@@ -114,44 +110,119 @@ impl Leases {
         }
     }
 
-    async fn renew(&self, mut batch: Vec<(Arc<Held>, OwnedMutexGuard<State>)>, visibility: Duration) {
+    async fn renew(&self, batch: Vec<(&Held, AsyncMutexGuard<'_, State>)>, visibility: Duration) {
         let now = Instant::now();
         let receipts: Vec<Receipt> = batch.iter().map(|(held, _)| held.receipt.clone()).collect();
         let answers = self.queue.set_visibility(&receipts, visibility).await;
-        for ((held, state), answer) in batch.iter_mut().zip(answers) {
+        for ((held, mut state), answer) in batch.into_iter().zip(answers) {
             match answer {
                 Ok(()) => state.visible_at = now + visibility,
-                Err(QueueError::ReceiptExpired) => held.lapsed.cancel(),
+                Err(QueueError::ReceiptExpired) => held.lapse(&mut state),
                 Err(error) => {
                     let left = state.visible_at.saturating_duration_since(Instant::now());
-                    tracing::warn!(%error, left_ms = left.as_millis() as u64, "A message's visibility wasn't extended.");
+                    let left_ms = left.as_millis() as u64;
+                    tracing::warn!(%error, left_ms, "A message's visibility wasn't extended.");
                 }
             }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Held>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Held>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Held {
+    fn lapse(&self, state: &mut State) {
+        state.ours = false;
+        self.lapsed.notify_one();
+    }
+}
+
 impl Lease {
-    /// Returns when the message may have gone to somebody else.
+    /// Returns when the message may have gone to somebody else. Only one at a time may wait for it.
     pub(super) async fn lapsed(&self) {
-        self.held.lapsed.cancelled().await;
+        self.held.lapsed.notified().await;
     }
 
     /// Ends renewal. Tells until when the message is still ours; `None`: it lapsed.
     pub(super) async fn release(self) -> Option<Instant> {
         let mut state = self.held.state.lock().await;
-        state.released = true;
-        let ours = !self.held.lapsed.is_cancelled() && Instant::now() < state.visible_at;
-        ours.then_some(state.visible_at)
+        let ours = std::mem::replace(&mut state.ours, false);
+        (ours && Instant::now() < state.visible_at).then_some(state.visible_at)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.leases.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryQueue;
+    use crate::message::OutgoingMessage;
+    use tokio_util::sync::CancellationToken;
+
+    const SHORT: Duration = Duration::from_millis(200);
+
+    async fn leased(longest: Duration) -> (Arc<MemoryQueue>, Arc<Leases>, Delivery) {
+        let queue = Arc::new(MemoryQueue::new("q", SHORT));
+        queue.send(&[OutgoingMessage { body: "x".into(), ..OutgoingMessage::default() }]).await;
+        let received = queue.receive(1, Duration::ZERO, &CancellationToken::new()).await;
+        let delivery = received.expect("received").remove(0);
+        (queue.clone(), Leases::new(queue, SHORT, longest), delivery)
+    }
+
+    #[tokio::test]
+    async fn a_held_message_stays_invisible_far_beyond_its_visibility_timeout() {
+        let (queue, leases, delivery) = leased(MAX_VISIBILITY).await;
+        let lease = leases.hold(&delivery);
+        let again = queue.receive(1, SHORT * 4, &CancellationToken::new());
+        tokio::select! {
+            () = leases.keep_renewing() => unreachable!("it never ends"),
+            () = lease.lapsed() => panic!("it lapsed"),
+            again = again => assert!(again.expect("received").is_empty()),
+        }
+        assert!(lease.release().await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_lease_lapses_at_its_longest_time() {
+        let (queue, leases, delivery) = leased(SHORT * 2).await;
+        let lease = leases.hold(&delivery);
+        tokio::select! {
+            () = leases.keep_renewing() => unreachable!("it never ends"),
+            () = lease.lapsed() => {}
+        }
+        assert!(lease.release().await.is_none());
+        let again = queue.receive(1, SHORT * 10, &CancellationToken::new()).await.expect("received");
+        assert_eq!(again[0].message.receive_count, 2);
+    }
+
+    #[tokio::test]
+    async fn a_lease_of_a_message_that_somebody_else_received_lapses() {
+        let (queue, leases, delivery) = leased(MAX_VISIBILITY).await;
+        let lease = leases.hold(&delivery);
+        queue.set_visibility(std::slice::from_ref(&delivery.receipt), Duration::ZERO).await;
+        queue.receive(1, SHORT, &CancellationToken::new()).await.expect("received");
+        tokio::select! {
+            () = leases.keep_renewing() => unreachable!("it never ends"),
+            () = lease.lapsed() => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn no_renewal_touches_a_message_after_its_release() {
+        let (queue, leases, delivery) = leased(MAX_VISIBILITY).await;
+        assert!(leases.hold(&delivery).release().await.is_some());
+        tokio::select! {
+            () = leases.keep_renewing() => unreachable!("it never ends"),
+            again = queue.receive(1, SHORT * 10, &CancellationToken::new()) => {
+                assert_eq!(again.expect("received").len(), 1);
+            }
+        }
     }
 }

@@ -14,18 +14,18 @@ pub use self::tally::{Summary, Tally};
 
 use self::breaker::{Admission, Breaker};
 use self::lease::{Lease, Leases};
-use self::settle::{Decision, Operation, Rules, Settlement, Settlements, dead_letter, decide};
+use self::settle::{Decision, Operation, Rules, Settlement, dead_letter, decide, settle_all};
 use crate::component::{Component, Report};
 use crate::message::{MAX_BATCH, MAX_VISIBILITY, Message};
 use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
 use crate::queue::{Delivery, Queue, QueueError};
-use crate::usage::Usage;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// How long a receive waits for a message: SQS's longest.
 const LONG_POLL: Duration = Duration::from_secs(20);
@@ -96,6 +96,16 @@ pub struct Worker {
     leases: Arc<Leases>,
     breaker: Breaker,
     tally: Arc<Tally>,
+    /// Where queues and stores live.
+    io: Handle,
+}
+
+/// What the tasks of one run of the worker share.
+struct InProgress {
+    /// Bounded by the permits that settlements hold. Settling ends when the last task has dropped this.
+    settlements: mpsc::UnboundedSender<Settlement>,
+    /// Ends the running tasks.
+    abandon: CancellationToken,
 }
 
 /// What a message occupies while it's in the worker's hands.
@@ -148,8 +158,8 @@ impl Worker {
         };
         let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest);
-        let (breaker, tally) = (Breaker::default(), Arc::default());
-        Ok(Self { queue, dead_letter, component, options, rules, leases, breaker, tally })
+        let (breaker, tally, io) = (Breaker::default(), Arc::default(), Handle::current());
+        Ok(Self { queue, dead_letter, component, options, rules, leases, breaker, tally, io })
     }
 
     /// What was done until now; it goes on counting.
@@ -160,51 +170,54 @@ impl Worker {
     /// Works until `stop` is cancelled (or the queue is empty, if so asked), then waits for the running tasks. When
     /// `abandon` is cancelled, or the stop timeout is over, they are cancelled and their messages released.
     pub async fn run(self: Arc<Self>, stop: CancellationToken, abandon: CancellationToken) -> Summary {
-        let give_up = CancellationToken::new();
-        let settlements = {
-            let worker = self.clone();
-            let failed = move |_: &QueueError| worker.host_failed("the queue doesn't settle messages");
-            Settlements::start(self.queue.clone(), failed, give_up.clone())
-        };
-        let renewal = {
-            let leases = self.leases.clone();
-            tokio::spawn(async move { leases.keep_renewing().await })
-        };
-        let tasks = TaskTracker::new();
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let in_progress = Arc::new(InProgress { settlements: sender, abandon });
+        let (settled, give_up) = (CancellationToken::new(), CancellationToken::new());
 
-        self.receive(&tasks, settlements.sender(), &stop, &abandon).await;
-
-        tasks.close();
-        let drained = tokio::time::timeout(self.options.stop_timeout, async {
+        let work = async {
+            let tasks = TaskTracker::new();
+            self.receive(&tasks, &in_progress, &stop).await;
+            self.drain(tasks, &in_progress.abandon).await;
+            drop(in_progress);
             tokio::select! {
-                () = tasks.wait() => {}
-                () = abandon.cancelled() => {}
+                () = settled.cancelled() => {}
+                () = tokio::time::sleep(LAST_SETTLEMENTS) => give_up.cancel(),
             }
-        });
-        if drained.await.is_err() {
-            tracing::warn!(
-                running = tasks.len(),
-                "The stop timeout is over: releasing the messages of running tasks."
-            );
+        };
+        let settle = async {
+            let failed = |_: &QueueError| self.host_failed("the queue doesn't settle messages");
+            settle_all(&*self.queue, receiver, failed, &give_up).await;
+            settled.cancel();
+        };
+        tokio::select! {
+            // One task, so that a task's end is one event for it: settle the message, and receive the next.
+            _ = async { tokio::join!(work, settle) } => {}
+            () = self.leases.keep_renewing() => {}
         }
-        abandon.cancel();
-        tasks.wait().await;
-        let mut flush = std::pin::pin!(settlements.flush());
-        if tokio::time::timeout(LAST_SETTLEMENTS, &mut flush).await.is_err() {
-            give_up.cancel();
-            flush.await;
-        }
-        renewal.abort();
         self.tally.summary()
+    }
+
+    /// Waits for the running tasks, and cancels them when that takes too long.
+    async fn drain(&self, tasks: TaskTracker, abandon: &CancellationToken) {
+        tasks.close();
+        tokio::select! {
+            () = tasks.wait() => return,
+            () = abandon.cancelled() => {}
+            () = tokio::time::sleep(self.options.stop_timeout) => {
+                let running = tasks.len();
+                tracing::warn!(running, "The stop timeout is over: releasing the messages of running tasks.");
+                abandon.cancel();
+            }
+        }
+        tasks.wait().await;
     }
 
     /// Receives messages and starts their tasks until there is a reason to stop.
     async fn receive(
         self: &Arc<Self>,
         tasks: &TaskTracker,
-        settlements: mpsc::UnboundedSender<Settlement>,
+        in_progress: &Arc<InProgress>,
         stop: &CancellationToken,
-        abandon: &CancellationToken,
     ) {
         let instances = self.options.instances.get();
         let free = Arc::new(Semaphore::new(instances));
@@ -230,13 +243,8 @@ impl Worker {
                         let Some(slot) = slots.pop() else { break };
                         let lease = self.leases.hold(&delivery);
                         let worker = self.clone();
-                        tasks.spawn(worker.process(
-                            delivery,
-                            lease,
-                            slot,
-                            settlements.clone(),
-                            abandon.clone(),
-                        ));
+                        let task = worker.process(delivery, lease, slot, in_progress.clone());
+                        tasks.spawn_on(task, self.component.threads().handle());
                     }
                 }
                 Err(error) => {
@@ -303,28 +311,22 @@ impl Worker {
         }
     }
 
-    /// Runs one message's task and settles the message.
+    /// Runs one message's task and settles the message. The guest computes on the thread that polls this.
     async fn process(
         self: Arc<Self>,
         delivery: Delivery,
         lease: Lease,
         slot: Slot,
-        settlements: mpsc::UnboundedSender<Settlement>,
-        abandon: CancellationToken,
+        in_progress: Arc<InProgress>,
     ) {
         let message = Arc::new(delivery.message);
-        let report = match self.component.run(message.clone()) {
-            Ok(running) => {
-                let cancelled = async {
-                    tokio::select! {
-                        () = lease.lapsed() => Cancel::Lapsed,
-                        () = abandon.cancelled() => Cancel::Drain,
-                    }
-                };
-                running.finish(cancelled).await
+        let cancelled = async {
+            tokio::select! {
+                () = lease.lapsed() => Cancel::Lapsed,
+                () = in_progress.abandon.cancelled() => Cancel::Drain,
             }
-            Err(outcome) => Report { outcome, usage: Usage::default() },
         };
+        let report = self.component.run(message.clone(), cancelled).await;
         drop(slot.instance);
         self.note(&message, &report);
 
@@ -351,7 +353,7 @@ impl Worker {
         }
         let (message_id, receipt) = (message.id.clone(), delivery.receipt);
         // The receiver lives until all senders are gone.
-        let _ = settlements.send(Settlement {
+        let _ = in_progress.settlements.send(Settlement {
             message_id,
             receipt,
             operation,
@@ -365,8 +367,13 @@ impl Worker {
         let Some(queue) = &self.dead_letter else {
             return Decision::Return(self.options.backoff.longest);
         };
-        let dead = dead_letter(message, outcome, &self.options.component_name);
-        match queue.send(&[dead]).await.pop() {
+        let dead = dead_letter(message, outcome, self.queue.url(), &self.options.component_name);
+        // The guests' threads are not for backends.
+        let sending = {
+            let queue = queue.clone();
+            AbortOnDropHandle::new(self.io.spawn(async move { queue.send(&[dead]).await.pop() }))
+        };
+        match sending.await.unwrap_or_default() {
             Some(Ok(id)) => {
                 self.tally.dead_lettered();
                 tracing::warn!(message_id = message.id, dead_letter_id = id, %outcome, "Dead-lettered.");

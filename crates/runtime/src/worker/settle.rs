@@ -1,6 +1,6 @@
 //! Settlement: what becomes of a message once its task has ended.
 //!
-//! [`decide`] is a pure function. [`Settlements`] is the one place that deletes messages and gives them back: it
+//! [`decide`] is a pure function. [`settle_all`] is the one place that deletes messages and gives them back: it
 //! takes what has gathered while the previous call was under way, so that a busy worker settles in batches and an
 //! idle one at once, and it retries what failed for as long as the message is ours.
 
@@ -10,10 +10,8 @@ use crate::message::{
 use crate::outcome::{Action, Cancel, Outcome, Policy};
 use crate::queue::{Queue, QueueError, Receipt};
 use serde_json::json;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// After a failure the settlements wait for so long, at first and at most.
@@ -97,7 +95,12 @@ pub(super) fn decide(outcome: &Outcome, receive_count: u32, rules: &Rules, chanc
 }
 
 /// The message that goes to the dead-letter queue: as it was, with an attribute that says what happened.
-pub(super) fn dead_letter(message: &Message, outcome: &Outcome, component: &str) -> OutgoingMessage {
+pub(super) fn dead_letter(
+    message: &Message,
+    outcome: &Outcome,
+    queue: &str,
+    component: &str,
+) -> OutgoingMessage {
     let mut dead = OutgoingMessage {
         body: message.body.clone(),
         attributes: message
@@ -116,6 +119,7 @@ pub(super) fn dead_letter(message: &Message, outcome: &Outcome, component: &str)
         "reason": outcome.reason(),
         "receive_count": message.receive_count,
         "message_id": message.id,
+        "queue": queue,
         "component": component,
     });
     dead.attributes
@@ -146,43 +150,13 @@ pub(super) enum Operation {
     Uncount(Duration),
 }
 
-/// The settlements that are under way.
-pub(super) struct Settlements {
-    sender: mpsc::UnboundedSender<Settlement>,
-    task: JoinHandle<()>,
-}
-
-impl Settlements {
-    /// `failed` is told of each call that the queue didn't carry out. When `give_up` is cancelled, nothing is retried
-    /// any more.
-    pub(super) fn start(
-        queue: Arc<dyn Queue>,
-        failed: impl Fn(&QueueError) + Send + Sync + 'static,
-        give_up: CancellationToken,
-    ) -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let task = tokio::spawn(settle_all(queue, receiver, failed, give_up));
-        Self { sender, task }
-    }
-
-    /// Bounded by the permits that settlements hold.
-    pub(super) fn sender(&self) -> mpsc::UnboundedSender<Settlement> {
-        self.sender.clone()
-    }
-
-    /// Waits until all is settled. All senders must be gone.
-    pub(super) async fn flush(self) {
-        drop(self.sender);
-        // It doesn't panic; if it did, there would be nothing left to wait for.
-        let _ = self.task.await;
-    }
-}
-
-async fn settle_all(
-    queue: Arc<dyn Queue>,
+/// Carries out settlements until all senders are gone. `failed` is told of each call that the queue didn't carry
+/// out. When `give_up` is cancelled, nothing is retried any more.
+pub(super) async fn settle_all(
+    queue: &dyn Queue,
     mut receiver: mpsc::UnboundedReceiver<Settlement>,
     failed: impl Fn(&QueueError),
-    give_up: CancellationToken,
+    give_up: &CancellationToken,
 ) {
     let mut open: Vec<Settlement> = Vec::new();
     let mut pause = PAUSES.0;
@@ -200,7 +174,7 @@ async fn settle_all(
         let (batch, rest): (Vec<_>, Vec<_>) =
             open.into_iter().partition(|settlement| settlement.operation == operation);
         open = rest;
-        let left_open = settle_batch(&*queue, operation, batch, &failed).await;
+        let left_open = settle_batch(queue, operation, batch, &failed).await;
         if left_open.is_empty() {
             pause = PAUSES.0;
         } else if give_up.is_cancelled() {
@@ -330,7 +304,12 @@ mod tests {
         let mut message = message();
         let stale = Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text("old".into()) };
         message.attributes.push(stale);
-        let dead = dead_letter(&message, &Outcome::Rejected { reason: "no \"image\"\n".into() }, "c.wasm");
+        let dead = dead_letter(
+            &message,
+            &Outcome::Rejected { reason: "no \"image\"\n".into() },
+            "memory:q",
+            "c.wasm",
+        );
         assert_eq!((dead.body.as_str(), dead.attributes.len()), ("body", 2));
         let AttributeValue::Text(why) = &dead.attributes[1].value else { panic!("text") };
         let why: serde_json::Value = serde_json::from_str(why).expect("JSON");
@@ -345,10 +324,10 @@ mod tests {
         message.attributes = (0..10)
             .map(|i| Attribute { name: format!("a{i}"), value: AttributeValue::Text("x".into()) })
             .collect();
-        assert_eq!(dead_letter(&message, &Outcome::TimedOut, "c").attributes.len(), 10);
+        assert_eq!(dead_letter(&message, &Outcome::TimedOut, "q", "c").attributes.len(), 10);
         message.attributes.clear();
         message.body = "x".repeat(crate::message::MAX_MESSAGE_BYTES);
-        let dead = dead_letter(&message, &Outcome::TimedOut, "c");
+        let dead = dead_letter(&message, &Outcome::TimedOut, "q", "c");
         assert_eq!((dead.attributes.len(), dead.validate()), (0, Ok(())));
     }
 }
