@@ -6,6 +6,8 @@
 //! the program is spawned until its log says that the task completed, so that it's an upper bound of the time since
 //! `main`. A cold start compiles the component; a warm one finds it in the cache.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -7,6 +7,8 @@
 //! The bare loop runs twice: with the pool as the engine sets it up, and with a pool that keeps touched pages between
 //! tasks, as the worker's does. The rounds are interleaved; CPU time is that of the process, on all threads.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,8 +42,7 @@ fn main() {
         .build()
         .expect("a runtime");
     let (bare, tuned) = (Bare::new(&bytes, false), Bare::new(&bytes, true));
-    let instances =
-        NonZeroUsize::new(4).expect("not zero");
+    let instances = NonZeroUsize::new(4).expect("not zero");
     let component = Arc::new(runtime.block_on(load(&bytes, instances)));
 
     let mut rows: Vec<[Cost; 3]> = Vec::new();
@@ -59,7 +60,8 @@ fn main() {
     };
     println!("empty task, {rounds} rounds of {tasks} each, interleaved; medians of the rounds");
     println!("                                CPU us   wall us   worker's CPU against this");
-    for (index, name) in ["bare engine", "bare engine, pages kept", "wasmrun worker"].into_iter().enumerate() {
+    for (index, name) in ["bare engine", "bare engine, pages kept", "wasmrun worker"].into_iter().enumerate()
+    {
         println!(
             "{name:<28} {:>9.1} {:>9.1} {:>8.2}",
             median(&|row| row[index].cpu_us),

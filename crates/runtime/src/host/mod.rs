@@ -19,7 +19,7 @@ use crate::state::TaskState;
 use std::future::Future;
 use std::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::{HasSelf, Linker, ResourceTableError};
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -56,6 +56,38 @@ pub(crate) struct LimitHit(pub(crate) Limit);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct HostFault(pub(crate) String);
+
+/// What a call of a guest ends with that doesn't succeed; `E` is the error of the interface.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub enum Fault<E> {
+    /// The guest is told.
+    Error(E),
+    /// The guest ends.
+    Trap(wasmtime::Error),
+}
+
+impl<E> Fault<E> {
+    /// The error that the guest is told, or the trap that ends it.
+    fn told(self) -> wasmtime::Result<E> {
+        match self {
+            Self::Error(error) => Ok(error),
+            Self::Trap(trap) => Err(trap),
+        }
+    }
+}
+
+impl<E> From<HostFault> for Fault<E> {
+    fn from(fault: HostFault) -> Self {
+        Self::Trap(fault.into())
+    }
+}
+
+impl<E> From<ResourceTableError> for Fault<E> {
+    fn from(error: ResourceTableError) -> Self {
+        Self::Trap(error.into())
+    }
+}
 
 /// Offers our interfaces and WASI 0.2.
 pub(crate) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<()> {

@@ -1,6 +1,5 @@
 //! Objects that the guest reads and writes: check the grant, bound the sizes, delegate.
 
-use super::HostFault;
 use super::bindings::wasmrun::task::object_store::{
     Condition, Error, Host, HostReader, HostStore, HostWriter, Object, ObjectInfo, ObjectPage, ObjectSummary,
     PutOptions,
@@ -37,12 +36,7 @@ pub struct WriterHandle {
 }
 
 /// What a call ends with that doesn't succeed.
-pub enum Fault {
-    /// The guest is told.
-    Error(Error),
-    /// The guest ends.
-    Trap(wasmtime::Error),
-}
+pub type Fault = super::Fault<Error>;
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
@@ -50,26 +44,11 @@ impl From<Error> for Fault {
     }
 }
 
-impl From<HostFault> for Fault {
-    fn from(fault: HostFault) -> Self {
-        Self::Trap(fault.into())
-    }
-}
-
-impl From<wasmtime::component::ResourceTableError> for Fault {
-    fn from(error: wasmtime::component::ResourceTableError) -> Self {
-        Self::Trap(error.into())
-    }
-}
-
 type Result<T> = std::result::Result<T, Fault>;
 
 impl Host for TaskState {
     fn convert_error(&mut self, fault: Fault) -> wasmtime::Result<Error> {
-        match fault {
-            Fault::Error(error) => Ok(error),
-            Fault::Trap(trap) => Err(trap),
-        }
+        fault.told()
     }
 }
 

@@ -17,12 +17,7 @@ pub struct QueueHandle {
 }
 
 /// What a call ends with that doesn't succeed.
-pub enum Fault {
-    /// The guest is told.
-    Error(Error),
-    /// The guest ends.
-    Trap(wasmtime::Error),
-}
+pub type Fault = super::Fault<Error>;
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
@@ -30,24 +25,9 @@ impl From<Error> for Fault {
     }
 }
 
-impl From<HostFault> for Fault {
-    fn from(fault: HostFault) -> Self {
-        Self::Trap(fault.into())
-    }
-}
-
-impl From<wasmtime::component::ResourceTableError> for Fault {
-    fn from(error: wasmtime::component::ResourceTableError) -> Self {
-        Self::Trap(error.into())
-    }
-}
-
 impl Host for TaskState {
     fn convert_error(&mut self, fault: Fault) -> wasmtime::Result<Error> {
-        match fault {
-            Fault::Error(error) => Ok(error),
-            Fault::Trap(trap) => Err(trap),
-        }
+        fault.told()
     }
 }
 

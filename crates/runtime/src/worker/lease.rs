@@ -180,7 +180,8 @@ mod tests {
     async fn a_held_message_stays_invisible_far_beyond_its_visibility_timeout() {
         let (queue, leases, delivery) = leased(MAX_VISIBILITY).await;
         let lease = leases.hold(&delivery);
-        let again = queue.receive(1, SHORT * 4, &CancellationToken::new());
+        let never = CancellationToken::new();
+        let again = queue.receive(1, SHORT * 4, &never);
         tokio::select! {
             () = leases.keep_renewing() => unreachable!("it never ends"),
             () = lease.lapsed() => panic!("it lapsed"),
@@ -218,9 +219,10 @@ mod tests {
     async fn no_renewal_touches_a_message_after_its_release() {
         let (queue, leases, delivery) = leased(MAX_VISIBILITY).await;
         assert!(leases.hold(&delivery).release().await.is_some());
+        let never = CancellationToken::new();
         tokio::select! {
             () = leases.keep_renewing() => unreachable!("it never ends"),
-            again = queue.receive(1, SHORT * 10, &CancellationToken::new()) => {
+            again = queue.receive(1, SHORT * 10, &never) => {
                 assert_eq!(again.expect("received").len(), 1);
             }
         }

@@ -232,7 +232,11 @@ async fn settle_batch(
 mod tests {
     use super::*;
     use crate::limits::Limit;
+    use crate::queue::{Delivery, Depth, QueueAttributes};
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
     use std::time::SystemTime;
+    use tokio::sync::Semaphore;
 
     const RULES: Rules = Rules {
         policy: Policy {
@@ -329,5 +333,108 @@ mod tests {
         message.body = "x".repeat(crate::message::MAX_MESSAGE_BYTES);
         let dead = dead_letter(&message, &Outcome::TimedOut, "q", "c");
         assert_eq!((dead.attributes.len(), dead.validate()), (0, Ok(())));
+    }
+
+    /// A queue that answers as it's told to, and remembers what it was asked.
+    struct Scripted {
+        answers: Mutex<VecDeque<Vec<Result<(), QueueError>>>>,
+        deleted: Mutex<Vec<Vec<String>>>,
+    }
+
+    #[async_trait::async_trait]
+    impl Queue for Scripted {
+        fn url(&self) -> &str {
+            "memory:scripted"
+        }
+        async fn attributes(&self) -> Result<QueueAttributes, QueueError> {
+            Ok(QueueAttributes::default())
+        }
+        async fn depth(&self) -> Result<Depth, QueueError> {
+            Ok(Depth::default())
+        }
+        async fn receive(
+            &self,
+            _: usize,
+            _: Duration,
+            _: &CancellationToken,
+        ) -> Result<Vec<Delivery>, QueueError> {
+            Ok(Vec::new())
+        }
+        async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
+            let asked = receipts.iter().map(|receipt| receipt.0.clone()).collect();
+            self.deleted.lock().expect("a lock").push(asked);
+            let scripted = self.answers.lock().expect("a lock").pop_front();
+            scripted.unwrap_or_else(|| vec![Ok(()); receipts.len()])
+        }
+        async fn set_visibility(&self, receipts: &[Receipt], _: Duration) -> Vec<Result<(), QueueError>> {
+            vec![Ok(()); receipts.len()]
+        }
+        async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
+            vec![Ok(String::new()); messages.len()]
+        }
+    }
+
+    /// Settles messages `0`, `1`, … by deleting them, and returns what the queue was asked.
+    async fn deletions(
+        count: usize,
+        ours: Duration,
+        answers: Vec<Vec<Result<(), QueueError>>>,
+        give_up: &CancellationToken,
+    ) -> Vec<Vec<String>> {
+        let queue = Scripted { answers: Mutex::new(answers.into()), deleted: Mutex::default() };
+        let in_hand = Arc::new(Semaphore::new(count));
+        let (sender, receiver) = mpsc::unbounded_channel();
+        for index in 0..count {
+            let settlement = Settlement {
+                message_id: index.to_string(),
+                receipt: Receipt(index.to_string()),
+                operation: Operation::Delete,
+                ours_until: Instant::now() + ours,
+                _in_hand: in_hand.clone().try_acquire_owned().expect("a permit"),
+            };
+            sender.send(settlement).unwrap_or_else(|_| panic!("the receiver lives"));
+        }
+        drop(sender);
+        settle_all(&queue, receiver, |_| {}, give_up).await;
+        assert_eq!(in_hand.available_permits(), count, "every message is out of hand");
+        queue.deleted.into_inner().expect("a lock")
+    }
+
+    fn unavailable() -> Result<(), QueueError> {
+        Err(QueueError::Unavailable("down".into()))
+    }
+
+    #[tokio::test]
+    async fn of_a_batch_only_the_entries_that_failed_are_tried_again() {
+        let answers = vec![vec![Ok(()), unavailable(), Err(QueueError::ReceiptExpired)]];
+        let asked = deletions(3, Duration::from_secs(60), answers, &CancellationToken::new()).await;
+        assert_eq!(asked, [vec!["0", "1", "2"], vec!["1"]]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_lacks_entries_is_a_failure_of_those() {
+        let asked =
+            deletions(2, Duration::from_secs(60), vec![vec![Ok(())]], &CancellationToken::new()).await;
+        assert_eq!(asked, [vec!["0", "1"], vec!["1"]]);
+    }
+
+    #[tokio::test]
+    async fn what_gathered_is_settled_ten_at_a_time() {
+        let asked = deletions(25, Duration::from_secs(60), vec![], &CancellationToken::new()).await;
+        assert_eq!(asked.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_no_longer_ours_is_not_tried_again() {
+        let asked = deletions(1, Duration::ZERO, vec![vec![unavailable()]], &CancellationToken::new()).await;
+        assert_eq!(asked.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_gives_up_tries_nothing_again() {
+        let give_up = CancellationToken::new();
+        give_up.cancel();
+        let asked = deletions(1, Duration::from_secs(60), vec![vec![unavailable()]], &give_up).await;
+        assert_eq!(asked.len(), 1);
     }
 }
