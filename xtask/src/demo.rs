@@ -63,7 +63,8 @@ fn process(places: &Places) -> Command {
 fn wasmrun(places: &Places) -> Command {
     let program = places.target.join("release/wasmrun");
     let mut command = Command::new(places.typed(&program));
-    command.current_dir(&places.root);
+    // As it looks on a terminal, wherever the output goes.
+    command.current_dir(&places.root).env("WASMRUN_LOG_FORMAT", "text");
     command
 }
 
@@ -88,7 +89,7 @@ fn list(places: &Places) -> Result<()> {
             Some((width, height)) => format!("{width} × {height}"),
             None => "?".into(),
         };
-        println!("  {name:<24} {size:>11} {:>8} bytes", bytes.len());
+        println!("  {name:<26} {size:>11} {:>8} bytes", bytes.len());
     }
     Ok(())
 }
