@@ -228,7 +228,7 @@ impl Component {
         let outcome = match result {
             Ok(result) => {
                 if let Err(error) = &result {
-                    tracing::debug!(error = format!("{error:?}"), "The guest's call failed.");
+                    state.log.failed(error);
                 }
                 let TaskState { limiter, host_failure, log, .. } = &*state;
                 let last_words = log.last_words();

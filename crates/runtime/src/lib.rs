@@ -13,6 +13,7 @@
 //! | [`engine`], [`threads`] | which parts of Wasm exist; where guests compute |
 //! | [`compile`], [`cache`] | from a file to code, in a child process; where code is kept |
 //! | [`queue`], [`object_store`], [`message`] | what a backend implements |
+//! | [`text`] | text from outside, shown to people |
 //! | [`memory`] | backends for tests and benchmarks |
 
 pub mod cache;
@@ -31,6 +32,7 @@ pub mod object_store;
 pub mod outcome;
 pub mod queue;
 mod state;
+pub mod text;
 pub mod threads;
 pub mod usage;
 pub mod worker;

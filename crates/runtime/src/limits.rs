@@ -30,7 +30,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Some ten seconds of computing on a current core: a 12-megapixel thumbnail takes a two-hundredth of it.
+            // Some ten seconds of computing on a current core: a 12-megapixel thumbnail takes a five-hundredth of it.
             fuel: 200_000_000_000,
             // A decoded 50-megapixel picture.
             memory_bytes: 256 << 20,

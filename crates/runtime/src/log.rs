@@ -60,6 +60,16 @@ impl GuestLog {
         tracing::warn!(message_id = lines.message_id, kind, alias, text, "A host call failed.");
     }
 
+    /// Where the guest was when its call failed, for its developer.
+    pub(crate) fn failed(&self, error: &wasmtime::Error) {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tracing::debug!(
+            message_id = lines.message_id,
+            error = format!("{error:?}"),
+            "The guest's call failed."
+        );
+    }
+
     /// The end of what the task wrote to its standard error, in one line.
     pub(crate) fn last_words(&self) -> Option<String> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,6 +141,9 @@ impl Lines {
                 self.last.pop_front();
             }
             self.last.push_back(text.trim().chars().take(LAST_LINE_CHARS).collect());
+        }
+        if text.trim().is_empty() {
+            return;
         }
         let (level, text) = match text.split_once(' ') {
             Some((level @ ("ERROR" | "WARN" | "INFO" | "DEBUG"), rest)) => (level, rest),

@@ -1,11 +1,12 @@
 //! How a task ended, and what the worker does about it.
 //!
-//! [`Outcome::classify`] is the one place that reads traps.
+//! `Outcome::classify` is the one place that reads traps.
 
 use crate::host;
 use crate::limiter::Limiter;
 use crate::limits::Limit;
 use crate::message::MAX_VISIBILITY;
+use crate::text::OneLine;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -216,7 +217,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind())?;
         match self.reason() {
-            Some(reason) => write!(f, " ({})", reason.escape_debug()),
+            Some(reason) => write!(f, " ({})", OneLine(reason)),
             None => Ok(()),
         }
     }

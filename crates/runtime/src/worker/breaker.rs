@@ -91,13 +91,25 @@ impl Breaker {
         ended
     }
 
-    /// A task or a settlement failed because of a backend. Returns the pause if this began one.
+    /// A task failed because of a backend. Returns the pause if this began one.
     pub(super) fn failed(&self) -> Option<Duration> {
         let mut begun = None;
         self.update(|state| match state {
             State::Closed { failures } if failures + 1 < THRESHOLD => {
                 State::Closed { failures: failures + 1 }
             }
+            State::Closed { .. } => open(FIRST_PAUSE, &mut begun),
+            State::Trial { pause, .. } => open((pause * 2).min(LONGEST_PAUSE), &mut begun),
+            State::Open { .. } => state,
+        });
+        begun
+    }
+
+    /// A queue doesn't settle or take messages: whatever tasks say, nothing can be finished. Returns the pause if
+    /// this began one.
+    pub(super) fn queue_failed(&self) -> Option<Duration> {
+        let mut begun = None;
+        self.update(|state| match state {
             State::Closed { .. } => open(FIRST_PAUSE, &mut begun),
             State::Trial { pause, .. } => open((pause * 2).min(LONGEST_PAUSE), &mut begun),
             State::Open { .. } => state,
@@ -211,6 +223,16 @@ mod tests {
         breaker.trial_begins();
         breaker.trial_says_nothing();
         assert_eq!(breaker.admission(), Admission::One);
+    }
+
+    #[test]
+    fn a_queue_that_does_not_settle_stops_receiving_even_if_tasks_succeed() {
+        let breaker = Breaker::default();
+        breaker.succeeded();
+        assert_eq!(breaker.queue_failed(), Some(FIRST_PAUSE));
+        breaker.succeeded();
+        assert_eq!(breaker.queue_failed(), None, "it has stopped already");
+        assert!(matches!(breaker.admission(), Admission::Probe(_)));
     }
 
     #[test]

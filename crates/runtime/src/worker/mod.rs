@@ -14,11 +14,11 @@ pub use self::tally::{Summary, Tally};
 
 use self::breaker::{Admission, Breaker};
 use self::lease::{Lease, Leases};
-use self::settle::{Decision, Operation, Rules, Settlement, dead_letter, decide, settle_all};
+use self::settle::{DeadLettering, Decision, Operation, Rules, Settlement, dead_letter, decide, settle_all};
 use crate::component::{Component, Report};
 use crate::message::{MAX_BATCH, MAX_VISIBILITY, Message};
 use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
-use crate::queue::{Delivery, Queue, QueueError};
+use crate::queue::{Delivery, Queue, QueueAttributes, QueueError};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +89,7 @@ pub enum StartError {
 /// Runs the tasks of one queue's messages.
 pub struct Worker {
     queue: Arc<dyn Queue>,
-    dead_letter: Option<Arc<dyn Queue>>,
+    dead_letter: Option<DeadLetterQueue>,
     component: Arc<Component>,
     options: WorkerOptions,
     rules: Rules,
@@ -98,6 +98,12 @@ pub struct Worker {
     tally: Arc<Tally>,
     /// Where queues and stores live.
     io: Handle,
+}
+
+/// Where rejected messages go.
+struct DeadLetterQueue {
+    queue: Arc<dyn Queue>,
+    fifo: bool,
 }
 
 /// What the tasks of one run of the worker share.
@@ -128,10 +134,7 @@ impl Worker {
         component: Arc<Component>,
         options: WorkerOptions,
     ) -> Result<Self, StartError> {
-        let attributes = queue
-            .attributes()
-            .await
-            .map_err(|error| StartError::Queue { url: queue.url().to_owned(), error })?;
+        let attributes = attributes_of(&*queue).await?;
         if attributes.visibility_timeout < Duration::from_secs(1) {
             return Err(StartError::Settings(format!(
                 "the visibility timeout of the queue {} is less than a second: each message would be delivered many times; set it to a few times what a task takes",
@@ -150,6 +153,13 @@ impl Worker {
                 queue.url()
             )));
         }
+        let dead_letter = match dead_letter {
+            Some(queue) => {
+                let fifo = attributes_of(&*queue).await?.fifo;
+                Some(DeadLetterQueue { queue, fifo })
+            }
+            None => None,
+        };
         let rules = Rules {
             policy: options.policy,
             backoff: options.backoff,
@@ -157,6 +167,12 @@ impl Worker {
             dead_letter: dead_letter.is_some(),
         };
         let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
+        let timeout = component.limits().timeout;
+        if timeout > longest {
+            return Err(StartError::Settings(format!(
+                "a task may take {timeout:?}, and its message is kept from others for {longest:?}: shorten --timeout, or lengthen --max-visibility"
+            )));
+        }
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest);
         let (breaker, tally, io) = (Breaker::default(), Arc::default(), Handle::current());
         Ok(Self { queue, dead_letter, component, options, rules, leases, breaker, tally, io })
@@ -185,7 +201,8 @@ impl Worker {
             }
         };
         let settle = async {
-            let failed = |_: &QueueError| self.host_failed("the queue doesn't settle messages");
+            let failed =
+                |_: &QueueError| self.say(self.breaker.queue_failed(), "the queue doesn't settle messages");
             settle_all(&*self.queue, receiver, failed, &give_up).await;
             settled.cancel();
         };
@@ -290,8 +307,11 @@ impl Worker {
 
     /// Asks the queue and each granted store whether they are well again; says what isn't.
     async fn probe(&self) -> Option<String> {
-        if let Err(error) = self.queue.depth().await {
-            return Some(format!("queue {}: {error}", self.queue.url()));
+        let dead_letter = self.dead_letter.iter().map(|dead_letter| &dead_letter.queue);
+        for queue in std::iter::once(&self.queue).chain(dead_letter) {
+            if let Err(error) = queue.depth().await {
+                return Some(format!("queue {}: {error}", queue.url()));
+            }
         }
         for grant in self.component.grants().stores.values() {
             if let Err(error) = grant.store.probe(grant.mode.writes()).await {
@@ -364,32 +384,36 @@ impl Worker {
 
     /// Sends a message to the dead-letter queue. If that fails, it's tried again later.
     async fn dead_letter(&self, message: &Message, outcome: &Outcome) -> Decision {
-        let Some(queue) = &self.dead_letter else {
+        let Some(DeadLetterQueue { queue, fifo }) = &self.dead_letter else {
             return Decision::Return(self.options.backoff.longest);
         };
-        let dead = dead_letter(message, outcome, self.queue.url(), &self.options.component_name);
+        let component = &self.options.component_name;
+        let way = DeadLettering { queue: self.queue.url(), component, fifo: *fifo };
+        let dead = dead_letter(message, outcome, &way);
         // The guests' threads are not for backends.
         let sending = {
             let queue = queue.clone();
             AbortOnDropHandle::new(self.io.spawn(async move { queue.send(&[dead]).await.pop() }))
         };
+        let (message_id, queue) = (&message.id, queue.url());
         match sending.await.unwrap_or_default() {
             Some(Ok(id)) => {
                 self.tally.dead_lettered();
-                tracing::warn!(message_id = message.id, dead_letter_id = id, %outcome, "Dead-lettered.");
+                tracing::warn!(message_id, dead_letter_id = id, %outcome, "Dead-lettered.");
                 Decision::DeadLetter
             }
+            Some(Err(error @ QueueError::InvalidMessage(_))) => {
+                // No outage: this message alone. The queue's own redrive takes it in the end.
+                tracing::error!(message_id, queue, %error, "The dead-letter queue refuses the message.");
+                Decision::Return(self.options.backoff.longest)
+            }
             answer => {
-                let error = answer
-                    .and_then(Result::err)
-                    .map_or_else(|| "it gave no answer".to_owned(), |e| e.to_string());
-                tracing::warn!(
-                    message_id = message.id,
-                    queue = queue.url(),
-                    error,
-                    "The message can't be dead-lettered."
-                );
-                self.host_failed("the dead-letter queue doesn't take messages");
+                let error = match answer {
+                    Some(Err(error)) => error.to_string(),
+                    _ => "it gave no answer".to_owned(),
+                };
+                tracing::warn!(message_id, queue, error, "The message can't be dead-lettered.");
+                self.say(self.breaker.queue_failed(), "the dead-letter queue doesn't take messages");
                 Decision::Uncount(self.options.backoff.first)
             }
         }
@@ -421,7 +445,7 @@ impl Worker {
             }
         }
         match outcome {
-            Outcome::HostFailed { what } => self.host_failed(what),
+            Outcome::HostFailed { what } => self.say(self.breaker.failed(), what),
             Outcome::Cancelled { .. } => self.breaker.trial_says_nothing(),
             _ => {
                 if self.breaker.succeeded() {
@@ -431,8 +455,9 @@ impl Worker {
         }
     }
 
-    fn host_failed(&self, what: &str) {
-        if let Some(pause) = self.breaker.failed() {
+    /// Says that an outage has begun, if one has.
+    fn say(&self, pause: Option<Duration>, what: &str) {
+        if let Some(pause) = pause {
             let again_in_ms = pause.as_millis() as u64;
             tracing::warn!(
                 what,
@@ -441,6 +466,10 @@ impl Worker {
             );
         }
     }
+}
+
+async fn attributes_of(queue: &dyn Queue) -> Result<QueueAttributes, StartError> {
+    queue.attributes().await.map_err(|error| StartError::Queue { url: queue.url().to_owned(), error })
 }
 
 /// Waits for a free slot, and takes up to `most`; `None`: the worker stops.

@@ -94,13 +94,18 @@ pub(super) fn decide(outcome: &Outcome, receive_count: u32, rules: &Rules, chanc
     }
 }
 
+/// What a dead letter says of where it comes from, and what it obeys where it goes.
+pub(super) struct DeadLettering<'a> {
+    /// The URL of the queue that the message was received from.
+    pub(super) queue: &'a str,
+    /// The component whose task failed.
+    pub(super) component: &'a str,
+    /// The dead-letter queue is a FIFO queue.
+    pub(super) fifo: bool,
+}
+
 /// The message that goes to the dead-letter queue: as it was, with an attribute that says what happened.
-pub(super) fn dead_letter(
-    message: &Message,
-    outcome: &Outcome,
-    queue: &str,
-    component: &str,
-) -> OutgoingMessage {
+pub(super) fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) -> OutgoingMessage {
     let mut dead = OutgoingMessage {
         body: message.body.clone(),
         attributes: message
@@ -110,17 +115,20 @@ pub(super) fn dead_letter(
             .cloned()
             .collect(),
         group: message.group.clone(),
-        // On a FIFO queue: the same message dead-lettered twice, after a crash in between, arrives once.
-        deduplication_id: message.group.as_ref().map(|_| message.id.clone()),
         ..OutgoingMessage::default()
     };
+    if way.fifo {
+        dead.group.get_or_insert_with(|| message.id.clone());
+        // The same message dead-lettered twice, after a crash in between, arrives once.
+        dead.deduplication_id = Some(message.id.clone());
+    }
     let value = json!({
         "outcome": outcome.kind(),
         "reason": outcome.reason(),
         "receive_count": message.receive_count,
         "message_id": message.id,
-        "queue": queue,
-        "component": component,
+        "queue": way.queue,
+        "component": way.component,
     });
     dead.attributes
         .push(Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text(value.to_string()) });
@@ -303,17 +311,26 @@ mod tests {
         }
     }
 
+    const WAY: DeadLettering<'_> = DeadLettering { queue: "memory:q", component: "c.wasm", fifo: false };
+
+    #[test]
+    fn a_deduplication_id_is_for_fifo_queues_only() {
+        let mut message = message();
+        message.group = Some("g".into());
+        assert_eq!(dead_letter(&message, &Outcome::TimedOut, &WAY).deduplication_id, None);
+        let fifo = DeadLettering { fifo: true, ..WAY };
+        let dead = dead_letter(&message, &Outcome::TimedOut, &fifo);
+        assert_eq!((dead.group.as_deref(), dead.deduplication_id.as_deref()), (Some("g"), Some("m")));
+        message.group = None;
+        assert_eq!(dead_letter(&message, &Outcome::TimedOut, &fifo).group.as_deref(), Some("m"));
+    }
+
     #[test]
     fn a_dead_letter_carries_the_message_and_one_attribute_that_says_why() {
         let mut message = message();
         let stale = Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text("old".into()) };
         message.attributes.push(stale);
-        let dead = dead_letter(
-            &message,
-            &Outcome::Rejected { reason: "no \"image\"\n".into() },
-            "memory:q",
-            "c.wasm",
-        );
+        let dead = dead_letter(&message, &Outcome::Rejected { reason: "no \"image\"\n".into() }, &WAY);
         assert_eq!((dead.body.as_str(), dead.attributes.len()), ("body", 2));
         let AttributeValue::Text(why) = &dead.attributes[1].value else { panic!("text") };
         let why: serde_json::Value = serde_json::from_str(why).expect("JSON");
@@ -328,10 +345,10 @@ mod tests {
         message.attributes = (0..10)
             .map(|i| Attribute { name: format!("a{i}"), value: AttributeValue::Text("x".into()) })
             .collect();
-        assert_eq!(dead_letter(&message, &Outcome::TimedOut, "q", "c").attributes.len(), 10);
+        assert_eq!(dead_letter(&message, &Outcome::TimedOut, &WAY).attributes.len(), 10);
         message.attributes.clear();
         message.body = "x".repeat(crate::message::MAX_MESSAGE_BYTES);
-        let dead = dead_letter(&message, &Outcome::TimedOut, "q", "c");
+        let dead = dead_letter(&message, &Outcome::TimedOut, &WAY);
         assert_eq!((dead.attributes.len(), dead.validate()), (0, Ok(())));
     }
 
