@@ -48,10 +48,6 @@ pub(crate) struct RunArgs {
     /// The queue: sqlite:PATH, or sqlite:PATH#NAME for another queue in the same file
     #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE")]
     pub(crate) queue: Option<String>,
-    #[command(flatten)]
-    pub(crate) task: TaskArgs,
-    #[command(flatten)]
-    pub(crate) worker: WorkerSettings,
     /// What follows from an outcome: retry, rejected, limit-exceeded, timed-out or trapped; with retry,
     /// dead-letter or drop
     #[arg(long, value_name = "OUTCOME=ACTION")]
@@ -59,6 +55,10 @@ pub(crate) struct RunArgs {
     /// Check everything (component, grants, queue, stores, limits) and exit
     #[arg(long)]
     pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    #[command(flatten, next_help_heading = "Worker")]
+    pub(crate) worker: WorkerSettings,
 }
 
 /// Run one task, once, without a queue
@@ -78,11 +78,11 @@ pub(crate) struct InvokeArgs {
     /// An attribute of the message
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) attribute: Vec<String>,
-    #[command(flatten)]
-    pub(crate) task: TaskArgs,
     /// Print outcome and usage as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
 }
 
 /// What `run` and `invoke` share.
@@ -134,10 +134,10 @@ pub(crate) struct EnqueueArgs {
     #[arg(long, value_name = "ALIAS=URL")]
     pub(crate) store: Option<String>,
     /// Only objects whose keys start so
-    #[arg(long, requires = "store", default_value = "")]
+    #[arg(long, requires = "store", conflicts_with = "message", default_value = "")]
     pub(crate) prefix: String,
     /// Go on, and send an event for each object that arrives or changes
-    #[arg(long, requires = "store")]
+    #[arg(long, requires = "store", conflicts_with = "message")]
     pub(crate) watch: bool,
     /// How often --watch lists the store
     #[arg(long, requires = "watch", value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "1s")]

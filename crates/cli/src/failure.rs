@@ -14,6 +14,7 @@ use wasmrun_runtime::compile::CompileError;
 use wasmrun_runtime::component::LoadError;
 use wasmrun_runtime::object_store::StoreError;
 use wasmrun_runtime::queue::QueueError;
+use wasmrun_runtime::text::OneLine;
 use wasmrun_runtime::worker::StartError;
 
 /// The task of `invoke` failed.
@@ -70,11 +71,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Usage(text) | Self::Backend(text)) = self;
-        // A path or an error may hold anything.
-        for c in text.chars() {
-            if c.is_control() && c != '\n' { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
-        }
-        Ok(())
+        // A path or a name in a component may hold anything, and this is one line.
+        OneLine(text).fmt(f)
     }
 }
 

@@ -25,7 +25,7 @@ use self::args::{Cli, Command};
 use self::failure::Failure;
 use clap::{CommandFactory, Parser};
 use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use wasmrun_runtime::compile;
 
@@ -50,7 +50,10 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Queue(args) => block_on(queue::queue(args)),
         Command::Inspect(args) => block_on(inspect::inspect(args)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "wasmrun", &mut io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "wasmrun", &mut script);
+            // That nobody reads it changes nothing.
+            let _ = io::stdout().write_all(&script);
             Ok(ExitCode::SUCCESS)
         }
     }

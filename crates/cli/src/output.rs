@@ -8,15 +8,19 @@ use crate::settings::{LogFormat, LogSettings};
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::debug_fn;
 use wasmrun_runtime::component::Report;
+use wasmrun_runtime::text::{OneLine, is_unsafe};
 use wasmrun_runtime::worker::{Summary, Tally};
 
 /// How often the progress is drawn.
@@ -34,10 +38,7 @@ impl Output {
     pub(crate) fn start(log: &LogSettings) -> Result<Self, Failure> {
         let terminal = io::stderr().is_terminal();
         let format = log.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-        let filter = log.level.as_deref().unwrap_or("info");
-        let filter = EnvFilter::try_new(filter).map_err(|error| {
-            Failure::usage(format!("--log {filter:?} is neither a level nor a filter: {error}"))
-        })?;
+        let filter = filter(log.level.as_deref().unwrap_or("info"))?;
         let bar = ProgressBar::hidden();
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Beside(bar.clone()));
         // https://no-color.org: any value that isn't empty.
@@ -45,10 +46,10 @@ impl Output {
         let started = match format {
             LogFormat::Text => {
                 let fields = debug_fn(|writer, field, value| {
-                    let value = escaped(&format!("{value:?}"));
+                    let value = format!("{value:?}");
                     match field.name() {
-                        "message" => write!(writer, "{value}"),
-                        name => write!(writer, "{name}={value}"),
+                        "message" => write!(writer, "{}", OneLine(&value)),
+                        name => write!(writer, "{name}={}", OneLine(&value)),
                     }
                 });
                 lines.with_ansi(colours).with_target(false).fmt_fields(fields.delimited(" ")).try_init()
@@ -118,7 +119,7 @@ impl Output {
             let _ = writeln!(text, "{:<15}{count} ended by the limit of {limit}", "");
         }
         if *returned > 0 {
-            let _ = writeln!(text, "tried again    {returned}");
+            let _ = writeln!(text, "given back     {returned}");
         }
         if *dead_lettered > 0 {
             let _ = writeln!(text, "dead-lettered  {dead_lettered}");
@@ -141,12 +142,26 @@ impl Output {
     }
 }
 
+/// A level, or a filter by target: a word that is neither would silence everything.
+fn filter(text: &str) -> Result<EnvFilter, Failure> {
+    let wrong = || {
+        Failure::usage(format!(
+            "--log {text:?} is neither a level (error, warn, info, debug, trace, off) nor a filter such as info,guest=debug"
+        ))
+    };
+    let known = |part: &str| part.contains('=') || LevelFilter::from_str(part.trim()).is_ok();
+    if !text.split(',').all(known) {
+        return Err(wrong());
+    }
+    EnvFilter::try_new(text).map_err(|_| wrong())
+}
+
 /// Draws how far a worker is, on a terminal, until it's dropped.
 pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
     if output.format == LogFormat::Json || !io::stderr().is_terminal() {
         return;
     }
-    let style = ProgressStyle::with_template("{bar:32} {pos}/{len} tasks  {per_sec}  {eta} left  {msg}");
+    let style = ProgressStyle::with_template("{bar:32} {pos}/{len} tasks  {eta} left  {msg}");
     output.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     output.bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
     let mut rounds = tokio::time::interval(PROGRESS_EVERY);
@@ -157,8 +172,7 @@ pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
         output.bar.set_length(total.max(settled));
         output.bar.set_position(settled);
         if summary.returned + summary.dead_lettered > 0 {
-            let message =
-                format!("{} tried again, {} dead-lettered", summary.returned, summary.dead_lettered);
+            let message = format!("{} given back, {} dead-lettered", summary.returned, summary.dead_lettered);
             output.bar.set_message(message);
         }
     }
@@ -177,7 +191,8 @@ impl<'a> MakeWriter<'a> for Beside {
 
 impl Write for Beside {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().write(bytes))
+        self.0.suspend(|| io::stderr().write_all(&tamed(bytes)))?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -189,11 +204,24 @@ fn size(bytes: u64) -> impl std::fmt::Display {
     ByteSize(bytes).display().iec()
 }
 
-/// Without control characters, among them line ends and the start of a terminal's commands.
-fn escaped(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect()
+/// JSON lets pass what some terminals obey (C1 controls), what some programs take for the end of a line, and what
+/// turns the direction of writing. It can only be within a string, so that it may be escaped wherever it is.
+fn tamed(line: &[u8]) -> Cow<'_, [u8]> {
+    let is_wild = |c: char| c != '\n' && is_unsafe(c);
+    match std::str::from_utf8(line) {
+        Ok(text) if text.contains(is_wild) => {
+            let mut tamed = String::with_capacity(text.len() + 16);
+            for c in text.chars() {
+                if is_wild(c) {
+                    let _ = write!(tamed, "\\u{:04x}", u32::from(c));
+                } else {
+                    tamed.push(c);
+                }
+            }
+            tamed.into_bytes().into()
+        }
+        _ => line.into(),
+    }
 }
 
 #[cfg(test)]
@@ -201,7 +229,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_from_outside_stays_on_its_line_and_moves_no_cursor() {
-        assert_eq!(escaped("a\nb\x1b[2Jc\r\u{9b}ü"), "a\\nb\\u{1b}[2Jc\\r\\u{9b}ü");
+    fn what_json_lets_pass_and_terminals_obey_is_escaped() {
+        let line = "{\"text\":\"a\u{9b}2Jb\u{2028}\u{202e}\u{7f}ü\"}";
+        let tamed = tamed(line.as_bytes()).into_owned();
+        assert_eq!(tamed, br#"{"text":"a\u009b2Jb\u2028\u202e\u007f"#.iter().copied().chain("ü\"}".bytes()).collect::<Vec<_>>());
+        let read = |line: &[u8]| serde_json::from_slice::<serde_json::Value>(line).expect("JSON");
+        assert_eq!(read(&tamed), read(line.as_bytes()));
     }
 }

@@ -1,7 +1,7 @@
 //! `wasmrun run`: the worker.
 
 use crate::args::RunArgs;
-use crate::backends::open_queue;
+use crate::backends::{OpenQueue, open_queue};
 use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::settings::{self, File};
@@ -27,12 +27,18 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let output = Output::start(&log)?;
 
     let queue = open_queue(&queue_url)?;
-    let protected = vec![Protected { what: "the queue", path: queue.file.clone() }];
+    let mut protected = vec![Protected { what: "the queue", path: queue.file.clone() }];
     let queue = queue.into_queue();
     let instances = worker.instances.unwrap_or_else(settings::cores);
     let component_name =
         plan.component.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let dead_letter = dead_letter_queue(&*queue, worker.dead_letter.as_deref()).await?;
+    protected.extend(
+        dead_letter
+            .iter()
+            .map(|opened| Protected { what: "the dead-letter queue", path: opened.file.clone() }),
+    );
+    let dead_letter = dead_letter.map(OpenQueue::into_queue);
     let component = Arc::new(plan.load(instances, protected).await?);
 
     let defaults = WorkerOptions::default();
@@ -52,11 +58,18 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
 
+    let stores: Vec<String> = component
+        .grants()
+        .stores
+        .iter()
+        .map(|(alias, grant)| format!("{alias}={}:{}", grant.store.url(), grant.mode))
+        .collect();
+    let stores = stores.join(" ");
     tracing::info!(
         queue = queue.url(),
         instances,
         allocator = ?component.allocator(),
-        stores = ?component.grants().stores.iter().map(|(alias, grant)| format!("{alias}={}:{}", grant.store.url(), grant.mode)).collect::<Vec<_>>(),
+        stores,
         "Ready."
     );
     let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
@@ -76,7 +89,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The queue that the user names, or the one that the queue's redrive policy names.
-async fn dead_letter_queue(queue: &dyn Queue, url: Option<&str>) -> Result<Option<Arc<dyn Queue>>, Failure> {
+async fn dead_letter_queue(queue: &dyn Queue, url: Option<&str>) -> Result<Option<OpenQueue>, Failure> {
     let named = match url {
         Some(url) => Some(url.to_owned()),
         None => {
@@ -84,7 +97,7 @@ async fn dead_letter_queue(queue: &dyn Queue, url: Option<&str>) -> Result<Optio
             attributes.redrive.map(|redrive| redrive.dead_letter)
         }
     };
-    named.map(|url| open_queue(&url).map(|opened| opened.into_queue())).transpose()
+    named.map(|url| open_queue(&url)).transpose()
 }
 
 /// The first signal drains, the second stops at once.

@@ -157,9 +157,15 @@ impl File {
         let shown = path.display();
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::usage(format!("cannot read the configuration {shown}: {error}")))?;
-        // The message names line and column, and shows the line.
         toml::from_str(&text).map_err(|error| {
-            Failure::usage(format!("in the configuration {shown}: {}", error.to_string().trim_end()))
+            // The line, and what in it is meant.
+            let place = error.span().map_or_else(String::new, |span| {
+                let before = text.get(..span.start).unwrap_or_default();
+                let part = text.get(span).and_then(|part| part.lines().next()).unwrap_or_default();
+                format!(", line {}, at {part:.60}", 1 + before.matches('\n').count())
+            });
+            let what = error.message().trim_end().replace('\n', ": ");
+            Failure::usage(format!("in the configuration {shown}{place}: {what}"))
         })
     }
 }

@@ -59,6 +59,7 @@ impl TaskPlan {
 
         let mut grants = Grants { env: self.env, ..Grants::default() };
         protected.push(Protected { what: "the component", path: self.component.clone() });
+        protected.push(Protected { what: "this program", path: program()? });
         protected.extend(self.config.map(|path| Protected { what: "the configuration", path }));
         if let Some(cache) = &cache {
             protected.push(Protected {
@@ -150,9 +151,12 @@ pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// The compiler that runs this program again as its child.
 pub(crate) fn compiler(cache: Option<Cache>) -> Result<Compiler, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::backend(format!("this program's own file can't be found: {error}")))?;
-    Ok(Compiler::in_child(program, cache))
+    Ok(Compiler::in_child(program()?, cache))
+}
+
+fn program() -> Result<PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|error| Failure::backend(format!("this program's own file can't be found: {error}")))
 }
 
 /// The cache that the settings name; without a home directory there is none.
