@@ -137,7 +137,9 @@ fn subdirectory(dir: &Dir, name: &str) -> io::Result<Dir> {
 /// Nothing that the store itself needs is an object that could be missing.
 fn not_found_is_unavailable(error: StoreError) -> StoreError {
     match error {
-        StoreError::NotFound => StoreError::Unavailable("the store's directory has gone, or takes no files".into()),
+        StoreError::NotFound => {
+            StoreError::Unavailable("the store's directory has gone, or takes no files".into())
+        }
         other => other,
     }
 }
