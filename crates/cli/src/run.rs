@@ -29,7 +29,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let queue = open_queue(&queue_url)?;
     let mut protected = vec![Protected { what: "the queue", path: queue.file.clone() }];
     let queue = queue.into_queue();
-    let instances = worker.instances.unwrap_or_else(settings::cores);
+    let instances = worker.instances()?;
     let component_name =
         plan.component.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let dead_letter = dead_letter_queue(&*queue, worker.dead_letter.as_deref()).await?;

@@ -22,6 +22,17 @@ use wasmrun_runtime::worker::Backoff;
 /// A page of Wasm: no memory is smaller.
 const PAGE_BYTES: u64 = 64 << 10;
 
+/// What a 32-bit memory can address: no size of a task is larger.
+const MAX_BYTES: u64 = 4 << 30;
+/// The host holds some hundred bytes for each.
+const MAX_HANDLES: usize = 1_000_000;
+/// The host holds sixteen bytes for each.
+const MAX_TABLE_ELEMENTS: usize = 10_000_000;
+/// Tasks at once, and threads: more is a typing error.
+const MAX_INSTANCES: usize = 100_000;
+/// See [`MAX_INSTANCES`].
+const MAX_THREADS: usize = 1_024;
+
 /// The limits of a task.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -59,7 +70,7 @@ pub(crate) struct LimitSettings {
 pub(crate) struct WorkerSettings {
     /// The most tasks at once [default: the number of cores]
     #[arg(long, value_name = "N", env = "WASMRUN_INSTANCES")]
-    pub(crate) instances: Option<NonZeroUsize>,
+    instances: Option<NonZeroUsize>,
     /// End when the queue is empty
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_UNTIL_EMPTY")]
     pub(crate) until_empty: Option<bool>,
@@ -89,7 +100,7 @@ pub(crate) struct EngineSettings {
     pub(crate) cache: Option<PathBuf>,
     /// Threads that guests compute on [default: the number of cores]
     #[arg(long, value_name = "N", env = "WASMRUN_THREADS")]
-    pub(crate) threads: Option<NonZeroUsize>,
+    threads: Option<NonZeroUsize>,
     /// Where instances' memory comes from: a pool, or the system each time [default: auto]
     #[arg(long, env = "WASMRUN_ALLOCATOR")]
     pub(crate) allocator: Option<AllocatorSetting>,
@@ -176,18 +187,16 @@ impl LimitSettings {
         let defaults = Limits::default();
         let bytes = |setting: Option<ByteSize>, default: usize, flag: &str, least: u64| match setting {
             None => Ok(default),
-            Some(size) if size.0 < least => Err(Failure::usage(format!(
-                "--{flag} {size} is too small: at least {}",
-                ByteSize(least).display().iec()
-            ))),
-            Some(size) => {
-                usize::try_from(size.0).map_err(|_| Failure::usage(format!("--{flag} {size} is too large")))
+            Some(size) if size.0 < least => {
+                let least = ByteSize(least).display().iec();
+                Err(Failure::usage(format!("--{flag} {size} is too small: at least {least}")))
             }
+            Some(size) => usize::try_from(size.0)
+                .ok()
+                .filter(|_| size.0 <= MAX_BYTES)
+                .ok_or_else(|| Failure::usage(format!("--{flag} {size} is too large: at most 4 GiB"))),
         };
         let memory_bytes = bytes(self.memory.or(file.memory), defaults.memory_bytes, "memory", PAGE_BYTES)?;
-        if memory_bytes as u64 > 4 << 30 {
-            return Err(Failure::usage("--memory is at most 4GiB"));
-        }
         let limits = Limits {
             fuel: self.fuel.or(file.fuel).unwrap_or(defaults.fuel),
             memory_bytes,
@@ -209,14 +218,23 @@ impl LimitSettings {
         if limits.timeout.is_zero() {
             return Err(Failure::usage("--timeout 0s is too short: no task could run"));
         }
-        if limits.handles < 16 {
-            return Err(Failure::usage("--handles is at least 16: WASI itself needs some"));
+        if !(16..=MAX_HANDLES).contains(&limits.handles) {
+            return Err(Failure::usage(format!(
+                "--handles is 16 to {MAX_HANDLES}: WASI itself needs some, and the host holds each"
+            )));
+        }
+        if limits.table_elements > MAX_TABLE_ELEMENTS {
+            return Err(Failure::usage(format!("--table-elements is at most {MAX_TABLE_ELEMENTS}")));
         }
         Ok(limits)
     }
 }
 
 impl WorkerSettings {
+    pub(crate) fn instances(&self) -> Result<NonZeroUsize, Failure> {
+        at_most(self.instances.unwrap_or_else(cores), MAX_INSTANCES, "instances")
+    }
+
     pub(crate) fn or(self, file: Self) -> Self {
         Self {
             instances: self.instances.or(file.instances),
@@ -246,8 +264,8 @@ impl EngineSettings {
         }
     }
 
-    pub(crate) fn threads(&self) -> NonZeroUsize {
-        self.threads.unwrap_or_else(cores)
+    pub(crate) fn threads(&self) -> Result<NonZeroUsize, Failure> {
+        at_most(self.threads.unwrap_or_else(cores), MAX_THREADS, "threads")
     }
 }
 
@@ -257,8 +275,15 @@ impl LogSettings {
     }
 }
 
+fn at_most(number: NonZeroUsize, most: usize, flag: &str) -> Result<NonZeroUsize, Failure> {
+    if number.get() > most {
+        return Err(Failure::usage(format!("--{flag} {number} is too many: at most {most}")));
+    }
+    Ok(number)
+}
+
 /// The cores that this process may use.
-pub(crate) fn cores() -> NonZeroUsize {
+fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
@@ -512,6 +537,11 @@ mod tests {
         let memory = |size| LimitSettings { memory: Some(ByteSize(size)), ..LimitSettings::default() };
         assert!(memory(0).resolve(LimitSettings::default()).is_err());
         assert!(memory(u64::MAX).resolve(LimitSettings::default()).is_err());
+        let object = LimitSettings { object_size: Some(ByteSize(u64::MAX)), ..LimitSettings::default() };
+        assert!(object.resolve(LimitSettings::default()).is_err());
+        let instances =
+            WorkerSettings { instances: NonZeroUsize::new(usize::MAX), ..WorkerSettings::default() };
+        assert!(instances.instances().is_err());
         let fuel = LimitSettings { fuel: Some(0), ..LimitSettings::default() };
         assert!(fuel.resolve(LimitSettings::default()).is_err());
     }

@@ -90,7 +90,7 @@ impl TaskPlan {
             grants,
             limits: self.limits,
             instances,
-            threads: self.engine.threads(),
+            threads: self.engine.threads()?,
             allocator: self.engine.allocator(),
             raw_body: self.raw_body,
         };
