@@ -18,6 +18,17 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     command::run(cargo(places).args(["build", "--release", "--workspace"]))?;
     let nextest = on_path("cargo-nextest").is_some();
     if arguments.is_empty() {
+        // What the example guests do apart from calling the host is tested on this machine's own target.
+        let examples = places.root.join("guest-examples/Cargo.toml");
+        command::run(
+            cargo(places)
+                .args(["test", "--release", "--locked", "--manifest-path"])
+                .arg(examples)
+                .env("CARGO_TARGET_DIR", places.target.join("guest-test"))
+                // Small code is for the guests themselves.
+                .env("CARGO_PROFILE_RELEASE_LTO", "off")
+                .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+        )?;
         command::run(
             cargo(places)
                 .args(["doc", "--release", "--no-deps", "--workspace"])

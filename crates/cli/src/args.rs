@@ -44,6 +44,7 @@ Exit codes: 0 success (messages may have been dead-lettered: the summary says so
 configuration, 3 a queue or a store can't be used.")]
 pub(crate) struct RunArgs {
     /// The component: a .wasm file
+    #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
     /// The queue: sqlite:PATH, or sqlite:PATH#NAME for another queue in the same file
     #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE")]
@@ -71,6 +72,7 @@ Examples:
 Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a store can't be used.")]
 pub(crate) struct InvokeArgs {
     /// The component: a .wasm file
+    #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
     /// The message's body: text, @FILE, or - for standard input
     #[arg(long, short, value_name = "TEXT")]
@@ -101,8 +103,8 @@ pub(crate) struct TaskArgs {
     #[arg(long, value_name = "KEY[=VALUE]")]
     pub(crate) env: Vec<String>,
     /// Hand over the body of an object event too, beside the objects that it announces
-    #[arg(long)]
-    pub(crate) raw_body: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_RAW_BODY")]
+    pub(crate) raw_body: Option<bool>,
     #[command(flatten, next_help_heading = "Limits of a task")]
     pub(crate) limits: LimitSettings,
     #[command(flatten, next_help_heading = "Engine")]

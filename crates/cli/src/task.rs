@@ -44,7 +44,7 @@ impl TaskPlan {
             env: settings::environment(&args.env, std::mem::take(&mut file.env))?,
             limits: args.limits.resolve(std::mem::take(&mut file.limits))?,
             engine: args.engine.or(std::mem::take(&mut file.engine)),
-            raw_body: args.raw_body || file.raw_body.unwrap_or(false),
+            raw_body: args.raw_body.or(file.raw_body).unwrap_or(false),
         })
     }
 
