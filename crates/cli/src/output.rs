@@ -207,7 +207,8 @@ fn size(bytes: u64) -> impl std::fmt::Display {
 /// JSON lets pass what some terminals obey (C1 controls), what some programs take for the end of a line, and what
 /// turns the direction of writing. It can only be within a string, so that it may be escaped wherever it is.
 fn tamed(line: &[u8]) -> Cow<'_, [u8]> {
-    let is_wild = |c: char| c != '\n' && is_unsafe(c);
+    // What comes before that JSON escapes, and in readable lines it's our own: the line's end, the colours.
+    let is_wild = |c: char| c >= '\u{7f}' && is_unsafe(c);
     match std::str::from_utf8(line) {
         Ok(text) if text.contains(is_wild) => {
             let mut tamed = String::with_capacity(text.len() + 16);
