@@ -65,6 +65,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         .map(|(alias, grant)| format!("{alias}={}:{}", grant.store.url(), grant.mode))
         .collect();
     let stores = stores.join(" ");
+    // Before it says that it's ready: who reads that may send one.
+    let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
+    listen_to_signals(stop.clone(), abandon.clone())?;
     tracing::info!(
         queue = queue.url(),
         instances,
@@ -72,8 +75,6 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         stores,
         "Ready."
     );
-    let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
-    listen_to_signals(stop.clone(), abandon.clone())?;
     let progress = if until_empty {
         let total = queue.depth().await.map_err(|error| Failure::queue(&queue_url, &error))?.total();
         Some(tokio::spawn(output::progress(output.clone(), worker.tally(), total)))
