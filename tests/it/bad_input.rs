@@ -1,0 +1,313 @@
+//! Everything that can be wrong before any work is done: one sentence that names the thing, exit code 2 (wrong usage,
+//! configuration or component) or 3 (a queue or a store that can't be used), and nothing of our insides.
+
+use crate::harness::{Command, World, guest};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn a_grant_that_the_component_needs_is_asked_for_by_its_flag() {
+    let world = World::with_queue(&[]);
+    let run = || world.wasmrun(["run", "--queue", "sqlite:jobs.db"]);
+    run().arg(guest("thumbnail")).fails_with(2, "--store ALIAS=dir:PATH:MODE");
+    run().arg(guest("forward")).fails_with(2, "--send ALIAS=URL");
+    let invoke = world.wasmrun(["invoke", "--message", "x"]).arg(guest("copy"));
+    invoke.fails_with(2, "copy.wasm uses object stores, and none is granted");
+}
+
+#[test]
+fn flags_that_make_no_sense_are_named() {
+    let world = World::with_queue(&[]);
+    world.write("file", "x");
+    for (options, code, says) in [
+        ("--memory 0", 2, "--memory 0 B is too small: at least 64"),
+        ("--memory 5GiB", 2, "--memory 5.0 GiB is too large: at most 4 GiB"),
+        ("--fuel 0", 2, "--fuel 0 is too small"),
+        ("--timeout 0s", 2, "--timeout 0s is too short"),
+        ("--handles 3", 2, "--handles is 16 to "),
+        ("--instances 1000000", 2, "--instances 1000000 is too many"),
+        ("--log not=a=filter", 2, "is neither a level"),
+        ("--store more", 2, "ALIAS=URL:MODE"),
+        ("--store more=dir:in", 2, "unknown mode \"in\""),
+        ("--store more=dir", 2, "no mode"),
+        ("--store more=dir:in:rwx", 2, "unknown mode \"rwx\""),
+        ("--store More=dir:in:ro", 2, "alias \"More\""),
+        ("--store input=dir:out:ro", 2, "names input twice"),
+        ("--store more=s3x://bucket:ro", 2, "unknown store \"s3x://bucket\""),
+        ("--store more=in:ro", 2, "unknown store \"in\""),
+        ("--store more=dir::ro", 3, "isn't a store's URL"),
+        ("--store more=dir:missing:ro", 3, "there is no directory missing"),
+        ("--store more=dir:file:ro", 3, "is not a directory"),
+        ("--send more", 2, "ALIAS=URL"),
+        ("--send more=kafka:topic", 2, "unknown queue \"kafka:topic\""),
+        ("--send more=sqlite:missing.db", 3, "there is no queue sqlite:missing.db: create it"),
+        ("--send more=sqlite:next.db#other", 3, "there is no queue \"other\""),
+        ("--env AWS_SECRET_ACCESS_KEY", 2, "credentials"),
+        ("--env ECS_CONTAINER_METADATA_URI_V4", 2, "credentials"),
+        ("--env NOT_SET", 2, "NOT_SET isn't set"),
+        ("--env =x", 2, "environment key \"\""),
+        ("--on trapped", 2, "--on OUTCOME=ACTION"),
+        ("--on trapped=ignore", 2, "unknown action \"ignore\""),
+        ("--on completed=drop", 2, "unknown outcome \"completed\""),
+        ("--dead-letter sqlite:missing.db", 3, "there is no queue sqlite:missing.db"),
+        ("--dead-letter sqlite:jobs.db", 2, "its own dead-letter queue"),
+        ("--config missing.toml", 2, "missing.toml"),
+        ("--config in", 2, "configuration in"),
+        ("--cache file", 3, "file"),
+        ("--cache /dev/null/x", 3, "/dev/null/x"),
+    ] {
+        world
+            .run("misbehave")
+            .args(options.split(' '))
+            .env("AWS_SECRET_ACCESS_KEY", "SECRET")
+            .fails_with(code, says);
+    }
+}
+
+/// The parser's own complaints: a sentence, and how the command is used.
+#[test]
+fn what_cannot_be_parsed_is_said_with_the_usage() {
+    let world = World::with_queue(&[]);
+    for arguments in [
+        "run x.wasm --memory much",
+        "run x.wasm --timeout soon",
+        "run x.wasm --instances 0",
+        "run x.wasm --backoff 1s",
+        "run x.wasm --backoff 2s..1s",
+        "run x.wasm --allocator heap",
+        "run x.wasm --no-such-flag",
+        "invoke x.wasm",
+        "enqueue --queue sqlite:jobs.db",
+        "enqueue --message x",
+        "enqueue --queue sqlite:jobs.db --message x --watch",
+        "queue stats",
+        "no-such-command",
+    ] {
+        let output = world.wasmrun(arguments.split(' ')).ends().exited_with(2);
+        assert!(output.stderr[0].starts_with("error: "), "{output}");
+        let errors = output.stderr.iter().filter(|line| line.contains("error:")).count();
+        assert_eq!(errors, 1, "{output}");
+    }
+    let not_utf8 = std::ffi::OsStr::from_bytes(b"sqlite:\xff");
+    let output = world.wasmrun(["run", "x.wasm", "--queue"]).arg(not_utf8).ends().exited_with(2);
+    assert!(output.stderr[0].starts_with("error: "), "{output}");
+}
+
+#[test]
+fn a_mistake_in_the_file_is_named_with_its_line() {
+    let world = World::with_queue(&[]);
+    for (content, line, says) in [
+        ("queue = 'sqlite:jobs.db'\n\n[limits]\nfule = 5\n", "line 4", "fule"),
+        ("queue = 'sqlite:jobs.db'\nqueue = 'sqlite:jobs.db'\n", "line 2", "queue"),
+        ("\n[limits]\nmemory = 'much'\n", "line 3", "much"),
+        ("[limits]\nmemory = 5\n", "line 2", "string"),
+        ("[limits]\nfuel = -1\n", "line 2", "-1"),
+        ("[worker]\ninstances = 0\n", "line 2", "zero"),
+        ("[worker]\nbackoff = '1s'\n", "line 2", "FIRST..LONGEST"),
+        ("[worker\n", "line 1", "wasmrun.toml"),
+        ("[store]\ninput = 5\n", "line 2", "string"),
+        ("[log]\nformat = 'xml'\n", "line 2", "xml"),
+    ] {
+        world.write("wasmrun.toml", content);
+        for command in ["run", "invoke"] {
+            let message = (command == "invoke").then_some(["--message", "x"]);
+            let output = world
+                .wasmrun([command, "--config", "wasmrun.toml", "x.wasm"])
+                .args(message.into_iter().flatten())
+                .fails_with(2, "wasmrun.toml");
+            for text in [line, says] {
+                assert!(output.error().contains(text), "{text:?} in {output}");
+            }
+        }
+    }
+    world.write("wasmrun.toml", b"queue = '\xff'");
+    let config = ["run", "--config", "wasmrun.toml", "x.wasm"];
+    world.wasmrun(config).fails_with(2, "UTF-8");
+    world.write("wasmrun.toml", "");
+    world.wasmrun(config).fails_with(2, "no queue: add --queue URL");
+    world.wasmrun(["run", "--queue", "sqlite:jobs.db"]).fails_with(2, "no component");
+}
+
+#[test]
+fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
+    let world = World::new();
+    fs::create_dir(world.path("directory")).expect("a directory");
+    world.write("empty.db", "");
+    world.write("text.db", "this is no database, ".repeat(500));
+    let other = rusqlite::Connection::open(world.path("other.db")).expect("a database");
+    other.execute_batch("CREATE TABLE customers (name TEXT)").expect("a table");
+    let versions = ["queue", "create", "sqlite:future.db"];
+    world.wasmrun(versions).succeeds();
+    let future = rusqlite::Connection::open(world.path("future.db")).expect("a database");
+    future.pragma_update(None, "user_version", 99).expect("a version");
+    drop(future);
+    damage(&world);
+
+    for (queue, code, says) in [
+        ("sqlite:missing.db", 3, "there is no queue sqlite:missing.db: create it with `wasmrun queue create"),
+        ("sqlite:missing/jobs.db", 3, "there is no queue sqlite:missing/jobs.db"),
+        ("sqlite:next.db#other", 3, "there is no queue \"other\""),
+        ("sqlite:next.db#not/a/name", 3, "isn't a queue's name"),
+        ("sqlite:", 3, "names no file"),
+        ("sqlite:directory", 3, "is not a file"),
+        ("sqlite:empty.db", 3, "there is no queue"),
+        ("sqlite:text.db", 3, "isn't a SQLite database"),
+        ("sqlite:other.db", 3, "the database of another application"),
+        ("sqlite:future.db", 3, "another version of wasmrun"),
+        ("sqlite:damaged.db", 3, "damaged"),
+        ("jobs.db", 2, "unknown queue \"jobs.db\""),
+        ("amqp://localhost", 2, "unknown queue \"amqp://localhost\""),
+        ("", 2, "unknown queue \"\""),
+    ] {
+        let run = world.wasmrun(["run", "--until-empty", "--queue", queue]);
+        run.arg(guest("empty")).fails_with(code, says);
+        for command in ["stats", "peek", "purge", "redrive"] {
+            world.wasmrun(["queue", command, queue]).fails_with(code, says);
+        }
+    }
+    assert_eq!(world.read("text.db"), "this is no database, ".repeat(500).as_bytes());
+    assert!(!world.path("missing.db").exists());
+    for (queue, says) in [
+        ("sqlite:missing/jobs.db", "create the directory first"),
+        ("sqlite:text.db", "isn't a SQLite database"),
+        ("sqlite:other.db", "the database of another application"),
+        ("sqlite:directory", "is not a file"),
+        ("sqlite:/dev/full", "/dev/full"),
+        ("sqlite:/proc/jobs.db", "/proc/jobs.db"),
+    ] {
+        world.wasmrun(["queue", "create", queue]).fails_with(3, says);
+        world.wasmrun(["enqueue", "--message", "x", "--queue", queue]).fails_with(3, says);
+    }
+}
+
+/// A queue all of whose pages but the first are noise.
+fn damage(world: &World) {
+    let queue = "sqlite:damaged.db";
+    world.wasmrun(["queue", "create", queue]).succeeds();
+    let messages = (0..200).flat_map(|_| ["--message", "some text that fills the pages of the database"]);
+    world.wasmrun(["enqueue", "--queue", queue]).args(messages).succeeds();
+    let mut content = world.read("damaged.db");
+    assert!(content.len() > 40_000, "{}", content.len());
+    fastrand::Rng::with_seed(9).fill(&mut content[4096..]);
+    world.write("damaged.db", content);
+}
+
+#[test]
+fn settings_of_a_queue_that_make_no_sense_are_named() {
+    let world = World::with_queue(&[]);
+    let create = |options: &str| world.wasmrun(["queue", "create"]).args(options.split(' '));
+    create("sqlite:new.db --max-receives 0").fails_with(3, "1 to 1000");
+    create("sqlite:new.db --visibility-timeout 13h").fails_with(3, "12 hours");
+    create("sqlite:new.db --dead-letter sqlite:new.db").fails_with(3, "its own dead-letter queue");
+    create("sqlite:new.db --dead-letter none --max-receives 3").fails_with(3, "dead-letter queue");
+    create("sqlite:jobs.db --visibility-timeout 31s").fails_with(3, "visibility timeout");
+    create("sqlite:jobs.db --fifo").fails_with(3, "FIFO");
+    create("sqlite:short.db --visibility-timeout 500ms").succeeds();
+    let run = world.wasmrun(["run", "--queue", "sqlite:short.db"]);
+    run.arg(guest("empty")).fails_with(2, "less than a second");
+}
+
+#[test]
+fn a_message_that_cannot_be_sent_is_refused() {
+    let world = World::with_queue(&["--fifo"]);
+    let enqueue = |options: &[&str]| world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db"]).args(options);
+    enqueue(&["--message", "x"]).fails_with(3, "message group");
+    enqueue(&["--message", ""]).fails_with(2, "can't be sent");
+    enqueue(&["--message", "\u{1}", "--group", "g"]).fails_with(2, "can't be sent");
+    enqueue(&["--message", "@missing"]).fails_with(2, "missing");
+    enqueue(&["--message", "x", "--attribute", "a"]).fails_with(2, "NAME=VALUE");
+    enqueue(&["--message", "x", "--attribute", "a b=c"]).fails_with(2, "can't be sent");
+    let large = "x".repeat((1 << 20) + 1);
+    enqueue(&["--message", "-"]).input(large.clone()).fails_with(2, "can't be sent");
+    world.invoke("empty", "-").input(large).fails_with(2, "can't be sent");
+    world.invoke("empty", "-").input(b"\xff".to_vec()).fails_with(2, "UTF-8");
+    assert_eq!(world.messages(), []);
+}
+
+/// What no permission helps against, as tests may be run by root.
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let world = World::with_queue(&[]);
+    world.write("occupied/.wasmrun", "a file where the store's folder is to be");
+    for directory in ["/proc", "/sys", "occupied"] {
+        let store = format!("output=dir:{directory}:rw");
+        let run = |store: &str| {
+            world
+                .wasmrun(["run", "--until-empty", "--queue", "sqlite:jobs.db"])
+                .arg(guest("thumbnail"))
+                .args(["--store", store])
+        };
+        run(&store).fails_with(3, &format!("dir:{directory}"));
+        // Reading it is fine.
+        run(&store.replace(":rw", ":ro")).succeeds();
+    }
+}
+
+/// Who can write these files decides what the worker does.
+#[test]
+fn no_writable_store_may_hold_what_the_worker_runs_or_obeys() {
+    let world = World::with_queue(&[]);
+    for name in ["empty.wasm", "misbehave.wasm"] {
+        fs::copy(guest("misbehave"), world.path("out").join(name)).expect("copied");
+    }
+    world.write("out/wasmrun.toml", "");
+    let program = world.path("out/wasmrun");
+    fs::hard_link(env!("CARGO_BIN_EXE_wasmrun"), &program).expect("a link");
+    for queue in ["sqlite:out/jobs.db", "sqlite:out/next.db", "sqlite:out/dead.db"] {
+        world.wasmrun(["queue", "create", queue]).succeeds();
+    }
+    std::os::unix::fs::symlink(world.path("out"), world.path("link")).expect("a link");
+    std::os::unix::fs::symlink(world.path("out/misbehave.wasm"), world.path("link.wasm")).expect("a link");
+    let misbehave = guest("misbehave");
+    let run = |component: &Path, queue: &str, send: &str, output: &str| {
+        let (send, output) = (format!("next={send}"), format!("output={output}"));
+        world
+            .wasmrun(["run", "--until-empty", "--queue", queue, "--store", &output, "--send", &send])
+            .arg(component)
+    };
+    let (jobs, next) = ("sqlite:jobs.db", "sqlite:next.db");
+    let cases: Vec<(&str, Command)> = vec![
+        ("the component", run(&world.path("out/misbehave.wasm"), jobs, next, "dir:out:rw")),
+        ("the component", run(&world.path("link.wasm"), jobs, next, "dir:out:wo")),
+        ("the component", run(&world.path("out/misbehave.wasm"), jobs, next, "dir:link:rw")),
+        ("the queue", run(&misbehave, jobs, next, "dir:.:rw")),
+        ("the queue", run(&misbehave, "sqlite:out/jobs.db", next, "dir:out:rw")),
+        ("a queue", run(&misbehave, jobs, "sqlite:out/next.db", "dir:out:rw")),
+        (
+            "the dead-letter queue",
+            run(&misbehave, jobs, next, "dir:out:rw").args(["--dead-letter", "sqlite:out/dead.db"]),
+        ),
+        (
+            "the configuration",
+            run(&misbehave, jobs, next, "dir:out:rw").args(["--config", "out/wasmrun.toml"]),
+        ),
+        ("the cache", run(&misbehave, jobs, next, "dir:out:rw").args(["--cache", "out/cache"])),
+        (
+            "this program",
+            world
+                .program(&program)
+                .args(["run", "--until-empty", "--queue", jobs, "--store", "output=dir:out:rw"])
+                .args(["--send", "next=sqlite:next.db"])
+                .arg(&misbehave),
+        ),
+    ];
+    for (what, command) in cases {
+        command.fails_with(2, &format!("is writable and holds {what}"));
+    }
+    // Readable stores may.
+    run(&world.path("out/misbehave.wasm"), "sqlite:out/jobs.db", "sqlite:out/next.db", "dir:out:ro")
+        .args(["--cache", "out/cache"])
+        .succeeds();
+}
+
+#[test]
+fn a_cache_that_others_could_write_to_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let cache: PathBuf = world.path("cache");
+    fs::create_dir(&cache).expect("a directory");
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).expect("permissions");
+    let invoke = world.invoke("empty", "x").args(["--cache", "cache"]);
+    invoke.fails_with(3, "chmod 700");
+}

@@ -1,0 +1,192 @@
+//! Flags win over variables, and these over the file; what can be asked without doing anything.
+
+use crate::harness::{Depth, World, guest, keys};
+use serde_json::json;
+
+#[test]
+fn everything_can_be_said_in_the_file() {
+    let world = World::with_queue(&[]);
+    let component = guest("misbehave");
+    world.write(
+        "wasmrun.toml",
+        format!(
+            r#"
+            component = {component:?}
+            queue = "sqlite:jobs.db"
+
+            [store]
+            input = "dir:in:ro"
+            output = "dir:out:rw"
+
+            [send]
+            next = "sqlite:next.db"
+
+            [env]
+            GIVEN = "text"
+            INHERITED = true
+
+            [on]
+            trapped = "drop"
+            rejected = "drop"
+
+            [limits]
+            memory = "16MiB"
+            timeout = "5s"
+            fuel = 100000000
+
+            [worker]
+            instances = 2
+            until-empty = true
+            backoff = "1ms..1ms"
+
+            [engine]
+            allocator = "on-demand"
+
+            [log]
+            level = "debug"
+            format = "json"
+            "#
+        ),
+    );
+    world.send(["env", "panic", "ok"]);
+    let output =
+        world.wasmrun(["run", "--config", "wasmrun.toml"]).env("INHERITED", "from the worker").succeeds();
+    let ready = &output.logs_of("Ready.")[0];
+    assert_eq!(ready["instances"], 2);
+    assert_eq!(ready["allocator"], "OnDemand");
+    let outcomes = json!({"completed": 1, "trapped": 1, "rejected": 1});
+    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    assert!(output.to_string().contains("GIVEN=text INHERITED=from the worker"), "{output}");
+    assert_eq!(world.depth(), Depth::EMPTY);
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
+    let world = World::new();
+    world.write("wasmrun.toml", "[env]\nA = 'file'\nB = 'file'\nC = 'file'\n[limits]\nfuel = 1\n");
+    let report = world
+        .invoke("misbehave", "env")
+        .args(["--config", "wasmrun.toml", "--env", "A=flag"])
+        .env("WASMRUN_ENV_A", "variable")
+        .env("WASMRUN_ENV_B", "variable")
+        .env("WASMRUN_FUEL", "100000000")
+        .ends()
+        .json();
+    assert_eq!(report["reason"], "A=flag B=variable C=file");
+
+    // A flag over the variable: too little fuel for anything.
+    let report = world
+        .invoke("misbehave", "loop")
+        .args(["--fuel", "100000"])
+        .env("WASMRUN_FUEL", "100000000")
+        .ends()
+        .json();
+    assert_eq!((&report["outcome"], &report["usage"]["fuel"]), (&json!("limit-exceeded"), &json!(100_000)));
+}
+
+#[test]
+fn a_worker_can_be_set_up_with_variables_alone() {
+    let world = World::with_queue(&[]);
+    world.send(["ok"]);
+    let output = world
+        .wasmrun(["run"])
+        .arg(guest("misbehave"))
+        .env("WASMRUN_QUEUE", "sqlite:jobs.db")
+        .env("WASMRUN_STORE_INPUT", "dir:in:ro")
+        .env("WASMRUN_STORE_OUTPUT", "dir:out:rw")
+        .env("WASMRUN_SEND_NEXT", "sqlite:next.db")
+        .env("WASMRUN_UNTIL_EMPTY", "true")
+        .succeeds();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 1}));
+}
+
+#[test]
+fn check_validates_everything_and_works_on_nothing() {
+    let world = World::with_queue(&[]);
+    world.send(["put key text"]);
+    let output = world.run("misbehave").arg("--check").succeeds();
+    assert_eq!(output.stdout, ["ok: sqlite:jobs.db and the component are ready"]);
+    assert_eq!(world.depth(), Depth::visible(1));
+    assert!(world.keys("out").is_empty());
+
+    let check = || world.wasmrun(["run", "--check", "--queue", "sqlite:jobs.db"]);
+    check().arg("missing.wasm").fails_with(2, "missing.wasm");
+    check().arg(guest("misbehave")).fails_with(2, "--store");
+    let grants =
+        ["--store", "input=dir:in:ro", "--store", "output=dir:missing:rw", "--send", "next=sqlite:next.db"];
+    check().arg(guest("misbehave")).args(grants).fails_with(3, "missing");
+}
+
+#[test]
+fn inspect_says_what_a_component_needs() {
+    let world = World::new();
+    let needs = |name: &str| {
+        let json = world.wasmrun(["inspect", "--json"]).arg(guest(name)).succeeds().json();
+        assert_eq!(json["world"], "wasmrun:task/task@0.1.0");
+        json["needs"].clone()
+    };
+    assert_eq!(needs("thumbnail"), json!({"store": true, "send": false}));
+    assert_eq!(needs("forward"), json!({"store": false, "send": true}));
+    assert_eq!(needs("empty"), json!({"store": false, "send": false}));
+    let text = world.wasmrun(["inspect"]).arg(guest("thumbnail")).succeeds();
+    assert!(text.stdout.iter().any(|line| line.starts_with("grants") && line.contains("--store")), "{text}");
+}
+
+#[test]
+fn a_component_that_needs_nothing_runs_without_grants() {
+    let world = World::with_queue(&[]);
+    world.send(["one", "two"]);
+    let output =
+        world.wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty"]).arg(guest("empty")).succeeds();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 2}));
+}
+
+#[test]
+fn a_component_is_compiled_once_and_then_taken_from_the_cache() {
+    let world = World::new();
+    let cache = world.path("cache");
+    let invoke = || world.invoke("empty", "x").env("WASMRUN_CACHE", &cache).succeeds();
+    assert_eq!(invoke().logs_of("Compiled the component.").len(), 1);
+    assert_eq!(invoke().logs_of("Compiled the component.").len(), 0);
+    // What is damaged is as if it weren't there.
+    let files = keys(&cache);
+    assert_eq!(files.len(), 1);
+    let path = cache.join(&files[0]);
+    let mut content = std::fs::read(&path).expect("the code");
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    std::fs::write(&path, content).expect("written");
+    assert_eq!(invoke().logs_of("Compiled the component.").len(), 1);
+    assert_eq!(invoke().logs_of("Compiled the component.").len(), 0);
+    let off = world.invoke("empty", "x").args(["--cache", "off"]).succeeds();
+    assert_eq!(off.logs_of("Compiled the component.").len(), 1);
+}
+
+#[test]
+fn help_and_version_are_there_for_every_command() {
+    let world = World::new();
+    let version = world.wasmrun(["--version"]).succeeds();
+    assert_eq!(version.stdout, [format!("wasmrun {}", env!("CARGO_PKG_VERSION"))]);
+    for command in ["run", "invoke", "enqueue", "queue", "inspect", "completions"] {
+        let help = world.wasmrun([command, "--help"]).succeeds();
+        assert!(help.stdout.iter().any(|line| line.starts_with("Example")), "{help}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(world.wasmrun(["completions", shell]).succeeds().stdout.len() > 10);
+    }
+}
+
+/// As in a container whose file system is read-only.
+#[test]
+fn without_a_place_for_a_cache_it_works_and_says_so() {
+    let world = World::new();
+    let invoke = || world.invoke("empty", "x").without_env("WASMRUN_CACHE");
+    let told = "The component is compiled at each start. Name a directory with --cache.";
+    let output = invoke().env("HOME", "/proc/nowhere").succeeds();
+    assert_eq!(output.logs_of(told).len(), 1, "{output}");
+    let output = invoke().without_env("HOME").succeeds();
+    assert!(output.to_string().contains("There is no home directory"), "{output}");
+    // By default it is in the home directory.
+    invoke().succeeds();
+    assert_eq!(keys(&world.path(".cache/wasmrun")).len(), 1);
+}

@@ -1,0 +1,106 @@
+//! Workers that die without a word.
+
+use crate::harness::{Depth, Output, Process, World, field, keys, wait_until};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::time::Duration;
+
+const MESSAGES: usize = 2000;
+const KILLS: usize = 30;
+
+/// The seed is printed; `WASMRUN_TEST_SEED` sets it. (The moments depend on the machine as well.)
+#[test]
+fn thirty_kills_at_random_moments_lose_no_message_and_spoil_no_output() {
+    let seed = std::env::var("WASMRUN_TEST_SEED")
+        .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("WASMRUN_TEST_SEED is a number"));
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let world = World::with_queue(&["--visibility-timeout", "2s", "--max-receives", "1000"]);
+    let digests = fill(&world, &mut random);
+    world.announce();
+
+    // So many tasks have completed when a worker is killed: all kills fall into the work, whatever the machine's
+    // speed, and some follow each other so soon that they meet a worker that starts.
+    let mut moments: Vec<usize> = (0..KILLS).map(|_| random.usize(..MESSAGES * 9 / 10)).collect();
+    moments.sort_unstable();
+
+    let mut ended: Vec<Output> = Vec::new();
+    let mut workers = [start(&world), start(&world)];
+    for moment in moments {
+        wait_until("so many tasks have completed", || {
+            let done: usize = ended.iter().map(completed_in).sum();
+            let now: usize = workers.iter().map(|worker| worker.logged(COMPLETED)).sum();
+            done + now >= moment
+        });
+        // Not when a completion was logged, but anywhere in what comes after it.
+        std::thread::sleep(Duration::from_micros(random.u64(..30_000)));
+        let victim = random.usize(..workers.len());
+        assert!(workers[victim].runs(), "it ended while there was work");
+        ended.push(std::mem::replace(&mut workers[victim], start(&world)).kill());
+    }
+    ended.extend(workers.map(|worker| worker.finish().succeeded()));
+
+    assert_eq!(world.keys("out").len(), MESSAGES);
+    for (key, digest) in &digests {
+        let output = String::from_utf8(world.read(&format!("out/{key}"))).expect("text");
+        assert_eq!(&output, digest, "{key}");
+    }
+    assert_eq!(world.depth(), Depth::EMPTY);
+    assert_eq!(world.dead(), Depth::EMPTY);
+    let left_behind = keys(&world.path("out/.wasmrun/tmp"));
+    assert!(left_behind.is_empty(), "{left_behind:?}");
+    report(&ended);
+}
+
+fn start(world: &World) -> Process {
+    world
+        .run("misbehave")
+        .args(["--instances", "4", "--until-empty"])
+        .within(Duration::from_secs(300))
+        .start()
+}
+
+/// Objects of random sizes, and what `misbehave` is to write for each.
+fn fill(world: &World, random: &mut fastrand::Rng) -> HashMap<String, String> {
+    (0..MESSAGES)
+        .map(|index| {
+            let mut content = vec![0; random.usize(..20_000)];
+            random.fill(&mut content);
+            let key = format!("{index:04}");
+            world.write(&format!("in/{key}"), &content);
+            let digest = format!("{:x} {}\n", Sha256::digest(&content), content.len());
+            (key, digest)
+        })
+        .collect()
+}
+
+const COMPLETED: &str = "\"Completed.\"";
+
+fn completed_in(output: &Output) -> usize {
+    let completed = |line: &&String| line.contains(COMPLETED);
+    output.stderr.iter().filter(completed).count()
+}
+
+/// Says how often work was done again; and that the kills hit something, or else nothing was shown.
+fn report(ended: &[Output]) {
+    let mut completions: HashMap<String, usize> = HashMap::new();
+    let mut redelivered = 0;
+    for output in ended {
+        // The last line of a killed worker may be cut off.
+        for line in &output.stderr {
+            let Ok(log) = serde_json::from_str::<serde_json::Value>(line) else {
+                continue;
+            };
+            if log["message"] == "Completed." {
+                *completions.entry(field(&log, "message_id").to_owned()).or_default() += 1;
+                redelivered += usize::from(log["receive_count"] != 1);
+            }
+        }
+    }
+    let twice = completions.values().filter(|count| **count > 1).count();
+    println!(
+        "{KILLS} kills among {MESSAGES} messages: {redelivered} tasks of messages that had been delivered before, \
+         {twice} messages whose task completed more than once"
+    );
+    assert!(redelivered > 0, "the kills interrupted nothing");
+}

@@ -1,0 +1,282 @@
+//! Queues and stores that fail for a while. Every queue here allows a single receive: what fails for the host's
+//! reasons isn't counted against a message, or else it would be in the dead-letter queue.
+
+use crate::harness::{Depth, Output, Process, World, field, guest, keys, wait_until};
+use rustix::process::Signal;
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const OBJECTS: usize = 40;
+/// A queue in a directory of its own.
+const IN_DIRECTORY: &str = "sqlite:queue/jobs.db";
+const COMPLETED: &str = "\"Completed.\"";
+const STOPPED: &str = "nothing is received until it works again";
+const RECOVERED: &str = "The stores and the queue work again.";
+
+fn world() -> World {
+    World::with_queue(&["--max-receives", "1"])
+}
+
+fn worker(world: &World) -> Process {
+    world.run("misbehave").args(["--until-empty", "--instances", "2", "--backoff", "100ms..1s"]).start()
+}
+
+/// Each a bit different.
+fn content(index: usize) -> String {
+    format!("object {index}")
+}
+
+fn fill(world: &World) {
+    for index in 0..OBJECTS {
+        world.write(&format!("in/{index:02}"), content(index));
+    }
+}
+
+/// Every object has its output, and no message is left anywhere.
+fn assert_all_done(world: &World, output: &Output) {
+    assert_outputs(&world.path("out"));
+    assert_eq!(world.depth(), Depth::EMPTY);
+    assert_eq!(world.dead(), Depth::EMPTY, "{output}");
+}
+
+fn assert_outputs(store: &Path) {
+    assert_eq!(keys(store).len(), OBJECTS);
+    for index in 0..OBJECTS {
+        let text = fs::read_to_string(store.join(format!("{index:02}"))).expect("an output");
+        let content = content(index);
+        let expected = format!("{:x} {}\n", Sha256::digest(&content), content.len());
+        assert_eq!(text, expected);
+    }
+}
+
+fn a_store_vanishes_and_comes_back(store: &str) {
+    let world = world();
+    fill(&world);
+    world.announce();
+    let worker = worker(&world);
+    worker.until_logged(COMPLETED);
+    let (there, away) = (world.path(store), world.path("away"));
+    fs::rename(&there, &away).expect("renamed");
+    worker.until_logged(STOPPED);
+    worker.until_logged("Still failing");
+    assert!(!there.exists(), "somebody made another directory");
+    fs::rename(&away, &there).expect("renamed");
+    let output = worker.finish().succeeded();
+    assert_all_done(&world, &output);
+    assert_eq!(output.logs_of(RECOVERED).len(), 1, "{output}");
+    let summary = output.summary();
+    assert!(summary["outcomes"]["host-failed"].as_u64() > Some(0));
+    assert_eq!(summary["outcomes"]["completed"], OBJECTS);
+}
+
+#[test]
+fn an_input_store_that_vanishes_and_comes_back_costs_time_only() {
+    a_store_vanishes_and_comes_back("in");
+}
+
+#[test]
+fn an_output_store_that_vanishes_and_comes_back_costs_time_only() {
+    a_store_vanishes_and_comes_back("out");
+}
+
+#[test]
+fn a_locked_database_costs_time_only() {
+    let world = world();
+    world.send((0..OBJECTS).map(|_| "sleep 50"));
+    let worker = worker(&world);
+    worker.until_logged(COMPLETED);
+    let database = lock(&world, "jobs.db");
+    worker.until_logged("has been locked by another process");
+    database.execute_batch("ROLLBACK").expect("unlocked");
+    let output = worker.finish().succeeded();
+    assert_eq!(world.depth(), Depth::EMPTY);
+    assert_eq!(world.dead(), Depth::EMPTY, "{output}");
+    let summary = output.summary();
+    assert_eq!(summary["tasks"], OBJECTS, "each ran once: {output}");
+    assert_eq!(summary["outcomes"]["completed"], OBJECTS);
+}
+
+/// Then others may have the messages, so that they are delivered again: duplicates, no loss.
+#[test]
+fn a_database_that_is_locked_for_longer_than_messages_are_held_loses_none() {
+    let world = World::with_queue(&["--visibility-timeout", "1s"]);
+    fill(&world);
+    world.announce();
+    let worker = worker(&world);
+    worker.until_logged(COMPLETED);
+    let database = lock(&world, "jobs.db");
+    worker.until_logged("has been locked by another process");
+    database.execute_batch("ROLLBACK").expect("unlocked");
+    let output = worker.finish().succeeded();
+    assert_all_done(&world, &output);
+}
+
+#[test]
+fn a_queue_whose_directory_vanishes_and_comes_back_costs_time_only() {
+    let world = world_with_queue_directory();
+    let bodies = (0..OBJECTS).flat_map(|_| ["--message", "sleep 50"]);
+    world.wasmrun(["enqueue", "--queue", IN_DIRECTORY]).args(bodies).succeeds();
+    let worker = world
+        .wasmrun(["run", "--queue", IN_DIRECTORY, "--until-empty", "--instances", "2"])
+        .args(["--log", "info,wasmrun_runtime=debug"])
+        .arg(guest("misbehave"))
+        .args(World::grants())
+        .start();
+    worker.until_logged(COMPLETED);
+    let (there, away) = (world.path("queue"), world.path("away"));
+    fs::rename(&there, &away).expect("renamed");
+    worker.until_logged("The queue can't be received from.");
+    assert!(!there.exists(), "somebody made another directory");
+    fs::rename(&away, &there).expect("renamed");
+    let output = worker.finish().succeeded();
+    assert_eq!(world.depth_of(IN_DIRECTORY), Depth::EMPTY);
+    assert_eq!(world.depth_of("sqlite:queue/jobs.db#dead"), Depth::EMPTY, "{output}");
+    let summary = output.summary();
+    assert_eq!(summary["tasks"], OBJECTS, "each ran once: {output}");
+    assert_eq!(summary["outcomes"]["completed"], OBJECTS);
+}
+
+#[test]
+fn a_dead_letter_queue_that_is_locked_loses_no_letter() {
+    let world = World::with_queue(&["--dead-letter", "none"]);
+    world.wasmrun(["queue", "create", "sqlite:dead.db"]).succeeds();
+    world.send(["reject one", "ok", "reject two", "ok"]);
+    let database = lock(&world, "dead.db");
+    let worker = world
+        .run("misbehave")
+        .args(["--until-empty", "--backoff", "100ms..1s", "--dead-letter", "sqlite:dead.db"])
+        .start();
+    worker.until_logged("The message can't be dead-lettered.");
+    database.execute_batch("ROLLBACK").expect("unlocked");
+    let output = worker.finish().succeeded();
+    let mut dead: Vec<_> =
+        world.peek("sqlite:dead.db").iter().map(|letter| field(letter, "body").to_owned()).collect();
+    dead.sort();
+    assert_eq!(dead, ["reject one", "reject two"], "{output}");
+    assert_eq!(world.depth(), Depth::EMPTY);
+}
+
+/// Readers see the database as it was, writers wait: what a backup or a shell with an open transaction does.
+fn lock(world: &World, file: &str) -> rusqlite::Connection {
+    let database = rusqlite::Connection::open(world.path(file)).expect("a database");
+    let patience = Duration::from_secs(20);
+    database.busy_timeout(patience).expect("a busy timeout");
+    database.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    database
+}
+
+/// A disk of its own for a worker: a file system in memory that only the worker sees, so that it goes with it.
+struct Disk {
+    /// The directory that it's mounted on.
+    place: PathBuf,
+}
+
+impl Disk {
+    /// Mounts a disk of so many bytes, with a copy of what is in `place`, and starts the worker on it. `None`: this
+    /// system allows no mounts.
+    fn start_on(self, world: &World, bytes: usize, until_empty: bool) -> Option<(Self, Process)> {
+        const SCRIPT: &str = r#"
+            set -e; place=$1; bytes=$2; shift 2
+            cp -a "$place" "$place.copy"
+            mount -t tmpfs -o "size=$bytes,mode=700" tmpfs "$place"
+            cp -a "$place.copy/." "$place"
+            test "$#" -eq 0 || exec "$@""#;
+        let in_namespace = || {
+            world
+                .program(Path::new("unshare"))
+                .args(["--mount", "--map-root-user", "sh", "-c", SCRIPT, "sh"])
+                .arg(&self.place)
+                .arg(bytes.to_string())
+        };
+        if !in_namespace().ends().status.success() {
+            println!("SKIPPED: this system lets nobody mount a file system, so no disk can be filled");
+            return None;
+        }
+        fs::remove_dir_all(self.place.with_extension("copy")).expect("removed");
+        let worker = in_namespace()
+            .arg(env!("CARGO_BIN_EXE_wasmrun"))
+            .arg("run")
+            .arg(guest("misbehave"))
+            .args(World::grants())
+            .args(["--queue", IN_DIRECTORY, "--instances", "2"])
+            .args(["--backoff", "100ms..1s", "--log", "info,wasmrun_runtime=debug"])
+            .args(until_empty.then_some("--until-empty"))
+            .start();
+        worker.until_logged("\"Ready.\"");
+        Some((self, worker))
+    }
+
+    /// Where the worker sees it.
+    fn path(&self, worker: &Process) -> PathBuf {
+        let place = self.place.strip_prefix("/").expect("absolute");
+        worker.proc().join("root").join(place)
+    }
+
+    /// Writes until nothing fits any more; returns the file, whose removal frees the disk.
+    fn fill(&self, worker: &Process) -> PathBuf {
+        let path = self.path(worker).join("filler");
+        let mut file = File::create(&path).expect("a file");
+        for size in [1 << 16, 1 << 12, 1] {
+            while file.write_all(&vec![b'x'; size]).is_ok() {}
+        }
+        path
+    }
+}
+
+fn world_with_queue_directory() -> World {
+    let world = World::new();
+    fs::create_dir(world.path("queue")).expect("a directory");
+    world.wasmrun(["queue", "create", IN_DIRECTORY]).args(["--max-receives", "1"]).succeeds();
+    world
+}
+
+#[test]
+fn a_full_disk_under_a_store_costs_time_only() {
+    let world = world_with_queue_directory();
+    fill(&world);
+    let disk = Disk { place: world.path("out") };
+    let Some((disk, worker)) = disk.start_on(&world, 1 << 20, false) else {
+        return;
+    };
+    let filler = disk.fill(&worker);
+    let store = ["--store", "input=dir:in"];
+    let queue = ["enqueue", "--queue", IN_DIRECTORY];
+    world.wasmrun(queue).args(store).succeeds();
+    worker.until_logged(STOPPED);
+    worker.until_logged("Still failing");
+    fs::remove_file(filler).expect("removed");
+    worker.until_logged_times(OBJECTS, COMPLETED);
+    assert_outputs(&disk.path(&worker));
+    wait_until("the queue is empty", || world.depth_of(IN_DIRECTORY) == Depth::EMPTY);
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    assert!(output.to_string().contains("no space left on device"), "{output}");
+    assert_eq!(world.depth_of("sqlite:queue/jobs.db#dead"), Depth::EMPTY);
+    assert_eq!(output.logs_of(RECOVERED).len(), 1, "{output}");
+}
+
+#[test]
+fn a_full_disk_under_the_queue_costs_time_only() {
+    const MESSAGES: usize = 300;
+    let world = world_with_queue_directory();
+    let bodies = (0..MESSAGES).flat_map(|_| ["--message", "sleep 20"]);
+    let queue = ["enqueue", "--queue", IN_DIRECTORY];
+    world.wasmrun(queue).args(bodies).succeeds();
+    let disk = Disk { place: world.path("queue") };
+    let Some((disk, worker)) = disk.start_on(&world, 8 << 20, true) else {
+        return;
+    };
+    worker.until_logged(COMPLETED);
+    let filler = disk.fill(&worker);
+    worker.until_logged("the disk is full");
+    fs::remove_file(filler).expect("removed");
+    // It ends only when the queue is empty; where the messages went, its own counts say.
+    let output = worker.finish().succeeded();
+    let summary = output.summary();
+    assert_eq!(summary["outcomes"]["completed"], MESSAGES, "{output}");
+    assert_eq!(summary["tasks"], MESSAGES, "each ran once: {output}");
+    assert_eq!(summary["dead_lettered"], 0);
+}

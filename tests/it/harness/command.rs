@@ -1,0 +1,189 @@
+//! A run of the program: what goes in, and what is asserted of what comes out.
+
+use super::process::Process;
+use super::{PATIENCE, scratch};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// The program, about to run in a world's directory.
+pub(crate) struct Command {
+    inner: std::process::Command,
+    input: Option<Vec<u8>>,
+    time: Duration,
+}
+
+/// What a program did.
+#[derive(Debug)]
+pub(crate) struct Output {
+    name: String,
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: Vec<String>,
+}
+
+impl Command {
+    /// With an environment of its own: nothing of the tester's, and one cache of compiled components for all tests, so
+    /// that each guest is compiled once.
+    pub(super) fn new(program: impl AsRef<OsStr>, directory: &Path) -> Self {
+        let mut inner = std::process::Command::new(program);
+        inner
+            .current_dir(directory)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", directory)
+            .env("WASMRUN_CACHE", scratch().join("cache"));
+        Self { inner, input: None, time: PATIENCE }
+    }
+
+    pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.inner.arg(argument);
+        self
+    }
+
+    pub(crate) fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.inner.args(arguments);
+        self
+    }
+
+    pub(crate) fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
+        self.inner.env(key, value);
+        self
+    }
+
+    pub(crate) fn without_env(mut self, key: &str) -> Self {
+        self.inner.env_remove(key);
+        self
+    }
+
+    /// Standard input.
+    pub(crate) fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// It may take so long.
+    pub(crate) fn within(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
+    }
+
+    pub(crate) fn start(self) -> Process {
+        Process::start(self.inner, self.input, self.time)
+    }
+
+    /// Runs it to its end, whatever that is.
+    #[track_caller]
+    pub(crate) fn ends(self) -> Output {
+        self.start().finish()
+    }
+
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Output {
+        self.ends().succeeded()
+    }
+
+    /// Runs it to an exit with this code and one sentence that holds this text, even if traces are asked for.
+    #[track_caller]
+    pub(crate) fn fails_with(self, code: i32, text: &str) -> Output {
+        self.env("RUST_BACKTRACE", "full").ends().failed_with(code, text)
+    }
+}
+
+impl Output {
+    pub(super) fn new(name: &str, status: ExitStatus, stdout: Vec<String>, stderr: Vec<String>) -> Self {
+        let output = Self { name: name.to_owned(), status, stdout, stderr };
+        // Guests may panic: that is a value in a line of the log.
+        let panicked = |line: &&String| !line.starts_with('{') && line.contains("panicked at");
+        if let Some(line) = output.stderr.iter().find(panicked) {
+            panic!("{line}\n{output}");
+        }
+        output
+    }
+
+    #[track_caller]
+    pub(crate) fn succeeded(self) -> Self {
+        assert_eq!(self.status.code(), Some(0), "{self}");
+        self
+    }
+
+    /// The sentence is one line, and beside it there are log lines at most.
+    #[track_caller]
+    pub(crate) fn failed_with(self, code: i32, text: &str) -> Self {
+        assert_eq!(self.status.code(), Some(code), "{self}");
+        let error = self.error();
+        assert!(error.contains(text), "{error:?} doesn't say {text:?}");
+        self
+    }
+
+    /// The sentence that the program failed with.
+    #[track_caller]
+    pub(crate) fn error(&self) -> &str {
+        let (logs, others): (Vec<&String>, Vec<&String>) = self
+            .stderr
+            .iter()
+            .partition(|line| serde_json::from_str::<Value>(line).is_ok_and(|log| log.is_object()));
+        assert_eq!(others.len(), 1, "one sentence beside {logs:?}: {self}");
+        others[0].strip_prefix("error: ").unwrap_or_else(|| panic!("no error: {self}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn exited_with(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "{self}");
+        self
+    }
+
+    /// Standard output, which is one JSON value.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.stdout.len(), 1, "{self}");
+        serde_json::from_str(&self.stdout[0]).unwrap_or_else(|error| panic!("{error}: {self}"))
+    }
+
+    /// The log: all that was said on standard error, which is one JSON object a line.
+    #[track_caller]
+    pub(crate) fn logs(&self) -> Vec<Value> {
+        let parse = |line: &String| {
+            let value = serde_json::from_str(line).ok().filter(Value::is_object);
+            value.unwrap_or_else(|| panic!("{line:?} is no log line: {self}"))
+        };
+        self.stderr.iter().map(parse).collect()
+    }
+
+    /// The log lines with this message.
+    #[track_caller]
+    pub(crate) fn logs_of(&self, message: &str) -> Vec<Value> {
+        let mut logs = self.logs();
+        logs.retain(|log| log["message"] == message);
+        logs
+    }
+
+    /// The worker's last word.
+    #[track_caller]
+    pub(crate) fn summary(&self) -> Value {
+        let mut summaries = self.logs_of("Summary.");
+        assert_eq!(summaries.len(), 1, "{self}");
+        let mut summary = summaries.remove(0);
+        for map in ["outcomes", "limits"] {
+            let text = field(&summary, map).to_owned();
+            summary[map] = serde_json::from_str(&text).expect("JSON");
+        }
+        summary
+    }
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, status, stdout, stderr } = self;
+        let (stdout, stderr) = (stdout.join("\n"), stderr.join("\n"));
+        write!(f, "{name}\n{status}\n-- standard output\n{stdout}\n-- standard error\n{stderr}")
+    }
+}
+
+/// A field that holds a text.
+#[track_caller]
+pub(crate) fn field<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_else(|| panic!("{name} isn't a text in {value}"))
+}

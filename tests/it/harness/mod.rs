@@ -1,0 +1,53 @@
+//! The harness: a [`World`] is a directory with stores and queues, a [`Command`] runs the real program in it, and what
+//! comes of that is a [`Process`] or an [`Output`].
+//!
+//! Nothing here sleeps for a time that "should be enough": tests wait for what they want to see, for [`PATIENCE`] at
+//! most. Whatever a test starts ends with it.
+
+mod command;
+mod process;
+mod world;
+
+pub(crate) use command::{Command, Output, field};
+pub(crate) use process::Process;
+pub(crate) use world::{Depth, World, keys};
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something that takes milliseconds, or seconds on a machine that does other things too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(3);
+
+/// Where the tests keep what they make: on the disk that the build is on.
+pub(crate) fn scratch() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// The repository.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A component that `cargo xtask guests` built.
+#[track_caller]
+pub(crate) fn guest(name: &str) -> PathBuf {
+    // Beside the folder that the program was built to.
+    let beside =
+        || Path::new(env!("CARGO_BIN_EXE_wasmrun")).ancestors().nth(2).map(|target| target.join("guests"));
+    let folder = std::env::var_os("WASMRUN_GUESTS").map(PathBuf::from).or_else(beside).expect("a folder");
+    let path = folder.join(name).with_extension("wasm");
+    assert!(path.is_file(), "there is no guest {}: run cargo xtask guests", path.display());
+    path.canonicalize().expect("the guest's path")
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}

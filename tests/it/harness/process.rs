@@ -1,0 +1,182 @@
+//! A program that runs.
+
+use super::command::Output;
+use super::{LOOK_EVERY, PATIENCE};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Killed when dropped.
+pub(crate) struct Process {
+    /// For messages about it.
+    name: String,
+    child: Child,
+    deadline: Instant,
+    stdout: Captured,
+    stderr: Captured,
+}
+
+/// What a stream brought so far, line by line, collected beside the test.
+struct Captured {
+    lines: Arc<(Mutex<Vec<String>>, Condvar)>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    pub(super) fn start(mut command: std::process::Command, input: Option<Vec<u8>>, time: Duration) -> Self {
+        let name = format!("{command:?}");
+        command
+            .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+            // A program that ends without reading it all is no fault.
+            std::thread::spawn(move || stdin.write_all(&input));
+        }
+        Self {
+            name,
+            stdout: Captured::new(child.stdout.take().expect("a pipe")),
+            stderr: Captured::new(child.stderr.take().expect("a pipe")),
+            child,
+            deadline: Instant::now() + time,
+        }
+    }
+
+    /// Waits for a log line that holds this text.
+    #[track_caller]
+    pub(crate) fn until_logged(&self, text: &str) {
+        self.until_logged_times(1, text);
+    }
+
+    /// Waits for so many log lines that hold this text.
+    #[track_caller]
+    pub(crate) fn until_logged_times(&self, times: usize, text: &str) {
+        if let Err(lines) = self.stderr.wait(times, text, PATIENCE) {
+            panic!("{} didn't log {text:?} {times} times, but:\n{lines}", self.name);
+        }
+    }
+
+    /// Waits for a log line for as long as the process may take.
+    #[track_caller]
+    pub(crate) fn until_logged_at_last(&self, text: &str) {
+        let time = self.deadline.saturating_duration_since(Instant::now());
+        if let Err(lines) = self.stderr.wait(1, text, time) {
+            panic!("{} didn't log {text:?}, but:\n{lines}", self.name);
+        }
+    }
+
+    /// Waits for so many lines on standard output that hold this text.
+    #[track_caller]
+    pub(crate) fn until_printed(&self, times: usize, text: &str) {
+        if let Err(lines) = self.stdout.wait(times, text, PATIENCE) {
+            panic!("{} didn't print {text:?} {times} times, but:\n{lines}", self.name);
+        }
+    }
+
+    /// How many log lines hold this text so far.
+    pub(crate) fn logged(&self, text: &str) -> usize {
+        let lines = self.stderr.lock();
+        lines.iter().filter(|line| line.contains(text)).count()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
+    }
+
+    /// Its folder under `/proc`.
+    pub(crate) fn proc(&self) -> PathBuf {
+        format!("/proc/{}", self.child.id()).into()
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("its status").is_none()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn finish(mut self) -> Output {
+        let status = self.wait();
+        Output::new(&self.name, status, self.stdout.finish(), self.stderr.finish())
+    }
+
+    /// Ends it with SIGKILL, and returns what it said until then.
+    pub(crate) fn kill(mut self) -> Output {
+        self.child.kill().expect("killed");
+        let status = self.child.wait().expect("its status");
+        Output::new(&self.name, status, self.stdout.finish(), self.stderr.finish())
+    }
+
+    #[track_caller]
+    fn wait(&mut self) -> ExitStatus {
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its status") {
+                return status;
+            }
+            if Instant::now() > self.deadline {
+                let _ = self.child.kill();
+                panic!("{} takes too long; it said:\n{}", self.name, self.stderr.lock().join("\n"));
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that has ended and was waited for is left alone by this.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Captured {
+    fn new(stream: impl Read + Send + 'static) -> Self {
+        let lines = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+        let shared = lines.clone();
+        let reader = std::thread::spawn(move || {
+            let mut stream = BufReader::new(stream);
+            let mut line = Vec::new();
+            while stream.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
+                let (lines, changed) = &*shared;
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push(text.into_owned());
+                changed.notify_all();
+                line.clear();
+            }
+        });
+        Self { lines, reader: Some(reader) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `Err`: they didn't come in time; these came.
+    fn wait(&self, times: usize, text: &str, time: Duration) -> Result<(), String> {
+        let missing =
+            |lines: &mut Vec<String>| lines.iter().filter(|line| line.contains(text)).count() < times;
+        let (lines, over) = self
+            .lines
+            .1
+            .wait_timeout_while(self.lock(), time, missing)
+            .unwrap_or_else(PoisonError::into_inner);
+        if over.timed_out() {
+            return Err(lines.join("\n"));
+        }
+        Ok(())
+    }
+
+    /// All of it, once the process has ended.
+    fn finish(&mut self) -> Vec<String> {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the reader ends");
+        }
+        self.lock().clone()
+    }
+}

@@ -1,0 +1,181 @@
+//! A directory of its own for each test: the stores `in` and `out`, a queue to work on and one to send to.
+
+use super::command::{Command, Output};
+use super::{guest, scratch};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// The queue that tests work on.
+const QUEUE: &str = "sqlite:jobs.db";
+/// More is logged of our own doings than by default: the tests read it.
+const LOG: &str = "info,wasmrun_runtime=debug";
+
+pub(crate) struct World {
+    directory: TempDir,
+}
+
+/// How many messages a queue holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Depth {
+    pub(crate) visible: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) delayed: u64,
+}
+
+impl Depth {
+    pub(crate) const EMPTY: Self = Self::visible(0);
+
+    pub(crate) const fn visible(visible: u64) -> Self {
+        Self { visible, in_flight: 0, delayed: 0 }
+    }
+}
+
+impl World {
+    /// Without a queue to work on.
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("world-").tempdir_in(scratch());
+        let world = Self { directory: directory.expect("a directory") };
+        for store in ["in", "out"] {
+            fs::create_dir(world.path(store)).expect("a directory");
+        }
+        world.wasmrun(["queue", "create", "sqlite:next.db"]).succeeds();
+        world
+    }
+
+    /// With the queue `sqlite:jobs.db`, created with these options.
+    pub(crate) fn with_queue(options: &[&str]) -> Self {
+        let world = Self::new();
+        world.wasmrun(["queue", "create", QUEUE]).args(options).succeeds();
+        world
+    }
+
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.directory.path().join(relative)
+    }
+
+    pub(crate) fn write(&self, relative: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs::write(path, content).expect("written");
+    }
+
+    #[track_caller]
+    pub(crate) fn read(&self, relative: &str) -> Vec<u8> {
+        read(&self.path(relative))
+    }
+
+    /// The names of the files in a store, sorted.
+    pub(crate) fn keys(&self, store: &str) -> Vec<String> {
+        keys(&self.path(store))
+    }
+
+    pub(crate) fn wasmrun<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        self.program(Path::new(env!("CARGO_BIN_EXE_wasmrun"))).args(arguments)
+    }
+
+    pub(crate) fn program(&self, program: &Path) -> Command {
+        Command::new(program, self.directory.path())
+    }
+
+    /// A worker with all grants that guests of the tests ask for.
+    pub(crate) fn run(&self, component: &str) -> Command {
+        self.wasmrun(["run", "--queue", QUEUE])
+            .env("WASMRUN_LOG", LOG)
+            .arg(guest(component))
+            .args(Self::grants())
+    }
+
+    /// One task with the same grants; its outcome is printed as JSON.
+    pub(crate) fn invoke(&self, component: &str, message: &str) -> Command {
+        self.wasmrun(["invoke", "--json", "--message", message]).arg(guest(component)).args(Self::grants())
+    }
+
+    /// The outcome and the reason of the task of this message.
+    #[track_caller]
+    pub(crate) fn outcome(&self, message: &str) -> (String, String) {
+        let report = self.invoke("misbehave", message).ends().json();
+        let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
+        (text("outcome"), text("reason"))
+    }
+
+    pub(crate) fn grants() -> [&'static str; 6] {
+        ["--store", "input=dir:in:ro", "--store", "output=dir:out:rw", "--send", "next=sqlite:next.db"]
+    }
+
+    /// Sends texts.
+    #[track_caller]
+    pub(crate) fn send<T: AsRef<str>>(&self, bodies: impl IntoIterator<Item = T>) -> Output {
+        bodies
+            .into_iter()
+            .fold(self.wasmrun(["enqueue", "--queue", QUEUE]), |command, body| {
+                command.arg("--message").arg(body.as_ref())
+            })
+            .succeeds()
+    }
+
+    /// Announces the objects of `in`.
+    #[track_caller]
+    pub(crate) fn announce(&self) -> Output {
+        self.wasmrun(["enqueue", "--queue", QUEUE, "--store", "input=dir:in"]).succeeds()
+    }
+
+    /// What the queue that tests work on holds.
+    #[track_caller]
+    pub(crate) fn depth(&self) -> Depth {
+        self.depth_of(QUEUE)
+    }
+
+    /// What its dead-letter queue holds.
+    #[track_caller]
+    pub(crate) fn dead(&self) -> Depth {
+        self.depth_of("sqlite:jobs.db#dead")
+    }
+
+    #[track_caller]
+    pub(crate) fn depth_of(&self, queue: &str) -> Depth {
+        let stats = self.wasmrun(["queue", "stats", "--json", queue]).succeeds().json();
+        let count = |name: &str| stats[name].as_u64().expect("a number");
+        Depth { visible: count("visible"), in_flight: count("in_flight"), delayed: count("delayed") }
+    }
+
+    /// The visible messages of a queue, as `wasmrun queue peek` shows them.
+    #[track_caller]
+    pub(crate) fn peek(&self, queue: &str) -> Vec<Value> {
+        self.wasmrun(["queue", "peek", "--max", "1000", queue])
+            .succeeds()
+            .stdout
+            .iter()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
+    }
+
+    /// The database that a queue is in, as other programs see it.
+    pub(crate) fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path("jobs.db")).expect("a database")
+    }
+
+    /// Id and body of every message of the queue, in the order in which they were sent.
+    pub(crate) fn messages(&self) -> Vec<(String, String)> {
+        let database = self.database();
+        let mut query = database
+            .prepare("SELECT id, body FROM messages WHERE queue = 'main' ORDER BY sequence")
+            .expect("the view that people look into the queue with");
+        query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).and_then(Iterator::collect).expect("rows")
+    }
+}
+
+#[track_caller]
+pub(crate) fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+}
+
+pub(crate) fn keys(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("a directory");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> =
+        names.map(|name| name.into_string().expect("UTF-8")).filter(|name| name != ".wasmrun").collect();
+    names.sort();
+    names
+}

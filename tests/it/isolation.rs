@@ -1,0 +1,172 @@
+//! What a guest can see and touch: what it was granted, and nothing else.
+
+use crate::harness::{World, guest, keys};
+use serde_json::Value;
+
+const SECRETS: [&str; 4] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+];
+
+#[track_caller]
+fn reason(report: &Value) -> &str {
+    report["reason"].as_str().expect("a reason")
+}
+
+#[test]
+fn a_guest_sees_the_environment_that_it_was_granted_and_nothing_of_the_workers() {
+    let world = World::new();
+    let command =
+        SECRETS.iter().fold(world.invoke("misbehave", "env"), |command, key| command.env(key, "SECRET"));
+    let report = command
+        .env("INHERITED", "from the worker")
+        .env("NOT_GRANTED", "SECRET")
+        .args(["--env", "GIVEN=a=b", "--env", "INHERITED", "--env", "AWS_REGION=mars"])
+        .ends()
+        .json();
+    assert_eq!(reason(&report), "AWS_REGION=mars GIVEN=a=b INHERITED=from the worker");
+}
+
+#[test]
+fn a_guest_has_no_arguments_no_files_and_no_network() {
+    let world = World::new();
+    assert_eq!(world.outcome("args").1, "0 ");
+    assert_eq!(world.outcome("preopens").1, "none");
+    let sockets = world.outcome("sockets").1;
+    let answers: Vec<_> = sockets.split(' ').map(|answer| answer.split_once('=')).collect();
+    assert_eq!(answers.len(), 4, "{sockets}");
+    assert!(answers.iter().all(|answer| answer.is_some_and(|(_, result)| result != "ok")), "{sockets}");
+}
+
+#[test]
+fn a_store_is_read_and_written_as_its_mode_says() {
+    let world = World::new();
+    world.write("in/a", "content");
+    world.write("out/a", "content");
+    let ok = ("completed".to_owned(), String::new());
+    let denied = ("rejected".to_owned(), "access-denied".to_owned());
+    // `input` is ro, `output` is made wo here.
+    let outcome = |message: &str| {
+        let report = world
+            .wasmrun(["invoke", "--json", "--message", message])
+            .arg(guest("misbehave"))
+            .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:wo"])
+            .args(["--send", "next=sqlite:next.db"])
+            .ends()
+            .json();
+        let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
+        (text("outcome"), text("reason"))
+    };
+    for allowed in ["get a", "head a", "list ", "put b text", "write-bytes 10 c", "copy a d", "delete d"] {
+        assert_eq!(outcome(allowed), ok, "{allowed}");
+    }
+    for forbidden in [
+        "put @input b text",
+        "write-bytes @input 10 b",
+        "delete @input a",
+        "get @output a",
+        "head @output a",
+        "list @output ",
+        "open-readers @output 1 a",
+        "get @nothing a",
+        "send @nothing 1",
+    ] {
+        assert_eq!(outcome(forbidden), denied, "{forbidden}");
+    }
+    assert_eq!(world.keys("in"), ["a"]);
+    assert_eq!(world.keys("out"), ["a", "b", "c"]);
+}
+
+#[test]
+fn no_key_leads_out_of_a_store() {
+    let world = World::new();
+    world.write("secret", "secret");
+    for store in ["in", "out"] {
+        std::fs::create_dir(world.path(store).join("sub")).expect("a directory");
+        std::os::unix::fs::symlink(world.path("secret"), world.path(store).join("link")).expect("a link");
+        std::os::unix::fs::symlink(world.path("."), world.path(store).join("up")).expect("a link");
+    }
+    let absolute = world.path("secret").display().to_string();
+    for key in
+        ["../secret", "sub/../../secret", "./../secret", &absolute, "up/secret", "link", ".wasmrun/lock"]
+    {
+        for command in [format!("get {key}"), format!("head {key}"), format!("put {key} text")] {
+            let (outcome, reason) = world.outcome(&command);
+            assert_eq!(outcome, "rejected", "{command}: {reason}");
+        }
+    }
+    assert_eq!(world.read("secret"), b"secret");
+    let listed = world.invoke("misbehave", "list ").succeeds();
+    assert_eq!(listed.logs_of("Guest")[0]["text"], "listed 0: ", "{listed}");
+}
+
+/// The pool hands the next task the memory, the tables and the stack that the last one had.
+fn a_task_finds_nothing_of_the_one_before_it(allocator: &str) {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    // The third shows that there is something to be found.
+    let round = ["canary-write 171", "canary-read 171"];
+    world.send(round.iter().cycle().take(20).chain(&["canary-write-read 171"]));
+    let output = world
+        .run("misbehave")
+        .args(["--until-empty", "--instances", "1", "--allocator", allocator])
+        .succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], 20, "{output}");
+    let dead = world.peek("sqlite:jobs.db#dead");
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0]["body"], "canary-write-read 171");
+}
+
+#[test]
+fn a_task_finds_nothing_of_the_one_before_it_in_the_pool() {
+    a_task_finds_nothing_of_the_one_before_it("pooling");
+}
+
+#[test]
+fn a_task_finds_nothing_of_the_one_before_it_on_demand() {
+    a_task_finds_nothing_of_the_one_before_it("on-demand");
+}
+
+#[test]
+fn the_worker_says_where_instances_come_from() {
+    let world = World::with_queue(&[]);
+    world.send(["ok"]);
+    for (option, expected) in [("auto", "Pooling"), ("pooling", "Pooling"), ("on-demand", "OnDemand")] {
+        let output = world.run("misbehave").args(["--until-empty", "--allocator", option]).succeeds();
+        assert_eq!(output.logs_of("Ready.")[0]["allocator"], expected);
+    }
+}
+
+#[test]
+fn an_object_that_was_not_finished_is_never_there() {
+    let world = World::new();
+    for message in ["writer-unfinished a", "writer-leaked b", "open-writers 5 c"] {
+        assert_eq!(world.outcome(message).0, "completed", "{message}");
+    }
+    assert!(world.keys("out").is_empty());
+    let left_behind = keys(&world.path("out/.wasmrun/tmp"));
+    assert!(left_behind.is_empty(), "{left_behind:?}");
+}
+
+#[test]
+fn neighbours_compute_on_while_guests_spin() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send(["loop", "loop-host", "memory-fill", "loop"].into_iter().chain(["ok"; 20]));
+    let output = world
+        .run("misbehave")
+        .args(["--until-empty", "--instances", "5", "--threads", "2"])
+        .args(["--fuel", "1000000000000000", "--timeout", "3s"])
+        .succeeds();
+    let summary = output.summary();
+    assert_eq!(summary["outcomes"]["timed-out"], 4, "{output}");
+    assert_eq!(summary["outcomes"]["completed"], 20, "{output}");
+    // All of them through the one instance that doesn't spin, before the spinners' time is over.
+    let logs = output.logs();
+    let first = |message: &str, from_end: bool| {
+        let mut logs = logs.iter().filter(|log| log["message"] == message);
+        let log = if from_end { logs.next_back() } else { logs.next() };
+        log.expect("a log line")["timestamp"].to_string()
+    };
+    assert!(first("Completed.", true) < first("Not completed.", false), "{output}");
+}

@@ -1,0 +1,33 @@
+//! What users see: the real program, run in a directory of its own for each test.
+//!
+//! | module | shows |
+//! |---|---|
+//! | `thumbnails` | a thousand messages, and what each of them is to give |
+//! | `crashes` | workers that are killed at random moments |
+//! | `large_object` | an object that is larger than the memory of host and guest |
+//! | `outcomes` | how tasks fail, and what becomes of their messages |
+//! | `failing_backends` | queues and stores that fail for a while |
+//! | `stopping` | signals |
+//! | `isolation` | what a guest can see and touch |
+//! | `logs` | what guests can do to the log |
+//! | `queues` | the commands around a queue, order by group, sending on |
+//! | `configuration` | flags, variables and the file |
+//! | `bad_components` | files that are no component that could be run |
+//! | `bad_input` | everything else that can be wrong before any work is done |
+
+#![allow(clippy::print_stdout, reason = "a test says what it measured, and why it was skipped")]
+
+mod bad_components;
+mod bad_input;
+mod configuration;
+mod crashes;
+mod failing_backends;
+mod harness;
+mod isolation;
+mod large_object;
+mod logs;
+mod outcomes;
+mod png;
+mod queues;
+mod stopping;
+mod thumbnails;

@@ -1,0 +1,253 @@
+//! The commands around a queue; order by group; messages that are sent on.
+
+use crate::harness::{Depth, World, field, guest, wait_until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fs;
+
+#[test]
+fn a_queue_is_created_shown_and_emptied() {
+    let world = World::new();
+    let create = ["queue", "create", "sqlite:jobs.db", "--visibility-timeout", "90s", "--max-receives", "7"];
+    let created = world.wasmrun(create).succeeds();
+    assert!(created.stdout[0].starts_with("created sqlite:/"), "{created}");
+    let again = world.wasmrun(create).succeeds();
+    assert!(again.stdout[0].starts_with("already there: sqlite:/"), "{again}");
+
+    world
+        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", "colour=blue"])
+        .args(["--message", "one", "--message", "two\nlines", "--delay", "10m"])
+        .succeeds();
+    world.send(["three"]);
+    let stats = world.wasmrun(["queue", "stats", "sqlite:jobs.db", "--json"]).succeeds().json();
+    let url = field(&stats, "queue").to_owned();
+    let expected = json!({"queue": url, "visible": 1, "in_flight": 0, "delayed": 2, "visibility_timeout_seconds": 90.0,
+                          "dead_letter": format!("{url}#dead"), "max_receives": 7, "fifo": false});
+    assert_eq!(stats, expected);
+    let text = world.wasmrun(["queue", "stats", "sqlite:jobs.db"]).succeeds();
+    assert!(text.stdout.iter().any(|line| line.starts_with("delayed") && line.ends_with('2')), "{text}");
+
+    let messages = world.peek("sqlite:jobs.db");
+    assert_eq!(messages.len(), 1, "those that wait aren't shown");
+    assert_eq!((&messages[0]["body"], &messages[0]["receive_count"]), (&json!("three"), &json!(0)));
+    assert_eq!(world.depth().visible, 1, "looking changes nothing");
+
+    let purged = world.wasmrun(["queue", "purge", "sqlite:jobs.db"]).succeeds();
+    assert_eq!(purged.stdout, ["deleted 3"]);
+    assert_eq!(world.depth(), Depth::EMPTY);
+}
+
+#[test]
+fn messages_keep_their_text_and_attributes_and_stay_one_line_when_shown() {
+    let world = World::with_queue(&[]);
+    let body = "two\nlines, \"quotes\", größe 😀, {json: no}\t";
+    world
+        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--attribute", "colour=a=b", "--message", body])
+        .succeeds();
+    let messages = world.peek("sqlite:jobs.db");
+    assert_eq!(messages.len(), 1);
+    assert_eq!(messages[0]["body"], body);
+    assert_eq!(messages[0]["attributes"], json!({"colour": "a=b"}));
+}
+
+#[test]
+fn dead_letters_are_moved_back_without_what_was_said_of_them_and_work_again() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send(["get not-yet-there"]);
+    let run = || world.run("misbehave").arg("--until-empty").succeeds();
+    run();
+    assert_eq!(world.dead(), Depth::visible(1));
+    let dead = world.peek("sqlite:jobs.db#dead");
+    assert!(field(&dead[0]["attributes"], "wasmrun").contains("not-found"), "{dead:?}");
+
+    world.write("in/not-yet-there", "now");
+    let moved = world.wasmrun(["queue", "redrive", "sqlite:jobs.db#dead"]).succeeds();
+    assert_eq!(moved.stdout, ["moved 1 back"]);
+    assert_eq!(world.dead(), Depth::EMPTY);
+    let back = world.peek("sqlite:jobs.db");
+    assert_eq!((&back[0]["body"], &back[0]["attributes"]), (&json!("get not-yet-there"), &json!({})));
+    assert_eq!(run().summary()["outcomes"], json!({"completed": 1}));
+    assert_eq!(world.depth(), Depth::EMPTY);
+}
+
+#[test]
+fn every_object_is_announced_once_and_again_when_it_changes() {
+    let world = World::with_queue(&[]);
+    world.write("in/a b+ü%.txt", "1");
+    world.write("in/sub/c.txt", "1");
+    world.write("in/other", "1");
+    let watch = world
+        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--store", "input=dir:in"])
+        .args(["--watch", "--every", "20ms"])
+        .start();
+    watch.until_printed(1, "announced 3 objects");
+    world.write("in/sub/new", "1");
+    watch.until_printed(1, "announced 1 object");
+    world.write("in/sub/new", "changed");
+    watch.until_printed(2, "announced 1 object");
+    fs::remove_file(world.path("in/other")).expect("removed");
+    world.write("in/last", "1");
+    watch.until_printed(3, "announced 1 object");
+    watch.signal(Signal::INT);
+    watch.finish().succeeded();
+
+    assert_eq!(world.depth(), Depth::visible(6));
+    fs::write(world.path("in/other"), "1").expect("written");
+    let output = world.run("misbehave").arg("--until-empty").succeeds();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 6}), "{output}");
+    assert_eq!(world.keys("out"), ["a b+ü%.txt", "last", "other", "sub"]);
+    assert_eq!(world.keys("out/sub"), ["c.txt", "new"]);
+}
+
+#[test]
+fn a_prefix_selects_objects_and_a_queue_that_is_not_there_is_created() {
+    let world = World::new();
+    world.write("in/2026/a", "1");
+    world.write("in/2025/b", "1");
+    let output = world
+        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--store", "input=dir:in", "--prefix", "2026/"])
+        .succeeds();
+    assert!(output.stdout[0].starts_with("created the queue sqlite:/"), "{output}");
+    assert!(output.stdout[1].starts_with("announced 1 object to sqlite:/"), "{output}");
+    let event: Value = serde_json::from_str(&world.messages()[0].1).expect("JSON");
+    let record = &event["Records"][0];
+    assert_eq!(record["s3"]["object"]["key"], "2026/a");
+    assert_eq!(record["eventSource"], "aws:s3");
+    let store = world.path("in").canonicalize().expect("a path");
+    assert_eq!(record["s3"]["bucket"]["name"], format!("dir:{}", store.display()));
+}
+
+/// Even where the second could be done long before the first.
+#[test]
+fn a_fifo_queue_keeps_the_order_of_each_group_whatever_the_instances() {
+    const GROUPS: [&str; 3] = ["a", "b", "c"];
+    let world = World::with_queue(&["--fifo"]);
+    for round in 0..6 {
+        for group in GROUPS {
+            let message = if round % 2 == 0 { "sleep 60" } else { "sleep 1" };
+            world
+                .wasmrun(["enqueue", "--queue", "sqlite:jobs.db"])
+                .args(["--group", group, "--message", message])
+                .succeeds();
+        }
+    }
+    let database = world.database();
+    let mut query =
+        database.prepare("SELECT id, message_group FROM messages ORDER BY sequence").expect("the view");
+    let sent: Vec<(String, String)> =
+        query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).and_then(Iterator::collect).expect("rows");
+    let group_of: HashMap<String, String> = sent.iter().cloned().collect();
+
+    let output = world.run("misbehave").args(["--until-empty", "--instances", "6"]).succeeds();
+    let completed: Vec<(String, String)> = output
+        .logs_of("Completed.")
+        .iter()
+        .map(|log| field(log, "message_id").to_owned())
+        .map(|id| (id.clone(), group_of[&id].clone()))
+        .collect();
+    assert_eq!(completed.len(), sent.len());
+    for group in GROUPS {
+        let of_group = |messages: &[(String, String)]| -> Vec<String> {
+            let of_group = messages.iter().filter(|message| message.1 == group);
+            of_group.map(|message| message.0.clone()).collect()
+        };
+        assert_eq!(of_group(&completed), of_group(&sent), "{group}");
+    }
+    let groups = |messages: &[(String, String)]| -> Vec<String> {
+        messages.iter().map(|message| message.1.clone()).collect()
+    };
+    let mut one_by_one = groups(&completed);
+    one_by_one.dedup();
+    assert!(one_by_one.len() > GROUPS.len(), "the groups waited for each other");
+}
+
+#[test]
+fn a_message_that_fails_holds_up_its_own_group_only_and_until_it_is_dead_lettered() {
+    let world = World::with_queue(&["--fifo", "--max-receives", "2"]);
+    for (group, message) in [("a", "retry 1 later"), ("a", "log 1 after"), ("b", "log 1 beside")] {
+        world
+            .wasmrun(["enqueue", "--queue", "sqlite:jobs.db"])
+            .args(["--group", group, "--message", message])
+            .succeeds();
+    }
+    let output = world.run("misbehave").args(["--until-empty", "--instances", "3"]).succeeds();
+    let events: Vec<String> = output
+        .logs()
+        .iter()
+        .filter_map(|log| match log["message"].as_str()? {
+            "Guest" => Some(field(log, "text").to_owned()),
+            "Not completed." => Some(format!("try {}", log["receive_count"])),
+            _ => None,
+        })
+        .collect();
+    let place = |event: &str| events.iter().position(|other| other == event);
+    assert!(place("beside") < place("try 2"), "{events:?}");
+    assert!(place("try 1") < place("try 2") && place("try 2") < place("after"), "{events:?}");
+    assert_eq!(world.dead(), Depth::visible(1));
+}
+
+#[test]
+fn forward_sends_bodies_attributes_and_groups_on() {
+    let world = World::with_queue(&["--fifo"]);
+    world.wasmrun(["queue", "create", "sqlite:fifo.db", "--fifo"]).succeeds();
+    world
+        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--group", "g", "--attribute", "colour=blue"])
+        .args(["--message", "first", "--message", "second"])
+        .succeeds();
+    let output = world
+        .wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty"])
+        .arg(guest("forward"))
+        .args(["--send", "next=sqlite:fifo.db"])
+        .succeeds();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 2}));
+    assert_eq!(world.depth(), Depth::EMPTY);
+    // Of a group, the first is what the next receive brings.
+    let messages = world.peek("sqlite:fifo.db");
+    assert_eq!(messages.len(), 1);
+    assert_eq!(messages[0]["body"], "first");
+    assert_eq!(messages[0]["group"], "g");
+    assert_eq!(messages[0]["attributes"], json!({"colour": "blue"}));
+}
+
+#[test]
+fn forward_makes_a_message_of_each_announced_object() {
+    let world = World::with_queue(&[]);
+    world.write("in/photos/cat.jpg", "meow");
+    world.announce();
+    world
+        .wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty", "--store", "input=dir:in:ro"])
+        .arg(guest("forward"))
+        .args(["--send", "next=sqlite:next.db"])
+        .succeeds();
+    let messages = world.peek("sqlite:next.db");
+    assert_eq!(messages.len(), 1);
+    let object: Value = serde_json::from_str(field(&messages[0], "body")).expect("JSON");
+    assert_eq!((&object["store"], &object["key"]), (&json!("input"), &json!("photos/cat.jpg")));
+    assert_eq!((&object["size"], &object["change"]), (&json!(4), &json!("created")));
+}
+
+#[test]
+fn a_guest_may_send_a_thousand_messages_and_none_that_the_queue_would_refuse() {
+    let world = World::new();
+    assert_eq!(world.outcome("send 1000").0, "completed");
+    assert_eq!(world.depth_of("sqlite:next.db"), Depth::visible(1000));
+    let (outcome, reason) = world.outcome("send-bytes 1048577");
+    assert_eq!(outcome, "rejected");
+    assert!(reason.starts_with("invalid-message"), "{reason}");
+    assert_eq!(world.depth_of("sqlite:next.db"), Depth::visible(1000));
+}
+
+#[test]
+fn an_output_that_nobody_reads_harms_nobody() {
+    let world = World::with_queue(&[]);
+    world.send(["ok"]);
+    for command in ["queue peek sqlite:jobs.db", "completions bash", "--help", "queue stats sqlite:jobs.db"] {
+        let script = format!("\"$0\" {command} >&-; exec \"$0\" {command} | true");
+        world
+            .program(std::path::Path::new("sh"))
+            .args(["-c", &script, env!("CARGO_BIN_EXE_wasmrun")])
+            .succeeds();
+    }
+    wait_until("nothing changed", || world.depth() == Depth::visible(1));
+}

@@ -1,0 +1,159 @@
+//! What a worker does when it is told to stop.
+
+use crate::harness::{Depth, Output, Process, World, wait_until};
+use rustix::process::Signal;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// Of fuel: it's the time that matters here.
+const UNLIMITED: [&str; 2] = ["--fuel", "1000000000000000"];
+
+/// A worker with two instances and two more messages than that, once both instances have one.
+fn busy_worker(world: &World, message: &str, options: &[&str]) -> Process {
+    world.send([message; 4]);
+    let worker = world.run("misbehave").args(["--instances", "2", "--timeout", "10m"]).args(options).start();
+    wait_until("two messages are in flight", || world.depth().in_flight == 2);
+    worker
+}
+
+/// Nothing waits for a visibility timeout, and the delivery isn't counted.
+fn assert_all_visible_and_uncounted(world: &World, messages: u64) {
+    assert_eq!(world.depth(), Depth::visible(messages));
+    for message in world.peek("sqlite:jobs.db") {
+        assert_eq!(message["receive_count"], 0, "{message}");
+    }
+}
+
+fn a_signal_drains(signal: Signal) {
+    let world = World::with_queue(&[]);
+    let worker = busy_worker(&world, "sleep 700", &[]);
+    worker.signal(signal);
+    let output = worker.finish().succeeded();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 2}));
+    assert_all_visible_and_uncounted(&world, 2);
+}
+
+#[test]
+fn sigterm_lets_running_tasks_finish_and_leaves_the_other_messages_visible() {
+    a_signal_drains(Signal::TERM);
+}
+
+#[test]
+fn sigint_does_the_same() {
+    a_signal_drains(Signal::INT);
+}
+
+fn released(worker: Process) -> Output {
+    let output = worker.finish().succeeded();
+    assert_eq!(output.summary()["outcomes"], json!({"cancelled": 2}));
+    output
+}
+
+#[test]
+fn tasks_that_take_longer_than_the_stop_timeout_are_cancelled_and_their_messages_released() {
+    let world = World::with_queue(&[]);
+    let worker = busy_worker(&world, "sleep-forever", &["--stop-timeout", "300ms"]);
+    worker.signal(Signal::TERM);
+    let output = released(worker);
+    assert!(output.to_string().contains("The stop timeout is over"), "{output}");
+    assert_all_visible_and_uncounted(&world, 4);
+}
+
+#[test]
+fn a_second_signal_stops_at_once_even_guests_that_never_wait() {
+    let world = World::with_queue(&[]);
+    let worker = busy_worker(&world, "loop", &UNLIMITED);
+    worker.signal(Signal::TERM);
+    worker.until_logged("A second signal stops at once");
+    let began = Instant::now();
+    worker.signal(Signal::TERM);
+    released(worker);
+    // The stop timeout would be 25 seconds.
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_all_visible_and_uncounted(&world, 4);
+}
+
+#[test]
+fn an_idle_worker_stops_at_once() {
+    let world = World::with_queue(&[]);
+    let worker = world.run("misbehave").start();
+    worker.until_logged("\"Ready.\"");
+    let began = Instant::now();
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    // Its long poll would take 20 seconds.
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!(output.summary()["tasks"], 0);
+}
+
+#[test]
+fn an_idle_worker_notices_what_another_process_sends() {
+    let world = World::with_queue(&[]);
+    let worker = world.run("misbehave").start();
+    worker.until_logged("\"Ready.\"");
+    for round in 1..=3 {
+        world.send(["ok"]);
+        worker.until_logged_times(round, "\"Completed.\"");
+    }
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+}
+
+/// Its visibility is renewed: nobody else gets it.
+#[test]
+fn a_task_that_takes_longer_than_the_visibility_timeout_runs_once() {
+    let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "1"]);
+    world.send(["sleep 3500", "busy 3500"]);
+    let workers = [(); 2]
+        .map(|()| world.run("misbehave").args(["--until-empty", "--instances", "2"]).args(UNLIMITED).start());
+    let tasks = workers.map(|worker| {
+        let summary = worker.finish().succeeded().summary();
+        summary["outcomes"]["completed"].as_u64().unwrap_or(0)
+    });
+    assert_eq!(tasks.iter().sum::<u64>(), 2);
+    assert_eq!(world.dead(), Depth::EMPTY);
+}
+
+#[test]
+fn two_workers_on_one_queue_share_its_messages_and_repeat_none() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send(["ok"; 300]);
+    let workers =
+        [(); 2].map(|()| world.run("misbehave").args(["--until-empty", "--instances", "4"]).start());
+    let tasks = workers.map(|worker| {
+        let summary = worker.finish().succeeded().summary();
+        assert_eq!(summary["tasks"], summary["outcomes"]["completed"]);
+        summary["tasks"].as_u64().expect("a number")
+    });
+    assert_eq!(tasks.iter().sum::<u64>(), 300);
+    assert!(tasks.iter().all(|&tasks| tasks > 0), "{tasks:?}");
+}
+
+/// A laptop's lid, a debugger, a machine that is moved: the clock goes on, and others have the message by then.
+#[test]
+fn a_worker_that_was_suspended_leaves_alone_what_others_have_received() {
+    let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "2"]);
+    world.send(["sleep 2500"]);
+    let suspended = world.run("misbehave").start();
+    wait_until("it has the message", || world.depth().in_flight == 1);
+    suspended.signal(Signal::STOP);
+    let other = world.run("misbehave").arg("--until-empty").start();
+    other.until_logged("\"Ready.\"");
+    wait_until("the message is delivered again", || receives(&world) == 2);
+    suspended.signal(Signal::CONT);
+    let output = other.finish().succeeded();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 1}), "{output}");
+    assert_eq!(output.logs_of("Completed.")[0]["receive_count"], 2);
+    assert_eq!(world.depth(), Depth::EMPTY);
+    assert_eq!(world.dead(), Depth::EMPTY);
+    suspended.signal(Signal::TERM);
+    let output = suspended.finish().succeeded();
+    assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1}), "{output}");
+}
+
+/// How often the only message was received.
+fn receives(world: &World) -> i64 {
+    let database = world.database();
+    let query = "SELECT coalesce(max(receive_count), 0) FROM messages WHERE queue = 'main'";
+    database.query_row(query, [], |row| row.get(0)).expect("a number")
+}
