@@ -72,6 +72,36 @@ fn dead_letters_are_moved_back_without_what_was_said_of_them_and_work_again() {
 }
 
 #[test]
+fn dead_letters_of_unknown_origin_stay_until_a_queue_is_named() {
+    let world = World::with_queue(&[]);
+    for queue in ["sqlite:two.db", "sqlite:jobs.db#two"] {
+        world.wasmrun(["queue", "create", queue, "--max-receives", "1"]).succeeds();
+    }
+    // One by hand, and one of a queue that has another dead-letter queue than its worker used.
+    world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db#dead", "--message", "by hand"]).succeeds();
+    world.wasmrun(["enqueue", "--queue", "sqlite:two.db", "--message", "get not-there"]).succeeds();
+    world
+        .wasmrun(["run", "--queue", "sqlite:two.db", "--dead-letter", "sqlite:jobs.db#dead", "--until-empty"])
+        .args(World::grants())
+        .arg(guest("misbehave"))
+        .succeeds();
+    let redrive = ["queue", "redrive", "sqlite:jobs.db#dead"];
+    let left = world.wasmrun(redrive).succeeds();
+    assert_eq!(left.stdout[0], "moved 0 back", "{left}");
+    assert!(left.stdout[1].starts_with("left 2: the message "), "{left}");
+    assert!(left.stdout[1].ends_with("main, two; name a queue with --to URL"), "{left}");
+    assert_eq!(world.dead(), Depth::visible(2));
+
+    world.wasmrun(redrive).args(["--to", "sqlite:jobs.db#dead"]).fails_with(3, "name another one");
+    world.wasmrun(redrive).args(["--to", "sqlite:jobs.db#missing"]).fails_with(3, "missing");
+    let moved = world.wasmrun(redrive).args(["--to", "sqlite:two.db"]).succeeds();
+    assert_eq!(moved.stdout.len(), 1, "{moved}");
+    assert!(moved.stdout[0].starts_with("moved 2 to sqlite:/"), "{moved}");
+    assert_eq!((world.dead(), world.depth_of("sqlite:two.db")), (Depth::EMPTY, Depth::visible(2)));
+    assert_eq!(world.peek("sqlite:two.db")[1]["attributes"], json!({}));
+}
+
+#[test]
 fn every_object_is_announced_once_and_again_when_it_changes() {
     let world = World::with_queue(&[]);
     world.write("in/a b+ü%.txt", "1");
@@ -98,6 +128,25 @@ fn every_object_is_announced_once_and_again_when_it_changes() {
     assert_eq!(output.summary()["outcomes"], json!({"completed": 6}), "{output}");
     assert_eq!(world.keys("out"), ["a b+ü%.txt", "last", "other", "sub"]);
     assert_eq!(world.keys("out/sub"), ["c.txt", "new"]);
+}
+
+#[test]
+fn a_watched_store_that_vanishes_and_comes_back_is_not_announced_anew() {
+    let world = World::with_queue(&[]);
+    world.write("in/a", "1");
+    let watch = world
+        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--store", "input=dir:in"])
+        .args(["--watch", "--every", "20ms"])
+        .start();
+    watch.until_printed(1, "announced 1 object to");
+    fs::rename(world.path("in"), world.path("away")).expect("renamed");
+    watch.until_logged("cannot use the store");
+    fs::rename(world.path("away"), world.path("in")).expect("renamed");
+    world.write("in/b", "1");
+    watch.until_printed(2, "announced 1 object");
+    watch.signal(Signal::INT);
+    watch.finish().succeeded();
+    assert_eq!(world.depth(), Depth::visible(2));
 }
 
 #[test]

@@ -162,7 +162,8 @@ Examples:
   wasmrun queue create sqlite:jobs.db --visibility-timeout 5m --max-receives 3
   wasmrun queue stats sqlite:jobs.db
   wasmrun queue peek sqlite:jobs.db#dead
-  wasmrun queue redrive sqlite:jobs.db#dead")]
+  wasmrun queue redrive sqlite:jobs.db#dead
+  wasmrun queue redrive sqlite:jobs.db#dead --to sqlite:jobs.db")]
 pub(crate) struct QueueArgs {
     #[command(subcommand)]
     pub(crate) command: QueueCommand,
@@ -207,6 +208,9 @@ pub(crate) enum QueueCommand {
     Redrive {
         /// The dead-letter queue
         url: String,
+        /// Move all of them to this queue instead
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
     },
     /// Delete all messages
     Purge {

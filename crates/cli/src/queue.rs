@@ -32,11 +32,7 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
                 output.print(&shown(&message).to_string());
             }
         }
-        QueueCommand::Redrive { url } => {
-            let queue = open_queue(&url)?.queue;
-            let moved = queue.redrive().await.map_err(|error| Failure::queue(&url, &error))?;
-            output.print(&format!("moved {moved} back"));
-        }
+        QueueCommand::Redrive { url, to } => redrive(&output, &url, to.as_deref()).await?,
         QueueCommand::Purge { url } => {
             let queue = open_queue(&url)?.queue;
             let deleted = queue.purge().await.map_err(|error| Failure::queue(&url, &error))?;
@@ -44,6 +40,23 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn redrive(output: &Output, url: &str, to: Option<&str>) -> Result<(), Failure> {
+    let queue = open_queue(url)?.queue;
+    // What is wrong with that queue is said of that queue.
+    let to = to.map(open_queue).transpose()?.map(|opened| opened.queue.url().to_owned());
+    let redriven = queue.redrive(to.as_deref()).await.map_err(|error| Failure::queue(url, &error))?;
+    let moved = redriven.moved;
+    let (line, which) = match &to {
+        Some(to) => (format!("moved {moved} to {to}"), "another"),
+        None => (format!("moved {moved} back"), "a"),
+    };
+    output.print(&line);
+    if let Some(reason) = redriven.reason {
+        output.print(&format!("left {}: {reason}; name {which} queue with --to URL", redriven.left));
+    }
+    Ok(())
 }
 
 async fn stats(output: &Output, url: &str, as_json: bool) -> Result<(), Failure> {

@@ -58,12 +58,28 @@ pub trait QueueAdmin: Queue {
     /// The next messages that would be delivered, without receiving them: nothing changes, receive counts included.
     async fn peek(&self, max: usize) -> Result<Vec<Message>, QueueError>;
 
-    /// Moves all messages of this dead-letter queue back to the queues that they came from, with a fresh receive
-    /// count and without the `wasmrun` attribute. Returns how many.
-    async fn redrive(&self) -> Result<u64, QueueError>;
+    /// Moves the messages of this dead-letter queue back to the queues that they came from, or all to the queue with
+    /// the URL `to`, with a fresh receive count and without the `wasmrun` attribute. Messages that somebody holds
+    /// stay; so do those that don't tell where they came from, or that the other queue can't take.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::NotFound`] if there is no queue `to`, [`QueueError::Unusable`] if it is this queue itself.
+    async fn redrive(&self, to: Option<&str>) -> Result<Redriven, QueueError>;
 
     /// Deletes all messages. Returns how many.
     async fn purge(&self) -> Result<u64, QueueError>;
+}
+
+/// What became of the messages of a dead-letter queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Redriven {
+    /// So many are in another queue now.
+    pub moved: u64,
+    /// So many could be received but stayed. In a FIFO queue, those behind them in their group aren't counted.
+    pub left: u64,
+    /// Why the first of those stayed: one sentence, without a full stop. `None` if none stayed.
+    pub reason: Option<String>,
 }
 
 /// A message in the hands of the worker.

@@ -24,13 +24,15 @@
 //! | `settle`        | inside a transaction: deleting, visibility                       |
 //! | `survey`        | inside a transaction: depth, peeking, purging                    |
 //! | `rows`          | queues and messages as the file holds them                       |
-//! | `moves`         | redrive, and messages that move between files                    |
+//! | `moves`         | messages that move between files                                 |
+//! | `redrive`       | from the dead-letter queue back                                  |
 
 mod address;
 mod attributes;
 mod clock;
 mod file;
 mod moves;
+mod redrive;
 mod rows;
 mod settings;
 mod settle;
@@ -58,7 +60,7 @@ use tokio_util::sync::CancellationToken;
 use transaction::Transaction;
 use wasmrun_runtime::message::{Message, OutgoingMessage};
 use wasmrun_runtime::queue::{
-    Delivery, Depth, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive,
+    Delivery, Depth, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
 };
 
 /// How soon a receive that waits notices what another process sent. Looking costs some 20 µs.
@@ -271,8 +273,8 @@ impl QueueAdmin for SqliteQueue {
     }
 
     /// As in SQS, messages that somebody holds stay where they are.
-    async fn redrive(&self) -> Result<u64, QueueError> {
-        self.redrive_all().await
+    async fn redrive(&self, to: Option<&str>) -> Result<Redriven, QueueError> {
+        self.redrive_to(to).await
     }
 
     async fn purge(&self) -> Result<u64, QueueError> {

@@ -30,6 +30,7 @@ pub(super) enum Target {
 #[derive(Clone, Debug)]
 pub(super) struct MessageRow {
     pub(super) sequence: i64,
+    pub(super) visible_ms: i64,
     pub(super) id: String,
     pub(super) body: String,
     /// As JSON.
@@ -82,7 +83,8 @@ impl Target {
 
 impl MessageRow {
     pub(super) const COLUMNS: &str = "message.sequence, message.id, content.body, content.attributes, message.message_group, \
-                           message.receive_count, message.sent_ms, message.source";
+                           message.receive_count, message.sent_ms, message.source, \
+                           message.visible_ms";
 
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -94,6 +96,7 @@ impl MessageRow {
             receive_count: row.get(5)?,
             sent_ms: row.get(6)?,
             source: row.get(7)?,
+            visible_ms: row.get(8)?,
         })
     }
 

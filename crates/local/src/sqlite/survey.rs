@@ -1,7 +1,7 @@
 //! Inside a transaction: what people ask of a queue.
 
 use super::file::Fault;
-use super::rows::MessageRow;
+use super::rows::{MessageRow, QueueRow};
 use super::transaction::Transaction;
 use rusqlite::{named_params, params};
 use wasmrun_runtime::message::Message;
@@ -33,7 +33,7 @@ impl Transaction<'_> {
         let mut query = self.sql.prepare_cached(&sql)?;
         let rows = query.query_map(
             named_params! {
-                ":queue": queue.id, ":now": self.now_ms, ":sequence": i64::MAX, ":max_receives": max_receives,
+                ":queue": queue.id, ":now": self.now_ms, ":max_receives": max_receives,
                 ":max": i64::try_from(max).unwrap_or(i64::MAX),
             },
             MessageRow::read,
@@ -45,6 +45,35 @@ impl Transaction<'_> {
             })
         });
         Ok(messages.collect::<Result<_, _>>()?)
+    }
+
+    /// The next visible messages of at most a sequence, after one that is named by its visibility and sequence.
+    pub(super) fn page(&self, after: (i64, i64), up_to: i64, max: usize) -> Result<Vec<MessageRow>, Fault> {
+        let mut query = self.sql.prepare_cached(&Self::page_sql())?;
+        let rows = query.query_map(
+            named_params! {
+                ":queue": self.queue()?.id, ":now": self.now_ms, ":visible": after.0, ":after": after.1,
+                ":up_to": up_to, ":max": i64::try_from(max).unwrap_or(i64::MAX),
+            },
+            MessageRow::read,
+        )?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    pub(super) fn page_sql() -> String {
+        Self::next_sql().replace(
+            "ORDER BY",
+            "AND (message.visible_ms, message.sequence) > (:visible, :after) AND message.sequence <= :up_to
+             ORDER BY",
+        )
+    }
+
+    /// Whether a message is (still) there to be received.
+    pub(super) fn is_visible(&self, queue: &QueueRow, row: &MessageRow) -> Result<bool, Fault> {
+        let mut query = self.sql.prepare_cached(
+            "SELECT 1 FROM message WHERE sequence = ?1 AND queue = ?2 AND blocked = 0 AND visible_ms <= ?3",
+        )?;
+        Ok(query.exists(params![row.sequence, queue.id, self.now_ms])?)
     }
 
     /// Every message sent so far has at most this sequence.

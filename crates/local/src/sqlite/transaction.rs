@@ -92,16 +92,11 @@ impl Transaction<'_> {
     }
 
     /// The next messages of the queue, in the order in which they became visible.
-    pub(super) fn next(
-        &self,
-        queue: &QueueRow,
-        max: usize,
-        max_sequence: i64,
-    ) -> Result<Vec<MessageRow>, Fault> {
+    fn next(&self, queue: &QueueRow, max: usize) -> Result<Vec<MessageRow>, Fault> {
         let mut query = self.sql.prepare_cached(&Self::next_sql())?;
         let max = i64::try_from(max).unwrap_or(i64::MAX);
         let rows = query.query_map(
-            named_params! {":queue": queue.id, ":now": self.now_ms, ":sequence": max_sequence, ":max": max},
+            named_params! {":queue": queue.id, ":now": self.now_ms, ":max": max},
             MessageRow::read,
         )?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -111,7 +106,6 @@ impl Transaction<'_> {
         format!(
             "SELECT {} FROM message JOIN content USING (sequence)
              WHERE message.queue = :queue AND message.blocked = 0 AND message.visible_ms <= :now
-               AND message.sequence <= :sequence
              ORDER BY message.visible_ms, message.sequence LIMIT :max",
             MessageRow::COLUMNS
         )
@@ -125,7 +119,7 @@ impl Transaction<'_> {
         loop {
             let missing = max - taken.messages.len();
             let moved_before = moved;
-            for row in self.next(&queue, missing, i64::MAX)? {
+            for row in self.next(&queue, missing)? {
                 match &queue.dead_letter {
                     Some((target, max_receives)) if row.receive_count >= *max_receives => {
                         moved += 1;
@@ -244,6 +238,7 @@ impl Transaction<'_> {
         }
         let row = MessageRow {
             sequence: 0,
+            visible_ms: self.now_ms,
             id: id.clone(),
             body: message.body.clone(),
             attributes: attributes::encode(&message.attributes),

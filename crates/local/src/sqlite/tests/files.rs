@@ -272,6 +272,11 @@ async fn no_statement_reads_through_a_long_queue() {
              SEARCH content USING INTEGER PRIMARY KEY (rowid=?)",
         ),
         (
+            Transaction::page_sql(),
+            "SEARCH message USING INDEX message_next (queue=? AND blocked=? AND visible_ms>? AND visible_ms<?)\n\
+             SEARCH content USING INTEGER PRIMARY KEY (rowid=?)",
+        ),
+        (
             "SELECT min(visible_ms) FROM message WHERE queue = 1 AND blocked = 0".into(),
             "SEARCH message USING COVERING INDEX message_next (queue=? AND blocked=?)",
         ),

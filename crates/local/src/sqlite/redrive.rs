@@ -1,0 +1,236 @@
+//! Redrive: messages go back to where they came from, or to where the user says. What can't go stays, with a reason.
+
+use super::SqliteQueue;
+use super::address::{self, Address};
+use super::attributes;
+use super::file::Fault;
+use super::rows::{Departure, MessageRow, Target};
+use super::transaction::Transaction;
+use std::collections::HashMap;
+use wasmrun_runtime::message::{AttributeValue, OUTCOME_ATTRIBUTE};
+use wasmrun_runtime::queue::{Queue, QueueError, Redriven};
+
+/// So many messages move in one transaction: others wait meanwhile.
+const CHUNK: usize = 200;
+
+impl SqliteQueue {
+    /// Moves the visible messages that are there now.
+    ///
+    /// A FIFO queue shows the next message of a group only when the one before it is gone, so it takes several
+    /// passes. Each but the last moves something for good, and nothing that comes later is looked at: it ends.
+    pub(super) async fn redrive_to(&self, to: Option<&str>) -> Result<Redriven, QueueError> {
+        let mut routes = Routes::new(self, to).await?;
+        let up_to = self.database.read(|transaction| transaction.last_sequence()).await?;
+        let mut moved = 0;
+        loop {
+            let pass = self.redrive_pass(&mut routes, up_to).await?;
+            moved += pass.moved;
+            if pass.moved == 0 {
+                return Ok(Redriven { moved, ..pass });
+            }
+        }
+    }
+
+    /// Looks at each visible message once.
+    async fn redrive_pass(&self, routes: &mut Routes<'_>, up_to: i64) -> Result<Redriven, QueueError> {
+        let mut pass = Redriven::default();
+        let mut after = (i64::MIN, i64::MIN);
+        loop {
+            let look = move |transaction: &Transaction<'_>| transaction.page(after, up_to, CHUNK);
+            let rows = self.database.read(look).await?;
+            let Some(last) = rows.last() else { return Ok(pass) };
+            after = (last.visible_ms, last.sequence);
+            let mut plan = Vec::new();
+            for row in rows {
+                match routes.find(&row).await? {
+                    Ok(target) => plan.push((row, target)),
+                    Err(reason) => {
+                        pass.left += 1;
+                        pass.reason.get_or_insert(reason);
+                    }
+                }
+            }
+            let (at_once, departures) =
+                self.database.write(move |transaction| carry_out(transaction, &plan)).await?;
+            pass.moved += at_once + self.depart(departures).await?;
+        }
+    }
+}
+
+/// Moves messages, except those that somebody received since the plan was made.
+fn carry_out(
+    transaction: &Transaction<'_>,
+    plan: &[(MessageRow, Target)],
+) -> Result<(u64, Vec<Departure>), Fault> {
+    let queue = transaction.queue()?;
+    let mut moved = 0;
+    let mut departures = Vec::new();
+    for (row, target) in plan {
+        if !transaction.is_visible(&queue, row)? {
+            continue;
+        }
+        let mut row = row.clone();
+        row.attributes = attributes::without(&row.attributes, OUTCOME_ATTRIBUTE, &row.id);
+        match transaction.relocate(&queue, row, target, None)? {
+            Some(departure) => departures.push(departure),
+            None => moved += 1,
+        }
+    }
+    Ok((moved, departures))
+}
+
+/// Where messages go. Remembers what it found out about other queues.
+struct Routes<'a> {
+    queue: &'a SqliteQueue,
+    /// The user's word: all go there.
+    to: Option<Target>,
+    /// Where those go that say nothing, or what to say of them.
+    silent: Result<Target, String>,
+    /// By the queue that a message says it came from: that queue, `None` if there is none, or what to say.
+    claims: HashMap<String, Result<Option<Target>, String>>,
+    /// Whether a queue that messages go to is FIFO, or why it can't be used.
+    fifo: HashMap<Target, Result<bool, String>>,
+}
+
+impl<'a> Routes<'a> {
+    async fn new(queue: &'a SqliteQueue, to: Option<&str>) -> Result<Self, QueueError> {
+        let to = match to {
+            Some(url) => Some(named(queue, url).await?),
+            None => None,
+        };
+        let silent = only_source(queue).await?;
+        Ok(Self { queue, to, silent, claims: HashMap::new(), fifo: HashMap::new() })
+    }
+
+    /// Where a message goes; the inner error is why it stays.
+    async fn find(&mut self, row: &MessageRow) -> Result<Result<Target, String>, QueueError> {
+        let target = match &self.to {
+            Some(target) => target.clone(),
+            None => match self.origin(row).await? {
+                Ok(origin) => origin,
+                Err(reason) => return Ok(Err(format!("the message {} {reason}", row.id))),
+            },
+        };
+        let url = target.url(&self.queue.address);
+        let reason = match self.is_fifo(&target).await? {
+            Ok(true) if row.group.is_none() => "it is FIFO, and the message has no message group".to_owned(),
+            Ok(_) => return Ok(Ok(target)),
+            Err(reason) => reason,
+        };
+        Ok(Err(format!("the message {} can't be moved to {url}: {reason}", row.id)))
+    }
+
+    /// Where a message came from: the file says so if it was moved by a receive; the worker says so in the attribute
+    /// that it adds (`"queue"`), which is believed only if that queue indeed has this one as its dead-letter queue;
+    /// otherwise it is the one queue of this file that does.
+    async fn origin(&mut self, row: &MessageRow) -> Result<Result<Target, String>, QueueError> {
+        if let Some(source) = &row.source {
+            return Ok(Ok(Target::from_column(source.clone())));
+        }
+        let Some(claim) = claimed_origin(row) else { return Ok(self.silent.clone()) };
+        if !self.claims.contains_key(&claim) {
+            let examined = examine(self.queue, &claim).await?;
+            self.claims.insert(claim.clone(), examined);
+        }
+        match self.claims.get(&claim) {
+            Some(Ok(Some(target))) => Ok(Ok(target.clone())),
+            Some(Err(reason)) => Ok(Err(reason.clone())),
+            // The file may have been moved since.
+            Some(Ok(None)) | None => Ok(self.silent.clone()),
+        }
+    }
+
+    async fn is_fifo(&mut self, target: &Target) -> Result<Result<bool, String>, QueueError> {
+        if let Some(known) = self.fifo.get(target) {
+            return Ok(known.clone());
+        }
+        let fifo = match target {
+            _ if target.url(&self.queue.address) == self.queue.url => Err("it is there already".to_owned()),
+            // Created anew if it was deleted by hand.
+            Target::Here(name) => {
+                let name = name.clone();
+                let row = self.queue.database.read(move |transaction| transaction.queue_named(&name)).await?;
+                Ok(row.is_some_and(|row| row.fifo))
+            }
+            Target::Elsewhere(url) => match self.queue.peer(url).await {
+                Ok(peer) => peer.attributes().await.map(|attributes| attributes.fifo),
+                Err(error) => Err(error),
+            }
+            .map_err(|error| error.to_string()),
+        };
+        self.fifo.insert(target.clone(), fifo.clone());
+        Ok(fifo)
+    }
+}
+
+/// The queue that the user names: it exists, and is another one.
+async fn named(queue: &SqliteQueue, url: &str) -> Result<Target, QueueError> {
+    let address = Address::existing(url)?;
+    if address == queue.address {
+        return Err(QueueError::Unusable(format!(
+            "the messages of {} can't be moved to that queue itself: name another one",
+            queue.url
+        )));
+    }
+    if address.path != queue.address.path {
+        queue.peer(&address.url()).await?;
+        return Ok(Target::Elsewhere(address.url()));
+    }
+    let name = address.name.clone();
+    match queue.database.read(move |transaction| transaction.queue_named(&name)).await? {
+        Some(_) => Ok(Target::Here(address.name)),
+        None => Err(address::not_found(&address.url())),
+    }
+}
+
+/// The one queue of this file that has this one as its dead-letter queue.
+async fn only_source(queue: &SqliteQueue) -> Result<Result<Target, String>, QueueError> {
+    let name = &queue.address.name;
+    let this = Target::Here(name.clone()).to_column();
+    let sources = queue.database.read(move |transaction| transaction.queue_names(Some(&this))).await?;
+    Ok(<[String; 1]>::try_from(sources).map(|[name]| Target::Here(name)).map_err(|sources| {
+        let why = match sources.as_slice() {
+            [] => format!("no queue of this file has {name} as its dead-letter queue"),
+            several => {
+                format!("several queues have {name} as their dead-letter queue: {}", several.join(", "))
+            }
+        };
+        format!("doesn't say where it came from, and {why}")
+    }))
+}
+
+/// Whether the queue that a message says it came from has this one as its dead-letter queue.
+async fn examine(queue: &SqliteQueue, claim: &str) -> Result<Result<Option<Target>, String>, QueueError> {
+    let Ok(claimed) = Address::existing(claim) else { return Ok(Ok(None)) };
+    let url = claimed.url();
+    let (target, dead_letter) = if claimed.path == queue.address.path {
+        let name = claimed.name.clone();
+        let row = queue.database.read(move |transaction| transaction.queue_named(&name)).await?;
+        let Some(row) = row else { return Ok(Ok(None)) };
+        (Target::Here(claimed.name), row.dead_letter.map(|(target, _)| target.url(&queue.address)))
+    } else {
+        let attributes = match queue.peer(&url).await {
+            Ok(peer) => peer.attributes().await,
+            Err(error) => Err(error),
+        };
+        match attributes {
+            Ok(attributes) => {
+                (Target::Elsewhere(url.clone()), attributes.redrive.map(|redrive| redrive.dead_letter))
+            }
+            Err(QueueError::NotFound(_)) => return Ok(Ok(None)),
+            Err(error) => return Ok(Err(format!("says that it came from {url}: {error}"))),
+        }
+    };
+    if dead_letter.as_ref() == Some(&queue.url) {
+        return Ok(Ok(Some(target)));
+    }
+    Ok(Err(format!("says that it came from {url}, but this isn't that queue's dead-letter queue")))
+}
+
+fn claimed_origin(row: &MessageRow) -> Option<String> {
+    let attributes = attributes::decode(&row.attributes, &row.id);
+    let outcome = attributes.into_iter().find(|attribute| attribute.name == OUTCOME_ATTRIBUTE)?;
+    let AttributeValue::Text(json) = outcome.value else { return None };
+    let outcome: serde_json::Value = serde_json::from_str(&json).ok()?;
+    outcome.get("queue")?.as_str().filter(|queue| address::is_url(queue)).map(str::to_owned)
+}
