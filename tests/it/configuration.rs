@@ -90,7 +90,7 @@ fn a_worker_can_be_set_up_with_variables_alone() {
     world.send(["ok"]);
     let output = world
         .wasmrun(["run"])
-        .arg(guest("misbehave"))
+        .env("WASMRUN_COMPONENT", guest("misbehave"))
         .env("WASMRUN_QUEUE", "sqlite:jobs.db")
         .env("WASMRUN_STORE_INPUT", "dir:in:ro")
         .env("WASMRUN_STORE_OUTPUT", "dir:out:rw")

@@ -9,12 +9,16 @@ const MESSAGES: usize = 2000;
 const KILLS: usize = 30;
 
 /// The seed is printed; `WASMRUN_TEST_SEED` sets it. (The moments depend on the machine as well.)
-#[test]
-fn thirty_kills_at_random_moments_lose_no_message_and_spoil_no_output() {
+fn seeded() -> fastrand::Rng {
     let seed = std::env::var("WASMRUN_TEST_SEED")
         .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("WASMRUN_TEST_SEED is a number"));
     println!("seed {seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+    fastrand::Rng::with_seed(seed)
+}
+
+#[test]
+fn thirty_kills_at_random_moments_lose_no_message_and_spoil_no_output() {
+    let mut random = seeded();
     let world = World::with_queue(&["--visibility-timeout", "2s", "--max-receives", "1000"]);
     let digests = fill(&world, &mut random);
     world.announce();
@@ -103,4 +107,80 @@ fn report(ended: &[Output]) {
          {twice} messages whose task completed more than once"
     );
     assert!(redelivered > 0, "the kills interrupted nothing");
+}
+
+/// One worker after the other: each is killed once it has logged so many lines of this kind.
+fn killed_again_and_again(
+    world: &World,
+    random: &mut fastrand::Rng,
+    kills: usize,
+    line: &str,
+) -> Vec<Output> {
+    let start = || {
+        world
+            .run("misbehave")
+            .args(["--instances", "4", "--until-empty"])
+            .within(Duration::from_secs(120))
+            .start()
+    };
+    let mut ended: Vec<Output> = (0..kills)
+        .map(|_| {
+            let worker = start();
+            worker.until_logged_times(random.usize(1..8), line);
+            std::thread::sleep(Duration::from_micros(random.u64(..5_000)));
+            worker.kill()
+        })
+        .collect();
+    ended.push(start().finish().succeeded());
+    ended
+}
+
+#[test]
+fn kills_between_sending_a_dead_letter_and_deleting_the_message_lose_no_letter() {
+    const LETTERS: usize = 150;
+    let mut random = seeded();
+    let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "1000"]);
+    let mut bodies: Vec<String> = (0..LETTERS).map(|index| format!("reject {index:03}")).collect();
+    world.send(&bodies);
+    killed_again_and_again(&world, &mut random, 8, "\"Dead-lettered.\"");
+    assert_eq!(world.depth(), Depth::EMPTY);
+    let dead = world.peek("sqlite:jobs.db#dead");
+    let mut letters: Vec<String> = dead.iter().map(|letter| field(letter, "body").to_owned()).collect();
+    letters.sort();
+    letters.dedup();
+    bodies.sort();
+    assert_eq!(letters, bodies);
+    println!("8 kills among {LETTERS} dead letters: {} of them twice", dead.len() - LETTERS);
+}
+
+#[test]
+fn kills_do_not_change_the_order_of_a_group() {
+    const GROUPS: [&str; 3] = ["a", "b", "c"];
+    let mut random = seeded();
+    let world = World::with_queue(&["--fifo", "--visibility-timeout", "1s", "--max-receives", "1000"]);
+    for group in GROUPS {
+        let messages = (0..40).flat_map(|_| ["--message", "sleep 2"]);
+        let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--group", group];
+        world.wasmrun(enqueue).args(messages).succeeds();
+    }
+    let sent = world.messages();
+    let group_of = |id: &str| sent.iter().position(|(sent, _)| sent == id).map(|place| place / 40);
+
+    let ended = killed_again_and_again(&world, &mut random, 5, COMPLETED);
+    let mut seen = Vec::new();
+    let logs = ended.iter().flat_map(|output| &output.stderr);
+    for log in logs.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        let id = log["message_id"].as_str().unwrap_or_default();
+        // The message of a group that was worked on last may come once more, and no other.
+        let last = seen.iter().rev().find(|other: &&String| group_of(other) == group_of(id));
+        if log["message"] == "Completed." && last.is_none_or(|last| last != id) {
+            seen.push(id.to_owned());
+        }
+    }
+    for (group, messages) in sent.chunks(40).enumerate() {
+        let of_group: Vec<&String> = seen.iter().filter(|id| group_of(id) == Some(group)).collect();
+        let expected: Vec<&String> = messages.iter().map(|(id, _)| id).collect();
+        assert_eq!(of_group, expected, "the group {group}");
+    }
+    assert_eq!(world.depth(), Depth::EMPTY);
 }
