@@ -14,7 +14,7 @@ const OBJECTS: usize = 40;
 const IN_DIRECTORY: &str = "sqlite:queue/jobs.db";
 const COMPLETED: &str = "\"Completed.\"";
 const STOPPED: &str = "nothing is received until it works again";
-const RECOVERED: &str = "The stores and the queue work again.";
+const RECOVERED: &str = "The stores and the queues work again.";
 
 fn world() -> World {
     World::with_queue(&["--max-receives", "1"])

@@ -40,7 +40,12 @@ impl Failure {
 
     /// A queue that can't be used.
     pub(crate) fn queue(url: &str, error: &QueueError) -> Self {
-        Self::Backend(format!("cannot use the queue {url}: {error}"))
+        match error {
+            QueueError::InvalidMessage(reason) => {
+                Self::Usage(format!("the queue {url} doesn't take the message: {reason}"))
+            }
+            error => Self::Backend(format!("cannot use the queue {url}: {error}")),
+        }
     }
 
     /// A store that can't be used.

@@ -36,10 +36,20 @@ pub fn main() -> ExitCode {
         return compile::child();
     }
     let cli = Cli::parse();
+    raise_file_limit();
     match dispatch(cli.command) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
+}
+
+/// Takes as many file descriptors as the system allows: each task's readers and writers hold some, and the usual soft
+/// limit of 1,024 is for programs that call select(2), which this one doesn't.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // If it can't be raised, it is as it was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 fn dispatch(command: Command) -> Result<ExitCode, Failure> {

@@ -20,6 +20,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::debug_fn;
 use wasmrun_runtime::component::Report;
+use wasmrun_runtime::outcome::OutcomeKind;
 use wasmrun_runtime::text::{OneLine, is_unsafe};
 use wasmrun_runtime::worker::{Summary, Tally};
 
@@ -46,7 +47,12 @@ impl Output {
         let started = match format {
             LogFormat::Text => {
                 let fields = debug_fn(|writer, field, value| {
-                    let value = format!("{value:?}");
+                    let mut value = format!("{value:?}");
+                    // What isn't quoted could pass for other fields.
+                    if field.name() != "message" && !value.starts_with('"') && value.contains([' ', '=', '"'])
+                    {
+                        value = format!("{value:?}");
+                    }
                     match field.name() {
                         "message" => write!(writer, "{}", OneLine(&value)),
                         name => write!(writer, "{name}={}", OneLine(&value)),
@@ -64,7 +70,7 @@ impl Output {
     pub(crate) fn print(&self, text: &str) {
         // That nobody reads it changes nothing.
         self.bar.suspend(|| {
-            let _ = writeln!(io::stdout(), "{text}");
+            let _ = io::stdout().write_all(&tamed(format!("{text}\n").as_bytes()));
         });
     }
 
@@ -94,12 +100,21 @@ impl Output {
         let seconds = elapsed.as_secs_f64().max(1e-6);
         let per_second = *tasks as f64 / seconds;
         if self.format == LogFormat::Json {
+            let limits: Vec<String> =
+                limits.iter().map(|(limit, count)| format!("{limit}:{count}")).collect();
             tracing::info!(
                 tasks,
-                outcomes = %json!(outcomes),
-                limits = %json!(limits),
+                completed = summary.outcome(OutcomeKind::Completed),
+                retry = summary.outcome(OutcomeKind::Retry),
+                rejected = summary.outcome(OutcomeKind::Rejected),
+                limit_exceeded = summary.outcome(OutcomeKind::LimitExceeded),
+                timed_out = summary.outcome(OutcomeKind::TimedOut),
+                trapped = summary.outcome(OutcomeKind::Trapped),
+                host_failed = summary.outcome(OutcomeKind::HostFailed),
+                cancelled = summary.outcome(OutcomeKind::Cancelled),
+                limits = limits.join(" "),
                 dead_lettered,
-                returned,
+                given_back = returned,
                 seconds,
                 per_second,
                 fuel = usage.fuel,

@@ -59,7 +59,7 @@ pub(crate) struct LimitSettings {
     #[arg(long, value_name = "SIZE", env = "WASMRUN_LOG_SIZE")]
     #[serde(deserialize_with = "from_text")]
     log_size: Option<ByteSize>,
-    /// Readers, writers and other handles open at once [default: 1000]
+    /// Readers, writers and other handles open at once [default: 100]
     #[arg(long, value_name = "N", env = "WASMRUN_HANDLES")]
     handles: Option<usize>,
 }

@@ -183,7 +183,10 @@ const EXIT_INVALID: u8 = 2;
 pub fn child() -> ExitCode {
     match compile_stdin() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(complaint) => {
+        Err(mut complaint) => {
+            // The parent reads no more, and a full pipe would keep this process.
+            let end = complaint.floor_char_boundary(MAX_COMPLAINT_BYTES as usize - 1);
+            complaint.truncate(end);
             let _ = writeln!(io::stderr(), "{complaint}");
             ExitCode::from(EXIT_INVALID)
         }

@@ -232,10 +232,11 @@ impl Component {
                 }
                 let TaskState { limiter, host_failure, log, .. } = &*state;
                 let last_words = log.last_words();
-                Outcome::classify(
-                    result,
-                    &Remains { limiter, host_failure: host_failure.as_deref(), last_words },
-                )
+                let host_failure = host_failure.as_ref().map(|failure| failure.what.as_str());
+                Outcome::classify(result, &Remains { limiter, host_failure, last_words })
+            }
+            Err(Outcome::TimedOut) => {
+                Outcome::out_of_time(state.in_call_since.map(|since| since.elapsed()), limits)
             }
             Err(outcome) => outcome,
         };

@@ -41,7 +41,8 @@ impl Default for Limits {
             object_bytes: 64 << 20,
             // Five hundred lines of a usual length.
             log_bytes: 64 << 10,
-            handles: 1_000,
+            // A writer of a directory holds three file descriptors, and tasks share those of the process.
+            handles: 100,
             // A key or a seed is 32 bytes; a page is generous.
             random_bytes: 64 << 10,
         }

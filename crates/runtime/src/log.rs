@@ -16,6 +16,10 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 /// A longer line is cut into several.
 const MAX_LINE_BYTES: usize = 8 << 10;
+/// A line costs the log more than its text: so much of what a task may write is taken for each.
+const LINE_BYTES: usize = 64;
+/// A guest that asks for what it wasn't granted in a loop is told of so often.
+const MAX_NOTES: u64 = 20;
 /// A panic of Rust takes three lines: where, what, and a note.
 const LAST_LINES: usize = 3;
 /// Of each of those so much is kept.
@@ -33,6 +37,8 @@ struct Lines {
     left: usize,
     /// What was dropped.
     dropped: u64,
+    /// What the host had to say.
+    notes: u64,
     /// Lines that have no end yet, of standard output and standard error.
     open: [Vec<u8>; 2],
     /// The last lines of standard error.
@@ -45,6 +51,7 @@ impl GuestLog {
             message_id: message_id.to_owned(),
             left: max_bytes,
             dropped: 0,
+            notes: 0,
             open: [Vec::new(), Vec::new()],
             last: VecDeque::new(),
         })))
@@ -56,7 +63,11 @@ impl GuestLog {
 
     /// What the host has to say about a call that it refused or that failed, for the operator.
     pub(crate) fn note(&self, kind: &'static str, alias: &str, text: &str) {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.notes += 1;
+        if lines.notes > MAX_NOTES {
+            return;
+        }
         tracing::warn!(message_id = lines.message_id, kind, alias, text, "A host call failed.");
     }
 
@@ -92,6 +103,15 @@ impl GuestLog {
                 lines.emit(name, &open);
             }
         }
+        if lines.notes > MAX_NOTES {
+            let more = lines.notes - MAX_NOTES;
+            tracing::warn!(
+                message_id = lines.message_id,
+                more,
+                "More host calls failed than are told one by one."
+            );
+            lines.notes = 0;
+        }
         if lines.dropped > 0 {
             tracing::warn!(
                 message_id = lines.message_id,
@@ -109,10 +129,10 @@ impl Lines {
     }
 
     fn write(&mut self, name: &'static str, bytes: &[u8]) {
-        let kept = &bytes[..bytes.len().min(self.left)];
-        self.left -= kept.len();
-        self.dropped += (bytes.len() - kept.len()) as u64;
-        for piece in kept.split_inclusive(|&b| b == b'\n') {
+        for piece in bytes.split_inclusive(|&b| b == b'\n') {
+            let (piece, dropped) = piece.split_at(piece.len().min(self.left));
+            self.left -= piece.len();
+            self.dropped += dropped.len() as u64;
             let (text, ended) = match piece.strip_suffix(b"\n") {
                 Some(text) => (text, true),
                 None => (piece, false),
@@ -127,6 +147,7 @@ impl Lines {
             }
             self.open(name).extend_from_slice(rest);
             if ended {
+                self.left = self.left.saturating_sub(LINE_BYTES);
                 let line = std::mem::take(self.open(name));
                 self.emit(name, &line);
             }

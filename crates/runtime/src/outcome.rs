@@ -4,7 +4,7 @@
 
 use crate::host;
 use crate::limiter::Limiter;
-use crate::limits::Limit;
+use crate::limits::{Limit, Limits};
 use crate::message::MAX_VISIBILITY;
 use crate::text::OneLine;
 use serde::Serialize;
@@ -152,6 +152,17 @@ impl Outcome {
                 }
             }
             Err(error) => Self::from_error(&error, remains),
+        }
+    }
+
+    /// The task's time is over. If it waited for one call to a store or a queue most of that time, the task isn't to
+    /// blame.
+    pub(crate) fn out_of_time(in_call: Option<Duration>, limits: &Limits) -> Self {
+        match in_call {
+            Some(waited) if waited >= limits.timeout / 2 => {
+                Self::HostFailed { what: format!("a store or a queue didn't answer for {waited:.1?}") }
+            }
+            _ => Self::TimedOut,
         }
     }
 

@@ -8,6 +8,7 @@ use crate::log::GuestLog;
 use crate::message::Message;
 use crate::usage::Usage;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::runtime::Handle;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store};
@@ -40,9 +41,19 @@ pub(crate) struct TaskState {
     pub(crate) table: ResourceTable,
     pub(crate) usage: Usage,
     pub(crate) log: GuestLog,
-    /// The last call to a store or a queue that failed for the host's reasons.
-    pub(crate) host_failure: Option<String>,
+    /// The last call to a store or a queue that failed for the host's reasons, and none to it succeeded since.
+    pub(crate) host_failure: Option<HostFailure>,
+    /// A call to a store or a queue is under way.
+    pub(crate) in_call_since: Option<Instant>,
     wasi: WasiCtx,
+}
+
+/// What failed for the host's reasons.
+pub(crate) struct HostFailure {
+    /// Of the store or the queue.
+    pub(crate) alias: String,
+    /// For the operator.
+    pub(crate) what: String,
 }
 
 /// Builds the store of one task: its limits, and what it was granted.
@@ -76,6 +87,7 @@ pub(crate) fn store(
             usage: Usage::default(),
             log,
             host_failure: None,
+            in_call_since: None,
             wasi: wasi.build(),
         },
     );

@@ -23,7 +23,8 @@ impl fmt::Display for OneLine<'_> {
 /// Whether a character could forge a line, move the cursor or turn the direction of writing.
 pub fn is_unsafe(c: char) -> bool {
     let separator = matches!(c, '\u{2028}' | '\u{2029}');
-    let direction = matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    let direction =
+        matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     c.is_control() || separator || direction
 }
 

@@ -166,10 +166,18 @@ impl Output {
         let mut summaries = self.logs_of("Summary.");
         assert_eq!(summaries.len(), 1, "{self}");
         let mut summary = summaries.remove(0);
-        for map in ["outcomes", "limits"] {
-            let text = field(&summary, map).to_owned();
-            summary[map] = serde_json::from_str(&text).expect("JSON");
-        }
+        let outcomes: serde_json::Map<String, Value> = OUTCOMES
+            .iter()
+            .map(|outcome| ((*outcome).to_owned(), summary[outcome.replace('-', "_")].clone()))
+            .filter(|(_, count)| count.as_u64().expect("a count") > 0)
+            .collect();
+        summary["outcomes"] = Value::Object(outcomes);
+        let limits: serde_json::Map<String, Value> = field(&summary, "limits")
+            .split_whitespace()
+            .map(|limit| limit.split_once(':').expect("a count"))
+            .map(|(limit, count)| (limit.to_owned(), count.parse::<u64>().expect("a count").into()))
+            .collect();
+        summary["limits"] = Value::Object(limits);
         summary
     }
 }
@@ -181,6 +189,10 @@ impl std::fmt::Display for Output {
         write!(f, "{name}\n{status}\n-- standard output\n{stdout}\n-- standard error\n{stderr}")
     }
 }
+
+/// The outcomes that a summary counts, each in a field of its own.
+const OUTCOMES: [&str; 8] =
+    ["completed", "retry", "rejected", "limit-exceeded", "timed-out", "trapped", "host-failed", "cancelled"];
 
 /// A field that holds a text.
 #[track_caller]

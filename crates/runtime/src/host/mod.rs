@@ -15,7 +15,7 @@ pub(crate) use bindings::exports::wasmrun::task::handler::Failure;
 pub(crate) use bindings::{Task, TaskPre};
 
 use crate::limits::Limit;
-use crate::state::TaskState;
+use crate::state::{HostFailure, TaskState};
 use std::future::Future;
 use std::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -102,9 +102,23 @@ impl TaskState {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, HostFault> {
         let began = Instant::now();
+        self.in_call_since = Some(began);
         let result = AbortOnDropHandle::new(self.config.io.spawn(work)).await;
+        self.in_call_since = None;
         self.usage.calls += 1;
         self.usage.host += began.elapsed();
         result.map_err(|error| HostFault(format!("a call of the host was lost: {error}")))
+    }
+
+    /// A call to what has this alias failed for the host's reasons.
+    fn host_failed(&mut self, alias: &str, what: String) {
+        self.host_failure = Some(HostFailure { alias: alias.to_owned(), what });
+    }
+
+    /// A call to what has this alias succeeded: what failed there before is over.
+    fn host_succeeded(&mut self, alias: &str) {
+        if self.host_failure.as_ref().is_some_and(|failure| failure.alias == alias) {
+            self.host_failure = None;
+        }
     }
 }

@@ -358,7 +358,10 @@ impl TaskState {
     /// What the guest is told of a failure; the details are the operator's.
     fn told<T>(&mut self, alias: &str, key: &str, answer: std::result::Result<T, StoreError>) -> Result<T> {
         let error = match answer {
-            Ok(value) => return Ok(value),
+            Ok(value) => {
+                self.host_succeeded(alias);
+                return Ok(value);
+            }
             Err(error) => error,
         };
         let details = || format!("{:?}: {error}", shorten(key.to_owned()));
@@ -372,7 +375,7 @@ impl TaskState {
             }
             StoreError::Unavailable(_) => {
                 self.log.note("store", alias, &details());
-                self.host_failure = Some(format!("store {alias}: {error}"));
+                self.host_failed(alias, format!("store {alias}: {error}"));
                 Error::Unavailable
             }
             StoreError::Invalid(text) => Error::Other(text),
@@ -419,10 +422,18 @@ fn checked(options: PutOptions) -> Result<runtime::PutOptions> {
     {
         return Err(other("a content type is 1 to 256 printable ASCII characters"));
     }
+    // First of all, so that what follows looks at no more than a few entries, however many a guest hands over.
     let mut total = 0;
+    for (name, value) in &options.metadata {
+        total += name.len() + value.len();
+        if name.is_empty() || total > MAX_METADATA_BYTES {
+            return Err(other(
+                "metadata is at most 2,048 bytes, names and values together, and no name is empty",
+            ));
+        }
+    }
     for (index, (name, value)) in options.metadata.iter().enumerate() {
-        let well_formed = !name.is_empty()
-            && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
+        let well_formed = name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
         if !well_formed || !printable(value) || value.trim() != value {
             return Err(other(
                 "metadata is names of a-z, 0-9, '-', '_' and '.' with values of printable ASCII, without spaces around them",
@@ -431,10 +442,6 @@ fn checked(options: PutOptions) -> Result<runtime::PutOptions> {
         if options.metadata[..index].iter().any(|(earlier, _)| earlier == name) {
             return Err(other("a name of the metadata is given twice"));
         }
-        total += name.len() + value.len();
-    }
-    if total > MAX_METADATA_BYTES {
-        return Err(other("metadata is at most 2,048 bytes, names and values together"));
     }
     Ok(runtime::PutOptions {
         content_type: options.content_type,
@@ -480,5 +487,31 @@ impl From<runtime::ObjectPage> for ObjectPage {
             modified_at: object.modified_at.map(millis),
         };
         Self { objects: page.objects.into_iter().map(summary).collect(), continuation: page.continuation }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(metadata: Vec<(String, String)>) -> PutOptions {
+        PutOptions { content_type: None, metadata, condition: Condition::Always }
+    }
+
+    #[test]
+    fn metadata_of_a_million_names_is_refused_without_comparing_them() {
+        let names = (0..1_000_000).map(|n| (format!("{n}"), String::new())).collect();
+        assert!(checked(put(names)).is_err());
+        assert!(checked(put(vec![(String::new(), String::new()); 1_000_000])).is_err());
+    }
+
+    #[test]
+    fn metadata_that_http_headers_cannot_carry_is_refused() {
+        let one = |name: &str, value: &str| checked(put(vec![(name.into(), value.into())])).is_ok();
+        assert!(one("a-b_c.1", "some text"));
+        for (name, value) in [("A", "x"), ("a b", "x"), ("a", "ü"), ("a", "x\n"), ("a", " x")] {
+            assert!(!one(name, value), "{name:?}: {value:?}");
+        }
+        assert!(checked(put(vec![("a".into(), "1".into()), ("a".into(), "2".into())])).is_err());
     }
 }

@@ -92,7 +92,9 @@ impl TaskState {
             .map(|check| match check {
                 Err(reason) => Err(Error::InvalidMessage(reason)),
                 Ok(()) => match answers.next() {
-                    Some(answer) => answer.map_err(|error| self.tell(&alias, error)),
+                    Some(answer) => answer
+                        .inspect(|_| self.host_succeeded(&alias))
+                        .map_err(|error| self.tell(&alias, error)),
                     None => Err(self.tell(&alias, QueueError::Unavailable("it gave no answer".into()))),
                 },
             })
@@ -105,7 +107,7 @@ impl TaskState {
             QueueError::InvalidMessage(reason) => Error::InvalidMessage(reason),
             error => {
                 self.log.note("queue", alias, &error.to_string());
-                self.host_failure = Some(format!("queue {alias}: {error}"));
+                self.host_failed(alias, format!("queue {alias}: {error}"));
                 Error::Unavailable
             }
         }

@@ -76,12 +76,14 @@ impl Breaker {
         });
     }
 
-    /// A task used the backends, or had no complaint of them. Tells whether this ended an outage.
-    pub(super) fn succeeded(&self) -> bool {
+    /// A message was settled whose task had no complaint of the backends. A task that called none of them says
+    /// nothing of whether they fail now and then. Tells whether this ended an outage.
+    pub(super) fn succeeded(&self, called: bool) -> bool {
         let mut ended = false;
         self.update(|state| match state {
             // Tasks that were under way when the outage began may well succeed.
             State::Open { .. } => state,
+            State::Closed { .. } if !called => state,
             State::Closed { .. } => State::default(),
             State::Trial { .. } => {
                 ended = true;
@@ -180,22 +182,32 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(breaker.failed(), None);
             assert_eq!(breaker.failed(), None);
-            assert!(!breaker.succeeded());
+            assert!(!breaker.succeeded(true));
         }
         assert_eq!(breaker.admission(), Admission::All);
+    }
+
+    #[test]
+    fn tasks_that_call_nothing_do_not_hide_that_others_fail() {
+        let breaker = Breaker::default();
+        for _ in 1..THRESHOLD {
+            breaker.failed();
+            breaker.succeeded(false);
+        }
+        assert_eq!(breaker.failed(), Some(FIRST_PAUSE));
     }
 
     #[test]
     fn failures_in_a_row_stop_receiving_until_a_probe_and_a_trial_succeed() {
         let breaker = open_breaker();
         assert!(matches!(breaker.admission(), Admission::Probe(_)));
-        breaker.succeeded();
+        breaker.succeeded(true);
         assert!(matches!(breaker.admission(), Admission::Probe(_)), "a late success says nothing");
         assert_eq!(breaker.probed(true), None);
         assert_eq!(breaker.admission(), Admission::One);
         breaker.trial_begins();
         assert_eq!(breaker.admission(), Admission::Wait);
-        assert!(breaker.succeeded());
+        assert!(breaker.succeeded(true));
         assert_eq!(breaker.admission(), Admission::All);
     }
 
@@ -209,7 +221,7 @@ mod tests {
         breaker.trial_begins();
         assert_eq!(breaker.failed(), Some(LONGEST_PAUSE), "a trial that fails goes on where the pauses were");
         breaker.probed(true);
-        breaker.succeeded();
+        breaker.succeeded(true);
         for _ in 1..THRESHOLD {
             assert_eq!(breaker.failed(), None);
         }
@@ -228,9 +240,9 @@ mod tests {
     #[test]
     fn a_queue_that_does_not_settle_stops_receiving_even_if_tasks_succeed() {
         let breaker = Breaker::default();
-        breaker.succeeded();
+        breaker.succeeded(true);
         assert_eq!(breaker.queue_failed(), Some(FIRST_PAUSE));
-        breaker.succeeded();
+        breaker.succeeded(true);
         assert_eq!(breaker.queue_failed(), None, "it has stopped already");
         assert!(matches!(breaker.admission(), Admission::Probe(_)));
     }

@@ -57,11 +57,14 @@ impl Leases {
 
     /// Holds a message from its receipt on.
     pub(super) fn hold(self: &Arc<Self>, delivery: &Delivery) -> Lease {
+        // From receipt; the delivery says when the first visibility timeout ends.
+        let longer = self.longest.saturating_sub(self.visibility_timeout);
+        let shorter = self.visibility_timeout.saturating_sub(self.longest);
+        let ends_at = delivery.visible_at.checked_sub(shorter).unwrap_or(delivery.visible_at) + longer;
         let held = Arc::new(Held {
             receipt: delivery.receipt.clone(),
-            // From receipt; the delivery says when the first visibility timeout ends.
-            ends_at: delivery.visible_at + self.longest.saturating_sub(self.visibility_timeout),
-            state: AsyncMutex::new(State { visible_at: delivery.visible_at, ours: true }),
+            ends_at,
+            state: AsyncMutex::new(State { visible_at: delivery.visible_at.min(ends_at), ours: true }),
             lapsed: Notify::new(),
         });
         let id = self.next.fetch_add(1, Ordering::Relaxed);

@@ -14,7 +14,10 @@ pub use self::tally::{Summary, Tally};
 
 use self::breaker::{Admission, Breaker};
 use self::lease::{Lease, Leases};
-use self::settle::{DeadLettering, Decision, Operation, Rules, Settlement, dead_letter, decide, settle_all};
+use self::settle::{
+    DeadLettering, Decision, Evidence, Listener, Operation, Rules, Settlement, dead_letter, decide,
+    settle_all,
+};
 use crate::component::{Component, Report};
 use crate::message::{MAX_BATCH, MAX_VISIBILITY, Message};
 use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
@@ -169,8 +172,9 @@ impl Worker {
         let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
         let timeout = component.limits().timeout;
         if timeout > longest {
+            let (timeout, longest) = (timeout.as_secs_f64(), longest.as_secs_f64());
             return Err(StartError::Settings(format!(
-                "a task may take {timeout:?}, and its message is kept from others for {longest:?}: shorten --timeout, or lengthen --max-visibility"
+                "a task may take {timeout} s, and its message is kept from others for {longest} s (at most 12 hours): shorten --timeout, or lengthen --max-visibility"
             )));
         }
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest);
@@ -201,9 +205,7 @@ impl Worker {
             }
         };
         let settle = async {
-            let failed =
-                |_: &QueueError| self.say(self.breaker.queue_failed(), "the queue doesn't settle messages");
-            settle_all(&*self.queue, receiver, failed, &give_up).await;
+            settle_all(&*self.queue, receiver, &*self, &give_up).await;
             settled.cancel();
         };
         tokio::select! {
@@ -339,6 +341,8 @@ impl Worker {
         slot: Slot,
         in_progress: Arc<InProgress>,
     ) {
+        // However this ends, a trial doesn't wait for it for ever.
+        let trial = TrialGuard(&self.breaker);
         let message = Arc::new(delivery.message);
         let cancelled = async {
             tokio::select! {
@@ -351,9 +355,16 @@ impl Worker {
         self.note(&message, &report);
 
         let mut decision = decide(&report.outcome, message.receive_count, &self.rules, fastrand::f64());
+        let mut evidence = match report.outcome {
+            Outcome::HostFailed { .. } | Outcome::Cancelled { .. } | Outcome::TimedOut => Evidence::None,
+            _ => Evidence::Well { called: report.usage.calls > 0 },
+        };
         if decision == Decision::DeadLetter {
             // The lease is still renewed meanwhile. A crash after this duplicates, and never loses.
             decision = self.dead_letter(&message, &report.outcome).await;
+            if decision != Decision::DeadLetter {
+                evidence = Evidence::None;
+            }
         }
         let operation = match decision {
             Decision::Delete | Decision::DeadLetter => Operation::Delete,
@@ -371,15 +382,12 @@ impl Worker {
         if operation != Operation::Delete {
             self.tally.returned();
         }
-        let (message_id, receipt) = (message.id.clone(), delivery.receipt);
+        // Its settlement tells how the trial ended.
+        std::mem::forget(trial);
+        let (message_id, receipt, _in_hand) = (message.id.clone(), delivery.receipt, slot.in_hand);
+        let settlement = Settlement { message_id, receipt, operation, ours_until, evidence, _in_hand };
         // The receiver lives until all senders are gone.
-        let _ = in_progress.settlements.send(Settlement {
-            message_id,
-            receipt,
-            operation,
-            ours_until,
-            _in_hand: slot.in_hand,
-        });
+        let _ = in_progress.settlements.send(settlement);
     }
 
     /// Sends a message to the dead-letter queue. If that fails, it's tried again later.
@@ -399,7 +407,8 @@ impl Worker {
         match sending.await.unwrap_or_default() {
             Some(Ok(id)) => {
                 self.tally.dead_lettered();
-                tracing::warn!(message_id, dead_letter_id = id, %outcome, "Dead-lettered.");
+                let (outcome, reason) = (outcome.kind().as_str(), outcome.reason());
+                tracing::warn!(message_id, dead_letter_id = id, outcome, reason, "Dead-lettered.");
                 Decision::DeadLetter
             }
             Some(Err(error @ QueueError::InvalidMessage(_))) => {
@@ -444,14 +453,8 @@ impl Worker {
                 );
             }
         }
-        match outcome {
-            Outcome::HostFailed { what } => self.say(self.breaker.failed(), what),
-            Outcome::Cancelled { .. } => self.breaker.trial_says_nothing(),
-            _ => {
-                if self.breaker.succeeded() {
-                    tracing::info!("The stores and the queue work again.");
-                }
-            }
+        if let Outcome::HostFailed { what } = outcome {
+            self.say(self.breaker.failed(), what);
         }
     }
 
@@ -465,6 +468,32 @@ impl Worker {
                 "A store or a queue fails: nothing is received until it works again."
             );
         }
+    }
+}
+
+impl Listener for Worker {
+    fn failed(&self, _: &QueueError) {
+        self.say(self.breaker.queue_failed(), "the queue doesn't settle messages");
+    }
+
+    fn settled(&self, evidence: Evidence) {
+        match evidence {
+            Evidence::None => self.breaker.trial_says_nothing(),
+            Evidence::Well { called } => {
+                if self.breaker.succeeded(called) {
+                    tracing::info!("The stores and the queues work again.");
+                }
+            }
+        }
+    }
+}
+
+/// Ends a trial that says nothing, unless its settlement will tell.
+struct TrialGuard<'a>(&'a Breaker);
+
+impl Drop for TrialGuard<'_> {
+    fn drop(&mut self) {
+        self.0.trial_says_nothing();
     }
 }
 

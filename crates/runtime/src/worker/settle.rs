@@ -5,7 +5,8 @@
 //! idle one at once, and it retries what failed for as long as the message is ours.
 
 use crate::message::{
-    Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_BATCH, Message, OUTCOME_ATTRIBUTE, OutgoingMessage,
+    Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_BATCH, MAX_VISIBILITY, Message, OUTCOME_ATTRIBUTE,
+    OutgoingMessage,
 };
 use crate::outcome::{Action, Cancel, Outcome, Policy};
 use crate::queue::{Queue, QueueError, Receipt};
@@ -37,7 +38,7 @@ impl Backoff {
     /// `chance` is between 0 and 1.
     fn after(&self, receive_count: u32, chance: f64) -> Duration {
         let doublings = receive_count.saturating_sub(1).min(31);
-        let full = self.first.saturating_mul(1 << doublings).min(self.longest);
+        let full = self.first.saturating_mul(1 << doublings).min(self.longest).min(MAX_VISIBILITY);
         full.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
     }
 }
@@ -133,7 +134,11 @@ pub(super) fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLetter
     dead.attributes
         .push(Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text(value.to_string()) });
     if dead.attributes.len() > MAX_ATTRIBUTES || dead.validate().is_err() {
-        tracing::warn!(message_id = message.id, %outcome, "The message has no room for its reason, and is dead-lettered without it.");
+        tracing::warn!(
+            message_id = message.id,
+            outcome = outcome.kind().as_str(),
+            "The message has no room for its reason, and is dead-lettered without it."
+        );
         dead.attributes.pop();
     }
     dead
@@ -146,8 +151,30 @@ pub(super) struct Settlement {
     pub(super) operation: Operation,
     /// Until then the message is ours.
     pub(super) ours_until: Instant,
+    /// What its task says of the backends.
+    pub(super) evidence: Evidence,
     /// Bounds what is unsettled: given back when this is done.
     pub(super) _in_hand: OwnedSemaphorePermit,
+}
+
+/// What a message says of the backends once it's settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// Nothing: its task was cancelled, or one of them failed.
+    None,
+    /// Its task had no complaint of them, and perhaps called none.
+    Well {
+        /// It called one.
+        called: bool,
+    },
+}
+
+/// What the settlements have to say to the circuit breaker.
+pub(super) trait Listener {
+    /// The queue didn't carry out a call.
+    fn failed(&self, error: &QueueError);
+    /// A message was settled.
+    fn settled(&self, evidence: Evidence);
 }
 
 /// What is done to a message in the queue.
@@ -158,12 +185,11 @@ pub(super) enum Operation {
     Uncount(Duration),
 }
 
-/// Carries out settlements until all senders are gone. `failed` is told of each call that the queue didn't carry
-/// out. When `give_up` is cancelled, nothing is retried any more.
+/// Carries out settlements until all senders are gone. When `give_up` is cancelled, nothing is retried any more.
 pub(super) async fn settle_all(
     queue: &dyn Queue,
     mut receiver: mpsc::UnboundedReceiver<Settlement>,
-    failed: impl Fn(&QueueError),
+    listener: &(impl Listener + Sync),
     give_up: &CancellationToken,
 ) {
     let mut open: Vec<Settlement> = Vec::new();
@@ -182,7 +208,7 @@ pub(super) async fn settle_all(
         let (batch, rest): (Vec<_>, Vec<_>) =
             open.into_iter().partition(|settlement| settlement.operation == operation);
         open = rest;
-        let left_open = settle_batch(queue, operation, batch, &failed).await;
+        let left_open = settle_batch(queue, operation, batch, listener).await;
         if left_open.is_empty() {
             pause = PAUSES.0;
         } else if give_up.is_cancelled() {
@@ -206,7 +232,7 @@ async fn settle_batch(
     queue: &dyn Queue,
     operation: Operation,
     batch: Vec<Settlement>,
-    failed: &impl Fn(&QueueError),
+    listener: &(impl Listener + Sync),
 ) -> Vec<Settlement> {
     let receipts: Vec<Receipt> = batch.iter().map(|settlement| settlement.receipt.clone()).collect();
     let answers = match operation {
@@ -220,13 +246,17 @@ async fn settle_batch(
         .filter(|settlement| {
             let answer = answers.next().unwrap_or_else(|| Err(QueueError::Unavailable("it gave no answer".into())));
             match answer {
-                Ok(()) => false,
+                Ok(()) => {
+                    listener.settled(settlement.evidence);
+                    false
+                }
                 Err(error @ QueueError::ReceiptExpired) => {
+                    listener.settled(Evidence::None);
                     tracing::warn!(message_id = settlement.message_id, ?operation, %error, "Settled too late: the message is delivered again.");
                     false
                 }
                 Err(error) => {
-                    failed(&error);
+                    listener.failed(&error);
                     let ours = Instant::now() < settlement.ours_until;
                     tracing::warn!(message_id = settlement.message_id, ?operation, %error, retried = ours, "A message wasn't settled.");
                     ours
@@ -352,6 +382,13 @@ mod tests {
         assert_eq!((dead.attributes.len(), dead.validate()), (0, Ok(())));
     }
 
+    struct Nobody;
+
+    impl Listener for Nobody {
+        fn failed(&self, _: &QueueError) {}
+        fn settled(&self, _: Evidence) {}
+    }
+
     /// A queue that answers as it's told to, and remembers what it was asked.
     struct Scripted {
         answers: Mutex<VecDeque<Vec<Result<(), QueueError>>>>,
@@ -407,12 +444,13 @@ mod tests {
                 receipt: Receipt(index.to_string()),
                 operation: Operation::Delete,
                 ours_until: Instant::now() + ours,
+                evidence: Evidence::None,
                 _in_hand: in_hand.clone().try_acquire_owned().expect("a permit"),
             };
             sender.send(settlement).unwrap_or_else(|_| panic!("the receiver lives"));
         }
         drop(sender);
-        settle_all(&queue, receiver, |_| {}, give_up).await;
+        settle_all(&queue, receiver, &Nobody, give_up).await;
         assert_eq!(in_hand.available_permits(), count, "every message is out of hand");
         queue.deleted.into_inner().expect("a lock")
     }
