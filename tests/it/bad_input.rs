@@ -212,7 +212,7 @@ fn settings_of_a_queue_that_make_no_sense_are_named() {
 fn a_message_that_cannot_be_sent_is_refused() {
     let world = World::with_queue(&["--fifo"]);
     let enqueue = |options: &[&str]| world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db"]).args(options);
-    enqueue(&["--message", "x"]).fails_with(3, "message group");
+    enqueue(&["--message", "x"]).fails_with(2, "message group");
     enqueue(&["--message", ""]).fails_with(2, "can't be sent");
     enqueue(&["--message", "\u{1}", "--group", "g"]).fails_with(2, "can't be sent");
     enqueue(&["--message", "@missing"]).fails_with(2, "missing");
