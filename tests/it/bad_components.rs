@@ -193,4 +193,8 @@ fn a_component_that_cannot_start_is_found_before_any_message_is_received() {
     let run = |options: &[&str]| world.run("misbehave").args(["--until-empty"]).args(options);
     let output = run(&["--memory", "64KiB"]).fails_with(2, "raise --memory");
     assert!(output.error().contains("misbehave.wasm") && output.error().contains("64.0 KiB"), "{output}");
+    for allocator in ["pooling", "on-demand"] {
+        let few = ["--table-elements", "1", "--allocator", allocator];
+        run(&few).fails_with(2, "raise --table-elements");
+    }
 }

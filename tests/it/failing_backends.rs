@@ -280,3 +280,21 @@ fn a_full_disk_under_the_queue_costs_time_only() {
     assert_eq!(summary["tasks"], MESSAGES, "each ran once: {output}");
     assert_eq!(summary["dead_lettered"], 0);
 }
+
+/// What the system refuses is no fault of a message.
+#[test]
+fn a_host_without_memory_for_another_instance_blames_no_message() {
+    const SCRIPT: &str = r#"ulimit -v 9000000; exec "$0" "$@""#;
+    let world = world();
+    world.send(["sleep 200"; 12]);
+    // Address space for the memory of one instance, and of no four.
+    let output = world
+        .program(Path::new("sh"))
+        .args(["-c", SCRIPT, env!("CARGO_BIN_EXE_wasmrun"), "run", "--queue", "sqlite:jobs.db"])
+        .args(["--until-empty", "--instances", "4", "--backoff", "50ms..500ms"])
+        .arg(guest("misbehave"))
+        .args(World::grants())
+        .succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], 12, "{output}");
+    assert_eq!(world.dead(), Depth::EMPTY, "{output}");
+}

@@ -43,10 +43,13 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     if args.watch {
         let mut rounds = tokio::time::interval(args.every.max(std::time::Duration::from_millis(10)));
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+            .map_err(|error| Failure::backend(format!("signals can't be received: {error}")))?;
         loop {
             tokio::select! {
                 _ = rounds.tick() => {}
                 _ = tokio::signal::ctrl_c() => break,
+                _ = terminate.recv() => break,
             }
             match announce(&sender, &*store, &args.prefix, &mut known).await {
                 Ok(0) => {}

@@ -5,7 +5,7 @@ use crate::engine::{self, Allocator};
 use crate::event::{self, Decoded};
 use crate::grant::Grants;
 use crate::host::{self, MessageHandle, TaskPre};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::message::Message;
 use crate::outcome::{Cancel, Outcome, Remains};
 use crate::state::{self, Delivered, TaskConfig, TaskState};
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use wasmtime::component::{Linker, types::ComponentItem};
+use wasmtime::error::Context as _;
 
 /// A component that is ready to run tasks.
 pub struct Component {
@@ -99,7 +100,14 @@ impl Component {
         let pooled = match (allocator, component.resources_required()) {
             (Allocator::OnDemand, _) | (_, None) => None,
             (_, Some(needs)) => match engine::pooling(instances.get(), &needs, &limits) {
-                Ok(engine) => Some((artefact.load(&engine)?, engine)),
+                // It was loaded before: what doesn't fit now is what the pool was made for.
+                Ok(engine) => match artefact.load(&engine) {
+                    Ok(component) => Some((component, engine)),
+                    Err(error) if error.to_string().contains("table") => {
+                        return Err(too_few_table_elements(&limits));
+                    }
+                    Err(error) => return Err(LoadError::Limits(error.to_string())),
+                },
                 Err(error) if allocator == Allocator::Pooling => return Err(engine_error(error)),
                 Err(error) => {
                     let error = format!("{error:#}");
@@ -135,24 +143,26 @@ impl Component {
             let mut store = state::store(pre.engine(), &config, "start")?;
             let started =
                 tokio::time::timeout(config.limits.timeout, pre.instantiate_async(&mut store)).await;
-            let refused = store.data().limiter.refused_memory();
+            let limiter = &store.data().limiter;
+            let refused = (limiter.refused(), limiter.refused_memory());
             store.data().log.finish();
             match started {
                 Ok(Ok(_)) => Ok(Ok(())),
                 Ok(Err(error)) => Ok(Err((format!("{:#}", error), refused))),
-                Err(_) => Ok(Err(("it takes longer than the timeout".into(), None))),
+                Err(_) => Ok(Err(("it takes longer than the timeout".into(), (None, None)))),
             }
         });
         let result: wasmtime::Result<_> =
             trial.await.map_err(|error| LoadError::Engine(error.to_string()))?;
         match result.map_err(engine_error)? {
             Ok(()) => Ok(()),
-            Err((_, Some(needed))) => Err(LoadError::Limits(format!(
+            Err((_, (_, Some(needed)))) => Err(LoadError::Limits(format!(
                 "the component needs at least {} of memory to start, and its limit is {}: raise --memory",
                 bytesize::ByteSize(needed as u64),
                 bytesize::ByteSize(self.config.limits.memory_bytes as u64)
             ))),
-            Err((error, None)) => Err(LoadError::Limits(format!("the component can't start: {error}"))),
+            Err((_, (Some(Limit::Tables), None))) => Err(too_few_table_elements(&self.config.limits)),
+            Err((error, _)) => Err(LoadError::Limits(format!("the component can't start: {error}"))),
         }
     }
 
@@ -209,7 +219,7 @@ impl Component {
         let mut cpu = Duration::ZERO;
         let result = {
             let call = async {
-                let instance = self.pre.instantiate_async(&mut store).await?;
+                let instance = self.pre.instantiate_async(&mut store).await.context(host::NotStarted)?;
                 let message = store.data_mut().table.push(MessageHandle(delivered))?;
                 instance.wasmrun_task_handler().call_handle(&mut store, message).await
             };
@@ -307,6 +317,13 @@ impl Needs {
         let imports = |interface: &str| ty.imports(engine).any(|(name, _)| name.starts_with(interface));
         Self { object_store: imports("wasmrun:task/object-store@"), queue: imports("wasmrun:task/queue@") }
     }
+}
+
+fn too_few_table_elements(limits: &Limits) -> LoadError {
+    LoadError::Limits(format!(
+        "the component's tables need more elements to start than its limit of {}: raise --table-elements",
+        limits.table_elements
+    ))
 }
 
 fn engine_error(error: wasmtime::Error) -> LoadError {

@@ -76,7 +76,7 @@ impl GuestLog {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tracing::debug!(
             message_id = lines.message_id,
-            error = format!("{error:?}"),
+            error = format!("{error:#}"),
             "The guest's call failed."
         );
     }

@@ -186,7 +186,12 @@ impl Outcome {
         if let Some(wasmtime_wasi::I32Exit(status)) = error.downcast_ref() {
             return Self::Trapped { what: format!("exited with status {status} without returning") };
         }
-        let what = match (error.downcast_ref::<Trap>(), &remains.last_words) {
+        let trap = error.downcast_ref::<Trap>();
+        if trap.is_none() && error.is::<host::NotStarted>() {
+            // The system refused memory: no fault of the message.
+            return Self::HostFailed { what: shorten(format!("{error:#}")) };
+        }
+        let what = match (trap, &remains.last_words) {
             // How a panic or an abort ends: why, it said before.
             (Some(trap @ Trap::UnreachableCodeReached), Some(last_words)) => format!("{trap}: {last_words}"),
             (Some(trap), _) => trap.to_string(),

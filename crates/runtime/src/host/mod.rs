@@ -57,6 +57,11 @@ pub(crate) struct LimitHit(pub(crate) Limit);
 #[error("{0}")]
 pub(crate) struct HostFault(pub(crate) String);
 
+/// The context of an error that came before the guest ran.
+#[derive(Debug, thiserror::Error)]
+#[error("the instance can't be made")]
+pub(crate) struct NotStarted;
+
 /// What a call of a guest ends with that doesn't succeed; `E` is the error of the interface.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
