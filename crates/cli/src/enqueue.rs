@@ -8,6 +8,8 @@ use crate::output;
 use crate::settings::{LogSettings, check_alias};
 use std::collections::HashMap;
 use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use wasmrun_local::QueueSettings;
 use wasmrun_runtime::event::notification;
 use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
@@ -38,19 +40,22 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     };
 
     let mut known = HashMap::new();
-    let sent = announce(&sender, &*store, &args.prefix, &mut known).await?;
-    output.print(&format!("announced {} to {}", count(sent, "object"), queue.url()));
-    if args.watch {
-        let mut rounds = tokio::time::interval(args.every.max(std::time::Duration::from_millis(10)));
+    if !args.watch {
+        let sent = announce(&sender, &*store, &args.prefix, &mut known).await?;
+        output.print(&format!("announced {} to {}", count(sent, "object"), queue.url()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    // From the beginning: a signal that comes while the store is listed must not get lost.
+    let listen =
+        |kind| signal(kind).map_err(|error| Failure::backend(format!("signals can't be received: {error}")));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let watch = async {
+        let sent = announce(&sender, &*store, &args.prefix, &mut known).await?;
+        output.print(&format!("announced {} to {}", count(sent, "object"), queue.url()));
+        let mut rounds = tokio::time::interval(args.every.max(Duration::from_millis(10)));
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-            .map_err(|error| Failure::backend(format!("signals can't be received: {error}")))?;
         loop {
-            tokio::select! {
-                _ = rounds.tick() => {}
-                _ = tokio::signal::ctrl_c() => break,
-                _ = terminate.recv() => break,
-            }
+            rounds.tick().await;
             match announce(&sender, &*store, &args.prefix, &mut known).await {
                 Ok(0) => {}
                 Ok(sent) => output.print(&format!("announced {}", count(sent, "object"))),
@@ -58,8 +63,12 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
                 Err(failure) => tracing::warn!("{failure}"),
             }
         }
+    };
+    tokio::select! {
+        ended = watch => ended,
+        _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
+        _ = terminate.recv() => Ok(ExitCode::SUCCESS),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn store(text: &str) -> Result<std::sync::Arc<dyn ObjectStore>, Failure> {

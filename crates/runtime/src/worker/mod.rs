@@ -242,10 +242,11 @@ impl Worker {
         let free = Arc::new(Semaphore::new(instances));
         let in_hand = Arc::new(Semaphore::new(instances.saturating_add(UNSETTLED)));
         let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
-        while let Some(most) = self.admitted(stop).await {
-            let Some(mut slots) = slots(&free, &in_hand, most, stop).await else {
-                return;
-            };
+        // A free slot first, and then the breaker: what it says must be true when messages are received.
+        while let Some(first) = slot(&free, &in_hand, stop).await {
+            let Some(most) = self.admitted(stop).await else { return };
+            let mut slots = vec![first];
+            slots.extend(std::iter::from_fn(|| free_slot(&free, &in_hand)).take(most - 1));
             // Not raced against anything: what it has received must not get lost.
             match self.queue.receive(slots.len(), wait, stop).await {
                 Ok(deliveries) if deliveries.is_empty() => {
@@ -351,8 +352,9 @@ impl Worker {
             }
         };
         let report = self.component.run(message.clone(), cancelled).await;
-        drop(slot.instance);
+        // The breaker learns of it before the slot is free for the next message.
         self.note(&message, &report);
+        drop(slot.instance);
 
         let mut decision = decide(&report.outcome, message.receive_count, &self.rules, fastrand::f64());
         let mut evidence = match report.outcome {
@@ -501,30 +503,24 @@ async fn attributes_of(queue: &dyn Queue) -> Result<QueueAttributes, StartError>
     queue.attributes().await.map_err(|error| StartError::Queue { url: queue.url().to_owned(), error })
 }
 
-/// Waits for a free slot, and takes up to `most`; `None`: the worker stops.
-async fn slots(
-    free: &Arc<Semaphore>,
-    in_hand: &Arc<Semaphore>,
-    most: usize,
-    stop: &CancellationToken,
-) -> Option<Vec<Slot>> {
-    let first = async {
+/// Waits for a free slot; `None`: the worker stops.
+async fn slot(free: &Arc<Semaphore>, in_hand: &Arc<Semaphore>, stop: &CancellationToken) -> Option<Slot> {
+    let slot = async {
         // The semaphores are never closed.
         let instance = free.clone().acquire_owned().await.ok()?;
         let in_hand = in_hand.clone().acquire_owned().await.ok()?;
         Some(Slot { instance, in_hand })
     };
-    let first = tokio::select! {
+    tokio::select! {
         biased;
-        () = stop.cancelled() => return None,
-        first = first => first?,
-    };
-    let mut slots = vec![first];
-    while slots.len() < most
-        && let (Ok(instance), Ok(in_hand)) =
-            (free.clone().try_acquire_owned(), in_hand.clone().try_acquire_owned())
-    {
-        slots.push(Slot { instance, in_hand });
+        () = stop.cancelled() => None,
+        slot = slot => slot,
     }
-    Some(slots)
+}
+
+/// A slot that is free now.
+fn free_slot(free: &Arc<Semaphore>, in_hand: &Arc<Semaphore>) -> Option<Slot> {
+    let instance = free.clone().try_acquire_owned().ok()?;
+    let in_hand = in_hand.clone().try_acquire_owned().ok()?;
+    Some(Slot { instance, in_hand })
 }
