@@ -5,11 +5,11 @@ use crate::backends::{create_queue, open_store};
 use crate::failure::Failure;
 use crate::invoke::{attributes_from, body_from};
 use crate::output;
+use crate::run::stop_signals;
 use crate::settings::{LogSettings, check_alias};
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use wasmrun_local::QueueSettings;
 use wasmrun_runtime::event::notification;
 use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
@@ -46,9 +46,7 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     // From the beginning: a signal that comes while the store is listed must not get lost.
-    let listen =
-        |kind| signal(kind).map_err(|error| Failure::backend(format!("signals can't be received: {error}")));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = stop_signals()?;
     let watch = async {
         let sent = announce(&sender, &*store, &args.prefix, &mut known).await?;
         output.print(&format!("announced {} to {}", count(sent, "object"), queue.url()));

@@ -9,7 +9,7 @@ use crate::task::{Protected, TaskPlan};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
@@ -101,11 +101,16 @@ async fn dead_letter_queue(queue: &dyn Queue, url: Option<&str>) -> Result<Optio
     named.map(|url| open_queue(&url)).transpose()
 }
 
-/// The first signal drains, the second stops at once.
-fn listen_to_signals(stop: CancellationToken, abandon: CancellationToken) -> Result<(), Failure> {
+/// SIGINT and SIGTERM, heard from now on.
+pub(crate) fn stop_signals() -> Result<(Signal, Signal), Failure> {
     let listen =
         |kind| signal(kind).map_err(|error| Failure::backend(format!("signals can't be received: {error}")));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok((listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?))
+}
+
+/// The first signal drains, the second stops at once.
+fn listen_to_signals(stop: CancellationToken, abandon: CancellationToken) -> Result<(), Failure> {
+    let (mut interrupt, mut terminate) = stop_signals()?;
     tokio::spawn(async move {
         let mut next = async || {
             tokio::select! {
