@@ -105,6 +105,7 @@ async fn load(bytes: &[u8], instances: NonZeroUsize) -> Component {
         threads: std::thread::available_parallelism().expect("cores"),
         allocator: Allocator::Pooling,
         raw_body: false,
+        deterministic: false,
     };
     Component::load(bytes, &Compiler::in_process(), options).await.expect("a component")
 }

@@ -22,7 +22,7 @@ fn flags_that_make_no_sense_are_named() {
     world.write("file", "x");
     for (options, code, says) in [
         ("--memory 0", 2, "--memory 0 B is too small: at least 64"),
-        ("--memory 5GiB", 2, "--memory 5.0 GiB is too large: at most 4 GiB"),
+        ("--memory 5GiB", 2, "--memory 5.0 GiB is too large: at most 4.0 GiB"),
         ("--fuel 0", 2, "--fuel 0 is too small"),
         ("--timeout 0s", 2, "--timeout 0s is too short"),
         ("--handles 3", 2, "--handles is 16 to "),

@@ -1,10 +1,11 @@
 //! What can be typed. What it means is `settings`' business.
 
-use crate::settings::{EngineSettings, LimitSettings, LogSettings, WorkerSettings};
+use crate::limits::LimitSettings;
+use crate::settings::{EngineSettings, LogSettings, WorkerSettings};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Runs every queue message as its own WebAssembly instance.
 ///
@@ -80,6 +81,12 @@ pub(crate) struct InvokeArgs {
     /// An attribute of the message
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) attribute: Vec<String>,
+    /// The message's id: with --deterministic, random numbers come from it
+    #[arg(long, value_name = "ID", default_value = "invoke")]
+    pub(crate) message_id: String,
+    /// When the message was sent, such as 2026-11-24T15:00:00Z [default: now]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
+    pub(crate) sent_at: Option<SystemTime>,
     /// Print outcome and usage as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -105,6 +112,10 @@ pub(crate) struct TaskArgs {
     /// Hand over the body of an object event too, beside the objects that it announces
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_RAW_BODY")]
     pub(crate) raw_body: Option<bool>,
+    /// The same message gives the same bytes: random numbers come from its id, clocks step from its sent time, and
+    /// floating point is the same on all machines
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_DETERMINISTIC")]
+    pub(crate) deterministic: Option<bool>,
     #[command(flatten, next_help_heading = "Limits of a task")]
     pub(crate) limits: LimitSettings,
     #[command(flatten, next_help_heading = "Engine")]

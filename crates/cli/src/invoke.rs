@@ -17,12 +17,12 @@ use wasmrun_runtime::outcome::Outcome;
 pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let mut file = File::read(args.task.config.as_deref())?;
     let log = args.task.log.clone().or(std::mem::take(&mut file.log));
-    let message = message(&args.message, &args.attribute)?;
+    let message = message(&args)?;
     let plan = TaskPlan::new(args.component, args.task, &mut file)?;
     let output = Output::start(&log)?;
 
-    let component = plan.load(NonZeroUsize::MIN, Vec::new()).await?;
-    let component = Arc::new(component);
+    plan.capacity(NonZeroUsize::MIN)?;
+    let component = Arc::new(plan.load(NonZeroUsize::MIN, Vec::new()).await?);
     let task = {
         let component = component.clone();
         async move { component.run(Arc::new(message), pending()).await }
@@ -40,19 +40,19 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     })
 }
 
-fn message(body: &str, attributes: &[String]) -> Result<Message, Failure> {
+fn message(args: &InvokeArgs) -> Result<Message, Failure> {
     let outgoing = OutgoingMessage {
-        body: body_from(body)?,
-        attributes: attributes_from(attributes)?,
+        body: body_from(&args.message)?,
+        attributes: attributes_from(&args.attribute)?,
         ..OutgoingMessage::default()
     };
     outgoing.validate().map_err(|reason| Failure::usage(format!("the message can't be sent: {reason}")))?;
     Ok(Message {
-        id: "invoke".into(),
+        id: args.message_id.clone(),
         body: outgoing.body,
         attributes: outgoing.attributes,
         receive_count: 1,
-        sent_at: SystemTime::now(),
+        sent_at: args.sent_at.unwrap_or_else(SystemTime::now),
         group: None,
     })
 }

@@ -3,7 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `args` | what can be typed |
-//! | `settings` | flags, `WASMRUN_*` variables and the configuration file, merged and validated |
+//! | `settings`, `limits` | flags, `WASMRUN_*` variables and the configuration file, merged and validated |
 //! | `backends` | from a URL to a queue or a store |
 //! | `run`, `invoke`, `enqueue`, `queue`, `inspect` | one command each |
 //! | `output` | logs, progress, summaries: all that people see |
@@ -15,6 +15,7 @@ mod enqueue;
 mod failure;
 mod inspect;
 mod invoke;
+mod limits;
 mod output;
 mod queue;
 mod run;

@@ -82,11 +82,13 @@ impl Output {
             return self.print(&value.to_string());
         }
         self.print(&format!(
-            "outcome      {outcome}\nfuel         {}\nCPU time     {:?}\nwall time    {:?} ({:?} of it waiting for stores and queues)\npeak memory  {}\nread         {}\nwritten      {}",
+            "outcome      {outcome}\nfuel         {}\nCPU time     {:?}\nwall time    {:?}: {:?} to start, {:?} computing, {:?} waiting for the host\npeak memory  {}\nread         {}\nwritten      {}",
             usage.fuel,
             usage.cpu,
             usage.wall,
-            usage.host,
+            usage.start,
+            usage.compute,
+            usage.blocked,
             size(usage.peak_memory_bytes),
             size(usage.bytes_read),
             size(usage.bytes_written),
@@ -122,6 +124,7 @@ impl Output {
                 peak_memory_bytes = usage.peak_memory_bytes,
                 bytes_read = usage.bytes_read,
                 bytes_written = usage.bytes_written,
+                refusals = usage.refusals,
                 "Summary."
             );
             return;
@@ -138,6 +141,9 @@ impl Output {
         }
         if *dead_lettered > 0 {
             let _ = writeln!(text, "dead-lettered  {dead_lettered}");
+        }
+        if usage.refusals > 0 {
+            let _ = writeln!(text, "refused        {} calls for want of a grant", usage.refusals);
         }
         let mean = |sum: f64| {
             if *tasks == 0 { 0.0 } else { sum / *tasks as f64 }

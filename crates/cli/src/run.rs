@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use wasmrun_runtime::capacity::Capacity;
 use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
 
@@ -29,7 +30,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let queue = open_queue(&queue_url)?;
     let mut protected = vec![Protected { what: "the queue", path: queue.file.clone() }];
     let queue = queue.into_queue();
-    let instances = worker.instances()?;
+    let Capacity { instances, bounded_by } = plan.capacity(worker.instances()?)?;
     let component_name =
         plan.component.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let dead_letter = dead_letter_queue(&*queue, worker.dead_letter.as_deref()).await?;
@@ -50,6 +51,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         until_empty: worker.until_empty.unwrap_or(false),
         stop_timeout: worker.stop_timeout.unwrap_or(defaults.stop_timeout),
         max_visibility: worker.max_visibility.unwrap_or(defaults.max_visibility),
+        observer: None,
     };
     let until_empty = options.until_empty;
     let worker = Arc::new(Worker::new(queue.clone(), dead_letter, component.clone(), options).await?);
@@ -71,6 +73,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     tracing::info!(
         queue = queue.url(),
         instances,
+        bounded_by = %bounded_by,
+        task_bytes = component.limits().task_bytes(),
         allocator = ?component.allocator(),
         stores,
         "Ready."

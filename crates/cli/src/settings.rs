@@ -4,7 +4,7 @@
 //! shape in all three are one structure each, which clap and serde both read.
 
 use crate::failure::Failure;
-use bytesize::ByteSize;
+use crate::limits::LimitSettings;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer, de};
 use std::collections::BTreeMap;
@@ -15,54 +15,13 @@ use std::str::FromStr;
 use std::time::Duration;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::grant::Mode;
-use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::outcome::{Action, Policy};
 use wasmrun_runtime::worker::Backoff;
 
-/// A page of Wasm: no memory is smaller.
-const PAGE_BYTES: u64 = 64 << 10;
-
-/// What a 32-bit memory can address: no size of a task is larger.
-const MAX_BYTES: u64 = 4 << 30;
-/// The host holds some hundred bytes for each.
-const MAX_HANDLES: usize = 1_000_000;
-/// The host holds sixteen bytes for each.
-const MAX_TABLE_ELEMENTS: usize = 10_000_000;
 /// Tasks at once, and threads: more is a typing error.
 const MAX_INSTANCES: usize = 100_000;
 /// See [`MAX_INSTANCES`].
 const MAX_THREADS: usize = 1_024;
-
-/// The limits of a task.
-#[derive(Clone, Debug, Default, Args, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(crate) struct LimitSettings {
-    /// Units of computing, about one for each Wasm instruction [default: 200000000000]
-    #[arg(long, value_name = "N", env = "WASMRUN_FUEL")]
-    fuel: Option<u64>,
-    /// All memories together [default: 256MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_MEMORY")]
-    #[serde(deserialize_with = "from_text")]
-    memory: Option<ByteSize>,
-    /// Wall-clock time, waiting included [default: 30s]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_TIMEOUT", value_parser = humantime::parse_duration)]
-    #[serde(deserialize_with = "from_duration")]
-    timeout: Option<Duration>,
-    /// The elements of all tables together [default: 100000]
-    #[arg(long, value_name = "N", env = "WASMRUN_TABLE_ELEMENTS")]
-    table_elements: Option<usize>,
-    /// An object that is read or written as a whole; larger ones are streamed [default: 64MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_OBJECT_SIZE")]
-    #[serde(deserialize_with = "from_text")]
-    object_size: Option<ByteSize>,
-    /// What a task may log; what follows is dropped, with a note [default: 64KiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_LOG_SIZE")]
-    #[serde(deserialize_with = "from_text")]
-    log_size: Option<ByteSize>,
-    /// Readers, writers and other handles open at once [default: 100]
-    #[arg(long, value_name = "N", env = "WASMRUN_HANDLES")]
-    handles: Option<usize>,
-}
 
 /// How the worker works.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
@@ -142,6 +101,7 @@ pub(crate) struct File {
     pub(crate) component: Option<PathBuf>,
     pub(crate) queue: Option<String>,
     pub(crate) raw_body: Option<bool>,
+    pub(crate) deterministic: Option<bool>,
     pub(crate) store: BTreeMap<String, String>,
     pub(crate) send: BTreeMap<String, String>,
     pub(crate) env: BTreeMap<String, EnvValue>,
@@ -178,55 +138,6 @@ impl File {
             let what = error.message().trim_end().replace('\n', ": ");
             Failure::usage(format!("in the configuration {shown}{place}: {what}"))
         })
-    }
-}
-
-impl LimitSettings {
-    /// The limits that hold, where a flag or variable wins over the file.
-    pub(crate) fn resolve(self, file: Self) -> Result<Limits, Failure> {
-        let defaults = Limits::default();
-        let bytes = |setting: Option<ByteSize>, default: usize, flag: &str, least: u64| match setting {
-            None => Ok(default),
-            Some(size) if size.0 < least => {
-                let least = ByteSize(least).display().iec();
-                Err(Failure::usage(format!("--{flag} {size} is too small: at least {least}")))
-            }
-            Some(size) => usize::try_from(size.0)
-                .ok()
-                .filter(|_| size.0 <= MAX_BYTES)
-                .ok_or_else(|| Failure::usage(format!("--{flag} {size} is too large: at most 4 GiB"))),
-        };
-        let memory_bytes = bytes(self.memory.or(file.memory), defaults.memory_bytes, "memory", PAGE_BYTES)?;
-        let limits = Limits {
-            fuel: self.fuel.or(file.fuel).unwrap_or(defaults.fuel),
-            memory_bytes,
-            table_elements: self.table_elements.or(file.table_elements).unwrap_or(defaults.table_elements),
-            timeout: self.timeout.or(file.timeout).unwrap_or(defaults.timeout),
-            object_bytes: bytes(
-                self.object_size.or(file.object_size),
-                defaults.object_bytes,
-                "object-size",
-                1,
-            )?,
-            log_bytes: bytes(self.log_size.or(file.log_size), defaults.log_bytes, "log-size", 0)?,
-            handles: self.handles.or(file.handles).unwrap_or(defaults.handles),
-            random_bytes: defaults.random_bytes,
-        };
-        if limits.fuel == 0 {
-            return Err(Failure::usage("--fuel 0 is too small: no task could run"));
-        }
-        if limits.timeout.is_zero() {
-            return Err(Failure::usage("--timeout 0s is too short: no task could run"));
-        }
-        if !(16..=MAX_HANDLES).contains(&limits.handles) {
-            return Err(Failure::usage(format!(
-                "--handles is 16 to {MAX_HANDLES}: WASI itself needs some, and the host holds each"
-            )));
-        }
-        if limits.table_elements > MAX_TABLE_ELEMENTS {
-            return Err(Failure::usage(format!("--table-elements is at most {MAX_TABLE_ELEMENTS}")));
-        }
-        Ok(limits)
     }
 }
 
@@ -460,7 +371,7 @@ fn parse_backoff(text: &str) -> Result<Backoff, String> {
     Ok(backoff)
 }
 
-fn from_text<'de, D: Deserializer<'de>, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(crate) fn from_text<'de, D: Deserializer<'de>, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: FromStr,
     T::Err: Display,
@@ -468,7 +379,9 @@ where
     String::deserialize(deserializer)?.parse().map(Some).map_err(de::Error::custom)
 }
 
-fn from_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn from_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
     humantime::parse_duration(&String::deserialize(deserializer)?).map(Some).map_err(de::Error::custom)
 }
 
@@ -504,14 +417,9 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file() {
-        let file: File =
-            toml::from_str("[store]\nin = 'dir:x:ro'\nout = 'dir:y:rw'\n[limits]\nfuel = 5\nmemory = '1MiB'")
-                .expect("valid");
+        let file: File = toml::from_str("[store]\nin = 'dir:x:ro'\nout = 'dir:y:rw'").expect("valid");
         let stores = stores(&["in=dir:z:rw".into()], file.store).expect("valid");
         assert_eq!(stores.iter().map(|s| s.url.as_str()).collect::<Vec<_>>(), ["dir:z", "dir:y"]);
-        let limits =
-            LimitSettings { fuel: Some(7), ..LimitSettings::default() }.resolve(file.limits).expect("valid");
-        assert_eq!((limits.fuel, limits.memory_bytes), (7, 1 << 20));
     }
 
     #[test]
@@ -533,17 +441,10 @@ mod tests {
     }
 
     #[test]
-    fn absurd_limits_are_refused() {
-        let memory = |size| LimitSettings { memory: Some(ByteSize(size)), ..LimitSettings::default() };
-        assert!(memory(0).resolve(LimitSettings::default()).is_err());
-        assert!(memory(u64::MAX).resolve(LimitSettings::default()).is_err());
-        let object = LimitSettings { object_size: Some(ByteSize(u64::MAX)), ..LimitSettings::default() };
-        assert!(object.resolve(LimitSettings::default()).is_err());
+    fn absurd_numbers_are_refused() {
         let instances =
             WorkerSettings { instances: NonZeroUsize::new(usize::MAX), ..WorkerSettings::default() };
         assert!(instances.instances().is_err());
-        let fuel = LimitSettings { fuel: Some(0), ..LimitSettings::default() };
-        assert!(fuel.resolve(LimitSettings::default()).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::settings::{self, EngineSettings, File};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use wasmrun_runtime::cache::Cache;
+use wasmrun_runtime::capacity::{Capacity, HostMemory, capacity};
 use wasmrun_runtime::compile::{Compiler, MAX_COMPONENT_BYTES};
 use wasmrun_runtime::component::{Component, LoadOptions};
 use wasmrun_runtime::grant::{Grants, StoreGrant};
@@ -22,6 +23,7 @@ pub(crate) struct TaskPlan {
     limits: Limits,
     engine: EngineSettings,
     raw_body: bool,
+    deterministic: bool,
 }
 
 /// Paths that no guest may write to: who changes them changes what is run.
@@ -45,7 +47,13 @@ impl TaskPlan {
             limits: args.limits.resolve(std::mem::take(&mut file.limits))?,
             engine: args.engine.or(std::mem::take(&mut file.engine)),
             raw_body: args.raw_body.or(file.raw_body).unwrap_or(false),
+            deterministic: args.deterministic.or(file.deterministic).unwrap_or(false),
         })
+    }
+
+    /// How many tasks may run at once, where so many are wanted.
+    pub(crate) fn capacity(&self, wanted: NonZeroUsize) -> Result<Capacity, Failure> {
+        capacity(wanted, &self.limits, HostMemory::find()).map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// Opens the grants, and loads the component.
@@ -93,6 +101,7 @@ impl TaskPlan {
             threads: self.engine.threads()?,
             allocator: self.engine.allocator(),
             raw_body: self.raw_body,
+            deterministic: self.deterministic,
         };
         let shown = self.component.display().to_string();
         let component = Component::load(&bytes, &compiler(cache)?, options)

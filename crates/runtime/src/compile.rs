@@ -5,7 +5,7 @@
 //! is kept in a [`Cache`], so that the next start doesn't compile.
 
 use crate::cache::Cache;
-use crate::engine;
+use crate::engine::{self, CodeOptions};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -27,6 +27,9 @@ const MAX_COMPLAINT_BYTES: u64 = 4 << 10;
 
 /// The argument that makes a program that calls [`child`] compile what it reads.
 pub const CHILD_ARGUMENT: &str = "__compile";
+
+/// Its second argument, if it is to compile so.
+const DETERMINISTIC: &str = "deterministic";
 
 /// Compiles components, or takes them from the cache.
 pub struct Compiler {
@@ -65,7 +68,12 @@ impl Compiler {
     }
 
     /// The code of a component.
-    pub(crate) async fn artefact(&self, engine: &Engine, bytes: &[u8]) -> Result<Artefact, CompileError> {
+    pub(crate) async fn artefact(
+        &self,
+        engine: &Engine,
+        code: CodeOptions,
+        bytes: &[u8],
+    ) -> Result<Artefact, CompileError> {
         check_format(bytes)?;
         let key = {
             let mut hasher = Sha256::new();
@@ -79,7 +87,7 @@ impl Compiler {
         }
         let began = std::time::Instant::now();
         let code = match &self.program {
-            Some(program) => compile_in_child(program, bytes).await?,
+            Some(program) => compile_in_child(program, code, bytes).await?,
             None => engine.precompile_component(bytes).map_err(|error| invalid(&error))?,
         };
         tracing::info!(milliseconds = began.elapsed().as_millis() as u64, "Compiled the component.");
@@ -125,10 +133,15 @@ fn invalid(error: &wasmtime::Error) -> CompileError {
     CompileError::Invalid(format!("the component is invalid: {}", error.root_cause()))
 }
 
-async fn compile_in_child(program: &PathBuf, bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
+async fn compile_in_child(
+    program: &PathBuf,
+    code: CodeOptions,
+    bytes: &[u8],
+) -> Result<Vec<u8>, CompileError> {
     let failed = |error: io::Error| CompileError::Host(format!("the compiler process failed: {error}"));
     let mut child = tokio::process::Command::new(program)
         .arg(CHILD_ARGUMENT)
+        .args(code.deterministic.then_some(DETERMINISTIC))
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -207,7 +220,8 @@ fn compile_stdin() -> Result<(), String> {
     }
     let mut bytes = Vec::new();
     io::stdin().take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    let engine = engine::on_demand().map_err(|error| format!("{error:#}"))?;
+    let deterministic = std::env::args_os().nth(2).is_some_and(|argument| argument == DETERMINISTIC);
+    let engine = engine::compiling(CodeOptions { deterministic }).map_err(|error| format!("{error:#}"))?;
     let code = engine.precompile_component(&bytes).map_err(|error| invalid(&error).to_string())?;
     io::stdout().write_all(&code).map_err(|error| error.to_string())
 }

@@ -1,7 +1,7 @@
 //! The component: loaded once, ready to be instantiated for each message.
 
 use crate::compile::{CompileError, Compiler};
-use crate::engine::{self, Allocator};
+use crate::engine::{self, Allocator, CodeOptions};
 use crate::event::{self, Decoded};
 use crate::grant::Grants;
 use crate::host::{self, MessageHandle, TaskPre};
@@ -10,12 +10,12 @@ use crate::message::Message;
 use crate::outcome::{Cancel, Outcome, Remains};
 use crate::state::{self, Delivered, TaskConfig, TaskState};
 use crate::threads::GuestThreads;
+use crate::turn::{BlockedTooLong, Timed, Times};
 use crate::usage::Usage;
-use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Instant, SystemTime};
 use tokio::runtime::Handle;
 use wasmtime::component::{Linker, types::ComponentItem};
 use wasmtime::error::Context as _;
@@ -53,6 +53,8 @@ pub struct LoadOptions {
     pub allocator: Allocator,
     /// Hand over the body of an event too, beside the objects that it announces.
     pub raw_body: bool,
+    /// Random numbers and clocks depend on the message alone, and so does all that is computed.
+    pub deterministic: bool,
 }
 
 /// Why a component can't be used.
@@ -90,23 +92,22 @@ impl Component {
     ///
     /// All that would make each task fail is found here.
     pub async fn load(bytes: &[u8], compiler: &Compiler, options: LoadOptions) -> Result<Self, LoadError> {
-        let on_demand = engine::on_demand().map_err(engine_error)?;
-        let artefact = compiler.artefact(&on_demand, bytes).await?;
+        let LoadOptions { grants, limits, instances, threads, allocator, raw_body, deterministic } = options;
+        let code = CodeOptions { deterministic };
+        let on_demand = engine::on_demand(code, &limits).map_err(engine_error)?;
+        let artefact = compiler.artefact(&on_demand, code, bytes).await?;
         let component = artefact.load(&on_demand)?;
         check_world(&on_demand, &component)?;
+        check_numbers(&component, &limits)?;
         let needs = Needs::of(&on_demand, &component);
-        let LoadOptions { grants, limits, instances, threads, allocator, raw_body } = options;
 
         let pooled = match (allocator, component.resources_required()) {
             (Allocator::OnDemand, _) | (_, None) => None,
-            (_, Some(needs)) => match engine::pooling(instances.get(), &needs, &limits) {
+            (_, Some(needs)) => match engine::pooling(code, instances.get(), &needs, &limits) {
                 // It was loaded before: what doesn't fit now is what the pool was made for.
                 Ok(engine) => match artefact.load(&engine) {
                     Ok(component) => Some((component, engine)),
-                    Err(error) if error.to_string().contains("table") => {
-                        return Err(too_few_table_elements(&limits));
-                    }
-                    Err(error) => return Err(LoadError::Limits(error.to_string())),
+                    Err(error) => return Err(misfit(&error.to_string(), &limits)),
                 },
                 Err(error) if allocator == Allocator::Pooling => return Err(engine_error(error)),
                 Err(error) => {
@@ -129,7 +130,7 @@ impl Component {
         component.initialize_copy_on_write_image().map_err(engine_error)?;
 
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
-        let config = Arc::new(TaskConfig { grants, limits, io: Handle::current() });
+        let config = Arc::new(TaskConfig { grants, limits, deterministic, io: Handle::current() });
         let component = Self { pre, config, threads, allocator, needs, raw_body };
         component.try_start().await?;
         Ok(component)
@@ -139,8 +140,16 @@ impl Component {
     async fn try_start(&self) -> Result<(), LoadError> {
         let pre = self.pre.clone();
         let config = self.config.clone();
+        let message = Message {
+            id: "start".into(),
+            body: String::new(),
+            attributes: Vec::new(),
+            receive_count: 1,
+            sent_at: SystemTime::now(),
+            group: None,
+        };
         let trial = self.threads.handle().spawn(async move {
-            let mut store = state::store(pre.engine(), &config, "start")?;
+            let mut store = state::store(pre.engine(), &config, &message)?;
             let started =
                 tokio::time::timeout(config.limits.timeout, pre.instantiate_async(&mut store)).await;
             let limiter = &store.data().limiter;
@@ -161,8 +170,8 @@ impl Component {
                 bytesize::ByteSize(needed as u64),
                 bytesize::ByteSize(self.config.limits.memory_bytes as u64)
             ))),
-            Err((_, (Some(Limit::Tables), None))) => Err(too_few_table_elements(&self.config.limits)),
-            Err((error, _)) => Err(LoadError::Limits(format!("the component can't start: {error}"))),
+            Err((_, (Some(Limit::TableElements), None))) => Err(too_few_table_elements(&self.config.limits)),
+            Err((error, _)) => Err(misfit(&error, &self.config.limits)),
         }
     }
 
@@ -207,26 +216,35 @@ impl Component {
         cancelled: impl Future<Output = Cancel>,
     ) -> Report {
         let began = Instant::now();
+        let queued = SystemTime::now().duration_since(delivered.message.sent_at).unwrap_or_default();
         let limits = &self.config.limits;
-        let mut store = match state::store(self.pre.engine(), &self.config, &delivered.message.id) {
+        let mut store = match state::store(self.pre.engine(), &self.config, &delivered.message) {
             Ok(store) => store,
             Err(error) => {
                 let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
-                return Report { outcome, usage: Usage::default() };
+                return Report { outcome, usage: Usage { queued, ..Usage::default() } };
             }
         };
 
-        let mut cpu = Duration::ZERO;
+        let mut times = Times::default();
+        let mut started = None;
         let result = {
+            let turn = store.data().turn.clone();
             let call = async {
                 let instance = self.pre.instantiate_async(&mut store).await.context(host::NotStarted)?;
+                started = Some(began.elapsed());
                 let message = store.data_mut().table.push(MessageHandle(delivered))?;
                 instance.wasmrun_task_handler().call_handle(&mut store, message).await
             };
+            let call = pin!(call);
+            let most_blocked = Some(limits.blocked_time()).filter(|&time| time < limits.timeout);
             // A task that never waits ends before the timer is even set.
             tokio::select! {
                 biased;
-                result = metered(call, &mut cpu) => Ok(result),
+                result = Timed::new(call, turn, &mut times, most_blocked) => match result {
+                    Ok(result) => Ok(result),
+                    Err(BlockedTooLong) => Err(Outcome::LimitExceeded { limit: Limit::BlockedTime }),
+                },
                 why = cancelled => Err(Outcome::Cancelled { why }),
                 () = tokio::time::sleep(limits.timeout) => Err(Outcome::TimedOut),
             }
@@ -235,6 +253,7 @@ impl Component {
         let fuel_left = store.get_fuel().unwrap_or_default();
         let state = store.data_mut();
         state.log.finish();
+        let in_call = state.in_call_since.map(|since| since.elapsed());
         let outcome = match result {
             Ok(result) => {
                 if let Err(error) = &result {
@@ -245,18 +264,24 @@ impl Component {
                 let host_failure = host_failure.as_ref().map(|failure| failure.what.as_str());
                 Outcome::classify(result, &Remains { limiter, host_failure, last_words })
             }
-            Err(Outcome::TimedOut) => {
-                Outcome::out_of_time(state.in_call_since.map(|since| since.elapsed()), limits)
+            Err(outcome @ Outcome::TimedOut) => outcome.out_of_time(limits.timeout, in_call),
+            Err(outcome @ Outcome::LimitExceeded { .. }) => {
+                outcome.out_of_time(limits.blocked_time(), in_call)
             }
             Err(outcome) => outcome,
         };
         let mut usage = std::mem::take(&mut state.usage);
         usage.fuel = limits.fuel.saturating_sub(fuel_left);
-        usage.cpu = cpu;
         usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
+        usage.log_bytes = state.log.bytes();
+        usage.random_bytes = state.random.bytes();
         // Memory, handles and half-written objects are gone before the message is settled.
         drop(store);
-        usage.wall = began.elapsed();
+        let Times { cpu, blocked, ready } = times;
+        let wall = began.elapsed();
+        let start = started.unwrap_or(wall);
+        let compute = wall.saturating_sub(start).saturating_sub(blocked).saturating_sub(ready);
+        let usage = Usage { cpu, queued, start, compute, blocked, ready, wall, ..usage };
         Report { outcome, usage }
     }
 
@@ -294,23 +319,6 @@ impl Component {
     }
 }
 
-/// Adds up the time that the thread computes while it polls a future.
-async fn metered<T>(future: impl Future<Output = T>, cpu: &mut Duration) -> T {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        let before = thread_cpu();
-        let poll = future.as_mut().poll(context);
-        *cpu += thread_cpu().saturating_sub(before);
-        poll
-    })
-    .await
-}
-
-fn thread_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
 impl Needs {
     fn of(engine: &wasmtime::Engine, component: &wasmtime::component::Component) -> Self {
         let ty = component.component_type();
@@ -324,6 +332,37 @@ fn too_few_table_elements(limits: &Limits) -> LoadError {
         "the component's tables need more elements to start than its limit of {}: raise --table-elements",
         limits.table_elements
     ))
+}
+
+/// Refuses a component that consists of more than a task may have, in words that name the flag.
+fn check_numbers(component: &wasmtime::component::Component, limits: &Limits) -> Result<(), LoadError> {
+    let Some(needs) = component.resources_required() else { return Ok(()) };
+    for (number, most, limit) in [
+        (needs.num_memories, limits.memories, Limit::Memories),
+        (needs.num_tables, limits.tables, Limit::Tables),
+    ] {
+        if number as usize > most {
+            return Err(LoadError::Limits(format!(
+                "the component has {number} {limit}, and its limit is {most}: raise --{limit}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Why a component that is well-formed can't start, from the engine's words.
+fn misfit(error: &str, limits: &Limits) -> LoadError {
+    // "... count too high at 17" of wasmtime's stores, "transitively contains 17 core module instances" of its pool.
+    if error.contains("instance count too high") || error.contains("core module instances") {
+        LoadError::Limits(format!(
+            "the component has more core instances than its limit of {}: raise --core-instances",
+            limits.core_instances
+        ))
+    } else if error.contains("table does not fit") {
+        too_few_table_elements(limits)
+    } else {
+        LoadError::Limits(format!("the component can't start: {error}"))
+    }
 }
 
 fn engine_error(error: wasmtime::Error) -> LoadError {
@@ -379,8 +418,9 @@ pub struct Interfaces {
 ///
 /// It can't be compiled.
 pub async fn inspect(bytes: &[u8], compiler: &Compiler) -> Result<Interfaces, LoadError> {
-    let engine = engine::on_demand().map_err(engine_error)?;
-    let component = compiler.artefact(&engine, bytes).await?.load(&engine)?;
+    let code = CodeOptions::default();
+    let engine = engine::compiling(code).map_err(engine_error)?;
+    let component = compiler.artefact(&engine, code, bytes).await?.load(&engine)?;
     let ty = component.component_type();
     let mut linker = Linker::new(&engine);
     host::add_to_linker(&mut linker).map_err(engine_error)?;

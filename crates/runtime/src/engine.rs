@@ -3,7 +3,7 @@
 use crate::limits::Limits;
 use sha2::{Digest, Sha256};
 use std::hash::{Hash, Hasher};
-use wasmtime::{Config, Enabled, PoolingAllocationConfig, ResourcesRequired};
+use wasmtime::{Config, Enabled, OperatorCost, PoolingAllocationConfig, ResourcesRequired};
 
 /// Of each stack, what stays with the pool between tasks.
 const STACK_KEPT_BYTES: usize = 32 << 10;
@@ -25,12 +25,23 @@ pub enum Allocator {
     OnDemand,
 }
 
+/// What a user decides of the code that components are compiled to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CodeOptions {
+    /// Numbers that aren't numbers have one form, and relaxed SIMD one result: the same on every machine, at the price
+    /// of some instructions with floating point.
+    pub deterministic: bool,
+}
+
 /// The settings that compiled code depends on. The child that compiles and the worker that runs share them.
-fn config() -> Config {
+fn config(code: CodeOptions) -> Config {
     let mut config = Config::new();
     config
+        .cranelift_nan_canonicalization(code.deterministic)
+        .relaxed_simd_deterministic(code.deterministic)
         // Bounds computing, and hands the thread back now and then.
         .consume_fuel(true)
+        .operator_cost(operator_cost())
         // A stack is reused by the next task: nothing of the previous one may be left on it.
         .async_stack_zeroing(true)
         .memory_init_cow(true)
@@ -49,33 +60,58 @@ fn config() -> Config {
     config
 }
 
-/// An engine whose instances come from the system: for compiling, and where the pool can't be had.
-pub(crate) fn on_demand() -> wasmtime::Result<wasmtime::Engine> {
-    wasmtime::Engine::new(&config())
+/// The engine's own costs (one for an instruction, one for each byte of a bulk operation), but for what takes much
+/// longer than its fuel would say: a growth is a call to the system, or to the limiter that refuses it.
+fn operator_cost() -> OperatorCost {
+    let mut cost = OperatorCost::new();
+    cost.MemoryGrow = u8::MAX;
+    cost.TableGrow = u8::MAX;
+    cost
+}
+
+/// An engine that compiles, and that loads code to look at it.
+pub(crate) fn compiling(code: CodeOptions) -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(code))
+}
+
+/// An engine whose instances come from the system, where the pool can't be had.
+pub(crate) fn on_demand(code: CodeOptions, limits: &Limits) -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = config(code);
+    set_stack(&mut config, limits);
+    wasmtime::Engine::new(&config)
+}
+
+fn set_stack(config: &mut Config, limits: &Limits) {
+    config
+        .max_wasm_stack(limits.stack_bytes)
+        .async_stack_size(limits.stack_bytes.saturating_add(Limits::HOST_STACK_BYTES));
 }
 
 /// An engine with a pool for so many instances of one component at once.
 pub(crate) fn pooling(
+    code: CodeOptions,
     instances: usize,
     needs: &ResourcesRequired,
     limits: &Limits,
 ) -> wasmtime::Result<wasmtime::Engine> {
     let slots = |each: u32, most: usize| {
         // One more task than instances: the next may start while the last is torn down.
-        u32::try_from((instances + 1).saturating_mul((each as usize).clamp(1, most))).unwrap_or(u32::MAX)
+        count((instances + 1).saturating_mul((each as usize).clamp(1, most.max(1))))
     };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots(1, 1))
-        .total_core_instances(slots(u32::MAX, Limits::INSTANCES))
-        .total_memories(slots(needs.num_memories, Limits::MEMORIES))
-        .total_tables(slots(needs.num_tables, Limits::TABLES))
+        .total_core_instances(slots(u32::MAX, limits.core_instances))
+        .total_memories(slots(needs.num_memories, limits.memories))
+        .total_tables(slots(needs.num_tables, limits.tables))
         .total_stacks(slots(1, 1))
         .table_elements(limits.table_elements)
-        .max_memories_per_module(Limits::MEMORIES as u32)
-        .max_tables_per_module(Limits::TABLES as u32)
-        .max_core_instances_per_component(Limits::INSTANCES as u32)
-        .max_memories_per_component(Limits::MEMORIES as u32)
-        .max_tables_per_component(Limits::TABLES as u32)
+        .max_memories_per_module(count(limits.memories))
+        .max_tables_per_module(count(limits.tables))
+        .max_core_instances_per_component(count(limits.core_instances))
+        .max_memories_per_component(count(limits.memories))
+        .max_tables_per_component(count(limits.tables))
+        .max_core_instance_size(Limits::INSTANCE_BYTES)
+        .max_component_instance_size(Limits::INSTANCE_BYTES)
         .max_unused_warm_slots(slots(1, 1))
         // The top of a stack is zeroed by hand: nearly all tasks use no more of it, and giving pages back and
         // faulting them in again costs more, the more so with several threads.
@@ -88,11 +124,16 @@ pub(crate) fn pooling(
         .linear_memory_keep_resident(MEMORY_KEPT_BYTES)
         .table_keep_resident(TABLE_KEPT_BYTES);
     let engine = |pool| {
-        let mut config = config();
+        let mut config = config(code);
+        set_stack(&mut config, limits);
         config.allocation_strategy(pool);
         wasmtime::Engine::new(&config)
     };
     engine(scanning).or_else(|_| engine(pool))
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// Tells code apart that was compiled by other versions, for other settings or other CPUs.

@@ -8,6 +8,9 @@
 //! | `host` | the WIT interfaces that a guest calls, above the backends |
 //! | [`outcome`] | how a task ended (the one reader of traps), and what follows from it |
 //! | [`limits`], `limiter` | what a task may use; the sum of its memories |
+//! | [`capacity`] | how many tasks the host's memory bears |
+//! | `turn`, [`usage`] | when a task hands its thread back, and where its time goes; what it consumed |
+//! | `deterministic` | random numbers and clocks |
 //! | [`grant`] | what a task may touch |
 //! | [`event`] | which objects a message announces |
 //! | [`engine`], [`threads`] | which parts of Wasm exist; where guests compute |
@@ -17,8 +20,10 @@
 //! | [`memory`] | backends for tests and benchmarks |
 
 pub mod cache;
+pub mod capacity;
 pub mod compile;
 pub mod component;
+mod deterministic;
 pub mod engine;
 pub mod event;
 pub mod grant;
@@ -34,5 +39,6 @@ pub mod queue;
 mod state;
 pub mod text;
 pub mod threads;
+mod turn;
 pub mod usage;
 pub mod worker;

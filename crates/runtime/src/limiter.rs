@@ -10,7 +10,9 @@ use wasmtime::ResourceLimiter;
 #[derive(Debug)]
 pub(crate) struct Limiter {
     memory: Budget,
-    tables: Budget,
+    table_elements: Budget,
+    /// In number: core instances, memories, tables.
+    counts: [usize; 3],
 }
 
 /// A sum with a ceiling.
@@ -58,15 +60,19 @@ impl Budget {
 
 impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { memory: Budget::new(limits.memory_bytes), tables: Budget::new(limits.table_elements) }
+        Self {
+            memory: Budget::new(limits.memory_bytes),
+            table_elements: Budget::new(limits.table_elements),
+            counts: [limits.core_instances, limits.memories, limits.tables],
+        }
     }
 
     /// The limit that a growth ran into, if one did. The guest may have coped with it.
     pub(crate) fn refused(&self) -> Option<Limit> {
         if self.memory.refused.is_some() {
             Some(Limit::Memory)
-        } else if self.tables.refused.is_some() {
-            Some(Limit::Tables)
+        } else if self.table_elements.refused.is_some() {
+            Some(Limit::TableElements)
         } else {
             None
         }
@@ -104,24 +110,24 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(self.tables.grow(current, desired, maximum))
+        Ok(self.table_elements.grow(current, desired, maximum))
     }
 
     fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
-        self.tables.failed();
+        self.table_elements.failed();
         Ok(())
     }
 
     fn instances(&self) -> usize {
-        Limits::INSTANCES
+        self.counts[0]
     }
 
     fn memories(&self) -> usize {
-        Limits::MEMORIES
+        self.counts[1]
     }
 
     fn tables(&self) -> usize {
-        Limits::TABLES
+        self.counts[2]
     }
 }
 
@@ -147,10 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_named_apart_from_memory() {
+    fn table_elements_are_named_apart_from_memory() {
         let mut limiter = limiter(100);
         assert!(!limiter.table_growing(0, 11, None).expect("never fails"));
-        assert_eq!(limiter.refused(), Some(Limit::Tables));
+        assert_eq!(limiter.refused(), Some(Limit::TableElements));
     }
 
     #[test]

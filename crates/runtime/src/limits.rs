@@ -1,6 +1,7 @@
 //! What one task may use, at most. Every bound that can end a task has a name here, which the outcome, the log
-//! line and the metric use.
+//! line, the usage and the flag share.
 
+use crate::object_store::MAX_PAGE;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -15,15 +16,37 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// The elements of all tables of the task together.
     pub table_elements: usize,
+    /// Core instances in number: a component consists of several.
+    pub core_instances: usize,
+    /// Linear memories in number.
+    pub memories: usize,
+    /// Tables in number.
+    pub tables: usize,
+    /// The stack that Wasm code may use.
+    pub stack_bytes: usize,
     /// From the moment when the task first computes, waiting for the host included.
     pub timeout: Duration,
-    /// An object that is read or written as a whole; larger ones are streamed.
-    pub object_bytes: usize,
-    /// What the task may write to its log; what follows is dropped, and a note says so.
-    pub log_bytes: usize,
+    /// Waiting for the host, all waits together; `None`: as long as the timeout.
+    pub blocked_time: Option<Duration>,
+    /// The arguments of one host call; `None`: as much as the largest object or message takes.
+    pub call_bytes: Option<usize>,
+    /// An object that is read or written as a whole; larger ones are streamed. See [`Limits::object_bytes`].
+    pub max_object_bytes: usize,
+    /// A message that is sent, attributes included.
+    pub message_bytes: usize,
+    /// From object stores, in all.
+    pub read_bytes: u64,
+    /// To object stores and queues, in all.
+    pub write_bytes: u64,
+    /// Calls to object stores, of any kind.
+    pub store_calls: u64,
+    /// Messages sent to queues, each one of a batch.
+    pub sent_messages: u64,
     /// Readers, writers, stores and other handles that are open at once.
     pub handles: usize,
-    /// Random bytes in one call.
+    /// What the task may write to its log; what follows is dropped, and a note says so.
+    pub log_bytes: usize,
+    /// Random bytes, in all.
     pub random_bytes: u64,
 }
 
@@ -36,41 +59,104 @@ impl Default for Limits {
             memory_bytes: 256 << 20,
             // Ten times what large Rust and Go programs have.
             table_elements: 100_000,
+            // A component of Rust has about four, of other languages five; two or three of them may be composed.
+            core_instances: 16,
+            // One for each component that is composed, and address space is reserved for each.
+            memories: 8,
+            tables: 16,
+            // The engine's own default; recursion in Rust takes some hundred bytes a level.
+            stack_bytes: 512 << 10,
             timeout: Duration::from_secs(30),
+            blocked_time: None,
+            call_bytes: None,
             // The whole object is held by the host while the call lasts, beside the task's own copy.
-            object_bytes: 64 << 20,
-            // Five hundred lines of a usual length.
-            log_bytes: 64 << 10,
+            max_object_bytes: 64 << 20,
+            // SQS's own.
+            message_bytes: 1 << 20,
+            // A DVD: no photograph or document is larger, and a task that fills disks is stopped at some point.
+            read_bytes: 4 << 30,
+            write_bytes: 4 << 30,
+            // So many pieces of 64 KiB are more than the bytes that may be read.
+            store_calls: 100_000,
+            // A task that fans out further should send to a task that fans out.
+            sent_messages: 1_000,
             // A writer of a directory holds three file descriptors, and tasks share those of the process.
             handles: 100,
-            // A key or a seed is 32 bytes; a page is generous.
-            random_bytes: 64 << 10,
+            // Five hundred lines of a usual length.
+            log_bytes: 64 << 10,
+            // Keys and seeds are 32 bytes; a million of bytes takes the host a millisecond.
+            random_bytes: 1 << 20,
         }
     }
 }
 
 impl Limits {
-    /// Core instances, memories and tables of one task. A Rust component has about three instances, others five;
-    /// each slot of the pool reserves address space.
-    pub const INSTANCES: usize = 32;
-    /// Memories in number.
-    pub const MEMORIES: usize = 8;
-    /// Tables in number.
-    pub const TABLES: usize = 16;
-    /// A task runs for a moment before it hands its thread to its neighbours: one or two milliseconds of computing.
-    pub const FUEL_SLICE: u64 = 20_000_000;
+    /// A task runs for a moment before it hands its thread to its neighbours: about a third of a millisecond of
+    /// computing. What takes longer than its fuel says (a call to one of the engine's helpers) takes a hundred times
+    /// longer at most.
+    pub const FUEL_SLICE: u64 = 4_000_000;
+    /// The same for what fuel doesn't measure: a task that spends its time in short host calls.
+    pub const TURN: Duration = Duration::from_millis(2);
     /// The most that one `reader.read` returns.
     pub const READ_BYTES: usize = 1 << 20;
     /// What the arguments of one host call may hold beyond a whole object: key, metadata, attributes.
     pub const CALL_OVERHEAD_BYTES: usize = 64 << 10;
+    /// Of a task's stack, what is left to host calls: the engine's own default.
+    pub const HOST_STACK_BYTES: usize = 3 << 19;
+    /// What the engine keeps of one core instance beside memories and tables: 32 bytes for each function that a
+    /// table holds, so that this is enough for ten thousand of them. The pool refuses what is larger.
+    pub const INSTANCE_BYTES: usize = 512 << 10;
+    /// What the host holds for one handle: name, content type and metadata of an object, a file descriptor.
+    const HANDLE_BYTES: usize = 8 << 10;
+    /// A message as it was delivered, the objects that it announces, and the copy that is on its way to the guest.
+    const MESSAGE_BYTES: usize = 3 << 20;
+    /// A page of a listing: keys of up to 1 KiB, and what is known of each.
+    const PAGE_BYTES: usize = MAX_PAGE * 2560;
+    /// The rest: the store, WASI's context, futures, a thread that blocks for it.
+    const REST_BYTES: usize = 256 << 10;
+    /// An element of a table.
+    const ELEMENT_BYTES: usize = 16;
 
-    /// What the arguments of one host call may hold: a whole object or a batch of messages.
+    /// An object that is read or written as a whole: never more than half of the memory that it must fit into, beside
+    /// what is done with it.
+    pub fn object_bytes(&self) -> usize {
+        self.max_object_bytes.min(self.memory_bytes / 2)
+    }
+
+    /// What the arguments of one host call may hold: a whole object or message, unless it's set.
     pub fn call_bytes(&self) -> usize {
-        self.object_bytes.max(10 << 20) + Self::CALL_OVERHEAD_BYTES
+        self.call_bytes
+            .unwrap_or_else(|| self.object_bytes().max(self.message_bytes) + Self::CALL_OVERHEAD_BYTES)
+    }
+
+    /// How long a task may wait for the host in all.
+    pub fn blocked_time(&self) -> Duration {
+        self.blocked_time.unwrap_or(self.timeout).min(self.timeout)
+    }
+
+    /// Everything that one task can make the process hold at once, whatever it does within its limits.
+    ///
+    /// A guest makes one host call at a time: either its arguments are large or its answer.
+    pub fn task_bytes(&self) -> u64 {
+        let answer = (self.object_bytes() + Self::READ_BYTES).max(Self::PAGE_BYTES);
+        [
+            self.memory_bytes,
+            self.table_elements.saturating_mul(Self::ELEMENT_BYTES),
+            self.stack_bytes.saturating_add(Self::HOST_STACK_BYTES),
+            self.core_instances.saturating_mul(Self::INSTANCE_BYTES),
+            self.call_bytes().max(answer),
+            Self::MESSAGE_BYTES,
+            self.handles.saturating_mul(Self::HANDLE_BYTES),
+            self.log_bytes,
+            usize::try_from(self.random_bytes).unwrap_or(usize::MAX),
+            Self::REST_BYTES,
+        ]
+        .into_iter()
+        .fold(0, |sum, bytes| sum.saturating_add(bytes as u64))
     }
 }
 
-/// The name of a limit that ended a task.
+/// The name of a limit that ended a task: that of its flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
@@ -79,31 +165,52 @@ pub enum Limit {
     /// [`Limits::memory_bytes`]
     Memory,
     /// [`Limits::table_elements`]
+    TableElements,
+    /// [`Limits::core_instances`]
+    CoreInstances,
+    /// [`Limits::memories`]
+    Memories,
+    /// [`Limits::tables`]
     Tables,
-    /// [`Limits::INSTANCES`], [`Limits::MEMORIES`] or [`Limits::TABLES`]
-    Instances,
-    /// The Wasm stack
+    /// [`Limits::stack_bytes`]
     Stack,
+    /// [`Limits::blocked_time`]
+    BlockedTime,
+    /// [`Limits::call_bytes`]
+    CallSize,
+    /// [`Limits::read_bytes`]
+    ReadSize,
+    /// [`Limits::write_bytes`]
+    WriteSize,
+    /// [`Limits::store_calls`]
+    StoreCalls,
+    /// [`Limits::sent_messages`]
+    SentMessages,
     /// [`Limits::handles`]
     Handles,
-    /// [`Limits::call_bytes`]
-    CallBytes,
     /// [`Limits::random_bytes`]
-    RandomBytes,
+    RandomSize,
 }
 
 impl Limit {
-    /// The word that outcome, log and metric use.
+    /// The word that outcome, log, usage and flag use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fuel => "fuel",
             Self::Memory => "memory",
+            Self::TableElements => "table-elements",
+            Self::CoreInstances => "core-instances",
+            Self::Memories => "memories",
             Self::Tables => "tables",
-            Self::Instances => "instances",
             Self::Stack => "stack",
+            Self::BlockedTime => "blocked-time",
+            Self::CallSize => "call-size",
+            Self::ReadSize => "read-size",
+            Self::WriteSize => "write-size",
+            Self::StoreCalls => "store-calls",
+            Self::SentMessages => "sent-messages",
             Self::Handles => "handles",
-            Self::CallBytes => "call-bytes",
-            Self::RandomBytes => "random-bytes",
+            Self::RandomSize => "random-size",
         }
     }
 }
@@ -111,5 +218,38 @@ impl Limit {
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn an_object_is_never_larger_than_half_of_the_memory_it_must_fit_into() {
+        let limits = |memory_bytes| Limits { memory_bytes, ..Limits::default() };
+        assert_eq!(limits(256 * MIB).object_bytes(), 64 * MIB);
+        assert_eq!(limits(4 * MIB).object_bytes(), 2 * MIB);
+        assert_eq!(limits(4 * MIB).call_bytes(), 2 * MIB + Limits::CALL_OVERHEAD_BYTES);
+    }
+
+    #[test]
+    fn a_message_always_fits_into_a_call_unless_the_user_says_otherwise() {
+        let small = Limits { memory_bytes: MIB, ..Limits::default() };
+        assert_eq!(small.call_bytes(), MIB + Limits::CALL_OVERHEAD_BYTES);
+        assert_eq!(Limits { call_bytes: Some(100), ..small }.call_bytes(), 100);
+    }
+
+    #[test]
+    fn a_tasks_budget_holds_its_memory_and_the_largest_call_and_never_overflows() {
+        let limits = Limits::default();
+        let least = limits.memory_bytes + limits.object_bytes() + limits.stack_bytes;
+        assert!(limits.task_bytes() > least as u64);
+        assert!(limits.task_bytes() < 2 * least as u64);
+        let absurd =
+            Limits { memory_bytes: usize::MAX, table_elements: usize::MAX, random_bytes: u64::MAX, ..limits };
+        assert_eq!(absurd.task_bytes(), u64::MAX);
     }
 }

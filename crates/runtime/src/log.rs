@@ -35,6 +35,8 @@ struct Lines {
     message_id: String,
     /// What may still be written.
     left: usize,
+    /// What was written.
+    kept: u64,
     /// What was dropped.
     dropped: u64,
     /// What the host had to say.
@@ -50,6 +52,7 @@ impl GuestLog {
         Self(Arc::new(Mutex::new(Lines {
             message_id: message_id.to_owned(),
             left: max_bytes,
+            kept: 0,
             dropped: 0,
             notes: 0,
             open: [Vec::new(), Vec::new()],
@@ -79,6 +82,11 @@ impl GuestLog {
             error = format!("{error:#}"),
             "The guest's call failed."
         );
+    }
+
+    /// How much the task wrote, what was dropped not included.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).kept
     }
 
     /// The end of what the task wrote to its standard error, in one line.
@@ -132,6 +140,7 @@ impl Lines {
         for piece in bytes.split_inclusive(|&b| b == b'\n') {
             let (piece, dropped) = piece.split_at(piece.len().min(self.left));
             self.left -= piece.len();
+            self.kept += piece.len() as u64;
             self.dropped += dropped.len() as u64;
             let (text, ended) = match piece.strip_suffix(b"\n") {
                 Some(text) => (text, true),

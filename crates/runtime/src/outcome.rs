@@ -4,7 +4,7 @@
 
 use crate::host;
 use crate::limiter::Limiter;
-use crate::limits::{Limit, Limits};
+use crate::limits::Limit;
 use crate::message::MAX_VISIBILITY;
 use crate::text::OneLine;
 use serde::Serialize;
@@ -155,14 +155,14 @@ impl Outcome {
         }
     }
 
-    /// The task's time is over. If it waited for one call to a store or a queue most of that time, the task isn't to
-    /// blame.
-    pub(crate) fn out_of_time(in_call: Option<Duration>, limits: &Limits) -> Self {
+    /// The task's time is over, or the time that it may wait. If it waited for one call to a store or a queue for most
+    /// of that time, the task isn't to blame.
+    pub(crate) fn out_of_time(self, time: Duration, in_call: Option<Duration>) -> Self {
         match in_call {
-            Some(waited) if waited >= limits.timeout / 2 => {
+            Some(waited) if waited >= time / 2 => {
                 Self::HostFailed { what: format!("a store or a queue didn't answer for {waited:.1?}") }
             }
-            _ => Self::TimedOut,
+            _ => self,
         }
     }
 
@@ -255,12 +255,11 @@ fn limit_in(error: &wasmtime::Error) -> Option<Limit> {
     // Errors of wasmtime 48 that have no public type.
     let text = error.root_cause().to_string();
     if text.contains("fuel allocated for hostcalls") {
-        Some(Limit::CallBytes)
+        Some(Limit::CallSize)
     } else if text.starts_with("requested len ") {
-        Some(Limit::RandomBytes)
-    } else if text.starts_with("resource limit exceeded: ") {
-        // "... instance count too high at 10", likewise "table count" and "memory count".
-        Some(Limit::Instances)
+        Some(Limit::RandomSize)
+    } else if text.contains("store handle limit exceeded") {
+        Some(Limit::Handles)
     } else {
         None
     }

@@ -1,11 +1,14 @@
 //! Everything that one task can reach is in one store, and [`store`] is the one place that builds it. Isolation is
 //! audited on this page: what isn't put in here doesn't exist for the guest.
 
+use crate::deterministic::{self, RandomCount};
 use crate::grant::{AnnouncedObject, Grants};
+use crate::host::LimitHit;
 use crate::limiter::Limiter;
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::log::GuestLog;
 use crate::message::Message;
+use crate::turn::{self, Turn};
 use crate::usage::Usage;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +21,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 pub(crate) struct TaskConfig {
     pub(crate) grants: Grants,
     pub(crate) limits: Limits,
+    /// Random numbers and clocks depend on the message alone.
+    pub(crate) deterministic: bool,
     /// Where stores and queues live.
     pub(crate) io: Handle,
 }
@@ -45,6 +50,12 @@ pub(crate) struct TaskState {
     pub(crate) host_failure: Option<HostFailure>,
     /// A call to a store or a queue is under way.
     pub(crate) in_call_since: Option<Instant>,
+    /// The guest has called the host, and not one of the engine's helpers: see [`turn::keep_turns_short`].
+    pub(crate) host_called: bool,
+    /// Whose turn it is on the thread.
+    pub(crate) turn: Arc<Turn>,
+    /// What the guest was given of random numbers.
+    pub(crate) random: RandomCount,
     wasi: WasiCtx,
 }
 
@@ -60,10 +71,10 @@ pub(crate) struct HostFailure {
 pub(crate) fn store(
     engine: &Engine,
     config: &Arc<TaskConfig>,
-    message_id: &str,
+    message: &Message,
 ) -> wasmtime::Result<Store<TaskState>> {
     let limits = &config.limits;
-    let log = GuestLog::new(message_id, limits.log_bytes);
+    let log = GuestLog::new(&message.id, limits.log_bytes);
 
     // WASI starts with nothing: no files, no arguments, no input. The environment holds the granted keys only.
     let mut wasi = WasiCtxBuilder::new();
@@ -74,6 +85,12 @@ pub(crate) fn store(
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .max_random_size(limits.random_bytes);
+    let random = RandomCount::default();
+    if config.deterministic {
+        deterministic::seeded(&mut wasi, message, &random);
+    } else {
+        deterministic::system(&mut wasi, &random);
+    }
 
     let mut table = ResourceTable::new();
     table.set_max_capacity(limits.handles);
@@ -88,18 +105,42 @@ pub(crate) fn store(
             log,
             host_failure: None,
             in_call_since: None,
+            host_called: false,
+            turn: Turn::new(),
+            random,
             wasi: wasi.build(),
         },
     );
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(limits.call_bytes());
+    // Of the component's own tables, too: a handle that is lent counts twice there.
+    store.set_max_component_handles(limits.handles.saturating_mul(2));
     store.set_fuel(limits.fuel)?;
     store.fuel_async_yield_interval(Some(Limits::FUEL_SLICE))?;
+    turn::keep_turns_short(&mut store);
     Ok(store)
 }
 
+impl TaskState {
+    /// What each host function of ours begins with.
+    pub(crate) fn called(&mut self) -> &mut Self {
+        self.host_called = true;
+        self
+    }
+
+    /// Ends a guest that has asked for more random bytes than it may.
+    pub(crate) fn check_random(&self) -> wasmtime::Result<()> {
+        if self.random.bytes() > self.config.limits.random_bytes {
+            return Err(LimitHit(Limit::RandomSize).into());
+        }
+        Ok(())
+    }
+}
+
 impl WasiView for TaskState {
+    /// What each host function of WASI begins with.
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.host_called = true;
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }

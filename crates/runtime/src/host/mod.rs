@@ -16,6 +16,7 @@ pub(crate) use bindings::{Task, TaskPre};
 
 use crate::limits::Limit;
 use crate::state::{HostFailure, TaskState};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -82,9 +83,9 @@ impl<E> Fault<E> {
     }
 }
 
-impl<E> From<HostFault> for Fault<E> {
-    fn from(fault: HostFault) -> Self {
-        Self::Trap(fault.into())
+impl<E> From<wasmtime::Error> for Fault<E> {
+    fn from(trap: wasmtime::Error) -> Self {
+        Self::Trap(trap)
     }
 }
 
@@ -97,22 +98,75 @@ impl<E> From<ResourceTableError> for Fault<E> {
 /// Offers our interfaces and WASI 0.2.
 pub(crate) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    Task::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
+    Task::add_to_linker::<_, HasSelf<_>>(linker, TaskState::called)
 }
 
 impl TaskState {
+    /// Carries out a call to a store: counts it, and ends a guest that has made too many.
+    async fn call_store<T: Send + 'static>(
+        &mut self,
+        alias: &str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> wasmtime::Result<T> {
+        usage_of(&mut self.usage.stores, alias).calls += 1;
+        let calls = self.usage.stores.values().map(|usage| usage.calls).sum();
+        self.within(calls, self.config.limits.store_calls, Limit::StoreCalls)?;
+        self.call(work).await
+    }
+
+    /// Carries out a call to a queue that sends so many messages of so many bytes in all.
+    async fn call_queue<T: Send + 'static>(
+        &mut self,
+        alias: &str,
+        messages: usize,
+        bytes: usize,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> wasmtime::Result<T> {
+        self.usage.bytes_written += bytes as u64;
+        let usage = usage_of(&mut self.usage.queues, alias);
+        usage.calls += 1;
+        usage.messages += messages as u64;
+        usage.bytes_written += bytes as u64;
+        let sent = self.usage.queues.values().map(|usage| usage.messages).sum();
+        self.within(sent, self.config.limits.sent_messages, Limit::SentMessages)?;
+        self.within(self.usage.bytes_written, self.config.limits.write_bytes, Limit::WriteSize)?;
+        self.call(work).await
+    }
+
+    /// Counts what was read from a store, and ends a guest that has read too much.
+    fn count_read(&mut self, alias: &str, bytes: u64) -> wasmtime::Result<()> {
+        self.usage.bytes_read += bytes;
+        usage_of(&mut self.usage.stores, alias).bytes_read += bytes;
+        self.within(self.usage.bytes_read, self.config.limits.read_bytes, Limit::ReadSize)
+    }
+
+    /// Counts what is written to a store, and ends a guest that writes too much.
+    fn count_written(&mut self, alias: &str, bytes: u64) -> wasmtime::Result<()> {
+        self.usage.bytes_written += bytes;
+        usage_of(&mut self.usage.stores, alias).bytes_written += bytes;
+        self.within(self.usage.bytes_written, self.config.limits.write_bytes, Limit::WriteSize)
+    }
+
+    fn within(&self, used: u64, most: u64, limit: Limit) -> wasmtime::Result<()> {
+        if used > most { Err(LimitHit(limit).into()) } else { Ok(()) }
+    }
+
     /// Carries out a call to a backend on the threads where its connections live. It's abandoned with the task.
     async fn call<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, HostFault> {
-        let began = Instant::now();
-        self.in_call_since = Some(began);
+    ) -> wasmtime::Result<T> {
+        self.usage.calls += 1;
+        self.in_call_since = Some(Instant::now());
         let result = AbortOnDropHandle::new(self.config.io.spawn(work)).await;
         self.in_call_since = None;
-        self.usage.calls += 1;
-        self.usage.host += began.elapsed();
-        result.map_err(|error| HostFault(format!("a call of the host was lost: {error}")))
+        result.map_err(|error| HostFault(format!("a call of the host was lost: {error}")).into())
+    }
+
+    /// The guest asked for what it wasn't granted.
+    fn refuse(&mut self, kind: &'static str, alias: &str, why: &str) {
+        self.usage.refusals += 1;
+        self.log.note(kind, alias, &format!("access denied: {why}"));
     }
 
     /// A call to what has this alias failed for the host's reasons.
@@ -126,4 +180,9 @@ impl TaskState {
             self.host_failure = None;
         }
     }
+}
+
+/// What the task has done so far with what has this alias.
+fn usage_of<'a, U: Default>(usage: &'a mut BTreeMap<String, U>, alias: &str) -> &'a mut U {
+    usage.entry(alias.to_owned()).or_default()
 }

@@ -1,11 +1,12 @@
 //! Objects that the guest reads and writes: check the grant, bound the sizes, delegate.
 
+use super::LimitHit;
 use super::bindings::wasmrun::task::object_store::{
     Condition, Error, Host, HostReader, HostStore, HostWriter, Object, ObjectInfo, ObjectPage, ObjectSummary,
     PutOptions,
 };
 use crate::grant::{BadKey, Mode, StoreGrant, check_key};
-use crate::limits::Limits;
+use crate::limits::{Limit, Limits};
 use crate::object_store::{
     self as runtime, MAX_METADATA_BYTES, MAX_PAGE, ObjectReader, ObjectStore, ObjectWriter, StoreError,
 };
@@ -55,7 +56,7 @@ impl Host for TaskState {
 impl HostStore for TaskState {
     fn open(&mut self, alias: String) -> Result<Resource<StoreHandle>> {
         let Some(grant) = self.config.grants.stores.get(&alias) else {
-            self.log.note("store", &shorten(alias), "access denied: no such grant");
+            self.refuse("store", &shorten(alias), "no such grant");
             return Err(Error::AccessDenied.into());
         };
         let grant = grant.clone();
@@ -70,7 +71,8 @@ impl HostStore for TaskState {
     ) -> Result<ObjectInfo> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
         let named = key.clone();
-        let answer = self.call(async move { store.head(&key, version.as_deref()).await }).await?;
+        let answer =
+            self.call_store(&alias, async move { store.head(&key, version.as_deref()).await }).await?;
         Ok(self.told(&alias, &named, answer)?.into())
     }
 
@@ -105,7 +107,8 @@ impl HostStore for TaskState {
     ) -> Result<Resource<ReaderHandle>> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
         let named = key.clone();
-        let answer = self.call(async move { store.read(&key, version.as_deref(), None).await }).await?;
+        let answer =
+            self.call_store(&alias, async move { store.read(&key, version.as_deref(), None).await }).await?;
         let reader = self.told(&alias, &named, answer)?;
         let info = reader.info().clone();
         Ok(self.table.push(ReaderHandle { alias, info, reader: Some(reader) })?)
@@ -119,14 +122,14 @@ impl HostStore for TaskState {
         options: PutOptions,
     ) -> Result<ObjectInfo> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
-        if content.len() > self.config.limits.object_bytes {
+        if content.len() > self.config.limits.object_bytes() {
             return Err(Error::TooLarge.into());
         }
         let options = checked(options)?;
-        self.usage.bytes_written += content.len() as u64;
+        self.count_written(&alias, content.len() as u64)?;
         let named = key.clone();
         let answer = self
-            .call(async move {
+            .call_store(&alias, async move {
                 let mut writer = store.write(&key, options).await?;
                 if !content.is_empty() {
                     writer.write(Bytes::from(content)).await?;
@@ -146,7 +149,7 @@ impl HostStore for TaskState {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
         let options = checked(options)?;
         let named = key.clone();
-        let answer = self.call(async move { store.write(&key, options).await }).await?;
+        let answer = self.call_store(&alias, async move { store.write(&key, options).await }).await?;
         let writer = self.told(&alias, &named, answer)?;
         Ok(self.table.push(WriterHandle { alias, key: named, writer: Some(writer) })?)
     }
@@ -165,15 +168,16 @@ impl HostStore for TaskState {
         };
         let limit = (limit as usize).clamp(1, MAX_PAGE);
         let named = prefix.clone();
-        let answer =
-            self.call(async move { store.list(&prefix, continuation.as_deref(), limit).await }).await?;
+        let answer = self
+            .call_store(&alias, async move { store.list(&prefix, continuation.as_deref(), limit).await })
+            .await?;
         Ok(self.told(&alias, &named, answer)?.into())
     }
 
     async fn delete(&mut self, this: Resource<StoreHandle>, key: String) -> Result<()> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
         let named = key.clone();
-        let answer = self.call(async move { store.delete(&key).await }).await?;
+        let answer = self.call_store(&alias, async move { store.delete(&key).await }).await?;
         self.told(&alias, &named, answer)
     }
 
@@ -190,22 +194,37 @@ impl HostStore for TaskState {
         let to = self.granted(&to, Mode::writes, &to_key)?;
         let condition = condition.into();
         let named = key.clone();
+        let limits = &self.config.limits;
+        let left = (
+            limits.read_bytes.saturating_sub(self.usage.bytes_read),
+            limits.write_bytes.saturating_sub(self.usage.bytes_written),
+        );
+        let (from_alias, to_alias) = (from.alias, to.alias);
         let answer = self
-            .call(async move {
+            .call_store(&from_alias, async move {
                 let within =
                     from.store.copy(&key, version.as_deref(), to.store.url(), &to_key, &condition).await;
                 match within {
-                    Some(answer) => answer,
+                    Some(answer) => answer.map(Ok),
                     None => {
-                        stream(&*from.store, &key, version.as_deref(), &*to.store, &to_key, condition).await
+                        let most = left.0.min(left.1);
+                        stream(&*from.store, &key, version.as_deref(), &*to.store, &to_key, condition, most)
+                            .await
                     }
                 }
             })
             .await?;
-        let info = self.told(&from.alias, &named, answer)?;
-        self.usage.bytes_read += info.size;
-        self.usage.bytes_written += info.size;
-        Ok(info.into())
+        match self.told(&from_alias, &named, answer)? {
+            Ok(info) => {
+                self.count_read(&from_alias, info.size)?;
+                self.count_written(&to_alias, info.size)?;
+                Ok(info.into())
+            }
+            Err(TooMuch) => {
+                let limit = if left.0 <= left.1 { Limit::ReadSize } else { Limit::WriteSize };
+                Err(wasmtime::Error::from(LimitHit(limit)).into())
+            }
+        }
     }
 
     async fn drop(&mut self, this: Resource<StoreHandle>) -> wasmtime::Result<()> {
@@ -228,14 +247,14 @@ impl HostReader for TaskState {
         };
         let max = usize::try_from(max).unwrap_or(usize::MAX).clamp(1, Limits::READ_BYTES);
         let (reader, answer) = self
-            .call(async move {
+            .call_store(&alias, async move {
                 let answer = reader.read(max).await;
                 (reader, answer)
             })
             .await?;
         let content = self.told(&alias, &key, answer)?;
         self.table.get_mut(&this)?.reader = Some(reader);
-        self.usage.bytes_read += content.len() as u64;
+        self.count_read(&alias, content.len() as u64)?;
         Ok(content.into())
     }
 
@@ -253,9 +272,9 @@ impl HostWriter for TaskState {
         let Some(mut writer) = handle.writer.take() else {
             return Err(other("the writer has failed before"));
         };
-        self.usage.bytes_written += content.len() as u64;
+        self.count_written(&alias, content.len() as u64)?;
         let (writer, answer) = self
-            .call(async move {
+            .call_store(&alias, async move {
                 let answer = writer.write(Bytes::from(content)).await;
                 (writer, answer)
             })
@@ -270,7 +289,7 @@ impl HostWriter for TaskState {
         let Some(writer) = writer else {
             return Err(other("the writer has failed before"));
         };
-        let answer = self.call(async move { writer.finish().await }).await?;
+        let answer = self.call_store(&alias, async move { writer.finish().await }).await?;
         Ok(self.told(&alias, &key, answer)?.into())
     }
 
@@ -287,7 +306,7 @@ impl TaskState {
         if allows(grant.mode) {
             Ok(grant)
         } else {
-            self.log.note("store", &grant.alias, &format!("access denied: its mode is {}", grant.mode));
+            self.refuse("store", &grant.alias, &format!("its mode is {}", grant.mode));
             Err(Error::AccessDenied.into())
         }
     }
@@ -304,11 +323,7 @@ impl TaskState {
             Ok(()) => Ok(grant),
             Err(BadKey::Outside) => {
                 let key = shorten(key.to_owned());
-                self.log.note(
-                    "store",
-                    &grant.alias,
-                    &format!("access denied: the key {key:?} may lie outside"),
-                );
+                self.refuse("store", &grant.alias, &format!("the key {key:?} may lie outside"));
                 Err(Error::AccessDenied.into())
             }
             Err(BadKey::Malformed) => Err(other("a key is 1 to 1,024 bytes, without NUL")),
@@ -324,10 +339,10 @@ impl TaskState {
         range: Option<Range<u64>>,
     ) -> Result<(runtime::ObjectInfo, Vec<u8>)> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
-        let max = self.config.limits.object_bytes;
+        let max = self.config.limits.object_bytes();
         let named = key.clone();
         let answer = self
-            .call(async move {
+            .call_store(&alias, async move {
                 let mut reader = store.read(&key, version.as_deref(), range.clone()).await?;
                 let info = reader.info().clone();
                 let size = match range {
@@ -351,7 +366,7 @@ impl TaskState {
             })
             .await?;
         let (info, content) = self.told(&alias, &named, answer)?;
-        self.usage.bytes_read += content.len() as u64;
+        self.count_read(&alias, content.len() as u64)?;
         Ok((info, content))
     }
 
@@ -384,7 +399,10 @@ impl TaskState {
     }
 }
 
-/// Copies through this process what no store can copy within itself.
+/// A copy ends before its end: the task would have read or written more than it may.
+struct TooMuch;
+
+/// Copies through this process what no store can copy within itself, at most so many bytes.
 async fn stream(
     from: &dyn ObjectStore,
     key: &str,
@@ -392,7 +410,8 @@ async fn stream(
     to: &dyn ObjectStore,
     to_key: &str,
     condition: runtime::Condition,
-) -> std::result::Result<runtime::ObjectInfo, StoreError> {
+    most: u64,
+) -> std::result::Result<std::result::Result<runtime::ObjectInfo, TooMuch>, StoreError> {
     let mut reader = from.read(key, version, None).await?;
     let info = reader.info();
     let options = runtime::PutOptions {
@@ -401,11 +420,14 @@ async fn stream(
         condition,
     };
     let mut writer = to.write(to_key, options).await?;
+    let mut left = most;
     loop {
         let bytes = reader.read(Limits::READ_BYTES).await?;
         if bytes.is_empty() {
-            return writer.finish().await;
+            return writer.finish().await.map(Ok);
         }
+        let Some(rest) = left.checked_sub(bytes.len() as u64) else { return Ok(Err(TooMuch)) };
+        left = rest;
         writer.write(bytes).await?;
     }
 }

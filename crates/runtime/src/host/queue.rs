@@ -34,7 +34,7 @@ impl Host for TaskState {
 impl HostQueue for TaskState {
     fn open(&mut self, alias: String) -> Result<Resource<QueueHandle>, Fault> {
         let Some(queue) = self.config.grants.queues.get(&alias) else {
-            self.log.note("queue", &shorten(alias), "access denied: no such grant");
+            self.refuse("queue", &shorten(alias), "no such grant");
             return Err(Error::AccessDenied.into());
         };
         let queue = queue.clone();
@@ -44,7 +44,7 @@ impl HostQueue for TaskState {
     async fn send(&mut self, this: Resource<QueueHandle>, message: OutgoingMessage) -> Result<String, Fault> {
         match self.send_all(&this, vec![message]).await?.pop() {
             Some(answer) => Ok(answer?),
-            None => Err(HostFault("a queue gave no answer".into()).into()),
+            None => Err(wasmtime::Error::from(HostFault("a queue gave no answer".into())).into()),
         }
     }
 
@@ -75,7 +75,8 @@ impl TaskState {
         let handle = self.table.get(this)?;
         let (alias, queue) = (handle.alias.clone(), handle.queue.clone());
         let messages: Vec<runtime::OutgoingMessage> = messages.into_iter().map(Into::into).collect();
-        let checks: Vec<_> = messages.iter().map(runtime::OutgoingMessage::validate).collect();
+        let most = self.config.limits.message_bytes;
+        let checks: Vec<_> = messages.iter().map(|message| check(message, most)).collect();
         let valid: Vec<_> =
             messages.into_iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(m, _)| m).collect();
         let bytes: usize = valid.iter().map(runtime::OutgoingMessage::billed_bytes).sum();
@@ -83,8 +84,7 @@ impl TaskState {
         let mut answers = if valid.is_empty() {
             Vec::new()
         } else {
-            self.usage.bytes_written += bytes as u64;
-            self.call(async move { queue.send(&valid).await }).await?
+            self.call_queue(&alias, valid.len(), bytes, async move { queue.send(&valid).await }).await?
         }
         .into_iter();
         Ok(checks
@@ -112,6 +112,15 @@ impl TaskState {
             }
         }
     }
+}
+
+/// What no queue would take, and what the user doesn't want to be sent.
+fn check(message: &runtime::OutgoingMessage, most: usize) -> Result<(), String> {
+    let bytes = message.billed_bytes();
+    if bytes > most {
+        return Err(format!("the message has {bytes} bytes, more than its limit of {most}"));
+    }
+    message.validate()
 }
 
 impl From<OutgoingMessage> for runtime::OutgoingMessage {

@@ -22,6 +22,7 @@ use crate::component::{Component, Report};
 use crate::message::{MAX_BATCH, MAX_VISIBILITY, Message};
 use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
 use crate::queue::{Delivery, Queue, QueueAttributes, QueueError};
+use crate::usage::{TaskObserver, TaskRecord};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,7 @@ const UNSETTLED: usize = 2 * MAX_BATCH;
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(3);
 
 /// How a worker works.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WorkerOptions {
     /// What to call the component in dead letters.
     pub component_name: String,
@@ -56,6 +57,8 @@ pub struct WorkerOptions {
     pub stop_timeout: Duration,
     /// A message isn't kept longer than this, counted from its receipt.
     pub max_visibility: Duration,
+    /// Is told of each task's end.
+    pub observer: Option<Arc<dyn TaskObserver>>,
 }
 
 impl Default for WorkerOptions {
@@ -69,6 +72,7 @@ impl Default for WorkerOptions {
             // ECS kills 30 seconds after SIGTERM: five are left for the last settlements.
             stop_timeout: Duration::from_secs(25),
             max_visibility: MAX_VISIBILITY,
+            observer: None,
         }
     }
 }
@@ -434,6 +438,10 @@ impl Worker {
     fn note(&self, message: &Message, report: &Report) {
         self.tally.count(report);
         let Report { outcome, usage } = report;
+        if let Some(observer) = &self.options.observer {
+            let component = &self.options.component_name;
+            observer.ended(&TaskRecord::new(&message.id, message.receive_count, component, outcome, usage));
+        }
         let (message_id, receive_count) = (&message.id, message.receive_count);
         let (fuel, cpu_us, wall_us) =
             (usage.fuel, usage.cpu.as_micros() as u64, usage.wall.as_micros() as u64);

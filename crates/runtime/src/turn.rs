@@ -1,0 +1,272 @@
+//! A task's turn on a thread, and where its time goes.
+//!
+//! A thread belongs to a task from one poll of its future to the end of that poll. [`Timed`] measures what happens in
+//! between and around: computing, waiting for the host, waiting for a turn. [`keep_turns_short`] sees to it that a
+//! turn ends: fuel does that for a guest that computes, and not for one that spends its turn in short calls to the
+//! host, which burn little fuel however long they take.
+
+use crate::limits::Limits;
+use crate::state::TaskState;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+use tokio::time::Sleep;
+use wasmtime::{CallHook, Store};
+
+/// What the store and the future that runs it know of each other. It stands between the task and whoever wakes it, so
+/// that it knows when the task could go on.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    began_at: Instant,
+    /// When the current turn began: nanoseconds after `began_at`.
+    turn: AtomicU64,
+    /// When the task was first woken since its last turn began; 0: not yet.
+    woken: AtomicU64,
+    thread: Mutex<Waker>,
+}
+
+impl Turn {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            began_at: Instant::now(),
+            turn: AtomicU64::new(0),
+            woken: AtomicU64::new(0),
+            thread: Mutex::new(Waker::noop().clone()),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        // Never 0, which means "not yet".
+        u64::try_from(self.began_at.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Tells one turn from another.
+    fn id(&self) -> u64 {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    /// The task has had its thread for longer than it should.
+    fn is_over(&self) -> bool {
+        Duration::from_nanos(self.now().saturating_sub(self.id())) > Limits::TURN
+    }
+
+    /// Wakes whoever polls now.
+    fn passes_on_to(&self, waker: &Waker) {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).clone_from(waker);
+    }
+}
+
+impl Wake for Turn {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // The first time counts.
+        let _ = self.woken.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).wake_by_ref();
+    }
+}
+
+/// Makes a guest hand its thread back as soon as it has had it for too long, after a call to the host.
+///
+/// The engine tells of calls to the host and of calls to its own helpers alike. During the latter, code holds its fuel
+/// in a register: changing the store's then would change nothing, or mint fuel. So fuel is touched only after calls
+/// that [`TaskState::host_called`] tells of, and after those during which the thread was handed back: they are either
+/// of the host or of the helper that hands it back, and code reads its fuel anew after both.
+pub(crate) fn keep_turns_short(store: &mut Store<TaskState>) {
+    let turn = store.data().turn.clone();
+    // One for each call that is under way: a host call may call the guest's allocator, which calls helpers.
+    let mut calls: Vec<Call> = Vec::new();
+    let mut hurried = false;
+    store.call_hook(move |mut store, event| {
+        match event {
+            CallHook::CallingHost => {
+                let outer = std::mem::take(&mut store.data_mut().host_called);
+                calls.push(Call { turn: turn.id(), outer });
+            }
+            CallHook::ReturningFromHost => {
+                let Some(call) = calls.pop() else { return Ok(()) };
+                let of_host = std::mem::replace(&mut store.data_mut().host_called, call.outer);
+                if of_host {
+                    store.data_mut().check_random()?;
+                }
+                // What is left of the fuel stays the same; only the next yield comes at once, or as it used to.
+                if hurried && turn.id() != call.turn {
+                    hurried = false;
+                    store.fuel_async_yield_interval(Some(Limits::FUEL_SLICE))?;
+                } else if of_host && !hurried && turn.is_over() {
+                    hurried = true;
+                    store.fuel_async_yield_interval(Some(1))?;
+                }
+            }
+            CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
+        }
+        Ok(())
+    });
+}
+
+/// A call out of the guest.
+struct Call {
+    /// The turn in which it began.
+    turn: u64,
+    /// Whether the call around it is one to the host.
+    outer: bool,
+}
+
+/// Where the time of a task went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// The thread's CPU time during the task's turns.
+    pub(crate) cpu: Duration,
+    /// From the end of a turn until somebody woke the task: it waited for the host.
+    pub(crate) blocked: Duration,
+    /// From then to its next turn: others computed.
+    pub(crate) ready: Duration,
+}
+
+/// A future that is over because it was blocked for too long.
+#[derive(Debug)]
+pub(crate) struct BlockedTooLong;
+
+/// Measures a future.
+pub(crate) struct Timed<'a, F> {
+    future: Pin<&'a mut F>,
+    turn: Arc<Turn>,
+    waker: Waker,
+    times: &'a mut Times,
+    /// When the last turn ended; 0: there was none.
+    ended: u64,
+    /// How long it may be blocked in all, and what wakes it then; `None`: something else bounds that.
+    most_blocked: Option<(Duration, Option<Pin<Box<Sleep>>>)>,
+}
+
+impl<'a, F> Timed<'a, F> {
+    pub(crate) fn new(
+        future: Pin<&'a mut F>,
+        turn: Arc<Turn>,
+        times: &'a mut Times,
+        most_blocked: Option<Duration>,
+    ) -> Self {
+        let waker = Waker::from(turn.clone());
+        let most_blocked = most_blocked.map(|most| (most, None));
+        Self { future, turn, waker, times, ended: 0, most_blocked }
+    }
+}
+
+impl<F: Future> Future for Timed<'_, F> {
+    type Output = Result<F::Output, BlockedTooLong>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let began = this.turn.now();
+        if this.ended > 0 {
+            // Woken by others than its own waker (a timer, a cancellation), it's still blocked.
+            let woken = match this.turn.woken.load(Ordering::Relaxed) {
+                0 => began,
+                woken => woken.clamp(this.ended, began),
+            };
+            this.times.blocked += Duration::from_nanos(woken - this.ended);
+            this.times.ready += Duration::from_nanos(began - woken);
+        }
+        this.turn.passes_on_to(context.waker());
+        this.turn.woken.store(0, Ordering::Relaxed);
+        this.turn.turn.store(began, Ordering::Relaxed);
+        let cpu = thread_cpu();
+        let poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
+        this.times.cpu += thread_cpu().saturating_sub(cpu);
+        if let Poll::Ready(output) = poll {
+            return Poll::Ready(Ok(output));
+        }
+        this.ended = this.turn.now();
+        match &mut this.most_blocked {
+            // It goes on as soon as a thread is free.
+            _ if this.turn.woken.load(Ordering::Relaxed) > 0 => Poll::Pending,
+            None => Poll::Pending,
+            Some((most, alarm)) => {
+                let left = most.saturating_sub(this.times.blocked);
+                if left.is_zero() {
+                    return Poll::Ready(Err(BlockedTooLong));
+                }
+                let at = tokio::time::Instant::now() + left;
+                let alarm = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+                alarm.as_mut().reset(at);
+                alarm.as_mut().poll(context).map(|()| Err(BlockedTooLong))
+            }
+        }
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    async fn timed<T>(
+        future: impl Future<Output = T>,
+        most_blocked: Option<Duration>,
+    ) -> (Result<T, BlockedTooLong>, Times) {
+        let mut times = Times::default();
+        let result = Timed::new(pin!(future), Turn::new(), &mut times, most_blocked).await;
+        (result, times)
+    }
+
+    fn burn(time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[tokio::test]
+    async fn computing_is_neither_blocked_nor_ready() {
+        let (result, times) = timed(async { burn(Duration::from_millis(20)) }, None).await;
+        assert!(result.is_ok());
+        assert!(times.cpu > Duration::ZERO);
+        assert_eq!((times.blocked, times.ready), (Duration::ZERO, Duration::ZERO));
+    }
+
+    #[tokio::test]
+    async fn waiting_for_the_host_is_told_from_waiting_for_a_turn() {
+        let wait = Duration::from_millis(50);
+        let (_, blocked) = timed(tokio::time::sleep(wait), None).await;
+        assert!(blocked.blocked >= wait - Duration::from_millis(5), "{blocked:?}");
+        // It hands the thread back, and a neighbour takes it.
+        let neighbour = tokio::spawn(async move { burn(wait) });
+        let mut yielded = false;
+        let hands_back = poll_fn(|context| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        });
+        let (_, ready) = timed(hands_back, None).await;
+        neighbour.await.expect("ended");
+        assert!(ready.blocked < Duration::from_millis(1), "{ready:?}");
+        assert!(ready.ready >= wait - Duration::from_millis(5), "{ready:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_blocked_for_too_long_is_ended_however_many_waits_it_takes() {
+        let waits = async {
+            for _ in 0..1000 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let (result, times) = timed(waits, Some(Duration::from_millis(50))).await;
+        assert!(result.is_err());
+        assert!(times.blocked < Duration::from_secs(5), "{times:?}");
+        let short = tokio::time::sleep(Duration::from_millis(5));
+        assert!(timed(short, Some(Duration::from_secs(60))).await.0.is_ok());
+    }
+}
