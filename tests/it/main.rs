@@ -9,6 +9,8 @@
 //! | `failing_backends` | queues and stores that fail for a while |
 //! | `stopping` | signals |
 //! | `isolation` | what a guest can see and touch |
+//! | `deterministic` | what a guest sees that is the same each time |
+//! | `capacity` | how many tasks run at once where memory is short |
 //! | `logs` | what guests can do to the log |
 //! | `queues` | the commands around a queue, order by group, sending on |
 //! | `configuration` | flags, variables and the file |
@@ -19,8 +21,10 @@
 
 mod bad_components;
 mod bad_input;
+mod capacity;
 mod configuration;
 mod crashes;
+mod deterministic;
 mod failing_backends;
 mod harness;
 mod isolation;

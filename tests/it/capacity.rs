@@ -1,0 +1,103 @@
+//! How many tasks run at once where memory is short.
+
+use crate::harness::{Process, World, guest};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A control group of its own with a limit on memory, where this user may make one.
+struct ControlGroup {
+    path: PathBuf,
+    version: u8,
+}
+
+impl ControlGroup {
+    fn with_memory(bytes: u64) -> Option<Self> {
+        let name = format!("wasmrun-test-{}", std::process::id());
+        let [v1, v2] = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map(|mount| Path::new(mount).join(&name));
+        for (path, version, file) in [(v1, 1, "memory.limit_in_bytes"), (v2, 2, "memory.max")] {
+            if fs::create_dir(&path).is_ok() {
+                let group = Self { path, version };
+                if fs::write(group.path.join(file), bytes.to_string()).is_ok() {
+                    // Swap would only put off what is tested.
+                    let _ = fs::write(group.path.join("memory.swap.max"), "0");
+                    return Some(group);
+                }
+            }
+        }
+        None
+    }
+
+    /// The most that its processes held at once, in bytes, where the system tells.
+    fn peak(&self) -> Option<u64> {
+        let file = if self.version == 1 { "memory.max_usage_in_bytes" } else { "memory.peak" };
+        fs::read_to_string(self.path.join(file)).ok()?.trim().parse().ok()
+    }
+
+    /// How often the kernel killed a process in it.
+    fn kills(&self) -> u64 {
+        let file = if self.version == 1 { "memory.oom_control" } else { "memory.events" };
+        let text = fs::read_to_string(self.path.join(file)).unwrap_or_default();
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// A worker in that group from its first moment.
+fn start_within(group: &ControlGroup, world: &World, options: &[&str]) -> Process {
+    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.path.display());
+    world
+        .program(Path::new("sh"))
+        .args(["-c", &enter, "sh", env!("CARGO_BIN_EXE_wasmrun"), "run", "--queue", "sqlite:jobs.db"])
+        .arg(guest("hoard"))
+        .args(World::grants())
+        .args(options)
+        .start()
+}
+
+#[test]
+fn tasks_that_hold_all_they_may_never_exhaust_the_memory_of_a_container() {
+    const MIB: u64 = 1 << 20;
+    let Some(group) = ControlGroup::with_memory(512 * MIB) else {
+        println!("skipped: this user may make no control group");
+        return;
+    };
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.write("in/large", vec![7; 8 << 20]);
+    world.send(["8"; 100]);
+    let worker = start_within(&group, &world, &["--until-empty", "--instances", "64", "--memory", "24MiB"]);
+    let output = worker.finish();
+    assert_eq!(group.kills(), 0, "{output}");
+    let output = output.succeeded();
+    assert_eq!(output.summary()["outcomes"], serde_json::json!({"completed": 100}), "{output}");
+    let ready = &output.logs_of("Ready.")[0];
+    assert_eq!(ready["bounded_by"], "memory", "{ready}");
+    let instances = ready["instances"].as_u64().expect("a number");
+    assert!((4..64).contains(&instances), "{ready}");
+    println!("{instances} tasks at once in 512 MiB; at most {:?} MiB", group.peak().map(|peak| peak / MIB));
+}
+
+#[test]
+fn a_container_that_is_too_small_for_one_task_is_told_at_the_start() {
+    let Some(group) = ControlGroup::with_memory(200 << 20) else {
+        println!("skipped: this user may make no control group");
+        return;
+    };
+    let world = World::with_queue(&[]);
+    let output = start_within(&group, &world, &["--until-empty"]).finish();
+    let output = output.failed_with(2, "lower --memory");
+    assert!(output.error().contains("200.0 MiB"), "{output}");
+}
+
+#[test]
+fn where_memory_is_plenty_the_users_number_stands() {
+    let world = World::with_queue(&[]);
+    let output = world.run("misbehave").args(["--until-empty", "--instances", "3"]).succeeds();
+    let ready = &output.logs_of("Ready.")[0];
+    assert_eq!((&ready["instances"], &ready["bounded_by"]), (&3.into(), &"user".into()));
+}
