@@ -80,6 +80,21 @@ fn a_store_is_read_and_written_as_its_mode_says() {
 }
 
 #[test]
+fn a_refusal_is_in_the_log_in_the_usage_and_in_the_summary() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    let refused = ["put @input b text", "get @nothing a", "send @nothing 1", "get ../a"];
+    for message in refused {
+        let output = world.invoke("misbehave", message).ends().exited_with(1);
+        assert_eq!(output.json()["usage"]["refusals"], 1, "{message}: {output}");
+        let said = &output.logs_of("A host call failed.")[0];
+        assert!(said["text"].as_str().is_some_and(|text| text.starts_with("access denied: ")), "{said}");
+    }
+    world.send(refused);
+    let output = world.run("misbehave").args(["--until-empty"]).succeeds();
+    assert_eq!(output.summary()["refusals"], refused.len(), "{output}");
+}
+
+#[test]
 fn no_key_leads_out_of_a_store() {
     let world = World::new();
     world.write("secret", "secret");
