@@ -208,8 +208,15 @@ fn thread_cpu() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{self, CodeOptions};
+    use crate::grant::Grants;
+    use crate::message::Message;
+    use crate::state::{self, TaskConfig};
     use std::future::poll_fn;
     use std::pin::pin;
+    use std::time::SystemTime;
+    use tokio::runtime::Handle;
+    use wasmtime::{Caller, Linker, Module};
 
     async fn timed<T>(
         future: impl Future<Output = T>,
@@ -268,5 +275,73 @@ mod tests {
         assert!(times.blocked < Duration::from_secs(5), "{times:?}");
         let short = tokio::time::sleep(Duration::from_millis(5));
         assert!(timed(short, Some(Duration::from_secs(60))).await.0.is_ok());
+    }
+
+    /// Calls the host, then a helper of the engine, then computes, ten times over.
+    const CALLS: &str = r#"(module
+        (import "host" "call" (func $call))
+        (memory 1)
+        (func (export "run") (local $rounds i32) (local $count i32)
+            (local.set $rounds (i32.const 10))
+            (loop $round
+                (call $call)
+                (drop (memory.grow (i32.const 1)))
+                (memory.fill (i32.const 0) (i32.const 1) (i32.const 1000))
+                (local.set $count (i32.const 1000))
+                (loop $compute
+                    (br_if $compute (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))
+                (br_if $round (local.tee $rounds (i32.sub (local.get $rounds) (i32.const 1)))))))"#;
+
+    /// How much fuel that takes, and how many turns, if each call to the host takes so long.
+    async fn run_with_calls_of(time: Duration) -> (u64, u64) {
+        let limits = Limits::default();
+        let fuel = limits.fuel;
+        let engine = engine::on_demand(CodeOptions::default(), &limits).expect("an engine");
+        let config =
+            TaskConfig { grants: Grants::default(), limits, deterministic: false, io: Handle::current() };
+        let message = Message {
+            id: "m".into(),
+            body: String::new(),
+            attributes: Vec::new(),
+            receive_count: 1,
+            sent_at: SystemTime::now(),
+            group: None,
+        };
+        let mut store = state::store(&engine, &Arc::new(config), &message).expect("a store");
+        let mut linker = Linker::new(&engine);
+        linker
+            .func_wrap("host", "call", move |mut caller: Caller<'_, TaskState>| {
+                caller.data_mut().called();
+                burn(time);
+            })
+            .expect("linked");
+        let module = Module::new(&engine, wat::parse_str(CALLS).expect("text")).expect("a module");
+        let (turn, mut times) = (store.data().turn.clone(), Times::default());
+        let mut turns = 0;
+        {
+            let call = async {
+                let instance = linker.instantiate_async(&mut store, &module).await.expect("an instance");
+                let run = instance.get_typed_func::<(), ()>(&mut store, "run").expect("run");
+                run.call_async(&mut store, ()).await.expect("no trap");
+            };
+            let mut call = pin!(call);
+            let counted = poll_fn(|context| {
+                turns += 1;
+                call.as_mut().poll(context)
+            });
+            Timed::new(pin!(counted), turn, &mut times, None).await.expect("not blocked");
+        }
+        (fuel - store.get_fuel().expect("fuel"), turns)
+    }
+
+    #[tokio::test]
+    async fn long_calls_to_the_host_end_the_turn_and_cost_neither_more_fuel_nor_less() {
+        let (fuel, turns) = run_with_calls_of(Duration::ZERO).await;
+        assert!(fuel > 10 * 3000, "{fuel}");
+        assert_eq!(turns, 1);
+        let (same, turns) = run_with_calls_of(Limits::TURN * 2).await;
+        assert_eq!(same, fuel);
+        // One for each call, and the turn that it began with; what is computed in between isn't cut to pieces.
+        assert_eq!(turns, 11);
     }
 }
