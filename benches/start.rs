@@ -12,46 +12,51 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use wasmrun_benches::figures::{Samples, micros};
+use wasmrun_benches::guests;
+use wasmrun_benches::run::{self, Size};
 
 const WARM_STARTS: usize = 30;
 const COLD_STARTS: usize = 3;
 
 fn main() {
-    let quick = !std::env::args().any(|argument| argument == "--bench");
+    let (cold_starts, warm_starts) = match run::size("start") {
+        None => return,
+        Some(Size::Quick) => (1, 1),
+        Some(Size::Full) => (COLD_STARTS, WARM_STARTS),
+    };
     let directory = tempfile::tempdir().expect("a directory");
     let world = World::new(directory.path());
-    let cold = (0..if quick { 1 } else { COLD_STARTS }).map(|n| world.start(&format!("cold-{n}"))).collect();
-    let warm = (0..if quick { 1 } else { WARM_STARTS }).map(|_| world.start("cold-0")).collect();
+    let cold = (0..cold_starts).map(|n| world.start(&format!("cold-{n}"))).collect();
+    let warm = (0..warm_starts).map(|_| world.start("cold-0")).collect();
     println!("start to first completed task, ms  median      p95");
     print_row("cold (compiles the component)", cold);
     print_row("warm (takes it from the cache)", warm);
 }
 
-fn print_row(name: &str, mut times: Vec<Duration>) {
-    times.sort();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1e3;
-    println!("{name:<32} {:>8.1} {:>8.1}", at(0.5), at(0.95));
+fn print_row(name: &str, times: Vec<Duration>) {
+    let times = Samples::new(times.into_iter().map(micros).collect());
+    println!("{name:<32} {:>8.1} {:>8.1}", times.percentile(50.0) / 1e3, times.percentile(95.0) / 1e3);
 }
 
 struct World<'a> {
     directory: &'a Path,
+    program: PathBuf,
     component: PathBuf,
     photographs: PathBuf,
 }
 
 impl<'a> World<'a> {
     fn new(directory: &'a Path) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let guests =
-            std::env::var_os("WASMRUN_GUESTS").map_or_else(|| root.join("target/guests"), PathBuf::from);
-        let component = guests.join("thumbnail.wasm");
-        assert!(component.exists(), "run `cargo xtask guests` first");
         std::fs::create_dir(directory.join("out")).expect("a directory");
-        Self { directory, component, photographs: root.join("demo/photographs") }
+        let program = guests::target().join("release/wasmrun");
+        assert!(program.is_file(), "there is no {}: run cargo build --release", program.display());
+        let photographs = guests::repository().join("demo/photographs");
+        Self { directory, program, component: guests::path("thumbnail"), photographs }
     }
 
     fn wasmrun(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wasmrun"));
+        let mut command = Command::new(&self.program);
         command.current_dir(self.directory).stdout(Stdio::null());
         command
     }

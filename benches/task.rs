@@ -10,12 +10,14 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use wasmrun_runtime::compile::Compiler;
-use wasmrun_runtime::component::{Component, LoadOptions};
+use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
+use wasmrun_benches::figures::{median, micros, process_cpu};
+use wasmrun_benches::guests;
+use wasmrun_benches::run::{self, Size};
+use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::grant::Grants;
 use wasmrun_runtime::limits::Limits;
@@ -24,40 +26,39 @@ use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
 use wasmrun_runtime::outcome::OutcomeKind;
 use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
-use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceTable, ResourceType};
-use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig, Store, StoreLimits, StoreLimitsBuilder};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 const ROUNDS: usize = 10;
-/// `cargo test` runs this once, to see that it works.
 const TASKS: usize = 10_000;
+/// What the worker guards a task with.
+const GUARDS: Guards = Guards { fuel: true, epochs: false, limiter: true, metering: false };
 
 fn main() {
-    let quick = !std::env::args().any(|argument| argument == "--bench");
-    let (rounds, tasks) = if quick { (1, 100) } else { (ROUNDS, TASKS) };
-    let bytes = std::fs::read(guest("empty.wasm")).expect("run `cargo xtask guests` first");
+    let (rounds, tasks) = match run::size("task") {
+        None => return,
+        Some(Size::Quick) => (1, 100),
+        Some(Size::Full) => (ROUNDS, TASKS),
+    };
+    let bytes = guests::bytes("empty");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime");
-    let (bare, tuned) = (Bare::new(&bytes, false), Bare::new(&bytes, true));
+    let (bare, tuned) =
+        (Bare::new(&bytes, Memory::Pool(10), GUARDS), Bare::new(&bytes, Memory::KeptPool(10), GUARDS));
     let instances = NonZeroUsize::new(4).expect("not zero");
-    let component = Arc::new(runtime.block_on(load(&bytes, instances)));
+    let component = guests::load(&bytes, Allocator::Pooling, instances, Grants::default(), Limits::default());
+    let component = Arc::new(runtime.block_on(component));
 
     let mut rows: Vec<[Cost; 3]> = Vec::new();
     for _ in 0..rounds {
         rows.push([
-            measure(tasks, || runtime.block_on(bare.run(tasks))),
-            measure(tasks, || runtime.block_on(tuned.run(tasks))),
+            measure(tasks, || runtime.block_on(repeat(&bare, tasks))),
+            measure(tasks, || runtime.block_on(repeat(&tuned, tasks))),
             measure(tasks, || runtime.block_on(work(component.clone(), instances, tasks))),
         ]);
     }
-    let median = |pick: &dyn Fn(&[Cost; 3]) -> f64| {
-        let mut values: Vec<f64> = rows.iter().map(pick).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
+    let median = |pick: &dyn Fn(&[Cost; 3]) -> f64| median(rows.iter().map(pick).collect());
     println!("empty task, {rounds} rounds of {tasks} each, interleaved; medians of the rounds");
     println!("                                CPU us   wall us   worker's CPU against this");
     for (index, name) in ["bare engine", "bare engine, pages kept", "wasmrun worker"].into_iter().enumerate()
@@ -80,34 +81,15 @@ struct Cost {
 fn measure(tasks: usize, work: impl FnOnce()) -> Cost {
     let (cpu, wall) = (process_cpu(), Instant::now());
     work();
-    let each = |duration: Duration| duration.as_secs_f64() * 1e6 / tasks as f64;
+    let each = |duration: Duration| micros(duration) / tasks as f64;
     Cost { cpu_us: each(process_cpu() - cpu), wall_us: each(wall.elapsed()) }
 }
 
-fn process_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("nanoseconds"))
-}
-
-/// Where `cargo xtask` builds the guests.
-fn guest(name: &str) -> PathBuf {
-    match std::env::var_os("WASMRUN_GUESTS") {
-        Some(directory) => PathBuf::from(directory).join(name),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/guests").join(name),
+async fn repeat(bare: &Bare, tasks: usize) {
+    let input = Arc::new(Input::default());
+    for _ in 0..tasks {
+        bare.run(&input).await;
     }
-}
-
-async fn load(bytes: &[u8], instances: NonZeroUsize) -> Component {
-    let options = LoadOptions {
-        grants: Grants::default(),
-        limits: Limits::default(),
-        instances,
-        threads: std::thread::available_parallelism().expect("cores"),
-        allocator: Allocator::Pooling,
-        raw_body: false,
-        deterministic: false,
-    };
-    Component::load(bytes, &Compiler::in_process(), options).await.expect("a component")
 }
 
 async fn work(component: Arc<Component>, instances: NonZeroUsize, tasks: usize) {
@@ -121,94 +103,4 @@ async fn work(component: Arc<Component>, instances: NonZeroUsize, tasks: usize) 
     let worker = Worker::new(queue, Some(dead), component, options).await.expect("a worker");
     let summary = Arc::new(worker).run(CancellationToken::new(), CancellationToken::new()).await;
     assert_eq!(summary.outcome(OutcomeKind::Completed), tasks as u64);
-}
-
-/// The engine alone, as its own documentation would have one use it.
-struct Bare {
-    engine: Engine,
-    pre: wasmtime::component::InstancePre<State>,
-    handle: wasmtime::component::ComponentExportIndex,
-}
-
-struct State {
-    wasi: WasiCtx,
-    table: ResourceTable,
-    limits: StoreLimits,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-struct Message;
-
-#[derive(ComponentType, Lift, Lower)]
-#[component(record)]
-struct RetryRequest {
-    #[component(name = "delay-seconds")]
-    delay_seconds: Option<u32>,
-    reason: String,
-}
-
-#[derive(ComponentType, Lift, Lower)]
-#[component(variant)]
-enum Failure {
-    #[component(name = "retry")]
-    Retry(RetryRequest),
-    #[component(name = "reject")]
-    Reject(String),
-}
-
-impl Bare {
-    fn new(bytes: &[u8], keep_pages: bool) -> Self {
-        let mut pool = PoolingAllocationConfig::new();
-        pool.total_memories(10).total_tables(10).total_stacks(10).total_component_instances(10);
-        if keep_pages {
-            pool.async_stack_keep_resident(32 << 10);
-            if PoolingAllocationConfig::is_pagemap_scan_available() {
-                pool.pagemap_scan(Enabled::Yes);
-                pool.linear_memory_keep_resident(1 << 20).table_keep_resident(64 << 10);
-            }
-        }
-        let mut config = Config::new();
-        config.consume_fuel(true).async_stack_zeroing(true).allocation_strategy(pool);
-        let engine = Engine::new(&config).expect("an engine");
-        let component = wasmtime::component::Component::new(&engine, bytes).expect("a component");
-        let mut linker: Linker<State> = Linker::new(&engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
-        linker
-            .instance("wasmrun:task/message@0.1.0")
-            .and_then(|mut instance| {
-                instance.resource("message", ResourceType::host::<Message>(), |mut store, rep| {
-                    store.data_mut().table.delete(Resource::<Message>::new_own(rep))?;
-                    Ok(())
-                })
-            })
-            .expect("the message");
-        linker.define_unknown_imports_as_traps(&component).expect("the rest");
-        let pre = linker.instantiate_pre(&component).expect("linked");
-        let handler = component.get_export_index(None, "wasmrun:task/handler@0.1.0").expect("the handler");
-        let handle = component.get_export_index(Some(&handler), "handle").expect("handle");
-        Self { engine, pre, handle }
-    }
-
-    async fn run(&self, tasks: usize) {
-        for _ in 0..tasks {
-            let limits = StoreLimitsBuilder::new().memory_size(256 << 20).build();
-            let wasi = WasiCtxBuilder::new().build();
-            let mut store = Store::new(&self.engine, State { wasi, table: ResourceTable::new(), limits });
-            store.limiter(|state| &mut state.limits);
-            store.set_fuel(1_000_000_000).expect("fuel");
-            store.fuel_async_yield_interval(Some(4_000_000)).expect("fuel");
-            let instance = self.pre.instantiate_async(&mut store).await.expect("an instance");
-            let handle = instance
-                .get_typed_func::<(Resource<Message>,), (Result<(), Failure>,)>(&mut store, &self.handle)
-                .expect("handle");
-            let message = store.data_mut().table.push(Message).expect("a handle");
-            let (result,) = handle.call_async(&mut store, (message,)).await.expect("no trap");
-            assert!(result.is_ok());
-        }
-    }
 }

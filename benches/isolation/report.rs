@@ -1,0 +1,345 @@
+//! What was found, as a page to read and as JSON.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use crate::density::{self, End};
+use crate::limits::Prices;
+use crate::machine::Machine;
+use crate::neighbours::Fairness;
+use crate::start;
+use crate::ways::{Task, names};
+
+/// All that was measured.
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) versions: BTreeMap<String, String>,
+    /// What is missing here, and why.
+    pub(crate) skipped: Vec<String>,
+    pub(crate) start: Vec<start::Row>,
+    pub(crate) density: Vec<density::Row>,
+    pub(crate) limits: Prices,
+    pub(crate) neighbours: Fairness,
+}
+
+/// A microVM's figures, which weren't measured here.
+pub(crate) mod published {
+    pub(crate) const WHAT: &str = "microVM (published)";
+    /// From the API call that starts it to its first process.
+    pub(crate) const START_US: f64 = 125_000.0;
+    /// Of the virtual machine monitor, beside the memory that the guest is given.
+    pub(crate) const BYTES: u64 = 5 << 20;
+    pub(crate) const SOURCE: &str =
+        "https://github.com/firecracker-microvm/firecracker/blob/main/SPECIFICATION.md";
+    pub(crate) const READ_ON: &str = "2026-11-24";
+}
+
+impl Report {
+    /// Writes `isolation.md` and `isolation.json`.
+    pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let json = serde_json::to_string_pretty(&self.json())?;
+        std::fs::write(folder.join("isolation.json"), json + "\n")?;
+        std::fs::write(folder.join("isolation.md"), self.page())
+    }
+
+    /// What was measured in one way on one task.
+    pub(crate) fn start(&self, what: &str, task: Task) -> Option<&start::Row> {
+        self.start.iter().find(|row| row.what == what && row.task == task)
+    }
+
+    pub(crate) fn density(&self, what: &str, task: Task) -> Option<&density::Row> {
+        self.density.iter().find(|row| row.what == what && row.task == task)
+    }
+
+    fn json(&self) -> Value {
+        let row = |row: &start::Row| {
+            let mut value = json!(row);
+            if let Some(density) = self.density(row.what, row.task) {
+                merge(&mut value, json!(density.held));
+            }
+            value
+        };
+        let mut rows: Vec<Value> = self.start.iter().map(row).collect();
+        rows.push(json!({
+            "what": published::WHAT,
+            "task": Task::Empty,
+            "n": null,
+            "at_most_us": published::START_US,
+            "at_most_bytes": published::BYTES,
+            "source": published::SOURCE,
+            "read_on": published::READ_ON,
+        }));
+        json!({
+            "machine": self.machine.description,
+            "date": self.machine.date,
+            "versions": self.versions,
+            "skipped": self.skipped,
+            "rows": rows,
+            "limits": self.limits,
+            "neighbours": self.neighbours,
+        })
+    }
+
+    fn page(&self) -> String {
+        let mut page = String::new();
+        let versions: Vec<String> =
+            self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        let skipped = match self.skipped.is_empty() {
+            true => String::new(),
+            false => format!("\nSkipped: {}.\n", self.skipped.join("; ")),
+        };
+        let _ = write!(
+            page,
+            "# What isolation costs
+
+Measured on {} on {}: {}. Written by `cargo xtask bench isolation`, which measures all of it
+again, in one run, on any Linux; the same figures for programs are in [isolation.json](isolation.json). Take the
+ratios, not the times.
+{skipped}
+",
+            self.machine.date,
+            self.machine.description,
+            versions.join(", "),
+        );
+        self.write_start(&mut page);
+        self.write_density(&mut page);
+        self.write_limits(&mut page);
+        self.write_neighbours(&mut page);
+        page
+    }
+
+    fn write_start(&self, page: &mut String) {
+        page.push_str(
+            "## A whole task
+
+![The time of a whole task in each way](isolation-start.svg)
+
+From asking for a task to its end, one at a time, the ways taking turns. *empty* does nothing; *hash* fills a megabyte
+and hashes it with SHA-256, with the same code everywhere, in software. *CPU* is what a task costs all processes
+involved; for wasmrun on a busy worker, that is with messages waiting, since that is what a worker is for.
+
+| | task | tasks | median | 95 % | 99 % | mean | CPU |
+|---|---|---|---|---|---|---|---|
+",
+        );
+        for row in &self.start {
+            let times = [row.p50_us, row.p95_us, row.p99_us, row.mean_us, row.cpu_us].map(time).join(" | ");
+            let _ = writeln!(page, "| {} | {} | {} | {times} |", row.what, row.task.command(), row.n);
+        }
+        let _ = writeln!(
+            page,
+            "| {} | boots | – | ≤ {} | – | – | – | – |",
+            published::WHAT,
+            time(published::START_US)
+        );
+        page.push_str(
+            "
+- *wasmtime alone* is the engine in a loop, as its documentation would have one use it: store, WASI context, limiter,
+  fuel, instantiate, call, drop. *Pages kept*: with the pool that the worker has.
+- *wasmrun* is the real worker on the in-memory queue: sent, received, leased, run on another thread, timed, metered,
+  settled. Most of its median on an empty task is threads that wake each other, which a busy worker does without.
+- *process* starts a program that is linked statically and waits for it (`posix_spawn`, the cheapest way there is).
+  *bubblewrap* has all namespaces unshared, *runc* runs an OCI bundle as `runc spec` makes it, *podman run* an image
+  without a network and without a log. All run the same program.
+",
+        );
+        let _ = writeln!(
+            page,
+            "- *{}* isn't measured here, as few machines have a KVM to spare: Firecracker's specification promises at
+  most {} from its API call to the guest's first process, on bare metal
+  ([source]({}), read on {}).",
+            published::WHAT,
+            time(published::START_US),
+            published::SOURCE,
+            published::READ_ON,
+        );
+        page.push('\n');
+        self.write_ratios(page);
+    }
+
+    /// What the project promises of these figures.
+    fn write_ratios(&self, page: &mut String) {
+        let of = |what| self.start(what, Task::Empty);
+        let Some(wasmrun) = of(names::WASMRUN) else { return };
+        page.push_str("| an empty task | CPU | median | at least |\n|---|---|---|---|\n");
+        if let Some(alone) = of(names::ALONE_POOLING) {
+            let _ = writeln!(
+                page,
+                "| wasmrun, pooling, against wasmtime alone, pooling | {:.2} times | {:.1} times | at most 1.5 (CPU) |",
+                wasmrun.cpu_us / alone.cpu_us,
+                wasmrun.p50_us / alone.p50_us,
+            );
+        }
+        for (what, promised) in
+            [(names::PROCESS, 10), (names::BUBBLEWRAP, 0), (names::RUNC, 500), (names::PODMAN, 0)]
+        {
+            let Some(other) = of(what) else { continue };
+            let promised = if promised > 0 { format!("{promised} (CPU)") } else { "–".into() };
+            let _ = writeln!(
+                page,
+                "| {what} against wasmrun, pooling | {:.0} times | {:.0} times | {promised} |",
+                other.cpu_us / wasmrun.cpu_us,
+                other.p50_us / wasmrun.p50_us,
+            );
+        }
+        page.push('\n');
+    }
+
+    fn write_density(&self, page: &mut String) {
+        page.push_str(
+            "## Waiting tasks in 1 GiB
+
+![What a waiting task keeps in memory](isolation-memory.svg)
+
+Tasks that have done their work and wait, with what they have, were started until all of them held 1 GiB: resident
+memory, shared pages divided among those who share them. For wasmtime and wasmrun that is the whole process, for all others
+every process that a waiting task needs. *Of the system* is what each took from the machine's available memory, so the
+kernel's part (page tables, namespaces, cgroups) included; it is rough.
+
+| | task | each | of the system | without any | at once in 1 GiB |
+|---|---|---|---|---|---|
+",
+        );
+        for density::Row { what, task, held } in &self.density {
+            let fit = match &held.ended_by {
+                End::Budget => held.fit.to_string(),
+                End::Most => format!("more than {}: no more were started", held.fit),
+                End::Time => format!("more than {}: it took too long", held.fit),
+                End::Reserve => format!("{}: the machine had no more memory", held.fit),
+                End::Mappings => {
+                    format!(
+                        "{}, with {}: then the process has as many mappings as Linux allows (`vm.max_map_count`)",
+                        held.fit,
+                        size(held.base_bytes + held.rss_bytes * held.fit as u64)
+                    )
+                }
+                End::Refused(why) => format!("{}: {why}", held.fit),
+            };
+            let _ = writeln!(
+                page,
+                "| {what} | {} | {} | {} | {} | {fit} |",
+                task.command(),
+                size(held.rss_bytes),
+                size(held.system_bytes),
+                size(held.base_bytes),
+            );
+        }
+        let _ = writeln!(
+            page,
+            "| {} | boots | ≤ {} and the guest's own | – | – | – |\n",
+            published::WHAT,
+            size(published::BYTES)
+        );
+    }
+
+    fn write_limits(&self, page: &mut String) {
+        let Prices { photograph, rounds, rows, not_counted } = &self.limits;
+        let _ = write!(
+            page,
+            "## What each guard costs
+
+![What each guard adds to a thumbnail](isolation-limits.svg)
+
+The example `thumbnail` on `{photograph}`, in the bare engine with none of the guards, with each of them, and in wasmrun with
+all its limits and metering. CPU time of the process; medians of {rounds} rounds, in which the variants take turns.
+
+| | CPU | against none | wall | instructions |
+|---|---|---|---|---|
+"
+        );
+        for row in rows {
+            let instructions = row.instructions.map_or("–".into(), |count| count.to_string());
+            let _ = writeln!(
+                page,
+                "| {} | {} | {:+.1} % | {} | {instructions} |",
+                row.what,
+                time(row.cpu_us),
+                (row.ratio - 1.0) * 100.0,
+                time(row.wall_us),
+            );
+        }
+        match not_counted {
+            Some(why) => {
+                let _ = writeln!(page, "\nInstructions weren't counted: {why}.\n");
+            }
+            None => page.push('\n'),
+        }
+    }
+
+    fn write_neighbours(&self, page: &mut String) {
+        page.push_str(
+            "## Neighbours that spin
+
+![A task beside neighbours that spin](isolation-neighbours.svg)
+
+The *hash* task in a worker whose other tasks compute without end, and the same as processes. *Fair* is what it would be if
+all got the same share of the cores.
+
+| neighbours | wasmrun: median | 99 % | times slower | processes: median | 99 % | times slower | fair |
+|---|---|---|---|---|---|---|---|
+",
+        );
+        for row in &self.neighbours.tasks {
+            let (wasmrun, processes) = (&row.wasmrun, &row.processes);
+            let _ = writeln!(
+                page,
+                "| {} | {} | {} | {:.1} | {} | {} | {:.1} | {:.1} |",
+                row.neighbours,
+                time(wasmrun.p50_us),
+                time(wasmrun.p99_us),
+                wasmrun.slowdown,
+                time(processes.p50_us),
+                time(processes.p99_us),
+                processes.slowdown,
+                row.fair,
+            );
+        }
+        page.push_str(
+            "
+How late a timer of 5 ms is on the worker's own threads, which receive, renew and settle (such timers count whole
+milliseconds):
+
+| beside | ticks | median | 95 % | 99 % | longest |
+|---|---|---|---|---|---|
+",
+        );
+        for row in &self.neighbours.timer {
+            let times = [row.p50_us, row.p95_us, row.p99_us, row.max_us].map(time).join(" | ");
+            let _ = writeln!(page, "| {} | {} | {times} |", row.beside, row.n);
+        }
+    }
+}
+
+fn merge(into: &mut Value, from: Value) {
+    if let (Value::Object(into), Value::Object(from)) = (into, from) {
+        into.extend(from);
+    }
+}
+
+/// Microseconds, for people.
+pub(crate) fn time(micros: f64) -> String {
+    let (value, unit) = match micros {
+        _ if micros < 1.0 => (micros * 1e3, "ns"),
+        _ if micros < 1e3 => (micros, "µs"),
+        _ if micros < 1e6 => (micros / 1e3, "ms"),
+        _ => (micros / 1e6, "s"),
+    };
+    // Three digits.
+    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.decimals$} {unit}")
+}
+
+/// Bytes, for people.
+pub(crate) fn size(bytes: u64) -> String {
+    let (value, unit) = match bytes {
+        _ if bytes < 1 << 10 => return format!("{bytes} B"),
+        _ if bytes < 1 << 20 => (bytes as f64 / f64::from(1 << 10), "KiB"),
+        _ => (bytes as f64 / f64::from(1 << 20), "MiB"),
+    };
+    let decimals = usize::from(value < 10.0 && value.fract() != 0.0);
+    format!("{value:.decimals$} {unit}")
+}

@@ -1,0 +1,221 @@
+//! wasmrun: the real worker on the queue in memory.
+
+use async_trait::async_trait;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wasmrun_benches::figures::{micros, process_cpu};
+use wasmrun_benches::guests;
+use wasmrun_runtime::component::Component;
+use wasmrun_runtime::engine::Allocator;
+use wasmrun_runtime::grant::Grants;
+use wasmrun_runtime::limits::Limits;
+use wasmrun_runtime::memory::MemoryQueue;
+use wasmrun_runtime::message::{MAX_BATCH, MAX_VISIBILITY, OutgoingMessage};
+use wasmrun_runtime::outcome::OutcomeKind;
+use wasmrun_runtime::queue::{Delivery, Depth, Queue, QueueAttributes, QueueError, Receipt};
+use wasmrun_runtime::worker::{Summary, Tally, Worker, WorkerOptions};
+
+use crate::ways::{Cycles, Task, Way, names};
+
+/// As many as a worker has by default on a machine with four cores.
+const INSTANCES: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
+/// What spins or waits does so for as long as it is wanted.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// The threads of the worker and its backends, as many as the program has; guests have their own.
+pub(crate) fn io_threads() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads")
+}
+
+/// Makes a component ready whose tasks may go on for as long as they are wanted.
+pub(crate) fn load(
+    io: &Runtime,
+    guest: &str,
+    allocator: Allocator,
+    instances: NonZeroUsize,
+) -> Arc<Component> {
+    let limits = Limits { fuel: u64::MAX / 2, timeout: LONG, ..Limits::default() };
+    let bytes = guests::bytes(guest);
+    let component = guests::load(&bytes, allocator, instances, Grants::default(), limits);
+    Arc::new(io.block_on(component))
+}
+
+/// A worker that works.
+pub(crate) struct Running {
+    queue: Arc<Observed>,
+    settled: mpsc::UnboundedReceiver<usize>,
+    abandon: CancellationToken,
+    tally: Arc<Tally>,
+    worker: JoinHandle<Summary>,
+}
+
+impl Running {
+    pub(crate) fn start(io: &Runtime, component: &Arc<Component>, instances: NonZeroUsize) -> Self {
+        let (sender, settled) = mpsc::unbounded_channel();
+        let queue = Observed { inner: MemoryQueue::new("work", MAX_VISIBILITY), settled: sender };
+        let queue = Arc::new(queue);
+        let dead = Arc::new(MemoryQueue::new("dead", MAX_VISIBILITY));
+        let options = WorkerOptions { instances, ..WorkerOptions::default() };
+        let worker = Worker::new(queue.clone(), Some(dead), component.clone(), options);
+        let worker = io.block_on(worker).expect("a worker");
+        let (tally, abandon) = (worker.tally(), CancellationToken::new());
+        // Who tells it to stop doesn't wait for the tasks.
+        let worker = io.spawn(Arc::new(worker).run(abandon.clone(), abandon.clone()));
+        Self { queue, settled, abandon, tally, worker }
+    }
+
+    /// Sends so many messages with this body.
+    pub(crate) async fn send(&self, body: &str, count: usize) {
+        let message = OutgoingMessage { body: body.into(), ..OutgoingMessage::default() };
+        let mut left = count;
+        while left > 0 {
+            let batch = left.min(MAX_BATCH);
+            for answer in self.queue.send(&vec![message.clone(); batch]).await {
+                answer.expect("the queue takes it");
+            }
+            left -= batch;
+        }
+    }
+
+    /// Waits until so many messages are settled.
+    pub(crate) async fn settled(&mut self, count: usize) {
+        let mut left = count;
+        while left > 0 {
+            left -= self.settled.recv().await.expect("a worker that works");
+        }
+    }
+
+    /// How many messages are in the worker's hands.
+    pub(crate) async fn in_flight(&self) -> usize {
+        self.queue.depth().await.map_or(0, |depth| usize::try_from(depth.in_flight).unwrap_or(usize::MAX))
+    }
+
+    /// How many tasks have ended, however.
+    pub(crate) fn ended(&self) -> u64 {
+        self.tally.summary().tasks
+    }
+
+    /// One task, from the message that is sent to its settlement.
+    pub(crate) async fn cycle(&mut self, task: Task) -> f64 {
+        let began = Instant::now();
+        self.send(task.command(), 1).await;
+        self.settled(1).await;
+        micros(began.elapsed())
+    }
+
+    /// Cancels what runs, and waits until that is over.
+    pub(crate) async fn end(self) -> Summary {
+        self.abandon.cancel();
+        self.worker.await.expect("a worker that ends")
+    }
+}
+
+/// The queue in memory, which says what is deleted from it.
+struct Observed {
+    inner: MemoryQueue,
+    settled: mpsc::UnboundedSender<usize>,
+}
+
+#[async_trait]
+impl Queue for Observed {
+    fn url(&self) -> &str {
+        self.inner.url()
+    }
+
+    async fn attributes(&self) -> Result<QueueAttributes, QueueError> {
+        self.inner.attributes().await
+    }
+
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        self.inner.depth().await
+    }
+
+    async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Delivery>, QueueError> {
+        self.inner.receive(max, wait, stop).await
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
+        let answers = self.inner.delete(receipts).await;
+        // Nobody may be waiting.
+        let _ = self.settled.send(receipts.len());
+        answers
+    }
+
+    async fn set_visibility(
+        &self,
+        receipts: &[Receipt],
+        visibility: Duration,
+    ) -> Vec<Result<(), QueueError>> {
+        self.inner.set_visibility(receipts, visibility).await
+    }
+
+    async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
+        self.inner.send(messages).await
+    }
+}
+
+/// The worker, with a component for each task.
+pub(crate) struct Wasmrun<'a> {
+    allocator: Allocator,
+    io: &'a Runtime,
+    empty: Running,
+    hash: Running,
+}
+
+impl<'a> Wasmrun<'a> {
+    pub(crate) fn new(allocator: Allocator, io: &'a Runtime) -> Self {
+        let running =
+            |task: Task| Running::start(io, &load(io, task.guest(), allocator, INSTANCES), INSTANCES);
+        Self { allocator, io, empty: running(Task::Empty), hash: running(Task::Hash) }
+    }
+
+    /// Ends its workers, which must have completed all.
+    pub(crate) fn end(self) {
+        for running in [self.empty, self.hash] {
+            let summary = self.io.block_on(running.end());
+            assert_eq!(summary.outcome(OutcomeKind::Completed), summary.tasks);
+        }
+    }
+}
+
+impl Way for Wasmrun<'_> {
+    fn name(&self) -> &'static str {
+        match self.allocator {
+            Allocator::OnDemand => names::WASMRUN_ON_DEMAND,
+            Allocator::Auto | Allocator::Pooling => names::WASMRUN,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        0
+    }
+
+    /// What a task computes is measured on as many more, all sent at once, as a worker that is worth its price is busy.
+    fn cycles(&mut self, task: Task, count: usize) -> Cycles {
+        let running = match task {
+            Task::Empty => &mut self.empty,
+            Task::Hash => &mut self.hash,
+        };
+        self.io.block_on(async {
+            let mut each = Vec::with_capacity(count);
+            for _ in 0..count {
+                each.push(running.cycle(task).await);
+            }
+            let cpu = process_cpu();
+            running.send(task.command(), count).await;
+            running.settled(count).await;
+            let cpu = process_cpu() - cpu;
+            Cycles { micros: each, cpu_us: micros(cpu) / count as f64 }
+        })
+    }
+}

@@ -1,0 +1,13 @@
+//! What the benchmarks share.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`run`] | how a benchmark is called: in full, or small and once, as a test |
+//! | [`guests`] | the components that tasks run, and how they are loaded |
+//! | [`bare`] | the engine alone, without wasmrun, to compare with |
+//! | [`figures`] | percentiles, and the CPU time of this process |
+
+pub mod bare;
+pub mod figures;
+pub mod guests;
+pub mod run;
