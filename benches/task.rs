@@ -47,7 +47,8 @@ fn main() {
     let (bare, tuned) =
         (Bare::new(&bytes, Memory::Pool(10), GUARDS), Bare::new(&bytes, Memory::KeptPool(10), GUARDS));
     let instances = NonZeroUsize::new(4).expect("not zero");
-    let component = guests::load(&bytes, Allocator::Pooling, instances, Grants::default(), Limits::default());
+    let component =
+        guests::load("empty", Allocator::Pooling, instances, Grants::default(), Limits::default());
     let component = Arc::new(runtime.block_on(component));
 
     let mut rows: Vec<[Cost; 3]> = Vec::new();

@@ -148,18 +148,18 @@ impl Subject {
             .enable_all()
             .build()
             .expect("threads");
-        let guest = guests::bytes("thumbnail");
+        const GUEST: &str = "thumbnail";
         let photograph = guests::repository().join("demo/photographs").join(PHOTOGRAPH);
         let photograph = Bytes::from(std::fs::read(photograph).expect("a photograph"));
         let engine = match variant {
             Variant::Bare(guards) => {
                 let input = Input { object: Some(photograph), ..Input::default() };
-                Engine::Bare(Bare::new(&guest, Memory::KeptPool(2), guards), Arc::new(input))
+                Engine::Bare(Bare::new(&guests::bytes(GUEST), Memory::KeptPool(2), guards), Arc::new(input))
             }
             Variant::Wasmrun => {
                 let (grants, message) = announced(photograph);
                 let component =
-                    guests::load(&guest, Allocator::Pooling, NonZeroUsize::MIN, grants, Limits::default());
+                    guests::load(GUEST, Allocator::Pooling, NonZeroUsize::MIN, grants, Limits::default());
                 Engine::Wasmrun(Arc::new(runtime.block_on(component)), message)
             }
         };

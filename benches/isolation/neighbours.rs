@@ -25,7 +25,9 @@ use crate::worker::{self, Running};
 
 const ROUNDS: usize = 3;
 /// Beside so many neighbours, so many tasks are measured in each round.
-const NEIGHBOURS: [(usize, usize); 4] = [(0, 60), (1, 60), (10, 30), (100, 10)];
+const NEIGHBOURS: &[(usize, usize)] = &[(0, 60), (1, 60), (10, 30), (100, 10)];
+/// A test spins beside other tests.
+const FEW_NEIGHBOURS: &[(usize, usize)] = &[(0, 2), (1, 2)];
 /// Room for them all, and for the task.
 const INSTANCES: NonZeroUsize = NonZeroUsize::new(128).expect("not zero");
 
@@ -81,20 +83,20 @@ pub(crate) fn measure(program: &Program, size: Size) -> Fairness {
 }
 
 fn tasks(program: &Program, io: &Runtime, component: &Arc<Component>, size: Size) -> Vec<TaskRow> {
-    let (rounds, share) = match size {
-        Size::Quick => (1, 10),
-        Size::Full => (ROUNDS, 1),
+    let (rounds, cases) = match size {
+        Size::Quick => (1, FEW_NEIGHBOURS),
+        Size::Full => (ROUNDS, NEIGHBOURS),
     };
-    let mut guests: Vec<Vec<f64>> = vec![Vec::new(); NEIGHBOURS.len()];
+    let mut guests: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
     let mut natives = guests.clone();
     for round in 0..rounds {
         eprintln!("Tasks beside neighbours: round {} of {rounds} …", round + 1);
         let mut running = Running::start(io, component, INSTANCES);
         let mut spinning = 0;
-        for ((neighbours, tasks), guests) in NEIGHBOURS.iter().zip(&mut guests) {
+        for ((neighbours, tasks), guests) in cases.iter().zip(&mut guests) {
             io.block_on(async {
                 spin(&running, *neighbours - spinning, *neighbours).await;
-                for _ in 0..*tasks / share {
+                for _ in 0..*tasks {
                     guests.push(running.cycle(Task::Hash).await);
                 }
             });
@@ -104,12 +106,12 @@ fn tasks(program: &Program, io: &Runtime, component: &Arc<Component>, size: Size
 
         let mut spinners = Processes::default();
         let mut spinning = 0;
-        for ((neighbours, tasks), natives) in NEIGHBOURS.iter().zip(&mut natives) {
+        for ((neighbours, tasks), natives) in cases.iter().zip(&mut natives) {
             for _ in spinning..*neighbours {
                 spinners.start(&mut program.command("spin")).expect("a process");
             }
             spinning = *neighbours;
-            for _ in 0..*tasks / share {
+            for _ in 0..*tasks {
                 let began = Instant::now();
                 succeed(&mut program.command(Task::Hash.command()));
                 natives.push(micros(began.elapsed()));
@@ -127,7 +129,7 @@ fn tasks(program: &Program, io: &Runtime, component: &Arc<Component>, size: Size
             slowdown: samples.percentile(50.0) / alone,
         }
     };
-    NEIGHBOURS
+    cases
         .iter()
         .zip(guests.into_iter().zip(natives))
         .map(|((neighbours, _), (guests, natives))| TaskRow {

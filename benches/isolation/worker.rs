@@ -40,8 +40,7 @@ pub(crate) fn load(
     instances: NonZeroUsize,
 ) -> Arc<Component> {
     let limits = Limits { fuel: u64::MAX / 2, timeout: LONG, ..Limits::default() };
-    let bytes = guests::bytes(guest);
-    let component = guests::load(&bytes, allocator, instances, Grants::default(), limits);
+    let component = guests::load(guest, allocator, instances, Grants::default(), limits);
     Arc::new(io.block_on(component))
 }
 

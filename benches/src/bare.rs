@@ -132,7 +132,7 @@ impl Bare {
         if self.guards.metering {
             let began = Instant::now();
             store.call_hook(move |_, event| {
-                if event == CallHook::ReturningFromHost {
+                if matches!(event, CallHook::ReturningFromHost) {
                     black_box(began.elapsed() > EPOCH);
                 }
                 Ok(())

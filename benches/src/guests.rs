@@ -48,9 +48,9 @@ pub fn bytes(name: &str) -> Vec<u8> {
 ///
 /// # Panics
 ///
-/// It can't be used.
+/// It can't be used, or there is none.
 pub async fn load(
-    bytes: &[u8],
+    guest: &str,
     allocator: Allocator,
     instances: NonZeroUsize,
     grants: Grants,
@@ -59,5 +59,5 @@ pub async fn load(
     let threads = std::thread::available_parallelism().expect("cores");
     let options =
         LoadOptions { grants, limits, instances, threads, allocator, raw_body: false, deterministic: false };
-    Component::load(bytes, &Compiler::in_process(), options).await.expect("a component")
+    Component::load(&bytes(guest), &Compiler::in_process(), options).await.expect("a component")
 }

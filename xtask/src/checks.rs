@@ -51,6 +51,8 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
 /// Runs the benchmarks: all, or the one that the first argument names.
 pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::Cargo)?;
+    // Some measure the program itself.
+    command::run(cargo(places).args(["build", "--release", "--workspace"]))?;
     let mut runner = cargo(places);
     runner.args(["bench", "--workspace"]);
     if arguments.first().is_some_and(|name| !name.starts_with('-')) {

@@ -28,7 +28,8 @@ Commands:
   test [args…]             set up what is missing, build, and run every test; args go to the test runner
   guests                   build the guest components into target/guests
   guests --cargo-component build them with `cargo component` as well, into target/guests/component
-  bench [name] [args…]     build the guests and run the benchmarks, or one; args go to `cargo bench`
+  bench [name] [args…]     build everything and run the benchmarks, or one of isolation, start, steps and task;
+                           args go to `cargo bench`
   help                     print this text";
 
 fn main() -> ExitCode {
