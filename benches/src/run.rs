@@ -35,15 +35,23 @@ enum Request {
 
 fn request(name: &str, arguments: &[String]) -> Request {
     let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let mut filters = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
     if given("--bench") {
         let quick = given("--quick") || given("--test");
         return Request::Run(if quick { Size::Quick } else { Size::Full });
     }
-    if given("--ignored") || (filters.peek().is_some() && !filters.any(|filter| name.contains(filter))) {
-        return Request::Nothing;
+    let is_filter = |at: usize| {
+        let of_format = at > 0 && arguments[at - 1] == "--format";
+        !arguments[at].starts_with('-') && !of_format
+    };
+    let mut filters = (0..arguments.len()).filter(|at| is_filter(*at)).peekable();
+    let left_out = filters.peek().is_some() && !filters.any(|at| name.contains(&arguments[at]));
+    if given("--ignored") || left_out {
+        Request::Nothing
+    } else if given("--list") {
+        Request::List
+    } else {
+        Request::Run(Size::Quick)
     }
-    if given("--list") { Request::List } else { Request::Run(Size::Quick) }
 }
 
 #[cfg(test)]
