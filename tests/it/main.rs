@@ -15,6 +15,7 @@
 //! | `queues` | the commands around a queue, order by group, sending on |
 //! | `configuration` | flags, variables and the file |
 //! | `bad_components` | files that are no component that could be run |
+//! | `compiling` | components that would take the compiler hours or gigabytes |
 //! | `bad_input` | everything else that can be wrong before any work is done |
 
 #![allow(clippy::print_stdout, reason = "a test says what it measured, and why it was skipped")]
@@ -22,6 +23,7 @@
 mod bad_components;
 mod bad_input;
 mod capacity;
+mod compiling;
 mod configuration;
 mod crashes;
 mod deterministic;

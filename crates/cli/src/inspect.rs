@@ -13,7 +13,7 @@ pub(crate) async fn inspect(args: InspectArgs) -> Result<ExitCode, Failure> {
     let output = Output::start(&args.log)?;
     let shown = args.component.display().to_string();
     let bytes = read_component(&args.component)?;
-    let compiler = compiler(open_cache(&args.engine)?)?;
+    let compiler = compiler(&args.engine, open_cache(&args.engine)?)?;
     let interfaces = wasmrun_runtime::component::inspect(&bytes, &compiler)
         .await
         .map_err(|error| Failure::component(&shown, &error))?;

@@ -5,6 +5,7 @@
 
 use crate::failure::Failure;
 use crate::limits::LimitSettings;
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer, de};
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use wasmrun_runtime::compile::CompileLimits;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::grant::Mode;
 use wasmrun_runtime::outcome::{Action, Policy};
@@ -57,6 +59,15 @@ pub(crate) struct EngineSettings {
     /// The directory for compiled components, or off [default: wasmrun in the user's cache directory]
     #[arg(long, value_name = "DIRECTORY", env = "WASMRUN_CACHE")]
     pub(crate) cache: Option<PathBuf>,
+    /// Memory that compiling the component may take [default: 256MiB and 64 bytes for each of the component, at most
+    /// 4GiB and half of what this host has]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_COMPILE_MEMORY")]
+    #[serde(deserialize_with = "from_text")]
+    compile_memory: Option<ByteSize>,
+    /// CPU time that it may take [default: 20s and 5s for each MiB of the component]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPILE_TIME", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "from_duration")]
+    compile_time: Option<Duration>,
     /// Threads that guests compute on [default: the number of cores]
     #[arg(long, value_name = "N", env = "WASMRUN_THREADS")]
     threads: Option<NonZeroUsize>,
@@ -128,7 +139,12 @@ impl File {
         let shown = path.display();
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::usage(format!("cannot read the configuration {shown}: {error}")))?;
-        toml::from_str(&text).map_err(|error| {
+        Self::parse(&text, &shown)
+    }
+
+    /// `shown` names the file in errors.
+    pub(crate) fn parse(text: &str, shown: &dyn Display) -> Result<Self, Failure> {
+        toml::from_str(text).map_err(|error| {
             // The line, and what in it is meant.
             let place = error.span().map_or_else(String::new, |span| {
                 let before = text.get(..span.start).unwrap_or_default();
@@ -162,9 +178,15 @@ impl EngineSettings {
     pub(crate) fn or(self, file: Self) -> Self {
         Self {
             cache: self.cache.or(file.cache),
+            compile_memory: self.compile_memory.or(file.compile_memory),
+            compile_time: self.compile_time.or(file.compile_time),
             threads: self.threads.or(file.threads),
             allocator: self.allocator.or(file.allocator),
         }
+    }
+
+    pub(crate) fn compile_limits(&self) -> CompileLimits {
+        CompileLimits { memory_bytes: self.compile_memory.map(|size| size.0), cpu_time: self.compile_time }
     }
 
     pub(crate) fn allocator(&self) -> Allocator {

@@ -20,8 +20,8 @@ pub(crate) struct TaskPlan {
     stores: Vec<settings::StoreSetting>,
     sends: Vec<(String, String)>,
     env: Vec<(String, String)>,
-    limits: Limits,
-    engine: EngineSettings,
+    pub(crate) limits: Limits,
+    pub(crate) engine: EngineSettings,
     raw_body: bool,
     deterministic: bool,
 }
@@ -104,7 +104,7 @@ impl TaskPlan {
             deterministic: self.deterministic,
         };
         let shown = self.component.display().to_string();
-        let component = Component::load(&bytes, &compiler(cache)?, options)
+        let component = Component::load(&bytes, &compiler(&self.engine, cache)?, options)
             .await
             .map_err(|error| Failure::component(&shown, &error))?;
         check_grants(&component, &shown)?;
@@ -159,8 +159,8 @@ pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// The compiler that runs this program again as its child.
-pub(crate) fn compiler(cache: Option<Cache>) -> Result<Compiler, Failure> {
-    Ok(Compiler::in_child(program()?, cache))
+pub(crate) fn compiler(engine: &EngineSettings, cache: Option<Cache>) -> Result<Compiler, Failure> {
+    Ok(Compiler::in_child(program()?, engine.compile_limits(), cache))
 }
 
 fn program() -> Result<PathBuf, Failure> {

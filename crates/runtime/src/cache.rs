@@ -13,6 +13,8 @@ use std::time::SystemTime;
 
 /// More files aren't kept: those that were not used for longest go first.
 const MAX_FILES: usize = 32;
+/// Nor are more bytes, but for the code that was put there last: the code of a hostile component may be large.
+const MAX_BYTES: u64 = 1 << 30;
 const DIGEST_BYTES: usize = 32;
 
 /// Compiled components by the digest of what they were compiled from, and by what.
@@ -106,12 +108,18 @@ impl Cache {
         let mut files: Vec<_> = entries
             .filter_map(|entry| {
                 let entry = entry.ok()?;
-                Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+                let metadata = entry.metadata().ok()?;
+                Some((metadata.modified().ok()?, metadata.len(), entry.path()))
             })
             .collect();
         files.sort();
-        for (_, path) in files.iter().take(files.len().saturating_sub(MAX_FILES)) {
-            let _ = fs::remove_file(path);
+        let mut bytes = 0;
+        for (index, (_, length, path)) in files.iter().rev().enumerate() {
+            bytes += length;
+            // The last one was just put there.
+            if index >= MAX_FILES || (index > 0 && bytes > MAX_BYTES) {
+                let _ = fs::remove_file(path);
+            }
         }
     }
 }
@@ -155,5 +163,24 @@ mod tests {
         assert_eq!(fs::read_dir(cache.directory()).expect("a directory").count(), MAX_FILES);
         assert!(cache.get(&format!("{:03}", MAX_FILES + 4)).is_some());
         assert!(cache.get("000").is_none());
+    }
+
+    #[test]
+    fn code_takes_no_more_of_the_disk_than_a_bound() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cache = Cache::open(&directory.path().join("cache")).expect("a cache");
+        for i in 0..4 {
+            // Sparse: it's long and takes nothing.
+            let file = File::create(cache.path(&i.to_string())).expect("a file");
+            file.set_len(MAX_BYTES / 2).expect("longer");
+            file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(i)).expect("older");
+        }
+        cache.put("new", b"code");
+        let mut kept: Vec<_> = fs::read_dir(cache.directory())
+            .expect("a directory")
+            .map(|entry| entry.expect("a file").file_name().into_string().expect("UTF-8"))
+            .collect();
+        kept.sort();
+        assert_eq!(kept, ["3.cwasm", "new.cwasm"]);
     }
 }

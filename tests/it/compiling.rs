@@ -1,0 +1,230 @@
+//! Components that would take the compiler hours or gigabytes; and what the process that compiles is confined to.
+
+use crate::harness::{Process, World, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A component of one function with this body.
+fn function(locals: usize, body: &str) -> Vec<u8> {
+    let locals = "i32 ".repeat(locals);
+    let text = format!("(component (core module (func (local {locals}) {body})))");
+    wat::parse_str(text).expect("a component")
+}
+
+/// Loops in loops: each level costs the compiler a block, and blocks cost it the square of their depth.
+fn nested_loops(depth: usize) -> Vec<u8> {
+    function(0, &format!("{}{}", "loop\n".repeat(depth), "end\n".repeat(depth)))
+}
+
+/// Any of many branches may have changed any of many locals.
+fn many_choices(locals: usize, branches: usize) -> Vec<u8> {
+    let branch = |i: usize| {
+        let (from, to) = (i % locals, i * 7 % locals);
+        format!("local.get 0\nif\nlocal.get {from}\ni32.const 1\ni32.add\nlocal.set {to}\nend\n")
+    };
+    let branches: String = (0..branches).map(branch).collect();
+    function(locals, &format!("loop\n{branches}local.get 0\nbr_if 0\nend\n"))
+}
+
+/// Takes a minute and more of computing, and less memory than it may take.
+fn slow() -> Vec<u8> {
+    let depth = 100_000;
+    function(0, &format!("{}{}", "i32.const 1\nif\n".repeat(depth), "end\n".repeat(depth)))
+}
+
+/// Calls that return a thousand values: code that is many times longer than its component.
+fn much_code() -> Vec<u8> {
+    let results = "i64 ".repeat(1000);
+    let values = "i64.const 1\n".repeat(1000);
+    let drops = "drop\n".repeat(1000);
+    let calls = format!("call $many\n{drops}").repeat(200);
+    let text = format!("(component (core module (func $many (result {results}) {values}) (func {calls})))");
+    wat::parse_str(text).expect("a component")
+}
+
+#[test]
+fn a_component_that_explodes_in_the_compiler_is_refused_for_what_it_takes() {
+    let world = World::with_queue(&[]);
+    world.write("loops.wasm", nested_loops(100_000));
+    world.write("choices.wasm", many_choices(5_000, 20_000));
+    for name in ["loops.wasm", "choices.wasm"] {
+        for command in [
+            world.wasmrun(["inspect", name]),
+            world.wasmrun(["run", "--queue", "sqlite:jobs.db", name]).args(World::grants()),
+        ] {
+            // Without the flag the same happens, later.
+            let output = command
+                .args(["--compile-memory", "96MiB", "--cache", "off"])
+                .fails_with(2, "takes more than 96.0 MiB of memory");
+            assert!(output.error().contains(name) && output.error().contains("--compile-memory"), "{output}");
+        }
+    }
+}
+
+#[test]
+fn a_small_component_may_take_little_memory_without_any_flag() {
+    let world = World::new();
+    world.write("choices.wasm", many_choices(5_000, 20_000));
+    // 256 MiB, and 64 bytes for each of its 280,000: or half of a smaller machine's.
+    world.wasmrun(["inspect", "choices.wasm", "--cache", "off"]).fails_with(2, "MiB of memory");
+}
+
+#[test]
+fn a_component_that_takes_the_compiler_long_is_refused_for_its_time() {
+    let world = World::new();
+    world.write("slow.wasm", slow());
+    let output = world
+        .wasmrun([
+            "inspect",
+            "slow.wasm",
+            "--compile-time",
+            "1s",
+            "--compile-memory",
+            "2GiB",
+            "--cache",
+            "off",
+        ])
+        .fails_with(2, "takes longer than 1 seconds of computing");
+    assert!(output.error().contains("--compile-time"), "{output}");
+}
+
+#[test]
+fn a_component_that_becomes_too_much_code_is_refused_for_it() {
+    let world = World::new();
+    world.write("much.wasm", much_code());
+    let inspect =
+        |memory: &str| world.wasmrun(["inspect", "much.wasm", "--compile-memory", memory, "--cache", "off"]);
+    inspect("2GiB").succeeds();
+    inspect("10MiB").fails_with(2, "--compile-memory");
+}
+
+#[test]
+fn ten_thousand_functions_and_wide_types_are_fine() {
+    let world = World::new();
+    let functions = "(func (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))".repeat(10_000);
+    let targets = "0 ".repeat(60_000);
+    let fields: String = (0..1_000).map(|i| format!("(field \"f{i}\" (list (tuple u8 string)))")).collect();
+    let text = format!(
+        "(component (core module {functions} (func (block (br_table {targets} (i32.const 0))))) (type (record {fields})))"
+    );
+    world.write("large.wasm", wat::parse_str(text).expect("a component"));
+    world.wasmrun(["inspect", "large.wasm", "--cache", "off"]).succeeds();
+}
+
+/// Types of types of types: each twice the one before.
+#[test]
+fn types_that_double_are_refused_at_once() {
+    let world = World::new();
+    let doubling: String = (1..60).map(|i| format!("(type $t{i} (tuple $t{0} $t{0}))", i - 1)).collect();
+    let text = format!("(component (type $t0 (tuple u8 u8)) {doubling})");
+    world.write("types.wasm", wat::parse_str(text).expect("a component"));
+    world.wasmrun(["inspect", "types.wasm", "--cache", "off"]).fails_with(2, "type size");
+}
+
+/// A worker that compiles what takes long, and its compiler.
+fn compiling(world: &World) -> (Process, i32) {
+    world.write("slow.wasm", slow());
+    let worker = world
+        .wasmrun(["inspect", "slow.wasm", "--compile-time", "50s", "--cache", "off"])
+        .env("SECRET", "of the worker")
+        .start();
+    let mut compiler = None;
+    wait_until("there is a compiler that is confined", || {
+        compiler = child_of(&worker.proc());
+        compiler.is_some_and(|child| {
+            status(child, "NoNewPrivs").as_deref() == Some("1") && descriptors_may_be(child) == Some(3)
+        })
+    });
+    (worker, compiler.expect("a compiler"))
+}
+
+fn child_of(parent: &Path) -> Option<i32> {
+    let tasks = fs::read_dir(parent.join("task")).ok()?;
+    let children = tasks
+        .filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok())
+        .collect::<String>();
+    children.split_whitespace().next()?.parse().ok()
+}
+
+fn status(process: i32, field: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(line.trim().to_owned())
+}
+
+/// The hard limit of a resource, as `/proc` shows it.
+fn limit(process: i32, name: &str) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{process}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn descriptors_may_be(process: i32) -> Option<u64> {
+    limit(process, "Max open files")
+}
+
+#[test]
+fn the_compiler_has_three_pipes_no_environment_and_bounds() {
+    let world = World::new();
+    let (worker, compiler) = compiling(&world);
+    let proc = PathBuf::from(format!("/proc/{compiler}"));
+
+    // What whoever started these tests left open is handed on to all; what the worker opened isn't.
+    let mut handed_on =
+        Command::new("sh").args(["-c", "exec readlink /proc/self/fd/*"]).output().expect("a list").stdout;
+    handed_on.retain(u8::is_ascii);
+    let handed_on = String::from_utf8(handed_on).expect("text").lines().count() - 3;
+    let kinds: Vec<_> = fs::read_dir(proc.join("fd"))
+        .expect("descriptors")
+        .map(|entry| fs::read_link(entry.expect("a descriptor").path()).expect("what it is"))
+        .collect();
+    assert_eq!(kinds.len(), 3 + handed_on, "{kinds:?}");
+    let environment = fs::read_to_string(proc.join("environ")).expect("an environment");
+    assert!(
+        environment.split_terminator('\0').all(|variable| variable.starts_with("RAYON_")),
+        "{environment:?}"
+    );
+    assert_eq!(fs::read_link(proc.join("cwd")).expect("a directory"), PathBuf::from("/"));
+    assert_eq!(limit(compiler, "Max cpu time"), Some(51));
+    assert_eq!(limit(compiler, "Max core file size"), Some(0));
+    assert_eq!(limit(compiler, "Max file size"), Some(0));
+    let bytes = limit(compiler, "Max data size").expect("a bound on memory");
+    assert!(bytes <= 320 << 20, "{bytes}");
+
+    // The worker goes, however it goes: so does the compiler.
+    drop(worker.kill());
+    wait_until("the compiler is gone", || {
+        status(compiler, "State").is_none_or(|state| state.starts_with('Z'))
+    });
+}
+
+#[test]
+fn a_compiler_whose_parent_is_another_does_nothing() {
+    let program = env!("CARGO_BIN_EXE_wasmrun");
+    let start = |arguments: &[&str]| -> Child {
+        Command::new(program)
+            .arg("__compile")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("a process")
+    };
+    for arguments in [&[][..], &["1"], &["100000000", "1", "1"], &["x", "y", "z"]] {
+        let output = start(arguments).wait_with_output().expect("its end");
+        assert_eq!(output.status.code(), Some(2));
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_compiler_that_is_killed_is_reported() {
+    let world = World::new();
+    let (worker, compiler) = compiling(&world);
+    kill_process(Pid::from_raw(compiler).expect("a process"), Signal::TERM).expect("killed");
+    let output = worker.finish().failed_with(2, "the compiler fails on the component");
+    assert!(output.error().contains("slow.wasm"), "{output}");
+}
