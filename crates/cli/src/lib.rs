@@ -13,6 +13,8 @@ mod args;
 mod backends;
 mod enqueue;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inspect;
 mod invoke;
 mod limits;

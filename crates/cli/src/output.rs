@@ -14,11 +14,13 @@ use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::util::SubscriberInitExt;
 use wasmrun_runtime::component::Report;
 use wasmrun_runtime::outcome::OutcomeKind;
 use wasmrun_runtime::text::{OneLine, is_unsafe};
@@ -41,27 +43,9 @@ impl Output {
         let format = log.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
         let filter = filter(log.level.as_deref().unwrap_or("info"))?;
         let bar = ProgressBar::hidden();
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Beside(bar.clone()));
         // https://no-color.org: any value that isn't empty.
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let started = match format {
-            LogFormat::Text => {
-                let fields = debug_fn(|writer, field, value| {
-                    let mut value = format!("{value:?}");
-                    // What isn't quoted could pass for other fields.
-                    if field.name() != "message" && !value.starts_with('"') && value.contains([' ', '=', '"'])
-                    {
-                        value = format!("{value:?}");
-                    }
-                    match field.name() {
-                        "message" => write!(writer, "{}", OneLine(&value)),
-                        name => write!(writer, "{name}={}", OneLine(&value)),
-                    }
-                });
-                lines.with_ansi(colours).with_target(false).fmt_fields(fields.delimited(" ")).try_init()
-            }
-            LogFormat::Json => lines.json().flatten_event(true).try_init(),
-        };
+        let started = subscriber(format, filter, colours, Beside(bar.clone())).try_init();
         started.map_err(|error| Failure::backend(format!("logs can't be written: {error}")))?;
         Ok(Self { format, bar })
     }
@@ -163,8 +147,38 @@ impl Output {
     }
 }
 
+/// What turns events into lines: of JSON, or readable ones.
+pub(crate) fn subscriber<W>(
+    format: LogFormat,
+    filter: EnvFilter,
+    colours: bool,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match format {
+        LogFormat::Text => {
+            let fields = debug_fn(|writer, field, value| {
+                let mut value = format!("{value:?}");
+                // What isn't quoted could pass for other fields.
+                if field.name() != "message" && !value.starts_with('"') && value.contains([' ', '=', '"']) {
+                    value = format!("{value:?}");
+                }
+                match field.name() {
+                    "message" => write!(writer, "{}", OneLine(&value)),
+                    name => write!(writer, "{name}={}", OneLine(&value)),
+                }
+            });
+            Box::new(lines.with_ansi(colours).with_target(false).fmt_fields(fields.delimited(" ")).finish())
+        }
+        LogFormat::Json => Box::new(lines.json().flatten_event(true).finish()),
+    }
+}
+
 /// A level, or a filter by target: a word that is neither would silence everything.
-fn filter(text: &str) -> Result<EnvFilter, Failure> {
+pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
     let wrong = || {
         Failure::usage(format!(
             "--log {text:?} is neither a level (error, warn, info, debug, trace, off) nor a filter such as info,guest=debug"
@@ -227,7 +241,7 @@ fn size(bytes: u64) -> impl std::fmt::Display {
 
 /// JSON lets pass what some terminals obey (C1 controls), what some programs take for the end of a line, and what
 /// turns the direction of writing. It can only be within a string, so that it may be escaped wherever it is.
-fn tamed(line: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn tamed(line: &[u8]) -> Cow<'_, [u8]> {
     // What comes before that JSON escapes, and in readable lines it's our own: the line's end, the colours.
     let is_wild = |c: char| c >= '\u{7f}' && is_unsafe(c);
     match std::str::from_utf8(line) {

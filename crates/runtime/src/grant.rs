@@ -78,14 +78,21 @@ impl fmt::Display for Mode {
 
 /// An object that a message announces, under the alias of a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct AnnouncedObject {
-    pub(crate) alias: String,
-    pub(crate) key: String,
-    pub(crate) version: Option<String>,
-    pub(crate) etag: Option<String>,
-    pub(crate) size: Option<u64>,
-    pub(crate) change: Change,
-    pub(crate) sequencer: Option<String>,
+pub struct AnnouncedObject {
+    /// Of the grant.
+    pub alias: String,
+    /// In the grant's store.
+    pub key: String,
+    /// As the event says.
+    pub version: Option<String>,
+    /// As the event says.
+    pub etag: Option<String>,
+    /// As the event says.
+    pub size: Option<u64>,
+    /// What happened.
+    pub change: Change,
+    /// Orders the events of one key.
+    pub sequencer: Option<String>,
 }
 
 impl Grants {
@@ -94,7 +101,7 @@ impl Grants {
     /// # Errors
     ///
     /// The URL of an object that no readable grant holds. It's for the operator: a guest must not learn it.
-    pub(crate) fn announce(&self, events: Vec<ObjectEvent>) -> Result<Vec<AnnouncedObject>, String> {
+    pub fn announce(&self, events: Vec<ObjectEvent>) -> Result<Vec<AnnouncedObject>, String> {
         events.into_iter().map(|event| self.announce_one(event)).collect()
     }
 
@@ -124,7 +131,7 @@ impl Grants {
 
 /// What is wrong with a key, before any store is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BadKey {
+pub enum BadKey {
     /// It might lead out of the grant's prefix on some backend or proxy, however it's normalised.
     Outside,
     /// It's empty, too long, or holds a NUL.
@@ -135,7 +142,11 @@ pub(crate) enum BadKey {
 ///
 /// S3 takes `a/../b` as the name that it is, but clients and proxies on the way may normalise it, so that no segment
 /// may be `.` or `..`, and a key doesn't start with `/`. A store may refuse more.
-pub(crate) fn check_key(key: &str) -> Result<(), BadKey> {
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check_key(key: &str) -> Result<(), BadKey> {
     if key.starts_with('/') || key.split('/').any(|segment| matches!(segment, "." | "..")) {
         Err(BadKey::Outside)
     } else if key.is_empty() || key.len() > MAX_KEY_BYTES || key.contains('\0') {

@@ -42,3 +42,6 @@ pub mod threads;
 mod turn;
 pub mod usage;
 pub mod worker;
+
+#[doc(hidden)]
+pub use log::write_as_guest;

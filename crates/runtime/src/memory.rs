@@ -245,7 +245,7 @@ impl MemoryStore {
     }
 
     /// An empty store that says that it's at another place.
-    pub(crate) fn at(url: &str) -> Self {
+    pub fn at(url: &str) -> Self {
         Self { url: url.into(), objects: Arc::default() }
     }
 

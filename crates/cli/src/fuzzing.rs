@@ -1,0 +1,61 @@
+//! What the laws of `crates/laws` need of this crate, and nobody else.
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+use crate::output;
+use crate::settings::{self, File, LogFormat};
+use crate::task::TaskPlan;
+use clap::Parser;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use tracing_subscriber::EnvFilter;
+use wasmrun_runtime::limits::Limits;
+
+/// Merges and validates the settings of `wasmrun run` as that does, without opening anything. `None`: the arguments
+/// aren't ones.
+///
+/// # Errors
+///
+/// The sentence that the user would read.
+pub fn settings(config: &str, arguments: &[&str]) -> Option<Result<Limits, String>> {
+    let words = ["wasmrun", "run"].iter().chain(arguments);
+    let Ok(Cli { command: Command::Run(args) }) = Cli::try_parse_from(words) else { return None };
+    let merged = (|| -> Result<Limits, Failure> {
+        let mut file = File::parse(config, &"wasmrun.toml")?;
+        let log = args.task.log.clone().or(std::mem::take(&mut file.log));
+        output::filter(log.level.as_deref().unwrap_or("info"))?;
+        let worker = args.worker.or(std::mem::take(&mut file.worker));
+        worker.instances()?;
+        settings::policy(&args.on, std::mem::take(&mut file.on))?;
+        let plan = TaskPlan::new(args.component, args.task, &mut file)?;
+        plan.engine.threads()?;
+        Ok(plan.limits)
+    })();
+    Some(merged.map_err(|failure| failure.to_string()))
+}
+
+/// The lines that the program would write for the events of `work`.
+pub fn lines(json: bool, work: impl FnOnce()) -> Vec<u8> {
+    let written = Written::default();
+    let writer = written.clone();
+    let format = if json { LogFormat::Json } else { LogFormat::Text };
+    let subscriber = output::subscriber(format, EnvFilter::new("trace"), false, move || writer.clone());
+    tracing::subscriber::with_default(subscriber, work);
+    let mut bytes = written.0.lock().unwrap_or_else(PoisonError::into_inner);
+    std::mem::take(&mut bytes)
+}
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.extend_from_slice(&output::tamed(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

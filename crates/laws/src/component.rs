@@ -1,0 +1,108 @@
+//! Files that are given as components.
+
+use crate::block_on;
+use std::future::pending;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime};
+use wasmrun_runtime::compile::Compiler;
+use wasmrun_runtime::component::{Component, LoadOptions, inspect};
+use wasmrun_runtime::engine::Allocator;
+use wasmrun_runtime::grant::Grants;
+use wasmrun_runtime::limits::Limits;
+use wasmrun_runtime::message::Message;
+
+/// What is changed a little, since bytes from nowhere hardly ever become a component.
+static SEEDS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
+    [include_str!("seeds/task.wat"), include_str!("seeds/parts.wat")]
+        .map(|text| wat::parse_str(text).expect("a component"))
+});
+
+/// Takes the bytes as a file if they begin as one; else as changes of one that is valid.
+pub fn component(bytes: &[u8]) {
+    match bytes {
+        [0, b'a', b's', b'm', ..] => is_refused_or_runs(bytes),
+        [seed, changes @ ..] => is_refused_or_runs(&changed(usize::from(*seed), changes)),
+        [] => is_refused_or_runs(bytes),
+    }
+}
+
+/// Four bytes are a change: where, what, and a value.
+fn changed(seed: usize, changes: &[u8]) -> Vec<u8> {
+    let mut bytes = SEEDS[seed % SEEDS.len()].clone();
+    for change in changes.chunks_exact(4) {
+        let &[high, low, what, value] = change else { continue };
+        let place = usize::from(u16::from_be_bytes([high, low])) % bytes.len();
+        match what % 4 {
+            0 => bytes[place] = value,
+            1 => bytes.insert(place, value),
+            2 if bytes.len() > 1 => drop(bytes.remove(place)),
+            _ => {
+                let end = bytes.len().min(place + usize::from(value));
+                let again = bytes[place..end].to_vec();
+                bytes.splice(place..place, again);
+            }
+        }
+    }
+    bytes
+}
+
+fn is_refused_or_runs(bytes: &[u8]) {
+    let compiler = Compiler::in_process();
+    block_on(async {
+        let interfaces = match inspect(bytes, &compiler).await {
+            Ok(interfaces) => interfaces,
+            Err(error) => return assert!(!error.to_string().is_empty()),
+        };
+        if interfaces.fits.is_err() {
+            return;
+        }
+        let options = LoadOptions {
+            grants: Grants::default(),
+            limits: Limits {
+                fuel: 10_000_000,
+                memory_bytes: 16 << 20,
+                timeout: Duration::from_secs(10),
+                ..Limits::default()
+            },
+            instances: NonZeroUsize::MIN,
+            threads: NonZeroUsize::MIN,
+            allocator: Allocator::OnDemand,
+            raw_body: false,
+            deterministic: bytes.len() % 2 == 1,
+        };
+        let loaded = match Component::load(bytes, &compiler, options).await {
+            Ok(loaded) => Arc::new(loaded),
+            Err(error) => return assert!(!error.to_string().is_empty()),
+        };
+        let message = Message {
+            id: "m".into(),
+            body: "hello".into(),
+            attributes: Vec::new(),
+            receive_count: 1,
+            sent_at: SystemTime::UNIX_EPOCH,
+            group: None,
+        };
+        let task = loaded.clone();
+        let report =
+            loaded.threads().handle().spawn(async move { task.run(Arc::new(message), pending()).await });
+        let report = report.await.expect("a task never panics");
+        assert!(report.usage.fuel <= 10_000_000 && report.usage.peak_memory_bytes <= 16 << 20, "{report:?}");
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else a fuzzer would change what is refused anyway.
+    #[test]
+    fn the_first_seed_is_a_task_and_the_second_a_component() {
+        let look =
+            |seed: usize| block_on(inspect(&SEEDS[seed], &Compiler::in_process())).expect("a component");
+        assert_eq!(look(0).fits, Ok(()));
+        assert!(look(1).fits.is_err_and(|misfit| misfit.contains("handler")));
+        assert_eq!(changed(0, &[]), SEEDS[0]);
+        assert_ne!(changed(0, &[0, 99, 3, 9]), SEEDS[0]);
+    }
+}

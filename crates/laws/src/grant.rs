@@ -1,0 +1,109 @@
+//! Which objects a message may announce.
+
+use serde_json::json;
+use std::path::{Component, Path};
+use std::sync::{Arc, LazyLock};
+use wasmrun_runtime::event::{Decoded, decode};
+use wasmrun_runtime::grant::{Grants, Mode, StoreGrant, check_key};
+use wasmrun_runtime::memory::MemoryStore;
+use wasmrun_runtime::object_store::MAX_KEY_BYTES;
+
+/// One within the other, and beside each other with the same beginning.
+const STORES: [(&str, &str, Mode); 6] = [
+    ("all", "s3://b/", Mode::WriteOnly),
+    ("in", "s3://b/in/", Mode::ReadOnly),
+    ("inner", "s3://b/in/inner/", Mode::ReadWrite),
+    ("secret", "s3://b/in/secret/", Mode::WriteOnly),
+    ("other", "s3://b2/in/", Mode::ReadOnly),
+    ("dir", "dir:/srv/in/", Mode::ReadOnly),
+];
+
+static GRANTS: LazyLock<Grants> = LazyLock::new(|| {
+    let stores = STORES.map(|(alias, url, mode)| {
+        let store = Arc::new(MemoryStore::at(url));
+        (alias.to_owned(), StoreGrant { alias: alias.into(), store, mode })
+    });
+    Grants { stores: stores.into(), ..Grants::default() }
+});
+
+/// Takes the bytes as a body; as a key in a notification of a bucket and of a directory; and as a guest's key.
+pub fn grant(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    announced_by(text);
+    for bucket in ["b", "b2", "b/in", "dir:/srv/in", "dir:/srv"] {
+        let record = |key: &str| {
+            json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+                   "s3": {"bucket": {"name": bucket}, "object": {"key": key}}})
+        };
+        announced_by(&json!({"Records": [record(text)]}).to_string());
+        // Below the inner grants, and out of them if that is possible.
+        announced_by(
+            &json!({"Records": [record(&format!("in/{text}")), record(&format!("in/inner/{text}"))]})
+                .to_string(),
+        );
+        announced_by(
+            &json!({"source": "aws.s3", "detail-type": "Object Created",
+                    "detail": {"bucket": {"name": bucket}, "object": {"key": format!("in/{text}")}}})
+            .to_string(),
+        );
+    }
+    if check_key(text).is_ok() {
+        stays_below(text);
+    }
+}
+
+fn announced_by(body: &str) {
+    let Decoded::Objects(events) = decode(body) else { return };
+    let urls: Vec<_> = events.iter().map(|event| event.url.clone()).collect();
+    match GRANTS.announce(events) {
+        Err(refused) => assert!(urls.contains(&refused)),
+        Ok(objects) => {
+            assert_eq!(objects.len(), urls.len());
+            for (object, url) in objects.iter().zip(&urls) {
+                let grant = &GRANTS.stores[&object.alias];
+                assert!(grant.mode.reads(), "{url} is announced to one who can't read it");
+                assert_eq!(format!("{}{}", grant.store.url(), object.key), *url);
+                stays_below(&object.key);
+            }
+        }
+    }
+}
+
+/// Whatever a file system, a proxy or a client makes of the path, it stays below where it started.
+fn stays_below(key: &str) {
+    assert!(!key.is_empty() && key.len() <= MAX_KEY_BYTES && !key.contains('\0'), "{key:?}");
+    let mut depth = 0;
+    for component in Path::new(key).components() {
+        match component {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir | Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                panic!("{key:?} leads elsewhere")
+            }
+        }
+    }
+    assert!(depth > 0, "{key:?} is the grant's own place");
+    // As RFC 3986 (5.2.4) would have it removed from a URL.
+    let climbs = |segment: &str| matches!(segment, "." | "..");
+    assert!(!key.starts_with('/') && !key.split('/').any(climbs), "{key:?} would be normalised");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_granted_is_announced() {
+        let body = r#"{"Records":[{"eventVersion":"2.1","eventName":"ObjectCreated:Put","eventSource":"aws:s3",
+            "s3":{"bucket":{"name":"b"},"object":{"key":"in/inner/x"}}}]}"#;
+        let Decoded::Objects(events) = decode(body) else { panic!("an event") };
+        let objects = GRANTS.announce(events).expect("granted");
+        assert_eq!((objects[0].alias.as_str(), objects[0].key.as_str()), ("inner", "x"));
+        announced_by(body);
+    }
+
+    #[test]
+    #[should_panic(expected = "elsewhere")]
+    fn what_leads_elsewhere_breaks_the_law() {
+        stays_below("a/../../b");
+    }
+}

@@ -1,0 +1,69 @@
+//! What a guest writes to its standard output and error.
+
+use serde_json::Value;
+use wasmrun_runtime::text::{OneLine, is_unsafe};
+use wasmrun_runtime::write_as_guest;
+
+/// A longer line is cut into several.
+const MAX_LINE_BYTES: usize = 8 << 10;
+
+/// The first byte chooses the format and the bound, the next says how long the message's id is; the rest is written, a
+/// piece to standard output, a piece to standard error, and so on, each up to a byte 0xFF.
+pub fn log(bytes: &[u8]) {
+    let [flags, id_length, rest @ ..] = bytes else { return };
+    let json = flags & 1 == 0;
+    let max_bytes = if flags & 2 == 0 { 1 << 16 } else { usize::from(flags >> 2) };
+    let (id, rest) = rest.split_at(usize::from(*id_length).min(rest.len()));
+    let id = String::from_utf8_lossy(id);
+    let streams = ["stdout", "stderr"].into_iter().cycle();
+    let pieces: Vec<(&'static str, &[u8])> = streams.zip(rest.split(|&byte| byte == 0xff)).collect();
+
+    let mut last_words = None;
+    let written = wasmrun_cli::fuzzing::lines(json, || last_words = write_as_guest(&id, max_bytes, &pieces));
+    let written = String::from_utf8(written).expect("text");
+    assert!(written.is_empty() || written.ends_with('\n'));
+
+    let line_ends: usize = rest.iter().filter(|&&byte| byte == b'\n').count();
+    // Beside its own line ends: those of cut lines, of what it left open, and our note of what was dropped.
+    let most = line_ends + rest.len() / MAX_LINE_BYTES + 3;
+    assert!(written.lines().count() <= most, "{most} lines at most, and there are more: {written}");
+    for line in written.lines() {
+        assert!(!line.contains(is_unsafe), "{line:?} could move the cursor or forge a line");
+        if json {
+            is_our_own(line, &id);
+        } else {
+            // The time comes first, and the guest has no say in it.
+            assert!(line.as_bytes()[0].is_ascii_digit(), "{line:?} is forged");
+        }
+    }
+    if let Some(words) = last_words {
+        assert!(!OneLine(&words).to_string().contains(is_unsafe));
+    }
+}
+
+/// A line of JSON that says no more than it should.
+fn is_our_own(line: &str, id: &str) {
+    let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+    let fields = value.as_object().expect("an object");
+    let ours = ["timestamp", "level", "message", "message_id", "stream", "text", "target", "dropped_bytes"];
+    assert!(fields.keys().all(|name| ours.contains(&name.as_str())), "{line} has fields of the guest's");
+    assert_eq!(fields["message_id"], id);
+    let said = fields["message"].as_str().expect("a text");
+    assert!(["Guest", "The task logged more than it may."].contains(&said), "{line} is forged");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_writes_arrives() {
+        for (json, field) in [(true, r#""text":"hello""#), (false, r#"text="hello""#)] {
+            let written = wasmrun_cli::fuzzing::lines(json, || {
+                write_as_guest("m", 100, &[("stderr", b"hello")]);
+            });
+            let written = String::from_utf8(written).expect("text");
+            assert!(written.contains(field) && written.lines().count() == 1, "{written}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The fuzz targets' corpora, replayed: each file was once new to a law, or broke it.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use wasmrun_laws::LAWS;
+
+fn corpus(law: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(law)
+}
+
+#[track_caller]
+fn holds_for_its_corpus(law: &str) {
+    let (_, check) = LAWS.iter().find(|(name, _)| *name == law).expect("a law");
+    let mut files: Vec<_> =
+        fs::read_dir(corpus(law)).expect("a corpus").map(|entry| entry.expect("a file").path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        let bytes = fs::read(&file).expect("a file");
+        assert!(catch_unwind(AssertUnwindSafe(|| check(&bytes))).is_ok(), "broken by {}", file.display());
+    }
+}
+
+#[test]
+fn every_law_has_a_fuzz_target_and_a_corpus() {
+    for (law, _) in LAWS {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fuzz/fuzz_targets/{law}.rs"));
+        assert!(target.is_file() && corpus(law).is_dir(), "{law}");
+    }
+}
+
+#[test]
+fn components_are_refused_or_run_within_the_limits() {
+    holds_for_its_corpus("component");
+}
+
+#[test]
+fn no_key_leads_out_of_a_directory() {
+    holds_for_its_corpus("dir");
+}
+
+#[test]
+fn every_body_is_decoded_to_something() {
+    holds_for_its_corpus("event");
+}
+
+#[test]
+fn no_announced_object_lies_outside_its_grant() {
+    holds_for_its_corpus("grant");
+}
+
+#[test]
+fn what_a_guest_logs_is_one_line_each() {
+    holds_for_its_corpus("log");
+}
+
+#[test]
+fn configurations_are_refused_in_a_sentence_or_sane() {
+    holds_for_its_corpus("settings");
+}
