@@ -1,4 +1,4 @@
-//! Running the tests and the benchmarks, on freshly built guests.
+//! Running the tests and the benchmarks, on freshly built guests; and checking what is depended on.
 
 use std::process::{Command, ExitCode, ExitStatus};
 
@@ -8,7 +8,14 @@ use crate::{
     command::{self, on_path},
     guests::{self, Kinds},
     places::Places,
+    tools::CARGO_DENY,
 };
+
+/// Whose dependencies are checked: all that the repository builds.
+const WORKSPACES: [&str; 5] = [".", "benches/native", "fuzz", "guest-examples", "tests/guests"];
+/// One configuration for all of them: not each has all that it speaks of.
+const ELSEWHERE: [&str; 4] =
+    ["license-exception-not-encountered", "unmatched-skip", "unmatched-skip-root", "unnecessary-skip"];
 
 /// Builds everything and runs every test; the runner's summary is the last thing shown, and its exit code is returned.
 ///
@@ -46,6 +53,31 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     };
     runner.args(["--release", "--workspace"]).args(arguments);
     command::show(&mut runner).map(exit_code)
+}
+
+/// Checks licences, duplicates and sources of everything that is depended on, as `deny.toml` says.
+///
+/// Known vulnerabilities are checked too if `advisories` says so: their database is on GitHub, which not every machine
+/// may ask.
+pub(crate) fn deny(places: &Places, advisories: bool) -> Result<()> {
+    let deny = CARGO_DENY.ready(places)?;
+    for workspace in WORKSPACES {
+        let mut check = Command::new(&deny);
+        check
+            .current_dir(&places.root)
+            .args(["--locked", "--workspace", "--config", "deny.toml", "--manifest-path"])
+            .arg(format!("{workspace}/Cargo.toml"))
+            .arg("check");
+        for lint in ELSEWHERE {
+            check.args(["--allow", lint]);
+        }
+        check.args(["bans", "licenses", "sources"]);
+        if advisories {
+            check.arg("advisories");
+        }
+        command::run(&mut check)?;
+    }
+    Ok(())
 }
 
 /// Runs the benchmarks: all, or the one that the first argument names.

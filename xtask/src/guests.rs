@@ -9,19 +9,17 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    command::{self, on_path, quiet},
+    command,
     debian::remove,
     places::Places,
     toolchain::{COMPONENT_TARGET, MODULE_TARGET, Toolchain},
+    tools::CARGO_COMPONENT,
 };
 
 /// What users copy: must build in every way that users build.
 const EXAMPLES: &str = "guest-examples";
 /// Components that misbehave, for the tests.
 const TEST_GUESTS: &str = "tests/guests";
-
-/// The last version of cargo-component; the project is finished in favour of plain cargo.
-const CARGO_COMPONENT: &str = "0.21.1";
 
 /// In which ways to build.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,7 +50,7 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
     collect(&release(&target, COMPONENT_TARGET), &places.guests())?;
 
     if kinds == Kinds::CargoAndCargoComponent {
-        let mut cargo = toolchain.command(&cargo_component(places)?);
+        let mut cargo = toolchain.command(&CARGO_COMPONENT.ready(places)?);
         cargo.args(["component", "build", "--release", "--target", MODULE_TARGET]);
         let target = target_of(&toolchain, places.target.join("guest-build-component"))?;
         build_workspace(places, EXAMPLES, cargo, &target)?;
@@ -140,35 +138,6 @@ fn collect(from: &Path, to: &Path) -> Result<()> {
 /// <https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md>
 fn is_component(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm") && bytes.get(6..8) == Some(&[1, 0])
-}
-
-/// Finds cargo-component, or installs it into the cache folder.
-fn cargo_component(places: &Places) -> Result<PathBuf> {
-    const PROGRAM: &str = "cargo-component";
-    let installed = places.tools().join("bin").join(PROGRAM);
-    if installed.is_file() {
-        return Ok(installed);
-    }
-    if let Some(found) = on_path(PROGRAM) {
-        return Ok(found);
-    }
-    eprintln!(
-        "Installing cargo-component {CARGO_COMPONENT} into {} (some 4 minutes on two cores, once) …",
-        places.tools().display()
-    );
-    quiet(
-        command::cargo(places)
-            .args(["install", PROGRAM, "--locked", "--version", CARGO_COMPONENT, "--root"])
-            .arg(places.tools())
-            // Without optimisation it compiles in a third of the time, and takes no longer for components this small.
-            .arg("--debug")
-            .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            // Kept when interrupted, so that the next run goes on from there.
-            .env("CARGO_TARGET_DIR", places.cache.join("build-cargo-component")),
-    )
-    .context("cannot install cargo-component")?;
-    fs::remove_dir_all(places.cache.join("build-cargo-component"))?;
-    Ok(installed)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a newcomer and CI run: `cargo xtask demo | test | guests | bench`.
+//! What a newcomer and CI run: `cargo xtask demo | test | guests | bench | deny`.
 //!
 //! This file owns the command line; what each command does is in the module of its name. Nothing here is part of
 //! the product, and nothing is installed outside the user's cache folder, except the link to a rustup toolchain.
@@ -13,6 +13,7 @@ mod guests;
 mod pixels;
 mod places;
 mod toolchain;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,8 @@ Commands:
   guests --cargo-component build them with `cargo component` as well, into target/guests/component
   bench [name] [args…]     build everything and run the benchmarks, or one of isolation, start, steps and task;
                            args go to `cargo bench`
+  deny [--advisories]      check the licences, versions and sources of all dependencies; with --advisories also
+                           known vulnerabilities, whose list comes from GitHub
   help                     print this text";
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ enum Command<'a> {
     Test(&'a [String]),
     Guests(guests::Kinds),
     Bench(&'a [String]),
+    Deny { advisories: bool },
 }
 
 impl<'a> Command<'a> {
@@ -71,6 +75,8 @@ impl<'a> Command<'a> {
                 return Ok(Self::Guests(guests::Kinds::CargoAndCargoComponent));
             }
             "guests" => Self::Guests(guests::Kinds::Cargo),
+            "deny" if rest == ["--advisories"] => return Ok(Self::Deny { advisories: true }),
+            "deny" => Self::Deny { advisories: false },
             "bench" => return Ok(Self::Bench(rest)),
             unknown => return Err(format!("there is no command `{unknown}`.")),
         };
@@ -92,6 +98,7 @@ impl<'a> Command<'a> {
             Self::Test(arguments) => return checks::test(&places, arguments),
             Self::Guests(kinds) => guests::build(&places, kinds)?,
             Self::Bench(arguments) => return checks::bench(&places, arguments),
+            Self::Deny { advisories } => checks::deny(&places, advisories)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -111,13 +118,19 @@ mod tests {
         assert_eq!(Command::parse(&test), Ok(Command::Test(&test[1..])));
         let both = words("guests --cargo-component");
         assert_eq!(Command::parse(&both), Ok(Command::Guests(Kinds::CargoAndCargoComponent)));
+        let known = words("deny --advisories");
+        assert_eq!(Command::parse(&known), Ok(Command::Deny { advisories: true }));
     }
 
     #[test]
     fn what_is_not_understood_is_named() {
-        for (line, named) in
-            [("", "which command"), ("tset", "`tset`"), ("demo now", "`now`"), ("guests --all", "`--all`")]
-        {
+        for (line, named) in [
+            ("", "which command"),
+            ("tset", "`tset`"),
+            ("demo now", "`now`"),
+            ("guests --all", "`--all`"),
+            ("deny -v", "`-v`"),
+        ] {
             let reason = Command::parse(&words(line)).expect_err("must be refused");
             assert!(reason.contains(named), "{reason}");
         }

@@ -1,0 +1,60 @@
+//! Programs of cargo's that are needed and may not be there: found, or installed into the user's cache folder.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    command::{self, on_path, quiet},
+    places::Places,
+};
+
+/// A program that crates.io has.
+pub(crate) struct Tool {
+    name: &'static str,
+    version: &'static str,
+    /// On two cores, once.
+    minutes: u32,
+}
+
+/// The last version of cargo-component; the project is finished in favour of plain cargo.
+pub(crate) const CARGO_COMPONENT: Tool = Tool { name: "cargo-component", version: "0.21.1", minutes: 4 };
+/// Reads `deny.toml`.
+pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", minutes: 1 };
+
+impl Tool {
+    /// Finds the program, or installs it.
+    ///
+    /// # Errors
+    ///
+    /// When it isn't there and can't be installed.
+    pub(crate) fn ready(&self, places: &Places) -> Result<PathBuf> {
+        let Self { name, version, minutes } = self;
+        let installed = places.tools().join("bin").join(name);
+        if installed.is_file() {
+            return Ok(installed);
+        }
+        if let Some(found) = on_path(name) {
+            return Ok(found);
+        }
+        let took = if *minutes == 1 { "a minute".into() } else { format!("some {minutes} minutes") };
+        eprintln!(
+            "Installing {name} {version} into {} ({took} on two cores, once) …",
+            places.tools().display()
+        );
+        let build = places.cache.join(format!("build-{name}"));
+        quiet(
+            command::cargo(places)
+                .args(["install", name, "--locked", "--version", version, "--root"])
+                .arg(places.tools())
+                // Without optimisation it compiles in a third of the time, and takes no longer for work this small.
+                .arg("--debug")
+                .env("CARGO_PROFILE_DEV_DEBUG", "0")
+                // Kept when interrupted, so that the next run goes on from there.
+                .env("CARGO_TARGET_DIR", &build),
+        )
+        .with_context(|| format!("cannot install {name}"))?;
+        fs::remove_dir_all(build)?;
+        Ok(installed)
+    }
+}
