@@ -11,6 +11,7 @@
 //! | `isolation` | what a guest can see and touch |
 //! | `deterministic` | what a guest sees that is the same each time |
 //! | `capacity` | how many tasks run at once where memory is short |
+//! | `hostile` | everything that a guest may try, against the four things that must hold |
 //! | `logs` | what guests can do to the log |
 //! | `queues` | the commands around a queue, order by group, sending on |
 //! | `configuration` | flags, variables and the file |
@@ -29,6 +30,7 @@ mod crashes;
 mod deterministic;
 mod failing_backends;
 mod harness;
+mod hostile;
 mod isolation;
 mod large_object;
 mod logs;

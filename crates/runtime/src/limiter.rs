@@ -34,17 +34,18 @@ impl Budget {
     /// The growth from `current` to `desired` of one of the things that are summed.
     ///
     /// wasmtime asks even for a growth that is beyond the thing's own maximum, which then fails on its own account:
-    /// such a growth isn't a refusal of ours.
+    /// such a growth isn't a refusal of ours, unless it's beyond our ceiling as well. A table's slot in the pool, whose
+    /// size passes for the table's maximum, is no larger than that.
     fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            self.pending = 0;
-            return false;
-        }
         let growth = desired.saturating_sub(current);
         let sum = self.used.saturating_add(growth);
         if sum > self.ceiling {
             self.pending = 0;
             self.refused = Some(self.refused.unwrap_or(0).max(sum));
+            return false;
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            self.pending = 0;
             return false;
         }
         self.used = sum;
@@ -165,6 +166,13 @@ mod tests {
         assert!(!limiter.memory_growing(0, 60, Some(50)).expect("never fails"));
         assert_eq!(limiter.refused(), None);
         assert_eq!(limiter.memory_bytes(), 0);
+    }
+
+    #[test]
+    fn a_growth_beyond_both_is_our_refusal() {
+        let mut limiter = limiter(100);
+        assert!(!limiter.table_growing(0, 11, Some(10)).expect("never fails"));
+        assert_eq!(limiter.refused(), Some(Limit::TableElements));
     }
 
     #[test]

@@ -6,10 +6,12 @@
 
 mod command;
 mod process;
+mod vitals;
 mod world;
 
 pub(crate) use command::{Command, Output, field};
 pub(crate) use process::Process;
+pub(crate) use vitals::Vitals;
 pub(crate) use world::{Depth, World, keys};
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,7 @@
 use super::command::Output;
 use super::{LOOK_EVERY, PATIENCE};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
@@ -76,6 +77,13 @@ impl Process {
         if let Err(lines) = self.stdout.wait(times, text, PATIENCE) {
             panic!("{} didn't print {text:?} {times} times, but:\n{lines}", self.name);
         }
+    }
+
+    /// The log lines that hold this text so far.
+    pub(crate) fn logs_with(&self, text: &str) -> Vec<Value> {
+        let lines = self.stderr.lock();
+        let lines = lines.iter().filter(|line| line.contains(text));
+        lines.map(|line| serde_json::from_str(line).expect("a log line")).collect()
     }
 
     /// How many log lines hold this text so far.

@@ -4,20 +4,13 @@ use std::hint::black_box;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wasmrun_guest::{Failure, Message};
+use wasmrun_guest::{Failure, Message, Store};
 
 /// `loop`: never returns, and never calls the host.
 pub(crate) fn spin() -> ! {
     let mut count = 0_u64;
     loop {
         count = black_box(count.wrapping_add(1));
-    }
-}
-
-/// `loop-host`: never returns, and does little but call the host.
-pub(crate) fn spin_on_host(message: &Message) -> ! {
-    loop {
-        black_box(message.receive_count());
     }
 }
 
@@ -54,6 +47,27 @@ pub(crate) fn recurse() -> Result<(), Failure> {
         next(depth + 1).rotate_left(3) ^ depth
     }
     Err(Failure::reject(descend(0)))
+}
+
+/// `recurse-host`: the same, with a call of the host on each floor.
+pub(crate) fn recurse_through_the_host(message: &Message) -> Result<(), Failure> {
+    #[inline(never)]
+    fn descend(message: &Message, depth: u64) -> u64 {
+        let next: fn(&Message, u64) -> u64 = black_box(descend);
+        let count = u64::from(message.receive_count());
+        next(message, depth + count).rotate_left(3) ^ depth
+    }
+    Err(Failure::reject(descend(message, 0)))
+}
+
+/// `call-after MS`: computes that long, and from then on calls a store without end: one of its calls is under way when
+/// the task's time is over.
+pub(crate) fn call_after(time: Duration) -> Result<(), Failure> {
+    let output = Store::open("output")?;
+    busy(time)?;
+    loop {
+        output.put("at-the-end", &[b'x'; 4096])?;
+    }
 }
 
 /// `unreachable`: the trap itself, without a panic's message.

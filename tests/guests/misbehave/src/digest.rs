@@ -1,5 +1,5 @@
 //! What a test compares outputs by: each announced object's SHA-256, in hexadecimal, and its size, under the same key
-//! in `output`. The same for each delivery of a message.
+//! in `output`; or the end of a long computation. The same for each delivery of a message.
 
 use sha2::{Digest, Sha256};
 use wasmrun_guest::{AnnouncedObject, Change, Failure, Store};
@@ -22,5 +22,13 @@ pub(crate) fn write(objects: &[AnnouncedObject]) -> Result<(), Failure> {
         let line = format!("{:x} {size}\n", hash.finalize());
         output.new_object(&object.key).content_type("text/plain").put(line.as_bytes())?;
     }
+    Ok(())
+}
+
+/// `work KEY ROUNDS`: what a neighbour of misbehaving tasks does; the key's hash's hash's hash and so on, written under
+/// that key.
+pub(crate) fn work(key: &str, rounds: u32) -> Result<(), Failure> {
+    let hash = (0..rounds).fold(Sha256::digest(key), |hash, _| Sha256::digest(hash));
+    Store::open("output")?.put(key, format!("{hash:x}").as_bytes())?;
     Ok(())
 }

@@ -7,6 +7,9 @@
 
 mod compute;
 mod digest;
+mod flood;
+mod keys;
+mod lies;
 mod memory;
 mod queues;
 mod stores;
@@ -30,14 +33,19 @@ fn handle(message: Message) -> Result<(), Failure> {
         "ok" => Ok(()),
         "retry" => Err(retry(words)?),
         "reject" => Err(Failure::reject(words.rest())),
+        "reject-bytes" => Err(Failure::reject("x".repeat(words.number()?))),
+        "work" => digest::work(words.next(), words.number()?),
 
         "loop" => compute::spin(),
-        "loop-host" => compute::spin_on_host(&message),
+        "loop-host" => flood::endless(words.next(), &message),
         "busy" => compute::busy(milliseconds(&mut words)?),
         "sleep" => compute::sleep(milliseconds(&mut words)?),
         "sleep-forever" => compute::sleep_forever(),
+        "call-after" => compute::call_after(milliseconds(&mut words)?),
         "recurse" => compute::recurse(),
+        "recurse-host" => compute::recurse_through_the_host(&message),
         "panic" => panic!("{}", words.rest()),
+        "panic-bytes" => panic!("{}", "x".repeat(words.number()?)),
         "abort" => std::process::abort(),
         "exit" => std::process::exit(words.number()?),
         "unreachable" => compute::unreachable(),
@@ -45,7 +53,10 @@ fn handle(message: Message) -> Result<(), Failure> {
 
         "alloc" => memory::allocate_without_end(),
         "alloc-catch" => memory::allocate_and_catch(words.number()?),
+        "grow" => memory::grow_as_far_as_it_goes(),
         "memory-fill" => memory::fill(),
+        "memory-copy" => memory::copy(),
+        "leak-bodies" => memory::leak_bodies(&message),
         "stack-array" => memory::stack_array(),
         "out-of-bounds" => memory::out_of_bounds(),
         "canary-write" => memory::canary_write(words.number()?),
@@ -57,8 +68,25 @@ fn handle(message: Message) -> Result<(), Failure> {
             memory::canary_read(byte)
         }
 
+        "use-after-drop" => lies::use_after_drop(),
+        "use-handle" => lies::use_handle(words.number()?),
+        "use-message-as-store" => lies::use_message_as_store(&message),
+        "drop-twice" => lies::drop_twice(),
+        "finish-twice" => lies::finish_twice(),
+        "copy-to-itself" => lies::copy_to_itself(),
+        "realloc" => lies::realloc(words.number()?, words.number()?),
+
         "log" => world::log(words.number()?, words.rest()),
         "log-bytes" => world::log_bytes(words.number()?),
+        "log-call" => flood::log_call(words.number()?),
+        "log-lines" => flood::log_lines(words.number()?),
+        "zeroes" => flood::zeroes(words.number()?),
+        "blocking-zeroes" => flood::blocking_zeroes(words.number()?),
+        "stdin" => Err(flood::stdin()),
+        "random" => flood::random(words.number()?),
+        "pollables" => flood::pollables(words.number()?),
+        "poll-forever" => flood::poll_for_ever(words.number()?),
+        "waits" => flood::waits(words.number()?, milliseconds(&mut words)?),
         "print" => world::print(words.rest()),
         "env" => Err(world::env(words.rest())),
         "args" => Err(world::args()),
@@ -76,9 +104,19 @@ fn handle(message: Message) -> Result<(), Failure> {
         "open-writers" => stores::open_writers(words.alias("output"), words.number()?, words.rest()),
         "writer-unfinished" => stores::writer_unfinished(words.alias("output"), words.rest()),
         "writer-leaked" => stores::writer_leaked(words.alias("output"), words.rest()),
+        "exit-half-way" => stores::exit_half_way(words.rest()),
+        "read-again" => stores::read_again(words.alias("input"), words.rest()),
+        "write-on" => stores::write_on(words.alias("output"), words.rest()),
+        "copy-again" => stores::copy_again(words.next(), words.rest()),
+        "metadata" => stores::metadata(words.alias("output"), words.number()?, words.number()?),
+        "absurd-ranges" => stores::absurd_ranges(words.alias("input"), words.rest()),
+        "keys" => keys::probe(words.rest()),
+        "normal-forms" => keys::normal_forms(),
 
         "send" => queues::send(words.alias("next"), words.number()?),
         "send-bytes" => queues::send_bytes(words.alias("next"), words.number()?),
+        "send-batches" => queues::send_batches(words.alias("next"), words.number()?, words.number()?),
+        "send-invalid" => queues::send_invalid(words.alias("next")),
 
         _ => Err(Failure::reject("unknown command")),
     }

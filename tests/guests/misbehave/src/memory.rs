@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use wasmrun_guest::{Failure, info};
+use wasmrun_guest::{Failure, Message, info};
 
 const MIB: usize = 1 << 20;
 
@@ -25,18 +25,61 @@ pub(crate) fn allocate_and_catch(mib: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `memory-fill`: fills all the memory that it can get, without end. Each round is a single instruction.
-pub(crate) fn fill() -> ! {
+/// `grow`: takes page after page and writes to each, until it is refused, and completes.
+pub(crate) fn grow_as_far_as_it_goes() -> Result<(), Failure> {
+    #[cfg(target_arch = "wasm32")]
+    {
+        use core::arch::wasm32::{memory_grow, memory_size};
+
+        const PAGE_BYTES: usize = 64 << 10;
+        loop {
+            let page = memory_grow::<0>(1);
+            if page == usize::MAX {
+                break;
+            }
+            // SAFETY: the page was just granted, and nothing else knows of it.
+            unsafe { ((page * PAGE_BYTES) as *mut u8).write_volatile(1) };
+        }
+        info!("grew to {} pages", memory_size::<0>());
+    }
+    Ok(())
+}
+
+/// As much memory as there is, to a factor of two.
+fn half_of_all() -> Vec<u8> {
     let mut memory = Vec::<u8>::new();
     let mut size = 1024 * MIB;
     while size > MIB && memory.try_reserve_exact(size).is_err() {
         size /= 2;
     }
     memory.resize(memory.capacity(), 0);
+    memory
+}
+
+/// `memory-fill`: fills all the memory that it can get, without end. Each round is a single instruction.
+pub(crate) fn fill() -> ! {
+    let mut memory = half_of_all();
     let mut byte = 0;
     loop {
         memory.fill(byte);
         byte = black_box(byte.wrapping_add(1));
+    }
+}
+
+/// `memory-copy`: copies it onto itself, a byte further, in the same way.
+pub(crate) fn copy() -> ! {
+    let mut memory = half_of_all();
+    let end = memory.len() - 1;
+    loop {
+        memory.copy_within(..end, 1);
+        black_box(&mut memory);
+    }
+}
+
+/// `leak-bodies`: has the host write the message into its memory until there is none left.
+pub(crate) fn leak_bodies(message: &Message) -> ! {
+    loop {
+        std::mem::forget(black_box(message.body()));
     }
 }
 

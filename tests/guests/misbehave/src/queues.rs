@@ -1,7 +1,7 @@
 //! Sends messages.
 
 use wasmrun_guest::queue::{Error, ErrorKind};
-use wasmrun_guest::{Failure, Queue, info};
+use wasmrun_guest::{Failure, OutgoingMessage, Queue, info};
 
 /// A rejection with the WIT's name of the error.
 fn named(error: Error) -> Failure {
@@ -27,5 +27,52 @@ pub(crate) fn send(alias: &str, count: u64) -> Result<(), Failure> {
 pub(crate) fn send_bytes(alias: &str, bytes: usize) -> Result<(), Failure> {
     let id = Queue::open(alias).map_err(named)?.send("x".repeat(bytes)).map_err(named)?;
     info!("sent {id}");
+    Ok(())
+}
+
+/// `send-batches [@QUEUE] N SIZE`: so many batches of so many messages.
+pub(crate) fn send_batches(alias: &str, batches: usize, size: usize) -> Result<(), Failure> {
+    let queue = Queue::open(alias).map_err(named)?;
+    let batch = vec![OutgoingMessage::new("x"); size];
+    for _ in 0..batches {
+        for answer in queue.send_batch(&batch).map_err(named)? {
+            answer.map_err(named)?;
+        }
+    }
+    info!("sent {}", batches * size);
+    Ok(())
+}
+
+/// `send-invalid [@QUEUE]`: everything that a queue can't take; completes if all of it is refused.
+pub(crate) fn send_invalid(alias: &str) -> Result<(), Failure> {
+    let queue = Queue::open(alias).map_err(named)?;
+    let ok = || OutgoingMessage::new("x");
+    let hour = std::time::Duration::from_secs(3600);
+    let attributes = |count: usize| (0..count).fold(ok(), |message, n| message.attribute(n.to_string(), "x"));
+    for message in [
+        OutgoingMessage::new(""),
+        OutgoingMessage::new("a\0b"),
+        OutgoingMessage::new("\u{1b}[2J"),
+        OutgoingMessage::new("\u{ffff}"),
+        attributes(11),
+        attributes(1_000),
+        ok().attribute("twice", "x").attribute("twice", "x"),
+        ok().attribute("AWS.mine", "x"),
+        ok().attribute("wasmrun", "x").attribute("", "x"),
+        ok().attribute("a b", "x"),
+        ok().attribute("x".repeat(257), "x"),
+        ok().attribute("big", "x".repeat((1 << 20) - 5)),
+        ok().delay(hour),
+        ok().delay(std::time::Duration::MAX),
+        ok().group(""),
+        ok().group("x".repeat(129)),
+        ok().group("a b"),
+        ok().deduplication_id("x".repeat(129)),
+    ] {
+        match queue.send(message) {
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidMessage(_)) => {}
+            answer => return Err(Failure::reject(format!("{answer:?}"))),
+        }
+    }
     Ok(())
 }

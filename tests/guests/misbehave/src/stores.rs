@@ -106,3 +106,60 @@ pub(crate) fn writer_leaked(alias: &str, key: &str) -> Result<(), Failure> {
     std::mem::forget(writer);
     written
 }
+
+/// `exit-half-way KEY`: the same, and ends the program as if all were well.
+pub(crate) fn exit_half_way(key: &str) -> Result<(), Failure> {
+    let mut writer = open("output")?.write(key).map_err(named)?;
+    writer.write_all(b"half").map_err(named_io)?;
+    std::process::exit(0);
+}
+
+/// `read-again [@STORE] KEY`: the same object, without end.
+pub(crate) fn read_again(alias: &str, key: &str) -> Result<(), Failure> {
+    let store = open(alias)?;
+    loop {
+        store.get(key).map_err(named)?;
+    }
+}
+
+/// `write-on [@STORE] KEY`: one object, without end.
+pub(crate) fn write_on(alias: &str, key: &str) -> Result<(), Failure> {
+    let mut writer = open(alias)?.write(key).map_err(named)?;
+    let piece = vec![b'x'; 1 << 20];
+    loop {
+        writer.write_all(&piece).map_err(named_io)?;
+    }
+}
+
+/// `copy-again A B`: from `input` to `output`, without end. No byte of it goes through this task.
+pub(crate) fn copy_again(from: &str, to: &str) -> Result<(), Failure> {
+    let (input, output) = (open("input")?, open("output")?);
+    loop {
+        input.copy(from, &output, to, Condition::Always).map_err(named)?;
+    }
+}
+
+/// `metadata [@STORE] N BYTES`: puts an object with so many entries, each of that length.
+pub(crate) fn metadata(alias: &str, entries: usize, bytes: usize) -> Result<(), Failure> {
+    let store = open(alias)?;
+    let value = "x".repeat(bytes);
+    let object =
+        (0..entries).fold(store.new_object("metadata"), |object, n| object.metadata(n.to_string(), &value));
+    object.put(b"").map_err(named)?;
+    Ok(())
+}
+
+/// `absurd-ranges [@STORE] KEY`: from beyond the end, and more than there is; completes if nothing too much comes.
+pub(crate) fn absurd_ranges(alias: &str, key: &str) -> Result<(), Failure> {
+    let store = open(alias)?;
+    let size = store.head(key).map_err(named)?.size;
+    for (offset, length) in
+        [(0, u64::MAX), (1, u64::MAX), (u64::MAX, u64::MAX), (u64::MAX, 1), (size, 1), (0, 0)]
+    {
+        let content = store.get_range(key, offset, length).map_err(named)?;
+        if content.len() as u64 != size.saturating_sub(offset).min(length) {
+            return Err(Failure::reject(format!("{} bytes at {offset}", content.len())));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! Calls the host over and over. Much of this is cheap for the guest and dear for the host.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use wasip2::cli::environment::get_environment;
+use wasip2::cli::stdin::get_stdin;
+use wasip2::cli::stdout::get_stdout;
+use wasip2::clocks::{monotonic_clock, wall_clock};
+use wasip2::io::poll::poll;
+use wasip2::io::streams::{OutputStream, StreamError};
+use wasip2::random::insecure::get_insecure_random_bytes;
+use wasip2::random::random::get_random_bytes;
+use wasmrun_guest::{Failure, Message, Store, info};
+
+/// The most that the host's streams take in one write, and once all that it gave of random bytes.
+const PIECE_BYTES: usize = 64 << 10;
+/// The latest time that can be said.
+const FOR_EVER_NS: u64 = u64::MAX;
+
+/// `loop-host [WHAT]`: never returns, and does little but call the host.
+pub(crate) fn endless(what: &str, message: &Message) -> Result<(), Failure> {
+    let piece = [b'x'; PIECE_BYTES];
+    let lines = [b'\n'; PIECE_BYTES];
+    let stdout = get_stdout();
+    match what {
+        "" => loop {
+            black_box(message.receive_count());
+        },
+        // Each copies a message of up to 1 MiB.
+        "body" => loop {
+            black_box(message.body());
+        },
+        "attributes" => loop {
+            black_box(message.attributes());
+        },
+        "environment" => loop {
+            black_box(get_environment());
+        },
+        "clocks" => loop {
+            black_box((monotonic_clock::now(), wall_clock::now()));
+        },
+        "timers" => loop {
+            drop(monotonic_clock::subscribe_duration(FOR_EVER_NS));
+        },
+        "polls" => {
+            let ready = monotonic_clock::subscribe_duration(0);
+            let many = vec![&ready; 30];
+            loop {
+                black_box(poll(&many));
+            }
+        }
+        "stdout" => loop {
+            written(stdout.write(&piece))?;
+        },
+        "lines" => loop {
+            written(stdout.write(&lines))?;
+        },
+        "zeroes" => loop {
+            written(stdout.write_zeroes(PIECE_BYTES as u64))?;
+        },
+        "random" => loop {
+            black_box(get_random_bytes(PIECE_BYTES as u64));
+        },
+        "insecure-random" => loop {
+            black_box(get_insecure_random_bytes(PIECE_BYTES as u64));
+        },
+        _ => endless_in_stores(what),
+    }
+}
+
+/// The same, with stores and queues.
+fn endless_in_stores(what: &str) -> Result<(), Failure> {
+    let (input, output) = (Store::open("input")?, Store::open("output")?);
+    // A key's errors are told without asking the store.
+    let absurd = "../".repeat(300_000);
+    match what {
+        "open" => loop {
+            drop(Store::open("input")?);
+        },
+        "denied" => loop {
+            black_box(Store::open(&absurd).is_err());
+        },
+        "absurd-keys" => loop {
+            black_box(input.head(&absurd).is_err());
+        },
+        "head" => loop {
+            black_box(input.head("nothing").is_err());
+        },
+        "list" => loop {
+            black_box(input.list_page("", None, u32::MAX)?);
+        },
+        "readers" => loop {
+            drop(input.read("object")?);
+        },
+        "writers" => loop {
+            drop(output.write("never")?);
+        },
+        "waits" => loop {
+            std::thread::sleep(Duration::from_millis(20));
+        },
+        _ => Err(Failure::reject("loop with what?")),
+    }
+}
+
+fn written(result: Result<(), StreamError>) -> Result<(), Failure> {
+    result.map_err(|error| Failure::reject(format!("cannot write: {error:?}")))
+}
+
+/// `log-call N`: hands over so many bytes in one call.
+pub(crate) fn log_call(bytes: usize) -> Result<(), Failure> {
+    written(get_stdout().write(&vec![b'x'; bytes]))
+}
+
+/// `log-lines N`: so many lines, as many as fit into each call.
+pub(crate) fn log_lines(mut lines: usize) -> Result<(), Failure> {
+    const LINE: &[u8] = b"x\n";
+    let (stdout, piece) = (get_stdout(), LINE.repeat(PIECE_BYTES / LINE.len()));
+    while lines > 0 {
+        let count = lines.min(piece.len() / LINE.len());
+        written(stdout.write(&piece[..count * LINE.len()]))?;
+        lines -= count;
+    }
+    Ok(())
+}
+
+/// `zeroes N`: has the host make them.
+pub(crate) fn zeroes(count: u64) -> Result<(), Failure> {
+    written(get_stdout().write_zeroes(count))
+}
+
+/// `blocking-zeroes N`: the same by another way.
+pub(crate) fn blocking_zeroes(count: u64) -> Result<(), Failure> {
+    written(get_stdout().blocking_write_zeroes_and_flush(count))
+}
+
+/// `stdin`: asks for more than there can be, in every way; `closed` is the answer to all of them.
+pub(crate) fn stdin() -> Failure {
+    let (stdin, stdout) = (get_stdin(), get_stdout());
+    let spliced = |splice: fn(&OutputStream, &_, u64) -> Result<u64, StreamError>| {
+        matches!(splice(&stdout, &stdin, u64::MAX), Err(StreamError::Closed) | Ok(0))
+    };
+    let closed = matches!(stdin.read(u64::MAX), Err(StreamError::Closed))
+        && matches!(stdin.blocking_read(u64::MAX), Err(StreamError::Closed))
+        && matches!(stdin.blocking_skip(u64::MAX), Err(StreamError::Closed))
+        && spliced(OutputStream::splice)
+        && spliced(OutputStream::blocking_splice);
+    Failure::reject(if closed { "closed" } else { "open" })
+}
+
+/// `random N`: so many random bytes in one call.
+pub(crate) fn random(bytes: u64) -> Result<(), Failure> {
+    let random = get_random_bytes(bytes);
+    info!("got {} random bytes", random.len());
+    Ok(())
+}
+
+/// `pollables N`: so many timers, all of them at once.
+pub(crate) fn pollables(count: usize) -> Result<(), Failure> {
+    let timers: Vec<_> = (0..count).map(|_| monotonic_clock::subscribe_duration(FOR_EVER_NS)).collect();
+    info!("opened {}", timers.len());
+    Ok(())
+}
+
+/// `poll-forever N`: waits for a timer that never fires, which it names N times in one call.
+pub(crate) fn poll_for_ever(times: usize) -> Result<(), Failure> {
+    let never = monotonic_clock::subscribe_duration(FOR_EVER_NS);
+    let ready = poll(&vec![&never; times]);
+    Err(Failure::reject(format!("{} are ready", ready.len())))
+}
+
+/// `waits N MS`: waits so often for so long.
+pub(crate) fn waits(times: u64, time: Duration) -> Result<(), Failure> {
+    for _ in 0..times {
+        std::thread::sleep(time);
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Uses handles and pointers that aren't its own. Rust forbids this; the Wasm beneath it doesn't.
+
+use std::hint::black_box;
+
+use wasmrun_guest::bindings::wasmrun::task::object_store as raw;
+use wasmrun_guest::{Failure, Message};
+
+fn options() -> raw::PutOptions {
+    raw::PutOptions { content_type: None, metadata: Vec::new(), condition: raw::Condition::Always }
+}
+
+fn store() -> Result<raw::Store, Failure> {
+    raw::Store::open("output").map_err(|_| Failure::reject("no output"))
+}
+
+fn took(what: &str) -> Result<(), Failure> {
+    Err(Failure::reject(format!("the host took {what}")))
+}
+
+/// `use-after-drop`: calls a store that it has dropped.
+pub(crate) fn use_after_drop() -> Result<(), Failure> {
+    let store = store()?;
+    let handle = store.handle();
+    drop(store);
+    use_handle(handle)
+}
+
+/// `use-handle N`: calls whatever has that number as if it were a store.
+pub(crate) fn use_handle(handle: u32) -> Result<(), Failure> {
+    // SAFETY: none. The host must know what it handed out.
+    let store = unsafe { raw::Store::from_handle(handle) };
+    black_box(store.head("x", None).is_ok());
+    took("a handle that isn't one")
+}
+
+/// `use-message-as-store`: a handle that is one, of another kind.
+pub(crate) fn use_message_as_store(message: &Message) -> Result<(), Failure> {
+    use_handle(message.handle())
+}
+
+/// `drop-twice`
+pub(crate) fn drop_twice() -> Result<(), Failure> {
+    let store = store()?;
+    let handle = store.handle();
+    drop(store);
+    // SAFETY: none, as above.
+    drop(unsafe { raw::Store::from_handle(handle) });
+    took("a handle twice")
+}
+
+/// `finish-twice`: a writer that the first call consumed.
+pub(crate) fn finish_twice() -> Result<(), Failure> {
+    let failed = |_| Failure::reject("not written");
+    let writer = store()?.write("finished", &options()).map_err(failed)?;
+    let handle = writer.handle();
+    raw::Writer::finish(writer).map_err(failed)?;
+    // SAFETY: none, as above.
+    let writer = unsafe { raw::Writer::from_handle(handle) };
+    black_box(raw::Writer::finish(writer).is_ok());
+    took("a writer twice")
+}
+
+/// `copy-to-itself`: one handle in two places of one call; that's allowed, and the store decides.
+pub(crate) fn copy_to_itself() -> Result<(), Failure> {
+    let store = store()?;
+    let copied = store.copy("object", None, &store, "object", &raw::Condition::Always);
+    Err(Failure::reject(format!("{:?}", copied.map(|info| info.size).map_err(|error| error.to_string()))))
+}
+
+/// `realloc N ALIGN`: calls the allocator that the component exports for the host.
+pub(crate) fn realloc(bytes: usize, align: usize) -> Result<(), Failure> {
+    #[cfg(target_arch = "wasm32")]
+    {
+        unsafe extern "C" {
+            fn cabi_realloc(old: *mut u8, old_bytes: usize, align: usize, bytes: usize) -> *mut u8;
+        }
+        // SAFETY: none. Whatever it does is done to this task's own memory.
+        let pointer = unsafe { cabi_realloc(std::ptr::null_mut(), 0, align, bytes) };
+        black_box(pointer);
+    }
+    Err(Failure::reject(format!("got {bytes} bytes, aligned to {align}")))
+}

@@ -1,0 +1,491 @@
+//! What a guest can try that no compiler of Rust lets pass: lies about what it returns and hands over, allocators that
+//! lie, handles that it made up, loops that cost it nothing. The frame is `tests/guests/wat/bare.wat`; the cases are
+//! here, each with what it must come to.
+
+use super::siege::Ends::{Completed, Limit, Rejected, TimedOut, Trapped};
+use super::siege::{Case, Ends, Guest, Siege, case};
+use crate::harness::{Command, World};
+use std::fmt::Write as _;
+
+const FRAME: &str = include_str!("../../guests/wat/bare.wat");
+/// Where its cases go.
+const PLACE: &str = "    (;cases;)\n";
+
+/// One thing that the guest can do, in words and in Wasm.
+struct Trick {
+    what: &'static str,
+    code: &'static str,
+    ends: Ends,
+}
+
+const fn trick(what: &'static str, ends: Ends, code: &'static str) -> Trick {
+    Trick { what, code, ends }
+}
+
+/// What honest tasks of this guest do.
+const HONEST: [Trick; 2] = [
+    trick("ok", Completed, "(call $ok)"),
+    trick(
+        "waits for 4 seconds",
+        Completed,
+        "(i32.store (i32.const 128) (call $subscribe (i64.const 4000000000)))
+         (call $poll (i32.const 128) (i32.const 1) (i32.const 64))
+         (call $ok)",
+    ),
+];
+
+/// What ends by itself, or by what is counted.
+const COUNTED: &[Trick] = &[
+    // What it returns.
+    trick("returns a text beyond memory", Trapped("out of bounds"), "(call $reject (i32.const 0x7fff0000) (i32.const 64))"),
+    trick("returns a text of 4 GiB", Trapped("out of bounds"), "(call $reject (i32.const 64) (i32.const -1))"),
+    trick("returns all its memory as a text", Limit("call-size"), "(call $reject (i32.const 0) (i32.const 0x400000))"),
+    trick("returns a text that is none", Trapped("invalid utf-8"), "(call $reject (i32.const 32) (i32.const 4))"),
+    trick("returns a result beyond memory", Trapped("out of bounds"), "(i32.const -16)"),
+    trick("returns a result at an odd place", Trapped("not aligned"), "(i32.const 1)"),
+    trick(
+        "returns a result of no kind",
+        Trapped("discriminant"),
+        "(i32.store (i32.const 0) (i32.const 7)) (i32.const 0)",
+    ),
+    trick(
+        "returns a failure of no kind",
+        Trapped("discriminant"),
+        "(drop (call $reject (i32.const 0) (i32.const 1)))
+         (i32.store (i32.const 4) (i32.const 255))
+         (i32.const 0)",
+    ),
+    trick(
+        "returns a delay of no kind",
+        Trapped("discriminant"),
+        "(drop (call $reject (i32.const 2) (i32.const 1)))
+         (i32.store (i32.const 4) (i32.const 0))
+         (i32.const 0)",
+    ),
+    trick("never comes back from its clean-up", Limit("fuel"), "(global.set $after (i32.const 1)) (call $ok)"),
+    trick("traps in its clean-up", Trapped("unreachable"), "(global.set $after (i32.const 2)) (call $ok)"),
+    trick(
+        "calls the host in its clean-up",
+        Trapped("cannot leave component instance"),
+        "(global.set $after (i32.const 3)) (call $ok)",
+    ),
+    // What it hands over.
+    trick(
+        "hands over a text beyond memory",
+        Trapped("out of bounds"),
+        "(call $store.open (i32.const -8) (i32.const 6) (i32.const 64)) (call $ok)",
+    ),
+    trick(
+        "hands over a text that wraps around",
+        Trapped("out of bounds"),
+        "(call $store.open (i32.const 64) (i32.const -1) (i32.const 64)) (call $ok)",
+    ),
+    trick(
+        "hands over a text that is none",
+        Trapped("invalid utf-8"),
+        "(call $store.open (i32.const 32) (i32.const 4) (i32.const 64)) (call $ok)",
+    ),
+    trick(
+        "has the answer written beyond memory",
+        Trapped("out of bounds"),
+        "(call $store.open (i32.const 16) (i32.const 6) (i32.const -8)) (call $ok)",
+    ),
+    trick(
+        "has the answer written to an odd place",
+        Trapped("not aligned"),
+        "(call $store.open (i32.const 16) (i32.const 6) (i32.const 65)) (call $ok)",
+    ),
+    trick(
+        "hands over a list that wraps around",
+        Trapped("list pointer/length out of bounds"),
+        "(call $put (call $open) (i32.const 16) (i32.const 6) (i32.const 0x20000001)) (call $ok)",
+    ),
+    trick(
+        "hands over a list of more than its memory",
+        Trapped("out of bounds"),
+        "(call $put (call $open) (i32.const 16) (i32.const 6) (i32.const 0x100000)) (call $ok)",
+    ),
+    trick(
+        "hands over a list of empty texts",
+        Limit("call-size"),
+        "(memory.fill (i32.const 0x180000) (i32.const 0) (i32.const 0x280000))
+         (call $put (call $open) (i32.const 16) (i32.const 6) (i32.const 150000)) (call $ok)",
+    ),
+    trick(
+        "hands over a condition of no kind",
+        Trapped("discriminant"),
+        "(call $store.put (call $open) (i32.const 16) (i32.const 1) (i32.const 16) (i32.const 1)
+            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+            (i32.const 77) (i32.const 0) (i32.const 0) (i32.const 64))
+         (call $ok)",
+    ),
+    trick(
+        "hands over one handle a thousand times",
+        Limit("handles"),
+        "(local $at i32)
+         (i32.store (i32.const 0x100000) (call $subscribe (i64.const 0)))
+         (memory.copy (i32.const 0x100004) (i32.const 0x100000) (i32.const 4))
+         (memory.copy (i32.const 0x100008) (i32.const 0x100000) (i32.const 8))
+         (local.set $at (i32.const 16))
+         (loop $more
+            (memory.copy (i32.add (i32.const 0x100000) (local.get $at)) (i32.const 0x100000) (local.get $at))
+            (local.set $at (i32.mul (local.get $at) (i32.const 2)))
+            (br_if $more (i32.lt_u (local.get $at) (i32.const 4000))))
+         (call $poll (i32.const 0x100000) (i32.const 1000) (i32.const 64))
+         (call $ok)",
+    ),
+    // Allocators.
+    trick(
+        "allocates beyond memory",
+        Trapped("beyond end of memory"),
+        "(global.set $allocator (i32.const 1))
+         (call $message.body (local.get $message) (i32.const 64)) (call $ok)",
+    ),
+    trick(
+        "allocates at an odd place",
+        Trapped("not aligned"),
+        "(global.set $allocator (i32.const 2))
+         (i32.store (i32.const 128) (call $subscribe (i64.const 0)))
+         (call $poll (i32.const 128) (i32.const 1) (i32.const 64)) (call $ok)",
+    ),
+    trick(
+        "traps while it allocates",
+        Trapped("unreachable"),
+        "(global.set $allocator (i32.const 3))
+         (call $message.body (local.get $message) (i32.const 64)) (call $ok)",
+    ),
+    trick(
+        "allocates for ever",
+        Limit("fuel"),
+        "(global.set $allocator (i32.const 4))
+         (call $message.body (local.get $message) (i32.const 64)) (call $ok)",
+    ),
+    trick(
+        "calls the host while it allocates",
+        Trapped("cannot leave component instance"),
+        "(global.set $allocator (i32.const 5))
+         (call $message.body (local.get $message) (i32.const 64)) (call $ok)",
+    ),
+    trick(
+        "recurses while it allocates",
+        Limit("stack"),
+        "(global.set $allocator (i32.const 6))
+         (call $message.body (local.get $message) (i32.const 64)) (call $ok)",
+    ),
+    trick(
+        "grows while it allocates",
+        Limit("memory"),
+        "(global.set $allocator (i32.const 7))
+         (loop $again (call $message.body (local.get $message) (i32.const 64)) (br $again)) unreachable",
+    ),
+    // Handles.
+    trick(
+        "uses a store that it dropped",
+        Trapped("unknown handle index"),
+        "(local $store i32)
+         (local.set $store (call $open))
+         (call $store.drop (local.get $store))
+         (call $put (local.get $store) (i32.const 16) (i32.const 1) (i32.const 0)) (call $ok)",
+    ),
+    trick(
+        "drops a store twice",
+        Trapped("unknown handle index"),
+        "(local $store i32)
+         (local.set $store (call $open))
+         (call $store.drop (local.get $store))
+         (call $store.drop (local.get $store)) (call $ok)",
+    ),
+    trick(
+        "makes a handle up",
+        Trapped("unknown handle index"),
+        "(call $put (i32.const 77) (i32.const 16) (i32.const 1) (i32.const 0)) (call $ok)",
+    ),
+    trick(
+        "makes a huge handle up",
+        Trapped("unknown handle index"),
+        "(call $put (i32.const -1) (i32.const 16) (i32.const 1) (i32.const 0)) (call $ok)",
+    ),
+    trick(
+        "takes the message for a store",
+        Trapped("handle index 1 used with the wrong type"),
+        "(call $put (local.get $message) (i32.const 16) (i32.const 1) (i32.const 0)) (call $ok)",
+    ),
+    trick(
+        "takes a store for the message",
+        Trapped("used with the wrong type"),
+        "(drop (call $message.receive-count (call $open))) (call $ok)",
+    ),
+    trick(
+        "takes a thing of its own for a store",
+        Trapped("used with the wrong type"),
+        "(call $put (call $thing.new (i32.const 1)) (i32.const 16) (i32.const 1) (i32.const 0)) (call $ok)",
+    ),
+    trick(
+        "looks into the message as if it were its own",
+        Trapped("used with the wrong type"),
+        "(drop (call $thing.rep (local.get $message))) (call $ok)",
+    ),
+    trick(
+        "reads the message that it dropped",
+        Trapped("unknown handle index"),
+        "(call $message.drop (local.get $message))
+         (call $message.body (local.get $message) (i32.const 64)) (call $ok)",
+    ),
+    trick(
+        "makes things without end",
+        Limit("handles"),
+        "(loop $again (drop (call $thing.new (i32.const 1))) (br $again)) unreachable",
+    ),
+    trick(
+        "opens stores without end",
+        Limit("handles"),
+        "(loop $again (drop (call $open)) (br $again)) unreachable",
+    ),
+    // Memory and tables.
+    trick(
+        "grows a table as far as it goes",
+        Completed,
+        "(loop $again
+            (br_if $again (i32.ne (table.grow $table (ref.null func) (i32.const 64)) (i32.const -1))))
+         (call $ok)",
+    ),
+    trick(
+        "can't do without a larger table",
+        Limit("table-elements"),
+        "(if (i32.eq (table.grow $table (ref.null func) (i32.const 900000)) (i32.const -1)) (then unreachable))
+         (call $ok)",
+    ),
+    trick(
+        "fills a table for ever",
+        Limit("fuel"),
+        "(drop (table.grow $table (ref.null func) (i32.const 9000)))
+         (loop $again
+            (table.fill $table (i32.const 0) (ref.null func) (table.size $table))
+            (br $again)) unreachable",
+    ),
+    trick(
+        "copies a table for ever",
+        Limit("fuel"),
+        "(drop (table.grow $table (ref.null func) (i32.const 9000)))
+         (loop $again
+            (table.copy $table $table (i32.const 1) (i32.const 0) (i32.sub (table.size $table) (i32.const 1)))
+            (br $again)) unreachable",
+    ),
+    trick(
+        "asks for a table in vain for ever",
+        Limit("fuel"),
+        "(loop $again (drop (table.grow $table (ref.null func) (i32.const 900000))) (br $again)) unreachable",
+    ),
+    trick(
+        "asks for memory in vain for ever",
+        Limit("fuel"),
+        "(loop $again (drop (memory.grow (i32.const 65000))) (br $again)) unreachable",
+    ),
+    trick(
+        "asks for no more memory for ever",
+        Limit("fuel"),
+        "(loop $again (drop (memory.grow (i32.const 0))) (br $again)) unreachable",
+    ),
+    trick(
+        "fills memory for ever",
+        Limit("fuel"),
+        "(loop $again (memory.fill (i32.const 0) (i32.const 7) (i32.const 0x400000)) (br $again)) unreachable",
+    ),
+    trick(
+        "copies memory for ever",
+        Limit("fuel"),
+        "(loop $again (memory.copy (i32.const 1) (i32.const 0) (i32.const 0x3fffff)) (br $again)) unreachable",
+    ),
+    trick(
+        "fills beyond its memory",
+        Trapped("out of bounds memory access"),
+        "(memory.fill (i32.const 0x3fff00) (i32.const 7) (i32.const 0x200)) (call $ok)",
+    ),
+    trick(
+        "takes random bytes for ever",
+        Limit("random-size"),
+        "(loop $again (call $random (i64.const 65536) (i32.const 64)) (br $again)) unreachable",
+    ),
+];
+
+/// What spends its time in the host for nearly no fuel.
+const TIMED: &[Trick] = &[
+    trick(
+        "reads the message for ever",
+        TimedOut,
+        "(loop $again (call $message.body (local.get $message) (i32.const 64)) (br $again)) unreachable",
+    ),
+    trick(
+        "asks for the count of receives for ever",
+        TimedOut,
+        "(loop $again (drop (call $message.receive-count (local.get $message))) (br $again)) unreachable",
+    ),
+    trick(
+        "opens a store of an absurd name for ever",
+        TimedOut,
+        "(loop $again (call $store.open (i32.const 0x100000) (i32.const 1000000) (i32.const 64)) (br $again))
+         unreachable",
+    ),
+    trick(
+        "puts with ten thousand names for ever",
+        TimedOut,
+        "(local $store i32)
+         (local.set $store (call $open))
+         (loop $again
+            (call $put (local.get $store) (i32.const 16) (i32.const 6) (i32.const 10000)) (br $again)) unreachable",
+    ),
+    trick(
+        "polls what is ready for ever",
+        TimedOut,
+        "(i32.store (i32.const 128) (call $subscribe (i64.const 0)))
+         (loop $again (call $poll (i32.const 128) (i32.const 1) (i32.const 64)) (br $again)) unreachable",
+    ),
+    trick(
+        "makes and drops things for ever",
+        TimedOut,
+        "(loop $again (call $thing.drop (call $thing.new (i32.const 1))) (br $again)) unreachable",
+    ),
+    trick(
+        "waits for ever",
+        TimedOut,
+        "(i32.store (i32.const 128) (call $subscribe (i64.const -1)))
+         (call $poll (i32.const 128) (i32.const 1) (i32.const 64)) (call $ok)",
+    ),
+];
+
+/// What a task leaves where the next one may look: a global, a table, memory.
+const MARKS: [Trick; 3] = [
+    trick("leaves marks", Completed, concat!("(call $leave)", "(call $ok)")),
+    trick("looks for marks", Completed, "(call $look)"),
+    // Shows that there is something to be found.
+    trick("leaves marks and looks for them", Rejected("marked"), "(call $leave) (call $look)"),
+];
+
+/// What those call.
+const MARKING: &str = r#"
+    (data (i32.const 256) "marked")
+    (elem declare func $leave)
+    (func $leave
+      (global.set $canary (i32.const 0x5eed))
+      (drop (table.grow $table (ref.func $leave) (i32.const 1000)))
+      (table.fill $table (i32.const 0) (ref.func $leave) (table.size $table))
+      (drop (memory.grow (i32.const 64)))
+      (memory.fill (i32.const 0x180000) (i32.const 171) (i32.const 0x600000)))
+    ;; Memory and table that the other task had come with a growth.
+    (func $look (result i32) (local $at i32)
+      (drop (table.grow $table (ref.null func) (i32.const 500)))
+      (drop (memory.grow (i32.const 64)))
+      (block $seen
+        (br_if $seen (global.get $canary))
+        (loop $next
+          (br_if $seen (i32.eqz (ref.is_null (table.get $table (local.get $at)))))
+          (local.set $at (i32.add (local.get $at) (i32.const 1)))
+          (br_if $next (i32.lt_u (local.get $at) (table.size $table))))
+        (local.set $at (i32.const 0x180000))
+        (loop $next
+          (br_if $seen (i64.ne (i64.load (local.get $at)) (i64.const 0)))
+          (local.set $at (i32.add (local.get $at) (i32.const 8)))
+          (br_if $next (i32.lt_u (local.get $at) (i32.const 0x780000))))
+        (return (call $ok)))
+      (call $reject (i32.const 256) (i32.const 6)))"#;
+
+fn tricks() -> impl Iterator<Item = &'static Trick> {
+    HONEST.iter().chain(COUNTED).chain(TIMED).chain(&MARKS)
+}
+
+/// The component, which knows all of them by number.
+fn component() -> Vec<u8> {
+    let mut cases = format!(
+        "    (table $cases {} funcref)\n    (elem (table $cases) (i32.const 0) func",
+        tricks().count()
+    );
+    for index in 0..tricks().count() {
+        let _ = write!(cases, " $case{index}");
+    }
+    cases.push_str(")\n");
+    cases.push_str(MARKING);
+    for (index, Trick { what, code, .. }) in tricks().enumerate() {
+        let _ = writeln!(
+            cases,
+            "    ;; {what}\n    (func $case{index} (type $case) (param $message i32) (result i32) {code})"
+        );
+    }
+    let text = FRAME.replace(PLACE, &cases);
+    assert_ne!(text, FRAME);
+    wat::parse_str(text).expect("a component")
+}
+
+/// The message that makes it do this.
+fn message(what: &str) -> String {
+    let index = tricks().position(|trick| trick.what == what).expect("a trick");
+    format!("{index:02} {what}")
+}
+
+fn cases(tricks: &[Trick]) -> Vec<Case> {
+    tricks.iter().map(|trick| case(message(trick.what), trick.ends.clone())).collect()
+}
+
+const BARE: Guest =
+    Guest { neighbour: |_| message("ok"), worked: |_, _| true, pulse: || message("waits for 4 seconds") };
+
+fn worker(world: &World, options: &[&str]) -> Command {
+    world.write("bare.wasm", component());
+    world
+        .wasmrun(["run", "bare.wasm", "--queue", "sqlite:jobs.db", "--log", "info,wasmrun_runtime=debug"])
+        .args([
+            "--store",
+            "output=dir:out:wo",
+            "--memory",
+            "16MiB",
+            "--table-elements",
+            "10000",
+            "--handles",
+            "32",
+        ])
+        .args(["--object-size", "1MiB"])
+        .args(options)
+}
+
+/// 16 MiB of memory, what a call hands over, and as much again for a neighbour.
+const MOST_MEMORY: u64 = 48 << 20;
+
+#[test]
+fn each_lie_of_a_guest_ends_its_task_and_nothing_else_is_touched() {
+    let options = ["--instances", "4", "--fuel", "50000000", "--timeout", "60s"];
+    let mut siege = Siege::start(&BARE, |world| worker(world, &options));
+    let cases = cases(COUNTED);
+    // All at once: that's the warm-up too.
+    siege.storm(&cases);
+    siege.one_by_one(&cases, MOST_MEMORY);
+    siege.end();
+}
+
+#[test]
+fn guests_that_let_the_host_compute_are_stopped_in_time() {
+    let options = ["--instances", "16", "--fuel", "1000000000000000", "--timeout", "5s"];
+    let mut siege = Siege::start(&BARE, |world| worker(world, &options));
+    let cases: Vec<Case> = cases(TIMED);
+    siege.storm(&cases);
+    siege.end();
+}
+
+fn a_task_finds_no_marks_of_the_one_before_it(allocator: &str) {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    let round = MARKS.map(|trick| message(trick.what));
+    world.send(round[..2].iter().cycle().take(20).chain(&round[2..]));
+    let output = worker(&world, &["--until-empty", "--instances", "1", "--allocator", allocator]).succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], 20, "{output}");
+    let dead = world.peek("sqlite:jobs.db#dead");
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0]["body"], round[2]);
+}
+
+#[test]
+fn a_task_finds_no_marks_of_the_one_before_it_in_the_pool() {
+    a_task_finds_no_marks_of_the_one_before_it("pooling");
+}
+
+#[test]
+fn a_task_finds_no_marks_of_the_one_before_it_on_demand() {
+    a_task_finds_no_marks_of_the_one_before_it("on-demand");
+}

@@ -1,0 +1,259 @@
+//! Components that are hostile as a whole, by what they consist of: those that can't start within the limits are
+//! refused before any message is received, in a sentence; the others are stopped as any guest is.
+
+use super::siege::Ends::{Completed, Limit, Trapped};
+use super::siege::{Case, Guest, Siege, case};
+use crate::harness::{Command, World};
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// The frame of a component: these core modules and instances are its own, and the last instance, `main`, exports
+/// `memory`, `realloc` and `handle`, which takes the message's handle and returns where the result lies.
+fn component(parts: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (import "wasmrun:task/message@0.1.0" (instance $message
+                (export "message" (type $message (sub resource)))
+                (export "[method]message.receive-count" (func (param "self" (borrow $message)) (result u32)))))
+            (alias export $message "message" (type $message'))
+            (core func $receive-count (canon lower (func $message "[method]message.receive-count")))
+            {parts}
+            (type $retry (record (field "delay-seconds" (option u32)) (field "reason" string)))
+            (export $retry' "retry-request" (type $retry))
+            (type $failure (variant (case "retry" $retry') (case "reject" string)))
+            (export $failure' "failure" (type $failure))
+            (func $handle (param "message" (own $message')) (result (result (error $failure')))
+                (canon lift (core func $main "handle") (memory $main "memory") (realloc (func $main "realloc"))))
+            (instance $handler (export "handle" (func $handle)))
+            (export "wasmrun:task/handler@0.1.0" (instance $handler)))"#
+    );
+    wat::parse_str(text).expect("a component")
+}
+
+/// A component of one module that consists of this, beside what each must have.
+fn module(fields: &str) -> Vec<u8> {
+    component(&format!(
+        r#"(core module $module
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+            {fields})
+        (core instance $main (instantiate $module))"#
+    ))
+}
+
+/// What a task does that has nothing to do.
+const OK: &str = r#"(func (export "handle") (param i32) (result i32) (i32.const 0))"#;
+
+fn worker(world: &World, component: &[u8]) -> Command {
+    world.write("component.wasm", component);
+    world.wasmrun(["run", "component.wasm", "--queue", "sqlite:jobs.db", "--cache", "off"]).args([
+        "--log",
+        "info,wasmrun_runtime=debug",
+        "--memory",
+        "16MiB",
+        "--fuel",
+        "50000000",
+        "--instances",
+        "4",
+    ])
+}
+
+/// It says so, soon, and no message was received.
+#[track_caller]
+fn refused(component: &[u8], options: &[&str], says: &str) {
+    let world = World::with_queue(&[]);
+    world.send(["never received"]);
+    let began = Instant::now();
+    let output = worker(&world, component).args(options).fails_with(2, says);
+    assert!(output.error().len() < 2048, "{output}");
+    assert!(!output.error().chars().any(char::is_control), "{output}");
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert_eq!(world.peek("sqlite:jobs.db")[0]["receive_count"], 0);
+}
+
+/// All of its tasks end so.
+#[track_caller]
+fn ends(component: &[u8], options: &[&str], expected: super::siege::Ends) {
+    const ITSELF: Guest =
+        Guest { neighbour: |_| unreachable!(), worked: |_, _| true, pulse: || unreachable!() };
+    let mut siege = Siege::start(&ITSELF, |world| worker(world, component).args(options));
+    let cases: Vec<Case> = (0..8).map(|n| case(n.to_string(), expected.clone())).collect();
+    siege.alike(&cases);
+    siege.end();
+}
+
+#[test]
+fn a_component_whose_start_never_ends_is_refused() {
+    let spins = module(&format!("(func $start (loop $again (br $again))) (start $start) {OK}"));
+    refused(&spins, &[], "fuel");
+    refused(&spins, &["--fuel", "1000000000000000", "--timeout", "1s"], "longer than the timeout");
+}
+
+#[test]
+fn a_component_whose_start_waits_for_ever_is_refused() {
+    let waits = component(&format!(
+        r#"(import "wasi:io/poll@0.2.0" (instance $poll
+            (export "pollable" (type $pollable (sub resource)))
+            (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+        (alias export $poll "pollable" (type $pollable'))
+        (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+            (alias outer 1 $pollable' (type $pollable''))
+            (export "pollable" (type $pollable (eq $pollable'')))
+            (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
+        (core func $block (canon lower (func $poll "[method]pollable.block")))
+        (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+        (core module $module
+            (import "host" "block" (func $block (param i32)))
+            (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+            (func $start (call $block (call $subscribe (i64.const -1))))
+            (start $start)
+            {OK})
+        (core instance $main (instantiate $module
+            (with "host" (instance (export "block" (func $block)) (export "subscribe" (func $subscribe))))))"#
+    ));
+    refused(&waits, &["--timeout", "1s"], "longer than the timeout");
+}
+
+#[test]
+fn a_component_whose_start_traps_is_refused_in_one_short_line() {
+    // Its name is a megabyte long and would be several lines on a terminal.
+    let name = "forged\\n\\1b[2J".repeat(80_000);
+    let traps = module(&format!(
+        r#"(func $"{name}" unreachable) (func $start (call $"{name}")) (start $start) {OK}"#
+    ));
+    refused(&traps, &[], "unreachable");
+}
+
+#[test]
+fn a_component_of_more_parts_than_a_task_may_have_is_refused() {
+    let mut instances = String::from("(core module $empty)");
+    for _ in 0..1000 {
+        instances.push_str("(core instance (instantiate $empty))");
+    }
+    let instances = component(&format!(
+        r#"{instances} (core module $module
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+            {OK})
+        (core instance $main (instantiate $module))"#
+    ));
+    let memories = module(&format!("{} {OK}", "(memory 1)".repeat(8)));
+    let tables = module(&format!("{} {OK}", "(table 1 funcref)".repeat(17)));
+    for allocator in ["pooling", "on-demand"] {
+        let options = ["--allocator", allocator];
+        refused(&instances, &options, "raise --core-instances");
+        refused(&memories, &options, "raise --memories");
+        refused(&tables, &options, "raise --tables");
+    }
+}
+
+#[test]
+fn what_a_component_starts_with_counts_as_what_it_grows_to() {
+    let memories = module(&format!("(memory 200) (memory 200) {OK}"));
+    let tables = module(&format!("(table 60000 funcref) (table 60000 funcref) {OK}"));
+    let data = module(&format!(
+        r#"(memory $big 800) (data (memory $big) (i32.const 0) "{}") {OK}"#,
+        "x".repeat(50 << 20)
+    ));
+    for allocator in ["pooling", "on-demand"] {
+        let options = ["--allocator", allocator];
+        refused(&memories, &options, "raise --memory");
+        refused(&tables, &options, "raise --table-elements");
+        refused(&data, &options, "raise --memory");
+    }
+}
+
+#[test]
+fn memory_is_bounded_in_the_sum_of_many_memories() {
+    let mut fields = "(memory $m1 1) (memory $m2 1) (memory $m3 1) (memory $m4 1) (memory $m5 1) (memory $m6 1) (memory $m7 1)".to_owned();
+    fields.push_str(r#"(func (export "handle") (param i32) (result i32) (loop $again"#);
+    for index in 1..8 {
+        let _ = write!(fields, "(if (i32.eq (memory.grow $m{index} (i32.const 4)) (i32.const -1)) (then unreachable))
+            (memory.fill $m{index} (i32.const 0) (i32.const 1) (i32.mul (memory.size $m{index}) (i32.const 65536)))");
+    }
+    fields.push_str("(br $again)) unreachable)");
+    for allocator in ["pooling", "on-demand"] {
+        ends(&module(&fields), &["--allocator", allocator, "--fuel", "1000000000"], Limit("memory"));
+    }
+}
+
+#[test]
+fn a_component_of_ten_thousand_functions_runs_or_is_refused_soon() {
+    let mut fields = String::from(OK);
+    for index in 0..10_000 {
+        let _ = write!(fields, "(func (param i64) (result i64) (i64.mul (local.get 0) (i64.const {index})))");
+    }
+    ends(&module(&fields), &[], Completed);
+}
+
+#[test]
+fn frames_of_any_size_end_at_the_stacks_limit() {
+    let mut fields = String::from("(func $descend (param i32) (result i32)");
+    for _ in 0..10_000 {
+        fields.push_str("(local i64)");
+    }
+    // All of them are alive across the call.
+    for index in 1..10_000 {
+        let _ = write!(
+            fields,
+            "(local.set {index} (i64.extend_i32_u (i32.mul (local.get 0) (i32.const {index}))))"
+        );
+    }
+    fields.push_str("(local.set 0 (call $descend (i32.add (local.get 0) (i32.const 1))))");
+    for index in 1..10_000 {
+        let _ = write!(fields, "(local.set 0 (i32.xor (local.get 0) (i32.wrap_i64 (local.get {index}))))");
+    }
+    fields.push_str(
+        r#"(local.get 0)) (func (export "handle") (param i32) (result i32) (call $descend (local.get 0)))"#,
+    );
+    ends(&module(&fields), &[], Limit("stack"));
+}
+
+#[test]
+fn the_names_in_a_component_are_no_way_to_flood_the_log() {
+    let name = "x".repeat(1 << 20);
+    let mut fields = String::new();
+    for index in 0..20 {
+        let _ = write!(fields, r#"(func $"{index}{name}" (call {}))"#, index + 1);
+    }
+    fields.push_str(
+        r#"(func unreachable) (func (export "handle") (param i32) (result i32) (call 0) (i32.const 0))"#,
+    );
+    // 0 is the allocator that each module has first.
+    let fields = fields.replace("(call 0)", "(call 1)");
+    ends(&module(&fields), &[], Trapped("unreachable"));
+}
+
+/// The engine itself carries texts from one part of a component to another, and fuel doesn't measure that.
+#[test]
+fn texts_that_go_from_one_part_of_a_component_to_another_do_not_freeze_a_thread() {
+    let parts = r#"
+        (component $listener
+            (core module $module
+                (memory (export "memory") 120)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+                (func (export "listen") (param i32 i32)))
+            (core instance $core (instantiate $module))
+            (func (export "listen") (param "text" string)
+                (canon lift (core func $core "listen") (memory $core "memory") (realloc (func $core "realloc"))
+                    string-encoding=utf16)))
+        (instance $listener (instantiate $listener))
+        (core module $memory (memory (export "memory") 60))
+        (core instance $memory (instantiate $memory))
+        (alias core export $memory "memory" (core memory $mem))
+        (core func $listen (canon lower (func $listener "listen") (memory $mem)))
+        (core module $module
+            (import "memory" "memory" (memory 60))
+            (import "listener" "listen" (func $listen (param i32 i32)))
+            (export "memory" (memory 0))
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+            (func (export "handle") (param i32) (result i32)
+                (loop $again (call $listen (i32.const 0) (i32.const 3900000)) (br $again))
+                unreachable))
+        (core instance $main (instantiate $module
+            (with "memory" (instance $memory))
+            (with "listener" (instance (export "listen" (func $listen))))))"#;
+    ends(&component(parts), &["--fuel", "1000000000000000", "--timeout", "2s"], super::siege::Ends::TimedOut);
+}

@@ -1,0 +1,220 @@
+//! What a program in Rust can try: the guest `misbehave`, which does what its message says.
+
+use super::siege::Ends::{Completed, Limit, Rejected, RejectedWith, Retry, TimedOut, Trapped};
+use super::siege::{Case, MISBEHAVE, Siege, case};
+use crate::harness::{Command, World};
+
+/// As large as a message may be, with what must be said before.
+fn padded(command: &str) -> String {
+    let padding = (1 << 20) - command.len() - 1;
+    format!("{command} {}", "x".repeat(padding))
+}
+
+/// Low, so that nothing takes long.
+const LIMITS: [&str; 16] = [
+    "--memory",
+    "16MiB",
+    "--object-size",
+    "1MiB",
+    "--log-size",
+    "16KiB",
+    "--handles",
+    "32",
+    "--sent-messages",
+    "100",
+    "--read-size",
+    "16MiB",
+    "--write-size",
+    "16MiB",
+    "--random-size",
+    "1MiB",
+];
+
+/// A worker of `misbehave`, with objects in its store and a secret beside it.
+fn worker(world: &World) -> Command {
+    world.write("in/object", vec![b'x'; 256 << 10]);
+    world.write("out/object", "object");
+    world.write("secret", "SECRET");
+    for store in ["in", "out"] {
+        for (link, to) in [("link", "secret"), ("up", ".")] {
+            let link = world.path(store).join(link);
+            std::os::unix::fs::symlink(world.path(to), link).expect("a link");
+        }
+    }
+    world.run("misbehave").args(LIMITS)
+}
+
+/// What computing ends, or a count, and never the clock.
+fn counted(world: &World) -> Vec<Case> {
+    let secret = world.path("secret").display().to_string();
+    vec![
+        // Computing.
+        case("loop", Limit("fuel")),
+        case("memory-fill", Limit("fuel")),
+        case("memory-copy", Limit("fuel")),
+        case("recurse", Limit("stack")),
+        case("recurse-host", Limit("stack")),
+        case("panic at once", Trapped("at once")),
+        case("panic-bytes 1000000", Trapped("panicked at")),
+        case("abort", Trapped("unreachable")),
+        case("unreachable", Trapped("unreachable")),
+        case("divide-by-zero", Trapped("integer divide by zero")),
+        case("out-of-bounds", Trapped("out of bounds memory access")),
+        case("stack-array", Trapped("")),
+        case("exit 0", Trapped("exited with status 0 without returning")),
+        case("exit 3", Trapped("exited with status 1 without returning")),
+        case("exit-half-way half", Trapped("exited with status 0 without returning")),
+        case("retry 4294967295 never", Retry("never")),
+        case("reject no", Rejected("no")),
+        case("reject-bytes 100000", RejectedWith("xxxxx")),
+        // Memory.
+        case("alloc", Limit("memory")),
+        case("alloc-catch 4000", Completed),
+        case("grow", Completed),
+        case(padded("leak-bodies"), Limit("memory")),
+        case("realloc 4294967295 1", Trapped("unreachable")),
+        case("realloc 1073741824 65536", Limit("memory")),
+        case("realloc 0 0", Rejected("got 0 bytes, aligned to 0")),
+        // Handles.
+        case("use-after-drop", Trapped("unknown handle index")),
+        case("use-handle 0", Trapped("unknown handle index")),
+        case("use-handle 4000000000", Trapped("unknown handle index")),
+        case("use-message-as-store", Trapped("")),
+        case("drop-twice", Trapped("unknown handle index")),
+        case("finish-twice", Trapped("unknown handle index")),
+        case("copy-to-itself", Rejected("Ok(6)")),
+        case("open-readers 1000 object", Limit("handles")),
+        case("open-writers 1000 never-", Limit("handles")),
+        case("pollables 1000", Limit("handles")),
+        case("writer-unfinished never", Completed),
+        case("writer-leaked never", Completed),
+        // Logs.
+        case("log-bytes 1000000", Completed),
+        case("log-call 1073741824", Limit("memory")),
+        case("log-call 8000000", Limit("call-size")),
+        case("log-lines 10000000", Completed),
+        case("log 1000 line", Completed),
+        case("zeroes 18446744073709551615", Trapped("zeroes")),
+        case("zeroes 65537", Trapped("zeroes")),
+        case("blocking-zeroes 18446744073709551615", Trapped("zeroes")),
+        case("stdin", Rejected("closed")),
+        // Random bytes and time.
+        case("random 18446744073709551615", Limit("random-size")),
+        case("random 2000000", Limit("random-size")),
+        case("loop-host random", Limit("random-size")),
+        case("loop-host insecure-random", Limit("random-size")),
+        // Stores.
+        case("loop-host head", Limit("store-calls")),
+        case("loop-host list", Limit("store-calls")),
+        case("loop-host readers", Limit("store-calls")),
+        case("loop-host writers", Limit("store-calls")),
+        case("read-again object", Limit("read-size")),
+        case("write-on never", Limit("write-size")),
+        case("copy-again object again", Limit("read-size")),
+        case(
+            "metadata 1 3000",
+            Rejected(
+                "other: metadata is at most 2,048 bytes, names and values together, and no name is empty",
+            ),
+        ),
+        case("metadata 50000 0", Limit("call-size")),
+        case("metadata 100 20000", Limit("call-size")),
+        case("absurd-ranges object", Completed),
+        case(format!("keys {secret}"), Completed),
+        case("normal-forms", Completed),
+        // Queues.
+        case("send 10000", Limit("sent-messages")),
+        case("send-batches 1000 10", Limit("sent-messages")),
+        case("send-batches 1 11", Rejected("invalid-message: a batch holds at most 10 messages")),
+        case("send-batches 1 50000", Limit("call-size")),
+        case(
+            "send-bytes 1048577",
+            Rejected("invalid-message: the message has 1048577 bytes, more than its limit of 1048576"),
+        ),
+        case("send-bytes 8000000", Limit("call-size")),
+        case("send-invalid", Completed),
+        // The world outside.
+        case("args", Rejected("0 ")),
+        case("env", Rejected("")),
+        case("preopens", Rejected("none")),
+        case(
+            "sockets",
+            Rejected(
+                "connect=access-denied listen=access-denied udp=access-denied lookup=permanent-resolver-failure",
+            ),
+        ),
+    ]
+}
+
+/// What only the clock ends: none of it uses up what is counted.
+fn timed() -> Vec<Case> {
+    let mut cases: Vec<Case> = [
+        "loop",
+        "loop-host",
+        "memory-fill",
+        "memory-copy",
+        "call-after 4900",
+        "sleep-forever",
+        "poll-forever 1",
+        "poll-forever 30",
+        "loop-host attributes",
+        "loop-host environment",
+        "loop-host clocks",
+        "loop-host timers",
+        "loop-host polls",
+        "loop-host stdout",
+        "loop-host lines",
+        "loop-host zeroes",
+        "loop-host open",
+        "loop-host denied",
+        "loop-host absurd-keys",
+        "loop-host head",
+        "loop-host list",
+        "loop-host readers",
+        "loop-host writers",
+        "loop-host waits",
+    ]
+    .map(|message| case(message, TimedOut))
+    .into();
+    cases.push(case(padded("loop-host body"), TimedOut));
+    cases
+}
+
+/// 16 MiB of memory, what a call hands over, and as much again for a neighbour.
+const MOST_MEMORY: u64 = 48 << 20;
+
+#[test]
+fn each_hostile_task_ends_as_it_must_and_nothing_else_is_touched() {
+    let mut siege = Siege::start(&MISBEHAVE, |world| {
+        let counted = ["--fuel", "200000000", "--store-calls", "2000"];
+        worker(world).args(counted).args(["--instances", "4", "--timeout", "60s"])
+    });
+    let cases = counted(&siege.world);
+    // All at once: that's the warm-up too.
+    siege.storm(&cases);
+    siege.one_by_one(&cases, MOST_MEMORY);
+    siege.end();
+}
+
+#[test]
+fn what_only_the_clock_can_end_is_ended_by_the_clock() {
+    let mut siege = Siege::start(&MISBEHAVE, |world| {
+        let unbounded = ["--fuel", "1000000000000000", "--store-calls", "1000000000"];
+        worker(world).args(unbounded).args(["--instances", "60", "--timeout", "5s"])
+    });
+    siege.storm(&timed());
+    siege.end();
+}
+
+#[test]
+fn waiting_is_bounded_apart_from_computing() {
+    let mut siege = Siege::start(&MISBEHAVE, |world| {
+        worker(world).args(["--instances", "8", "--timeout", "60s", "--blocked-time", "2s"])
+    });
+    let waits = ["sleep-forever", "poll-forever 1", "poll-forever 30", "loop-host waits", "waits 100 50"];
+    let mut cases: Vec<_> = waits.map(|message| case(message, Limit("blocked-time"))).into();
+    cases.push(case("busy 2500", Completed));
+    cases.push(case("waits 10 50", Completed));
+    siege.storm(&cases);
+    siege.end();
+}
