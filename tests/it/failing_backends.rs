@@ -1,12 +1,11 @@
 //! Queues and stores that fail for a while. Every queue here allows a single receive: what fails for the host's
 //! reasons isn't counted against a message, or else it would be in the dead-letter queue.
 
-use crate::harness::{Depth, Output, Process, World, field, guest, keys, wait_until};
+use crate::harness::{Depth, Disk, Output, Process, World, field, guest, keys, wait_until};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 const OBJECTS: usize = 40;
@@ -168,64 +167,6 @@ fn lock(world: &World, file: &str) -> rusqlite::Connection {
     database
 }
 
-/// A disk of its own for a worker: a file system in memory that only the worker sees, so that it goes with it.
-struct Disk {
-    /// The directory that it's mounted on.
-    place: PathBuf,
-}
-
-impl Disk {
-    /// Mounts a disk of so many bytes, with a copy of what is in `place`, and starts the worker on it. `None`: this
-    /// system allows no mounts.
-    fn start_on(self, world: &World, bytes: usize, until_empty: bool) -> Option<(Self, Process)> {
-        const SCRIPT: &str = r#"
-            set -e; place=$1; bytes=$2; shift 2
-            cp -a "$place" "$place.copy"
-            mount -t tmpfs -o "size=$bytes,mode=700" tmpfs "$place"
-            cp -a "$place.copy/." "$place"
-            test "$#" -eq 0 || exec "$@""#;
-        let in_namespace = || {
-            world
-                .program(Path::new("unshare"))
-                .args(["--mount", "--map-root-user", "sh", "-c", SCRIPT, "sh"])
-                .arg(&self.place)
-                .arg(bytes.to_string())
-        };
-        if !in_namespace().ends().status.success() {
-            println!("SKIPPED: this system lets nobody mount a file system, so no disk can be filled");
-            return None;
-        }
-        fs::remove_dir_all(self.place.with_extension("copy")).expect("removed");
-        let worker = in_namespace()
-            .arg(env!("CARGO_BIN_EXE_wasmrun"))
-            .arg("run")
-            .arg(guest("misbehave"))
-            .args(World::grants())
-            .args(["--queue", IN_DIRECTORY, "--instances", "2"])
-            .args(["--backoff", "100ms..1s", "--log", "info,wasmrun_runtime=debug"])
-            .args(until_empty.then_some("--until-empty"))
-            .start();
-        worker.until_logged("\"Ready.\"");
-        Some((self, worker))
-    }
-
-    /// Where the worker sees it.
-    fn path(&self, worker: &Process) -> PathBuf {
-        let place = self.place.strip_prefix("/").expect("absolute");
-        worker.proc().join("root").join(place)
-    }
-
-    /// Writes until nothing fits any more; returns the file, whose removal frees the disk.
-    fn fill(&self, worker: &Process) -> PathBuf {
-        let path = self.path(worker).join("filler");
-        let mut file = File::create(&path).expect("a file");
-        for size in [1 << 16, 1 << 12, 1] {
-            while file.write_all(&vec![b'x'; size]).is_ok() {}
-        }
-        path
-    }
-}
-
 fn world_with_queue_directory() -> World {
     let world = World::new();
     fs::create_dir(world.path("queue")).expect("a directory");
@@ -237,8 +178,7 @@ fn world_with_queue_directory() -> World {
 fn a_full_disk_under_a_store_costs_time_only() {
     let world = world_with_queue_directory();
     fill(&world);
-    let disk = Disk { place: world.path("out") };
-    let Some((disk, worker)) = disk.start_on(&world, 1 << 20, false) else {
+    let Some((disk, worker)) = Disk::start_on(&world, "out", 1 << 20, &["--queue", IN_DIRECTORY]) else {
         return;
     };
     let filler = disk.fill(&worker);
@@ -265,8 +205,8 @@ fn a_full_disk_under_the_queue_costs_time_only() {
     let bodies = (0..MESSAGES).flat_map(|_| ["--message", "sleep 20"]);
     let queue = ["enqueue", "--queue", IN_DIRECTORY];
     world.wasmrun(queue).args(bodies).succeeds();
-    let disk = Disk { place: world.path("queue") };
-    let Some((disk, worker)) = disk.start_on(&world, 8 << 20, true) else {
+    let arguments = ["--queue", IN_DIRECTORY, "--until-empty"];
+    let Some((disk, worker)) = Disk::start_on(&world, "queue", 8 << 20, &arguments) else {
         return;
     };
     worker.until_logged(COMPLETED);

@@ -12,6 +12,7 @@
 //! | `deterministic` | what a guest sees that is the same each time |
 //! | `capacity` | how many tasks run at once where memory is short |
 //! | `hostile` | everything that a guest may try, against the four things that must hold |
+//! | `usage`, `report` | the file of what tasks consumed, and what is told of it |
 //! | `logs` | what guests can do to the log |
 //! | `queues` | the commands around a queue, order by group, sending on |
 //! | `configuration` | flags, variables and the file |
@@ -37,5 +38,7 @@ mod logs;
 mod outcomes;
 mod png;
 mod queues;
+mod report;
 mod stopping;
 mod thumbnails;
+mod usage;

@@ -1,7 +1,9 @@
 //! What can be typed. What it means is `settings`' business.
 
 use crate::limits::LimitSettings;
+use crate::report::{FargateSize, parse_fargate_size};
 use crate::settings::{EngineSettings, LogSettings, WorkerSettings};
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -25,6 +27,7 @@ pub(crate) enum Command {
     Enqueue(EnqueueArgs),
     Queue(QueueArgs),
     Inspect(InspectArgs),
+    Report(ReportArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  wasmrun completions bash > /etc/bash_completion.d/wasmrun")]
     Completions {
@@ -40,6 +43,7 @@ Examples:
   wasmrun run thumbnail.wasm --queue sqlite:jobs.db --store input=dir:in:ro --store output=dir:out:rw
   wasmrun run thumbnail.wasm --queue sqlite:jobs.db --store input=dir:in:ro --store output=dir:out:rw --until-empty
   wasmrun run --config wasmrun.toml --check
+  wasmrun run --config wasmrun.toml --usage usage.jsonl
 
 Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or
 configuration, 3 a queue or a store can't be used.")]
@@ -54,6 +58,13 @@ pub(crate) struct RunArgs {
     /// dead-letter or drop
     #[arg(long, value_name = "OUTCOME=ACTION")]
     pub(crate) on: Vec<String>,
+    /// Append a line of JSON for each task to this file: outcome, and what it consumed
+    #[arg(long, value_name = "FILE", env = "WASMRUN_USAGE")]
+    pub(crate) usage: Option<PathBuf>,
+    /// A usage file that would become larger is renamed to FILE.1, and FILE.1 to FILE.2; FILE.4 is the last that is
+    /// kept [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_USAGE_SIZE")]
+    pub(crate) usage_size: Option<ByteSize>,
     /// Check everything (component, grants, queue, stores, limits) and exit
     #[arg(long)]
     pub(crate) check: bool,
@@ -243,4 +254,38 @@ pub(crate) struct InspectArgs {
     pub(crate) engine: EngineSettings,
     #[command(flatten)]
     pub(crate) log: LogSettings,
+}
+
+/// Print what usage files tell: totals, outcomes over time, the heaviest tasks, and what the work costs elsewhere
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wasmrun report usage.jsonl
+  wasmrun report usage.jsonl.2 usage.jsonl.1 usage.jsonl --top 20
+  grep '\"thumbnail.wasm\"' usage.jsonl | wasmrun report - --json
+  wasmrun report usage.jsonl --prices eu-west-1.toml --fargate-size 1,2 --lambda-size 1024
+
+Lines that are no records are counted and left out. Costs are computed from a table of list prices: the report
+says of which region and when, and what is assumed. The table is crates/cli/src/prices.toml in the repository.
+
+Exit codes: 0 success, 2 wrong usage, or no record in the files, 3 a file can't be read to its end.")]
+pub(crate) struct ReportArgs {
+    /// Files that `run --usage` wrote, or - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How many of the heaviest tasks are named
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    pub(crate) top: usize,
+    /// A table of prices (TOML) instead of the one that is shipped
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prices: Option<PathBuf>,
+    /// The size of a Fargate task for each message [default: the smallest that holds the largest task's memory]
+    #[arg(long, value_name = "VCPU,GB", value_parser = parse_fargate_size)]
+    pub(crate) fargate_size: Option<FargateSize>,
+    /// The memory of a Lambda function, in MB [default: the smallest that holds the largest task's memory]
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) lambda_size: Option<u32>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }

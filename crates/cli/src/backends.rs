@@ -65,8 +65,9 @@ impl OpenQueue {
 }
 
 impl OpenStore {
-    /// Whether a path lies in the store's directory, symbolic links resolved.
+    /// Whether a path lies in the store's directory, symbolic links resolved; or would, if it's yet to be created.
     pub(crate) fn contains(&self, path: &Path) -> bool {
-        path.canonicalize().is_ok_and(|path| path.starts_with(&self.directory))
+        let resolved = path.canonicalize().or_else(|_| path.parent().unwrap_or(path).canonicalize());
+        resolved.is_ok_and(|path| path.starts_with(&self.directory))
     }
 }

@@ -5,8 +5,10 @@
 //! | `args` | what can be typed |
 //! | `settings`, `limits` | flags, `WASMRUN_*` variables and the configuration file, merged and validated |
 //! | `backends` | from a URL to a queue or a store |
-//! | `run`, `invoke`, `enqueue`, `queue`, `inspect` | one command each |
+//! | `run`, `invoke`, `enqueue`, `queue`, `inspect`, `report` | one command each |
+//! | `usage` | the file that `run` appends what each task consumed to |
 //! | `output` | logs, progress, summaries: all that people see |
+//! | `show` | how numbers look |
 //! | `failure` | exit codes |
 
 mod args;
@@ -20,9 +22,12 @@ mod invoke;
 mod limits;
 mod output;
 mod queue;
+mod report;
 mod run;
 mod settings;
+mod show;
 mod task;
+mod usage;
 
 use self::args::{Cli, Command};
 use self::failure::Failure;
@@ -61,6 +66,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Invoke(args) => block_on(invoke::invoke(*args)),
         Command::Enqueue(args) => block_on(enqueue::enqueue(args)),
         Command::Queue(args) => block_on(queue::queue(args)),
+        Command::Report(args) => report::report(&args),
         Command::Inspect(args) => block_on(inspect::inspect(args)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

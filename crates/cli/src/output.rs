@@ -5,7 +5,7 @@
 
 use crate::failure::Failure;
 use crate::settings::{LogFormat, LogSettings};
-use bytesize::ByteSize;
+use crate::show::{self, size};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::borrow::Cow;
@@ -22,6 +22,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::util::SubscriberInitExt;
 use wasmrun_runtime::component::Report;
+use wasmrun_runtime::distribution::Quantity;
 use wasmrun_runtime::outcome::OutcomeKind;
 use wasmrun_runtime::text::{OneLine, is_unsafe};
 use wasmrun_runtime::worker::{Summary, Tally};
@@ -82,10 +83,11 @@ impl Output {
     /// Prints what a worker did: for people, or as a log line.
     pub(crate) fn summary(&self, summary: &Summary) {
         self.bar.finish_and_clear();
-        let Summary { elapsed, tasks, outcomes, limits, dead_lettered, returned, usage } = summary;
+        let Summary { elapsed, tasks, outcomes, limits, dead_lettered, returned, usage, spreads } = summary;
         let seconds = elapsed.as_secs_f64().max(1e-6);
         let per_second = *tasks as f64 / seconds;
         if self.format == LogFormat::Json {
+            let [wall, queued, cpu, fuel, memory, bytes] = Quantity::ALL.map(|quantity| spreads.of(quantity));
             let limits: Vec<String> =
                 limits.iter().map(|(limit, count)| format!("{limit}:{count}")).collect();
             tracing::info!(
@@ -109,6 +111,30 @@ impl Output {
                 bytes_read = usage.bytes_read,
                 bytes_written = usage.bytes_written,
                 refusals = usage.refusals,
+                wall_us_p50 = wall.p50,
+                wall_us_p95 = wall.p95,
+                wall_us_p99 = wall.p99,
+                wall_us_max = wall.max,
+                queued_us_p50 = queued.p50,
+                queued_us_p95 = queued.p95,
+                queued_us_p99 = queued.p99,
+                queued_us_max = queued.max,
+                cpu_us_p50 = cpu.p50,
+                cpu_us_p95 = cpu.p95,
+                cpu_us_p99 = cpu.p99,
+                cpu_us_max = cpu.max,
+                fuel_p50 = fuel.p50,
+                fuel_p95 = fuel.p95,
+                fuel_p99 = fuel.p99,
+                fuel_max = fuel.max,
+                peak_memory_bytes_p50 = memory.p50,
+                peak_memory_bytes_p95 = memory.p95,
+                peak_memory_bytes_p99 = memory.p99,
+                peak_memory_bytes_max = memory.max,
+                bytes_p50 = bytes.p50,
+                bytes_p95 = bytes.p95,
+                bytes_p99 = bytes.p99,
+                bytes_max = bytes.max,
                 "Summary."
             );
             return;
@@ -143,6 +169,9 @@ impl Output {
             size(usage.bytes_read),
             size(usage.bytes_written),
         );
+        if *tasks > 0 {
+            let _ = write!(text, "\n\n{}", show::spreads(spreads, 15).trim_end());
+        }
         self.print(&text);
     }
 }
@@ -235,15 +264,15 @@ impl Write for Beside {
     }
 }
 
-fn size(bytes: u64) -> impl std::fmt::Display {
-    ByteSize(bytes).display().iec()
-}
-
 /// JSON lets pass what some terminals obey (C1 controls), what some programs take for the end of a line, and what
 /// turns the direction of writing. It can only be within a string, so that it may be escaped wherever it is.
 pub(crate) fn tamed(line: &[u8]) -> Cow<'_, [u8]> {
     // What comes before that JSON escapes, and in readable lines it's our own: the line's end, the colours.
     let is_wild = |c: char| c >= '\u{7f}' && is_unsafe(c);
+    // Nearly all lines.
+    if line.iter().all(|byte| *byte < 0x7f) {
+        return line.into();
+    }
     match std::str::from_utf8(line) {
         Ok(text) if text.contains(is_wild) => {
             let mut tamed = String::with_capacity(text.len() + 16);

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::settings::{self, File};
 use crate::task::{Protected, TaskPlan};
+use crate::usage::{self, UsageLog};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::capacity::Capacity;
 use wasmrun_runtime::queue::Queue;
+use wasmrun_runtime::usage::TaskObserver;
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
 
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
@@ -22,6 +24,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         .queue
         .or_else(|| file.queue.take())
         .ok_or_else(|| Failure::usage("no queue: add --queue URL, or set `queue` in the configuration"))?;
+    let usage_file =
+        args.usage.or_else(|| file.usage.take()).map(|path| usage::resolve(&path)).transpose()?;
+    let usage_bytes = settings::usage_bytes(args.usage_size.or(file.usage_size))?;
     let worker = args.worker.or(std::mem::take(&mut file.worker));
     let policy = settings::policy(&args.on, std::mem::take(&mut file.on))?;
     let plan = TaskPlan::new(args.component, args.task, &mut file)?;
@@ -39,8 +44,11 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
             .iter()
             .map(|opened| Protected { what: "the dead-letter queue", path: opened.file.clone() }),
     );
+    protected.extend(usage_file.iter().map(|path| Protected { what: "the usage file", path: path.clone() }));
     let dead_letter = dead_letter.map(OpenQueue::into_queue);
     let component = Arc::new(plan.load(instances, protected).await?);
+    // After it's known that no guest may write there.
+    let usage = usage_file.map(|path| UsageLog::start(&path, usage_bytes)).transpose()?.map(Arc::new);
 
     let defaults = WorkerOptions::default();
     let options = WorkerOptions {
@@ -51,7 +59,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         until_empty: worker.until_empty.unwrap_or(false),
         stop_timeout: worker.stop_timeout.unwrap_or(defaults.stop_timeout),
         max_visibility: worker.max_visibility.unwrap_or(defaults.max_visibility),
-        observer: None,
+        observer: usage.clone().map(|usage| usage as Arc<dyn TaskObserver>),
     };
     let until_empty = options.until_empty;
     let worker = Arc::new(Worker::new(queue.clone(), dead_letter, component.clone(), options).await?);
@@ -88,6 +96,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let summary = worker.run(stop, abandon).await;
     if let Some(progress) = progress {
         progress.abort();
+    }
+    if let Some(usage) = usage {
+        usage.close();
     }
     output.summary(&summary);
     Ok(ExitCode::SUCCESS)

@@ -25,6 +25,11 @@ const MAX_INSTANCES: usize = 100_000;
 /// See [`MAX_INSTANCES`].
 const MAX_THREADS: usize = 1_024;
 
+/// The lines of some hundred thousand tasks.
+const USAGE_BYTES: u64 = 64 << 20;
+/// Some hundred: less would be lost before anybody has looked at it.
+const MIN_USAGE_BYTES: u64 = 64 << 10;
+
 /// How the worker works.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -113,6 +118,9 @@ pub(crate) struct File {
     pub(crate) queue: Option<String>,
     pub(crate) raw_body: Option<bool>,
     pub(crate) deterministic: Option<bool>,
+    pub(crate) usage: Option<PathBuf>,
+    #[serde(deserialize_with = "from_text")]
+    pub(crate) usage_size: Option<ByteSize>,
     pub(crate) store: BTreeMap<String, String>,
     pub(crate) send: BTreeMap<String, String>,
     pub(crate) env: BTreeMap<String, EnvValue>,
@@ -144,17 +152,22 @@ impl File {
 
     /// `shown` names the file in errors.
     pub(crate) fn parse(text: &str, shown: &dyn Display) -> Result<Self, Failure> {
-        toml::from_str(text).map_err(|error| {
-            // The line, and what in it is meant.
-            let place = error.span().map_or_else(String::new, |span| {
-                let before = text.get(..span.start).unwrap_or_default();
-                let part = text.get(span).and_then(|part| part.lines().next()).unwrap_or_default();
-                format!(", line {}, at {part:.60}", 1 + before.matches('\n').count())
-            });
-            let what = error.message().trim_end().replace('\n', ": ");
-            Failure::usage(format!("in the configuration {shown}{place}: {what}"))
-        })
+        toml_from(text, &format!("the configuration {shown}"))
     }
+}
+
+/// Reads TOML; what is wrong is said with its place.
+pub(crate) fn toml_from<T: de::DeserializeOwned>(text: &str, shown: &str) -> Result<T, Failure> {
+    toml::from_str(text).map_err(|error| {
+        // The line, and what in it is meant.
+        let place = error.span().map_or_else(String::new, |span| {
+            let before = text.get(..span.start).unwrap_or_default();
+            let part = text.get(span).and_then(|part| part.lines().next()).unwrap_or_default();
+            format!(", line {}, at {part:.60}", 1 + before.matches('\n').count())
+        });
+        let what = error.message().trim_end().replace('\n', ": ");
+        Failure::usage(format!("in {shown}{place}: {what}"))
+    })
 }
 
 impl WorkerSettings {
@@ -218,6 +231,18 @@ fn at_most(number: NonZeroUsize, most: usize, flag: &str) -> Result<NonZeroUsize
 /// The cores that this process may use.
 fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// The size at which a usage file is rotated.
+pub(crate) fn usage_bytes(size: Option<ByteSize>) -> Result<u64, Failure> {
+    match size {
+        None => Ok(USAGE_BYTES),
+        Some(size) if size.0 < MIN_USAGE_BYTES => {
+            let least = ByteSize(MIN_USAGE_BYTES).display().iec();
+            Err(Failure::usage(format!("--usage-size {size} is too small: at least {least}")))
+        }
+        Some(size) => Ok(size.0),
+    }
 }
 
 /// A grant of a store, as typed.

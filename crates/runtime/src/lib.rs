@@ -16,6 +16,7 @@
 //! | [`engine`], [`threads`] | which parts of Wasm exist; where guests compute |
 //! | [`compile`], [`cache`] | from a file to code, in a child process; where code is kept |
 //! | [`queue`], [`object_store`], [`message`] | what a backend implements |
+//! | [`distribution`] | percentiles of what tasks consumed |
 //! | [`text`] | text from outside, shown to people |
 //! | [`memory`] | backends for tests and benchmarks |
 
@@ -24,6 +25,7 @@ pub mod capacity;
 pub mod compile;
 pub mod component;
 mod deterministic;
+pub mod distribution;
 pub mod engine;
 pub mod event;
 pub mod grant;

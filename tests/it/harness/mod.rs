@@ -5,11 +5,13 @@
 //! most. Whatever a test starts ends with it.
 
 mod command;
+mod disk;
 mod process;
 mod vitals;
 mod world;
 
 pub(crate) use command::{Command, Output, field};
+pub(crate) use disk::Disk;
 pub(crate) use process::Process;
 pub(crate) use vitals::Vitals;
 pub(crate) use world::{Depth, World, keys};

@@ -1,6 +1,7 @@
 //! What a worker has done so far, in numbers.
 
 use crate::component::Report;
+use crate::distribution::{Distributions, Quantity, Spreads};
 use crate::limits::Limit;
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::usage::Usage;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 pub struct Tally {
     began: Instant,
     summary: Mutex<Summary>,
+    distributions: Mutex<Distributions>,
 }
 
 /// What a worker did.
@@ -32,21 +34,27 @@ pub struct Summary {
     pub returned: u64,
     /// The sum over all tasks; the peak is the highest of any.
     pub usage: Usage,
+    /// How it is spread over the tasks.
+    pub spreads: Spreads,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { began: Instant::now(), summary: Mutex::default() }
+        Self { began: Instant::now(), summary: Mutex::default(), distributions: Mutex::default() }
     }
 }
 
 impl Tally {
     /// What was done until now.
     pub fn summary(&self) -> Summary {
-        Summary { elapsed: self.began.elapsed(), ..self.lock().clone() }
+        let spreads = self.distributions.lock().unwrap_or_else(PoisonError::into_inner).spreads();
+        Summary { elapsed: self.began.elapsed(), spreads, ..self.lock().clone() }
     }
 
     pub(super) fn count(&self, report: &Report) {
+        let mut distributions = self.distributions.lock().unwrap_or_else(PoisonError::into_inner);
+        distributions.record(|quantity: Quantity| quantity.of(&report.usage));
+        drop(distributions);
         let mut summary = self.lock();
         summary.tasks += 1;
         *summary.outcomes.entry(report.outcome.kind()).or_default() += 1;

@@ -1,0 +1,347 @@
+//! What the same work would cost elsewhere: one Fargate task for each message, a Fargate service, Lambda.
+//!
+//! Billing rounds up each task's time, and that time depends on the size, as a part of a vCPU computes slower. The
+//! size is chosen by the largest task, which is known at the end only: so time is added up for each speed that the
+//! sizes have.
+
+use super::prices::{FargateSize, Prices};
+use super::record::Record;
+use crate::failure::Failure;
+use crate::show::{amount, size};
+use serde::Serialize;
+
+/// AWS's GB.
+const GB: f64 = (1u64 << 30) as f64;
+const MB: f64 = (1u64 << 20) as f64;
+
+/// Adds up what would be billed.
+pub(super) struct Bill {
+    prices: Prices,
+    fargate_size: Option<FargateSize>,
+    lambda_mb: Option<u32>,
+    fargate: Vec<Billed>,
+    lambda: Vec<Billed>,
+    tasks: u64,
+    cpu_seconds: f64,
+    gb_seconds: f64,
+    peak_memory_bytes: u64,
+}
+
+/// What tasks of one speed would be billed.
+struct Billed {
+    /// Computing takes as long as on this machine, divided by this.
+    speed: f64,
+    /// In the unit that billing rounds up to.
+    time: f64,
+    /// Tasks that would take longer than they may.
+    too_long: u64,
+}
+
+/// What the work would cost in one way.
+#[derive(Debug, Serialize)]
+pub(super) struct Cost {
+    /// Which way.
+    pub(super) way: &'static str,
+    /// A word for it in JSON.
+    pub(super) name: &'static str,
+    /// In the currency of the prices.
+    pub(super) total: f64,
+    /// The same for a million such messages.
+    pub(super) per_million: f64,
+    /// What is assumed.
+    pub(super) assumptions: String,
+}
+
+impl Bill {
+    /// An empty one. The sizes are the user's; without, the smallest that hold the largest task are taken.
+    pub(super) fn new(
+        prices: Prices,
+        fargate_size: Option<FargateSize>,
+        lambda_mb: Option<u32>,
+    ) -> Result<Self, Failure> {
+        let sizes = prices.fargate.sizes();
+        if let Some(chosen) = fargate_size.filter(|chosen| !sizes.contains(chosen)) {
+            let (vcpu, gb) = (chosen.vcpu, chosen.gb);
+            let gbs: Vec<String> =
+                sizes.iter().filter(|size| size.vcpu == vcpu).map(|size| size.gb.to_string()).collect();
+            let wrong = format!("--fargate-size {vcpu},{gb}: Fargate has no such size");
+            return Err(Failure::usage(if gbs.is_empty() {
+                wrong
+            } else {
+                format!("{wrong}; with {vcpu} vCPU there may be {} GB", gbs.join(", "))
+            }));
+        }
+        let fargate = match fargate_size {
+            Some(size) => vec![size.vcpu],
+            None => sizes.iter().map(|size| size.vcpu).collect(),
+        };
+        let lambda = match lambda_mb {
+            Some(mb) => vec![mb],
+            None => prices.lambda.sizes_mb.clone(),
+        };
+        let lambda = lambda.iter().map(|mb| lambda_vcpu(&prices, *mb)).collect();
+        Ok(Self {
+            prices,
+            fargate_size,
+            lambda_mb,
+            fargate: billed(fargate),
+            lambda: billed(lambda),
+            tasks: 0,
+            cpu_seconds: 0.0,
+            gb_seconds: 0.0,
+            peak_memory_bytes: 0,
+        })
+    }
+
+    pub(super) fn prices(&self) -> &Prices {
+        &self.prices
+    }
+
+    /// Adds a task.
+    pub(super) fn add(&mut self, record: &Record<'_>) {
+        let (waited, cpu) = (record.blocked_us as f64, record.cpu_us as f64);
+        self.tasks += 1;
+        self.cpu_seconds += cpu / 1e6;
+        self.gb_seconds += record.peak_memory_bytes as f64 / GB * record.wall_us as f64 / 1e6;
+        self.peak_memory_bytes = self.peak_memory_bytes.max(record.peak_memory_bytes);
+        for billed in &mut self.fargate {
+            let seconds = (waited + cpu / billed.speed) / 1e6;
+            billed.time += seconds.ceil().max(self.prices.fargate.minimum_seconds.into());
+        }
+        for billed in &mut self.lambda {
+            let milliseconds = (waited + cpu / billed.speed) / 1e3;
+            billed.time += milliseconds.ceil().max(self.prices.lambda.minimum_milliseconds.into());
+            billed.too_long += u64::from(milliseconds > f64::from(self.prices.lambda.timeout_seconds) * 1e3);
+        }
+    }
+
+    /// What it comes to.
+    pub(super) fn costs(&self) -> [Cost; 3] {
+        [self.fargate_tasks(), self.fargate_service(), self.lambda()]
+    }
+
+    fn fargate_tasks(&self) -> Cost {
+        let fargate = &self.prices.fargate;
+        let mut sizes = fargate.sizes();
+        sizes.sort_by(|a, b| fargate.hour(*a).total_cmp(&fargate.hour(*b)));
+        let holds = |size: &&FargateSize| size.gb * GB >= self.peak_memory_bytes as f64;
+        let largest = || sizes.iter().max_by(|a, b| a.gb.total_cmp(&b.gb));
+        let chosen = self.fargate_size.or_else(|| sizes.iter().find(holds).or_else(largest).copied());
+        let chosen = chosen.unwrap_or(FargateSize { vcpu: 1.0, gb: 1.0 });
+        let hours = at_speed(&self.fargate, chosen.vcpu).map_or(0.0, |billed| billed.time) / 3600.0;
+        let shown = format!("{} vCPU and {} GB", chosen.vcpu, chosen.gb);
+        let assumptions = format!(
+            "{}; {}; whole seconds, at least {}. Not counted: the pull of the image, which is billed too.",
+            self.size_reason(&shown, self.fargate_size.is_some(), chosen.gb * GB),
+            slowness(chosen.vcpu),
+            fargate.minimum_seconds
+        );
+        self.cost(
+            "a Fargate task for each message",
+            "fargate-tasks",
+            hours * fargate.hour(chosen),
+            assumptions,
+        )
+    }
+
+    fn fargate_service(&self) -> Cost {
+        let fargate = &self.prices.fargate;
+        let ratios = fargate.sizes().into_iter().map(|size| size.gb / size.vcpu);
+        let (least, most) =
+            ratios.fold((f64::MAX, 0.0f64), |(least, most), ratio| (least.min(ratio), most.max(ratio)));
+        let vcpu_seconds = self.cpu_seconds.max(self.gb_seconds / most);
+        let gb_seconds = self.gb_seconds.max(vcpu_seconds * least);
+        let size = FargateSize { vcpu: vcpu_seconds / 3600.0, gb: gb_seconds / 3600.0 };
+        let assumptions = format!(
+            "always busy, as half as busy costs twice as much; {} vCPU-hours for their CPU time, {} GB-hours for their memory while they run, {} to {} GB for each vCPU. Not counted: the worker's own CPU time.",
+            amount(size.vcpu),
+            amount(size.gb),
+            plain(least),
+            plain(most)
+        );
+        self.cost("a Fargate service", "fargate-service", fargate.hour(size), assumptions)
+    }
+
+    fn lambda(&self) -> Cost {
+        let lambda = &self.prices.lambda;
+        let mut sizes = lambda.sizes_mb.clone();
+        sizes.sort_unstable();
+        let holds = |mb: &&u32| f64::from(**mb) * MB >= self.peak_memory_bytes as f64;
+        let chosen =
+            self.lambda_mb.or_else(|| sizes.iter().find(holds).or(sizes.last()).copied()).unwrap_or(1);
+        let vcpu = lambda_vcpu(&self.prices, chosen);
+        let billed = at_speed(&self.lambda, vcpu);
+        let milliseconds = billed.map_or(0.0, |billed| billed.time);
+        let gb_seconds = milliseconds / 1e3 * f64::from(chosen) / 1024.0;
+        let total =
+            gb_seconds * lambda.gb_second.price + self.tasks as f64 / 1e6 * lambda.million_requests.price;
+        let mut assumptions = format!(
+            "{}; {}; whole milliseconds. Not counted: cold starts, and what is free of charge.",
+            self.size_reason(&format!("{chosen} MB"), self.lambda_mb.is_some(), f64::from(chosen) * MB),
+            slowness(vcpu),
+        );
+        if let Some(tasks) = billed.map(|billed| billed.too_long).filter(|tasks| *tasks > 0) {
+            assumptions += &format!(
+                " Longer than the {} s that Lambda allows: {tasks} of the tasks.",
+                lambda.timeout_seconds
+            );
+        }
+        self.cost("Lambda", "lambda", total, assumptions)
+    }
+
+    fn size_reason(&self, shown: &str, asked_for: bool, bytes: f64) -> String {
+        let peak = size(self.peak_memory_bytes);
+        match (asked_for, bytes >= self.peak_memory_bytes as f64) {
+            (true, true) => format!("{shown}, as you say"),
+            (false, true) => {
+                format!("{shown}, the smallest for the {peak} of the largest task and nothing beside it")
+            }
+            (_, false) => format!("{shown}, which doesn't hold the {peak} of the largest task"),
+        }
+    }
+
+    fn cost(&self, way: &'static str, name: &'static str, total: f64, assumptions: String) -> Cost {
+        let per_million = if self.tasks == 0 { 0.0 } else { total / self.tasks as f64 * 1e6 };
+        Cost { way, name, total, per_million, assumptions }
+    }
+}
+
+/// One for each speed. A task computes on one core, so that more of them make it no faster.
+fn billed(vcpus: Vec<f64>) -> Vec<Billed> {
+    let mut speeds: Vec<f64> = vcpus.into_iter().map(|vcpu| vcpu.min(1.0)).collect();
+    speeds.sort_by(f64::total_cmp);
+    speeds.dedup();
+    speeds.into_iter().map(|speed| Billed { speed, time: 0.0, too_long: 0 }).collect()
+}
+
+fn at_speed(billed: &[Billed], vcpu: f64) -> Option<&Billed> {
+    billed.iter().find(|billed| billed.speed == vcpu.min(1.0))
+}
+
+fn lambda_vcpu(prices: &Prices, mb: u32) -> f64 {
+    f64::from(mb) / f64::from(prices.lambda.mb_per_vcpu)
+}
+
+fn slowness(vcpu: f64) -> String {
+    if vcpu < 1.0 {
+        format!("computing takes {} times as long as here, waiting as long", plain(1.0 / vcpu))
+    } else {
+        "computing and waiting take as long as here".to_owned()
+    }
+}
+
+/// Two decimals, where there are any.
+fn plain(number: f64) -> String {
+    format!("{number:.2}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::record::tests::record;
+    use super::*;
+    use serde_json::json;
+
+    pub(crate) fn bill() -> Bill {
+        bill_of(None, None)
+    }
+
+    fn bill_of(fargate_size: Option<FargateSize>, lambda_mb: Option<u32>) -> Bill {
+        Bill::new(Prices::read(None).expect("valid"), fargate_size, lambda_mb).expect("valid")
+    }
+
+    /// Tasks of this CPU time, time of waiting and memory.
+    fn add(bill: &mut Bill, tasks: usize, cpu_us: u64, waited_us: u64, memory: u64) {
+        let mut value = record();
+        value["cpu_us"] = json!(cpu_us);
+        value["blocked_us"] = json!(waited_us);
+        value["wall_us"] = json!(cpu_us + waited_us);
+        value["peak_memory_bytes"] = json!(memory);
+        let line = value.to_string();
+        let record = Record::read(line.as_bytes()).expect("a record");
+        (0..tasks).for_each(|_| bill.add(&record));
+    }
+
+    fn near(is: f64, expected: f64) {
+        assert!((is - expected).abs() <= expected * 1e-9, "{is} isn't {expected}");
+    }
+
+    #[test]
+    fn a_short_task_is_billed_a_minute_of_the_smallest_size() {
+        let mut bill = bill();
+        add(&mut bill, 3, 10_000, 10_000, 10 << 20);
+        let [tasks, _, _] = bill.costs();
+        near(tasks.total, 3.0 * (0.25 * 0.04048 + 0.5 * 0.004445) / 60.0);
+        near(tasks.per_million, tasks.total / 3.0 * 1e6);
+        assert!(
+            tasks.assumptions.starts_with("0.25 vCPU and 0.5 GB, the smallest for"),
+            "{}",
+            tasks.assumptions
+        );
+        assert!(tasks.assumptions.contains("4 times as long"), "{}", tasks.assumptions);
+    }
+
+    #[test]
+    fn a_part_of_a_vcpu_computes_slower_and_waits_as_long() {
+        let mut bill = bill();
+        // 4 times 20 s, and 1.5 s: 81.5 s, which is 82 s.
+        add(&mut bill, 1, 20_000_000, 1_500_000, 10 << 20);
+        near(bill.costs()[0].total, 82.0 / 3600.0 * (0.25 * 0.04048 + 0.5 * 0.004445));
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_largest_task() {
+        let mut bill = bill();
+        add(&mut bill, 1, 1, 1, 10 << 20);
+        add(&mut bill, 1, 1, 1, 3 << 30);
+        let [tasks, _, lambda] = bill.costs();
+        assert!(tasks.assumptions.starts_with("0.5 vCPU and 3 GB"), "{}", tasks.assumptions);
+        assert!(lambda.assumptions.starts_with("3072 MB"), "{}", lambda.assumptions);
+        add(&mut bill, 1, 1, 1, 1 << 40);
+        for cost in [&bill.costs()[0], &bill.costs()[2]] {
+            assert!(cost.assumptions.contains("doesn't hold"), "{}", cost.assumptions);
+        }
+    }
+
+    #[test]
+    fn a_service_is_billed_for_cpu_time_and_at_least_the_memory_that_goes_with_it() {
+        let mut bill = bill();
+        add(&mut bill, 10, 360_000_000, 0, 1 << 20);
+        // An hour of one vCPU, which has 2 GB at least.
+        near(bill.costs()[1].total, 0.04048 + 2.0 * 0.004445);
+    }
+
+    #[test]
+    fn a_service_whose_tasks_wait_is_billed_for_their_memory() {
+        let mut bill = bill();
+        add(&mut bill, 16, 0, 3_600_000_000, 1 << 30);
+        // 16 GB-hours, which need two vCPU-hours.
+        near(bill.costs()[1].total, 2.0 * 0.04048 + 16.0 * 0.004445);
+    }
+
+    #[test]
+    fn lambda_is_billed_by_the_millisecond_and_the_request() {
+        let mut bill = bill_of(None, Some(1769));
+        add(&mut bill, 1000, 1_000, 1_200, 1 << 20);
+        near(bill.costs()[2].total, 3.0 * 1769.0 / 1024.0 * 0.000_016_666_7 + 1000.0 * 0.2e-6);
+        let mut small = bill_of(None, None);
+        add(&mut small, 1, 900_000_000, 0, 1 << 20);
+        let [_, _, lambda] = small.costs();
+        assert!(lambda.assumptions.contains("900 s that Lambda allows: 1 of"), "{}", lambda.assumptions);
+    }
+
+    #[test]
+    fn a_size_that_fargate_does_not_have_is_refused_and_those_that_it_has_are_named() {
+        let prices = || Prices::read(None).expect("valid");
+        let error =
+            Bill::new(prices(), Some(FargateSize { vcpu: 0.25, gb: 3.0 }), None).err().expect("refused");
+        assert!(error.to_string().contains("with 0.25 vCPU there may be 0.5, 1, 2 GB"), "{error}");
+        assert!(Bill::new(prices(), Some(FargateSize { vcpu: 3.0, gb: 3.0 }), None).is_err());
+    }
+
+    #[test]
+    fn nothing_costs_nothing() {
+        for cost in bill().costs() {
+            assert_eq!((cost.total, cost.per_million), (0.0, 0.0));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The lines of a file, one at a time, however large the file and its lines are.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+/// A record is a few hundred bytes, and some thousand with the longest reason.
+pub(super) const MAX_LINE_BYTES: usize = 64 << 10;
+
+/// Reads lines.
+pub(super) struct Lines<R> {
+    input: BufReader<R>,
+    line: Vec<u8>,
+}
+
+/// What a line holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    /// Without its line break.
+    Whole(&'a [u8]),
+    /// More than [`MAX_LINE_BYTES`].
+    TooLong,
+}
+
+impl<R: Read> Lines<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input: BufReader::with_capacity(256 << 10, input), line: Vec::new() }
+    }
+
+    /// The next line, if there is one.
+    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.line.clear();
+        let most = MAX_LINE_BYTES as u64 + 1;
+        let read = self.input.by_ref().take(most).read_until(b'\n', &mut self.line)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        if self.line.pop_if(|last| *last == b'\n').is_none() && self.line.len() > MAX_LINE_BYTES {
+            self.skip_line()?;
+            return Ok(Some(Line::TooLong));
+        }
+        Ok(Some(Line::Whole(&self.line)))
+    }
+
+    fn skip_line(&mut self) -> io::Result<()> {
+        loop {
+            let some = self.input.fill_buf()?;
+            let (skipped, ended) = match some.iter().position(|byte| *byte == b'\n') {
+                Some(end) => (end + 1, true),
+                None => (some.len(), some.is_empty()),
+            };
+            self.input.consume(skipped);
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn all(input: &[u8]) -> Vec<Option<Vec<u8>>> {
+        let mut lines = Lines::new(input);
+        let mut all = Vec::new();
+        while let Some(line) = lines.next().expect("read") {
+            all.push(match line {
+                Line::Whole(line) => Some(line.to_vec()),
+                Line::TooLong => None,
+            });
+        }
+        all
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over_and_nothing_else() {
+        let longest = "x".repeat(MAX_LINE_BYTES);
+        let too_long = "x".repeat(MAX_LINE_BYTES + 1);
+        let huge = "x".repeat(1 << 20);
+        let input = format!("{longest}\n{too_long}\na\n{huge}\nb\n{huge}");
+        let expected =
+            [Some(longest.into_bytes()), None, Some(b"a".to_vec()), None, Some(b"b".to_vec()), None];
+        assert_eq!(all(input.as_bytes()), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn short_lines_are_those_between_line_breaks(input in "[a\n]{0,40}") {
+            let expected: Vec<_> = input.split_terminator('\n').map(|line| Some(line.as_bytes().to_vec())).collect();
+            prop_assert_eq!(all(input.as_bytes()), expected);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The table of prices: the one that is shipped, or the user's.
+
+use crate::failure::Failure;
+use crate::settings::toml_from;
+use serde::Deserialize;
+use std::path::Path;
+
+const SHIPPED: &str = include_str!("../prices.toml");
+/// Beyond this a price is a typing error.
+const MAX_PRICE: f64 = 1e6;
+/// There are some hundred sizes, and each costs time for each record.
+const MAX_SIZES: usize = 64;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Prices {
+    pub(super) region: String,
+    pub(super) offer: String,
+    pub(super) currency: String,
+    pub(super) fargate: Fargate,
+    pub(super) lambda: Lambda,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Fargate {
+    pub(super) minimum_seconds: u32,
+    pub(super) vcpu_hour: Price,
+    pub(super) gb_hour: Price,
+    sizes: Vec<FargateSizes>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FargateSizes {
+    vcpu: f64,
+    gb: Vec<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Lambda {
+    pub(super) minimum_milliseconds: u32,
+    pub(super) mb_per_vcpu: u32,
+    pub(super) timeout_seconds: u32,
+    pub(super) gb_second: Price,
+    pub(super) million_requests: Price,
+    pub(super) sizes_mb: Vec<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Price {
+    pub(super) price: f64,
+    date: String,
+    source: String,
+}
+
+/// A size that a Fargate task may have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct FargateSize {
+    pub(super) vcpu: f64,
+    pub(super) gb: f64,
+}
+
+impl Prices {
+    /// The user's table, or the one that is shipped.
+    pub(super) fn read(path: Option<&Path>) -> Result<Self, Failure> {
+        let (shown, text) = match path {
+            None => ("prices.toml".to_owned(), SHIPPED.to_owned()),
+            Some(path) => {
+                let shown = path.display().to_string();
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| Failure::usage(format!("cannot read the prices {shown}: {error}")))?;
+                (shown, text)
+            }
+        };
+        let prices: Self = toml_from(&text, &format!("the prices {shown}"))?;
+        prices.check().map_err(|wrong| Failure::usage(format!("in the prices {shown}: {wrong}")))?;
+        Ok(prices)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for (name, price) in self.all() {
+            if !(0.0..=MAX_PRICE).contains(&price.price) {
+                return Err(format!("{name} is {}: a price is 0 to {MAX_PRICE}", price.price));
+            }
+            let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+            if price.date.len() < 7 || !price.date.split('-').all(digits) {
+                return Err(format!("{name} has the date {:?}: write YYYY-MM or YYYY-MM-DD", price.date));
+            }
+        }
+        let sizes = self.fargate.sizes();
+        let fits = |number: f64| (0.001..=10_000.0).contains(&number);
+        if sizes.is_empty() || !sizes.iter().all(|size| fits(size.vcpu) && fits(size.gb)) {
+            return Err("fargate.sizes must be some, each of 0.001 to 10000 vCPU and GB".into());
+        }
+        let lambda = &self.lambda;
+        if lambda.sizes_mb.is_empty() || lambda.sizes_mb.contains(&0) || lambda.mb_per_vcpu == 0 {
+            return Err("lambda.sizes-mb must be some, and mb-per-vcpu a number, above 0".into());
+        }
+        if self.fargate.sizes.len().max(lambda.sizes_mb.len()) > MAX_SIZES {
+            return Err(format!("fargate.sizes and lambda.sizes-mb are at most {MAX_SIZES}"));
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> [(&'static str, &Price); 4] {
+        [
+            ("fargate.vcpu-hour", &self.fargate.vcpu_hour),
+            ("fargate.gb-hour", &self.fargate.gb_hour),
+            ("lambda.gb-second", &self.lambda.gb_second),
+            ("lambda.million-requests", &self.lambda.million_requests),
+        ]
+    }
+
+    /// When the oldest of the prices was asked.
+    pub(super) fn date(&self) -> &str {
+        self.all().iter().map(|(_, price)| price.date.as_str()).min().unwrap_or_default()
+    }
+
+    /// Where the prices are from, each source once.
+    pub(super) fn sources(&self) -> Vec<&str> {
+        let mut sources: Vec<&str> = self.all().iter().map(|(_, price)| price.source.as_str()).collect();
+        sources.dedup();
+        sources
+    }
+}
+
+impl Fargate {
+    /// All sizes.
+    pub(super) fn sizes(&self) -> Vec<FargateSize> {
+        let of = |sizes: &FargateSizes| {
+            let vcpu = sizes.vcpu;
+            sizes.gb.iter().map(move |gb| FargateSize { vcpu, gb: *gb }).collect::<Vec<_>>()
+        };
+        self.sizes.iter().flat_map(of).collect()
+    }
+
+    /// What a size costs in an hour.
+    pub(super) fn hour(&self, size: FargateSize) -> f64 {
+        size.vcpu * self.vcpu_hour.price + size.gb * self.gb_hour.price
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Prices, String> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("mine.toml");
+        std::fs::write(&path, text).expect("written");
+        Prices::read(Some(&path)).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn the_shipped_table_is_right() {
+        let prices = Prices::read(None).expect("valid");
+        let smallest = prices.fargate.sizes()[0];
+        assert_eq!(smallest, FargateSize { vcpu: 0.25, gb: 0.5 });
+        // A minute of the smallest size: the figure that the sources give for a million messages.
+        let million = 1e6 * prices.fargate.hour(smallest) / 60.0;
+        assert!((205.0..207.0).contains(&million), "{million}");
+        assert_eq!(prices.date(), "2026-05");
+        assert_eq!(prices.sources().len(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_table_is_said() {
+        for (from, to, said) in [
+            ("0.04048", "-1.0", "fargate.vcpu-hour is -1"),
+            ("0.04048", "inf", "fargate.vcpu-hour is inf"),
+            ("0.04048", "nan", "fargate.vcpu-hour is NaN"),
+            ("2026-06", "June", "has the date \"June\""),
+            ("mb-per-vcpu = 1769", "mb-per-vcpu = 0", "mb-per-vcpu"),
+            ("minimum-seconds", "minimum-second", "mine.toml, line"),
+            ("vcpu = 0.25", "vcpu = 0", "fargate.sizes"),
+            ("[128, 192,", "[0, 192,", "lambda.sizes-mb"),
+        ] {
+            let error = read(&SHIPPED.replace(from, to)).expect_err(to);
+            assert!(error.contains(said), "{error:?} for {to}");
+        }
+    }
+}

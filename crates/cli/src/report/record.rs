@@ -1,0 +1,233 @@
+//! A line of a usage file, read as if an enemy had written it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use wasmrun_runtime::distribution::Quantity;
+use wasmrun_runtime::outcome::OutcomeKind;
+
+/// A message is kept for two weeks at most: no duration of a task is longer than a year.
+const LONGEST_US: u64 = 366 * 24 * 3600 * 1_000_000;
+/// What a number in JSON may be without losing digits.
+const LARGEST: u64 = 1 << 53;
+
+/// What is known of a task. What the report doesn't need isn't read, and may be anything.
+#[derive(Debug, Deserialize)]
+pub(super) struct Record<'a> {
+    time: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) message_id: Cow<'a, str>,
+    #[serde(default)]
+    pub(super) receive_count: u32,
+    #[serde(borrow, default)]
+    pub(super) component: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) outcome: Cow<'a, str>,
+    #[serde(default)]
+    pub(super) limit: Option<String>,
+    #[serde(default)]
+    pub(super) reason: Option<String>,
+    pub(super) fuel: u64,
+    pub(super) cpu_us: u64,
+    pub(super) wall_us: u64,
+    pub(super) peak_memory_bytes: u64,
+    pub(super) bytes_read: u64,
+    pub(super) bytes_written: u64,
+    #[serde(default)]
+    pub(super) queued_us: u64,
+    #[serde(default)]
+    pub(super) start_us: u64,
+    #[serde(default)]
+    pub(super) compute_us: u64,
+    pub(super) blocked_us: u64,
+    #[serde(default)]
+    pub(super) ready_us: u64,
+    #[serde(default)]
+    pub(super) calls: u64,
+    #[serde(default)]
+    pub(super) refusals: u64,
+    #[serde(default)]
+    pub(super) stores: BTreeMap<String, Traffic>,
+    #[serde(default)]
+    pub(super) queues: BTreeMap<String, Traffic>,
+    /// When the task ended.
+    #[serde(skip)]
+    pub(super) ended: Timestamp,
+}
+
+/// What went to and from a store or a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct Traffic {
+    pub(super) calls: u64,
+    pub(super) messages: u64,
+    pub(super) bytes_read: u64,
+    pub(super) bytes_written: u64,
+}
+
+impl<'a> Record<'a> {
+    /// Reads a line; `Err` says what is wrong with it, perhaps in its own words.
+    pub(super) fn read(line: &'a [u8]) -> Result<Self, String> {
+        let mut record: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        record.ended = record.time.parse().map_err(|_| format!("{:?} is no time", record.time))?;
+        let durations = [
+            ("cpu_us", record.cpu_us),
+            ("wall_us", record.wall_us),
+            ("queued_us", record.queued_us),
+            ("start_us", record.start_us),
+            ("compute_us", record.compute_us),
+            ("blocked_us", record.blocked_us),
+            ("ready_us", record.ready_us),
+        ];
+        let numbers = [
+            ("fuel", record.fuel),
+            ("peak_memory_bytes", record.peak_memory_bytes),
+            ("bytes_read", record.bytes_read),
+            ("bytes_written", record.bytes_written),
+            ("calls", record.calls),
+            ("refusals", record.refusals),
+        ];
+        let traffic = record.stores.values().chain(record.queues.values()).flat_map(|traffic| {
+            [traffic.calls, traffic.messages, traffic.bytes_read, traffic.bytes_written]
+                .map(|number| ("a store or a queue", number))
+        });
+        let absurd = durations
+            .into_iter()
+            .find(|(_, value)| *value > LONGEST_US)
+            .or_else(|| numbers.into_iter().chain(traffic).find(|(_, value)| *value > LARGEST));
+        match absurd {
+            Some((name, value)) => Err(format!("{name} is {value}, which can't be")),
+            None => Ok(record),
+        }
+    }
+
+    /// What the task had of a quantity.
+    pub(super) fn of(&self, quantity: Quantity) -> u64 {
+        match quantity {
+            Quantity::Wall => self.wall_us,
+            Quantity::Queued => self.queued_us,
+            Quantity::Cpu => self.cpu_us,
+            Quantity::Fuel => self.fuel,
+            Quantity::PeakMemory => self.peak_memory_bytes,
+            Quantity::Bytes => self.bytes_read.saturating_add(self.bytes_written),
+        }
+    }
+
+    /// Its outcome, if this version knows it.
+    pub(super) fn outcome(&self) -> Option<OutcomeKind> {
+        OutcomeKind::ALL.into_iter().find(|kind| kind.as_str() == self.outcome)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use std::time::Duration;
+    use wasmrun_runtime::outcome::Outcome;
+    use wasmrun_runtime::usage::{StoreUsage, TaskRecord, Usage};
+
+    /// A record as the worker writes it.
+    pub(crate) fn record() -> Value {
+        json!({
+            "time": "2026-11-24T15:00:00.123456Z", "message_id": "m", "receive_count": 1, "component": "c.wasm",
+            "outcome": "completed", "limit": null, "reason": null, "fuel": 1, "cpu_us": 2, "queued_us": 3,
+            "start_us": 4, "compute_us": 5, "blocked_us": 6, "ready_us": 7, "wall_us": 22,
+            "peak_memory_bytes": 8, "log_bytes": 9, "random_bytes": 10, "bytes_read": 11, "bytes_written": 12,
+            "calls": 13, "refusals": 14, "stores": {"input": {"calls": 12, "bytes_read": 11, "bytes_written": 0}},
+            "queues": {"next": {"calls": 1, "bytes_written": 12, "messages": 2}},
+        })
+    }
+
+    fn read_with(name: &str, value: Value) -> Result<(), String> {
+        let mut record = record();
+        record[name] = value;
+        Record::read(record.to_string().as_bytes()).map(|_| ())
+    }
+
+    #[test]
+    fn a_record_is_read() {
+        let line = record().to_string();
+        let record = Record::read(line.as_bytes()).expect("a record");
+        assert_eq!(Quantity::ALL.map(|quantity| record.of(quantity)), [22, 3, 2, 1, 8, 23]);
+        assert_eq!((record.message_id.as_ref(), record.component.as_ref()), ("m", "c.wasm"));
+        assert_eq!(record.outcome(), Some(OutcomeKind::Completed));
+        assert_eq!(record.ended.to_string(), "2026-11-24T15:00:00.123456Z");
+    }
+
+    #[test]
+    fn fields_and_outcomes_of_the_future_are_no_fault() {
+        assert_eq!(read_with("new", json!({"deep": [1, {"x": null}]})), Ok(()));
+        assert_eq!(read_with("outcome", json!("vanished")), Ok(()));
+    }
+
+    #[test]
+    fn what_can_not_be_is_named() {
+        for (name, value) in [
+            ("cpu_us", json!(-1)),
+            ("wall_us", json!(u64::MAX)),
+            ("wall_us", json!(1.5)),
+            ("fuel", json!(1e300)),
+            ("fuel", json!("many")),
+            ("bytes_read", json!((1u64 << 53) + 1)),
+            ("message_id", json!(null)),
+            ("stores", json!({"input": {"calls": u64::MAX}})),
+            ("queues", json!([1])),
+            ("time", json!("yesterday")),
+            ("time", json!(5)),
+        ] {
+            assert!(read_with(name, value.clone()).is_err(), "{name} {value}");
+        }
+        for line in ["", "{", "null", "[]", "{}", "\u{0}", "\"text\"", "{\"time\":\"2026-11-24T15:00:00Z\"}"]
+        {
+            assert!(Record::read(line.as_bytes()).is_err(), "{line:?}");
+        }
+        let deep = "[".repeat(10_000);
+        assert!(Record::read(deep.as_bytes()).is_err());
+        assert!(Record::read(b"\xff\xfe").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_record_or_an_error(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Record::read(&line);
+        }
+
+        /// Whatever a task consumed, what the worker writes is read, and says the same.
+        #[test]
+        fn what_a_worker_writes_is_read(
+            numbers in prop::collection::vec(0..=LARGEST, 4),
+            micros in prop::collection::vec(0..=LONGEST_US, 3),
+            (id, reason) in (any::<String>(), any::<String>()),
+        ) {
+            let usage = Usage {
+                fuel: numbers[0],
+                peak_memory_bytes: numbers[1],
+                bytes_read: numbers[2],
+                bytes_written: numbers[3],
+                wall: Duration::from_micros(micros[0]),
+                cpu: Duration::from_micros(micros[1]),
+                queued: Duration::from_micros(micros[2]),
+                stores: [("input".to_owned(), StoreUsage { calls: 3, ..StoreUsage::default() })].into(),
+                ..Usage::default()
+            };
+            let outcome = Outcome::Trapped { what: reason.clone() };
+            let line = serde_json::to_vec(&TaskRecord::new(&id, 2, "c.wasm", &outcome, &usage)).expect("JSON");
+            let record = Record::read(&line).expect("a record");
+            prop_assert_eq!(Quantity::ALL.map(|quantity| record.of(quantity)), Quantity::ALL.map(|q| q.of(&usage)));
+            prop_assert_eq!(record.outcome(), Some(OutcomeKind::Trapped));
+            prop_assert_eq!((record.message_id.as_ref(), record.reason.as_deref()), (id.as_str(), Some(reason.as_str())));
+            prop_assert_eq!((record.receive_count, record.stores["input"].calls), (2, 3));
+        }
+
+        /// A record from which a crash has cut the end is never taken for a whole one.
+        #[test]
+        fn a_torn_record_is_an_error(length in 0usize..1000) {
+            let line = record().to_string();
+            let torn = &line.as_bytes()[..length % line.len()];
+            prop_assert!(Record::read(torn).is_err());
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The report, for people and for machines.
+
+use super::BadLines;
+use super::cost::Cost;
+use super::record::Traffic;
+use super::totals::{Heaviest, Outcomes, Task, Totals, outcome_names};
+use crate::show::{amount, count, size, spreads, time};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use std::time::Duration;
+use wasmrun_runtime::distribution::Quantity;
+use wasmrun_runtime::text::OneLine;
+
+/// Of the first column.
+const WIDTH: usize = 15;
+
+pub(super) fn text(totals: &Totals, bad: &BadLines) -> String {
+    let mut text = String::new();
+    summary(&mut text, totals, bad);
+    if totals.tasks > 0 {
+        let _ = write!(text, "\n{}", spreads(&totals.distributions.spreads(), WIDTH));
+        over_time(&mut text, totals);
+        totals.heaviest.iter().for_each(|heaviest| heaviest_tasks(&mut text, heaviest));
+        costs(&mut text, totals);
+    }
+    text.trim_end().to_owned()
+}
+
+fn summary(text: &mut String, totals: &Totals, bad: &BadLines) {
+    let mut line = |title: &str, rest: String| {
+        let _ = writeln!(text, "{title:<WIDTH$}{rest}");
+    };
+    match totals.span {
+        None => line("tasks", "0".to_owned()),
+        Some((first, last)) => {
+            let span = u64::try_from(last.duration_since(first).as_micros()).unwrap_or(u64::MAX);
+            let (first, last) = (shown_time(first.as_second()), shown_time(last.as_second()));
+            line("tasks", format!("{}, from {first} to {last} UTC, {}", totals.tasks, time(span)));
+        }
+    }
+    if let Some(first) = &bad.first {
+        let (file, error) = (OneLine(&first.file), OneLine(&first.error));
+        let lines = if bad.count == 1 { "line is no record" } else { "lines are no records" };
+        line(
+            "left out",
+            format!("{} {lines}; the first is line {} of {file}: {error}", bad.count, first.line),
+        );
+    }
+    let outcomes = outcome_names().zip(totals.outcomes).filter(|(_, count)| *count > 0);
+    for (index, (outcome, count)) in outcomes.enumerate() {
+        line(if index == 0 { "outcomes" } else { "" }, format!("{count} {outcome}"));
+    }
+    for (index, (limit, count)) in totals.limits.iter().enumerate() {
+        line(if index == 0 { "limits hit" } else { "" }, format!("{count} {limit}"));
+    }
+    let sums = &totals.sums;
+    line("CPU time", time(sums.cpu_us));
+    let [start, compute, blocked, ready] =
+        [sums.start_us, sums.compute_us, sums.blocked_us, sums.ready_us].map(time);
+    line(
+        "wall time",
+        format!(
+            "{}: {start} to start, {compute} computing, {blocked} waiting for the host, {ready} waiting for a thread",
+            time(sums.wall_us)
+        ),
+    );
+    line("fuel", count(sums.fuel));
+    line("read, written", format!("{}, {}", size(sums.bytes_read), size(sums.bytes_written)));
+    line(
+        "calls",
+        format!("{} to stores and queues, {} refused for want of a grant", sums.calls, sums.refusals),
+    );
+    for (index, (alias, store)) in totals.stores.iter().enumerate() {
+        let Traffic { calls, bytes_read, bytes_written, .. } = *store;
+        let traffic = format!("{calls} calls, {} read, {} written", size(bytes_read), size(bytes_written));
+        line(if index == 0 { "stores" } else { "" }, format!("{alias}: {traffic}"));
+    }
+    for (index, (alias, queue)) in totals.queues.iter().enumerate() {
+        let Traffic { calls, messages, bytes_written, .. } = *queue;
+        let traffic = format!("{calls} calls, {messages} messages, {} written", size(bytes_written));
+        line(if index == 0 { "queues" } else { "" }, format!("{alias}: {traffic}"));
+    }
+}
+
+fn over_time(text: &mut String, totals: &Totals) {
+    let timeline = &totals.timeline;
+    let width = humantime::format_duration(Duration::from_secs(timeline.width().unsigned_abs()));
+    let there: Vec<(usize, &str)> =
+        outcome_names().enumerate().filter(|(outcome, _)| totals.outcomes[*outcome] > 0).collect();
+    let _ = write!(text, "\noutcomes over time, each line {width}\n{:<21}{:>10}", "", "tasks");
+    for (_, name) in &there {
+        let _ = write!(text, "{:>1$}", name, name.len().max(8) + 2);
+    }
+    text.push('\n');
+    for (from, outcomes) in timeline.rows() {
+        let _ = write!(text, "{:<21}{:>10}", shown_time(from), outcomes.iter().sum::<u64>());
+        for (outcome, name) in &there {
+            let _ = write!(text, "{:>1$}", outcomes[*outcome], name.len().max(8) + 2);
+        }
+        text.push('\n');
+    }
+}
+
+fn heaviest_tasks(text: &mut String, heaviest: &Heaviest) {
+    if heaviest.tasks.is_empty() {
+        return;
+    }
+    let title = match heaviest.quantity {
+        Quantity::PeakMemory => "memory",
+        Quantity::Bytes => "bytes read and written",
+        _ => "CPU time",
+    };
+    let _ = writeln!(text, "\nheaviest tasks by {title}");
+    for task in &heaviest.tasks {
+        let Task { message_id, receive_count, component, outcome, .. } = task;
+        let weight = match heaviest.quantity {
+            Quantity::PeakMemory => size(task.peak_memory_bytes),
+            Quantity::Bytes => size(task.bytes),
+            _ => time(task.cpu_us),
+        };
+        let why = task.limit.as_ref().or(task.reason.as_ref());
+        let why = why.map_or_else(String::new, |why| format!(" ({})", OneLine(why)));
+        let (message_id, component, outcome) = (OneLine(message_id), OneLine(component), OneLine(outcome));
+        let _ = writeln!(
+            text,
+            "{weight:>13}  {message_id}, receive {receive_count}  {component}  {outcome}{why}"
+        );
+    }
+}
+
+fn costs(text: &mut String, totals: &Totals) {
+    let prices = totals.bill.prices();
+    let [region, offer, currency, date] =
+        [&prices.region, &prices.offer, &prices.currency, prices.date()].map(OneLine);
+    let costs = totals.bill.costs();
+    let _ = writeln!(
+        text,
+        "\nwhat the same work costs elsewhere, in {currency}: prices of {region}, {offer}, as of {date}"
+    );
+    let _ = writeln!(text, "{:<35}{:>12}{:>24}", "", "these", "a million messages");
+    for Cost { way, total, per_million, .. } in &costs {
+        let _ = writeln!(text, "{way:<35}{:>12}{:>24}", amount(*total), amount(*per_million));
+    }
+    for Cost { way, assumptions, .. } in &costs {
+        let _ = writeln!(text, "- {way}: {assumptions}");
+    }
+    let sources = prices.sources().join("; ");
+    let _ =
+        writeln!(text, "- Not counted: the queue, stores, traffic, logs. Prices from {}.", OneLine(&sources));
+}
+
+/// To the second, without a zone: UTC.
+fn shown_time(second: i64) -> String {
+    Timestamp::from_second(second)
+        .map_or_else(|_| second.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+pub(super) fn json(totals: &Totals, bad: &BadLines) -> Value {
+    let prices = totals.bill.prices();
+    let spreads: Map<String, Value> = totals
+        .distributions
+        .spreads()
+        .iter()
+        .map(|(quantity, spread)| (quantity.as_str().to_owned(), json!(spread)))
+        .collect();
+    let heaviest: Map<String, Value> = totals
+        .heaviest
+        .iter()
+        .map(|heaviest| (heaviest.quantity.as_str().to_owned(), json!(heaviest.tasks)))
+        .collect();
+    let rows: Vec<Value> = totals
+        .timeline
+        .rows()
+        .map(|(from, outcomes)| json!({"from": iso(from), "tasks": outcomes.iter().sum::<u64>(), "outcomes": by_name(&outcomes)}))
+        .collect();
+    json!({
+        "tasks": totals.tasks,
+        "bad_lines": bad,
+        "first": totals.span.map(|(first, _)| first.to_string()),
+        "last": totals.span.map(|(_, last)| last.to_string()),
+        "outcomes": by_name(&totals.outcomes),
+        "limits": totals.limits,
+        "usage": totals.sums,
+        "stores": totals.stores,
+        "queues": totals.queues,
+        "spreads": spreads,
+        "over_time": {"seconds": totals.timeline.width(), "rows": rows},
+        "heaviest": heaviest,
+        "costs": {
+            "region": prices.region,
+            "offer": prices.offer,
+            "currency": prices.currency,
+            "date": prices.date(),
+            "sources": prices.sources(),
+            "ways": totals.bill.costs(),
+        },
+    })
+}
+
+/// The outcomes that occurred.
+fn by_name(outcomes: &Outcomes) -> Map<String, Value> {
+    outcome_names()
+        .zip(outcomes)
+        .filter(|(_, count)| **count > 0)
+        .map(|(name, count)| (name.to_owned(), json!(count)))
+        .collect()
+}
+
+fn iso(second: i64) -> Option<String> {
+    Timestamp::from_second(second).ok().map(|time| time.to_string())
+}

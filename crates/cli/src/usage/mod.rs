@@ -1,0 +1,233 @@
+//! `run --usage FILE`: a line of JSON for each task.
+//!
+//! Tasks end on guests' threads, which wait for no disk: a line goes to a bounded buffer, and one thread writes what
+//! has gathered there. If the file can't be written, that is said once and tried again and again; what doesn't fit
+//! into the buffer meanwhile is dropped and counted. A worker that is killed loses the lines of its last moment.
+
+mod file;
+
+use self::file::UsageFile;
+use crate::failure::Failure;
+use crate::output::tamed;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use wasmrun_runtime::usage::{TaskObserver, TaskRecord};
+
+/// Some five thousand lines: as many as a busy worker has in a fifth of a second, or an idle one in an hour.
+const MAX_PENDING_BYTES: usize = 4 << 20;
+/// Lines gather for so long before they are written: a busy worker's writer then wakes a hundred times a second, not
+/// once for each task.
+const GATHER: Duration = Duration::from_millis(10);
+/// How long a file that can't be written is left alone.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long the end of a worker waits for its last lines; the lock's timeout fits in.
+const LAST_LINES: Duration = Duration::from_secs(3);
+
+/// Writes down what each task consumed.
+pub(crate) struct UsageLog {
+    buffer: Arc<Buffer>,
+}
+
+/// What guests' threads and the writer share.
+#[derive(Default)]
+struct Buffer {
+    pending: Mutex<Pending>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Pending {
+    lines: Vec<u8>,
+    /// Lines that were lost since this was last said.
+    dropped: u64,
+    /// No more lines come.
+    closing: bool,
+    /// The writer has ended.
+    closed: bool,
+}
+
+/// Where a file is, with all links resolved: so it can be compared with what guests may write to before it's created.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Failure> {
+    let resolved = path.canonicalize().or_else(|error| {
+        let parent = match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+            None => return Err(error),
+        };
+        let name = path.file_name().ok_or(error)?;
+        Ok(parent.canonicalize()?.join(name))
+    });
+    resolved.map_err(|error| cannot_use(path, &error))
+}
+
+fn cannot_use(path: &Path, error: &io::Error) -> Failure {
+    Failure::backend(format!("cannot use the usage file {}: {error}", path.display()))
+}
+
+impl UsageLog {
+    /// Opens the file, and starts the thread that writes to it.
+    pub(crate) fn start(path: &Path, max_bytes: u64) -> Result<Self, Failure> {
+        let file = UsageFile::open(path, max_bytes).map_err(|error| cannot_use(path, &error))?;
+        let buffer = Arc::<Buffer>::default();
+        let shared = buffer.clone();
+        std::thread::Builder::new()
+            .name("usage".into())
+            .spawn(move || shared.write_to(file))
+            .map_err(|error| Failure::backend(format!("the system refuses threads: {error}")))?;
+        Ok(Self { buffer })
+    }
+
+    /// Waits until the lines of all tasks are written, if that can be.
+    pub(crate) fn close(&self) {
+        let mut pending = self.buffer.lock();
+        pending.closing = true;
+        self.buffer.changed.notify_all();
+        let (pending, _) = self
+            .buffer
+            .changed
+            .wait_timeout_while(pending, LAST_LINES, |pending| !pending.closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        if !pending.closed {
+            tracing::warn!("The usage file doesn't take the last lines: they are lost.");
+        }
+    }
+}
+
+impl TaskObserver for UsageLog {
+    fn ended(&self, record: &TaskRecord<'_>) {
+        // Most lines fit into it.
+        let mut line = Vec::with_capacity(1 << 10);
+        if serde_json::to_writer(&mut line, record).is_err() {
+            line.clear();
+        }
+        self.buffer.push(&tamed(&line));
+    }
+}
+
+impl Buffer {
+    /// Takes a line; one that is empty couldn't be made.
+    fn push(&self, line: &[u8]) {
+        let mut pending = self.lock();
+        if line.is_empty() || pending.lines.len() + line.len() >= MAX_PENDING_BYTES {
+            pending.dropped += 1;
+            return;
+        }
+        // The writer sleeps only while there is nothing.
+        if pending.lines.is_empty() {
+            self.changed.notify_all();
+        }
+        pending.lines.extend_from_slice(line);
+        pending.lines.push(b'\n');
+    }
+
+    /// Writes until no more lines come.
+    fn write_to(&self, mut file: UsageFile) {
+        let (mut lines, mut failing) = (Vec::new(), false);
+        loop {
+            let last = self.gather(&mut lines);
+            let result = file.append(&mut lines);
+            let file = file.path().display();
+            match result {
+                Ok(()) => {
+                    if std::mem::take(&mut failing) {
+                        tracing::warn!(%file, "The usage file can be written again.");
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%file, %error, "The usage file can't be written: it's tried again.");
+                    }
+                }
+            }
+            let mut pending = self.lock();
+            if last {
+                // What couldn't be written now never will be.
+                pending.dropped += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+            }
+            let dropped = if failing && !last { 0 } else { std::mem::take(&mut pending.dropped) };
+            if dropped > 0 {
+                tracing::warn!(%file, dropped, "Lines of usage are lost, as the file didn't take them in time.");
+            }
+            if last {
+                pending.closed = true;
+                return self.changed.notify_all();
+            }
+        }
+    }
+
+    /// Waits for lines, or for the moment to try again those that are left. `true`: these are the last.
+    fn gather(&self, lines: &mut Vec<u8>) -> bool {
+        let (mut pending, pause) = (self.lock(), if lines.is_empty() { GATHER } else { AGAIN });
+        if lines.is_empty() {
+            let nothing = |pending: &mut Pending| pending.lines.is_empty() && !pending.closing;
+            pending = self.changed.wait_while(pending, nothing).unwrap_or_else(PoisonError::into_inner);
+        }
+        let (mut pending, _) = self
+            .changed
+            .wait_timeout_while(pending, pause, |pending| !pending.closing)
+            .unwrap_or_else(PoisonError::into_inner);
+        if lines.is_empty() || pending.closing {
+            lines.append(&mut pending.lines);
+        }
+        pending.closing
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmrun_runtime::outcome::Outcome;
+    use wasmrun_runtime::usage::Usage;
+
+    #[test]
+    fn what_is_written_down_is_in_the_file_once_it_is_closed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("usage.jsonl");
+        let log = UsageLog::start(&path, 1 << 20).expect("started");
+        let outcome = Outcome::Rejected { reason: "a\u{9b}\nb".into() };
+        for fuel in 0..100 {
+            let usage = Usage { fuel, ..Usage::default() };
+            log.ended(&TaskRecord::new("id", 1, "c.wasm", &outcome, &usage));
+        }
+        log.close();
+        let text = std::fs::read_to_string(&path).expect("text");
+        let fuel: Vec<u64> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
+            .map(|record| record["fuel"].as_u64().expect("a number"))
+            .collect();
+        assert_eq!(fuel, (0..100).collect::<Vec<_>>());
+        assert!(!text.contains('\u{9b}'), "{text:?}");
+    }
+
+    #[test]
+    fn a_writer_that_is_stuck_costs_lines_and_no_memory() {
+        let buffer = Buffer::default();
+        let line = [b'x'; 1000];
+        for _ in 0..10_000 {
+            buffer.push(&line);
+        }
+        let pending = buffer.lock();
+        assert!(pending.lines.len() <= MAX_PENDING_BYTES);
+        assert_eq!(pending.lines.len() as u64 / 1001 + pending.dropped, 10_000);
+        assert!(pending.dropped > 0);
+    }
+
+    #[test]
+    fn a_file_is_found_before_it_exists_with_all_links_resolved() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().canonicalize().expect("there");
+        std::fs::create_dir(root.join("real")).expect("a directory");
+        std::os::unix::fs::symlink(root.join("real"), root.join("link")).expect("a link");
+        assert_eq!(resolve(&root.join("link/new")).expect("found"), root.join("real/new"));
+        assert_eq!(resolve(Path::new("new")).expect("found").file_name(), Some("new".as_ref()));
+        assert!(resolve(&root.join("missing/new")).is_err());
+        assert!(resolve(Path::new("..")).is_ok_and(|path| path.is_dir()));
+    }
+}

@@ -1,0 +1,69 @@
+//! A disk that can be filled.
+
+use super::{Process, World, guest};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A disk of its own for a worker: a file system in memory that only the worker sees, so that it goes with it.
+pub(crate) struct Disk {
+    /// The directory that it's mounted on.
+    place: PathBuf,
+}
+
+impl Disk {
+    /// Mounts a disk of so many bytes on a directory of the world, with a copy of what is in there, and starts a worker
+    /// with these arguments, two instances and the usual grants. `None`: this system allows no mounts.
+    pub(crate) fn start_on(
+        world: &World,
+        place: &str,
+        bytes: usize,
+        arguments: &[&str],
+    ) -> Option<(Self, Process)> {
+        const SCRIPT: &str = r#"
+            set -e; place=$1; bytes=$2; shift 2
+            cp -a "$place" "$place.copy"
+            mount -t tmpfs -o "size=$bytes,mode=700" tmpfs "$place"
+            cp -a "$place.copy/." "$place"
+            test "$#" -eq 0 || exec "$@""#;
+        let disk = Self { place: world.path(place) };
+        let in_namespace = || {
+            world
+                .program(Path::new("unshare"))
+                .args(["--mount", "--map-root-user", "sh", "-c", SCRIPT, "sh"])
+                .arg(&disk.place)
+                .arg(bytes.to_string())
+        };
+        if !in_namespace().ends().status.success() {
+            println!("SKIPPED: this system lets nobody mount a file system, so no disk can be filled");
+            return None;
+        }
+        fs::remove_dir_all(disk.place.with_extension("copy")).expect("removed");
+        let worker = in_namespace()
+            .arg(env!("CARGO_BIN_EXE_wasmrun"))
+            .arg("run")
+            .arg(guest("misbehave"))
+            .args(World::grants())
+            .args(["--instances", "2", "--backoff", "100ms..1s", "--log", "info,wasmrun_runtime=debug"])
+            .args(arguments)
+            .start();
+        worker.until_logged("\"Ready.\"");
+        Some((disk, worker))
+    }
+
+    /// Where the worker sees it.
+    pub(crate) fn path(&self, worker: &Process) -> PathBuf {
+        let place = self.place.strip_prefix("/").expect("absolute");
+        worker.proc().join("root").join(place)
+    }
+
+    /// Writes until nothing fits any more; returns the file, whose removal frees the disk.
+    pub(crate) fn fill(&self, worker: &Process) -> PathBuf {
+        let path = self.path(worker).join("filler");
+        let mut file = File::create(&path).expect("a file");
+        for size in [1 << 16, 1 << 12, 1] {
+            while file.write_all(&vec![b'x'; size]).is_ok() {}
+        }
+        path
+    }
+}
