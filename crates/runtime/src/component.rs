@@ -7,7 +7,7 @@ use crate::grant::Grants;
 use crate::host::{self, MessageHandle, TaskPre};
 use crate::limits::{Limit, Limits};
 use crate::message::Message;
-use crate::outcome::{Cancel, Outcome, Remains};
+use crate::outcome::{Cancel, Outcome, Remains, shorten};
 use crate::state::{self, Delivered, TaskConfig, TaskState};
 use crate::threads::GuestThreads;
 use crate::turn::{BlockedTooLong, Timed, Times};
@@ -157,7 +157,7 @@ impl Component {
             store.data().log.finish();
             match started {
                 Ok(Ok(_)) => Ok(Ok(())),
-                Ok(Err(error)) => Ok(Err((format!("{:#}", error), refused))),
+                Ok(Err(error)) => Ok(Err((shorten(error.root_cause().to_string()), refused))),
                 Err(_) => Ok(Err(("it takes longer than the timeout".into(), (None, None)))),
             }
         });
@@ -394,7 +394,7 @@ fn check_world(
 
 /// What the linker misses, in one sentence.
 fn missing(error: &wasmtime::Error) -> String {
-    format!("the component doesn't fit the world wasmrun:task/task@0.1.0: {error:#}")
+    shorten(format!("the component doesn't fit the world wasmrun:task/task@0.1.0: {error:#}"))
 }
 
 /// The names of what a component imports and exports.

@@ -34,8 +34,8 @@ impl Budget {
     /// The growth from `current` to `desired` of one of the things that are summed.
     ///
     /// wasmtime asks even for a growth that is beyond the thing's own maximum, which then fails on its own account:
-    /// such a growth isn't a refusal of ours, unless it's beyond our ceiling as well. A table's slot in the pool, whose
-    /// size passes for the table's maximum, is no larger than that.
+    /// such a growth isn't a refusal of ours, unless it's beyond our ceiling as well: a table's slot in the pool is as
+    /// large as that, and passes for the table's maximum.
     fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
         let growth = desired.saturating_sub(current);
         let sum = self.used.saturating_add(growth);

@@ -3,6 +3,7 @@
 //! A guest's text is a value of an event, never an event of its own: whoever formats the event escapes it, so that a
 //! guest can't forge a line. What it may write in all is bounded.
 
+use crate::text::beginning;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io;
@@ -79,7 +80,7 @@ impl GuestLog {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tracing::debug!(
             message_id = lines.message_id,
-            error = format!("{error:#}"),
+            error = beginning(format_args!("{error:#}"), MAX_LINE_BYTES),
             "The guest's call failed."
         );
     }

@@ -28,9 +28,45 @@ pub fn is_unsafe(c: char) -> bool {
     c.is_control() || separator || direction
 }
 
+/// The beginning of what something says, at most so many bytes; what would follow isn't even made. The names of a
+/// guest's functions are as long as its maker likes.
+pub(crate) fn beginning(text: fmt::Arguments<'_>, max_bytes: usize) -> String {
+    struct Beginning {
+        text: String,
+        left: usize,
+    }
+    impl fmt::Write for Beginning {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let taken = &text[..text.floor_char_boundary(self.left)];
+            self.text.push_str(taken);
+            self.left -= taken.len();
+            if taken.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
+        }
+    }
+    let mut beginning = Beginning { text: String::new(), left: max_bytes };
+    if fmt::write(&mut beginning, text).is_err() {
+        beginning.text.push('…');
+    }
+    beginning.text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_long_text_only_the_beginning_is_made() {
+        struct Endless;
+        impl fmt::Display for Endless {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                loop {
+                    f.write_str("aü")?;
+                }
+            }
+        }
+        assert_eq!(beginning(format_args!("{Endless}"), 8), "aüaüa…");
+        assert_eq!(beginning(format_args!("{}", "short"), 5), "short");
+    }
 
     #[test]
     fn what_could_forge_a_line_is_escaped_and_the_rest_is_as_it_was() {

@@ -1,6 +1,6 @@
 //! A worker under attack: what is sent to it, how each task ended, and what became of the worker.
 
-use crate::harness::{Command, Process, Vitals, World, field, wait_until};
+use crate::harness::{Command, Output, Process, Vitals, World, field, wait_until};
 use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -274,7 +274,7 @@ impl Siege {
 
     /// Ends the worker, which is well.
     #[track_caller]
-    pub(super) fn end(mut self) {
+    pub(super) fn end(mut self) -> Output {
         self.idle();
         // Those that blocked for a store end when they had nothing to do for ten seconds.
         wait_until("threads and files are as they were", || {
@@ -289,6 +289,7 @@ impl Siege {
             let told = output.stderr.iter().find(|line| line.contains(text));
             assert_eq!(told, None, "{output}");
         }
+        output
     }
 
     #[track_caller]
