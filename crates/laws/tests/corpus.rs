@@ -1,11 +1,12 @@
 //! The fuzz targets' corpora, replayed: each file was once new to a law, or broke it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wasmrun_laws::LAWS;
 
-fn corpus(law: &str) -> std::path::PathBuf {
+fn corpus(law: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(law)
 }
 
@@ -27,6 +28,35 @@ fn every_law_has_a_fuzz_target_and_a_corpus() {
     for (law, _) in LAWS {
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fuzz/fuzz_targets/{law}.rs"));
         assert!(target.is_file() && corpus(law).is_dir(), "{law}");
+    }
+}
+
+/// Names and versions in a lock file.
+fn locked(path: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    let text = fs::read_to_string(path).expect("a lock file");
+    let mut packages: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for package in text.split("[[package]]").skip(1) {
+        let field = |name: &str| {
+            let value = package.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
+            value.trim_matches(['"', ' ', '=']).to_owned()
+        };
+        packages.entry(field("name")).or_default().insert(field("version"));
+    }
+    packages
+}
+
+#[test]
+fn fuzz_targets_are_built_with_the_versions_that_ship() {
+    let (ours, fuzzed) = (locked("Cargo.lock"), locked("fuzz/Cargo.lock"));
+    assert!(fuzzed.contains_key("wasmtime"));
+    for (name, versions) in fuzzed {
+        if let Some(shipped) = ours.get(&name) {
+            assert!(
+                versions.is_subset(shipped),
+                "{name} {versions:?}: copy Cargo.lock to fuzz/, and run `cargo metadata --manifest-path fuzz/Cargo.toml`"
+            );
+        }
     }
 }
 

@@ -31,7 +31,6 @@
     (memory $one 1 3)
     (memory $two 0)
     (table $t 3 10 funcref)
-    (table $u 1 externref)
     (global $g (mut i64) (i64.const -1))
     (type $f (func (param i32) (result i32 i64)))
     (func $odd (type $f)
