@@ -115,11 +115,14 @@ fn host_call(criterion: &mut Criterion) {
     });
 }
 
+/// How to make a backend, and what it's called.
+type Named<'a, T> = (&'a str, &'a dyn Fn() -> T);
+
 /// Whole objects, from the guest to the store and back.
 fn objects(criterion: &mut Criterion) {
     let folder = tempfile::tempdir_in(guests::target()).expect("a directory");
     let directory = || DirStore::open(&format!("dir:{}", folder.path().display())).expect("a store");
-    let stores: [(&str, &dyn Fn() -> Arc<dyn ObjectStore>); 2] =
+    let stores: [Named<'_, Arc<dyn ObjectStore>>; 2] =
         [("memory", &|| Arc::new(MemoryStore::new("objects"))), ("dir", &|| Arc::new(directory()))];
     for (name, store) in stores {
         let mut group = criterion.benchmark_group(format!("object/{name}"));
@@ -142,7 +145,7 @@ fn objects(criterion: &mut Criterion) {
 fn settle(criterion: &mut Criterion) {
     let folder = tempfile::tempdir_in(guests::target()).expect("a directory");
     let url = format!("sqlite:{}", folder.path().join("queue.db").display());
-    let queues: [(&str, &dyn Fn() -> Box<dyn Queue>); 2] = [
+    let queues: [Named<'_, Box<dyn Queue>>; 2] = [
         ("memory", &|| Box::new(MemoryQueue::new("work", Duration::from_secs(30)))),
         ("sqlite", &|| Box::new(SqliteQueue::create(&url, &QueueSettings::default()).expect("a queue").0)),
     ];

@@ -125,6 +125,7 @@ fn limits(report: &Report, path: &Path) -> Result<()> {
 }
 
 /// Rows with a name each, and dots in them.
+#[expect(clippy::too_many_arguments, reason = "all that a picture is made of, once")]
 fn dotted<X>(
     path: &Path,
     title: &str,
