@@ -1,6 +1,6 @@
 //! How many tasks run at once where memory is short.
 
-use crate::harness::{Process, World, guest};
+use crate::harness::{Process, World, guest, wait_until};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -100,4 +100,28 @@ fn where_memory_is_plenty_the_users_number_stands() {
     let output = world.run("misbehave").args(["--until-empty", "--instances", "3"]).succeeds();
     let ready = &output.logs_of("Ready.")[0];
     assert_eq!((&ready["instances"], &ready["bounded_by"]), (&3.into(), &"user".into()));
+}
+
+#[test]
+fn a_thousand_tasks_that_wait_take_less_than_300_mebibytes() {
+    let world = World::with_queue(&["--visibility-timeout", "5m"]);
+    for _ in 0..4 {
+        world.send(["sleep-forever"; 250]);
+    }
+    let worker = world
+        .run("misbehave")
+        .args(["--instances", "1000", "--memory", "3MiB", "--object-size", "64KiB", "--timeout", "5m"])
+        .args(["--core-instances", "6", "--stop-timeout", "1s"])
+        .start();
+    worker.until_logged("Ready.");
+    if worker.logged("\"bounded_by\":\"memory\"") > 0 {
+        println!("skipped: this machine's memory doesn't bear a thousand tasks at once");
+        return;
+    }
+    wait_until("all of them wait", || world.depth().in_flight == 1000);
+    let status = fs::read_to_string(worker.proc().join("status")).expect("its status");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line").trim();
+    println!("a thousand tasks at once: {resident} resident");
+    let kib: u64 = resident.trim_end_matches("kB").trim().parse().expect("a number");
+    assert!(kib < 300 << 10, "{resident}");
 }

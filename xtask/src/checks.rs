@@ -84,6 +84,38 @@ pub(crate) fn deny(places: &Places, advisories: bool) -> Result<()> {
     Ok(())
 }
 
+/// Runs the hostile suite again and again, on all cores and then on one; ends with the first run that fails.
+pub(crate) fn hostile(places: &Places, repeat: u32) -> Result<ExitCode> {
+    guests::build(places, Kinds::Cargo)?;
+    command::run(cargo(places).args(["build", "--release", "--workspace"]))?;
+    let one_core = on_path("taskset");
+    if one_core.is_none() {
+        println!("There is no taskset here: the runs on one core are left out.");
+    }
+    for round in 1..=repeat {
+        println!("Round {round} of {repeat}");
+        let tests = ["test", "--release", "--workspace", "--test", "it", "--", "hostile"];
+        let mut plain = cargo(places);
+        plain.args(tests);
+        let pinned = one_core.as_ref().map(|taskset| {
+            let cargo = cargo(places);
+            let mut pinned = Command::new(taskset);
+            pinned.args(["-c", "0"]).arg(cargo.get_program()).args(tests);
+            pinned
+                .current_dir(&places.root)
+                .envs(cargo.get_envs().filter_map(|(key, value)| Some((key, value?))));
+            pinned
+        });
+        for mut run in std::iter::once(plain).chain(pinned) {
+            let status = command::show(&mut run)?;
+            if !status.success() {
+                return Ok(exit_code(status));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Runs the benchmarks: all, or the one that the first argument names.
 pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::Cargo)?;

@@ -31,6 +31,7 @@ Commands:
   guests --cargo-component build them with `cargo component` as well, into target/guests/component
   bench [name] [args…]     build everything and run the benchmarks, or one of isolation, start, steps and task;
                            args go to `cargo bench`
+  hostile [--repeat N]     run the hostile suite N times (once): on all cores, and on one core (with taskset)
   deny [--advisories]      check the licences, versions and sources of all dependencies; with --advisories also
                            known vulnerabilities, whose list comes from GitHub
   help                     print this text";
@@ -58,6 +59,7 @@ enum Command<'a> {
     Test(&'a [String]),
     Guests(guests::Kinds),
     Bench(&'a [String]),
+    Hostile { repeat: u32 },
     Deny { advisories: bool },
 }
 
@@ -75,6 +77,7 @@ impl<'a> Command<'a> {
                 return Ok(Self::Guests(guests::Kinds::CargoAndCargoComponent));
             }
             "guests" => Self::Guests(guests::Kinds::Cargo),
+            "hostile" => return hostile(rest),
             "deny" if rest == ["--advisories"] => return Ok(Self::Deny { advisories: true }),
             "deny" => Self::Deny { advisories: false },
             "bench" => return Ok(Self::Bench(rest)),
@@ -98,10 +101,21 @@ impl<'a> Command<'a> {
             Self::Test(arguments) => return checks::test(&places, arguments),
             Self::Guests(kinds) => guests::build(&places, kinds)?,
             Self::Bench(arguments) => return checks::bench(&places, arguments),
+            Self::Hostile { repeat } => return checks::hostile(&places, repeat),
             Self::Deny { advisories } => checks::deny(&places, advisories)?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn hostile(rest: &[String]) -> Result<Command<'_>, String> {
+    let repeat = match rest {
+        [] => Some(1),
+        [flag, number] if flag == "--repeat" => number.parse().ok().filter(|&number| number > 0),
+        _ => None,
+    };
+    let repeat = repeat.ok_or("`hostile` takes `--repeat N`, with a number above 0.")?;
+    Ok(Command::Hostile { repeat })
 }
 
 #[cfg(test)]

@@ -16,6 +16,17 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 use wasmtime::{CallHook, Store};
 
+/// The engine's helpers can't be made to hand the thread back: some carry megabytes of text from one part of a component
+/// to another for a few units of fuel. A task that computes for so long without handing it back is ended.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
+/// The clock is looked at after so many of their calls: most take nanoseconds.
+const HELPERS_UNWATCHED: u32 = 16;
+
+/// The trap of a guest that can't be interrupted.
+#[derive(Debug, thiserror::Error)]
+#[error("it computed for {LONGEST_TURN:?} without a moment at which it could be interrupted")]
+struct TurnTooLong;
+
 /// What the store and the future that runs it know of each other. It stands between the task and whoever wakes it, so
 /// that it knows when the task could go on.
 #[derive(Debug)]
@@ -23,6 +34,8 @@ pub(crate) struct Turn {
     began_at: Instant,
     /// When the current turn began: nanoseconds after `began_at`.
     turn: AtomicU64,
+    /// The thread's CPU time when it began, in nanoseconds.
+    cpu: AtomicU64,
     /// When the task was first woken since its last turn began; 0: not yet.
     woken: AtomicU64,
     thread: Mutex<Waker>,
@@ -33,6 +46,7 @@ impl Turn {
         Arc::new(Self {
             began_at: Instant::now(),
             turn: AtomicU64::new(0),
+            cpu: AtomicU64::new(0),
             woken: AtomicU64::new(0),
             thread: Mutex::new(Waker::noop().clone()),
         })
@@ -50,7 +64,17 @@ impl Turn {
 
     /// The task has had its thread for longer than it should.
     fn is_over(&self) -> bool {
-        Duration::from_nanos(self.now().saturating_sub(self.id())) > Limits::TURN
+        self.lasted() > Limits::TURN
+    }
+
+    fn lasted(&self) -> Duration {
+        Duration::from_nanos(self.now().saturating_sub(self.id()))
+    }
+
+    /// The task has computed for longer than it may. A thread that got no processor meanwhile is no fault of it.
+    fn is_too_long(&self) -> bool {
+        let computed = || thread_cpu().saturating_sub(Duration::from_nanos(self.cpu.load(Ordering::Relaxed)));
+        self.lasted() > LONGEST_TURN && computed() > LONGEST_TURN
     }
 
     /// Wakes whoever polls now.
@@ -82,6 +106,7 @@ pub(crate) fn keep_turns_short(store: &mut Store<TaskState>) {
     // One for each call that is under way: a host call may call the guest's allocator, which calls helpers.
     let mut calls: Vec<Call> = Vec::new();
     let mut hurried = false;
+    let mut helpers: u32 = 0;
     store.call_hook(move |mut store, event| {
         match event {
             CallHook::CallingHost => {
@@ -93,6 +118,11 @@ pub(crate) fn keep_turns_short(store: &mut Store<TaskState>) {
                 let of_host = std::mem::replace(&mut store.data_mut().host_called, call.outer);
                 if of_host {
                     store.data_mut().check_random()?;
+                } else {
+                    helpers = helpers.wrapping_add(1);
+                    if helpers.is_multiple_of(HELPERS_UNWATCHED) && turn.is_too_long() {
+                        return Err(TurnTooLong.into());
+                    }
                 }
                 // What is left of the fuel stays the same; only the next yield comes at once, or as it used to.
                 if hurried && turn.id() != call.turn {
@@ -176,6 +206,7 @@ impl<F: Future> Future for Timed<'_, F> {
         this.turn.woken.store(0, Ordering::Relaxed);
         this.turn.turn.store(began, Ordering::Relaxed);
         let cpu = thread_cpu();
+        this.turn.cpu.store(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
         this.times.cpu += thread_cpu().saturating_sub(cpu);
         if let Poll::Ready(output) = poll {
@@ -294,6 +325,13 @@ mod tests {
 
     /// How much fuel that takes, and how many turns, if each call to the host takes so long.
     async fn run_with_calls_of(time: Duration) -> (u64, u64) {
+        let (result, fuel, turns) = run_calls(CALLS, time, true).await;
+        result.expect("no trap");
+        (fuel, turns)
+    }
+
+    /// Runs a module whose import takes so long, and is of the host or passes for one of the engine's helpers.
+    async fn run_calls(text: &str, time: Duration, of_host: bool) -> (wasmtime::Result<()>, u64, u64) {
         let limits = Limits::default();
         let fuel = limits.fuel;
         let engine = engine::on_demand(CodeOptions::default(), &limits).expect("an engine");
@@ -311,27 +349,29 @@ mod tests {
         let mut linker = Linker::new(&engine);
         linker
             .func_wrap("host", "call", move |mut caller: Caller<'_, TaskState>| {
-                caller.data_mut().called();
+                if of_host {
+                    caller.data_mut().called();
+                }
                 burn(time);
             })
             .expect("linked");
-        let module = Module::new(&engine, wat::parse_str(CALLS).expect("text")).expect("a module");
+        let module = Module::new(&engine, wat::parse_str(text).expect("text")).expect("a module");
         let (turn, mut times) = (store.data().turn.clone(), Times::default());
         let mut turns = 0;
-        {
+        let result = {
             let call = async {
                 let instance = linker.instantiate_async(&mut store, &module).await.expect("an instance");
                 let run = instance.get_typed_func::<(), ()>(&mut store, "run").expect("run");
-                run.call_async(&mut store, ()).await.expect("no trap");
+                run.call_async(&mut store, ()).await
             };
             let mut call = pin!(call);
             let counted = poll_fn(|context| {
                 turns += 1;
                 call.as_mut().poll(context)
             });
-            Timed::new(pin!(counted), turn, &mut times, None).await.expect("not blocked");
-        }
-        (fuel - store.get_fuel().expect("fuel"), turns)
+            Timed::new(pin!(counted), turn, &mut times, None).await.expect("not blocked")
+        };
+        (result, fuel - store.get_fuel().expect("fuel"), turns)
     }
 
     #[tokio::test]
@@ -343,5 +383,15 @@ mod tests {
         assert_eq!(same, fuel);
         // One for each call, and the turn that it began with; what is computed in between isn't cut to pieces.
         assert_eq!(turns, 11);
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_spends_its_turn_in_helpers_of_the_engine_is_ended() {
+        const FOR_EVER: &str = r#"(module
+            (import "host" "call" (func $call))
+            (func (export "run") (loop $again (call $call) (br $again))))"#;
+        let (result, _, turns) = run_calls(FOR_EVER, Duration::from_millis(30), false).await;
+        assert!(result.expect_err("ended").is::<TurnTooLong>());
+        assert_eq!(turns, 1);
     }
 }
