@@ -9,32 +9,27 @@
 //! Each measurement is a process of its own, this program again: `isolation --hold WAY TASK FOLDER MOST`.
 
 use serde::{Deserialize, Serialize};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
-use tokio::task::JoinHandle;
-use wasmrun_benches::bare::{Bare, Input, Memory};
-use wasmrun_benches::figures::process_cpu;
-use wasmrun_benches::guests;
+use wasmrun_benches::bare::Memory;
 use wasmrun_benches::run::Size;
 use wasmrun_runtime::engine::Allocator;
 
-use crate::alone::GUARDS;
+use crate::holders::{Holder, InEngine, InProcesses, InSandboxes, InWorker};
 use crate::memory;
-use crate::program::{Processes, Program};
+use crate::program::Program;
 use crate::sandbox::{Kind, Sandbox};
 use crate::ways::{Task, names};
-use crate::worker::{self, Running};
 
 const BUDGET: u64 = 1 << 30;
 /// What is left to the system, whatever happens.
 const RESERVE: u64 = 1 << 30;
 /// How long one measurement may take.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// What is started beyond this many fewer tasks than can be mapped would fail for it now and then.
+/// So many are started first.
+const FIRST: usize = 10;
+/// Close to the end of what can be mapped, one more fails now and then.
 const LEFT_MAPPABLE: usize = 50;
 /// How often what is held is looked at while it grows.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -119,6 +114,23 @@ impl Way {
             _ => 20_000,
         }
     }
+
+    fn holder(self, task: Task, scratch: &Path, most: usize) -> Box<dyn Holder> {
+        let program = Program::at(scratch);
+        let sandbox = |kind| Box::new(InSandboxes::new(Sandbox::at(kind, &program, scratch), task));
+        match self {
+            Self::AloneOnDemand => Box::new(InEngine::new(Memory::OnDemand, task)),
+            Self::AloneKeeping => {
+                Box::new(InEngine::new(Memory::KeptPool(u32::try_from(most).unwrap_or(u32::MAX)), task))
+            }
+            Self::WasmrunOnDemand => Box::new(InWorker::new(Allocator::OnDemand, task, most)),
+            Self::WasmrunPooling => Box::new(InWorker::new(Allocator::Pooling, task, most)),
+            Self::Process => Box::new(InProcesses::new(program, task)),
+            Self::Bubblewrap => sandbox(Kind::Bubblewrap),
+            Self::Runc => sandbox(Kind::Runc),
+            Self::Podman => sandbox(Kind::Podman),
+        }
+    }
 }
 
 impl From<Kind> for Way {
@@ -193,241 +205,94 @@ pub(crate) fn child(arguments: &[String]) {
     let way = serde_json::from_str(way).expect("a way");
     let task = serde_json::from_str(task).expect("a task");
     memory::adopt_orphans();
-    let mut holder = holder(way, task, Path::new(scratch), most.parse().expect("a number"));
-    let held = fill(&mut *holder, most.parse().expect("a number"));
-    drop(holder);
+    let most = most.parse().expect("a number");
+    let held = fill(&mut *way.holder(task, Path::new(scratch), most), most);
     println!("{}", serde_json::to_string(&held).expect("JSON"));
 }
 
-/// Something that holds tasks.
-trait Holder {
-    /// Starts so many more, and waits until they have started.
-    fn start(&mut self, count: usize) -> Result<(), String>;
+/// How much was held by so many tasks.
+struct Reading {
+    count: usize,
+    bytes: u64,
+    /// What the system had left.
+    available: u64,
+    mappings: usize,
+}
 
-    /// What all of them hold, and what holds them.
-    fn bytes(&self) -> u64;
+impl Reading {
+    fn of(holder: &dyn Holder, count: usize) -> Self {
+        let (available, mappings) = (memory::available_bytes(), memory::mappings());
+        Self { count, bytes: holder.bytes(), available, mappings }
+    }
 
-    /// What all of them have computed.
-    fn cpu(&self) -> Duration;
+    /// Waits until all have done their work.
+    fn settled(holder: &dyn Holder, count: usize) -> Self {
+        let began = Instant::now();
+        let mut before = holder.cpu();
+        loop {
+            std::thread::sleep(LOOK_EVERY);
+            let cpu = holder.cpu();
+            if cpu.saturating_sub(before) <= IDLE || began.elapsed() > PATIENCE {
+                return Self::of(holder, count);
+            }
+            before = cpu;
+        }
+    }
+
+    /// How many more to start: half of what should still fit, so that the end is approached and not jumped over.
+    fn step(&self, base: &Self, most: usize) -> Result<usize, End> {
+        if self.count >= most {
+            return Err(End::Most);
+        } else if self.available < RESERVE {
+            return Err(End::Reserve);
+        }
+        let each = (self.bytes.saturating_sub(base.bytes) / self.count as u64).max(1);
+        let fit = usize::try_from((BUDGET - self.bytes) / each).unwrap_or(usize::MAX);
+        let each = (self.mappings.saturating_sub(base.mappings) / self.count).max(1);
+        let mappable = memory::most_mappings().saturating_sub(self.mappings) / each;
+        if fit == 0 {
+            Err(End::Budget)
+        } else if mappable < LEFT_MAPPABLE {
+            Err(End::Mappings)
+        } else {
+            Ok(fit.min(mappable).div_ceil(2).min(most - self.count))
+        }
+    }
 }
 
 /// Starts tasks until there is a reason to stop.
 fn fill(holder: &mut dyn Holder, most: usize) -> Held {
     let began = Instant::now();
-    // The first ones load what all will share.
-    let base_bytes = holder.bytes();
-    let (first, mut count) = (most.min(10), 0);
-    let (mut first_bytes, mut first_available) = (base_bytes, memory::available_bytes());
-    let (mut fit, mut step) = (0, first);
-    let (mut fit_bytes, mut fit_available) = (base_bytes, first_available);
-    let base_mappings = memory::mappings();
+    let base = Reading::of(holder, 0);
+    // Of what was within the budget.
+    let mut readings: Vec<Reading> = Vec::new();
+    let (mut count, mut step) = (0, most.min(FIRST));
     let ended_by = loop {
         if let Err(why) = holder.start(step) {
             break End::Refused(why);
         }
         count += step;
-        let bytes = settled_bytes(holder);
-        if bytes > BUDGET {
-            // The last step may have been too large by a little.
+        let reading = Reading::settled(holder, count);
+        if reading.bytes > BUDGET {
             break End::Budget;
         }
-        (fit, fit_bytes, fit_available) = (count, bytes, memory::available_bytes());
-        if count == first {
-            (first_bytes, first_available) = (fit_bytes, fit_available);
+        let next = reading.step(&base, most);
+        readings.push(reading);
+        match next {
+            Ok(_) if began.elapsed() > PATIENCE => break End::Time,
+            Ok(next) => step = next,
+            Err(end) => break end,
         }
-        if count >= most {
-            break End::Most;
-        } else if began.elapsed() > PATIENCE {
-            break End::Time;
-        } else if memory::available_bytes() < RESERVE {
-            break End::Reserve;
-        }
-        let each = ((bytes - base_bytes) / count as u64).max(1);
-        let room = usize::try_from((BUDGET - bytes) / each).unwrap_or(usize::MAX);
-        if room == 0 {
-            break End::Budget;
-        }
-        let mapped = memory::mappings();
-        let each = (mapped.saturating_sub(base_mappings) / count).max(1);
-        let mappable = memory::most_mappings().saturating_sub(mapped) / each;
-        if mappable < LEFT_MAPPABLE {
-            break End::Mappings;
-        }
-        // Half of what should still fit, so that the end is approached and not jumped over.
-        step = room.min(mappable).div_ceil(2).min(most - count);
     };
-    let (first, first_bytes, first_available) = match fit > first {
-        true => (first, first_bytes, first_available),
-        false => (0, base_bytes, first_available),
-    };
-    let each = |bytes: u64| bytes / (fit.saturating_sub(first) as u64).max(1);
+    let last = readings.last().unwrap_or(&base);
+    // The first ones load what all share.
+    let first = if readings.len() > 1 { &readings[0] } else { &base };
+    let each = |growth: u64| growth / (last.count.saturating_sub(first.count) as u64).max(1);
     Held {
-        fit,
+        fit: last.count,
         ended_by,
-        base_bytes,
-        rss_bytes: each(fit_bytes.saturating_sub(first_bytes)),
-        system_bytes: each(first_available.saturating_sub(fit_available)),
-    }
-}
-
-/// Waits until all have done their work, and says what they then hold.
-fn settled_bytes(holder: &dyn Holder) -> u64 {
-    let began = Instant::now();
-    let mut before = holder.cpu();
-    loop {
-        std::thread::sleep(LOOK_EVERY);
-        let cpu = holder.cpu();
-        if cpu.saturating_sub(before) <= IDLE || began.elapsed() > PATIENCE {
-            return holder.bytes();
-        }
-        before = cpu;
-    }
-}
-
-fn holder(way: Way, task: Task, scratch: &Path, most: usize) -> Box<dyn Holder> {
-    let program = Program::at(scratch);
-    let sandbox = |kind| -> Box<dyn Holder> {
-        Box::new(InSandboxes {
-            sandbox: Sandbox::at(kind, &program, scratch),
-            task,
-            processes: Processes::default(),
-        })
-    };
-    match way {
-        Way::AloneOnDemand => Box::new(InEngine::new(Memory::OnDemand, task)),
-        Way::AloneKeeping => {
-            Box::new(InEngine::new(Memory::KeptPool(u32::try_from(most).unwrap_or(u32::MAX)), task))
-        }
-        Way::WasmrunOnDemand => Box::new(InWorker::new(Allocator::OnDemand, task, most)),
-        Way::WasmrunPooling => Box::new(InWorker::new(Allocator::Pooling, task, most)),
-        Way::Process => Box::new(InProcesses { program, task, processes: Processes::default() }),
-        Way::Bubblewrap => sandbox(Kind::Bubblewrap),
-        Way::Runc => sandbox(Kind::Runc),
-        Way::Podman => sandbox(Kind::Podman),
-    }
-}
-
-struct InEngine {
-    io: Runtime,
-    bare: Arc<Bare>,
-    input: Arc<Input>,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl InEngine {
-    fn new(memory: Memory, task: Task) -> Self {
-        let bare = Arc::new(Bare::new(&guests::bytes("workload"), memory, GUARDS));
-        let input = Arc::new(Input { body: task.held().into(), ..Input::default() });
-        Self { io: worker::io_threads(), bare, input, tasks: Vec::new() }
-    }
-}
-
-impl Holder for InEngine {
-    fn start(&mut self, count: usize) -> Result<(), String> {
-        for _ in 0..count {
-            let (bare, input) = (self.bare.clone(), self.input.clone());
-            self.tasks.push(self.io.spawn(async move { bare.run(&input).await }));
-        }
-        // They take turns with this one, so that each has begun.
-        self.io.block_on(async { tokio::time::sleep(LOOK_EVERY).await });
-        match self.tasks.iter().any(JoinHandle::is_finished) {
-            true => Err("a task ended".into()),
-            false => Ok(()),
-        }
-    }
-
-    fn bytes(&self) -> u64 {
-        memory::own_bytes()
-    }
-
-    fn cpu(&self) -> Duration {
-        process_cpu()
-    }
-}
-
-struct InWorker {
-    io: Runtime,
-    running: Running,
-    task: Task,
-    count: usize,
-}
-
-impl InWorker {
-    fn new(allocator: Allocator, task: Task, most: usize) -> Self {
-        let io = worker::io_threads();
-        let instances = NonZeroUsize::new(most).expect("not zero");
-        let component = worker::load(&io, "workload", allocator, instances);
-        let running = Running::start(&io, &component, instances);
-        Self { io, running, task, count: 0 }
-    }
-}
-
-impl Holder for InWorker {
-    fn start(&mut self, count: usize) -> Result<(), String> {
-        self.count += count;
-        self.io.block_on(async {
-            self.running.send(self.task.held(), count).await;
-            while self.running.in_flight().await < self.count {
-                if self.running.ended() > 0 {
-                    return Err("a task ended".to_owned());
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            Ok(())
-        })
-    }
-
-    fn bytes(&self) -> u64 {
-        memory::own_bytes()
-    }
-
-    fn cpu(&self) -> Duration {
-        process_cpu()
-    }
-}
-
-struct InProcesses {
-    program: Program,
-    task: Task,
-    processes: Processes,
-}
-
-impl Holder for InProcesses {
-    fn start(&mut self, count: usize) -> Result<(), String> {
-        (0..count).try_for_each(|_| self.processes.start(&mut self.program.command(self.task.held())))
-    }
-
-    fn bytes(&self) -> u64 {
-        memory::descendants_bytes()
-    }
-
-    fn cpu(&self) -> Duration {
-        memory::descendants_cpu()
-    }
-}
-
-struct InSandboxes {
-    sandbox: Sandbox,
-    task: Task,
-    processes: Processes,
-}
-
-impl Holder for InSandboxes {
-    fn start(&mut self, count: usize) -> Result<(), String> {
-        (0..count).try_for_each(|_| self.sandbox.hold(self.task, &mut self.processes))
-    }
-
-    fn bytes(&self) -> u64 {
-        memory::descendants_bytes()
-    }
-
-    fn cpu(&self) -> Duration {
-        memory::descendants_cpu()
-    }
-}
-
-impl Drop for InSandboxes {
-    fn drop(&mut self) {
-        self.sandbox.release();
+        base_bytes: base.bytes,
+        rss_bytes: each(last.bytes.saturating_sub(first.bytes)),
+        system_bytes: each(first.available.saturating_sub(last.available)),
     }
 }

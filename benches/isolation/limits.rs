@@ -1,9 +1,8 @@
 //! What each guard of a task costs, on a task that computes: the example `thumbnail` with a photograph in memory.
 //!
 //! The guards are switched on one by one in the bare engine. The last row is wasmrun itself, which has all of them but
-//! epochs, more limits than these, and calls its stores on other threads. The
-//! variants take turns in each round; what is reported is the median of the rounds. CPU time is that of the whole
-//! process.
+//! epochs, more limits than these, and calls its stores on other threads. The variants take turns in each round; what is
+//! reported is the median of the rounds. CPU time is that of the whole process.
 //!
 //! Where the machine counts instructions, they are counted with `perf stat`, in a process of its own for each variant.
 

@@ -3,11 +3,12 @@
 //!
 //!     cargo xtask bench isolation                                     # writes docs/benchmarks/
 //!     cargo xtask bench isolation -- --quick --output /tmp/isolation  # each thing a few times, to see that it works
+//!     cargo xtask bench isolation -- --only limits                    # one of the modules below, without a report
 //!
 //! | module | measures |
 //! |---|---|
 //! | [`start`] | a whole task, from asking for it to its end: an empty one, and one that hashes a megabyte |
-//! | [`density`] | what a waiting task keeps in memory, and how many fit in 1 GiB |
+//! | [`density`] | what a waiting task keeps in memory, and how many fit in 1 GiB; [`holders`] hold them |
 //! | [`limits`] | what each guard of a task adds to a thumbnail |
 //! | [`neighbours`] | a task beside tasks that spin, and a timer beside them |
 //!
@@ -19,6 +20,7 @@
 
 mod alone;
 mod density;
+mod holders;
 mod limits;
 mod machine;
 mod memory;
@@ -37,6 +39,7 @@ use wasmrun_benches::run::{self, Size};
 
 use crate::program::Program;
 use crate::report::Report;
+use crate::sandbox::Sandbox;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,7 +52,10 @@ fn main() {
     }
     let Some(size) = run::size("isolation") else { return };
     let scratch = tempfile::tempdir().expect("a directory");
-    let output = output(&arguments, size).unwrap_or_else(|| scratch.path().join("report"));
+    let output = value(&arguments, "--output").map(PathBuf::from).unwrap_or_else(|| match size {
+        Size::Full => guests::repository().join("docs/benchmarks"),
+        Size::Quick => scratch.path().join("report"),
+    });
 
     // Whatever a sandbox leaves to the system when it ends is counted, and is ended, as a child of ours.
     memory::adopt_orphans();
@@ -57,6 +63,10 @@ fn main() {
     let (sandboxes, skipped) = sandbox::available(&program, scratch.path());
     for skipped in &skipped {
         println!("Skipped: {skipped}.");
+    }
+    if let Some(module) = value(&arguments, "--only") {
+        only(module, &program, &sandboxes, size);
+        return sandbox::remove(sandboxes);
     }
     let report = Report {
         machine: machine::describe(),
@@ -73,12 +83,19 @@ fn main() {
     println!("Written to {}.", output.display());
 }
 
-/// Where the report goes: where it is asked for, else with the documentation, if it is one worth keeping.
-fn output(arguments: &[String], size: Size) -> Option<PathBuf> {
-    let asked = arguments.iter().position(|argument| argument == "--output");
-    match asked.and_then(|position| arguments.get(position + 1)) {
-        Some(folder) => Some(PathBuf::from(folder)),
-        None if size == Size::Full => Some(guests::repository().join("docs/benchmarks")),
-        None => None,
+/// Measures one thing, which is printed.
+fn only(module: &str, program: &Program, sandboxes: &[Sandbox], size: Size) {
+    match module {
+        "start" => drop(start::measure(program, sandboxes, size)),
+        "density" => drop(density::measure(program, sandboxes, size)),
+        "limits" => drop(limits::measure(size)),
+        "neighbours" => drop(neighbours::measure(program, size)),
+        _ => eprintln!("--only is one of start, density, limits and neighbours."),
     }
+}
+
+/// What follows a flag.
+fn value<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
+    let flag = arguments.iter().position(|argument| argument == flag)?;
+    arguments.get(flag + 1).map(String::as_str)
 }
