@@ -202,7 +202,7 @@ pub(crate) fn is_child(arguments: &[String]) -> bool {
 /// The life of the child.
 pub(crate) fn child(arguments: &[String]) {
     let [_, way, task, scratch, most] = arguments else { panic!("{arguments:?}") };
-    let way = serde_json::from_str(way).expect("a way");
+    let way: Way = serde_json::from_str(way).expect("a way");
     let task = serde_json::from_str(task).expect("a task");
     memory::adopt_orphans();
     let most = most.parse().expect("a number");
