@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// Old files that are kept: `FILE.1`, the youngest, to `FILE.4`.
 const KEPT: usize = 4;
 /// The smallest page of any system: larger ones are multiples of it.
-const BLOCK: usize = 4096;
+pub(super) const BLOCK: usize = 4096;
 /// What fills a block.
 const SPACES: [u8; BLOCK] = [b' '; BLOCK];
 /// The lock is held for a millisecond, unless a worker was stopped while it held it.
