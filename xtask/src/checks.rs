@@ -22,7 +22,7 @@ const ELSEWHERE: [&str; 4] =
 /// With arguments for the runner, a selection is meant: documentation is then left out.
 pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::CargoAndCargoComponent)?;
-    command::run(cargo(places).args(["build", "--release", "--workspace"]))?;
+    command::build(places)?;
     let nextest = on_path("cargo-nextest").is_some();
     if arguments.is_empty() {
         // What the example guests do apart from calling the host is tested on this machine's own target.
@@ -87,7 +87,7 @@ pub(crate) fn deny(places: &Places, advisories: bool) -> Result<()> {
 /// Runs the hostile suite again and again, on all cores and then on one; ends with the first run that fails.
 pub(crate) fn hostile(places: &Places, repeat: u32) -> Result<ExitCode> {
     guests::build(places, Kinds::Cargo)?;
-    command::run(cargo(places).args(["build", "--release", "--workspace"]))?;
+    command::build(places)?;
     let one_core = on_path("taskset");
     if one_core.is_none() {
         println!("There is no taskset here: the runs on one core are left out.");
@@ -120,7 +120,7 @@ pub(crate) fn hostile(places: &Places, repeat: u32) -> Result<ExitCode> {
 pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::Cargo)?;
     // Some measure the program itself.
-    command::run(cargo(places).args(["build", "--release", "--workspace"]))?;
+    command::build(places)?;
     let mut runner = cargo(places);
     runner.args(["bench", "--workspace"]);
     if arguments.first().is_some_and(|name| !name.starts_with('-')) {

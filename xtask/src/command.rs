@@ -20,6 +20,11 @@ pub(crate) fn cargo(places: &Places) -> Command {
     command
 }
 
+/// Builds everything as it ships. Never a part: another selection of packages compiles the engine with other features.
+pub(crate) fn build(places: &Places) -> Result<()> {
+    run(cargo(places).args(["build", "--release", "--workspace"]))
+}
+
 /// Shows the command, runs it with this program's own input and output, and waits for it.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ const MAX_SIDE: &str = "320";
 /// When something doesn't build, or one of the commands fails.
 pub(crate) fn run(places: &Places) -> Result<()> {
     guests::build(places, Kinds::Cargo)?;
-    command::run(command::cargo(places).args(["build", "--release", "--workspace"]))?;
+    command::build(places)?;
     // The commands are relative to the repository's root, as they are shown; so are these.
     for folder in [places.target.join("demo"), places.root.join(THUMBNAILS)] {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;

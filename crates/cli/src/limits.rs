@@ -166,7 +166,7 @@ impl LimitSettings {
 }
 
 /// Checks a size that was given.
-fn size(
+pub(crate) fn size(
     setting: Option<ByteSize>,
     flag: &str,
     allowed: RangeInclusive<u64>,

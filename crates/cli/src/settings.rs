@@ -4,7 +4,7 @@
 //! shape in all three are one structure each, which clap and serde both read.
 
 use crate::failure::Failure;
-use crate::limits::LimitSettings;
+use crate::limits::{self, LimitSettings};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer, de};
@@ -235,14 +235,8 @@ fn cores() -> NonZeroUsize {
 
 /// The size at which a usage file is rotated.
 pub(crate) fn usage_bytes(size: Option<ByteSize>) -> Result<u64, Failure> {
-    match size {
-        None => Ok(USAGE_BYTES),
-        Some(size) if size.0 < MIN_USAGE_BYTES => {
-            let least = ByteSize(MIN_USAGE_BYTES).display().iec();
-            Err(Failure::usage(format!("--usage-size {size} is too small: at least {least}")))
-        }
-        Some(size) => Ok(size.0),
-    }
+    Ok(limits::size(size, "usage-size", MIN_USAGE_BYTES..=u64::MAX)?
+        .map_or(USAGE_BYTES, |bytes| bytes as u64))
 }
 
 /// A grant of a store, as typed.

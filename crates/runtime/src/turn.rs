@@ -117,7 +117,7 @@ pub(crate) fn keep_turns_short(store: &mut Store<TaskState>) {
                 let Some(call) = calls.pop() else { return Ok(()) };
                 let of_host = std::mem::replace(&mut store.data_mut().host_called, call.outer);
                 if of_host {
-                    store.data_mut().check_random()?;
+                    store.data().check_random()?;
                 } else {
                     helpers = helpers.wrapping_add(1);
                     if helpers.is_multiple_of(HELPERS_UNWATCHED) && turn.is_too_long() {
