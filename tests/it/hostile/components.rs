@@ -216,3 +216,48 @@ fn the_names_in_a_component_are_no_way_to_flood_the_log() {
     let bytes: usize = log.stderr.iter().map(String::len).sum();
     assert!(bytes < 200_000, "{bytes}");
 }
+
+/// Two components side by side in one. The one that handles messages hands texts to the other, without end; they
+/// encode them differently, so that the engine's own helpers carry them.
+#[test]
+fn a_component_whose_parts_hand_texts_to_each_other_is_stopped_in_time() {
+    let text = r#"(component
+        (import "wasmrun:task/message@0.1.0" (instance $message (export "message" (type (sub resource)))))
+        (component $other
+            (core module $module
+                (memory (export "memory") 64)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+                (func (export "take") (param i32 i32)))
+            (core instance $main (instantiate $module))
+            (func (export "take") (param "text" string)
+                (canon lift (core func $main "take") string-encoding=utf16
+                    (memory $main "memory") (realloc (func $main "realloc")))))
+        (component $handler
+            (import "message" (instance $message (export "message" (type (sub resource)))))
+            (import "take" (func $take (param "text" string)))
+            (alias export $message "message" (type $message'))
+            (core module $memory (memory (export "memory") 32))
+            (core instance $memory (instantiate $memory))
+            (core func $take (canon lower (func $take) (memory $memory "memory")))
+            (core module $module
+                (import "other" "take" (func $take (param i32 i32)))
+                (func (export "handle") (param i32) (result i32)
+                    (loop $again (call $take (i32.const 0) (i32.const 2000000)) (br $again))
+                    unreachable))
+            (core instance $main (instantiate $module
+                (with "other" (instance (export "take" (func $take))))))
+            (type $retry (record (field "delay-seconds" (option u32)) (field "reason" string)))
+            (export $retry' "retry-request" (type $retry))
+            (type $failure (variant (case "retry" $retry') (case "reject" string)))
+            (export $failure' "failure" (type $failure))
+            (func $handle (param "message" (own $message')) (result (result (error $failure')))
+                (canon lift (core func $main "handle") (memory $memory "memory")))
+            (export "handle" (func $handle)))
+        (instance $other (instantiate $other))
+        (instance $handler (instantiate $handler
+            (with "message" (instance $message)) (with "take" (func $other "take"))))
+        (export "wasmrun:task/handler@0.1.0" (instance $handler)))"#;
+    let component = wat::parse_str(text).expect("a component");
+    let options = ["--fuel", "1000000000000", "--timeout", "60s"];
+    ends(&component, &options, Trapped("without a moment at which it could be interrupted"));
+}

@@ -218,3 +218,13 @@ fn waiting_is_bounded_apart_from_computing() {
     siege.storm(&cases);
     siege.end();
 }
+
+#[test]
+fn a_task_among_sixty_three_that_spin_completes_before_them() {
+    let spinners: Vec<Case> = (0..63).map(|_| case("loop", TimedOut)).collect();
+    let mut siege = Siege::start(&MISBEHAVE, |world| {
+        worker(world).args(["--instances", "64", "--timeout", "4s", "--fuel", "1000000000000"])
+    });
+    siege.surround(&spinners);
+    siege.end();
+}

@@ -181,6 +181,24 @@ impl Siege {
         }
     }
 
+    /// All of them at the same time, with one neighbour, which has completed before any of them ends.
+    #[track_caller]
+    pub(super) fn surround(&mut self, cases: &[Case]) {
+        let number = self.number();
+        let mut messages: Vec<String> = cases.iter().map(|case| case.message.clone()).collect();
+        messages.push((self.guest.neighbour)(number));
+        let mut besiegers = self.send(messages);
+        let neighbour = besiegers.split_off(cases.len());
+        let mut wrong = Wrong::default();
+        wrong.extend(self.idled(&self.wait(neighbour)[0], number));
+        if besiegers.iter().any(|sent| self.is_settled(std::slice::from_ref(sent))) {
+            wrong.extend(Some("some had ended before the neighbour".into()));
+        }
+        for (case, ended) in cases.iter().zip(self.wait(besiegers)) {
+            wrong.extend(ended.differs(&case.ends));
+        }
+    }
+
     /// One by one, each with a neighbour that starts in the same moment, while a long task of the worker goes on; and
     /// after each, what it had is given back.
     #[track_caller]

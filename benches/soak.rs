@@ -1,0 +1,283 @@
+//! Whether a worker stays what it is: a million empty tasks, and among them twenty thousand hostile ones.
+//!
+//!     cargo xtask bench soak
+//!
+//! The worker is the real program on a `sqlite:` queue, fed as fast as it works. When everything that was sent is
+//! settled, its memory, descriptors and threads are looked at: after the first ten thousand tasks, and at the end. What
+//! it computed for a task is compared between the tenths of the whole.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
+
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use wasmrun_benches::guests;
+use wasmrun_benches::run::{self, Size};
+use wasmrun_local::sqlite::{DeadLetter, QueueSettings, SqliteQueue};
+use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
+use wasmrun_runtime::queue::{Depth, Queue};
+
+/// One task among so many is hostile.
+const EACH: usize = 51;
+const TASKS: usize = 20_000 * EACH;
+const FIRST: usize = 10_000;
+const TENTHS: usize = 10;
+/// So many messages wait at most: what is measured is the worker and not the size of the queue's file.
+const WAITING: u64 = 2_000;
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Threads that blocked for a store end when they had nothing to do for ten seconds.
+const REST: Duration = Duration::from_secs(15);
+/// For what should have been over long ago.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Field 14 of proc_pid_stat(5), counted from the state, the third.
+const UTIME: usize = 14 - 3;
+/// A unit of those fields, on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What the guest `misbehave` is told, one after the other. Each fails, so that its message is dead-lettered.
+const HOSTILE: [&str; 24] = [
+    "loop",
+    "memory-fill",
+    "recurse",
+    "recurse-host",
+    "panic here",
+    "abort",
+    "exit 0",
+    "unreachable",
+    "divide-by-zero",
+    "out-of-bounds",
+    "alloc",
+    "leak-bodies",
+    "log-call 8000000",
+    "zeroes 65537",
+    "random 2000000",
+    "use-after-drop",
+    "finish-twice",
+    "open-readers 1000 object",
+    "open-writers 1000 never-",
+    "exit-half-way half",
+    "loop-host head",
+    "read-again object",
+    "write-on never",
+    "sleep-forever",
+];
+/// Low, so that a hostile task ends soon.
+const LIMITS: [&str; 24] = [
+    "--fuel",
+    "5000000",
+    "--memory",
+    "8MiB",
+    "--timeout",
+    "1s",
+    "--log-size",
+    "1KiB",
+    "--handles",
+    "32",
+    "--store-calls",
+    "100",
+    "--read-size",
+    "1MiB",
+    "--write-size",
+    "1MiB",
+    "--object-size",
+    "1MiB",
+    "--random-size",
+    "1MiB",
+    "--call-size",
+    "1MiB",
+    "--instances",
+    "16",
+];
+
+fn main() {
+    let (tasks, first) = match run::size("soak") {
+        None => return,
+        Some(Size::Quick) => (10 * EACH, EACH),
+        Some(Size::Full) => (TASKS, FIRST),
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(soak(directory.path(), tasks, first));
+}
+
+async fn soak(directory: &Path, tasks: usize, first: usize) {
+    for folder in ["in", "out"] {
+        fs::create_dir(directory.join(folder)).expect("a directory");
+    }
+    fs::write(directory.join("in/object"), vec![b'x'; 64 << 10]).expect("an object");
+    let url = format!("sqlite:{}", directory.join("jobs.db").display());
+    let settings = QueueSettings {
+        dead_letter: Some(DeadLetter::Queue("dead".into())),
+        max_receives: Some(1),
+        ..QueueSettings::default()
+    };
+    let (queue, _) = SqliteQueue::create(&url, &settings).expect("a queue");
+    SqliteQueue::create(&format!("{url}#next"), &QueueSettings::default()).expect("a queue");
+    let worker = Worker::start(directory);
+    let fresh = worker.vitals();
+
+    let mut sent = 0;
+    feed(&queue, &mut sent, first).await;
+    let early = worker.rested(fresh);
+    let mut each_us = Vec::new();
+    for tenth in 1..=TENTHS {
+        let (before, began) = ((sent, worker.cpu_seconds()), Instant::now());
+        feed(&queue, &mut sent, tasks * tenth / TENTHS).await;
+        let count = (sent - before.0) as f64;
+        each_us.push((worker.cpu_seconds() - before.1) * 1e6 / count);
+        let rate = count / began.elapsed().as_secs_f64();
+        eprintln!("{sent} tasks, {rate:.0} a second, {} KiB resident …", worker.vitals().resident >> 10);
+    }
+    let late = worker.rested(fresh);
+    let summary = worker.end(directory);
+
+    let hostile = tasks / EACH;
+    assert_eq!(summary["tasks"], tasks, "{summary}");
+    assert_eq!(summary["completed"], tasks - hostile, "{summary}");
+    assert_eq!(summary["dead_lettered"], hostile, "{summary}");
+    let print = |what: &str, early: f64, late: f64| {
+        println!("{what:<36} {early:>10.1} {late:>10.1} {:>9.3}", late / early);
+    };
+    println!("{tasks} tasks, {hostile} of them hostile");
+    println!("{:<36} {:>10} {:>10} {:>9}", format!("after {first} and at the end"), "", "", "ratio");
+    print("resident memory, KiB", early.resident as f64 / 1024.0, late.resident as f64 / 1024.0);
+    print("descriptors", early.files as f64, late.files as f64);
+    print("threads", early.threads as f64, late.threads as f64);
+    print("CPU us a task, second and last tenth", each_us[1], each_us[TENTHS - 1]);
+    assert_eq!((early.files, early.threads), (late.files, late.threads));
+}
+
+/// Sends messages until there were so many, and waits until all are settled.
+async fn feed(queue: &SqliteQueue, sent: &mut usize, until: usize) {
+    while *sent < until {
+        if depth(queue).await.visible > WAITING {
+            tokio::time::sleep(LOOK_EVERY).await;
+            continue;
+        }
+        for _ in 0..WAITING as usize / MAX_BATCH {
+            let batch: Vec<OutgoingMessage> =
+                (*sent..until.min(*sent + MAX_BATCH)).map(|number| message(number)).collect();
+            for answer in queue.send(&batch).await {
+                answer.expect("the queue takes it");
+            }
+            *sent += batch.len();
+        }
+    }
+    let (began, mut last) = (Instant::now(), Depth::default());
+    loop {
+        let depth = depth(queue).await;
+        if depth == Depth::default() {
+            return;
+        }
+        let waits = depth == last && began.elapsed() > PATIENCE;
+        assert!(!waits, "the worker is stuck: {depth:?}");
+        last = depth;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn depth(queue: &SqliteQueue) -> Depth {
+    queue.depth().await.expect("a depth")
+}
+
+fn message(number: usize) -> OutgoingMessage {
+    let body = match number % EACH {
+        0 => HOSTILE[number / EACH % HOSTILE.len()],
+        _ => "ok",
+    };
+    OutgoingMessage { body: body.into(), ..OutgoingMessage::default() }
+}
+
+/// What a worker holds.
+#[derive(Clone, Copy, Debug)]
+struct Vitals {
+    /// In bytes.
+    resident: u64,
+    /// Open file descriptors.
+    files: usize,
+    threads: usize,
+}
+
+/// `wasmrun run`, whose log goes to a file.
+struct Worker(Child);
+
+impl Worker {
+    /// Returns when it's ready.
+    fn start(directory: &Path) -> Self {
+        let log = directory.join("log");
+        let program = guests::target().join("release/wasmrun");
+        let mut child = Command::new(&program)
+            .current_dir(directory)
+            .arg("run")
+            .arg(guests::path("misbehave"))
+            .args(["--queue", "sqlite:jobs.db", "--cache", "off", "--log-format", "json"])
+            .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
+            .args(["--send", "next=sqlite:jobs.db#next"])
+            .args(["--usage", "usage.jsonl", "--usage-size", "16MiB"])
+            .args(LIMITS)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).expect("a log"))
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}: run cargo build --release", program.display()));
+        while !fs::read_to_string(&log).expect("a log").contains("\"Ready.\"") {
+            let ended = child.try_wait().expect("its state");
+            assert_eq!(ended, None, "{}", fs::read_to_string(&log).expect("a log"));
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Self(child)
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.0.id())
+    }
+
+    fn vitals(&self) -> Vitals {
+        let status = fs::read_to_string(self.proc("status")).expect("the worker runs");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        let resident: u64 = resident.and_then(|kib| kib.trim().parse().ok()).expect("a size");
+        let entries = |folder| fs::read_dir(self.proc(folder)).expect("the worker runs").count();
+        Vitals { resident: resident << 10, files: entries("fd"), threads: entries("task") }
+    }
+
+    /// What it holds with nothing to do, as soon as its descriptors and threads are as they were.
+    fn rested(&self, fresh: Vitals) -> Vitals {
+        let began = Instant::now();
+        loop {
+            let now = self.vitals();
+            let is_fresh = now.files <= fresh.files && now.threads <= fresh.threads;
+            if is_fresh || began.elapsed() > REST {
+                return now;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// What it has computed so far.
+    fn cpu_seconds(&self) -> f64 {
+        let stat = fs::read_to_string(self.proc("stat")).expect("the worker runs");
+        // Its name may hold anything.
+        let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+        let ticks = fields.split_whitespace().skip(UTIME).take(2);
+        ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND
+    }
+
+    /// Stops it, and returns what it says of the whole.
+    fn end(mut self, directory: &Path) -> Value {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the worker runs");
+        assert!(self.0.wait().expect("an exit").success());
+        let log = fs::read_to_string(directory.join("log")).expect("a log");
+        let line = log.lines().rev().find(|line| line.contains("\"Summary.\"")).expect("a summary");
+        serde_json::from_str(line).expect("JSON")
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It has ended, unless something went wrong.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
