@@ -6,6 +6,8 @@
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// A pool of threads for guests, which ends when this is dropped.
@@ -13,6 +15,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 pub struct GuestThreads {
     /// Always there but during drop.
     runtime: Option<Runtime>,
+    ready: ReadyTasks,
 }
 
 impl GuestThreads {
@@ -31,7 +34,12 @@ impl GuestThreads {
             .event_interval(4)
             .global_queue_interval(2)
             .build()?;
-        Ok(Self { runtime: Some(runtime) })
+        Ok(Self { runtime: Some(runtime), ready: ReadyTasks::default() })
+    }
+
+    /// Those of these threads.
+    pub(crate) fn ready(&self) -> &ReadyTasks {
+        &self.ready
     }
 
     /// Where to spawn what computes.
@@ -49,5 +57,33 @@ impl Drop for GuestThreads {
             // A blocking shutdown isn't allowed where futures run, and this may well be dropped there.
             runtime.shutdown_background();
         }
+    }
+}
+
+/// How many tasks have handed their thread back and could go on as soon as one is free.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReadyTasks(Arc<AtomicUsize>);
+
+impl ReadyTasks {
+    /// One more, until that is dropped.
+    pub(crate) fn enter(&self) -> Ready {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ready(self.clone())
+    }
+
+    /// There are none, and nobody outside of this thread has a task for these threads.
+    pub(crate) fn none(&self) -> bool {
+        let from_outside = || Handle::try_current().map_or(0, |here| here.metrics().global_queue_depth());
+        self.0.load(Ordering::Relaxed) == 0 && from_outside() == 0
+    }
+}
+
+/// A task that could go on.
+#[derive(Debug)]
+pub(crate) struct Ready(ReadyTasks);
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

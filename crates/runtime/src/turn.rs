@@ -4,12 +4,16 @@
 //! between and around: computing, waiting for the host, waiting for a turn. [`keep_turns_short`] sees to it that a
 //! turn ends: fuel does that for a guest that computes, and not for one that spends its turn in short calls to the
 //! host, which burn little fuel however long they take.
+//!
+//! A task that hands its thread back while nobody waits for one is given it again at once, for a while: otherwise an
+//! idle thread would wake up to take the task over, and the two would carry it to and fro between their cores.
 
 use crate::limits::Limits;
 use crate::state::TaskState;
+use crate::threads::{Ready, ReadyTasks};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -36,8 +40,10 @@ pub(crate) struct Turn {
     turn: AtomicU64,
     /// The thread's CPU time when it began, in nanoseconds.
     cpu: AtomicU64,
-    /// When the task was first woken since its last turn began; 0: not yet.
+    /// When the task was first woken since it was last polled; 0: not yet.
     woken: AtomicU64,
+    /// It has its thread now: whoever polls it looks at `woken` afterwards.
+    polled: AtomicBool,
     thread: Mutex<Waker>,
 }
 
@@ -48,6 +54,7 @@ impl Turn {
             turn: AtomicU64::new(0),
             cpu: AtomicU64::new(0),
             woken: AtomicU64::new(0),
+            polled: AtomicBool::new(false),
             thread: Mutex::new(Waker::noop().clone()),
         })
     }
@@ -77,9 +84,32 @@ impl Turn {
         self.lasted() > LONGEST_TURN && computed() > LONGEST_TURN
     }
 
-    /// Wakes whoever polls now.
-    fn passes_on_to(&self, waker: &Waker) {
+    /// The task has its thread, from whoever has this waker. Returns when it was woken; 0: it wasn't.
+    fn begin(&self, now: u64, cpu: Duration, waker: &Waker) -> u64 {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner).clone_from(waker);
+        self.polled.store(true, Ordering::SeqCst);
+        self.turn.store(now, Ordering::Relaxed);
+        self.cpu.store(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.woken.swap(0, Ordering::SeqCst)
+    }
+
+    /// The task was woken while it was polled and nobody waits for its thread: it may be polled again.
+    fn may_go_on(&self, others: &ReadyTasks) -> bool {
+        // Where the budget of a turn is spent, polling again would only burn time.
+        let goes_on = self.woken.load(Ordering::SeqCst) > 0
+            && !self.is_over()
+            && others.none()
+            && tokio::task::coop::has_budget_remaining();
+        if goes_on {
+            self.woken.store(0, Ordering::SeqCst);
+        }
+        goes_on
+    }
+
+    /// The task hands its thread back. Returns whether it could go on: then nobody else will wake it.
+    fn end(&self) -> bool {
+        self.polled.store(false, Ordering::SeqCst);
+        self.woken.load(Ordering::SeqCst) > 0
     }
 }
 
@@ -90,8 +120,10 @@ impl Wake for Turn {
 
     fn wake_by_ref(self: &Arc<Self>) {
         // The first time counts.
-        let _ = self.woken.compare_exchange(0, self.now(), Ordering::Relaxed, Ordering::Relaxed);
-        self.thread.lock().unwrap_or_else(PoisonError::into_inner).wake_by_ref();
+        let _ = self.woken.compare_exchange(0, self.now(), Ordering::SeqCst, Ordering::SeqCst);
+        if !self.polled.load(Ordering::SeqCst) {
+            self.thread.lock().unwrap_or_else(PoisonError::into_inner).wake_by_ref();
+        }
     }
 }
 
@@ -168,6 +200,10 @@ pub(crate) struct Timed<'a, F> {
     turn: Arc<Turn>,
     waker: Waker,
     times: &'a mut Times,
+    /// Those of all tasks that share the threads.
+    ready: ReadyTasks,
+    /// It's one of them.
+    is_ready: Option<Ready>,
     /// When the last turn ended; 0: there was none.
     ended: u64,
     /// How long it may be blocked in all, and what wakes it then; `None`: something else bounds that.
@@ -178,12 +214,13 @@ impl<'a, F> Timed<'a, F> {
     pub(crate) fn new(
         future: Pin<&'a mut F>,
         turn: Arc<Turn>,
+        ready: ReadyTasks,
         times: &'a mut Times,
         most_blocked: Option<Duration>,
     ) -> Self {
         let waker = Waker::from(turn.clone());
         let most_blocked = most_blocked.map(|most| (most, None));
-        Self { future, turn, waker, times, ended: 0, most_blocked }
+        Self { future, turn, waker, times, ready, is_ready: None, ended: 0, most_blocked }
     }
 }
 
@@ -192,30 +229,32 @@ impl<F: Future> Future for Timed<'_, F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let began = this.turn.now();
+        this.is_ready = None;
+        let (began, cpu) = (this.turn.now(), thread_cpu());
+        let woken = this.turn.begin(began, cpu, context.waker());
         if this.ended > 0 {
             // Woken by others than its own waker (a timer, a cancellation), it's still blocked.
-            let woken = match this.turn.woken.load(Ordering::Relaxed) {
-                0 => began,
-                woken => woken.clamp(this.ended, began),
-            };
+            let woken = if woken == 0 { began } else { woken.clamp(this.ended, began) };
             this.times.blocked += Duration::from_nanos(woken - this.ended);
             this.times.ready += Duration::from_nanos(began - woken);
         }
-        this.turn.passes_on_to(context.waker());
-        this.turn.woken.store(0, Ordering::Relaxed);
-        this.turn.turn.store(began, Ordering::Relaxed);
-        let cpu = thread_cpu();
-        this.turn.cpu.store(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
+        let mut poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
+        while poll.is_pending() && this.turn.may_go_on(&this.ready) {
+            poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
+        }
+        let is_ready = this.turn.end();
         this.times.cpu += thread_cpu().saturating_sub(cpu);
         if let Poll::Ready(output) = poll {
             return Poll::Ready(Ok(output));
         }
         this.ended = this.turn.now();
-        match &mut this.most_blocked {
+        if is_ready {
             // It goes on as soon as a thread is free.
-            _ if this.turn.woken.load(Ordering::Relaxed) > 0 => Poll::Pending,
+            this.is_ready = Some(this.ready.enter());
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match &mut this.most_blocked {
             None => Poll::Pending,
             Some((most, alarm)) => {
                 let left = most.saturating_sub(this.times.blocked);
@@ -253,9 +292,31 @@ mod tests {
         future: impl Future<Output = T>,
         most_blocked: Option<Duration>,
     ) -> (Result<T, BlockedTooLong>, Times) {
+        timed_among(&ReadyTasks::default(), future, most_blocked).await
+    }
+
+    async fn timed_among<T>(
+        others: &ReadyTasks,
+        future: impl Future<Output = T>,
+        most_blocked: Option<Duration>,
+    ) -> (Result<T, BlockedTooLong>, Times) {
         let mut times = Times::default();
-        let result = Timed::new(pin!(future), Turn::new(), &mut times, most_blocked).await;
+        let result = Timed::new(pin!(future), Turn::new(), others.clone(), &mut times, most_blocked).await;
         (result, times)
+    }
+
+    /// Hands the thread back so many times.
+    async fn hands_back(times: u32) {
+        let mut left = times;
+        poll_fn(|context| {
+            if left == 0 {
+                return Poll::Ready(());
+            }
+            left -= 1;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     fn burn(time: Duration) {
@@ -280,18 +341,48 @@ mod tests {
         assert!(blocked.blocked >= wait - Duration::from_millis(5), "{blocked:?}");
         // It hands the thread back, and a neighbour takes it.
         let neighbour = tokio::spawn(async move { burn(wait) });
-        let mut yielded = false;
-        let hands_back = poll_fn(|context| {
-            if std::mem::replace(&mut yielded, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        });
-        let (_, ready) = timed(hands_back, None).await;
+        let others = ReadyTasks::default();
+        let _other = others.enter();
+        let (_, ready) = timed_among(&others, hands_back(1), None).await;
         neighbour.await.expect("ended");
         assert!(ready.blocked < Duration::from_millis(1), "{ready:?}");
         assert!(ready.ready >= wait - Duration::from_millis(5), "{ready:?}");
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_nobody_waits_for_is_given_back_at_once_but_not_for_ever() {
+        const TIMES: u32 = 100;
+        /// How often the thread was really handed back.
+        async fn turns(others: &ReadyTasks, future: impl Future<Output = ()>) -> u32 {
+            let mut turns = 0;
+            let mut timed = pin!(timed_among(others, future, None));
+            poll_fn(|context| {
+                turns += 1;
+                timed.as_mut().poll(context).map(drop)
+            })
+            .await;
+            turns - 1
+        }
+        let others = ReadyTasks::default();
+        let alone = turns(&others, hands_back(TIMES)).await;
+        assert!(alone < TIMES / 2, "{alone}");
+        let other = others.enter();
+        assert_eq!(turns(&others, hands_back(TIMES)).await, TIMES);
+        drop(other);
+        assert!(others.none());
+        // A task from outside is heard too.
+        let spawned = tokio::runtime::Handle::current();
+        std::thread::spawn(move || drop(spawned.spawn(async {}))).join().expect("spawned");
+        assert!(!others.none());
+        tokio::task::yield_now().await;
+        // Timers and cancellations get their turn as well.
+        let computes = async {
+            for _ in 0..4 {
+                burn(Limits::TURN);
+                hands_back(1).await;
+            }
+        };
+        assert!(turns(&others, computes).await >= 3);
     }
 
     #[tokio::test]
@@ -369,7 +460,9 @@ mod tests {
                 turns += 1;
                 call.as_mut().poll(context)
             });
-            Timed::new(pin!(counted), turn, &mut times, None).await.expect("not blocked")
+            Timed::new(pin!(counted), turn, ReadyTasks::default(), &mut times, None)
+                .await
+                .expect("not blocked")
         };
         (result, fuel - store.get_fuel().expect("fuel"), turns)
     }
