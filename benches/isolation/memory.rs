@@ -1,6 +1,6 @@
 //! What the system says of processes: their memory, their children, and what these computed.
 
-use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
+use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, wait};
 use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) fn adopt_orphans() {
 
 /// Takes leave of adopted children that have ended. Not while a child of our own is yet to be waited for.
 pub(crate) fn reap_orphans() {
-    while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
 
 /// What the children that have ended computed, and theirs.

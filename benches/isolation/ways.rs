@@ -81,6 +81,8 @@ pub(crate) struct Cycles {
 
 /// Runs something so many times and measures each.
 pub(crate) fn timed(count: usize, mut cycle: impl FnMut()) -> Cycles {
+    // Those that were left before are others' cost.
+    memory::reap_orphans();
     let cpu = process_cpu() + memory::children_cpu();
     let each = (0..count)
         .map(|_| {
