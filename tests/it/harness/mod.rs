@@ -29,6 +29,14 @@ pub(crate) fn scratch() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
+/// A file system in memory, where there is one with room: for what a disk that others keep busy must not disturb.
+pub(crate) fn memory() -> &'static Path {
+    const SHARED_MEMORY: &str = "/dev/shm";
+    const ROOM: u64 = 1 << 30;
+    let has_room = rustix::fs::statvfs(SHARED_MEMORY).is_ok_and(|at| at.f_bavail * at.f_frsize >= ROOM);
+    if has_room { Path::new(SHARED_MEMORY) } else { scratch() }
+}
+
 /// The repository.
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

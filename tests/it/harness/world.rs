@@ -1,7 +1,7 @@
 //! A directory of its own for each test: the stores `in` and `out`, a queue to work on and one to send to.
 
 use super::command::{Command, Output};
-use super::{guest, scratch};
+use super::{guest, memory, scratch};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,11 @@ impl Depth {
 impl World {
     /// Without a queue to work on.
     pub(crate) fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("world-").tempdir_in(scratch());
+        Self::new_in(scratch())
+    }
+
+    fn new_in(place: &Path) -> Self {
+        let directory = tempfile::Builder::new().prefix("world-").tempdir_in(place);
         let world = Self { directory: directory.expect("a directory") };
         for store in ["in", "out"] {
             fs::create_dir(world.path(store)).expect("a directory");
@@ -46,7 +50,16 @@ impl World {
 
     /// With the queue `sqlite:jobs.db`, created with these options.
     pub(crate) fn with_queue(options: &[&str]) -> Self {
-        let world = Self::new();
+        Self::new().and_queue(options)
+    }
+
+    /// The same, in memory.
+    pub(crate) fn in_memory_with_queue(options: &[&str]) -> Self {
+        Self::new_in(memory()).and_queue(options)
+    }
+
+    fn and_queue(self, options: &[&str]) -> Self {
+        let world = self;
         world.wasmrun(["queue", "create", QUEUE]).args(options).succeeds();
         world
     }

@@ -7,8 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 
-/// Short, so that what runs for some seconds has to be renewed; so long that a disk which others keep busy is none of
-/// this suite's business.
+/// Short, so that what runs for some seconds has to be renewed.
 const VISIBILITY_TIMEOUT: &str = "3s";
 /// No command line takes a longer word.
 const MAX_ARGUMENT_BYTES: usize = 64 << 10;
@@ -147,7 +146,8 @@ impl Siege {
     /// Starts a worker with these options.
     pub(super) fn start(guest: &'static Guest, prepare: impl FnOnce(&World) -> Command) -> Self {
         // A message that fails is dead-lettered at once.
-        let world = World::with_queue(&["--max-receives", "1", "--visibility-timeout", VISIBILITY_TIMEOUT]);
+        let world =
+            World::in_memory_with_queue(&["--max-receives", "1", "--visibility-timeout", VISIBILITY_TIMEOUT]);
         let queue = world.database();
         queue.execute_batch(WITNESS).expect("a witness");
         let worker = prepare(&world).within(Duration::from_secs(300)).start();
