@@ -8,6 +8,7 @@
 //! | `outcomes` | how tasks fail, and what becomes of their messages |
 //! | `failing_backends` | queues and stores that fail for a while |
 //! | `stopping` | signals |
+//! | `amazon` | SQS and S3, on a server that stands in for them |
 //! | `isolation` | what a guest can see and touch |
 //! | `deterministic` | what a guest sees that is the same each time |
 //! | `capacity` | how many tasks run at once where memory is short |
@@ -22,6 +23,7 @@
 
 #![allow(clippy::print_stdout, reason = "a test says what it measured, and why it was skipped")]
 
+mod amazon;
 mod bad_components;
 mod bad_input;
 mod capacity;

@@ -8,6 +8,7 @@ use crate::{
     command::{self, on_path},
     guests::{self, Kinds},
     places::Places,
+    servers,
     tools::CARGO_DENY,
 };
 
@@ -46,7 +47,9 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
             command::run(cargo(places).args(["test", "--release", "--doc", "--workspace"]))?;
         }
     }
+    let servers = servers::ready(places)?;
     let mut runner = cargo(places);
+    runner.envs(servers.map(|folder| ("WASMRUN_SERVERS", folder)));
     match nextest {
         true => runner.args(["nextest", "run"]),
         false => runner.arg("test"),

@@ -12,6 +12,7 @@ mod demo;
 mod guests;
 mod pixels;
 mod places;
+mod servers;
 mod toolchain;
 mod tools;
 

@@ -2,7 +2,7 @@
 
 use crate::limits::LimitSettings;
 use crate::report::{FargateSize, parse_fargate_size};
-use crate::settings::{EngineSettings, LogSettings, WorkerSettings};
+use crate::settings::{AwsSettings, EngineSettings, LogSettings, WorkerSettings};
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -42,6 +42,8 @@ pub(crate) enum Command {
 Examples:
   wasmrun run thumbnail.wasm --queue sqlite:jobs.db --store input=dir:in:ro --store output=dir:out:rw
   wasmrun run thumbnail.wasm --queue sqlite:jobs.db --store input=dir:in:ro --store output=dir:out:rw --until-empty
+  wasmrun run thumbnail.wasm --queue https://sqs.eu-west-1.amazonaws.com/123456789012/uploads \
+      --store input=s3://photos-in:ro --store output=s3://photos-out/thumbs:rw
   wasmrun run --config wasmrun.toml --check
   wasmrun run --config wasmrun.toml --usage usage.jsonl
 
@@ -51,7 +53,7 @@ pub(crate) struct RunArgs {
     /// The component: a .wasm file
     #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
-    /// The queue: sqlite:PATH, or sqlite:PATH#NAME for another queue in the same file
+    /// The queue: the URL, ARN or name of one of SQS; or sqlite:PATH, or sqlite:PATH#NAME
     #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE")]
     pub(crate) queue: Option<String>,
     /// What follows from an outcome: retry, rejected, limit-exceeded, timed-out or trapped; with retry,
@@ -111,7 +113,7 @@ pub(crate) struct TaskArgs {
     /// A configuration file (TOML); flags win over WASMRUN_* variables, which win over the file
     #[arg(long, value_name = "FILE", env = "WASMRUN_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Grant a store: dir:PATH, with the mode ro, wo or rw
+    /// Grant a store: s3://BUCKET, s3://BUCKET/PREFIX or dir:PATH, with the mode ro, wo or rw
     #[arg(long, value_name = "ALIAS=URL:MODE")]
     pub(crate) store: Vec<String>,
     /// Grant a queue to send to
@@ -131,6 +133,8 @@ pub(crate) struct TaskArgs {
     pub(crate) limits: LimitSettings,
     #[command(flatten, next_help_heading = "Engine")]
     pub(crate) engine: EngineSettings,
+    #[command(flatten, next_help_heading = "Amazon")]
+    pub(crate) aws: AwsSettings,
     #[command(flatten, next_help_heading = "Logs")]
     pub(crate) log: LogSettings,
 }
@@ -175,6 +179,8 @@ pub(crate) struct EnqueueArgs {
     /// Nobody receives the messages for so long
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) delay: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) aws: AwsSettings,
 }
 
 /// Look at a queue, and after it
@@ -189,6 +195,8 @@ Examples:
 pub(crate) struct QueueArgs {
     #[command(subcommand)]
     pub(crate) command: QueueCommand,
+    #[command(flatten)]
+    pub(crate) aws: AwsSettings,
 }
 
 #[derive(Debug, Subcommand)]

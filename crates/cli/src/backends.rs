@@ -1,61 +1,105 @@
 //! From a URL to a queue or a store: the one place that knows all backends.
 
 use crate::failure::Failure;
+use crate::settings::AwsSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use wasmrun_aws::{Aws, S3Store, SqsQueue, is_queue_address};
 use wasmrun_local::{DirStore, QueueSettings, SqliteQueue};
+use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::object_store::ObjectStore;
 use wasmrun_runtime::queue::{Queue, QueueAdmin};
 
-/// A queue, and the file that it's in.
+/// What queues and stores are opened with.
+pub(crate) struct Backends {
+    aws: Aws,
+}
+
+/// A queue.
 pub(crate) struct OpenQueue {
     pub(crate) queue: Arc<dyn QueueAdmin>,
-    pub(crate) file: PathBuf,
+    /// Where it's a file.
+    pub(crate) file: Option<PathBuf>,
 }
 
-/// A store, and the directory that it's in.
+/// A store.
 pub(crate) struct OpenStore {
     pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) directory: PathBuf,
+    /// Where it's a directory.
+    pub(crate) directory: Option<PathBuf>,
 }
 
-/// Opens a queue that exists.
-pub(crate) fn open_queue(url: &str) -> Result<OpenQueue, Failure> {
-    check_queue_scheme(url)?;
-    SqliteQueue::open(url).map(opened).map_err(|error| Failure::queue(url, &error))
+impl Backends {
+    pub(crate) fn new(settings: AwsSettings) -> Self {
+        Self { aws: Aws::new(settings.endpoint_url) }
+    }
+
+    /// Opens a queue that exists.
+    pub(crate) async fn open_queue(&self, url: &str) -> Result<OpenQueue, Failure> {
+        if is_sqlite(url) {
+            return SqliteQueue::open(url).map(opened).map_err(|error| Failure::queue(url, &error));
+        }
+        if !is_queue_address(url) {
+            return Err(Failure::usage(format!(
+                "unknown queue {url:?}: use the URL, the ARN or the name of an SQS queue, or sqlite:PATH, or sqlite:PATH#NAME"
+            )));
+        }
+        let queue = SqsQueue::open(url, &self.aws).await.map_err(|error| Failure::queue(url, &error))?;
+        Ok(OpenQueue { queue: Arc::new(queue), file: None })
+    }
+
+    /// Opens a queue, and creates it if it isn't there, which only those in files are; tells whether it did.
+    pub(crate) async fn open_or_create_queue(&self, url: &str) -> Result<(OpenQueue, bool), Failure> {
+        if is_sqlite(url) {
+            create_queue(url, &QueueSettings::default())
+        } else {
+            Ok((self.open_queue(url).await?, false))
+        }
+    }
+
+    /// Opens a store.
+    pub(crate) async fn open_store(&self, url: &str) -> Result<OpenStore, Failure> {
+        let failed = |error| Failure::store(url, &error);
+        match url.split_once(':') {
+            Some(("dir", _)) => {
+                let store = DirStore::open(url).map_err(failed)?;
+                let directory = Some(store.path().to_owned());
+                Ok(OpenStore { store: Arc::new(store), directory })
+            }
+            Some(("s3", _)) => {
+                let store = S3Store::open(url, &self.aws).await.map_err(failed)?;
+                Ok(OpenStore { store: Arc::new(store), directory: None })
+            }
+            _ => Err(Failure::usage(format!(
+                "unknown store {url:?}: use s3://BUCKET, s3://BUCKET/PREFIX or dir:PATH"
+            ))),
+        }
+    }
 }
 
-/// Opens a queue, and creates it if it isn't there; tells whether it did.
+/// What the writers of a task may hold, beside what is theirs anyway, if it may write to this store.
+pub(crate) fn writers_bytes(url: &str) -> usize {
+    if url.starts_with("s3:") { Limits::WRITERS_BYTES } else { 0 }
+}
+
+/// Creates a queue in a file, if it isn't there; tells whether it did.
 pub(crate) fn create_queue(url: &str, settings: &QueueSettings) -> Result<(OpenQueue, bool), Failure> {
-    check_queue_scheme(url)?;
+    if !is_sqlite(url) {
+        return Err(Failure::usage(format!(
+            "can't create the queue {url:?}: sqlite:PATH and sqlite:PATH#NAME are created here, queues of SQS with Amazon's tools"
+        )));
+    }
     let (queue, created) = SqliteQueue::create(url, settings).map_err(|error| Failure::queue(url, &error))?;
     Ok((opened(queue), created))
 }
 
-/// Opens a store.
-pub(crate) fn open_store(url: &str) -> Result<OpenStore, Failure> {
-    if scheme(url) != Some("dir") {
-        return Err(Failure::usage(format!("unknown store {url:?}: use dir:PATH")));
-    }
-    let store = DirStore::open(url).map_err(|error| Failure::store(url, &error))?;
-    let directory = store.path().to_owned();
-    Ok(OpenStore { store: Arc::new(store), directory })
+fn is_sqlite(url: &str) -> bool {
+    url.starts_with("sqlite:")
 }
 
 fn opened(queue: SqliteQueue) -> OpenQueue {
-    let file = queue.path().to_owned();
+    let file = Some(queue.path().to_owned());
     OpenQueue { queue: Arc::new(queue), file }
-}
-
-fn check_queue_scheme(url: &str) -> Result<(), Failure> {
-    match scheme(url) {
-        Some("sqlite") => Ok(()),
-        _ => Err(Failure::usage(format!("unknown queue {url:?}: use sqlite:PATH or sqlite:PATH#NAME"))),
-    }
-}
-
-fn scheme(url: &str) -> Option<&str> {
-    url.split_once(':').map(|(scheme, _)| scheme)
 }
 
 impl OpenQueue {
@@ -67,7 +111,8 @@ impl OpenQueue {
 impl OpenStore {
     /// Whether a path lies in the store's directory, symbolic links resolved; or would, if it's yet to be created.
     pub(crate) fn contains(&self, path: &Path) -> bool {
+        let Some(directory) = &self.directory else { return false };
         let resolved = path.canonicalize().or_else(|_| path.parent().unwrap_or(path).canonicalize());
-        resolved.is_ok_and(|path| path.starts_with(&self.directory))
+        resolved.is_ok_and(|path| path.starts_with(directory))
     }
 }

@@ -1,7 +1,7 @@
 //! `wasmrun enqueue`: sends messages by hand, or announces a store's objects as S3 would.
 
 use crate::args::EnqueueArgs;
-use crate::backends::{create_queue, open_store};
+use crate::backends::Backends;
 use crate::failure::Failure;
 use crate::invoke::{attributes_from, body_from};
 use crate::output;
@@ -10,7 +10,6 @@ use crate::settings::{LogSettings, check_alias};
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::Duration;
-use wasmrun_local::QueueSettings;
 use wasmrun_runtime::event::notification;
 use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
 use wasmrun_runtime::object_store::{MAX_PAGE, ObjectStore, ObjectSummary};
@@ -25,9 +24,13 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
         ..OutgoingMessage::default()
     };
     let bodies = args.message.iter().map(|text| body_from(text)).collect::<Result<Vec<_>, _>>()?;
-    let store = args.store.as_deref().map(store).transpose()?;
+    let backends = Backends::new(args.aws);
+    let store = match &args.store {
+        Some(text) => Some(store(&backends, text).await?),
+        None => None,
+    };
 
-    let (opened, created) = create_queue(&args.queue, &QueueSettings::default())?;
+    let (opened, created) = backends.open_or_create_queue(&args.queue).await?;
     let queue = opened.into_queue();
     if created {
         output.print(&format!("created the queue {}", queue.url()));
@@ -69,12 +72,12 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-fn store(text: &str) -> Result<std::sync::Arc<dyn ObjectStore>, Failure> {
+async fn store(backends: &Backends, text: &str) -> Result<std::sync::Arc<dyn ObjectStore>, Failure> {
     let (alias, url) = text
         .split_once('=')
         .ok_or_else(|| Failure::usage(format!("--store {text} is incomplete: write ALIAS=URL")))?;
     check_alias(alias)?;
-    Ok(open_store(url)?.store)
+    Ok(backends.open_store(url).await?.store)
 }
 
 struct Sender<'a> {

@@ -1,6 +1,7 @@
 //! `wasmrun invoke`: one task, once, without a queue.
 
 use crate::args::InvokeArgs;
+use crate::backends::Backends;
 use crate::failure::{EXIT_TASK_FAILED, Failure};
 use crate::output::Output;
 use crate::settings::File;
@@ -18,11 +19,12 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let mut file = File::read(args.task.config.as_deref())?;
     let log = args.task.log.clone().or(std::mem::take(&mut file.log));
     let message = message(&args)?;
+    let backends = Backends::new(args.task.aws.clone().or(std::mem::take(&mut file.aws)));
     let plan = TaskPlan::new(args.component, args.task, &mut file)?;
     let output = Output::start(&log)?;
 
     plan.capacity(NonZeroUsize::MIN)?;
-    let component = Arc::new(plan.load(NonZeroUsize::MIN, Vec::new()).await?);
+    let component = Arc::new(plan.load(&backends, NonZeroUsize::MIN, Vec::new()).await?);
     let task = {
         let component = component.clone();
         async move { component.run(Arc::new(message), pending()).await }

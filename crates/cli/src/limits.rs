@@ -129,6 +129,7 @@ impl LimitSettings {
             memories: number(self.memories.or(file.memories), "memories", 1..=MAX_NUMBER)?
                 .unwrap_or(defaults.memories),
             tables: number(self.tables.or(file.tables), "tables", 1..=MAX_NUMBER)?.unwrap_or(defaults.tables),
+            writers_bytes: defaults.writers_bytes,
             handles: number(self.handles.or(file.handles), "handles", MIN_HANDLES..=MAX_HANDLES)?
                 .unwrap_or(defaults.handles),
             call_bytes: size(
@@ -232,6 +233,7 @@ mod tests {
             memories: 4,
             tables: 5,
             handles: 16,
+            writers_bytes: 0,
             call_bytes: Some(1 << 20),
             max_object_bytes: 5 << 10,
             read_bytes: 6 << 10,

@@ -206,6 +206,24 @@ where
     }
 }
 
+/// Crates that tell of requests in all their details, credentials included, if they are let. Whatever is asked for, they
+/// only warn.
+const TALKERS: [&str; 13] = [
+    "aws_config",
+    "aws_credential_types",
+    "aws_runtime",
+    "aws_sdk_s3",
+    "aws_sdk_sqs",
+    "aws_sdk_sso",
+    "aws_sdk_ssooidc",
+    "aws_sdk_sts",
+    "aws_sigv4",
+    "aws_smithy_http_client",
+    "aws_smithy_runtime",
+    "hyper_util",
+    "rustls",
+];
+
 /// A level, or a filter by target: a word that is neither would silence everything.
 pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
     let wrong = || {
@@ -217,7 +235,14 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
     if !text.split(',').all(known) {
         return Err(wrong());
     }
-    EnvFilter::try_new(text).map_err(|_| wrong())
+    let mut filter = EnvFilter::try_new(text).map_err(|_| wrong())?;
+    if !text.trim().eq_ignore_ascii_case("off") {
+        for target in TALKERS {
+            let directive = format!("{target}=warn").parse().map_err(|_| wrong())?;
+            filter = filter.add_directive(directive);
+        }
+    }
+    Ok(filter)
 }
 
 /// Draws how far a worker is, on a terminal, until it's dropped.

@@ -1,7 +1,7 @@
 //! `wasmrun queue …`: what people do to a queue by hand.
 
 use crate::args::{QueueArgs, QueueCommand};
-use crate::backends::{create_queue, open_queue};
+use crate::backends::{Backends, create_queue};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::settings::LogSettings;
@@ -12,6 +12,7 @@ use wasmrun_runtime::message::{AttributeValue, Message};
 
 pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
     let output = Output::start(&LogSettings::default())?;
+    let backends = Backends::new(args.aws);
     match args.command {
         QueueCommand::Create { url, visibility_timeout, max_receives, dead_letter, fifo } => {
             let dead_letter = dead_letter.map(|dead_letter| match dead_letter.as_str() {
@@ -24,17 +25,17 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
             let verb = if created { "created" } else { "already there:" };
             output.print(&format!("{verb} {}", opened.queue.url()));
         }
-        QueueCommand::Stats { url, json } => stats(&output, &url, json).await?,
+        QueueCommand::Stats { url, json } => stats(&backends, &output, &url, json).await?,
         QueueCommand::Peek { url, max } => {
-            let queue = open_queue(&url)?.queue;
+            let queue = backends.open_queue(&url).await?.queue;
             let messages = queue.peek(max).await.map_err(|error| Failure::queue(&url, &error))?;
             for message in messages {
                 output.print(&shown(&message).to_string());
             }
         }
-        QueueCommand::Redrive { url, to } => redrive(&output, &url, to.as_deref()).await?,
+        QueueCommand::Redrive { url, to } => redrive(&backends, &output, &url, to.as_deref()).await?,
         QueueCommand::Purge { url } => {
-            let queue = open_queue(&url)?.queue;
+            let queue = backends.open_queue(&url).await?.queue;
             let deleted = queue.purge().await.map_err(|error| Failure::queue(&url, &error))?;
             output.print(&format!("deleted {deleted}"));
         }
@@ -42,10 +43,13 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn redrive(output: &Output, url: &str, to: Option<&str>) -> Result<(), Failure> {
-    let queue = open_queue(url)?.queue;
+async fn redrive(backends: &Backends, output: &Output, url: &str, to: Option<&str>) -> Result<(), Failure> {
+    let queue = backends.open_queue(url).await?.queue;
     // What is wrong with that queue is said of that queue.
-    let to = to.map(open_queue).transpose()?.map(|opened| opened.queue.url().to_owned());
+    let to = match to {
+        Some(to) => Some(backends.open_queue(to).await?.queue.url().to_owned()),
+        None => None,
+    };
     let redriven = queue.redrive(to.as_deref()).await.map_err(|error| Failure::queue(url, &error))?;
     let moved = redriven.moved;
     let (line, which) = match &to {
@@ -59,8 +63,8 @@ async fn redrive(output: &Output, url: &str, to: Option<&str>) -> Result<(), Fai
     Ok(())
 }
 
-async fn stats(output: &Output, url: &str, as_json: bool) -> Result<(), Failure> {
-    let queue = open_queue(url)?.queue;
+async fn stats(backends: &Backends, output: &Output, url: &str, as_json: bool) -> Result<(), Failure> {
+    let queue = backends.open_queue(url).await?.queue;
     let failed = |error| Failure::queue(url, &error);
     let depth = queue.depth().await.map_err(failed)?;
     let attributes = queue.attributes().await.map_err(failed)?;

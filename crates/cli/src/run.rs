@@ -1,7 +1,7 @@
 //! `wasmrun run`: the worker.
 
 use crate::args::RunArgs;
-use crate::backends::{OpenQueue, open_queue};
+use crate::backends::{Backends, OpenQueue};
 use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::settings::{self, File};
@@ -29,24 +29,23 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let usage_bytes = settings::usage_bytes(args.usage_size.or(file.usage_size))?;
     let worker = args.worker.or(std::mem::take(&mut file.worker));
     let policy = settings::policy(&args.on, std::mem::take(&mut file.on))?;
+    let backends = Backends::new(args.task.aws.clone().or(std::mem::take(&mut file.aws)));
     let plan = TaskPlan::new(args.component, args.task, &mut file)?;
     let output = Output::start(&log)?;
 
-    let queue = open_queue(&queue_url)?;
-    let mut protected = vec![Protected { what: "the queue", path: queue.file.clone() }];
+    let queue = backends.open_queue(&queue_url).await?;
+    let mut protected: Vec<_> =
+        queue.file.iter().map(|path| Protected { what: "the queue", path: path.clone() }).collect();
     let queue = queue.into_queue();
     let Capacity { instances, bounded_by } = plan.capacity(worker.instances()?)?;
     let component_name =
         plan.component.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let dead_letter = dead_letter_queue(&*queue, worker.dead_letter.as_deref()).await?;
-    protected.extend(
-        dead_letter
-            .iter()
-            .map(|opened| Protected { what: "the dead-letter queue", path: opened.file.clone() }),
-    );
+    let dead_letter = dead_letter_queue(&backends, &*queue, worker.dead_letter.as_deref()).await?;
+    let dead_letter_file = dead_letter.as_ref().and_then(|opened| opened.file.clone());
+    protected.extend(dead_letter_file.map(|path| Protected { what: "the dead-letter queue", path }));
     protected.extend(usage_file.iter().map(|path| Protected { what: "the usage file", path: path.clone() }));
     let dead_letter = dead_letter.map(OpenQueue::into_queue);
-    let component = Arc::new(plan.load(instances, protected).await?);
+    let component = Arc::new(plan.load(&backends, instances, protected).await?);
     // After it's known that no guest may write there.
     let usage = usage_file.map(|path| UsageLog::start(&path, usage_bytes)).transpose()?.map(Arc::new);
 
@@ -105,7 +104,11 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The queue that the user names, or the one that the queue's redrive policy names.
-async fn dead_letter_queue(queue: &dyn Queue, url: Option<&str>) -> Result<Option<OpenQueue>, Failure> {
+async fn dead_letter_queue(
+    backends: &Backends,
+    queue: &dyn Queue,
+    url: Option<&str>,
+) -> Result<Option<OpenQueue>, Failure> {
     let named = match url {
         Some(url) => Some(url.to_owned()),
         None => {
@@ -113,7 +116,10 @@ async fn dead_letter_queue(queue: &dyn Queue, url: Option<&str>) -> Result<Optio
             attributes.redrive.map(|redrive| redrive.dead_letter)
         }
     };
-    named.map(|url| open_queue(&url)).transpose()
+    match named {
+        Some(url) => backends.open_queue(&url).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// SIGINT and SIGTERM, heard from now on.

@@ -81,6 +81,15 @@ pub(crate) struct EngineSettings {
     pub(crate) allocator: Option<AllocatorSetting>,
 }
 
+/// Where Amazon's services are.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct AwsSettings {
+    /// Where SQS and S3 are, instead of Amazon's own endpoints [default: what AWS_ENDPOINT_URL and its like say]
+    #[arg(long, value_name = "URL", env = "WASMRUN_ENDPOINT_URL")]
+    pub(crate) endpoint_url: Option<String>,
+}
+
 /// What is logged, and how.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -128,6 +137,7 @@ pub(crate) struct File {
     pub(crate) limits: LimitSettings,
     pub(crate) worker: WorkerSettings,
     pub(crate) engine: EngineSettings,
+    pub(crate) aws: AwsSettings,
     pub(crate) log: LogSettings,
 }
 
@@ -212,6 +222,12 @@ impl EngineSettings {
 
     pub(crate) fn threads(&self) -> Result<NonZeroUsize, Failure> {
         at_most(self.threads.unwrap_or_else(cores), MAX_THREADS, "threads")
+    }
+}
+
+impl AwsSettings {
+    pub(crate) fn or(self, file: Self) -> Self {
+        Self { endpoint_url: self.endpoint_url.or(file.endpoint_url) }
     }
 }
 

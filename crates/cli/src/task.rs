@@ -1,7 +1,7 @@
 //! What `run` and `invoke` share: from settings to a component that is ready to run.
 
 use crate::args::TaskArgs;
-use crate::backends::{OpenStore, open_queue, open_store};
+use crate::backends::{Backends, OpenStore, writers_bytes};
 use crate::failure::Failure;
 use crate::settings::{self, EngineSettings, File};
 use std::num::NonZeroUsize;
@@ -38,13 +38,17 @@ impl TaskPlan {
         let component = component.or_else(|| file.component.take()).ok_or_else(|| {
             Failure::usage("no component: name a .wasm file, or set `component` in the configuration")
         })?;
+        let stores = settings::stores(&args.store, std::mem::take(&mut file.store))?;
+        let written = stores.iter().filter(|store| store.mode.writes());
+        let writers_bytes = written.map(|store| writers_bytes(&store.url)).max().unwrap_or_default();
+        let limits = args.limits.resolve(std::mem::take(&mut file.limits))?;
         Ok(Self {
             component,
             config: args.config,
-            stores: settings::stores(&args.store, std::mem::take(&mut file.store))?,
+            stores,
             sends: settings::sends(&args.send, std::mem::take(&mut file.send))?.into_iter().collect(),
             env: settings::environment(&args.env, std::mem::take(&mut file.env))?,
-            limits: args.limits.resolve(std::mem::take(&mut file.limits))?,
+            limits: Limits { writers_bytes, ..limits },
             engine: args.engine.or(std::mem::take(&mut file.engine)),
             raw_body: args.raw_body.or(file.raw_body).unwrap_or(false),
             deterministic: args.deterministic.or(file.deterministic).unwrap_or(false),
@@ -59,6 +63,7 @@ impl TaskPlan {
     /// Opens the grants, and loads the component.
     pub(crate) async fn load(
         self,
+        backends: &Backends,
         instances: NonZeroUsize,
         mut protected: Vec<Protected>,
     ) -> Result<Component, Failure> {
@@ -76,12 +81,12 @@ impl TaskPlan {
             });
         }
         for (alias, url) in self.sends {
-            let opened = open_queue(&url)?;
-            protected.push(Protected { what: "a queue", path: opened.file.clone() });
+            let opened = backends.open_queue(&url).await?;
+            protected.extend(opened.file.clone().map(|path| Protected { what: "a queue", path }));
             grants.queues.insert(alias, opened.into_queue());
         }
         for setting in self.stores {
-            let opened = open_store(&setting.url)?;
+            let opened = backends.open_store(&setting.url).await?;
             if setting.mode.writes() {
                 refuse_protected(&setting.alias, &opened, &protected)?;
             }
@@ -118,7 +123,7 @@ fn check_grants(component: &Component, shown: &str) -> Result<(), Failure> {
     let needs = component.needs();
     if needs.object_store && grants.stores.is_empty() {
         return Err(Failure::usage(format!(
-            "the component {shown} uses object stores, and none is granted: add --store ALIAS=dir:PATH:MODE"
+            "the component {shown} uses object stores, and none is granted: add --store ALIAS=URL:MODE"
         )));
     }
     if needs.queue && grants.queues.is_empty() {

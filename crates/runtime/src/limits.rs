@@ -44,6 +44,9 @@ pub struct Limits {
     pub sent_messages: u64,
     /// Readers, writers, stores and other handles that are open at once.
     pub handles: usize,
+    /// What all writers that are open may hold of their objects until it's sent; a writer too many is one handle too
+    /// many. 0: no granted store is written in parts.
+    pub writers_bytes: usize,
     /// What the task may write to its log; what follows is dropped, and a note says so.
     pub log_bytes: usize,
     /// Random bytes, in all.
@@ -82,6 +85,7 @@ impl Default for Limits {
             sent_messages: 1_000,
             // A writer of a directory holds three file descriptors, and tasks share those of the process.
             handles: 100,
+            writers_bytes: 0,
             // Five hundred lines of a usual length.
             log_bytes: 64 << 10,
             // Keys and seeds are 32 bytes; a million of bytes takes the host a millisecond.
@@ -99,6 +103,8 @@ impl Limits {
     pub const TURN: Duration = Duration::from_millis(2);
     /// The most that one `reader.read` returns.
     pub const READ_BYTES: usize = 1 << 20;
+    /// [`Limits::writers_bytes`] where a store is written in parts: four of S3's.
+    pub const WRITERS_BYTES: usize = 32 << 20;
     /// What the arguments of one host call may hold beyond a whole object: key, metadata, attributes.
     pub const CALL_OVERHEAD_BYTES: usize = 64 << 10;
     /// Of a task's stack, what is left to host calls: the engine's own default.
@@ -147,6 +153,7 @@ impl Limits {
             self.call_bytes().max(answer),
             Self::MESSAGE_BYTES,
             self.handles.saturating_mul(Self::HANDLE_BYTES),
+            self.writers_bytes,
             self.log_bytes,
             usize::try_from(self.random_bytes).unwrap_or(usize::MAX),
             Self::REST_BYTES,

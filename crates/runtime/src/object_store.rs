@@ -23,6 +23,11 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// Where it is, as a URL that ends with `/`: an object's URL is this and its key. It names no secret.
     fn url(&self) -> &str;
 
+    /// What a writer holds of its object until it's sent, in bytes, at most.
+    fn writer_bytes(&self) -> usize {
+        0
+    }
+
     /// Checks that the store can be read, and written if `write`, at the price of one cheap request.
     async fn probe(&self, write: bool) -> Result<(), StoreError>;
 

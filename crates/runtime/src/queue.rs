@@ -3,7 +3,7 @@
 //! The semantics are those of SQS: delivery is at least once; a received message is invisible until its visibility
 //! runs out, and is then delivered again; whoever holds its latest receipt settles it.
 
-use crate::message::{Message, OutgoingMessage};
+use crate::message::{MAX_BATCH, Message, OutgoingMessage};
 use async_trait::async_trait;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -14,6 +14,11 @@ use tokio_util::sync::CancellationToken;
 pub trait Queue: Send + Sync + 'static {
     /// What to call it in logs: its URL, without secrets.
     fn url(&self) -> &str;
+
+    /// How it likes to be called.
+    fn pace(&self) -> Pace {
+        Pace::default()
+    }
 
     /// The queue's settings.
     async fn attributes(&self) -> Result<QueueAttributes, QueueError>;
@@ -50,6 +55,33 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Sends messages, each on its own, and returns their ids in order. When it returns, they are durable.
     async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>>;
+}
+
+/// How a queue likes to be called by a worker that has much to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// So many messages one receive brings at most.
+    pub receive_batch: usize,
+    /// So many calls that settle messages may be under way at once.
+    pub settling_calls: usize,
+    /// A call that settles waits for so long for more messages, unless it's full.
+    pub settling_wait: Duration,
+    /// The queue is empty if it says so after so many receives in a row brought nothing.
+    pub empty_receives: u32,
+}
+
+impl Default for Pace {
+    /// One call after the other, each with what has gathered meanwhile; a queue that tells what is true.
+    fn default() -> Self {
+        Self { receive_batch: MAX_BATCH, settling_calls: 1, settling_wait: Duration::ZERO, empty_receives: 1 }
+    }
+}
+
+impl Pace {
+    /// Messages whose tasks have ended and that aren't settled yet, beyond those that run: two batches for each call.
+    pub(crate) fn unsettled(&self) -> usize {
+        2 * MAX_BATCH * self.settling_calls
+    }
 }
 
 /// What people do to a queue by hand: `wasmrun queue …`.

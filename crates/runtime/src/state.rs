@@ -54,6 +54,8 @@ pub(crate) struct TaskState {
     pub(crate) host_called: bool,
     /// Whose turn it is on the thread.
     pub(crate) turn: Arc<Turn>,
+    /// What the open writers may hold of their objects.
+    pub(crate) writers_bytes: usize,
     /// What the guest was given of random numbers.
     pub(crate) random: RandomCount,
     wasi: WasiCtx,
@@ -107,6 +109,7 @@ pub(crate) fn store(
             in_call_since: None,
             host_called: false,
             turn: Turn::new(),
+            writers_bytes: 0,
             random,
             wasi: wasi.build(),
         },

@@ -27,7 +27,7 @@ pub(crate) struct Output {
 impl Command {
     /// With an environment of its own: nothing of the tester's, and one cache of compiled components for all tests, so
     /// that each guest is compiled once.
-    pub(super) fn new(program: impl AsRef<OsStr>, directory: &Path) -> Self {
+    pub(crate) fn new(program: impl AsRef<OsStr>, directory: &Path) -> Self {
         let mut inner = std::process::Command::new(program);
         inner
             .current_dir(directory)

@@ -4,12 +4,14 @@
 //! Nothing here sleeps for a time that "should be enough": tests wait for what they want to see, for [`PATIENCE`] at
 //! most. Whatever a test starts ends with it.
 
+mod amazon;
 mod command;
 mod disk;
 mod process;
 mod vitals;
 mod world;
 
+pub(crate) use amazon::{ACCOUNT, Amazon, arn};
 pub(crate) use command::{Command, Output, field};
 pub(crate) use disk::Disk;
 pub(crate) use process::Process;

@@ -31,6 +31,8 @@ pub struct ReaderHandle {
 /// An object that the guest writes.
 pub struct WriterHandle {
     alias: String,
+    /// What it may hold of the object.
+    bytes: usize,
     key: String,
     /// Not there while a call is under way, and after a failure.
     writer: Option<Box<dyn ObjectWriter>>,
@@ -148,10 +150,16 @@ impl HostStore for TaskState {
     ) -> Result<Resource<WriterHandle>> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
         let options = checked(options)?;
+        let bytes = store.writer_bytes();
+        if self.writers_bytes + bytes > self.config.limits.writers_bytes {
+            return Err(wasmtime::Error::from(LimitHit(Limit::Handles)).into());
+        }
         let named = key.clone();
         let answer = self.call_store(&alias, async move { store.write(&key, options).await }).await?;
         let writer = self.told(&alias, &named, answer)?;
-        Ok(self.table.push(WriterHandle { alias, key: named, writer: Some(writer) })?)
+        let handle = self.table.push(WriterHandle { alias, bytes, key: named, writer: Some(writer) })?;
+        self.writers_bytes += bytes;
+        Ok(handle)
     }
 
     async fn list_objects(
@@ -285,7 +293,8 @@ impl HostWriter for TaskState {
     }
 
     async fn finish(&mut self, this: Resource<WriterHandle>) -> Result<ObjectInfo> {
-        let WriterHandle { alias, key, writer } = self.table.delete(this)?;
+        let WriterHandle { alias, bytes, key, writer } = self.table.delete(this)?;
+        self.writers_bytes = self.writers_bytes.saturating_sub(bytes);
         let Some(writer) = writer else {
             return Err(other("the writer has failed before"));
         };
@@ -294,7 +303,8 @@ impl HostWriter for TaskState {
     }
 
     async fn drop(&mut self, this: Resource<WriterHandle>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
+        let handle = self.table.delete(this)?;
+        self.writers_bytes = self.writers_bytes.saturating_sub(handle.bytes);
         Ok(())
     }
 }

@@ -6,20 +6,22 @@
 
 mod breaker;
 mod lease;
+mod receive;
 mod settle;
 mod tally;
 
 pub use self::settle::Backoff;
 pub use self::tally::{Summary, Tally};
 
-use self::breaker::{Admission, Breaker};
+use self::breaker::Breaker;
 use self::lease::{Lease, Leases};
+use self::receive::Slot;
 use self::settle::{
     DeadLettering, Decision, Evidence, Listener, Operation, Rules, Settlement, dead_letter, decide,
     settle_all,
 };
 use crate::component::{Component, Report};
-use crate::message::{MAX_BATCH, MAX_VISIBILITY, Message};
+use crate::message::{MAX_VISIBILITY, Message};
 use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
 use crate::queue::{Delivery, Queue, QueueAttributes, QueueError};
 use crate::usage::{TaskObserver, TaskRecord};
@@ -27,16 +29,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-/// How long a receive waits for a message: SQS's longest.
-const LONG_POLL: Duration = Duration::from_secs(20);
-/// How long it waits where the worker ends with the queue: it looks again at its depth as often.
-const SHORT_POLL: Duration = Duration::from_millis(200);
-/// Messages whose tasks have ended and that aren't settled yet, beyond those that run: two batches.
-const UNSETTLED: usize = 2 * MAX_BATCH;
 /// How long the last settlements may take once the worker gives up.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(3);
 
@@ -121,14 +117,6 @@ struct InProgress {
     abandon: CancellationToken,
 }
 
-/// What a message occupies while it's in the worker's hands.
-struct Slot {
-    /// Given back when the task has ended.
-    instance: OwnedSemaphorePermit,
-    /// Given back when the message is settled.
-    in_hand: OwnedSemaphorePermit,
-}
-
 impl Worker {
     /// Makes a worker ready, and checks that its settings fit the queue's.
     ///
@@ -195,13 +183,14 @@ impl Worker {
     /// `abandon` is cancelled, or the stop timeout is over, they are cancelled and their messages released.
     pub async fn run(self: Arc<Self>, stop: CancellationToken, abandon: CancellationToken) -> Summary {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let in_progress = Arc::new(InProgress { settlements: sender, abandon });
+        let in_progress = Arc::new(InProgress { settlements: sender, abandon: abandon.clone() });
         let (settled, give_up) = (CancellationToken::new(), CancellationToken::new());
 
+        let tasks = TaskTracker::new();
         let work = async {
-            let tasks = TaskTracker::new();
             self.receive(&tasks, &in_progress, &stop).await;
-            self.drain(tasks, &in_progress.abandon).await;
+            tasks.close();
+            tasks.wait().await;
             drop(in_progress);
             tokio::select! {
                 () = settled.cancelled() => {}
@@ -216,126 +205,21 @@ impl Worker {
             // One task, so that a task's end is one event for it: settle the message, and receive the next.
             _ = async { tokio::join!(work, settle) } => {}
             () = self.leases.keep_renewing() => {}
+            () = self.watch(&tasks, &stop, &abandon) => {}
         }
         self.tally.summary()
     }
 
-    /// Waits for the running tasks, and cancels them when that takes too long.
-    async fn drain(&self, tasks: TaskTracker, abandon: &CancellationToken) {
-        tasks.close();
-        tokio::select! {
-            () = tasks.wait() => return,
-            () = abandon.cancelled() => {}
-            () = tokio::time::sleep(self.options.stop_timeout) => {
-                let running = tasks.len();
-                tracing::warn!(running, "The stop timeout is over: releasing the messages of running tasks.");
-                abandon.cancel();
-            }
+    /// Cancels the running tasks when they take too long once the worker stops.
+    async fn watch(&self, tasks: &TaskTracker, stop: &CancellationToken, abandon: &CancellationToken) {
+        stop.cancelled().await;
+        tokio::time::sleep(self.options.stop_timeout).await;
+        if !abandon.is_cancelled() {
+            let running = tasks.len();
+            tracing::warn!(running, "The stop timeout is over: releasing the messages of running tasks.");
+            abandon.cancel();
         }
-        tasks.wait().await;
-    }
-
-    /// Receives messages and starts their tasks until there is a reason to stop.
-    async fn receive(
-        self: &Arc<Self>,
-        tasks: &TaskTracker,
-        in_progress: &Arc<InProgress>,
-        stop: &CancellationToken,
-    ) {
-        let instances = self.options.instances.get();
-        let free = Arc::new(Semaphore::new(instances));
-        let in_hand = Arc::new(Semaphore::new(instances.saturating_add(UNSETTLED)));
-        let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
-        // A free slot first, and then the breaker: what it says must be true when messages are received.
-        while let Some(first) = slot(&free, &in_hand, stop).await {
-            let Some(most) = self.admitted(stop).await else { return };
-            let mut slots = vec![first];
-            slots.extend(std::iter::from_fn(|| free_slot(&free, &in_hand)).take(most - 1));
-            // Not raced against anything: what it has received must not get lost.
-            match self.queue.receive(slots.len(), wait, stop).await {
-                Ok(deliveries) if deliveries.is_empty() => {
-                    drop(slots);
-                    if self.options.until_empty && tasks.is_empty() && self.is_empty().await {
-                        return;
-                    }
-                }
-                Ok(deliveries) => {
-                    if most == 1 {
-                        self.breaker.trial_begins();
-                    }
-                    for delivery in deliveries {
-                        let Some(slot) = slots.pop() else { break };
-                        let lease = self.leases.hold(&delivery);
-                        let worker = self.clone();
-                        let task = worker.process(delivery, lease, slot, in_progress.clone());
-                        tasks.spawn_on(task, self.component.threads().handle());
-                    }
-                }
-                Err(error) => {
-                    let pause = self.breaker.receive_failed();
-                    tracing::warn!(queue = self.queue.url(), %error, again_in_ms = pause.as_millis() as u64, "The queue can't be received from.");
-                }
-            }
-        }
-    }
-
-    /// Waits until messages may be received, and says how many at most; `None`: the worker stops.
-    async fn admitted(&self, stop: &CancellationToken) -> Option<usize> {
-        loop {
-            let wait = async {
-                match self.breaker.admission() {
-                    Admission::All => return Some(MAX_BATCH),
-                    Admission::One => return Some(1),
-                    Admission::Wait => self.breaker.changed().await,
-                    Admission::Probe(at) => {
-                        tokio::time::sleep_until(at.into()).await;
-                        let failure = self.probe().await;
-                        if let Some(pause) = self.breaker.probed(failure.is_none()) {
-                            let error = failure.unwrap_or_default();
-                            tracing::warn!(
-                                error,
-                                again_in_ms = pause.as_millis() as u64,
-                                "Still failing; nothing is received."
-                            );
-                        }
-                    }
-                }
-                None
-            };
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return None,
-                most = wait => if most.is_some() {
-                    return most;
-                },
-            }
-        }
-    }
-
-    /// Asks the queue and each granted store whether they are well again; says what isn't.
-    async fn probe(&self) -> Option<String> {
-        let dead_letter = self.dead_letter.iter().map(|dead_letter| &dead_letter.queue);
-        for queue in std::iter::once(&self.queue).chain(dead_letter) {
-            if let Err(error) = queue.depth().await {
-                return Some(format!("queue {}: {error}", queue.url()));
-            }
-        }
-        for grant in self.component.grants().stores.values() {
-            if let Err(error) = grant.store.probe(grant.mode.writes()).await {
-                return Some(format!("store {}: {error}", grant.alias));
-            }
-        }
-        None
-    }
-
-    async fn is_empty(&self) -> bool {
-        match self.queue.depth().await {
-            Ok(depth) => depth.is_empty(),
-            Err(error) => {
-                tracing::warn!(queue = self.queue.url(), %error, "The queue's depth isn't known.");
-                false
-            }
-        }
+        std::future::pending().await
     }
 
     /// Runs one message's task and settles the message. The guest computes on the thread that polls this.
@@ -509,26 +393,4 @@ impl Drop for TrialGuard<'_> {
 
 async fn attributes_of(queue: &dyn Queue) -> Result<QueueAttributes, StartError> {
     queue.attributes().await.map_err(|error| StartError::Queue { url: queue.url().to_owned(), error })
-}
-
-/// Waits for a free slot; `None`: the worker stops.
-async fn slot(free: &Arc<Semaphore>, in_hand: &Arc<Semaphore>, stop: &CancellationToken) -> Option<Slot> {
-    let slot = async {
-        // The semaphores are never closed.
-        let instance = free.clone().acquire_owned().await.ok()?;
-        let in_hand = in_hand.clone().acquire_owned().await.ok()?;
-        Some(Slot { instance, in_hand })
-    };
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => None,
-        slot = slot => slot,
-    }
-}
-
-/// A slot that is free now.
-fn free_slot(free: &Arc<Semaphore>, in_hand: &Arc<Semaphore>) -> Option<Slot> {
-    let instance = free.clone().try_acquire_owned().ok()?;
-    let in_hand = in_hand.clone().try_acquire_owned().ok()?;
-    Some(Slot { instance, in_hand })
 }

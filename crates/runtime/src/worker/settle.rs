@@ -10,9 +10,10 @@ use crate::message::{
 };
 use crate::outcome::{Action, Cancel, Outcome, Policy};
 use crate::queue::{Queue, QueueError, Receipt};
+use futures_util::future::join_all;
 use serde_json::json;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// After a failure the settlements wait for so long, at first and at most.
@@ -185,28 +186,39 @@ pub(super) enum Operation {
     Uncount(Duration),
 }
 
-/// Carries out settlements until all senders are gone. When `give_up` is cancelled, nothing is retried any more.
+/// Carries out settlements until all senders are gone, at the queue's pace. When `give_up` is cancelled, nothing is
+/// retried any more.
 pub(super) async fn settle_all(
     queue: &dyn Queue,
-    mut receiver: mpsc::UnboundedReceiver<Settlement>,
+    receiver: mpsc::UnboundedReceiver<Settlement>,
     listener: &(impl Listener + Sync),
     give_up: &CancellationToken,
 ) {
+    let pace = queue.pace();
+    let receiver = Mutex::new(receiver);
+    let callers = (0..pace.settling_calls.max(1)).map(|_| settle_on(queue, &receiver, listener, give_up));
+    join_all(callers).await;
+}
+
+/// One call after the other, each with what has gathered.
+async fn settle_on(
+    queue: &dyn Queue,
+    receiver: &Mutex<mpsc::UnboundedReceiver<Settlement>>,
+    listener: &(impl Listener + Sync),
+    give_up: &CancellationToken,
+) {
+    let wait = queue.pace().settling_wait;
     let mut open: Vec<Settlement> = Vec::new();
     let mut pause = PAUSES.0;
     loop {
-        if open.is_empty() && receiver.recv_many(&mut open, MAX_BATCH).await == 0 {
+        if open.len() < MAX_BATCH && !gather(receiver, &mut open, wait).await {
             return;
-        }
-        while open.len() < MAX_BATCH
-            && let Ok(settlement) = receiver.try_recv()
-        {
-            open.push(settlement);
         }
         // One call does one thing to all messages in it: the first that waits decides which.
         let operation = open[0].operation;
-        let (batch, rest): (Vec<_>, Vec<_>) =
+        let (mut batch, mut rest): (Vec<_>, Vec<_>) =
             open.into_iter().partition(|settlement| settlement.operation == operation);
+        rest.extend(batch.split_off(batch.len().min(MAX_BATCH)));
         open = rest;
         let left_open = settle_batch(queue, operation, batch, listener).await;
         if left_open.is_empty() {
@@ -225,6 +237,41 @@ pub(super) async fn settle_all(
             open.extend(left_open);
         }
     }
+}
+
+/// Waits for what is to be settled, if nothing is open, and then a while for more to fill a batch. `false`: nothing is
+/// open and nothing will come.
+async fn gather(
+    receiver: &Mutex<mpsc::UnboundedReceiver<Settlement>>,
+    open: &mut Vec<Settlement>,
+    wait: Duration,
+) -> bool {
+    // The others wait here meanwhile, so that batches get full before calls get many.
+    let mut receiver = if open.is_empty() {
+        receiver.lock().await
+    } else {
+        // What is open has waited long enough.
+        let Ok(receiver) = receiver.try_lock() else { return true };
+        receiver
+    };
+    if open.is_empty() && receiver.recv_many(open, MAX_BATCH).await == 0 {
+        return false;
+    }
+    let until = tokio::time::Instant::now() + wait;
+    while open.len() < MAX_BATCH {
+        if let Ok(settlement) = receiver.try_recv() {
+            open.push(settlement);
+        } else if wait.is_zero() {
+            break;
+        } else {
+            match tokio::time::timeout_at(until, receiver.recv()).await {
+                Ok(Some(settlement)) => open.push(settlement),
+                // Nobody sends any more, or it's time.
+                Ok(None) | Err(_) => break,
+            }
+        }
+    }
+    true
 }
 
 /// Returns what is to be tried again.

@@ -1,0 +1,173 @@
+//! What a failed call says, whatever the operation: a code, a status, a sentence.
+
+use aws_sdk_sqs::config::http::HttpResponse;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use std::error::Error;
+
+/// Codes of errors that another try may well not meet, beside those with a status of 5xx or 429.
+///
+/// Sources: "Error handling" in the SQS, S3 and STS API references, and the SDKs' own lists of throttling errors.
+const TRANSIENT: [&str; 22] = [
+    "BandwidthLimitExceeded",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InternalError",
+    "InternalFailure",
+    "KMS.ThrottlingException",
+    "KmsThrottled",
+    "OverLimit",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttled",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionInProgressException",
+];
+/// Codes of errors that say: not you.
+const DENIED: [&str; 9] = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthFailure",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "KmsAccessDenied",
+    "KMS.AccessDeniedException",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+];
+/// A service's text goes to the log no further than this.
+const MAX_TEXT: usize = 500;
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The service's name of the error; empty if the service said nothing.
+    pub(crate) code: String,
+    /// HTTP's; 0: there was no response.
+    pub(crate) status: u16,
+    /// A sentence for the operator.
+    pub(crate) text: String,
+    /// The service wasn't reached, or its answer was lost on the way.
+    lost: bool,
+}
+
+impl Failure {
+    /// Another try may succeed.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.lost || is_transient(&self.code) || self.status >= 500 || matches!(self.status, 408 | 429)
+    }
+
+    /// The caller may not do that, or isn't who it says.
+    pub(crate) fn is_denied(&self) -> bool {
+        DENIED.contains(&short(&self.code)) || matches!(self.status, 401 | 403)
+    }
+
+    /// Whether the service calls it one of these.
+    pub(crate) fn is_any(&self, codes: &[&str]) -> bool {
+        codes.contains(&short(&self.code))
+    }
+}
+
+/// Whether an error of this name may be gone at the next try.
+pub(crate) fn is_transient(code: &str) -> bool {
+    TRANSIENT.contains(&code) || TRANSIENT.contains(&short(code))
+}
+
+/// SQS writes some of its codes as `AWS.SimpleQueueService.NonExistentQueue`.
+fn short(code: &str) -> &str {
+    code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code)
+}
+
+impl<E> From<SdkError<E, HttpResponse>> for Failure
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E, HttpResponse>) -> Self {
+        let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+        match &error {
+            SdkError::ServiceError(service) => {
+                let code = service.err().code().unwrap_or_default().to_owned();
+                let message = service.err().message().unwrap_or_default();
+                let text = match (code.is_empty(), message.is_empty()) {
+                    (false, false) => format!("{code}: {message}"),
+                    (false, true) => code.clone(),
+                    (true, false) => message.to_owned(),
+                    (true, true) => format!("the service answers with the status {status}"),
+                };
+                Self { code, status, text: cut(text), lost: false }
+            }
+            // Wrong before it was sent: credentials that can't be had count as lost, as they may come back.
+            SdkError::ConstructionFailure(_) => {
+                Self { code: String::new(), status, text: cut(causes(&error)), lost: false }
+            }
+            _ => Self { code: String::new(), status, text: cut(causes(&error)), lost: true },
+        }
+    }
+}
+
+/// The causes of an error, the most general first: the SDK's own texts name none.
+fn causes(error: &dyn Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        // Many wrap one with the same text.
+        if !texts.last().is_some_and(|last| last.contains(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    texts.join(": ")
+}
+
+fn cut(text: String) -> String {
+    match text.char_indices().nth(MAX_TEXT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(code: &str, status: u16) -> Failure {
+        Failure { code: code.into(), status, text: String::new(), lost: false }
+    }
+
+    #[test]
+    fn throttling_and_servers_in_trouble_are_transient_and_refusals_are_not() {
+        for (code, status) in [
+            ("RequestThrottled", 403),
+            ("AWS.SimpleQueueService.OverLimit", 403),
+            ("SlowDown", 503),
+            ("", 500),
+            ("", 429),
+            ("ExpiredToken", 400),
+        ] {
+            assert!(failure(code, status).is_transient(), "{code} {status}");
+        }
+        for (code, status) in [("AccessDenied", 403), ("InvalidAddress", 400), ("NoSuchBucket", 404)] {
+            assert!(!failure(code, status).is_transient(), "{code} {status}");
+        }
+        assert!(failure("SignatureDoesNotMatch", 403).is_denied());
+        assert!(failure("", 403).is_denied());
+        assert!(!failure("NoSuchKey", 404).is_denied());
+    }
+
+    #[test]
+    fn a_service_that_talks_much_is_cut_short() {
+        let text = cut("ü".repeat(MAX_TEXT + 1));
+        assert_eq!(text.chars().count(), MAX_TEXT + 1);
+        assert!(text.ends_with('…'));
+        assert_eq!(cut("short".into()), "short");
+    }
+}

@@ -1,0 +1,17 @@
+//! Amazon's services behind the runtime's interfaces: queues of SQS, stores in S3.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`config`] | credentials, regions, endpoints, timeouts: one configuration for all clients of a process |
+//! | [`failure`] | what a failed call says, whatever the operation |
+//! | [`sqs`] | a queue |
+//! | [`s3`] | a store: a bucket, or a part of it |
+
+mod config;
+mod failure;
+mod s3;
+mod sqs;
+
+pub use config::Aws;
+pub use s3::S3Store;
+pub use sqs::{SqsQueue, is_queue_address};

@@ -1,0 +1,56 @@
+//! What the service's errors mean for a task and its worker.
+
+use crate::failure::Failure;
+use wasmrun_runtime::object_store::StoreError;
+
+/// What a "not found" without further words speaks of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    Object,
+    Bucket,
+}
+
+/// The status of a write whose condition doesn't hold.
+const PRECONDITION_FAILED: u16 = 412;
+const NOT_FOUND: u16 = 404;
+/// A delete marker has no content.
+const METHOD_NOT_ALLOWED: u16 = 405;
+
+/// A failed call. What is wrong with the worker's own place or credentials is no fault of the message: it counts as the
+/// store's being unavailable, so that nothing is dead-lettered for it.
+pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
+    if failure.is_any(&["NoSuchKey", "NoSuchVersion", "NotFound"]) && missing == Missing::Object {
+        return StoreError::NotFound;
+    }
+    if failure.is_any(&["NoSuchBucket", "NotFound"]) {
+        return StoreError::Unavailable("there is no such bucket".into());
+    }
+    if failure.is_any(&[
+        "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+    ]) || failure.status == 301
+    {
+        let text = "the bucket is in another region than the one that is set: see AWS_REGION";
+        return StoreError::Unavailable(text.into());
+    }
+    if failure.is_any(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"]) {
+        return StoreError::Unavailable(failure.text);
+    }
+    match failure.status {
+        NOT_FOUND | METHOD_NOT_ALLOWED if missing == Missing::Object => StoreError::NotFound,
+        PRECONDITION_FAILED => StoreError::PreconditionFailed,
+        _ if failure.is_transient() => StoreError::Unavailable(failure.text),
+        _ if failure.is_denied() => StoreError::AccessDenied(failure.text),
+        _ if failure.is_any(&["EntityTooLarge"]) => StoreError::TooLarge(failure.text),
+        _ if failure.is_any(&["InvalidObjectState"]) => {
+            StoreError::Invalid("the object is in an archive and has to be restored first".into())
+        }
+        // The guest reads this: the service's own sentence may name what it mustn't know.
+        _ if !failure.code.is_empty() => {
+            StoreError::Invalid(format!("the store refuses it: {}", failure.code))
+        }
+        // Nothing was sent, or nothing came back.
+        _ => StoreError::Unavailable(failure.text),
+    }
+}

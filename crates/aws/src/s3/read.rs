@@ -1,0 +1,153 @@
+//! Reading an object, front to back.
+
+use super::error::{Missing, store_error};
+use super::{Place, head_info, is_version, quoted, sorted, time, unquoted};
+use crate::failure::Failure;
+use async_trait::async_trait;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::{Bytes, BytesMut};
+use std::ops::Range;
+use wasmrun_runtime::object_store::{ObjectInfo, ObjectReader, StoreError};
+
+/// How often a content that ends too soon is asked for again, from where it ended.
+const RESUMES: u32 = 3;
+/// The range begins beyond the object's end.
+const RANGE_NOT_SATISFIABLE: u16 = 416;
+
+/// An object's content as it arrives.
+pub(super) struct S3Reader {
+    place: Place,
+    /// As the service knows it.
+    key: String,
+    version: Option<String>,
+    info: ObjectInfo,
+    body: ByteStream,
+    /// Arrived and not read yet.
+    rest: Bytes,
+    /// What is yet to arrive: positions in the object.
+    left: Range<u64>,
+    resumes: u32,
+}
+
+impl S3Reader {
+    pub(super) async fn open(
+        place: &Place,
+        key: &str,
+        version: Option<&str>,
+        range: Option<Range<u64>>,
+    ) -> Result<Self, StoreError> {
+        let (full, version) = (place.full(key), version.map(str::to_owned));
+        let reader = |info, body, left| Self {
+            place: place.clone(),
+            key: full.clone(),
+            version: version.clone(),
+            info,
+            body,
+            rest: Bytes::new(),
+            left,
+            resumes: 0,
+        };
+        let is_empty = range.as_ref().is_some_and(Range::is_empty);
+        if !is_empty {
+            let request = place.client.get_object().bucket(&place.bucket).key(&full);
+            let request = request.set_version_id(version.clone()).set_range(range.as_ref().map(header));
+            match request.send().await.map_err(Failure::from) {
+                Ok(mut answer) => {
+                    let body = std::mem::take(&mut answer.body);
+                    let (info, left) = arriving(key, answer, range.map_or(0, |range| range.start));
+                    return Ok(reader(info, body, left));
+                }
+                Err(failure) if failure.status == RANGE_NOT_SATISFIABLE => {}
+                Err(failure) => return Err(store_error(failure, Missing::Object)),
+            }
+        }
+        let request = place.client.head_object().bucket(&place.bucket).key(&full);
+        let answer = request.set_version_id(version.clone()).send().await;
+        let answer = answer.map_err(|error| store_error(error.into(), Missing::Object))?;
+        Ok(reader(head_info(key, answer), ByteStream::default(), 0..0))
+    }
+
+    /// Asks for what has not arrived yet. The object must still be the same.
+    async fn resume(&mut self, why: String) -> Result<(), StoreError> {
+        if self.resumes == RESUMES {
+            return Err(StoreError::Unavailable(format!("its content ends too soon: {why}")));
+        }
+        self.resumes += 1;
+        let request = self.place.client.get_object().bucket(&self.place.bucket).key(&self.key);
+        let answer = request
+            .set_version_id(self.version.clone())
+            .set_if_match(self.info.etag.as_deref().map(quoted))
+            .range(header(&self.left))
+            .send()
+            .await
+            .map_err(|error| match store_error(error.into(), Missing::Object) {
+                StoreError::PreconditionFailed | StoreError::NotFound => {
+                    StoreError::Unavailable("the object was changed while it was read".into())
+                }
+                error => error,
+            })?;
+        self.body = answer.body;
+        Ok(())
+    }
+}
+
+/// What is known of an object that begins to arrive, and the positions that will.
+fn arriving(key: &str, answer: GetObjectOutput, start: u64) -> (ObjectInfo, Range<u64>) {
+    let length = answer.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
+    // `bytes 0-9/1234`
+    let whole = answer.content_range.as_deref().and_then(|range| range.rsplit_once('/')?.1.parse().ok());
+    let info = ObjectInfo {
+        key: key.to_owned(),
+        size: whole.unwrap_or(length),
+        etag: answer.e_tag.map(unquoted),
+        version: answer.version_id.filter(is_version),
+        content_type: answer.content_type,
+        metadata: sorted(answer.metadata.unwrap_or_default()),
+        modified_at: answer.last_modified.and_then(time),
+    };
+    (info, start..start.saturating_add(length))
+}
+
+/// The header that asks for a range, which isn't empty: there the last byte belongs to it.
+fn header(range: &Range<u64>) -> String {
+    format!("bytes={}-{}", range.start, range.end.saturating_sub(1))
+}
+
+#[async_trait]
+impl ObjectReader for S3Reader {
+    fn info(&self) -> &ObjectInfo {
+        &self.info
+    }
+
+    async fn read(&mut self, max: usize) -> Result<Bytes, StoreError> {
+        let mut content = BytesMut::new();
+        while content.len() < max {
+            if self.rest.is_empty() {
+                match self.body.next().await {
+                    // More than was announced isn't taken.
+                    Some(Ok(bytes)) => {
+                        let most = usize::try_from(self.left.end - self.left.start).unwrap_or(usize::MAX);
+                        self.rest = bytes.slice(..bytes.len().min(most));
+                        self.left.start += self.rest.len() as u64;
+                        continue;
+                    }
+                    None if self.left.is_empty() => break,
+                    None => self.resume("the connection was closed".into()).await?,
+                    // All has arrived, but it isn't what was sent.
+                    Some(Err(error)) if self.left.is_empty() => {
+                        return Err(StoreError::Unavailable(format!("its content is damaged: {error}")));
+                    }
+                    Some(Err(error)) => self.resume(error.to_string()).await?,
+                }
+                continue;
+            }
+            let piece = self.rest.split_to(self.rest.len().min(max - content.len()));
+            if content.is_empty() && piece.len() == max {
+                return Ok(piece);
+            }
+            content.extend_from_slice(&piece);
+        }
+        Ok(content.freeze())
+    }
+}

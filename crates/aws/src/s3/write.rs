@@ -1,0 +1,236 @@
+//! Writing an object: at once if it's small, else in parts. Nothing is visible before the end.
+
+use super::error::{Missing, store_error};
+use super::{Place, is_version, quoted, unquoted};
+use crate::failure::Failure;
+use async_trait::async_trait;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use bytes::{Bytes, BytesMut};
+use std::time::{Duration, SystemTime};
+use tokio::runtime::Handle;
+use wasmrun_runtime::object_store::{Condition, ObjectInfo, ObjectWriter, PutOptions, StoreError};
+
+/// An object up to this size is sent in one request, a larger one in parts of this size.
+pub(super) const PART_BYTES: usize = 8 << 20;
+/// An upload has no more.
+const MOST_PARTS: i32 = 10_000;
+/// The service says so when somebody else writes the same key at the same moment.
+const CONFLICT: &str = "ConditionalRequestConflict";
+/// How often a write that met a conflict is tried, and the pause before the second time, which doubles.
+const TRIES: (u32, Duration) = (5, Duration::from_millis(50));
+
+/// An object being written.
+pub(super) struct S3Writer {
+    place: Place,
+    key: String,
+    options: PutOptions,
+    /// Not sent yet.
+    content: BytesMut,
+    size: u64,
+    upload: Option<Upload>,
+}
+
+/// An object of several parts.
+struct Upload {
+    place: Place,
+    /// As the service knows it.
+    key: String,
+    id: String,
+    parts: Vec<CompletedPart>,
+    /// It is to be aborted where it's dropped.
+    open: bool,
+    io: Handle,
+}
+
+impl S3Writer {
+    pub(super) fn new(place: Place, key: &str, options: PutOptions) -> Self {
+        Self { place, key: key.to_owned(), options, content: BytesMut::new(), size: 0, upload: None }
+    }
+
+    async fn send_part(&mut self, content: Bytes) -> Result<(), StoreError> {
+        let upload = match &mut self.upload {
+            Some(upload) => upload,
+            none => none.insert(Upload::begin(&self.place, &self.key, &self.options).await?),
+        };
+        upload.send(content).await
+    }
+
+    async fn put(&self, content: Bytes) -> Result<ObjectInfo, StoreError> {
+        let (mut tries, mut pause) = TRIES;
+        loop {
+            let request = self
+                .place
+                .client
+                .put_object()
+                .bucket(&self.place.bucket)
+                .key(self.place.full(&self.key))
+                .set_content_type(self.options.content_type.clone())
+                .set_metadata(Some(self.options.metadata.iter().cloned().collect()))
+                .set_if_none_match(if_none_match(&self.options.condition))
+                .set_if_match(if_match(&self.options.condition))
+                .body(ByteStream::from(content.clone()));
+            tries -= 1;
+            match request.send().await.map_err(Failure::from) {
+                Ok(answer) => return Ok(self.info(answer.e_tag, answer.version_id)),
+                Err(failure) if failure.is_any(&[CONFLICT]) && tries > 0 => {
+                    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                    pause *= 2;
+                }
+                Err(failure) => return Err(write_error(failure)),
+            }
+        }
+    }
+
+    fn info(&self, etag: Option<String>, version: Option<String>) -> ObjectInfo {
+        ObjectInfo {
+            key: self.key.clone(),
+            size: self.size,
+            etag: etag.map(unquoted),
+            version: version.filter(is_version),
+            content_type: self.options.content_type.clone(),
+            metadata: self.options.metadata.clone(),
+            modified_at: Some(SystemTime::now()),
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for S3Writer {
+    async fn write(&mut self, mut content: Bytes) -> Result<(), StoreError> {
+        self.size += content.len() as u64;
+        while self.content.len() + content.len() > PART_BYTES {
+            let missing = content.split_to(PART_BYTES - self.content.len());
+            let part = if self.content.is_empty() {
+                missing
+            } else {
+                self.content.extend_from_slice(&missing);
+                self.content.split().freeze()
+            };
+            self.send_part(part).await?;
+        }
+        self.content.extend_from_slice(&content);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<ObjectInfo, StoreError> {
+        let content = self.content.split().freeze();
+        if self.upload.is_none() {
+            return self.put(content).await;
+        }
+        if !content.is_empty() {
+            self.send_part(content).await?;
+        }
+        let Some(mut upload) = self.upload.take() else { unreachable!("it was there just now") };
+        let (etag, version) = upload.complete(&self.options.condition).await?;
+        Ok(self.info(etag, version))
+    }
+}
+
+impl Upload {
+    async fn begin(place: &Place, key: &str, options: &PutOptions) -> Result<Self, StoreError> {
+        let key = place.full(key);
+        let answer = place
+            .client
+            .create_multipart_upload()
+            .bucket(&place.bucket)
+            .key(&key)
+            .set_content_type(options.content_type.clone())
+            .set_metadata(Some(options.metadata.iter().cloned().collect()))
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .send()
+            .await
+            .map_err(|error| write_error(error.into()))?;
+        let id = answer.upload_id.ok_or_else(|| {
+            StoreError::Unavailable("the service gives no id for an upload in parts".into())
+        })?;
+        Ok(Self { place: place.clone(), key, id, parts: Vec::new(), open: true, io: Handle::current() })
+    }
+
+    async fn send(&mut self, content: Bytes) -> Result<(), StoreError> {
+        let number = self.parts.len() as i32 + 1;
+        if number > MOST_PARTS {
+            let most = (PART_BYTES as u64 * MOST_PARTS as u64) >> 30;
+            return Err(StoreError::TooLarge(format!(
+                "an object that is written here has at most {most} GiB"
+            )));
+        }
+        let answer = self
+            .place
+            .client
+            .upload_part()
+            .bucket(&self.place.bucket)
+            .key(&self.key)
+            .upload_id(&self.id)
+            .part_number(number)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .body(ByteStream::from(content))
+            .send()
+            .await
+            .map_err(|error| write_error(error.into()))?;
+        let part = CompletedPart::builder().part_number(number).set_e_tag(answer.e_tag);
+        self.parts.push(part.set_checksum_crc32(answer.checksum_crc32).build());
+        Ok(())
+    }
+
+    /// Makes the object visible. Returns its etag and version.
+    async fn complete(
+        &mut self,
+        condition: &Condition,
+    ) -> Result<(Option<String>, Option<String>), StoreError> {
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.parts)));
+        let answer = self
+            .place
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.place.bucket)
+            .key(&self.key)
+            .upload_id(&self.id)
+            .multipart_upload(parts.build())
+            .set_if_none_match(if_none_match(condition))
+            .set_if_match(if_match(condition))
+            .send()
+            .await
+            .map_err(|error| write_error(error.into()))?;
+        self.open = false;
+        Ok((answer.e_tag, answer.version_id))
+    }
+}
+
+impl Drop for Upload {
+    /// Parts that nobody completes are stored, and paid for, until somebody aborts them.
+    fn drop(&mut self) {
+        if self.open {
+            let Place { client, bucket, .. } = &self.place;
+            let abort = client.abort_multipart_upload().bucket(bucket).key(&self.key).upload_id(&self.id);
+            self.io.spawn(async move {
+                if let Err(error) = abort.send().await.map_err(Failure::from) {
+                    tracing::warn!(error = error.text, "An upload that wasn't finished wasn't aborted either: a lifecycle rule of the bucket should do that.");
+                }
+            });
+        }
+    }
+}
+
+fn write_error(failure: Failure) -> StoreError {
+    // The upload is gone, or somebody else wins each time: the whole task may succeed at its next try.
+    if failure.is_any(&[CONFLICT, "NoSuchUpload"]) {
+        return StoreError::Unavailable(failure.text);
+    }
+    match store_error(failure, Missing::Object) {
+        // There is no object that `if-match` could mean.
+        StoreError::NotFound => StoreError::PreconditionFailed,
+        error => error,
+    }
+}
+
+fn if_none_match(condition: &Condition) -> Option<String> {
+    (*condition == Condition::IfAbsent).then(|| "*".to_owned())
+}
+
+fn if_match(condition: &Condition) -> Option<String> {
+    match condition {
+        Condition::IfMatch(etag) => Some(quoted(etag)),
+        Condition::Always | Condition::IfAbsent => None,
+    }
+}

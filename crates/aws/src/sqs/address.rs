@@ -1,0 +1,197 @@
+//! How a queue is named: by its URL, its ARN or its name.
+//!
+//! Amazon's URLs carry the region in the host, in several ways that grew with time; those of servers that stand in for
+//! Amazon carry it there, in the path, or not at all.
+
+/// As the SQS API says: letters, digits, `-` and `_`; FIFO queues end so.
+const FIFO: &str = ".fifo";
+const MAX_NAME: usize = 80;
+
+/// Where a queue is, as far as its address says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) target: Target,
+    /// Of the queue, if the address names it.
+    pub(super) region: Option<String>,
+    /// Scheme, host and port of a server that isn't one of Amazon's public endpoints: it's asked for the queue.
+    pub(super) endpoint: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// As it's told to the service.
+    Url(String),
+    /// To be looked up.
+    Name { name: String, account: Option<String> },
+}
+
+impl Address {
+    /// `None`: it's none of them.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if let Some(rest) = text.strip_prefix("arn:") {
+            return Self::from_arn(rest);
+        }
+        if text.starts_with("https://") || text.starts_with("http://") {
+            return Self::from_url(text);
+        }
+        let target = Target::Name { name: text.to_owned(), account: None };
+        is_name(text).then_some(Self { target, region: None, endpoint: None })
+    }
+
+    /// `aws:sqs:REGION:ACCOUNT:NAME`, and its like in other partitions.
+    fn from_arn(rest: &str) -> Option<Self> {
+        let mut parts = rest.split(':');
+        let (_partition, service) = (parts.next()?, parts.next()?);
+        let (region, account, name) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_arn = service == "sqs" && parts.next().is_none() && is_name(name) && !region.is_empty();
+        let target = Target::Name { name: name.into(), account: Some(account.into()) };
+        is_arn.then_some(Self { target, region: Some(region.into()), endpoint: None })
+    }
+
+    fn from_url(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let (host, path) = rest.split_once('/')?;
+        let mut segments = path.split('/').rev();
+        let (name, account) = (segments.next()?, segments.next()?);
+        // Credentials in a URL would be logged with it.
+        if !is_name(name) || account.is_empty() || host.is_empty() || host.contains('@') {
+            return None;
+        }
+        let domain = host.split(':').next().unwrap_or(host);
+        let in_path = || match path.split('/').collect::<Vec<_>>()[..] {
+            ["queue", region, _, _] => Some(region),
+            _ => None,
+        };
+        let region = region_in(domain).or_else(in_path).map(Into::into);
+        let endpoint = (!is_public(domain)).then(|| format!("{scheme}://{host}"));
+        Some(Self { target: Target::Url(url.into()), region, endpoint })
+    }
+
+    /// Messages of a group arrive in order.
+    pub(super) fn is_fifo(&self) -> bool {
+        match &self.target {
+            Target::Url(url) => url.ends_with(FIFO),
+            Target::Name { name, .. } => name.ends_with(FIFO),
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let stem = text.strip_suffix(FIFO).unwrap_or(text);
+    !stem.is_empty()
+        && text.len() <= MAX_NAME
+        && stem.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+/// One of Amazon's public endpoints, which the SDK finds by itself. Endpoints within a VPC are not.
+fn is_public(domain: &str) -> bool {
+    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| domain.ends_with(end))
+        && !domain.contains(".vpce.")
+}
+
+/// `sqs.REGION.…`, `sqs-fips.REGION.…`, `VPCE.sqs.REGION.vpce.…`, or as it used to be, `REGION.queue.…`.
+fn region_in(domain: &str) -> Option<&str> {
+    let labels: Vec<&str> = domain.split('.').collect();
+    let is_region = |label: &str| label.contains('-') && label.ends_with(|c: char| c.is_ascii_digit());
+    let service = labels.iter().position(|label| matches!(*label, "sqs" | "sqs-fips"));
+    if let Some(at) = service {
+        return labels.get(at + 1).copied().filter(|label| is_region(label));
+    }
+    match labels[..] {
+        [region, "queue", ..] if is_region(region) => Some(region),
+        ["queue", "amazonaws", "com"] => Some("us-east-1"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(text: &str) -> (Option<String>, Option<String>) {
+        let address = Address::parse(text).unwrap_or_else(|| panic!("{text} is an address"));
+        (address.region, address.endpoint)
+    }
+
+    #[test]
+    fn amazons_urls_name_their_region_and_leave_the_endpoint_to_the_sdk() {
+        for (url, region) in [
+            ("https://sqs.eu-west-1.amazonaws.com/123456789012/uploads", "eu-west-1"),
+            ("https://sqs.us-gov-west-1.amazonaws.com/123456789012/uploads.fifo", "us-gov-west-1"),
+            ("https://sqs.cn-north-1.amazonaws.com.cn/123456789012/uploads", "cn-north-1"),
+            ("https://sqs-fips.us-east-2.amazonaws.com/123456789012/uploads", "us-east-2"),
+            ("https://sqs.eu-west-1.api.aws/123456789012/uploads", "eu-west-1"),
+            ("https://eu-central-1.queue.amazonaws.com/123456789012/uploads", "eu-central-1"),
+            ("https://queue.amazonaws.com/123456789012/uploads", "us-east-1"),
+        ] {
+            assert_eq!(parts(url), (Some(region.into()), None), "{url}");
+        }
+    }
+
+    #[test]
+    fn other_servers_are_their_own_endpoints() {
+        let vpce = "https://vpce-1-2.sqs.eu-west-1.vpce.amazonaws.com";
+        for (url, region, endpoint) in [
+            ("http://localhost:4566/000000000000/q", None, "http://localhost:4566"),
+            ("http://127.0.0.1:9324/queue/q", None, "http://127.0.0.1:9324"),
+            (
+                "http://localhost:4566/queue/eu-west-3/000000000000/q",
+                Some("eu-west-3"),
+                "http://localhost:4566",
+            ),
+            (
+                "http://eu-west-2.queue.localhost.localstack.cloud:4566/000000000000/q",
+                Some("eu-west-2"),
+                "http://eu-west-2.queue.localhost.localstack.cloud:4566",
+            ),
+            (
+                "http://sqs.us-east-1.localhost.localstack.cloud:4566/000000000000/q",
+                Some("us-east-1"),
+                "http://sqs.us-east-1.localhost.localstack.cloud:4566",
+            ),
+            (&format!("{vpce}/123456789012/q"), Some("eu-west-1"), vpce),
+        ] {
+            assert_eq!(parts(url), (region.map(Into::into), Some(endpoint.into())), "{url}");
+        }
+    }
+
+    #[test]
+    fn names_and_arns_are_looked_up() {
+        let address = Address::parse("arn:aws-cn:sqs:cn-north-1:123456789012:uploads.fifo").expect("an ARN");
+        assert_eq!(address.region.as_deref(), Some("cn-north-1"));
+        let target = Target::Name { name: "uploads.fifo".into(), account: Some("123456789012".into()) };
+        assert_eq!(address.target, target);
+        assert!(address.is_fifo());
+        let address = Address::parse("up_loads-1").expect("a name");
+        assert_eq!(address.target, Target::Name { name: "up_loads-1".into(), account: None });
+        assert!(!address.is_fifo());
+    }
+
+    #[test]
+    fn what_is_no_queue_is_none() {
+        for text in [
+            "",
+            "jobs.db",
+            "sqlite:jobs.db",
+            "s3://bucket",
+            "https://sqs.eu-west-1.amazonaws.com",
+            "https://sqs.eu-west-1.amazonaws.com/",
+            "https://sqs.eu-west-1.amazonaws.com/uploads",
+            "https://user:secret@example.com/1/q",
+            "arn:aws:sns:eu-west-1:123456789012:uploads",
+            "arn:aws:sqs:eu-west-1:123456789012",
+            ".fifo",
+            &"x".repeat(81),
+        ] {
+            assert_eq!(Address::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "(https?://|arn:)?[a-z0-9.:/@-]{0,60}") {
+            let _ = Address::parse(&text);
+        }
+    }
+}

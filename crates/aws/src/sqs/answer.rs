@@ -1,0 +1,153 @@
+//! What the service answers, as the runtime understands it.
+
+use crate::failure::{Failure, is_transient};
+use aws_sdk_sqs::config::http::HttpResponse;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::types::BatchResultErrorEntry;
+use std::error::Error;
+use wasmrun_runtime::queue::QueueError;
+
+/// The receipt isn't good any more. `InvalidParameterValue` is said of one that has expired; so it is of a visibility
+/// that would reach beyond twelve hours, which a lease doesn't ask for.
+const EXPIRED: [&str; 4] =
+    ["InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidReceiptHandle"];
+const NO_QUEUE: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
+
+/// A call failed as a whole.
+pub(super) fn queue_error(failure: Failure) -> QueueError {
+    if failure.is_any(&NO_QUEUE) {
+        QueueError::NotFound("there is no such queue".into())
+    } else if failure.is_transient() {
+        QueueError::Unavailable(failure.text)
+    } else {
+        QueueError::Unusable(failure.text)
+    }
+}
+
+/// One message of a batch wasn't settled.
+pub(super) fn receipt_error(entry: &BatchResultErrorEntry) -> QueueError {
+    let code = entry.code.rsplit('.').next().unwrap_or_default();
+    if EXPIRED.contains(&code) { QueueError::ReceiptExpired } else { other_error(entry) }
+}
+
+/// One message of a batch wasn't sent.
+pub(super) fn send_error(entry: &BatchResultErrorEntry) -> QueueError {
+    if entry.sender_fault && !is_transient(&entry.code) {
+        QueueError::InvalidMessage(text(entry))
+    } else {
+        other_error(entry)
+    }
+}
+
+fn other_error(entry: &BatchResultErrorEntry) -> QueueError {
+    if !entry.sender_fault || is_transient(&entry.code) {
+        QueueError::Unavailable(text(entry))
+    } else {
+        QueueError::Unusable(text(entry))
+    }
+}
+
+fn text(entry: &BatchResultErrorEntry) -> String {
+    match &entry.message {
+        Some(message) => format!("{}: {message}", entry.code),
+        None => entry.code.clone(),
+    }
+}
+
+/// The answer to a batch call: what succeeded and what failed, each by its entry's id.
+type Answer<T> = (Vec<(String, T)>, Vec<BatchResultErrorEntry>);
+
+/// The answers to the `count` entries of a batch, in their order; the ids of entries are their numbers. An entry that
+/// the answer doesn't speak of has failed.
+pub(super) fn entries<T, E>(
+    count: usize,
+    error_of: fn(&BatchResultErrorEntry) -> QueueError,
+    answer: Result<Answer<T>, SdkError<E, HttpResponse>>,
+) -> Vec<Result<T, QueueError>>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let (done, failed) = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            let error = queue_error(Failure::from(error));
+            return (0..count).map(|_| Err(error.clone())).collect();
+        }
+    };
+    let unanswered = || Err(QueueError::Unavailable("the service's answer leaves this message out".into()));
+    let mut answers: Vec<_> = (0..count).map(|_| unanswered()).collect();
+    let mut put = |id: &str, answer| {
+        if let Some(place) = id.parse::<usize>().ok().and_then(|index| answers.get_mut(index)) {
+            *place = answer;
+        }
+    };
+    for (id, value) in done {
+        put(&id, Ok(value));
+    }
+    // What is said to have failed has, whatever else is said.
+    for entry in &failed {
+        put(&entry.id, Err(error_of(entry)));
+    }
+    answers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_sqs::operation::delete_message_batch::DeleteMessageBatchError;
+
+    fn failed(id: &str, code: &str, sender_fault: bool) -> BatchResultErrorEntry {
+        let entry = BatchResultErrorEntry::builder().id(id).code(code).sender_fault(sender_fault);
+        entry.message("it says why").build().expect("all fields")
+    }
+
+    fn answers(count: usize, answer: Answer<()>) -> Vec<Result<(), QueueError>> {
+        entries::<_, DeleteMessageBatchError>(count, receipt_error, Ok(answer))
+    }
+
+    #[test]
+    fn each_entry_of_a_batch_is_answered_in_its_place() {
+        let done = vec![("2".to_owned(), ()), ("0".to_owned(), ())];
+        let failed = vec![
+            failed("1", "ReceiptHandleIsInvalid", true),
+            failed("3", "InternalError", false),
+            failed("4", "RequestThrottled", true),
+        ];
+        let answers = answers(6, (done, failed));
+        assert_eq!(answers[0], Ok(()));
+        assert_eq!(answers[1], Err(QueueError::ReceiptExpired));
+        assert_eq!(answers[2], Ok(()));
+        assert!(matches!(&answers[3], Err(QueueError::Unavailable(text)) if text.contains("it says why")));
+        assert!(matches!(answers[4], Err(QueueError::Unavailable(_))));
+        assert!(
+            matches!(&answers[5], Err(QueueError::Unavailable(text)) if text.contains("leaves this message out"))
+        );
+    }
+
+    #[test]
+    fn an_answer_that_names_unknown_entries_or_contradicts_itself_loses_nothing() {
+        let done = vec![("0".to_owned(), ()), ("7".to_owned(), ()), ("x".to_owned(), ())];
+        let answers = answers(1, (done, vec![failed("0", "InternalError", false)]));
+        assert_eq!(answers.len(), 1);
+        assert!(matches!(answers[0], Err(QueueError::Unavailable(_))));
+    }
+
+    #[test]
+    fn a_message_that_is_not_in_flight_any_more_has_expired() {
+        for code in
+            ["MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight", "InvalidParameterValue"]
+        {
+            assert_eq!(receipt_error(&failed("0", code, true)), QueueError::ReceiptExpired, "{code}");
+        }
+        let denied = receipt_error(&failed("0", "AccessDenied", true));
+        assert!(matches!(denied, QueueError::Unusable(_)), "{denied:?}");
+    }
+
+    #[test]
+    fn a_message_that_the_service_refuses_is_the_senders_fault_and_throttling_is_not() {
+        let refused = send_error(&failed("0", "InvalidMessageContents", true));
+        assert!(matches!(refused, QueueError::InvalidMessage(_)), "{refused:?}");
+        let throttled = send_error(&failed("0", "RequestThrottled", true));
+        assert!(matches!(throttled, QueueError::Unavailable(_)), "{throttled:?}");
+    }
+}

@@ -1,0 +1,109 @@
+//! Between the service's messages and ours.
+
+use aws_sdk_sqs::primitives::Blob;
+use aws_sdk_sqs::types::{
+    Message as SqsMessage, MessageAttributeValue, MessageSystemAttributeName as System,
+    SendMessageBatchRequestEntry,
+};
+use serde_json::Value;
+use std::time::{Duration, Instant, SystemTime};
+use wasmrun_runtime::message::{Attribute, AttributeValue, Message, OutgoingMessage};
+use wasmrun_runtime::queue::{Delivery, Receipt};
+
+/// A message that was received. `None`: it can't be settled, as it has no receipt; that would be the service's error.
+pub(super) fn delivery(message: SqsMessage, visible_at: Instant) -> Option<Delivery> {
+    let receipt = Receipt(message.receipt_handle?);
+    let system = message.attributes.unwrap_or_default();
+    let number = |name: System| system.get(&name).and_then(|text| text.parse::<u64>().ok());
+    let mut attributes: Vec<Attribute> = message
+        .message_attributes
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|(name, value)| Some(Attribute { name, value: attribute(value)? }))
+        .collect();
+    // The service has no order.
+    attributes.sort_by(|one, other| one.name.cmp(&other.name));
+    let message = Message {
+        id: message.message_id.unwrap_or_default(),
+        body: message.body.unwrap_or_default(),
+        attributes,
+        receive_count: number(System::ApproximateReceiveCount)
+            .and_then(|count| u32::try_from(count).ok())
+            .unwrap_or(1)
+            .max(1),
+        sent_at: number(System::SentTimestamp)
+            .and_then(|ms| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms)))
+            .unwrap_or_else(SystemTime::now),
+        group: system.get(&System::MessageGroupId).cloned(),
+    };
+    Some(Delivery { message, receipt, visible_at })
+}
+
+/// `None`: it has no value, or one of a kind that the service doesn't document.
+fn attribute(value: MessageAttributeValue) -> Option<AttributeValue> {
+    match (value.string_value, value.binary_value) {
+        (Some(text), _) => Some(AttributeValue::Text(text)),
+        (None, Some(bytes)) => Some(AttributeValue::Binary(bytes.into_inner())),
+        (None, None) => None,
+    }
+}
+
+/// A message to send, as an entry of a batch.
+pub(super) fn entry(index: usize, message: &OutgoingMessage) -> SendMessageBatchRequestEntry {
+    let mut entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(&message.body);
+    for Attribute { name, value } in &message.attributes {
+        let builder = MessageAttributeValue::builder();
+        let value = match value {
+            AttributeValue::Text(text) => builder.data_type("String").string_value(text),
+            AttributeValue::Binary(bytes) => {
+                builder.data_type("Binary").binary_value(Blob::new(bytes.as_slice()))
+            }
+        };
+        let Ok(value) = value.build() else { unreachable!("the type is set") };
+        entry = entry.message_attributes(name, value);
+    }
+    let entry = entry
+        .set_delay_seconds(message.delay.map(|delay| delay.as_millis().div_ceil(1000) as i32))
+        .set_message_group_id(message.group.clone())
+        .set_message_deduplication_id(message.deduplication_id.clone());
+    let Ok(entry) = entry.build() else { unreachable!("id and body are set") };
+    entry
+}
+
+/// The dead-letter queue's ARN, and after how many receives messages go there.
+pub(super) fn redrive_policy(policy: &str) -> Option<(String, u32)> {
+    let policy: Value = serde_json::from_str(policy).ok()?;
+    let arn = policy["deadLetterTargetArn"].as_str()?;
+    // A number or a text: both are accepted when it's set, and given back as they were.
+    let max_receives = match &policy["maxReceiveCount"] {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    Some((arn.to_owned(), u32::try_from(max_receives?).ok().filter(|&max| max > 0)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redrive_policy_is_read_however_its_number_is_written() {
+        for number in ["3", r#""3""#] {
+            let arn = "arn:aws:sqs:eu-west-1:123456789012:dead";
+            let policy = format!(r#"{{"deadLetterTargetArn":"{arn}","maxReceiveCount":{number}}}"#);
+            assert_eq!(redrive_policy(&policy), Some((arn.to_owned(), 3)));
+        }
+        for policy in ["", "{}", "[]", r#"{"deadLetterTargetArn":"a","maxReceiveCount":0}"#] {
+            assert_eq!(redrive_policy(policy), None, "{policy}");
+        }
+    }
+
+    #[test]
+    fn a_message_without_anything_but_a_receipt_is_delivered() {
+        let delivery = delivery(SqsMessage::builder().receipt_handle("r").build(), Instant::now());
+        let message = delivery.expect("a delivery").message;
+        assert_eq!((message.receive_count, message.body.as_str(), message.group), (1, "", None));
+        assert!(super::delivery(SqsMessage::builder().body("x").build(), Instant::now()).is_none());
+    }
+}

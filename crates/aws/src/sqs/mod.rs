@@ -1,0 +1,369 @@
+//! A queue of SQS.
+//!
+//! Each call is one request for at most ten messages, and each entry of an answer is looked at: a batch call succeeds
+//! as a whole even if all of its entries fail. Source of all rules: the SQS API reference and developer guide.
+
+mod address;
+mod answer;
+mod convert;
+
+use self::address::{Address, Target};
+use self::answer::{queue_error, receipt_error};
+use crate::config::{Aws, region};
+use crate::failure::Failure;
+use async_trait::async_trait;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::Builder;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
+    QueueAttributeName,
+};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use wasmrun_runtime::message::{MAX_BATCH, MAX_MESSAGE_BYTES, MAX_VISIBILITY, Message, OutgoingMessage};
+use wasmrun_runtime::queue::{
+    Delivery, Depth, Pace, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
+};
+
+/// The longest that a receive may wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// A message's settlement waits for so long for others to go with it.
+const SETTLING_WAIT: Duration = Duration::from_millis(50);
+/// One attempt of a call that the service answers at once.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// A message's visibility runs from the moment in which the service answers, and not from that of the request, which may
+/// have waited for it. So long an answer may be on its way at most, if the visibility timeout isn't short.
+const LONGEST_ANSWER: Duration = Duration::from_secs(1);
+
+/// Whether a text names a queue of SQS: a URL, an ARN, or a name.
+pub fn is_queue_address(text: &str) -> bool {
+    Address::parse(text).is_some()
+}
+
+/// A queue of SQS.
+#[derive(Debug)]
+pub struct SqsQueue {
+    client: Client,
+    url: String,
+    fifo: bool,
+    /// In milliseconds; 0: not asked for yet.
+    visibility_timeout: AtomicU64,
+    /// Makes the ids of receive attempts unique, together with what is random.
+    attempts: AtomicU64,
+    process: u64,
+}
+
+impl SqsQueue {
+    /// Opens a queue that exists, by its URL, its ARN or its name.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unusable`] if that is none of them or no region is known; what the service says where a name has
+    /// to be looked up.
+    pub async fn open(text: &str, aws: &Aws) -> Result<Self, QueueError> {
+        let address = Address::parse(text).ok_or_else(|| {
+            QueueError::Unusable(format!(
+                "{text:?} is neither the URL of an SQS queue, nor its ARN, nor its name"
+            ))
+        })?;
+        let sdk = aws.sdk().await;
+        let region = region(sdk, address.region.as_deref()).map_err(QueueError::Unusable)?;
+        let mut config = Builder::from(sdk).region(region);
+        // What the user or the environment says of endpoints wins over what a queue's URL looks like.
+        let is_told = aws.endpoint_url().is_some() || is_endpoint_in_environment();
+        if let Some(endpoint) = address.endpoint.as_ref().filter(|_| !is_told) {
+            config = config.endpoint_url(endpoint);
+        }
+        let client = Client::from_conf(config.build());
+        let fifo = address.is_fifo();
+        let url = match address.target {
+            Target::Url(url) => url,
+            Target::Name { name, account } => look_up(&client, &name, account).await?,
+        };
+        let process = fastrand::u64(..);
+        Ok(Self {
+            client,
+            url,
+            fifo,
+            visibility_timeout: AtomicU64::new(0),
+            attempts: AtomicU64::new(0),
+            process,
+        })
+    }
+
+    /// The URL of another queue, as somebody who knows this one's can use it: a server that stands in for Amazon may
+    /// name a host that only it knows.
+    async fn url_of(&self, arn: &str) -> Result<String, QueueError> {
+        let Some(Address { target: Target::Name { name, account }, .. }) = Address::parse(arn) else {
+            return Err(QueueError::Unusable(format!("its redrive policy names {arn:?}, which is no queue")));
+        };
+        let found = look_up(&self.client, &name, account).await?;
+        let ours = Address::parse(&self.url).and_then(|address| address.endpoint);
+        let theirs = Address::parse(&found).and_then(|address| address.endpoint);
+        Ok(match (ours, theirs) {
+            (Some(ours), Some(theirs)) => found.replacen(&theirs, &ours, 1),
+            _ => found,
+        })
+    }
+
+    /// How long a delivery that was received now stays invisible, at the least.
+    fn visible_at(&self, asked: Instant, visibility_timeout: Duration) -> Instant {
+        let answered = Instant::now();
+        let on_its_way = (answered - asked).min(LONGEST_ANSWER).min(visibility_timeout / 4);
+        answered + visibility_timeout - on_its_way
+    }
+
+    async fn visibility_timeout(&self) -> Result<Duration, QueueError> {
+        match self.visibility_timeout.load(Ordering::Relaxed) {
+            0 => Ok(self.attributes().await?.visibility_timeout),
+            known => Ok(Duration::from_millis(known)),
+        }
+    }
+
+    async fn numbers(
+        &self,
+        names: &[QueueAttributeName],
+    ) -> Result<HashMap<QueueAttributeName, String>, QueueError> {
+        let request = self.client.get_queue_attributes().queue_url(&self.url);
+        let request = names.iter().cloned().fold(request, |request, name| request.attribute_names(name));
+        let answer = request.customize().config_override(within(ATTEMPT)).send().await;
+        let answer = answer.map_err(|error| queue_error(Failure::from(error)))?;
+        Ok(answer.attributes.unwrap_or_default())
+    }
+}
+
+#[async_trait]
+impl Queue for SqsQueue {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A request costs some ten milliseconds, and money whether it holds one message or ten.
+    fn pace(&self) -> Pace {
+        Pace {
+            // One receive may bring several messages of a FIFO queue's group. One alone keeps the others of its group
+            // in the queue until it's settled, as order asks for.
+            receive_batch: if self.fifo { 1 } else { MAX_BATCH },
+            settling_calls: 8,
+            settling_wait: SETTLING_WAIT,
+            empty_receives: 2,
+        }
+    }
+
+    async fn attributes(&self) -> Result<QueueAttributes, QueueError> {
+        use QueueAttributeName::{RedrivePolicy, VisibilityTimeout};
+        // Asking a standard queue for what only FIFO queues have is an error.
+        let attributes = self.numbers(&[VisibilityTimeout, RedrivePolicy]).await?;
+        let seconds = attributes.get(&VisibilityTimeout).and_then(|seconds| seconds.parse::<u64>().ok());
+        let seconds = seconds.ok_or_else(|| {
+            QueueError::Unavailable("it doesn't say how long its messages stay invisible".into())
+        })?;
+        let visibility_timeout = Duration::from_secs(seconds);
+        self.visibility_timeout.store(seconds.saturating_mul(1000), Ordering::Relaxed);
+        let redrive = match attributes.get(&RedrivePolicy).filter(|policy| !policy.is_empty()) {
+            Some(policy) => {
+                let (arn, max_receives) = convert::redrive_policy(policy).ok_or_else(|| {
+                    QueueError::Unusable(format!("its redrive policy isn't understood: {policy:?}"))
+                })?;
+                Some(Redrive { dead_letter: self.url_of(&arn).await?, max_receives })
+            }
+            None => None,
+        };
+        Ok(QueueAttributes {
+            visibility_timeout,
+            max_visibility: Some(MAX_VISIBILITY),
+            redrive,
+            fifo: self.fifo,
+        })
+    }
+
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesDelayed as Delayed,
+            ApproximateNumberOfMessagesNotVisible as InFlight,
+        };
+        let numbers = self.numbers(&[Visible, InFlight, Delayed]).await?;
+        let number = |name| {
+            let number = numbers.get(&name).and_then(|number| number.parse().ok());
+            number.ok_or_else(|| QueueError::Unavailable("it doesn't say how many messages it has".into()))
+        };
+        Ok(Depth { visible: number(Visible)?, in_flight: number(InFlight)?, delayed: number(Delayed)? })
+    }
+
+    /// A long poll can't be ended early without losing what the service may be about to answer: when `stop` is
+    /// cancelled, this still waits for the answer, at most 20 seconds.
+    async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+        _stop: &CancellationToken,
+    ) -> Result<Vec<Delivery>, QueueError> {
+        let visibility_timeout = self.visibility_timeout().await?;
+        // Whole seconds, and never zero: that would ask only some of the service's hosts.
+        let wait = Duration::from_secs(wait.min(LONGEST_WAIT).as_secs().max(1));
+        let mut request = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(max.clamp(1, MAX_BATCH) as i32)
+            .wait_time_seconds(wait.as_secs() as i32)
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .message_attribute_names("All");
+        if self.fifo {
+            // A repeated request gets the messages of an answer that was lost.
+            let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+            request = request.receive_request_attempt_id(format!("{:016x}-{attempt}", self.process));
+        }
+        let asked = Instant::now();
+        let answer = request.customize().config_override(within(wait + ATTEMPT)).send().await;
+        let answer = answer.map_err(|error| queue_error(Failure::from(error)))?;
+        let visible_at = self.visible_at(asked, visibility_timeout);
+        let messages = answer.messages.unwrap_or_default();
+        Ok(messages.into_iter().filter_map(|message| convert::delivery(message, visible_at)).collect())
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
+        let mut answers = Vec::with_capacity(receipts.len());
+        for batch in receipts.chunks(MAX_BATCH) {
+            let entries = batch.iter().enumerate().map(|(index, receipt)| {
+                let entry = DeleteMessageBatchRequestEntry::builder().id(index.to_string());
+                entry.receipt_handle(&receipt.0).build()
+            });
+            let Ok(entries) = entries.collect() else { unreachable!("both fields are set") };
+            let request = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
+            let answer = request.customize().config_override(within(ATTEMPT)).send().await;
+            answers.extend(answer::entries(
+                batch.len(),
+                receipt_error,
+                answer.map(|answer| {
+                    let done = answer.successful.into_iter().map(|entry| (entry.id, ())).collect();
+                    (done, answer.failed)
+                }),
+            ));
+        }
+        answers
+    }
+
+    async fn set_visibility(
+        &self,
+        receipts: &[Receipt],
+        visibility: Duration,
+    ) -> Vec<Result<(), QueueError>> {
+        // Up, so that nothing comes back too early.
+        let seconds = visibility.min(MAX_VISIBILITY).as_millis().div_ceil(1000) as i32;
+        let mut answers = Vec::with_capacity(receipts.len());
+        for batch in receipts.chunks(MAX_BATCH) {
+            let entries = batch.iter().enumerate().map(|(index, receipt)| {
+                let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
+                entry.receipt_handle(&receipt.0).visibility_timeout(seconds).build()
+            });
+            let Ok(entries) = entries.collect() else { unreachable!("both fields are set") };
+            let request = self.client.change_message_visibility_batch();
+            let request = request.queue_url(&self.url).set_entries(Some(entries));
+            let answer = request.customize().config_override(within(ATTEMPT)).send().await;
+            answers.extend(answer::entries(
+                batch.len(),
+                receipt_error,
+                answer.map(|answer| {
+                    let done = answer.successful.into_iter().map(|entry| (entry.id, ())).collect();
+                    (done, answer.failed)
+                }),
+            ));
+        }
+        answers
+    }
+
+    async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
+        let mut answers = Vec::with_capacity(messages.len());
+        for batch in batches(messages) {
+            let entries: Vec<_> =
+                batch.iter().enumerate().map(|(index, message)| convert::entry(index, message)).collect();
+            let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
+            let answer = request.customize().config_override(within(ATTEMPT)).send().await;
+            answers.extend(answer::entries(
+                batch.len(),
+                answer::send_error,
+                answer.map(|answer| {
+                    let sent =
+                        answer.successful.into_iter().map(|entry| (entry.id, entry.message_id)).collect();
+                    (sent, answer.failed)
+                }),
+            ));
+        }
+        answers
+    }
+}
+
+#[async_trait]
+impl QueueAdmin for SqsQueue {
+    /// The service shows a message only to those who receive it.
+    async fn peek(&self, _max: usize) -> Result<Vec<Message>, QueueError> {
+        let text = "SQS shows messages only to those who receive them, and counts that: use its console";
+        Err(QueueError::Unusable(text.into()))
+    }
+
+    async fn redrive(&self, _to: Option<&str>) -> Result<Redriven, QueueError> {
+        let text = "SQS moves dead letters by itself: use `aws sqs start-message-move-task` or its console";
+        Err(QueueError::Unusable(text.into()))
+    }
+
+    /// How many were deleted is what the service said before.
+    async fn purge(&self) -> Result<u64, QueueError> {
+        let before = self.depth().await?;
+        let request = self.client.purge_queue().queue_url(&self.url);
+        let answer = request.customize().config_override(within(ATTEMPT)).send().await;
+        answer.map(|_| before.total()).map_err(|error| queue_error(Failure::from(error)))
+    }
+}
+
+/// At most ten messages, and at most 1 MiB, each.
+fn batches(messages: &[OutgoingMessage]) -> impl Iterator<Item = &[OutgoingMessage]> {
+    let mut rest = messages;
+    std::iter::from_fn(move || {
+        let (mut count, mut bytes) = (0, 0);
+        for message in rest.iter().take(MAX_BATCH) {
+            bytes += message.billed_bytes();
+            if count > 0 && bytes > MAX_MESSAGE_BYTES {
+                break;
+            }
+            count += 1;
+        }
+        let (batch, left) = rest.split_at(count);
+        rest = left;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+async fn look_up(client: &Client, name: &str, account: Option<String>) -> Result<String, QueueError> {
+    let request = client.get_queue_url().queue_name(name).set_queue_owner_aws_account_id(account);
+    let answer = request.customize().config_override(within(ATTEMPT)).send().await;
+    let answer = answer.map_err(|error| queue_error(Failure::from(error)))?;
+    answer.queue_url.ok_or_else(|| QueueError::NotFound("the service names no URL for it".into()))
+}
+
+/// The settings of a call of which one attempt may take so long.
+fn within(attempt: Duration) -> Builder {
+    Builder::new().timeout_config(TimeoutConfig::builder().operation_attempt_timeout(attempt).build())
+}
+
+fn is_endpoint_in_environment() -> bool {
+    ["AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_hold_ten_messages_and_a_megabyte_at_most_and_lose_none() {
+        let of = |bytes: usize| OutgoingMessage { body: "x".repeat(bytes), ..OutgoingMessage::default() };
+        let sizes = |messages: &[OutgoingMessage]| batches(messages).map(<[_]>::len).collect::<Vec<_>>();
+        assert!(sizes(&[]).is_empty());
+        assert_eq!(sizes(&vec![of(1); 25]), [10, 10, 5]);
+        assert_eq!(sizes(&vec![of(300_000); 7]), [3, 3, 1]);
+        assert_eq!(sizes(&[of(MAX_MESSAGE_BYTES), of(1), of(MAX_MESSAGE_BYTES)]), [1, 1, 1]);
+    }
+}

@@ -1,0 +1,254 @@
+//! Receiving: never more than can start, as soon as it can start, and from one place when there is little to do.
+//!
+//! One poller is always there. Where a receive brings all that was asked for there is probably more: another poller
+//! wakes, as long as there are slots, and sleeps again with the first receive that brings less.
+
+use super::breaker::Admission;
+use super::settle::{Evidence, Operation, Settlement};
+use super::{InProgress, Worker};
+use crate::message::MAX_BATCH;
+use crate::queue::Delivery;
+use futures_util::future::join_all;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a receive waits for a message: SQS's longest.
+const LONG_POLL: Duration = Duration::from_secs(20);
+/// How long it waits where the worker ends with the queue, or where others wait already.
+const SHORT_POLL: Duration = Duration::from_millis(200);
+/// The most pollers: each keeps a connection busy.
+const MOST_POLLERS: usize = 16;
+
+/// What a message occupies while it's in the worker's hands.
+pub(super) struct Slot {
+    /// Given back when the task has ended.
+    pub(super) instance: OwnedSemaphorePermit,
+    /// Given back when the message is settled.
+    pub(super) in_hand: OwnedSemaphorePermit,
+}
+
+/// What the pollers share.
+struct Polling<'a> {
+    free: Arc<Semaphore>,
+    in_hand: Arc<Semaphore>,
+    tasks: &'a TaskTracker,
+    in_progress: &'a Arc<InProgress>,
+    stop: &'a CancellationToken,
+    /// There is more to receive than the pollers that are awake ask for.
+    more: Notify,
+    /// Of the receives that ended last, so many brought nothing.
+    empty: AtomicU32,
+}
+
+/// What a receive came to.
+#[derive(PartialEq, Eq)]
+enum Received {
+    /// All that was asked for.
+    Full,
+    /// Less than that.
+    Less,
+    /// It's over: the worker stops, or the queue is empty.
+    End,
+}
+
+impl Worker {
+    /// Receives messages and starts their tasks until there is a reason to stop.
+    pub(super) async fn receive(
+        self: &Arc<Self>,
+        tasks: &TaskTracker,
+        in_progress: &Arc<InProgress>,
+        stop: &CancellationToken,
+    ) {
+        let instances = self.options.instances.get();
+        let unsettled = self.queue.pace().unsettled();
+        let polling = Polling {
+            free: Arc::new(Semaphore::new(instances)),
+            in_hand: Arc::new(Semaphore::new(instances.saturating_add(unsettled))),
+            tasks,
+            in_progress,
+            stop,
+            more: Notify::new(),
+            empty: AtomicU32::new(0),
+        };
+        let over = CancellationToken::new();
+        let helpers = instances.div_ceil(self.queue.pace().receive_batch.max(1)).min(MOST_POLLERS) - 1;
+        let helpers = join_all((0..helpers).map(|_| self.help(&polling, &over)));
+        let first = async {
+            let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
+            while self.poll(&polling, wait).await != Received::End {}
+            over.cancel();
+        };
+        tokio::join!(first, helpers);
+    }
+
+    /// Polls as long as there is more than others ask for, and sleeps in between.
+    async fn help(self: &Arc<Self>, polling: &Polling<'_>, over: &CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = over.cancelled() => return,
+                () = polling.more.notified() => {}
+            }
+            // While the backends recover, one poller is enough.
+            while self.breaker.admission() == Admission::All
+                && self.poll(polling, SHORT_POLL).await == Received::Full
+            {}
+        }
+    }
+
+    /// Receives once, and starts the tasks of what came.
+    async fn poll(self: &Arc<Self>, polling: &Polling<'_>, wait: Duration) -> Received {
+        // A free slot first, and then the breaker: what it says must be true when messages are received.
+        let Some(first) = polling.slot().await else { return Received::End };
+        let Some(most) = self.admitted(polling.stop).await else { return Received::End };
+        let is_trial = most == 1;
+        let most = most.min(self.queue.pace().receive_batch.max(1));
+        let mut slots = vec![first];
+        slots.extend(std::iter::from_fn(|| polling.free_slot()).take(most - 1));
+        let asked = slots.len();
+        let received = tokio::select! {
+            biased;
+            // Not raced against anything else: what it has received must not get lost.
+            received = self.queue.receive(asked, wait, polling.stop) => received,
+            () = polling.in_progress.abandon.cancelled() => return Received::End,
+        };
+        let deliveries = match received {
+            Ok(deliveries) => deliveries,
+            Err(error) => {
+                let pause = self.breaker.receive_failed();
+                tracing::warn!(queue = self.queue.url(), %error, again_in_ms = pause.as_millis() as u64, "The queue can't be received from.");
+                return Received::Less;
+            }
+        };
+        if deliveries.is_empty() {
+            drop(slots);
+            let empty = polling.empty.fetch_add(1, Ordering::Relaxed) + 1;
+            let is_over = self.options.until_empty
+                && empty >= self.queue.pace().empty_receives
+                && polling.tasks.is_empty()
+                && self.is_empty().await;
+            return if is_over { Received::End } else { Received::Less };
+        }
+        polling.empty.store(0, Ordering::Relaxed);
+        if polling.stop.is_cancelled() {
+            for (delivery, slot) in deliveries.into_iter().zip(slots) {
+                self.give_back(delivery, slot, polling.in_progress);
+            }
+            return Received::End;
+        }
+        if is_trial {
+            self.breaker.trial_begins();
+        }
+        let is_full = deliveries.len() >= asked && !is_trial;
+        for (delivery, slot) in deliveries.into_iter().zip(slots) {
+            let lease = self.leases.hold(&delivery);
+            let task = self.clone().process(delivery, lease, slot, polling.in_progress.clone());
+            polling.tasks.spawn_on(task, self.component.threads().handle());
+        }
+        if is_full {
+            polling.more.notify_one();
+        }
+        if is_full { Received::Full } else { Received::Less }
+    }
+
+    /// A message that came after the worker was told to stop: others may have it at once.
+    fn give_back(&self, delivery: Delivery, slot: Slot, in_progress: &InProgress) {
+        self.tally.returned();
+        // The receiver lives until all senders are gone.
+        let _ = in_progress.settlements.send(Settlement {
+            message_id: delivery.message.id,
+            receipt: delivery.receipt,
+            operation: Operation::Uncount(Duration::ZERO),
+            ours_until: delivery.visible_at,
+            evidence: Evidence::None,
+            _in_hand: slot.in_hand,
+        });
+    }
+
+    /// Waits until messages may be received, and says how many at most; `None`: the worker stops.
+    async fn admitted(&self, stop: &CancellationToken) -> Option<usize> {
+        loop {
+            let wait = async {
+                match self.breaker.admission() {
+                    Admission::All => return Some(MAX_BATCH),
+                    Admission::One => return Some(1),
+                    Admission::Wait => self.breaker.changed().await,
+                    Admission::Probe(at) => {
+                        tokio::time::sleep_until(at.into()).await;
+                        let failure = self.probe().await;
+                        if let Some(pause) = self.breaker.probed(failure.is_none()) {
+                            let error = failure.unwrap_or_default();
+                            tracing::warn!(
+                                error,
+                                again_in_ms = pause.as_millis() as u64,
+                                "Still failing; nothing is received."
+                            );
+                        }
+                    }
+                }
+                None
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                most = wait => if most.is_some() {
+                    return most;
+                },
+            }
+        }
+    }
+
+    /// Asks the queue and each granted store whether they are well again; says what isn't.
+    async fn probe(&self) -> Option<String> {
+        let dead_letter = self.dead_letter.iter().map(|dead_letter| &dead_letter.queue);
+        for queue in std::iter::once(&self.queue).chain(dead_letter) {
+            if let Err(error) = queue.depth().await {
+                return Some(format!("queue {}: {error}", queue.url()));
+            }
+        }
+        for grant in self.component.grants().stores.values() {
+            if let Err(error) = grant.store.probe(grant.mode.writes()).await {
+                return Some(format!("store {}: {error}", grant.alias));
+            }
+        }
+        None
+    }
+
+    async fn is_empty(&self) -> bool {
+        match self.queue.depth().await {
+            Ok(depth) => depth.is_empty(),
+            Err(error) => {
+                tracing::warn!(queue = self.queue.url(), %error, "The queue's depth isn't known.");
+                false
+            }
+        }
+    }
+}
+
+impl Polling<'_> {
+    /// Waits for a free slot; `None`: the worker stops.
+    async fn slot(&self) -> Option<Slot> {
+        let slot = async {
+            // The semaphores are never closed.
+            let instance = self.free.clone().acquire_owned().await.ok()?;
+            let in_hand = self.in_hand.clone().acquire_owned().await.ok()?;
+            Some(Slot { instance, in_hand })
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            slot = slot => slot,
+        }
+    }
+
+    /// A slot that is free now.
+    fn free_slot(&self) -> Option<Slot> {
+        let instance = self.free.clone().try_acquire_owned().ok()?;
+        let in_hand = self.in_hand.clone().try_acquire_owned().ok()?;
+        Some(Slot { instance, in_hand })
+    }
+}
