@@ -1,6 +1,6 @@
 //! SQS and S3, against a server that speaks their languages.
 
-use crate::harness::{ACCOUNT, Amazon, Command, World, arn, guest, repository, wait_until};
+use crate::harness::{ACCOUNT, Amazon, Command, Proxy, World, arn, field, guest, repository, wait_until};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::time::Instant;
@@ -186,5 +186,70 @@ fn credentials_reach_neither_the_log_nor_the_guest() {
         .succeeds();
     for secret in ["s3cr3t-of-the-worker", "t0ken-of-the-worker"] {
         assert!(!output.stderr.iter().any(|line| line.contains(secret)), "{output}");
+    }
+}
+
+#[test]
+fn services_that_cannot_be_reached_for_a_while_cost_time_only() {
+    const MESSAGES: usize = 60;
+    let Some(cloud) = Cloud::with_queue(30, 3) else { return };
+    let cloud = cloud.with_next();
+    let proxy = Proxy::to(cloud.amazon.endpoint.trim_start_matches("http://"));
+    for number in 0..MESSAGES {
+        cloud.amazon.send(&cloud.queue, &format!("work {number} 20000"));
+    }
+    let worker = cloud
+        .run_on("misbehave", "jobs")
+        .env("AWS_ENDPOINT_URL", proxy.endpoint())
+        .args(["--until-empty", "--instances", "4", "--timeout", "60s", "--threads", "1"])
+        .start();
+    worker.until_logged("\"Completed.\"");
+    proxy.cut();
+    worker.until_logged("nothing is received");
+    worker.until_logged("Still failing");
+    proxy.mend();
+    let output = worker.finish().succeeded();
+    assert!(output.stderr.iter().any(|line| line.contains("work again")), "{output}");
+    assert_eq!(output.summary()["dead_lettered"], 0, "{output}");
+    assert_eq!(cloud.amazon.keys("bucket-out").len(), MESSAGES, "{output}");
+    assert_eq!(cloud.amazon.depth(&cloud.queue), [0; 3]);
+    let dead = format!("{}/{ACCOUNT}/dead", cloud.amazon.endpoint);
+    assert_eq!(cloud.amazon.depth(&dead), [0; 3]);
+}
+
+#[test]
+fn a_fifo_queue_of_sqs_keeps_the_order_of_each_group() {
+    let Some(cloud) = Cloud::with_queue(30, 3) else { return };
+    let cloud = cloud.with_next();
+    let queue = cloud.amazon.wait(async {
+        use aws_sdk_sqs::types::QueueAttributeName::{FifoQueue, VisibilityTimeout};
+        let request =
+            cloud.amazon.sqs.create_queue().queue_name("ordered.fifo").attributes(FifoQueue, "true");
+        let created = request.attributes(VisibilityTimeout, "30").send().await.expect("a queue");
+        let queue = created.queue_url.expect("a URL");
+        for number in 0..12 {
+            let send =
+                cloud.amazon.sqs.send_message().queue_url(&queue).message_body(format!("log 1 n{number}"));
+            let send = send
+                .message_group_id(format!("group-{}", number % 3))
+                .message_deduplication_id(number.to_string());
+            send.send().await.expect("sent");
+        }
+        queue
+    });
+    let output = cloud
+        .run_on("misbehave", &queue)
+        .args(["--until-empty", "--instances", "8", "--on", "rejected=drop"])
+        .succeeds();
+    assert_eq!(output.summary()["tasks"], 12, "{output}");
+    let guest_lines = output.logs_of("Guest");
+    let numbers: Vec<usize> = guest_lines
+        .iter()
+        .map(|line| field(line, "text").trim_start_matches('n').parse().expect("a number"))
+        .collect();
+    assert_eq!(numbers.len(), 12, "{output}");
+    for group in 0..3 {
+        let of_group: Vec<usize> = numbers.iter().copied().filter(|number| number % 3 == group).collect();
+        assert!(of_group.is_sorted(), "{of_group:?}");
     }
 }

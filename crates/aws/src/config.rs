@@ -27,11 +27,6 @@ impl Aws {
         Self { endpoint_url, sdk: OnceCell::new() }
     }
 
-    /// Where the user says that all services are.
-    pub(crate) fn endpoint_url(&self) -> Option<&str> {
-        self.endpoint_url.as_deref()
-    }
-
     /// What all clients share.
     pub(crate) async fn sdk(&self) -> &SdkConfig {
         self.sdk.get_or_init(|| self.load()).await

@@ -7,7 +7,7 @@ use std::error::Error;
 /// Codes of errors that another try may well not meet, beside those with a status of 5xx or 429.
 ///
 /// Sources: "Error handling" in the SQS, S3 and STS API references, and the SDKs' own lists of throttling errors.
-const TRANSIENT: [&str; 22] = [
+const TRANSIENT: [&str; 23] = [
     "BandwidthLimitExceeded",
     "ExpiredToken",
     "ExpiredTokenException",
@@ -15,6 +15,7 @@ const TRANSIENT: [&str; 22] = [
     "InternalFailure",
     "KMS.ThrottlingException",
     "KmsThrottled",
+    "OperationAborted",
     "OverLimit",
     "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException",
@@ -104,10 +105,11 @@ where
                 };
                 Self { code, status, text: cut(text), lost: false }
             }
-            // Wrong before it was sent: credentials that can't be had count as lost, as they may come back.
+            // It can't be sent as it is, now or later.
             SdkError::ConstructionFailure(_) => {
                 Self { code: String::new(), status, text: cut(causes(&error)), lost: false }
             }
+            // Credentials that can't be had are among these: they may come back.
             _ => Self { code: String::new(), status, text: cut(causes(&error)), lost: true },
         }
     }

@@ -2,10 +2,10 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`config`] | credentials, regions, endpoints, timeouts: one configuration for all clients of a process |
-//! | [`failure`] | what a failed call says, whatever the operation |
-//! | [`sqs`] | a queue |
-//! | [`s3`] | a store: a bucket, or a part of it |
+//! | `config` | credentials, regions, endpoints, timeouts: one configuration for all clients of a process |
+//! | `failure` | what a failed call says, whatever the operation |
+//! | `sqs` | a queue |
+//! | `s3` | a store: a bucket, or a part of it |
 
 mod config;
 mod failure;

@@ -189,6 +189,7 @@ pub(crate) struct EnqueueArgs {
 Examples:
   wasmrun queue create sqlite:jobs.db --visibility-timeout 5m --max-receives 3
   wasmrun queue stats sqlite:jobs.db
+  wasmrun queue stats uploads
   wasmrun queue peek sqlite:jobs.db#dead
   wasmrun queue redrive sqlite:jobs.db#dead
   wasmrun queue redrive sqlite:jobs.db#dead --to sqlite:jobs.db")]
@@ -226,7 +227,7 @@ pub(crate) enum QueueCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Print the next messages without receiving them, as JSON lines
+    /// Print the next messages of a sqlite: queue without receiving them, as JSON lines
     Peek {
         /// The queue
         url: String,
@@ -234,7 +235,7 @@ pub(crate) enum QueueCommand {
         #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
         max: usize,
     },
-    /// Move the messages of a dead-letter queue back to where they came from
+    /// Move the messages of a sqlite: dead-letter queue back to where they came from
     Redrive {
         /// The dead-letter queue
         url: String,

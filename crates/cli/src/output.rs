@@ -206,23 +206,9 @@ where
     }
 }
 
-/// Crates that tell of requests in all their details, credentials included, if they are let. Whatever is asked for, they
-/// only warn.
-const TALKERS: [&str; 13] = [
-    "aws_config",
-    "aws_credential_types",
-    "aws_runtime",
-    "aws_sdk_s3",
-    "aws_sdk_sqs",
-    "aws_sdk_sso",
-    "aws_sdk_ssooidc",
-    "aws_sdk_sts",
-    "aws_sigv4",
-    "aws_smithy_http_client",
-    "aws_smithy_runtime",
-    "hyper_util",
-    "rustls",
-];
+/// Crates that tell of requests in all their details, credentials included, if they are let: the beginnings of their
+/// targets. Whatever is asked for, they only warn.
+const TALKERS: [&str; 4] = ["aws_", "h2", "hyper", "rustls"];
 
 /// A level, or a filter by target: a word that is neither would silence everything.
 pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
@@ -231,15 +217,18 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
             "--log {text:?} is neither a level (error, warn, info, debug, trace, off) nor a filter such as info,guest=debug"
         ))
     };
-    let known = |part: &str| part.contains('=') || LevelFilter::from_str(part.trim()).is_ok();
+    // Spans aren't ours: what is asked for by a span could be a talker's.
+    let is_filter = |part: &str| part.contains('=') && !part.contains('[');
+    let known = |part: &str| is_filter(part) || LevelFilter::from_str(part.trim()).is_ok();
     if !text.split(',').all(known) {
         return Err(wrong());
     }
-    let mut filter = EnvFilter::try_new(text).map_err(|_| wrong())?;
+    let is_talker = |part: &&str| TALKERS.iter().any(|talker| part.trim().starts_with(talker));
+    let ours: Vec<&str> = text.split(',').filter(|part| !is_talker(part)).collect();
+    let mut filter = EnvFilter::try_new(ours.join(",")).map_err(|_| wrong())?;
     if !text.trim().eq_ignore_ascii_case("off") {
-        for target in TALKERS {
-            let directive = format!("{target}=warn").parse().map_err(|_| wrong())?;
-            filter = filter.add_directive(directive);
+        for talker in TALKERS {
+            filter = filter.add_directive(format!("{talker}=warn").parse().map_err(|_| wrong())?);
         }
     }
     Ok(filter)

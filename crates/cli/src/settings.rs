@@ -86,7 +86,7 @@ pub(crate) struct EngineSettings {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct AwsSettings {
     /// Where SQS and S3 are, instead of Amazon's own endpoints [default: what AWS_ENDPOINT_URL and its like say]
-    #[arg(long, value_name = "URL", env = "WASMRUN_ENDPOINT_URL")]
+    #[arg(long, global = true, value_name = "URL", env = "WASMRUN_ENDPOINT_URL")]
     pub(crate) endpoint_url: Option<String>,
 }
 

@@ -135,6 +135,26 @@ impl OutgoingMessage {
     }
 }
 
+impl OutgoingMessage {
+    /// The rules that differ between standard and FIFO queues, as SQS has them.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, without a full stop.
+    pub fn fits(&self, fifo: bool) -> Result<(), &'static str> {
+        if fifo && self.group.is_none() {
+            return Err("the queue is FIFO, so the message needs a message group");
+        }
+        if fifo && self.delay.is_some_and(|delay| !delay.is_zero()) {
+            return Err("the queue is FIFO, so a single message can't be delayed");
+        }
+        if !fifo && self.deduplication_id.is_some() {
+            return Err("the queue isn't FIFO, so a deduplication id has no meaning");
+        }
+        Ok(())
+    }
+}
+
 /// XML 1.0's characters, as the `SendMessage` API lists them.
 fn valid_text(what: &str, text: &str) -> Result<(), String> {
     let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..);

@@ -121,8 +121,8 @@ pub struct Delivery {
     pub message: Message,
     /// Settles this delivery.
     pub receipt: Receipt,
-    /// When the message becomes visible to others, unless its visibility is set anew. Measured from before the
-    /// request, so that it errs on the early side.
+    /// When the message becomes visible to others, unless its visibility is set anew. Where the queue may have
+    /// waited for the message, that is measured from its answer, less what that may have taken on its way.
     pub visible_at: Instant,
 }
 

@@ -8,6 +8,7 @@ mod amazon;
 mod command;
 mod disk;
 mod process;
+mod proxy;
 mod vitals;
 mod world;
 
@@ -15,6 +16,7 @@ pub(crate) use amazon::{ACCOUNT, Amazon, arn};
 pub(crate) use command::{Command, Output, field};
 pub(crate) use disk::Disk;
 pub(crate) use process::Process;
+pub(crate) use proxy::Proxy;
 pub(crate) use vitals::Vitals;
 pub(crate) use world::{Depth, World, keys};
 

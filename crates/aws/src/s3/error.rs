@@ -50,7 +50,7 @@ pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
         _ if !failure.code.is_empty() => {
             StoreError::Invalid(format!("the store refuses it: {}", failure.code))
         }
-        // Nothing was sent, or nothing came back.
+        _ if failure.status == 0 => StoreError::Invalid("the store can't be asked for that".into()),
         _ => StoreError::Unavailable(failure.text),
     }
 }

@@ -9,17 +9,19 @@ mod write;
 
 use self::error::{Missing, store_error};
 use self::read::S3Reader;
-use self::write::{PART_BYTES, S3Writer};
+use self::write::{PART_BYTES, S3Writer, write_error};
 use crate::config::{Aws, region};
 use crate::failure::Failure;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use aws_sdk_s3::types::EncodingType;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::ops::Range;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use wasmrun_runtime::object_store::{
     Condition, MAX_PAGE, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter,
     PutOptions, StoreError,
@@ -28,6 +30,8 @@ use wasmrun_runtime::object_store::{
 const SCHEME: &str = "s3://";
 /// One request copies no larger object.
 const LARGEST_COPY: u64 = 5 << 30;
+/// How long an answer may take to begin.
+const ANSWER: Duration = Duration::from_secs(30);
 /// What nobody has: asking for it tells whether the bucket answers.
 const PROBE_KEY: &str = ".wasmrun-probe";
 /// What a copy's source may hold unescaped.
@@ -60,10 +64,13 @@ impl S3Store {
             StoreError::Invalid(format!("{url:?} is no store in S3: write s3://BUCKET or s3://BUCKET/PREFIX"))
         })?;
         let sdk = aws.sdk().await;
+        let timeouts = sdk.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let config = Builder::from(sdk)
             .region(region(sdk, None).map_err(StoreError::Invalid)?)
             // Servers that stand in for Amazon seldom have a host name for each bucket.
-            .force_path_style(aws.endpoint_url().is_some() || is_endpoint_in_environment());
+            .force_path_style(sdk.endpoint_url().is_some() || is_endpoint_in_environment())
+            // Until an answer begins: its content is watched by the SDK.
+            .timeout_config(timeouts.read_timeout(ANSWER).build());
         let client = Client::from_conf(config.build());
         let url = format!("{SCHEME}{bucket}/{prefix}");
         Ok(Self { place: Place { client, bucket, prefix }, url })
@@ -154,16 +161,25 @@ impl ObjectStore for S3Store {
             .prefix(self.place.full(prefix))
             .set_start_after(continuation.map(|after| self.place.full(after)))
             .max_keys(limit.clamp(1, MAX_PAGE) as i32)
+            // XML can't hold each character of a key.
+            .encoding_type(EncodingType::Url)
             .send()
             .await
             .map_err(|error| store_error(error.into(), Missing::Bucket))?;
-        let objects: Vec<ObjectSummary> = answer
-            .contents
-            .unwrap_or_default()
+        let is_encoded = answer.encoding_type == Some(EncodingType::Url);
+        let relative = |key: Option<String>| {
+            let key = if is_encoded { decoded(&key?)? } else { key? };
+            key.strip_prefix(&self.place.prefix).map(str::to_owned)
+        };
+        let contents = answer.contents.unwrap_or_default();
+        // The last one, whether it's an object of ours or not.
+        let last = contents.last().and_then(|object| relative(object.key.clone()));
+        let continuation = last.filter(|_| answer.is_truncated == Some(true));
+        let objects: Vec<ObjectSummary> = contents
             .into_iter()
             .filter_map(|object| {
                 Some(ObjectSummary {
-                    key: object.key?.strip_prefix(&self.place.prefix)?.to_owned(),
+                    key: relative(object.key)?,
                     size: object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
                     etag: object.e_tag.map(unquoted),
                     modified_at: object.last_modified.and_then(time),
@@ -172,8 +188,6 @@ impl ObjectStore for S3Store {
             // The "folder" itself, which consoles make.
             .filter(|object| !object.key.is_empty())
             .collect();
-        let is_truncated = answer.is_truncated == Some(true);
-        let continuation = objects.last().map(|object| object.key.clone()).filter(|_| is_truncated);
         Ok(ObjectPage { objects, continuation })
     }
 
@@ -214,7 +228,7 @@ impl ObjectStore for S3Store {
             Condition::IfMatch(etag) => request.if_match(quoted(etag)),
         };
         let answer = request.send().await;
-        Some(answer.map_err(|error| store_error(error.into(), Missing::Object)).map(|answer| ObjectInfo {
+        Some(answer.map_err(|error| write_error(error.into())).map(|answer| ObjectInfo {
             key: to_key.to_owned(),
             etag: answer.copy_object_result.and_then(|result| result.e_tag).map(unquoted),
             version: answer.version_id.filter(is_version),
@@ -234,6 +248,12 @@ fn head_info(key: &str, answer: HeadObjectOutput) -> ObjectInfo {
         metadata: sorted(answer.metadata.unwrap_or_default()),
         modified_at: answer.last_modified.and_then(time),
     }
+}
+
+/// A key as listings hold it, if they are asked for it in the form of URLs.
+fn decoded(key: &str) -> Option<String> {
+    let key = key.replace('+', " ");
+    percent_decode_str(&key).decode_utf8().ok().map(|key| key.into_owned())
 }
 
 /// What a bucket without versions says of an object's version.
@@ -261,7 +281,7 @@ fn quoted(etag: &str) -> String {
 }
 
 fn is_endpoint_in_environment() -> bool {
-    ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().any(|name| std::env::var_os(name).is_some())
+    std::env::var_os("AWS_ENDPOINT_URL_S3").is_some_and(|url| !url.is_empty())
 }
 
 #[cfg(test)]
@@ -280,6 +300,12 @@ mod tests {
         {
             assert_eq!(parsed(url), None, "{url}");
         }
+    }
+
+    #[test]
+    fn keys_of_a_listing_are_decoded_as_forms_are() {
+        assert_eq!(decoded("a+b%2Bc%0D%20%C3%BC").as_deref(), Some("a b+c\r \u{fc}"));
+        assert_eq!(decoded("%FF"), None);
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl S3Reader {
             match request.send().await.map_err(Failure::from) {
                 Ok(mut answer) => {
                     let body = std::mem::take(&mut answer.body);
-                    let (info, left) = arriving(key, answer, range.map_or(0, |range| range.start));
+                    let (info, left) = arriving(key, answer, range.map(|range| range.start))?;
                     return Ok(reader(info, body, left));
                 }
                 Err(failure) if failure.status == RANGE_NOT_SATISFIABLE => {}
@@ -87,14 +87,23 @@ impl S3Reader {
                 }
                 error => error,
             })?;
+        begins_at(answer.content_range.as_deref(), self.left.start)?;
         self.body = answer.body;
         Ok(())
     }
 }
 
-/// What is known of an object that begins to arrive, and the positions that will.
-fn arriving(key: &str, answer: GetObjectOutput, start: u64) -> (ObjectInfo, Range<u64>) {
-    let length = answer.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or_default();
+/// What is known of an object that begins to arrive, and the positions that will; `start` if a range was asked for.
+fn arriving(
+    key: &str,
+    answer: GetObjectOutput,
+    start: Option<u64>,
+) -> Result<(ObjectInfo, Range<u64>), StoreError> {
+    let length = answer.content_length.and_then(|length| u64::try_from(length).ok());
+    let length = length.ok_or_else(|| StoreError::Unavailable("its length isn't told".into()))?;
+    if let Some(start) = start {
+        begins_at(answer.content_range.as_deref(), start)?;
+    }
     // `bytes 0-9/1234`
     let whole = answer.content_range.as_deref().and_then(|range| range.rsplit_once('/')?.1.parse().ok());
     let info = ObjectInfo {
@@ -106,12 +115,22 @@ fn arriving(key: &str, answer: GetObjectOutput, start: u64) -> (ObjectInfo, Rang
         metadata: sorted(answer.metadata.unwrap_or_default()),
         modified_at: answer.last_modified.and_then(time),
     };
-    (info, start..start.saturating_add(length))
+    let start = start.unwrap_or_default();
+    Ok((info, start..start.saturating_add(length)))
+}
+
+/// A server may ignore a range, and send the whole object.
+fn begins_at(content_range: Option<&str>, start: u64) -> Result<(), StoreError> {
+    match content_range {
+        Some(range) if range.starts_with(&format!("bytes {start}-")) => Ok(()),
+        _ => Err(StoreError::Unavailable("another part of it is sent than was asked for".into())),
+    }
 }
 
 /// The header that asks for a range, which isn't empty: there the last byte belongs to it.
 fn header(range: &Range<u64>) -> String {
-    format!("bytes={}-{}", range.start, range.end.saturating_sub(1))
+    let last = range.end.saturating_sub(1).min(i64::MAX as u64);
+    format!("bytes={}-{last}", range.start)
 }
 
 #[async_trait]

@@ -212,7 +212,7 @@ impl Drop for Upload {
     }
 }
 
-fn write_error(failure: Failure) -> StoreError {
+pub(super) fn write_error(failure: Failure) -> StoreError {
     // The upload is gone, or somebody else wins each time: the whole task may succeed at its next try.
     if failure.is_any(&[CONFLICT, "NoSuchUpload"]) {
         return StoreError::Unavailable(failure.text);

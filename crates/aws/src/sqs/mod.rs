@@ -30,6 +30,8 @@ use wasmrun_runtime::queue::{
 
 /// The longest that a receive may wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// Twelve hours from the receipt, and less what whole seconds and clocks may add: beyond that a renewal fails.
+const LONGEST_VISIBILITY: Duration = MAX_VISIBILITY.saturating_sub(Duration::from_secs(10));
 /// A message's settlement waits for so long for others to go with it.
 const SETTLING_WAIT: Duration = Duration::from_millis(50);
 /// One attempt of a call that the service answers at once.
@@ -73,7 +75,7 @@ impl SqsQueue {
         let region = region(sdk, address.region.as_deref()).map_err(QueueError::Unusable)?;
         let mut config = Builder::from(sdk).region(region);
         // What the user or the environment says of endpoints wins over what a queue's URL looks like.
-        let is_told = aws.endpoint_url().is_some() || is_endpoint_in_environment();
+        let is_told = sdk.endpoint_url().is_some() || is_endpoint_in_environment();
         if let Some(endpoint) = address.endpoint.as_ref().filter(|_| !is_told) {
             config = config.endpoint_url(endpoint);
         }
@@ -100,11 +102,16 @@ impl SqsQueue {
         let Some(Address { target: Target::Name { name, account }, .. }) = Address::parse(arn) else {
             return Err(QueueError::Unusable(format!("its redrive policy names {arn:?}, which is no queue")));
         };
-        let found = look_up(&self.client, &name, account).await?;
+        let found = match look_up(&self.client, &name, account).await {
+            Ok(found) => found,
+            Err(error @ QueueError::Unavailable(_)) => return Err(error),
+            // Whoever uses it will be told why it can't be used; perhaps nobody does.
+            Err(_) => return Ok(arn.to_owned()),
+        };
         let ours = Address::parse(&self.url).and_then(|address| address.endpoint);
-        let theirs = Address::parse(&found).and_then(|address| address.endpoint);
-        Ok(match (ours, theirs) {
-            (Some(ours), Some(theirs)) => found.replacen(&theirs, &ours, 1),
+        let path = found.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map(|(_, path)| path);
+        Ok(match (ours, path) {
+            (Some(ours), Some(path)) => format!("{ours}/{path}"),
             _ => found,
         })
     }
@@ -174,7 +181,7 @@ impl Queue for SqsQueue {
         };
         Ok(QueueAttributes {
             visibility_timeout,
-            max_visibility: Some(MAX_VISIBILITY),
+            max_visibility: Some(LONGEST_VISIBILITY),
             redrive,
             fifo: self.fifo,
         })
@@ -277,6 +284,28 @@ impl Queue for SqsQueue {
     }
 
     async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
+        // One that the service refuses would take the others of its batch along.
+        let refused: Vec<_> = messages.iter().map(|message| message.fits(self.fifo).err()).collect();
+        let fitting: Vec<OutgoingMessage> = messages
+            .iter()
+            .zip(&refused)
+            .filter(|(_, refused)| refused.is_none())
+            .map(|(message, _)| message.clone())
+            .collect();
+        let mut sent = self.send_fitting(&fitting).await.into_iter();
+        let unanswered = || Err(QueueError::Unavailable("the service gave no answer".into()));
+        refused
+            .into_iter()
+            .map(|refused| match refused {
+                Some(why) => Err(QueueError::InvalidMessage(why.into())),
+                None => sent.next().unwrap_or_else(unanswered),
+            })
+            .collect()
+    }
+}
+
+impl SqsQueue {
+    async fn send_fitting(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
         let mut answers = Vec::with_capacity(messages.len());
         for batch in batches(messages) {
             let entries: Vec<_> =
@@ -350,7 +379,7 @@ fn within(attempt: Duration) -> Builder {
 }
 
 fn is_endpoint_in_environment() -> bool {
-    ["AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"].iter().any(|name| std::env::var_os(name).is_some())
+    std::env::var_os("AWS_ENDPOINT_URL_SQS").is_some_and(|url| !url.is_empty())
 }
 
 #[cfg(test)]

@@ -227,7 +227,7 @@ impl Transaction<'_> {
     /// Sends one message; the inner error is the message's own fault.
     pub(super) fn send(&self, message: &OutgoingMessage) -> Result<Result<String, QueueError>, Fault> {
         let queue = self.queue()?;
-        if let Err(refusal) = accepted_by(&queue, message) {
+        if let Err(refusal) = message.fits(queue.fifo) {
             return Ok(Err(QueueError::InvalidMessage(refusal.into())));
         }
         let id = Uuid::new_v4().to_string();
@@ -272,18 +272,4 @@ impl Transaction<'_> {
             self.sql.prepare_cached("SELECT message_id FROM deduplication WHERE queue = ?1 AND id = ?2")?;
         Ok(Some(query.query_row(params![queue.id, deduplication_id], |row| row.get(0))?))
     }
-}
-
-/// The rules that differ between standard and FIFO queues, as SQS has them.
-fn accepted_by(queue: &QueueRow, message: &OutgoingMessage) -> Result<(), &'static str> {
-    if queue.fifo && message.group.is_none() {
-        return Err("the queue is FIFO, so the message needs a message group");
-    }
-    if queue.fifo && message.delay.is_some_and(|delay| !delay.is_zero()) {
-        return Err("the queue is FIFO, so a single message can't be delayed");
-    }
-    if !queue.fifo && message.deduplication_id.is_some() {
-        return Err("the queue isn't FIFO, so a deduplication id has no meaning");
-    }
-    Ok(())
 }

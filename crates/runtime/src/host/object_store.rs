@@ -72,6 +72,7 @@ impl HostStore for TaskState {
         version: Option<String>,
     ) -> Result<ObjectInfo> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
+        let version = checked_name(version)?;
         let named = key.clone();
         let answer =
             self.call_store(&alias, async move { store.head(&key, version.as_deref()).await }).await?;
@@ -108,6 +109,7 @@ impl HostStore for TaskState {
         version: Option<String>,
     ) -> Result<Resource<ReaderHandle>> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
+        let version = checked_name(version)?;
         let named = key.clone();
         let answer =
             self.call_store(&alias, async move { store.read(&key, version.as_deref(), None).await }).await?;
@@ -175,6 +177,7 @@ impl HostStore for TaskState {
             prefix => self.granted(&this, Mode::reads, prefix.strip_suffix('/').unwrap_or(prefix))?,
         };
         let limit = (limit as usize).clamp(1, MAX_PAGE);
+        let continuation = checked_name(continuation)?;
         let named = prefix.clone();
         let answer = self
             .call_store(&alias, async move { store.list(&prefix, continuation.as_deref(), limit).await })
@@ -200,7 +203,7 @@ impl HostStore for TaskState {
     ) -> Result<ObjectInfo> {
         let from = self.granted(&this, Mode::reads, &key)?;
         let to = self.granted(&to, Mode::writes, &to_key)?;
-        let condition = condition.into();
+        let (version, condition) = (checked_name(version)?, checked_condition(condition)?);
         let named = key.clone();
         let limits = &self.config.limits;
         let left = (
@@ -350,6 +353,7 @@ impl TaskState {
     ) -> Result<(runtime::ObjectInfo, Vec<u8>)> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
         let max = self.config.limits.object_bytes();
+        let version = checked_name(version)?;
         let named = key.clone();
         let answer = self
             .call_store(&alias, async move {
@@ -478,17 +482,30 @@ fn checked(options: PutOptions) -> Result<runtime::PutOptions> {
     Ok(runtime::PutOptions {
         content_type: options.content_type,
         metadata: options.metadata,
-        condition: options.condition.into(),
+        condition: checked_condition(options.condition)?,
     })
 }
 
-impl From<Condition> for runtime::Condition {
-    fn from(condition: Condition) -> Self {
-        match condition {
-            Condition::Always => Self::Always,
-            Condition::IfAbsent => Self::IfAbsent,
-            Condition::IfMatch(etag) => Self::IfMatch(etag),
+/// A condition that a store can be asked for. No object has an etag that couldn't be in an HTTP header.
+fn checked_condition(condition: Condition) -> Result<runtime::Condition> {
+    let is_etag = |etag: &str| {
+        (1..=MAX_KEY_BYTES).contains(&etag.len()) && etag.bytes().all(|b| b.is_ascii_graphic() && b != b'"')
+    };
+    match condition {
+        Condition::Always => Ok(runtime::Condition::Always),
+        Condition::IfAbsent => Ok(runtime::Condition::IfAbsent),
+        Condition::IfMatch(etag) if is_etag(&etag) => Ok(runtime::Condition::IfMatch(etag)),
+        Condition::IfMatch(_) => Err(Error::PreconditionFailed.into()),
+    }
+}
+
+/// A version or a continuation that a store can be asked for: S3 has none that are longer.
+fn checked_name(name: Option<String>) -> Result<Option<String>> {
+    match name {
+        Some(name) if name.len() > MAX_KEY_BYTES => {
+            Err(other("a version or a continuation is at most 1,024 bytes"))
         }
+        name => Ok(name),
     }
 }
 

@@ -124,9 +124,12 @@ impl Breaker {
         let mut begun = None;
         self.update(|state| match state {
             State::Closed { .. } => open(FIRST_PAUSE, &mut begun),
-            State::Open { pause, .. } | State::Trial { pause, .. } => {
-                open((pause * 2).min(LONGEST_PAUSE), &mut begun)
+            // Several receives that fail together are one failure.
+            State::Open { pause, .. } => {
+                begun = Some(pause);
+                state
             }
+            State::Trial { pause, .. } => open((pause * 2).min(LONGEST_PAUSE), &mut begun),
         });
         begun.unwrap_or(FIRST_PAUSE)
     }
@@ -252,6 +255,8 @@ mod tests {
         let breaker = Breaker::default();
         assert_eq!(breaker.receive_failed(), FIRST_PAUSE);
         assert!(matches!(breaker.admission(), Admission::Probe(_)));
+        assert_eq!(breaker.receive_failed(), FIRST_PAUSE, "they failed together");
+        breaker.probed(true);
         assert_eq!(breaker.receive_failed(), FIRST_PAUSE * 2);
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::message::{MAX_BATCH, MAX_VISIBILITY};
 use crate::queue::{Delivery, Queue, QueueError, Receipt};
+use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,8 @@ use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify};
 
 /// Queues whose visibility timeout is very short are looked at as often as this.
 const SHORTEST_ROUND: Duration = Duration::from_millis(20);
+/// A call that renews may take so long, however short the visibility timeout.
+const SHORTEST_PATIENCE: Duration = Duration::from_millis(250);
 /// Queues whose visibility timeout is very long are looked at as often as this.
 const LONGEST_ROUND: Duration = Duration::from_secs(10);
 
@@ -103,20 +106,29 @@ impl Leases {
             }
         }
         due.sort_by_key(|(_, state)| state.visible_at);
+        // At once: one that hangs must not cost the others their messages.
+        let mut renewals = Vec::new();
         while !due.is_empty() {
             let batch = due.drain(..due.len().min(MAX_BATCH)).collect();
-            self.renew(batch, self.visibility_timeout).await;
+            renewals.push(self.renew(batch, self.visibility_timeout));
         }
         for (held, state) in ending {
             let left = held.ends_at.saturating_duration_since(Instant::now());
-            self.renew(vec![(held, state)], left).await;
+            renewals.push(self.renew(vec![(held, state)], left));
         }
+        join_all(renewals).await;
     }
 
     async fn renew(&self, batch: Vec<(&Held, AsyncMutexGuard<'_, State>)>, visibility: Duration) {
         let now = Instant::now();
         let receipts: Vec<Receipt> = batch.iter().map(|(held, _)| held.receipt.clone()).collect();
-        let answers = self.queue.set_visibility(&receipts, visibility).await;
+        // Another try must fit before they lapse.
+        let patience = (self.visibility_timeout / 4).max(SHORTEST_PATIENCE);
+        let call = self.queue.set_visibility(&receipts, visibility);
+        let answers = tokio::time::timeout(patience, call).await.unwrap_or_else(|_| {
+            let late = QueueError::Unavailable("the queue doesn't answer in time".into());
+            receipts.iter().map(|_| Err(late.clone())).collect()
+        });
         for ((held, mut state), answer) in batch.into_iter().zip(answers) {
             match answer {
                 Ok(()) => state.visible_at = now + visibility,

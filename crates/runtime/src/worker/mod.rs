@@ -27,7 +27,7 @@ use crate::queue::{Delivery, Queue, QueueAttributes, QueueError};
 use crate::usage::{TaskObserver, TaskRecord};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -97,6 +97,8 @@ pub struct Worker {
     options: WorkerOptions,
     rules: Rules,
     leases: Arc<Leases>,
+    /// The queue's own, counted from receipt.
+    max_visibility: Option<Duration>,
     breaker: Breaker,
     tally: Arc<Tally>,
     /// Where queues and stores live.
@@ -171,7 +173,8 @@ impl Worker {
         }
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest);
         let (breaker, tally, io) = (Breaker::default(), Arc::default(), Handle::current());
-        Ok(Self { queue, dead_letter, component, options, rules, leases, breaker, tally, io })
+        let max_visibility = attributes.max_visibility;
+        Ok(Self { queue, dead_letter, component, options, rules, leases, max_visibility, breaker, tally, io })
     }
 
     /// What was done until now; it goes on counting.
@@ -230,6 +233,7 @@ impl Worker {
         slot: Slot,
         in_progress: Arc<InProgress>,
     ) {
+        let received_at = Instant::now();
         // However this ends, a trial doesn't wait for it for ever.
         let trial = TrialGuard(&self.breaker);
         let message = Arc::new(delivery.message);
@@ -251,15 +255,15 @@ impl Worker {
         };
         if decision == Decision::DeadLetter {
             // The lease is still renewed meanwhile. A crash after this duplicates, and never loses.
-            decision = self.dead_letter(&message, &report.outcome).await;
+            decision = self.dead_letter(&message, &report.outcome, &in_progress.abandon).await;
             if decision != Decision::DeadLetter {
                 evidence = Evidence::None;
             }
         }
         let operation = match decision {
             Decision::Delete | Decision::DeadLetter => Operation::Delete,
-            Decision::Return(delay) => Operation::Return(delay),
-            Decision::Uncount(delay) => Operation::Uncount(delay),
+            Decision::Return(delay) => Operation::Return(self.possible(delay, received_at)),
+            Decision::Uncount(delay) => Operation::Uncount(self.possible(delay, received_at)),
             Decision::Leave => return,
         };
         let Some(ours_until) = lease.release().await else {
@@ -280,8 +284,19 @@ impl Worker {
         let _ = in_progress.settlements.send(settlement);
     }
 
-    /// Sends a message to the dead-letter queue. If that fails, it's tried again later.
-    async fn dead_letter(&self, message: &Message, outcome: &Outcome) -> Decision {
+    /// A delay that the queue takes: SQS refuses one that reaches beyond the longest time from receipt.
+    fn possible(&self, delay: Duration, received_at: Instant) -> Duration {
+        let left = self.max_visibility.map(|longest| longest.saturating_sub(received_at.elapsed()));
+        left.map_or(delay, |left| delay.min(left))
+    }
+
+    /// Sends a message to the dead-letter queue. If that fails, or takes too long, it's tried again later.
+    async fn dead_letter(
+        &self,
+        message: &Message,
+        outcome: &Outcome,
+        abandon: &CancellationToken,
+    ) -> Decision {
         let Some(DeadLetterQueue { queue, fifo }) = &self.dead_letter else {
             return Decision::Return(self.options.backoff.longest);
         };
@@ -294,7 +309,11 @@ impl Worker {
             AbortOnDropHandle::new(self.io.spawn(async move { queue.send(&[dead]).await.pop() }))
         };
         let (message_id, queue) = (&message.id, queue.url());
-        match sending.await.unwrap_or_default() {
+        let answer = tokio::select! {
+            answer = sending => answer.unwrap_or_default(),
+            () = abandon.cancelled() => return Decision::Uncount(Duration::ZERO),
+        };
+        match answer {
             Some(Ok(id)) => {
                 self.tally.dead_lettered();
                 let (outcome, reason) = (outcome.kind().as_str(), outcome.reason());

@@ -9,6 +9,7 @@ use super::{InProgress, Worker};
 use crate::message::MAX_BATCH;
 use crate::queue::Delivery;
 use futures_util::future::join_all;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -18,8 +19,11 @@ use tokio_util::task::TaskTracker;
 
 /// How long a receive waits for a message: SQS's longest.
 const LONG_POLL: Duration = Duration::from_secs(20);
-/// How long it waits where the worker ends with the queue, or where others wait already.
+/// How long it waits where the worker ends with the queue, or where others wait already; SQS counts in seconds, and
+/// makes one of it.
 const SHORT_POLL: Duration = Duration::from_millis(200);
+/// How long a failing backend may take to answer a probe.
+const LONGEST_PROBE: Duration = Duration::from_secs(10);
 /// The most pollers: each keeps a connection busy.
 const MOST_POLLERS: usize = 16;
 
@@ -42,6 +46,15 @@ struct Polling<'a> {
     more: Notify,
     /// Of the receives that ended last, so many brought nothing.
     empty: AtomicU32,
+}
+
+/// Who receives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Poller {
+    /// The one that is always there, and that finds out when failing backends work again.
+    First,
+    /// One that wakes when there is more.
+    Helper,
 }
 
 /// What a receive came to.
@@ -79,7 +92,7 @@ impl Worker {
         let helpers = join_all((0..helpers).map(|_| self.help(&polling, &over)));
         let first = async {
             let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
-            while self.poll(&polling, wait).await != Received::End {}
+            while self.poll_as(Poller::First, &polling, wait).await != Received::End {}
             over.cancel();
         };
         tokio::join!(first, helpers);
@@ -93,18 +106,21 @@ impl Worker {
                 () = over.cancelled() => return,
                 () = polling.more.notified() => {}
             }
-            // While the backends recover, one poller is enough.
-            while self.breaker.admission() == Admission::All
-                && self.poll(polling, SHORT_POLL).await == Received::Full
-            {}
+            while self.poll_as(Poller::Helper, polling, SHORT_POLL).await == Received::Full {}
         }
     }
 
     /// Receives once, and starts the tasks of what came.
-    async fn poll(self: &Arc<Self>, polling: &Polling<'_>, wait: Duration) -> Received {
+    async fn poll_as(self: &Arc<Self>, poller: Poller, polling: &Polling<'_>, wait: Duration) -> Received {
         // A free slot first, and then the breaker: what it says must be true when messages are received.
         let Some(first) = polling.slot().await else { return Received::End };
-        let Some(most) = self.admitted(polling.stop).await else { return Received::End };
+        let most = match poller {
+            Poller::First => self.admitted(polling.stop).await,
+            // While the backends recover, one poller is enough.
+            Poller::Helper if self.breaker.admission() == Admission::All => Some(MAX_BATCH),
+            Poller::Helper => return Received::Less,
+        };
+        let Some(most) = most else { return Received::End };
         let is_trial = most == 1;
         let most = most.min(self.queue.pace().receive_batch.max(1));
         let mut slots = vec![first];
@@ -134,11 +150,13 @@ impl Worker {
             return if is_over { Received::End } else { Received::Less };
         }
         polling.empty.store(0, Ordering::Relaxed);
-        if polling.stop.is_cancelled() {
+        // It may have waited for them for long.
+        let unwanted = polling.stop.is_cancelled() || !is_trial && self.breaker.admission() != Admission::All;
+        if unwanted {
             for (delivery, slot) in deliveries.into_iter().zip(slots) {
                 self.give_back(delivery, slot, polling.in_progress);
             }
-            return Received::End;
+            return Received::Less;
         }
         if is_trial {
             self.breaker.trial_begins();
@@ -155,7 +173,8 @@ impl Worker {
         if is_full { Received::Full } else { Received::Less }
     }
 
-    /// A message that came after the worker was told to stop: others may have it at once.
+    /// A message that came after the worker was told to stop, or began to wait for failing backends: others may have it
+    /// at once.
     fn give_back(&self, delivery: Delivery, slot: Slot, in_progress: &InProgress) {
         self.tally.returned();
         // The receiver lives until all senders are gone.
@@ -206,13 +225,13 @@ impl Worker {
     async fn probe(&self) -> Option<String> {
         let dead_letter = self.dead_letter.iter().map(|dead_letter| &dead_letter.queue);
         for queue in std::iter::once(&self.queue).chain(dead_letter) {
-            if let Err(error) = queue.depth().await {
-                return Some(format!("queue {}: {error}", queue.url()));
+            if let Err(why) = answer_to(queue.depth()).await {
+                return Some(format!("queue {}: {why}", queue.url()));
             }
         }
         for grant in self.component.grants().stores.values() {
-            if let Err(error) = grant.store.probe(grant.mode.writes()).await {
-                return Some(format!("store {}: {error}", grant.alias));
+            if let Err(why) = answer_to(grant.store.probe(grant.mode.writes())).await {
+                return Some(format!("store {}: {why}", grant.alias));
             }
         }
         None
@@ -226,6 +245,14 @@ impl Worker {
                 false
             }
         }
+    }
+}
+
+/// What a probe says, if it says something soon.
+async fn answer_to<T, E: Display>(probe: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    match tokio::time::timeout(LONGEST_PROBE, probe).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err("it gives no answer".into()),
     }
 }
 

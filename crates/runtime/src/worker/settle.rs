@@ -220,7 +220,14 @@ async fn settle_on(
             open.into_iter().partition(|settlement| settlement.operation == operation);
         rest.extend(batch.split_off(batch.len().min(MAX_BATCH)));
         open = rest;
-        let left_open = settle_batch(queue, operation, batch, listener).await;
+        let unsettled = batch.len() + open.len();
+        let left_open = tokio::select! {
+            left_open = settle_batch(queue, operation, batch, listener) => left_open,
+            () = give_up.cancelled() => {
+                tracing::warn!(messages = unsettled, "Not settled in time: the messages become visible again in time.");
+                return;
+            }
+        };
         if left_open.is_empty() {
             pause = PAUSES.0;
         } else if give_up.is_cancelled() {
