@@ -8,7 +8,8 @@ use super::bindings::wasmrun::task::object_store::{
 use crate::grant::{BadKey, Mode, StoreGrant, check_key};
 use crate::limits::{Limit, Limits};
 use crate::object_store::{
-    self as runtime, MAX_METADATA_BYTES, MAX_PAGE, ObjectReader, ObjectStore, ObjectWriter, StoreError,
+    self as runtime, MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX_PAGE, ObjectReader, ObjectStore, ObjectWriter,
+    StoreError,
 };
 use crate::outcome::shorten;
 use crate::state::TaskState;

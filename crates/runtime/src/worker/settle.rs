@@ -222,6 +222,8 @@ async fn settle_on(
         open = rest;
         let unsettled = batch.len() + open.len();
         let left_open = tokio::select! {
+            // What can be done at once is done even then.
+            biased;
             left_open = settle_batch(queue, operation, batch, listener) => left_open,
             () = give_up.cancelled() => {
                 tracing::warn!(messages = unsettled, "Not settled in time: the messages become visible again in time.");
