@@ -16,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use wasmrun_benches::guests;
+use wasmrun_benches::proc;
 use wasmrun_benches::run::{self, Size};
 use wasmrun_local::sqlite::{DeadLetter, QueueSettings, SqliteQueue};
 use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
@@ -33,10 +34,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const REST: Duration = Duration::from_secs(12);
 /// For what should have been over long ago.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Field 14 of proc_pid_stat(5), counted from the state, the third.
-const UTIME: usize = 14 - 3;
-/// A unit of those fields, on every Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What the guest `misbehave` is told, one after the other. Each fails, so that its message is dead-lettered.
 const HOSTILE: [&str; 24] = [
@@ -269,19 +266,14 @@ impl Worker {
 
     fn vitals(&self) -> Vitals {
         let status = fs::read_to_string(self.proc("status")).expect("the worker runs");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
-        let resident: u64 = resident.and_then(|kib| kib.trim().parse().ok()).expect("a size");
+        let resident = proc::size(&status, "VmRSS:").expect("a size");
         let entries = |folder| fs::read_dir(self.proc(folder)).expect("the worker runs").count();
-        Vitals { resident: resident << 10, files: entries("fd"), threads: entries("task") }
+        Vitals { resident, files: entries("fd"), threads: entries("task") }
     }
 
     /// What it has computed so far.
     fn cpu_seconds(&self) -> f64 {
-        let stat = fs::read_to_string(self.proc("stat")).expect("the worker runs");
-        // Its name may hold anything.
-        let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
-        let ticks = fields.split_whitespace().skip(UTIME).take(2);
-        ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND
+        proc::cpu_of(self.0.id()).as_secs_f64()
     }
 
     /// Stops it, and returns what it says of the whole.

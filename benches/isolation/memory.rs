@@ -4,9 +4,7 @@ use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, wait};
 use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
-
-/// A unit of `/proc/*/stat`, on every Linux.
-const TICKS_PER_SECOND: u64 = 100;
+use wasmrun_benches::proc;
 
 /// Makes what our descendants leave behind our own children.
 pub(crate) fn adopt_orphans() {
@@ -19,32 +17,9 @@ pub(crate) fn reap_orphans() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
 
-/// What the children that have ended computed, and theirs.
-pub(crate) fn children_cpu() -> Duration {
-    // Fields 16 and 17 of proc_pid_stat(5); the state, after the name, is the third.
-    computed("/proc/self/stat", 16 - 3)
-}
-
 /// What all descendants of this process have computed, as far as they are still there.
 pub(crate) fn descendants_cpu() -> Duration {
-    // Fields 14 and 15.
-    descendants()
-        .into_iter()
-        .map(|pid| computed(&format!("/proc/{}/stat", pid.as_raw_nonzero()), 14 - 3))
-        .sum()
-}
-
-/// Two fields of a process's figures, in user space and in the kernel.
-fn computed(path: &str, first: usize) -> Duration {
-    let stat = fs::read_to_string(path).unwrap_or_default();
-    let fields = after_name(&stat);
-    let ticks: u64 = fields.iter().skip(first).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
-}
-
-/// A process's name may hold anything.
-fn after_name(stat: &str) -> Vec<&str> {
-    stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default()
+    descendants().into_iter().map(|pid| proc::cpu_of(pid.as_raw_nonzero().get().unsigned_abs())).sum()
 }
 
 /// What this process holds in memory: pages that others hold too are divided among them.
@@ -65,7 +40,7 @@ pub(crate) fn descendants() -> Vec<Pid> {
             continue;
         };
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        if let Some(Ok(parent)) = after_name(&stat).get(1).map(|parent| parent.parse()) {
+        if let Some(Ok(parent)) = proc::after_name(&stat).get(1).map(|parent| parent.parse()) {
             children.entry(parent).or_default().push(pid);
         }
     }
@@ -82,7 +57,7 @@ pub(crate) fn descendants() -> Vec<Pid> {
 /// Proportional set size, in bytes.
 fn proportional_bytes(pid: Pid) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", pid.as_raw_nonzero())).ok()?;
-    kibibytes(&rollup, "Pss:")
+    proc::size(&rollup, "Pss:")
 }
 
 /// How many mappings of memory this process has.
@@ -107,10 +82,5 @@ pub(crate) fn total_bytes() -> u64 {
 }
 
 fn meminfo(name: &str) -> u64 {
-    kibibytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), name).unwrap_or_default()
-}
-
-fn kibibytes(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find(|line| line.starts_with(name))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
+    proc::size(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), name).unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use wasmrun_benches::figures::{micros, process_cpu};
+use wasmrun_benches::proc::children_cpu;
 
 use crate::memory;
 
@@ -83,7 +84,7 @@ pub(crate) struct Cycles {
 pub(crate) fn timed(count: usize, mut cycle: impl FnMut()) -> Cycles {
     // Those that were left before are others' cost.
     memory::reap_orphans();
-    let cpu = process_cpu() + memory::children_cpu();
+    let cpu = process_cpu() + children_cpu();
     let each = (0..count)
         .map(|_| {
             let began = Instant::now();
@@ -91,6 +92,6 @@ pub(crate) fn timed(count: usize, mut cycle: impl FnMut()) -> Cycles {
             micros(began.elapsed())
         })
         .collect();
-    let cpu = process_cpu() + memory::children_cpu() - cpu;
+    let cpu = process_cpu() + children_cpu() - cpu;
     Cycles { micros: each, cpu_us: micros(cpu) / count as f64 }
 }

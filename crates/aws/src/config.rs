@@ -49,6 +49,11 @@ impl Aws {
     }
 }
 
+/// Whether the user, the environment or the profile says where a service is; `variable` is the service's own.
+pub(crate) fn names_endpoint(sdk: &SdkConfig, variable: &str) -> bool {
+    sdk.endpoint_url().is_some() || std::env::var_os(variable).is_some_and(|url| !url.is_empty())
+}
+
 /// The region to use: the one that an address names, or else the one from the usual places.
 pub(crate) fn region(sdk: &SdkConfig, named: Option<&str>) -> Result<Region, String> {
     named.map(|name| Region::new(name.to_owned())).or_else(|| sdk.region().cloned()).ok_or_else(|| {

@@ -1,6 +1,6 @@
 //! A server that stands in for Amazon's, on this machine alone, and what a test does with it.
 
-use super::{Command, LOOK_EVERY, Process, scratch};
+use super::{Command, Process, scratch, wait_until};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -8,7 +8,6 @@ use aws_smithy_http_client::{Builder, tls};
 use std::collections::HashMap;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::time::Instant;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -44,11 +43,7 @@ impl Amazon {
             .env("GATEWAY_PORT", port.to_string())
             .env("LOG_LEVEL", "WARNING")
             .start();
-        let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(began.elapsed() < super::PATIENCE, "the server doesn't listen");
-            std::thread::sleep(LOOK_EVERY);
-        }
+        wait_until("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         let endpoint = format!("http://127.0.0.1:{port}");
         let credentials = Credentials::new("test", "test", None, None, "tests");
         let http = || {

@@ -10,7 +10,7 @@ mod write;
 use self::error::{Missing, store_error};
 use self::read::S3Reader;
 use self::write::{PART_BYTES, S3Writer, write_error};
-use crate::config::{Aws, region};
+use crate::config::{Aws, names_endpoint, region};
 use crate::failure::Failure;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -68,7 +68,7 @@ impl S3Store {
         let config = Builder::from(sdk)
             .region(region(sdk, None).map_err(StoreError::Invalid)?)
             // Servers that stand in for Amazon seldom have a host name for each bucket.
-            .force_path_style(sdk.endpoint_url().is_some() || is_endpoint_in_environment())
+            .force_path_style(names_endpoint(sdk, "AWS_ENDPOINT_URL_S3"))
             // Until an answer begins: its content is watched by the SDK.
             .timeout_config(timeouts.read_timeout(ANSWER).build());
         let client = Client::from_conf(config.build());
@@ -278,10 +278,6 @@ fn unquoted(etag: String) -> String {
 
 fn quoted(etag: &str) -> String {
     format!("\"{etag}\"")
-}
-
-fn is_endpoint_in_environment() -> bool {
-    std::env::var_os("AWS_ENDPOINT_URL_S3").is_some_and(|url| !url.is_empty())
 }
 
 #[cfg(test)]

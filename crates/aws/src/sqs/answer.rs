@@ -55,7 +55,7 @@ fn text(entry: &BatchResultErrorEntry) -> String {
 }
 
 /// The answer to a batch call: what succeeded and what failed, each by its entry's id.
-type Answer<T> = (Vec<(String, T)>, Vec<BatchResultErrorEntry>);
+pub(super) type Answer<T> = (Vec<(String, T)>, Vec<BatchResultErrorEntry>);
 
 /// The answers to the `count` entries of a batch, in their order; the ids of entries are their numbers. An entry that
 /// the answer doesn't speak of has failed.

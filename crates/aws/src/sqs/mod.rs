@@ -8,18 +8,21 @@ mod answer;
 mod convert;
 
 use self::address::{Address, Target};
-use self::answer::{queue_error, receipt_error};
-use crate::config::{Aws, region};
+use self::answer::{Answer, queue_error, receipt_error};
+use crate::config::{Aws, names_endpoint, region};
 use crate::failure::Failure;
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Builder;
+use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
     QueueAttributeName,
 };
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -75,7 +78,7 @@ impl SqsQueue {
         let region = region(sdk, address.region.as_deref()).map_err(QueueError::Unusable)?;
         let mut config = Builder::from(sdk).region(region);
         // What the user or the environment says of endpoints wins over what a queue's URL looks like.
-        let is_told = sdk.endpoint_url().is_some() || is_endpoint_in_environment();
+        let is_told = names_endpoint(sdk, "AWS_ENDPOINT_URL_SQS");
         if let Some(endpoint) = address.endpoint.as_ref().filter(|_| !is_told) {
             config = config.endpoint_url(endpoint);
         }
@@ -233,25 +236,17 @@ impl Queue for SqsQueue {
     }
 
     async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
-        let mut answers = Vec::with_capacity(receipts.len());
-        for batch in receipts.chunks(MAX_BATCH) {
+        settled(receipts, |batch| async move {
             let entries = batch.iter().enumerate().map(|(index, receipt)| {
                 let entry = DeleteMessageBatchRequestEntry::builder().id(index.to_string());
                 entry.receipt_handle(&receipt.0).build()
             });
             let Ok(entries) = entries.collect() else { unreachable!("both fields are set") };
             let request = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
-            let answer = request.customize().config_override(within(ATTEMPT)).send().await;
-            answers.extend(answer::entries(
-                batch.len(),
-                receipt_error,
-                answer.map(|answer| {
-                    let done = answer.successful.into_iter().map(|entry| (entry.id, ())).collect();
-                    (done, answer.failed)
-                }),
-            ));
-        }
-        answers
+            let answer = request.customize().config_override(within(ATTEMPT)).send().await?;
+            Ok((answer.successful.into_iter().map(|entry| (entry.id, ())).collect(), answer.failed))
+        })
+        .await
     }
 
     async fn set_visibility(
@@ -261,8 +256,7 @@ impl Queue for SqsQueue {
     ) -> Vec<Result<(), QueueError>> {
         // Up, so that nothing comes back too early.
         let seconds = visibility.min(MAX_VISIBILITY).as_millis().div_ceil(1000) as i32;
-        let mut answers = Vec::with_capacity(receipts.len());
-        for batch in receipts.chunks(MAX_BATCH) {
+        settled(receipts, |batch| async move {
             let entries = batch.iter().enumerate().map(|(index, receipt)| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
                 entry.receipt_handle(&receipt.0).visibility_timeout(seconds).build()
@@ -270,17 +264,10 @@ impl Queue for SqsQueue {
             let Ok(entries) = entries.collect() else { unreachable!("both fields are set") };
             let request = self.client.change_message_visibility_batch();
             let request = request.queue_url(&self.url).set_entries(Some(entries));
-            let answer = request.customize().config_override(within(ATTEMPT)).send().await;
-            answers.extend(answer::entries(
-                batch.len(),
-                receipt_error,
-                answer.map(|answer| {
-                    let done = answer.successful.into_iter().map(|entry| (entry.id, ())).collect();
-                    (done, answer.failed)
-                }),
-            ));
-        }
-        answers
+            let answer = request.customize().config_override(within(ATTEMPT)).send().await?;
+            Ok((answer.successful.into_iter().map(|entry| (entry.id, ())).collect(), answer.failed))
+        })
+        .await
     }
 
     async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
@@ -348,6 +335,22 @@ impl QueueAdmin for SqsQueue {
     }
 }
 
+/// What a batch call says of each of these receipts, ten in a call.
+async fn settled<'a, E, Call>(
+    receipts: &'a [Receipt],
+    call: impl Fn(&'a [Receipt]) -> Call,
+) -> Vec<Result<(), QueueError>>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    Call: Future<Output = Result<Answer<()>, SdkError<E, HttpResponse>>>,
+{
+    let mut answers = Vec::with_capacity(receipts.len());
+    for batch in receipts.chunks(MAX_BATCH) {
+        answers.extend(answer::entries(batch.len(), receipt_error, call(batch).await));
+    }
+    answers
+}
+
 /// At most ten messages, and at most 1 MiB, each.
 fn batches(messages: &[OutgoingMessage]) -> impl Iterator<Item = &[OutgoingMessage]> {
     let mut rest = messages;
@@ -376,10 +379,6 @@ async fn look_up(client: &Client, name: &str, account: Option<String>) -> Result
 /// The settings of a call of which one attempt may take so long.
 fn within(attempt: Duration) -> Builder {
     Builder::new().timeout_config(TimeoutConfig::builder().operation_attempt_timeout(attempt).build())
-}
-
-fn is_endpoint_in_environment() -> bool {
-    std::env::var_os("AWS_ENDPOINT_URL_SQS").is_some_and(|url| !url.is_empty())
 }
 
 #[cfg(test)]
