@@ -103,6 +103,8 @@ fn a_locked_database_costs_time_only() {
 fn a_database_that_is_locked_for_longer_than_messages_are_held_loses_none() {
     let world = World::with_queue(&["--visibility-timeout", "1s"]);
     fill(&world);
+    // The objects alone may all be done before the database can be locked.
+    world.send(["sleep 3000"]);
     world.announce();
     let worker = worker(&world);
     worker.until_logged(COMPLETED);

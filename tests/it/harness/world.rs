@@ -59,9 +59,8 @@ impl World {
     }
 
     fn and_queue(self, options: &[&str]) -> Self {
-        let world = self;
-        world.wasmrun(["queue", "create", QUEUE]).args(options).succeeds();
-        world
+        self.wasmrun(["queue", "create", QUEUE]).args(options).succeeds();
+        self
     }
 
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
