@@ -90,6 +90,7 @@ fn message(body: &str) -> Arc<Message> {
         receive_count: 1,
         sent_at: SystemTime::now(),
         group: None,
+        trace_header: None,
     })
 }
 

@@ -202,6 +202,7 @@ fn announced(photograph: Bytes) -> (Grants, Arc<Message>) {
         receive_count: 1,
         sent_at: SystemTime::now(),
         group: None,
+        trace_header: None,
     };
     (Grants { stores, ..Grants::default() }, Arc::new(message))
 }

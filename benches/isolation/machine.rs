@@ -1,47 +1,12 @@
-//! Where and with what it was measured.
+//! With what it was measured, and where.
 
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 use wasmrun_benches::guests;
+pub(crate) use wasmrun_benches::machine::{Machine, cores, describe};
 
-use crate::memory;
 use crate::sandbox::Sandbox;
-
-/// The machine, and the day.
-#[derive(Debug, Serialize)]
-pub(crate) struct Machine {
-    pub(crate) description: String,
-    pub(crate) cores: usize,
-    pub(crate) date: String,
-}
-
-pub(crate) fn describe() -> Machine {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .map_or(std::env::consts::ARCH, |rest| rest.trim_start_matches([' ', '\t', ':']));
-    let cores = cores();
-    let gibibytes = memory::total_bytes() as f64 / f64::from(1 << 30);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let virtual_machine = if cpuinfo.contains(" hypervisor") { ", virtual machine" } else { "" };
-    Machine {
-        description: format!(
-            "{model}, {cores} cores{virtual_machine}, {gibibytes:.0} GiB, Linux {}",
-            // What distributions append says nothing of performance.
-            kernel.trim().split('-').next().unwrap_or_default()
-        ),
-        cores,
-        date: jiff::Timestamp::now().to_string().chars().take("2026-01-01".len()).collect(),
-    }
-}
-
-/// What this program may compute on.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get())
-}
 
 /// The versions of what was compared.
 pub(crate) fn versions(sandboxes: &[Sandbox]) -> BTreeMap<String, String> {

@@ -76,11 +76,6 @@ pub(crate) fn available_bytes() -> u64 {
     meminfo("MemAvailable:")
 }
 
-/// The machine's memory, in bytes.
-pub(crate) fn total_bytes() -> u64 {
-    meminfo("MemTotal:")
-}
-
 fn meminfo(name: &str) -> u64 {
     proc::size(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), name).unwrap_or_default()
 }

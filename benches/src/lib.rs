@@ -6,10 +6,12 @@
 //! | [`guests`] | the components that tasks run, and how they are loaded |
 //! | [`bare`] | the engine alone, without wasmrun, to compare with |
 //! | [`figures`] | percentiles, and the CPU time of this process |
+//! | [`machine`] | where and when it is measured |
 //! | [`proc`] | what the system says of processes |
 
 pub mod bare;
 pub mod figures;
 pub mod guests;
+pub mod machine;
 pub mod proc;
 pub mod run;

@@ -194,7 +194,7 @@ fn services_that_cannot_be_reached_for_a_while_cost_time_only() {
     const MESSAGES: usize = 60;
     let Some(cloud) = Cloud::with_queue(30, 3) else { return };
     let cloud = cloud.with_next();
-    let proxy = Proxy::to(cloud.amazon.endpoint.trim_start_matches("http://"));
+    let proxy = Proxy::to(cloud.amazon.address());
     for number in 0..MESSAGES {
         cloud.amazon.send(&cloud.queue, &format!("work {number} 20000"));
     }

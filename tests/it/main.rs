@@ -9,6 +9,11 @@
 //! | `failing_backends` | queues and stores that fail for a while |
 //! | `stopping` | signals |
 //! | `amazon` | SQS and S3, on a server that stands in for them |
+//! | `endurance` | the same with much to do, with kills and with outages |
+//! | `answers` | what these services answer and no such server does
+//! | `objects` | the same of S3, and of those who hand out credentials
+//! | `idempotency` | what docs/idempotency.md advises
+//! | `servers` | SQS and S3 on other servers than that of `amazon`
 //! | `isolation` | what a guest can see and touch |
 //! | `deterministic` | what a guest sees that is the same each time |
 //! | `capacity` | how many tasks run at once where memory is short |
@@ -24,6 +29,7 @@
 #![allow(clippy::print_stdout, reason = "a test says what it measured, and why it was skipped")]
 
 mod amazon;
+mod answers;
 mod bad_components;
 mod bad_input;
 mod capacity;
@@ -31,16 +37,20 @@ mod compiling;
 mod configuration;
 mod crashes;
 mod deterministic;
+mod endurance;
 mod failing_backends;
 mod harness;
 mod hostile;
+mod idempotency;
 mod isolation;
 mod large_object;
 mod logs;
+mod objects;
 mod outcomes;
 mod png;
 mod queues;
 mod report;
+mod servers;
 mod stopping;
 mod thumbnails;
 mod usage;

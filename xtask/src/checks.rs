@@ -58,6 +58,19 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     command::show(&mut runner).map(exit_code)
 }
 
+/// Runs the tests of endurance at full length, one after the other, and shows what they measured.
+pub(crate) fn endure(places: &Places) -> Result<ExitCode> {
+    guests::build(places, Kinds::Cargo)?;
+    command::build(places)?;
+    let mut runner = cargo(places);
+    runner
+        .envs(servers::ready(places)?.map(|folder| ("WASMRUN_SERVERS", folder)))
+        .env("WASMRUN_ENDURE", "1")
+        .args(["test", "--release", "--workspace", "--test", "it"])
+        .args(["--", "endurance::", "--test-threads", "1", "--nocapture"]);
+    command::show(&mut runner).map(exit_code)
+}
+
 /// Checks licences, duplicates and sources of everything that is depended on, as `deny.toml` says.
 ///
 /// Known vulnerabilities are checked too if `advisories` says so: their database is on GitHub, which not every machine
@@ -130,8 +143,12 @@ pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     command::build(places)?;
     let mut runner = cargo(places);
     runner.args(["bench", "--workspace"]);
-    if arguments.first().is_some_and(|name| !name.starts_with('-')) {
+    if let Some(name) = arguments.first().filter(|name| !name.starts_with('-')) {
         runner.arg("--bench");
+        // Only that one compares with what others have written.
+        if name == "queue" {
+            runner.env("WASMRUN_BENCH_SERVERS", servers::ready_to_compare(places)?);
+        }
     }
     command::show(runner.args(arguments)).map(exit_code)
 }

@@ -1,4 +1,4 @@
-//! What a newcomer and CI run: `cargo xtask demo | test | guests | bench | deny`.
+//! What a newcomer and CI run: `cargo xtask demo | test | guests | bench | hostile | endure | deny`.
 //!
 //! This file owns the command line; what each command does is in the module of its name. Nothing here is part of
 //! the product, and nothing is installed outside the user's cache folder, except the link to a rustup toolchain.
@@ -30,9 +30,10 @@ Commands:
   test [args…]             set up what is missing, build, and run every test; args go to the test runner
   guests                   build the guest components into target/guests
   guests --cargo-component build them with `cargo component` as well, into target/guests/component
-  bench [name] [args…]     build everything and run the benchmarks, or one of isolation, soak, start,
-                           steps and task; args go to `cargo bench`
+  bench [name] [args…]     build everything and run the benchmarks, or one of isolation, queue, soak,
+                           start, steps and task; args go to `cargo bench`
   hostile [--repeat N]     run the hostile suite N times (once): on all cores, and on one core (with taskset)
+  endure                   run the tests of SQS and S3 that are otherwise short at full length: some ten minutes
   deny [--advisories]      check the licences, versions and sources of all dependencies; with --advisories also
                            known vulnerabilities, whose list comes from GitHub
   help                     print this text";
@@ -61,6 +62,7 @@ enum Command<'a> {
     Guests(guests::Kinds),
     Bench(&'a [String]),
     Hostile { repeat: u32 },
+    Endure,
     Deny { advisories: bool },
 }
 
@@ -79,6 +81,7 @@ impl<'a> Command<'a> {
             }
             "guests" => Self::Guests(guests::Kinds::Cargo),
             "hostile" => return hostile(rest),
+            "endure" => Self::Endure,
             "deny" if rest == ["--advisories"] => return Ok(Self::Deny { advisories: true }),
             "deny" => Self::Deny { advisories: false },
             "bench" => return Ok(Self::Bench(rest)),
@@ -103,6 +106,7 @@ impl<'a> Command<'a> {
             Self::Guests(kinds) => guests::build(&places, kinds)?,
             Self::Bench(arguments) => return checks::bench(&places, arguments),
             Self::Hostile { repeat } => return checks::hostile(&places, repeat),
+            Self::Endure => return checks::endure(&places),
             Self::Deny { advisories } => checks::deny(&places, advisories)?,
         }
         Ok(ExitCode::SUCCESS)

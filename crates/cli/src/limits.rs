@@ -92,6 +92,10 @@ pub(crate) struct LimitSettings {
     #[arg(long, value_name = "SIZE", env = "WASMRUN_MESSAGE_SIZE")]
     #[serde(deserialize_with = "from_text")]
     message_size: Option<ByteSize>,
+    /// A body that is fetched from the --body-store [default: 1MiB, which is a message's own bound]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_BODY_SIZE")]
+    #[serde(deserialize_with = "from_text")]
+    body_size: Option<ByteSize>,
     /// What a task may log; what follows is dropped, with a note [default: 64KiB]
     #[arg(long, value_name = "SIZE", env = "WASMRUN_LOG_SIZE")]
     #[serde(deserialize_with = "from_text")]
@@ -149,6 +153,12 @@ impl LimitSettings {
                 1..=MAX_MESSAGE_BYTES as u64,
             )?
             .unwrap_or(defaults.message_bytes),
+            body_bytes: size(
+                self.body_size.or(file.body_size),
+                "body-size",
+                MAX_MESSAGE_BYTES as u64..=MAX_BYTES,
+            )?
+            .unwrap_or(defaults.body_bytes),
             log_bytes: size(self.log_size.or(file.log_size), "log-size", 0..=MAX_BYTES)?
                 .unwrap_or(defaults.log_bytes),
             random_bytes: size(self.random_size.or(file.random_size), "random-size", 0..=MAX_BYTES)?
@@ -218,7 +228,7 @@ mod tests {
     #[test]
     fn each_limit_can_be_set_in_the_file_by_the_name_of_its_flag() {
         let file: LimitSettings = toml::from_str(
-            "fuel = 1\nmemory = '1MiB'\ntimeout = '2s'\nblocked-time = '1s'\nstack = '128KiB'\ntable-elements = 2\ncore-instances = 3\nmemories = 4\ntables = 5\nhandles = 16\ncall-size = '1MiB'\nobject-size = '5KiB'\nread-size = '6KiB'\nwrite-size = '7KiB'\nstore-calls = 8\nsent-messages = 9\nmessage-size = '10KiB'\nlog-size = '11KiB'\nrandom-size = '12KiB'",
+            "fuel = 1\nmemory = '1MiB'\ntimeout = '2s'\nblocked-time = '1s'\nstack = '128KiB'\ntable-elements = 2\ncore-instances = 3\nmemories = 4\ntables = 5\nhandles = 16\ncall-size = '1MiB'\nobject-size = '5KiB'\nread-size = '6KiB'\nwrite-size = '7KiB'\nstore-calls = 8\nsent-messages = 9\nmessage-size = '10KiB'\nbody-size = '2MiB'\nlog-size = '11KiB'\nrandom-size = '12KiB'",
         )
         .expect("valid");
         let limits = none().resolve(file).expect("valid");
@@ -241,6 +251,7 @@ mod tests {
             store_calls: 8,
             sent_messages: 9,
             message_bytes: 10 << 10,
+            body_bytes: 2 << 20,
             log_bytes: 11 << 10,
             random_bytes: 12 << 10,
         };
@@ -265,6 +276,7 @@ mod tests {
             LimitSettings { stack: huge, ..none() },
             LimitSettings { call_size: Some(ByteSize(1)), ..none() },
             LimitSettings { message_size: huge, ..none() },
+            LimitSettings { body_size: Some(ByteSize(1)), ..none() },
             LimitSettings { handles: Some(usize::MAX), ..none() },
             LimitSettings { core_instances: Some(0), ..none() },
             LimitSettings { memories: Some(usize::MAX), ..none() },

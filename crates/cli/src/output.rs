@@ -202,7 +202,7 @@ where
             });
             Box::new(lines.with_ansi(colours).with_target(false).fmt_fields(fields.delimited(" ")).finish())
         }
-        LogFormat::Json => Box::new(lines.json().flatten_event(true).finish()),
+        LogFormat::Json => Box::new(lines.json().flatten_event(true).with_span_list(false).finish()),
     }
 }
 

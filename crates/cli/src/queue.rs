@@ -107,7 +107,7 @@ fn shown(message: &Message) -> Value {
         .iter()
         .map(|attribute| {
             let value = match &attribute.value {
-                AttributeValue::Text(text) => json!(text),
+                AttributeValue::Text(text) | AttributeValue::Number(text) => json!(text),
                 AttributeValue::Binary(bytes) => json!({"binary_bytes": bytes.len()}),
             };
             (attribute.name.clone(), value)

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::capacity::Capacity;
 use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::usage::TaskObserver;
-use wasmrun_runtime::worker::{Worker, WorkerOptions};
+use wasmrun_runtime::worker::{BodyStore, Worker, WorkerOptions};
 
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let mut file = File::read(args.task.config.as_deref())?;
@@ -45,6 +45,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     protected.extend(dead_letter_file.map(|path| Protected { what: "the dead-letter queue", path }));
     protected.extend(usage_file.iter().map(|path| Protected { what: "the usage file", path: path.clone() }));
     let dead_letter = dead_letter.map(OpenQueue::into_queue);
+    let bodies = match &worker.body_store {
+        Some(url) => Some(body_store(&backends, url, plan.limits.body_bytes).await?),
+        None => None,
+    };
     let component = Arc::new(plan.load(&backends, instances, protected).await?);
     // After it's known that no guest may write there.
     let usage = usage_file.map(|path| UsageLog::start(&path, usage_bytes)).transpose()?.map(Arc::new);
@@ -58,6 +62,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         until_empty: worker.until_empty.unwrap_or(false),
         stop_timeout: worker.stop_timeout.unwrap_or(defaults.stop_timeout),
         max_visibility: worker.max_visibility.unwrap_or(defaults.max_visibility),
+        on_lapse: worker.on_lapse(),
+        bodies,
+        rate: worker.rate,
         observer: usage.clone().map(|usage| usage as Arc<dyn TaskObserver>),
     };
     let until_empty = options.until_empty;
@@ -101,6 +108,13 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     }
     output.summary(&summary);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where bodies lie, if it can be read.
+async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result<BodyStore, Failure> {
+    let store = backends.open_store(url).await?.store;
+    store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
+    Ok(BodyStore { store, most_bytes })
 }
 
 /// The queue that the user names, or the one that the queue's redrive policy names.

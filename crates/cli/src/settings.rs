@@ -14,11 +14,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use wasmrun_aws::is_role;
 use wasmrun_runtime::compile::CompileLimits;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::grant::Mode;
 use wasmrun_runtime::outcome::{Action, Policy};
-use wasmrun_runtime::worker::Backoff;
+use wasmrun_runtime::worker::{Backoff, OnLapse, Rate};
 
 /// Tasks at once, and threads: more is a typing error.
 const MAX_INSTANCES: usize = 100_000;
@@ -55,6 +56,18 @@ pub(crate) struct WorkerSettings {
     #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_VISIBILITY", value_parser = humantime::parse_duration)]
     #[serde(deserialize_with = "from_duration")]
     pub(crate) max_visibility: Option<Duration>,
+    /// What becomes of a task whose message may have gone to another worker, as its visibility couldn't be extended
+    /// [default: cancel]
+    #[arg(long, env = "WASMRUN_ON_LAPSE")]
+    pub(crate) on_lapse: Option<OnLapseSetting>,
+    /// Where bodies are that were too large for a message, as SQS's extended client library puts them: s3://BUCKET or
+    /// s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
+    #[arg(long, value_name = "URL", env = "WASMRUN_BODY_STORE")]
+    pub(crate) body_store: Option<String>,
+    /// How fast tasks may start, such as 50/s, 600/m or 1000/h [default: as fast as they can]
+    #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE")]
+    #[serde(deserialize_with = "from_text")]
+    pub(crate) rate: Option<Rate>,
 }
 
 /// How components are compiled and run.
@@ -102,6 +115,16 @@ pub(crate) struct LogSettings {
     pub(crate) format: Option<LogFormat>,
 }
 
+/// What becomes of a task whose message lapsed.
+#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OnLapseSetting {
+    /// Cancel it: what it does would be done twice
+    Cancel,
+    /// Let it finish, and delete its message if that is still possible
+    Finish,
+}
+
 /// Where instances' memory comes from.
 #[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -132,6 +155,7 @@ pub(crate) struct File {
     pub(crate) usage_size: Option<ByteSize>,
     pub(crate) store: BTreeMap<String, String>,
     pub(crate) send: BTreeMap<String, String>,
+    pub(crate) assume_role: BTreeMap<String, String>,
     pub(crate) env: BTreeMap<String, EnvValue>,
     pub(crate) on: BTreeMap<String, String>,
     pub(crate) limits: LimitSettings,
@@ -185,6 +209,13 @@ impl WorkerSettings {
         at_most(self.instances.unwrap_or_else(cores), MAX_INSTANCES, "instances")
     }
 
+    pub(crate) fn on_lapse(&self) -> OnLapse {
+        match self.on_lapse {
+            Some(OnLapseSetting::Finish) => OnLapse::Finish,
+            Some(OnLapseSetting::Cancel) | None => OnLapse::Cancel,
+        }
+    }
+
     pub(crate) fn or(self, file: Self) -> Self {
         Self {
             instances: self.instances.or(file.instances),
@@ -193,6 +224,9 @@ impl WorkerSettings {
             backoff: self.backoff.or(file.backoff),
             stop_timeout: self.stop_timeout.or(file.stop_timeout),
             max_visibility: self.max_visibility.or(file.max_visibility),
+            on_lapse: self.on_lapse.or(file.on_lapse),
+            body_store: self.body_store.or(file.body_store),
+            rate: self.rate.or(file.rate),
         }
     }
 }
@@ -287,6 +321,28 @@ pub(crate) fn sends(
     file: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Failure> {
     named("--send", "ALIAS=URL", flags, "WASMRUN_SEND_", file)
+}
+
+/// Merges the roles that are assumed for grants: the ARN of each, by the grant's alias.
+pub(crate) fn roles(
+    flags: &[String],
+    file: BTreeMap<String, String>,
+    is_granted: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let roles = named("--assume-role", "ALIAS=ARN", flags, "WASMRUN_ASSUME_ROLE_", file)?;
+    for (alias, role) in &roles {
+        if !is_granted(alias) {
+            return Err(Failure::usage(format!(
+                "the role {role} is for {alias}, and neither a --store nor a --send has that alias"
+            )));
+        }
+        if !is_role(role) {
+            return Err(Failure::usage(format!(
+                "{role:?} is no role: write its ARN, such as arn:aws:iam::123456789012:role/thumbs"
+            )));
+        }
+    }
+    Ok(roles)
 }
 
 /// Merges settings that are named by an alias.

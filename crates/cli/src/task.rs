@@ -4,6 +4,7 @@ use crate::args::TaskArgs;
 use crate::backends::{Backends, OpenStore, writers_bytes};
 use crate::failure::Failure;
 use crate::settings::{self, EngineSettings, File};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use wasmrun_runtime::cache::Cache;
@@ -19,6 +20,8 @@ pub(crate) struct TaskPlan {
     config: Option<PathBuf>,
     stores: Vec<settings::StoreSetting>,
     sends: Vec<(String, String)>,
+    /// By the alias of a grant.
+    roles: BTreeMap<String, String>,
     env: Vec<(String, String)>,
     pub(crate) limits: Limits,
     pub(crate) engine: EngineSettings,
@@ -39,14 +42,18 @@ impl TaskPlan {
             Failure::usage("no component: name a .wasm file, or set `component` in the configuration")
         })?;
         let stores = settings::stores(&args.store, std::mem::take(&mut file.store))?;
+        let sends = settings::sends(&args.send, std::mem::take(&mut file.send))?;
         let written = stores.iter().filter(|store| store.mode.writes());
         let writers_bytes = written.map(|store| writers_bytes(&store.url)).max().unwrap_or_default();
         let limits = args.limits.resolve(std::mem::take(&mut file.limits))?;
         Ok(Self {
             component,
             config: args.config,
+            roles: settings::roles(&args.assume_role, std::mem::take(&mut file.assume_role), |alias| {
+                stores.iter().any(|store| store.alias == alias) || sends.contains_key(alias)
+            })?,
             stores,
-            sends: settings::sends(&args.send, std::mem::take(&mut file.send))?.into_iter().collect(),
+            sends: sends.into_iter().collect(),
             env: settings::environment(&args.env, std::mem::take(&mut file.env))?,
             limits: Limits { writers_bytes, ..limits },
             engine: args.engine.or(std::mem::take(&mut file.engine)),
@@ -81,12 +88,14 @@ impl TaskPlan {
             });
         }
         for (alias, url) in self.sends {
-            let opened = backends.open_queue(&url).await?;
+            let role = self.roles.get(&alias).map(String::as_str);
+            let opened = backends.open_queue_as(role, &url).await?;
             protected.extend(opened.file.clone().map(|path| Protected { what: "a queue", path }));
             grants.queues.insert(alias, opened.into_queue());
         }
         for setting in self.stores {
-            let opened = backends.open_store(&setting.url).await?;
+            let role = self.roles.get(&setting.alias).map(String::as_str);
+            let opened = backends.open_store_as(role, &setting.url).await?;
             if setting.mode.writes() {
                 refuse_protected(&setting.alias, &opened, &protected)?;
             }

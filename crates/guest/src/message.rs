@@ -42,6 +42,26 @@ impl AnnouncedObject {
     }
 }
 
+impl AnnouncedObject {
+    /// Whether what happened here happened after what another event of the same key says; `sequencer` is the other's.
+    ///
+    /// Events of a key may arrive in any order, and more than once. Without a sequencer this can't be told, and is true.
+    /// Source: "Event message structure" in S3's user guide.
+    pub fn is_newer_than(&self, sequencer: &str) -> bool {
+        self.sequencer.as_deref().is_none_or(|own| is_after(own, sequencer))
+    }
+}
+
+/// Hexadecimal numbers that are read from the left: the shorter one is continued with zeros.
+fn is_after(one: &str, other: &str) -> bool {
+    let length = one.len().max(other.len());
+    let digits = |text: &'_ str| {
+        let digits = text.bytes().map(|digit| digit.to_ascii_uppercase());
+        digits.chain(std::iter::repeat(b'0')).take(length).collect::<Vec<_>>()
+    };
+    digits(one) > digits(other)
+}
+
 impl Attribute {
     /// An attribute of that name and value: text, or bytes.
     pub fn new(name: impl Into<String>, value: impl Into<AttributeValue>) -> Self {
@@ -74,5 +94,20 @@ impl From<String> for AttributeValue {
 impl From<Vec<u8>> for AttributeValue {
     fn from(bytes: Vec<u8>) -> Self {
         AttributeValue::Binary(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_after;
+
+    #[test]
+    fn sequencers_are_compared_from_the_left_and_the_shorter_one_goes_on_with_zeros() {
+        assert!(is_after("0055AED6DCD90281E6", "0055AED6DCD90281E5"));
+        assert!(!is_after("0055AED6DCD90281E5", "0055AED6DCD90281E5"));
+        assert!(!is_after("0055AED6DCD90281E5", "0055AED6DCD90281E6"));
+        assert!(is_after("0055AED6DCD90281E501", "0055AED6DCD90281E5"));
+        assert!(!is_after("0055AED6DCD90281E500", "0055AED6DCD90281E5"));
+        assert!(!is_after("0055aed6dcd90281e5", "0055AED6DCD90281E5"));
     }
 }

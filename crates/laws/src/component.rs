@@ -82,6 +82,7 @@ fn is_refused_or_runs(bytes: &[u8]) {
             receive_count: 1,
             sent_at: SystemTime::UNIX_EPOCH,
             group: None,
+            trace_header: None,
         };
         let task = loaded.clone();
         let report =

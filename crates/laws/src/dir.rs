@@ -102,9 +102,8 @@ impl Place {
                 let _ = self.store.delete(key).await;
             }
             _ => {
-                let url = self.store.url();
-                let _ = self.store.copy(key, None, url, "copied", &Condition::Always).await;
-                let _ = self.store.copy("a", None, url, key, &Condition::Always).await;
+                let _ = self.store.copy(key, None, &self.store, "copied", &Condition::Always).await;
+                let _ = self.store.copy("a", None, &self.store, key, &Condition::Always).await;
             }
         }
     }

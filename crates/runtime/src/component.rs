@@ -147,6 +147,7 @@ impl Component {
             receive_count: 1,
             sent_at: SystemTime::now(),
             group: None,
+            trace_header: None,
         };
         let trial = self.threads.handle().spawn(async move {
             let mut store = state::store(pre.engine(), &config, &message)?;

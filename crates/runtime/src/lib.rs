@@ -16,6 +16,7 @@
 //! | [`engine`], [`threads`] | which parts of Wasm exist; where guests compute |
 //! | [`compile`], [`cache`] | from a file to code, in a child process; where code is kept |
 //! | [`queue`], [`object_store`], [`message`] | what a backend implements |
+//! | [`trace`] | the request that a message belongs to |
 //! | [`distribution`] | percentiles of what tasks consumed |
 //! | [`text`] | text from outside, shown to people |
 //! | [`memory`] | backends for tests and benchmarks |
@@ -41,6 +42,7 @@ pub mod queue;
 mod state;
 pub mod text;
 pub mod threads;
+pub mod trace;
 mod turn;
 pub mod usage;
 pub mod worker;

@@ -34,6 +34,8 @@ pub struct Limits {
     pub max_object_bytes: usize,
     /// A message that is sent, attributes included.
     pub message_bytes: usize,
+    /// The body of the message that is delivered: the queue's own bound, or what is fetched for it at most.
+    pub body_bytes: usize,
     /// From object stores, in all.
     pub read_bytes: u64,
     /// To object stores and queues, in all.
@@ -76,6 +78,7 @@ impl Default for Limits {
             max_object_bytes: 64 << 20,
             // SQS's own.
             message_bytes: 1 << 20,
+            body_bytes: 1 << 20,
             // A DVD: no photograph or document is larger, and a task that fills disks is stopped at some point.
             read_bytes: 4 << 30,
             write_bytes: 4 << 30,
@@ -114,8 +117,9 @@ impl Limits {
     pub const INSTANCE_BYTES: usize = 512 << 10;
     /// What the host holds for one handle: name, content type and metadata of an object, a file descriptor.
     const HANDLE_BYTES: usize = 8 << 10;
-    /// A message as it was delivered, the objects that it announces, and the copy that is on its way to the guest.
-    const MESSAGE_BYTES: usize = 3 << 20;
+    /// A message is held as it was delivered, with the objects that it announces, and as the copy that is on its way to
+    /// the guest.
+    const BODY_COPIES: usize = 3;
     /// A page of a listing: keys of up to 1 KiB, and what is known of each.
     const PAGE_BYTES: usize = MAX_PAGE * 2560;
     /// The rest: the store, WASI's context, futures, a thread that blocks for it.
@@ -151,7 +155,7 @@ impl Limits {
             self.stack_bytes.saturating_add(Self::HOST_STACK_BYTES),
             self.core_instances.saturating_mul(Self::INSTANCE_BYTES),
             self.call_bytes().max(answer),
-            Self::MESSAGE_BYTES,
+            self.body_bytes.saturating_mul(Self::BODY_COPIES),
             self.handles.saturating_mul(Self::HANDLE_BYTES),
             self.writers_bytes,
             self.log_bytes,

@@ -216,6 +216,7 @@ impl Queue for MemoryQueue {
                     receive_count: 0,
                     sent_at: SystemTime::now(),
                     group: outgoing.group.clone(),
+                    trace_header: outgoing.trace_header.clone(),
                 };
                 let id = message.id.clone();
                 match outgoing.delay {

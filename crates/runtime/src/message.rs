@@ -33,6 +33,8 @@ pub struct Message {
     pub sent_at: SystemTime,
     /// The message group.
     pub group: Option<String>,
+    /// X-Ray's header, which SQS carries beside the attributes.
+    pub trace_header: Option<String>,
 }
 
 /// A name and a value beside the body.
@@ -47,8 +49,10 @@ pub struct Attribute {
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttributeValue {
-    /// SQS's types `String` and `Number`.
+    /// SQS's type `String`.
     Text(String),
+    /// SQS's type `Number`: digits, which a guest sees as text.
+    Number(String),
     /// SQS's type `Binary`.
     Binary(Vec<u8>),
 }
@@ -66,12 +70,14 @@ pub struct OutgoingMessage {
     pub group: Option<String>,
     /// A FIFO queue drops what was sent with the same id within five minutes.
     pub deduplication_id: Option<String>,
+    /// X-Ray's header. Queues other than SQS drop it, and it doesn't count to the message's size.
+    pub trace_header: Option<String>,
 }
 
 impl AttributeValue {
     fn len(&self) -> usize {
         match self {
-            Self::Text(text) => text.len(),
+            Self::Text(text) | Self::Number(text) => text.len(),
             Self::Binary(bytes) => bytes.len(),
         }
     }
@@ -82,6 +88,7 @@ impl Attribute {
     fn billed_bytes(&self) -> usize {
         let kind = match self.value {
             AttributeValue::Text(_) => "String".len(),
+            AttributeValue::Number(_) => "Number".len(),
             AttributeValue::Binary(_) => "Binary".len(),
         };
         self.name.len() + kind + self.value.len()
@@ -184,7 +191,9 @@ fn valid_attribute(attribute: &Attribute) -> Result<(), String> {
         return Err(format!("the attribute {name:?} is empty"));
     }
     match &attribute.value {
-        AttributeValue::Text(text) => valid_text(&format!("the attribute {name:?}"), text),
+        AttributeValue::Text(text) | AttributeValue::Number(text) => {
+            valid_text(&format!("the attribute {name:?}"), text)
+        }
         AttributeValue::Binary(_) => Ok(()),
     }
 }

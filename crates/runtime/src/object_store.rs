@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::any::Any;
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -19,7 +20,7 @@ pub const MAX_METADATA_BYTES: usize = 2048;
 ///
 /// Dropping the future of a call abandons it: a write then either took place as a whole or leaves nothing.
 #[async_trait]
-pub trait ObjectStore: Send + Sync + 'static {
+pub trait ObjectStore: Any + Send + Sync {
     /// Where it is, as a URL that ends with `/`: an object's URL is this and its key. It names no secret.
     fn url(&self) -> &str;
 
@@ -56,18 +57,17 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// Deletes an object, durably; also succeeds if there is none.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
-    /// Copies an object to another key of the same service, content type and metadata included, without moving its
-    /// content through this process. `to_url` is the destination store's [`ObjectStore::url`]. `None`: this store
-    /// can't do that, and the caller copies by reading and writing.
+    /// Copies an object to another store of the same service, content type and metadata included, without moving its
+    /// content through this process. `None`: this store can't do that, and the caller copies by reading and writing.
     async fn copy(
         &self,
         key: &str,
         version: Option<&str>,
-        to_url: &str,
+        to: &dyn ObjectStore,
         to_key: &str,
         condition: &Condition,
     ) -> Option<Result<ObjectInfo, StoreError>> {
-        let _ = (key, version, to_url, to_key, condition);
+        let _ = (key, version, to, to_key, condition);
         None
     }
 }

@@ -8,6 +8,7 @@ use crate::limiter::Limiter;
 use crate::limits::{Limit, Limits};
 use crate::log::GuestLog;
 use crate::message::Message;
+use crate::trace::Trace;
 use crate::turn::{self, Turn};
 use crate::usage::Usage;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ pub(crate) struct TaskState {
     pub(crate) writers_bytes: usize,
     /// What the guest was given of random numbers.
     pub(crate) random: RandomCount,
+    /// The request that the message belongs to: what the task sends belongs to it too.
+    pub(crate) trace: Option<Trace>,
     wasi: WasiCtx,
 }
 
@@ -111,6 +114,7 @@ pub(crate) fn store(
             turn: Turn::new(),
             writers_bytes: 0,
             random,
+            trace: Trace::of(message),
             wasi: wasi.build(),
         },
     );

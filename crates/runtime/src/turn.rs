@@ -435,6 +435,7 @@ mod tests {
             receive_count: 1,
             sent_at: SystemTime::now(),
             group: None,
+            trace_header: None,
         };
         let mut store = state::store(&engine, &Arc::new(config), &message).expect("a store");
         let mut linker = Linker::new(&engine);

@@ -6,8 +6,10 @@ use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_http_client::{Builder, tls};
 use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -15,7 +17,7 @@ const REGION: &str = "eu-west-1";
 /// What the server's name for "nobody in particular" is.
 pub(crate) const ACCOUNT: &str = "000000000000";
 
-/// SQS and S3 of a server of its own: ministack. Ended with the test.
+/// SQS, S3 or both, of a server of its own. Ended with the test.
 pub(crate) struct Amazon {
     pub(crate) endpoint: String,
     pub(crate) sqs: aws_sdk_sqs::Client,
@@ -26,23 +28,62 @@ pub(crate) struct Amazon {
 }
 
 impl Amazon {
-    /// `None`: it isn't installed here, and the test says that it's skipped.
+    /// ministack: SQS, S3, and what a bucket tells a queue. `None`: it isn't installed here, and the test says that
+    /// it's skipped.
     pub(crate) fn start() -> Option<Self> {
-        let Some(program) = program("ministack") else {
-            assert!(std::env::var_os("WASMRUN_SKIP_NOTHING").is_none(), "ministack isn't installed");
-            println!("Skipped: ministack isn't installed (cargo xtask test does that, with Python).");
+        Self::with("ministack", |command, port, _| {
+            command
+                .env("BIND_HOST", "127.0.0.1")
+                .env("MINISTACK_HOST", "127.0.0.1")
+                .env("GATEWAY_PORT", port.to_string())
+                .env("LOG_LEVEL", "WARNING")
+        })
+    }
+
+    /// moto: SQS and S3 for a few messages, and STS.
+    pub(crate) fn moto() -> Option<Self> {
+        Self::with("moto_server", |command, port, _| {
+            command.args(["-H", "127.0.0.1", "-p", &port.to_string()])
+        })
+    }
+
+    /// SeaweedFS: S3 that refuses what isn't signed with its secret.
+    pub(crate) fn seaweed() -> Option<Self> {
+        let amazon = Self::with("weed", |command, port, directory| {
+            let identity = r#"{"identities":[{"name":"t","credentials":[{"accessKey":"test","secretKey":"test"}],"actions":["Admin","Read","Write","List","Tagging"]}]}"#;
+            std::fs::write(directory.join("s3.json"), identity).expect("written");
+            std::fs::create_dir(directory.join("data")).expect("a directory");
+            let [master, volume, filer] = [(); 3].map(|()| free_port());
+            command
+                .args([
+                    "server",
+                    "-ip=127.0.0.1",
+                    "-ip.bind=127.0.0.1",
+                    "-dir=data",
+                    "-s3",
+                    "-s3.config=s3.json",
+                ])
+                .args(["-volume.max=0", "-master.volumeSizeLimitMB=64", "-volume.preStopSeconds=0"])
+                .arg(format!("-s3.port={port}"))
+                .arg(format!("-master.port={master}"))
+                .arg(format!("-volume.port={volume}"))
+                .arg(format!("-filer.port={filer}"))
+        })?;
+        // It listens long before it works.
+        wait_until("a bucket can be created", || amazon.tries_to_create("ready"));
+        Some(amazon)
+    }
+
+    fn with(name: &str, command: impl FnOnce(Command, u16, &Path) -> Command) -> Option<Self> {
+        let Some(program) = program(name) else {
+            assert!(std::env::var_os("WASMRUN_SKIP_NOTHING").is_none(), "{name} isn't installed");
+            println!("Skipped: {name} isn't installed (cargo xtask test does that, with Python).");
             return None;
         };
-        // Somebody else may take it in between, but hardly does.
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let port = free_port();
         let directory = tempfile::tempdir_in(scratch()).expect("a directory");
-        let server = Command::new(program, directory.path())
-            .env("BIND_HOST", "127.0.0.1")
-            .env("MINISTACK_HOST", "127.0.0.1")
-            .env("GATEWAY_PORT", port.to_string())
-            .env("LOG_LEVEL", "WARNING")
-            .start();
+        let server = command(Command::new(program, directory.path()), port, directory.path());
+        let server = server.within(Duration::from_secs(3600)).start();
         wait_until("the server listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         let endpoint = format!("http://127.0.0.1:{port}");
         let credentials = Credentials::new("test", "test", None, None, "tests");
@@ -91,8 +132,8 @@ impl Amazon {
     /// Creates a queue whose messages go to the queue `dead` after so many receives. Returns its URL.
     pub(crate) fn create_queue(&self, name: &str, visibility_seconds: u32, max_receives: u32) -> String {
         self.wait(async {
-            self.sqs.create_queue().queue_name("dead").send().await.expect("a queue");
-            let dead = arn("dead");
+            let dead = self.sqs.create_queue().queue_name("dead").send().await.expect("a queue");
+            let dead = self.arn_of(&dead.queue_url.expect("a URL")).await;
             let policy = format!(r#"{{"deadLetterTargetArn":"{dead}","maxReceiveCount":"{max_receives}"}}"#);
             let created = self
                 .sqs
@@ -106,9 +147,56 @@ impl Amazon {
         })
     }
 
+    /// Each server has an account of its own.
+    async fn arn_of(&self, url: &str) -> String {
+        let request = self.sqs.get_queue_attributes().queue_url(url);
+        let answer = request.attribute_names(QueueAttributeName::QueueArn).send().await;
+        answer.expect("attributes").attributes.expect("attributes")[&QueueAttributeName::QueueArn].clone()
+    }
+
     pub(crate) fn send(&self, url: &str, body: &str) {
         let sent = self.wait(self.sqs.send_message().queue_url(url).message_body(body).send());
         sent.expect("sent");
+    }
+
+    /// The same in batches.
+    pub(crate) fn send_all(&self, url: &str, bodies: impl Iterator<Item = String>) {
+        use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+        let entries: Vec<_> = bodies
+            .enumerate()
+            .map(|(index, body)| {
+                let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
+                entry.build().expect("all fields")
+            })
+            .collect();
+        for batch in entries.chunks(10) {
+            let request = self.sqs.send_message_batch().queue_url(url).set_entries(Some(batch.to_vec()));
+            let answer = self.wait(request.send()).expect("sent");
+            assert_eq!(answer.successful.len(), batch.len());
+        }
+    }
+
+    /// How often each visible message was received, this time included.
+    pub(crate) fn receive_counts(&self, url: &str) -> Vec<u32> {
+        use aws_sdk_sqs::types::MessageSystemAttributeName::ApproximateReceiveCount;
+        let mut counts = Vec::new();
+        loop {
+            let request = self.sqs.receive_message().queue_url(url).max_number_of_messages(10);
+            let request = request.message_system_attribute_names(ApproximateReceiveCount);
+            let messages = self.wait(request.send()).expect("messages").messages.unwrap_or_default();
+            if messages.is_empty() {
+                return counts;
+            }
+            counts.extend(messages.into_iter().map(|message| {
+                let attributes = message.attributes.expect("attributes");
+                attributes[&ApproximateReceiveCount].parse::<u32>().expect("a number")
+            }));
+        }
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.endpoint.trim_start_matches("http://")
     }
 
     /// Visible, in flight, and delayed.
@@ -138,23 +226,65 @@ impl Amazon {
             .collect()
     }
 
+    #[track_caller]
     pub(crate) fn create_bucket(&self, bucket: &str) {
+        assert!(self.tries_to_create(bucket), "{bucket} can't be created");
+    }
+
+    fn tries_to_create(&self, bucket: &str) -> bool {
         use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
         let place = CreateBucketConfiguration::builder();
         let place = place.location_constraint(BucketLocationConstraint::from(REGION)).build();
         let request = self.s3.create_bucket().bucket(bucket).create_bucket_configuration(place);
-        self.wait(request.send()).expect("a bucket");
+        self.wait(request.send()).is_ok()
     }
 
     /// The bucket tells the queue of each object that is created in it.
     pub(crate) fn notify(&self, bucket: &str, queue: &str) {
+        self.notify_if(bucket, queue, None);
+    }
+
+    fn notify_if(
+        &self,
+        bucket: &str,
+        queue: &str,
+        filter: Option<aws_sdk_s3::types::NotificationConfigurationFilter>,
+    ) {
         use aws_sdk_s3::types::{Event, NotificationConfiguration, QueueConfiguration};
-        let queue = QueueConfiguration::builder().queue_arn(arn(queue)).events(Event::S3ObjectCreated);
+        let arn = self.wait(async {
+            let found = self.sqs.get_queue_url().queue_name(queue).send().await.expect("a queue");
+            self.arn_of(&found.queue_url.expect("a URL")).await
+        });
+        let queue = QueueConfiguration::builder().queue_arn(arn).events(Event::S3ObjectCreated);
+        let queue = queue.set_filter(filter);
         let configuration = NotificationConfiguration::builder()
             .queue_configurations(queue.build().expect("all fields"))
             .build();
         let request = self.s3.put_bucket_notification_configuration().bucket(bucket);
         self.wait(request.notification_configuration(configuration).send()).expect("set");
+    }
+
+    /// The same of those whose keys start so.
+    pub(crate) fn notify_of(&self, bucket: &str, prefix: &str, queue: &str) {
+        use aws_sdk_s3::types::{FilterRule, FilterRuleName, NotificationConfigurationFilter, S3KeyFilter};
+        let rule = FilterRule::builder().name(FilterRuleName::Prefix).value(prefix).build();
+        let filter = S3KeyFilter::builder().filter_rules(rule).build();
+        self.notify_if(bucket, queue, Some(NotificationConfigurationFilter::builder().key(filter).build()));
+    }
+
+    /// The bucket keeps all versions of its objects.
+    pub(crate) fn keep_versions(&self, bucket: &str) {
+        use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+        let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        let request = self.s3.put_bucket_versioning().bucket(bucket).versioning_configuration(versioning);
+        self.wait(request.send()).expect("set");
+    }
+
+    /// Puts an object, and returns its version.
+    pub(crate) fn put_version(&self, bucket: &str, key: &str, content: &'static str) -> String {
+        let request =
+            self.s3.put_object().bucket(bucket).key(key).body(ByteStream::from_static(content.as_bytes()));
+        self.wait(request.send()).expect("put").version_id.expect("a version")
     }
 
     pub(crate) fn put(&self, bucket: &str, key: &str, content: impl Into<Vec<u8>>) {
@@ -172,8 +302,18 @@ impl Amazon {
     }
 
     pub(crate) fn keys(&self, bucket: &str) -> Vec<String> {
-        let answer = self.wait(self.s3.list_objects_v2().bucket(bucket).send()).expect("a list");
-        answer.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect()
+        self.wait(async {
+            let (mut keys, mut next) = (Vec::new(), None);
+            loop {
+                let request = self.s3.list_objects_v2().bucket(bucket).set_continuation_token(next);
+                let answer = request.send().await.expect("a list");
+                keys.extend(answer.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
+                next = answer.next_continuation_token;
+                if next.is_none() {
+                    return keys;
+                }
+            }
+        })
     }
 
     /// Uploads in parts that nobody has ended.
@@ -185,6 +325,48 @@ impl Amazon {
 
 pub(crate) fn arn(queue: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
+}
+
+/// Faults in front of a server, as Amazon's services have them: microburst. Ended with the test.
+pub(crate) struct Faults {
+    pub(crate) endpoint: String,
+    _process: Process,
+    _directory: TempDir,
+}
+
+impl Faults {
+    /// Passes everything on, but for what these rules say (a list in JSON). `None`: it isn't installed here.
+    pub(crate) fn before(server: &str, rules: &serde_json::Value) -> Option<Self> {
+        let program = program("microburst")?;
+        let (port, directory) = (free_port(), tempfile::tempdir_in(scratch()).expect("a directory"));
+        let process = Command::new(program, directory.path())
+            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--upstream", server])
+            .within(Duration::from_secs(3600))
+            .start();
+        wait_until("the proxy listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+        let rules = rules.to_string();
+        let request = format!(
+            "POST /_microburst/rules HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{rules}",
+            rules.len()
+        );
+        connection.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
+        Some(Self { endpoint: format!("http://127.0.0.1:{port}"), _process: process, _directory: directory })
+    }
+}
+
+/// Somebody else may take it in between, but hardly does. Some servers take the one ten thousand above as well.
+fn free_port() -> u16 {
+    loop {
+        let socket = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let port = socket.expect("a port").port();
+        if port < 55_000 {
+            return port;
+        }
+    }
 }
 
 /// One of those that `cargo xtask test` installs.

@@ -9,14 +9,18 @@ mod command;
 mod disk;
 mod process;
 mod proxy;
+mod scripted_sqs;
+mod stub;
 mod vitals;
 mod world;
 
-pub(crate) use amazon::{ACCOUNT, Amazon, arn};
+pub(crate) use amazon::{ACCOUNT, Amazon, Faults, arn};
 pub(crate) use command::{Command, Output, field};
 pub(crate) use disk::Disk;
 pub(crate) use process::Process;
 pub(crate) use proxy::Proxy;
+pub(crate) use scripted_sqs::{Call, ScriptedSqs, partly, refusal};
+pub(crate) use stub::{Answer, Request, Stub};
 pub(crate) use vitals::Vitals;
 pub(crate) use world::{Depth, World, keys};
 

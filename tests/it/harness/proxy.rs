@@ -1,4 +1,4 @@
-//! A connection between a program and a server that a test can cut.
+//! A connection between a program and a server that a test can cut, or that loses some of what goes over it.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,6 +13,9 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 struct Lines {
     cut: bool,
+    /// So many of a hundred requests are lost, or their answers are.
+    losing: u32,
+    lost: usize,
     open: Vec<TcpStream>,
 }
 
@@ -30,6 +33,18 @@ impl Proxy {
             }
         });
         Self { address, lines }
+    }
+
+    /// Loses so many of a hundred requests, as often on their way as with their answers: half of it arrives, and the
+    /// connection ends.
+    pub(crate) fn losing(self, percent: u32) -> Self {
+        lock(&self.lines).losing = percent;
+        self
+    }
+
+    /// How many requests and answers were lost.
+    pub(crate) fn lost(&self) -> usize {
+        lock(&self.lines).lost
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -50,26 +65,39 @@ impl Proxy {
     }
 }
 
-fn pass_on(client: TcpStream, server: &str, lines: &Mutex<Lines>) -> io::Result<()> {
-    let mut lines = lock(lines);
+fn pass_on(client: TcpStream, server: &str, shared: &Arc<Mutex<Lines>>) -> io::Result<()> {
+    let mut lines = lock(shared);
     if lines.cut {
         return client.shutdown(Shutdown::Both);
     }
     let server = TcpStream::connect(server)?;
     for (from, to) in [(&client, &server), (&server, &client)] {
-        let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
+        let (mut from, mut to, shared) = (from.try_clone()?, to.try_clone()?, shared.clone());
         std::thread::spawn(move || {
             let mut buffer = vec![0; 64 << 10];
             while let Ok(count @ 1..) = from.read(&mut buffer) {
-                if to.write_all(&buffer[..count]).is_err() {
+                // Small requests and answers come in one piece.
+                let loses = loses(&shared);
+                let passed = if loses { count / 2 } else { count };
+                if to.write_all(&buffer[..passed]).is_err() || loses {
                     break;
                 }
             }
+            let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
         });
     }
     lines.open.extend([client, server]);
     Ok(())
+}
+
+/// Whether what has just come gets lost.
+fn loses(lines: &Mutex<Lines>) -> bool {
+    let mut lines = lock(lines);
+    // Each request is one piece, and so is its answer.
+    let loses = fastrand::u32(..200) < lines.losing;
+    lines.lost += usize::from(loses);
+    loses
 }
 
 fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {

@@ -3,13 +3,17 @@
 //! Objects are read as streams and written in parts, so that what this process holds of one has a bound whatever its
 //! size. Source of all rules: the S3 API reference and user guide.
 
+mod address;
+mod copy;
 mod error;
 mod read;
 mod write;
 
+use self::address::{Address, PutSettings, SCHEME};
+use self::copy::Source;
 use self::error::{Missing, store_error};
 use self::read::S3Reader;
-use self::write::{PART_BYTES, S3Writer, write_error};
+use self::write::{PART_BYTES, S3Writer};
 use crate::config::{Aws, names_endpoint, region};
 use crate::failure::Failure;
 use async_trait::async_trait;
@@ -19,29 +23,28 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::EncodingType;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
+use std::any::Any;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use wasmrun_runtime::object_store::{
     Condition, MAX_PAGE, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter,
     PutOptions, StoreError,
 };
 
-const SCHEME: &str = "s3://";
-/// One request copies no larger object.
-const LARGEST_COPY: u64 = 5 << 30;
 /// How long an answer may take to begin.
 const ANSWER: Duration = Duration::from_secs(30);
 /// What nobody has: asking for it tells whether the bucket answers.
 const PROBE_KEY: &str = ".wasmrun-probe";
-/// What a copy's source may hold unescaped.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// A store in S3.
 #[derive(Debug)]
 pub struct S3Store {
     place: Place,
     url: String,
+    /// Whose rights are used: `None`: the worker's own.
+    role: Option<String>,
 }
 
 /// A bucket, what lies before each key in it, and how to get there.
@@ -51,46 +54,33 @@ struct Place {
     bucket: String,
     /// Empty, or it ends with `/`.
     prefix: String,
+    put: Arc<PutSettings>,
 }
 
 impl S3Store {
-    /// Opens the store `s3://BUCKET` or `s3://BUCKET/PREFIX`. Nothing is asked of the service yet.
+    /// Opens the store `s3://BUCKET` or `s3://BUCKET/PREFIX`, with settings behind a `?`: `region`, `encryption`,
+    /// `kms-key`, `acl`; with the rights of a role, or with the worker's own. Nothing is asked of the service yet.
     ///
     /// # Errors
     ///
     /// [`StoreError::Invalid`] if the URL isn't one, or if no region is known.
-    pub async fn open(url: &str, aws: &Aws) -> Result<Self, StoreError> {
-        let (bucket, prefix) = parse(url).ok_or_else(|| {
-            StoreError::Invalid(format!("{url:?} is no store in S3: write s3://BUCKET or s3://BUCKET/PREFIX"))
-        })?;
-        let sdk = aws.sdk().await;
+    pub async fn open(url: &str, aws: &Aws, role: Option<&str>) -> Result<Self, StoreError> {
+        let Address { bucket, prefix, region: named, put } =
+            Address::parse(url).map_err(StoreError::Invalid)?;
+        let sdk = aws.sdk(role).await;
+        let region = region(&sdk, named.as_deref()).map_err(StoreError::Invalid)?;
         let timeouts = sdk.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
-        let config = Builder::from(sdk)
-            .region(region(sdk, None).map_err(StoreError::Invalid)?)
+        let config = Builder::from(&sdk)
+            .region(region)
             // Servers that stand in for Amazon seldom have a host name for each bucket.
-            .force_path_style(names_endpoint(sdk, "AWS_ENDPOINT_URL_S3"))
+            .force_path_style(names_endpoint(&sdk, "AWS_ENDPOINT_URL_S3"))
             // Until an answer begins: its content is watched by the SDK.
             .timeout_config(timeouts.read_timeout(ANSWER).build());
         let client = Client::from_conf(config.build());
         let url = format!("{SCHEME}{bucket}/{prefix}");
-        Ok(Self { place: Place { client, bucket, prefix }, url })
+        let place = Place { client, bucket, prefix, put: Arc::new(put) };
+        Ok(Self { place, url, role: role.map(Into::into) })
     }
-}
-
-/// Bucket and prefix.
-fn parse(url: &str) -> Option<(String, String)> {
-    let rest = url.strip_prefix(SCHEME)?;
-    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    // "Bucket naming rules" in the user guide; ARNs of access points have colons.
-    let is_bucket = (3..=63).contains(&bucket.len())
-        && bucket.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
-    let prefix = prefix.trim_end_matches('/');
-    let is_prefix = prefix.is_empty() || wasmrun_runtime::grant::check_key(prefix).is_ok();
-    if !is_bucket || !is_prefix {
-        return None;
-    }
-    let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-    Some((bucket.to_owned(), prefix))
 }
 
 impl Place {
@@ -126,12 +116,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
-        let Place { client, bucket, .. } = &self.place;
-        let request = client.head_object().bucket(bucket).key(self.place.full(key));
-        let answer = request.set_version_id(version.map(Into::into)).send().await;
-        answer
-            .map(|answer| head_info(key, answer))
-            .map_err(|error| store_error(error.into(), Missing::Object))
+        copy::head(&self.place, key, version).await
     }
 
     async fn read(
@@ -200,41 +185,24 @@ impl ObjectStore for S3Store {
         }
     }
 
+    /// Within the service, where one role may do both. Each reads what is another's as itself, and not as the other.
     async fn copy(
         &self,
         key: &str,
         version: Option<&str>,
-        to_url: &str,
+        to: &dyn ObjectStore,
         to_key: &str,
         condition: &Condition,
     ) -> Option<Result<ObjectInfo, StoreError>> {
-        let (to_bucket, to_prefix) = parse(to_url)?;
-        let info = match self.head(key, version).await {
-            Ok(info) if info.size > LARGEST_COPY => return None,
-            Ok(info) => info,
-            Err(error) => return Some(Err(error)),
-        };
-        let Place { client, bucket, .. } = &self.place;
-        let mut source = utf8_percent_encode(&format!("{bucket}/{}", self.place.full(key)), PATH).to_string();
-        if let Some(version) = version {
-            source.push_str("?versionId=");
-            source.extend(utf8_percent_encode(version, PATH));
+        let to = (to as &dyn Any).downcast_ref::<Self>()?;
+        if to.role != self.role {
+            return None;
         }
-        let request = client.copy_object().copy_source(source).bucket(to_bucket);
-        let request = request.key(format!("{to_prefix}{to_key}"));
-        let request = match condition {
-            Condition::Always => request,
-            Condition::IfAbsent => request.if_none_match("*"),
-            Condition::IfMatch(etag) => request.if_match(quoted(etag)),
+        let copy = async {
+            let source = Source::find(&self.place, key, version).await?;
+            source.copy_to(&to.place, to_key, condition).await
         };
-        let answer = request.send().await;
-        Some(answer.map_err(|error| write_error(error.into())).map(|answer| ObjectInfo {
-            key: to_key.to_owned(),
-            etag: answer.copy_object_result.and_then(|result| result.e_tag).map(unquoted),
-            version: answer.version_id.filter(is_version),
-            modified_at: Some(SystemTime::now()),
-            ..info
-        }))
+        Some(copy.await)
     }
 }
 
@@ -283,20 +251,6 @@ fn quoted(etag: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_store_is_a_bucket_or_a_part_of_it() {
-        let parsed = |url: &str| parse(url).map(|(bucket, prefix)| format!("{bucket} {prefix}"));
-        assert_eq!(parsed("s3://photos").as_deref(), Some("photos "));
-        assert_eq!(parsed("s3://photos/").as_deref(), Some("photos "));
-        assert_eq!(parsed("s3://photos.eu/in/new/").as_deref(), Some("photos.eu in/new/"));
-        assert_eq!(parsed("s3://photos/a b+ü").as_deref(), Some("photos a b+ü/"));
-        for url in
-            ["s3://", "s3:photos", "s3://ab", "s3://Photos", "s3://photos/../x", "s3://photos//x", "dir:x"]
-        {
-            assert_eq!(parsed(url), None, "{url}");
-        }
-    }
 
     #[test]
     fn keys_of_a_listing_are_decoded_as_forms_are() {

@@ -32,7 +32,7 @@ pub(super) struct S3Writer {
 }
 
 /// An object of several parts.
-struct Upload {
+pub(super) struct Upload {
     place: Place,
     /// As the service knows it.
     key: String,
@@ -67,6 +67,9 @@ impl S3Writer {
                 .key(self.place.full(&self.key))
                 .set_content_type(self.options.content_type.clone())
                 .set_metadata(Some(self.options.metadata.iter().cloned().collect()))
+                .set_server_side_encryption(self.place.put.encryption.clone())
+                .set_ssekms_key_id(self.place.put.kms_key.clone())
+                .set_acl(self.place.put.acl.clone())
                 .set_if_none_match(if_none_match(&self.options.condition))
                 .set_if_match(if_match(&self.options.condition))
                 .body(ByteStream::from(content.clone()));
@@ -128,7 +131,7 @@ impl ObjectWriter for S3Writer {
 }
 
 impl Upload {
-    async fn begin(place: &Place, key: &str, options: &PutOptions) -> Result<Self, StoreError> {
+    pub(super) async fn begin(place: &Place, key: &str, options: &PutOptions) -> Result<Self, StoreError> {
         let key = place.full(key);
         let answer = place
             .client
@@ -137,6 +140,9 @@ impl Upload {
             .key(&key)
             .set_content_type(options.content_type.clone())
             .set_metadata(Some(options.metadata.iter().cloned().collect()))
+            .set_server_side_encryption(place.put.encryption.clone())
+            .set_ssekms_key_id(place.put.kms_key.clone())
+            .set_acl(place.put.acl.clone())
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .send()
             .await
@@ -173,8 +179,29 @@ impl Upload {
         Ok(())
     }
 
+    /// Takes the next part from another object of the service.
+    pub(super) async fn copy(
+        &mut self,
+        source: &str,
+        source_etag: Option<String>,
+        range: String,
+    ) -> Result<(), Failure> {
+        let number = self.parts.len() as i32 + 1;
+        let request = self.place.client.upload_part_copy().bucket(&self.place.bucket).key(&self.key);
+        let request = request.upload_id(&self.id).part_number(number).copy_source(source);
+        let request = request.set_copy_source_if_match(source_etag).copy_source_range(range);
+        let answer = request.send().await.map_err(Failure::from)?;
+        let part = CompletedPart::builder().part_number(number);
+        let part = match answer.copy_part_result {
+            Some(copied) => part.set_e_tag(copied.e_tag).set_checksum_crc32(copied.checksum_crc32),
+            None => part,
+        };
+        self.parts.push(part.build());
+        Ok(())
+    }
+
     /// Makes the object visible. Returns its etag and version.
-    async fn complete(
+    pub(super) async fn complete(
         &mut self,
         condition: &Condition,
     ) -> Result<(Option<String>, Option<String>), StoreError> {

@@ -3,6 +3,7 @@
 use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::{
     Message as SqsMessage, MessageAttributeValue, MessageSystemAttributeName as System,
+    MessageSystemAttributeNameForSends as ForSends, MessageSystemAttributeValue,
     SendMessageBatchRequestEntry,
 };
 use serde_json::Value;
@@ -35,13 +36,17 @@ pub(super) fn delivery(message: SqsMessage, visible_at: Instant) -> Option<Deliv
             .and_then(|ms| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms)))
             .unwrap_or_else(SystemTime::now),
         group: system.get(&System::MessageGroupId).cloned(),
+        trace_header: system.get(&System::AwsTraceHeader).cloned(),
     };
     Some(Delivery { message, receipt, visible_at })
 }
 
-/// `None`: it has no value, or one of a kind that the service doesn't document.
+/// `None`: it has no value, or one of a kind that the service doesn't document. What a sender appends to a type, as in
+/// `Number.int`, is left out.
 fn attribute(value: MessageAttributeValue) -> Option<AttributeValue> {
+    let is_number = value.data_type == "Number" || value.data_type.starts_with("Number.");
     match (value.string_value, value.binary_value) {
+        (Some(number), _) if is_number => Some(AttributeValue::Number(number)),
         (Some(text), _) => Some(AttributeValue::Text(text)),
         (None, Some(bytes)) => Some(AttributeValue::Binary(bytes.into_inner())),
         (None, None) => None,
@@ -55,12 +60,18 @@ pub(super) fn entry(index: usize, message: &OutgoingMessage) -> SendMessageBatch
         let builder = MessageAttributeValue::builder();
         let value = match value {
             AttributeValue::Text(text) => builder.data_type("String").string_value(text),
+            AttributeValue::Number(number) => builder.data_type("Number").string_value(number),
             AttributeValue::Binary(bytes) => {
                 builder.data_type("Binary").binary_value(Blob::new(bytes.as_slice()))
             }
         };
         let Ok(value) = value.build() else { unreachable!("the type is set") };
         entry = entry.message_attributes(name, value);
+    }
+    if let Some(header) = &message.trace_header {
+        let value = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build();
+        let Ok(value) = value else { unreachable!("the type is set") };
+        entry = entry.message_system_attributes(ForSends::AwsTraceHeader, value);
     }
     let entry = entry
         .set_delay_seconds(message.delay.map(|delay| delay.as_millis().div_ceil(1000) as i32))

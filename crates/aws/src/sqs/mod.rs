@@ -62,23 +62,23 @@ pub struct SqsQueue {
 }
 
 impl SqsQueue {
-    /// Opens a queue that exists, by its URL, its ARN or its name.
+    /// Opens a queue that exists, by its URL, its ARN or its name; with the rights of a role, or with the worker's own.
     ///
     /// # Errors
     ///
     /// [`QueueError::Unusable`] if that is none of them or no region is known; what the service says where a name has
     /// to be looked up.
-    pub async fn open(text: &str, aws: &Aws) -> Result<Self, QueueError> {
+    pub async fn open(text: &str, aws: &Aws, role: Option<&str>) -> Result<Self, QueueError> {
         let address = Address::parse(text).ok_or_else(|| {
             QueueError::Unusable(format!(
                 "{text:?} is neither the URL of an SQS queue, nor its ARN, nor its name"
             ))
         })?;
-        let sdk = aws.sdk().await;
-        let region = region(sdk, address.region.as_deref()).map_err(QueueError::Unusable)?;
-        let mut config = Builder::from(sdk).region(region);
+        let sdk = aws.sdk(role).await;
+        let region = region(&sdk, address.region.as_deref()).map_err(QueueError::Unusable)?;
+        let mut config = Builder::from(&sdk).region(region);
         // What the user or the environment says of endpoints wins over what a queue's URL looks like.
-        let is_told = names_endpoint(sdk, "AWS_ENDPOINT_URL_SQS");
+        let is_told = names_endpoint(&sdk, "AWS_ENDPOINT_URL_SQS");
         if let Some(endpoint) = address.endpoint.as_ref().filter(|_| !is_told) {
             config = config.endpoint_url(endpoint);
         }

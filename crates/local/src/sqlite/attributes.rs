@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use wasmrun_runtime::message::{Attribute, AttributeValue};
 
-/// `{"name": …, "text": …}` or `{"name": …, "hex": …}`.
+/// `{"name": …, "text": …}`, the same with `number`, or `{"name": …, "hex": …}`.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     name: String,
@@ -16,6 +16,7 @@ struct Stored {
 #[serde(rename_all = "lowercase")]
 enum Value {
     Text(String),
+    Number(String),
     Hex(String),
 }
 
@@ -26,6 +27,7 @@ pub(super) fn encode(attributes: &[Attribute]) -> String {
             name: attribute.name.clone(),
             value: match &attribute.value {
                 AttributeValue::Text(text) => Value::Text(text.clone()),
+                AttributeValue::Number(number) => Value::Number(number.clone()),
                 AttributeValue::Binary(bytes) => Value::Hex(to_hex(bytes)),
             },
         })
@@ -58,6 +60,7 @@ pub(super) fn without(json: &str, name: &str, message_id: &str) -> String {
 fn restore(stored: Stored) -> Option<Attribute> {
     let value = match stored.value {
         Value::Text(text) => AttributeValue::Text(text),
+        Value::Number(number) => AttributeValue::Number(number),
         Value::Hex(hex) => AttributeValue::Binary(from_hex(&hex)?),
     };
     Some(Attribute { name: stored.name, value })

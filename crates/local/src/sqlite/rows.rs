@@ -109,6 +109,7 @@ impl MessageRow {
             receive_count,
             sent_at: to_time(self.sent_ms),
             group: self.group,
+            trace_header: None,
         }
     }
 }

@@ -79,7 +79,9 @@ impl From<&runtime::Attribute> for Attribute {
         Self {
             name: attribute.name.clone(),
             value: match &attribute.value {
-                runtime::AttributeValue::Text(text) => AttributeValue::Text(text.clone()),
+                runtime::AttributeValue::Text(text) | runtime::AttributeValue::Number(text) => {
+                    AttributeValue::Text(text.clone())
+                }
                 runtime::AttributeValue::Binary(bytes) => AttributeValue::Binary(bytes.clone()),
             },
         }

@@ -214,8 +214,7 @@ impl HostStore for TaskState {
         let (from_alias, to_alias) = (from.alias, to.alias);
         let answer = self
             .call_store(&from_alias, async move {
-                let within =
-                    from.store.copy(&key, version.as_deref(), to.store.url(), &to_key, &condition).await;
+                let within = from.store.copy(&key, version.as_deref(), &*to.store, &to_key, &condition).await;
                 match within {
                     Some(answer) => answer.map(Ok),
                     None => {

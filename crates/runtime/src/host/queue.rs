@@ -77,8 +77,11 @@ impl TaskState {
         let messages: Vec<runtime::OutgoingMessage> = messages.into_iter().map(Into::into).collect();
         let most = self.config.limits.message_bytes;
         let checks: Vec<_> = messages.iter().map(|message| check(message, most)).collect();
-        let valid: Vec<_> =
+        let mut valid: Vec<_> =
             messages.into_iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(m, _)| m).collect();
+        if let Some(trace) = &self.trace {
+            valid.iter_mut().for_each(|message| trace.pass_on(message));
+        }
         let bytes: usize = valid.iter().map(runtime::OutgoingMessage::billed_bytes).sum();
 
         let mut answers = if valid.is_empty() {
@@ -131,6 +134,7 @@ impl From<OutgoingMessage> for runtime::OutgoingMessage {
             delay: message.delay_seconds.map(|seconds| Duration::from_secs(seconds.into())),
             group: message.group,
             deduplication_id: message.deduplication_id,
+            trace_header: None,
         }
     }
 }

@@ -4,17 +4,22 @@
 //! and settles the message. Delivery is at least once: whatever crashes, a message is settled only after what its
 //! task wrote is durable.
 
+mod body;
 mod breaker;
 mod lease;
+mod rate;
 mod receive;
 mod settle;
 mod tally;
 
+pub use self::body::BodyStore;
+pub use self::rate::Rate;
 pub use self::settle::Backoff;
 pub use self::tally::{Summary, Tally};
 
 use self::breaker::Breaker;
 use self::lease::{Lease, Leases};
+use self::rate::Starts;
 use self::receive::Slot;
 use self::settle::{
     DeadLettering, Decision, Evidence, Listener, Operation, Rules, Settlement, dead_letter, decide,
@@ -24,8 +29,9 @@ use crate::component::{Component, Report};
 use crate::message::{MAX_VISIBILITY, Message};
 use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
 use crate::queue::{Delivery, Queue, QueueAttributes, QueueError};
-use crate::usage::{TaskObserver, TaskRecord};
+use crate::usage::{TaskObserver, TaskRecord, Usage};
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -53,6 +59,12 @@ pub struct WorkerOptions {
     pub stop_timeout: Duration,
     /// A message isn't kept longer than this, counted from its receipt.
     pub max_visibility: Duration,
+    /// What becomes of a task whose message lapsed.
+    pub on_lapse: OnLapse,
+    /// Where bodies are that were too large for a message; `None`: what looks like a pointer to one is a body itself.
+    pub bodies: Option<BodyStore>,
+    /// How fast tasks may start; `None`: as fast as they can.
+    pub rate: Option<Rate>,
     /// Is told of each task's end.
     pub observer: Option<Arc<dyn TaskObserver>>,
 }
@@ -68,9 +80,22 @@ impl Default for WorkerOptions {
             // ECS kills 30 seconds after SIGTERM: five are left for the last settlements.
             stop_timeout: Duration::from_secs(25),
             max_visibility: MAX_VISIBILITY,
+            on_lapse: OnLapse::default(),
+            bodies: None,
+            rate: None,
             observer: None,
         }
     }
+}
+
+/// What becomes of a task whose message may have gone to somebody else, as its visibility couldn't be extended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLapse {
+    /// It's cancelled: what it did would be done twice.
+    #[default]
+    Cancel,
+    /// It may finish. Its message is deleted if it still can be.
+    Finish,
 }
 
 /// Why a worker can't start.
@@ -100,6 +125,7 @@ pub struct Worker {
     /// The queue's own, counted from receipt.
     max_visibility: Option<Duration>,
     breaker: Breaker,
+    starts: Option<Starts>,
     tally: Arc<Tally>,
     /// Where queues and stores live.
     io: Handle,
@@ -174,7 +200,20 @@ impl Worker {
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest);
         let (breaker, tally, io) = (Breaker::default(), Arc::default(), Handle::current());
         let max_visibility = attributes.max_visibility;
-        Ok(Self { queue, dead_letter, component, options, rules, leases, max_visibility, breaker, tally, io })
+        let starts = options.rate.map(|rate| Starts::at(rate, Instant::now()));
+        Ok(Self {
+            queue,
+            dead_letter,
+            component,
+            options,
+            rules,
+            leases,
+            max_visibility,
+            breaker,
+            starts,
+            tally,
+            io,
+        })
     }
 
     /// What was done until now; it goes on counting.
@@ -237,13 +276,14 @@ impl Worker {
         // However this ends, a trial doesn't wait for it for ever.
         let trial = TrialGuard(&self.breaker);
         let message = Arc::new(delivery.message);
+        let on_lapse = self.options.on_lapse;
         let cancelled = async {
             tokio::select! {
-                () = lease.lapsed() => Cancel::Lapsed,
+                () = lease.lapsed(), if on_lapse == OnLapse::Cancel => Cancel::Lapsed,
                 () = in_progress.abandon.cancelled() => Cancel::Drain,
             }
         };
-        let report = self.component.run(message.clone(), cancelled).await;
+        let report = self.run_task(&message, cancelled).await;
         // The breaker learns of it before the slot is free for the next message.
         self.note(&message, &report);
         drop(slot.instance);
@@ -266,12 +306,17 @@ impl Worker {
             Decision::Uncount(delay) => Operation::Uncount(self.possible(delay, received_at)),
             Decision::Leave => return,
         };
-        let Some(ours_until) = lease.release().await else {
-            tracing::warn!(
-                message_id = message.id,
-                "The message's visibility lapsed before it was settled: it's delivered again."
-            );
-            return;
+        let ours_until = match lease.release().await {
+            Some(ours_until) => ours_until,
+            // Nobody may have received it since: one try.
+            None if on_lapse == OnLapse::Finish && operation == Operation::Delete => Instant::now(),
+            None => {
+                tracing::warn!(
+                    message_id = message.id,
+                    "The message's visibility lapsed before it was settled: it's delivered again."
+                );
+                return;
+            }
         };
         if operation != Operation::Delete {
             self.tally.returned();
@@ -282,6 +327,25 @@ impl Worker {
         let settlement = Settlement { message_id, receipt, operation, ours_until, evidence, _in_hand };
         // The receiver lives until all senders are gone.
         let _ = in_progress.settlements.send(settlement);
+    }
+
+    /// Runs the task of a message, once it has its body.
+    async fn run_task(&self, message: &Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
+        let Some(bodies) = &self.options.bodies else {
+            return self.component.run(message.clone(), cancelled).await;
+        };
+        let mut cancelled = pin!(cancelled);
+        let fetched = tokio::select! {
+            fetched = bodies.fetch(message, &self.io) => fetched,
+            why = &mut cancelled => Err(Outcome::Cancelled { why }),
+            () = tokio::time::sleep(self.component.limits().timeout) => Err(Outcome::HostFailed {
+                what: "body store: it gives no answer".into(),
+            }),
+        };
+        match fetched {
+            Ok(message) => self.component.run(message, cancelled).await,
+            Err(outcome) => Report { outcome, usage: Usage::default() },
+        }
     }
 
     /// A delay that the queue takes: SQS refuses one that reaches beyond the longest time from receipt.

@@ -4,18 +4,22 @@
 //! wakes, as long as there are slots, and sleeps again with the first receive that brings less.
 
 use super::breaker::Admission;
+use super::rate::Taken;
 use super::settle::{Evidence, Operation, Settlement};
 use super::{InProgress, Worker};
 use crate::message::MAX_BATCH;
 use crate::queue::Delivery;
+use crate::trace;
 use futures_util::future::join_all;
 use std::fmt::Display;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// How long a receive waits for a message: SQS's longest.
 const LONG_POLL: Duration = Duration::from_secs(20);
@@ -112,8 +116,12 @@ impl Worker {
 
     /// Receives once, and starts the tasks of what came.
     async fn poll_as(self: &Arc<Self>, poller: Poller, polling: &Polling<'_>, wait: Duration) -> Received {
-        // A free slot first, and then the breaker: what it says must be true when messages are received.
+        // A free slot and a start first, and then the breaker: what it says must be true when messages are received.
         let Some(first) = polling.slot().await else { return Received::End };
+        let mut starts = match self.may_start(poller, polling.stop).await {
+            ControlFlow::Continue(starts) => starts,
+            ControlFlow::Break(received) => return received,
+        };
         let most = match poller {
             Poller::First => self.admitted(polling.stop).await,
             // While the backends recover, one poller is enough.
@@ -123,6 +131,7 @@ impl Worker {
         let Some(most) = most else { return Received::End };
         let is_trial = most == 1;
         let most = most.min(self.queue.pace().receive_batch.max(1));
+        let most = starts.as_ref().map_or(most, |starts| most.min(starts.count()));
         let mut slots = vec![first];
         slots.extend(std::iter::from_fn(|| polling.free_slot()).take(most - 1));
         let asked = slots.len();
@@ -161,16 +170,42 @@ impl Worker {
         if is_trial {
             self.breaker.trial_begins();
         }
+        if let Some(starts) = &mut starts {
+            starts.start(deliveries.len());
+        }
         let is_full = deliveries.len() >= asked && !is_trial;
         for (delivery, slot) in deliveries.into_iter().zip(slots) {
             let lease = self.leases.hold(&delivery);
-            let task = self.clone().process(delivery, lease, slot, polling.in_progress.clone());
+            let span = trace::task_span(&delivery.message);
+            let task =
+                self.clone().process(delivery, lease, slot, polling.in_progress.clone()).instrument(span);
             polling.tasks.spawn_on(task, self.component.threads().handle());
         }
         if is_full {
             polling.more.notify_one();
         }
         if is_full { Received::Full } else { Received::Less }
+    }
+
+    /// Some tasks that may start now, where the user bounds how fast they do: the first poller waits for one.
+    async fn may_start(
+        &self,
+        poller: Poller,
+        stop: &CancellationToken,
+    ) -> ControlFlow<Received, Option<Taken<'_>>> {
+        let Some(starts) = &self.starts else { return ControlFlow::Continue(None) };
+        loop {
+            let at = match starts.take(MAX_BATCH, Instant::now()) {
+                Ok(taken) => return ControlFlow::Continue(Some(taken)),
+                Err(_) if poller == Poller::Helper => return ControlFlow::Break(Received::Less),
+                Err(at) => at,
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return ControlFlow::Break(Received::End),
+                () = tokio::time::sleep_until(at.into()) => {}
+            }
+        }
     }
 
     /// A message that came after the worker was told to stop, or began to wait for failing backends: others may have it
@@ -228,6 +263,11 @@ impl Worker {
             if let Err(why) = answer_to(queue.depth()).await {
                 return Some(format!("queue {}: {why}", queue.url()));
             }
+        }
+        if let Some(bodies) = &self.options.bodies
+            && let Err(why) = answer_to(bodies.store.probe(false)).await
+        {
+            return Some(format!("body store: {why}"));
         }
         for grant in self.component.grants().stores.values() {
             if let Err(why) = answer_to(grant.store.probe(grant.mode.writes())).await {

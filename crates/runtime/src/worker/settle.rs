@@ -117,6 +117,7 @@ pub(super) fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLetter
             .cloned()
             .collect(),
         group: message.group.clone(),
+        trace_header: message.trace_header.clone(),
         ..OutgoingMessage::default()
     };
     if way.fifo {
@@ -394,6 +395,7 @@ mod tests {
             receive_count: 3,
             sent_at: SystemTime::UNIX_EPOCH,
             group: None,
+            trace_header: None,
         }
     }
 

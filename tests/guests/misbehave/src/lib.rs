@@ -98,6 +98,8 @@ fn handle(message: Message) -> Result<(), Failure> {
         "list" => stores::list(words.alias("input"), words.rest()),
         "delete" => stores::delete(words.alias("output"), words.rest()),
         "put" => stores::put(words.alias("output"), words.next(), words.rest()),
+        "range" => stores::range(words.number()?, words.number()?, words.rest()),
+        "put-new" => stores::put_new(words.alias("output"), words.next(), words.rest()),
         "write-bytes" => stores::write_bytes(words.alias("output"), words.number()?, words.rest()),
         "copy" => stores::copy(words.next(), words.rest()),
         "open-readers" => stores::open_readers(words.alias("input"), words.number()?, words.rest()),

@@ -60,6 +60,19 @@ pub(crate) fn put(alias: &str, key: &str, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `put-new [@STORE] KEY TEXT`: only if there is no such object.
+pub(crate) fn put_new(alias: &str, key: &str, text: &str) -> Result<(), Failure> {
+    open(alias)?.new_object(key).if_absent().put(text.as_bytes()).map_err(named)?;
+    Ok(())
+}
+
+/// `range FROM LENGTH KEY`: a part of an object of `input`.
+pub(crate) fn range(offset: u64, length: u64, key: &str) -> Result<(), Failure> {
+    let content = open("input")?.get_range(key, offset, length).map_err(named)?;
+    info!("got {}", String::from_utf8_lossy(&content));
+    Ok(())
+}
+
 /// `write-bytes [@STORE] N KEY`: so many bytes through a writer.
 pub(crate) fn write_bytes(alias: &str, bytes: u64, key: &str) -> Result<(), Failure> {
     let mut writer = open(alias)?.write(key).map_err(named)?;

@@ -1,0 +1,142 @@
+//! How a store is named: `s3://BUCKET/PREFIX`, and behind a `?` what holds for all that is done there.
+
+use aws_sdk_s3::types::{ObjectCannedAcl, ServerSideEncryption};
+
+pub(super) const SCHEME: &str = "s3://";
+
+/// Where a store is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Address {
+    pub(super) bucket: String,
+    /// Empty, or it ends with `/`.
+    pub(super) prefix: String,
+    /// Of the bucket, if it isn't the usual one.
+    pub(super) region: Option<String>,
+    pub(super) put: PutSettings,
+}
+
+/// How each object is written, whatever the guest asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PutSettings {
+    pub(super) encryption: Option<ServerSideEncryption>,
+    /// An ARN, an id or an alias; `None`: the account's own key for S3.
+    pub(super) kms_key: Option<String>,
+    pub(super) acl: Option<ObjectCannedAcl>,
+}
+
+impl Address {
+    /// Reads `s3://BUCKET`, `s3://BUCKET/PREFIX`, and these with `?NAME=VALUE&…`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, without a full stop.
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        let (place, settings) = url.split_once('?').unwrap_or((url, ""));
+        let (bucket, prefix) = bucket_and_prefix(place)
+            .ok_or_else(|| format!("{place:?} is no store in S3: write s3://BUCKET or s3://BUCKET/PREFIX"))?;
+        let mut address = Self { bucket, prefix, ..Self::default() };
+        for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
+            let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
+            if value.is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) {
+                return Err(format!("the setting {setting:?} has no value: write NAME=VALUE"));
+            }
+            match name {
+                "region" => address.region = Some(value.into()),
+                "encryption" => address.put.encryption = Some(encryption(value)?),
+                "kms-key" => address.put.kms_key = Some(value.into()),
+                "acl" => address.put.acl = Some(acl(value)?),
+                _ => {
+                    return Err(format!("unknown setting {name:?}: one of region, encryption, kms-key, acl"));
+                }
+            }
+        }
+        let by_kms = matches!(
+            address.put.encryption,
+            Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse)
+        );
+        if address.put.kms_key.is_some() && !by_kms {
+            return Err("kms-key needs encryption=kms or encryption=kms-dsse".into());
+        }
+        Ok(address)
+    }
+}
+
+fn bucket_and_prefix(place: &str) -> Option<(String, String)> {
+    let rest = place.strip_prefix(SCHEME)?;
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    // "Bucket naming rules" in the user guide; ARNs of access points have colons.
+    let is_bucket = (3..=63).contains(&bucket.len())
+        && bucket.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
+    let prefix = prefix.trim_end_matches('/');
+    let is_prefix = prefix.is_empty() || wasmrun_runtime::grant::check_key(prefix).is_ok();
+    if !is_bucket || !is_prefix {
+        return None;
+    }
+    let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    Some((bucket.to_owned(), prefix))
+}
+
+fn encryption(value: &str) -> Result<ServerSideEncryption, String> {
+    match value {
+        "s3" => Ok(ServerSideEncryption::Aes256),
+        "kms" => Ok(ServerSideEncryption::AwsKms),
+        "kms-dsse" => Ok(ServerSideEncryption::AwsKmsDsse),
+        _ => Err(format!("unknown encryption {value:?}: one of s3, kms, kms-dsse")),
+    }
+}
+
+fn acl(value: &str) -> Result<ObjectCannedAcl, String> {
+    if ObjectCannedAcl::values().contains(&value) {
+        Ok(ObjectCannedAcl::from(value))
+    } else {
+        Err(format!("unknown ACL {value:?}: one of {}", ObjectCannedAcl::values().join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_a_bucket_or_a_part_of_it() {
+        let parsed = |url: &str| {
+            Address::parse(url).ok().map(|address| format!("{} {}", address.bucket, address.prefix))
+        };
+        assert_eq!(parsed("s3://photos").as_deref(), Some("photos "));
+        assert_eq!(parsed("s3://photos/").as_deref(), Some("photos "));
+        assert_eq!(parsed("s3://photos.eu/in/new/").as_deref(), Some("photos.eu in/new/"));
+        assert_eq!(parsed("s3://photos/a b+ü").as_deref(), Some("photos a b+ü/"));
+        assert_eq!(parsed("s3://photos/in?region=eu-west-1").as_deref(), Some("photos in/"));
+        for url in
+            ["s3://", "s3:photos", "s3://ab", "s3://Photos", "s3://photos/../x", "s3://photos//x", "dir:x"]
+        {
+            assert_eq!(parsed(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_store_says_how_its_objects_are_encrypted_and_who_may_read_them() {
+        let key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd";
+        let url = format!("s3://photos/?encryption=kms&kms-key={key}&acl=bucket-owner-full-control");
+        let address = Address::parse(&url).expect("valid");
+        assert_eq!(address.put.encryption, Some(ServerSideEncryption::AwsKms));
+        assert_eq!(address.put.kms_key.as_deref(), Some(key));
+        assert_eq!(address.put.acl, Some(ObjectCannedAcl::BucketOwnerFullControl));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_setting_is_said() {
+        for (setting, said) in [
+            ("region", "no value"),
+            ("region=", "no value"),
+            ("regoin=x", "one of region, encryption, kms-key, acl"),
+            ("encryption=rot13", "one of s3, kms, kms-dsse"),
+            ("kms-key=x", "needs encryption=kms"),
+            ("encryption=s3&kms-key=x", "needs encryption=kms"),
+            ("acl=everybody", "public-read"),
+        ] {
+            let error = Address::parse(&format!("s3://photos?{setting}")).expect_err("invalid");
+            assert!(error.contains(said), "{setting}: {error}");
+        }
+    }
+}

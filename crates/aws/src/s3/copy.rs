@@ -1,0 +1,150 @@
+//! Copying within the service: the content doesn't pass through this process.
+
+use super::error::{Missing, store_error};
+use super::write::{Upload, write_error};
+use super::{Place, head_info, is_version, quoted, unquoted};
+use crate::failure::Failure;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::time::SystemTime;
+use wasmrun_runtime::object_store::{Condition, ObjectInfo, PutOptions, StoreError};
+
+/// One request copies no larger object.
+const LARGEST_COPY: u64 = 5 << 30;
+/// Larger ones are copied in parts of this size, …
+const COPIED_PART: u64 = 512 << 20;
+/// … or of such that there are at most so many.
+const MOST_PARTS: u64 = 10_000;
+/// What a copy's source may hold unescaped.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+const PRECONDITION_FAILED: u16 = 412;
+
+/// An object to copy, as it was when it was looked at.
+pub(super) struct Source<'a> {
+    place: &'a Place,
+    key: &'a str,
+    version: Option<&'a str>,
+    info: ObjectInfo,
+}
+
+impl<'a> Source<'a> {
+    pub(super) async fn find(
+        place: &'a Place,
+        key: &'a str,
+        version: Option<&'a str>,
+    ) -> Result<Self, StoreError> {
+        let info = head(place, key, version).await?;
+        Ok(Self { place, key, version, info })
+    }
+
+    /// Copies it at once, or in parts if it's too large for that.
+    pub(super) async fn copy_to(
+        &self,
+        to: &Place,
+        to_key: &str,
+        condition: &Condition,
+    ) -> Result<ObjectInfo, StoreError> {
+        if self.info.size <= LARGEST_COPY {
+            self.copy_at_once(to, to_key, condition).await
+        } else {
+            let part = COPIED_PART.max(self.info.size.div_ceil(MOST_PARTS));
+            self.copy_in_parts(to, to_key, condition, part).await
+        }
+    }
+
+    async fn copy_at_once(
+        &self,
+        to: &Place,
+        to_key: &str,
+        condition: &Condition,
+    ) -> Result<ObjectInfo, StoreError> {
+        let request =
+            to.client.copy_object().copy_source(self.name()).bucket(&to.bucket).key(to.full(to_key));
+        let request = request.set_copy_source_if_match(self.info.etag.as_deref().map(quoted));
+        let request = request
+            .set_server_side_encryption(to.put.encryption.clone())
+            .set_ssekms_key_id(to.put.kms_key.clone())
+            .set_acl(to.put.acl.clone());
+        let request = match condition {
+            Condition::Always => request,
+            Condition::IfAbsent => request.if_none_match("*"),
+            Condition::IfMatch(etag) => request.if_match(quoted(etag)),
+        };
+        match request.send().await.map_err(Failure::from) {
+            Ok(answer) => {
+                let etag = answer.copy_object_result.and_then(|result| result.e_tag);
+                Ok(self.copied(to_key, etag, answer.version_id))
+            }
+            Err(failure) => Err(self.error(failure).await),
+        }
+    }
+
+    /// Nothing is visible before the last part is there.
+    async fn copy_in_parts(
+        &self,
+        to: &Place,
+        to_key: &str,
+        condition: &Condition,
+        part: u64,
+    ) -> Result<ObjectInfo, StoreError> {
+        let options = PutOptions {
+            content_type: self.info.content_type.clone(),
+            metadata: self.info.metadata.clone(),
+            condition: condition.clone(),
+        };
+        let mut upload = Upload::begin(to, to_key, &options).await?;
+        let (source, etag) = (self.name(), self.info.etag.as_deref().map(quoted));
+        let mut start = 0;
+        while start < self.info.size {
+            let end = self.info.size.min(start + part);
+            let range = format!("bytes={start}-{}", end - 1);
+            if let Err(failure) = upload.copy(&source, etag.clone(), range).await {
+                return Err(self.error(failure).await);
+            }
+            start = end;
+        }
+        let (etag, version) = upload.complete(condition).await?;
+        Ok(self.copied(to_key, etag, version))
+    }
+
+    /// As the header wants it.
+    fn name(&self) -> String {
+        let Place { bucket, .. } = self.place;
+        let path = format!("{bucket}/{}", self.place.full(self.key));
+        let mut name = utf8_percent_encode(&path, PATH).to_string();
+        if let Some(version) = self.version {
+            name.push_str("?versionId=");
+            name.extend(utf8_percent_encode(version, PATH));
+        }
+        name
+    }
+
+    fn copied(&self, key: &str, etag: Option<String>, version: Option<String>) -> ObjectInfo {
+        ObjectInfo {
+            key: key.to_owned(),
+            etag: etag.map(unquoted),
+            version: version.filter(is_version),
+            modified_at: Some(SystemTime::now()),
+            ..self.info.clone()
+        }
+    }
+
+    /// A condition that doesn't hold is the destination's, or it says that the source isn't what it was.
+    async fn error(&self, failure: Failure) -> StoreError {
+        if failure.status == PRECONDITION_FAILED {
+            match head(self.place, self.key, self.version).await {
+                Ok(now) if now.etag == self.info.etag => return StoreError::PreconditionFailed,
+                Ok(_) | Err(StoreError::NotFound) => {
+                    return StoreError::Unavailable("the object was changed while it was copied".into());
+                }
+                Err(error) => return error,
+            }
+        }
+        write_error(failure)
+    }
+}
+
+pub(super) async fn head(place: &Place, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
+    let request = place.client.head_object().bucket(&place.bucket).key(place.full(key));
+    let answer = request.set_version_id(version.map(Into::into)).send().await;
+    answer.map(|answer| head_info(key, answer)).map_err(|error| store_error(error.into(), Missing::Object))
+}

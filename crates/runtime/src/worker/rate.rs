@@ -1,0 +1,181 @@
+//! How fast tasks may start: for what they call, and that mustn't be called faster.
+
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What may start together: so much time's worth of tasks, …
+const BURST: Duration = Duration::from_millis(100);
+/// … and no more than this.
+const MOST_TOGETHER: u32 = 10;
+
+/// So many tasks in so much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// The number of tasks.
+    pub tasks: NonZeroU32,
+    /// The time: not zero.
+    pub every: Duration,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    /// `50/s`, `600/m`, `1000/h`
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write a number of tasks and a time: 50/s, 600/m or 1000/h".to_owned();
+        let (tasks, unit) = text.split_once('/').ok_or_else(wrong)?;
+        let tasks = tasks.trim().parse().map_err(|_| wrong())?;
+        let seconds = match unit.trim() {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return Err(wrong()),
+        };
+        Ok(Self { tasks, every: Duration::from_secs(seconds) })
+    }
+}
+
+/// Lets tasks start at a rate: a "generic cell rate algorithm", whose state is one point in time.
+#[derive(Debug)]
+pub(super) struct Starts {
+    /// Between two starts.
+    interval: Duration,
+    /// So far ahead of time the last of those that start together may be.
+    ahead: Duration,
+    /// When the next task were due if they came evenly.
+    due: Mutex<Instant>,
+}
+
+impl Starts {
+    pub(super) fn at(rate: Rate, now: Instant) -> Self {
+        let interval = (rate.every / rate.tasks.get()).max(Duration::from_nanos(1));
+        let together = (BURST.as_nanos() / interval.as_nanos()).clamp(1, MOST_TOGETHER.into());
+        let ahead = interval * together as u32;
+        Self { interval, ahead, due: Mutex::new(now) }
+    }
+
+    /// Takes as many starts as there are, at least one and at most `most`; or tells when there is one.
+    pub(super) fn take(&self, most: usize, now: Instant) -> Result<Taken<'_>, Instant> {
+        let mut due = self.due();
+        let from = (*due).max(now);
+        let left = (now + self.ahead).saturating_duration_since(from);
+        match (left.as_nanos() / self.interval.as_nanos()).min(most as u128) as u32 {
+            0 => Err(from + self.interval - self.ahead),
+            count => {
+                *due = from + self.interval * count;
+                Ok(Taken { starts: self, left: count as usize })
+            }
+        }
+    }
+
+    fn due(&self) -> MutexGuard<'_, Instant> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tasks that may start. Those that don't are given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Taken<'a> {
+    starts: &'a Starts,
+    left: usize,
+}
+
+impl Taken<'_> {
+    /// How many may start.
+    pub(super) fn count(&self) -> usize {
+        self.left
+    }
+
+    /// So many of them start.
+    pub(super) fn start(&mut self, count: usize) {
+        self.left = self.left.saturating_sub(count);
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut due = self.starts.due();
+        let earlier = self.starts.interval.saturating_mul(u32::try_from(self.left).unwrap_or(u32::MAX));
+        *due = due.checked_sub(earlier).unwrap_or(*due);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(text: &str) -> Rate {
+        text.parse().expect("a rate")
+    }
+
+    #[test]
+    fn a_rate_is_a_number_and_a_time() {
+        assert_eq!(rate("50/s").every, Duration::from_secs(1));
+        assert_eq!(rate(" 7 / h ").tasks.get(), 7);
+        for text in ["", "50", "0/s", "-1/s", "1.5/s", "50/d", "50/", "/s", "99999999999/s"] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+    }
+
+    /// Starts as many as it can for so long, looking at the clock as often as it's told to.
+    fn started(starts: &Starts, from: Instant, time: Duration, most: usize) -> Vec<Instant> {
+        let (mut now, mut all) = (from, Vec::new());
+        while now < from + time {
+            match starts.take(most, now) {
+                Ok(mut taken) => {
+                    all.extend(std::iter::repeat_n(now, taken.count()));
+                    taken.start(taken.count());
+                }
+                Err(at) => {
+                    assert!(at > now, "waiting takes time");
+                    now = at;
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn tasks_start_at_their_rate_however_many_are_asked_for() {
+        for (text, most, seconds) in [("50/s", 10, 10), ("1/s", 10, 10), ("5000/s", 10, 2), ("90/m", 1, 60)] {
+            let now = Instant::now();
+            let rate = rate(text);
+            let time = Duration::from_secs(seconds);
+            let count = started(&Starts::at(rate, now), now, time, most).len();
+            let expected =
+                (f64::from(rate.tasks.get()) * time.as_secs_f64() / rate.every.as_secs_f64()) as usize;
+            assert!((expected..=expected + MOST_TOGETHER as usize).contains(&count), "{text}: {count}");
+        }
+    }
+
+    #[test]
+    fn an_idle_time_saves_nothing_up() {
+        let now = Instant::now();
+        let starts = Starts::at(rate("50/s"), now);
+        let later = now + Duration::from_secs(3600);
+        let mut taken = starts.take(100, later).expect("some");
+        assert_eq!(taken.count(), 5, "a tenth of a second's worth");
+        taken.start(5);
+        assert_eq!(starts.take(100, later).expect_err("none"), later + Duration::from_millis(20));
+    }
+
+    #[test]
+    fn what_is_not_used_is_there_again() {
+        let now = Instant::now();
+        let starts = Starts::at(rate("50/s"), now);
+        for left in [5, 4, 3] {
+            let mut taken = starts.take(100, now).expect("some");
+            assert_eq!(taken.count(), left);
+            taken.start(1);
+        }
+    }
+
+    #[test]
+    fn a_rate_beyond_what_clocks_can_tell_is_none() {
+        let now = Instant::now();
+        let starts = Starts::at(rate("4294967295/s"), now);
+        assert!(starts.take(10, now).is_ok());
+    }
+}

@@ -1,0 +1,82 @@
+//! What docs/idempotency.md advises, as its tests run it.
+
+use wasmrun_guest::object_store::ErrorKind;
+use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, ObjectInfo, Store, handler, info};
+
+handler!(handle);
+
+/// Where an output says which event it comes from.
+const SEQUENCER: &str = "sequencer";
+/// Others write the same key all the time: the message may as well come again later.
+const TRIES: u32 = 10;
+
+fn handle(message: Message) -> Result<(), Failure> {
+    let body = message.body();
+    if let Some(id) = body.strip_prefix("charge ") {
+        return charge(id);
+    }
+    for object in message.objects().iter().filter(|object| object.change == Change::Created) {
+        each_version(object)?;
+        latest(object)?;
+    }
+    Ok(())
+}
+
+/// Something that must be done once: whoever writes the object first does it.
+fn charge(id: &str) -> Result<(), Failure> {
+    let output = Store::open("output")?;
+    match output.new_object(&format!("charged/{id}")).if_absent().put(b"") {
+        Ok(_) => info!("charged {id}"),
+        Err(error) if matches!(error.kind(), ErrorKind::PreconditionFailed) => {
+            info!("{id} was charged before");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// An output whose key depends on nothing but the input: written twice, it's the same object.
+fn each_version(object: &AnnouncedObject) -> Result<(), Failure> {
+    let content = object.get()?.content.to_ascii_uppercase();
+    let version = object.version.as_deref().unwrap_or("only");
+    Store::open("output")?.put(&format!("versions/{}/{version}", object.key), &content)?;
+    Ok(())
+}
+
+/// An output for the newest version alone, in whichever order the events arrive.
+fn latest(object: &AnnouncedObject) -> Result<(), Failure> {
+    let output = Store::open("output")?;
+    let key = format!("latest/{}", object.key);
+    for _ in 0..TRIES {
+        let before = match output.head(&key) {
+            Ok(info) => Some(info),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if before.as_ref().and_then(sequencer).is_some_and(|written| !object.is_newer_than(written)) {
+            info!("{key} is from this event or a later one");
+            return Ok(());
+        }
+        let content = object.get()?.content.to_ascii_uppercase();
+        let mut new = output.new_object(&key);
+        if let Some(sequencer) = &object.sequencer {
+            new = new.metadata(SEQUENCER, sequencer);
+        }
+        let new = match before.and_then(|info| info.etag) {
+            Some(etag) => new.if_match(etag),
+            None => new.if_absent(),
+        };
+        match new.put(&content) {
+            Ok(_) => return Ok(()),
+            // Another task wrote it in between: look again.
+            Err(error) if matches!(error.kind(), ErrorKind::PreconditionFailed) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Failure::retry("others write the same object"))
+}
+
+fn sequencer(info: &ObjectInfo) -> Option<&str> {
+    let entry = info.metadata.iter().find(|(name, _)| name == SEQUENCER);
+    entry.map(|(_, sequencer)| sequencer.as_str())
+}

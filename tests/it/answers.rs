@@ -1,0 +1,159 @@
+//! What Amazon's services may answer and no server that stands in for them does: as their documentation has it, and
+//! worse.
+
+use crate::harness::{Answer, Call, Command, ScriptedSqs, World, field, guest, partly, refusal, wait_until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// A worker on such a queue, with stores on this machine; what it sends goes to the same server.
+fn worker(world: &World, queue: &ScriptedSqs) -> Command {
+    world
+        .wasmrun(["run", "--queue", &queue.url()])
+        .arg(guest("misbehave"))
+        .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
+        .args(["--send", &format!("next={}", queue.url().replace("jobs", "next"))])
+        .args(["--dead-letter", &queue.url().replace("jobs", "dead")])
+        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+fn bodies(bodies: &[&str]) -> Vec<Value> {
+    bodies.iter().map(|body| json!(body)).collect()
+}
+
+/// Renewals, and not what gives messages back.
+fn renews(call: &Call<'_>) -> bool {
+    call.operation == "ChangeMessageVisibilityBatch" && call.input["Entries"][0]["VisibilityTimeout"] != 0
+}
+
+#[test]
+fn a_task_whose_message_is_not_in_flight_any_more_is_cancelled_and_its_message_left_alone() {
+    let world = World::new();
+    let queue = ScriptedSqs::holding(2, bodies(&["sleep 25000"]), |call| {
+        renews(call).then(|| partly(call.input, &[0], "MessageNotInflight", true))
+    });
+    let output = worker(&world, &queue).start();
+    output.until_logged("Not completed.");
+    output.signal(Signal::TERM);
+    let output = output.finish().succeeded();
+    assert_eq!(output.summary()["outcomes"]["cancelled"], 1, "{output}");
+    assert!(queue.asked("DeleteMessageBatch").is_empty(), "{output}");
+}
+
+#[test]
+fn a_task_may_finish_though_its_message_lapsed_and_its_message_is_deleted_if_it_still_can_be() {
+    let world = World::new();
+    let queue = ScriptedSqs::holding(2, bodies(&["sleep 4000"]), |call| {
+        renews(call).then(|| partly(call.input, &[0], "MessageNotInflight", true))
+    });
+    let output = worker(&world, &queue).args(["--until-empty", "--on-lapse", "finish"]).succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
+    assert_eq!(queue.receipts("DeleteMessageBatch"), [["receipt-1"]], "{output}");
+}
+
+#[test]
+fn of_a_batch_of_deletions_only_those_that_failed_are_tried_again() {
+    let world = World::new();
+    let queue = ScriptedSqs::holding(30, bodies(&["ok"; 3]), |call| {
+        let first = call.operation == "DeleteMessageBatch" && call.before == 0;
+        // What failed is what the queue keeps: the others are deleted by nobody here, and asked for never again.
+        first.then(|| partly(call.input, &[1], "InternalError", false))
+    });
+    let worker = worker(&world, &queue).args(["--instances", "3"]).start();
+    wait_until("one is deleted again", || queue.asked("DeleteMessageBatch").len() >= 2);
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    let receipts = queue.receipts("DeleteMessageBatch");
+    let (first, rest) = receipts.split_first().expect("a request");
+    assert_eq!(rest[0], [first.get(1).expect("a batch").clone()], "{receipts:?} {output}");
+    assert_eq!(output.summary()["outcomes"]["completed"], 3, "{output}");
+}
+
+#[test]
+fn a_queue_that_throttles_or_has_too_many_messages_in_flight_costs_time_only() {
+    let world = World::new();
+    let queue = ScriptedSqs::holding(30, bodies(&["ok"]), |call| match (call.operation, call.before) {
+        ("ReceiveMessage", 0) => Some(refusal(403, "OverLimit")),
+        // The SDK itself tries these again.
+        ("ReceiveMessage", 1..3) => Some(refusal(400, "RequestThrottled")),
+        ("ReceiveMessage", 3) => Some(refusal(400, "ExpiredTokenException")),
+        _ => None,
+    });
+    let output = worker(&world, &queue).arg("--until-empty").succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
+    assert_eq!(output.summary()["tasks"], 1, "{output}");
+    assert!(output.stderr.iter().any(|line| line.contains("OverLimit")), "{output}");
+    assert_eq!(queue.depth(), [0, 0]);
+}
+
+#[test]
+fn a_message_that_cannot_be_dead_lettered_now_is_kept() {
+    let world = World::new();
+    let queue = ScriptedSqs::holding(30, bodies(&["reject never"]), |call| {
+        let first = call.operation == "SendMessageBatch" && call.before == 0;
+        first.then(|| partly(call.input, &[0], "InternalError", false))
+    });
+    let output = worker(&world, &queue).args(["--until-empty", "--backoff", "0s..0s"]).succeeds();
+    assert_eq!(output.summary()["dead_lettered"], 1, "{output}");
+    assert_eq!(queue.asked("SendMessageBatch").len(), 2, "{output}");
+    assert_eq!(queue.asked("DeleteMessageBatch").len(), 1, "{output}");
+}
+
+#[test]
+fn a_renewal_that_hangs_does_not_cost_the_message() {
+    let world = World::new();
+    let queue = ScriptedSqs::holding(4, bodies(&["sleep 7000"]), |call| {
+        (renews(call) && call.before == 0).then_some(Answer::Never)
+    });
+    let output = worker(&world, &queue).arg("--until-empty").succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
+    assert!(output.stderr.iter().any(|line| line.contains("wasn't extended")), "{output}");
+}
+
+#[test]
+fn a_worker_stops_in_time_though_its_queue_gives_no_answer() {
+    let world = World::new();
+    let queue =
+        ScriptedSqs::holding(30, [], |call| (call.operation == "ReceiveMessage").then_some(Answer::Never));
+    let worker = worker(&world, &queue).args(["--stop-timeout", "1s"]).start();
+    wait_until("it receives", || !queue.asked("ReceiveMessage").is_empty());
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    assert_eq!(output.summary()["tasks"], 0, "{output}");
+}
+
+#[test]
+fn a_trace_goes_through_the_task_to_what_it_sends() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const ROOT: &str = "Root=1-5759e988-bd862e3fe1be46a994272793";
+    let world = World::new();
+    let parent = format!("00-{TRACE}-b7ad6b7169203331-01");
+    let attribute = |value: &str| json!({"DataType": "String", "StringValue": value});
+    let messages = [
+        json!({"Body": "send 1", "MessageAttributes": {
+            "traceparent": attribute(&parent), "tracestate": attribute("vendor=1")}}),
+        json!({"Body": "send 1", "Attributes": {
+            "AWSTraceHeader": format!("{ROOT};Parent=53995c3f42cd8ad8;Sampled=1")}}),
+        json!({"Body": "send 1", "MessageAttributes": {"traceparent": attribute("00-forged\n-01")}}),
+    ];
+    let queue = ScriptedSqs::holding(30, messages, |_| None);
+    let output = worker(&world, &queue).args(["--until-empty", "--instances", "1"]).succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], 3, "{output}");
+    let sent: Vec<Value> =
+        queue.asked("SendMessageBatch").iter().map(|sent| sent["Entries"][0].clone()).collect();
+    let [w3c, xray, none] = &sent[..] else { panic!("{sent:?}") };
+    let passed = field(&w3c["MessageAttributes"]["traceparent"], "StringValue");
+    assert!(passed.starts_with(&format!("00-{TRACE}-")) && passed != parent, "{passed}");
+    assert_eq!(w3c["MessageAttributes"]["tracestate"]["StringValue"], "vendor=1");
+    let header = field(&xray["MessageSystemAttributes"]["AWSTraceHeader"], "StringValue");
+    assert!(header.starts_with(&format!("{ROOT};Parent=")) && header.ends_with(";Sampled=1"), "{header}");
+    assert!(none["MessageAttributes"].is_null() && none["MessageSystemAttributes"].is_null(), "{none}");
+    // The task's lines carry the trace too, and its span is the one that was passed on.
+    let completed = output.logs_of("Completed.");
+    assert_eq!(completed[0]["span"]["trace_id"], TRACE, "{output}");
+    assert!(passed.contains(field(&completed[0]["span"], "span_id")), "{output}");
+    assert!(completed[2]["span"].is_null(), "{output}");
+}

@@ -1,0 +1,217 @@
+//! SQS and S3 for long, with much to do, and with everything failing in between.
+//!
+//! `cargo xtask endure` runs these at full length; otherwise they are short.
+
+use crate::harness::{ACCOUNT, Amazon, Command, Output, Process, Proxy, World, field, guest, wait_until};
+use rustix::process::Signal;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// One of two lengths.
+fn length<T>(short: T, full: T) -> T {
+    if std::env::var_os("WASMRUN_ENDURE").is_some() { full } else { short }
+}
+
+/// A server with the queue `jobs` and two buckets, and a world for workers.
+fn cloud(visibility_seconds: u32, max_receives: u32) -> Option<(World, Amazon, String)> {
+    let amazon = Amazon::start()?;
+    let queue = amazon.create_queue("jobs", visibility_seconds, max_receives);
+    for bucket in ["bucket-in", "bucket-out"] {
+        amazon.create_bucket(bucket);
+    }
+    Some((World::new(), amazon, queue))
+}
+
+fn worker(world: &World, amazon: &Amazon, instances: usize) -> Command {
+    let command = world
+        .wasmrun(["run", "--queue", "jobs", "--instances", &instances.to_string()])
+        .arg(guest("misbehave"))
+        .args(["--store", "input=s3://bucket-in:ro", "--store", "output=s3://bucket-out:rw"])
+        .args(["--send", "next=sqlite:next.db"])
+        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug");
+    amazon.environment(command).within(Duration::from_secs(900))
+}
+
+/// What `work KEY ROUNDS` is to write.
+fn digest(key: &str, rounds: usize) -> String {
+    let hash = (0..rounds).fold(Sha256::digest(key), |hash, _| Sha256::digest(hash));
+    format!("{hash:x}")
+}
+
+/// Sends as many messages as this, each of which writes one object.
+fn send_work(amazon: &Amazon, queue: &str, messages: usize, rounds: usize) {
+    amazon.send_all(queue, (0..messages).map(|index| format!("work k{index:05} {rounds}")));
+}
+
+#[track_caller]
+fn all_work_is_done(amazon: &Amazon, queue: &str, messages: usize, rounds: usize) {
+    let mut keys = amazon.keys("bucket-out");
+    keys.sort();
+    assert_eq!(keys.len(), messages);
+    for key in &keys {
+        let (content, _) = amazon.get("bucket-out", key).expect("an object");
+        assert_eq!(String::from_utf8_lossy(&content), digest(key, rounds), "{key}");
+    }
+    assert_eq!(amazon.depth(queue), [0; 3]);
+    assert_eq!(amazon.depth(&format!("{}/{ACCOUNT}/dead", amazon.endpoint)), [0; 3]);
+}
+
+/// How often each message's task completed.
+fn completions<'a>(outputs: impl IntoIterator<Item = &'a Output>) -> HashMap<String, usize> {
+    let mut completions = HashMap::new();
+    // The last line of a killed worker may be cut off.
+    let lines = outputs.into_iter().flat_map(|output| &output.stderr);
+    for log in lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+        if log["message"] == "Completed." {
+            *completions.entry(field(&log, "message_id").to_owned()).or_default() += 1;
+        }
+    }
+    completions
+}
+
+#[test]
+fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() {
+    let messages = length(500, 20_000);
+    let pause = length(300_u64..900, 500..1_500);
+    let Some((world, amazon, queue)) = cloud(2, 1_000) else { return };
+    let proxy = Proxy::to(amazon.address()).losing(5);
+    send_work(&amazon, &queue, messages, 1);
+    let start = || worker(&world, &amazon, 8).env("AWS_ENDPOINT_URL", proxy.endpoint()).start();
+    let began = Instant::now();
+    let mut workers = [start(), start()];
+    let mut ended: Vec<Output> = Vec::new();
+    let done = |ended: &[Output], workers: &[Process; 2]| {
+        let before: usize = ended.iter().map(|output| completions([output]).len()).sum();
+        before + workers.iter().map(|worker| worker.logged("\"Completed.\"")).sum::<usize>()
+    };
+    while done(&ended, &workers) < messages * 9 / 10 {
+        std::thread::sleep(Duration::from_millis(fastrand::u64(pause.clone())));
+        let victim = fastrand::usize(..workers.len());
+        ended.push(std::mem::replace(&mut workers[victim], start()).kill());
+    }
+    let kills = ended.len();
+    // Not all at once: what a killed worker held comes back with its visibility.
+    wait_at_length("the queue is empty", || amazon.depth(&queue) == [0; 3]);
+    for worker in &workers {
+        worker.signal(Signal::TERM);
+    }
+    ended.extend(workers.map(|worker| worker.finish().succeeded()));
+    all_work_is_done(&amazon, &queue, messages, 1);
+    let completions = completions(&ended);
+    let again = completions.values().filter(|count| **count > 1).count();
+    println!(
+        "{kills} kills and {} lost requests or answers among {messages} messages, in {:.0?}: {again} messages' tasks \
+         completed more than once",
+        proxy.lost(),
+        began.elapsed()
+    );
+    assert!(kills > 1 && proxy.lost() > 0, "nothing was lost");
+}
+
+/// Waits for what takes its time.
+#[track_caller]
+fn wait_at_length(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(600), "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn services_that_fail_for_a_minute_cost_time_only() {
+    let messages = length(300, 5_000);
+    let outage = Duration::from_secs(length(4, 60));
+    let Some((world, amazon, queue)) = cloud(30, 3) else { return };
+    let [sqs, s3] = [(); 2].map(|()| Proxy::to(amazon.address()));
+    // Enough work for a worker not to be done before all has failed once.
+    let rounds = length(100_000, 20_000);
+    send_work(&amazon, &queue, messages, rounds);
+    let worker = worker(&world, &amazon, 8)
+        .env("AWS_ENDPOINT_URL_SQS", sqs.endpoint())
+        .env("AWS_ENDPOINT_URL_S3", s3.endpoint())
+        .without_env("AWS_ENDPOINT_URL")
+        .args(["--until-empty", "--timeout", "5m"])
+        .start();
+    worker.until_logged("\"Completed.\"");
+    for (service, proxy) in [("S3", &s3), ("SQS", &sqs)] {
+        let completed = worker.logged("\"Completed.\"");
+        wait_until("it works", || worker.logged("\"Completed.\"") > completed + messages / 10);
+        let working = worker.logged("work again");
+        proxy.cut();
+        let cut_at = Instant::now();
+        let complaint = if service == "S3" { "nothing is received" } else { "can't be received from" };
+        worker.until_logged(complaint);
+        // For as long as an outage takes.
+        std::thread::sleep(outage.saturating_sub(cut_at.elapsed()));
+        proxy.mend();
+        if service == "S3" {
+            wait_until("it works again", || worker.logged("work again") > working);
+        }
+        println!("{service} was away for {:.0?}", cut_at.elapsed());
+    }
+    let output = worker.finish().succeeded();
+    assert_eq!(output.summary()["dead_lettered"], 0, "{output}");
+    all_work_is_done(&amazon, &queue, messages, rounds);
+    let most = completions([&output]).values().copied().max();
+    println!(
+        "{messages} messages: {} tasks, a message's task completed {most:?} times at most",
+        output.summary()["tasks"]
+    );
+}
+
+#[test]
+fn a_worker_with_many_tasks_and_a_long_poll_stops_in_time_and_keeps_nothing() {
+    const RUNNING: usize = 64;
+    const LATE: usize = 20;
+    let Some((world, amazon, queue)) = cloud(120, 1_000) else { return };
+    amazon.send_all(&queue, (0..RUNNING).map(|_| "sleep 3000".to_owned()));
+    let worker =
+        worker(&world, &amazon, RUNNING + LATE).args(["--stop-timeout", "25s", "--memory", "8MiB"]).start();
+    wait_until("all of them run", || amazon.depth(&queue) == [0, RUNNING as u64, 0]);
+    worker.signal(Signal::TERM);
+    worker.until_logged("Stopping");
+    // The long poll that is under way may bring some of these.
+    amazon.send_all(&queue, (0..LATE).map(|_| "sleep 1".to_owned()));
+    let began = Instant::now();
+    let output = worker.finish().succeeded();
+    assert!(began.elapsed() < Duration::from_secs(25), "{output}");
+    assert_eq!(output.summary()["outcomes"]["completed"], RUNNING, "{output}");
+    assert_eq!(output.summary()["tasks"], RUNNING, "{output}");
+    assert_eq!(amazon.depth(&queue), [LATE as u64, 0, 0], "{output}");
+    // Less the one that this looks with.
+    let receives: u32 = amazon.receive_counts(&queue).iter().map(|count| count - 1).sum();
+    let pollers = (RUNNING + LATE).div_ceil(10);
+    assert!(receives as usize <= 10 * pollers, "each of {pollers} pollers receives once at most: {receives}");
+    println!("{LATE} messages came late: {receives} receives of such a message were given back");
+}
+
+#[test]
+fn a_poison_message_does_not_keep_others_from_passing() {
+    const GOOD: usize = 1_000;
+    let Some((world, amazon, queue)) = cloud(30, 3) else { return };
+    let mut took = Vec::new();
+    for poison in [0, 1] {
+        amazon.send_all(&queue, (0..poison).map(|_| "panic on purpose".to_owned()));
+        amazon.send_all(&queue, (0..GOOD).map(|_| "ok".to_owned()));
+        let began = Instant::now();
+        let worker = worker(&world, &amazon, 8).args(["--backoff", "1s..1s"]).start();
+        worker.until_logged_times(GOOD, "\"Completed.\"");
+        took.push(began.elapsed());
+        if poison > 0 {
+            worker.until_logged("\"Dead-lettered.\"");
+        }
+        wait_until("all is settled", || amazon.depth(&queue) == [0; 3]);
+        worker.signal(Signal::TERM);
+        let output = worker.finish().succeeded();
+        assert_eq!(output.summary()["outcomes"]["completed"], GOOD, "{output}");
+        assert_eq!(output.summary()["dead_lettered"], poison, "{output}");
+    }
+    let letters = amazon.receive(&format!("{}/{ACCOUNT}/dead", amazon.endpoint));
+    let [(body, attributes)] = &letters[..] else { panic!("{letters:?}") };
+    assert_eq!(body, "panic on purpose");
+    let why: serde_json::Value = serde_json::from_str(&attributes["wasmrun"]).expect("JSON");
+    assert_eq!((&why["outcome"], &why["receive_count"]), (&"trapped".into(), &3.into()), "{why}");
+    println!("{GOOD} messages took {:.2?} alone, and {:.2?} beside one that fails", took[0], took[1]);
+}

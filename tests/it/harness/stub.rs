@@ -1,0 +1,149 @@
+//! A server whose answers a test writes: for what no real server says.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Answers until the test's process ends.
+pub(crate) struct Stub {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<Request>>>,
+}
+
+/// What somebody asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    /// As it was sent, the query included.
+    pub(crate) target: String,
+    /// By the name in lower case.
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What it is answered.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Response {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+    },
+    /// Nothing, for as long as the other side waits.
+    Never,
+}
+
+impl Answer {
+    pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self::Response { status, headers: Vec::new(), body: body.into() }
+    }
+
+    /// A length that isn't the body's own is given like any other header; after it the connection is closed, unless the
+    /// answer is one to HEAD.
+    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
+        if let Self::Response { headers, .. } = &mut self {
+            headers.push((name.into(), value.to_string()));
+        }
+        self
+    }
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Of those who signed it.
+    pub(crate) fn access_key(&self) -> &str {
+        let (_, key) = self.header("authorization").split_once("Credential=").unwrap_or_default();
+        key.split('/').next().unwrap_or_default()
+    }
+}
+
+impl Stub {
+    pub(crate) fn answering(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its port");
+        let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let (answer, shared) = (Arc::new(answer), seen.clone());
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (answer, seen) = (answer.clone(), shared.clone());
+                // A client that goes away is no fault.
+                std::thread::spawn(move || serve(client, &*answer, &seen));
+            }
+        });
+        Self { address, seen }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// All that was asked for so far.
+    pub(crate) fn seen(&self) -> Vec<Request> {
+        lock(&self.seen).clone()
+    }
+}
+
+fn serve(
+    mut client: TcpStream,
+    answer: &(impl Fn(&Request) -> Answer + ?Sized),
+    seen: &Mutex<Vec<Request>>,
+) -> io::Result<()> {
+    let mut reader = BufReader::new(client.try_clone()?);
+    while let Some(request) = read_request(&mut reader)? {
+        let is_head = request.method == "HEAD";
+        lock(seen).push(request.clone());
+        let (status, headers, body) = match answer(&request) {
+            Answer::Response { status, headers, body } => (status, headers, body),
+            Answer::Never => return reader.read(&mut [0]).map(drop),
+        };
+        let mut head = format!("HTTP/1.1 {status} Said\r\n");
+        for (name, value) in &headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        let has_length = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        if !has_length {
+            head += &format!("content-length: {}\r\n", body.len());
+        }
+        client.write_all(format!("{head}\r\n").as_bytes())?;
+        if !is_head {
+            client.write_all(&body)?;
+            if has_length {
+                return client.shutdown(Shutdown::Both);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `None`: the client is gone.
+fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
+    let mut line = || -> io::Result<String> {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
+    };
+    let first = line()?;
+    let Some((method, rest)) = first.split_once(' ') else { return Ok(None) };
+    let target = rest.split(' ').next().unwrap_or_default();
+    let (method, target) = (method.to_owned(), target.to_owned());
+    let mut headers = HashMap::new();
+    while let Some((name, value)) = line()?.split_once(':') {
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or_default();
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Some(Request { method, target, headers, body }))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

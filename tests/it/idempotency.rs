@@ -1,0 +1,117 @@
+//! Each advice of docs/idempotency.md: messages that come twice, at once, late, or in the wrong order.
+
+use crate::harness::{Amazon, Depth, World, guest, wait_until};
+use serde_json::{Value, json};
+
+/// The event that S3 would send for an object of `in`.
+fn event(key: &str, sequencer: &str, version: Option<&str>) -> Value {
+    json!({"Records": [{
+        "eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": "dir:in"},
+               "object": {"key": key, "sequencer": sequencer, "versionId": version}},
+    }]})
+}
+
+/// Works on these messages, each of them twice and all at once.
+fn run_twice(world: &World, messages: &[String]) {
+    let twice: Vec<&String> = messages.iter().chain(messages).collect();
+    world.send(twice);
+    let output = world.run("careful").args(["--until-empty", "--instances", "8"]).succeeds();
+    let completed = &output.summary()["outcomes"]["completed"];
+    assert_eq!(*completed, messages.len() * 2, "{output}");
+    assert_eq!(world.depth(), Depth::EMPTY);
+}
+
+/// The event, with the place of this world's `in` as the bucket's name.
+fn in_world(world: &World, event: &Value) -> String {
+    event
+        .to_string()
+        .replace("dir:in", &format!("dir:{}", world.path("in").canonicalize().expect("a path").display()))
+}
+
+#[test]
+fn an_output_whose_key_the_input_decides_is_there_once_however_often_the_message_comes() {
+    let world = World::with_queue(&[]);
+    world.write("in/a.txt", "hello");
+    run_twice(&world, &[in_world(&world, &event("a.txt", "0A", None))]);
+    assert_eq!(world.read("out/versions/a.txt/only"), b"HELLO");
+    assert_eq!(world.keys("out/versions/a.txt"), ["only"]);
+}
+
+#[test]
+fn what_is_put_if_absent_is_done_by_one_of_all_tasks_that_try_it_at_once() {
+    let world = World::with_queue(&[]);
+    world.send(["charge 7"; 40]);
+    let output = world.run("careful").args(["--until-empty", "--instances", "8"]).succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], 40, "{output}");
+    let logged = |text: &str| output.logs_of("Guest").iter().filter(|line| line["text"] == text).count();
+    assert_eq!((logged("charged 7"), logged("7 was charged before")), (1, 39), "{output}");
+}
+
+#[test]
+fn the_newest_version_wins_in_whichever_order_events_come() {
+    const OLD_AND_NEW: [&str; 2] = ["0055AED6DCD90281E5", "0055AED6DCD90281E5F"];
+    for order in [[0, 1], [1, 0]] {
+        let world = World::with_queue(&[]);
+        for index in order {
+            // As if the bucket had versions: what is read is what was announced.
+            world.write("in/a.txt", ["old", "new"][index]);
+            run_twice(&world, &[in_world(&world, &event("a.txt", OLD_AND_NEW[index], None))]);
+        }
+        assert_eq!(world.read("out/latest/a.txt"), b"NEW", "{order:?}");
+    }
+}
+
+#[test]
+fn a_message_that_is_sent_twice_with_the_same_id_arrives_once_in_a_fifo_queue() {
+    let world = World::new();
+    world.wasmrun(["queue", "create", "sqlite:ordered.db", "--fifo"]).succeeds();
+    // The same message, as a worker delivers it again that was killed before it had deleted it.
+    for _ in 0..2 {
+        let invoke =
+            world.wasmrun(["invoke", "--message", "hello", "--message-id", "m"]).arg(guest("forward"));
+        invoke.args(["--send", "next=sqlite:ordered.db", "--env", "NEXT_IS_FIFO=yes"]).succeeds();
+    }
+    assert_eq!(world.depth_of("sqlite:ordered.db"), Depth::visible(1));
+}
+
+#[test]
+fn a_version_that_was_announced_is_read_although_it_was_overwritten() {
+    let Some(amazon) = Amazon::start() else { return };
+    let (world, queue) = (World::new(), amazon.create_queue("jobs", 30, 3));
+    for bucket in ["bucket-in", "bucket-out"] {
+        amazon.create_bucket(bucket);
+    }
+    amazon.keep_versions("bucket-in");
+    let first = amazon.put_version("bucket-in", "a.txt", "first");
+    let second = amazon.put_version("bucket-in", "a.txt", "second");
+    for version in [&first, &second] {
+        let event = event("a.txt", "0A", Some(version)).to_string().replace("dir:in", "bucket-in");
+        amazon.send(&queue, &event);
+    }
+    let run = world.wasmrun(["run", "--queue", "jobs", "--until-empty"]).arg(guest("careful"));
+    let run = run.args(["--store", "input=s3://bucket-in:ro", "--store", "output=s3://bucket-out:rw"]);
+    amazon.environment(run).succeeds();
+    for (version, content) in [(&first, "FIRST"), (&second, "SECOND")] {
+        let output = amazon.get("bucket-out", &format!("versions/a.txt/{version}")).expect("an output");
+        assert_eq!(String::from_utf8_lossy(&output.0), content);
+    }
+}
+
+#[test]
+fn a_task_that_writes_to_another_prefix_than_the_announced_one_does_not_start_itself() {
+    let Some(amazon) = Amazon::start() else { return };
+    let (world, queue) = (World::new(), amazon.create_queue("jobs", 30, 3));
+    amazon.create_bucket("bucket");
+    amazon.notify_of("bucket", "from/", "jobs");
+    amazon.put("bucket", "from/a.txt", "hello");
+    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 1);
+    let run = world.wasmrun(["run", "--queue", "jobs", "--until-empty"]).arg(guest("careful"));
+    let run = run.args(["--store", "input=s3://bucket/from:ro", "--store", "output=s3://bucket/to:rw"]);
+    let output = amazon.environment(run).succeeds();
+    let tasks = output.summary()["tasks"].as_u64().expect("a number");
+    // The test message that a bucket sends first may be one of them.
+    assert!((1..=2).contains(&tasks), "{output}");
+    assert_eq!(amazon.depth(&queue), [0; 3]);
+    assert!(amazon.get("bucket", "to/latest/a.txt").is_some(), "{output}");
+}

@@ -1,0 +1,345 @@
+//! What S3 and those who hand out credentials may answer, and what the worker asks of them: against a server that
+//! answers as it's told.
+
+use crate::harness::{Answer, Command, Request, ScriptedSqs, Stub, World, guest, wait_until};
+use rustix::process::Signal;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/thumbs";
+
+/// S3 with nothing in it, but for what a test says.
+fn s3(answer: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Stub {
+    Stub::answering(move |request| answer(request).unwrap_or_else(|| error(404, "NoSuchKey")))
+}
+
+fn error(status: u16, code: &str) -> Answer {
+    Answer::new(status, format!("<Error><Code>{code}</Code><Message>said by the test</Message></Error>"))
+}
+
+/// A program with nothing in its environment but where the services are.
+fn at(stub: &Stub, command: Command) -> Command {
+    command
+        .env("AWS_ENDPOINT_URL", stub.endpoint())
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+/// One task of `misbehave` that reads from one bucket and writes to another, with these settings.
+fn invoke(world: &World, stub: &Stub, message: &str, settings: &str) -> Command {
+    let command = world
+        .wasmrun(["invoke", "--json", "--message", message])
+        .arg(guest("misbehave"))
+        .args(["--store", "input=s3://bucket-in/from:ro"])
+        .args(["--store", &format!("output=s3://bucket-out/to{settings}:rw")])
+        .args(["--send", "next=sqlite:next.db"]);
+    at(stub, command).env("AWS_ACCESS_KEY_ID", "own").env("AWS_SECRET_ACCESS_KEY", "own-secret")
+}
+
+/// Whether it's this operation on an object that a message could name.
+fn is(request: &Request, method: &str, path: &str) -> bool {
+    request.method == method && request.target.split('?').next() == Some(path)
+}
+
+/// Takes objects of one part or several.
+fn takes_uploads(request: &Request) -> Option<Answer> {
+    let is_query = |name: &str| request.target.split(['?', '&']).skip(1).any(|part| part.starts_with(name));
+    let copied = !request.header("x-amz-copy-source").is_empty();
+    let answer = match &*request.method {
+        "POST" if is_query("uploads") => Answer::new(
+            200,
+            "<InitiateMultipartUploadResult><UploadId>upload</UploadId></InitiateMultipartUploadResult>",
+        ),
+        "POST" if is_query("uploadId") => Answer::new(
+            200,
+            "<CompleteMultipartUploadResult><ETag>\"done\"</ETag></CompleteMultipartUploadResult>",
+        ),
+        "PUT" if copied && is_query("partNumber") => {
+            Answer::new(200, "<CopyPartResult><ETag>\"part\"</ETag></CopyPartResult>")
+        }
+        "PUT" if copied => Answer::new(200, "<CopyObjectResult><ETag>\"copy\"</ETag></CopyObjectResult>"),
+        "PUT" => Answer::new(200, "").with("etag", "\"put\""),
+        "DELETE" => Answer::new(204, ""),
+        _ => return None,
+    };
+    Some(answer)
+}
+
+#[test]
+fn an_object_too_large_for_one_copy_is_copied_in_parts() {
+    const SIZE: u64 = (6 << 30) + 1;
+    let world = World::new();
+    let stub = s3(|request| {
+        let found = Answer::new(200, "").with("content-length", SIZE).with("etag", "\"abc\"");
+        let found = found.with("content-type", "image/x").with("x-amz-meta-by", "somebody");
+        if is(request, "HEAD", "/bucket-in/from/big") { Some(found) } else { takes_uploads(request) }
+    });
+    let output = invoke(&world, &stub, "copy big copied", "?encryption=s3")
+        .args(["--read-size", "8GiB", "--write-size", "8GiB"])
+        .succeeds();
+    assert_eq!(output.json()["outcome"], "completed", "{output}");
+    let seen = stub.seen();
+    let begun = seen.iter().find(|request| request.target.contains("uploads")).expect("an upload");
+    assert_eq!((begun.header("content-type"), begun.header("x-amz-meta-by")), ("image/x", "somebody"));
+    assert_eq!(begun.header("x-amz-server-side-encryption"), "AES256");
+    let parts: Vec<_> =
+        seen.iter().filter(|request| !request.header("x-amz-copy-source-range").is_empty()).collect();
+    assert_eq!(parts.len(), 13, "of 512 MiB each, and one of a byte");
+    let mut next = 0;
+    for part in &parts {
+        assert_eq!(part.header("x-amz-copy-source"), "bucket-in/from/big");
+        assert_eq!(part.header("x-amz-copy-source-if-match"), "\"abc\"");
+        let (start, end) =
+            part.header("x-amz-copy-source-range")["bytes=".len()..].split_once('-').expect("a range");
+        assert_eq!(start.parse::<u64>(), Ok(next));
+        next = end.parse::<u64>().expect("a number") + 1;
+    }
+    assert_eq!(next, SIZE);
+    let completed = seen.iter().rfind(|request| request.method == "POST").expect("its end");
+    assert_eq!(completed.text().matches("<Part>").count(), 13);
+}
+
+#[test]
+fn an_object_that_changes_while_it_is_copied_is_not_copied_by_halves() {
+    let world = World::new();
+    let looked = AtomicUsize::new(0);
+    let stub = s3(move |request| {
+        if is(request, "HEAD", "/bucket-in/from/big") {
+            let etag = format!("\"{}\"", looked.fetch_add(1, Ordering::Relaxed));
+            return Some(Answer::new(200, "").with("content-length", 6_u64 << 30).with("etag", etag));
+        }
+        let is_third = request.target.contains("partNumber=3");
+        if is_third { Some(error(412, "PreconditionFailed")) } else { takes_uploads(request) }
+    });
+    let output = invoke(&world, &stub, "copy big copied", "").ends().exited_with(1);
+    assert_eq!(output.json()["outcome"], "host-failed", "{output}");
+    assert!(
+        output.json()["reason"].as_str().expect("text").contains("changed while it was copied"),
+        "{output}"
+    );
+    let seen = stub.seen();
+    assert!(
+        seen.iter().any(|request| request.method == "DELETE" && request.target.contains("uploadId=upload"))
+    );
+    assert!(!seen.iter().any(|request| request.method == "POST" && request.target.contains("uploadId")));
+}
+
+#[test]
+fn a_write_that_meets_another_one_is_tried_again() {
+    let world = World::new();
+    let conflicts = AtomicUsize::new(0);
+    let stub = s3(move |request| {
+        let is_put = is(request, "PUT", "/bucket-out/to/new");
+        if is_put && conflicts.fetch_add(1, Ordering::Relaxed) < 2 {
+            return Some(error(409, "ConditionalRequestConflict"));
+        }
+        takes_uploads(request)
+    });
+    let output = invoke(&world, &stub, "put-new new x", "").succeeds();
+    assert_eq!(output.json()["outcome"], "completed", "{output}");
+    let puts: Vec<_> = stub.seen().into_iter().filter(|request| request.method == "PUT").collect();
+    assert_eq!(puts.len(), 3, "{output}");
+    assert!(puts.iter().all(|put| put.header("if-none-match") == "*"));
+}
+
+#[test]
+fn objects_are_encrypted_and_owned_as_their_grant_says_however_they_are_written() {
+    let world = World::new();
+    let settings = "?encryption=kms&kms-key=alias/thumbs&acl=bucket-owner-full-control";
+    for (message, operation) in
+        [("put small x", "PUT"), ("write-bytes 9000000 large", "POST"), ("copy small copied", "PUT")]
+    {
+        let stub = s3(|request| {
+            let found = Answer::new(200, "").with("content-length", 3).with("etag", "\"abc\"");
+            if request.method == "HEAD" { Some(found) } else { takes_uploads(request) }
+        });
+        let output = invoke(&world, &stub, message, settings).succeeds();
+        assert_eq!(output.json()["outcome"], "completed", "{output}");
+        let seen = stub.seen();
+        let first = seen.iter().find(|request| request.method == operation).expect("a write");
+        assert_eq!(first.header("x-amz-server-side-encryption"), "aws:kms", "{message}");
+        assert_eq!(first.header("x-amz-server-side-encryption-aws-kms-key-id"), "alias/thumbs");
+        assert_eq!(first.header("x-amz-acl"), "bucket-owner-full-control");
+    }
+}
+
+#[test]
+fn a_content_that_breaks_off_is_read_on_from_there_and_only_if_it_is_still_the_same() {
+    let world = World::new();
+    let stub = s3(|request| {
+        if !is(request, "GET", "/bucket-in/from/text") {
+            return None;
+        }
+        Some(match request.header("range") {
+            "" => Answer::new(200, "hello ").with("content-length", 11).with("etag", "\"abc\""),
+            "bytes=6-10" if request.header("if-match") == "\"abc\"" => {
+                Answer::new(206, "world").with("content-range", "bytes 6-10/11").with("etag", "\"abc\"")
+            }
+            _ => error(412, "PreconditionFailed"),
+        })
+    });
+    let output = invoke(&world, &stub, "get text", "").succeeds();
+    assert!(output.stderr.iter().any(|line| line.contains("hello world")), "{output}");
+}
+
+#[test]
+fn a_server_that_ignores_ranges_is_not_believed() {
+    let world = World::new();
+    let stub = s3(|request| {
+        let content = Answer::new(200, "0123456789").with("etag", "\"abc\"");
+        is(request, "GET", "/bucket-in/from/text").then_some(content)
+    });
+    let output = invoke(&world, &stub, "range 4 6 text", "").ends().exited_with(1);
+    assert_eq!(output.json()["outcome"], "host-failed", "{output}");
+    assert!(output.json()["reason"].as_str().expect("text").contains("another part"), "{output}");
+}
+
+#[test]
+fn what_a_server_says_of_objects_is_bounded_and_never_leads_out_of_the_grant() {
+    let world = World::new();
+    let stub = s3(|request| {
+        if request.method == "HEAD" {
+            let found = Answer::new(200, "").with("content-length", u64::MAX);
+            let found = found.with("etag", format!("\"{}\"", "e".repeat(8000)));
+            return Some(found.with("x-amz-version-id", "v".repeat(8000)).with("x-amz-meta-a", "\u{fc}"));
+        }
+        if !request.target.contains("list-type=2") {
+            return None;
+        }
+        let object = |key: &str| format!("<Contents><Key>{key}</Key><Size>1</Size></Contents>");
+        let page = |keys: &[&str], truncated: bool| {
+            let keys: String = keys.iter().map(|key| object(key)).collect();
+            Answer::new(
+                200,
+                format!(
+                    "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>{truncated}</IsTruncated>{keys}</ListBucketResult>"
+                ),
+            )
+        };
+        Some(match request.target.contains("start-after=") {
+            // A page with nothing but the folder itself, and more to come.
+            false => page(&["from/"], true),
+            true => page(&["from/a", "secret/b", "from/%FF", "from/c"], false),
+        })
+    });
+    let output = invoke(&world, &stub, "list ", "").succeeds();
+    assert!(output.stderr.iter().any(|line| line.contains("listed 2: a c")), "{output}");
+    assert!(!output.stderr.iter().any(|line| line.contains("secret")), "{output}");
+    let output = invoke(&world, &stub, "head x", "").ends();
+    assert!(
+        matches!(output.json()["outcome"].as_str(), Some("completed" | "host-failed" | "rejected")),
+        "{output}"
+    );
+}
+
+/// What STS says to those who may assume a role.
+fn assumed(key: &str) -> Answer {
+    Answer::new(
+        200,
+        format!(
+            "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials><AccessKeyId>{key}</AccessKeyId><SecretAccessKey>assumed-secret</SecretAccessKey><SessionToken>assumed-token</SessionToken><Expiration>{}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>",
+            humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(3600))
+        ),
+    )
+}
+
+#[test]
+fn a_store_is_used_with_the_rights_of_its_role_and_others_with_the_workers_own() {
+    let world = World::new();
+    let stub = s3(|request| {
+        if request.text().contains("Action=AssumeRole") {
+            return Some(assumed("assumed"));
+        }
+        let found = Answer::new(200, "abc").with("etag", "\"abc\"");
+        match &*request.method {
+            "GET" if request.target.starts_with("/bucket-in/from/small") => Some(found),
+            _ => takes_uploads(request),
+        }
+    });
+    let output = invoke(&world, &stub, "copy small copied", "")
+        .args(["--assume-role", &format!("output={ROLE}"), "--log", "trace"])
+        .succeeds();
+    assert_eq!(output.json()["outcome"], "completed", "{output}");
+    let seen = stub.seen();
+    let asked: Vec<_> = seen.iter().filter(|request| request.text().contains("Action=AssumeRole")).collect();
+    assert_eq!((asked.len(), asked[0].access_key()), (1, "own"), "{output}");
+    assert!(asked[0].text().contains("RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fthumbs"));
+    for request in seen.iter().filter(|request| request.target.starts_with("/bucket")) {
+        let expected = if request.target.starts_with("/bucket-out") { "assumed" } else { "own" };
+        assert_eq!(request.access_key(), expected, "{} {}", request.method, request.target);
+        // A copy within S3 would need one role that may do both.
+        assert_eq!(request.header("x-amz-copy-source"), "");
+    }
+    for secret in ["own-secret", "assumed-secret", "assumed-token"] {
+        assert!(!output.stderr.iter().any(|line| line.contains(secret)), "{output}");
+    }
+}
+
+#[test]
+fn a_role_that_cannot_be_assumed_ends_the_start_with_a_sentence() {
+    let world = World::new();
+    let stub = s3(|request| {
+        let is_asked = request.text().contains("Action=AssumeRole");
+        is_asked.then(|| Answer::new(403, "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"))
+    });
+    let role = format!("output={ROLE}");
+    let denied = invoke(&world, &stub, "ok", "").args(["--assume-role", &role]);
+    denied.fails_with(3, "cannot use the store s3://bucket-out/to");
+    let unknown = invoke(&world, &stub, "ok", "").args(["--assume-role", &role.replace("output", "other")]);
+    unknown.fails_with(2, "neither a --store nor a --send has that alias");
+    let no_role = invoke(&world, &stub, "ok", "").args(["--assume-role", "output=thumbs"]);
+    no_role.fails_with(2, "write its ARN");
+    let local = world.invoke("misbehave", "ok").args(["--assume-role", &role]);
+    local.fails_with(2, "only queues of SQS and stores in S3 know roles");
+}
+
+/// Hands out credentials that are good for a moment, a new key each time.
+fn short_lived_credentials(authorization: &'static str) -> Stub {
+    let handed_out = AtomicUsize::new(0);
+    Stub::answering(move |request| {
+        if request.header("authorization") != authorization {
+            return Answer::new(403, "{}");
+        }
+        let number = handed_out.fetch_add(1, Ordering::Relaxed);
+        // The SDK asks anew ten seconds before they expire.
+        let until = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(13));
+        let credentials = serde_json::json!({
+            "AccessKeyId": format!("key-{number}"),
+            "SecretAccessKey": "handed-out-secret",
+            "Token": "handed-out-token",
+            "Expiration": until.to_string(),
+        });
+        Answer::new(200, credentials.to_string()).with("content-type", "application/json")
+    })
+}
+
+#[test]
+fn credentials_of_a_container_are_used_and_renewed_before_they_expire() {
+    let world = World::new();
+    world.write("token", "token-of-eks");
+    for in_eks in [false, true] {
+        let endpoint = short_lived_credentials(if in_eks { "token-of-eks" } else { "token-of-ecs" });
+        let queue = ScriptedSqs::holding(30, [], |_| None);
+        let command = world
+            .wasmrun(["run", "--queue", &queue.url(), "--on", "rejected=drop", "--log", "trace"])
+            .arg(guest("misbehave"))
+            .args(World::grants())
+            .env("AWS_REGION", "eu-west-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}/credentials", endpoint.endpoint()));
+        let worker = if in_eks {
+            command.env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", world.path("token"))
+        } else {
+            command.env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "token-of-ecs")
+        };
+        let worker = worker.start();
+        wait_until("the second key is used", || queue.access_keys().iter().any(|key| key == "key-1"));
+        worker.signal(Signal::TERM);
+        let output = worker.finish().succeeded();
+        let keys = queue.access_keys();
+        assert!(keys.is_sorted(), "no old key is used again: {keys:?}");
+        for secret in ["handed-out-secret", "handed-out-token", "token-of-e"] {
+            assert!(!output.stderr.iter().any(|line| line.contains(secret)), "{secret}: {output}");
+        }
+    }
+}
