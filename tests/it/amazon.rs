@@ -15,12 +15,15 @@ struct Cloud {
 impl Cloud {
     /// `None`: there is no server to test against.
     fn with_queue(visibility_seconds: u32, max_receives: u32) -> Option<Self> {
-        let amazon = Amazon::start()?;
+        Some(Self::on(Amazon::start()?, visibility_seconds, max_receives))
+    }
+
+    fn on(amazon: Amazon, visibility_seconds: u32, max_receives: u32) -> Self {
         let queue = amazon.create_queue("jobs", visibility_seconds, max_receives);
         for bucket in ["bucket-in", "bucket-out"] {
             amazon.create_bucket(bucket);
         }
-        Some(Self { world: World::new(), amazon, queue })
+        Self { world: World::new(), amazon, queue }
     }
 
     fn run(&self, component: &str) -> Command {
@@ -35,7 +38,7 @@ impl Cloud {
             .arg(guest(component))
             .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
             .args(["--store", "input=s3://bucket-in/from:ro", "--store", "output=s3://bucket-out/to:rw"])
-            .args(["--send", &format!("next={}/{ACCOUNT}/next", self.amazon.endpoint)]);
+            .args(["--send", &format!("next={}", self.queue.replace("/jobs", "/next"))]);
         self.amazon.environment(command)
     }
 
@@ -52,10 +55,16 @@ impl Cloud {
     }
 }
 
+/// On each server whose buckets tell queues of their objects.
 #[test]
 fn a_photograph_that_is_put_into_a_bucket_becomes_a_thumbnail_in_another() {
-    let Some(cloud) = Cloud::with_queue(30, 3) else { return };
-    let cloud = cloud.with_next();
+    for server in [Amazon::start, Amazon::moto] {
+        let Some(cloud) = server().map(|amazon| Cloud::on(amazon, 30, 3)) else { return };
+        becomes_a_thumbnail(&cloud.with_next());
+    }
+}
+
+fn becomes_a_thumbnail(cloud: &Cloud) {
     cloud.amazon.notify("bucket-in", "jobs");
     let photograph =
         std::fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph");
@@ -252,4 +261,35 @@ fn a_fifo_queue_of_sqs_keeps_the_order_of_each_group() {
         let of_group: Vec<usize> = numbers.iter().copied().filter(|number| number % 3 == group).collect();
         assert!(of_group.is_sorted(), "{of_group:?}");
     }
+}
+
+#[test]
+fn a_body_that_was_too_large_for_a_message_is_fetched_from_its_store() {
+    let Some(cloud) = Cloud::with_queue(30, 3) else { return };
+    let cloud = cloud.with_next();
+    cloud.amazon.create_bucket("bodies");
+    cloud.amazon.put("bodies", "large/one", format!("ok {}", "x".repeat(3 << 20)));
+    cloud.amazon.put("bodies", "other/two", "ok");
+    let pointer = |key: &str| {
+        let class = "software.amazon.payloadoffloading.PayloadS3Pointer";
+        serde_json::json!([class, {"s3BucketName": "bodies", "s3Key": key}]).to_string()
+    };
+    cloud.amazon.send(&cloud.queue, &pointer("large/one"));
+    cloud.amazon.send(&cloud.queue, &pointer("other/two"));
+    let run = cloud.run("misbehave").args(["--until-empty", "--body-store", "s3://bodies/large"]);
+    let output = run.args(["--body-size", "4MiB"]).succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
+    assert_eq!(output.summary()["outcomes"]["rejected"], 1, "{output}");
+    let dead = format!("{}/{ACCOUNT}/dead", cloud.amazon.endpoint);
+    let letters = cloud.amazon.receive(&dead);
+    assert_eq!(letters[0].0, pointer("other/two"), "the letter is the message as it came");
+    assert!(letters[0].1["wasmrun"].contains("outside of the body store"), "{letters:?}");
+
+    cloud.amazon.send(&cloud.queue, &pointer("large/one"));
+    let small =
+        cloud.run("misbehave").args(["--until-empty", "--body-store", "s3://bodies/large"]).succeeds();
+    let lines = small.logs_of("Not completed.");
+    assert!(field(&lines[0], "reason").contains("--body-size"), "{small}");
+    let missing = cloud.run("misbehave").args(["--body-store", "s3://no-such-bucket"]);
+    missing.fails_with(3, "cannot use the store s3://no-such-bucket");
 }

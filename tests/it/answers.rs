@@ -157,3 +157,26 @@ fn a_trace_goes_through_the_task_to_what_it_sends() {
     assert!(passed.contains(field(&completed[0]["span"], "span_id")), "{output}");
     assert!(completed[2]["span"].is_null(), "{output}");
 }
+
+#[test]
+fn a_dead_letter_keeps_its_group_its_trace_and_the_types_of_its_attributes() {
+    const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+    let world = World::new();
+    // Groups on a standard queue make it fair.
+    let message = json!({
+        "Body": "reject never",
+        "Attributes": {"MessageGroupId": "tenant-7", "AWSTraceHeader": HEADER},
+        "MessageAttributes": {
+            "count": {"DataType": "Number.int", "StringValue": "5"},
+            "raw": {"DataType": "Binary", "BinaryValue": "AAE="},
+        },
+    });
+    let queue = ScriptedSqs::holding(30, [message], |_| None);
+    let output = worker(&world, &queue).arg("--until-empty").succeeds();
+    assert_eq!(output.summary()["dead_lettered"], 1, "{output}");
+    let sent = &queue.asked("SendMessageBatch")[0]["Entries"][0];
+    assert_eq!(sent["MessageGroupId"], "tenant-7");
+    assert_eq!(sent["MessageSystemAttributes"]["AWSTraceHeader"]["StringValue"], HEADER);
+    assert_eq!(sent["MessageAttributes"]["count"], json!({"DataType": "Number", "StringValue": "5"}));
+    assert_eq!(sent["MessageAttributes"]["raw"], json!({"DataType": "Binary", "BinaryValue": "AAE="}));
+}

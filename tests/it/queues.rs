@@ -300,3 +300,18 @@ fn an_output_that_nobody_reads_harms_nobody() {
     }
     wait_until("nothing changed", || world.depth() == Depth::visible(1));
 }
+
+#[test]
+fn tasks_start_no_faster_than_their_rate() {
+    const TASKS: usize = 20;
+    let world = World::with_queue(&[]);
+    world.send(["ok"; TASKS]);
+    let began = std::time::Instant::now();
+    let output =
+        world.run("misbehave").args(["--until-empty", "--instances", "8", "--rate", "10/s"]).succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], TASKS, "{output}");
+    // The first one starts at once. That it may take longer on a slow machine is no fault.
+    let least = std::time::Duration::from_millis(100 * (TASKS as u64 - 2));
+    assert!(began.elapsed() >= least, "{TASKS} tasks in {:?}", began.elapsed());
+    world.wasmrun(["run", "--rate", "fast"]).ends().exited_with(2);
+}
