@@ -277,7 +277,7 @@ fn a_body_that_was_too_large_for_a_message_is_fetched_from_its_store() {
     cloud.amazon.send(&cloud.queue, &pointer("large/one"));
     cloud.amazon.send(&cloud.queue, &pointer("other/two"));
     let run = cloud.run("misbehave").args(["--until-empty", "--body-store", "s3://bodies/large"]);
-    let output = run.args(["--body-size", "4MiB"]).succeeds();
+    let output = run.succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
     assert_eq!(output.summary()["outcomes"]["rejected"], 1, "{output}");
     let dead = format!("{}/{ACCOUNT}/dead", cloud.amazon.endpoint);
@@ -286,10 +286,12 @@ fn a_body_that_was_too_large_for_a_message_is_fetched_from_its_store() {
     assert!(letters[0].1["wasmrun"].contains("outside of the body store"), "{letters:?}");
 
     cloud.amazon.send(&cloud.queue, &pointer("large/one"));
-    let small =
-        cloud.run("misbehave").args(["--until-empty", "--body-store", "s3://bodies/large"]).succeeds();
+    let small = cloud.run("misbehave").args(["--until-empty", "--body-store", "s3://bodies/large"]);
+    let small = small.args(["--body-size", "2MiB"]).succeeds();
     let lines = small.logs_of("Not completed.");
     assert!(field(&lines[0], "reason").contains("--body-size"), "{small}");
     let missing = cloud.run("misbehave").args(["--body-store", "s3://no-such-bucket"]);
     missing.fails_with(3, "cannot use the store s3://no-such-bucket");
+    let local = cloud.run("misbehave").args(["--body-store", "dir:in"]);
+    local.fails_with(2, "the body store \"dir:in\" isn't in S3");
 }

@@ -190,3 +190,17 @@ fn without_a_place_for_a_cache_it_works_and_says_so() {
     invoke().succeeds();
     assert_eq!(keys(&world.path(".cache/wasmrun")).len(), 1);
 }
+
+#[test]
+fn a_variable_of_a_flag_is_not_taken_for_a_name_that_begins_like_it() {
+    let world = World::with_queue(&[]);
+    world.send(["ok"]);
+    let output = world
+        .run("misbehave")
+        .env("WASMRUN_ON_LAPSE", "finish")
+        .env("WASMRUN_STORE_CALLS", "5")
+        .env("WASMRUN_ON_TIMED_OUT", "drop")
+        .args(["--until-empty"])
+        .succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
+}

@@ -86,8 +86,10 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
         before + workers.iter().map(|worker| worker.logged("\"Completed.\"")).sum::<usize>()
     };
     while done(&ended, &workers) < messages * 9 / 10 {
-        std::thread::sleep(Duration::from_millis(fastrand::u64(pause.clone())));
+        assert!(began.elapsed() < Duration::from_secs(800), "it takes too long");
         let victim = fastrand::usize(..workers.len());
+        workers[victim].until_logged("\"Ready.\"");
+        std::thread::sleep(Duration::from_millis(fastrand::u64(pause.clone())));
         ended.push(std::mem::replace(&mut workers[victim], start()).kill());
     }
     let kills = ended.len();
@@ -106,7 +108,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
         proxy.lost(),
         began.elapsed()
     );
-    assert!(kills > 1 && proxy.lost() > 0, "nothing was lost");
+    assert!(kills > 0 && proxy.lost() > 0, "nothing was lost");
 }
 
 /// Waits for what takes its time.
@@ -164,11 +166,13 @@ fn services_that_fail_for_a_minute_cost_time_only() {
 #[test]
 fn a_worker_with_many_tasks_and_a_long_poll_stops_in_time_and_keeps_nothing() {
     const RUNNING: usize = 64;
-    const LATE: usize = 20;
+    // More than all pollers together could receive once.
+    const LATE: usize = 200;
+    const FREE: usize = 20;
     let Some((world, amazon, queue)) = cloud(120, 1_000) else { return };
-    amazon.send_all(&queue, (0..RUNNING).map(|_| "sleep 3000".to_owned()));
+    amazon.send_all(&queue, (0..RUNNING).map(|_| "sleep 10000".to_owned()));
     let worker =
-        worker(&world, &amazon, RUNNING + LATE).args(["--stop-timeout", "25s", "--memory", "8MiB"]).start();
+        worker(&world, &amazon, RUNNING + FREE).args(["--stop-timeout", "25s", "--memory", "8MiB"]).start();
     wait_until("all of them run", || amazon.depth(&queue) == [0, RUNNING as u64, 0]);
     worker.signal(Signal::TERM);
     worker.until_logged("Stopping");
@@ -182,7 +186,7 @@ fn a_worker_with_many_tasks_and_a_long_poll_stops_in_time_and_keeps_nothing() {
     assert_eq!(amazon.depth(&queue), [LATE as u64, 0, 0], "{output}");
     // Less the one that this looks with.
     let receives: u32 = amazon.receive_counts(&queue).iter().map(|count| count - 1).sum();
-    let pollers = (RUNNING + LATE).div_ceil(10);
+    let pollers = (RUNNING + FREE).div_ceil(10);
     assert!(receives as usize <= 10 * pollers, "each of {pollers} pollers receives once at most: {receives}");
     println!("{LATE} messages came late: {receives} receives of such a message were given back");
 }
@@ -196,10 +200,12 @@ fn a_poison_message_does_not_keep_others_from_passing() {
         amazon.send_all(&queue, (0..poison).map(|_| "panic on purpose".to_owned()));
         amazon.send_all(&queue, (0..GOOD).map(|_| "ok".to_owned()));
         let began = Instant::now();
-        let worker = worker(&world, &amazon, 8).args(["--backoff", "1s..1s"]).start();
+        let worker = worker(&world, &amazon, 8).args(["--backoff", "6s..6s"]).start();
         worker.until_logged_times(GOOD, "\"Completed.\"");
         took.push(began.elapsed());
         if poison > 0 {
+            // It has been tried once or twice by now: others don't wait for it.
+            assert_eq!(worker.logged("\"Dead-lettered.\""), 0);
             worker.until_logged("\"Dead-lettered.\"");
         }
         wait_until("all is settled", || amazon.depth(&queue) == [0; 3]);

@@ -46,6 +46,7 @@ fn what_is_put_if_absent_is_done_by_one_of_all_tasks_that_try_it_at_once() {
     assert_eq!(output.summary()["outcomes"]["completed"], 40, "{output}");
     let logged = |text: &str| output.logs_of("Guest").iter().filter(|line| line["text"] == text).count();
     assert_eq!((logged("charged 7"), logged("7 was charged before")), (1, 39), "{output}");
+    assert_eq!(world.read("out/receipts/7"), b"the receipt of 7");
 }
 
 #[test]
@@ -114,4 +115,31 @@ fn a_task_that_writes_to_another_prefix_than_the_announced_one_does_not_start_it
     assert!((1..=2).contains(&tasks), "{output}");
     assert_eq!(amazon.depth(&queue), [0; 3]);
     assert!(amazon.get("bucket", "to/latest/a.txt").is_some(), "{output}");
+}
+
+#[test]
+fn what_is_sent_last_is_not_sent_by_a_task_whose_output_could_not_be_written() {
+    let world = World::new();
+    let publish = |mode: &str| {
+        let invoke = world.wasmrun(["invoke", "--json", "--message", "publish a"]).arg(guest("careful"));
+        let output =
+            invoke.args(["--store", &format!("output=dir:out:{mode}"), "--send", "next=sqlite:next.db"]);
+        output.ends().json()["outcome"].clone()
+    };
+    assert_ne!(publish("ro"), "completed");
+    assert_eq!(world.depth_of("sqlite:next.db"), Depth::EMPTY);
+    assert_eq!(publish("rw"), "completed");
+    assert_eq!(world.depth_of("sqlite:next.db"), Depth::visible(1));
+}
+
+/// What is the host's fault isn't counted: `failing_backends` shows that.
+#[test]
+fn what_can_never_work_is_dead_lettered_at_its_first_receive() {
+    let world = World::with_queue(&["--max-receives", "5"]);
+    world.send(["never this"]);
+    let output = world.run("careful").arg("--until-empty").succeeds();
+    assert_eq!(output.summary()["tasks"], 1, "{output}");
+    let letters = world.peek("sqlite:jobs.db#dead");
+    assert_eq!(letters[0]["body"], "never this", "{output}");
+    assert_eq!(world.depth(), Depth::EMPTY);
 }

@@ -78,13 +78,23 @@ fn an_object_too_large_for_one_copy_is_copied_in_parts() {
         .args(["--read-size", "8GiB", "--write-size", "8GiB"])
         .succeeds();
     assert_eq!(output.json()["outcome"], "completed", "{output}");
+    let limited = invoke(&world, &stub, "copy big copied", "").ends().exited_with(1);
+    assert!(limited.json()["reason"].as_str().expect("text").contains("read-size"), "{limited}");
     let seen = stub.seen();
+    let begins = seen.iter().filter(|request| request.target.contains("uploads")).count();
+    assert_eq!(begins, 1, "what is more than may be read isn't begun");
     let begun = seen.iter().find(|request| request.target.contains("uploads")).expect("an upload");
     assert_eq!((begun.header("content-type"), begun.header("x-amz-meta-by")), ("image/x", "somebody"));
     assert_eq!(begun.header("x-amz-server-side-encryption"), "AES256");
     let parts: Vec<_> =
         seen.iter().filter(|request| !request.header("x-amz-copy-source-range").is_empty()).collect();
     assert_eq!(parts.len(), 13, "of 512 MiB each, and one of a byte");
+    let mut parts = parts;
+    let start_of = |part: &&&Request| {
+        let (start, _) = part.header("x-amz-copy-source-range")["bytes=".len()..].split_once('-')?;
+        start.parse::<u64>().ok()
+    };
+    parts.sort_by_key(|part| start_of(&part));
     let mut next = 0;
     for part in &parts {
         assert_eq!(part.header("x-amz-copy-source"), "bucket-in/from/big");
@@ -122,6 +132,32 @@ fn an_object_that_changes_while_it_is_copied_is_not_copied_by_halves() {
         seen.iter().any(|request| request.method == "DELETE" && request.target.contains("uploadId=upload"))
     );
     assert!(!seen.iter().any(|request| request.method == "POST" && request.target.contains("uploadId")));
+}
+
+#[test]
+fn an_error_that_comes_with_a_good_status_is_an_error() {
+    let world = World::new();
+    let stub = s3(|request| {
+        let found = Answer::new(200, "").with("content-length", 3).with("etag", "\"abc\"");
+        if request.method == "HEAD" {
+            return Some(found);
+        }
+        let is_copy = !request.header("x-amz-copy-source").is_empty();
+        is_copy.then(|| error(200, "PreconditionFailed"))
+    });
+    let output = invoke(&world, &stub, "copy small copied", "").ends().exited_with(1);
+    assert_eq!(output.json()["reason"], "precondition-failed", "{output}");
+}
+
+#[test]
+fn a_store_whose_key_or_acl_cannot_be_used_is_the_hosts_failure_and_no_messages() {
+    let world = World::new();
+    for (status, code) in [(400, "KMS.DisabledException"), (400, "AccessControlListNotSupported")] {
+        let stub = s3(move |request| (request.method == "PUT").then(|| error(status, code)));
+        let output = invoke(&world, &stub, "put small x", "?encryption=kms").ends().exited_with(1);
+        assert_eq!(output.json()["outcome"], "host-failed", "{code}: {output}");
+        assert!(output.json()["reason"].as_str().expect("text").contains(code), "{output}");
+    }
 }
 
 #[test]
@@ -199,7 +235,7 @@ fn what_a_server_says_of_objects_is_bounded_and_never_leads_out_of_the_grant() {
     let world = World::new();
     let stub = s3(|request| {
         if request.method == "HEAD" {
-            let found = Answer::new(200, "").with("content-length", u64::MAX);
+            let found = Answer::new(200, "").with("content-length", 3);
             let found = found.with("etag", format!("\"{}\"", "e".repeat(8000)));
             return Some(found.with("x-amz-version-id", "v".repeat(8000)).with("x-amz-meta-a", "\u{fc}"));
         }
@@ -225,11 +261,13 @@ fn what_a_server_says_of_objects_is_bounded_and_never_leads_out_of_the_grant() {
     let output = invoke(&world, &stub, "list ", "").succeeds();
     assert!(output.stderr.iter().any(|line| line.contains("listed 2: a c")), "{output}");
     assert!(!output.stderr.iter().any(|line| line.contains("secret")), "{output}");
-    let output = invoke(&world, &stub, "head x", "").ends();
-    assert!(
-        matches!(output.json()["outcome"].as_str(), Some("completed" | "host-failed" | "rejected")),
-        "{output}"
-    );
+    let output = invoke(&world, &stub, "head x", "").succeeds();
+    assert!(output.stderr.iter().any(|line| line.contains("found x of 3 bytes")), "{output}");
+    let absurd = s3(|request| {
+        (request.method == "HEAD").then(|| Answer::new(200, "").with("content-length", u64::MAX))
+    });
+    let output = invoke(&world, &absurd, "head x", "").ends().exited_with(1);
+    assert_eq!(output.json()["outcome"], "host-failed", "{output}");
 }
 
 /// What STS says to those who may assume a role.
@@ -284,7 +322,10 @@ fn a_role_that_cannot_be_assumed_ends_the_start_with_a_sentence() {
     });
     let role = format!("output={ROLE}");
     let denied = invoke(&world, &stub, "ok", "").args(["--assume-role", &role]);
-    denied.fails_with(3, "cannot use the store s3://bucket-out/to");
+    denied.fails_with(3, "the role arn:aws:iam::123456789012:role/thumbs can't be assumed");
+    let queue = ScriptedSqs::holding(30, [], |_| None);
+    let send = invoke(&world, &stub, "ok", "").args(["--send", &format!("other={}", queue.url())]);
+    send.args(["--assume-role", &role.replace("output", "other")]).fails_with(3, "can't be assumed");
     let unknown = invoke(&world, &stub, "ok", "").args(["--assume-role", &role.replace("output", "other")]);
     unknown.fails_with(2, "neither a --store nor a --send has that alias");
     let no_role = invoke(&world, &stub, "ok", "").args(["--assume-role", "output=thumbs"]);

@@ -3,11 +3,11 @@
 //! Everything comes from where Amazon's own tools take it: the environment, the profile files, the endpoints of ECS, EKS
 //! and EC2. It's read once; credentials are refreshed by the SDK before they expire.
 
-use aws_config::identity::IdentityCache;
+use crate::failure::causes;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
-use aws_sdk_sqs::config::SharedCredentialsProvider;
+use aws_sdk_sqs::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::{Builder as HttpClient, tls};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -34,24 +34,28 @@ impl Aws {
         Self { endpoint_url, sdk: OnceCell::new(), roles: Mutex::default() }
     }
 
-    /// What all clients share that have the rights of a role, or the worker's own.
-    pub(crate) async fn sdk(&self, role: Option<&str>) -> SdkConfig {
+    /// What all clients share that have the rights of a role, or the worker's own. A role is assumed at once, so that one
+    /// that can't be is found here; `region` is where that's asked for if no other is known.
+    pub(crate) async fn sdk(&self, role: Option<&str>, region: Option<&str>) -> Result<SdkConfig, String> {
         let own = self.sdk.get_or_init(|| self.load()).await;
-        let Some(role) = role else { return own.clone() };
+        let Some(role) = role else { return Ok(own.clone()) };
         let mut roles = self.roles.lock().await;
         if let Some(known) = roles.get(role) {
-            return known.clone();
+            return Ok(known.clone());
         }
-        let provider = AssumeRoleProvider::builder(role).session_name(NAME).configure(own).build().await;
-        let assumed = own
-            .clone()
-            .into_builder()
-            .credentials_provider(SharedCredentialsProvider::new(provider))
-            // The worker's own would hand out the worker's own credentials.
-            .identity_cache(IdentityCache::lazy().build())
-            .build();
+        let builder = AssumeRoleProvider::builder(role).session_name(NAME).configure(own);
+        let builder = match region.filter(|_| own.region().is_none()) {
+            Some(region) => builder.region(Region::new(region.to_owned())),
+            None => builder,
+        };
+        let provider = SharedCredentialsProvider::new(builder.build().await);
+        provider
+            .provide_credentials()
+            .await
+            .map_err(|error| format!("the role {role} can't be assumed: {}", causes(&error)))?;
+        let assumed = own.clone().into_builder().credentials_provider(provider).build();
         roles.insert(role.to_owned(), assumed.clone());
-        assumed
+        Ok(assumed)
     }
 
     async fn load(&self) -> SdkConfig {

@@ -116,7 +116,7 @@ where
 }
 
 /// The causes of an error, the most general first: the SDK's own texts name none.
-fn causes(error: &dyn Error) -> String {
+pub(crate) fn causes(error: &dyn Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {

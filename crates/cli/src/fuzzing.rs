@@ -27,7 +27,7 @@ pub fn settings(config: &str, arguments: &[&str]) -> Option<Result<Limits, Strin
         let worker = args.worker.or(std::mem::take(&mut file.worker));
         worker.instances()?;
         settings::policy(&args.on, std::mem::take(&mut file.on))?;
-        let plan = TaskPlan::new(args.component, args.task, &mut file)?;
+        let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
         plan.engine.threads()?;
         Ok(plan.limits)
     })();

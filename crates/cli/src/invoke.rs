@@ -22,7 +22,7 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let log = args.task.log.clone().or(std::mem::take(&mut file.log));
     let message = message(&args)?;
     let backends = Backends::new(args.task.aws.clone().or(std::mem::take(&mut file.aws)));
-    let plan = TaskPlan::new(args.component, args.task, &mut file)?;
+    let plan = TaskPlan::new(args.component, args.task, &mut file, false)?;
     let output = Output::start(&log)?;
 
     plan.capacity(NonZeroUsize::MIN)?;

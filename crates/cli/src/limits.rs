@@ -92,7 +92,7 @@ pub(crate) struct LimitSettings {
     #[arg(long, value_name = "SIZE", env = "WASMRUN_MESSAGE_SIZE")]
     #[serde(deserialize_with = "from_text")]
     message_size: Option<ByteSize>,
-    /// A body that is fetched from the --body-store [default: 1MiB, which is a message's own bound]
+    /// A body that is fetched from the --body-store [default: 16MiB]
     #[arg(long, value_name = "SIZE", env = "WASMRUN_BODY_SIZE")]
     #[serde(deserialize_with = "from_text")]
     body_size: Option<ByteSize>,
@@ -107,9 +107,11 @@ pub(crate) struct LimitSettings {
 }
 
 impl LimitSettings {
-    /// The limits that hold, where a flag or variable wins over the file.
-    pub(crate) fn resolve(self, file: Self) -> Result<Limits, Failure> {
+    /// The limits that hold, where a flag or variable wins over the file. `fetches_bodies`: they may be larger than a
+    /// message.
+    pub(crate) fn resolve(self, file: Self, fetches_bodies: bool) -> Result<Limits, Failure> {
         let defaults = Limits::default();
+        let body_bytes = if fetches_bodies { Limits::FETCHED_BODY_BYTES } else { defaults.body_bytes };
         let limits = Limits {
             fuel: self.fuel.or(file.fuel).unwrap_or(defaults.fuel),
             memory_bytes: size(self.memory.or(file.memory), "memory", PAGE_BYTES..=MAX_BYTES)?
@@ -158,7 +160,7 @@ impl LimitSettings {
                 "body-size",
                 MAX_MESSAGE_BYTES as u64..=MAX_BYTES,
             )?
-            .unwrap_or(defaults.body_bytes),
+            .unwrap_or(body_bytes),
             log_bytes: size(self.log_size.or(file.log_size), "log-size", 0..=MAX_BYTES)?
                 .unwrap_or(defaults.log_bytes),
             random_bytes: size(self.random_size.or(file.random_size), "random-size", 0..=MAX_BYTES)?
@@ -222,7 +224,9 @@ mod tests {
 
     #[test]
     fn what_is_not_set_is_as_the_runtime_has_it() {
-        assert_eq!(none().resolve(none()).expect("valid"), Limits::default());
+        assert_eq!(none().resolve(none(), false).expect("valid"), Limits::default());
+        let fetching = none().resolve(none(), true).expect("valid");
+        assert_eq!(fetching.body_bytes, Limits::FETCHED_BODY_BYTES);
     }
 
     #[test]
@@ -231,7 +235,7 @@ mod tests {
             "fuel = 1\nmemory = '1MiB'\ntimeout = '2s'\nblocked-time = '1s'\nstack = '128KiB'\ntable-elements = 2\ncore-instances = 3\nmemories = 4\ntables = 5\nhandles = 16\ncall-size = '1MiB'\nobject-size = '5KiB'\nread-size = '6KiB'\nwrite-size = '7KiB'\nstore-calls = 8\nsent-messages = 9\nmessage-size = '10KiB'\nbody-size = '2MiB'\nlog-size = '11KiB'\nrandom-size = '12KiB'",
         )
         .expect("valid");
-        let limits = none().resolve(file).expect("valid");
+        let limits = none().resolve(file, false).expect("valid");
         let expected = Limits {
             fuel: 1,
             memory_bytes: 1 << 20,
@@ -261,7 +265,7 @@ mod tests {
     #[test]
     fn flags_win_over_the_file() {
         let file = toml::from_str("fuel = 5\nmemory = '1MiB'").expect("valid");
-        let limits = LimitSettings { fuel: Some(7), ..none() }.resolve(file).expect("valid");
+        let limits = LimitSettings { fuel: Some(7), ..none() }.resolve(file, false).expect("valid");
         assert_eq!((limits.fuel, limits.memory_bytes), (7, 1 << 20));
     }
 
@@ -284,7 +288,7 @@ mod tests {
             LimitSettings { timeout: Some(Duration::ZERO), ..none() },
             LimitSettings { blocked_time: Some(Duration::ZERO), ..none() },
         ] {
-            assert!(absurd.clone().resolve(none()).is_err(), "{absurd:?}");
+            assert!(absurd.clone().resolve(none(), false).is_err(), "{absurd:?}");
         }
     }
 }

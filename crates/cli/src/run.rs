@@ -30,7 +30,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let worker = args.worker.or(std::mem::take(&mut file.worker));
     let policy = settings::policy(&args.on, std::mem::take(&mut file.on))?;
     let backends = Backends::new(args.task.aws.clone().or(std::mem::take(&mut file.aws)));
-    let plan = TaskPlan::new(args.component, args.task, &mut file)?;
+    let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
     let output = Output::start(&log)?;
 
     let queue = backends.open_queue(&queue_url).await?;
@@ -112,6 +112,11 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 
 /// Where bodies lie, if it can be read.
 async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result<BodyStore, Failure> {
+    if !url.starts_with("s3://") {
+        return Err(Failure::usage(format!(
+            "the body store {url:?} isn't in S3, where SQS's extended client library puts bodies: write s3://BUCKET or s3://BUCKET/PREFIX"
+        )));
+    }
     let store = backends.open_store(url).await?.store;
     store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
     Ok(BodyStore { store, most_bytes })

@@ -3,12 +3,14 @@
 //! Flags win over variables (clap knows both), and these over the file. The groups of settings that have the same
 //! shape in all three are one structure each, which clap and serde both read.
 
+use crate::args::Cli;
 use crate::failure::Failure;
 use crate::limits::{self, LimitSettings};
 use bytesize::ByteSize;
-use clap::{Args, ValueEnum};
+use clap::{Args, CommandFactory, ValueEnum};
 use serde::{Deserialize, Deserializer, de};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -435,12 +437,21 @@ fn inherited(key: &str) -> Result<String, Failure> {
     })
 }
 
-/// The variables whose names start so; what follows is the name.
+/// The variables whose names start so; what follows is the name. Those of other settings, such as `WASMRUN_ON_LAPSE`
+/// beside `WASMRUN_ON_RETRY`, are none.
 fn variables_with(prefix: &str) -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(move |(name, value)| {
-        let name = name.to_str()?.strip_prefix(prefix)?.to_owned();
-        (!name.is_empty()).then_some((name, value.to_str()?.to_owned()))
+    let settings = variables_of(&Cli::command());
+    std::env::vars_os().filter_map(move |(variable, value)| {
+        let name = variable.to_str()?.strip_prefix(prefix)?.to_owned();
+        let is_name = !name.is_empty() && !settings.contains(&variable);
+        is_name.then_some((name, value.to_str()?.to_owned()))
     })
+}
+
+/// The variables of all flags.
+pub(crate) fn variables_of(command: &clap::Command) -> BTreeSet<OsString> {
+    let own = command.get_arguments().filter_map(|argument| argument.get_env().map(OsString::from));
+    own.chain(command.get_subcommands().flat_map(variables_of)).collect()
 }
 
 /// Merges what follows from each outcome.

@@ -36,8 +36,13 @@ pub(crate) struct Protected {
 }
 
 impl TaskPlan {
-    /// Merges and validates the settings of tasks. Takes its parts out of `file`.
-    pub(crate) fn new(component: Option<PathBuf>, args: TaskArgs, file: &mut File) -> Result<Self, Failure> {
+    /// Merges and validates the settings of tasks, of which bodies are fetched or not. Takes its parts out of `file`.
+    pub(crate) fn new(
+        component: Option<PathBuf>,
+        args: TaskArgs,
+        file: &mut File,
+        fetches_bodies: bool,
+    ) -> Result<Self, Failure> {
         let component = component.or_else(|| file.component.take()).ok_or_else(|| {
             Failure::usage("no component: name a .wasm file, or set `component` in the configuration")
         })?;
@@ -45,7 +50,7 @@ impl TaskPlan {
         let sends = settings::sends(&args.send, std::mem::take(&mut file.send))?;
         let written = stores.iter().filter(|store| store.mode.writes());
         let writers_bytes = written.map(|store| writers_bytes(&store.url)).max().unwrap_or_default();
-        let limits = args.limits.resolve(std::mem::take(&mut file.limits))?;
+        let limits = args.limits.resolve(std::mem::take(&mut file.limits), fetches_bodies)?;
         Ok(Self {
             component,
             config: args.config,

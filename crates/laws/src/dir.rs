@@ -102,8 +102,8 @@ impl Place {
                 let _ = self.store.delete(key).await;
             }
             _ => {
-                let _ = self.store.copy(key, None, &self.store, "copied", &Condition::Always).await;
-                let _ = self.store.copy("a", None, &self.store, key, &Condition::Always).await;
+                let _ = self.store.copy(key, None, &self.store, "copied", &Condition::Always, u64::MAX).await;
+                let _ = self.store.copy("a", None, &self.store, key, &Condition::Always, u64::MAX).await;
             }
         }
     }

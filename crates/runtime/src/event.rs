@@ -4,10 +4,19 @@
 //! Sources: "Event message structure" and "EventBridge event message structure" in the S3 user guide.
 //! Anything else is a plain message: never an error, and never a lost message.
 
+use crate::message::MAX_MESSAGE_BYTES;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
+use serde_json::value::RawValue;
+use std::fmt;
 use std::time::SystemTime;
+
+/// S3 announces one object in a message. More than so many are delivered as text: each takes the host some hundred bytes.
+const MAX_OBJECTS: usize = 1000;
+/// Names of services and kinds are shorter.
+const MAX_NAME_BYTES: usize = 256;
 
 /// What a message's body turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,24 +59,63 @@ pub enum Change {
     Other,
 }
 
-/// The parts of all envelopes that we look at. Unknown fields are ignored, as AWS asks.
+/// The parts of all envelopes that we look at, as they were written: parsed as values, hostile ones would take a hundred
+/// times their text. Unknown fields are ignored, as AWS asks.
 #[derive(Deserialize)]
-struct Envelope {
-    #[serde(rename = "Records")]
-    records: Option<Vec<serde_json::Value>>,
+struct Envelope<'a> {
+    #[serde(rename = "Records", borrow)]
+    records: Option<&'a RawValue>,
     /// Of S3's test event.
-    #[serde(rename = "Event")]
-    event: Option<serde_json::Value>,
+    #[serde(rename = "Event", borrow)]
+    event: Option<&'a RawValue>,
     /// Of SNS.
-    #[serde(rename = "Type")]
-    kind: Option<serde_json::Value>,
-    #[serde(rename = "Message")]
-    message: Option<serde_json::Value>,
+    #[serde(rename = "Type", borrow)]
+    kind: Option<&'a RawValue>,
+    #[serde(rename = "Message", borrow)]
+    message: Option<&'a RawValue>,
     /// Of EventBridge.
-    #[serde(rename = "detail-type")]
-    detail_type: Option<serde_json::Value>,
-    source: Option<serde_json::Value>,
-    detail: Option<serde_json::Value>,
+    #[serde(rename = "detail-type", borrow)]
+    detail_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    source: Option<&'a RawValue>,
+    #[serde(borrow)]
+    detail: Option<&'a RawValue>,
+}
+
+/// The first of a list, one more than we read.
+struct FirstRecords<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for FirstRecords<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = FirstRecords<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut records = Vec::new();
+                while let Some(record) = list.next_element()? {
+                    records.push(record);
+                    if records.len() > MAX_OBJECTS {
+                        while list.next_element::<IgnoredAny>()?.is_some() {}
+                        break;
+                    }
+                }
+                Ok(FirstRecords(records))
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
+}
+
+/// Where a record comes from.
+#[derive(Deserialize)]
+struct Origin<'a> {
+    #[serde(rename = "eventSource", borrow)]
+    event_source: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -117,57 +165,71 @@ struct DetailObject {
 
 /// Reads a message's body.
 pub fn decode(body: &str) -> Decoded {
+    // What is fetched for a message may be larger, and is no event.
+    if body.len() > MAX_MESSAGE_BYTES {
+        return Decoded::Plain;
+    }
     match envelope(body) {
         None => Decoded::Plain,
-        Some(envelope) if is(&envelope.kind, "Notification") => match &envelope.message {
-            // Whatever SNS carries that isn't an event stays as it came, wrapping included.
-            Some(serde_json::Value::String(inner)) => {
-                self::envelope(inner).map_or(Decoded::Plain, decode_envelope)
-            }
-            _ => Decoded::Plain,
-        },
-        Some(envelope) => decode_envelope(envelope),
+        // Whatever SNS carries that isn't an event stays as it came, wrapping included.
+        Some(envelope) if is(envelope.kind, "Notification") => {
+            let inner = envelope.message.and_then(|inner| serde_json::from_str::<String>(inner.get()).ok());
+            let inner = inner.as_deref().and_then(self::envelope);
+            inner.map_or(Decoded::Plain, |envelope| decode_envelope(&envelope))
+        }
+        Some(envelope) => decode_envelope(&envelope),
     }
 }
 
-fn envelope(body: &str) -> Option<Envelope> {
+fn envelope(body: &str) -> Option<Envelope<'_>> {
     // Most plain messages end here, without a parser.
     body.trim_start().starts_with('{').then(|| serde_json::from_str(body).ok()).flatten()
 }
 
-fn is(value: &Option<serde_json::Value>, text: &str) -> bool {
-    value.as_ref().and_then(|value| value.as_str()) == Some(text)
+/// A short text, such as a name.
+fn text(value: Option<&RawValue>) -> Option<String> {
+    let value = value?.get();
+    (value.len() <= MAX_NAME_BYTES).then(|| serde_json::from_str(value).ok()).flatten()
 }
 
-fn decode_envelope(envelope: Envelope) -> Decoded {
-    if is(&envelope.event, "s3:TestEvent") && envelope.records.is_none() {
+fn is(value: Option<&RawValue>, name: &str) -> bool {
+    text(value).is_some_and(|value| value == name)
+}
+
+fn decode_envelope(envelope: &Envelope<'_>) -> Decoded {
+    if is(envelope.event, "s3:TestEvent") && envelope.records.is_none() {
         return Decoded::Test;
     }
     if let Some(records) = envelope.records {
-        return decode_records(records);
+        // An application may well have Records of its own.
+        return serde_json::from_str(records.get()).map_or(Decoded::Plain, decode_records);
     }
-    if is(&envelope.source, "aws.s3") {
-        return match (envelope.detail_type.as_ref().and_then(|t| t.as_str()), envelope.detail) {
-            (Some(detail_type), Some(detail)) => decode_detail(detail_type, detail),
+    if is(envelope.source, "aws.s3") {
+        return match (text(envelope.detail_type), envelope.detail) {
+            (Some(detail_type), Some(detail)) => decode_detail(&detail_type, detail),
             _ => Decoded::Unclear("an EventBridge event of S3 without its details".into()),
         };
     }
     Decoded::Plain
 }
 
-fn decode_records(records: Vec<serde_json::Value>) -> Decoded {
-    let from_s3 =
-        |record: &serde_json::Value| record.get("eventSource").and_then(|s| s.as_str()) == Some("aws:s3");
-    // An application may well have Records of its own.
-    if records.is_empty() || !records.iter().any(from_s3) {
+fn decode_records(FirstRecords(records): FirstRecords<'_>) -> Decoded {
+    let from_s3 = |record: &RawValue| {
+        let origin = serde_json::from_str::<Origin<'_>>(record.get());
+        origin.is_ok_and(|origin| is(origin.event_source, "aws:s3"))
+    };
+    if records.is_empty() || !records.iter().any(|record| from_s3(record)) {
         return Decoded::Plain;
+    }
+    if records.len() > MAX_OBJECTS {
+        return Decoded::Unclear(format!("more than {MAX_OBJECTS} records of S3 in one message"));
     }
     let mut events = Vec::with_capacity(records.len());
     for record in records {
-        if !from_s3(&record) {
+        if !from_s3(record) {
             return Decoded::Unclear("records of S3 and of others in one message".into());
         }
-        let record: Record = match serde_json::from_value(record) {
+        let record: Record = match serde_json::from_str(record.get()) {
             Ok(record) => record,
             Err(error) => {
                 return Decoded::Unclear(format!("a record of S3 that can't be read: {error}"));
@@ -198,8 +260,8 @@ fn decode_records(records: Vec<serde_json::Value>) -> Decoded {
     Decoded::Objects(events)
 }
 
-fn decode_detail(detail_type: &str, detail: serde_json::Value) -> Decoded {
-    let detail: Detail = match serde_json::from_value(detail) {
+fn decode_detail(detail_type: &str, detail: &RawValue) -> Decoded {
+    let detail: Detail = match serde_json::from_str(detail.get()) {
         Ok(detail) => detail,
         Err(error) => {
             return Decoded::Unclear(format!("an EventBridge event of S3 that can't be read: {error}"));
@@ -338,9 +400,12 @@ mod tests {
             r#"{"Records": []}"#,
             r#"{"Records": [{"id": 1}]}"#,
             r#"{"Records": 3}"#,
+            r#"{"Records": [0, [0], {"": 0}]}"#,
         ] {
             assert_eq!(decode(body), Decoded::Plain, "{body}");
         }
+        let large = json!({"Records": [record("b", &"k".repeat(MAX_MESSAGE_BYTES))]}).to_string();
+        assert_eq!(decode(&large), Decoded::Plain, "no event is that large");
     }
 
     #[test]
@@ -355,6 +420,9 @@ mod tests {
         }
         let mixed = json!({"Records": [record("b", "k"), {"eventSource": "aws:sqs"}]}).to_string();
         assert!(matches!(decode(&mixed), Decoded::Unclear(_)));
+        let many = |count| json!({"Records": vec![record("b", "k"); count]}).to_string();
+        assert_eq!(urls(&many(MAX_OBJECTS)).len(), MAX_OBJECTS);
+        assert!(matches!(decode(&many(MAX_OBJECTS + 1)), Decoded::Unclear(_)));
     }
 
     proptest! {

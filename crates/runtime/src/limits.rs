@@ -34,7 +34,8 @@ pub struct Limits {
     pub max_object_bytes: usize,
     /// A message that is sent, attributes included.
     pub message_bytes: usize,
-    /// The body of the message that is delivered: the queue's own bound, or what is fetched for it at most.
+    /// The body of the message that is delivered: the queue's own bound, or what is fetched for it at most; see
+    /// [`Limits::FETCHED_BODY_BYTES`].
     pub body_bytes: usize,
     /// From object stores, in all.
     pub read_bytes: u64,
@@ -108,6 +109,8 @@ impl Limits {
     pub const READ_BYTES: usize = 1 << 20;
     /// [`Limits::writers_bytes`] where a store is written in parts: four of S3's.
     pub const WRITERS_BYTES: usize = 32 << 20;
+    /// [`Limits::body_bytes`] where bodies are fetched, unless the user says otherwise: many times what a message holds.
+    pub const FETCHED_BODY_BYTES: usize = 16 << 20;
     /// What the arguments of one host call may hold beyond a whole object: key, metadata, attributes.
     pub const CALL_OVERHEAD_BYTES: usize = 64 << 10;
     /// Of a task's stack, what is left to host calls: the engine's own default.

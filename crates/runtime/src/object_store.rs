@@ -58,7 +58,8 @@ pub trait ObjectStore: Any + Send + Sync {
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
     /// Copies an object to another store of the same service, content type and metadata included, without moving its
-    /// content through this process. `None`: this store can't do that, and the caller copies by reading and writing.
+    /// content through this process, if it has at most so many bytes. `None`: this store can't do that, and the caller
+    /// copies by reading and writing.
     async fn copy(
         &self,
         key: &str,
@@ -66,8 +67,9 @@ pub trait ObjectStore: Any + Send + Sync {
         to: &dyn ObjectStore,
         to_key: &str,
         condition: &Condition,
-    ) -> Option<Result<ObjectInfo, StoreError>> {
-        let _ = (key, version, to, to_key, condition);
+        most: u64,
+    ) -> Option<Result<Result<ObjectInfo, TooMuch>, StoreError>> {
+        let _ = (key, version, to, to_key, condition, most);
         None
     }
 }
@@ -143,6 +145,10 @@ pub struct PutOptions {
     /// When the write may take place.
     pub condition: Condition,
 }
+
+/// An object isn't copied, as it has more bytes than may be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMuch;
 
 /// When a write may take place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

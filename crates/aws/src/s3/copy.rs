@@ -1,9 +1,10 @@
 //! Copying within the service: the content doesn't pass through this process.
 
 use super::error::{Missing, store_error};
-use super::write::{Upload, write_error};
+use super::write::{Upload, despite_conflicts, write_error};
 use super::{Place, head_info, is_version, quoted, unquoted};
 use crate::failure::Failure;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::SystemTime;
 use wasmrun_runtime::object_store::{Condition, ObjectInfo, PutOptions, StoreError};
@@ -14,9 +15,10 @@ const LARGEST_COPY: u64 = 5 << 30;
 const COPIED_PART: u64 = 512 << 20;
 /// … or of such that there are at most so many.
 const MOST_PARTS: u64 = 10_000;
+/// So many parts are copied at once.
+const AT_ONCE: usize = 8;
 /// What a copy's source may hold unescaped.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-const PRECONDITION_FAILED: u16 = 412;
 
 /// An object to copy, as it was when it was looked at.
 pub(super) struct Source<'a> {
@@ -34,6 +36,11 @@ impl<'a> Source<'a> {
     ) -> Result<Self, StoreError> {
         let info = head(place, key, version).await?;
         Ok(Self { place, key, version, info })
+    }
+
+    /// In bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.info.size
     }
 
     /// Copies it at once, or in parts if it's too large for that.
@@ -57,19 +64,22 @@ impl<'a> Source<'a> {
         to_key: &str,
         condition: &Condition,
     ) -> Result<ObjectInfo, StoreError> {
-        let request =
-            to.client.copy_object().copy_source(self.name()).bucket(&to.bucket).key(to.full(to_key));
-        let request = request.set_copy_source_if_match(self.info.etag.as_deref().map(quoted));
-        let request = request
-            .set_server_side_encryption(to.put.encryption.clone())
-            .set_ssekms_key_id(to.put.kms_key.clone())
-            .set_acl(to.put.acl.clone());
-        let request = match condition {
-            Condition::Always => request,
-            Condition::IfAbsent => request.if_none_match("*"),
-            Condition::IfMatch(etag) => request.if_match(quoted(etag)),
+        let copy = || {
+            let request = to.client.copy_object().copy_source(self.name()).bucket(&to.bucket);
+            let request = request.key(to.full(to_key));
+            let request = request.set_copy_source_if_match(self.info.etag.as_deref().map(quoted));
+            let request = request
+                .set_server_side_encryption(to.put.encryption.clone())
+                .set_ssekms_key_id(to.put.kms_key.clone())
+                .set_acl(to.put.acl.clone());
+            let request = match condition {
+                Condition::Always => request,
+                Condition::IfAbsent => request.if_none_match("*"),
+                Condition::IfMatch(etag) => request.if_match(quoted(etag)),
+            };
+            async move { request.send().await.map_err(Failure::from) }
         };
-        match request.send().await.map_err(Failure::from) {
+        match despite_conflicts(copy).await {
             Ok(answer) => {
                 let etag = answer.copy_object_result.and_then(|result| result.e_tag);
                 Ok(self.copied(to_key, etag, answer.version_id))
@@ -93,14 +103,15 @@ impl<'a> Source<'a> {
         };
         let mut upload = Upload::begin(to, to_key, &options).await?;
         let (source, etag) = (self.name(), self.info.etag.as_deref().map(quoted));
-        let mut start = 0;
-        while start < self.info.size {
+        let starts = (0..self.info.size).step_by(usize::try_from(part).unwrap_or(usize::MAX));
+        let parts = (1..).zip(starts).map(|(number, start)| {
             let end = self.info.size.min(start + part);
-            let range = format!("bytes={start}-{}", end - 1);
-            if let Err(failure) = upload.copy(&source, etag.clone(), range).await {
-                return Err(self.error(failure).await);
-            }
-            start = end;
+            upload.copy(number, &source, etag.clone(), format!("bytes={start}-{}", end - 1))
+        });
+        let parts = stream::iter(parts).buffered(AT_ONCE).try_collect::<Vec<_>>().await;
+        match parts {
+            Ok(parts) => upload.add(parts),
+            Err(failure) => return Err(self.error(failure).await),
         }
         let (etag, version) = upload.complete(condition).await?;
         Ok(self.copied(to_key, etag, version))
@@ -128,18 +139,18 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// A condition that doesn't hold is the destination's, or it says that the source isn't what it was.
+    /// A condition that doesn't hold is the destination's, or it says that the source isn't what it was; what isn't found
+    /// is the source, or the object that the condition means.
     async fn error(&self, failure: Failure) -> StoreError {
-        if failure.status == PRECONDITION_FAILED {
-            match head(self.place, self.key, self.version).await {
-                Ok(now) if now.etag == self.info.etag => return StoreError::PreconditionFailed,
-                Ok(_) | Err(StoreError::NotFound) => {
-                    return StoreError::Unavailable("the object was changed while it was copied".into());
-                }
-                Err(error) => return error,
-            }
+        let error = write_error(failure);
+        if error != StoreError::PreconditionFailed {
+            return error;
         }
-        write_error(failure)
+        match head(self.place, self.key, self.version).await {
+            Ok(now) if now.etag == self.info.etag => error,
+            Ok(_) => StoreError::Unavailable("the object was changed while it was copied".into()),
+            Err(error) => error,
+        }
     }
 }
 

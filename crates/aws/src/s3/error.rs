@@ -10,6 +10,12 @@ pub(super) enum Missing {
     Bucket,
 }
 
+/// What is said of an ACL in a bucket that has none, as is usual.
+const ACL_REFUSED: [&str; 3] = [
+    "AccessControlListNotSupported",
+    "InvalidBucketAclWithObjectOwnership",
+    "InvalidBucketAclWithBlockPublicAccessError",
+];
 /// The status of a write whose condition doesn't hold.
 const PRECONDITION_FAILED: u16 = 412;
 const NOT_FOUND: u16 = 404;
@@ -36,6 +42,14 @@ pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
     }
     if failure.is_any(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"]) {
         return StoreError::Unavailable(failure.text);
+    }
+    if failure.code.starts_with("KMS.") || failure.is_any(&ACL_REFUSED) {
+        let text = "the store's encryption or ACL can't be used";
+        return StoreError::Unavailable(format!("{text}: {}", failure.text));
+    }
+    // What is copied or put together is answered for when the status is on its way already.
+    if failure.is_any(&["PreconditionFailed"]) {
+        return StoreError::PreconditionFailed;
     }
     match failure.status {
         NOT_FOUND | METHOD_NOT_ALLOWED if missing == Missing::Object => StoreError::NotFound,

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use wasmrun_runtime::object_store::{
     Condition, MAX_PAGE, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter,
-    PutOptions, StoreError,
+    PutOptions, StoreError, TooMuch,
 };
 
 /// How long an answer may take to begin.
@@ -63,11 +63,12 @@ impl S3Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Invalid`] if the URL isn't one, or if no region is known.
+    /// [`StoreError::Invalid`] if the URL isn't one, or if no region is known; [`StoreError::Unavailable`] if the role
+    /// can't be assumed.
     pub async fn open(url: &str, aws: &Aws, role: Option<&str>) -> Result<Self, StoreError> {
         let Address { bucket, prefix, region: named, put } =
             Address::parse(url).map_err(StoreError::Invalid)?;
-        let sdk = aws.sdk(role).await;
+        let sdk = aws.sdk(role, named.as_deref()).await.map_err(StoreError::Unavailable)?;
         let region = region(&sdk, named.as_deref()).map_err(StoreError::Invalid)?;
         let timeouts = sdk.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let config = Builder::from(&sdk)
@@ -193,14 +194,18 @@ impl ObjectStore for S3Store {
         to: &dyn ObjectStore,
         to_key: &str,
         condition: &Condition,
-    ) -> Option<Result<ObjectInfo, StoreError>> {
+        most: u64,
+    ) -> Option<Result<Result<ObjectInfo, TooMuch>, StoreError>> {
         let to = (to as &dyn Any).downcast_ref::<Self>()?;
         if to.role != self.role {
             return None;
         }
         let copy = async {
             let source = Source::find(&self.place, key, version).await?;
-            source.copy_to(&to.place, to_key, condition).await
+            if source.size() > most {
+                return Ok(Err(TooMuch));
+            }
+            source.copy_to(&to.place, to_key, condition).await.map(Ok)
         };
         Some(copy.await)
     }

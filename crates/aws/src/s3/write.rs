@@ -4,6 +4,7 @@ use super::error::{Missing, store_error};
 use super::{Place, is_version, quoted, unquoted};
 use crate::failure::Failure;
 use async_trait::async_trait;
+use aws_sdk_s3::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::{Bytes, BytesMut};
@@ -57,8 +58,7 @@ impl S3Writer {
     }
 
     async fn put(&self, content: Bytes) -> Result<ObjectInfo, StoreError> {
-        let (mut tries, mut pause) = TRIES;
-        loop {
+        let put = || {
             let request = self
                 .place
                 .client
@@ -73,16 +73,10 @@ impl S3Writer {
                 .set_if_none_match(if_none_match(&self.options.condition))
                 .set_if_match(if_match(&self.options.condition))
                 .body(ByteStream::from(content.clone()));
-            tries -= 1;
-            match request.send().await.map_err(Failure::from) {
-                Ok(answer) => return Ok(self.info(answer.e_tag, answer.version_id)),
-                Err(failure) if failure.is_any(&[CONFLICT]) && tries > 0 => {
-                    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-                    pause *= 2;
-                }
-                Err(failure) => return Err(write_error(failure)),
-            }
-        }
+            async move { request.send().await.map_err(Failure::from) }
+        };
+        let answer = despite_conflicts(put).await.map_err(write_error)?;
+        Ok(self.info(answer.e_tag, answer.version_id))
     }
 
     fn info(&self, etag: Option<String>, version: Option<String>) -> ObjectInfo {
@@ -179,25 +173,31 @@ impl Upload {
         Ok(())
     }
 
-    /// Takes the next part from another object of the service.
-    pub(super) async fn copy(
-        &mut self,
+    /// Takes a part from another object of the service. Parts are numbered from 1.
+    pub(super) fn copy(
+        &self,
+        number: i32,
         source: &str,
         source_etag: Option<String>,
         range: String,
-    ) -> Result<(), Failure> {
-        let number = self.parts.len() as i32 + 1;
+    ) -> impl Future<Output = Result<CompletedPart, Failure>> + use<> {
         let request = self.place.client.upload_part_copy().bucket(&self.place.bucket).key(&self.key);
         let request = request.upload_id(&self.id).part_number(number).copy_source(source);
         let request = request.set_copy_source_if_match(source_etag).copy_source_range(range);
-        let answer = request.send().await.map_err(Failure::from)?;
-        let part = CompletedPart::builder().part_number(number);
-        let part = match answer.copy_part_result {
-            Some(copied) => part.set_e_tag(copied.e_tag).set_checksum_crc32(copied.checksum_crc32),
-            None => part,
-        };
-        self.parts.push(part.build());
-        Ok(())
+        async move {
+            let answer = request.customize().config_override(silent()).send().await.map_err(Failure::from)?;
+            let part = CompletedPart::builder().part_number(number);
+            let part = match answer.copy_part_result {
+                Some(copied) => part.set_e_tag(copied.e_tag).set_checksum_crc32(copied.checksum_crc32),
+                None => part,
+            };
+            Ok(part.build())
+        }
+    }
+
+    /// The parts that were copied, in their order.
+    pub(super) fn add(&mut self, parts: impl IntoIterator<Item = CompletedPart>) {
+        self.parts.extend(parts);
     }
 
     /// Makes the object visible. Returns its etag and version.
@@ -216,6 +216,8 @@ impl Upload {
             .multipart_upload(parts.build())
             .set_if_none_match(if_none_match(condition))
             .set_if_match(if_match(condition))
+            .customize()
+            .config_override(silent())
             .send()
             .await
             .map_err(|error| write_error(error.into()))?;
@@ -239,6 +241,24 @@ impl Drop for Upload {
     }
 }
 
+/// Carries out a write, again where somebody else wrote the same key at the same moment.
+pub(super) async fn despite_conflicts<T, Write>(write: impl Fn() -> Write) -> Result<T, Failure>
+where
+    Write: Future<Output = Result<T, Failure>>,
+{
+    let (mut tries, mut pause) = TRIES;
+    loop {
+        tries -= 1;
+        match write().await {
+            Err(failure) if failure.is_any(&[CONFLICT]) && tries > 0 => {
+                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+                pause *= 2;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 pub(super) fn write_error(failure: Failure) -> StoreError {
     // The upload is gone, or somebody else wins each time: the whole task may succeed at its next try.
     if failure.is_any(&[CONFLICT, "NoSuchUpload"]) {
@@ -249,6 +269,11 @@ pub(super) fn write_error(failure: Failure) -> StoreError {
         StoreError::NotFound => StoreError::PreconditionFailed,
         error => error,
     }
+}
+
+/// The settings of a call that the service may take long to answer, without a byte in between.
+fn silent() -> Builder {
+    Builder::new().stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
 fn if_none_match(condition: &Condition) -> Option<String> {

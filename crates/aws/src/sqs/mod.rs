@@ -66,15 +66,15 @@ impl SqsQueue {
     ///
     /// # Errors
     ///
-    /// [`QueueError::Unusable`] if that is none of them or no region is known; what the service says where a name has
-    /// to be looked up.
+    /// [`QueueError::Unusable`] if that is none of them or no region is known; [`QueueError::Unavailable`] if the role can't
+    /// be assumed; what the service says where a name has to be looked up.
     pub async fn open(text: &str, aws: &Aws, role: Option<&str>) -> Result<Self, QueueError> {
         let address = Address::parse(text).ok_or_else(|| {
             QueueError::Unusable(format!(
                 "{text:?} is neither the URL of an SQS queue, nor its ARN, nor its name"
             ))
         })?;
-        let sdk = aws.sdk(role).await;
+        let sdk = aws.sdk(role, address.region.as_deref()).await.map_err(QueueError::Unavailable)?;
         let region = region(&sdk, address.region.as_deref()).map_err(QueueError::Unusable)?;
         let mut config = Builder::from(&sdk).region(region);
         // What the user or the environment says of endpoints wins over what a queue's URL looks like.

@@ -9,7 +9,7 @@ use crate::grant::{BadKey, Mode, StoreGrant, check_key};
 use crate::limits::{Limit, Limits};
 use crate::object_store::{
     self as runtime, MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX_PAGE, ObjectReader, ObjectStore, ObjectWriter,
-    StoreError,
+    StoreError, TooMuch,
 };
 use crate::outcome::shorten;
 use crate::state::TaskState;
@@ -214,11 +214,12 @@ impl HostStore for TaskState {
         let (from_alias, to_alias) = (from.alias, to.alias);
         let answer = self
             .call_store(&from_alias, async move {
-                let within = from.store.copy(&key, version.as_deref(), &*to.store, &to_key, &condition).await;
+                let most = left.0.min(left.1);
+                let within =
+                    from.store.copy(&key, version.as_deref(), &*to.store, &to_key, &condition, most).await;
                 match within {
-                    Some(answer) => answer.map(Ok),
+                    Some(answer) => answer,
                     None => {
-                        let most = left.0.min(left.1);
                         stream(&*from.store, &key, version.as_deref(), &*to.store, &to_key, condition, most)
                             .await
                     }
@@ -412,9 +413,6 @@ impl TaskState {
         .into())
     }
 }
-
-/// A copy ends before its end: the task would have read or written more than it may.
-struct TooMuch;
 
 /// Copies through this process what no store can copy within itself, at most so many bytes.
 async fn stream(

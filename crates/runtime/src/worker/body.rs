@@ -66,6 +66,13 @@ impl BodyStore {
             Ok(None) => Err(rejected("its body isn't text")),
             Err(StoreError::NotFound) => Err(rejected("its body isn't in the body store")),
             Err(StoreError::TooLarge(_)) => Err(rejected("its body is larger than --body-size")),
+            // S3 says no more to those who may not list: the object may just not be there. It's this message's matter, and
+            // not an outage.
+            Err(StoreError::AccessDenied(_)) => Err(Outcome::Retry {
+                delay: None,
+                reason: "the body store refuses to hand out its body".into(),
+            }),
+            Err(StoreError::Invalid(why)) => Err(rejected(&format!("its body can't be read: {why}"))),
             Err(error) => Err(failed(error.to_string())),
         }
     }

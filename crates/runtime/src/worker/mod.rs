@@ -164,6 +164,12 @@ impl Worker {
                 queue.url()
             )));
         }
+        if attributes.fifo && options.on_lapse == OnLapse::Finish {
+            return Err(StartError::Settings(format!(
+                "the queue {} is FIFO, and a task that goes on though its message lapsed breaks the order of its group: leave --on-lapse at cancel",
+                queue.url()
+            )));
+        }
         if dead_letter.is_none() && options.policy.dead_letters() {
             return Err(StartError::Settings(format!(
                 "the queue {} names no dead-letter queue for rejected messages: give one with --dead-letter URL, or set --on rejected=retry (or drop)",

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What may start together: so much time's worth of tasks, …
-const BURST: Duration = Duration::from_millis(100);
+pub(super) const BURST: Duration = Duration::from_millis(100);
 /// … and no more than this.
 const MOST_TOGETHER: u32 = 10;
 
@@ -88,9 +88,13 @@ impl Taken<'_> {
         self.left
     }
 
-    /// So many of them start.
-    pub(super) fn start(&mut self, count: usize) {
-        self.left = self.left.saturating_sub(count);
+    /// So many of them start, now: what was taken long ago doesn't let others start together with them.
+    pub(super) fn start(&mut self, count: usize, now: Instant) {
+        let count = count.min(self.left);
+        self.left -= count;
+        let mut due = self.starts.due();
+        let after = now + self.starts.interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+        *due = (*due).max(after);
     }
 }
 
@@ -126,7 +130,7 @@ mod tests {
             match starts.take(most, now) {
                 Ok(mut taken) => {
                     all.extend(std::iter::repeat_n(now, taken.count()));
-                    taken.start(taken.count());
+                    taken.start(taken.count(), now);
                 }
                 Err(at) => {
                     assert!(at > now, "waiting takes time");
@@ -157,7 +161,8 @@ mod tests {
         let later = now + Duration::from_secs(3600);
         let mut taken = starts.take(100, later).expect("some");
         assert_eq!(taken.count(), 5, "a tenth of a second's worth");
-        taken.start(5);
+        taken.start(5, later);
+        drop(taken);
         assert_eq!(starts.take(100, later).expect_err("none"), later + Duration::from_millis(20));
     }
 
@@ -168,8 +173,19 @@ mod tests {
         for left in [5, 4, 3] {
             let mut taken = starts.take(100, now).expect("some");
             assert_eq!(taken.count(), left);
-            taken.start(1);
+            taken.start(1, now);
         }
+    }
+
+    #[test]
+    fn what_was_taken_long_ago_lets_nothing_start_beside_it() {
+        let now = Instant::now();
+        let starts = Starts::at(rate("50/s"), now);
+        let mut taken = starts.take(100, now).expect("some");
+        let later = now + Duration::from_secs(15);
+        taken.start(5, later);
+        drop(taken);
+        assert_eq!(starts.take(100, later).expect_err("none"), later + Duration::from_millis(20));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! wakes, as long as there are slots, and sleeps again with the first receive that brings less.
 
 use super::breaker::Admission;
-use super::rate::Taken;
+use super::rate::{BURST, Taken};
 use super::settle::{Evidence, Operation, Settlement};
 use super::{InProgress, Worker};
 use crate::message::MAX_BATCH;
@@ -116,9 +116,12 @@ impl Worker {
 
     /// Receives once, and starts the tasks of what came.
     async fn poll_as(self: &Arc<Self>, poller: Poller, polling: &Polling<'_>, wait: Duration) -> Received {
-        // A free slot and a start first, and then the breaker: what it says must be true when messages are received.
+        // Free slots and starts first, and then the breaker: what it says must be true when messages are received.
         let Some(first) = polling.slot().await else { return Received::End };
-        let mut starts = match self.may_start(poller, polling.stop).await {
+        let mut slots = vec![first];
+        let batch = self.queue.pace().receive_batch.clamp(1, MAX_BATCH);
+        slots.extend(std::iter::from_fn(|| polling.free_slot()).take(batch - 1));
+        let mut starts = match self.may_start(slots.len(), poller, polling.stop).await {
             ControlFlow::Continue(starts) => starts,
             ControlFlow::Break(received) => return received,
         };
@@ -130,10 +133,7 @@ impl Worker {
         };
         let Some(most) = most else { return Received::End };
         let is_trial = most == 1;
-        let most = most.min(self.queue.pace().receive_batch.max(1));
-        let most = starts.as_ref().map_or(most, |starts| most.min(starts.count()));
-        let mut slots = vec![first];
-        slots.extend(std::iter::from_fn(|| polling.free_slot()).take(most - 1));
+        slots.truncate(starts.as_ref().map_or(most, |starts| most.min(starts.count())));
         let asked = slots.len();
         let received = tokio::select! {
             biased;
@@ -171,7 +171,7 @@ impl Worker {
             self.breaker.trial_begins();
         }
         if let Some(starts) = &mut starts {
-            starts.start(deliveries.len());
+            starts.start(deliveries.len(), Instant::now());
         }
         let is_full = deliveries.len() >= asked && !is_trial;
         for (delivery, slot) in deliveries.into_iter().zip(slots) {
@@ -187,19 +187,24 @@ impl Worker {
         if is_full { Received::Full } else { Received::Less }
     }
 
-    /// Some tasks that may start now, where the user bounds how fast they do: the first poller waits for one.
+    /// At most so many tasks that may start now, where the user bounds how fast they do. The first poller waits for one,
+    /// a helper only for a moment.
     async fn may_start(
         &self,
+        most: usize,
         poller: Poller,
         stop: &CancellationToken,
     ) -> ControlFlow<Received, Option<Taken<'_>>> {
         let Some(starts) = &self.starts else { return ControlFlow::Continue(None) };
         loop {
-            let at = match starts.take(MAX_BATCH, Instant::now()) {
+            let now = Instant::now();
+            let at = match starts.take(most, now) {
                 Ok(taken) => return ControlFlow::Continue(Some(taken)),
-                Err(_) if poller == Poller::Helper => return ControlFlow::Break(Received::Less),
                 Err(at) => at,
             };
+            if poller == Poller::Helper && at > now + BURST {
+                return ControlFlow::Break(Received::Less);
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return ControlFlow::Break(Received::End),

@@ -1,7 +1,7 @@
 //! What docs/idempotency.md advises, as its tests run it.
 
 use wasmrun_guest::object_store::ErrorKind;
-use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, ObjectInfo, Store, handler, info};
+use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, ObjectInfo, Queue, Store, handler, info};
 
 handler!(handle);
 
@@ -15,6 +15,12 @@ fn handle(message: Message) -> Result<(), Failure> {
     if let Some(id) = body.strip_prefix("charge ") {
         return charge(id);
     }
+    if let Some(key) = body.strip_prefix("publish ") {
+        return publish(key);
+    }
+    if let Some(why) = body.strip_prefix("never ") {
+        return Err(Failure::reject(why));
+    }
     for object in message.objects().iter().filter(|object| object.change == Change::Created) {
         each_version(object)?;
         latest(object)?;
@@ -22,16 +28,24 @@ fn handle(message: Message) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Something that must be done once: whoever writes the object first does it.
+/// Something that must not be done twice: its result is in the object, so that what is there is done.
 fn charge(id: &str) -> Result<(), Failure> {
     let output = Store::open("output")?;
-    match output.new_object(&format!("charged/{id}")).if_absent().put(b"") {
+    let receipt = format!("the receipt of {id}");
+    match output.new_object(&format!("receipts/{id}")).if_absent().put(receipt.as_bytes()) {
         Ok(_) => info!("charged {id}"),
         Err(error) if matches!(error.kind(), ErrorKind::PreconditionFailed) => {
             info!("{id} was charged before");
         }
         Err(error) => return Err(error.into()),
     }
+    Ok(())
+}
+
+/// What is sent is sent even if what follows fails: so nothing follows.
+fn publish(key: &str) -> Result<(), Failure> {
+    Store::open("output")?.put(key, b"published")?;
+    Queue::open("next")?.send(key)?;
     Ok(())
 }
 
