@@ -91,7 +91,9 @@ fn a_version_that_was_announced_is_read_although_it_was_overwritten() {
         amazon.send(&queue, &event);
     }
     let run = world.wasmrun(["run", "--queue", "jobs", "--until-empty"]).arg(guest("careful"));
-    let run = run.args(["--store", "input=s3://bucket-in:ro", "--store", "output=s3://bucket-out:rw"]);
+    let run = run
+        .args(["--store", "input=s3://bucket-in:ro", "--store", "output=s3://bucket-out:rw"])
+        .args(["--send", "next=sqlite:next.db"]);
     amazon.environment(run).succeeds();
     for (version, content) in [(&first, "FIRST"), (&second, "SECOND")] {
         let output = amazon.get("bucket-out", &format!("versions/a.txt/{version}")).expect("an output");
@@ -108,7 +110,9 @@ fn a_task_that_writes_to_another_prefix_than_the_announced_one_does_not_start_it
     amazon.put("bucket", "from/a.txt", "hello");
     wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 1);
     let run = world.wasmrun(["run", "--queue", "jobs", "--until-empty"]).arg(guest("careful"));
-    let run = run.args(["--store", "input=s3://bucket/from:ro", "--store", "output=s3://bucket/to:rw"]);
+    let run = run
+        .args(["--store", "input=s3://bucket/from:ro", "--store", "output=s3://bucket/to:rw"])
+        .args(["--send", "next=sqlite:next.db"]);
     let output = amazon.environment(run).succeeds();
     let tasks = output.summary()["tasks"].as_u64().expect("a number");
     // The test message that a bucket sends first may be one of them.

@@ -121,7 +121,8 @@ fn an_object_that_changes_while_it_is_copied_is_not_copied_by_halves() {
         let is_third = request.target.contains("partNumber=3");
         if is_third { Some(error(412, "PreconditionFailed")) } else { takes_uploads(request) }
     });
-    let output = invoke(&world, &stub, "copy big copied", "").ends().exited_with(1);
+    let copy = invoke(&world, &stub, "copy big copied", "");
+    let output = copy.args(["--read-size", "8GiB", "--write-size", "8GiB"]).ends().exited_with(1);
     assert_eq!(output.json()["outcome"], "host-failed", "{output}");
     assert!(
         output.json()["reason"].as_str().expect("text").contains("changed while it was copied"),
@@ -300,7 +301,7 @@ fn a_store_is_used_with_the_rights_of_its_role_and_others_with_the_workers_own()
     assert_eq!(output.json()["outcome"], "completed", "{output}");
     let seen = stub.seen();
     let asked: Vec<_> = seen.iter().filter(|request| request.text().contains("Action=AssumeRole")).collect();
-    assert_eq!((asked.len(), asked[0].access_key()), (1, "own"), "{output}");
+    assert!(asked.iter().all(|request| request.access_key() == "own"), "{output}");
     assert!(asked[0].text().contains("RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fthumbs"));
     for request in seen.iter().filter(|request| request.target.starts_with("/bucket")) {
         let expected = if request.target.starts_with("/bucket-out") { "assumed" } else { "own" };
