@@ -34,6 +34,7 @@ use self::failure::Failure;
 use clap::{CommandFactory, Parser};
 use std::future::Future;
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use wasmrun_runtime::compile;
 
@@ -78,15 +79,29 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     }
 }
 
+/// Enough to encrypt what the network of a large host carries.
+const MOST_IO_THREADS: usize = 4;
+
 /// The threads of the worker and its backends; guests have their own.
-fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+fn block_on<T: Send + 'static>(
+    future: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // One does the work of several cores' guests, and threads that wake each other cost more than they give.
+        .worker_threads(cores.div_ceil(4).min(MOST_IO_THREADS))
         .thread_name("io")
         .enable_all()
         .build()
         .map_err(|error| Failure::backend(format!("the system refuses threads: {error}")))?;
-    let result = runtime.block_on(future);
+    // On those threads and not on this one: each answer of a backend would have to wake another thread.
+    let result = match runtime.block_on(runtime.spawn(future)) {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Failure::backend(format!("the work was given up: {error}"))),
+        },
+    };
     // A backend's blocking call that hangs doesn't keep the process.
     runtime.shutdown_background();
     result

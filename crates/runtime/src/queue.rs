@@ -62,6 +62,8 @@ pub trait Queue: Send + Sync + 'static {
 pub struct Pace {
     /// So many messages one receive brings at most.
     pub receive_batch: usize,
+    /// A receive waits for so long for more tasks to end, so that it may bring more, where tasks are that short.
+    pub receiving_wait: Duration,
     /// So many calls that settle messages may be under way at once.
     pub settling_calls: usize,
     /// A call that settles waits for so long for more messages, unless it's full.
@@ -73,7 +75,13 @@ pub struct Pace {
 impl Default for Pace {
     /// One call after the other, each with what has gathered meanwhile; a queue that tells what is true.
     fn default() -> Self {
-        Self { receive_batch: MAX_BATCH, settling_calls: 1, settling_wait: Duration::ZERO, empty_receives: 1 }
+        Self {
+            receive_batch: MAX_BATCH,
+            receiving_wait: Duration::ZERO,
+            settling_calls: 1,
+            settling_wait: Duration::ZERO,
+            empty_receives: 1,
+        }
     }
 }
 

@@ -35,6 +35,8 @@ use wasmrun_runtime::queue::{
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// Twelve hours from the receipt, and less what whole seconds and clocks may add: beyond that a renewal fails.
 const LONGEST_VISIBILITY: Duration = MAX_VISIBILITY.saturating_sub(Duration::from_secs(10));
+/// A receive that could bring only a few messages waits for so long until it may bring more: less than a request takes.
+const RECEIVING_WAIT: Duration = Duration::from_millis(5);
 /// A message's settlement waits for so long for others to go with it.
 const SETTLING_WAIT: Duration = Duration::from_millis(50);
 /// One attempt of a call that the service answers at once.
@@ -157,6 +159,7 @@ impl Queue for SqsQueue {
             // One receive may bring several messages of a FIFO queue's group. One alone keeps the others of its group
             // in the queue until it's settled, as order asks for.
             receive_batch: if self.fifo { 1 } else { MAX_BATCH },
+            receiving_wait: if self.fifo { Duration::ZERO } else { RECEIVING_WAIT },
             settling_calls: 8,
             settling_wait: SETTLING_WAIT,
             empty_receives: 2,

@@ -7,6 +7,7 @@
 mod body;
 mod breaker;
 mod lease;
+mod mean;
 mod rate;
 mod receive;
 mod settle;
@@ -19,6 +20,7 @@ pub use self::tally::{Summary, Tally};
 
 use self::breaker::Breaker;
 use self::lease::{Lease, Leases};
+use self::mean::MeanTime;
 use self::rate::Starts;
 use self::receive::Slot;
 use self::settle::{
@@ -126,6 +128,7 @@ pub struct Worker {
     max_visibility: Option<Duration>,
     breaker: Breaker,
     starts: Option<Starts>,
+    mean_wall: MeanTime,
     tally: Arc<Tally>,
     /// Where queues and stores live.
     io: Handle,
@@ -217,6 +220,7 @@ impl Worker {
             max_visibility,
             breaker,
             starts,
+            mean_wall: MeanTime::default(),
             tally,
             io,
         })
@@ -410,6 +414,7 @@ impl Worker {
     /// Counts, logs and learns from a task's end.
     fn note(&self, message: &Message, report: &Report) {
         self.tally.count(report);
+        self.mean_wall.add(report.usage.wall);
         let Report { outcome, usage } = report;
         if let Some(observer) = &self.options.observer {
             let component = &self.options.component_name;

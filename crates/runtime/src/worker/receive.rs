@@ -8,7 +8,7 @@ use super::rate::{BURST, Taken};
 use super::settle::{Evidence, Operation, Settlement};
 use super::{InProgress, Worker};
 use crate::message::MAX_BATCH;
-use crate::queue::Delivery;
+use crate::queue::{Delivery, Pace};
 use crate::trace;
 use futures_util::future::join_all;
 use std::fmt::Display;
@@ -119,8 +119,7 @@ impl Worker {
         // Free slots and starts first, and then the breaker: what it says must be true when messages are received.
         let Some(first) = polling.slot().await else { return Received::End };
         let mut slots = vec![first];
-        let batch = self.queue.pace().receive_batch.clamp(1, MAX_BATCH);
-        slots.extend(std::iter::from_fn(|| polling.free_slot()).take(batch - 1));
+        self.fill(&mut slots, polling).await;
         let mut starts = match self.may_start(slots.len(), poller, polling.stop).await {
             ControlFlow::Continue(starts) => starts,
             ControlFlow::Break(received) => return received,
@@ -131,7 +130,7 @@ impl Worker {
             Poller::Helper if self.breaker.admission() == Admission::All => Some(MAX_BATCH),
             Poller::Helper => return Received::Less,
         };
-        let Some(most) = most else { return Received::End };
+        let Some(most) = most.filter(|_| !polling.stop.is_cancelled()) else { return Received::End };
         let is_trial = most == 1;
         slots.truncate(starts.as_ref().map_or(most, |starts| most.min(starts.count())));
         let asked = slots.len();
@@ -185,6 +184,25 @@ impl Worker {
             polling.more.notify_one();
         }
         if is_full { Received::Full } else { Received::Less }
+    }
+
+    /// Takes what else is free for a receive. Each request costs as much for one message as for ten: where tasks are short,
+    /// it waits a moment for more of them to end.
+    async fn fill(&self, slots: &mut Vec<Slot>, polling: &Polling<'_>) {
+        let Pace { receive_batch, receiving_wait, .. } = self.queue.pace();
+        let batch = receive_batch.clamp(1, MAX_BATCH);
+        slots.extend(std::iter::from_fn(|| polling.free_slot()).take(batch - 1));
+        if self.mean_wall.get() >= receiving_wait {
+            return;
+        }
+        let until = tokio::time::Instant::now() + receiving_wait;
+        // As long as there are tasks that may end.
+        while slots.len() < batch && !polling.tasks.is_empty() {
+            match tokio::time::timeout_at(until, polling.slot()).await {
+                Ok(Some(slot)) => slots.push(slot),
+                Ok(None) | Err(_) => return,
+            }
+        }
     }
 
     /// At most so many tasks that may start now, where the user bounds how fast they do. The first poller waits for one,

@@ -1,0 +1,44 @@
+//! What tasks take lately.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// One in so many parts of the mean is the newest.
+const WEIGHT: u64 = 16;
+
+/// A mean that follows what comes in. Threads that add at once may lose one of them.
+#[derive(Debug, Default)]
+pub(super) struct MeanTime(AtomicU64);
+
+impl MeanTime {
+    pub(super) fn add(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let before = self.0.load(Ordering::Relaxed);
+        self.0.store(before - before / WEIGHT + nanos / WEIGHT, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_follows_what_comes_in_and_bears_anything() {
+        let mean = MeanTime::default();
+        for _ in 0..200 {
+            mean.add(Duration::from_millis(5));
+        }
+        assert!((4_900..=5_000).contains(&mean.get().as_micros()), "{:?}", mean.get());
+        for _ in 0..1000 {
+            mean.add(Duration::MAX);
+        }
+        for _ in 0..1000 {
+            mean.add(Duration::ZERO);
+        }
+        assert!(mean.get() < Duration::from_micros(1), "{:?}", mean.get());
+    }
+}
