@@ -105,7 +105,7 @@ fn a_queue_is_found_by_its_url_its_arn_and_its_name() {
 fn a_task_that_takes_longer_than_the_visibility_timeout_runs_once() {
     let Some(cloud) = Cloud::with_queue(2, 3) else { return };
     let cloud = cloud.with_next();
-    cloud.amazon.send(&cloud.queue, "sleep 7000");
+    cloud.amazon.send(&cloud.queue, "sleep 20000");
     let output = cloud.run("misbehave").args(["--until-empty", "--instances", "2"]).succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
     assert_eq!(output.summary()["tasks"], 1, "{output}");
