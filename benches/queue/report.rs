@@ -127,7 +127,7 @@ impl Report {
 Measured on {} on {}. Written by `cargo xtask bench queue`, which measures all of it again; the same figures for
 programs are in [queue.json](queue.json). Take the ratios, not the times.
 
-{} messages in a queue of their own for each contender, {} rounds in turns, medians. The server is fauxqs 1.9, on the same
+{} messages in a queue of their own for each contender, {} rounds in turns, medians. The server is [fauxqs](https://www.npmjs.com/package/fauxqs) 1.9, on the same
 machine, and has the same two cores: messages a second are as much its doing as the contender's. CPU is that of the contender's process, its
 start included.
 
@@ -154,7 +154,9 @@ wasmrun takes {:.2} times the CPU of sqs-consumer, and {:.2} times that of the t
 - *bare loop of the SDK for Rust*: four loops that receive ten messages and delete them, and do nothing else. *Bare loop of the engine*: store,
   WASI context, limiter, fuel, instantiate, call, drop, ten thousand times.
 - *sqs-consumer* 15 on Node, `batchSize` 10, `handleMessageBatch` acknowledges all. *boto3*: a loop of `receive_message` and
-  `delete_message_batch`, ten messages each. Neither isolates anything.
+  `delete_message_batch`, ten messages each. Neither isolates anything. These two poll one at a time, as their examples do, and the others several times at once:
+  compare CPU, not messages a second.
+- The server is on the same machine: no network is in these figures.
 ",
             self.to_consumer(),
             self.to_bare()

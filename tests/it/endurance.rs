@@ -200,7 +200,7 @@ fn a_poison_message_does_not_keep_others_from_passing() {
         amazon.send_all(&queue, (0..poison).map(|_| "panic on purpose".to_owned()));
         amazon.send_all(&queue, (0..GOOD).map(|_| "ok".to_owned()));
         let began = Instant::now();
-        let worker = worker(&world, &amazon, 8).args(["--backoff", "6s..6s"]).start();
+        let worker = worker(&world, &amazon, 8).args(["--backoff", "6s..6s", "--stop-timeout", "1s"]).start();
         worker.until_logged_times(GOOD, "\"Completed.\"");
         took.push(began.elapsed());
         if poison > 0 {

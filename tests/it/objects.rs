@@ -331,6 +331,13 @@ fn a_role_that_cannot_be_assumed_ends_the_start_with_a_sentence() {
     unknown.fails_with(2, "neither a --store nor a --send has that alias");
     let no_role = invoke(&world, &stub, "ok", "").args(["--assume-role", "output=thumbs"]);
     no_role.fails_with(2, "write its ARN");
+    for (setting, said) in [
+        ("?encryption=rot13", "one of s3, kms, kms-dsse"),
+        ("?regoin=x", "unknown setting"),
+        ("/..", "write s3://BUCKET"),
+    ] {
+        invoke(&world, &stub, "ok", setting).fails_with(2, said);
+    }
     let local = world.invoke("misbehave", "ok").args(["--assume-role", &role]);
     local.fails_with(2, "only queues of SQS and stores in S3 know roles");
 }

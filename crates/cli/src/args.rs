@@ -113,13 +113,14 @@ pub(crate) struct TaskArgs {
     /// A configuration file (TOML); flags win over WASMRUN_* variables, which win over the file
     #[arg(long, value_name = "FILE", env = "WASMRUN_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Grant a store: s3://BUCKET, s3://BUCKET/PREFIX or dir:PATH, with the mode ro, wo or rw
+    /// Grant a store: s3://BUCKET, s3://BUCKET/PREFIX, either with settings behind a `?` (region, encryption, kms-key and
+    /// acl: see the README), or dir:PATH; with the mode ro, wo or rw
     #[arg(long, value_name = "ALIAS=URL:MODE")]
     pub(crate) store: Vec<String>,
     /// Grant a queue to send to
     #[arg(long, value_name = "ALIAS=URL")]
     pub(crate) send: Vec<String>,
-    /// Use a store of S3 or a queue of SQS with the rights of a role, instead of the worker's own
+    /// Use a store in S3 or a queue to send to with the rights of a role; everything else is used with the worker's own
     #[arg(long, value_name = "ALIAS=ARN")]
     pub(crate) assume_role: Vec<String>,
     /// Grant an environment key, with a value or with the worker's own

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wasmrun_aws::{Aws, S3Store, SqsQueue, is_queue_address};
 use wasmrun_local::{DirStore, QueueSettings, SqliteQueue};
 use wasmrun_runtime::limits::Limits;
-use wasmrun_runtime::object_store::ObjectStore;
+use wasmrun_runtime::object_store::{ObjectStore, StoreError};
 use wasmrun_runtime::queue::{Queue, QueueAdmin};
 
 /// What queues and stores are opened with.
@@ -80,7 +80,11 @@ impl Backends {
                 Ok(OpenStore { store: Arc::new(store), directory })
             }
             Some(("s3", _)) => {
-                let store = S3Store::open(url, &self.aws, role).await.map_err(failed)?;
+                let store = S3Store::open(url, &self.aws, role).await.map_err(|error| match error {
+                    // What is wrong is what was written, and another start changes nothing.
+                    StoreError::Invalid(why) => Failure::usage(format!("cannot use the store {url}: {why}")),
+                    error => failed(error),
+                })?;
                 Ok(OpenStore { store: Arc::new(store), directory: None })
             }
             _ => Err(Failure::usage(format!(

@@ -60,13 +60,14 @@ pub(crate) struct WorkerSettings {
     pub(crate) max_visibility: Option<Duration>,
     /// What becomes of a task whose message may have gone to another worker, as its visibility couldn't be extended
     /// [default: cancel]
-    #[arg(long, env = "WASMRUN_ON_LAPSE")]
+    #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LAPSE")]
     pub(crate) on_lapse: Option<OnLapseSetting>,
     /// Where bodies are that were too large for a message, as SQS's extended client library puts them: s3://BUCKET or
     /// s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
     #[arg(long, value_name = "URL", env = "WASMRUN_BODY_STORE")]
     pub(crate) body_store: Option<String>,
-    /// How fast tasks may start, such as 50/s, 600/m or 1000/h [default: as fast as they can]
+    /// How fast this worker's tasks may start, such as 50/s, 600/m or 1000/h; each worker has its own rate [default: as
+    /// fast as they can]
     #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE")]
     #[serde(deserialize_with = "from_text")]
     pub(crate) rate: Option<Rate>,
@@ -123,7 +124,7 @@ pub(crate) struct LogSettings {
 pub(crate) enum OnLapseSetting {
     /// Cancel it: what it does would be done twice
     Cancel,
-    /// Let it finish, and delete its message if that is still possible
+    /// Let it finish, and delete its message if that is still possible (not on a FIFO queue)
     Finish,
 }
 
@@ -304,7 +305,7 @@ pub(crate) fn stores(flags: &[String], file: BTreeMap<String, String>) -> Result
     named("--store", "ALIAS=URL:MODE", flags, "WASMRUN_STORE_", file)?
         .into_iter()
         .map(|(alias, value)| {
-            let (url, mode) = value.rsplit_once(':').ok_or_else(|| {
+            let (url, mode) = value.rsplit_once(':').filter(|(_, mode)| !mode.starts_with("//")).ok_or_else(|| {
                 Failure::usage(format!(
                     "the store {alias}={value} has no mode: write ALIAS=URL:MODE with the mode ro, wo or rw"
                 ))
@@ -333,6 +334,11 @@ pub(crate) fn roles(
 ) -> Result<BTreeMap<String, String>, Failure> {
     let roles = named("--assume-role", "ALIAS=ARN", flags, "WASMRUN_ASSUME_ROLE_", file)?;
     for (alias, role) in &roles {
+        if role.is_empty() {
+            return Err(Failure::usage(format!(
+                "--assume-role {alias}= is incomplete: write --assume-role ALIAS=ARN"
+            )));
+        }
         if !is_granted(alias) {
             return Err(Failure::usage(format!(
                 "the role {role} is for {alias}, and neither a --store nor a --send has that alias"

@@ -32,11 +32,17 @@ impl Address {
     /// What is wrong with it, without a full stop.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let (place, settings) = url.split_once('?').unwrap_or((url, ""));
-        let (bucket, prefix) = bucket_and_prefix(place)
-            .ok_or_else(|| format!("{place:?} is no store in S3: write s3://BUCKET or s3://BUCKET/PREFIX"))?;
+        let (bucket, prefix) = bucket_and_prefix(place).ok_or(
+            "write s3://BUCKET or s3://BUCKET/PREFIX, with a bucket's name of 3 to 63 small letters, digits, dots and hyphens, and no empty or dotted part in the prefix",
+        )?;
         let mut address = Self { bucket, prefix, ..Self::default() };
+        let mut seen = Vec::new();
         for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
             let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
+            if seen.contains(&name) {
+                return Err(format!("the setting {name:?} is there twice"));
+            }
+            seen.push(name);
             if value.is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) {
                 return Err(format!("the setting {setting:?} has no value: write NAME=VALUE"));
             }
@@ -80,6 +86,8 @@ fn encryption(value: &str) -> Result<ServerSideEncryption, String> {
     match value {
         "s3" => Ok(ServerSideEncryption::Aes256),
         "kms" => Ok(ServerSideEncryption::AwsKms),
+        "AES256" => Err("the encryption AES256 is called s3 here".into()),
+        "aws:kms" => Err("the encryption aws:kms is called kms here".into()),
         "kms-dsse" => Ok(ServerSideEncryption::AwsKmsDsse),
         _ => Err(format!("unknown encryption {value:?}: one of s3, kms, kms-dsse")),
     }
@@ -131,6 +139,8 @@ mod tests {
             ("region=", "no value"),
             ("regoin=x", "one of region, encryption, kms-key, acl"),
             ("encryption=rot13", "one of s3, kms, kms-dsse"),
+            ("encryption=aws:kms", "called kms here"),
+            ("region=a&region=b", "twice"),
             ("kms-key=x", "needs encryption=kms"),
             ("encryption=s3&kms-key=x", "needs encryption=kms"),
             ("acl=everybody", "public-read"),

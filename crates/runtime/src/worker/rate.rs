@@ -24,7 +24,8 @@ impl FromStr for Rate {
 
     /// `50/s`, `600/m`, `1000/h`
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "write a number of tasks and a time: 50/s, 600/m or 1000/h".to_owned();
+        let wrong =
+            || "write a whole number of tasks from 1, and s, m or h: 50/s, 600/m or 1000/h".to_owned();
         let (tasks, unit) = text.split_once('/').ok_or_else(wrong)?;
         let tasks = tasks.trim().parse().map_err(|_| wrong())?;
         let seconds = match unit.trim() {
