@@ -2,7 +2,9 @@
 //!
 //! `cargo xtask endure` runs these at full length; otherwise they are short.
 
-use crate::harness::{ACCOUNT, Amazon, Command, Output, Process, Proxy, World, field, guest, wait_until};
+use crate::harness::{
+    ACCOUNT, Amazon, Command, Output, Process, Proxy, World, field, guest, wait_until, wait_within,
+};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -94,7 +96,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
     }
     let kills = ended.len();
     // Not all at once: what a killed worker held comes back with its visibility.
-    wait_at_length("the queue is empty", || amazon.depth(&queue) == [0; 3]);
+    wait_within(Duration::from_secs(600), "the queue is empty", || amazon.depth(&queue) == [0; 3]);
     for worker in &workers {
         worker.signal(Signal::TERM);
     }
@@ -109,16 +111,6 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
         began.elapsed()
     );
     assert!(kills > 0 && proxy.lost() > 0, "nothing was lost");
-}
-
-/// Waits for what takes its time.
-#[track_caller]
-fn wait_at_length(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(600), "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 use wasmrun_aws::is_role;
 use wasmrun_runtime::compile::CompileLimits;
@@ -446,16 +447,16 @@ fn inherited(key: &str) -> Result<String, Failure> {
 /// The variables whose names start so; what follows is the name. Those of other settings, such as `WASMRUN_ON_LAPSE`
 /// beside `WASMRUN_ON_RETRY`, are none.
 fn variables_with(prefix: &str) -> impl Iterator<Item = (String, String)> {
-    let settings = variables_of(&Cli::command());
+    static OF_FLAGS: LazyLock<BTreeSet<OsString>> = LazyLock::new(|| variables_of(&Cli::command()));
     std::env::vars_os().filter_map(move |(variable, value)| {
         let name = variable.to_str()?.strip_prefix(prefix)?.to_owned();
-        let is_name = !name.is_empty() && !settings.contains(&variable);
+        let is_name = !name.is_empty() && !OF_FLAGS.contains(&variable);
         is_name.then_some((name, value.to_str()?.to_owned()))
     })
 }
 
 /// The variables of all flags.
-pub(crate) fn variables_of(command: &clap::Command) -> BTreeSet<OsString> {
+fn variables_of(command: &clap::Command) -> BTreeSet<OsString> {
     let own = command.get_arguments().filter_map(|argument| argument.get_env().map(OsString::from));
     own.chain(command.get_subcommands().flat_map(variables_of)).collect()
 }

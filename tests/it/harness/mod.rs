@@ -25,12 +25,15 @@ pub(crate) use vitals::Vitals;
 pub(crate) use world::{Depth, World, keys};
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something that takes milliseconds, or seconds on a machine that does other things too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(3);
+/// So often it looks at most.
+const LOOKS: u32 = 20_000;
 
 /// Where the tests keep what they make: on the disk that the build is on.
 pub(crate) fn scratch() -> &'static Path {
@@ -64,10 +67,21 @@ pub(crate) fn guest(name: &str) -> PathBuf {
 
 /// Waits until something holds.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    wait_within(PATIENCE, what, holds);
+}
+
+/// Waits for what takes its time; the longer it may take, the less often this looks.
+#[track_caller]
+pub(crate) fn wait_within(time: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
-        std::thread::sleep(LOOK_EVERY);
+        assert!(began.elapsed() < time, "waited in vain until {what}");
+        std::thread::sleep(time / LOOKS);
     }
+}
+
+/// Whatever a test that failed has left behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,9 @@
 //! A connection between a program and a server that a test can cut, or that loses some of what goes over it.
 
+use super::lock;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Passes connections on to a server, until it's told to cut them.
 pub(crate) struct Proxy {
@@ -98,8 +99,4 @@ fn loses(lines: &Mutex<Lines>) -> bool {
     let loses = fastrand::u32(..200) < lines.losing;
     lines.lost += usize::from(loses);
     loses
-}
-
-fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
-    lines.lock().unwrap_or_else(PoisonError::into_inner)
 }

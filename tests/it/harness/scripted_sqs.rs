@@ -1,9 +1,10 @@
 //! A queue of SQS that works, but for what a test says otherwise.
 
+use super::lock;
 use super::stub::{Answer, Request, Stub};
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 /// How long a receive waits when there is nothing, where the real one may wait for 20 seconds.
@@ -175,8 +176,4 @@ fn usual(operation: &str, input: &Value, visibility_seconds: u64, state: &Mutex<
         "SendMessageBatch" => partly(input, &[], "", false),
         other => refusal(400, &format!("Unknown{other}")),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

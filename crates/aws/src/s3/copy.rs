@@ -1,7 +1,7 @@
 //! Copying within the service: the content doesn't pass through this process.
 
 use super::error::{Missing, store_error};
-use super::write::{Upload, despite_conflicts, write_error};
+use super::write::{MOST_PARTS, Upload, despite_conflicts, if_match, if_none_match, write_error};
 use super::{Place, head_info, is_version, quoted, unquoted};
 use crate::failure::Failure;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -11,10 +11,8 @@ use wasmrun_runtime::object_store::{Condition, ObjectInfo, PutOptions, StoreErro
 
 /// One request copies no larger object.
 const LARGEST_COPY: u64 = 5 << 30;
-/// Larger ones are copied in parts of this size, …
+/// Larger ones are copied in parts of this size, or of such that an upload has room for them.
 const COPIED_PART: u64 = 512 << 20;
-/// … or of such that there are at most so many.
-const MOST_PARTS: u64 = 10_000;
 /// So many parts are copied at once.
 const AT_ONCE: usize = 8;
 /// What a copy's source may hold unescaped.
@@ -53,7 +51,7 @@ impl<'a> Source<'a> {
         if self.info.size <= LARGEST_COPY {
             self.copy_at_once(to, to_key, condition).await
         } else {
-            let part = COPIED_PART.max(self.info.size.div_ceil(MOST_PARTS));
+            let part = COPIED_PART.max(self.info.size.div_ceil(MOST_PARTS as u64));
             self.copy_in_parts(to, to_key, condition, part).await
         }
     }
@@ -71,12 +69,9 @@ impl<'a> Source<'a> {
             let request = request
                 .set_server_side_encryption(to.put.encryption.clone())
                 .set_ssekms_key_id(to.put.kms_key.clone())
-                .set_acl(to.put.acl.clone());
-            let request = match condition {
-                Condition::Always => request,
-                Condition::IfAbsent => request.if_none_match("*"),
-                Condition::IfMatch(etag) => request.if_match(quoted(etag)),
-            };
+                .set_acl(to.put.acl.clone())
+                .set_if_none_match(if_none_match(condition))
+                .set_if_match(if_match(condition));
             async move { request.send().await.map_err(Failure::from) }
         };
         match despite_conflicts(copy).await {

@@ -15,7 +15,7 @@ use wasmrun_runtime::object_store::{Condition, ObjectInfo, ObjectWriter, PutOpti
 /// An object up to this size is sent in one request, a larger one in parts of this size.
 pub(super) const PART_BYTES: usize = 8 << 20;
 /// An upload has no more.
-const MOST_PARTS: i32 = 10_000;
+pub(super) const MOST_PARTS: i32 = 10_000;
 /// The service says so when somebody else writes the same key at the same moment.
 const CONFLICT: &str = "ConditionalRequestConflict";
 /// How often a write that met a conflict is tried, and the pause before the second time, which doubles.
@@ -276,11 +276,11 @@ fn silent() -> Builder {
     Builder::new().stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
-fn if_none_match(condition: &Condition) -> Option<String> {
+pub(super) fn if_none_match(condition: &Condition) -> Option<String> {
     (*condition == Condition::IfAbsent).then(|| "*".to_owned())
 }
 
-fn if_match(condition: &Condition) -> Option<String> {
+pub(super) fn if_match(condition: &Condition) -> Option<String> {
     match condition {
         Condition::IfMatch(etag) => Some(quoted(etag)),
         Condition::Always | Condition::IfAbsent => None,
