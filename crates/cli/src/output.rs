@@ -25,7 +25,7 @@ use wasmrun_runtime::component::Report;
 use wasmrun_runtime::distribution::Quantity;
 use wasmrun_runtime::outcome::OutcomeKind;
 use wasmrun_runtime::text::{OneLine, is_unsafe};
-use wasmrun_runtime::worker::{Summary, Tally};
+use wasmrun_runtime::worker::{Counts, Summary, Tally};
 
 /// How often the progress is drawn.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -83,7 +83,8 @@ impl Output {
     /// Prints what a worker did: for people, or as a log line.
     pub(crate) fn summary(&self, summary: &Summary) {
         self.bar.finish_and_clear();
-        let Summary { elapsed, tasks, outcomes, limits, dead_lettered, returned, usage, spreads } = summary;
+        let Summary { elapsed, tasks, outcomes, limits, counts, usage, spreads } = summary;
+        let Counts { dead_lettered, returned, .. } = counts;
         let seconds = elapsed.as_secs_f64().max(1e-6);
         let per_second = *tasks as f64 / seconds;
         if self.format == LogFormat::Json {
@@ -246,11 +247,14 @@ pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
     loop {
         rounds.tick().await;
         let summary = tally.summary();
-        let settled = summary.tasks.saturating_sub(summary.returned);
+        let settled = summary.tasks.saturating_sub(summary.counts.returned);
         output.bar.set_length(total.max(settled));
         output.bar.set_position(settled);
-        if summary.returned + summary.dead_lettered > 0 {
-            let message = format!("{} given back, {} dead-lettered", summary.returned, summary.dead_lettered);
+        if summary.counts.returned + summary.counts.dead_lettered > 0 {
+            let message = format!(
+                "{} given back, {} dead-lettered",
+                summary.counts.returned, summary.counts.dead_lettered
+            );
             output.bar.set_message(message);
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use wasmrun_runtime::capacity::Capacity;
+use wasmrun_runtime::capacity::{BoundedBy, Capacity};
 use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::usage::TaskObserver;
 use wasmrun_runtime::worker::{BodyStore, Worker, WorkerOptions};
@@ -38,6 +38,10 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         queue.file.iter().map(|path| Protected { what: "the queue", path: path.clone() }).collect();
     let queue = queue.into_queue();
     let Capacity { instances, bounded_by } = plan.capacity(worker.instances()?)?;
+    let bounded_by = match bounded_by {
+        BoundedBy::User if worker.is_auto() => "auto".to_owned(),
+        bounded_by => bounded_by.to_string(),
+    };
     let component_name =
         plan.component.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let dead_letter = dead_letter_queue(&backends, &*queue, worker.dead_letter.as_deref()).await?;
@@ -57,6 +61,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let options = WorkerOptions {
         component_name,
         instances,
+        scale: worker.scale()?,
         policy,
         backoff: worker.backoff.unwrap_or(defaults.backoff),
         until_empty: worker.until_empty.unwrap_or(false),
@@ -65,7 +70,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         on_lapse: worker.on_lapse(),
         bodies,
         rate: worker.rate,
-        observer: usage.clone().map(|usage| usage as Arc<dyn TaskObserver>),
+        watch_depth: false,
+        observers: usage.clone().map(|usage| usage as Arc<dyn TaskObserver>).into_iter().collect(),
     };
     let until_empty = options.until_empty;
     let worker = Arc::new(Worker::new(queue.clone(), dead_letter, component.clone(), options).await?);
@@ -87,7 +93,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     tracing::info!(
         queue = queue.url(),
         instances,
-        bounded_by = %bounded_by,
+        bounded_by,
         task_bytes = component.limits().task_bytes(),
         allocator = ?component.allocator(),
         stores,

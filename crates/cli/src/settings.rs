@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, de};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -22,8 +22,13 @@ use wasmrun_runtime::compile::CompileLimits;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::grant::Mode;
 use wasmrun_runtime::outcome::{Action, Policy};
-use wasmrun_runtime::worker::{Backoff, OnLapse, Rate};
+use wasmrun_runtime::scaler::Goal;
+use wasmrun_runtime::worker::{Backoff, OnLapse, Rate, ScaleOptions};
 
+/// Where nobody says how many: tasks that wait for services seldom gain from more.
+const AUTO_INSTANCES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+/// As long as Kubernetes looks back before it takes something away.
+const KEEP_WARM: Duration = Duration::from_secs(300);
 /// Tasks at once, and threads: more is a typing error.
 const MAX_INSTANCES: usize = 100_000;
 /// See [`MAX_INSTANCES`].
@@ -38,9 +43,22 @@ const MIN_USAGE_BYTES: u64 = 64 << 10;
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct WorkerSettings {
-    /// The most tasks at once [default: the number of cores]
-    #[arg(long, value_name = "N", env = "WASMRUN_INSTANCES")]
-    instances: Option<NonZeroUsize>,
+    /// Tasks at once: a number; MIN..MAX, between which it follows the queue's depth; or auto, which is 1 to what the host
+    /// bears, at most 256 [default: auto]
+    #[arg(long, value_name = "N|MIN..MAX|auto", env = "WASMRUN_INSTANCES")]
+    #[serde(deserialize_with = "from_number_or_text")]
+    instances: Option<InstancesSetting>,
+    /// More tasks at once are for messages to start within this time [default: at once]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_TARGET_LATENCY", value_parser = humantime::parse_duration, conflicts_with = "backlog_per_instance")]
+    #[serde(deserialize_with = "from_duration")]
+    target_latency: Option<Duration>,
+    /// More tasks at once are for so many messages each
+    #[arg(long, value_name = "N", env = "WASMRUN_BACKLOG_PER_INSTANCE")]
+    backlog_per_instance: Option<NonZeroU32>,
+    /// Tasks at once that were needed may be needed again for so long [default: 5m]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_KEEP_WARM", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "from_duration")]
+    keep_warm: Option<Duration>,
     /// End when the queue is empty
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_UNTIL_EMPTY")]
     pub(crate) until_empty: Option<bool>,
@@ -117,6 +135,37 @@ pub(crate) struct LogSettings {
     /// Readable lines, or JSON [default: text on a terminal, else json]
     #[arg(long = "log-format", value_name = "FORMAT", env = "WASMRUN_LOG_FORMAT")]
     pub(crate) format: Option<LogFormat>,
+}
+
+/// How many tasks at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum InstancesSetting {
+    /// As many as are of use.
+    #[default]
+    Auto,
+    Fixed(NonZeroUsize),
+    /// The minimum may be 0, for which one that may start is kept all the same.
+    Between(usize, NonZeroUsize),
+}
+
+impl FromStr for InstancesSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?}: write a number above zero, MIN..MAX or auto");
+        match text.split_once("..") {
+            None if text == "auto" => Ok(Self::Auto),
+            None => text.parse().map(Self::Fixed).map_err(|_| wrong()),
+            Some((min, max)) => {
+                let (min, max): (usize, NonZeroUsize) =
+                    (min.parse().map_err(|_| wrong())?, max.parse().map_err(|_| wrong())?);
+                if min > max.get() {
+                    return Err(format!("{text:?}: the minimum is larger than the maximum"));
+                }
+                Ok(Self::Between(min, max))
+            }
+        }
+    }
 }
 
 /// What becomes of a task whose message lapsed.
@@ -209,8 +258,41 @@ pub(crate) fn toml_from<T: de::DeserializeOwned>(text: &str, shown: &str) -> Res
 }
 
 impl WorkerSettings {
+    /// The most tasks at once that are asked for.
     pub(crate) fn instances(&self) -> Result<NonZeroUsize, Failure> {
-        at_most(self.instances.unwrap_or_else(cores), MAX_INSTANCES, "instances")
+        let most = match self.instances.unwrap_or_default() {
+            InstancesSetting::Auto => AUTO_INSTANCES,
+            InstancesSetting::Fixed(number) | InstancesSetting::Between(_, number) => number,
+        };
+        at_most(most, MAX_INSTANCES, "instances")
+    }
+
+    /// What moves the number, if it isn't fixed.
+    pub(crate) fn scale(&self) -> Result<Option<ScaleOptions>, Failure> {
+        let goal = match (self.target_latency, self.backlog_per_instance) {
+            (None, None) => Goal::AtOnce,
+            (Some(within), None) => Goal::Latency(within),
+            (None, Some(each)) => Goal::Backlog(each),
+            (Some(_), Some(_)) => {
+                return Err(Failure::usage("--target-latency and --backlog-per-instance exclude each other"));
+            }
+        };
+        let min = match self.instances.unwrap_or_default() {
+            InstancesSetting::Fixed(number) if goal != Goal::AtOnce => {
+                return Err(Failure::usage(format!(
+                    "--instances {number} is fixed: write MIN..MAX or auto where it is to follow the queue's depth"
+                )));
+            }
+            InstancesSetting::Fixed(_) => return Ok(None),
+            InstancesSetting::Auto => 1,
+            InstancesSetting::Between(min, _) => min,
+        };
+        Ok(Some(ScaleOptions { min, goal, keep_warm: self.keep_warm.unwrap_or(KEEP_WARM) }))
+    }
+
+    /// Nobody has said how many.
+    pub(crate) fn is_auto(&self) -> bool {
+        self.instances.unwrap_or_default() == InstancesSetting::Auto
     }
 
     pub(crate) fn on_lapse(&self) -> OnLapse {
@@ -223,6 +305,9 @@ impl WorkerSettings {
     pub(crate) fn or(self, file: Self) -> Self {
         Self {
             instances: self.instances.or(file.instances),
+            target_latency: self.target_latency.or(file.target_latency),
+            backlog_per_instance: self.backlog_per_instance.or(file.backlog_per_instance),
+            keep_warm: self.keep_warm.or(file.keep_warm),
             until_empty: self.until_empty.or(file.until_empty),
             dead_letter: self.dead_letter.or(file.dead_letter),
             backoff: self.backoff.or(file.backoff),
@@ -510,6 +595,25 @@ where
     String::deserialize(deserializer)?.parse().map(Some).map_err(de::Error::custom)
 }
 
+/// A number may be written as one.
+fn from_number_or_text<'de, D: Deserializer<'de>, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u64),
+        Text(String),
+    }
+    let text = match Written::deserialize(deserializer)? {
+        Written::Number(number) => number.to_string(),
+        Written::Text(text) => text,
+    };
+    text.parse().map(Some).map_err(de::Error::custom)
+}
+
 pub(crate) fn from_duration<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
@@ -573,9 +677,40 @@ mod tests {
 
     #[test]
     fn absurd_numbers_are_refused() {
-        let instances =
-            WorkerSettings { instances: NonZeroUsize::new(usize::MAX), ..WorkerSettings::default() };
-        assert!(instances.instances().is_err());
+        let number = InstancesSetting::Fixed(NonZeroUsize::MAX);
+        let settings = WorkerSettings { instances: Some(number), ..WorkerSettings::default() };
+        assert!(settings.instances().is_err());
+    }
+
+    #[test]
+    fn instances_are_a_number_two_or_auto() {
+        let number = |number| NonZeroUsize::new(number).expect("not zero");
+        for (text, setting) in [
+            ("auto", InstancesSetting::Auto),
+            ("4", InstancesSetting::Fixed(number(4))),
+            ("0..64", InstancesSetting::Between(0, number(64))),
+            ("3..3", InstancesSetting::Between(3, number(3))),
+        ] {
+            assert_eq!(text.parse(), Ok(setting));
+            let file: WorkerSettings = toml::from_str(&format!("instances = '{text}'")).expect("valid");
+            assert_eq!(file.instances, Some(setting));
+        }
+        let file: WorkerSettings = toml::from_str("instances = 4").expect("valid");
+        assert_eq!(file.instances, Some(InstancesSetting::Fixed(number(4))));
+        for text in ["", "0", "-1", "..", "1..", "..4", "5..4", "0..0", "many", "1...4"] {
+            assert!(text.parse::<InstancesSetting>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_number_has_no_goal() {
+        let parse = |text: &str| toml::from_str::<WorkerSettings>(text).expect("valid").scale();
+        assert_eq!(parse("instances = 4").expect("valid"), None);
+        assert!(parse("instances = 4\ntarget-latency = '30s'").is_err());
+        assert!(parse("target-latency = '30s'\nbacklog-per-instance = 5").is_err());
+        let scale = parse("instances = '0..9'\ntarget-latency = '30s'\nkeep-warm = '1m'").expect("valid");
+        let goal = Goal::Latency(Duration::from_secs(30));
+        assert_eq!(scale, Some(ScaleOptions { min: 0, goal, keep_warm: Duration::from_secs(60) }));
     }
 
     #[test]

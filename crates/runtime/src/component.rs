@@ -230,7 +230,7 @@ impl Component {
         let mut times = Times::default();
         let mut started = None;
         let result = {
-            let (turn, ready) = (store.data().turn.clone(), self.threads.ready().clone());
+            let (turn, load) = (store.data().turn.clone(), self.threads.load().clone());
             let call = async {
                 let instance = self.pre.instantiate_async(&mut store).await.context(host::NotStarted)?;
                 started = Some(began.elapsed());
@@ -242,7 +242,7 @@ impl Component {
             // A task that never waits ends before the timer is even set.
             tokio::select! {
                 biased;
-                result = Timed::new(call, turn, ready, &mut times, most_blocked) => match result {
+                result = Timed::new(call, turn, load, &mut times, most_blocked) => match result {
                     Ok(result) => Ok(result),
                     Err(BlockedTooLong) => Err(Outcome::LimitExceeded { limit: Limit::BlockedTime }),
                 },

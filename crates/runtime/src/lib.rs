@@ -11,6 +11,7 @@
 //! | [`capacity`] | how many tasks the host's memory bears |
 //! | `turn`, [`usage`] | when a task hands its thread back, and where its time goes; what it consumed |
 //! | `deterministic` | random numbers and clocks |
+//! | [`scaler`] | how many tasks may run at once, from what is seen of the queue and of the tasks |
 //! | [`grant`] | what a task may touch |
 //! | [`event`] | which objects a message announces |
 //! | [`engine`], [`threads`] | which parts of Wasm exist; where guests compute |
@@ -39,6 +40,7 @@ pub mod message;
 pub mod object_store;
 pub mod outcome;
 pub mod queue;
+pub mod scaler;
 mod state;
 pub mod text;
 pub mod threads;

@@ -2,20 +2,25 @@
 //!
 //! They are apart from those of the worker: a guest that spins delays no long poll, no renewal and no timeout. Among
 //! themselves guests are time-sliced: fuel hands the thread back every few milliseconds, and the task goes to the
-//! end of its thread's queue.
+//! end of its thread's queue. What tasks ask of the threads is measured here ([`Load`]).
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_util::task::TaskTracker;
 
 /// A pool of threads for guests, which ends when this is dropped.
 #[derive(Debug)]
 pub struct GuestThreads {
     /// Always there but during drop.
     runtime: Option<Runtime>,
-    ready: ReadyTasks,
+    load: Load,
+    count: NonZeroUsize,
 }
 
 impl GuestThreads {
@@ -34,12 +39,17 @@ impl GuestThreads {
             .event_interval(4)
             .global_queue_interval(2)
             .build()?;
-        Ok(Self { runtime: Some(runtime), ready: ReadyTasks::default() })
+        Ok(Self { runtime: Some(runtime), load: Load::default(), count: threads })
     }
 
-    /// Those of these threads.
-    pub(crate) fn ready(&self) -> &ReadyTasks {
-        &self.ready
+    /// How many there are.
+    pub fn count(&self) -> NonZeroUsize {
+        self.count
+    }
+
+    /// What tasks ask of these threads.
+    pub(crate) fn load(&self) -> &Load {
+        &self.load
     }
 
     /// Where to spawn what computes.
@@ -48,6 +58,28 @@ impl GuestThreads {
             Some(runtime) => runtime.handle(),
             None => unreachable!("only drop takes the runtime"),
         }
+    }
+
+    /// Spawns a task, and measures what it asks of the threads.
+    pub(crate) fn spawn(&self, tasks: &TaskTracker, task: impl Future<Output = ()> + Send + 'static) {
+        let running = self.load.running();
+        let load = self.load.clone();
+        let mut spawned_at = Some(Instant::now());
+        let measured = async move {
+            let _running = running;
+            let mut task = pin!(task);
+            poll_fn(move |context| {
+                let began = Instant::now();
+                if let Some(spawned_at) = spawned_at.take() {
+                    load.waited(began - spawned_at);
+                }
+                let poll = task.as_mut().poll(context);
+                load.computed(began.elapsed());
+                poll
+            })
+            .await;
+        };
+        tasks.spawn_on(measured, self.handle());
     }
 }
 
@@ -60,30 +92,149 @@ impl Drop for GuestThreads {
     }
 }
 
-/// How many tasks have handed their thread back and could go on as soon as one is free.
+/// What tasks ask of their threads.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ReadyTasks(Arc<AtomicUsize>);
+pub(crate) struct Load(Arc<Sums>);
 
-impl ReadyTasks {
-    /// One more, until that is dropped.
-    pub(crate) fn enter(&self) -> Ready {
-        self.0.fetch_add(1, Ordering::Relaxed);
+#[derive(Debug, Default)]
+struct Sums {
+    /// How many tasks have handed their thread back and could go on as soon as one is free.
+    ready: AtomicUsize,
+    /// In nanoseconds.
+    computed: AtomicU64,
+    /// In nanoseconds.
+    waited: AtomicU64,
+    lasted: Mutex<Lasted>,
+}
+
+/// How long tasks have run, those that still do included.
+#[derive(Debug, Default)]
+struct Lasted {
+    running: u32,
+    /// Of all, until the number changed last.
+    until: Option<Instant>,
+    total: Duration,
+}
+
+/// What tasks have asked of their threads since these started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Loaded {
+    /// From their start to their end or until now, summed over all tasks.
+    pub(crate) lasted: Duration,
+    /// Of this, on a thread or waiting for one.
+    pub(crate) runnable: Duration,
+}
+
+impl Load {
+    /// One more that could go on, until that is dropped.
+    pub(crate) fn ready(&self) -> Ready {
+        self.0.ready.fetch_add(1, Ordering::Relaxed);
         Ready(self.clone())
     }
 
-    /// There are none, and nobody outside of this thread has a task for these threads.
-    pub(crate) fn none(&self) -> bool {
+    /// Nobody waits for a thread, and nobody outside of this one has a task for them.
+    pub(crate) fn nobody_is_ready(&self) -> bool {
         let from_outside = || Handle::try_current().map_or(0, |here| here.metrics().global_queue_depth());
-        self.0.load(Ordering::Relaxed) == 0 && from_outside() == 0
+        self.0.ready.load(Ordering::Relaxed) == 0 && from_outside() == 0
+    }
+
+    /// A task waited for a thread.
+    pub(crate) fn waited(&self, time: Duration) {
+        self.0.waited.fetch_add(nanos(time), Ordering::Relaxed);
+    }
+
+    fn computed(&self, time: Duration) {
+        self.0.computed.fetch_add(nanos(time), Ordering::Relaxed);
+    }
+
+    /// One more that runs, until that is dropped.
+    fn running(&self) -> Running {
+        self.lasted().change(Instant::now(), |running| running.saturating_add(1));
+        Running(self.clone())
+    }
+
+    /// All until now.
+    pub(crate) fn until_now(&self) -> Loaded {
+        let sum = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
+        let mut lasted = self.lasted();
+        lasted.change(Instant::now(), |running| running);
+        Loaded { lasted: lasted.total, runnable: sum(&self.0.computed) + sum(&self.0.waited) }
+    }
+
+    fn lasted(&self) -> MutexGuard<'_, Lasted> {
+        self.0.lasted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lasted {
+    fn change(&mut self, now: Instant, change: impl FnOnce(u32) -> u32) {
+        let since = self.until.map_or(Duration::ZERO, |until| now.saturating_duration_since(until));
+        self.total = self.total.saturating_add(since.saturating_mul(self.running));
+        self.until = Some(now);
+        self.running = change(self.running);
     }
 }
 
 /// A task that could go on.
 #[derive(Debug)]
-pub(crate) struct Ready(ReadyTasks);
+pub(crate) struct Ready(Load);
 
 impl Drop for Ready {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.ready.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A task that runs.
+struct Running(Load);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.lasted().change(Instant::now(), |running| running.saturating_sub(1));
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_tasks_compute_and_wait_for_is_apart_from_what_they_last() {
+        let threads = GuestThreads::start(NonZeroUsize::MIN).expect("a thread");
+        let tasks = TaskTracker::new();
+        let (time, began) = (Duration::from_millis(20), Instant::now());
+        // One that waits for something else, and two that share the thread.
+        threads.spawn(&tasks, tokio::time::sleep(time * 3));
+        for _ in 0..2 {
+            threads.spawn(&tasks, async move {
+                let began = Instant::now();
+                while began.elapsed() < time {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        tasks.close();
+        tasks.wait().await;
+        let Loaded { lasted, runnable } = threads.load().until_now();
+        // The second one waited for the first.
+        assert!(runnable >= time * 3, "{runnable:?}");
+        assert!(lasted >= time * 6 && lasted <= began.elapsed() * 3, "{lasted:?}");
+        assert!(lasted - runnable >= time, "what waits for something else asks for no thread");
+    }
+
+    #[test]
+    fn what_runs_counts_before_it_ends() {
+        let (mut lasted, now) = (Lasted::default(), Instant::now());
+        lasted.change(now, |_| 3);
+        lasted.change(now + Duration::from_secs(2), |running| running);
+        assert_eq!(lasted.total, Duration::from_secs(6));
+        lasted.change(now + Duration::from_secs(3), |running| running - 2);
+        lasted.change(now + Duration::from_secs(5), |running| running - 1);
+        lasted.change(now + Duration::from_secs(9), |running| running);
+        assert_eq!(lasted.total, Duration::from_secs(11));
     }
 }

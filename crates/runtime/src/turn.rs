@@ -10,7 +10,7 @@
 
 use crate::limits::Limits;
 use crate::state::TaskState;
-use crate::threads::{Ready, ReadyTasks};
+use crate::threads::{Load, Ready};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -94,11 +94,11 @@ impl Turn {
     }
 
     /// The task was woken while it was polled and nobody waits for its thread: it may be polled again.
-    fn may_go_on(&self, others: &ReadyTasks) -> bool {
+    fn may_go_on(&self, others: &Load) -> bool {
         // Where the budget of a turn is spent, polling again would only burn time.
         let goes_on = self.woken.load(Ordering::SeqCst) > 0
             && !self.is_over()
-            && others.none()
+            && others.nobody_is_ready()
             && tokio::task::coop::has_budget_remaining();
         if goes_on {
             self.woken.store(0, Ordering::SeqCst);
@@ -200,8 +200,8 @@ pub(crate) struct Timed<'a, F> {
     turn: Arc<Turn>,
     waker: Waker,
     times: &'a mut Times,
-    /// Those of all tasks that share the threads.
-    ready: ReadyTasks,
+    /// That of all tasks that share the threads.
+    load: Load,
     /// It's one of them.
     is_ready: Option<Ready>,
     /// When the last turn ended; 0: there was none.
@@ -214,13 +214,13 @@ impl<'a, F> Timed<'a, F> {
     pub(crate) fn new(
         future: Pin<&'a mut F>,
         turn: Arc<Turn>,
-        ready: ReadyTasks,
+        load: Load,
         times: &'a mut Times,
         most_blocked: Option<Duration>,
     ) -> Self {
         let waker = Waker::from(turn.clone());
         let most_blocked = most_blocked.map(|most| (most, None));
-        Self { future, turn, waker, times, ready, is_ready: None, ended: 0, most_blocked }
+        Self { future, turn, waker, times, load, is_ready: None, ended: 0, most_blocked }
     }
 }
 
@@ -237,9 +237,10 @@ impl<F: Future> Future for Timed<'_, F> {
             let woken = if woken == 0 { began } else { woken.clamp(this.ended, began) };
             this.times.blocked += Duration::from_nanos(woken - this.ended);
             this.times.ready += Duration::from_nanos(began - woken);
+            this.load.waited(Duration::from_nanos(began - woken));
         }
         let mut poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
-        while poll.is_pending() && this.turn.may_go_on(&this.ready) {
+        while poll.is_pending() && this.turn.may_go_on(&this.load) {
             poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
         }
         let is_ready = this.turn.end();
@@ -250,7 +251,7 @@ impl<F: Future> Future for Timed<'_, F> {
         this.ended = this.turn.now();
         if is_ready {
             // It goes on as soon as a thread is free.
-            this.is_ready = Some(this.ready.enter());
+            this.is_ready = Some(this.load.ready());
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -292,11 +293,11 @@ mod tests {
         future: impl Future<Output = T>,
         most_blocked: Option<Duration>,
     ) -> (Result<T, BlockedTooLong>, Times) {
-        timed_among(&ReadyTasks::default(), future, most_blocked).await
+        timed_among(&Load::default(), future, most_blocked).await
     }
 
     async fn timed_among<T>(
-        others: &ReadyTasks,
+        others: &Load,
         future: impl Future<Output = T>,
         most_blocked: Option<Duration>,
     ) -> (Result<T, BlockedTooLong>, Times) {
@@ -341,8 +342,8 @@ mod tests {
         assert!(blocked.blocked >= wait - Duration::from_millis(5), "{blocked:?}");
         // It hands the thread back, and a neighbour takes it.
         let neighbour = tokio::spawn(async move { burn(wait) });
-        let others = ReadyTasks::default();
-        let _other = others.enter();
+        let others = Load::default();
+        let _other = others.ready();
         let (_, ready) = timed_among(&others, hands_back(1), None).await;
         neighbour.await.expect("ended");
         assert!(ready.blocked < Duration::from_millis(1), "{ready:?}");
@@ -353,7 +354,7 @@ mod tests {
     async fn a_thread_that_nobody_waits_for_is_given_back_at_once_but_not_for_ever() {
         const TIMES: u32 = 100;
         /// How often the thread was really handed back.
-        async fn turns(others: &ReadyTasks, future: impl Future<Output = ()>) -> u32 {
+        async fn turns(others: &Load, future: impl Future<Output = ()>) -> u32 {
             let mut turns = 0;
             let mut timed = pin!(timed_among(others, future, None));
             poll_fn(|context| {
@@ -363,17 +364,17 @@ mod tests {
             .await;
             turns - 1
         }
-        let others = ReadyTasks::default();
+        let others = Load::default();
         let alone = turns(&others, hands_back(TIMES)).await;
         assert!(alone < TIMES / 2, "{alone}");
-        let other = others.enter();
+        let other = others.ready();
         assert_eq!(turns(&others, hands_back(TIMES)).await, TIMES);
         drop(other);
-        assert!(others.none());
+        assert!(others.nobody_is_ready());
         // A task from outside is heard too.
         let spawned = tokio::runtime::Handle::current();
         std::thread::spawn(move || drop(spawned.spawn(async {}))).join().expect("spawned");
-        assert!(!others.none());
+        assert!(!others.nobody_is_ready());
         tokio::task::yield_now().await;
         // Timers and cancellations get their turn as well.
         let computes = async {
@@ -461,9 +462,7 @@ mod tests {
                 turns += 1;
                 call.as_mut().poll(context)
             });
-            Timed::new(pin!(counted), turn, ReadyTasks::default(), &mut times, None)
-                .await
-                .expect("not blocked")
+            Timed::new(pin!(counted), turn, Load::default(), &mut times, None).await.expect("not blocked")
         };
         (result, fuel - store.get_fuel().expect("fuel"), turns)
     }

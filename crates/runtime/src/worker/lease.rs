@@ -4,6 +4,8 @@
 //! can't be renewed lapses, and its task is cancelled, since somebody else may have the message. Once a lease is
 //! released no renewal touches the message: [`Lease::release`] waits for one that is under way.
 
+use super::status::RunningTask;
+use super::tally::Tally;
 use crate::message::{MAX_BATCH, MAX_VISIBILITY};
 use crate::queue::{Delivery, Queue, QueueError, Receipt};
 use futures_util::future::join_all;
@@ -28,9 +30,13 @@ pub(super) struct Leases {
     longest: Duration,
     held: Mutex<HashMap<u64, Arc<Held>>>,
     next: AtomicU64,
+    tally: Arc<Tally>,
 }
 
 struct Held {
+    message_id: String,
+    receive_count: u32,
+    received_at: Instant,
     receipt: Receipt,
     /// The lease can't reach beyond this.
     ends_at: Instant,
@@ -53,9 +59,21 @@ pub(super) struct Lease {
 }
 
 impl Leases {
-    pub(super) fn new(queue: Arc<dyn Queue>, visibility_timeout: Duration, longest: Duration) -> Arc<Self> {
+    pub(super) fn new(
+        queue: Arc<dyn Queue>,
+        visibility_timeout: Duration,
+        longest: Duration,
+        tally: Arc<Tally>,
+    ) -> Arc<Self> {
         let longest = longest.min(MAX_VISIBILITY);
-        Arc::new(Self { queue, visibility_timeout, longest, held: Mutex::default(), next: AtomicU64::new(0) })
+        Arc::new(Self {
+            queue,
+            visibility_timeout,
+            longest,
+            held: Mutex::default(),
+            next: AtomicU64::new(0),
+            tally,
+        })
     }
 
     /// Holds a message from its receipt on.
@@ -65,6 +83,9 @@ impl Leases {
         let shorter = self.visibility_timeout.saturating_sub(self.longest);
         let ends_at = delivery.visible_at.checked_sub(shorter).unwrap_or(delivery.visible_at) + longer;
         let held = Arc::new(Held {
+            message_id: delivery.message.id.clone(),
+            receive_count: delivery.message.receive_count,
+            received_at: Instant::now(),
             receipt: delivery.receipt.clone(),
             ends_at,
             state: AsyncMutex::new(State { visible_at: delivery.visible_at.min(ends_at), ours: true }),
@@ -131,7 +152,10 @@ impl Leases {
         });
         for ((held, mut state), answer) in batch.into_iter().zip(answers) {
             match answer {
-                Ok(()) => state.visible_at = now + visibility,
+                Ok(()) => {
+                    self.tally.counters.renewals.add(1);
+                    state.visible_at = now + visibility;
+                }
                 Err(QueueError::ReceiptExpired) => held.lapse(&mut state),
                 Err(error) => {
                     let left = state.visible_at.saturating_duration_since(Instant::now());
@@ -140,6 +164,19 @@ impl Leases {
                 }
             }
         }
+    }
+
+    /// How many messages tasks work on, and the first `most` of them by age.
+    pub(super) fn running(&self, most: usize) -> (usize, Vec<RunningTask>) {
+        let mut held: Vec<Arc<Held>> = self.lock().values().cloned().collect();
+        let count = held.len();
+        held.sort_by_key(|held| held.received_at);
+        let named = held.iter().take(most).map(|held| RunningTask {
+            message_id: held.message_id.clone(),
+            receive_count: held.receive_count,
+            age: held.received_at.elapsed(),
+        });
+        (count, named.collect())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Held>>> {
@@ -188,7 +225,7 @@ mod tests {
         queue.send(&[OutgoingMessage { body: "x".into(), ..OutgoingMessage::default() }]).await;
         let received = queue.receive(1, Duration::ZERO, &CancellationToken::new()).await;
         let delivery = received.expect("received").remove(0);
-        (queue.clone(), Leases::new(queue, SHORT, longest), delivery)
+        (queue.clone(), Leases::new(queue, SHORT, longest, Arc::default()), delivery)
     }
 
     #[tokio::test]

@@ -10,23 +10,29 @@ mod lease;
 mod mean;
 mod rate;
 mod receive;
+mod scale;
 mod settle;
+mod status;
 mod tally;
 
 pub use self::body::BodyStore;
 pub use self::rate::Rate;
+pub use self::scale::ScaleOptions;
 pub use self::settle::Backoff;
-pub use self::tally::{Summary, Tally};
+pub use self::status::{FailedTask, InstancesStatus, NAMED, Receiving, RunningTask, Status};
+pub use self::tally::{Counts, Summary, Tally};
 
 use self::breaker::Breaker;
 use self::lease::{Lease, Leases};
 use self::mean::MeanTime;
 use self::rate::Starts;
 use self::receive::Slot;
+use self::scale::{Instances, Pulse};
 use self::settle::{
     DeadLettering, Decision, Evidence, Listener, Operation, Rules, Settlement, dead_letter, decide,
     settle_all,
 };
+use self::status::Watched;
 use crate::component::{Component, Report};
 use crate::message::{MAX_VISIBILITY, Message};
 use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
@@ -51,6 +57,8 @@ pub struct WorkerOptions {
     pub component_name: String,
     /// The most tasks at once.
     pub instances: NonZeroUsize,
+    /// What moves the number up to that; `None`: it's fixed.
+    pub scale: Option<ScaleOptions>,
     /// What follows from each outcome.
     pub policy: Policy,
     /// When a failed message is tried again.
@@ -67,8 +75,10 @@ pub struct WorkerOptions {
     pub bodies: Option<BodyStore>,
     /// How fast tasks may start; `None`: as fast as they can.
     pub rate: Option<Rate>,
-    /// Is told of each task's end.
-    pub observer: Option<Arc<dyn TaskObserver>>,
+    /// Ask the queue for its depth every few seconds, for those who watch.
+    pub watch_depth: bool,
+    /// Are told of each task's end.
+    pub observers: Vec<Arc<dyn TaskObserver>>,
 }
 
 impl Default for WorkerOptions {
@@ -76,6 +86,7 @@ impl Default for WorkerOptions {
         Self {
             component_name: "component".into(),
             instances: NonZeroUsize::MIN,
+            scale: None,
             policy: Policy::default(),
             backoff: Backoff::default(),
             until_empty: false,
@@ -85,7 +96,8 @@ impl Default for WorkerOptions {
             on_lapse: OnLapse::default(),
             bodies: None,
             rate: None,
-            observer: None,
+            watch_depth: false,
+            observers: Vec::new(),
         }
     }
 }
@@ -129,7 +141,10 @@ pub struct Worker {
     breaker: Breaker,
     starts: Option<Starts>,
     mean_wall: MeanTime,
+    instances: Arc<Instances>,
+    pulse: Pulse,
     tally: Arc<Tally>,
+    watched: Watched,
     /// Where queues and stores live.
     io: Handle,
 }
@@ -206,10 +221,14 @@ impl Worker {
                 "a task may take {timeout} s, and its message is kept from others for {longest} s (at most 12 hours): shorten --timeout, or lengthen --max-visibility"
             )));
         }
-        let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest);
-        let (breaker, tally, io) = (Breaker::default(), Arc::default(), Handle::current());
+        let (breaker, tally, io) = (Breaker::default(), Arc::<Tally>::default(), Handle::current());
+        let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
         let max_visibility = attributes.max_visibility;
         let starts = options.rate.map(|rate| Starts::at(rate, Instant::now()));
+        // It begins with what stays warm.
+        let first = options
+            .scale
+            .map_or(options.instances.get(), |scale| scale.min.clamp(1, options.instances.get()));
         Ok(Self {
             queue,
             dead_letter,
@@ -221,7 +240,10 @@ impl Worker {
             breaker,
             starts,
             mean_wall: MeanTime::default(),
+            instances: Instances::new(first),
+            pulse: Pulse::default(),
             tally,
+            watched: Watched::new(),
             io,
         })
     }
@@ -258,6 +280,9 @@ impl Worker {
             _ = async { tokio::join!(work, settle) } => {}
             () = self.leases.keep_renewing() => {}
             () = self.watch(&tasks, &stop, &abandon) => {}
+            () = self.scale(&tasks) => {}
+            () = self.ask_depth() => {}
+            () = self.watched.beat() => {}
         }
         self.tally.summary()
     }
@@ -265,6 +290,7 @@ impl Worker {
     /// Cancels the running tasks when they take too long once the worker stops.
     async fn watch(&self, tasks: &TaskTracker, stop: &CancellationToken, abandon: &CancellationToken) {
         stop.cancelled().await;
+        self.watched.stops();
         tokio::time::sleep(self.options.stop_timeout).await;
         if !abandon.is_cancelled() {
             let running = tasks.len();
@@ -321,6 +347,7 @@ impl Worker {
             // Nobody may have received it since: one try.
             None if on_lapse == OnLapse::Finish && operation == Operation::Delete => Instant::now(),
             None => {
+                self.tally.counters.lapsed.add(1);
                 tracing::warn!(
                     message_id = message.id,
                     "The message's visibility lapsed before it was settled: it's delivered again."
@@ -329,7 +356,7 @@ impl Worker {
             }
         };
         if operation != Operation::Delete {
-            self.tally.returned();
+            self.tally.counters.returned.add(1);
         }
         // Its settlement tells how the trial ended.
         std::mem::forget(trial);
@@ -389,7 +416,7 @@ impl Worker {
         };
         match answer {
             Some(Ok(id)) => {
-                self.tally.dead_lettered();
+                self.tally.counters.dead_lettered.add(1);
                 let (outcome, reason) = (outcome.kind().as_str(), outcome.reason());
                 tracing::warn!(message_id, dead_letter_id = id, outcome, reason, "Dead-lettered.");
                 Decision::DeadLetter
@@ -415,10 +442,12 @@ impl Worker {
     fn note(&self, message: &Message, report: &Report) {
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
+        self.pulse.ended(report);
         let Report { outcome, usage } = report;
-        if let Some(observer) = &self.options.observer {
+        if !self.options.observers.is_empty() {
             let component = &self.options.component_name;
-            observer.ended(&TaskRecord::new(&message.id, message.receive_count, component, outcome, usage));
+            let record = TaskRecord::new(&message.id, message.receive_count, component, outcome, usage);
+            self.options.observers.iter().for_each(|observer| observer.ended(&record));
         }
         let (message_id, receive_count) = (&message.id, message.receive_count);
         let (fuel, cpu_us, wall_us) =
@@ -428,6 +457,7 @@ impl Worker {
                 tracing::debug!(message_id, receive_count, fuel, cpu_us, wall_us, "Completed.");
             }
             kind => {
+                self.watched.task_failed(message, outcome);
                 let (outcome, reason) = (kind.as_str(), report.outcome.reason());
                 tracing::warn!(
                     message_id,
@@ -449,6 +479,7 @@ impl Worker {
     /// Says that an outage has begun, if one has.
     fn say(&self, pause: Option<Duration>, what: &str) {
         if let Some(pause) = pause {
+            self.watched.fails(what.to_owned());
             let again_in_ms = pause.as_millis() as u64;
             tracing::warn!(
                 what,
@@ -461,6 +492,7 @@ impl Worker {
 
 impl Listener for Worker {
     fn failed(&self, _: &QueueError) {
+        self.tally.counters.settle_failures.add(1);
         self.say(self.breaker.queue_failed(), "the queue doesn't settle messages");
     }
 

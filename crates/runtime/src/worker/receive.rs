@@ -5,6 +5,7 @@
 
 use super::breaker::Admission;
 use super::rate::{BURST, Taken};
+use super::scale::{Instance, Instances};
 use super::settle::{Evidence, Operation, Settlement};
 use super::{InProgress, Worker};
 use crate::message::MAX_BATCH;
@@ -34,14 +35,14 @@ const MOST_POLLERS: usize = 16;
 /// What a message occupies while it's in the worker's hands.
 pub(super) struct Slot {
     /// Given back when the task has ended.
-    pub(super) instance: OwnedSemaphorePermit,
+    pub(super) instance: Instance,
     /// Given back when the message is settled.
     pub(super) in_hand: OwnedSemaphorePermit,
 }
 
 /// What the pollers share.
 struct Polling<'a> {
-    free: Arc<Semaphore>,
+    instances: &'a Arc<Instances>,
     in_hand: Arc<Semaphore>,
     tasks: &'a TaskTracker,
     in_progress: &'a Arc<InProgress>,
@@ -83,7 +84,7 @@ impl Worker {
         let instances = self.options.instances.get();
         let unsettled = self.queue.pace().unsettled();
         let polling = Polling {
-            free: Arc::new(Semaphore::new(instances)),
+            instances: &self.instances,
             in_hand: Arc::new(Semaphore::new(instances.saturating_add(unsettled))),
             tasks,
             in_progress,
@@ -134,19 +135,9 @@ impl Worker {
         let is_trial = most == 1;
         slots.truncate(starts.as_ref().map_or(most, |starts| most.min(starts.count())));
         let asked = slots.len();
-        let received = tokio::select! {
-            biased;
-            // Not raced against anything else: what it has received must not get lost.
-            received = self.queue.receive(asked, wait, polling.stop) => received,
-            () = polling.in_progress.abandon.cancelled() => return Received::End,
-        };
-        let deliveries = match received {
-            Ok(deliveries) => deliveries,
-            Err(error) => {
-                let pause = self.breaker.receive_failed();
-                tracing::warn!(queue = self.queue.url(), %error, again_in_ms = pause.as_millis() as u64, "The queue can't be received from.");
-                return Received::Less;
-            }
+        let deliveries = match self.ask(asked, poller, polling, wait).await {
+            ControlFlow::Continue(deliveries) => deliveries,
+            ControlFlow::Break(received) => return received,
         };
         if deliveries.is_empty() {
             drop(slots);
@@ -178,12 +169,52 @@ impl Worker {
             let span = trace::task_span(&delivery.message);
             let task =
                 self.clone().process(delivery, lease, slot, polling.in_progress.clone()).instrument(span);
-            polling.tasks.spawn_on(task, self.component.threads().handle());
+            self.component.threads().spawn(polling.tasks, task);
         }
         if is_full {
             polling.more.notify_one();
         }
         if is_full { Received::Full } else { Received::Less }
+    }
+
+    /// Asks the queue for so many messages, and notes how that went.
+    async fn ask(
+        &self,
+        asked: usize,
+        poller: Poller,
+        polling: &Polling<'_>,
+        wait: Duration,
+    ) -> ControlFlow<Received, Vec<Delivery>> {
+        let began = Instant::now();
+        if poller == Poller::First {
+            self.watched.receive_begins();
+        }
+        let received = tokio::select! {
+            biased;
+            // Not raced against anything else: what it has received must not get lost.
+            received = self.queue.receive(asked, wait, polling.stop) => received,
+            () = polling.in_progress.abandon.cancelled() => return ControlFlow::Break(Received::End),
+        };
+        if poller == Poller::First {
+            self.watched.receive_ends();
+        }
+        let counters = &self.tally.counters;
+        match received {
+            Ok(deliveries) => {
+                counters.received.add(deliveries.len());
+                counters.empty_receives.add(usize::from(deliveries.is_empty()));
+                self.pulse.received(deliveries.len(), asked, began.elapsed());
+                self.watched.receive_succeeded();
+                ControlFlow::Continue(deliveries)
+            }
+            Err(error) => {
+                counters.failed_receives.add(1);
+                let pause = self.breaker.receive_failed();
+                tracing::warn!(queue = self.queue.url(), %error, again_in_ms = pause.as_millis() as u64, "The queue can't be received from.");
+                self.watched.receive_failed(format!("the queue can't be received from: {error}"));
+                ControlFlow::Break(Received::Less)
+            }
+        }
     }
 
     /// Takes what else is free for a receive. Each request costs as much for one message as for ten: where tasks are short,
@@ -234,7 +265,7 @@ impl Worker {
     /// A message that came after the worker was told to stop, or began to wait for failing backends: others may have it
     /// at once.
     fn give_back(&self, delivery: Delivery, slot: Slot, in_progress: &InProgress) {
-        self.tally.returned();
+        self.tally.counters.returned.add(1);
         // The receiver lives until all senders are gone.
         let _ = in_progress.settlements.send(Settlement {
             message_id: delivery.message.id,
@@ -259,6 +290,7 @@ impl Worker {
                         let failure = self.probe().await;
                         if let Some(pause) = self.breaker.probed(failure.is_none()) {
                             let error = failure.unwrap_or_default();
+                            self.watched.fails(error.clone());
                             tracing::warn!(
                                 error,
                                 again_in_ms = pause.as_millis() as u64,
@@ -324,7 +356,7 @@ impl Polling<'_> {
     async fn slot(&self) -> Option<Slot> {
         let slot = async {
             // The semaphores are never closed.
-            let instance = self.free.clone().acquire_owned().await.ok()?;
+            let instance = self.instances.acquire().await?;
             let in_hand = self.in_hand.clone().acquire_owned().await.ok()?;
             Some(Slot { instance, in_hand })
         };
@@ -337,7 +369,7 @@ impl Polling<'_> {
 
     /// A slot that is free now.
     fn free_slot(&self) -> Option<Slot> {
-        let instance = self.free.clone().try_acquire_owned().ok()?;
+        let instance = self.instances.try_acquire()?;
         let in_hand = self.in_hand.clone().try_acquire_owned().ok()?;
         Some(Slot { instance, in_hand })
     }

@@ -6,6 +6,7 @@ use crate::limits::Limit;
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::usage::Usage;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ pub struct Tally {
     began: Instant,
     summary: Mutex<Summary>,
     distributions: Mutex<Distributions>,
+    pub(super) counters: Counters,
 }
 
 /// What a worker did.
@@ -28,19 +30,73 @@ pub struct Summary {
     pub outcomes: BTreeMap<OutcomeKind, u64>,
     /// Tasks that a limit ended.
     pub limits: BTreeMap<Limit, u64>,
-    /// Messages that went to the dead-letter queue.
-    pub dead_lettered: u64,
-    /// Messages that became visible again.
-    pub returned: u64,
+    /// What became of messages.
+    pub counts: Counts,
     /// The sum over all tasks; the peak is the highest of any.
     pub usage: Usage,
     /// How it is spread over the tasks.
     pub spreads: Spreads,
 }
 
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What a worker has counted.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        /// The same while it counts.
+        #[derive(Debug, Default)]
+        pub(super) struct Counters {
+            $(pub(super) $name: Counter,)*
+        }
+
+        impl Counters {
+            fn now(&self) -> Counts {
+                Counts { $($name: self.$name.0.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+counts! {
+    /// Messages that were received.
+    received,
+    /// Receives that brought none.
+    empty_receives,
+    /// Receives that failed.
+    failed_receives,
+    /// Messages whose visibility was extended, each time.
+    renewals,
+    /// Messages that lapsed before they were settled.
+    lapsed,
+    /// Messages that became visible again.
+    returned,
+    /// Messages that went to the dead-letter queue.
+    dead_lettered,
+    /// Tries to settle a message that failed.
+    settle_failures,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
 impl Default for Tally {
     fn default() -> Self {
-        Self { began: Instant::now(), summary: Mutex::default(), distributions: Mutex::default() }
+        Self {
+            began: Instant::now(),
+            summary: Mutex::default(),
+            distributions: Mutex::default(),
+            counters: Counters::default(),
+        }
     }
 }
 
@@ -48,7 +104,7 @@ impl Tally {
     /// What was done until now.
     pub fn summary(&self) -> Summary {
         let spreads = self.distributions.lock().unwrap_or_else(PoisonError::into_inner).spreads();
-        Summary { elapsed: self.began.elapsed(), spreads, ..self.lock().clone() }
+        Summary { elapsed: self.began.elapsed(), counts: self.counts(), spreads, ..self.lock().clone() }
     }
 
     pub(super) fn count(&self, report: &Report) {
@@ -64,12 +120,9 @@ impl Tally {
         summary.usage.add(&report.usage);
     }
 
-    pub(super) fn dead_lettered(&self) {
-        self.lock().dead_lettered += 1;
-    }
-
-    pub(super) fn returned(&self) {
-        self.lock().returned += 1;
+    /// What became of messages until now.
+    pub fn counts(&self) -> Counts {
+        self.counters.now()
     }
 
     fn lock(&self) -> MutexGuard<'_, Summary> {

@@ -1,0 +1,277 @@
+//! The scaler in virtual time.
+
+use super::*;
+use proptest::prelude::*;
+
+const TICK: Duration = Duration::from_millis(100);
+
+fn scaling(min: usize, max: usize) -> Scaling {
+    Scaling {
+        min,
+        max: NonZeroUsize::new(max).expect("not zero"),
+        threads: NonZeroUsize::new(2).expect("not zero"),
+        goal: Goal::AtOnce,
+        keep_warm: Duration::from_secs(300),
+    }
+}
+
+/// A worker and its queue, in steps of a tenth of a second. Tasks wait for the host but for a thousandth of their time,
+/// or they compute.
+struct Simulated {
+    scaler: Scaler,
+    allowed: usize,
+    waiting: u64,
+    /// When the running tasks end.
+    running: VecDeque<Duration>,
+    service: Duration,
+    computes: bool,
+    now: Duration,
+    changes: Vec<Duration>,
+}
+
+impl Simulated {
+    fn new(scaling: Scaling, service: Duration) -> Self {
+        let scaler = Scaler::new(scaling);
+        let allowed = scaler.instances;
+        let (running, changes) = (VecDeque::new(), Vec::new());
+        Self { scaler, allowed, waiting: 0, running, service, computes: false, now: Duration::ZERO, changes }
+    }
+
+    fn step(&mut self, arrivals: u64) {
+        self.now += TICK;
+        self.waiting += arrivals;
+        let mut snapshot = Snapshot { elapsed: TICK, ..Snapshot::default() };
+        while self.running.front().is_some_and(|end| *end <= self.now) {
+            self.running.pop_front();
+            snapshot.ended += 1;
+            snapshot.service += self.service;
+        }
+        // As the pollers do: ten at once, and on while there is more.
+        loop {
+            let free = self.allowed.saturating_sub(self.running.len()).min(10) as u64;
+            let received = free.min(self.waiting);
+            self.waiting -= received;
+            // Tasks that compute share the two threads.
+            let alike = if self.computes { self.allowed.div_ceil(2) as u32 } else { 1 };
+            for _ in 0..received {
+                self.running.push_back(self.now + self.service * alike);
+            }
+            if free == 0 {
+                break;
+            } else if received == free {
+                snapshot.full_receives += 1;
+            } else {
+                snapshot.empty_receives += u64::from(received == 0);
+                break;
+            }
+        }
+        snapshot.running = self.running.len();
+        snapshot.occupied = TICK * snapshot.running as u32;
+        snapshot.runnable = if self.computes { snapshot.occupied } else { snapshot.occupied / 1000 };
+        let before = self.allowed;
+        self.allowed = self.scaler.decide(&snapshot).instances.get();
+        if self.allowed != before {
+            self.changes.push(self.now);
+        }
+    }
+
+    fn steps(&mut self, time: Duration, mut arrivals: impl FnMut() -> u64) {
+        let end = self.now + time;
+        while self.now < end {
+            self.step(arrivals());
+        }
+    }
+}
+
+#[test]
+fn steps_are_coarse_and_never_below_what_is_wanted() {
+    assert_eq!([0, 1, 2, 3, 4, 5, 7, 9, 13, 49].map(step), [1, 1, 2, 3, 4, 6, 8, 12, 16, 64]);
+    for wanted in 0..5000 {
+        assert!(step(wanted) >= wanted.max(1) && step(wanted) <= (wanted * 3 / 2).max(2), "{wanted}");
+    }
+}
+
+#[test]
+fn a_burst_is_met_within_a_second_and_forgotten_when_nothing_comes() {
+    let mut worker = Simulated::new(scaling(0, 64), TICK);
+    worker.waiting = 10_000;
+    worker.steps(Duration::from_secs(1), || 0);
+    assert_eq!(worker.allowed, 64);
+    // Ideally 10,000 × 0.1 s ÷ 64 = 15.6 s.
+    worker.steps(Duration::from_secs(17), || 0);
+    assert_eq!(worker.waiting, 0);
+    worker.steps(Duration::from_secs(299), || 0);
+    assert_eq!(worker.allowed, 64, "it may be needed again");
+    worker.steps(Duration::from_secs(3), || 0);
+    assert_eq!(worker.allowed, 1);
+}
+
+#[test]
+fn tasks_that_compute_settle_near_the_number_of_threads_and_those_that_wait_far_above() {
+    let service = Duration::from_millis(200);
+    let mut waits = Simulated::new(scaling(1, 64), service);
+    let mut computes = Simulated { computes: true, ..Simulated::new(scaling(1, 64), service) };
+    for worker in [&mut waits, &mut computes] {
+        worker.waiting = 1_000_000;
+        worker.steps(Duration::from_secs(60), || 0);
+    }
+    assert_eq!(waits.allowed, 64);
+    assert_eq!(computes.allowed, 3, "two threads, and one that is ready when a task ends");
+}
+
+#[test]
+fn a_steady_load_changes_the_number_at_most_six_times_an_hour() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut worker = Simulated::new(scaling(0, 64), Duration::from_secs(2));
+    // Five messages a second, as they come.
+    let mut poisson = move || {
+        let (mut count, mut product) = (0, random.f64());
+        while product > (-0.5_f64).exp() {
+            count += 1;
+            product *= random.f64();
+        }
+        count
+    };
+    worker.steps(Duration::from_secs(3600), &mut poisson);
+    for hour in 1..=10 {
+        worker.changes.clear();
+        worker.steps(Duration::from_secs(3600), &mut poisson);
+        assert!(worker.changes.len() <= 6, "in hour {hour}: {:?}", worker.changes);
+        assert!(worker.waiting < 64, "nothing is left lying");
+    }
+}
+
+#[test]
+fn sparse_messages_keep_the_worker_warm() {
+    let mut worker = Simulated::new(Scaling { keep_warm: Duration::from_secs(60), ..scaling(0, 64) }, TICK);
+    for _ in 0..20 {
+        worker.step(30);
+        worker.steps(Duration::from_secs(50), || 0);
+        assert!(worker.allowed > 1, "a message has come within a minute");
+    }
+    worker.steps(Duration::from_secs(61), || 0);
+    assert_eq!(worker.allowed, 1);
+}
+
+#[test]
+fn pressure_takes_a_part_at_once_and_success_gives_it_back_slowly() {
+    let mut scaler = Scaler::new(scaling(1, 64));
+    let busy = Snapshot {
+        elapsed: Duration::from_secs(1),
+        full_receives: 5,
+        running: 60,
+        ended: 100,
+        occupied: Duration::from_secs(60),
+        runnable: TICK,
+        ..Snapshot::default()
+    };
+    for _ in 0..10 {
+        scaler.decide(&busy);
+    }
+    assert_eq!(scaler.instances, 64);
+    let pressed = Snapshot { pressed: 10, ..busy };
+    let decided: Vec<_> = (0..4).map(|_| scaler.decide(&pressed)).collect();
+    assert_eq!(decided.iter().map(|decision| decision.instances.get()).collect::<Vec<_>>(), [45, 32, 22, 15]);
+    assert_eq!(decided[0].because, Because::Pressure);
+    // What comes at once is one failure.
+    assert_eq!(scaler.decide(&Snapshot { elapsed: TICK, ..pressed }).instances.get(), 15);
+    let recovered = (0..100).position(|_| scaler.decide(&busy).instances.get() == 64);
+    assert!(recovered.is_some_and(|seconds| seconds > 5), "{recovered:?}");
+}
+
+#[test]
+fn a_target_latency_asks_for_as_many_as_do_what_waits_in_that_time() {
+    let goal = Goal::Latency(Duration::from_secs(30));
+    let mut scaler = Scaler::new(Scaling { goal, ..scaling(1, 64) });
+    let snapshot = Snapshot {
+        elapsed: Duration::from_secs(1),
+        waiting: Some(90),
+        running: 1,
+        ended: 10,
+        service: Duration::from_secs(20),
+        ..Snapshot::default()
+    };
+    for _ in 0..10 {
+        scaler.decide(&snapshot);
+    }
+    // 90 messages of two seconds each, in 30 seconds: six, and the next step is six.
+    assert_eq!(scaler.instances, 8.min(step((90.0_f64 * 2.0 / 30.0).ceil() as usize)));
+}
+
+#[test]
+fn a_backlog_for_each_instance_is_what_amazon_and_keda_know() {
+    let goal = Goal::Backlog(NonZeroU32::new(100).expect("not zero"));
+    let mut scaler = Scaler::new(Scaling { goal, ..scaling(1, 64) });
+    for _ in 0..10 {
+        scaler.decide(&Snapshot { elapsed: TICK, waiting: Some(1_190), running: 5, ..Snapshot::default() });
+    }
+    assert_eq!(scaler.instances, 12);
+}
+
+fn snapshots() -> impl Strategy<Value = Snapshot> {
+    let counts = (any::<Option<u64>>(), 0_u64..100, 0_u64..100, 0_usize..10_000, any::<u64>(), 0_u64..100);
+    (0_u64..100_000, counts, 0_u64..u64::MAX / 2, 0_u64..u64::MAX / 2).prop_map(
+        |(ms, (waiting, full_receives, empty_receives, running, ended, pressed), occupied, runnable)| {
+            Snapshot {
+                elapsed: Duration::from_millis(ms),
+                waiting,
+                full_receives,
+                empty_receives,
+                running,
+                ended,
+                occupied: Duration::from_micros(occupied),
+                runnable: Duration::from_micros(runnable),
+                service: Duration::from_micros(occupied),
+                pressed,
+            }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn whatever_it_is_shown_the_number_stays_in_bounds_and_reaches_the_minimum_when_nothing_comes(
+        seen in proptest::collection::vec(snapshots(), 0..50), min in 0_usize..8, max in 1_usize..100,
+    ) {
+        let mut scaler = Scaler::new(scaling(min, max));
+        let bounds = min.clamp(1, max)..=max;
+        for snapshot in &seen {
+            let decided = scaler.decide(snapshot).instances.get();
+            prop_assert!(bounds.contains(&decided), "{decided}");
+        }
+        for _ in 0..100 {
+            scaler.decide(&Snapshot { elapsed: Duration::from_secs(10), waiting: Some(0), ..Snapshot::default() });
+        }
+        prop_assert_eq!(scaler.instances, *bounds.start());
+    }
+
+    #[test]
+    fn the_number_does_not_fall_while_the_backlog_grows(
+        growth in proptest::collection::vec(0_u64..1000, 1..100),
+        occupied_us in 1_u64..10_000_000, share in 0.0_f64..1.0, goal in 0..3,
+    ) {
+        let goal = match goal {
+            0 => Goal::AtOnce,
+            1 => Goal::Latency(Duration::from_secs(30)),
+            _ => Goal::Backlog(NonZeroU32::MIN),
+        };
+        let mut scaler = Scaler::new(Scaling { goal, ..scaling(1, 64) });
+        let (mut waiting, mut before) = (0, 1);
+        for more in growth {
+            waiting += more;
+            let decided = scaler.decide(&Snapshot {
+                elapsed: Duration::from_secs(5),
+                waiting: Some(waiting),
+                full_receives: 1,
+                running: before,
+                ended: 1,
+                occupied: Duration::from_micros(occupied_us) * before as u32,
+                runnable: Duration::from_micros(occupied_us).mul_f64(share) * before as u32,
+                service: Duration::from_secs(1),
+                ..Snapshot::default()
+            });
+            prop_assert!(decided.instances.get() >= before, "{} after {before}", decided.instances);
+            before = decided.instances.get();
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Between the scaler and the tasks: what it's shown, and permits whose number it moves.
+
+use super::Worker;
+use crate::component::Report;
+use crate::outcome::Outcome;
+use crate::scaler::{Decision, Goal, Scaler, Scaling, Snapshot};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+
+/// How often the scaler decides while there is something to do, …
+const BUSY: Duration = Duration::from_millis(100);
+/// … and while there isn't.
+const IDLE: Duration = Duration::from_secs(1);
+/// How often the queue is asked how much waits, where the goal needs to know.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A receive that lasts longer waited for messages to come.
+const LONGEST_REQUEST: Duration = Duration::from_millis(100);
+
+/// What moves the number of tasks at once between a minimum and [`super::WorkerOptions::instances`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScaleOptions {
+    /// So many may always run.
+    pub min: usize,
+    /// What more are for.
+    pub goal: Goal,
+    /// See [`Scaling::keep_warm`].
+    pub keep_warm: Duration,
+}
+
+/// The tasks that may run at once: permits, whose number changes while some of them are held.
+#[derive(Debug)]
+pub(super) struct Instances {
+    free: Arc<Semaphore>,
+    state: Mutex<Allowed>,
+}
+
+#[derive(Debug)]
+struct Allowed {
+    number: usize,
+    /// Of the permits that are held, so many vanish when they are given back.
+    owed: usize,
+}
+
+/// The permission to run one task. Given back when dropped.
+#[derive(Debug)]
+pub(super) struct Instance {
+    permit: Option<OwnedSemaphorePermit>,
+    of: Arc<Instances>,
+}
+
+impl Instances {
+    pub(super) fn new(number: usize) -> Arc<Self> {
+        let state = Mutex::new(Allowed { number, owed: 0 });
+        Arc::new(Self { free: Arc::new(Semaphore::new(number)), state })
+    }
+
+    /// So many may run at once from now on. Those that run beyond it go on.
+    pub(super) fn allow(&self, number: usize) {
+        let mut state = self.state();
+        if let Some(more) = number.checked_sub(state.number) {
+            let paid = more.min(state.owed);
+            state.owed -= paid;
+            self.free.add_permits(more - paid);
+        } else {
+            let fewer = state.number - number;
+            state.owed += fewer - self.free.forget_permits(fewer);
+        }
+        state.number = number;
+    }
+
+    /// Waits for one.
+    pub(super) async fn acquire(self: &Arc<Self>) -> Option<Instance> {
+        let permit = self.free.clone().acquire_owned().await;
+        permit.ok().map(|permit| Instance { permit: Some(permit), of: self.clone() })
+    }
+
+    /// So many may run at once.
+    pub(super) fn number(&self) -> usize {
+        self.state().number
+    }
+
+    /// One that is free now.
+    pub(super) fn try_acquire(self: &Arc<Self>) -> Option<Instance> {
+        let permit = self.free.clone().try_acquire_owned();
+        permit.ok().map(|permit| Instance { permit: Some(permit), of: self.clone() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, Allowed> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let mut state = self.of.state();
+        if state.owed > 0
+            && let Some(permit) = self.permit.take()
+        {
+            state.owed -= 1;
+            permit.forget();
+        }
+    }
+}
+
+/// What has happened since the scaler last looked.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    full_receives: AtomicU64,
+    empty_receives: AtomicU64,
+    receiving_us: AtomicU64,
+    ended: AtomicU64,
+    service_us: AtomicU64,
+    pressed: AtomicU64,
+    /// There is something to do after a pause.
+    woken: Notify,
+}
+
+impl Pulse {
+    /// A receive brought so many of those that were asked for, whose slots it held for so long.
+    pub(super) fn received(&self, count: usize, asked: usize, lasted: Duration) {
+        if count == 0 {
+            self.empty_receives.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        // A longer one waited for messages: its slots were free.
+        let lasted = micros(lasted.min(LONGEST_REQUEST));
+        self.receiving_us.fetch_add(lasted.saturating_mul(count as u64), Ordering::Relaxed);
+        if count >= asked {
+            self.full_receives.fetch_add(1, Ordering::Relaxed);
+            self.woken.notify_one();
+        }
+    }
+
+    /// A task ended.
+    pub(super) fn ended(&self, report: &Report) {
+        let service = report.usage.wall.saturating_sub(report.usage.ready);
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        self.service_us.fetch_add(micros(service), Ordering::Relaxed);
+        if matches!(report.outcome, Outcome::HostFailed { .. }) {
+            self.pressed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn take(&self) -> Snapshot {
+        let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
+        Snapshot {
+            full_receives: take(&self.full_receives),
+            empty_receives: take(&self.empty_receives),
+            occupied: Duration::from_micros(take(&self.receiving_us)),
+            ended: take(&self.ended),
+            service: Duration::from_micros(take(&self.service_us)),
+            pressed: take(&self.pressed),
+            ..Snapshot::default()
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Worker {
+    /// Moves the number of tasks at once, until it's dropped.
+    pub(super) async fn scale(&self, tasks: &TaskTracker) {
+        let Some(ScaleOptions { min, goal, keep_warm }) = self.options.scale else {
+            return std::future::pending().await;
+        };
+        let (max, threads) = (self.options.instances, self.component.threads());
+        let mut scaler = Scaler::new(Scaling { min, max, threads: threads.count(), goal, keep_warm });
+        let (mut then, mut loaded) = (Instant::now(), threads.load().until_now());
+        loop {
+            let busy = !tasks.is_empty();
+            tokio::select! {
+                () = tokio::time::sleep(if busy { BUSY } else { IDLE }) => {}
+                // What wakes it doesn't make it decide more often.
+                () = self.pulse.woken.notified(), if !busy => {}
+            }
+            let (now, before) = (Instant::now(), loaded);
+            loaded = threads.load().until_now();
+            let pulse = self.pulse.take();
+            let decision = scaler.decide(&Snapshot {
+                elapsed: now - then,
+                waiting: self.watched.depth().map(|depth| depth.visible),
+                running: tasks.len(),
+                occupied: pulse.occupied + loaded.lasted.saturating_sub(before.lasted),
+                runnable: loaded.runnable.saturating_sub(before.runnable),
+                ..pulse
+            });
+            then = now;
+            if self.watched.decided(decision) {
+                let Decision { instances, because } = decision;
+                tracing::debug!(instances, ?because, running = tasks.len(), "Instances.");
+                self.instances.allow(instances.get());
+            }
+        }
+    }
+
+    /// Asks the queue how much waits, where the goal or somebody who watches needs to know.
+    pub(super) async fn ask_depth(&self) {
+        let is_needed = self.options.scale.is_some_and(|scale| scale.goal != Goal::AtOnce);
+        if !is_needed && !self.options.watch_depth {
+            return std::future::pending().await;
+        }
+        loop {
+            let depth = tokio::time::timeout(PATIENCE, self.queue.depth()).await;
+            self.watched.depth_is(depth.ok().and_then(Result::ok));
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many as there are free ones.
+    fn free(instances: &Arc<Instances>) -> Vec<Instance> {
+        std::iter::from_fn(|| instances.try_acquire()).collect()
+    }
+
+    #[test]
+    fn the_number_moves_while_permits_are_held() {
+        let instances = Instances::new(2);
+        let mut held = free(&instances);
+        assert_eq!(held.len(), 2);
+        instances.allow(5);
+        held.extend(free(&instances));
+        assert_eq!(held.len(), 5);
+        instances.allow(1);
+        held.truncate(3);
+        assert!(free(&instances).is_empty(), "three run where one may");
+        held.truncate(1);
+        assert!(free(&instances).is_empty());
+        held.clear();
+        assert_eq!(free(&instances).len(), 1);
+    }
+
+    #[test]
+    fn what_is_owed_is_paid_before_more_is_given() {
+        let instances = Instances::new(4);
+        let held = free(&instances);
+        instances.allow(1);
+        instances.allow(3);
+        drop(held);
+        assert_eq!(free(&instances).len(), 3);
+        // However often it moves.
+        for number in [7, 1, 2, 9, 1, 1, 4] {
+            let held = free(&instances);
+            instances.allow(number);
+            drop(held);
+            assert_eq!(free(&instances).len(), number);
+        }
+    }
+}

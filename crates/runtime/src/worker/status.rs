@@ -1,0 +1,257 @@
+//! What a worker does now, for those who watch it.
+//!
+//! Counts only grow. What is kept of single tasks is bounded, whatever they do.
+
+use super::Worker;
+use super::breaker::Admission;
+use super::tally::Counts;
+use crate::message::Message;
+use crate::outcome::{Outcome, OutcomeKind};
+use crate::queue::Depth;
+use crate::scaler::{Because, Decision};
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The last failures, and the running tasks that are named: so many.
+pub const NAMED: usize = 20;
+/// How often the worker shows that it lives.
+const BEAT: Duration = Duration::from_secs(1);
+/// What the queue said longer ago says nothing of now.
+const DEPTH_IS_OLD: Duration = Duration::from_secs(60);
+
+/// What a worker does now.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Since the worker was made.
+    pub uptime: Duration,
+    /// Since its loop, which receives, renews and settles, last had its turn: every second, if all is well.
+    pub beat_ago: Duration,
+    /// How long a receive has been under way; `None`: none is, as no slot is free, or as the worker waits for failing
+    /// backends.
+    pub receiving_for: Option<Duration>,
+    /// Whether it receives messages.
+    pub receiving: Receiving,
+    /// Tasks at once.
+    pub instances: InstancesStatus,
+    /// The queue's depth, and how long ago it said so. It's asked where that is needed: see
+    /// [`watch_depth`](super::WorkerOptions::watch_depth).
+    pub depth: Option<(Depth, Duration)>,
+    /// Those of the running tasks that have run longest: the first [`NAMED`].
+    pub running: Vec<RunningTask>,
+    /// The tasks that failed last, the newest first: [`NAMED`] at most.
+    pub failures: Vec<FailedTask>,
+    /// What was counted since the worker began.
+    pub counts: Counts,
+}
+
+/// Whether a worker receives messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receiving {
+    /// It does, and the last receive was answered.
+    Yes,
+    /// It waits until a store or a queue works again.
+    Paused {
+        /// What fails.
+        why: String,
+    },
+    /// It was told to stop.
+    Stopping,
+}
+
+/// Tasks at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstancesStatus {
+    /// So many run.
+    pub running: usize,
+    /// So many may run now.
+    pub allowed: usize,
+    /// So many may always run.
+    pub min: usize,
+    /// More never may.
+    pub max: NonZeroUsize,
+    /// What decided how many may run now; `None`: the number is fixed.
+    pub because: Option<Because>,
+}
+
+/// A task that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningTask {
+    /// The queue's id of its message.
+    pub message_id: String,
+    /// How often the message has been delivered, this time included.
+    pub receive_count: u32,
+    /// Since it was received.
+    pub age: Duration,
+}
+
+/// A task that didn't complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedTask {
+    /// The queue's id of its message.
+    pub message_id: String,
+    /// How often the message has been delivered, this time included.
+    pub receive_count: u32,
+    /// How it ended.
+    pub outcome: OutcomeKind,
+    /// Why. It may hold a guest's text: never write it as a raw line.
+    pub reason: Option<String>,
+    /// When it ended.
+    pub ago: Duration,
+}
+
+/// What the worker notes for those who watch it.
+#[derive(Debug)]
+pub(super) struct Watched {
+    began: Instant,
+    /// Milliseconds since it began.
+    beat: AtomicU64,
+    /// Milliseconds since it began, and one; 0: no receive is under way.
+    receiving: AtomicU64,
+    stopping: AtomicBool,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    /// What fails, or did last.
+    why: String,
+    /// The last receive failed.
+    receive_failed: bool,
+    depth: Option<(Depth, Instant)>,
+    decision: Option<Decision>,
+    failures: VecDeque<(FailedTask, Instant)>,
+}
+
+impl Watched {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            beat: AtomicU64::new(0),
+            receiving: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            noted: Mutex::default(),
+        }
+    }
+
+    /// Shows that the worker's loop lives, until it's dropped.
+    pub(super) async fn beat(&self) {
+        let mut beats = tokio::time::interval(BEAT);
+        loop {
+            beats.tick().await;
+            self.beat.store(self.now_ms(), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn stops(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The first poller asks the queue for messages.
+    pub(super) fn receive_begins(&self) {
+        self.receiving.store(self.now_ms() + 1, Ordering::Relaxed);
+    }
+
+    /// It has its answer.
+    pub(super) fn receive_ends(&self) {
+        self.receiving.store(0, Ordering::Relaxed);
+    }
+
+    /// A receive was answered.
+    pub(super) fn receive_succeeded(&self) {
+        self.noted().receive_failed = false;
+    }
+
+    /// A receive failed.
+    pub(super) fn receive_failed(&self, why: String) {
+        let mut noted = self.noted();
+        noted.receive_failed = true;
+        noted.why = why;
+    }
+
+    /// A store or a queue fails.
+    pub(super) fn fails(&self, why: String) {
+        self.noted().why = why;
+    }
+
+    pub(super) fn depth_is(&self, depth: Option<Depth>) {
+        let mut noted = self.noted();
+        match depth {
+            Some(depth) => noted.depth = Some((depth, Instant::now())),
+            None => noted.depth = noted.depth.filter(|(_, at)| at.elapsed() < DEPTH_IS_OLD),
+        }
+    }
+
+    pub(super) fn depth(&self) -> Option<Depth> {
+        self.noted().depth.map(|(depth, _)| depth)
+    }
+
+    /// Tells whether the number changed.
+    pub(super) fn decided(&self, decision: Decision) -> bool {
+        let before = self.noted().decision.replace(decision);
+        before.is_none_or(|before| before.instances != decision.instances)
+    }
+
+    pub(super) fn task_failed(&self, message: &Message, outcome: &Outcome) {
+        let failed = FailedTask {
+            message_id: message.id.clone(),
+            receive_count: message.receive_count,
+            outcome: outcome.kind(),
+            reason: outcome.reason().map(str::to_owned),
+            ago: Duration::ZERO,
+        };
+        let mut noted = self.noted();
+        noted.failures.truncate(NAMED - 1);
+        noted.failures.push_front((failed, Instant::now()));
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Worker {
+    /// What it does now.
+    pub fn status(&self) -> Status {
+        let watched = &self.watched;
+        let since = |ms: u64| Duration::from_millis(watched.now_ms().saturating_sub(ms));
+        let receiving = watched.receiving.load(Ordering::Relaxed);
+        let (running, named) = self.leases.running(NAMED);
+        let max = self.options.instances;
+        let noted = watched.noted();
+        let works = self.breaker.admission() == Admission::All && !noted.receive_failed;
+        Status {
+            uptime: watched.began.elapsed(),
+            beat_ago: since(watched.beat.load(Ordering::Relaxed)),
+            receiving_for: receiving.checked_sub(1).map(since),
+            receiving: if watched.stopping.load(Ordering::Relaxed) {
+                Receiving::Stopping
+            } else if works {
+                Receiving::Yes
+            } else {
+                Receiving::Paused { why: noted.why.clone() }
+            },
+            instances: InstancesStatus {
+                running,
+                allowed: self.instances.number(),
+                min: self.options.scale.map_or(max.get(), |scale| scale.min.min(max.get())),
+                max,
+                because: noted.decision.map(|decision| decision.because),
+            },
+            depth: noted.depth.map(|(depth, at)| (depth, at.elapsed())),
+            running: named,
+            failures: noted
+                .failures
+                .iter()
+                .map(|(failed, at)| FailedTask { ago: at.elapsed(), ..failed.clone() })
+                .collect(),
+            counts: self.tally.counts(),
+        }
+    }
+}
