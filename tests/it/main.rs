@@ -8,6 +8,7 @@
 //! | `outcomes` | how tasks fail, and what becomes of their messages |
 //! | `failing_backends` | queues and stores that fail for a while |
 //! | `stopping` | signals |
+//! | `scaling` | how many tasks run at once, by what there is to do |
 //! | `amazon` | SQS and S3, on a server that stands in for them |
 //! | `endurance` | the same with much to do, with kills and with outages |
 //! | `answers` | what these services answer and no such server does
@@ -50,6 +51,7 @@ mod outcomes;
 mod png;
 mod queues;
 mod report;
+mod scaling;
 mod servers;
 mod stopping;
 mod thumbnails;

@@ -30,8 +30,8 @@ Commands:
   test [args…]             set up what is missing, build, and run every test; args go to the test runner
   guests                   build the guest components into target/guests
   guests --cargo-component build them with `cargo component` as well, into target/guests/component
-  bench [name] [args…]     build everything and run the benchmarks, or one of isolation, queue, soak,
-                           start, steps and task; args go to `cargo bench`
+  bench [name] [args…]     build everything and run the benchmarks, or one of isolation, queue, scale,
+                           soak, start, steps and task; args go to `cargo bench`
   hostile [--repeat N]     run the hostile suite N times (once): on all cores, and on one core (with taskset)
   endure                   run the tests of SQS and S3 that are otherwise short at full length: some ten minutes
   deny [--advisories]      check the licences, versions and sources of all dependencies; with --advisories also

@@ -25,8 +25,8 @@ use wasmrun_runtime::outcome::{Action, Policy};
 use wasmrun_runtime::scaler::Goal;
 use wasmrun_runtime::worker::{Backoff, OnLapse, Rate, ScaleOptions};
 
-/// Where nobody says how many: tasks that wait for services seldom gain from more.
-const AUTO_INSTANCES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+/// Where nobody says how many, the host's memory bounds them sooner than this.
+const AUTO_INSTANCES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 /// As long as Kubernetes looks back before it takes something away.
 const KEEP_WARM: Duration = Duration::from_secs(300);
 /// Tasks at once, and threads: more is a typing error.
@@ -43,8 +43,8 @@ const MIN_USAGE_BYTES: u64 = 64 << 10;
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct WorkerSettings {
-    /// Tasks at once: a number; MIN..MAX, between which it follows the queue's depth; or auto, which is 1 to what the host
-    /// bears, at most 256 [default: auto]
+    /// Tasks at once: a number; MIN..MAX, between which it follows what there is to do; or auto, which is 0 to what the
+    /// host's memory bears, at most 1000 [default: auto]
     #[arg(long, value_name = "N|MIN..MAX|auto", env = "WASMRUN_INSTANCES")]
     #[serde(deserialize_with = "from_number_or_text")]
     instances: Option<InstancesSetting>,
@@ -271,6 +271,11 @@ impl WorkerSettings {
     pub(crate) fn scale(&self) -> Result<Option<ScaleOptions>, Failure> {
         let goal = match (self.target_latency, self.backlog_per_instance) {
             (None, None) => Goal::AtOnce,
+            (Some(Duration::ZERO), None) => {
+                return Err(Failure::usage(
+                    "--target-latency 0s can't be met: leave it out where messages are to start at once",
+                ));
+            }
             (Some(within), None) => Goal::Latency(within),
             (None, Some(each)) => Goal::Backlog(each),
             (Some(_), Some(_)) => {
@@ -284,7 +289,7 @@ impl WorkerSettings {
                 )));
             }
             InstancesSetting::Fixed(_) => return Ok(None),
-            InstancesSetting::Auto => 1,
+            InstancesSetting::Auto => 0,
             InstancesSetting::Between(min, _) => min,
         };
         Ok(Some(ScaleOptions { min, goal, keep_warm: self.keep_warm.unwrap_or(KEEP_WARM) }))

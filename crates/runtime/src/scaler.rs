@@ -21,6 +21,8 @@ const HALF_LIFE: Duration = Duration::from_secs(3);
 const LEAST_EVIDENCE: f64 = 0.02;
 /// What use says is taken up when it differs by more than this part: less is noise.
 const TOLERANCE: f64 = 0.25;
+/// What so many tasks in a row need is what is needed.
+const MANY: f64 = 20.0;
 /// Pressure takes this part away, …
 const SHRINK: f64 = 0.7;
 /// … at most once in so much time, as its effect takes time to be seen …
@@ -41,7 +43,7 @@ pub struct Scaling {
     pub threads: NonZeroUsize,
     /// What more tasks at once are for.
     pub goal: Goal,
-    /// What was needed may be needed again for so long: the number falls to the highest that was wanted within this
+    /// What was needed may be needed again for so long: the number falls when not more than a third of it was wanted within this
     /// time, and to the minimum when nothing has come for as long.
     pub keep_warm: Duration,
 }
@@ -65,8 +67,8 @@ pub struct Snapshot {
     pub elapsed: Duration,
     /// Messages that wait in the queue, as it said last; `None`: it hasn't, or long ago.
     pub waiting: Option<u64>,
-    /// Receives that brought all that was asked for: there is probably more.
-    pub full_receives: u64,
+    /// Messages of receives that brought all that was asked for: probably there are as many again.
+    pub of_full_receives: u64,
     /// Receives that brought nothing.
     pub empty_receives: u64,
     /// Tasks that run now.
@@ -118,6 +120,8 @@ pub struct Scaler {
     /// Of the tasks that ended lately, in seconds.
     service: f64,
     ended: f64,
+    /// How long tasks have run without one that ended.
+    unended: Duration,
     /// As many as keep the threads busy; `None`: too little has run yet.
     useful: Option<f64>,
     /// Pressure's bound; `None`: there is none.
@@ -143,6 +147,7 @@ impl Scaler {
             runnable: 0.0,
             service: 0.0,
             ended: 0.0,
+            unended: Duration::ZERO,
             useful: None,
             ceiling: None,
             now: Duration::ZERO,
@@ -165,7 +170,9 @@ impl Scaler {
         let Scaling { min, max, .. } = self.scaling;
         let (most, because) = self.bound(max.get());
         let at_rest = self.busy_at.is_none_or(|busy| self.now - busy >= self.scaling.keep_warm);
-        let wanted = if at_rest { min } else { warm.max(min) };
+        // What is allowed and not used costs nothing, and a number that moves with each wave shows nothing.
+        let kept = if warm > self.instances / 3 { warm.max(self.instances) } else { warm };
+        let wanted = if at_rest { min } else { kept.max(min) };
         let (instances, because) = if wanted > most {
             (most.max(min), because)
         } else if step(demand) < wanted && wanted > min {
@@ -183,6 +190,11 @@ impl Scaler {
     fn learn(&mut self, snapshot: &Snapshot) {
         let left = 0.5_f64.powf(snapshot.elapsed.as_secs_f64() / HALF_LIFE.as_secs_f64());
         // While nothing ends or runs, what was known stays known.
+        if snapshot.ended == 0 && snapshot.running > 0 {
+            self.unended = self.unended.saturating_add(snapshot.elapsed);
+        } else {
+            self.unended = Duration::ZERO;
+        }
         if snapshot.ended > 0 {
             self.service = self.service * left + snapshot.service.as_secs_f64();
             self.ended = self.ended * left + snapshot.ended as f64;
@@ -228,9 +240,8 @@ impl Scaler {
 
     /// How many the messages ask for.
     fn demand(&self, snapshot: &Snapshot) -> usize {
-        let waiting = if snapshot.full_receives > 0 {
-            // As many again, at the least.
-            snapshot.waiting.unwrap_or_default().max(self.instances as u64)
+        let waiting = if snapshot.of_full_receives > 0 {
+            snapshot.waiting.unwrap_or_default().max(snapshot.of_full_receives)
         } else if snapshot.empty_receives > 0 {
             // Newer than what the queue said.
             0
@@ -241,30 +252,30 @@ impl Scaler {
         let wanted = match self.scaling.goal {
             Goal::AtOnce => running.saturating_add(waiting),
             Goal::Backlog(each) => running.saturating_add(waiting).div_ceil(each.get().into()),
-            Goal::Latency(within) => match self.service_time() {
-                // What waits is done by so many in this time.
-                Some(service) if !within.is_zero() => {
-                    (waiting as f64 * service / within.as_secs_f64()).ceil() as u64
-                }
-                _ => running.saturating_add(waiting),
-            },
+            // What waits is started by so many in this time. A float that is no number becomes 0.
+            Goal::Latency(within) => {
+                (waiting as f64 * self.service_time() / within.as_secs_f64()).ceil() as u64
+            }
         };
         let least = u64::from(running > 0 || waiting > 0);
         usize::try_from(wanted.max(least)).unwrap_or(usize::MAX).min(self.scaling.max.get())
     }
 
-    /// What a task takes, in seconds, waiting for a thread left out.
-    fn service_time(&self) -> Option<f64> {
-        (self.ended > 0.0).then(|| self.service / self.ended)
+    /// What a task takes, in seconds, waiting for a thread left out. Those that don't end take as long as they have until now.
+    fn service_time(&self) -> f64 {
+        let mean = if self.ended > 0.0 { self.service / self.ended } else { 0.0 };
+        mean.max(self.unended.as_secs_f64())
     }
 
-    /// The highest that was wanted within the time that is kept.
+    /// The highest that was wanted within the time that is kept, or while many tasks ran: few of them show nothing.
     fn warm(&mut self, wanted: usize) -> usize {
+        let many = Duration::try_from_secs_f64(self.service_time() * MANY).unwrap_or(Duration::MAX);
+        let kept = self.scaling.keep_warm.max(many);
         while self.wanted.back().is_some_and(|&(_, lower)| lower <= wanted) {
             self.wanted.pop_back();
         }
         self.wanted.push_back((self.now, wanted));
-        while self.wanted.front().is_some_and(|&(at, _)| self.now - at > self.scaling.keep_warm) {
+        while self.wanted.front().is_some_and(|&(at, _)| self.now - at > kept) {
             self.wanted.pop_front();
         }
         self.wanted.front().map_or(wanted, |&(_, highest)| highest)
@@ -285,7 +296,7 @@ impl Scaler {
 fn step(wanted: usize) -> usize {
     let power = wanted.checked_next_power_of_two().unwrap_or(wanted);
     let between = power / 4 * 3;
-    if between >= wanted { between } else { power }
+    if between >= wanted.max(1) { between } else { power }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(50);
 
 fn scaling(min: usize, max: usize) -> Scaling {
     Scaling {
@@ -15,7 +15,7 @@ fn scaling(min: usize, max: usize) -> Scaling {
     }
 }
 
-/// A worker and its queue, in steps of a tenth of a second. Tasks wait for the host but for a thousandth of their time,
+/// A worker and its queue, in steps of a twentieth of a second. Tasks wait for the host but for a thousandth of their time,
 /// or they compute.
 struct Simulated {
     scaler: Scaler,
@@ -26,7 +26,7 @@ struct Simulated {
     service: Duration,
     computes: bool,
     now: Duration,
-    changes: Vec<Duration>,
+    changes: Vec<(Duration, usize)>,
 }
 
 impl Simulated {
@@ -51,15 +51,15 @@ impl Simulated {
             let free = self.allowed.saturating_sub(self.running.len()).min(10) as u64;
             let received = free.min(self.waiting);
             self.waiting -= received;
-            // Tasks that compute share the two threads.
-            let alike = if self.computes { self.allowed.div_ceil(2) as u32 } else { 1 };
             for _ in 0..received {
-                self.running.push_back(self.now + self.service * alike);
+                // Tasks that compute share the two threads.
+                let sharing = if self.computes { (self.running.len() as f64 + 1.0) / 2.0 } else { 1.0 };
+                self.running.push_back(self.now + self.service.mul_f64(sharing.max(1.0)));
             }
             if free == 0 {
                 break;
             } else if received == free {
-                snapshot.full_receives += 1;
+                snapshot.of_full_receives += received;
             } else {
                 snapshot.empty_receives += u64::from(received == 0);
                 break;
@@ -71,7 +71,7 @@ impl Simulated {
         let before = self.allowed;
         self.allowed = self.scaler.decide(&snapshot).instances.get();
         if self.allowed != before {
-            self.changes.push(self.now);
+            self.changes.push((self.now, self.allowed));
         }
     }
 
@@ -100,9 +100,9 @@ fn a_burst_is_met_within_a_second_and_forgotten_when_nothing_comes() {
     // Ideally 10,000 × 0.1 s ÷ 64 = 15.6 s.
     worker.steps(Duration::from_secs(17), || 0);
     assert_eq!(worker.waiting, 0);
-    worker.steps(Duration::from_secs(299), || 0);
+    worker.steps(Duration::from_secs(290), || 0);
     assert_eq!(worker.allowed, 64, "it may be needed again");
-    worker.steps(Duration::from_secs(3), || 0);
+    worker.steps(Duration::from_secs(12), || 0);
     assert_eq!(worker.allowed, 1);
 }
 
@@ -121,23 +121,31 @@ fn tasks_that_compute_settle_near_the_number_of_threads_and_those_that_wait_far_
 
 #[test]
 fn a_steady_load_changes_the_number_at_most_six_times_an_hour() {
-    let mut random = fastrand::Rng::with_seed(7);
-    let mut worker = Simulated::new(scaling(0, 64), Duration::from_secs(2));
-    // Five messages a second, as they come.
-    let mut poisson = move || {
-        let (mut count, mut product) = (0, random.f64());
-        while product > (-0.5_f64).exp() {
-            count += 1;
-            product *= random.f64();
+    // Messages a second and what each takes: one at a time, ten and forty at once on average, seldom and long, and such as
+    // keep the two threads busy for most of the time.
+    let loads =
+        [(5.0, 0.2, false), (5.0, 2.0, false), (40.0, 1.0, false), (0.05, 60.0, false), (7.0, 0.2, true)];
+    for (seed, (rate, seconds, computes)) in loads.into_iter().enumerate() {
+        let mut random = fastrand::Rng::with_seed(seed as u64);
+        let mut worker = Simulated::new(scaling(0, 64), Duration::from_secs_f64(seconds));
+        worker.computes = computes;
+        // As they come: Poisson's numbers, as Knuth draws them.
+        let none = (-rate * TICK.as_secs_f64()).exp();
+        let mut arrivals = move || {
+            let (mut count, mut product) = (0, random.f64());
+            while product > none {
+                count += 1;
+                product *= random.f64();
+            }
+            count
+        };
+        worker.steps(Duration::from_secs(3600), &mut arrivals);
+        for hour in 1..=10 {
+            worker.changes.clear();
+            worker.steps(Duration::from_secs(3600), &mut arrivals);
+            assert!(worker.changes.len() <= 6, "{rate}/s, hour {hour}: {:?}", worker.changes);
+            assert!(worker.waiting < 64, "nothing is left lying");
         }
-        count
-    };
-    worker.steps(Duration::from_secs(3600), &mut poisson);
-    for hour in 1..=10 {
-        worker.changes.clear();
-        worker.steps(Duration::from_secs(3600), &mut poisson);
-        assert!(worker.changes.len() <= 6, "in hour {hour}: {:?}", worker.changes);
-        assert!(worker.waiting < 64, "nothing is left lying");
     }
 }
 
@@ -158,7 +166,7 @@ fn pressure_takes_a_part_at_once_and_success_gives_it_back_slowly() {
     let mut scaler = Scaler::new(scaling(1, 64));
     let busy = Snapshot {
         elapsed: Duration::from_secs(1),
-        full_receives: 5,
+        of_full_receives: 50,
         running: 60,
         ended: 100,
         occupied: Duration::from_secs(60),
@@ -171,7 +179,7 @@ fn pressure_takes_a_part_at_once_and_success_gives_it_back_slowly() {
     assert_eq!(scaler.instances, 64);
     let pressed = Snapshot { pressed: 10, ..busy };
     let decided: Vec<_> = (0..4).map(|_| scaler.decide(&pressed)).collect();
-    assert_eq!(decided.iter().map(|decision| decision.instances.get()).collect::<Vec<_>>(), [45, 32, 22, 15]);
+    assert_eq!(decided.iter().map(|decision| decision.instances.get()).collect::<Vec<_>>(), [45, 31, 22, 15]);
     assert_eq!(decided[0].because, Because::Pressure);
     // What comes at once is one failure.
     assert_eq!(scaler.decide(&Snapshot { elapsed: TICK, ..pressed }).instances.get(), 15);
@@ -188,14 +196,29 @@ fn a_target_latency_asks_for_as_many_as_do_what_waits_in_that_time() {
         waiting: Some(90),
         running: 1,
         ended: 10,
+        occupied: Duration::from_secs(1),
         service: Duration::from_secs(20),
         ..Snapshot::default()
     };
     for _ in 0..10 {
         scaler.decide(&snapshot);
     }
-    // 90 messages of two seconds each, in 30 seconds: six, and the next step is six.
-    assert_eq!(scaler.instances, 8.min(step((90.0_f64 * 2.0 / 30.0).ceil() as usize)));
+    // 90 messages of two seconds each, in 30 seconds.
+    assert_eq!(scaler.instances, 6);
+}
+
+#[test]
+fn a_target_latency_is_kept_in_view_before_the_first_task_has_ended() {
+    let goal = Goal::Latency(Duration::from_secs(30));
+    let mut scaler = Scaler::new(Scaling { goal, ..scaling(1, 64) });
+    let second = Duration::from_secs(1);
+    let running =
+        Snapshot { elapsed: second, waiting: Some(90), running: 1, occupied: second, ..Snapshot::default() };
+    assert_eq!(scaler.decide(&running).instances.get(), 2, "each may take a second");
+    for _ in 0..9 {
+        scaler.decide(&running);
+    }
+    assert_eq!(scaler.instances, 32, "each takes ten seconds at least");
 }
 
 #[test]
@@ -203,7 +226,13 @@ fn a_backlog_for_each_instance_is_what_amazon_and_keda_know() {
     let goal = Goal::Backlog(NonZeroU32::new(100).expect("not zero"));
     let mut scaler = Scaler::new(Scaling { goal, ..scaling(1, 64) });
     for _ in 0..10 {
-        scaler.decide(&Snapshot { elapsed: TICK, waiting: Some(1_190), running: 5, ..Snapshot::default() });
+        scaler.decide(&Snapshot {
+            elapsed: TICK,
+            waiting: Some(1_190),
+            running: 5,
+            occupied: TICK * 5,
+            ..Snapshot::default()
+        });
     }
     assert_eq!(scaler.instances, 12);
 }
@@ -211,11 +240,11 @@ fn a_backlog_for_each_instance_is_what_amazon_and_keda_know() {
 fn snapshots() -> impl Strategy<Value = Snapshot> {
     let counts = (any::<Option<u64>>(), 0_u64..100, 0_u64..100, 0_usize..10_000, any::<u64>(), 0_u64..100);
     (0_u64..100_000, counts, 0_u64..u64::MAX / 2, 0_u64..u64::MAX / 2).prop_map(
-        |(ms, (waiting, full_receives, empty_receives, running, ended, pressed), occupied, runnable)| {
+        |(ms, (waiting, of_full_receives, empty_receives, running, ended, pressed), occupied, runnable)| {
             Snapshot {
                 elapsed: Duration::from_millis(ms),
                 waiting,
-                full_receives,
+                of_full_receives,
                 empty_receives,
                 running,
                 ended,
@@ -262,7 +291,7 @@ proptest! {
             let decided = scaler.decide(&Snapshot {
                 elapsed: Duration::from_secs(5),
                 waiting: Some(waiting),
-                full_receives: 1,
+                of_full_receives: 1,
                 running: before,
                 ended: 1,
                 occupied: Duration::from_micros(occupied_us) * before as u32,

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 /// How often the scaler decides while there is something to do, …
-const BUSY: Duration = Duration::from_millis(100);
+const BUSY: Duration = Duration::from_millis(50);
 /// … and while there isn't.
 const IDLE: Duration = Duration::from_secs(1);
 /// How often the queue is asked how much waits, where the goal needs to know.
@@ -110,7 +110,7 @@ impl Drop for Instance {
 /// What has happened since the scaler last looked.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
-    full_receives: AtomicU64,
+    of_full_receives: AtomicU64,
     empty_receives: AtomicU64,
     receiving_us: AtomicU64,
     ended: AtomicU64,
@@ -131,7 +131,7 @@ impl Pulse {
         let lasted = micros(lasted.min(LONGEST_REQUEST));
         self.receiving_us.fetch_add(lasted.saturating_mul(count as u64), Ordering::Relaxed);
         if count >= asked {
-            self.full_receives.fetch_add(1, Ordering::Relaxed);
+            self.of_full_receives.fetch_add(count as u64, Ordering::Relaxed);
             self.woken.notify_one();
         }
     }
@@ -149,7 +149,7 @@ impl Pulse {
     fn take(&self) -> Snapshot {
         let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
         Snapshot {
-            full_receives: take(&self.full_receives),
+            of_full_receives: take(&self.of_full_receives),
             empty_receives: take(&self.empty_receives),
             occupied: Duration::from_micros(take(&self.receiving_us)),
             ended: take(&self.ended),

@@ -1,0 +1,104 @@
+//! How the number of tasks at once follows what there is to do.
+
+use crate::harness::{Depth, Output, World, wait_until};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The numbers that were allowed, one after the other.
+fn numbers(lines: &[Value]) -> Vec<u64> {
+    lines.iter().map(|line| line["instances"].as_u64().expect("a number")).collect()
+}
+
+fn completed(output: &Output) -> u64 {
+    output.summary()["outcomes"]["completed"].as_u64().unwrap_or_default()
+}
+
+#[test]
+fn the_number_follows_a_burst_of_tasks_that_wait_and_falls_back_when_nothing_comes() {
+    let world = World::with_queue(&[]);
+    let worker = world
+        .run("misbehave")
+        .args(["--instances", "0..16", "--keep-warm", "1s", "--memory", "4MiB", "--log", "debug"])
+        .start();
+    worker.until_logged("\"Ready.\"");
+    world.send(["sleep 100"; 200]);
+    wait_until("it's back", || {
+        let numbers = numbers(&worker.logs_with("\"Instances.\""));
+        numbers.contains(&16) && numbers.last() == Some(&1)
+    });
+    assert_eq!(world.depth(), Depth::EMPTY);
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    assert_eq!(completed(&output), 200, "{output}");
+}
+
+#[test]
+fn tasks_that_compute_settle_near_the_number_of_threads_by_themselves() {
+    let world = World::with_queue(&[]);
+    world.send(["busy 20"; 150]);
+    let output = world
+        .run("misbehave")
+        .args(["--threads", "2", "--memory", "4MiB", "--log", "debug", "--until-empty"])
+        .succeeds();
+    assert_eq!(completed(&output), 150);
+    let ready = &output.logs_of("Ready.")[0];
+    assert!(ready["instances"].as_u64() > Some(50), "this machine bears many: {ready}");
+    let changes = output.logs_of("Instances.");
+    let highest = numbers(&changes).into_iter().max().unwrap_or(1);
+    assert!((2..=8).contains(&highest), "{changes:?}");
+}
+
+#[test]
+fn a_target_latency_that_few_instances_meet_starts_no_more() {
+    let world = World::with_queue(&[]);
+    world.send(["sleep 50"; 100]);
+    let output = world
+        .run("misbehave")
+        .args(["--instances", "1..64", "--target-latency", "1h", "--memory", "4MiB"])
+        .args(["--log", "debug", "--until-empty"])
+        .succeeds();
+    assert_eq!(completed(&output), 100);
+    let changes = output.logs_of("Instances.");
+    assert!(numbers(&changes).into_iter().all(|number| number <= 2), "{changes:?}");
+}
+
+#[test]
+fn a_fixed_number_stays() {
+    let world = World::with_queue(&[]);
+    world.send(["sleep 20"; 50]);
+    let output =
+        world.run("misbehave").args(["--instances", "3", "--log", "debug", "--until-empty"]).succeeds();
+    assert_eq!(output.logs_of("Ready.")[0]["instances"], 3);
+    assert!(output.logs_of("Instances.").is_empty());
+}
+
+#[test]
+fn two_workers_share_a_queue_without_knowing_of_one_another() {
+    let world = World::with_queue(&[]);
+    let start = || {
+        let worker =
+            world.run("misbehave").args(["--instances", "0..8", "--memory", "4MiB", "--until-empty"]).start();
+        worker.until_logged("\"Ready.\"");
+        worker
+    };
+    world.send(["sleep 30"; 600]);
+    let workers = [start(), start()];
+    let done = workers.map(|worker| completed(&worker.finish().succeeded()));
+    assert_eq!(done.iter().sum::<u64>(), 600);
+    assert!(done.iter().all(|&tasks| tasks >= 100), "{done:?}");
+}
+
+#[test]
+fn what_contradicts_itself_is_refused_in_one_sentence() {
+    let world = World::with_queue(&[]);
+    for (arguments, sentence) in [
+        (&["--instances", "4", "--target-latency", "30s"][..], "--instances 4 is fixed"),
+        (&["--instances", "9..2"], "the minimum is larger than the maximum"),
+        (&["--instances", "many"], "write a number above zero, MIN..MAX or auto"),
+        (&["--target-latency", "0s"], "--target-latency"),
+        (&["--keep-warm", "never"], "--keep-warm"),
+    ] {
+        let output = world.run("misbehave").args(arguments).arg("--check").ends().exited_with(2);
+        assert!(output.to_string().contains(sentence), "{arguments:?}: {output}");
+    }
+}
