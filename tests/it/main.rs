@@ -8,8 +8,10 @@
 //! | `outcomes` | how tasks fail, and what becomes of their messages |
 //! | `failing_backends` | queues and stores that fail for a while |
 //! | `stopping` | signals |
+//! | `reloading` | a configuration that changes meanwhile |
 //! | `scaling` | how many tasks run at once, by what there is to do |
 //! | `amazon` | SQS and S3, on a server that stands in for them |
+//! | `ecs` | the agent of ECS |
 //! | `endurance` | the same with much to do, with kills and with outages |
 //! | `answers` | what these services answer and no such server does
 //! | `objects` | the same of S3, and of those who hand out credentials
@@ -38,6 +40,7 @@ mod compiling;
 mod configuration;
 mod crashes;
 mod deterministic;
+mod ecs;
 mod endurance;
 mod failing_backends;
 mod harness;
@@ -50,6 +53,7 @@ mod objects;
 mod outcomes;
 mod png;
 mod queues;
+mod reloading;
 mod report;
 mod scaling;
 mod servers;

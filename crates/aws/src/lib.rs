@@ -1,4 +1,4 @@
-//! Amazon's services behind the runtime's interfaces: queues of SQS, stores in S3.
+//! Amazon's services behind the runtime's interfaces: queues of SQS, stores in S3, the agent of ECS.
 //!
 //! | module | owns |
 //! |---|---|
@@ -6,8 +6,10 @@
 //! | `failure` | what a failed call says, whatever the operation |
 //! | `sqs` | a queue |
 //! | `s3` | a store: a bucket, or a part of it |
+//! | [`ecs`] | the agent beside a task of ECS |
 
 mod config;
+pub mod ecs;
 mod failure;
 mod s3;
 mod sqs;

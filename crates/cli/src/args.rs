@@ -37,7 +37,7 @@ pub(crate) enum Command {
 }
 
 /// Work on a queue: one task for each message
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
   wasmrun run thumbnail.wasm --queue sqlite:jobs.db --store input=dir:in:ro --store output=dir:out:rw
@@ -108,7 +108,7 @@ pub(crate) struct InvokeArgs {
 }
 
 /// What `run` and `invoke` share.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct TaskArgs {
     /// A configuration file (TOML); flags win over WASMRUN_* variables, which win over the file
     #[arg(long, value_name = "FILE", env = "WASMRUN_CONFIG")]

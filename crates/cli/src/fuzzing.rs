@@ -39,7 +39,7 @@ pub fn lines(json: bool, work: impl FnOnce()) -> Vec<u8> {
     let written = Written::default();
     let writer = written.clone();
     let format = if json { LogFormat::Json } else { LogFormat::Text };
-    let subscriber = output::subscriber(format, EnvFilter::new("trace"), false, move || writer.clone());
+    let (subscriber, _) = output::subscriber(format, EnvFilter::new("trace"), false, move || writer.clone());
     tracing::subscriber::with_default(subscriber, work);
     let mut bytes = written.0.lock().unwrap_or_else(PoisonError::into_inner);
     std::mem::take(&mut bytes)

@@ -25,7 +25,7 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let plan = TaskPlan::new(args.component, args.task, &mut file, false)?;
     let output = Output::start(&log)?;
 
-    plan.capacity(NonZeroUsize::MIN)?;
+    plan.capacity(NonZeroUsize::MIN, None)?;
     let span = trace::task_span(&message);
     let component = Arc::new(plan.load(&backends, NonZeroUsize::MIN, Vec::new()).await?);
     let task = {

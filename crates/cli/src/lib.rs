@@ -6,6 +6,7 @@
 //! | `settings`, `limits` | flags, `WASMRUN_*` variables and the configuration file, merged and validated |
 //! | `backends` | from a URL to a queue or a store |
 //! | `run`, `invoke`, `enqueue`, `queue`, `inspect`, `report` | one command each |
+//! | `signals`, `reload` | what signals ask of a worker; the configuration, read again |
 //! | `usage` | the file that `run` appends what each task consumed to |
 //! | `output` | logs, progress, summaries: all that people see |
 //! | `show` | how numbers look |
@@ -22,10 +23,12 @@ mod invoke;
 mod limits;
 mod output;
 mod queue;
+mod reload;
 mod report;
 mod run;
 mod settings;
 mod show;
+mod signals;
 mod task;
 mod usage;
 

@@ -35,20 +35,33 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 pub(crate) struct Output {
     format: LogFormat,
     bar: ProgressBar,
+    set_filter: SetFilter,
 }
+
+/// Sets another filter for the log.
+pub(crate) type SetFilter = Arc<dyn Fn(EnvFilter) + Send + Sync>;
+
+/// What is logged if nobody says.
+const LEVEL: &str = "info";
 
 impl Output {
     /// Starts logging.
     pub(crate) fn start(log: &LogSettings) -> Result<Self, Failure> {
         let terminal = io::stderr().is_terminal();
         let format = log.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-        let filter = filter(log.level.as_deref().unwrap_or("info"))?;
+        let filter = filter(log.level.as_deref().unwrap_or(LEVEL))?;
         let bar = ProgressBar::hidden();
         // https://no-color.org: any value that isn't empty.
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let started = subscriber(format, filter, colours, Beside(bar.clone())).try_init();
-        started.map_err(|error| Failure::backend(format!("logs can't be written: {error}")))?;
-        Ok(Self { format, bar })
+        let (subscriber, set_filter) = subscriber(format, filter, colours, Beside(bar.clone()));
+        subscriber.try_init().map_err(|error| Failure::backend(format!("logs can't be written: {error}")))?;
+        Ok(Self { format, bar, set_filter })
+    }
+
+    /// Makes ready to log at another level.
+    pub(crate) fn level(&self, level: Option<&str>) -> Result<impl FnOnce() + use<>, Failure> {
+        let (filter, set_filter) = (filter(level.unwrap_or(LEVEL))?, self.set_filter.clone());
+        Ok(move || set_filter(filter))
     }
 
     /// Prints a result.
@@ -177,13 +190,13 @@ impl Output {
     }
 }
 
-/// What turns events into lines: of JSON, or readable ones.
+/// What turns events into lines: of JSON, or readable ones. And what sets another filter for them.
 pub(crate) fn subscriber<W>(
     format: LogFormat,
     filter: EnvFilter,
     colours: bool,
     writer: W,
-) -> Box<dyn Subscriber + Send + Sync>
+) -> (Box<dyn Subscriber + Send + Sync>, SetFilter)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -201,10 +214,25 @@ where
                     name => write!(writer, "{name}={}", OneLine(&value)),
                 }
             });
-            Box::new(lines.with_ansi(colours).with_target(false).fmt_fields(fields.delimited(" ")).finish())
+            let lines = lines
+                .with_ansi(colours)
+                .with_target(false)
+                .fmt_fields(fields.delimited(" "))
+                .with_filter_reloading();
+            let filter = lines.reload_handle();
+            (Box::new(lines.finish()), set(move |new| filter.reload(new)))
         }
-        LogFormat::Json => Box::new(lines.json().flatten_event(true).with_span_list(false).finish()),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_span_list(false).with_filter_reloading();
+            let filter = lines.reload_handle();
+            (Box::new(lines.finish()), set(move |new| filter.reload(new)))
+        }
     }
+}
+
+fn set<E>(reload: impl Fn(EnvFilter) -> Result<(), E> + Send + Sync + 'static) -> SetFilter {
+    // It fails when the subscriber is gone, and with it the log.
+    Arc::new(move |filter| drop(reload(filter)))
 }
 
 /// Crates that tell of requests in all their details, credentials included, if they are let: the beginnings of their

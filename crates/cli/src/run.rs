@@ -4,20 +4,22 @@ use crate::args::RunArgs;
 use crate::backends::{Backends, OpenQueue};
 use crate::failure::Failure;
 use crate::output::{self, Output};
+use crate::reload::Reload;
 use crate::settings::{self, File};
+use crate::signals;
 use crate::task::{Protected, TaskPlan};
 use crate::usage::{self, UsageLog};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use wasmrun_aws::ecs::{EcsTask, Protection};
 use wasmrun_runtime::capacity::{BoundedBy, Capacity};
 use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::usage::TaskObserver;
-use wasmrun_runtime::worker::{BodyStore, Worker, WorkerOptions};
+use wasmrun_runtime::worker::{BodyStore, TasksStart, Worker, WorkerOptions};
 
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    let (typed, is_configured) = (args.clone(), args.task.config.is_some());
     let mut file = File::read(args.task.config.as_deref())?;
     let log = args.task.log.clone().or(std::mem::take(&mut file.log));
     let queue_url = args
@@ -37,7 +39,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let mut protected: Vec<_> =
         queue.file.iter().map(|path| Protected { what: "the queue", path: path.clone() }).collect();
     let queue = queue.into_queue();
-    let Capacity { instances, bounded_by } = plan.capacity(worker.instances()?)?;
+    let ecs = EcsTask::find().await.unwrap_or_default();
+    let Capacity { instances, bounded_by } = plan.capacity(worker.instances()?, ecs.memory_bytes)?;
     let bounded_by = match bounded_by {
         BoundedBy::User if worker.is_auto() => "auto".to_owned(),
         bounded_by => bounded_by.to_string(),
@@ -57,6 +60,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     // After it's known that no guest may write there.
     let usage = usage_file.map(|path| UsageLog::start(&path, usage_bytes)).transpose()?.map(Arc::new);
 
+    let is_protected = worker.scale_in_protection.unwrap_or(true);
+    let protection = is_protected.then(Protection::from_environment).flatten().map(Arc::new);
     let defaults = WorkerOptions::default();
     let options = WorkerOptions {
         component_name,
@@ -70,6 +75,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         on_lapse: worker.on_lapse(),
         bodies,
         rate: worker.rate,
+        starting: protection.clone().map(|protection| protection as Arc<dyn TasksStart>),
         watch_depth: false,
         observers: usage.clone().map(|usage| usage as Arc<dyn TaskObserver>).into_iter().collect(),
     };
@@ -80,6 +86,12 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
 
+    let reload = is_configured.then(|| Reload {
+        args: typed,
+        output: output.clone(),
+        worker: worker.clone(),
+        ecs_bytes: ecs.memory_bytes,
+    });
     let stores: Vec<String> = component
         .grants()
         .stores
@@ -89,7 +101,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let stores = stores.join(" ");
     // Before it says that it's ready: who reads that may send one.
     let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
-    listen_to_signals(stop.clone(), abandon.clone())?;
+    signals::stop_on_signals(stop.clone(), abandon.clone())?;
+    signals::reload_on_hangup(reload, stop.clone())?;
+    signals::log_status_on_usr1(worker.clone())?;
     tracing::info!(
         queue = queue.url(),
         instances,
@@ -97,6 +111,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         task_bytes = component.limits().task_bytes(),
         allocator = ?component.allocator(),
         stores,
+        ecs_task = (!ecs.arn.is_empty()).then_some(ecs.arn),
+        ecs_definition = (!ecs.definition.is_empty()).then_some(ecs.definition),
         "Ready."
     );
     let progress = if until_empty {
@@ -105,7 +121,19 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     } else {
         None
     };
-    let summary = worker.run(stop, abandon).await;
+    let keep_protected = async {
+        match &protection {
+            Some(protection) => protection.keep(|| worker.status().instances.running > 0).await,
+            None => std::future::pending().await,
+        }
+    };
+    let summary = tokio::select! {
+        summary = worker.clone().run(stop, abandon) => summary,
+        () = keep_protected => unreachable!("it goes on until it's dropped"),
+    };
+    if let Some(protection) = &protection {
+        protection.end().await;
+    }
     if let Some(progress) = progress {
         progress.abort();
     }
@@ -145,33 +173,4 @@ async fn dead_letter_queue(
         Some(url) => backends.open_queue(&url).await.map(Some),
         None => Ok(None),
     }
-}
-
-/// SIGINT and SIGTERM, heard from now on.
-pub(crate) fn stop_signals() -> Result<(Signal, Signal), Failure> {
-    let listen =
-        |kind| signal(kind).map_err(|error| Failure::backend(format!("signals can't be received: {error}")));
-    Ok((listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?))
-}
-
-/// The first signal drains, the second stops at once.
-fn listen_to_signals(stop: CancellationToken, abandon: CancellationToken) -> Result<(), Failure> {
-    let (mut interrupt, mut terminate) = stop_signals()?;
-    tokio::spawn(async move {
-        let mut next = async || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            // Signals that arrive together are one.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        };
-        next().await;
-        tracing::info!("Stopping: running tasks may finish. A second signal stops at once.");
-        stop.cancel();
-        next().await;
-        tracing::warn!("Stopping at once: the messages of running tasks are released.");
-        abandon.cancel();
-    });
-    Ok(())
 }

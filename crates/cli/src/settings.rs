@@ -59,6 +59,9 @@ pub(crate) struct WorkerSettings {
     #[arg(long, value_name = "DURATION", env = "WASMRUN_KEEP_WARM", value_parser = humantime::parse_duration)]
     #[serde(deserialize_with = "from_duration")]
     keep_warm: Option<Duration>,
+    /// In a task of ECS, keep it from being ended by scale-in while tasks run [default: true, where ECS_AGENT_URI is set]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_SCALE_IN_PROTECTION")]
+    pub(crate) scale_in_protection: Option<bool>,
     /// End when the queue is empty
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_UNTIL_EMPTY")]
     pub(crate) until_empty: Option<bool>,
@@ -313,6 +316,7 @@ impl WorkerSettings {
             target_latency: self.target_latency.or(file.target_latency),
             backlog_per_instance: self.backlog_per_instance.or(file.backlog_per_instance),
             keep_warm: self.keep_warm.or(file.keep_warm),
+            scale_in_protection: self.scale_in_protection.or(file.scale_in_protection),
             until_empty: self.until_empty.or(file.until_empty),
             dead_letter: self.dead_letter.or(file.dead_letter),
             backoff: self.backoff.or(file.backoff),

@@ -68,8 +68,9 @@ impl TaskPlan {
     }
 
     /// How many tasks may run at once, where so many are wanted.
-    pub(crate) fn capacity(&self, wanted: NonZeroUsize) -> Result<Capacity, Failure> {
-        capacity(wanted, &self.limits, HostMemory::find()).map_err(|error| Failure::usage(error.to_string()))
+    pub(crate) fn capacity(&self, wanted: NonZeroUsize, ecs_bytes: Option<u64>) -> Result<Capacity, Failure> {
+        let memory = HostMemory::find().map(|memory| memory.at_most(ecs_bytes));
+        capacity(wanted, &self.limits, memory).map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// Opens the grants, and loads the component.

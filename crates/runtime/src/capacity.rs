@@ -32,6 +32,8 @@ pub enum MemorySource {
     Cgroup,
     /// What the machine has.
     Machine,
+    /// The limit of an ECS task, or of the container in it.
+    Ecs,
 }
 
 impl fmt::Display for MemorySource {
@@ -39,6 +41,7 @@ impl fmt::Display for MemorySource {
         f.write_str(match self {
             Self::Cgroup => "cgroup",
             Self::Machine => "machine",
+            Self::Ecs => "ecs",
         })
     }
 }
@@ -47,6 +50,14 @@ impl HostMemory {
     /// Asks the system; `None`: it doesn't tell, as `/proc` isn't there.
     pub fn find() -> Option<Self> {
         Self::find_below(Path::new("/"))
+    }
+
+    /// The same, or what ECS says if that is less: the limit of a task isn't that of a control group on each kind of host.
+    pub fn at_most(self, ecs_bytes: Option<u64>) -> Self {
+        match ecs_bytes {
+            Some(bytes) if bytes < self.bytes => Self { bytes, source: MemorySource::Ecs },
+            _ => self,
+        }
     }
 
     fn find_below(root: &Path) -> Option<Self> {
@@ -121,7 +132,7 @@ impl fmt::Display for BoundedBy {
 #[error(
     "a task may take {} of memory within its limits, and this {} has {}, of which wasmrun itself keeps {}: lower --memory and --object-size, or give it more",
     ByteSize(*task_bytes).display().iec(),
-    match memory.source { MemorySource::Cgroup => "control group (container)", MemorySource::Machine => "machine" },
+    match memory.source { MemorySource::Cgroup => "control group (container)", MemorySource::Machine => "machine", MemorySource::Ecs => "ECS task" },
     ByteSize(memory.bytes).display().iec(),
     ByteSize(reserve(*memory)).display().iec()
 )]

@@ -14,7 +14,7 @@ use crate::turn::{BlockedTooLong, Timed, Times};
 use crate::usage::Usage;
 use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 use tokio::runtime::Handle;
 use wasmtime::component::{Linker, types::ComponentItem};
@@ -23,7 +23,9 @@ use wasmtime::error::Context as _;
 /// A component that is ready to run tasks.
 pub struct Component {
     pre: TaskPre<TaskState>,
-    config: Arc<TaskConfig>,
+    /// Of the tasks that start now.
+    config: RwLock<Arc<TaskConfig>>,
+    grants: Arc<Grants>,
     threads: GuestThreads,
     allocator: Allocator,
     needs: Needs,
@@ -130,16 +132,18 @@ impl Component {
         component.initialize_copy_on_write_image().map_err(engine_error)?;
 
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
-        let config = Arc::new(TaskConfig { grants, limits, deterministic, io: Handle::current() });
-        let component = Self { pre, config, threads, allocator, needs, raw_body };
-        component.try_start().await?;
+        let grants = Arc::new(grants);
+        let config = TaskConfig { grants: grants.clone(), limits, deterministic, io: Handle::current() };
+        let config = RwLock::new(Arc::new(config));
+        let component = Self { pre, config, grants, threads, allocator, needs, raw_body };
+        component.try_start(component.config()).await?;
         Ok(component)
     }
 
     /// Instantiates it once, within the limits of a task, without handling a message.
-    async fn try_start(&self) -> Result<(), LoadError> {
+    async fn try_start(&self, config: Arc<TaskConfig>) -> Result<(), LoadError> {
         let pre = self.pre.clone();
-        let config = self.config.clone();
+        let limits = config.limits.clone();
         let message = Message {
             id: "start".into(),
             body: String::new(),
@@ -169,21 +173,41 @@ impl Component {
             Err((_, (_, Some(needed)))) => Err(LoadError::Limits(format!(
                 "the component needs at least {} of memory to start, and its limit is {}: raise --memory",
                 bytesize::ByteSize(needed as u64),
-                bytesize::ByteSize(self.config.limits.memory_bytes as u64)
+                bytesize::ByteSize(limits.memory_bytes as u64)
             ))),
-            Err((_, (Some(Limit::TableElements), None))) => Err(too_few_table_elements(&self.config.limits)),
-            Err((error, _)) => Err(misfit(&error, &self.config.limits)),
+            Err((_, (Some(Limit::TableElements), None))) => Err(too_few_table_elements(&limits)),
+            Err((error, _)) => Err(misfit(&error, &limits)),
         }
     }
 
-    /// The limits of its tasks.
-    pub fn limits(&self) -> &Limits {
-        &self.config.limits
+    /// The limits of the tasks that start now.
+    pub fn limits(&self) -> Limits {
+        self.config().limits.clone()
+    }
+
+    /// Sets other limits for the tasks that start from now on.
+    ///
+    /// # Errors
+    ///
+    /// The component can't start within them, or they would need another engine. It's then as it was.
+    pub async fn set_limits(&self, limits: Limits) -> Result<(), LoadError> {
+        let before = self.config();
+        if let Some(limit) = before.limits.engine_difference(&limits) {
+            return Err(LoadError::Limits(format!("--{limit} can't be changed without a restart")));
+        }
+        let config = Arc::new(TaskConfig { limits, ..TaskConfig::clone(&before) });
+        self.try_start(config.clone()).await?;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+
+    fn config(&self) -> Arc<TaskConfig> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What its tasks may touch.
     pub fn grants(&self) -> &Grants {
-        &self.config.grants
+        &self.grants
     }
 
     /// Which of the granted interfaces it imports.
@@ -218,8 +242,9 @@ impl Component {
     ) -> Report {
         let began = Instant::now();
         let queued = SystemTime::now().duration_since(delivered.message.sent_at).unwrap_or_default();
-        let limits = &self.config.limits;
-        let mut store = match state::store(self.pre.engine(), &self.config, &delivered.message) {
+        let config = self.config();
+        let limits = &config.limits;
+        let mut store = match state::store(self.pre.engine(), &config, &delivered.message) {
             Ok(store) => store,
             Err(error) => {
                 let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
@@ -301,7 +326,7 @@ impl Component {
             }
             Decoded::Test => return Err(Outcome::Completed),
             Decoded::Objects(events) => {
-                let objects = self.config.grants.announce(events).map_err(|url| {
+                let objects = self.grants.announce(events).map_err(|url| {
                     tracing::warn!(
                         message_id = message.id,
                         object = url,

@@ -99,6 +99,19 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The first that differs of those which the engine and its pool are made for.
+    pub(crate) fn engine_difference(&self, other: &Self) -> Option<Limit> {
+        [
+            (self.stack_bytes, other.stack_bytes, Limit::Stack),
+            (self.table_elements, other.table_elements, Limit::TableElements),
+            (self.core_instances, other.core_instances, Limit::CoreInstances),
+            (self.memories, other.memories, Limit::Memories),
+            (self.tables, other.tables, Limit::Tables),
+        ]
+        .into_iter()
+        .find_map(|(ours, theirs, limit)| (ours != theirs).then_some(limit))
+    }
+
     /// A task runs for a moment before it hands its thread to its neighbours: about a third of a millisecond of
     /// computing. What takes longer than its fuel says (a call to one of the engine's helpers) takes a hundred times
     /// longer at most.

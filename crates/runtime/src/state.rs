@@ -18,9 +18,10 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-/// What is the same for all tasks of a component.
+/// What is the same for the tasks of a component.
+#[derive(Clone)]
 pub(crate) struct TaskConfig {
-    pub(crate) grants: Grants,
+    pub(crate) grants: Arc<Grants>,
     pub(crate) limits: Limits,
     /// Random numbers and clocks depend on the message alone.
     pub(crate) deterministic: bool,

@@ -280,7 +280,6 @@ fn thread_cpu() -> Duration {
 mod tests {
     use super::*;
     use crate::engine::{self, CodeOptions};
-    use crate::grant::Grants;
     use crate::message::Message;
     use crate::state::{self, TaskConfig};
     use std::future::poll_fn;
@@ -428,7 +427,7 @@ mod tests {
         let fuel = limits.fuel;
         let engine = engine::on_demand(CodeOptions::default(), &limits).expect("an engine");
         let config =
-            TaskConfig { grants: Grants::default(), limits, deterministic: false, io: Handle::current() };
+            TaskConfig { grants: Arc::default(), limits, deterministic: false, io: Handle::current() };
         let message = Message {
             id: "m".into(),
             body: String::new(),

@@ -17,7 +17,7 @@ mod tally;
 
 pub use self::body::BodyStore;
 pub use self::rate::Rate;
-pub use self::scale::ScaleOptions;
+pub use self::scale::{ScaleOptions, Sizing};
 pub use self::settle::Backoff;
 pub use self::status::{FailedTask, InstancesStatus, NAMED, Receiving, RunningTask, Status};
 pub use self::tally::{Counts, Summary, Tally};
@@ -27,17 +27,19 @@ use self::lease::{Lease, Leases};
 use self::mean::MeanTime;
 use self::rate::Starts;
 use self::receive::Slot;
-use self::scale::{Instances, Pulse};
+use self::scale::{Instances, Pulse, Resizable};
 use self::settle::{
     DeadLettering, Decision, Evidence, Listener, Operation, Rules, Settlement, dead_letter, decide,
     settle_all,
 };
 use self::status::Watched;
 use crate::component::{Component, Report};
+use crate::limits::Limits;
 use crate::message::{MAX_VISIBILITY, Message};
 use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
 use crate::queue::{Delivery, Queue, QueueAttributes, QueueError};
 use crate::usage::{TaskObserver, TaskRecord, Usage};
+use async_trait::async_trait;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
@@ -75,6 +77,8 @@ pub struct WorkerOptions {
     pub bodies: Option<BodyStore>,
     /// How fast tasks may start; `None`: as fast as they can.
     pub rate: Option<Rate>,
+    /// Is asked before tasks start.
+    pub starting: Option<Arc<dyn TasksStart>>,
     /// Ask the queue for its depth every few seconds, for those who watch.
     pub watch_depth: bool,
     /// Are told of each task's end.
@@ -96,6 +100,7 @@ impl Default for WorkerOptions {
             on_lapse: OnLapse::default(),
             bodies: None,
             rate: None,
+            starting: None,
             watch_depth: false,
             observers: Vec::new(),
         }
@@ -110,6 +115,13 @@ pub enum OnLapse {
     Cancel,
     /// It may finish. Its message is deleted if it still can be.
     Finish,
+}
+
+/// Somebody who has something to do before tasks start.
+#[async_trait]
+pub trait TasksStart: Send + Sync {
+    /// Messages were received, and their tasks start when this returns. It's called each time, and must be quick.
+    async fn before_tasks(&self);
 }
 
 /// Why a worker can't start.
@@ -142,6 +154,7 @@ pub struct Worker {
     starts: Option<Starts>,
     mean_wall: MeanTime,
     instances: Arc<Instances>,
+    sizing: Resizable,
     pulse: Pulse,
     tally: Arc<Tally>,
     watched: Watched,
@@ -214,17 +227,12 @@ impl Worker {
             dead_letter: dead_letter.is_some(),
         };
         let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
-        let timeout = component.limits().timeout;
-        if timeout > longest {
-            let (timeout, longest) = (timeout.as_secs_f64(), longest.as_secs_f64());
-            return Err(StartError::Settings(format!(
-                "a task may take {timeout} s, and its message is kept from others for {longest} s (at most 12 hours): shorten --timeout, or lengthen --max-visibility"
-            )));
-        }
+        check_timeout(component.limits().timeout, longest)?;
         let (breaker, tally, io) = (Breaker::default(), Arc::<Tally>::default(), Handle::current());
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
         let max_visibility = attributes.max_visibility;
         let starts = options.rate.map(|rate| Starts::at(rate, Instant::now()));
+        let sizing = Sizing { most: options.instances, scale: options.scale };
         // It begins with what stays warm.
         let first = options
             .scale
@@ -241,11 +249,25 @@ impl Worker {
             starts,
             mean_wall: MeanTime::default(),
             instances: Instances::new(first),
+            sizing: Resizable::new(sizing),
             pulse: Pulse::default(),
             tally,
             watched: Watched::new(),
             io,
         })
+    }
+
+    /// Sets other limits for the tasks that start from now on, and another number of them at once: at most the one that the
+    /// worker began with, which the pool was made for.
+    ///
+    /// # Errors
+    ///
+    /// The limits don't fit the queue or the component: everything is as it was.
+    pub async fn reload(&self, limits: Limits, sizing: Sizing) -> Result<(), String> {
+        check_timeout(limits.timeout, self.leases.longest()).map_err(|error| error.to_string())?;
+        self.component.set_limits(limits).await.map_err(|error| error.to_string())?;
+        self.sizing.set(Sizing { most: sizing.most.min(self.options.instances), ..sizing });
+        Ok(())
     }
 
     /// What was done until now; it goes on counting.
@@ -515,6 +537,16 @@ impl Drop for TrialGuard<'_> {
     fn drop(&mut self) {
         self.0.trial_says_nothing();
     }
+}
+
+fn check_timeout(timeout: Duration, longest: Duration) -> Result<(), StartError> {
+    if timeout <= longest {
+        return Ok(());
+    }
+    let (timeout, longest) = (timeout.as_secs_f64(), longest.as_secs_f64());
+    Err(StartError::Settings(format!(
+        "a task may take {timeout} s, and its message is kept from others for {longest} s (at most 12 hours): shorten --timeout, or lengthen --max-visibility"
+    )))
 }
 
 async fn attributes_of(queue: &dyn Queue) -> Result<QueueAttributes, StartError> {

@@ -163,6 +163,9 @@ impl Worker {
         if let Some(starts) = &mut starts {
             starts.start(deliveries.len(), Instant::now());
         }
+        if let Some(starting) = &self.options.starting {
+            starting.before_tasks().await;
+        }
         let is_full = deliveries.len() >= asked && !is_trial;
         for (delivery, slot) in deliveries.into_iter().zip(slots) {
             let lease = self.leases.hold(&delivery);

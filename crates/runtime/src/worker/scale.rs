@@ -4,6 +4,7 @@ use super::Worker;
 use crate::component::Report;
 use crate::outcome::Outcome;
 use crate::scaler::{Decision, Goal, Scaler, Scaling, Snapshot};
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,6 +31,44 @@ pub struct ScaleOptions {
     pub goal: Goal,
     /// See [`Scaling::keep_warm`].
     pub keep_warm: Duration,
+}
+
+/// Tasks at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizing {
+    /// So many at most.
+    pub most: NonZeroUsize,
+    /// What moves the number up to that; `None`: it's fixed.
+    pub scale: Option<ScaleOptions>,
+}
+
+/// Tasks at once, which may be set anew.
+#[derive(Debug)]
+pub(super) struct Resizable {
+    sizing: Mutex<Sizing>,
+    changed: Notify,
+}
+
+impl Resizable {
+    pub(super) fn new(sizing: Sizing) -> Self {
+        Self { sizing: Mutex::new(sizing), changed: Notify::new() }
+    }
+
+    pub(super) fn now(&self) -> Sizing {
+        *self.sizing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set(&self, sizing: Sizing) {
+        let before =
+            std::mem::replace(&mut *self.sizing.lock().unwrap_or_else(PoisonError::into_inner), sizing);
+        if before != sizing {
+            self.changed.notify_one();
+        }
+    }
+
+    async fn changed(&self) {
+        self.changed.notified().await;
+    }
 }
 
 /// The tasks that may run at once: permits, whose number changes while some of them are held.
@@ -167,10 +206,26 @@ fn micros(time: Duration) -> u64 {
 impl Worker {
     /// Moves the number of tasks at once, until it's dropped.
     pub(super) async fn scale(&self, tasks: &TaskTracker) {
-        let Some(ScaleOptions { min, goal, keep_warm }) = self.options.scale else {
-            return std::future::pending().await;
-        };
-        let (max, threads) = (self.options.instances, self.component.threads());
+        loop {
+            let Sizing { most, scale } = self.sizing.now();
+            match scale {
+                Some(scale) => tokio::select! {
+                    () = self.follow(tasks, most, scale) => {}
+                    () = self.sizing.changed() => {}
+                },
+                None => {
+                    self.instances.allow(most.get());
+                    self.watched.decided(None);
+                    self.sizing.changed().await;
+                }
+            }
+        }
+    }
+
+    /// Follows what there is to do.
+    async fn follow(&self, tasks: &TaskTracker, max: NonZeroUsize, scale: ScaleOptions) {
+        let ScaleOptions { min, goal, keep_warm } = scale;
+        let threads = self.component.threads();
         let mut scaler = Scaler::new(Scaling { min, max, threads: threads.count(), goal, keep_warm });
         let (mut then, mut loaded) = (Instant::now(), threads.load().until_now());
         loop {
@@ -192,8 +247,9 @@ impl Worker {
                 ..pulse
             });
             then = now;
-            if self.watched.decided(decision) {
-                let Decision { instances, because } = decision;
+            self.watched.decided(Some(decision));
+            let Decision { instances, because } = decision;
+            if instances.get() != self.instances.number() {
                 tracing::debug!(instances, ?because, running = tasks.len(), "Instances.");
                 self.instances.allow(instances.get());
             }
@@ -202,11 +258,12 @@ impl Worker {
 
     /// Asks the queue how much waits, where the goal or somebody who watches needs to know.
     pub(super) async fn ask_depth(&self) {
-        let is_needed = self.options.scale.is_some_and(|scale| scale.goal != Goal::AtOnce);
-        if !is_needed && !self.options.watch_depth {
-            return std::future::pending().await;
-        }
         loop {
+            let goal = self.sizing.now().scale.map(|scale| scale.goal);
+            if !self.options.watch_depth && goal.is_none_or(|goal| goal == Goal::AtOnce) {
+                tokio::time::sleep(ASK_EVERY).await;
+                continue;
+            }
             let depth = tokio::time::timeout(PATIENCE, self.queue.depth()).await;
             self.watched.depth_is(depth.ok().and_then(Result::ok));
             tokio::time::sleep(ASK_EVERY).await;

@@ -4,6 +4,7 @@
 
 use super::Worker;
 use super::breaker::Admission;
+use super::scale::Sizing;
 use super::tally::Counts;
 use crate::message::Message;
 use crate::outcome::{Outcome, OutcomeKind};
@@ -188,10 +189,9 @@ impl Watched {
         self.noted().depth.map(|(depth, _)| depth)
     }
 
-    /// Tells whether the number changed.
-    pub(super) fn decided(&self, decision: Decision) -> bool {
-        let before = self.noted().decision.replace(decision);
-        before.is_none_or(|before| before.instances != decision.instances)
+    /// What decided the number of tasks at once; `None`: it's fixed.
+    pub(super) fn decided(&self, decision: Option<Decision>) {
+        self.noted().decision = decision;
     }
 
     pub(super) fn task_failed(&self, message: &Message, outcome: &Outcome) {
@@ -223,7 +223,7 @@ impl Worker {
         let since = |ms: u64| Duration::from_millis(watched.now_ms().saturating_sub(ms));
         let receiving = watched.receiving.load(Ordering::Relaxed);
         let (running, named) = self.leases.running(NAMED);
-        let max = self.options.instances;
+        let Sizing { most: max, scale } = self.sizing.now();
         let noted = watched.noted();
         let works = self.breaker.admission() == Admission::All && !noted.receive_failed;
         Status {
@@ -240,7 +240,7 @@ impl Worker {
             instances: InstancesStatus {
                 running,
                 allowed: self.instances.number(),
-                min: self.options.scale.map_or(max.get(), |scale| scale.min.min(max.get())),
+                min: scale.map_or(max.get(), |scale| scale.min.min(max.get())),
                 max,
                 because: noted.decision.map(|decision| decision.because),
             },

@@ -1,0 +1,194 @@
+//! Scale-in protection: ECS doesn't end a task that has it, when its service needs fewer of them.
+//!
+//! It's set before the first message's task starts, renewed while any runs, and given up a few seconds after the last
+//! one: a protected task holds up deployments.
+//! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection-endpoint.html>
+
+use super::agent::{ask, text};
+use async_trait::async_trait;
+use hyper::Method;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+use wasmrun_runtime::worker::TasksStart;
+
+/// Where the agent is.
+const ENDPOINT: &str = "ECS_AGENT_URI";
+/// How long protection lasts if nobody renews it: a worker that is killed holds up nothing for longer. In minutes.
+const EXPIRES_IN: u64 = 10;
+/// It's renewed when no more than this is left.
+const RENEW_AT: Duration = Duration::from_secs(6 * 60);
+/// Messages often come one after the other.
+const IDLE: Duration = Duration::from_secs(5);
+/// The agent asks ECS itself. The first task waits for no longer than this.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// An agent that fails is left alone for so long.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How often it's looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps ECS from ending this task while it works.
+#[derive(Debug)]
+pub struct Protection {
+    url: String,
+    /// Tasks may start without asking: it's protected, or can't be now.
+    settled: AtomicBool,
+    /// Locked while the agent is asked.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// `None`: it isn't protected.
+    until: Option<Instant>,
+    /// The agent isn't asked before.
+    pause: Option<Instant>,
+    idle_since: Option<Instant>,
+    /// Said to the log already.
+    failed: bool,
+}
+
+impl State {
+    /// What to ask of the agent now: protection or its end.
+    fn wanted(&mut self, busy: bool, now: Instant) -> Option<bool> {
+        self.idle_since = if busy { None } else { self.idle_since.or(Some(now)) };
+        if self.pause.is_some_and(|pause| now < pause) {
+            return None;
+        }
+        match self.until {
+            _ if busy => self.until.is_none_or(|until| until < now + RENEW_AT).then_some(true),
+            Some(_) => self.idle_since.is_some_and(|since| now - since >= IDLE).then_some(false),
+            None => None,
+        }
+    }
+
+    /// How that went.
+    fn learn(&mut self, wanted: bool, answer: Result<(), String>, now: Instant) {
+        match answer {
+            Ok(()) => {
+                self.until = wanted.then(|| now + Duration::from_secs(EXPIRES_IN * 60));
+                self.pause = None;
+                self.failed = false;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.failed, true) {
+                    tracing::warn!(
+                        error,
+                        protected = wanted,
+                        "ECS doesn't change the task's scale-in protection."
+                    );
+                }
+                self.until = self.until.filter(|until| *until > now);
+                self.pause = Some(now + PAUSE);
+            }
+        }
+    }
+}
+
+impl Protection {
+    /// `None`: there is no agent that could be asked.
+    pub fn from_environment() -> Option<Self> {
+        let agent = std::env::var(ENDPOINT).ok().filter(|url| !url.is_empty())?;
+        let url = format!("{}/task-protection/v1/state", agent.trim_end_matches('/'));
+        Some(Self { url, settled: AtomicBool::new(false), state: Mutex::default() })
+    }
+
+    /// Renews protection while tasks run and gives it up when none does, until it's dropped.
+    pub async fn keep(&self, busy: impl Fn() -> bool) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.update(&busy).await;
+        }
+    }
+
+    /// Gives protection up, if there is any: the worker has ended.
+    pub async fn end(&self) {
+        let mut state = self.state.lock().await;
+        if state.until.is_some() {
+            let answer = self.ask(false).await;
+            state.learn(false, answer, Instant::now());
+        }
+    }
+
+    async fn update(&self, busy: impl Fn() -> bool) {
+        let mut state = self.state.lock().await;
+        // Asked once it's locked: a task that starts now waits for the lock.
+        if let Some(wanted) = state.wanted(busy(), Instant::now()) {
+            if !wanted {
+                self.settled.store(false, Ordering::SeqCst);
+            }
+            let answer = self.ask(wanted).await;
+            state.learn(wanted, answer, Instant::now());
+        }
+        let now = Instant::now();
+        let can_wait = state.pause.is_some_and(|pause| now < pause);
+        self.settled.store(state.until.is_some() || can_wait, Ordering::SeqCst);
+    }
+
+    async fn ask(&self, protected: bool) -> Result<(), String> {
+        let wanted = match protected {
+            true => json!({ "ProtectionEnabled": true, "ExpiresInMinutes": EXPIRES_IN }),
+            false => json!({ "ProtectionEnabled": false }),
+        };
+        let answer = ask(Method::PUT, &self.url, Some(&wanted), PATIENCE).await?;
+        if answer["protection"]["ProtectionEnabled"] == Value::Bool(protected) {
+            tracing::debug!(protected, "Scale-in protection.");
+            Ok(())
+        } else {
+            Err(format!("it answers {}", text(&answer)))
+        }
+    }
+}
+
+#[async_trait]
+impl TasksStart for Protection {
+    async fn before_tasks(&self) {
+        if !self.settled.load(Ordering::SeqCst) {
+            // The agent may be busy with the question before.
+            let _ = tokio::time::timeout(PATIENCE, self.update(|| true)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(began: Instant, seconds: u64) -> Instant {
+        began + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn protection_is_set_renewed_in_time_and_given_up_soon_after_the_last_task() {
+        let (mut state, began) = (State::default(), Instant::now());
+        assert_eq!(state.wanted(false, began), None, "there is nothing to give up");
+        assert_eq!(state.wanted(true, began), Some(true));
+        state.learn(true, Ok(()), began);
+        assert_eq!(state.wanted(true, after(began, 200)), None);
+        assert_eq!(state.wanted(true, after(began, 241)), Some(true), "it would expire");
+        state.learn(true, Ok(()), after(began, 241));
+        assert_eq!(state.wanted(false, after(began, 250)), None);
+        assert_eq!(state.wanted(true, after(began, 254)), None, "one more came");
+        assert_eq!(state.wanted(false, after(began, 255)), None);
+        assert_eq!(state.wanted(false, after(began, 260)), Some(false));
+        state.learn(false, Ok(()), after(began, 260));
+        assert_eq!(state.wanted(false, after(began, 270)), None);
+    }
+
+    #[test]
+    fn an_agent_that_fails_is_asked_again_after_a_pause_and_not_sooner() {
+        let (mut state, began) = (State::default(), Instant::now());
+        state.learn(true, Err("no".into()), began);
+        assert_eq!(state.wanted(true, after(began, 29)), None);
+        assert_eq!(state.wanted(true, after(began, 31)), Some(true));
+        state.learn(true, Ok(()), after(began, 31));
+        // It still says so until it expires.
+        state.learn(false, Err("no".into()), after(began, 40));
+        assert!(state.until.is_some());
+        assert_eq!(state.wanted(false, after(began, 71)), None, "idle since now");
+        assert_eq!(state.wanted(false, after(began, 77)), Some(false));
+        state.learn(false, Err("no".into()), after(began, 1000));
+        assert!(state.until.is_none(), "it has expired");
+    }
+}

@@ -1,0 +1,47 @@
+//! Reading the configuration again while the worker works: limits, instances and the log's level. What else has changed
+//! there needs a restart.
+
+use crate::args::RunArgs;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::settings::File;
+use crate::task::TaskPlan;
+use std::sync::Arc;
+use wasmrun_runtime::worker::{Sizing, Worker};
+
+/// All that is needed for it.
+pub(crate) struct Reload {
+    /// As typed: flags win over the file, then as now.
+    pub(crate) args: RunArgs,
+    pub(crate) output: Output,
+    pub(crate) worker: Arc<Worker>,
+    /// The memory that ECS allows.
+    pub(crate) ecs_bytes: Option<u64>,
+}
+
+impl Reload {
+    /// Takes up what has changed, or nothing if anything is wrong.
+    pub(crate) async fn now(&self) {
+        match self.take_up().await {
+            Ok(Sizing { most, .. }) => tracing::info!(instances = most, "The configuration was read again."),
+            Err(failure) => {
+                let error = failure.to_string();
+                tracing::error!(error, "The configuration isn't taken up: everything stays as it was.");
+            }
+        }
+    }
+
+    async fn take_up(&self) -> Result<Sizing, Failure> {
+        let args = self.args.clone();
+        let mut file = File::read(args.task.config.as_deref())?;
+        let level = args.task.log.clone().or(std::mem::take(&mut file.log)).level;
+        let worker = args.worker.or(std::mem::take(&mut file.worker));
+        let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
+        let most = plan.capacity(worker.instances()?, self.ecs_bytes)?.instances;
+        let sizing = Sizing { most, scale: worker.scale()? };
+        let set_level = self.output.level(level.as_deref())?;
+        self.worker.reload(plan.limits, sizing).await.map_err(Failure::usage)?;
+        set_level();
+        Ok(sizing)
+    }
+}

@@ -1,0 +1,97 @@
+//! What signals ask of a worker: to stop, to read its configuration again, to say how it is.
+
+use crate::failure::Failure;
+use crate::reload::Reload;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use wasmrun_runtime::worker::{Receiving, Status, Worker};
+
+/// Signals that arrive within this time are one.
+const TOGETHER: Duration = Duration::from_millis(50);
+
+/// SIGINT and SIGTERM, heard from now on.
+pub(crate) fn stop_signals() -> Result<(Signal, Signal), Failure> {
+    Ok((heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?))
+}
+
+fn heard(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::backend(format!("signals can't be received: {error}")))
+}
+
+/// SIGINT and SIGTERM: the first drains, the second stops at once.
+pub(crate) fn stop_on_signals(stop: CancellationToken, abandon: CancellationToken) -> Result<(), Failure> {
+    let (mut interrupt, mut terminate) = stop_signals()?;
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            tokio::time::sleep(TOGETHER).await;
+        };
+        next().await;
+        tracing::info!("Stopping: running tasks may finish. A second signal stops at once.");
+        stop.cancel();
+        next().await;
+        tracing::warn!("Stopping at once: the messages of running tasks are released.");
+        abandon.cancel();
+    });
+    Ok(())
+}
+
+/// SIGHUP: reads the configuration again. Where there is none it's the terminal's end, and drains.
+pub(crate) fn reload_on_hangup(reload: Option<Reload>, stop: CancellationToken) -> Result<(), Failure> {
+    let mut hangup = heard(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tokio::time::sleep(TOGETHER).await;
+            match &reload {
+                Some(reload) => reload.now().await,
+                None => stop.cancel(),
+            }
+        }
+    });
+    Ok(())
+}
+
+/// SIGUSR1: logs what the worker does.
+pub(crate) fn log_status_on_usr1(worker: Arc<Worker>) -> Result<(), Failure> {
+    let mut usr1 = heard(SignalKind::user_defined1())?;
+    tokio::spawn(async move {
+        while usr1.recv().await.is_some() {
+            log(&worker.status());
+        }
+    });
+    Ok(())
+}
+
+fn log(status: &Status) {
+    let Status { uptime, receiving, instances, depth, running, counts, .. } = status;
+    let (receiving, why) = match receiving {
+        Receiving::Yes => ("yes", None),
+        Receiving::Paused { why } => ("paused", Some(why)),
+        Receiving::Stopping => ("stopping", None),
+    };
+    tracing::info!(
+        uptime_s = uptime.as_secs(),
+        receiving,
+        why,
+        running = instances.running,
+        instances = instances.allowed,
+        min = instances.min,
+        max = instances.max,
+        because = instances.because.map(tracing::field::debug),
+        visible = depth.map(|(depth, _)| depth.visible),
+        in_flight = depth.map(|(depth, _)| depth.in_flight),
+        oldest_task_s = running.first().map(|task| task.age.as_secs()),
+        received = counts.received,
+        returned = counts.returned,
+        dead_lettered = counts.dead_lettered,
+        renewals = counts.renewals,
+        lapsed = counts.lapsed,
+        settle_failures = counts.settle_failures,
+        "Status."
+    );
+}

@@ -1,0 +1,112 @@
+//! SIGHUP and SIGUSR1: a worker that reads its configuration again, and says how it is.
+
+use crate::harness::{Depth, Process, World, field, wait_until};
+use rustix::process::Signal;
+use serde_json::json;
+
+const READ: &str = "The configuration was read again.";
+const REFUSED: &str = "The configuration isn't taken up";
+
+/// A worker with a configuration that a test changes.
+fn configured(world: &World, worker: &str, limits: &str) -> Process {
+    configure(world, worker, limits, "info");
+    let process = world.run("misbehave").args(["--config", "wasmrun.toml"]).start();
+    process.until_logged("\"Ready.\"");
+    process
+}
+
+fn configure(world: &World, worker: &str, limits: &str, level: &str) {
+    let text = format!("[worker]\n{worker}\n[limits]\n{limits}\n[log]\nlevel = '{level}'\n");
+    world.write("wasmrun.toml", text);
+}
+
+#[test]
+fn sighup_takes_up_limits_instances_and_level_without_losing_a_message() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    let worker = configured(&world, "instances = '1..4'", "timeout = '30s'");
+    world.send(["sleep 20"; 60]);
+    configure(&world, "instances = 2", "timeout = '1s'", "debug");
+    worker.signal(Signal::HUP);
+    worker.until_logged(READ);
+    // Those that were there before, and one for which the new limit is too short.
+    world.send(["sleep 5000"]);
+    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    worker.until_logged_times(60, "\"Completed.\"");
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 60, "timed-out": 1}), "{output}");
+    assert_eq!(world.dead(), Depth::visible(1));
+}
+
+#[test]
+fn a_number_that_grows_by_sighup_starts_more_at_once_as_far_as_the_pool_goes() {
+    let world = World::with_queue(&[]);
+    let worker = configured(&world, "instances = 3", "");
+    world.send(["sleep-forever"; 6]);
+    wait_until("three run", || world.depth().in_flight == 3);
+    for (instances, running) in [("instances = 1", 3), ("instances = 3", 3), ("instances = 5", 3)] {
+        configure(&world, instances, "", "info");
+        let before = worker.logged(READ);
+        worker.signal(Signal::HUP);
+        worker.until_logged_times(before + 1, READ);
+        assert_eq!(world.depth().in_flight, running, "what runs goes on: {instances}");
+    }
+    worker.signal(Signal::TERM);
+    worker.until_logged("A second signal stops at once");
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+}
+
+#[test]
+fn a_configuration_that_is_wrong_changes_nothing() {
+    let world = World::with_queue(&[]);
+    let worker = configured(&world, "instances = 2", "timeout = '2s'");
+    let wrong = [
+        ("instances = 2\nnonsense = 1", "", "nonsense"),
+        ("instances = 0", "", "write a number above zero"),
+        ("instances = 2", "timeout = '0s'", "--timeout 0s"),
+        ("instances = 2", "stack = '256KiB'", "--stack can't be changed without a restart"),
+        ("instances = 2", "memory = '64KiB'", "raise --memory"),
+        ("instances = 2", "timeout = '13h'", "--max-visibility"),
+    ];
+    for (at, (instances, limits, said)) in wrong.into_iter().enumerate() {
+        configure(&world, instances, limits, "info");
+        worker.signal(Signal::HUP);
+        worker.until_logged_times(at + 1, REFUSED);
+        let refused = worker.logs_with(REFUSED);
+        assert!(field(&refused[at], "error").contains(said), "{said}: {}", refused[at]);
+    }
+    std::fs::remove_file(world.path("wasmrun.toml")).expect("removed");
+    worker.signal(Signal::HUP);
+    worker.until_logged_times(wrong.len() + 1, REFUSED);
+    world.send(["ok", "sleep 10000"]);
+    worker.until_logged("\"timed-out\"");
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.finish().succeeded().summary()["outcomes"]["completed"], 1);
+}
+
+#[test]
+fn sighup_without_a_configuration_drains_as_when_the_terminal_goes_away() {
+    let world = World::with_queue(&[]);
+    let worker = world.run("misbehave").start();
+    worker.until_logged("\"Ready.\"");
+    worker.signal(Signal::HUP);
+    worker.finish().succeeded();
+}
+
+#[test]
+fn sigusr1_logs_what_the_worker_does() {
+    let world = World::with_queue(&[]);
+    let worker = world.run("misbehave").args(["--instances", "2", "--timeout", "10m"]).start();
+    world.send(["sleep-forever"; 3]);
+    wait_until("two run", || world.depth().in_flight == 2);
+    worker.signal(Signal::USR1);
+    worker.until_logged("\"Status.\"");
+    let status = &worker.logs_with("\"Status.\"")[0];
+    assert_eq!(
+        (&status["running"], &status["instances"], &status["received"]),
+        (&2.into(), &2.into(), &2.into())
+    );
+    assert_eq!(status["receiving"], "yes", "{status}");
+    worker.kill();
+}
