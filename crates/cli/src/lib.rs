@@ -6,6 +6,7 @@
 //! | `settings`, `limits` | flags, `WASMRUN_*` variables and the configuration file, merged and validated |
 //! | `backends` | from a URL to a queue or a store |
 //! | `run`, `invoke`, `enqueue`, `queue`, `inspect`, `report` | one command each |
+//! | `watch` | what is told to those who watch a worker; `health` |
 //! | `usage` | the file that `run` appends what each task consumed to |
 //! | `output` | logs, progress, summaries: all that people see |
 //! | `show` | how numbers look |
@@ -28,6 +29,7 @@ mod settings;
 mod show;
 mod task;
 mod usage;
+mod watch;
 
 use self::args::{Cli, Command};
 use self::failure::Failure;
@@ -67,6 +69,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Invoke(args) => block_on(invoke::invoke(*args)),
         Command::Enqueue(args) => block_on(enqueue::enqueue(args)),
         Command::Queue(args) => block_on(queue::queue(args)),
+        Command::Health(args) => block_on(watch::health(args)),
         Command::Report(args) => report::report(&args),
         Command::Inspect(args) => block_on(inspect::inspect(args)),
         Command::Completions { shell } => {

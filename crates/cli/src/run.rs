@@ -7,17 +7,20 @@ use crate::output::{self, Output};
 use crate::settings::{self, File};
 use crate::task::{Protected, TaskPlan};
 use crate::usage::{self, UsageLog};
+use crate::watch::{self, Observers};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::capacity::{BoundedBy, Capacity};
 use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::usage::TaskObserver;
 use wasmrun_runtime::worker::{BodyStore, Worker, WorkerOptions};
+use wasmrun_watch::{About, Watch};
 
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    let started_at = SystemTime::now();
     let mut file = File::read(args.task.config.as_deref())?;
     let log = args.task.log.clone().or(std::mem::take(&mut file.log));
     let queue_url = args
@@ -28,6 +31,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         args.usage.or_else(|| file.usage.take()).map(|path| usage::resolve(&path)).transpose()?;
     let usage_bytes = settings::usage_bytes(args.usage_size.or(file.usage_size))?;
     let worker = args.worker.or(std::mem::take(&mut file.worker));
+    let watching = args.watch.or(&mut file)?;
     let policy = settings::policy(&args.on, std::mem::take(&mut file.on))?;
     let backends = Backends::new(args.task.aws.clone().or(std::mem::take(&mut file.aws)));
     let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
@@ -57,6 +61,13 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     // After it's known that no guest may write there.
     let usage = usage_file.map(|path| UsageLog::start(&path, usage_bytes)).transpose()?.map(Arc::new);
 
+    let Observers { metrics, emf } = watching.observers(&component_name, queue.url());
+    let about = About {
+        version: env!("CARGO_PKG_VERSION"),
+        component: component_name.clone(),
+        queue: queue.url().to_owned(),
+        started_at,
+    };
     let defaults = WorkerOptions::default();
     let options = WorkerOptions {
         component_name,
@@ -70,8 +81,15 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         on_lapse: worker.on_lapse(),
         bodies,
         rate: worker.rate,
-        watch_depth: false,
-        observers: usage.clone().map(|usage| usage as Arc<dyn TaskObserver>).into_iter().collect(),
+        watch_depth: metrics.is_some(),
+        observers: [
+            usage.clone().map(|usage| usage as Arc<dyn TaskObserver>),
+            metrics.clone().map(|metrics| metrics as Arc<dyn TaskObserver>),
+            emf.clone().map(|emf| emf as Arc<dyn TaskObserver>),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     };
     let until_empty = options.until_empty;
     let worker = Arc::new(Worker::new(queue.clone(), dead_letter, component.clone(), options).await?);
@@ -80,6 +98,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
 
+    let server = watching.bind().await?;
     let stores: Vec<String> = component
         .grants()
         .stores
@@ -105,7 +124,16 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     } else {
         None
     };
-    let summary = worker.run(stop, abandon).await;
+    let serving = server.zip(metrics).map(|(server, metrics)| {
+        let watch = Watch { about, metrics, worker: worker.clone(), component: component.clone() };
+        watch::serve(server, Arc::new(watch))
+    });
+    let reporting = emf.clone().map(|emf| watch::report(emf, worker.clone(), output.clone()));
+    let summary = worker.clone().run(stop, abandon).await;
+    drop((serving, reporting));
+    if let Some(emf) = emf {
+        output.print(&emf.line(&worker.status(), SystemTime::now()));
+    }
     if let Some(progress) = progress {
         progress.abort();
     }

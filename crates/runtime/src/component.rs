@@ -1,5 +1,6 @@
 //! The component: loaded once, ready to be instantiated for each message.
 
+use crate::calls::HostCalls;
 use crate::compile::{CompileError, Compiler};
 use crate::engine::{self, Allocator, CodeOptions};
 use crate::event::{self, Decoded};
@@ -28,6 +29,7 @@ pub struct Component {
     allocator: Allocator,
     needs: Needs,
     raw_body: bool,
+    was_cached: bool,
 }
 
 /// Which of the granted interfaces a component imports.
@@ -130,8 +132,15 @@ impl Component {
         component.initialize_copy_on_write_image().map_err(engine_error)?;
 
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
-        let config = Arc::new(TaskConfig { grants, limits, deterministic, io: Handle::current() });
-        let component = Self { pre, config, threads, allocator, needs, raw_body };
+        let config = Arc::new(TaskConfig {
+            calls: HostCalls::of(&grants),
+            grants,
+            limits,
+            deterministic,
+            io: Handle::current(),
+        });
+        let component =
+            Self { pre, config, threads, allocator, needs, raw_body, was_cached: artefact.was_cached() };
         component.try_start().await?;
         Ok(component)
     }
@@ -189,6 +198,16 @@ impl Component {
     /// Which of the granted interfaces it imports.
     pub fn needs(&self) -> Needs {
         self.needs
+    }
+
+    /// What its tasks asked of stores and queues until now, in numbers.
+    pub fn calls(&self) -> &HostCalls {
+        &self.config.calls
+    }
+
+    /// Whether its code was in the cache, and so wasn't compiled now.
+    pub fn was_cached(&self) -> bool {
+        self.was_cached
     }
 
     /// Where its instances come from: never [`Allocator::Auto`].

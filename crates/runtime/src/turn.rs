@@ -279,6 +279,7 @@ fn thread_cpu() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::HostCalls;
     use crate::engine::{self, CodeOptions};
     use crate::grant::Grants;
     use crate::message::Message;
@@ -427,8 +428,13 @@ mod tests {
         let limits = Limits::default();
         let fuel = limits.fuel;
         let engine = engine::on_demand(CodeOptions::default(), &limits).expect("an engine");
-        let config =
-            TaskConfig { grants: Grants::default(), limits, deterministic: false, io: Handle::current() };
+        let config = TaskConfig {
+            grants: Grants::default(),
+            limits,
+            calls: HostCalls::default(),
+            deterministic: false,
+            io: Handle::current(),
+        };
         let message = Message {
             id: "m".into(),
             body: String::new(),
