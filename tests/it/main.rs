@@ -22,6 +22,7 @@
 //! | `capacity` | how many tasks run at once where memory is short |
 //! | `hostile` | everything that a guest may try, against the four things that must hold |
 //! | `usage`, `report` | the file of what tasks consumed, and what is told of it |
+//! | `watching` | what is shown to those who watch a worker |
 //! | `logs` | what guests can do to the log |
 //! | `queues` | the commands around a queue, order by group, sending on |
 //! | `configuration` | flags, variables and the file |
@@ -60,3 +61,4 @@ mod servers;
 mod stopping;
 mod thumbnails;
 mod usage;
+mod watching;

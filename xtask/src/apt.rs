@@ -73,8 +73,27 @@ impl Apt {
         )
         .context("apt cannot download the packages")?;
         eprintln!("  Unpacking …");
+        self.unpack_all(root)
+    }
+
+    /// Downloads one package, without those that it needs, and unpacks it into `root`.
+    pub(crate) fn unpack_alone(&self, package: &str, root: &Path) -> Result<()> {
+        // As above.
+        let _ = quiet(self.command("apt-get").args(["update", "-q"]));
+        let mut download = self.command("apt-get");
+        download.current_dir(self.archives()).args(["download", "-q", package]);
+        quiet(&mut download).with_context(|| format!("apt cannot download {package}"))?;
+        self.unpack_all(root).map(drop)
+    }
+
+    fn archives(&self) -> PathBuf {
+        self.folder.join("cache/archives")
+    }
+
+    /// Unpacks all that was downloaded.
+    fn unpack_all(&self, root: &Path) -> Result<Vec<String>> {
         let mut packages = Vec::new();
-        for entry in fs::read_dir(self.folder.join("cache/archives"))? {
+        for entry in fs::read_dir(self.archives())? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "deb") {
                 quiet(Command::new("dpkg-deb").arg("-x").arg(&path).arg(root))?;

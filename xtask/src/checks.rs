@@ -9,7 +9,7 @@ use crate::{
     guests::{self, Kinds},
     places::Places,
     servers,
-    tools::CARGO_DENY,
+    tools::{self, CARGO_DENY},
 };
 
 /// Whose dependencies are checked: all that the repository builds.
@@ -50,6 +50,7 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     let servers = servers::ready(places)?;
     let mut runner = cargo(places);
     runner.envs(servers.map(|folder| ("WASMRUN_SERVERS", folder)));
+    runner.envs(tools::promtool(places).map(|program| ("WASMRUN_PROMTOOL", program)));
     match nextest {
         true => runner.args(["nextest", "run"]),
         false => runner.arg("test"),

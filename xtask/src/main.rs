@@ -31,7 +31,7 @@ Commands:
   guests                   build the guest components into target/guests
   guests --cargo-component build them with `cargo component` as well, into target/guests/component
   bench [name] [args…]     build everything and run the benchmarks, or one of isolation, queue, scale,
-                           soak, start, steps and task; args go to `cargo bench`
+                           soak, start, steps, task and watch; args go to `cargo bench`
   hostile [--repeat N]     run the hostile suite N times (once): on all cores, and on one core (with taskset)
   endure                   run the tests of SQS and S3 that are otherwise short at full length: some ten minutes
   deny [--advisories]      check the licences, versions and sources of all dependencies; with --advisories also

@@ -1,10 +1,14 @@
-//! Programs of cargo's that are needed and may not be there: found, or installed into the user's cache folder.
+//! Programs that are needed and may not be there: found, or installed into the user's cache folder.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
 use crate::{
+    apt::Apt,
     command::{self, on_path, quiet},
     places::Places,
 };
@@ -57,4 +61,37 @@ impl Tool {
         fs::remove_dir_all(build)?;
         Ok(installed)
     }
+}
+
+/// Prometheus' own tool, which reads what a worker says to it. `None`: it isn't here and can't be had, and tests that need
+/// it are skipped.
+pub(crate) fn promtool(places: &Places) -> Option<PathBuf> {
+    let program = places.tools().join("bin/promtool");
+    if program.is_file() {
+        return Some(program);
+    }
+    if let Some(found) = on_path("promtool") {
+        return Some(found);
+    }
+    eprintln!("Taking promtool from Debian's package prometheus into {} …", places.tools().display());
+    match install_promtool(places, &program) {
+        Ok(()) => Some(program),
+        Err(error) => {
+            eprintln!("There is no promtool here ({error:#}): tests that need it are skipped.");
+            None
+        }
+    }
+}
+
+fn install_promtool(places: &Places, program: &Path) -> Result<()> {
+    let folder = places.cache.join("promtool");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let root = folder.join("root");
+    fs::create_dir_all(&root)?;
+    fs::create_dir_all(places.tools().join("bin"))?;
+    Apt::new(&folder.join("apt"))?.unpack_alone("prometheus", &root)?;
+    fs::rename(root.join("usr/bin/promtool"), program).context("the package has no promtool")?;
+    Ok(fs::remove_dir_all(&folder)?)
 }

@@ -3,6 +3,7 @@
 use crate::limits::LimitSettings;
 use crate::report::{FargateSize, parse_fargate_size};
 use crate::settings::{AwsSettings, EngineSettings, LogSettings, WorkerSettings};
+use crate::watch::{Listen, WatchSettings};
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -28,6 +29,7 @@ pub(crate) enum Command {
     Queue(QueueArgs),
     Inspect(InspectArgs),
     Report(ReportArgs),
+    Health(HealthArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  wasmrun completions bash > /etc/bash_completion.d/wasmrun")]
     Completions {
@@ -46,6 +48,8 @@ Examples:
       --store input=s3://photos-in:ro --store output=s3://photos-out/thumbs:rw
   wasmrun run --config wasmrun.toml --check
   wasmrun run --config wasmrun.toml --usage usage.jsonl
+  wasmrun run --config wasmrun.toml --listen 9464
+  wasmrun run --config wasmrun.toml --listen 0.0.0.0:9464 --emf Thumbnails
 
 Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or
 configuration, 3 a queue or a store can't be used.")]
@@ -74,6 +78,25 @@ pub(crate) struct RunArgs {
     pub(crate) task: TaskArgs,
     #[command(flatten, next_help_heading = "Worker")]
     pub(crate) worker: WorkerSettings,
+    #[command(flatten, next_help_heading = "Watching")]
+    pub(crate) watch: WatchSettings,
+}
+
+/// Ask a worker that listens whether it's alive
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A container's health check, which needs no shell: [\"CMD\", \"/wasmrun\", \"health\"], with WASMRUN_LISTEN set for both.
+
+Examples:
+  wasmrun health
+  wasmrun health 9464
+  wasmrun health 10.0.0.7:9464
+
+Exit codes: 0 it's alive, 1 it isn't or gives no answer within 2 s, 2 wrong usage.")]
+pub(crate) struct HealthArgs {
+    /// Where it listens: what `run --listen` was given
+    #[arg(value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", default_value = "9464")]
+    pub(crate) address: Listen,
 }
 
 /// Run one task, once, without a queue

@@ -3,7 +3,7 @@
 //! | code | when |
 //! |---|---|
 //! | 0 | success |
-//! | 1 | the task failed (`invoke`) |
+//! | 1 | the task failed (`invoke`), or the worker isn't alive (`health`) |
 //! | 2 | wrong usage, configuration or component |
 //! | 3 | a queue, a store or the host can't be used |
 
@@ -19,6 +19,8 @@ use wasmrun_runtime::worker::StartError;
 
 /// The task of `invoke` failed.
 pub(crate) const EXIT_TASK_FAILED: u8 = 1;
+/// The worker that `health` asked isn't alive.
+pub(crate) const EXIT_UNHEALTHY: u8 = 1;
 
 /// Why a command can't do its work.
 #[derive(Debug)]

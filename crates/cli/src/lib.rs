@@ -7,6 +7,7 @@
 //! | `backends` | from a URL to a queue or a store |
 //! | `run`, `invoke`, `enqueue`, `queue`, `inspect`, `report` | one command each |
 //! | `signals`, `reload` | what signals ask of a worker; the configuration, read again |
+//! | `watch` | what is told to those who watch a worker; `health` |
 //! | `usage` | the file that `run` appends what each task consumed to |
 //! | `output` | logs, progress, summaries: all that people see |
 //! | `show` | how numbers look |
@@ -31,6 +32,7 @@ mod show;
 mod signals;
 mod task;
 mod usage;
+mod watch;
 
 use self::args::{Cli, Command};
 use self::failure::Failure;
@@ -70,6 +72,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Invoke(args) => block_on(invoke::invoke(*args)),
         Command::Enqueue(args) => block_on(enqueue::enqueue(args)),
         Command::Queue(args) => block_on(queue::queue(args)),
+        Command::Health(args) => block_on(watch::health(args)),
         Command::Report(args) => report::report(&args),
         Command::Inspect(args) => block_on(inspect::inspect(args)),
         Command::Completions { shell } => {

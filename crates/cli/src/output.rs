@@ -8,7 +8,6 @@ use crate::settings::{LogFormat, LogSettings};
 use crate::show::{self, size};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
@@ -24,7 +23,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use wasmrun_runtime::component::Report;
 use wasmrun_runtime::distribution::Quantity;
 use wasmrun_runtime::outcome::OutcomeKind;
-use wasmrun_runtime::text::{OneLine, is_unsafe};
+use wasmrun_runtime::text::OneLine;
+pub(crate) use wasmrun_runtime::text::tamed;
 use wasmrun_runtime::worker::{Counts, Summary, Tally};
 
 /// How often the progress is drawn.
@@ -307,44 +307,5 @@ impl Write for Beside {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
-    }
-}
-
-/// JSON lets pass what some terminals obey (C1 controls), what some programs take for the end of a line, and what
-/// turns the direction of writing. It can only be within a string, so that it may be escaped wherever it is.
-pub(crate) fn tamed(line: &[u8]) -> Cow<'_, [u8]> {
-    // What comes before that JSON escapes, and in readable lines it's our own: the line's end, the colours.
-    let is_wild = |c: char| c >= '\u{7f}' && is_unsafe(c);
-    // Nearly all lines.
-    if line.iter().all(|byte| *byte < 0x7f) {
-        return line.into();
-    }
-    match std::str::from_utf8(line) {
-        Ok(text) if text.contains(is_wild) => {
-            let mut tamed = String::with_capacity(text.len() + 16);
-            for c in text.chars() {
-                if is_wild(c) {
-                    let _ = write!(tamed, "\\u{:04x}", u32::from(c));
-                } else {
-                    tamed.push(c);
-                }
-            }
-            tamed.into_bytes().into()
-        }
-        _ => line.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_json_lets_pass_and_terminals_obey_is_escaped() {
-        let line = "{\"text\":\"a\u{9b}2Jb\u{2028}\u{202e}\u{7f}ü\"}";
-        let tamed = tamed(line.as_bytes()).into_owned();
-        assert_eq!(tamed, br#"{"text":"a\u009b2Jb\u2028\u202e\u007f"#.iter().copied().chain("ü\"}".bytes()).collect::<Vec<_>>());
-        let read = |line: &[u8]| serde_json::from_slice::<serde_json::Value>(line).expect("JSON");
-        assert_eq!(read(&tamed), read(line.as_bytes()));
     }
 }

@@ -9,16 +9,20 @@ use crate::settings::{self, File};
 use crate::signals;
 use crate::task::{Protected, TaskPlan};
 use crate::usage::{self, UsageLog};
+use crate::watch::{self, Observers};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 use wasmrun_aws::ecs::{EcsTask, Protection};
 use wasmrun_runtime::capacity::{BoundedBy, Capacity};
 use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::usage::TaskObserver;
 use wasmrun_runtime::worker::{BodyStore, TasksStart, Worker, WorkerOptions};
+use wasmrun_watch::{About, Watch};
 
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    let started_at = SystemTime::now();
     let (typed, is_configured) = (args.clone(), args.task.config.is_some());
     let mut file = File::read(args.task.config.as_deref())?;
     let log = args.task.log.clone().or(std::mem::take(&mut file.log));
@@ -30,6 +34,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         args.usage.or_else(|| file.usage.take()).map(|path| usage::resolve(&path)).transpose()?;
     let usage_bytes = settings::usage_bytes(args.usage_size.or(file.usage_size))?;
     let worker = args.worker.or(std::mem::take(&mut file.worker));
+    let watching = args.watch.or(&mut file)?;
     let policy = settings::policy(&args.on, std::mem::take(&mut file.on))?;
     let backends = Backends::new(args.task.aws.clone().or(std::mem::take(&mut file.aws)));
     let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
@@ -62,6 +67,13 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 
     let is_protected = worker.scale_in_protection.unwrap_or(true);
     let protection = is_protected.then(Protection::from_environment).flatten().map(Arc::new);
+    let Observers { metrics, emf } = watching.observers(&component_name, queue.url());
+    let about = About {
+        version: env!("CARGO_PKG_VERSION"),
+        component: component_name.clone(),
+        queue: queue.url().to_owned(),
+        started_at,
+    };
     let defaults = WorkerOptions::default();
     let options = WorkerOptions {
         component_name,
@@ -76,8 +88,15 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         bodies,
         rate: worker.rate,
         starting: protection.clone().map(|protection| protection as Arc<dyn TasksStart>),
-        watch_depth: false,
-        observers: usage.clone().map(|usage| usage as Arc<dyn TaskObserver>).into_iter().collect(),
+        watch_depth: metrics.is_some(),
+        observers: [
+            usage.clone().map(|usage| usage as Arc<dyn TaskObserver>),
+            metrics.clone().map(|metrics| metrics as Arc<dyn TaskObserver>),
+            emf.clone().map(|emf| emf as Arc<dyn TaskObserver>),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     };
     let until_empty = options.until_empty;
     let worker = Arc::new(Worker::new(queue.clone(), dead_letter, component.clone(), options).await?);
@@ -92,6 +111,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         worker: worker.clone(),
         ecs_bytes: ecs.memory_bytes,
     });
+    let server = watching.bind().await?;
     let stores: Vec<String> = component
         .grants()
         .stores
@@ -121,6 +141,11 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     } else {
         None
     };
+    let serving = server.zip(metrics).map(|(server, metrics)| {
+        let watch = Watch { about, metrics, worker: worker.clone(), component: component.clone() };
+        watch::serve(server, Arc::new(watch))
+    });
+    let reporting = emf.clone().map(|emf| watch::report(emf, worker.clone(), output.clone()));
     let keep_protected = async {
         match &protection {
             Some(protection) => protection.keep(|| worker.status().instances.running > 0).await,
@@ -131,8 +156,12 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         summary = worker.clone().run(stop, abandon) => summary,
         () = keep_protected => unreachable!("it goes on until it's dropped"),
     };
+    drop((serving, reporting));
     if let Some(protection) = &protection {
         protection.end().await;
+    }
+    if let Some(emf) = emf {
+        output.print(&emf.line(&worker.status(), SystemTime::now()));
     }
     if let Some(progress) = progress {
         progress.abort();

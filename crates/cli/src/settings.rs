@@ -6,6 +6,7 @@
 use crate::args::Cli;
 use crate::failure::Failure;
 use crate::limits::{self, LimitSettings};
+use crate::watch::Listen;
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, ValueEnum};
 use serde::{Deserialize, Deserializer, de};
@@ -209,6 +210,9 @@ pub(crate) struct File {
     pub(crate) usage: Option<PathBuf>,
     #[serde(deserialize_with = "from_text")]
     pub(crate) usage_size: Option<ByteSize>,
+    pub(crate) listen: Option<Listen>,
+    pub(crate) emf: Option<String>,
+    pub(crate) service: Option<String>,
     pub(crate) store: BTreeMap<String, String>,
     pub(crate) send: BTreeMap<String, String>,
     pub(crate) assume_role: BTreeMap<String, String>,
@@ -605,7 +609,9 @@ where
 }
 
 /// A number may be written as one.
-fn from_number_or_text<'de, D: Deserializer<'de>, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(crate) fn from_number_or_text<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error>
 where
     T: FromStr,
     T::Err: Display,

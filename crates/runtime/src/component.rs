@@ -1,5 +1,6 @@
 //! The component: loaded once, ready to be instantiated for each message.
 
+use crate::calls::HostCalls;
 use crate::compile::{CompileError, Compiler};
 use crate::engine::{self, Allocator, CodeOptions};
 use crate::event::{self, Decoded};
@@ -26,10 +27,12 @@ pub struct Component {
     /// Of the tasks that start now.
     config: RwLock<Arc<TaskConfig>>,
     grants: Arc<Grants>,
+    calls: Arc<HostCalls>,
     threads: GuestThreads,
     allocator: Allocator,
     needs: Needs,
     raw_body: bool,
+    was_cached: bool,
 }
 
 /// Which of the granted interfaces a component imports.
@@ -132,10 +135,18 @@ impl Component {
         component.initialize_copy_on_write_image().map_err(engine_error)?;
 
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
+        let calls = Arc::new(HostCalls::of(&grants));
         let grants = Arc::new(grants);
-        let config = TaskConfig { grants: grants.clone(), limits, deterministic, io: Handle::current() };
+        let config = TaskConfig {
+            grants: grants.clone(),
+            limits,
+            calls: calls.clone(),
+            deterministic,
+            io: Handle::current(),
+        };
         let config = RwLock::new(Arc::new(config));
-        let component = Self { pre, config, grants, threads, allocator, needs, raw_body };
+        let was_cached = artefact.was_cached();
+        let component = Self { pre, config, grants, calls, threads, allocator, needs, raw_body, was_cached };
         component.try_start(component.config()).await?;
         Ok(component)
     }
@@ -213,6 +224,16 @@ impl Component {
     /// Which of the granted interfaces it imports.
     pub fn needs(&self) -> Needs {
         self.needs
+    }
+
+    /// What its tasks asked of stores and queues until now, in numbers.
+    pub fn calls(&self) -> &HostCalls {
+        &self.calls
+    }
+
+    /// Whether its code was in the cache, and so wasn't compiled now.
+    pub fn was_cached(&self) -> bool {
+        self.was_cached
     }
 
     /// Where its instances come from: never [`Allocator::Auto`].

@@ -10,6 +10,7 @@
 //! | [`limits`], `limiter` | what a task may use; the sum of its memories |
 //! | [`capacity`] | how many tasks the host's memory bears |
 //! | `turn`, [`usage`] | when a task hands its thread back, and where its time goes; what it consumed |
+//! | [`calls`] | how often tasks called stores and queues |
 //! | `deterministic` | random numbers and clocks |
 //! | [`scaler`] | how many tasks may run at once, from what is seen of the queue and of the tasks |
 //! | [`grant`] | what a task may touch |
@@ -23,6 +24,7 @@
 //! | [`memory`] | backends for tests and benchmarks |
 
 pub mod cache;
+pub mod calls;
 pub mod capacity;
 pub mod compile;
 pub mod component;

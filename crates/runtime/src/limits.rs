@@ -220,6 +220,25 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Fuel,
+        Self::Memory,
+        Self::TableElements,
+        Self::CoreInstances,
+        Self::Memories,
+        Self::Tables,
+        Self::Stack,
+        Self::BlockedTime,
+        Self::CallSize,
+        Self::ReadSize,
+        Self::WriteSize,
+        Self::StoreCalls,
+        Self::SentMessages,
+        Self::Handles,
+        Self::RandomSize,
+    ];
+
     /// The word that outcome, log, usage and flag use.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! Everything that one task can reach is in one store, and [`store`] is the one place that builds it. Isolation is
 //! audited on this page: what isn't put in here doesn't exist for the guest.
 
+use crate::calls::HostCalls;
 use crate::deterministic::{self, RandomCount};
 use crate::grant::{AnnouncedObject, Grants};
 use crate::host::LimitHit;
@@ -23,6 +24,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 pub(crate) struct TaskConfig {
     pub(crate) grants: Arc<Grants>,
     pub(crate) limits: Limits,
+    /// What tasks asked of stores and queues, in numbers.
+    pub(crate) calls: Arc<HostCalls>,
     /// Random numbers and clocks depend on the message alone.
     pub(crate) deterministic: bool,
     /// Where stores and queues live.

@@ -1,6 +1,7 @@
 //! Text from outside, shown to people.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
 /// Shows a text on one line: control characters, line ends, a terminal's commands, and marks that turn the direction
 /// of writing are escaped. Nothing that comes from a guest or a message can forge a line or move the cursor.
@@ -26,6 +27,31 @@ pub fn is_unsafe(c: char) -> bool {
     let direction =
         matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     c.is_control() || separator || direction
+}
+
+/// JSON lets pass what some terminals obey (C1 controls), what some programs take for the end of a line, and what
+/// turns the direction of writing. It can only be within a string, so that it may be escaped wherever it is.
+pub fn tamed(line: &[u8]) -> Cow<'_, [u8]> {
+    // What comes before that JSON escapes, and in readable lines it's our own: the line's end, the colours.
+    let is_wild = |c: char| c >= '\u{7f}' && is_unsafe(c);
+    // Nearly all lines.
+    if line.iter().all(|byte| *byte < 0x7f) {
+        return line.into();
+    }
+    match std::str::from_utf8(line) {
+        Ok(text) if text.contains(is_wild) => {
+            let mut tamed = String::with_capacity(text.len() + 16);
+            for c in text.chars() {
+                if is_wild(c) {
+                    let _ = write!(tamed, "\\u{:04x}", u32::from(c));
+                } else {
+                    tamed.push(c);
+                }
+            }
+            tamed.into_bytes().into()
+        }
+        _ => line.into(),
+    }
 }
 
 /// The beginning of what something says, at most so many bytes; what would follow isn't even made. The names of a
@@ -72,5 +98,14 @@ mod tests {
     fn what_could_forge_a_line_is_escaped_and_the_rest_is_as_it_was() {
         let shown = OneLine("a\nb\x1b[2Jc\r\u{9b}ü \"q\" 'p'\u{202e}\u{2028}").to_string();
         assert_eq!(shown, "a\\nb\\u{1b}[2Jc\\r\\u{9b}ü \"q\" 'p'\\u{202e}\\u{2028}");
+    }
+
+    #[test]
+    fn what_json_lets_pass_and_terminals_obey_is_escaped() {
+        let line = "{\"text\":\"a\u{9b}2Jb\u{2028}\u{202e}\u{7f}ü\"}";
+        let tamed = tamed(line.as_bytes()).into_owned();
+        assert_eq!(tamed, br#"{"text":"a\u009b2Jb\u2028\u202e\u007f"#.iter().copied().chain("ü\"}".bytes()).collect::<Vec<_>>());
+        let read = |line: &[u8]| serde_json::from_slice::<serde_json::Value>(line).expect("JSON");
+        assert_eq!(read(&tamed), read(line.as_bytes()));
     }
 }

@@ -426,8 +426,13 @@ mod tests {
         let limits = Limits::default();
         let fuel = limits.fuel;
         let engine = engine::on_demand(CodeOptions::default(), &limits).expect("an engine");
-        let config =
-            TaskConfig { grants: Arc::default(), limits, deterministic: false, io: Handle::current() };
+        let config = TaskConfig {
+            grants: Arc::default(),
+            limits,
+            calls: Arc::default(),
+            deterministic: false,
+            io: Handle::current(),
+        };
         let message = Message {
             id: "m".into(),
             body: String::new(),

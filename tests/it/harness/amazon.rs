@@ -366,12 +366,17 @@ fn free_port() -> u16 {
 }
 
 /// One of those that `cargo xtask test` installs. `None`: the test says that it's skipped.
-fn program(name: &str) -> Option<PathBuf> {
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("WASMRUN_SERVERS").map(PathBuf::from);
-    let path = folder.map(|folder| folder.join(name)).filter(|path| path.is_file());
+    installed(name, folder.map(|folder| folder.join(name)))
+}
+
+/// What `cargo xtask test` installs, if it could. `None`: the test says that it's skipped.
+pub(crate) fn installed(name: &str, path: Option<PathBuf>) -> Option<PathBuf> {
+    let path = path.filter(|path| path.is_file());
     if path.is_none() {
         assert!(std::env::var_os("WASMRUN_SKIP_NOTHING").is_none(), "{name} isn't installed");
-        println!("Skipped: {name} isn't installed (cargo xtask test does that, with Python).");
+        println!("Skipped: {name} isn't installed (cargo xtask test does that, where it can).");
     }
     path
 }

@@ -12,9 +12,10 @@ mod proxy;
 mod scripted_sqs;
 mod stub;
 mod vitals;
+mod watcher;
 mod world;
 
-pub(crate) use amazon::{ACCOUNT, Amazon, Faults, arn};
+pub(crate) use amazon::{ACCOUNT, Amazon, Faults, arn, installed, program};
 pub(crate) use command::{Command, Output, field};
 pub(crate) use disk::Disk;
 pub(crate) use process::Process;
@@ -22,6 +23,7 @@ pub(crate) use proxy::Proxy;
 pub(crate) use scripted_sqs::{Call, ScriptedSqs, partly, refusal};
 pub(crate) use stub::{Answer, Request, Stub};
 pub(crate) use vitals::Vitals;
+pub(crate) use watcher::{Seen, exchange, get, request, status, wait_for_tasks};
 pub(crate) use world::{Depth, World, keys};
 
 use std::path::{Path, PathBuf};

@@ -30,7 +30,10 @@ pub struct Compiler {
 }
 
 /// Code of our own making.
-pub(crate) struct Artefact(Vec<u8>);
+pub(crate) struct Artefact {
+    code: Vec<u8>,
+    was_cached: bool,
+}
 
 /// Why a component can't be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +77,7 @@ impl Compiler {
         };
         let key = format!("{key:x}");
         if let Some(code) = self.cache.as_ref().and_then(|cache| cache.get(&key)) {
-            return Ok(Artefact(code));
+            return Ok(Artefact { code, was_cached: true });
         }
         let began = std::time::Instant::now();
         let code = match &self.program {
@@ -88,17 +91,22 @@ impl Compiler {
         if let Some(cache) = &self.cache {
             cache.put(&key, &code);
         }
-        Ok(Artefact(code))
+        Ok(Artefact { code, was_cached: false })
     }
 }
 
 impl Artefact {
+    /// It came from the cache.
+    pub(crate) fn was_cached(&self) -> bool {
+        self.was_cached
+    }
+
     #[expect(unsafe_code, reason = "code can't be validated, only trusted")]
     pub(crate) fn load(&self, engine: &Engine) -> Result<wasmtime::component::Component, CompileError> {
         // SAFETY: the bytes were made by wasmtime's compiler just now, in this process or in a child that runs this
         // very program; or they come from a directory that belongs to this user and that nobody else can write to,
         // with a digest that shows that they are whole.
-        unsafe { wasmtime::component::Component::deserialize(engine, &self.0) }
+        unsafe { wasmtime::component::Component::deserialize(engine, &self.code) }
             .map_err(|error| CompileError::Host(format!("the compiled component can't be loaded: {error:#}")))
     }
 }

@@ -122,6 +122,7 @@ impl TaskState {
         bytes: usize,
         work: impl Future<Output = T> + Send + 'static,
     ) -> wasmtime::Result<T> {
+        self.config.calls.sent_bytes(alias, bytes as u64);
         self.usage.bytes_written += bytes as u64;
         let usage = usage_of(&mut self.usage.queues, alias);
         usage.calls += 1;
@@ -135,6 +136,7 @@ impl TaskState {
 
     /// Counts what was read from a store, and ends a guest that has read too much.
     fn count_read(&mut self, alias: &str, bytes: u64) -> wasmtime::Result<()> {
+        self.config.calls.read(alias, bytes);
         self.usage.bytes_read += bytes;
         usage_of(&mut self.usage.stores, alias).bytes_read += bytes;
         self.within(self.usage.bytes_read, self.config.limits.read_bytes, Limit::ReadSize)
@@ -142,6 +144,7 @@ impl TaskState {
 
     /// Counts what is written to a store, and ends a guest that writes too much.
     fn count_written(&mut self, alias: &str, bytes: u64) -> wasmtime::Result<()> {
+        self.config.calls.written(alias, bytes);
         self.usage.bytes_written += bytes;
         usage_of(&mut self.usage.stores, alias).bytes_written += bytes;
         self.within(self.usage.bytes_written, self.config.limits.write_bytes, Limit::WriteSize)

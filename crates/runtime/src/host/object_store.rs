@@ -5,6 +5,7 @@ use super::bindings::wasmrun::task::object_store::{
     Condition, Error, Host, HostReader, HostStore, HostWriter, Object, ObjectInfo, ObjectPage, ObjectSummary,
     PutOptions,
 };
+use crate::calls::StoreCall;
 use crate::grant::{BadKey, Mode, StoreGrant, check_key};
 use crate::limits::{Limit, Limits};
 use crate::object_store::{
@@ -77,7 +78,7 @@ impl HostStore for TaskState {
         let named = key.clone();
         let answer =
             self.call_store(&alias, async move { store.head(&key, version.as_deref()).await }).await?;
-        Ok(self.told(&alias, &named, answer)?.into())
+        Ok(self.told(StoreCall::Head, &alias, &named, answer)?.into())
     }
 
     async fn get(
@@ -86,7 +87,7 @@ impl HostStore for TaskState {
         key: String,
         version: Option<String>,
     ) -> Result<Object> {
-        let (info, content) = self.fetch(this, key, version, None).await?;
+        let (info, content) = self.fetch(StoreCall::Get, this, key, version, None).await?;
         Ok(Object { info: info.into(), content })
     }
 
@@ -99,7 +100,7 @@ impl HostStore for TaskState {
         length: u64,
     ) -> Result<Vec<u8>> {
         let range = offset..offset.saturating_add(length);
-        let (_, content) = self.fetch(this, key, version, Some(range)).await?;
+        let (_, content) = self.fetch(StoreCall::GetRange, this, key, version, Some(range)).await?;
         Ok(content)
     }
 
@@ -114,7 +115,7 @@ impl HostStore for TaskState {
         let named = key.clone();
         let answer =
             self.call_store(&alias, async move { store.read(&key, version.as_deref(), None).await }).await?;
-        let reader = self.told(&alias, &named, answer)?;
+        let reader = self.told(StoreCall::Read, &alias, &named, answer)?;
         let info = reader.info().clone();
         Ok(self.table.push(ReaderHandle { alias, info, reader: Some(reader) })?)
     }
@@ -142,7 +143,7 @@ impl HostStore for TaskState {
                 writer.finish().await
             })
             .await?;
-        Ok(self.told(&alias, &named, answer)?.into())
+        Ok(self.told(StoreCall::Put, &alias, &named, answer)?.into())
     }
 
     async fn write(
@@ -159,7 +160,7 @@ impl HostStore for TaskState {
         }
         let named = key.clone();
         let answer = self.call_store(&alias, async move { store.write(&key, options).await }).await?;
-        let writer = self.told(&alias, &named, answer)?;
+        let writer = self.told(StoreCall::Write, &alias, &named, answer)?;
         let handle = self.table.push(WriterHandle { alias, bytes, key: named, writer: Some(writer) })?;
         self.writers_bytes += bytes;
         Ok(handle)
@@ -183,14 +184,14 @@ impl HostStore for TaskState {
         let answer = self
             .call_store(&alias, async move { store.list(&prefix, continuation.as_deref(), limit).await })
             .await?;
-        Ok(self.told(&alias, &named, answer)?.into())
+        Ok(self.told(StoreCall::List, &alias, &named, answer)?.into())
     }
 
     async fn delete(&mut self, this: Resource<StoreHandle>, key: String) -> Result<()> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
         let named = key.clone();
         let answer = self.call_store(&alias, async move { store.delete(&key).await }).await?;
-        self.told(&alias, &named, answer)
+        self.told(StoreCall::Delete, &alias, &named, answer)
     }
 
     async fn copy(
@@ -226,7 +227,7 @@ impl HostStore for TaskState {
                 }
             })
             .await?;
-        match self.told(&from_alias, &named, answer)? {
+        match self.told(StoreCall::Copy, &from_alias, &named, answer)? {
             Ok(info) => {
                 self.count_read(&from_alias, info.size)?;
                 self.count_written(&to_alias, info.size)?;
@@ -264,7 +265,7 @@ impl HostReader for TaskState {
                 (reader, answer)
             })
             .await?;
-        let content = self.told(&alias, &key, answer)?;
+        let content = self.told(StoreCall::ReaderRead, &alias, &key, answer)?;
         self.table.get_mut(&this)?.reader = Some(reader);
         self.count_read(&alias, content.len() as u64)?;
         Ok(content.into())
@@ -291,7 +292,7 @@ impl HostWriter for TaskState {
                 (writer, answer)
             })
             .await?;
-        self.told(&alias, &key, answer)?;
+        self.told(StoreCall::WriterWrite, &alias, &key, answer)?;
         self.table.get_mut(&this)?.writer = Some(writer);
         Ok(())
     }
@@ -303,7 +304,7 @@ impl HostWriter for TaskState {
             return Err(other("the writer has failed before"));
         };
         let answer = self.call_store(&alias, async move { writer.finish().await }).await?;
-        Ok(self.told(&alias, &key, answer)?.into())
+        Ok(self.told(StoreCall::WriterFinish, &alias, &key, answer)?.into())
     }
 
     async fn drop(&mut self, this: Resource<WriterHandle>) -> wasmtime::Result<()> {
@@ -347,6 +348,7 @@ impl TaskState {
     /// Reads an object, or a range of one, as a whole.
     async fn fetch(
         &mut self,
+        call: StoreCall,
         this: Resource<StoreHandle>,
         key: String,
         version: Option<String>,
@@ -380,13 +382,20 @@ impl TaskState {
                 }
             })
             .await?;
-        let (info, content) = self.told(&alias, &named, answer)?;
+        let (info, content) = self.told(call, &alias, &named, answer)?;
         self.count_read(&alias, content.len() as u64)?;
         Ok((info, content))
     }
 
     /// What the guest is told of a failure; the details are the operator's.
-    fn told<T>(&mut self, alias: &str, key: &str, answer: std::result::Result<T, StoreError>) -> Result<T> {
+    fn told<T>(
+        &mut self,
+        call: StoreCall,
+        alias: &str,
+        key: &str,
+        answer: std::result::Result<T, StoreError>,
+    ) -> Result<T> {
+        self.config.calls.answered(alias, call, &answer);
         let error = match answer {
             Ok(value) => {
                 self.host_succeeded(alias);

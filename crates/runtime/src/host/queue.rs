@@ -92,14 +92,17 @@ impl TaskState {
         .into_iter();
         Ok(checks
             .into_iter()
-            .map(|check| match check {
-                Err(reason) => Err(Error::InvalidMessage(reason)),
-                Ok(()) => match answers.next() {
-                    Some(answer) => answer
-                        .inspect(|_| self.host_succeeded(&alias))
-                        .map_err(|error| self.tell(&alias, error)),
-                    None => Err(self.tell(&alias, QueueError::Unavailable("it gave no answer".into()))),
-                },
+            .map(|check| {
+                let none = || Err(QueueError::Unavailable("it gave no answer".into()));
+                let answer = match check {
+                    Err(reason) => Err(QueueError::InvalidMessage(reason)),
+                    Ok(()) => answers.next().unwrap_or_else(none),
+                };
+                self.config.calls.sent(&alias, &answer);
+                if answer.is_ok() {
+                    self.host_succeeded(&alias);
+                }
+                answer.map_err(|error| self.tell(&alias, error))
             })
             .collect())
     }

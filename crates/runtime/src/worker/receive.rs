@@ -207,7 +207,7 @@ impl Worker {
                 counters.received.add(deliveries.len());
                 counters.empty_receives.add(usize::from(deliveries.is_empty()));
                 self.pulse.received(deliveries.len(), asked, began.elapsed());
-                self.watched.receive_succeeded();
+                self.watched.receive_succeeded(&deliveries);
                 ControlFlow::Continue(deliveries)
             }
             Err(error) => {
@@ -291,6 +291,9 @@ impl Worker {
                     Admission::Probe(at) => {
                         tokio::time::sleep_until(at.into()).await;
                         let failure = self.probe().await;
+                        if failure.is_none() {
+                            self.watched.all_answer();
+                        }
                         if let Some(pause) = self.breaker.probed(failure.is_none()) {
                             let error = failure.unwrap_or_default();
                             self.watched.fails(error.clone());

@@ -8,13 +8,13 @@ use super::scale::Sizing;
 use super::tally::Counts;
 use crate::message::Message;
 use crate::outcome::{Outcome, OutcomeKind};
-use crate::queue::Depth;
+use crate::queue::{Delivery, Depth};
 use crate::scaler::{Because, Decision};
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The last failures, and the running tasks that are named: so many.
 pub const NAMED: usize = 20;
@@ -40,6 +40,9 @@ pub struct Status {
     /// The queue's depth, and how long ago it said so. It's asked where that is needed: see
     /// [`watch_depth`](super::WorkerOptions::watch_depth).
     pub depth: Option<(Depth, Duration)>,
+    /// How long the message that was received last had waited, of those that came for the first time; zero if the
+    /// last receive brought none.
+    pub waited: Option<Duration>,
     /// Those of the running tasks that have run longest: the first [`NAMED`].
     pub running: Vec<RunningTask>,
     /// The tasks that failed last, the newest first: [`NAMED`] at most.
@@ -122,6 +125,7 @@ struct Noted {
     /// The last receive failed.
     receive_failed: bool,
     depth: Option<(Depth, Instant)>,
+    waited: Option<Duration>,
     decision: Option<Decision>,
     failures: VecDeque<(FailedTask, Instant)>,
 }
@@ -160,8 +164,23 @@ impl Watched {
         self.receiving.store(0, Ordering::Relaxed);
     }
 
-    /// A receive was answered.
-    pub(super) fn receive_succeeded(&self) {
+    /// A receive was answered, with these.
+    pub(super) fn receive_succeeded(&self, deliveries: &[Delivery]) {
+        let now = SystemTime::now();
+        // A message that comes again has waited for its next try, too.
+        let first = deliveries.iter().filter(|delivery| delivery.message.receive_count <= 1);
+        let waited = first.filter_map(|delivery| now.duration_since(delivery.message.sent_at).ok()).max();
+        let mut noted = self.noted();
+        noted.receive_failed = false;
+        if deliveries.is_empty() {
+            noted.waited = Some(Duration::ZERO);
+        } else if waited.is_some() {
+            noted.waited = waited;
+        }
+    }
+
+    /// The queue and the stores were asked, and all answered.
+    pub(super) fn all_answer(&self) {
         self.noted().receive_failed = false;
     }
 
@@ -225,7 +244,9 @@ impl Worker {
         let (running, named) = self.leases.running(NAMED);
         let Sizing { most: max, scale } = self.sizing.now();
         let noted = watched.noted();
-        let works = self.breaker.admission() == Admission::All && !noted.receive_failed;
+        // While one message is tried, that one is received: there may be none for hours.
+        let waits = matches!(self.breaker.admission(), Admission::Probe(_));
+        let works = !waits && !noted.receive_failed;
         Status {
             uptime: watched.began.elapsed(),
             beat_ago: since(watched.beat.load(Ordering::Relaxed)),
@@ -245,6 +266,7 @@ impl Worker {
                 because: noted.decision.map(|decision| decision.because),
             },
             depth: noted.depth.map(|(depth, at)| (depth, at.elapsed())),
+            waited: noted.waited,
             running: named,
             failures: noted
                 .failures

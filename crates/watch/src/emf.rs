@@ -1,0 +1,323 @@
+//! A line for CloudWatch each minute, in its Embedded Metric Format: whoever collects the worker's output makes metrics
+//! of it, and nothing is called.
+//!
+//! No worker knows how many there are: each says `Workers` = 1, and CloudWatch adds them up. The format:
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use wasmrun_runtime::outcome::OutcomeKind;
+use wasmrun_runtime::usage::{TaskObserver, TaskRecord};
+use wasmrun_runtime::worker::{Counts, Status};
+
+/// CloudWatch's own resolution.
+pub const EVERY: Duration = Duration::from_secs(60);
+/// CloudWatch takes no more values of one metric in one line.
+const MOST_VALUES: u64 = 100;
+/// CloudWatch cuts off nothing: it takes no metric whose dimension is longer.
+const MOST_DIMENSION_CHARS: usize = 1024;
+/// In microseconds: a month. What takes longer counts as this.
+const HIGHEST_US: u64 = 30 * 24 * 3_600_000_000;
+/// A value is told within a hundredth of itself.
+const DIGITS: u8 = 2;
+
+/// Where metrics belong in CloudWatch, and what has gathered for the next line.
+#[derive(Debug)]
+pub struct Emf {
+    namespace: String,
+    service: String,
+    queue: String,
+    gathered: Mutex<Gathered>,
+}
+
+/// Since the last line.
+#[derive(Debug)]
+struct Gathered {
+    outcomes: [u64; OutcomeKind::ALL.len()],
+    /// The time of all tasks together.
+    wall: Duration,
+    /// Microseconds from a task's begin to its end, …
+    task_us: Histogram<u64>,
+    /// … and from its message's sending.
+    latency_us: Histogram<u64>,
+    /// When the last line was made.
+    counts: Counts,
+}
+
+impl Emf {
+    /// `queue` is the queue's URL, of which the name is told.
+    pub fn new(namespace: String, service: &str, queue: &str) -> Self {
+        let histogram = || Histogram::new_with_bounds(1, HIGHEST_US, DIGITS).expect("the bounds are right");
+        Self {
+            namespace,
+            service: dimension(service),
+            queue: dimension(name_of(queue)),
+            gathered: Mutex::new(Gathered {
+                outcomes: Default::default(),
+                wall: Duration::ZERO,
+                task_us: histogram(),
+                latency_us: histogram(),
+                counts: Counts::default(),
+            }),
+        }
+    }
+
+    /// Prints a line every so often, until it's dropped. The last one is for the caller to print.
+    pub async fn report(&self, every: Duration, status: impl Fn() -> Status, mut print: impl FnMut(&str)) {
+        let mut rounds = tokio::time::interval(every);
+        rounds.tick().await;
+        loop {
+            rounds.tick().await;
+            print(&self.line(&status(), SystemTime::now()));
+        }
+    }
+
+    /// What happened since the last line, in one line without its end.
+    pub fn line(&self, status: &Status, now: SystemTime) -> String {
+        let mut metrics = Metrics::default();
+        let instances = status.instances;
+        metrics.count("Workers", 1);
+        metrics.count("InstancesRunning", instances.running as u64);
+        metrics.count("InstancesAllowed", instances.allowed as u64);
+        metrics.count("InstancesMax", instances.max.get() as u64);
+        self.gathered().tell(&status.counts, &mut metrics);
+
+        let Metrics { definitions, mut members } = metrics;
+        let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        members.insert("service".into(), json!(self.service));
+        members.insert("queue".into(), json!(self.queue));
+        members.insert(
+            "_aws".into(),
+            json!({
+                "Timestamp": timestamp,
+                "CloudWatchMetrics": [{
+                    "Namespace": self.namespace,
+                    "Dimensions": [["service", "queue"]],
+                    "Metrics": definitions,
+                }],
+            }),
+        );
+        Value::Object(members).to_string()
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TaskObserver for Emf {
+    fn ended(&self, record: &TaskRecord<'_>) {
+        let (wall, latency) = (record.usage.wall, record.usage.queued.saturating_add(record.usage.wall));
+        let mut gathered = self.gathered();
+        gathered.outcomes[record.outcome as usize] += 1;
+        gathered.wall = gathered.wall.saturating_add(wall);
+        gathered.task_us.saturating_record(micros(wall));
+        gathered.latency_us.saturating_record(micros(latency));
+    }
+}
+
+impl Gathered {
+    /// Tells all of it, and begins anew.
+    fn tell(&mut self, counts: &Counts, metrics: &mut Metrics) {
+        let tasks: u64 = self.outcomes.iter().sum();
+        metrics.count("Tasks", tasks);
+        for (kind, count) in OutcomeKind::ALL.into_iter().zip(&mut self.outcomes) {
+            metrics.count(name(kind), std::mem::take(count));
+        }
+        metrics.count("MessagesReceived", counts.received - self.counts.received);
+        metrics.count("MessagesDeadLettered", counts.dead_lettered - self.counts.dead_lettered);
+        metrics.count("MessagesLapsed", counts.lapsed - self.counts.lapsed);
+        self.counts = *counts;
+        if tasks > 0 {
+            let mean = self.wall.as_secs_f64() * 1e3 / tasks as f64;
+            metrics.add("ServiceTime", "Milliseconds", json!(mean));
+            metrics.add("TaskTime", "Milliseconds", json!(values(&self.task_us)));
+            metrics.add("Latency", "Milliseconds", json!(values(&self.latency_us)));
+        }
+        self.wall = Duration::ZERO;
+        self.task_us.reset();
+        self.latency_us.reset();
+    }
+}
+
+/// A hundred values at most that are spread as all of them are, in milliseconds: CloudWatch's percentiles of them are
+/// those of all tasks.
+fn values(histogram: &Histogram<u64>) -> Vec<f64> {
+    let count = histogram.len().min(MOST_VALUES);
+    let at = |index: u64| histogram.value_at_quantile((index as f64 + 0.5) / count as f64);
+    (0..count).map(|index| at(index).min(histogram.max()) as f64 / 1e3).collect()
+}
+
+/// The metrics of a line, and their values.
+#[derive(Default)]
+struct Metrics {
+    definitions: Vec<Value>,
+    members: Map<String, Value>,
+}
+
+impl Metrics {
+    fn add(&mut self, name: &str, unit: &str, value: Value) {
+        self.definitions.push(json!({"Name": name, "Unit": unit}));
+        self.members.insert(name.into(), value);
+    }
+
+    fn count(&mut self, name: &str, count: u64) {
+        self.add(name, "Count", json!(count));
+    }
+}
+
+fn name(kind: OutcomeKind) -> &'static str {
+    match kind {
+        OutcomeKind::Completed => "TasksCompleted",
+        OutcomeKind::Retry => "TasksRetry",
+        OutcomeKind::Rejected => "TasksRejected",
+        OutcomeKind::LimitExceeded => "TasksLimitExceeded",
+        OutcomeKind::TimedOut => "TasksTimedOut",
+        OutcomeKind::Trapped => "TasksTrapped",
+        OutcomeKind::HostFailed => "TasksHostFailed",
+        OutcomeKind::Cancelled => "TasksCancelled",
+    }
+}
+
+/// What a queue is called, without where it is.
+fn name_of(url: &str) -> &str {
+    let path = url.trim_end_matches('/');
+    let path = path.strip_prefix("sqlite:").unwrap_or(path);
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// What CloudWatch takes for a dimension: printable ASCII, and something.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
+fn dimension(text: &str) -> String {
+    let printable = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '_' };
+    let told: String =
+        text.trim_start_matches(':').chars().take(MOST_DIMENSION_CHARS).map(printable).collect();
+    if told.trim().is_empty() { "unknown".into() } else { told }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::tests::well;
+    use wasmrun_runtime::outcome::Outcome;
+    use wasmrun_runtime::usage::Usage;
+
+    fn emf() -> Emf {
+        Emf::new("Thumbs".into(), "thumbnail", "https://sqs.eu-west-1.amazonaws.com/123456789012/uploads")
+    }
+
+    fn line(emf: &Emf, status: &Status) -> Value {
+        let line = emf.line(status, UNIX_EPOCH + Duration::from_millis(1_565_375_354_953));
+        assert!(!line.contains('\n'));
+        serde_json::from_str(&line).expect("JSON")
+    }
+
+    fn ended(emf: &Emf, outcome: &Outcome, wall_ms: u64) {
+        let usage = Usage {
+            queued: Duration::from_millis(1000),
+            wall: Duration::from_millis(wall_ms),
+            ..Usage::default()
+        };
+        emf.ended(&TaskRecord::new("m", 1, "c", outcome, &usage));
+    }
+
+    #[test]
+    fn each_metric_that_is_defined_has_a_number_or_up_to_a_hundred() {
+        let emf = emf();
+        (0..1000).for_each(|index| ended(&emf, &Outcome::Completed, index));
+        let line = line(&emf, &well());
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(
+            (&directive["Namespace"], &line["service"], &line["queue"]),
+            (&json!("Thumbs"), &json!("thumbnail"), &json!("uploads"))
+        );
+        assert_eq!(line["_aws"]["Timestamp"], 1_565_375_354_953_u64);
+        let definitions = directive["Metrics"].as_array().expect("a list");
+        assert!(definitions.len() <= 100);
+        for definition in definitions {
+            let value = &line[definition["Name"].as_str().expect("a name")];
+            let many = value
+                .as_array()
+                .is_some_and(|v| (1..=100).contains(&v.len()) && v.iter().all(Value::is_number));
+            assert!(value.is_number() || many, "{definition}: {value}");
+        }
+        assert_eq!(line.as_object().expect("an object").len(), definitions.len() + 3);
+        assert_eq!(line["TaskTime"].as_array().expect("values").len(), 100);
+    }
+
+    #[test]
+    fn percentiles_of_the_values_are_those_of_all_tasks() {
+        let emf = emf();
+        (0..1000).for_each(|index| ended(&emf, &Outcome::Completed, index));
+        let line = line(&emf, &well());
+        let values: Vec<f64> =
+            line["TaskTime"].as_array().expect("values").iter().filter_map(Value::as_f64).collect();
+        for (index, value) in values.iter().enumerate() {
+            let exact = index as f64 * 10.0 + 4.5;
+            assert!((value - exact).abs() <= exact / 50.0 + 1.0, "{value} for {exact}");
+        }
+        let mean = line["ServiceTime"].as_f64().expect("a number");
+        assert!((mean - 499.5).abs() < 0.01, "{mean}");
+        let latency = line["Latency"][50].as_f64().expect("a number");
+        assert!((1480.0..1530.0).contains(&latency), "{latency}");
+    }
+
+    #[test]
+    fn a_line_tells_what_happened_since_the_last_one() {
+        let emf = emf();
+        let counted =
+            |received, lapsed| Status { counts: Counts { received, lapsed, ..Counts::default() }, ..well() };
+        ended(&emf, &Outcome::TimedOut, 5);
+        let first = line(&emf, &counted(7, 1));
+        let told = |line: &Value, name: &str| line[name].as_u64().expect("a count");
+        assert_eq!(
+            (told(&first, "Tasks"), told(&first, "TasksTimedOut"), told(&first, "MessagesReceived")),
+            (1, 1, 7)
+        );
+        assert_eq!(first["TaskTime"].as_array().map(Vec::len), Some(1));
+        let second = line(&emf, &counted(9, 1));
+        assert_eq!(
+            (told(&second, "Tasks"), told(&second, "MessagesReceived"), told(&second, "MessagesLapsed")),
+            (0, 2, 0)
+        );
+        assert_eq!((told(&second, "Workers"), &second["ServiceTime"]), (1, &Value::Null));
+        let defined = second["_aws"]["CloudWatchMetrics"][0]["Metrics"].to_string();
+        assert!(!defined.contains("ServiceTime"), "what isn't there isn't defined");
+    }
+
+    #[tokio::test]
+    async fn there_is_a_line_for_each_time() {
+        let emf = emf();
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        let print = |line: &str| sender.send(line.to_owned()).expect("somebody reads it");
+        let third = async {
+            for _ in 0..2 {
+                receiver.recv().await;
+            }
+            receiver.recv().await.expect("a line")
+        };
+        tokio::select! {
+            () = emf.report(Duration::from_millis(1), well, print) => unreachable!("it never ends"),
+            line = third => assert!(line.contains("\"Workers\":1"), "{line}"),
+        }
+    }
+
+    #[test]
+    fn a_queue_is_told_by_its_name_alone() {
+        for (url, name) in [
+            ("https://sqs.eu-west-1.amazonaws.com/123456789012/uploads.fifo", "uploads.fifo"),
+            ("sqlite:/var/lib/jobs.db#dead", "jobs.db#dead"),
+            ("sqlite:jobs.db", "jobs.db"),
+            ("memory:q", "memory:q"),
+        ] {
+            assert_eq!(name_of(url), name);
+        }
+        assert_eq!([dimension(""), dimension("ä\nb"), dimension(" ")], ["unknown", "__b", "unknown"]);
+    }
+}

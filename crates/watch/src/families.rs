@@ -1,0 +1,245 @@
+//! What is told of a worker's state in Prometheus' words, when somebody asks.
+
+use crate::About;
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use std::time::{Duration, UNIX_EPOCH};
+use wasmrun_runtime::calls::{CallResult, HostCalls, StoreCall};
+use wasmrun_runtime::worker::{Counts, Receiving, Status};
+
+/// Label names with their values, and the number.
+type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
+
+/// What a worker does now, and what it has counted.
+pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
+    let Counts {
+        received,
+        empty_receives,
+        failed_receives,
+        renewals,
+        lapsed,
+        returned,
+        dead_lettered,
+        settle_failures,
+    } = status.counts;
+    let instances = status.instances;
+    let mut families = vec![
+        gauge("wasmrun_instances_running", "Tasks that run.", instances.running as f64),
+        gauge("wasmrun_instances_allowed", "Tasks that may run at once now.", instances.allowed as f64),
+        gauge("wasmrun_instances_min", "Tasks that may always run at once.", instances.min as f64),
+        gauge("wasmrun_instances_max", "More tasks never run at once.", instances.max.get() as f64),
+        gauge(
+            "wasmrun_receiving",
+            "1 while the worker receives messages, 0 while it waits for failing stores or queues, or stops.",
+            f64::from(u8::from(status.receiving == Receiving::Yes)),
+        ),
+        counter("wasmrun_messages_received_total", "Messages that were received.", received),
+        counter("wasmrun_empty_receives_total", "Receives that brought no message.", empty_receives),
+        counter("wasmrun_failed_receives_total", "Receives that failed.", failed_receives),
+        counter("wasmrun_message_renewals_total", "Extensions of a message's visibility.", renewals),
+        counter("wasmrun_messages_lapsed_total", "Messages that lapsed before they were settled.", lapsed),
+        counter("wasmrun_messages_returned_total", "Messages that were given back to the queue.", returned),
+        counter(
+            "wasmrun_messages_dead_lettered_total",
+            "Messages that the worker sent to the dead-letter queue.",
+            dead_lettered,
+        ),
+        counter(
+            "wasmrun_settle_failures_total",
+            "Tries to delete a message or to give it back that failed.",
+            settle_failures,
+        ),
+    ];
+    if let Some((depth, ago)) = status.depth {
+        let states = [("visible", depth.visible), ("in-flight", depth.in_flight), ("delayed", depth.delayed)];
+        let samples = states.map(|(state, count)| (vec![("state", state)], count as f64));
+        families.push(family(
+            "wasmrun_queue_messages",
+            "Messages in the queue by state, as the queue itself last said: SQS tells approximate numbers.",
+            MetricType::GAUGE,
+            samples.into(),
+        ));
+        families.push(gauge(
+            "wasmrun_queue_messages_told_seconds",
+            "How long ago the queue said how many messages it holds.",
+            ago.as_secs_f64(),
+        ));
+    }
+    if let Some(waited) = status.waited {
+        families.push(gauge(
+            "wasmrun_queue_age_seconds",
+            "An estimate of the age of the oldest message that waits: how long the last message that this worker received for the first time had waited, and 0 after a receive that brought none.",
+            waited.as_secs_f64(),
+        ));
+    }
+    families
+}
+
+/// What tasks asked of stores and queues. What never happened isn't told: a store has 84 such numbers.
+pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
+    let mut answered = Vec::new();
+    for (alias, store) in calls.stores() {
+        for &call in StoreCall::ALL {
+            for &result in CallResult::ALL {
+                let labels = vec![("store", alias), ("call", call.as_str()), ("result", result.as_str())];
+                answered.push((labels, store.calls(call, result) as f64));
+            }
+        }
+    }
+    let mut sent = Vec::new();
+    for (alias, queue) in calls.queues() {
+        for &result in CallResult::ALL {
+            let labels = vec![("queue", alias), ("result", result.as_str())];
+            sent.push((labels, queue.messages(result) as f64));
+        }
+    }
+    answered.retain(|(_, count)| *count > 0.0);
+    sent.retain(|(_, count)| *count > 0.0);
+    let of = |label, alias, number: u64| (vec![(label, alias)], number as f64);
+    let read = calls.stores().map(|(alias, store)| of("store", alias, store.bytes_read()));
+    let written = calls.stores().map(|(alias, store)| of("store", alias, store.bytes_written()));
+    let bytes = calls.queues().map(|(alias, queue)| of("queue", alias, queue.bytes()));
+    let families = [
+        (
+            "wasmrun_store_calls_total",
+            "Calls of tasks to stores that were answered, by the store's alias, the kind of call and the result.",
+            answered,
+        ),
+        (
+            "wasmrun_store_read_bytes_total",
+            "Content of objects that tasks read, by the store's alias.",
+            read.collect(),
+        ),
+        (
+            "wasmrun_store_written_bytes_total",
+            "Content of objects that tasks wrote, by the store's alias, objects that were never finished included.",
+            written.collect(),
+        ),
+        (
+            "wasmrun_sent_messages_total",
+            "Messages that tasks sent, by the queue's alias and the result.",
+            sent,
+        ),
+        (
+            "wasmrun_sent_bytes_total",
+            "Messages that tasks sent with their attributes, by the queue's alias.",
+            bytes.collect(),
+        ),
+    ];
+    let told = families.into_iter().filter(|(_, _, samples)| !samples.is_empty());
+    told.map(|(name, help, samples)| family(name, help, MetricType::COUNTER, samples)).collect()
+}
+
+/// What the program is.
+pub(crate) fn of_program(about: &About, was_cached: bool) -> Vec<MetricFamily> {
+    let started = about.started_at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let [hit, miss] = [was_cached, !was_cached].map(|found| f64::from(u8::from(found)));
+    vec![
+        family(
+            "wasmrun_build_info",
+            "The program's version and the component that it runs; always 1.",
+            MetricType::GAUGE,
+            vec![(vec![("version", about.version), ("component", &about.component)], 1.0)],
+        ),
+        family(
+            "wasmrun_compile_cache_requests_total",
+            "Whether the component's code was in the cache at the start, or was compiled.",
+            MetricType::COUNTER,
+            vec![(vec![("result", "hit")], hit), (vec![("result", "miss")], miss)],
+        ),
+        gauge(
+            "process_start_time_seconds",
+            "When the program began, in seconds since 1970 (UTC).",
+            started.as_secs_f64(),
+        ),
+    ]
+}
+
+fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
+    family(name, help, MetricType::GAUGE, vec![(Vec::new(), value)])
+}
+
+fn counter(name: &str, help: &str, value: u64) -> MetricFamily {
+    family(name, help, MetricType::COUNTER, vec![(Vec::new(), value as f64)])
+}
+
+fn family(name: &str, help: &str, kind: MetricType, samples: Vec<Sample<'_>>) -> MetricFamily {
+    let metrics = samples.into_iter().map(|(labels, value)| {
+        let labels = labels.into_iter().map(|(name, value)| {
+            let mut label = LabelPair::default();
+            label.set_name(name.to_owned());
+            label.set_value(value.to_owned());
+            label
+        });
+        let mut metric = Metric::from_label(labels.collect());
+        if kind == MetricType::COUNTER {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        }
+        metric
+    });
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics.collect());
+    family
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::tests::well;
+    use crate::metrics::Metrics;
+    use wasmrun_runtime::queue::Depth;
+
+    #[test]
+    fn what_is_not_known_is_not_told() {
+        let text = |status: &Status| Metrics::default().text(of_status(status));
+        assert!(!text(&well()).contains("wasmrun_queue_"));
+        let depth = Depth { visible: 3, in_flight: 2, delayed: 1 };
+        let known = Status {
+            depth: Some((depth, Duration::from_secs(4))),
+            waited: Some(Duration::from_millis(1500)),
+            ..well()
+        };
+        let known = text(&known);
+        for sample in [
+            "wasmrun_queue_messages{state=\"visible\"} 3\n",
+            "wasmrun_queue_messages{state=\"in-flight\"} 2\n",
+            "wasmrun_queue_messages_told_seconds 4\n",
+            "wasmrun_queue_age_seconds 1.5\n",
+            "wasmrun_instances_max 8\n",
+            "wasmrun_receiving 1\n",
+        ] {
+            assert!(known.contains(sample), "no {sample} in {known}");
+        }
+    }
+
+    #[test]
+    fn a_component_may_be_called_anything() {
+        let about = About {
+            version: "1.2.3",
+            component: "a\"b\\c\nd.wasm".into(),
+            queue: "sqlite:q".into(),
+            started_at: UNIX_EPOCH + Duration::from_secs(7),
+        };
+        let text = Metrics::default().text(of_program(&about, true));
+        for sample in [
+            r#"{version="1.2.3",component="a\"b\\c\nd.wasm"} 1"#,
+            "wasmrun_compile_cache_requests_total{result=\"hit\"} 1\n",
+            "process_start_time_seconds 7\n",
+        ] {
+            assert!(text.contains(sample), "no {sample} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_worker_without_stores_has_no_metrics_of_them() {
+        assert!(of_calls(&HostCalls::default()).is_empty());
+    }
+}

@@ -1,0 +1,115 @@
+//! Whether a worker is alive, and whether it's ready.
+//!
+//! Alive is a worker whose loop turns: whoever kills those that aren't must not kill one for an outage of its queue,
+//! with all its running tasks. Ready is one that receives messages.
+
+use std::time::Duration;
+use wasmrun_runtime::text::OneLine;
+use wasmrun_runtime::worker::{Receiving, Status};
+
+/// The loop shows every second that it lives. A machine that is that much overloaded is no better after a restart.
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+/// A long poll of SQS takes 20 seconds, and three attempts of it with their time for an answer 90: what takes longer will
+/// never end.
+const LONGEST_RECEIVE: Duration = Duration::from_secs(180);
+/// A long poll takes 20 seconds: who hasn't answered by then doesn't answer.
+const LATE_ANSWER: Duration = Duration::from_secs(30);
+
+/// Whether the worker should go on living.
+///
+/// # Errors
+///
+/// Why not, in one line.
+pub fn alive(status: &Status) -> Result<(), String> {
+    if status.beat_ago > LONGEST_SILENCE {
+        let seconds = status.beat_ago.as_secs();
+        return Err(format!("the worker's loop has had no turn for {seconds} s"));
+    }
+    match status.receiving_for {
+        Some(time) if time > LONGEST_RECEIVE => {
+            Err(format!("a receive has been under way for {} s", time.as_secs()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the worker receives messages.
+///
+/// # Errors
+///
+/// Why not, in one line.
+pub fn ready(status: &Status) -> Result<(), String> {
+    match &status.receiving {
+        Receiving::Stopping => Err("the worker was told to stop".into()),
+        Receiving::Paused { why } => Err(OneLine(why).to_string()),
+        Receiving::Yes => match status.receiving_for {
+            Some(time) if time > LATE_ANSWER => {
+                Err(format!("the queue hasn't answered for {} s", time.as_secs()))
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::num::NonZeroUsize;
+    use wasmrun_runtime::worker::{Counts, InstancesStatus};
+
+    /// A worker that is well, and idle.
+    pub(crate) fn well() -> Status {
+        Status {
+            uptime: Duration::from_secs(100),
+            beat_ago: Duration::from_millis(500),
+            receiving_for: Some(Duration::from_secs(19)),
+            receiving: Receiving::Yes,
+            instances: InstancesStatus {
+                running: 0,
+                allowed: 1,
+                min: 1,
+                max: NonZeroUsize::MIN.saturating_add(7),
+                because: None,
+            },
+            depth: None,
+            waited: None,
+            running: Vec::new(),
+            failures: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    #[test]
+    fn a_worker_with_a_long_poll_is_well() {
+        assert_eq!((alive(&well()), ready(&well())), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn a_worker_that_waits_for_its_queue_is_alive_and_not_ready() {
+        let why = "the queue can't be received from: \u{1b}[2J\nforged".to_owned();
+        let status = Status { receiving_for: None, receiving: Receiving::Paused { why }, ..well() };
+        assert_eq!(alive(&status), Ok(()));
+        let why = ready(&status).expect_err("not ready");
+        assert!(
+            why.starts_with("the queue can't be received from") && !why.contains(['\n', '\u{1b}']),
+            "{why}"
+        );
+        let status = Status { receiving: Receiving::Stopping, ..well() };
+        assert!(alive(&status).is_ok() && ready(&status).is_err());
+    }
+
+    #[test]
+    fn a_queue_that_does_not_answer_is_not_received_from() {
+        let after = |seconds| Status { receiving_for: Some(Duration::from_secs(seconds)), ..well() };
+        assert!(ready(&after(25)).is_ok());
+        assert!(ready(&after(40)).is_err() && alive(&after(40)).is_ok());
+    }
+
+    #[test]
+    fn a_worker_whose_loop_or_receive_hangs_is_not_alive() {
+        let silent = Status { beat_ago: Duration::from_secs(40), ..well() };
+        assert!(alive(&silent).expect_err("dead").contains("40 s"));
+        let hangs = Status { receiving_for: Some(Duration::from_secs(200)), ..well() };
+        assert!(alive(&hangs).expect_err("dead").contains("200 s"));
+    }
+}

@@ -1,0 +1,215 @@
+//! What is counted at each task's end, for Prometheus.
+//!
+//! Tasks end on guests' threads, up to some hundred thousand a second: each counter is at hand, and none is looked up.
+
+use prometheus::proto::MetricFamily;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+use std::time::Duration;
+use wasmrun_runtime::limits::Limit;
+use wasmrun_runtime::outcome::OutcomeKind;
+use wasmrun_runtime::usage::{TaskObserver, TaskRecord, Usage};
+
+/// Seconds in the queue: from nothing to an hour.
+const QUEUED: &[f64] =
+    &[0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+/// Seconds until an instance is there: tens of microseconds, if all is well.
+const START: &[f64] = &[0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.1, 1.0];
+/// Seconds that a task takes: from an empty one to hours.
+const TASK: &[f64] = &[
+    0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+    3600.0,
+];
+/// About a billion is a second.
+const FUEL: &[f64] = &[1e4, 1e5, 1e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9, 1e10, 1e11, 1e12];
+/// Bytes: from a page of Wasm to the largest memory.
+const MEMORY: &[f64] = &[
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+    268_435_456.0,
+    1_073_741_824.0,
+    4_294_967_296.0,
+];
+const RECEIVES: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 50.0, 100.0];
+
+/// The metrics of tasks. Shared by all threads.
+pub struct Metrics {
+    registry: Registry,
+    outcomes: [IntCounter; OutcomeKind::ALL.len()],
+    limits: [IntCounter; Limit::ALL.len()],
+    refusals: IntCounter,
+    times: Vec<(fn(&Usage) -> Duration, Histogram)>,
+    fuel: Histogram,
+    memory: Histogram,
+    receives: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let registry = Registry::new();
+        let times: [(&str, &str, &[f64], fn(&Usage) -> Duration); 6] = [
+            (
+                "wasmrun_task_queued_seconds",
+                "From the moment the message was sent until its task began, delays and earlier tries included.",
+                QUEUED,
+                |usage| usage.queued,
+            ),
+            (
+                "wasmrun_task_start_seconds",
+                "From a task's begin until its instance was there.",
+                START,
+                |usage| usage.start,
+            ),
+            (
+                "wasmrun_task_compute_seconds",
+                "What a task spent on a thread, from its instance's begin to its end.",
+                TASK,
+                |usage| usage.compute,
+            ),
+            (
+                "wasmrun_task_blocked_seconds",
+                "What a task waited for the host: stores, queues, clocks.",
+                TASK,
+                |usage| usage.blocked,
+            ),
+            (
+                "wasmrun_task_ready_seconds",
+                "What a task waited for a thread while others computed.",
+                TASK,
+                |usage| usage.ready,
+            ),
+            ("wasmrun_task_duration_seconds", "From a task's begin to its end.", TASK, |usage| usage.wall),
+        ];
+        let times =
+            times.map(|(name, help, bounds, of)| (of, histogram(&registry, name, help, bounds))).into();
+        let outcomes = counters(&registry, "wasmrun_tasks_total", "Tasks that ended, by outcome.", "outcome");
+        let limits = counters(
+            &registry,
+            "wasmrun_tasks_limited_total",
+            "Tasks that a limit ended, by the limit.",
+            "limit",
+        );
+        let refusals = IntCounter::new(
+            "wasmrun_refused_calls_total",
+            "Calls of tasks that were refused for want of a grant.",
+        )
+        .expect("a valid name");
+        registry.register(Box::new(refusals.clone())).expect("a new name");
+        Self {
+            outcomes: OutcomeKind::ALL.map(|kind| outcomes.with_label_values(&[kind.as_str()])),
+            limits: Limit::ALL.map(|limit| limits.with_label_values(&[limit.as_str()])),
+            refusals,
+            times,
+            fuel: histogram(&registry, "wasmrun_task_fuel", "Units of computing of a task.", FUEL),
+            memory: histogram(
+                &registry,
+                "wasmrun_task_peak_memory_bytes",
+                "The most memory that a task had, all its linear memories together.",
+                MEMORY,
+            ),
+            receives: histogram(
+                &registry,
+                "wasmrun_task_receive_count",
+                "How often a task's message had been received, this time included: high ones are messages that fail again and again.",
+                RECEIVES,
+            ),
+            registry,
+        }
+    }
+}
+
+impl Metrics {
+    /// These and others, in Prometheus' text format.
+    pub(crate) fn text(&self, others: Vec<MetricFamily>) -> String {
+        let mut families = self.registry.gather();
+        families.extend(others);
+        // It fails at families without a sample only, and there is none.
+        TextEncoder::new().encode_to_string(&families).unwrap_or_default()
+    }
+}
+
+impl TaskObserver for Metrics {
+    fn ended(&self, record: &TaskRecord<'_>) {
+        self.outcomes[record.outcome as usize].inc();
+        if let Some(limit) = record.limit {
+            self.limits[limit as usize].inc();
+        }
+        if record.usage.refusals > 0 {
+            self.refusals.inc_by(record.usage.refusals);
+        }
+        for (of, histogram) in &self.times {
+            histogram.observe(of(record.usage).as_secs_f64());
+        }
+        self.fuel.observe(record.usage.fuel as f64);
+        self.memory.observe(record.usage.peak_memory_bytes as f64);
+        self.receives.observe(record.receive_count.into());
+    }
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
+    let counters = IntCounterVec::new(Opts::new(name, help), &[label]).expect("valid names");
+    registry.register(Box::new(counters.clone())).expect("a new name");
+    counters
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, bounds: &[f64]) -> Histogram {
+    let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
+    let histogram = Histogram::with_opts(options).expect("a valid name and ascending bounds");
+    registry.register(Box::new(histogram.clone())).expect("a new name");
+    histogram
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmrun_runtime::outcome::Outcome;
+
+    #[test]
+    fn each_outcome_and_each_limit_has_a_place_of_its_own() {
+        let metrics = Metrics::default();
+        let usage = Usage::default();
+        for limit in Limit::ALL {
+            metrics.ended(&TaskRecord::new("m", 1, "c", &Outcome::LimitExceeded { limit }, &usage));
+        }
+        metrics.ended(&TaskRecord::new("m", 1, "c", &Outcome::Completed, &usage));
+        let text = metrics.text(Vec::new());
+        for limit in Limit::ALL {
+            let sample = format!("wasmrun_tasks_limited_total{{limit=\"{limit}\"}} 1\n");
+            assert!(text.contains(&sample), "no {sample} in {text}");
+        }
+        for (outcome, count) in [("completed", 1), ("limit-exceeded", 15), ("trapped", 0)] {
+            let sample = format!("wasmrun_tasks_total{{outcome=\"{outcome}\"}} {count}\n");
+            assert!(text.contains(&sample), "no {sample} in {text}");
+        }
+    }
+
+    #[test]
+    fn what_a_task_consumed_is_in_the_right_bucket() {
+        let metrics = Metrics::default();
+        let usage = Usage {
+            compute: Duration::from_millis(3),
+            queued: Duration::from_secs(7200),
+            peak_memory_bytes: 65_536,
+            refusals: 2,
+            ..Usage::default()
+        };
+        metrics.ended(&TaskRecord::new("m", 7, "c", &Outcome::Completed, &usage));
+        let text = metrics.text(Vec::new());
+        for sample in [
+            "wasmrun_task_compute_seconds_bucket{le=\"0.001\"} 0\n",
+            "wasmrun_task_compute_seconds_bucket{le=\"0.005\"} 1\n",
+            "wasmrun_task_compute_seconds_sum 0.003\n",
+            "wasmrun_task_queued_seconds_bucket{le=\"3600\"} 0\n",
+            "wasmrun_task_queued_seconds_bucket{le=\"+Inf\"} 1\n",
+            "wasmrun_task_peak_memory_bytes_bucket{le=\"65536\"} 1\n",
+            "wasmrun_task_receive_count_bucket{le=\"5\"} 0\n",
+            "wasmrun_task_receive_count_sum 7\n",
+            "wasmrun_refused_calls_total 2\n",
+        ] {
+            assert!(text.contains(sample), "no {sample} in {text}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! `/healthz`, `/readyz`, `/metrics` and `/status` over HTTP.
+//!
+//! Whoever can reach it may ask: there is no authentication, and nothing can be changed. What clients can make the
+//! worker hold is bounded: the number of connections, the time of each, and what of a request is read.
+
+use crate::{Watch, health};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// A few scrapers, health checks and people. Others wait for them.
+const MOST_CONNECTIONS: usize = 64;
+/// A request is one packet.
+const HEADER_TIME: Duration = Duration::from_secs(5);
+/// A connection is one request, and its answer some ten kilobytes.
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
+/// The least that hyper takes.
+const MOST_HEADER_BYTES: usize = 8 << 10;
+/// Where the process has no descriptor left for a connection, one may get free.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Prometheus' text format.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// An address that is listened on, where nobody is answered yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Takes the address. Port 0 is any that is free.
+    ///
+    /// # Errors
+    ///
+    /// Somebody else has it, or this host doesn't.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// With the port that it really has.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until it's dropped, and its connections end with it.
+    pub async fn serve(self, watch: Arc<Watch>) {
+        let mut connections = JoinSet::new();
+        loop {
+            if connections.len() >= MOST_CONNECTIONS {
+                connections.join_next().await;
+            }
+            tokio::select! {
+                Some(_) = connections.join_next() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        connections.spawn(answer(stream, watch.clone()));
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "A connection wasn't accepted.");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// One request.
+async fn answer(stream: TcpStream, watch: Arc<Watch>) {
+    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
+        let response = respond(&watch, request.method(), request.uri().path());
+        async { Ok::<_, Infallible>(response) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(MOST_HEADER_BYTES)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_TIME, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "A request couldn't be read, or its answer not written."),
+        Err(_) => tracing::debug!("A connection took too long."),
+    }
+}
+
+fn respond(watch: &Watch, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    let (status, kind, body) = match path {
+        "/healthz" | "/readyz" | "/metrics" | "/status"
+            if method != Method::GET && method != Method::HEAD =>
+        {
+            let mut response = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET or HEAD\n".into());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        "/healthz" => said(health::alive(&watch.status()), "alive"),
+        "/readyz" => said(health::ready(&watch.status()), "ready"),
+        "/metrics" => (StatusCode::OK, METRICS, watch.metrics()),
+        "/status" => (StatusCode::OK, JSON, watch.json()),
+        _ => (StatusCode::NOT_FOUND, TEXT, "/healthz, /readyz, /metrics or /status\n".into()),
+    };
+    response(status, kind, body)
+}
+
+fn said(health: Result<(), String>, well: &str) -> (StatusCode, &'static str, String) {
+    match health {
+        Ok(()) => (StatusCode::OK, TEXT, format!("{well}\n")),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
+    }
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

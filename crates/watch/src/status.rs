@@ -1,0 +1,185 @@
+//! All that is known of a worker, as JSON.
+//!
+//! Names are those of logs, summaries and usage files. What a guest said is a string, and escaped also where JSON alone
+//! would let it reach a terminal.
+
+use crate::{About, health};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+use wasmrun_runtime::scaler::Because;
+use wasmrun_runtime::text::tamed;
+use wasmrun_runtime::usage::Usage;
+use wasmrun_runtime::worker::{Counts, FailedTask, RunningTask, Status, Summary};
+
+/// One line, with its end.
+pub(crate) fn json(about: &About, status: &Status, summary: &Summary) -> String {
+    let value = value(about, status, summary);
+    let line = format!("{value}\n");
+    String::from_utf8_lossy(&tamed(line.as_bytes())).into_owned()
+}
+
+fn value(about: &About, status: &Status, summary: &Summary) -> Value {
+    let instances = status.instances;
+    json!({
+        "version": about.version,
+        "component": about.component,
+        "queue": about.queue,
+        "uptime_seconds": seconds(status.uptime),
+        "alive": verdict(health::alive(status)),
+        "ready": verdict(health::ready(status)),
+        "instances": {
+            "running": instances.running,
+            "allowed": instances.allowed,
+            "min": instances.min,
+            "max": instances.max,
+            "because": instances.because.map(because),
+        },
+        "depth": status.depth.map(|(depth, ago)| json!({
+            "visible": depth.visible,
+            "in_flight": depth.in_flight,
+            "delayed": depth.delayed,
+            "seconds_ago": seconds(ago),
+        })),
+        "waited_seconds": status.waited.map(seconds),
+        "running": status.running.iter().map(running).collect::<Vec<_>>(),
+        "failures": status.failures.iter().map(failed).collect::<Vec<_>>(),
+        "counts": counts(&status.counts),
+        "tasks": summary.tasks,
+        "outcomes": numbers(&summary.outcomes),
+        "limits": numbers(&summary.limits),
+        "usage": usage(&summary.usage),
+        "percentiles": summary
+            .spreads
+            .iter()
+            .map(|(quantity, spread)| (quantity.as_str().to_owned(), json!(spread)))
+            .collect::<Map<_, _>>(),
+    })
+}
+
+/// With its reason, if it isn't so.
+fn verdict(health: Result<(), String>) -> Value {
+    match health {
+        Ok(()) => json!({"is": true}),
+        Err(why) => json!({"is": false, "why": why}),
+    }
+}
+
+fn running(task: &RunningTask) -> Value {
+    let RunningTask { message_id, receive_count, age } = task;
+    json!({"message_id": message_id, "receive_count": receive_count, "age_seconds": seconds(*age)})
+}
+
+fn failed(task: &FailedTask) -> Value {
+    let FailedTask { message_id, receive_count, outcome, reason, ago } = task;
+    json!({
+        "message_id": message_id,
+        "receive_count": receive_count,
+        "outcome": outcome,
+        "reason": reason,
+        "seconds_ago": seconds(*ago),
+    })
+}
+
+fn counts(counts: &Counts) -> Value {
+    let Counts {
+        received,
+        empty_receives,
+        failed_receives,
+        renewals,
+        lapsed,
+        returned,
+        dead_lettered,
+        settle_failures,
+    } = counts;
+    json!({
+        "received": received,
+        "empty_receives": empty_receives,
+        "failed_receives": failed_receives,
+        "renewals": renewals,
+        "lapsed": lapsed,
+        "given_back": returned,
+        "dead_lettered": dead_lettered,
+        "settle_failures": settle_failures,
+    })
+}
+
+/// What all tasks consumed together; of stores and queues by alias there is nothing here.
+fn usage(usage: &Usage) -> Value {
+    let mut usage = json!(usage);
+    if let Some(usage) = usage.as_object_mut() {
+        usage.remove("stores");
+        usage.remove("queues");
+    }
+    usage
+}
+
+fn numbers<'a>(numbers: impl IntoIterator<Item = (&'a (impl ToString + 'a), &'a u64)>) -> Map<String, Value> {
+    numbers.into_iter().map(|(name, number)| (name.to_string(), json!(number))).collect()
+}
+
+fn because(because: Because) -> &'static str {
+    match because {
+        Because::Demand => "demand",
+        Because::KeptWarm => "kept-warm",
+        Because::Threads => "threads",
+        Because::Pressure => "pressure",
+        Because::Maximum => "maximum",
+    }
+}
+
+/// To the millisecond.
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::tests::well;
+    use std::time::SystemTime;
+    use wasmrun_runtime::outcome::OutcomeKind;
+    use wasmrun_runtime::queue::Depth;
+
+    fn about() -> About {
+        About {
+            version: "0.0.0",
+            component: "c.wasm".into(),
+            queue: "memory:q".into(),
+            started_at: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn what_a_guest_said_is_a_string_on_one_line_that_no_terminal_obeys() {
+        let said = "\"}],\"ready\":{\"is\":true}\n\u{1b}[2J\u{9b}2J\u{202e}";
+        let failure = FailedTask {
+            message_id: "m".into(),
+            receive_count: 3,
+            outcome: OutcomeKind::Rejected,
+            reason: Some(said.into()),
+            ago: Duration::from_millis(1234),
+        };
+        let status = Status { failures: vec![failure], ..well() };
+        let line = json(&about(), &status, &Summary::default());
+        assert_eq!(line.matches('\n').count(), 1);
+        assert!(line.trim_end().is_ascii() && !line.contains('\u{1b}'), "{line}");
+        let value: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(value["failures"][0]["reason"], said);
+        assert_eq!(value["failures"][0]["seconds_ago"], 1.234);
+    }
+
+    #[test]
+    fn what_is_told_is_named_as_everywhere() {
+        let depth = Depth { visible: 3, in_flight: 2, delayed: 1 };
+        let mut status = Status { depth: Some((depth, Duration::from_secs(2))), ..well() };
+        status.instances.because = Some(Because::KeptWarm);
+        let mut summary = Summary { tasks: 4, ..Summary::default() };
+        summary.outcomes.insert(OutcomeKind::LimitExceeded, 4);
+        let value = value(&about(), &status, &summary);
+        assert_eq!(value["depth"], json!({"visible": 3, "in_flight": 2, "delayed": 1, "seconds_ago": 2.0}));
+        assert_eq!(value["instances"]["because"], "kept-warm");
+        assert_eq!((&value["outcomes"]["limit-exceeded"], &value["alive"]["is"]), (&json!(4), &json!(true)));
+        assert_eq!(value["percentiles"]["wall_us"]["p99"], 0);
+        assert_eq!(value["usage"]["fuel"], 0);
+    }
+}

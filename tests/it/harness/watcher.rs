@@ -1,0 +1,67 @@
+//! Somebody who watches a worker over HTTP.
+
+use super::{PATIENCE, Process, field, wait_until};
+use serde_json::Value;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+/// What it was answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) status: u16,
+    /// The lines before the body.
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Process {
+    /// Where the worker listens, once it does.
+    #[track_caller]
+    pub(crate) fn listens_on(&self) -> SocketAddr {
+        self.until_logged("\"Listening.\"");
+        let logs = self.logs_with("\"Listening.\"");
+        field(&logs[0], "address").parse().expect("an address")
+    }
+}
+
+/// Sends these bytes, and reads what comes until the end.
+pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+#[track_caller]
+pub(crate) fn request(address: SocketAddr, method: &str, path: &str) -> Seen {
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: worker\r\n\r\n");
+    let answer = exchange(address, request.as_bytes()).expect("an answer");
+    let answer = String::from_utf8(answer).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    Seen { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+}
+
+#[track_caller]
+pub(crate) fn get(address: SocketAddr, path: &str) -> Seen {
+    request(address, "GET", path)
+}
+
+/// `/status`
+#[track_caller]
+pub(crate) fn status(address: SocketAddr) -> Value {
+    let seen = get(address, "/status");
+    assert_eq!(seen.status, 200, "{seen:?}");
+    serde_json::from_str(&seen.body).expect("JSON")
+}
+
+/// Waits until `/status` says that so many tasks have ended and none runs.
+#[track_caller]
+pub(crate) fn wait_for_tasks(address: SocketAddr, count: u64) {
+    wait_until("the tasks have ended", || {
+        let status = status(address);
+        status["tasks"] == count && status["instances"]["running"] == 0
+    });
+}

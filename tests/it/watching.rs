@@ -1,0 +1,369 @@
+//! What is shown to those who watch a worker.
+
+use crate::harness::{
+    Amazon, Answer, Depth, Output, Process, Proxy, Seen, Stub, World, exchange, field, get, guest, installed,
+    program, repository, request, status, wait_for_tasks, wait_until,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command as Program, Stdio};
+
+const COMPLETED: &str = "\"Completed.\"";
+
+/// A worker that is watched.
+fn watched(world: &World, arguments: &[&str]) -> (Process, SocketAddr) {
+    let worker = world.run("misbehave").args(["--listen", "0"]).args(arguments).start();
+    let address = worker.listens_on();
+    (worker, address)
+}
+
+fn stop(worker: Process) -> Output {
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded()
+}
+
+/// The samples of Prometheus' text format, by name and labels.
+fn samples(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let parse = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').expect("a value");
+        (name.to_owned(), value.parse().expect("a number"))
+    };
+    lines.map(parse).collect()
+}
+
+#[test]
+fn metrics_count_what_happened_and_are_what_prometheus_reads() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.write("in/there", "hello");
+    let bodies = [
+        "ok",
+        "get there",
+        "head nowhere",
+        "put key value",
+        "get @nobody key",
+        "send 2",
+        "loop",
+        "alloc",
+        "sleep-forever",
+        "panic at once",
+        "retry when it is there",
+        "reject it is no picture",
+    ];
+    world.send(bodies);
+    let limits = ["--fuel", "300000000", "--memory", "16MiB", "--timeout", "1s", "--instances", "4"];
+    let (worker, address) = watched(&world, &limits);
+    wait_for_tasks(address, bodies.len() as u64);
+    wait_until("all is settled", || world.depth() == Depth::EMPTY);
+    let Seen { status, head, body } = get(address, "/metrics");
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    let samples = samples(&body);
+    for (name, count) in [
+        ("wasmrun_tasks_total{outcome=\"completed\"}", 4.0),
+        ("wasmrun_tasks_total{outcome=\"limit-exceeded\"}", 2.0),
+        ("wasmrun_tasks_total{outcome=\"timed-out\"}", 1.0),
+        ("wasmrun_tasks_total{outcome=\"trapped\"}", 1.0),
+        ("wasmrun_tasks_total{outcome=\"retry\"}", 1.0),
+        ("wasmrun_tasks_total{outcome=\"rejected\"}", 3.0),
+        ("wasmrun_tasks_total{outcome=\"host-failed\"}", 0.0),
+        ("wasmrun_tasks_limited_total{limit=\"fuel\"}", 1.0),
+        ("wasmrun_tasks_limited_total{limit=\"memory\"}", 1.0),
+        ("wasmrun_task_duration_seconds_count", 12.0),
+        ("wasmrun_task_receive_count_bucket{le=\"1\"}", 12.0),
+        ("wasmrun_messages_received_total", 12.0),
+        ("wasmrun_messages_dead_lettered_total", 8.0),
+        ("wasmrun_messages_lapsed_total", 0.0),
+        ("wasmrun_refused_calls_total", 1.0),
+        ("wasmrun_store_calls_total{call=\"get\",result=\"ok\",store=\"input\"}", 1.0),
+        ("wasmrun_store_calls_total{call=\"head\",result=\"not-found\",store=\"input\"}", 1.0),
+        ("wasmrun_store_calls_total{call=\"put\",result=\"ok\",store=\"output\"}", 1.0),
+        ("wasmrun_store_read_bytes_total{store=\"input\"}", 5.0),
+        ("wasmrun_store_written_bytes_total{store=\"output\"}", 5.0),
+        ("wasmrun_sent_messages_total{queue=\"next\",result=\"ok\"}", 2.0),
+        ("wasmrun_instances_running", 0.0),
+        ("wasmrun_instances_max", 4.0),
+        ("wasmrun_receiving", 1.0),
+        ("wasmrun_queue_messages{state=\"visible\"}", 0.0),
+    ] {
+        let told = samples.get(name);
+        // The queue's depth is from a moment in between.
+        let is_near = name.contains("queue_messages");
+        assert!(told == Some(&count) || is_near && told.is_some(), "{name}: {told:?}\n{body}");
+    }
+    assert!(samples.keys().all(|name| !name.contains("nobody")), "what a guest invents is no label: {body}");
+    stop(worker);
+
+    let promtool = std::env::var_os("WASMRUN_PROMTOOL").map(PathBuf::from);
+    let Some(promtool) = installed("promtool", promtool) else { return };
+    let mut check = Program::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    check.stdin.take().expect("a pipe").write_all(body.as_bytes()).expect("written");
+    let output = check.wait_with_output().expect("it ends");
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn whatever_a_guest_says_is_a_string_in_the_status() {
+    let forged = "\"}],\"ready\":{\"is\":false},\"x\":[{\"y\":\"\n{\"forged\":true}\r\u{1b}[2J\u{9b}\u{202e}";
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send([format!("reject {forged}"), "sleep 60000".into()]);
+    let (worker, address) = watched(&world, &["--instances", "2", "--stop-timeout", "0s"]);
+    wait_until("one has failed", || status(address)["tasks"] == 1);
+    let Seen { body, .. } = get(address, "/status");
+    assert_eq!(body.matches('\n').count(), 1);
+    assert!(body.trim_end().chars().all(|c| c.is_ascii() && !c.is_control()), "{body:?}");
+    let status: Value = serde_json::from_str(&body).expect("JSON");
+    let failure = &status["failures"][0];
+    assert_eq!((&failure["outcome"], &failure["reason"]), (&json!("rejected"), &json!(forged.trim_end())));
+    assert_eq!(status["ready"], json!({"is": true}));
+    assert_eq!(status["running"].as_array().map(Vec::len), Some(1));
+    assert!(status["running"][0]["age_seconds"].is_number(), "{status}");
+    assert_eq!(status["instances"]["max"], 2);
+    assert_eq!(status["component"], "misbehave.wasm");
+    assert!(field(&status, "queue").ends_with("jobs.db"), "{status}");
+    stop(worker);
+}
+
+/// Asks until it's so, and that the worker is alive each time.
+fn until_ready_is(address: SocketAddr, code: u16) -> String {
+    let mut why = String::new();
+    wait_until("its readiness has changed", || {
+        let alive = get(address, "/healthz");
+        assert_eq!((alive.status, alive.body.as_str()), (200, "alive\n"));
+        let ready = get(address, "/readyz");
+        why = ready.body;
+        ready.status == code
+    });
+    why
+}
+
+#[test]
+fn a_worker_whose_queue_vanishes_is_not_ready_and_alive_and_ready_when_it_is_back() {
+    let world = World::new();
+    fs::create_dir(world.path("queue")).expect("a directory");
+    world.wasmrun(["queue", "create", "sqlite:queue/jobs.db"]).succeeds();
+    let worker = world
+        .wasmrun(["run", "--queue", "sqlite:queue/jobs.db", "--listen", "0"])
+        .arg(guest("misbehave"))
+        .args(World::grants())
+        .start();
+    let address = worker.listens_on();
+    until_ready_is(address, 200);
+    let (there, away) = (world.path("queue"), world.path("away"));
+    fs::rename(&there, &away).expect("renamed");
+    let why = until_ready_is(address, 503);
+    assert!(why.contains("queue"), "{why}");
+    fs::rename(&away, &there).expect("renamed");
+    // Nothing is in the queue that could be tried.
+    assert_eq!(until_ready_is(address, 200), "ready\n");
+    stop(worker);
+}
+
+#[test]
+fn a_worker_that_cannot_reach_sqs_is_not_ready_and_alive_and_ready_when_it_can() {
+    let Some(amazon) = Amazon::start() else { return };
+    let world = World::new();
+    amazon.create_queue("jobs", 30, 3);
+    let proxy = Proxy::to(amazon.address());
+    let run = world
+        .wasmrun(["run", "--queue", "jobs", "--listen", "0"])
+        .arg(guest("misbehave"))
+        .args(World::grants());
+    let worker = amazon.environment(run).env("AWS_ENDPOINT_URL", proxy.endpoint()).start();
+    let address = worker.listens_on();
+    until_ready_is(address, 200);
+    proxy.cut();
+    let why = until_ready_is(address, 503);
+    assert!(why.contains("queue"), "{why}");
+    assert!(samples(&get(address, "/metrics").body)["wasmrun_failed_receives_total"] > 0.0);
+    proxy.mend();
+    assert_eq!(until_ready_is(address, 200), "ready\n");
+    stop(worker);
+}
+
+#[test]
+fn a_worker_answers_until_its_last_task_has_ended() {
+    let world = World::with_queue(&[]);
+    world.write("in/go", "");
+    world.send(["sleep 1500"]);
+    let (worker, address) = watched(&world, &["--instances", "1"]);
+    wait_until("it runs", || status(address)["instances"]["running"] == 1);
+    worker.signal(Signal::TERM);
+    let why = until_ready_is(address, 503);
+    assert_eq!(why, "the worker was told to stop\n");
+    assert_eq!(status(address)["instances"]["running"], 1);
+    let output = worker.finish().succeeded();
+    assert_eq!(output.logs_of("Completed.").len(), 1, "{output}");
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_and_a_check_takes_none() {
+    let world = World::with_queue(&[]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its port").port().to_string();
+    let run = || world.run("misbehave").args(["--listen", &port]);
+    run().fails_with(3, &format!("cannot listen on 127.0.0.1:{port}: "));
+    run().arg("--check").succeeds();
+    world.run("misbehave").args(["--listen", "everywhere"]).ends().exited_with(2);
+    // An address of documentation (RFC 5737), which no host has.
+    world
+        .run("misbehave")
+        .args(["--listen", "192.0.2.1:9464"])
+        .fails_with(3, "cannot listen on 192.0.2.1:9464");
+}
+
+#[test]
+fn who_listens_for_others_is_told_that_anybody_may_ask() {
+    let world = World::with_queue(&[]);
+    for (listen, warnings) in [("0.0.0.0:0", 1), ("127.0.0.1:0", 0), ("0", 0)] {
+        let output = world.run("misbehave").args(["--listen", listen, "--until-empty"]).succeeds();
+        let warned = output.logs().iter().filter(|log| log.to_string().contains("no authentication")).count();
+        assert_eq!(warned, warnings, "{output}");
+    }
+}
+
+#[test]
+fn health_tells_by_its_exit_code_whether_a_worker_is_alive() {
+    let world = World::with_queue(&[]);
+    let (worker, address) = watched(&world, &[]);
+    let port = address.port().to_string();
+    let health = |address: &str| world.wasmrun(["health", address]).ends();
+    assert_eq!(health(&port).exited_with(0).stdout, ["alive"]);
+    assert_eq!(health(&address.to_string()).exited_with(0).stdout, ["alive"]);
+    let everywhere = format!("0.0.0.0:{port}");
+    world.wasmrun(["health"]).env("WASMRUN_LISTEN", everywhere).ends().exited_with(0);
+
+    // One that hangs.
+    worker.signal(Signal::STOP);
+    let hangs = health(&port).exited_with(1);
+    assert!(hangs.stdout[0].contains("no answer within 2 s"), "{hangs}");
+    worker.signal(Signal::CONT);
+    assert_eq!(health(&port).exited_with(0).stdout, ["alive"]);
+    stop(worker);
+
+    let nobody = health(&port).exited_with(1);
+    assert!(nobody.stdout.len() == 1 && nobody.stdout[0].contains("gives no answer"), "{nobody}");
+    health("somewhere").exited_with(2);
+    for (code, body, said) in [(503, "it hangs\u{1b}[2J\n", "it hangs\\u{1b}[2J"), (404, "", "is no worker")]
+    {
+        let stub = Stub::answering(move |_| Answer::new(code, body));
+        let output = health(stub.endpoint().trim_start_matches("http://")).exited_with(1);
+        assert!(output.stdout.len() == 1 && output.stdout[0].contains(said), "{output}");
+    }
+}
+
+#[test]
+fn slow_clients_and_many_of_them_do_not_disturb_tasks() {
+    const TASKS: u64 = 200;
+    let world = World::with_queue(&[]);
+    let (worker, address) = watched(&world, &["--instances", "4"]);
+    let begin = |_| {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream.write_all(b"GET /status HTTP/1.1\r\nhost: x\r\nx: ").expect("written");
+        stream
+    };
+    let slow: Vec<TcpStream> = (0..300).map(begin).collect();
+    world.send((0..TASKS).map(|_| "ok"));
+    worker.until_logged_times(TASKS as usize, COMPLETED);
+    assert!(worker.vitals().files < 200, "{:?}", worker.vitals());
+    // They are cut off, and then others are heard.
+    drop(slow);
+    wait_for_tasks(address, TASKS);
+    assert_eq!(get(address, "/healthz").status, 200);
+    stop(worker);
+}
+
+#[test]
+fn what_is_no_request_is_refused_and_changes_nothing() {
+    let world = World::with_queue(&[]);
+    let (worker, address) = watched(&world, &[]);
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(10_000));
+    let garbage: [&[u8]; 7] = [
+        b"\0\0\0\0\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+        b"GET\r\n\r\n",
+        b"GET /status HTTP/9.9\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        long.as_bytes(),
+        many.as_bytes(),
+    ];
+    for bytes in garbage {
+        // What isn't read to its end may end with a reset.
+        let answer = exchange(address, bytes).unwrap_or_default();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "QUERY"] {
+        assert_eq!(request(address, method, "/status").status, 405);
+    }
+    let body = b"POST /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\nabc";
+    let refused = exchange(address, body).unwrap_or_default();
+    assert!(refused.starts_with(b"HTTP/1.1 405"), "{}", String::from_utf8_lossy(&refused));
+    for path in ["/", "/metrics/", "//status", "/../status", "/status%2f", "*"] {
+        assert_eq!(get(address, path).status, 404, "{path}");
+    }
+    let head = request(address, "HEAD", "/metrics");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(get(address, "/healthz?x=y").status, 200);
+    stop(worker);
+}
+
+#[test]
+fn the_last_line_for_cloudwatch_is_of_the_published_form() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send(["ok", "ok", "reject x"]);
+    let output = world
+        .run("misbehave")
+        .args(["--until-empty", "--emf", "Thumbnails", "--service", "thumbs"])
+        .succeeds();
+    let line = output.json();
+    assert_eq!((field(&line, "service"), field(&line, "queue")), ("thumbs", "jobs.db"));
+    for (name, count) in [
+        ("Workers", 1),
+        ("Tasks", 3),
+        ("TasksCompleted", 2),
+        ("TasksRejected", 1),
+        ("MessagesDeadLettered", 1),
+    ] {
+        assert_eq!(line[name], count, "{name}: {line}");
+    }
+    assert_eq!(line["Latency"].as_array().map(Vec::len), Some(3), "{line}");
+
+    let default = world.run("misbehave").args(["--until-empty", "--emf", "Thumbnails"]).succeeds().json();
+    assert_eq!((field(&default, "service"), &default["Tasks"]), ("misbehave", &json!(0)));
+    world.run("misbehave").args(["--emf", "AWS/SQS"]).ends().exited_with(2);
+
+    let Some(python) = program("python3") else { return };
+    let check = "import json, sys, jsonschema
+schema = json.load(open(sys.argv[1]))
+jsonschema.Draft7Validator.check_schema(schema)
+jsonschema.Draft7Validator(schema).validate(json.loads(sys.argv[2]))";
+    let schema = repository().join("tests/it/emf-schema.json");
+    let validate = |line: &Value| {
+        let mut python = Program::new(&python);
+        python.args(["-c", check]).arg(&schema).arg(line.to_string()).output().expect("it starts")
+    };
+    for line in [&line, &default] {
+        let output = validate(line);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    // It would say what is wrong.
+    let mut wrong = line;
+    wrong["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"] = "Apples".into();
+    assert!(!validate(&wrong).status.success());
+}
