@@ -30,6 +30,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Report(ReportArgs),
     Health(HealthArgs),
+    Top(TopArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  wasmrun completions bash > /etc/bash_completion.d/wasmrun")]
     Completions {
@@ -97,6 +98,24 @@ pub(crate) struct HealthArgs {
     /// Where it listens: what `run --listen` was given
     #[arg(value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", default_value = "9464")]
     pub(crate) address: Listen,
+}
+
+/// Watch a worker that runs with `--listen`, live in a terminal
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wasmrun top
+  wasmrun top 10.0.0.7:9464
+  wasmrun top --once
+
+Exit codes: 0 success, 2 wrong usage, 3 the worker gives no answer.")]
+pub(crate) struct TopArgs {
+    /// Where it listens: what `run --listen` was given
+    #[arg(value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", default_value = "9464")]
+    pub(crate) address: Listen,
+    /// Print one picture as text, of two seconds, and end
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// Run one task, once, without a queue

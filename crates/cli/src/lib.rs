@@ -8,6 +8,7 @@
 //! | `run`, `invoke`, `enqueue`, `queue`, `inspect`, `report` | one command each |
 //! | `signals`, `reload` | what signals ask of a worker; the configuration, read again |
 //! | `watch` | what is told to those who watch a worker; `health` |
+//! | `top` | a worker, live in a terminal |
 //! | `usage` | the file that `run` appends what each task consumed to |
 //! | `output` | logs, progress, summaries: all that people see |
 //! | `show` | how numbers look |
@@ -31,6 +32,7 @@ mod settings;
 mod show;
 mod signals;
 mod task;
+mod top;
 mod usage;
 mod watch;
 
@@ -73,6 +75,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Enqueue(args) => block_on(enqueue::enqueue(args)),
         Command::Queue(args) => block_on(queue::queue(args)),
         Command::Health(args) => block_on(watch::health(args)),
+        Command::Top(args) => block_on(top::top(args)),
         Command::Report(args) => report::report(&args),
         Command::Inspect(args) => block_on(inspect::inspect(args)),
         Command::Completions { shell } => {

@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for Listen {
 
 impl Listen {
     /// Where a program on this host finds who listens there.
-    fn from_here(self) -> SocketAddr {
+    pub(crate) fn from_here(self) -> SocketAddr {
         let Self(address) = self;
         let ip = match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
