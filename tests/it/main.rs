@@ -9,6 +9,7 @@
 //! | `failing_backends` | queues and stores that fail for a while |
 //! | `stopping` | signals |
 //! | `amazon` | SQS and S3, on a server that stands in for them |
+//! | `connections` | slow ones, and such as go silent |
 //! | `endurance` | the same with much to do, with kills and with outages |
 //! | `answers` | what these services answer and no such server does
 //! | `objects` | the same of S3, and of those who hand out credentials
@@ -35,6 +36,7 @@ mod bad_input;
 mod capacity;
 mod compiling;
 mod configuration;
+mod connections;
 mod crashes;
 mod deterministic;
 mod endurance;
