@@ -36,12 +36,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// Twelve hours from the receipt, and less what whole seconds and clocks may add: beyond that a renewal fails.
 const LONGEST_VISIBILITY: Duration = MAX_VISIBILITY.saturating_sub(Duration::from_secs(10));
 /// A receive that could bring only a few messages waits for so long until it may bring more: less than a request takes.
-/// Of a full queue that saves a twelfth of the receives and of the CPU time; longer saves no more (`cargo xtask bench
+/// Of a full queue that saves a tenth of the receives and of the CPU time; longer saves no more (`cargo xtask bench
 /// queue`).
 const RECEIVING_WAIT: Duration = Duration::from_millis(5);
 /// A message's settlement waits for so long for others to go with it. At a hundred messages a second that makes one call
-/// of six messages, where without it there are five calls, and costs a fifth less CPU time; a message is deleted some 30
-/// ms later. 20 ms would take two and a half times the calls; 200 ms would save two calls in five, and take 40 ms more,
+/// of six messages, where without it there are four or five, and costs a fifth less CPU time; a message is deleted some 30
+/// ms later. 20 ms would take two and a half times the calls; 200 ms would save two calls in five, and take up to 40 ms more,
 /// in which a crash would have a task run again that is done. A full queue fills its calls at any wait from 20 ms on
 /// (`cargo xtask bench queue`).
 const SETTLING_WAIT: Duration = Duration::from_millis(50);
