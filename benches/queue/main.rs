@@ -6,12 +6,14 @@
 //! Each contender is a process of its own that works off a queue of its own, all on the same server (fauxqs), and they
 //! take turns: what another process or a slow minute of the machine costs, it costs all of them. The bare loops are
 //! what nobody can do without: receiving and deleting with Amazon's SDK for Rust, and an instance of the engine for each
-//! message.
+//! message. Before that, the worker alone on the same server with other waits than its own: what those cost and give.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
 
+mod paced;
 mod report;
 mod sdk;
+mod waits;
 
 use std::env;
 use std::net::{TcpListener, TcpStream};
@@ -24,12 +26,16 @@ use wasmrun_benches::figures::process_cpu;
 use wasmrun_benches::run::{self, Size};
 use wasmrun_benches::{guests, proc};
 
+use crate::paced::Waits;
 use crate::report::{Cost, Report};
 use crate::sdk::Sqs;
 
 /// Figures are for so many.
 const MESSAGES: usize = 10_000;
 const ROUNDS: usize = 5;
+/// Of what waits cost: on a full queue, and of those that trickle.
+const WAITED: [usize; 2] = [4_000, 300];
+const WAITING_ROUNDS: usize = 3;
 /// Where `cargo xtask bench queue` has put the packages of npm and PyPI.
 const PACKAGES: &str = "WASMRUN_BENCH_SERVERS";
 /// This program again, as the bare loop.
@@ -40,18 +46,23 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Who works on a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contender {
+    /// With as many messages at once as [`Contender::BareSdk`].
     Wasmrun,
+    /// With room for one and a half receives, so that some bring less than they could.
+    WasmrunNarrow,
     BareSdk,
     SqsConsumer,
     Boto3,
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 4] = [Self::Wasmrun, Self::BareSdk, Self::SqsConsumer, Self::Boto3];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Wasmrun, Self::WasmrunNarrow, Self::BareSdk, Self::SqsConsumer, Self::Boto3];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Wasmrun => "wasmrun",
+            Self::Wasmrun => "wasmrun, 40 instances",
+            Self::WasmrunNarrow => "wasmrun, 16 instances",
             Self::BareSdk => "bare loop of the SDK for Rust",
             Self::SqsConsumer => "sqs-consumer",
             Self::Boto3 => "boto3 loop",
@@ -61,9 +72,11 @@ impl Contender {
     fn command(self, packages: &Packages, url: &str) -> Command {
         let here = guests::repository().join("benches/queue");
         let mut command = match self {
-            Self::Wasmrun => {
+            Self::Wasmrun | Self::WasmrunNarrow => {
+                let instances = if self == Self::Wasmrun { "40" } else { "16" };
                 let mut command = Command::new(guests::target().join("release/wasmrun"));
-                command.arg("run").arg(guests::path("empty")).args(["--queue", url, "--instances", "16"]);
+                command.arg("run").arg(guests::path("empty"));
+                command.args(["--queue", url, "--instances", instances]);
                 command.args(["--on", "rejected=drop", "--log", "error"]);
                 command
             }
@@ -145,10 +158,17 @@ fn main() {
     {
         return runtime().block_on(sdk::bare_loop(url));
     }
-    let (rounds, messages) = match run::size("queue") {
+    if let [flag, url, settling, receiving, messages] = &arguments[..]
+        && flag == waits::PACED
+    {
+        let [settling, receiving] = [settling, receiving].map(|ms| Duration::from_millis(number(ms)));
+        let work = paced::work(url, Waits { settling, receiving }, number(messages) as usize);
+        return println!("{}", runtime().block_on(work));
+    }
+    let (rounds, messages, waiting_rounds, waited) = match run::size("queue") {
         None => return,
-        Some(Size::Quick) => (1, 200),
-        Some(Size::Full) => (ROUNDS, MESSAGES),
+        Some(Size::Quick) => (1, 200, 1, [100, 10]),
+        Some(Size::Full) => (ROUNDS, MESSAGES, WAITING_ROUNDS, WAITED),
     };
     let Some(packages) = Packages::find() else {
         println!("Skipped: the server and its clients aren't installed (cargo xtask bench queue does that).");
@@ -161,7 +181,9 @@ fn main() {
     let guards = Guards { fuel: true, epochs: false, limiter: true, metering: false };
     let bare = Bare::new(&bytes, Memory::Pool(10), guards);
 
-    let mut report = Report::new(messages);
+    let waits = waits::measure(&server, &sqs, &runtime, waited, waiting_rounds);
+    println!("{}", waits.page());
+    let mut report = Report::new(messages, waits);
     for round in 0..rounds {
         for contender in Contender::ALL {
             let url = runtime.block_on(sqs.filled(&format!("{contender:?}-{round}"), messages));
@@ -185,6 +207,21 @@ fn main() {
     }
 }
 
+fn number(text: &str) -> u64 {
+    text.parse().expect("a number")
+}
+
+/// A program that is to find the server.
+fn in_environment<'a>(command: &'a mut Command, server: &Server) -> &'a mut Command {
+    command
+        .env("AWS_ENDPOINT_URL", &server.endpoint)
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_DEFAULT_REGION", "eu-west-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+}
+
 /// What a contender computes until its queue is empty, its own start included, and how long that takes.
 fn works_off(
     contender: Contender,
@@ -195,13 +232,7 @@ fn works_off(
 ) -> Cost {
     let began = Instant::now();
     let mut command = contender.command(packages, url);
-    let mut child = command
-        .env("AWS_ENDPOINT_URL", &server.endpoint)
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_REGION", "eu-west-1")
-        .env("AWS_DEFAULT_REGION", "eu-west-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
+    let mut child = in_environment(&mut command, server)
         .spawn()
         .unwrap_or_else(|error| panic!("{} doesn't start: {error}", contender.name()));
     while !is_empty() {

@@ -1,6 +1,6 @@
 //! What was found, for people and for programs.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
@@ -8,7 +8,10 @@ use std::time::Duration;
 use wasmrun_benches::figures::median;
 use wasmrun_benches::machine;
 
-use crate::Contender;
+use crate::{Contender, waits};
+
+/// Those whose CPU time is set into relation to others'.
+const WASMRUN: [Contender; 2] = [Contender::Wasmrun, Contender::WasmrunNarrow];
 
 /// What so many messages cost.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +26,12 @@ pub(crate) struct Report {
     /// In the order of [`Contender::ALL`]; the rounds of one stand at the same place as those of another.
     costs: [Vec<Cost>; Contender::ALL.len()],
     engine: Vec<Cost>,
+    waits: waits::Report,
 }
 
 impl Report {
-    pub(crate) fn new(messages: usize) -> Self {
-        Self { messages, costs: Default::default(), engine: Vec::new() }
+    pub(crate) fn new(messages: usize, waits: waits::Report) -> Self {
+        Self { messages, costs: Default::default(), engine: Vec::new(), waits }
     }
 
     pub(crate) fn add(&mut self, contender: Contender, cost: Cost) {
@@ -57,9 +61,9 @@ impl Report {
         median(costs.iter().map(|cost| of(cost) * 10_000.0 / self.messages as f64).collect())
     }
 
-    /// Wasmrun's CPU time by that of what is given for each round: the median of the rounds.
-    fn ratio(&self, to: impl Fn(usize) -> Duration) -> f64 {
-        let ours = &self.costs[Contender::Wasmrun as usize];
+    /// A contender's CPU time by that of what is given for each round: the median of the rounds.
+    fn ratio(&self, of: Contender, to: impl Fn(usize) -> Duration) -> f64 {
+        let ours = &self.costs[of as usize];
         let ratios = ours
             .iter()
             .enumerate()
@@ -67,13 +71,13 @@ impl Report {
         median(ratios.collect())
     }
 
-    fn to_consumer(&self) -> f64 {
-        self.ratio(|round| self.costs[Contender::SqsConsumer as usize][round].cpu)
+    fn to_consumer(&self, of: Contender) -> f64 {
+        self.ratio(of, |round| self.costs[Contender::SqsConsumer as usize][round].cpu)
     }
 
-    fn to_bare(&self) -> f64 {
+    fn to_bare(&self, of: Contender) -> f64 {
         let bare = &self.costs[Contender::BareSdk as usize];
-        self.ratio(|round| bare[round].cpu + self.engine[round].cpu)
+        self.ratio(of, |round| bare[round].cpu + self.engine[round].cpu)
     }
 
     pub(crate) fn print(&self) {
@@ -84,11 +88,14 @@ impl Report {
             println!("{name:<32}{per_second:>16.0}{:>24.2}", self.cpu(contender));
         }
         println!("{:<32}{:>16}{:>24.2}", "bare engine, no queue", "", self.engine_cpu());
-        println!(
-            "wasmrun by sqs-consumer {:.2}, by the two bare loops {:.2}",
-            self.to_consumer(),
-            self.to_bare()
-        );
+        for contender in WASMRUN {
+            println!(
+                "{} by sqs-consumer {:.2}, by the two bare loops {:.2}",
+                contender.name(),
+                self.to_consumer(contender),
+                self.to_bare(contender)
+            );
+        }
     }
 
     /// Writes `queue.md` and `queue.json`.
@@ -108,14 +115,18 @@ impl Report {
         };
         let mut rows: Vec<_> = Contender::ALL.into_iter().map(row).collect();
         rows.push(json!({"what": "bare engine, no queue", "cpu_seconds_per_10000": self.engine_cpu()}));
+        let ratios = |to: &dyn Fn(Contender) -> f64| -> Map<String, Value> {
+            WASMRUN.map(|contender| (contender.name().to_owned(), to(contender).into())).into_iter().collect()
+        };
         json!({
             "machine": machine.description,
             "date": machine.date,
             "messages": self.messages,
             "rounds": self.engine.len(),
             "rows": rows,
-            "wasmrun_by_sqs_consumer": self.to_consumer(),
-            "wasmrun_by_bare_loops": self.to_bare(),
+            "by_sqs_consumer": ratios(&|contender| self.to_consumer(contender)),
+            "by_bare_loops": ratios(&|contender| self.to_bare(contender)),
+            "waits": self.waits.json(),
         })
     }
 
@@ -147,10 +158,12 @@ start included.
         let _ = write!(
             page,
             "
-wasmrun takes {:.2} times the CPU of sqs-consumer, and {:.2} times that of the two bare loops together (medians of the rounds' ratios).
+wasmrun takes {:.2} times the CPU of sqs-consumer, and {:.2} times that of the two bare loops together (medians of the rounds' ratios); with 16
+instances {:.2} and {:.2} times.
 
-- *wasmrun* runs an instance of its own for each message, with fuel, memory limit and timeout, and 16 of them at once; it renews visibility, and
-  settles in batches.
+- *wasmrun* runs an instance of its own for each message, with fuel, memory limit and timeout; it renews visibility, and settles in batches. 40
+  instances take four receives of ten messages, as the bare loop does. 16 take one of ten and one of six, and so more receives for the same
+  messages.
 - *bare loop of the SDK for Rust*: four loops that receive ten messages and delete them, and do nothing else. *Bare loop of the engine*: store,
   WASI context, limiter, fuel, instantiate, call, drop, ten thousand times.
 - *sqs-consumer* 15 on Node, `batchSize` 10, `handleMessageBatch` acknowledges all. *boto3*: a loop of `receive_message` and
@@ -158,9 +171,12 @@ wasmrun takes {:.2} times the CPU of sqs-consumer, and {:.2} times that of the t
   compare CPU, not messages a second.
 - The server is on the same machine: no network is in these figures.
 ",
-            self.to_consumer(),
-            self.to_bare()
+            self.to_consumer(Contender::Wasmrun),
+            self.to_bare(Contender::Wasmrun),
+            self.to_consumer(Contender::WasmrunNarrow),
+            self.to_bare(Contender::WasmrunNarrow)
         );
+        page.push_str(&self.waits.page());
         page
     }
 }

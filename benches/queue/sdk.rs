@@ -43,6 +43,11 @@ impl Sqs {
         url
     }
 
+    /// Sends one message.
+    pub(crate) async fn send(&self, url: &str) {
+        self.client.send_message().queue_url(url).message_body("x").send().await.expect("sent");
+    }
+
     pub(crate) async fn is_empty(&self, url: &str) -> bool {
         let names =
             [Attribute::ApproximateNumberOfMessages, Attribute::ApproximateNumberOfMessagesNotVisible];

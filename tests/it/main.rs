@@ -12,6 +12,7 @@
 //! | `scaling` | how many tasks run at once, by what there is to do |
 //! | `amazon` | SQS and S3, on a server that stands in for them |
 //! | `ecs` | the agent of ECS |
+//! | `connections` | slow ones, and such as go silent |
 //! | `endurance` | the same with much to do, with kills and with outages |
 //! | `answers` | what these services answer and no such server does
 //! | `objects` | the same of S3, and of those who hand out credentials
@@ -39,6 +40,7 @@ mod bad_input;
 mod capacity;
 mod compiling;
 mod configuration;
+mod connections;
 mod crashes;
 mod deterministic;
 mod ecs;

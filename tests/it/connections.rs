@@ -1,0 +1,110 @@
+//! Connections that are slow, and such as go silent without being closed. `endurance` and `amazon` have those that are
+//! refused, cut, or lose what goes over them.
+
+use crate::harness::{Amazon, Command, Output, Proxy, World, guest, wait_until};
+use std::time::{Duration, Instant};
+
+/// A server with the queue `jobs` and two buckets, and a world for a worker.
+fn cloud(visibility_seconds: u32, max_receives: u32) -> Option<(World, Amazon, String)> {
+    let amazon = Amazon::start()?;
+    let queue = amazon.create_queue("jobs", visibility_seconds, max_receives);
+    for bucket in ["bucket-in", "bucket-out"] {
+        amazon.create_bucket(bucket);
+    }
+    Some((World::new(), amazon, queue))
+}
+
+/// A worker that reaches SQS and S3 through these proxies.
+fn worker(world: &World, amazon: &Amazon, sqs: &Proxy, s3: &Proxy) -> Command {
+    let command = world
+        .wasmrun(["run", "--queue", "jobs", "--until-empty"])
+        .arg(guest("misbehave"))
+        .args(["--store", "input=s3://bucket-in:ro", "--store", "output=s3://bucket-out:rw"])
+        .args(["--send", "next=sqlite:next.db"])
+        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug");
+    amazon
+        .environment(command)
+        .without_env("AWS_ENDPOINT_URL")
+        .env("AWS_ENDPOINT_URL_SQS", sqs.endpoint())
+        .env("AWS_ENDPOINT_URL_S3", s3.endpoint())
+}
+
+/// A second receive would dead-letter a message: what is kept for longer than its visibility timeout is renewed.
+#[test]
+fn slow_connections_cost_time_only() {
+    const SMALL: usize = 20;
+    const LARGE: usize = 4;
+    const LARGE_BYTES: usize = 80_000;
+    const VISIBILITY_SECONDS: u32 = 4;
+    let Some((world, amazon, queue)) = cloud(VISIBILITY_SECONDS, 1) else { return };
+    // Each of these takes longer than the visibility timeout, for the connection alone.
+    amazon.notify("bucket-in", "jobs");
+    amazon.put("bucket-in", "large", "x".repeat(LARGE_BYTES));
+    let large = (1..LARGE).map(|index| format!("write-bytes {LARGE_BYTES} large{index}"));
+    amazon.send_all(&queue, large.chain((0..SMALL).map(|index| format!("put small{index:02} x"))));
+    // Of its test event too, which is acknowledged.
+    let messages = SMALL + LARGE + 1;
+    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] == messages as u64);
+    let [sqs, s3] = [20, 15].map(|ms| Proxy::to(amazon.address()).slow(Duration::from_millis(ms)));
+    let began = Instant::now();
+    let output = worker(&world, &amazon, &sqs, &s3).args(["--instances", "8"]).succeeds();
+    assert!(began.elapsed() > Duration::from_secs(VISIBILITY_SECONDS.into()), "it wasn't slow: {output}");
+    each_ran_once(&output, messages);
+    assert_eq!(amazon.depth(&queue), [0; 3], "{output}");
+    assert_eq!(amazon.keys("bucket-out").len(), SMALL + LARGE);
+    assert_eq!(amazon.get("bucket-out", "large1").expect("an object").0.len(), LARGE_BYTES);
+}
+
+#[track_caller]
+fn each_ran_once(output: &Output, messages: usize) {
+    let summary = output.summary();
+    assert_eq!(summary["tasks"], messages, "{output}");
+    assert_eq!(summary["outcomes"]["completed"], messages, "{output}");
+    assert_eq!(summary["dead_lettered"], 0, "{output}");
+}
+
+/// A receive and a renewal are under way when the connection goes silent. The renewal is given up in a quarter of the
+/// visibility timeout, so that another one fits; the receive ten seconds after it should have been answered.
+#[test]
+fn a_queue_that_goes_silent_is_given_up_and_costs_time_only() {
+    const MESSAGES: usize = 4;
+    let Some((world, amazon, queue)) = cloud(6, 1) else { return };
+    let [sqs, s3] = [(); 2].map(|()| Proxy::to(amazon.address()));
+    // Longer than the visibility timeout: without renewals they would be received again.
+    amazon.send_all(&queue, (0..MESSAGES).map(|_| "sleep 7000".to_owned()));
+    let worker = worker(&world, &amazon, &sqs, &s3).args(["--instances", "8"]).start();
+    wait_until("all of them run", || amazon.depth(&queue) == [0, MESSAGES as u64, 0]);
+    sqs.silence();
+    let began = Instant::now();
+    worker.until_logged("the queue doesn't answer in time");
+    sqs.mend();
+    let output = worker.finish().succeeded();
+    let took = began.elapsed();
+    each_ran_once(&output, MESSAGES);
+    assert_eq!(amazon.depth(&queue), [0; 3], "{output}");
+    assert!(took < Duration::from_secs(30), "{took:?}: {output}");
+}
+
+#[test]
+fn a_store_that_goes_silent_is_given_up_and_costs_time_only() {
+    const MESSAGES: usize = 40;
+    let Some((world, amazon, queue)) = cloud(30, 20) else { return };
+    let [sqs, s3] = [(); 2].map(|()| Proxy::to(amazon.address()));
+    // Computing and writing, so that the worker isn't done before it's disturbed.
+    amazon.send_all(&queue, (0..MESSAGES).map(|index| format!("work k{index:02} 100000")));
+    let worker = worker(&world, &amazon, &sqs, &s3)
+        .args(["--instances", "3", "--timeout", "1s", "--backoff", "100ms..1s"])
+        .start();
+    worker.until_logged("\"Completed.\"");
+    s3.silence();
+    worker.until_logged("nothing is received until it works again");
+    s3.mend();
+    let output = worker.finish().succeeded();
+    assert!(output.stderr.iter().any(|line| line.contains("work again")), "{output}");
+    let summary = output.summary();
+    assert!(summary["outcomes"]["host-failed"].as_u64() > Some(0), "{output}");
+    assert_eq!(summary["outcomes"]["completed"], MESSAGES, "{output}");
+    assert_eq!(summary["dead_lettered"], 0, "{output}");
+    assert_eq!(amazon.depth(&queue), [0; 3], "{output}");
+    assert_eq!(amazon.keys("bucket-out").len(), MESSAGES, "{output}");
+}
