@@ -156,7 +156,7 @@ pub(crate) async fn work(url: &str, waits: Waits, messages: usize) -> Value {
     let options = WorkerOptions {
         instances: INSTANCES,
         policy: Policy { rejected: Action::Drop, ..Policy::default() },
-        observer: Some(queue.clone()),
+        observers: vec![queue.clone()],
         ..WorkerOptions::default()
     };
     let worker = Worker::new(queue.clone(), None, Arc::new(component), options).await.expect("a worker");
