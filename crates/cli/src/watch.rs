@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for Listen {
 
 impl Listen {
     /// Where a program on this host finds who listens there.
-    pub(crate) fn from_here(self) -> SocketAddr {
+    pub(crate) fn on_this_host(self) -> SocketAddr {
         let Self(address) = self;
         let ip = match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -156,7 +156,7 @@ pub(crate) fn report(emf: Arc<Emf>, worker: Arc<Worker>, output: Output) -> Abor
 
 /// `wasmrun health`.
 pub(crate) async fn health(args: HealthArgs) -> Result<ExitCode, Failure> {
-    let (code, line) = match probe::alive(args.address.from_here()).await {
+    let (code, line) = match probe::alive(args.address.on_this_host()).await {
         Ok(()) => (ExitCode::SUCCESS, "alive".to_owned()),
         Err(why) => (ExitCode::from(EXIT_UNHEALTHY), why),
     };
@@ -187,10 +187,10 @@ mod tests {
 
     #[test]
     fn who_listens_everywhere_is_found_on_this_host() {
-        let from_here = |text: &str| text.parse::<Listen>().expect("valid").from_here().to_string();
-        assert_eq!(from_here("0.0.0.0:80"), "127.0.0.1:80");
-        assert_eq!(from_here("[::]:80"), "[::1]:80");
-        assert_eq!(from_here("10.1.2.3:80"), "10.1.2.3:80");
+        let on_this_host = |text: &str| text.parse::<Listen>().expect("valid").on_this_host().to_string();
+        assert_eq!(on_this_host("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(on_this_host("[::]:80"), "[::1]:80");
+        assert_eq!(on_this_host("10.1.2.3:80"), "10.1.2.3:80");
     }
 
     #[test]

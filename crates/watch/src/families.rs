@@ -1,10 +1,10 @@
 //! What is told of a worker's state in Prometheus' words, when somebody asks.
 
-use crate::About;
+use crate::{About, health};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use std::time::{Duration, UNIX_EPOCH};
 use wasmrun_runtime::calls::{CallResult, HostCalls, StoreCall};
-use wasmrun_runtime::worker::{Counts, Receiving, Status};
+use wasmrun_runtime::worker::{Counts, Status};
 
 /// Label names with their values, and the number.
 type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
@@ -28,9 +28,9 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
         gauge("wasmrun_instances_min", "Tasks that may always run at once.", instances.min as f64),
         gauge("wasmrun_instances_max", "More tasks never run at once.", instances.max.get() as f64),
         gauge(
-            "wasmrun_receiving",
-            "1 while the worker receives messages, 0 while it waits for failing stores or queues, or stops.",
-            f64::from(u8::from(status.receiving == Receiving::Yes)),
+            "wasmrun_ready",
+            "1 while the worker receives messages, 0 while it waits for failing stores or queues, or stops: what /readyz says.",
+            f64::from(u8::from(health::ready(status).is_ok())),
         ),
         counter("wasmrun_messages_received_total", "Messages that were received.", received),
         counter("wasmrun_empty_receives_total", "Receives that brought no message.", empty_receives),
@@ -214,7 +214,7 @@ mod tests {
             "wasmrun_queue_messages_told_seconds 4\n",
             "wasmrun_queue_age_seconds 1.5\n",
             "wasmrun_instances_max 8\n",
-            "wasmrun_receiving 1\n",
+            "wasmrun_ready 1\n",
         ] {
             assert!(known.contains(sample), "no {sample} in {known}");
         }

@@ -35,13 +35,61 @@ const MEMORY: &[f64] = &[
 ];
 const RECEIVES: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 50.0, 100.0];
 
+/// A part of a task's life.
+struct Time {
+    name: &'static str,
+    help: &'static str,
+    bounds: &'static [f64],
+    of: fn(&Usage) -> Duration,
+}
+
+const TIMES: [Time; 6] = [
+    Time {
+        name: "wasmrun_task_queued_seconds",
+        help: "From the moment the message was sent until its task began, delays and earlier tries included.",
+        bounds: QUEUED,
+        of: |usage| usage.queued,
+    },
+    Time {
+        name: "wasmrun_task_start_seconds",
+        help: "From a task's begin until its instance was there.",
+        bounds: START,
+        of: |usage| usage.start,
+    },
+    Time {
+        name: "wasmrun_task_compute_seconds",
+        help: "What a task spent on a thread, once its instance was there.",
+        bounds: TASK,
+        of: |usage| usage.compute,
+    },
+    Time {
+        name: "wasmrun_task_blocked_seconds",
+        help: "What a task waited for the host: stores, queues, clocks.",
+        bounds: TASK,
+        of: |usage| usage.blocked,
+    },
+    Time {
+        name: "wasmrun_task_ready_seconds",
+        help: "What a task waited for a thread while others computed.",
+        bounds: TASK,
+        of: |usage| usage.ready,
+    },
+    Time {
+        name: "wasmrun_task_duration_seconds",
+        help: "From a task's begin to its end.",
+        bounds: TASK,
+        of: |usage| usage.wall,
+    },
+];
+
 /// The metrics of tasks. Shared by all threads.
 pub struct Metrics {
     registry: Registry,
     outcomes: [IntCounter; OutcomeKind::ALL.len()],
     limits: [IntCounter; Limit::ALL.len()],
     refusals: IntCounter,
-    times: Vec<(fn(&Usage) -> Duration, Histogram)>,
+    /// In the order of [`TIMES`].
+    times: [Histogram; TIMES.len()],
     fuel: Histogram,
     memory: Histogram,
     receives: Histogram,
@@ -50,41 +98,6 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let registry = Registry::new();
-        let times: [(&str, &str, &[f64], fn(&Usage) -> Duration); 6] = [
-            (
-                "wasmrun_task_queued_seconds",
-                "From the moment the message was sent until its task began, delays and earlier tries included.",
-                QUEUED,
-                |usage| usage.queued,
-            ),
-            (
-                "wasmrun_task_start_seconds",
-                "From a task's begin until its instance was there.",
-                START,
-                |usage| usage.start,
-            ),
-            (
-                "wasmrun_task_compute_seconds",
-                "What a task spent on a thread, from its instance's begin to its end.",
-                TASK,
-                |usage| usage.compute,
-            ),
-            (
-                "wasmrun_task_blocked_seconds",
-                "What a task waited for the host: stores, queues, clocks.",
-                TASK,
-                |usage| usage.blocked,
-            ),
-            (
-                "wasmrun_task_ready_seconds",
-                "What a task waited for a thread while others computed.",
-                TASK,
-                |usage| usage.ready,
-            ),
-            ("wasmrun_task_duration_seconds", "From a task's begin to its end.", TASK, |usage| usage.wall),
-        ];
-        let times =
-            times.map(|(name, help, bounds, of)| (of, histogram(&registry, name, help, bounds))).into();
         let outcomes = counters(&registry, "wasmrun_tasks_total", "Tasks that ended, by outcome.", "outcome");
         let limits = counters(
             &registry,
@@ -102,7 +115,7 @@ impl Default for Metrics {
             outcomes: OutcomeKind::ALL.map(|kind| outcomes.with_label_values(&[kind.as_str()])),
             limits: Limit::ALL.map(|limit| limits.with_label_values(&[limit.as_str()])),
             refusals,
-            times,
+            times: TIMES.each_ref().map(|time| histogram(&registry, time.name, time.help, time.bounds)),
             fuel: histogram(&registry, "wasmrun_task_fuel", "Units of computing of a task.", FUEL),
             memory: histogram(
                 &registry,
@@ -140,8 +153,8 @@ impl TaskObserver for Metrics {
         if record.usage.refusals > 0 {
             self.refusals.inc_by(record.usage.refusals);
         }
-        for (of, histogram) in &self.times {
-            histogram.observe(of(record.usage).as_secs_f64());
+        for (time, histogram) in TIMES.iter().zip(&self.times) {
+            histogram.observe((time.of)(record.usage).as_secs_f64());
         }
         self.fuel.observe(record.usage.fuel as f64);
         self.memory.observe(record.usage.peak_memory_bytes as f64);
