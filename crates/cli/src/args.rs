@@ -106,16 +106,16 @@ pub(crate) struct HealthArgs {
 Examples:
   wasmrun top
   wasmrun top 10.0.0.7:9464
-  wasmrun top --once
+  wasmrun top --once=30s
 
 Exit codes: 0 success, 2 wrong usage, 3 the worker gives no answer.")]
 pub(crate) struct TopArgs {
     /// Where it listens: what `run --listen` was given
     #[arg(value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", default_value = "9464")]
     pub(crate) address: Listen,
-    /// Print one picture as text, of two seconds, and end
-    #[arg(long)]
-    pub(crate) once: bool,
+    /// Print one picture as text, of so long, and end
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "2s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) once: Option<Duration>,
 }
 
 /// Run one task, once, without a queue

@@ -2,7 +2,7 @@
 //!
 //! They are apart from those of the worker: a guest that spins delays no long poll, no renewal and no timeout. Among
 //! themselves guests are time-sliced: fuel hands the thread back every few milliseconds, and the task goes to the
-//! end of its thread's queue. What tasks ask of the threads is measured here ([`Load`]).
+//! end of its thread's queue. What tasks ask of the threads is measured here.
 
 use std::future::{Future, poll_fn};
 use std::io;

@@ -26,17 +26,17 @@ const EVERY: Duration = Duration::from_secs(1);
 const KEYS: Duration = Duration::from_millis(100);
 /// Columns and rows of a picture that isn't drawn on a terminal.
 const PICTURE: (u16, u16) = (110, 36);
-/// The samples of a picture, and how far they are apart: enough for a throughput.
-const SAMPLES: (u32, Duration) = (20, Duration::from_millis(100));
+/// A picture is of so many moments.
+const MOMENTS: u32 = 60;
 
 pub(crate) async fn top(args: TopArgs) -> Result<ExitCode, Failure> {
     let address = args.address.on_this_host();
     // A worker that doesn't answer is said before the terminal is taken over.
     let mut history = History::default();
     history.add(Instant::now(), ask(address).await?);
-    if args.once {
-        for _ in 1..SAMPLES.0 {
-            tokio::time::sleep(SAMPLES.1).await;
+    if let Some(time) = args.once {
+        for _ in 1..MOMENTS {
+            tokio::time::sleep(time / MOMENTS).await;
             history.add(Instant::now(), ask(address).await?);
         }
         return picture(&history);

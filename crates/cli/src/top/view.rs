@@ -63,7 +63,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, history: &History) {
 fn draw_numbers(frame: &mut Frame<'_>, area: Rect, history: &History) {
     let status = history.last();
     let [left, middle, right] =
-        Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1), Constraint::Fill(1)]).areas(area);
+        Layout::horizontal([Constraint::Fill(1), Constraint::Length(40), Constraint::Fill(1)]).areas(area);
 
     let instances = &status["instances"];
     let because = match text(&instances["because"]) {
@@ -95,21 +95,20 @@ fn draw_numbers(frame: &mut Frame<'_>, area: Rect, history: &History) {
     );
 
     let spreads = &status["percentiles"];
-    let spread = |name: &str| {
-        let of = |percentile: &str| micros(&spreads[name][percentile]);
+    let spread = |name: &str, shown: fn(&Value) -> String| {
+        let of = |percentile: &str| shown(&spreads[name][percentile]);
         format!("{:>8} {:>8} {:>8}", of("p50"), of("p95"), of("p99"))
     };
     pairs(
         frame,
         middle,
-        " times: p50, p95, p99 ",
+        " of a task: p50, p95, p99 ",
         &[
-            ("queued", spread("queued_us")),
-            ("start", spread("start_us")),
-            ("compute", spread("compute_us")),
-            ("blocked", spread("blocked_us")),
-            ("ready", spread("ready_us")),
-            ("wall", spread("wall_us")),
+            ("queued", spread("queued_us", micros)),
+            ("wall", spread("wall_us", micros)),
+            ("CPU", spread("cpu_us", micros)),
+            ("memory", spread("peak_memory_bytes", bytes)),
+            ("bytes", spread("bytes", bytes)),
         ],
     );
 
@@ -130,9 +129,10 @@ fn draw_numbers(frame: &mut Frame<'_>, area: Rect, history: &History) {
 }
 
 fn pairs(frame: &mut Frame<'_>, area: Rect, title: &str, pairs: &[(&str, String)]) {
+    let longest = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let names = Constraint::Length(longest.min(14) as u16);
     let rows = pairs.iter().map(|(name, value)| Row::new([(*name).to_owned(), value.clone()]));
-    let table =
-        Table::new(rows, [Constraint::Length(14), Constraint::Fill(1)]).block(Block::bordered().title(title));
+    let table = Table::new(rows, [names, Constraint::Fill(1)]).block(Block::bordered().title(title));
     frame.render_widget(table, area);
 }
 
@@ -193,6 +193,12 @@ fn number(value: &Value) -> String {
 
 fn seconds(value: &Value) -> String {
     value.as_f64().map_or_else(|| "-".into(), |seconds| format!("{seconds:.1} s"))
+}
+
+fn bytes(value: &Value) -> String {
+    value
+        .as_u64()
+        .map_or_else(|| "-".into(), |bytes| bytesize::ByteSize(bytes).display().iec_short().to_string())
 }
 
 /// Microseconds, in the unit that suits them.
