@@ -119,7 +119,7 @@ impl Bench {
         let each = self.measure(worker.clone());
         drop(stop);
         asks.join().expect("it was answered");
-        assert!(emf.line(&worker.status(), SystemTime::now()).contains("TasksCompleted"));
+        assert!(emf.line(&worker.status(), SystemTime::now(), true).contains("TasksCompleted"));
         each
     }
 

@@ -90,7 +90,9 @@ fn an_agent_that_fails_hangs_or_lies_changes_nothing_about_the_tasks() {
         let warnings = output.logs_of("ECS doesn't change the task's scale-in protection.");
         assert_eq!(warnings.len(), 1, "once, not for each message: {output}");
         assert!(field(&warnings[0], "error").contains(said), "{said}: {output}");
-        assert_eq!(agent.seen().len(), 1, "it's left alone for a while");
+        // It's left alone for a while. One that may have heard is told at the end that protection is over.
+        let asked: Vec<_> = agent.seen().iter().map(protected).collect();
+        assert!(matches!(asked[..], [true] | [true, false]), "{asked:?}");
     }
 }
 

@@ -76,14 +76,17 @@ fn a_fixed_number_stays() {
 fn two_workers_share_a_queue_without_knowing_of_one_another() {
     let world = World::with_queue(&[]);
     let start = || {
-        let worker =
-            world.run("misbehave").args(["--instances", "0..8", "--memory", "4MiB", "--until-empty"]).start();
+        let worker = world.run("misbehave").args(["--instances", "0..8", "--memory", "4MiB"]).start();
         worker.until_logged("\"Ready.\"");
         worker
     };
-    world.send(["sleep 30"; 600]);
     let workers = [start(), start()];
-    let done = workers.map(|worker| completed(&worker.finish().succeeded()));
+    world.send(["sleep 30"; 600]);
+    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    let done = workers.map(|worker| {
+        worker.signal(Signal::TERM);
+        completed(&worker.finish().succeeded())
+    });
     assert_eq!(done.iter().sum::<u64>(), 600);
     assert!(done.iter().all(|&tasks| tasks >= 100), "{done:?}");
 }

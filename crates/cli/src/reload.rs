@@ -7,6 +7,8 @@ use crate::output::Output;
 use crate::settings::File;
 use crate::task::TaskPlan;
 use std::sync::Arc;
+use wasmrun_runtime::component::Component;
+use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::worker::{Sizing, Worker};
 
 /// All that is needed for it.
@@ -15,6 +17,7 @@ pub(crate) struct Reload {
     pub(crate) args: RunArgs,
     pub(crate) output: Output,
     pub(crate) worker: Arc<Worker>,
+    pub(crate) component: Arc<Component>,
     /// The memory that ECS allows.
     pub(crate) ecs_bytes: Option<u64>,
 }
@@ -40,8 +43,18 @@ impl Reload {
         let most = plan.capacity(worker.instances()?, self.ecs_bytes)?.instances;
         let sizing = Sizing { most, scale: worker.scale()? };
         let set_level = self.output.level(level.as_deref())?;
-        self.worker.reload(plan.limits, sizing).await.map_err(Failure::usage)?;
+        // What belongs to stores stays with them.
+        let Limits { body_bytes, writers_bytes, .. } = self.component.limits();
+        let limits = Limits { body_bytes, writers_bytes, ..plan.limits };
+        let taken_up = self.worker.reload(limits, sizing).await.map_err(Failure::usage)?;
+        if taken_up.most < most {
+            tracing::warn!(
+                asked = most,
+                instances = taken_up.most,
+                "More instances than the worker began with need a restart."
+            );
+        }
         set_level();
-        Ok(sizing)
+        Ok(taken_up)
     }
 }

@@ -66,7 +66,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let usage = usage_file.map(|path| UsageLog::start(&path, usage_bytes)).transpose()?.map(Arc::new);
 
     let is_protected = worker.scale_in_protection.unwrap_or(true);
-    let protection = is_protected.then(Protection::from_environment).flatten().map(Arc::new);
+    let protection = is_protected.then(Protection::from_environment).flatten();
     let Observers { metrics, emf } = watching.observers(&component_name, queue.url());
     let about = About {
         version: env!("CARGO_PKG_VERSION"),
@@ -87,7 +87,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         on_lapse: worker.on_lapse(),
         bodies,
         rate: worker.rate,
-        starting: protection.clone().map(|protection| protection as Arc<dyn TasksStart>),
+        starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
         watch_depth: metrics.is_some(),
         observers: [
             usage.clone().map(|usage| usage as Arc<dyn TaskObserver>),
@@ -109,6 +109,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         args: typed,
         output: output.clone(),
         worker: worker.clone(),
+        component: component.clone(),
         ecs_bytes: ecs.memory_bytes,
     });
     let server = watching.bind().await?;
@@ -148,7 +149,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let reporting = emf.clone().map(|emf| watch::report(emf, worker.clone(), output.clone()));
     let keep_protected = async {
         match &protection {
-            Some(protection) => protection.keep(|| worker.status().instances.running > 0).await,
+            Some(protection) => protection.keep(|| worker.is_busy()).await,
             None => std::future::pending().await,
         }
     };
@@ -161,7 +162,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         protection.end().await;
     }
     if let Some(emf) = emf {
-        output.print(&emf.line(&worker.status(), SystemTime::now()));
+        output.print(&emf.line(&worker.status(), SystemTime::now(), true));
     }
     if let Some(progress) = progress {
         progress.abort();

@@ -315,10 +315,13 @@ impl WorkerSettings {
     }
 
     pub(crate) fn or(self, file: Self) -> Self {
+        // A goal wins over another one, and a fixed number has none.
+        let is_fixed = matches!(self.instances, Some(InstancesSetting::Fixed(_)));
+        let no_goal = self.target_latency.is_none() && self.backlog_per_instance.is_none() && !is_fixed;
         Self {
             instances: self.instances.or(file.instances),
-            target_latency: self.target_latency.or(file.target_latency),
-            backlog_per_instance: self.backlog_per_instance.or(file.backlog_per_instance),
+            target_latency: self.target_latency.or(file.target_latency.filter(|_| no_goal)),
+            backlog_per_instance: self.backlog_per_instance.or(file.backlog_per_instance.filter(|_| no_goal)),
             keep_warm: self.keep_warm.or(file.keep_warm),
             scale_in_protection: self.scale_in_protection.or(file.scale_in_protection),
             until_empty: self.until_empty.or(file.until_empty),

@@ -43,6 +43,9 @@ pub(crate) fn stop_on_signals(stop: CancellationToken, abandon: CancellationToke
 
 /// SIGHUP: reads the configuration again. Where there is none it's the terminal's end, and drains.
 pub(crate) fn reload_on_hangup(reload: Option<Reload>, stop: CancellationToken) -> Result<(), Failure> {
+    if reload.is_none() && is_hangup_ignored() {
+        return Ok(());
+    }
     let mut hangup = heard(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
@@ -54,6 +57,14 @@ pub(crate) fn reload_on_hangup(reload: Option<Reload>, stop: CancellationToken) 
         }
     });
     Ok(())
+}
+
+/// Whoever started this program with nohup(1) wants it to outlive the terminal.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The lowest bit is the first signal.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// SIGUSR1: logs what the worker does.

@@ -23,6 +23,9 @@ const LEAST_EVIDENCE: f64 = 0.02;
 const TOLERANCE: f64 = 0.25;
 /// What so many tasks in a row need is what is needed.
 const MANY: f64 = 20.0;
+/// So large a part of the tasks fails because of stores or queues before it's pressure: single ones among many are bad
+/// luck, as they are to the circuit breaker.
+const LEAST_PRESSED: f64 = 0.1;
 /// Pressure takes this part away, …
 const SHRINK: f64 = 0.7;
 /// … at most once in so much time, as its effect takes time to be seen …
@@ -120,6 +123,9 @@ pub struct Scaler {
     /// Of the tasks that ended lately, in seconds.
     service: f64,
     ended: f64,
+    /// Of the tasks that ended within a second or so, those that stores or queues failed.
+    pressed: f64,
+    pressed_of: f64,
     /// How long tasks have run without one that ended.
     unended: Duration,
     /// As many as keep the threads busy; `None`: too little has run yet.
@@ -147,6 +153,8 @@ impl Scaler {
             runnable: 0.0,
             service: 0.0,
             ended: 0.0,
+            pressed: 0.0,
+            pressed_of: 0.0,
             unended: Duration::ZERO,
             useful: None,
             ceiling: None,
@@ -154,6 +162,16 @@ impl Scaler {
             shrunk_at: None,
             busy_at: None,
             wanted: VecDeque::new(),
+        }
+    }
+
+    /// Other bounds, or another goal. What was learned stays.
+    pub fn set(&mut self, scaling: Scaling) {
+        let max = scaling.max.get();
+        self.scaling = Scaling { min: scaling.min.clamp(1, max), ..scaling };
+        self.instances = self.instances.clamp(self.scaling.min, max);
+        for (_, wanted) in &mut self.wanted {
+            *wanted = (*wanted).min(max);
         }
     }
 
@@ -169,7 +187,9 @@ impl Scaler {
         let warm = self.warm(step(demand));
         let Scaling { min, max, .. } = self.scaling;
         let (most, because) = self.bound(max.get());
-        let at_rest = self.busy_at.is_none_or(|busy| self.now - busy >= self.scaling.keep_warm);
+        let at_rest = self.busy_at.is_none_or(|busy| self.now - busy >= self.scaling.keep_warm)
+            && demand == 0
+            && snapshot.ended == 0;
         // What is allowed and not used costs nothing, and a number that moves with each wave shows nothing.
         let kept = if warm > self.instances / 3 { warm.max(self.instances) } else { warm };
         let wanted = if at_rest { min } else { kept.max(min) };
@@ -222,7 +242,10 @@ impl Scaler {
 
     /// Fewer at once where stores or queues fail, more again where they don't.
     fn feel_pressure(&mut self, snapshot: &Snapshot) {
-        if snapshot.pressed > 0 {
+        let left = 0.5_f64.powf(snapshot.elapsed.as_secs_f64() / SHRINK_EVERY.as_secs_f64());
+        self.pressed = self.pressed * left + snapshot.pressed as f64;
+        self.pressed_of = self.pressed_of * left + snapshot.ended as f64;
+        if snapshot.pressed > 0 && self.pressed >= self.pressed_of * LEAST_PRESSED {
             let is_new = self.shrunk_at.is_none_or(|at| self.now - at >= SHRINK_EVERY);
             if is_new {
                 self.shrunk_at = Some(self.now);
@@ -257,7 +280,8 @@ impl Scaler {
                 (waiting as f64 * self.service_time() / within.as_secs_f64()).ceil() as u64
             }
         };
-        let least = u64::from(running > 0 || waiting > 0);
+        // What runs is needed, whatever the goal says of what waits: or else a number that meets the goal would not stay.
+        let least = running.max(u64::from(waiting > 0));
         usize::try_from(wanted.max(least)).unwrap_or(usize::MAX).min(self.scaling.max.get())
     }
 

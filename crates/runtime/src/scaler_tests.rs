@@ -21,6 +21,8 @@ struct Simulated {
     scaler: Scaler,
     allowed: usize,
     waiting: u64,
+    /// What the queue said of that last: every ten seconds.
+    told: u64,
     /// When the running tasks end.
     running: VecDeque<Duration>,
     service: Duration,
@@ -34,7 +36,17 @@ impl Simulated {
         let scaler = Scaler::new(scaling);
         let allowed = scaler.instances;
         let (running, changes) = (VecDeque::new(), Vec::new());
-        Self { scaler, allowed, waiting: 0, running, service, computes: false, now: Duration::ZERO, changes }
+        Self {
+            scaler,
+            allowed,
+            waiting: 0,
+            told: 0,
+            running,
+            service,
+            computes: false,
+            now: Duration::ZERO,
+            changes,
+        }
     }
 
     fn step(&mut self, arrivals: u64) {
@@ -65,6 +77,10 @@ impl Simulated {
                 break;
             }
         }
+        if self.now.as_millis().is_multiple_of(10_000) {
+            self.told = self.waiting;
+        }
+        snapshot.waiting = (self.scaler.scaling.goal != Goal::AtOnce).then_some(self.told);
         snapshot.running = self.running.len();
         snapshot.occupied = TICK * snapshot.running as u32;
         snapshot.runnable = if self.computes { snapshot.occupied } else { snapshot.occupied / 1000 };
@@ -93,7 +109,7 @@ fn steps_are_coarse_and_never_below_what_is_wanted() {
 
 #[test]
 fn a_burst_is_met_within_a_second_and_forgotten_when_nothing_comes() {
-    let mut worker = Simulated::new(scaling(0, 64), TICK);
+    let mut worker = Simulated::new(scaling(0, 64), TICK * 2);
     worker.waiting = 10_000;
     worker.steps(Duration::from_secs(1), || 0);
     assert_eq!(worker.allowed, 64);
@@ -150,6 +166,32 @@ fn a_steady_load_changes_the_number_at_most_six_times_an_hour() {
 }
 
 #[test]
+fn a_steady_load_stays_met_with_each_goal() {
+    let backlog = Goal::Backlog(NonZeroU32::new(5).expect("not zero"));
+    for goal in [Goal::Latency(Duration::from_secs(10)), backlog] {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut worker = Simulated::new(Scaling { goal, ..scaling(0, 64) }, Duration::from_secs(2));
+        // Five a second at most, ten at once on average.
+        let mut arrivals = || u64::from(random.f64() < 0.25);
+        worker.steps(Duration::from_secs(3600), &mut arrivals);
+        worker.changes.clear();
+        worker.steps(Duration::from_secs(4 * 3600), &mut arrivals);
+        assert!(worker.changes.len() <= 24, "{goal:?}: {:?}", worker.changes);
+        assert!(worker.waiting < 100, "{goal:?}: {}", worker.waiting);
+    }
+}
+
+#[test]
+fn a_worker_that_keeps_nothing_warm_works_all_the_same() {
+    let mut worker = Simulated::new(Scaling { keep_warm: Duration::ZERO, ..scaling(0, 64) }, TICK * 2);
+    worker.waiting = 10_000;
+    worker.steps(Duration::from_secs(2), || 0);
+    assert_eq!(worker.allowed, 64);
+    worker.steps(Duration::from_secs(30), || 0);
+    assert_eq!(worker.allowed, 1);
+}
+
+#[test]
 fn sparse_messages_keep_the_worker_warm() {
     let mut worker = Simulated::new(Scaling { keep_warm: Duration::from_secs(60), ..scaling(0, 64) }, TICK);
     for _ in 0..20 {
@@ -177,12 +219,19 @@ fn pressure_takes_a_part_at_once_and_success_gives_it_back_slowly() {
         scaler.decide(&busy);
     }
     assert_eq!(scaler.instances, 64);
-    let pressed = Snapshot { pressed: 10, ..busy };
+    let pressed = Snapshot { pressed: 40, ..busy };
     let decided: Vec<_> = (0..4).map(|_| scaler.decide(&pressed)).collect();
     assert_eq!(decided.iter().map(|decision| decision.instances.get()).collect::<Vec<_>>(), [45, 31, 22, 15]);
     assert_eq!(decided[0].because, Because::Pressure);
     // What comes at once is one failure.
     assert_eq!(scaler.decide(&Snapshot { elapsed: TICK, ..pressed }).instances.get(), 15);
+    // One in twenty is no pressure.
+    assert!(
+        scaler.decide(&Snapshot { pressed: 0, elapsed: Duration::from_secs(20), ..busy }).instances.get()
+            >= 15
+    );
+    let before = scaler.decide(&busy).instances;
+    assert!(scaler.decide(&Snapshot { pressed: 5, ..busy }).instances >= before);
     let recovered = (0..100).position(|_| scaler.decide(&busy).instances.get() == 64);
     assert!(recovered.is_some_and(|seconds| seconds > 5), "{recovered:?}");
 }

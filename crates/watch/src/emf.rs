@@ -44,6 +44,8 @@ struct Gathered {
     latency_us: Histogram<u64>,
     /// When the last line was made.
     counts: Counts,
+    /// There was one.
+    told: bool,
 }
 
 impl Emf {
@@ -60,6 +62,7 @@ impl Emf {
                 task_us: histogram(),
                 latency_us: histogram(),
                 counts: Counts::default(),
+                told: false,
             }),
         }
     }
@@ -70,19 +73,26 @@ impl Emf {
         rounds.tick().await;
         loop {
             rounds.tick().await;
-            print(&self.line(&status(), SystemTime::now()));
+            print(&self.line(&status(), SystemTime::now(), false));
         }
     }
 
-    /// What happened since the last line, in one line without its end.
-    pub fn line(&self, status: &Status, now: SystemTime) -> String {
+    /// What happened since the last line, in one line without its end. Of the worker itself the last line tells only if it's
+    /// the first one, too.
+    pub fn line(&self, status: &Status, now: SystemTime, is_last: bool) -> String {
         let mut metrics = Metrics::default();
         let instances = status.instances;
-        metrics.count("Workers", 1);
-        metrics.count("InstancesRunning", instances.running as u64);
-        metrics.count("InstancesAllowed", instances.allowed as u64);
-        metrics.count("InstancesMax", instances.max.get() as u64);
-        self.gathered().tell(&status.counts, &mut metrics);
+        let mut gathered = self.gathered();
+        // The last line comes soon after another one: in a sum over its minute the worker would be two.
+        if !is_last || !std::mem::replace(&mut gathered.told, true) {
+            metrics.count("Workers", 1);
+            metrics.count("InstancesRunning", instances.running as u64);
+            metrics.count("InstancesAllowed", instances.allowed as u64);
+            metrics.count("InstancesMax", instances.max.get() as u64);
+        }
+        gathered.told = true;
+        gathered.tell(&status.counts, &mut metrics);
+        drop(gathered);
 
         let Metrics { definitions, mut members } = metrics;
         let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
@@ -126,9 +136,9 @@ impl Gathered {
         for (kind, count) in OutcomeKind::ALL.into_iter().zip(&mut self.outcomes) {
             metrics.count(name(kind), std::mem::take(count));
         }
-        metrics.count("MessagesReceived", counts.received - self.counts.received);
-        metrics.count("MessagesDeadLettered", counts.dead_lettered - self.counts.dead_lettered);
-        metrics.count("MessagesLapsed", counts.lapsed - self.counts.lapsed);
+        metrics.count("MessagesReceived", counts.received.saturating_sub(self.counts.received));
+        metrics.count("MessagesDeadLettered", counts.dead_lettered.saturating_sub(self.counts.dead_lettered));
+        metrics.count("MessagesLapsed", counts.lapsed.saturating_sub(self.counts.lapsed));
         self.counts = *counts;
         if tasks > 0 {
             let mean = self.wall.as_secs_f64() * 1e3 / tasks as f64;
@@ -213,7 +223,7 @@ mod tests {
     }
 
     fn line(emf: &Emf, status: &Status) -> Value {
-        let line = emf.line(status, UNIX_EPOCH + Duration::from_millis(1_565_375_354_953));
+        let line = emf.line(status, UNIX_EPOCH + Duration::from_millis(1_565_375_354_953), false);
         assert!(!line.contains('\n'));
         serde_json::from_str(&line).expect("JSON")
     }

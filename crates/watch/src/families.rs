@@ -23,7 +23,11 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
     } = status.counts;
     let instances = status.instances;
     let mut families = vec![
-        gauge("wasmrun_instances_running", "Tasks that run.", instances.running as f64),
+        gauge(
+            "wasmrun_instances_running",
+            "Tasks that run, and those whose message is on its way to the dead-letter queue.",
+            instances.running as f64,
+        ),
         gauge("wasmrun_instances_allowed", "Tasks that may run at once now.", instances.allowed as f64),
         gauge("wasmrun_instances_min", "Tasks that may always run at once.", instances.min as f64),
         gauge("wasmrun_instances_max", "More tasks never run at once.", instances.max.get() as f64),
@@ -67,7 +71,7 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
     if let Some(waited) = status.waited {
         families.push(gauge(
             "wasmrun_queue_age_seconds",
-            "An estimate of the age of the oldest message that waits: how long the last message that this worker received for the first time had waited, and 0 after a receive that brought none.",
+            "An estimate of the age of the oldest message that waits: how long the last message that this worker received for the first time had waited, and the time since while messages are visible; 0 after a receive that brought none.",
             waited.as_secs_f64(),
         ));
     }
@@ -92,8 +96,6 @@ pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
             sent.push((labels, queue.messages(result) as f64));
         }
     }
-    answered.retain(|(_, count)| *count > 0.0);
-    sent.retain(|(_, count)| *count > 0.0);
     let of = |label, alias, number: u64| (vec![(label, alias)], number as f64);
     let read = calls.stores().map(|(alias, store)| of("store", alias, store.bytes_read()));
     let written = calls.stores().map(|(alias, store)| of("store", alias, store.bytes_written()));

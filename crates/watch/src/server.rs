@@ -10,15 +10,16 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-/// A few scrapers, health checks and people. Others wait for them.
+/// A few scrapers, health checks and people. One more takes the place of the oldest.
 const MOST_CONNECTIONS: usize = 64;
 /// A request is one packet.
 const HEADER_TIME: Duration = Duration::from_secs(5);
@@ -61,15 +62,20 @@ impl Server {
     /// Answers until it's dropped, and its connections end with it.
     pub async fn serve(self, watch: Arc<Watch>) {
         let mut connections = JoinSet::new();
+        let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
         loop {
-            if connections.len() >= MOST_CONNECTIONS {
-                connections.join_next().await;
+            by_age.retain(|connection| !connection.is_finished());
+            // Those that say nothing don't keep a health check from being answered.
+            if by_age.len() >= MOST_CONNECTIONS
+                && let Some(oldest) = by_age.pop_front()
+            {
+                oldest.abort();
             }
             tokio::select! {
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        connections.spawn(answer(stream, watch.clone()));
+                        by_age.push_back(connections.spawn(answer(stream, watch.clone())));
                     }
                     Err(error) => {
                         tracing::debug!(%error, "A connection wasn't accepted.");

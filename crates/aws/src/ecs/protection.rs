@@ -8,6 +8,7 @@ use super::agent::{ask, text};
 use async_trait::async_trait;
 use hyper::Method;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
@@ -17,20 +18,27 @@ use wasmrun_runtime::worker::TasksStart;
 const ENDPOINT: &str = "ECS_AGENT_URI";
 /// How long protection lasts if nobody renews it: a worker that is killed holds up nothing for longer. In minutes.
 const EXPIRES_IN: u64 = 10;
+/// The same.
+const EXPIRES: Duration = Duration::from_secs(EXPIRES_IN * 60);
 /// It's renewed when no more than this is left.
 const RENEW_AT: Duration = Duration::from_secs(6 * 60);
 /// Messages often come one after the other.
 const IDLE: Duration = Duration::from_secs(5);
-/// The agent asks ECS itself. The first task waits for no longer than this.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The first task waits for no longer than this, …
+const TASKS_WAIT: Duration = Duration::from_secs(1);
+/// … and the agent, which asks ECS itself, may take so long for its answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// An agent that fails is left alone for so long.
 const PAUSE: Duration = Duration::from_secs(30);
 /// How often it's looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps ECS from ending this task while it works.
+#[derive(Clone, Debug)]
+pub struct Protection(Arc<Agent>);
+
 #[derive(Debug)]
-pub struct Protection {
+struct Agent {
     url: String,
     /// Tasks may start without asking: it's protected, or can't be now.
     settled: AtomicBool,
@@ -42,6 +50,8 @@ pub struct Protection {
 struct State {
     /// `None`: it isn't protected.
     until: Option<Instant>,
+    /// It may be protected until then: the agent was asked and didn't answer.
+    perhaps: Option<Instant>,
     /// The agent isn't asked before.
     pause: Option<Instant>,
     idle_since: Option<Instant>,
@@ -58,8 +68,8 @@ impl State {
         }
         match self.until {
             _ if busy => self.until.is_none_or(|until| until < now + RENEW_AT).then_some(true),
-            Some(_) => self.idle_since.is_some_and(|since| now - since >= IDLE).then_some(false),
-            None => None,
+            None if self.perhaps.is_none_or(|perhaps| perhaps < now) => None,
+            _ => self.idle_since.is_some_and(|since| now - since >= IDLE).then_some(false),
         }
     }
 
@@ -67,7 +77,8 @@ impl State {
     fn learn(&mut self, wanted: bool, answer: Result<(), String>, now: Instant) {
         match answer {
             Ok(()) => {
-                self.until = wanted.then(|| now + Duration::from_secs(EXPIRES_IN * 60));
+                self.until = wanted.then(|| now + EXPIRES);
+                self.perhaps = None;
                 self.pause = None;
                 self.failed = false;
             }
@@ -80,6 +91,9 @@ impl State {
                     );
                 }
                 self.until = self.until.filter(|until| *until > now);
+                if wanted {
+                    self.perhaps = Some(now + EXPIRES);
+                }
                 self.pause = Some(now + PAUSE);
             }
         }
@@ -91,33 +105,33 @@ impl Protection {
     pub fn from_environment() -> Option<Self> {
         let agent = std::env::var(ENDPOINT).ok().filter(|url| !url.is_empty())?;
         let url = format!("{}/task-protection/v1/state", agent.trim_end_matches('/'));
-        Some(Self { url, settled: AtomicBool::new(false), state: Mutex::default() })
+        Some(Self(Arc::new(Agent { url, settled: AtomicBool::new(false), state: Mutex::default() })))
     }
 
     /// Renews protection while tasks run and gives it up when none does, until it's dropped.
     pub async fn keep(&self, busy: impl Fn() -> bool) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            self.update(&busy).await;
+            self.0.update(&busy).await;
         }
     }
 
-    /// Gives protection up, if there is any: the worker has ended.
+    /// Gives protection up, if there is or may be any: the worker has ended.
     pub async fn end(&self) {
-        let mut state = self.state.lock().await;
-        if state.until.is_some() {
-            let answer = self.ask(false).await;
+        let mut state = self.0.state.lock().await;
+        if state.until.or(state.perhaps).is_some() {
+            let answer = self.0.ask(false).await;
             state.learn(false, answer, Instant::now());
         }
     }
+}
 
+impl Agent {
     async fn update(&self, busy: impl Fn() -> bool) {
         let mut state = self.state.lock().await;
-        // Asked once it's locked: a task that starts now waits for the lock.
+        // A task that starts from now on waits for the lock; one that has started is seen below.
+        self.settled.store(false, Ordering::SeqCst);
         if let Some(wanted) = state.wanted(busy(), Instant::now()) {
-            if !wanted {
-                self.settled.store(false, Ordering::SeqCst);
-            }
             let answer = self.ask(wanted).await;
             state.learn(wanted, answer, Instant::now());
         }
@@ -144,9 +158,15 @@ impl Protection {
 #[async_trait]
 impl TasksStart for Protection {
     async fn before_tasks(&self) {
-        if !self.settled.load(Ordering::SeqCst) {
-            // The agent may be busy with the question before.
-            let _ = tokio::time::timeout(PATIENCE, self.update(|| true)).await;
+        if self.0.settled.load(Ordering::SeqCst) {
+            return;
+        }
+        // It goes on beyond that: what the agent does is to be known.
+        let agent = self.0.clone();
+        let asked = tokio::spawn(async move { agent.update(|| true).await });
+        if tokio::time::timeout(TASKS_WAIT, asked).await.is_err() {
+            // The next tasks don't wait as well.
+            self.0.settled.store(true, Ordering::SeqCst);
         }
     }
 }
@@ -182,12 +202,14 @@ mod tests {
         state.learn(true, Err("no".into()), began);
         assert_eq!(state.wanted(true, after(began, 29)), None);
         assert_eq!(state.wanted(true, after(began, 31)), Some(true));
-        state.learn(true, Ok(()), after(began, 31));
+        state.learn(true, Err("no answer".into()), after(began, 31));
+        assert_eq!(state.wanted(false, after(began, 62)), None, "idle since now");
+        assert_eq!(state.wanted(false, after(began, 68)), Some(false), "it may have been heard");
+        state.learn(true, Ok(()), after(began, 70));
         // It still says so until it expires.
-        state.learn(false, Err("no".into()), after(began, 40));
+        state.learn(false, Err("no".into()), after(began, 80));
         assert!(state.until.is_some());
-        assert_eq!(state.wanted(false, after(began, 71)), None, "idle since now");
-        assert_eq!(state.wanted(false, after(began, 77)), Some(false));
+        assert_eq!(state.wanted(false, after(began, 111)), Some(false));
         state.learn(false, Err("no".into()), after(began, 1000));
         assert!(state.until.is_none(), "it has expired");
     }

@@ -123,7 +123,7 @@ mod tests {
             "failures": [{"message_id": "bad", "receive_count": 1, "outcome": "trapped", "reason": "x\u{1b}[2J\ny", "seconds_ago": 3.0}],
             "counts": {"given_back": 4, "dead_lettered": 5},
             "tasks": tasks, "outcomes": {"completed": tasks, "trapped": 1},
-            "percentiles": {"wall_us": {"p50": 1500, "p95": 20_000, "p99": 3_000_000, "max": 4_000_000}},
+            "percentiles": {"wall_us": {"p50": 1500, "p95": 20_000, "p99": 3_300_000, "max": 4_000_000}},
         })
     }
 
@@ -153,7 +153,7 @@ mod tests {
             "trapped",
             "1.5 ms",
             "20.0 ms",
-            "3.0 s",
+            "3.3 s",
             "slow",
             "12.5 s",
             "bad",

@@ -49,6 +49,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, history: &History) {
     let uptime = Duration::from_secs(status["uptime_seconds"].as_f64().unwrap_or_default() as u64);
     let ready = &status["ready"];
     let state = match ready["is"].as_bool() {
+        _ if history.why_lost().is_some() => Span::styled("no answer", BAD),
         Some(true) => Span::styled("ready", GOOD),
         _ => Span::styled(format!("not ready: {}", text(&ready["why"])), BAD),
     };

@@ -171,6 +171,11 @@ impl Leases {
         }
     }
 
+    /// Whether any message is held.
+    pub(super) fn any(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
     /// How many messages tasks work on, and the first `most` of them by age.
     pub(super) fn running(&self, most: usize) -> (usize, Vec<RunningTask>) {
         let mut held: Vec<Arc<Held>> = self.lock().values().cloned().collect();

@@ -43,7 +43,7 @@ use async_trait::async_trait;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -258,16 +258,22 @@ impl Worker {
     }
 
     /// Sets other limits for the tasks that start from now on, and another number of them at once: at most the one that the
-    /// worker began with, which the pool was made for.
+    /// worker began with, which the pool was made for. Returns what holds now.
     ///
     /// # Errors
     ///
     /// The limits don't fit the queue or the component: everything is as it was.
-    pub async fn reload(&self, limits: Limits, sizing: Sizing) -> Result<(), String> {
+    pub async fn reload(&self, limits: Limits, sizing: Sizing) -> Result<Sizing, String> {
         check_timeout(limits.timeout, self.leases.longest()).map_err(|error| error.to_string())?;
         self.component.set_limits(limits).await.map_err(|error| error.to_string())?;
-        self.sizing.set(Sizing { most: sizing.most.min(self.options.instances), ..sizing });
-        Ok(())
+        let sizing = Sizing { most: sizing.most.min(self.options.instances), ..sizing };
+        self.sizing.set(sizing);
+        Ok(sizing)
+    }
+
+    /// Whether it has messages whose tasks run.
+    pub fn is_busy(&self) -> bool {
+        self.leases.any()
     }
 
     /// What was done until now; it goes on counting.
@@ -362,7 +368,10 @@ impl Worker {
             Decision::Delete | Decision::DeadLetter => Operation::Delete,
             Decision::Return(delay) => Operation::Return(self.possible(delay, received_at)),
             Decision::Uncount(delay) => Operation::Uncount(self.possible(delay, received_at)),
-            Decision::Leave => return,
+            Decision::Leave => {
+                self.tally.counters.lapsed.add(1);
+                return;
+            }
         };
         let ours_until = match lease.release().await {
             Some(ours_until) => ours_until,
@@ -390,6 +399,7 @@ impl Worker {
 
     /// Runs the task of a message, once it has its body.
     async fn run_task(&self, message: &Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
+        let began = Instant::now();
         let Some(bodies) = &self.options.bodies else {
             return self.component.run(message.clone(), cancelled).await;
         };
@@ -403,7 +413,11 @@ impl Worker {
         };
         match fetched {
             Ok(message) => self.component.run(message, cancelled).await,
-            Err(outcome) => Report { outcome, usage: Usage::default() },
+            Err(outcome) => {
+                let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
+                let wall = began.elapsed();
+                Report { outcome, usage: Usage { queued, blocked: wall, wall, ..Usage::default() } }
+            }
         }
     }
 

@@ -135,7 +135,7 @@ impl Worker {
         let is_trial = most == 1;
         slots.truncate(starts.as_ref().map_or(most, |starts| most.min(starts.count())));
         let asked = slots.len();
-        let deliveries = match self.ask(asked, poller, polling, wait).await {
+        let mut deliveries = match self.ask(asked, poller, polling, wait).await {
             ControlFlow::Continue(deliveries) => deliveries,
             ControlFlow::Break(received) => return received,
         };
@@ -157,7 +157,14 @@ impl Worker {
             }
             return Received::Less;
         }
-        if is_trial {
+        // Meanwhile other limits may have been set, with which the host bears fewer.
+        let beyond = self.instances.beyond(self.sizing.now().most.get()).min(deliveries.len());
+        for delivery in deliveries.split_off(deliveries.len() - beyond) {
+            if let Some(slot) = slots.pop() {
+                self.give_back(delivery, slot, polling.in_progress);
+            }
+        }
+        if is_trial && !deliveries.is_empty() {
             self.breaker.trial_begins();
         }
         if let Some(starts) = &mut starts {

@@ -118,6 +118,13 @@ impl Instances {
         permit.ok().map(|permit| Instance { permit: Some(permit), of: self.clone() })
     }
 
+    /// How many more are held than that.
+    pub(super) fn beyond(&self, most: usize) -> usize {
+        let state = self.state();
+        let held = (state.number + state.owed).saturating_sub(self.free.available_permits());
+        held.saturating_sub(most)
+    }
+
     /// So many may run at once.
     pub(super) fn number(&self) -> usize {
         self.state().number
@@ -143,6 +150,8 @@ impl Drop for Instance {
             state.owed -= 1;
             permit.forget();
         }
+        // Before others look at the state.
+        drop(self.permit.take());
     }
 }
 
@@ -206,13 +215,20 @@ fn micros(time: Duration) -> u64 {
 impl Worker {
     /// Moves the number of tasks at once, until it's dropped.
     pub(super) async fn scale(&self, tasks: &TaskTracker) {
+        let mut known: Option<Scaler> = None;
         loop {
             let Sizing { most, scale } = self.sizing.now();
             match scale {
-                Some(scale) => tokio::select! {
-                    () = self.follow(tasks, most, scale) => {}
-                    () = self.sizing.changed() => {}
-                },
+                Some(ScaleOptions { min, goal, keep_warm }) => {
+                    let threads = self.component.threads().count();
+                    let scaling = Scaling { min, max: most, threads, goal, keep_warm };
+                    let scaler = known.get_or_insert_with(|| Scaler::new(scaling));
+                    scaler.set(scaling);
+                    tokio::select! {
+                        () = self.follow(tasks, scaler) => {}
+                        () = self.sizing.changed() => {}
+                    }
+                }
                 None => {
                     self.instances.allow(most.get());
                     self.watched.decided(None);
@@ -223,10 +239,8 @@ impl Worker {
     }
 
     /// Follows what there is to do.
-    async fn follow(&self, tasks: &TaskTracker, max: NonZeroUsize, scale: ScaleOptions) {
-        let ScaleOptions { min, goal, keep_warm } = scale;
+    async fn follow(&self, tasks: &TaskTracker, scaler: &mut Scaler) {
         let threads = self.component.threads();
-        let mut scaler = Scaler::new(Scaling { min, max, threads: threads.count(), goal, keep_warm });
         let (mut then, mut loaded) = (Instant::now(), threads.load().until_now());
         loop {
             let busy = !tasks.is_empty();

@@ -21,7 +21,7 @@ pub const NAMED: usize = 20;
 /// How often the worker shows that it lives.
 const BEAT: Duration = Duration::from_secs(1);
 /// What the queue said longer ago says nothing of now.
-const DEPTH_IS_OLD: Duration = Duration::from_secs(60);
+const DEPTH_IS_OLD: Duration = Duration::from_secs(30);
 
 /// What a worker does now.
 #[derive(Clone, Debug)]
@@ -124,8 +124,10 @@ struct Noted {
     why: String,
     /// The last receive failed.
     receive_failed: bool,
+    /// The queue wasn't heard when it was asked for its depth last.
+    depth_failed: bool,
     depth: Option<(Depth, Instant)>,
-    waited: Option<Duration>,
+    waited: Option<(Duration, Instant)>,
     decision: Option<Decision>,
     failures: VecDeque<(FailedTask, Instant)>,
 }
@@ -171,17 +173,18 @@ impl Watched {
         let first = deliveries.iter().filter(|delivery| delivery.message.receive_count <= 1);
         let waited = first.filter_map(|delivery| now.duration_since(delivery.message.sent_at).ok()).max();
         let mut noted = self.noted();
-        noted.receive_failed = false;
+        (noted.receive_failed, noted.depth_failed) = (false, false);
         if deliveries.is_empty() {
-            noted.waited = Some(Duration::ZERO);
-        } else if waited.is_some() {
-            noted.waited = waited;
+            noted.waited = Some((Duration::ZERO, Instant::now()));
+        } else if let Some(waited) = waited {
+            noted.waited = Some((waited, Instant::now()));
         }
     }
 
     /// The queue and the stores were asked, and all answered.
     pub(super) fn all_answer(&self) {
-        self.noted().receive_failed = false;
+        let mut noted = self.noted();
+        (noted.receive_failed, noted.depth_failed) = (false, false);
     }
 
     /// A receive failed.
@@ -198,14 +201,17 @@ impl Watched {
 
     pub(super) fn depth_is(&self, depth: Option<Depth>) {
         let mut noted = self.noted();
+        noted.depth_failed = depth.is_none();
         match depth {
             Some(depth) => noted.depth = Some((depth, Instant::now())),
-            None => noted.depth = noted.depth.filter(|(_, at)| at.elapsed() < DEPTH_IS_OLD),
+            None => noted.why = "the queue doesn't tell its depth".into(),
         }
     }
 
+    /// What the queue said lately.
     pub(super) fn depth(&self) -> Option<Depth> {
-        self.noted().depth.map(|(depth, _)| depth)
+        let noted = self.noted();
+        noted.depth.filter(|(_, at)| at.elapsed() < DEPTH_IS_OLD).map(|(depth, _)| depth)
     }
 
     /// What decided the number of tasks at once; `None`: it's fixed.
@@ -246,7 +252,7 @@ impl Worker {
         let noted = watched.noted();
         // While one message is tried, that one is received: there may be none for hours.
         let waits = matches!(self.breaker.admission(), Admission::Probe(_));
-        let works = !waits && !noted.receive_failed;
+        let works = !waits && !noted.receive_failed && !noted.depth_failed;
         Status {
             uptime: watched.began.elapsed(),
             beat_ago: since(watched.beat.load(Ordering::Relaxed)),
@@ -265,8 +271,15 @@ impl Worker {
                 max,
                 because: noted.decision.map(|decision| decision.because),
             },
-            depth: noted.depth.map(|(depth, at)| (depth, at.elapsed())),
-            waited: noted.waited,
+            depth: noted
+                .depth
+                .map(|(depth, at)| (depth, at.elapsed()))
+                .filter(|(_, ago)| *ago < DEPTH_IS_OLD),
+            waited: noted.waited.map(|(waited, at)| {
+                // While no slot is free nothing is received, and what waits gets older.
+                let waits = noted.depth.is_some_and(|(depth, _)| depth.visible > 0);
+                if waits { waited + at.elapsed() } else { waited }
+            }),
             running: named,
             failures: noted
                 .failures
