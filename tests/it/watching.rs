@@ -121,7 +121,10 @@ fn whatever_a_guest_says_is_a_string_in_the_status() {
     let world = World::with_queue(&["--max-receives", "1"]);
     world.send([format!("reject {forged}"), "sleep 60000".into()]);
     let (worker, address) = watched(&world, &["--instances", "2", "--stop-timeout", "0s"]);
-    wait_until("one has failed", || status(address)["tasks"] == 1);
+    wait_until("one has failed, and its message is where it belongs", || {
+        let status = status(address);
+        status["tasks"] == 1 && status["instances"]["running"] == 1
+    });
     let Seen { body, .. } = get(address, "/status");
     assert_eq!(body.matches('\n').count(), 1);
     assert!(body.trim_end().chars().all(|c| c.is_ascii() && !c.is_control()), "{body:?}");
@@ -188,7 +191,10 @@ fn a_worker_that_cannot_reach_sqs_is_not_ready_and_alive_and_ready_when_it_can()
     proxy.cut();
     let why = until_ready_is(address, 503);
     assert!(why.contains("queue"), "{why}");
-    assert!(samples(&get(address, "/metrics").body)["wasmrun_failed_receives_total"] > 0.0);
+    // It may be heard of the queue's depth first.
+    wait_until("a receive has failed", || {
+        samples(&get(address, "/metrics").body)["wasmrun_failed_receives_total"] > 0.0
+    });
     proxy.mend();
     assert_eq!(until_ready_is(address, 200), "ready\n");
     // Its long poll is awaited otherwise.
