@@ -15,16 +15,15 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
 use wasmrun_benches::figures::{median, micros, process_cpu};
-use wasmrun_benches::guests;
 use wasmrun_benches::run::{self, Size};
+use wasmrun_benches::{guests, queues};
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::grant::Grants;
 use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::memory::MemoryQueue;
-use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
+use wasmrun_runtime::message::OutgoingMessage;
 use wasmrun_runtime::outcome::OutcomeKind;
-use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
 
 const ROUNDS: usize = 10;
@@ -97,9 +96,7 @@ async fn work(component: Arc<Component>, instances: NonZeroUsize, tasks: usize) 
     let queue = Arc::new(MemoryQueue::new("work", Duration::from_secs(30)));
     let dead = Arc::new(MemoryQueue::new("dead", Duration::from_secs(30)));
     let message = OutgoingMessage { body: "x".into(), ..OutgoingMessage::default() };
-    for _ in 0..tasks.div_ceil(MAX_BATCH) {
-        queue.send(&vec![message.clone(); MAX_BATCH]).await;
-    }
+    queues::fill(&*queue, message, tasks).await;
     let options = WorkerOptions { instances, until_empty: true, ..WorkerOptions::default() };
     let worker = Worker::new(queue, Some(dead), component, options).await.expect("a worker");
     let summary = Arc::new(worker).run(CancellationToken::new(), CancellationToken::new()).await;

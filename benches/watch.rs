@@ -17,16 +17,15 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wasmrun_benches::figures::{median, micros, process_cpu};
-use wasmrun_benches::guests;
 use wasmrun_benches::run::{self, Size};
+use wasmrun_benches::{guests, queues};
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::grant::Grants;
 use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::memory::MemoryQueue;
-use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
+use wasmrun_runtime::message::OutgoingMessage;
 use wasmrun_runtime::outcome::OutcomeKind;
-use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::usage::TaskObserver;
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
 use wasmrun_watch::emf::Emf;
@@ -128,9 +127,7 @@ impl Bench {
         let queue = Arc::new(MemoryQueue::new("work", Duration::from_secs(30)));
         let dead = Arc::new(MemoryQueue::new("dead", Duration::from_secs(30)));
         let message = OutgoingMessage { body: "x".into(), ..OutgoingMessage::default() };
-        for _ in 0..self.tasks.div_ceil(MAX_BATCH) {
-            queue.send(&vec![message.clone(); MAX_BATCH]).await;
-        }
+        queues::fill(&*queue, message, self.tasks).await;
         let watch_depth = !observers.is_empty();
         let options = WorkerOptions {
             instances: self.instances,

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use wasmrun_benches::figures::median;
-use wasmrun_benches::guests;
 use wasmrun_benches::run::Size;
+use wasmrun_benches::{guests, queues};
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::grant::Grants;
 use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::memory::MemoryQueue;
-use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
+use wasmrun_runtime::message::OutgoingMessage;
 use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::scaler::Goal;
 use wasmrun_runtime::worker::{ScaleOptions, Worker, WorkerOptions};
@@ -80,9 +80,7 @@ async fn burst(component: Arc<Component>, most: NonZeroUsize, messages: usize) -
     let body = format!("sleep {}", WAIT.as_millis());
     let message = OutgoingMessage { body, ..OutgoingMessage::default() };
     let began = Instant::now();
-    for _ in 0..messages.div_ceil(MAX_BATCH) {
-        queue.send(&vec![message.clone(); MAX_BATCH]).await;
-    }
+    queues::fill(&*queue, message, messages).await;
     seen(async || allowed() == most.get()).await;
     let to_most = began.elapsed();
     seen(async || queue.depth().await.is_ok_and(|depth| depth.is_empty())).await;

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use wasmrun_benches::figures::median;
-use wasmrun_benches::guests;
 use wasmrun_benches::run::Size;
+use wasmrun_benches::{guests, queues};
 use wasmrun_runtime::capacity::{HostMemory, capacity};
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
@@ -16,8 +16,7 @@ use wasmrun_runtime::event;
 use wasmrun_runtime::grant::{Grants, Mode, StoreGrant};
 use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::memory::{MemoryQueue, MemoryStore};
-use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
-use wasmrun_runtime::queue::Queue;
+use wasmrun_runtime::message::OutgoingMessage;
 use wasmrun_runtime::scaler::Goal;
 use wasmrun_runtime::worker::{ScaleOptions, Worker, WorkerOptions};
 
@@ -167,10 +166,7 @@ async fn work(
 ) -> (f64, usize) {
     let queue = Arc::new(MemoryQueue::new("work", Duration::from_secs(300)));
     let dead = Arc::new(MemoryQueue::new("dead", Duration::from_secs(30)));
-    let message = workload.message();
-    for _ in 0..workload.messages(most.get(), size).div_ceil(MAX_BATCH) {
-        queue.send(&vec![message.clone(); MAX_BATCH]).await;
-    }
+    queues::fill(&*queue, workload.message(), workload.messages(most.get(), size)).await;
     let scale =
         instances.is_none().then_some(ScaleOptions { min: 1, goal: Goal::AtOnce, keep_warm: KEEP_WARM });
     let instances = instances.and_then(NonZeroUsize::new).unwrap_or(most);

@@ -8,10 +8,12 @@
 //! | [`figures`] | percentiles, and the CPU time of this process |
 //! | [`machine`] | where and when it is measured |
 //! | [`proc`] | what the system says of processes |
+//! | [`queues`] | queues with something in them |
 
 pub mod bare;
 pub mod figures;
 pub mod guests;
 pub mod machine;
 pub mod proc;
+pub mod queues;
 pub mod run;

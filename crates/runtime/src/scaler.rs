@@ -35,7 +35,7 @@ const RECOVER_PER_SECOND: f64 = 0.1;
 /// Less than this part of their time on a thread is none: a thousand such tasks need one thread.
 const LEAST_SHARE: f64 = 1e-3;
 
-/// What holds for the whole run of a worker.
+/// What holds until the user says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scaling {
     /// So many may always run. One may in any case.
@@ -49,6 +49,13 @@ pub struct Scaling {
     /// What was needed may be needed again for so long: the number falls when not more than a third of it was wanted within this
     /// time, and to the minimum when nothing has come for as long.
     pub keep_warm: Duration,
+}
+
+impl Scaling {
+    /// With a minimum of one at least, and of the maximum at most.
+    fn startable(self) -> Self {
+        Self { min: self.min.clamp(1, self.max.get()), ..self }
+    }
 }
 
 /// What more tasks at once are for.
@@ -112,6 +119,19 @@ pub enum Because {
     Maximum,
 }
 
+impl Because {
+    /// The word that a status uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Demand => "demand",
+            Self::KeptWarm => "kept-warm",
+            Self::Threads => "threads",
+            Self::Pressure => "pressure",
+            Self::Maximum => "maximum",
+        }
+    }
+}
+
 /// Decides.
 #[derive(Clone, Debug)]
 pub struct Scaler {
@@ -144,8 +164,7 @@ pub struct Scaler {
 impl Scaler {
     /// At the minimum.
     pub fn new(scaling: Scaling) -> Self {
-        let max = scaling.max.get();
-        let scaling = Scaling { min: scaling.min.clamp(1, max), ..scaling };
+        let scaling = scaling.startable();
         Self {
             scaling,
             instances: scaling.min,
@@ -168,7 +187,7 @@ impl Scaler {
     /// Other bounds, or another goal. What was learned stays.
     pub fn set(&mut self, scaling: Scaling) {
         let max = scaling.max.get();
-        self.scaling = Scaling { min: scaling.min.clamp(1, max), ..scaling };
+        self.scaling = scaling.startable();
         self.instances = self.instances.clamp(self.scaling.min, max);
         for (_, wanted) in &mut self.wanted {
             *wanted = (*wanted).min(max);

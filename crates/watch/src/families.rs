@@ -78,7 +78,7 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
     families
 }
 
-/// What tasks asked of stores and queues. What never happened isn't told: a store has 84 such numbers.
+/// What tasks asked of stores and queues, by alias: also what never happened, so that the first time is seen as a change.
 pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
     let mut answered = Vec::new();
     for (alias, store) in calls.stores() {

@@ -32,7 +32,7 @@ fn value(about: &About, status: &Status, summary: &Summary) -> Value {
             "allowed": instances.allowed,
             "min": instances.min,
             "max": instances.max,
-            "because": instances.because.map(because),
+            "because": instances.because.map(Because::as_str),
         },
         "depth": status.depth.map(|(depth, ago)| json!({
             "visible": depth.visible,
@@ -115,16 +115,6 @@ fn usage(usage: &Usage) -> Value {
 
 fn numbers<'a>(numbers: impl IntoIterator<Item = (&'a (impl ToString + 'a), &'a u64)>) -> Map<String, Value> {
     numbers.into_iter().map(|(name, number)| (name.to_string(), json!(number))).collect()
-}
-
-fn because(because: Because) -> &'static str {
-    match because {
-        Because::Demand => "demand",
-        Because::KeptWarm => "kept-warm",
-        Because::Threads => "threads",
-        Because::Pressure => "pressure",
-        Because::Maximum => "maximum",
-    }
 }
 
 /// To the millisecond.

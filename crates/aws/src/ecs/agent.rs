@@ -41,14 +41,14 @@ pub(super) fn text(value: &Value) -> String {
 }
 
 async fn exchange(method: Method, url: &str, body: Option<&Value>) -> Result<(StatusCode, Bytes), String> {
-    let failed = |error: &dyn std::fmt::Display| error.to_string();
     let uri: Uri = url.parse().map_err(|error| format!("{url:?} is no address: {error}"))?;
     let host = uri.host().filter(|_| uri.scheme_str() == Some("http"));
     let host = host.ok_or_else(|| format!("{url:?} is no http address"))?;
     let port = uri.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((host, port)).await.map_err(|error| failed(&error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+    let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let request = Request::builder()
         .method(method)
@@ -56,17 +56,17 @@ async fn exchange(method: Method, url: &str, body: Option<&Value>) -> Result<(St
         .header(HOST, format!("{host}:{port}"))
         .header(CONTENT_TYPE, "application/json")
         .body(Full::<Bytes>::from(body.map(Value::to_string).unwrap_or_default()))
-        .map_err(|error| failed(&error))?;
+        .map_err(|error| error.to_string())?;
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
         let status = response.status();
         let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await;
-        Ok((status, body.map_err(|error| failed(&error))?.to_bytes()))
+        Ok((status, body.map_err(|error| error.to_string())?.to_bytes()))
     };
     tokio::select! {
         biased;
         answer = exchange => answer,
         // It goes on as long as somebody drives it.
-        ended = connection => Err(ended.map_or_else(|error| failed(&error), |()| "it hangs up".into())),
+        ended = connection => Err(ended.map_or_else(|error| error.to_string(), |()| "it hangs up".into())),
     }
 }

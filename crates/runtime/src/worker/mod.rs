@@ -27,7 +27,7 @@ use self::lease::{Lease, Leases};
 use self::mean::MeanTime;
 use self::rate::Starts;
 use self::receive::Slot;
-use self::scale::{Instances, Pulse, Resizable};
+use self::scale::{Instances, Pulse};
 use self::settle::{
     DeadLettering, Decision, Evidence, Listener, Operation, Rules, Settlement, dead_letter, decide,
     settle_all,
@@ -45,7 +45,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -154,7 +154,8 @@ pub struct Worker {
     starts: Option<Starts>,
     mean_wall: MeanTime,
     instances: Arc<Instances>,
-    sizing: Resizable,
+    /// Tasks at once, which may be set anew.
+    sizing: watch::Sender<Sizing>,
     pulse: Pulse,
     tally: Arc<Tally>,
     watched: Watched,
@@ -233,10 +234,6 @@ impl Worker {
         let max_visibility = attributes.max_visibility;
         let starts = options.rate.map(|rate| Starts::at(rate, Instant::now()));
         let sizing = Sizing { most: options.instances, scale: options.scale };
-        // It begins with what stays warm.
-        let first = options
-            .scale
-            .map_or(options.instances.get(), |scale| scale.min.clamp(1, options.instances.get()));
         Ok(Self {
             queue,
             dead_letter,
@@ -248,8 +245,9 @@ impl Worker {
             breaker,
             starts,
             mean_wall: MeanTime::default(),
-            instances: Instances::new(first),
-            sizing: Resizable::new(sizing),
+            // It begins with what stays warm.
+            instances: Instances::new(sizing.least().max(1)),
+            sizing: watch::Sender::new(sizing),
             pulse: Pulse::default(),
             tally,
             watched: Watched::new(),
@@ -267,7 +265,7 @@ impl Worker {
         check_timeout(limits.timeout, self.leases.longest()).map_err(|error| error.to_string())?;
         self.component.set_limits(limits).await.map_err(|error| error.to_string())?;
         let sizing = Sizing { most: sizing.most.min(self.options.instances), ..sizing };
-        self.sizing.set(sizing);
+        self.sizing.send_if_modified(|before| std::mem::replace(before, sizing) != sizing);
         Ok(sizing)
     }
 

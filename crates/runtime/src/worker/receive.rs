@@ -158,7 +158,7 @@ impl Worker {
             return Received::Less;
         }
         // Meanwhile other limits may have been set, with which the host bears fewer.
-        let beyond = self.instances.beyond(self.sizing.now().most.get()).min(deliveries.len());
+        let beyond = self.instances.beyond(self.sizing.borrow().most.get()).min(deliveries.len());
         for delivery in deliveries.split_off(deliveries.len() - beyond) {
             if let Some(slot) = slots.pop() {
                 self.give_back(delivery, slot, polling.in_progress);

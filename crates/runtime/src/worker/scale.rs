@@ -42,32 +42,11 @@ pub struct Sizing {
     pub scale: Option<ScaleOptions>,
 }
 
-/// Tasks at once, which may be set anew.
-#[derive(Debug)]
-pub(super) struct Resizable {
-    sizing: Mutex<Sizing>,
-    changed: Notify,
-}
-
-impl Resizable {
-    pub(super) fn new(sizing: Sizing) -> Self {
-        Self { sizing: Mutex::new(sizing), changed: Notify::new() }
-    }
-
-    pub(super) fn now(&self) -> Sizing {
-        *self.sizing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn set(&self, sizing: Sizing) {
-        let before =
-            std::mem::replace(&mut *self.sizing.lock().unwrap_or_else(PoisonError::into_inner), sizing);
-        if before != sizing {
-            self.changed.notify_one();
-        }
-    }
-
-    async fn changed(&self) {
-        self.changed.notified().await;
+impl Sizing {
+    /// So many may always run; 0 stands for one that may start.
+    pub(super) fn least(&self) -> usize {
+        let most = self.most.get();
+        self.scale.map_or(most, |scale| scale.min.min(most))
     }
 }
 
@@ -216,8 +195,9 @@ impl Worker {
     /// Moves the number of tasks at once, until it's dropped.
     pub(super) async fn scale(&self, tasks: &TaskTracker) {
         let mut known: Option<Scaler> = None;
+        let mut sizings = self.sizing.subscribe();
         loop {
-            let Sizing { most, scale } = self.sizing.now();
+            let Sizing { most, scale } = *sizings.borrow_and_update();
             match scale {
                 Some(ScaleOptions { min, goal, keep_warm }) => {
                     let threads = self.component.threads().count();
@@ -226,13 +206,14 @@ impl Worker {
                     scaler.set(scaling);
                     tokio::select! {
                         () = self.follow(tasks, scaler) => {}
-                        () = self.sizing.changed() => {}
+                        // It lives as long as the worker does.
+                        _ = sizings.changed() => {}
                     }
                 }
                 None => {
                     self.instances.allow(most.get());
                     self.watched.decided(None);
-                    self.sizing.changed().await;
+                    let _ = sizings.changed().await;
                 }
             }
         }
@@ -273,13 +254,11 @@ impl Worker {
     /// Asks the queue how much waits, where the goal or somebody who watches needs to know.
     pub(super) async fn ask_depth(&self) {
         loop {
-            let goal = self.sizing.now().scale.map(|scale| scale.goal);
-            if !self.options.watch_depth && goal.is_none_or(|goal| goal == Goal::AtOnce) {
-                tokio::time::sleep(ASK_EVERY).await;
-                continue;
+            let goal = self.sizing.borrow().scale.map(|scale| scale.goal);
+            if self.options.watch_depth || goal.is_some_and(|goal| goal != Goal::AtOnce) {
+                let depth = tokio::time::timeout(PATIENCE, self.queue.depth()).await;
+                self.watched.depth_is(depth.ok().and_then(Result::ok));
             }
-            let depth = tokio::time::timeout(PATIENCE, self.queue.depth()).await;
-            self.watched.depth_is(depth.ok().and_then(Result::ok));
             tokio::time::sleep(ASK_EVERY).await;
         }
     }

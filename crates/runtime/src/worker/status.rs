@@ -248,7 +248,7 @@ impl Worker {
         let since = |ms: u64| Duration::from_millis(watched.now_ms().saturating_sub(ms));
         let receiving = watched.receiving.load(Ordering::Relaxed);
         let (running, named) = self.leases.running(NAMED);
-        let Sizing { most: max, scale } = self.sizing.now();
+        let sizing: Sizing = *self.sizing.borrow();
         let noted = watched.noted();
         // While one message is tried, that one is received: there may be none for hours.
         let waits = matches!(self.breaker.admission(), Admission::Probe(_));
@@ -267,8 +267,8 @@ impl Worker {
             instances: InstancesStatus {
                 running,
                 allowed: self.instances.number(),
-                min: scale.map_or(max.get(), |scale| scale.min.min(max.get())),
-                max,
+                min: sizing.least(),
+                max: sizing.most,
                 because: noted.decision.map(|decision| decision.because),
             },
             depth: noted

@@ -1,0 +1,132 @@
+//! How many tasks at once: what is typed, and what it means.
+
+use super::{MAX_INSTANCES, WorkerSettings, at_most};
+use crate::failure::Failure;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::time::Duration;
+use wasmrun_runtime::scaler::Goal;
+use wasmrun_runtime::worker::ScaleOptions;
+
+/// Where nobody says how many, the host's memory bounds them sooner than this.
+const AUTO_INSTANCES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
+/// As long as Kubernetes looks back before it takes something away.
+const KEEP_WARM: Duration = Duration::from_secs(300);
+
+/// How many tasks at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum InstancesSetting {
+    /// As many as are of use.
+    #[default]
+    Auto,
+    Fixed(NonZeroUsize),
+    /// The minimum may be 0, for which one that may start is kept all the same.
+    Between(usize, NonZeroUsize),
+}
+
+impl FromStr for InstancesSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?}: write a number above zero, MIN..MAX or auto");
+        match text.split_once("..") {
+            None if text == "auto" => Ok(Self::Auto),
+            None => text.parse().map(Self::Fixed).map_err(|_| wrong()),
+            Some((min, max)) => {
+                let (min, max): (usize, NonZeroUsize) =
+                    (min.parse().map_err(|_| wrong())?, max.parse().map_err(|_| wrong())?);
+                if min > max.get() {
+                    return Err(format!("{text:?}: the minimum is larger than the maximum"));
+                }
+                Ok(Self::Between(min, max))
+            }
+        }
+    }
+}
+
+impl WorkerSettings {
+    /// The most tasks at once that are asked for.
+    pub(crate) fn instances(&self) -> Result<NonZeroUsize, Failure> {
+        let most = match self.instances.unwrap_or_default() {
+            InstancesSetting::Auto => AUTO_INSTANCES,
+            InstancesSetting::Fixed(number) | InstancesSetting::Between(_, number) => number,
+        };
+        at_most(most, MAX_INSTANCES, "instances")
+    }
+
+    /// What moves the number, if it isn't fixed.
+    pub(crate) fn scale(&self) -> Result<Option<ScaleOptions>, Failure> {
+        let goal = match (self.target_latency, self.backlog_per_instance) {
+            (None, None) => Goal::AtOnce,
+            (Some(Duration::ZERO), None) => {
+                return Err(Failure::usage(
+                    "--target-latency 0s can't be met: leave it out where messages are to start at once",
+                ));
+            }
+            (Some(within), None) => Goal::Latency(within),
+            (None, Some(each)) => Goal::Backlog(each),
+            (Some(_), Some(_)) => {
+                return Err(Failure::usage("--target-latency and --backlog-per-instance exclude each other"));
+            }
+        };
+        let min = match self.instances.unwrap_or_default() {
+            InstancesSetting::Fixed(number) if goal != Goal::AtOnce => {
+                return Err(Failure::usage(format!(
+                    "--instances {number} is fixed: write MIN..MAX or auto where it is to follow the queue's depth"
+                )));
+            }
+            InstancesSetting::Fixed(_) => return Ok(None),
+            InstancesSetting::Auto => 0,
+            InstancesSetting::Between(min, _) => min,
+        };
+        Ok(Some(ScaleOptions { min, goal, keep_warm: self.keep_warm.unwrap_or(KEEP_WARM) }))
+    }
+
+    /// Nobody has said how many.
+    pub(crate) fn is_auto(&self) -> bool {
+        self.instances.unwrap_or_default() == InstancesSetting::Auto
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absurd_numbers_are_refused() {
+        let number = InstancesSetting::Fixed(NonZeroUsize::MAX);
+        let settings = WorkerSettings { instances: Some(number), ..WorkerSettings::default() };
+        assert!(settings.instances().is_err());
+    }
+
+    #[test]
+    fn instances_are_a_number_two_or_auto() {
+        let number = |number| NonZeroUsize::new(number).expect("not zero");
+        for (text, setting) in [
+            ("auto", InstancesSetting::Auto),
+            ("4", InstancesSetting::Fixed(number(4))),
+            ("0..64", InstancesSetting::Between(0, number(64))),
+            ("3..3", InstancesSetting::Between(3, number(3))),
+        ] {
+            assert_eq!(text.parse(), Ok(setting));
+            let file: WorkerSettings = toml::from_str(&format!("instances = '{text}'")).expect("valid");
+            assert_eq!(file.instances, Some(setting));
+        }
+        let file: WorkerSettings = toml::from_str("instances = 4").expect("valid");
+        assert_eq!(file.instances, Some(InstancesSetting::Fixed(number(4))));
+        for text in ["", "0", "-1", "..", "1..", "..4", "5..4", "0..0", "many", "1...4"] {
+            assert!(text.parse::<InstancesSetting>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_number_has_no_goal() {
+        let parse = |text: &str| toml::from_str::<WorkerSettings>(text).expect("valid").scale();
+        assert_eq!(parse("instances = 4").expect("valid"), None);
+        assert!(parse("instances = 4\ntarget-latency = '30s'").is_err());
+        assert!(parse("target-latency = '30s'\nbacklog-per-instance = 5").is_err());
+        let scale = parse("instances = '0..9'\ntarget-latency = '30s'\nkeep-warm = '1m'").expect("valid");
+        let goal = Goal::Latency(Duration::from_secs(30));
+        assert_eq!(scale, Some(ScaleOptions { min: 0, goal, keep_warm: Duration::from_secs(60) }));
+    }
+}
