@@ -16,19 +16,17 @@ mod sdk;
 mod waits;
 
 use std::env;
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
+use wasmrun_benches::fauxqs::{Packages, Server, Sqs};
 use wasmrun_benches::figures::process_cpu;
 use wasmrun_benches::run::{self, Size};
 use wasmrun_benches::{guests, proc};
 
 use crate::paced::Waits;
 use crate::report::{Cost, Report};
-use crate::sdk::Sqs;
 
 /// Figures are for so many.
 const MESSAGES: usize = 10_000;
@@ -36,8 +34,6 @@ const ROUNDS: usize = 5;
 /// Of what waits cost: on a full queue, and of those that trickle.
 const WAITED: [usize; 2] = [4_000, 300];
 const WAITING_ROUNDS: usize = 3;
-/// Where `cargo xtask bench queue` has put the packages of npm and PyPI.
-const PACKAGES: &str = "WASMRUN_BENCH_SERVERS";
 /// This program again, as the bare loop.
 const BARE: &str = "--bare-loop";
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -104,50 +100,6 @@ impl Contender {
     }
 }
 
-/// What `cargo xtask bench queue` installs.
-struct Packages {
-    node: PathBuf,
-    python: PathBuf,
-}
-
-impl Packages {
-    fn find() -> Option<Self> {
-        let folder = PathBuf::from(env::var_os(PACKAGES)?);
-        Some(Self { node: folder.join("node"), python: folder.join("python/bin/python") })
-    }
-}
-
-/// The server, and where it is. Ended when dropped.
-struct Server {
-    child: Child,
-    endpoint: String,
-}
-
-impl Server {
-    fn start(packages: &Packages) -> Self {
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-        let script = packages.node.join("server.mjs");
-        std::fs::copy(guests::repository().join("benches/queue/server.mjs"), &script).expect("a script");
-        let child = Command::new("node").arg(script).arg(port.to_string()).stdin(Stdio::null()).spawn();
-        let server =
-            Self { child: child.expect("node starts"), endpoint: format!("http://127.0.0.1:{port}") };
-        let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(began.elapsed() < PATIENCE, "the server doesn't listen");
-            std::thread::sleep(LOOK_EVERY);
-        }
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let runtime = || {
@@ -186,7 +138,7 @@ fn main() {
     let mut report = Report::new(messages, waits);
     for round in 0..rounds {
         for contender in Contender::ALL {
-            let url = runtime.block_on(sqs.filled(&format!("{contender:?}-{round}"), messages));
+            let url = runtime.block_on(filled(&sqs, &format!("{contender:?}-{round}"), messages));
             let cost =
                 works_off(contender, &packages, &server, &url, &mut || runtime.block_on(sqs.is_empty(&url)));
             eprintln!("{}: {cost:.2?}", contender.name());
@@ -211,15 +163,11 @@ fn number(text: &str) -> u64 {
     text.parse().expect("a number")
 }
 
-/// A program that is to find the server.
-fn in_environment<'a>(command: &'a mut Command, server: &Server) -> &'a mut Command {
-    command
-        .env("AWS_ENDPOINT_URL", &server.endpoint)
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_REGION", "eu-west-1")
-        .env("AWS_DEFAULT_REGION", "eu-west-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
+/// A queue with so many messages in it: its URL.
+async fn filled(sqs: &Sqs, name: &str, messages: usize) -> String {
+    let url = sqs.create(name).await;
+    sqs.fill(&url, "x", messages).await;
+    url
 }
 
 /// What a contender computes until its queue is empty, its own start included, and how long that takes.
@@ -232,7 +180,8 @@ fn works_off(
 ) -> Cost {
     let began = Instant::now();
     let mut command = contender.command(packages, url);
-    let mut child = in_environment(&mut command, server)
+    let mut child = server
+        .in_environment(&mut command)
         .spawn()
         .unwrap_or_else(|error| panic!("{} doesn't start: {error}", contender.name()));
     while !is_empty() {

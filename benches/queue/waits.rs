@@ -6,11 +6,11 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use wasmrun_benches::fauxqs::{Server, Sqs};
 use wasmrun_benches::figures::median;
 
+use crate::filled;
 use crate::paced::{INSTANCES, READY, ROUND_TRIP, Waits};
-use crate::sdk::Sqs;
-use crate::{Server, in_environment};
 
 /// This program again, as the worker: the queue's URL, both waits in milliseconds, the number of messages.
 pub(crate) const PACED: &str = "--paced-worker";
@@ -76,11 +76,11 @@ pub(crate) fn measure(
             let name = format!("waits-{number}-{round}");
             let found = match case.load {
                 Load::Saturated => {
-                    let url = runtime.block_on(sqs.filled(&name, saturated));
+                    let url = runtime.block_on(filled(sqs, &name, saturated));
                     works_off(server, &url, case.waits, saturated, || {})
                 }
                 Load::Trickle => {
-                    let url = runtime.block_on(sqs.filled(&name, 0));
+                    let url = runtime.block_on(filled(sqs, &name, 0));
                     works_off(server, &url, case.waits, trickle, || trickles(sqs, runtime, &url, trickle))
                 }
             };
@@ -105,7 +105,7 @@ fn works_off(server: &Server, url: &str, waits: Waits, messages: usize, feed: im
     let ms = [waits.settling, waits.receiving].map(|wait| wait.as_millis().to_string());
     command.arg(PACED).arg(url).args(ms).arg(messages.to_string());
     let mut child =
-        in_environment(&mut command, server).stdout(Stdio::piped()).spawn().expect("the worker starts");
+        server.in_environment(&mut command).stdout(Stdio::piped()).spawn().expect("the worker starts");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let mut line = || lines.next().and_then(Result::ok).expect("the worker's answer");
     assert_eq!(line(), READY);

@@ -1,4 +1,4 @@
-//! A burst at an idle worker.
+//! A burst at an idle worker in this process, on a queue in memory.
 
 use serde::Serialize;
 use std::num::NonZeroUsize;
@@ -19,11 +19,11 @@ use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::scaler::Goal;
 use wasmrun_runtime::worker::{ScaleOptions, Worker, WorkerOptions};
 
-const ROUNDS: usize = 3;
+pub(crate) const ROUNDS: usize = 3;
 pub(crate) const MESSAGES: usize = 10_000;
 pub(crate) const MOST: usize = 64;
 /// What each task does.
-const WAIT: Duration = Duration::from_millis(100);
+pub(crate) const WAIT: Duration = Duration::from_millis(100);
 /// So that the way back is seen soon; by default it's five minutes.
 const KEEP_WARM: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(5);

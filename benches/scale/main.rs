@@ -5,11 +5,13 @@
 //!
 //! *Sweep*: tasks that compute and tasks that wait are worked off for a while with `--instances auto` and with each of
 //! some fixed numbers, in turns; the ramp from one instance upwards is part of what `auto` achieves. *Burst*: many
-//! messages arrive at an idle worker that may run between 0 and 64 tasks.
+//! messages arrive at an idle worker that may run between 0 and 64 tasks: once in this process, and once at the program on a
+//! real server of SQS (fauxqs), whose resident memory is looked at before and after.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
 
 mod burst;
+mod on_sqs;
 mod report;
 mod sweep;
 
@@ -22,9 +24,11 @@ fn main() {
     let runtime = Runtime::new().expect("threads");
     let sweeps = sweep::WORKLOADS.map(|workload| sweep::measure(&runtime, workload, size));
     let burst = burst::measure(&runtime, size);
-    let report = report::Report { sweeps, burst };
+    let on_sqs = on_sqs::measure(&runtime, size);
+    let is_whole = size == Size::Full && on_sqs.is_some();
+    let report = report::Report { sweeps, burst, on_sqs };
     report.print();
-    if size == Size::Full {
+    if is_whole {
         report.write(&guests::repository().join("docs/benchmarks")).expect("a report");
     }
 }

@@ -116,6 +116,8 @@ pub(crate) struct Sweep {
     pub(crate) rows: Vec<Row>,
     /// Tasks a second with `auto`, by those of the best fixed number of all rounds: the median of the rounds.
     pub(crate) auto_to_best: f64,
+    /// The same of the medians.
+    pub(crate) medians_to_best: f64,
 }
 
 pub(crate) fn measure(runtime: &Runtime, workload: Workload, size: Size) -> Sweep {
@@ -136,8 +138,10 @@ pub(crate) fn measure(runtime: &Runtime, workload: Workload, size: Size) -> Swee
     let mut found: Vec<Vec<(f64, usize)>> = vec![Vec::new(); numbers.len()];
     for round in 1..=rounds {
         eprintln!("Sweep, {}: round {round} of {rounds} …", workload.name());
-        for (number, found) in numbers.iter().zip(&mut found) {
-            found.push(runtime.block_on(work(&component, workload, *number, most, size)));
+        // Each comes first once: what the machine does in between, it does to others each time.
+        for turn in 0..numbers.len() {
+            let turn = (turn + round) % numbers.len();
+            found[turn].push(runtime.block_on(work(&component, workload, numbers[turn], most, size)));
         }
     }
     let rows: Vec<Row> = numbers
@@ -151,9 +155,11 @@ pub(crate) fn measure(runtime: &Runtime, workload: Workload, size: Size) -> Swee
         .collect();
     let auto = rows.len() - 1;
     let best = (0..auto).max_by(|a, b| rows[*a].tasks_per_second.total_cmp(&rows[*b].tasks_per_second));
-    let ratios = found[auto].iter().zip(&found[best.unwrap_or(0)]).map(|(auto, best)| auto.0 / best.0);
+    let best = best.unwrap_or(0);
+    let ratios = found[auto].iter().zip(&found[best]).map(|(auto, best)| auto.0 / best.0);
     let (auto_to_best, seconds) = (median(ratios.collect()), workload.time(size).as_secs_f64());
-    Sweep { what: workload.name(), rounds, seconds, rows, auto_to_best }
+    let medians_to_best = rows[auto].tasks_per_second / rows[best].tasks_per_second;
+    Sweep { what: workload.name(), rounds, seconds, rows, auto_to_best, medians_to_best }
 }
 
 /// Tasks a second, and how many may run at once in the end.

@@ -33,6 +33,36 @@ fn the_number_follows_a_burst_of_tasks_that_wait_and_falls_back_when_nothing_com
 }
 
 #[test]
+fn a_worker_that_is_idle_again_gives_back_what_the_burst_took() {
+    const MIB: u64 = 1 << 20;
+    let world = World::with_queue(&[]);
+    let worker = world
+        .run("misbehave")
+        .args(["--instances", "0..16", "--keep-warm", "1s", "--memory", "32MiB", "--log", "debug"])
+        .start();
+    worker.until_logged("\"Ready.\"");
+    let back = |times: usize| {
+        wait_until("it's back", || {
+            let numbers = numbers(&worker.logs_with("\"Instances.\""));
+            numbers.contains(&16) && numbers.last() == Some(&1) && worker.logged("\"Rests.\"") >= times
+        });
+    };
+    // Those that wait bring many beside each other, and of those that fill a megabyte, each slot of the pool gets some.
+    let burst = ["canary-write 171", "sleep 100", "sleep 100", "sleep 100"].repeat(40);
+    world.send(&burst);
+    back(1);
+    let first = worker.vitals().resident;
+    worker.forget_peak();
+    world.send(&burst);
+    back(2);
+    let second = worker.vitals();
+    assert!(second.peak > first + 16 * MIB, "{second:?} after {first}");
+    assert!(second.resident < first + 3 * MIB, "{second:?} after {first}");
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+}
+
+#[test]
 fn tasks_that_compute_settle_near_the_number_of_threads_by_themselves() {
     let world = World::with_queue(&[]);
     world.send(["busy 20"; 150]);

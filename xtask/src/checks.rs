@@ -146,8 +146,8 @@ pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     runner.args(["bench", "--workspace"]);
     if let Some(name) = arguments.first().filter(|name| !name.starts_with('-')) {
         runner.arg("--bench");
-        // Only that one compares with what others have written.
-        if name == "queue" {
+        // They work on a real server, and one compares with what others have written.
+        if ["queue", "scale"].contains(&name.as_str()) {
             runner.env("WASMRUN_BENCH_SERVERS", servers::ready_to_compare(places)?);
         }
     }

@@ -1,10 +1,11 @@
 //! The component: loaded once, ready to be instantiated for each message.
 
 use crate::calls::HostCalls;
-use crate::compile::{CompileError, Compiler};
+use crate::compile::{Artefact, CompileError, Compiler};
 use crate::engine::{self, Allocator, CodeOptions};
 use crate::event::{self, Decoded};
 use crate::grant::Grants;
+use crate::heap;
 use crate::host::{self, MessageHandle, TaskPre};
 use crate::limits::{Limit, Limits};
 use crate::message::Message;
@@ -23,7 +24,10 @@ use wasmtime::error::Context as _;
 
 /// A component that is ready to run tasks.
 pub struct Component {
-    pre: TaskPre<TaskState>,
+    /// Of the tasks that start now.
+    pre: RwLock<TaskPre<TaskState>>,
+    /// `None`: instances come from the system.
+    pool: Option<Pool>,
     /// Of the tasks that start now.
     config: RwLock<Arc<TaskConfig>>,
     grants: Arc<Grants>,
@@ -33,6 +37,13 @@ pub struct Component {
     needs: Needs,
     raw_body: bool,
     was_cached: bool,
+}
+
+/// What a pool is made for.
+#[derive(Clone, Copy)]
+struct Pool {
+    code: CodeOptions,
+    instances: NonZeroUsize,
 }
 
 /// Which of the granted interfaces a component imports.
@@ -128,11 +139,8 @@ impl Component {
         let allocator = if pooled.is_some() { Allocator::Pooling } else { Allocator::OnDemand };
         let (component, engine) = pooled.unwrap_or((component, on_demand));
 
-        let mut linker = Linker::new(&engine);
-        host::add_to_linker(&mut linker).map_err(engine_error)?;
-        let pre = linker.instantiate_pre(&component).map_err(|error| LoadError::World(missing(&error)))?;
-        let pre = TaskPre::new(pre).map_err(|error| LoadError::World(missing(&error)))?;
-        component.initialize_copy_on_write_image().map_err(engine_error)?;
+        let pre = RwLock::new(link(&engine, &component)?);
+        let pool = (allocator == Allocator::Pooling).then_some(Pool { code, instances });
 
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
         let calls = Arc::new(HostCalls::of(&grants));
@@ -146,14 +154,15 @@ impl Component {
         };
         let config = RwLock::new(Arc::new(config));
         let was_cached = artefact.was_cached();
-        let component = Self { pre, config, grants, calls, threads, allocator, needs, raw_body, was_cached };
+        let component =
+            Self { pre, pool, config, grants, calls, threads, allocator, needs, raw_body, was_cached };
         component.try_start(component.config()).await?;
         Ok(component)
     }
 
     /// Instantiates it once, within the limits of a task, without handling a message.
     async fn try_start(&self, config: Arc<TaskConfig>) -> Result<(), LoadError> {
-        let pre = self.pre.clone();
+        let pre = self.pre();
         let limits = config.limits.clone();
         let message = Message {
             id: "start".into(),
@@ -212,6 +221,24 @@ impl Component {
         Ok(())
     }
 
+    /// Gives the memory back that is kept for tasks to come, by taking another pool: the engine's has no other way. Tasks
+    /// that run go on in the one before, which vanishes with the last of them.
+    pub(crate) async fn rest(&self) {
+        let Some(pool) = self.pool else { return };
+        let (before, limits) = (self.pre(), self.limits());
+        let renewed = tokio::task::spawn_blocking(move || renew(&before, pool, &limits)).await;
+        match renewed.map_err(|error| LoadError::Engine(error.to_string())).flatten() {
+            Ok(pre) => *self.pre.write().unwrap_or_else(PoisonError::into_inner) = pre,
+            // Then it keeps the one that it has.
+            Err(error) => tracing::debug!(%error, "The pool's memory can't be given back."),
+        }
+        let _ = tokio::task::spawn_blocking(heap::trim).await;
+    }
+
+    fn pre(&self) -> TaskPre<TaskState> {
+        self.pre.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn config(&self) -> Arc<TaskConfig> {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -265,7 +292,8 @@ impl Component {
         let queued = SystemTime::now().duration_since(delivered.message.sent_at).unwrap_or_default();
         let config = self.config();
         let limits = &config.limits;
-        let mut store = match state::store(self.pre.engine(), &config, &delivered.message) {
+        let pre = self.pre();
+        let mut store = match state::store(pre.engine(), &config, &delivered.message) {
             Ok(store) => store,
             Err(error) => {
                 let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
@@ -278,7 +306,7 @@ impl Component {
         let result = {
             let (turn, load) = (store.data().turn.clone(), self.threads.load().clone());
             let call = async {
-                let instance = self.pre.instantiate_async(&mut store).await.context(host::NotStarted)?;
+                let instance = pre.instantiate_async(&mut store).await.context(host::NotStarted)?;
                 started = Some(began.elapsed());
                 let message = store.data_mut().table.push(MessageHandle(delivered))?;
                 instance.wasmrun_task_handler().call_handle(&mut store, message).await
@@ -364,6 +392,30 @@ impl Component {
         };
         Ok(Delivered { message, body_hidden, objects })
     }
+}
+
+/// Makes a component ready to be instantiated.
+fn link(
+    engine: &wasmtime::Engine,
+    component: &wasmtime::component::Component,
+) -> Result<TaskPre<TaskState>, LoadError> {
+    let mut linker = Linker::new(engine);
+    host::add_to_linker(&mut linker).map_err(engine_error)?;
+    let pre = linker.instantiate_pre(component).map_err(|error| LoadError::World(missing(&error)))?;
+    let pre = TaskPre::new(pre).map_err(|error| LoadError::World(missing(&error)))?;
+    component.initialize_copy_on_write_image().map_err(engine_error)?;
+    Ok(pre)
+}
+
+/// The same component in a pool that is new.
+fn renew(before: &TaskPre<TaskState>, pool: Pool, limits: &Limits) -> Result<TaskPre<TaskState>, LoadError> {
+    let component = before.instance_pre().component();
+    let Some(needs) = component.resources_required() else {
+        return Err(LoadError::Engine("the component doesn't say what it needs".into()));
+    };
+    let engine = engine::pooling(pool.code, pool.instances.get(), &needs, limits).map_err(engine_error)?;
+    let artefact = Artefact::of(component).map_err(engine_error)?;
+    link(&engine, &artefact.load(&engine)?)
 }
 
 impl Needs {

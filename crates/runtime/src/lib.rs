@@ -19,6 +19,7 @@
 //! | [`compile`], [`cache`] | from a file to code, in a child process; where code is kept |
 //! | [`queue`], [`object_store`], [`message`] | what a backend implements |
 //! | [`trace`] | the request that a message belongs to |
+//! | `heap` | what the allocator keeps |
 //! | [`distribution`] | percentiles of what tasks consumed |
 //! | [`text`] | text from outside, shown to people |
 //! | [`memory`] | backends for tests and benchmarks |
@@ -33,6 +34,7 @@ pub mod distribution;
 pub mod engine;
 pub mod event;
 pub mod grant;
+mod heap;
 mod host;
 mod limiter;
 pub mod limits;

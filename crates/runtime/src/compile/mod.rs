@@ -96,6 +96,11 @@ impl Compiler {
 }
 
 impl Artefact {
+    /// What a component was loaded from.
+    pub(crate) fn of(component: &wasmtime::component::Component) -> wasmtime::Result<Self> {
+        Ok(Self { code: component.serialize()?, was_cached: true })
+    }
+
     /// It came from the cache.
     pub(crate) fn was_cached(&self) -> bool {
         self.was_cached
@@ -104,7 +109,7 @@ impl Artefact {
     #[expect(unsafe_code, reason = "code can't be validated, only trusted")]
     pub(crate) fn load(&self, engine: &Engine) -> Result<wasmtime::component::Component, CompileError> {
         // SAFETY: the bytes were made by wasmtime's compiler just now, in this process or in a child that runs this
-        // very program; or they come from a directory that belongs to this user and that nobody else can write to,
+        // very program; or they are those of a component that was loaded before; or they come from a directory that belongs to this user and that nobody else can write to,
         // with a digest that shows that they are whole.
         unsafe { wasmtime::component::Component::deserialize(engine, &self.code) }
             .map_err(|error| CompileError::Host(format!("the compiled component can't be loaded: {error:#}")))

@@ -244,9 +244,15 @@ impl Worker {
             then = now;
             self.watched.decided(Some(decision));
             let Decision { instances, because } = decision;
-            if instances.get() != self.instances.number() {
+            let number = self.instances.number();
+            if instances.get() != number {
                 tracing::debug!(instances, ?because, running = tasks.len(), "Instances.");
                 self.instances.allow(instances.get());
+            }
+            // Back from a burst: what the pool keeps for the next one may be long in coming.
+            if instances.get() < number && instances.get() == self.sizing.borrow().least().max(1) {
+                self.component.rest().await;
+                tracing::debug!("Rests.");
             }
         }
     }
