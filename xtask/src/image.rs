@@ -244,7 +244,14 @@ fn pack(
     .context("cannot pack the image")?;
     quiet(
         Command::new("tar")
-            .args(["--create", "--sort=name", "--numeric-owner", "--owner=0", "--group=0", "--mode=0644"])
+            .args([
+                "--create",
+                "--sort=name",
+                "--numeric-owner",
+                "--owner=0",
+                "--group=0",
+                "--mode=u=rwX,go=rX",
+            ])
             .args([&format!("--mtime=@{}", source.seconds), "--format=ustar", "--file"])
             .arg(&archive)
             .arg("--directory")
