@@ -1,5 +1,5 @@
 //! The container image: the static program, the certificates that it trusts, and what it is made of. No daemon and no
-//! registry is needed, and no root.
+//! registry is needed.
 //!
 //! Nothing of the day and the machine gets into it: files and labels carry the commit's time, so that a commit built again
 //! gives the same digest.
@@ -69,7 +69,7 @@ pub(crate) fn run(places: &Places, program: Option<&Path>) -> Result<()> {
     println!("Digest   {}", image.digest);
     println!("Size     {:.1} MB compressed", image.compressed_bytes as f64 / 1e6);
     println!("Archive  {archive}\n\nBy hand:");
-    println!("  podman load --input {archive}    # or docker load");
+    println!("  podman load --input {archive}    # or docker load, from version 25 on");
     println!("  podman run --rm --read-only --cap-drop=all --security-opt no-new-privileges \\");
     println!("      --volume $PWD/target/guests/thumbnail.wasm:/processor.wasm:ro \\");
     println!("      {} inspect /processor.wasm", image.reference);
