@@ -11,6 +11,7 @@
 //! | `reloading` | a configuration that changes meanwhile |
 //! | `scaling` | how many tasks run at once, by what there is to do |
 //! | `amazon` | SQS and S3, on a server that stands in for them |
+//! | `container` | the image: confined, stopped, and as a sidecar |
 //! | `ecs` | the agent of ECS |
 //! | `connections` | slow ones, and such as go silent |
 //! | `endurance` | the same with much to do, with kills and with outages |
@@ -41,6 +42,7 @@ mod capacity;
 mod compiling;
 mod configuration;
 mod connections;
+mod container;
 mod crashes;
 mod deterministic;
 mod ecs;

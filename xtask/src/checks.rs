@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::{
     command::{self, on_path},
     guests::{self, Kinds},
+    image,
     places::Places,
     servers,
     tools::{self, CARGO_DENY},
@@ -23,6 +24,12 @@ const ELSEWHERE: [&str; 4] =
 /// With arguments for the runner, a selection is meant: documentation is then left out.
 pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::CargoAndCargoComponent)?;
+    // Before the ordinary build, which links what ships to the same file. A selection has it by the name of its tests.
+    let image = match arguments.is_empty() || arguments.iter().any(|argument| argument.contains("container"))
+    {
+        true => image::ready(places)?,
+        false => None,
+    };
     command::build(places)?;
     let nextest = on_path("cargo-nextest").is_some();
     if arguments.is_empty() {
@@ -51,6 +58,7 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     let mut runner = cargo(places);
     runner.envs(servers.map(|folder| ("WASMRUN_SERVERS", folder)));
     runner.envs(tools::promtool(places).map(|program| ("WASMRUN_PROMTOOL", program)));
+    runner.envs(image.iter().flat_map(image::Image::environment));
     match nextest {
         true => runner.args(["nextest", "run"]),
         false => runner.arg("test"),

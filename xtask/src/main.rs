@@ -1,4 +1,4 @@
-//! What a newcomer and CI run: `cargo xtask demo | test | guests | bench | hostile | endure | deny`.
+//! What a newcomer and CI run: `cargo xtask demo | test | guests | image | bench | hostile | endure | deny`.
 //!
 //! This file owns the command line; what each command does is in the module of its name. Nothing here is part of
 //! the product, and nothing is installed outside the user's cache folder, except the link to a rustup toolchain.
@@ -10,13 +10,16 @@ mod command;
 mod debian;
 mod demo;
 mod guests;
+mod image;
 mod pixels;
 mod places;
+mod program;
+mod sbom;
 mod servers;
 mod toolchain;
 mod tools;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 
@@ -30,6 +33,8 @@ Commands:
   test [args…]             set up what is missing, build, and run every test; args go to the test runner
   guests                   build the guest components into target/guests
   guests --cargo-component build them with `cargo component` as well, into target/guests/component
+  image                    build the container image (with buildah) into target/image
+  image --program FILE     the same of a static program that was built elsewhere, maybe for another processor
   bench [name] [args…]     build everything and run the benchmarks, or one of isolation, queue, scale,
                            soak, start, steps, task and watch; args go to `cargo bench`
   hostile [--repeat N]     run the hostile suite N times (once): on all cores, and on one core (with taskset)
@@ -60,6 +65,7 @@ enum Command<'a> {
     Demo,
     Test(&'a [String]),
     Guests(guests::Kinds),
+    Image { program: Option<&'a Path> },
     Bench(&'a [String]),
     Hostile { repeat: u32 },
     Endure,
@@ -80,6 +86,7 @@ impl<'a> Command<'a> {
                 return Ok(Self::Guests(guests::Kinds::CargoAndCargoComponent));
             }
             "guests" => Self::Guests(guests::Kinds::Cargo),
+            "image" => return image(rest),
             "hostile" => return hostile(rest),
             "endure" => Self::Endure,
             "deny" if rest == ["--advisories"] => return Ok(Self::Deny { advisories: true }),
@@ -104,12 +111,21 @@ impl<'a> Command<'a> {
             Self::Demo => demo::run(&places)?,
             Self::Test(arguments) => return checks::test(&places, arguments),
             Self::Guests(kinds) => guests::build(&places, kinds)?,
+            Self::Image { program } => image::run(&places, program)?,
             Self::Bench(arguments) => return checks::bench(&places, arguments),
             Self::Hostile { repeat } => return checks::hostile(&places, repeat),
             Self::Endure => return checks::endure(&places),
             Self::Deny { advisories } => checks::deny(&places, advisories)?,
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn image(rest: &[String]) -> Result<Command<'_>, String> {
+    match rest {
+        [] => Ok(Command::Image { program: None }),
+        [flag, file] if flag == "--program" => Ok(Command::Image { program: Some(Path::new(file)) }),
+        _ => Err("`image` takes `--program FILE`.".into()),
     }
 }
 
@@ -149,6 +165,7 @@ mod tests {
             ("demo now", "`now`"),
             ("guests --all", "`--all`"),
             ("deny -v", "`-v`"),
+            ("image --program", "FILE"),
         ] {
             let reason = Command::parse(&words(line)).expect_err("must be refused");
             assert!(reason.contains(named), "{reason}");

@@ -1,0 +1,322 @@
+//! The container image: the static program, the certificates that it trusts, and what it is made of. No daemon and no
+//! registry is needed.
+//!
+//! Nothing of the day and the machine gets into it: files and labels carry the commit's time, so that a commit built again
+//! gives the same digest.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    command::{on_path, quiet},
+    places::Places,
+    program::Program,
+    sbom::{self, Part},
+};
+
+const NAME: &str = "localhost/wasmrun";
+/// That of the workspace.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const CONTAINERFILE: &str = "deploy/Containerfile";
+/// What has to be fetched before the first task starts: it is to stay small.
+const MOST_BYTES: u64 = 25_000_000;
+/// With which of Debian's packages the image is built and run.
+const PACKAGES: &str = "buildah podman runc conmon catatonit ca-certificates";
+/// What of them the tests call. catatonit holds a pod's network while its containers come and go.
+const PROGRAMS: [&str; 5] = ["buildah", "podman", "conmon", "catatonit", "tar"];
+/// As Debian's package has them. Not the system's bundle: its owner may have added others, who are to be trusted here only.
+const CERTIFICATES: &str = "/usr/share/ca-certificates/mozilla";
+/// The user and the group of the worker.
+const USER: &str = "65532";
+
+/// A built image, and where it is.
+pub(crate) struct Image {
+    /// Name and version.
+    pub(crate) reference: String,
+    /// An OCI archive of it.
+    archive: PathBuf,
+    digest: String,
+    compressed_bytes: u64,
+    storage: Storage,
+}
+
+impl Image {
+    /// What the tests find it by.
+    pub(crate) fn environment(&self) -> [(&'static str, &Path); 2] {
+        [("WASMRUN_IMAGE", Path::new(&self.reference)), ("WASMRUN_IMAGE_STORAGE", &self.storage.folder)]
+    }
+}
+
+/// Builds the image, packs it, and says how to run it.
+pub(crate) fn run(places: &Places, program: Option<&Path>) -> Result<()> {
+    let program = match program {
+        Some(file) => Program::take(file)?,
+        None => {
+            // Said before minutes are spent on compiling.
+            needs("buildah")?;
+            Program::build(places)?
+        }
+    };
+    let processor = program.processor.image;
+    let image = build(places, &program)?;
+    let archive = places.typed(&image.archive).display();
+    println!("\nImage    {} for {processor}", image.reference);
+    println!("Digest   {}", image.digest);
+    println!("Size     {:.1} MB compressed", image.compressed_bytes as f64 / 1e6);
+    println!("Archive  {archive}\n\nBy hand:");
+    println!("  podman load --input {archive}    # or docker load, from version 25 on");
+    println!("  podman run --rm --read-only --cap-drop=all --security-opt no-new-privileges \\");
+    println!("      --volume $PWD/target/guests/thumbnail.wasm:/processor.wasm:ro \\");
+    println!("      {} inspect /processor.wasm", image.reference);
+    Ok(())
+}
+
+/// The image for the tests. `None`: it can't be built here, and tests that need it are skipped.
+///
+/// # Errors
+///
+/// When it can't be built where nothing may be skipped.
+pub(crate) fn ready(places: &Places) -> Result<Option<Image>> {
+    let built = PROGRAMS.iter().try_for_each(|program| needs(program));
+    match built.and_then(|()| build(places, &Program::build(places)?)) {
+        Ok(image) => Ok(Some(image)),
+        Err(error) if env::var_os("WASMRUN_SKIP_NOTHING").is_some() => Err(error),
+        Err(error) => {
+            eprintln!("There is no container image ({error:#}): tests that need it are skipped.");
+            Ok(None)
+        }
+    }
+}
+
+fn needs(program: &str) -> Result<()> {
+    on_path(program)
+        .map(drop)
+        .with_context(|| format!("there is no {program} here; Debian's packages: {PACKAGES}"))
+}
+
+fn build(places: &Places, program: &Program) -> Result<Image> {
+    let source = Source::read(places)?;
+    let folder = places.target.join("image");
+    let storage = Storage::prepare(&folder.join("storage"))?;
+    fill(places, &folder, program, &source)?;
+    let reference = format!("{NAME}:{VERSION}");
+    let mut build = storage.buildah();
+    build
+        .current_dir(&places.root)
+        // chroot: what needs least; nothing is run while building.
+        .args([
+            "build",
+            "--quiet",
+            "--isolation",
+            "chroot",
+            "--identity-label=false",
+            "--file",
+            CONTAINERFILE,
+        ])
+        .args(["--timestamp", &source.seconds, "--platform", &format!("linux/{}", program.processor.image)])
+        .args(["--tag", &reference, "--tag", &format!("{NAME}:latest")]);
+    for (name, value) in [("VERSION", VERSION), ("REVISION", &source.revision), ("CREATED", &source.time)] {
+        build.args(["--build-arg", &format!("{name}={value}")]);
+    }
+    quiet(build.arg(&folder)).context("cannot build the image")?;
+    // Those that had the name before; one that somebody runs stays, and says so.
+    let _ = quiet(storage.buildah().args(["rmi", "--prune"]));
+    let (archive, digest, compressed_bytes) = pack(&folder, &storage, &reference, &source)?;
+    if compressed_bytes > MOST_BYTES {
+        bail!("the image is {compressed_bytes} bytes compressed, and may be {MOST_BYTES}");
+    }
+    Ok(Image { reference, archive, digest, compressed_bytes, storage })
+}
+
+/// The commit that is built.
+struct Source {
+    revision: String,
+    /// Its time, since 1970.
+    seconds: String,
+    /// The same for people (RFC 3339).
+    time: String,
+}
+
+impl Source {
+    /// A source without git has no revision, and the time that `SOURCE_DATE_EPOCH` says.
+    /// <https://reproducible-builds.org/docs/source-date-epoch/>
+    fn read(places: &Places) -> Result<Self> {
+        let git = |arguments: &[&str]| {
+            let said = quiet(Command::new("git").current_dir(&places.root).args(arguments));
+            said.map(|said| said.trim().to_owned())
+        };
+        let revision = git(&["describe", "--always", "--abbrev=40", "--dirty", "--exclude", "*"]);
+        let revision = revision.unwrap_or_else(|_| "unknown".into());
+        let seconds = match env::var("SOURCE_DATE_EPOCH") {
+            Ok(seconds) => seconds,
+            Err(_) => git(&["log", "-1", "--format=%ct"]).unwrap_or_else(|_| "0".into()),
+        };
+        let time =
+            quiet(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ", "-d", &format!("@{seconds}")]))
+                .with_context(|| format!("{seconds:?} is no time"))?;
+        Ok(Self { revision, time: time.trim().to_owned(), seconds })
+    }
+}
+
+/// Puts what the Containerfile copies where it looks for it.
+fn fill(places: &Places, folder: &Path, program: &Program, source: &Source) -> Result<()> {
+    let of_processor = folder.join(program.processor.image);
+    fs::create_dir_all(&of_processor)?;
+    // First beside it: a copy onto a program that runs is refused.
+    let (copy, place) = (of_processor.join("wasmrun.new"), of_processor.join("wasmrun"));
+    fs::copy(&program.file, &copy).with_context(|| format!("cannot copy {}", program.file.display()))?;
+    fs::rename(copy, place)?;
+    let certificates = Part::of_debian("ca-certificates", "MPL-2.0");
+    let parts: Vec<Part> = program.parts.iter().cloned().chain(certificates).collect();
+    let sbom = sbom::describe(places, &program.target, &parts, &source.time)?;
+    fs::write(of_processor.join("wasmrun.cdx.json"), sbom)?;
+    fs::write(folder.join("passwd"), format!("wasmrun:x:{USER}:{USER}::/nonexistent:/sbin/nologin\n"))?;
+    fs::write(folder.join("group"), format!("wasmrun:x:{USER}:\n"))?;
+    fs::write(folder.join("ca-certificates.crt"), certificates_in(Path::new(CERTIFICATES))?)?;
+    make_directories(folder)
+}
+
+/// The certificates of a folder in one file, in the order of their names.
+fn certificates_in(folder: &Path) -> Result<Vec<u8>> {
+    let entries = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>());
+    let mut files = entries.with_context(|| {
+        format!(
+            "there are no certificates in {}: Debian's package ca-certificates has them",
+            folder.display()
+        )
+    })?;
+    files.sort();
+    let mut all = Vec::new();
+    for file in files {
+        all.extend(fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
+        all.push(b'\n');
+    }
+    Ok(all)
+}
+
+/// The archive `directories.tar`: directories with owner and mode, whoever builds.
+fn make_directories(folder: &Path) -> Result<()> {
+    const CACHE: &str = "var/cache/wasmrun";
+    let root = folder.join("directories");
+    fs::create_dir_all(root.join(CACHE))?;
+    let archive = folder.join("directories.tar");
+    let tar = |action: &str, owner: &str, mode: &str, names: &[&str]| {
+        let mut tar = Command::new("tar");
+        tar.args([action, "--numeric-owner", "--mtime=@0", "--no-recursion"])
+            .args([&format!("--owner={owner}"), &format!("--group={owner}"), &format!("--mode={mode}")])
+            .arg("--file")
+            .arg(&archive)
+            .arg("--directory")
+            .arg(&root);
+        quiet(tar.args(names)).map(drop)
+    };
+    tar("--create", "0", "0755", &["var", "var/cache"])?;
+    tar("--append", USER, "0700", &[CACHE])
+}
+
+/// Writes the image as an archive, and returns it, the image's digest, and its compressed size.
+fn pack(
+    folder: &Path,
+    storage: &Storage,
+    reference: &str,
+    source: &Source,
+) -> Result<(PathBuf, String, u64)> {
+    const LAYOUT: &str = "layout";
+    let (layout, digest, archive) = (folder.join(LAYOUT), folder.join("digest"), folder.join("wasmrun.tar"));
+    if layout.exists() {
+        fs::remove_dir_all(&layout)?;
+    }
+    quiet(
+        storage
+            .buildah()
+            // A path with a colon in it can't be said otherwise.
+            .current_dir(folder)
+            // gzip: every registry and every runtime reads it.
+            .args(["push", "--quiet", "--compression-format", "gzip", "--compression-level", "9"])
+            .args(["--digestfile", "digest", reference, &format!("oci:{LAYOUT}:{reference}")]),
+    )
+    .context("cannot pack the image")?;
+    quiet(
+        Command::new("tar")
+            .args([
+                "--create",
+                "--sort=name",
+                "--numeric-owner",
+                "--owner=0",
+                "--group=0",
+                "--mode=u=rwX,go=rX",
+            ])
+            .args([&format!("--mtime=@{}", source.seconds), "--format=ustar", "--file"])
+            .arg(&archive)
+            .arg("--directory")
+            .arg(&layout)
+            .args(["blobs", "index.json", "oci-layout"]),
+    )?;
+    let blobs = fs::read_dir(layout.join("blobs/sha256"))?;
+    let bytes = blobs.map(|blob| Ok(blob?.metadata()?.len())).sum::<Result<u64>>()?;
+    fs::remove_dir_all(layout)?;
+    let digest = fs::read_to_string(&digest).context("buildah doesn't say the image's digest")?;
+    Ok((archive, digest.trim().to_owned(), bytes))
+}
+
+/// Images and containers of this repository alone, beside what else the machine has.
+struct Storage {
+    /// With `storage.conf`, `containers.conf` and `registries.conf`.
+    folder: PathBuf,
+}
+
+impl Storage {
+    fn prepare(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let shown = folder.display();
+        // vfs: nothing is mounted, so that the target folder can be deleted at any time.
+        let storage =
+            format!("[storage]\ndriver = \"vfs\"\ngraphroot = \"{shown}/root\"\nrunroot = \"{shown}/run\"\n");
+        // Without limits of one's own, podman asks for more than a user may who isn't root, or is it in a container. No
+        // systemd is asked for control groups, and no journal is written.
+        let mut containers =
+            "[containers]\ndefault_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]\n\n\
+            [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n"
+                .to_owned();
+        // It works with either version of control groups, crun doesn't everywhere.
+        if on_path("runc").is_some() {
+            containers.push_str("runtime = \"runc\"\n");
+        }
+        for (name, content) in [
+            ("storage.conf", storage.as_str()),
+            ("containers.conf", &containers),
+            // All that is needed is here: nothing is looked for elsewhere.
+            ("registries.conf", "unqualified-search-registries = []\n"),
+        ] {
+            fs::write(folder.join(name), content)?;
+        }
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    fn buildah(&self) -> Command {
+        let mut buildah = Command::new("buildah");
+        buildah
+            .env("CONTAINERS_STORAGE_CONF", self.folder.join("storage.conf"))
+            .env("CONTAINERS_CONF", self.folder.join("containers.conf"))
+            .env("CONTAINERS_REGISTRIES_CONF", self.folder.join("registries.conf"));
+        buildah
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::certificates_in;
+    use std::path::Path;
+
+    #[test]
+    fn it_is_said_which_package_has_the_certificates() {
+        let error = certificates_in(Path::new("/nonexistent")).expect_err("there are none");
+        assert!(error.to_string().contains("ca-certificates"), "{error}");
+    }
+}

@@ -1,0 +1,164 @@
+//! The program of the container image: linked statically, as there is no library beside it.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    command::{self, on_path, quiet},
+    places::Places,
+    sbom::Part,
+};
+
+/// A processor that the image is built for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Processor {
+    /// As images name it.
+    pub(crate) image: &'static str,
+    /// As Rust names it.
+    rust: &'static str,
+    /// As ELF files name it: `e_machine`.
+    elf: u16,
+}
+
+const PROCESSORS: [Processor; 2] = [
+    Processor { image: "amd64", rust: "x86_64", elf: 62 },
+    Processor { image: "arm64", rust: "aarch64", elf: 183 },
+];
+
+/// A program that needs no library, and what is known of it.
+pub(crate) struct Program {
+    pub(crate) file: PathBuf,
+    pub(crate) processor: &'static Processor,
+    /// As rustc calls what it was compiled for.
+    pub(crate) target: String,
+    /// What it contains beside crates.
+    pub(crate) parts: Vec<Part>,
+}
+
+impl Program {
+    /// Takes one that was built before, maybe elsewhere and for another processor.
+    ///
+    /// # Errors
+    ///
+    /// When it isn't a static program for a processor that the image is built for.
+    pub(crate) fn take(file: &Path) -> Result<Self> {
+        let (file, processor) = (file.to_owned(), examine(file)?);
+        Ok(Self { file, processor, target: processor.target("gnu"), parts: Vec::new() })
+    }
+
+    /// Builds it for this machine's processor: with musl where rustc and a compiler for C have it, else with glibc.
+    ///
+    /// The latter compiles what the ordinary build compiles, and links it in another way: to the same file, which the next
+    /// ordinary build links again. Names and certificates are found without glibc's plug-ins: since 2.34 those for files
+    /// and DNS are part of it.
+    pub(crate) fn build(places: &Places) -> Result<Self> {
+        let here = PROCESSORS.iter().find(|processor| processor.rust == env::consts::ARCH);
+        let here = here.with_context(|| format!("there is no image for {} yet", env::consts::ARCH))?;
+        let musl = has_musl(here)?;
+        let target = here.target(if musl { "musl" } else { "gnu" });
+        let mut cargo = command::cargo(places);
+        cargo.args(["rustc", "--release", "--package", "wasmrun", "--bin", "wasmrun"]);
+        if musl {
+            cargo.args(["--target", &target]);
+        }
+        // Names of functions are for debuggers, and are half of the file.
+        command::run(cargo.args(["--", "-Ctarget-feature=+crt-static", "-Cstrip=symbols"]))
+            .context("cannot build a static program (glibc's static library is in Debian's libc6-dev)")?;
+        let folder = if musl { places.target.join(&target) } else { places.target.clone() };
+        let file = folder.join("release/wasmrun");
+        let (package, licence) = if musl { ("musl-dev", "MIT") } else { ("libc6-dev", "LGPL-2.1-or-later") };
+        let parts = [Some(Part::standard_library()?), Part::of_debian(package, licence)];
+        let processor = examine(&file)?;
+        Ok(Self { file, processor, target, parts: parts.into_iter().flatten().collect() })
+    }
+}
+
+impl Processor {
+    fn target(&self, library: &str) -> String {
+        format!("{}-unknown-linux-{library}", self.rust)
+    }
+}
+
+/// Whether rustc has a standard library for musl, and something compiles C for it: SQLite is C.
+fn has_musl(processor: &Processor) -> Result<bool> {
+    let target = processor.target("musl");
+    let folder = quiet(Command::new("rustc").args(["--print", "target-libdir", "--target", &target]))?;
+    Ok(Path::new(folder.trim()).is_dir() && on_path("musl-gcc").is_some())
+}
+
+fn examine(file: &Path) -> Result<&'static Processor> {
+    let program = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    processor_of(&program).with_context(|| format!("{} doesn't fit into the image", file.display()))
+}
+
+/// Reads the headers of an ELF file of 64 bits: what it runs on, and that it names no dynamic linker.
+fn processor_of(program: &[u8]) -> Result<&'static Processor> {
+    /// Of a program header: the file names who loads its libraries (`PT_INTERP`).
+    const INTERPRETER: u64 = 3;
+    // Little-endian.
+    let number = |at: usize, size: usize| {
+        let bytes = program.get(at..at.checked_add(size)?)?;
+        Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    };
+    if !program.starts_with(b"\x7fELF\x02\x01") {
+        bail!("it's no ELF program of 64 bits");
+    }
+    let machine = number(18, 2);
+    let known = PROCESSORS.iter().find(|processor| Some(u64::from(processor.elf)) == machine);
+    let known = known.context("there is no image for its processor yet")?;
+    let headers = || Some((number(32, 8)?, number(54, 2)?, number(56, 2)?));
+    let (first, size, count) = headers().context("it ends within its header")?;
+    for index in 0..count {
+        let at = index.checked_mul(size).and_then(|offset| first.checked_add(offset));
+        let kind = at.and_then(|at| number(usize::try_from(at).ok()?, 4));
+        if kind.context("it ends within its headers")? == INTERPRETER {
+            bail!("it's linked dynamically, and there are no libraries in the image");
+        }
+    }
+    Ok(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::processor_of;
+
+    /// The headers of a program with one program header of this kind.
+    fn elf(machine: u16, kind: u32) -> Vec<u8> {
+        let mut program = vec![0; 64];
+        program[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        program[18..20].copy_from_slice(&machine.to_le_bytes());
+        program[32] = 64;
+        program[54] = 56;
+        program[56] = 1;
+        program.extend(kind.to_le_bytes());
+        program.extend([0; 52]);
+        program
+    }
+
+    #[test]
+    fn a_program_tells_its_processor() {
+        for (machine, name) in [(62, "amd64"), (183, "arm64")] {
+            assert_eq!(processor_of(&elf(machine, 1)).expect("a program").image, name);
+        }
+    }
+
+    #[test]
+    fn what_cannot_run_in_the_image_is_refused_with_the_reason() {
+        let mut short = elf(62, 1);
+        short.truncate(64);
+        for (program, reason) in [
+            (elf(62, 3), "linked dynamically"),
+            (elf(243, 1), "processor"),
+            (b"#!/bin/sh\n".to_vec(), "no ELF"),
+            (short, "ends within"),
+        ] {
+            let error = processor_of(&program).expect_err("must be refused");
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+}
