@@ -54,16 +54,17 @@ impl Image {
 
 /// Builds the image, packs it, and says how to run it.
 pub(crate) fn run(places: &Places, program: Option<&Path>) -> Result<()> {
+    let source = Source::read(places)?;
     let program = match program {
         Some(file) => Program::take(file)?,
         None => {
             // Said before minutes are spent on compiling.
             needs("buildah")?;
-            Program::build(places)?
+            Program::build(places, &source)?
         }
     };
     let processor = program.processor.image;
-    let image = build(places, &program)?;
+    let image = build(places, &program, &source)?;
     let archive = places.typed(&image.archive).display();
     println!("\nImage    {} for {processor}", image.reference);
     println!("Digest   {}", image.digest);
@@ -83,7 +84,11 @@ pub(crate) fn run(places: &Places, program: Option<&Path>) -> Result<()> {
 /// When it can't be built where nothing may be skipped.
 pub(crate) fn ready(places: &Places) -> Result<Option<Image>> {
     let built = PROGRAMS.iter().try_for_each(|program| needs(program));
-    match built.and_then(|()| build(places, &Program::build(places)?)) {
+    let build = || {
+        let source = Source::read(places)?;
+        build(places, &Program::build(places, &source)?, &source)
+    };
+    match built.and_then(|()| build()) {
         Ok(image) => Ok(Some(image)),
         Err(error) if env::var_os("WASMRUN_SKIP_NOTHING").is_some() => Err(error),
         Err(error) => {
@@ -99,11 +104,10 @@ fn needs(program: &str) -> Result<()> {
         .with_context(|| format!("there is no {program} here; Debian's packages: {PACKAGES}"))
 }
 
-fn build(places: &Places, program: &Program) -> Result<Image> {
-    let source = Source::read(places)?;
+fn build(places: &Places, program: &Program, source: &Source) -> Result<Image> {
     let folder = places.target.join("image");
     let storage = Storage::prepare(&folder.join("storage"))?;
-    fill(places, &folder, program, &source)?;
+    fill(places, &folder, program, source)?;
     let reference = format!("{NAME}:{VERSION}");
     let mut build = storage.buildah();
     build
@@ -126,7 +130,7 @@ fn build(places: &Places, program: &Program) -> Result<Image> {
     quiet(build.arg(&folder)).context("cannot build the image")?;
     // Those that had the name before; one that somebody runs stays, and says so.
     let _ = quiet(storage.buildah().args(["rmi", "--prune"]));
-    let (archive, digest, compressed_bytes) = pack(&folder, &storage, &reference, &source)?;
+    let (archive, digest, compressed_bytes) = pack(&folder, &storage, &reference, source)?;
     if compressed_bytes > MOST_BYTES {
         bail!("the image is {compressed_bytes} bytes compressed, and may be {MOST_BYTES}");
     }
@@ -134,12 +138,12 @@ fn build(places: &Places, program: &Program) -> Result<Image> {
 }
 
 /// The commit that is built.
-struct Source {
-    revision: String,
+pub(crate) struct Source {
+    pub(crate) revision: String,
     /// Its time, since 1970.
     seconds: String,
     /// The same for people (RFC 3339).
-    time: String,
+    pub(crate) time: String,
 }
 
 impl Source {

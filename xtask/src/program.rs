@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     command::{self, on_path, quiet},
+    image::Source,
     places::Places,
     sbom::Part,
 };
@@ -56,13 +57,15 @@ impl Program {
     /// The latter compiles what the ordinary build compiles, and links it in another way: to the same file, which the next
     /// ordinary build links again. Names and certificates are found without glibc's plug-ins: since 2.34 those for files
     /// and DNS are part of it.
-    pub(crate) fn build(places: &Places) -> Result<Self> {
+    pub(crate) fn build(places: &Places, source: &Source) -> Result<Self> {
         let here = PROCESSORS.iter().find(|processor| processor.rust == env::consts::ARCH);
         let here = here.with_context(|| format!("there is no image for {} yet", env::consts::ARCH))?;
         let musl = has_musl(here)?;
         let target = here.target(if musl { "musl" } else { "gnu" });
         let mut cargo = command::cargo(places);
         cargo.args(["rustc", "--release", "--package", "wasmrun", "--bin", "wasmrun"]);
+        // What it says of itself with --version --verbose.
+        cargo.env("WASMRUN_REVISION", &source.revision).env("WASMRUN_COMMITTED", &source.time);
         if musl {
             cargo.args(["--target", &target]);
         }

@@ -1,7 +1,9 @@
 //! What a failed call says, whatever the operation: a code, a status, a sentence.
 
+use aws_sdk_s3::operation as s3;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::operation as sqs;
 use std::error::Error;
 
 /// Codes of errors that another try may well not meet, beside those with a status of 5xx or 429.
@@ -87,10 +89,43 @@ fn short(code: &str) -> &str {
     code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code)
 }
 
-impl<E> From<SdkError<E, HttpResponse>> for Failure
-where
-    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-{
+/// Codes that say that the caller is known and lacks a right.
+const UNALLOWED: [&str; 3] = ["AccessDenied", "AccessDeniedException", "AccessDeniedFault"];
+
+/// The error of an operation, and the right without which the operation is refused. Sources: "Actions" of SQS and S3 in the
+/// Service Authorization Reference.
+pub(crate) trait Operation: ProvideErrorMetadata + Error + Send + Sync + 'static {
+    const ACTION: &'static str;
+}
+
+macro_rules! actions {
+    ($($error:ty => $action:literal,)*) => {
+        $(impl Operation for $error { const ACTION: &'static str = $action; })*
+    };
+}
+
+actions! {
+    sqs::change_message_visibility_batch::ChangeMessageVisibilityBatchError => "sqs:ChangeMessageVisibility",
+    sqs::delete_message_batch::DeleteMessageBatchError => "sqs:DeleteMessage",
+    sqs::get_queue_attributes::GetQueueAttributesError => "sqs:GetQueueAttributes",
+    sqs::get_queue_url::GetQueueUrlError => "sqs:GetQueueUrl",
+    sqs::purge_queue::PurgeQueueError => "sqs:PurgeQueue",
+    sqs::receive_message::ReceiveMessageError => "sqs:ReceiveMessage",
+    sqs::send_message_batch::SendMessageBatchError => "sqs:SendMessage",
+    s3::abort_multipart_upload::AbortMultipartUploadError => "s3:AbortMultipartUpload",
+    s3::complete_multipart_upload::CompleteMultipartUploadError => "s3:PutObject",
+    s3::copy_object::CopyObjectError => "s3:PutObject, and s3:GetObject on the source",
+    s3::create_multipart_upload::CreateMultipartUploadError => "s3:PutObject",
+    s3::delete_object::DeleteObjectError => "s3:DeleteObject",
+    s3::get_object::GetObjectError => "s3:GetObject (of a version s3:GetObjectVersion)",
+    s3::head_object::HeadObjectError => "s3:GetObject (of a version s3:GetObjectVersion)",
+    s3::list_objects_v2::ListObjectsV2Error => "s3:ListBucket",
+    s3::put_object::PutObjectError => "s3:PutObject",
+    s3::upload_part::UploadPartError => "s3:PutObject",
+    s3::upload_part_copy::UploadPartCopyError => "s3:PutObject, and s3:GetObject on the source",
+}
+
+impl<E: Operation> From<SdkError<E, HttpResponse>> for Failure {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
         let status = error.raw_response().map_or(0, |response| response.status().as_u16());
         match &error {
@@ -103,7 +138,12 @@ where
                     (true, false) => message.to_owned(),
                     (true, true) => format!("the service answers with the status {status}"),
                 };
-                Self { code, status, text: cut(text), lost: false }
+                let is_unallowed = UNALLOWED.contains(&short(&code)) || (code.is_empty() && status == 403);
+                let text = match cut(text) {
+                    text if is_unallowed => format!("{text} (the right to {} is missing)", E::ACTION),
+                    text => text,
+                };
+                Self { code, status, text, lost: false }
             }
             // It can't be sent as it is, now or later.
             SdkError::ConstructionFailure(_) => {

@@ -6,14 +6,17 @@
 //! | `failure` | what a failed call says, whatever the operation |
 //! | `sqs` | a queue |
 //! | `s3` | a store: a bucket, or a part of it |
+//! | `policy` | the rights that all of this needs |
 //! | [`ecs`] | the agent beside a task of ECS |
 
 mod config;
 pub mod ecs;
 mod failure;
+mod policy;
 mod s3;
 mod sqs;
 
 pub use config::{Aws, is_role};
-pub use s3::S3Store;
+pub use policy::Permissions;
+pub use s3::{FetchError, S3Store, fetch, is_object};
 pub use sqs::{SqsQueue, is_queue_address};

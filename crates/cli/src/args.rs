@@ -15,10 +15,21 @@ use std::time::{Duration, SystemTime};
 /// Each message is a task of its own: with its own memory, limits on computing, memory and time, and nothing
 /// granted but the stores, queues and environment keys that are named here.
 #[derive(Debug, Parser)]
-#[command(name = "wasmrun", version, max_term_width = 110)]
+#[command(
+    name = "wasmrun",
+    max_term_width = 110,
+    disable_version_flag = true,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true
+)]
 pub(crate) struct Cli {
+    /// Print the version; with --verbose also what the program was built from and with
+    #[arg(short = 'V', long)]
+    pub(crate) version: bool,
+    #[arg(long, requires = "version", hide = true)]
+    pub(crate) verbose: bool,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -28,6 +39,9 @@ pub(crate) enum Command {
     Enqueue(EnqueueArgs),
     Queue(QueueArgs),
     Inspect(InspectArgs),
+    #[cfg(feature = "compiler")]
+    Compile(CompileArgs),
+    Policy(Box<PolicyArgs>),
     Report(ReportArgs),
     Health(HealthArgs),
     Top(TopArgs),
@@ -47,6 +61,7 @@ Examples:
   wasmrun run thumbnail.wasm --queue sqlite:jobs.db --store input=dir:in:ro --store output=dir:out:rw --until-empty
   wasmrun run thumbnail.wasm --queue https://sqs.eu-west-1.amazonaws.com/123456789012/uploads \
       --store input=s3://photos-in:ro --store output=s3://photos-out/thumbs:rw
+  wasmrun run s3://components/thumbnail.wasm --queue uploads --store input=s3://photos-in:ro --store output=s3://thumbs:rw
   wasmrun run --config wasmrun.toml --check
   wasmrun run --config wasmrun.toml --usage usage.jsonl
   wasmrun run --config wasmrun.toml --listen 9464
@@ -55,7 +70,7 @@ Examples:
 Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or
 configuration, 3 a queue or a store can't be used.")]
 pub(crate) struct RunArgs {
-    /// The component: a .wasm file
+    /// The component: a .wasm file, or s3://BUCKET/KEY, with ?version=ID or ?etag=ETAG if it's to be that one and no other
     #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
     /// The queue: the URL, ARN or name of one of SQS; or sqlite:PATH, or sqlite:PATH#NAME
@@ -127,7 +142,7 @@ Examples:
 
 Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a store can't be used.")]
 pub(crate) struct InvokeArgs {
-    /// The component: a .wasm file
+    /// The component: a .wasm file, or s3://BUCKET/KEY
     #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
     /// The message's body: text, @FILE, or - for standard input
@@ -309,6 +324,62 @@ pub(crate) struct InspectArgs {
     pub(crate) engine: EngineSettings,
     #[command(flatten)]
     pub(crate) log: LogSettings,
+}
+
+/// Compile a component, for starts that don't
+#[cfg(feature = "compiler")]
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The file is native code for this version of wasmrun, and for CPUs that can do what this one can; with --portable for all of
+this architecture. `run --precompiled` runs it without looking at what it does: take it from nobody else.
+
+Examples:
+  wasmrun compile thumbnail.wasm -o thumbnail.cwasm
+  wasmrun compile thumbnail.wasm -o thumbnail.cwasm --portable
+  wasmrun run thumbnail.cwasm --precompiled --queue uploads --store input=s3://photos:ro --store output=s3://thumbs:rw
+
+Exit codes: 0 success, 2 wrong usage or component, 3 the file can't be written.")]
+pub(crate) struct CompileArgs {
+    /// The component: a .wasm file
+    pub(crate) component: PathBuf,
+    /// Where the code is written to
+    #[arg(long, short, value_name = "FILE.cwasm")]
+    pub(crate) output: PathBuf,
+    /// For every CPU of this architecture, not for this one alone: somewhat slower code
+    #[arg(long)]
+    pub(crate) portable: bool,
+    /// As `run --deterministic` needs it
+    #[arg(long)]
+    pub(crate) deterministic: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineSettings,
+    #[command(flatten)]
+    pub(crate) log: LogSettings,
+}
+
+/// Print the IAM policy that a worker needs, and no more
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+It takes what `run` takes. Nothing is asked of Amazon: a dead-letter queue is known from --dead-letter alone, and queues by
+their URL or ARN.
+
+Examples:
+  wasmrun policy --queue https://sqs.eu-west-1.amazonaws.com/123456789012/uploads \\
+      --dead-letter https://sqs.eu-west-1.amazonaws.com/123456789012/dead \\
+      --store input=s3://photos-in:ro --store output=s3://photos-out/thumbs:rw --cluster thumbnails
+  wasmrun policy --config wasmrun.toml > policy.json
+  wasmrun policy --config wasmrun.toml --role arn:aws:iam::123456789012:role/thumbs
+
+Exit codes: 0 success, 2 wrong usage or configuration.")]
+pub(crate) struct PolicyArgs {
+    /// In a service of ECS in this cluster, as scale-in protection needs it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// What this role of --assume-role needs, instead of what the worker's own needs
+    #[arg(long, value_name = "ARN")]
+    pub(crate) role: Option<String>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 /// Print what usage files tell: totals, outcomes over time, the heaviest tasks, and what the work costs elsewhere

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::settings::AwsSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wasmrun_aws::{Aws, S3Store, SqsQueue, is_queue_address};
+use wasmrun_aws::{Aws, FetchError, S3Store, SqsQueue, is_queue_address};
 use wasmrun_local::{DirStore, QueueSettings, SqliteQueue};
 use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::object_store::{ObjectStore, StoreError};
@@ -62,6 +62,20 @@ impl Backends {
         } else {
             Ok((self.open_queue(url).await?, false))
         }
+    }
+
+    /// The content of an object, if it isn't larger than so many bytes.
+    pub(crate) async fn fetch(&self, url: &str, most: u64) -> Result<Vec<u8>, Failure> {
+        let started = std::time::Instant::now();
+        let content = wasmrun_aws::fetch(url, &self.aws, most).await.map_err(|error| match error {
+            FetchError::Unfit(why) => Failure::usage(format!("cannot use the component {url}: {why}")),
+            FetchError::Store(error) => {
+                Failure::backend(format!("cannot fetch the component {url}: {error}"))
+            }
+        })?;
+        let milliseconds = started.elapsed().as_millis() as u64;
+        tracing::info!(url, bytes = content.len(), milliseconds, "Fetched the component.");
+        Ok(content)
     }
 
     /// Opens a store.

@@ -19,7 +19,7 @@ use wasmrun_runtime::limits::Limits;
 /// The sentence that the user would read.
 pub fn settings(config: &str, arguments: &[&str]) -> Option<Result<Limits, String>> {
     let words = ["wasmrun", "run"].iter().chain(arguments);
-    let Ok(Cli { command: Command::Run(args) }) = Cli::try_parse_from(words) else { return None };
+    let Ok(Cli { command: Some(Command::Run(args)), .. }) = Cli::try_parse_from(words) else { return None };
     let merged = (|| -> Result<Limits, Failure> {
         let mut file = File::parse(config, &"wasmrun.toml")?;
         let log = args.task.log.clone().or(std::mem::take(&mut file.log));

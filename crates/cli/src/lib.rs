@@ -5,7 +5,8 @@
 //! | `args` | what can be typed |
 //! | `settings`, `limits` | flags, `WASMRUN_*` variables and the configuration file, merged and validated |
 //! | `backends` | from a URL to a queue or a store |
-//! | `run`, `invoke`, `enqueue`, `queue`, `inspect`, `report` | one command each |
+//! | `run`, `invoke`, `enqueue`, `queue`, `inspect`, `compile`, `policy`, `report` | one command each |
+//! | `version` | what this program was built from |
 //! | `signals`, `reload` | what signals ask of a worker; the configuration, read again |
 //! | `watch` | what is told to those who watch a worker; `health` |
 //! | `top` | a worker, live in a terminal |
@@ -16,6 +17,8 @@
 
 mod args;
 mod backends;
+#[cfg(feature = "compiler")]
+mod compile;
 mod enqueue;
 mod failure;
 #[doc(hidden)]
@@ -24,6 +27,7 @@ mod inspect;
 mod invoke;
 mod limits;
 mod output;
+mod policy;
 mod queue;
 mod reload;
 mod report;
@@ -34,6 +38,7 @@ mod signals;
 mod task;
 mod top;
 mod usage;
+mod version;
 mod watch;
 
 use self::args::{Cli, Command};
@@ -43,17 +48,27 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use wasmrun_runtime::compile;
+
+pub use self::version::Build;
 
 /// The `wasmrun` program.
-pub fn main() -> ExitCode {
+pub fn main(build: &Build) -> ExitCode {
     // The child that compiles: it shares nothing with the rest, not even the arguments' parser.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == compile::CHILD_ARGUMENT) {
-        return compile::child();
+    #[cfg(feature = "compiler")]
+    {
+        use wasmrun_runtime::compile::{CHILD_ARGUMENT, child};
+        if std::env::args_os().nth(1).is_some_and(|argument| argument == CHILD_ARGUMENT) {
+            return child();
+        }
     }
-    let cli = Cli::parse();
+    let Cli { version, verbose, command } = Cli::parse();
+    let Some(command) = command.filter(|_| !version) else {
+        // That nobody reads it changes nothing.
+        let _ = io::stdout().write_all(build.text(verbose).as_bytes());
+        return ExitCode::SUCCESS;
+    };
     raise_file_limit();
-    match dispatch(cli.command) {
+    match dispatch(command) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
@@ -78,6 +93,9 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Top(args) => block_on(top::top(args)),
         Command::Report(args) => report::report(&args),
         Command::Inspect(args) => block_on(inspect::inspect(args)),
+        #[cfg(feature = "compiler")]
+        Command::Compile(args) => block_on(compile::compile(args)),
+        Command::Policy(args) => policy::policy(*args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "wasmrun", &mut script);

@@ -22,6 +22,36 @@ use wasmrun_runtime::worker::{BodyStore, TasksStart, Worker, WorkerOptions};
 use wasmrun_watch::{About, Watch};
 
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    // From the first moment on: the first process of a container doesn't hear what it doesn't listen for, and compiling or a
+    // service that doesn't answer may take a while.
+    let signals = Signals { stop: CancellationToken::new(), abandon: CancellationToken::new() };
+    signals::stop_on_signals(signals.stop.clone(), signals.abandon.clone())?;
+    let ready = CancellationToken::new();
+    let stopped = async {
+        signals.stop.cancelled().await;
+        if ready.is_cancelled() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stopped => {
+            tracing::info!("Stopped before it was ready.");
+            Ok(ExitCode::SUCCESS)
+        }
+        ended = work(args, signals.clone(), ready.clone()) => ended,
+    }
+}
+
+/// What signals ask for: to drain, and to end at once.
+#[derive(Clone)]
+struct Signals {
+    stop: CancellationToken,
+    abandon: CancellationToken,
+}
+
+/// From the settings to the summary. `ready` is cancelled once it heeds the signals itself.
+async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Result<ExitCode, Failure> {
     let started_at = SystemTime::now();
     let (typed, is_configured) = (args.clone(), args.task.config.is_some());
     let mut file = File::read(args.task.config.as_deref())?;
@@ -50,8 +80,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         BoundedBy::User if worker.is_auto() => "auto".to_owned(),
         bounded_by => bounded_by.to_string(),
     };
-    let component_name =
-        plan.component.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let component_name = plan.component_name();
     let dead_letter = dead_letter_queue(&backends, &*queue, worker.dead_letter.as_deref()).await?;
     let dead_letter_file = dead_letter.as_ref().and_then(|opened| opened.file.clone());
     protected.extend(dead_letter_file.map(|path| Protected { what: "the dead-letter queue", path }));
@@ -120,11 +149,11 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         .map(|(alias, grant)| format!("{alias}={}:{}", grant.store.url(), grant.mode))
         .collect();
     let stores = stores.join(" ");
+    let Signals { stop, abandon } = signals;
     // Before it says that it's ready: who reads that may send one.
-    let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
-    signals::stop_on_signals(stop.clone(), abandon.clone())?;
     signals::reload_on_hangup(reload, stop.clone())?;
     signals::log_status_on_usr1(worker.clone())?;
+    ready.cancel();
     tracing::info!(
         queue = queue.url(),
         instances,

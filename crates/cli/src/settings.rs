@@ -110,6 +110,9 @@ pub(crate) struct EngineSettings {
     #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPILE_TIME", value_parser = humantime::parse_duration)]
     #[serde(deserialize_with = "from_duration")]
     compile_time: Option<Duration>,
+    /// The component is code that `wasmrun compile` wrote: it's run without looking at what it does
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_PRECOMPILED")]
+    precompiled: Option<bool>,
     /// Threads that guests compute on [default: the number of cores]
     #[arg(long, value_name = "N", env = "WASMRUN_THREADS")]
     threads: Option<NonZeroUsize>,
@@ -267,9 +270,14 @@ impl EngineSettings {
             cache: self.cache.or(file.cache),
             compile_memory: self.compile_memory.or(file.compile_memory),
             compile_time: self.compile_time.or(file.compile_time),
+            precompiled: self.precompiled.or(file.precompiled),
             threads: self.threads.or(file.threads),
             allocator: self.allocator.or(file.allocator),
         }
+    }
+
+    pub(crate) fn is_precompiled(&self) -> bool {
+        self.precompiled.unwrap_or(false)
     }
 
     pub(crate) fn compile_limits(&self) -> CompileLimits {

@@ -7,6 +7,7 @@ use crate::settings::{self, EngineSettings, File};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use wasmrun_aws::is_object;
 use wasmrun_runtime::cache::Cache;
 use wasmrun_runtime::capacity::{Capacity, HostMemory, capacity};
 use wasmrun_runtime::compile::{Compiler, MAX_COMPONENT_BYTES};
@@ -44,7 +45,9 @@ impl TaskPlan {
         fetches_bodies: bool,
     ) -> Result<Self, Failure> {
         let component = component.or_else(|| file.component.take()).ok_or_else(|| {
-            Failure::usage("no component: name a .wasm file, or set `component` in the configuration")
+            Failure::usage(
+                "no component: name a .wasm file or an object in S3, or set `component` in the configuration",
+            )
         })?;
         let stores = settings::stores(&args.store, std::mem::take(&mut file.store))?;
         let sends = settings::sends(&args.send, std::mem::take(&mut file.send))?;
@@ -67,6 +70,15 @@ impl TaskPlan {
         })
     }
 
+    /// The component's file name, or the last part of its key.
+    pub(crate) fn component_name(&self) -> String {
+        let name = match object_url(&self.component) {
+            Some(url) => url.split('?').next().and_then(|place| place.rsplit('/').next()).map(Into::into),
+            None => self.component.file_name().map(|name| name.to_string_lossy().into_owned()),
+        };
+        name.unwrap_or_default()
+    }
+
     /// How many tasks may run at once, where so many are wanted.
     pub(crate) fn capacity(&self, wanted: NonZeroUsize, ecs_bytes: Option<u64>) -> Result<Capacity, Failure> {
         let memory = HostMemory::find().map(|memory| memory.at_most(ecs_bytes));
@@ -80,11 +92,21 @@ impl TaskPlan {
         instances: NonZeroUsize,
         mut protected: Vec<Protected>,
     ) -> Result<Component, Failure> {
-        let bytes = read_component(&self.component)?;
+        let bytes = match object_url(&self.component) {
+            Some(url) if self.engine.is_precompiled() => {
+                return Err(Failure::usage(format!(
+                    "cannot use the component {url}: precompiled code is run as it is, and so only from a local file"
+                )));
+            }
+            Some(url) => backends.fetch(url, MAX_COMPONENT_BYTES).await?,
+            None => read_component(&self.component)?,
+        };
         let cache = open_cache(&self.engine)?;
 
         let mut grants = Grants { env: self.env, ..Grants::default() };
-        protected.push(Protected { what: "the component", path: self.component.clone() });
+        if object_url(&self.component).is_none() {
+            protected.push(Protected { what: "the component", path: self.component.clone() });
+        }
         protected.push(Protected { what: "this program", path: program()? });
         protected.extend(self.config.map(|path| Protected { what: "the configuration", path }));
         if let Some(cache) = &cache {
@@ -159,6 +181,11 @@ fn refuse_protected(alias: &str, store: &OpenStore, protected: &[Protected]) -> 
     }
 }
 
+/// Where a component is, if that isn't a file.
+pub(crate) fn object_url(component: &Path) -> Option<&str> {
+    component.to_str().filter(|text| is_object(text))
+}
+
 /// The content of a component's file, if it isn't absurdly large.
 pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |error: std::io::Error| {
@@ -178,8 +205,11 @@ pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(failed)
 }
 
-/// The compiler that runs this program again as its child.
+/// The compiler that runs this program again as its child; or none, where the component is code already.
 pub(crate) fn compiler(engine: &EngineSettings, cache: Option<Cache>) -> Result<Compiler, Failure> {
+    if engine.is_precompiled() {
+        return Ok(Compiler::precompiled());
+    }
     Ok(Compiler::in_child(program()?, engine.compile_limits(), cache))
 }
 
@@ -190,6 +220,9 @@ fn program() -> Result<PathBuf, Failure> {
 
 /// The cache that the settings name; without a home directory there is none.
 pub(crate) fn open_cache(engine: &EngineSettings) -> Result<Option<Cache>, Failure> {
+    if engine.is_precompiled() {
+        return Ok(None);
+    }
     if let Some(directory) = &engine.cache {
         if directory.as_os_str() == "off" {
             return Ok(None);

@@ -109,7 +109,7 @@ impl Component {
     /// All that would make each task fail is found here.
     pub async fn load(bytes: &[u8], compiler: &Compiler, options: LoadOptions) -> Result<Self, LoadError> {
         let LoadOptions { grants, limits, instances, threads, allocator, raw_body, deterministic } = options;
-        let code = CodeOptions { deterministic };
+        let code = CodeOptions { deterministic, portable: false };
         let on_demand = engine::on_demand(code, &limits).map_err(engine_error)?;
         let artefact = compiler.artefact(&on_demand, code, bytes).await?;
         let component = artefact.load(&on_demand)?;
@@ -511,6 +511,19 @@ pub struct Interfaces {
     pub initial_memory_bytes: Option<u64>,
 }
 
+/// Compiles a component into a file that [`Compiler::precompiled`] takes.
+///
+/// # Errors
+///
+/// It can't be compiled, or isn't a component for wasmrun.
+#[cfg(feature = "compiler")]
+pub async fn precompile(bytes: &[u8], compiler: &Compiler, code: CodeOptions) -> Result<Vec<u8>, LoadError> {
+    let artefact = compiler.artefact(&engine::compiling(code).map_err(engine_error)?, code, bytes).await?;
+    let engine = engine::looking(code).map_err(engine_error)?;
+    check_world(&engine, &artefact.load(&engine)?)?;
+    Ok(artefact.pack(code))
+}
+
 /// Looks at a component without running it.
 ///
 /// # Errors
@@ -518,7 +531,7 @@ pub struct Interfaces {
 /// It can't be compiled.
 pub async fn inspect(bytes: &[u8], compiler: &Compiler) -> Result<Interfaces, LoadError> {
     let code = CodeOptions::default();
-    let engine = engine::compiling(code).map_err(engine_error)?;
+    let engine = engine::looking(code).map_err(engine_error)?;
     let component = compiler.artefact(&engine, code, bytes).await?.load(&engine)?;
     let ty = component.component_type();
     let mut linker = Linker::new(&engine);

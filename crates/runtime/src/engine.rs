@@ -1,8 +1,6 @@
 //! The engine: which parts of Wasm exist for a guest, and where its memories come from.
 
 use crate::limits::Limits;
-use sha2::{Digest, Sha256};
-use std::hash::{Hash, Hasher};
 use wasmtime::{Config, Enabled, OperatorCost, PoolingAllocationConfig, ResourcesRequired};
 
 /// Of each stack, what stays with the pool between tasks.
@@ -11,6 +9,9 @@ const STACK_KEPT_BYTES: usize = 32 << 10;
 const MEMORY_KEPT_BYTES: usize = 1 << 20;
 /// Of each table, likewise.
 const TABLE_KEPT_BYTES: usize = 64 << 10;
+
+/// The engine's version.
+pub const WASMTIME: &str = wasmtime_environ::VERSION;
 
 /// Where memories, tables and stacks of instances come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,13 +32,16 @@ pub struct CodeOptions {
     /// Numbers that aren't numbers have one form, and relaxed SIMD one result: the same on every machine, at the price
     /// of some instructions with floating point.
     pub deterministic: bool,
+    /// For every CPU of this architecture, and not for this one alone: slower where it would have more to offer.
+    pub portable: bool,
 }
 
 /// The settings that compiled code depends on. The child that compiles and the worker that runs share them.
 fn config(code: CodeOptions) -> Config {
     let mut config = Config::new();
+    #[cfg(feature = "compiler")]
+    config.cranelift_nan_canonicalization(code.deterministic);
     config
-        .cranelift_nan_canonicalization(code.deterministic)
         .relaxed_simd_deterministic(code.deterministic)
         // Bounds computing, and hands the thread back now and then.
         .consume_fuel(true)
@@ -69,9 +73,20 @@ fn operator_cost() -> OperatorCost {
     cost
 }
 
-/// An engine that compiles, and that loads code to look at it.
-pub(crate) fn compiling(code: CodeOptions) -> wasmtime::Result<wasmtime::Engine> {
+/// An engine that loads code to look at it.
+pub(crate) fn looking(code: CodeOptions) -> wasmtime::Result<wasmtime::Engine> {
     wasmtime::Engine::new(&config(code))
+}
+
+/// An engine that compiles.
+#[cfg(feature = "compiler")]
+pub(crate) fn compiling(code: CodeOptions) -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = config(code);
+    if code.portable {
+        // Named, it's not looked at which CPU this is.
+        config.target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))?;
+    }
+    wasmtime::Engine::new(&config)
 }
 
 /// An engine whose instances come from the system, where the pool can't be had.
@@ -137,7 +152,11 @@ fn count(number: usize) -> u32 {
 }
 
 /// Tells code apart that was compiled by other versions, for other settings or other CPUs.
+#[cfg(feature = "compiler")]
 pub(crate) fn compatibility(engine: &wasmtime::Engine) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    use std::hash::{Hash, Hasher};
+
     struct Sha(Sha256);
     impl Hasher for Sha {
         fn write(&mut self, bytes: &[u8]) {

@@ -24,6 +24,7 @@
 //! | [`text`] | text from outside, shown to people |
 //! | [`memory`] | backends for tests and benchmarks |
 
+#[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "nothing is compiled"))]
 pub mod cache;
 pub mod calls;
 pub mod capacity;

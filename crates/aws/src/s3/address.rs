@@ -2,26 +2,26 @@
 
 use aws_sdk_s3::types::{ObjectCannedAcl, ServerSideEncryption};
 
-pub(super) const SCHEME: &str = "s3://";
+pub(crate) const SCHEME: &str = "s3://";
 
 /// Where a store is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) bucket: String,
+pub(crate) struct Address {
+    pub(crate) bucket: String,
     /// Empty, or it ends with `/`.
-    pub(super) prefix: String,
+    pub(crate) prefix: String,
     /// Of the bucket, if it isn't the usual one.
-    pub(super) region: Option<String>,
-    pub(super) put: PutSettings,
+    pub(crate) region: Option<String>,
+    pub(crate) put: PutSettings,
 }
 
 /// How each object is written, whatever the guest asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct PutSettings {
-    pub(super) encryption: Option<ServerSideEncryption>,
+pub(crate) struct PutSettings {
+    pub(crate) encryption: Option<ServerSideEncryption>,
     /// An ARN, an id or an alias; `None`: the account's own key for S3.
-    pub(super) kms_key: Option<String>,
-    pub(super) acl: Option<ObjectCannedAcl>,
+    pub(crate) kms_key: Option<String>,
+    pub(crate) acl: Option<ObjectCannedAcl>,
 }
 
 impl Address {
@@ -30,7 +30,7 @@ impl Address {
     /// # Errors
     ///
     /// What is wrong with it, without a full stop.
-    pub(super) fn parse(url: &str) -> Result<Self, String> {
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let (place, settings) = url.split_once('?').unwrap_or((url, ""));
         let (bucket, prefix) = bucket_and_prefix(place).ok_or(
             "write s3://BUCKET or s3://BUCKET/PREFIX, with a bucket's name of 3 to 63 small letters, digits, dots and hyphens, and no empty or dotted part in the prefix",

@@ -6,8 +6,13 @@
 mod address;
 mod copy;
 mod error;
+mod object;
 mod read;
 mod write;
+
+pub(crate) use self::address::Address as StoreAddress;
+pub(crate) use self::object::ObjectAddress;
+pub use self::object::{FetchError, fetch, is_object};
 
 use self::address::{Address, PutSettings, SCHEME};
 use self::copy::Source;

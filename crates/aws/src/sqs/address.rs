@@ -25,6 +25,31 @@ pub(super) enum Target {
     Name { name: String, account: Option<String> },
 }
 
+/// Which queue an address means, as far as it says.
+pub(crate) struct QueueAddress {
+    pub(crate) name: String,
+    pub(crate) account: Option<String>,
+    pub(crate) region: Option<String>,
+    /// Nothing has to be looked up.
+    pub(crate) is_url: bool,
+}
+
+impl QueueAddress {
+    pub(crate) fn of(text: &str) -> Result<Self, String> {
+        let Some(Address { target, region, .. }) = Address::parse(text) else {
+            return Err(format!("{text:?} is neither the URL of an SQS queue, nor its ARN, nor its name"));
+        };
+        Ok(match target {
+            Target::Name { name, account } => Self { name, account, region, is_url: false },
+            Target::Url(url) => {
+                let mut segments = url.rsplit('/').map(str::to_owned);
+                let (name, account) = (segments.next().unwrap_or_default(), segments.next());
+                Self { name, account, region, is_url: true }
+            }
+        })
+    }
+}
+
 impl Address {
     /// `None`: it's none of them.
     pub(super) fn parse(text: &str) -> Option<Self> {

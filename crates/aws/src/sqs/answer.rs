@@ -1,10 +1,9 @@
 //! What the service answers, as the runtime understands it.
 
-use crate::failure::{Failure, is_transient};
+use crate::failure::{Failure, Operation, is_transient};
 use aws_sdk_sqs::config::http::HttpResponse;
-use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::BatchResultErrorEntry;
-use std::error::Error;
 use wasmrun_runtime::queue::QueueError;
 
 /// The receipt isn't good any more. `InvalidParameterValue` is said of one that has expired; so it is of a visibility
@@ -65,7 +64,7 @@ pub(super) fn entries<T, E>(
     answer: Result<Answer<T>, SdkError<E, HttpResponse>>,
 ) -> Vec<Result<T, QueueError>>
 where
-    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    E: Operation,
 {
     let (done, failed) = match answer {
         Ok(answer) => answer,

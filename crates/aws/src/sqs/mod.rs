@@ -7,22 +7,23 @@ mod address;
 mod answer;
 mod convert;
 
+pub(crate) use self::address::QueueAddress;
+
 use self::address::{Address, Target};
 use self::answer::{Answer, queue_error, receipt_error};
 use crate::config::{Aws, names_endpoint, region};
-use crate::failure::Failure;
+use crate::failure::{Failure, Operation};
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{Builder, StalledStreamProtectionConfig};
-use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
     QueueAttributeName,
 };
 use std::collections::HashMap;
-use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -363,7 +364,7 @@ async fn settled<'a, E, Call>(
     call: impl Fn(&'a [Receipt]) -> Call,
 ) -> Vec<Result<(), QueueError>>
 where
-    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    E: Operation,
     Call: Future<Output = Result<Answer<()>, SdkError<E, HttpResponse>>>,
 {
     let mut answers = Vec::with_capacity(receipts.len());

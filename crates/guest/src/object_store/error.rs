@@ -43,8 +43,7 @@ impl fmt::Display for Error {
         }
         match (&self.kind, &self.key) {
             (ErrorKind::NotFound, _) => f.write_str("there is no such object"),
-            (ErrorKind::AccessDenied, None) => f.write_str("the task has no such grant"),
-            (ErrorKind::AccessDenied, Some(_)) => f.write_str("the grant does not allow it"),
+            (ErrorKind::AccessDenied, _) => f.write_str("it is not granted, or the store refuses it"),
             (ErrorKind::TooLarge, _) => f.write_str("it is larger than a limit allows"),
             (ErrorKind::PreconditionFailed, _) => f.write_str("the condition does not hold"),
             (ErrorKind::Unavailable, _) => f.write_str("the store is unavailable for now"),

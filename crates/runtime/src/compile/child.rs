@@ -24,8 +24,9 @@ const EXIT_INVALID: u8 = 2;
 
 /// The argument that makes a program that calls [`child`] compile what it reads.
 pub const CHILD_ARGUMENT: &str = "__compile";
-/// Its last argument, if it is to compile so.
+/// Its last arguments, if it is to compile so.
 const DETERMINISTIC: &str = "deterministic";
+const PORTABLE: &str = "portable";
 
 /// Compiles in a child of this thread, which must live as long as the child is needed.
 pub(super) async fn compile(
@@ -42,6 +43,7 @@ pub(super) async fn compile(
         .arg(bounds.cpu_seconds.to_string())
         .arg(std::process::id().to_string())
         .args(code.deterministic.then_some(DETERMINISTIC))
+        .args(code.portable.then_some(PORTABLE))
         .env_clear()
         .env("RAYON_NUM_THREADS", threads.to_string())
         .current_dir("/")
@@ -170,7 +172,8 @@ fn confine() -> Result<CodeOptions, String> {
         let new = Rlimit { current: lower(current, held.maximum), maximum: lower(maximum, held.maximum) };
         rustix::process::setrlimit(resource, new).map_err(refused)?;
     }
-    Ok(CodeOptions { deterministic: arguments.get(3).is_some_and(|argument| argument == DETERMINISTIC) })
+    let is_told = |option: &str| arguments.iter().skip(3).any(|argument| argument == option);
+    Ok(CodeOptions { deterministic: is_told(DETERMINISTIC), portable: is_told(PORTABLE) })
 }
 
 fn compile_stdin(code: CodeOptions) -> Result<(), String> {

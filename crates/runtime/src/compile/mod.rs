@@ -4,35 +4,54 @@
 //! process (this program again) with bounds on its memory and time, without an environment, and with a kill. The code
 //! is kept in a [`Cache`], so that the next start doesn't compile.
 
+#[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "nothing is compiled"))]
 mod bounds;
+#[cfg(feature = "compiler")]
 mod child;
+mod precompiled;
 
 pub use self::bounds::CompileLimits;
+#[cfg(feature = "compiler")]
 pub use self::child::{CHILD_ARGUMENT, child};
 
-use self::bounds::Bounds;
 use crate::cache::Cache;
-use crate::capacity::HostMemory;
-use crate::engine::{self, CodeOptions};
-use sha2::{Digest, Sha256};
+use crate::engine::CodeOptions;
 use std::path::PathBuf;
 use wasmtime::Engine;
 
 /// A larger file isn't looked at. Components with megabytes of data are common, with hundreds they are not.
 pub const MAX_COMPONENT_BYTES: u64 = 128 << 20;
 
-/// Compiles components, or takes them from the cache.
+/// Compiles components, or takes them from the cache; or takes what was compiled before.
 pub struct Compiler {
-    /// The program to run as a child.
-    program: Option<PathBuf>,
+    way: Way,
     limits: CompileLimits,
     cache: Option<Cache>,
+}
+
+#[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "there is one way without a compiler"))]
+enum Way {
+    /// The program to run.
+    InChild(PathBuf),
+    InProcess,
+    /// It's code already.
+    Precompiled,
 }
 
 /// Code of our own making.
 pub(crate) struct Artefact {
     code: Vec<u8>,
-    was_cached: bool,
+    origin: Origin,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    #[cfg(feature = "compiler")]
+    Compiled,
+    /// It was loaded before.
+    Known,
+    /// The user says that it's ours.
+    Precompiled,
 }
 
 /// Why a component can't be compiled.
@@ -53,12 +72,18 @@ impl Compiler {
     /// Compiles in a child process that runs `program`, which must call [`child`] when its first argument is
     /// [`CHILD_ARGUMENT`]. The child ends with the thread that loads the component.
     pub fn in_child(program: PathBuf, limits: CompileLimits, cache: Option<Cache>) -> Self {
-        Self { program: Some(program), limits, cache }
+        Self { way: Way::InChild(program), limits, cache }
     }
 
     /// Compiles in this process, without bounds: for components of one's own, in tests and benchmarks.
     pub fn in_process() -> Self {
-        Self { program: None, limits: CompileLimits::default(), cache: None }
+        Self { way: Way::InProcess, limits: CompileLimits::default(), cache: None }
+    }
+
+    /// Takes files that [`crate::component::precompile`] made for components. They are run as they are: whoever wrote one
+    /// can do all that this process can.
+    pub fn precompiled() -> Self {
+        Self { way: Way::Precompiled, limits: CompileLimits::default(), cache: None }
     }
 
     /// The code of a component.
@@ -68,51 +93,89 @@ impl Compiler {
         code: CodeOptions,
         bytes: &[u8],
     ) -> Result<Artefact, CompileError> {
+        if let Way::Precompiled = self.way {
+            let code = precompiled::unpack(bytes, code).map_err(CompileError::Invalid)?;
+            return Ok(Artefact { code, origin: Origin::Precompiled });
+        }
         check_format(bytes)?;
+        self.compile(engine, code, bytes).await
+    }
+
+    #[cfg(not(feature = "compiler"))]
+    async fn compile(&self, _: &Engine, _: CodeOptions, _: &[u8]) -> Result<Artefact, CompileError> {
+        let _ = (&self.limits, &self.cache);
+        Err(CompileError::Invalid(
+            "this wasmrun was built without the compiler: compile it with `wasmrun compile` of another, and run that with --precompiled".into(),
+        ))
+    }
+
+    #[cfg(feature = "compiler")]
+    async fn compile(
+        &self,
+        engine: &Engine,
+        code: CodeOptions,
+        bytes: &[u8],
+    ) -> Result<Artefact, CompileError> {
+        use sha2::{Digest, Sha256};
+
         let key = {
             let mut hasher = Sha256::new();
-            hasher.update(engine::compatibility(engine));
+            hasher.update(crate::engine::compatibility(engine));
             hasher.update(Sha256::digest(bytes));
             hasher.finalize()
         };
         let key = format!("{key:x}");
         if let Some(code) = self.cache.as_ref().and_then(|cache| cache.get(&key)) {
-            return Ok(Artefact { code, was_cached: true });
+            return Ok(Artefact { code, origin: Origin::Known });
         }
         let began = std::time::Instant::now();
-        let code = match &self.program {
-            Some(program) => {
-                let bounds = Bounds::of(bytes.len() as u64, self.limits, HostMemory::find());
+        let code = match &self.way {
+            Way::InChild(program) => {
+                let memory = crate::capacity::HostMemory::find();
+                let bounds = bounds::Bounds::of(bytes.len() as u64, self.limits, memory);
                 child::compile(program, code, bounds, bytes).await?
             }
-            None => engine.precompile_component(bytes).map_err(|error| invalid(&error))?,
+            _ => engine.precompile_component(bytes).map_err(|error| invalid(&error))?,
         };
         tracing::info!(milliseconds = began.elapsed().as_millis() as u64, "Compiled the component.");
         if let Some(cache) = &self.cache {
             cache.put(&key, &code);
         }
-        Ok(Artefact { code, was_cached: false })
+        Ok(Artefact { code, origin: Origin::Compiled })
     }
 }
 
 impl Artefact {
     /// What a component was loaded from.
     pub(crate) fn of(component: &wasmtime::component::Component) -> wasmtime::Result<Self> {
-        Ok(Self { code: component.serialize()?, was_cached: true })
+        Ok(Self { code: component.serialize()?, origin: Origin::Known })
     }
 
     /// It came from the cache.
     pub(crate) fn was_cached(&self) -> bool {
-        self.was_cached
+        self.origin == Origin::Known
+    }
+
+    /// As a file that [`Compiler::precompiled`] takes.
+    #[cfg(feature = "compiler")]
+    pub(crate) fn pack(self, code: CodeOptions) -> Vec<u8> {
+        precompiled::pack(self.code, code)
     }
 
     #[expect(unsafe_code, reason = "code can't be validated, only trusted")]
     pub(crate) fn load(&self, engine: &Engine) -> Result<wasmtime::component::Component, CompileError> {
         // SAFETY: the bytes were made by wasmtime's compiler just now, in this process or in a child that runs this
-        // very program; or they are those of a component that was loaded before; or they come from a directory that belongs to this user and that nobody else can write to,
-        // with a digest that shows that they are whole.
-        unsafe { wasmtime::component::Component::deserialize(engine, &self.code) }
-            .map_err(|error| CompileError::Host(format!("the compiled component can't be loaded: {error:#}")))
+        // very program; or they are those of a component that was loaded before; or they come from a directory that
+        // belongs to this user and that nobody else can write to; or the user has said that this file is to be run as it
+        // is. A digest shows that they are whole.
+        unsafe { wasmtime::component::Component::deserialize(engine, &self.code) }.map_err(|error| {
+            match self.origin {
+                Origin::Precompiled => CompileError::Invalid(format!(
+                    "it was compiled by another version or for another CPU: compile the component again, with --portable if the CPUs differ ({error:#})"
+                )),
+                _ => CompileError::Host(format!("the compiled component can't be loaded: {error:#}")),
+            }
+        })
     }
 }
 
@@ -126,6 +189,7 @@ fn check_format(bytes: &[u8]) -> Result<(), CompileError> {
             bytesize::ByteSize(MAX_COMPONENT_BYTES)
         ))),
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        _ if precompiled::is_code(bytes) => invalid("this is precompiled code: run it with --precompiled"),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => invalid(
             "this is a core module, not a component: build it with `cargo build --target wasm32-wasip2` or `cargo component build`",
         ),
@@ -136,6 +200,7 @@ fn check_format(bytes: &[u8]) -> Result<(), CompileError> {
     }
 }
 
+#[cfg(feature = "compiler")]
 fn invalid(error: &wasmtime::Error) -> CompileError {
     CompileError::Invalid(format!("the component is invalid: {}", error.root_cause()))
 }

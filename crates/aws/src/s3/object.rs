@@ -1,0 +1,158 @@
+//! One object, read whole: a component that lies in a bucket.
+
+use super::S3Store;
+use super::address::{Address, SCHEME};
+use crate::config::Aws;
+use wasmrun_runtime::grant::check_key;
+use wasmrun_runtime::object_store::{ObjectStore as _, StoreError};
+
+/// How much of it is asked for at once.
+const CHUNK: usize = 1 << 20;
+
+/// Where an object is: `s3://BUCKET/KEY`, and behind a `?` what it has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ObjectAddress {
+    /// The bucket.
+    pub(crate) store: Address,
+    pub(crate) key: String,
+    /// Only this one.
+    pub(crate) version: Option<String>,
+    /// Only while it's this, which its content decides.
+    pub(crate) etag: Option<String>,
+}
+
+/// Why an object can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// It isn't there, or isn't what it should be: another try changes nothing.
+    #[error("{0}")]
+    Unfit(String),
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether a text names an object in S3, rightly or not.
+pub fn is_object(text: &str) -> bool {
+    text.starts_with(SCHEME)
+}
+
+/// Reads the object `s3://BUCKET/KEY`, with `region`, `version` and `etag` as settings behind a `?`. One that is larger than
+/// `most` bytes isn't read.
+///
+/// # Errors
+///
+/// See [`FetchError`].
+pub async fn fetch(url: &str, aws: &Aws, most: u64) -> Result<Vec<u8>, FetchError> {
+    let ObjectAddress { store, key, version, etag } = ObjectAddress::parse(url).map_err(FetchError::Unfit)?;
+    let region = store.region.map_or_else(String::new, |region| format!("?region={region}"));
+    let bucket = S3Store::open(&format!("{SCHEME}{}{region}", store.bucket), aws, None).await;
+    let bucket = bucket.map_err(|error| match error {
+        StoreError::Invalid(why) => FetchError::Unfit(why),
+        error => error.into(),
+    })?;
+    let mut reader = bucket.read(&key, version.as_deref(), None).await.map_err(|error| match error {
+        StoreError::NotFound if version.is_some() => {
+            FetchError::Unfit("there is no such version of the object in the bucket".into())
+        }
+        StoreError::NotFound => FetchError::Unfit("there is no such object in the bucket".into()),
+        error => error.into(),
+    })?;
+    let info = reader.info();
+    if let Some(wanted) = &etag
+        && info.etag.as_ref() != Some(wanted)
+    {
+        let found = info.etag.as_deref().unwrap_or("none");
+        return Err(FetchError::Unfit(format!("its etag is {found}, and {wanted} is wanted")));
+    }
+    if info.size > most {
+        return Err(FetchError::Unfit(format!("it's larger than {most} bytes")));
+    }
+    let mut content = Vec::new();
+    loop {
+        let chunk = reader.read(CHUNK).await?;
+        if chunk.is_empty() {
+            return Ok(content);
+        }
+        if content.len() as u64 + chunk.len() as u64 > most {
+            return Err(FetchError::Unfit(format!("it's larger than {most} bytes")));
+        }
+        content.extend_from_slice(&chunk);
+    }
+}
+
+impl ObjectAddress {
+    /// Reads `s3://BUCKET/KEY?NAME=VALUE&…`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, without a full stop.
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
+        let (place, settings) = url.split_once('?').unwrap_or((url, ""));
+        let key = place.strip_prefix(SCHEME).and_then(|rest| rest.split_once('/')).map(|(_, key)| key);
+        let key = key.filter(|key| check_key(key).is_ok() && !key.ends_with('/'));
+        let (Some(key), Some(bucket)) = (key, place.split('/').nth(2)) else {
+            return Err("write s3://BUCKET/KEY".into());
+        };
+        let (mut version, mut etag, mut of_bucket) = (None, None, String::new());
+        for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
+            let place = match setting.split_once('=') {
+                Some(("version", _)) => &mut version,
+                Some(("etag", _)) => &mut etag,
+                Some(("region", _)) if of_bucket.is_empty() => {
+                    of_bucket = format!("?{setting}");
+                    continue;
+                }
+                _ => {
+                    return Err(format!(
+                        "the setting {setting:?} isn't known or is there twice: one of version=ID, etag=ETAG, region=NAME"
+                    ));
+                }
+            };
+            let value = setting.split_once('=').map(|(_, value)| value.trim_matches('"')).unwrap_or_default();
+            if value.is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) || place.is_some() {
+                return Err(format!(
+                    "the setting {setting:?} has no value or is there twice: write NAME=VALUE"
+                ));
+            }
+            *place = Some(value.to_owned());
+        }
+        let store = Address::parse(&format!("{SCHEME}{bucket}{of_bucket}"))?;
+        Ok(Self { store, key: key.to_owned(), version, etag })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_named_by_bucket_and_key_and_what_it_has_to_be() {
+        let parsed =
+            ObjectAddress::parse("s3://components/a/b.wasm?version=v-1&region=eu-west-1&etag=\"abc\"");
+        let ObjectAddress { store, key, version, etag } = parsed.expect("valid");
+        assert_eq!(
+            (&*store.bucket, &*key, store.region.as_deref()),
+            ("components", "a/b.wasm", Some("eu-west-1"))
+        );
+        assert_eq!((version.as_deref(), etag.as_deref()), (Some("v-1"), Some("abc")));
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for url in [
+            "s3://components",
+            "s3://components/",
+            "s3://components/a/",
+            "s3://components/../a",
+            "s3://co/a.wasm",
+            "s3://components/a.wasm?version=",
+            "s3://components/a.wasm?version=1&version=2",
+            "s3://components/a.wasm?region=a&region=b",
+            "s3://components/a.wasm?colour=red",
+            "s3://components/a.wasm?etag=a b",
+        ] {
+            assert!(ObjectAddress::parse(url).is_err(), "{url}");
+        }
+    }
+}

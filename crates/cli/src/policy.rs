@@ -1,0 +1,78 @@
+//! `wasmrun policy`: the rights that a configuration needs.
+
+use crate::args::PolicyArgs;
+use crate::failure::Failure;
+use crate::settings::{self, File};
+use crate::task::object_url;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use wasmrun_aws::{Permissions, is_queue_address};
+
+pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
+    let permissions = permissions(args)?;
+    if permissions.is_empty() {
+        return Err(Failure::usage("no rights are needed: neither a queue nor a store here is Amazon's"));
+    }
+    if permissions.is_too_long() {
+        return Err(Failure::usage(
+            "the policy is longer than IAM takes for a role: give some of the grants roles of their own with --assume-role",
+        ));
+    }
+    // That nobody reads it changes nothing.
+    let _ = writeln!(io::stdout(), "{}", permissions.to_json());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn permissions(args: PolicyArgs) -> Result<Permissions, Failure> {
+    let PolicyArgs { cluster, role, run } = args;
+    let mut file = File::read(run.task.config.as_deref())?;
+    let stores = settings::stores(&run.task.store, std::mem::take(&mut file.store))?;
+    let sends = settings::sends(&run.task.send, std::mem::take(&mut file.send))?;
+    let roles = settings::roles(&run.task.assume_role, std::mem::take(&mut file.assume_role), |alias| {
+        stores.iter().any(|store| store.alias == alias) || sends.contains_key(alias)
+    })?;
+    if let Some(role) = &role
+        && !roles.values().any(|known| known == role)
+    {
+        return Err(Failure::usage(format!("no grant uses the role {role}: see --assume-role")));
+    }
+    let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].map(|name| std::env::var(name).ok());
+    let region = region.into_iter().flatten().find(|region| !region.is_empty());
+    let mut permissions = Permissions::new(region);
+    let wrong = |what: &str, why: String| Failure::usage(format!("cannot tell the rights on {what}: {why}"));
+
+    if role.is_none() {
+        let worker = run.worker.or(std::mem::take(&mut file.worker));
+        let queue = run.queue.or_else(|| file.queue.take());
+        let queue = queue.filter(|queue| is_queue_address(queue));
+        if let Some(queue) = &queue {
+            permissions.work_on(queue).map_err(|why| wrong(queue, why))?;
+        }
+        if let Some(queue) = worker.dead_letter.filter(|queue| is_queue_address(queue)) {
+            permissions.dead_letter_to(&queue).map_err(|why| wrong(&queue, why))?;
+        }
+        if let Some(url) = &worker.body_store {
+            permissions.read_bodies(url).map_err(|why| wrong(url, why))?;
+        }
+        let component = run.component.or_else(|| file.component.take());
+        if let Some(url) = component.as_deref().and_then(object_url) {
+            permissions.fetch(url).map_err(|why| wrong(url, why))?;
+        }
+        if let Some(cluster) = &cluster {
+            let queue = queue.as_ref().ok_or_else(|| Failure::usage("--cluster needs a queue of SQS"))?;
+            permissions.protect(cluster, queue).map_err(|why| wrong(cluster, why))?;
+        }
+        for (alias, role) in &roles {
+            permissions.assume(alias, role);
+        }
+    }
+    // A grant is used with its own role's rights, or with the worker's.
+    let is_used = |alias: &str| roles.get(alias) == role.as_ref();
+    for store in stores.iter().filter(|store| is_used(&store.alias) && store.url.starts_with("s3:")) {
+        permissions.use_store(&store.alias, &store.url, store.mode).map_err(|why| wrong(&store.url, why))?;
+    }
+    for (alias, url) in sends.iter().filter(|(alias, url)| is_used(alias) && is_queue_address(url)) {
+        permissions.send_to(alias, url).map_err(|why| wrong(url, why))?;
+    }
+    Ok(permissions)
+}
