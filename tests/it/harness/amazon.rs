@@ -277,9 +277,8 @@ impl Amazon {
     }
 
     /// Puts an object, and returns its version.
-    pub(crate) fn put_version(&self, bucket: &str, key: &str, content: &'static str) -> String {
-        let request =
-            self.s3.put_object().bucket(bucket).key(key).body(ByteStream::from_static(content.as_bytes()));
+    pub(crate) fn put_version(&self, bucket: &str, key: &str, content: impl Into<Vec<u8>>) -> String {
+        let request = self.s3.put_object().bucket(bucket).key(key).body(ByteStream::from(content.into()));
         self.wait(request.send()).expect("put").version_id.expect("a version")
     }
 

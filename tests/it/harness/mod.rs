@@ -7,6 +7,7 @@
 mod amazon;
 mod command;
 mod disk;
+mod guard;
 mod process;
 mod proxy;
 mod scripted_sqs;
@@ -18,6 +19,7 @@ mod world;
 pub(crate) use amazon::{ACCOUNT, Amazon, Faults, arn, installed, program};
 pub(crate) use command::{Command, Output, field};
 pub(crate) use disk::Disk;
+pub(crate) use guard::Guard;
 pub(crate) use process::Process;
 pub(crate) use proxy::Proxy;
 pub(crate) use scripted_sqs::{Call, ScriptedSqs, partly, refusal};

@@ -1,0 +1,112 @@
+//! A worker that can't work says why in one sentence, with the exit code that the README names, and soon: whoever started
+//! it waits.
+
+use crate::harness::{Answer, Command, Output, Stub, World, guest};
+use std::time::Duration;
+
+/// In a container nobody sees more than the last lines, and after that long a deployment isn't what waits.
+const SOON: Duration = Duration::from_secs(10);
+const QUEUE: &str = "http://localhost:1/123456789012/jobs";
+
+/// A worker on a queue of SQS, with stores in S3; all of it is at the stub.
+fn worker(world: &World, stub: &Stub) -> Command {
+    let command = world.wasmrun(["run", "--queue", QUEUE]).arg(guest("misbehave"));
+    command
+        .args(["--store", "input=s3://photos:ro", "--send", "next=sqlite:next.db"])
+        .env("AWS_ENDPOINT_URL", stub.endpoint())
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_ACCESS_KEY_ID", "own")
+        .env("AWS_SECRET_ACCESS_KEY", "own-secret")
+        .within(SOON)
+}
+
+/// SQS as it should be, and S3 as the test says.
+fn services(s3: impl Fn() -> Answer + Send + Sync + 'static) -> Stub {
+    Stub::answering(move |request| match request.header("x-amz-target") {
+        "" => s3(),
+        target if target.ends_with("GetQueueAttributes") => {
+            Answer::new(200, r#"{"Attributes": {"VisibilityTimeout": "30"}}"#)
+        }
+        _ => Answer::new(200, "{}"),
+    })
+}
+
+fn refused(status: u16, code: &'static str, said: &'static str) -> Stub {
+    Stub::answering(move |_| {
+        Answer::new(status, format!(r#"{{"__type": "com.amazonaws.sqs#{code}", "message": "{said}"}}"#))
+    })
+}
+
+#[track_caller]
+fn says(output: &Output, text: &str) {
+    assert!(output.error().contains(text), "{output}");
+}
+
+#[test]
+fn without_credentials() {
+    let (world, stub) = (World::new(), services(|| Answer::new(404, "")));
+    let nobody =
+        |command: Command| command.without_env("AWS_ACCESS_KEY_ID").without_env("AWS_SECRET_ACCESS_KEY");
+    let output = nobody(worker(&world, &stub)).ends().exited_with(3);
+    says(&output, "credentials");
+    // The service that would have some isn't there, as on a machine that isn't one of Amazon's.
+    let silent = Stub::answering(|_| Answer::Never);
+    let output = nobody(worker(&world, &stub))
+        .without_env("AWS_EC2_METADATA_DISABLED")
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", silent.endpoint())
+        .ends()
+        .exited_with(3);
+    says(&output, "credentials");
+}
+
+#[test]
+fn on_a_queue_that_is_in_another_region_or_account() {
+    let world = World::new();
+    let elsewhere = refused(400, "QueueDoesNotExist", "The specified queue does not exist.");
+    let output = worker(&world, &elsewhere).ends().exited_with(3);
+    says(&output, "there is no such queue");
+    says(&output, QUEUE);
+    let others = refused(403, "AccessDeniedException", "Access to the resource is denied.");
+    let output = worker(&world, &others).ends().exited_with(3);
+    says(&output, "the right to sqs:GetQueueAttributes is missing");
+}
+
+#[test]
+fn with_a_bucket_that_is_in_another_region_or_is_none() {
+    let world = World::new();
+    let redirect = "<Error><Code>PermanentRedirect</Code><Message>The bucket you are attempting to access must be addressed using the specified endpoint.</Message></Error>";
+    let redirecting = services(move || Answer::new(301, redirect).with("x-amz-bucket-region", "us-east-2"));
+    says(&worker(&world, &redirecting).ends().exited_with(3), "another region");
+    let none = services(|| Answer::new(404, "<Error><Code>NoSuchBucket</Code></Error>"));
+    says(&worker(&world, &none).ends().exited_with(3), "there is no such bucket");
+}
+
+#[test]
+fn with_a_component_that_is_not_in_its_bucket() {
+    let (world, stub) =
+        (World::new(), services(|| Answer::new(404, "<Error><Code>NoSuchKey</Code></Error>")));
+    let run = world.wasmrun(["run", "s3://components/gone.wasm", "--queue", QUEUE]);
+    let run = run.args(["--store", "input=s3://photos:ro", "--send", "next=sqlite:next.db"]);
+    let run = run.env("AWS_ENDPOINT_URL", stub.endpoint()).env("AWS_REGION", "eu-west-1").within(SOON);
+    let run = run.env("AWS_ACCESS_KEY_ID", "own").env("AWS_SECRET_ACCESS_KEY", "own-secret");
+    let output = run.ends().exited_with(2);
+    says(&output, "s3://components/gone.wasm");
+    says(&output, "there is no such object");
+}
+
+#[test]
+fn with_a_cache_that_cannot_be_written_to() {
+    let (world, stub) =
+        (World::new(), services(|| Answer::new(404, "<Error><Code>NoSuchKey</Code></Error>")));
+    let output = worker(&world, &stub).args(["--cache", "/proc/cache"]).ends().exited_with(3);
+    says(&output, "the cache directory /proc/cache can't be created");
+}
+
+#[test]
+fn with_less_memory_than_one_task_may_have() {
+    let (world, stub) =
+        (World::new(), services(|| Answer::new(404, "<Error><Code>NoSuchKey</Code></Error>")));
+    let output = worker(&world, &stub).args(["--memory", "1TiB"]).ends().exited_with(2);
+    says(&output, "lower --memory");
+}

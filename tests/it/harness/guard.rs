@@ -1,0 +1,201 @@
+//! IAM in front of a server that knows no rights: each request is held against a policy, and refused in Amazon's words.
+//!
+//! Which right an operation needs, and on what: "Actions, resources, and condition keys" for SQS and S3 in the Service
+//! Authorization Reference. The refusals are as SQS and S3 send them.
+
+use super::stub::{Answer, Request, Stub};
+use super::{ACCOUNT, lock};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+
+const REGION: &str = "eu-west-1";
+
+/// A server that does what the policy allows.
+pub(crate) struct Guard {
+    stub: Stub,
+    allowed: Arc<Mutex<BTreeSet<String>>>,
+    refused: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// An action, a resource, and what conditions look at.
+struct Need {
+    action: String,
+    resource: String,
+    prefix: Option<String>,
+}
+
+impl Guard {
+    /// In front of the server at this address, for somebody with these statements.
+    pub(crate) fn before(server: &str, statements: Vec<Value>) -> Self {
+        let [allowed, refused]: [Arc<Mutex<BTreeSet<String>>>; 2] = Default::default();
+        let (to, used, turned_away) = (server.to_owned(), allowed.clone(), refused.clone());
+        let stub = Stub::answering(move |request| {
+            let needs = needs(request);
+            if let Some(need) = needs.iter().find(|need| !is_allowed(&statements, need)) {
+                lock(&turned_away).insert(need.action.clone());
+                return refusal(request, need);
+            }
+            lock(&used).extend(needs.into_iter().map(|need| need.action));
+            forward(request, &to).unwrap_or_else(|_| Answer::new(502, ""))
+        });
+        Self { stub, allowed, refused }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        self.stub.endpoint()
+    }
+
+    /// The rights that somebody made use of.
+    pub(crate) fn used(&self) -> BTreeSet<String> {
+        lock(&self.allowed).clone()
+    }
+
+    /// Those that somebody would have needed.
+    pub(crate) fn refused(&self) -> BTreeSet<String> {
+        lock(&self.refused).clone()
+    }
+}
+
+fn needs(request: &Request) -> Vec<Need> {
+    match request.header("x-amz-target").strip_prefix("AmazonSQS.") {
+        Some(operation) => vec![of_sqs(operation, request)],
+        None => of_s3(request),
+    }
+}
+
+/// The right to a batch is the right to one.
+fn of_sqs(operation: &str, request: &Request) -> Need {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let name = match body["QueueUrl"].as_str() {
+        Some(url) => url.rsplit('/').next().unwrap_or_default(),
+        None => body["QueueName"].as_str().unwrap_or_default(),
+    };
+    let action = format!("sqs:{}", operation.trim_end_matches("Batch"));
+    Need { action, resource: format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"), prefix: None }
+}
+
+fn of_s3(request: &Request) -> Vec<Need> {
+    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+    let query: HashMap<_, _> =
+        query.split('&').map(|part| part.split_once('=').unwrap_or((part, ""))).collect();
+    let path = decoded(path.trim_start_matches('/'));
+    let need = |action: &str, path: &str| Need {
+        action: format!("s3:{action}"),
+        resource: format!("arn:aws:s3:::{path}"),
+        prefix: None,
+    };
+    let read = |has_version: bool| if has_version { "GetObjectVersion" } else { "GetObject" };
+    let is_object = path.contains('/');
+    match &*request.method {
+        "GET" if !is_object => {
+            let prefix = Some(decoded(query.get("prefix").copied().unwrap_or_default()));
+            vec![Need { prefix, ..need("ListBucket", &path) }]
+        }
+        "GET" | "HEAD" => vec![need(read(query.contains_key("versionId")), &path)],
+        "DELETE" if query.contains_key("uploadId") => vec![need("AbortMultipartUpload", &path)],
+        "DELETE" => vec![need("DeleteObject", &path)],
+        _ => {
+            let source = request.header("x-amz-copy-source");
+            let (from, version) =
+                source.split_once("?versionId=").map_or((source, None), |(a, b)| (a, Some(b)));
+            let copied = (!from.is_empty())
+                .then(|| need(read(version.is_some()), decoded(from).trim_start_matches('/')));
+            [Some(need("PutObject", &path)), copied].into_iter().flatten().collect()
+        }
+    }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn is_allowed(statements: &[Value], need: &Need) -> bool {
+    statements.iter().any(|statement| {
+        let actions = statement["Action"].as_array().expect("actions");
+        let condition = statement["Condition"]["StringLike"]["s3:prefix"].as_str();
+        actions.iter().any(|action| *action == *need.action)
+            && matches(statement["Resource"].as_str().expect("a resource"), &need.resource)
+            && condition
+                .is_none_or(|pattern| need.prefix.as_ref().is_some_and(|prefix| matches(pattern, prefix)))
+    })
+}
+
+/// A pattern with `*`, as far as the policies here use them.
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
+            (0..=rest.len()).any(|at| rest.is_char_boundary(at) && matches(after, &rest[at..]))
+        }),
+    }
+}
+
+fn refusal(request: &Request, need: &Need) -> Answer {
+    let Need { action, resource, .. } = need;
+    let who = format!("arn:aws:sts::{ACCOUNT}:assumed-role/worker/wasmrun");
+    if action.starts_with("sqs:") {
+        let action = action.to_ascii_lowercase();
+        let said = format!(
+            "User: {who} is not authorized to perform: {action} on resource: {resource} because no identity-based policy allows the {action} action"
+        );
+        let body = json!({"__type": "com.amazon.coral.service#AccessDeniedException", "message": said});
+        return Answer::new(403, body.to_string()).with("content-type", "application/x-amz-json-1.0");
+    }
+    // S3 says so little to some; and to HEAD nothing.
+    let said = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code><Message>Access Denied</Message><RequestId>1</RequestId><HostId>2</HostId></Error>";
+    let said = if request.method == "HEAD" { "" } else { said };
+    Answer::new(403, said).with("content-type", "application/xml")
+}
+
+/// What the server behind says.
+fn forward(request: &Request, to: &str) -> io::Result<Answer> {
+    let mut server = TcpStream::connect(to)?;
+    let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
+    for (name, value) in request.headers.iter().filter(|(name, _)| *name != "connection") {
+        head += &format!("{name}: {value}\r\n");
+    }
+    server.write_all(format!("{head}connection: close\r\n\r\n").as_bytes())?;
+    server.write_all(&request.body)?;
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer)?;
+    let bad = || io::Error::from(io::ErrorKind::InvalidData);
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or_else(bad)?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let body = answer.split_off(end + 4);
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).ok_or_else(bad)?;
+    let headers: Vec<_> = lines.filter_map(|line| line.split_once(": ")).collect();
+    let is = |name: &'static str| move |header: &&(&str, &str)| header.0.eq_ignore_ascii_case(name);
+    let is_chunked = headers.iter().find(is("transfer-encoding")).is_some();
+    let body = if is_chunked { dechunked(&body).ok_or_else(bad)? } else { body };
+    let mut said = Answer::new(status, body);
+    for (name, value) in headers {
+        let length = name.eq_ignore_ascii_case("content-length");
+        let of_connection = ["connection", "keep-alive", "transfer-encoding"];
+        // The length of what HEAD leaves out is the object's.
+        if of_connection.iter().any(|it| name.eq_ignore_ascii_case(it))
+            || (length && request.method != "HEAD")
+        {
+            continue;
+        }
+        said = said.with(name, value);
+    }
+    Ok(said)
+}
+
+fn dechunked(mut body: &[u8]) -> Option<Vec<u8>> {
+    let mut whole = Vec::new();
+    loop {
+        let end = body.windows(2).position(|bytes| bytes == b"\r\n")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&body[..end]).ok()?.trim(), 16).ok()?;
+        if length == 0 {
+            return Some(whole);
+        }
+        whole.extend_from_slice(body.get(end + 2..end + 2 + length)?);
+        body = body.get(end + 4 + length..)?;
+    }
+}

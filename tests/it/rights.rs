@@ -1,0 +1,199 @@
+//! The rights that `wasmrun policy` prints are what a worker needs: with them all of it works, and without any one of
+//! them it's said which is missing.
+
+use crate::harness::{Amazon, Command, Guard, World, guest, wait_until};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// What a worker of `misbehave` is run with, and its policy is printed for.
+const MISBEHAVE: [&str; 7] = [
+    "s3://components/misbehave.wasm",
+    "--store",
+    "input=s3://bucket-in/from:ro",
+    "--store",
+    "output=s3://bucket-out/to:rw",
+    "--send",
+    "next=",
+];
+/// Its messages: together they need each right but one.
+const MESSAGES: [&str; 9] = [
+    "get known",
+    "get unknown",
+    "list ",
+    "put new text",
+    "delete new",
+    "copy known copied",
+    // Larger than the task may write: what was uploaded is aborted.
+    "write-on long",
+    "retry 1 once more",
+    "send 1",
+];
+
+/// A server with queues and buckets, and where they are.
+struct Cloud {
+    world: World,
+    amazon: Amazon,
+    jobs: String,
+    dead: String,
+    next: String,
+}
+
+impl Cloud {
+    fn start() -> Option<Self> {
+        let amazon = Amazon::start()?;
+        let jobs = amazon.create_queue("jobs", 30, 3);
+        let next = amazon.create_queue("next", 30, 3);
+        let dead = next.replace("/next", "/dead");
+        for bucket in ["components", "bucket-in", "bucket-out"] {
+            amazon.create_bucket(bucket);
+        }
+        for name in ["misbehave", "thumbnail"] {
+            let bytes = std::fs::read(guest(name)).expect("a component");
+            amazon.put("components", &format!("{name}.wasm"), bytes);
+        }
+        amazon.put("bucket-in", "from/known", "content");
+        Some(Self { world: World::new(), amazon, jobs, dead, next })
+    }
+
+    /// What `run` and `policy` are given.
+    fn arguments(&self, component: &[&str]) -> Vec<String> {
+        let to = |argument: &&str| match *argument {
+            "next=" => format!("next={}", self.next),
+            argument => argument.to_owned(),
+        };
+        let queue = ["--queue", &self.jobs, "--dead-letter", &self.dead].map(str::to_owned);
+        component.iter().map(to).chain(queue).collect()
+    }
+
+    fn statements(&self, component: &[&str]) -> Vec<Value> {
+        let policy = self.world.wasmrun(["policy"]).args(self.arguments(component));
+        let policy = policy.env("AWS_REGION", "eu-west-1").succeeds().json();
+        policy["Statement"].as_array().expect("statements").clone()
+    }
+
+    /// A worker that has these rights.
+    fn worker(&self, guard: &Guard, component: &[&str]) -> Command {
+        let worker = self.world.wasmrun(["run"]).args(self.arguments(component));
+        let worker = worker.args(["--write-size", "20MiB", "--on", "limit-exceeded=drop"]);
+        self.amazon.environment(worker).env("AWS_ENDPOINT_URL", guard.endpoint())
+    }
+
+    fn guard(&self, statements: &[Value]) -> Guard {
+        Guard::before(self.amazon.address(), statements.to_vec())
+    }
+}
+
+fn actions(statements: &[Value]) -> BTreeSet<String> {
+    let all = statements.iter().flat_map(|statement| statement["Action"].as_array().expect("actions"));
+    all.map(|action| action.as_str().expect("an action").to_owned()).collect()
+}
+
+/// The statements without this action on what this one is about.
+fn without(statements: &[Value], sid: &str, action: &str) -> Vec<Value> {
+    let mut statements = statements.to_vec();
+    for statement in statements.iter_mut().filter(|statement| statement["Sid"] == sid) {
+        let actions = statement["Action"].as_array_mut().expect("actions");
+        let before = actions.len();
+        actions.retain(|known| *known != action);
+        assert_eq!(actions.len(), before - 1, "{action} is no action of {sid}");
+    }
+    statements
+}
+
+#[test]
+fn a_worker_with_the_printed_policy_can_do_all_of_its_work_and_uses_all_of_its_rights() {
+    let Some(cloud) = Cloud::start() else { return };
+    let statements = cloud.statements(&MISBEHAVE);
+    let guard = cloud.guard(&statements);
+    for message in MESSAGES {
+        cloud.amazon.send(&cloud.jobs, message);
+    }
+    let output = cloud.worker(&guard, &MISBEHAVE).args(["--until-empty"]).succeeds();
+    assert_eq!(guard.refused(), BTreeSet::new(), "{output}");
+    let outcomes = &output.summary()["outcomes"];
+    assert_eq!(outcomes["completed"], 6, "{output}");
+    assert_eq!(outcomes["host-failed"], Value::Null, "{output}");
+    // Versions are read where events name them: see below.
+    let mut used = guard.used();
+    used.insert("s3:GetObjectVersion".into());
+    assert_eq!(used, actions(&statements));
+}
+
+#[test]
+fn what_a_worker_lacks_when_it_starts_is_named_in_its_last_sentence() {
+    let Some(cloud) = Cloud::start() else { return };
+    let all = cloud.statements(&MISBEHAVE);
+    for (sid, action) in [
+        ("Queue", "sqs:GetQueueAttributes"),
+        ("DeadLetters", "sqs:GetQueueAttributes"),
+        ("Component", "s3:GetObject"),
+    ] {
+        let guard = cloud.guard(&without(&all, sid, action));
+        let output = cloud.worker(&guard, &MISBEHAVE).ends().exited_with(3);
+        assert!(output.error().to_lowercase().contains(&action.to_lowercase()), "{sid} {action}: {output}");
+    }
+}
+
+#[test]
+fn what_a_worker_lacks_while_it_works_is_named_in_its_log_and_loses_no_message() {
+    let Some(cloud) = Cloud::start() else { return };
+    let all = cloud.statements(&MISBEHAVE);
+    for (sid, action, message) in [
+        ("Queue", "sqs:ReceiveMessage", "get known"),
+        ("Queue", "sqs:DeleteMessage", "get known"),
+        ("Queue", "sqs:ChangeMessageVisibility", "retry 1 once more"),
+        ("DeadLetters", "sqs:SendMessage", "reject it"),
+        ("SendNext", "sqs:SendMessage", "send 1"),
+        ("ReadInput", "s3:GetObject", "get known"),
+        ("ListInput", "s3:ListBucket", "list "),
+        ("WriteOutput", "s3:PutObject", "put new text"),
+        ("WriteOutput", "s3:DeleteObject", "delete new"),
+        ("WriteOutput", "s3:AbortMultipartUpload", "write-on long"),
+    ] {
+        let guard = cloud.guard(&without(&all, sid, action));
+        let purge = cloud.amazon.sqs.purge_queue().queue_url(&cloud.jobs).send();
+        cloud.amazon.wait(purge).expect("purged");
+        cloud.amazon.send(&cloud.jobs, message);
+        let worker = cloud.worker(&guard, &MISBEHAVE).start();
+        wait_until(&format!("{sid} {action} is named"), || {
+            worker.logged(action) + worker.logged(&action.to_lowercase()) > 0
+        });
+        assert_eq!(guard.refused(), BTreeSet::from([action.to_owned()]));
+        let output = worker.kill();
+        // It's still there, or was done; a dead letter would be for somebody who isn't to blame.
+        let dead = cloud.amazon.depth(&cloud.dead);
+        assert_eq!(dead, [0; 3], "{action}: {output}");
+    }
+}
+
+#[test]
+fn a_version_that_an_event_names_needs_a_right_of_its_own() {
+    let Some(cloud) = Cloud::start() else { return };
+    let component = [
+        "s3://components/thumbnail.wasm",
+        "--store",
+        "input=s3://bucket-in:ro",
+        "--store",
+        "output=s3://bucket-out:wo",
+    ];
+    cloud.amazon.keep_versions("bucket-in");
+    let version = cloud.amazon.put_version("bucket-in", "text", "not a photograph");
+    let event = json!({"Records": [{
+        "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "eu-west-1", "eventName": "ObjectCreated:Put",
+        "eventTime": "2026-11-26T12:00:00.000Z",
+        "s3": {"bucket": {"name": "bucket-in"}, "object": {"key": "text", "size": 16, "versionId": version}},
+    }]});
+    cloud.amazon.send(&cloud.jobs, &event.to_string());
+    let all = cloud.statements(&component);
+    let lacking = cloud.guard(&without(&all, "ReadInput", "s3:GetObjectVersion"));
+    let worker = cloud.worker(&lacking, &component).start();
+    worker.until_logged("s3:GetObjectVersion");
+    worker.kill();
+    assert_eq!(cloud.amazon.depth(&cloud.dead), [0; 3]);
+
+    let guard = cloud.guard(&all);
+    let output = cloud.worker(&guard, &component).args(["--until-empty"]).succeeds();
+    assert_eq!(guard.refused(), BTreeSet::new(), "{output}");
+    assert_eq!(output.summary()["outcomes"]["rejected"], 1, "{output}");
+    assert!(guard.used().contains("s3:GetObjectVersion"));
+}
