@@ -67,7 +67,8 @@ impl Cloud {
 
     fn statements(&self, component: &[&str]) -> Vec<Value> {
         let policy = self.world.wasmrun(["policy"]).args(self.arguments(component));
-        let policy = policy.env("AWS_REGION", "eu-west-1").succeeds().json();
+        let printed = policy.env("AWS_REGION", "eu-west-1").succeeds().stdout.join("\n");
+        let policy: Value = serde_json::from_str(&printed).expect("JSON");
         policy["Statement"].as_array().expect("statements").clone()
     }
 

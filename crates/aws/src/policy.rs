@@ -22,6 +22,13 @@ pub struct Permissions {
     statements: Vec<Statement>,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Policy<'a> {
+    version: &'static str,
+    statement: &'a [Statement],
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Statement {
@@ -163,8 +170,8 @@ impl Permissions {
                 from[0].sid.push_str(&(index + 1).to_string());
             }
         }
-        let policy = json!({ "Version": LANGUAGE, "Statement": statements });
-        format!("{policy:#}")
+        let policy = Policy { version: LANGUAGE, statement: &statements };
+        serde_json::to_string_pretty(&policy).unwrap_or_default()
     }
 
     fn queue(&mut self, sid: String, text: &str, actions: &[&'static str]) -> Result<(), String> {
