@@ -1,0 +1,326 @@
+//! What is in `deploy/ecs`: read as CloudFormation reads it, compared with what the program says of itself, and created on
+//! servers that stand in for Amazon's.
+
+mod template;
+
+use crate::harness::{Amazon, Command, World, field, guest, program, repository, wait_until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use template::{Template, as_of_ecs, text, texts};
+
+const ACCOUNT: &str = "123456789012";
+/// Region, partition, and the domain of its services.
+const IRELAND: [&str; 3] = ["eu-west-1", "aws", "amazonaws.com"];
+const BEIJING: [&str; 3] = ["cn-north-1", "aws-cn", "amazonaws.com.cn"];
+
+/// The bare task definitions, and the name in each.
+const TEMPLATES: [(&str, &str); 2] = [("batch", "thumbnails"), ("sidecar", "sidecar")];
+
+/// As it would be in a region.
+fn sample(template: &Template, name: &str, [region, partition, domain]: [&str; 3]) -> Template {
+    let arn = |service: &str, what: &str| format!("arn:{partition}:{service}:{region}:{ACCOUNT}:{what}");
+    let role = |suffix: &str| format!("arn:{partition}:iam::{ACCOUNT}:role/{name}-{suffix}");
+    let queue = |name: &str| format!("https://sqs.{region}.{domain}/{ACCOUNT}/{name}");
+    let bucket = |of: &str| format!("{of}-{ACCOUNT}-{region}");
+    let image = |name: &str| format!("{ACCOUNT}.dkr.ecr.{region}.{domain}/{name}");
+    let dead = format!("{name}-dead");
+    template
+        .clone()
+        .with("AWS::Region", region)
+        .with("AWS::Partition", partition)
+        .with("AWS::AccountId", ACCOUNT)
+        .with("AWS::StackName", name)
+        .with("Name", name)
+        .with("Image", image("wasmrun:0.1.0"))
+        .with("AppImage", image("app:1.0.0"))
+        .with("ComponentUrl", format!("s3://{}/thumbnail.wasm", bucket("components")))
+        .with("SubnetIds", json!(["subnet-11111111", "subnet-22222222"]))
+        .with("InputBucket", bucket(&format!("{name}-input")))
+        .with("OutputBucket", bucket(&format!("{name}-output")))
+        .with("Queue", queue(name))
+        .with("Queue.Arn", arn("sqs", name))
+        .with("Queue.QueueName", name)
+        .with("DeadLetters", queue(&dead))
+        .with("DeadLetters.Arn", arn("sqs", &dead))
+        .with("DeadLetters.QueueName", dead)
+        .with("TaskRole.Arn", role("task"))
+        .with("ExecutionRole.Arn", role("execution"))
+        .with("LogGroup", format!("/wasmrun/{name}"))
+        .with("Cluster", name)
+        .with("Service.Name", name)
+        .with("SecurityGroup", "sg-11111111")
+        .with("Alerts", arn("sns", "alerts"))
+}
+
+/// The container that wasmrun is in.
+#[track_caller]
+fn container(task_definition: &Value) -> &Value {
+    let containers = task_definition["containerDefinitions"].as_array().expect("containers");
+    containers.iter().find(|container| container["name"] == "wasmrun").expect("wasmrun's")
+}
+
+/// What the container runs, but for the words before these.
+fn start<'a>(mut command: Command, words: impl IntoIterator<Item = &'a str>, container: &Value) -> Command {
+    for variable in container["environment"].as_array().expect("variables") {
+        // In the container there's a place for what is compiled, and nobody else who listens.
+        command = match (field(variable, "name"), field(variable, "value")) {
+            ("WASMRUN_CACHE", _) => command,
+            ("WASMRUN_LISTEN", _) => command.env("WASMRUN_LISTEN", "0"),
+            (name, value) => command.env(name, value),
+        };
+    }
+    command.args(words)
+}
+
+/// The statements that `wasmrun policy` prints for the container's command.
+fn needed(world: &World, container: &Value, dead_letters: &str, cluster: &str) -> BTreeMap<String, Value> {
+    let words = texts(&container["command"]);
+    let Some(("run", arguments)) = words.split_first().map(|(first, others)| (*first, others)) else {
+        panic!("{words:?}")
+    };
+    let output = start(world.wasmrun(["policy"]), arguments.iter().copied(), container)
+        .args(["--dead-letter", dead_letters, "--cluster", cluster])
+        .succeeds();
+    let policy: Value = serde_json::from_str(&output.stdout.join("\n")).expect("JSON");
+    by_name(&policy["Statement"])
+}
+
+/// Statements by their names; the order of actions means nothing.
+fn by_name(statements: &Value) -> BTreeMap<String, Value> {
+    let statements = statements.as_array().expect("statements");
+    let named = statements.iter().map(|statement| {
+        let mut statement = statement.clone();
+        let actions = statement["Action"].as_array_mut().expect("actions");
+        actions.sort_by(|one, other| text(one).cmp(text(other)));
+        (field(&statement, "Sid").to_owned(), statement)
+    });
+    let named: BTreeMap<_, _> = named.collect();
+    assert_eq!(named.len(), statements.len(), "each has a name of its own");
+    named
+}
+
+/// A call to a service of this server.
+#[track_caller]
+fn call(world: &World, amazon: &Amazon, service: &str, operation: &str, arguments: &Value) -> Value {
+    let python = program("python").expect("it has read the template");
+    let script = repository().join("tests/it/deploying/call.py");
+    let call = amazon.environment(world.program(&python)).arg(script).args([service, operation]);
+    call.input(arguments.to_string()).succeeds().json()
+}
+
+#[test]
+fn a_linter_finds_nothing_in_the_templates() {
+    let Some(linter) = program("cfn-lint") else { return };
+    let world = World::new();
+    let lint = |files: &[&str]| {
+        let files = files.iter().map(|file| repository().join("deploy/ecs").join(file));
+        world.program(&linter).args(files).ends()
+    };
+    let output = lint(&["batch.yaml", "sidecar.yaml"]);
+    assert!(output.status.success(), "{output}");
+    assert!(output.stdout.is_empty(), "{output}");
+    // It does find what is wrong: this is no template.
+    assert!(!lint(&["batch.task-definition.json"]).status.success());
+}
+
+#[test]
+fn a_task_may_do_what_wasmrun_says_that_it_needs_and_nothing_else() {
+    let world = World::new();
+    let Some(batch) = Template::read(&world, "batch.yaml") else { return };
+    let Some(sidecar) = Template::read(&world, "sidecar.yaml") else { return };
+    let plain = sample(&batch, "thumbnails", IRELAND);
+    let key = format!("arn:aws:kms:eu-west-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+    let encrypted = plain.clone().with("KmsKeyArn", key);
+    let pinned = plain.clone().with("ComponentVersion", "3L4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY");
+    let measured = encrypted.clone().with("ComponentVersion", "null").with("MetricsNamespace", "Thumbnails");
+    let beside = sample(&sidecar, "sidecar", IRELAND);
+    let with_policies = beside.clone().with("AppPolicyArns", json!(["arn:aws:iam::aws:policy/ReadOnlyAccess"]));
+    for (template, statements) in [
+        (plain, 7),
+        (encrypted, 9),
+        (pinned, 7),
+        (measured, 9),
+        (beside, 6),
+        (with_policies, 6),
+        (sample(&batch, "thumbnails", BEIJING), 7),
+        (sample(&sidecar, "sidecar", BEIJING), 6),
+    ] {
+        let task = template.task_definition();
+        let dead_letters = template.value("DeadLetters");
+        let needed = needed(&world, container(&task), text(dead_letters), text(template.value("Cluster")));
+        let granted = by_name(&template.rights());
+        assert_eq!(granted, needed, "{task:#}");
+        assert_eq!(granted.len(), statements, "{granted:#?}");
+    }
+}
+
+#[test]
+fn the_bare_task_definitions_are_those_of_the_templates() {
+    let world = World::new();
+    for (file, name) in TEMPLATES {
+        let Some(template) = Template::read(&world, &format!("{file}.yaml")) else { return };
+        assert_eq!(bare(file), sample(&template, name, IRELAND).task_definition(), "{file}");
+    }
+}
+
+/// A bare task definition.
+fn bare(file: &str) -> Value {
+    let path = repository().join(format!("deploy/ecs/{file}.task-definition.json"));
+    serde_json::from_slice(&fs::read(path).expect("the file")).expect("JSON")
+}
+
+#[test]
+fn a_stack_makes_thumbnails_of_what_is_put_into_its_bucket_with_the_command_of_its_container() {
+    let world = World::new();
+    let Some(batch) = Template::read(&world, "batch.yaml") else { return };
+    let Some(amazon) = Amazon::start() else { return };
+    let call = |service: &str, operation: &str, arguments: Value| {
+        call(&world, &amazon, service, operation, &arguments)
+    };
+    amazon.create_bucket("components");
+    amazon.put("components", "a/thumbnail.wasm", fs::read(guest("thumbnail")).expect("the component"));
+
+    let outputs = create(&batch, call);
+    let output = |name: &str| outputs[name].as_str();
+    let attributes = |queue: &str| {
+        let arguments = json!({"QueueUrl": output(queue), "AttributeNames": ["All"]});
+        call("sqs", "get_queue_attributes", arguments)["Attributes"].take()
+    };
+    let parsed = |value: &Value| serde_json::from_str::<Value>(text(value)).expect("JSON");
+    let (queue, dead_letters) = (attributes("QueueUrl"), attributes("DeadLettersUrl"));
+    assert_eq!(queue["VisibilityTimeout"], "60");
+    let redrive = parsed(&queue["RedrivePolicy"]);
+    assert_eq!(redrive["deadLetterTargetArn"], dead_letters["QueueArn"]);
+    assert_eq!(redrive["maxReceiveCount"].to_string().trim_matches('"'), "5");
+    let statements = parsed(&queue["Policy"])["Statement"].take();
+    let announcements = &statements[0];
+    assert_eq!((&announcements["Effect"], &announcements["Action"]), (&json!("Allow"), &json!("sqs:SendMessage")));
+    assert_eq!(announcements["Principal"], json!({"Service": "s3.amazonaws.com"}));
+    assert_eq!(announcements["Resource"], queue["QueueArn"]);
+    let bucket = format!("arn:aws:s3:::{}", output("InputBucketName"));
+    assert_eq!(announcements["Condition"]["ArnEquals"], json!({"aws:SourceArn": bucket}));
+
+    let arguments = json!({"Bucket": output("InputBucketName")});
+    let notification = call("s3", "get_bucket_notification_configuration", arguments);
+    let notified = &notification["QueueConfigurations"][0];
+    assert_eq!(notified["QueueArn"], queue["QueueArn"], "{notification}");
+    assert_eq!(notified["Events"], json!(["s3:ObjectCreated:*"]), "{notification}");
+
+    let arguments = json!({"cluster": output("ClusterName"), "services": [output("ServiceName")]});
+    let service = call("ecs", "describe_services", arguments)["services"][0].take();
+    let arguments = json!({"taskDefinition": service["taskDefinition"]});
+    let task = call("ecs", "describe_task_definition", arguments)["taskDefinition"].take();
+    assert_eq!((&task["family"], &task["networkMode"]), (&json!("thumbnails-batch"), &json!("awsvpc")));
+    assert_eq!(task["taskRoleArn"], output("TaskRoleArn"));
+
+    let role = output("TaskRoleArn").rsplit('/').next();
+    let role = call("iam", "get_role_policy", json!({"RoleName": role, "PolicyName": "wasmrun"}));
+    let granted = by_name(&role["PolicyDocument"]["Statement"]);
+    let container = container(&task);
+    assert_eq!(granted, needed(&world, container, output("DeadLettersUrl"), output("ClusterName")));
+
+    let words = texts(&container["command"]);
+    let worker = start(amazon.environment(world.wasmrun([])), words, container).start();
+    let address = worker.listens_on();
+    let photograph = fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph");
+    amazon.put(output("InputBucketName"), "a/coffee cup.jpg", photograph);
+    wait_until("there is a thumbnail", || !amazon.keys(output("OutputBucketName")).is_empty());
+    wait_until("its message is settled", || amazon.depth(output("QueueUrl")) == [0; 3]);
+    let check = batch.properties("TaskDefinition")["ContainerDefinitions"][0]["HealthCheck"]["Command"].take();
+    let ["CMD", "/wasmrun", check @ ..] = &texts(&check)[..] else { panic!("{check}") };
+    let check = world.wasmrun(check.iter().copied()).env("WASMRUN_LISTEN", address.to_string());
+    assert_eq!(check.succeeds().stdout, ["alive"]);
+    worker.signal(Signal::TERM);
+    let worker = worker.finish().succeeded();
+    assert_eq!(worker.summary()["outcomes"]["completed"], worker.summary()["tasks"], "{worker}");
+    let keys = amazon.keys(output("OutputBucketName"));
+    assert_eq!(keys, ["a/coffee cup.jpg.jpg"], "{worker}");
+    let (thumbnail, content_type) = amazon.get(output("OutputBucketName"), &keys[0]).expect("a thumbnail");
+    assert_eq!(content_type.as_deref(), Some("image/jpeg"));
+    assert!(thumbnail.starts_with(&[0xff, 0xd8]), "a JPEG");
+    assert_eq!(amazon.depth(output("DeadLettersUrl")), [0; 3]);
+}
+
+/// Creates a stack of what ministack knows, and returns its outputs.
+fn create(template: &Template, call: impl Fn(&str, &str, Value) -> Value) -> BTreeMap<String, String> {
+    // It knows no scaling and no arithmetic with metrics (moto takes those). Where a parameter is a number, CloudFormation
+    // makes one of it, and ministack doesn't.
+    let document = template.without(|resource| {
+        field(resource, "Type").starts_with("AWS::ApplicationAutoScaling::")
+            || resource["Type"] == "AWS::CloudWatch::Alarm" && !resource["Properties"]["Metrics"].is_null()
+    });
+    let parameters = [
+        ("Image", "wasmrun:0.1.0"),
+        ("ComponentUrl", "s3://components/a/thumbnail.wasm"),
+        ("VpcId", "vpc-11111111"),
+        ("SubnetIds", "subnet-11111111,subnet-22222222"),
+    ];
+    let parameters = parameters.map(|(name, value)| json!({"ParameterKey": name, "ParameterValue": value}));
+    let stack = json!({
+        "StackName": "thumbnails",
+        "TemplateBody": document.to_string(),
+        "Parameters": parameters,
+        "Capabilities": ["CAPABILITY_IAM"],
+    });
+    call("cloudformation", "create_stack", stack);
+    let mut stack = Value::Null;
+    wait_until("the stack is there", || {
+        let stacks = call("cloudformation", "describe_stacks", json!({"StackName": "thumbnails"}));
+        stack = stacks["Stacks"][0].clone();
+        !field(&stack, "StackStatus").ends_with("_IN_PROGRESS")
+    });
+    assert_eq!(stack["StackStatus"], "CREATE_COMPLETE", "{stack:#}");
+    let outputs = stack["Outputs"].as_array().expect("outputs").iter();
+    outputs
+        .map(|output| (field(output, "OutputKey").to_owned(), field(output, "OutputValue").to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_services_take_the_task_definitions_the_scaling_and_the_alarms() {
+    let world = World::new();
+    let Some(batch) = Template::read(&world, "batch.yaml") else { return };
+    let Some(amazon) = Amazon::moto() else { return };
+    let call = |service: &str, operation: &str, arguments: &Value| {
+        call(&world, &amazon, service, operation, arguments)
+    };
+    for (file, _) in TEMPLATES {
+        call("ecs", "register_task_definition", &bare(file));
+    }
+    let mut batch = sample(&batch, "thumbnails", IRELAND).with("TaskDefinition", "thumbnails-batch");
+    call("ecs", "create_cluster", &json!({"clusterName": "thumbnails"}));
+    let mut service = as_of_ecs(batch.properties("Service"));
+    service["serviceName"] = "thumbnails".into();
+    call("ecs", "create_service", &service);
+
+    let target = batch.properties("ScalableTarget");
+    call("application-autoscaling", "register_scalable_target", &target);
+    batch = batch.with("ScalableTarget", "the target");
+    let policies: Vec<_> = batch.of_type("AWS::ApplicationAutoScaling::ScalingPolicy");
+    let policies: Vec<_> = policies.into_iter().map(str::to_owned).collect();
+    assert_eq!(policies.len(), 3, "{policies:?}");
+    for name in policies {
+        let mut policy = batch.properties(&name);
+        assert_eq!(policy["ScalingTargetId"].take(), "the target");
+        let fields = policy.as_object_mut().expect("properties");
+        fields.remove("ScalingTargetId");
+        for field in ["ServiceNamespace", "ScalableDimension", "ResourceId"] {
+            fields.insert(field.to_owned(), target[field].clone());
+        }
+        let answer = call("application-autoscaling", "put_scaling_policy", &policy);
+        batch = batch.with(&name, field(&answer, "PolicyARN"));
+    }
+    for name in batch.of_type("AWS::CloudWatch::Alarm") {
+        let mut alarm = batch.properties(name);
+        alarm["AlarmName"] = name.into();
+        call("cloudwatch", "put_metric_alarm", &alarm);
+        let found = call("cloudwatch", "describe_alarms", &json!({"AlarmNames": [name]}));
+        let found = &found["MetricAlarms"][0];
+        for field in ["ComparisonOperator", "EvaluationPeriods", "TreatMissingData", "AlarmActions"] {
+            assert_eq!(found[field], alarm[field], "{field}: {found:#}");
+        }
+        assert_eq!(found["Threshold"].as_f64(), alarm["Threshold"].as_f64(), "{found:#}");
+    }
+}
