@@ -136,7 +136,8 @@ fn a_task_may_do_what_wasmrun_says_that_it_needs_and_nothing_else() {
     let pinned = plain.clone().with("ComponentVersion", "3L4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY");
     let measured = encrypted.clone().with("ComponentVersion", "null").with("MetricsNamespace", "Thumbnails");
     let beside = sample(&sidecar, "sidecar", IRELAND);
-    let with_policies = beside.clone().with("AppPolicyArns", json!(["arn:aws:iam::aws:policy/ReadOnlyAccess"]));
+    let with_policies =
+        beside.clone().with("AppPolicyArns", json!(["arn:aws:iam::aws:policy/ReadOnlyAccess"]));
     for (template, statements) in [
         (plain, 7),
         (encrypted, 9),
@@ -196,7 +197,10 @@ fn a_stack_makes_thumbnails_of_what_is_put_into_its_bucket_with_the_command_of_i
     assert_eq!(redrive["maxReceiveCount"].to_string().trim_matches('"'), "5");
     let statements = parsed(&queue["Policy"])["Statement"].take();
     let announcements = &statements[0];
-    assert_eq!((&announcements["Effect"], &announcements["Action"]), (&json!("Allow"), &json!("sqs:SendMessage")));
+    assert_eq!(
+        (&announcements["Effect"], &announcements["Action"]),
+        (&json!("Allow"), &json!("sqs:SendMessage"))
+    );
     assert_eq!(announcements["Principal"], json!({"Service": "s3.amazonaws.com"}));
     assert_eq!(announcements["Resource"], queue["QueueArn"]);
     let bucket = format!("arn:aws:s3:::{}", output("InputBucketName"));
@@ -228,7 +232,8 @@ fn a_stack_makes_thumbnails_of_what_is_put_into_its_bucket_with_the_command_of_i
     amazon.put(output("InputBucketName"), "a/coffee cup.jpg", photograph);
     wait_until("there is a thumbnail", || !amazon.keys(output("OutputBucketName")).is_empty());
     wait_until("its message is settled", || amazon.depth(output("QueueUrl")) == [0; 3]);
-    let check = batch.properties("TaskDefinition")["ContainerDefinitions"][0]["HealthCheck"]["Command"].take();
+    let check =
+        batch.properties("TaskDefinition")["ContainerDefinitions"][0]["HealthCheck"]["Command"].take();
     let ["CMD", "/wasmrun", check @ ..] = &texts(&check)[..] else { panic!("{check}") };
     let check = world.wasmrun(check.iter().copied()).env("WASMRUN_LISTEN", address.to_string());
     assert_eq!(check.succeeds().stdout, ["alive"]);
@@ -289,7 +294,14 @@ fn the_services_take_the_task_definitions_the_scaling_and_the_alarms() {
     for (file, _) in TEMPLATES {
         call("ecs", "register_task_definition", &bare(file));
     }
-    let mut batch = sample(&batch, "thumbnails", IRELAND).with("TaskDefinition", "thumbnails-batch");
+    // An account has a network from the beginning.
+    let (subnets, groups) =
+        (call("ec2", "describe_subnets", &json!({})), call("ec2", "describe_security_groups", &json!({})));
+    let subnets: Vec<_> = (0..2).map(|index| field(&subnets["Subnets"][index], "SubnetId")).collect();
+    let mut batch = sample(&batch, "thumbnails", IRELAND)
+        .with("TaskDefinition", "thumbnails-batch")
+        .with("SubnetIds", subnets)
+        .with("SecurityGroup", field(&groups["SecurityGroups"][0], "GroupId"));
     call("ecs", "create_cluster", &json!({"clusterName": "thumbnails"}));
     let mut service = as_of_ecs(batch.properties("Service"));
     service["serviceName"] = "thumbnails".into();
