@@ -1,11 +1,13 @@
 //! What is in `deploy/ecs`: read as CloudFormation reads it, compared with what the program says of itself, and created on
 //! servers that stand in for Amazon's.
 
+mod stack;
 mod template;
 
 use crate::harness::{Amazon, Command, World, field, guest, program, repository, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use stack::{Stack, call};
 use std::collections::BTreeMap;
 use std::fs;
 use template::{Template, as_of_ecs, text, texts};
@@ -101,15 +103,6 @@ fn by_name(statements: &Value) -> BTreeMap<String, Value> {
     named
 }
 
-/// A call to a service of this server.
-#[track_caller]
-fn call(world: &World, amazon: &Amazon, service: &str, operation: &str, arguments: &Value) -> Value {
-    let python = program("python").expect("it has read the template");
-    let script = repository().join("tests/it/deploying/call.py");
-    let call = amazon.environment(world.program(&python)).arg(script).args([service, operation]);
-    call.input(arguments.to_string()).succeeds().json()
-}
-
 #[test]
 fn a_linter_finds_nothing_in_the_templates() {
     let Some(linter) = program("cfn-lint") else { return };
@@ -177,110 +170,110 @@ fn a_stack_makes_thumbnails_of_what_is_put_into_its_bucket_with_the_command_of_i
     let world = World::new();
     let Some(batch) = Template::read(&world, "batch.yaml") else { return };
     let Some(amazon) = Amazon::start() else { return };
-    let call = |service: &str, operation: &str, arguments: Value| {
-        call(&world, &amazon, service, operation, &arguments)
-    };
     amazon.create_bucket("components");
     amazon.put("components", "a/thumbnail.wasm", fs::read(guest("thumbnail")).expect("the component"));
-
-    let outputs = create(&batch, call);
-    let output = |name: &str| outputs[name].as_str();
-    let attributes = |queue: &str| {
-        let arguments = json!({"QueueUrl": output(queue), "AttributeNames": ["All"]});
-        call("sqs", "get_queue_attributes", arguments)["Attributes"].take()
-    };
-    let parsed = |value: &Value| serde_json::from_str::<Value>(text(value)).expect("JSON");
-    let (queue, dead_letters) = (attributes("QueueUrl"), attributes("DeadLettersUrl"));
-    assert_eq!(queue["VisibilityTimeout"], "60");
-    let redrive = parsed(&queue["RedrivePolicy"]);
-    assert_eq!(redrive["deadLetterTargetArn"], dead_letters["QueueArn"]);
-    assert_eq!(redrive["maxReceiveCount"].to_string().trim_matches('"'), "5");
-    let statements = parsed(&queue["Policy"])["Statement"].take();
-    let announcements = &statements[0];
-    assert_eq!(
-        (&announcements["Effect"], &announcements["Action"]),
-        (&json!("Allow"), &json!("sqs:SendMessage"))
-    );
-    assert_eq!(announcements["Principal"], json!({"Service": "s3.amazonaws.com"}));
-    assert_eq!(announcements["Resource"], queue["QueueArn"]);
-    let bucket = format!("arn:aws:s3:::{}", output("InputBucketName"));
-    assert_eq!(announcements["Condition"]["ArnEquals"], json!({"aws:SourceArn": bucket}));
-
-    let arguments = json!({"Bucket": output("InputBucketName")});
-    let notification = call("s3", "get_bucket_notification_configuration", arguments);
-    let notified = &notification["QueueConfigurations"][0];
-    assert_eq!(notified["QueueArn"], queue["QueueArn"], "{notification}");
-    assert_eq!(notified["Events"], json!(["s3:ObjectCreated:*"]), "{notification}");
-
-    let arguments = json!({"cluster": output("ClusterName"), "services": [output("ServiceName")]});
-    let service = call("ecs", "describe_services", arguments)["services"][0].take();
-    let arguments = json!({"taskDefinition": service["taskDefinition"]});
-    let task = call("ecs", "describe_task_definition", arguments)["taskDefinition"].take();
-    assert_eq!((&task["family"], &task["networkMode"]), (&json!("thumbnails-batch"), &json!("awsvpc")));
-    assert_eq!(task["taskRoleArn"], output("TaskRoleArn"));
-
-    let role = output("TaskRoleArn").rsplit('/').next();
-    let role = call("iam", "get_role_policy", json!({"RoleName": role, "PolicyName": "wasmrun"}));
-    let granted = by_name(&role["PolicyDocument"]["Statement"]);
-    let container = container(&task);
-    assert_eq!(granted, needed(&world, container, output("DeadLettersUrl"), output("ClusterName")));
-
-    let words = texts(&container["command"]);
-    let worker = start(amazon.environment(world.wasmrun([])), words, container).start();
-    let address = worker.listens_on();
-    let photograph = fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph");
-    amazon.put(output("InputBucketName"), "a/coffee cup.jpg", photograph);
-    wait_until("there is a thumbnail", || !amazon.keys(output("OutputBucketName")).is_empty());
-    wait_until("its message is settled", || amazon.depth(output("QueueUrl")) == [0; 3]);
-    let check =
-        batch.properties("TaskDefinition")["ContainerDefinitions"][0]["HealthCheck"]["Command"].take();
-    let ["CMD", "/wasmrun", check @ ..] = &texts(&check)[..] else { panic!("{check}") };
-    let check = world.wasmrun(check.iter().copied()).env("WASMRUN_LISTEN", address.to_string());
-    assert_eq!(check.succeeds().stdout, ["alive"]);
-    worker.signal(Signal::TERM);
-    let worker = worker.finish().succeeded();
-    assert_eq!(worker.summary()["outcomes"]["completed"], worker.summary()["tasks"], "{worker}");
-    let keys = amazon.keys(output("OutputBucketName"));
-    assert_eq!(keys, ["a/coffee cup.jpg.jpg"], "{worker}");
-    let (thumbnail, content_type) = amazon.get(output("OutputBucketName"), &keys[0]).expect("a thumbnail");
-    assert_eq!(content_type.as_deref(), Some("image/jpeg"));
-    assert!(thumbnail.starts_with(&[0xff, 0xd8]), "a JPEG");
-    assert_eq!(amazon.depth(output("DeadLettersUrl")), [0; 3]);
-}
-
-/// Creates a stack of what ministack knows, and returns its outputs.
-fn create(template: &Template, call: impl Fn(&str, &str, Value) -> Value) -> BTreeMap<String, String> {
-    // It knows no scaling and no arithmetic with metrics (moto takes those). Where a parameter is a number, CloudFormation
-    // makes one of it, and ministack doesn't.
-    let document = template.without(|resource| {
-        field(resource, "Type").starts_with("AWS::ApplicationAutoScaling::")
-            || resource["Type"] == "AWS::CloudWatch::Alarm" && !resource["Properties"]["Metrics"].is_null()
-    });
     let parameters = [
         ("Image", "wasmrun:0.1.0"),
         ("ComponentUrl", "s3://components/a/thumbnail.wasm"),
         ("VpcId", "vpc-11111111"),
         ("SubnetIds", "subnet-11111111,subnet-22222222"),
     ];
-    let parameters = parameters.map(|(name, value)| json!({"ParameterKey": name, "ParameterValue": value}));
-    let stack = json!({
-        "StackName": "thumbnails",
-        "TemplateBody": document.to_string(),
-        "Parameters": parameters,
-        "Capabilities": ["CAPABILITY_IAM"],
+    let stack = Stack::create(&world, &amazon, &batch, &parameters);
+    is_wired(&stack);
+    let task = stack.task();
+    assert_eq!(task["family"], "thumbnails-batch");
+    grants_what_is_needed(&stack, &task);
+    let words = texts(&container(&task)["command"]);
+    makes_a_thumbnail(&stack, &batch, start(amazon.environment(world.wasmrun([])), words, container(&task)));
+}
+
+#[test]
+fn a_stack_with_an_application_makes_thumbnails_with_what_comes_with_the_application() {
+    let world = World::new();
+    let Some(sidecar) = Template::read(&world, "sidecar.yaml") else { return };
+    let Some(amazon) = Amazon::start() else { return };
+    let parameters = [
+        ("Image", "wasmrun:0.1.0"),
+        ("AppImage", "app:1.0.0"),
+        ("SubnetIds", "subnet-11111111,subnet-22222222"),
+        ("SecurityGroupIds", "sg-11111111"),
+    ];
+    let stack = Stack::create(&world, &amazon, &sidecar, &parameters);
+    is_wired(&stack);
+    let task = stack.task();
+    assert_eq!(task["family"], "sidecar-app");
+    grants_what_is_needed(&stack, &task);
+    // Here no container has copied it.
+    let component = guest("thumbnail");
+    let words = texts(&container(&task)["command"]).into_iter().map(|word| match word {
+        "/components/component.wasm" => component.to_str().expect("text"),
+        word => word,
     });
-    call("cloudformation", "create_stack", stack);
-    let mut stack = Value::Null;
-    wait_until("the stack is there", || {
-        let stacks = call("cloudformation", "describe_stacks", json!({"StackName": "thumbnails"}));
-        stack = stacks["Stacks"][0].clone();
-        !field(&stack, "StackStatus").ends_with("_IN_PROGRESS")
-    });
-    assert_eq!(stack["StackStatus"], "CREATE_COMPLETE", "{stack:#}");
-    let outputs = stack["Outputs"].as_array().expect("outputs").iter();
-    outputs
-        .map(|output| (field(output, "OutputKey").to_owned(), field(output, "OutputValue").to_owned()))
-        .collect()
+    makes_a_thumbnail(
+        &stack,
+        &sidecar,
+        start(amazon.environment(world.wasmrun([])), words, container(&task)),
+    );
+}
+
+/// The bucket tells the queue, which lets it, and has a place for what fails.
+fn is_wired(stack: &Stack) {
+    let parsed = |value: &Value| serde_json::from_str::<Value>(text(value)).expect("JSON");
+    let (queue, dead_letters) = (stack.attributes("QueueUrl"), stack.attributes("DeadLettersUrl"));
+    assert_eq!(queue["VisibilityTimeout"], "60");
+    let redrive = parsed(&queue["RedrivePolicy"]);
+    assert_eq!(redrive["deadLetterTargetArn"], dead_letters["QueueArn"]);
+    assert_eq!(redrive["maxReceiveCount"].to_string().trim_matches('"'), "5");
+
+    let bucket = stack.output("InputBucketName");
+    let policy = parsed(&queue["Policy"]);
+    let announcements = &policy["Statement"][0];
+    assert_eq!(announcements["Effect"], "Allow");
+    assert_eq!(announcements["Action"], "sqs:SendMessage");
+    assert_eq!(announcements["Principal"], json!({"Service": "s3.amazonaws.com"}));
+    assert_eq!(announcements["Resource"], queue["QueueArn"]);
+    let source = json!({"aws:SourceArn": format!("arn:aws:s3:::{bucket}")});
+    assert_eq!(announcements["Condition"]["ArnEquals"], source);
+
+    let notification = stack.call("s3", "get_bucket_notification_configuration", &json!({"Bucket": bucket}));
+    let notified = &notification["QueueConfigurations"][0];
+    assert_eq!(notified["QueueArn"], queue["QueueArn"], "{notification}");
+    assert_eq!(notified["Events"], json!(["s3:ObjectCreated:*"]), "{notification}");
+}
+
+fn grants_what_is_needed(stack: &Stack, task: &Value) {
+    let role = stack.output("TaskRoleArn");
+    assert_eq!(task["taskRoleArn"], role);
+    let role = role.rsplit('/').next();
+    let policy = stack.call("iam", "get_role_policy", &json!({"RoleName": role, "PolicyName": "wasmrun"}));
+    let (dead_letters, cluster) = (stack.output("DeadLettersUrl"), stack.output("ClusterName"));
+    let needed = needed(stack.world, container(task), dead_letters, cluster);
+    assert_eq!(by_name(&policy["PolicyDocument"]["Statement"]), needed);
+}
+
+fn makes_a_thumbnail(stack: &Stack, template: &Template, worker: Command) {
+    let (amazon, world) = (stack.amazon, stack.world);
+    let [input, output, queue, dead_letters] =
+        ["InputBucketName", "OutputBucketName", "QueueUrl", "DeadLettersUrl"].map(|name| stack.output(name));
+    let worker = worker.start();
+    let address = worker.listens_on();
+    let photograph = fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph");
+    amazon.put(input, "a/coffee cup.jpg", photograph);
+    wait_until("there is a thumbnail", || !amazon.keys(output).is_empty());
+    wait_until("its message is settled", || amazon.depth(queue) == [0; 3]);
+    let definition = sample(template, "thumbnails", IRELAND).task_definition();
+    let words = texts(&container(&definition)["healthCheck"]["command"]);
+    let ["CMD", "/wasmrun", check @ ..] = &words[..] else { panic!("{words:?}") };
+    let check = world.wasmrun(check.iter().copied()).env("WASMRUN_LISTEN", address.to_string());
+    assert_eq!(check.succeeds().stdout, ["alive"]);
+    worker.signal(Signal::TERM);
+    let worker = worker.finish().succeeded();
+    assert_eq!(worker.summary()["outcomes"]["completed"], worker.summary()["tasks"], "{worker}");
+    assert_eq!(amazon.keys(output), ["a/coffee cup.jpg.jpg"], "{worker}");
+    let (thumbnail, content_type) = amazon.get(output, "a/coffee cup.jpg.jpg").expect("a thumbnail");
+    assert_eq!(content_type.as_deref(), Some("image/jpeg"));
+    assert!(thumbnail.starts_with(&[0xff, 0xd8]), "a JPEG");
+    assert_eq!(amazon.depth(dead_letters), [0; 3]);
 }
 
 #[test]

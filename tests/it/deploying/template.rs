@@ -64,7 +64,8 @@ impl Template {
         as_of_ecs(self.properties("TaskDefinition"))
     }
 
-    /// The template itself, without some of its resources, and with numbers where it refers to parameters that are.
+    /// The template itself, without some of its resources. Parameters that are numbers are put in: CloudFormation makes
+    /// numbers of them, and ministack leaves them texts.
     pub(super) fn without(&self, is_left_out: impl Fn(&Value) -> bool) -> Value {
         let mut document = self.document.clone();
         let resources = document["Resources"].as_object_mut().expect("resources");
