@@ -317,15 +317,20 @@ fn the_services_take_the_task_definitions_the_scaling_and_the_alarms() {
         let answer = call("application-autoscaling", "put_scaling_policy", &policy);
         batch = batch.with(&name, field(&answer, "PolicyARN"));
     }
-    for name in batch.of_type("AWS::CloudWatch::Alarm") {
+    let alarms = batch.of_type("AWS::CloudWatch::Alarm");
+    for name in &alarms {
         let mut alarm = batch.properties(name);
-        alarm["AlarmName"] = name.into();
+        alarm["AlarmName"] = (*name).into();
         call("cloudwatch", "put_metric_alarm", &alarm);
-        let found = call("cloudwatch", "describe_alarms", &json!({"AlarmNames": [name]}));
-        let found = &found["MetricAlarms"][0];
+    }
+    let taken = call("cloudwatch", "describe_alarms", &json!({}));
+    let taken = taken["MetricAlarms"].as_array().expect("alarms");
+    for name in &alarms {
+        let alarm = batch.properties(name);
+        let taken = taken.iter().find(|taken| taken["AlarmName"] == **name).expect("the alarm");
         for field in ["ComparisonOperator", "EvaluationPeriods", "TreatMissingData", "AlarmActions"] {
-            assert_eq!(found[field], alarm[field], "{field}: {found:#}");
+            assert_eq!(taken[field], alarm[field], "{field}: {taken:#}");
         }
-        assert_eq!(found["Threshold"].as_f64(), alarm["Threshold"].as_f64(), "{found:#}");
+        assert_eq!(taken["Threshold"].as_f64(), alarm["Threshold"].as_f64(), "{taken:#}");
     }
 }
