@@ -17,10 +17,10 @@ const ACCOUNT: &str = "123456789012";
 const IRELAND: [&str; 3] = ["eu-west-1", "aws", "amazonaws.com"];
 const BEIJING: [&str; 3] = ["cn-north-1", "aws-cn", "amazonaws.com.cn"];
 
-/// The bare task definitions, and the name in each.
+/// The files, each of a template and of a bare task definition, and the name that the latter is written with.
 const TEMPLATES: [(&str, &str); 2] = [("batch", "thumbnails"), ("sidecar", "sidecar")];
 
-/// As it would be in a region.
+/// With what a stack in this region would have.
 fn sample(template: &Template, name: &str, [region, partition, domain]: [&str; 3]) -> Template {
     let arn = |service: &str, what: &str| format!("arn:{partition}:{service}:{region}:{ACCOUNT}:{what}");
     let role = |suffix: &str| format!("arn:{partition}:iam::{ACCOUNT}:role/{name}-{suffix}");
@@ -63,10 +63,10 @@ fn container(task_definition: &Value) -> &Value {
     containers.iter().find(|container| container["name"] == "wasmrun").expect("wasmrun's")
 }
 
-/// What the container runs, but for the words before these.
-fn start<'a>(mut command: Command, words: impl IntoIterator<Item = &'a str>, container: &Value) -> Command {
+/// A command with the container's variables, and these words of its own.
+fn as_in<'a>(mut command: Command, words: impl IntoIterator<Item = &'a str>, container: &Value) -> Command {
     for variable in container["environment"].as_array().expect("variables") {
-        // In the container there's a place for what is compiled, and nobody else who listens.
+        // Only in the container there is that folder, and nobody else who listens.
         command = match (field(variable, "name"), field(variable, "value")) {
             ("WASMRUN_CACHE", _) => command,
             ("WASMRUN_LISTEN", _) => command.env("WASMRUN_LISTEN", "0"),
@@ -82,7 +82,7 @@ fn needed(world: &World, container: &Value, dead_letters: &str, cluster: &str) -
     let Some(("run", arguments)) = words.split_first().map(|(first, others)| (*first, others)) else {
         panic!("{words:?}")
     };
-    let output = start(world.wasmrun(["policy"]), arguments.iter().copied(), container)
+    let output = as_in(world.wasmrun(["policy"]), arguments.iter().copied(), container)
         .args(["--dead-letter", dead_letters, "--cluster", cluster])
         .succeeds();
     let policy: Value = serde_json::from_str(&output.stdout.join("\n")).expect("JSON");
@@ -184,7 +184,7 @@ fn a_stack_makes_thumbnails_of_what_is_put_into_its_bucket_with_the_command_of_i
     assert_eq!(task["family"], "thumbnails-batch");
     grants_what_is_needed(&stack, &task);
     let words = texts(&container(&task)["command"]);
-    makes_a_thumbnail(&stack, &batch, start(amazon.environment(world.wasmrun([])), words, container(&task)));
+    makes_a_thumbnail(&stack, &batch, as_in(amazon.environment(world.wasmrun([])), words, container(&task)));
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_stack_with_an_application_makes_thumbnails_with_what_comes_with_the_applica
     makes_a_thumbnail(
         &stack,
         &sidecar,
-        start(amazon.environment(world.wasmrun([])), words, container(&task)),
+        as_in(amazon.environment(world.wasmrun([])), words, container(&task)),
     );
 }
 
@@ -303,14 +303,13 @@ fn the_services_take_the_task_definitions_the_scaling_and_the_alarms() {
     let target = batch.properties("ScalableTarget");
     call("application-autoscaling", "register_scalable_target", &target);
     batch = batch.with("ScalableTarget", "the target");
-    let policies: Vec<_> = batch.of_type("AWS::ApplicationAutoScaling::ScalingPolicy");
+    let policies = batch.of_type("AWS::ApplicationAutoScaling::ScalingPolicy");
     let policies: Vec<_> = policies.into_iter().map(str::to_owned).collect();
     assert_eq!(policies.len(), 3, "{policies:?}");
     for name in policies {
         let mut policy = batch.properties(&name);
-        assert_eq!(policy["ScalingTargetId"].take(), "the target");
         let fields = policy.as_object_mut().expect("properties");
-        fields.remove("ScalingTargetId");
+        assert_eq!(fields.remove("ScalingTargetId"), Some("the target".into()));
         for field in ["ServiceNamespace", "ScalableDimension", "ResourceId"] {
             fields.insert(field.to_owned(), target[field].clone());
         }

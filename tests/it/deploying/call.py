@@ -1,4 +1,4 @@
-"""A call to one of Amazon's services. Its arguments come from standard input and the answer goes to standard output, as JSON."""
+"""A call to one of Amazon's services: arguments from standard input, the answer to standard output, as JSON."""
 
 import json
 import os
