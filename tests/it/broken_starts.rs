@@ -1,5 +1,5 @@
 //! A worker that can't work says why in one sentence, with the exit code that the README names, and soon: whoever started
-//! it waits.
+//! it waits. A container with less memory than a task may have is in `capacity`.
 
 use crate::harness::{Answer, Command, Output, Stub, World, guest};
 use std::time::Duration;
@@ -101,12 +101,4 @@ fn with_a_cache_that_cannot_be_written_to() {
         (World::new(), services(|| Answer::new(404, "<Error><Code>NoSuchKey</Code></Error>")));
     let output = worker(&world, &stub).args(["--cache", "/proc/cache"]).ends().exited_with(3);
     says(&output, "the cache directory /proc/cache can't be created");
-}
-
-#[test]
-fn with_less_memory_than_one_task_may_have() {
-    let (world, stub) =
-        (World::new(), services(|| Answer::new(404, "<Error><Code>NoSuchKey</Code></Error>")));
-    let output = worker(&world, &stub).args(["--memory", "1TiB"]).ends().exited_with(2);
-    says(&output, "lower --memory");
 }

@@ -107,17 +107,17 @@ fn damaged_code_and_code_of_another_engine_is_refused_in_one_sentence() {
     refused(&damaged, "damaged");
     refused(&whole[..whole.len() - 1], "damaged");
     refused(b"", "isn't precompiled code");
-    // What another version of the engine writes says so, and is whole.
+    // What another version of the engine writes says so, and so does what is for another CPU; both are whole.
     let (code, _) = whole.split_at(whole.len() - 32);
-    let version = b"48.0";
-    let at: Vec<_> = (0..code.len() - version.len()).filter(|at| code[*at..].starts_with(version)).collect();
-    assert!(!at.is_empty(), "the code names its version");
-    let mut foreign = code.to_vec();
-    for at in at {
-        foreign[at] = b'3';
+    let target = std::env::consts::ARCH.as_bytes();
+    let at = code.windows(target.len()).position(|bytes| bytes == target).expect("the code names its CPU");
+    // Before it stand the version, two digits, and the target's length.
+    for (changed, to) in [(at - 3, b'3'), (at, b'y')] {
+        let mut foreign = code.to_vec();
+        foreign[changed] = to;
+        let digest = Sha256::digest(&foreign);
+        refused(&[&foreign[..], &digest[..]].concat(), "compile the component again");
     }
-    let digest = Sha256::digest(&foreign);
-    refused(&[&foreign[..], &digest[..]].concat(), "compile the component again");
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! | `amazon` | SQS and S3, on a server that stands in for them |
 //! | `container` | the image: confined, stopped, and as a sidecar |
 //! | `ecs` | the agent of ECS |
+//! | `deploying` | the files that deploy to ECS: their rights, their stack, and that it works |
 //! | `connections` | slow ones, and such as go silent |
 //! | `endurance` | the same with much to do, with kills and with outages |
 //! | `answers` | what these services answer and no such server does
@@ -46,6 +47,7 @@ mod configuration;
 mod connections;
 mod container;
 mod crashes;
+mod deploying;
 mod deterministic;
 mod ecs;
 mod endurance;

