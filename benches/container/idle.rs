@@ -24,7 +24,7 @@ pub(crate) struct Idle {
 }
 
 pub(crate) fn measure(world: &World, size: Size) -> Vec<Idle> {
-    let rounds = if size == Size::Full { ROUNDS } else { 1 };
+    let (rounds, pause) = if size == Size::Full { (ROUNDS, REST) } else { (1, Duration::ZERO) };
     let mut workers = vec![
         ("with the compiler, from the cache", Start::Warm, Place::Process),
         ("with the compiler, precompiled", Start::Precompiled, Place::Process),
@@ -35,7 +35,7 @@ pub(crate) fn measure(world: &World, size: Size) -> Vec<Idle> {
     workers
         .into_iter()
         .map(|(what, start, place)| {
-            let found: Vec<[f64; 2]> = (0..rounds).map(|_| rest(world, start, place)).collect();
+            let found: Vec<[f64; 2]> = (0..rounds).map(|_| resting(world, start, place, pause)).collect();
             let [resident, anonymous] =
                 [0, 1].map(|which| median(found.iter().map(|found| found[which]).collect()));
             Idle { what, resident, anonymous }
@@ -44,11 +44,11 @@ pub(crate) fn measure(world: &World, size: Size) -> Vec<Idle> {
 }
 
 /// After its first task, as a worker that never had one has not set up all that it needs.
-fn rest(world: &World, start: Start, place: Place) -> [f64; 2] {
+fn resting(world: &World, start: Start, place: Place, pause: Duration) -> [f64; 2] {
     let tasks = world.one_message();
     let mut worker = Worker::spawn(&mut world.worker(start, place, &tasks));
     worker.until("Completed.");
-    std::thread::sleep(REST);
+    std::thread::sleep(pause);
     let smaps = fs::read_to_string(format!("/proc/{}/smaps_rollup", worker.child.id()));
     let smaps = smaps.expect("its memory");
     drop(worker);

@@ -13,10 +13,12 @@
 //! The clock runs from before podman is asked until the worker logs that the task completed, by the time in that line:
 //! neither the line's way here nor the container's end is part of it.
 //!
-//! `WASMRUN_BENCH_WITHOUT_COMPILER=FILE` names a program without the compiler, to be measured beside it:
+//! `WASMRUN_BENCH_WITHOUT_COMPILER` may name a program without the compiler, to be measured beside it. It is built and
+//! linked as the image's is:
 //!
 //!     cargo rustc --release --package wasmrun --bin wasmrun --no-default-features --target-dir target/small -- \
 //!         -Ctarget-feature=+crt-static -Cstrip=symbols
+//!     WASMRUN_BENCH_WITHOUT_COMPILER=$PWD/target/small/release/wasmrun cargo xtask bench container
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
 

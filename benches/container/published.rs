@@ -15,17 +15,17 @@ pub(crate) const FARGATE: [Published; 4] = [
         source: "[an answer on AWS re:Post](https://www.repost.aws/ja/questions/QUjZAzJd27SZWxXM7MgyxOZw/how-to-speed-up-provisioning-of-ecs-fargate-task)",
     },
     Published {
-        what: "the same, image of 413 MB, 10 tasks",
+        what: "the same, with an image of 413 MB, 10 tasks",
         takes: "53 to 62 s",
         source: "[elasticscale, 2024](https://elasticscale.com/blog/reduce-aws-fargate-pull-times-with-soci)",
     },
     Published {
-        what: "the same, a web application",
+        what: "the same, with a web application",
         takes: "60 to 90 s",
         source: "[a user, 2022](https://github.com/aws/containers-roadmap/issues/649)",
     },
     Published {
-        what: "of that, before the first image is fetched",
+        what: "a new task on Fargate, until its image begins to be fetched",
         takes: "11 to 44 s",
         source: "[opensearch-migrations #2116](https://github.com/opensearch-project/opensearch-migrations/issues/2116)",
     },
@@ -38,16 +38,15 @@ pub(crate) const LAMBDA: [Published; 2] = [
         source: "[AWS](https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html)",
     },
     Published {
-        what: "of that, what a minimal program in Rust takes (its Init Duration)",
-        takes: "18 to 19 ms",
-        source: "[fulgurion](https://fulgurion.com/blog/posts/rust-on-aws-lambda-cold-start/)",
+        what: "the same, until a minimal program in Rust has answered",
+        takes: "77 to 209 ms, 96 ms on average",
+        source: "[codetalk, 128 MB](https://github.com/codetalkio/patterns-serverless-rust-minimal/blob/master/benchmark/response-times.md)",
     },
 ];
 
-/// What AWS says of Fargate in percent.
+/// What AWS says in percent.
 pub(crate) const SHARES: &str = "\
-AWS publishes shares of Fargate's start, and no seconds: fetching the image is 76 % of a container's start, of which 6.4 % is needed for it
-([AWS News Blog](https://aws.amazon.com/blogs/aws/aws-fargate-enables-faster-container-startup-using-seekable-oci/), after a paper); images
-compressed with zstd start up to 27 % faster
-([AWS Containers Blog](https://aws.amazon.com/blogs/containers/reducing-aws-fargate-startup-times-with-zstd-compressed-container-images/)).
-No image is kept for the next task there: each task runs on a machine of its own, which is used once (same page).";
+AWS publishes shares and no seconds: fetching the image is 76 % of a container's start, of which 6.4 % is needed for it
+([AWS News Blog](https://aws.amazon.com/blogs/aws/aws-fargate-enables-faster-container-startup-using-seekable-oci/), after a paper); on Fargate,
+images compressed with zstd start up to 27 % faster, and no image is kept for the next task, as each runs on a machine of its own that is used once
+([AWS Containers Blog](https://aws.amazon.com/blogs/containers/reducing-aws-fargate-startup-times-with-zstd-compressed-container-images/)).";

@@ -16,13 +16,15 @@ use crate::podman::{Podman, said};
 
 /// A small one: 77 kB.
 const PHOTOGRAPH: &str = "rocket.jpg";
-/// Where a container has what a process has in its own folder.
-const QUEUE: &str = "/queue";
-const PHOTOGRAPHS: &str = "/photographs";
-const THUMBNAILS: &str = "/thumbnails";
-/// Of a file in the scratch folder.
+/// In the scratch folder: what there is once, …
 const COMPONENT: &str = "thumbnail.wasm";
 const CODE: &str = "thumbnail.cwasm";
+const PHOTOGRAPHS: &str = "photographs";
+/// … and, in a folder of its own, what each start has anew.
+const TASKS: &str = "tasks";
+const QUEUE: &str = "queue";
+const DATABASE: &str = "jobs.db";
+const THUMBNAILS: &str = "thumbnails";
 /// The cache that an earlier start has filled: a volume, and a folder.
 const WARM: &str = "warm";
 const COLD: &str = "cold";
@@ -91,19 +93,14 @@ impl<'a> World<'a> {
         podman.copy_program(&program);
         let world = Self { podman, scratch, program, without_compiler };
         fs::copy(guests::path("thumbnail"), scratch.join(COMPONENT)).expect("a copy");
-        let photographs = world.folder("photographs");
+        let photographs = world.folder(PHOTOGRAPHS);
         let photograph = guests::repository().join("demo/photographs").join(PHOTOGRAPH);
         fs::copy(photograph, photographs.join(PHOTOGRAPH)).expect("a copy");
         let mut compile = Command::new(&world.program);
         compile.current_dir(scratch).args(["compile", COMPONENT, "--output", CODE, "--cache", "off"]);
         said(&mut compile).expect("the component is compiled");
-        for (file, mode) in [
-            (COMPONENT.into(), 0o644),
-            (CODE.into(), 0o644),
-            (format!("photographs/{PHOTOGRAPH}"), 0o644),
-            ("photographs".into(), 0o755),
-        ] {
-            allow(&scratch.join(file), mode);
+        for file in [scratch.join(COMPONENT), scratch.join(CODE), photographs.join(PHOTOGRAPH)] {
+            allow(&file, 0o644);
         }
         podman.create_cache(WARM);
         for place in [Place::Container, Place::Process] {
@@ -147,20 +144,15 @@ impl<'a> World<'a> {
                 command
             }
         };
-        let place = |outside: PathBuf, inside: &str| match place {
-            Place::Container => inside.to_owned(),
-            Place::Process | Place::WithoutCompiler => outside.display().to_string(),
-        };
         let component = if start == Start::Precompiled { CODE } else { COMPONENT };
-        command.arg("run").arg(place(self.scratch.join(component), &format!("/{component}")));
+        command.arg("run").arg(self.scratch.join(component));
         if start == Start::Precompiled {
             command.arg("--precompiled");
         }
-        let photographs = place(self.scratch.join("photographs"), PHOTOGRAPHS);
         command
-            .args(["--queue", &format!("sqlite:{}/jobs.db", place(tasks.join("queue"), QUEUE))])
-            .args(["--store", &format!("input=dir:{photographs}:ro")])
-            .args(["--store", &format!("output=dir:{}:rw", place(tasks.join("thumbnails"), THUMBNAILS))])
+            .args(["--queue", &format!("sqlite:{}/{DATABASE}", tasks.join(QUEUE).display())])
+            .args(["--store", &format!("input=dir:{}:ro", self.scratch.join(PHOTOGRAPHS).display())])
+            .args(["--store", &format!("output=dir:{}:rw", tasks.join(THUMBNAILS).display())])
             // As many as the container has memory for.
             .args(["--instances", "1"])
             // Each task that completes, and nothing else that isn't logged anyway.
@@ -171,16 +163,12 @@ impl<'a> World<'a> {
         command
     }
 
+    /// All is where it is outside: the message names the photograph by its path.
     fn mounts(&self, start: Start, tasks: &Path) -> Vec<String> {
-        let mount = |from: PathBuf, to: &str| format!("--volume={}:{to}", from.display());
-        let mut mounts = vec![
-            mount(tasks.join("queue"), QUEUE),
-            mount(tasks.join("thumbnails"), THUMBNAILS),
-            mount(self.scratch.join("photographs"), &format!("{PHOTOGRAPHS}:ro")),
-        ];
-        for file in [COMPONENT, CODE] {
-            mounts.push(mount(self.scratch.join(file), &format!("/{file}:ro")));
-        }
+        let mount = |path: PathBuf, mode: &str| format!("--volume={0}:{0}:{mode}", path.display());
+        let mut mounts: Vec<String> =
+            [QUEUE, THUMBNAILS].map(|folder| mount(tasks.join(folder), "rw")).into();
+        mounts.extend([COMPONENT, CODE, PHOTOGRAPHS].map(|name| mount(self.scratch.join(name), "ro")));
         mounts.push(self.podman.mount_cache(if start == Start::Cold { COLD } else { WARM }));
         mounts
     }
@@ -194,18 +182,18 @@ impl<'a> World<'a> {
 
     /// A folder with a queue that has one message, and an empty store.
     pub(crate) fn one_message(&self) -> PathBuf {
-        let tasks = self.folder("tasks");
-        for folder in ["queue", "thumbnails"] {
-            self.folder(&format!("tasks/{folder}"));
+        let tasks = self.folder(TASKS);
+        for folder in [QUEUE, THUMBNAILS] {
+            self.folder(&format!("{TASKS}/{folder}"));
         }
-        let photographs = self.scratch.join("photographs");
+        let photographs = self.scratch.join(PHOTOGRAPHS);
         let mut enqueue = Command::new(&self.program);
         enqueue
             .current_dir(&tasks)
-            .args(["enqueue", "--queue", "sqlite:queue/jobs.db", "--prefix", PHOTOGRAPH])
+            .args(["enqueue", "--queue", &format!("sqlite:{QUEUE}/{DATABASE}"), "--prefix", PHOTOGRAPH])
             .args(["--store", &format!("input=dir:{}", photographs.display())]);
         said(&mut enqueue).expect("a message");
-        for entry in tasks.join("queue").read_dir().expect("the queue") {
+        for entry in tasks.join(QUEUE).read_dir().expect("the queue") {
             allow(&entry.expect("a file").path(), 0o666);
         }
         tasks
