@@ -11,7 +11,8 @@
 //! round in another order.
 //!
 //! The clock runs from before podman is asked until the worker logs that the task completed, by the time in that line:
-//! neither the line's way here nor the container's end is part of it.
+//! neither the line's way here nor the container's end is part of it. The machine has to be idle: beside others that compute,
+//! all threads of a container get what one of theirs gets, and so compiling takes longer there than in a process.
 //!
 //! `WASMRUN_BENCH_WITHOUT_COMPILER` may name a program without the compiler, to be measured beside it. It is built and
 //! linked as the image's is:

@@ -57,8 +57,9 @@ impl Report {
         std::fs::write(folder.join("container.json"), serde_json::to_string_pretty(&all)? + "\n")?;
         let page = format!(
             "# The container\n\n\
-             Measured on {} on {}, with {}. Written by `cargo xtask bench container`, which measures all of it again; the same\n\
-             figures for programs are in [container.json](container.json). Take the ratios, not the times.\n\n{}{}{}",
+             Measured on {} on {}, with {}.\n\
+             Written by `cargo xtask bench container`, which measures all of it again; the same figures for programs are in\n\
+             [container.json](container.json). Take the ratios, not the times.\n\n{}{}{}",
             machine.date,
             machine.description,
             self.podman,
