@@ -148,14 +148,18 @@ pub(crate) fn hostile(places: &Places, repeat: u32) -> Result<ExitCode> {
 /// Runs the benchmarks: all, or the one that the first argument names.
 pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::Cargo)?;
+    let name = arguments.first().map(String::as_str).filter(|name| !name.starts_with('-'));
+    // Before the ordinary build, which links what ships to the same file.
+    let image = if name == Some("container") { image::ready(places)? } else { None };
     // Some measure the program itself.
     command::build(places)?;
     let mut runner = cargo(places);
     runner.args(["bench", "--workspace"]);
-    if let Some(name) = arguments.first().filter(|name| !name.starts_with('-')) {
+    runner.envs(image.iter().flat_map(image::Image::environment));
+    if let Some(name) = name {
         runner.arg("--bench");
         // They work on a real server, and one compares with what others have written.
-        if ["queue", "scale"].contains(&name.as_str()) {
+        if ["queue", "scale"].contains(&name) {
             runner.env("WASMRUN_BENCH_SERVERS", servers::ready_to_compare(places)?);
         }
     }

@@ -46,9 +46,13 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// What the tests find it by.
-    pub(crate) fn environment(&self) -> [(&'static str, &Path); 2] {
-        [("WASMRUN_IMAGE", Path::new(&self.reference)), ("WASMRUN_IMAGE_STORAGE", &self.storage.folder)]
+    /// What tests and a benchmark find it by.
+    pub(crate) fn environment(&self) -> [(&'static str, &Path); 3] {
+        [
+            ("WASMRUN_IMAGE", Path::new(&self.reference)),
+            ("WASMRUN_IMAGE_STORAGE", &self.storage.folder),
+            ("WASMRUN_IMAGE_ARCHIVE", &self.archive),
+        ]
     }
 }
 
@@ -77,7 +81,7 @@ pub(crate) fn run(places: &Places, program: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// The image for the tests. `None`: it can't be built here, and tests that need it are skipped.
+/// The image for tests and benchmarks. `None`: it can't be built here, and what needs it is skipped.
 ///
 /// # Errors
 ///
@@ -92,7 +96,7 @@ pub(crate) fn ready(places: &Places) -> Result<Option<Image>> {
         Ok(image) => Ok(Some(image)),
         Err(error) if env::var_os("WASMRUN_SKIP_NOTHING").is_some() => Err(error),
         Err(error) => {
-            eprintln!("There is no container image ({error:#}): tests that need it are skipped.");
+            eprintln!("There is no container image ({error:#}): what needs it is skipped.");
             Ok(None)
         }
     }
