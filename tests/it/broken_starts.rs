@@ -96,6 +96,20 @@ fn with_a_component_that_is_not_in_its_bucket() {
 }
 
 #[test]
+fn with_a_component_in_a_store_that_does_not_answer() {
+    let world = World::new();
+    let silent = Stub::answering(|request| match request.header("x-amz-target") {
+        "" => Answer::Never,
+        _ => Answer::new(200, r#"{"Attributes": {"VisibilityTimeout": "30"}}"#),
+    });
+    let run = world.wasmrun(["run", "s3://components/slow.wasm", "--queue", QUEUE]);
+    let run = run.args(["--store", "input=dir:in:ro", "--send", "next=sqlite:next.db"]);
+    let run = run.env("AWS_ENDPOINT_URL", silent.endpoint()).env("AWS_REGION", "eu-west-1").within(SOON);
+    let run = run.env("AWS_ACCESS_KEY_ID", "own").env("AWS_SECRET_ACCESS_KEY", "own-secret");
+    says(&run.args(["--on", "rejected=drop"]).ends().exited_with(3), "doesn't answer in time");
+}
+
+#[test]
 fn with_a_cache_that_cannot_be_written_to() {
     let (world, stub) =
         (World::new(), services(|| Answer::new(404, "<Error><Code>NoSuchKey</Code></Error>")));

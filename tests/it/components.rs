@@ -107,17 +107,34 @@ fn damaged_code_and_code_of_another_engine_is_refused_in_one_sentence() {
     refused(&damaged, "damaged");
     refused(&whole[..whole.len() - 1], "damaged");
     refused(b"", "isn't precompiled code");
-    // What another version of the engine writes says so, and so does what is for another CPU; both are whole.
-    let (code, _) = whole.split_at(whole.len() - 32);
-    let target = std::env::consts::ARCH.as_bytes();
-    let at = code.windows(target.len()).position(|bytes| bytes == target).expect("the code names its CPU");
-    // Before it stand the version, two digits, and the target's length.
-    for (changed, to) in [(at - 3, b'3'), (at, b'y')] {
-        let mut foreign = code.to_vec();
-        foreign[changed] = to;
+    // What another version wrote says so, and so does what is for another CPU; both are whole.
+    let (content, _) = whole.split_at(whole.len() - 32);
+    let cpu = std::env::consts::ARCH.as_bytes();
+    let cpu = content.windows(cpu.len()).position(|bytes| bytes == cpu).expect("the code names its CPU");
+    for (changed, why) in [(content.len() - 1, "another version of wasmrun"), (cpu, "for another CPU")] {
+        let mut foreign = content.to_vec();
+        foreign[changed] ^= 1;
         let digest = Sha256::digest(&foreign);
-        refused(&[&foreign[..], &digest[..]].concat(), "compile the component again");
+        refused(&[&foreign[..], &digest[..]].concat(), why);
     }
+}
+
+#[test]
+fn code_that_others_can_write_to_is_not_run() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = compiled(&[]);
+    let open = std::fs::Permissions::from_mode(0o664);
+    std::fs::set_permissions(world.path("misbehave.cwasm"), open).expect("set");
+    run_compiled(&world, &["--precompiled"]).fails_with(2, "chmod go-w");
+}
+
+#[test]
+fn code_is_looked_at_as_it_was_compiled_and_does_not_replace_its_component() {
+    let world = compiled(&["--deterministic"]);
+    world.wasmrun(["inspect", "misbehave.cwasm", "--precompiled"]).succeeds();
+    world.write("x.wasm", component("empty"));
+    world.wasmrun(["compile", "x.wasm", "-o", "./x.wasm"]).fails_with(2, "would replace the component");
+    assert_eq!(world.read("x.wasm"), component("empty"));
 }
 
 #[test]
@@ -139,7 +156,8 @@ fn the_program_says_what_it_was_built_with() {
     let short = world.wasmrun(["--version"]).succeeds();
     assert_eq!(short.stdout, [format!("wasmrun {}", env!("CARGO_PKG_VERSION"))]);
     let long = world.wasmrun(["--version", "--verbose"]).succeeds();
-    for fact in ["revision ", "rustc ", "target ", "wasmtime ", "compiler   yes", "licence    Apache-2.0"] {
+    for fact in ["commit ", "rustc ", "target ", "wasmtime ", "compiler   included", "licence    Apache-2.0"]
+    {
         assert!(long.stdout.iter().any(|line| line.starts_with(fact)), "{fact}: {long}");
     }
 }

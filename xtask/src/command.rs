@@ -17,6 +17,14 @@ use crate::places::Places;
 pub(crate) fn cargo(places: &Places) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(&places.root).env("CARGO_TARGET_DIR", &places.target);
+    // What cargo told this program of its own package: some build scripts look at these, and would run again for each
+    // cargo that is started by hand or from here.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -1,8 +1,8 @@
 //! The container image: the static program, the certificates that it trusts, and what it is made of. No daemon and no
 //! registry is needed.
 //!
-//! Nothing of the day and the machine gets into it: files and labels carry the commit's time, so that a commit built again
-//! gives the same digest.
+//! Nothing of the day gets into it: files and labels carry the commit's time, so that a commit built again on the same machine
+//! gives the same digest. Elsewhere the versions of compilers and packages differ, and the paths that panics name.
 
 use std::{
     env, fs,

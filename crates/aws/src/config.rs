@@ -52,7 +52,12 @@ impl Aws {
         provider
             .provide_credentials()
             .await
-            .map_err(|error| format!("the role {role} can't be assumed: {}", causes(&error)))?;
+            .map_err(|error| {
+                format!(
+                    "the role {role} can't be assumed, for which the worker's needs sts:AssumeRole on it, and its trust policy the worker's: {}",
+                    causes(&error)
+                )
+            })?;
         let assumed = own.clone().into_builder().credentials_provider(provider).build();
         roles.insert(role.to_owned(), assumed.clone());
         Ok(assumed)

@@ -117,8 +117,8 @@ actions! {
     s3::copy_object::CopyObjectError => "s3:PutObject, and s3:GetObject on the source",
     s3::create_multipart_upload::CreateMultipartUploadError => "s3:PutObject",
     s3::delete_object::DeleteObjectError => "s3:DeleteObject",
-    s3::get_object::GetObjectError => "s3:GetObject (of a version s3:GetObjectVersion)",
-    s3::head_object::HeadObjectError => "s3:GetObject (of a version s3:GetObjectVersion)",
+    s3::get_object::GetObjectError => "s3:GetObject (of a version s3:GetObjectVersion; of a missing object s3:ListBucket)",
+    s3::head_object::HeadObjectError => "s3:GetObject (of a version s3:GetObjectVersion; of a missing object s3:ListBucket)",
     s3::list_objects_v2::ListObjectsV2Error => "s3:ListBucket",
     s3::put_object::PutObjectError => "s3:PutObject",
     s3::upload_part::UploadPartError => "s3:PutObject",
@@ -140,7 +140,10 @@ impl<E: Operation> From<SdkError<E, HttpResponse>> for Failure {
                 };
                 let is_unallowed = UNALLOWED.contains(&short(&code)) || (code.is_empty() && status == 403);
                 let text = match cut(text) {
-                    text if is_unallowed => format!("{text} (the right to {} is missing)", E::ACTION),
+                    // Where the service says it itself, it may mean a right on a key.
+                    text if is_unallowed && !text.contains("perform: ") => {
+                        format!("{text} (the right to {} is missing)", E::ACTION)
+                    }
                     text => text,
                 };
                 Self { code, status, text, lost: false }

@@ -93,12 +93,16 @@ impl Permissions {
             actions.extend(store.put.acl.is_some().then_some("s3:PutObjectAcl"));
             self.allow(sid("Write", alias), &actions, objects, None);
         }
+        self.use_key(sid("Key", alias), &store, mode)
+    }
+
+    fn use_key(&mut self, sid: String, store: &StoreAddress, mode: Mode) -> Result<(), String> {
         let Some(key) = &store.put.kms_key else { return Ok(()) };
         let actions = ["kms:Decrypt", "kms:GenerateDataKey"];
         // Who writes in parts reads what is encrypted, too.
         let actions = if mode.writes() { &actions[..] } else { &actions[..1] };
         let (key, condition) = self.key(key, store.region.as_deref())?;
-        self.allow(sid("Key", alias), actions, key, condition);
+        self.allow(sid, actions, key, condition);
         Ok(())
     }
 
@@ -112,7 +116,7 @@ impl Permissions {
         let objects = self.objects(&store);
         self.allow("ReadBodies".into(), &["s3:GetObject"], objects, None);
         self.list("ListBodies".into(), &store);
-        Ok(())
+        self.use_key("KeyBodies".into(), &store, Mode::ReadOnly)
     }
 
     /// To fetch one object: the component.
@@ -130,7 +134,7 @@ impl Permissions {
 
     /// To take a role for the grant of this name.
     pub fn assume(&mut self, alias: &str, role: &str) {
-        self.allow(sid("Assume", alias), &["sts:AssumeRole"], role.to_owned(), None);
+        self.allow(sid("Assume", alias), &["sts:AssumeRole"], literal(role), None);
     }
 
     /// To keep a task of ECS in this cluster from being ended while it works. The cluster is where the queue is.
@@ -141,7 +145,9 @@ impl Permissions {
     pub fn protect(&mut self, cluster: &str, queue: &str) -> Result<(), String> {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if cluster.is_empty() || !cluster.bytes().all(is_name) {
-            return Err(format!("{cluster:?} isn't the name of a cluster"));
+            return Err(format!(
+                "{cluster:?} isn't the name of a cluster: it's what stands behind cluster/ in the ARN"
+            ));
         }
         let queue = QueueAddress::of(queue)?;
         let (partition, region, account) = self.place(&queue)?;
@@ -188,7 +194,7 @@ impl Permissions {
     }
 
     /// Partition, region and account.
-    fn place<'a>(&'a self, queue: &'a QueueAddress) -> Result<(&'static str, &'a str, &'a str), String> {
+    fn place<'a>(&'a self, queue: &'a QueueAddress) -> Result<(&'a str, &'a str, &'a str), String> {
         let QueueAddress { name, account, .. } = queue;
         let region = queue.region.as_ref().or(self.region.as_ref()).ok_or_else(|| {
             format!("the region of the queue {name} isn't known: give its ARN, or set AWS_REGION")
@@ -196,14 +202,18 @@ impl Permissions {
         let account = account
             .as_ref()
             .ok_or_else(|| format!("the account of the queue {name} isn't known: give its URL or its ARN"))?;
-        Ok((partition(region), region, account))
+        if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("{account:?} isn't an account: it has twelve digits"));
+        }
+        is_region(region)?;
+        Ok((queue.partition.as_deref().unwrap_or_else(|| partition(region)), region, account))
     }
 
+    /// Of the whole bucket: with a condition on the prefix, S3 would say of missing objects that they are refused, as it
+    /// then doesn't know the prefix. What a task lists is bounded by its grant.
     fn list(&mut self, sid: String, store: &StoreAddress) {
         let bucket = format!("arn:{}:s3:::{}", self.partition_of(store), store.bucket);
-        let below = format!("{}*", literal(&store.prefix));
-        let condition = (!store.prefix.is_empty()).then(|| json!({"StringLike": {"s3:prefix": below}}));
-        self.allow(sid, &["s3:ListBucket"], bucket, condition);
+        self.allow(sid, &["s3:ListBucket"], bucket, None);
     }
 
     /// All that lie below the prefix.
@@ -221,18 +231,23 @@ impl Permissions {
 
     /// The resource that a key of KMS is, and under which condition if it's named by an alias.
     fn key(&self, key: &str, region: Option<&str>) -> Result<(String, Option<Value>), String> {
-        if key.starts_with("arn:") && !key.contains(":alias/") {
-            return Ok((key.to_owned(), None));
+        if key.contains(['*', '?', '$']) {
+            return Err(format!("{key:?} isn't a key"));
         }
-        let alias = key.find("alias/").map(|at| &key[at..]);
         let region = region.or(self.region.as_deref()).unwrap_or("*");
-        match alias {
-            Some(alias) => Ok((
-                format!("arn:{}:kms:{region}:*:key/*", partition(region)),
+        let usual = || format!("arn:{}:kms:{region}:*", partition(region));
+        // `arn:PARTITION:kms:REGION:ACCOUNT:key/ID`, the same with `alias/NAME`, or what stands behind the last colon.
+        let (place, key) = match key.rsplit_once(':') {
+            Some((place, key)) => (place.to_owned(), key),
+            None => (usual(), key),
+        };
+        Ok(match key.strip_prefix("key/").unwrap_or(key) {
+            alias if alias.starts_with("alias/") => (
+                format!("{place}:key/*"),
                 Some(json!({"ForAnyValue:StringEquals": {"kms:ResourceAliases": alias}})),
-            )),
-            None => Ok((format!("arn:{}:kms:{region}:*:key/{key}", partition(region)), None)),
-        }
+            ),
+            id => (format!("{place}:key/{id}"), None),
+        })
     }
 
     fn allow(&mut self, sid: String, action: &[&'static str], resource: String, condition: Option<Value>) {
@@ -246,11 +261,20 @@ impl Permissions {
     }
 }
 
+fn is_region(region: &str) -> Result<(), String> {
+    let is_name =
+        !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_name.then_some(()).ok_or_else(|| format!("{region:?} isn't a region"))
+}
+
 /// The world of accounts that a region belongs to ("Amazon Resource Names" in the IAM user guide).
 fn partition(region: &str) -> &'static str {
     match region {
         _ if region.starts_with("cn-") => "aws-cn",
         _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ if region.starts_with("eusc-") => "aws-eusc",
+        _ if region.starts_with("us-isob-") => "aws-iso-b",
+        _ if region.starts_with("us-iso-") => "aws-iso",
         _ => "aws",
     }
 }
@@ -322,6 +346,26 @@ mod tests {
     }
 
     #[test]
+    fn an_address_with_a_wildcard_gives_no_rights() {
+        let mut permissions = Permissions::new(None);
+        for queue in [
+            "https://sqs.eu-west-1.amazonaws.com/*/uploads",
+            "arn:aws:sqs:*:*:uploads",
+            "arn:aws:sqs:eu-west-1:*:uploads",
+        ] {
+            permissions.work_on(queue).expect_err(queue);
+        }
+        let url = "s3://photos?encryption=kms&kms-key=*";
+        permissions.use_store("in", url, Mode::ReadOnly).expect_err(url);
+        let mut sovereign = Permissions::new(None);
+        sovereign.work_on("arn:aws-eusc:sqs:eusc-de-east-1:123456789012:uploads").expect("known");
+        assert_eq!(
+            statements(&sovereign)[0]["Resource"],
+            "arn:aws-eusc:sqs:eusc-de-east-1:123456789012:uploads"
+        );
+    }
+
+    #[test]
     fn a_store_is_used_below_its_prefix_and_as_its_mode_says() {
         let mut permissions = Permissions::new(None);
         permissions.use_store("in", "s3://photos", Mode::ReadOnly).expect("valid");
@@ -337,7 +381,8 @@ mod tests {
         assert!(all[2]["Action"].to_string().contains("PutObjectAcl"));
         let mut below = Permissions::new(None);
         below.use_store("in", "s3://photos/2026", Mode::ReadWrite).expect("valid");
-        assert_eq!(statements(&below)[1]["Condition"], json!({"StringLike": {"s3:prefix": "2026/*"}}));
+        let list = &statements(&below)[1];
+        assert_eq!((&list["Resource"], &list["Condition"]), (&json!("arn:aws:s3:::photos"), &Value::Null));
     }
 
     #[test]

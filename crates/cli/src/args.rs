@@ -330,8 +330,9 @@ pub(crate) struct InspectArgs {
 #[cfg(feature = "compiler")]
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The file is native code for this version of wasmrun, and for CPUs that can do what this one can; with --portable for all of
-this architecture. `run --precompiled` runs it without looking at what it does: take it from nobody else.
+The file is native code for this version of wasmrun and for CPUs that can do what this one can;
+with --portable, for all of this architecture. `run --precompiled` runs it without looking at what
+it does: take it from nobody else.
 
 Examples:
   wasmrun compile thumbnail.wasm -o thumbnail.cwasm
@@ -360,8 +361,10 @@ pub(crate) struct CompileArgs {
 /// Print the IAM policy that a worker needs, and no more
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-It takes what `run` takes. Nothing is asked of Amazon: a dead-letter queue is known from --dead-letter alone, and queues by
-their URL or ARN.
+It takes what `run` takes. Nothing is asked of Amazon: a dead-letter queue is known from
+--dead-letter alone, and queues by their URL or ARN. A bucket's own key of KMS is known from
+`?encryption=kms&kms-key=ARN` in the store's URL; for a queue with a key, add kms:Decrypt on it, and
+kms:GenerateDataKey to send, yourself.
 
 Examples:
   wasmrun policy --queue https://sqs.eu-west-1.amazonaws.com/123456789012/uploads \\

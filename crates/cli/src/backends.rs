@@ -46,9 +46,7 @@ impl Backends {
             return SqliteQueue::open(url).map(opened).map_err(|error| Failure::queue(url, &error));
         }
         if !is_queue_address(url) {
-            return Err(Failure::usage(format!(
-                "unknown queue {url:?}: use the URL, the ARN or the name of an SQS queue, or sqlite:PATH, or sqlite:PATH#NAME"
-            )));
+            return Err(unknown_queue(url));
         }
         let queue =
             SqsQueue::open(url, &self.aws, role).await.map_err(|error| Failure::queue(url, &error))?;
@@ -134,7 +132,13 @@ fn refuse_role(role: Option<&str>, url: &str) -> Result<(), Failure> {
     }
 }
 
-fn is_sqlite(url: &str) -> bool {
+pub(crate) fn unknown_queue(url: &str) -> Failure {
+    Failure::usage(format!(
+        "unknown queue {url:?}: use the URL, the ARN or the name of an SQS queue, or sqlite:PATH, or sqlite:PATH#NAME"
+    ))
+}
+
+pub(crate) fn is_sqlite(url: &str) -> bool {
     url.starts_with("sqlite:")
 }
 

@@ -3,9 +3,10 @@
 use crate::args::CompileArgs;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::task::{compiler, open_cache, read_component};
-use std::fs::{self, File};
+use crate::task::{compiler, object_url, open_cache, read_component};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use wasmrun_runtime::component::precompile;
@@ -14,7 +15,20 @@ use wasmrun_runtime::engine::CodeOptions;
 pub(crate) async fn compile(args: CompileArgs) -> Result<ExitCode, Failure> {
     let output = Output::start(&args.log)?;
     let shown = args.component.display().to_string();
-    let bytes = read_component(&args.component)?;
+    if object_url(&args.component).is_some() {
+        return Err(Failure::usage(format!("{shown} isn't a file: download the object first")));
+    }
+    if args
+        .output
+        .canonicalize()
+        .ok()
+        .is_some_and(|output| args.component.canonicalize().is_ok_and(|it| it == output))
+    {
+        return Err(Failure::usage(format!(
+            "the code would replace the component {shown}: name another file with --output"
+        )));
+    }
+    let bytes = read_component(&args.component, false)?;
     if args.engine.is_precompiled() {
         return Err(Failure::usage("--precompiled is for code that is run, and this compiles"));
     }
@@ -36,6 +50,8 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_file_name(name);
     let written = (|| {
         let mut file = File::create_new(&temporary)?;
+        // However open this user's other files are: it will be run as it is.
+        file.set_permissions(Permissions::from_mode(0o644))?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)

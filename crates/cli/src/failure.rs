@@ -6,6 +6,7 @@
 //! | 1 | the task failed (`invoke`), or the worker isn't alive (`health`) |
 //! | 2 | wrong usage, configuration or component |
 //! | 3 | a queue, a store or the host can't be used |
+//! | 130 | `run --check` or `--until-empty` was stopped before it was ready |
 
 use std::fmt;
 use std::io::{self, Write};
@@ -21,6 +22,9 @@ use wasmrun_runtime::worker::StartError;
 pub(crate) const EXIT_TASK_FAILED: u8 = 1;
 /// The worker that `health` asked isn't alive.
 pub(crate) const EXIT_UNHEALTHY: u8 = 1;
+
+/// It was stopped before it could say anything, as shells call it.
+pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
 /// Why a command can't do its work.
 #[derive(Debug)]

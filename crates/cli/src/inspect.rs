@@ -12,7 +12,7 @@ use wasmrun_runtime::component::{Interfaces, Needs};
 pub(crate) async fn inspect(args: InspectArgs) -> Result<ExitCode, Failure> {
     let output = Output::start(&args.log)?;
     let shown = args.component.display().to_string();
-    let bytes = read_component(&args.component)?;
+    let bytes = read_component(&args.component, args.engine.is_precompiled())?;
     let compiler = compiler(&args.engine, open_cache(&args.engine)?)?;
     let interfaces = wasmrun_runtime::component::inspect(&bytes, &compiler)
         .await

@@ -1,6 +1,7 @@
 //! `wasmrun policy`: the rights that a configuration needs.
 
 use crate::args::PolicyArgs;
+use crate::backends::{is_sqlite, unknown_queue};
 use crate::failure::Failure;
 use crate::settings::{self, File};
 use crate::task::object_url;
@@ -9,7 +10,8 @@ use std::process::ExitCode;
 use wasmrun_aws::{Permissions, is_queue_address};
 
 pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
-    let permissions = permissions(args)?;
+    let asks_for_dead_letters = args.role.is_none();
+    let (permissions, is_told) = permissions(args)?;
     if permissions.is_empty() {
         return Err(Failure::usage("no rights are needed: neither a queue nor a store here is Amazon's"));
     }
@@ -20,10 +22,17 @@ pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
     }
     // That nobody reads it changes nothing.
     let _ = writeln!(io::stdout(), "{}", permissions.to_json());
+    if asks_for_dead_letters && !is_told {
+        let _ = writeln!(
+            io::stderr(),
+            "note: if the queue's redrive policy names a dead-letter queue, its rights are missing here: add --dead-letter URL"
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn permissions(args: PolicyArgs) -> Result<Permissions, Failure> {
+/// And whether the dead-letter queue is told, where the queue may have one.
+fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
     let PolicyArgs { cluster, role, run } = args;
     let mut file = File::read(run.task.config.as_deref())?;
     let stores = settings::stores(&run.task.store, std::mem::take(&mut file.store))?;
@@ -41,14 +50,16 @@ fn permissions(args: PolicyArgs) -> Result<Permissions, Failure> {
     let mut permissions = Permissions::new(region);
     let wrong = |what: &str, why: String| Failure::usage(format!("cannot tell the rights on {what}: {why}"));
 
+    let mut is_told = true;
     if role.is_none() {
         let worker = run.worker.or(std::mem::take(&mut file.worker));
-        let queue = run.queue.or_else(|| file.queue.take());
-        let queue = queue.filter(|queue| is_queue_address(queue));
+        let queue = of_amazon(run.queue.or_else(|| file.queue.take()))?;
+        let dead_letter = of_amazon(worker.dead_letter)?;
+        is_told = queue.is_none() || dead_letter.is_some();
         if let Some(queue) = &queue {
             permissions.work_on(queue).map_err(|why| wrong(queue, why))?;
         }
-        if let Some(queue) = worker.dead_letter.filter(|queue| is_queue_address(queue)) {
+        if let Some(queue) = dead_letter {
             permissions.dead_letter_to(&queue).map_err(|why| wrong(&queue, why))?;
         }
         if let Some(url) = &worker.body_store {
@@ -71,8 +82,19 @@ fn permissions(args: PolicyArgs) -> Result<Permissions, Failure> {
     for store in stores.iter().filter(|store| is_used(&store.alias) && store.url.starts_with("s3:")) {
         permissions.use_store(&store.alias, &store.url, store.mode).map_err(|why| wrong(&store.url, why))?;
     }
-    for (alias, url) in sends.iter().filter(|(alias, url)| is_used(alias) && is_queue_address(url)) {
-        permissions.send_to(alias, url).map_err(|why| wrong(url, why))?;
+    for (alias, url) in sends.into_iter().filter(|(alias, _)| is_used(alias)) {
+        if let Some(url) = of_amazon(Some(url))? {
+            permissions.send_to(&alias, &url).map_err(|why| wrong(&url, why))?;
+        }
     }
-    Ok(permissions)
+    Ok((permissions, is_told))
+}
+
+/// A queue, if it's one of SQS.
+fn of_amazon(queue: Option<String>) -> Result<Option<String>, Failure> {
+    match queue {
+        Some(queue) if is_sqlite(&queue) => Ok(None),
+        Some(queue) if !is_queue_address(&queue) => Err(unknown_queue(&queue)),
+        queue => Ok(queue),
+    }
 }

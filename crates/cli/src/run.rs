@@ -2,7 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::backends::{Backends, OpenQueue};
-use crate::failure::Failure;
+use crate::failure::{EXIT_INTERRUPTED, Failure};
 use crate::output::{self, Output};
 use crate::reload::Reload;
 use crate::settings::{self, File};
@@ -26,6 +26,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     // service that doesn't answer may take a while.
     let signals = Signals { stop: CancellationToken::new(), abandon: CancellationToken::new() };
     signals::stop_on_signals(signals.stop.clone(), signals.abandon.clone())?;
+    // Who waits for an answer or for the queue to be empty hasn't got it.
+    let is_awaited = args.check || args.worker.until_empty == Some(true);
     let ready = CancellationToken::new();
     let stopped = async {
         signals.stop.cancelled().await;
@@ -37,7 +39,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         biased;
         () = stopped => {
             tracing::info!("Stopped before it was ready.");
-            Ok(ExitCode::SUCCESS)
+            Ok(if is_awaited { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS })
         }
         ended = work(args, signals.clone(), ready.clone()) => ended,
     }

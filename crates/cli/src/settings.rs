@@ -58,7 +58,7 @@ pub(crate) struct WorkerSettings {
     #[arg(long, value_name = "DURATION", env = "WASMRUN_KEEP_WARM", value_parser = humantime::parse_duration)]
     #[serde(deserialize_with = "from_duration")]
     keep_warm: Option<Duration>,
-    /// In a task of ECS, keep it from being ended by scale-in while tasks run [default: true, where ECS_AGENT_URI is set]
+    /// On ECS, keep this worker from being ended by scale-in while it has tasks [default: true, where ECS_AGENT_URI is set]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_SCALE_IN_PROTECTION")]
     pub(crate) scale_in_protection: Option<bool>,
     /// End when the queue is empty

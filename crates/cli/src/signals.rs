@@ -101,6 +101,7 @@ fn log(status: &Status) {
         returned = counts.returned,
         dead_lettered = counts.dead_lettered,
         renewals = counts.renewals,
+        failed_renewals = counts.failed_renewals,
         lapsed = counts.lapsed,
         settle_failures = counts.settle_failures,
         "Status."

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::settings::{self, EngineSettings, File};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use wasmrun_aws::is_object;
 use wasmrun_runtime::cache::Cache;
@@ -14,6 +15,11 @@ use wasmrun_runtime::compile::{Compiler, MAX_COMPONENT_BYTES};
 use wasmrun_runtime::component::{Component, LoadOptions};
 use wasmrun_runtime::grant::{Grants, StoreGrant};
 use wasmrun_runtime::limits::Limits;
+
+/// Code takes three times what its component takes, and more without optimisation.
+const MAX_CODE_BYTES: u64 = 1 << 30;
+/// Of a file's mode.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// What a task is to be, validated, before anything is opened.
 pub(crate) struct TaskPlan {
@@ -99,7 +105,7 @@ impl TaskPlan {
                 )));
             }
             Some(url) => backends.fetch(url, MAX_COMPONENT_BYTES).await?,
-            None => read_component(&self.component)?,
+            None => read_component(&self.component, self.engine.is_precompiled())?,
         };
         let cache = open_cache(&self.engine)?;
 
@@ -186,8 +192,8 @@ pub(crate) fn object_url(component: &Path) -> Option<&str> {
     component.to_str().filter(|text| is_object(text))
 }
 
-/// The content of a component's file, if it isn't absurdly large.
-pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
+/// The content of a component's file, if it isn't absurdly large; or that of its code, if only its owner can change it.
+pub(crate) fn read_component(path: &Path, is_precompiled: bool) -> Result<Vec<u8>, Failure> {
     let failed = |error: std::io::Error| {
         Failure::usage(format!("cannot read the component {}: {error}", path.display()))
     };
@@ -195,11 +201,18 @@ pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
     if !metadata.is_file() {
         return Err(Failure::usage(format!("cannot read the component {}: it isn't a file", path.display())));
     }
-    if metadata.len() > MAX_COMPONENT_BYTES {
+    let most = if is_precompiled { MAX_CODE_BYTES } else { MAX_COMPONENT_BYTES };
+    if metadata.len() > most {
         return Err(Failure::usage(format!(
             "cannot use the component {}: it's larger than {}",
             path.display(),
-            bytesize::ByteSize(MAX_COMPONENT_BYTES)
+            bytesize::ByteSize(most)
+        )));
+    }
+    if is_precompiled && metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(Failure::usage(format!(
+            "cannot use the precompiled component {}: others can write to it, and it's run as it is: chmod go-w it",
+            path.display()
         )));
     }
     std::fs::read(path).map_err(failed)

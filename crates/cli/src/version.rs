@@ -20,9 +20,10 @@ impl Build {
         let mut text = format!("wasmrun {}\n", env!("CARGO_PKG_VERSION"));
         if verbose {
             let linked = if cfg!(target_feature = "crt-static") { ", linked statically" } else { "" };
-            let compiler = if cfg!(feature = "compiler") { "yes" } else { "no: runs precompiled code only" };
+            let compiler =
+                if cfg!(feature = "compiler") { "included" } else { "none: runs precompiled code only" };
             for (name, value) in [
-                ("revision", self.revision.unwrap_or("not told to the build")),
+                ("commit", self.revision.unwrap_or("not told to the build")),
                 ("committed", self.committed.unwrap_or("not told to the build")),
                 ("rustc", self.rustc),
                 ("target", &format!("{}{linked}", self.target)),

@@ -92,6 +92,8 @@ impl From<object_store::Error> for Failure {
     fn from(error: object_store::Error) -> Self {
         match error.kind() {
             object_store::ErrorKind::Unavailable => Failure::retry(error),
+            // The store's refusal may be mended before the last try; that there is no grant can't.
+            object_store::ErrorKind::AccessDenied if error.is_of_an_object() => Failure::retry(error),
             _ => Failure::reject(error),
         }
     }

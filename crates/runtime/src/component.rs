@@ -227,12 +227,22 @@ impl Component {
         let Some(pool) = self.pool else { return };
         let (before, limits) = (self.pre(), self.limits());
         let renewed = tokio::task::spawn_blocking(move || renew(&before, pool, &limits)).await;
-        match renewed.map_err(|error| LoadError::Engine(error.to_string())).flatten() {
-            Ok(pre) => *self.pre.write().unwrap_or_else(PoisonError::into_inner) = pre,
+        let before = match renewed.map_err(|error| LoadError::Engine(error.to_string())).flatten() {
+            Ok(pre) => {
+                Some(std::mem::replace(&mut *self.pre.write().unwrap_or_else(PoisonError::into_inner), pre))
+            }
             // Then it keeps the one that it has.
-            Err(error) => tracing::debug!(%error, "The pool's memory can't be given back."),
-        }
-        let _ = tokio::task::spawn_blocking(heap::trim).await;
+            Err(error) => {
+                tracing::warn!(%error, "The pool's memory can't be given back.");
+                None
+            }
+        };
+        // The last who holds it unmaps it, which takes a while.
+        let given_back = move || {
+            drop(before);
+            heap::trim();
+        };
+        let _ = tokio::task::spawn_blocking(given_back).await;
     }
 
     fn pre(&self) -> TaskPre<TaskState> {
@@ -530,7 +540,7 @@ pub async fn precompile(bytes: &[u8], compiler: &Compiler, code: CodeOptions) ->
 ///
 /// It can't be compiled.
 pub async fn inspect(bytes: &[u8], compiler: &Compiler) -> Result<Interfaces, LoadError> {
-    let code = CodeOptions::default();
+    let code = compiler.options_of(bytes);
     let engine = engine::looking(code).map_err(engine_error)?;
     let component = compiler.artefact(&engine, code, bytes).await?.load(&engine)?;
     let ty = component.component_type();

@@ -120,6 +120,9 @@ pub enum Because {
 }
 
 impl Because {
+    /// Each of them.
+    pub const ALL: [Self; 5] = [Self::Demand, Self::KeptWarm, Self::Threads, Self::Pressure, Self::Maximum];
+
     /// The word that a status uses.
     pub fn as_str(self) -> &'static str {
         match self {

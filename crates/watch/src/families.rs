@@ -16,6 +16,7 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
         empty_receives,
         failed_receives,
         renewals,
+        failed_renewals,
         lapsed,
         returned,
         dead_lettered,
@@ -40,6 +41,11 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
         counter("wasmrun_empty_receives_total", "Receives that brought no message.", empty_receives),
         counter("wasmrun_failed_receives_total", "Receives that failed.", failed_receives),
         counter("wasmrun_message_renewals_total", "Extensions of a message's visibility.", renewals),
+        counter(
+            "wasmrun_failed_renewals_total",
+            "Extensions of a message's visibility that failed; most are tried again.",
+            failed_renewals,
+        ),
         counter("wasmrun_messages_lapsed_total", "Messages that lapsed before they were settled.", lapsed),
         counter("wasmrun_messages_returned_total", "Messages that were given back to the queue.", returned),
         counter(
@@ -53,6 +59,15 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
             settle_failures,
         ),
     ];
+    if let Some(because) = instances.because {
+        let samples = Because::ALL.map(|by| (vec![("by", by.as_str())], f64::from(u8::from(by == because))));
+        families.push(family(
+            "wasmrun_instances_bound",
+            "What decides how many tasks may run at once now: 1 for that, 0 for the others.",
+            MetricType::GAUGE,
+            samples.into(),
+        ));
+    }
     if let Some((depth, ago)) = status.depth {
         let states = [("visible", depth.visible), ("in-flight", depth.in_flight), ("delayed", depth.delayed)];
         let samples = states.map(|(state, count)| (vec![("state", state)], count as f64));

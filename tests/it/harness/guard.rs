@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex};
 
 const REGION: &str = "eu-west-1";
 
+/// By the path of an object or an upload: the key that it's encrypted with.
+type Keys = Mutex<HashMap<String, String>>;
+
 /// A server that does what the policy allows.
 pub(crate) struct Guard {
     stub: Stub,
@@ -22,6 +25,7 @@ pub(crate) struct Guard {
 }
 
 /// An action, a resource, and what conditions look at.
+#[derive(Clone)]
 struct Need {
     action: String,
     resource: String,
@@ -33,14 +37,24 @@ impl Guard {
     pub(crate) fn before(server: &str, statements: Vec<Value>) -> Self {
         let [allowed, refused]: [Arc<Mutex<BTreeSet<String>>>; 2] = Default::default();
         let (to, used, turned_away) = (server.to_owned(), allowed.clone(), refused.clone());
+        let keys = Keys::default();
         let stub = Stub::answering(move |request| {
-            let needs = needs(request);
+            let needs = needs(request, &keys);
             if let Some(need) = needs.iter().find(|need| !is_allowed(&statements, need)) {
                 lock(&turned_away).insert(need.action.clone());
                 return refusal(request, need);
             }
+            let answer = forward(request, &to).unwrap_or_else(|_| Answer::new(502, ""));
+            // Whether there is such an object is told to those who may list.
+            if let (Answer::Response { status: 404, .. }, Some(list)) = (&answer, list_instead(&needs)) {
+                if !is_allowed(&statements, &list) {
+                    lock(&turned_away).insert(list.action.clone());
+                    return refusal(request, &list);
+                }
+                lock(&used).insert(list.action);
+            }
             lock(&used).extend(needs.into_iter().map(|need| need.action));
-            forward(request, &to).unwrap_or_else(|_| Answer::new(502, ""))
+            answer
         });
         Self { stub, allowed, refused }
     }
@@ -60,11 +74,31 @@ impl Guard {
     }
 }
 
-fn needs(request: &Request) -> Vec<Need> {
+fn needs(request: &Request, keys: &Keys) -> Vec<Need> {
     match request.header("x-amz-target").strip_prefix("AmazonSQS.") {
         Some(operation) => vec![of_sqs(operation, request)],
-        None => of_s3(request),
+        None => [of_s3(request), of_kms(request, keys)].concat(),
     }
+}
+
+/// What is encrypted is written with a key, and read with it; parts of an upload are both ("Uploading an object using
+/// multipart upload" in the user guide of S3, on AWS KMS).
+fn of_kms(request: &Request, keys: &Keys) -> Vec<Need> {
+    let path = request.target.split('?').next().unwrap_or_default().to_owned();
+    let named = request.header("x-amz-server-side-encryption-aws-kms-key-id");
+    if !named.is_empty() {
+        lock(keys).insert(path.clone(), named.to_owned());
+    }
+    let Some(key) = lock(keys).get(&path).cloned() else { return Vec::new() };
+    let is_part = request.target.contains("partNumber=");
+    let (writes, reads) = match &*request.method {
+        "GET" => (false, true),
+        "PUT" => (true, is_part),
+        "POST" => (!named.is_empty(), false),
+        _ => (false, false),
+    };
+    let need = |action: &str| Need { action: format!("kms:{action}"), resource: key.clone(), prefix: None };
+    [writes.then(|| need("GenerateDataKey")), reads.then(|| need("Decrypt"))].into_iter().flatten().collect()
 }
 
 /// The right to a batch is the right to one.
@@ -76,6 +110,13 @@ fn of_sqs(operation: &str, request: &Request) -> Need {
     };
     let action = format!("sqs:{}", operation.trim_end_matches("Batch"));
     Need { action, resource: format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"), prefix: None }
+}
+
+/// What decides, where an object that was to be read isn't there: without a prefix, which such a request hasn't.
+fn list_instead(needs: &[Need]) -> Option<Need> {
+    let reads = |need: &&Need| need.action.starts_with("s3:GetObject");
+    let bucket = needs.iter().find(reads)?.resource.split('/').next()?.to_owned();
+    Some(Need { action: "s3:ListBucket".into(), resource: bucket, prefix: None })
 }
 
 fn of_s3(request: &Request) -> Vec<Need> {
@@ -104,7 +145,8 @@ fn of_s3(request: &Request) -> Vec<Need> {
                 source.split_once("?versionId=").map_or((source, None), |(a, b)| (a, Some(b)));
             let copied = (!from.is_empty())
                 .then(|| need(read(version.is_some()), decoded(from).trim_start_matches('/')));
-            [Some(need("PutObject", &path)), copied].into_iter().flatten().collect()
+            let acl = (!request.header("x-amz-acl").is_empty()).then(|| need("PutObjectAcl", &path));
+            [Some(need("PutObject", &path)), acl, copied].into_iter().flatten().collect()
         }
     }
 }
@@ -144,6 +186,15 @@ fn refusal(request: &Request, need: &Need) -> Answer {
         );
         let body = json!({"__type": "com.amazon.coral.service#AccessDeniedException", "message": said});
         return Answer::new(403, body.to_string()).with("content-type", "application/x-amz-json-1.0");
+    }
+    if action.starts_with("kms:") {
+        let said = format!(
+            "User: {who} is not authorized to perform: {action} on resource: {resource} because no identity-based policy allows the {action} action"
+        );
+        return Answer::new(
+            403,
+            format!("<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>"),
+        );
     }
     // S3 says so little to some; and to HEAD nothing.
     let said = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code><Message>Access Denied</Message><RequestId>1</RequestId><HostId>2</HostId></Error>";

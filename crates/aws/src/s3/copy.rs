@@ -4,6 +4,7 @@ use super::error::{Missing, store_error};
 use super::write::{MOST_PARTS, Upload, despite_conflicts, if_match, if_none_match, write_error};
 use super::{Place, head_info, is_version, quoted, unquoted};
 use crate::failure::Failure;
+use aws_sdk_s3::types::TaggingDirective;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::SystemTime;
@@ -67,6 +68,8 @@ impl<'a> Source<'a> {
             let request = request.key(to.full(to_key));
             let request = request.set_copy_source_if_match(self.info.etag.as_deref().map(quoted));
             let request = request
+                // Tags aren't kept, as in parts: to copy them is a right of its own, on both sides.
+                .tagging_directive(TaggingDirective::Replace)
                 .set_server_side_encryption(to.put.encryption.clone())
                 .set_ssekms_key_id(to.put.kms_key.clone())
                 .set_acl(to.put.acl.clone())

@@ -55,13 +55,12 @@ pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
         NOT_FOUND | METHOD_NOT_ALLOWED if missing == Missing::Object => StoreError::NotFound,
         PRECONDITION_FAILED => StoreError::PreconditionFailed,
         _ if failure.is_transient() => StoreError::Unavailable(failure.text),
-        // What was granted to the task is refused to the worker, which is no fault of the message: where all is refused,
-        // nothing is dead-lettered.
-        _ if failure.is_denied() => StoreError::Unavailable(failure.text),
-        _ if failure.is_any(&["EntityTooLarge"]) => StoreError::TooLarge(failure.text),
+        // Its status is that of a refusal.
         _ if failure.is_any(&["InvalidObjectState"]) => {
             StoreError::Invalid("the object is in an archive and has to be restored first".into())
         }
+        _ if failure.is_denied() => StoreError::AccessDenied(failure.text),
+        _ if failure.is_any(&["EntityTooLarge"]) => StoreError::TooLarge(failure.text),
         // The guest reads this: the service's own sentence may name what it mustn't know.
         _ if !failure.code.is_empty() => {
             StoreError::Invalid(format!("the store refuses it: {}", failure.code))

@@ -3,9 +3,15 @@
 use super::S3Store;
 use super::address::{Address, SCHEME};
 use crate::config::Aws;
+use std::time::Duration;
 use wasmrun_runtime::grant::check_key;
-use wasmrun_runtime::object_store::{ObjectStore as _, StoreError};
+use wasmrun_runtime::object_store::{ObjectReader, ObjectStore as _, StoreError};
 
+/// How long the store may take to begin: who starts a worker waits, and tries again.
+const ANSWER: Duration = Duration::from_secs(8);
+/// And how slow it may be then.
+const SLOWEST_START: Duration = Duration::from_secs(20);
+const SLOWEST_BYTES_PER_SECOND: u64 = 256 << 10;
 /// How much of it is asked for at once.
 const CHUNK: usize = 1 << 20;
 
@@ -44,6 +50,15 @@ pub fn is_object(text: &str) -> bool {
 ///
 /// See [`FetchError`].
 pub async fn fetch(url: &str, aws: &Aws, most: u64) -> Result<Vec<u8>, FetchError> {
+    let late = |what: &str| StoreError::Unavailable(format!("the store {what} in time"));
+    let reader = tokio::time::timeout(ANSWER, open(url, aws, most)).await;
+    let reader = reader.map_err(|_| late("doesn't answer"))??;
+    let patience = SLOWEST_START + Duration::from_secs(reader.info().size / SLOWEST_BYTES_PER_SECOND);
+    let content = tokio::time::timeout(patience, read(reader, most)).await;
+    content.map_err(|_| late("doesn't send the object"))?
+}
+
+async fn open(url: &str, aws: &Aws, most: u64) -> Result<Box<dyn ObjectReader>, FetchError> {
     let ObjectAddress { store, key, version, etag } = ObjectAddress::parse(url).map_err(FetchError::Unfit)?;
     let region = store.region.map_or_else(String::new, |region| format!("?region={region}"));
     let bucket = S3Store::open(&format!("{SCHEME}{}{region}", store.bucket), aws, None).await;
@@ -51,7 +66,7 @@ pub async fn fetch(url: &str, aws: &Aws, most: u64) -> Result<Vec<u8>, FetchErro
         StoreError::Invalid(why) => FetchError::Unfit(why),
         error => error.into(),
     })?;
-    let mut reader = bucket.read(&key, version.as_deref(), None).await.map_err(|error| match error {
+    let reader = bucket.read(&key, version.as_deref(), None).await.map_err(|error| match error {
         StoreError::NotFound if version.is_some() => {
             FetchError::Unfit("there is no such version of the object in the bucket".into())
         }
@@ -68,6 +83,10 @@ pub async fn fetch(url: &str, aws: &Aws, most: u64) -> Result<Vec<u8>, FetchErro
     if info.size > most {
         return Err(FetchError::Unfit(format!("it's larger than {most} bytes")));
     }
+    Ok(reader)
+}
+
+async fn read(mut reader: Box<dyn ObjectReader>, most: u64) -> Result<Vec<u8>, FetchError> {
     let mut content = Vec::new();
     loop {
         let chunk = reader.read(CHUNK).await?;

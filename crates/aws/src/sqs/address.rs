@@ -29,6 +29,7 @@ pub(super) enum Target {
 pub(crate) struct QueueAddress {
     pub(crate) name: String,
     pub(crate) account: Option<String>,
+    pub(crate) partition: Option<String>,
     pub(crate) region: Option<String>,
     /// Nothing has to be looked up.
     pub(crate) is_url: bool,
@@ -39,12 +40,13 @@ impl QueueAddress {
         let Some(Address { target, region, .. }) = Address::parse(text) else {
             return Err(format!("{text:?} is neither the URL of an SQS queue, nor its ARN, nor its name"));
         };
+        let partition = text.strip_prefix("arn:").and_then(|rest| rest.split(':').next()).map(Into::into);
         Ok(match target {
-            Target::Name { name, account } => Self { name, account, region, is_url: false },
+            Target::Name { name, account } => Self { name, account, partition, region, is_url: false },
             Target::Url(url) => {
                 let mut segments = url.rsplit('/').map(str::to_owned);
                 let (name, account) = (segments.next().unwrap_or_default(), segments.next());
-                Self { name, account, region, is_url: true }
+                Self { name, account, partition, region, is_url: true }
             }
         })
     }

@@ -24,6 +24,11 @@ impl Error {
         &self.kind
     }
 
+    /// Whether it was about one object, and not about the store.
+    pub(crate) fn is_of_an_object(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// Whether it is that there is no such object.
     pub fn is_not_found(&self) -> bool {
         self.kind == ErrorKind::NotFound
@@ -43,7 +48,8 @@ impl fmt::Display for Error {
         }
         match (&self.kind, &self.key) {
             (ErrorKind::NotFound, _) => f.write_str("there is no such object"),
-            (ErrorKind::AccessDenied, _) => f.write_str("it is not granted, or the store refuses it"),
+            (ErrorKind::AccessDenied, None) => f.write_str("the task has no such grant"),
+            (ErrorKind::AccessDenied, Some(_)) => f.write_str("it is not granted, or the store refuses it"),
             (ErrorKind::TooLarge, _) => f.write_str("it is larger than a limit allows"),
             (ErrorKind::PreconditionFailed, _) => f.write_str("the condition does not hold"),
             (ErrorKind::Unavailable, _) => f.write_str("the store is unavailable for now"),

@@ -101,6 +101,14 @@ impl Compiler {
         self.compile(engine, code, bytes).await
     }
 
+    /// The options to look at a component with.
+    pub(crate) fn options_of(&self, bytes: &[u8]) -> CodeOptions {
+        match self.way {
+            Way::Precompiled => precompiled::options(bytes),
+            _ => CodeOptions::default(),
+        }
+    }
+
     #[cfg(not(feature = "compiler"))]
     async fn compile(&self, _: &Engine, _: CodeOptions, _: &[u8]) -> Result<Artefact, CompileError> {
         let _ = (&self.limits, &self.cache);
@@ -171,7 +179,7 @@ impl Artefact {
         unsafe { wasmtime::component::Component::deserialize(engine, &self.code) }.map_err(|error| {
             match self.origin {
                 Origin::Precompiled => CompileError::Invalid(format!(
-                    "it was compiled by another version or for another CPU: compile the component again, with --portable if the CPUs differ ({error:#})"
+                    "it was compiled for another CPU: compile the component again there, or with --portable ({error:#})"
                 )),
                 _ => CompileError::Host(format!("the compiled component can't be loaded: {error:#}")),
             }

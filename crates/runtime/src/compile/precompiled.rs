@@ -2,14 +2,15 @@
 //!
 //! The digest shows that a file is whole, and not who wrote it.
 
-use crate::engine::CodeOptions;
+use crate::engine::{CodeOptions, WASMTIME};
 use sha2::{Digest, Sha256};
 
 /// What the compiler writes is in this format.
 const ELF: &[u8] = b"\x7fELF";
 const DIGEST_BYTES: usize = 32;
-/// The byte before the digest.
+/// What stands between the code and the digest: a byte for the options, and which versions made it.
 const DETERMINISTIC: u8 = 1;
+const MAKER_BYTES: usize = 32;
 
 /// Whether it may be such a file.
 pub(super) fn is_code(bytes: &[u8]) -> bool {
@@ -19,9 +20,21 @@ pub(super) fn is_code(bytes: &[u8]) -> bool {
 #[cfg(feature = "compiler")]
 pub(super) fn pack(mut code: Vec<u8>, options: CodeOptions) -> Vec<u8> {
     code.push(if options.deterministic { DETERMINISTIC } else { 0 });
+    code.extend_from_slice(&maker());
     let digest = Sha256::digest(&code);
     code.extend_from_slice(&digest);
     code
+}
+
+/// This version of wasmrun and of the engine to the last digit: a newer one may have mended how code is made.
+fn maker() -> [u8; MAKER_BYTES] {
+    Sha256::digest(format!("{} {WASMTIME}", env!("CARGO_PKG_VERSION"))).into()
+}
+
+/// The options that it was compiled for, as far as they matter to who runs it.
+pub(super) fn options(bytes: &[u8]) -> CodeOptions {
+    let deterministic = bytes.len().checked_sub(DIGEST_BYTES + MAKER_BYTES + 1).map(|at| bytes[at]);
+    CodeOptions { deterministic: deterministic == Some(DETERMINISTIC), portable: false }
 }
 
 /// The code, if it's whole and was compiled for these options.
@@ -34,13 +47,21 @@ pub(super) fn unpack(bytes: &[u8], options: CodeOptions) -> Result<Vec<u8>, Stri
         return Err("this is WebAssembly and not precompiled code: leave out --precompiled".into());
     }
     let parts = is_code(bytes).then(|| bytes.split_last_chunk::<DIGEST_BYTES>()).flatten();
-    let Some(([code @ .., deterministic], digest)) = parts else {
+    let parts = parts.and_then(|(content, digest)| {
+        let (options, maker) = content.split_last_chunk::<MAKER_BYTES>()?;
+        let (deterministic, code) = options.split_last()?;
+        Some((code, *deterministic == DETERMINISTIC, maker, digest, content))
+    });
+    let Some((code, deterministic, made_by, digest, content)) = parts else {
         return Err("this isn't precompiled code: `wasmrun compile` makes it".into());
     };
-    if Sha256::digest(&bytes[..=code.len()])[..] != digest[..] {
+    if Sha256::digest(content)[..] != digest[..] {
         return Err("the precompiled code is damaged: compile the component again".into());
     }
-    match (*deterministic == DETERMINISTIC, options.deterministic) {
+    if *made_by != maker() {
+        return Err("it was compiled by another version of wasmrun: compile the component again".into());
+    }
+    match (deterministic, options.deterministic) {
         (false, true) => {
             Err("it was compiled without --deterministic: compile the component again with it".into())
         }

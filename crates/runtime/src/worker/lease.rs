@@ -163,6 +163,7 @@ impl Leases {
                 }
                 Err(QueueError::ReceiptExpired) => held.lapse(&mut state),
                 Err(error) => {
+                    self.tally.counters.failed_renewals.add(1);
                     let left = state.visible_at.saturating_duration_since(Instant::now());
                     let left_ms = left.as_millis() as u64;
                     tracing::warn!(%error, left_ms, "A message's visibility wasn't extended.");

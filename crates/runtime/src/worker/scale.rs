@@ -223,6 +223,7 @@ impl Worker {
     async fn follow(&self, tasks: &TaskTracker, scaler: &mut Scaler) {
         let threads = self.component.threads();
         let (mut then, mut loaded) = (Instant::now(), threads.load().until_now());
+        let mut may_rest = false;
         loop {
             let busy = !tasks.is_empty();
             tokio::select! {
@@ -249,8 +250,11 @@ impl Worker {
                 tracing::debug!(instances, ?because, running = tasks.len(), "Instances.");
                 self.instances.allow(instances.get());
             }
-            // Back from a burst: what the pool keeps for the next one may be long in coming.
-            if instances.get() < number && instances.get() == self.sizing.borrow().least().max(1) {
+            // Back from a burst: what the pool keeps for the next one may be long in coming. A task that still runs would
+            // keep the whole pool beside the new one.
+            may_rest |= instances.get() < number;
+            if may_rest && tasks.is_empty() && instances.get() == self.sizing.borrow().least().max(1) {
+                may_rest = false;
                 self.component.rest().await;
                 tracing::debug!("Rests.");
             }

@@ -69,6 +69,8 @@ counts! {
     failed_receives,
     /// Messages whose visibility was extended, each time.
     renewals,
+    /// Extensions that failed; most are tried again.
+    failed_renewals,
     /// Messages that lapsed before they were settled.
     lapsed,
     /// Messages that became visible again.
