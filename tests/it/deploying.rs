@@ -127,6 +127,7 @@ fn a_task_may_do_what_wasmrun_says_that_it_needs_and_nothing_else() {
     let key = format!("arn:aws:kms:eu-west-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab");
     let encrypted = plain.clone().with("KmsKeyArn", key);
     let pinned = plain.clone().with("ComponentVersion", "3L4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY");
+    let in_image = plain.clone().with("ComponentUrl", "").with("ComponentPath", "/processor.wasm");
     let measured = encrypted.clone().with("ComponentVersion", "null").with("MetricsNamespace", "Thumbnails");
     let beside = sample(&sidecar, "sidecar", IRELAND);
     let with_policies =
@@ -135,6 +136,7 @@ fn a_task_may_do_what_wasmrun_says_that_it_needs_and_nothing_else() {
         (plain, 7),
         (encrypted, 9),
         (pinned, 7),
+        (in_image, 6),
         (measured, 9),
         (beside, 6),
         (with_policies, 6),
