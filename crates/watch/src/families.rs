@@ -4,6 +4,7 @@ use crate::{About, health};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use std::time::{Duration, UNIX_EPOCH};
 use wasmrun_runtime::calls::{CallResult, HostCalls, StoreCall};
+use wasmrun_runtime::scaler::Because;
 use wasmrun_runtime::worker::{Counts, Status};
 
 /// Label names with their values, and the number.
