@@ -195,7 +195,7 @@ fn a_version_that_an_event_names_needs_a_right_of_its_own() {
         "--store",
         "input=s3://bucket-in:ro",
         "--store",
-        "output=s3://bucket-out:wo",
+        "output=s3://bucket-out:rw",
     ];
     cloud.amazon.keep_versions("bucket-in");
     let version = cloud.amazon.put_version("bucket-in", "text", "not a photograph");

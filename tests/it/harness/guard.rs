@@ -123,7 +123,8 @@ fn of_s3(request: &Request) -> Vec<Need> {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let query: HashMap<_, _> =
         query.split('&').map(|part| part.split_once('=').unwrap_or((part, ""))).collect();
-    let path = decoded(path.trim_start_matches('/'));
+    // Of the bucket itself it's `/BUCKET/`.
+    let path = decoded(path.trim_matches('/'));
     let need = |action: &str, path: &str| Need {
         action: format!("s3:{action}"),
         resource: format!("arn:aws:s3:::{path}"),
