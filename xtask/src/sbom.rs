@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
     process::Command,
 };
 
@@ -70,6 +71,32 @@ impl Part {
             version: version.into(),
             licence: licence.into(),
             purl: Some(purl),
+            checksum: None,
+        })
+    }
+
+    /// SQLite, which is C and comes within a crate: who looks for its known vulnerabilities looks for its own version.
+    ///
+    /// # Errors
+    ///
+    /// When the crate's sources don't say it.
+    pub(crate) fn sqlite(places: &Places) -> Result<Self> {
+        let metadata = quiet(command::cargo(places).args(["metadata", "--locked", "--format-version", "1"]))?;
+        let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata isn't JSON")?;
+        let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let manifest = packages.iter().find(|package| package["name"] == "libsqlite3-sys");
+        let manifest = manifest.and_then(|package| package["manifest_path"].as_str());
+        let header =
+            Path::new(manifest.context("SQLite's crate isn't there")?).with_file_name("sqlite3/sqlite3.h");
+        let header =
+            fs::read_to_string(&header).with_context(|| format!("cannot read {}", header.display()))?;
+        let version = header.lines().find_map(|line| line.strip_prefix("#define SQLITE_VERSION "));
+        let version = version.context("SQLite doesn't say its version")?.trim().trim_matches('"');
+        Ok(Self {
+            name: "sqlite".into(),
+            version: version.into(),
+            licence: "blessing".into(),
+            purl: Some(format!("pkg:generic/sqlite@{version}")),
             checksum: None,
         })
     }
