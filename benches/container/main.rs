@@ -57,9 +57,9 @@ fn main() {
     };
     let without_compiler = std::env::var_os(WITHOUT_COMPILER).map(PathBuf::from);
     let world = World::prepare(&podman, scratch.path(), without_compiler);
-    let mut programs = vec![program("with the compiler", "yes", &world.program)];
+    let mut programs = vec![program("with the compiler", "included", &world.program)];
     programs
-        .extend(world.without_compiler.as_deref().map(|file| program("without the compiler", "no", file)));
+        .extend(world.without_compiler.as_deref().map(|file| program("without the compiler", "none", file)));
 
     let (rounds, starts) = starts(&world, size);
     let report = Report {
