@@ -106,7 +106,9 @@ fn with_a_component_in_a_store_that_does_not_answer() {
     let run = run.args(["--store", "input=dir:in:ro", "--send", "next=sqlite:next.db"]);
     let run = run.env("AWS_ENDPOINT_URL", silent.endpoint()).env("AWS_REGION", "eu-west-1").within(SOON);
     let run = run.env("AWS_ACCESS_KEY_ID", "own").env("AWS_SECRET_ACCESS_KEY", "own-secret");
-    says(&run.args(["--on", "rejected=drop"]).ends().exited_with(3), "doesn't answer in time");
+    // It waits for eight seconds: the rest is what a busy machine takes beside.
+    let run = run.within(Duration::from_secs(30)).args(["--on", "rejected=drop"]);
+    says(&run.ends().exited_with(3), "doesn't answer in time");
 }
 
 #[test]

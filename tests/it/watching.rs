@@ -137,6 +137,11 @@ fn whatever_a_guest_says_is_a_string_in_the_status() {
     assert_eq!(status["instances"]["max"], 2);
     assert_eq!(status["component"], "misbehave.wasm");
     assert!(field(&status, "queue").ends_with("jobs.db"), "{status}");
+    // Nor does a terminal obey it.
+    let picture = world.wasmrun(["top", "--once=1s", &address.to_string()]).succeeds().stdout;
+    let obeyed = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    assert!(picture.concat().contains("rejected"), "{picture:?}");
+    assert!(!picture.concat().contains(obeyed), "{picture:?}");
     stop(worker);
 }
 
@@ -286,7 +291,8 @@ fn slow_clients_and_many_of_them_do_not_disturb_tasks() {
     world.send((0..TASKS).map(|_| "ok"));
     worker.until_logged_times(TASKS as usize, COMPLETED);
     assert!(worker.vitals().files < 200, "{:?}", worker.vitals());
-    // They are cut off, and then others are heard.
+    // Somebody who asks properly is heard all the same.
+    assert_eq!(get(address, "/healthz").status, 200);
     drop(slow);
     wait_for_tasks(address, TASKS);
     assert_eq!(get(address, "/healthz").status, 200);

@@ -205,7 +205,8 @@ impl Permissions {
         if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(format!("{account:?} isn't an account: it has twelve digits"));
         }
-        is_region(region)?;
+        is_name(region)?;
+        queue.partition.as_deref().map_or(Ok(()), is_name)?;
         Ok((queue.partition.as_deref().unwrap_or_else(|| partition(region)), region, account))
     }
 
@@ -234,10 +235,15 @@ impl Permissions {
         if key.contains(['*', '?', '$']) {
             return Err(format!("{key:?} isn't a key"));
         }
-        let region = region.or(self.region.as_deref()).unwrap_or("*");
+        let region = region.or(self.region.as_deref());
+        region.map_or(Ok(()), is_name)?;
+        let region = region.unwrap_or("*");
         let usual = || format!("arn:{}:kms:{region}:*", partition(region));
         // `arn:PARTITION:kms:REGION:ACCOUNT:key/ID`, the same with `alias/NAME`, or what stands behind the last colon.
         let (place, key) = match key.rsplit_once(':') {
+            Some((place, _)) if !place.starts_with("arn:") || place.split(':').count() != 5 => {
+                return Err(format!("{key:?} is neither the ARN of a key, nor its id, nor an alias"));
+            }
             Some((place, key)) => (place.to_owned(), key),
             None => (usual(), key),
         };
@@ -261,10 +267,10 @@ impl Permissions {
     }
 }
 
-fn is_region(region: &str) -> Result<(), String> {
-    let is_name =
-        !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    is_name.then_some(()).ok_or_else(|| format!("{region:?} isn't a region"))
+/// Of a region or a partition.
+fn is_name(text: &str) -> Result<(), String> {
+    let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_name.then_some(()).ok_or_else(|| format!("{text:?} is neither a region nor a partition"))
 }
 
 /// The world of accounts that a region belongs to ("Amazon Resource Names" in the IAM user guide).
@@ -273,7 +279,9 @@ fn partition(region: &str) -> &'static str {
         _ if region.starts_with("cn-") => "aws-cn",
         _ if region.starts_with("us-gov-") => "aws-us-gov",
         _ if region.starts_with("eusc-") => "aws-eusc",
+        _ if region.starts_with("eu-isoe-") => "aws-iso-e",
         _ if region.starts_with("us-isob-") => "aws-iso-b",
+        _ if region.starts_with("us-isof-") => "aws-iso-f",
         _ if region.starts_with("us-iso-") => "aws-iso",
         _ => "aws",
     }
@@ -351,12 +359,15 @@ mod tests {
         for queue in [
             "https://sqs.eu-west-1.amazonaws.com/*/uploads",
             "arn:aws:sqs:*:*:uploads",
+            "arn:*:sqs:eu-west-1:123456789012:uploads",
             "arn:aws:sqs:eu-west-1:*:uploads",
         ] {
             permissions.work_on(queue).expect_err(queue);
         }
-        let url = "s3://photos?encryption=kms&kms-key=*";
-        permissions.use_store("in", url, Mode::ReadOnly).expect_err(url);
+        for settings in ["kms-key=*", "kms-key=x:y", "kms-key=abc&region=*"] {
+            let url = format!("s3://photos?encryption=kms&{settings}");
+            permissions.use_store("in", &url, Mode::ReadOnly).expect_err(settings);
+        }
         let mut sovereign = Permissions::new(None);
         sovereign.work_on("arn:aws-eusc:sqs:eusc-de-east-1:123456789012:uploads").expect("known");
         assert_eq!(

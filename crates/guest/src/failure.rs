@@ -13,8 +13,9 @@ const MAX_DELAY: Duration = Duration::from_secs(43_200);
 
 /// Why a message wasn't completed, which decides what becomes of it.
 ///
-/// `?` makes one of this crate's errors and of [`io::Error`]: what is unavailable is to be tried again, and everything
-/// else is rejected. For any other error say which it is: `.map_err(Failure::reject)?` or `.map_err(Failure::retry)?`.
+/// `?` makes one of this crate's errors and of [`io::Error`]: what is unavailable, and an object that its store refuses, is
+/// to be tried again, and everything else is rejected. For any other error say which it is: `.map_err(Failure::reject)?` or
+/// `.map_err(Failure::retry)?`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// It may work later.
@@ -93,7 +94,7 @@ impl From<object_store::Error> for Failure {
         match error.kind() {
             object_store::ErrorKind::Unavailable => Failure::retry(error),
             // The store's refusal may be mended before the last try; that there is no grant can't.
-            object_store::ErrorKind::AccessDenied if error.is_of_an_object() => Failure::retry(error),
+            object_store::ErrorKind::AccessDenied if !error.is_without_grant() => Failure::retry(error),
             _ => Failure::reject(error),
         }
     }
@@ -125,7 +126,7 @@ mod tests {
     use crate::object_store::ErrorKind;
 
     #[test]
-    fn what_is_unavailable_is_tried_again_and_everything_else_is_rejected() {
+    fn what_may_be_otherwise_later_is_tried_again_and_everything_else_is_rejected() {
         let error = |kind| object_store::Error::new("read", "input", Some("a/b.txt"), kind);
         assert_eq!(
             Failure::from(error(ErrorKind::Unavailable)),
@@ -134,6 +135,15 @@ mod tests {
         assert_eq!(
             Failure::from(error(ErrorKind::NotFound)),
             Failure::reject("cannot read a/b.txt in store input: there is no such object")
+        );
+        assert_eq!(
+            Failure::from(error(ErrorKind::AccessDenied)),
+            Failure::retry("cannot read a/b.txt in store input: it is not granted, or the store refuses it")
+        );
+        let no_grant = object_store::Error::new("open", "input", None, ErrorKind::AccessDenied);
+        assert_eq!(
+            Failure::from(no_grant),
+            Failure::reject("cannot open store input: the task has no such grant")
         );
         assert_eq!(
             Failure::from(queue::Error::new("send to", "next", queue::ErrorKind::Unavailable)),

@@ -6,6 +6,7 @@ mod stream;
 
 use crate::AnnouncedObject;
 use crate::bindings::wasmrun::task::object_store as raw;
+use error::OPEN;
 
 pub use error::{Error, ErrorKind};
 pub use listing::Listing;
@@ -42,7 +43,7 @@ impl Store {
     ///
     /// [`ErrorKind::AccessDenied`] if no store of that alias was granted.
     pub fn open(alias: &str) -> Result<Self, Error> {
-        let inner = raw::Store::open(alias).map_err(|kind| Error::new("open", alias, None, kind))?;
+        let inner = raw::Store::open(alias).map_err(|kind| Error::new(OPEN, alias, None, kind))?;
         Ok(Store { alias: alias.to_owned(), inner })
     }
 

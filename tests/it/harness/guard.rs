@@ -24,12 +24,11 @@ pub(crate) struct Guard {
     refused: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// An action, a resource, and what conditions look at.
+/// An action and a resource.
 #[derive(Clone)]
 struct Need {
     action: String,
     resource: String,
-    prefix: Option<String>,
 }
 
 impl Guard {
@@ -97,7 +96,7 @@ fn of_kms(request: &Request, keys: &Keys) -> Vec<Need> {
         "POST" => (!named.is_empty(), false),
         _ => (false, false),
     };
-    let need = |action: &str| Need { action: format!("kms:{action}"), resource: key.clone(), prefix: None };
+    let need = |action: &str| Need { action: format!("kms:{action}"), resource: key.clone() };
     [writes.then(|| need("GenerateDataKey")), reads.then(|| need("Decrypt"))].into_iter().flatten().collect()
 }
 
@@ -109,14 +108,14 @@ fn of_sqs(operation: &str, request: &Request) -> Need {
         None => body["QueueName"].as_str().unwrap_or_default(),
     };
     let action = format!("sqs:{}", operation.trim_end_matches("Batch"));
-    Need { action, resource: format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"), prefix: None }
+    Need { action, resource: format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}") }
 }
 
-/// What decides, where an object that was to be read isn't there: without a prefix, which such a request hasn't.
+/// What decides, where an object that was to be read isn't there.
 fn list_instead(needs: &[Need]) -> Option<Need> {
     let reads = |need: &&Need| need.action.starts_with("s3:GetObject");
     let bucket = needs.iter().find(reads)?.resource.split('/').next()?.to_owned();
-    Some(Need { action: "s3:ListBucket".into(), resource: bucket, prefix: None })
+    Some(Need { action: "s3:ListBucket".into(), resource: bucket })
 }
 
 fn of_s3(request: &Request) -> Vec<Need> {
@@ -128,14 +127,12 @@ fn of_s3(request: &Request) -> Vec<Need> {
     let need = |action: &str, path: &str| Need {
         action: format!("s3:{action}"),
         resource: format!("arn:aws:s3:::{path}"),
-        prefix: None,
     };
     let read = |has_version: bool| if has_version { "GetObjectVersion" } else { "GetObject" };
     let is_object = path.contains('/');
     match &*request.method {
         "GET" if !is_object => {
-            let prefix = Some(decoded(query.get("prefix").copied().unwrap_or_default()));
-            vec![Need { prefix, ..need("ListBucket", &path) }]
+            vec![need("ListBucket", &path)]
         }
         "GET" | "HEAD" => vec![need(read(query.contains_key("versionId")), &path)],
         "DELETE" if query.contains_key("uploadId") => vec![need("AbortMultipartUpload", &path)],
@@ -158,12 +155,10 @@ fn decoded(text: &str) -> String {
 
 fn is_allowed(statements: &[Value], need: &Need) -> bool {
     statements.iter().any(|statement| {
+        assert_eq!(statement["Condition"], Value::Null, "a condition that isn't known here");
         let actions = statement["Action"].as_array().expect("actions");
-        let condition = statement["Condition"]["StringLike"]["s3:prefix"].as_str();
         actions.iter().any(|action| *action == *need.action)
             && matches(statement["Resource"].as_str().expect("a resource"), &need.resource)
-            && condition
-                .is_none_or(|pattern| need.prefix.as_ref().is_some_and(|prefix| matches(pattern, prefix)))
     })
 }
 

@@ -18,9 +18,17 @@ const ACL_REFUSED: [&str; 3] = [
 ];
 /// The status of a write whose condition doesn't hold.
 const PRECONDITION_FAILED: u16 = 412;
+const FORBIDDEN: u16 = 403;
 const NOT_FOUND: u16 = 404;
 /// A delete marker has no content.
 const METHOD_NOT_ALLOWED: u16 = 405;
+
+/// How the worker is to write here can't be done: a key, an ACL.
+pub(super) fn settings_error(failure: &Failure) -> Option<StoreError> {
+    let is_of_settings = failure.code.starts_with("KMS.") || failure.is_any(&ACL_REFUSED);
+    let text = || format!("the store's encryption or ACL can't be used: {}", failure.text);
+    is_of_settings.then(|| StoreError::Unavailable(text()))
+}
 
 /// A failed call. What is wrong with the worker's own place or credentials is no fault of the message: it counts as the
 /// store's being unavailable, so that nothing is dead-lettered for it.
@@ -43,9 +51,13 @@ pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
     if failure.is_any(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"]) {
         return StoreError::Unavailable(failure.text);
     }
-    if failure.code.starts_with("KMS.") || failure.is_any(&ACL_REFUSED) {
-        let text = "the store's encryption or ACL can't be used";
-        return StoreError::Unavailable(format!("{text}: {}", failure.text));
+    match settings_error(&failure) {
+        // The key is the one that whoever wrote the object has chosen.
+        Some(StoreError::Unavailable(text)) if missing == Missing::Object && !failure.is_transient() => {
+            return StoreError::AccessDenied(text);
+        }
+        Some(error) => return error,
+        None => {}
     }
     // What is copied or put together is answered for when the status is on its way already.
     if failure.is_any(&["PreconditionFailed"]) {
@@ -59,7 +71,14 @@ pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
         _ if failure.is_any(&["InvalidObjectState"]) => {
             StoreError::Invalid("the object is in an archive and has to be restored first".into())
         }
-        _ if failure.is_denied() => StoreError::AccessDenied(failure.text),
+        // A HEAD is refused without a word, whatever the reason.
+        _ if failure.is_any(&["AccessDenied"])
+            || (failure.code.is_empty() && failure.status == FORBIDDEN) =>
+        {
+            StoreError::AccessDenied(failure.text)
+        }
+        // The account, the credentials: not this object's matter.
+        _ if failure.is_denied() => StoreError::Unavailable(failure.text),
         _ if failure.is_any(&["EntityTooLarge"]) => StoreError::TooLarge(failure.text),
         // The guest reads this: the service's own sentence may name what it mustn't know.
         _ if !failure.code.is_empty() => {

@@ -1,6 +1,6 @@
 //! Writing an object: at once if it's small, else in parts. Nothing is visible before the end.
 
-use super::error::{Missing, store_error};
+use super::error::{Missing, settings_error, store_error};
 use super::{Place, is_version, quoted, unquoted};
 use crate::failure::Failure;
 use async_trait::async_trait;
@@ -263,6 +263,10 @@ pub(super) fn write_error(failure: Failure) -> StoreError {
     // The upload is gone, or somebody else wins each time: the whole task may succeed at its next try.
     if failure.is_any(&[CONFLICT, "NoSuchUpload"]) {
         return StoreError::Unavailable(failure.text);
+    }
+    // The key and the ACL are those that the store was given.
+    if let Some(error) = settings_error(&failure) {
+        return error;
     }
     match store_error(failure, Missing::Object) {
         // There is no object that `if-match` could mean.

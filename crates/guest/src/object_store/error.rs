@@ -5,6 +5,9 @@ use std::io;
 
 pub use crate::bindings::wasmrun::task::object_store::Error as ErrorKind;
 
+/// What is done to a store before anything in it is.
+pub(super) const OPEN: &str = "open";
+
 /// Why a call to a store failed, and on which object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -24,9 +27,9 @@ impl Error {
         &self.kind
     }
 
-    /// Whether it was about one object, and not about the store.
-    pub(crate) fn is_of_an_object(&self) -> bool {
-        self.key.is_some()
+    /// Whether the task has no grant for the store: the only thing that is asked of the host before it's known.
+    pub(crate) fn is_without_grant(&self) -> bool {
+        self.kind == ErrorKind::AccessDenied && self.action == OPEN
     }
 
     /// Whether it is that there is no such object.
@@ -46,14 +49,14 @@ impl fmt::Display for Error {
             Some(key) => write!(f, "cannot {} {key} in store {}: ", self.action, self.alias)?,
             None => write!(f, "cannot {} store {}: ", self.action, self.alias)?,
         }
-        match (&self.kind, &self.key) {
-            (ErrorKind::NotFound, _) => f.write_str("there is no such object"),
-            (ErrorKind::AccessDenied, None) => f.write_str("the task has no such grant"),
-            (ErrorKind::AccessDenied, Some(_)) => f.write_str("it is not granted, or the store refuses it"),
-            (ErrorKind::TooLarge, _) => f.write_str("it is larger than a limit allows"),
-            (ErrorKind::PreconditionFailed, _) => f.write_str("the condition does not hold"),
-            (ErrorKind::Unavailable, _) => f.write_str("the store is unavailable for now"),
-            (ErrorKind::Other(why), _) => f.write_str(why),
+        match &self.kind {
+            ErrorKind::NotFound => f.write_str("there is no such object"),
+            ErrorKind::AccessDenied if self.is_without_grant() => f.write_str("the task has no such grant"),
+            ErrorKind::AccessDenied => f.write_str("it is not granted, or the store refuses it"),
+            ErrorKind::TooLarge => f.write_str("it is larger than a limit allows"),
+            ErrorKind::PreconditionFailed => f.write_str("the condition does not hold"),
+            ErrorKind::Unavailable => f.write_str("the store is unavailable for now"),
+            ErrorKind::Other(why) => f.write_str(why),
         }
     }
 }

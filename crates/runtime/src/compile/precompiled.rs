@@ -17,7 +17,7 @@ pub(super) fn is_code(bytes: &[u8]) -> bool {
     bytes.starts_with(ELF)
 }
 
-#[cfg(feature = "compiler")]
+#[cfg(any(feature = "compiler", test))]
 pub(super) fn pack(mut code: Vec<u8>, options: CodeOptions) -> Vec<u8> {
     code.push(if options.deterministic { DETERMINISTIC } else { 0 });
     code.extend_from_slice(&maker());

@@ -195,6 +195,7 @@ impl Worker {
     /// Moves the number of tasks at once, until it's dropped.
     pub(super) async fn scale(&self, tasks: &TaskTracker) {
         let mut known: Option<Scaler> = None;
+        let mut may_rest = false;
         let mut sizings = self.sizing.subscribe();
         loop {
             let Sizing { most, scale } = *sizings.borrow_and_update();
@@ -205,7 +206,7 @@ impl Worker {
                     let scaler = known.get_or_insert_with(|| Scaler::new(scaling));
                     scaler.set(scaling);
                     tokio::select! {
-                        () = self.follow(tasks, scaler) => {}
+                        () = self.follow(tasks, scaler, &mut may_rest) => {}
                         // It lives as long as the worker does.
                         _ = sizings.changed() => {}
                     }
@@ -220,10 +221,9 @@ impl Worker {
     }
 
     /// Follows what there is to do.
-    async fn follow(&self, tasks: &TaskTracker, scaler: &mut Scaler) {
+    async fn follow(&self, tasks: &TaskTracker, scaler: &mut Scaler, may_rest: &mut bool) {
         let threads = self.component.threads();
         let (mut then, mut loaded) = (Instant::now(), threads.load().until_now());
-        let mut may_rest = false;
         loop {
             let busy = !tasks.is_empty();
             tokio::select! {
@@ -252,10 +252,10 @@ impl Worker {
             }
             // Back from a burst: what the pool keeps for the next one may be long in coming. A task that still runs would
             // keep the whole pool beside the new one.
-            may_rest |= instances.get() < number;
-            if may_rest && tasks.is_empty() && instances.get() == self.sizing.borrow().least().max(1) {
-                may_rest = false;
+            *may_rest |= instances.get() < number;
+            if *may_rest && tasks.is_empty() && instances.get() == self.sizing.borrow().least().max(1) {
                 self.component.rest().await;
+                *may_rest = false;
                 tracing::debug!("Rests.");
             }
         }
