@@ -44,6 +44,22 @@ pub(crate) struct Burst {
     pub(crate) to_least: f64,
 }
 
+impl Burst {
+    /// Of rounds with so many messages: how long it took in each until the most were allowed, until all was done, and from
+    /// then until the least were.
+    pub(crate) fn of(messages: usize, rounds: &[[f64; 3]]) -> Self {
+        let median = |which: usize| median(rounds.iter().map(|round| round[which]).collect());
+        Self {
+            rounds: rounds.len(),
+            messages,
+            to_most: median(0),
+            to_empty: median(1),
+            ideal: messages as f64 * WAIT.as_secs_f64() / MOST as f64,
+            to_least: median(2),
+        }
+    }
+}
+
 pub(crate) fn measure(runtime: &Runtime, size: Size) -> Burst {
     let (rounds, messages) = if size == Size::Full { (ROUNDS, MESSAGES) } else { (1, 400) };
     let most = NonZeroUsize::new(MOST).expect("not zero");
@@ -54,15 +70,7 @@ pub(crate) fn measure(runtime: &Runtime, size: Size) -> Burst {
         eprintln!("Burst: round {round} of {rounds} …");
         found.push(runtime.block_on(burst(component.clone(), most, messages)));
     }
-    let median = |of: fn(&[f64; 3]) -> f64| median(found.iter().map(of).collect());
-    Burst {
-        rounds,
-        messages,
-        to_most: median(|found| found[0]),
-        to_empty: median(|found| found[1]),
-        ideal: messages as f64 * WAIT.as_secs_f64() / MOST as f64,
-        to_least: median(|found| found[2]),
-    }
+    Burst::of(messages, &found)
 }
 
 async fn burst(component: Arc<Component>, most: NonZeroUsize, messages: usize) -> [f64; 3] {

@@ -3,12 +3,12 @@
 use serde::Serialize;
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
-use wasmrun_benches::fauxqs::{Packages, Server, Sqs};
+use wasmrun_benches::fauxqs::{self, Packages, Server, Sqs};
 use wasmrun_benches::figures::median;
 use wasmrun_benches::run::Size;
 use wasmrun_benches::{guests, proc};
@@ -46,16 +46,9 @@ pub(crate) fn measure(runtime: &Runtime, size: Size) -> Option<OnSqs> {
         found.push(burst(runtime, &server, &sqs, round, messages));
     }
     let median = |of: fn(&Found) -> f64| median(found.iter().map(of).collect());
-    let burst = Burst {
-        rounds,
-        messages,
-        to_most: median(|found| found.to_most),
-        to_empty: median(|found| found.to_empty),
-        ideal: messages as f64 * WAIT.as_secs_f64() / MOST as f64,
-        to_least: median(|found| found.to_least),
-    };
+    let times: Vec<_> = found.iter().map(|found| found.times).collect();
     Some(OnSqs {
-        burst,
+        burst: Burst::of(messages, &times),
         before: median(|found| found.before),
         after: median(|found| found.after),
         after_to_before: median(|found| found.after / found.before),
@@ -63,9 +56,8 @@ pub(crate) fn measure(runtime: &Runtime, size: Size) -> Option<OnSqs> {
 }
 
 struct Found {
-    to_most: f64,
-    to_empty: f64,
-    to_least: f64,
+    /// See [`Burst::of`].
+    times: [f64; 3],
     before: f64,
     after: f64,
 }
@@ -94,8 +86,8 @@ fn burst(runtime: &Runtime, server: &Server, sqs: &Sqs, round: usize, messages: 
     let to_least = began.elapsed() - to_empty;
     std::thread::sleep(REST);
     assert!(runtime.block_on(sqs.is_empty(&url)), "nothing is left");
-    let [to_most, to_empty, to_least] = [to_most, to_empty, to_least].map(|time| time.as_secs_f64());
-    Found { to_most, to_empty, to_least, before, after: worker.resident() }
+    let times = [to_most, to_empty, to_least].map(|time| time.as_secs_f64());
+    Found { times, before, after: worker.resident() }
 }
 
 /// A worker, and where it tells its status. Ended when dropped.
@@ -107,8 +99,7 @@ struct Worker {
 impl Worker {
     /// The guest may do more than this benchmark asks for: it has to be granted a queue and a store.
     fn start(server: &Server, url: &str, next: &str, store: &Path) -> Self {
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let port = fauxqs::free_port();
         let mut command = Command::new(guests::target().join("release/wasmrun"));
         command
             .arg("run")

@@ -18,6 +18,15 @@ const BATCH: usize = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A port of this machine that nobody listens on.
+///
+/// # Panics
+///
+/// There is none.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
+}
+
 /// What `cargo xtask bench` installs for the benchmarks that need it.
 pub struct Packages {
     /// A folder of npm.
@@ -48,8 +57,7 @@ impl Server {
     ///
     /// It doesn't start.
     pub fn start(packages: &Packages) -> Self {
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let port = free_port();
         // Packages are found beside the script.
         let script = packages.node.join("server.mjs");
         std::fs::copy(guests::repository().join("benches/src/fauxqs/server.mjs"), &script).expect("a script");

@@ -2,6 +2,7 @@
 //! it waits. A container with less memory than a task may have is in `capacity`.
 
 use crate::harness::{Answer, Command, Output, Stub, World, guest};
+use std::ffi::OsStr;
 use std::time::Duration;
 
 /// In a container nobody sees more than the last lines, and after that long a deployment isn't what waits.
@@ -10,7 +11,12 @@ const QUEUE: &str = "http://localhost:1/123456789012/jobs";
 
 /// A worker on a queue of SQS, with stores in S3; all of it is at the stub.
 fn worker(world: &World, stub: &Stub) -> Command {
-    let command = world.wasmrun(["run", "--queue", QUEUE]).arg(guest("misbehave"));
+    worker_of(world, stub, guest("misbehave"))
+}
+
+/// The same with a component that is elsewhere.
+fn worker_of(world: &World, stub: &Stub, component: impl AsRef<OsStr>) -> Command {
+    let command = world.wasmrun(["run", "--queue", QUEUE]).arg(component);
     command
         .args(["--store", "input=s3://photos:ro", "--send", "next=sqlite:next.db"])
         .env("AWS_ENDPOINT_URL", stub.endpoint())
@@ -86,11 +92,7 @@ fn with_a_bucket_that_is_in_another_region_or_is_none() {
 fn with_a_component_that_is_not_in_its_bucket() {
     let (world, stub) =
         (World::new(), services(|| Answer::new(404, "<Error><Code>NoSuchKey</Code></Error>")));
-    let run = world.wasmrun(["run", "s3://components/gone.wasm", "--queue", QUEUE]);
-    let run = run.args(["--store", "input=s3://photos:ro", "--send", "next=sqlite:next.db"]);
-    let run = run.env("AWS_ENDPOINT_URL", stub.endpoint()).env("AWS_REGION", "eu-west-1").within(SOON);
-    let run = run.env("AWS_ACCESS_KEY_ID", "own").env("AWS_SECRET_ACCESS_KEY", "own-secret");
-    let output = run.ends().exited_with(2);
+    let output = worker_of(&world, &stub, "s3://components/gone.wasm").ends().exited_with(2);
     says(&output, "s3://components/gone.wasm");
     says(&output, "there is no such object");
 }
@@ -102,12 +104,8 @@ fn with_a_component_in_a_store_that_does_not_answer() {
         "" => Answer::Never,
         _ => Answer::new(200, r#"{"Attributes": {"VisibilityTimeout": "30"}}"#),
     });
-    let run = world.wasmrun(["run", "s3://components/slow.wasm", "--queue", QUEUE]);
-    let run = run.args(["--store", "input=dir:in:ro", "--send", "next=sqlite:next.db"]);
-    let run = run.env("AWS_ENDPOINT_URL", silent.endpoint()).env("AWS_REGION", "eu-west-1").within(SOON);
-    let run = run.env("AWS_ACCESS_KEY_ID", "own").env("AWS_SECRET_ACCESS_KEY", "own-secret");
     // It waits for eight seconds: the rest is what a busy machine takes beside.
-    let run = run.within(Duration::from_secs(30)).args(["--on", "rejected=drop"]);
+    let run = worker_of(&world, &silent, "s3://components/slow.wasm").within(Duration::from_secs(30));
     says(&run.ends().exited_with(3), "doesn't answer in time");
 }
 
