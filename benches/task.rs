@@ -4,6 +4,7 @@
 //!
 //! All run the same component with the same kind of store: WASI context, limiter, fuel, instantiate, call, drop. The
 //! worker adds what makes it a worker: receive, a hand-over between threads, a timeout, a lease, counts, settlement.
+//! The wall-clock time of the worker includes the fifth of a second in which it finds the queue empty at the end.
 //! The bare loop runs twice: with the pool as the engine sets it up, and with a pool that keeps touched pages between
 //! tasks, as the worker's does. The rounds are interleaved; CPU time is that of the process, on all threads.
 
@@ -28,6 +29,8 @@ use wasmrun_runtime::worker::{Worker, WorkerOptions};
 
 const ROUNDS: usize = 10;
 const TASKS: usize = 10_000;
+/// Of the worker, at once: the fewer there are, the more often threads wake each other for a task.
+const INSTANCES: [usize; 3] = [4, 16, 64];
 /// What the worker guards a task with.
 const GUARDS: Guards = Guards { fuel: true, epochs: false, limiter: true, metering: false };
 
@@ -45,29 +48,39 @@ fn main() {
         .expect("a runtime");
     let (bare, tuned) =
         (Bare::new(&bytes, Memory::Pool(10), GUARDS), Bare::new(&bytes, Memory::KeptPool(10), GUARDS));
-    let instances = NonZeroUsize::new(4).expect("not zero");
-    let component =
-        guests::load("empty", Allocator::Pooling, instances, Grants::default(), Limits::default());
-    let component = Arc::new(runtime.block_on(component));
+    let workers: Vec<(NonZeroUsize, Arc<Component>)> = INSTANCES
+        .into_iter()
+        .filter_map(NonZeroUsize::new)
+        .map(|instances| {
+            let component =
+                guests::load("empty", Allocator::Pooling, instances, Grants::default(), Limits::default());
+            (instances, Arc::new(runtime.block_on(component)))
+        })
+        .collect();
 
-    let mut rows: Vec<[Cost; 3]> = Vec::new();
+    let mut rows: Vec<Vec<Cost>> = Vec::new();
     for _ in 0..rounds {
-        rows.push([
+        let mut row = vec![
             measure(tasks, || runtime.block_on(repeat(&bare, tasks))),
             measure(tasks, || runtime.block_on(repeat(&tuned, tasks))),
-            measure(tasks, || runtime.block_on(work(component.clone(), instances, tasks))),
-        ]);
+        ];
+        row.extend(workers.iter().map(|(instances, component)| {
+            measure(tasks, || runtime.block_on(work(component.clone(), *instances, tasks)))
+        }));
+        rows.push(row);
     }
-    let median = |pick: &dyn Fn(&[Cost; 3]) -> f64| median(rows.iter().map(pick).collect());
+    let median = |pick: &dyn Fn(&[Cost]) -> f64| median(rows.iter().map(|row| pick(row)).collect());
+    let names = ["bare engine", "bare engine, pages kept"].map(str::to_owned).into_iter();
+    let names = names.chain(INSTANCES.map(|instances| format!("wasmrun, {instances} instances")));
     println!("empty task, {rounds} rounds of {tasks} each, interleaved; medians of the rounds");
-    println!("                                CPU us   wall us   worker's CPU against this");
-    for (index, name) in ["bare engine", "bare engine, pages kept", "wasmrun worker"].into_iter().enumerate()
-    {
+    println!("                                CPU us   wall us   CPU against bare   against pages kept");
+    for (index, name) in names.enumerate() {
         println!(
-            "{name:<28} {:>9.1} {:>9.1} {:>8.2}",
+            "{name:<28} {:>9.1} {:>9.1} {:>18.2} {:>20.2}",
             median(&|row| row[index].cpu_us),
             median(&|row| row[index].wall_us),
-            median(&|row| row[2].cpu_us / row[index].cpu_us),
+            median(&|row| row[index].cpu_us / row[0].cpu_us),
+            median(&|row| row[index].cpu_us / row[1].cpu_us),
         );
     }
 }

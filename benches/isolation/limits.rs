@@ -4,7 +4,8 @@
 //! epochs, more limits than these, and calls its stores on other threads. The variants take turns in each round; what is
 //! reported is the median of the rounds. CPU time is that of the whole process.
 //!
-//! Where the machine counts instructions, they are counted with `perf stat`, in a process of its own for each variant.
+//! Instructions are counted in a process of its own for each variant: by `perf stat` where the machine lets it, otherwise
+//! by valgrind, which needs some minutes.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -53,6 +54,8 @@ pub(crate) struct Prices {
     pub(crate) photograph: String,
     pub(crate) rounds: usize,
     pub(crate) rows: Vec<Row>,
+    /// Who counted the instructions.
+    pub(crate) counted_by: Option<&'static str>,
     /// Why there are no instructions, if there are none.
     pub(crate) not_counted: Option<String>,
 }
@@ -99,7 +102,7 @@ pub(crate) fn measure(size: Size) -> Prices {
     }
     drop(subjects);
 
-    let counts = count_instructions();
+    let counted = count_instructions(size);
     let none = found[0].clone();
     let rows = VARIANTS
         .iter()
@@ -109,10 +112,14 @@ pub(crate) fn measure(size: Size) -> Prices {
             cpu_us: median(found.iter().map(|(cpu, _)| *cpu).collect()),
             wall_us: median(found.iter().map(|(_, wall)| *wall).collect()),
             ratio: median(found.iter().zip(&none).map(|((cpu, _), (none, _))| cpu / none).collect()),
-            instructions: counts.as_ref().ok().and_then(|counts| counts.get(name).copied()),
+            instructions: counted.as_ref().ok().and_then(|counted| counted.instructions.get(name).copied()),
         })
         .collect();
-    let prices = Prices { photograph: PHOTOGRAPH.into(), rounds, rows, not_counted: counts.err() };
+    let (counted_by, not_counted) = match counted {
+        Ok(Counted { by, .. }) => (Some(by), None),
+        Err(why) => (None, Some(why)),
+    };
+    let prices = Prices { photograph: PHOTOGRAPH.into(), rounds, rows, counted_by, not_counted };
     prices.print();
     prices
 }
@@ -220,38 +227,96 @@ pub(crate) fn child(arguments: &[String]) {
     Subject::new(variant).run(count.parse().expect("a number"));
 }
 
-/// The instructions that a thumbnail takes in each variant, or why they can't be counted.
-fn count_instructions() -> Result<BTreeMap<&'static str, u64>, String> {
-    perf(Command::new("true"))?;
-    let mut counts = BTreeMap::new();
+/// The instructions that a thumbnail takes in each variant, or why they aren't counted.
+fn count_instructions(size: Size) -> Result<Counted, String> {
+    let counter = Counter::here(size)?;
+    let mut instructions = BTreeMap::new();
     for (index, (name, _)) in VARIANTS.iter().enumerate() {
-        eprintln!("Counting instructions: {name} …");
+        eprintln!("Counting instructions by {}: {name} …", counter.name());
         let counted = |thumbnails: usize| {
             let mut child = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
             child.args([CHILD_ARGUMENT, &index.to_string(), &thumbnails.to_string()]);
-            perf(child)
+            counter.count(&child)
         };
         let (few, many) = (counted(COUNTED.0)?, counted(COUNTED.1)?);
-        counts.insert(*name, many.saturating_sub(few) / (COUNTED.1 - COUNTED.0) as u64);
+        instructions.insert(*name, many.saturating_sub(few) / (COUNTED.1 - COUNTED.0) as u64);
     }
-    Ok(counts)
+    Ok(Counted { by: counter.name(), instructions })
 }
 
-/// Runs a command under `perf stat`, and returns the instructions that it took in user space.
-fn perf(command: Command) -> Result<u64, String> {
-    let output = Command::new("perf")
-        .args(["stat", "--field-separator", ",", "--event", "instructions:u", "--"])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|_| "perf isn't installed".to_owned())?;
-    instructions(&String::from_utf8_lossy(&output.stderr))
+struct Counted {
+    by: &'static str,
+    instructions: BTreeMap<&'static str, u64>,
 }
 
-/// Reads what `perf stat -x,` says: the value is the first field of its line.
-fn instructions(said: &str) -> Result<u64, String> {
-    let line = said.lines().find(|line| line.contains("instructions")).ok_or("perf says nothing of them")?;
-    let value = line.split(',').next().unwrap_or_default();
-    value.parse().map_err(|_| format!("perf says {}", value.trim_matches(['<', '>'])))
+/// Who counts the instructions that a program takes in user space.
+enum Counter {
+    /// The processor, where it and the system let us.
+    Perf,
+    /// A machine in software: the same count each time, and dozens of times slower.
+    Valgrind,
+}
+
+impl Counter {
+    fn here(size: Size) -> Result<Self, String> {
+        let anything = Command::new("true");
+        let Err(of_perf) = Self::Perf.count(&anything) else { return Ok(Self::Perf) };
+        match size {
+            Size::Quick => Err(format!("{of_perf}, and valgrind is too slow for a quick run")),
+            Size::Full => match Self::Valgrind.count(&anything) {
+                Ok(_) => Ok(Self::Valgrind),
+                Err(of_valgrind) => Err(format!("{of_perf}; {of_valgrind}")),
+            },
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Perf => "perf stat",
+            Self::Valgrind => "valgrind",
+        }
+    }
+
+    fn arguments(&self) -> &'static [&'static str] {
+        match self {
+            Self::Perf => &["perf", "stat", "--field-separator", ",", "--event", "instructions:u", "--"],
+            Self::Valgrind => {
+                &["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", "--"]
+            }
+        }
+    }
+
+    /// Runs a command, and returns the instructions that it took.
+    fn count(&self, command: &Command) -> Result<u64, String> {
+        let [counter, arguments @ ..] = self.arguments() else { unreachable!("each has a name") };
+        let output = Command::new(counter)
+            .args(arguments)
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|_| format!("{counter} isn't installed"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            let last = said.lines().last().unwrap_or_default();
+            return Err(format!("{counter} fails: {last}"));
+        }
+        self.read(&said)
+    }
+
+    fn read(&self, said: &str) -> Result<u64, String> {
+        let (about, name) = match self {
+            Self::Perf => ("instructions", "perf"),
+            Self::Valgrind => ("I   refs:", "valgrind"),
+        };
+        let line = said.lines().find(|line| line.contains(about));
+        let line = line.ok_or_else(|| format!("{name} says nothing of them"))?;
+        let value = match self {
+            // Fields; the first is the value.
+            Self::Perf => line.split(',').next().unwrap_or_default().to_owned(),
+            // `==1== I   refs:      953,528,332`
+            Self::Valgrind => line.rsplit(' ').next().unwrap_or_default().replace(',', ""),
+        };
+        value.parse().map_err(|_| format!("{name} says {}", value.trim_matches(['<', '>'])))
+    }
 }

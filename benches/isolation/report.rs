@@ -237,7 +237,8 @@ kernel's part (page tables, namespaces, cgroups) included; it is rough.
     }
 
     fn write_limits(&self, page: &mut String) {
-        let Prices { photograph, rounds, rows, not_counted } = &self.limits;
+        let Prices { photograph, rounds, rows, counted_by, not_counted } = &self.limits;
+        let none = rows.first().and_then(|row| row.instructions);
         let _ = write!(
             page,
             "## What each guard costs
@@ -247,12 +248,18 @@ kernel's part (page tables, namespaces, cgroups) included; it is rough.
 The example `thumbnail` on `{photograph}`, in the bare engine with none of the guards, with each of them, and in wasmrun with
 all its limits and metering. CPU time of the process; medians of {rounds} rounds, in which the variants take turns.
 
-| | CPU | against none | wall | instructions |
-|---|---|---|---|---|
+| | CPU | against none | wall | instructions | against none |
+|---|---|---|---|---|---|
 "
         );
         for row in rows {
-            let instructions = row.instructions.map_or("–".into(), |count| count.to_string());
+            let instructions = match (row.instructions, none) {
+                (Some(count), Some(none)) => {
+                    let (count, none) = (count as f64, none as f64);
+                    format!("{:.2} million | {:+.1} %", count / 1e6, (count / none - 1.0) * 100.0)
+                }
+                _ => "– | –".into(),
+            };
             let _ = writeln!(
                 page,
                 "| {} | {} | {:+.1} % | {} | {instructions} |",
@@ -262,12 +269,16 @@ all its limits and metering. CPU time of the process; medians of {rounds} rounds
                 time(row.wall_us),
             );
         }
-        match not_counted {
-            Some(why) => {
-                let _ = writeln!(page, "\nInstructions weren't counted: {why}.\n");
+        let _ = match (counted_by, not_counted) {
+            (Some(counter), _) => writeln!(
+                page,
+                "\nInstructions of user space, all threads together, counted by {counter}: they differ little from run to run.\n"
+            ),
+            (None, why) => {
+                let why = why.as_deref().unwrap_or("nobody says why");
+                writeln!(page, "\nInstructions weren't counted: {why}.\n")
             }
-            None => page.push('\n'),
-        }
+        };
     }
 
     fn write_neighbours(&self, page: &mut String) {

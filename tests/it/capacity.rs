@@ -106,11 +106,11 @@ fn where_memory_is_plenty_the_users_number_stands() {
 fn a_thousand_tasks_that_wait_take_less_than_300_mebibytes() {
     let world = World::with_queue(&["--visibility-timeout", "5m"]);
     for _ in 0..4 {
-        world.send(["sleep-forever"; 250]);
+        world.send(["hold-empty"; 250]);
     }
     let worker = world
-        .run("misbehave")
-        .args(["--instances", "1000", "--memory", "3MiB", "--object-size", "64KiB", "--timeout", "5m"])
+        .run("workload")
+        .args(["--instances", "1000", "--memory", "2MiB", "--object-size", "64KiB", "--timeout", "5m"])
         .args(["--core-instances", "6", "--stop-timeout", "1s"])
         .start();
     worker.until_logged("Ready.");

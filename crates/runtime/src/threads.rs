@@ -7,7 +7,6 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::num::NonZeroUsize;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -64,13 +63,15 @@ impl GuestThreads {
     pub(crate) fn spawn(&self, tasks: &TaskTracker, task: impl Future<Output = ()> + Send + 'static) {
         let running = self.load.running();
         let load = self.load.clone();
-        let mut spawned_at = Some(Instant::now());
+        let mut unstarted = Some((load.unstarted(), Instant::now()));
+        // It's large, and would be carried about a few times.
+        let mut task = Box::pin(task);
         let measured = async move {
             let _running = running;
-            let mut task = pin!(task);
             poll_fn(move |context| {
                 let began = Instant::now();
-                if let Some(spawned_at) = spawned_at.take() {
+                if let Some((unstarted, spawned_at)) = unstarted.take() {
+                    drop(unstarted);
                     load.waited(began - spawned_at);
                 }
                 let poll = task.as_mut().poll(context);
@@ -98,6 +99,8 @@ pub(crate) struct Load(Arc<Sums>);
 
 #[derive(Debug, Default)]
 struct Sums {
+    /// How many tasks wait for their first turn.
+    unstarted: AtomicUsize,
     /// How many tasks have handed their thread back and could go on as soon as one is free.
     ready: AtomicUsize,
     /// In nanoseconds.
@@ -130,6 +133,17 @@ impl Load {
     pub(crate) fn ready(&self) -> Ready {
         self.0.ready.fetch_add(1, Ordering::Relaxed);
         Ready(self.clone())
+    }
+
+    /// One more that waits for its first turn, until that is dropped.
+    fn unstarted(&self) -> Unstarted {
+        self.0.unstarted.fetch_add(1, Ordering::Relaxed);
+        Unstarted(self.clone())
+    }
+
+    /// Nobody waits for the first turn.
+    pub(crate) fn all_started(&self) -> bool {
+        self.0.unstarted.load(Ordering::Relaxed) == 0
     }
 
     /// Nobody waits for a thread, and nobody outside of this one has a task for them.
@@ -182,6 +196,15 @@ pub(crate) struct Ready(Load);
 impl Drop for Ready {
     fn drop(&mut self) {
         self.0.0.ready.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A task that waits for its first turn.
+struct Unstarted(Load);
+
+impl Drop for Unstarted {
+    fn drop(&mut self) {
+        self.0.0.unstarted.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

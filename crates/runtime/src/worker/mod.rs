@@ -6,6 +6,7 @@
 
 mod body;
 mod breaker;
+mod gather;
 mod lease;
 mod mean;
 mod rate;
@@ -23,6 +24,7 @@ pub use self::status::{FailedTask, InstancesStatus, NAMED, Receiving, RunningTas
 pub use self::tally::{Counts, Summary, Tally};
 
 use self::breaker::Breaker;
+use self::gather::Gathering;
 use self::lease::{Lease, Leases};
 use self::mean::MeanTime;
 use self::rate::Starts;
@@ -171,8 +173,8 @@ struct DeadLetterQueue {
 
 /// What the tasks of one run of the worker share.
 struct InProgress {
-    /// Bounded by the permits that settlements hold. Settling ends when the last task has dropped this.
-    settlements: mpsc::UnboundedSender<Settlement>,
+    /// Settling ends when the last task has dropped this.
+    gathering: Gathering,
     /// Ends the running tasks.
     abandon: CancellationToken,
 }
@@ -283,7 +285,8 @@ impl Worker {
     /// `abandon` is cancelled, or the stop timeout is over, they are cancelled and their messages released.
     pub async fn run(self: Arc<Self>, stop: CancellationToken, abandon: CancellationToken) -> Summary {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let in_progress = Arc::new(InProgress { settlements: sender, abandon: abandon.clone() });
+        let gathering = Gathering::new(sender, self.component.threads().load().clone());
+        let in_progress = Arc::new(InProgress { gathering, abandon: abandon.clone() });
         let (settled, give_up) = (CancellationToken::new(), CancellationToken::new());
 
         let tasks = TaskTracker::new();
@@ -335,6 +338,7 @@ impl Worker {
         in_progress: Arc<InProgress>,
     ) {
         let received_at = Instant::now();
+        in_progress.gathering.started();
         // However this ends, a trial doesn't wait for it for ever.
         let trial = TrialGuard(&self.breaker);
         let message = Arc::new(delivery.message);
@@ -348,7 +352,8 @@ impl Worker {
         let report = self.run_task(&message, cancelled).await;
         // The breaker learns of it before the slot is free for the next message.
         self.note(&message, &report);
-        drop(slot.instance);
+        let wall = report.usage.wall;
+        in_progress.gathering.free(slot.instance, wall);
 
         let mut decision = decide(&report.outcome, message.receive_count, &self.rules, fastrand::f64());
         let mut evidence = match report.outcome {
@@ -391,8 +396,7 @@ impl Worker {
         std::mem::forget(trial);
         let (message_id, receipt, _in_hand) = (message.id.clone(), delivery.receipt, slot.in_hand);
         let settlement = Settlement { message_id, receipt, operation, ours_until, evidence, _in_hand };
-        // The receiver lives until all senders are gone.
-        let _ = in_progress.settlements.send(settlement);
+        in_progress.gathering.settle(settlement, wall);
     }
 
     /// Runs the task of a message, once it has its body.

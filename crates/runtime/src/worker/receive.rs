@@ -232,6 +232,7 @@ impl Worker {
     async fn fill(&self, slots: &mut Vec<Slot>, polling: &Polling<'_>) {
         let Pace { receive_batch, receiving_wait, .. } = self.queue.pace();
         let batch = receive_batch.clamp(1, MAX_BATCH);
+        polling.in_progress.gathering.all();
         slots.extend(std::iter::from_fn(|| polling.free_slot()).take(batch - 1));
         if self.mean_wall.get() >= receiving_wait {
             return;
@@ -276,15 +277,15 @@ impl Worker {
     /// at once.
     fn give_back(&self, delivery: Delivery, slot: Slot, in_progress: &InProgress) {
         self.tally.counters.returned.add(1);
-        // The receiver lives until all senders are gone.
-        let _ = in_progress.settlements.send(Settlement {
+        let settlement = Settlement {
             message_id: delivery.message.id,
             receipt: delivery.receipt,
             operation: Operation::Uncount(Duration::ZERO),
             ours_until: delivery.visible_at,
             evidence: Evidence::None,
             _in_hand: slot.in_hand,
-        });
+        };
+        in_progress.gathering.settle(settlement, Duration::MAX);
     }
 
     /// Waits until messages may be received, and says how many at most; `None`: the worker stops.

@@ -115,22 +115,44 @@ impl Instances {
         permit.ok().map(|permit| Instance { permit: Some(permit), of: self.clone() })
     }
 
+    fn take_back(&self, permits: impl Iterator<Item = OwnedSemaphorePermit>) {
+        let mut state = self.state();
+        let mut free: Option<OwnedSemaphorePermit> = None;
+        for permit in permits {
+            if state.owed > 0 {
+                state.owed -= 1;
+                permit.forget();
+            } else if let Some(free) = &mut free {
+                free.merge(permit);
+            } else {
+                free = Some(permit);
+            }
+        }
+        // Before others look at the state.
+        drop(free);
+    }
+
     fn state(&self) -> MutexGuard<'_, Allowed> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Instance {
+    /// How many there may be at once, this one included.
+    pub(super) fn all(&self) -> usize {
+        self.of.number()
+    }
+
+    /// Gives them back at once. They are of the same instances.
+    pub(super) fn give_back(mut several: Vec<Self>) {
+        let Some(of) = several.first().map(|instance| instance.of.clone()) else { return };
+        of.take_back(several.iter_mut().filter_map(|instance| instance.permit.take()));
+    }
+}
+
 impl Drop for Instance {
     fn drop(&mut self) {
-        let mut state = self.of.state();
-        if state.owed > 0
-            && let Some(permit) = self.permit.take()
-        {
-            state.owed -= 1;
-            permit.forget();
-        }
-        // Before others look at the state.
-        drop(self.permit.take());
+        self.of.take_back(self.permit.take().into_iter());
     }
 }
 

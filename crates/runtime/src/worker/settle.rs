@@ -191,7 +191,7 @@ pub(super) enum Operation {
 /// retried any more.
 pub(super) async fn settle_all(
     queue: &dyn Queue,
-    receiver: mpsc::UnboundedReceiver<Settlement>,
+    receiver: mpsc::UnboundedReceiver<Vec<Settlement>>,
     listener: &(impl Listener + Sync),
     give_up: &CancellationToken,
 ) {
@@ -204,7 +204,7 @@ pub(super) async fn settle_all(
 /// One call after the other, each with what has gathered.
 async fn settle_on(
     queue: &dyn Queue,
-    receiver: &Mutex<mpsc::UnboundedReceiver<Settlement>>,
+    receiver: &Mutex<mpsc::UnboundedReceiver<Vec<Settlement>>>,
     listener: &(impl Listener + Sync),
     give_up: &CancellationToken,
 ) {
@@ -252,7 +252,7 @@ async fn settle_on(
 /// Waits for what is to be settled, if nothing is open, and then a while for more to fill a batch. `false`: nothing is
 /// open and nothing will come.
 async fn gather(
-    receiver: &Mutex<mpsc::UnboundedReceiver<Settlement>>,
+    receiver: &Mutex<mpsc::UnboundedReceiver<Vec<Settlement>>>,
     open: &mut Vec<Settlement>,
     wait: Duration,
 ) -> bool {
@@ -264,18 +264,19 @@ async fn gather(
         let Ok(receiver) = receiver.try_lock() else { return true };
         receiver
     };
-    if open.is_empty() && receiver.recv_many(open, MAX_BATCH).await == 0 {
-        return false;
+    if open.is_empty() {
+        let Some(gathered) = receiver.recv().await else { return false };
+        *open = gathered;
     }
     let until = tokio::time::Instant::now() + wait;
     while open.len() < MAX_BATCH {
-        if let Ok(settlement) = receiver.try_recv() {
-            open.push(settlement);
+        if let Ok(gathered) = receiver.try_recv() {
+            open.extend(gathered);
         } else if wait.is_zero() {
             break;
         } else {
             match tokio::time::timeout_at(until, receiver.recv()).await {
-                Ok(Some(settlement)) => open.push(settlement),
+                Ok(Some(gathered)) => open.extend(gathered),
                 // Nobody sends any more, or it's time.
                 Ok(None) | Err(_) => break,
             }
@@ -505,7 +506,7 @@ mod tests {
                 evidence: Evidence::None,
                 _in_hand: in_hand.clone().try_acquire_owned().expect("a permit"),
             };
-            sender.send(settlement).unwrap_or_else(|_| panic!("the receiver lives"));
+            sender.send(vec![settlement]).unwrap_or_else(|_| panic!("the receiver lives"));
         }
         drop(sender);
         settle_all(&queue, receiver, &Nobody, give_up).await;
