@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use wasmrun_benches::figures::median;
 use wasmrun_benches::run::Size;
 use wasmrun_benches::{guests, queues};
-use wasmrun_runtime::capacity::{HostMemory, capacity};
+use wasmrun_runtime::capacity::{Host, HostMemory, capacity};
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::event;
@@ -123,7 +123,8 @@ pub(crate) struct Sweep {
 pub(crate) fn measure(runtime: &Runtime, workload: Workload, size: Size) -> Sweep {
     let limits = Limits::default();
     let wanted = NonZeroUsize::new(AUTO).expect("not zero");
-    let most = capacity(wanted, &limits, HostMemory::find()).expect("some fit").instances;
+    let host = Host { memory: HostMemory::find(), ..Host::default() };
+    let most = capacity(wanted, &limits, &host).expect("some fit").instances;
     let component =
         runtime.block_on(guests::load(workload.guest(), Allocator::Pooling, most, workload.grants(), limits));
     let component = Arc::new(component);

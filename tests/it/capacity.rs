@@ -50,11 +50,15 @@ impl Drop for ControlGroup {
 
 /// A worker in that group from its first moment.
 fn start_within(group: &ControlGroup, world: &World, options: &[&str]) -> Process {
+    start_guest_within(group, &guest("hoard"), world, options)
+}
+
+fn start_guest_within(group: &ControlGroup, guest: &Path, world: &World, options: &[&str]) -> Process {
     let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.path.display());
     world
         .program(Path::new("sh"))
         .args(["-c", &enter, "sh", env!("CARGO_BIN_EXE_wasmrun"), "run", "--queue", "sqlite:jobs.db"])
-        .arg(guest("hoard"))
+        .arg(guest)
         .args(World::grants())
         .args(options)
         .start()
@@ -83,6 +87,53 @@ fn tasks_that_hold_all_they_may_never_exhaust_the_memory_of_a_container() {
 }
 
 #[test]
+fn calls_that_take_more_of_the_host_than_they_seem_to_never_exhaust_the_memory_of_a_container() {
+    const MIB: u64 = 1 << 20;
+    let Some(group) = ControlGroup::with_memory(512 * MIB) else {
+        println!("skipped: this user may make no control group");
+        return;
+    };
+    let world = World::with_queue(&["--max-receives", "1"]);
+    let text = include_str!("../guests/wat/large-calls.wat");
+    world.write("large-calls.wasm", wat::parse_str(text).expect("a component"));
+    for body in ["latin-1", "short-texts", "reason"] {
+        world.send([body; 60]);
+    }
+    let options = ["--until-empty", "--instances", "64", "--memory", "24MiB"];
+    let output = start_guest_within(&group, &world.path("large-calls.wasm"), &world, &options).finish();
+    assert_eq!(group.kills(), 0, "{output}");
+    let output = output.succeeded();
+    let outcomes = serde_json::json!({"completed": 120, "rejected": 60});
+    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    let ready = &output.logs_of("Ready.")[0];
+    println!(
+        "{} at once in 512 MiB; at most {:?} MiB",
+        ready["instances"],
+        group.peak().map(|peak| peak / MIB)
+    );
+}
+
+#[test]
+fn what_one_task_opens_leaves_all_others_their_file_descriptors() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    for _ in 0..20 {
+        world.send(["open-writers 90 never-", "put object text"]);
+    }
+    let output = world
+        .program(Path::new("sh"))
+        .args(["-c", "ulimit -n 400 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_wasmrun"), "run"])
+        .args(["--queue", "sqlite:jobs.db", "--until-empty", "--instances", "16"])
+        .arg(guest("misbehave"))
+        .args(World::grants())
+        .succeeds();
+    let ready = &output.logs_of("Ready.")[0];
+    assert_eq!((&ready["instances"], &ready["bounded_by"]), (&9.into(), &"files".into()));
+    let outcomes = serde_json::json!({"completed": 20, "limit-exceeded": 20});
+    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    assert_eq!(output.summary()["limits"], serde_json::json!({"handles": 20}), "{output}");
+}
+
+#[test]
 fn a_container_that_is_too_small_for_one_task_is_told_at_the_start() {
     let Some(group) = ControlGroup::with_memory(200 << 20) else {
         println!("skipped: this user may make no control group");
@@ -102,6 +153,13 @@ fn where_memory_is_plenty_the_users_number_stands() {
     assert_eq!((&ready["instances"], &ready["bounded_by"]), (&3.into(), &"user".into()));
 }
 
+/// The processor time of a process, in hundredths of a second: proc_pid_stat(5).
+fn ticks(process: &Process) -> u64 {
+    let stat = fs::read_to_string(process.proc().join("stat")).expect("its state");
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
 #[test]
 fn a_thousand_tasks_that_wait_take_less_than_300_mebibytes() {
     let world = World::with_queue(&["--visibility-timeout", "5m"]);
@@ -118,7 +176,14 @@ fn a_thousand_tasks_that_wait_take_less_than_300_mebibytes() {
         println!("skipped: this machine's memory doesn't bear a thousand tasks at once");
         return;
     }
-    wait_until("all of them wait", || world.depth().in_flight == 1000);
+    wait_until("all of them are received", || world.depth().in_flight == 1000);
+    // Those who compute take processor time.
+    let (mut before, mut looks) = (0, 0);
+    wait_until("all of them wait", || {
+        let now = ticks(&worker);
+        (before, looks) = if now > before + 1 { (now, 0) } else { (before, looks + 1) };
+        looks > 100
+    });
     let status = fs::read_to_string(worker.proc().join("status")).expect("its status");
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line").trim();
     println!("a thousand tasks at once: {resident} resident");

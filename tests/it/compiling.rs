@@ -1,10 +1,11 @@
 //! Components that would take the compiler hours or gigabytes; and what the process that compiles is confined to.
 
-use crate::harness::{Process, World, wait_until};
+use crate::harness::{Process, World, repository, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// A component of one function with this body.
 fn function(locals: usize, body: &str) -> Vec<u8> {
@@ -227,4 +228,37 @@ fn a_compiler_that_is_killed_is_reported() {
     kill_process(Pid::from_raw(compiler).expect("a process"), Signal::TERM).expect("killed");
     let output = worker.finish().failed_with(2, "the compiler fails on the component");
     assert!(output.error().contains("slow.wasm"), "{output}");
+}
+
+/// Does that with each component that fuzzing has found, in the program itself and in its child, with 512 MiB for either.
+fn each_that_fuzzing_found(command: &[&str]) {
+    let world = World::new();
+    let corpus = fs::read_dir(repository().join("fuzz/corpus/component")).expect("a corpus");
+    let mut looked_at = 0;
+    for file in corpus {
+        let bytes = fs::read(file.expect("a file").path()).expect("its content");
+        world.write("found.wasm", wasmrun_laws::component_of(&bytes));
+        let output = world
+            .program(Path::new("sh"))
+            .args(["-c", "ulimit -d 524288 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_wasmrun")])
+            .args(command)
+            .args(["found.wasm", "--cache", "off"])
+            .within(Duration::from_secs(30))
+            .ends();
+        // Used, or refused: nothing else, such as a signal or the exit of a panic.
+        let code = output.status.code();
+        assert!(code.is_some_and(|code| code < 2) || !output.failed_with(2, "").error().is_empty());
+        looked_at += 1;
+    }
+    assert!(looked_at > 100, "{looked_at}");
+}
+
+#[test]
+fn what_fuzzing_found_is_inspected_or_refused_within_bounds() {
+    each_that_fuzzing_found(&["inspect"]);
+}
+
+#[test]
+fn what_fuzzing_found_is_run_or_refused_within_bounds() {
+    each_that_fuzzing_found(&["invoke", "--message", "hello", "--fuel", "10000000", "--memory", "16MiB"]);
 }

@@ -19,7 +19,7 @@ const CONFINED: [&str; 7] = [
     "--pids-limit=64",
 ];
 /// Of one task: a container of 256 MiB has room for one of them.
-const LIMITS: [&str; 4] = ["--memory", "64MiB", "--object-size", "32MiB"];
+const LIMITS: [&str; 4] = ["--memory", "64MiB", "--object-size", "16MiB"];
 /// By which a server on this machine is known in the container.
 const HOST: &str = "cloud.test";
 

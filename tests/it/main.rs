@@ -22,7 +22,8 @@
 //! | `servers` | SQS and S3 on other servers than that of `amazon`
 //! | `isolation` | what a guest can see and touch |
 //! | `deterministic` | what a guest sees that is the same each time |
-//! | `capacity` | how many tasks run at once where memory is short |
+//! | `capacity` | how many tasks run at once where memory or file descriptors are short |
+//! | `transfers` | calls that move much |
 //! | `hostile` | everything that a guest may try, against the four things that must hold |
 //! | `usage`, `report` | the file of what tasks consumed, and what is told of it |
 //! | `watching` | what is shown to those who watch a worker |
@@ -69,5 +70,6 @@ mod scaling;
 mod servers;
 mod stopping;
 mod thumbnails;
+mod transfers;
 mod usage;
 mod watching;

@@ -106,9 +106,9 @@ impl Backends {
     }
 }
 
-/// What the writers of a task may hold, beside what is theirs anyway, if it may write to this store.
-pub(crate) fn writers_bytes(url: &str) -> usize {
-    if url.starts_with("s3:") { Limits::WRITERS_BYTES } else { 0 }
+/// What the readers and writers of a task may hold, beside what is theirs anyway, if it may use this store.
+pub(crate) fn streams_bytes(url: &str) -> usize {
+    if url.starts_with("s3:") { Limits::STREAMS_BYTES } else { 0 }
 }
 
 /// Creates a queue in a file, if it isn't there; tells whether it did.

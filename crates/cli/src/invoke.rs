@@ -5,7 +5,7 @@ use crate::backends::Backends;
 use crate::failure::{EXIT_TASK_FAILED, Failure};
 use crate::output::Output;
 use crate::settings::File;
-use crate::task::TaskPlan;
+use crate::task::{TaskPlan, host};
 use std::future::pending;
 use std::io::Read;
 use std::num::NonZeroUsize;
@@ -25,9 +25,10 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let plan = TaskPlan::new(args.component, args.task, &mut file, false)?;
     let output = Output::start(&log)?;
 
-    plan.capacity(NonZeroUsize::MIN, None)?;
+    let bytes = plan.read(&backends).await?;
+    let capacity = plan.capacity(NonZeroUsize::MIN, &host(&bytes, None))?;
     let span = trace::task_span(&message);
-    let component = Arc::new(plan.load(&backends, NonZeroUsize::MIN, Vec::new()).await?);
+    let component = Arc::new(plan.load(&backends, bytes, capacity, Vec::new()).await?);
     let task = {
         let component = component.clone();
         async move { component.run(Arc::new(message), pending()).instrument(span).await }

@@ -69,7 +69,7 @@ pub(crate) struct LimitSettings {
     #[arg(long, value_name = "SIZE", env = "WASMRUN_CALL_SIZE")]
     #[serde(deserialize_with = "from_text")]
     call_size: Option<ByteSize>,
-    /// An object that is read or written as a whole; larger ones are streamed [default: 64MiB, and at most half of
+    /// An object that is read or written as a whole; larger ones are streamed [default: 32MiB, and at most half of
     /// --memory]
     #[arg(long, value_name = "SIZE", env = "WASMRUN_OBJECT_SIZE")]
     #[serde(deserialize_with = "from_text")]
@@ -135,7 +135,8 @@ impl LimitSettings {
             memories: number(self.memories.or(file.memories), "memories", 1..=MAX_NUMBER)?
                 .unwrap_or(defaults.memories),
             tables: number(self.tables.or(file.tables), "tables", 1..=MAX_NUMBER)?.unwrap_or(defaults.tables),
-            writers_bytes: defaults.writers_bytes,
+            streams_bytes: defaults.streams_bytes,
+            files: defaults.files,
             handles: number(self.handles.or(file.handles), "handles", MIN_HANDLES..=MAX_HANDLES)?
                 .unwrap_or(defaults.handles),
             call_bytes: size(
@@ -247,7 +248,8 @@ mod tests {
             memories: 4,
             tables: 5,
             handles: 16,
-            writers_bytes: 0,
+            streams_bytes: 0,
+            files: usize::MAX,
             call_bytes: Some(1 << 20),
             max_object_bytes: 5 << 10,
             read_bytes: 6 << 10,

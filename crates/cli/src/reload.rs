@@ -7,6 +7,7 @@ use crate::output::Output;
 use crate::settings::File;
 use crate::task::TaskPlan;
 use std::sync::Arc;
+use wasmrun_runtime::capacity::Host;
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::worker::{Sizing, Worker};
@@ -18,8 +19,8 @@ pub(crate) struct Reload {
     pub(crate) output: Output,
     pub(crate) worker: Arc<Worker>,
     pub(crate) component: Arc<Component>,
-    /// The memory that ECS allows.
-    pub(crate) ecs_bytes: Option<u64>,
+    /// What tasks share.
+    pub(crate) host: Host,
 }
 
 impl Reload {
@@ -40,12 +41,12 @@ impl Reload {
         let level = args.task.log.clone().or(std::mem::take(&mut file.log)).level;
         let worker = args.worker.or(std::mem::take(&mut file.worker));
         let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
-        let most = plan.capacity(worker.instances()?, self.ecs_bytes)?.instances;
+        let most = plan.capacity(worker.instances()?, &self.host)?.instances;
         let sizing = Sizing { most, scale: worker.scale()? };
         let set_level = self.output.level(level.as_deref())?;
         // What belongs to stores stays with them.
-        let Limits { body_bytes, writers_bytes, .. } = self.component.limits();
-        let limits = Limits { body_bytes, writers_bytes, ..plan.limits };
+        let Limits { body_bytes, streams_bytes, files, .. } = self.component.limits();
+        let limits = Limits { body_bytes, streams_bytes, files, ..plan.limits };
         let taken_up = self.worker.reload(limits, sizing).await.map_err(Failure::usage)?;
         if taken_up.most < most {
             tracing::warn!(

@@ -7,7 +7,7 @@ use crate::output::{self, Output};
 use crate::reload::Reload;
 use crate::settings::{self, File};
 use crate::signals;
-use crate::task::{Protected, TaskPlan};
+use crate::task::{self, Protected, TaskPlan};
 use crate::usage::{self, UsageLog};
 use crate::watch::{self, Observers};
 use std::process::ExitCode;
@@ -77,7 +77,10 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         queue.file.iter().map(|path| Protected { what: "the queue", path: path.clone() }).collect();
     let queue = queue.into_queue();
     let ecs = EcsTask::find().await.unwrap_or_default();
-    let Capacity { instances, bounded_by } = plan.capacity(worker.instances()?, ecs.memory_bytes)?;
+    let bytes = plan.read(&backends).await?;
+    let host = task::host(&bytes, ecs.memory_bytes);
+    let capacity = plan.capacity(worker.instances()?, &host)?;
+    let Capacity { instances, bounded_by, .. } = capacity;
     let bounded_by = match bounded_by {
         BoundedBy::User if worker.is_auto() => "auto".to_owned(),
         bounded_by => bounded_by.to_string(),
@@ -92,7 +95,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         Some(url) => Some(body_store(&backends, url, plan.limits.body_bytes).await?),
         None => None,
     };
-    let component = Arc::new(plan.load(&backends, instances, protected).await?);
+    let component = Arc::new(plan.load(&backends, bytes, capacity, protected).await?);
     // After it's known that no guest may write there.
     let usage = usage_file.map(|path| UsageLog::start(&path, usage_bytes)).transpose()?.map(Arc::new);
 
@@ -141,7 +144,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         output: output.clone(),
         worker: worker.clone(),
         component: component.clone(),
-        ecs_bytes: ecs.memory_bytes,
+        host,
     });
     let server = watching.bind().await?;
     let stores: Vec<String> = component

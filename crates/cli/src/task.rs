@@ -1,16 +1,17 @@
 //! What `run` and `invoke` share: from settings to a component that is ready to run.
 
 use crate::args::TaskArgs;
-use crate::backends::{Backends, OpenStore, writers_bytes};
+use crate::backends::{Backends, OpenStore, streams_bytes};
 use crate::failure::Failure;
 use crate::settings::{self, EngineSettings, File};
+use rustix::process::{Resource, getrlimit};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use wasmrun_aws::is_object;
 use wasmrun_runtime::cache::Cache;
-use wasmrun_runtime::capacity::{Capacity, HostMemory, capacity};
+use wasmrun_runtime::capacity::{Capacity, Host, HostMemory, capacity};
 use wasmrun_runtime::compile::{Compiler, MAX_COMPONENT_BYTES};
 use wasmrun_runtime::component::{Component, LoadOptions};
 use wasmrun_runtime::grant::{Grants, StoreGrant};
@@ -57,8 +58,7 @@ impl TaskPlan {
         })?;
         let stores = settings::stores(&args.store, std::mem::take(&mut file.store))?;
         let sends = settings::sends(&args.send, std::mem::take(&mut file.send))?;
-        let written = stores.iter().filter(|store| store.mode.writes());
-        let writers_bytes = written.map(|store| writers_bytes(&store.url)).max().unwrap_or_default();
+        let streams_bytes = stores.iter().map(|store| streams_bytes(&store.url)).max().unwrap_or_default();
         let limits = args.limits.resolve(std::mem::take(&mut file.limits), fetches_bodies)?;
         Ok(Self {
             component,
@@ -69,7 +69,7 @@ impl TaskPlan {
             stores,
             sends: sends.into_iter().collect(),
             env: settings::environment(&args.env, std::mem::take(&mut file.env))?,
-            limits: Limits { writers_bytes, ..limits },
+            limits: Limits { streams_bytes, ..limits },
             engine: args.engine.or(std::mem::take(&mut file.engine)),
             raw_body: args.raw_body.or(file.raw_body).unwrap_or(false),
             deterministic: args.deterministic.or(file.deterministic).unwrap_or(false),
@@ -85,28 +85,30 @@ impl TaskPlan {
         name.unwrap_or_default()
     }
 
-    /// How many tasks may run at once, where so many are wanted.
-    pub(crate) fn capacity(&self, wanted: NonZeroUsize, ecs_bytes: Option<u64>) -> Result<Capacity, Failure> {
-        let memory = HostMemory::find().map(|memory| memory.at_most(ecs_bytes));
-        capacity(wanted, &self.limits, memory).map_err(|error| Failure::usage(error.to_string()))
+    /// Reads the component's file, or its object.
+    pub(crate) async fn read(&self, backends: &Backends) -> Result<Vec<u8>, Failure> {
+        match object_url(&self.component) {
+            Some(url) if self.engine.is_precompiled() => Err(Failure::usage(format!(
+                "cannot use the component {url}: precompiled code is run as it is, and so only from a local file"
+            ))),
+            Some(url) => backends.fetch(url, MAX_COMPONENT_BYTES).await,
+            None => read_component(&self.component, self.engine.is_precompiled()),
+        }
     }
 
-    /// Opens the grants, and loads the component.
+    /// How many tasks may run at once, where so many are wanted.
+    pub(crate) fn capacity(&self, wanted: NonZeroUsize, host: &Host) -> Result<Capacity, Failure> {
+        capacity(wanted, &self.limits, host).map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    /// Opens the grants, and loads the component that these are the bytes of.
     pub(crate) async fn load(
         self,
         backends: &Backends,
-        instances: NonZeroUsize,
+        bytes: Vec<u8>,
+        capacity: Capacity,
         mut protected: Vec<Protected>,
     ) -> Result<Component, Failure> {
-        let bytes = match object_url(&self.component) {
-            Some(url) if self.engine.is_precompiled() => {
-                return Err(Failure::usage(format!(
-                    "cannot use the component {url}: precompiled code is run as it is, and so only from a local file"
-                )));
-            }
-            Some(url) => backends.fetch(url, MAX_COMPONENT_BYTES).await?,
-            None => read_component(&self.component, self.engine.is_precompiled())?,
-        };
         let cache = open_cache(&self.engine)?;
 
         let mut grants = Grants { env: self.env, ..Grants::default() };
@@ -144,8 +146,8 @@ impl TaskPlan {
 
         let options = LoadOptions {
             grants,
-            limits: self.limits,
-            instances,
+            limits: Limits { files: capacity.files, ..self.limits },
+            instances: capacity.instances,
             threads: self.engine.threads()?,
             allocator: self.engine.allocator(),
             raw_body: self.raw_body,
@@ -157,6 +159,16 @@ impl TaskPlan {
             .map_err(|error| Failure::component(&shown, &error))?;
         check_grants(&component, &shown)?;
         Ok(component)
+    }
+}
+
+/// What tasks share on this host.
+pub(crate) fn host(component: &[u8], ecs_bytes: Option<u64>) -> Host {
+    Host {
+        memory: HostMemory::find().map(|memory| memory.at_most(ecs_bytes)),
+        // The soft limit was raised to it.
+        files: getrlimit(Resource::Nofile).maximum,
+        component_bytes: component.len() as u64,
     }
 }
 

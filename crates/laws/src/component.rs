@@ -20,10 +20,14 @@ static SEEDS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
 
 /// Takes the bytes as a file if they begin as one; else as changes of one that is valid.
 pub fn component(bytes: &[u8]) {
+    is_refused_or_runs(&component_of(bytes));
+}
+
+/// The file that these bytes stand for.
+pub fn component_of(bytes: &[u8]) -> Vec<u8> {
     match bytes {
-        [0, b'a', b's', b'm', ..] => is_refused_or_runs(bytes),
-        [seed, changes @ ..] => is_refused_or_runs(&changed(usize::from(*seed), changes)),
-        [] => is_refused_or_runs(bytes),
+        [] | [0, b'a', b's', b'm', ..] => bytes.to_vec(),
+        [seed, changes @ ..] => changed(usize::from(*seed), changes),
     }
 }
 

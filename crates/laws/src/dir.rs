@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use wasmrun_local::DirStore;
-use wasmrun_runtime::object_store::{Condition, ObjectStore, PutOptions};
+use wasmrun_runtime::object_store::{Condition, ObjectStore, PutOptions, Transfer};
 
 /// What is only outside.
 const SECRET: &[u8] = b"outside";
@@ -102,8 +102,21 @@ impl Place {
                 let _ = self.store.delete(key).await;
             }
             _ => {
-                let _ = self.store.copy(key, None, &self.store, "copied", &Condition::Always, u64::MAX).await;
-                let _ = self.store.copy("a", None, &self.store, key, &Condition::Always, u64::MAX).await;
+                let _ = self
+                    .store
+                    .copy(
+                        key,
+                        None,
+                        &self.store,
+                        "copied",
+                        &Condition::Always,
+                        &Transfer::of_at_most(u64::MAX),
+                    )
+                    .await;
+                let _ = self
+                    .store
+                    .copy("a", None, &self.store, key, &Condition::Always, &Transfer::of_at_most(u64::MAX))
+                    .await;
             }
         }
     }

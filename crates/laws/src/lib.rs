@@ -19,7 +19,7 @@ mod grant;
 mod log;
 mod settings;
 
-pub use component::component;
+pub use component::{component, component_of};
 pub use dir::dir;
 pub use event::event;
 pub use grant::grant;

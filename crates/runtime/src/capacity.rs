@@ -1,7 +1,9 @@
-//! How many tasks may run at once: no more than the user wants, and no more than the host's memory bears.
+//! How many tasks may run at once: no more than the user wants, and no more than the host's memory and the process's file
+//! descriptors bear.
 //!
 //! A task within its limits can make the process hold [`Limits::task_bytes`]. If all of them did so at once, the memory
-//! must still suffice: what the kernel kills for want of memory is the whole process, with every task in it.
+//! must still suffice: what the kernel kills for want of memory is the whole process, with every task in it. File
+//! descriptors are shared out: what one task opens must leave all others theirs.
 
 use crate::limits::Limits;
 use bytesize::ByteSize;
@@ -15,6 +17,25 @@ use std::path::Path;
 const RESERVE_BYTES: u64 = 64 << 20;
 /// And this part of the memory: page tables, the kernel's own buffers, what the allocator can't use.
 const RESERVE_SHARE: u64 = 16;
+
+/// What a component occupies while it's read, compiled or loaded, and loaded anew after a burst, for each of its bytes: of
+/// one whose 100 MiB are data, 431 MiB at the start.
+const COMPONENT_COPIES: u64 = 4;
+/// File descriptors that the process takes beside its tasks: queues, connections to them, those who watch.
+const RESERVE_FILES: u64 = 256;
+/// A task has so many at least: four writers of a directory, and a call.
+const FEWEST_FILES: u64 = 16;
+
+/// What tasks share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// `None`: it isn't known.
+    pub memory: Option<HostMemory>,
+    /// File descriptors that the process may have; `None`: as many as it likes.
+    pub files: Option<u64>,
+    /// The size of the component's file.
+    pub component_bytes: u64,
+}
 
 /// The memory that this process may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,15 +128,19 @@ pub struct Capacity {
     pub instances: NonZeroUsize,
     /// What decided it.
     pub bounded_by: BoundedBy,
+    /// [`Limits::files`] of each.
+    pub files: usize,
 }
 
 /// What decided how many tasks may run at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BoundedBy {
     /// The number that the user gave, or the number of cores.
     User,
     /// The memory of the host.
     Memory,
+    /// The file descriptors that the process may have.
+    Files,
 }
 
 impl fmt::Display for BoundedBy {
@@ -123,24 +148,38 @@ impl fmt::Display for BoundedBy {
         f.write_str(match self {
             Self::User => "user",
             Self::Memory => "memory",
+            Self::Files => "files",
         })
     }
 }
 
-/// Not even one task fits into the host's memory.
+/// Not even one task fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a task may take {} of memory within its limits, and this {} has {}, of which wasmrun itself keeps {}: lower --memory and --object-size, or give it more",
-    ByteSize(*task_bytes).display().iec(),
-    match memory.source { MemorySource::Cgroup => "control group (container)", MemorySource::Machine => "machine", MemorySource::Ecs => "ECS task" },
-    ByteSize(memory.bytes).display().iec(),
-    ByteSize(reserve(*memory)).display().iec()
-)]
-pub struct TooSmall {
-    /// What one task may take.
-    pub task_bytes: u64,
-    /// What there is.
-    pub memory: HostMemory,
+pub enum TooSmall {
+    /// Into the host's memory.
+    #[error(
+        "a task may take {} of memory within its limits, and this {} has {}, of which wasmrun itself and the component keep {}: lower --memory and --object-size, or give it more",
+        ByteSize(*task_bytes).display().iec(),
+        match memory.source { MemorySource::Cgroup => "control group (container)", MemorySource::Machine => "machine", MemorySource::Ecs => "ECS task" },
+        ByteSize(memory.bytes).display().iec(),
+        ByteSize(*kept_bytes).display().iec()
+    )]
+    Memory {
+        /// What one task may take.
+        task_bytes: u64,
+        /// What there is.
+        memory: HostMemory,
+        /// Of this, what isn't for tasks.
+        kept_bytes: u64,
+    },
+    /// Into the process's file descriptors.
+    #[error(
+        "the process may have {files} file descriptors, of which wasmrun itself keeps {RESERVE_FILES}, and a task needs {FEWEST_FILES}: raise the hard limit (ulimit -Hn, or nofile of the container)"
+    )]
+    Files {
+        /// What there is.
+        files: u64,
+    },
 }
 
 /// Decides how many tasks may run at once. Where the host's memory isn't known the user's word stands.
@@ -148,22 +187,29 @@ pub struct TooSmall {
 /// # Errors
 ///
 /// Not even one task fits.
-pub fn capacity(
-    wanted: NonZeroUsize,
-    limits: &Limits,
-    memory: Option<HostMemory>,
-) -> Result<Capacity, TooSmall> {
-    let by_user = Capacity { instances: wanted, bounded_by: BoundedBy::User };
-    let Some(memory) = memory else { return Ok(by_user) };
-    let task_bytes = limits.task_bytes();
-    let fit = memory.bytes.saturating_sub(reserve(memory)) / task_bytes.max(1);
-    let fit = NonZeroUsize::new(usize::try_from(fit).unwrap_or(usize::MAX));
-    let fit = fit.ok_or(TooSmall { task_bytes, memory })?;
-    Ok(if fit < wanted { Capacity { instances: fit, bounded_by: BoundedBy::Memory } } else { by_user })
+pub fn capacity(wanted: NonZeroUsize, limits: &Limits, host: &Host) -> Result<Capacity, TooSmall> {
+    let fit = |number: u64| NonZeroUsize::new(usize::try_from(number).unwrap_or(usize::MAX));
+    let mut bound = (wanted, BoundedBy::User);
+    if let Some(memory) = host.memory {
+        let (task_bytes, kept_bytes) = (limits.task_bytes(), reserve(memory, host.component_bytes));
+        let fit = fit(memory.bytes.saturating_sub(kept_bytes) / task_bytes.max(1));
+        let fit = fit.ok_or(TooSmall::Memory { task_bytes, memory, kept_bytes })?;
+        bound = bound.min((fit, BoundedBy::Memory));
+    }
+    let mut files = usize::MAX;
+    if let Some(all) = host.files {
+        let shared = all.saturating_sub(RESERVE_FILES);
+        let fit = fit(shared / FEWEST_FILES).ok_or(TooSmall::Files { files: all })?;
+        bound = bound.min((fit, BoundedBy::Files));
+        files = usize::try_from(shared).unwrap_or(usize::MAX) / bound.0;
+    }
+    let (instances, bounded_by) = bound;
+    Ok(Capacity { instances, bounded_by, files })
 }
 
-fn reserve(memory: HostMemory) -> u64 {
-    RESERVE_BYTES + memory.bytes / RESERVE_SHARE
+fn reserve(memory: HostMemory, component_bytes: u64) -> u64 {
+    let component = component_bytes.saturating_mul(COMPONENT_COPIES);
+    RESERVE_BYTES.saturating_add(memory.bytes / RESERVE_SHARE).saturating_add(component)
 }
 
 #[cfg(test)]
@@ -228,26 +274,59 @@ mod tests {
         assert!(HostMemory::find().is_some(), "this very machine");
     }
 
+    fn host(memory: Option<HostMemory>) -> Host {
+        Host { memory, ..Host::default() }
+    }
+
     #[test]
     fn the_smaller_of_the_users_number_and_what_fits_wins_and_is_named() {
         let limits = Limits::default();
         let wanted = NonZeroUsize::new(4).expect("not zero");
-        let with = |mib| capacity(wanted, &limits, cgroup(mib));
-        assert_eq!(with(100_000), Ok(Capacity { instances: wanted, bounded_by: BoundedBy::User }));
-        let bounded = with(1024).expect("some fit");
-        assert_eq!(bounded.bounded_by, BoundedBy::Memory);
-        assert!((1..4).contains(&bounded.instances.get()), "{bounded:?}");
+        let with = |mib| {
+            let capacity = capacity(wanted, &limits, &host(cgroup(mib)))?;
+            Ok::<_, TooSmall>((capacity.instances.get(), capacity.bounded_by))
+        };
+        assert_eq!(with(100_000), Ok((4, BoundedBy::User)));
+        let (instances, bounded_by) = with(1024).expect("some fit");
+        assert_eq!(bounded_by, BoundedBy::Memory);
+        assert!((1..4).contains(&instances), "{instances}");
         let error = with(256).expect_err("none fits").to_string();
         assert!(error.contains("--memory") && error.contains("256.0 MiB"), "{error}");
-        assert_eq!(capacity(wanted, &limits, None).map(|capacity| capacity.instances), Ok(wanted));
+        let unknown = capacity(wanted, &limits, &Host::default());
+        assert_eq!(unknown.map(|capacity| capacity.instances), Ok(wanted));
+    }
+
+    #[test]
+    fn a_large_component_leaves_room_for_fewer_tasks() {
+        let limits = Limits { memory_bytes: 64 << 20, ..Limits::default() };
+        let with = |component_bytes| {
+            let host = Host { component_bytes, ..host(cgroup(4096)) };
+            capacity(NonZeroUsize::MAX, &limits, &host).expect("some fit").instances.get()
+        };
+        let task = limits.task_bytes();
+        assert_eq!(with(10 * task / COMPONENT_COPIES), with(0) - 10);
+    }
+
+    #[test]
+    fn file_descriptors_are_shared_out_and_bound_the_number_where_they_are_few() {
+        let limits = Limits::default();
+        let with = |wanted, files| {
+            let host = Host { files: Some(files), ..Host::default() };
+            let Capacity { instances, bounded_by, files } =
+                capacity(NonZeroUsize::new(wanted).expect("not zero"), &limits, &host)?;
+            Ok::<_, TooSmall>((instances.get(), bounded_by, files))
+        };
+        assert_eq!(with(4, 1024), Ok((4, BoundedBy::User, 192)));
+        assert_eq!(with(100, 1024), Ok((48, BoundedBy::Files, 16)));
+        assert!(with(1, 256).expect_err("none is left").to_string().contains("ulimit"));
+        assert_eq!(with(1, u64::MAX).map(|(instances, ..)| instances), Ok(1));
     }
 
     #[test]
     fn all_tasks_at_their_limits_fit_beside_the_reserve() {
         for mib in [512, 1024, 4096, 30_720] {
-            let memory = cgroup(mib);
             let limits = Limits { memory_bytes: 64 << 20, ..Limits::default() };
-            let Ok(capacity) = capacity(NonZeroUsize::MAX, &limits, memory) else { continue };
+            let Ok(capacity) = capacity(NonZeroUsize::MAX, &limits, &host(cgroup(mib))) else { continue };
             let most = capacity.instances.get() as u64 * limits.task_bytes();
             assert!(most + RESERVE_BYTES + mib * MIB / RESERVE_SHARE <= mib * MIB);
         }

@@ -182,7 +182,7 @@ impl Component {
             store.data().log.finish();
             match started {
                 Ok(Ok(_)) => Ok(Ok(())),
-                Ok(Err(error)) => Ok(Err((shorten(error.root_cause().to_string()), refused))),
+                Ok(Err(error)) => Ok(Err((shorten(&error.root_cause().to_string()), refused))),
                 Err(_) => Ok(Err(("it takes longer than the timeout".into(), (None, None)))),
             }
         });
@@ -338,7 +338,9 @@ impl Component {
         let fuel_left = store.get_fuel().unwrap_or_default();
         let state = store.data_mut();
         state.log.finish();
-        let in_call = state.in_call_since.map(|since| since.elapsed());
+        let in_call = state.unanswered();
+        // The task is over: nobody asks any more whether that was too much.
+        let _ = state.count_transfer();
         let outcome = match result {
             Ok(result) => {
                 if let Err(error) = &result {
@@ -378,7 +380,7 @@ impl Component {
             Decoded::Unclear(reason) => {
                 tracing::warn!(
                     message_id = message.id,
-                    reason,
+                    reason = shorten(&reason),
                     "The message looks like an event and is delivered as text."
                 );
                 Vec::new()
@@ -388,7 +390,7 @@ impl Component {
                 let objects = self.grants.announce(events).map_err(|url| {
                     tracing::warn!(
                         message_id = message.id,
-                        object = url,
+                        object = shorten(&url),
                         "No readable grant holds the object."
                     );
                     Outcome::Rejected {
@@ -503,7 +505,7 @@ fn check_world(
 
 /// What the linker misses, in one sentence.
 fn missing(error: &wasmtime::Error) -> String {
-    shorten(format!("the component doesn't fit the world wasmrun:task/task@0.1.0: {error:#}"))
+    shorten(&format!("the component doesn't fit the world wasmrun:task/task@0.1.0: {error:#}"))
 }
 
 /// The names of what a component imports and exports.

@@ -1,7 +1,7 @@
 //! What one task may use, at most. Every bound that can end a task has a name here, which the outcome, the log
 //! line, the usage and the flag share.
 
-use crate::object_store::MAX_PAGE;
+use crate::object_store::{Held, MAX_PAGE};
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -47,9 +47,12 @@ pub struct Limits {
     pub sent_messages: u64,
     /// Readers, writers, stores and other handles that are open at once.
     pub handles: usize,
-    /// What all writers that are open may hold of their objects until it's sent; a writer too many is one handle too
-    /// many. 0: no granted store is written in parts.
-    pub writers_bytes: usize,
+    /// What all readers and writers that are open may hold of their objects until it's read or sent; one too many is one
+    /// handle too many. 0: no granted store is behind a network.
+    pub streams_bytes: usize,
+    /// File descriptors that open readers and writers may hold, and the call that is under way: its share of those that the
+    /// process may have. One too many is one handle too many.
+    pub files: usize,
     /// What the task may write to its log; what follows is dropped, and a note says so.
     pub log_bytes: usize,
     /// Random bytes, in all.
@@ -75,8 +78,8 @@ impl Default for Limits {
             timeout: Duration::from_secs(30),
             blocked_time: None,
             call_bytes: None,
-            // The whole object is held by the host while the call lasts, beside the task's own copy.
-            max_object_bytes: 64 << 20,
+            // The host holds what a call carries, and reckons with more than twice of it: a task still fits into 512 MiB.
+            max_object_bytes: 32 << 20,
             // SQS's own.
             message_bytes: 1 << 20,
             body_bytes: 1 << 20,
@@ -89,7 +92,8 @@ impl Default for Limits {
             sent_messages: 1_000,
             // A writer of a directory holds three file descriptors, and tasks share those of the process.
             handles: 100,
-            writers_bytes: 0,
+            streams_bytes: 0,
+            files: usize::MAX,
             // Five hundred lines of a usual length.
             log_bytes: 64 << 10,
             // Keys and seeds are 32 bytes; a million of bytes takes the host a millisecond.
@@ -120,8 +124,15 @@ impl Limits {
     pub const TURN: Duration = Duration::from_millis(2);
     /// The most that one `reader.read` returns.
     pub const READ_BYTES: usize = 1 << 20;
-    /// [`Limits::writers_bytes`] where a store is written in parts: four of S3's.
-    pub const WRITERS_BYTES: usize = 32 << 20;
+    /// [`Limits::streams_bytes`] where a store is behind a network: four writers of S3, or eight readers.
+    pub const STREAMS_BYTES: usize = 32 << 20;
+    /// The call that is under way may read and write in the same way: a copy has a reader and a writer of its own.
+    const CALL_STREAMS_BYTES: usize = 12 << 20;
+    /// Likewise in file descriptors.
+    const CALL_FILES: usize = 4;
+    /// What one byte of a call's arguments makes the host hold, at most, in quarters: text in Latin-1 becomes twice as long,
+    /// and a list of the shortest texts takes 56 bytes for each that counts as 25.
+    const CALL_QUARTERS: usize = 9;
     /// [`Limits::body_bytes`] where bodies are fetched, unless the user says otherwise: many times what a message holds.
     pub const FETCHED_BODY_BYTES: usize = 16 << 20;
     /// What the arguments of one host call may hold beyond a whole object: key, metadata, attributes.
@@ -155,6 +166,11 @@ impl Limits {
             .unwrap_or_else(|| self.object_bytes().max(self.message_bytes) + Self::CALL_OVERHEAD_BYTES)
     }
 
+    /// What the readers and writers that are open may hold together.
+    pub(crate) fn held(&self) -> Held {
+        Held { bytes: self.streams_bytes, files: self.files.saturating_sub(Self::CALL_FILES) }
+    }
+
     /// How long a task may wait for the host in all.
     pub fn blocked_time(&self) -> Duration {
         self.blocked_time.unwrap_or(self.timeout).min(self.timeout)
@@ -170,10 +186,10 @@ impl Limits {
             self.table_elements.saturating_mul(Self::ELEMENT_BYTES),
             self.stack_bytes.saturating_add(Self::HOST_STACK_BYTES),
             self.core_instances.saturating_mul(Self::INSTANCE_BYTES),
-            self.call_bytes().max(answer),
+            (self.call_bytes() / 4).saturating_mul(Self::CALL_QUARTERS).max(answer),
             self.body_bytes.saturating_mul(Self::BODY_COPIES),
             self.handles.saturating_mul(Self::HANDLE_BYTES),
-            self.writers_bytes,
+            self.streams_bytes.saturating_add(self.streams_bytes.min(Self::CALL_STREAMS_BYTES)),
             self.log_bytes,
             usize::try_from(self.random_bytes).unwrap_or(usize::MAX),
             Self::REST_BYTES,
@@ -276,7 +292,7 @@ mod tests {
     #[test]
     fn an_object_is_never_larger_than_half_of_the_memory_it_must_fit_into() {
         let limits = |memory_bytes| Limits { memory_bytes, ..Limits::default() };
-        assert_eq!(limits(256 * MIB).object_bytes(), 64 * MIB);
+        assert_eq!(limits(256 * MIB).object_bytes(), 32 * MIB);
         assert_eq!(limits(4 * MIB).object_bytes(), 2 * MIB);
         assert_eq!(limits(4 * MIB).call_bytes(), 2 * MIB + Limits::CALL_OVERHEAD_BYTES);
     }
@@ -291,7 +307,7 @@ mod tests {
     #[test]
     fn a_tasks_budget_holds_its_memory_and_the_largest_call_and_never_overflows() {
         let limits = Limits::default();
-        let least = limits.memory_bytes + limits.object_bytes() + limits.stack_bytes;
+        let least = limits.memory_bytes + 2 * limits.object_bytes() + limits.stack_bytes;
         assert!(limits.task_bytes() > least as u64);
         assert!(limits.task_bytes() < 2 * least as u64);
         let absurd =

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 /// A longer line is cut into several.
 const MAX_LINE_BYTES: usize = 8 << 10;
@@ -229,6 +229,10 @@ impl Pollable for LogStream {
 
 impl OutputStream for LogStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        // The interface says so, and a turn takes as long as what is written in it.
+        if bytes.len() > PERMIT_BYTES {
+            return Err(StreamError::trap("it wrote more to its standard output than it was permitted to"));
+        }
         self.append(&bytes);
         Ok(())
     }

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::any::Any;
 use std::ops::Range;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A key is at most 1,024 bytes of UTF-8, as in S3.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -24,9 +25,14 @@ pub trait ObjectStore: Any + Send + Sync {
     /// Where it is, as a URL that ends with `/`: an object's URL is this and its key. It names no secret.
     fn url(&self) -> &str;
 
-    /// What a writer holds of its object until it's sent, in bytes, at most.
-    fn writer_bytes(&self) -> usize {
-        0
+    /// What a reader holds while it's open, at most: of bytes, what has arrived for it, here and in the system.
+    fn reader_holds(&self) -> Held {
+        Held { bytes: 0, files: 1 }
+    }
+
+    /// What a writer holds while it's open, at most: of bytes, what isn't sent yet.
+    fn writer_holds(&self) -> Held {
+        Held { bytes: 0, files: 1 }
     }
 
     /// Checks that the store can be read, and written if `write`, at the price of one cheap request.
@@ -58,8 +64,8 @@ pub trait ObjectStore: Any + Send + Sync {
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
     /// Copies an object to another store of the same service, content type and metadata included, without moving its
-    /// content through this process, if it has at most so many bytes. `None`: this store can't do that, and the caller
-    /// copies by reading and writing.
+    /// content through this process, if the transfer allows for it. `None`: this store can't do that, and the caller copies
+    /// by reading and writing.
     async fn copy(
         &self,
         key: &str,
@@ -67,11 +73,20 @@ pub trait ObjectStore: Any + Send + Sync {
         to: &dyn ObjectStore,
         to_key: &str,
         condition: &Condition,
-        most: u64,
+        transfer: &Transfer,
     ) -> Option<Result<Result<ObjectInfo, TooMuch>, StoreError>> {
-        let _ = (key, version, to, to_key, condition, most);
+        let _ = (key, version, to, to_key, condition, transfer);
         None
     }
+}
+
+/// What an open reader or writer makes the host hold, beside what any handle does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Memory.
+    pub bytes: usize,
+    /// File descriptors.
+    pub files: usize,
 }
 
 /// The content of one object, front to back.
@@ -149,6 +164,63 @@ pub struct PutOptions {
 /// An object isn't copied, as it has more bytes than may be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMuch;
+
+/// A call that moves an object, however large: how much it may move, what it has moved, and since when nothing came of it.
+/// Shared by who carries it out and who waits for it, so that what was moved is known however the call ends.
+#[derive(Debug)]
+pub struct Transfer {
+    most: u64,
+    moved: AtomicU64,
+    began_at: Instant,
+    /// When the last bytes came, or those are due that a service moves by itself: nanoseconds after that.
+    got_on: AtomicU64,
+}
+
+/// A service that copies more slowly than that, in bytes a second, doesn't get on.
+const SERVICE_RATE: u64 = 16 << 20;
+
+impl Transfer {
+    /// One that may move so many bytes.
+    pub fn of_at_most(most: u64) -> Self {
+        Self { most, moved: AtomicU64::new(0), began_at: Instant::now(), got_on: AtomicU64::new(0) }
+    }
+
+    /// So many bytes more are moved.
+    ///
+    /// # Errors
+    ///
+    /// They are too many, and don't count.
+    pub fn moves(&self, bytes: u64) -> Result<(), TooMuch> {
+        self.takes(bytes, Duration::ZERO)
+    }
+
+    /// A service is asked to move so many bytes by itself: they count, whether it does or not, and take a while.
+    ///
+    /// # Errors
+    ///
+    /// They are too many, and don't count.
+    pub fn moves_within(&self, bytes: u64) -> Result<(), TooMuch> {
+        self.takes(bytes, Duration::from_secs(bytes / SERVICE_RATE))
+    }
+
+    fn takes(&self, bytes: u64, time: Duration) -> Result<(), TooMuch> {
+        let more = |moved: u64| moved.checked_add(bytes).filter(|&moved| moved <= self.most);
+        self.moved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map_err(|_| TooMuch)?;
+        let due = self.began_at.elapsed().saturating_add(time);
+        self.got_on.store(u64::try_from(due.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The bytes that were moved.
+    pub fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// For how long nothing has come of it.
+    pub fn idle(&self) -> Duration {
+        self.began_at.elapsed().saturating_sub(Duration::from_nanos(self.got_on.load(Ordering::Relaxed)))
+    }
+}
 
 /// When a write may take place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -140,14 +140,14 @@ impl Outcome {
     ) -> Self {
         match result {
             Ok(Ok(())) => Self::Completed,
-            Ok(Err(host::Failure::Reject(reason))) => Self::Rejected { reason: shorten(reason) },
+            Ok(Err(host::Failure::Reject(reason))) => Self::Rejected { reason: shorten(&reason) },
             Ok(Err(host::Failure::Retry(request))) => {
                 match (request.delay_seconds, remains.host_failure) {
                     // The guest handed on what a store or a queue told it.
                     (None, Some(what)) => Self::HostFailed { what: what.into() },
                     (delay, _) => Self::Retry {
                         delay: delay.map(|seconds| Duration::from_secs(seconds.into()).min(MAX_VISIBILITY)),
-                        reason: shorten(request.reason),
+                        reason: shorten(&request.reason),
                     },
                 }
             }
@@ -189,7 +189,7 @@ impl Outcome {
         let trap = error.downcast_ref::<Trap>();
         if trap.is_none() && error.is::<host::NotStarted>() {
             // The system refused memory: no fault of the message.
-            return Self::HostFailed { what: shorten(format!("{error:#}")) };
+            return Self::HostFailed { what: shorten(&format!("{error:#}")) };
         }
         let what = match (trap, &remains.last_words) {
             // How a panic or an abort ends: why, it said before.
@@ -198,7 +198,7 @@ impl Outcome {
             // Ours and wasmtime's own sentences: a list whose pointer lies, a handle that isn't one.
             (None, _) => error.root_cause().to_string(),
         };
-        Self::Trapped { what: shorten(what) }
+        Self::Trapped { what: shorten(&what) }
     }
 
     /// Its kind.
@@ -265,17 +265,12 @@ fn limit_in(error: &wasmtime::Error) -> Option<Limit> {
     }
 }
 
-/// Cuts a text at a character's boundary to what is kept of it.
-pub(crate) fn shorten(mut text: String) -> String {
-    if text.len() > MAX_REASON_BYTES {
-        let mut end = MAX_REASON_BYTES;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-        text.push('…');
+/// What is kept of a text: its beginning, in memory of its own. A guest's text may be large, and goes with the guest.
+pub(crate) fn shorten(text: &str) -> String {
+    match text.get(..text.floor_char_boundary(MAX_REASON_BYTES)) {
+        Some(beginning) if beginning.len() < text.len() => format!("{beginning}…"),
+        _ => text.to_owned(),
     }
-    text
 }
 
 /// What the worker does with a message whose task didn't complete.
@@ -323,5 +318,27 @@ impl Policy {
     pub fn dead_letters(&self) -> bool {
         [self.retry, self.rejected, self.limit_exceeded, self.timed_out, self.trapped]
             .contains(&Action::DeadLetter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+
+    #[test]
+    fn what_is_kept_of_a_large_reason_takes_no_more_than_that() {
+        for text in ["x".repeat(10 << 20), "ü".repeat(5 << 20), "€".repeat(341) + "ab€", "short".into()]
+        {
+            let failure = host::Failure::Reject(text.clone());
+            let remains =
+                Remains { limiter: &Limiter::new(&Limits::default()), host_failure: None, last_words: None };
+            let Outcome::Rejected { reason } = Outcome::classify(Ok(Err(failure)), &remains) else {
+                panic!("a rejection");
+            };
+            assert!(reason.capacity() <= 2 * MAX_REASON_BYTES, "{}", reason.capacity());
+            let beginning = reason.strip_suffix('…').unwrap_or(&reason);
+            assert!(text.starts_with(beginning) && beginning.len() + 3 >= text.len().min(MAX_REASON_BYTES));
+        }
     }
 }

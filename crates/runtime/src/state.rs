@@ -9,11 +9,12 @@ use crate::limiter::Limiter;
 use crate::limits::{Limit, Limits};
 use crate::log::GuestLog;
 use crate::message::Message;
+use crate::object_store::{Held, Transfer};
 use crate::trace::Trace;
 use crate::turn::{self, Turn};
 use crate::usage::Usage;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store};
@@ -55,12 +56,14 @@ pub(crate) struct TaskState {
     pub(crate) host_failure: Option<HostFailure>,
     /// A call to a store or a queue is under way.
     pub(crate) in_call_since: Option<Instant>,
+    /// What that call moves.
+    pub(crate) under_way: Option<UnderWay>,
     /// The guest has called the host, and not one of the engine's helpers: see [`turn::keep_turns_short`].
     pub(crate) host_called: bool,
     /// Whose turn it is on the thread.
     pub(crate) turn: Arc<Turn>,
-    /// What the open writers may hold of their objects.
-    pub(crate) writers_bytes: usize,
+    /// What the open readers and writers may hold together.
+    pub(crate) held: Held,
     /// What the guest was given of random numbers.
     pub(crate) random: RandomCount,
     /// The request that the message belongs to: what the task sends belongs to it too.
@@ -74,6 +77,15 @@ pub(crate) struct HostFailure {
     pub(crate) alias: String,
     /// For the operator.
     pub(crate) what: String,
+}
+
+/// A transfer that isn't counted yet.
+pub(crate) struct UnderWay {
+    pub(crate) transfer: Arc<Transfer>,
+    /// The alias of the store that is read.
+    pub(crate) from: String,
+    /// The alias of the store that is written, if one is.
+    pub(crate) to: Option<String>,
 }
 
 /// Builds the store of one task: its limits, and what it was granted.
@@ -114,9 +126,10 @@ pub(crate) fn store(
             log,
             host_failure: None,
             in_call_since: None,
+            under_way: None,
             host_called: false,
             turn: Turn::new(),
-            writers_bytes: 0,
+            held: Held::default(),
             random,
             trace: Trace::of(message),
             wasi: wasi.build(),
@@ -133,6 +146,12 @@ pub(crate) fn store(
 }
 
 impl TaskState {
+    /// For how long the store or the queue that is called has given no sign of life.
+    pub(crate) fn unanswered(&self) -> Option<Duration> {
+        let waited = self.in_call_since?.elapsed();
+        Some(self.under_way.as_ref().map_or(waited, |under_way| waited.min(under_way.transfer.idle())))
+    }
+
     /// What each host function of ours begins with.
     pub(crate) fn called(&mut self) -> &mut Self {
         self.host_called = true;

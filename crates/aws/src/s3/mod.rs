@@ -17,7 +17,7 @@ pub use self::object::{FetchError, fetch, is_object};
 use self::address::{Address, PutSettings, SCHEME};
 use self::copy::Source;
 use self::error::{Missing, store_error};
-use self::read::S3Reader;
+use self::read::{ARRIVING_BYTES, S3Reader};
 use self::write::{PART_BYTES, S3Writer};
 use crate::config::{Aws, names_endpoint, region};
 use crate::failure::Failure;
@@ -34,8 +34,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use wasmrun_runtime::object_store::{
-    Condition, MAX_PAGE, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter,
-    PutOptions, StoreError, TooMuch,
+    Condition, Held, MAX_PAGE, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary,
+    ObjectWriter, PutOptions, StoreError, TooMuch, Transfer,
 };
 
 /// How long an answer may take to begin.
@@ -102,8 +102,12 @@ impl ObjectStore for S3Store {
         &self.url
     }
 
-    fn writer_bytes(&self) -> usize {
-        PART_BYTES
+    fn reader_holds(&self) -> Held {
+        Held { bytes: ARRIVING_BYTES, files: 1 }
+    }
+
+    fn writer_holds(&self) -> Held {
+        Held { bytes: PART_BYTES, files: 1 }
     }
 
     /// Asks for an object that isn't there. A refusal counts as an answer: a role that may read objects and not list
@@ -199,7 +203,7 @@ impl ObjectStore for S3Store {
         to: &dyn ObjectStore,
         to_key: &str,
         condition: &Condition,
-        most: u64,
+        transfer: &Transfer,
     ) -> Option<Result<Result<ObjectInfo, TooMuch>, StoreError>> {
         let to = (to as &dyn Any).downcast_ref::<Self>()?;
         if to.role != self.role {
@@ -207,8 +211,8 @@ impl ObjectStore for S3Store {
         }
         let copy = async {
             let source = Source::find(&self.place, key, version).await?;
-            if source.size() > most {
-                return Ok(Err(TooMuch));
+            if let Err(too_much) = transfer.moves_within(source.size()) {
+                return Ok(Err(too_much));
             }
             source.copy_to(&to.place, to_key, condition).await.map(Ok)
         };

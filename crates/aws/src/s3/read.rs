@@ -10,6 +10,9 @@ use bytes::{Bytes, BytesMut};
 use std::ops::Range;
 use wasmrun_runtime::object_store::{ObjectInfo, ObjectReader, StoreError};
 
+/// What may have arrived of a content that nobody reads: the HTTP client's buffer, and the system's, which grows to 6 MiB on
+/// most systems where a connection is fast enough (`net.ipv4.tcp_rmem`) and counts half of that for data.
+pub(super) const ARRIVING_BYTES: usize = 4 << 20;
 /// How often a content that ends too soon is asked for again, from where it ended.
 const RESUMES: u32 = 3;
 /// The range begins beyond the object's end.

@@ -49,7 +49,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wasmrun_runtime::object_store::{
-    ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions, StoreError,
+    Held, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions, StoreError,
 };
 use write::FileWriter;
 
@@ -107,6 +107,11 @@ impl DirStore {
 impl ObjectStore for DirStore {
     fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A writer has its temporary file, the directory that it's in, and the one that it goes to.
+    fn writer_holds(&self) -> Held {
+        Held { bytes: 0, files: 3 }
     }
 
     /// For writing, the first time it also removes temporary files that killed processes left behind.

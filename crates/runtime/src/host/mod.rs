@@ -15,7 +15,7 @@ pub(crate) use bindings::exports::wasmrun::task::handler::Failure;
 pub(crate) use bindings::{Task, TaskPre};
 
 use crate::limits::Limit;
-use crate::state::{HostFailure, TaskState};
+use crate::state::{HostFailure, TaskState, UnderWay};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Instant;
@@ -128,10 +128,18 @@ impl TaskState {
         usage.calls += 1;
         usage.messages += messages as u64;
         usage.bytes_written += bytes as u64;
-        let sent = self.usage.queues.values().map(|usage| usage.messages).sum();
+        // A call that sends nothing is one, too.
+        let sent = self.usage.queues.values().map(|usage| usage.messages.max(usage.calls)).sum();
         self.within(sent, self.config.limits.sent_messages, Limit::SentMessages)?;
         self.within(self.usage.bytes_written, self.config.limits.write_bytes, Limit::WriteSize)?;
         self.call(work).await
+    }
+
+    /// Counts what a call has moved, however it ended, and ends a guest that has moved too much.
+    pub(crate) fn count_transfer(&mut self) -> wasmtime::Result<()> {
+        let Some(UnderWay { transfer, from, to }) = self.under_way.take() else { return Ok(()) };
+        self.count_read(&from, transfer.moved())?;
+        to.map_or(Ok(()), |to| self.count_written(&to, transfer.moved()))
     }
 
     /// Counts what was read from a store, and ends a guest that has read too much.

@@ -9,13 +9,14 @@ use crate::calls::StoreCall;
 use crate::grant::{BadKey, Mode, StoreGrant, check_key};
 use crate::limits::{Limit, Limits};
 use crate::object_store::{
-    self as runtime, MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX_PAGE, ObjectReader, ObjectStore, ObjectWriter,
-    StoreError, TooMuch,
+    self as runtime, Held, MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX_PAGE, ObjectReader, ObjectStore,
+    ObjectWriter, StoreError, TooMuch, Transfer,
 };
 use crate::outcome::shorten;
-use crate::state::TaskState;
+use crate::state::{TaskState, UnderWay};
 use bytes::Bytes;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use wasmtime::component::Resource;
 
@@ -25,6 +26,7 @@ pub struct StoreHandle(StoreGrant);
 /// An object that the guest reads.
 pub struct ReaderHandle {
     alias: String,
+    holds: Held,
     info: runtime::ObjectInfo,
     /// Not there while a call is under way, and after a failure.
     reader: Option<Box<dyn ObjectReader>>,
@@ -33,8 +35,7 @@ pub struct ReaderHandle {
 /// An object that the guest writes.
 pub struct WriterHandle {
     alias: String,
-    /// What it may hold of the object.
-    bytes: usize,
+    holds: Held,
     key: String,
     /// Not there while a call is under way, and after a failure.
     writer: Option<Box<dyn ObjectWriter>>,
@@ -60,7 +61,7 @@ impl Host for TaskState {
 impl HostStore for TaskState {
     fn open(&mut self, alias: String) -> Result<Resource<StoreHandle>> {
         let Some(grant) = self.config.grants.stores.get(&alias) else {
-            self.refuse("store", &shorten(alias), "no such grant");
+            self.refuse("store", &shorten(&alias), "no such grant");
             return Err(Error::AccessDenied.into());
         };
         let grant = grant.clone();
@@ -112,12 +113,16 @@ impl HostStore for TaskState {
     ) -> Result<Resource<ReaderHandle>> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
         let version = checked_name(version)?;
+        let holds = store.reader_holds();
+        self.may_open(holds)?;
         let named = key.clone();
         let answer =
             self.call_store(&alias, async move { store.read(&key, version.as_deref(), None).await }).await?;
         let reader = self.told(StoreCall::Read, &alias, &named, answer)?;
         let info = reader.info().clone();
-        Ok(self.table.push(ReaderHandle { alias, info, reader: Some(reader) })?)
+        let handle = self.table.push(ReaderHandle { alias, holds, info, reader: Some(reader) })?;
+        self.opened(holds);
+        Ok(handle)
     }
 
     async fn put(
@@ -154,15 +159,13 @@ impl HostStore for TaskState {
     ) -> Result<Resource<WriterHandle>> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
         let options = checked(options)?;
-        let bytes = store.writer_bytes();
-        if self.writers_bytes + bytes > self.config.limits.writers_bytes {
-            return Err(wasmtime::Error::from(LimitHit(Limit::Handles)).into());
-        }
+        let holds = store.writer_holds();
+        self.may_open(holds)?;
         let named = key.clone();
         let answer = self.call_store(&alias, async move { store.write(&key, options).await }).await?;
         let writer = self.told(StoreCall::Write, &alias, &named, answer)?;
-        let handle = self.table.push(WriterHandle { alias, bytes, key: named, writer: Some(writer) })?;
-        self.writers_bytes += bytes;
+        let handle = self.table.push(WriterHandle { alias, holds, key: named, writer: Some(writer) })?;
+        self.opened(holds);
         Ok(handle)
     }
 
@@ -213,26 +216,19 @@ impl HostStore for TaskState {
             limits.write_bytes.saturating_sub(self.usage.bytes_written),
         );
         let (from_alias, to_alias) = (from.alias, to.alias);
+        let transfer = self.begin(&from_alias, Some(&to_alias), left.0.min(left.1));
         let answer = self
             .call_store(&from_alias, async move {
-                let most = left.0.min(left.1);
-                let within =
-                    from.store.copy(&key, version.as_deref(), &*to.store, &to_key, &condition, most).await;
-                match within {
+                let (from, to, version) = (&*from.store, &*to.store, version.as_deref());
+                match from.copy(&key, version, to, &to_key, &condition, &transfer).await {
                     Some(answer) => answer,
-                    None => {
-                        stream(&*from.store, &key, version.as_deref(), &*to.store, &to_key, condition, most)
-                            .await
-                    }
+                    None => stream(from, &key, version, to, &to_key, condition, &transfer).await,
                 }
             })
             .await?;
+        self.count_transfer()?;
         match self.told(StoreCall::Copy, &from_alias, &named, answer)? {
-            Ok(info) => {
-                self.count_read(&from_alias, info.size)?;
-                self.count_written(&to_alias, info.size)?;
-                Ok(info.into())
-            }
+            Ok(info) => Ok(info.into()),
             Err(TooMuch) => {
                 let limit = if left.0 <= left.1 { Limit::ReadSize } else { Limit::WriteSize };
                 Err(wasmtime::Error::from(LimitHit(limit)).into())
@@ -272,7 +268,8 @@ impl HostReader for TaskState {
     }
 
     async fn drop(&mut self, this: Resource<ReaderHandle>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
+        let handle = self.table.delete(this)?;
+        self.closed(handle.holds);
         Ok(())
     }
 }
@@ -298,8 +295,8 @@ impl HostWriter for TaskState {
     }
 
     async fn finish(&mut self, this: Resource<WriterHandle>) -> Result<ObjectInfo> {
-        let WriterHandle { alias, bytes, key, writer } = self.table.delete(this)?;
-        self.writers_bytes = self.writers_bytes.saturating_sub(bytes);
+        let WriterHandle { alias, holds, key, writer } = self.table.delete(this)?;
+        self.closed(holds);
         let Some(writer) = writer else {
             return Err(other("the writer has failed before"));
         };
@@ -309,7 +306,7 @@ impl HostWriter for TaskState {
 
     async fn drop(&mut self, this: Resource<WriterHandle>) -> wasmtime::Result<()> {
         let handle = self.table.delete(this)?;
-        self.writers_bytes = self.writers_bytes.saturating_sub(handle.bytes);
+        self.closed(handle.holds);
         Ok(())
     }
 }
@@ -337,12 +334,39 @@ impl TaskState {
         match check_key(key) {
             Ok(()) => Ok(grant),
             Err(BadKey::Outside) => {
-                let key = shorten(key.to_owned());
+                let key = shorten(key);
                 self.refuse("store", &grant.alias, &format!("the key {key:?} may lie outside"));
                 Err(Error::AccessDenied.into())
             }
             Err(BadKey::Malformed) => Err(other("a key is 1 to 1,024 bytes, without NUL")),
         }
+    }
+
+    /// Ends a guest that opens one reader or writer too many.
+    fn may_open(&self, one: Held) -> wasmtime::Result<()> {
+        let (held, most) = (self.held, self.config.limits.held());
+        if held.bytes + one.bytes > most.bytes || held.files + one.files > most.files {
+            return Err(LimitHit(Limit::Handles).into());
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self, one: Held) {
+        self.held.bytes += one.bytes;
+        self.held.files += one.files;
+    }
+
+    fn closed(&mut self, one: Held) {
+        self.held.bytes = self.held.bytes.saturating_sub(one.bytes);
+        self.held.files = self.held.files.saturating_sub(one.files);
+    }
+
+    /// Begins a transfer, which counts from now on.
+    fn begin(&mut self, from: &str, to: Option<&str>, most: u64) -> Arc<Transfer> {
+        let transfer = Arc::new(Transfer::of_at_most(most));
+        let under_way = UnderWay { transfer: transfer.clone(), from: from.into(), to: to.map(str::to_owned) };
+        self.under_way = Some(under_way);
+        transfer
     }
 
     /// Reads an object, or a range of one, as a whole.
@@ -358,6 +382,7 @@ impl TaskState {
         let max = self.config.limits.object_bytes();
         let version = checked_name(version)?;
         let named = key.clone();
+        let transfer = self.begin(&alias, None, u64::MAX);
         let answer = self
             .call_store(&alias, async move {
                 let mut reader = store.read(&key, version.as_deref(), range.clone()).await?;
@@ -374,6 +399,8 @@ impl TaskState {
                     if bytes.is_empty() {
                         return Ok((info, content));
                     }
+                    // It's no more than all that there is.
+                    let _ = transfer.moves(bytes.len() as u64);
                     // It may have grown since it was opened.
                     if content.len() + bytes.len() > max {
                         return Err(too_large());
@@ -382,9 +409,8 @@ impl TaskState {
                 }
             })
             .await?;
-        let (info, content) = self.told(call, &alias, &named, answer)?;
-        self.count_read(&alias, content.len() as u64)?;
-        Ok((info, content))
+        self.count_transfer()?;
+        self.told(call, &alias, &named, answer)
     }
 
     /// What the guest is told of a failure; the details are the operator's.
@@ -403,7 +429,7 @@ impl TaskState {
             }
             Err(error) => error,
         };
-        let details = || format!("{:?}: {error}", shorten(key.to_owned()));
+        let details = || format!("{:?}: {error}", shorten(key));
         Err(match error {
             StoreError::NotFound => Error::NotFound,
             StoreError::PreconditionFailed => Error::PreconditionFailed,
@@ -423,7 +449,7 @@ impl TaskState {
     }
 }
 
-/// Copies through this process what no store can copy within itself, at most so many bytes.
+/// Copies through this process what no store can copy within itself.
 async fn stream(
     from: &dyn ObjectStore,
     key: &str,
@@ -431,7 +457,7 @@ async fn stream(
     to: &dyn ObjectStore,
     to_key: &str,
     condition: runtime::Condition,
-    most: u64,
+    transfer: &Transfer,
 ) -> std::result::Result<std::result::Result<runtime::ObjectInfo, TooMuch>, StoreError> {
     let mut reader = from.read(key, version, None).await?;
     let info = reader.info();
@@ -441,14 +467,14 @@ async fn stream(
         condition,
     };
     let mut writer = to.write(to_key, options).await?;
-    let mut left = most;
     loop {
         let bytes = reader.read(Limits::READ_BYTES).await?;
         if bytes.is_empty() {
             return writer.finish().await.map(Ok);
         }
-        let Some(rest) = left.checked_sub(bytes.len() as u64) else { return Ok(Err(TooMuch)) };
-        left = rest;
+        if let Err(too_much) = transfer.moves(bytes.len() as u64) {
+            return Ok(Err(too_much));
+        }
         writer.write(bytes).await?;
     }
 }

@@ -34,7 +34,7 @@ impl Host for TaskState {
 impl HostQueue for TaskState {
     fn open(&mut self, alias: String) -> Result<Resource<QueueHandle>, Fault> {
         let Some(queue) = self.config.grants.queues.get(&alias) else {
-            self.refuse("queue", &shorten(alias), "no such grant");
+            self.refuse("queue", &shorten(&alias), "no such grant");
             return Err(Error::AccessDenied.into());
         };
         let queue = queue.clone();
@@ -85,7 +85,7 @@ impl TaskState {
         let bytes: usize = valid.iter().map(runtime::OutgoingMessage::billed_bytes).sum();
 
         let mut answers = if valid.is_empty() {
-            Vec::new()
+            self.call_queue(&alias, 0, 0, async { Vec::new() }).await?
         } else {
             self.call_queue(&alias, valid.len(), bytes, async move { queue.send(&valid).await }).await?
         }

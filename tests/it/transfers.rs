@@ -1,0 +1,50 @@
+//! Calls that move much: they count however they end, and one that is only long isn't a store's failure.
+
+use crate::harness::World;
+use serde_json::Value;
+use std::fs::File;
+
+/// A store with an object that is far too large to be copied in time, and holds nothing.
+fn world() -> World {
+    let world = World::with_queue(&["--max-receives", "2"]);
+    world.write("in/huge", []);
+    let huge = File::options().write(true).open(world.path("in/huge")).expect("a file");
+    huge.set_len(1 << 40).expect("a sparse file");
+    world
+}
+
+#[test]
+fn a_copy_that_gets_on_but_not_to_its_end_is_the_tasks_own_and_counts() {
+    let world = world();
+    world.send(["copy huge copied", "ok"]);
+    let worker =
+        world.run("misbehave").args(["--until-empty", "--timeout", "300ms", "--backoff", "100ms..200ms"]);
+    let output =
+        worker.args(["--read-size", "1TiB", "--write-size", "1TiB", "--usage", "usage.jsonl"]).succeeds();
+    let outcomes = &output.summary()["outcomes"];
+    assert_eq!((&outcomes["timed-out"], &outcomes["completed"]), (&2.into(), &1.into()), "{output}");
+    assert!(outcomes["host-failed"].is_null(), "{output}");
+    assert_eq!(world.dead().visible, 1, "it was received twice: {output}");
+    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
+    let moved = usage
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .filter(|line| line["outcome"] == "timed-out")
+        .map(|line| (line["bytes_read"].as_u64(), line["bytes_written"].as_u64()));
+    for (read, written) in moved {
+        assert!(read > Some(0) && read == written, "{usage}");
+    }
+    assert_eq!(world.keys("out"), Vec::<String>::new());
+}
+
+#[test]
+fn a_copy_beyond_what_may_be_read_ends_there() {
+    let world = world();
+    world.send(["copy huge copied"]);
+    let worker = world.run("misbehave").args(["--until-empty", "--on", "limit-exceeded=drop"]);
+    let output = worker.args(["--read-size", "8MiB", "--usage", "usage.jsonl"]).succeeds();
+    assert_eq!(output.summary()["limits"]["read-size"], 1, "{output}");
+    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
+    let usage: Value = serde_json::from_str(&usage).expect("JSON");
+    assert_eq!(usage["bytes_read"], 8 << 20, "{usage}");
+}
