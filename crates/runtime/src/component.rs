@@ -2,13 +2,14 @@
 
 use crate::calls::HostCalls;
 use crate::compile::{Artefact, CompileError, Compiler};
-use crate::engine::{self, Allocator, CodeOptions};
+use crate::engine::{self, Allocator, CodeOptions, Frames};
 use crate::event::{self, Decoded};
 use crate::grant::Grants;
 use crate::heap;
 use crate::host::{self, MessageHandle, TaskPre};
 use crate::limits::{Limit, Limits};
 use crate::message::Message;
+use crate::names;
 use crate::outcome::{Cancel, Outcome, Remains, shorten};
 use crate::state::{self, Delivered, TaskConfig, TaskState};
 use crate::threads::GuestThreads;
@@ -44,6 +45,7 @@ pub struct Component {
 struct Pool {
     code: CodeOptions,
     instances: NonZeroUsize,
+    frames: Frames,
 }
 
 /// Which of the granted interfaces a component imports.
@@ -110,7 +112,10 @@ impl Component {
     pub async fn load(bytes: &[u8], compiler: &Compiler, options: LoadOptions) -> Result<Self, LoadError> {
         let LoadOptions { grants, limits, instances, threads, allocator, raw_body, deterministic } = options;
         let code = CodeOptions { deterministic, portable: false };
-        let on_demand = engine::on_demand(code, &limits).map_err(engine_error)?;
+        // Code of our own making has names that were looked at, or an author who is trusted.
+        let frames =
+            if names::are_short(bytes) || compiler.is_trusting() { Frames::Named } else { Frames::None };
+        let on_demand = engine::on_demand(code, &limits, frames).map_err(engine_error)?;
         let artefact = compiler.artefact(&on_demand, code, bytes).await?;
         let component = artefact.load(&on_demand)?;
         check_world(&on_demand, &component)?;
@@ -119,7 +124,7 @@ impl Component {
 
         let pooled = match (allocator, component.resources_required()) {
             (Allocator::OnDemand, _) | (_, None) => None,
-            (_, Some(needs)) => match engine::pooling(code, instances.get(), &needs, &limits) {
+            (_, Some(needs)) => match engine::pooling(code, instances.get(), &needs, &limits, frames) {
                 // It was loaded before: what doesn't fit now is what the pool was made for.
                 Ok(engine) => match artefact.load(&engine) {
                     Ok(component) => Some((component, engine)),
@@ -140,7 +145,7 @@ impl Component {
         let (component, engine) = pooled.unwrap_or((component, on_demand));
 
         let pre = RwLock::new(link(&engine, &component)?);
-        let pool = (allocator == Allocator::Pooling).then_some(Pool { code, instances });
+        let pool = (allocator == Allocator::Pooling).then_some(Pool { code, instances, frames });
 
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
         let calls = Arc::new(HostCalls::of(&grants));
@@ -425,7 +430,8 @@ fn renew(before: &TaskPre<TaskState>, pool: Pool, limits: &Limits) -> Result<Tas
     let Some(needs) = component.resources_required() else {
         return Err(LoadError::Engine("the component doesn't say what it needs".into()));
     };
-    let engine = engine::pooling(pool.code, pool.instances.get(), &needs, limits).map_err(engine_error)?;
+    let engine = engine::pooling(pool.code, pool.instances.get(), &needs, limits, pool.frames)
+        .map_err(engine_error)?;
     let artefact = Artefact::of(component).map_err(engine_error)?;
     link(&engine, &artefact.load(&engine)?)
 }

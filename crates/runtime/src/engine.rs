@@ -1,6 +1,7 @@
 //! The engine: which parts of Wasm exist for a guest, and where its memories come from.
 
 use crate::limits::Limits;
+use std::num::NonZeroUsize;
 use wasmtime::{Config, Enabled, OperatorCost, PoolingAllocationConfig, ResourcesRequired};
 
 /// Of each stack, what stays with the pool between tasks.
@@ -59,9 +60,26 @@ fn config(code: CodeOptions) -> Config {
         .wasm_threads(false)
         .shared_memory(false)
         .wasm_memory64(false)
-        // Twenty frames tell where a trap was.
-        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
+        .wasm_backtrace_max_frames(None);
     config
+}
+
+/// Whether a trap is told with the functions that it was in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Frames {
+    /// The innermost twenty.
+    Named,
+    /// Their names are too long.
+    None,
+}
+
+impl Frames {
+    fn most(self) -> Option<NonZeroUsize> {
+        match self {
+            Self::Named => NonZeroUsize::new(20),
+            Self::None => None,
+        }
+    }
 }
 
 /// The engine's own costs (one for an instruction, one for each byte of a bulk operation), but for what takes much
@@ -90,8 +108,13 @@ pub(crate) fn compiling(code: CodeOptions) -> wasmtime::Result<wasmtime::Engine>
 }
 
 /// An engine whose instances come from the system, where the pool can't be had.
-pub(crate) fn on_demand(code: CodeOptions, limits: &Limits) -> wasmtime::Result<wasmtime::Engine> {
+pub(crate) fn on_demand(
+    code: CodeOptions,
+    limits: &Limits,
+    frames: Frames,
+) -> wasmtime::Result<wasmtime::Engine> {
     let mut config = config(code);
+    config.wasm_backtrace_max_frames(frames.most());
     set_stack(&mut config, limits);
     wasmtime::Engine::new(&config)
 }
@@ -108,6 +131,7 @@ pub(crate) fn pooling(
     instances: usize,
     needs: &ResourcesRequired,
     limits: &Limits,
+    frames: Frames,
 ) -> wasmtime::Result<wasmtime::Engine> {
     let slots = |each: u32, most: usize| {
         // One more task than instances: the next may start while the last is torn down.
@@ -141,7 +165,7 @@ pub(crate) fn pooling(
     let engine = |pool| {
         let mut config = config(code);
         set_stack(&mut config, limits);
-        config.allocation_strategy(pool);
+        config.wasm_backtrace_max_frames(frames.most()).allocation_strategy(pool);
         wasmtime::Engine::new(&config)
     };
     engine(scanning).or_else(|_| engine(pool))

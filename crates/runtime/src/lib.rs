@@ -42,6 +42,7 @@ pub mod limits;
 mod log;
 pub mod memory;
 pub mod message;
+mod names;
 pub mod object_store;
 pub mod outcome;
 pub mod queue;

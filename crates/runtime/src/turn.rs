@@ -279,7 +279,7 @@ fn thread_cpu() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{self, CodeOptions};
+    use crate::engine::{self, CodeOptions, Frames};
     use crate::message::Message;
     use crate::state::{self, TaskConfig};
     use std::future::poll_fn;
@@ -425,7 +425,7 @@ mod tests {
     async fn run_calls(text: &str, time: Duration, of_host: bool) -> (wasmtime::Result<()>, u64, u64) {
         let limits = Limits::default();
         let fuel = limits.fuel;
-        let engine = engine::on_demand(CodeOptions::default(), &limits).expect("an engine");
+        let engine = engine::on_demand(CodeOptions::default(), &limits, Frames::Named).expect("an engine");
         let config = TaskConfig {
             grants: Arc::default(),
             limits,

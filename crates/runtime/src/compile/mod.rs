@@ -86,6 +86,11 @@ impl Compiler {
         Self { way: Way::Precompiled, limits: CompileLimits::default(), cache: None }
     }
 
+    /// Whether what it's given isn't a component but code, which the operator vouches for.
+    pub(crate) fn is_trusting(&self) -> bool {
+        matches!(self.way, Way::Precompiled)
+    }
+
     /// The code of a component.
     pub(crate) async fn artefact(
         &self,
