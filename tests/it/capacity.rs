@@ -1,6 +1,6 @@
 //! How many tasks run at once where memory is short.
 
-use crate::harness::{Process, World, guest, wait_until};
+use crate::harness::{Process, World, guest, skip, skip_unless_root, wait_until};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +68,7 @@ fn start_guest_within(group: &ControlGroup, guest: &Path, world: &World, options
 fn tasks_that_hold_all_they_may_never_exhaust_the_memory_of_a_container() {
     const MIB: u64 = 1 << 20;
     let Some(group) = ControlGroup::with_memory(512 * MIB) else {
-        println!("skipped: this user may make no control group");
+        skip_unless_root("this user may make no control group");
         return;
     };
     let world = World::with_queue(&["--max-receives", "1"]);
@@ -90,7 +90,7 @@ fn tasks_that_hold_all_they_may_never_exhaust_the_memory_of_a_container() {
 fn calls_that_take_more_of_the_host_than_they_seem_to_never_exhaust_the_memory_of_a_container() {
     const MIB: u64 = 1 << 20;
     let Some(group) = ControlGroup::with_memory(512 * MIB) else {
-        println!("skipped: this user may make no control group");
+        skip_unless_root("this user may make no control group");
         return;
     };
     let world = World::with_queue(&["--max-receives", "1"]);
@@ -136,7 +136,7 @@ fn what_one_task_opens_leaves_all_others_their_file_descriptors() {
 #[test]
 fn a_container_that_is_too_small_for_one_task_is_told_at_the_start() {
     let Some(group) = ControlGroup::with_memory(200 << 20) else {
-        println!("skipped: this user may make no control group");
+        skip_unless_root("this user may make no control group");
         return;
     };
     let world = World::with_queue(&[]);
@@ -173,7 +173,7 @@ fn a_thousand_tasks_that_wait_take_less_than_300_mebibytes() {
         .start();
     worker.until_logged("Ready.");
     if worker.logged("\"bounded_by\":\"memory\"") > 0 {
-        println!("skipped: this machine's memory doesn't bear a thousand tasks at once");
+        skip("this machine's memory doesn't bear a thousand tasks at once");
         return;
     }
     wait_until("all of them are received", || world.depth().in_flight == 1000);

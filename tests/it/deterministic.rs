@@ -2,6 +2,37 @@
 
 use crate::harness::{World, field, guest};
 
+/// What the guest `numbers` tells, by instruction.
+const BITS: [(&str, &str); 21] = [
+    ("f32.div", "0000c07f0000c07f0000c07f0000c07f"),
+    ("f64.div", "000000000000f87f000000000000f87f"),
+    ("f64.sqrt", "000000000000f87f000000000000f87f"),
+    ("f64.add", "000000000000f87f000000000000f87f"),
+    ("f32x4.div", "0000c07f0000c07f0000c07f0000c07f"),
+    ("f64x2.div", "000000000000f87f000000000000f87f"),
+    ("f64x2.sqrt", "000000000000f87f000000000000f87f"),
+    ("f32x4.min", "0000c07f0000c07f0000000000000000"),
+    // What the specification of relaxed SIMD says of its deterministic profile: zero for an index that is too large,
+    ("i8x16.relaxed_swizzle", "01100000000000000000040506070809"),
+    // zero for what is no number, and the nearest integer,
+    ("i32x4.relaxed_trunc_f32x4_s", "00000000ffffff7f0000008001000000"),
+    ("i32x4.relaxed_trunc_f32x4_u", "00000000ffffffff0000000000000080"),
+    ("i32x4.relaxed_trunc_f64x2_s_zero", "00000000ffffff7f0000000000000000"),
+    ("i32x4.relaxed_trunc_f64x2_u_zero", "00000000ffffffff0000000000000000"),
+    // rounded once,
+    ("f32x4.relaxed_madd", "000080a8000080a8000080a8000080a8"),
+    ("f64x2.relaxed_nmadd", "00000000000070390000000000007039"),
+    // by bit,
+    ("i8x16.relaxed_laneselect", "0001020408102040807fff030507090b"),
+    // as those that aren't relaxed do,
+    ("f32x4.relaxed_min", "0000c07f00000080000000800000c07f"),
+    ("f64x2.relaxed_max", "000000000000f87f0000000000000000"),
+    // saturating, and all bytes signed.
+    ("i16x8.relaxed_q15mulr_s", "ff7f0180fe7f00000000000000000000"),
+    ("i16x8.relaxed_dot_i8x16_i7x16_s", "00010081050019003d007100b5000901"),
+    ("i32x4.relaxed_dot_i8x16_i7x16_add_s", "0102000020000000b1000000c2010000"),
+];
+
 fn dice(world: &World, options: &[&str]) -> String {
     let output = world
         .wasmrun(["invoke", "--json", "--message", "x"])
@@ -24,6 +55,27 @@ fn the_same_message_gives_the_same_random_numbers_clocks_and_bits() {
     assert_ne!(said, run("b", "pooling"));
     // The time is the message's, clocks step on each look, and a number that is none has the canonical form.
     assert!(said.contains(" at 1795532400000 ms after 1000 ns bits 7fc00000"), "{said}");
+}
+
+/// On whichever machine this runs.
+#[test]
+fn what_wasm_leaves_to_the_machine_has_one_result() {
+    let numbers = wat::parse_str(include_str!("../guests/wat/numbers.wat")).expect("a component");
+    let world = World::new();
+    world.write("numbers.wasm", numbers);
+    for allocator in ["pooling", "on-demand"] {
+        let output = world
+            .wasmrun(["invoke", "--json", "--message", "x", "--deterministic", "numbers.wasm"])
+            .args(["--allocator", allocator])
+            .ends()
+            .exited_with(1);
+        let output = output.json();
+        let told = field(&output, "reason").as_bytes().chunks(32);
+        assert_eq!(told.len(), BITS.len(), "{output}");
+        for ((instruction, expected), bits) in BITS.iter().zip(told) {
+            assert_eq!(str::from_utf8(bits), Ok(*expected), "{instruction}");
+        }
+    }
 }
 
 #[test]

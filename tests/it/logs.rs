@@ -1,6 +1,6 @@
 //! What guests can do to the log: write to it, and nothing else.
 
-use crate::harness::{Output, World, field, guest};
+use crate::harness::{Output, World, field, guest, skip};
 use std::path::Path;
 
 /// Ends of lines, orders to a terminal, lines that look like ours, and what is no text at all.
@@ -107,7 +107,7 @@ fn on_a_terminal(no_color: &str) -> Option<String> {
     let line = format!("'{program}' run '{}' --queue sqlite:jobs.db --until-empty {grants}", guest.display());
     let script = world.program(Path::new("sh")).args(["-c", "command -v script"]).ends();
     if !script.status.success() {
-        println!("SKIPPED: there is no `script` to lend the program a terminal");
+        skip("there is no `script` to lend the program a terminal");
         return None;
     }
     let output = world

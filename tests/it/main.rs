@@ -24,7 +24,7 @@
 //! | `deterministic` | what a guest sees that is the same each time |
 //! | `capacity` | how many tasks run at once where memory or file descriptors are short |
 //! | `transfers` | calls that move much |
-//! | `hostile` | everything that a guest may try, against the four things that must hold |
+//! | `hostile` | everything that a guest may try, against the five things that must hold |
 //! | `usage`, `report` | the file of what tasks consumed, and what is told of it |
 //! | `watching` | what is shown to those who watch a worker |
 //! | `logs` | what guests can do to the log |

@@ -1,6 +1,6 @@
 ;; A guest without a compiler's scruples: what Rust can't express. The message's first two characters are a number, and
 ;; (;cases;) are the functions that it chooses from; the test that holds them says what each is about. A function takes
-;; the message's handle and returns where the result lies in memory.
+;; the message's handle and returns where the result lies in memory. What a component has beside is put at (;parts;).
 ;;
 ;; Memory: results at 0, the message's body at 1 MiB, and from there whatever the host hands over: the allocator always
 ;; returns the same place, or does what the global `allocator` says. What a guest would pay for its own allocator, this
@@ -70,6 +70,8 @@
   (core func $thing.new (canon resource.new $thing))
   (core func $thing.rep (canon resource.rep $thing))
   (core func $thing.drop (canon resource.drop $thing))
+
+  (;parts;)
 
   (core module $main
     (type $realloc (func (param i32 i32 i32 i32) (result i32)))
@@ -175,5 +177,6 @@
   (export $failure' "failure" (type $failure))
   (func $handle (param "message" (own $message')) (result (result (error $failure')))
     (canon lift (core func $main "handle") (memory $mem) (realloc $realloc) (post-return (func $main "after"))))
-  (instance $handler (export "handle" (func $handle)))
+  (instance $handler
+    (export "retry-request" (type $retry')) (export "failure" (type $failure')) (export "handle" (func $handle)))
   (export "wasmrun:task/handler@0.1.0" (instance $handler)))

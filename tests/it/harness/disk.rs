@@ -1,6 +1,6 @@
 //! A disk that can be filled.
 
-use super::{Process, World, guest};
+use super::{Process, World, guest, skip_unless_root};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Disk {
                 .arg(bytes.to_string())
         };
         if !in_namespace().ends().status.success() {
-            println!("SKIPPED: this system lets nobody mount a file system, so no disk can be filled");
+            skip_unless_root("this system lets nobody mount a file system, so no disk can be filled");
             return None;
         }
         fs::remove_dir_all(disk.place.with_extension("copy")).expect("removed");

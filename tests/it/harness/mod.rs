@@ -85,6 +85,23 @@ pub(crate) fn wait_within(time: Duration, what: &str, mut holds: impl FnMut() ->
     }
 }
 
+/// Says why a test is skipped. Where nothing may be, the test fails.
+#[track_caller]
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("WASMRUN_SKIP_NOTHING").is_none(), "nothing may be skipped, but {why}");
+    println!("Skipped: {why}.");
+}
+
+/// The same for what a system may allow nobody but root: others are let off anywhere.
+#[track_caller]
+pub(crate) fn skip_unless_root(why: &str) {
+    if rustix::process::geteuid().is_root() {
+        skip(why);
+    } else {
+        println!("Skipped, as the user isn't root: {why}.");
+    }
+}
+
 /// Whatever a test that failed has left behind.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,38 +1,10 @@
 //! What a guest can try that no compiler of Rust lets pass: lies about what it returns and hands over, allocators that
-//! lie, handles that it made up, loops that cost it nothing. The frame is `tests/guests/wat/bare.wat`; the cases are
-//! here, each with what it must come to.
+//! lie, handles that it made up, loops that cost it nothing. Each with what it must come to; they are put into [`frame`].
 
-use super::siege::Ends::{Completed, Limit, Rejected, TimedOut, Trapped};
-use super::siege::{Case, Ends, Guest, Siege, case};
-use crate::harness::{Command, World};
-use std::fmt::Write as _;
-
-const FRAME: &str = include_str!("../../guests/wat/bare.wat");
-/// Where its cases go.
-const PLACE: &str = "    (;cases;)\n";
-
-/// One thing that the guest can do, in words and in Wasm.
-struct Trick {
-    what: &'static str,
-    code: &'static str,
-    ends: Ends,
-}
-
-const fn trick(what: &'static str, ends: Ends, code: &'static str) -> Trick {
-    Trick { what, code, ends }
-}
-
-/// What honest tasks of this guest do.
-const HONEST: [Trick; 2] = [
-    trick("ok", Completed, "(call $ok)"),
-    trick(
-        "waits for 4 seconds",
-        Completed,
-        "(i32.store (i32.const 128) (call $subscribe (i64.const 4000000000)))
-         (call $poll (i32.const 128) (i32.const 1) (i32.const 64))
-         (call $ok)",
-    ),
-];
+use super::ends::Ends::{Completed, Limit, Rejected, TimedOut, Trapped};
+use super::frame::{self, BARE, Trick, trick, worker};
+use super::siege::{Guest, Siege};
+use crate::harness::World;
 
 /// What ends by itself, or by what is counted.
 const COUNTED: &[Trick] = &[
@@ -389,103 +361,60 @@ const MARKING: &str = r#"
         (return (call $ok)))
       (call $reject (i32.const 256) (i32.const 6)))"#;
 
-fn tricks() -> impl Iterator<Item = &'static Trick> {
-    HONEST.iter().chain(COUNTED).chain(TIMED).chain(&MARKS)
-}
-
-/// The component, which knows all of them by number.
-fn component() -> Vec<u8> {
-    let mut cases = format!(
-        "    (table $cases {} funcref)\n    (elem (table $cases) (i32.const 0) func",
-        tricks().count()
-    );
-    for index in 0..tricks().count() {
-        let _ = write!(cases, " $case{index}");
-    }
-    cases.push_str(")\n");
-    cases.push_str(MARKING);
-    for (index, Trick { what, code, .. }) in tricks().enumerate() {
-        let _ = writeln!(
-            cases,
-            "    ;; {what}\n    (func $case{index} (type $case) (param $message i32) (result i32) {code})"
-        );
-    }
-    let text = FRAME.replace(PLACE, &cases);
-    assert_ne!(text, FRAME);
-    wat::parse_str(text).expect("a component")
-}
-
-/// The message that makes it do this.
-fn message(what: &str) -> String {
-    let index = tricks().position(|trick| trick.what == what).expect("a trick");
-    format!("{index:02} {what}")
-}
-
-fn cases(tricks: &[Trick]) -> Vec<Case> {
-    tricks.iter().map(|trick| case(message(trick.what), trick.ends.clone())).collect()
-}
-
-const BARE: Guest =
-    Guest { neighbour: |_| message("ok"), worked: |_, _| true, pulse: || message("waits for 4 seconds") };
-
-fn worker(world: &World, options: &[&str]) -> Command {
-    world.write("bare.wasm", component());
-    world
-        .wasmrun(["run", "bare.wasm", "--queue", "sqlite:jobs.db", "--log", "info,wasmrun_runtime=debug"])
-        .args([
-            "--store",
-            "output=dir:out:wo",
-            "--memory",
-            "16MiB",
-            "--table-elements",
-            "10000",
-            "--handles",
-            "32",
-        ])
-        .args(["--object-size", "1MiB"])
-        .args(options)
-}
-
 /// 16 MiB of memory, what a call hands over, and as much again for a neighbour.
 const MOST_MEMORY: u64 = 48 << 20;
 
 #[test]
 fn each_lie_of_a_guest_ends_its_task_and_nothing_else_is_touched() {
+    let tricks: Vec<_> = COUNTED.iter().collect();
+    let component = frame::component(&tricks, "", "");
     let options = ["--instances", "4", "--fuel", "50000000", "--timeout", "60s"];
-    let mut siege = Siege::start(&BARE, |world| worker(world, &options));
-    let cases = cases(COUNTED);
-    // All at once: that's the warm-up too.
-    siege.storm(&cases);
+    let mut siege = Siege::start(&BARE, |world| worker(world, &component, &options));
+    let cases = frame::cases(&tricks);
+    siege.storm_twice(&cases);
     siege.one_by_one(&cases, MOST_MEMORY);
-    siege.end();
+    siege.end(&[]);
 }
 
 #[test]
 fn guests_that_let_the_host_compute_are_stopped_in_time() {
-    let options = ["--instances", "16", "--fuel", "1000000000000000", "--timeout", "5s"];
-    let mut siege = Siege::start(&BARE, |world| worker(world, &options));
-    let cases: Vec<Case> = cases(TIMED);
-    siege.storm(&cases);
-    siege.end();
+    const BARE_FOR_LONG: Guest = Guest { pulse: None, ..BARE };
+    let tricks: Vec<_> = TIMED.iter().collect();
+    let component = frame::component(&tricks, "", "");
+    // Few more than there are cases, so that the first storm uses all of the pool.
+    let options = ["--instances", "9", "--fuel", "1000000000000000", "--timeout", "5s"];
+    let mut siege = Siege::start(&BARE_FOR_LONG, |world| worker(world, &component, &options));
+    siege.storm_twice(&frame::cases(&tricks));
+    siege.end(&[]);
 }
 
-fn a_task_finds_no_marks_of_the_one_before_it(allocator: &str) {
+/// There is one slot more in the pool than tasks at once: whichever it alternates between, a reader has one that a
+/// writer had.
+fn a_task_finds_no_marks_of_the_ones_before_it(allocator: &str) {
+    let tricks: Vec<_> = MARKS.iter().collect();
+    let component = frame::component(&tricks, MARKING, "");
+    let [leaves, looks, both] = MARKS.map(|trick| frame::message(&tricks, trick.what));
     let world = World::with_queue(&["--max-receives", "1"]);
-    let round = MARKS.map(|trick| message(trick.what));
-    world.send(round[..2].iter().cycle().take(20).chain(&round[2..]));
-    let output = worker(&world, &["--until-empty", "--instances", "1", "--allocator", allocator]).succeeds();
-    assert_eq!(output.summary()["outcomes"]["completed"], 20, "{output}");
+    let rounds: Vec<_> = "wr wwrr wwwrrr wrr wwr wwrr wr"
+        .chars()
+        .filter(|task| *task != ' ')
+        .map(|task| if task == 'w' { &leaves } else { &looks })
+        .collect();
+    world.send(rounds.iter().copied().chain([&both]));
+    let options = ["--until-empty", "--instances", "1", "--allocator", allocator];
+    let output = worker(&world, &component, &options).succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], rounds.len(), "{output}");
     let dead = world.peek("sqlite:jobs.db#dead");
     assert_eq!(dead.len(), 1);
-    assert_eq!(dead[0]["body"], round[2]);
+    assert_eq!(dead[0]["body"], both);
 }
 
 #[test]
-fn a_task_finds_no_marks_of_the_one_before_it_in_the_pool() {
-    a_task_finds_no_marks_of_the_one_before_it("pooling");
+fn a_task_finds_no_marks_of_the_ones_before_it_in_the_pool() {
+    a_task_finds_no_marks_of_the_ones_before_it("pooling");
 }
 
 #[test]
-fn a_task_finds_no_marks_of_the_one_before_it_on_demand() {
-    a_task_finds_no_marks_of_the_one_before_it("on-demand");
+fn a_task_finds_no_marks_of_the_ones_before_it_on_demand() {
+    a_task_finds_no_marks_of_the_ones_before_it("on-demand");
 }

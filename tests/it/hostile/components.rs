@@ -1,9 +1,11 @@
 //! Components that are hostile as a whole, by what they consist of: those that can't start within the limits are
 //! refused before any message is received, in a sentence; the others are stopped as any guest is.
 
-use super::siege::Ends::{Completed, Limit, Trapped};
-use super::siege::{Case, Ends, Guest, Siege, case};
-use crate::harness::{Command, Output, World};
+use super::ends::Case;
+use super::ends::Ends::{Completed, Limit, Trapped};
+use super::frame::{self, BARE, FRAME, trick, worker};
+use super::siege::Siege;
+use crate::harness::World;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -44,37 +46,21 @@ fn module(fields: &str) -> Vec<u8> {
 /// What a task does that has nothing to do.
 const OK: &str = r#"(func (export "handle") (param i32) (result i32) (i32.const 0))"#;
 
-fn worker(world: &World, component: &[u8]) -> Command {
-    world.write("component.wasm", component);
-    world
-        .wasmrun(["run", "component.wasm", "--queue", "sqlite:jobs.db", "--cache", "off"])
-        .args(["--log", "info,wasmrun_runtime=debug", "--memory", "16MiB", "--instances", "4"])
-        // An option wins over it.
-        .env("WASMRUN_FUEL", "50000000")
-}
-
 /// It says so, soon, and no message was received.
 #[track_caller]
 fn refused(component: &[u8], options: &[&str], says: &str) {
     let world = World::with_queue(&[]);
     world.send(["never received"]);
     let began = Instant::now();
-    let output = worker(&world, component).args(options).fails_with(2, says);
+    let output = worker(&world, component, &["--instances", "4"])
+        // An option wins over it.
+        .env("WASMRUN_FUEL", "50000000")
+        .args(options)
+        .fails_with(2, says);
     assert!(output.error().len() < 2048, "{output}");
     assert!(!output.error().chars().any(char::is_control), "{output}");
     assert!(began.elapsed() < Duration::from_secs(30));
     assert_eq!(world.peek("sqlite:jobs.db")[0]["receive_count"], 0);
-}
-
-/// All of its tasks end so.
-#[track_caller]
-fn ends(component: &[u8], options: &[&str], expected: Ends) -> Output {
-    const ITSELF: Guest =
-        Guest { neighbour: |_| unreachable!(), worked: |_, _| true, pulse: || unreachable!() };
-    let mut siege = Siege::start(&ITSELF, |world| worker(world, component).args(options));
-    let cases: Vec<Case> = (0..8).map(|n| case(n.to_string(), expected.clone())).collect();
-    siege.alike(&cases);
-    siege.end()
 }
 
 #[test]
@@ -162,30 +148,45 @@ fn what_a_component_starts_with_counts_as_what_it_grows_to() {
 }
 
 #[test]
-fn memory_is_bounded_in_the_sum_of_many_memories() {
-    let mut fields = "(memory $m1 1) (memory $m2 1) (memory $m3 1) (memory $m4 1) (memory $m5 1) (memory $m6 1) (memory $m7 1)".to_owned();
-    fields.push_str(r#"(func (export "handle") (param i32) (result i32) (loop $again"#);
-    for index in 1..8 {
+fn a_component_of_as_many_parts_as_the_user_allows_works() {
+    // With those of the frame that's close to the engine's own bound.
+    const EMPTY: usize = 980;
+    let parts = format!("(core module $empty) {}", "(core instance (instantiate $empty))".repeat(EMPTY));
+    let component = frame::component(&[], "", &parts);
+    for allocator in ["pooling", "on-demand"] {
+        let world = World::with_queue(&[]);
+        world.send((1..=20).map(BARE.neighbour));
+        let options =
+            ["--core-instances", "1000", "--instances", "4", "--until-empty", "--allocator", allocator];
+        let output = worker(&world, &component, &options).succeeds();
+        assert_eq!(output.summary()["outcomes"], serde_json::json!({"completed": 20}), "{output}");
+        assert!((1..=20).all(|number| (BARE.worked)(&world, number)), "{output}");
+    }
+}
+
+/// Ten thousand of them; some are called.
+fn functions() -> String {
+    let of = |index| {
+        format!("(func $times{index} (param i64) (result i64) (i64.mul (local.get 0) (i64.const {index})))")
+    };
+    (0..10_000).map(of).collect()
+}
+
+/// Six memories beside the frame's and the other component's; the function takes more for each in turn, and uses it.
+fn memories() -> String {
+    const MEMORIES: std::ops::RangeInclusive<u32> = 1..=6;
+    let mut fields: String = MEMORIES.map(|index| format!("(memory $m{index} 1)")).collect();
+    fields.push_str("(func $grow (loop $again");
+    for index in MEMORIES {
         let _ = write!(fields, "(if (i32.eq (memory.grow $m{index} (i32.const 4)) (i32.const -1)) (then unreachable))
             (memory.fill $m{index} (i32.const 0) (i32.const 1) (i32.mul (memory.size $m{index}) (i32.const 65536)))");
     }
-    fields.push_str("(br $again)) unreachable)");
-    for allocator in ["pooling", "on-demand"] {
-        ends(&module(&fields), &["--allocator", allocator, "--fuel", "1000000000"], Limit("memory"));
-    }
+    fields.push_str("(br $again)))");
+    fields
 }
 
-#[test]
-fn a_component_of_ten_thousand_functions_runs_or_is_refused_soon() {
-    let mut fields = String::from(OK);
-    for index in 0..10_000 {
-        let _ = write!(fields, "(func (param i64) (result i64) (i64.mul (local.get 0) (i64.const {index})))");
-    }
-    ends(&module(&fields), &[], Completed);
-}
-
-#[test]
-fn frames_of_any_size_end_at_the_stacks_limit() {
+/// A function whose frame holds thousands of numbers.
+fn frames() -> String {
     const LOCALS: usize = 8000;
     let mut fields = String::from("(func $descend (param i32) (result i32)");
     fields.push_str(&"(local i64)".repeat(LOCALS));
@@ -198,66 +199,111 @@ fn frames_of_any_size_end_at_the_stacks_limit() {
         let _ = write!(fields, "(local.set 0 (i32.xor (local.get 0) (i32.wrap_i64 (local.get {index}))))");
     }
     fields.push_str("(local.get 0))");
-    fields.push_str(r#"(func (export "handle") (param i32) (result i32) (call $descend (local.get 0)))"#);
-    ends(&module(&fields), &[], Limit("stack"));
+    fields
+}
+
+/// Puts a function of another component that takes a text where the frame finds it.
+const HANDS_OVER: &str = r#"
+    (import "take" (func $take (param "text" string)))
+    (core func $take (canon lower (func $take) (memory $mem)))
+    (core module $hand
+        (import "memory" "allocators" (table $allocators 16 funcref))
+        (import "other" "take" (func $take (param i32 i32)))
+        (elem (table $allocators) (i32.const 15) func $take))
+    (core instance (instantiate $hand
+        (with "memory" (instance $memory)) (with "other" (instance (export "take" (func $take))))))"#;
+
+/// That component beside the one of this text. They encode texts differently, so that the engine's own helpers carry
+/// them.
+fn beside_another(handler: &str) -> Vec<u8> {
+    let (_, frame) = FRAME.split_once("(component\n").expect("the frame");
+    let (imports, _) = frame.split_once("  ;; A resource of its own").expect("its imports");
+    let (_, handler) = handler.split_once("(component\n").expect("a component");
+    let text = format!(
+        r#"(component
+            {imports}
+            (component $other
+                (core module $module
+                    (memory (export "memory") 64)
+                    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+                    (func (export "take") (param i32 i32)))
+                (core instance $main (instantiate $module))
+                (func (export "take") (param "text" string)
+                    (canon lift (core func $main "take") string-encoding=utf16
+                        (memory $main "memory") (realloc (func $main "realloc")))))
+            (component $handler
+            {handler}
+            (instance $other (instantiate $other))
+            (instance $handler (instantiate $handler
+                (with "wasmrun:task/message@0.1.0" (instance $message))
+                (with "wasmrun:task/object-store@0.1.0" (instance $object-store))
+                (with "wasi:random/random@0.2.0" (instance $random))
+                (with "wasi:io/poll@0.2.0" (instance $poll))
+                (with "wasi:clocks/monotonic-clock@0.2.0" (instance $clock))
+                (with "take" (func $other "take"))))
+            (export "wasmrun:task/handler@0.1.0" (instance $handler "wasmrun:task/handler@0.1.0")))"#
+    );
+    wat::parse_str(text).expect("a component")
+}
+
+/// One component that has all of that is besieged.
+fn monstrous(allocator: &str) -> (Siege, Vec<Case>) {
+    let tricks = [
+        trick("grows its memories in turn", Limit("memory"), "(call $grow) unreachable"),
+        trick(
+            "calls some of ten thousand functions",
+            Completed,
+            "(if (i64.ne (call $times9999 (call $times5000 (call $times1 (i64.const 3)))) (i64.const 149985000))
+                (then unreachable))
+             (call $ok)",
+        ),
+        trick("descends with huge frames", Limit("stack"), "(call $descend (i32.const 0))"),
+        trick(
+            "hands texts to another component for ever",
+            Trapped("without a moment at which it could be interrupted"),
+            "(loop $again
+                (call_indirect $allocators (param i32 i32)
+                    (i32.const 0x180000) (i32.const 2000000) (i32.const 15))
+                (br $again)) unreachable",
+        ),
+    ];
+    let tricks: Vec<_> = tricks.iter().collect();
+    let fields = [functions(), memories(), frames()].concat();
+    let component = beside_another(&frame::text(&tricks, &fields, HANDS_OVER));
+    let options =
+        ["--instances", "4", "--fuel", "1000000000000", "--timeout", "60s", "--allocator", allocator];
+    let siege = Siege::start(&BARE, |world| worker(world, &component, &options));
+    (siege, [frame::cases(&tricks), frame::cases(&tricks)].concat())
+}
+
+#[test]
+fn a_monstrous_component_is_stopped_as_any_guest_is() {
+    let (mut siege, cases) = monstrous("pooling");
+    siege.storm(&cases);
+    siege.end(&[]);
+}
+
+#[test]
+fn a_monstrous_component_leaves_no_memory_behind() {
+    let (mut siege, cases) = monstrous("on-demand");
+    siege.storm_twice(&cases);
+    siege.end(&[]);
 }
 
 #[test]
 fn the_names_in_a_component_are_no_way_to_flood_the_log() {
     let name = "x".repeat(1 << 20);
-    let mut fields = String::new();
-    for index in 0..20 {
-        // The first function is the allocator that each module has.
-        let _ = write!(fields, r#"(func $"{index}{name}" (call {}))"#, index + 2);
-    }
-    fields.push_str("(func unreachable)");
-    fields.push_str(r#"(func (export "handle") (param i32) (result i32) (call 1) (i32.const 0))"#);
-    let log = ends(&module(&fields), &[], Trapped("unreachable"));
+    let mut fields: String = (0..20)
+        .map(|index| format!(r#"(func $named{index} (@name "{index}{name}") (call $named{}))"#, index + 1))
+        .collect();
+    fields.push_str("(func $named20 unreachable)");
+    let calls = trick("traps in long names", Trapped("unreachable"), "(call $named0) (call $ok)");
+    let component = frame::component(&[&calls], &fields, "");
+    // One thread: the backtrace is as long as all of them, and what it takes stays with the thread's allocator.
+    let options = ["--instances", "4", "--threads", "1", "--timeout", "60s"];
+    let mut siege = Siege::start(&BARE, |world| worker(world, &component, &options));
+    siege.storm_twice(&frame::cases(&[&calls; 4]));
+    let log = siege.end(&[]);
     let bytes: usize = log.stderr.iter().map(String::len).sum();
     assert!(bytes < 200_000, "{bytes}");
-}
-
-/// Two components side by side in one. The one that handles messages hands texts to the other, without end; they
-/// encode them differently, so that the engine's own helpers carry them.
-#[test]
-fn a_component_whose_parts_hand_texts_to_each_other_is_stopped_in_time() {
-    let text = r#"(component
-        (import "wasmrun:task/message@0.1.0" (instance $message (export "message" (type (sub resource)))))
-        (component $other
-            (core module $module
-                (memory (export "memory") 64)
-                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
-                (func (export "take") (param i32 i32)))
-            (core instance $main (instantiate $module))
-            (func (export "take") (param "text" string)
-                (canon lift (core func $main "take") string-encoding=utf16
-                    (memory $main "memory") (realloc (func $main "realloc")))))
-        (component $handler
-            (import "message" (instance $message (export "message" (type (sub resource)))))
-            (import "take" (func $take (param "text" string)))
-            (alias export $message "message" (type $message'))
-            (core module $memory (memory (export "memory") 32))
-            (core instance $memory (instantiate $memory))
-            (core func $take (canon lower (func $take) (memory $memory "memory")))
-            (core module $module
-                (import "other" "take" (func $take (param i32 i32)))
-                (func (export "handle") (param i32) (result i32)
-                    (loop $again (call $take (i32.const 0) (i32.const 2000000)) (br $again))
-                    unreachable))
-            (core instance $main (instantiate $module
-                (with "other" (instance (export "take" (func $take))))))
-            (type $retry (record (field "delay-seconds" (option u32)) (field "reason" string)))
-            (export $retry' "retry-request" (type $retry))
-            (type $failure (variant (case "retry" $retry') (case "reject" string)))
-            (export $failure' "failure" (type $failure))
-            (func $handle (param "message" (own $message')) (result (result (error $failure')))
-                (canon lift (core func $main "handle") (memory $memory "memory")))
-            (export "handle" (func $handle)))
-        (instance $other (instantiate $other))
-        (instance $handler (instantiate $handler
-            (with "message" (instance $message)) (with "take" (func $other "take"))))
-        (export "wasmrun:task/handler@0.1.0" (instance $handler)))"#;
-    let component = wat::parse_str(text).expect("a component");
-    let options = ["--fuel", "1000000000000", "--timeout", "60s"];
-    ends(&component, &options, Trapped("without a moment at which it could be interrupted"));
 }

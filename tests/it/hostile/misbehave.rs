@@ -1,8 +1,29 @@
 //! What a program in Rust can try: the guest `misbehave`, which does what its message says.
 
-use super::siege::Ends::{Completed, Limit, Rejected, RejectedWith, Retry, TimedOut, Trapped};
-use super::siege::{Case, MISBEHAVE, Siege, case};
+use super::ends::Ends::{Completed, Limit, Rejected, RejectedWith, Retry, TimedOut, Trapped};
+use super::ends::{Case, case};
+use super::siege::{Guest, Siege};
 use crate::harness::{Command, World};
+use sha2::{Digest, Sha256};
+
+/// How long a neighbour computes: some milliseconds.
+const ROUNDS: u32 = 3000;
+
+const MISBEHAVE: Guest = Guest {
+    neighbour: |number| format!("work neighbour-{number} {ROUNDS}"),
+    worked: |world, number| {
+        let key = format!("neighbour-{number}");
+        let hash = (0..ROUNDS).fold(Sha256::digest(&key), |hash, _| Sha256::digest(hash));
+        std::fs::read(world.path("out").join(key))
+            .is_ok_and(|written| written == format!("{hash:x}").as_bytes())
+    },
+    pulse: Some(|| "sleep 4000".into()),
+};
+/// Where the cases themselves last that long.
+const FOR_LONG: Guest = Guest { pulse: None, ..MISBEHAVE };
+
+/// What is in its output before anything happens.
+const THERE: [&str; 3] = ["link", "object", "up"];
 
 /// As large as a message may be, with what must be said before.
 fn padded(command: &str) -> String {
@@ -60,7 +81,7 @@ fn counted(world: &World) -> Vec<Case> {
         case("unreachable", Trapped("unreachable")),
         case("divide-by-zero", Trapped("integer divide by zero")),
         case("out-of-bounds", Trapped("out of bounds memory access")),
-        case("stack-array", Trapped("")),
+        case("stack-array", Trapped("out of bounds memory access")),
         case("exit 0", Trapped("exited with status 0 without returning")),
         case("exit 3", Trapped("exited with status 1 without returning")),
         case("exit-half-way half", Trapped("exited with status 0 without returning")),
@@ -79,7 +100,7 @@ fn counted(world: &World) -> Vec<Case> {
         case("use-after-drop", Trapped("unknown handle index")),
         case("use-handle 0", Trapped("unknown handle index")),
         case("use-handle 4000000000", Trapped("unknown handle index")),
-        case("use-message-as-store", Trapped("")),
+        case("use-message-as-store", Trapped("handle index 1 used with the wrong type")),
         case("drop-twice", Trapped("unknown handle index")),
         case("finish-twice", Trapped("unknown handle index")),
         case("copy-to-itself", Rejected("Ok(6)")),
@@ -191,32 +212,47 @@ fn each_hostile_task_ends_as_it_must_and_nothing_else_is_touched() {
     });
     let cases = counted(&siege.world);
     // All at once: that's the warm-up too.
-    siege.storm(&cases);
+    siege.storm_twice(&cases);
     siege.one_by_one(&cases, MOST_MEMORY);
-    siege.end();
+    siege.give_threads_back();
+    // None of those whose tasks ended half-way, or were never to be.
+    siege.end(&[&THERE[..], &["again", "finished", "nf-\u{e9}", "nf-e\u{301}"]].concat());
+}
+
+fn besieged_for_long(allocator: &str) -> Siege {
+    Siege::start(&FOR_LONG, |world| {
+        let unbounded = ["--fuel", "1000000000000000", "--store-calls", "1000000000"];
+        worker(world).args(unbounded).args(["--instances", "60", "--timeout", "5s", "--allocator", allocator])
+    })
 }
 
 #[test]
 fn what_only_the_clock_can_end_is_ended_by_the_clock() {
-    let mut siege = Siege::start(&MISBEHAVE, |world| {
-        let unbounded = ["--fuel", "1000000000000000", "--store-calls", "1000000000"];
-        worker(world).args(unbounded).args(["--instances", "60", "--timeout", "5s"])
-    });
+    let mut siege = besieged_for_long("pooling");
     siege.storm(&timed());
-    siege.end();
+    siege.give_threads_back();
+    siege.end(&[&THERE[..], &["at-the-end"]].concat());
+}
+
+#[test]
+fn what_only_the_clock_can_end_leaves_no_memory_behind() {
+    let mut siege = besieged_for_long("on-demand");
+    siege.storm_twice(&timed());
+    siege.end(&[&THERE[..], &["at-the-end"]].concat());
 }
 
 #[test]
 fn waiting_is_bounded_apart_from_computing() {
-    let mut siege = Siege::start(&MISBEHAVE, |world| {
+    const BUSY: Guest = Guest { pulse: Some(|| "busy 4000".into()), ..MISBEHAVE };
+    let mut siege = Siege::start(&BUSY, |world| {
         worker(world).args(["--instances", "8", "--timeout", "60s", "--blocked-time", "2s"])
     });
     let waits = ["sleep-forever", "poll-forever 1", "poll-forever 30", "loop-host waits", "waits 100 50"];
     let mut cases: Vec<_> = waits.map(|message| case(message, Limit("blocked-time"))).into();
     cases.push(case("busy 2500", Completed));
     cases.push(case("waits 10 50", Completed));
-    siege.storm(&cases);
-    siege.end();
+    siege.storm_twice(&cases);
+    siege.end(&THERE);
 }
 
 #[test]
@@ -226,5 +262,14 @@ fn a_task_among_sixty_three_that_spin_completes_before_them() {
         worker(world).args(["--instances", "64", "--timeout", "4s", "--fuel", "1000000000000"])
     });
     siege.surround(&spinners);
-    siege.end();
+    siege.end(&THERE);
+}
+
+#[test]
+fn a_gibibyte_that_a_task_may_have_is_too_much_to_hand_over() {
+    let mut siege = Siege::start(&MISBEHAVE, |world| {
+        world.run("misbehave").args(["--instances", "3", "--memory", "1200MiB"])
+    });
+    siege.storm_twice(&[case("log-untouched 1073741824", Limit("call-size"))]);
+    siege.end(&[]);
 }

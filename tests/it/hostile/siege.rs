@@ -1,18 +1,17 @@
 //! A worker under attack: what is sent to it, how each task ended, and what became of the worker.
 
+use super::ends::{Case, Ended, Ends, Wrong};
+use super::outside::{Outside, left_behind};
 use crate::harness::{Command, Output, Process, Vitals, World, field, wait_until};
 use rusqlite::Connection;
 use rustix::process::Signal;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 
 /// Short, so that what runs for some seconds has to be renewed.
 const VISIBILITY_TIMEOUT: &str = "3s";
 /// No command line takes a longer word.
 const MAX_ARGUMENT_BYTES: usize = 64 << 10;
-/// How long a neighbour computes: some milliseconds.
-const ROUNDS: u32 = 3000;
 /// What an idle worker may have grown by after some hundred tasks: what the allocators of its threads keep.
 const SLACK: u64 = 8 << 20;
 
@@ -35,93 +34,15 @@ const WITNESS: &str = "
         UPDATE witness SET renewals = renewals + 1 WHERE id = NEW.id;
     END;";
 
-/// How a task ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ends {
-    Completed,
-    /// For this reason.
-    Rejected(&'static str),
-    /// With this in the reason.
-    RejectedWith(&'static str),
-    /// It ran into the limit of this name.
-    Limit(&'static str),
-    TimedOut,
-    /// With this in what is said of it.
-    Trapped(&'static str),
-    /// It asks for another try, for this reason.
-    Retry(&'static str),
-}
-use Ends::{Completed, Limit, Rejected, RejectedWith, Retry, TimedOut, Trapped};
-
-/// A message, and how its task must end.
-pub(super) struct Case {
-    pub(super) message: String,
-    pub(super) ends: Ends,
-}
-
-pub(super) fn case(message: impl Into<String>, ends: Ends) -> Case {
-    Case { message: message.into(), ends }
-}
-
-/// What the log and the queue tell of one message's task.
-#[derive(Debug)]
-pub(super) struct Ended {
-    /// Its beginning.
-    message: String,
-    outcome: String,
-    reason: Option<String>,
-    receives: i64,
-    renewals: i64,
-}
-
-impl Ended {
-    /// What is wrong with that.
-    fn differs(&self, ends: &Ends) -> Option<String> {
-        let (outcome, reason) = match ends {
-            Completed => ("completed", None),
-            Rejected(reason) | RejectedWith(reason) => ("rejected", Some(reason)),
-            Limit(limit) => ("limit-exceeded", Some(limit)),
-            TimedOut => ("timed-out", None),
-            Trapped(what) => ("trapped", Some(what)),
-            Retry(reason) => ("retry", Some(reason)),
-        };
-        let told = self.reason.as_deref();
-        let as_told = match (ends, reason) {
-            (Trapped(_) | RejectedWith(_), Some(what)) => told.is_some_and(|told| told.contains(what)),
-            (_, reason) => told == reason.copied(),
-        };
-        // Once: it was never thought lost, however busy the guests were.
-        let is_right = self.outcome == outcome && as_told && self.receives == 1;
-        (!is_right).then(|| format!("{ends:?} was to come, but there was {self:?}"))
-    }
-
-    #[track_caller]
-    fn assert(&self, ends: &Ends) {
-        assert_eq!(self.differs(ends), None);
-    }
-}
-
 /// The kind of guest that a worker runs.
 pub(super) struct Guest {
     /// A task that does honest work; it has this number.
     pub(super) neighbour: fn(usize) -> String,
     /// Whether its work is there.
     pub(super) worked: fn(&World, usize) -> bool,
-    /// A task that lasts longer than the visibility timeout, and completes.
-    pub(super) pulse: fn() -> String,
+    /// A task that lasts for four seconds, and completes. None where the cases themselves last so long.
+    pub(super) pulse: Option<fn() -> String>,
 }
-
-/// `misbehave`
-pub(super) const MISBEHAVE: Guest = Guest {
-    neighbour: |number| format!("work neighbour-{number} {ROUNDS}"),
-    worked: |world, number| {
-        let key = format!("neighbour-{number}");
-        let hash = (0..ROUNDS).fold(Sha256::digest(&key), |hash, _| Sha256::digest(hash));
-        std::fs::read(world.path("out").join(key))
-            .is_ok_and(|written| written == format!("{hash:x}").as_bytes())
-    },
-    pulse: || "sleep 4000".into(),
-};
 
 pub(super) struct Siege {
     pub(super) world: World,
@@ -134,6 +55,7 @@ pub(super) struct Siege {
     beating: Option<Sent>,
     /// What the worker held before there was anything to do.
     fresh: Vitals,
+    outside: Outside,
 }
 
 /// A message in the queue's file.
@@ -150,15 +72,36 @@ impl Siege {
             World::in_memory_with_queue(&["--max-receives", "1", "--visibility-timeout", VISIBILITY_TIMEOUT]);
         let queue = world.database();
         queue.execute_batch(WITNESS).expect("a witness");
-        let worker = prepare(&world).within(Duration::from_secs(300)).start();
+        let command = prepare(&world).within(Duration::from_secs(300));
+        let outside = Outside::of(&world);
+        let worker = command.start();
         worker.until_logged("\"Ready.\"");
         let fresh = worker.vitals();
-        Self { world, guest, worker, queue, next: 0, beating: None, fresh }
+        Self { world, guest, worker, queue, next: 0, beating: None, fresh, outside }
+    }
+
+    /// All of them at the same time, each with a neighbour, while a long task goes on.
+    #[track_caller]
+    pub(super) fn storm(&mut self, cases: &[Case]) {
+        self.start_pulse();
+        self.rush(cases);
+    }
+
+    /// The same, and again. To be had where the pool is small or none: it keeps a MiB of each memory, in which slots
+    /// differ by what they were used for.
+    #[track_caller]
+    pub(super) fn storm_twice(&mut self, cases: &[Case]) {
+        self.start_pulse();
+        self.twice(|siege| siege.rush(cases));
+    }
+
+    fn start_pulse(&mut self) {
+        self.beating = self.guest.pulse.map(|pulse| self.send(vec![pulse()]).remove(0));
     }
 
     /// All of them at the same time, each with a neighbour. All have ended when this returns.
     #[track_caller]
-    pub(super) fn storm(&mut self, cases: &[Case]) {
+    fn rush(&mut self, cases: &[Case]) {
         let neighbours: Vec<usize> = cases.iter().map(|_| self.number()).collect();
         let messages = cases.iter().zip(&neighbours);
         let messages =
@@ -171,19 +114,27 @@ impl Siege {
         }
     }
 
-    /// All of them at the same time, without others. All have ended when this returns.
+    /// What the first time leaves with the worker is warm; the second time must leave no more.
     #[track_caller]
-    pub(super) fn alike(&mut self, cases: &[Case]) {
-        let ended = self.wait(self.send(cases.iter().map(|case| case.message.clone()).collect()));
-        let mut wrong = Wrong::default();
-        for (case, ended) in cases.iter().zip(ended) {
-            wrong.extend(ended.differs(&case.ends));
-        }
+    fn twice(&mut self, attack: impl Fn(&mut Self)) {
+        attack(self);
+        let first = self.idle().resident;
+        attack(self);
+        let second = self.idle().resident;
+        println!("KiB after the first time: {}, after the second: {}", first >> 10, second >> 10);
+        wait_until(&format!("no more than {first} bytes are held"), || {
+            self.worker.vitals().resident <= first + SLACK
+        });
     }
 
-    /// All of them at the same time, with one neighbour, which has completed before any of them ends.
+    /// All of them at the same time, with one neighbour, which has completed before any of them ends; and again.
     #[track_caller]
     pub(super) fn surround(&mut self, cases: &[Case]) {
+        self.twice(|siege| siege.surround_once(cases));
+    }
+
+    #[track_caller]
+    fn surround_once(&mut self, cases: &[Case]) {
         let number = self.number();
         let mut messages: Vec<String> = cases.iter().map(|case| case.message.clone()).collect();
         messages.push((self.guest.neighbour)(number));
@@ -206,12 +157,13 @@ impl Siege {
         let before = self.idle();
         let mut wrong = Wrong::default();
         println!("milliseconds  KiB at most  KiB after  case");
+        let pulse = self.guest.pulse.expect("a pulse");
         for case in cases {
             let number = self.number();
             let mut messages = vec![case.message.clone(), (self.guest.neighbour)(number)];
             let beats = self.beats();
             if !beats {
-                messages.push((self.guest.pulse)());
+                messages.push(pulse());
             }
             self.worker.forget_peak();
             let began = Instant::now();
@@ -252,7 +204,7 @@ impl Siege {
             let worked = (self.guest.worked)(&self.world, number);
             (!worked).then(|| format!("{neighbour:?} left no result"))
         };
-        neighbour.differs(&Completed).or_else(no_result)
+        neighbour.differs(&Ends::Completed).or_else(no_result)
     }
 
     /// Whether the pulse goes on; one that has ended was renewed in time.
@@ -270,8 +222,8 @@ impl Siege {
     #[track_caller]
     fn assert_beat(&self, sent: Sent) {
         let ended = self.wait(vec![sent]).remove(0);
-        ended.assert(&Completed);
-        assert!(ended.renewals >= 2, "{ended:?}");
+        assert_eq!(ended.differs(&Ends::Completed), None);
+        assert!(ended.is_renewed(), "{ended:?}");
     }
 
     /// What the worker holds when nothing is left to do.
@@ -290,15 +242,19 @@ impl Siege {
         last
     }
 
-    /// Ends the worker, which is well.
+    /// Waits until the worker has no more threads than it began with. Those that blocked for a store end when they had
+    /// nothing to do for ten seconds.
     #[track_caller]
-    pub(super) fn end(mut self) -> Output {
+    pub(super) fn give_threads_back(&mut self) {
         self.idle();
-        // Those that blocked for a store end when they had nothing to do for ten seconds.
-        wait_until("threads and files are as they were", || {
-            let now = self.worker.vitals();
-            now.threads <= self.fresh.threads && now.files <= self.fresh.files
-        });
+        wait_until("threads are as they were", || self.worker.vitals().threads <= self.fresh.threads);
+    }
+
+    /// Ends the worker, which is well, and has left all alone but for these objects and those of the neighbours.
+    #[track_caller]
+    pub(super) fn end(mut self, objects: &[&str]) -> Output {
+        self.idle();
+        wait_until("files are as they were", || self.worker.vitals().files <= self.fresh.files);
         self.worker.signal(Signal::TERM);
         let output = self.worker.finish().succeeded();
         assert_eq!(output.summary()["outcomes"].get("cancelled"), None, "{output}");
@@ -307,6 +263,14 @@ impl Siege {
             let told = output.stderr.iter().find(|line| line.contains(text));
             assert_eq!(told, None, "{output}");
         }
+        assert_eq!(Outside::of(&self.world), self.outside);
+        let neighbours = (1..=self.next).map(|number| format!("neighbour-{number}"));
+        let mut expected: Vec<_> =
+            objects.iter().map(|&object| object.to_owned()).chain(neighbours).collect();
+        expected.sort();
+        let mut left = left_behind(&self.world);
+        left.sort();
+        assert_eq!(left, expected);
         output
     }
 
@@ -366,24 +330,6 @@ impl Siege {
     #[track_caller]
     fn ask<T: rusqlite::types::FromSql>(&self, sql: &str, values: impl rusqlite::Params) -> T {
         self.queue.query_row(sql, values, |row| row.get(0)).expect("an answer")
-    }
-}
-
-/// All that is wrong, so that one run tells it all.
-#[derive(Default)]
-struct Wrong(Vec<String>);
-
-impl Wrong {
-    fn extend(&mut self, complaint: Option<String>) {
-        self.0.extend(complaint);
-    }
-}
-
-impl Drop for Wrong {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            assert!(self.0.is_empty(), "{}", self.0.join("\n"));
-        }
     }
 }
 

@@ -13,6 +13,8 @@ use wasip2::random::insecure::get_insecure_random_bytes;
 use wasip2::random::random::get_random_bytes;
 use wasmrun_guest::{Failure, Message, Store, info};
 
+use crate::memory::untouched;
+
 /// The most that the host's streams take in one write, and once all that it gave of random bytes.
 const PIECE_BYTES: usize = 64 << 10;
 /// The latest time that can be said.
@@ -110,6 +112,11 @@ fn written(result: Result<(), StreamError>) -> Result<(), Failure> {
 /// `log-call N`: hands over so many bytes in one call.
 pub(crate) fn log_call(bytes: usize) -> Result<(), Failure> {
     written(get_stdout().write(&vec![b'x'; bytes]))
+}
+
+/// `log-untouched N`: the same, of memory that it took for this alone.
+pub(crate) fn log_untouched(bytes: usize) -> Result<(), Failure> {
+    written(get_stdout().write(untouched(bytes)?))
 }
 
 /// `log-lines N`: so many lines, as many as fit into each call.

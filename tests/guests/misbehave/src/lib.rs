@@ -79,6 +79,7 @@ fn handle(message: Message) -> Result<(), Failure> {
         "log" => world::log(words.number()?, words.rest()),
         "log-bytes" => world::log_bytes(words.number()?),
         "log-call" => flood::log_call(words.number()?),
+        "log-untouched" => flood::log_untouched(words.number()?),
         "log-lines" => flood::log_lines(words.number()?),
         "zeroes" => flood::zeroes(words.number()?),
         "blocking-zeroes" => flood::blocking_zeroes(words.number()?),

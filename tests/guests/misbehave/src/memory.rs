@@ -14,15 +14,15 @@ pub(crate) fn allocate_without_end() -> ! {
     }
 }
 
-/// `alloc-catch MIB`: asks for so much, and completes whatever the answer.
+/// `alloc-catch MIB`: asks for so much, and completes if it is refused; what it gets, it fills.
 pub(crate) fn allocate_and_catch(mib: usize) -> Result<(), Failure> {
     let mut memory = Vec::<u8>::new();
-    match memory.try_reserve_exact(mib * MIB) {
-        Ok(()) => info!("got {mib} MiB"),
-        Err(_) => info!("refused"),
+    if memory.try_reserve_exact(mib * MIB).is_err() {
+        return Ok(());
     }
+    memory.resize(mib * MIB, 1);
     black_box(memory);
-    Ok(())
+    Err(Failure::reject(format!("got {mib} MiB")))
 }
 
 /// `grow`: takes page after page and writes to each, until it is refused, and completes.
@@ -43,6 +43,20 @@ pub(crate) fn grow_as_far_as_it_goes() -> Result<(), Failure> {
         info!("grew to {} pages", memory_size::<0>());
     }
     Ok(())
+}
+
+/// So many bytes that are zero, as the system gives them: nobody has touched them, so that they cost nothing yet.
+pub(crate) fn untouched(bytes: usize) -> Result<&'static [u8], Failure> {
+    #[cfg(target_arch = "wasm32")]
+    {
+        const PAGE_BYTES: usize = 64 << 10;
+        let page = core::arch::wasm32::memory_grow::<0>(bytes.div_ceil(PAGE_BYTES));
+        if page != usize::MAX {
+            // SAFETY: the pages were just granted, and nothing else knows of them.
+            return Ok(unsafe { std::slice::from_raw_parts((page * PAGE_BYTES) as *const u8, bytes) });
+        }
+    }
+    Err(Failure::reject(format!("{bytes} bytes were refused")))
 }
 
 /// As much memory as there is, to a factor of two.
