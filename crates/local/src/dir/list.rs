@@ -3,7 +3,11 @@
 //! Keys sort differently from names: `a-b` comes before `a/c`, so a directory counts as its name with a slash.
 //! A directory is read as a whole, but only the names that the page can need are kept; of all directories on the way
 //! down together no more than a few pages' worth.
+//!
+//! Other programs may have put any number of directories there that hold nothing. So a page for which much was read
+//! already ends where it is rather than read a directory again, and nothing is read that nobody waits for any more.
 
+use super::blocking::Abandoned;
 use super::error::{failed, is_missing};
 use super::key::{is_hidden, may_hold_objects};
 use super::object::Stamp;
@@ -17,16 +21,23 @@ use wasmrun_runtime::object_store::{MAX_KEY_BYTES, MAX_PAGE, ObjectPage, ObjectS
 const MIN_KEPT: usize = 64;
 /// So many are kept of all directories at most; beyond it the upper ones are read again when they are needed.
 const MAX_KEPT: usize = 4 * MAX_PAGE;
+/// So many entries and directories may be looked at for one page before it ends with fewer objects than were asked for:
+const MAX_EXAMINED: usize = 20 * MAX_PAGE;
+/// After so many entries of a directory it's looked again whether anybody still waits.
+const LOOK_EVERY: usize = 256;
 
 /// Every ext4 file system has this, readable for root only, and nobody means it when a store is a whole file system.
 const LOST_AND_FOUND: &str = "lost+found/";
 
 /// At most `limit` objects whose keys start with `prefix` and come after `after`.
+///
+/// There may be more although there are fewer than `limit`, even none: then there is a continuation.
 pub(super) fn page(
     root: &OpenRoot,
     prefix: &str,
     after: Option<&str>,
     limit: usize,
+    abandoned: &Abandoned,
 ) -> Result<ObjectPage, StoreError> {
     let limit = limit.clamp(1, MAX_PAGE);
     let base = &prefix[..prefix.rfind('/').map_or(0, |slash| slash + 1)];
@@ -35,22 +46,35 @@ pub(super) fn page(
     }
     // One more than asked for, to know whether there is another page.
     let wanted = limit + 1;
-    let walk = Walk { root, prefix, after: after.unwrap_or_default() };
+    let mut walk = Walk { root, prefix, after: after.unwrap_or_default(), abandoned, reads: 0, examined: 0 };
     let mut objects = Vec::new();
+    // How far this page has come, if it has come any further than the last one.
+    let mut position = None;
     let mut levels = vec![Level::new(base.to_owned())];
     while let Some(level) = levels.last_mut() {
         match level.next() {
             Next::Object(object) => {
+                position = Some(object.key.clone());
                 objects.push(object);
                 if objects.len() == wanted {
                     break;
                 }
             }
             Next::Directory(path) => {
+                // The directories above the last page's end come before it.
+                if *path > *walk.after {
+                    position = Some(path.clone());
+                }
                 levels.push(Level::new(path));
                 forget_beyond_limit(&mut levels);
             }
-            Next::Unknown => walk.fill(level, (wanted - objects.len()).max(MIN_KEPT))?,
+            Next::Unknown if position.is_some() && walk.is_enough(level) => {
+                return Ok(ObjectPage { objects, continuation: position });
+            }
+            Next::Unknown => {
+                abandoned.check("list", &level.path)?;
+                walk.fill(level, (wanted - objects.len()).max(MIN_KEPT))?;
+            }
             Next::End => {
                 levels.pop();
             }
@@ -128,13 +152,27 @@ struct Walk<'a> {
     root: &'a OpenRoot,
     prefix: &'a str,
     after: &'a str,
+    abandoned: &'a Abandoned,
+    /// How many directories were read.
+    reads: usize,
+    /// How many entries were in them, and how many directories were opened to get there.
+    examined: usize,
 }
 
 impl Walk<'_> {
+    /// Whether so much was read for this page that it ends before this directory.
+    fn is_enough(&self, level: &Level) -> bool {
+        let again = !level.done.is_empty();
+        // One directory alone may have had that many entries: then those that it holds are looked into.
+        self.examined >= MAX_EXAMINED && (again || self.reads > MAX_PAGE)
+    }
+
     /// Reads a directory, and keeps the first `limit` entries of those that aren't done.
-    fn fill(&self, level: &mut Level, limit: usize) -> Result<(), StoreError> {
+    fn fill(&mut self, level: &mut Level, limit: usize) -> Result<(), StoreError> {
         level.unread = false;
         let directories: Vec<_> = level.path.split_terminator('/').collect();
+        self.reads += 1;
+        self.examined += 1 + directories.len();
         let dir = match self.root.descend(&directories, "list", &level.path) {
             // It went away, or never was one.
             Err(StoreError::NotFound | StoreError::Invalid(_)) => return Ok(()),
@@ -146,7 +184,11 @@ impl Walk<'_> {
             Err(_) if level.path == LOST_AND_FOUND => return Ok(()),
             entries => entries.map_err(fail)?,
         };
-        for entry in entries {
+        for (index, entry) in entries.enumerate() {
+            if index % LOOK_EVERY == 0 {
+                self.abandoned.check("list", &level.path)?;
+            }
+            self.examined += 1;
             let Some(name) = self.sort_name(&dir, entry.map_err(fail)?) else { continue };
             if name <= level.done || !self.is_wanted(&level.path, &name) {
                 continue;
@@ -205,4 +247,29 @@ fn stamp(dir: &Dir, name: &str) -> std::io::Result<Option<Stamp>> {
         return Ok(None);
     }
     Ok(Some(Stamp::from(&stat)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::super::root::Root;
+    use super::*;
+
+    #[test]
+    fn a_directory_is_read_no_further_when_nobody_waits_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("x"), "1").unwrap();
+        let root = Root::find(dir.path()).unwrap().enter().unwrap();
+        let abandoned = Abandoned::default();
+        let fill = || {
+            let mut walk =
+                Walk { root: &root, prefix: "", after: "", abandoned: &abandoned, reads: 0, examined: 0 };
+            let mut level = Level::new(String::new());
+            walk.fill(&mut level, 10).map(|()| level.entries.len())
+        };
+        assert_eq!(fill(), Ok(1));
+        abandoned.abandon();
+        assert!(matches!(fill(), Err(StoreError::Unavailable(_))));
+    }
 }

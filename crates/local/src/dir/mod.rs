@@ -20,11 +20,13 @@
 //! | `root`         | finding the directory, and directories in it                  |
 //! | `object`       | one file: what is known of it, reading                        |
 //! | `write`        | putting and deleting                                          |
+//! | `blocking`     | threads for all of this, and calls that nobody waits for      |
 //! | `lock`         | `.wasmrun`: locks and temporary files                         |
 //! | `list`         | listings                                                      |
 //! | `content_type` | extensions                                                    |
 //! | `error`        | the operating system's errors                                 |
 
+mod blocking;
 mod content_type;
 mod error;
 mod key;
@@ -38,6 +40,7 @@ mod write;
 mod tests;
 
 use async_trait::async_trait;
+use blocking::Abandoned;
 use error::failed;
 use key::Key;
 use lock::Temporary;
@@ -93,13 +96,10 @@ impl DirStore {
     /// File systems block, so all of this happens on threads for it.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Arc<Root>) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Arc<Root>, &Abandoned) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let root = Arc::clone(&self.root);
-        let done = tokio::task::spawn_blocking(move || work(&root)).await;
-        done.unwrap_or_else(|error| {
-            Err(StoreError::Unavailable(format!("the request was broken off: {error}")))
-        })
+        blocking::blocking(move |abandoned| work(&root, abandoned)).await
     }
 }
 
@@ -117,7 +117,7 @@ impl ObjectStore for DirStore {
     /// For writing, the first time it also removes temporary files that killed processes left behind.
     async fn probe(&self, write: bool) -> Result<(), StoreError> {
         let swept = Arc::clone(&self.swept);
-        self.blocking(move |root| {
+        self.blocking(move |root, _| {
             root.inside(|entered| {
                 let unreadable = |error| failed("read", "", &error);
                 entered.dir.entries().map_err(unreadable)?;
@@ -140,7 +140,7 @@ impl ObjectStore for DirStore {
     async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
         refuse_version(version)?;
         let key = Key::parse(key)?;
-        self.blocking(move |root| root.inside(|entered| Ok(object::open(entered, &key)?.1))).await
+        self.blocking(move |root, _| root.inside(|entered| Ok(object::open(entered, &key)?.1))).await
     }
 
     async fn read(
@@ -152,13 +152,13 @@ impl ObjectStore for DirStore {
         refuse_version(version)?;
         let key = Key::parse(key)?;
         let (file, info) =
-            self.blocking(move |root| root.inside(|entered| object::open(entered, &key))).await?;
+            self.blocking(move |root, _| root.inside(|entered| object::open(entered, &key))).await?;
         Ok(Box::new(FileReader::new(file, info, range)))
     }
 
     async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
         let key = Key::parse(key)?;
-        let writer = self.blocking(move |root| FileWriter::begin(Arc::clone(root), key, options)).await?;
+        let writer = self.blocking(move |root, _| FileWriter::begin(Arc::clone(root), key, options)).await?;
         Ok(Box::new(writer))
     }
 
@@ -169,15 +169,15 @@ impl ObjectStore for DirStore {
         limit: usize,
     ) -> Result<ObjectPage, StoreError> {
         let (prefix, after) = (prefix.to_owned(), continuation.map(str::to_owned));
-        self.blocking(move |root| {
-            root.inside(|entered| list::page(entered, &prefix, after.as_deref(), limit))
+        self.blocking(move |root, abandoned| {
+            root.inside(|entered| list::page(entered, &prefix, after.as_deref(), limit, abandoned))
         })
         .await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let key = Key::parse(key)?;
-        self.blocking(move |root| root.inside(|entered| write::delete(entered, &key))).await
+        self.blocking(move |root, _| root.inside(|entered| write::delete(entered, &key))).await
     }
 }
 

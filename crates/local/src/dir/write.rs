@@ -3,6 +3,7 @@
 //! An object is written to a temporary file, synced with its metadata in extended attributes, and then renamed: it
 //! becomes visible in one step. When a call returns, the directories on the way are on the disk as well.
 
+use super::blocking::{Abandoned, blocking};
 use super::content_type;
 use super::error::{failed, is_missing, is_no_directory};
 use super::key::Key;
@@ -18,7 +19,6 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use wasmrun_runtime::object_store::{Condition, ObjectInfo, ObjectWriter, PutOptions, StoreError};
 
@@ -70,13 +70,8 @@ impl ObjectWriter for FileWriter {
 
     async fn finish(mut self: Box<Self>) -> Result<ObjectInfo, StoreError> {
         let temporary = self.take()?;
-        let abandoned = Abandoned::default();
-        let flag = Arc::clone(&abandoned.0);
         let put = Arc::clone(&self.put);
-        let finished = tokio::task::spawn_blocking(move || put.finish(temporary, &flag)).await;
-        finished.unwrap_or_else(|error| {
-            Err(StoreError::Unavailable(format!("the write was broken off: {error}")))
-        })
+        blocking(move |abandoned| put.finish(temporary, abandoned)).await
     }
 }
 
@@ -90,16 +85,6 @@ impl Drop for FileWriter {
     }
 }
 
-/// Says, when the future that waits for the write is dropped, that nobody wants it any more.
-#[derive(Default)]
-struct Abandoned(Arc<AtomicBool>);
-
-impl Drop for Abandoned {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 /// Why an attempt to place a file has to be made again.
 enum Again {
     /// The directory isn't there: create it.
@@ -109,7 +94,7 @@ enum Again {
 }
 
 impl Put {
-    fn finish(&self, mut temporary: Temporary, abandoned: &AtomicBool) -> Result<ObjectInfo, StoreError> {
+    fn finish(&self, mut temporary: Temporary, abandoned: &Abandoned) -> Result<ObjectInfo, StoreError> {
         let fail = |error: io::Error| failed("write", self.key.as_str(), &error);
         self.attach_metadata(&temporary.file)?;
         // To the nanosecond, where the file system's own clock ticks in milliseconds: see `Stamp::etag`.
@@ -172,7 +157,7 @@ impl Put {
         &self,
         temporary: &mut Temporary,
         hold: Hold,
-        abandoned: &AtomicBool,
+        abandoned: &Abandoned,
     ) -> Result<Result<(), Again>, StoreError> {
         let key = self.key.as_str();
         let fail = |error: io::Error| failed("write", key, &error);
@@ -201,9 +186,7 @@ impl Put {
         }
         let synced = to_sync(&dir).map_err(fail)?;
         self.root.must_still_be(&self.entered)?;
-        if abandoned.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable(format!("writing {key:?} was abandoned")));
-        }
+        abandoned.check("write", key)?;
         let renamed = match self.options.condition {
             Condition::IfAbsent => rename_if_absent(temporary, &dir, name),
             Condition::Always | Condition::IfMatch(_) => {

@@ -1,6 +1,7 @@
 //! Directories that aren't there, vanish, and come back.
 
 use super::*;
+use std::time::Duration;
 
 fn refused(url: &str) -> String {
     match DirStore::open(url) {
@@ -94,4 +95,36 @@ async fn what_killed_processes_left_is_swept_and_what_is_in_use_is_not() {
     writer.finish().await.unwrap();
     assert_eq!(get(&world.store, "x").await.unwrap(), "1");
     assert_eq!(world.temporaries(), 0);
+}
+
+/// A call whose future is dropped, as that of a task that ended, goes on on its thread until it's told.
+#[tokio::test]
+async fn a_call_that_nobody_waits_for_any_more_is_told_so() {
+    let world = World::new();
+    let (begins, has_begun) = tokio::sync::oneshot::channel();
+    let (ends, has_ended) = tokio::sync::oneshot::channel();
+    let call = world.store.blocking(move |_, abandoned| {
+        let _ = begins.send(());
+        while abandoned.check("list", "").is_ok() {
+            std::thread::yield_now();
+        }
+        let _ = ends.send(());
+        Ok(())
+    });
+    tokio::select! {
+        _ = call => panic!("it ends when it's abandoned"),
+        begun = has_begun => begun.unwrap(),
+    }
+    tokio::time::timeout(Duration::from_secs(30), has_ended).await.unwrap().unwrap();
+}
+
+#[test]
+fn a_listing_that_nobody_waits_for_any_more_reads_no_directory() {
+    let world = World::new();
+    std::fs::create_dir(world.path("empty")).unwrap();
+    let abandoned = Abandoned::default();
+    let page = || world.store.root.inside(|entered| list::page(entered, "empty/", None, 10, &abandoned));
+    assert!(page().unwrap().objects.is_empty());
+    abandoned.abandon();
+    assert!(matches!(page(), Err(StoreError::Unavailable(_))));
 }

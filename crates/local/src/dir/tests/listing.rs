@@ -55,6 +55,29 @@ async fn many_empty_directories_hide_nothing_that_comes_after_them() {
     assert_eq!(page_through(&world.store, "", 1).await, ["z"]);
 }
 
+/// Whoever makes empty directories could otherwise have the whole directory read again for each thousand of them.
+#[tokio::test]
+async fn a_page_that_has_cost_much_ends_short_and_the_next_one_goes_on() {
+    let world = World::new();
+    for i in 0..20_500 {
+        std::fs::create_dir(world.path(&format!("e{i:05}"))).unwrap();
+    }
+    world.place("e00500/x", "1");
+    world.place("z", "1");
+    let (mut found, mut short) = (Vec::new(), 0);
+    let mut continuation: Option<String> = None;
+    loop {
+        let page = world.store.list("", continuation.as_deref(), 1000).await.unwrap();
+        found.extend(page.objects.into_iter().map(|object| object.key));
+        let Some(next) = page.continuation else { break };
+        assert!(Some(&next) > continuation.as_ref(), "{next} is no progress");
+        (continuation, short) = (Some(next), short + 1);
+    }
+    assert_eq!(found, ["e00500/x", "z"]);
+    // A thousand directories a page, which are looked into; the last one finds the objects after them.
+    assert!((19..=21).contains(&short), "{short}");
+}
+
 #[tokio::test]
 async fn upper_directories_that_had_to_be_forgotten_are_read_again() {
     let world = World::new();
