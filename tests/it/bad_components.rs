@@ -188,6 +188,23 @@ fn a_component_cannot_write_lines_of_its_own_into_our_errors() {
 }
 
 #[test]
+fn a_component_cannot_write_lines_of_its_own_into_what_inspect_says() {
+    let world = World::new();
+    let text = r#"(component
+        (import "url=<x\1b[2J\nworld      wasmrun:task/task@0.1.0\n\c2\9b2J>" (func))
+        (instance $handler)
+        (export "wasmrun:task/handler@0.1.0" (instance $handler)))"#;
+    let name = "forging\nworld      wasmrun:task/task@0.1.0";
+    world.write(name, component(text));
+    let output = world.wasmrun(["inspect", "--cache", "off", name]).succeeds();
+    let worlds: Vec<&String> = output.stdout.iter().filter(|line| line.starts_with("world")).collect();
+    let [of_it] = worlds[..] else { panic!("{output}") };
+    assert!(of_it.starts_with("world      none: "), "{output}");
+    assert!(of_it.contains("url=<x"), "{output}");
+    assert!(output.stdout.iter().all(|line| !line.contains(char::is_control)), "{output}");
+}
+
+#[test]
 fn a_component_that_cannot_start_is_found_before_any_message_is_received() {
     let world = World::with_queue(&[]);
     let run = |options: &[&str]| world.run("misbehave").args(["--until-empty"]).args(options);

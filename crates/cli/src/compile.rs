@@ -39,7 +39,7 @@ pub(crate) async fn compile(args: CompileArgs) -> Result<ExitCode, Failure> {
     write(&args.output, &code).map_err(|error| {
         Failure::backend(format!("cannot write the file {}: {error}", args.output.display()))
     })?;
-    output.print(&format!("{}: {} bytes of code", args.output.display(), code.len()));
+    output.line(format_args!("{}: {} bytes of code", args.output.display(), code.len()));
     Ok(ExitCode::SUCCESS)
 }
 

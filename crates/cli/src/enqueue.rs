@@ -33,33 +33,33 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     let (opened, created) = backends.open_or_create_queue(&args.queue).await?;
     let queue = opened.into_queue();
     if created {
-        output.print(&format!("created the queue {}", queue.url()));
+        output.line(format_args!("created the queue {}", queue.url()));
     }
     let sender = Sender { queue: &*queue, template };
     let Some(store) = store else {
         sender.send(bodies).await?;
-        output.print(&format!("sent {} to {}", count(args.message.len(), "message"), queue.url()));
+        output.line(format_args!("sent {} to {}", count(args.message.len(), "message"), queue.url()));
         return Ok(ExitCode::SUCCESS);
     };
 
     let mut known = HashMap::new();
     if !args.watch {
         let sent = announce(&sender, &*store, &args.prefix, &mut known).await?;
-        output.print(&format!("announced {} to {}", count(sent, "object"), queue.url()));
+        output.line(format_args!("announced {} to {}", count(sent, "object"), queue.url()));
         return Ok(ExitCode::SUCCESS);
     }
     // From the beginning: a signal that comes while the store is listed must not get lost.
     let (mut interrupt, mut terminate) = stop_signals()?;
     let watch = async {
         let sent = announce(&sender, &*store, &args.prefix, &mut known).await?;
-        output.print(&format!("announced {} to {}", count(sent, "object"), queue.url()));
+        output.line(format_args!("announced {} to {}", count(sent, "object"), queue.url()));
         let mut rounds = tokio::time::interval(args.every.max(Duration::from_millis(10)));
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             rounds.tick().await;
             match announce(&sender, &*store, &args.prefix, &mut known).await {
                 Ok(0) => {}
-                Ok(sent) => output.print(&format!("announced {}", count(sent, "object"))),
+                Ok(sent) => output.line(format_args!("announced {}", count(sent, "object"))),
                 // What was not sent isn't known, and is announced in the next round.
                 Err(failure) => tracing::warn!("{failure}"),
             }

@@ -8,7 +8,8 @@ use crate::settings::{LogFormat, LogSettings};
 use crate::show::{self, size};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use wasmrun_runtime::component::Report;
 use wasmrun_runtime::distribution::Quantity;
 use wasmrun_runtime::outcome::OutcomeKind;
-use wasmrun_runtime::text::OneLine;
 pub(crate) use wasmrun_runtime::text::tamed;
+use wasmrun_runtime::text::{OneLine, is_unsafe};
 use wasmrun_runtime::worker::{Counts, Summary, Tally};
 
 /// How often the progress is drawn.
@@ -64,11 +65,16 @@ impl Output {
         Ok(move || set_filter(filter))
     }
 
-    /// Prints a result.
+    /// Prints a line for people, whatever is in it.
+    pub(crate) fn line(&self, line: impl fmt::Display) {
+        self.print(&OneLine(&line.to_string()).to_string());
+    }
+
+    /// Prints a result: JSON, or lines of which each one is ours. What comes from outside belongs into [`Self::line`].
     pub(crate) fn print(&self, text: &str) {
         // That nobody reads it changes nothing.
         self.bar.suspend(|| {
-            let _ = io::stdout().write_all(&tamed(format!("{text}\n").as_bytes()));
+            let _ = io::stdout().write_all(printable(&format!("{text}\n")).as_bytes());
         });
     }
 
@@ -79,8 +85,9 @@ impl Output {
             let value = json!({"outcome": outcome.kind(), "reason": outcome.reason(), "usage": usage});
             return self.print(&value.to_string());
         }
+        self.line(format_args!("outcome      {outcome}"));
         self.print(&format!(
-            "outcome      {outcome}\nfuel         {}\nCPU time     {:?}\nwall time    {:?}: {:?} to start, {:?} computing, {:?} waiting for the host\npeak memory  {}\nread         {}\nwritten      {}",
+            "fuel         {}\nCPU time     {:?}\nwall time    {:?}: {:?} to start, {:?} computing, {:?} waiting for the host\npeak memory  {}\nread         {}\nwritten      {}",
             usage.fuel,
             usage.cpu,
             usage.wall,
@@ -188,6 +195,23 @@ impl Output {
         }
         self.print(&text);
     }
+}
+
+/// Without control characters but the lines' ends. As JSON escapes, which has none of them, so that it stays what it is.
+fn printable(text: &str) -> Cow<'_, str> {
+    let is_wild = |c: char| c != '\n' && is_unsafe(c);
+    if !text.contains(is_wild) {
+        return text.into();
+    }
+    let mut printable = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_wild(c) {
+            let _ = write!(printable, "\\u{:04x}", u32::from(c));
+        } else {
+            printable.push(c);
+        }
+    }
+    printable.into()
 }
 
 /// What turns events into lines: of JSON, or readable ones. And what sets another filter for them.
@@ -307,5 +331,20 @@ impl Write for Beside {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_moves_no_cursor_and_json_stays_json() {
+        let text = "a\n\u{1b}[2J\r\t\u{9b}\u{202e}ü";
+        assert_eq!(printable(text), "a\n\\u001b[2J\\u000d\\u0009\\u009b\\u202eü");
+        let value = json!({ "text": text });
+        let printed = printable(&value.to_string()).into_owned();
+        assert!(!printed.contains(is_unsafe), "{printed}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).expect("JSON"), value);
     }
 }

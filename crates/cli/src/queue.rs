@@ -23,7 +23,7 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
                 QueueSettings { visibility_timeout, dead_letter, max_receives, fifo: fifo.then_some(true) };
             let (opened, created) = create_queue(&url, &settings)?;
             let verb = if created { "created" } else { "already there:" };
-            output.print(&format!("{verb} {}", opened.queue.url()));
+            output.line(format_args!("{verb} {}", opened.queue.url()));
         }
         QueueCommand::Stats { url, json } => stats(&backends, &output, &url, json).await?,
         QueueCommand::Peek { url, max } => {
@@ -37,7 +37,7 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
         QueueCommand::Purge { url } => {
             let queue = backends.open_queue(&url).await?.queue;
             let deleted = queue.purge().await.map_err(|error| Failure::queue(&url, &error))?;
-            output.print(&format!("deleted {deleted}"));
+            output.line(format_args!("deleted {deleted}"));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -56,9 +56,9 @@ async fn redrive(backends: &Backends, output: &Output, url: &str, to: Option<&st
         Some(to) => (format!("moved {moved} to {to}"), "another"),
         None => (format!("moved {moved} back"), "a"),
     };
-    output.print(&line);
+    output.line(&line);
     if let Some(reason) = redriven.reason {
-        output.print(&format!("left {}: {reason}; name {which} queue with --to URL", redriven.left));
+        output.line(format_args!("left {}: {reason}; name {which} queue with --to URL", redriven.left));
     }
     Ok(())
 }
@@ -87,16 +87,17 @@ async fn stats(backends: &Backends, output: &Output, url: &str, as_json: bool) -
         Some(redrive) => format!("{} after {} receives", redrive.dead_letter, redrive.max_receives),
         None => "none".into(),
     };
+    output.line(format_args!("queue               {}", queue.url()));
     output.print(&format!(
-        "queue               {}\nvisible             {}\nin flight           {}\ndelayed             {}\nvisibility timeout  {}\ndead-letter queue   {}\norder               {}",
-        queue.url(),
+        "visible             {}\nin flight           {}\ndelayed             {}\nvisibility timeout  {}",
         depth.visible,
         depth.in_flight,
         depth.delayed,
         humantime::format_duration(attributes.visibility_timeout),
-        dead_letter,
-        if attributes.fifo { "by group (FIFO)" } else { "none (standard)" },
     ));
+    output.line(format_args!("dead-letter queue   {dead_letter}"));
+    let order = if attributes.fifo { "by group (FIFO)" } else { "none (standard)" };
+    output.line(format_args!("order               {order}"));
     Ok(())
 }
 

@@ -135,7 +135,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
     let until_empty = options.until_empty;
     let worker = Arc::new(Worker::new(queue.clone(), dead_letter, component.clone(), options).await?);
     if args.check {
-        output.print(&format!("ok: {queue_url} and the component are ready"));
+        output.line(format_args!("ok: {queue_url} and the component are ready"));
         return Ok(ExitCode::SUCCESS);
     }
 
