@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use wasmrun_benches::bare::{Bare, Input, Memory};
@@ -20,10 +20,14 @@ use crate::worker::{self, Running};
 /// Between two looks at whether all have started.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// So long the last ones may take to do their work: longer than that, they never will.
+const WORK: Duration = Duration::from_secs(30);
+
 /// Something that holds tasks.
 pub(crate) trait Holder {
-    /// Starts so many more, and waits until they have started.
-    fn start(&mut self, count: usize) -> Result<(), String>;
+    /// Starts so many more, and waits until they have started. What takes long starts no more once it's `until`, and
+    /// says how many they were.
+    fn start(&mut self, count: usize, until: Instant) -> Result<usize, String>;
 
     /// What all of them hold, and what holds them.
     fn bytes(&self) -> u64;
@@ -49,7 +53,7 @@ impl InEngine {
 }
 
 impl Holder for InEngine {
-    fn start(&mut self, count: usize) -> Result<(), String> {
+    fn start(&mut self, count: usize, _until: Instant) -> Result<usize, String> {
         for _ in 0..count {
             let (bare, input) = (self.bare.clone(), self.input.clone());
             self.tasks.push(self.io.spawn(async move { bare.run(&input).await }));
@@ -58,7 +62,7 @@ impl Holder for InEngine {
         self.io.block_on(async { tokio::time::sleep(LOOK_EVERY).await });
         match self.tasks.iter().any(JoinHandle::is_finished) {
             true => Err("a task ended".into()),
-            false => Ok(()),
+            false => Ok(count),
         }
     }
 
@@ -90,7 +94,7 @@ impl InWorker {
 }
 
 impl Holder for InWorker {
-    fn start(&mut self, count: usize) -> Result<(), String> {
+    fn start(&mut self, count: usize, _until: Instant) -> Result<usize, String> {
         self.count += count;
         self.io.block_on(async {
             self.running.send(self.task.held(), count).await;
@@ -100,7 +104,7 @@ impl Holder for InWorker {
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
-            Ok(())
+            Ok(count)
         })
     }
 
@@ -118,17 +122,22 @@ pub(crate) struct InProcesses {
     program: Program,
     task: Task,
     processes: Processes,
+    count: usize,
 }
 
 impl InProcesses {
     pub(crate) fn new(program: Program, task: Task) -> Self {
-        Self { program, task, processes: Processes::default() }
+        Self { program, task, processes: Processes::default(), count: 0 }
     }
 }
 
 impl Holder for InProcesses {
-    fn start(&mut self, count: usize) -> Result<(), String> {
-        (0..count).try_for_each(|_| self.processes.start(&mut self.program.command(self.task.held())))
+    fn start(&mut self, count: usize, until: Instant) -> Result<usize, String> {
+        let Self { program, task, processes, .. } = self;
+        let started = start_each(count, until, || processes.start(&mut program.command(task.held())))?;
+        self.count += started;
+        all_hold(self.count, &mut self.processes)?;
+        Ok(started)
     }
 
     fn bytes(&self) -> u64 {
@@ -145,17 +154,22 @@ pub(crate) struct InSandboxes {
     sandbox: Sandbox,
     task: Task,
     processes: Processes,
+    count: usize,
 }
 
 impl InSandboxes {
     pub(crate) fn new(sandbox: Sandbox, task: Task) -> Self {
-        Self { sandbox, task, processes: Processes::default() }
+        Self { sandbox, task, processes: Processes::default(), count: 0 }
     }
 }
 
 impl Holder for InSandboxes {
-    fn start(&mut self, count: usize) -> Result<(), String> {
-        (0..count).try_for_each(|_| self.sandbox.hold(self.task, &mut self.processes))
+    fn start(&mut self, count: usize, until: Instant) -> Result<usize, String> {
+        let Self { sandbox, task, processes, .. } = self;
+        let started = start_each(count, until, || sandbox.hold(*task, processes))?;
+        self.count += started;
+        all_hold(self.count, &mut self.processes)?;
+        Ok(started)
     }
 
     fn bytes(&self) -> u64 {
@@ -170,5 +184,37 @@ impl Holder for InSandboxes {
 impl Drop for InSandboxes {
     fn drop(&mut self) {
         self.sandbox.release();
+    }
+}
+
+/// Starts one after the other.
+fn start_each(
+    count: usize,
+    until: Instant,
+    mut start: impl FnMut() -> Result<(), String>,
+) -> Result<usize, String> {
+    for started in 0..count {
+        if Instant::now() >= until {
+            return Ok(started);
+        }
+        start()?;
+    }
+    Ok(count)
+}
+
+/// Waits until so many programs in all have done their work. One that makes its sandbox computes nothing for a while, as
+/// the kernel makes a network, so they have to say so themselves.
+fn all_hold(count: usize, processes: &mut Processes) -> Result<(), String> {
+    let began = Instant::now();
+    loop {
+        let holding = memory::holding();
+        if holding >= count {
+            return Ok(());
+        }
+        processes.all_run()?;
+        if began.elapsed() > WORK {
+            return Err(format!("only {holding} of {count} do their work within {} s", WORK.as_secs()));
+        }
+        std::thread::sleep(LOOK_EVERY);
     }
 }

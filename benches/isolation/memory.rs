@@ -54,6 +54,17 @@ pub(crate) fn descendants() -> Vec<Pid> {
     found
 }
 
+/// How many descendants of this process have done their work and hold what they have: such a one, the native program,
+/// has taken a name for it.
+pub(crate) fn holding() -> usize {
+    let is_holding = |pid: &Pid| {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+        let has_ended = matches!(proc::after_name(&stat).first(), Some(&("Z" | "X")));
+        stat.contains("(holding)") && !has_ended
+    };
+    descendants().iter().filter(|pid| is_holding(pid)).count()
+}
+
 /// Proportional set size, in bytes.
 fn proportional_bytes(pid: Pid) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", pid.as_raw_nonzero())).ok()?;

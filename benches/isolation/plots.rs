@@ -2,6 +2,7 @@
 //!
 //! They are SVG with a style that follows the reader's colour scheme; where styles aren't known, they are light.
 
+use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -34,6 +35,8 @@ const FONT: &str = "sans-serif";
 const WIDTH: u32 = 860;
 const ROW_HEIGHT: u32 = 46;
 const NAMES_WIDTH: u32 = 250;
+/// Two lines.
+const CAPTION_HEIGHT: u32 = 36;
 
 /// Draws all of them.
 pub(crate) fn draw(report: &Report, folder: &Path) -> Result<()> {
@@ -72,7 +75,7 @@ fn start(report: &Report, path: &Path) -> Result<()> {
     dots.push(Dot { row, value: published::START_US, until: published::START_US, label, series: 2 });
     let title = "A whole task, from asking for it to its end: median, and a line to the 99th percentile";
     let series = ["an empty task", "hash of a megabyte"];
-    dotted(path, title, &series, &rows, &dots, (1e-3..1e7).log_scale(), 1e-3, &|micros| {
+    dotted(report, path, title, &series, &rows, &dots, (1e-3..1e7).log_scale(), 1e-3, &|micros| {
         power_of_time(*micros)
     })
 }
@@ -94,7 +97,7 @@ fn memory(report: &Report, path: &Path) -> Result<()> {
     let series = ["after an empty task", "after the hash of a megabyte"];
     let least = f64::from(1 << 14);
     let bounds = (least..f64::from(1 << 27)).log_scale().base(2.0);
-    dotted(path, title, &series, &rows, &dots, bounds, least, &|bytes| size(bytes.round() as u64))
+    dotted(report, path, title, &series, &rows, &dots, bounds, least, &|bytes| size(bytes.round() as u64))
 }
 
 fn fits(found: &crate::density::Row) -> String {
@@ -121,12 +124,13 @@ fn limits(report: &Report, path: &Path) -> Result<()> {
     let least = -0.3 * most;
     let bounds: RangedCoordf64 = (least..1.3 * most).into();
     let title = "What each guard adds to the CPU time of a thumbnail";
-    dotted(path, title, &[], &rows, &dots, bounds, least, &|percent| format!("{percent:+.0} %"))
+    dotted(report, path, title, &[], &rows, &dots, bounds, least, &|percent| format!("{percent:+.0} %"))
 }
 
 /// Rows with a name each, and dots in them.
 #[expect(clippy::too_many_arguments, reason = "all that a picture is made of, once")]
 fn dotted<X>(
+    report: &Report,
     path: &Path,
     title: &str,
     series: &[&str],
@@ -141,10 +145,7 @@ where
     X::CoordDescType: ValueFormatter<f64>,
 {
     let height = ROW_HEIGHT * rows.len() as u32 + if series.is_empty() { 90 } else { 120 };
-    let mut picture = String::new();
-    {
-        let area = SVGBackend::with_string(&mut picture, (WIDTH, height)).into_drawing_area();
-        area.fill(&GROUND)?;
+    picture(report, path, height, |area| {
         let area = area.titled(title, (FONT, 17).into_font().color(&TEXT))?;
         let legend_height = if series.is_empty() { 0 } else { 30 };
         let (legend, area) = area.split_vertically(legend_height);
@@ -186,9 +187,8 @@ where
             let label = Text::new(dot.label.clone(), (10, 0), label_style(HPos::Left));
             chart.draw_series([EmptyElement::at((dot.value.max(dot.until), y)) + label])?;
         }
-        area.present()?;
-    }
-    save(path, &picture)
+        Ok(())
+    })
 }
 
 fn neighbours(report: &Report, path: &Path) -> Result<()> {
@@ -199,10 +199,7 @@ fn neighbours(report: &Report, path: &Path) -> Result<()> {
         .iter()
         .flat_map(|row| [row.wasmrun.slowdown, row.processes.slowdown, row.fair])
         .fold(2.0, f64::max);
-    let mut picture = String::new();
-    {
-        let area = SVGBackend::with_string(&mut picture, (WIDTH, 420)).into_drawing_area();
-        area.fill(&GROUND)?;
+    picture(report, path, 420, |area| {
         let area = area.titled(
             "How many times slower a task is beside neighbours that spin",
             (FONT, 17).into_font().color(&TEXT),
@@ -248,6 +245,31 @@ fn neighbours(report: &Report, path: &Path) -> Result<()> {
             .margin(14)
             .label_font((FONT, 14).into_font().color(&TEXT))
             .draw()?;
+        Ok(())
+    })
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// A picture of that height, and below it where, when and with what it was measured: it may be shown without its page.
+fn picture(
+    report: &Report,
+    path: &Path,
+    height: u32,
+    draw: impl FnOnce(Area<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut picture = String::new();
+    {
+        let size = (WIDTH, height + CAPTION_HEIGHT);
+        let area = SVGBackend::with_string(&mut picture, size).into_drawing_area();
+        area.fill(&GROUND)?;
+        let (above, caption) = area.split_vertically(height);
+        draw(above)?;
+        let lines = [format!("{}, {}", report.machine.date, report.machine.description), report.versions()];
+        for (line, y) in lines.into_iter().zip([8, 24]) {
+            let style = (FONT, 11).into_font().color(&THIRD).pos(Pos::new(HPos::Left, VPos::Center));
+            caption.draw(&Text::new(line, (10, y), style))?;
+        }
         area.present()?;
     }
     save(path, &picture)

@@ -68,6 +68,17 @@ impl Processes {
         self.0.push(child.map_err(|error| error.to_string())?);
         Ok(())
     }
+
+    /// # Errors
+    ///
+    /// One has ended.
+    pub(crate) fn all_run(&mut self) -> Result<(), String> {
+        self.0.iter_mut().try_for_each(|child| match child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(format!("one ended: {status}")),
+            Err(error) => Err(error.to_string()),
+        })
+    }
 }
 
 impl Drop for Processes {

@@ -38,6 +38,13 @@ pub(crate) mod published {
 }
 
 impl Report {
+    /// With what, in words.
+    pub(crate) fn versions(&self) -> String {
+        let versions: Vec<String> =
+            self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        versions.join(", ")
+    }
+
     /// Writes `isolation.md` and `isolation.json`.
     pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
         std::fs::create_dir_all(folder)?;
@@ -61,18 +68,17 @@ impl Report {
             if let Some(density) = self.density(row.what, row.task) {
                 merge(&mut value, json!(density.held));
             }
-            value
+            with_all_columns(value)
         };
         let mut rows: Vec<Value> = self.start.iter().map(row).collect();
-        rows.push(json!({
+        rows.push(with_all_columns(json!({
             "what": published::WHAT,
             "task": Task::Empty,
-            "n": null,
             "at_most_us": published::START_US,
             "at_most_bytes": published::BYTES,
             "source": published::SOURCE,
             "read_on": published::READ_ON,
-        }));
+        })));
         json!({
             "machine": self.machine.description,
             "date": self.machine.date,
@@ -86,8 +92,6 @@ impl Report {
 
     fn page(&self) -> String {
         let mut page = String::new();
-        let versions: Vec<String> =
-            self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
         let skipped = match self.skipped.is_empty() {
             true => String::new(),
             false => format!("\nSkipped: {}.\n", self.skipped.join("; ")),
@@ -103,7 +107,7 @@ ratios, not the times.
 ",
             self.machine.date,
             self.machine.description,
-            versions.join(", "),
+            self.versions(),
         );
         self.write_start(&mut page);
         self.write_density(&mut page);
@@ -195,10 +199,10 @@ involved; for wasmrun on a busy worker, that is with messages waiting, since tha
 
 ![What a waiting task keeps in memory](isolation-memory.svg)
 
-Tasks that have done their work and wait, with what they have, were started until all of them held 1 GiB: resident
-memory, shared pages divided among those who share them. For wasmtime and wasmrun that is the whole process, for all others
-every process that a waiting task needs. *Of the system* is what each took from the machine's available memory, so the
-kernel's part (page tables, namespaces, cgroups) included; it is rough.
+Tasks that have done their work and wait, with what they have, were started for a minute or until all of them held
+1 GiB: resident memory, shared pages divided among those who share them. For wasmtime and wasmrun that is the whole
+process, for all others every process that a waiting task needs. *Of the system* is what each took from the machine's
+available memory, so the kernel's part (page tables, namespaces, cgroups) included; it is rough.
 
 | | task | each | of the system | without any | at once in 1 GiB |
 |---|---|---|---|---|---|
@@ -208,7 +212,10 @@ kernel's part (page tables, namespaces, cgroups) included; it is rough.
             let fit = match &held.ended_by {
                 End::Budget => held.fit.to_string(),
                 End::Most => format!("more than {}: no more were started", held.fit),
-                End::Time => format!("more than {}: it took too long", held.fit),
+                End::Time => {
+                    let seconds = density::PATIENCE.as_secs();
+                    format!("more than {}: no more were started in {seconds} s", held.fit)
+                }
                 End::Reserve => format!("{}: the machine had no more memory", held.fit),
                 End::Mappings => {
                     format!(
@@ -323,6 +330,19 @@ milliseconds):
             let _ = writeln!(page, "| {} | {} | {times} |", row.beside, row.n);
         }
     }
+}
+
+/// What each row has, if it was measured or not.
+const COLUMNS: [&str; 7] = ["what", "n", "p50_us", "p95_us", "p99_us", "mean_us", "rss_bytes"];
+
+/// With nothing in those that weren't measured.
+fn with_all_columns(mut row: Value) -> Value {
+    if let Value::Object(row) = &mut row {
+        for column in COLUMNS {
+            row.entry(column).or_insert(Value::Null);
+        }
+    }
+    row
 }
 
 fn merge(into: &mut Value, from: Value) {

@@ -51,7 +51,18 @@ pub(crate) fn available(program: &Program, scratch: &Path) -> (Vec<Sandbox>, Vec
             Err(why) => skipped.push(format!("{}: {why}", kind.program())),
         }
     }
+    skipped.push(format!("microVM: {}, so that its figures are the published ones", why_no_microvm()));
     (found, skipped)
+}
+
+/// What is missing here to measure a microVM.
+fn why_no_microvm() -> String {
+    let firecracker = said(Command::new("firecracker").arg("--version"));
+    match firecracker {
+        _ if !Path::new("/dev/kvm").exists() => "there is no /dev/kvm".into(),
+        Err(why) => format!("firecracker: {why}"),
+        Ok(_) => "this doesn't start any".into(),
+    }
 }
 
 /// Removes what they keep on the disk.
