@@ -26,7 +26,7 @@ const BUDGET: u64 = 1 << 30;
 /// What is left to the system, whatever happens.
 const RESERVE: u64 = 1 << 30;
 /// How long tasks are started for one measurement: a thousand containers take minutes to start, and to remove.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The most that are started: nothing is as small as that.
 const MOST: usize = 20_000;
 /// So many are started first.

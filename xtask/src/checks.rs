@@ -155,6 +155,11 @@ pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     command::build(places)?;
     let mut runner = cargo(places);
     runner.args(["bench", "--workspace"]);
+    // Left at its defaults the engine makes an error for each store that is dropped, and an error takes a backtrace where these
+    // ask for it: the bare loops would look dearer than they are.
+    for variable in ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
+        runner.env_remove(variable);
+    }
     runner.envs(image.iter().flat_map(image::Image::environment));
     if let Some(name) = name {
         runner.arg("--bench");

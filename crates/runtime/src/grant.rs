@@ -147,11 +147,13 @@ pub enum BadKey {
 ///
 /// What is wrong with it.
 pub fn check_key(key: &str) -> Result<(), BadKey> {
-    // The length first: the rest looks at all of it, and what lies outside is logged.
-    if key.is_empty() || key.len() > MAX_KEY_BYTES || key.contains('\0') {
+    // The length first: the rest looks at all of it.
+    if key.len() > MAX_KEY_BYTES {
         Err(BadKey::Malformed)
     } else if key.starts_with('/') || key.split('/').any(|segment| matches!(segment, "." | "..")) {
         Err(BadKey::Outside)
+    } else if key.is_empty() || key.contains('\0') {
+        Err(BadKey::Malformed)
     } else {
         Ok(())
     }

@@ -136,7 +136,7 @@ impl Load {
     }
 
     /// One more that waits for its first turn, until that is dropped.
-    fn unstarted(&self) -> Unstarted {
+    pub(crate) fn unstarted(&self) -> Unstarted {
         self.0.unstarted.fetch_add(1, Ordering::Relaxed);
         Unstarted(self.clone())
     }
@@ -200,7 +200,7 @@ impl Drop for Ready {
 }
 
 /// A task that waits for its first turn.
-struct Unstarted(Load);
+pub(crate) struct Unstarted(Load);
 
 impl Drop for Unstarted {
     fn drop(&mut self) {

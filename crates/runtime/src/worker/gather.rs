@@ -36,7 +36,7 @@ impl Gathering {
 
     /// A task that took so long has ended.
     pub(super) fn free(&self, instance: Instance, wall: Duration) {
-        // With few instances a part of them is enough: others must go on until the worker has woken up.
+        // A part of them is enough: the others go on until the worker has woken up.
         let enough = (instance.all() / 4).clamp(1, MAX_BATCH);
         let mut gathered = self.lock();
         gathered.instances.push(instance);
@@ -80,5 +80,94 @@ impl Gathering {
 
     fn lock(&self) -> MutexGuard<'_, Gathered> {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Receipt;
+    use crate::worker::scale::Instances;
+    use crate::worker::settle::{Evidence, Operation};
+    use std::sync::Arc;
+    use std::time::Instant;
+    use tokio::sync::Semaphore;
+
+    const QUICK: Duration = Duration::from_micros(10);
+
+    /// A worker of eight instances, all of them taken.
+    struct Busy {
+        gathering: Gathering,
+        threads: Load,
+        instances: Arc<Instances>,
+        taken: Vec<Instance>,
+        settlements: mpsc::UnboundedReceiver<Vec<Settlement>>,
+    }
+
+    impl Busy {
+        fn new() -> Self {
+            let (sender, settlements) = mpsc::unbounded_channel();
+            let (threads, instances) = (Load::default(), Instances::new(8));
+            let taken = std::iter::from_fn(|| instances.try_acquire()).collect();
+            Self {
+                gathering: Gathering::new(sender, threads.clone()),
+                threads,
+                instances,
+                taken,
+                settlements,
+            }
+        }
+
+        fn task_ends_after(&mut self, wall: Duration) {
+            self.gathering.free(self.taken.pop().expect("one that runs"), wall);
+            let settlement = Settlement {
+                message_id: "m".into(),
+                receipt: Receipt("r".into()),
+                operation: Operation::Delete,
+                ours_until: Instant::now(),
+                evidence: Evidence::None,
+                _in_hand: Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit"),
+            };
+            self.gathering.settle(settlement, wall);
+        }
+
+        /// Instances and settlements that the worker has.
+        fn handed_over(&mut self) -> (usize, usize) {
+            let settled = std::iter::from_fn(|| self.settlements.try_recv().ok()).flatten().count();
+            let before = self.taken.len();
+            self.taken.extend(std::iter::from_fn(|| self.instances.try_acquire()));
+            (self.taken.len() - before, settled)
+        }
+    }
+
+    #[test]
+    fn what_short_tasks_give_back_gathers_while_others_wait_for_a_thread() {
+        let mut worker = Busy::new();
+        let waiting = worker.threads.unstarted();
+        worker.task_ends_after(QUICK);
+        assert_eq!(worker.handed_over(), (0, 0));
+        worker.task_ends_after(QUICK);
+        assert_eq!(worker.handed_over(), (2, 1), "a quarter is enough, and takes along what is there");
+        worker.gathering.all();
+        assert_eq!(worker.handed_over(), (0, 1), "the worker is awake");
+        worker.task_ends_after(QUICK);
+        drop(waiting);
+        worker.gathering.started();
+        assert_eq!(worker.handed_over(), (1, 1), "the last one has started");
+    }
+
+    #[test]
+    fn nothing_waits_where_no_task_does() {
+        let mut worker = Busy::new();
+        worker.task_ends_after(QUICK);
+        assert_eq!(worker.handed_over(), (1, 1));
+    }
+
+    #[test]
+    fn what_a_longer_task_gives_back_waits_for_nobody() {
+        let mut worker = Busy::new();
+        let _waiting = worker.threads.unstarted();
+        worker.task_ends_after(SHORT);
+        assert_eq!(worker.handed_over(), (1, 1));
     }
 }

@@ -11,7 +11,7 @@ use wasip2::io::poll::poll;
 use wasip2::io::streams::{OutputStream, StreamError};
 use wasip2::random::insecure::get_insecure_random_bytes;
 use wasip2::random::random::get_random_bytes;
-use wasmrun_guest::{Failure, Message, Store, info};
+use wasmrun_guest::{Failure, Message, Queue, Store, info};
 
 use crate::memory::untouched;
 
@@ -98,6 +98,13 @@ fn endless_in_stores(what: &str) -> Result<(), Failure> {
         "writers" => loop {
             drop(output.write("never")?);
         },
+        // Which no queue takes.
+        "empty-messages" => {
+            let next = Queue::open("next")?;
+            loop {
+                black_box(next.send("").is_err());
+            }
+        }
         "waits" => loop {
             std::thread::sleep(Duration::from_millis(20));
         },
