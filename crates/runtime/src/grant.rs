@@ -147,12 +147,11 @@ pub enum BadKey {
 ///
 /// What is wrong with it.
 pub fn check_key(key: &str) -> Result<(), BadKey> {
-    // The length first: the rest looks at all of it.
-    if key.len() > MAX_KEY_BYTES {
-        Err(BadKey::Malformed)
-    } else if key.starts_with('/') || key.split('/').any(|segment| matches!(segment, "." | "..")) {
+    // A guest may hand over megabytes.
+    let beginning = &key[..key.floor_char_boundary(MAX_KEY_BYTES)];
+    if beginning.starts_with('/') || beginning.split('/').any(|segment| matches!(segment, "." | "..")) {
         Err(BadKey::Outside)
-    } else if key.is_empty() || key.contains('\0') {
+    } else if key.is_empty() || key.len() > MAX_KEY_BYTES || key.contains('\0') {
         Err(BadKey::Malformed)
     } else {
         Ok(())
