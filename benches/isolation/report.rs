@@ -199,7 +199,7 @@ involved; for wasmrun on a busy worker, that is with messages waiting, since tha
 
 ![What a waiting task keeps in memory](isolation-memory.svg)
 
-Tasks that have done their work and wait, with what they have, were started for a minute or until all of them held
+Tasks that have done their work and wait, with what they have, were started for half a minute or until all of them held
 1 GiB: resident memory, shared pages divided among those who share them. For wasmtime and wasmrun that is the whole
 process, for all others every process that a waiting task needs. *Of the system* is what each took from the machine's
 available memory, so the kernel's part (page tables, namespaces, cgroups) included; it is rough.
@@ -279,7 +279,7 @@ all its limits and metering. CPU time of the process; medians of {rounds} rounds
         let _ = match (counted_by, not_counted) {
             (Some(counter), _) => writeln!(
                 page,
-                "\nInstructions of user space, all threads together, counted by {counter}: they differ little from run to run.\n"
+                "\nInstructions of user space, all threads together, counted by {counter}, where that can run the program: they differ little from run to run.\n"
             ),
             (None, why) => {
                 let why = why.as_deref().unwrap_or("nobody says why");
