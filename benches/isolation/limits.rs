@@ -306,22 +306,22 @@ impl Counter {
         if !output.status.success() {
             return Err(format!("it ends with {} under {counter}", output.status));
         }
-        self.read(&said)
+        self.read(counter, &said)
     }
 
-    fn read(&self, said: &str) -> Result<u64, String> {
-        let (about, name) = match self {
-            Self::Perf => ("instructions", "perf"),
-            Self::Valgrind => ("I   refs:", "valgrind"),
+    fn read(&self, counter: &str, said: &str) -> Result<u64, String> {
+        let about = match self {
+            Self::Perf => "instructions",
+            Self::Valgrind => "I   refs:",
         };
         let line = said.lines().find(|line| line.contains(about));
-        let line = line.ok_or_else(|| format!("{name} says nothing of them"))?;
+        let line = line.ok_or_else(|| format!("{counter} says nothing of them"))?;
         let value = match self {
             // Fields; the first is the value.
             Self::Perf => line.split(',').next().unwrap_or_default().to_owned(),
             // `==1== I   refs:      953,528,332`
             Self::Valgrind => line.rsplit(' ').next().unwrap_or_default().replace(',', ""),
         };
-        value.parse().map_err(|_| format!("{name} says {}", value.trim_matches(['<', '>'])))
+        value.parse().map_err(|_| format!("{counter} says {}", value.trim_matches(['<', '>'])))
     }
 }

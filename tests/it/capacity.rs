@@ -4,6 +4,8 @@ use crate::harness::{Process, World, guest, skip, skip_unless_root, wait_until};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+const MIB: u64 = 1 << 20;
+
 /// A control group of its own with a limit on memory, where this user may make one.
 struct ControlGroup {
     path: PathBuf,
@@ -24,6 +26,7 @@ impl ControlGroup {
                 }
             }
         }
+        skip_unless_root("this user may make no control group");
         None
     }
 
@@ -66,11 +69,7 @@ fn start_guest_within(group: &ControlGroup, guest: &Path, world: &World, options
 
 #[test]
 fn tasks_that_hold_all_they_may_never_exhaust_the_memory_of_a_container() {
-    const MIB: u64 = 1 << 20;
-    let Some(group) = ControlGroup::with_memory(512 * MIB) else {
-        skip_unless_root("this user may make no control group");
-        return;
-    };
+    let Some(group) = ControlGroup::with_memory(512 * MIB) else { return };
     let world = World::with_queue(&["--max-receives", "1"]);
     world.write("in/large", vec![7; 8 << 20]);
     world.send(["8"; 100]);
@@ -88,11 +87,7 @@ fn tasks_that_hold_all_they_may_never_exhaust_the_memory_of_a_container() {
 
 #[test]
 fn calls_that_take_more_of_the_host_than_they_seem_to_never_exhaust_the_memory_of_a_container() {
-    const MIB: u64 = 1 << 20;
-    let Some(group) = ControlGroup::with_memory(512 * MIB) else {
-        skip_unless_root("this user may make no control group");
-        return;
-    };
+    let Some(group) = ControlGroup::with_memory(512 * MIB) else { return };
     let world = World::with_queue(&["--max-receives", "1"]);
     let text = include_str!("../guests/wat/large-calls.wat");
     world.write("large-calls.wasm", wat::parse_str(text).expect("a component"));
@@ -135,10 +130,7 @@ fn what_one_task_opens_leaves_all_others_their_file_descriptors() {
 
 #[test]
 fn a_container_that_is_too_small_for_one_task_is_told_at_the_start() {
-    let Some(group) = ControlGroup::with_memory(200 << 20) else {
-        skip_unless_root("this user may make no control group");
-        return;
-    };
+    let Some(group) = ControlGroup::with_memory(200 * MIB) else { return };
     let world = World::with_queue(&[]);
     let output = start_within(&group, &world, &["--until-empty"]).finish();
     let output = output.failed_with(2, "lower --memory");

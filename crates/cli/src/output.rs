@@ -25,7 +25,7 @@ use wasmrun_runtime::component::Report;
 use wasmrun_runtime::distribution::Quantity;
 use wasmrun_runtime::outcome::OutcomeKind;
 pub(crate) use wasmrun_runtime::text::tamed;
-use wasmrun_runtime::text::{OneLine, is_unsafe};
+use wasmrun_runtime::text::{OneLine, escaped, is_unsafe};
 use wasmrun_runtime::worker::{Counts, Summary, Tally};
 
 /// How often the progress is drawn.
@@ -199,19 +199,7 @@ impl Output {
 
 /// Without control characters but the lines' ends. As JSON escapes, which has none of them, so that it stays what it is.
 fn printable(text: &str) -> Cow<'_, str> {
-    let is_wild = |c: char| c != '\n' && is_unsafe(c);
-    if !text.contains(is_wild) {
-        return text.into();
-    }
-    let mut printable = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_wild(c) {
-            let _ = write!(printable, "\\u{:04x}", u32::from(c));
-        } else {
-            printable.push(c);
-        }
-    }
-    printable.into()
+    escaped(text, |c| c != '\n' && is_unsafe(c))
 }
 
 /// What turns events into lines: of JSON, or readable ones. And what sets another filter for them.

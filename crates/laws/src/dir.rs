@@ -102,21 +102,9 @@ impl Place {
                 let _ = self.store.delete(key).await;
             }
             _ => {
-                let _ = self
-                    .store
-                    .copy(
-                        key,
-                        None,
-                        &self.store,
-                        "copied",
-                        &Condition::Always,
-                        &Transfer::of_at_most(u64::MAX),
-                    )
-                    .await;
-                let _ = self
-                    .store
-                    .copy("a", None, &self.store, key, &Condition::Always, &Transfer::of_at_most(u64::MAX))
-                    .await;
+                let any = Transfer::of_at_most(u64::MAX);
+                let _ = self.store.copy(key, None, &self.store, "copied", &Condition::Always, &any).await;
+                let _ = self.store.copy("a", None, &self.store, key, &Condition::Always, &any).await;
             }
         }
     }

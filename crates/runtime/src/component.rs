@@ -114,7 +114,7 @@ impl Component {
         let code = CodeOptions { deterministic, portable: false };
         // Code of our own making has names that were looked at, or an author who is trusted.
         let frames =
-            if names::are_short(bytes) || compiler.is_trusting() { Frames::Named } else { Frames::None };
+            if compiler.is_trusting() || names::are_short(bytes) { Frames::Named } else { Frames::None };
         let on_demand = engine::on_demand(code, &limits, frames).map_err(engine_error)?;
         let artefact = compiler.artefact(&on_demand, code, bytes).await?;
         let component = artefact.load(&on_demand)?;

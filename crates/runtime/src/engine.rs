@@ -113,16 +113,17 @@ pub(crate) fn on_demand(
     limits: &Limits,
     frames: Frames,
 ) -> wasmtime::Result<wasmtime::Engine> {
-    let mut config = config(code);
-    config.wasm_backtrace_max_frames(frames.most());
-    set_stack(&mut config, limits);
-    wasmtime::Engine::new(&config)
+    wasmtime::Engine::new(&running(code, limits, frames))
 }
 
-fn set_stack(config: &mut Config, limits: &Limits) {
+/// The settings of an engine that runs tasks.
+fn running(code: CodeOptions, limits: &Limits, frames: Frames) -> Config {
+    let mut config = config(code);
     config
+        .wasm_backtrace_max_frames(frames.most())
         .max_wasm_stack(limits.stack_bytes)
         .async_stack_size(limits.stack_bytes.saturating_add(Limits::HOST_STACK_BYTES));
+    config
 }
 
 /// An engine with a pool for so many instances of one component at once.
@@ -163,9 +164,8 @@ pub(crate) fn pooling(
         .linear_memory_keep_resident(MEMORY_KEPT_BYTES)
         .table_keep_resident(TABLE_KEPT_BYTES);
     let engine = |pool| {
-        let mut config = config(code);
-        set_stack(&mut config, limits);
-        config.wasm_backtrace_max_frames(frames.most()).allocation_strategy(pool);
+        let mut config = running(code, limits, frames);
+        config.allocation_strategy(pool);
         wasmtime::Engine::new(&config)
     };
     engine(scanning).or_else(|_| engine(pool))

@@ -38,20 +38,26 @@ pub fn tamed(line: &[u8]) -> Cow<'_, [u8]> {
     if line.iter().all(|byte| *byte < 0x7f) {
         return line.into();
     }
-    match std::str::from_utf8(line) {
-        Ok(text) if text.contains(is_wild) => {
-            let mut tamed = String::with_capacity(text.len() + 16);
-            for c in text.chars() {
-                if is_wild(c) {
-                    let _ = write!(tamed, "\\u{:04x}", u32::from(c));
-                } else {
-                    tamed.push(c);
-                }
-            }
-            tamed.into_bytes().into()
-        }
+    match std::str::from_utf8(line).map(|text| escaped(text, is_wild)) {
+        Ok(Cow::Owned(tamed)) => tamed.into_bytes().into(),
         _ => line.into(),
     }
+}
+
+/// A text in which some characters are escaped as JSON does it: within its strings they mean the same.
+pub fn escaped(text: &str, is_wild: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_wild) {
+        return text.into();
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_wild(c) {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped.into()
 }
 
 /// The beginning of what something says, at most so many bytes; what would follow isn't even made. The names of a

@@ -98,7 +98,7 @@ impl Drop for GuestThreads {
 pub(crate) struct Load(Arc<Sums>);
 
 #[derive(Debug, Default)]
-struct Sums {
+pub(crate) struct Sums {
     /// How many tasks wait for their first turn.
     unstarted: AtomicUsize,
     /// How many tasks have handed their thread back and could go on as soon as one is free.
@@ -130,15 +130,18 @@ pub(crate) struct Loaded {
 
 impl Load {
     /// One more that could go on, until that is dropped.
-    pub(crate) fn ready(&self) -> Ready {
-        self.0.ready.fetch_add(1, Ordering::Relaxed);
-        Ready(self.clone())
+    pub(crate) fn ready(&self) -> Counted {
+        self.counted(|sums| &sums.ready)
     }
 
     /// One more that waits for its first turn, until that is dropped.
-    pub(crate) fn unstarted(&self) -> Unstarted {
-        self.0.unstarted.fetch_add(1, Ordering::Relaxed);
-        Unstarted(self.clone())
+    pub(crate) fn unstarted(&self) -> Counted {
+        self.counted(|sums| &sums.unstarted)
+    }
+
+    fn counted(&self, count: fn(&Sums) -> &AtomicUsize) -> Counted {
+        count(&self.0).fetch_add(1, Ordering::Relaxed);
+        Counted { load: self.clone(), count }
     }
 
     /// Nobody waits for the first turn.
@@ -189,22 +192,16 @@ impl Lasted {
     }
 }
 
-/// A task that could go on.
+/// One in a count of tasks.
 #[derive(Debug)]
-pub(crate) struct Ready(Load);
-
-impl Drop for Ready {
-    fn drop(&mut self) {
-        self.0.0.ready.fetch_sub(1, Ordering::Relaxed);
-    }
+pub(crate) struct Counted {
+    load: Load,
+    count: fn(&Sums) -> &AtomicUsize,
 }
 
-/// A task that waits for its first turn.
-pub(crate) struct Unstarted(Load);
-
-impl Drop for Unstarted {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.0.unstarted.fetch_sub(1, Ordering::Relaxed);
+        (self.count)(&self.load.0).fetch_sub(1, Ordering::Relaxed);
     }
 }
 

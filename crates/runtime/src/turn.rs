@@ -10,7 +10,7 @@
 
 use crate::limits::Limits;
 use crate::state::TaskState;
-use crate::threads::{Load, Ready};
+use crate::threads::{Counted, Load};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -203,7 +203,7 @@ pub(crate) struct Timed<'a, F> {
     /// That of all tasks that share the threads.
     load: Load,
     /// It's one of them.
-    is_ready: Option<Ready>,
+    is_ready: Option<Counted>,
     /// When the last turn ended; 0: there was none.
     ended: u64,
     /// How long it may be blocked in all, and what wakes it then; `None`: something else bounds that.

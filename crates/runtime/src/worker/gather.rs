@@ -38,18 +38,25 @@ impl Gathering {
     pub(super) fn free(&self, instance: Instance, wall: Duration) {
         // A part of them is enough: the others go on until the worker has woken up.
         let enough = (instance.all() / 4).clamp(1, MAX_BATCH);
-        let mut gathered = self.lock();
-        gathered.instances.push(instance);
-        if wall >= SHORT || gathered.instances.len() >= enough || self.threads.all_started() {
-            self.hand_over(gathered);
-        }
+        self.gather(wall, |gathered| {
+            gathered.instances.push(instance);
+            gathered.instances.len() >= enough
+        });
     }
 
     /// The message of a task that took so long is to be settled.
     pub(super) fn settle(&self, settlement: Settlement, wall: Duration) {
+        self.gather(wall, |gathered| {
+            gathered.settlements.push(settlement);
+            gathered.settlements.len() >= MAX_BATCH
+        });
+    }
+
+    /// Adds what a task of that length gives back, and hands everything over if that is enough or nobody may wait.
+    fn gather(&self, wall: Duration, add: impl FnOnce(&mut Gathered) -> bool) {
         let mut gathered = self.lock();
-        gathered.settlements.push(settlement);
-        if wall >= SHORT || gathered.settlements.len() >= MAX_BATCH || self.threads.all_started() {
+        let is_enough = add(&mut gathered);
+        if is_enough || wall >= SHORT || self.threads.all_started() {
             self.hand_over(gathered);
         }
     }
