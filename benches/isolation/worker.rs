@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmrun_benches::figures::{micros, process_cpu};
@@ -47,7 +48,6 @@ pub(crate) fn load(
 /// A worker that works.
 pub(crate) struct Running {
     queue: Arc<Observed>,
-    settled: mpsc::UnboundedReceiver<usize>,
     abandon: CancellationToken,
     tally: Arc<Tally>,
     worker: JoinHandle<Summary>,
@@ -55,9 +55,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(io: &Runtime, component: &Arc<Component>, instances: NonZeroUsize) -> Self {
-        let (sender, settled) = mpsc::unbounded_channel();
-        let queue = Observed { inner: MemoryQueue::new("work", MAX_VISIBILITY), settled: sender };
-        let queue = Arc::new(queue);
+        let queue = Arc::new(Observed::new());
         let dead = Arc::new(MemoryQueue::new("dead", MAX_VISIBILITY));
         let options = WorkerOptions { instances, ..WorkerOptions::default() };
         let worker = Worker::new(queue.clone(), Some(dead), component.clone(), options);
@@ -65,7 +63,7 @@ impl Running {
         let (tally, abandon) = (worker.tally(), CancellationToken::new());
         // Who tells it to stop doesn't wait for the tasks.
         let worker = io.spawn(Arc::new(worker).run(abandon.clone(), abandon.clone()));
-        Self { queue, settled, abandon, tally, worker }
+        Self { queue, abandon, tally, worker }
     }
 
     /// Sends so many messages with this body.
@@ -81,12 +79,12 @@ impl Running {
         }
     }
 
-    /// Waits until so many messages are settled.
-    pub(crate) async fn settled(&mut self, count: usize) {
-        let mut left = count;
-        while left > 0 {
-            left -= self.settled.recv().await.expect("a worker that works");
-        }
+    /// Sends so many messages, and waits until as many are settled.
+    pub(crate) async fn process(&self, body: &str, count: usize) {
+        let settled = self.queue.settled.load(Ordering::SeqCst);
+        self.queue.awaited.store(settled + count, Ordering::SeqCst);
+        self.send(body, count).await;
+        self.queue.are_settled.notified().await;
     }
 
     /// How many messages are in the worker's hands.
@@ -100,10 +98,9 @@ impl Running {
     }
 
     /// One task, from the message that is sent to its settlement.
-    pub(crate) async fn cycle(&mut self, task: Task) -> f64 {
+    pub(crate) async fn cycle(&self, task: Task) -> f64 {
         let began = Instant::now();
-        self.send(task.command(), 1).await;
-        self.settled(1).await;
+        self.process(task.command(), 1).await;
         micros(began.elapsed())
     }
 
@@ -114,10 +111,24 @@ impl Running {
     }
 }
 
-/// The queue in memory, which says what is deleted from it.
+/// The queue in memory, which says when so many messages are settled: once, as each time would wake a thread.
 struct Observed {
     inner: MemoryQueue,
-    settled: mpsc::UnboundedSender<usize>,
+    settled: AtomicUsize,
+    awaited: AtomicUsize,
+    are_settled: Notify,
+}
+
+impl Observed {
+    fn new() -> Self {
+        let inner = MemoryQueue::new("work", MAX_VISIBILITY);
+        Self {
+            inner,
+            settled: AtomicUsize::new(0),
+            awaited: AtomicUsize::new(usize::MAX),
+            are_settled: Notify::new(),
+        }
+    }
 }
 
 #[async_trait]
@@ -145,8 +156,11 @@ impl Queue for Observed {
 
     async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
         let answers = self.inner.delete(receipts).await;
-        // Nobody may be waiting.
-        let _ = self.settled.send(receipts.len());
+        let settled = self.settled.fetch_add(receipts.len(), Ordering::SeqCst) + receipts.len();
+        if settled >= self.awaited.load(Ordering::SeqCst) {
+            self.awaited.store(usize::MAX, Ordering::SeqCst);
+            self.are_settled.notify_one();
+        }
         answers
     }
 
@@ -202,8 +216,8 @@ impl Way for Wasmrun<'_> {
     /// What a task computes is measured on as many more, all sent at once, as a worker that is worth its price is busy.
     fn cycles(&mut self, task: Task, count: usize) -> Cycles {
         let running = match task {
-            Task::Empty => &mut self.empty,
-            Task::Hash => &mut self.hash,
+            Task::Empty => &self.empty,
+            Task::Hash => &self.hash,
         };
         self.io.block_on(async {
             let mut each = Vec::with_capacity(count);
@@ -211,8 +225,7 @@ impl Way for Wasmrun<'_> {
                 each.push(running.cycle(task).await);
             }
             let cpu = process_cpu();
-            running.send(task.command(), count).await;
-            running.settled(count).await;
+            running.process(task.command(), count).await;
             let cpu = process_cpu() - cpu;
             Cycles { micros: each, cpu_us: micros(cpu) / count as f64 }
         })

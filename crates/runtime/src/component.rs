@@ -17,7 +17,7 @@ use crate::turn::{BlockedTooLong, Timed, Times};
 use crate::usage::Usage;
 use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Instant, SystemTime};
 use tokio::runtime::Handle;
 use wasmtime::component::{Linker, types::ComponentItem};
@@ -25,12 +25,9 @@ use wasmtime::error::Context as _;
 
 /// A component that is ready to run tasks.
 pub struct Component {
-    /// Of the tasks that start now.
-    pre: RwLock<TaskPre<TaskState>>,
+    start: RwLock<Start>,
     /// `None`: instances come from the system.
     pool: Option<Pool>,
-    /// Of the tasks that start now.
-    config: RwLock<Arc<TaskConfig>>,
     grants: Arc<Grants>,
     calls: Arc<HostCalls>,
     threads: GuestThreads,
@@ -38,6 +35,13 @@ pub struct Component {
     needs: Needs,
     raw_body: bool,
     was_cached: bool,
+}
+
+/// What the tasks that start now begin with.
+#[derive(Clone)]
+struct Start {
+    pre: TaskPre<TaskState>,
+    config: Arc<TaskConfig>,
 }
 
 /// What a pool is made for.
@@ -144,7 +148,7 @@ impl Component {
         let allocator = if pooled.is_some() { Allocator::Pooling } else { Allocator::OnDemand };
         let (component, engine) = pooled.unwrap_or((component, on_demand));
 
-        let pre = RwLock::new(link(&engine, &component)?);
+        let pre = link(&engine, &component)?;
         let pool = (allocator == Allocator::Pooling).then_some(Pool { code, instances, frames });
 
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
@@ -157,17 +161,16 @@ impl Component {
             deterministic,
             io: Handle::current(),
         };
-        let config = RwLock::new(Arc::new(config));
+        let start = RwLock::new(Start { pre, config: Arc::new(config) });
         let was_cached = artefact.was_cached();
-        let component =
-            Self { pre, pool, config, grants, calls, threads, allocator, needs, raw_body, was_cached };
-        component.try_start(component.config()).await?;
+        let component = Self { start, pool, grants, calls, threads, allocator, needs, raw_body, was_cached };
+        component.try_start(component.start()).await?;
         Ok(component)
     }
 
     /// Instantiates it once, within the limits of a task, without handling a message.
-    async fn try_start(&self, config: Arc<TaskConfig>) -> Result<(), LoadError> {
-        let pre = self.pre();
+    async fn try_start(&self, start: Start) -> Result<(), LoadError> {
+        let Start { pre, config } = start;
         let limits = config.limits.clone();
         let message = Message {
             id: "start".into(),
@@ -207,7 +210,7 @@ impl Component {
 
     /// The limits of the tasks that start now.
     pub fn limits(&self) -> Limits {
-        self.config().limits.clone()
+        self.start().config.limits.clone()
     }
 
     /// Sets other limits for the tasks that start from now on.
@@ -216,13 +219,13 @@ impl Component {
     ///
     /// The component can't start within them, or they would need another engine. It's then as it was.
     pub async fn set_limits(&self, limits: Limits) -> Result<(), LoadError> {
-        let before = self.config();
-        if let Some(limit) = before.limits.engine_difference(&limits) {
+        let Start { pre, config } = self.start();
+        if let Some(limit) = config.limits.engine_difference(&limits) {
             return Err(LoadError::Limits(format!("--{limit} can't be changed without a restart")));
         }
-        let config = Arc::new(TaskConfig { limits, ..TaskConfig::clone(&before) });
-        self.try_start(config.clone()).await?;
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        let config = Arc::new(TaskConfig { limits, ..TaskConfig::clone(&config) });
+        self.try_start(Start { pre, config: config.clone() }).await?;
+        self.start_now().config = config;
         Ok(())
     }
 
@@ -230,12 +233,10 @@ impl Component {
     /// that run go on in the one before, which vanishes with the last of them.
     pub(crate) async fn rest(&self) {
         let Some(pool) = self.pool else { return };
-        let (before, limits) = (self.pre(), self.limits());
-        let renewed = tokio::task::spawn_blocking(move || renew(&before, pool, &limits)).await;
+        let Start { pre, config } = self.start();
+        let renewed = tokio::task::spawn_blocking(move || renew(&pre, pool, &config.limits)).await;
         let before = match renewed.map_err(|error| LoadError::Engine(error.to_string())).flatten() {
-            Ok(pre) => {
-                Some(std::mem::replace(&mut *self.pre.write().unwrap_or_else(PoisonError::into_inner), pre))
-            }
+            Ok(pre) => Some(std::mem::replace(&mut self.start_now().pre, pre)),
             // Then it keeps the one that it has.
             Err(error) => {
                 tracing::warn!(%error, "The pool's memory can't be given back.");
@@ -250,12 +251,12 @@ impl Component {
         let _ = tokio::task::spawn_blocking(given_back).await;
     }
 
-    fn pre(&self) -> TaskPre<TaskState> {
-        self.pre.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn start(&self) -> Start {
+        self.start.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn config(&self) -> Arc<TaskConfig> {
-        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn start_now(&self) -> RwLockWriteGuard<'_, Start> {
+        self.start.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What its tasks may touch.
@@ -305,9 +306,8 @@ impl Component {
     ) -> Report {
         let began = Instant::now();
         let queued = SystemTime::now().duration_since(delivered.message.sent_at).unwrap_or_default();
-        let config = self.config();
+        let Start { pre, config } = self.start();
         let limits = &config.limits;
-        let pre = self.pre();
         let mut store = match state::store(pre.engine(), &config, &delivered.message) {
             Ok(store) => store,
             Err(error) => {

@@ -1,6 +1,6 @@
 //! How many tasks at once: what is typed, and what it means.
 
-use super::{MAX_INSTANCES, WorkerSettings, at_most};
+use super::{WorkerSettings, at_most};
 use crate::failure::Failure;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -8,6 +8,8 @@ use std::time::Duration;
 use wasmrun_runtime::scaler::Goal;
 use wasmrun_runtime::worker::ScaleOptions;
 
+/// More tasks at once are a typing error.
+const MAX_INSTANCES: usize = 100_000;
 /// Where nobody says how many, the host's memory bounds them sooner than this.
 const AUTO_INSTANCES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 /// As long as Kubernetes looks back before it takes something away.

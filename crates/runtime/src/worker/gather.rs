@@ -36,8 +36,8 @@ impl Gathering {
 
     /// A task that took so long has ended.
     pub(super) fn free(&self, instance: Instance, wall: Duration) {
-        // A part of them is enough: the others go on until the worker has woken up.
-        let enough = (instance.all() / 4).clamp(1, MAX_BATCH);
+        // Half of them is enough: the others go on until the worker has woken up.
+        let enough = (instance.all() / 2).clamp(1, MAX_BATCH);
         self.gather(wall, |gathered| {
             gathered.instances.push(instance);
             gathered.instances.len() >= enough
@@ -102,7 +102,7 @@ mod tests {
 
     const QUICK: Duration = Duration::from_micros(10);
 
-    /// A worker of eight instances, all of them taken.
+    /// A worker of four instances, all of them taken.
     struct Busy {
         gathering: Gathering,
         threads: Load,
@@ -114,7 +114,7 @@ mod tests {
     impl Busy {
         fn new() -> Self {
             let (sender, settlements) = mpsc::unbounded_channel();
-            let (threads, instances) = (Load::default(), Instances::new(8));
+            let (threads, instances) = (Load::default(), Instances::new(4));
             let taken = std::iter::from_fn(|| instances.try_acquire()).collect();
             Self {
                 gathering: Gathering::new(sender, threads.clone()),
@@ -154,7 +154,7 @@ mod tests {
         worker.task_ends_after(QUICK);
         assert_eq!(worker.handed_over(), (0, 0));
         worker.task_ends_after(QUICK);
-        assert_eq!(worker.handed_over(), (2, 1), "a quarter is enough, and takes along what is there");
+        assert_eq!(worker.handed_over(), (2, 1), "half is enough, and takes along what is there");
         worker.gathering.all();
         assert_eq!(worker.handed_over(), (0, 1), "the worker is awake");
         worker.task_ends_after(QUICK);

@@ -1,0 +1,90 @@
+//! How components are compiled and run.
+
+use super::at_most;
+use super::text::{from_duration, from_text};
+use crate::failure::Failure;
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+use wasmrun_runtime::compile::CompileLimits;
+use wasmrun_runtime::engine::Allocator;
+
+/// Threads: more is a typing error.
+const MAX_THREADS: usize = 1_024;
+
+/// How components are compiled and run.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct EngineSettings {
+    /// The directory for compiled components, or off [default: wasmrun in the user's cache directory]
+    #[arg(long, value_name = "DIRECTORY", env = "WASMRUN_CACHE")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Memory that compiling the component may take [default: 256MiB and 64 bytes for each of the component, at most
+    /// 4GiB and half of what this host has]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_COMPILE_MEMORY")]
+    #[serde(deserialize_with = "from_text")]
+    compile_memory: Option<ByteSize>,
+    /// CPU time that it may take [default: 20s and 5s for each MiB of the component]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPILE_TIME", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "from_duration")]
+    compile_time: Option<Duration>,
+    /// The component is code that `wasmrun compile` wrote: it's run without looking at what it does
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_PRECOMPILED")]
+    precompiled: Option<bool>,
+    /// Threads that guests compute on [default: the number of cores]
+    #[arg(long, value_name = "N", env = "WASMRUN_THREADS")]
+    threads: Option<NonZeroUsize>,
+    /// Where instances' memory comes from: a pool, or the system each time [default: auto]
+    #[arg(long, env = "WASMRUN_ALLOCATOR")]
+    pub(crate) allocator: Option<AllocatorSetting>,
+}
+
+/// Where instances' memory comes from.
+#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum AllocatorSetting {
+    Auto,
+    Pooling,
+    OnDemand,
+}
+
+impl EngineSettings {
+    pub(crate) fn or(self, file: Self) -> Self {
+        Self {
+            cache: self.cache.or(file.cache),
+            compile_memory: self.compile_memory.or(file.compile_memory),
+            compile_time: self.compile_time.or(file.compile_time),
+            precompiled: self.precompiled.or(file.precompiled),
+            threads: self.threads.or(file.threads),
+            allocator: self.allocator.or(file.allocator),
+        }
+    }
+
+    pub(crate) fn is_precompiled(&self) -> bool {
+        self.precompiled.unwrap_or(false)
+    }
+
+    pub(crate) fn compile_limits(&self) -> CompileLimits {
+        CompileLimits { memory_bytes: self.compile_memory.map(|size| size.0), cpu_time: self.compile_time }
+    }
+
+    pub(crate) fn allocator(&self) -> Allocator {
+        match self.allocator.unwrap_or(AllocatorSetting::Auto) {
+            AllocatorSetting::Auto => Allocator::Auto,
+            AllocatorSetting::Pooling => Allocator::Pooling,
+            AllocatorSetting::OnDemand => Allocator::OnDemand,
+        }
+    }
+
+    pub(crate) fn threads(&self) -> Result<NonZeroUsize, Failure> {
+        at_most(self.threads.unwrap_or_else(cores), MAX_THREADS, "threads")
+    }
+}
+
+/// The cores that this process may use.
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}

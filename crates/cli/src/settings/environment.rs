@@ -1,0 +1,79 @@
+//! The environment that a task sees.
+
+use super::named::variables_with;
+use crate::failure::Failure;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The value of an environment key in the file: a text, or `true` for the worker's own value.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum EnvValue {
+    Text(String),
+    Inherited(bool),
+}
+
+/// Merges the environment that a task sees.
+pub(crate) fn environment(
+    flags: &[String],
+    file: BTreeMap<String, EnvValue>,
+) -> Result<Vec<(String, String)>, Failure> {
+    let mut merged: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for (key, value) in file {
+        match value {
+            EnvValue::Text(text) => merged.insert(key, Some(text)),
+            EnvValue::Inherited(true) => merged.insert(key, None),
+            EnvValue::Inherited(false) => merged.remove(&key),
+        };
+    }
+    for (key, value) in variables_with("WASMRUN_ENV_") {
+        merged.insert(key, Some(value));
+    }
+    for text in flags {
+        match text.split_once('=') {
+            Some((key, value)) => merged.insert(key.to_owned(), Some(value.to_owned())),
+            None => merged.insert(text.clone(), None),
+        };
+    }
+    merged
+        .into_iter()
+        .map(|(key, value)| {
+            if key.is_empty() || key.contains(['=', '\0']) {
+                return Err(Failure::usage(format!("the environment key {key:?} isn't allowed")));
+            }
+            match value {
+                Some(value) if value.contains('\0') => {
+                    Err(Failure::usage(format!("the value of the environment key {key} holds a NUL")))
+                }
+                Some(value) => Ok((key, value)),
+                None => inherited(&key).map(|value| (key, value)),
+            }
+        })
+        .collect()
+}
+
+/// The worker's own value of an environment key.
+fn inherited(key: &str) -> Result<String, Failure> {
+    if key.starts_with("AWS_") || key.starts_with("ECS_") {
+        return Err(Failure::usage(format!(
+            "the environment key {key} may hold the worker's credentials or lead to them: give it a value of its own (--env {key}=VALUE) or leave it out"
+        )));
+    }
+    std::env::var(key).map_err(|_| {
+        Failure::usage(format!("the environment key {key} isn't set (or isn't UTF-8): set it, or give a value with --env {key}=VALUE"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_of_the_worker_are_not_passed_on_by_name() {
+        let by_name = environment(&["AWS_SECRET_ACCESS_KEY".into()], BTreeMap::new());
+        let error = by_name.expect_err("refused").to_string();
+        assert!(error.contains("credentials"), "{error}");
+        let given = environment(&["AWS_REGION=x".into()], BTreeMap::new()).expect("explicit");
+        assert_eq!(given, [("AWS_REGION".to_owned(), "x".to_owned())]);
+    }
+}

@@ -1,0 +1,171 @@
+//! Flags, `WASMRUN_*` variables and the configuration file, merged and validated.
+//!
+//! Flags win over variables (clap knows both), and these over the file. The groups of settings that have the same
+//! shape in all three are one structure each, which clap and serde both read; what an alias or another name is given
+//! to, such as grants, is merged name by name.
+
+mod engine;
+mod environment;
+mod grants;
+mod instances;
+mod named;
+mod policy;
+mod text;
+mod worker;
+
+pub(crate) use self::engine::EngineSettings;
+pub(crate) use self::environment::environment;
+pub(crate) use self::grants::{StoreSetting, roles, sends, stores};
+pub(crate) use self::named::check_alias;
+pub(crate) use self::policy::policy;
+pub(crate) use self::text::{from_duration, from_number_or_text, from_text};
+pub(crate) use self::worker::WorkerSettings;
+
+use self::environment::EnvValue;
+use crate::failure::Failure;
+use crate::limits::{self, LimitSettings};
+use crate::watch::Listen;
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, de};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+/// The lines of some hundred thousand tasks.
+const USAGE_BYTES: u64 = 64 << 20;
+/// Some hundred: less would be lost before anybody has looked at it.
+const MIN_USAGE_BYTES: u64 = 64 << 10;
+
+/// Where Amazon's services are.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct AwsSettings {
+    /// Where SQS and S3 are, instead of Amazon's own endpoints [default: what AWS_ENDPOINT_URL and its like say]
+    #[arg(long, global = true, value_name = "URL", env = "WASMRUN_ENDPOINT_URL")]
+    pub(crate) endpoint_url: Option<String>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct LogSettings {
+    /// error, warn, info, debug or trace; or a filter such as `info,guest=debug` [default: info]
+    #[arg(long = "log", value_name = "LEVEL", env = "WASMRUN_LOG")]
+    pub(crate) level: Option<String>,
+    /// Readable lines, or JSON [default: text on a terminal, else json]
+    #[arg(long = "log-format", value_name = "FORMAT", env = "WASMRUN_LOG_FORMAT")]
+    pub(crate) format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct File {
+    pub(crate) component: Option<PathBuf>,
+    pub(crate) queue: Option<String>,
+    pub(crate) raw_body: Option<bool>,
+    pub(crate) deterministic: Option<bool>,
+    pub(crate) usage: Option<PathBuf>,
+    #[serde(deserialize_with = "from_text")]
+    pub(crate) usage_size: Option<ByteSize>,
+    pub(crate) listen: Option<Listen>,
+    pub(crate) emf: Option<String>,
+    pub(crate) service: Option<String>,
+    pub(crate) store: BTreeMap<String, String>,
+    pub(crate) send: BTreeMap<String, String>,
+    pub(crate) assume_role: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, EnvValue>,
+    pub(crate) on: BTreeMap<String, String>,
+    pub(crate) limits: LimitSettings,
+    pub(crate) worker: WorkerSettings,
+    pub(crate) engine: EngineSettings,
+    pub(crate) aws: AwsSettings,
+    pub(crate) log: LogSettings,
+}
+
+impl File {
+    pub(crate) fn read(path: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
+        let shown = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::usage(format!("cannot read the configuration {shown}: {error}")))?;
+        Self::parse(&text, &shown)
+    }
+
+    /// `shown` names the file in errors.
+    pub(crate) fn parse(text: &str, shown: &dyn Display) -> Result<Self, Failure> {
+        toml_from(text, &format!("the configuration {shown}"))
+    }
+}
+
+/// Reads TOML; what is wrong is said with its place.
+pub(crate) fn toml_from<T: de::DeserializeOwned>(text: &str, shown: &str) -> Result<T, Failure> {
+    toml::from_str(text).map_err(|error| {
+        // The line, and what in it is meant.
+        let place = error.span().map_or_else(String::new, |span| {
+            let before = text.get(..span.start).unwrap_or_default();
+            let part = text.get(span).and_then(|part| part.lines().next()).unwrap_or_default();
+            format!(", line {}, at {part:.60}", 1 + before.matches('\n').count())
+        });
+        let what = error.message().trim_end().replace('\n', ": ");
+        Failure::usage(format!("in {shown}{place}: {what}"))
+    })
+}
+
+impl AwsSettings {
+    pub(crate) fn or(self, file: Self) -> Self {
+        Self { endpoint_url: self.endpoint_url.or(file.endpoint_url) }
+    }
+}
+
+impl LogSettings {
+    pub(crate) fn or(self, file: Self) -> Self {
+        Self { level: self.level.or(file.level), format: self.format.or(file.format) }
+    }
+}
+
+fn at_most(number: NonZeroUsize, most: usize, flag: &str) -> Result<NonZeroUsize, Failure> {
+    if number.get() > most {
+        return Err(Failure::usage(format!("--{flag} {number} is too many: at most {most}")));
+    }
+    Ok(number)
+}
+
+/// The size at which a usage file is rotated.
+pub(crate) fn usage_bytes(size: Option<ByteSize>) -> Result<u64, Failure> {
+    Ok(limits::size(size, "usage-size", MIN_USAGE_BYTES..=u64::MAX)?
+        .map_or(USAGE_BYTES, |bytes| bytes as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file: File = toml::from_str("[store]\nin = 'dir:x:ro'\nout = 'dir:y:rw'").expect("valid");
+        let stores = stores(&["in=dir:z:rw".into()], file.store).expect("valid");
+        assert_eq!(stores.iter().map(|s| s.url.as_str()).collect::<Vec<_>>(), ["dir:z", "dir:y"]);
+    }
+
+    #[test]
+    fn a_typo_in_the_file_is_named_with_its_line() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("wasmrun.toml");
+        std::fs::write(&path, "queue = 'sqlite:x'\n\n[limits]\nfule = 5\n").expect("written");
+        let error = File::read(Some(&path)).expect_err("invalid").to_string();
+        assert!(error.contains("line 4") && error.contains("fule"), "{error}");
+    }
+}

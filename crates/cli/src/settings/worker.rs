@@ -1,0 +1,133 @@
+//! How the worker works.
+
+use super::instances::InstancesSetting;
+use super::text::{from_duration, from_number_or_text, from_text};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Deserializer, de};
+use std::num::NonZeroU32;
+use std::time::Duration;
+use wasmrun_runtime::worker::{Backoff, OnLapse, Rate};
+
+/// How the worker works.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct WorkerSettings {
+    /// Tasks at once: a number; MIN..MAX, between which it follows what there is to do; or auto, which is 0 to what the
+    /// host's memory bears, at most 1000 [default: auto]
+    #[arg(long, value_name = "N|MIN..MAX|auto", env = "WASMRUN_INSTANCES")]
+    #[serde(deserialize_with = "from_number_or_text")]
+    pub(super) instances: Option<InstancesSetting>,
+    /// More tasks at once are for messages to start within this time [default: at once]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_TARGET_LATENCY", value_parser = humantime::parse_duration, conflicts_with = "backlog_per_instance")]
+    #[serde(deserialize_with = "from_duration")]
+    pub(super) target_latency: Option<Duration>,
+    /// More tasks at once are for so many messages each
+    #[arg(long, value_name = "N", env = "WASMRUN_BACKLOG_PER_INSTANCE")]
+    pub(super) backlog_per_instance: Option<NonZeroU32>,
+    /// Tasks at once that were needed may be needed again for so long [default: 5m]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_KEEP_WARM", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "from_duration")]
+    pub(super) keep_warm: Option<Duration>,
+    /// On ECS, keep this worker from being ended by scale-in while it has tasks [default: true, where ECS_AGENT_URI is set]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_SCALE_IN_PROTECTION")]
+    pub(crate) scale_in_protection: Option<bool>,
+    /// End when the queue is empty
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_UNTIL_EMPTY")]
+    pub(crate) until_empty: Option<bool>,
+    /// Where rejected messages go [default: the queue that the queue's redrive policy names]
+    #[arg(long, value_name = "URL", env = "WASMRUN_DEAD_LETTER")]
+    pub(crate) dead_letter: Option<String>,
+    /// How long a failed message waits for its next try: from the first time to the longest [default: 1s..15m]
+    #[arg(long, value_name = "FIRST..LONGEST", env = "WASMRUN_BACKOFF", value_parser = parse_backoff)]
+    #[serde(deserialize_with = "from_backoff")]
+    pub(crate) backoff: Option<Backoff>,
+    /// How long running tasks may take once the worker is told to stop [default: 25s]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_STOP_TIMEOUT", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "from_duration")]
+    pub(crate) stop_timeout: Option<Duration>,
+    /// A message isn't kept from others longer than this [default: 12h]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_VISIBILITY", value_parser = humantime::parse_duration)]
+    #[serde(deserialize_with = "from_duration")]
+    pub(crate) max_visibility: Option<Duration>,
+    /// What becomes of a task whose message may have gone to another worker, as its visibility couldn't be extended
+    /// [default: cancel]
+    #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LAPSE")]
+    pub(crate) on_lapse: Option<OnLapseSetting>,
+    /// Where bodies are that were too large for a message, as SQS's extended client library puts them: s3://BUCKET or
+    /// s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
+    #[arg(long, value_name = "URL", env = "WASMRUN_BODY_STORE")]
+    pub(crate) body_store: Option<String>,
+    /// How fast this worker's tasks may start, such as 50/s, 600/m or 1000/h; each worker has its own rate [default: as
+    /// fast as they can]
+    #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE")]
+    #[serde(deserialize_with = "from_text")]
+    pub(crate) rate: Option<Rate>,
+}
+
+/// What becomes of a task whose message lapsed.
+#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OnLapseSetting {
+    /// Cancel it: what it does would be done twice
+    Cancel,
+    /// Let it finish, and delete its message if that is still possible (not on a FIFO queue)
+    Finish,
+}
+
+impl WorkerSettings {
+    pub(crate) fn on_lapse(&self) -> OnLapse {
+        match self.on_lapse {
+            Some(OnLapseSetting::Finish) => OnLapse::Finish,
+            Some(OnLapseSetting::Cancel) | None => OnLapse::Cancel,
+        }
+    }
+
+    pub(crate) fn or(self, file: Self) -> Self {
+        // A goal wins over another one, and a fixed number has none.
+        let is_fixed = matches!(self.instances, Some(InstancesSetting::Fixed(_)));
+        let no_goal = self.target_latency.is_none() && self.backlog_per_instance.is_none() && !is_fixed;
+        Self {
+            instances: self.instances.or(file.instances),
+            target_latency: self.target_latency.or(file.target_latency.filter(|_| no_goal)),
+            backlog_per_instance: self.backlog_per_instance.or(file.backlog_per_instance.filter(|_| no_goal)),
+            keep_warm: self.keep_warm.or(file.keep_warm),
+            scale_in_protection: self.scale_in_protection.or(file.scale_in_protection),
+            until_empty: self.until_empty.or(file.until_empty),
+            dead_letter: self.dead_letter.or(file.dead_letter),
+            backoff: self.backoff.or(file.backoff),
+            stop_timeout: self.stop_timeout.or(file.stop_timeout),
+            max_visibility: self.max_visibility.or(file.max_visibility),
+            on_lapse: self.on_lapse.or(file.on_lapse),
+            body_store: self.body_store.or(file.body_store),
+            rate: self.rate.or(file.rate),
+        }
+    }
+}
+
+fn parse_backoff(text: &str) -> Result<Backoff, String> {
+    let (first, longest) = text.split_once("..").ok_or("write FIRST..LONGEST, such as 1s..15m")?;
+    let parse =
+        |text: &str| humantime::parse_duration(text.trim()).map_err(|error| format!("{text:?}: {error}"));
+    let backoff = Backoff { first: parse(first)?, longest: parse(longest)? };
+    if backoff.first > backoff.longest {
+        return Err("the first time is longer than the longest".into());
+    }
+    Ok(backoff)
+}
+
+fn from_backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backoff>, D::Error> {
+    parse_backoff(&String::deserialize(deserializer)?).map(Some).map_err(de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backoff_is_two_times() {
+        let backoff = parse_backoff("500ms..1h").expect("valid");
+        assert_eq!((backoff.first.as_millis(), backoff.longest.as_secs()), (500, 3600));
+        assert!(parse_backoff("1s").is_err());
+        assert!(parse_backoff("2s..1s").is_err());
+    }
+}
