@@ -299,6 +299,8 @@ impl Counter {
             .args(arguments)
             .arg(command.get_program())
             .args(command.get_args())
+            // Threads that compile look for each other's work, never the same number of times.
+            .env("RAYON_NUM_THREADS", "1")
             .stdin(Stdio::null())
             .output()
             .map_err(|_| format!("{counter} isn't installed"))?;

@@ -91,7 +91,7 @@ fn tasks(program: &Program, io: &Runtime, component: &Arc<Component>, size: Size
     let mut natives = guests.clone();
     for round in 0..rounds {
         eprintln!("Tasks beside neighbours: round {} of {rounds} …", round + 1);
-        let running = Running::start(io, component, INSTANCES);
+        let mut running = Running::start(io, component, INSTANCES);
         let mut spinning = 0;
         for ((neighbours, tasks), guests) in cases.iter().zip(&mut guests) {
             io.block_on(async {

@@ -253,7 +253,8 @@ available memory, so the kernel's part (page tables, namespaces, cgroups) includ
 ![What each guard adds to a thumbnail](isolation-limits.svg)
 
 The example `thumbnail` on `{photograph}`, in the bare engine with none of the guards, with each of them, and in wasmrun with
-all its limits and metering. CPU time of the process; medians of {rounds} rounds, in which the variants take turns.
+all its limits and metering. CPU time of the process; medians of {rounds} rounds, in which the variants take turns. *Against none*
+is the median of the rounds' ratios, and for instructions the ratio of the two counts.
 
 | | CPU | against none | wall | instructions | against none |
 |---|---|---|---|---|---|

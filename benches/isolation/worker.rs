@@ -27,6 +27,8 @@ use crate::ways::{Cycles, Task, Way, names};
 const INSTANCES: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
 /// What spins or waits does so for as long as it is wanted.
 const LONG: Duration = Duration::from_secs(3600);
+/// What completes does so within this time.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The threads of the worker and its backends, as many as the program has; guests have their own.
 pub(crate) fn io_threads() -> Runtime {
@@ -80,11 +82,12 @@ impl Running {
     }
 
     /// Sends so many messages, and waits until as many are settled.
-    pub(crate) async fn process(&self, body: &str, count: usize) {
+    pub(crate) async fn process(&mut self, body: &str, count: usize) {
         let settled = self.queue.settled.load(Ordering::SeqCst);
         self.queue.awaited.store(settled + count, Ordering::SeqCst);
         self.send(body, count).await;
-        self.queue.are_settled.notified().await;
+        let are_settled = self.queue.are_settled.notified();
+        tokio::time::timeout(PATIENCE, are_settled).await.expect("tasks that complete");
     }
 
     /// How many messages are in the worker's hands.
@@ -98,7 +101,7 @@ impl Running {
     }
 
     /// One task, from the message that is sent to its settlement.
-    pub(crate) async fn cycle(&self, task: Task) -> f64 {
+    pub(crate) async fn cycle(&mut self, task: Task) -> f64 {
         let began = Instant::now();
         self.process(task.command(), 1).await;
         micros(began.elapsed())
@@ -157,6 +160,7 @@ impl Queue for Observed {
     async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
         let answers = self.inner.delete(receipts).await;
         let settled = self.settled.fetch_add(receipts.len(), Ordering::SeqCst) + receipts.len();
+        // The worker settles with one call at a time.
         if settled >= self.awaited.load(Ordering::SeqCst) {
             self.awaited.store(usize::MAX, Ordering::SeqCst);
             self.are_settled.notify_one();
@@ -216,8 +220,8 @@ impl Way for Wasmrun<'_> {
     /// What a task computes is measured on as many more, all sent at once, as a worker that is worth its price is busy.
     fn cycles(&mut self, task: Task, count: usize) -> Cycles {
         let running = match task {
-            Task::Empty => &self.empty,
-            Task::Hash => &self.hash,
+            Task::Empty => &mut self.empty,
+            Task::Hash => &mut self.hash,
         };
         self.io.block_on(async {
             let mut each = Vec::with_capacity(count);

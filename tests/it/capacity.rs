@@ -13,6 +13,8 @@ struct ControlGroup {
 }
 
 impl ControlGroup {
+    /// `None`: this user may make none, and it's said that the test is skipped.
+    #[track_caller]
     fn with_memory(bytes: u64) -> Option<Self> {
         let name = format!("wasmrun-test-{}", std::process::id());
         let [v1, v2] = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map(|mount| Path::new(mount).join(&name));

@@ -225,7 +225,7 @@ impl Component {
         }
         let config = Arc::new(TaskConfig { limits, ..TaskConfig::clone(&config) });
         self.try_start(Start { pre, config: config.clone() }).await?;
-        self.start_now().config = config;
+        self.start_mut().config = config;
         Ok(())
     }
 
@@ -236,7 +236,7 @@ impl Component {
         let Start { pre, config } = self.start();
         let renewed = tokio::task::spawn_blocking(move || renew(&pre, pool, &config.limits)).await;
         let before = match renewed.map_err(|error| LoadError::Engine(error.to_string())).flatten() {
-            Ok(pre) => Some(std::mem::replace(&mut self.start_now().pre, pre)),
+            Ok(pre) => Some(std::mem::replace(&mut self.start_mut().pre, pre)),
             // Then it keeps the one that it has.
             Err(error) => {
                 tracing::warn!(%error, "The pool's memory can't be given back.");
@@ -255,7 +255,7 @@ impl Component {
         self.start.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn start_now(&self) -> RwLockWriteGuard<'_, Start> {
+    fn start_mut(&self) -> RwLockWriteGuard<'_, Start> {
         self.start.write().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -44,7 +44,8 @@ pub fn tamed(line: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A text in which some characters are escaped as JSON does it: within its strings they mean the same.
+/// A text in which some characters are escaped as JSON does it, so that within its strings they mean the same: none above
+/// U+FFFF, which would take two escapes.
 pub fn escaped(text: &str, is_wild: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&is_wild) {
         return text.into();

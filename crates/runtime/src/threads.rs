@@ -98,7 +98,7 @@ impl Drop for GuestThreads {
 pub(crate) struct Load(Arc<Sums>);
 
 #[derive(Debug, Default)]
-pub(crate) struct Sums {
+struct Sums {
     /// How many tasks wait for their first turn.
     unstarted: AtomicUsize,
     /// How many tasks have handed their thread back and could go on as soon as one is free.

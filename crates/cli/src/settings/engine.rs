@@ -39,13 +39,13 @@ pub(crate) struct EngineSettings {
     threads: Option<NonZeroUsize>,
     /// Where instances' memory comes from: a pool, or the system each time [default: auto]
     #[arg(long, env = "WASMRUN_ALLOCATOR")]
-    pub(crate) allocator: Option<AllocatorSetting>,
+    allocator: Option<AllocatorSetting>,
 }
 
 /// Where instances' memory comes from.
 #[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum AllocatorSetting {
+enum AllocatorSetting {
     Auto,
     Pooling,
     OnDemand,

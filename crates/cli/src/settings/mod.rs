@@ -1,8 +1,8 @@
 //! Flags, `WASMRUN_*` variables and the configuration file, merged and validated.
 //!
 //! Flags win over variables (clap knows both), and these over the file. The groups of settings that have the same
-//! shape in all three are one structure each, which clap and serde both read; what an alias or another name is given
-//! to, such as grants, is merged name by name.
+//! shape in all three are one structure each, which clap and serde both read; what is given to a name, such as a grant to
+//! its alias, is merged name by name.
 
 mod engine;
 mod environment;

@@ -52,7 +52,7 @@ pub(crate) struct WorkerSettings {
     /// What becomes of a task whose message may have gone to another worker, as its visibility couldn't be extended
     /// [default: cancel]
     #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LAPSE")]
-    pub(crate) on_lapse: Option<OnLapseSetting>,
+    pub(super) on_lapse: Option<OnLapseSetting>,
     /// Where bodies are that were too large for a message, as SQS's extended client library puts them: s3://BUCKET or
     /// s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
     #[arg(long, value_name = "URL", env = "WASMRUN_BODY_STORE")]
@@ -67,7 +67,7 @@ pub(crate) struct WorkerSettings {
 /// What becomes of a task whose message lapsed.
 #[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum OnLapseSetting {
+pub(super) enum OnLapseSetting {
     /// Cancel it: what it does would be done twice
     Cancel,
     /// Let it finish, and delete its message if that is still possible (not on a FIFO queue)

@@ -36,7 +36,7 @@ impl Gathering {
 
     /// A task that took so long has ended.
     pub(super) fn free(&self, instance: Instance, wall: Duration) {
-        // Half of them is enough: the others go on until the worker has woken up.
+        // Half of them, or what fills a receive, is enough: the others go on until the worker has woken up.
         let enough = (instance.all() / 2).clamp(1, MAX_BATCH);
         self.gather(wall, |gathered| {
             gathered.instances.push(instance);
