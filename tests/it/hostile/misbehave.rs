@@ -176,7 +176,8 @@ fn timed() -> Vec<Case> {
         "loop-host",
         "memory-fill",
         "memory-copy",
-        "call-after 4900",
+        // With time for some calls before the end even where each turn is long in coming.
+        "call-after 3000",
         "sleep-forever",
         "poll-forever 1",
         "poll-forever 30",
@@ -228,26 +229,19 @@ fn besieged_for_long(allocator: &str) -> Siege {
     })
 }
 
-/// On a busy machine the time of a task may be over before its write at the last moment.
-fn written_at_the_end(siege: &Siege) -> &'static [&'static str] {
-    if siege.world.path("out").join("at-the-end").exists() { &["at-the-end"] } else { &[] }
-}
-
 #[test]
 fn what_only_the_clock_can_end_is_ended_by_the_clock() {
     let mut siege = besieged_for_long("pooling");
     siege.storm(&timed());
     siege.give_threads_back();
-    let at_the_end = written_at_the_end(&siege);
-    siege.end(&[&THERE[..], at_the_end].concat());
+    siege.end(&[&THERE[..], &["at-the-end"]].concat());
 }
 
 #[test]
 fn what_only_the_clock_can_end_leaves_no_memory_behind() {
     let mut siege = besieged_for_long("on-demand");
     siege.storm_twice(&timed());
-    let at_the_end = written_at_the_end(&siege);
-    siege.end(&[&THERE[..], at_the_end].concat());
+    siege.end(&[&THERE[..], &["at-the-end"]].concat());
 }
 
 #[test]
