@@ -28,6 +28,7 @@ use wasmrun_runtime::message::{MAX_BATCH, Message, OutgoingMessage};
 use wasmrun_runtime::object_store::ObjectStore;
 use wasmrun_runtime::outcome::Outcome;
 use wasmrun_runtime::queue::{Queue, Receipt};
+use wasmrun_runtime::threads;
 
 criterion_group! {
     name = steps;
@@ -44,11 +45,7 @@ struct Tasks {
 
 impl Tasks {
     fn new(guest: &str, allocator: Allocator, store: Option<Arc<dyn ObjectStore>>) -> Self {
-        let io = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .expect("threads");
+        let io = threads::start_io().expect("threads");
         let grant = |store| {
             ("objects".to_owned(), StoreGrant { alias: "objects".into(), store, mode: Mode::ReadWrite })
         };

@@ -25,6 +25,7 @@ use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::memory::MemoryQueue;
 use wasmrun_runtime::message::OutgoingMessage;
 use wasmrun_runtime::outcome::OutcomeKind;
+use wasmrun_runtime::threads;
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
 
 const ROUNDS: usize = 10;
@@ -41,11 +42,7 @@ fn main() {
         Some(Size::Full) => (ROUNDS, TASKS),
     };
     let bytes = guests::bytes("empty");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let io = threads::start_io().expect("threads");
     let (bare, tuned) =
         (Bare::new(&bytes, Memory::Pool(10), GUARDS), Bare::new(&bytes, Memory::KeptPool(10), GUARDS));
     let workers: Vec<(NonZeroUsize, Arc<Component>)> = INSTANCES
@@ -54,18 +51,19 @@ fn main() {
         .map(|instances| {
             let component =
                 guests::load("empty", Allocator::Pooling, instances, Grants::default(), Limits::default());
-            (instances, Arc::new(runtime.block_on(component)))
+            (instances, Arc::new(io.block_on(component)))
         })
         .collect();
 
     let mut rows: Vec<Vec<Cost>> = Vec::new();
     for _ in 0..rounds {
         let mut row = vec![
-            measure(tasks, || runtime.block_on(repeat(&bare, tasks))),
-            measure(tasks, || runtime.block_on(repeat(&tuned, tasks))),
+            measure(tasks, || io.block_on(repeat(&bare, tasks))),
+            measure(tasks, || io.block_on(repeat(&tuned, tasks))),
         ];
         row.extend(workers.iter().map(|(instances, component)| {
-            measure(tasks, || runtime.block_on(work(component.clone(), *instances, tasks)))
+            let work = work(component.clone(), *instances, tasks);
+            measure(tasks, || io.block_on(io.spawn(work)).expect("it ends"))
         }));
         rows.push(row);
     }

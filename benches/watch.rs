@@ -26,6 +26,7 @@ use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::memory::MemoryQueue;
 use wasmrun_runtime::message::OutgoingMessage;
 use wasmrun_runtime::outcome::OutcomeKind;
+use wasmrun_runtime::threads;
 use wasmrun_runtime::usage::TaskObserver;
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
 use wasmrun_watch::emf::Emf;
@@ -45,11 +46,7 @@ fn main() {
         Some(Size::Quick) => (2, 100),
         Some(Size::Full) => (ROUNDS, TASKS),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = threads::start_io().expect("threads");
     let instances = NonZeroUsize::new(4).expect("not zero");
     let component =
         guests::load("empty", Allocator::Pooling, instances, Grants::default(), Limits::default());

@@ -9,6 +9,7 @@ use wasmrun_benches::bare::{Bare, Input, Memory};
 use wasmrun_benches::figures::process_cpu;
 use wasmrun_benches::guests;
 use wasmrun_runtime::engine::Allocator;
+use wasmrun_runtime::threads;
 
 use crate::alone::GUARDS;
 use crate::memory;
@@ -48,7 +49,7 @@ impl InEngine {
     pub(crate) fn new(memory: Memory, task: Task) -> Self {
         let bare = Arc::new(Bare::new(&guests::bytes("workload"), memory, GUARDS));
         let input = Arc::new(Input { body: task.held().into(), ..Input::default() });
-        Self { io: worker::io_threads(), bare, input, tasks: Vec::new() }
+        Self { io: threads::start_io().expect("threads"), bare, input, tasks: Vec::new() }
     }
 }
 
@@ -85,7 +86,7 @@ pub(crate) struct InWorker {
 
 impl InWorker {
     pub(crate) fn new(allocator: Allocator, task: Task, most: usize) -> Self {
-        let io = worker::io_threads();
+        let io = threads::start_io().expect("threads");
         let instances = NonZeroUsize::new(most).expect("not zero");
         let component = worker::load(&io, "workload", allocator, instances);
         let running = Running::start(&io, &component, instances);

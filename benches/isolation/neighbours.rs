@@ -17,6 +17,7 @@ use wasmrun_benches::figures::{Samples, median, micros};
 use wasmrun_benches::run::Size;
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
+use wasmrun_runtime::threads;
 
 use crate::machine::cores;
 use crate::program::{Processes, Program, succeed};
@@ -74,7 +75,7 @@ pub(crate) struct TimerRow {
 }
 
 pub(crate) fn measure(program: &Program, size: Size) -> Fairness {
-    let io = worker::io_threads();
+    let io = threads::start_io().expect("threads");
     let component = worker::load(&io, "workload", Allocator::Pooling, INSTANCES);
     let fairness =
         Fairness { tasks: tasks(program, &io, &component, size), timer: timer(&io, &component, size) };

@@ -7,12 +7,13 @@ use wasmrun_benches::bare::Memory;
 use wasmrun_benches::figures::{Samples, median};
 use wasmrun_benches::run::Size;
 use wasmrun_runtime::engine::Allocator;
+use wasmrun_runtime::threads;
 
 use crate::alone::Alone;
 use crate::program::{FunctionCall, Process, Program};
 use crate::sandbox::Sandbox;
 use crate::ways::{Task, Way};
-use crate::worker::{self, Wasmrun};
+use crate::worker::Wasmrun;
 
 /// What a task took in one way.
 #[derive(Debug, Serialize)]
@@ -39,7 +40,7 @@ pub(crate) fn measure(program: &Program, sandboxes: &[Sandbox], size: Size) -> V
         Size::Quick => (1, 10),
         Size::Full => (ROUNDS, 1),
     };
-    let io = worker::io_threads();
+    let io = threads::start_io().expect("threads");
     let mut alone = [Memory::OnDemand, Memory::Pool(10), Memory::KeptPool(10)].map(Alone::new);
     let mut wasmrun = [Allocator::OnDemand, Allocator::Pooling].map(|allocator| Wasmrun::new(allocator, &io));
     let mut sandboxes: Vec<&Sandbox> = sandboxes.iter().collect();

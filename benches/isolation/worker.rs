@@ -16,7 +16,7 @@ use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::grant::Grants;
 use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::memory::MemoryQueue;
-use wasmrun_runtime::message::{MAX_BATCH, MAX_VISIBILITY, OutgoingMessage};
+use wasmrun_runtime::message::{MAX_VISIBILITY, OutgoingMessage};
 use wasmrun_runtime::outcome::OutcomeKind;
 use wasmrun_runtime::queue::{Delivery, Depth, Queue, QueueAttributes, QueueError, Receipt};
 use wasmrun_runtime::worker::{Summary, Tally, Worker, WorkerOptions};
@@ -29,11 +29,6 @@ const INSTANCES: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
 const LONG: Duration = Duration::from_secs(3600);
 /// What completes does so within this time.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// The threads of the worker and its backends, as many as the program has; guests have their own.
-pub(crate) fn io_threads() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads")
-}
 
 /// Makes a component ready whose tasks may go on for as long as they are wanted.
 pub(crate) fn load(
@@ -71,13 +66,9 @@ impl Running {
     /// Sends so many messages with this body.
     pub(crate) async fn send(&self, body: &str, count: usize) {
         let message = OutgoingMessage { body: body.into(), ..OutgoingMessage::default() };
-        let mut left = count;
-        while left > 0 {
-            let batch = left.min(MAX_BATCH);
-            for answer in self.queue.send(&vec![message.clone(); batch]).await {
-                answer.expect("the queue takes it");
-            }
-            left -= batch;
+        // All at once, so that the worker finds them all.
+        for answer in self.queue.send(&vec![message; count]).await {
+            answer.expect("the queue takes it");
         }
     }
 

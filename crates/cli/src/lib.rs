@@ -46,7 +46,6 @@ use self::failure::Failure;
 use clap::{CommandFactory, Parser};
 use std::future::Future;
 use std::io::{self, Write};
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 pub use self::version::Build;
@@ -106,20 +105,11 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Enough to encrypt what the network of a large host carries.
-const MOST_IO_THREADS: usize = 4;
-
 /// The threads of the worker and its backends; guests have their own.
 fn block_on<T: Send + 'static>(
     future: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Result<T, Failure> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        // One does the work of several cores' guests, and threads that wake each other cost more than they give.
-        .worker_threads(cores.div_ceil(4).min(MOST_IO_THREADS))
-        .thread_name("io")
-        .enable_all()
-        .build()
+    let runtime = wasmrun_runtime::threads::start_io()
         .map_err(|error| Failure::backend(format!("the system refuses threads: {error}")))?;
     // On those threads and not on this one: each answer of a backend would have to wake another thread.
     let result = match runtime.block_on(runtime.spawn(future)) {

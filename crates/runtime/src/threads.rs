@@ -1,6 +1,6 @@
-//! The threads on which guests compute.
+//! The threads on which guests compute, and those of the worker.
 //!
-//! They are apart from those of the worker: a guest that spins delays no long poll, no renewal and no timeout. Among
+//! They are apart from each other: a guest that spins delays no long poll, no renewal and no timeout. Among
 //! themselves guests are time-sliced: fuel hands the thread back every few milliseconds, and the task goes to the
 //! end of its thread's queue. What tasks ask of the threads is measured here.
 
@@ -12,6 +12,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::TaskTracker;
+
+/// Of the worker: enough to encrypt what the network of a large host carries.
+const MOST_IO_THREADS: usize = 4;
+
+/// Starts the threads of a worker and its backends. What uses them is best spawned there: an answer would have to wake a
+/// thread that blocks on it.
+///
+/// # Errors
+///
+/// The system refuses a thread.
+pub fn start_io() -> io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    Builder::new_multi_thread()
+        // One does the work of several cores' guests, and threads that wake each other cost more than they give.
+        .worker_threads(cores.div_ceil(4).min(MOST_IO_THREADS))
+        .thread_name("io")
+        .enable_all()
+        .build()
+}
 
 /// A pool of threads for guests, which ends when this is dropped.
 #[derive(Debug)]
