@@ -116,11 +116,12 @@ impl Limits {
         .find_map(|(ours, theirs, limit)| (ours != theirs).then_some(limit))
     }
 
-    /// A task runs for a moment before it hands its thread to its neighbours: about a third of a millisecond of
-    /// computing. What takes longer than its fuel says (a call to one of the engine's helpers) takes a hundred times
-    /// longer at most.
-    pub const FUEL_SLICE: u64 = 4_000_000;
-    /// The same for what fuel doesn't measure: a task that spends its time in short host calls.
+    /// After so much fuel a task looks whether its turn is over: about a tenth of a millisecond of computing. What takes
+    /// longer than its fuel says (a call to one of the engine's helpers) takes a hundred times longer at most.
+    pub const FUEL_SLICE: u64 = 1_000_000;
+    /// A turn while others wait for the thread. Time and not fuel, which some burn faster than others.
+    pub const SHARED_TURN: Duration = Duration::from_micros(400);
+    /// A turn while nobody does, and that of a task which spends it in short host calls.
     pub const TURN: Duration = Duration::from_millis(2);
     /// The most that one `reader.read` returns.
     pub const READ_BYTES: usize = 1 << 20;

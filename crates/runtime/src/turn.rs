@@ -5,8 +5,9 @@
 //! turn ends: fuel does that for a guest that computes, and not for one that spends its turn in short calls to the
 //! host, which burn little fuel however long they take.
 //!
-//! A task that hands its thread back while nobody waits for one is given it again at once, for a while: otherwise an
-//! idle thread would wake up to take the task over, and the two would carry it to and fro between their cores.
+//! A turn is a length of time: a task that hands its thread back before is given it again at once. It's shorter while
+//! others wait for a thread. While nobody does, an idle thread would wake up to take the task over, and the two would
+//! carry it to and fro between their cores.
 
 use crate::limits::Limits;
 use crate::state::TaskState;
@@ -93,12 +94,12 @@ impl Turn {
         self.woken.swap(0, Ordering::SeqCst)
     }
 
-    /// The task was woken while it was polled and nobody waits for its thread: it may be polled again.
+    /// The task was woken while it was polled, and its turn isn't over: it may be polled again.
     fn may_go_on(&self, others: &Load) -> bool {
+        let longest = || if others.nobody_is_ready() { Limits::TURN } else { Limits::SHARED_TURN };
         // Where the budget of a turn is spent, polling again would only burn time.
         let goes_on = self.woken.load(Ordering::SeqCst) > 0
-            && !self.is_over()
-            && others.nobody_is_ready()
+            && self.lasted() <= longest()
             && tokio::task::coop::has_budget_remaining();
         if goes_on {
             self.woken.store(0, Ordering::SeqCst);
@@ -343,46 +344,60 @@ mod tests {
         let neighbour = tokio::spawn(async move { burn(wait) });
         let others = Load::default();
         let _other = others.ready();
-        let (_, ready) = timed_among(&others, hands_back(1), None).await;
+        let turn = async {
+            burn(Limits::SHARED_TURN);
+            hands_back(1).await;
+        };
+        let (_, ready) = timed_among(&others, turn, None).await;
         neighbour.await.expect("ended");
         assert!(ready.blocked < Duration::from_millis(1), "{ready:?}");
         assert!(ready.ready >= wait - Duration::from_millis(5), "{ready:?}");
     }
 
+    /// How often the thread was really handed back.
+    async fn turns(others: &Load, future: impl Future<Output = ()>) -> u32 {
+        let mut turns = 0;
+        let mut timed = pin!(timed_among(others, future, None));
+        poll_fn(|context| {
+            turns += 1;
+            timed.as_mut().poll(context).map(drop)
+        })
+        .await;
+        turns - 1
+    }
+
+    /// Computes so many times for so long, and hands the thread back after each.
+    async fn computes(times: u32, long: Duration) {
+        for _ in 0..times {
+            burn(long);
+            hands_back(1).await;
+        }
+    }
+
     #[tokio::test]
     async fn a_thread_that_nobody_waits_for_is_given_back_at_once_but_not_for_ever() {
         const TIMES: u32 = 100;
-        /// How often the thread was really handed back.
-        async fn turns(others: &Load, future: impl Future<Output = ()>) -> u32 {
-            let mut turns = 0;
-            let mut timed = pin!(timed_among(others, future, None));
-            poll_fn(|context| {
-                turns += 1;
-                timed.as_mut().poll(context).map(drop)
-            })
-            .await;
-            turns - 1
-        }
         let others = Load::default();
         let alone = turns(&others, hands_back(TIMES)).await;
         assert!(alone < TIMES / 2, "{alone}");
+        // Timers and cancellations get their turn as well.
+        assert!(turns(&others, computes(4, Limits::TURN)).await >= 3);
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_shorter_while_others_wait_for_the_thread_and_the_same_for_all() {
+        let others = Load::default();
         let other = others.ready();
-        assert_eq!(turns(&others, hands_back(TIMES)).await, TIMES);
+        assert_eq!(turns(&others, computes(4, Limits::SHARED_TURN)).await, 4);
+        // What hands it back earlier isn't at a disadvantage.
+        let often = turns(&others, computes(40, Limits::SHARED_TURN / 10)).await;
+        assert!((4..30).contains(&often), "{often}");
         drop(other);
         assert!(others.nobody_is_ready());
         // A task from outside is heard too.
         let spawned = tokio::runtime::Handle::current();
         std::thread::spawn(move || drop(spawned.spawn(async {}))).join().expect("spawned");
         assert!(!others.nobody_is_ready());
-        tokio::task::yield_now().await;
-        // Timers and cancellations get their turn as well.
-        let computes = async {
-            for _ in 0..4 {
-                burn(Limits::TURN);
-                hands_back(1).await;
-            }
-        };
-        assert!(turns(&others, computes).await >= 3);
     }
 
     #[tokio::test]
