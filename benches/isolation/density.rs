@@ -16,7 +16,7 @@ use wasmrun_benches::bare::Memory;
 use wasmrun_benches::run::Size;
 use wasmrun_runtime::engine::Allocator;
 
-use crate::holders::{Holder, InEngine, InProcesses, InSandboxes, InWorker};
+use crate::holders::{Holder, InEngine, InProcesses, InWorker, Start};
 use crate::memory;
 use crate::program::Program;
 use crate::sandbox::{Kind, Sandbox};
@@ -112,7 +112,10 @@ impl Way {
 
     fn holder(self, task: Task, scratch: &Path, most: usize) -> Box<dyn Holder> {
         let program = Program::at(scratch);
-        let sandbox = |kind| Box::new(InSandboxes::new(Sandbox::at(kind, &program, scratch), task));
+        let sandbox = |kind| {
+            let sandbox = Sandbox::at(kind, &program, scratch);
+            Box::new(InProcesses::new(Start::Sandboxed(sandbox), task))
+        };
         match self {
             Self::AloneOnDemand => Box::new(InEngine::new(Memory::OnDemand, task)),
             Self::AloneKeeping => {
@@ -120,7 +123,7 @@ impl Way {
             }
             Self::WasmrunOnDemand => Box::new(InWorker::new(Allocator::OnDemand, task, most)),
             Self::WasmrunPooling => Box::new(InWorker::new(Allocator::Pooling, task, most)),
-            Self::Process => Box::new(InProcesses::new(program, task)),
+            Self::Process => Box::new(InProcesses::new(Start::Plain(program), task)),
             Self::Bubblewrap => sandbox(Kind::Bubblewrap),
             Self::Runc => sandbox(Kind::Runc),
             Self::Podman => sandbox(Kind::Podman),

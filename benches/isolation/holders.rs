@@ -39,7 +39,8 @@ pub(crate) trait Holder {
 
 /// In the engine alone.
 pub(crate) struct InEngine {
-    io: Runtime,
+    /// As many as there are cores.
+    threads: Runtime,
     bare: Arc<Bare>,
     input: Arc<Input>,
     tasks: Vec<JoinHandle<()>>,
@@ -49,7 +50,7 @@ impl InEngine {
     pub(crate) fn new(memory: Memory, task: Task) -> Self {
         let bare = Arc::new(Bare::new(&guests::bytes("workload"), memory, GUARDS));
         let input = Arc::new(Input { body: task.held().into(), ..Input::default() });
-        Self { io: threads::start_io().expect("threads"), bare, input, tasks: Vec::new() }
+        Self { threads: Runtime::new().expect("threads"), bare, input, tasks: Vec::new() }
     }
 }
 
@@ -57,10 +58,10 @@ impl Holder for InEngine {
     fn start(&mut self, count: usize, _until: Instant) -> Result<usize, String> {
         for _ in 0..count {
             let (bare, input) = (self.bare.clone(), self.input.clone());
-            self.tasks.push(self.io.spawn(async move { bare.run(&input).await }));
+            self.tasks.push(self.threads.spawn(async move { bare.run(&input).await }));
         }
         // They take turns with this one, so that each has begun.
-        self.io.block_on(async { tokio::time::sleep(LOOK_EVERY).await });
+        self.threads.block_on(async { tokio::time::sleep(LOOK_EVERY).await });
         match self.tasks.iter().any(JoinHandle::is_finished) {
             true => Err("a task ended".into()),
             false => Ok(count),
@@ -120,22 +121,33 @@ impl Holder for InWorker {
 
 /// In processes of the native program.
 pub(crate) struct InProcesses {
-    program: Program,
+    by: Start,
     task: Task,
     processes: Processes,
     count: usize,
 }
 
+/// How one is started.
+pub(crate) enum Start {
+    /// As any process.
+    Plain(Program),
+    /// In a sandbox of its own.
+    Sandboxed(Sandbox),
+}
+
 impl InProcesses {
-    pub(crate) fn new(program: Program, task: Task) -> Self {
-        Self { program, task, processes: Processes::default(), count: 0 }
+    pub(crate) fn new(by: Start, task: Task) -> Self {
+        Self { by, task, processes: Processes::default(), count: 0 }
     }
 }
 
 impl Holder for InProcesses {
     fn start(&mut self, count: usize, until: Instant) -> Result<usize, String> {
-        let Self { program, task, processes, .. } = self;
-        let started = start_each(count, until, || processes.start(&mut program.command(task.held())))?;
+        let Self { by, task, processes, .. } = self;
+        let started = start_each(count, until, || match by {
+            Start::Plain(program) => processes.start(&mut program.command(task.held())),
+            Start::Sandboxed(sandbox) => sandbox.hold(*task, processes),
+        })?;
         self.count += started;
         all_hold(self.count, &mut self.processes)?;
         Ok(started)
@@ -150,41 +162,11 @@ impl Holder for InProcesses {
     }
 }
 
-/// In sandboxes with that program.
-pub(crate) struct InSandboxes {
-    sandbox: Sandbox,
-    task: Task,
-    processes: Processes,
-    count: usize,
-}
-
-impl InSandboxes {
-    pub(crate) fn new(sandbox: Sandbox, task: Task) -> Self {
-        Self { sandbox, task, processes: Processes::default(), count: 0 }
-    }
-}
-
-impl Holder for InSandboxes {
-    fn start(&mut self, count: usize, until: Instant) -> Result<usize, String> {
-        let Self { sandbox, task, processes, .. } = self;
-        let started = start_each(count, until, || sandbox.hold(*task, processes))?;
-        self.count += started;
-        all_hold(self.count, &mut self.processes)?;
-        Ok(started)
-    }
-
-    fn bytes(&self) -> u64 {
-        memory::descendants_bytes()
-    }
-
-    fn cpu(&self) -> Duration {
-        memory::descendants_cpu()
-    }
-}
-
-impl Drop for InSandboxes {
+impl Drop for InProcesses {
     fn drop(&mut self) {
-        self.sandbox.release();
+        if let Start::Sandboxed(sandbox) = &self.by {
+            sandbox.release();
+        }
     }
 }
 
