@@ -25,13 +25,19 @@ use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::memory::MemoryQueue;
 use wasmrun_runtime::message::OutgoingMessage;
 use wasmrun_runtime::outcome::OutcomeKind;
+use wasmrun_runtime::scaler::Goal;
 use wasmrun_runtime::threads;
-use wasmrun_runtime::worker::{Worker, WorkerOptions};
+use wasmrun_runtime::worker::{ScaleOptions, Worker, WorkerOptions};
 
 const ROUNDS: usize = 10;
 const TASKS: usize = 10_000;
-/// Of the worker, at once: the fewer there are, the more often threads wake each other for a task.
-const INSTANCES: [usize; 3] = [4, 16, 64];
+/// Of the worker, at once: the fewer there are, the more often threads wake each other for a task. `None`: as many as are
+/// of use, as it is by default.
+const INSTANCES: [Option<usize>; 4] = [Some(4), Some(16), Some(64), None];
+/// So many at most, where they are as many as are of use. It takes a quarter of a second to find out: so many times as
+/// many tasks are measured.
+const MOST: usize = 64;
+const LONGER: usize = 5;
 /// What the worker guards a task with.
 const GUARDS: Guards = Guards { fuel: true, epochs: false, limiter: true, metering: false };
 
@@ -45,13 +51,18 @@ fn main() {
     let io = threads::start_io().expect("threads");
     let (bare, tuned) =
         (Bare::new(&bytes, Memory::Pool(10), GUARDS), Bare::new(&bytes, Memory::KeptPool(10), GUARDS));
-    let workers: Vec<(NonZeroUsize, Arc<Component>)> = INSTANCES
+    let workers: Vec<(WorkerOptions, Arc<Component>)> = INSTANCES
         .into_iter()
-        .filter_map(NonZeroUsize::new)
         .map(|instances| {
-            let component =
-                guests::load("empty", Allocator::Pooling, instances, Grants::default(), Limits::default());
-            (instances, Arc::new(io.block_on(component)))
+            let options = options(instances);
+            let component = guests::load(
+                "empty",
+                Allocator::Pooling,
+                options.instances,
+                Grants::default(),
+                Limits::default(),
+            );
+            (options, Arc::new(io.block_on(component)))
         })
         .collect();
 
@@ -61,15 +72,19 @@ fn main() {
             measure(tasks, || io.block_on(repeat(&bare, tasks))),
             measure(tasks, || io.block_on(repeat(&tuned, tasks))),
         ];
-        row.extend(workers.iter().map(|(instances, component)| {
-            let work = work(component.clone(), *instances, tasks);
+        row.extend(workers.iter().map(|(options, component)| {
+            let tasks = tasks * if options.scale.is_some() { LONGER } else { 1 };
+            let work = work(component.clone(), options.clone(), tasks);
             measure(tasks, || io.block_on(io.spawn(work)).expect("it ends"))
         }));
         rows.push(row);
     }
     let median = |pick: &dyn Fn(&[Cost]) -> f64| median(rows.iter().map(|row| pick(row)).collect());
     let names = ["bare engine", "bare engine, pages kept"].map(str::to_owned).into_iter();
-    let names = names.chain(INSTANCES.map(|instances| format!("wasmrun, {instances} instances")));
+    let names = names.chain(INSTANCES.map(|instances| match instances {
+        Some(instances) => format!("wasmrun, {instances} instances"),
+        None => "wasmrun, instances auto".to_owned(),
+    }));
     println!("empty task, {rounds} rounds of {tasks} each, interleaved; medians of the rounds");
     println!("                                CPU us   wall us   CPU against bare   against pages kept");
     for (index, name) in names.enumerate() {
@@ -96,6 +111,16 @@ fn measure(tasks: usize, work: impl FnOnce()) -> Cost {
     Cost { cpu_us: each(process_cpu() - cpu), wall_us: each(wall.elapsed()) }
 }
 
+fn options(instances: Option<usize>) -> WorkerOptions {
+    let scale = ScaleOptions { min: 0, goal: Goal::AtOnce, keep_warm: Duration::from_secs(300) };
+    WorkerOptions {
+        instances: NonZeroUsize::new(instances.unwrap_or(MOST)).expect("not zero"),
+        scale: instances.is_none().then_some(scale),
+        until_empty: true,
+        ..WorkerOptions::default()
+    }
+}
+
 async fn repeat(bare: &Bare, tasks: usize) {
     let input = Arc::new(Input::default());
     for _ in 0..tasks {
@@ -103,12 +128,11 @@ async fn repeat(bare: &Bare, tasks: usize) {
     }
 }
 
-async fn work(component: Arc<Component>, instances: NonZeroUsize, tasks: usize) {
+async fn work(component: Arc<Component>, options: WorkerOptions, tasks: usize) {
     let queue = Arc::new(MemoryQueue::new("work", Duration::from_secs(30)));
     let dead = Arc::new(MemoryQueue::new("dead", Duration::from_secs(30)));
     let message = OutgoingMessage { body: "x".into(), ..OutgoingMessage::default() };
     queues::fill(&*queue, message, tasks).await;
-    let options = WorkerOptions { instances, until_empty: true, ..WorkerOptions::default() };
     let worker = Worker::new(queue, Some(dead), component, options).await.expect("a worker");
     let summary = Arc::new(worker).run(CancellationToken::new(), CancellationToken::new()).await;
     assert_eq!(summary.outcome(OutcomeKind::Completed), tasks as u64);

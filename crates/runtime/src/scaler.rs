@@ -15,6 +15,11 @@ use std::time::Duration;
 /// So many tasks for each thread are on it or wait for it, on average, before more are of no use: one computes, and half
 /// the time another is ready when it ends.
 const RUNNABLE_PER_THREAD: f64 = 1.5;
+/// Short tasks are more, so that a thread has something to do for so long: meanwhile the worker wakes up, which costs as
+/// much as such a task, and receives for several at once …
+const LEAST_WORK: Duration = Duration::from_micros(200);
+/// … as many as a receive brings.
+const MOST_RUNNABLE_PER_THREAD: f64 = 10.0;
 /// What tasks were is forgotten by half in so much time.
 const HALF_LIFE: Duration = Duration::from_secs(3);
 /// Slots must have been occupied for so long, in all, to tell anything.
@@ -259,7 +264,8 @@ impl Scaler {
 
     /// As many as keep the threads busy if they do nothing but compute.
     fn busy_threads(&self) -> f64 {
-        self.scaling.threads.get() as f64 * RUNNABLE_PER_THREAD
+        let short = if self.ended > 0.0 { LEAST_WORK.as_secs_f64() / self.service_time() } else { 0.0 };
+        self.scaling.threads.get() as f64 * short.clamp(RUNNABLE_PER_THREAD, MOST_RUNNABLE_PER_THREAD)
     }
 
     /// Fewer at once where stores or queues fail, more again where they don't.

@@ -136,6 +136,35 @@ fn tasks_that_compute_settle_near_the_number_of_threads_and_those_that_wait_far_
 }
 
 #[test]
+fn of_short_tasks_each_thread_has_several() {
+    let settled = |service: Duration| {
+        let mut scaler = Scaler::new(scaling(0, 64));
+        let mut instances = 1;
+        for _ in 0..200 {
+            // All that may run do nothing but compute, on two threads.
+            let ended = (TICK.as_secs_f64() * 2.0 / service.as_secs_f64()) as u32;
+            let occupied = TICK * instances as u32;
+            instances = scaler
+                .decide(&Snapshot {
+                    elapsed: TICK,
+                    of_full_receives: 1000,
+                    running: instances,
+                    occupied,
+                    runnable: occupied,
+                    ended: ended.into(),
+                    service: service * ended,
+                    ..Snapshot::default()
+                })
+                .instances
+                .get();
+        }
+        instances
+    };
+    let micros = [1, 25, 100, 200, 10_000].map(Duration::from_micros);
+    assert_eq!(micros.map(settled), [20, 16, 4, 3, 3]);
+}
+
+#[test]
 fn a_steady_load_changes_the_number_at_most_six_times_an_hour() {
     // Messages a second and what each takes: one at a time, ten and forty at once on average, seldom and long, and such as
     // keep the two threads busy for most of the time.
