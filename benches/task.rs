@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
 use wasmrun_benches::figures::{median, micros, process_cpu};
 use wasmrun_benches::run::{self, Size};
-use wasmrun_benches::{guests, queues};
+use wasmrun_benches::{guests, options, queues};
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::grant::Grants;
@@ -25,9 +25,8 @@ use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::memory::MemoryQueue;
 use wasmrun_runtime::message::OutgoingMessage;
 use wasmrun_runtime::outcome::OutcomeKind;
-use wasmrun_runtime::scaler::Goal;
 use wasmrun_runtime::threads;
-use wasmrun_runtime::worker::{ScaleOptions, Worker, WorkerOptions};
+use wasmrun_runtime::worker::{Worker, WorkerOptions};
 
 const ROUNDS: usize = 10;
 const TASKS: usize = 10_000;
@@ -112,13 +111,9 @@ fn measure(tasks: usize, work: impl FnOnce()) -> Cost {
 }
 
 fn options(instances: Option<usize>) -> WorkerOptions {
-    let scale = ScaleOptions { min: 0, goal: Goal::AtOnce, keep_warm: Duration::from_secs(300) };
-    WorkerOptions {
-        instances: NonZeroUsize::new(instances.unwrap_or(MOST)).expect("not zero"),
-        scale: instances.is_none().then_some(scale),
-        until_empty: true,
-        ..WorkerOptions::default()
-    }
+    let number = NonZeroUsize::new(instances.unwrap_or(MOST)).expect("not zero");
+    let options = if instances.is_some() { options::fixed(number) } else { options::auto(number) };
+    WorkerOptions { until_empty: true, ..options }
 }
 
 async fn repeat(bare: &Bare, tasks: usize) {

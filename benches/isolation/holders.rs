@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use wasmrun_benches::bare::{Bare, Input, Memory};
 use wasmrun_benches::figures::process_cpu;
-use wasmrun_benches::guests;
+use wasmrun_benches::{guests, options};
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::threads;
 
@@ -90,7 +90,7 @@ impl InWorker {
         let io = threads::start_io().expect("threads");
         let instances = NonZeroUsize::new(most).expect("not zero");
         let component = worker::load(&io, "workload", allocator, instances);
-        let running = Running::start(&io, &component, instances);
+        let running = Running::start(&io, &component, options::fixed(instances));
         Self { io, running, task, count: 0 }
     }
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::time::MissedTickBehavior;
 use wasmrun_benches::figures::{Samples, median, micros};
+use wasmrun_benches::options;
 use wasmrun_benches::run::Size;
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
@@ -92,7 +93,7 @@ fn tasks(program: &Program, io: &Runtime, component: &Arc<Component>, size: Size
     let mut natives = guests.clone();
     for round in 0..rounds {
         eprintln!("Tasks beside neighbours: round {} of {rounds} …", round + 1);
-        let mut running = Running::start(io, component, INSTANCES);
+        let mut running = Running::start(io, component, options::fixed(INSTANCES));
         let mut spinning = 0;
         for ((neighbours, tasks), guests) in cases.iter().zip(&mut guests) {
             io.block_on(async {
@@ -158,7 +159,7 @@ fn timer(io: &Runtime, component: &Arc<Component>, size: Size) -> Vec<TimerRow> 
     let [mut idle, mut beside_guests, mut beside_threads] = [const { Vec::new() }; 3];
     for round in 0..rounds {
         eprintln!("A timer beside neighbours: round {} of {rounds} …", round + 1);
-        let running = Running::start(io, component, INSTANCES);
+        let running = Running::start(io, component, options::fixed(INSTANCES));
         idle.extend(lateness(io, ticks));
         io.block_on(spin(&running, cores(), cores()));
         beside_guests.extend(lateness(io, ticks));

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmrun_benches::figures::{micros, process_cpu};
-use wasmrun_benches::guests;
+use wasmrun_benches::{guests, options};
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::grant::Grants;
@@ -23,8 +23,8 @@ use wasmrun_runtime::worker::{Summary, Tally, Worker, WorkerOptions};
 
 use crate::ways::{Cycles, Task, Way, names};
 
-/// As many as a worker has by default on a machine with four cores.
-const INSTANCES: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
+/// So many at most, of which as many run as are of use: as a worker does by default.
+const MOST: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
 /// What spins or waits does so for as long as it is wanted.
 const LONG: Duration = Duration::from_secs(3600);
 /// What completes does so within this time.
@@ -51,10 +51,9 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(io: &Runtime, component: &Arc<Component>, instances: NonZeroUsize) -> Self {
+    pub(crate) fn start(io: &Runtime, component: &Arc<Component>, options: WorkerOptions) -> Self {
         let queue = Arc::new(Observed::new());
         let dead = Arc::new(MemoryQueue::new("dead", MAX_VISIBILITY));
-        let options = WorkerOptions { instances, ..WorkerOptions::default() };
         let worker = Worker::new(queue.clone(), Some(dead), component.clone(), options);
         let worker = io.block_on(worker).expect("a worker");
         let (tally, abandon) = (worker.tally(), CancellationToken::new());
@@ -183,7 +182,7 @@ pub(crate) struct Wasmrun<'a> {
 impl<'a> Wasmrun<'a> {
     pub(crate) fn new(allocator: Allocator, io: &'a Runtime) -> Self {
         let running =
-            |task: Task| Running::start(io, &load(io, task.guest(), allocator, INSTANCES), INSTANCES);
+            |task: Task| Running::start(io, &load(io, task.guest(), allocator, MOST), options::auto(MOST));
         Self { allocator, io, empty: running(Task::Empty), hash: running(Task::Hash) }
     }
 

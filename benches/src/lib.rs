@@ -16,6 +16,7 @@ pub mod fauxqs;
 pub mod figures;
 pub mod guests;
 pub mod machine;
+pub mod options;
 pub mod proc;
 pub mod queues;
 pub mod run;
