@@ -1,5 +1,6 @@
 //! Running the tests and the benchmarks, on freshly built guests; and checking what is depended on.
 
+use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::Result;
@@ -126,15 +127,7 @@ pub(crate) fn hostile(places: &Places, repeat: u32) -> Result<ExitCode> {
         let tests = [&tests[..], &["--", "hostile::", "--test-threads", HOSTILE_AT_ONCE]].concat();
         let mut plain = cargo(places);
         plain.args(&tests);
-        let pinned = one_core.as_ref().map(|taskset| {
-            let cargo = cargo(places);
-            let mut pinned = Command::new(taskset);
-            pinned.args(["-c", "0"]).arg(cargo.get_program()).args(&tests);
-            pinned
-                .current_dir(&places.root)
-                .envs(cargo.get_envs().filter_map(|(key, value)| Some((key, value?))));
-            pinned
-        });
+        let pinned = one_core.as_ref().map(|taskset| on_one_core(taskset, &plain));
         for mut run in std::iter::once(plain).chain(pinned) {
             let status = command::show(&mut run)?;
             if !status.success() {
@@ -143,6 +136,22 @@ pub(crate) fn hostile(places: &Places, repeat: u32) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The same command, on the first core alone.
+fn on_one_core(taskset: &Path, command: &Command) -> Command {
+    let mut pinned = Command::new(taskset);
+    pinned.args(["-c", "0"]).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        pinned.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => pinned.env(name, value),
+            None => pinned.env_remove(name),
+        };
+    }
+    pinned
 }
 
 /// Runs the benchmarks: all, or the one that the first argument names.
@@ -182,5 +191,23 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     match status.code().map(u8::try_from) {
         Some(Ok(code)) => ExitCode::from(code),
         _ => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+
+    #[test]
+    fn a_command_on_one_core_has_the_same_environment_and_lacks_the_same() {
+        let mut command = Command::new("cargo");
+        command.arg("test").current_dir("folder").env("GIVEN", "1").env_remove("TAKEN");
+        let pinned = on_one_core(Path::new("taskset"), &command);
+        assert_eq!(pinned.get_program(), "taskset");
+        assert_eq!(pinned.get_args().collect::<Vec<_>>(), ["-c", "0", "cargo", "test"]);
+        assert_eq!(pinned.get_current_dir(), Some(Path::new("folder")));
+        let environment: Vec<_> = pinned.get_envs().collect();
+        assert_eq!(environment, [(OsStr::new("GIVEN"), Some(OsStr::new("1"))), (OsStr::new("TAKEN"), None)]);
     }
 }
