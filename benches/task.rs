@@ -4,7 +4,8 @@
 //!
 //! All run the same component with the same kind of store: WASI context, limiter, fuel, instantiate, call, drop. The
 //! worker adds what makes it a worker: receive, a hand-over between threads, a timeout, a lease, counts, settlement.
-//! The wall-clock time of the worker includes the fifth of a second in which it finds the queue empty at the end.
+//! It has more tasks to do than the bare loop, as its wall-clock time includes the fifth of a second in which it finds the
+//! queue empty at the end.
 //! The bare loop runs twice: with the pool as the engine sets it up, and with a pool that keeps touched pages between
 //! tasks, as the worker's does. The rounds are interleaved; CPU time is that of the process, on all threads.
 
@@ -33,9 +34,10 @@ const TASKS: usize = 10_000;
 /// Of the worker, at once: the fewer there are, the more often threads wake each other for a task. `None`: as many as are
 /// of use, as it is by default.
 const INSTANCES: [Option<usize>; 4] = [Some(4), Some(16), Some(64), None];
-/// So many at most, where they are as many as are of use. It takes a quarter of a second to find out: so many times as
-/// many tasks are measured.
+/// So many at most, where they are as many as are of use.
 const MOST: usize = 64;
+/// So many times as many tasks go through a worker: it takes a quarter of a second to find out how many are of use, and a
+/// fifth of a second to find the queue empty.
 const LONGER: usize = 5;
 /// What the worker guards a task with.
 const GUARDS: Guards = Guards { fuel: true, epochs: false, limiter: true, metering: false };
@@ -72,7 +74,7 @@ fn main() {
             measure(tasks, || io.block_on(repeat(&tuned, tasks))),
         ];
         row.extend(workers.iter().map(|(options, component)| {
-            let tasks = tasks * if options.scale.is_some() { LONGER } else { 1 };
+            let tasks = tasks * LONGER;
             let work = work(component.clone(), options.clone(), tasks);
             measure(tasks, || io.block_on(io.spawn(work)).expect("it ends"))
         }));
@@ -84,7 +86,10 @@ fn main() {
         Some(instances) => format!("wasmrun, {instances} instances"),
         None => "wasmrun, instances auto".to_owned(),
     }));
-    println!("empty task, {rounds} rounds of {tasks} each, interleaved; medians of the rounds");
+    println!(
+        "empty task, {rounds} rounds of {tasks} each ({} in a worker), interleaved; medians of the rounds",
+        tasks * LONGER
+    );
     println!("                                CPU us   wall us   CPU against bare   against pages kept");
     for (index, name) in names.enumerate() {
         println!(

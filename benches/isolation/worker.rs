@@ -23,8 +23,10 @@ use wasmrun_runtime::worker::{Summary, Tally, Worker, WorkerOptions};
 
 use crate::ways::{Cycles, Task, Way, names};
 
-/// So many at most, of which as many run as are of use: as a worker does by default.
+/// So many at most, of which as many run as are of use, as it is by default.
 const MOST: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+/// How long it works before it's measured.
+const SETTLING: Duration = Duration::from_millis(500);
 /// What spins or waits does so for as long as it is wanted.
 const LONG: Duration = Duration::from_secs(3600);
 /// What completes does so within this time.
@@ -181,8 +183,16 @@ pub(crate) struct Wasmrun<'a> {
 
 impl<'a> Wasmrun<'a> {
     pub(crate) fn new(allocator: Allocator, io: &'a Runtime) -> Self {
-        let running =
-            |task: Task| Running::start(io, &load(io, task.guest(), allocator, MOST), options::auto(MOST));
+        let running = |task: Task| {
+            let component = load(io, task.guest(), allocator, MOST);
+            let mut running = Running::start(io, &component, options::auto(MOST));
+            // So long that it finds out how many are of use.
+            let began = Instant::now();
+            while began.elapsed() < SETTLING {
+                io.block_on(running.process(task.command(), MOST.get() * 8));
+            }
+            running
+        };
         Self { allocator, io, empty: running(Task::Empty), hash: running(Task::Hash) }
     }
 

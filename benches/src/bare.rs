@@ -15,14 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use wasmrun_runtime::limits::Limits;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime::{
     CallHook, Config, Enabled, Engine, PoolingAllocationConfig, Store, StoreLimits, StoreLimitsBuilder,
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-/// The ticks after which guests hand their threads back: about as often as by fuel.
+/// Guests hand their threads back after so much fuel: about as often as the worker's do while others wait.
+const FUEL_SLICE: u64 = 4_000_000;
+/// The ticks after which they do without fuel: about as often.
 const EPOCH: Duration = Duration::from_micros(500);
 
 /// Where memories, tables and stacks come from.
@@ -123,7 +124,7 @@ impl Bare {
         }
         if self.guards.fuel {
             store.set_fuel(u64::MAX / 2).expect("fuel");
-            store.fuel_async_yield_interval(Some(Limits::FUEL_SLICE)).expect("fuel");
+            store.fuel_async_yield_interval(Some(FUEL_SLICE)).expect("fuel");
         }
         if self.guards.epochs {
             store.set_epoch_deadline(1);

@@ -160,6 +160,7 @@ impl Component {
             calls: calls.clone(),
             deterministic,
             io: Handle::current(),
+            load: threads.load().clone(),
         };
         let start = RwLock::new(Start { pre, config: Arc::new(config) });
         let was_cached = artefact.was_cached();
@@ -319,7 +320,7 @@ impl Component {
         let mut times = Times::default();
         let mut started = None;
         let result = {
-            let (turn, load) = (store.data().turn.clone(), self.threads.load().clone());
+            let turn = store.data().turn.clone();
             let call = async {
                 let instance = pre.instantiate_async(&mut store).await.context(host::NotStarted)?;
                 started = Some(began.elapsed());
@@ -331,7 +332,7 @@ impl Component {
             // A task that never waits ends before the timer is even set.
             tokio::select! {
                 biased;
-                result = Timed::new(call, turn, load, &mut times, most_blocked) => match result {
+                result = Timed::new(call, turn, &mut times, most_blocked) => match result {
                     Ok(result) => Ok(result),
                     Err(BlockedTooLong) => Err(Outcome::LimitExceeded { limit: Limit::BlockedTime }),
                 },

@@ -116,12 +116,12 @@ impl Limits {
         .find_map(|(ours, theirs, limit)| (ours != theirs).then_some(limit))
     }
 
-    /// After so much fuel a task looks whether its turn is over: about a tenth of a millisecond of computing. What takes
-    /// longer than its fuel says (a call to one of the engine's helpers) takes a hundred times longer at most.
+    /// After so much fuel a task looks whether its turn is over: about a tenth of a millisecond of computing. Code that
+    /// waits for memory with each instruction, or calls the engine's helpers, takes up to a thousand times longer.
     pub const FUEL_SLICE: u64 = 1_000_000;
     /// A turn while others wait for the thread. Time and not fuel, which some burn faster than others.
     pub const SHARED_TURN: Duration = Duration::from_micros(400);
-    /// A turn while nobody does, and that of a task which spends it in short host calls.
+    /// A turn while nobody does: timeouts and cancellations are heard at its end.
     pub const TURN: Duration = Duration::from_millis(2);
     /// The most that one `reader.read` returns.
     pub const READ_BYTES: usize = 1 << 20;

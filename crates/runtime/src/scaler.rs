@@ -15,13 +15,15 @@ use std::time::Duration;
 /// So many tasks for each thread are on it or wait for it, on average, before more are of no use: one computes, and half
 /// the time another is ready when it ends.
 const RUNNABLE_PER_THREAD: f64 = 1.5;
-/// Short tasks are more, so that a thread has something to do for so long: meanwhile the worker wakes up, which costs as
-/// much as such a task, and receives for several at once …
+/// Of short tasks there are more: as many as give a thread so much to do while the worker wakes up, which costs as much as
+/// such a task, and receives for several at once …
 const LEAST_WORK: Duration = Duration::from_micros(200);
-/// … as many as a receive brings.
+/// … but not more than that, of which the worker's part in each would hardly become less.
 const MOST_RUNNABLE_PER_THREAD: f64 = 10.0;
 /// What tasks were is forgotten by half in so much time.
 const HALF_LIFE: Duration = Duration::from_secs(3);
+/// How short they are is forgotten sooner: short ones are many, and as soon as they aren't, more at once are a burden.
+const HALF_LIFE_OF_SHORT: Duration = Duration::from_millis(250);
 /// Slots must have been occupied for so long, in all, to tell anything.
 const LEAST_EVIDENCE: f64 = 0.02;
 /// What use says is taken up when it differs by more than this part: less is noise.
@@ -90,8 +92,10 @@ pub struct Snapshot {
     pub running: usize,
     /// How long tasks held a slot, those that still run included, and receives that brought some.
     pub occupied: Duration,
-    /// Of this, on a thread or waiting for one.
-    pub runnable: Duration,
+    /// Of this, on a thread.
+    pub computed: Duration,
+    /// Of this, waiting for a thread.
+    pub waited: Duration,
     /// Tasks that ended.
     pub ended: u64,
     /// How long these took, waiting for a thread left out.
@@ -148,6 +152,9 @@ pub struct Scaler {
     /// Lately, in seconds.
     occupied: f64,
     runnable: f64,
+    computed: f64,
+    /// Tasks that ended while that was computed.
+    computed_for: f64,
     /// Of the tasks that ended lately, in seconds.
     service: f64,
     ended: f64,
@@ -178,6 +185,8 @@ impl Scaler {
             instances: scaling.min,
             occupied: 0.0,
             runnable: 0.0,
+            computed: 0.0,
+            computed_for: 0.0,
             service: 0.0,
             ended: 0.0,
             pressed: 0.0,
@@ -235,7 +244,9 @@ impl Scaler {
 
     /// What tasks do lately: compute, or wait.
     fn learn(&mut self, snapshot: &Snapshot) {
-        let left = 0.5_f64.powf(snapshot.elapsed.as_secs_f64() / HALF_LIFE.as_secs_f64());
+        let left_after =
+            |half_life: Duration| 0.5_f64.powf(snapshot.elapsed.as_secs_f64() / half_life.as_secs_f64());
+        let left = left_after(HALF_LIFE);
         // While nothing ends or runs, what was known stays known.
         if snapshot.ended == 0 && snapshot.running > 0 {
             self.unended = self.unended.saturating_add(snapshot.elapsed);
@@ -250,7 +261,11 @@ impl Scaler {
             return;
         }
         self.occupied = self.occupied * left + snapshot.occupied.as_secs_f64();
-        self.runnable = self.runnable * left + snapshot.runnable.as_secs_f64();
+        let runnable = snapshot.computed.saturating_add(snapshot.waited);
+        self.runnable = self.runnable * left + runnable.as_secs_f64();
+        let left = left_after(HALF_LIFE_OF_SHORT);
+        self.computed = self.computed * left + snapshot.computed.as_secs_f64();
+        self.computed_for = self.computed_for * left + snapshot.ended as f64;
         if self.occupied < LEAST_EVIDENCE {
             return;
         }
@@ -264,7 +279,11 @@ impl Scaler {
 
     /// As many as keep the threads busy if they do nothing but compute.
     fn busy_threads(&self) -> f64 {
-        let short = if self.ended > 0.0 { LEAST_WORK.as_secs_f64() / self.service_time() } else { 0.0 };
+        // What is still computed counts, so that quick ones don't speak for slow ones beside them.
+        let short = match self.computed > 0.0 {
+            true => LEAST_WORK.as_secs_f64() * self.computed_for / self.computed,
+            false => 0.0,
+        };
         self.scaling.threads.get() as f64 * short.clamp(RUNNABLE_PER_THREAD, MOST_RUNNABLE_PER_THREAD)
     }
 

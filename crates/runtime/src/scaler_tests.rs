@@ -83,7 +83,12 @@ impl Simulated {
         snapshot.waiting = (self.scaler.scaling.goal != Goal::AtOnce).then_some(self.told);
         snapshot.running = self.running.len();
         snapshot.occupied = TICK * snapshot.running as u32;
-        snapshot.runnable = if self.computes { snapshot.occupied } else { snapshot.occupied / 1000 };
+        if self.computes {
+            snapshot.computed = TICK * snapshot.running.min(2) as u32;
+            snapshot.waited = snapshot.occupied - snapshot.computed;
+        } else {
+            snapshot.computed = snapshot.occupied / 1000;
+        }
         let before = self.allowed;
         self.allowed = self.scaler.decide(&snapshot).instances.get();
         if self.allowed != before {
@@ -135,33 +140,93 @@ fn tasks_that_compute_settle_near_the_number_of_threads_and_those_that_wait_far_
     assert_eq!(computes.allowed, 3, "two threads, and one that is ready when a task ends");
 }
 
+/// Two threads that compute without a pause, for tasks that take so long each.
+struct Busy {
+    scaler: Scaler,
+    instances: usize,
+}
+
+impl Busy {
+    fn new() -> Self {
+        Self { scaler: Scaler::new(scaling(0, 64)), instances: 1 }
+    }
+
+    fn step(&mut self, ended: u64) {
+        let computed = TICK * 2.min(self.instances as u32);
+        let occupied = TICK * self.instances as u32;
+        let snapshot = Snapshot {
+            elapsed: TICK,
+            of_full_receives: 1000,
+            running: self.instances,
+            occupied,
+            computed,
+            waited: occupied - computed,
+            ended,
+            service: computed,
+            ..Snapshot::default()
+        };
+        self.instances = self.scaler.decide(&snapshot).instances.get();
+    }
+
+    /// As many steps with tasks that take so long, the number after each.
+    fn steps(&mut self, steps: usize, task: Duration) -> Vec<usize> {
+        let step = |_| {
+            let threads = self.instances.min(2) as f64;
+            self.step((TICK.as_secs_f64() * threads / task.as_secs_f64()) as u64);
+            self.instances
+        };
+        (0..steps).map(step).collect()
+    }
+}
+
 #[test]
 fn of_short_tasks_each_thread_has_several() {
-    let settled = |service: Duration| {
-        let mut scaler = Scaler::new(scaling(0, 64));
-        let mut instances = 1;
-        for _ in 0..200 {
-            // All that may run do nothing but compute, on two threads.
-            let ended = (TICK.as_secs_f64() * 2.0 / service.as_secs_f64()) as u32;
-            let occupied = TICK * instances as u32;
-            instances = scaler
-                .decide(&Snapshot {
-                    elapsed: TICK,
-                    of_full_receives: 1000,
-                    running: instances,
-                    occupied,
-                    runnable: occupied,
-                    ended: ended.into(),
-                    service: service * ended,
-                    ..Snapshot::default()
-                })
-                .instances
-                .get();
-        }
-        instances
+    let settled = |task| Busy::new().steps(200, Duration::from_micros(task)).pop();
+    assert_eq!([1, 25, 100, 200, 10_000].map(settled), [20, 16, 4, 3, 3].map(Some));
+}
+
+#[test]
+fn short_tasks_of_changing_length_move_the_number_seldom() {
+    let mut worker = Busy::new();
+    worker.steps(200, Duration::from_micros(40));
+    let numbers: Vec<usize> =
+        [30, 50, 45, 35].into_iter().cycle().take(400).fold(Vec::new(), |mut all, task| {
+            all.extend(worker.steps(1, Duration::from_micros(task)));
+            all
+        });
+    let changes = numbers.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(changes <= 2, "{changes}: {numbers:?}");
+}
+
+#[test]
+fn quick_tasks_do_not_speak_for_slow_ones_beside_them() {
+    let mut worker = Busy::new();
+    worker.steps(200, Duration::from_micros(25));
+    // One in each step is refused at once; all others compute and don't end.
+    let numbers: Vec<usize> = (0..200)
+        .map(|_| {
+            worker.step(1);
+            worker.instances
+        })
+        .collect();
+    assert_eq!(numbers[20..].iter().max(), Some(&3), "{numbers:?}");
+}
+
+#[test]
+fn a_burst_of_short_tasks_begins_with_what_was_of_use_to_the_one_before() {
+    let mut worker = Busy::new();
+    worker.steps(200, Duration::from_micros(25));
+    // The first look at it, before one has ended.
+    let begins = Snapshot {
+        elapsed: Duration::from_secs(1),
+        of_full_receives: 10,
+        running: 10,
+        occupied: Duration::from_micros(100),
+        computed: Duration::from_micros(50),
+        waited: Duration::from_micros(50),
+        ..Snapshot::default()
     };
-    let micros = [1, 25, 100, 200, 10_000].map(Duration::from_micros);
-    assert_eq!(micros.map(settled), [20, 16, 4, 3, 3]);
+    assert_eq!(worker.scaler.decide(&begins).instances.get(), 16);
 }
 
 #[test]
@@ -241,7 +306,7 @@ fn pressure_takes_a_part_at_once_and_success_gives_it_back_slowly() {
         running: 60,
         ended: 100,
         occupied: Duration::from_secs(60),
-        runnable: TICK,
+        computed: TICK,
         ..Snapshot::default()
     };
     for _ in 0..10 {
@@ -327,7 +392,8 @@ fn snapshots() -> impl Strategy<Value = Snapshot> {
                 running,
                 ended,
                 occupied: Duration::from_micros(occupied),
-                runnable: Duration::from_micros(runnable),
+                computed: Duration::from_micros(runnable) / 2,
+                waited: Duration::from_micros(runnable) / 2,
                 service: Duration::from_micros(occupied),
                 pressed,
             }
@@ -373,7 +439,7 @@ proptest! {
                 running: before,
                 ended: 1,
                 occupied: Duration::from_micros(occupied_us) * before as u32,
-                runnable: Duration::from_micros(occupied_us).mul_f64(share) * before as u32,
+                computed: Duration::from_micros(occupied_us).mul_f64(share) * before as u32,
                 service: Duration::from_secs(1),
                 ..Snapshot::default()
             });

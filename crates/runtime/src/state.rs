@@ -10,6 +10,7 @@ use crate::limits::{Limit, Limits};
 use crate::log::GuestLog;
 use crate::message::Message;
 use crate::object_store::{Held, Transfer};
+use crate::threads::Load;
 use crate::trace::Trace;
 use crate::turn::{self, Turn};
 use crate::usage::Usage;
@@ -31,6 +32,8 @@ pub(crate) struct TaskConfig {
     pub(crate) deterministic: bool,
     /// Where stores and queues live.
     pub(crate) io: Handle,
+    /// What tasks ask of the threads that they share.
+    pub(crate) load: Load,
 }
 
 /// What a task is about.
@@ -128,7 +131,7 @@ pub(crate) fn store(
             in_call_since: None,
             under_way: None,
             host_called: false,
-            turn: Turn::new(),
+            turn: Turn::new(config.load.clone()),
             held: Held::default(),
             random,
             trace: Trace::of(message),

@@ -1,8 +1,8 @@
 //! The threads on which guests compute, and those of the worker.
 //!
 //! They are apart from each other: a guest that spins delays no long poll, no renewal and no timeout. Among
-//! themselves guests are time-sliced: fuel hands the thread back every few milliseconds, and the task goes to the
-//! end of its thread's queue. What tasks ask of the threads is measured here.
+//! themselves guests are time-sliced: a task hands its thread back after its turn ([`turn`](crate::turn)), and goes to the
+//! end of the thread's queue. What tasks ask of the threads is measured here.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -53,7 +53,7 @@ impl GuestThreads {
             .thread_name("guest")
             // For timeouts and WASI's clocks; a guest has no other business with the system.
             .enable_time()
-            // Timers and tasks from outside get their turn after at most so many slices of about two milliseconds.
+            // Timers and tasks from outside get their turn after at most so many turns.
             .event_interval(4)
             .global_queue_interval(2)
             .build()?;
@@ -143,8 +143,10 @@ struct Lasted {
 pub(crate) struct Loaded {
     /// From their start to their end or until now, summed over all tasks.
     pub(crate) lasted: Duration,
-    /// Of this, on a thread or waiting for one.
-    pub(crate) runnable: Duration,
+    /// Of this, on a thread.
+    pub(crate) computed: Duration,
+    /// Of this, waiting for one.
+    pub(crate) waited: Duration,
 }
 
 impl Load {
@@ -168,10 +170,11 @@ impl Load {
         self.0.unstarted.load(Ordering::Relaxed) == 0
     }
 
-    /// Nobody waits for a thread, and nobody outside of this one has a task for them.
+    /// Nobody waits for a thread: neither a task that has handed its own back, nor one for its first turn, nor another that
+    /// was woken from outside.
     pub(crate) fn nobody_is_ready(&self) -> bool {
         let from_outside = || Handle::try_current().map_or(0, |here| here.metrics().global_queue_depth());
-        self.0.ready.load(Ordering::Relaxed) == 0 && from_outside() == 0
+        self.0.ready.load(Ordering::Relaxed) == 0 && self.all_started() && from_outside() == 0
     }
 
     /// A task waited for a thread.
@@ -194,7 +197,7 @@ impl Load {
         let sum = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
         let mut lasted = self.lasted();
         lasted.change(Instant::now(), |running| running);
-        Loaded { lasted: lasted.total, runnable: sum(&self.0.computed) + sum(&self.0.waited) }
+        Loaded { lasted: lasted.total, computed: sum(&self.0.computed), waited: sum(&self.0.waited) }
     }
 
     fn lasted(&self) -> MutexGuard<'_, Lasted> {
@@ -258,11 +261,12 @@ mod tests {
         }
         tasks.close();
         tasks.wait().await;
-        let Loaded { lasted, runnable } = threads.load().until_now();
+        let Loaded { lasted, computed, waited } = threads.load().until_now();
+        assert!(computed >= time * 2, "{computed:?}");
         // The second one waited for the first.
-        assert!(runnable >= time * 3, "{runnable:?}");
+        assert!(waited >= time, "{waited:?}");
         assert!(lasted >= time * 6 && lasted <= began.elapsed() * 3, "{lasted:?}");
-        assert!(lasted - runnable >= time, "what waits for something else asks for no thread");
+        assert!(lasted - computed - waited >= time, "what waits for something else asks for no thread");
     }
 
     #[test]

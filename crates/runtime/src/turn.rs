@@ -5,9 +5,9 @@
 //! turn ends: fuel does that for a guest that computes, and not for one that spends its turn in short calls to the
 //! host, which burn little fuel however long they take.
 //!
-//! A turn is a length of time: a task that hands its thread back before is given it again at once. It's shorter while
-//! others wait for a thread. While nobody does, an idle thread would wake up to take the task over, and the two would
-//! carry it to and fro between their cores.
+//! A turn is a length of time: a task that hands its thread back before is given it again at once. It's longer while
+//! nobody waits for a thread: an idle one would wake up to take the task over, and the two would carry it to and fro
+//! between their cores.
 
 use crate::limits::Limits;
 use crate::state::TaskState;
@@ -45,18 +45,24 @@ pub(crate) struct Turn {
     woken: AtomicU64,
     /// It has its thread now: whoever polls it looks at `woken` afterwards.
     polled: AtomicBool,
+    /// It was told to hand its thread back.
+    ends: AtomicBool,
     thread: Mutex<Waker>,
+    /// That of all tasks that share the threads.
+    load: Load,
 }
 
 impl Turn {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(load: Load) -> Arc<Self> {
         Arc::new(Self {
             began_at: Instant::now(),
             turn: AtomicU64::new(0),
             cpu: AtomicU64::new(0),
             woken: AtomicU64::new(0),
             polled: AtomicBool::new(false),
+            ends: AtomicBool::new(false),
             thread: Mutex::new(Waker::noop().clone()),
+            load,
         })
     }
 
@@ -70,9 +76,10 @@ impl Turn {
         self.turn.load(Ordering::Relaxed)
     }
 
-    /// The task has had its thread for longer than it should.
+    /// The task has had its thread for as long as it should.
     fn is_over(&self) -> bool {
-        self.lasted() > Limits::TURN
+        let lasted = self.lasted();
+        lasted > Limits::SHARED_TURN && (lasted > Limits::TURN || !self.load.nobody_is_ready())
     }
 
     fn lasted(&self) -> Duration {
@@ -89,17 +96,18 @@ impl Turn {
     fn begin(&self, now: u64, cpu: Duration, waker: &Waker) -> u64 {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner).clone_from(waker);
         self.polled.store(true, Ordering::SeqCst);
+        self.ends.store(false, Ordering::Relaxed);
         self.turn.store(now, Ordering::Relaxed);
         self.cpu.store(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.woken.swap(0, Ordering::SeqCst)
     }
 
     /// The task was woken while it was polled, and its turn isn't over: it may be polled again.
-    fn may_go_on(&self, others: &Load) -> bool {
-        let longest = || if others.nobody_is_ready() { Limits::TURN } else { Limits::SHARED_TURN };
+    fn may_go_on(&self) -> bool {
         // Where the budget of a turn is spent, polling again would only burn time.
         let goes_on = self.woken.load(Ordering::SeqCst) > 0
-            && self.lasted() <= longest()
+            && !self.ends.load(Ordering::Relaxed)
+            && !self.is_over()
             && tokio::task::coop::has_budget_remaining();
         if goes_on {
             self.woken.store(0, Ordering::SeqCst);
@@ -163,6 +171,7 @@ pub(crate) fn keep_turns_short(store: &mut Store<TaskState>) {
                     store.fuel_async_yield_interval(Some(Limits::FUEL_SLICE))?;
                 } else if of_host && !hurried && turn.is_over() {
                     hurried = true;
+                    turn.ends.store(true, Ordering::Relaxed);
                     store.fuel_async_yield_interval(Some(1))?;
                 }
             }
@@ -201,9 +210,7 @@ pub(crate) struct Timed<'a, F> {
     turn: Arc<Turn>,
     waker: Waker,
     times: &'a mut Times,
-    /// That of all tasks that share the threads.
-    load: Load,
-    /// It's one of them.
+    /// It waits for a thread.
     is_ready: Option<Counted>,
     /// When the last turn ended; 0: there was none.
     ended: u64,
@@ -215,13 +222,12 @@ impl<'a, F> Timed<'a, F> {
     pub(crate) fn new(
         future: Pin<&'a mut F>,
         turn: Arc<Turn>,
-        load: Load,
         times: &'a mut Times,
         most_blocked: Option<Duration>,
     ) -> Self {
         let waker = Waker::from(turn.clone());
         let most_blocked = most_blocked.map(|most| (most, None));
-        Self { future, turn, waker, times, load, is_ready: None, ended: 0, most_blocked }
+        Self { future, turn, waker, times, is_ready: None, ended: 0, most_blocked }
     }
 }
 
@@ -238,10 +244,10 @@ impl<F: Future> Future for Timed<'_, F> {
             let woken = if woken == 0 { began } else { woken.clamp(this.ended, began) };
             this.times.blocked += Duration::from_nanos(woken - this.ended);
             this.times.ready += Duration::from_nanos(began - woken);
-            this.load.waited(Duration::from_nanos(began - woken));
+            this.turn.load.waited(Duration::from_nanos(began - woken));
         }
         let mut poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
-        while poll.is_pending() && this.turn.may_go_on(&this.load) {
+        while poll.is_pending() && this.turn.may_go_on() {
             poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
         }
         let is_ready = this.turn.end();
@@ -252,7 +258,7 @@ impl<F: Future> Future for Timed<'_, F> {
         this.ended = this.turn.now();
         if is_ready {
             // It goes on as soon as a thread is free.
-            this.is_ready = Some(this.load.ready());
+            this.is_ready = Some(this.turn.load.ready());
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -302,7 +308,7 @@ mod tests {
         most_blocked: Option<Duration>,
     ) -> (Result<T, BlockedTooLong>, Times) {
         let mut times = Times::default();
-        let result = Timed::new(pin!(future), Turn::new(), others.clone(), &mut times, most_blocked).await;
+        let result = Timed::new(pin!(future), Turn::new(others.clone()), &mut times, most_blocked).await;
         (result, times)
     }
 
@@ -390,11 +396,16 @@ mod tests {
         let other = others.ready();
         assert_eq!(turns(&others, computes(4, Limits::SHARED_TURN)).await, 4);
         // What hands it back earlier isn't at a disadvantage.
-        let often = turns(&others, computes(40, Limits::SHARED_TURN / 10)).await;
-        assert!((4..30).contains(&often), "{often}");
+        let shared = turns(&others, computes(40, Limits::SHARED_TURN / 10)).await;
+        assert!((4..30).contains(&shared), "{shared}");
         drop(other);
+        let alone = turns(&others, computes(40, Limits::SHARED_TURN / 10)).await;
+        assert!(alone < shared, "{alone} and {shared}");
         assert!(others.nobody_is_ready());
-        // A task from outside is heard too.
+        // A task that is yet to have its first turn is heard too, wherever it waits for it.
+        let unstarted = others.unstarted();
+        assert!(!others.nobody_is_ready());
+        drop(unstarted);
         let spawned = tokio::runtime::Handle::current();
         std::thread::spawn(move || drop(spawned.spawn(async {}))).join().expect("spawned");
         assert!(!others.nobody_is_ready());
@@ -430,14 +441,19 @@ mod tests {
                 (br_if $round (local.tee $rounds (i32.sub (local.get $rounds) (i32.const 1)))))))"#;
 
     /// How much fuel that takes, and how many turns, if each call to the host takes so long.
-    async fn run_with_calls_of(time: Duration) -> (u64, u64) {
-        let (result, fuel, turns) = run_calls(CALLS, time, true).await;
+    async fn run_with_calls_of(time: Duration, others: &Load) -> (u64, u64) {
+        let (result, fuel, turns) = run_calls(CALLS, time, true, others).await;
         result.expect("no trap");
         (fuel, turns)
     }
 
     /// Runs a module whose import takes so long, and is of the host or passes for one of the engine's helpers.
-    async fn run_calls(text: &str, time: Duration, of_host: bool) -> (wasmtime::Result<()>, u64, u64) {
+    async fn run_calls(
+        text: &str,
+        time: Duration,
+        of_host: bool,
+        others: &Load,
+    ) -> (wasmtime::Result<()>, u64, u64) {
         let limits = Limits::default();
         let fuel = limits.fuel;
         let engine = engine::on_demand(CodeOptions::default(), &limits, Frames::Named).expect("an engine");
@@ -447,6 +463,7 @@ mod tests {
             calls: Arc::default(),
             deterministic: false,
             io: Handle::current(),
+            load: others.clone(),
         };
         let message = Message {
             id: "m".into(),
@@ -481,20 +498,25 @@ mod tests {
                 turns += 1;
                 call.as_mut().poll(context)
             });
-            Timed::new(pin!(counted), turn, Load::default(), &mut times, None).await.expect("not blocked")
+            Timed::new(pin!(counted), turn, &mut times, None).await.expect("not blocked")
         };
         (result, fuel - store.get_fuel().expect("fuel"), turns)
     }
 
     #[tokio::test]
     async fn long_calls_to_the_host_end_the_turn_and_cost_neither_more_fuel_nor_less() {
-        let (fuel, turns) = run_with_calls_of(Duration::ZERO).await;
+        let others = Load::default();
+        let (fuel, turns) = run_with_calls_of(Duration::ZERO, &others).await;
         assert!(fuel > 10 * 3000, "{fuel}");
         assert_eq!(turns, 1);
-        let (same, turns) = run_with_calls_of(Limits::TURN * 2).await;
-        assert_eq!(same, fuel);
         // One for each call, and the turn that it began with; what is computed in between isn't cut to pieces.
-        assert_eq!(turns, 11);
+        assert_eq!(run_with_calls_of(Limits::TURN * 2, &others).await, (fuel, 11));
+        // The same length as that of a turn that is computed.
+        let (same, turns) = run_with_calls_of(Limits::SHARED_TURN * 2, &others).await;
+        assert_eq!(same, fuel);
+        assert!(turns < 11, "{turns}");
+        let _other = others.ready();
+        assert_eq!(run_with_calls_of(Limits::SHARED_TURN * 2, &others).await, (fuel, 11));
     }
 
     #[tokio::test]
@@ -502,7 +524,8 @@ mod tests {
         const FOR_EVER: &str = r#"(module
             (import "host" "call" (func $call))
             (func (export "run") (loop $again (call $call) (br $again))))"#;
-        let (result, _, turns) = run_calls(FOR_EVER, Duration::from_millis(30), false).await;
+        let (result, _, turns) =
+            run_calls(FOR_EVER, Duration::from_millis(30), false, &Load::default()).await;
         assert!(result.expect_err("ended").is::<TurnTooLong>());
         assert_eq!(turns, 1);
     }

@@ -261,7 +261,8 @@ impl Worker {
                 waiting: self.watched.depth().map(|depth| depth.visible),
                 running: tasks.len(),
                 occupied: pulse.occupied + loaded.lasted.saturating_sub(before.lasted),
-                runnable: loaded.runnable.saturating_sub(before.runnable),
+                computed: loaded.computed.saturating_sub(before.computed),
+                waited: loaded.waited.saturating_sub(before.waited),
                 ..pulse
             });
             then = now;
