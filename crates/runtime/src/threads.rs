@@ -1,8 +1,8 @@
 //! The threads on which guests compute, and those of the worker.
 //!
 //! They are apart from each other: a guest that spins delays no long poll, no renewal and no timeout. Among
-//! themselves guests are time-sliced: a task hands its thread back after its turn ([`turn`](crate::turn)), and goes to the
-//! end of the thread's queue. What tasks ask of the threads is measured here.
+//! themselves guests are time-sliced: a task hands its thread back after its turn (`turn`), and goes to the end of
+//! the thread's queue. What tasks ask of the threads is measured here.
 
 use std::future::{Future, poll_fn};
 use std::io;
