@@ -35,7 +35,7 @@ const TASKS: usize = 10_000;
 /// of use, as it is by default.
 const INSTANCES: [Option<usize>; 4] = [Some(4), Some(16), Some(64), None];
 /// So many at most, where they are as many as are of use.
-const MOST: usize = 64;
+const MOST: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
 /// So many times as many tasks go through a worker: it takes a quarter of a second to find out how many are of use, and a
 /// fifth of a second to find the queue empty.
 const LONGER: usize = 5;
@@ -116,8 +116,10 @@ fn measure(tasks: usize, work: impl FnOnce()) -> Cost {
 }
 
 fn options(instances: Option<usize>) -> WorkerOptions {
-    let number = NonZeroUsize::new(instances.unwrap_or(MOST)).expect("not zero");
-    let options = if instances.is_some() { options::fixed(number) } else { options::auto(number) };
+    let options = match instances.and_then(NonZeroUsize::new) {
+        Some(instances) => options::fixed(instances),
+        None => options::auto(MOST),
+    };
     WorkerOptions { until_empty: true, ..options }
 }
 

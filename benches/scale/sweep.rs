@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use wasmrun_benches::figures::median;
 use wasmrun_benches::run::Size;
-use wasmrun_benches::{guests, queues};
+use wasmrun_benches::{guests, options, queues};
 use wasmrun_runtime::capacity::{Host, HostMemory, capacity};
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
@@ -17,14 +17,11 @@ use wasmrun_runtime::grant::{Grants, Mode, StoreGrant};
 use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::memory::{MemoryQueue, MemoryStore};
 use wasmrun_runtime::message::OutgoingMessage;
-use wasmrun_runtime::scaler::Goal;
-use wasmrun_runtime::worker::{ScaleOptions, Worker, WorkerOptions};
+use wasmrun_runtime::worker::Worker;
 
 const ROUNDS: usize = 7;
 /// What `--instances auto` may reach, if the host bears it.
 const AUTO: usize = 1000;
-/// The command line's default.
-const KEEP_WARM: Duration = Duration::from_secs(300);
 const PHOTOGRAPH: &str = "chelsea.png";
 /// What the tasks that wait do.
 const WAIT: &str = "sleep 200";
@@ -174,10 +171,10 @@ async fn work(
     let queue = Arc::new(MemoryQueue::new("work", Duration::from_secs(300)));
     let dead = Arc::new(MemoryQueue::new("dead", Duration::from_secs(30)));
     queues::fill(&*queue, workload.message(), workload.messages(most.get(), size)).await;
-    let scale =
-        instances.is_none().then_some(ScaleOptions { min: 1, goal: Goal::AtOnce, keep_warm: KEEP_WARM });
-    let instances = instances.and_then(NonZeroUsize::new).unwrap_or(most);
-    let options = WorkerOptions { instances, scale, ..WorkerOptions::default() };
+    let options = match instances.and_then(NonZeroUsize::new) {
+        Some(instances) => options::fixed(instances),
+        None => options::auto(most),
+    };
     let worker =
         Arc::new(Worker::new(queue.clone(), Some(dead), component.clone(), options).await.expect("a worker"));
     let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());

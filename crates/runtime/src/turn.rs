@@ -45,8 +45,8 @@ pub(crate) struct Turn {
     woken: AtomicU64,
     /// It has its thread now: whoever polls it looks at `woken` afterwards.
     polled: AtomicBool,
-    /// It was told to hand its thread back.
-    ends: AtomicBool,
+    /// Its next fuel check hands the thread back.
+    hurried: AtomicBool,
     thread: Mutex<Waker>,
     /// That of all tasks that share the threads.
     load: Load,
@@ -60,7 +60,7 @@ impl Turn {
             cpu: AtomicU64::new(0),
             woken: AtomicU64::new(0),
             polled: AtomicBool::new(false),
-            ends: AtomicBool::new(false),
+            hurried: AtomicBool::new(false),
             thread: Mutex::new(Waker::noop().clone()),
             load,
         })
@@ -96,7 +96,6 @@ impl Turn {
     fn begin(&self, now: u64, cpu: Duration, waker: &Waker) -> u64 {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner).clone_from(waker);
         self.polled.store(true, Ordering::SeqCst);
-        self.ends.store(false, Ordering::Relaxed);
         self.turn.store(now, Ordering::Relaxed);
         self.cpu.store(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.woken.swap(0, Ordering::SeqCst)
@@ -106,7 +105,7 @@ impl Turn {
     fn may_go_on(&self) -> bool {
         // Where the budget of a turn is spent, polling again would only burn time.
         let goes_on = self.woken.load(Ordering::SeqCst) > 0
-            && !self.ends.load(Ordering::Relaxed)
+            && !self.hurried.load(Ordering::Relaxed)
             && !self.is_over()
             && tokio::task::coop::has_budget_remaining();
         if goes_on {
@@ -146,7 +145,6 @@ pub(crate) fn keep_turns_short(store: &mut Store<TaskState>) {
     let turn = store.data().turn.clone();
     // One for each call that is under way: a host call may call the guest's allocator, which calls helpers.
     let mut calls: Vec<Call> = Vec::new();
-    let mut hurried = false;
     let mut helpers: u32 = 0;
     store.call_hook(move |mut store, event| {
         match event {
@@ -166,12 +164,12 @@ pub(crate) fn keep_turns_short(store: &mut Store<TaskState>) {
                     }
                 }
                 // What is left of the fuel stays the same; only the next yield comes at once, or as it used to.
+                let hurried = turn.hurried.load(Ordering::Relaxed);
                 if hurried && turn.id() != call.turn {
-                    hurried = false;
+                    turn.hurried.store(false, Ordering::Relaxed);
                     store.fuel_async_yield_interval(Some(Limits::FUEL_SLICE))?;
                 } else if of_host && !hurried && turn.is_over() {
-                    hurried = true;
-                    turn.ends.store(true, Ordering::Relaxed);
+                    turn.hurried.store(true, Ordering::Relaxed);
                     store.fuel_async_yield_interval(Some(1))?;
                 }
             }
@@ -344,7 +342,7 @@ mod tests {
     #[tokio::test]
     async fn waiting_for_the_host_is_told_from_waiting_for_a_turn() {
         let wait = Duration::from_millis(50);
-        let (_, blocked) = timed(tokio::time::sleep(wait), None).await;
+        let (_, blocked) = timed(tokio::spawn(async move { burn(wait) }), None).await;
         assert!(blocked.blocked >= wait - Duration::from_millis(5), "{blocked:?}");
         // It hands the thread back, and a neighbour takes it.
         let neighbour = tokio::spawn(async move { burn(wait) });
@@ -421,7 +419,7 @@ mod tests {
         let (result, times) = timed(waits, Some(Duration::from_millis(50))).await;
         assert!(result.is_err());
         assert!(times.blocked < Duration::from_secs(5), "{times:?}");
-        let short = tokio::time::sleep(Duration::from_millis(5));
+        let short = tokio::spawn(async {});
         assert!(timed(short, Some(Duration::from_secs(60))).await.0.is_ok());
     }
 
