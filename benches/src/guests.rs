@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use wasmrun_runtime::capacity::Host;
 use wasmrun_runtime::compile::Compiler;
 use wasmrun_runtime::component::{Component, LoadOptions};
 use wasmrun_runtime::engine::Allocator;
@@ -57,7 +58,15 @@ pub async fn load(
     limits: Limits,
 ) -> Component {
     let threads = std::thread::available_parallelism().expect("cores");
-    let options =
-        LoadOptions { grants, limits, instances, threads, allocator, raw_body: false, deterministic: false };
+    let options = LoadOptions {
+        grants,
+        limits,
+        instances,
+        host: Host::default(),
+        threads,
+        allocator,
+        raw_body: false,
+        deterministic: false,
+    };
     Component::load(&bytes(guest), &Compiler::in_process(), options).await.expect("a component")
 }

@@ -17,9 +17,9 @@
 //! | `connections` | slow ones, and such as go silent |
 //! | `endurance` | the same with much to do, with kills and with outages |
 //! | `answers` | what these services answer and no such server does
-//! | `objects` | the same of S3, and of those who hand out credentials
-//! | `idempotency` | what docs/idempotency.md advises
-//! | `servers` | SQS and S3 on other servers than that of `amazon`
+//! | `objects` | the same of S3, and of those who hand out credentials |
+//! | `idempotency` | what docs/idempotency.md advises |
+//! | `servers` | SQS and S3 on other servers than that of `amazon` |
 //! | `isolation` | what a guest can see and touch |
 //! | `deterministic` | what a guest sees that is the same each time |
 //! | `capacity` | how many tasks run at once where memory or file descriptors are short |
@@ -31,7 +31,10 @@
 //! | `queues` | the commands around a queue, order by group, sending on |
 //! | `configuration` | flags, variables and the file |
 //! | `bad_components` | files that are no component that could be run |
+//! | `components` | where components come from: buckets, and code that was compiled before |
 //! | `compiling` | components that would take the compiler hours or gigabytes |
+//! | `broken_starts` | workers that can't work, and how they say so |
+//! | `rights` | that the rights which are printed are those that are needed |
 //! | `bad_input` | everything else that can be wrong before any work is done |
 
 #![allow(clippy::print_stdout, reason = "a test says what it measured, and why it was skipped")]

@@ -64,6 +64,7 @@ impl Failure {
         let text = format!("cannot use the component {path}: {error}");
         match error {
             LoadError::Engine(_) | LoadError::Compile(CompileError::Host(_)) => Self::Backend(text),
+            LoadError::TooSmall(error) => Self::Usage(error.to_string()),
             _ => Self::Usage(text),
         }
     }

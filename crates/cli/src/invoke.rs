@@ -26,9 +26,8 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let output = Output::start(&log)?;
 
     let bytes = plan.read(&backends).await?;
-    let capacity = plan.capacity(NonZeroUsize::MIN, &host(&bytes, None))?;
     let span = trace::task_span(&message);
-    let component = Arc::new(plan.load(&backends, bytes, capacity, Vec::new()).await?);
+    let component = Arc::new(plan.load(&backends, bytes, NonZeroUsize::MIN, host(None), Vec::new()).await?);
     let task = {
         let component = component.clone();
         async move { component.run(Arc::new(message), pending()).instrument(span).await }

@@ -7,7 +7,7 @@ use crate::output::Output;
 use crate::settings::File;
 use crate::task::TaskPlan;
 use std::sync::Arc;
-use wasmrun_runtime::capacity::Host;
+use wasmrun_runtime::capacity::capacity;
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::worker::{Sizing, Worker};
@@ -19,8 +19,6 @@ pub(crate) struct Reload {
     pub(crate) output: Output,
     pub(crate) worker: Arc<Worker>,
     pub(crate) component: Arc<Component>,
-    /// What tasks share.
-    pub(crate) host: Host,
 }
 
 impl Reload {
@@ -41,7 +39,8 @@ impl Reload {
         let level = args.task.log.clone().or(std::mem::take(&mut file.log)).level;
         let worker = args.worker.or(std::mem::take(&mut file.worker));
         let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
-        let most = plan.capacity(worker.instances()?, &self.host)?.instances;
+        let capacity = capacity(worker.instances()?, &plan.limits, self.component.host());
+        let most = capacity.map_err(|error| Failure::usage(error.to_string()))?.instances;
         let sizing = Sizing { most, scale: worker.scale()? };
         let set_level = self.output.level(level.as_deref())?;
         // What belongs to stores stays with them.

@@ -78,13 +78,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
     let queue = queue.into_queue();
     let ecs = EcsTask::find().await.unwrap_or_default();
     let bytes = plan.read(&backends).await?;
-    let host = task::host(&bytes, ecs.memory_bytes);
-    let capacity = plan.capacity(worker.instances()?, &host)?;
-    let Capacity { instances, bounded_by, .. } = capacity;
-    let bounded_by = match bounded_by {
-        BoundedBy::User if worker.is_auto() => "auto".to_owned(),
-        bounded_by => bounded_by.to_string(),
-    };
+    let (wanted, host) = (worker.instances()?, task::host(ecs.memory_bytes));
     let component_name = plan.component_name();
     let dead_letter = dead_letter_queue(&backends, &*queue, worker.dead_letter.as_deref()).await?;
     let dead_letter_file = dead_letter.as_ref().and_then(|opened| opened.file.clone());
@@ -95,7 +89,12 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         Some(url) => Some(body_store(&backends, url, plan.limits.body_bytes).await?),
         None => None,
     };
-    let component = Arc::new(plan.load(&backends, bytes, capacity, protected).await?);
+    let component = Arc::new(plan.load(&backends, bytes, wanted, host, protected).await?);
+    let Capacity { instances, bounded_by, .. } = component.capacity();
+    let bounded_by = match bounded_by {
+        BoundedBy::User if worker.is_auto() => "auto".to_owned(),
+        bounded_by => bounded_by.to_string(),
+    };
     // After it's known that no guest may write there.
     let usage = usage_file.map(|path| UsageLog::start(&path, usage_bytes)).transpose()?.map(Arc::new);
 
@@ -144,7 +143,6 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         output: output.clone(),
         worker: worker.clone(),
         component: component.clone(),
-        host,
     });
     let server = watching.bind().await?;
     let stores: Vec<String> = component

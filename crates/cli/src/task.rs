@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use wasmrun_aws::is_object;
 use wasmrun_runtime::cache::Cache;
-use wasmrun_runtime::capacity::{Capacity, Host, HostMemory, capacity};
+use wasmrun_runtime::capacity::{Host, HostMemory};
 use wasmrun_runtime::compile::{Compiler, MAX_COMPONENT_BYTES};
 use wasmrun_runtime::component::{Component, LoadOptions};
 use wasmrun_runtime::grant::{Grants, StoreGrant};
@@ -96,17 +96,14 @@ impl TaskPlan {
         }
     }
 
-    /// How many tasks may run at once, where so many are wanted.
-    pub(crate) fn capacity(&self, wanted: NonZeroUsize, host: &Host) -> Result<Capacity, Failure> {
-        capacity(wanted, &self.limits, host).map_err(|error| Failure::usage(error.to_string()))
-    }
-
-    /// Opens the grants, and loads the component that these are the bytes of.
+    /// Opens the grants, and loads the component that these are the bytes of, for so many tasks at once as far as the host
+    /// bears them.
     pub(crate) async fn load(
         self,
         backends: &Backends,
         bytes: Vec<u8>,
-        capacity: Capacity,
+        instances: NonZeroUsize,
+        host: Host,
         mut protected: Vec<Protected>,
     ) -> Result<Component, Failure> {
         let cache = open_cache(&self.engine)?;
@@ -146,8 +143,9 @@ impl TaskPlan {
 
         let options = LoadOptions {
             grants,
-            limits: Limits { files: capacity.files, ..self.limits },
-            instances: capacity.instances,
+            limits: self.limits,
+            instances,
+            host,
             threads: self.engine.threads()?,
             allocator: self.engine.allocator(),
             raw_body: self.raw_body,
@@ -163,12 +161,12 @@ impl TaskPlan {
 }
 
 /// What tasks share on this host.
-pub(crate) fn host(component: &[u8], ecs_bytes: Option<u64>) -> Host {
+pub(crate) fn host(ecs_bytes: Option<u64>) -> Host {
     Host {
         memory: HostMemory::find().map(|memory| memory.at_most(ecs_bytes)),
         // The soft limit was raised to it.
         files: getrlimit(Resource::Nofile).maximum,
-        component_bytes: component.len() as u64,
+        component_bytes: 0,
     }
 }
 

@@ -5,6 +5,7 @@ use std::future::pending;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
+use wasmrun_runtime::capacity::Host;
 use wasmrun_runtime::compile::Compiler;
 use wasmrun_runtime::component::{Component, LoadOptions, inspect};
 use wasmrun_runtime::engine::Allocator;
@@ -70,6 +71,7 @@ fn is_refused_or_runs(bytes: &[u8]) {
                 ..Limits::default()
             },
             instances: NonZeroUsize::MIN,
+            host: Host::default(),
             threads: NonZeroUsize::MIN,
             allocator: Allocator::OnDemand,
             raw_body: false,

@@ -191,7 +191,7 @@ fn of_store<T>(answer: &Result<T, StoreError>) -> CallResult {
         Err(StoreError::AccessDenied(_)) => CallResult::AccessDenied,
         Err(StoreError::TooLarge(_)) => CallResult::TooLarge,
         Err(StoreError::PreconditionFailed) => CallResult::PreconditionFailed,
-        Err(StoreError::Unavailable(_)) => CallResult::Unavailable,
+        Err(StoreError::Unavailable(_) | StoreError::Conflict(_)) => CallResult::Unavailable,
         Err(StoreError::Invalid(_)) => CallResult::Invalid,
     }
 }

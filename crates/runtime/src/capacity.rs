@@ -33,7 +33,7 @@ pub struct Host {
     pub memory: Option<HostMemory>,
     /// File descriptors that the process may have; `None`: as many as it likes.
     pub files: Option<u64>,
-    /// The size of the component's file.
+    /// The component's file or the code that was made of it, whichever is larger.
     pub component_bytes: u64,
 }
 
@@ -135,7 +135,7 @@ pub struct Capacity {
 /// What decided how many tasks may run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BoundedBy {
-    /// The number that the user gave, or the number of cores.
+    /// The number that the user gave, or the most that are of use.
     User,
     /// The memory of the host.
     Memory,

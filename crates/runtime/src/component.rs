@@ -1,6 +1,7 @@
 //! The component: loaded once, ready to be instantiated for each message.
 
 use crate::calls::HostCalls;
+use crate::capacity::{Capacity, Host, TooSmall, capacity};
 use crate::compile::{Artefact, CompileError, Compiler};
 use crate::engine::{self, Allocator, CodeOptions, Frames};
 use crate::event::{self, Decoded};
@@ -21,7 +22,6 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Instant, SystemTime};
 use tokio::runtime::Handle;
 use wasmtime::component::{Linker, types::ComponentItem};
-use wasmtime::error::Context as _;
 
 /// A component that is ready to run tasks.
 pub struct Component {
@@ -35,6 +35,8 @@ pub struct Component {
     needs: Needs,
     raw_body: bool,
     was_cached: bool,
+    host: Host,
+    capacity: Capacity,
 }
 
 /// What the tasks that start now begin with.
@@ -67,8 +69,10 @@ pub struct LoadOptions {
     pub grants: Grants,
     /// What a task may use.
     pub limits: Limits,
-    /// The most tasks that run at once.
+    /// The most tasks that run at once, as far as the host bears them.
     pub instances: NonZeroUsize,
+    /// What they share. How much of it the component takes is found out.
+    pub host: Host,
     /// The threads that guests compute on.
     pub threads: NonZeroUsize,
     /// Where instances come from.
@@ -91,6 +95,9 @@ pub enum LoadError {
     /// It can't start within the limits.
     #[error("{0}")]
     Limits(String),
+    /// Beside it, the host doesn't bear one task.
+    #[error(transparent)]
+    TooSmall(#[from] TooSmall),
     /// The host's fault.
     #[error("the engine can't be started: {0}")]
     Engine(String),
@@ -114,13 +121,17 @@ impl Component {
     ///
     /// All that would make each task fail is found here.
     pub async fn load(bytes: &[u8], compiler: &Compiler, options: LoadOptions) -> Result<Self, LoadError> {
-        let LoadOptions { grants, limits, instances, threads, allocator, raw_body, deterministic } = options;
+        let LoadOptions { grants, limits, instances, host, threads, allocator, raw_body, deterministic } =
+            options;
         let code = CodeOptions { deterministic, portable: false };
         // Code of our own making has names that were looked at, or an author who is trusted.
         let frames =
             if compiler.is_trusting() || names::are_short(bytes) { Frames::Named } else { Frames::None };
         let on_demand = engine::on_demand(code, &limits, frames).map_err(engine_error)?;
         let artefact = compiler.artefact(&on_demand, code, bytes).await?;
+        let host = Host { component_bytes: artefact.len().max(bytes.len()) as u64, ..host };
+        let capacity = capacity(instances, &limits, &host)?;
+        let (instances, limits) = (capacity.instances, Limits { files: capacity.files, ..limits });
         let component = artefact.load(&on_demand)?;
         check_world(&on_demand, &component)?;
         check_numbers(&component, &limits)?;
@@ -164,7 +175,19 @@ impl Component {
         };
         let start = RwLock::new(Start { pre, config: Arc::new(config) });
         let was_cached = artefact.was_cached();
-        let component = Self { start, pool, grants, calls, threads, allocator, needs, raw_body, was_cached };
+        let component = Self {
+            start,
+            pool,
+            grants,
+            calls,
+            threads,
+            allocator,
+            needs,
+            raw_body,
+            was_cached,
+            host,
+            capacity,
+        };
         component.try_start(component.start()).await?;
         Ok(component)
     }
@@ -280,6 +303,16 @@ impl Component {
         self.was_cached
     }
 
+    /// How many of its tasks may run at once.
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// What these share, and what the component takes of it.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// Where its instances come from: never [`Allocator::Auto`].
     pub fn allocator(&self) -> Allocator {
         self.allocator
@@ -322,7 +355,13 @@ impl Component {
         let result = {
             let turn = store.data().turn.clone();
             let call = async {
-                let instance = pre.instantiate_async(&mut store).await.context(host::NotStarted)?;
+                let instance = match pre.instantiate_async(&mut store).await {
+                    Ok(instance) => instance,
+                    Err(error) => {
+                        let has_run = store.get_fuel().is_ok_and(|left| left < limits.fuel);
+                        return Err(host::not_started(error, has_run));
+                    }
+                };
                 started = Some(began.elapsed());
                 let message = store.data_mut().table.push(MessageHandle(delivered))?;
                 instance.wasmrun_task_handler().call_handle(&mut store, message).await
@@ -573,4 +612,39 @@ pub async fn inspect(bytes: &[u8], compiler: &Compiler) -> Result<Interfaces, Lo
             .and_then(|needs| needs.max_initial_memory_size)
             .map(|pages| pages.saturating_mul(64 << 10)),
     })
+}
+
+#[cfg(all(test, feature = "compiler"))]
+mod tests {
+    use super::*;
+    use crate::capacity::{HostMemory, MemorySource};
+
+    const HOST: HostMemory = HostMemory { bytes: 1 << 20, source: MemorySource::Cgroup };
+
+    /// A component of one module with so many functions, and what is kept for it where nothing fits.
+    async fn kept_for(functions: usize) -> (u64, u64) {
+        let function =
+            "(func (param i64) (result i64) (i64.mul (local.get 0) (local.get 0)))".repeat(functions);
+        let bytes = wat::parse_str(format!("(component (core module {function}))")).expect("a component");
+        let options = LoadOptions {
+            grants: Grants::default(),
+            limits: Limits::default(),
+            instances: NonZeroUsize::MIN,
+            host: Host { memory: Some(HOST), ..Host::default() },
+            threads: NonZeroUsize::MIN,
+            allocator: Allocator::OnDemand,
+            raw_body: false,
+            deterministic: false,
+        };
+        match Component::load(&bytes, &Compiler::in_process(), options).await {
+            Err(LoadError::TooSmall(TooSmall::Memory { kept_bytes, .. })) => (bytes.len() as u64, kept_bytes),
+            other => panic!("{:?}", other.err()),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_code_that_a_component_becomes_leaves_room_for_fewer_tasks() {
+        let ((small, little), (large, much)) = (kept_for(1).await, kept_for(20_000).await);
+        assert!(much - little > 8 * (large - small), "of {small} and {large} bytes: {little} and {much}");
+    }
 }

@@ -6,10 +6,11 @@ use wasmtime::{Config, Enabled, OperatorCost, PoolingAllocationConfig, Resources
 
 /// Of each stack, what stays with the pool between tasks.
 const STACK_KEPT_BYTES: usize = 32 << 10;
-/// Of each memory, likewise.
-const MEMORY_KEPT_BYTES: usize = 1 << 20;
-/// Of each table, likewise.
-const TABLE_KEPT_BYTES: usize = 64 << 10;
+/// Of the memories of an instance, likewise: what each keeps is part of it, as a task may use one of them and the next task
+/// another.
+pub(crate) const MEMORY_KEPT_BYTES: usize = 1 << 20;
+/// Of its tables, likewise.
+pub(crate) const TABLE_KEPT_BYTES: usize = 64 << 10;
 
 /// The engine's version.
 pub const WASMTIME: &str = wasmtime_environ::VERSION;
@@ -134,9 +135,10 @@ pub(crate) fn pooling(
     limits: &Limits,
     frames: Frames,
 ) -> wasmtime::Result<wasmtime::Engine> {
+    let of_one = |each: u32, most: usize| (each as usize).clamp(1, most.max(1));
     let slots = |each: u32, most: usize| {
         // One more task than instances: the next may start while the last is torn down.
-        count((instances + 1).saturating_mul((each as usize).clamp(1, most.max(1))))
+        count((instances + 1).saturating_mul(of_one(each, most)))
     };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots(1, 1))
@@ -161,8 +163,8 @@ pub(crate) fn pooling(
     let mut scanning = pool.clone();
     scanning
         .pagemap_scan(Enabled::Yes)
-        .linear_memory_keep_resident(MEMORY_KEPT_BYTES)
-        .table_keep_resident(TABLE_KEPT_BYTES);
+        .linear_memory_keep_resident(MEMORY_KEPT_BYTES / of_one(needs.num_memories, limits.memories))
+        .table_keep_resident(TABLE_KEPT_BYTES / of_one(needs.num_tables, limits.tables));
     let engine = |pool| {
         let mut config = running(code, limits, frames);
         config.allocation_strategy(pool);

@@ -62,7 +62,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Some ten seconds of computing on a current core: a 12-megapixel thumbnail takes a five-hundredth of it.
+            // Some twenty seconds of computing on a current core: a 12-megapixel thumbnail takes a five-hundredth of it.
             fuel: 200_000_000_000,
             // A decoded 50-megapixel picture.
             memory_bytes: 256 << 20,
@@ -193,6 +193,7 @@ impl Limits {
             self.streams_bytes.saturating_add(self.streams_bytes.min(Self::CALL_STREAMS_BYTES)),
             self.log_bytes,
             usize::try_from(self.random_bytes).unwrap_or(usize::MAX),
+            crate::engine::MEMORY_KEPT_BYTES + crate::engine::TABLE_KEPT_BYTES,
             Self::REST_BYTES,
         ]
         .into_iter()

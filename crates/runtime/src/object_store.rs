@@ -253,6 +253,10 @@ pub enum StoreError {
     /// The store can't be reached or refuses work for now: another try may succeed.
     #[error("{0}")]
     Unavailable(String),
+    /// Somebody else changes the same object at this moment. Another try may succeed, but the store is well: whoever writes
+    /// objects could make it happen again and again.
+    #[error("{0}")]
+    Conflict(String),
     /// The request can't be carried out, now or later: a key that this store can't hold, a store that is a file.
     #[error("{0}")]
     Invalid(String),

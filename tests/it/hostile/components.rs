@@ -147,21 +147,65 @@ fn what_a_component_starts_with_counts_as_what_it_grows_to() {
     }
 }
 
+/// Nearly a thousand core instances and a huge data segment, which each task finds as it was.
 #[test]
-fn a_component_of_as_many_parts_as_the_user_allows_works() {
+fn a_component_of_as_many_parts_as_the_user_allows_is_stopped_as_any_guest_is() {
     // With those of the frame that's close to the engine's own bound.
     const EMPTY: usize = 980;
     let parts = format!("(core module $empty) {}", "(core instance (instantiate $empty))".repeat(EMPTY));
-    let component = frame::component(&[], "", &parts);
+    let fields = format!(
+        r#"(memory $huge 320) (data (memory $huge) (i32.const 0) "{}")
+        (func $spoil
+            (if (i32.ne (i32.load8_u $huge (i32.const 20971519)) (i32.const 120)) (then (loop $again (br $again))))
+            (memory.fill $huge (i32.const 0) (i32.const 1) (i32.const 20971520)))"#,
+        "x".repeat(20 << 20)
+    );
+    let spoils = trick("spoils its data", Completed, "(call $spoil) (call $ok)");
+    let traps = trick("spoils its data and traps", Trapped("unreachable"), "(call $spoil) unreachable");
+    let tricks = [&spoils, &traps];
+    let component = frame::component(&tricks, &fields, &parts);
     for allocator in ["pooling", "on-demand"] {
-        let world = World::with_queue(&[]);
-        world.send((1..=20).map(BARE.neighbour));
-        let options =
-            ["--core-instances", "1000", "--instances", "4", "--until-empty", "--allocator", allocator];
-        let output = worker(&world, &component, &options).succeeds();
-        assert_eq!(output.summary()["outcomes"], serde_json::json!({"completed": 20}), "{output}");
-        assert!((1..=20).all(|number| (BARE.worked)(&world, number)), "{output}");
+        let options = ["--core-instances", "1000", "--instances", "4", "--allocator", allocator];
+        let mut siege = Siege::start(&BARE, |world| worker(world, &component, &options));
+        siege.storm_twice(&frame::cases(&tricks).repeat(5));
+        siege.end(&[]);
     }
+}
+
+/// What came before that has nothing to do with the host.
+#[test]
+fn what_the_engine_refuses_to_code_that_runs_at_the_start_is_the_guests_fault() {
+    let drops = component(&format!(
+        r#"(import "wasi:random/random@0.2.0" (instance $random
+            (export "get-random-u64" (func (result u64)))))
+        (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type $pollable (sub resource)))))
+        (alias export $poll "pollable" (type $pollable'))
+        (core func $random (canon lower (func $random "get-random-u64")))
+        (core func $drop (canon resource.drop $pollable'))
+        (core module $module
+            (import "host" "random" (func $random (result i64)))
+            (import "host" "drop" (func $drop (param i32)))
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+            (func $start (if (i32.eqz (i32.and (i32.wrap_i64 (call $random)) (i32.const 1)))
+                (then (call $drop (i32.const 77)))))
+            (start $start)
+            {OK})
+        (core instance $main (instantiate $module
+            (with "host" (instance (export "random" (func $random)) (export "drop" (func $drop))))))"#
+    ));
+    let world = World::new();
+    world.write("drops.wasm", &drops);
+    let outcome_of = |number: usize| {
+        // The random numbers of a message are always the same, those of the start before the first one as well.
+        let message =
+            ["--deterministic", "--message-id", &number.to_string(), "--message", ""].map(str::to_owned);
+        let output = world.wasmrun(["invoke", "--json", "drops.wasm"]).args(message).ends();
+        output.json()["outcome"].as_str().expect("an outcome").to_owned()
+    };
+    let outcomes: Vec<_> = (0..12).map(outcome_of).collect();
+    assert!(outcomes.iter().all(|outcome| ["completed", "trapped"].contains(&&**outcome)), "{outcomes:?}");
+    assert!(outcomes.iter().any(|outcome| outcome == "trapped"), "{outcomes:?}");
 }
 
 /// Ten thousand of them; some are called.
@@ -287,6 +331,7 @@ fn a_monstrous_component_is_stopped_as_any_guest_is() {
 fn a_monstrous_component_leaves_no_memory_behind() {
     let (mut siege, cases) = monstrous("on-demand");
     siege.storm_twice(&cases);
+    siege.give_threads_back();
     siege.end(&[]);
 }
 

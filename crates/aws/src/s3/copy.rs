@@ -1,8 +1,9 @@
 //! Copying within the service: the content doesn't pass through this process.
 
-use super::error::{Missing, store_error};
+use super::error::settings_error;
+use super::head::{head, why_refused};
 use super::write::{MOST_PARTS, Upload, despite_conflicts, if_match, if_none_match, write_error};
-use super::{Place, head_info, is_version, quoted, unquoted};
+use super::{Place, is_version, quoted, unquoted};
 use crate::failure::Failure;
 use aws_sdk_s3::types::TaggingDirective;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -138,22 +139,21 @@ impl<'a> Source<'a> {
     }
 
     /// A condition that doesn't hold is the destination's, or it says that the source isn't what it was; what isn't found
-    /// is the source, or the object that the condition means.
+    /// is the source, or the object that the condition means; and a key that can't be used is the one that the store is to
+    /// write with, or the one that whoever wrote the source has chosen.
     async fn error(&self, failure: Failure) -> StoreError {
+        let is_of_a_key = !failure.is_transient() && settings_error(&failure).is_some();
         let error = write_error(failure);
+        if is_of_a_key {
+            return why_refused(self.place, self.key, self.version).await.unwrap_or(error);
+        }
         if error != StoreError::PreconditionFailed {
             return error;
         }
         match head(self.place, self.key, self.version).await {
             Ok(now) if now.etag == self.info.etag => error,
-            Ok(_) => StoreError::Unavailable("the object was changed while it was copied".into()),
+            Ok(_) => StoreError::Conflict("the object was changed while it was copied".into()),
             Err(error) => error,
         }
     }
-}
-
-pub(super) async fn head(place: &Place, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
-    let request = place.client.head_object().bucket(&place.bucket).key(place.full(key));
-    let answer = request.set_version_id(version.map(Into::into)).send().await;
-    answer.map(|answer| head_info(key, answer)).map_err(|error| store_error(error.into(), Missing::Object))
 }

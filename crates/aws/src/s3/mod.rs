@@ -6,6 +6,7 @@
 mod address;
 mod copy;
 mod error;
+mod head;
 mod object;
 mod read;
 mod write;
@@ -126,7 +127,7 @@ impl ObjectStore for S3Store {
     }
 
     async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
-        copy::head(&self.place, key, version).await
+        head::head(&self.place, key, version).await
     }
 
     async fn read(

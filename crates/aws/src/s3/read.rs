@@ -1,7 +1,8 @@
 //! Reading an object, front to back.
 
 use super::error::{Missing, store_error};
-use super::{Place, head_info, is_version, quoted, sorted, time, unquoted};
+use super::head::head;
+use super::{Place, is_version, quoted, sorted, time, unquoted};
 use crate::failure::Failure;
 use async_trait::async_trait;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -16,7 +17,7 @@ pub(super) const ARRIVING_BYTES: usize = 4 << 20;
 /// How often a content that ends too soon is asked for again, from where it ended.
 const RESUMES: u32 = 3;
 /// The range begins beyond the object's end.
-const RANGE_NOT_SATISFIABLE: u16 = 416;
+pub(super) const RANGE_NOT_SATISFIABLE: u16 = 416;
 
 /// An object's content as it arrives.
 pub(super) struct S3Reader {
@@ -65,10 +66,8 @@ impl S3Reader {
                 Err(failure) => return Err(store_error(failure, Missing::Object)),
             }
         }
-        let request = place.client.head_object().bucket(&place.bucket).key(&full);
-        let answer = request.set_version_id(version.clone()).send().await;
-        let answer = answer.map_err(|error| store_error(error.into(), Missing::Object))?;
-        Ok(reader(head_info(key, answer), ByteStream::default(), 0..0))
+        let info = head(place, key, version.as_deref()).await?;
+        Ok(reader(info, ByteStream::default(), 0..0))
     }
 
     /// Asks for what has not arrived yet. The object must still be the same.
@@ -86,7 +85,7 @@ impl S3Reader {
             .await
             .map_err(|error| match store_error(error.into(), Missing::Object) {
                 StoreError::PreconditionFailed | StoreError::NotFound => {
-                    StoreError::Unavailable("the object was changed while it was read".into())
+                    StoreError::Conflict("the object was changed while it was read".into())
                 }
                 error => error,
             })?;

@@ -261,8 +261,11 @@ where
 
 pub(super) fn write_error(failure: Failure) -> StoreError {
     // The upload is gone, or somebody else wins each time: the whole task may succeed at its next try.
-    if failure.is_any(&[CONFLICT, "NoSuchUpload"]) {
+    if failure.is_any(&["NoSuchUpload"]) {
         return StoreError::Unavailable(failure.text);
+    }
+    if failure.is_any(&[CONFLICT]) {
+        return StoreError::Conflict("others write the same object at this moment".into());
     }
     // The key and the ACL are those that the store was given.
     if let Some(error) = settings_error(&failure) {

@@ -164,6 +164,11 @@ impl Artefact {
         Ok(Self { code: component.serialize()?, origin: Origin::Known })
     }
 
+    /// In bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.code.len()
+    }
+
     /// It came from the cache.
     pub(crate) fn was_cached(&self) -> bool {
         self.origin == Origin::Known

@@ -58,10 +58,19 @@ pub(crate) struct LimitHit(pub(crate) Limit);
 #[error("{0}")]
 pub(crate) struct HostFault(pub(crate) String);
 
-/// The context of an error that came before the guest ran.
+/// The context of an error that the host is to blame for, as it came before the guest ran or from the system.
 #[derive(Debug, thiserror::Error)]
 #[error("the instance can't be made")]
 pub(crate) struct NotStarted;
+
+/// Why an instance couldn't be made. Code that runs at the start may have made the engine refuse something: then the guest
+/// is to blame, unless it's the system that refuses memory.
+pub(crate) fn not_started(error: wasmtime::Error, has_run: bool) -> wasmtime::Error {
+    let is_of_system = error.chain().any(|cause| {
+        cause.is::<std::io::Error>() || cause.is::<rustix::io::Errno>() || cause.is::<wasmtime::OutOfMemory>()
+    });
+    if has_run && !is_of_system { error } else { error.context(NotStarted) }
+}
 
 /// What a call of a guest ends with that doesn't succeed; `E` is the error of the interface.
 #[derive(Debug)]

@@ -443,6 +443,11 @@ impl TaskState {
                 self.host_failed(alias, format!("store {alias}: {error}"));
                 Error::Unavailable
             }
+            // The task may be tried again, which counts as any other try.
+            StoreError::Conflict(_) => {
+                self.log.note("store", alias, &details());
+                Error::Unavailable
+            }
             StoreError::Invalid(text) => Error::Other(text),
         }
         .into())

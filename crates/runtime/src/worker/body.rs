@@ -72,6 +72,9 @@ impl BodyStore {
                 delay: None,
                 reason: "the body store refuses to hand out its body".into(),
             }),
+            Err(StoreError::Conflict(why)) => {
+                Err(Outcome::Retry { delay: None, reason: format!("its body can't be read: {why}") })
+            }
             Err(StoreError::Invalid(why)) => Err(rejected(&format!("its body can't be read: {why}"))),
             Err(error) => Err(failed(error.to_string())),
         }
