@@ -437,10 +437,11 @@ proptest! {
                 waiting: Some(waiting),
                 of_full_receives: 1,
                 running: before,
-                ended: 1,
+                // Each of them once: however many run, they are of the same kind.
+                ended: before as u64,
                 occupied: Duration::from_micros(occupied_us) * before as u32,
                 computed: Duration::from_micros(occupied_us).mul_f64(share) * before as u32,
-                service: Duration::from_secs(1),
+                service: Duration::from_secs(1) * before as u32,
                 ..Snapshot::default()
             });
             prop_assert!(decided.instances.get() >= before, "{} after {before}", decided.instances);
