@@ -30,6 +30,10 @@ const TENTHS: usize = 10;
 /// So many messages wait at most: what is measured is the worker and not the size of the queue's file.
 const WAITING: u64 = 2_000;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// At most this part more is resident at the end.
+const MORE_MEMORY: f64 = 0.05;
+/// By at most this part a task's CPU time differs between the second tenth and the last.
+const OTHER_CPU: f64 = 0.1;
 /// Threads that blocked for a store end when they had nothing to do for ten seconds.
 const REST: Duration = Duration::from_secs(12);
 /// For what should have been over long ago.
@@ -154,6 +158,10 @@ async fn soak(directory: &Path, tasks: usize, first: usize, rest: Duration) {
     print("CPU us a task, second and last tenth", each_us[1], each_us[TENTHS - 1]);
     if !rest.is_zero() {
         assert_eq!((early.files, early.threads), (late.files, late.threads));
+        let memory = late.resident as f64 / early.resident as f64;
+        assert!(memory <= 1.0 + MORE_MEMORY, "it holds {memory:.3} times the memory");
+        let computed = each_us[TENTHS - 1] / each_us[1];
+        assert!((computed - 1.0).abs() <= OTHER_CPU, "a task computes {computed:.3} times as much");
     }
 }
 

@@ -170,12 +170,14 @@ involved; for wasmrun on a busy worker, that is with messages waiting, since tha
         let of = |what| self.start(what, Task::Empty);
         let Some(wasmrun) = of(names::WASMRUN) else { return };
         page.push_str("| an empty task | CPU | median | at least |\n|---|---|---|---|\n");
-        if let Some(alone) = of(names::ALONE_POOLING) {
+        for (alone, promised) in [(names::ALONE_POOLING, "at most 1.5 (CPU)"), (names::ALONE_KEEPING, "–")]
+        {
+            let Some(way) = of(alone) else { continue };
             let _ = writeln!(
                 page,
-                "| wasmrun, pooling, against wasmtime alone, pooling | {:.2} times | {:.1} times | at most 1.5 (CPU) |",
-                wasmrun.cpu_us / alone.cpu_us,
-                wasmrun.p50_us / alone.p50_us,
+                "| wasmrun, pooling, against {alone} | {:.2} times | {:.1} times | {promised} |",
+                wasmrun.cpu_us / way.cpu_us,
+                wasmrun.p50_us / way.p50_us,
             );
         }
         for (what, promised) in

@@ -230,8 +230,9 @@ fn a_sidecar_may_crash_without_its_application_and_drains_with_the_pod() {
     let mount = |from: &Path, to: &str| format!("--volume={}:{to}", from.display());
     let shared = mount(&podman.world.path("shared"), "/shared");
     let visibility = Duration::from_secs(2);
-    let queue = ["queue", "create", "sqlite:/shared/jobs.db", "--visibility-timeout", "2s"];
-    podman.run("queue", &["--rm", "--network=none", &shared]).args(queue).succeeds();
+    let queue = ["queue", "create", "sqlite:/shared/jobs.db", "--visibility-timeout"];
+    let timeout = humantime::format_duration(visibility).to_string();
+    podman.run("queue", &["--rm", "--network=none", &shared]).args(queue).arg(timeout).succeeds();
 
     podman.podman(["pod", "create", "--name", &pod, "--network=none", "--share=net"]).succeeds();
     let of_pod = ["--detach", "--pod", &pod, &shared];
@@ -260,8 +261,9 @@ fn a_sidecar_may_crash_without_its_application_and_drains_with_the_pod() {
     let sidecar = podman.named("sidecar");
     let health = || podman.podman(["exec", &sidecar, "/wasmrun", "health"]).ends();
     wait_until("the sidecar says that it is alive", || health().stdout == ["alive"]);
-    // It may have been killed after it wrote a thumbnail, and before it deleted the message: nobody waits for that one.
-    wait_until("what the killed one held is delivered again", || killed.elapsed() > visibility);
+    // It may have been killed after it wrote a thumbnail, and before it deleted the message: the application, which has its
+    // thumbnail, doesn't wait until that is delivered again.
+    wait_until("the visibility of what the killed one held is over", || killed.elapsed() > visibility);
 
     podman.podman(["pod", "stop", "--time=30", &pod]).within(Duration::from_secs(60)).succeeds();
     assert_eq!(podman.inspect("sidecar", ".State.ExitCode"), "0");

@@ -83,15 +83,32 @@ fn a_store_is_read_and_written_as_its_mode_says() {
 fn a_refusal_is_in_the_log_in_the_usage_and_in_the_summary() {
     let world = World::with_queue(&["--max-receives", "1"]);
     let refused = ["put @input b text", "get @nothing a", "send @nothing 1", "get ../a"];
-    for message in refused {
+    let reasons = ["its mode is ro", "no such grant", "no such grant", "the key \"../a\" may lie outside"];
+    for (message, reason) in refused.into_iter().zip(reasons) {
         let output = world.invoke("misbehave", message).ends().exited_with(1);
         assert_eq!(output.json()["usage"]["refusals"], 1, "{message}: {output}");
-        let said = &output.logs_of("A host call failed.")[0];
-        assert!(said["text"].as_str().is_some_and(|text| text.starts_with("access denied: ")), "{said}");
+        let said = output.logs_of("A host call was refused.");
+        assert!(said.len() == 1 && said[0]["text"] == reason, "{message}: {output}");
     }
     world.send(refused);
     let output = world.run("misbehave").args(["--until-empty"]).succeeds();
     assert_eq!(output.summary()["refusals"], refused.len(), "{output}");
+}
+
+#[test]
+fn a_guest_that_is_refused_again_and_again_cannot_flood_the_log() {
+    let world = World::new();
+    world.write("secret", "secret");
+    world.write("in/object", "content");
+    let secret = world.path("secret");
+    let output = world.invoke("misbehave", &format!("keys {}", secret.display())).succeeds();
+    let refusals = output.json()["usage"]["refusals"].as_u64().expect("a number");
+    let (told, more) = (
+        output.logs_of("A host call was refused."),
+        "More host calls didn't succeed than are told one by one.",
+    );
+    assert_eq!(told.len(), 20, "{output}");
+    assert!(output.logs_of(more)[0]["refused"] == refusals - 20, "{refusals}: {output}");
 }
 
 #[test]

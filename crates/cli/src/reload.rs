@@ -7,7 +7,6 @@ use crate::output::Output;
 use crate::settings::File;
 use crate::task::TaskPlan;
 use std::sync::Arc;
-use wasmrun_runtime::capacity::capacity;
 use wasmrun_runtime::component::Component;
 use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::worker::{Sizing, Worker};
@@ -39,7 +38,7 @@ impl Reload {
         let level = args.task.log.clone().or(std::mem::take(&mut file.log)).level;
         let worker = args.worker.or(std::mem::take(&mut file.worker));
         let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
-        let capacity = capacity(worker.instances()?, &plan.limits, self.component.host());
+        let capacity = self.component.capacity_for(worker.instances()?, &plan.limits);
         let most = capacity.map_err(|error| Failure::usage(error.to_string()))?.instances;
         let sizing = Sizing { most, scale: worker.scale()? };
         let set_level = self.output.level(level.as_deref())?;

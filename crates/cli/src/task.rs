@@ -166,7 +166,6 @@ pub(crate) fn host(ecs_bytes: Option<u64>) -> Host {
         memory: HostMemory::find().map(|memory| memory.at_most(ecs_bytes)),
         // The soft limit was raised to it.
         files: getrlimit(Resource::Nofile).maximum,
-        component_bytes: 0,
     }
 }
 

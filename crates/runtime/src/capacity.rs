@@ -33,8 +33,6 @@ pub struct Host {
     pub memory: Option<HostMemory>,
     /// File descriptors that the process may have; `None`: as many as it likes.
     pub files: Option<u64>,
-    /// The component's file or the code that was made of it, whichever is larger.
-    pub component_bytes: u64,
 }
 
 /// The memory that this process may use.
@@ -182,16 +180,22 @@ pub enum TooSmall {
     },
 }
 
-/// Decides how many tasks may run at once. Where the host's memory isn't known the user's word stands.
+/// Decides how many tasks may run at once. Where the host's memory isn't known the user's word stands. `component_bytes` has
+/// the component's file or the code that was made of it, whichever is larger.
 ///
 /// # Errors
 ///
 /// Not even one task fits.
-pub fn capacity(wanted: NonZeroUsize, limits: &Limits, host: &Host) -> Result<Capacity, TooSmall> {
+pub fn capacity(
+    wanted: NonZeroUsize,
+    limits: &Limits,
+    host: &Host,
+    component_bytes: u64,
+) -> Result<Capacity, TooSmall> {
     let fit = |number: u64| NonZeroUsize::new(usize::try_from(number).unwrap_or(usize::MAX));
     let mut bound = (wanted, BoundedBy::User);
     if let Some(memory) = host.memory {
-        let (task_bytes, kept_bytes) = (limits.task_bytes(), reserve(memory, host.component_bytes));
+        let (task_bytes, kept_bytes) = (limits.task_bytes(), reserve(memory, component_bytes));
         let fit = fit(memory.bytes.saturating_sub(kept_bytes) / task_bytes.max(1));
         let fit = fit.ok_or(TooSmall::Memory { task_bytes, memory, kept_bytes })?;
         bound = bound.min((fit, BoundedBy::Memory));
@@ -283,7 +287,7 @@ mod tests {
         let limits = Limits::default();
         let wanted = NonZeroUsize::new(4).expect("not zero");
         let with = |mib| {
-            let capacity = capacity(wanted, &limits, &host(cgroup(mib)))?;
+            let capacity = capacity(wanted, &limits, &host(cgroup(mib)), 0)?;
             Ok::<_, TooSmall>((capacity.instances.get(), capacity.bounded_by))
         };
         assert_eq!(with(100_000), Ok((4, BoundedBy::User)));
@@ -292,7 +296,7 @@ mod tests {
         assert!((1..4).contains(&instances), "{instances}");
         let error = with(256).expect_err("none fits").to_string();
         assert!(error.contains("--memory") && error.contains("256.0 MiB"), "{error}");
-        let unknown = capacity(wanted, &limits, &Host::default());
+        let unknown = capacity(wanted, &limits, &Host::default(), 0);
         assert_eq!(unknown.map(|capacity| capacity.instances), Ok(wanted));
     }
 
@@ -300,8 +304,8 @@ mod tests {
     fn a_large_component_leaves_room_for_fewer_tasks() {
         let limits = Limits { memory_bytes: 64 << 20, ..Limits::default() };
         let with = |component_bytes| {
-            let host = Host { component_bytes, ..host(cgroup(4096)) };
-            capacity(NonZeroUsize::MAX, &limits, &host).expect("some fit").instances.get()
+            let capacity = capacity(NonZeroUsize::MAX, &limits, &host(cgroup(4096)), component_bytes);
+            capacity.expect("some fit").instances.get()
         };
         let task = limits.task_bytes();
         assert_eq!(with(10 * task / COMPONENT_COPIES), with(0) - 10);
@@ -313,7 +317,7 @@ mod tests {
         let with = |wanted, files| {
             let host = Host { files: Some(files), ..Host::default() };
             let Capacity { instances, bounded_by, files } =
-                capacity(NonZeroUsize::new(wanted).expect("not zero"), &limits, &host)?;
+                capacity(NonZeroUsize::new(wanted).expect("not zero"), &limits, &host, 0)?;
             Ok::<_, TooSmall>((instances.get(), bounded_by, files))
         };
         assert_eq!(with(4, 1024), Ok((4, BoundedBy::User, 192)));
@@ -326,7 +330,8 @@ mod tests {
     fn all_tasks_at_their_limits_fit_beside_the_reserve() {
         for mib in [512, 1024, 4096, 30_720] {
             let limits = Limits { memory_bytes: 64 << 20, ..Limits::default() };
-            let Ok(capacity) = capacity(NonZeroUsize::MAX, &limits, &host(cgroup(mib))) else { continue };
+            let host = host(cgroup(mib));
+            let Ok(capacity) = capacity(NonZeroUsize::MAX, &limits, &host, 0) else { continue };
             let most = capacity.instances.get() as u64 * limits.task_bytes();
             assert!(most + RESERVE_BYTES + mib * MIB / RESERVE_SHARE <= mib * MIB);
         }

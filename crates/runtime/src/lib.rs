@@ -19,6 +19,7 @@
 //! | [`compile`], [`cache`] | from a file to code, in a child process; where code is kept |
 //! | [`queue`], [`object_store`], [`message`] | what a backend implements |
 //! | [`trace`] | the request that a message belongs to |
+//! | [`leftover`] | work that outlives its task |
 //! | `heap` | what the allocator keeps |
 //! | [`distribution`] | percentiles of what tasks consumed |
 //! | [`text`] | text from outside, shown to people |
@@ -37,6 +38,7 @@ pub mod event;
 pub mod grant;
 mod heap;
 mod host;
+pub mod leftover;
 mod limiter;
 pub mod limits;
 mod log;

@@ -19,7 +19,8 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 const MAX_LINE_BYTES: usize = 8 << 10;
 /// A line costs the log more than its text: so much of what a task may write is taken for each.
 const LINE_BYTES: usize = 64;
-/// A guest that asks for what it wasn't granted in a loop is told of so often.
+/// So many refusals of one task are told, and as many failures: a guest may cause them in a loop, and mustn't hide the ones
+/// behind the others.
 const MAX_NOTES: u64 = 20;
 /// A panic of Rust takes three lines: where, what, and a note.
 const LAST_LINES: usize = 3;
@@ -40,8 +41,10 @@ struct Lines {
     kept: u64,
     /// What was dropped.
     dropped: u64,
-    /// What the host had to say.
-    notes: u64,
+    /// Calls that were refused.
+    refused: u64,
+    /// Calls that failed.
+    failed: u64,
     /// Lines that have no end yet, of standard output and standard error.
     open: [Vec<u8>; 2],
     /// The last lines of standard error.
@@ -55,7 +58,8 @@ impl GuestLog {
             left: max_bytes,
             kept: 0,
             dropped: 0,
-            notes: 0,
+            refused: 0,
+            failed: 0,
             open: [Vec::new(), Vec::new()],
             last: VecDeque::new(),
         })))
@@ -65,23 +69,31 @@ impl GuestLog {
         LogStream { log: self.0.clone(), name }
     }
 
-    /// What the host has to say about a call that it refused or that failed, for the operator.
-    pub(crate) fn note(&self, kind: &'static str, alias: &str, text: &str) {
+    /// Why a call to this store or queue was refused, for the operator.
+    pub(crate) fn call_refused(&self, kind: &'static str, alias: &str, text: &str) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.notes += 1;
-        if lines.notes > MAX_NOTES {
-            return;
+        lines.refused += 1;
+        if lines.refused <= MAX_NOTES {
+            tracing::warn!(message_id = lines.message_id, kind, alias, text, "A host call was refused.");
         }
-        tracing::warn!(message_id = lines.message_id, kind, alias, text, "A host call failed.");
     }
 
-    /// Where the guest was when its call failed, for its developer.
-    pub(crate) fn failed(&self, error: &wasmtime::Error) {
+    /// Why a call to this store or queue failed, for the operator.
+    pub(crate) fn call_failed(&self, kind: &'static str, alias: &str, text: &str) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.failed += 1;
+        if lines.failed <= MAX_NOTES {
+            tracing::warn!(message_id = lines.message_id, kind, alias, text, "A host call failed.");
+        }
+    }
+
+    /// Where the guest was when its handler failed, for its developer.
+    pub(crate) fn handler_failed(&self, error: &wasmtime::Error) {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tracing::debug!(
             message_id = lines.message_id,
             error = beginning(format_args!("{error:#}"), MAX_LINE_BYTES),
-            "The guest's call failed."
+            "The guest's handler failed."
         );
     }
 
@@ -112,14 +124,17 @@ impl GuestLog {
                 lines.emit(name, &open);
             }
         }
-        if lines.notes > MAX_NOTES {
-            let more = lines.notes - MAX_NOTES;
+        let (refused, failed) =
+            (lines.refused.saturating_sub(MAX_NOTES), lines.failed.saturating_sub(MAX_NOTES));
+        if refused > 0 || failed > 0 {
+            let message_id = &lines.message_id;
             tracing::warn!(
-                message_id = lines.message_id,
-                more,
-                "More host calls failed than are told one by one."
+                message_id,
+                refused,
+                failed,
+                "More host calls didn't succeed than are told one by one."
             );
-            lines.notes = 0;
+            (lines.refused, lines.failed) = (0, 0);
         }
         if lines.dropped > 0 {
             tracing::warn!(

@@ -162,8 +162,7 @@ fn a_component_of_as_many_parts_as_the_user_allows_is_stopped_as_any_guest_is() 
     );
     let spoils = trick("spoils its data", Completed, "(call $spoil) (call $ok)");
     let traps = trick("spoils its data and traps", Trapped("unreachable"), "(call $spoil) unreachable");
-    let tricks = [&spoils, &traps];
-    let component = frame::component(&tricks, &fields, &parts);
+    let component = frame::component(&[&spoils, &traps], &fields, &parts);
     for allocator in ["pooling", "on-demand"] {
         let options = ["--core-instances", "1000", "--instances", "4", "--allocator", allocator];
         let mut siege = Siege::start(&BARE, |world| worker(world, &component, &options));
@@ -172,7 +171,7 @@ fn a_component_of_as_many_parts_as_the_user_allows_is_stopped_as_any_guest_is() 
     }
 }
 
-/// What came before that has nothing to do with the host.
+/// Its start function drops a handle that isn't one, for every other message.
 #[test]
 fn what_the_engine_refuses_to_code_that_runs_at_the_start_is_the_guests_fault() {
     let drops = component(&format!(
@@ -198,8 +197,8 @@ fn what_the_engine_refuses_to_code_that_runs_at_the_start_is_the_guests_fault() 
     world.write("drops.wasm", &drops);
     let outcome_of = |number: usize| {
         // The random numbers of a message are always the same, those of the start before the first one as well.
-        let message =
-            ["--deterministic", "--message-id", &number.to_string(), "--message", "any"].map(str::to_owned);
+        let id = number.to_string();
+        let message = ["--deterministic", "--message-id", &id, "--message", "any"];
         let output = world.wasmrun(["invoke", "--json", "drops.wasm"]).args(message).ends();
         output.json()["outcome"].as_str().expect("an outcome").to_owned()
     };

@@ -142,11 +142,10 @@ impl<'a> Source<'a> {
     /// is the source, or the object that the condition means; and a key that can't be used is the one that the store is to
     /// write with, or the one that whoever wrote the source has chosen.
     async fn error(&self, failure: Failure) -> StoreError {
-        let is_of_a_key = !failure.is_transient() && settings_error(&failure).is_some();
-        let error = write_error(failure);
-        if is_of_a_key {
+        if let Some(error) = settings_error(&failure).filter(|_| !failure.is_transient()) {
             return why_refused(self.place, self.key, self.version).await.unwrap_or(error);
         }
+        let error = write_error(failure);
         if error != StoreError::PreconditionFailed {
             return error;
         }

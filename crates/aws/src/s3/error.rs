@@ -20,6 +20,8 @@ const ACL_REFUSED: [&str; 3] = [
 const PRECONDITION_FAILED: u16 = 412;
 const FORBIDDEN: u16 = 403;
 const NOT_FOUND: u16 = 404;
+/// What a range that begins after the end is answered with, as any is of an empty object.
+pub(super) const RANGE_NOT_SATISFIABLE: u16 = 416;
 /// A delete marker has no content.
 const METHOD_NOT_ALLOWED: u16 = 405;
 

@@ -1,6 +1,6 @@
 //! What is known of an object without its content.
 
-use super::error::{Missing, store_error};
+use super::error::{Missing, RANGE_NOT_SATISFIABLE, store_error};
 use super::{Place, head_info};
 use crate::failure::Failure;
 use wasmrun_runtime::object_store::{ObjectInfo, StoreError};
@@ -29,7 +29,7 @@ pub(super) async fn why_refused(place: &Place, key: &str, version: Option<&str>)
     let request = request.set_version_id(version.map(Into::into)).range("bytes=0-0");
     match request.send().await.map_err(Failure::from) {
         // Of an empty object there is no first byte.
-        Err(failure) if failure.status != super::read::RANGE_NOT_SATISFIABLE => {
+        Err(failure) if failure.status != RANGE_NOT_SATISFIABLE => {
             Some(store_error(failure, Missing::Object))
         }
         _ => None,

@@ -1,6 +1,6 @@
 //! Reading an object, front to back.
 
-use super::error::{Missing, store_error};
+use super::error::{Missing, RANGE_NOT_SATISFIABLE, store_error};
 use super::head::head;
 use super::{Place, is_version, quoted, sorted, time, unquoted};
 use crate::failure::Failure;
@@ -16,8 +16,6 @@ use wasmrun_runtime::object_store::{ObjectInfo, ObjectReader, StoreError};
 pub(super) const ARRIVING_BYTES: usize = 4 << 20;
 /// How often a content that ends too soon is asked for again, from where it ended.
 const RESUMES: u32 = 3;
-/// The range begins beyond the object's end.
-pub(super) const RANGE_NOT_SATISFIABLE: u16 = 416;
 
 /// An object's content as it arrives.
 pub(super) struct S3Reader {

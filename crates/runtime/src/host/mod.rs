@@ -178,6 +178,7 @@ impl TaskState {
     ) -> wasmtime::Result<T> {
         self.usage.calls += 1;
         self.in_call_since = Some(Instant::now());
+        let work = self.leftovers.of(work);
         let result = AbortOnDropHandle::new(self.config.io.spawn(work)).await;
         self.in_call_since = None;
         result.map_err(|error| HostFault(format!("a call of the host was lost: {error}")).into())
@@ -186,7 +187,7 @@ impl TaskState {
     /// The guest asked for what it wasn't granted.
     fn refuse(&mut self, kind: &'static str, alias: &str, why: &str) {
         self.usage.refusals += 1;
-        self.log.note(kind, alias, &format!("access denied: {why}"));
+        self.log.call_refused(kind, alias, why);
     }
 
     /// A call to what has this alias failed for the host's reasons.

@@ -2,7 +2,7 @@
 
 use super::HostFault;
 use super::bindings::wasmrun::task::queue::{Error, Host, HostQueue, OutgoingMessage};
-use crate::message::{self as runtime, MAX_BATCH};
+use crate::message::{self as runtime, MAX_BATCH, OUTCOME_ATTRIBUTE};
 use crate::outcome::shorten;
 use crate::queue::{Queue, QueueError};
 use crate::state::TaskState;
@@ -112,7 +112,7 @@ impl TaskState {
         match error {
             QueueError::InvalidMessage(reason) => Error::InvalidMessage(reason),
             error => {
-                self.log.note("queue", alias, &error.to_string());
+                self.log.call_failed("queue", alias, &error.to_string());
                 self.host_failed(alias, format!("queue {alias}: {error}"));
                 Error::Unavailable
             }
@@ -122,6 +122,11 @@ impl TaskState {
 
 /// What no queue would take, and what the user doesn't want to be sent.
 fn check(message: &runtime::OutgoingMessage, most: usize) -> Result<(), String> {
+    if message.attributes.iter().any(|attribute| attribute.name == OUTCOME_ATTRIBUTE) {
+        return Err(format!(
+            "the attribute {OUTCOME_ATTRIBUTE:?} is the worker's own: it says why a message was dead-lettered"
+        ));
+    }
     let bytes = message.billed_bytes();
     if bytes > most {
         return Err(format!("the message has {bytes} bytes, more than its limit of {most}"));

@@ -58,6 +58,7 @@ pub(crate) fn send_invalid(alias: &str) -> Result<(), Failure> {
         attributes(1_000),
         ok().attribute("twice", "x").attribute("twice", "x"),
         ok().attribute("AWS.mine", "x"),
+        ok().attribute("wasmrun", "x"),
         ok().attribute("", "x"),
         ok().attribute("a b", "x"),
         ok().attribute("x".repeat(257), "x"),

@@ -1,23 +1,21 @@
 //! Objects that the guest reads and writes: check the grant, bound the sizes, delegate.
 
+mod transfer;
+mod values;
+
+use self::transfer::stream;
+use self::values::{checked, checked_condition, checked_name, other};
 use super::LimitHit;
 use super::bindings::wasmrun::task::object_store::{
-    Condition, Error, Host, HostReader, HostStore, HostWriter, Object, ObjectInfo, ObjectPage, ObjectSummary,
-    PutOptions,
+    Condition, Error, Host, HostReader, HostStore, HostWriter, Object, ObjectInfo, ObjectPage, PutOptions,
 };
 use crate::calls::StoreCall;
 use crate::grant::{BadKey, Mode, StoreGrant, check_key};
 use crate::limits::{Limit, Limits};
-use crate::object_store::{
-    self as runtime, Held, MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX_PAGE, ObjectReader, ObjectStore,
-    ObjectWriter, StoreError, TooMuch, Transfer,
-};
+use crate::object_store::{self as runtime, Held, MAX_PAGE, ObjectReader, ObjectWriter, StoreError, TooMuch};
 use crate::outcome::shorten;
-use crate::state::{TaskState, UnderWay};
+use crate::state::TaskState;
 use bytes::Bytes;
-use std::ops::Range;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use wasmtime::component::Resource;
 
 /// The guest's handle to a granted store.
@@ -361,58 +359,6 @@ impl TaskState {
         self.held.files = self.held.files.saturating_sub(one.files);
     }
 
-    /// Begins a transfer, which counts from now on.
-    fn begin(&mut self, from: &str, to: Option<&str>, most: u64) -> Arc<Transfer> {
-        let transfer = Arc::new(Transfer::of_at_most(most));
-        let under_way = UnderWay { transfer: transfer.clone(), from: from.into(), to: to.map(str::to_owned) };
-        self.under_way = Some(under_way);
-        transfer
-    }
-
-    /// Reads an object, or a range of one, as a whole.
-    async fn fetch(
-        &mut self,
-        call: StoreCall,
-        this: Resource<StoreHandle>,
-        key: String,
-        version: Option<String>,
-        range: Option<Range<u64>>,
-    ) -> Result<(runtime::ObjectInfo, Vec<u8>)> {
-        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
-        let max = self.config.limits.object_bytes();
-        let version = checked_name(version)?;
-        let named = key.clone();
-        let transfer = self.begin(&alias, None, u64::MAX);
-        let answer = self
-            .call_store(&alias, async move {
-                let mut reader = store.read(&key, version.as_deref(), range.clone()).await?;
-                let info = reader.info().clone();
-                let size = match range {
-                    Some(range) => range.end.min(info.size).saturating_sub(range.start),
-                    None => info.size,
-                };
-                let too_large = || StoreError::TooLarge(format!("it has more than {max} bytes"));
-                let size = usize::try_from(size).ok().filter(|&size| size <= max).ok_or_else(too_large)?;
-                let mut content = Vec::with_capacity(size);
-                loop {
-                    let bytes = reader.read(Limits::READ_BYTES).await?;
-                    if bytes.is_empty() {
-                        return Ok((info, content));
-                    }
-                    // It's no more than all that there is.
-                    let _ = transfer.moves(bytes.len() as u64);
-                    // It may have grown since it was opened.
-                    if content.len() + bytes.len() > max {
-                        return Err(too_large());
-                    }
-                    content.extend_from_slice(&bytes);
-                }
-            })
-            .await?;
-        self.count_transfer()?;
-        self.told(call, &alias, &named, answer)
-    }
-
     /// What the guest is told of a failure; the details are the operator's.
     fn told<T>(
         &mut self,
@@ -435,170 +381,21 @@ impl TaskState {
             StoreError::PreconditionFailed => Error::PreconditionFailed,
             StoreError::TooLarge(_) => Error::TooLarge,
             StoreError::AccessDenied(_) => {
-                self.log.note("store", alias, &details());
+                self.log.call_failed("store", alias, &details());
                 Error::AccessDenied
             }
             StoreError::Unavailable(_) => {
-                self.log.note("store", alias, &details());
+                self.log.call_failed("store", alias, &details());
                 self.host_failed(alias, format!("store {alias}: {error}"));
                 Error::Unavailable
             }
             // The task may be tried again, which counts as any other try.
             StoreError::Conflict(_) => {
-                self.log.note("store", alias, &details());
+                self.log.call_failed("store", alias, &details());
                 Error::Unavailable
             }
             StoreError::Invalid(text) => Error::Other(text),
         }
         .into())
-    }
-}
-
-/// Copies through this process what no store can copy within itself.
-async fn stream(
-    from: &dyn ObjectStore,
-    key: &str,
-    version: Option<&str>,
-    to: &dyn ObjectStore,
-    to_key: &str,
-    condition: runtime::Condition,
-    transfer: &Transfer,
-) -> std::result::Result<std::result::Result<runtime::ObjectInfo, TooMuch>, StoreError> {
-    let mut reader = from.read(key, version, None).await?;
-    let info = reader.info();
-    let options = runtime::PutOptions {
-        content_type: info.content_type.clone(),
-        metadata: info.metadata.clone(),
-        condition,
-    };
-    let mut writer = to.write(to_key, options).await?;
-    loop {
-        let bytes = reader.read(Limits::READ_BYTES).await?;
-        if bytes.is_empty() {
-            return writer.finish().await.map(Ok);
-        }
-        if let Err(too_much) = transfer.moves(bytes.len() as u64) {
-            return Ok(Err(too_much));
-        }
-        writer.write(bytes).await?;
-    }
-}
-
-fn other(text: &str) -> Fault {
-    Error::Other(text.to_owned()).into()
-}
-
-/// Takes only what every store can keep: S3 carries content type and metadata in HTTP headers.
-fn checked(options: PutOptions) -> Result<runtime::PutOptions> {
-    let printable = |text: &str| text.bytes().all(|b| matches!(b, b' '..=b'~'));
-    if let Some(content_type) = &options.content_type
-        && (content_type.is_empty() || content_type.len() > 256 || !printable(content_type))
-    {
-        return Err(other("a content type is 1 to 256 printable ASCII characters"));
-    }
-    // First of all, so that what follows looks at no more than a few entries, however many a guest hands over.
-    let mut total = 0;
-    for (name, value) in &options.metadata {
-        total += name.len() + value.len();
-        if name.is_empty() || total > MAX_METADATA_BYTES {
-            return Err(other(
-                "metadata is at most 2,048 bytes, names and values together, and no name is empty",
-            ));
-        }
-    }
-    for (index, (name, value)) in options.metadata.iter().enumerate() {
-        let well_formed = name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
-        if !well_formed || !printable(value) || value.trim() != value {
-            return Err(other(
-                "metadata is names of a-z, 0-9, '-', '_' and '.' with values of printable ASCII, without spaces around them",
-            ));
-        }
-        if options.metadata[..index].iter().any(|(earlier, _)| earlier == name) {
-            return Err(other("a name of the metadata is given twice"));
-        }
-    }
-    Ok(runtime::PutOptions {
-        content_type: options.content_type,
-        metadata: options.metadata,
-        condition: checked_condition(options.condition)?,
-    })
-}
-
-/// A condition that a store can be asked for. No object has an etag that couldn't be in an HTTP header.
-fn checked_condition(condition: Condition) -> Result<runtime::Condition> {
-    let is_etag = |etag: &str| {
-        (1..=MAX_KEY_BYTES).contains(&etag.len()) && etag.bytes().all(|b| b.is_ascii_graphic() && b != b'"')
-    };
-    match condition {
-        Condition::Always => Ok(runtime::Condition::Always),
-        Condition::IfAbsent => Ok(runtime::Condition::IfAbsent),
-        Condition::IfMatch(etag) if is_etag(&etag) => Ok(runtime::Condition::IfMatch(etag)),
-        Condition::IfMatch(_) => Err(Error::PreconditionFailed.into()),
-    }
-}
-
-/// A version or a continuation that a store can be asked for: S3 has none that are longer.
-fn checked_name(name: Option<String>) -> Result<Option<String>> {
-    match name {
-        Some(name) if name.len() > MAX_KEY_BYTES => {
-            Err(other("a version or a continuation is at most 1,024 bytes"))
-        }
-        name => Ok(name),
-    }
-}
-
-fn millis(time: SystemTime) -> u64 {
-    u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-}
-
-impl From<runtime::ObjectInfo> for ObjectInfo {
-    fn from(info: runtime::ObjectInfo) -> Self {
-        Self {
-            key: info.key,
-            size: info.size,
-            etag: info.etag,
-            version: info.version,
-            content_type: info.content_type,
-            metadata: info.metadata,
-            modified_at: info.modified_at.map(millis),
-        }
-    }
-}
-
-impl From<runtime::ObjectPage> for ObjectPage {
-    fn from(page: runtime::ObjectPage) -> Self {
-        let summary = |object: runtime::ObjectSummary| ObjectSummary {
-            key: object.key,
-            size: object.size,
-            etag: object.etag,
-            modified_at: object.modified_at.map(millis),
-        };
-        Self { objects: page.objects.into_iter().map(summary).collect(), continuation: page.continuation }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn put(metadata: Vec<(String, String)>) -> PutOptions {
-        PutOptions { content_type: None, metadata, condition: Condition::Always }
-    }
-
-    #[test]
-    fn metadata_of_a_million_names_is_refused_without_comparing_them() {
-        let names = (0..1_000_000).map(|n| (format!("{n}"), String::new())).collect();
-        assert!(checked(put(names)).is_err());
-        assert!(checked(put(vec![(String::new(), String::new()); 1_000_000])).is_err());
-    }
-
-    #[test]
-    fn metadata_that_http_headers_cannot_carry_is_refused() {
-        let one = |name: &str, value: &str| checked(put(vec![(name.into(), value.into())])).is_ok();
-        assert!(one("a-b_c.1", "some text"));
-        for (name, value) in [("A", "x"), ("a b", "x"), ("a", "ü"), ("a", "x\n"), ("a", " x")] {
-            assert!(!one(name, value), "{name:?}: {value:?}");
-        }
-        assert!(checked(put(vec![("a".into(), "1".into()), ("a".into(), "2".into())])).is_err());
     }
 }

@@ -1,0 +1,306 @@
+//! The component: loaded once, ready to be instantiated for each message, and what becomes of one message's task.
+
+mod inspect;
+mod load;
+
+#[cfg(feature = "compiler")]
+pub use self::inspect::precompile;
+pub use self::inspect::{Interfaces, Needs, inspect};
+pub use self::load::{LoadError, LoadOptions};
+
+use self::load::renew;
+use crate::calls::HostCalls;
+use crate::capacity::{Capacity, Host, TooSmall, capacity};
+use crate::engine::{Allocator, CodeOptions, Frames};
+use crate::event::{self, Decoded};
+use crate::grant::Grants;
+use crate::heap;
+use crate::host::{self, MessageHandle, TaskPre};
+use crate::leftover::Leftovers;
+use crate::limits::{Limit, Limits};
+use crate::message::Message;
+use crate::outcome::{Cancel, Outcome, Remains, shorten};
+use crate::state::{self, Delivered, TaskConfig, TaskState};
+use crate::threads::GuestThreads;
+use crate::turn::{BlockedTooLong, Timed, Times};
+use crate::usage::Usage;
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::{Instant, SystemTime};
+
+/// A component that is ready to run tasks.
+pub struct Component {
+    start: RwLock<Start>,
+    /// `None`: instances come from the system.
+    pool: Option<Pool>,
+    grants: Arc<Grants>,
+    calls: Arc<HostCalls>,
+    threads: GuestThreads,
+    allocator: Allocator,
+    needs: Needs,
+    raw_body: bool,
+    was_cached: bool,
+    host: Host,
+    /// Of its file or of its code, whichever is larger.
+    component_bytes: u64,
+    capacity: Capacity,
+}
+
+/// What the tasks that start now begin with.
+#[derive(Clone)]
+struct Start {
+    pre: TaskPre<TaskState>,
+    config: Arc<TaskConfig>,
+}
+
+/// What a pool is made for.
+#[derive(Clone, Copy)]
+struct Pool {
+    code: CodeOptions,
+    instances: NonZeroUsize,
+    frames: Frames,
+}
+
+/// What a task leaves behind.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it consumed.
+    pub usage: Usage,
+    /// What goes on though it's over.
+    pub leftovers: Leftovers,
+}
+
+impl Report {
+    /// Of a task that ended before its guest could begin anything.
+    pub(crate) fn before_its_guest(outcome: Outcome, usage: Usage) -> Self {
+        Self { outcome, usage, leftovers: Leftovers::default() }
+    }
+}
+
+impl Component {
+    /// The limits of the tasks that start now.
+    pub fn limits(&self) -> Limits {
+        self.start().config.limits.clone()
+    }
+
+    /// Sets other limits for the tasks that start from now on.
+    ///
+    /// # Errors
+    ///
+    /// The component can't start within them, or they would need another engine. It's then as it was.
+    pub async fn set_limits(&self, limits: Limits) -> Result<(), LoadError> {
+        let Start { pre, config } = self.start();
+        if let Some(limit) = config.limits.engine_difference(&limits) {
+            return Err(LoadError::Limits(format!("--{limit} can't be changed without a restart")));
+        }
+        let config = Arc::new(TaskConfig { limits, ..TaskConfig::clone(&config) });
+        self.try_start(Start { pre, config: config.clone() }).await?;
+        self.start_mut().config = config;
+        Ok(())
+    }
+
+    /// Gives the memory back that is kept for tasks to come, by taking another pool: the engine's has no other way. Tasks
+    /// that run go on in the one before, which vanishes with the last of them.
+    pub(crate) async fn rest(&self) {
+        let Some(pool) = self.pool else { return };
+        let Start { pre, config } = self.start();
+        let renewed = tokio::task::spawn_blocking(move || renew(&pre, pool, &config.limits)).await;
+        let before = match renewed.map_err(|error| LoadError::Engine(error.to_string())).flatten() {
+            Ok(pre) => Some(std::mem::replace(&mut self.start_mut().pre, pre)),
+            // Then it keeps the one that it has.
+            Err(error) => {
+                tracing::warn!(%error, "The pool's memory can't be given back.");
+                None
+            }
+        };
+        // The last who holds it unmaps it, which takes a while.
+        let given_back = move || {
+            drop(before);
+            heap::trim();
+        };
+        let _ = tokio::task::spawn_blocking(given_back).await;
+    }
+
+    fn start(&self) -> Start {
+        self.start.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn start_mut(&self) -> RwLockWriteGuard<'_, Start> {
+        self.start.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What its tasks may touch.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// Which of the granted interfaces it imports.
+    pub fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    /// What its tasks asked of stores and queues until now, in numbers.
+    pub fn calls(&self) -> &HostCalls {
+        &self.calls
+    }
+
+    /// Whether its code was in the cache, and so wasn't compiled now.
+    pub fn was_cached(&self) -> bool {
+        self.was_cached
+    }
+
+    /// How many of its tasks may run at once.
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// How many of its tasks could run at once with these limits, if that many are wanted.
+    ///
+    /// # Errors
+    ///
+    /// Not even one fits.
+    pub fn capacity_for(&self, wanted: NonZeroUsize, limits: &Limits) -> Result<Capacity, TooSmall> {
+        capacity(wanted, limits, &self.host, self.component_bytes)
+    }
+
+    /// Where its instances come from: never [`Allocator::Auto`].
+    pub fn allocator(&self) -> Allocator {
+        self.allocator
+    }
+
+    /// The threads that its tasks compute on.
+    pub fn threads(&self) -> &GuestThreads {
+        &self.threads
+    }
+
+    /// Runs the task of a message to its end, or until its time is over or `cancelled` says so. The guest computes
+    /// on the thread that polls this: spawn it on [`Component::threads`]. Dropping it ends the task.
+    pub async fn run(&self, message: Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
+        match self.prepare(message) {
+            Ok(delivered) => self.run_prepared(Arc::new(delivered), cancelled).await,
+            Err(outcome) => Report::before_its_guest(outcome, Usage::default()),
+        }
+    }
+
+    /// One task, from an empty store to its report.
+    async fn run_prepared(
+        &self,
+        delivered: Arc<Delivered>,
+        cancelled: impl Future<Output = Cancel>,
+    ) -> Report {
+        let began = Instant::now();
+        let queued = SystemTime::now().duration_since(delivered.message.sent_at).unwrap_or_default();
+        let Start { pre, config } = self.start();
+        let limits = &config.limits;
+        let mut store = match state::store(pre.engine(), &config, &delivered.message) {
+            Ok(store) => store,
+            Err(error) => {
+                let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
+                return Report::before_its_guest(outcome, Usage { queued, ..Usage::default() });
+            }
+        };
+
+        let mut times = Times::default();
+        let mut started = None;
+        let result = {
+            let turn = store.data().turn.clone();
+            let call = async {
+                let instance = match pre.instantiate_async(&mut store).await {
+                    Ok(instance) => instance,
+                    Err(error) => {
+                        let has_run = store.get_fuel().is_ok_and(|left| left < limits.fuel);
+                        return Err(host::not_started(error, has_run));
+                    }
+                };
+                started = Some(began.elapsed());
+                let message = store.data_mut().table.push(MessageHandle(delivered))?;
+                instance.wasmrun_task_handler().call_handle(&mut store, message).await
+            };
+            let call = pin!(call);
+            let most_blocked = Some(limits.blocked_time()).filter(|&time| time < limits.timeout);
+            // A task that never waits ends before the timer is even set.
+            tokio::select! {
+                biased;
+                result = Timed::new(call, turn, &mut times, most_blocked) => match result {
+                    Ok(result) => Ok(result),
+                    Err(BlockedTooLong) => Err(Outcome::LimitExceeded { limit: Limit::BlockedTime }),
+                },
+                why = cancelled => Err(Outcome::Cancelled { why }),
+                () = tokio::time::sleep(limits.timeout) => Err(Outcome::TimedOut),
+            }
+        };
+
+        let fuel_left = store.get_fuel().unwrap_or_default();
+        let state = store.data_mut();
+        state.log.finish();
+        let in_call = state.unanswered();
+        // The task is over: nobody asks any more whether that was too much.
+        let _ = state.count_transfer();
+        let outcome = match result {
+            Ok(result) => {
+                if let Err(error) = &result {
+                    state.log.handler_failed(error);
+                }
+                let TaskState { limiter, host_failure, log, .. } = &*state;
+                let last_words = log.last_words();
+                let host_failure = host_failure.as_ref().map(|failure| failure.what.as_str());
+                Outcome::classify(result, &Remains { limiter, host_failure, last_words })
+            }
+            Err(outcome @ Outcome::TimedOut) => outcome.out_of_time(limits.timeout, in_call),
+            Err(outcome @ Outcome::LimitExceeded { .. }) => {
+                outcome.out_of_time(limits.blocked_time(), in_call)
+            }
+            Err(outcome) => outcome,
+        };
+        let mut usage = std::mem::take(&mut state.usage);
+        usage.fuel = limits.fuel.saturating_sub(fuel_left);
+        usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
+        usage.log_bytes = state.log.bytes();
+        usage.random_bytes = state.random.bytes();
+        let leftovers = state.leftovers.clone();
+        // Memory, handles and half-written objects are gone before the message is settled.
+        drop(store);
+        let Times { cpu, blocked, ready } = times;
+        let wall = began.elapsed();
+        let start = started.unwrap_or(wall);
+        let compute = wall.saturating_sub(start).saturating_sub(blocked).saturating_sub(ready);
+        let usage = Usage { cpu, queued, start, compute, blocked, ready, wall, ..usage };
+        Report { outcome, usage, leftovers }
+    }
+
+    /// Decodes what the message announces.
+    fn prepare(&self, message: Arc<Message>) -> Result<Delivered, Outcome> {
+        let mut body_hidden = false;
+        let objects = match event::decode(&message.body) {
+            Decoded::Plain => Vec::new(),
+            Decoded::Unclear(reason) => {
+                tracing::warn!(
+                    message_id = message.id,
+                    reason = shorten(&reason),
+                    "The message looks like an event and is delivered as text."
+                );
+                Vec::new()
+            }
+            Decoded::Test => return Err(Outcome::Completed),
+            Decoded::Objects(events) => {
+                let objects = self.grants.announce(events).map_err(|url| {
+                    tracing::warn!(
+                        message_id = message.id,
+                        object = shorten(&url),
+                        "No readable grant holds the object."
+                    );
+                    Outcome::Rejected {
+                        reason: "no grant: the message announces an object outside every readable store"
+                            .into(),
+                    }
+                })?;
+                body_hidden = !self.raw_body;
+                objects
+            }
+        };
+        Ok(Delivered { message, body_hidden, objects })
+    }
+}
