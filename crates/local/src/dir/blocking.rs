@@ -42,13 +42,11 @@ pub(super) async fn blocking<T: Send + 'static>(
     let waiting = Waiting(Arc::default());
     let abandoned = Arc::clone(&waiting.0);
     let leftover = Leftover::begins();
-    let done = tokio::task::spawn_blocking(move || {
-        let done = work(&abandoned);
-        drop(leftover);
-        done
-    });
-    let done = done.await;
-    done.unwrap_or_else(|error| Err(StoreError::Unavailable(format!("the call was broken off: {error}"))))
+    // What nobody waits for any more is dropped on that thread as well, and the leftover after it.
+    match tokio::task::spawn_blocking(move || (work(&abandoned), leftover)).await {
+        Ok((done, _)) => done,
+        Err(error) => Err(StoreError::Unavailable(format!("the call was broken off: {error}"))),
+    }
 }
 
 #[cfg(test)]
