@@ -24,7 +24,7 @@ pub struct Leftover {
 
 impl Leftovers {
     /// What this begins belongs to the task.
-    pub fn of<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = T> {
+    pub fn of<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         OF_THIS_TASK.scope(self.0.clone(), work)
     }
 
