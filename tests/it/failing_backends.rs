@@ -2,7 +2,6 @@
 //! reasons isn't counted against a message, or else it would be in the dead-letter queue.
 
 use crate::harness::{Depth, Disk, Output, Process, World, field, guest, keys, wait_until};
-use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -222,29 +221,6 @@ fn a_full_disk_under_the_queue_costs_time_only() {
     assert_eq!(summary["outcomes"]["completed"], MESSAGES, "{output}");
     assert_eq!(summary["tasks"], MESSAGES, "each ran once: {output}");
     assert_eq!(summary["dead_lettered"], 0);
-}
-
-/// What a task has begun on a disk and can't be abandoned holds memory, which nobody else may count on meanwhile. The lock of the
-/// store stands for a disk that gives no answer: a write waits for it on the same kind of thread.
-#[test]
-fn a_task_that_leaves_a_write_behind_keeps_its_place_until_that_is_over() {
-    let world = World::with_queue(&[]);
-    world.write("in/object", "content");
-    // The first write makes the lock.
-    world.invoke("misbehave", "put first text").succeeds();
-    let lock = fs::File::open(world.path("out/.wasmrun/lock")).expect("the lock");
-    flock(&lock, FlockOperation::LockExclusive).expect("locked");
-    world.send(["put a text", "ok"]);
-    let options = ["--until-empty", "--instances", "1", "--timeout", "1s", "--backoff", "100ms..1s"];
-    let worker = world.run("misbehave").args(options).start();
-    worker.until_logged("A disk gives no answer");
-    assert_eq!(worker.logged("\"Not completed.\""), 1, "one task has ended");
-    assert_eq!(worker.logged(COMPLETED), 0, "and no other has begun");
-    flock(&lock, FlockOperation::Unlock).expect("unlocked");
-    let output = worker.finish().succeeded();
-    assert_eq!(output.summary()["outcomes"]["completed"], 2, "{output}");
-    assert_eq!(keys(&world.path("out")), ["a", "first"]);
-    assert_eq!(world.dead(), Depth::EMPTY, "{output}");
 }
 
 /// What the system refuses is no fault of a message.

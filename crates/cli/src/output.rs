@@ -80,7 +80,7 @@ impl Output {
 
     /// Prints how a task ended, and what it consumed.
     pub(crate) fn report(&self, report: &Report, as_json: bool) {
-        let Report { outcome, usage, .. } = report;
+        let Report { outcome, usage } = report;
         if as_json {
             let value = json!({"outcome": outcome.kind(), "reason": outcome.reason(), "usage": usage});
             return self.print(&value.to_string());

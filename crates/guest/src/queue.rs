@@ -78,7 +78,7 @@ impl OutgoingMessage {
         }
     }
 
-    /// Adds an attribute; at most ten.
+    /// Adds an attribute; at most ten, none of which is called `wasmrun`: that is the worker's own.
     #[must_use]
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<AttributeValue>) -> Self {
         self.attributes.push(Attribute::new(name, value));

@@ -19,7 +19,6 @@
 //! | [`compile`], [`cache`] | from a file to code, in a child process; where code is kept |
 //! | [`queue`], [`object_store`], [`message`] | what a backend implements |
 //! | [`trace`] | the request that a message belongs to |
-//! | [`leftover`] | work that outlives its task |
 //! | `heap` | what the allocator keeps |
 //! | [`distribution`] | percentiles of what tasks consumed |
 //! | [`text`] | text from outside, shown to people |
@@ -38,7 +37,6 @@ pub mod event;
 pub mod grant;
 mod heap;
 mod host;
-pub mod leftover;
 mod limiter;
 pub mod limits;
 mod log;

@@ -5,7 +5,6 @@ use crate::calls::HostCalls;
 use crate::deterministic::{self, RandomCount};
 use crate::grant::{AnnouncedObject, Grants};
 use crate::host::LimitHit;
-use crate::leftover::Leftovers;
 use crate::limiter::Limiter;
 use crate::limits::{Limit, Limits};
 use crate::log::GuestLog;
@@ -70,8 +69,6 @@ pub(crate) struct TaskState {
     pub(crate) held: Held,
     /// What the guest was given of random numbers.
     pub(crate) random: RandomCount,
-    /// What its calls have begun and can't end with it.
-    pub(crate) leftovers: Leftovers,
     /// The request that the message belongs to: what the task sends belongs to it too.
     pub(crate) trace: Option<Trace>,
     wasi: WasiCtx,
@@ -137,7 +134,6 @@ pub(crate) fn store(
             turn: Turn::new(config.load.clone()),
             held: Held::default(),
             random,
-            leftovers: Leftovers::default(),
             trace: Trace::of(message),
             wasi: wasi.build(),
         },

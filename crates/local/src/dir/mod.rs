@@ -51,7 +51,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use wasmrun_runtime::leftover::Leftover;
 use wasmrun_runtime::object_store::{
     Held, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions, StoreError,
 };
@@ -159,9 +158,7 @@ impl ObjectStore for DirStore {
 
     async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
         let key = Key::parse(key)?;
-        let leftover = Leftover::begins();
-        let writer =
-            self.blocking(move |root, _| FileWriter::begin(Arc::clone(root), key, options, leftover)).await?;
+        let writer = self.blocking(move |root, _| FileWriter::begin(Arc::clone(root), key, options)).await?;
         Ok(Box::new(writer))
     }
 

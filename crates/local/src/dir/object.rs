@@ -1,6 +1,5 @@
 //! One object as a file: what is known of it, and reading it.
 
-use super::blocking::blocking;
 use super::content_type;
 use super::error::failed;
 use super::key::Key;
@@ -159,10 +158,11 @@ impl ObjectReader for FileReader {
         if length == 0 {
             return Ok(Bytes::new());
         }
-        let (file, at, key) = (Arc::clone(&self.file), self.left.start, self.info.key.clone());
-        let content =
-            blocking(move |_| read_at(&file, at, length).map_err(|error| failed("read", &key, &error)));
-        let content = content.await?;
+        let (file, at) = (Arc::clone(&self.file), self.left.start);
+        let read = tokio::task::spawn_blocking(move || read_at(&file, at, length)).await;
+        let content = read
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(|error| failed("read", &self.info.key, &error))?;
         self.left.start += content.len() as u64;
         if content.is_empty() {
             // Another program cut the file short.

@@ -20,7 +20,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use wasmrun_runtime::leftover::Leftover;
 use wasmrun_runtime::object_store::{Condition, ObjectInfo, ObjectWriter, PutOptions, StoreError};
 
 /// Other programs may remove directories under our feet; after so many times they won.
@@ -31,8 +30,6 @@ pub(super) struct FileWriter {
     put: Arc<Put>,
     /// `None` after a failed write, and while one is under way: if its future is dropped, the file goes with it.
     temporary: Option<Temporary>,
-    /// Until that is removed, or has become an object.
-    leftover: Leftover,
 }
 
 /// What is to become of the temporary file.
@@ -45,15 +42,10 @@ struct Put {
 }
 
 impl FileWriter {
-    pub(super) fn begin(
-        root: Arc<Root>,
-        key: Key,
-        options: PutOptions,
-        leftover: Leftover,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn begin(root: Arc<Root>, key: Key, options: PutOptions) -> Result<Self, StoreError> {
         let entered = Arc::new(root.enter()?);
         let temporary = Temporary::create(&entered, key.as_str())?;
-        Ok(Self { put: Arc::new(Put { root, entered, key, options }), temporary: Some(temporary), leftover })
+        Ok(Self { put: Arc::new(Put { root, entered, key, options }), temporary: Some(temporary) })
     }
 
     fn take(&mut self) -> Result<Temporary, StoreError> {
@@ -67,12 +59,12 @@ impl FileWriter {
 impl ObjectWriter for FileWriter {
     async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
         let mut temporary = self.take()?;
-        let put = Arc::clone(&self.put);
-        let written = blocking(move |_| match temporary.file.write_all(&content) {
-            Ok(()) => Ok(temporary),
-            Err(error) => Err(failed("write", put.key.as_str(), &error)),
+        let written = tokio::task::spawn_blocking(move || {
+            temporary.file.write_all(&content)?;
+            Ok(temporary)
         });
-        self.temporary = Some(written.await?);
+        let written = written.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.temporary = Some(written.map_err(|error| failed("write", self.put.key.as_str(), &error))?);
         Ok(())
     }
 
@@ -88,11 +80,7 @@ impl Drop for FileWriter {
     fn drop(&mut self) {
         if let (Some(temporary), Ok(runtime)) = (self.temporary.take(), tokio::runtime::Handle::try_current())
         {
-            let leftover = std::mem::take(&mut self.leftover);
-            runtime.spawn_blocking(move || {
-                drop(temporary);
-                drop(leftover);
-            });
+            runtime.spawn_blocking(move || drop(temporary));
         }
     }
 }

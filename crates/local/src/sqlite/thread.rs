@@ -9,7 +9,6 @@ use rusqlite::TransactionBehavior;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use wasmrun_runtime::leftover::Leftover;
 use wasmrun_runtime::queue::QueueError;
 
 /// So many writes share a commit at most, so that the lock is passed on to other processes.
@@ -56,7 +55,7 @@ impl Database {
         writes: bool,
     ) -> Result<T, QueueError> {
         let (reply, answer) = oneshot::channel();
-        let call = Call { work, writes, value: None, reply, _leftover: Leftover::begins() };
+        let call = Call { work, writes, value: None, reply };
         let ended = || QueueError::Unusable("the queue's thread ended unexpectedly".into());
         self.jobs.as_ref().ok_or_else(ended)?.send(Box::new(call)).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
@@ -86,8 +85,6 @@ struct Call<W, T> {
     writes: bool,
     value: Option<T>,
     reply: oneshot::Sender<Result<T, QueueError>>,
-    /// It's done, and holds what it sends, though its task has ended.
-    _leftover: Leftover,
 }
 
 impl<W, T> Job for Call<W, T>

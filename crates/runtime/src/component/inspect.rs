@@ -7,6 +7,7 @@ use crate::engine;
 use crate::engine::CodeOptions;
 use crate::host::{self, TaskPre};
 use wasmtime::component::{Component as Code, Linker, types::ComponentItem};
+
 /// Which of the granted interfaces a component imports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {

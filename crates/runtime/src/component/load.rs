@@ -20,6 +20,7 @@ use std::time::SystemTime;
 use tokio::runtime::Handle;
 use wasmtime::Engine;
 use wasmtime::component::{Component as Code, Linker};
+
 /// How to load a component.
 pub struct LoadOptions {
     /// What its tasks may touch.

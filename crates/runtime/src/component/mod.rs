@@ -16,7 +16,6 @@ use crate::event::{self, Decoded};
 use crate::grant::Grants;
 use crate::heap;
 use crate::host::{self, MessageHandle, TaskPre};
-use crate::leftover::Leftovers;
 use crate::limits::{Limit, Limits};
 use crate::message::Message;
 use crate::outcome::{Cancel, Outcome, Remains, shorten};
@@ -69,15 +68,6 @@ pub struct Report {
     pub outcome: Outcome,
     /// What it consumed.
     pub usage: Usage,
-    /// What goes on though it's over.
-    pub leftovers: Leftovers,
-}
-
-impl Report {
-    /// Of a task that ended before its guest could begin anything.
-    pub(crate) fn before_its_guest(outcome: Outcome, usage: Usage) -> Self {
-        Self { outcome, usage, leftovers: Leftovers::default() }
-    }
 }
 
 impl Component {
@@ -181,7 +171,7 @@ impl Component {
     pub async fn run(&self, message: Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
         match self.prepare(message) {
             Ok(delivered) => self.run_prepared(Arc::new(delivered), cancelled).await,
-            Err(outcome) => Report::before_its_guest(outcome, Usage::default()),
+            Err(outcome) => Report { outcome, usage: Usage::default() },
         }
     }
 
@@ -199,7 +189,7 @@ impl Component {
             Ok(store) => store,
             Err(error) => {
                 let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
-                return Report::before_its_guest(outcome, Usage { queued, ..Usage::default() });
+                return Report { outcome, usage: Usage { queued, ..Usage::default() } };
             }
         };
 
@@ -260,7 +250,6 @@ impl Component {
         usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
         usage.log_bytes = state.log.bytes();
         usage.random_bytes = state.random.bytes();
-        let leftovers = state.leftovers.clone();
         // Memory, handles and half-written objects are gone before the message is settled.
         drop(store);
         let Times { cpu, blocked, ready } = times;
@@ -268,7 +257,7 @@ impl Component {
         let start = started.unwrap_or(wall);
         let compute = wall.saturating_sub(start).saturating_sub(blocked).saturating_sub(ready);
         let usage = Usage { cpu, queued, start, compute, blocked, ready, wall, ..usage };
-        Report { outcome, usage, leftovers }
+        Report { outcome, usage }
     }
 
     /// Decodes what the message announces.

@@ -178,7 +178,6 @@ impl TaskState {
     ) -> wasmtime::Result<T> {
         self.usage.calls += 1;
         self.in_call_since = Some(Instant::now());
-        let work = self.leftovers.of(work);
         let result = AbortOnDropHandle::new(self.config.io.spawn(work)).await;
         self.in_call_since = None;
         result.map_err(|error| HostFault(format!("a call of the host was lost: {error}")).into())

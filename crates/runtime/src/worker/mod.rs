@@ -29,14 +29,13 @@ use self::lease::{Lease, Leases};
 use self::mean::MeanTime;
 use self::rate::Starts;
 use self::receive::Slot;
-use self::scale::{Instance, Instances, Pulse};
+use self::scale::{Instances, Pulse};
 use self::settle::{
     DeadLettering, Decision, Evidence, Listener, Operation, Rules, Settlement, dead_letter, decide,
     settle_all,
 };
 use self::status::Watched;
 use crate::component::{Component, Report};
-use crate::leftover::Leftovers;
 use crate::limits::Limits;
 use crate::message::{MAX_VISIBILITY, Message};
 use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
@@ -54,8 +53,6 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// How long the last settlements may take once the worker gives up.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(3);
-/// What a task leaves on its way to a disk is mentioned when it takes longer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a worker works.
 #[derive(Clone)]
@@ -356,11 +353,7 @@ impl Worker {
         // The breaker learns of it before the slot is free for the next message.
         self.note(&message, &report);
         let wall = report.usage.wall;
-        if report.leftovers.is_empty() {
-            in_progress.gathering.free(slot.instance, wall);
-        } else {
-            self.io.spawn(free_without(report.leftovers, slot.instance, message.id.clone()));
-        }
+        in_progress.gathering.free(slot.instance, wall);
 
         let mut decision = decide(&report.outcome, message.receive_count, &self.rules, fastrand::f64());
         let mut evidence = match report.outcome {
@@ -425,8 +418,7 @@ impl Worker {
             Err(outcome) => {
                 let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
                 let wall = began.elapsed();
-                let usage = Usage { queued, blocked: wall, wall, ..Usage::default() };
-                Report::before_its_guest(outcome, usage)
+                Report { outcome, usage: Usage { queued, blocked: wall, wall, ..Usage::default() } }
             }
         }
     }
@@ -489,7 +481,7 @@ impl Worker {
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
         self.pulse.ended(report);
-        let Report { outcome, usage, .. } = report;
+        let Report { outcome, usage } = report;
         if !self.options.observers.is_empty() {
             let component = &self.options.component_name;
             let record = TaskRecord::new(&message.id, message.receive_count, component, outcome, usage);
@@ -554,18 +546,6 @@ impl Listener for Worker {
     }
 }
 
-/// Gives an ended task's place to the next one when nothing of it goes on any more.
-async fn free_without(leftovers: Leftovers, instance: Instance, message_id: String) {
-    if tokio::time::timeout(PATIENCE, leftovers.gone()).await.is_err() {
-        tracing::warn!(
-            message_id,
-            "A disk gives no answer: what an ended task has begun there goes on, and no other task gets its place until that is over."
-        );
-        leftovers.gone().await;
-    }
-    drop(instance);
-}
-
 /// Ends a trial that says nothing, unless its settlement will tell.
 struct TrialGuard<'a>(&'a Breaker);
 
@@ -587,25 +567,4 @@ fn check_timeout(timeout: Duration, longest: Duration) -> Result<(), StartError>
 
 async fn attributes_of(queue: &dyn Queue) -> Result<QueueAttributes, StartError> {
     queue.attributes().await.map_err(|error| StartError::Queue { url: queue.url().to_owned(), error })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::leftover::Leftover;
-
-    #[tokio::test]
-    async fn the_place_of_a_task_of_which_something_goes_on_is_not_given_away() {
-        let (instances, leftovers) = (Instances::new(1), Leftovers::default());
-        let instance = instances.try_acquire().expect("a free one");
-        let writes = leftovers.of(async { Leftover::begins() }).await;
-        let freed = tokio::spawn(free_without(leftovers, instance, "m".into()));
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        assert!(instances.try_acquire().is_none());
-        drop(writes);
-        freed.await.expect("it doesn't panic");
-        assert!(instances.try_acquire().is_some());
-    }
 }
