@@ -80,15 +80,7 @@ impl Tasks {
 }
 
 fn message(body: &str) -> Arc<Message> {
-    Arc::new(Message {
-        id: "message".into(),
-        body: body.into(),
-        attributes: Vec::new(),
-        receive_count: 1,
-        sent_at: SystemTime::now(),
-        group: None,
-        trace_header: None,
-    })
+    Arc::new(Message::new("message", body))
 }
 
 /// A whole empty task: store, instantiate, call, drop.

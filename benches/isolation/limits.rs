@@ -202,16 +202,7 @@ fn announced(photograph: Bytes) -> (Grants, Arc<Message>) {
     };
     let stores =
         BTreeMap::from([grant("input", input, Mode::ReadOnly), grant("output", output, Mode::ReadWrite)]);
-    let message = Message {
-        id: "message".into(),
-        body,
-        attributes: Vec::new(),
-        receive_count: 1,
-        sent_at: SystemTime::now(),
-        group: None,
-        trace_header: None,
-    };
-    (Grants { stores, ..Grants::default() }, Arc::new(message))
+    (Grants { stores, ..Grants::default() }, Arc::new(Message::new("message", body)))
 }
 
 const CHILD_ARGUMENT: &str = "--thumbnails";

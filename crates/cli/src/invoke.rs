@@ -11,7 +11,6 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
 use tracing::Instrument;
 use wasmrun_runtime::message::{Attribute, AttributeValue, MAX_MESSAGE_BYTES, Message, OutgoingMessage};
 use wasmrun_runtime::outcome::Outcome;
@@ -52,15 +51,9 @@ fn message(args: &InvokeArgs) -> Result<Message, Failure> {
         ..OutgoingMessage::default()
     };
     outgoing.validate().map_err(|reason| Failure::usage(format!("the message can't be sent: {reason}")))?;
-    Ok(Message {
-        id: args.message_id.clone(),
-        body: outgoing.body,
-        attributes: outgoing.attributes,
-        receive_count: 1,
-        sent_at: args.sent_at.unwrap_or_else(SystemTime::now),
-        group: None,
-        trace_header: None,
-    })
+    let message = Message::new(&args.message_id, outgoing.body);
+    let sent_at = args.sent_at.unwrap_or(message.sent_at);
+    Ok(Message { attributes: outgoing.attributes, sent_at, ..message })
 }
 
 /// A text, the content of a file, or standard input.

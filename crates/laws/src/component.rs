@@ -81,15 +81,7 @@ fn is_refused_or_runs(bytes: &[u8]) {
             Ok(loaded) => Arc::new(loaded),
             Err(error) => return assert!(!error.to_string().is_empty()),
         };
-        let message = Message {
-            id: "m".into(),
-            body: "hello".into(),
-            attributes: Vec::new(),
-            receive_count: 1,
-            sent_at: SystemTime::UNIX_EPOCH,
-            group: None,
-            trace_header: None,
-        };
+        let message = Message::new("m", "hello");
         let task = loaded.clone();
         let report =
             loaded.threads().handle().spawn(async move { task.run(Arc::new(message), pending()).await });

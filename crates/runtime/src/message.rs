@@ -74,6 +74,21 @@ pub struct OutgoingMessage {
     pub trace_header: Option<String>,
 }
 
+impl Message {
+    /// One that is delivered for the first time, was sent now, and has nothing beside its body.
+    pub fn new(id: impl Into<String>, body: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            body: body.into(),
+            attributes: Vec::new(),
+            receive_count: 1,
+            sent_at: SystemTime::now(),
+            group: None,
+            trace_header: None,
+        }
+    }
+}
+
 impl AttributeValue {
     fn len(&self) -> usize {
         match self {

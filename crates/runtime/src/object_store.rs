@@ -19,7 +19,8 @@ pub const MAX_METADATA_BYTES: usize = 2048;
 
 /// A store of objects. Every call may be made from several tasks at once.
 ///
-/// Dropping the future of a call abandons it: a write then either took place as a whole or leaves nothing.
+/// Dropping the future of a call abandons it: a write then either took place as a whole or leaves nothing. What can't be
+/// stopped goes on, so an implementation bounds how much of that there is at once.
 #[async_trait]
 pub trait ObjectStore: Any + Send + Sync {
     /// Where it is, as a URL that ends with `/`: an object's URL is this and its key. It names no secret.

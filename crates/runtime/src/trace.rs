@@ -168,7 +168,6 @@ fn span_of(message: &Message) -> u64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::SystemTime;
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
@@ -179,13 +178,9 @@ mod tests {
             value: AttributeValue::Text(value.into()),
         };
         Message {
-            id: "m".into(),
-            body: "x".into(),
             attributes: attributes.iter().map(text).collect(),
-            receive_count: 1,
-            sent_at: SystemTime::UNIX_EPOCH,
-            group: None,
             trace_header: trace_header.map(Into::into),
+            ..Message::new("m", "x")
         }
     }
 

@@ -289,7 +289,6 @@ mod tests {
     use crate::state::{self, TaskConfig};
     use std::future::poll_fn;
     use std::pin::pin;
-    use std::time::SystemTime;
     use tokio::runtime::Handle;
     use wasmtime::{Caller, Linker, Module};
 
@@ -463,15 +462,7 @@ mod tests {
             io: Handle::current(),
             load: others.clone(),
         };
-        let message = Message {
-            id: "m".into(),
-            body: String::new(),
-            attributes: Vec::new(),
-            receive_count: 1,
-            sent_at: SystemTime::now(),
-            group: None,
-            trace_header: None,
-        };
+        let message = Message::new("m", "");
         let mut store = state::store(&engine, &Arc::new(config), &message).expect("a store");
         let mut linker = Linker::new(&engine);
         linker

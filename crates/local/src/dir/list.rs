@@ -255,6 +255,7 @@ mod tests {
 
     use super::super::root::Root;
     use super::*;
+    use std::sync::Arc;
 
     #[test]
     fn a_directory_is_read_no_further_when_nobody_waits_any_more() {
@@ -269,7 +270,7 @@ mod tests {
             walk.fill(&mut level, 10).map(|()| level.entries.len())
         };
         assert_eq!(fill(), Ok(1));
-        abandoned.abandon();
+        abandoned.abandon(&Arc::default());
         assert!(matches!(fill(), Err(StoreError::Unavailable(_))));
     }
 }

@@ -20,7 +20,7 @@
 //! | `root`         | finding the directory, and directories in it                  |
 //! | `object`       | one file: what is known of it, reading                        |
 //! | `write`        | putting and deleting                                          |
-//! | `blocking`     | threads for all of this, and calls that nobody waits for      |
+//! | `blocking`     | threads for all of this, and work that nobody waits for       |
 //! | `lock`         | `.wasmrun`: locks and temporary files                         |
 //! | `list`         | listings                                                      |
 //! | `content_type` | extensions                                                    |
@@ -40,7 +40,7 @@ mod write;
 mod tests;
 
 use async_trait::async_trait;
-use blocking::Abandoned;
+use blocking::{Abandoned, Threads};
 use error::failed;
 use key::Key;
 use lock::Temporary;
@@ -65,6 +65,7 @@ const PROBE_BYTES: [u8; 4096] = [0; 4096];
 pub struct DirStore {
     url: String,
     root: Arc<Root>,
+    threads: Arc<Threads>,
     swept: Arc<AtomicBool>,
 }
 
@@ -85,7 +86,7 @@ impl DirStore {
         if !url.ends_with('/') {
             url.push('/');
         }
-        Ok(Self { url, root: Arc::new(root), swept: Arc::default() })
+        Ok(Self { url, root: Arc::new(root), threads: Arc::default(), swept: Arc::default() })
     }
 
     /// The directory, absolute and without symbolic links.
@@ -99,7 +100,7 @@ impl DirStore {
         work: impl FnOnce(&Arc<Root>, &Abandoned) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let root = Arc::clone(&self.root);
-        blocking::blocking(move |abandoned| work(&root, abandoned)).await
+        self.threads.run(move |abandoned| work(&root, abandoned)).await
     }
 }
 
@@ -153,13 +154,15 @@ impl ObjectStore for DirStore {
         let key = Key::parse(key)?;
         let (file, info) =
             self.blocking(move |root, _| root.inside(|entered| object::open(entered, &key))).await?;
-        Ok(Box::new(FileReader::new(file, info, range)))
+        Ok(Box::new(FileReader::new(Arc::clone(&self.threads), file, info, range)))
     }
 
     async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
         let key = Key::parse(key)?;
-        let writer = self.blocking(move |root, _| FileWriter::begin(Arc::clone(root), key, options)).await?;
-        Ok(Box::new(writer))
+        let threads = Arc::clone(&self.threads);
+        let begin =
+            move |root: &Arc<Root>, _: &Abandoned| FileWriter::begin(threads, Arc::clone(root), key, options);
+        Ok(Box::new(self.blocking(begin).await?))
     }
 
     async fn list(
@@ -177,7 +180,8 @@ impl ObjectStore for DirStore {
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let key = Key::parse(key)?;
-        self.blocking(move |root, _| root.inside(|entered| write::delete(entered, &key))).await
+        self.blocking(move |root, abandoned| root.inside(|entered| write::delete(entered, &key, abandoned)))
+            .await
     }
 }
 

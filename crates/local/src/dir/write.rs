@@ -3,7 +3,7 @@
 //! An object is written to a temporary file, synced with its metadata in extended attributes, and then renamed: it
 //! becomes visible in one step. When a call returns, the directories on the way are on the disk as well.
 
-use super::blocking::{Abandoned, blocking};
+use super::blocking::{Abandoned, Threads};
 use super::content_type;
 use super::error::{failed, is_missing, is_no_directory};
 use super::key::Key;
@@ -27,6 +27,7 @@ const MAX_ATTEMPTS: usize = 16;
 
 /// An object that is being written.
 pub(super) struct FileWriter {
+    threads: Arc<Threads>,
     put: Arc<Put>,
     /// `None` after a failed write, and while one is under way: if its future is dropped, the file goes with it.
     temporary: Option<Temporary>,
@@ -42,10 +43,15 @@ struct Put {
 }
 
 impl FileWriter {
-    pub(super) fn begin(root: Arc<Root>, key: Key, options: PutOptions) -> Result<Self, StoreError> {
+    pub(super) fn begin(
+        threads: Arc<Threads>,
+        root: Arc<Root>,
+        key: Key,
+        options: PutOptions,
+    ) -> Result<Self, StoreError> {
         let entered = Arc::new(root.enter()?);
         let temporary = Temporary::create(&entered, key.as_str())?;
-        Ok(Self { put: Arc::new(Put { root, entered, key, options }), temporary: Some(temporary) })
+        Ok(Self { threads, put: Arc::new(Put { root, entered, key, options }), temporary: Some(temporary) })
     }
 
     fn take(&mut self) -> Result<Temporary, StoreError> {
@@ -59,28 +65,24 @@ impl FileWriter {
 impl ObjectWriter for FileWriter {
     async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
         let mut temporary = self.take()?;
-        let written = tokio::task::spawn_blocking(move || {
-            temporary.file.write_all(&content)?;
-            Ok(temporary)
-        });
-        let written = written.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        self.temporary = Some(written.map_err(|error| failed("write", self.put.key.as_str(), &error))?);
+        let written = self.threads.run(move |_| Ok(temporary.file.write_all(&content).map(|()| temporary)));
+        self.temporary =
+            Some(written.await?.map_err(|error| failed("write", self.put.key.as_str(), &error))?);
         Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<ObjectInfo, StoreError> {
         let temporary = self.take()?;
         let put = Arc::clone(&self.put);
-        blocking(move |abandoned| put.finish(temporary, abandoned)).await
+        self.threads.run(move |abandoned| put.finish(temporary, abandoned)).await
     }
 }
 
 impl Drop for FileWriter {
     /// Removing a large file takes a while: not on a thread that others wait for.
     fn drop(&mut self) {
-        if let (Some(temporary), Ok(runtime)) = (self.temporary.take(), tokio::runtime::Handle::try_current())
-        {
-            runtime.spawn_blocking(move || drop(temporary));
+        if let Some(temporary) = self.temporary.take() {
+            self.threads.drop_later(temporary);
         }
     }
 }
@@ -112,7 +114,7 @@ impl Put {
                     self.root.must_still_be(&self.entered)?;
                     return Ok(info);
                 }
-                Err(Again::NoDirectory) => self.create_parents()?,
+                Err(Again::NoDirectory) => self.create_parents(abandoned)?,
                 Err(Again::Alone) => hold = Hold::Alone,
             }
         }
@@ -161,7 +163,7 @@ impl Put {
     ) -> Result<Result<(), Again>, StoreError> {
         let key = self.key.as_str();
         let fail = |error: io::Error| failed("write", key, &error);
-        let lock = Lock::take(&self.entered, hold)?;
+        let lock = Lock::take(&self.entered, hold, abandoned)?;
         let (directories, name) = self.key.split();
         let dir = match self.entered.descend(&directories, "write", key) {
             Err(StoreError::NotFound) => return Ok(Err(Again::NoDirectory)),
@@ -207,10 +209,10 @@ impl Put {
     }
 
     /// Creates the directories that lead to the object, each one durable before anybody can use it.
-    fn create_parents(&self) -> Result<(), StoreError> {
+    fn create_parents(&self, abandoned: &Abandoned) -> Result<(), StoreError> {
         let key = self.key.as_str();
         let fail = |error: io::Error| failed("write", key, &error);
-        let _lock = Lock::take(&self.entered, Hold::Alone)?;
+        let _lock = Lock::take(&self.entered, Hold::Alone, abandoned)?;
         let mut dir = self.entered.dir.try_clone().map_err(fail)?;
         for name in self.key.split().0 {
             dir = match dir.open_dir_nofollow(name) {
@@ -277,7 +279,7 @@ fn now() -> Timestamps {
 }
 
 /// Deletes an object, and the directories that are empty without it.
-pub(super) fn delete(root: &OpenRoot, key: &Key) -> Result<(), StoreError> {
+pub(super) fn delete(root: &OpenRoot, key: &Key, abandoned: &Abandoned) -> Result<(), StoreError> {
     let fail = |error: io::Error| failed("delete", key.as_str(), &error);
     let (dir, name) = match root.parent(key, "delete") {
         Err(StoreError::NotFound) => return Ok(()),
@@ -289,7 +291,7 @@ pub(super) fn delete(root: &OpenRoot, key: &Key) -> Result<(), StoreError> {
         Found::File => {}
     }
     let synced = to_sync(&dir).map_err(fail)?;
-    let lock = Lock::take(root, Hold::Together)?;
+    let lock = Lock::take(root, Hold::Together, abandoned)?;
     match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
         Err(error) => return Err(fail(error.into())),
@@ -297,16 +299,16 @@ pub(super) fn delete(root: &OpenRoot, key: &Key) -> Result<(), StoreError> {
     drop(lock);
     synced.sync_all().map_err(fail)?;
     if dir.entries().is_ok_and(|mut entries| entries.next().is_none()) {
-        prune(root, key);
+        prune(root, key, abandoned);
     }
     Ok(())
 }
 
 /// Removes the directories above a key, from the last one up, as long as they are empty. Best effort: an empty
 /// directory is no object.
-fn prune(root: &OpenRoot, key: &Key) {
+fn prune(root: &OpenRoot, key: &Key, abandoned: &Abandoned) {
     let (directories, _) = key.split();
-    let Ok(_lock) = Lock::take(root, Hold::Alone) else { return };
+    let Ok(_lock) = Lock::take(root, Hold::Alone, abandoned) else { return };
     for depth in (0..directories.len()).rev() {
         let Ok(above) = root.descend(&directories[..depth], "delete", key.as_str()) else { return };
         if rustix::fs::unlinkat(&above, directories[depth], AtFlags::REMOVEDIR).is_err() {

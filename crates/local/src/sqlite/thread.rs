@@ -6,7 +6,7 @@ use super::clock::Clock;
 use super::file::{self, Fault, OpenFile};
 use super::transaction::Transaction;
 use rusqlite::TransactionBehavior;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 use wasmrun_runtime::queue::QueueError;
@@ -17,7 +17,7 @@ const MAX_GROUP: usize = 64;
 /// The way to the thread. Dropping it ends the thread after what was asked for is done.
 #[derive(Debug)]
 pub(super) struct Database {
-    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    jobs: Option<mpsc::Sender<Waiting>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -55,9 +55,10 @@ impl Database {
         writes: bool,
     ) -> Result<T, QueueError> {
         let (reply, answer) = oneshot::channel();
-        let call = Call { work, writes, value: None, reply };
+        let job = Waiting(Arc::new(Mutex::new(Some(Box::new(Call { work, writes, value: None, reply })))));
+        let _asked_for = AskedFor(job.clone());
         let ended = || QueueError::Unusable("the queue's thread ended unexpectedly".into());
-        self.jobs.as_ref().ok_or_else(ended)?.send(Box::new(call)).map_err(|_| ended())?;
+        self.jobs.as_ref().ok_or_else(ended)?.send(job).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 }
@@ -78,6 +79,25 @@ trait Job: Send {
     fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), Fault>;
     /// Called once, after the commit.
     fn answer(self: Box<Self>, outcome: Result<(), QueueError>);
+}
+
+/// A job until it's begun or taken back.
+#[derive(Clone)]
+struct Waiting(Arc<Mutex<Option<Box<dyn Job>>>>);
+
+impl Waiting {
+    fn take(&self) -> Option<Box<dyn Job>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Takes its job back when it's dropped: what nobody waits for isn't done, nor kept while the thread is held up.
+struct AskedFor(Waiting);
+
+impl Drop for AskedFor {
+    fn drop(&mut self) {
+        self.0.take();
+    }
 }
 
 struct Call<W, T> {
@@ -118,18 +138,17 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn serve(mut self, inbox: &mpsc::Receiver<Box<dyn Job>>) {
+    fn serve(mut self, inbox: &mpsc::Receiver<Waiting>) {
         let mut next = None;
-        while let Some(first) = next.take().or_else(|| inbox.recv().ok()) {
+        while let Some(first) = next.take().or_else(|| inbox.iter().find_map(|job| job.take())) {
             let mut group = vec![first];
             while group[0].writes() && group.len() < MAX_GROUP {
-                match inbox.try_recv() {
-                    Ok(job) if job.writes() => group.push(job),
-                    Ok(job) => {
-                        next = Some(job);
+                match inbox.try_iter().find_map(|job| job.take()) {
+                    Some(job) if job.writes() => group.push(job),
+                    none_or_read => {
+                        next = none_or_read;
                         break;
                     }
-                    Err(_) => break,
                 }
             }
             self.carry_out(group);

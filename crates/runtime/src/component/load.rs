@@ -16,7 +16,6 @@ use crate::state::{self, TaskConfig, TaskState};
 use crate::threads::GuestThreads;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, RwLock};
-use std::time::SystemTime;
 use tokio::runtime::Handle;
 use wasmtime::Engine;
 use wasmtime::component::{Component as Code, Linker};
@@ -146,15 +145,7 @@ impl Component {
     pub(super) async fn try_start(&self, start: Start) -> Result<(), LoadError> {
         let Start { pre, config } = start;
         let limits = config.limits.clone();
-        let message = Message {
-            id: "start".into(),
-            body: String::new(),
-            attributes: Vec::new(),
-            receive_count: 1,
-            sent_at: SystemTime::now(),
-            group: None,
-            trace_header: None,
-        };
+        let message = Message::new("start", "");
         let trial = self.threads.handle().spawn(async move {
             let mut store = state::store(pre.engine(), &config, &message)?;
             let started =

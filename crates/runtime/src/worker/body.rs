@@ -121,19 +121,11 @@ mod tests {
     use crate::message::{Attribute, AttributeValue};
     use crate::object_store::PutOptions;
     use bytes::Bytes;
-    use std::time::SystemTime;
 
     fn message(body: &str) -> Arc<Message> {
         let number = |name: &str| Attribute { name: name.into(), value: AttributeValue::Number("5".into()) };
-        Arc::new(Message {
-            id: "m".into(),
-            body: body.into(),
-            attributes: vec![number("ExtendedPayloadSize"), number("kept")],
-            receive_count: 1,
-            sent_at: SystemTime::UNIX_EPOCH,
-            group: None,
-            trace_header: None,
-        })
+        let attributes = vec![number("ExtendedPayloadSize"), number("kept")];
+        Arc::new(Message { attributes, ..Message::new("m", body) })
     }
 
     async fn fetched(body: &str) -> Result<Arc<Message>, Outcome> {

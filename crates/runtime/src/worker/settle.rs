@@ -331,7 +331,6 @@ mod tests {
     use crate::queue::{Delivery, Depth, QueueAttributes};
     use std::collections::VecDeque;
     use std::sync::{Arc, Mutex};
-    use std::time::SystemTime;
     use tokio::sync::Semaphore;
 
     const RULES: Rules = Rules {
@@ -389,15 +388,8 @@ mod tests {
     }
 
     fn message() -> Message {
-        Message {
-            id: "m".into(),
-            body: "body".into(),
-            attributes: vec![Attribute { name: "a".into(), value: AttributeValue::Binary(vec![1]) }],
-            receive_count: 3,
-            sent_at: SystemTime::UNIX_EPOCH,
-            group: None,
-            trace_header: None,
-        }
+        let attributes = vec![Attribute { name: "a".into(), value: AttributeValue::Binary(vec![1]) }];
+        Message { attributes, receive_count: 3, ..Message::new("m", "body") }
     }
 
     const WAY: DeadLettering<'_> = DeadLettering { queue: "memory:q", component: "c.wasm", fifo: false };

@@ -119,12 +119,24 @@ async fn a_call_that_nobody_waits_for_any_more_is_told_so() {
 }
 
 #[test]
+fn nobody_stands_in_line_for_a_lock_that_is_of_no_use_any_more() {
+    let world = World::new();
+    let (root, abandoned) = (world.store.root.enter().unwrap(), Abandoned::default());
+    let _held = lock::Lock::take(&root, lock::Hold::Alone, &abandoned).unwrap();
+    abandoned.abandon(&world.store.threads);
+    match lock::Lock::take(&root, lock::Hold::Together, &abandoned) {
+        Err(StoreError::Unavailable(why)) => assert!(why.contains("abandoned"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_listing_that_nobody_waits_for_any_more_reads_no_directory() {
     let world = World::new();
     std::fs::create_dir(world.path("empty")).unwrap();
     let abandoned = Abandoned::default();
     let page = || world.store.root.inside(|entered| list::page(entered, "empty/", None, 10, &abandoned));
     assert!(page().unwrap().objects.is_empty());
-    abandoned.abandon();
+    abandoned.abandon(&world.store.threads);
     assert!(matches!(page(), Err(StoreError::Unavailable(_))));
 }
