@@ -4,7 +4,7 @@ use crate::block_on;
 use std::future::pending;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use wasmrun_runtime::capacity::Host;
 use wasmrun_runtime::compile::Compiler;
 use wasmrun_runtime::component::{Component, LoadOptions, inspect};
