@@ -15,6 +15,9 @@ use tokio_util::task::TaskTracker;
 
 /// Of the worker: enough to encrypt what the network of a large host carries.
 const MOST_IO_THREADS: usize = 4;
+/// A thread that blocked for a store ends when it had nothing to do for so long: a burst's are soon given back, and
+/// starting one costs less than what it blocks for.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Starts the threads of a worker and its backends. What uses them is best spawned there: an answer would have to wake a
 /// thread that blocks on it.
@@ -28,6 +31,7 @@ pub fn start_io() -> io::Result<Runtime> {
         // One does the work of several cores' guests, and threads that wake each other cost more than they give.
         .worker_threads(cores.div_ceil(4).min(MOST_IO_THREADS))
         .thread_name("io")
+        .thread_keep_alive(IDLE)
         .enable_all()
         .build()
 }
@@ -51,6 +55,7 @@ impl GuestThreads {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads.get())
             .thread_name("guest")
+            .thread_keep_alive(IDLE)
             // For timeouts and WASI's clocks; a guest has no other business with the system.
             .enable_time()
             // Timers and tasks from outside get their turn after at most so many turns.

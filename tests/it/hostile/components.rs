@@ -330,7 +330,6 @@ fn a_monstrous_component_is_stopped_as_any_guest_is() {
 fn a_monstrous_component_leaves_no_memory_behind() {
     let (mut siege, cases) = monstrous("on-demand");
     siege.storm_twice(&cases);
-    siege.give_threads_back();
     siege.end(&[]);
 }
 

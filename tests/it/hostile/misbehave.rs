@@ -217,7 +217,6 @@ fn each_hostile_task_ends_as_it_must_and_nothing_else_is_touched() {
     // All at once: that's the warm-up too.
     siege.storm_twice(&cases);
     siege.one_by_one(&cases, MOST_MEMORY);
-    siege.give_threads_back();
     // None of those whose tasks ended half-way, or were never to be.
     siege.end(&[&THERE[..], &["again", "finished", "nf-\u{e9}", "nf-e\u{301}"]].concat());
 }
@@ -233,7 +232,6 @@ fn besieged_for_long(allocator: &str) -> Siege {
 fn what_only_the_clock_can_end_is_ended_by_the_clock() {
     let mut siege = besieged_for_long("pooling");
     siege.storm(&timed());
-    siege.give_threads_back();
     siege.end(&[&THERE[..], &["at-the-end"]].concat());
 }
 

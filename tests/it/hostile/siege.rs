@@ -242,19 +242,13 @@ impl Siege {
         last
     }
 
-    /// Waits until the worker has no more threads than it began with. Those that blocked for a store end when they had
-    /// nothing to do for ten seconds.
-    #[track_caller]
-    pub(super) fn give_threads_back(&mut self) {
-        self.idle();
-        wait_until("threads are as they were", || self.worker.vitals().threads <= self.fresh.threads);
-    }
-
     /// Ends the worker, which is well, and has left all alone but for these objects and those of the neighbours.
     #[track_caller]
     pub(super) fn end(mut self, objects: &[&str]) -> Output {
         self.idle();
         wait_until("files are as they were", || self.worker.vitals().files <= self.fresh.files);
+        // Those that blocked for a store end when they had nothing to do for a second.
+        wait_until("threads are as they were", || self.worker.vitals().threads <= self.fresh.threads);
         self.worker.signal(Signal::TERM);
         let output = self.worker.finish().succeeded();
         assert_eq!(output.summary()["outcomes"].get("cancelled"), None, "{output}");
