@@ -15,8 +15,8 @@ use tokio_util::task::TaskTracker;
 
 /// Of the worker: enough to encrypt what the network of a large host carries.
 const MOST_IO_THREADS: usize = 4;
-/// A thread that blocked for a store ends when it had nothing to do for so long: a burst's are soon given back, and
-/// starting one costs less than what it blocks for.
+/// A thread that blocked for a store ends when it had nothing to do for so long: a burst's are soon given back, and a
+/// store that is asked now and then doesn't pay for a thread each time.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Starts the threads of a worker and its backends. What uses them is best spawned there: an answer would have to wake a

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 const VISIBILITY_TIMEOUT: &str = "3s";
 /// No command line takes a longer word.
 const MAX_ARGUMENT_BYTES: usize = 64 << 10;
+/// A thread that blocks for stores has ended when it had nothing to do for so long.
+const IDLE_THREAD: Duration = Duration::from_millis(1200);
 /// What an idle worker may have grown by after some hundred tasks: what the allocators of its threads keep.
 const SLACK: u64 = 8 << 20;
 
@@ -76,7 +78,7 @@ impl Siege {
         let outside = Outside::of(&world);
         let worker = command.start();
         worker.until_logged("\"Ready.\"");
-        let fresh = worker.vitals();
+        let fresh = rested(&worker);
         Self { world, guest, worker, queue, next: 0, beating: None, fresh, outside }
     }
 
@@ -247,7 +249,6 @@ impl Siege {
     pub(super) fn end(mut self, objects: &[&str]) -> Output {
         self.idle();
         wait_until("files are as they were", || self.worker.vitals().files <= self.fresh.files);
-        // Those that blocked for a store end when they had nothing to do for a second.
         wait_until("threads are as they were", || self.worker.vitals().threads <= self.fresh.threads);
         self.worker.signal(Signal::TERM);
         let output = self.worker.finish().succeeded();
@@ -325,6 +326,20 @@ impl Siege {
     fn ask<T: rusqlite::types::FromSql>(&self, sql: &str, values: impl rusqlite::Params) -> T {
         self.queue.query_row(sql, values, |row| row.get(0)).expect("an answer")
     }
+}
+
+/// What a worker holds once the threads that asked its stores at the start have ended.
+#[track_caller]
+fn rested(worker: &Process) -> Vitals {
+    let (mut last, mut since) = (worker.vitals(), Instant::now());
+    wait_until("the worker rests", || {
+        let now = worker.vitals();
+        if now.threads != last.threads {
+            (last, since) = (now, Instant::now());
+        }
+        since.elapsed() > IDLE_THREAD
+    });
+    worker.vitals()
 }
 
 fn log_of<'a>(logs: &'a [Value], id: &str) -> Option<&'a Value> {

@@ -1,53 +1,64 @@
-//! Threads for what blocks. Work goes on when the future that waits for it is dropped, as that of a task that was ended:
-//! so it's told, and there is only so much of it.
+//! Threads for what blocks. A call goes on when the future that waits for it is dropped, as that of a task that was ended:
+//! so it's told, and there are only so many of those.
 
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use wasmrun_runtime::object_store::StoreError;
 
-/// While a store has so much work that nobody waits for, the next waits until some of that is over. So tasks that are
-/// ended on a disk that hangs leave no more behind, call after call, than this: each the content of one call.
-pub(super) const MAX_ABANDONED: usize = 16;
+/// So much may be under way that nobody waits for. Then what could add to it waits until some of that is over.
+const MOST: usize = 16;
 
-/// A store's work on tokio's blocking threads.
+/// A store's calls on tokio's blocking threads.
 #[derive(Debug, Default)]
-pub(super) struct Threads {
-    abandoned: watch::Sender<usize>,
+pub(super) struct Blocking {
+    /// Calls that nobody waits for. So tasks that are ended on a disk that hangs don't leave more and more behind, each
+    /// the content of one call.
+    abandoned: Arc<Gate>,
+    /// What is being dropped. Apart, as files that take a while to be removed keep nobody from those that are there.
+    drops: Arc<Gate>,
 }
 
-impl Threads {
-    /// Does `work` on a thread.
+impl Blocking {
+    /// Does `work` on a thread. Neither work that never begins nor a value that nobody takes is dropped on the caller's,
+    /// where others wait: both may be files to remove.
     pub(super) async fn run<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Abandoned) -> Result<T, StoreError> + Send + 'static,
+        &self,
+        work: impl FnOnce(&Call) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let _ = self.abandoned.subscribe().wait_for(|&abandoned| abandoned < MAX_ABANDONED).await;
-        let waiting = Waiting { threads: self, work: Arc::default() };
-        let abandoned = Arc::clone(&waiting.work);
-        let done = tokio::task::spawn_blocking(move || work(&abandoned)).await;
-        done.unwrap_or_else(|error| Err(StoreError::Unavailable(format!("the call was broken off: {error}"))))
-    }
-
-    /// Drops on a thread what takes a while to drop. Nobody waits for it.
-    pub(super) fn drop_later(self: &Arc<Self>, what: impl Send + 'static) {
-        if let Ok(runtime) = Handle::try_current() {
-            let counted = Counted::new(self);
-            runtime.spawn_blocking(move || {
-                drop(what);
-                drop(counted);
-            });
+        let work = self.drop_later(work);
+        self.abandoned.pass().await;
+        let caller = Caller { call: Arc::default(), abandoned: &self.abandoned };
+        let (call, drops) = (Arc::clone(&caller.call), Arc::clone(&self.drops));
+        let done = tokio::task::spawn_blocking(move || {
+            call.check("begin", "")?;
+            (work.into_inner())(&call).map(|value| DropLater { value: Some(value), drops })
+        });
+        match done.await {
+            Ok(done) => done.map(DropLater::into_inner),
+            Err(error) => Err(StoreError::Unavailable(format!("the call was broken off: {error}"))),
         }
     }
+
+    /// Waits until little is left to be dropped. Whoever creates what is dropped later waits first.
+    pub(super) async fn catch_up(&self) {
+        self.drops.pass().await;
+    }
+
+    /// For what takes a while to drop.
+    pub(super) fn drop_later<T: Send + 'static>(&self, value: T) -> DropLater<T> {
+        DropLater { value: Some(value), drops: Arc::clone(&self.drops) }
+    }
 }
 
-/// Whether nobody waits for some work any more. What takes long asks now and then.
+/// One call, which asks now and then whether anybody still waits for it.
 #[derive(Debug, Default)]
-pub(super) struct Abandoned(OnceLock<Counted>);
+pub(super) struct Call(OnceLock<Counted>);
 
-impl Abandoned {
-    pub(super) fn abandon(&self, threads: &Arc<Threads>) {
-        self.0.get_or_init(|| Counted::new(threads));
+impl Call {
+    /// Nobody waits for it any more. From now until it's over it counts.
+    pub(super) fn abandon(&self, abandoned: &Arc<Gate>) {
+        self.0.get_or_init(|| Counted::new(abandoned));
     }
 
     /// # Errors
@@ -63,107 +74,207 @@ impl Abandoned {
     }
 }
 
-/// One of the store's abandoned, until it's dropped.
+/// Who waits for a call, and abandons it when dropped before it's over.
+struct Caller<'a> {
+    call: Arc<Call>,
+    abandoned: &'a Arc<Gate>,
+}
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        // The thread has the other one until the call is over.
+        if Arc::strong_count(&self.call) > 1 {
+            self.call.abandon(self.abandoned);
+        }
+    }
+}
+
+/// A value that is dropped on a thread of its own, or at once where no runtime is.
 #[derive(Debug)]
-struct Counted(Arc<Threads>);
+pub(super) struct DropLater<T: Send + 'static> {
+    /// Always there but during drop.
+    value: Option<T>,
+    drops: Arc<Gate>,
+}
+
+impl<T: Send + 'static> DropLater<T> {
+    pub(super) fn into_inner(mut self) -> T {
+        match self.value.take() {
+            Some(value) => value,
+            None => unreachable!("only drop takes it before"),
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for DropLater<T> {
+    fn drop(&mut self) {
+        if let (Some(value), Ok(runtime)) = (self.value.take(), Handle::try_current()) {
+            let counted = Counted::new(&self.drops);
+            runtime.spawn_blocking(move || drop((value, counted)));
+        }
+    }
+}
+
+/// Lets pass while less than [`MOST`] is counted.
+#[derive(Debug, Default)]
+pub(super) struct Gate(watch::Sender<usize>);
+
+impl Gate {
+    async fn pass(&self) {
+        // That fails when the sender is gone, and that is `self`.
+        let _ = self.0.subscribe().wait_for(|&count| count < MOST).await;
+    }
+}
+
+/// Counts at a gate until it's dropped.
+#[derive(Debug)]
+struct Counted(Arc<Gate>);
 
 impl Counted {
-    fn new(threads: &Arc<Threads>) -> Self {
-        threads.abandoned.send_modify(|abandoned| *abandoned += 1);
-        Self(Arc::clone(threads))
+    fn new(gate: &Arc<Gate>) -> Self {
+        gate.0.send_modify(|count| *count += 1);
+        Self(Arc::clone(gate))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.abandoned.send_modify(|abandoned| *abandoned -= 1);
-    }
-}
-
-/// Abandons its work if that isn't over when this is dropped.
-struct Waiting<'a> {
-    threads: &'a Arc<Threads>,
-    work: Arc<Abandoned>,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        // The work has the other one until it's over.
-        if Arc::strong_count(&self.work) > 1 {
-            self.work.abandon(self.threads);
-        }
+        self.0.0.send_modify(|count| *count -= 1);
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
     use std::future::Future;
     use std::pin::pin;
     use std::sync::mpsc;
-    use std::task::{Context, Waker};
+    use std::task::{Context, Wake, Waker};
+    use std::thread::ThreadId;
+    use std::time::Duration;
 
-    /// Work that hangs until the sender is dropped, and that nobody waits for.
-    async fn hang(threads: &Arc<Threads>) -> mpsc::Sender<()> {
-        let (ends, end) = mpsc::channel::<()>();
-        let (begins, begun) = tokio::sync::oneshot::channel();
-        let work = threads.run(move |_| {
-            let _ = begins.send(());
-            let _ = end.recv();
-            Ok(())
-        });
-        tokio::select! {
-            _ = work => panic!("it hangs"),
-            begun = begun => begun.unwrap(),
+    impl Blocking {
+        pub(in crate::dir) fn counts(&self) -> (usize, usize) {
+            (*self.abandoned.0.borrow(), *self.drops.0.borrow())
         }
-        ends
+
+        /// Waits until nothing is under way that nobody waits for.
+        pub(in crate::dir) async fn rest(&self) {
+            for gate in [&self.abandoned, &self.drops] {
+                let mut counts = gate.0.subscribe();
+                let none = counts.wait_for(|&count| count == 0);
+                tokio::time::timeout(Duration::from_secs(60), none).await.unwrap().unwrap();
+            }
+        }
+
+        /// As many abandoned calls as there may be, which hang until the sender is dropped.
+        pub(in crate::dir) async fn fill(&self) -> Vec<mpsc::Sender<()>> {
+            let mut hanging = Vec::new();
+            for count in 0..MOST {
+                assert_eq!(self.counts().0, count);
+                let (ends, end) = mpsc::channel::<()>();
+                let (begins, begun) = tokio::sync::oneshot::channel();
+                let call = self.run(move |_| {
+                    let _ = begins.send(());
+                    let _ = end.recv();
+                    Ok(())
+                });
+                tokio::select! {
+                    _ = call => panic!("it hangs"),
+                    begun = begun => begun.unwrap(),
+                }
+                hanging.push(ends);
+            }
+            hanging
+        }
     }
 
-    async fn wait_for(threads: &Arc<Threads>, count: usize) {
-        threads.abandoned.subscribe().wait_for(|&abandoned| abandoned == count).await.unwrap();
+    /// Polls it once, and drops it.
+    pub(in crate::dir) fn begin<T>(call: impl Future<Output = T>) {
+        assert!(pin!(call).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+
+    /// Takes until the sender is dropped to drop.
+    struct Slow(mpsc::Receiver<()>);
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+        }
     }
 
     #[tokio::test]
-    async fn work_that_hangs_keeps_more_from_beginning_until_some_of_it_is_over() {
-        let threads = Arc::<Threads>::default();
-        let mut hanging = Vec::new();
-        for count in 0..MAX_ABANDONED {
-            wait_for(&threads, count).await;
-            hanging.push(hang(&threads).await);
-        }
-        let mut next = pin!(threads.run(|_| Ok("done")));
+    async fn calls_that_hang_keep_more_from_beginning_until_one_of_them_is_over() {
+        let blocking = Blocking::default();
+        let mut hanging = blocking.fill().await;
+        let mut next = pin!(blocking.run(|_| Ok("done")));
         assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(threads.abandoned.receiver_count(), 1, "it waits, and isn't on a thread");
+        assert_eq!(blocking.abandoned.0.receiver_count(), 1, "it waits, and isn't on a thread");
         hanging.pop();
         assert_eq!(next.await.unwrap(), "done");
         drop(hanging);
-        wait_for(&threads, 0).await;
+        blocking.rest().await;
     }
 
     #[tokio::test]
-    async fn work_that_is_waited_for_to_its_end_is_never_abandoned() {
-        let threads = Arc::<Threads>::default();
-        let counts = threads.abandoned.subscribe();
-        threads.run(|abandoned| abandoned.check("write", "x")).await.unwrap();
-        assert!(threads.run(|_| -> Result<(), StoreError> { panic!("a defect") }).await.is_err());
+    async fn a_call_that_is_waited_for_to_its_end_is_never_abandoned() {
+        let blocking = Blocking::default();
+        let counts = blocking.abandoned.0.subscribe();
+        blocking.run(|call| call.check("write", "x")).await.unwrap();
+        assert!(blocking.run(|_| -> Result<(), StoreError> { panic!("a defect") }).await.is_err());
         assert!(!counts.has_changed().unwrap());
     }
 
     #[tokio::test]
     async fn what_is_dropped_later_counts_until_it_is_gone() {
-        struct Slow(mpsc::Receiver<()>);
-        impl Drop for Slow {
-            fn drop(&mut self) {
-                let _ = self.0.recv();
+        let blocking = Blocking::default();
+        let (ends, end) = mpsc::channel();
+        drop(blocking.drop_later(Slow(end)));
+        assert_eq!(blocking.counts(), (0, 1));
+        drop(ends);
+        blocking.rest().await;
+    }
+
+    #[tokio::test]
+    async fn work_that_never_begins_is_dropped_on_another_thread() {
+        let blocking = Blocking::default();
+        let hanging = blocking.fill().await;
+        let (ends, end) = mpsc::channel();
+        let slow = Slow(end);
+        begin(blocking.run(move |_| {
+            drop(slow);
+            Ok(())
+        }));
+        assert_eq!(blocking.counts(), (MOST, 1));
+        drop((ends, hanging));
+        blocking.rest().await;
+    }
+
+    #[tokio::test]
+    async fn a_value_that_nobody_takes_is_dropped_on_another_thread() {
+        struct Told(mpsc::Sender<()>);
+        impl Wake for Told {
+            fn wake(self: Arc<Self>) {
+                let _ = self.0.send(());
             }
         }
-        let threads = Arc::<Threads>::default();
-        let (ends, end) = mpsc::channel::<()>();
-        threads.drop_later(Slow(end));
-        wait_for(&threads, 1).await;
-        drop(ends);
-        wait_for(&threads, 0).await;
+        struct Tells(mpsc::Sender<ThreadId>);
+        impl Drop for Tells {
+            fn drop(&mut self) {
+                let _ = self.0.send(std::thread::current().id());
+            }
+        }
+        let blocking = Blocking::default();
+        let ((tells, told), (ends, ended)) = (mpsc::channel(), mpsc::channel());
+        {
+            let mut call = pin!(blocking.run(move |_| Ok(Tells(tells))));
+            let waker = Waker::from(Arc::new(Told(ends)));
+            assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            ended.recv().unwrap();
+        }
+        assert_ne!(told.recv().unwrap(), std::thread::current().id());
+        blocking.rest().await;
     }
 }

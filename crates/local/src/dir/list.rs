@@ -7,7 +7,7 @@
 //! Other programs may have put any number of directories there that hold nothing. So a page for which much was read
 //! already ends where it is rather than read a directory again, and nothing is read that nobody waits for any more.
 
-use super::blocking::Abandoned;
+use super::blocking::Call;
 use super::error::{failed, is_missing};
 use super::key::{is_hidden, may_hold_objects};
 use super::object::Stamp;
@@ -37,7 +37,7 @@ pub(super) fn page(
     prefix: &str,
     after: Option<&str>,
     limit: usize,
-    abandoned: &Abandoned,
+    call: &Call,
 ) -> Result<ObjectPage, StoreError> {
     let limit = limit.clamp(1, MAX_PAGE);
     let base = &prefix[..prefix.rfind('/').map_or(0, |slash| slash + 1)];
@@ -46,7 +46,7 @@ pub(super) fn page(
     }
     // One more than asked for, to know whether there is another page.
     let wanted = limit + 1;
-    let mut walk = Walk { root, prefix, after: after.unwrap_or_default(), abandoned, reads: 0, examined: 0 };
+    let mut walk = Walk { root, prefix, after: after.unwrap_or_default(), call, reads: 0, examined: 0 };
     let mut objects = Vec::new();
     // How far this page has come, if it has come any further than the last one.
     let mut position = None;
@@ -72,7 +72,7 @@ pub(super) fn page(
                 return Ok(ObjectPage { objects, continuation: position });
             }
             Next::Unknown => {
-                abandoned.check("list", &level.path)?;
+                call.check("list", &level.path)?;
                 walk.fill(level, (wanted - objects.len()).max(MIN_KEPT))?;
             }
             Next::End => {
@@ -152,7 +152,7 @@ struct Walk<'a> {
     root: &'a OpenRoot,
     prefix: &'a str,
     after: &'a str,
-    abandoned: &'a Abandoned,
+    call: &'a Call,
     /// How many directories were read.
     reads: usize,
     /// How many entries were in them, and how many directories were opened to get there.
@@ -186,7 +186,7 @@ impl Walk<'_> {
         };
         for (index, entry) in entries.enumerate() {
             if index % LOOK_EVERY == 0 {
-                self.abandoned.check("list", &level.path)?;
+                self.call.check("list", &level.path)?;
             }
             self.examined += 1;
             let Some(name) = self.sort_name(&dir, entry.map_err(fail)?) else { continue };
@@ -262,15 +262,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("x"), "1").unwrap();
         let root = Root::find(dir.path()).unwrap().enter().unwrap();
-        let abandoned = Abandoned::default();
+        let call = Call::default();
         let fill = || {
-            let mut walk =
-                Walk { root: &root, prefix: "", after: "", abandoned: &abandoned, reads: 0, examined: 0 };
+            let mut walk = Walk { root: &root, prefix: "", after: "", call: &call, reads: 0, examined: 0 };
             let mut level = Level::new(String::new());
             walk.fill(&mut level, 10).map(|()| level.entries.len())
         };
         assert_eq!(fill(), Ok(1));
-        abandoned.abandon(&Arc::default());
+        call.abandon(&Arc::default());
         assert!(matches!(fill(), Err(StoreError::Unavailable(_))));
     }
 }

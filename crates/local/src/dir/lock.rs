@@ -4,7 +4,7 @@
 //! or writes on the condition of an etag, holds it alone. So a put never loses its directory, and nobody writes
 //! between the check of an etag and the write. The kernel frees the locks of a process that dies.
 
-use super::blocking::Abandoned;
+use super::blocking::Call;
 use super::error::{failed, is_missing};
 use super::key::HIDDEN;
 use super::root::{OpenRoot, plainly};
@@ -38,7 +38,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    pub(super) fn take(root: &OpenRoot, hold: Hold, abandoned: &Abandoned) -> Result<Self, StoreError> {
+    pub(super) fn take(root: &OpenRoot, hold: Hold, call: &Call) -> Result<Self, StoreError> {
         let fail = |error: io::Error| not_found_is_unavailable(failed("lock", HIDDEN, &error));
         let dir = hidden(root).map_err(fail)?;
         let file =
@@ -52,7 +52,7 @@ impl Lock {
             match rustix::fs::flock(&file, operation) {
                 Ok(()) => return Ok(Self { _file: file }),
                 Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {
-                    abandoned.check("lock", HIDDEN)?;
+                    call.check("lock", HIDDEN)?;
                     std::thread::sleep(Duration::from_micros(fastrand::u64(200..2000)));
                 }
                 Err(Errno::WOULDBLOCK) => {

@@ -20,7 +20,7 @@
 //! | `root`         | finding the directory, and directories in it                  |
 //! | `object`       | one file: what is known of it, reading                        |
 //! | `write`        | putting and deleting                                          |
-//! | `blocking`     | threads for all of this, and work that nobody waits for       |
+//! | `blocking`     | threads for all of this, and calls that nobody waits for      |
 //! | `lock`         | `.wasmrun`: locks and temporary files                         |
 //! | `list`         | listings                                                      |
 //! | `content_type` | extensions                                                    |
@@ -40,7 +40,7 @@ mod write;
 mod tests;
 
 use async_trait::async_trait;
-use blocking::{Abandoned, Threads};
+use blocking::{Blocking, Call};
 use error::failed;
 use key::Key;
 use lock::Temporary;
@@ -54,7 +54,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wasmrun_runtime::object_store::{
     Held, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions, StoreError,
 };
-use write::FileWriter;
+use write::{Begun, FileWriter};
 
 const SCHEME: &str = "dir:";
 /// Enough to notice a full disk.
@@ -65,7 +65,7 @@ const PROBE_BYTES: [u8; 4096] = [0; 4096];
 pub struct DirStore {
     url: String,
     root: Arc<Root>,
-    threads: Arc<Threads>,
+    blocking: Arc<Blocking>,
     swept: Arc<AtomicBool>,
 }
 
@@ -86,7 +86,7 @@ impl DirStore {
         if !url.ends_with('/') {
             url.push('/');
         }
-        Ok(Self { url, root: Arc::new(root), threads: Arc::default(), swept: Arc::default() })
+        Ok(Self { url, root: Arc::new(root), blocking: Arc::default(), swept: Arc::default() })
     }
 
     /// The directory, absolute and without symbolic links.
@@ -97,10 +97,10 @@ impl DirStore {
     /// File systems block, so all of this happens on threads for it.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Arc<Root>, &Abandoned) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Arc<Root>, &Call) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let root = Arc::clone(&self.root);
-        self.threads.run(move |abandoned| work(&root, abandoned)).await
+        self.blocking.run(move |call| work(&root, call)).await
     }
 }
 
@@ -154,15 +154,14 @@ impl ObjectStore for DirStore {
         let key = Key::parse(key)?;
         let (file, info) =
             self.blocking(move |root, _| root.inside(|entered| object::open(entered, &key))).await?;
-        Ok(Box::new(FileReader::new(Arc::clone(&self.threads), file, info, range)))
+        Ok(Box::new(FileReader::new(Arc::clone(&self.blocking), file, info, range)))
     }
 
     async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
         let key = Key::parse(key)?;
-        let threads = Arc::clone(&self.threads);
-        let begin =
-            move |root: &Arc<Root>, _: &Abandoned| FileWriter::begin(threads, Arc::clone(root), key, options);
-        Ok(Box::new(self.blocking(begin).await?))
+        self.blocking.catch_up().await;
+        let begun = self.blocking(move |root, _| Begun::new(Arc::clone(root), key, options)).await?;
+        Ok(Box::new(FileWriter::new(Arc::clone(&self.blocking), begun)))
     }
 
     async fn list(
@@ -172,16 +171,15 @@ impl ObjectStore for DirStore {
         limit: usize,
     ) -> Result<ObjectPage, StoreError> {
         let (prefix, after) = (prefix.to_owned(), continuation.map(str::to_owned));
-        self.blocking(move |root, abandoned| {
-            root.inside(|entered| list::page(entered, &prefix, after.as_deref(), limit, abandoned))
+        self.blocking(move |root, call| {
+            root.inside(|entered| list::page(entered, &prefix, after.as_deref(), limit, call))
         })
         .await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let key = Key::parse(key)?;
-        self.blocking(move |root, abandoned| root.inside(|entered| write::delete(entered, &key, abandoned)))
-            .await
+        self.blocking(move |root, call| root.inside(|entered| write::delete(entered, &key, call))).await
     }
 }
 

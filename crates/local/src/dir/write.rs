@@ -3,7 +3,7 @@
 //! An object is written to a temporary file, synced with its metadata in extended attributes, and then renamed: it
 //! becomes visible in one step. When a call returns, the directories on the way are on the disk as well.
 
-use super::blocking::{Abandoned, Threads};
+use super::blocking::{Blocking, Call, DropLater};
 use super::content_type;
 use super::error::{failed, is_missing, is_no_directory};
 use super::key::Key;
@@ -27,10 +27,10 @@ const MAX_ATTEMPTS: usize = 16;
 
 /// An object that is being written.
 pub(super) struct FileWriter {
-    threads: Arc<Threads>,
+    blocking: Arc<Blocking>,
     put: Arc<Put>,
     /// `None` after a failed write, and while one is under way: if its future is dropped, the file goes with it.
-    temporary: Option<Temporary>,
+    temporary: Option<DropLater<Temporary>>,
 }
 
 /// What is to become of the temporary file.
@@ -42,22 +42,27 @@ struct Put {
     options: PutOptions,
 }
 
-impl FileWriter {
-    pub(super) fn begin(
-        threads: Arc<Threads>,
-        root: Arc<Root>,
-        key: Key,
-        options: PutOptions,
-    ) -> Result<Self, StoreError> {
+/// All that a writer begins with.
+pub(super) struct Begun(Put, Temporary);
+
+impl Begun {
+    pub(super) fn new(root: Arc<Root>, key: Key, options: PutOptions) -> Result<Self, StoreError> {
         let entered = Arc::new(root.enter()?);
         let temporary = Temporary::create(&entered, key.as_str())?;
-        Ok(Self { threads, put: Arc::new(Put { root, entered, key, options }), temporary: Some(temporary) })
+        Ok(Self(Put { root, entered, key, options }, temporary))
+    }
+}
+
+impl FileWriter {
+    pub(super) fn new(blocking: Arc<Blocking>, Begun(put, temporary): Begun) -> Self {
+        let temporary = Some(blocking.drop_later(temporary));
+        Self { blocking, put: Arc::new(put), temporary }
     }
 
     fn take(&mut self) -> Result<Temporary, StoreError> {
         let failed_before =
             || StoreError::Unavailable(format!("writing {:?} failed before", self.put.key.as_str()));
-        self.temporary.take().ok_or_else(failed_before)
+        self.temporary.take().map(DropLater::into_inner).ok_or_else(failed_before)
     }
 }
 
@@ -65,25 +70,17 @@ impl FileWriter {
 impl ObjectWriter for FileWriter {
     async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
         let mut temporary = self.take()?;
-        let written = self.threads.run(move |_| Ok(temporary.file.write_all(&content).map(|()| temporary)));
-        self.temporary =
-            Some(written.await?.map_err(|error| failed("write", self.put.key.as_str(), &error))?);
+        let written =
+            self.blocking.run(move |_| Ok(temporary.file.write_all(&content).map(|()| temporary))).await?;
+        let temporary = written.map_err(|error| failed("write", self.put.key.as_str(), &error))?;
+        self.temporary = Some(self.blocking.drop_later(temporary));
         Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<ObjectInfo, StoreError> {
         let temporary = self.take()?;
         let put = Arc::clone(&self.put);
-        self.threads.run(move |abandoned| put.finish(temporary, abandoned)).await
-    }
-}
-
-impl Drop for FileWriter {
-    /// Removing a large file takes a while: not on a thread that others wait for.
-    fn drop(&mut self) {
-        if let Some(temporary) = self.temporary.take() {
-            self.threads.drop_later(temporary);
-        }
+        self.blocking.run(move |call| put.finish(temporary, call)).await
     }
 }
 
@@ -96,7 +93,7 @@ enum Again {
 }
 
 impl Put {
-    fn finish(&self, mut temporary: Temporary, abandoned: &Abandoned) -> Result<ObjectInfo, StoreError> {
+    fn finish(&self, mut temporary: Temporary, call: &Call) -> Result<ObjectInfo, StoreError> {
         let fail = |error: io::Error| failed("write", self.key.as_str(), &error);
         self.attach_metadata(&temporary.file)?;
         // To the nanosecond, where the file system's own clock ticks in milliseconds: see `Stamp::etag`.
@@ -107,14 +104,14 @@ impl Put {
             Condition::Always | Condition::IfAbsent => Hold::Together,
         };
         for _ in 0..MAX_ATTEMPTS {
-            match self.place(&mut temporary, hold, abandoned)? {
+            match self.place(&mut temporary, hold, call)? {
                 Ok(()) => {
                     let metadata = temporary.file.metadata().map_err(fail)?;
                     let info = object::describe(&temporary.file, &metadata, &self.key).map_err(fail)?;
                     self.root.must_still_be(&self.entered)?;
                     return Ok(info);
                 }
-                Err(Again::NoDirectory) => self.create_parents(abandoned)?,
+                Err(Again::NoDirectory) => self.create_parents(call)?,
                 Err(Again::Alone) => hold = Hold::Alone,
             }
         }
@@ -159,11 +156,11 @@ impl Put {
         &self,
         temporary: &mut Temporary,
         hold: Hold,
-        abandoned: &Abandoned,
+        call: &Call,
     ) -> Result<Result<(), Again>, StoreError> {
         let key = self.key.as_str();
         let fail = |error: io::Error| failed("write", key, &error);
-        let lock = Lock::take(&self.entered, hold, abandoned)?;
+        let lock = Lock::take(&self.entered, hold, call)?;
         let (directories, name) = self.key.split();
         let dir = match self.entered.descend(&directories, "write", key) {
             Err(StoreError::NotFound) => return Ok(Err(Again::NoDirectory)),
@@ -188,7 +185,7 @@ impl Put {
         }
         let synced = to_sync(&dir).map_err(fail)?;
         self.root.must_still_be(&self.entered)?;
-        abandoned.check("write", key)?;
+        call.check("write", key)?;
         let renamed = match self.options.condition {
             Condition::IfAbsent => rename_if_absent(temporary, &dir, name),
             Condition::Always | Condition::IfMatch(_) => {
@@ -209,10 +206,10 @@ impl Put {
     }
 
     /// Creates the directories that lead to the object, each one durable before anybody can use it.
-    fn create_parents(&self, abandoned: &Abandoned) -> Result<(), StoreError> {
+    fn create_parents(&self, call: &Call) -> Result<(), StoreError> {
         let key = self.key.as_str();
         let fail = |error: io::Error| failed("write", key, &error);
-        let _lock = Lock::take(&self.entered, Hold::Alone, abandoned)?;
+        let _lock = Lock::take(&self.entered, Hold::Alone, call)?;
         let mut dir = self.entered.dir.try_clone().map_err(fail)?;
         for name in self.key.split().0 {
             dir = match dir.open_dir_nofollow(name) {
@@ -279,7 +276,7 @@ fn now() -> Timestamps {
 }
 
 /// Deletes an object, and the directories that are empty without it.
-pub(super) fn delete(root: &OpenRoot, key: &Key, abandoned: &Abandoned) -> Result<(), StoreError> {
+pub(super) fn delete(root: &OpenRoot, key: &Key, call: &Call) -> Result<(), StoreError> {
     let fail = |error: io::Error| failed("delete", key.as_str(), &error);
     let (dir, name) = match root.parent(key, "delete") {
         Err(StoreError::NotFound) => return Ok(()),
@@ -291,7 +288,8 @@ pub(super) fn delete(root: &OpenRoot, key: &Key, abandoned: &Abandoned) -> Resul
         Found::File => {}
     }
     let synced = to_sync(&dir).map_err(fail)?;
-    let lock = Lock::take(root, Hold::Together, abandoned)?;
+    let lock = Lock::take(root, Hold::Together, call)?;
+    call.check("delete", key.as_str())?;
     match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
         Err(error) => return Err(fail(error.into())),
@@ -299,16 +297,16 @@ pub(super) fn delete(root: &OpenRoot, key: &Key, abandoned: &Abandoned) -> Resul
     drop(lock);
     synced.sync_all().map_err(fail)?;
     if dir.entries().is_ok_and(|mut entries| entries.next().is_none()) {
-        prune(root, key, abandoned);
+        prune(root, key, call);
     }
     Ok(())
 }
 
 /// Removes the directories above a key, from the last one up, as long as they are empty. Best effort: an empty
 /// directory is no object.
-fn prune(root: &OpenRoot, key: &Key, abandoned: &Abandoned) {
+fn prune(root: &OpenRoot, key: &Key, call: &Call) {
     let (directories, _) = key.split();
-    let Ok(_lock) = Lock::take(root, Hold::Alone, abandoned) else { return };
+    let Ok(_lock) = Lock::take(root, Hold::Alone, call) else { return };
     for depth in (0..directories.len()).rev() {
         let Ok(above) = root.descend(&directories[..depth], "delete", key.as_str()) else { return };
         if rustix::fs::unlinkat(&above, directories[depth], AtFlags::REMOVEDIR).is_err() {

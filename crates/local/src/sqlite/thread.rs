@@ -6,7 +6,7 @@ use super::clock::Clock;
 use super::file::{self, Fault, OpenFile};
 use super::transaction::Transaction;
 use rusqlite::TransactionBehavior;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 use wasmrun_runtime::queue::QueueError;
@@ -17,7 +17,7 @@ const MAX_GROUP: usize = 64;
 /// The way to the thread. Dropping it ends the thread after what was asked for is done.
 #[derive(Debug)]
 pub(super) struct Database {
-    jobs: Option<mpsc::Sender<Waiting>>,
+    jobs: Option<mpsc::Sender<Arc<Slot>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -55,8 +55,8 @@ impl Database {
         writes: bool,
     ) -> Result<T, QueueError> {
         let (reply, answer) = oneshot::channel();
-        let job = Waiting(Arc::new(Mutex::new(Some(Box::new(Call { work, writes, value: None, reply })))));
-        let _asked_for = AskedFor(job.clone());
+        let job = Arc::new(Slot::new(Call { work, writes, value: None, reply }));
+        let _taken_back_if_dropped = TakeBack(Arc::downgrade(&job));
         let ended = || QueueError::Unusable("the queue's thread ended unexpectedly".into());
         self.jobs.as_ref().ok_or_else(ended)?.send(job).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
@@ -81,22 +81,28 @@ trait Job: Send {
     fn answer(self: Box<Self>, outcome: Result<(), QueueError>);
 }
 
-/// A job until it's begun or taken back.
-#[derive(Clone)]
-struct Waiting(Arc<Mutex<Option<Box<dyn Job>>>>);
+/// Where a job waits, until it's begun or taken back.
+struct Slot(Mutex<Option<Box<dyn Job>>>);
 
-impl Waiting {
+impl Slot {
+    fn new(job: impl Job + 'static) -> Self {
+        Self(Mutex::new(Some(Box::new(job))))
+    }
+
     fn take(&self) -> Option<Box<dyn Job>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// Takes its job back when it's dropped: what nobody waits for isn't done, nor kept while the thread is held up.
-struct AskedFor(Waiting);
+/// Takes a job back when it's dropped: what nobody waits for isn't done, nor kept while the thread is held up. It doesn't
+/// keep the job either, whose caller hears of it if the thread ends.
+struct TakeBack(Weak<Slot>);
 
-impl Drop for AskedFor {
+impl Drop for TakeBack {
     fn drop(&mut self) {
-        self.0.take();
+        if let Some(slot) = self.0.upgrade() {
+            slot.take();
+        }
     }
 }
 
@@ -138,7 +144,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn serve(mut self, inbox: &mpsc::Receiver<Waiting>) {
+    fn serve(mut self, inbox: &mpsc::Receiver<Arc<Slot>>) {
         let mut next = None;
         while let Some(first) = next.take().or_else(|| inbox.iter().find_map(|job| job.take())) {
             let mut group = vec![first];

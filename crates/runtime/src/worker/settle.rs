@@ -223,7 +223,7 @@ async fn settle_on(
         open = rest;
         let unsettled = batch.len() + open.len();
         let left_open = tokio::select! {
-            // What can be done at once is done even then.
+            // An answer that is there is heard even then.
             biased;
             left_open = settle_batch(queue, operation, batch, listener) => left_open,
             () = give_up.cancelled() => {

@@ -1,5 +1,6 @@
 //! Directories that aren't there, vanish, and come back.
 
+use super::super::blocking::tests::begin;
 use super::*;
 use std::time::Duration;
 
@@ -103,9 +104,9 @@ async fn a_call_that_nobody_waits_for_any_more_is_told_so() {
     let world = World::new();
     let (begins, has_begun) = tokio::sync::oneshot::channel();
     let (ends, has_ended) = tokio::sync::oneshot::channel();
-    let call = world.store.blocking(move |_, abandoned| {
+    let call = world.store.blocking(move |_, call| {
         let _ = begins.send(());
-        while abandoned.check("list", "").is_ok() {
+        while call.check("list", "").is_ok() {
             std::thread::yield_now();
         }
         let _ = ends.send(());
@@ -121,22 +122,43 @@ async fn a_call_that_nobody_waits_for_any_more_is_told_so() {
 #[test]
 fn nobody_stands_in_line_for_a_lock_that_is_of_no_use_any_more() {
     let world = World::new();
-    let (root, abandoned) = (world.store.root.enter().unwrap(), Abandoned::default());
-    let _held = lock::Lock::take(&root, lock::Hold::Alone, &abandoned).unwrap();
-    abandoned.abandon(&world.store.threads);
-    match lock::Lock::take(&root, lock::Hold::Together, &abandoned) {
+    let (root, call) = (world.store.root.enter().unwrap(), Call::default());
+    let _held = lock::Lock::take(&root, lock::Hold::Alone, &call).unwrap();
+    call.abandon(&Arc::default());
+    match lock::Lock::take(&root, lock::Hold::Together, &call) {
         Err(StoreError::Unavailable(why)) => assert!(why.contains("abandoned"), "{why}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn on_a_disk_that_hangs_no_call_begins_and_none_that_is_given_up_is_cleared_away_where_others_wait() {
+    let world = World::new();
+    world.place("x", "1");
+    let mut reader = world.store.read("x", None, None).await.unwrap();
+    let [mut writer, finished] = [put_begun(&world, "a").await, put_begun(&world, "b").await];
+    let hanging = world.store.blocking.fill().await;
+    begin(world.store.head("x", None));
+    begin(world.store.list("", None, 10));
+    begin(world.store.delete("x"));
+    begin(world.store.probe(true));
+    begin(reader.read(1));
+    assert_eq!(world.store.blocking.counts().0, hanging.len());
+    begin(writer.write(Bytes::from_static(b"2")));
+    begin(finished.finish());
+    drop(hanging);
+    world.store.blocking.rest().await;
+    assert_eq!(world.temporaries(), 0);
+    assert_eq!(keys(&world.store, "").await, ["x"]);
 }
 
 #[test]
 fn a_listing_that_nobody_waits_for_any_more_reads_no_directory() {
     let world = World::new();
     std::fs::create_dir(world.path("empty")).unwrap();
-    let abandoned = Abandoned::default();
-    let page = || world.store.root.inside(|entered| list::page(entered, "empty/", None, 10, &abandoned));
+    let call = Call::default();
+    let page = || world.store.root.inside(|entered| list::page(entered, "empty/", None, 10, &call));
     assert!(page().unwrap().objects.is_empty());
-    abandoned.abandon(&world.store.threads);
+    call.abandon(&Arc::default());
     assert!(matches!(page(), Err(StoreError::Unavailable(_))));
 }

@@ -82,6 +82,13 @@ async fn drain(mut reader: Box<dyn ObjectReader>) -> String {
     }
 }
 
+/// A writer that has written something.
+async fn put_begun(world: &World, key: &str) -> Box<dyn ObjectWriter> {
+    let mut writer = world.store.write(key, PutOptions::default()).await.unwrap();
+    writer.write(Bytes::from_static(b"1")).await.unwrap();
+    writer
+}
+
 async fn keys(store: &DirStore, prefix: &str) -> Vec<String> {
     let page = store.list(prefix, None, 1000).await.unwrap();
     assert_eq!(page.continuation, None);

@@ -118,8 +118,8 @@ async fn a_write_whose_caller_has_gone_leaves_nothing() {
     let mut writer = world.store.write("x", PutOptions::default()).await.unwrap();
     writer.write(Bytes::from_static(b"new")).await.unwrap();
     // The lock keeps the write from its rename until its caller has gone.
-    let lock = lock::Lock::take(&world.store.root.enter().unwrap(), lock::Hold::Alone, &Abandoned::default())
-        .unwrap();
+    let lock =
+        lock::Lock::take(&world.store.root.enter().unwrap(), lock::Hold::Alone, &Call::default()).unwrap();
     let mut finish = writer.finish();
     assert!(tokio::time::timeout(Duration::ZERO, &mut finish).await.is_err());
     drop(finish);

@@ -1,4 +1,4 @@
-//! Calls whose futures are dropped, as those of a task that was ended.
+//! Calls that wait for a queue's thread, and those whose futures are dropped, as of a task that was ended.
 
 use super::*;
 use std::pin::pin;
@@ -6,38 +6,58 @@ use std::sync::mpsc;
 use std::task::{Context, Waker};
 use tokio::sync::oneshot;
 
-/// Begins a call and gives it up while it waits for the queue's thread.
-async fn give_up<T>(call: impl Future<Output = T>) {
+/// Holds the queue's thread up until the sender says so, and whether it then panics.
+async fn hold_up(
+    queue: &Arc<SqliteQueue>,
+) -> (tokio::task::JoinHandle<Result<(), QueueError>>, mpsc::Sender<bool>) {
+    let (begins, has_begun) = oneshot::channel();
+    let (ends, end) = mpsc::channel::<bool>();
+    let (queue, mut begins) = (Arc::clone(queue), Some(begins));
+    let held_up = tokio::spawn(async move {
+        let work = move |_: &Transaction<'_>| {
+            let _ = begins.take().map(|begins| begins.send(()));
+            assert!(!end.recv().unwrap(), "a defect");
+            Ok(())
+        };
+        queue.database.read(work).await
+    });
+    has_begun.await.unwrap();
+    (held_up, ends)
+}
+
+/// Begins a call and gives it up while it waits for the thread.
+fn give_up<T>(call: impl Future<Output = T>) {
     assert!(pin!(call).poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 
 #[tokio::test]
 async fn what_nobody_waits_for_any_more_is_neither_kept_nor_done() {
     let world = World::new();
-    let queue = world.queue();
-    let (begins, has_begun) = oneshot::channel();
-    let (ends, end) = mpsc::channel::<()>();
-    let mut begins = Some(begins);
-    let mut held_up = pin!(queue.database.read(move |_| {
-        let _ = begins.take().map(|begins| begins.send(()));
-        let _ = end.recv();
-        Ok(())
-    }));
-    tokio::select! {
-        _ = &mut held_up => panic!("it holds the thread up"),
-        begun = has_begun => begun.unwrap(),
-    }
+    let queue = Arc::new(world.queue());
+    let (held_up, ends) = hold_up(&queue).await;
     let content = Arc::new(());
     let kept = Arc::clone(&content);
-    let write = queue.database.write(move |_| {
+    give_up(queue.database.write(move |_| {
         drop(Arc::clone(&kept));
         Ok(())
-    });
-    give_up(write).await;
+    }));
     assert_eq!(Arc::strong_count(&content), 1);
-    give_up(queue.send(&[text("given up")])).await;
-    drop(ends);
-    held_up.await.unwrap();
+    give_up(queue.send(&[text("given up")]));
+    ends.send(false).unwrap();
+    held_up.await.unwrap().unwrap();
     send(&queue, text("kept")).await;
     assert_eq!(bodies(&receive(&queue, 10).await), ["kept"]);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_thread_that_panics_is_told() {
+    let world = World::new();
+    let queue = Arc::new(world.queue());
+    let (held_up, ends) = hold_up(&queue).await;
+    let mut next = pin!(queue.database.read(|_| Ok(())));
+    assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    ends.send(true).unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(60), next).await.unwrap();
+    assert!(matches!(told, Err(QueueError::Unusable(_))), "{told:?}");
+    assert!(held_up.await.unwrap().is_err());
 }
