@@ -335,11 +335,12 @@ fn rested(worker: &Process) -> Vitals {
     wait_until("the worker rests", || {
         let now = worker.vitals();
         if now.threads != last.threads {
-            (last, since) = (now, Instant::now());
+            since = Instant::now();
         }
+        last = now;
         since.elapsed() > IDLE_THREAD
     });
-    worker.vitals()
+    last
 }
 
 fn log_of<'a>(logs: &'a [Value], id: &str) -> Option<&'a Value> {

@@ -1,38 +1,54 @@
-//! Threads for what blocks. A call goes on when the future that waits for it is dropped, as that of a task that was ended:
-//! so it's told, and there are only so many of those.
+//! Threads for what blocks. A call goes on when the future that waits for it is dropped, as that of a task that was ended: so
+//! it's told, and there are only so many of those. Files are closed and removed on a thread for that.
 
-use std::sync::{Arc, OnceLock};
-use tokio::runtime::Handle;
+use std::mem::needs_drop;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock, mpsc};
 use tokio::sync::watch;
 use wasmrun_runtime::object_store::StoreError;
 
-/// So much may be under way that nobody waits for. Then what could add to it waits until some of that is over.
-const MOST: usize = 16;
+/// So much may be under way that nobody waits for: abandoned calls, and drops. Then what adds to it waits until some of
+/// that is over.
+const MOST_UNAWAITED: usize = 16;
 
 /// A store's calls on tokio's blocking threads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Blocking {
     /// Calls that nobody waits for. So tasks that are ended on a disk that hangs don't leave more and more behind, each
     /// the content of one call.
     abandoned: Arc<Gate>,
-    /// What is being dropped. Apart, as files that take a while to be removed keep nobody from those that are there.
-    drops: Arc<Gate>,
+    /// Apart, as files that take a while to be removed keep nobody from what is open.
+    drops: Arc<Drops>,
 }
 
 impl Blocking {
-    /// Does `work` on a thread. Neither work that never begins nor a value that nobody takes is dropped on the caller's,
-    /// where others wait: both may be files to remove.
-    pub(super) async fn run<T: Send + 'static>(
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if the system refuses a thread.
+    pub(super) fn start() -> Result<Self, StoreError> {
+        let refused =
+            |error| StoreError::Unavailable(format!("cannot start a thread to close files: {error}"));
+        Ok(Self { abandoned: Arc::default(), drops: Arc::new(Drops::start().map_err(refused)?) })
+    }
+
+    /// Does `work` with `files` on a thread. Wherever the call is given up, neither they nor what it came to are dropped
+    /// on the caller's thread, where others wait.
+    pub(super) async fn run<F: Send + 'static, T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Call) -> Result<T, StoreError> + Send + 'static,
+        files: F,
+        work: impl FnOnce(F, &Call) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let work = self.drop_later(work);
+        let files = self.drop_later(files);
         self.abandoned.pass().await;
         let caller = Caller { call: Arc::default(), abandoned: &self.abandoned };
         let (call, drops) = (Arc::clone(&caller.call), Arc::clone(&self.drops));
         let done = tokio::task::spawn_blocking(move || {
+            let files = files.into_inner();
             call.check("begin", "")?;
-            (work.into_inner())(&call).map(|value| DropLater { value: Some(value), drops })
+            let value = work(files, &call)?;
+            // Here it may be dropped, and counts until it is.
+            call.check("keep", "")?;
+            Ok(DropLater { value: Some(value), drops })
         });
         match done.await {
             Ok(done) => done.map(DropLater::into_inner),
@@ -40,12 +56,12 @@ impl Blocking {
         }
     }
 
-    /// Waits until little is left to be dropped. Whoever creates what is dropped later waits first.
+    /// Waits until little is left to be dropped. Whoever opens a file waits first.
     pub(super) async fn catch_up(&self) {
-        self.drops.pass().await;
+        self.drops.gate.pass().await;
     }
 
-    /// For what takes a while to drop.
+    /// For files, which may take a while to be closed or removed.
     pub(super) fn drop_later<T: Send + 'static>(&self, value: T) -> DropLater<T> {
         DropLater { value: Some(value), drops: Arc::clone(&self.drops) }
     }
@@ -89,12 +105,29 @@ impl Drop for Caller<'_> {
     }
 }
 
-/// A value that is dropped on a thread of its own, or at once where no runtime is.
+/// A thread that drops what is handed to it, one after the other, until nobody can hand it anything any more.
+#[derive(Debug)]
+struct Drops {
+    gate: Arc<Gate>,
+    thread: mpsc::Sender<(Box<dyn Send>, Counted)>,
+}
+
+impl Drops {
+    fn start() -> std::io::Result<Self> {
+        let (thread, inbox) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("dir-drops".into())
+            .spawn(move || inbox.into_iter().for_each(drop))?;
+        Ok(Self { gate: Arc::default(), thread })
+    }
+}
+
+/// A value that is dropped on the thread for that.
 #[derive(Debug)]
 pub(super) struct DropLater<T: Send + 'static> {
     /// Always there but during drop.
     value: Option<T>,
-    drops: Arc<Gate>,
+    drops: Arc<Drops>,
 }
 
 impl<T: Send + 'static> DropLater<T> {
@@ -106,23 +139,36 @@ impl<T: Send + 'static> DropLater<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for DropLater<T> {
-    fn drop(&mut self) {
-        if let (Some(value), Ok(runtime)) = (self.value.take(), Handle::try_current()) {
-            let counted = Counted::new(&self.drops);
-            runtime.spawn_blocking(move || drop((value, counted)));
+impl<T: Send + 'static> Deref for DropLater<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match &self.value {
+            Some(value) => value,
+            None => unreachable!("only drop takes it"),
         }
     }
 }
 
-/// Lets pass while less than [`MOST`] is counted.
+impl<T: Send + 'static> Drop for DropLater<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.value.take()
+            && needs_drop::<T>()
+        {
+            // The thread doesn't end before its sender.
+            let _ = self.drops.thread.send((Box::new(value), Counted::new(&self.drops.gate)));
+        }
+    }
+}
+
+/// Lets pass while less than [`MOST_UNAWAITED`] is counted.
 #[derive(Debug, Default)]
 pub(super) struct Gate(watch::Sender<usize>);
 
 impl Gate {
     async fn pass(&self) {
         // That fails when the sender is gone, and that is `self`.
-        let _ = self.0.subscribe().wait_for(|&count| count < MOST).await;
+        let _ = self.0.subscribe().wait_for(|&count| count < MOST_UNAWAITED).await;
     }
 }
 
@@ -150,33 +196,32 @@ pub(super) mod tests {
     use super::*;
     use std::future::Future;
     use std::pin::pin;
-    use std::sync::mpsc;
     use std::task::{Context, Wake, Waker};
     use std::thread::ThreadId;
     use std::time::Duration;
 
     impl Blocking {
         pub(in crate::dir) fn counts(&self) -> (usize, usize) {
-            (*self.abandoned.0.borrow(), *self.drops.0.borrow())
+            (*self.abandoned.0.borrow(), *self.drops.gate.0.borrow())
         }
 
         /// Waits until nothing is under way that nobody waits for.
         pub(in crate::dir) async fn rest(&self) {
-            for gate in [&self.abandoned, &self.drops] {
+            for gate in [&self.abandoned, &self.drops.gate] {
                 let mut counts = gate.0.subscribe();
                 let none = counts.wait_for(|&count| count == 0);
-                tokio::time::timeout(Duration::from_secs(60), none).await.unwrap().unwrap();
+                tokio::time::timeout(PATIENCE, none).await.unwrap().unwrap();
             }
         }
 
         /// As many abandoned calls as there may be, which hang until the sender is dropped.
         pub(in crate::dir) async fn fill(&self) -> Vec<mpsc::Sender<()>> {
             let mut hanging = Vec::new();
-            for count in 0..MOST {
+            for count in 0..MOST_UNAWAITED {
                 assert_eq!(self.counts().0, count);
                 let (ends, end) = mpsc::channel::<()>();
                 let (begins, begun) = tokio::sync::oneshot::channel();
-                let call = self.run(move |_| {
+                let call = self.run((), move |(), _| {
                     let _ = begins.send(());
                     let _ = end.recv();
                     Ok(())
@@ -189,6 +234,13 @@ pub(super) mod tests {
             }
             hanging
         }
+
+        /// Keeps the thread that drops until the sender is dropped.
+        pub(in crate::dir) fn hold_drops(&self) -> mpsc::Sender<()> {
+            let (ends, end) = mpsc::channel();
+            drop(self.drop_later(Slow(end)));
+            ends
+        }
     }
 
     /// Polls it once, and drops it.
@@ -196,20 +248,22 @@ pub(super) mod tests {
         assert!(pin!(call).poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
 
-    /// Takes until the sender is dropped to drop.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Takes until the sender is dropped to drop, or long enough for the test to fail.
     struct Slow(mpsc::Receiver<()>);
 
     impl Drop for Slow {
         fn drop(&mut self) {
-            let _ = self.0.recv();
+            let _ = self.0.recv_timeout(PATIENCE);
         }
     }
 
     #[tokio::test]
     async fn calls_that_hang_keep_more_from_beginning_until_one_of_them_is_over() {
-        let blocking = Blocking::default();
+        let blocking = Blocking::start().unwrap();
         let mut hanging = blocking.fill().await;
-        let mut next = pin!(blocking.run(|_| Ok("done")));
+        let mut next = pin!(blocking.run((), |(), _| Ok("done")));
         assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         assert_eq!(blocking.abandoned.0.receiver_count(), 1, "it waits, and isn't on a thread");
         hanging.pop();
@@ -220,16 +274,16 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn a_call_that_is_waited_for_to_its_end_is_never_abandoned() {
-        let blocking = Blocking::default();
+        let blocking = Blocking::start().unwrap();
         let counts = blocking.abandoned.0.subscribe();
-        blocking.run(|call| call.check("write", "x")).await.unwrap();
-        assert!(blocking.run(|_| -> Result<(), StoreError> { panic!("a defect") }).await.is_err());
+        blocking.run((), |(), call| call.check("write", "x")).await.unwrap();
+        assert!(blocking.run((), |(), _| -> Result<(), StoreError> { panic!("a defect") }).await.is_err());
         assert!(!counts.has_changed().unwrap());
     }
 
     #[tokio::test]
     async fn what_is_dropped_later_counts_until_it_is_gone() {
-        let blocking = Blocking::default();
+        let blocking = Blocking::start().unwrap();
         let (ends, end) = mpsc::channel();
         drop(blocking.drop_later(Slow(end)));
         assert_eq!(blocking.counts(), (0, 1));
@@ -238,16 +292,16 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_never_begins_is_dropped_on_another_thread() {
-        let blocking = Blocking::default();
+    async fn files_of_a_call_that_never_begins_are_dropped_on_another_thread() {
+        let blocking = Blocking::start().unwrap();
         let hanging = blocking.fill().await;
         let (ends, end) = mpsc::channel();
         let slow = Slow(end);
-        begin(blocking.run(move |_| {
+        begin(blocking.run(slow, |slow, _| {
             drop(slow);
             Ok(())
         }));
-        assert_eq!(blocking.counts(), (MOST, 1));
+        assert_eq!(blocking.counts(), (MOST_UNAWAITED, 1));
         drop((ends, hanging));
         blocking.rest().await;
     }
@@ -266,15 +320,20 @@ pub(super) mod tests {
                 let _ = self.0.send(std::thread::current().id());
             }
         }
-        let blocking = Blocking::default();
+        let blocking = Blocking::start().unwrap();
         let ((tells, told), (ends, ended)) = (mpsc::channel(), mpsc::channel());
+        let (begins, begin) = mpsc::channel::<()>();
         {
-            let mut call = pin!(blocking.run(move |_| Ok(Tells(tells))));
+            let mut call = pin!(blocking.run((), move |(), _| {
+                let _ = begin.recv();
+                Ok(Tells(tells))
+            }));
             let waker = Waker::from(Arc::new(Told(ends)));
             assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-            ended.recv().unwrap();
+            drop(begins);
+            ended.recv_timeout(PATIENCE).unwrap();
         }
-        assert_ne!(told.recv().unwrap(), std::thread::current().id());
+        assert_ne!(told.recv_timeout(PATIENCE).unwrap(), std::thread::current().id());
         blocking.rest().await;
     }
 }

@@ -54,7 +54,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wasmrun_runtime::object_store::{
     Held, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions, StoreError,
 };
-use write::{Begun, FileWriter};
+use write::{FileWriter, Put};
 
 const SCHEME: &str = "dir:";
 /// Enough to notice a full disk.
@@ -75,18 +75,19 @@ impl DirStore {
     /// # Errors
     ///
     /// [`StoreError::Invalid`] if this isn't such a URL or there is no such directory, [`StoreError::AccessDenied`]
-    /// if it can't be read.
+    /// if it can't be read, [`StoreError::Unavailable`] if the system refuses a thread.
     pub fn open(url: &str) -> Result<Self, StoreError> {
         let path =
             url.strip_prefix(SCHEME).filter(|path| !path.is_empty() && !path.contains('\0')).ok_or_else(
                 || StoreError::Invalid(format!("{url:?} isn't a store's URL: write `{SCHEME}PATH`")),
             )?;
         let root = Root::find(Path::new(path))?;
+        let blocking = Arc::new(Blocking::start()?);
         let mut url = format!("{SCHEME}{}", root.path.display());
         if !url.ends_with('/') {
             url.push('/');
         }
-        Ok(Self { url, root: Arc::new(root), blocking: Arc::default(), swept: Arc::default() })
+        Ok(Self { url, root: Arc::new(root), blocking, swept: Arc::default() })
     }
 
     /// The directory, absolute and without symbolic links.
@@ -95,12 +96,12 @@ impl DirStore {
     }
 
     /// File systems block, so all of this happens on threads for it.
-    async fn blocking<T: Send + 'static>(
+    async fn in_root<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Root>, &Call) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let root = Arc::clone(&self.root);
-        self.blocking.run(move |call| work(&root, call)).await
+        self.blocking.run((), move |(), call| work(&root, call)).await
     }
 }
 
@@ -118,7 +119,7 @@ impl ObjectStore for DirStore {
     /// For writing, the first time it also removes temporary files that killed processes left behind.
     async fn probe(&self, write: bool) -> Result<(), StoreError> {
         let swept = Arc::clone(&self.swept);
-        self.blocking(move |root, _| {
+        self.in_root(move |root, _| {
             root.inside(|entered| {
                 let unreadable = |error| failed("read", "", &error);
                 entered.dir.entries().map_err(unreadable)?;
@@ -141,7 +142,7 @@ impl ObjectStore for DirStore {
     async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
         refuse_version(version)?;
         let key = Key::parse(key)?;
-        self.blocking(move |root, _| root.inside(|entered| Ok(object::open(entered, &key)?.1))).await
+        self.in_root(move |root, _| root.inside(|entered| Ok(object::open(entered, &key)?.1))).await
     }
 
     async fn read(
@@ -152,16 +153,17 @@ impl ObjectStore for DirStore {
     ) -> Result<Box<dyn ObjectReader>, StoreError> {
         refuse_version(version)?;
         let key = Key::parse(key)?;
+        self.blocking.catch_up().await;
         let (file, info) =
-            self.blocking(move |root, _| root.inside(|entered| object::open(entered, &key))).await?;
+            self.in_root(move |root, _| root.inside(|entered| object::open(entered, &key))).await?;
         Ok(Box::new(FileReader::new(Arc::clone(&self.blocking), file, info, range)))
     }
 
     async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
         let key = Key::parse(key)?;
         self.blocking.catch_up().await;
-        let begun = self.blocking(move |root, _| Begun::new(Arc::clone(root), key, options)).await?;
-        Ok(Box::new(FileWriter::new(Arc::clone(&self.blocking), begun)))
+        let put = self.in_root(move |root, _| Put::begin(Arc::clone(root), key, options)).await?;
+        Ok(Box::new(FileWriter::new(Arc::clone(&self.blocking), put)))
     }
 
     async fn list(
@@ -171,7 +173,7 @@ impl ObjectStore for DirStore {
         limit: usize,
     ) -> Result<ObjectPage, StoreError> {
         let (prefix, after) = (prefix.to_owned(), continuation.map(str::to_owned));
-        self.blocking(move |root, call| {
+        self.in_root(move |root, call| {
             root.inside(|entered| list::page(entered, &prefix, after.as_deref(), limit, call))
         })
         .await
@@ -179,7 +181,7 @@ impl ObjectStore for DirStore {
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let key = Key::parse(key)?;
-        self.blocking(move |root, call| root.inside(|entered| write::delete(entered, &key, call))).await
+        self.in_root(move |root, call| root.inside(|entered| write::delete(entered, &key, call))).await
     }
 }
 

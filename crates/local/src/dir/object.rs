@@ -1,6 +1,6 @@
 //! One object as a file: what is known of it, and reading it.
 
-use super::blocking::Blocking;
+use super::blocking::{Blocking, DropLater};
 use super::content_type;
 use super::error::failed;
 use super::key::Key;
@@ -134,7 +134,7 @@ fn attribute(file: &File, name: &str) -> io::Result<Option<String>> {
 /// Reads an open file front to back.
 pub(super) struct FileReader {
     blocking: Arc<Blocking>,
-    file: Arc<File>,
+    file: Arc<DropLater<File>>,
     info: ObjectInfo,
     /// What is left to read, cut to the file's size.
     left: Range<u64>,
@@ -149,7 +149,8 @@ impl FileReader {
     ) -> Self {
         let range = range.unwrap_or(0..info.size);
         let left = range.start.min(info.size)..range.end.min(info.size);
-        Self { blocking, file: Arc::new(file), info, left }
+        let file = Arc::new(blocking.drop_later(file));
+        Self { blocking, file, info, left }
     }
 }
 
@@ -166,7 +167,7 @@ impl ObjectReader for FileReader {
             return Ok(Bytes::new());
         }
         let (file, at) = (Arc::clone(&self.file), self.left.start);
-        let read = self.blocking.run(move |_| Ok(read_at(&file, at, length))).await?;
+        let read = self.blocking.run((), move |(), _| Ok(read_at(&file, at, length))).await?;
         let content = read.map_err(|error| failed("read", &self.info.key, &error))?;
         self.left.start += content.len() as u64;
         if content.is_empty() {

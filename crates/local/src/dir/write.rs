@@ -16,7 +16,6 @@ use cap_fs_ext::DirExt;
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW, XattrFlags};
 use rustix::io::Errno;
-use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,59 +27,45 @@ const MAX_ATTEMPTS: usize = 16;
 /// An object that is being written.
 pub(super) struct FileWriter {
     blocking: Arc<Blocking>,
-    put: Arc<Put>,
+    key: Key,
     /// `None` after a failed write, and while one is under way: if its future is dropped, the file goes with it.
-    temporary: Option<DropLater<Temporary>>,
+    put: Option<DropLater<Put>>,
 }
 
-/// What is to become of the temporary file.
-struct Put {
+/// A temporary file, and what is to become of it.
+pub(super) struct Put {
     root: Arc<Root>,
     /// Where the temporary file lies: only there it can be renamed.
-    entered: Arc<OpenRoot>,
+    entered: OpenRoot,
     key: Key,
     options: PutOptions,
-}
-
-/// All that a writer begins with.
-pub(super) struct Begun(Put, Temporary);
-
-impl Begun {
-    pub(super) fn new(root: Arc<Root>, key: Key, options: PutOptions) -> Result<Self, StoreError> {
-        let entered = Arc::new(root.enter()?);
-        let temporary = Temporary::create(&entered, key.as_str())?;
-        Ok(Self(Put { root, entered, key, options }, temporary))
-    }
+    temporary: Temporary,
 }
 
 impl FileWriter {
-    pub(super) fn new(blocking: Arc<Blocking>, Begun(put, temporary): Begun) -> Self {
-        let temporary = Some(blocking.drop_later(temporary));
-        Self { blocking, put: Arc::new(put), temporary }
+    pub(super) fn new(blocking: Arc<Blocking>, put: Put) -> Self {
+        Self { key: put.key.clone(), put: Some(blocking.drop_later(put)), blocking }
     }
 
-    fn take(&mut self) -> Result<Temporary, StoreError> {
+    fn take(&mut self) -> Result<Put, StoreError> {
         let failed_before =
-            || StoreError::Unavailable(format!("writing {:?} failed before", self.put.key.as_str()));
-        self.temporary.take().map(DropLater::into_inner).ok_or_else(failed_before)
+            || StoreError::Unavailable(format!("writing {:?} failed before", self.key.as_str()));
+        self.put.take().map(DropLater::into_inner).ok_or_else(failed_before)
     }
 }
 
 #[async_trait]
 impl ObjectWriter for FileWriter {
     async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
-        let mut temporary = self.take()?;
-        let written =
-            self.blocking.run(move |_| Ok(temporary.file.write_all(&content).map(|()| temporary))).await?;
-        let temporary = written.map_err(|error| failed("write", self.put.key.as_str(), &error))?;
-        self.temporary = Some(self.blocking.drop_later(temporary));
+        let put = self.take()?;
+        let put = self.blocking.run(put, move |put, _| put.write(&content)).await?;
+        self.put = Some(self.blocking.drop_later(put));
         Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<ObjectInfo, StoreError> {
-        let temporary = self.take()?;
-        let put = Arc::clone(&self.put);
-        self.blocking.run(move |call| put.finish(temporary, call)).await
+        let put = self.take()?;
+        self.blocking.run(put, |put, call| put.finish(call)).await
     }
 }
 
@@ -93,21 +78,34 @@ enum Again {
 }
 
 impl Put {
-    fn finish(&self, mut temporary: Temporary, call: &Call) -> Result<ObjectInfo, StoreError> {
+    pub(super) fn begin(root: Arc<Root>, key: Key, options: PutOptions) -> Result<Self, StoreError> {
+        let entered = root.enter()?;
+        let temporary = Temporary::create(&entered, key.as_str())?;
+        Ok(Self { root, entered, key, options, temporary })
+    }
+
+    fn write(mut self, content: &[u8]) -> Result<Self, StoreError> {
         let fail = |error: io::Error| failed("write", self.key.as_str(), &error);
-        self.attach_metadata(&temporary.file)?;
+        self.temporary.file.write_all(content).map_err(fail)?;
+        Ok(self)
+    }
+
+    pub(super) fn finish(mut self, call: &Call) -> Result<ObjectInfo, StoreError> {
+        let key = self.key.clone();
+        let fail = |error: io::Error| failed("write", key.as_str(), &error);
+        self.attach_metadata()?;
         // To the nanosecond, where the file system's own clock ticks in milliseconds: see `Stamp::etag`.
-        rustix::fs::futimens(&temporary.file, &now()).map_err(|error| fail(error.into()))?;
-        temporary.file.sync_all().map_err(fail)?;
+        rustix::fs::futimens(&self.temporary.file, &now()).map_err(|error| fail(error.into()))?;
+        self.temporary.file.sync_all().map_err(fail)?;
         let mut hold = match self.options.condition {
             Condition::IfMatch(_) => Hold::Alone,
             Condition::Always | Condition::IfAbsent => Hold::Together,
         };
         for _ in 0..MAX_ATTEMPTS {
-            match self.place(&mut temporary, hold, call)? {
+            match self.place(hold, call)? {
                 Ok(()) => {
-                    let metadata = temporary.file.metadata().map_err(fail)?;
-                    let info = object::describe(&temporary.file, &metadata, &self.key).map_err(fail)?;
+                    let metadata = self.temporary.file.metadata().map_err(fail)?;
+                    let info = object::describe(&self.temporary.file, &metadata, &key).map_err(fail)?;
                     self.root.must_still_be(&self.entered)?;
                     return Ok(info);
                 }
@@ -122,7 +120,7 @@ impl Put {
     }
 
     /// Before the rename, so that content and metadata become visible together.
-    fn attach_metadata(&self, file: &File) -> Result<(), StoreError> {
+    fn attach_metadata(&self) -> Result<(), StoreError> {
         let PutOptions { content_type, metadata, .. } = &self.options;
         let key = self.key.as_str();
         let json = if metadata.is_empty() { None } else { serde_json::to_string(metadata).ok() };
@@ -135,7 +133,7 @@ impl Put {
         }
         for (name, value) in [(CONTENT_TYPE, content_type), (METADATA, &json)] {
             let Some(value) = value else { continue };
-            match rustix::fs::fsetxattr(file, name, value.as_bytes(), XattrFlags::empty()) {
+            match rustix::fs::fsetxattr(&self.temporary.file, name, value.as_bytes(), XattrFlags::empty()) {
                 Ok(()) => {}
                 // What would be guessed anyway needn't be kept.
                 Err(Errno::OPNOTSUPP)
@@ -152,12 +150,7 @@ impl Put {
         Ok(())
     }
 
-    fn place(
-        &self,
-        temporary: &mut Temporary,
-        hold: Hold,
-        call: &Call,
-    ) -> Result<Result<(), Again>, StoreError> {
+    fn place(&mut self, hold: Hold, call: &Call) -> Result<Result<(), Again>, StoreError> {
         let key = self.key.as_str();
         let fail = |error: io::Error| failed("write", key, &error);
         let lock = Lock::take(&self.entered, hold, call)?;
@@ -187,13 +180,13 @@ impl Put {
         self.root.must_still_be(&self.entered)?;
         call.check("write", key)?;
         let renamed = match self.options.condition {
-            Condition::IfAbsent => rename_if_absent(temporary, &dir, name),
+            Condition::IfAbsent => rename_if_absent(&self.temporary, &dir, name),
             Condition::Always | Condition::IfMatch(_) => {
-                rustix::fs::renameat(&temporary.dir, &temporary.name, &dir, name)
+                rustix::fs::renameat(&self.temporary.dir, &self.temporary.name, &dir, name)
             }
         };
         match renamed {
-            Ok(()) => temporary.placed = true,
+            Ok(()) => self.temporary.placed = true,
             Err(Errno::EXIST) if self.options.condition == Condition::IfAbsent => {
                 return Err(StoreError::PreconditionFailed);
             }

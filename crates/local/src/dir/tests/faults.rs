@@ -104,7 +104,7 @@ async fn a_call_that_nobody_waits_for_any_more_is_told_so() {
     let world = World::new();
     let (begins, has_begun) = tokio::sync::oneshot::channel();
     let (ends, has_ended) = tokio::sync::oneshot::channel();
-    let call = world.store.blocking(move |_, call| {
+    let call = world.store.in_root(move |_, call| {
         let _ = begins.send(());
         while call.check("list", "").is_ok() {
             std::thread::yield_now();
@@ -131,25 +131,50 @@ fn nobody_stands_in_line_for_a_lock_that_is_of_no_use_any_more() {
     }
 }
 
+/// What nobody waits for any more: each call as it is right before it changes something.
 #[tokio::test]
-async fn on_a_disk_that_hangs_no_call_begins_and_none_that_is_given_up_is_cleared_away_where_others_wait() {
+async fn a_call_that_was_abandoned_neither_writes_nor_deletes() {
+    let world = World::new();
+    world.place("x", "1");
+    let root = world.store.root.enter().unwrap();
+    let call = Call::default();
+    let put =
+        Put::begin(Arc::clone(&world.store.root), Key::parse("x").unwrap(), PutOptions::default()).unwrap();
+    call.abandon(&Arc::default());
+    let unavailable = |result| assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
+    unavailable(write::delete(&root, &Key::parse("x").unwrap(), &call));
+    unavailable(put.finish(&call).map(drop));
+    assert_eq!(get(&world.store, "x").await.unwrap(), "1");
+    assert_eq!(world.temporaries(), 0);
+}
+
+#[tokio::test]
+async fn on_a_disk_that_hangs_no_call_begins_and_files_are_closed_and_removed_on_a_thread_for_that() {
     let world = World::new();
     world.place("x", "1");
     let mut reader = world.store.read("x", None, None).await.unwrap();
-    let [mut writer, finished] = [put_begun(&world, "a").await, put_begun(&world, "b").await];
-    let hanging = world.store.blocking.fill().await;
-    begin(world.store.head("x", None));
-    begin(world.store.list("", None, 10));
-    begin(world.store.delete("x"));
-    begin(world.store.probe(true));
+    let [mut writer, finished, left] =
+        [put_begun(&world, "a").await, put_begun(&world, "b").await, put_begun(&world, "c").await];
+    let store = &world.store;
+    let hanging = store.blocking.fill().await;
+    let dropping = store.blocking.hold_drops();
+    begin(store.head("x", None));
+    begin(store.read("x", None, None));
+    begin(store.write("x", PutOptions::default()));
+    begin(store.list("", None, 10));
+    begin(store.delete("x"));
+    begin(store.probe(true));
     begin(reader.read(1));
-    assert_eq!(world.store.blocking.counts().0, hanging.len());
+    assert_eq!(store.blocking.counts(), (hanging.len(), 1));
     begin(writer.write(Bytes::from_static(b"2")));
     begin(finished.finish());
-    drop(hanging);
-    world.store.blocking.rest().await;
+    drop((left, reader));
+    assert_eq!(store.blocking.counts(), (hanging.len(), 5));
+    assert_eq!(world.temporaries(), 3);
+    drop((hanging, dropping));
+    store.blocking.rest().await;
     assert_eq!(world.temporaries(), 0);
-    assert_eq!(keys(&world.store, "").await, ["x"]);
+    assert_eq!(keys(store, "").await, ["x"]);
 }
 
 #[test]
