@@ -169,7 +169,7 @@ involved; for wasmrun on a busy worker, that is with messages waiting, since tha
     fn write_ratios(&self, page: &mut String) {
         let of = |what| self.start(what, Task::Empty);
         let Some(wasmrun) = of(names::WASMRUN) else { return };
-        page.push_str("| an empty task | CPU | median | at least |\n|---|---|---|---|\n");
+        page.push_str("| an empty task | CPU | median | promised |\n|---|---|---|---|\n");
         for (alone, promised) in [(names::ALONE_POOLING, "at most 1.5 (CPU)"), (names::ALONE_KEEPING, "–")]
         {
             let Some(way) = of(alone) else { continue };
@@ -184,7 +184,7 @@ involved; for wasmrun on a busy worker, that is with messages waiting, since tha
             [(names::PROCESS, 10), (names::BUBBLEWRAP, 0), (names::RUNC, 500), (names::PODMAN, 0)]
         {
             let Some(other) = of(what) else { continue };
-            let promised = if promised > 0 { format!("{promised} (CPU)") } else { "–".into() };
+            let promised = if promised > 0 { format!("at least {promised} (CPU)") } else { "–".into() };
             let _ = writeln!(
                 page,
                 "| {what} against wasmrun, pooling | {:.0} times | {:.0} times | {promised} |",

@@ -37,6 +37,7 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
         .spawn(task)
         .await
         .map_err(|error| Failure::backend(format!("the task was lost: {error}")))?;
+    component.clear_away().await;
     output.report(&report, args.json);
     Ok(match report.outcome {
         Outcome::Completed => ExitCode::SUCCESS,

@@ -36,6 +36,9 @@ pub trait ObjectStore: Any + Send + Sync {
         Held { bytes: 0, files: 1 }
     }
 
+    /// Waits until all is closed and removed that was open when its task ended.
+    async fn clear_away(&self) {}
+
     /// Checks that the store can be read, and written if `write`, at the price of one cheap request.
     async fn probe(&self, write: bool) -> Result<(), StoreError>;
 

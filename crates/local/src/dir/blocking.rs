@@ -61,6 +61,12 @@ impl Blocking {
         self.drops.gate.pass().await;
     }
 
+    /// Waits until nothing is under way that nobody waits for.
+    pub(super) async fn clear_away(&self) {
+        self.abandoned.until(|count| count == 0).await;
+        self.drops.gate.until(|count| count == 0).await;
+    }
+
     /// For files, which may take a while to be closed or removed.
     pub(super) fn drop_later<T: Send + 'static>(&self, value: T) -> DropLater<T> {
         DropLater { value: Some(value), drops: Arc::clone(&self.drops) }
@@ -167,8 +173,12 @@ pub(super) struct Gate(watch::Sender<usize>);
 
 impl Gate {
     async fn pass(&self) {
+        self.until(|count| count < MOST_UNAWAITED).await;
+    }
+
+    async fn until(&self, holds: impl Fn(usize) -> bool) {
         // That fails when the sender is gone, and that is `self`.
-        let _ = self.0.subscribe().wait_for(|&count| count < MOST_UNAWAITED).await;
+        let _ = self.0.subscribe().wait_for(|&count| holds(count)).await;
     }
 }
 
@@ -205,13 +215,13 @@ pub(super) mod tests {
             (*self.abandoned.0.borrow(), *self.drops.gate.0.borrow())
         }
 
-        /// Waits until nothing is under way that nobody waits for.
+        /// How many wait until little is left to be dropped.
+        pub(in crate::dir) fn catching_up(&self) -> usize {
+            self.drops.gate.0.receiver_count()
+        }
+
         pub(in crate::dir) async fn rest(&self) {
-            for gate in [&self.abandoned, &self.drops.gate] {
-                let mut counts = gate.0.subscribe();
-                let none = counts.wait_for(|&count| count == 0);
-                tokio::time::timeout(PATIENCE, none).await.unwrap().unwrap();
-            }
+            tokio::time::timeout(PATIENCE, self.clear_away()).await.unwrap();
         }
 
         /// As many abandoned calls as there may be, which hang until the sender is dropped.

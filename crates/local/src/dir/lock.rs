@@ -50,7 +50,10 @@ impl Lock {
         let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
             match rustix::fs::flock(&file, operation) {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => {
+                    call.check("lock", HIDDEN)?;
+                    return Ok(Self { _file: file });
+                }
                 Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < deadline => {
                     call.check("lock", HIDDEN)?;
                     std::thread::sleep(Duration::from_micros(fastrand::u64(200..2000)));

@@ -116,8 +116,13 @@ impl ObjectStore for DirStore {
         Held { bytes: 0, files: 3 }
     }
 
+    async fn clear_away(&self) {
+        self.blocking.clear_away().await;
+    }
+
     /// For writing, the first time it also removes temporary files that killed processes left behind.
     async fn probe(&self, write: bool) -> Result<(), StoreError> {
+        self.blocking.catch_up().await;
         let swept = Arc::clone(&self.swept);
         self.in_root(move |root, _| {
             root.inside(|entered| {

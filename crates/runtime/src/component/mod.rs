@@ -23,10 +23,14 @@ use crate::state::{self, Delivered, TaskConfig, TaskState};
 use crate::threads::GuestThreads;
 use crate::turn::{BlockedTooLong, Timed, Times};
 use crate::usage::Usage;
+use futures_util::future::join_all;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A file of four gigabytes is removed in a second.
+const CLEARING_AWAY: Duration = Duration::from_secs(2);
 
 /// A component that is ready to run tasks.
 pub struct Component {
@@ -112,6 +116,13 @@ impl Component {
             heap::trim();
         };
         let _ = tokio::task::spawn_blocking(given_back).await;
+    }
+
+    /// Waits until its stores have closed and removed what tasks left open, but not for long: what a disk that hangs
+    /// keeps is removed at the next start.
+    pub async fn clear_away(&self) {
+        let stores = self.grants.stores.values().map(|grant| grant.store.clear_away());
+        let _ = tokio::time::timeout(CLEARING_AWAY, join_all(stores)).await;
     }
 
     fn start(&self) -> Start {
@@ -250,7 +261,7 @@ impl Component {
         usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
         usage.log_bytes = state.log.bytes();
         usage.random_bytes = state.random.bytes();
-        // Memory, handles and half-written objects are gone before the message is settled.
+        // Memory and handles are gone before the message is settled; what is half-written, no object, is being removed.
         drop(store);
         let Times { cpu, blocked, ready } = times;
         let wall = began.elapsed();

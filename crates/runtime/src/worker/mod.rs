@@ -313,6 +313,7 @@ impl Worker {
             () = self.ask_depth() => {}
             () = self.watched.beat() => {}
         }
+        self.component.clear_away().await;
         self.tally.summary()
     }
 

@@ -177,6 +177,27 @@ async fn on_a_disk_that_hangs_no_call_begins_and_files_are_closed_and_removed_on
     assert_eq!(keys(store, "").await, ["x"]);
 }
 
+#[tokio::test]
+async fn where_files_are_not_closed_no_more_are_opened() {
+    let world = World::new();
+    world.place("x", "1");
+    let (store, blocking) = (&world.store, &world.store.blocking);
+    let dropping: Vec<_> = (0..16).map(|_| blocking.hold_drops()).collect();
+    let opened = async { tokio::join!(store.read("x", None, None), store.probe(true), put(store, "y", "2")) };
+    let mut opened = std::pin::pin!(opened);
+    tokio::select! {
+        biased;
+        _ = &mut opened => panic!("they wait"),
+        head = store.head("x", None) => assert_eq!(head.unwrap().size, 1),
+    }
+    assert_eq!(blocking.catching_up(), 3);
+    drop(dropping);
+    let (read, probed, put) = opened.await;
+    assert_eq!(drain(read.unwrap()).await, "1");
+    probed.unwrap();
+    put.unwrap();
+}
+
 #[test]
 fn a_listing_that_nobody_waits_for_any_more_reads_no_directory() {
     let world = World::new();
