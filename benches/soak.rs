@@ -34,8 +34,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const MORE_MEMORY: f64 = 0.05;
 /// By at most this part a task's CPU time differs between the second tenth and the last.
 const OTHER_CPU: f64 = 0.1;
-/// Threads that blocked for a store end when they had nothing to do for a second.
-const REST: Duration = Duration::from_secs(3);
+/// Threads that blocked for a store end when they had nothing to do for a fifth of a second.
+const REST: Duration = Duration::from_secs(1);
 /// For what should have been over long ago.
 const PATIENCE: Duration = Duration::from_secs(60);
 

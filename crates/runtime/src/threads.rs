@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 const MOST_IO_THREADS: usize = 4;
 /// A thread that blocked for a store ends when it had nothing to do for so long: a burst's are soon given back, and a
 /// store that is asked now and then doesn't pay for a thread each time.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_millis(200);
 
 /// Starts the threads of a worker and its backends. What uses them is best spawned there: an answer would have to wake a
 /// thread that blocks on it.

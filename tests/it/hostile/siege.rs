@@ -13,7 +13,7 @@ const VISIBILITY_TIMEOUT: &str = "3s";
 /// No command line takes a longer word.
 const MAX_ARGUMENT_BYTES: usize = 64 << 10;
 /// A thread that blocks for stores has ended when it had nothing to do for so long.
-const IDLE_THREAD: Duration = Duration::from_millis(1200);
+const IDLE_THREAD: Duration = Duration::from_millis(300);
 /// What an idle worker may have grown by after some hundred tasks: what the allocators of its threads keep.
 const SLACK: u64 = 8 << 20;
 
