@@ -254,8 +254,11 @@ mod tests {
         let threads = GuestThreads::start(NonZeroUsize::MIN).expect("a thread");
         let tasks = TaskTracker::new();
         let (time, began) = (Duration::from_millis(20), Instant::now());
+        // It holds the thread until all are spawned, so that nobody's turn comes before another begins to wait.
+        let (all_spawned, until_all_are) = std::sync::mpsc::channel();
+        threads.spawn(&tasks, async move { until_all_are.recv().expect("the test sends") });
         // One that waits for something else, and two that share the thread.
-        threads.spawn(&tasks, tokio::time::sleep(time * 3));
+        threads.spawn(&tasks, async move { tokio::time::sleep(time * 3).await });
         for _ in 0..2 {
             threads.spawn(&tasks, async move {
                 let began = Instant::now();
@@ -264,13 +267,14 @@ mod tests {
                 }
             });
         }
+        all_spawned.send(()).expect("the first waits");
         tasks.close();
         tasks.wait().await;
         let Loaded { lasted, computed, waited } = threads.load().until_now();
         assert!(computed >= time * 2, "{computed:?}");
-        // The second one waited for the first.
+        // Whichever was second waited for the other.
         assert!(waited >= time, "{waited:?}");
-        assert!(lasted >= time * 6 && lasted <= began.elapsed() * 3, "{lasted:?}");
+        assert!(lasted >= time * 6 && lasted <= began.elapsed() * 4, "{lasted:?}");
         assert!(lasted - computed - waited >= time, "what waits for something else asks for no thread");
     }
 
