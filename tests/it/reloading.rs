@@ -1,6 +1,6 @@
 //! SIGHUP and SIGUSR1: a worker that reads its configuration again, and says how it is.
 
-use crate::harness::{Depth, Process, World, field, wait_until};
+use crate::harness::{Answer, Depth, Process, Stub, World, field, wait_until};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -68,6 +68,44 @@ fn a_number_that_is_set_by_sighup_holds_as_far_as_the_pool_goes() {
 }
 
 #[test]
+fn tasks_of_before_and_those_to_come_fit_together_whatever_the_limits_become() {
+    let agent = Stub::answering(|_| Answer::new(200, json!({"Limits": {"Memory": 2048}}).to_string()));
+    let world = World::with_queue(&[]);
+    configure(&world, "instances = 4", "memory = '16MiB'", "info");
+    let worker = world
+        .run("misbehave")
+        .args(["--config", "wasmrun.toml"])
+        .env("ECS_CONTAINER_METADATA_URI_V4", agent.endpoint())
+        .start();
+    worker.until_logged("\"Ready.\"");
+    assert_eq!(worker.logs_with("\"Ready.\"")[0]["instances"], 4);
+    world.send(["sleep 3000"; 4]);
+    wait_until("all of them run", || world.depth().in_flight == 4);
+
+    // One fits. The others have to end first.
+    configure(&world, "instances = 4", "memory = '1GiB'", "info");
+    worker.signal(Signal::HUP);
+    worker.until_logged(READ);
+    assert_eq!(worker.logs_with(READ)[0]["instances"], 1);
+
+    // While that one runs, the others are none too many for themselves, but for both.
+    configure(&world, "instances = 4", "memory = '16MiB'", "info");
+    worker.signal(Signal::HUP);
+    worker.until_logged_times(2, READ);
+    assert_eq!(worker.logs_with(READ)[1]["instances"], 1);
+    assert_eq!(worker.logged("More instances need a restart."), 1);
+
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    let read = output.stderr.iter().position(|line| line.contains(READ)).expect("it was read");
+    let waits = |line: &String| line.contains("waiting for some to end");
+    assert_eq!(output.stderr.iter().filter(|line| waits(line)).count(), 1, "{output}");
+    let ended = output.stderr[..read].iter().filter(|line| line.contains("\"Completed.\"")).count();
+    assert!(ended >= 3, "{output}");
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 4}));
+}
+
+#[test]
 fn a_configuration_that_is_wrong_changes_nothing() {
     let world = World::with_queue(&[]);
     let worker = configured(&world, "instances = 2", "timeout = '2s'");
@@ -77,6 +115,7 @@ fn a_configuration_that_is_wrong_changes_nothing() {
         ("instances = 2", "timeout = '0s'", "--timeout 0s"),
         ("instances = 2", "stack = '256KiB'", "--stack can't be changed without a restart"),
         ("instances = 2", "memory = '64KiB'", "raise --memory"),
+        ("instances = 2", "memory = '1EiB'", "--memory"),
         ("instances = 2", "timeout = '13h'", "--max-visibility"),
     ];
     for (at, (instances, limits, said)) in wrong.into_iter().enumerate() {

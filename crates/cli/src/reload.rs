@@ -38,19 +38,19 @@ impl Reload {
         let level = args.task.log.clone().or(std::mem::take(&mut file.log)).level;
         let worker = args.worker.or(std::mem::take(&mut file.worker));
         let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
-        let capacity = self.component.capacity_for(worker.instances()?, &plan.limits);
-        let most = capacity.map_err(|error| Failure::usage(error.to_string()))?.instances;
-        let sizing = Sizing { most, scale: worker.scale()? };
-        let set_level = self.output.level(level.as_deref())?;
         // What belongs to stores stays with them.
         let Limits { body_bytes, streams_bytes, files, .. } = self.component.limits();
         let limits = Limits { body_bytes, streams_bytes, files, ..plan.limits };
+        let capacity = self.component.capacity_for(worker.instances()?, &limits);
+        let most = capacity.map_err(|error| Failure::usage(error.to_string()))?.instances;
+        let sizing = Sizing { most, scale: worker.scale()? };
+        let set_level = self.output.level(level.as_deref())?;
         let taken_up = self.worker.reload(limits, sizing).await.map_err(Failure::usage)?;
         if taken_up.most < most {
             tracing::warn!(
                 asked = most,
                 instances = taken_up.most,
-                "More instances than the worker began with need a restart."
+                "More instances need a restart."
             );
         }
         set_level();

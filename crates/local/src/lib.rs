@@ -13,3 +13,10 @@ pub mod sqlite;
 
 pub use dir::DirStore;
 pub use sqlite::{DeadLetter, QueueSettings, SqliteQueue};
+
+/// Begins a call and drops its future before it's over, as that of a task that was ended.
+#[cfg(test)]
+fn give_up<T>(call: impl Future<Output = T>) {
+    use std::task::{Context, Waker};
+    assert!(std::pin::pin!(call).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+}

@@ -4,7 +4,7 @@ use super::lock;
 use super::stub::{Answer, Request, Stub};
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// How long a receive waits when there is nothing, where the real one may wait for 20 seconds.
@@ -23,6 +23,8 @@ struct State {
     /// How often each operation was asked for.
     asked: HashMap<String, usize>,
     received: u64,
+    /// A message waits that somebody gave back.
+    returned: Arc<Condvar>,
 }
 
 /// What the service was asked for, and how often before.
@@ -140,8 +142,11 @@ fn usual(operation: &str, input: &Value, visibility_seconds: u64, state: &Mutex<
             let most = input["MaxNumberOfMessages"].as_u64().expect("a number");
             let mut state = lock(state);
             if state.waiting.is_empty() {
-                drop(state);
-                std::thread::sleep(WAIT);
+                let returned = Arc::clone(&state.returned);
+                let waited = returned.wait_timeout(state, WAIT).unwrap_or_else(PoisonError::into_inner);
+                state = waited.0;
+            }
+            if state.waiting.is_empty() {
                 return ok(&json!({}));
             }
             let mut messages = Vec::new();
@@ -169,6 +174,7 @@ fn usual(operation: &str, input: &Value, visibility_seconds: u64, state: &Mutex<
                     && operation != "DeleteMessageBatch"
                 {
                     state.waiting.push_back(message);
+                    state.returned.notify_one();
                 }
             }
             partly(input, &[], "", false)

@@ -56,7 +56,7 @@ impl Blocking {
         }
     }
 
-    /// Waits until little is left to be dropped. Whoever opens a file waits first.
+    /// Waits until little is left to be dropped.
     pub(super) async fn catch_up(&self) {
         self.drops.gate.pass().await;
     }
@@ -204,6 +204,7 @@ pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use crate::give_up;
     use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Wake, Waker};
@@ -251,11 +252,11 @@ pub(super) mod tests {
             drop(self.drop_later(Slow(end)));
             ends
         }
-    }
 
-    /// Polls it once, and drops it.
-    pub(in crate::dir) fn begin<T>(call: impl Future<Output = T>) {
-        assert!(pin!(call).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        /// As many drops as may be left, none of which is over before its sender is dropped.
+        pub(in crate::dir) fn fill_drops(&self) -> Vec<mpsc::Sender<()>> {
+            (0..MOST_UNAWAITED).map(|_| self.hold_drops()).collect()
+        }
     }
 
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -307,7 +308,7 @@ pub(super) mod tests {
         let hanging = blocking.fill().await;
         let (ends, end) = mpsc::channel();
         let slow = Slow(end);
-        begin(blocking.run(slow, |slow, _| {
+        give_up(blocking.run(slow, |slow, _| {
             drop(slow);
             Ok(())
         }));

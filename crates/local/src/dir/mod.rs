@@ -103,6 +103,15 @@ impl DirStore {
         let root = Arc::clone(&self.root);
         self.blocking.run((), move |(), call| work(&root, call)).await
     }
+
+    /// As [`Self::in_root`], for what opens a file: that waits while many are yet to be closed.
+    async fn open_in_root<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Root>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.blocking.catch_up().await;
+        self.in_root(move |root, _| work(root)).await
+    }
 }
 
 #[async_trait]
@@ -122,9 +131,8 @@ impl ObjectStore for DirStore {
 
     /// For writing, the first time it also removes temporary files that killed processes left behind.
     async fn probe(&self, write: bool) -> Result<(), StoreError> {
-        self.blocking.catch_up().await;
         let swept = Arc::clone(&self.swept);
-        self.in_root(move |root, _| {
+        self.open_in_root(move |root| {
             root.inside(|entered| {
                 let unreadable = |error| failed("read", "", &error);
                 entered.dir.entries().map_err(unreadable)?;
@@ -158,16 +166,14 @@ impl ObjectStore for DirStore {
     ) -> Result<Box<dyn ObjectReader>, StoreError> {
         refuse_version(version)?;
         let key = Key::parse(key)?;
-        self.blocking.catch_up().await;
         let (file, info) =
-            self.in_root(move |root, _| root.inside(|entered| object::open(entered, &key))).await?;
+            self.open_in_root(move |root| root.inside(|entered| object::open(entered, &key))).await?;
         Ok(Box::new(FileReader::new(Arc::clone(&self.blocking), file, info, range)))
     }
 
     async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
         let key = Key::parse(key)?;
-        self.blocking.catch_up().await;
-        let put = self.in_root(move |root, _| Put::begin(Arc::clone(root), key, options)).await?;
+        let put = self.open_in_root(move |root| Put::begin(Arc::clone(root), key, options)).await?;
         Ok(Box::new(FileWriter::new(Arc::clone(&self.blocking), put)))
     }
 

@@ -1,7 +1,7 @@
 //! Loading a component: all that would make each of its tasks fail is found here.
 
 use super::inspect::Needs;
-use super::{Component, Pool, Start};
+use super::{Component, Pool, Start, Takes};
 use crate::calls::HostCalls;
 use crate::capacity::{Host, TooSmall, capacity};
 use crate::compile::{Artefact, CompileError, Compiler};
@@ -71,6 +71,8 @@ impl Component {
     pub async fn load(bytes: &[u8], compiler: &Compiler, options: LoadOptions) -> Result<Self, LoadError> {
         let LoadOptions { grants, limits, instances, host, threads, allocator, raw_body, deterministic } =
             options;
+        // What doesn't fit whatever becomes of it needn't be compiled.
+        capacity(instances, &limits, &host, bytes.len() as u64)?;
         let code = CodeOptions { deterministic, portable: false };
         // Code of our own making has names that were looked at, or an author who is trusted.
         let frames =
@@ -121,10 +123,11 @@ impl Component {
             io: Handle::current(),
             load: threads.load().clone(),
         };
-        let start = RwLock::new(Start { pre, config: Arc::new(config) });
+        let start = Start { pre, config: Arc::new(config) };
+        let takes = try_start(&threads, start.clone()).await?;
         let was_cached = artefact.was_cached();
-        let component = Self {
-            start,
+        Ok(Self {
+            start: RwLock::new(start),
             pool,
             grants,
             calls,
@@ -136,41 +139,54 @@ impl Component {
             host,
             component_bytes,
             capacity,
-        };
-        component.try_start(component.start()).await?;
-        Ok(component)
+            takes,
+        })
     }
+}
 
-    /// Instantiates it once, within the limits of a task, without handling a message.
-    pub(super) async fn try_start(&self, start: Start) -> Result<(), LoadError> {
-        let Start { pre, config } = start;
-        let limits = config.limits.clone();
-        let message = Message::new("start", "");
-        let trial = self.threads.handle().spawn(async move {
-            let mut store = state::store(pre.engine(), &config, &message)?;
-            let started =
-                tokio::time::timeout(config.limits.timeout, pre.instantiate_async(&mut store)).await;
-            let limiter = &store.data().limiter;
-            let refused = (limiter.refused(), limiter.refused_memory());
-            store.data().log.finish();
-            match started {
-                Ok(Ok(_)) => Ok(Ok(())),
-                Ok(Err(error)) => Ok(Err((shorten(&error.root_cause().to_string()), refused))),
-                Err(_) => Ok(Err(("it takes longer than the timeout".into(), (None, None)))),
-            }
-        });
-        let result: wasmtime::Result<_> =
-            trial.await.map_err(|error| LoadError::Engine(error.to_string()))?;
-        match result.map_err(engine_error)? {
-            Ok(()) => Ok(()),
-            Err((_, (_, Some(needed)))) => Err(LoadError::Limits(format!(
-                "the component needs at least {} of memory to start, and its limit is {}: raise --memory",
-                bytesize::ByteSize(needed as u64),
-                bytesize::ByteSize(limits.memory_bytes as u64)
-            ))),
-            Err((_, (Some(Limit::TableElements), None))) => Err(too_few_table_elements(&limits)),
-            Err((error, _)) => Err(misfit(&error, &limits)),
+/// Instantiates it once, within the limits of a task, without handling a message.
+async fn try_start(threads: &GuestThreads, start: Start) -> Result<Takes, LoadError> {
+    let Start { pre, config } = start;
+    let limits = config.limits.clone();
+    let message = Message::new("start", "");
+    let trial = threads.handle().spawn(async move {
+        let limits = &config.limits;
+        let mut store = state::store(pre.engine(), &config, &message)?;
+        let started = tokio::time::timeout(limits.timeout, pre.instantiate_async(&mut store)).await;
+        let limiter = &store.data().limiter;
+        let refused = (limiter.refused(), limiter.refused_memory());
+        let memory_bytes = limiter.memory_bytes();
+        store.data().log.finish();
+        Ok(match started {
+            Ok(Ok(_)) => Ok(Takes { memory_bytes, fuel: limits.fuel.saturating_sub(store.get_fuel()?) }),
+            Ok(Err(error)) => Err((shorten(&error.root_cause().to_string()), refused)),
+            Err(_) => Err(("it takes longer than the timeout".into(), (None, None))),
+        })
+    });
+    let result: wasmtime::Result<_> = trial.await.map_err(|error| LoadError::Engine(error.to_string()))?;
+    match result.map_err(engine_error)? {
+        Ok(takes) => Ok(takes),
+        Err((_, (_, Some(needed)))) => Err(too_little_memory(needed, &limits)),
+        Err((_, (Some(Limit::TableElements), None))) => Err(too_few_table_elements(&limits)),
+        Err((error, _)) => Err(misfit(&error, &limits)),
+    }
+}
+
+impl Takes {
+    /// # Errors
+    ///
+    /// It takes more than these limits.
+    pub(super) fn check(self, limits: &Limits) -> Result<(), LoadError> {
+        if self.memory_bytes > limits.memory_bytes {
+            return Err(too_little_memory(self.memory_bytes, limits));
         }
+        if self.fuel > limits.fuel {
+            return Err(LoadError::Limits(format!(
+                "the component needs {} fuel to start, and its limit is {}: raise --fuel",
+                self.fuel, limits.fuel
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -198,6 +214,14 @@ pub(super) fn renew(
         .map_err(engine_error)?;
     let artefact = Artefact::of(component).map_err(engine_error)?;
     link(&engine, &artefact.load(&engine)?)
+}
+
+fn too_little_memory(needed: usize, limits: &Limits) -> LoadError {
+    LoadError::Limits(format!(
+        "the component needs at least {} of memory to start, and its limit is {}: raise --memory",
+        bytesize::ByteSize(needed as u64),
+        bytesize::ByteSize(limits.memory_bytes as u64)
+    ))
 }
 
 fn too_few_table_elements(limits: &Limits) -> LoadError {
@@ -272,32 +296,53 @@ mod tests {
     use super::*;
     use crate::capacity::{HostMemory, MemorySource};
 
-    const HOST: HostMemory = HostMemory { bytes: 1 << 20, source: MemorySource::Cgroup };
+    fn host(bytes: u64) -> Host {
+        Host { memory: Some(HostMemory { bytes, source: MemorySource::Cgroup }), ..Host::default() }
+    }
 
-    /// A component of one module with so many functions, and what is kept for it where nothing fits.
-    async fn kept_for(functions: usize) -> (u64, u64) {
-        let function =
-            "(func (param i64) (result i64) (i64.mul (local.get 0) (local.get 0)))".repeat(functions);
-        let bytes = wat::parse_str(format!("(component (core module {function}))")).expect("a component");
+    async fn load(bytes: &[u8], host: Host) -> LoadError {
         let options = LoadOptions {
             grants: Grants::default(),
             limits: Limits::default(),
             instances: NonZeroUsize::MIN,
-            host: Host { memory: Some(HOST), ..Host::default() },
+            host,
             threads: NonZeroUsize::MIN,
             allocator: Allocator::OnDemand,
             raw_body: false,
             deterministic: false,
         };
-        match Component::load(&bytes, &Compiler::in_process(), options).await {
-            Err(LoadError::TooSmall(TooSmall::Memory { kept_bytes, .. })) => (bytes.len() as u64, kept_bytes),
-            other => panic!("{:?}", other.err()),
-        }
+        Component::load(bytes, &Compiler::in_process(), options).await.err().expect("an error")
+    }
+
+    #[test]
+    fn what_a_component_takes_to_start_is_known_without_starting_it_again() {
+        let takes = Takes { memory_bytes: 3 << 20, fuel: 1000 };
+        let check = |memory_bytes, fuel| {
+            let checked = takes.check(&Limits { memory_bytes, fuel, ..Limits::default() });
+            checked.map_err(|error| error.to_string())
+        };
+        assert_eq!(check(3 << 20, 1000), Ok(()));
+        assert!(check((3 << 20) - 1, 1000).is_err_and(|error| error.contains("raise --memory")));
+        assert!(check(3 << 20, 999).is_err_and(|error| error.contains("raise --fuel")));
+    }
+
+    #[tokio::test]
+    async fn where_no_task_fits_nothing_is_compiled() {
+        let error = load(b"no component", host(1 << 20)).await;
+        assert!(matches!(error, LoadError::TooSmall(TooSmall::Memory { .. })), "{error}");
     }
 
     #[tokio::test]
     async fn the_code_that_a_component_becomes_leaves_room_for_fewer_tasks() {
-        let ((small, little), (large, much)) = (kept_for(1).await, kept_for(20_000).await);
-        assert!(much - little > 8 * (large - small), "of {small} and {large} bytes: {little} and {much}");
+        let functions =
+            "(func (param i64) (result i64) (i64.mul (local.get 0) (local.get 0)))".repeat(20_000);
+        let bytes = wat::parse_str(format!("(component (core module {functions}))")).expect("a component");
+        // So many MiB that one task fits beside the file.
+        let fits = |mib: &u64| {
+            capacity(NonZeroUsize::MIN, &Limits::default(), &host(mib << 20), bytes.len() as u64).is_ok()
+        };
+        let mib = (1..).find(fits).expect("a number");
+        let error = load(&bytes, host(mib << 20)).await;
+        assert!(matches!(error, LoadError::TooSmall(TooSmall::Memory { .. })), "{error}");
     }
 }

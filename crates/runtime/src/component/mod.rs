@@ -48,6 +48,14 @@ pub struct Component {
     /// Of its file or of its code, whichever is larger.
     component_bytes: u64,
     capacity: Capacity,
+    takes: Takes,
+}
+
+/// What it takes to start, before a message is handled.
+#[derive(Clone, Copy, Debug)]
+struct Takes {
+    memory_bytes: usize,
+    fuel: u64,
 }
 
 /// What the tasks that start now begin with.
@@ -80,20 +88,20 @@ impl Component {
         self.start().config.limits.clone()
     }
 
-    /// Sets other limits for the tasks that start from now on.
+    /// Returns what sets other limits for the tasks that start from then on. Nothing is started to try them: there may
+    /// be no room for one more.
     ///
     /// # Errors
     ///
-    /// The component can't start within them, or they would need another engine. It's then as it was.
-    pub async fn set_limits(&self, limits: Limits) -> Result<(), LoadError> {
-        let Start { pre, config } = self.start();
+    /// The component can't start within them, or they would need another engine.
+    pub fn other_limits(&self, limits: Limits) -> Result<impl FnOnce() + Send + '_, LoadError> {
+        let config = self.start().config;
         if let Some(limit) = config.limits.engine_difference(&limits) {
             return Err(LoadError::Limits(format!("--{limit} can't be changed without a restart")));
         }
+        self.takes.check(&limits)?;
         let config = Arc::new(TaskConfig { limits, ..TaskConfig::clone(&config) });
-        self.try_start(Start { pre, config: config.clone() }).await?;
-        self.start_mut().config = config;
-        Ok(())
+        Ok(move || self.start_mut().config = config)
     }
 
     /// Gives the memory back that is kept for tasks to come, by taking another pool: the engine's has no other way. Tasks

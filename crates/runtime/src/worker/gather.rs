@@ -96,11 +96,14 @@ mod tests {
     use crate::queue::Receipt;
     use crate::worker::scale::Instances;
     use crate::worker::settle::{Evidence, Operation};
+    use std::num::NonZeroUsize;
     use std::sync::Arc;
     use std::time::Instant;
     use tokio::sync::Semaphore;
 
     const QUICK: Duration = Duration::from_micros(10);
+
+    const FOUR: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
 
     /// A worker of four instances, all of them taken.
     struct Busy {
@@ -114,7 +117,7 @@ mod tests {
     impl Busy {
         fn new() -> Self {
             let (sender, settlements) = mpsc::unbounded_channel();
-            let (threads, instances) = (Load::default(), Instances::new(4));
+            let (threads, instances) = (Load::default(), Instances::new(4, FOUR));
             let taken = std::iter::from_fn(|| instances.try_acquire()).collect();
             Self {
                 gathering: Gathering::new(sender, threads.clone()),

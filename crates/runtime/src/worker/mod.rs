@@ -248,7 +248,7 @@ impl Worker {
             starts,
             mean_wall: MeanTime::default(),
             // It begins with what stays warm.
-            instances: Instances::new(sizing.least().max(1)),
+            instances: Instances::new(sizing.least().max(1), sizing.most),
             sizing: watch::Sender::new(sizing),
             pulse: Pulse::default(),
             tally,
@@ -258,16 +258,26 @@ impl Worker {
     }
 
     /// Sets other limits for the tasks that start from now on, and another number of them at once: at most the one that the
-    /// worker began with, which the pool was made for. Returns what holds now.
+    /// worker began with, which the pool was made for. Tasks of before may run for long beside those to come: so there are
+    /// never more at once than fit with each of the limits that there were, and where these are fewer than run now, it
+    /// waits for some to end. Returns what holds now.
     ///
     /// # Errors
     ///
-    /// The limits don't fit the queue or the component: everything is as it was.
+    /// The limits don't fit the queue, the component or the host: everything is as it was.
     pub async fn reload(&self, limits: Limits, sizing: Sizing) -> Result<Sizing, String> {
         check_timeout(limits.timeout, self.leases.longest()).map_err(|error| error.to_string())?;
-        self.component.set_limits(limits).await.map_err(|error| error.to_string())?;
-        let sizing = Sizing { most: sizing.most.min(self.options.instances), ..sizing };
+        let capacity = self.component.capacity_for(self.options.instances, &limits);
+        let fit = capacity.map_err(|error| error.to_string())?.instances;
+        let set_limits = self.component.other_limits(limits).map_err(|error| error.to_string())?;
+        let most = self.instances.bound(fit);
+        let sizing = Sizing { most: sizing.most.min(most), ..sizing };
         self.sizing.send_if_modified(|before| std::mem::replace(before, sizing) != sizing);
+        if self.instances.beyond(most.get()) > 0 {
+            tracing::info!(instances = most, "More tasks run than fit with the new limits: waiting for some to end.");
+            self.instances.until_at_most(most.get()).await;
+        }
+        set_limits();
         Ok(sizing)
     }
 

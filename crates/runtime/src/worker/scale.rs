@@ -55,11 +55,15 @@ impl Sizing {
 pub(super) struct Instances {
     free: Arc<Semaphore>,
     state: Mutex<Allowed>,
+    /// One that was owed has been given back.
+    paid: Notify,
 }
 
 #[derive(Debug)]
 struct Allowed {
     number: usize,
+    /// It never becomes more than that.
+    most: NonZeroUsize,
     /// Of the permits that are held, so many vanish when they are given back.
     owed: usize,
 }
@@ -72,14 +76,28 @@ pub(super) struct Instance {
 }
 
 impl Instances {
-    pub(super) fn new(number: usize) -> Arc<Self> {
-        let state = Mutex::new(Allowed { number, owed: 0 });
-        Arc::new(Self { free: Arc::new(Semaphore::new(number)), state })
+    /// So many may run at once; it never becomes more than `most`.
+    pub(super) fn new(number: usize, most: NonZeroUsize) -> Arc<Self> {
+        let state = Mutex::new(Allowed { number, most, owed: 0 });
+        Arc::new(Self { free: Arc::new(Semaphore::new(number)), state, paid: Notify::new() })
     }
 
     /// So many may run at once from now on. Those that run beyond it go on.
     pub(super) fn allow(&self, number: usize) {
+        self.allow_in(&mut self.state(), number);
+    }
+
+    /// From now on it never becomes more than that, or than the least that was said before, which is returned.
+    pub(super) fn bound(&self, most: NonZeroUsize) -> NonZeroUsize {
         let mut state = self.state();
+        state.most = state.most.min(most);
+        let number = state.number;
+        self.allow_in(&mut state, number);
+        state.most
+    }
+
+    fn allow_in(&self, state: &mut Allowed, number: usize) {
+        let number = number.min(state.most.get());
         if let Some(more) = number.checked_sub(state.number) {
             let paid = more.min(state.owed);
             state.owed -= paid;
@@ -104,6 +122,18 @@ impl Instances {
         held.saturating_sub(most)
     }
 
+    /// Waits until no more are held than that, where no more may run at once already.
+    pub(super) async fn until_at_most(&self, most: usize) {
+        loop {
+            // From now on it hears of each.
+            let paid = self.paid.notified();
+            if self.beyond(most) == 0 {
+                return;
+            }
+            paid.await;
+        }
+    }
+
     /// So many may run at once.
     pub(super) fn number(&self) -> usize {
         self.state().number
@@ -118,6 +148,7 @@ impl Instances {
     fn take_back(&self, permits: impl Iterator<Item = OwnedSemaphorePermit>) {
         let mut state = self.state();
         let mut free: Option<OwnedSemaphorePermit> = None;
+        let owed = state.owed;
         for permit in permits {
             if state.owed > 0 {
                 state.owed -= 1;
@@ -127,6 +158,9 @@ impl Instances {
             } else {
                 free = Some(permit);
             }
+        }
+        if state.owed < owed {
+            self.paid.notify_waiters();
         }
         // Before others look at the state.
         drop(free);
@@ -300,6 +334,12 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    fn at_most(number: usize) -> NonZeroUsize {
+        NonZeroUsize::new(number).expect("not zero")
+    }
 
     /// As many as there are free ones.
     fn free(instances: &Arc<Instances>) -> Vec<Instance> {
@@ -308,7 +348,7 @@ mod tests {
 
     #[test]
     fn the_number_moves_while_permits_are_held() {
-        let instances = Instances::new(2);
+        let instances = Instances::new(2, at_most(5));
         let mut held = free(&instances);
         assert_eq!(held.len(), 2);
         instances.allow(5);
@@ -325,7 +365,7 @@ mod tests {
 
     #[test]
     fn what_is_owed_is_paid_before_more_is_given() {
-        let instances = Instances::new(4);
+        let instances = Instances::new(4, at_most(9));
         let held = free(&instances);
         instances.allow(1);
         instances.allow(3);
@@ -338,5 +378,25 @@ mod tests {
             drop(held);
             assert_eq!(free(&instances).len(), number);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_bounded_stays_bounded_and_it_is_heard_when_no_more_are_held() {
+        let instances = Instances::new(4, at_most(4));
+        let mut held = free(&instances);
+        assert_eq!(instances.bound(at_most(2)), at_most(2));
+        assert_eq!(instances.bound(at_most(3)), at_most(2));
+        let mut few = pin!(instances.until_at_most(2));
+        for count in [4, 3] {
+            held.truncate(count);
+            let poll = few.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(poll.is_pending(), "{count} are held");
+        }
+        held.truncate(2);
+        few.await;
+        instances.allow(4);
+        assert!(free(&instances).is_empty());
+        held.clear();
+        assert_eq!(free(&instances).len(), 2);
     }
 }

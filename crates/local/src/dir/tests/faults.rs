@@ -1,6 +1,6 @@
 //! Directories that aren't there, vanish, and come back.
 
-use super::super::blocking::tests::begin;
+use crate::give_up;
 use super::*;
 use std::time::Duration;
 
@@ -158,16 +158,16 @@ async fn on_a_disk_that_hangs_no_call_begins_and_files_are_closed_and_removed_on
     let store = &world.store;
     let hanging = store.blocking.fill().await;
     let dropping = store.blocking.hold_drops();
-    begin(store.head("x", None));
-    begin(store.read("x", None, None));
-    begin(store.write("x", PutOptions::default()));
-    begin(store.list("", None, 10));
-    begin(store.delete("x"));
-    begin(store.probe(true));
-    begin(reader.read(1));
+    give_up(store.head("x", None));
+    give_up(store.read("x", None, None));
+    give_up(store.write("x", PutOptions::default()));
+    give_up(store.list("", None, 10));
+    give_up(store.delete("x"));
+    give_up(store.probe(true));
+    give_up(reader.read(1));
     assert_eq!(store.blocking.counts(), (hanging.len(), 1));
-    begin(writer.write(Bytes::from_static(b"2")));
-    begin(finished.finish());
+    give_up(writer.write(Bytes::from_static(b"2")));
+    give_up(finished.finish());
     drop((left, reader));
     assert_eq!(store.blocking.counts(), (hanging.len(), 5));
     assert_eq!(world.temporaries(), 3);
@@ -182,7 +182,7 @@ async fn where_files_are_not_closed_no_more_are_opened() {
     let world = World::new();
     world.place("x", "1");
     let (store, blocking) = (&world.store, &world.store.blocking);
-    let dropping: Vec<_> = (0..16).map(|_| blocking.hold_drops()).collect();
+    let dropping = blocking.fill_drops();
     let opened = async { tokio::join!(store.read("x", None, None), store.probe(true), put(store, "y", "2")) };
     let mut opened = std::pin::pin!(opened);
     tokio::select! {

@@ -1,6 +1,7 @@
 //! Calls that wait for a queue's thread, and those whose futures are dropped, as of a task that was ended.
 
 use super::*;
+use crate::give_up;
 use std::pin::pin;
 use std::sync::mpsc;
 use std::task::{Context, Waker};
@@ -23,11 +24,6 @@ async fn hold_up(
     });
     has_begun.await.unwrap();
     (held_up, ends)
-}
-
-/// Begins a call and gives it up while it waits for the thread.
-fn give_up<T>(call: impl Future<Output = T>) {
-    assert!(pin!(call).poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 
 #[tokio::test]
