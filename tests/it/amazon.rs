@@ -3,7 +3,7 @@
 use crate::harness::{ACCOUNT, Amazon, Command, Proxy, World, arn, field, guest, repository, wait_until};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A world, and two buckets beside the queue `jobs`.
 struct Cloud {
@@ -103,7 +103,7 @@ fn a_queue_is_found_by_its_url_its_arn_and_its_name() {
 
 #[test]
 fn a_task_that_takes_longer_than_the_visibility_timeout_runs_once() {
-    let Some(cloud) = Cloud::with_queue(2, 3) else { return };
+    let Some(cloud) = Cloud::with_queue(6, 3) else { return };
     let cloud = cloud.with_next();
     cloud.amazon.send(&cloud.queue, "sleep 20000");
     let output = cloud.run("misbehave").args(["--until-empty", "--instances", "2"]).succeeds();
@@ -217,6 +217,7 @@ fn services_that_cannot_be_reached_for_a_while_cost_time_only() {
         .run_on("misbehave", "jobs")
         .env("AWS_ENDPOINT_URL", proxy.endpoint())
         .args(["--until-empty", "--instances", "4", "--timeout", "60s", "--threads", "1"])
+        .within(Duration::from_secs(300))
         .start();
     worker.until_logged("\"Completed.\"");
     proxy.cut();

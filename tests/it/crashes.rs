@@ -29,7 +29,7 @@ fn thirty_kills_at_random_moments_lose_no_message_and_spoil_no_output() {
     moments.sort_unstable();
 
     let mut ended: Vec<Output> = Vec::new();
-    let mut workers = [start(&world), start(&world)];
+    let mut workers = vec![start(&world), start(&world)];
     for moment in moments {
         wait_until("so many tasks have completed", || {
             let done: usize = ended.iter().map(completed_in).sum();
@@ -40,9 +40,10 @@ fn thirty_kills_at_random_moments_lose_no_message_and_spoil_no_output() {
         std::thread::sleep(Duration::from_micros(random.u64(..30_000)));
         let victim = random.usize(..workers.len());
         assert!(workers[victim].runs(), "it ended while there was work");
-        ended.push(std::mem::replace(&mut workers[victim], start(&world)).kill());
+        ended.push(workers.swap_remove(victim).kill());
+        workers.push(start(&world));
     }
-    ended.extend(workers.map(|worker| worker.finish().succeeded()));
+    ended.extend(workers.into_iter().map(|worker| worker.finish().succeeded()));
 
     assert_eq!(world.keys("out").len(), MESSAGES);
     for (key, digest) in &digests {
@@ -119,7 +120,8 @@ fn killed_again_and_again(
     let start = || {
         world
             .run("misbehave")
-            .args(["--instances", "4", "--until-empty"])
+            // So that something is left for the last kill, however late each comes.
+            .args(["--instances", "4", "--until-empty", "--rate", "50/s"])
             .within(Duration::from_secs(120))
             .start()
     };

@@ -98,7 +98,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
         let before: usize = ended.iter().map(|output| completions([output]).len()).sum();
         before + workers.iter().map(|worker| worker.logged("\"Completed.\"")).sum::<usize>()
     };
-    while done(&ended, &workers) < messages * 9 / 10 {
+    while ended.is_empty() || done(&ended, &workers) < messages * 9 / 10 {
         assert!(began.elapsed() < Duration::from_secs(800), "it takes too long");
         let victim = fastrand::usize(..workers.len());
         std::thread::sleep(Duration::from_millis(fastrand::u64(pause.clone())));
@@ -196,14 +196,14 @@ fn a_worker_with_many_tasks_and_a_long_poll_stops_in_time_and_keeps_nothing() {
 
 #[test]
 fn a_poison_message_does_not_keep_others_from_passing() {
-    const GOOD: usize = 1_000;
+    const GOOD: usize = 300;
     let Some((world, amazon, queue)) = cloud(30, 3) else { return };
     let mut took = Vec::new();
     for poison in [0, 1] {
         amazon.send_all(&queue, (0..poison).map(|_| "panic on purpose".to_owned()));
         amazon.send_all(&queue, (0..GOOD).map(|_| "ok".to_owned()));
         let began = Instant::now();
-        let worker = worker(&world, &amazon, 8).args(["--backoff", "6s..6s"]);
+        let worker = worker(&world, &amazon, 8).args(["--backoff", "8s..8s"]);
         // Ended by its stop timeout, a worker leaves a long poll behind, whose messages would be hidden from the next one.
         let worker =
             if poison == 0 { worker.arg("--until-empty") } else { worker.args(["--stop-timeout", "1s"]) };

@@ -20,7 +20,9 @@ fn world() -> World {
 }
 
 fn worker(world: &World) -> Process {
-    world.run("misbehave").args(["--until-empty", "--instances", "2", "--backoff", "100ms..1s"]).start()
+    // Not so fast that all is done before anything fails.
+    let options = ["--until-empty", "--instances", "2", "--backoff", "100ms..1s", "--rate", "20/s"];
+    world.run("misbehave").args(options).start()
 }
 
 /// Each a bit different.
@@ -118,7 +120,7 @@ fn a_database_that_is_locked_for_longer_than_messages_are_held_loses_none() {
 #[test]
 fn a_queue_whose_directory_vanishes_and_comes_back_costs_time_only() {
     let world = world_with_queue_directory();
-    let bodies = (0..OBJECTS).flat_map(|_| ["--message", "sleep 50"]);
+    let bodies = (0..OBJECTS).flat_map(|_| ["--message", "sleep 100"]);
     world.wasmrun(["enqueue", "--queue", IN_DIRECTORY]).args(bodies).succeeds();
     let worker = world
         .wasmrun(["run", "--queue", IN_DIRECTORY, "--until-empty", "--instances", "2"])

@@ -184,12 +184,12 @@ fn an_object_that_was_not_finished_is_never_there() {
 
 #[test]
 fn neighbours_compute_on_while_guests_spin() {
-    let world = World::with_queue(&["--max-receives", "1"]);
+    let world = World::in_memory_with_queue(&["--max-receives", "1"]);
     world.send(["loop", "loop-host", "memory-fill", "loop"].into_iter().chain(["ok"; 20]));
     let output = world
         .run("misbehave")
         .args(["--until-empty", "--instances", "5", "--threads", "2"])
-        .args(["--fuel", "1000000000000000", "--timeout", "3s"])
+        .args(["--fuel", "1000000000000000", "--timeout", "6s"])
         .succeeds();
     let summary = output.summary();
     assert_eq!(summary["outcomes"]["timed-out"], 4, "{output}");

@@ -29,7 +29,7 @@ fn each_failure_has_its_outcome_is_retried_and_dead_lettered_with_the_reason_whi
     let output = world
         .run("misbehave")
         .args(["--until-empty", "--instances", "4", "--backoff", BACKOFF])
-        .args(["--fuel", "300000000", "--memory", "16MiB", "--timeout", "1s"])
+        .args(["--fuel", "100000000", "--memory", "16MiB", "--timeout", "1s"])
         .succeeds();
 
     assert_eq!(world.depth(), Depth::EMPTY);

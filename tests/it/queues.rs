@@ -112,12 +112,12 @@ fn every_object_is_announced_once_and_again_when_it_changes() {
         .args(["--watch", "--every", "20ms"])
         .start();
     watch.until_printed(1, "announced 3 objects");
-    world.write("in/sub/new", "1");
+    world.replace("in/sub/new", "1");
     watch.until_printed(1, "announced 1 object");
-    world.write("in/sub/new", "changed");
+    world.replace("in/sub/new", "changed");
     watch.until_printed(2, "announced 1 object");
     fs::remove_file(world.path("in/other")).expect("removed");
-    world.write("in/last", "1");
+    world.replace("in/last", "1");
     watch.until_printed(3, "announced 1 object");
     watch.signal(Signal::INT);
     watch.finish().succeeded();
@@ -142,7 +142,7 @@ fn a_watched_store_that_vanishes_and_comes_back_is_not_announced_anew() {
     fs::rename(world.path("in"), world.path("away")).expect("renamed");
     watch.until_logged("cannot use the store");
     fs::rename(world.path("away"), world.path("in")).expect("renamed");
-    world.write("in/b", "1");
+    world.replace("in/b", "1");
     watch.until_printed(2, "announced 1 object");
     watch.signal(Signal::INT);
     watch.finish().succeeded();

@@ -79,7 +79,7 @@ fn tasks_of_before_and_those_to_come_fit_together_whatever_the_limits_become() {
         .start();
     worker.until_logged("\"Ready.\"");
     assert_eq!(worker.logs_with("\"Ready.\"")[0]["instances"], 4);
-    world.send(["sleep 3000"; 4]);
+    world.send(["sleep 5000"; 4]);
     wait_until("all of them run", || world.depth().in_flight == 4);
 
     // One fits. The others have to end first.

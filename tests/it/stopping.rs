@@ -26,7 +26,7 @@ fn assert_all_visible_and_uncounted(world: &World, messages: u64) {
 
 fn a_signal_drains(signal: Signal) {
     let world = World::with_queue(&[]);
-    let worker = busy_worker(&world, "sleep 700", &[]);
+    let worker = busy_worker(&world, "sleep 3000", &[]);
     worker.signal(signal);
     let output = worker.finish().succeeded();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 2}));
@@ -102,8 +102,8 @@ fn an_idle_worker_notices_what_another_process_sends() {
 /// Its visibility is renewed: nobody else gets it.
 #[test]
 fn a_task_that_takes_longer_than_the_visibility_timeout_runs_once() {
-    let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "1"]);
-    world.send(["sleep 3500", "busy 3500"]);
+    let world = World::with_queue(&["--visibility-timeout", "2s", "--max-receives", "1"]);
+    world.send(["sleep 5000", "busy 5000"]);
     let workers = [(); 2]
         .map(|()| world.run("misbehave").args(["--until-empty", "--instances", "2"]).args(UNLIMITED).start());
     let tasks = workers.map(|worker| {
@@ -117,10 +117,14 @@ fn a_task_that_takes_longer_than_the_visibility_timeout_runs_once() {
 #[test]
 fn two_workers_on_one_queue_share_its_messages_and_repeat_none() {
     let world = World::with_queue(&["--max-receives", "1"]);
-    world.send(["ok"; 300]);
-    let workers =
-        [(); 2].map(|()| world.run("misbehave").args(["--until-empty", "--instances", "4"]).start());
+    let workers = [(); 2].map(|()| world.run("misbehave").args(["--instances", "4"]).start());
+    for worker in &workers {
+        worker.until_logged("\"Ready.\"");
+    }
+    world.send(["sleep 5"; 300]);
+    wait_until("all is done", || world.depth() == Depth::EMPTY);
     let tasks = workers.map(|worker| {
+        worker.signal(Signal::TERM);
         let summary = worker.finish().succeeded().summary();
         assert_eq!(summary["tasks"], summary["outcomes"]["completed"]);
         summary["tasks"].as_u64().expect("a number")
@@ -132,11 +136,20 @@ fn two_workers_on_one_queue_share_its_messages_and_repeat_none() {
 /// A laptop's lid, a debugger, a machine that is moved: the clock goes on, and others have the message by then.
 #[test]
 fn a_worker_that_was_suspended_leaves_alone_what_others_have_received() {
-    let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "2"]);
-    world.send(["sleep 2500"]);
+    let world = World::with_queue(&["--visibility-timeout", "2s", "--max-receives", "2"]);
+    world.send(["sleep 4000"]);
     let suspended = world.run("misbehave").start();
     wait_until("it has the message", || world.depth().in_flight == 1);
-    suspended.signal(Signal::STOP);
+    let database = world.database();
+    database.busy_timeout(Duration::ZERO).expect("set");
+    wait_until("it's suspended while it doesn't write", || {
+        suspended.signal(Signal::STOP);
+        let is_free = database.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok();
+        if !is_free {
+            suspended.signal(Signal::CONT);
+        }
+        is_free
+    });
     let other = world.run("misbehave").arg("--until-empty").start();
     other.until_logged("\"Ready.\"");
     wait_until("the message is delivered again", || receives(&world) == 2);

@@ -18,7 +18,7 @@ fn a_copy_that_gets_on_but_not_to_its_end_is_the_tasks_own_and_counts() {
     let world = world();
     world.send(["copy huge copied", "ok"]);
     let worker =
-        world.run("misbehave").args(["--until-empty", "--timeout", "300ms", "--backoff", "100ms..200ms"]);
+        world.run("misbehave").args(["--until-empty", "--timeout", "600ms", "--backoff", "100ms..200ms"]);
     let output =
         worker.args(["--read-size", "1TiB", "--write-size", "1TiB", "--usage", "usage.jsonl"]).succeeds();
     let outcomes = &output.summary()["outcomes"];

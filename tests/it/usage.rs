@@ -98,7 +98,9 @@ fn a_killed_worker_leaves_whole_lines_only() {
     let written = || fs::metadata(world.path(FILE)).map_or(0, |metadata| metadata.len());
     for _ in 0..KILLS {
         let before = written();
-        let worker = worker(&world).args(["--instances", "4", "--on", "rejected=drop"]).start();
+        // So that something is left for the last kill, however late each comes.
+        let options = ["--instances", "4", "--on", "rejected=drop", "--rate", "500/s"];
+        let worker = worker(&world).args(options).start();
         wait_until("lines are written", || written() > before);
         std::thread::sleep(std::time::Duration::from_micros(fastrand::u64(..40_000)));
         worker.kill();

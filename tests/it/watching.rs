@@ -56,7 +56,7 @@ fn metrics_count_what_happened_and_are_what_prometheus_reads() {
         "reject it is no picture",
     ];
     world.send(bodies);
-    let limits = ["--fuel", "300000000", "--memory", "16MiB", "--timeout", "1s", "--instances", "4"];
+    let limits = ["--fuel", "100000000", "--memory", "16MiB", "--timeout", "1s", "--instances", "4"];
     let (worker, address) = watched(&world, &limits);
     wait_for_tasks(address, bodies.len() as u64);
     wait_until("all is settled", || world.depth() == Depth::EMPTY);

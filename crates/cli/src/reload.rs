@@ -47,11 +47,7 @@ impl Reload {
         let set_level = self.output.level(level.as_deref())?;
         let taken_up = self.worker.reload(limits, sizing).await.map_err(Failure::usage)?;
         if taken_up.most < most {
-            tracing::warn!(
-                asked = most,
-                instances = taken_up.most,
-                "More instances need a restart."
-            );
+            tracing::warn!(asked = most, instances = taken_up.most, "More instances need a restart.");
         }
         set_level();
         Ok(taken_up)

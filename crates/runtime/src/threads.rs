@@ -260,7 +260,9 @@ mod tests {
         threads.spawn(&tasks, async move { until_all_are.recv().expect("the test sends") });
         // One that waits for the others, and two that share the thread.
         let others = all_have_computed.clone();
-        threads.spawn(&tasks, async move { drop(others.wait().await) });
+        threads.spawn(&tasks, async move {
+            others.wait().await;
+        });
         for _ in 0..2 {
             let others = all_have_computed.clone();
             threads.spawn(&tasks, async move {

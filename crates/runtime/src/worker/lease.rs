@@ -229,7 +229,7 @@ mod tests {
     use crate::message::OutgoingMessage;
     use tokio_util::sync::CancellationToken;
 
-    const SHORT: Duration = Duration::from_millis(200);
+    const SHORT: Duration = Duration::from_millis(500);
 
     async fn leased(longest: Duration) -> (Arc<MemoryQueue>, Arc<Leases>, Delivery) {
         let queue = Arc::new(MemoryQueue::new("q", SHORT));

@@ -274,7 +274,10 @@ impl Worker {
         let sizing = Sizing { most: sizing.most.min(most), ..sizing };
         self.sizing.send_if_modified(|before| std::mem::replace(before, sizing) != sizing);
         if self.instances.beyond(most.get()) > 0 {
-            tracing::info!(instances = most, "More tasks run than fit with the new limits: waiting for some to end.");
+            tracing::info!(
+                instances = most,
+                "More tasks run than fit with the new limits: waiting for some to end."
+            );
             self.instances.until_at_most(most.get()).await;
         }
         set_limits();

@@ -1,7 +1,7 @@
 //! Directories that aren't there, vanish, and come back.
 
-use crate::give_up;
 use super::*;
+use crate::give_up;
 use std::time::Duration;
 
 fn refused(url: &str) -> String {
