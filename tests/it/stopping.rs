@@ -144,6 +144,7 @@ fn a_worker_that_was_suspended_leaves_alone_what_others_have_received() {
     database.busy_timeout(Duration::ZERO).expect("set");
     wait_until("it's suspended while it doesn't write", || {
         suspended.signal(Signal::STOP);
+        wait_until("it's stopped", || is_stopped(&suspended));
         let is_free = database.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok();
         if !is_free {
             suspended.signal(Signal::CONT);
@@ -162,6 +163,14 @@ fn a_worker_that_was_suspended_leaves_alone_what_others_have_received() {
     suspended.signal(Signal::TERM);
     let output = suspended.finish().succeeded();
     assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1}), "{output}");
+}
+
+/// All of its threads are.
+fn is_stopped(process: &Process) -> bool {
+    let threads = std::fs::read_dir(process.proc().join("task")).expect("the process is there");
+    let mut stats =
+        threads.map(|thread| std::fs::read_to_string(thread.expect("a thread").path().join("stat")));
+    stats.all(|stat| stat.is_ok_and(|stat| stat.contains(") T ")))
 }
 
 /// How often the only message was received.

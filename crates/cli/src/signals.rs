@@ -48,12 +48,16 @@ pub(crate) fn reload_on_hangup(reload: Option<Reload>, stop: CancellationToken) 
     }
     let mut hangup = heard(SignalKind::hangup())?;
     tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
+        let mut heard = hangup.recv().await;
+        while heard.is_some() {
             tokio::time::sleep(TOGETHER).await;
-            match &reload {
-                Some(reload) => reload.now().await,
-                None => stop.cancel(),
-            }
+            let Some(reload) = &reload else { return stop.cancel() };
+            heard = tokio::select! {
+                biased;
+                () = reload.now() => hangup.recv().await,
+                // It waits for tasks to end, and is out of date.
+                next = hangup.recv() => next,
+            };
         }
     });
     Ok(())

@@ -72,7 +72,7 @@ impl Component {
         let LoadOptions { grants, limits, instances, host, threads, allocator, raw_body, deterministic } =
             options;
         // What doesn't fit whatever becomes of it needn't be compiled.
-        capacity(instances, &limits, &host, bytes.len() as u64)?;
+        capacity(instances, &limits, &host, bytes.len() as u64, 0)?;
         let code = CodeOptions { deterministic, portable: false };
         // Code of our own making has names that were looked at, or an author who is trusted.
         let frames =
@@ -80,7 +80,7 @@ impl Component {
         let on_demand = engine::on_demand(code, &limits, frames).map_err(engine_error)?;
         let artefact = compiler.artefact(&on_demand, code, bytes).await?;
         let component_bytes = artefact.len().max(bytes.len()) as u64;
-        let capacity = capacity(instances, &limits, &host, component_bytes)?;
+        let capacity = capacity(instances, &limits, &host, component_bytes, 0)?;
         let (instances, limits) = (capacity.instances, Limits { files: capacity.files, ..limits });
         let component = artefact.load(&on_demand)?;
         check_world(&on_demand, &component)?;
@@ -166,7 +166,11 @@ async fn try_start(threads: &GuestThreads, start: Start) -> Result<Takes, LoadEr
     let result: wasmtime::Result<_> = trial.await.map_err(|error| LoadError::Engine(error.to_string()))?;
     match result.map_err(engine_error)? {
         Ok(takes) => Ok(takes),
-        Err((_, (_, Some(needed)))) => Err(too_little_memory(needed, &limits)),
+        Err((_, (_, Some(needed)))) => Err(LoadError::Limits(format!(
+            "the component needs at least {} of memory to start, and its limit is {}: raise --memory",
+            shown(needed),
+            shown(limits.memory_bytes)
+        ))),
         Err((_, (Some(Limit::TableElements), None))) => Err(too_few_table_elements(&limits)),
         Err((error, _)) => Err(misfit(&error, &limits)),
     }
@@ -177,14 +181,17 @@ impl Takes {
     ///
     /// It takes more than these limits.
     pub(super) fn check(self, limits: &Limits) -> Result<(), LoadError> {
+        let took = |what: &str, limit: &str, flag: Limit| {
+            let sentence =
+                format!("the component took {what} to start, and the new limit is {limit}: raise --{flag}");
+            Err(LoadError::Limits(sentence))
+        };
         if self.memory_bytes > limits.memory_bytes {
-            return Err(too_little_memory(self.memory_bytes, limits));
+            let [what, limit] = [self.memory_bytes, limits.memory_bytes].map(shown);
+            return took(&format!("{what} of memory"), &limit, Limit::Memory);
         }
         if self.fuel > limits.fuel {
-            return Err(LoadError::Limits(format!(
-                "the component needs {} fuel to start, and its limit is {}: raise --fuel",
-                self.fuel, limits.fuel
-            )));
+            return took(&format!("{} fuel", self.fuel), &limits.fuel.to_string(), Limit::Fuel);
         }
         Ok(())
     }
@@ -216,12 +223,8 @@ pub(super) fn renew(
     link(&engine, &artefact.load(&engine)?)
 }
 
-fn too_little_memory(needed: usize, limits: &Limits) -> LoadError {
-    LoadError::Limits(format!(
-        "the component needs at least {} of memory to start, and its limit is {}: raise --memory",
-        bytesize::ByteSize(needed as u64),
-        bytesize::ByteSize(limits.memory_bytes as u64)
-    ))
+fn shown(bytes: usize) -> String {
+    bytesize::ByteSize(bytes as u64).to_string()
 }
 
 fn too_few_table_elements(limits: &Limits) -> LoadError {
@@ -339,7 +342,7 @@ mod tests {
         let bytes = wat::parse_str(format!("(component (core module {functions}))")).expect("a component");
         // So many MiB that one task fits beside the file.
         let fits = |mib: &u64| {
-            capacity(NonZeroUsize::MIN, &Limits::default(), &host(mib << 20), bytes.len() as u64).is_ok()
+            capacity(NonZeroUsize::MIN, &Limits::default(), &host(mib << 20), bytes.len() as u64, 0).is_ok()
         };
         let mib = (1..).find(fits).expect("a number");
         let error = load(&bytes, host(mib << 20)).await;

@@ -93,8 +93,8 @@ impl Component {
     ///
     /// # Errors
     ///
-    /// The component can't start within them, or they would need another engine.
-    pub fn other_limits(&self, limits: Limits) -> Result<impl FnOnce() + Send + '_, LoadError> {
+    /// They give less memory or fuel than it took to start, or would need another engine.
+    pub(crate) fn other_limits(&self, limits: Limits) -> Result<impl FnOnce() + Send + '_, LoadError> {
         let config = self.start().config;
         if let Some(limit) = config.limits.engine_difference(&limits) {
             return Err(LoadError::Limits(format!("--{limit} can't be changed without a restart")));
@@ -166,13 +166,14 @@ impl Component {
         self.capacity
     }
 
-    /// How many of its tasks could run at once with these limits, if that many are wanted.
+    /// How many of its tasks could run at once with these limits, beside the pool that there is, if that many are wanted.
     ///
     /// # Errors
     ///
     /// Not even one fits.
     pub fn capacity_for(&self, wanted: NonZeroUsize, limits: &Limits) -> Result<Capacity, TooSmall> {
-        capacity(wanted, limits, &self.host, self.component_bytes)
+        let slots = self.pool.map_or(0, |pool| pool.instances.get());
+        capacity(wanted, limits, &self.host, self.component_bytes, slots)
     }
 
     /// Where its instances come from: never [`Allocator::Auto`].

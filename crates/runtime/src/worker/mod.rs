@@ -259,8 +259,8 @@ impl Worker {
 
     /// Sets other limits for the tasks that start from now on, and another number of them at once: at most the one that the
     /// worker began with, which the pool was made for. Tasks of before may run for long beside those to come: so there are
-    /// never more at once than fit with each of the limits that there were, and where these are fewer than run now, it
-    /// waits for some to end. Returns what holds now.
+    /// never more at once than fit with each of the limits that there were, and where these are fewer than now, it waits
+    /// until the others have ended. Dropped while it waits, it leaves the limits as they were. Returns what holds now.
     ///
     /// # Errors
     ///
@@ -273,10 +273,10 @@ impl Worker {
         let most = self.instances.bound(fit);
         let sizing = Sizing { most: sizing.most.min(most), ..sizing };
         self.sizing.send_if_modified(|before| std::mem::replace(before, sizing) != sizing);
-        if self.instances.beyond(most.get()) > 0 {
+        if !self.instances.are_at_most(most.get()) {
             tracing::info!(
                 instances = most,
-                "More tasks run than fit with the new limits: waiting for some to end."
+                "Fewer tasks fit with the new limits than may run now: they hold once no more can."
             );
             self.instances.until_at_most(most.get()).await;
         }
@@ -582,3 +582,6 @@ fn check_timeout(timeout: Duration, longest: Duration) -> Result<(), StartError>
 async fn attributes_of(queue: &dyn Queue) -> Result<QueueAttributes, StartError> {
     queue.attributes().await.map_err(|error| StartError::Queue { url: queue.url().to_owned(), error })
 }
+
+#[cfg(all(test, feature = "compiler"))]
+mod tests;

@@ -117,21 +117,21 @@ impl Worker {
 
     /// Receives once, and starts the tasks of what came.
     async fn poll_as(self: &Arc<Self>, poller: Poller, polling: &Polling<'_>, wait: Duration) -> Received {
+        let mut sizings = self.sizing.subscribe();
         // Free slots and starts first, and then the breaker: what it says must be true when messages are received.
         let Some(first) = polling.slot().await else { return Received::End };
         let mut slots = vec![first];
         self.fill(&mut slots, polling).await;
-        let mut starts = match self.may_start(slots.len(), poller, polling.stop).await {
-            ControlFlow::Continue(starts) => starts,
+        let allowed = tokio::select! {
+            biased;
+            allowed = self.may_receive(slots.len(), poller, polling.stop) => allowed,
+            // It may be long until it may, and these slots may be more than there are now.
+            _ = sizings.changed() => return Received::Less,
+        };
+        let (mut starts, most) = match allowed {
+            ControlFlow::Continue(allowed) => allowed,
             ControlFlow::Break(received) => return received,
         };
-        let most = match poller {
-            Poller::First => self.admitted(polling.stop).await,
-            // While the backends recover, one poller is enough.
-            Poller::Helper if self.breaker.admission() == Admission::All => Some(MAX_BATCH),
-            Poller::Helper => return Received::Less,
-        };
-        let Some(most) = most.filter(|_| !polling.stop.is_cancelled()) else { return Received::End };
         let is_trial = most == 1;
         slots.truncate(starts.as_ref().map_or(most, |starts| most.min(starts.count())));
         let asked = slots.len();
@@ -157,7 +157,8 @@ impl Worker {
             }
             return Received::Less;
         }
-        // Meanwhile other limits may have been set, with which the host bears fewer.
+        // Meanwhile fewer may have become allowed at once.
+        slots.truncate(deliveries.len());
         let beyond = self.instances.beyond(self.sizing.borrow().most.get()).min(deliveries.len());
         for delivery in deliveries.split_off(deliveries.len() - beyond) {
             if let Some(slot) = slots.pop() {
@@ -185,6 +186,26 @@ impl Worker {
             polling.more.notify_one();
         }
         if is_full { Received::Full } else { Received::Less }
+    }
+
+    /// Waits until messages may be received: at most so many, of which so many may start now.
+    async fn may_receive(
+        &self,
+        most: usize,
+        poller: Poller,
+        stop: &CancellationToken,
+    ) -> ControlFlow<Received, (Option<Taken<'_>>, usize)> {
+        let starts = self.may_start(most, poller, stop).await?;
+        let most = match poller {
+            Poller::First => self.admitted(stop).await,
+            // While the backends recover, one poller is enough.
+            Poller::Helper if self.breaker.admission() == Admission::All => Some(MAX_BATCH),
+            Poller::Helper => return ControlFlow::Break(Received::Less),
+        };
+        match most.filter(|_| !stop.is_cancelled()) {
+            Some(most) => ControlFlow::Continue((starts, most)),
+            None => ControlFlow::Break(Received::End),
+        }
     }
 
     /// Asks the queue for so many messages, and notes how that went.

@@ -127,11 +127,17 @@ impl Instances {
         loop {
             // From now on it hears of each.
             let paid = self.paid.notified();
-            if self.beyond(most) == 0 {
+            if self.are_at_most(most) {
                 return;
             }
             paid.await;
         }
+    }
+
+    /// No more are held than that, nor will be.
+    pub(super) fn are_at_most(&self, most: usize) -> bool {
+        let state = self.state();
+        state.number + state.owed <= most
     }
 
     /// So many may run at once.
