@@ -98,7 +98,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
         let before: usize = ended.iter().map(|output| completions([output]).len()).sum();
         before + workers.iter().map(|worker| worker.logged("\"Completed.\"")).sum::<usize>()
     };
-    while done(&ended, &workers) < messages * 9 / 10 {
+    while ended.is_empty() || done(&ended, &workers) < messages * 9 / 10 {
         assert!(began.elapsed() < Duration::from_secs(800), "it takes too long");
         let victim = fastrand::usize(..workers.len());
         std::thread::sleep(Duration::from_millis(fastrand::u64(pause.clone())));
@@ -121,7 +121,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
         began.elapsed(),
         given_up.get()
     );
-    assert!(kills > 0 && proxy.lost() > 0, "nothing was lost");
+    assert!(proxy.lost() > 0, "nothing was lost");
 }
 
 #[test]

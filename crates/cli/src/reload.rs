@@ -21,18 +21,18 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// Takes up what has changed, or nothing if anything is wrong.
-    pub(crate) async fn now(&self) {
-        match self.take_up().await {
-            Ok(Sizing { most, .. }) => tracing::info!(instances = most, "The configuration was read again."),
-            Err(failure) => {
-                let error = failure.to_string();
-                tracing::error!(error, "The configuration isn't taken up: everything stays as it was.");
-            }
+    /// Reads it. Returns what takes up all that has changed, which may have to wait for tasks to end; `None` if anything
+    /// is wrong, and nothing is changed.
+    pub(crate) fn read(&self) -> Option<impl Future<Output = ()> + Send + '_> {
+        let taken_up = self.take_up();
+        if let Err(failure) = &taken_up {
+            let error = failure.to_string();
+            tracing::error!(error, "The configuration isn't taken up: everything stays as it was.");
         }
+        taken_up.ok()
     }
 
-    async fn take_up(&self) -> Result<Sizing, Failure> {
+    fn take_up(&self) -> Result<impl Future<Output = ()> + Send + '_, Failure> {
         let args = self.args.clone();
         let mut file = File::read(args.task.config.as_deref())?;
         let level = args.task.log.clone().or(std::mem::take(&mut file.log)).level;
@@ -45,11 +45,14 @@ impl Reload {
         let most = capacity.map_err(|error| Failure::usage(error.to_string()))?.instances;
         let sizing = Sizing { most, scale: worker.scale()? };
         let set_level = self.output.level(level.as_deref())?;
-        let taken_up = self.worker.reload(limits, sizing).await.map_err(Failure::usage)?;
-        if taken_up.most < most {
-            tracing::warn!(asked = most, instances = taken_up.most, "More instances need a restart.");
-        }
+        let reloaded = self.worker.reload(limits, sizing).map_err(Failure::usage)?;
         set_level();
-        Ok(taken_up)
+        Ok(async move {
+            let taken_up = reloaded.await;
+            if taken_up.most < most {
+                tracing::warn!(asked = most, instances = taken_up.most, "More instances need a restart.");
+            }
+            tracing::info!(instances = taken_up.most, "The configuration was read again.");
+        })
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::failure::Failure;
 use crate::reload::Reload;
+use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,16 +50,23 @@ pub(crate) fn reload_on_hangup(reload: Option<Reload>, stop: CancellationToken) 
     }
     let mut hangup = heard(SignalKind::hangup())?;
     tokio::spawn(async move {
-        let mut heard = hangup.recv().await;
-        while heard.is_some() {
+        let mut taking_up: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(pending());
+        loop {
+            tokio::select! {
+                heard = hangup.recv() => if heard.is_none() {
+                    return;
+                },
+                () = &mut taking_up => {
+                    taking_up = Box::pin(pending());
+                    continue;
+                }
+            }
             tokio::time::sleep(TOGETHER).await;
             let Some(reload) = &reload else { return stop.cancel() };
-            heard = tokio::select! {
-                biased;
-                () = reload.now() => hangup.recv().await,
-                // It waits for tasks to end, and is out of date.
-                next = hangup.recv() => next,
-            };
+            // One that still waits for tasks to end is out of date.
+            if let Some(newer) = reload.read() {
+                taking_up = Box::pin(newer);
+            }
         }
     });
     Ok(())

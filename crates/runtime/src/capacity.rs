@@ -195,21 +195,23 @@ pub fn capacity(
     component_bytes: u64,
     slots: usize,
 ) -> Result<Capacity, TooSmall> {
-    let fit = |number: u64| NonZeroUsize::new(usize::try_from(number).unwrap_or(usize::MAX));
+    let number = |fit: u64| NonZeroUsize::new(usize::try_from(fit).unwrap_or(usize::MAX));
     let mut bound = (wanted, BoundedBy::User);
     if let Some(memory) = host.memory {
-        let slot_bytes = if slots == 0 { 0 } else { SLOT_KEPT_BYTES as u64 };
-        let task_bytes = limits.task_bytes().saturating_sub(slot_bytes);
-        let kept_bytes = reserve(memory, component_bytes)
-            .saturating_add(slot_bytes.saturating_mul(u64::try_from(slots).unwrap_or(u64::MAX)));
-        let fit = fit(memory.bytes.saturating_sub(kept_bytes) / task_bytes.max(1));
+        let (task_bytes, reserve) = (limits.task_bytes(), reserve(memory, component_bytes));
+        let slots = u64::try_from(slots).unwrap_or(u64::MAX);
+        let kept_bytes = reserve.saturating_add(slots.saturating_mul(SLOT_KEPT_BYTES as u64));
+        let fit = |bytes: u64, each: u64| memory.bytes.saturating_sub(bytes) / each.max(1);
+        // Those in slots that are there take what comes on top; if there were more than slots, each would take all.
+        let in_slots = fit(kept_bytes, task_bytes.saturating_sub(SLOT_KEPT_BYTES as u64));
+        let fit = number(in_slots.min(fit(reserve, task_bytes)));
         let fit = fit.ok_or(TooSmall::Memory { task_bytes, memory, kept_bytes })?;
         bound = bound.min((fit, BoundedBy::Memory));
     }
     let mut files = usize::MAX;
     if let Some(all) = host.files {
         let shared = all.saturating_sub(RESERVE_FILES);
-        let fit = fit(shared / FEWEST_FILES).ok_or(TooSmall::Files { files: all })?;
+        let fit = number(shared / FEWEST_FILES).ok_or(TooSmall::Files { files: all })?;
         bound = bound.min((fit, BoundedBy::Files));
         files = usize::try_from(shared).unwrap_or(usize::MAX) / bound.0;
     }

@@ -257,31 +257,40 @@ impl Worker {
         })
     }
 
-    /// Sets other limits for the tasks that start from now on, and another number of them at once: at most the one that the
-    /// worker began with, which the pool was made for. Tasks of before may run for long beside those to come: so there are
-    /// never more at once than fit with each of the limits that there were, and where these are fewer than now, it waits
-    /// until the others have ended. Dropped while it waits, it leaves the limits as they were. Returns what holds now.
+    /// Another number of tasks at once, from now on, and other limits for those that start once what is returned is over:
+    /// then that many tasks of before and to come fit together. So they are never more than fit with each of the limits
+    /// that there were, nor than the worker began with, which the pool was made for. Where more run than that, it waits
+    /// until enough have ended; dropped before, it leaves the limits as they were. Yields what holds then.
     ///
     /// # Errors
     ///
     /// The limits don't fit the queue, the component or the host: everything is as it was.
-    pub async fn reload(&self, limits: Limits, sizing: Sizing) -> Result<Sizing, String> {
+    pub fn reload(
+        &self,
+        limits: Limits,
+        sizing: Sizing,
+    ) -> Result<impl Future<Output = Sizing> + Send + '_, String> {
         check_timeout(limits.timeout, self.leases.longest()).map_err(|error| error.to_string())?;
         let capacity = self.component.capacity_for(self.options.instances, &limits);
         let fit = capacity.map_err(|error| error.to_string())?.instances;
         let set_limits = self.component.other_limits(limits).map_err(|error| error.to_string())?;
         let most = self.instances.bound(fit);
         let sizing = Sizing { most: sizing.most.min(most), ..sizing };
-        self.sizing.send_if_modified(|before| std::mem::replace(before, sizing) != sizing);
-        if !self.instances.are_at_most(most.get()) {
+        let is_over = self.instances.are_at_most(most.get());
+        // Those who hold more of them than there are now give them back when they hear of it.
+        self.sizing.send_if_modified(|before| std::mem::replace(before, sizing) != sizing || !is_over);
+        if !is_over {
             tracing::info!(
                 instances = most,
-                "Fewer tasks fit with the new limits than may run now: they hold once no more can."
+                "More tasks run, or are received for, than fit with the new limits: these hold once no more do."
             );
-            self.instances.until_at_most(most.get()).await;
         }
-        set_limits();
-        Ok(sizing)
+        Ok(async move {
+            self.instances.until_at_most(most.get()).await;
+            self.instances.bound_for_good();
+            set_limits();
+            sizing
+        })
     }
 
     /// Whether it has messages whose tasks run.

@@ -118,18 +118,14 @@ impl Worker {
     /// Receives once, and starts the tasks of what came.
     async fn poll_as(self: &Arc<Self>, poller: Poller, polling: &Polling<'_>, wait: Duration) -> Received {
         let mut sizings = self.sizing.subscribe();
-        // Free slots and starts first, and then the breaker: what it says must be true when messages are received.
-        let Some(first) = polling.slot().await else { return Received::End };
-        let mut slots = vec![first];
-        self.fill(&mut slots, polling).await;
-        let allowed = tokio::select! {
+        let ready = tokio::select! {
             biased;
-            allowed = self.may_receive(slots.len(), poller, polling.stop) => allowed,
-            // It may be long until it may, and these slots may be more than there are now.
+            // It may be long until it's ready, and what it has by now may be more than there are slots.
             _ = sizings.changed() => return Received::Less,
+            ready = self.ready(poller, polling) => ready,
         };
-        let (mut starts, most) = match allowed {
-            ControlFlow::Continue(allowed) => allowed,
+        let (mut slots, mut starts, most) = match ready {
+            ControlFlow::Continue(ready) => ready,
             ControlFlow::Break(received) => return received,
         };
         let is_trial = most == 1;
@@ -188,22 +184,26 @@ impl Worker {
         if is_full { Received::Full } else { Received::Less }
     }
 
-    /// Waits until messages may be received: at most so many, of which so many may start now.
-    async fn may_receive(
+    /// Waits until messages may be received: into these slots, so many as may start now where the user bounds that, and at
+    /// most so many as the breaker admits.
+    async fn ready(
         &self,
-        most: usize,
         poller: Poller,
-        stop: &CancellationToken,
-    ) -> ControlFlow<Received, (Option<Taken<'_>>, usize)> {
-        let starts = self.may_start(most, poller, stop).await?;
+        polling: &Polling<'_>,
+    ) -> ControlFlow<Received, (Vec<Slot>, Option<Taken<'_>>, usize)> {
+        // Free slots and starts first, and then the breaker: what it says must be true when messages are received.
+        let Some(first) = polling.slot().await else { return ControlFlow::Break(Received::End) };
+        let mut slots = vec![first];
+        self.fill(&mut slots, polling).await;
+        let starts = self.may_start(slots.len(), poller, polling.stop).await?;
         let most = match poller {
-            Poller::First => self.admitted(stop).await,
+            Poller::First => self.admitted(polling.stop).await,
             // While the backends recover, one poller is enough.
             Poller::Helper if self.breaker.admission() == Admission::All => Some(MAX_BATCH),
             Poller::Helper => return ControlFlow::Break(Received::Less),
         };
-        match most.filter(|_| !stop.is_cancelled()) {
-            Some(most) => ControlFlow::Continue((starts, most)),
+        match most.filter(|_| !polling.stop.is_cancelled()) {
+            Some(most) => ControlFlow::Continue((slots, starts, most)),
             None => ControlFlow::Break(Received::End),
         }
     }
@@ -294,8 +294,8 @@ impl Worker {
         }
     }
 
-    /// A message that came after the worker was told to stop, or began to wait for failing backends: others may have it
-    /// at once.
+    /// A message that came after the worker was told to stop or to run fewer tasks, or began to wait for failing backends:
+    /// others may have it at once.
     fn give_back(&self, delivery: Delivery, slot: Slot, in_progress: &InProgress) {
         self.tally.counters.returned.add(1);
         let settlement = Settlement {

@@ -62,8 +62,10 @@ pub(super) struct Instances {
 #[derive(Debug)]
 struct Allowed {
     number: usize,
-    /// It never becomes more than that.
+    /// It never becomes more than that, …
     most: NonZeroUsize,
+    /// … nor that more than this.
+    for_good: NonZeroUsize,
     /// Of the permits that are held, so many vanish when they are given back.
     owed: usize,
 }
@@ -78,7 +80,7 @@ pub(super) struct Instance {
 impl Instances {
     /// So many may run at once; it never becomes more than `most`.
     pub(super) fn new(number: usize, most: NonZeroUsize) -> Arc<Self> {
-        let state = Mutex::new(Allowed { number, most, owed: 0 });
+        let state = Mutex::new(Allowed { number, most, for_good: most, owed: 0 });
         Arc::new(Self { free: Arc::new(Semaphore::new(number)), state, paid: Notify::new() })
     }
 
@@ -87,13 +89,19 @@ impl Instances {
         self.allow_in(&mut self.state(), number);
     }
 
-    /// From now on it never becomes more than that, or than the least that was said before, which is returned.
+    /// Until this is called again it never becomes more than that, or than what is bounded for good. Returns the lesser.
     pub(super) fn bound(&self, most: NonZeroUsize) -> NonZeroUsize {
         let mut state = self.state();
-        state.most = state.most.min(most);
+        state.most = state.for_good.min(most);
         let number = state.number;
         self.allow_in(&mut state, number);
         state.most
+    }
+
+    /// As it's bounded now, it stays.
+    pub(super) fn bound_for_good(&self) {
+        let mut state = self.state();
+        state.for_good = state.most;
     }
 
     fn allow_in(&self, state: &mut Allowed, number: usize) {
@@ -390,7 +398,9 @@ mod tests {
     async fn what_is_bounded_stays_bounded_and_it_is_heard_when_no_more_are_held() {
         let instances = Instances::new(4, at_most(4));
         let mut held = free(&instances);
+        assert_eq!(instances.bound(at_most(1)), at_most(1));
         assert_eq!(instances.bound(at_most(2)), at_most(2));
+        instances.bound_for_good();
         assert_eq!(instances.bound(at_most(3)), at_most(2));
         let mut few = pin!(instances.until_at_most(2));
         for count in [4, 3] {

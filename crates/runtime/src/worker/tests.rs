@@ -44,16 +44,22 @@ async fn larger_limits_hold_once_no_more_tasks_run_than_fit_with_them_and_no_mor
     let mut tasks = vec![worker.instances.try_acquire(), worker.instances.try_acquire()];
     assert!(tasks.iter().all(Option::is_some));
 
-    let mut reload = pin!(worker.reload(large.clone(), both));
-    assert!(reload.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let reload = |limits: &Limits| worker.reload(limits.clone(), both).expect("they fit");
+    {
+        let mut given_up = pin!(reload(&large));
+        assert!(given_up.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    assert_eq!(reload(&usual).await.most, TWO, "as if it hadn't been");
+
+    let mut reloaded = pin!(reload(&large));
+    assert!(reloaded.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     assert_eq!(worker.component.limits().memory_bytes, usual.memory_bytes);
     tasks.pop();
-    assert_eq!(reload.await.expect("taken up").most, NonZeroUsize::MIN);
+    assert_eq!(reloaded.await.most, NonZeroUsize::MIN);
     assert_eq!(worker.component.limits().memory_bytes, large.memory_bytes);
 
     // The one that runs may be large.
-    let back = worker.reload(usual.clone(), both).await.expect("taken up");
-    assert_eq!(back.most, NonZeroUsize::MIN);
+    assert_eq!(reload(&usual).await.most, NonZeroUsize::MIN);
     assert_eq!(worker.component.limits().memory_bytes, usual.memory_bytes);
     assert!(worker.instances.try_acquire().is_none());
 }
