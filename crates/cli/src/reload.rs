@@ -21,13 +21,13 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// Reads it. Returns what takes up all that has changed, which may have to wait for tasks to end; `None` if anything
-    /// is wrong, and nothing is changed.
+    /// Reads it. The number of instances and the log's level hold at once; returns what sets the limits, which may have to
+    /// wait for tasks to end. `None` if anything is wrong, and nothing is changed.
     pub(crate) fn read(&self) -> Option<impl Future<Output = ()> + Send + '_> {
         let taken_up = self.take_up();
         if let Err(failure) = &taken_up {
             let error = failure.to_string();
-            tracing::error!(error, "The configuration isn't taken up: everything stays as it was.");
+            tracing::error!(error, "The configuration isn't taken up: what was read before stands.");
         }
         taken_up.ok()
     }

@@ -27,11 +27,19 @@ pub(crate) fn stop_on_signals(stop: CancellationToken, abandon: CancellationToke
     let (mut interrupt, mut terminate) = stop_signals()?;
     tokio::spawn(async move {
         let mut next = async || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            tokio::time::sleep(TOGETHER).await;
+            let mut one = async || {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            };
+            one().await;
+            let others = async {
+                loop {
+                    one().await;
+                }
+            };
+            let _: Result<(), _> = tokio::time::timeout(TOGETHER, others).await;
         };
         next().await;
         tracing::info!("Stopping: running tasks may finish. A second signal stops at once.");
@@ -61,7 +69,8 @@ pub(crate) fn reload_on_hangup(reload: Option<Reload>, stop: CancellationToken) 
                     continue;
                 }
             }
-            tokio::time::sleep(TOGETHER).await;
+            let others = async { while hangup.recv().await.is_some() {} };
+            let _ = tokio::time::timeout(TOGETHER, others).await;
             let Some(reload) = &reload else { return stop.cancel() };
             // One that still waits for tasks to end is out of date.
             if let Some(newer) = reload.read() {

@@ -276,18 +276,17 @@ impl Worker {
         let set_limits = self.component.other_limits(limits).map_err(|error| error.to_string())?;
         let most = self.instances.bound(fit);
         let sizing = Sizing { most: sizing.most.min(most), ..sizing };
-        let is_over = self.instances.are_at_most(most.get());
-        // Those who hold more of them than there are now give them back when they hear of it.
-        self.sizing.send_if_modified(|before| std::mem::replace(before, sizing) != sizing || !is_over);
-        if !is_over {
+        let hold = self.instances.are_at_most(most);
+        // Who holds more of them than there are now gives them back when it hears of it, or when its receive ends.
+        self.sizing.send_if_modified(|before| std::mem::replace(before, sizing) != sizing || !hold);
+        if !hold {
             tracing::info!(
                 instances = most,
                 "More tasks run, or are received for, than fit with the new limits: these hold once no more do."
             );
         }
         Ok(async move {
-            self.instances.until_at_most(most.get()).await;
-            self.instances.bound_for_good();
+            self.instances.until_bounded(most).await;
             set_limits();
             sizing
         })

@@ -55,8 +55,8 @@ impl Sizing {
 pub(super) struct Instances {
     free: Arc<Semaphore>,
     state: Mutex<Allowed>,
-    /// One that was owed has been given back.
-    paid: Notify,
+    /// There are fewer, of those that may run and those that are owed together.
+    fewer: Notify,
 }
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Instances {
     /// So many may run at once; it never becomes more than `most`.
     pub(super) fn new(number: usize, most: NonZeroUsize) -> Arc<Self> {
         let state = Mutex::new(Allowed { number, most, for_good: most, owed: 0 });
-        Arc::new(Self { free: Arc::new(Semaphore::new(number)), state, paid: Notify::new() })
+        Arc::new(Self { free: Arc::new(Semaphore::new(number)), state, fewer: Notify::new() })
     }
 
     /// So many may run at once from now on. Those that run beyond it go on.
@@ -98,12 +98,6 @@ impl Instances {
         state.most
     }
 
-    /// As it's bounded now, it stays.
-    pub(super) fn bound_for_good(&self) {
-        let mut state = self.state();
-        state.for_good = state.most;
-    }
-
     fn allow_in(&self, state: &mut Allowed, number: usize) {
         let number = number.min(state.most.get());
         if let Some(more) = number.checked_sub(state.number) {
@@ -113,13 +107,16 @@ impl Instances {
         } else {
             let fewer = state.number - number;
             state.owed += fewer - self.free.forget_permits(fewer);
+            self.fewer.notify_waiters();
         }
         state.number = number;
     }
 
     /// Waits for one.
     pub(super) async fn acquire(self: &Arc<Self>) -> Option<Instance> {
+        let settle = Settle(self);
         let permit = self.free.clone().acquire_owned().await;
+        std::mem::forget(settle);
         permit.ok().map(|permit| Instance { permit: Some(permit), of: self.clone() })
     }
 
@@ -130,22 +127,32 @@ impl Instances {
         held.saturating_sub(most)
     }
 
-    /// Waits until no more are held than that, where no more may run at once already.
-    pub(super) async fn until_at_most(&self, most: usize) {
+    /// Once bounded, waits until no more are held than that: then that is for good.
+    pub(super) async fn until_bounded(&self, most: NonZeroUsize) {
         loop {
             // From now on it hears of each.
-            let paid = self.paid.notified();
-            if self.are_at_most(most) {
+            let fewer = self.fewer.notified();
+            if self.bound_for_good(most) {
                 return;
             }
-            paid.await;
+            fewer.await;
         }
     }
 
-    /// No more are held than that, nor will be.
-    pub(super) fn are_at_most(&self, most: usize) -> bool {
-        let state = self.state();
-        state.number + state.owed <= most
+    /// Unless more are held than that, or may be.
+    fn bound_for_good(&self, most: NonZeroUsize) -> bool {
+        let mut state = self.state();
+        let holds = state.are_at_most(most);
+        if holds {
+            state.most = state.most.min(most);
+            state.for_good = state.most;
+        }
+        holds
+    }
+
+    /// No more are held than that, nor may be.
+    pub(super) fn are_at_most(&self, most: NonZeroUsize) -> bool {
+        self.state().are_at_most(most)
     }
 
     /// So many may run at once.
@@ -173,15 +180,33 @@ impl Instances {
                 free = Some(permit);
             }
         }
-        if state.owed < owed {
-            self.paid.notify_waiters();
-        }
         // Before others look at the state.
         drop(free);
+        if state.owed > 0 {
+            state.owed -= self.free.forget_permits(state.owed);
+        }
+        if state.owed < owed {
+            self.fewer.notify_waiters();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, Allowed> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who waits for a permit and is dropped may have been given one already, which then is free though it may be owed.
+struct Settle<'a>(&'a Instances);
+
+impl Drop for Settle<'_> {
+    fn drop(&mut self) {
+        self.0.take_back(std::iter::empty());
+    }
+}
+
+impl Allowed {
+    fn are_at_most(&self, most: NonZeroUsize) -> bool {
+        self.number + self.owed <= most.get()
     }
 }
 
@@ -275,6 +300,8 @@ impl Worker {
                     let scaling = Scaling { min, max: most, threads, goal, keep_warm };
                     let scaler = known.get_or_insert_with(|| Scaler::new(scaling));
                     scaler.set(scaling);
+                    // At once: until it decides, more would be received for than may run.
+                    self.instances.allow(self.instances.number().min(most.get()));
                     tokio::select! {
                         () = self.follow(tasks, scaler, &mut may_rest) => {}
                         // It lives as long as the worker does.
@@ -395,14 +422,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_permit_that_nobody_waits_for_any_more_pays_what_is_owed() {
+        let instances = Instances::new(2, at_most(2));
+        let mut held = free(&instances);
+        {
+            let mut waiting = pin!(instances.acquire());
+            assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            held.pop();
+            instances.allow(1);
+        }
+        assert!(instances.are_at_most(at_most(1)));
+        assert!(free(&instances).is_empty());
+        held.clear();
+        assert_eq!(free(&instances).len(), 1);
+    }
+
+    #[tokio::test]
     async fn what_is_bounded_stays_bounded_and_it_is_heard_when_no_more_are_held() {
         let instances = Instances::new(4, at_most(4));
         let mut held = free(&instances);
         assert_eq!(instances.bound(at_most(1)), at_most(1));
         assert_eq!(instances.bound(at_most(2)), at_most(2));
-        instances.bound_for_good();
-        assert_eq!(instances.bound(at_most(3)), at_most(2));
-        let mut few = pin!(instances.until_at_most(2));
+        let mut few = pin!(instances.until_bounded(at_most(2)));
         for count in [4, 3] {
             held.truncate(count);
             let poll = few.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -410,6 +451,7 @@ mod tests {
         }
         held.truncate(2);
         few.await;
+        assert_eq!(instances.bound(at_most(3)), at_most(2));
         instances.allow(4);
         assert!(free(&instances).is_empty());
         held.clear();
