@@ -57,6 +57,11 @@ pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The program under test: the one just built, or the one that `WASMRUN_PROGRAM` names, to see a test fail on an older one.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("WASMRUN_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_wasmrun").into(), PathBuf::from)
+}
+
 /// A component that `cargo xtask guests` built.
 #[track_caller]
 pub(crate) fn guest(name: &str) -> PathBuf {
