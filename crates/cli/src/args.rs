@@ -46,7 +46,7 @@ pub(crate) enum Command {
     Health(HealthArgs),
     Top(TopArgs),
     /// Print a completion script for a shell
-    #[command(after_help = "Example:\n  wasmrun completions bash > /etc/bash_completion.d/wasmrun")]
+    #[command(after_help = "Examples:\n  source <(wasmrun completions bash)")]
     Completions {
         /// The shell
         shell: Shell,
@@ -57,11 +57,15 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
-  wasmrun run thumbnail.wasm --queue sqlite:jobs.db --store input=dir:in:ro --store output=dir:out:rw
-  wasmrun run thumbnail.wasm --queue sqlite:jobs.db --store input=dir:in:ro --store output=dir:out:rw --until-empty
-  wasmrun run thumbnail.wasm --queue https://sqs.eu-west-1.amazonaws.com/123456789012/uploads \
+  wasmrun run thumbnail.wasm --queue sqlite:jobs.db \\
+      --store input=dir:in:ro --store output=dir:out:rw
+  wasmrun run thumbnail.wasm --queue sqlite:jobs.db \\
+      --store input=dir:in:ro --store output=dir:out:rw --until-empty
+  wasmrun run thumbnail.wasm \\
+      --queue https://sqs.eu-west-1.amazonaws.com/123456789012/uploads \\
       --store input=s3://photos-in:ro --store output=s3://photos-out/thumbs:rw
-  wasmrun run s3://components/thumbnail.wasm --queue uploads --store input=s3://photos-in:ro --store output=s3://thumbs:rw
+  wasmrun run s3://components/thumbnail.wasm --queue uploads \\
+      --store input=s3://photos-in:ro --store output=s3://photos-out:rw
   wasmrun run --config wasmrun.toml --check
   wasmrun run --config wasmrun.toml --usage usage.jsonl
   wasmrun run --config wasmrun.toml --listen 9464
@@ -137,8 +141,9 @@ pub(crate) struct TopArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  wasmrun invoke hello.wasm --message 'hello'
-  wasmrun invoke thumbnail.wasm --message @event.json --store input=dir:in:ro --store output=dir:out:rw --json
+  wasmrun invoke forward.wasm --message 'hello' --send next=sqlite:next.db
+  wasmrun invoke thumbnail.wasm --message @event.json --json \\
+      --store input=dir:in:ro --store output=dir:out:rw
 
 Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a store can't be used.")]
 pub(crate) struct InvokeArgs {
@@ -313,7 +318,7 @@ pub(crate) enum QueueCommand {
 
 /// Print what a component imports and exports, and what it needs granted
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  wasmrun inspect thumbnail.wasm")]
+#[command(after_help = "Examples:\n  wasmrun inspect thumbnail.wasm")]
 pub(crate) struct InspectArgs {
     /// The component: a .wasm file
     pub(crate) component: PathBuf,
@@ -337,7 +342,8 @@ it does: take it from nobody else.
 Examples:
   wasmrun compile thumbnail.wasm -o thumbnail.cwasm
   wasmrun compile thumbnail.wasm -o thumbnail.cwasm --portable
-  wasmrun run thumbnail.cwasm --precompiled --queue uploads --store input=s3://photos:ro --store output=s3://thumbs:rw
+  wasmrun run thumbnail.cwasm --precompiled --queue uploads \\
+      --store input=s3://photos-in:ro --store output=s3://photos-out:rw
 
 Exit codes: 0 success, 2 wrong usage or component, 3 the file can't be written.")]
 pub(crate) struct CompileArgs {
@@ -367,9 +373,10 @@ It takes what `run` takes. Nothing is asked of Amazon: a dead-letter queue is kn
 kms:GenerateDataKey to send, yourself.
 
 Examples:
-  wasmrun policy --queue https://sqs.eu-west-1.amazonaws.com/123456789012/uploads \\
+  wasmrun policy --cluster thumbnails \\
+      --queue https://sqs.eu-west-1.amazonaws.com/123456789012/uploads \\
       --dead-letter https://sqs.eu-west-1.amazonaws.com/123456789012/dead \\
-      --store input=s3://photos-in:ro --store output=s3://photos-out/thumbs:rw --cluster thumbnails
+      --store input=s3://photos-in:ro --store output=s3://photos-out/thumbs:rw
   wasmrun policy --config wasmrun.toml > policy.json
   wasmrun policy --config wasmrun.toml --role arn:aws:iam::123456789012:role/thumbs
 
@@ -392,7 +399,8 @@ Examples:
   wasmrun report usage.jsonl
   wasmrun report usage.jsonl.2 usage.jsonl.1 usage.jsonl --top 20
   grep '\"thumbnail.wasm\"' usage.jsonl | wasmrun report - --json
-  wasmrun report usage.jsonl --prices eu-west-1.toml --fargate-size 1,2 --lambda-size 1024
+  wasmrun report usage.jsonl --prices eu-west-1.toml \\
+      --fargate-size 1,2 --lambda-size 1024
 
 Lines that are no records are counted and left out. Costs are computed from a table of list prices: the report
 says of which region and when, and what is assumed. The table is crates/cli/src/prices.toml in the repository.
