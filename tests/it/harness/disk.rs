@@ -1,6 +1,6 @@
 //! A disk that can be filled.
 
-use super::{Process, World, guest, program, skip_unless_root};
+use super::{Process, World, guest, skip_unless_root, wasmrun};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Disk {
         }
         fs::remove_dir_all(disk.place.with_extension("copy")).expect("removed");
         let worker = in_namespace()
-            .arg(program())
+            .arg(wasmrun())
             .arg("run")
             .arg(guest("misbehave"))
             .args(World::grants())

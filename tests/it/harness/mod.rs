@@ -58,7 +58,7 @@ pub(crate) fn repository() -> &'static Path {
 }
 
 /// The program under test: the one just built, or the one that `WASMRUN_PROGRAM` names, to see a test fail on an older one.
-pub(crate) fn program() -> PathBuf {
+pub(crate) fn wasmrun() -> PathBuf {
     std::env::var_os("WASMRUN_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_wasmrun").into(), PathBuf::from)
 }
 

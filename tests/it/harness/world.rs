@@ -1,7 +1,7 @@
 //! A directory of its own for each test: the stores `in` and `out`, a queue to work on and one to send to.
 
 use super::command::{Command, Output};
-use super::{guest, memory, program, scratch};
+use super::{guest, memory, scratch, wasmrun};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ impl World {
     }
 
     pub(crate) fn wasmrun<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
-        self.program(&program()).args(arguments)
+        self.program(&wasmrun()).args(arguments)
     }
 
     pub(crate) fn program(&self, program: &Path) -> Command {
