@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -20,6 +21,8 @@ use crate::{
 const EXAMPLES: &str = "guest-examples";
 /// Components that misbehave, for the tests.
 const TEST_GUESTS: &str = "tests/guests";
+/// The section of the README that shows a whole guest.
+const FIRST_GUEST: &str = "## Writing a guest";
 
 /// In which ways to build.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,18 +45,22 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
     };
     let toolchain = Toolchain::ready(places, targets)?;
     let target = target_of(&toolchain, places.target.join("guest-build"))?;
-    for workspace in [EXAMPLES, TEST_GUESTS] {
+    let first = first_guest(places)?;
+    for folder in [&places.root.join(EXAMPLES), &places.root.join(TEST_GUESTS), &first] {
         let mut cargo = toolchain.cargo();
         cargo.args(["build", "--release", "--target", COMPONENT_TARGET]);
-        build_workspace(places, workspace, cargo, &target)?;
+        build_folder(places, folder, cargo, &target)?;
     }
     collect(&release(&target, COMPONENT_TARGET), &places.guests())?;
 
     if kinds == Kinds::CargoAndCargoComponent {
-        let mut cargo = toolchain.command(&CARGO_COMPONENT.ready(places)?);
-        cargo.args(["component", "build", "--release", "--target", MODULE_TARGET]);
+        let component = CARGO_COMPONENT.ready(places)?;
         let target = target_of(&toolchain, places.target.join("guest-build-component"))?;
-        build_workspace(places, EXAMPLES, cargo, &target)?;
+        for folder in [&places.root.join(EXAMPLES), &first] {
+            let mut cargo = toolchain.command(&component);
+            cargo.args(["component", "build", "--release", "--target", MODULE_TARGET]);
+            build_folder(places, folder, cargo, &target)?;
+        }
         collect(&release(&target, MODULE_TARGET), &places.guests().join("component"))?;
     }
     Ok(())
@@ -77,17 +84,50 @@ fn release(target: &Path, triple: &str) -> PathBuf {
     target.join(triple).join("release")
 }
 
-fn build_workspace(places: &Places, name: &str, mut cargo: Command, target: &Path) -> Result<()> {
-    let folder = places.root.join(name);
-    if !has_packages(&folder) {
+/// Writes the crate that the README shows, next to a folder `wasmrun` that is this repository, as the README's own manifest has it.
+fn first_guest(places: &Places) -> Result<PathBuf> {
+    let readme = fs::read_to_string(places.root.join("README.md")).context("cannot read README.md")?;
+    let beside = places.target.join("first-guest");
+    let folder = beside.join("shout");
+    fs::create_dir_all(folder.join("src"))?;
+    let repository = beside.join("wasmrun");
+    if !fs::read_link(&repository).is_ok_and(|linked| linked == places.root) {
+        remove(&repository)?;
+        symlink(&places.root, &repository)?;
+    }
+    for (language, file) in [("toml", "Cargo.toml"), ("rust", "src/lib.rs")] {
+        let block = fenced(&readme, FIRST_GUEST, language)
+            .with_context(|| format!("README.md has no block of {language} in {FIRST_GUEST:?}"))?;
+        fs::write(folder.join(file), block)?;
+    }
+    // The versions of the other guests, so that nothing is asked for that isn't here yet.
+    fs::copy(places.root.join(EXAMPLES).join("Cargo.lock"), folder.join("Cargo.lock"))?;
+    Ok(folder)
+}
+
+/// The first fenced block of this language in a section of a document.
+fn fenced<'a>(document: &'a str, heading: &str, language: &str) -> Option<&'a str> {
+    let (_, section) = document.split_once(&format!("\n{heading}\n"))?;
+    let section = section.split("\n## ").next()?;
+    let (_, block) = section.split_once(&format!("\n```{language}\n"))?;
+    block.split("```").next()
+}
+
+fn build_folder(places: &Places, folder: &Path, mut cargo: Command, target: &Path) -> Result<()> {
+    if !has_packages(folder) {
         return Ok(());
     }
-    if folder.join("Cargo.lock").is_file() {
+    // The lock file of what isn't in the repository has more than it needs, which cargo would have to write.
+    if folder.starts_with(&places.root)
+        && !folder.starts_with(&places.target)
+        && folder.join("Cargo.lock").is_file()
+    {
         cargo.arg("--locked");
     }
+    let name = places.typed(folder).display().to_string();
     eprintln!("Building {name} …");
     let status = cargo
-        .current_dir(&folder)
+        .current_dir(folder)
         .env("CARGO_TARGET_DIR", target)
         .status()
         .with_context(|| format!("cannot run {}", command::typed(&cargo)))?;
@@ -142,7 +182,7 @@ fn is_component(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{collect, has_packages, is_component};
+    use super::{collect, fenced, has_packages, is_component};
     use std::{env, fs, path::PathBuf, process};
 
     fn folder(name: &str) -> PathBuf {
@@ -160,6 +200,14 @@ mod tests {
         fs::write(folder.join("member/Cargo.toml"), "").expect("file");
         assert!(has_packages(&folder));
         fs::remove_dir_all(folder).expect("clean up");
+    }
+
+    #[test]
+    fn a_block_is_found_in_its_own_section_alone() {
+        let document = "# A\n\n```toml\n1\n```\n\n## B\n\n```toml\n2\n```\n\n## C\n\n```rust\n3\n```\n";
+        assert_eq!(fenced(document, "## B", "toml"), Some("2\n"));
+        assert_eq!(fenced(document, "## B", "rust"), None);
+        assert_eq!(fenced(document, "## D", "toml"), None);
     }
 
     #[test]

