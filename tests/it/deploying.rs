@@ -1,8 +1,11 @@
 //! What is in `deploy/ecs`: read as CloudFormation reads it, compared with what the program says of itself, and created on
 //! servers that stand in for Amazon's.
 
+mod documented;
 mod stack;
 mod template;
+
+pub(crate) use documented::SECTIONS;
 
 use crate::harness::{Amazon, Command, World, field, guest, program, repository, wait_until};
 use rustix::process::Signal;

@@ -35,6 +35,7 @@
 //! | `compiling` | components that would take the compiler hours or gigabytes |
 //! | `broken_starts` | workers that can't work, and how they say so |
 //! | `rights` | that the rights which are printed are those that are needed |
+//! | `examples` | that what documents and help show runs as printed |
 //! | `bad_input` | everything else that can be wrong before any work is done |
 
 #![allow(clippy::print_stdout, reason = "a test says what it measured, and why it was skipped")]
@@ -55,6 +56,7 @@ mod deploying;
 mod deterministic;
 mod ecs;
 mod endurance;
+mod examples;
 mod failing_backends;
 mod harness;
 mod hostile;

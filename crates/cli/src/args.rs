@@ -125,7 +125,7 @@ pub(crate) struct HealthArgs {
 Examples:
   wasmrun top
   wasmrun top 10.0.0.7:9464
-  wasmrun top --once=30s
+  wasmrun top --once=5s
 
 Exit codes: 0 success, 2 wrong usage, 3 the worker gives no answer.")]
 pub(crate) struct TopArgs {
@@ -378,7 +378,8 @@ Examples:
       --dead-letter https://sqs.eu-west-1.amazonaws.com/123456789012/dead \\
       --store input=s3://photos-in:ro --store output=s3://photos-out/thumbs:rw
   wasmrun policy --config wasmrun.toml > policy.json
-  wasmrun policy --config wasmrun.toml --role arn:aws:iam::123456789012:role/thumbs
+  wasmrun policy --config wasmrun.toml \\
+      --role arn:aws:iam::123456789012:role/thumbs
 
 Exit codes: 0 success, 2 wrong usage or configuration.")]
 pub(crate) struct PolicyArgs {

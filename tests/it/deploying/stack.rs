@@ -14,18 +14,13 @@ pub(super) struct Stack<'a> {
 }
 
 impl<'a> Stack<'a> {
-    /// With all that ministack knows: neither scaling nor arithmetic with metrics, which moto takes.
     pub(super) fn create(
         world: &'a World,
         amazon: &'a Amazon,
         template: &Template,
         parameters: &[(&str, &str)],
     ) -> Self {
-        let document = template.without(|resource| {
-            field(resource, "Type").starts_with("AWS::ApplicationAutoScaling::")
-                || resource["Type"] == "AWS::CloudWatch::Alarm"
-                    && !resource["Properties"]["Metrics"].is_null()
-        });
+        let document = taken(template);
         let parameter = |(name, value): &(&str, &str)| json!({"ParameterKey": name, "ParameterValue": value});
         let arguments = json!({
             "StackName": NAME,
@@ -72,6 +67,14 @@ impl<'a> Stack<'a> {
     pub(super) fn call(&self, service: &str, operation: &str, arguments: &Value) -> Value {
         call(self.world, self.amazon, service, operation, arguments)
     }
+}
+
+/// What ministack takes of a template: neither scaling nor arithmetic with metrics, which moto takes.
+pub(super) fn taken(template: &Template) -> Value {
+    template.without(|resource| {
+        field(resource, "Type").starts_with("AWS::ApplicationAutoScaling::")
+            || resource["Type"] == "AWS::CloudWatch::Alarm" && !resource["Properties"]["Metrics"].is_null()
+    })
 }
 
 /// A call to a service of this server, by boto3, which knows all services and what each takes.

@@ -1,0 +1,120 @@
+//! docs/deploy.md, command by command, with the command `aws` on a server that stands in for Amazon's. Where ECS would start
+//! a worker, the test does.
+
+use super::stack::{call, taken};
+use super::template::{Template, texts};
+use super::{TEMPLATES, as_in, by_name, container, needed};
+use crate::examples::document::{Section, section};
+use crate::examples::place::Place;
+use crate::examples::sections;
+use crate::harness::{ACCOUNT, Amazon, Process, guest, repository, wait_until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::fs;
+
+const FILE: &str = "docs/deploy.md";
+const BATCH: &str = "A batch, to the first thumbnail";
+const REGION: &str = "eu-west-1";
+
+sections! {
+    a_batch_is_deployed_as_it_is_written: "docs/deploy.md", "A batch, to the first thumbnail" => batch;
+    the_image_is_built_in_a_container: "docs/deploy.md", "With Docker, or on a Mac" => in_docker;
+    a_sidecar_is_deployed_as_it_is_written: "docs/deploy.md", "A sidecar" => sidecar;
+    workers_are_deployed_as_it_is_written_without_cloudformation: "docs/deploy.md", "Without CloudFormation" => by_hand;
+}
+
+/// A clone of the repository, with templates that the server takes, the first of which may say less than it does.
+fn clone(amazon: &Amazon) -> Option<Place<'_>> {
+    let place = Place::with_aws(amazon)?;
+    place.is_clone();
+    for (file, _) in TEMPLATES {
+        let template = Template::read(&place.world, &format!("{file}.yaml"))?;
+        // JSON is YAML.
+        place.world.write(&format!("deploy/ecs/{file}.yaml"), taken(&template).to_string());
+        place.link(&format!("deploy/ecs/{file}.task-definition.json"));
+    }
+    Some(place)
+}
+
+/// What the shell knows from the steps of the batch.
+fn known() -> String {
+    let commands = section(FILE, BATCH).commands();
+    let defines = |line: &&str| {
+        let name = line.split(['=', '(']).next().unwrap_or_default();
+        line.starts_with("export ") || name.len() < line.len() && name.chars().all(|c| c.is_ascii_lowercase())
+    };
+    // The version is one line of several, of an object that is stored before.
+    let lines = commands.lines().filter(defines).filter(|line| !line.ends_with('\\'));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// The worker that ECS would start, once the command that makes its service is done.
+fn worker(place: &Place, amazon: &Amazon, made_by: &str, family: &str) -> Process {
+    wait_until("there is a service", || place.noted().iter().any(|command| command.starts_with(made_by)));
+    let answer =
+        call(&place.world, amazon, "ecs", "describe_task_definition", &json!({"taskDefinition": family}));
+    let container = container(&answer["taskDefinition"]);
+    let words = texts(&container["command"]);
+    as_in(amazon.environment(place.world.wasmrun([])), words, container).start()
+}
+
+fn assert_noted(place: &Place, beginning: &str) {
+    let noted = place.noted();
+    assert!(noted.iter().any(|command| command.starts_with(beginning)), "{beginning}: {noted:#?}");
+}
+
+fn batch(section: &Section) {
+    let Some(amazon) = Amazon::start() else { return };
+    let Some(place) = clone(&amazon) else { return };
+    let script = place.script(&section.commands()).start();
+    let worker = worker(&place, &amazon, "aws cloudformation deploy", "thumbnails-batch");
+    let output = script.finish().succeeded();
+    worker.signal(Signal::TERM);
+    assert!(place.world.read("coffee cup.jpg.jpg").starts_with(&[0xff, 0xd8]), "a JPEG: {output}");
+    let registry = format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com");
+    assert_noted(&place, &format!("podman login --username AWS --password-stdin {registry}"));
+    assert_noted(&place, &format!("podman push localhost/wasmrun:0.1.0 {registry}/wasmrun:0.1.0"));
+    assert_noted(&place, "aws cloudformation delete-stack --stack-name thumbnails");
+}
+
+fn in_docker(section: &Section) {
+    let place = Place::new();
+    place.run(&section.commands());
+    assert_noted(&place, "docker run --rm --privileged");
+}
+
+fn sidecar(section: &Section) {
+    let Some(amazon) = Amazon::start() else { return };
+    let Some(place) = clone(&amazon) else { return };
+    place.run(&(known() + &section.commands()));
+    assert_noted(&place, "podman build --tag ");
+    assert_noted(&place, "aws cloudformation delete-stack --stack-name sidecar");
+}
+
+fn by_hand(section: &Section) {
+    let Some(amazon) = Amazon::start() else { return };
+    let Some(place) = clone(&amazon) else { return };
+    let components = format!("components-{ACCOUNT}-{REGION}");
+    amazon.create_bucket(&components);
+    amazon.put(&components, "thumbnail.wasm", fs::read(guest("thumbnail")).expect("the component"));
+    let script = place.script(&(known() + &section.commands())).start();
+    let worker = worker(&place, &amazon, "aws ecs create-service", "thumbnails-batch");
+    script.finish().succeeded();
+    worker.signal(Signal::TERM);
+
+    // The role has what the command of the task definition needs, and nothing else.
+    let read = |file: &str| serde_json::from_slice::<Value>(&place.world.read(file)).expect("JSON");
+    let queue = |name: &str| format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}");
+    let definition = read("target/task-definition.json");
+    let needed = needed(&place.world, container(&definition), &queue("thumbnails-dead"), "thumbnails");
+    assert_eq!(by_name(&read("target/task-policy.json")["Statement"]), needed);
+    assert_eq!(definition["taskRoleArn"], format!("arn:aws:iam::{ACCOUNT}:role/thumbnails-task"));
+    // Both are policies that the template has as well.
+    let template = fs::read_to_string(repository().join("deploy/ecs/batch.yaml")).expect("the template");
+    for condition in ["aws:SourceArn", "aws:SourceAccount"] {
+        for file in ["target/queue-policy.json", "target/trust.json"] {
+            assert!(read(file).to_string().contains(condition), "{file}");
+        }
+        assert!(template.contains(condition), "{condition}");
+    }
+}

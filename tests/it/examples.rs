@@ -1,0 +1,382 @@
+//! The examples of all documents and of the help: each is run as it is printed.
+//!
+//! The commands of a section are one script, which runs in a directory that is prepared as the text around them says. A
+//! section that is new, and neither run here nor listed among those that can't be, fails a test.
+
+pub(crate) mod document;
+mod help;
+pub(crate) mod place;
+
+use crate::harness::{Amazon, World, field, guest, keys, repository, wait_until};
+use document::Section;
+use place::Place;
+use rustix::process::Signal;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+
+/// Makes a test of each section, and a list of them.
+macro_rules! sections {
+    ($($name:ident: $file:literal, $heading:literal => $check:ident;)*) => {
+        /// File and heading of each section that has a test here.
+        pub(crate) const SECTIONS: &[(&str, &str)] = &[$(($file, $heading)),*];
+        $(
+            #[test]
+            fn $name() {
+                $check(&$crate::examples::document::section($file, $heading));
+            }
+        )*
+    };
+}
+pub(crate) use sections;
+
+sections! {
+    the_first_two_commands_make_thumbnails: "README.md", "wasmrun" => makes_thumbnails_in_both_places;
+    the_commands_of_the_repository_exist: "README.md", "Two commands" => is_noted;
+    thumbnails_are_made_by_hand: "README.md", "By hand" => makes_thumbnails_by_hand;
+    the_first_guest_shouts: "README.md", "Writing a guest" => shouts;
+    the_configuration_file_is_taken: "README.md", "Configuration" => is_configured;
+    components_are_compiled_before: "README.md", "Components" => compiles_before;
+    a_dead_letter_says_what_is_shown: "README.md", "Outcomes" => tells_why;
+    a_store_takes_its_settings: "README.md", "Queues and stores" => takes_settings;
+    a_log_line_has_the_fields_that_are_shown: "README.md", "Logs" => logs;
+    a_record_has_the_fields_that_are_shown: "README.md", "Usage" => records_usage;
+    the_health_check_is_that_of_the_templates: "README.md", "Watching" => is_watched;
+    the_benchmarks_exist: "README.md", "Performance" => is_noted;
+    a_container_takes_the_command: "README.md", "Container image" => runs_in_a_container;
+    the_guests_are_built: "guest-examples/README.md", "Build" => is_noted;
+    the_guests_do_what_they_say: "guest-examples/README.md", "Try" => tries_the_guests;
+    the_fuzz_targets_exist: "fuzz/README.md", "Fuzz targets" => is_noted;
+}
+
+/// What can't be run, and why.
+const LISTED: [(&str, &str, &str); 5] = [
+    ("ARCHITECTURE.md", "The tree", "a picture of folders"),
+    ("docs/idempotency.md", "1. Let the input alone decide the output's key", FRAGMENT),
+    ("docs/idempotency.md", "2. Read the version that was announced", FRAGMENT),
+    ("docs/idempotency.md", "3. What must not be done twice: put if absent", FRAGMENT),
+    ("docs/idempotency.md", "4. The newest wins: sequencer and if-match", FRAGMENT),
+];
+const FRAGMENT: &str = "fragments of the guest `careful`, which the tests `idempotency` run";
+
+#[test]
+fn each_section_of_each_document_is_run_or_listed() {
+    let shown = document::all();
+    for section in &shown {
+        assert_eq!(section.unknown(), [""; 0], "{}, {:?}", section.file, section.heading);
+    }
+    let name = |file: &str, heading: &str| format!("{file}, {heading:?}");
+    let shown: BTreeSet<_> = shown.iter().map(|section| name(&section.file, &section.heading)).collect();
+    let known = [SECTIONS, crate::deploying::SECTIONS].concat();
+    let listed = LISTED.iter().map(|(file, heading, _)| (*file, *heading));
+    let known: BTreeSet<_> =
+        known.into_iter().chain(listed).map(|(file, heading)| name(file, heading)).collect();
+    assert_eq!(shown, known);
+}
+
+/// The example components, and a photograph that is announced to the queue `sqlite:jobs.db`.
+fn here(place: &Place) {
+    for name in ["thumbnail", "forward"] {
+        fs::copy(guest(name), place.path(&format!("{name}.wasm"))).expect("copied");
+    }
+    fs::create_dir(place.path("out")).expect("a directory");
+    place.world.write("in/cup.jpg", photograph());
+    place.world.announce();
+}
+
+/// The same in an account of Amazon's, with the queue `uploads`.
+fn in_account(amazon: &Amazon) {
+    for bucket in ["components", "photos-in", "photos-out"] {
+        amazon.create_bucket(bucket);
+    }
+    amazon.put("components", "thumbnail.wasm", fs::read(guest("thumbnail")).expect("a component"));
+    let queue = amazon.create_queue("uploads", 30, 3);
+    amazon.notify("photos-in", "uploads");
+    amazon.put("photos-in", "cup.jpg", photograph());
+    wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 1);
+}
+
+fn photograph() -> Vec<u8> {
+    fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph")
+}
+
+fn makes_thumbnails_in_both_places(section: &Section) {
+    let Some(amazon) = Amazon::moto() else { return };
+    in_account(&amazon);
+    let place = Place::on(&amazon);
+    here(&place);
+    place.run(&section.commands());
+    assert_eq!(place.world.keys("out"), ["cup.jpg.jpg"]);
+    assert_eq!(amazon.keys("photos-out"), ["thumbs/cup.jpg.jpg"]);
+}
+
+fn makes_thumbnails_by_hand(section: &Section) {
+    let place = Place::new();
+    place.is_clone();
+    let output = place.run(&section.commands());
+    assert_noted(&place);
+    let photographs = keys(&repository().join("demo/photographs"));
+    let thumbnails = keys(&place.path("thumbnails/out"));
+    assert_eq!(thumbnails.len(), photographs.len(), "{thumbnails:?}");
+    assert!(output.to_string().contains("the message announces no object"), "{output}");
+}
+
+fn shouts(section: &Section) {
+    let place = Place::new();
+    // `cargo xtask guests` has built it, of the two blocks.
+    place.link_to(&guest("shout"), "target/wasm32-wasip2/release/shout.wasm");
+    let output = place.run(&section.commands());
+    assert_eq!(output.stdout.iter().filter(|line| *line == "HELLO").count(), 1, "{output}");
+    assert_eq!(place.world.read("out/hello.txt"), b"HELLO\n");
+    assert_eq!(assert_noted(&place), 3);
+}
+
+fn is_configured(section: &Section) {
+    let Some(amazon) = Amazon::moto() else { return };
+    in_account(&amazon);
+    amazon.create_bucket("bodies");
+    let place = Place::on(&amazon);
+    here(&place);
+    let file = section.block("toml");
+    place.world.write("wasmrun.toml", file);
+    place.run(&section.commands());
+    // What is commented out is understood as well.
+    place.world.wasmrun(["queue", "create", "sqlite:published.db"]).succeeds();
+    let lines: Vec<_> = file.lines().collect();
+    let commented: Vec<_> = (0..lines.len()).filter(|at| lines[*at].starts_with("# ")).collect();
+    assert!(commented.len() > 5, "{file}");
+    for at in commented {
+        let mut lines = lines.clone();
+        lines[at] = &lines[at][2..];
+        place.world.write("wasmrun.toml", lines.join("\n"));
+        let output = place.script(&section.commands()).env("LANG", "C").ends();
+        let is_local = lines[at].contains(":role/") && output.to_string().contains("role");
+        assert!(output.status.success() || is_local, "{}\n{output}", lines[at]);
+    }
+}
+
+fn compiles_before(section: &Section) {
+    let place = Place::new();
+    here(&place);
+    place.run(&section.commands());
+    assert_eq!(place.world.keys("out"), ["cup.jpg.jpg"]);
+    assert_noted(&place);
+}
+
+/// What a JSON block shows has the keys of what there is.
+#[track_caller]
+fn is_like(shown: &str, real: &Value) {
+    let shown: Value = serde_json::from_str(shown).unwrap_or_else(|error| panic!("{error}: {shown}"));
+    let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(keys(&shown), keys(real), "{real:#}");
+}
+
+fn tells_why(section: &Section) {
+    let place = Place::new();
+    here(&place);
+    let world = &place.world;
+    world
+        .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--message", "this announces no object"])
+        .succeeds();
+    thumbnails(&place, &[]);
+    let dead = &world.peek("sqlite:jobs.db#dead")[0];
+    let told = field(&dead["attributes"], "wasmrun");
+    is_like(section.block("json"), &serde_json::from_str(told).expect("JSON"));
+}
+
+/// A worker that makes thumbnails here, with these arguments too; what it logged.
+fn thumbnails(place: &Place, arguments: &[&str]) -> Vec<Value> {
+    let run = place.world.wasmrun(["run", "thumbnail.wasm", "--queue", "sqlite:jobs.db", "--until-empty"]);
+    let run = run.args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"]).args(arguments);
+    run.succeeds().logs()
+}
+
+fn takes_settings(section: &Section) {
+    let Some(amazon) = Amazon::moto() else { return };
+    in_account(&amazon);
+    let place = Place::on(&amazon);
+    here(&place);
+    let run = "wasmrun run thumbnail.wasm --queue uploads --store input=s3://photos-in:ro";
+    for flag in section.commands().lines().filter(|line| !line.is_empty()) {
+        assert!(flag.starts_with("--store "), "{flag}");
+        place.run(&format!("{run} {flag} --check"));
+    }
+}
+
+fn logs(section: &Section) {
+    let place = Place::new();
+    here(&place);
+    let lines = thumbnails(&place, &["--log", "info"]);
+    let line = lines.iter().find(|line| line["message"] == "Guest").expect("a guest's line");
+    is_like(section.block("json"), line);
+}
+
+fn records_usage(section: &Section) {
+    let place = Place::new();
+    here(&place);
+    thumbnails(&place, &["--usage", "usage.jsonl"]);
+    let record = place.world.read("usage.jsonl");
+    is_like(section.block("json"), &serde_json::from_slice(&record).expect("a record"));
+}
+
+fn is_watched(section: &Section) {
+    let shown: Value = serde_json::from_str(&format!("{{{}}}", section.block("json"))).expect("JSON");
+    let definition = fs::read(repository().join("deploy/ecs/batch.task-definition.json")).expect("a file");
+    let definition: Value = serde_json::from_slice(&definition).expect("JSON");
+    assert_eq!(shown["healthCheck"], definition["containerDefinitions"][0]["healthCheck"]);
+    is_noted(section);
+}
+
+fn runs_in_a_container(section: &Section) {
+    let Some(amazon) = Amazon::moto() else { return };
+    in_account(&amazon);
+    let place = Place::on(&amazon);
+    here(&place);
+    fs::copy(guest("thumbnail"), place.path("processor.wasm")).expect("copied");
+    // The image's entry point is the program, and its root has the component.
+    place.install(
+        "podman",
+        r#"while [ "$1" = run ] && [ "$2" != processor ]; do set -- run "${@:3}"; done
+if [ "$1" = run ]; then
+    set -- "${@:3}"
+    exec wasmrun "${@/#\/processor/processor}"
+fi"#,
+    );
+    place.run(&section.commands());
+    assert_eq!(amazon.keys("photos-out"), ["cup.jpg.jpg"]);
+    for file in section.blocks("dockerfile") {
+        let tag = env!("CARGO_PKG_VERSION");
+        assert!(file.starts_with(&format!("FROM localhost/wasmrun:{tag}\n")), "{file}");
+        let copied = file.lines().filter_map(|line| line.strip_prefix("COPY ")?.split(' ').next());
+        for name in copied {
+            assert!(place.path(name).is_file(), "{name}");
+        }
+    }
+    assert_noted(&place);
+}
+
+fn tries_the_guests(section: &Section) {
+    let place = Place::new();
+    place.world.write("somewhere/cat.jpg", photograph());
+    place.link_to(guest("copy").parent().expect("a folder"), "target/wasm32-wasip2/release");
+    place.run(&section.commands());
+    assert_eq!(place.world.keys("out"), ["cat.jpg", "cat.jpg.jpg"]);
+    assert_eq!(place.world.peek("sqlite:jobs.db").len(), 1);
+}
+
+/// Commands that aren't run here.
+fn is_noted(section: &Section) {
+    let place = Place::new();
+    fs::create_dir(place.path("fuzz")).expect("a directory");
+    place.run(&section.commands());
+    assert!(assert_noted(&place) > 0);
+}
+
+/// Each command that was noted is one that there is. Returns how many were noted.
+#[track_caller]
+fn assert_noted(place: &Place) -> usize {
+    let read = |file: &str| fs::read_to_string(repository().join(file)).expect("a file");
+    let xtask = read("xtask/src/main.rs");
+    let help =
+        xtask.split("const HELP: &str = ").nth(1).and_then(|rest| rest.split("\";").next()).expect("a help");
+    let benchmarks = read("benches/Cargo.toml");
+    let noted = place.noted();
+    for command in &noted {
+        let words: Vec<_> = command.split(' ').collect();
+        let is_known = match words[..] {
+            ["cargo", "xtask", "bench", name, ..] => benchmarks.contains(&format!("name = \"{name}\"")),
+            ["cargo", "xtask", name, ..] => help.contains(&format!("\n  {name} ")),
+            ["cargo", "+nightly", "fuzz", "run", "--sanitizer", "none", target, ..] => {
+                repository().join("fuzz/fuzz_targets").join(target).with_extension("rs").is_file()
+            }
+            ["cargo", "component", "build", ..] | ["rustup", "target", "add", ..] => true,
+            ["cargo", ref words @ ..] => words.contains(&"build"),
+            _ => false,
+        };
+        assert!(is_known, "{command}");
+    }
+    noted.len()
+}
+
+/// A configuration for workers on Amazon.
+const CONFIGURATION: &str = r#"
+component = "thumbnail.wasm"
+queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/uploads"
+
+[store]
+input = "s3://photos-in:ro"
+output = "s3://photos-out:rw"
+
+[assume-role]
+output = "arn:aws:iam::123456789012:role/thumbs"
+"#;
+
+#[test]
+fn the_examples_of_each_help_run_as_printed() {
+    let Some(amazon) = Amazon::moto() else { return };
+    in_account(&amazon);
+    let all = help::all(&World::new(), 80);
+    for command in ["run", "invoke", "enqueue", "queue", "policy", "report", "completions"] {
+        assert!(all.contains_key(command), "the help of {command} has no examples");
+    }
+    for (command, examples) in all {
+        let place = Place::on(&amazon);
+        prepare(&place, &command);
+        let port = free_port();
+        let listening = ["health", "top"].contains(&&*command).then(|| {
+            let world = World::with_queue(&[]);
+            let worker = world.run("misbehave").args(["--listen", &port]).start();
+            worker.until_logged("Ready.");
+            (worker, world)
+        });
+        for example in examples {
+            // Other tests listen, too.
+            let example = example.replace("9464", &port).replace("10.0.0.7:", "");
+            println!("{example}");
+            let script = place.script(&example).env("WASMRUN_LISTEN", &port);
+            if example.contains(" --watch") {
+                let process = script.start();
+                process.until_printed(1, "announced");
+                process.signal(Signal::TERM);
+                process.finish().succeeded();
+            } else if command == "top" && !example.contains(" --once") {
+                script.fails_with(2, "terminal");
+            } else {
+                script.succeeds();
+            }
+        }
+        drop(listening);
+    }
+}
+
+#[test]
+fn no_example_of_a_help_is_wrapped() {
+    let world = World::new();
+    assert_eq!(help::all(&world, 80), help::all(&world, 200));
+}
+
+/// What the examples of a command work with.
+fn prepare(place: &Place, command: &str) {
+    here(place);
+    let world = &place.world;
+    world.write("in/2026/cup.jpg", photograph());
+    thumbnails(place, &["--usage", "usage.jsonl"]);
+    for old in ["usage.jsonl.1", "usage.jsonl.2"] {
+        world.write(old, world.read("usage.jsonl"));
+    }
+    world.announce();
+    let event = field(&world.peek("sqlite:jobs.db")[0], "body").to_owned();
+    world.write("event.json", event);
+    world.write("wasmrun.toml", CONFIGURATION);
+    fs::copy(repository().join("crates/cli/src/prices.toml"), place.path("eu-west-1.toml")).expect("copied");
+    if command == "queue" {
+        // They create it.
+        fs::remove_file(place.path("jobs.db")).expect("removed");
+    }
+}
+
+fn free_port() -> String {
+    let socket = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    socket.expect("a port").port().to_string()
+}
