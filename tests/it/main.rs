@@ -18,6 +18,8 @@
 //! | `endurance` | the same with much to do, with kills and with outages |
 //! | `answers` | what these services answer and no such server does
 //! | `objects` | the same of S3, and of those who hand out credentials |
+//! | `endpoints` | where requests to them go, and how they name a bucket |
+//! | `proxies` | the way there: proxies, certificates, hosts |
 //! | `idempotency` | what docs/idempotency.md advises |
 //! | `servers` | SQS and S3 on other servers than that of `amazon` |
 //! | `isolation` | what a guest can see and touch |
@@ -55,6 +57,7 @@ mod crashes;
 mod deploying;
 mod deterministic;
 mod ecs;
+mod endpoints;
 mod endurance;
 mod examples;
 mod failing_backends;
@@ -67,6 +70,7 @@ mod logs;
 mod objects;
 mod outcomes;
 mod png;
+mod proxies;
 mod queues;
 mod reloading;
 mod report;

@@ -3,15 +3,18 @@
 //! Everything comes from where Amazon's own tools take it: the environment, the profile files, the endpoints of ECS, EKS
 //! and EC2. It's read once; credentials are refreshed by the SDK before they expire.
 
+use crate::endpoint::Endpoints;
 use crate::failure::causes;
+use crate::http;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{ProvideCredentials, SharedCredentialsProvider};
-use aws_smithy_http_client::{Builder as HttpClient, tls};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
+use wasmrun_runtime::object_store::StoreError;
+use wasmrun_runtime::queue::QueueError;
 
 /// Long enough for another continent and a lost packet.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -36,8 +39,8 @@ impl Aws {
 
     /// What all clients share that have the rights of a role, or the worker's own. A role is assumed at once, so that one
     /// that can't be is found here; `region` is where that's asked for if no other is known.
-    pub(crate) async fn sdk(&self, role: Option<&str>, region: Option<&str>) -> Result<SdkConfig, String> {
-        let own = self.sdk.get_or_init(|| self.load()).await;
+    pub(crate) async fn sdk(&self, role: Option<&str>, region: Option<&str>) -> Result<SdkConfig, NoAccess> {
+        let own = self.sdk.get_or_try_init(|| self.load()).await?;
         let Some(role) = role else { return Ok(own.clone()) };
         let mut roles = self.roles.lock().await;
         if let Some(known) = roles.get(role) {
@@ -53,20 +56,18 @@ impl Aws {
             .provide_credentials()
             .await
             .map_err(|error| {
-                format!(
+                NoAccess::Unavailable(format!(
                     "the role {role} can't be assumed, for which the worker's needs sts:AssumeRole on it, and its trust policy the worker's: {}",
                     causes(&error)
-                )
+                ))
             })?;
         let assumed = own.clone().into_builder().credentials_provider(provider).build();
         roles.insert(role.to_owned(), assumed.clone());
         Ok(assumed)
     }
 
-    async fn load(&self) -> SdkConfig {
-        let http = HttpClient::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-            .build_https();
+    async fn load(&self) -> Result<SdkConfig, NoAccess> {
+        let http = http::client().map_err(NoAccess::Settings)?;
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http)
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build());
@@ -76,7 +77,34 @@ impl Aws {
         if let Some(url) = &self.endpoint_url {
             loader = loader.endpoint_url(url);
         }
-        loader.load().await
+        Ok(Endpoints::completed(loader.load().await))
+    }
+}
+
+/// Why the services can't be used at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoAccess {
+    /// What the environment says is wrong: another try changes nothing.
+    Settings(String),
+    /// A role can't be assumed.
+    Unavailable(String),
+}
+
+impl From<NoAccess> for QueueError {
+    fn from(why: NoAccess) -> Self {
+        match why {
+            NoAccess::Settings(why) => Self::Unusable(why),
+            NoAccess::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+impl From<NoAccess> for StoreError {
+    fn from(why: NoAccess) -> Self {
+        match why {
+            NoAccess::Settings(why) => Self::Invalid(why),
+            NoAccess::Unavailable(why) => Self::Unavailable(why),
+        }
     }
 }
 
@@ -89,11 +117,6 @@ pub fn is_role(text: &str) -> bool {
             && account.bytes().all(|b| b.is_ascii_digit())
             && role.strip_prefix("role/").is_some_and(|name| !name.is_empty())
             && role.bytes().all(|b| b.is_ascii_graphic()))
-}
-
-/// Whether the user, the environment or the profile says where a service is; `variable` is the service's own.
-pub(crate) fn names_endpoint(sdk: &SdkConfig, variable: &str) -> bool {
-    sdk.endpoint_url().is_some() || std::env::var_os(variable).is_some_and(|url| !url.is_empty())
 }
 
 /// The region to use: the one that an address names, or else the one from the usual places.

@@ -2,7 +2,9 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `config` | credentials, regions, endpoints, timeouts: one configuration for all clients of a process |
+//! | `config` | credentials, regions, timeouts: one configuration for all clients of a process |
+//! | `endpoint` | where a service is, if the user says so |
+//! | `http` | proxies and certificates |
 //! | `failure` | what a failed call says, whatever the operation |
 //! | `sqs` | a queue |
 //! | `s3` | a store: a bucket, or a part of it |
@@ -11,7 +13,9 @@
 
 mod config;
 pub mod ecs;
+mod endpoint;
 mod failure;
+mod http;
 mod policy;
 mod s3;
 mod sqs;

@@ -175,8 +175,9 @@ pub(crate) struct TaskArgs {
     /// A configuration file (TOML); flags win over WASMRUN_* variables, which win over the file
     #[arg(long, value_name = "FILE", env = "WASMRUN_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Grant a store: s3://BUCKET, s3://BUCKET/PREFIX, either with settings behind a `?` (region, encryption, kms-key and
-    /// acl: see the README), or dir:PATH; with the mode ro, wo or rw
+    /// Grant a store: s3://BUCKET, s3://BUCKET/PREFIX (or the ARN of an access point in the bucket's place), with settings
+    /// behind a `?` (region, addressing, bucket, encryption, kms-key and acl: see the README), or dir:PATH; with the mode
+    /// ro, wo or rw
     #[arg(long, value_name = "ALIAS=URL:MODE")]
     pub(crate) store: Vec<String>,
     /// Grant a queue to send to

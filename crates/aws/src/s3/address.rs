@@ -1,5 +1,7 @@
-//! How a store is named: `s3://BUCKET/PREFIX`, and behind a `?` what holds for all that is done there.
+//! How a store is named: `s3://BUCKET/PREFIX`, and behind a `?` what holds for all that is done there. In the bucket's place
+//! may stand the ARN of an access point.
 
+use super::name::{self, Kind};
 use aws_sdk_s3::types::{ObjectCannedAcl, ServerSideEncryption};
 
 pub(crate) const SCHEME: &str = "s3://";
@@ -7,12 +9,25 @@ pub(crate) const SCHEME: &str = "s3://";
 /// Where a store is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Address {
+    /// Name of a bucket, alias of an access point, or ARN of one: what requests name.
     pub(crate) bucket: String,
     /// Empty, or it ends with `/`.
     pub(crate) prefix: String,
     /// Of the bucket, if it isn't the usual one.
     pub(crate) region: Option<String>,
+    /// The bucket behind an access point: events name it.
+    pub(crate) behind: Option<String>,
+    pub(crate) addressing: Option<Addressing>,
     pub(crate) put: PutSettings,
+}
+
+/// Where a request names the bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Addressing {
+    /// In the URL's path.
+    Path,
+    /// In the host's name.
+    Virtual,
 }
 
 /// How each object is written, whatever the guest asks for.
@@ -32,10 +47,8 @@ impl Address {
     /// What is wrong with it, without a full stop.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let (place, settings) = url.split_once('?').unwrap_or((url, ""));
-        let (bucket, prefix) = bucket_and_prefix(place).ok_or(
-            "write s3://BUCKET or s3://BUCKET/PREFIX, with a bucket's name of 3 to 63 small letters, digits, dots and hyphens, and no empty or dotted part in the prefix",
-        )?;
-        let mut address = Self { bucket, prefix, ..Self::default() };
+        let (bucket, prefix) = bucket_and_prefix(place)?;
+        let mut address = Self { region: name::region(&bucket), bucket, prefix, ..Self::default() };
         let mut seen = Vec::new();
         for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
             let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
@@ -47,12 +60,19 @@ impl Address {
                 return Err(format!("the setting {setting:?} has no value: write NAME=VALUE"));
             }
             match name {
+                "region" if address.region.as_ref().is_some_and(|region| region != value) => {
+                    return Err(format!("the region is {value:?}, and the ARN names another"));
+                }
                 "region" => address.region = Some(value.into()),
+                "bucket" => address.behind = Some(name::bucket(value)?),
+                "addressing" => address.addressing = Some(addressing(value)?),
                 "encryption" => address.put.encryption = Some(encryption(value)?),
                 "kms-key" => address.put.kms_key = Some(value.into()),
                 "acl" => address.put.acl = Some(acl(value)?),
                 _ => {
-                    return Err(format!("unknown setting {name:?}: one of region, encryption, kms-key, acl"));
+                    return Err(format!(
+                        "unknown setting {name:?}: one of region, encryption, kms-key, acl, addressing, bucket"
+                    ));
                 }
             }
         }
@@ -63,23 +83,49 @@ impl Address {
         if address.put.kms_key.is_some() && !by_kms {
             return Err("kms-key needs encryption=kms or encryption=kms-dsse".into());
         }
+        let kind = Kind::of(&address.bucket);
+        if address.behind.is_some() && !kind.is_access_point() {
+            return Err("bucket= names the bucket behind an access point, and this store is a bucket".into());
+        }
+        if address.addressing == Some(Addressing::Path) && kind.is_named_by_host() {
+            return Err("addressing=path can't name it: access points by ARN and directory buckets have hosts of their own".into());
+        }
         Ok(address)
+    }
+
+    /// As events name its objects.
+    pub(crate) fn url(&self) -> String {
+        format!("{SCHEME}{}/{}", self.behind.as_ref().unwrap_or(&self.bucket), self.prefix)
     }
 }
 
-fn bucket_and_prefix(place: &str) -> Option<(String, String)> {
-    let rest = place.strip_prefix(SCHEME)?;
-    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    // "Bucket naming rules" in the user guide; ARNs of access points have colons.
-    let is_bucket = (3..=63).contains(&bucket.len())
-        && bucket.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
+/// The first part of `s3://BUCKET/REST`, which may be the ARN of an access point, and the rest.
+pub(crate) fn bucket_and_rest(place: &str) -> Result<(String, &str), String> {
+    let rest = place.strip_prefix(SCHEME).unwrap_or_default();
+    // In an ARN a slash stands before the access point's name.
+    let slash = if rest.starts_with("arn:") { 1 } else { 0 };
+    let end = rest.match_indices('/').nth(slash).map_or(rest.len(), |(at, _)| at);
+    Ok((name::bucket_or_access_point(&rest[..end])?, rest[end..].strip_prefix('/').unwrap_or_default()))
+}
+
+fn bucket_and_prefix(place: &str) -> Result<(String, String), String> {
+    let (bucket, prefix) = bucket_and_rest(place)?;
     let prefix = prefix.trim_end_matches('/');
-    let is_prefix = prefix.is_empty() || wasmrun_runtime::grant::check_key(prefix).is_ok();
-    if !is_bucket || !is_prefix {
-        return None;
+    if prefix.is_empty() {
+        return Ok((bucket, String::new()));
     }
-    let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-    Some((bucket.to_owned(), prefix))
+    match wasmrun_runtime::grant::check_key(prefix) {
+        Ok(()) => Ok((bucket, format!("{prefix}/"))),
+        Err(_) => Err(name::FORM.into()),
+    }
+}
+
+fn addressing(value: &str) -> Result<Addressing, String> {
+    match value {
+        "path" => Ok(Addressing::Path),
+        "virtual" => Ok(Addressing::Virtual),
+        _ => Err(format!("unknown addressing {value:?}: one of path, virtual")),
+    }
 }
 
 fn encryption(value: &str) -> Result<ServerSideEncryption, String> {
@@ -137,7 +183,9 @@ mod tests {
         for (setting, said) in [
             ("region", "no value"),
             ("region=", "no value"),
-            ("regoin=x", "one of region, encryption, kms-key, acl"),
+            ("regoin=x", "one of region, encryption, kms-key, acl, addressing, bucket"),
+            ("addressing=host", "one of path, virtual"),
+            ("bucket=photos-in", "this store is a bucket"),
             ("encryption=rot13", "one of s3, kms, kms-dsse"),
             ("encryption=aws:kms", "called kms here"),
             ("region=a&region=b", "twice"),

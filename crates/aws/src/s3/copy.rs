@@ -3,7 +3,7 @@
 use super::error::settings_error;
 use super::head::{head, why_refused};
 use super::write::{MOST_PARTS, Upload, despite_conflicts, if_match, if_none_match, write_error};
-use super::{Place, is_version, quoted, unquoted};
+use super::{BucketKind, Place, is_version, quoted, unquoted};
 use crate::failure::Failure;
 use aws_sdk_s3::types::TaggingDirective;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -119,7 +119,9 @@ impl<'a> Source<'a> {
     /// As the header wants it.
     fn name(&self) -> String {
         let Place { bucket, .. } = self.place;
-        let path = format!("{bucket}/{}", self.place.full(self.key));
+        // "CopyObject" in the API reference: an object behind an access point is named by its own ARN.
+        let objects = if BucketKind::of(bucket) == BucketKind::AccessPoint { "/object" } else { "" };
+        let path = format!("{bucket}{objects}/{}", self.place.full(self.key));
         let mut name = utf8_percent_encode(&path, PATH).to_string();
         if let Some(version) = self.version {
             name.push_str("?versionId=");

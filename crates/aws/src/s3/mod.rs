@@ -7,20 +7,23 @@ mod address;
 mod copy;
 mod error;
 mod head;
+mod name;
 mod object;
 mod read;
 mod write;
 
 pub(crate) use self::address::Address as StoreAddress;
+pub(crate) use self::name::Kind as BucketKind;
 pub(crate) use self::object::ObjectAddress;
 pub use self::object::{FetchError, fetch, is_object};
 
-use self::address::{Address, PutSettings, SCHEME};
+use self::address::{Address, Addressing, PutSettings};
 use self::copy::Source;
 use self::error::{Missing, store_error};
 use self::read::{ARRIVING_BYTES, S3Reader};
 use self::write::{PART_BYTES, S3Writer};
-use crate::config::{Aws, names_endpoint, region};
+use crate::config::{Aws, region};
+use crate::endpoint::{Service, endpoint, is_address};
 use crate::failure::Failure;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -65,28 +68,47 @@ struct Place {
 
 impl S3Store {
     /// Opens the store `s3://BUCKET` or `s3://BUCKET/PREFIX`, with settings behind a `?`: `region`, `encryption`,
-    /// `kms-key`, `acl`; with the rights of a role, or with the worker's own. Nothing is asked of the service yet.
+    /// `kms-key`, `acl`, `addressing`, `bucket`; with the rights of a role, or with the worker's own. Nothing is asked of
+    /// the service yet.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Invalid`] if the URL isn't one, or if no region is known; [`StoreError::Unavailable`] if the role
-    /// can't be assumed.
+    /// [`StoreError::Invalid`] if the URL isn't one, if no region is known, or if the environment's settings can't be used;
+    /// [`StoreError::Unavailable`] if the role can't be assumed.
     pub async fn open(url: &str, aws: &Aws, role: Option<&str>) -> Result<Self, StoreError> {
-        let Address { bucket, prefix, region: named, put } =
-            Address::parse(url).map_err(StoreError::Invalid)?;
-        let sdk = aws.sdk(role, named.as_deref()).await.map_err(StoreError::Unavailable)?;
-        let region = region(&sdk, named.as_deref()).map_err(StoreError::Invalid)?;
+        Self::at(Address::parse(url).map_err(StoreError::Invalid)?, aws, role).await
+    }
+
+    async fn at(address: Address, aws: &Aws, role: Option<&str>) -> Result<Self, StoreError> {
+        let sdk = aws.sdk(role, address.region.as_deref()).await?;
+        let region = region(&sdk, address.region.as_deref()).map_err(StoreError::Invalid)?;
+        let endpoint = endpoint(&sdk, Service::S3).map_err(StoreError::Invalid)?;
+        let by_path = is_by_path(&address, endpoint.as_deref()).map_err(StoreError::Invalid)?;
         let timeouts = sdk.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let config = Builder::from(&sdk)
             .region(region)
-            // Servers that stand in for Amazon seldom have a host name for each bucket.
-            .force_path_style(names_endpoint(&sdk, "AWS_ENDPOINT_URL_S3"))
+            .force_path_style(by_path)
             // Until an answer begins: its content is watched by the SDK.
             .timeout_config(timeouts.read_timeout(ANSWER).build());
         let client = Client::from_conf(config.build());
-        let url = format!("{SCHEME}{bucket}/{prefix}");
+        let url = address.url();
+        let Address { bucket, prefix, put, .. } = address;
         let place = Place { client, bucket, prefix, put: Arc::new(put) };
         Ok(Self { place, url, role: role.map(Into::into) })
+    }
+}
+
+/// Whether requests name the bucket in their path: where the user doesn't say, servers that stand in for Amazon seldom have a
+/// host name for each bucket.
+fn is_by_path(address: &Address, endpoint: Option<&str>) -> Result<bool, String> {
+    match (address.addressing, endpoint) {
+        (Some(Addressing::Virtual), Some(endpoint)) if is_address(endpoint) => Err(format!(
+            "addressing=virtual needs an endpoint with a name, as the bucket is put before it: {endpoint} has none"
+        )),
+        (Some(addressing), _) => Ok(addressing == Addressing::Path),
+        // These have a host of their own wherever they are.
+        (None, _) if BucketKind::of(&address.bucket).is_named_by_host() => Ok(false),
+        (None, endpoint) => Ok(endpoint.is_some()),
     }
 }
 
@@ -151,6 +173,11 @@ impl ObjectStore for S3Store {
         limit: usize,
     ) -> Result<ObjectPage, StoreError> {
         let Place { client, bucket, .. } = &self.place;
+        if continuation.is_some() && BucketKind::of(bucket) == BucketKind::Directory {
+            // It would begin again: such a bucket goes on with tokens of its own only.
+            let text = "a directory bucket lists no more than its first page here: list by prefixes";
+            return Err(StoreError::Invalid(text.into()));
+        }
         let answer = client
             .list_objects_v2()
             .bucket(bucket)

@@ -1,7 +1,7 @@
 //! One object, read whole: a component that lies in a bucket.
 
 use super::S3Store;
-use super::address::{Address, SCHEME};
+use super::address::{Address, SCHEME, bucket_and_rest};
 use crate::config::Aws;
 use std::time::Duration;
 use wasmrun_runtime::grant::check_key;
@@ -43,7 +43,7 @@ pub fn is_object(text: &str) -> bool {
     text.starts_with(SCHEME)
 }
 
-/// Reads the object `s3://BUCKET/KEY`, with `region`, `version` and `etag` as settings behind a `?`. One that is larger than
+/// Reads the object `s3://BUCKET/KEY`, with `region`, `addressing`, `version` and `etag` as settings behind a `?`. One that is larger than
 /// `most` bytes isn't read.
 ///
 /// # Errors
@@ -60,8 +60,7 @@ pub async fn fetch(url: &str, aws: &Aws, most: u64) -> Result<Vec<u8>, FetchErro
 
 async fn open(url: &str, aws: &Aws, most: u64) -> Result<Box<dyn ObjectReader>, FetchError> {
     let ObjectAddress { store, key, version, etag } = ObjectAddress::parse(url).map_err(FetchError::Unfit)?;
-    let region = store.region.map_or_else(String::new, |region| format!("?region={region}"));
-    let bucket = S3Store::open(&format!("{SCHEME}{}{region}", store.bucket), aws, None).await;
+    let bucket = S3Store::at(store, aws, None).await;
     let bucket = bucket.map_err(|error| match error {
         StoreError::Invalid(why) => FetchError::Unfit(why),
         error => error.into(),
@@ -108,23 +107,24 @@ impl ObjectAddress {
     /// What is wrong with it, without a full stop.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let (place, settings) = url.split_once('?').unwrap_or((url, ""));
-        let key = place.strip_prefix(SCHEME).and_then(|rest| rest.split_once('/')).map(|(_, key)| key);
-        let key = key.filter(|key| check_key(key).is_ok() && !key.ends_with('/'));
-        let (Some(key), Some(bucket)) = (key, place.split('/').nth(2)) else {
+        let (bucket, key) = bucket_and_rest(place)?;
+        if check_key(key).is_err() || key.ends_with('/') {
             return Err("write s3://BUCKET/KEY".into());
-        };
+        }
         let (mut version, mut etag, mut of_bucket) = (None, None, String::new());
         for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
             let place = match setting.split_once('=') {
                 Some(("version", _)) => &mut version,
                 Some(("etag", _)) => &mut etag,
-                Some(("region", _)) if of_bucket.is_empty() => {
-                    of_bucket = format!("?{setting}");
+                // Of the bucket: looked at below.
+                Some(("region" | "addressing", _)) => {
+                    of_bucket.push_str(if of_bucket.is_empty() { "?" } else { "&" });
+                    of_bucket.push_str(setting);
                     continue;
                 }
                 _ => {
                     return Err(format!(
-                        "the setting {setting:?} isn't known or is there twice: one of version=ID, etag=ETAG, region=NAME"
+                        "the setting {setting:?} isn't known or is there twice: one of version=ID, etag=ETAG, region=NAME, addressing=path or addressing=virtual"
                     ));
                 }
             };

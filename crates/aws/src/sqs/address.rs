@@ -13,7 +13,8 @@ pub(super) struct Address {
     pub(super) target: Target,
     /// Of the queue, if the address names it.
     pub(super) region: Option<String>,
-    /// Scheme, host and port of a server that isn't one of Amazon's public endpoints: it's asked for the queue.
+    /// Scheme, host and port that the address names, unless it's the region's standard endpoint, which the SDK finds by
+    /// itself: it's asked for the queue.
     pub(super) endpoint: Option<String>,
 }
 
@@ -90,8 +91,25 @@ impl Address {
             _ => None,
         };
         let region = region_in(domain).or_else(in_path).map(Into::into);
-        let endpoint = (!is_public(domain)).then(|| format!("{scheme}://{host}"));
+        let is_standard = region.as_deref().is_some_and(|region: &str| is_standard(host, region));
+        // What Amazon offers is offered with TLS.
+        let scheme = if is_public(domain) { "https" } else { scheme };
+        let endpoint = (!is_standard).then(|| format!("{scheme}://{host}"));
         Some(Self { target: Target::Url(url.into()), region, endpoint })
+    }
+
+    /// The server to ask, if it's not the SDK that finds one. `wants_fips`: the environment asks for validated cryptography.
+    ///
+    /// # Errors
+    ///
+    /// The server that the address names hasn't that.
+    pub(super) fn server(&self, wants_fips: bool) -> Result<Option<&str>, String> {
+        match self.endpoint.as_deref() {
+            Some(endpoint) if wants_fips && !endpoint.contains("://sqs-fips.") => Err(format!(
+                "AWS_USE_FIPS_ENDPOINT (or use_fips_endpoint of the profile) asks for a FIPS endpoint, and the queue's URL names {endpoint}: name sqs-fips.REGION.amazonaws.com there, or leave that setting out"
+            )),
+            endpoint => Ok(endpoint),
+        }
     }
 
     /// Messages of a group arrive in order.
@@ -110,7 +128,15 @@ fn is_name(text: &str) -> bool {
         && stem.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-/// One of Amazon's public endpoints, which the SDK finds by itself. Endpoints within a VPC are not.
+/// The endpoint of a region that the SDK finds by itself: the FIPS or dual-stack one if the environment asks for that. In the
+/// URLs that SQS tells, this is the host.
+fn is_standard(host: &str, region: &str) -> bool {
+    let suffix = host.strip_prefix("sqs.").and_then(|rest| rest.strip_prefix(region));
+    let is_chinese = region.starts_with("cn-");
+    suffix == Some(if is_chinese { ".amazonaws.com.cn" } else { ".amazonaws.com" })
+}
+
+/// One of Amazon's public endpoints. Endpoints within a VPC are not.
 fn is_public(domain: &str) -> bool {
     [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| domain.ends_with(end))
         && !domain.contains(".vpce.")
@@ -142,17 +168,40 @@ mod tests {
     }
 
     #[test]
-    fn amazons_urls_name_their_region_and_leave_the_endpoint_to_the_sdk() {
-        for (url, region) in [
-            ("https://sqs.eu-west-1.amazonaws.com/123456789012/uploads", "eu-west-1"),
-            ("https://sqs.us-gov-west-1.amazonaws.com/123456789012/uploads.fifo", "us-gov-west-1"),
-            ("https://sqs.cn-north-1.amazonaws.com.cn/123456789012/uploads", "cn-north-1"),
-            ("https://sqs-fips.us-east-2.amazonaws.com/123456789012/uploads", "us-east-2"),
-            ("https://sqs.eu-west-1.api.aws/123456789012/uploads", "eu-west-1"),
-            ("https://eu-central-1.queue.amazonaws.com/123456789012/uploads", "eu-central-1"),
-            ("https://queue.amazonaws.com/123456789012/uploads", "us-east-1"),
+    fn a_queues_url_names_the_region_and_the_host_that_is_called() {
+        for (host, region, is_standard) in [
+            ("sqs.eu-west-1.amazonaws.com", "eu-west-1", true),
+            ("sqs.us-gov-west-1.amazonaws.com", "us-gov-west-1", true),
+            ("sqs.cn-north-1.amazonaws.com.cn", "cn-north-1", true),
+            ("sqs-fips.us-east-2.amazonaws.com", "us-east-2", false),
+            ("sqs.eu-west-1.api.aws", "eu-west-1", false),
+            ("sqs-fips.us-gov-west-1.api.aws", "us-gov-west-1", false),
+            ("sqs.us-iso-east-1.c2s.ic.gov", "us-iso-east-1", false),
+            ("sqs.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", false),
+            ("eu-central-1.queue.amazonaws.com", "eu-central-1", false),
+            ("queue.amazonaws.com", "us-east-1", false),
+            ("vpce-1-2.sqs.eu-west-1.vpce.amazonaws.com", "eu-west-1", false),
+            ("vpce-1-2.sqs.cn-north-1.vpce.amazonaws.com.cn", "cn-north-1", false),
         ] {
-            assert_eq!(parts(url), (Some(region.into()), None), "{url}");
+            let url = format!("https://{host}/123456789012/uploads");
+            let endpoint = (!is_standard).then(|| format!("https://{host}"));
+            assert_eq!(parts(&url), (Some(region.into()), endpoint), "{url}");
+        }
+        let plain = "http://sqs-fips.us-east-2.amazonaws.com/123456789012/uploads";
+        assert_eq!(parts(plain).1.as_deref(), Some("https://sqs-fips.us-east-2.amazonaws.com"));
+    }
+
+    #[test]
+    fn a_host_without_fips_is_refused_where_fips_is_asked_for() {
+        let server = |host: &str| {
+            let address = Address::parse(&format!("https://{host}/123456789012/uploads")).expect("a URL");
+            address.server(true).map(|server| server.map(str::to_owned))
+        };
+        assert_eq!(server("sqs.us-east-1.amazonaws.com"), Ok(None), "the SDK finds it");
+        let fips = "sqs-fips.us-east-1.amazonaws.com";
+        assert_eq!(server(fips), Ok(Some(format!("https://{fips}"))));
+        for host in ["sqs.us-east-1.api.aws", "queue.amazonaws.com", "localhost:4566"] {
+            assert!(server(host).expect_err(host).contains("AWS_USE_FIPS_ENDPOINT"));
         }
     }
 

@@ -11,7 +11,8 @@ pub(crate) use self::address::QueueAddress;
 
 use self::address::{Address, Target};
 use self::answer::{Answer, queue_error, receipt_error};
-use crate::config::{Aws, names_endpoint, region};
+use crate::config::{Aws, region};
+use crate::endpoint::{Service, endpoint};
 use crate::failure::{Failure, Operation};
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
@@ -88,16 +89,20 @@ impl SqsQueue {
                 "{text:?} is neither the URL of an SQS queue, nor its ARN, nor its name"
             ))
         })?;
-        let sdk = aws.sdk(role, address.region.as_deref()).await.map_err(QueueError::Unavailable)?;
+        let sdk = aws.sdk(role, address.region.as_deref()).await?;
         let region = region(&sdk, address.region.as_deref()).map_err(QueueError::Unusable)?;
         // Each attempt has a time limit: the SDK needn't watch how fast a small answer comes.
         let mut config = Builder::from(&sdk)
             .region(region)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        // What the user or the environment says of endpoints wins over what a queue's URL looks like.
-        let is_told = names_endpoint(&sdk, "AWS_ENDPOINT_URL_SQS");
-        if let Some(endpoint) = address.endpoint.as_ref().filter(|_| !is_told) {
-            config = config.endpoint_url(endpoint);
+        // What the user or the environment says of endpoints wins over a queue's URL.
+        let told = endpoint(&sdk, Service::Sqs).map_err(QueueError::Unusable)?;
+        if told.is_none() {
+            let server = address.server(sdk.use_fips() == Some(true)).map_err(QueueError::Unusable)?;
+            if let Some(server) = server {
+                // The SDK takes a server and these settings for a contradiction.
+                config = config.endpoint_url(server).use_fips(false).use_dual_stack(false);
+            }
         }
         let timeouts = sdk.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let [client, patient] = [ATTEMPT, LONGEST_WAIT + ATTEMPT].map(|attempt| {

@@ -1,0 +1,289 @@
+//! How the services are reached: directly or through a proxy, and whose certificates are believed.
+//!
+//! The variables are those of curl and of Amazon's own tools. They are read once. Their values are never shown: a proxy's
+//! URL may hold a password.
+
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use hyper::Uri;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Largest certificate bundle, in bytes: ten times what systems come with.
+const MAX_BUNDLE: u64 = 4 << 20;
+/// Where credentials come from on EC2, ECS and EKS: addresses that only the host itself can reach.
+const METADATA: &str = "169.254.0.0/16,fe80::/10,fd00:ec2::/32";
+/// Variables that name other hosts for the same.
+const METADATA_VARIABLES: [&str; 2] =
+    ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"];
+const CERTIFICATE: [&str; 2] = ["-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"];
+
+/// Builds the HTTP client of all services.
+///
+/// # Errors
+///
+/// A variable that names no proxy, or no certificates.
+pub(crate) fn client() -> Result<SharedHttpClient, String> {
+    let trusted = trusted(|name| std::env::var_os(name).map(Into::into))?;
+    let tls = TlsContext::builder().with_trust_store(trusted).build();
+    let tls = tls.map_err(|error| format!("the certificates can't be used: {error}"))?;
+    let proxies = Proxies::of(|name| std::env::var(name).ok())?;
+    let through = |proxy| connecting(tls.clone(), proxy);
+    Ok(match proxies {
+        Proxies { http: None, https: None, .. } => through(ProxyConfig::disabled()),
+        Proxies { http: Some(http), https: None, except } => {
+            through(config(&http, ProxyConfig::http)?.no_proxy(except))
+        }
+        Proxies { http: None, https: Some(https), except } => {
+            through(config(&https, ProxyConfig::https)?.no_proxy(except))
+        }
+        Proxies { http: Some(http), https: Some(https), except } if http == https => {
+            through(config(&http, ProxyConfig::all)?.no_proxy(except))
+        }
+        Proxies { http: Some(http), https: Some(https), except } => SharedHttpClient::new(ByScheme {
+            http: through(config(&http, ProxyConfig::http)?.no_proxy(&except)),
+            https: through(config(&https, ProxyConfig::https)?.no_proxy(except)),
+        }),
+    })
+}
+
+/// The SDK's own client, which its builder can't give a proxy.
+fn connecting(tls: TlsContext, proxy: ProxyConfig) -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(tls.clone())
+            .proxy_config(proxy.clone());
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.build()
+    })
+}
+
+fn config<Error>(
+    url: &str,
+    kind: impl FnOnce(String) -> Result<ProxyConfig, Error>,
+) -> Result<ProxyConfig, String> {
+    // Looked at before; what is wrong isn't said, as it might repeat the URL.
+    kind(url.to_owned()).map_err(|_| "the proxy can't be used".into())
+}
+
+/// Chooses a client by the scheme of a request: a [`ProxyConfig`] knows one proxy.
+#[derive(Debug)]
+struct ByScheme<T> {
+    http: T,
+    https: T,
+}
+
+impl HttpClient for ByScheme<SharedHttpClient> {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(ByScheme {
+            http: self.http.http_connector(settings, components),
+            https: self.https.http_connector(settings, components),
+        })
+    }
+}
+
+impl HttpConnector for ByScheme<SharedHttpConnector> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        if request.uri().starts_with("https:") { self.https.call(request) } else { self.http.call(request) }
+    }
+}
+
+/// The proxies that the environment names.
+#[derive(PartialEq, Eq)]
+struct Proxies {
+    /// URL of the proxy for requests without TLS.
+    http: Option<String>,
+    /// URL of the proxy for requests with TLS.
+    https: Option<String>,
+    /// Hosts that are reached directly, as the client takes them.
+    except: String,
+}
+
+impl Proxies {
+    /// The lower-case variable wins over the upper-case one, and an empty one means none, as curl and Python have it.
+    fn of(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let first = |names: [&'static str; 2]| {
+            let set = names.into_iter().find_map(|name| Some((name, variable(name)?)));
+            set.filter(|(_, value)| !value.trim().is_empty())
+        };
+        let proxy = |names| first(names).or_else(|| first(["all_proxy", "ALL_PROXY"]));
+        let url = |found: Option<(&str, String)>| found.map(|(name, url)| proxy_url(name, &url)).transpose();
+        let http = url(proxy(["http_proxy", "HTTP_PROXY"]))?;
+        let https = url(proxy(["https_proxy", "HTTPS_PROXY"]))?;
+        let direct = first(["no_proxy", "NO_PROXY"]).map(|(_, list)| list).unwrap_or_default();
+        let direct: Vec<&str> = direct.split([',', ' ', '\t']).filter(|entry| !entry.is_empty()).collect();
+        // The client takes it for names alone, and not for addresses.
+        let all_direct = direct.contains(&"*");
+        let direct = direct.into_iter().map(exception);
+        let metadata = METADATA_VARIABLES.into_iter().filter_map(variable);
+        let metadata = metadata.filter_map(|url| Some(url.parse::<Uri>().ok()?.host()?.to_owned()));
+        let metadata = metadata.map(|host| host.trim_matches(['[', ']']).to_owned());
+        let except: Vec<String> = [METADATA.to_owned()].into_iter().chain(direct).chain(metadata).collect();
+        let [http, https] = [http, https].map(|proxy| proxy.filter(|_| !all_direct));
+        Ok(Self { http, https, except: except.join(",") })
+    }
+}
+
+/// The URL of a proxy, with a scheme.
+fn proxy_url(variable: &str, value: &str) -> Result<String, String> {
+    let value = value.trim();
+    let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+    let uri = url.parse::<Uri>().ok();
+    let is_proxy = uri.is_some_and(|uri| {
+        let host_and_port =
+            uri.authority().map_or("", |all| all.as_str().rsplit('@').next().unwrap_or_default());
+        let has_port = host_and_port.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && has_port == uri.port_u16().is_some()
+    });
+    is_proxy.then_some(url).ok_or_else(|| {
+        format!(
+            "the variable {variable} doesn't name an HTTP proxy: write http://HOST:PORT or https://HOST:PORT"
+        )
+    })
+}
+
+/// An entry of `NO_PROXY` as the HTTP client takes it, which knows neither `*.example.com` nor ports.
+fn exception(entry: &str) -> String {
+    let entry = entry.strip_prefix("*.").map_or_else(|| entry.to_owned(), |domain| format!(".{domain}"));
+    match entry.split_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host.to_owned(),
+        _ => entry.trim_matches(['[', ']']).to_owned(),
+    }
+}
+
+/// The certificates to believe: those of `AWS_CA_BUNDLE`, or the system's, which `SSL_CERT_FILE` may replace.
+fn trusted(variable: impl Fn(&str) -> Option<std::path::PathBuf>) -> Result<TrustStore, String> {
+    let set = |name: &str| variable(name).filter(|path| !path.as_os_str().is_empty());
+    if let Some(path) = set("AWS_CA_BUNDLE") {
+        let bundle = certificates("AWS_CA_BUNDLE", &path)?;
+        return Ok(bundle.iter().fold(TrustStore::empty(), |store, certificate| {
+            store.with_pem_certificate(certificate.as_bytes())
+        }));
+    }
+    if let Some(path) = set("SSL_CERT_FILE") {
+        // The client reads it itself, and would say nothing of a file with no certificate.
+        certificates("SSL_CERT_FILE", &path)?;
+    }
+    Ok(TrustStore::default())
+}
+
+/// The certificates of a bundle that can be read, each in its text form.
+fn certificates(variable: &str, path: &Path) -> Result<Vec<String>, String> {
+    let bundle = || format!("the certificate bundle {} ({variable})", path.display());
+    let mut text = Vec::new();
+    // To open a pipe would wait for who writes to it.
+    let is_file = std::fs::metadata(path).map(|metadata| metadata.is_file());
+    let unreadable = |error| format!("{} can't be read: {error}", bundle());
+    if !is_file.map_err(unreadable)? {
+        return Err(format!("{} isn't a file", bundle()));
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_BUNDLE + 1).read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > MAX_BUNDLE {
+        return Err(format!("{} is larger than {} MiB", bundle(), MAX_BUNDLE >> 20));
+    }
+    let text = String::from_utf8_lossy(&text);
+    let [begin, end] = CERTIFICATE;
+    let blocks = text.split(begin).skip(1).filter_map(|block| block.split_once(end));
+    let blocks: Vec<_> = blocks.map(|(content, _)| format!("{begin}{content}{end}\n")).collect();
+    let all = blocks.len();
+    let usable: Vec<_> = blocks.into_iter().filter(|block| is_certificate(block)).collect();
+    if usable.is_empty() {
+        return Err(format!("{} holds no certificate in PEM form", bundle()));
+    }
+    if usable.len() < all {
+        tracing::warn!(
+            bundle = %path.display(),
+            certificates = all - usable.len(),
+            "Certificates of the bundle can't be read, and aren't believed."
+        );
+    }
+    Ok(usable)
+}
+
+fn is_certificate(text: &str) -> bool {
+    let certificate = CertificateDer::from_pem_slice(text.as_bytes()).ok();
+    certificate.is_some_and(|certificate| RootCertStore::empty().add(certificate).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxies(variables: &[(&str, &str)]) -> Result<Proxies, String> {
+        Proxies::of(|name| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).into()))
+    }
+
+    #[test]
+    fn the_variables_of_proxies_are_read_as_curl_reads_them() {
+        for (variables, http, https) in [
+            (&[][..], None, None),
+            (&[("HTTPS_PROXY", "http://p:3128")], None, Some("http://p:3128")),
+            (&[("HTTP_PROXY", "p:3128")], Some("http://p:3128"), None),
+            (&[("https_proxy", "http://low"), ("HTTPS_PROXY", "http://up")], None, Some("http://low")),
+            (&[("https_proxy", ""), ("HTTPS_PROXY", "http://up")], None, None),
+            (&[("ALL_PROXY", "http://p"), ("http_proxy", "http://q")], Some("http://q"), Some("http://p")),
+            (&[("HTTPS_PROXY", "https://me:secret@p:443/")], None, Some("https://me:secret@p:443/")),
+            (&[("ALL_PROXY", "http://p"), ("NO_PROXY", "a.test,*")], None, None),
+        ] {
+            let found = proxies(variables).unwrap_or_else(|error| panic!("{variables:?}: {error}"));
+            assert_eq!((found.http.as_deref(), found.https.as_deref()), (http, https), "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_proxy_is_refused_without_its_value() {
+        for value in
+            ["socks5://me:secret@p:1080", "http://", "http://me:secret@", "http://p:port/secret", "a b"]
+        {
+            let Err(error) = proxies(&[("HTTPS_PROXY", value)]) else { panic!("{value} is taken") };
+            assert!(error.contains("HTTPS_PROXY") && error.contains("http://HOST:PORT"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn metadata_endpoints_are_never_asked_through_a_proxy() {
+        let found = proxies(&[
+            ("NO_PROXY", "*.internal, localhost:4566 [::1]"),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://[fd00:ec2::23]/v1/credentials"),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://metadata.test:80/"),
+        ]);
+        let Ok(Proxies { except, .. }) = found else { panic!("valid") };
+        let expected = format!("{METADATA},.internal,localhost,::1,fd00:ec2::23,metadata.test");
+        assert_eq!(except, expected);
+    }
+
+    #[test]
+    fn a_bundle_without_a_certificate_is_refused() {
+        let refused = |path: &str| certificates("AWS_CA_BUNDLE", Path::new(path)).expect_err("refused");
+        assert!(refused("/no/such/file").contains("can't be read"));
+        assert!(refused("/dev/zero").contains("isn't a file"));
+        assert!(refused("/").contains("isn't a file"));
+        assert!(refused("Cargo.toml").contains("holds no certificate"));
+        let broken = format!("{}\nAAAA\n{}", CERTIFICATE[0], CERTIFICATE[1]);
+        assert!(!is_certificate(&broken));
+    }
+}

@@ -1,0 +1,310 @@
+//! The way to the services: proxies, what is never asked through one, whose certificates are believed, and which hosts are
+//! called.
+
+use crate::harness::{Answer, Command, Process, ScriptedSqs, Stub, World, guest, skip, wait_until};
+use serde_json::json;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+
+const SECRET: &str = "open-sesame";
+
+fn plain(command: Command) -> Command {
+    command
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+/// One task that reads an object.
+fn get(world: &World, store: &str) -> Command {
+    let command = world.wasmrun(["invoke", "--json", "--message", "get known"]).arg(guest("misbehave"));
+    plain(
+        command
+            .args(["--store", &format!("input={store}:ro"), "--store", "output=dir:out:rw"])
+            .args(["--send", "next=sqlite:next.db"]),
+    )
+}
+
+/// Answers as S3 with each object in it, whoever is asked through it.
+fn s3() -> Stub {
+    Stub::answering(|_| Answer::new(200, "hello").with("etag", "\"abc\""))
+}
+
+/// A proxy that lets nobody through.
+fn closed() -> Stub {
+    Stub::answering(|_| Answer::new(502, "closed"))
+}
+
+fn asked(stub: &Stub) -> Vec<String> {
+    stub.seen().into_iter().map(|request| format!("{} {}", request.method, request.target)).collect()
+}
+
+#[test]
+fn services_without_tls_are_asked_through_http_proxy() {
+    let world = World::new();
+    let proxy = s3();
+    let through = |name: &str, value: String| {
+        let command = get(&world, "s3://bucket-in/from").env(name, value);
+        command.env("AWS_ENDPOINT_URL", "http://storage.test:9000").succeeds()
+    };
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        let before = proxy.seen().len();
+        let output = through(name, proxy.endpoint());
+        assert_eq!(output.json()["outcome"], "completed", "{name}: {output}");
+        let asked = asked(&proxy).split_off(before);
+        let expected = "GET http://storage.test:9000/bucket-in/from/known";
+        assert!(asked.iter().any(|asked| asked.starts_with(expected)), "{name}: {asked:?}");
+    }
+    // Queues and roles as well.
+    let queue = ScriptedSqs::holding(30, [json!("ok")], |_| None);
+    let at_proxy = queue.url().replace("/000000000000/jobs", "");
+    let worker = world.wasmrun(["run", "--until-empty", "--queue", "http://queues.test/000000000000/jobs"]);
+    let worker = plain(worker.arg(guest("misbehave")).args(World::grants()).args(["--on", "rejected=drop"]));
+    let output = worker.env("HTTP_PROXY", at_proxy).succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
+    let role =
+        get(&world, "s3://bucket-in").args(["--assume-role", "input=arn:aws:iam::123456789012:role/thumbs"]);
+    let closed = closed();
+    let role = role.env("HTTP_PROXY", closed.endpoint()).env("AWS_ENDPOINT_URL", "http://roles.test");
+    role.fails_with(3, "can't be assumed");
+    assert!(asked(&closed).iter().all(|asked| asked == "POST http://roles.test/"), "{:?}", asked(&closed));
+    assert!(!closed.seen().is_empty());
+}
+
+#[test]
+fn no_proxy_names_what_is_asked_directly() {
+    let world = World::new();
+    let (server, proxy) = (s3(), closed());
+    for (name, direct) in
+        [("NO_PROXY", "other.test, 127.0.0.1"), ("no_proxy", "127.0.0.0/8"), ("NO_PROXY", "*")]
+    {
+        let command = get(&world, "s3://bucket-in").env("AWS_ENDPOINT_URL", server.endpoint());
+        let output = command.env("HTTP_PROXY", proxy.endpoint()).env(name, direct).succeeds();
+        assert_eq!(output.json()["outcome"], "completed", "{direct}: {output}");
+    }
+    // The lower-case one wins.
+    let command = get(&world, "s3://bucket-in").env("AWS_ENDPOINT_URL", server.endpoint());
+    let command = command.env("HTTP_PROXY", proxy.endpoint()).env("http_proxy", "");
+    assert_eq!(command.succeeds().json()["outcome"], "completed");
+    assert!(proxy.seen().is_empty(), "{:?}", asked(&proxy));
+}
+
+#[test]
+fn what_hands_out_credentials_is_never_asked_through_a_proxy() {
+    let world = World::new();
+    let credentials = Stub::answering(|_| {
+        let credentials = json!({"AccessKeyId": "handed-out", "SecretAccessKey": "x", "Token": "y",
+            "Expiration": "2099-01-01T00:00:00Z"});
+        Answer::new(200, credentials.to_string()).with("content-type", "application/json")
+    });
+    let proxy = s3();
+    let without = |command: Command| {
+        let command = command.without_env("AWS_ACCESS_KEY_ID").without_env("AWS_SECRET_ACCESS_KEY");
+        command.env("HTTP_PROXY", proxy.endpoint()).env("AWS_ENDPOINT_URL", "http://storage.test")
+    };
+    let of_container = without(get(&world, "s3://bucket-in"))
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}/credentials", credentials.endpoint()));
+    assert_eq!(of_container.succeeds().json()["outcome"], "completed");
+    assert_eq!(asked(&credentials), ["GET /credentials"]);
+    assert!(proxy.seen().iter().all(|request| request.access_key() == "handed-out"));
+    // Neither is the metadata service of EC2, which isn't there.
+    let before = proxy.seen().len();
+    let of_instance = without(get(&world, "s3://bucket-in")).without_env("AWS_EC2_METADATA_DISABLED");
+    of_instance.ends();
+    let asked = asked(&proxy).split_off(before);
+    assert!(!asked.iter().any(|asked| asked.contains("169.254") || asked.contains("fd00:ec2")), "{asked:?}");
+}
+
+#[test]
+fn the_host_of_a_queues_url_is_the_host_that_is_called() {
+    let world = World::new();
+    let proxy = closed();
+    let called = |url: &str, settings: &[(&str, &str)]| {
+        let before = proxy.seen().len();
+        let command = plain(world.wasmrun(["queue", "stats", url])).env("HTTPS_PROXY", proxy.endpoint());
+        let command = settings.iter().fold(command, |command, (name, value)| command.env(name, value));
+        command.ends().exited_with(3);
+        let mut hosts = asked(&proxy).split_off(before);
+        hosts.dedup();
+        hosts
+    };
+    for host in [
+        "sqs.eu-west-1.amazonaws.com",
+        "sqs-fips.us-east-1.amazonaws.com",
+        "sqs.eu-west-1.api.aws",
+        "sqs-fips.us-gov-west-1.api.aws",
+        "sqs.cn-north-1.amazonaws.com.cn",
+        "vpce-1-2.sqs.eu-west-1.vpce.amazonaws.com",
+        "eu-west-1.queue.amazonaws.com",
+        "queue.amazonaws.com",
+    ] {
+        let url = format!("https://{host}/123456789012/jobs");
+        assert_eq!(called(&url, &[]), [format!("CONNECT {host}:443")], "{url}");
+    }
+    // What the environment asks for is found for the region's standard host, and contradicts none of the others.
+    let standard = "https://sqs.us-east-1.amazonaws.com/123456789012/jobs";
+    let fips = ("AWS_USE_FIPS_ENDPOINT", "true");
+    assert_eq!(called(standard, &[fips]), ["CONNECT sqs-fips.us-east-1.amazonaws.com:443"]);
+    let dual_stack = "https://sqs.us-east-1.api.aws/123456789012/jobs";
+    let asks = ("AWS_USE_DUALSTACK_ENDPOINT", "true");
+    assert_eq!(called(dual_stack, &[asks]), ["CONNECT sqs.us-east-1.api.aws:443"]);
+    // An endpoint that is set wins.
+    let endpoint = ("AWS_ENDPOINT_URL_SQS", "https://stand-in.test:4566");
+    assert_eq!(called(dual_stack, &[endpoint]), ["CONNECT stand-in.test:4566"]);
+    let refused = plain(world.wasmrun(["queue", "stats", dual_stack])).env(fips.0, fips.1);
+    refused.fails_with(3, "AWS_USE_FIPS_ENDPOINT");
+}
+
+#[test]
+fn a_proxys_password_is_sent_to_it_and_shown_to_nobody() {
+    let world = World::new();
+    let proxy = s3();
+    let url = proxy.endpoint().replace("http://", &format!("http://me:{SECRET}@"));
+    let command = get(&world, "s3://bucket-in").args(["--log", "trace"]).env("HTTP_PROXY", &url);
+    let output = command.env("AWS_ENDPOINT_URL", "http://storage.test").succeeds();
+    assert_eq!(proxy.seen()[0].header("proxy-authorization"), "Basic bWU6b3Blbi1zZXNhbWU=");
+    let closed = closed();
+    let url = closed.endpoint().replace("http://", &format!("http://me:{SECRET}@"));
+    let queue =
+        plain(world.wasmrun(["queue", "stats", "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs"]));
+    let refused = queue.env("HTTPS_PROXY", url).ends().exited_with(3);
+    assert_eq!(closed.seen()[0].header("proxy-authorization"), "Basic bWU6b3Blbi1zZXNhbWU=");
+    let socks = get(&world, "s3://bucket-in").env("HTTPS_PROXY", format!("socks5://me:{SECRET}@127.0.0.1:1"));
+    let socks = socks.fails_with(2, "the variable HTTPS_PROXY doesn't name an HTTP proxy");
+    for output in [output, refused, socks] {
+        let shown = output.to_string();
+        // The name of the process doesn't count: it shows its environment.
+        let said = shown.split_once("-- standard output").expect("what it said").1;
+        assert!(!said.contains(SECRET) && !said.contains("bWU6b3Blbi1zZXNhbWU"), "{said}");
+    }
+}
+
+#[test]
+fn a_bundle_that_holds_no_certificate_is_refused_at_the_start() {
+    let world = World::new();
+    world.write("empty.pem", "");
+    world.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let with = |variable: &str, path: &str| get(&world, "s3://bucket-in").env(variable, world.path(path));
+    for variable in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
+        for (path, said) in [
+            ("missing.pem", "can't be read: No such file"),
+            ("empty.pem", "holds no certificate in PEM form"),
+            ("broken.pem", "holds no certificate in PEM form"),
+            (".", "isn't a file"),
+        ] {
+            let output = with(variable, path).fails_with(2, said);
+            assert!(output.error().contains(&format!("({variable})")), "{output}");
+        }
+    }
+    let queue =
+        plain(world.wasmrun(["queue", "stats", "jobs"])).env("AWS_CA_BUNDLE", world.path("empty.pem"));
+    queue.fails_with(3, "holds no certificate");
+}
+
+/// S3 with TLS, whose certificate an authority has signed that only `ca.pem` knows.
+struct Tls {
+    port: u16,
+    _server: Process,
+}
+
+impl Tls {
+    fn start(world: &World) -> Option<Self> {
+        const CA: &str = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem";
+        const LEAF: &str = "req -x509 -CA ca.pem -CAkey ca.key -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem";
+        const SERVER: &str = "
+import http.server, ssl
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header('etag', '\"abc\"')
+        self.send_header('content-length', '5')
+        self.end_headers()
+        self.wfile.write(b'hello')
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain('cert.pem', 'key.pem')
+server.socket = context.wrap_socket(server.socket, server_side=True)
+open('port', 'w').write(str(server.server_address[1]))
+server.serve_forever()
+";
+        for (name, version) in [("openssl", "version"), ("python3", "--version")] {
+            if std::process::Command::new(name).arg(version).output().is_err() {
+                skip(&format!("{name} isn't installed"));
+                return None;
+            }
+        }
+        for arguments in [CA, LEAF] {
+            Command::new("openssl", &world.path(".")).args(arguments.split(' ')).succeeds();
+        }
+        let server = Command::new("python3", &world.path(".")).args(["-c", SERVER]).start();
+        let port = || std::fs::read_to_string(world.path("port")).ok().and_then(|port| port.parse().ok());
+        wait_until("the server listens", || port().is_some());
+        Some(Self { port: port().expect("a port"), _server: server })
+    }
+}
+
+/// A proxy that connects to one server, whatever it's asked for.
+struct Tunnel {
+    address: SocketAddr,
+    asked: std::sync::mpsc::Receiver<String>,
+}
+
+impl Tunnel {
+    fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its port");
+        let (send, asked) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let mut head = BufReader::new(&client).lines().map_while(Result::ok);
+                let Some(first) = head.next() else { continue };
+                // The client says nothing more before it's answered.
+                head.find(String::is_empty);
+                let _ = send.send(first);
+                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                let _ = (&client).write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
+                    std::thread::spawn(move || pump(&from, &to));
+                }
+            }
+        });
+        Self { address, asked }
+    }
+}
+
+fn pump(mut from: &TcpStream, mut to: &TcpStream) {
+    let mut buffer = [0; 4096];
+    while let Ok(count) = from.read(&mut buffer)
+        && count > 0
+        && to.write_all(&buffer[..count]).is_ok()
+    {}
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn services_with_tls_are_asked_through_a_tunnel_and_believed_by_the_users_bundle() {
+    let world = World::new();
+    let Some(server) = Tls::start(&world) else { return };
+    let endpoint = format!("https://localhost:{}", server.port);
+    let get = |bundle: Option<&Path>| {
+        let command = get(&world, "s3://bucket-in").env("AWS_ENDPOINT_URL", &endpoint);
+        bundle.into_iter().fold(command, |command, path| command.env("AWS_CA_BUNDLE", path))
+    };
+    let bundle = world.path("ca.pem");
+    assert_eq!(get(Some(&bundle)).succeeds().json()["outcome"], "completed");
+    let by_file = get(None).env("SSL_CERT_FILE", &bundle);
+    assert_eq!(by_file.succeeds().json()["outcome"], "completed");
+    let tunnel = Tunnel::to(server.port);
+    let proxied = get(Some(&bundle)).env("HTTPS_PROXY", format!("http://{}", tunnel.address)).succeeds();
+    assert_eq!(proxied.json()["outcome"], "completed", "{proxied}");
+    let expected = format!("CONNECT localhost:{} HTTP/1.1", server.port);
+    assert!(tunnel.asked.try_iter().all(|asked| asked == expected));
+    // One that others have signed isn't believed.
+    let stranger = get(None).ends();
+    assert_ne!(stranger.status.code(), Some(0), "{stranger}");
+    assert!(stranger.to_string().contains("certificate"), "{stranger}");
+}
