@@ -3,7 +3,7 @@
 //! Source of the names: "Actions, resources, and condition keys" for SQS, S3, KMS, STS and ECS in the Service
 //! Authorization Reference, and the pages of each call in the API references.
 
-use crate::s3::{ObjectAddress, StoreAddress};
+use crate::s3::{BucketKind, ObjectAddress, StoreAddress};
 use crate::sqs::QueueAddress;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -83,7 +83,10 @@ impl Permissions {
     /// What is wrong with its URL.
     pub fn use_store(&mut self, alias: &str, url: &str, mode: Mode) -> Result<(), String> {
         let store = StoreAddress::parse(url)?;
-        let objects = self.objects(&store);
+        if self.allow_sessions(sid("Use", alias), &store) {
+            return self.use_key(sid("Key", alias), &store, mode);
+        }
+        let objects = self.objects(&store)?;
         if mode.reads() {
             self.allow(sid("Read", alias), &["s3:GetObject", "s3:GetObjectVersion"], objects.clone(), None);
             self.list(sid("List", alias), &store);
@@ -113,7 +116,10 @@ impl Permissions {
     /// What is wrong with its URL.
     pub fn read_bodies(&mut self, url: &str) -> Result<(), String> {
         let store = StoreAddress::parse(url)?;
-        let objects = self.objects(&store);
+        if self.allow_sessions("UseBodies".into(), &store) {
+            return self.use_key("KeyBodies".into(), &store, Mode::ReadOnly);
+        }
+        let objects = self.objects(&store)?;
         self.allow("ReadBodies".into(), &["s3:GetObject"], objects, None);
         self.list("ListBodies".into(), &store);
         self.use_key("KeyBodies".into(), &store, Mode::ReadOnly)
@@ -127,7 +133,10 @@ impl Permissions {
     pub fn fetch(&mut self, url: &str) -> Result<(), String> {
         let object = ObjectAddress::parse(url)?;
         let action = if object.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
-        let resource = self.s3_arn(&object.store, &literal(&object.key));
+        if self.allow_sessions("Component".into(), &object.store) {
+            return Ok(());
+        }
+        let resource = self.s3_arn(&object.store, &literal(&object.key))?;
         self.allow("Component".into(), &[action], resource, None);
         Ok(())
     }
@@ -213,17 +222,45 @@ impl Permissions {
     /// Of the whole bucket: with a condition on the prefix, S3 would say of missing objects that they are refused, as it
     /// then doesn't know the prefix. What a task lists is bounded by its grant.
     fn list(&mut self, sid: String, store: &StoreAddress) {
-        let bucket = format!("arn:{}:s3:::{}", self.partition_of(store), store.bucket);
+        let bucket = match BucketKind::of(&store.bucket) {
+            BucketKind::AccessPoint => store.bucket.clone(),
+            _ => format!("arn:{}:s3:::{}", self.partition_of(store), store.bucket),
+        };
         self.allow(sid, &["s3:ListBucket"], bucket, None);
     }
 
+    /// Allows sessions if the store is a directory bucket, in which all is done in them; tells whether it is. Names of such
+    /// buckets are unique in their zone, so that the account may be left open. What a session may do can't be narrowed: the
+    /// SDK asks for one that reads and writes.
+    fn allow_sessions(&mut self, sid: String, store: &StoreAddress) -> bool {
+        if BucketKind::of(&store.bucket) != BucketKind::Directory {
+            return false;
+        }
+        let region = store.region.as_deref().or(self.region.as_deref()).unwrap_or("*");
+        let bucket = format!("arn:{}:s3express:{region}:*:bucket/{}", self.partition_of(store), store.bucket);
+        self.allow(sid, &["s3express:CreateSession"], bucket, None);
+        true
+    }
+
     /// All that lie below the prefix.
-    fn objects(&self, store: &StoreAddress) -> String {
+    fn objects(&self, store: &StoreAddress) -> Result<String, String> {
         self.s3_arn(store, &format!("{}*", literal(&store.prefix)))
     }
 
-    fn s3_arn(&self, store: &StoreAddress, key: &str) -> String {
-        format!("arn:{}:s3:::{}/{key}", self.partition_of(store), store.bucket)
+    fn s3_arn(&self, store: &StoreAddress, key: &str) -> Result<String, String> {
+        let bucket = &store.bucket;
+        match BucketKind::of(bucket) {
+            BucketKind::AccessPoint => Ok(format!("{bucket}/object/{key}")),
+            BucketKind::Alias("an access point") => Err(format!(
+                "{bucket} is the alias of an access point, and policies name its ARN, which only S3 knows: write s3://arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME in its place"
+            )),
+            BucketKind::Alias(what) => Err(format!(
+                "{bucket} is the alias of {what}, for which no policy can be told: write it by hand, with the ARN that S3 shows"
+            )),
+            BucketKind::Bucket | BucketKind::Directory => {
+                Ok(format!("arn:{}:s3:::{bucket}/{key}", self.partition_of(store)))
+            }
+        }
     }
 
     fn partition_of(&self, store: &StoreAddress) -> &'static str {
@@ -305,137 +342,4 @@ fn sid(verb: &str, alias: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const QUEUE: &str = "https://sqs.eu-west-1.amazonaws.com/123456789012/uploads";
-
-    fn statements(permissions: &Permissions) -> Vec<Value> {
-        let policy: Value = serde_json::from_str(&permissions.to_json()).expect("JSON");
-        assert_eq!(policy["Version"], LANGUAGE);
-        policy["Statement"].as_array().expect("statements").clone()
-    }
-
-    #[test]
-    fn a_worker_may_receive_and_settle_and_nothing_else_of_its_queue() {
-        let mut permissions = Permissions::new(None);
-        permissions.work_on(QUEUE).expect("known");
-        let all = statements(&permissions);
-        assert_eq!(
-            all,
-            [json!({
-                "Sid": "Queue",
-                "Effect": "Allow",
-                "Action": ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
-                "Resource": "arn:aws:sqs:eu-west-1:123456789012:uploads"
-            })]
-        );
-    }
-
-    #[test]
-    fn a_queue_that_has_to_be_looked_up_may_be() {
-        let mut permissions = Permissions::new(None);
-        permissions.send_to("next-one", "arn:aws-cn:sqs:cn-north-1:123456789012:next").expect("known");
-        let [send] = &statements(&permissions)[..] else { panic!("one statement") };
-        assert_eq!(send["Sid"], "SendNextOne");
-        assert_eq!(send["Action"], json!(["sqs:GetQueueUrl", "sqs:SendMessage"]));
-        assert_eq!(send["Resource"], "arn:aws-cn:sqs:cn-north-1:123456789012:next");
-    }
-
-    #[test]
-    fn what_an_address_leaves_out_is_asked_for() {
-        let mut permissions = Permissions::new(None);
-        let error = permissions.work_on("http://localhost:4566/000000000000/q").expect_err("no region");
-        assert!(error.contains("AWS_REGION"), "{error}");
-        let mut permissions = Permissions::new(Some("eu-west-1".into()));
-        permissions.work_on("http://localhost:4566/000000000000/q").expect("known");
-        let error = permissions.work_on("uploads").expect_err("no account");
-        assert!(error.contains("ARN"), "{error}");
-    }
-
-    #[test]
-    fn an_address_with_a_wildcard_gives_no_rights() {
-        let mut permissions = Permissions::new(None);
-        for queue in [
-            "https://sqs.eu-west-1.amazonaws.com/*/uploads",
-            "arn:aws:sqs:*:*:uploads",
-            "arn:*:sqs:eu-west-1:123456789012:uploads",
-            "arn:aws:sqs:eu-west-1:*:uploads",
-        ] {
-            permissions.work_on(queue).expect_err(queue);
-        }
-        for settings in ["kms-key=*", "kms-key=x:y", "kms-key=abc&region=*"] {
-            let url = format!("s3://photos?encryption=kms&{settings}");
-            permissions.use_store("in", &url, Mode::ReadOnly).expect_err(settings);
-        }
-        let mut sovereign = Permissions::new(None);
-        sovereign.work_on("arn:aws-eusc:sqs:eusc-de-east-1:123456789012:uploads").expect("known");
-        assert_eq!(
-            statements(&sovereign)[0]["Resource"],
-            "arn:aws-eusc:sqs:eusc-de-east-1:123456789012:uploads"
-        );
-    }
-
-    #[test]
-    fn a_store_is_used_below_its_prefix_and_as_its_mode_says() {
-        let mut permissions = Permissions::new(None);
-        permissions.use_store("in", "s3://photos", Mode::ReadOnly).expect("valid");
-        permissions.use_store("out", "s3://thumbs/small?acl=private", Mode::WriteOnly).expect("valid");
-        let all = statements(&permissions);
-        let said: Vec<_> = all.iter().map(|s| (s["Sid"].clone(), s["Resource"].clone())).collect();
-        let expected = [
-            ("ReadIn", "arn:aws:s3:::photos/*"),
-            ("ListIn", "arn:aws:s3:::photos"),
-            ("WriteOut", "arn:aws:s3:::thumbs/small/*"),
-        ];
-        assert_eq!(said, expected.map(|(sid, resource)| (json!(sid), json!(resource))));
-        assert!(all[2]["Action"].to_string().contains("PutObjectAcl"));
-        let mut below = Permissions::new(None);
-        below.use_store("in", "s3://photos/2026", Mode::ReadWrite).expect("valid");
-        let list = &statements(&below)[1];
-        assert_eq!((&list["Resource"], &list["Condition"]), (&json!("arn:aws:s3:::photos"), &Value::Null));
-    }
-
-    #[test]
-    fn a_key_may_be_used_as_far_as_the_store_is() {
-        let key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd";
-        let mut permissions = Permissions::new(Some("eu-west-1".into()));
-        let url = |key: &str| format!("s3://photos?encryption=kms&kms-key={key}");
-        permissions.use_store("in", &url(key), Mode::ReadOnly).expect("valid");
-        permissions.use_store("out", &url("alias/thumbs"), Mode::WriteOnly).expect("valid");
-        let all = statements(&permissions);
-        let keys: Vec<_> = all.iter().filter(|s| s["Sid"].to_string().contains("Key")).collect();
-        assert_eq!(keys[0]["Action"], json!(["kms:Decrypt"]));
-        assert_eq!(keys[0]["Resource"], key);
-        assert_eq!(keys[1]["Action"], json!(["kms:Decrypt", "kms:GenerateDataKey"]));
-        assert_eq!(keys[1]["Resource"], "arn:aws:kms:eu-west-1:*:key/*");
-        assert!(keys[1]["Condition"].to_string().contains("alias/thumbs"));
-    }
-
-    #[test]
-    fn statements_have_names_of_their_own() {
-        let mut permissions = Permissions::new(None);
-        for alias in ["a-b", "aB", "a_b"] {
-            permissions.send_to(alias, QUEUE).expect("known");
-        }
-        let mut sids: Vec<_> = statements(&permissions).iter().map(|s| s["Sid"].to_string()).collect();
-        sids.dedup();
-        assert_eq!(sids.len(), 3, "{sids:?}");
-    }
-
-    #[test]
-    fn a_key_with_a_wildcard_is_that_key_alone() {
-        let mut permissions = Permissions::new(None);
-        permissions.fetch("s3://components/a*b$.wasm").expect("valid");
-        assert_eq!(statements(&permissions)[0]["Resource"], "arn:aws:s3:::components/a${*}b${$}.wasm");
-    }
-
-    #[test]
-    fn a_component_is_one_object() {
-        let mut permissions = Permissions::new(None);
-        permissions.fetch("s3://components/a/thumbnail.wasm?version=v1").expect("valid");
-        let [statement] = &statements(&permissions)[..] else { panic!("one statement") };
-        assert_eq!(statement["Action"], json!(["s3:GetObjectVersion"]));
-        assert_eq!(statement["Resource"], "arn:aws:s3:::components/a/thumbnail.wasm");
-    }
-}
+mod tests;
