@@ -1,6 +1,6 @@
 //! What a worker does when it is told to stop.
 
-use crate::harness::{Depth, Output, Process, World, wait_until};
+use crate::harness::{Amazon, Depth, Output, Process, World, guest, wait_until};
 use rustix::process::Signal;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -81,9 +81,30 @@ fn an_idle_worker_stops_at_once() {
     let began = Instant::now();
     worker.signal(Signal::TERM);
     let output = worker.finish().succeeded();
-    // Its long poll would take 20 seconds.
+    // Its receive would wait for 20 seconds.
     assert!(began.elapsed() < Duration::from_secs(10));
     assert_eq!(output.summary()["tasks"], 0);
+}
+
+#[test]
+fn an_idle_worker_on_sqs_stops_within_three_seconds_and_hides_no_message() {
+    let Some(amazon) = Amazon::start() else { return };
+    let world = World::new();
+    let queue = amazon.create_queue("jobs", 120, 3);
+    let run = world.wasmrun(["run", "--queue", "jobs"]).arg(guest("misbehave")).args(World::grants());
+    let worker = amazon.environment(run).env("WASMRUN_LOG", "debug").start();
+    // Now it polls, and goes on polling.
+    worker.until_logged("\"Ready.\"");
+    amazon.send(&queue, "ok");
+    worker.until_logged("\"Completed.\"");
+    wait_until("it's idle", || amazon.depth(&queue) == [0; 3]);
+    let began = Instant::now();
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}: {output}", began.elapsed());
+    amazon.send(&queue, "ok");
+    assert_eq!(amazon.depth(&queue), [1, 0, 0], "no poll is left that would take it");
+    assert_eq!(amazon.receive_counts(&queue), [1]);
 }
 
 #[test]

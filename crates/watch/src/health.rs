@@ -9,10 +9,10 @@ use wasmrun_runtime::worker::{Receiving, Status};
 
 /// The loop shows every second that it lives. A machine that is that much overloaded is no better after a restart.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
-/// A long poll of SQS takes 20 seconds, and three attempts of it with their time for an answer 90: what takes longer will
-/// never end.
+/// A receive waits for 20 seconds at most, and three attempts of it with their time for an answer take 90: what takes longer
+/// will never end.
 const LONGEST_RECEIVE: Duration = Duration::from_secs(180);
-/// A long poll takes 20 seconds: who hasn't answered by then doesn't answer.
+/// A receive waits for 20 seconds at most: who hasn't answered by then doesn't answer.
 const LATE_ANSWER: Duration = Duration::from_secs(30);
 
 /// Whether the worker should go on living.

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-/// How long a receive waits for a message: SQS's longest.
+/// How long a receive waits for a message, unless the queue answers before.
 const LONG_POLL: Duration = Duration::from_secs(20);
 /// How long it waits where the worker ends with the queue, or where others wait already; SQS counts in seconds, and
 /// makes one of it.
