@@ -231,7 +231,8 @@ pub(crate) struct EnqueueArgs {
     /// Only objects whose keys start so
     #[arg(long, requires = "store", conflicts_with = "message", default_value = "")]
     pub(crate) prefix: String,
-    /// Go on, and send an event for each object that arrives or changes
+    /// Go on, and send an event for each object that arrives or changes. Nothing is remembered: after a restart all
+    /// objects are announced again
     #[arg(long, requires = "store", conflicts_with = "message")]
     pub(crate) watch: bool,
     /// How often --watch lists the store

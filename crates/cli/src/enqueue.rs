@@ -53,6 +53,12 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     let watch = async {
         let sent = announce(&sender, &*store, &args.prefix, &mut known).await?;
         output.line(format_args!("announced {} to {}", count(sent, "object"), queue.url()));
+        if sent > 0 {
+            tracing::info!(
+                objects = sent,
+                "Announced all objects that are there. Nothing is remembered: a restart announces them again."
+            );
+        }
         let mut rounds = tokio::time::interval(args.every.max(Duration::from_millis(10)));
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
