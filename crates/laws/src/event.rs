@@ -21,6 +21,7 @@ pub fn event(bytes: &[u8]) {
     let (store, key) = split(bytes, b'\n');
     if let (Ok(store), Ok(key)) = (std::str::from_utf8(store), std::str::from_utf8(key))
         && store.contains(':')
+        && !key.is_empty()
     {
         let body = notification(store, key, 7, Some("etag"), SystemTime::UNIX_EPOCH);
         let Decoded::Objects(events) = decode(&body) else { panic!("{body} announces nothing") };

@@ -285,13 +285,21 @@ impl Component {
         let mut body_hidden = false;
         let objects = match event::decode(&message.body) {
             Decoded::Plain => Vec::new(),
-            Decoded::Unclear(reason) => {
+            // Who asks for the text looks at it, and isn't told that there is nothing to do.
+            Decoded::Unclear(reason) if self.raw_body => {
                 tracing::warn!(
                     message_id = message.id,
                     reason = shorten(&reason),
                     "The message looks like an event and is delivered as text."
                 );
                 Vec::new()
+            }
+            Decoded::Unclear(reason) => {
+                return Err(Outcome::Rejected {
+                    reason: shorten(&format!(
+                        "the message looks like an object event and can't be understood: {reason}"
+                    )),
+                });
             }
             Decoded::Test => return Err(Outcome::Completed),
             Decoded::Objects(events) => {

@@ -1,19 +1,23 @@
 //! Object events: which objects a message announces. The one decoder and the one encoder.
 //!
-//! It reads S3's notifications, directly or wrapped by SNS, and EventBridge's "Object Created" and "Object Deleted".
-//! Sources: "Event message structure" and "EventBridge event message structure" in the S3 user guide.
-//! Anything else is a plain message: never an error, and never a lost message.
+//! It reads the notifications of S3, MinIO and Ceph, directly or wrapped by SNS, and S3's events of EventBridge.
+//! Sources: those of [`records`] and [`changes`], and "EventBridge event message structure" in the S3 user guide.
+//! Anything else is a plain message; what looks like an event and can't be understood is neither.
+
+mod changes;
+mod records;
+
+pub use changes::{EVENT_KINDS, EventKind};
+pub use records::Sender;
 
 use crate::message::MAX_MESSAGE_BYTES;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use std::fmt;
 use std::time::SystemTime;
 
-/// S3 announces one object in a message. More than so many are delivered as text: each takes the host some hundred bytes.
+/// S3 announces one object in a message. Each takes the host some hundred bytes.
 const MAX_OBJECTS: usize = 1000;
 /// Names of services and kinds are shorter.
 const MAX_NAME_BYTES: usize = 256;
@@ -23,7 +27,8 @@ const MAX_NAME_BYTES: usize = 256;
 pub enum Decoded {
     /// Not an event.
     Plain,
-    /// Looks like an event and isn't one that we understand: to be delivered as it is, and logged with this reason.
+    /// Looks like an event and isn't one that we understand, for this reason. A guest that takes it for a plain message
+    /// would find nothing to do, and complete.
     Unclear(String),
     /// S3 sends one when notifications are configured: there is nothing to do.
     Test,
@@ -59,6 +64,17 @@ pub enum Change {
     Other,
 }
 
+impl Change {
+    /// The word of the WIT interface.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Removed => "removed",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// The parts of all envelopes that we look at, as they were written: parsed as values, hostile ones would take a hundred
 /// times their text. Unknown fields are ignored, as AWS asks.
 #[derive(Deserialize)]
@@ -73,6 +89,8 @@ struct Envelope<'a> {
     kind: Option<&'a RawValue>,
     #[serde(rename = "Message", borrow)]
     message: Option<&'a RawValue>,
+    #[serde(rename = "MessageAttributes", borrow)]
+    message_attributes: Option<&'a RawValue>,
     /// Of EventBridge.
     #[serde(rename = "detail-type", borrow)]
     detail_type: Option<&'a RawValue>,
@@ -82,69 +100,9 @@ struct Envelope<'a> {
     detail: Option<&'a RawValue>,
 }
 
-/// The first of a list, one more than we read.
-struct FirstRecords<'a>(Vec<&'a RawValue>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for FirstRecords<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = FirstRecords<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut records = Vec::new();
-                while let Some(record) = list.next_element()? {
-                    records.push(record);
-                    if records.len() > MAX_OBJECTS {
-                        while list.next_element::<IgnoredAny>()?.is_some() {}
-                        break;
-                    }
-                }
-                Ok(FirstRecords(records))
-            }
-        }
-        deserializer.deserialize_seq(List)
-    }
-}
-
-/// Where a record comes from.
-#[derive(Deserialize)]
-struct Origin<'a> {
-    #[serde(rename = "eventSource", borrow)]
-    event_source: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Record {
-    event_version: String,
-    event_name: String,
-    s3: RecordS3,
-}
-
-#[derive(Deserialize)]
-struct RecordS3 {
-    bucket: Bucket,
-    object: RecordObject,
-}
-
 #[derive(Deserialize)]
 struct Bucket {
     name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RecordObject {
-    key: String,
-    size: Option<u64>,
-    e_tag: Option<String>,
-    version_id: Option<String>,
-    sequencer: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -172,12 +130,37 @@ pub fn decode(body: &str) -> Decoded {
     match envelope(body) {
         None => Decoded::Plain,
         // Whatever SNS carries that isn't an event stays as it came, wrapping included.
-        Some(envelope) if is(envelope.kind, "Notification") => {
-            let inner = envelope.message.and_then(|inner| serde_json::from_str::<String>(inner.get()).ok());
-            let inner = inner.as_deref().and_then(self::envelope);
-            inner.map_or(Decoded::Plain, |envelope| decode_envelope(&envelope))
-        }
-        Some(envelope) => decode_envelope(&envelope),
+        Some(envelope) => match envelope.carried() {
+            Some(carried) => {
+                let inner = serde_json::from_str::<String>(carried.message.get()).ok();
+                let inner = inner.as_deref().and_then(self::envelope);
+                inner.map_or(Decoded::Plain, |envelope| decode_envelope(&envelope))
+            }
+            None => decode_envelope(&envelope),
+        },
+    }
+}
+
+/// What an envelope of SNS carries, as it was written.
+#[derive(Clone, Copy)]
+pub(crate) struct Carried<'a> {
+    /// A text, unless somebody lies.
+    pub(crate) message: &'a RawValue,
+    pub(crate) attributes: Option<&'a RawValue>,
+}
+
+/// What a message's body carries that is an envelope of SNS.
+pub(crate) fn carried_by_sns(body: &str) -> Option<Carried<'_>> {
+    if body.len() > MAX_MESSAGE_BYTES {
+        return None;
+    }
+    envelope(body)?.carried()
+}
+
+impl<'a> Envelope<'a> {
+    fn carried(&self) -> Option<Carried<'a>> {
+        let message = self.message.filter(|_| is(self.kind, "Notification"))?;
+        Some(Carried { message, attributes: self.message_attributes })
     }
 }
 
@@ -196,75 +179,33 @@ fn is(value: Option<&RawValue>, name: &str) -> bool {
     text(value).is_some_and(|value| value == name)
 }
 
+fn is_object(value: Option<&RawValue>) -> bool {
+    value.is_some_and(|value| value.get().starts_with('{'))
+}
+
 fn decode_envelope(envelope: &Envelope<'_>) -> Decoded {
     if is(envelope.event, "s3:TestEvent") && envelope.records.is_none() {
         return Decoded::Test;
     }
     if let Some(records) = envelope.records {
-        // An application may well have Records of its own.
-        return serde_json::from_str(records.get()).map_or(Decoded::Plain, decode_records);
+        return serde_json::from_str(records.get()).map_or(Decoded::Plain, records::decode);
     }
     if is(envelope.source, "aws.s3") {
         return match (text(envelope.detail_type), envelope.detail) {
+            // Others come by way of CloudTrail, and announce no object.
+            (Some(detail_type), _) if !detail_type.starts_with("Object ") => Decoded::Plain,
             (Some(detail_type), Some(detail)) => decode_detail(&detail_type, detail),
-            _ => Decoded::Unclear("an EventBridge event of S3 without its details".into()),
+            _ => Decoded::Unclear("it is an event of EventBridge without its details".into()),
         };
     }
     Decoded::Plain
-}
-
-fn decode_records(FirstRecords(records): FirstRecords<'_>) -> Decoded {
-    let from_s3 = |record: &RawValue| {
-        let origin = serde_json::from_str::<Origin<'_>>(record.get());
-        origin.is_ok_and(|origin| is(origin.event_source, "aws:s3"))
-    };
-    if records.is_empty() || !records.iter().any(|record| from_s3(record)) {
-        return Decoded::Plain;
-    }
-    if records.len() > MAX_OBJECTS {
-        return Decoded::Unclear(format!("more than {MAX_OBJECTS} records of S3 in one message"));
-    }
-    let mut events = Vec::with_capacity(records.len());
-    for record in records {
-        if !from_s3(record) {
-            return Decoded::Unclear("records of S3 and of others in one message".into());
-        }
-        let record: Record = match serde_json::from_str(record.get()) {
-            Ok(record) => record,
-            Err(error) => {
-                return Decoded::Unclear(format!("a record of S3 that can't be read: {error}"));
-            }
-        };
-        // AWS's rule: the same major version, any minor version.
-        if record.event_version.split('.').next() != Some("2") {
-            return Decoded::Unclear("a record of S3 of another major version than 2".into());
-        }
-        let Some(key) = form_decode(&record.s3.object.key) else {
-            return Decoded::Unclear("an object's key that isn't UTF-8".into());
-        };
-        // "ObjectCreated:Put"; older services wrote "s3:ObjectCreated:Put".
-        let name = record.event_name.strip_prefix("s3:").unwrap_or(&record.event_name);
-        events.push(ObjectEvent {
-            url: object_url(&record.s3.bucket.name, &key),
-            version: record.s3.object.version_id,
-            etag: record.s3.object.e_tag,
-            size: record.s3.object.size,
-            change: match name.split(':').next() {
-                Some("ObjectCreated") => Change::Created,
-                Some("ObjectRemoved") => Change::Removed,
-                _ => Change::Other,
-            },
-            sequencer: record.s3.object.sequencer,
-        });
-    }
-    Decoded::Objects(events)
 }
 
 fn decode_detail(detail_type: &str, detail: &RawValue) -> Decoded {
     let detail: Detail = match serde_json::from_str(detail.get()) {
         Ok(detail) => detail,
         Err(error) => {
-            return Decoded::Unclear(format!("an EventBridge event of S3 that can't be read: {error}"));
+            return Decoded::Unclear(format!("an event of EventBridge can't be read: {error}"));
         }
     };
     Decoded::Objects(vec![ObjectEvent {
@@ -273,11 +214,7 @@ fn decode_detail(detail_type: &str, detail: &RawValue) -> Decoded {
         version: detail.object.version_id,
         etag: detail.object.etag,
         size: detail.object.size,
-        change: match detail_type {
-            "Object Created" => Change::Created,
-            "Object Deleted" => Change::Removed,
-            _ => Change::Other,
-        },
+        change: changes::of_detail_type(detail_type),
         sequencer: detail.object.sequencer,
     }])
 }
@@ -289,12 +226,6 @@ fn object_url(bucket: &str, key: &str) -> String {
     } else {
         format!("s3://{bucket}/{key}")
     }
-}
-
-/// `+` is a space, and `%XX` a byte, as S3 encodes keys in notifications.
-fn form_decode(key: &str) -> Option<String> {
-    let key = key.replace('+', " ");
-    percent_decode_str(&key).decode_utf8().ok().map(|key| key.into_owned())
 }
 
 /// What S3 leaves as it is in a notification's key.
@@ -381,6 +312,17 @@ mod tests {
         assert_eq!(urls(&body.to_string()), ["s3://b/a+b%20c"]);
         let Decoded::Objects(events) = decode(&body.to_string()) else { panic!("objects") };
         assert_eq!((events[0].change, events[0].version.as_deref()), (Change::Removed, Some("v")));
+    }
+
+    #[test]
+    fn what_cloudtrail_says_of_s3_announces_nothing() {
+        let body = |detail_type: &str| {
+            json!({"source": "aws.s3", "detail-type": detail_type, "detail": {"eventName": "PutObject",
+                   "requestParameters": {"bucketName": "b", "key": "k"}}})
+            .to_string()
+        };
+        assert_eq!(decode(&body("AWS API Call via CloudTrail")), Decoded::Plain);
+        assert!(matches!(decode(&body("Object Created")), Decoded::Unclear(_)));
     }
 
     #[test]
