@@ -1,6 +1,7 @@
 //! With `--deterministic` the same message gives the same bytes.
 
 use crate::harness::{World, field, guest};
+use std::time::{Duration, Instant};
 
 /// What the guest `numbers` tells, by instruction.
 const BITS: [(&str, &str); 21] = [
@@ -55,6 +56,50 @@ fn the_same_message_gives_the_same_random_numbers_clocks_and_bits() {
     assert_ne!(said, run("b", "pooling"));
     // The time is the message's, clocks step on each look, and a number that is none has the canonical form.
     assert!(said.contains(" at 1795532400000 ms after 1000 ns bits 7fc00000"), "{said}");
+}
+
+/// One task of `misbehave`: its outcome and the reason.
+fn task(world: &World, message: &str, options: &[&str]) -> (String, String) {
+    let identity = ["--deterministic", "--sent-at", "2026-11-24T15:00:00Z", "--message-id", "a"];
+    let report = world.invoke("misbehave", message).args(identity).args(options).ends().json();
+    let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
+    (text("outcome"), text("reason"))
+}
+
+/// However often a timer is asked, and whatever else the machine does.
+#[test]
+fn timers_fire_at_the_same_time_each_time() {
+    let world = World::new();
+    let first = task(&world, "timers 5", &[]);
+    // Each look takes a microsecond, and so did the start of the timer.
+    assert!(first.1.contains("asked Some(1999), ready [1] and [1], waited 15 ms"), "{first:?}");
+    for _ in 1..20 {
+        assert_eq!(task(&world, "timers 5", &[]), first);
+    }
+}
+
+#[test]
+fn a_wait_of_an_hour_takes_no_hour() {
+    let world = World::new();
+    let began = Instant::now();
+    let (outcome, reason) = task(&world, "timers 3600000", &["--timeout", "20s"]);
+    assert_eq!(outcome, "rejected");
+    // Two hours with the timers, and one asleep; the message was sent at 1795532400.
+    assert!(reason.contains("waited 10800000 ms until 1795543200."), "{reason}");
+    assert!(began.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn who_waits_for_ever_is_still_ended() {
+    let world = World::new();
+    let for_ever = |options: &[&str]| task(&world, "sleep-forever", options);
+    assert_eq!(for_ever(&["--timeout", "1s"]).0, "timed-out");
+    let burned = ("limit-exceeded".into(), "fuel".into());
+    assert_eq!(for_ever(&["--fuel", "10000000"]), burned);
+    // The end of time comes, once.
+    let (outcome, reason) = task(&world, "poll-forever 3", &[]);
+    assert_eq!((outcome.as_str(), reason.as_str()), ("rejected", "3 are ready"));
+    assert_eq!(task(&world, "loop-host timers", &["--timeout", "1s"]).0, "timed-out");
 }
 
 /// On whichever machine this runs.

@@ -192,8 +192,8 @@ pub(crate) struct TaskArgs {
     /// Hand over the body of an object event too, beside the objects that it announces
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_RAW_BODY")]
     pub(crate) raw_body: Option<bool>,
-    /// The same message gives the same bytes: random numbers come from its id, clocks step from its sent time, and
-    /// floating point is the same on all machines
+    /// The same message gives the same bytes: random numbers come from its id, clocks and timers run on a time that starts
+    /// with its sent time, and floating point is the same on all machines
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_DETERMINISTIC")]
     pub(crate) deterministic: Option<bool>,
     #[command(flatten, next_help_heading = "Limits of a task")]

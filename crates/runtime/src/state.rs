@@ -2,7 +2,7 @@
 //! audited on this page: what isn't put in here doesn't exist for the guest.
 
 use crate::calls::HostCalls;
-use crate::deterministic::{self, RandomCount};
+use crate::deterministic::{self, RandomCount, VirtualClock};
 use crate::grant::{AnnouncedObject, Grants};
 use crate::host::LimitHit;
 use crate::limiter::Limiter;
@@ -69,6 +69,8 @@ pub(crate) struct TaskState {
     pub(crate) held: Held,
     /// What the guest was given of random numbers.
     pub(crate) random: RandomCount,
+    /// What its timers run on; `None`: real time.
+    pub(crate) clock: Option<VirtualClock>,
     /// The request that the message belongs to: what the task sends belongs to it too.
     pub(crate) trace: Option<Trace>,
     wasi: WasiCtx,
@@ -110,11 +112,12 @@ pub(crate) fn store(
         .allow_ip_name_lookup(false)
         .max_random_size(limits.random_bytes);
     let random = RandomCount::default();
-    if config.deterministic {
-        deterministic::seeded(&mut wasi, message, &random);
+    let clock = if config.deterministic {
+        Some(deterministic::seeded(&mut wasi, message, &random))
     } else {
         deterministic::system(&mut wasi, &random);
-    }
+        None
+    };
 
     let mut table = ResourceTable::new();
     table.set_max_capacity(limits.handles);
@@ -134,6 +137,7 @@ pub(crate) fn store(
             turn: Turn::new(config.load.clone()),
             held: Held::default(),
             random,
+            clock,
             trace: Trace::of(message),
             wasi: wasi.build(),
         },

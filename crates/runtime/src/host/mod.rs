@@ -21,6 +21,7 @@ use std::future::Future;
 use std::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::{HasSelf, Linker, ResourceTableError};
+use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -107,6 +108,10 @@ impl<E> From<ResourceTableError> for Fault<E> {
 /// Offers our interfaces and WASI 0.2.
 pub(crate) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    // Its timers may run on a clock of the task's own.
+    linker.allow_shadowing(true);
+    monotonic_clock::add_to_linker::<_, HasSelf<_>>(linker, TaskState::called)?;
+    linker.allow_shadowing(false);
     Task::add_to_linker::<_, HasSelf<_>>(linker, TaskState::called)
 }
 

@@ -190,3 +190,23 @@ pub(crate) fn waits(times: u64, time: Duration) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// `timers MS`: says how often it asked a timer of two milliseconds whether it's ready; which ones of several were ready after a
+/// wait, the earliest being of so many milliseconds; and what its clocks say after it slept for as long.
+pub(crate) fn timers(time: Duration) -> Failure {
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(FOR_EVER_NS);
+    let timer = monotonic_clock::subscribe_duration(2_000_000);
+    let asked = (0_u64..).find(|_| timer.ready());
+    let began = monotonic_clock::now();
+    let timers = [3, 1, 2].map(|times| monotonic_clock::subscribe_duration(nanoseconds(time * times)));
+    let timers: Vec<_> = timers.iter().collect();
+    let first = poll(&timers);
+    let second = poll(&[timers[0], timers[2]]);
+    std::thread::sleep(time);
+    let waited = (monotonic_clock::now() - began) / 1_000_000;
+    let now = wall_clock::now();
+    Failure::reject(format!(
+        "asked {asked:?}, ready {first:?} and {second:?}, waited {waited} ms until {}.{:09}",
+        now.seconds, now.nanoseconds
+    ))
+}

@@ -88,6 +88,7 @@ fn handle(message: Message) -> Result<(), Failure> {
         "pollables" => flood::pollables(words.number()?),
         "poll-forever" => flood::poll_for_ever(words.number()?),
         "waits" => flood::waits(words.number()?, milliseconds(&mut words)?),
+        "timers" => Err(flood::timers(milliseconds(&mut words)?)),
         "print" => world::print(words.rest()),
         "env" => Err(world::env(words.rest())),
         "args" => Err(world::args()),
