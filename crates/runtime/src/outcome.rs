@@ -7,6 +7,7 @@ use crate::limiter::Limiter;
 use crate::limits::Limit;
 use crate::message::MAX_VISIBILITY;
 use crate::text::OneLine;
+use crate::turn::TurnTooLong;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -176,8 +177,7 @@ impl Outcome {
         if let Some(host::HostFault(what)) = error.downcast_ref() {
             return Self::HostFailed { what: what.clone() };
         }
-        // A guest may cope with a refusal or a failure, and complete. If it then fails, that was why.
-        if let Some(limit) = remains.limiter.refused() {
+        if let Some(limit) = limit_before(error, remains.limiter) {
             return Self::LimitExceeded { limit };
         }
         if let Some(what) = remains.host_failure {
@@ -240,7 +240,7 @@ impl fmt::Display for Outcome {
 }
 
 /// The limit that an error speaks of, if it does.
-fn limit_in(error: &wasmtime::Error) -> Option<Limit> {
+pub(crate) fn limit_in(error: &wasmtime::Error) -> Option<Limit> {
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => return Some(Limit::Fuel),
         Some(Trap::StackOverflow) => return Some(Limit::Stack),
@@ -263,6 +263,12 @@ fn limit_in(error: &wasmtime::Error) -> Option<Limit> {
     } else {
         None
     }
+}
+
+/// The limit that the guest ran into before it failed with an error that speaks of none. It may have coped with the refusal:
+/// then it would have completed, and what was ended for another reason doesn't count.
+pub(crate) fn limit_before(error: &wasmtime::Error, limiter: &Limiter) -> Option<Limit> {
+    if error.is::<TurnTooLong>() { None } else { limiter.refused() }
 }
 
 /// What is kept of a text: its beginning, in memory of its own. A guest's text may be large, and goes with the guest.

@@ -30,7 +30,7 @@ const HELPERS_UNWATCHED: u32 = 16;
 /// The trap of a guest that can't be interrupted.
 #[derive(Debug, thiserror::Error)]
 #[error("it computed for {LONGEST_TURN:?} without a moment at which it could be interrupted")]
-struct TurnTooLong;
+pub(crate) struct TurnTooLong;
 
 /// What the store and the future that runs it know of each other. It stands between the task and whoever wakes it, so
 /// that it knows when the task could go on.

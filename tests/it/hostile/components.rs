@@ -66,8 +66,28 @@ fn refused(component: &[u8], options: &[&str], says: &str) {
 #[test]
 fn a_component_whose_start_never_ends_is_refused() {
     let spins = module(&format!("(func $start (loop $again (br $again))) (start $start) {OK}"));
-    refused(&spins, &[], "fuel");
-    refused(&spins, &["--fuel", "1000000000000000", "--timeout", "1s"], "longer than the timeout");
+    refused(&spins, &[], "raise --fuel");
+    refused(&spins, &["--fuel", "1000000000000000", "--timeout", "1s"], "raise --timeout");
+}
+
+/// What it was refused on the way isn't what ended it.
+#[test]
+fn a_component_that_copes_with_a_refusal_at_its_start_is_told_what_ended_it() {
+    let start = |body: &str| {
+        let fields = format!("(table $t 0 funcref) (func $start {body}) (start $start) {OK}");
+        module(&fields)
+    };
+    let memory = start("(loop $again (drop (memory.grow (i32.const 1))) (br $again))");
+    let table = start("(loop $again (drop (table.grow $t (ref.null func) (i32.const 1))) (br $again))");
+    let recursion = start("(drop (memory.grow (i32.const 60000))) (call $start)");
+    let gives_up = start("(if (i32.lt_s (memory.grow (i32.const 60000)) (i32.const 0)) (then unreachable))");
+    for allocator in ["pooling", "on-demand"] {
+        let options = ["--allocator", allocator];
+        refused(&memory, &options, "burns more fuel to start than its limit of 50000000: raise --fuel");
+        refused(&table, &options, "raise --fuel");
+        refused(&recursion, &options, "raise --stack");
+        refused(&gives_up, &options, "raise --memory");
+    }
 }
 
 #[test]
@@ -94,7 +114,7 @@ fn a_component_whose_start_waits_for_ever_is_refused() {
         (core instance $main (instantiate $module
             (with "host" (instance (export "block" (func $block)) (export "subscribe" (func $subscribe))))))"#
     ));
-    refused(&waits, &["--timeout", "1s"], "longer than the timeout");
+    refused(&waits, &["--timeout", "1s"], "raise --timeout");
 }
 
 #[test]

@@ -8,13 +8,16 @@ use crate::compile::{Artefact, CompileError, Compiler};
 use crate::engine::{self, Allocator, CodeOptions, Frames};
 use crate::grant::Grants;
 use crate::host::{self, TaskPre};
+use crate::limiter::Limiter;
 use crate::limits::{Limit, Limits};
 use crate::message::Message;
 use crate::names;
-use crate::outcome::shorten;
+use crate::outcome::{limit_before, limit_in, shorten};
 use crate::state::{self, TaskConfig, TaskState};
 use crate::threads::GuestThreads;
+use crate::turn::{BlockedTooLong, Timed, Times};
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::{Arc, RwLock};
 use tokio::runtime::Handle;
 use wasmtime::Engine;
@@ -147,33 +150,53 @@ impl Component {
 /// Instantiates it once, within the limits of a task, without handling a message.
 async fn try_start(threads: &GuestThreads, start: Start) -> Result<Takes, LoadError> {
     let Start { pre, config } = start;
-    let limits = config.limits.clone();
     let message = Message::new("start", "");
     let trial = threads.handle().spawn(async move {
         let limits = &config.limits;
         let mut store = state::store(pre.engine(), &config, &message)?;
-        let started = tokio::time::timeout(limits.timeout, pre.instantiate_async(&mut store)).await;
-        let limiter = &store.data().limiter;
-        let refused = (limiter.refused(), limiter.refused_memory());
-        let memory_bytes = limiter.memory_bytes();
+        let started = {
+            let (turn, mut times) = (store.data().turn.clone(), Times::default());
+            let call = pin!(pre.instantiate_async(&mut store));
+            let most_blocked = Some(limits.blocked_time()).filter(|&time| time < limits.timeout);
+            tokio::time::timeout(limits.timeout, Timed::new(call, turn, &mut times, most_blocked)).await
+        };
         store.data().log.finish();
+        let limiter = &store.data().limiter;
+        let memory_bytes = limiter.memory_bytes();
         Ok(match started {
-            Ok(Ok(_)) => Ok(Takes { memory_bytes, fuel: limits.fuel.saturating_sub(store.get_fuel()?) }),
-            Ok(Err(error)) => Err((shorten(&error.root_cause().to_string()), refused)),
-            Err(_) => Err(("it takes longer than the timeout".into(), (None, None))),
+            Ok(Ok(Ok(_))) => Ok(Takes { memory_bytes, fuel: limits.fuel.saturating_sub(store.get_fuel()?) }),
+            Ok(Ok(Err(error))) => Err(not_started(&error, limiter, limits)),
+            Ok(Err(BlockedTooLong)) => Err(exceeded(Limit::BlockedTime)),
+            Err(_) => Err(LoadError::Limits(format!(
+                "the component takes longer than the timeout of {:?} to start: raise --timeout",
+                limits.timeout
+            ))),
         })
     });
     let result: wasmtime::Result<_> = trial.await.map_err(|error| LoadError::Engine(error.to_string()))?;
-    match result.map_err(engine_error)? {
-        Ok(takes) => Ok(takes),
-        Err((_, (_, Some(needed)))) => Err(LoadError::Limits(format!(
+    result.map_err(engine_error)?
+}
+
+/// Names the limit that ended a start. As with a task, what was refused before counts only if the error names no limit
+/// itself: code may ask for more memory than there is and cope.
+fn not_started(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits) -> LoadError {
+    LoadError::Limits(match limit_in(error).or_else(|| limit_before(error, limiter)) {
+        Some(Limit::Fuel) => {
+            format!("the component burns more fuel to start than its limit of {}: raise --fuel", limits.fuel)
+        }
+        Some(Limit::Memory) => format!(
             "the component needs at least {} of memory to start, and its limit is {}: raise --memory",
-            shown(needed),
+            shown(limiter.refused_memory().unwrap_or(limits.memory_bytes)),
             shown(limits.memory_bytes)
-        ))),
-        Err((_, (Some(Limit::TableElements), None))) => Err(too_few_table_elements(&limits)),
-        Err((error, _)) => Err(misfit(&error, &limits)),
-    }
+        ),
+        Some(Limit::TableElements) => return too_few_table_elements(limits),
+        Some(limit) => return exceeded(limit),
+        None => return misfit(&shorten(&error.root_cause().to_string()), limits),
+    })
+}
+
+fn exceeded(limit: Limit) -> LoadError {
+    LoadError::Limits(format!("the component exceeds its limit of {limit} when it starts: raise --{limit}"))
 }
 
 impl Takes {
