@@ -20,6 +20,8 @@
 //! | `objects` | the same of S3, and of those who hand out credentials |
 //! | `endpoints` | where requests to them go, and how they name a bucket |
 //! | `proxies` | the way there: proxies, certificates, hosts |
+//! | `events` | which messages announce objects, and what becomes of those that look like it |
+//! | `bodies` | bodies that an extended client put into a bucket |
 //! | `idempotency` | what docs/idempotency.md advises |
 //! | `servers` | SQS and S3 on other servers than that of `amazon` |
 //! | `isolation` | what a guest can see and touch |
@@ -46,6 +48,7 @@ mod amazon;
 mod answers;
 mod bad_components;
 mod bad_input;
+mod bodies;
 mod broken_starts;
 mod capacity;
 mod compiling;
@@ -59,6 +62,7 @@ mod deterministic;
 mod ecs;
 mod endpoints;
 mod endurance;
+mod events;
 mod examples;
 mod failing_backends;
 mod harness;

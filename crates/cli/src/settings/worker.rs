@@ -53,8 +53,8 @@ pub(crate) struct WorkerSettings {
     /// [default: cancel]
     #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LAPSE")]
     pub(super) on_lapse: Option<OnLapseSetting>,
-    /// Where bodies are that were too large for a message, as SQS's extended client library puts them: s3://BUCKET or
-    /// s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
+    /// Where bodies are that were too large for a message, as the extended client libraries of SQS and SNS put them:
+    /// s3://BUCKET or s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
     #[arg(long, value_name = "URL", env = "WASMRUN_BODY_STORE")]
     pub(crate) body_store: Option<String>,
     /// How fast this worker's tasks may start, such as 50/s, 600/m or 1000/h; each worker has its own rate [default: as

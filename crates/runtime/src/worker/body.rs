@@ -1,14 +1,24 @@
-//! Bodies that are too large for a message: the "extended client library" of SQS puts them into a store and sends where
-//! they are.
+//! Bodies that are too large for a message: the "extended client libraries" of SQS and SNS put them into a store and send
+//! where they are.
 //!
 //! Who may send to the queue writes the pointer, so that it's believed only as far as it leads into the one store
-//! that the user named. Source of the format: the PayloadS3Pointer class of Amazon's payload offloading library.
+//! that the user named. Sources of the forms: `PayloadS3Pointer` of Amazon's payload offloading library for Java, which
+//! Amazon's clients for Java and Python write, with the name of the class; and clients for .NET and Python that write the
+//! object alone. All of them set a reserved attribute. SNS wraps the message and its attributes, unless the subscription has raw
+//! message delivery.
 
+use crate::event::{self, Carried};
 use crate::grant::check_key;
 use crate::message::Message;
 use crate::object_store::{ObjectStore, StoreError};
 use crate::outcome::Outcome;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// What the pointer's class is called, now and in versions before 2.0.
 const CLASSES: [&str; 2] =
     ["software.amazon.payloadoffloading.PayloadS3Pointer", "com.amazon.sqs.javamessaging.MessageS3Pointer"];
-/// The library's own attributes, now and in versions before 1.1: with the pointer they lose their meaning.
+/// The reserved attributes, now and in versions before 1.1: with the pointer they lose their meaning.
 const ATTRIBUTES: [&str; 2] = ["ExtendedPayloadSize", "SQSLargePayloadSize"];
 /// A pointer names a bucket and a key.
 const MAX_POINTER_BYTES: usize = 4 << 10;
@@ -40,10 +50,18 @@ struct Pointer {
     s3_key: String,
 }
 
+/// Where in a message its pointer is.
+enum Place {
+    /// It's the body.
+    Body,
+    /// In an envelope of SNS: the text's place in the body, quotes included.
+    Envelope(Range<usize>),
+}
+
 impl BodyStore {
     /// The message with its body, wherever that is.
     pub(super) async fn fetch(&self, message: &Arc<Message>, io: &Handle) -> Result<Arc<Message>, Outcome> {
-        let Some(pointer) = pointer(&message.body) else { return Ok(message.clone()) };
+        let Some((pointer, place)) = pointer_in(message)? else { return Ok(message.clone()) };
         let url = format!("s3://{}/{}", pointer.s3_bucket_name, pointer.s3_key);
         let key = url.strip_prefix(self.store.url()).filter(|key| check_key(key).is_ok());
         let Some(key) = key.map(str::to_owned) else {
@@ -57,9 +75,13 @@ impl BodyStore {
         };
         let failed = |what: String| Outcome::HostFailed { what: format!("body store: {what}") };
         match reading.await.map_err(|error| failed(error.to_string()))? {
-            Ok(Some(body)) => {
-                let attributes = message.attributes.iter();
-                let attributes = attributes.filter(|attribute| !ATTRIBUTES.contains(&&*attribute.name));
+            Ok(Some(fetched)) => {
+                let body = match place {
+                    Place::Body => fetched,
+                    Place::Envelope(text) => enclosed(&message.body, text, &fetched, self.most_bytes)
+                        .ok_or_else(|| rejected("its body is larger than --body-size with SNS's envelope"))?,
+                };
+                let attributes = message.attributes.iter().filter(|attribute| !is_reserved(&attribute.name));
                 let attributes = attributes.cloned().collect();
                 Ok(Arc::new(Message { body, attributes, ..Message::clone(message) }))
             }
@@ -85,13 +107,116 @@ fn rejected(reason: &str) -> Outcome {
     Outcome::Rejected { reason: reason.into() }
 }
 
-/// `["CLASS", {"s3BucketName": …, "s3Key": …}]`
-fn pointer(body: &str) -> Option<Pointer> {
-    if body.len() > MAX_POINTER_BYTES || !body.trim_start().starts_with('[') {
+fn is_reserved(attribute: &str) -> bool {
+    ATTRIBUTES.contains(&attribute)
+}
+
+/// Whether an extended client says that the message's body is in a store.
+pub(super) fn is_elsewhere(message: &Message) -> bool {
+    message.attributes.iter().any(|attribute| is_reserved(&attribute.name))
+}
+
+/// The pointer in a message, if there is one. An error: there should be, and what there is isn't one.
+fn pointer_in(message: &Message) -> Result<Option<(Pointer, Place)>, Outcome> {
+    let body = &*message.body;
+    let envelope = event::carried_by_sns(body);
+    let reserved = is_elsewhere(message) || envelope.is_some_and(|envelope| says_so(&envelope));
+    let found = match envelope {
+        None => pointer(body, reserved).map(|pointer| (pointer, Place::Body)),
+        Some(envelope) => in_envelope(body, &envelope, reserved),
+    };
+    if reserved && found.is_none() {
+        let names = ATTRIBUTES.join(" or ");
+        return Err(rejected(&format!(
+            "its attribute {names} says that its body is in S3, and it holds no pointer to it"
+        )));
+    }
+    Ok(found)
+}
+
+fn in_envelope(body: &str, envelope: &Carried<'_>, reserved: bool) -> Option<(Pointer, Place)> {
+    let written = envelope.message.get();
+    // Each character of it may be escaped.
+    if written.len() > 6 * MAX_POINTER_BYTES {
         return None;
     }
-    let (class, pointer): (String, Pointer) = serde_json::from_str(body).ok()?;
-    CLASSES.contains(&&*class).then_some(pointer)
+    let pointer = pointer(&serde_json::from_str::<String>(written).ok()?, reserved)?;
+    // It's a part of the body, which nothing tells but its address.
+    let start = written.as_ptr().addr().checked_sub(body.as_ptr().addr())?;
+    let place = start..start + written.len();
+    (body.get(place.clone()) == Some(written)).then_some((pointer, Place::Envelope(place)))
+}
+
+/// Whether an envelope of SNS holds a reserved attribute.
+fn says_so(envelope: &Carried<'_>) -> bool {
+    struct Names(bool);
+    impl<'de> Deserialize<'de> for Names {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Map;
+            impl<'de> Visitor<'de> for Map {
+                type Value = Names;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("attributes")
+                }
+
+                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Names, A::Error> {
+                    let mut reserved = false;
+                    while let Some((name, IgnoredAny)) = map.next_entry::<Cow<'de, str>, IgnoredAny>()? {
+                        reserved |= is_reserved(&name);
+                    }
+                    Ok(Names(reserved))
+                }
+            }
+            deserializer.deserialize_map(Map)
+        }
+    }
+    let attributes = envelope.attributes.map(RawValue::get);
+    attributes
+        .is_some_and(|attributes| serde_json::from_str(attributes).is_ok_and(|Names(reserved)| reserved))
+}
+
+/// `["CLASS", {"s3BucketName": …, "s3Key": …}]`; or, if a reserved attribute says so, the object alone or with a class of
+/// another name.
+fn pointer(body: &str, reserved: bool) -> Option<Pointer> {
+    if body.len() > MAX_POINTER_BYTES {
+        return None;
+    }
+    match body.trim_start().chars().next()? {
+        '[' => {
+            let (class, pointer): (String, Pointer) = serde_json::from_str(body).ok()?;
+            (reserved || CLASSES.contains(&&*class)).then_some(pointer)
+        }
+        '{' if reserved => serde_json::from_str(body).ok(),
+        _ => None,
+    }
+}
+
+/// The envelope with another text in that place, as SNS would have sent a smaller one. `None`: it would be too large.
+fn enclosed(envelope: &str, place: Range<usize>, text: &str, most: usize) -> Option<String> {
+    struct Length(usize);
+    impl io::Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    // Escaping may make it six times as long: that's known before memory is taken.
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, text).ok()?;
+    let length = envelope.len() - place.len() + length.0;
+    if length > most {
+        return None;
+    }
+    let mut whole = Vec::with_capacity(length);
+    whole.extend_from_slice(&envelope.as_bytes()[..place.start]);
+    serde_json::to_writer(&mut whole, text).ok()?;
+    whole.extend_from_slice(&envelope.as_bytes()[place.end..]);
+    String::from_utf8(whole).ok()
 }
 
 /// `None`: it isn't UTF-8.
@@ -122,43 +247,126 @@ mod tests {
     use crate::object_store::PutOptions;
     use bytes::Bytes;
 
-    fn message(body: &str) -> Arc<Message> {
+    fn message(body: &str, reserved: &str) -> Arc<Message> {
         let number = |name: &str| Attribute { name: name.into(), value: AttributeValue::Number("5".into()) };
-        let attributes = vec![number("ExtendedPayloadSize"), number("kept")];
+        let mut attributes = vec![number("kept")];
+        attributes.extend((!reserved.is_empty()).then(|| number(reserved)));
         Arc::new(Message { attributes, ..Message::new("m", body) })
     }
 
-    async fn fetched(body: &str) -> Result<Arc<Message>, Outcome> {
+    async fn fetched_of(message: Arc<Message>) -> Result<Arc<Message>, Outcome> {
         let store = MemoryStore::at("s3://bodies/large/");
-        let long = "x".repeat(101);
-        for (key, content) in [("a", &b"hello"[..]), ("not-text", b"\xff"), ("long", long.as_bytes())] {
+        let long = "x".repeat(1001);
+        for (key, content) in [
+            ("a", &b"hello \"you\""[..]),
+            ("not-text", b"\xff"),
+            ("long", long.as_bytes()),
+            ("nul", &[0; 500]),
+        ] {
             let mut writer = store.write(key, PutOptions::default()).await.expect("a writer");
             writer.write(Bytes::copy_from_slice(content)).await.expect("written");
             writer.finish().await.expect("an object");
         }
-        let bodies = BodyStore { store: Arc::new(store), most_bytes: 100 };
-        bodies.fetch(&message(body), &Handle::current()).await
+        let bodies = BodyStore { store: Arc::new(store), most_bytes: 1000 };
+        bodies.fetch(&message, &Handle::current()).await
+    }
+
+    async fn fetched(body: &str) -> Result<Arc<Message>, Outcome> {
+        fetched_of(message(body, "")).await
     }
 
     fn pointing_to(class: &str, bucket: &str, key: &str) -> String {
         serde_json::json!([class, {"s3BucketName": bucket, "s3Key": key, "more": 1}]).to_string()
     }
 
+    fn object_form(key: &str) -> String {
+        serde_json::json!({"s3BucketName": "bodies", "s3Key": key}).to_string()
+    }
+
+    /// As SNS delivers a message without raw message delivery.
+    fn wrapped(text: &str, attribute: &str) -> String {
+        let attributes = serde_json::json!({attribute: {"Type": "Number", "Value": "300000"}});
+        serde_json::json!({"Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-west-1:1:t",
+                           "Message": text, "Timestamp": "2026-01-01T00:00:00Z", "MessageAttributes": attributes})
+        .to_string()
+    }
+
+    fn reason(outcome: Result<Arc<Message>, Outcome>) -> String {
+        match outcome {
+            Err(Outcome::Rejected { reason }) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[tokio::test]
     async fn a_pointer_is_replaced_by_what_it_points_to() {
         for class in CLASSES {
-            let message = fetched(&pointing_to(class, "bodies", "large/a")).await.expect("a message");
-            assert_eq!(message.body, "hello");
-            assert_eq!(message.attributes.len(), 1, "the library's own attribute is gone");
+            for reserved in ["", ATTRIBUTES[0], ATTRIBUTES[1]] {
+                let message = message(&pointing_to(class, "bodies", "large/a"), reserved);
+                let message = fetched_of(message).await.expect("a message");
+                assert_eq!(message.body, "hello \"you\"");
+                assert_eq!(message.attributes.len(), 1, "the library's own attribute is gone");
+            }
+        }
+        for reserved in ATTRIBUTES {
+            for body in [object_form("large/a"), pointing_to("com.example.Pointer", "bodies", "large/a")] {
+                let message = fetched_of(message(&body, reserved)).await.expect("a message");
+                assert_eq!((message.body.as_str(), message.attributes.len()), ("hello \"you\"", 1));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pointer_in_an_envelope_of_sns_is_replaced_there() {
+        for (pointer, attribute) in [
+            (pointing_to(CLASSES[0], "bodies", "large/a"), ATTRIBUTES[0]),
+            (object_form("large/a"), ATTRIBUTES[1]),
+            // The class says enough.
+            (pointing_to(CLASSES[0], "bodies", "large/a"), "other"),
+        ] {
+            let message = fetched(&wrapped(&pointer, attribute)).await.expect("a message");
+            let envelope: serde_json::Value = serde_json::from_str(&message.body).expect("an envelope");
+            assert_eq!(envelope["Message"], "hello \"you\"", "{}", message.body);
+            assert_eq!(envelope["TopicArn"], "arn:aws:sns:eu-west-1:1:t");
+        }
+        let elsewhere = wrapped(&pointing_to(CLASSES[0], "other", "large/a"), ATTRIBUTES[0]);
+        assert_eq!(reason(fetched(&elsewhere).await), "its body lies outside of the body store");
+        // 500 bytes that become six times as many.
+        let escaped = wrapped(&object_form("large/nul"), ATTRIBUTES[0]);
+        assert!(reason(fetched(&escaped).await).contains("--body-size"));
+    }
+
+    #[tokio::test]
+    async fn what_should_be_a_pointer_and_is_none_is_rejected_by_name() {
+        let long = pointing_to(CLASSES[0], "bodies", &"x".repeat(MAX_POINTER_BYTES));
+        let half = serde_json::json!({"s3BucketName": "bodies"}).to_string();
+        for body in ["", "x", "{}", "[]", "null", &half, &long] {
+            for reserved in ATTRIBUTES {
+                let direct = reason(fetched_of(message(body, reserved)).await);
+                let in_envelope = reason(fetched(&wrapped(body, reserved)).await);
+                assert!(direct.contains(reserved) && direct == in_envelope, "{body}: {direct}");
+            }
         }
     }
 
     #[tokio::test]
     async fn what_is_no_pointer_stays_as_it_is() {
         let long = format!("[{}]", "1,".repeat(MAX_POINTER_BYTES));
-        for body in
-            ["", "x", "[]", "[1]", "[[[[", r#"["x",{"s3BucketName":"bodies","s3Key":"large/a"}]"#, &long]
-        {
+        let (object, text) = (object_form("large/a"), wrapped("hello", "other"));
+        let object_in_envelope = wrapped(&object, "other");
+        for body in [
+            "",
+            "x",
+            "[]",
+            "[1]",
+            "[[[[",
+            r#"["x",{"s3BucketName":"bodies","s3Key":"large/a"}]"#,
+            r#"{"Type":"Notification","Message":7,"MessageAttributes":[]}"#,
+            &long,
+            &object,
+            &text,
+            &object_in_envelope,
+        ] {
             assert_eq!(fetched(body).await.expect("a message").body, body);
         }
     }
@@ -173,9 +381,8 @@ mod tests {
             ("bodies/large/..", "large/a"),
             ("bodies", ""),
         ] {
-            let outcome = fetched(&pointing_to(CLASSES[0], bucket, key)).await.expect_err("refused");
-            let Outcome::Rejected { reason } = outcome else { panic!("{bucket} {key}: {outcome:?}") };
-            assert_eq!(reason, "its body lies outside of the body store");
+            let refused = fetched(&pointing_to(CLASSES[0], bucket, key)).await;
+            assert_eq!(reason(refused), "its body lies outside of the body store", "{bucket} {key}");
         }
     }
 

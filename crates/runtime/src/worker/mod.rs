@@ -44,7 +44,7 @@ use crate::usage::{TaskObserver, TaskRecord, Usage};
 use async_trait::async_trait;
 use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -161,6 +161,8 @@ pub struct Worker {
     pulse: Pulse,
     tally: Arc<Tally>,
     watched: Watched,
+    /// The warning that bodies are in a store that nobody named.
+    pointers_warned: Once,
     /// Where queues and stores live.
     io: Handle,
 }
@@ -253,6 +255,7 @@ impl Worker {
             pulse: Pulse::default(),
             tally,
             watched: Watched::new(),
+            pointers_warned: Once::new(),
             io,
         })
     }
@@ -425,6 +428,14 @@ impl Worker {
     async fn run_task(&self, message: &Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
         let began = Instant::now();
         let Some(bodies) = &self.options.bodies else {
+            if body::is_elsewhere(message) {
+                self.pointers_warned.call_once(|| {
+                    tracing::warn!(
+                        message_id = message.id,
+                        "A message's body is in S3, and the guest gets the pointer: --body-store fetches such bodies."
+                    );
+                });
+            }
             return self.component.run(message.clone(), cancelled).await;
         };
         let mut cancelled = pin!(cancelled);
