@@ -145,13 +145,9 @@ fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
     damage(&world);
 
     for (queue, code, says) in [
-        ("sqlite:missing.db", 3, "there is no queue sqlite:missing.db: create it with `wasmrun queue create"),
-        ("sqlite:missing/jobs.db", 3, "there is no queue sqlite:missing/jobs.db"),
-        ("sqlite:next.db#other", 3, "there is no queue \"other\""),
         ("sqlite:next.db#not/a/name", 3, "isn't a queue's name"),
         ("sqlite:", 3, "names no file"),
         ("sqlite:directory", 3, "is not a file"),
-        ("sqlite:empty.db", 3, "there is no queue"),
         ("sqlite:text.db", 3, "isn't a SQLite database"),
         ("sqlite:other.db", 3, "the database of another application"),
         ("sqlite:future.db", 3, "another version of wasmrun"),
@@ -162,8 +158,20 @@ fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
     ] {
         let run = world.wasmrun(["run", "--until-empty", "--queue", queue]);
         run.arg(guest("empty")).fails_with(code, says);
-        for command in ["stats", "peek", "purge", "redrive"] {
+        let check = world.wasmrun(["run", "--check", "--queue", queue]);
+        check.arg(guest("empty")).fails_with(code, says);
+        for command in QUEUE_COMMANDS {
             world.wasmrun(["queue", command, queue]).fails_with(code, says);
+        }
+    }
+    for (queue, says) in [
+        ("sqlite:missing.db", "there is no queue sqlite:missing.db: create it with `wasmrun queue create"),
+        ("sqlite:missing/jobs.db", "there is no queue sqlite:missing/jobs.db"),
+        ("sqlite:next.db#other", "there is no queue \"other\""),
+        ("sqlite:empty.db", "there is no queue"),
+    ] {
+        for command in QUEUE_COMMANDS {
+            world.wasmrun(["queue", command, queue]).fails_with(3, says);
         }
     }
     assert_eq!(world.read("text.db"), "this is no database, ".repeat(500).as_bytes());
@@ -178,8 +186,15 @@ fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
     ] {
         world.wasmrun(["queue", "create", queue]).fails_with(3, says);
         world.wasmrun(["enqueue", "--message", "x", "--queue", queue]).fails_with(3, says);
+        for check in [None, Some("--check")] {
+            let run = world.wasmrun(["run", "--until-empty", "--queue", queue]).args(check);
+            run.arg(guest("empty")).fails_with(3, says);
+        }
     }
 }
+
+/// Those that create no queue.
+const QUEUE_COMMANDS: [&str; 4] = ["stats", "peek", "purge", "redrive"];
 
 /// A queue all of whose pages but the first are noise.
 fn damage(world: &World) {

@@ -9,6 +9,7 @@
 //! | `failing_backends` | queues and stores that fail for a while |
 //! | `stopping` | signals |
 //! | `reloading` | a configuration that changes meanwhile |
+//! | `first_run` | the first minutes: a queue that doesn't exist yet, and one without a dead-letter queue |
 //! | `scaling` | how many tasks run at once, by what there is to do |
 //! | `amazon` | SQS and S3, on a server that stands in for them |
 //! | `container` | the image: confined, stopped, and as a sidecar |
@@ -65,6 +66,7 @@ mod endurance;
 mod events;
 mod examples;
 mod failing_backends;
+mod first_run;
 mod harness;
 mod hostile;
 mod idempotency;

@@ -123,12 +123,18 @@ fn the_user_decides_what_follows_from_an_outcome() {
 }
 
 #[test]
-fn without_a_dead_letter_queue_a_worker_starts_only_if_nothing_needs_one() {
+fn without_a_dead_letter_queue_rejected_messages_may_be_dropped_but_not_dead_lettered() {
     let world = World::with_queue(&["--dead-letter", "none"]);
-    world.run("misbehave").arg("--until-empty").fails_with(2, "no dead-letter queue");
+    let run = || world.run("misbehave").arg("--until-empty");
+    run()
+        .args(["--on", "trapped=dead-letter"])
+        .fails_with(2, "--on trapped=dead-letter needs a dead-letter queue");
+    world.write("wasmrun.toml", "[on]\nrejected = 'dead-letter'\n");
+    run().args(["--config", "wasmrun.toml"]).fails_with(2, "--dead-letter URL");
     world.send(["reject it", "ok"]);
-    let output = world.run("misbehave").args(["--until-empty", "--on", "rejected=drop"]).succeeds();
+    let output = run().args(["--on", "rejected=drop"]).succeeds();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 1, "rejected": 1}));
+    assert!(output.logs().iter().all(|log| log["level"] != "WARN"), "nothing is kept: {output}");
     assert_eq!(world.depth(), Depth::EMPTY);
 }
 

@@ -5,7 +5,7 @@ use crate::settings::AwsSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wasmrun_aws::{Aws, FetchError, S3Store, SqsQueue, is_queue_address};
-use wasmrun_local::{DirStore, QueueSettings, SqliteQueue};
+use wasmrun_local::{DirStore, PlannedQueue, QueueSettings, SqliteQueue};
 use wasmrun_runtime::limits::Limits;
 use wasmrun_runtime::object_store::{ObjectStore, StoreError};
 use wasmrun_runtime::queue::{Queue, QueueAdmin};
@@ -60,6 +60,14 @@ impl Backends {
         } else {
             Ok((self.open_queue(url).await?, false))
         }
+    }
+
+    /// A queue in a file that doesn't exist yet, as [`Backends::open_or_create_queue`] would create it.
+    pub(crate) fn planned_queue(&self, url: &str) -> Result<Option<PlannedQueue>, Failure> {
+        if !is_sqlite(url) {
+            return Ok(None);
+        }
+        SqliteQueue::planned(url).map_err(|error| Failure::queue(url, &error))
     }
 
     /// The content of an object, if it isn't larger than so many bytes.

@@ -5,17 +5,20 @@ use crate::backends::{Backends, OpenQueue};
 use crate::failure::{EXIT_INTERRUPTED, Failure};
 use crate::output::{self, Output};
 use crate::reload::Reload;
-use crate::settings::{self, File};
+use crate::settings::{self, File, PolicySetting};
 use crate::signals;
 use crate::task::{self, Protected, TaskPlan};
 use crate::usage::{self, UsageLog};
 use crate::watch::{self, Observers};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 use wasmrun_aws::ecs::{EcsTask, Protection};
 use wasmrun_runtime::capacity::{BoundedBy, Capacity};
+use wasmrun_runtime::memory::MemoryQueue;
+use wasmrun_runtime::outcome::Action;
 use wasmrun_runtime::queue::Queue;
 use wasmrun_runtime::usage::TaskObserver;
 use wasmrun_runtime::worker::{BodyStore, TasksStart, Worker, WorkerOptions};
@@ -67,24 +70,28 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
     let usage_bytes = settings::usage_bytes(args.usage_size.or(file.usage_size))?;
     let worker = args.worker.or(std::mem::take(&mut file.worker));
     let watching = args.watch.or(&mut file)?;
-    let policy = settings::policy(&args.on, std::mem::take(&mut file.on))?;
+    let PolicySetting { policy, dead_lettered } = settings::policy(&args.on, std::mem::take(&mut file.on))?;
     let backends = Backends::new(args.task.aws.clone().or(std::mem::take(&mut file.aws)));
     let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
     let output = Output::start(&log)?;
 
-    let queue = backends.open_queue(&queue_url).await?;
+    let WorkQueue { queue, file: queue_file, dead_letter, is_planned } =
+        work_queue(&backends, &queue_url, worker.dead_letter.as_deref(), args.check).await?;
     let mut protected: Vec<_> =
-        queue.file.iter().map(|path| Protected { what: "the queue", path: path.clone() }).collect();
-    let queue = queue.into_queue();
+        queue_file.into_iter().map(|path| Protected { what: "the queue", path }).collect();
     let ecs = EcsTask::find().await.unwrap_or_default();
     let bytes = plan.read(&backends).await?;
     let (wanted, host) = (worker.instances()?, task::host(ecs.memory_bytes));
     let component_name = plan.component_name();
-    let dead_letter = dead_letter_queue(&backends, &*queue, worker.dead_letter.as_deref()).await?;
-    let dead_letter_file = dead_letter.as_ref().and_then(|opened| opened.file.clone());
-    protected.extend(dead_letter_file.map(|path| Protected { what: "the dead-letter queue", path }));
+    protected.extend(dead_letter.file.map(|path| Protected { what: "the dead-letter queue", path }));
     protected.extend(usage_file.iter().map(|path| Protected { what: "the usage file", path: path.clone() }));
-    let dead_letter = dead_letter.map(OpenQueue::into_queue);
+    let dead_letter = dead_letter.queue;
+    if let (None, Some(outcome)) = (&dead_letter, dead_lettered.first()) {
+        return Err(Failure::usage(format!(
+            "--on {outcome}=dead-letter needs a dead-letter queue, and the queue {queue_url} names none: add --dead-letter URL"
+        )));
+    }
+    let keeps_rejected = dead_letter.is_none() && policy.rejected == Action::DeadLetter;
     let bodies = match &worker.body_store {
         Some(url) => Some(body_store(&backends, url, plan.limits.body_bytes).await?),
         None => None,
@@ -108,12 +115,13 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         started_at,
     };
     let defaults = WorkerOptions::default();
+    let backoff = worker.backoff.unwrap_or(defaults.backoff);
     let options = WorkerOptions {
         component_name,
         instances,
         scale: worker.scale()?,
         policy,
-        backoff: worker.backoff.unwrap_or(defaults.backoff),
+        backoff,
         until_empty: worker.until_empty.unwrap_or(false),
         stop_timeout: worker.stop_timeout.unwrap_or(defaults.stop_timeout),
         max_visibility: worker.max_visibility.unwrap_or(defaults.max_visibility),
@@ -133,8 +141,23 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
     };
     let until_empty = options.until_empty;
     let worker = Arc::new(Worker::new(queue.clone(), dead_letter, component.clone(), options).await?);
+    if keeps_rejected {
+        tracing::warn!(
+            queue = queue.url(),
+            longest_backoff = %humantime::format_duration(backoff.longest),
+            "no dead-letter queue: rejected messages are tried again until the queue's retention ends; name a dead-letter queue with --dead-letter URL, or set --on rejected=drop"
+        );
+    }
     if args.check {
         output.line(format_args!("ok: {queue_url} and the component are ready"));
+        if is_planned {
+            output.line(format_args!("the queue {queue_url} doesn't exist yet: `wasmrun run` creates it"));
+        }
+        if keeps_rejected {
+            output.line(format_args!(
+                "there is no dead-letter queue: rejected messages are tried again until the queue's retention ends"
+            ));
+        }
         return Ok(ExitCode::SUCCESS);
     }
 
@@ -216,6 +239,54 @@ async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result
     let store = backends.open_store(url).await?.store;
     store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
     Ok(BodyStore { store, most_bytes })
+}
+
+/// The queue that is worked on, and where its rejected messages go.
+struct WorkQueue {
+    queue: Arc<dyn Queue>,
+    file: Option<PathBuf>,
+    dead_letter: DeadLetterQueue,
+    /// It doesn't exist, and an empty one in memory stands in for it.
+    is_planned: bool,
+}
+
+/// Where rejected messages go, if anywhere.
+#[derive(Default)]
+struct DeadLetterQueue {
+    queue: Option<Arc<dyn Queue>>,
+    file: Option<PathBuf>,
+}
+
+impl From<OpenQueue> for DeadLetterQueue {
+    fn from(opened: OpenQueue) -> Self {
+        Self { file: opened.file.clone(), queue: Some(opened.into_queue()) }
+    }
+}
+
+/// Opens the queue and its dead-letter queue. A queue in a file is created if need be, unless this is a check.
+async fn work_queue(
+    backends: &Backends,
+    url: &str,
+    dead_letter: Option<&str>,
+    is_check: bool,
+) -> Result<WorkQueue, Failure> {
+    if is_check && let Some(plan) = backends.planned_queue(url)? {
+        let stand_in =
+            |name: &str| Arc::new(MemoryQueue::new(name, plan.visibility_timeout)) as Arc<dyn Queue>;
+        let dead_letter = match dead_letter {
+            Some(url) => backends.open_queue(url).await?.into(),
+            None => DeadLetterQueue { queue: plan.dead_letter.as_deref().map(stand_in), file: None },
+        };
+        return Ok(WorkQueue { queue: stand_in(url), file: Some(plan.path), dead_letter, is_planned: true });
+    }
+    let (opened, created) = backends.open_or_create_queue(url).await?;
+    let (file, queue) = (opened.file.clone(), opened.into_queue());
+    if created {
+        tracing::info!(queue = queue.url(), "created the queue");
+    }
+    let dead_letter = dead_letter_queue(backends, &*queue, dead_letter).await?;
+    let dead_letter = dead_letter.map(DeadLetterQueue::from).unwrap_or_default();
+    Ok(WorkQueue { queue, file, dead_letter, is_planned: false })
 }
 
 /// The queue that the user names, or the one that the queue's redrive policy names.

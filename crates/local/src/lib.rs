@@ -12,7 +12,7 @@ pub mod dir;
 pub mod sqlite;
 
 pub use dir::DirStore;
-pub use sqlite::{DeadLetter, QueueSettings, SqliteQueue};
+pub use sqlite::{DeadLetter, PlannedQueue, QueueSettings, SqliteQueue};
 
 /// Begins a call and drops its future before it's over, as that of a task that was ended.
 #[cfg(test)]

@@ -320,10 +320,17 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Whether an outcome can send a message to the dead-letter queue without a redrive policy being exhausted.
-    pub fn dead_letters(&self) -> bool {
-        [self.retry, self.rejected, self.limit_exceeded, self.timed_out, self.trapped]
-            .contains(&Action::DeadLetter)
+    /// Returns the policy of a worker without a dead-letter queue: what would be dead-lettered is tried again.
+    #[must_use]
+    pub fn without_dead_letters(self) -> Self {
+        let keep = |action| if action == Action::DeadLetter { Action::Retry } else { action };
+        Self {
+            retry: keep(self.retry),
+            rejected: keep(self.rejected),
+            limit_exceeded: keep(self.limit_exceeded),
+            timed_out: keep(self.timed_out),
+            trapped: keep(self.trapped),
+        }
     }
 }
 

@@ -38,6 +38,11 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
             "1 while the worker receives messages, 0 while it waits for failing stores or queues, or stops: what /readyz says.",
             f64::from(u8::from(health::ready(status).is_ok())),
         ),
+        gauge(
+            "wasmrun_dead_letter_queue",
+            "1 if there is a dead-letter queue, 0 if rejected messages are tried again as there is none.",
+            f64::from(u8::from(status.has_dead_letter_queue)),
+        ),
         counter("wasmrun_messages_received_total", "Messages that were received.", received),
         counter("wasmrun_empty_receives_total", "Receives that brought no message.", empty_receives),
         counter("wasmrun_failed_receives_total", "Receives that failed.", failed_receives),

@@ -75,6 +75,7 @@ pub(crate) mod tests {
             waited: None,
             running: Vec::new(),
             failures: Vec::new(),
+            has_dead_letter_queue: true,
             counts: Counts::default(),
         }
     }

@@ -17,7 +17,7 @@ pub(crate) use self::engine::EngineSettings;
 pub(crate) use self::environment::environment;
 pub(crate) use self::grants::{StoreSetting, roles, sends, stores};
 pub(crate) use self::named::check_alias;
-pub(crate) use self::policy::policy;
+pub(crate) use self::policy::{PolicySetting, policy};
 pub(crate) use self::text::{from_duration, from_number_or_text, from_text};
 pub(crate) use self::worker::WorkerSettings;
 

@@ -5,9 +5,17 @@ use crate::failure::Failure;
 use std::collections::BTreeMap;
 use wasmrun_runtime::outcome::{Action, Policy};
 
+/// What follows from each outcome.
+#[derive(Debug)]
+pub(crate) struct PolicySetting {
+    pub(crate) policy: Policy,
+    /// The outcomes that the user sends to the dead-letter queue, which must then exist.
+    pub(crate) dead_lettered: Vec<String>,
+}
+
 /// Merges what follows from each outcome.
-pub(crate) fn policy(flags: &[String], file: BTreeMap<String, String>) -> Result<Policy, Failure> {
-    let mut policy = Policy::default();
+pub(crate) fn policy(flags: &[String], file: BTreeMap<String, String>) -> Result<PolicySetting, Failure> {
+    let (mut policy, mut dead_lettered) = (Policy::default(), Vec::new());
     for (outcome, action) in named("--on", "OUTCOME=ACTION", flags, "WASMRUN_ON_", file)? {
         let place = match outcome.as_str() {
             "retry" => &mut policy.retry,
@@ -23,7 +31,10 @@ pub(crate) fn policy(flags: &[String], file: BTreeMap<String, String>) -> Result
         };
         *place = match action.as_str() {
             "retry" => Action::Retry,
-            "dead-letter" => Action::DeadLetter,
+            "dead-letter" => {
+                dead_lettered.push(outcome);
+                Action::DeadLetter
+            }
             "drop" => Action::Drop,
             _ => {
                 return Err(Failure::usage(format!(
@@ -32,7 +43,7 @@ pub(crate) fn policy(flags: &[String], file: BTreeMap<String, String>) -> Result
             }
         };
     }
-    Ok(policy)
+    Ok(PolicySetting { policy, dead_lettered })
 }
 
 #[cfg(test)]
@@ -43,7 +54,8 @@ mod tests {
     fn a_policy_names_outcomes_and_actions() {
         let set =
             policy(&["rejected=drop".into()], BTreeMap::from([("trapped".into(), "dead-letter".into())]));
-        let set = set.expect("valid");
+        let PolicySetting { policy: set, dead_lettered } = set.expect("valid");
+        assert_eq!(dead_lettered, ["trapped"]);
         assert_eq!((set.rejected, set.trapped, set.retry), (Action::Drop, Action::DeadLetter, Action::Retry));
         assert!(policy(&["completed=drop".into()], BTreeMap::new()).is_err());
         assert!(policy(&["rejected=delete".into()], BTreeMap::new()).is_err());

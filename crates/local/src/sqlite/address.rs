@@ -1,5 +1,6 @@
 //! Where a queue is: `sqlite:PATH` is the queue `main` in the file PATH, `sqlite:PATH#NAME` another queue in it.
 
+use rustix::fs::Access;
 use std::path::{Path, PathBuf};
 use wasmrun_runtime::queue::QueueError;
 
@@ -52,6 +53,19 @@ impl Address {
                 parent.display()
             ))),
         }
+    }
+
+    /// Checks that the file can be created.
+    pub(super) fn may_be_created(&self) -> Result<(), QueueError> {
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+            QueueError::Unusable(format!(
+                "cannot create {}: its directory {} can't be written ({})",
+                self.url(),
+                directory.display(),
+                std::io::Error::from(error)
+            ))
+        })
     }
 
     /// A queue in the same file.

@@ -43,7 +43,7 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
-pub use settings::{DeadLetter, QueueSettings};
+pub use settings::{DeadLetter, PlannedQueue, QueueSettings};
 
 use address::Address;
 use async_trait::async_trait;
@@ -107,6 +107,26 @@ impl SqliteQueue {
     /// the queue that exists.
     pub fn create(url: &str, settings: &QueueSettings) -> Result<(Self, bool), QueueError> {
         Self::create_with(url, settings, Clock::System)
+    }
+
+    /// Returns what [`SqliteQueue::create`] would create with the default settings, or `None` if the queue exists.
+    /// Nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteQueue::create`], as far as that can be known without creating anything.
+    pub fn planned(url: &str) -> Result<Option<PlannedQueue>, QueueError> {
+        let address = Address::to_create(url)?;
+        let plan = PlannedQueue::new(&address)?;
+        if !address.path.exists() {
+            address.may_be_created()?;
+            return Ok(Some(plan));
+        }
+        match Self::open(url) {
+            Ok(_) => Ok(None),
+            Err(QueueError::NotFound(_)) => Ok(Some(plan)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The file, absolute and without symbolic links. Its log lies beside it.

@@ -6,6 +6,7 @@ use super::file::{Fault, OpenFile};
 use super::rows::{QueueRow, Target};
 use super::transaction::Transaction;
 use rusqlite::TransactionBehavior;
+use std::path::PathBuf;
 use std::time::Duration;
 use wasmrun_runtime::message::MAX_VISIBILITY;
 use wasmrun_runtime::queue::QueueError;
@@ -37,6 +38,28 @@ pub enum DeadLetter {
     None,
     /// To a queue: the name of one in the same file, which is created along, or the URL of one that exists.
     Queue(String),
+}
+
+/// A queue that doesn't exist yet, as it would be created with the default settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedQueue {
+    /// The file, absolute and without symbolic links.
+    pub path: PathBuf,
+    /// How long a received message would stay invisible.
+    pub visibility_timeout: Duration,
+    /// The dead-letter queue's URL.
+    pub dead_letter: Option<String>,
+}
+
+impl PlannedQueue {
+    pub(super) fn new(address: &Address) -> Result<Self, QueueError> {
+        let dead_letter = QueueSettings::default().target(address)?;
+        Ok(Self {
+            path: address.path.clone(),
+            visibility_timeout: QueueRow::plain().visibility_timeout,
+            dead_letter: dead_letter.map(|target| target.url(address)),
+        })
+    }
 }
 
 /// Settings that have been checked.

@@ -206,12 +206,6 @@ impl Worker {
                 queue.url()
             )));
         }
-        if dead_letter.is_none() && options.policy.dead_letters() {
-            return Err(StartError::Settings(format!(
-                "the queue {} names no dead-letter queue for rejected messages: give one with --dead-letter URL, or set --on rejected=retry (or drop)",
-                queue.url()
-            )));
-        }
         if dead_letter.as_ref().is_some_and(|dead_letter| dead_letter.url() == queue.url()) {
             return Err(StartError::Settings(format!(
                 "the queue {} can't be its own dead-letter queue",
@@ -225,8 +219,13 @@ impl Worker {
             }
             None => None,
         };
+        // Without a dead-letter queue nothing is deleted that didn't complete: it's tried again.
+        let policy = match &dead_letter {
+            Some(_) => options.policy,
+            None => options.policy.without_dead_letters(),
+        };
         let rules = Rules {
-            policy: options.policy,
+            policy,
             backoff: options.backoff,
             max_receives: attributes.redrive.as_ref().map(|redrive| redrive.max_receives),
             dead_letter: dead_letter.is_some(),

@@ -47,6 +47,8 @@ pub struct Status {
     pub running: Vec<RunningTask>,
     /// The tasks that failed last, the newest first: [`NAMED`] at most.
     pub failures: Vec<FailedTask>,
+    /// Whether there is a dead-letter queue; without one, rejected messages are tried again.
+    pub has_dead_letter_queue: bool,
     /// What was counted since the worker began.
     pub counts: Counts,
 }
@@ -286,6 +288,7 @@ impl Worker {
                 .iter()
                 .map(|(failed, at)| FailedTask { ago: at.elapsed(), ..failed.clone() })
                 .collect(),
+            has_dead_letter_queue: self.dead_letter.is_some(),
             counts: self.tally.counts(),
         }
     }

@@ -1,0 +1,111 @@
+//! The first minutes: `wasmrun run COMPONENT --queue URL`, whether or not the queue exists or names a dead-letter queue.
+
+use crate::harness::{Amazon, Depth, Output, World, get, guest, status, wait_until};
+use rustix::process::Signal;
+use serde_json::json;
+
+const NO_DEAD_LETTERS: &str = "no dead-letter queue: rejected messages are tried again";
+const CREATED: &str = "created the queue";
+
+/// How often a text is in the output.
+fn said(output: &Output, text: &str) -> usize {
+    output.stdout.iter().chain(&output.stderr).filter(|line| line.contains(text)).count()
+}
+
+#[test]
+fn without_a_dead_letter_queue_rejected_messages_are_tried_again_and_never_deleted() {
+    let world = World::with_queue(&["--dead-letter", "none"]);
+    world.send(["reject it", "ok"]);
+    let worker = world.run("misbehave").args(["--listen", "0", "--backoff", "1ms..50ms"]).start();
+    let address = worker.listens_on();
+    wait_until("the rejected message was tried again and again", || {
+        status(address)["outcomes"]["rejected"].as_u64() >= Some(5)
+    });
+    let metrics = get(address, "/metrics").body;
+    assert!(metrics.contains("\nwasmrun_dead_letter_queue 0\n"), "{metrics}");
+    assert!(metrics.contains("\nwasmrun_messages_dead_lettered_total 0\n"), "{metrics}");
+    assert_eq!(status(address)["has_dead_letter_queue"], false);
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    assert_eq!(said(&output, NO_DEAD_LETTERS), 1, "{output}");
+    let logs = output.logs();
+    let warning = logs.iter().find(|log| log["level"] == "WARN").expect("a warning");
+    assert!(warning["message"].as_str().is_some_and(|text| text.contains("--dead-letter URL")), "{warning}");
+    assert_eq!(warning["longest_backoff"], "50ms");
+    let Depth { visible, in_flight, delayed } = world.depth();
+    assert_eq!(visible + in_flight + delayed, 1, "it's still there");
+}
+
+#[test]
+fn with_a_dead_letter_queue_nothing_is_said_of_it_and_the_metric_is_one() {
+    let world = World::with_queue(&[]);
+    let worker = world.run("misbehave").args(["--listen", "0"]).start();
+    let metrics = get(worker.listens_on(), "/metrics").body;
+    assert!(metrics.contains("\nwasmrun_dead_letter_queue 1\n"), "{metrics}");
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    assert_eq!(said(&output, "dead-letter queue"), 0, "{output}");
+}
+
+#[test]
+fn a_check_names_a_missing_dead_letter_queue() {
+    let world = World::with_queue(&["--dead-letter", "none"]);
+    let output = world.run("misbehave").arg("--check").succeeds();
+    assert!(output.stdout[0].starts_with("ok: "), "{output}");
+    assert!(output.stdout[1].starts_with("there is no dead-letter queue"), "{output}");
+}
+
+#[test]
+fn a_queue_of_sqs_without_a_dead_letter_queue_is_worked_on() {
+    let Some(amazon) = Amazon::start() else { return };
+    // The dead-letter queue itself has none.
+    let queue = amazon.create_queue("jobs", 30, 3).replace("jobs", "dead");
+    amazon.send(&queue, "ok");
+    let world = World::new();
+    let run = world.wasmrun(["run", "--until-empty", "--queue", &queue]).arg(guest("empty"));
+    let output = amazon.environment(run).succeeds();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": 1}), "{output}");
+    assert_eq!(said(&output, NO_DEAD_LETTERS), 1, "{output}");
+}
+
+#[test]
+fn a_queue_in_a_file_that_does_not_exist_is_created_and_said_once() {
+    let world = World::new();
+    let run =
+        |queue: &'static str| world.wasmrun(["run", "--until-empty", "--queue", queue]).arg(guest("empty"));
+    for queue in ["sqlite:new.db", "sqlite:new.db#second"] {
+        let first = run(queue).succeeds();
+        assert_eq!(said(&first, CREATED), 1, "{first}");
+        assert_eq!(first.summary()["tasks"], 0);
+        let second = run(queue).succeeds();
+        assert_eq!(said(&second, CREATED), 0, "{second}");
+        // As `enqueue` creates it.
+        let stats = world.wasmrun(["queue", "stats", queue, "--json"]).succeeds().json();
+        assert!(stats["dead_letter"].as_str().is_some_and(|url| url.ends_with("new.db#dead")), "{stats}");
+    }
+    world.write("empty.db", "");
+    assert_eq!(said(&run("sqlite:empty.db").succeeds(), CREATED), 1);
+}
+
+#[test]
+fn a_check_creates_no_queue_and_says_that_run_would() {
+    let world = World::new();
+    let check = || world.wasmrun(["run", "--check", "--queue", "sqlite:new.db"]).arg(guest("empty"));
+    let output = check().succeeds();
+    assert_eq!(
+        output.stdout,
+        [
+            "ok: sqlite:new.db and the component are ready",
+            "the queue sqlite:new.db doesn't exist yet: `wasmrun run` creates it"
+        ]
+    );
+    assert!(!world.path("new.db").exists());
+    // All else is checked.
+    check().args(["--timeout", "13h"]).fails_with(2, "--max-visibility");
+    check().args(["--dead-letter", "sqlite:missing.db"]).fails_with(3, "there is no queue sqlite:missing.db");
+    let grants = ["--store", "output=dir:.:rw"];
+    check().args(grants).fails_with(2, "is writable and holds the queue");
+    let elsewhere = world.wasmrun(["run", "--check", "--queue", "sqlite:next.db#other"]).arg(guest("empty"));
+    assert_eq!(said(&elsewhere.succeeds(), "`wasmrun run` creates it"), 1);
+    world.wasmrun(["queue", "stats", "sqlite:next.db#other"]).fails_with(3, "there is no queue \"other\"");
+}
