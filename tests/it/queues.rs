@@ -1,6 +1,6 @@
 //! The commands around a queue; order by group; messages that are sent on.
 
-use crate::harness::{Depth, World, field, guest, wait_until};
+use crate::harness::{Depth, Output, World, field, guest, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -128,6 +128,32 @@ fn every_object_is_announced_once_and_again_when_it_changes() {
     assert_eq!(output.summary()["outcomes"], json!({"completed": 6}), "{output}");
     assert_eq!(world.keys("out"), ["a b+ü%.txt", "last", "other", "sub"]);
     assert_eq!(world.keys("out/sub"), ["c.txt", "new"]);
+}
+
+#[test]
+fn a_watch_that_is_started_again_announces_what_is_new_if_it_may_remember_and_says_so_if_not() {
+    let world = World::with_queue(&[]);
+    world.write("in/a", "1");
+    world.write("in/b", "1");
+    let watch = |options: &[&str], announces: &str| {
+        let watch = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--store", "input=dir:in"]);
+        let watch = watch.args(["--watch", "--every", "20ms"]).args(options).start();
+        watch.until_printed(1, announces);
+        watch.signal(Signal::TERM);
+        watch.finish().succeeded()
+    };
+    let forgets = |output: &Output| output.to_string().contains("A restart announces all objects again");
+    assert!(!forgets(&watch(&["--seen", "seen"], "announced 2 objects to")));
+    world.write("in/c", "1");
+    world.replace("in/b", "changed");
+    assert!(!forgets(&watch(&["--seen", "seen"], "announced 2 objects to")));
+    watch(&["--seen", "seen"], "announced 0 objects to");
+    assert_eq!(world.depth(), Depth::visible(4));
+    assert!(forgets(&watch(&[], "announced 3 objects to")));
+    let in_store = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--store", "input=dir:in"]);
+    in_store.args(["--seen", "in/seen"]).fails_with(2, "lies in the store");
+    let other = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db#other", "--store", "input=dir:in"]);
+    other.args(["--seen", "seen"]).fails_with(2, "name another file");
 }
 
 #[test]

@@ -216,7 +216,7 @@ A sqlite: queue that doesn't exist is created, with a dead-letter queue `dead` b
 Examples:
   wasmrun enqueue --queue sqlite:jobs.db --message 'hello'
   wasmrun enqueue --queue sqlite:jobs.db --store input=dir:in --prefix 2026/
-  wasmrun enqueue --queue sqlite:jobs.db --store input=dir:in --watch"
+  wasmrun enqueue --queue sqlite:jobs.db --store input=dir:in --watch --seen announced.jsonl"
 )]
 pub(crate) struct EnqueueArgs {
     /// The queue
@@ -231,10 +231,12 @@ pub(crate) struct EnqueueArgs {
     /// Only objects whose keys start so
     #[arg(long, requires = "store", conflicts_with = "message", default_value = "")]
     pub(crate) prefix: String,
-    /// Go on, and send an event for each object that arrives or changes. Nothing is remembered: after a restart all
-    /// objects are announced again
+    /// Go on, and send an event for each object that arrives or changes
     #[arg(long, requires = "store", conflicts_with = "message")]
     pub(crate) watch: bool,
+    /// Remember in this file what was announced, and don't announce it again. Without it, each start announces all objects
+    #[arg(long, requires = "store", conflicts_with = "message", value_name = "FILE")]
+    pub(crate) seen: Option<PathBuf>,
     /// How often --watch lists the store
     #[arg(long, requires = "watch", value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "1s")]
     pub(crate) every: Duration,

@@ -1,13 +1,14 @@
 //! `wasmrun enqueue`: sends messages by hand, or announces a store's objects as S3 would.
 
 use crate::args::EnqueueArgs;
-use crate::backends::Backends;
+use crate::backends::{Backends, OpenStore};
 use crate::failure::Failure;
 use crate::invoke::{attributes_from, body_from};
 use crate::output;
+use crate::seen::Seen;
 use crate::settings::{LogSettings, check_alias};
 use crate::signals::stop_signals;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::process::ExitCode;
 use std::time::Duration;
 use wasmrun_runtime::event::notification;
@@ -29,6 +30,14 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
         Some(text) => Some(store(&backends, text).await?),
         None => None,
     };
+    if let (Some(path), Some(store)) = (&args.seen, &store)
+        && store.contains(path)
+    {
+        let path = path.display();
+        return Err(Failure::usage(format!(
+            "the file {path} of --seen lies in the store, and would be announced"
+        )));
+    }
 
     let (opened, created) = backends.open_or_create_queue(&args.queue).await?;
     let queue = opened.into_queue();
@@ -42,28 +51,29 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     };
 
-    let mut known = HashMap::new();
+    let store = store.store;
+    let mut seen = match &args.seen {
+        Some(path) => Seen::in_file(path, queue.url(), store.url())?,
+        None => Seen::nothing(),
+    };
     if !args.watch {
-        let sent = announce(&sender, &*store, &args.prefix, &mut known).await?;
+        let sent = announce(&sender, &*store, &args.prefix, &mut seen).await?;
         output.line(format_args!("announced {} to {}", count(sent, "object"), queue.url()));
         return Ok(ExitCode::SUCCESS);
     }
     // From the beginning: a signal that comes while the store is listed must not get lost.
     let (mut interrupt, mut terminate) = stop_signals()?;
     let watch = async {
-        let sent = announce(&sender, &*store, &args.prefix, &mut known).await?;
+        let sent = announce(&sender, &*store, &args.prefix, &mut seen).await?;
         output.line(format_args!("announced {} to {}", count(sent, "object"), queue.url()));
-        if sent > 0 {
-            tracing::info!(
-                objects = sent,
-                "Announced all objects that are there. Nothing is remembered: a restart announces them again."
-            );
+        if sent > 0 && !seen.lasts() {
+            tracing::info!("A restart announces all objects again: --seen FILE remembers them.");
         }
         let mut rounds = tokio::time::interval(args.every.max(Duration::from_millis(10)));
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             rounds.tick().await;
-            match announce(&sender, &*store, &args.prefix, &mut known).await {
+            match announce(&sender, &*store, &args.prefix, &mut seen).await {
                 Ok(0) => {}
                 Ok(sent) => output.line(format_args!("announced {}", count(sent, "object"))),
                 // What was not sent isn't known, and is announced in the next round.
@@ -78,12 +88,12 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn store(backends: &Backends, text: &str) -> Result<std::sync::Arc<dyn ObjectStore>, Failure> {
+async fn store(backends: &Backends, text: &str) -> Result<OpenStore, Failure> {
     let (alias, url) = text
         .split_once('=')
         .ok_or_else(|| Failure::usage(format!("--store {text} is incomplete: write ALIAS=URL")))?;
     check_alias(alias)?;
-    Ok(backends.open_store(url).await?.store)
+    backends.open_store(url).await
 }
 
 struct Sender<'a> {
@@ -114,36 +124,32 @@ async fn announce(
     sender: &Sender<'_>,
     store: &dyn ObjectStore,
     prefix: &str,
-    known: &mut HashMap<String, Option<String>>,
+    seen: &mut Seen,
 ) -> Result<usize, Failure> {
     let mut sent = 0;
     let mut continuation: Option<String> = None;
-    let mut present = HashMap::new();
+    let mut present = HashSet::new();
     loop {
         let page = store
             .list(prefix, continuation.as_deref(), MAX_PAGE)
             .await
             .map_err(|error| Failure::store(store.url(), &error))?;
-        let new: Vec<ObjectSummary> = page
-            .objects
-            .iter()
-            .filter(|object| known.get(&object.key) != Some(&object.etag))
-            .cloned()
-            .collect();
+        let new: Vec<ObjectSummary> =
+            page.objects.iter().filter(|object| !seen.holds(object)).cloned().collect();
         for batch in new.chunks(MAX_BATCH) {
             let event = |object: &ObjectSummary| {
                 let at = object.modified_at.unwrap_or_else(std::time::SystemTime::now);
                 notification(store.url(), &object.key, object.size, object.etag.as_deref(), at)
             };
             sender.send(batch.iter().map(event).collect()).await?;
-            known.extend(batch.iter().map(|object| (object.key.clone(), object.etag.clone())));
+            seen.add(batch)?;
             sent += batch.len();
         }
-        present.extend(page.objects.into_iter().map(|object| (object.key, object.etag)));
+        present.extend(page.objects.into_iter().map(|object| object.key));
         continuation = page.continuation;
         if continuation.is_none() {
-            // An object that was deleted and comes back is announced again.
-            known.retain(|key, _| present.contains_key(key));
+            // Of others nothing is known.
+            seen.forget_all_but(|key| !key.starts_with(prefix) || present.contains(key))?;
             return Ok(sent);
         }
     }

@@ -10,6 +10,7 @@
 //! | `signals`, `reload` | what signals ask of a worker; the configuration, read again |
 //! | `watch` | what is told to those who watch a worker; `health` |
 //! | `top` | a worker, live in a terminal |
+//! | `seen` | the file in which `enqueue` remembers what it announced |
 //! | `usage` | the file that `run` appends what each task consumed to |
 //! | `output` | logs, progress, summaries: all that people see |
 //! | `show` | how numbers look |
@@ -32,6 +33,7 @@ mod queue;
 mod reload;
 mod report;
 mod run;
+mod seen;
 mod settings;
 mod show;
 mod signals;
