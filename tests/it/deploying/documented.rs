@@ -7,10 +7,11 @@ use super::{TEMPLATES, as_in, by_name, container, needed};
 use crate::examples::document::{Section, section};
 use crate::examples::place::Place;
 use crate::examples::sections;
-use crate::harness::{ACCOUNT, Amazon, Process, guest, repository, wait_until};
+use crate::harness::{ACCOUNT, Amazon, Process, guest, repository, wait_within};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
+use std::time::Duration;
 
 const FILE: &str = "docs/deploy.md";
 const BATCH: &str = "A batch, to the first thumbnail";
@@ -50,7 +51,8 @@ fn known() -> String {
 
 /// The worker that ECS would start, once the command that makes its service is done.
 fn worker(place: &Place, amazon: &Amazon, made_by: &str, family: &str) -> Process {
-    wait_until("there is a service", || place.noted().iter().any(|command| command.starts_with(made_by)));
+    let is_made = || place.noted().iter().any(|command| command.starts_with(made_by));
+    wait_within(Duration::from_secs(240), "there is a service", is_made);
     let answer =
         call(&place.world, amazon, "ecs", "describe_task_definition", &json!({"taskDefinition": family}));
     let container = container(&answer["taskDefinition"]);
@@ -116,5 +118,37 @@ fn by_hand(section: &Section) {
             assert!(read(file).to_string().contains(condition), "{file}");
         }
         assert!(template.contains(condition), "{condition}");
+    }
+}
+
+/// Products of numbers, with units, that stand before `= $` in the document, and the dollars behind it.
+fn sums() -> Vec<(String, f64, f64)> {
+    let text = fs::read_to_string(repository().join(FILE)).expect("the document");
+    let mut parts = text.split("= $").peekable();
+    let mut sums = Vec::new();
+    while let (Some(before), Some(after)) = (parts.next(), parts.peek()) {
+        let sum = before.rsplit(['|', '(', '\n', ';']).next().unwrap_or_default().replace(',', "");
+        let digits = after.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ',').unwrap_or(after.len());
+        let dollars = after[..digits].replace(',', "").trim_end_matches('.').parse().expect("dollars");
+        let mut terms = sum.split('×').map(|term| {
+            let number = term.trim().trim_start_matches('$').split(' ').next().unwrap_or_default();
+            number.parse::<f64>()
+        });
+        let product = terms.try_fold(1.0, |product, term| term.map(|term| product * term));
+        if let Ok(product) = product
+            && !sum.contains('+')
+        {
+            sums.push((sum.trim().to_owned(), product, dollars));
+        }
+    }
+    sums
+}
+
+#[test]
+fn the_costs_add_up() {
+    let sums = sums();
+    assert!(sums.len() >= 7, "{sums:?}");
+    for (sum, product, dollars) in sums {
+        assert!((product - dollars).abs() < 0.006, "{sum} is {product}, not {dollars}");
     }
 }
