@@ -105,8 +105,8 @@ impl<R: TryRng<Error = Infallible>> TryRng for Counted<R> {
     }
 }
 
-/// A clock that moves on when it's read, and to the earliest timer of those that the guest waits for. Nothing else
-/// passes the time, so that what a guest sees of it doesn't depend on the machine.
+/// A task's own time. It moves by a step when it's read, and to the earliest timer when the guest waits for timers:
+/// nothing that the guest sees of it depends on the machine.
 #[derive(Clone, Default)]
 pub(crate) struct VirtualClock(Arc<Mutex<Time>>);
 
@@ -203,8 +203,8 @@ struct Timer {
 
 #[async_trait::async_trait]
 impl Pollable for Timer {
-    /// Who only asks whether it's ready (`pollable.ready`) looks at the clock, and drops this. Who waits polls all that
-    /// it waits for once, and again: by then each timer has said its deadline, and nothing else was ready.
+    /// `pollable.ready` polls this future once, which reads the clock, and drops it. `poll` and `block` poll all futures
+    /// of their list again: by then each timer has registered its deadline, and nothing else was ready.
     async fn ready(&mut self) {
         if self.clock.read() >= self.deadline {
             return;
@@ -219,7 +219,7 @@ impl Pollable for Timer {
     }
 }
 
-/// A timer that somebody waits for.
+/// The registration of a timer that the guest waits for.
 struct Waiting<'a>(&'a Timer);
 
 impl<'a> Waiting<'a> {
@@ -245,7 +245,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Is ready when it's polled for the second time, which it asks for.
+/// Completes when it's polled for the second time, and asks for that.
 async fn polled_again() {
     let mut polled = false;
     poll_fn(|context| {

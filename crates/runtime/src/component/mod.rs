@@ -285,7 +285,7 @@ impl Component {
         let mut body_hidden = false;
         let objects = match event::decode(&message.body) {
             Decoded::Plain => Vec::new(),
-            // Who asks for the text looks at it, and isn't told that there is nothing to do.
+            // With the text at hand, a guest can tell such a message from one that announces nothing.
             Decoded::Unclear(reason) if self.raw_body => {
                 tracing::warn!(
                     message_id = message.id,
@@ -297,7 +297,7 @@ impl Component {
             Decoded::Unclear(reason) => {
                 return Err(Outcome::Rejected {
                     reason: shorten(&format!(
-                        "the message looks like an object event and can't be understood: {reason}"
+                        "the message looks like an object event and cannot be decoded: {reason}; --raw-body delivers it as text"
                     )),
                 });
             }

@@ -2,7 +2,7 @@
 //!
 //! It reads the notifications of S3, MinIO and Ceph, directly or wrapped by SNS, and S3's events of EventBridge.
 //! Sources: those of [`records`] and [`changes`], and "EventBridge event message structure" in the S3 user guide.
-//! Anything else is a plain message; what looks like an event and can't be understood is neither.
+//! Anything else is a plain message. What looks like an event and can't be decoded is [`Decoded::Unclear`].
 
 mod changes;
 mod records;
@@ -27,8 +27,8 @@ const MAX_NAME_BYTES: usize = 256;
 pub enum Decoded {
     /// Not an event.
     Plain,
-    /// Looks like an event and isn't one that we understand, for this reason. A guest that takes it for a plain message
-    /// would find nothing to do, and complete.
+    /// Looks like an event and can't be decoded, for this reason. A guest that took it for a plain message would find no
+    /// objects, and complete.
     Unclear(String),
     /// S3 sends one when notifications are configured: there is nothing to do.
     Test,
@@ -141,15 +141,15 @@ pub fn decode(body: &str) -> Decoded {
     }
 }
 
-/// What an envelope of SNS carries, as it was written.
+/// The text and the attributes that an envelope of SNS carries, not parsed.
 #[derive(Clone, Copy)]
 pub(crate) struct Carried<'a> {
-    /// A text, unless somebody lies.
+    /// SNS writes a text; whoever may send to the queue writes any value.
     pub(crate) message: &'a RawValue,
     pub(crate) attributes: Option<&'a RawValue>,
 }
 
-/// What a message's body carries that is an envelope of SNS.
+/// Returns what a body carries, if it is an envelope of SNS.
 pub(crate) fn carried_by_sns(body: &str) -> Option<Carried<'_>> {
     if body.len() > MAX_MESSAGE_BYTES {
         return None;
@@ -192,10 +192,10 @@ fn decode_envelope(envelope: &Envelope<'_>) -> Decoded {
     }
     if is(envelope.source, "aws.s3") {
         return match (text(envelope.detail_type), envelope.detail) {
-            // Others come by way of CloudTrail, and announce no object.
+            // CloudTrail's events have the same source, and announce no object.
             (Some(detail_type), _) if !detail_type.starts_with("Object ") => Decoded::Plain,
             (Some(detail_type), Some(detail)) => decode_detail(&detail_type, detail),
-            _ => Decoded::Unclear("it is an event of EventBridge without its details".into()),
+            _ => Decoded::Unclear("it is an EventBridge event without detail-type or detail".into()),
         };
     }
     Decoded::Plain
@@ -205,7 +205,7 @@ fn decode_detail(detail_type: &str, detail: &RawValue) -> Decoded {
     let detail: Detail = match serde_json::from_str(detail.get()) {
         Ok(detail) => detail,
         Err(error) => {
-            return Decoded::Unclear(format!("an event of EventBridge can't be read: {error}"));
+            return Decoded::Unclear(format!("its detail cannot be parsed: {error}"));
         }
     };
     Decoded::Objects(vec![ObjectEvent {

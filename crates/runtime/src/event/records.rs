@@ -42,10 +42,10 @@ impl Sender {
         }
     }
 
-    /// The key that a record means. `None`: it isn't UTF-8.
+    /// Decodes a key as this service encodes it. `None`: it isn't UTF-8.
     fn key(self, written: &str) -> Option<String> {
         match self {
-            // As forms encode them: MinIO encodes slashes too.
+            // application/x-www-form-urlencoded; MinIO encodes slashes too.
             Self::Amazon | Self::MinIo => form_decode(written),
             // Ceph doesn't encode keys.
             Self::Ceph => Some(written.to_owned()),
@@ -53,11 +53,12 @@ impl Sender {
     }
 }
 
-/// Whose record one is.
+/// Who sent a record.
 enum Origin {
     Known(Sender),
-    /// It has the form of S3's, and says that it's from this source, if it says so.
-    LooksLikeOne(Option<String>),
+    /// A service that isn't known and uses the form of S3, with its `eventSource`.
+    LooksLikeS3(Option<String>),
+    /// Not a record of an object store.
     Other,
 }
 
@@ -90,7 +91,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for FirstRecords<'a> {
     }
 }
 
-/// Where a record comes from.
+/// The fields that tell where a record comes from.
 #[derive(Deserialize)]
 struct Source<'a> {
     #[serde(rename = "eventSource", borrow)]
@@ -99,7 +100,7 @@ struct Source<'a> {
     s3: Option<&'a RawValue>,
 }
 
-/// What all services have in the part `s3`.
+/// The fields of `s3` that all services have.
 #[derive(Deserialize)]
 struct Form<'a> {
     #[serde(borrow)]
@@ -166,7 +167,7 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-/// Decodes the records of a body.
+/// Decodes the records of a notification.
 pub(super) fn decode(FirstRecords(records): FirstRecords<'_>) -> Decoded {
     let unclear = |reason: &str| Decoded::Unclear(reason.into());
     let origins: Vec<_> = records.iter().map(|record| origin(record)).collect();
@@ -181,28 +182,28 @@ pub(super) fn decode(FirstRecords(records): FirstRecords<'_>) -> Decoded {
     for (record, origin) in records.into_iter().zip(origins) {
         let sender = match origin {
             Origin::Known(sender) => sender,
-            Origin::LooksLikeOne(source) => {
+            Origin::LooksLikeS3(source) => {
                 let source = source.map_or("no source".into(), |source| format!("the source {source:?}"));
                 let known = Sender::ALL.map(Sender::source).join(", ");
-                return Decoded::Unclear(format!("it has {source}; the sources that are known are {known}"));
+                return Decoded::Unclear(format!("it has {source}, and only {known} are supported"));
             }
             Origin::Other => return unclear("it has records of S3 and of others"),
         };
         let record: Record = match serde_json::from_str(record.get()) {
             Ok(record) => record,
-            Err(error) => return Decoded::Unclear(format!("a record can't be read: {error}")),
+            Err(error) => return Decoded::Unclear(format!("a record cannot be parsed: {error}")),
         };
         // Amazon's rule: the same major version, any minor version.
         if record.event_version.split('.').next() != Some("2") {
             return unclear("a record has another major version than 2");
         }
         let object = record.s3.object;
-        let Some(key) = sender.key(&object.key) else { return unclear("a key isn't UTF-8") };
+        let Some(key) = sender.key(&object.key) else { return unclear("a key is not UTF-8") };
         if key.is_empty() {
-            // MinIO tells of buckets in this way.
+            // MinIO sends such records for events of a bucket.
             return unclear("a record names no object");
         }
-        // Ceph writes an empty text where there is nothing to say.
+        // Ceph writes an empty text for a value that isn't there.
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
         events.push(ObjectEvent {
             url: object_url(&record.s3.bucket.name, &key),
@@ -224,7 +225,7 @@ fn origin(record: &RawValue) -> Origin {
     }
     let form: Option<Form<'_>> = s3.and_then(|s3| serde_json::from_str(s3.get()).ok());
     match form {
-        Some(form) if is_object(form.bucket) && is_object(form.object) => Origin::LooksLikeOne(source),
+        Some(form) if is_object(form.bucket) && is_object(form.object) => Origin::LooksLikeS3(source),
         _ => Origin::Other,
     }
 }
@@ -329,7 +330,7 @@ mod tests {
         for size in [json!("many"), json!(-1), json!(1.5), json!([])] {
             let mut body = of_ceph("ObjectCreated:Put", "k");
             body["Records"][0]["s3"]["object"]["size"] = size;
-            assert!(reason(&body).contains("can't be read"), "{body}");
+            assert!(reason(&body).contains("cannot be parsed"), "{body}");
         }
     }
 }

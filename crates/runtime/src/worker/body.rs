@@ -128,7 +128,7 @@ fn pointer_in(message: &Message) -> Result<Option<(Pointer, Place)>, Outcome> {
     if reserved && found.is_none() {
         let names = ATTRIBUTES.join(" or ");
         return Err(rejected(&format!(
-            "its attribute {names} says that its body is in S3, and it holds no pointer to it"
+            "the attribute {names} says that its body is in S3, and the message holds no pointer to it"
         )));
     }
     Ok(found)
