@@ -216,7 +216,8 @@ A sqlite: queue that doesn't exist is created, with a dead-letter queue `dead` b
 Examples:
   wasmrun enqueue --queue sqlite:jobs.db --message 'hello'
   wasmrun enqueue --queue sqlite:jobs.db --store input=dir:in --prefix 2026/
-  wasmrun enqueue --queue sqlite:jobs.db --store input=dir:in --watch --seen announced.jsonl"
+  wasmrun enqueue --queue sqlite:jobs.db --store input=dir:in \\
+      --watch --seen announced.jsonl"
 )]
 pub(crate) struct EnqueueArgs {
     /// The queue
