@@ -68,6 +68,7 @@ mod examples;
 mod failing_backends;
 mod first_run;
 mod harness;
+mod host_errors;
 mod hostile;
 mod idempotency;
 mod isolation;

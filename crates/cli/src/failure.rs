@@ -6,6 +6,7 @@
 //! | 1 | the task failed (`invoke`), or the worker isn't alive (`health`) |
 //! | 2 | wrong usage, configuration or component |
 //! | 3 | a queue, a store or the host can't be used |
+//! | 4 | `run --until-empty` ended though no task completes |
 //! | 130 | `run --check` or `--until-empty` was stopped before it was ready |
 
 use std::fmt;
@@ -33,6 +34,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Exit code 3.
     Backend(String),
+    /// Exit code 4.
+    Stalled(String),
 }
 
 impl Failure {
@@ -76,13 +79,14 @@ impl Failure {
         ExitCode::from(match self {
             Self::Usage(_) => 2,
             Self::Backend(_) => 3,
+            Self::Stalled(_) => 4,
         })
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(text) | Self::Backend(text)) = self;
+        let (Self::Usage(text) | Self::Backend(text) | Self::Stalled(text)) = self;
         // A path or a name in a component may hold anything, and this is one line.
         OneLine(text).fmt(f)
     }

@@ -80,12 +80,15 @@ impl Output {
 
     /// Prints how a task ended, and what it consumed.
     pub(crate) fn report(&self, report: &Report, as_json: bool) {
-        let Report { outcome, usage } = report;
+        let Report { outcome, usage, host_error } = report;
         if as_json {
-            let value = json!({"outcome": outcome.kind(), "reason": outcome.reason(), "usage": usage});
+            let value = json!({"outcome": outcome.kind(), "reason": outcome.reason(), "host_error": host_error.as_ref().map(|error| &error.text), "usage": usage});
             return self.print(&value.to_string());
         }
         self.line(format_args!("outcome      {outcome}"));
+        if let Some(error) = host_error {
+            self.line(format_args!("host error   {}", error.text));
+        }
         self.print(&format!(
             "fuel         {}\nCPU time     {:?}\nwall time    {:?}: {:?} to start, {:?} computing, {:?} waiting for the host\npeak memory  {}\nread         {}\nwritten      {}",
             usage.fuel,
@@ -103,7 +106,7 @@ impl Output {
     /// Prints what a worker did: for people, or as a log line.
     pub(crate) fn summary(&self, summary: &Summary) {
         self.bar.finish_and_clear();
-        let Summary { elapsed, tasks, outcomes, limits, counts, usage, spreads } = summary;
+        let Summary { elapsed, tasks, outcomes, limits, counts, usage, spreads, .. } = summary;
         let Counts { dead_lettered, returned, .. } = counts;
         let seconds = elapsed.as_secs_f64().max(1e-6);
         let per_second = *tasks as f64 / seconds;

@@ -127,6 +127,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         max_visibility: worker.max_visibility.unwrap_or(defaults.max_visibility),
         on_lapse: worker.on_lapse(),
         bodies,
+        max_consecutive_failures: worker.max_consecutive_failures(),
         rate: worker.rate,
         starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
         watch_depth: metrics.is_some(),
@@ -226,7 +227,12 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         usage.close();
     }
     output.summary(&summary);
-    Ok(ExitCode::SUCCESS)
+    match &summary.stalled {
+        Some(why) if until_empty => Err(Failure::Stalled(format!(
+            "{why}; messages that were not settled stay in the queue: mend this, and run it again"
+        ))),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Where bodies lie, if it can be read.

@@ -7,6 +7,7 @@ use crate::object_store::StoreError;
 use crate::queue::QueueError;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:literal,)* }) => {
@@ -80,6 +81,18 @@ words! {
     }
 }
 
+impl StoreCall {
+    /// Whether it opens or reads an object's content.
+    pub(crate) fn reads_content(self) -> bool {
+        matches!(self, Self::Get | Self::GetRange | Self::Read | Self::ReaderRead)
+    }
+
+    /// Whether it reads an object or what is known of it.
+    pub(crate) fn reads_object(self) -> bool {
+        self == Self::Head || self.reads_content()
+    }
+}
+
 const STORE_CALLS: usize = StoreCall::ALL.len();
 const RESULTS: usize = CallResult::ALL.len();
 
@@ -96,6 +109,8 @@ pub struct StoreCounts {
     calls: [[AtomicU64; RESULTS]; STORE_CALLS],
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
+    /// The key of the object that was read last; empty: none was.
+    last_read: Mutex<String>,
 }
 
 /// What tasks have sent to one queue.
@@ -127,6 +142,20 @@ impl HostCalls {
         if let Some(counts) = self.stores.get(store) {
             add(&counts.calls[call as usize][of_store(answer) as usize], 1);
         }
+    }
+
+    /// An object of this key was read.
+    pub(crate) fn has_read(&self, store: &str, key: &str) {
+        if let Some(counts) = self.stores.get(store) {
+            key.clone_into(&mut counts.last_read.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// The key of an object that was read in this store, the last of them.
+    pub(crate) fn last_read(&self, store: &str) -> Option<String> {
+        let counts = self.stores.get(store)?;
+        let key = counts.last_read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (!key.is_empty()).then_some(key)
     }
 
     pub(crate) fn read(&self, store: &str, bytes: u64) {

@@ -95,6 +95,20 @@ pub struct AnnouncedObject {
     pub sequencer: Option<String>,
 }
 
+/// The stores with their modes, for the operator.
+impl fmt::Display for Grants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.stores.is_empty() {
+            return f.write_str("no store");
+        }
+        for (index, StoreGrant { alias, store, mode }) in self.stores.values().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{alias}={}:{mode}", store.url())?;
+        }
+        Ok(())
+    }
+}
+
 impl Grants {
     /// Names each object by the readable grant that holds it, the one with the longest URL if there are several.
     ///

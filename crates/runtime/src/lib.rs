@@ -6,6 +6,7 @@
 //! | [`component`] | the compiled component, and a run of it for one message: a task |
 //! | `state` | the one function that builds a task's store: isolation is audited there |
 //! | `host` | the WIT interfaces that a guest calls, above the backends |
+//! | [`host_error`] | what a task complains of: a backend, or a grant that it lacks |
 //! | [`outcome`] | how a task ended (the one reader of traps), and what follows from it |
 //! | [`limits`], `limiter` | what a task may use; the sum of its memories |
 //! | [`capacity`] | how many tasks the host's memory bears |
@@ -37,6 +38,7 @@ pub mod event;
 pub mod grant;
 mod heap;
 mod host;
+pub mod host_error;
 mod limiter;
 pub mod limits;
 mod log;

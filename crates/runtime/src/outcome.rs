@@ -3,6 +3,7 @@
 //! `Outcome::classify` is the one place that reads traps.
 
 use crate::host;
+use crate::host_error::{HostError, HostErrorKind};
 use crate::limiter::Limiter;
 use crate::limits::Limit;
 use crate::message::MAX_VISIBILITY;
@@ -127,10 +128,18 @@ impl fmt::Display for OutcomeKind {
 /// What the task left behind when it ended, beside its result.
 pub(crate) struct Remains<'a> {
     pub(crate) limiter: &'a Limiter,
-    /// The last host call that failed for the host's reasons.
-    pub(crate) host_failure: Option<&'a str>,
+    /// The last host error that no later call made good.
+    pub(crate) host_error: Option<&'a HostError>,
     /// The end of what it wrote to its standard error: a panic's text.
     pub(crate) last_words: Option<String>,
+}
+
+impl Remains<'_> {
+    /// What can't be reached.
+    fn outage(&self) -> Option<&str> {
+        let error = self.host_error?;
+        matches!(error.kind, HostErrorKind::Unavailable { .. }).then_some(error.text.as_str())
+    }
 }
 
 impl Outcome {
@@ -143,7 +152,7 @@ impl Outcome {
             Ok(Ok(())) => Self::Completed,
             Ok(Err(host::Failure::Reject(reason))) => Self::Rejected { reason: shorten(&reason) },
             Ok(Err(host::Failure::Retry(request))) => {
-                match (request.delay_seconds, remains.host_failure) {
+                match (request.delay_seconds, remains.outage()) {
                     // The guest handed on what a store or a queue told it.
                     (None, Some(what)) => Self::HostFailed { what: what.into() },
                     (delay, _) => Self::Retry {
@@ -180,7 +189,7 @@ impl Outcome {
         if let Some(limit) = limit_before(error, remains.limiter) {
             return Self::LimitExceeded { limit };
         }
-        if let Some(what) = remains.host_failure {
+        if let Some(what) = remains.outage() {
             return Self::HostFailed { what: what.into() };
         }
         if let Some(wasmtime_wasi::I32Exit(status)) = error.downcast_ref() {
@@ -345,7 +354,7 @@ mod tests {
         {
             let failure = host::Failure::Reject(text.clone());
             let remains =
-                Remains { limiter: &Limiter::new(&Limits::default()), host_failure: None, last_words: None };
+                Remains { limiter: &Limiter::new(&Limits::default()), host_error: None, last_words: None };
             let Outcome::Rejected { reason } = Outcome::classify(Ok(Err(failure)), &remains) else {
                 panic!("a rejection");
             };

@@ -5,6 +5,7 @@ use crate::calls::HostCalls;
 use crate::deterministic::{self, RandomCount, VirtualClock};
 use crate::grant::{AnnouncedObject, Grants};
 use crate::host::LimitHit;
+use crate::host_error::HostError;
 use crate::limiter::Limiter;
 use crate::limits::{Limit, Limits};
 use crate::log::GuestLog;
@@ -55,8 +56,8 @@ pub(crate) struct TaskState {
     pub(crate) table: ResourceTable,
     pub(crate) usage: Usage,
     pub(crate) log: GuestLog,
-    /// The last call to a store or a queue that failed for the host's reasons, and none to it succeeded since.
-    pub(crate) host_failure: Option<HostFailure>,
+    /// The last host error, if no call to the same backend has succeeded since.
+    pub(crate) host_error: Option<HostError>,
     /// A call to a store or a queue is under way.
     pub(crate) in_call_since: Option<Instant>,
     /// What that call moves.
@@ -74,14 +75,6 @@ pub(crate) struct TaskState {
     /// The request that the message belongs to: what the task sends belongs to it too.
     pub(crate) trace: Option<Trace>,
     wasi: WasiCtx,
-}
-
-/// What failed for the host's reasons.
-pub(crate) struct HostFailure {
-    /// Of the store or the queue.
-    pub(crate) alias: String,
-    /// For the operator.
-    pub(crate) what: String,
 }
 
 /// A transfer that isn't counted yet.
@@ -130,7 +123,7 @@ pub(crate) fn store(
             table,
             usage: Usage::default(),
             log,
-            host_failure: None,
+            host_error: None,
             in_call_since: None,
             under_way: None,
             host_called: false,

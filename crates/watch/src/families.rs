@@ -35,13 +35,18 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
         gauge("wasmrun_instances_max", "More tasks never run at once.", instances.max.get() as f64),
         gauge(
             "wasmrun_ready",
-            "1 while the worker receives messages, 0 while it waits for failing stores or queues, or stops: what /readyz says.",
+            "1 while the worker receives messages at full speed; 0 while it waits for failing stores or queues or for a task to complete, or stops: what /readyz says.",
             f64::from(u8::from(health::ready(status).is_ok())),
         ),
         gauge(
             "wasmrun_dead_letter_queue",
             "1 if there is a dead-letter queue, 0 if rejected messages are tried again as there is none.",
             f64::from(u8::from(status.has_dead_letter_queue)),
+        ),
+        gauge(
+            "wasmrun_consecutive_failures",
+            "Tasks that failed since the last one completed, host errors aside: from --max-consecutive-failures on the worker tries one message at a time.",
+            f64::from(status.consecutive_failures),
         ),
         counter("wasmrun_messages_received_total", "Messages that were received.", received),
         counter("wasmrun_empty_receives_total", "Receives that brought no message.", empty_receives),

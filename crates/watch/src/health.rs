@@ -64,6 +64,7 @@ pub(crate) mod tests {
             beat_ago: Duration::from_millis(500),
             receiving_for: Some(Duration::from_secs(19)),
             receiving: Receiving::Yes,
+            consecutive_failures: 0,
             instances: InstancesStatus {
                 running: 0,
                 allowed: 1,

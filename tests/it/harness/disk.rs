@@ -57,6 +57,19 @@ impl Disk {
         worker.proc().join("root").join(place)
     }
 
+    /// Mounts it again, such as `ro` for reading only.
+    pub(crate) fn remount(&self, worker: &Process, how: &str) {
+        let id = worker.proc().file_name().expect("its id").to_owned();
+        let remount = || {
+            let mut nsenter = std::process::Command::new("nsenter");
+            nsenter.arg("--target").arg(&id).args(["--user", "--mount", "--preserve-credentials", "mount"]);
+            let status = nsenter.args(["-o", &format!("remount,{how}")]).arg(&self.place).status();
+            status.is_ok_and(|status| status.success())
+        };
+        // Not while a file is open for writing.
+        super::wait_until("the disk is mounted anew", remount);
+    }
+
     /// Writes until nothing fits any more; returns the file, whose removal frees the disk.
     pub(crate) fn fill(&self, worker: &Process) -> PathBuf {
         let path = self.path(worker).join("filler");

@@ -108,6 +108,6 @@ pub(crate) fn skip_unless_root(why: &str) {
 }
 
 /// Whatever a test that failed has left behind.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

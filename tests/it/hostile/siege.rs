@@ -74,7 +74,9 @@ impl Siege {
             World::in_memory_with_queue(&["--max-receives", "1", "--visibility-timeout", VISIBILITY_TIMEOUT]);
         let queue = world.database();
         queue.execute_batch(WITNESS).expect("a witness");
-        let command = prepare(&world).within(Duration::from_secs(300));
+        // What attacks fails on purpose, for as long as it likes.
+        let command = prepare(&world).args(["--max-consecutive-failures", "off"]);
+        let command = command.within(Duration::from_secs(300));
         let outside = Outside::of(&world);
         let worker = command.start();
         worker.until_logged("\"Ready.\"");

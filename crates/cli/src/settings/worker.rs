@@ -5,8 +5,9 @@ use super::text::{from_duration, from_number_or_text, from_text};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer, de};
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
-use wasmrun_runtime::worker::{Backoff, OnLapse, Rate};
+use wasmrun_runtime::worker::{Backoff, OnLapse, Rate, WorkerOptions};
 
 /// How the worker works.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
@@ -57,6 +58,11 @@ pub(crate) struct WorkerSettings {
     /// s3://BUCKET or s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
     #[arg(long, value_name = "URL", env = "WASMRUN_BODY_STORE")]
     pub(crate) body_store: Option<String>,
+    /// Number of tasks that may fail in a row before the worker slows down to one message at a time until a task completes;
+    /// at most 8 as long as none has completed. off: never slow down [default: 36]
+    #[arg(long, value_name = "N|off", env = "WASMRUN_MAX_CONSECUTIVE_FAILURES")]
+    #[serde(deserialize_with = "from_number_or_text")]
+    pub(super) max_consecutive_failures: Option<MaxConsecutiveFailures>,
     /// How fast this worker's tasks may start, such as 50/s, 600/m or 1000/h; each worker has its own rate [default: as
     /// fast as they can]
     #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE")]
@@ -74,7 +80,30 @@ pub(super) enum OnLapseSetting {
     Finish,
 }
 
+/// Tasks that may fail in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MaxConsecutiveFailures(Option<NonZeroU32>);
+
+impl FromStr for MaxConsecutiveFailures {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self(None)),
+            number => number
+                .parse()
+                .map(|number| Self(Some(number)))
+                .map_err(|_| format!("{number:?} is neither a whole number above 0 nor off")),
+        }
+    }
+}
+
 impl WorkerSettings {
+    pub(crate) fn max_consecutive_failures(&self) -> Option<NonZeroU32> {
+        let default = WorkerOptions::default().max_consecutive_failures;
+        self.max_consecutive_failures.map_or(default, |MaxConsecutiveFailures(most)| most)
+    }
+
     pub(crate) fn on_lapse(&self) -> OnLapse {
         match self.on_lapse {
             Some(OnLapseSetting::Finish) => OnLapse::Finish,
@@ -99,6 +128,7 @@ impl WorkerSettings {
             max_visibility: self.max_visibility.or(file.max_visibility),
             on_lapse: self.on_lapse.or(file.on_lapse),
             body_store: self.body_store.or(file.body_store),
+            max_consecutive_failures: self.max_consecutive_failures.or(file.max_consecutive_failures),
             rate: self.rate.or(file.rate),
         }
     }

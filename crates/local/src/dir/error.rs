@@ -11,7 +11,7 @@ pub(super) fn failed(doing: &str, key: &str, error: &io::Error) -> StoreError {
     let text = || format!("cannot {doing} {}: {}", what(), plain(error));
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOENT) => StoreError::NotFound,
-        Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => StoreError::AccessDenied(text()),
+        Some(Errno::ACCESS | Errno::PERM) => StoreError::AccessDenied(text()),
         Some(Errno::FBIG) => StoreError::TooLarge(text()),
         Some(
             Errno::NAMETOOLONG | Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::NOTDIR | Errno::ILSEQ,
@@ -45,10 +45,12 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_unavailable_and_what_stays_is_not() {
-        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::IO, Errno::MFILE, Errno::STALE, Errno::NODEV] {
+        for errno in
+            [Errno::NOSPC, Errno::DQUOT, Errno::IO, Errno::MFILE, Errno::STALE, Errno::NODEV, Errno::ROFS]
+        {
             assert!(matches!(of(errno), StoreError::Unavailable(_)), "{errno}");
         }
-        for errno in [Errno::ACCESS, Errno::PERM, Errno::ROFS] {
+        for errno in [Errno::ACCESS, Errno::PERM] {
             assert!(matches!(of(errno), StoreError::AccessDenied(_)), "{errno}");
         }
         for errno in [Errno::NAMETOOLONG, Errno::LOOP, Errno::ISDIR, Errno::NXIO] {

@@ -105,8 +105,9 @@ impl Root {
 
     fn away(error: &io::Error) -> StoreError {
         match error.kind() {
+            // Every object would meet that.
             io::ErrorKind::PermissionDenied => {
-                StoreError::AccessDenied("the store's directory can't be opened: permission denied".into())
+                StoreError::Unavailable("the store's directory can't be opened: permission denied".into())
             }
             _ => StoreError::Unavailable(format!("the store's directory can't be opened: {error}")),
         }

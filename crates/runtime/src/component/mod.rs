@@ -16,6 +16,7 @@ use crate::event::{self, Decoded};
 use crate::grant::Grants;
 use crate::heap;
 use crate::host::{self, MessageHandle, TaskPre};
+use crate::host_error::{HostError, HostErrorKind};
 use crate::limits::{Limit, Limits};
 use crate::message::Message;
 use crate::outcome::{Cancel, Outcome, Remains, shorten};
@@ -80,6 +81,15 @@ pub struct Report {
     pub outcome: Outcome,
     /// What it consumed.
     pub usage: Usage,
+    /// What it complained of last, if it didn't complete.
+    pub host_error: Option<HostError>,
+}
+
+impl Report {
+    /// Of a task that ended before there was an instance.
+    pub(crate) fn of_no_instance(outcome: Outcome, usage: Usage) -> Self {
+        Self { outcome, usage, host_error: None }
+    }
 }
 
 impl Component {
@@ -191,7 +201,7 @@ impl Component {
     pub async fn run(&self, message: Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
         match self.prepare(message) {
             Ok(delivered) => self.run_prepared(Arc::new(delivered), cancelled).await,
-            Err(outcome) => Report { outcome, usage: Usage::default() },
+            Err((outcome, host_error)) => Report { outcome, usage: Usage::default(), host_error },
         }
     }
 
@@ -209,7 +219,7 @@ impl Component {
             Ok(store) => store,
             Err(error) => {
                 let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
-                return Report { outcome, usage: Usage { queued, ..Usage::default() } };
+                return Report::of_no_instance(outcome, Usage { queued, ..Usage::default() });
             }
         };
 
@@ -254,10 +264,9 @@ impl Component {
                 if let Err(error) = &result {
                     state.log.handler_failed(error);
                 }
-                let TaskState { limiter, host_failure, log, .. } = &*state;
+                let TaskState { limiter, host_error, log, .. } = &*state;
                 let last_words = log.last_words();
-                let host_failure = host_failure.as_ref().map(|failure| failure.what.as_str());
-                Outcome::classify(result, &Remains { limiter, host_failure, last_words })
+                Outcome::classify(result, &Remains { limiter, host_error: host_error.as_ref(), last_words })
             }
             Err(outcome @ Outcome::TimedOut) => outcome.out_of_time(limits.timeout, in_call),
             Err(outcome @ Outcome::LimitExceeded { .. }) => {
@@ -265,6 +274,7 @@ impl Component {
             }
             Err(outcome) => outcome,
         };
+        let host_error = state.host_error.take().filter(|_| outcome != Outcome::Completed);
         let mut usage = std::mem::take(&mut state.usage);
         usage.fuel = limits.fuel.saturating_sub(fuel_left);
         usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
@@ -277,11 +287,11 @@ impl Component {
         let start = started.unwrap_or(wall);
         let compute = wall.saturating_sub(start).saturating_sub(blocked).saturating_sub(ready);
         let usage = Usage { cpu, queued, start, compute, blocked, ready, wall, ..usage };
-        Report { outcome, usage }
+        Report { outcome, usage, host_error }
     }
 
     /// Decodes what the message announces.
-    fn prepare(&self, message: Arc<Message>) -> Result<Delivered, Outcome> {
+    fn prepare(&self, message: Arc<Message>) -> Result<Delivered, (Outcome, Option<HostError>)> {
         let mut body_hidden = false;
         let objects = match event::decode(&message.body) {
             Decoded::Plain => Vec::new(),
@@ -295,24 +305,26 @@ impl Component {
                 Vec::new()
             }
             Decoded::Unclear(reason) => {
-                return Err(Outcome::Rejected {
-                    reason: shorten(&format!(
-                        "the message looks like an object event and cannot be decoded: {reason}; --raw-body delivers it as text"
-                    )),
-                });
+                let text = format!(
+                    "the message looks like an object event and cannot be decoded: {reason}; --raw-body delivers it as text"
+                );
+                return Err((Outcome::Rejected { reason: shorten(&text) }, None));
             }
-            Decoded::Test => return Err(Outcome::Completed),
+            Decoded::Test => return Err((Outcome::Completed, None)),
             Decoded::Objects(events) => {
                 let objects = self.grants.announce(events).map_err(|url| {
-                    tracing::warn!(
-                        message_id = message.id,
-                        object = shorten(&url),
-                        "No readable grant holds the object."
-                    );
-                    Outcome::Rejected {
-                        reason: "no grant: the message announces an object outside every readable store"
-                            .into(),
-                    }
+                    let object = shorten(&url);
+                    tracing::warn!(message_id = message.id, object, "No readable grant holds the object.");
+                    let reason = "no grant: the message announces an object outside every readable store";
+                    let error = HostError {
+                        backend: "grants".into(),
+                        kind: HostErrorKind::NotGranted,
+                        text: format!(
+                            "no readable store holds the announced object {object:?}: grant one with --store ALIAS=URL:ro (granted: {})",
+                            self.grants
+                        ),
+                    };
+                    (Outcome::Rejected { reason: reason.into() }, Some(error))
                 })?;
                 body_hidden = !self.raw_body;
                 objects

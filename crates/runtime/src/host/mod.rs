@@ -14,8 +14,10 @@ pub(crate) use self::message::MessageHandle;
 pub(crate) use bindings::exports::wasmrun::task::handler::Failure;
 pub(crate) use bindings::{Task, TaskPre};
 
+use crate::host_error::{HostError, HostErrorKind};
 use crate::limits::Limit;
-use crate::state::{HostFailure, TaskState, UnderWay};
+use crate::outcome::shorten;
+use crate::state::{TaskState, UnderWay};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Instant;
@@ -194,17 +196,34 @@ impl TaskState {
         self.log.call_refused(kind, alias, why);
     }
 
-    /// A call to what has this alias failed for the host's reasons.
-    fn host_failed(&mut self, alias: &str, what: String) {
-        self.host_failure = Some(HostFailure { alias: alias.to_owned(), what });
+    /// Refuses what no grant covers; `missing` is a sentence for the operator, who may have mistyped a grant.
+    fn not_granted(&mut self, kind: &'static str, alias: &str, why: &str, missing: String) {
+        let alias = shorten(alias);
+        self.refuse(kind, &alias, why);
+        self.host_failed(&alias, HostErrorKind::NotGranted, missing);
+    }
+
+    /// A call to what has this alias failed for the host's or the operator's reasons. An outage isn't hidden by what comes
+    /// after it.
+    fn host_failed(&mut self, alias: &str, kind: HostErrorKind, text: String) {
+        let is_outage = |kind: &HostErrorKind| matches!(kind, HostErrorKind::Unavailable { .. });
+        if self.host_error.as_ref().is_none_or(|error| !is_outage(&error.kind) || is_outage(&kind)) {
+            self.host_error = Some(HostError { backend: alias.to_owned(), kind, text });
+        }
     }
 
     /// A call to what has this alias succeeded: what failed there before is over.
     fn host_succeeded(&mut self, alias: &str) {
-        if self.host_failure.as_ref().is_some_and(|failure| failure.alias == alias) {
-            self.host_failure = None;
+        if self.host_error.as_ref().is_some_and(|error| error.backend == alias) {
+            self.host_error = None;
         }
     }
+}
+
+/// The aliases that are granted, for a sentence to the operator.
+fn listed(aliases: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let aliases: Vec<_> = aliases.map(|alias| alias.as_ref().to_owned()).collect();
+    if aliases.is_empty() { "none".into() } else { aliases.join(", ") }
 }
 
 /// What the task has done so far with what has this alias.

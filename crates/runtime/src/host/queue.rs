@@ -1,7 +1,8 @@
 //! Messages that the guest sends: check the grant, check the message, delegate.
 
-use super::HostFault;
 use super::bindings::wasmrun::task::queue::{Error, Host, HostQueue, OutgoingMessage};
+use super::{HostFault, listed};
+use crate::host_error::HostErrorKind;
 use crate::message::{self as runtime, MAX_BATCH, OUTCOME_ATTRIBUTE};
 use crate::outcome::shorten;
 use crate::queue::{Queue, QueueError};
@@ -34,7 +35,13 @@ impl Host for TaskState {
 impl HostQueue for TaskState {
     fn open(&mut self, alias: String) -> Result<Resource<QueueHandle>, Fault> {
         let Some(queue) = self.config.grants.queues.get(&alias) else {
-            self.refuse("queue", &shorten(&alias), "no such grant");
+            let queues = &self.config.grants.queues;
+            let granted = listed(queues.keys().map(String::as_str));
+            let missing = format!(
+                "the component sends to the queue {alias:?}, which isn't granted: add --send {alias}=URL (granted: {granted})",
+                alias = shorten(&alias)
+            );
+            self.not_granted("queue", &alias, "no such grant", missing);
             return Err(Error::AccessDenied.into());
         };
         let queue = queue.clone();
@@ -113,7 +120,8 @@ impl TaskState {
             QueueError::InvalidMessage(reason) => Error::InvalidMessage(reason),
             error => {
                 self.log.call_failed("queue", alias, &error.to_string());
-                self.host_failed(alias, format!("queue {alias}: {error}"));
+                let kind = HostErrorKind::Unavailable { reading: None };
+                self.host_failed(alias, kind, format!("queue {alias}: {error}"));
                 Error::Unavailable
             }
         }

@@ -94,8 +94,9 @@ impl Gathering {
 mod tests {
     use super::*;
     use crate::queue::Receipt;
+    use crate::worker::breaker::Evidence;
     use crate::worker::scale::Instances;
-    use crate::worker::settle::{Evidence, Operation};
+    use crate::worker::settle::Operation;
     use std::num::NonZeroUsize;
     use std::sync::Arc;
     use std::time::Instant;

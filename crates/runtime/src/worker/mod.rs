@@ -4,6 +4,7 @@
 //! and settles the message. Delivery is at least once: whatever crashes, a message is settled only after what its
 //! task wrote is durable.
 
+mod attribution;
 mod body;
 mod breaker;
 mod gather;
@@ -23,7 +24,8 @@ pub use self::settle::Backoff;
 pub use self::status::{FailedTask, InstancesStatus, NAMED, Receiving, RunningTask, Status};
 pub use self::tally::{Counts, Summary, Tally};
 
-use self::breaker::Breaker;
+use self::attribution::{Attribution, Attributions};
+use self::breaker::{Breaker, Cause, Change, Evidence};
 use self::gather::Gathering;
 use self::lease::{Lease, Leases};
 use self::mean::MeanTime;
@@ -31,8 +33,7 @@ use self::rate::Starts;
 use self::receive::Slot;
 use self::scale::{Instances, Pulse};
 use self::settle::{
-    DeadLettering, Decision, Evidence, Listener, Operation, Rules, Settlement, dead_letter, decide,
-    settle_all,
+    DeadLettering, Decision, Listener, Operation, Rules, Settlement, dead_letter, decide, settle_all,
 };
 use self::status::Watched;
 use crate::component::{Component, Report};
@@ -42,9 +43,10 @@ use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
 use crate::queue::{Delivery, Queue, QueueAttributes, QueueError};
 use crate::usage::{TaskObserver, TaskRecord, Usage};
 use async_trait::async_trait;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::pin::pin;
-use std::sync::{Arc, Once};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -77,6 +79,9 @@ pub struct WorkerOptions {
     pub on_lapse: OnLapse,
     /// Where bodies are that were too large for a message; `None`: what looks like a pointer to one is a body itself.
     pub bodies: Option<BodyStore>,
+    /// Tasks that may fail in a row, none having completed meanwhile, before the worker slows down to one message at a time;
+    /// fewer as long as none has completed at all. `None`: it never does.
+    pub max_consecutive_failures: Option<NonZeroU32>,
     /// How fast tasks may start; `None`: as fast as they can.
     pub rate: Option<Rate>,
     /// Is asked before tasks start.
@@ -101,6 +106,7 @@ impl Default for WorkerOptions {
             max_visibility: MAX_VISIBILITY,
             on_lapse: OnLapse::default(),
             bodies: None,
+            max_consecutive_failures: NonZeroU32::new(36),
             rate: None,
             starting: None,
             watch_depth: false,
@@ -153,6 +159,11 @@ pub struct Worker {
     /// The queue's own, counted from receipt.
     max_visibility: Option<Duration>,
     breaker: Breaker,
+    attributions: Attributions,
+    /// A grant that is missing was told in the log: once is enough.
+    slip_is_logged: AtomicBool,
+    /// Why it ended by itself, where only the operator can go on.
+    hopeless: OnceLock<String>,
     starts: Option<Starts>,
     mean_wall: MeanTime,
     instances: Arc<Instances>,
@@ -177,6 +188,8 @@ struct DeadLetterQueue {
 struct InProgress {
     /// Settling ends when the last task has dropped this.
     gathering: Gathering,
+    /// Ends the receiving.
+    stop: CancellationToken,
     /// Ends the running tasks.
     abandon: CancellationToken,
 }
@@ -232,7 +245,9 @@ impl Worker {
         };
         let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
         check_timeout(component.limits().timeout, longest)?;
-        let (breaker, tally, io) = (Breaker::default(), Arc::<Tally>::default(), Handle::current());
+        let (tally, io) = (Arc::<Tally>::default(), Handle::current());
+        let grants = component.grants();
+        let attributions = Attributions::of(grants.stores.keys().chain(grants.queues.keys()).cloned());
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
         let max_visibility = attributes.max_visibility;
         let starts = options.rate.map(|rate| Starts::at(rate, Instant::now()));
@@ -241,11 +256,14 @@ impl Worker {
             queue,
             dead_letter,
             component,
+            breaker: Breaker::new(options.max_consecutive_failures),
+            attributions,
+            slip_is_logged: AtomicBool::new(false),
+            hopeless: OnceLock::new(),
             options,
             rules,
             leases,
             max_visibility,
-            breaker,
             starts,
             mean_wall: MeanTime::default(),
             // It begins with what stays warm.
@@ -307,9 +325,11 @@ impl Worker {
     /// Works until `stop` is cancelled (or the queue is empty, if so asked), then waits for the running tasks. When
     /// `abandon` is cancelled, or the stop timeout is over, they are cancelled and their messages released.
     pub async fn run(self: Arc<Self>, stop: CancellationToken, abandon: CancellationToken) -> Summary {
+        // The worker may end by itself as well.
+        let stop = stop.child_token();
         let (sender, receiver) = mpsc::unbounded_channel();
         let gathering = Gathering::new(sender, self.component.threads().load().clone());
-        let in_progress = Arc::new(InProgress { gathering, abandon: abandon.clone() });
+        let in_progress = Arc::new(InProgress { gathering, stop: stop.clone(), abandon: abandon.clone() });
         let (settled, give_up) = (CancellationToken::new(), CancellationToken::new());
 
         let tasks = TaskTracker::new();
@@ -337,7 +357,7 @@ impl Worker {
             () = self.watched.beat() => {}
         }
         self.component.clear_away().await;
-        self.tally.summary()
+        Summary { stalled: self.stalled(), ..self.tally.summary() }
     }
 
     /// Cancels the running tasks when they take too long once the worker stops.
@@ -359,6 +379,7 @@ impl Worker {
         delivery: Delivery,
         lease: Lease,
         slot: Slot,
+        is_trial: bool,
         in_progress: Arc<InProgress>,
     ) {
         let received_at = Instant::now();
@@ -374,15 +395,25 @@ impl Worker {
             }
         };
         let report = self.run_task(&message, cancelled).await;
+        let (report, attribution) = self.attribute(&message, report).await;
         // The breaker learns of it before the slot is free for the next message.
-        self.note(&message, &report);
+        self.note(&message, &report, attribution);
+        if is_trial {
+            self.end_if_hopeless(&report, &in_progress.stop);
+        }
         let wall = report.usage.wall;
         in_progress.gathering.free(slot.instance, wall);
 
-        let mut decision = decide(&report.outcome, message.receive_count, &self.rules, fastrand::f64());
+        let decision =
+            decide(&report.outcome, attribution, message.receive_count, &self.rules, fastrand::f64());
+        let mut decision = self.held_back(decision, &report.outcome, is_trial);
         let mut evidence = match report.outcome {
-            Outcome::HostFailed { .. } | Outcome::Cancelled { .. } | Outcome::TimedOut => Evidence::None,
-            _ => Evidence::Well { called: report.usage.calls > 0 },
+            Outcome::HostFailed { .. } | Outcome::Cancelled { .. } => Evidence::None,
+            Outcome::TimedOut => Evidence::Failed,
+            _ => {
+                let completed = report.outcome == Outcome::Completed;
+                Evidence::Well { called: report.usage.calls > 0, completed }
+            }
         };
         if decision == Decision::DeadLetter {
             // The lease is still renewed meanwhile. A crash after this duplicates, and never loses.
@@ -450,7 +481,8 @@ impl Worker {
             Err(outcome) => {
                 let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
                 let wall = began.elapsed();
-                Report { outcome, usage: Usage { queued, blocked: wall, wall, ..Usage::default() } }
+                let usage = Usage { queued, blocked: wall, wall, ..Usage::default() };
+                Report::of_no_instance(outcome, usage)
             }
         }
     }
@@ -508,12 +540,32 @@ impl Worker {
         }
     }
 
+    /// What may be done now: while no task completes, only the one that is tried ends its message, or the queue would be
+    /// emptied into the dead letters; the others wait until there is no doubt any more.
+    fn held_back(&self, decision: Decision, outcome: &Outcome, is_trial: bool) -> Decision {
+        let pause = self.breaker.pause();
+        match decision {
+            Decision::Delete | Decision::DeadLetter
+                if !is_trial
+                    && *outcome != Outcome::Completed
+                    && self.breaker.cause() == Some(Cause::Tasks) =>
+            {
+                Decision::Uncount(pause + self.options.backoff.first)
+            }
+            // The trial is for another message, if there is one.
+            Decision::Uncount(delay) if matches!(outcome, Outcome::HostFailed { .. }) && !pause.is_zero() => {
+                Decision::Uncount(delay.max(pause + self.options.backoff.first))
+            }
+            decision => decision,
+        }
+    }
+
     /// Counts, logs and learns from a task's end.
-    fn note(&self, message: &Message, report: &Report) {
+    fn note(&self, message: &Message, report: &Report, attribution: Attribution) {
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
         self.pulse.ended(report);
-        let Report { outcome, usage } = report;
+        let Report { outcome, usage, .. } = report;
         if !self.options.observers.is_empty() {
             let component = &self.options.component_name;
             let record = TaskRecord::new(&message.id, message.receive_count, component, outcome, usage);
@@ -541,9 +593,37 @@ impl Worker {
                 );
             }
         }
-        if let Outcome::HostFailed { what } = outcome {
-            self.say(self.breaker.failed(), what);
+        match (outcome, attribution) {
+            (Outcome::HostFailed { what }, Attribution::Host) => self.say(self.breaker.failed(), what),
+            (Outcome::HostFailed { .. }, Attribution::Suspect { .. })
+            | (Outcome::Completed | Outcome::Cancelled { .. }, _) => {}
+            (outcome, _) => {
+                if let Some(pause) = self.breaker.task_failed() {
+                    self.slowed(pause, outcome);
+                }
+            }
         }
+    }
+
+    /// Says that no task completes, and that the worker slows down for it.
+    fn slowed(&self, pause: Duration, outcome: &Outcome) {
+        let since = if self.breaker.has_completed() { "lately" } else { "since the worker began" };
+        let why = format!("no task has completed {since}; the last outcome: {outcome}");
+        tracing::error!(
+            why,
+            again_in_ms = pause.as_millis() as u64,
+            "slowing down to one message at a time until a task completes (--max-consecutive-failures)"
+        );
+        self.watched.fails(why);
+    }
+
+    /// Why it has stopped, or nearly, where somebody has to mend something.
+    fn stalled(&self) -> Option<String> {
+        let none_completes = || match self.breaker.cause() {
+            Some(Cause::Tasks) => Some("no task completes".to_owned()),
+            Some(Cause::Backend) | None => None,
+        };
+        self.hopeless.get().cloned().or_else(none_completes)
     }
 
     /// Says that an outage has begun, if one has.
@@ -567,12 +647,16 @@ impl Listener for Worker {
     }
 
     fn settled(&self, evidence: Evidence) {
-        match evidence {
-            Evidence::None => self.breaker.trial_says_nothing(),
-            Evidence::Well { called } => {
-                if self.breaker.succeeded(called) {
-                    tracing::info!("The stores and the queues work again.");
-                }
+        match self.breaker.settled(evidence) {
+            Change::None => {}
+            Change::Recovered(Cause::Backend) => {
+                tracing::info!("The stores and the queues work again.");
+            }
+            Change::Recovered(Cause::Tasks) => {
+                tracing::info!("a task has completed: receiving at full speed again");
+            }
+            Change::StillFailing(pause) => {
+                tracing::warn!(again_in_ms = pause.as_millis() as u64, "still no task completes");
             }
         }
     }

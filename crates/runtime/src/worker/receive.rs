@@ -3,10 +3,10 @@
 //! One poller is always there. Where a receive brings all that was asked for there is probably more: another poller
 //! wakes, as long as there are slots, and sleeps again with the first receive that brings less.
 
-use super::breaker::Admission;
+use super::breaker::{Admission, Evidence};
 use super::rate::{BURST, Taken};
 use super::scale::{Instance, Instances};
-use super::settle::{Evidence, Operation, Settlement};
+use super::settle::{Operation, Settlement};
 use super::{InProgress, Worker};
 use crate::message::MAX_BATCH;
 use crate::queue::{Delivery, Pace};
@@ -174,8 +174,8 @@ impl Worker {
         for (delivery, slot) in deliveries.into_iter().zip(slots) {
             let lease = self.leases.hold(&delivery);
             let span = trace::task_span(&delivery.message);
-            let task =
-                self.clone().process(delivery, lease, slot, polling.in_progress.clone()).instrument(span);
+            let task = self.clone().process(delivery, lease, slot, is_trial, polling.in_progress.clone());
+            let task = task.instrument(span);
             self.component.threads().spawn(polling.tasks, task);
         }
         if is_full {

@@ -4,6 +4,8 @@
 //! takes what has gathered while the previous call was under way, so that a busy worker settles in batches and an
 //! idle one at once, and it retries what failed for as long as the message is ours.
 
+use super::attribution::Attribution;
+use super::breaker::Evidence;
 use crate::message::{
     Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_BATCH, MAX_VISIBILITY, Message, OUTCOME_ATTRIBUTE,
     OutgoingMessage,
@@ -72,11 +74,24 @@ pub(super) struct Rules {
 }
 
 /// Decides. `chance` is between 0 and 1.
-pub(super) fn decide(outcome: &Outcome, receive_count: u32, rules: &Rules, chance: f64) -> Decision {
+pub(super) fn decide(
+    outcome: &Outcome,
+    attribution: Attribution,
+    receive_count: u32,
+    rules: &Rules,
+    chance: f64,
+) -> Decision {
     let backoff = || rules.backoff.after(receive_count, chance);
     let (action, delay) = match outcome {
         Outcome::Completed => return Decision::Delete,
-        Outcome::HostFailed { .. } => return Decision::Uncount(backoff()),
+        Outcome::HostFailed { .. } => match attribution {
+            Attribution::Message => (Action::Retry, None),
+            Attribution::Suspect { times } => {
+                let tries = receive_count.max(times.saturating_add(1));
+                return Decision::Uncount(rules.backoff.after(tries, chance));
+            }
+            Attribution::Host => return Decision::Uncount(backoff()),
+        },
         Outcome::Cancelled { why: Cancel::Lapsed } => return Decision::Leave,
         Outcome::Cancelled { .. } => return Decision::Uncount(Duration::ZERO),
         Outcome::Retry { delay, .. } => (rules.policy.retry, *delay),
@@ -153,22 +168,10 @@ pub(super) struct Settlement {
     pub(super) operation: Operation,
     /// Until then the message is ours.
     pub(super) ours_until: Instant,
-    /// What its task says of the backends.
+    /// What its task says to the circuit breaker.
     pub(super) evidence: Evidence,
     /// Bounds what is unsettled: given back when this is done.
     pub(super) _in_hand: OwnedSemaphorePermit,
-}
-
-/// What a message says of the backends once it's settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Evidence {
-    /// Nothing: its task was cancelled, or one of them failed.
-    None,
-    /// Its task had no complaint of them, and perhaps called none.
-    Well {
-        /// It called one.
-        called: bool,
-    },
 }
 
 /// What the settlements have to say to the circuit breaker.
@@ -352,7 +355,7 @@ mod tests {
 
     #[test]
     fn each_outcome_is_settled_as_the_policy_says() {
-        let decide = |outcome: Outcome| decide(&outcome, 1, &RULES, 1.0);
+        let decide = |outcome: Outcome| decide(&outcome, Attribution::Host, 1, &RULES, 1.0);
         let secs = Duration::from_secs;
         assert_eq!(decide(Outcome::Completed), Decision::Delete);
         assert_eq!(decide(retry(Some(7))), Decision::Return(secs(7)));
@@ -368,6 +371,9 @@ mod tests {
 
     #[test]
     fn the_last_receive_dead_letters_with_the_reason_unless_the_host_failed() {
+        let decide = |outcome: &Outcome, receive_count: u32, rules: &Rules, chance: f64| {
+            decide(outcome, Attribution::Host, receive_count, rules, chance)
+        };
         assert_eq!(decide(&Outcome::TimedOut, 2, &RULES, 0.0), Decision::Return(Duration::from_secs(2)));
         assert_eq!(decide(&Outcome::TimedOut, 3, &RULES, 0.0), Decision::DeadLetter);
         assert_eq!(decide(&retry(Some(7)), 4, &RULES, 0.0), Decision::DeadLetter);
@@ -375,6 +381,17 @@ mod tests {
         assert!(matches!(decide(&failed, 3, &RULES, 0.0), Decision::Uncount(_)));
         let nowhere = Rules { dead_letter: false, ..RULES };
         assert!(matches!(decide(&Outcome::TimedOut, 3, &nowhere, 0.0), Decision::Return(_)));
+    }
+
+    #[test]
+    fn a_host_error_that_is_the_message_s_own_counts_and_one_that_may_be_waits_longer_each_time() {
+        let failed = Outcome::HostFailed { what: "x".into() };
+        let decide = |attribution, count| decide(&failed, attribution, count, &RULES, 1.0);
+        let secs = Duration::from_secs;
+        assert_eq!(decide(Attribution::Suspect { times: 1 }, 1), Decision::Uncount(secs(4)));
+        assert_eq!(decide(Attribution::Suspect { times: 2 }, 1), Decision::Uncount(secs(8)));
+        assert_eq!(decide(Attribution::Message, 1), Decision::Return(secs(2)));
+        assert_eq!(decide(Attribution::Message, 3), Decision::DeadLetter);
     }
 
     #[test]

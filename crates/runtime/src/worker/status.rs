@@ -3,7 +3,7 @@
 //! Counts only grow. What is kept of single tasks is bounded, whatever they do.
 
 use super::Worker;
-use super::breaker::Admission;
+use super::breaker::{Admission, Cause};
 use super::scale::Sizing;
 use super::tally::Counts;
 use crate::message::Message;
@@ -35,6 +35,8 @@ pub struct Status {
     pub receiving_for: Option<Duration>,
     /// Whether it receives messages.
     pub receiving: Receiving,
+    /// Tasks that failed since the last one completed, host errors aside.
+    pub consecutive_failures: u32,
     /// Tasks at once.
     pub instances: InstancesStatus,
     /// The queue's depth, and how long ago it said so. It's asked where that is needed: see
@@ -58,7 +60,7 @@ pub struct Status {
 pub enum Receiving {
     /// It does, and the last receive was answered.
     Yes,
-    /// It waits until a store or a queue works again.
+    /// It waits until a store or a queue works again, or tries one message at a time until a task completes.
     Paused {
         /// What fails.
         why: String,
@@ -252,8 +254,10 @@ impl Worker {
         let (running, named) = self.leases.running(NAMED);
         let sizing: Sizing = *self.sizing.borrow();
         let noted = watched.noted();
-        // While one message is tried, that one is received: there may be none for hours.
-        let waits = matches!(self.breaker.admission(), Admission::Probe(_));
+        // While one message is tried, that one is received: there may be none for hours. A worker in which no task completes
+        // is well only when one does.
+        let waits = matches!(self.breaker.admission(), Admission::Probe(_))
+            || self.breaker.cause() == Some(Cause::Tasks);
         let works = !waits && !noted.receive_failed && !noted.depth_failed;
         Status {
             uptime: watched.began.elapsed(),
@@ -266,6 +270,7 @@ impl Worker {
             } else {
                 Receiving::Paused { why: noted.why.clone() }
             },
+            consecutive_failures: self.breaker.failed_tasks(),
             instances: InstancesStatus {
                 running,
                 allowed: self.instances.number(),

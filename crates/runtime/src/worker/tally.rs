@@ -36,6 +36,9 @@ pub struct Summary {
     pub usage: Usage,
     /// How it is spread over the tasks.
     pub spreads: Spreads,
+    /// Why the worker ended without doing its work, where somebody has to mend something: an alias that isn't granted, or
+    /// tasks of which none completes.
+    pub stalled: Option<String>,
 }
 
 macro_rules! counts {

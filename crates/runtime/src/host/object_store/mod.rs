@@ -5,12 +5,13 @@ mod values;
 
 use self::transfer::stream;
 use self::values::{checked, checked_condition, checked_name, other};
-use super::LimitHit;
 use super::bindings::wasmrun::task::object_store::{
     Condition, Error, Host, HostReader, HostStore, HostWriter, Object, ObjectInfo, ObjectPage, PutOptions,
 };
+use super::{LimitHit, listed};
 use crate::calls::StoreCall;
 use crate::grant::{BadKey, Mode, StoreGrant, check_key};
+use crate::host_error::HostErrorKind;
 use crate::limits::{Limit, Limits};
 use crate::object_store::{self as runtime, Held, MAX_PAGE, ObjectReader, ObjectWriter, StoreError, TooMuch};
 use crate::outcome::shorten;
@@ -59,7 +60,13 @@ impl Host for TaskState {
 impl HostStore for TaskState {
     fn open(&mut self, alias: String) -> Result<Resource<StoreHandle>> {
         let Some(grant) = self.config.grants.stores.get(&alias) else {
-            self.refuse("store", &shorten(&alias), "no such grant");
+            let stores = &self.config.grants.stores;
+            let granted = listed(stores.values().map(|grant| format!("{}:{}", grant.alias, grant.mode)));
+            let missing = format!(
+                "the component opens the store {alias:?}, which isn't granted: add --store {alias}=URL:MODE (granted: {granted})",
+                alias = shorten(&alias)
+            );
+            self.not_granted("store", &alias, "no such grant", missing);
             return Err(Error::AccessDenied.into());
         };
         let grant = grant.clone();
@@ -316,7 +323,13 @@ impl TaskState {
         if allows(grant.mode) {
             Ok(grant)
         } else {
-            self.refuse("store", &grant.alias, &format!("its mode is {}", grant.mode));
+            let StoreGrant { alias, mode, .. } = &grant;
+            let missing = format!(
+                "the component {does} the store {alias:?}, which is granted as {mode}: grant it as {wanted} or rw",
+                does = if mode.reads() { "writes to" } else { "reads from" },
+                wanted = if mode.reads() { "wo" } else { "ro" },
+            );
+            self.not_granted("store", alias, &format!("its mode is {mode}"), missing);
             Err(Error::AccessDenied.into())
         }
     }
@@ -371,22 +384,28 @@ impl TaskState {
         let error = match answer {
             Ok(value) => {
                 self.host_succeeded(alias);
+                if call.reads_content() {
+                    self.config.calls.has_read(alias, key);
+                }
                 return Ok(value);
             }
             Err(error) => error,
         };
         let details = || format!("{:?}: {error}", shorten(key));
+        let reading = call.reads_object().then(|| key.to_owned());
+        let text = || format!("store {alias}: {error}");
         Err(match error {
             StoreError::NotFound => Error::NotFound,
             StoreError::PreconditionFailed => Error::PreconditionFailed,
             StoreError::TooLarge(_) => Error::TooLarge,
             StoreError::AccessDenied(_) => {
                 self.log.call_failed("store", alias, &details());
+                self.host_failed(alias, HostErrorKind::Refused { reading }, text());
                 Error::AccessDenied
             }
             StoreError::Unavailable(_) => {
                 self.log.call_failed("store", alias, &details());
-                self.host_failed(alias, format!("store {alias}: {error}"));
+                self.host_failed(alias, HostErrorKind::Unavailable { reading }, text());
                 Error::Unavailable
             }
             // The task may be tried again, which counts as any other try.

@@ -1,0 +1,198 @@
+//! Attribution: whether an error that a task met in a backend would meet every message, or is its message's own.
+//!
+//! What every message would meet is never counted against one: the message is given back, and the circuit breaker hears of
+//! it. What one message causes must not stop the worker: its task is tried again apart from the others, and counts in the
+//! end. Other tasks tell which it is: where they use the same backend with success, that is well.
+
+use super::Worker;
+use crate::component::Report;
+use crate::host_error::{HostError, HostErrorKind};
+use crate::message::Message;
+use crate::outcome::Outcome;
+use crate::text::OneLine;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// A message that a backend failed so often while it was well for others is to blame itself.
+const ITS_OWN_AFTER: u32 = 3;
+/// How long a store may take to hand out what it handed out before. The task's slot waits meanwhile.
+const CONTROL_READ: Duration = Duration::from_secs(2);
+/// Messages that are remembered; beyond that the oldest is forgotten, and begins anew.
+const MAX_SUSPECTS: usize = 1000;
+
+/// Whose error it is that a task failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attribution {
+    /// The message's, or its component's: the policy for its outcome decides, and its receive counts.
+    Message,
+    /// Probably the message's: its receive doesn't count yet, and the breaker doesn't hear of it.
+    Suspect {
+        /// How often this has happened to it.
+        times: u32,
+    },
+    /// Everyone's.
+    Host,
+}
+
+/// What the tasks that ended tell of the backends.
+#[derive(Debug)]
+pub(super) struct Attributions {
+    /// For each backend, tasks that used it without an error.
+    successes: BTreeMap<String, AtomicU64>,
+    suspects: Mutex<Suspects>,
+}
+
+#[derive(Debug, Default)]
+struct Suspects {
+    by_message: HashMap<String, Suspect>,
+    /// Their ids, the oldest first.
+    order: VecDeque<String>,
+}
+
+/// A message whose task failed for a backend's reasons.
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    /// How often the backend was known to be well then.
+    times: u32,
+    /// Successes of others when it failed last.
+    seen: u64,
+}
+
+impl Attributions {
+    pub(super) fn of(backends: impl Iterator<Item = String>) -> Self {
+        let successes = backends.map(|backend| (backend, AtomicU64::new(0))).collect();
+        Self { successes, suspects: Mutex::default() }
+    }
+
+    /// A task used these backends without an error.
+    pub(super) fn succeeded<'a>(&self, backends: impl Iterator<Item = &'a String>) {
+        for successes in backends.filter_map(|backend| self.successes.get(backend)) {
+            successes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A task failed with this error. `well`: the backend was asked for something else since, and gave it. `proven`: a task
+    /// has completed since the worker began, so that component and grants fit.
+    pub(super) fn attribute(
+        &self,
+        message_id: &str,
+        error: &HostError,
+        well: bool,
+        proven: bool,
+    ) -> Attribution {
+        match error.kind {
+            HostErrorKind::NotGranted if proven => return Attribution::Message,
+            HostErrorKind::NotGranted => return Attribution::Host,
+            // A refusal is no accident: the next try would meet it again.
+            HostErrorKind::Refused { .. } if well => return Attribution::Message,
+            HostErrorKind::Refused { .. } | HostErrorKind::Unavailable { .. } => {}
+        }
+        let successes = self.successes.get(&error.backend).map_or(0, |count| count.load(Ordering::Relaxed));
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        let suspect = suspects.get(message_id, successes);
+        let others_succeed = successes > suspect.seen;
+        suspect.seen = successes;
+        if !well && !others_succeed {
+            return Attribution::Host;
+        }
+        suspect.times = suspect.times.saturating_add(1);
+        if suspect.times >= ITS_OWN_AFTER {
+            Attribution::Message
+        } else {
+            Attribution::Suspect { times: suspect.times }
+        }
+    }
+}
+
+impl Suspects {
+    /// What is known of a message; of one that fails for the first time, nothing but the successes until now.
+    fn get(&mut self, message_id: &str, successes: u64) -> &mut Suspect {
+        if !self.by_message.contains_key(message_id) {
+            if self.order.len() == MAX_SUSPECTS
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.by_message.remove(&oldest);
+            }
+            self.order.push_back(message_id.to_owned());
+        }
+        self.by_message.entry(message_id.to_owned()).or_insert(Suspect { times: 0, seen: successes })
+    }
+}
+
+impl Worker {
+    /// Finds out whose error it is that a task failed. What would meet every message is [`Outcome::HostFailed`] from then on,
+    /// whatever the guest made of it.
+    pub(super) async fn attribute(&self, message: &Message, mut report: Report) -> (Report, Attribution) {
+        let Some(error) = &report.host_error else {
+            let attribution = match report.outcome {
+                Outcome::HostFailed { .. } => Attribution::Host,
+                Outcome::Cancelled { .. } | Outcome::TimedOut => Attribution::Message,
+                _ => {
+                    let usage = &report.usage;
+                    self.attributions.succeeded(usage.stores.keys().chain(usage.queues.keys()));
+                    Attribution::Message
+                }
+            };
+            return (report, attribution);
+        };
+        let may_be_of_host = matches!(
+            report.outcome,
+            Outcome::HostFailed { .. }
+                | Outcome::Rejected { .. }
+                | Outcome::Retry { .. }
+                | Outcome::Trapped { .. }
+        );
+        if !may_be_of_host {
+            return (report, Attribution::Message);
+        }
+        let well = self.reads_something_else(error).await;
+        let proven = self.breaker.has_completed();
+        let attribution = self.attributions.attribute(&message.id, error, well, proven);
+        if attribution != Attribution::Message {
+            if error.kind == HostErrorKind::NotGranted && !self.slip_is_logged.swap(true, Ordering::Relaxed) {
+                tracing::error!(message_id = message.id, "{}", OneLine(&error.text));
+            }
+            report.outcome = Outcome::HostFailed { what: error.text.clone() };
+        }
+        (report, attribution)
+    }
+
+    /// Whether a store that didn't hand out an object still hands out the one that was read last: then it's the object's
+    /// own matter.
+    async fn reads_something_else(&self, error: &HostError) -> bool {
+        let Some(key) = error.kind.reading() else { return false };
+        let Some(last) = self.component.calls().last_read(&error.backend) else { return false };
+        let Some(grant) = self.component.grants().stores.get(&error.backend) else { return false };
+        if last == key {
+            return false;
+        }
+        let store = grant.store.clone();
+        // The guests' threads are not for backends.
+        let reading = AbortOnDropHandle::new(
+            self.io.spawn(async move { store.read(&last, None, Some(0..1)).await.is_ok() }),
+        );
+        matches!(tokio::time::timeout(CONTROL_READ, reading).await, Ok(Ok(true)))
+    }
+
+    /// Ends a worker that is to end with the queue, where only the operator can go on: no task has completed, and a grant or
+    /// a right is missing for the one that was tried as well. The messages stay where they are, and whoever waits for the
+    /// worker learns why.
+    pub(super) fn end_if_hopeless(&self, report: &Report, stop: &CancellationToken) {
+        let (Outcome::HostFailed { what }, Some(error)) = (&report.outcome, &report.host_error) else {
+            return;
+        };
+        let of_operator = matches!(error.kind, HostErrorKind::NotGranted | HostErrorKind::Refused { .. });
+        if self.options.until_empty && of_operator && !self.breaker.has_completed() {
+            let _ = self.hopeless.set(what.clone());
+            stop.cancel();
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "attribution_tests.rs"]
+mod tests;

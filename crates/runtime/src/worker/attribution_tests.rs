@@ -1,0 +1,316 @@
+//! Errors of backends and of messages, apart and in any mixture.
+
+use super::*;
+use crate::outcome::Policy;
+use crate::worker::breaker::{Admission, Breaker, Change, Evidence};
+use crate::worker::settle::{Decision, Rules, decide};
+use crate::worker::{Backoff, WorkerOptions};
+use proptest::prelude::*;
+
+fn attributions() -> Attributions {
+    Attributions::of(["input".to_owned(), "output".to_owned()].into_iter())
+}
+
+fn unavailable(backend: &str) -> HostError {
+    let kind = HostErrorKind::Unavailable { reading: None };
+    HostError { backend: backend.into(), kind, text: "down".into() }
+}
+
+fn refused(backend: &str) -> HostError {
+    let kind = HostErrorKind::Refused { reading: Some("key".into()) };
+    HostError { backend: backend.into(), kind, text: "no".into() }
+}
+
+#[test]
+fn an_outage_is_everyone_s_however_often_it_meets_a_message() {
+    let attributions = attributions();
+    for _ in 0..10 {
+        assert_eq!(attributions.attribute("a", &unavailable("input"), false, true), Attribution::Host);
+        assert_eq!(attributions.attribute("b", &refused("output"), false, true), Attribution::Host);
+        // That another store is well says nothing of this one.
+        attributions.succeeded(["other".to_owned()].iter());
+    }
+}
+
+#[test]
+fn a_message_that_fails_again_and_again_while_others_succeed_counts_in_the_end() {
+    let attributions = attributions();
+    let input = ["input".to_owned()];
+    let of_a = || attributions.attribute("a", &unavailable("input"), false, true);
+    assert_eq!(of_a(), Attribution::Host, "nothing is known yet");
+    for times in 1..ITS_OWN_AFTER {
+        attributions.succeeded(input.iter());
+        assert_eq!(of_a(), Attribution::Suspect { times });
+        assert_eq!(of_a(), Attribution::Host, "nobody has succeeded since");
+    }
+    attributions.succeeded(input.iter());
+    assert_eq!(of_a(), Attribution::Message);
+}
+
+#[test]
+fn a_refusal_is_the_message_s_own_while_the_store_hands_out_others() {
+    let attributions = attributions();
+    assert_eq!(attributions.attribute("a", &refused("input"), false, true), Attribution::Host);
+    assert_eq!(attributions.attribute("a", &refused("input"), true, true), Attribution::Message);
+}
+
+#[test]
+fn a_grant_that_is_missing_is_the_operator_s_slip_until_a_task_has_completed() {
+    let error = HostError { kind: HostErrorKind::NotGranted, ..refused("outptu") };
+    assert_eq!(attributions().attribute("a", &error, false, false), Attribution::Host);
+    assert_eq!(attributions().attribute("a", &error, false, true), Attribution::Message);
+}
+
+#[test]
+fn of_messages_that_fail_a_bounded_number_is_remembered() {
+    let attributions = attributions();
+    for message in 0..3 * MAX_SUSPECTS {
+        attributions.attribute(&message.to_string(), &unavailable("input"), false, true);
+    }
+    let suspects = attributions.suspects.lock().expect("a lock");
+    assert_eq!((suspects.by_message.len(), suspects.order.len()), (MAX_SUSPECTS, MAX_SUSPECTS));
+    assert!(suspects.by_message.contains_key(&(3 * MAX_SUSPECTS - 1).to_string()));
+}
+
+/// What is special about a message's object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Object {
+    Good,
+    /// The store fails whenever it's asked for it.
+    Breaks,
+    /// The store refuses it.
+    Refused,
+    /// Its result can't be written.
+    Unwritable,
+}
+
+/// What the store does meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weather {
+    Well,
+    /// It can't be reached; a probe says so.
+    Down,
+    /// It refuses all that is written, which a probe doesn't see.
+    ReadOnly,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    id: usize,
+    visible_at: f64,
+    counted: u32,
+}
+
+const MAX_RECEIVES: u32 = 5;
+/// What a task takes, in seconds.
+const TASK: f64 = 0.01;
+
+/// A worker that runs one task after the other, in a time of its own: no clock is asked.
+struct Simulation {
+    objects: Vec<Object>,
+    /// From when on the store does what.
+    weather: Vec<(f64, Weather)>,
+    now: f64,
+    queue: Vec<Waiting>,
+    breaker: Breaker,
+    attributions: Attributions,
+    rules: Rules,
+    has_read: Option<usize>,
+    completed: Vec<Option<f64>>,
+    dead: Vec<usize>,
+}
+
+impl Simulation {
+    fn new(objects: Vec<Object>, weather: Vec<(f64, Weather)>) -> Self {
+        let count = objects.len();
+        Self {
+            queue: (0..count).map(|id| Waiting { id, visible_at: 0.0, counted: 0 }).collect(),
+            objects,
+            weather,
+            now: 0.0,
+            breaker: Breaker::new(WorkerOptions::default().max_consecutive_failures),
+            attributions: attributions(),
+            rules: Rules {
+                policy: Policy::default(),
+                backoff: Backoff::default(),
+                max_receives: Some(MAX_RECEIVES),
+                dead_letter: true,
+            },
+            has_read: None,
+            completed: vec![None; count],
+            dead: Vec::new(),
+        }
+    }
+
+    fn weather(&self) -> Weather {
+        self.weather
+            .iter()
+            .rev()
+            .find(|(from, _)| *from <= self.now)
+            .map_or(Weather::Well, |&(_, weather)| weather)
+    }
+
+    /// What the task of a message ends with, and whether a store that fails for it gives out what it gave before.
+    fn run(&mut self, id: usize) -> (Outcome, Option<HostError>, bool) {
+        let weather = self.weather();
+        let rejected = || Outcome::Rejected { reason: "no".into() };
+        let failed = || Outcome::HostFailed { what: "down".into() };
+        if weather == Weather::Down {
+            return (failed(), Some(unavailable("input")), false);
+        }
+        let gives_another = self.has_read.is_some_and(|read| read != id);
+        match self.objects[id] {
+            Object::Breaks => return (failed(), Some(unavailable("input")), gives_another),
+            Object::Refused => return (rejected(), Some(refused("input")), gives_another),
+            Object::Good | Object::Unwritable => self.has_read = Some(id),
+        }
+        if weather == Weather::ReadOnly || self.objects[id] == Object::Unwritable {
+            return (rejected(), Some(refused("output")), false);
+        }
+        (Outcome::Completed, None, false)
+    }
+
+    /// Until the queue is empty, or this time has come.
+    fn until(&mut self, end: f64) {
+        while self.now < end && !self.queue.is_empty() {
+            let is_trial = match self.breaker.admission() {
+                Admission::Probe(_) => {
+                    self.now += self.breaker.pause().as_secs_f64();
+                    self.breaker.probed(self.weather() != Weather::Down);
+                    continue;
+                }
+                Admission::One => true,
+                Admission::All => false,
+                Admission::Wait => unreachable!("one task after the other"),
+            };
+            let next = (0..self.queue.len())
+                .filter(|&at| self.queue[at].visible_at <= self.now)
+                .min_by(|&a, &b| self.queue[a].visible_at.total_cmp(&self.queue[b].visible_at));
+            let Some(next) = next else {
+                let soonest =
+                    self.queue.iter().map(|waiting| waiting.visible_at).fold(f64::INFINITY, f64::min);
+                self.now = soonest;
+                continue;
+            };
+            let waiting = self.queue.remove(next);
+            if is_trial {
+                self.breaker.trial_begins();
+            }
+            self.now += TASK;
+            self.settle(waiting, is_trial);
+        }
+    }
+
+    fn settle(&mut self, mut waiting: Waiting, is_trial: bool) {
+        let (mut outcome, error, well) = self.run(waiting.id);
+        let stores = ["input".to_owned(), "output".to_owned()];
+        let attribution = match &error {
+            None => {
+                self.attributions.succeeded(stores.iter());
+                Attribution::Message
+            }
+            Some(error) => {
+                let proven = self.breaker.has_completed();
+                self.attributions.attribute(&waiting.id.to_string(), error, well, proven)
+            }
+        };
+        if attribution != Attribution::Message {
+            outcome = Outcome::HostFailed { what: "down".into() };
+        }
+        match (&outcome, attribution) {
+            (Outcome::HostFailed { .. }, Attribution::Host) => drop(self.breaker.failed()),
+            (Outcome::HostFailed { .. }, Attribution::Suspect { .. }) | (Outcome::Completed, _) => {}
+            _ => drop(self.breaker.task_failed()),
+        }
+        let mut decision = decide(&outcome, attribution, waiting.counted + 1, &self.rules, 1.0);
+        let pause = self.breaker.pause();
+        if matches!(outcome, Outcome::HostFailed { .. })
+            && let Decision::Uncount(delay) = &mut decision
+        {
+            *delay = (*delay).max(pause + Duration::from_secs(1));
+        }
+        let evidence = match &outcome {
+            Outcome::HostFailed { .. } => Evidence::None,
+            outcome => Evidence::Well { called: true, completed: *outcome == Outcome::Completed },
+        };
+        match decision {
+            Decision::Delete => self.completed[waiting.id] = Some(self.now),
+            Decision::DeadLetter => self.dead.push(waiting.id),
+            Decision::Return(delay) => {
+                waiting.counted += 1;
+                waiting.visible_at = self.now + delay.as_secs_f64();
+                self.queue.push(waiting);
+            }
+            Decision::Uncount(delay) => {
+                waiting.visible_at = self.now + delay.as_secs_f64();
+                self.queue.push(waiting);
+            }
+            Decision::Leave => unreachable!("no lease expires"),
+        }
+        let change = self.breaker.settled(evidence);
+        assert!(is_trial || change == Change::None || outcome == Outcome::Completed);
+    }
+}
+
+fn objects() -> impl Strategy<Value = Vec<Object>> {
+    let object = prop_oneof![
+        6 => Just(Object::Good),
+        1 => Just(Object::Breaks),
+        1 => Just(Object::Refused),
+        1 => Just(Object::Unwritable),
+    ];
+    prop::collection::vec(object, 2..60)
+}
+
+proptest! {
+    /// Whatever the store does for however long, and however many objects are odd: no good message is dead-lettered.
+    #[test]
+    fn a_backend_that_fails_costs_good_messages_time_only(
+        objects in objects(),
+        outages in prop::collection::vec((0.0..600.0_f64, 1.0..900.0_f64, any::<bool>()), 0..4),
+    ) {
+        let mut weather = Vec::new();
+        let mut at = 0.0;
+        for (before, long, down) in outages {
+            weather.push((at + before, if down { Weather::Down } else { Weather::ReadOnly }));
+            at += before + long;
+            weather.push((at, Weather::Well));
+        }
+        let mut simulation = Simulation::new(objects, weather);
+        simulation.until(at + 24.0 * 3600.0);
+        let good = |id: &usize| simulation.objects[*id] == Object::Good;
+        prop_assert!(!simulation.dead.iter().any(good), "{:?}", simulation.dead);
+        for id in (0..simulation.objects.len()).filter(good) {
+            prop_assert!(simulation.completed[id].is_some(), "message {id} is still waiting");
+        }
+    }
+
+    /// While the store is well, odd objects delay good ones by no more than the trials that it takes to see that.
+    #[test]
+    fn odd_objects_do_not_stop_a_worker(odd in prop::collection::vec(0..3, 1..20), good in 1..20_usize) {
+        let kinds = [Object::Breaks, Object::Refused, Object::Unwritable];
+        let mut objects: Vec<_> = odd.iter().map(|&kind| kinds[kind as usize]).collect();
+        let first_good = objects.len();
+        objects.extend(std::iter::repeat_n(Object::Good, good));
+        let mut simulation = Simulation::new(objects, Vec::new());
+        simulation.until(24.0 * 3600.0);
+        let last = simulation.completed[first_good..].iter().map(|at| at.expect("completed"));
+        let last = last.fold(0.0, f64::max);
+        // Each odd one may cost a trial's pause before a good one has shown that the store is well.
+        prop_assert!(last <= 1.0 + 30.0 * odd.len() as f64, "{last} s");
+        // With others that succeed, what is odd ends as a dead letter.
+        prop_assert!(simulation.dead.iter().all(|&id| id < first_good));
+    }
+}
+
+#[test]
+fn an_odd_object_among_good_ones_is_dead_lettered_and_delays_none_of_them() {
+    let mut objects = vec![Object::Good; 200];
+    (objects[50], objects[51], objects[52], objects[53]) =
+        (Object::Breaks, Object::Refused, Object::Breaks, Object::Breaks);
+    let mut simulation = Simulation::new(objects, Vec::new());
+    simulation.until(2000.0 * TASK);
+    let done = simulation.completed.iter().filter(|at| at.is_some()).count();
+    assert_eq!(done, 196, "after {} s", simulation.now);
+    assert_eq!(simulation.dead, [51], "the store hands out others, and refuses this one");
+}

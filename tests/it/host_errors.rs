@@ -1,0 +1,286 @@
+//! What every message would meet is counted against none, and what one message meets doesn't stop the others. The queues
+//! here allow a single receive: what is counted is in the dead-letter queue at once.
+
+use crate::harness::{
+    Answer, Command, Depth, Disk, Process, Request, Stub, World, get, guest, keys, lock, wait_until,
+};
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+const QUEUE: &str = "sqlite:jobs.db";
+const PAUSED: &str = "nothing is received until it works again";
+const COMPLETED: &str = "\"Completed.\"";
+
+fn stop(worker: Process) {
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+}
+
+/// A worker that may write to `outptu`, as somebody mistyped it.
+fn mistyped(world: &World) -> Command {
+    world
+        .wasmrun(["run", "--queue", QUEUE, "--instances", "4", "--backoff", "100ms..1s"])
+        .args(["--store", "input=dir:in:ro", "--store", "outptu=dir:out:rw", "--send", "next=sqlite:next.db"])
+        .arg(guest("misbehave"))
+}
+
+fn announced(count: usize) -> World {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    for index in 0..count {
+        world.write(&format!("in/{index:02}"), format!("object {index}"));
+    }
+    world.announce();
+    world
+}
+
+/// The messages that the queue holds, in whatever state.
+fn waiting(world: &World) -> u64 {
+    let Depth { visible, in_flight, delayed } = world.depth();
+    visible + in_flight + delayed
+}
+
+#[test]
+fn a_mistyped_alias_empties_no_queue_and_is_named_beside_those_that_are_granted() {
+    let world = announced(8);
+    let output =
+        mistyped(&world).arg("--until-empty").fails_with(4, "the store \"output\", which isn't granted");
+    assert_eq!((waiting(&world), world.dead()), (8, Depth::EMPTY), "{output}");
+    let errors: Vec<_> = output.stderr.iter().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors.len(), 1, "{output}");
+    for named in ["the store \\\"output\\\"", "input:ro", "outptu:rw", "--store output=URL:MODE"] {
+        assert!(errors[0].contains(named), "no {named} in {}", errors[0]);
+    }
+}
+
+#[test]
+fn a_worker_with_a_mistyped_alias_says_so_and_waits() {
+    let world = announced(8);
+    let worker = mistyped(&world).args(["--listen", "0"]).start();
+    let address = worker.listens_on();
+    worker.until_logged("which isn't granted");
+    worker.until_logged(PAUSED);
+    wait_until("it's not ready", || get(address, "/readyz").body.contains("which isn't granted"));
+    assert_eq!(world.dead(), Depth::EMPTY);
+    stop(worker);
+    assert_eq!(waiting(&world), 8);
+}
+
+#[test]
+fn an_input_that_is_granted_for_writing_only_empties_no_queue() {
+    let world = announced(8);
+    let output = world
+        .wasmrun(["run", "--queue", QUEUE, "--until-empty"])
+        .args(["--store", "input=dir:in:wo", "--store", "output=dir:out:rw", "--send", "next=sqlite:next.db"])
+        .arg(guest("misbehave"))
+        .fails_with(4, "no readable store holds the announced object");
+    assert!(output.to_string().contains(":wo"), "{output}");
+    assert_eq!((waiting(&world), world.dead()), (8, Depth::EMPTY), "{output}");
+}
+
+#[test]
+fn once_tasks_complete_an_object_outside_of_all_stores_is_its_message_s_own_matter() {
+    let world = announced(3);
+    let outside = r#"{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"b"},"object":{"key":"k"}}}]}"#;
+    world.send([outside]);
+    let output = world.run("misbehave").args(["--until-empty", "--instances", "1", "--backoff", "100ms..1s"]);
+    let output = output.succeeds();
+    assert_eq!(keys(&world.path("out")).len(), 3);
+    assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::visible(1)), "{output}");
+}
+
+#[test]
+fn a_store_that_becomes_read_only_costs_time_only() {
+    const OBJECTS: usize = 20;
+    let world = announced(OBJECTS);
+    let arguments = ["--queue", QUEUE, "--rate", "20/s"];
+    let Some((disk, worker)) = Disk::start_on(&world, "out", 1 << 20, &arguments) else { return };
+    worker.until_logged(COMPLETED);
+    disk.remount(&worker, "ro");
+    worker.until_logged(PAUSED);
+    worker.until_logged("Still failing");
+    disk.remount(&worker, "rw");
+    wait_until("all objects are there", || keys(&disk.path(&worker)).len() == OBJECTS);
+    wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
+    stop(worker);
+    assert_eq!(world.dead(), Depth::EMPTY);
+}
+
+/// Which requests are refused.
+type Refuses = fn(&Request) -> bool;
+
+/// A server that speaks as much S3 as a task needs, and refuses what it's told to.
+#[derive(Clone, Default)]
+struct Bucket {
+    objects: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    refuses: Arc<Mutex<Option<Refuses>>>,
+}
+
+impl Bucket {
+    fn serve(&self) -> Stub {
+        let bucket = self.clone();
+        Stub::answering(move |request| bucket.answer(request))
+    }
+
+    /// From now on, nothing else is refused.
+    fn refuse(&self, refuses: Refuses) {
+        *lock(&self.refuses) = Some(refuses);
+    }
+
+    fn answer(&self, request: &Request) -> Answer {
+        let path = request.target.split('?').next().unwrap_or_default();
+        if lock(&self.refuses).is_some_and(|refuses| refuses(request)) {
+            return error(403, "AccessDenied");
+        }
+        let mut objects = lock(&self.objects);
+        match request.method.as_str() {
+            "PUT" => {
+                objects.insert(path.to_owned(), request.body.clone());
+                Answer::new(200, "").with("ETag", "\"e\"")
+            }
+            _ => match objects.get(path) {
+                Some(content) if request.header("range") == "bytes=0-0" => Answer::new(206, &content[..1])
+                    .with("Content-Range", format!("bytes 0-0/{}", content.len()))
+                    .with("ETag", "\"e\""),
+                Some(content) => Answer::new(200, content.clone()).with("ETag", "\"e\""),
+                None => error(404, "NoSuchKey"),
+            },
+        }
+    }
+
+    /// How many objects have these words in their paths.
+    fn count(&self, part: &str) -> usize {
+        lock(&self.objects).keys().filter(|path| path.contains(part)).count()
+    }
+
+    fn announced(&self, world: &World, keys: &[&str]) {
+        let event = |key: &&str| {
+            lock(&self.objects).insert(format!("/photos/in/{key}"), format!("object {key}").into());
+            format!(
+                r#"{{"Records":[{{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{{"bucket":{{"name":"photos"}},"object":{{"key":"in/{key}"}}}}}}]}}"#
+            )
+        };
+        world.send(keys.iter().map(event));
+    }
+}
+
+fn error(status: u16, code: &str) -> Answer {
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>no</Message></Error>");
+    Answer::new(status, body).with("Content-Type", "application/xml")
+}
+
+fn on_s3(world: &World, stub: &Stub) -> Command {
+    world
+        .wasmrun(["run", "--queue", QUEUE, "--instances", "1", "--backoff", "100ms..1s"])
+        .args([
+            "--store",
+            "input=s3://photos/in:ro",
+            "--store",
+            "output=s3://photos/out:rw",
+            "--send",
+            "next=sqlite:next.db",
+        ])
+        .arg(guest("misbehave"))
+        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
+        .env("AWS_ENDPOINT_URL", stub.endpoint())
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+#[test]
+fn a_role_that_loses_its_rights_costs_time_only() {
+    let refused: [Refuses; 3] =
+        [|_| true, |request| request.method == "PUT", |request| request.target.contains("/photos/in/")];
+    for refuses in refused {
+        let world = World::with_queue(&["--max-receives", "1"]);
+        let (bucket, keys) = (Bucket::default(), ["a", "b", "c", "d", "e", "f"]);
+        let stub = bucket.serve();
+        bucket.announced(&world, &keys[..1]);
+        let worker = on_s3(&world, &stub).start();
+        worker.until_logged(COMPLETED);
+        bucket.refuse(refuses);
+        bucket.announced(&world, &keys[1..]);
+        worker.until_logged(PAUSED);
+        bucket.refuse(|_| false);
+        wait_until("all are written", || bucket.count("/out/") == keys.len());
+        wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
+        stop(worker);
+        assert_eq!(world.dead(), Depth::EMPTY);
+    }
+}
+
+#[test]
+fn one_object_that_is_refused_among_others_is_its_message_s_own_matter_and_stops_nothing() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    let bucket = Bucket::default();
+    let stub = bucket.serve();
+    bucket.refuse(|request| request.target.contains("/in/odd"));
+    bucket.announced(&world, &["a", "odd-1", "odd-2", "odd-3", "odd-4", "odd-5", "b", "c"]);
+    let output = on_s3(&world, &stub).arg("--until-empty").succeeds();
+    assert_eq!(bucket.count("/out/"), 3, "{output}");
+    assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::visible(5)), "{output}");
+    assert!(output.logs_of(PAUSED).is_empty() && !output.to_string().contains(PAUSED), "{output}");
+}
+
+#[test]
+fn a_worker_in_which_no_task_completes_slows_down_and_goes_on_at_once_when_one_does() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send(["reject it"; 9]);
+    let worker = world.run("misbehave").args(["--instances", "1", "--listen", "0"]).start();
+    let address = worker.listens_on();
+    worker.until_logged("slowing down to one message at a time");
+    wait_until("it's not ready", || get(address, "/readyz").body.contains("no task has completed"));
+    let metrics = get(address, "/metrics").body;
+    assert!(metrics.contains("\nwasmrun_consecutive_failures 8\n"), "{metrics}");
+    assert!(world.dead().visible <= 8);
+    world.send(["ok"]);
+    worker.until_logged("receiving at full speed again");
+    wait_until("the rest is done", || world.depth() == Depth::EMPTY);
+    assert_eq!(world.dead(), Depth::visible(9));
+    wait_until("it's ready", || get(address, "/readyz").status == 200);
+    stop(worker);
+}
+
+#[test]
+fn tasks_that_run_when_a_worker_slows_down_are_no_dead_letters() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send(["reject it"; 64]);
+    let worker = world.run("misbehave").args(["--instances", "64"]).start();
+    worker.until_logged("slowing down to one message at a time");
+    worker.until_logged("still no task completes");
+    stop(worker);
+    let dead = world.dead().visible;
+    assert!((7..=10).contains(&dead), "{dead} dead letters");
+}
+
+#[test]
+fn a_worker_that_may_fail_for_ever_does_not_slow_down() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send(["reject it"; 50]);
+    let output = world
+        .run("misbehave")
+        .args(["--until-empty", "--max-consecutive-failures", "off", "--instances", "1"])
+        .succeeds();
+    assert_eq!(world.dead(), Depth::visible(50), "{output}");
+    assert!(!output.to_string().contains("slowing down"), "{output}");
+}
+
+#[test]
+fn a_wrong_number_of_consecutive_failures_is_told() {
+    for wrong in ["0", "-1", "many", "1.5", ""] {
+        let world = World::new();
+        let command = world.wasmrun(["run", "x.wasm", "--queue", QUEUE]);
+        let output = command.arg(format!("--max-consecutive-failures={wrong}")).ends().exited_with(2);
+        assert!(output.to_string().contains("whole number above 0 nor off"), "{output}");
+    }
+}
+
+#[test]
+fn a_worker_that_ends_with_the_queue_and_completes_nothing_tells_by_its_exit_code() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send(["reject it"; 9]);
+    world.run("misbehave").args(["--until-empty", "--instances", "1"]).fails_with(4, "no task completes");
+    assert_eq!(world.dead(), Depth::visible(9));
+}
