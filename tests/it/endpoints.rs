@@ -17,6 +17,7 @@ fn s3() -> Stub {
                 200,
                 "<ListBucketResult><Contents><Key>new/a</Key><Size>5</Size></Contents></ListBucketResult>",
             ),
+            _ if request.is_probe() => Answer::no_such_key(),
             _ => found,
         }
     })

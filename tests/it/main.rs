@@ -23,6 +23,8 @@
 //! | `proxies` | the way there: proxies, certificates, hosts |
 //! | `events` | which messages announce objects, and what becomes of those that look like it |
 //! | `bodies` | bodies that an extended client put into a bucket |
+//! | `odd_objects` | objects whose headers, versions and keys are not what one expects |
+//! | `pages` | what answers in place of these services |
 //! | `idempotency` | what docs/idempotency.md advises |
 //! | `servers` | SQS and S3 on other servers than that of `amazon` |
 //! | `isolation` | what a guest can see and touch |
@@ -75,7 +77,9 @@ mod isolation;
 mod large_object;
 mod logs;
 mod objects;
+mod odd_objects;
 mod outcomes;
+mod pages;
 mod png;
 mod proxies;
 mod queues;

@@ -29,7 +29,10 @@ fn get(world: &World, store: &str) -> Command {
 
 /// Answers as S3 with each object in it, whoever is asked through it.
 fn s3() -> Stub {
-    Stub::answering(|_| Answer::new(200, "hello").with("etag", "\"abc\""))
+    Stub::answering(|request| match request.is_probe() {
+        true => Answer::no_such_key(),
+        false => Answer::new(200, "hello").with("etag", "\"abc\""),
+    })
 }
 
 /// A proxy that lets nobody through.
@@ -218,11 +221,13 @@ import http.server, ssl
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def do_GET(self):
-        self.send_response(200)
+        is_probe = '.wasmrun-probe' in self.path
+        content = b'<Error><Code>NoSuchKey</Code></Error>' if is_probe else b'hello'
+        self.send_response(404 if is_probe else 200)
         self.send_header('etag', '\"abc\"')
-        self.send_header('content-length', '5')
+        self.send_header('content-length', str(len(content)))
         self.end_headers()
-        self.wfile.write(b'hello')
+        self.wfile.write(content)
 server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain('cert.pem', 'key.pem')

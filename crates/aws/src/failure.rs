@@ -1,5 +1,6 @@
 //! What a failed call says, whatever the operation: a code, a status, a sentence.
 
+use crate::response::Foreign;
 use aws_sdk_s3::operation as s3;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
@@ -52,17 +53,24 @@ const MAX_TEXT: usize = 500;
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The service's name of the error; empty if the service said nothing.
+    /// The service's name of the error; empty if the service named none.
     pub(crate) code: String,
     /// HTTP's; 0: there was no response.
     pub(crate) status: u16,
     /// A sentence for the operator.
     pub(crate) text: String,
-    /// The service wasn't reached, or its answer was lost on the way.
+    /// The service says that the object was deleted, and that only a mark of this is left in a bucket with versions.
+    pub(crate) is_delete_marker: bool,
+    /// The service wasn't reached, its answer was lost on the way, or something else answered in its place.
     lost: bool,
 }
 
 impl Failure {
+    /// A good answer that leaves out what it must hold.
+    pub(crate) fn incomplete(text: &str) -> Self {
+        Self { code: String::new(), status: 0, text: text.into(), is_delete_marker: false, lost: true }
+    }
+
     /// Another try may succeed.
     pub(crate) fn is_transient(&self) -> bool {
         self.lost || is_transient(&self.code) || self.status >= 500 || matches!(self.status, 408 | 429)
@@ -71,6 +79,11 @@ impl Failure {
     /// The caller may not do that, or isn't who it says.
     pub(crate) fn is_denied(&self) -> bool {
         DENIED.contains(&short(&self.code)) || matches!(self.status, 401 | 403)
+    }
+
+    /// Something answered without naming an error: to a HEAD, the service; to all else, something in its place.
+    pub(crate) fn is_unnamed(&self) -> bool {
+        self.status != 0 && self.code.is_empty()
     }
 
     /// Whether the service calls it one of these.
@@ -96,7 +109,14 @@ const UNALLOWED: [&str; 3] = ["AccessDenied", "AccessDeniedException", "AccessDe
 /// Service Authorization Reference.
 pub(crate) trait Operation: ProvideErrorMetadata + Error + Send + Sync + 'static {
     const ACTION: &'static str;
+
+    /// Whose operation it is.
+    fn service() -> &'static str {
+        if Self::ACTION.starts_with("s3:") { S3 } else { "SQS" }
+    }
 }
+
+const S3: &str = "S3";
 
 macro_rules! actions {
     ($($error:ty => $action:literal,)*) => {
@@ -128,17 +148,20 @@ actions! {
 impl<E: Operation> From<SdkError<E, HttpResponse>> for Failure {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
         let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+        let is_delete_marker = error.raw_response().is_some_and(is_delete_marker);
+        let failed =
+            |text, lost| Self { code: String::new(), status, text: cut(text), is_delete_marker, lost };
         match &error {
             SdkError::ServiceError(service) => {
-                let code = service.err().code().unwrap_or_default().to_owned();
-                let message = service.err().message().unwrap_or_default();
-                let text = match (code.is_empty(), message.is_empty()) {
-                    (false, false) => format!("{code}: {message}"),
-                    (false, true) => code.clone(),
-                    (true, false) => message.to_owned(),
-                    (true, true) => format!("the service answers with the status {status}"),
+                let Some(code) = service.err().code().filter(|_| is_named::<E>(service.raw())) else {
+                    return failed(Foreign::new(E::service(), service.raw()).to_string(), true);
                 };
-                let is_unallowed = UNALLOWED.contains(&short(&code)) || (code.is_empty() && status == 403);
+                let code = code.to_owned();
+                let text = match service.err().message().filter(|message| !message.is_empty()) {
+                    Some(message) => format!("{code}: {message}"),
+                    None => code.clone(),
+                };
+                let is_unallowed = UNALLOWED.contains(&short(&code));
                 let text = match cut(text) {
                     // Where the service says it itself, it may mean a right on a key.
                     text if is_unallowed && !text.contains("perform: ") => {
@@ -146,16 +169,38 @@ impl<E: Operation> From<SdkError<E, HttpResponse>> for Failure {
                     }
                     text => text,
                 };
-                Self { code, status, text, lost: false }
+                Self { code, status, text, is_delete_marker, lost: false }
             }
             // It can't be sent as it is, now or later.
-            SdkError::ConstructionFailure(_) => {
-                Self { code: String::new(), status, text: cut(causes(&error)), lost: false }
-            }
+            SdkError::ConstructionFailure(_) => failed(causes(&error), false),
             // Credentials that can't be had are among these: they may come back.
-            _ => Self { code: String::new(), status, text: cut(causes(&error)), lost: true },
+            _ => {
+                let foreign = Foreign::behind(&error).map(Foreign::to_string);
+                failed(foreign.unwrap_or_else(|| causes(&error)), true)
+            }
         }
     }
+}
+
+/// Whether an error that has a name got it from the service. S3 names one in XML, whose root is an error; to the SDK any
+/// root will do, and it has a name of its own for a 404 without content.
+fn is_named<E: Operation>(response: &HttpResponse) -> bool {
+    const DECLARATION: (&[u8], &[u8]) = (b"<?xml", b"?>");
+    if E::service() != S3 {
+        return true;
+    }
+    let mut xml = response.body().bytes().unwrap_or_default().trim_ascii_start();
+    if xml.starts_with(DECLARATION.0) {
+        let end = xml.windows(DECLARATION.1.len()).position(|bytes| bytes == DECLARATION.1);
+        xml = end.map_or(&[][..], |end| xml[end + DECLARATION.1.len()..].trim_ascii_start());
+    }
+    xml.strip_prefix(b"<Error")
+        .is_some_and(|rest| rest.first().is_some_and(|&byte| !byte.is_ascii_alphanumeric()))
+}
+
+fn is_delete_marker(response: &HttpResponse) -> bool {
+    matches!(response.status().as_u16(), 404 | 405)
+        && response.headers().get("x-amz-delete-marker").is_some_and(|is| is.eq_ignore_ascii_case("true"))
 }
 
 /// The causes of an error, the most general first: the SDK's own texts name none.
@@ -185,7 +230,7 @@ mod tests {
     use super::*;
 
     fn failure(code: &str, status: u16) -> Failure {
-        Failure { code: code.into(), status, text: String::new(), lost: false }
+        Failure { code: code.into(), status, text: String::new(), is_delete_marker: false, lost: false }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | `endpoint` | where a service is, if the user says so |
 //! | `http` | proxies and certificates |
 //! | `failure` | what a failed call says, whatever the operation |
+//! | `response` | whether a response is the service's, and can be read |
 //! | `sqs` | a queue |
 //! | `s3` | a store: a bucket, or a part of it |
 //! | `policy` | the rights that all of this needs |
@@ -17,6 +18,7 @@ mod endpoint;
 mod failure;
 mod http;
 mod policy;
+mod response;
 mod s3;
 mod sqs;
 

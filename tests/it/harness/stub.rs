@@ -28,7 +28,7 @@ pub(crate) struct Request {
 pub(crate) enum Answer {
     Response {
         status: u16,
-        headers: Vec<(String, String)>,
+        headers: Vec<(String, Vec<u8>)>,
         body: Vec<u8>,
     },
     /// Nothing, for as long as the other side waits.
@@ -40,11 +40,21 @@ impl Answer {
         Self::Response { status, headers: Vec::new(), body: body.into() }
     }
 
+    /// S3's: there is no such object.
+    pub(crate) fn no_such_key() -> Self {
+        Self::new(404, "<?xml version=\"1.0\"?>\n<Error><Code>NoSuchKey</Code></Error>")
+    }
+
     /// A length that isn't the body's own is given like any other header; after it the connection is closed, unless the
     /// answer is one to HEAD.
-    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn with(self, name: &str, value: impl ToString) -> Self {
+        self.with_bytes(name, value.to_string())
+    }
+
+    /// A value that may be no text.
+    pub(crate) fn with_bytes(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         if let Self::Response { headers, .. } = &mut self {
-            headers.push((name.into(), value.to_string()));
+            headers.push((name.into(), value.into()));
         }
         self
     }
@@ -53,6 +63,11 @@ impl Answer {
 impl Request {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
+    }
+
+    /// Whether it asks S3 for what isn't there, to see how it answers.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.target.contains("/.wasmrun-probe")
     }
 
     pub(crate) fn text(&self) -> String {
@@ -105,15 +120,16 @@ fn serve(
             Answer::Response { status, headers, body } => (status, headers, body),
             Answer::Never => return reader.read(&mut [0]).map(drop),
         };
-        let mut head = format!("HTTP/1.1 {status} Said\r\n");
+        let mut head = format!("HTTP/1.1 {status} Said\r\n").into_bytes();
         for (name, value) in &headers {
-            head += &format!("{name}: {value}\r\n");
+            head.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
         }
         let has_length = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         if !has_length {
-            head += &format!("content-length: {}\r\n", body.len());
+            head.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
         }
-        client.write_all(format!("{head}\r\n").as_bytes())?;
+        head.extend_from_slice(b"\r\n");
+        client.write_all(&head)?;
         if !is_head {
             client.write_all(&body)?;
             if has_length {

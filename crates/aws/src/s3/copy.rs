@@ -2,7 +2,7 @@
 
 use super::error::settings_error;
 use super::head::{head, why_refused};
-use super::write::{MOST_PARTS, Upload, despite_conflicts, if_match, if_none_match, write_error};
+use super::write::{MOST_PARTS, NO_ETAG, Upload, despite_conflicts, if_match, if_none_match, write_error};
 use super::{BucketKind, Place, is_version, quoted, unquoted};
 use crate::failure::Failure;
 use aws_sdk_s3::types::TaggingDirective;
@@ -76,13 +76,14 @@ impl<'a> Source<'a> {
                 .set_acl(to.put.acl.clone())
                 .set_if_none_match(if_none_match(condition))
                 .set_if_match(if_match(condition));
-            async move { request.send().await.map_err(Failure::from) }
+            async move {
+                let answer = request.send().await.map_err(Failure::from)?;
+                let etag = answer.copy_object_result.and_then(|result| result.e_tag);
+                Ok((etag.ok_or_else(|| Failure::incomplete(NO_ETAG))?, answer.version_id))
+            }
         };
         match despite_conflicts(copy).await {
-            Ok(answer) => {
-                let etag = answer.copy_object_result.and_then(|result| result.e_tag);
-                Ok(self.copied(to_key, etag, answer.version_id))
-            }
+            Ok((etag, version)) => Ok(self.copied(to_key, Some(etag), version)),
             Err(failure) => Err(self.error(failure).await),
         }
     }

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use wasmrun_runtime::object_store::StoreError;
 
-/// What a "not found" without further words speaks of.
+/// What isn't there if something isn't.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
     Object,
@@ -16,14 +16,8 @@ const ACL_REFUSED: [&str; 3] = [
     "InvalidBucketAclWithObjectOwnership",
     "InvalidBucketAclWithBlockPublicAccessError",
 ];
-/// The status of a write whose condition doesn't hold.
-const PRECONDITION_FAILED: u16 = 412;
-const FORBIDDEN: u16 = 403;
-const NOT_FOUND: u16 = 404;
 /// What a range that begins after the end is answered with, as any is of an empty object.
 pub(super) const RANGE_NOT_SATISFIABLE: u16 = 416;
-/// A delete marker has no content.
-const METHOD_NOT_ALLOWED: u16 = 405;
 
 /// How the worker is to write here can't be done: a key, an ACL.
 pub(super) fn settings_error(failure: &Failure) -> Option<StoreError> {
@@ -33,20 +27,21 @@ pub(super) fn settings_error(failure: &Failure) -> Option<StoreError> {
 }
 
 /// A failed call. What is wrong with the worker's own place or credentials is no fault of the message: it counts as the
-/// store's being unavailable, so that nothing is dead-lettered for it.
+/// store's being unavailable, so that nothing is dead-lettered for it. So does whatever doesn't answer as S3 does: only S3's
+/// own word says that an object isn't there, and not a status, which any proxy sends.
 pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
-    if failure.is_any(&["NoSuchKey", "NoSuchVersion", "NotFound"]) && missing == Missing::Object {
+    let is_absent = failure.is_any(&["NoSuchKey", "NoSuchVersion"]) || failure.is_delete_marker;
+    if is_absent && missing == Missing::Object {
         return StoreError::NotFound;
     }
-    if failure.is_any(&["NoSuchBucket", "NotFound"]) {
+    if failure.is_any(&["NoSuchBucket"]) {
         return StoreError::Unavailable("there is no such bucket".into());
     }
     if failure.is_any(&[
         "PermanentRedirect",
         "AuthorizationHeaderMalformed",
         "IllegalLocationConstraintException",
-    ]) || failure.status == 301
-    {
+    ]) {
         let text = "the bucket is in another region than the one that is set: see AWS_REGION";
         return StoreError::Unavailable(text.into());
     }
@@ -66,22 +61,17 @@ pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
         return StoreError::PreconditionFailed;
     }
     match failure.status {
-        NOT_FOUND | METHOD_NOT_ALLOWED if missing == Missing::Object => StoreError::NotFound,
-        PRECONDITION_FAILED => StoreError::PreconditionFailed,
         _ if failure.is_transient() => StoreError::Unavailable(failure.text),
         // Its status is that of a refusal.
         _ if failure.is_any(&["InvalidObjectState"]) => {
             StoreError::Invalid("the object is in an archive and has to be restored first".into())
         }
-        // A HEAD is refused without a word, whatever the reason.
-        _ if failure.is_any(&["AccessDenied"])
-            || (failure.code.is_empty() && failure.status == FORBIDDEN) =>
-        {
-            StoreError::AccessDenied(failure.text)
-        }
+        _ if failure.is_any(&["AccessDenied"]) => StoreError::AccessDenied(failure.text),
         // The account, the credentials: not this object's matter.
         _ if failure.is_denied() => StoreError::Unavailable(failure.text),
         _ if failure.is_any(&["EntityTooLarge"]) => StoreError::TooLarge(failure.text),
+        // Another place, another kind of address, another method: what the worker was told, or what lies before the service.
+        300..=399 | 404 | 405 => StoreError::Unavailable(failure.text),
         // The guest reads this: the service's own sentence may name what it mustn't know.
         _ if !failure.code.is_empty() => {
             StoreError::Invalid(format!("the store refuses it: {}", failure.code))

@@ -7,12 +7,15 @@ mod address;
 mod copy;
 mod error;
 mod head;
+mod headers;
 mod name;
 mod object;
 mod read;
+mod rfc2047;
 mod write;
 
 pub(crate) use self::address::Address as StoreAddress;
+pub(crate) use self::headers::make_readable;
 pub(crate) use self::name::Kind as BucketKind;
 pub(crate) use self::object::ObjectAddress;
 pub use self::object::{FetchError, fetch, is_object};
@@ -25,6 +28,7 @@ use self::write::{PART_BYTES, S3Writer};
 use crate::config::{Aws, region};
 use crate::endpoint::{Service, endpoint, is_address};
 use crate::failure::Failure;
+use crate::response::{NothingIsThere, S3Responses};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
@@ -44,7 +48,7 @@ use wasmrun_runtime::object_store::{
 
 /// How long an answer may take to begin.
 const ANSWER: Duration = Duration::from_secs(30);
-/// What nobody has: asking for it tells whether the bucket answers.
+/// What nobody has, with a random number behind it: asking for it tells whether the bucket answers.
 const PROBE_KEY: &str = ".wasmrun-probe";
 
 /// A store in S3.
@@ -87,6 +91,7 @@ impl S3Store {
         let timeouts = sdk.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let config = Builder::from(&sdk)
             .region(region)
+            .interceptor(S3Responses::default())
             .force_path_style(by_path)
             // Until an answer begins: its content is watched by the SDK.
             .timeout_config(timeouts.read_timeout(ANSWER).build());
@@ -134,11 +139,12 @@ impl ObjectStore for S3Store {
     }
 
     /// Asks for an object that isn't there. A refusal counts as an answer: a role that may read objects and not list
-    /// them is told nothing else.
+    /// them is told nothing else. An object doesn't: a server that hands out one for any name isn't S3.
     async fn probe(&self, _write: bool) -> Result<(), StoreError> {
         let Place { client, bucket, .. } = &self.place;
-        let request = client.get_object().bucket(bucket).key(self.place.full(PROBE_KEY)).range("bytes=0-0");
-        match request.send().await.map_err(Failure::from) {
+        let key = self.place.full(&format!("{PROBE_KEY}-{:016x}", fastrand::u64(..)));
+        let request = client.get_object().bucket(bucket).key(key).range("bytes=0-0");
+        match request.customize().interceptor(NothingIsThere).send().await.map_err(Failure::from) {
             Ok(_) => Ok(()),
             Err(failure) if failure.code == "AccessDenied" => Ok(()),
             Err(failure) => match store_error(failure, Missing::Object) {
@@ -172,6 +178,9 @@ impl ObjectStore for S3Store {
         continuation: Option<&str>,
         limit: usize,
     ) -> Result<ObjectPage, StoreError> {
+        if limit == 0 {
+            return Ok(ObjectPage::default());
+        }
         let Place { client, bucket, .. } = &self.place;
         if continuation.is_some() && BucketKind::of(bucket) == BucketKind::Directory {
             // It would begin again: such a bucket goes on with tokens of its own only.
@@ -183,7 +192,7 @@ impl ObjectStore for S3Store {
             .bucket(bucket)
             .prefix(self.place.full(prefix))
             .set_start_after(continuation.map(|after| self.place.full(after)))
-            .max_keys(limit.clamp(1, MAX_PAGE) as i32)
+            .max_keys(limit.min(MAX_PAGE) as i32)
             // XML can't hold each character of a key.
             .encoding_type(EncodingType::Url)
             .send()
@@ -248,16 +257,39 @@ impl ObjectStore for S3Store {
     }
 }
 
-fn head_info(key: &str, answer: HeadObjectOutput) -> ObjectInfo {
-    ObjectInfo {
+fn head_info(key: &str, answer: HeadObjectOutput) -> Result<ObjectInfo, StoreError> {
+    Ok(ObjectInfo {
         key: key.to_owned(),
-        size: answer.content_length.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
+        size: length(answer.content_length)?,
         etag: answer.e_tag.map(unquoted),
         version: answer.version_id.filter(is_version),
         content_type: answer.content_type,
         metadata: sorted(answer.metadata.unwrap_or_default()),
         modified_at: answer.last_modified.and_then(time),
+    })
+}
+
+fn length(told: Option<i64>) -> Result<u64, StoreError> {
+    let length = told.and_then(|length| u64::try_from(length).ok());
+    length.ok_or_else(|| StoreError::Unavailable("its length isn't told".into()))
+}
+
+/// Whether a response is of the version that was asked for. A server that keeps no versions, and a proxy that doesn't
+/// pass them on, answer with whatever is there.
+fn check_version(asked: Option<&str>, answered: Option<&str>) -> Result<(), StoreError> {
+    const MOST_SHOWN: usize = 64;
+    let Some(asked) = asked else { return Ok(()) };
+    // An object without a version is asked for like that, and its version not told in a bucket that never kept any.
+    if answered == Some(asked) || (answered.is_none() && asked == NO_VERSION) {
+        return Ok(());
     }
+    let shown = |version: &str| version.chars().take(MOST_SHOWN).collect::<String>();
+    let came = answered
+        .map_or("an object without a version".into(), |version| format!("version {:?}", shown(version)));
+    Err(StoreError::Unavailable(format!(
+        "version {:?} was asked for and {came} came: the server keeps no versions, or a proxy before it doesn't ask for them",
+        shown(asked)
+    )))
 }
 
 /// A key as listings hold it, if they are asked for it in the form of URLs.
@@ -267,8 +299,10 @@ fn decoded(key: &str) -> Option<String> {
 }
 
 /// What a bucket without versions says of an object's version.
+const NO_VERSION: &str = "null";
+
 fn is_version(version: &String) -> bool {
-    version != "null"
+    version != NO_VERSION
 }
 
 fn sorted(metadata: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
@@ -293,11 +327,76 @@ fn quoted(etag: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextRef;
+    use aws_sdk_s3::config::{ConfigBag, Intercept, Region, RuntimeComponents};
+    use aws_sdk_s3::error::BoxError;
 
     #[test]
     fn keys_of_a_listing_are_decoded_as_forms_are() {
         assert_eq!(decoded("a+b%2Bc%0D%20%C3%BC").as_deref(), Some("a b+c\r \u{fc}"));
         assert_eq!(decoded("%FF"), None);
+    }
+
+    /// Ends each call with the address that it was about to send its request to.
+    #[derive(Debug)]
+    struct Unsent;
+
+    impl Intercept for Unsent {
+        fn name(&self) -> &'static str {
+            "Unsent"
+        }
+
+        fn read_before_transmit(
+            &self,
+            context: &BeforeTransmitInterceptorContextRef<'_>,
+            _: &RuntimeComponents,
+            _: &mut ConfigBag,
+        ) -> Result<(), BoxError> {
+            Err(context.request().uri().split('?').next().unwrap_or_default().into())
+        }
+    }
+
+    /// Neither the SDK nor what it's made of normalises a path, or takes its beginning for a host.
+    #[tokio::test]
+    async fn odd_keys_are_in_an_address_as_they_are() {
+        let credentials = aws_sdk_s3::config::Credentials::new("own", "secret", None, None, "tests");
+        for (in_path, place) in [(true, "https://host/photos/"), (false, "https://photos.host/")] {
+            let config = aws_sdk_s3::Config::builder()
+                .behavior_version_latest()
+                .region(Region::new("eu-west-1"))
+                .endpoint_url("https://host")
+                .credentials_provider(credentials.clone())
+                .http_client(aws_smithy_http_client::Builder::new().build_http())
+                .force_path_style(in_path)
+                .interceptor(Unsent);
+            let client = Client::from_conf(config.build());
+            for (key, path) in [
+                ("/a", "/a"),
+                ("//host/a", "//host/a"),
+                ("a//b", "a//b"),
+                ("./a", "./a"),
+                ("a/./b/.", "a/./b/."),
+                ("a/", "a/"),
+                ("http://x/", "http%3A//x/"),
+                ("%2e%2e/a", "%252e%252e/a"),
+            ] {
+                let error = client.get_object().bucket("photos").key(key).send().await.expect_err("unsent");
+                let sent = crate::failure::causes(&error);
+                assert!(sent.ends_with(&format!(" {place}{path}")), "{key}: {sent}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_version_is_refused() {
+        for (asked, answered) in
+            [(None, None), (None, Some("a")), (Some("a"), Some("a")), (Some("null"), None)]
+        {
+            assert_eq!(check_version(asked, answered), Ok(()));
+        }
+        for (asked, answered) in [("a", None), ("a", Some("b")), ("a", Some("null")), ("null", Some("a"))] {
+            assert!(matches!(check_version(Some(asked), answered), Err(StoreError::Unavailable(_))));
+        }
     }
 
     #[test]

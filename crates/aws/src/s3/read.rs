@@ -2,7 +2,7 @@
 
 use super::error::{Missing, RANGE_NOT_SATISFIABLE, store_error};
 use super::head::head;
-use super::{Place, is_version, quoted, sorted, time, unquoted};
+use super::{Place, check_version, is_version, length, quoted, sorted, time, unquoted};
 use crate::failure::Failure;
 use async_trait::async_trait;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -56,6 +56,7 @@ impl S3Reader {
             let request = request.set_version_id(version.clone()).set_range(range.as_ref().map(header));
             match request.send().await.map_err(Failure::from) {
                 Ok(mut answer) => {
+                    check_version(version.as_deref(), answer.version_id.as_deref())?;
                     let body = std::mem::take(&mut answer.body);
                     let (info, left) = arriving(key, answer, range.map(|range| range.start))?;
                     return Ok(reader(info, body, left));
@@ -87,6 +88,7 @@ impl S3Reader {
                 }
                 error => error,
             })?;
+        check_version(self.version.as_deref(), answer.version_id.as_deref())?;
         begins_at(answer.content_range.as_deref(), self.left.start)?;
         self.body = answer.body;
         Ok(())
@@ -99,8 +101,7 @@ fn arriving(
     answer: GetObjectOutput,
     start: Option<u64>,
 ) -> Result<(ObjectInfo, Range<u64>), StoreError> {
-    let length = answer.content_length.and_then(|length| u64::try_from(length).ok());
-    let length = length.ok_or_else(|| StoreError::Unavailable("its length isn't told".into()))?;
+    let length = length(answer.content_length)?;
     if let Some(start) = start {
         begins_at(answer.content_range.as_deref(), start)?;
     }

@@ -1,13 +1,14 @@
 //! Writing an object: at once if it's small, else in parts. Nothing is visible before the end.
 
 use super::error::{Missing, settings_error, store_error};
-use super::{Place, is_version, quoted, unquoted};
+use super::{Place, is_version, quoted, rfc2047, unquoted};
 use crate::failure::Failure;
 use async_trait::async_trait;
 use aws_sdk_s3::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::{Bytes, BytesMut};
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 use wasmrun_runtime::object_store::{Condition, ObjectInfo, ObjectWriter, PutOptions, StoreError};
@@ -20,6 +21,9 @@ pub(super) const MOST_PARTS: i32 = 10_000;
 const CONFLICT: &str = "ConditionalRequestConflict";
 /// How often a write that met a conflict is tried, and the pause before the second time, which doubles.
 const TRIES: (u32, Duration) = (5, Duration::from_millis(50));
+
+/// Without it nothing says that anything was written.
+pub(super) const NO_ETAG: &str = "the service gives no etag for what it has written";
 
 /// An object being written.
 pub(super) struct S3Writer {
@@ -66,7 +70,7 @@ impl S3Writer {
                 .bucket(&self.place.bucket)
                 .key(self.place.full(&self.key))
                 .set_content_type(self.options.content_type.clone())
-                .set_metadata(Some(self.options.metadata.iter().cloned().collect()))
+                .set_metadata(Some(metadata(&self.options)))
                 .set_server_side_encryption(self.place.put.encryption.clone())
                 .set_ssekms_key_id(self.place.put.kms_key.clone())
                 .set_acl(self.place.put.acl.clone())
@@ -133,7 +137,7 @@ impl Upload {
             .bucket(&place.bucket)
             .key(&key)
             .set_content_type(options.content_type.clone())
-            .set_metadata(Some(options.metadata.iter().cloned().collect()))
+            .set_metadata(Some(metadata(options)))
             .set_server_side_encryption(place.put.encryption.clone())
             .set_ssekms_key_id(place.put.kms_key.clone())
             .set_acl(place.put.acl.clone())
@@ -168,7 +172,8 @@ impl Upload {
             .send()
             .await
             .map_err(|error| write_error(error.into()))?;
-        let part = CompletedPart::builder().part_number(number).set_e_tag(answer.e_tag);
+        let etag = answer.e_tag.ok_or_else(|| StoreError::Unavailable(NO_ETAG.into()))?;
+        let part = CompletedPart::builder().part_number(number).e_tag(etag);
         self.parts.push(part.set_checksum_crc32(answer.checksum_crc32).build());
         Ok(())
     }
@@ -187,11 +192,9 @@ impl Upload {
         async move {
             let answer = request.customize().config_override(silent()).send().await.map_err(Failure::from)?;
             let part = CompletedPart::builder().part_number(number);
-            let part = match answer.copy_part_result {
-                Some(copied) => part.set_e_tag(copied.e_tag).set_checksum_crc32(copied.checksum_crc32),
-                None => part,
-            };
-            Ok(part.build())
+            let copied = answer.copy_part_result.filter(|copied| copied.e_tag.is_some());
+            let copied = copied.ok_or_else(|| Failure::incomplete(NO_ETAG))?;
+            Ok(part.set_e_tag(copied.e_tag).set_checksum_crc32(copied.checksum_crc32).build())
         }
     }
 
@@ -276,6 +279,12 @@ pub(super) fn write_error(failure: Failure) -> StoreError {
         StoreError::NotFound => StoreError::PreconditionFailed,
         error => error,
     }
+}
+
+/// Metadata as headers can hold it.
+fn metadata(options: &PutOptions) -> HashMap<String, String> {
+    let encoded = |(name, value): &(String, String)| (name.clone(), rfc2047::encode(value).into_owned());
+    options.metadata.iter().map(encoded).collect()
 }
 
 /// The settings of a call that the service may take long to answer, without a byte in between.

@@ -1,0 +1,232 @@
+//! Looks at each response before the SDK reads it: whether the service sent it at all, and whether one object's headers
+//! would make it unreadable.
+
+use crate::s3::make_readable;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::interceptors::{
+    AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextMut,
+    BeforeTransmitInterceptorContextRef,
+};
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use aws_smithy_types::config_bag::{Storable, StoreReplace};
+use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A header that is added to each response: where it came from. Nothing else of a request reaches the error of its call.
+const ENDPOINT: &str = "wasmrun-endpoint";
+/// Of a content type no more is shown.
+const MAX_TYPE_BYTES: usize = 64;
+/// What the answers of SQS that have content begin with.
+const SQS_MEMBERS: [&str; 5] = ["Attributes", "Failed", "Messages", "QueueUrl", "Successful"];
+
+/// Something else than the service answered: a proxy, a load balancer, a server at a mistyped address.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Foreign(String);
+
+impl Foreign {
+    /// A response that the service doesn't send.
+    pub(crate) fn new(service: &str, response: &HttpResponse) -> Self {
+        let headers = response.headers();
+        let endpoint = headers.get(ENDPOINT).unwrap_or("the endpoint");
+        let status = response.status().as_u16();
+        let content = match headers.get("content-type").and_then(|kind| kind.split(';').next()) {
+            Some(kind) if kind.len() <= MAX_TYPE_BYTES && !kind.is_empty() => kind,
+            _ if response.body().bytes().is_some_and(<[u8]>::is_empty) => "no content",
+            _ => "some content",
+        };
+        Self(format!(
+            "{endpoint} doesn't answer as {service} does (status {status}, {content}): check the endpoint, and proxies before it"
+        ))
+    }
+
+    /// The one that caused an error, if one did.
+    pub(crate) fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
+    }
+}
+
+/// Looks at the responses of S3.
+#[derive(Debug, Default)]
+pub(crate) struct S3Responses {
+    /// When headers were last said to be left out, in seconds since 1970: whoever writes objects can have it said.
+    noted_at: AtomicU64,
+}
+
+impl S3Responses {
+    fn note(&self, object: &str, headers: &[String]) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if self.noted_at.swap(now, Ordering::Relaxed) != now {
+            let headers = headers.join(" ");
+            tracing::warn!(object, headers, "Left out what an object's headers hold that can't be read.");
+        }
+    }
+}
+
+impl Intercept for S3Responses {
+    fn name(&self) -> &'static str {
+        "S3Responses"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        remember(context, cfg);
+        Ok(())
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response_mut();
+        name_endpoint(response, cfg);
+        if !response.status().is_success() {
+            return Ok(());
+        }
+        let asked = cfg.load::<Asked>();
+        if !is_from_s3(response, asked.is_some_and(|asked| asked.for_xml)) {
+            return Err(Foreign::new("S3", response).into());
+        }
+        let left_out = make_readable(response);
+        if !left_out.is_empty() {
+            self.note(asked.map_or("", |asked| &asked.path), &left_out);
+        }
+        Ok(())
+    }
+}
+
+/// Refuses what answers to a request for an object that nobody can have put there.
+#[derive(Debug)]
+pub(crate) struct NothingIsThere;
+
+impl Intercept for NothingIsThere {
+    fn name(&self) -> &'static str {
+        "NothingIsThere"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let is_there = context.response().status().is_success();
+        if is_there { Err(Foreign::new("S3", context.response()).into()) } else { Ok(()) }
+    }
+}
+
+/// Looks at the responses of SQS.
+#[derive(Debug)]
+pub(crate) struct SqsResponses;
+
+impl Intercept for SqsResponses {
+    fn name(&self) -> &'static str {
+        "SqsResponses"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        remember(context, cfg);
+        Ok(())
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        name_endpoint(context.response_mut(), cfg);
+        Ok(())
+    }
+
+    /// The content isn't there any earlier.
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response();
+        let is_fine = !response.status().is_success() || is_from_sqs(response);
+        if is_fine { Ok(()) } else { Err(Foreign::new("SQS", response).into()) }
+    }
+}
+
+/// What is known of a response's request, which is gone when the response comes.
+#[derive(Debug)]
+struct Asked {
+    /// Of the form `http://host:port`.
+    endpoint: String,
+    path: String,
+    /// Whether a good response is XML.
+    for_xml: bool,
+}
+
+impl Storable for Asked {
+    type Storer = StoreReplace<Self>;
+}
+
+fn remember(context: &BeforeTransmitInterceptorContextRef<'_>, cfg: &mut ConfigBag) {
+    let request = context.request();
+    let uri = request.uri();
+    let (scheme, rest) = uri.split_once("://").unwrap_or(("http", uri));
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+    // There may be a password before it.
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let for_xml = match request.method() {
+        "POST" => true,
+        "GET" => query.contains("list-type=2"),
+        "PUT" => request.headers().contains_key("x-amz-copy-source"),
+        _ => false,
+    };
+    let asked = Asked { endpoint: format!("{scheme}://{host}"), path: format!("/{path}"), for_xml };
+    cfg.interceptor_state().store_put(asked);
+}
+
+fn name_endpoint(response: &mut HttpResponse, cfg: &ConfigBag) {
+    if let Some(asked) = cfg.load::<Asked>() {
+        // It was in a request's address, and so can be in a header.
+        let _ = response.headers_mut().try_insert(ENDPOINT, asked.endpoint.clone());
+    }
+}
+
+/// Whether a good response is one of S3's: the content of most is an object's, or none, so that any page could pass
+/// for it. What is in XML is looked at by the SDK.
+fn is_from_s3(response: &HttpResponse, for_xml: bool) -> bool {
+    const NO_CONTENT: u16 = 204;
+    let headers = response.headers();
+    for_xml
+        || response.status().as_u16() == NO_CONTENT
+        || headers.contains_key("etag")
+        || headers.iter_bytes().any(|(name, _)| name.starts_with("x-amz-"))
+}
+
+/// Whether a good response is one of SQS's. To the SDK any JSON object, and no content at all, is an empty receive.
+fn is_from_sqs(response: &HttpResponse) -> bool {
+    let headers = response.headers();
+    if headers.contains_key("x-amzn-requestid") {
+        return true;
+    }
+    let content = response.body().bytes().unwrap_or_default().trim_ascii_start();
+    let Some(member) = content.strip_prefix(b"{").map(<[u8]>::trim_ascii_start) else { return false };
+    match member.strip_prefix(b"\"") {
+        Some(name) => SQS_MEMBERS
+            .iter()
+            .any(|known| name.strip_prefix(known.as_bytes()).is_some_and(|rest| rest.starts_with(b"\""))),
+        None => headers.get("content-type").is_some_and(|kind| kind.contains("json")),
+    }
+}

@@ -1,0 +1,153 @@
+//! The headers of an object, which whoever wrote it has chosen in part: what can't be read of them is left out, so that
+//! it's no failure of the service.
+
+use super::rfc2047;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+const METADATA: &str = "x-amz-meta-";
+const CHECKSUM: &str = "x-amz-checksum-";
+/// What is read of a response to a request that succeeds, beside metadata and checksums. Everything else that the SDK would
+/// parse, and fail for, is removed.
+const READ: [&str; 10] = [
+    "content-length",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "last-modified",
+    "wasmrun-endpoint",
+    "x-amz-id-2",
+    "x-amz-request-id",
+    "x-amz-version-id",
+];
+/// The service's own, and never an object's.
+const LENGTH: &str = "content-length";
+/// Of names that are left out so many are told.
+const MOST_TOLD: usize = 8;
+
+/// Leaves out headers that can't be read, and decodes metadata as S3 encodes it. Returns the names of those that are
+/// missed, the first few.
+pub(crate) fn make_readable(response: &mut HttpResponse) -> Vec<String> {
+    let headers = response.headers_mut();
+    let names: BTreeSet<String> = headers.iter_bytes().map(|(name, _)| name.to_owned()).collect();
+    let mut missed = Vec::new();
+    for name in names {
+        if name == LENGTH {
+            continue;
+        }
+        let is_read =
+            READ.contains(&&*name) || [METADATA, CHECKSUM].iter().any(|prefix| name.starts_with(prefix));
+        if !is_read {
+            headers.remove(&name);
+            continue;
+        }
+        let values: Vec<&[u8]> = headers.get_all_bytes(&name).collect();
+        let changed = match readable(&name, &values) {
+            Some(Cow::Borrowed(_)) => continue,
+            Some(Cow::Owned(value)) => Some(value),
+            None => None,
+        };
+        let is_kept = changed.is_some_and(|value| headers.try_insert(name.clone(), value).is_ok());
+        if !is_kept {
+            headers.remove(&name);
+            if missed.len() < MOST_TOLD {
+                missed.push(name);
+            }
+        }
+    }
+    missed
+}
+
+/// The value of a header, changed or not; `None`: it can't be read.
+fn readable<'a>(name: &str, values: &[&'a [u8]]) -> Option<Cow<'a, str>> {
+    if name.starts_with(METADATA) {
+        return metadata(values);
+    }
+    let [value] = values else { return None };
+    let value = std::str::from_utf8(value).ok()?;
+    let is_fine = match name {
+        "last-modified" => DateTime::from_str(value.trim(), DateTimeFormat::HttpDate).is_ok(),
+        // It's written to other objects' headers as it is.
+        "content-type" => value.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+        _ => true,
+    };
+    is_fine.then_some(Cow::Borrowed(value))
+}
+
+/// Values of the same name are one, as HTTP joins them. What isn't ASCII S3 sends in the form of RFC 2047, and other
+/// servers as it is.
+fn metadata<'a>(values: &[&'a [u8]]) -> Option<Cow<'a, str>> {
+    let values = values.iter().map(|value| std::str::from_utf8(value)).collect::<Result<Vec<_>, _>>().ok()?;
+    let value = match values[..] {
+        [value] => Cow::Borrowed(value),
+        _ => Cow::Owned(values.join(",")),
+    };
+    match rfc2047::decode(&value) {
+        // A header can't hold control characters: then it stays encoded.
+        Some(decoded) if !decoded.contains(char::is_control) => Some(Cow::Owned(decoded)),
+        _ => Some(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a response's headers become, by name, and which of them are missed.
+    fn read(headers: &[(&'static str, &[u8])]) -> (Vec<(String, String)>, Vec<String>) {
+        let mut builder = hyper::http::Response::builder();
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        let response = builder.body(aws_sdk_s3::primitives::SdkBody::empty()).expect("a response");
+        let mut response = HttpResponse::try_from(response).expect("a response");
+        let missed = make_readable(&mut response);
+        let kept = response.headers().iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        (kept.collect(), missed)
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out_and_the_rest_stays() {
+        let (kept, missed) = read(&[
+            ("etag", b"\"abc\""),
+            ("last-modified", b"yesterday"),
+            ("content-type", b"text/\xeb"),
+            ("x-amz-meta-author", b"Zo\xeb"),
+            ("x-amz-meta-town", "Köln".as_bytes()),
+        ]);
+        let kept: Vec<_> = kept.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(kept, [("etag", "\"abc\""), ("x-amz-meta-town", "Köln")]);
+        assert_eq!(missed, ["content-type", "last-modified", "x-amz-meta-author"]);
+    }
+
+    #[test]
+    fn what_nobody_reads_is_removed_without_a_word() {
+        let headers: [(&'static str, &[u8]); 4] = [
+            ("expires", b"\xff"),
+            ("x-amz-tagging-count", b"many"),
+            ("x-amz-storage-class", b"\xeb"),
+            ("x-amz-object-lock-retain-until-date", b"never"),
+        ];
+        assert_eq!(read(&headers), (vec![], vec![]));
+    }
+
+    #[test]
+    fn metadata_is_decoded_and_its_values_of_one_name_are_joined() {
+        let (kept, missed) = read(&[
+            ("x-amz-meta-author", b"=?UTF-8?Q?Zo=C3=AB?="),
+            ("x-amz-meta-lines", b"=?UTF-8?Q?a=0Ab?="),
+            ("x-amz-meta-tag", b"a"),
+            ("x-amz-meta-tag", b"b"),
+        ]);
+        let kept: Vec<_> = kept.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let expected = [
+            ("x-amz-meta-author", "Zoë"),
+            ("x-amz-meta-lines", "=?UTF-8?Q?a=0Ab?="),
+            ("x-amz-meta-tag", "a,b"),
+        ];
+        assert_eq!((kept, missed), (expected.to_vec(), vec![]));
+    }
+}

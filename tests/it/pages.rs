@@ -1,0 +1,265 @@
+//! Something else than the service answers: a proxy, a load balancer, a web server at a mistyped address. What it says is
+//! never taken for the service's word.
+
+use crate::harness::{Answer, Command, Depth, Request, ScriptedSqs, Stub, World, guest, keys};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+const COMPLETED: &str = "\"Completed.\"";
+const STOPPED: &str = "nothing is received until it works again";
+const HTML: &str = "<html><head><title>Not here</title></head><body><p>Not here.</body></html>";
+
+/// What such servers send, by name.
+fn pages() -> Vec<(&'static str, Answer)> {
+    let html = |status| Answer::new(status, HTML).with("content-type", "text/html; charset=utf-8");
+    vec![
+        ("404 text", Answer::new(404, "404 page not found\n").with("content-type", "text/plain")),
+        ("404 HTML", html(404)),
+        (
+            "404 JSON",
+            Answer::new(404, r#"{"code": 404, "message": "no route"}"#)
+                .with("content-type", "application/json"),
+        ),
+        ("404 empty", Answer::new(404, "")),
+        ("404 XML", Answer::new(404, "<Fault><Code>NoSuchKey</Code></Fault>")),
+        ("403 HTML", html(403)),
+        ("405 empty", Answer::new(405, "")),
+        ("302", html(302).with("location", "https://login.example.com/")),
+        ("400 HTML", html(400)),
+        ("200 HTML", html(200)),
+        ("200 JSON", Answer::new(200, r#"{"status": "ok"}"#).with("content-type", "application/json")),
+        ("200 empty", Answer::new(200, "")),
+    ]
+}
+
+fn at(endpoint: &str, command: Command) -> Command {
+    command
+        .env("AWS_ENDPOINT_URL_S3", endpoint)
+        .env("AWS_ACCESS_KEY_ID", "own")
+        .env("AWS_SECRET_ACCESS_KEY", "own-secret")
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+/// A worker on a queue on this machine, with stores in S3.
+fn worker(world: &World, s3: &Stub) -> Command {
+    let run = world
+        .wasmrun(["run", "--queue", "sqlite:jobs.db", "--log", "info,wasmrun_runtime=debug"])
+        .arg(guest("misbehave"))
+        .args(["--store", "input=s3://photos:ro", "--store", "output=s3://thumbs:rw"])
+        .args(["--send", "next=sqlite:next.db"]);
+    at(&s3.endpoint(), run)
+}
+
+/// S3 that holds the object `x` and takes whatever it's given; while somebody else answers in its place, that.
+fn s3_behind(page: Answer, away: Arc<AtomicBool>) -> Stub {
+    Stub::answering(move |request| if away.load(Ordering::SeqCst) { page.clone() } else { s3(request) })
+}
+
+fn s3(request: &Request) -> Answer {
+    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+    match (&*request.method, path) {
+        ("GET", "/photos/x") if request.header("range").is_empty() => {
+            Answer::new(200, "hello").with("etag", "\"x\"")
+        }
+        ("GET", "/photos/x") => {
+            Answer::new(206, "h").with("etag", "\"x\"").with("content-range", "bytes 0-0/5")
+        }
+        ("HEAD", "/photos/x") => Answer::new(200, "").with("content-length", 5).with("etag", "\"x\""),
+        ("GET", _) if query.contains("list-type=2") => {
+            Answer::new(200, "<ListBucketResult><Contents><Key>x</Key></Contents></ListBucketResult>")
+        }
+        ("PUT", _) if !request.header("x-amz-copy-source").is_empty() => {
+            Answer::new(200, "<CopyObjectResult><ETag>\"x\"</ETag></CopyObjectResult>")
+        }
+        ("PUT", _) => Answer::new(200, "").with("etag", "\"x\""),
+        ("DELETE", _) => Answer::new(204, ""),
+        ("HEAD", _) => Answer::new(404, ""),
+        _ => Answer::no_such_key(),
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_not_s3_is_refused_at_the_start_by_name() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    // A web server's own page has an etag.
+    let with_etag = ("200 with an etag", Answer::new(200, HTML).with("etag", "\"5f2-61\""));
+    for (name, page) in pages().into_iter().chain([with_etag]) {
+        let stub = s3_behind(page, Arc::new(AtomicBool::new(true)));
+        let output = worker(&world, &stub).arg("--check").ends().exited_with(3);
+        for said in ["the store s3://photos", &stub.endpoint(), "doesn't answer as S3 does"] {
+            assert!(output.error().contains(said), "{name}: {output}");
+        }
+    }
+    let stub = s3_behind(Answer::Never, Arc::default());
+    worker(&world, &stub).arg("--check").succeeds();
+}
+
+#[test]
+fn a_bucket_that_is_gone_or_elsewhere_is_no_missing_object() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    for (status, code, said) in [
+        (404, "NoSuchBucket", "there is no such bucket"),
+        (301, "PermanentRedirect", "another region"),
+        (307, "TemporaryRedirect", "TemporaryRedirect"),
+        (405, "MethodNotAllowed", "MethodNotAllowed"),
+        (404, "NoSuchWebsiteConfiguration", "NoSuchWebsiteConfiguration"),
+    ] {
+        let page = Answer::new(status, format!("<Error><Code>{code}</Code></Error>"));
+        let stub = s3_behind(page, Arc::new(AtomicBool::new(true)));
+        let output = worker(&world, &stub).arg("--check").ends().exited_with(3);
+        assert!(output.error().contains(said), "{code}: {output}");
+    }
+}
+
+/// Each operation meets each page, and the queue allows a single receive: what is counted would be dead-lettered.
+#[test]
+fn a_store_that_turns_into_a_page_costs_time_only() {
+    const ROUNDS: usize = 5;
+    let messages = ["get x", "head x", "range 0 1 x", "copy x copied", "list ", "put a text", "delete a"];
+    for (name, page) in pages() {
+        let world = World::with_queue(&["--max-receives", "1"]);
+        world.send(messages.repeat(ROUNDS));
+        let away = Arc::new(AtomicBool::new(false));
+        let stub = s3_behind(page, away.clone());
+        // Not so fast that all is done before anything fails.
+        let options = ["--until-empty", "--backoff", "50ms..200ms", "--rate", "20/s"];
+        let worker = worker(&world, &stub).args(options).start();
+        worker.until_logged(COMPLETED);
+        away.store(true, Ordering::SeqCst);
+        worker.until_logged(STOPPED);
+        away.store(false, Ordering::SeqCst);
+        let output = worker.finish().succeeded();
+        assert_eq!(output.summary()["outcomes"]["completed"], messages.len() * ROUNDS, "{name}: {output}");
+        assert_eq!(world.dead(), Depth::EMPTY, "{name}: {output}");
+        assert!(output.to_string().contains("doesn't answer as S3 does"), "{name}: {output}");
+    }
+}
+
+/// All of an object that is written in parts, and all of a copy.
+#[test]
+fn a_page_is_never_taken_for_something_written() {
+    for (name, page) in pages() {
+        for message in ["put a text", "write-bytes 9000000 a", "copy x a", "delete a"] {
+            let world = World::new();
+            let page = page.clone();
+            let stub = Stub::answering(move |request| {
+                let writes = ["PUT", "POST", "DELETE"].contains(&&*request.method);
+                if writes { page.clone() } else { s3(request) }
+            });
+            let invoke = world
+                .wasmrun(["invoke", "--json", "--message", message])
+                .arg(guest("misbehave"))
+                .args(["--store", "input=s3://photos:ro", "--store", "output=s3://thumbs:rw"])
+                .args(["--send", "next=sqlite:next.db"]);
+            let output = at(&stub.endpoint(), invoke).ends().exited_with(1);
+            assert_eq!(output.json()["outcome"], "host-failed", "{name}: {message}: {output}");
+        }
+    }
+}
+
+#[test]
+fn what_a_head_does_not_find_is_absent_only_if_a_get_says_so() {
+    let world = World::new();
+    for (get, deleted, outcome) in [
+        (Answer::new(404, "<Error><Code>NoSuchKey</Code></Error>"), false, "rejected"),
+        (Answer::new(404, "<Error xmlns=\"x\"><Code>NoSuchVersion</Code></Error>"), false, "rejected"),
+        (Answer::new(404, HTML), true, "rejected"),
+        (Answer::new(404, HTML), false, "host-failed"),
+        (Answer::new(404, "<Error><Code>NoSuchBucket</Code></Error>"), false, "host-failed"),
+        (
+            Answer::new(206, "x").with("etag", "\"x\"").with("content-range", "bytes 0-0/1"),
+            false,
+            "host-failed",
+        ),
+    ] {
+        for status in [404, 405] {
+            let get = get.clone();
+            let stub = Stub::answering(move |request| match &*request.method {
+                "HEAD" if deleted => Answer::new(status, "").with("x-amz-delete-marker", "true"),
+                "HEAD" => Answer::new(status, ""),
+                _ if request.is_probe() => s3(request),
+                _ => get.clone(),
+            });
+            let invoke = world
+                .wasmrun(["invoke", "--json", "--message", "head y"])
+                .arg(guest("misbehave"))
+                .args(["--store", "input=s3://photos:ro", "--store", "output=dir:out:rw"])
+                .args(["--send", "next=sqlite:next.db"]);
+            let output = at(&stub.endpoint(), invoke).ends().exited_with(1);
+            assert_eq!(output.json()["outcome"], outcome, "{output}");
+            if outcome == "rejected" {
+                assert_eq!(output.json()["reason"], "not-found", "{output}");
+            }
+        }
+    }
+}
+
+/// A worker on a queue of SQS, with stores on this machine.
+fn sqs_worker(world: &World, queue: &ScriptedSqs) -> Command {
+    let url = queue.url();
+    let run = world
+        .wasmrun(["run", "--queue", &url, "--log", "info,wasmrun_runtime=debug"])
+        .arg(guest("misbehave"))
+        .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
+        .args(["--send", &format!("next={}", url.replace("jobs", "next"))])
+        .args(["--dead-letter", &url.replace("jobs", "dead")]);
+    at("http://127.0.0.1:1", run)
+}
+
+#[test]
+fn an_endpoint_that_is_not_sqs_is_refused_at_the_start_by_name() {
+    let world = World::new();
+    for (name, page) in pages() {
+        let queue = ScriptedSqs::holding(30, [], move |_| Some(page.clone()));
+        let output = sqs_worker(&world, &queue).arg("--check").ends().exited_with(3);
+        for said in [&*queue.url(), "doesn't answer as SQS does"] {
+            assert!(output.error().contains(said), "{name}: {output}");
+        }
+    }
+}
+
+#[test]
+fn a_queue_that_turns_into_a_page_costs_time_only() {
+    for (name, page) in
+        pages().into_iter().filter(|(name, _)| ["404 HTML", "200 HTML", "200 JSON"].contains(name))
+    {
+        let world = World::new();
+        let messages = ["ok", "send 1", "put a text", "reject never"].map(|body| json!(body));
+        let queue = ScriptedSqs::holding(30, messages, move |call| {
+            let is_looked_at =
+                ["ReceiveMessage", "DeleteMessageBatch", "SendMessageBatch"].contains(&call.operation);
+            (is_looked_at && call.before == 0).then(|| page.clone())
+        });
+        let output = sqs_worker(&world, &queue)
+            .args(["--until-empty", "--backoff", "0s..0s"])
+            .within(Duration::from_secs(120))
+            .succeeds();
+        let summary = output.summary();
+        assert_eq!(summary["outcomes"]["completed"], 3, "{name}: {output}");
+        assert_eq!(summary["dead_lettered"], 1, "{name}: {output}");
+        assert_eq!(queue.depth(), [0, 0], "{name}: {output}");
+        assert_eq!(keys(&world.path("out")), ["a"]);
+        // A page isn't an empty queue.
+        let failed = output.logs_of("The queue can't be received from.");
+        assert!(
+            failed.iter().any(|log| log.to_string().contains("doesn't answer as SQS does")),
+            "{name}: {output}"
+        );
+    }
+}
+
+#[test]
+fn a_page_is_no_queue_that_was_purged() {
+    let world = World::new();
+    for (name, page) in pages() {
+        let queue = ScriptedSqs::holding(30, [json!("ok")], move |call| {
+            (call.operation == "PurgeQueue").then(|| page.clone())
+        });
+        let purge = world.wasmrun(["queue", "purge", &queue.url()]);
+        let output = at("http://127.0.0.1:1", purge).ends().exited_with(3);
+        assert!(output.error().contains("doesn't answer as SQS does"), "{name}: {output}");
+    }
+}
