@@ -83,7 +83,7 @@ fn a_store_is_read_and_written_as_its_mode_says() {
 fn a_refusal_is_in_the_log_in_the_usage_and_in_the_summary() {
     let world = World::with_queue(&["--max-receives", "1"]);
     let refused = ["put @input b text", "get @nothing a", "send @nothing 1", "get ../a"];
-    let reasons = ["its mode is ro", "no such grant", "no such grant", "the key \"../a\" may lie outside"];
+    let reasons = ["its mode is ro", "no such grant", "no such grant", "the key \"../a\" has a `..` segment"];
     for (message, reason) in refused.into_iter().zip(reasons) {
         let output = world.invoke("misbehave", message).ends().exited_with(1);
         assert_eq!(output.json()["usage"]["refusals"], 1, "{message}: {output}");

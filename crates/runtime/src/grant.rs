@@ -114,22 +114,22 @@ impl Grants {
     ///
     /// # Errors
     ///
-    /// The URL of an object that no readable grant holds. It's for the operator: a guest must not learn it.
-    pub fn announce(&self, events: Vec<ObjectEvent>) -> Result<Vec<AnnouncedObject>, String> {
+    /// See [`Unannounced`].
+    pub fn announce(&self, events: Vec<ObjectEvent>) -> Result<Vec<AnnouncedObject>, Unannounced> {
         events.into_iter().map(|event| self.announce_one(event)).collect()
     }
 
-    fn announce_one(&self, event: ObjectEvent) -> Result<AnnouncedObject, String> {
-        let grant = self
-            .stores
-            .values()
-            .filter(|grant| grant.mode.reads())
-            .filter(|grant| {
-                event.url.strip_prefix(grant.store.url()).is_some_and(|key| check_key(key).is_ok())
-            })
-            .max_by_key(|grant| grant.store.url().len());
-        let Some(grant) = grant else {
-            return Err(event.url);
+    fn announce_one(&self, event: ObjectEvent) -> Result<AnnouncedObject, Unannounced> {
+        let holders = self.stores.values().filter(|grant| grant.mode.reads()).filter_map(|grant| {
+            let key = event.url.strip_prefix(grant.store.url())?;
+            Some((grant, check_key(key)))
+        });
+        // One where the key can be used, before one where it can't.
+        let best = holders.max_by_key(|(grant, check)| (check.is_ok(), grant.store.url().len()));
+        let grant = match best {
+            Some((grant, Ok(()))) => grant,
+            Some((_, Err(bad))) => return Err(Unannounced { url: event.url, bad_key: Some(bad) }),
+            None => return Err(Unannounced { url: event.url, bad_key: None }),
         };
         Ok(AnnouncedObject {
             alias: grant.alias.clone(),
@@ -143,19 +143,44 @@ impl Grants {
     }
 }
 
-/// What is wrong with a key, before any store is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadKey {
-    /// It might lead out of the grant's prefix on some backend or proxy, however it's normalised.
-    Outside,
-    /// It's empty, too long, or holds a NUL.
-    Malformed,
+/// An object that a message announces and its task can't be told of. The URL is for the operator: a guest must not learn
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unannounced {
+    /// The object's.
+    pub url: String,
+    /// What is wrong with its key; `None`: no readable grant holds it.
+    pub bad_key: Option<BadKey>,
 }
 
-/// Checks that a key is one that can only mean an object below the grant's prefix.
+/// What is wrong with a key, before any store is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadKey {
+    /// A segment is `..`.
+    #[error(
+        "it has a `..` segment, which clients and proxies resolve, and which could lead out of the store"
+    )]
+    Climbs,
+    /// There is none.
+    #[error("it is empty")]
+    Empty,
+    /// It has more than [`MAX_KEY_BYTES`].
+    #[error("it is longer than 1,024 bytes")]
+    TooLong,
+    /// XML and file systems can't hold it.
+    #[error("it has a NUL character")]
+    Nul,
+    /// To who merges slashes and resolves `.`, it's the store itself.
+    #[error("it has nothing but slashes and `.` segments")]
+    Nameless,
+}
+
+/// Checks that a key can only mean an object below the grant's prefix.
 ///
-/// S3 takes `a/../b` as the name that it is, but clients and proxies on the way may normalise it, so that no segment
-/// may be `.` or `..`, and a key doesn't start with `/`. A store may refuse more.
+/// S3 takes a key as the name that it is, but clients and proxies on the way may normalise its URL, as RFC 3986 (5.2.4) has
+/// it. That takes `..` out of the prefix: so no segment may be `..`. It leaves what has a leading slash, empty segments
+/// or `.` segments below the prefix, so that these are keys like any other. A store may refuse more: a directory can't
+/// hold them.
 ///
 /// # Errors
 ///
@@ -163,10 +188,36 @@ pub enum BadKey {
 pub fn check_key(key: &str) -> Result<(), BadKey> {
     // A guest may hand over megabytes.
     let beginning = &key[..key.floor_char_boundary(MAX_KEY_BYTES)];
-    if beginning.starts_with('/') || beginning.split('/').any(|segment| matches!(segment, "." | "..")) {
-        Err(BadKey::Outside)
-    } else if key.is_empty() || key.len() > MAX_KEY_BYTES || key.contains('\0') {
-        Err(BadKey::Malformed)
+    let mut segments = beginning.split('/');
+    if segments.clone().any(|segment| segment == "..") {
+        Err(BadKey::Climbs)
+    } else if key.is_empty() {
+        Err(BadKey::Empty)
+    } else if key.len() > MAX_KEY_BYTES {
+        Err(BadKey::TooLong)
+    } else if key.contains('\0') {
+        Err(BadKey::Nul)
+    } else if segments.all(|segment| matches!(segment, "" | ".")) {
+        Err(BadKey::Nameless)
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks that a text can be the beginning of a key, whose last segment may be longer. An empty one is that of all keys.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check_prefix(prefix: &str) -> Result<(), BadKey> {
+    let beginning = &prefix[..prefix.floor_char_boundary(MAX_KEY_BYTES)];
+    let (whole, _) = beginning.rsplit_once('/').unwrap_or_default();
+    if whole.split('/').any(|segment| segment == "..") {
+        Err(BadKey::Climbs)
+    } else if prefix.len() > MAX_KEY_BYTES {
+        Err(BadKey::TooLong)
+    } else if prefix.contains('\0') {
+        Err(BadKey::Nul)
     } else {
         Ok(())
     }
@@ -198,7 +249,7 @@ mod tests {
         }
     }
 
-    fn names(grants: &Grants, url: &str) -> Result<(String, String), String> {
+    fn names(grants: &Grants, url: &str) -> Result<(String, String), Unannounced> {
         grants.announce(vec![event(url)]).map(|mut objects| {
             let object = objects.remove(0);
             (object.alias, object.key)
@@ -220,23 +271,73 @@ mod tests {
     #[test]
     fn an_object_outside_every_grant_is_refused() {
         let grants = grants(&[("in", "s3://b/in/", Mode::ReadOnly)]);
-        for url in
-            ["s3://b/other", "s3://b/in", "s3://b/in/", "s3://b/in/../x", "s3://b2/in/x", "s3://b/in//x"]
-        {
-            assert_eq!(names(&grants, url), Err(url.to_owned()));
+        for url in ["s3://b/other", "s3://b/in", "s3://b2/in/x", "s3://b//in/x", "s3://b/./in/x"] {
+            assert_eq!(names(&grants, url), Err(Unannounced { url: url.into(), bad_key: None }));
         }
     }
 
     #[test]
-    fn a_key_that_could_lead_out_is_told_from_a_malformed_one() {
-        for key in ["..", "../x", "a/../b", "a/..", "./a", "a/.", "/a", "/"] {
-            assert_eq!(check_key(key), Err(BadKey::Outside), "{key}");
+    fn an_object_of_a_bad_key_is_refused_by_what_is_wrong_with_it() {
+        let inner = grants(&[("in", "s3://b/in/", Mode::ReadOnly)]);
+        let both = grants(&[("in", "s3://b/in/", Mode::ReadOnly), ("all", "s3://b/", Mode::ReadOnly)]);
+        for (url, bad_key) in [
+            ("s3://b/in/../x", BadKey::Climbs),
+            ("s3://b/in/", BadKey::Empty),
+            ("s3://b/in/./", BadKey::Nameless),
+        ] {
+            assert_eq!(names(&inner, url), Err(Unannounced { url: url.into(), bad_key: Some(bad_key) }));
         }
-        for key in ["", "a\0b", &"x".repeat(MAX_KEY_BYTES + 1)] {
-            assert_eq!(check_key(key), Err(BadKey::Malformed), "{key}");
+        assert_eq!(names(&both, "s3://b/in/"), Ok(("all".into(), "in/".into())));
+        assert!(names(&both, "s3://b/in/../x").is_err());
+    }
+
+    #[test]
+    fn odd_keys_of_s3_are_announced_as_they_are() {
+        let grants = grants(&[("in", "s3://b/in/", Mode::ReadOnly), ("all", "s3://b/", Mode::ReadOnly)]);
+        for (url, alias, key) in [
+            ("s3://b/in//x", "in", "/x"),
+            ("s3://b/in/./x", "in", "./x"),
+            ("s3://b/in/a//b/", "in", "a//b/"),
+            ("s3://b//in/x", "all", "/in/x"),
+            ("s3://b/./in/x", "all", "./in/x"),
+        ] {
+            assert_eq!(names(&grants, url), Ok((alias.into(), key.into())));
         }
-        for key in ["a", "a/b", "..a", "a..", "...", "%2e%2e/x", "a\\..\\b", "ü/ñ"] {
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_told() {
+        let long = "x".repeat(MAX_KEY_BYTES + 1);
+        for (key, bad) in [
+            ("..", BadKey::Climbs),
+            ("../x", BadKey::Climbs),
+            ("a/../b", BadKey::Climbs),
+            ("a/..", BadKey::Climbs),
+            (&"../".repeat(MAX_KEY_BYTES), BadKey::Climbs),
+            ("", BadKey::Empty),
+            (".", BadKey::Nameless),
+            ("/", BadKey::Nameless),
+            (".//./", BadKey::Nameless),
+            ("a\0b", BadKey::Nul),
+            (&long, BadKey::TooLong),
+        ] {
+            assert_eq!(check_key(key), Err(bad), "{key}");
+        }
+        for key in [
+            "a", "a/b", "..a", "a..", "...", "%2e%2e/x", "a\\..\\b", "ü/ñ", "/a", "//a", "./a", "a/.",
+            "a//b", "a/",
+        ] {
             assert_eq!(check_key(key), Ok(()), "{key}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_key_begins_with_is_a_prefix() {
+        for prefix in ["", "/", ".", "..", "a/..", "a/", "//", "./", "a/b"] {
+            assert_eq!(check_prefix(prefix), Ok(()), "{prefix}");
+        }
+        for (prefix, bad) in [("../", BadKey::Climbs), ("a/../b", BadKey::Climbs), ("a\0", BadKey::Nul)] {
+            assert_eq!(check_prefix(prefix), Err(bad), "{prefix}");
         }
     }
 }

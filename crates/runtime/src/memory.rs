@@ -289,16 +289,18 @@ impl ObjectStore for MemoryStore {
         Ok(())
     }
 
-    async fn head(&self, key: &str, _: Option<&str>) -> Result<ObjectInfo, StoreError> {
+    async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
+        refuse_version(version)?;
         self.lock().get(key).map(|(info, _)| info.clone()).ok_or(StoreError::NotFound)
     }
 
     async fn read(
         &self,
         key: &str,
-        _: Option<&str>,
+        version: Option<&str>,
         range: Option<Range<u64>>,
     ) -> Result<Box<dyn ObjectReader>, StoreError> {
+        refuse_version(version)?;
         let (info, content) = self.lock().get(key).cloned().ok_or(StoreError::NotFound)?;
         let rest = match range {
             Some(range) => {
@@ -347,6 +349,11 @@ impl ObjectStore for MemoryStore {
         self.lock().remove(key);
         Ok(())
     }
+}
+
+fn refuse_version(version: Option<&str>) -> Result<(), StoreError> {
+    let refusal = || Err(StoreError::Invalid("a store in memory keeps no versions of objects".into()));
+    if version.is_some() { refusal() } else { Ok(()) }
 }
 
 struct MemoryReader {

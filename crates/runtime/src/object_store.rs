@@ -56,7 +56,8 @@ pub trait ObjectStore: Any + Send + Sync {
     /// Begins to write an object. Nothing is visible before [`ObjectWriter::finish`].
     async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError>;
 
-    /// Objects whose keys start with `prefix`, in the order of the keys' bytes, at most `limit`.
+    /// Objects whose keys start with `prefix`, in the order of the keys' bytes, at most `limit`: with 0 none, and no
+    /// continuation.
     async fn list(
         &self,
         prefix: &str,

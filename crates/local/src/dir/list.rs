@@ -39,9 +39,9 @@ pub(super) fn page(
     limit: usize,
     call: &Call,
 ) -> Result<ObjectPage, StoreError> {
-    let limit = limit.clamp(1, MAX_PAGE);
+    let limit = limit.min(MAX_PAGE);
     let base = &prefix[..prefix.rfind('/').map_or(0, |slash| slash + 1)];
-    if !may_hold_objects(base) {
+    if limit == 0 || !may_hold_objects(base) {
         return Ok(ObjectPage::default());
     }
     // One more than asked for, to know whether there is another page.

@@ -13,7 +13,7 @@ use crate::calls::HostCalls;
 use crate::capacity::{Capacity, Host, TooSmall, capacity};
 use crate::engine::{Allocator, CodeOptions, Frames};
 use crate::event::{self, Decoded};
-use crate::grant::Grants;
+use crate::grant::{Grants, Unannounced};
 use crate::heap;
 use crate::host::{self, MessageHandle, TaskPre};
 use crate::host_error::{HostError, HostErrorKind};
@@ -312,8 +312,18 @@ impl Component {
             }
             Decoded::Test => return Err((Outcome::Completed, None)),
             Decoded::Objects(events) => {
-                let objects = self.grants.announce(events).map_err(|url| {
+                let objects = self.grants.announce(events).map_err(|Unannounced { url, bad_key }| {
                     let object = shorten(&url);
+                    if let Some(bad_key) = bad_key {
+                        tracing::warn!(
+                            message_id = message.id,
+                            object,
+                            why = %bad_key,
+                            "The announced object's key can't be used."
+                        );
+                        let reason = format!("the announced object's key can't be used: {bad_key}");
+                        return (Outcome::Rejected { reason }, None);
+                    }
                     tracing::warn!(message_id = message.id, object, "No readable grant holds the object.");
                     let reason = "no grant: the message announces an object outside every readable store";
                     let error = HostError {

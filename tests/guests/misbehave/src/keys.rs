@@ -28,10 +28,10 @@ fn hostile(absolute: &str) -> Vec<(Means, String)> {
     let mut keys: Vec<_> = [
         (Outside, "../secret"),
         (Outside, ".."),
-        (Outside, "."),
-        (Outside, "./"),
-        (Outside, "/"),
-        (Outside, "//"),
+        (Nothing, "."),
+        (Nothing, "./"),
+        (Nothing, "/"),
+        (Nothing, "//"),
         (Outside, "./../secret"),
         (Outside, "a/../../secret"),
         (Outside, "a/b/../../../secret"),
@@ -64,10 +64,11 @@ fn hostile(absolute: &str) -> Vec<(Means, String)> {
         (Name, "~/secret"),
         (Name, "~root/secret"),
         (Name, "$HOME/secret"),
-        (Outside, "/proc/self/environ"),
-        (Outside, "/proc/self/root/etc/passwd"),
-        (Outside, "/dev/zero"),
-        (Outside, "/dev/fd/0"),
+        (Nothing, "/proc/self/environ"),
+        (Nothing, "/proc/self/root/etc/passwd"),
+        (Nothing, "/dev/zero"),
+        (Nothing, "/dev/fd/0"),
+        (Nothing, "./object"),
         (Nothing, ".wasmrun/lock"),
         (Nothing, ".wasmrun/tmp/x"),
         (Nothing, ".WASMRUN/tmp/x"),
@@ -82,9 +83,9 @@ fn hostile(absolute: &str) -> Vec<(Means, String)> {
     ]
     .map(|(means, key)| (means, key.to_owned()))
     .to_vec();
-    keys.push((Outside, absolute.to_owned()));
-    keys.push((Outside, format!("/{absolute}")));
-    keys.push((Outside, format!("./{absolute}")));
+    keys.push((Nothing, absolute.to_owned()));
+    keys.push((Nothing, format!("/{absolute}")));
+    keys.push((Nothing, format!("./{absolute}")));
     keys.push((Nothing, "x".repeat(10_000)));
     keys.push((Nothing, "x/".repeat(5_000)));
     keys.push((Outside, "../".repeat(300_000)));

@@ -98,6 +98,8 @@ fn handle(message: Message) -> Result<(), Failure> {
         "get" => stores::get(words.alias("input"), words.rest()),
         "head" => stores::head(words.alias("input"), words.rest()),
         "list" => stores::list(words.alias("input"), words.rest()),
+        "list-none" => stores::list_none(words.alias("input"), words.rest()),
+        "put-like" => stores::put_like(words.next(), words.rest()),
         "delete" => stores::delete(words.alias("output"), words.rest()),
         "put" => stores::put(words.alias("output"), words.next(), words.rest()),
         "range" => stores::range(words.number()?, words.number()?, words.rest()),

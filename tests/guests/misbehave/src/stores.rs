@@ -48,6 +48,20 @@ pub(crate) fn list(alias: &str, prefix: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// `list-none [@STORE] PREFIX`: a page of no objects; completes if there are none on it.
+pub(crate) fn list_none(alias: &str, prefix: &str) -> Result<(), Failure> {
+    let page = open(alias)?.list_page(prefix, None, 0).map_err(named)?;
+    let is_none = page.objects.is_empty() && page.continuation.is_none();
+    if is_none { Ok(()) } else { Err(Failure::reject(format!("{} objects", page.objects.len()))) }
+}
+
+/// `put-like A B`: what is at A in `input`, with its content type and metadata, to B in `output`.
+pub(crate) fn put_like(from: &str, to: &str) -> Result<(), Failure> {
+    let object = open("input")?.get(from).map_err(named)?;
+    open("output")?.new_object(to).like(&object.info).put(&object.content).map_err(named)?;
+    Ok(())
+}
+
 /// `delete [@STORE] KEY`
 pub(crate) fn delete(alias: &str, key: &str) -> Result<(), Failure> {
     open(alias)?.delete(key).map_err(named)

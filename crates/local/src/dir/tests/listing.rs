@@ -41,7 +41,7 @@ async fn the_limit_is_that_of_s3() {
     }
     let page = world.store.list("", None, usize::MAX).await.unwrap();
     assert_eq!((page.objects.len(), page.continuation.as_deref()), (1000, Some("0999")));
-    assert_eq!(world.store.list("", None, 0).await.unwrap().objects.len(), 1);
+    assert_eq!(world.store.list("", None, 0).await.unwrap(), ObjectPage::default());
     assert_eq!(page_through(&world.store, "", 334).await.len(), 1003);
 }
 

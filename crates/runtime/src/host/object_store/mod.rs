@@ -10,7 +10,7 @@ use super::bindings::wasmrun::task::object_store::{
 };
 use super::{LimitHit, listed};
 use crate::calls::StoreCall;
-use crate::grant::{BadKey, Mode, StoreGrant, check_key};
+use crate::grant::{BadKey, Mode, StoreGrant, check_key, check_prefix};
 use crate::host_error::HostErrorKind;
 use crate::limits::{Limit, Limits};
 use crate::object_store::{self as runtime, Held, MAX_PAGE, ObjectReader, ObjectWriter, StoreError, TooMuch};
@@ -181,13 +181,13 @@ impl HostStore for TaskState {
         continuation: Option<String>,
         limit: u32,
     ) -> Result<ObjectPage> {
-        // A prefix is the start of a key, and obeys the same rule; an empty one means the whole grant.
-        let StoreGrant { alias, store, .. } = match prefix.as_str() {
-            "" => self.allowed(&this, Mode::reads)?,
-            prefix => self.granted(&this, Mode::reads, prefix.strip_suffix('/').unwrap_or(prefix))?,
-        };
-        let limit = (limit as usize).clamp(1, MAX_PAGE);
+        let grant = self.allowed(&this, Mode::reads)?;
+        let StoreGrant { alias, store, .. } = self.checked_by(check_prefix, "prefix", grant, &prefix)?;
+        let limit = (limit as usize).min(MAX_PAGE);
         let continuation = checked_name(continuation)?;
+        if limit == 0 {
+            return Ok(runtime::ObjectPage::default().into());
+        }
         let named = prefix.clone();
         let answer = self
             .call_store(&alias, async move { store.list(&prefix, continuation.as_deref(), limit).await })
@@ -342,14 +342,25 @@ impl TaskState {
         key: &str,
     ) -> Result<StoreGrant> {
         let grant = self.allowed(this, allows)?;
-        match check_key(key) {
+        self.checked_by(check_key, "key", grant, key)
+    }
+
+    /// The grant, for a key that it can hold, or the beginning of one.
+    fn checked_by(
+        &mut self,
+        check: fn(&str) -> std::result::Result<(), BadKey>,
+        what: &str,
+        grant: StoreGrant,
+        key: &str,
+    ) -> Result<StoreGrant> {
+        match check(key) {
             Ok(()) => Ok(grant),
-            Err(BadKey::Outside) => {
+            Err(BadKey::Climbs) => {
                 let key = shorten(key);
-                self.refuse("store", &grant.alias, &format!("the key {key:?} may lie outside"));
+                self.refuse("store", &grant.alias, &format!("the {what} {key:?} has a `..` segment"));
                 Err(Error::AccessDenied.into())
             }
-            Err(BadKey::Malformed) => Err(other("a key is 1 to 1,024 bytes, without NUL")),
+            Err(bad) => Err(other(&format!("the {what} can't be used: {bad}"))),
         }
     }
 
