@@ -100,6 +100,21 @@ fn a_queue_that_throttles_or_has_too_many_messages_in_flight_costs_time_only() {
 }
 
 #[test]
+fn a_queue_whose_key_or_right_to_send_is_refused_costs_time_only() {
+    let world = World::new();
+    let queue = ScriptedSqs::holding(30, bodies(&["send 1"]), |call| match (call.operation, call.before) {
+        ("ReceiveMessage", 0) => Some(refusal(400, "KmsAccessDenied")),
+        ("SendMessageBatch", 0) => Some(partly(call.input, &[0], "KmsAccessDenied", true)),
+        ("SendMessageBatch", 1) => Some(refusal(403, "AccessDeniedException")),
+        _ => None,
+    });
+    let output = worker(&world, &queue).args(["--until-empty", "--backoff", "0s..0s"]).succeeds();
+    assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
+    assert_eq!(output.summary()["outcomes"]["host-failed"], 2, "{output}");
+    assert_eq!((&output.summary()["dead_lettered"], queue.depth()), (&json!(0), [0, 0]), "{output}");
+}
+
+#[test]
 fn a_message_that_cannot_be_dead_lettered_now_is_kept() {
     let world = World::new();
     let queue = ScriptedSqs::holding(30, bodies(&["reject never"]), |call| {

@@ -92,6 +92,15 @@ impl Failure {
     }
 }
 
+/// Whether an error of this name says that the caller may not, or that the queue's or the bucket's key can't be used: not
+/// one message's matter.
+///
+/// Source of the names: "Errors" of `SendMessage` in the SQS API reference (`KmsAccessDenied`, `KmsDisabled`, …).
+pub(crate) fn is_refused_to_all(code: &str) -> bool {
+    let code = short(code);
+    DENIED.contains(&code) || code.starts_with("Kms") || code.starts_with("KMS.")
+}
+
 /// Whether an error of this name may be gone at the next try.
 pub(crate) fn is_transient(code: &str) -> bool {
     TRANSIENT.contains(&code) || TRANSIENT.contains(&short(code))

@@ -1,6 +1,6 @@
 //! What the service answers, as the runtime understands it.
 
-use crate::failure::{Failure, Operation, is_transient};
+use crate::failure::{Failure, Operation, is_refused_to_all, is_transient};
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::BatchResultErrorEntry;
@@ -31,7 +31,8 @@ pub(super) fn receipt_error(entry: &BatchResultErrorEntry) -> QueueError {
 
 /// One message of a batch wasn't sent.
 pub(super) fn send_error(entry: &BatchResultErrorEntry) -> QueueError {
-    if entry.sender_fault && !is_transient(&entry.code) {
+    // A sender without the right to send is at fault for SQS, and the message isn't.
+    if entry.sender_fault && !is_transient(&entry.code) && !is_refused_to_all(&entry.code) {
         QueueError::InvalidMessage(text(entry))
     } else {
         other_error(entry)
@@ -146,6 +147,10 @@ mod tests {
     fn a_message_that_the_service_refuses_is_the_senders_fault_and_throttling_is_not() {
         let refused = send_error(&failed("0", "InvalidMessageContents", true));
         assert!(matches!(refused, QueueError::InvalidMessage(_)), "{refused:?}");
+        for code in ["AccessDenied", "KmsAccessDenied", "KMS.AccessDeniedException", "KmsDisabled"] {
+            let denied = send_error(&failed("0", code, true));
+            assert!(matches!(denied, QueueError::Unusable(_)), "{denied:?}");
+        }
         let throttled = send_error(&failed("0", "RequestThrottled", true));
         assert!(matches!(throttled, QueueError::Unavailable(_)), "{throttled:?}");
     }
