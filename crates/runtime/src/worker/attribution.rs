@@ -69,7 +69,7 @@ impl Attributions {
     }
 
     /// A task used these backends without an error.
-    pub(super) fn succeeded<'a>(&self, backends: impl Iterator<Item = &'a String>) {
+    pub(super) fn succeeded<'a>(&self, backends: impl Iterator<Item = &'a str>) {
         for successes in backends.filter_map(|backend| self.successes.get(backend)) {
             successes.fetch_add(1, Ordering::Relaxed);
         }
@@ -133,7 +133,8 @@ impl Worker {
                 Outcome::Cancelled { .. } | Outcome::TimedOut => Attribution::Message,
                 _ => {
                     let usage = &report.usage;
-                    self.attributions.succeeded(usage.stores.keys().chain(usage.queues.keys()));
+                    let backends = usage.stores.keys().chain(usage.queues.keys());
+                    self.attributions.succeeded(backends.map(String::as_str));
                     Attribution::Message
                 }
             };

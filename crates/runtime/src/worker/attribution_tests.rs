@@ -28,22 +28,22 @@ fn an_outage_is_everyone_s_however_often_it_meets_a_message() {
         assert_eq!(attributions.attribute("a", &unavailable("input"), false, true), Attribution::Host);
         assert_eq!(attributions.attribute("b", &refused("output"), false, true), Attribution::Host);
         // That another store is well says nothing of this one.
-        attributions.succeeded(["other".to_owned()].iter());
+        attributions.succeeded(["other"].into_iter());
     }
 }
 
 #[test]
 fn a_message_that_fails_again_and_again_while_others_succeed_counts_in_the_end() {
     let attributions = attributions();
-    let input = ["input".to_owned()];
+    let input = ["input"];
     let of_a = || attributions.attribute("a", &unavailable("input"), false, true);
     assert_eq!(of_a(), Attribution::Host, "nothing is known yet");
     for times in 1..ITS_OWN_AFTER {
-        attributions.succeeded(input.iter());
+        attributions.succeeded(input.into_iter());
         assert_eq!(of_a(), Attribution::Suspect { times });
         assert_eq!(of_a(), Attribution::Host, "nobody has succeeded since");
     }
-    attributions.succeeded(input.iter());
+    attributions.succeeded(input.into_iter());
     assert_eq!(of_a(), Attribution::Message);
 }
 
@@ -203,10 +203,10 @@ impl Simulation {
 
     fn settle(&mut self, mut waiting: Waiting, is_trial: bool) {
         let (mut outcome, error, well) = self.run(waiting.id);
-        let stores = ["input".to_owned(), "output".to_owned()];
+        let stores = ["input", "output"];
         let attribution = match &error {
             None => {
-                self.attributions.succeeded(stores.iter());
+                self.attributions.succeeded(stores.into_iter());
                 Attribution::Message
             }
             Some(error) => {

@@ -9,9 +9,10 @@
 
 use crate::event::{self, Carried};
 use crate::grant::check_key;
+use crate::host_error::{HostError, HostErrorKind};
 use crate::message::Message;
 use crate::object_store::{ObjectStore, StoreError};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, shorten};
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -60,20 +61,36 @@ enum Place {
 
 impl BodyStore {
     /// The message with its body, wherever that is.
-    pub(super) async fn fetch(&self, message: &Arc<Message>, io: &Handle) -> Result<Arc<Message>, Outcome> {
+    pub(super) async fn fetch(&self, message: &Arc<Message>, io: &Handle) -> Result<Arc<Message>, Failed> {
         let Some((pointer, place)) = pointer_in(message)? else { return Ok(message.clone()) };
         let url = format!("s3://{}/{}", pointer.s3_bucket_name, pointer.s3_key);
         let key = url.strip_prefix(self.store.url()).filter(|key| check_key(key).is_ok());
         let Some(key) = key.map(str::to_owned) else {
             tracing::warn!(message_id = message.id, object = url, "The body store doesn't hold the body.");
-            return Err(rejected("its body lies outside of the body store"));
+            let text = format!(
+                "the body store {} doesn't hold the body {:?}: set --body-store to where senders put bodies",
+                self.store.url(),
+                shorten(&url)
+            );
+            return Err(Failed {
+                host_error: Some(error(HostErrorKind::NotGranted, text)),
+                ..rejected("its body lies outside of the body store")
+            });
         };
         // The guests' threads are not for backends.
         let reading = {
             let (store, most) = (self.store.clone(), self.most_bytes);
             AbortOnDropHandle::new(io.spawn(async move { read(&*store, &key, most).await }))
         };
-        let failed = |what: String| Outcome::HostFailed { what: format!("body store: {what}") };
+        let failed = |what: String| {
+            let text = format!("body store: {what}");
+            let kind = HostErrorKind::Unavailable { reading: None };
+            Failed {
+                outcome: Outcome::HostFailed { what: text.clone() },
+                host_error: Some(error(kind, text)),
+            }
+        };
+        let retry = |reason: String| Outcome::Retry { delay: None, reason };
         match reading.await.map_err(|error| failed(error.to_string()))? {
             Ok(Some(fetched)) => {
                 let body = match place {
@@ -88,14 +105,16 @@ impl BodyStore {
             Ok(None) => Err(rejected("its body isn't text")),
             Err(StoreError::NotFound) => Err(rejected("its body isn't in the body store")),
             Err(StoreError::TooLarge(_)) => Err(rejected("its body is larger than --body-size")),
-            // S3 says no more to those who may not list: the object may just not be there. It's this message's matter, and
-            // not an outage.
-            Err(StoreError::AccessDenied(_)) => Err(Outcome::Retry {
-                delay: None,
-                reason: "the body store refuses to hand out its body".into(),
+            // S3 says no more to those who may not list, where an object just isn't there: other messages tell.
+            Err(StoreError::AccessDenied(why)) => Err(Failed {
+                outcome: retry("the body store refuses to hand out its body".into()),
+                host_error: Some(error(
+                    HostErrorKind::Refused { reading: None },
+                    format!("body store: {why}"),
+                )),
             }),
             Err(StoreError::Conflict(why)) => {
-                Err(Outcome::Retry { delay: None, reason: format!("its body can't be read: {why}") })
+                Err(Failed { outcome: retry(format!("its body can't be read: {why}")), host_error: None })
             }
             Err(StoreError::Invalid(why)) => Err(rejected(&format!("its body can't be read: {why}"))),
             Err(error) => Err(failed(error.to_string())),
@@ -103,8 +122,22 @@ impl BodyStore {
     }
 }
 
-fn rejected(reason: &str) -> Outcome {
-    Outcome::Rejected { reason: reason.into() }
+/// Why a message has no body: how its task ends before there is one.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) outcome: Outcome,
+    pub(super) host_error: Option<HostError>,
+}
+
+/// What [`HostError`] calls the body store: an alias has no space.
+pub(super) const BODY_STORE: &str = "body store";
+
+fn error(kind: HostErrorKind, text: String) -> HostError {
+    HostError { backend: BODY_STORE.into(), kind, text }
+}
+
+fn rejected(reason: &str) -> Failed {
+    Failed { outcome: Outcome::Rejected { reason: reason.into() }, host_error: None }
 }
 
 fn is_reserved(attribute: &str) -> bool {
@@ -117,7 +150,7 @@ pub(super) fn is_elsewhere(message: &Message) -> bool {
 }
 
 /// The pointer in a message, if there is one. An error: there should be, and what there is isn't one.
-fn pointer_in(message: &Message) -> Result<Option<(Pointer, Place)>, Outcome> {
+fn pointer_in(message: &Message) -> Result<Option<(Pointer, Place)>, Failed> {
     let body = &*message.body;
     let envelope = event::carried_by_sns(body);
     let reserved = is_elsewhere(message) || envelope.is_some_and(|envelope| says_so(&envelope));
@@ -254,7 +287,7 @@ mod tests {
         Arc::new(Message { attributes, ..Message::new("m", body) })
     }
 
-    async fn fetched_of(message: Arc<Message>) -> Result<Arc<Message>, Outcome> {
+    async fn fetched_of(message: Arc<Message>) -> Result<Arc<Message>, Failed> {
         let store = MemoryStore::at("s3://bodies/large/");
         let long = "x".repeat(1001);
         for (key, content) in [
@@ -271,7 +304,7 @@ mod tests {
         bodies.fetch(&message, &Handle::current()).await
     }
 
-    async fn fetched(body: &str) -> Result<Arc<Message>, Outcome> {
+    async fn fetched(body: &str) -> Result<Arc<Message>, Failed> {
         fetched_of(message(body, "")).await
     }
 
@@ -291,9 +324,9 @@ mod tests {
         .to_string()
     }
 
-    fn reason(outcome: Result<Arc<Message>, Outcome>) -> String {
+    fn reason(outcome: Result<Arc<Message>, Failed>) -> String {
         match outcome {
-            Err(Outcome::Rejected { reason }) => reason,
+            Err(Failed { outcome: Outcome::Rejected { reason }, .. }) => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -393,7 +426,8 @@ mod tests {
             ("large/not-text", "isn't text"),
             ("large/long", "--body-size"),
         ] {
-            let outcome = fetched(&pointing_to(CLASSES[0], "bodies", key)).await.expect_err("rejected");
+            let outcome =
+                fetched(&pointing_to(CLASSES[0], "bodies", key)).await.expect_err("rejected").outcome;
             assert!(matches!(&outcome, Outcome::Rejected { reason } if reason.contains(why)), "{outcome:?}");
         }
     }

@@ -25,6 +25,7 @@ pub use self::status::{FailedTask, InstancesStatus, NAMED, Receiving, RunningTas
 pub use self::tally::{Counts, Summary, Tally};
 
 use self::attribution::{Attribution, Attributions};
+use self::body::{BODY_STORE, Failed};
 use self::breaker::{Breaker, Cause, Change, Evidence};
 use self::gather::Gathering;
 use self::lease::{Lease, Leases};
@@ -247,7 +248,9 @@ impl Worker {
         check_timeout(component.limits().timeout, longest)?;
         let (tally, io) = (Arc::<Tally>::default(), Handle::current());
         let grants = component.grants();
-        let attributions = Attributions::of(grants.stores.keys().chain(grants.queues.keys()).cloned());
+        let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
+        let aliases = grants.stores.keys().chain(grants.queues.keys()).cloned();
+        let attributions = Attributions::of(aliases.chain(body_store));
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
         let max_visibility = attributes.max_visibility;
         let starts = options.rate.map(|rate| Starts::at(rate, Instant::now()));
@@ -471,18 +474,24 @@ impl Worker {
         let mut cancelled = pin!(cancelled);
         let fetched = tokio::select! {
             fetched = bodies.fetch(message, &self.io) => fetched,
-            why = &mut cancelled => Err(Outcome::Cancelled { why }),
-            () = tokio::time::sleep(self.component.limits().timeout) => Err(Outcome::HostFailed {
-                what: "body store: it gives no answer".into(),
-            }),
+            why = &mut cancelled => Err(Failed { outcome: Outcome::Cancelled { why }, host_error: None }),
+            () = tokio::time::sleep(self.component.limits().timeout) => {
+                let what = "body store: it gives no answer".into();
+                Err(Failed { outcome: Outcome::HostFailed { what }, host_error: None })
+            }
         };
         match fetched {
-            Ok(message) => self.component.run(message, cancelled).await,
-            Err(outcome) => {
+            Ok(fetched) => {
+                if !Arc::ptr_eq(&fetched, message) {
+                    self.attributions.succeeded(std::iter::once(BODY_STORE));
+                }
+                self.component.run(fetched, cancelled).await
+            }
+            Err(Failed { outcome, host_error }) => {
                 let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
                 let wall = began.elapsed();
                 let usage = Usage { queued, blocked: wall, wall, ..Usage::default() };
-                Report::of_no_instance(outcome, usage)
+                Report { outcome, usage, host_error }
             }
         }
     }
