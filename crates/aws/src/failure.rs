@@ -224,7 +224,23 @@ pub(crate) fn causes(error: &dyn Error) -> String {
         }
         next = error.source();
     }
-    texts.join(": ")
+    told(&texts.join(": "))
+}
+
+/// What the SDK says of missing credentials is a list of all places that it asked, and of their types.
+fn told(text: &str) -> String {
+    const FILES: &str = "~/.aws/config and ~/.aws/credentials";
+    let text = text.strip_prefix("dispatch failure: other: ").unwrap_or(text);
+    if !text.contains("no credentials found in chain") {
+        return text.to_owned();
+    }
+    let undefined = text.split_once("profile `").and_then(|(_, rest)| rest.split_once("` was not defined"));
+    match undefined {
+        Some((profile, _)) => {
+            format!("the profile {profile} isn't in {FILES}: add it, or name another one with AWS_PROFILE")
+        }
+        None => "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to a profile that has some, or run where a role gives them, as on ECS, EC2 and EKS".into(),
+    }
 }
 
 fn cut(text: String) -> String {

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmrun_runtime::text::OneLine;
 
 /// For connection, request and answer together: less than the shortest that ECS gives a health check.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(2);
 /// More of an answer isn't read. A status names some tens of tasks, with a reason of a KiB at most for each.
 const MOST_BYTES: usize = 256 << 10;
 

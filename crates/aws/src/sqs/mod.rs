@@ -347,7 +347,7 @@ impl QueueAdmin for SqsQueue {
     }
 
     async fn redrive(&self, _to: Option<&str>) -> Result<Redriven, QueueError> {
-        let text = "SQS moves dead letters by itself: use `aws sqs start-message-move-task` or its console";
+        let text = "SQS moves dead letters by itself: use its console, or `aws sqs start-message-move-task --source-arn ARN --destination-arn ARN` with the ARNs of the dead-letter queue and of the queue to move to";
         Err(QueueError::Unusable(text.into()))
     }
 

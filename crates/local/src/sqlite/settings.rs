@@ -14,6 +14,8 @@ use wasmrun_runtime::queue::QueueError;
 /// The dead-letter queue of a queue that is created without naming one.
 const DEFAULT_DEAD_LETTER: &str = "dead";
 const DEFAULT_MAX_RECEIVES: u32 = 5;
+/// A worker works on no queue whose messages come back sooner.
+const MIN_VISIBILITY: Duration = Duration::from_secs(1);
 /// As SQS: `maxReceiveCount` is between 1 and 1,000.
 const MAX_MAX_RECEIVES: u32 = 1000;
 
@@ -69,18 +71,28 @@ pub(super) struct Wanted {
 }
 
 impl QueueSettings {
-    pub(super) fn resolve(&self, address: &Address) -> Result<Wanted, QueueError> {
-        let visibility_timeout = self.visibility_timeout.unwrap_or(QueueRow::plain().visibility_timeout);
-        if visibility_timeout > MAX_VISIBILITY {
-            return Err(unusable("the visibility timeout is at most 12 hours"));
+    /// Checks what can be known without the file.
+    ///
+    /// # Errors
+    ///
+    /// Which setting isn't possible, in one sentence.
+    pub fn check(&self) -> Result<(), String> {
+        if self.visibility_timeout.is_some_and(|time| !(MIN_VISIBILITY..=MAX_VISIBILITY).contains(&time)) {
+            return Err("the visibility timeout is 1 second to 12 hours".into());
         }
-        let max_receives = self.max_receives.unwrap_or(DEFAULT_MAX_RECEIVES);
-        if !(1..=MAX_MAX_RECEIVES).contains(&max_receives) {
-            return Err(unusable(format!("the number of receives is 1 to {MAX_MAX_RECEIVES}")));
+        if self.max_receives.is_some_and(|number| !(1..=MAX_MAX_RECEIVES).contains(&number)) {
+            return Err(format!("the number of receives is 1 to {MAX_MAX_RECEIVES}"));
         }
         if self.dead_letter == Some(DeadLetter::None) && self.max_receives.is_some() {
-            return Err(unusable("a number of receives needs a dead-letter queue"));
+            return Err("a number of receives needs a dead-letter queue".into());
         }
+        Ok(())
+    }
+
+    pub(super) fn resolve(&self, address: &Address) -> Result<Wanted, QueueError> {
+        self.check().map_err(unusable)?;
+        let visibility_timeout = self.visibility_timeout.unwrap_or(QueueRow::plain().visibility_timeout);
+        let max_receives = self.max_receives.unwrap_or(DEFAULT_MAX_RECEIVES);
         let fifo = self.fifo.unwrap_or(false);
         let target = self.target(address)?;
         if let Some(Target::Elsewhere(url)) = &target {

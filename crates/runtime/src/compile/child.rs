@@ -100,7 +100,11 @@ fn explain(status: ExitStatus, complaint: &str, bounds: Bounds) -> CompileError 
         CompileError::Invalid(complaint.trim().to_owned())
     } else if by(Signal::XCPU) {
         too_long(&format!("{} seconds of computing", bounds.cpu_seconds))
-    } else if by(Signal::KILL) || (by(Signal::ABORT) && complaint.contains("memory allocation")) {
+    } else if by(Signal::KILL)
+        || (by(Signal::ABORT) && complaint.contains("memory allocation"))
+        // The memory doesn't even suffice for its threads' stacks.
+        || complaint.contains("ThreadPoolBuildError")
+    {
         too_much(&format!("{} of memory", iec(bounds.memory_bytes)))
     } else {
         tracing::warn!(%status, complaint, "The compiler failed.");
