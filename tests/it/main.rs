@@ -43,6 +43,9 @@
 //! | `broken_starts` | workers that can't work, and how they say so |
 //! | `rights` | that the rights which are printed are those that are needed |
 //! | `examples` | that what documents and help show runs as printed |
+//! | `bad_settings` | every flag and every key with values that make no sense; files without an end |
+//! | `told` | what people are told when something isn't as they think |
+//! | `help` | what `--help` shows |
 //! | `bad_input` | everything else that can be wrong before any work is done |
 
 #![allow(clippy::print_stdout, reason = "a test says what it measured, and why it was skipped")]
@@ -51,6 +54,7 @@ mod amazon;
 mod answers;
 mod bad_components;
 mod bad_input;
+mod bad_settings;
 mod bodies;
 mod broken_starts;
 mod capacity;
@@ -70,6 +74,7 @@ mod examples;
 mod failing_backends;
 mod first_run;
 mod harness;
+mod help;
 mod host_errors;
 mod hostile;
 mod idempotency;
@@ -90,6 +95,7 @@ mod scaling;
 mod servers;
 mod stopping;
 mod thumbnails;
+mod told;
 mod transfers;
 mod usage;
 mod watching;

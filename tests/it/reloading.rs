@@ -156,7 +156,7 @@ fn a_configuration_that_is_wrong_changes_nothing() {
     let worker = configured(&world, "instances = 2", "timeout = '2s'");
     let wrong = [
         ("instances = 2\nnonsense = 1", "", "nonsense"),
-        ("instances = 0", "", "write a number above zero"),
+        ("instances = 0", "", "expected a number above zero"),
         ("instances = 2", "timeout = '0s'", "--timeout 0s"),
         ("instances = 2", "stack = '256KiB'", "--stack can't be changed without a restart"),
         ("instances = 2", "memory = '64KiB'", "raise --memory"),

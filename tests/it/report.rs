@@ -50,6 +50,23 @@ fn a_report_tells_totals_outcomes_over_time_the_heaviest_tasks_and_costs() {
 }
 
 #[test]
+fn files_without_a_record_are_an_error() {
+    let world = World::new();
+    for (name, content) in [("empty.jsonl", ""), ("blank.jsonl", "\n  \n")] {
+        world.write(name, content);
+        world
+            .wasmrun(["report", name])
+            .fails_with(2, &format!("there is no record of a task: {name} is empty"));
+    }
+    let both = world.wasmrun(["report", "empty.jsonl", "blank.jsonl", "--json"]);
+    both.fails_with(2, "empty.jsonl and blank.jsonl");
+    world.wasmrun(["report", "-"]).input("").fails_with(2, "there is no record of a task");
+    // One is enough.
+    world.write("usage.jsonl", format!("{}\n", record(1)));
+    world.wasmrun(["report", "empty.jsonl", "usage.jsonl"]).succeeds();
+}
+
+#[test]
 fn a_report_for_machines_says_the_same() {
     let report = world().wasmrun(["report", "usage.jsonl", "--json"]).succeeds().json();
     assert_eq!(report["tasks"], 90);

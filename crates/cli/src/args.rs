@@ -2,11 +2,12 @@
 
 use crate::limits::LimitSettings;
 use crate::report::{FargateSize, parse_fargate_size};
-use crate::settings::{AwsSettings, EngineSettings, LogSettings, WorkerSettings};
-use crate::watch::{Listen, WatchSettings};
+use crate::settings::{AwsSettings, EngineSettings, LogSettings, WorkerSettings, Written, typed};
+use crate::watch::{WatchSettings, WorkerAddress};
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -89,16 +90,16 @@ pub(crate) struct RunArgs {
     pub(crate) usage: Option<PathBuf>,
     /// A usage file that would become larger is renamed to FILE.1, and FILE.1 to FILE.2; FILE.4 is the last that is
     /// kept [default: 64MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_USAGE_SIZE")]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_USAGE_SIZE", value_parser = typed::<ByteSize>)]
     pub(crate) usage_size: Option<ByteSize>,
     /// Check everything (component, grants, queue, stores, limits) and exit
     #[arg(long)]
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) task: TaskArgs,
-    #[command(flatten, next_help_heading = "Worker")]
+    #[command(flatten)]
     pub(crate) worker: WorkerSettings,
-    #[command(flatten, next_help_heading = "Watching")]
+    #[command(flatten)]
     pub(crate) watch: WatchSettings,
 }
 
@@ -115,8 +116,8 @@ Examples:
 Exit codes: 0 it's alive, 1 it isn't or gives no answer within 2 s, 2 wrong usage.")]
 pub(crate) struct HealthArgs {
     /// Where it listens: what `run --listen` was given
-    #[arg(value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", default_value = "9464")]
-    pub(crate) address: Listen,
+    #[arg(value_name = "[HOST:]PORT", env = "WASMRUN_LISTEN", default_value = "9464", value_parser = typed::<WorkerAddress>)]
+    pub(crate) address: WorkerAddress,
 }
 
 /// Watch a worker that runs with `--listen`, live in a terminal
@@ -130,10 +131,10 @@ Examples:
 Exit codes: 0 success, 2 wrong usage, 3 the worker gives no answer.")]
 pub(crate) struct TopArgs {
     /// Where it listens: what `run --listen` was given
-    #[arg(value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", default_value = "9464")]
-    pub(crate) address: Listen,
+    #[arg(value_name = "[HOST:]PORT", env = "WASMRUN_LISTEN", default_value = "9464", value_parser = typed::<WorkerAddress>)]
+    pub(crate) address: WorkerAddress,
     /// Print one picture as text, of so long, and end
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "2s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "2s", value_name = "DURATION", value_parser = typed::<Duration>)]
     pub(crate) once: Option<Duration>,
 }
 
@@ -160,7 +161,7 @@ pub(crate) struct InvokeArgs {
     #[arg(long, value_name = "ID", default_value = "invoke")]
     pub(crate) message_id: String,
     /// When the message was sent, such as 2026-11-24T15:00:00Z [default: now]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) sent_at: Option<SystemTime>,
     /// Print outcome and usage as JSON
     #[arg(long)]
@@ -196,13 +197,13 @@ pub(crate) struct TaskArgs {
     /// with its sent time, and floating point is the same on all machines
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_DETERMINISTIC")]
     pub(crate) deterministic: Option<bool>,
-    #[command(flatten, next_help_heading = "Limits of a task")]
+    #[command(flatten)]
     pub(crate) limits: LimitSettings,
-    #[command(flatten, next_help_heading = "Engine")]
+    #[command(flatten)]
     pub(crate) engine: EngineSettings,
-    #[command(flatten, next_help_heading = "Amazon")]
+    #[command(flatten)]
     pub(crate) aws: AwsSettings,
-    #[command(flatten, next_help_heading = "Logs")]
+    #[command(flatten)]
     pub(crate) log: LogSettings,
 }
 
@@ -239,7 +240,7 @@ pub(crate) struct EnqueueArgs {
     #[arg(long, requires = "store", conflicts_with = "message", value_name = "FILE")]
     pub(crate) seen: Option<PathBuf>,
     /// How often --watch lists the store
-    #[arg(long, requires = "watch", value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "1s")]
+    #[arg(long, requires = "watch", value_name = "DURATION", value_parser = typed::<Duration>, default_value = "1s")]
     pub(crate) every: Duration,
     /// An attribute of each message
     #[arg(long, value_name = "NAME=VALUE")]
@@ -248,7 +249,7 @@ pub(crate) struct EnqueueArgs {
     #[arg(long)]
     pub(crate) group: Option<String>,
     /// Nobody receives the messages for so long
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = typed::<Duration>)]
     pub(crate) delay: Option<Duration>,
     #[command(flatten)]
     pub(crate) aws: AwsSettings,
@@ -278,10 +279,10 @@ pub(crate) enum QueueCommand {
         /// The queue
         url: String,
         /// How long a received message stays invisible to others [default: 30s]
-        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "DURATION", value_parser = typed::<Duration>)]
         visibility_timeout: Option<Duration>,
         /// After so many receives a message goes to the dead-letter queue [default: 5]
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = typed::<u32>)]
         max_receives: Option<u32>,
         /// The dead-letter queue's URL, or none [default: `dead` in the same file]
         #[arg(long, value_name = "URL")]
@@ -303,7 +304,7 @@ pub(crate) enum QueueCommand {
         /// The queue
         url: String,
         /// At most so many
-        #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 10, value_parser = typed::<usize>)]
         max: usize,
     },
     /// Move the messages of a sqlite: dead-letter queue back to where they came from
@@ -417,7 +418,7 @@ pub(crate) struct ReportArgs {
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// How many of the heaviest tasks are named
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = |text: &str| within(text, 1..=1000_usize))]
     pub(crate) top: usize,
     /// A table of prices (TOML) instead of the one that is shipped
     #[arg(long, value_name = "FILE")]
@@ -426,9 +427,25 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "VCPU,GB", value_parser = parse_fargate_size)]
     pub(crate) fargate_size: Option<FargateSize>,
     /// The memory of a Lambda function, in MB [default: the smallest that holds the largest task's memory]
-    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "MB", value_parser = |text: &str| within(text, 1..=1_000_000_u32))]
     pub(crate) lambda_size: Option<u32>,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A point in time.
+fn parse_time(text: &str) -> Result<SystemTime, String> {
+    humantime::parse_rfc3339_weak(text).map_err(|_| "expected a time such as 2026-11-24T15:00:00Z".into())
+}
+
+/// A number with bounds.
+fn within<T: Written + PartialOrd + std::fmt::Display>(
+    text: &str,
+    allowed: RangeInclusive<T>,
+) -> Result<T, String> {
+    T::read(text)
+        .ok()
+        .filter(|number| allowed.contains(number))
+        .ok_or_else(|| format!("expected a whole number from {} to {}", allowed.start(), allowed.end()))
 }

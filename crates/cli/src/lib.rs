@@ -2,7 +2,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `args` | what can be typed |
+//! | `args`, `help` | what can be typed; how it's explained |
 //! | `settings`, `limits` | flags, `WASMRUN_*` variables and the configuration file, merged and validated |
 //! | `backends` | from a URL to a queue or a store |
 //! | `run`, `invoke`, `enqueue`, `queue`, `inspect`, `compile`, `policy`, `report` | one command each |
@@ -24,6 +24,7 @@ mod enqueue;
 mod failure;
 #[doc(hidden)]
 pub mod fuzzing;
+mod help;
 mod inspect;
 mod invoke;
 mod limits;
@@ -45,7 +46,8 @@ mod watch;
 
 use self::args::{Cli, Command};
 use self::failure::Failure;
-use clap::{CommandFactory, Parser};
+use clap::FromArgMatches;
+use clap::error::ErrorKind;
 use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -62,7 +64,10 @@ pub fn main(build: &Build) -> ExitCode {
             return child();
         }
     }
-    let Cli { version, verbose, command } = Cli::parse();
+    let Cli { version, verbose, command } = match parse() {
+        Ok(typed) => typed,
+        Err(failure) => return failure.report(),
+    };
     let Some(command) = command.filter(|_| !version) else {
         // That nobody reads it changes nothing.
         let _ = io::stdout().write_all(build.text(verbose).as_bytes());
@@ -73,6 +78,15 @@ pub fn main(build: &Build) -> ExitCode {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
+}
+
+/// What was typed. Where the parser has something to say, to help or to complain, it ends the program.
+fn parse() -> Result<Cli, Failure> {
+    let parsed = help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.or_else(|error| match error.kind() {
+        ErrorKind::InvalidUtf8 => Err(Failure::usage(format!("{} isn't UTF-8 text", settings::not_utf8()))),
+        _ => error.exit(),
+    })
 }
 
 /// Takes as many file descriptors as the system allows: each task's readers and writers hold some, and the usual soft
@@ -99,7 +113,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Policy(args) => policy::policy(*args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "wasmrun", &mut script);
+            clap_complete::generate(shell, &mut help::command(), "wasmrun", &mut script);
             // That nobody reads it changes nothing.
             let _ = io::stdout().write_all(&script);
             Ok(ExitCode::SUCCESS)

@@ -1,7 +1,7 @@
 //! The limits of a task as flags, variables and keys of the file: validated, with the defaults of the runtime.
 
 use crate::failure::Failure;
-use crate::settings::{from_duration, from_text};
+use crate::settings::{typed, written};
 use bytesize::ByteSize;
 use clap::Args;
 use serde::Deserialize;
@@ -32,77 +32,85 @@ const MIN_CALL_BYTES: u64 = 4 << 10;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct LimitSettings {
     /// Units of computing, about one for each Wasm instruction [default: 200000000000]
-    #[arg(long, value_name = "N", env = "WASMRUN_FUEL")]
+    #[arg(long, value_name = "N", env = "WASMRUN_FUEL", value_parser = typed::<u64>)]
+    #[serde(deserialize_with = "written")]
     fuel: Option<u64>,
     /// All memories together [default: 256MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_MEMORY")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_MEMORY", value_parser = typed::<ByteSize>)]
+    #[serde(deserialize_with = "written")]
     memory: Option<ByteSize>,
     /// Wall-clock time, waiting included [default: 30s]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_TIMEOUT", value_parser = humantime::parse_duration)]
-    #[serde(deserialize_with = "from_duration")]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_TIMEOUT", value_parser = typed::<Duration>)]
+    #[serde(deserialize_with = "written")]
     timeout: Option<Duration>,
     /// Waiting for stores, queues and clocks, in all [default: as long as --timeout]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_BLOCKED_TIME", value_parser = humantime::parse_duration)]
-    #[serde(deserialize_with = "from_duration")]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_BLOCKED_TIME", value_parser = typed::<Duration>)]
+    #[serde(deserialize_with = "written")]
     blocked_time: Option<Duration>,
     /// The stack of Wasm code [default: 512KiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_STACK")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_STACK", value_parser = typed::<ByteSize>)]
+    #[serde(deserialize_with = "written")]
     stack: Option<ByteSize>,
     /// The elements of all tables together [default: 100000]
-    #[arg(long, value_name = "N", env = "WASMRUN_TABLE_ELEMENTS")]
+    #[arg(long, value_name = "N", env = "WASMRUN_TABLE_ELEMENTS", value_parser = typed::<usize>)]
+    #[serde(deserialize_with = "written")]
     table_elements: Option<usize>,
     /// Core instances that the component consists of [default: 16]
-    #[arg(long, value_name = "N", env = "WASMRUN_CORE_INSTANCES")]
+    #[arg(long, value_name = "N", env = "WASMRUN_CORE_INSTANCES", value_parser = typed::<usize>)]
+    #[serde(deserialize_with = "written")]
     core_instances: Option<usize>,
     /// Memories in number [default: 8]
-    #[arg(long, value_name = "N", env = "WASMRUN_MEMORIES")]
+    #[arg(long, value_name = "N", env = "WASMRUN_MEMORIES", value_parser = typed::<usize>)]
+    #[serde(deserialize_with = "written")]
     memories: Option<usize>,
     /// Tables in number [default: 16]
-    #[arg(long, value_name = "N", env = "WASMRUN_TABLES")]
+    #[arg(long, value_name = "N", env = "WASMRUN_TABLES", value_parser = typed::<usize>)]
+    #[serde(deserialize_with = "written")]
     tables: Option<usize>,
     /// Readers, writers and other handles open at once [default: 100]
-    #[arg(long, value_name = "N", env = "WASMRUN_HANDLES")]
+    #[arg(long, value_name = "N", env = "WASMRUN_HANDLES", value_parser = typed::<usize>)]
+    #[serde(deserialize_with = "written")]
     handles: Option<usize>,
     /// The arguments of one host call [default: as the largest object or message, and 64KiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_CALL_SIZE")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_CALL_SIZE", value_parser = typed::<ByteSize>)]
+    #[serde(deserialize_with = "written")]
     call_size: Option<ByteSize>,
     /// An object that is read or written as a whole; larger ones are streamed [default: 32MiB, and at most half of
     /// --memory]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_OBJECT_SIZE")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_OBJECT_SIZE", value_parser = typed::<ByteSize>)]
+    #[serde(deserialize_with = "written")]
     object_size: Option<ByteSize>,
     /// Bytes read from stores, in all [default: 4GiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_READ_SIZE")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_READ_SIZE", value_parser = typed::<ByteSize>)]
+    #[serde(deserialize_with = "written")]
     read_size: Option<ByteSize>,
     /// Bytes written to stores and queues, in all [default: 4GiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_WRITE_SIZE")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_WRITE_SIZE", value_parser = typed::<ByteSize>)]
+    #[serde(deserialize_with = "written")]
     write_size: Option<ByteSize>,
     /// Calls to stores [default: 100000]
-    #[arg(long, value_name = "N", env = "WASMRUN_STORE_CALLS")]
+    #[arg(long, value_name = "N", env = "WASMRUN_STORE_CALLS", value_parser = typed::<u64>)]
+    #[serde(deserialize_with = "written")]
     store_calls: Option<u64>,
     /// Messages sent, each one of a batch [default: 1000]
-    #[arg(long, value_name = "N", env = "WASMRUN_SENT_MESSAGES")]
+    #[arg(long, value_name = "N", env = "WASMRUN_SENT_MESSAGES", value_parser = typed::<u64>)]
+    #[serde(deserialize_with = "written")]
     sent_messages: Option<u64>,
     /// A message that is sent [default: 1MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_MESSAGE_SIZE")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_MESSAGE_SIZE", value_parser = typed::<ByteSize>)]
+    #[serde(deserialize_with = "written")]
     message_size: Option<ByteSize>,
     /// A body that is fetched from the --body-store [default: 16MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_BODY_SIZE")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_BODY_SIZE", value_parser = typed::<ByteSize>)]
+    #[serde(deserialize_with = "written")]
     body_size: Option<ByteSize>,
     /// What a task may log; what follows is dropped, with a note [default: 64KiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_LOG_SIZE")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_LOG_SIZE", value_parser = typed::<ByteSize>)]
+    #[serde(deserialize_with = "written")]
     log_size: Option<ByteSize>,
     /// Random bytes, in all [default: 1MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_RANDOM_SIZE")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_RANDOM_SIZE", value_parser = typed::<ByteSize>)]
+    #[serde(deserialize_with = "written")]
     random_size: Option<ByteSize>,
 }
 
@@ -186,16 +194,27 @@ pub(crate) fn size(
     allowed: RangeInclusive<u64>,
 ) -> Result<Option<usize>, Failure> {
     let Some(size) = setting else { return Ok(None) };
-    let shown = |bytes: &u64| ByteSize(*bytes).display().iec().to_string();
+    let shown = exactly(size.0);
     if size.0 < *allowed.start() {
         return Err(Failure::usage(format!(
-            "--{flag} {size} is too small: at least {}",
-            shown(allowed.start())
+            "--{flag} {shown} is too small: at least {}",
+            exactly(*allowed.start())
         )));
     }
     match usize::try_from(size.0) {
         Ok(bytes) if size.0 <= *allowed.end() => Ok(Some(bytes)),
-        _ => Err(Failure::usage(format!("--{flag} {size} is too large: at most {}", shown(allowed.end())))),
+        _ => {
+            Err(Failure::usage(format!("--{flag} {shown} is too large: at most {}", exactly(*allowed.end()))))
+        }
+    }
+}
+
+/// A size without rounding, which would make 4 GiB of a byte more.
+fn exactly(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{} {name}", bytes / unit),
+        None => format!("{bytes} bytes"),
     }
 }
 

@@ -4,7 +4,7 @@
 //! that comes from outside can forge a line or move the cursor.
 
 use crate::failure::Failure;
-use crate::settings::{LogFormat, LogSettings};
+use crate::settings::{LogFormat, LogSettings, Written, warn_of_unknown_variables};
 use crate::show::{self, size};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -13,7 +13,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
@@ -30,6 +30,9 @@ use wasmrun_runtime::worker::{Counts, Summary, Tally};
 
 /// How often the progress is drawn.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// After so long without a task's end there is no estimate of when all are done.
+const STALLED: Duration = Duration::from_secs(3);
 
 /// Where people look.
 #[derive(Clone)]
@@ -56,6 +59,7 @@ impl Output {
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let (subscriber, set_filter) = subscriber(format, filter, colours, Beside(bar.clone()));
         subscriber.try_init().map_err(|error| Failure::backend(format!("logs can't be written: {error}")))?;
+        warn_of_unknown_variables();
         Ok(Self { format, bar, set_filter })
     }
 
@@ -184,11 +188,11 @@ impl Output {
         };
         let _ = write!(
             text,
-            "CPU time       {:.2} s, {:.2} ms a task\nfuel           {:.0} million, {:.2} million a task\npeak memory    {} (the largest task)\nread, written  {}, {}",
+            "CPU time       {:.2} s, {:.2} ms a task\nfuel           {}, {} a task\npeak memory    {} (the largest task)\nread, written  {}, {}",
             usage.cpu.as_secs_f64(),
             mean(usage.cpu.as_secs_f64() * 1e3),
-            usage.fuel as f64 / 1e6,
-            mean(usage.fuel as f64 / 1e6),
+            show::count(usage.fuel),
+            show::count(usage.fuel.checked_div(*tasks).unwrap_or_default()),
             size(usage.peak_memory_bytes),
             size(usage.bytes_read),
             size(usage.bytes_written),
@@ -257,8 +261,12 @@ const TALKERS: [&str; 4] = ["aws_", "h2", "hyper", "rustls"];
 /// A level, or a filter by target: a word that is neither would silence everything.
 pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
     let wrong = || {
+        let hint = match LogFormat::read(text) {
+            Ok(_) => format!("; for the format write --log-format {text}"),
+            Err(_) => String::new(),
+        };
         Failure::usage(format!(
-            "--log {text:?} is neither a level (error, warn, info, debug, trace, off) nor a filter such as info,guest=debug"
+            "--log {text:?} is neither a level (error, warn, info, debug, trace, off) nor a filter such as info,guest=debug{hint}"
         ))
     };
     // Spans aren't ours: what is asked for by a span could be a talker's.
@@ -275,6 +283,8 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
         for talker in TALKERS {
             filter = filter.add_directive(format!("{talker}=warn").parse().map_err(|_| wrong())?);
         }
+        // Each place that has no credentials and no region warns of it, with its types: what follows from it is said once.
+        filter = filter.add_directive("aws_config=error".parse().map_err(|_| wrong())?);
     }
     Ok(filter)
 }
@@ -284,24 +294,36 @@ pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
     if output.format == LogFormat::Json || !io::stderr().is_terminal() {
         return;
     }
-    let style = ProgressStyle::with_template("{bar:32} {pos}/{len} tasks  {eta} left  {msg}");
+    let style = ProgressStyle::with_template("{bar:32} {pos}/{len} tasks  {msg}");
     output.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     output.bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
     let mut rounds = tokio::time::interval(PROGRESS_EVERY);
+    let mut done = (0, Instant::now());
     loop {
         rounds.tick().await;
         let summary = tally.summary();
         let settled = summary.tasks.saturating_sub(summary.counts.returned);
         output.bar.set_length(total.max(settled));
         output.bar.set_position(settled);
-        if summary.counts.returned + summary.counts.dead_lettered > 0 {
-            let message = format!(
-                "{} given back, {} dead-lettered",
-                summary.counts.returned, summary.counts.dead_lettered
-            );
-            output.bar.set_message(message);
+        if settled > done.0 {
+            done = (settled, Instant::now());
         }
+        let left = left(output.bar.eta(), total.saturating_sub(settled), done.1.elapsed());
+        output.bar.set_message(match summary.counts {
+            Counts { returned: 0, dead_lettered: 0, .. } => left,
+            Counts { returned, dead_lettered, .. } => {
+                format!("{left}  {returned} given back, {dead_lettered} dead-lettered")
+            }
+        });
     }
+}
+
+/// How long it may take. What waits for its next try tells nothing of that.
+fn left(estimate: Duration, messages: u64, since_last: Duration) -> String {
+    if messages == 0 || since_last > STALLED {
+        return "waiting for messages in flight and retries".into();
+    }
+    format!("{} left", humantime::format_duration(Duration::from_secs(estimate.as_secs().max(1))))
 }
 
 /// Writes log lines above the progress bar.
@@ -329,6 +351,16 @@ impl Write for Beside {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_time_is_estimated_for_what_waits_for_its_next_try() {
+        let seconds = Duration::from_secs;
+        assert_eq!(left(Duration::ZERO, 3, seconds(0)), "1s left");
+        assert_eq!(left(seconds(90), 3, seconds(1)), "1m 30s left");
+        for (messages, since) in [(0, 0), (1, 4)] {
+            assert!(!left(Duration::ZERO, messages, seconds(since)).contains("left"));
+        }
+    }
 
     #[test]
     fn what_is_printed_moves_no_cursor_and_json_stays_json() {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 use wasmrun_local::{DeadLetter, QueueSettings};
 use wasmrun_runtime::message::{AttributeValue, Message};
+use wasmrun_runtime::queue::QueueAdmin;
 
 pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
     let output = Output::start(&LogSettings::default())?;
@@ -21,6 +22,9 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
             });
             let settings =
                 QueueSettings { visibility_timeout, dead_letter, max_receives, fifo: fifo.then_some(true) };
+            settings
+                .check()
+                .map_err(|wrong| Failure::usage(format!("can't create the queue {url}: {wrong}")))?;
             let (opened, created) = create_queue(&url, &settings)?;
             let verb = if created { "created" } else { "already there:" };
             output.line(format_args!("{verb} {}", opened.queue.url()));
@@ -52,6 +56,15 @@ async fn redrive(backends: &Backends, output: &Output, url: &str, to: Option<&st
     };
     let redriven = queue.redrive(to.as_deref()).await.map_err(|error| Failure::queue(url, &error))?;
     let moved = redriven.moved;
+    if moved == 0 && to.is_none() {
+        let reason = match &redriven.reason {
+            Some(reason) => Some(format!("{reason}; name a queue with --to URL")),
+            None => dead_letters_elsewhere(backends, &*queue).await?,
+        };
+        if let Some(reason) = reason {
+            return Err(Failure::usage(format!("nothing was moved from the queue {url}: {reason}")));
+        }
+    }
     let (line, which) = match &to {
         Some(to) => (format!("moved {moved} to {to}"), "another"),
         None => (format!("moved {moved} back"), "a"),
@@ -61,6 +74,19 @@ async fn redrive(backends: &Backends, output: &Output, url: &str, to: Option<&st
         output.line(format_args!("left {}: {reason}; name {which} queue with --to URL", redriven.left));
     }
     Ok(())
+}
+
+/// Says where the dead letters are, if they are in this queue's own dead-letter queue.
+async fn dead_letters_elsewhere(
+    backends: &Backends,
+    queue: &dyn QueueAdmin,
+) -> Result<Option<String>, Failure> {
+    let failed = |error| Failure::queue(queue.url(), &error);
+    let Some(redrive) = queue.attributes().await.map_err(failed)?.redrive else { return Ok(None) };
+    let url = redrive.dead_letter;
+    let dead = backends.open_queue(&url).await?.queue;
+    let held = dead.depth().await.map_err(|error| Failure::queue(&url, &error))?.total();
+    Ok((held > 0).then(|| format!("it's empty, and its dead-letter queue {url} holds {held}: name that one")))
 }
 
 async fn stats(backends: &Backends, output: &Output, url: &str, as_json: bool) -> Result<(), Failure> {

@@ -59,7 +59,7 @@ struct Signals {
 async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Result<ExitCode, Failure> {
     let started_at = SystemTime::now();
     let (typed, is_configured) = (args.clone(), args.task.config.is_some());
-    let mut file = File::read(args.task.config.as_deref())?;
+    let (mut file, text) = File::read_aside(args.task.config.clone()).await?;
     let log = args.task.log.clone().or(std::mem::take(&mut file.log));
     let queue_url = args
         .queue
@@ -69,7 +69,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         args.usage.or_else(|| file.usage.take()).map(|path| usage::resolve(&path)).transpose()?;
     let usage_bytes = settings::usage_bytes(args.usage_size.or(file.usage_size))?;
     let worker = args.worker.or(std::mem::take(&mut file.worker));
-    let watching = args.watch.or(&mut file)?;
+    let watching = args.watch.or(&mut file);
     let PolicySetting { policy, dead_lettered } = settings::policy(&args.on, std::mem::take(&mut file.on))?;
     let backends = Backends::new(args.task.aws.clone().or(std::mem::take(&mut file.aws)));
     let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
@@ -167,6 +167,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         output: output.clone(),
         worker: worker.clone(),
         component: component.clone(),
+        text,
     });
     let server = watching.bind().await?;
     let stores: Vec<String> = component

@@ -71,9 +71,14 @@ pub(crate) fn reload_on_hangup(reload: Option<Reload>, stop: CancellationToken) 
             }
             let others = async { while hangup.recv().await.is_some() {} };
             let _ = tokio::time::timeout(TOGETHER, others).await;
-            let Some(reload) = &reload else { return stop.cancel() };
+            let Some(reload) = &reload else {
+                tracing::info!(
+                    "stopping on SIGHUP, as there is no configuration file to read again: running tasks may finish"
+                );
+                return stop.cancel();
+            };
             // One that still waits for tasks to end is out of date.
-            if let Some(newer) = reload.read() {
+            if let Some(newer) = reload.read().await {
                 taking_up = Box::pin(newer);
             }
         }

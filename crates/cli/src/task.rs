@@ -3,7 +3,7 @@
 use crate::args::TaskArgs;
 use crate::backends::{Backends, OpenStore, streams_bytes};
 use crate::failure::Failure;
-use crate::settings::{self, EngineSettings, File};
+use crate::settings::{self, EngineSettings, File, read_file};
 use rustix::process::{Resource, getrlimit};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -224,7 +224,8 @@ pub(crate) fn read_component(path: &Path, is_precompiled: bool) -> Result<Vec<u8
             path.display()
         )));
     }
-    std::fs::read(path).map_err(failed)
+    // It may grow meanwhile.
+    read_file(path, &format!("the component {}", path.display()), most)
 }
 
 /// The compiler that runs this program again as its child; or none, where the component is code already.
@@ -232,7 +233,7 @@ pub(crate) fn compiler(engine: &EngineSettings, cache: Option<Cache>) -> Result<
     if engine.is_precompiled() {
         return Ok(Compiler::precompiled());
     }
-    Ok(Compiler::in_child(program()?, engine.compile_limits(), cache))
+    Ok(Compiler::in_child(program()?, engine.compile_limits()?, cache))
 }
 
 fn program() -> Result<PathBuf, Failure> {

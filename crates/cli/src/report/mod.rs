@@ -59,17 +59,30 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     for path in &args.files {
         read(path, &mut totals, &mut bad)?;
     }
-    if let (0, Some(BadLine { file, line, error })) = (totals.tasks, &bad.first) {
-        return Err(Failure::usage(format!("there is no record of a task: line {line} of {file}: {error}")));
+    if totals.tasks == 0 {
+        return Err(Failure::usage(match &bad.first {
+            Some(BadLine { file, line, error }) => {
+                format!("there is no record of a task: line {line} of {file}: {error}")
+            }
+            None => {
+                let files: Vec<_> = args.files.iter().map(|file| shown(file)).collect();
+                format!("there is no record of a task: {} is empty", files.join(" and "))
+            }
+        }));
     }
     output.print(&if args.json { text::json(&totals, &bad).to_string() } else { text::text(&totals, &bad) });
     Ok(ExitCode::SUCCESS)
 }
 
+/// What to call a file.
+fn shown(path: &Path) -> String {
+    if path.as_os_str() == "-" { "standard input".into() } else { path.display().to_string() }
+}
+
 fn read(path: &Path, totals: &mut Totals, bad: &mut BadLines) -> Result<(), Failure> {
-    let shown = path.display().to_string();
+    let shown = shown(path);
     if path.as_os_str() == "-" {
-        return read_lines(io::stdin().lock(), "standard input", totals, bad);
+        return read_lines(io::stdin().lock(), &shown, totals, bad);
     }
     let file = File::open(path).map_err(|error| Failure::usage(format!("cannot read {shown}: {error}")))?;
     read_lines(file, &shown, totals, bad)

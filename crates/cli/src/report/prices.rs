@@ -1,7 +1,7 @@
 //! The table of prices: the one that is shipped, or the user's.
 
 use crate::failure::Failure;
-use crate::settings::toml_from;
+use crate::settings::{MAX_TOML_BYTES, read_text, toml_from};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -70,8 +70,7 @@ impl Prices {
             None => ("prices.toml".to_owned(), SHIPPED.to_owned()),
             Some(path) => {
                 let shown = path.display().to_string();
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| Failure::usage(format!("cannot read the prices {shown}: {error}")))?;
+                let text = read_text(path, &format!("the prices {shown}"), MAX_TOML_BYTES)?;
                 (shown, text)
             }
         };

@@ -1,8 +1,9 @@
 //! How components are compiled and run.
 
 use super::at_most;
-use super::text::{from_duration, from_text};
+use super::text::{Written, expected, typed, written};
 use crate::failure::Failure;
+use crate::limits;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
@@ -12,6 +13,8 @@ use std::time::Duration;
 use wasmrun_runtime::compile::CompileLimits;
 use wasmrun_runtime::engine::Allocator;
 
+/// The compiler's own threads take half of that before it has read a component.
+const MIN_COMPILE_BYTES: u64 = 64 << 20;
 /// Threads: more is a typing error.
 const MAX_THREADS: usize = 1_024;
 
@@ -21,34 +24,44 @@ const MAX_THREADS: usize = 1_024;
 pub(crate) struct EngineSettings {
     /// The directory for compiled components, or off [default: wasmrun in the user's cache directory]
     #[arg(long, value_name = "DIRECTORY", env = "WASMRUN_CACHE")]
+    #[serde(deserialize_with = "written")]
     pub(crate) cache: Option<PathBuf>,
     /// Memory that compiling the component may take [default: 256MiB and 64 bytes for each of the component, at most
     /// 4GiB and half of what this host has]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_COMPILE_MEMORY")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_COMPILE_MEMORY", value_parser = typed::<ByteSize>)]
+    #[serde(deserialize_with = "written")]
     compile_memory: Option<ByteSize>,
     /// CPU time that it may take [default: 20s and 5s for each MiB of the component]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPILE_TIME", value_parser = humantime::parse_duration)]
-    #[serde(deserialize_with = "from_duration")]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPILE_TIME", value_parser = typed::<Duration>)]
+    #[serde(deserialize_with = "written")]
     compile_time: Option<Duration>,
     /// The component is code that `wasmrun compile` wrote: it's run without looking at what it does
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_PRECOMPILED")]
     precompiled: Option<bool>,
     /// Threads that guests compute on [default: the number of cores]
-    #[arg(long, value_name = "N", env = "WASMRUN_THREADS")]
+    #[arg(long, value_name = "N", env = "WASMRUN_THREADS", value_parser = typed::<NonZeroUsize>)]
+    #[serde(deserialize_with = "written")]
     threads: Option<NonZeroUsize>,
     /// Where instances' memory comes from: a pool, or the system each time [default: auto]
     #[arg(long, env = "WASMRUN_ALLOCATOR")]
+    #[serde(deserialize_with = "written")]
     allocator: Option<AllocatorSetting>,
 }
 
 /// Where instances' memory comes from.
-#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum AllocatorSetting {
     Auto,
     Pooling,
     OnDemand,
+}
+
+impl Written for AllocatorSetting {
+    const FORM: &'static str = "auto, pooling or on-demand";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Self::from_str(text, false).map_err(|_| expected::<Self>())
+    }
 }
 
 impl EngineSettings {
@@ -67,8 +80,12 @@ impl EngineSettings {
         self.precompiled.unwrap_or(false)
     }
 
-    pub(crate) fn compile_limits(&self) -> CompileLimits {
-        CompileLimits { memory_bytes: self.compile_memory.map(|size| size.0), cpu_time: self.compile_time }
+    pub(crate) fn compile_limits(&self) -> Result<CompileLimits, Failure> {
+        if self.compile_time.is_some_and(|time| time.is_zero()) {
+            return Err(Failure::usage("--compile-time 0s is too short: nothing could be compiled"));
+        }
+        let memory = limits::size(self.compile_memory, "compile-memory", MIN_COMPILE_BYTES..=u64::MAX)?;
+        Ok(CompileLimits { memory_bytes: memory.map(|bytes| bytes as u64), cpu_time: self.compile_time })
     }
 
     pub(crate) fn allocator(&self) -> Allocator {

@@ -2,15 +2,40 @@
 
 use super::named::variables_with;
 use crate::failure::Failure;
-use serde::Deserialize;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The value of an environment key in the file: a text, or `true` for the worker's own value.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub(crate) enum EnvValue {
     Text(String),
     Inherited(bool),
+}
+
+impl<'de> Deserialize<'de> for EnvValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl Visitor<'_> for Reader {
+            type Value = EnvValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text in quotes, or true for the worker's own value")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<EnvValue, E> {
+                Ok(EnvValue::Text(text.to_owned()))
+            }
+
+            fn visit_bool<E>(self, is_inherited: bool) -> Result<EnvValue, E> {
+                Ok(EnvValue::Inherited(is_inherited))
+            }
+        }
+
+        deserializer.deserialize_any(Reader)
+    }
 }
 
 /// Merges the environment that a task sees.

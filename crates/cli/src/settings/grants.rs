@@ -1,7 +1,9 @@
 //! What tasks may touch: stores, queues to send to, and the roles that are assumed for them.
 
-use super::named::named;
+use super::named::{named, well_formed_alias};
+use super::text::named_texts;
 use crate::failure::Failure;
+use serde::Deserializer;
 use std::collections::BTreeMap;
 use wasmrun_aws::is_role;
 use wasmrun_runtime::grant::Mode;
@@ -18,18 +20,52 @@ pub(crate) struct StoreSetting {
 pub(crate) fn stores(flags: &[String], file: BTreeMap<String, String>) -> Result<Vec<StoreSetting>, Failure> {
     named("--store", "ALIAS=URL:MODE", flags, "WASMRUN_STORE_", file)?
         .into_iter()
-        .map(|(alias, value)| {
-            let (url, mode) = value.rsplit_once(':').filter(|(_, mode)| !mode.starts_with("//")).ok_or_else(|| {
-                Failure::usage(format!(
-                    "the store {alias}={value} has no mode: write ALIAS=URL:MODE with the mode ro, wo or rw"
-                ))
-            })?;
-            let mode = mode
-                .parse()
-                .map_err(|error| Failure::usage(format!("the store {alias}={value} has an {error}")))?;
-            Ok(StoreSetting { alias, url: url.to_owned(), mode })
-        })
+        .map(|(alias, value)| store(&alias, &value).map_err(Failure::usage))
         .collect()
+}
+
+/// Reads a grant of a store.
+fn store(alias: &str, value: &str) -> Result<StoreSetting, String> {
+    // In `dir:in` and `s3://bucket` the last colon is the scheme's.
+    let is_mode = |mode: &str| mode.parse::<Mode>().is_ok();
+    let parts = value
+        .rsplit_once(':')
+        .filter(|(url, mode)| is_mode(mode) || (url.contains(':') && !mode.starts_with("//")));
+    let Some((url, mode)) = parts else {
+        return Err(format!(
+            "the store {alias}={value} has no mode: write ALIAS=URL:MODE with the mode ro, wo or rw, such as {alias}={value}:ro"
+        ));
+    };
+    let mode = mode.parse().map_err(|error| format!("the store {alias}={value} has an {error}"))?;
+    Ok(StoreSetting { alias: alias.to_owned(), url: url.to_owned(), mode })
+}
+
+/// Reads the stores of the configuration file.
+pub(super) fn stores_of_file<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    named_texts(deserializer, |alias, value| well_formed_alias(alias).and(store(alias, value).map(drop)))
+}
+
+/// Reads the queues to send to of the configuration file.
+pub(super) fn sends_of_file<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    named_texts(deserializer, |alias, _| well_formed_alias(alias))
+}
+
+/// Reads the roles of the configuration file.
+pub(super) fn roles_of_file<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    named_texts(deserializer, |alias, arn| well_formed_alias(alias).and(role(arn)))
+}
+
+fn role(arn: &str) -> Result<(), String> {
+    if is_role(arn) {
+        return Ok(());
+    }
+    Err(format!("{arn:?} is no role: write its ARN, such as arn:aws:iam::123456789012:role/thumbs"))
 }
 
 /// Merges the queues to send to: alias and URL.
@@ -58,11 +94,7 @@ pub(crate) fn roles(
                 "the role {role} is for {alias}, and neither a --store nor a --send has that alias"
             )));
         }
-        if !is_role(role) {
-            return Err(Failure::usage(format!(
-                "{role:?} is no role: write its ARN, such as arn:aws:iam::123456789012:role/thumbs"
-            )));
-        }
+        self::role(role).map_err(Failure::usage)?;
     }
     Ok(roles)
 }
@@ -83,7 +115,9 @@ mod tests {
         let error = |flag: &str| stores(&[flag.into()], BTreeMap::new()).expect_err("invalid").to_string();
         assert!(error("in").contains("ALIAS=URL:MODE"));
         assert!(error("in=dir").contains("no mode"));
-        assert!(error("in=dir:x").contains("unknown mode \"x\""));
+        assert!(error("in=dir:x").contains("has no mode") && error("in=dir:x").contains("in=dir:x:ro"));
+        assert!(error("in=s3://bucket").contains("has no mode"));
+        assert!(error("in=dir:x:y").contains("unknown mode \"y\""));
         assert!(error("In=dir:x:ro").contains("alias"));
         let twice = ["a=dir:x:ro".to_owned(), "a=dir:y:ro".to_owned()];
         let error = stores(&twice, BTreeMap::new()).expect_err("invalid");

@@ -1,9 +1,9 @@
 //! How many tasks at once: what is typed, and what it means.
 
+use super::text::{Written, expected};
 use super::{WorkerSettings, at_most};
 use crate::failure::Failure;
 use std::num::NonZeroUsize;
-use std::str::FromStr;
 use std::time::Duration;
 use wasmrun_runtime::scaler::Goal;
 use wasmrun_runtime::worker::ScaleOptions;
@@ -26,11 +26,12 @@ pub(super) enum InstancesSetting {
     Between(usize, NonZeroUsize),
 }
 
-impl FromStr for InstancesSetting {
-    type Err = String;
+impl Written for InstancesSetting {
+    const FORM: &'static str = "a number above zero, MIN..MAX or auto";
+    const MAY_BE_NUMBER: bool = true;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?}: write a number above zero, MIN..MAX or auto");
+    fn read(text: &str) -> Result<Self, String> {
+        let wrong = expected::<Self>;
         match text.split_once("..") {
             None if text == "auto" => Ok(Self::Auto),
             None => text.parse().map(Self::Fixed).map_err(|_| wrong()),
@@ -38,7 +39,7 @@ impl FromStr for InstancesSetting {
                 let (min, max): (usize, NonZeroUsize) =
                     (min.parse().map_err(|_| wrong())?, max.parse().map_err(|_| wrong())?);
                 if min > max.get() {
-                    return Err(format!("{text:?}: the minimum is larger than the maximum"));
+                    return Err("the minimum is larger than the maximum".into());
                 }
                 Ok(Self::Between(min, max))
             }
@@ -110,14 +111,14 @@ mod tests {
             ("0..64", InstancesSetting::Between(0, number(64))),
             ("3..3", InstancesSetting::Between(3, number(3))),
         ] {
-            assert_eq!(text.parse(), Ok(setting));
+            assert_eq!(InstancesSetting::read(text), Ok(setting));
             let file: WorkerSettings = toml::from_str(&format!("instances = '{text}'")).expect("valid");
             assert_eq!(file.instances, Some(setting));
         }
         let file: WorkerSettings = toml::from_str("instances = 4").expect("valid");
         assert_eq!(file.instances, Some(InstancesSetting::Fixed(number(4))));
         for text in ["", "0", "-1", "..", "1..", "..4", "5..4", "0..0", "many", "1...4"] {
-            assert!(text.parse::<InstancesSetting>().is_err(), "{text}");
+            assert!(InstancesSetting::read(text).is_err(), "{text}");
         }
     }
 

@@ -10,21 +10,23 @@ mod grants;
 mod instances;
 mod named;
 mod policy;
+mod read;
 mod text;
 mod worker;
 
 pub(crate) use self::engine::EngineSettings;
 pub(crate) use self::environment::environment;
 pub(crate) use self::grants::{StoreSetting, roles, sends, stores};
-pub(crate) use self::named::check_alias;
+pub(crate) use self::named::{check_alias, not_utf8, warn_of_unknown_variables};
 pub(crate) use self::policy::{PolicySetting, policy};
-pub(crate) use self::text::{from_duration, from_number_or_text, from_text};
+pub(crate) use self::read::{MAX_TOML_BYTES, read_file, read_text};
+pub(crate) use self::text::{Written, expected, typed, written};
 pub(crate) use self::worker::WorkerSettings;
 
 use self::environment::EnvValue;
 use crate::failure::Failure;
 use crate::limits::{self, LimitSettings};
-use crate::watch::Listen;
+use crate::watch::{Listen, Namespace};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, de};
@@ -44,6 +46,7 @@ const MIN_USAGE_BYTES: u64 = 64 << 10;
 pub(crate) struct AwsSettings {
     /// Where SQS and S3 are, instead of Amazon's own endpoints [default: what AWS_ENDPOINT_URL and its like say]
     #[arg(long, global = true, value_name = "URL", env = "WASMRUN_ENDPOINT_URL")]
+    #[serde(deserialize_with = "written")]
     pub(crate) endpoint_url: Option<String>,
 }
 
@@ -53,38 +56,57 @@ pub(crate) struct AwsSettings {
 pub(crate) struct LogSettings {
     /// error, warn, info, debug or trace; or a filter such as `info,guest=debug` [default: info]
     #[arg(long = "log", value_name = "LEVEL", env = "WASMRUN_LOG")]
+    #[serde(deserialize_with = "written")]
     pub(crate) level: Option<String>,
     /// Readable lines, or JSON [default: text on a terminal, else json]
     #[arg(long = "log-format", value_name = "FORMAT", env = "WASMRUN_LOG_FORMAT")]
+    #[serde(deserialize_with = "written")]
     pub(crate) format: Option<LogFormat>,
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+impl Written for LogFormat {
+    const FORM: &'static str = "text or json";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Self::from_str(text, false).map_err(|_| expected::<Self>())
+    }
 }
 
 /// The configuration file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct File {
+    #[serde(deserialize_with = "written")]
     pub(crate) component: Option<PathBuf>,
+    #[serde(deserialize_with = "written")]
     pub(crate) queue: Option<String>,
     pub(crate) raw_body: Option<bool>,
     pub(crate) deterministic: Option<bool>,
+    #[serde(deserialize_with = "written")]
     pub(crate) usage: Option<PathBuf>,
-    #[serde(deserialize_with = "from_text")]
+    #[serde(deserialize_with = "written")]
     pub(crate) usage_size: Option<ByteSize>,
+    #[serde(deserialize_with = "written")]
     pub(crate) listen: Option<Listen>,
-    pub(crate) emf: Option<String>,
+    #[serde(deserialize_with = "written")]
+    pub(crate) emf: Option<Namespace>,
+    #[serde(deserialize_with = "written")]
     pub(crate) service: Option<String>,
+    #[serde(deserialize_with = "grants::stores_of_file")]
     pub(crate) store: BTreeMap<String, String>,
+    #[serde(deserialize_with = "grants::sends_of_file")]
     pub(crate) send: BTreeMap<String, String>,
+    #[serde(deserialize_with = "grants::roles_of_file")]
     pub(crate) assume_role: BTreeMap<String, String>,
     pub(crate) env: BTreeMap<String, EnvValue>,
+    #[serde(deserialize_with = "policy::actions_of_file")]
     pub(crate) on: BTreeMap<String, String>,
     pub(crate) limits: LimitSettings,
     pub(crate) worker: WorkerSettings,
@@ -94,14 +116,24 @@ pub(crate) struct File {
 }
 
 impl File {
+    /// Reads it, if there is one.
     pub(crate) fn read(path: Option<&Path>) -> Result<Self, Failure> {
-        let Some(path) = path else {
-            return Ok(Self::default());
-        };
+        Ok(Self::read_with_text(path)?.0)
+    }
+
+    /// Reads it elsewhere than on this thread: a pipe may keep who reads it waiting.
+    pub(crate) async fn read_aside(path: Option<PathBuf>) -> Result<(Self, String), Failure> {
+        let reading = tokio::task::spawn_blocking(move || Self::read_with_text(path.as_deref()));
+        reading
+            .await
+            .map_err(|error| Failure::backend(format!("the configuration can't be read: {error}")))?
+    }
+
+    fn read_with_text(path: Option<&Path>) -> Result<(Self, String), Failure> {
+        let Some(path) = path else { return Ok(Default::default()) };
         let shown = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::usage(format!("cannot read the configuration {shown}: {error}")))?;
-        Self::parse(&text, &shown)
+        let text = read_text(path, &format!("the configuration {shown}"), MAX_TOML_BYTES)?;
+        Ok((Self::parse(&text, &shown)?, text))
     }
 
     /// `shown` names the file in errors.
@@ -119,7 +151,7 @@ pub(crate) fn toml_from<T: de::DeserializeOwned>(text: &str, shown: &str) -> Res
             let part = text.get(span).and_then(|part| part.lines().next()).unwrap_or_default();
             format!(", line {}, at {part:.60}", 1 + before.matches('\n').count())
         });
-        let what = error.message().trim_end().replace('\n', ": ");
+        let what = text::in_users_words(error.message());
         Failure::usage(format!("in {shown}{place}: {what}"))
     })
 }

@@ -1,7 +1,9 @@
 //! What follows from each outcome.
 
 use super::named::named;
+use super::text::named_texts;
 use crate::failure::Failure;
+use serde::Deserializer;
 use std::collections::BTreeMap;
 use wasmrun_runtime::outcome::{Action, Policy};
 
@@ -17,33 +19,43 @@ pub(crate) struct PolicySetting {
 pub(crate) fn policy(flags: &[String], file: BTreeMap<String, String>) -> Result<PolicySetting, Failure> {
     let (mut policy, mut dead_lettered) = (Policy::default(), Vec::new());
     for (outcome, action) in named("--on", "OUTCOME=ACTION", flags, "WASMRUN_ON_", file)? {
-        let place = match outcome.as_str() {
-            "retry" => &mut policy.retry,
-            "rejected" => &mut policy.rejected,
-            "limit-exceeded" => &mut policy.limit_exceeded,
-            "timed-out" => &mut policy.timed_out,
-            "trapped" => &mut policy.trapped,
-            _ => {
-                return Err(Failure::usage(format!(
-                    "unknown outcome {outcome:?}: one of retry, rejected, limit-exceeded, timed-out, trapped"
-                )));
-            }
-        };
-        *place = match action.as_str() {
-            "retry" => Action::Retry,
-            "dead-letter" => {
-                dead_lettered.push(outcome);
-                Action::DeadLetter
-            }
-            "drop" => Action::Drop,
-            _ => {
-                return Err(Failure::usage(format!(
-                    "unknown action {action:?} for {outcome}: one of retry, dead-letter, drop"
-                )));
-            }
-        };
+        let action = set(&mut policy, &outcome, &action)
+            .map_err(|wrong| Failure::usage(format!("--on {outcome}={action}: {wrong}")))?;
+        if action == Action::DeadLetter {
+            dead_lettered.push(outcome);
+        }
     }
     Ok(PolicySetting { policy, dead_lettered })
+}
+
+/// Sets what follows from an outcome.
+fn set(policy: &mut Policy, outcome: &str, action: &str) -> Result<Action, String> {
+    let place = match outcome {
+        "retry" => &mut policy.retry,
+        "rejected" => &mut policy.rejected,
+        "limit-exceeded" => &mut policy.limit_exceeded,
+        "timed-out" => &mut policy.timed_out,
+        "trapped" => &mut policy.trapped,
+        _ => {
+            return Err(format!(
+                "unknown outcome {outcome:?}: one of retry, rejected, limit-exceeded, timed-out, trapped"
+            ));
+        }
+    };
+    *place = match action {
+        "retry" => Action::Retry,
+        "dead-letter" => Action::DeadLetter,
+        "drop" => Action::Drop,
+        _ => return Err(format!("unknown action {action:?} for {outcome}: one of retry, dead-letter, drop")),
+    };
+    Ok(*place)
+}
+
+/// Reads what follows from each outcome in the configuration file.
+pub(super) fn actions_of_file<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    named_texts(deserializer, |outcome, action| set(&mut Policy::default(), outcome, action).map(drop))
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! How the worker works.
 
 use super::instances::InstancesSetting;
-use super::text::{from_duration, from_number_or_text, from_text};
+use super::text::{Written, expected, typed, written};
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use std::num::NonZeroU32;
-use std::str::FromStr;
 use std::time::Duration;
 use wasmrun_runtime::worker::{Backoff, OnLapse, Rate, WorkerOptions};
 
@@ -15,19 +14,20 @@ use wasmrun_runtime::worker::{Backoff, OnLapse, Rate, WorkerOptions};
 pub(crate) struct WorkerSettings {
     /// Tasks at once: a number; MIN..MAX, between which it follows what there is to do; or auto, which is 0 to what the
     /// host's memory bears, at most 1000 [default: auto]
-    #[arg(long, value_name = "N|MIN..MAX|auto", env = "WASMRUN_INSTANCES")]
-    #[serde(deserialize_with = "from_number_or_text")]
+    #[arg(long, value_name = "N|MIN..MAX|auto", env = "WASMRUN_INSTANCES", value_parser = typed::<InstancesSetting>)]
+    #[serde(deserialize_with = "written")]
     pub(super) instances: Option<InstancesSetting>,
     /// More tasks at once are for messages to start within this time [default: at once]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_TARGET_LATENCY", value_parser = humantime::parse_duration, conflicts_with = "backlog_per_instance")]
-    #[serde(deserialize_with = "from_duration")]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_TARGET_LATENCY", conflicts_with = "backlog_per_instance", value_parser = typed::<Duration>)]
+    #[serde(deserialize_with = "written")]
     pub(super) target_latency: Option<Duration>,
     /// More tasks at once are for so many messages each
-    #[arg(long, value_name = "N", env = "WASMRUN_BACKLOG_PER_INSTANCE")]
+    #[arg(long, value_name = "N", env = "WASMRUN_BACKLOG_PER_INSTANCE", value_parser = typed::<NonZeroU32>)]
+    #[serde(deserialize_with = "written")]
     pub(super) backlog_per_instance: Option<NonZeroU32>,
     /// Tasks at once that were needed may be needed again for so long [default: 5m]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_KEEP_WARM", value_parser = humantime::parse_duration)]
-    #[serde(deserialize_with = "from_duration")]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_KEEP_WARM", value_parser = typed::<Duration>)]
+    #[serde(deserialize_with = "written")]
     pub(super) keep_warm: Option<Duration>,
     /// On ECS, keep this worker from being ended by scale-in while it has tasks [default: true, where ECS_AGENT_URI is set]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_SCALE_IN_PROTECTION")]
@@ -37,42 +37,44 @@ pub(crate) struct WorkerSettings {
     pub(crate) until_empty: Option<bool>,
     /// Where rejected messages go [default: the queue that the queue's redrive policy names]
     #[arg(long, value_name = "URL", env = "WASMRUN_DEAD_LETTER")]
+    #[serde(deserialize_with = "written")]
     pub(crate) dead_letter: Option<String>,
     /// How long a failed message waits for its next try: from the first time to the longest [default: 1s..15m]
-    #[arg(long, value_name = "FIRST..LONGEST", env = "WASMRUN_BACKOFF", value_parser = parse_backoff)]
-    #[serde(deserialize_with = "from_backoff")]
+    #[arg(long, value_name = "FIRST..LONGEST", env = "WASMRUN_BACKOFF", value_parser = typed::<Backoff>)]
+    #[serde(deserialize_with = "written")]
     pub(crate) backoff: Option<Backoff>,
     /// How long running tasks may take once the worker is told to stop [default: 25s]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_STOP_TIMEOUT", value_parser = humantime::parse_duration)]
-    #[serde(deserialize_with = "from_duration")]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_STOP_TIMEOUT", value_parser = typed::<Duration>)]
+    #[serde(deserialize_with = "written")]
     pub(crate) stop_timeout: Option<Duration>,
     /// A message isn't kept from others longer than this [default: 12h]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_VISIBILITY", value_parser = humantime::parse_duration)]
-    #[serde(deserialize_with = "from_duration")]
+    #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_VISIBILITY", value_parser = typed::<Duration>)]
+    #[serde(deserialize_with = "written")]
     pub(crate) max_visibility: Option<Duration>,
     /// What becomes of a task whose message may have gone to another worker, as its visibility couldn't be extended
     /// [default: cancel]
     #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LAPSE")]
+    #[serde(deserialize_with = "written")]
     pub(super) on_lapse: Option<OnLapseSetting>,
     /// Where bodies are that were too large for a message, as the extended client libraries of SQS and SNS put them:
     /// s3://BUCKET or s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
     #[arg(long, value_name = "URL", env = "WASMRUN_BODY_STORE")]
+    #[serde(deserialize_with = "written")]
     pub(crate) body_store: Option<String>,
     /// Number of tasks that may fail in a row before the worker slows down to one message at a time until a task completes;
     /// at most 8 as long as none has completed. off: never slow down [default: 36]
-    #[arg(long, value_name = "N|off", env = "WASMRUN_MAX_CONSECUTIVE_FAILURES")]
-    #[serde(deserialize_with = "from_number_or_text")]
+    #[arg(long, value_name = "N|off", env = "WASMRUN_MAX_CONSECUTIVE_FAILURES", value_parser = typed::<MaxConsecutiveFailures>)]
+    #[serde(deserialize_with = "written")]
     pub(super) max_consecutive_failures: Option<MaxConsecutiveFailures>,
     /// How fast this worker's tasks may start, such as 50/s, 600/m or 1000/h; each worker has its own rate [default: as
     /// fast as they can]
-    #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE")]
-    #[serde(deserialize_with = "from_text")]
+    #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE", value_parser = typed::<Rate>)]
+    #[serde(deserialize_with = "written")]
     pub(crate) rate: Option<Rate>,
 }
 
 /// What becomes of a task whose message lapsed.
-#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum OnLapseSetting {
     /// Cancel it: what it does would be done twice
     Cancel,
@@ -82,19 +84,46 @@ pub(super) enum OnLapseSetting {
 
 /// Tasks that may fail in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MaxConsecutiveFailures(Option<NonZeroU32>);
+pub(super) struct MaxConsecutiveFailures(Option<NonZeroU32>);
 
-impl FromStr for MaxConsecutiveFailures {
-    type Err = String;
+impl Written for MaxConsecutiveFailures {
+    const FORM: &'static str = "a whole number above zero, or off";
+    const MAY_BE_NUMBER: bool = true;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, String> {
         match text {
             "off" => Ok(Self(None)),
-            number => number
-                .parse()
-                .map(|number| Self(Some(number)))
-                .map_err(|_| format!("{number:?} is neither a whole number above 0 nor off")),
+            number => number.parse().map(|number| Self(Some(number))).map_err(|_| expected::<Self>()),
         }
+    }
+}
+
+impl Written for OnLapseSetting {
+    const FORM: &'static str = "cancel or finish";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Self::from_str(text, false).map_err(|_| expected::<Self>())
+    }
+}
+
+impl Written for Rate {
+    const FORM: &'static str = "a rate such as 50/s, 600/m or 1000/h";
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| expected::<Self>())
+    }
+}
+
+impl Written for Backoff {
+    const FORM: &'static str = "FIRST..LONGEST, such as 1s..15m";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let (first, longest) = text.split_once("..").ok_or_else(expected::<Self>)?;
+        let backoff = Self { first: Duration::read(first.trim())?, longest: Duration::read(longest.trim())? };
+        if backoff.first > backoff.longest {
+            return Err("the first time is longer than the longest".into());
+        }
+        Ok(backoff)
     }
 }
 
@@ -134,30 +163,15 @@ impl WorkerSettings {
     }
 }
 
-fn parse_backoff(text: &str) -> Result<Backoff, String> {
-    let (first, longest) = text.split_once("..").ok_or("write FIRST..LONGEST, such as 1s..15m")?;
-    let parse =
-        |text: &str| humantime::parse_duration(text.trim()).map_err(|error| format!("{text:?}: {error}"));
-    let backoff = Backoff { first: parse(first)?, longest: parse(longest)? };
-    if backoff.first > backoff.longest {
-        return Err("the first time is longer than the longest".into());
-    }
-    Ok(backoff)
-}
-
-fn from_backoff<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backoff>, D::Error> {
-    parse_backoff(&String::deserialize(deserializer)?).map(Some).map_err(de::Error::custom)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_backoff_is_two_times() {
-        let backoff = parse_backoff("500ms..1h").expect("valid");
+        let backoff = Backoff::read("500ms..1h").expect("valid");
         assert_eq!((backoff.first.as_millis(), backoff.longest.as_secs()), (500, 3600));
-        assert!(parse_backoff("1s").is_err());
-        assert!(parse_backoff("2s..1s").is_err());
+        assert!(Backoff::read("1s").is_err());
+        assert!(Backoff::read("2s..1s").is_err());
     }
 }

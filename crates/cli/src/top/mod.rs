@@ -30,7 +30,7 @@ const PICTURE: (u16, u16) = (110, 36);
 const MOMENTS: u32 = 60;
 
 pub(crate) async fn top(args: TopArgs) -> Result<ExitCode, Failure> {
-    let address = args.address.on_this_host();
+    let address = args.address.resolve().await.map_err(Failure::backend)?;
     // A worker that doesn't answer is said before the terminal is taken over.
     let mut history = History::default();
     history.add(Instant::now(), ask(address).await?);

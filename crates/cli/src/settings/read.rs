@@ -1,0 +1,28 @@
+//! Files that a user names, read up to a bound: a path may lead to a device or a pipe that never ends.
+
+use crate::failure::Failure;
+use bytesize::ByteSize;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// No configuration and no table of prices is larger.
+pub(crate) const MAX_TOML_BYTES: u64 = 1 << 20;
+
+/// Reads a file of at most `most` bytes. `what` names it in errors: "the component x.wasm".
+pub(crate) fn read_file(path: &Path, what: &str, most: u64) -> Result<Vec<u8>, Failure> {
+    let failed = |error: io::Error| Failure::usage(format!("cannot read {what}: {error}"));
+    let mut content = Vec::new();
+    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut content)).map_err(failed)?;
+    if content.len() as u64 > most {
+        let most = ByteSize(most).display().iec();
+        return Err(Failure::usage(format!("cannot use {what}: it's larger than {most}")));
+    }
+    Ok(content)
+}
+
+/// Reads a text of at most `most` bytes.
+pub(crate) fn read_text(path: &Path, what: &str, most: u64) -> Result<String, Failure> {
+    String::from_utf8(read_file(path, what, most)?)
+        .map_err(|_| Failure::usage(format!("cannot read {what}: it isn't UTF-8 text")))
+}

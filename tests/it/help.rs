@@ -1,0 +1,83 @@
+//! What `--help` shows to somebody who sees the program for the first time.
+
+use crate::harness::World;
+
+/// Help is as wide as this where it isn't shown on a terminal.
+const COLUMNS: usize = 100;
+
+#[test]
+fn the_first_screen_shows_how_to_call_it_and_the_three_commands_that_people_need() {
+    let world = World::new();
+    let help = world.wasmrun(["--help"]).succeeds();
+    let at = |text: &str| {
+        let found = help.stdout.iter().position(|line| line.contains(text));
+        found.unwrap_or_else(|| panic!("{text:?} isn't in {help}"))
+    };
+    at("Usage: wasmrun <COMMAND> [OPTIONS]");
+    let (start, queues) = (at("Start here:"), at("Queues and results:"));
+    let first: Vec<&str> =
+        help.stdout[start + 1..queues - 1].iter().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(first, ["enqueue", "run", "invoke"], "{help}");
+    for command in ["queue", "report", "top", "health", "inspect", "compile", "policy", "completions"] {
+        assert!(at(&format!("  {command:<12} ")) > queues);
+    }
+    assert!(help.stdout.len() <= 40, "it's one screen: {help}");
+    // Without arguments it's the same, and an error.
+    assert!(world.wasmrun([]).ends().exited_with(2).stderr.concat().contains("Start here:"));
+}
+
+#[test]
+fn run_shows_the_common_flags_first_and_all_of_them_in_groups() {
+    let world = World::new();
+    let short = world.wasmrun(["run", "-h"]).succeeds();
+    let long = world.wasmrun(["run", "--help"]).succeeds();
+    let has = |lines: &[String], flag: &str| lines.iter().any(|line| line.trim_start().starts_with(flag));
+    for flag in ["--queue", "--store", "--until-empty", "--memory", "--timeout", "--instances", "--config"] {
+        assert!(has(&short.stdout, flag) && has(&long.stdout, flag), "{flag}: {short}");
+    }
+    for flag in ["--table-elements", "--compile-memory", "--on-lapse", "--endpoint-url", "--emf"] {
+        assert!(!has(&short.stdout, flag) && has(&long.stdout, flag), "{flag}: {short}");
+    }
+    assert!(short.to_string().contains("All flags and examples: wasmrun run --help"), "{short}");
+    let headings: Vec<&str> = long
+        .stdout
+        .iter()
+        .filter(|line| !line.starts_with(' ') && line.ends_with(':'))
+        .map(|line| line.trim_end_matches(':'))
+        .collect();
+    let expected = [
+        "Arguments",
+        "Options",
+        "Queue",
+        "Grants",
+        "Limits of a task",
+        "Concurrency",
+        "Monitoring",
+        "Configuration",
+        "Engine",
+        "AWS",
+        "Examples",
+    ];
+    assert_eq!(headings, expected, "{long}");
+    let queue = long.stdout.iter().position(|line| line == "Queue:").expect("a group");
+    assert!(long.stdout[queue + 1].trim_start().starts_with("--queue "), "{long}");
+}
+
+#[test]
+fn no_line_of_an_example_is_wrapped() {
+    let world = World::new();
+    for command in
+        ["run", "invoke", "enqueue", "queue", "inspect", "compile", "policy", "report", "health", "top"]
+    {
+        let help = world.wasmrun([command, "--help"]).succeeds();
+        let from = help.stdout.iter().position(|line| line.starts_with("Example")).expect("examples");
+        let examples = help.stdout[from + 1..].iter().take_while(|line| !line.is_empty());
+        let mut continues = false;
+        for line in examples {
+            assert!(line.len() <= COLUMNS, "{line}");
+            // What is wrapped begins with neither a command nor the indentation of a line that goes on.
+            assert!(continues == line.starts_with("      ") && line.starts_with("  "), "{command}: {line}");
+            continues = line.ends_with('\\');
+        }
+    }
+}
