@@ -255,7 +255,7 @@ pub(crate) struct EnqueueArgs {
     pub(crate) aws: AwsSettings,
 }
 
-/// Look at a queue, and after it
+/// Create, inspect, redrive and purge queues
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -399,7 +399,7 @@ pub(crate) struct PolicyArgs {
     pub(crate) run: RunArgs,
 }
 
-/// Print what usage files tell: totals, outcomes over time, the heaviest tasks, and what the work costs elsewhere
+/// Print totals, outcomes, the heaviest tasks and costs from usage files
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
