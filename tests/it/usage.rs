@@ -273,7 +273,7 @@ fn what_is_no_place_for_a_usage_file_is_refused_before_any_work() {
         assert!(error.contains("cannot use the usage file") && error.contains(said), "{error}");
     }
     let small = worker(&world).args(["--usage-size", "1KiB"]);
-    small.fails_with(2, "--usage-size 1.0 KiB is too small: at least 64.0 KiB");
+    small.fails_with(2, "--usage-size 1 KiB is too small: at least 64 KiB");
     assert_eq!(world.depth(), Depth::visible(1));
 }
 

@@ -273,7 +273,8 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
     let is_filter = |part: &str| part.contains('=') && !part.contains('[');
     let known = |part: &str| is_filter(part) || LevelFilter::from_str(part.trim()).is_ok();
     // The filter's own parser (tracing-subscriber 0.3.23) panics with letters that take more than a byte.
-    if !text.is_ascii() || !text.split(',').all(known) {
+    // Nothing would be a level too: that of errors.
+    if text.trim().is_empty() || !text.is_ascii() || !text.split(',').all(known) {
         return Err(wrong());
     }
     let is_talker = |part: &&str| TALKERS.iter().any(|talker| part.trim().starts_with(talker));
