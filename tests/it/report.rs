@@ -193,7 +193,7 @@ fn the_examples_of_the_help_work() {
     }
     world.write("eu-west-1.toml", include_str!("../../crates/cli/src/prices.toml"));
     let help = world.wasmrun(["report", "--help"]).succeeds();
-    let examples: Vec<&str> = help
+    let lines: Vec<&str> = help
         .stdout
         .iter()
         .skip_while(|line| *line != "Examples:")
@@ -201,6 +201,9 @@ fn the_examples_of_the_help_work() {
         .take_while(|line| line.starts_with("  "))
         .map(|line| line.trim())
         .collect();
+    // A line that ends so goes on in the next one.
+    let text = lines.join("\n").replace("\\\n", " ");
+    let examples: Vec<&str> = text.lines().collect();
     assert_eq!(examples.len(), 4, "{help}");
     let beside = Path::new(env!("CARGO_BIN_EXE_wasmrun")).parent().expect("a directory");
     for example in examples {

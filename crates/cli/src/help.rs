@@ -25,7 +25,14 @@ const FLAGS: [Group; 9] = [
     Group {
         heading: "Queue",
         common: &["queue", "until-empty", "dead-letter", "on"],
-        others: &["backoff", "max-visibility", "on-lapse", "body-store", "raw-body", "max-consecutive-failures"],
+        others: &[
+            "backoff",
+            "max-visibility",
+            "on-lapse",
+            "body-store",
+            "raw-body",
+            "max-consecutive-failures",
+        ],
     },
     Group { heading: "Message", common: &["message", "attribute"], others: &["message-id", "sent-at"] },
     Group { heading: "Grants", common: &["store", "send", "env"], others: &["assume-role"] },
