@@ -102,8 +102,14 @@ fn a_queue_that_throttles_or_has_too_many_messages_in_flight_costs_time_only() {
 #[test]
 fn a_queue_whose_key_or_right_to_send_is_refused_costs_time_only() {
     let world = World::new();
-    let queue = ScriptedSqs::holding(30, bodies(&["send 1"]), |call| match (call.operation, call.before) {
+    let queue = ScriptedSqs::holding(30, bodies(&["ok"]), |call| match (call.operation, call.before) {
         ("ReceiveMessage", 0) => Some(refusal(400, "KmsAccessDenied")),
+        _ => None,
+    });
+    let output = worker(&world, &queue).arg("--until-empty").succeeds();
+    assert_eq!((&output.summary()["outcomes"]["completed"], queue.depth()), (&json!(1), [0, 0]), "{output}");
+
+    let queue = ScriptedSqs::holding(30, bodies(&["send 1"]), |call| match (call.operation, call.before) {
         ("SendMessageBatch", 0) => Some(partly(call.input, &[0], "KmsAccessDenied", true)),
         ("SendMessageBatch", 1) => Some(refusal(403, "AccessDeniedException")),
         _ => None,
