@@ -1,7 +1,7 @@
 //! Object events: which objects a message announces. The one decoder and the one encoder.
 //!
 //! It reads the notifications of S3, MinIO and Ceph, directly or wrapped by SNS, and S3's events of EventBridge.
-//! Sources: those of [`records`] and [`changes`], and "EventBridge event message structure" in the S3 user guide.
+//! Sources: those of `records` and `changes`, and "EventBridge event message structure" in the S3 user guide.
 //! Anything else is a plain message. What looks like an event and can't be decoded is [`Decoded::Unclear`].
 
 mod changes;
