@@ -273,7 +273,7 @@ fn a_wrong_number_of_consecutive_failures_is_told() {
         let world = World::new();
         let command = world.wasmrun(["run", "x.wasm", "--queue", QUEUE]);
         let output = command.arg(format!("--max-consecutive-failures={wrong}")).ends().exited_with(2);
-        assert!(output.to_string().contains("whole number above 0 nor off"), "{output}");
+        assert!(output.to_string().contains("expected a whole number above zero, or off"), "{output}");
     }
 }
 

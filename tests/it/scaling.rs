@@ -128,7 +128,7 @@ fn what_contradicts_itself_is_refused_in_one_sentence() {
     for (arguments, sentence) in [
         (&["--instances", "4", "--target-latency", "30s"][..], "--instances 4 is fixed"),
         (&["--instances", "9..2"], "the minimum is larger than the maximum"),
-        (&["--instances", "many"], "write a number above zero, MIN..MAX or auto"),
+        (&["--instances", "many"], "expected a number above zero, MIN..MAX or auto"),
         (&["--target-latency", "0s"], "--target-latency"),
         (&["--keep-warm", "never"], "--keep-warm"),
     ] {
