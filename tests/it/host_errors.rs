@@ -59,7 +59,7 @@ fn a_worker_with_a_mistyped_alias_says_so_and_waits() {
     let worker = mistyped(&world).args(["--listen", "0"]).start();
     let address = worker.listens_on();
     worker.until_logged("which isn't granted");
-    worker.until_logged(PAUSED);
+    worker.until_logged("pausing: a grant is missing");
     wait_until("it's not ready", || get(address, "/readyz").body.contains("which isn't granted"));
     assert_eq!(world.dead(), Depth::EMPTY);
     stop(worker);
@@ -108,6 +108,51 @@ fn a_store_that_becomes_read_only_costs_time_only() {
 
 /// Which requests are refused.
 type Refuses = fn(&Request) -> bool;
+
+#[test]
+fn tasks_that_only_read_do_not_hide_that_a_store_can_no_longer_be_written() {
+    const OBJECTS: usize = 10;
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.write("out/there", "hello");
+    let arguments = ["--queue", QUEUE, "--rate", "20/s"];
+    let Some((disk, worker)) = Disk::start_on(&world, "out", 1 << 20, &arguments) else { return };
+    world.send(["put first text", "get @output there"]);
+    worker.until_logged_times(2, COMPLETED);
+    disk.remount(&worker, "ro");
+    let writes = (0..OBJECTS).map(|index| format!("put k{index} text"));
+    let reads = (0..4 * OBJECTS).map(|_| "get @output there".to_owned());
+    world.send(writes.chain(reads));
+    worker.until_logged(PAUSED);
+    worker.until_logged_times(10, COMPLETED);
+    assert_eq!(world.dead(), Depth::EMPTY);
+    disk.remount(&worker, "rw");
+    wait_until("all objects are there", || keys(&disk.path(&worker)).len() == OBJECTS + 2);
+    wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
+    stop(worker);
+    assert_eq!(world.dead(), Depth::EMPTY);
+}
+
+#[test]
+fn s3_s_test_event_does_not_show_that_grants_are_right() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send([r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2026-11-28T00:00:00.000Z","Bucket":"b","RequestId":"r","HostId":"h"}"#]);
+    for index in 0..8 {
+        world.write(&format!("in/{index:02}"), "content");
+    }
+    world.announce();
+    let output =
+        mistyped(&world).arg("--until-empty").fails_with(4, "the store \"output\", which isn't granted");
+    assert_eq!((waiting(&world), world.dead()), (8, Depth::EMPTY), "{output}");
+}
+
+#[test]
+fn a_worker_that_is_told_to_stop_while_no_task_completes_succeeds() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    world.send(["reject it"; 20]);
+    let worker = world.run("misbehave").args(["--until-empty", "--instances", "1"]).start();
+    worker.until_logged("slowing down to one message at a time");
+    stop(worker);
+}
 
 /// A server that speaks as much S3 as a task needs, and refuses what it's told to.
 #[derive(Clone, Default)]
@@ -281,6 +326,9 @@ fn a_wrong_number_of_consecutive_failures_is_told() {
 fn a_worker_that_ends_with_the_queue_and_completes_nothing_tells_by_its_exit_code() {
     let world = World::with_queue(&["--max-receives", "1"]);
     world.send(["reject it"; 9]);
-    world.run("misbehave").args(["--until-empty", "--instances", "1"]).fails_with(4, "no task completes");
+    world
+        .run("misbehave")
+        .args(["--until-empty", "--instances", "1"])
+        .fails_with(4, "no task has completed since the worker began; the last outcome: rejected (it)");
     assert_eq!(world.dead(), Depth::visible(9));
 }

@@ -130,7 +130,7 @@ fn what_is_left_out_of_an_object_is_in_the_log() {
     let world = World::new();
     let stub = holding(|answer| answer.with("etag", "\"abc\"").with_bytes("x-amz-meta-author", LATIN));
     let output = invoke(&world, &stub, "head x", "dir:out").succeeds();
-    let notes = output.logs_of("Left out what an object's headers hold that can't be read.");
+    let notes = output.logs_of("left out unreadable object headers");
     assert_eq!(notes[0]["headers"], "x-amz-meta-author", "{output}");
     assert!(notes[0]["object"].as_str().expect("text").ends_with("/bucket-in/from/x"), "{output}");
 }

@@ -263,3 +263,14 @@ fn a_page_is_no_queue_that_was_purged() {
         assert!(output.error().contains("doesn't answer as SQS does"), "{name}: {output}");
     }
 }
+
+#[test]
+fn an_answer_that_does_not_end_is_no_answer() {
+    // As long as the server sends, somebody would read: here it's S3's own error, with far too much behind it.
+    let error = "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Message>no</Message></Error>";
+    let much = format!("{error}{}", " ".repeat(20 << 20));
+    let s3 = Stub::answering(move |_| Answer::new(404, much.clone()).with("content-type", "application/xml"));
+    let world = World::with_queue(&[]);
+    let output = worker(&world, &s3).arg("--check").ends().exited_with(3);
+    assert!(output.error().contains("s3://photos"), "{output}");
+}

@@ -70,10 +70,18 @@ pub(crate) fn endpoint(sdk: &SdkConfig, service: Service) -> Result<Option<Strin
     if is_url {
         Ok(Some(url))
     } else {
-        let id = service.id();
+        let (id, url) = (service.id(), without_password(&url));
         Err(format!(
             "the endpoint {url:?} of {id} is no URL: write http://HOST:PORT or https://HOST, with a path if it has one"
         ))
+    }
+}
+
+/// For a sentence to people: who writes a password into a URL doesn't want to read it in a log.
+fn without_password(url: &str) -> String {
+    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, rest)) => format!("{scheme}://…@{rest}"),
+        None => url.to_owned(),
     }
 }
 

@@ -9,7 +9,9 @@ use aws_sdk_s3::config::interceptors::{
 };
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
+use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
+use http_body_util::Limited;
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,6 +20,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const ENDPOINT: &str = "wasmrun-endpoint";
 /// Of a content type no more is shown.
 const MAX_TYPE_BYTES: usize = 64;
+/// What isn't an object's content has no more bytes: a page of a listing has a thousand keys of a kibibyte each, thrice that in
+/// a URL's form, and an answer of SQS a mebibyte, up to six times that as JSON.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// What the answers of SQS that have content begin with.
 const SQS_MEMBERS: [&str; 5] = ["Attributes", "Failed", "Messages", "QueueUrl", "Successful"];
 
@@ -60,7 +65,7 @@ impl S3Responses {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         if self.noted_at.swap(now, Ordering::Relaxed) != now {
             let headers = headers.join(" ");
-            tracing::warn!(object, headers, "Left out what an object's headers hold that can't be read.");
+            tracing::warn!(object, headers, "left out unreadable object headers");
         }
     }
 }
@@ -88,10 +93,13 @@ impl Intercept for S3Responses {
     ) -> Result<(), BoxError> {
         let response = context.response_mut();
         name_endpoint(response, cfg);
+        let asked = cfg.load::<Asked>();
+        if !response.status().is_success() || asked.is_some_and(|asked| asked.for_xml) {
+            bound(response);
+        }
         if !response.status().is_success() {
             return Ok(());
         }
-        let asked = cfg.load::<Asked>();
         if !is_from_s3(response, asked.is_some_and(|asked| asked.for_xml)) {
             return Err(Foreign::new("S3", response).into());
         }
@@ -149,6 +157,7 @@ impl Intercept for SqsResponses {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         name_endpoint(context.response_mut(), cfg);
+        bound(context.response_mut());
         Ok(())
     }
 
@@ -195,6 +204,13 @@ fn remember(context: &BeforeTransmitInterceptorContextRef<'_>, cfg: &mut ConfigB
     };
     let asked = Asked { endpoint: format!("{scheme}://{host}"), path: format!("/{path}"), for_xml };
     cfg.interceptor_state().store_put(asked);
+}
+
+/// An answer that doesn't end is an error and fills no memory: the SDK reads these as a whole.
+fn bound(response: &mut HttpResponse) {
+    let body = std::mem::replace(response.body_mut(), SdkBody::taken());
+    *response.body_mut() =
+        body.map_preserve_contents(|body| SdkBody::from_body_1_x(Limited::new(body, MAX_ANSWER_BYTES)));
 }
 
 fn name_endpoint(response: &mut HttpResponse, cfg: &ConfigBag) {

@@ -84,7 +84,7 @@ impl Output {
 
     /// Prints how a task ended, and what it consumed.
     pub(crate) fn report(&self, report: &Report, as_json: bool) {
-        let Report { outcome, usage, host_error } = report;
+        let Report { outcome, usage, host_error, .. } = report;
         if as_json {
             let value = json!({"outcome": outcome.kind(), "reason": outcome.reason(), "host_error": host_error.as_ref().map(|error| &error.text), "usage": usage});
             return self.print(&value.to_string());

@@ -142,6 +142,12 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
     };
     let until_empty = options.until_empty;
     let worker = Arc::new(Worker::new(queue.clone(), dead_letter, component.clone(), options).await?);
+    if keeps_rejected && until_empty {
+        tracing::warn!(
+            queue = queue.url(),
+            "no dead-letter queue: --until-empty does not end while a rejected message is left"
+        );
+    }
     if keeps_rejected {
         tracing::warn!(
             queue = queue.url(),
@@ -178,6 +184,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         .collect();
     let stores = stores.join(" ");
     let Signals { stop, abandon } = signals;
+    let told_to_stop = stop.clone();
     // Before it says that it's ready: who reads that may send one.
     signals::reload_on_hangup(reload, stop.clone())?;
     signals::log_status_on_usr1(worker.clone())?;
@@ -229,8 +236,8 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
     }
     output.summary(&summary);
     match &summary.stalled {
-        Some(why) if until_empty => Err(Failure::Stalled(format!(
-            "{why}; messages that were not settled stay in the queue: mend this, and run it again"
+        Some(why) if until_empty && !told_to_stop.is_cancelled() => Err(Failure::Stalled(format!(
+            "{why}; unsettled messages stay in the queue: fix the cause and run again"
         ))),
         _ => Ok(ExitCode::SUCCESS),
     }

@@ -3,6 +3,7 @@
 //! All tasks of a component count together, in tables of a fixed size for each alias: bounded whatever guests do.
 
 use crate::grant::Grants;
+use crate::host_error::Access;
 use crate::object_store::StoreError;
 use crate::queue::QueueError;
 use std::collections::BTreeMap;
@@ -87,9 +88,15 @@ impl StoreCall {
         matches!(self, Self::Get | Self::GetRange | Self::Read | Self::ReaderRead)
     }
 
-    /// Whether it reads an object or what is known of it.
-    pub(crate) fn reads_object(self) -> bool {
-        self == Self::Head || self.reads_content()
+    /// What it uses the store for.
+    pub(crate) fn access(self) -> Access {
+        match self {
+            Self::Head | Self::Get | Self::GetRange | Self::Read | Self::ReaderRead => Access::Read,
+            Self::List => Access::List,
+            Self::Put | Self::Write | Self::WriterWrite | Self::WriterFinish | Self::Delete | Self::Copy => {
+                Access::Write
+            }
+        }
     }
 }
 

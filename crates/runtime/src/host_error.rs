@@ -5,12 +5,37 @@
 /// A call of a task that failed for the host's or the operator's reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostError {
-    /// The alias of the store or the queue, or what the worker calls a backend of its own.
-    pub backend: String,
+    /// What was asked of which backend.
+    pub used: Used,
     /// What went wrong.
     pub kind: HostErrorKind,
     /// One sentence, for the operator alone: it may name what a guest must not know.
     pub text: String,
+}
+
+/// What a task does with a backend. That one works says nothing of another: a disk that is read-only can still be read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Used {
+    /// The alias of the store or the queue, or what the worker calls a backend of its own.
+    pub backend: String,
+    /// What for.
+    pub access: Access,
+}
+
+/// What a backend is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Reading objects, and what is known of them.
+    Read,
+    /// Listing objects.
+    List,
+    /// Writing, copying and deleting objects; sending messages.
+    Write,
+}
+
+impl Access {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::List, Self::Write];
 }
 
 /// What went wrong in a call to a backend.

@@ -5,7 +5,7 @@ use crate::calls::HostCalls;
 use crate::deterministic::{self, RandomCount, VirtualClock};
 use crate::grant::{AnnouncedObject, Grants};
 use crate::host::LimitHit;
-use crate::host_error::HostError;
+use crate::host_error::{HostError, Used};
 use crate::limiter::Limiter;
 use crate::limits::{Limit, Limits};
 use crate::log::GuestLog;
@@ -56,8 +56,10 @@ pub(crate) struct TaskState {
     pub(crate) table: ResourceTable,
     pub(crate) usage: Usage,
     pub(crate) log: GuestLog,
-    /// The last host error, if no call to the same backend has succeeded since.
+    /// The last host error, if no call for the same has succeeded since.
     pub(crate) host_error: Option<HostError>,
+    /// What it used with success.
+    pub(crate) well: Vec<Used>,
     /// A call to a store or a queue is under way.
     pub(crate) in_call_since: Option<Instant>,
     /// What that call moves.
@@ -124,6 +126,7 @@ pub(crate) fn store(
             usage: Usage::default(),
             log,
             host_error: None,
+            well: Vec::new(),
             in_call_since: None,
             under_way: None,
             host_called: false,

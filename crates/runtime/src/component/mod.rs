@@ -16,7 +16,7 @@ use crate::event::{self, Decoded};
 use crate::grant::{Grants, Unannounced};
 use crate::heap;
 use crate::host::{self, MessageHandle, TaskPre};
-use crate::host_error::{HostError, HostErrorKind};
+use crate::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::limits::{Limit, Limits};
 use crate::message::Message;
 use crate::outcome::{Cancel, Outcome, Remains, shorten};
@@ -83,12 +83,17 @@ pub struct Report {
     pub usage: Usage,
     /// What it complained of last, if it didn't complete.
     pub host_error: Option<HostError>,
+    /// What it used with success.
+    pub well: Vec<Used>,
+    /// There was an instance: its component was tried.
+    pub ran: bool,
 }
 
 impl Report {
     /// Of a task that ended before there was an instance.
-    pub(crate) fn of_no_instance(outcome: Outcome, usage: Usage) -> Self {
-        Self { outcome, usage, host_error: None }
+    pub(crate) fn of_no_instance(outcome: Outcome, usage: Usage, host_error: Option<Box<HostError>>) -> Self {
+        let host_error = host_error.map(|error| *error);
+        Self { outcome, usage, host_error, well: Vec::new(), ran: false }
     }
 }
 
@@ -201,7 +206,7 @@ impl Component {
     pub async fn run(&self, message: Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
         match self.prepare(message) {
             Ok(delivered) => self.run_prepared(Arc::new(delivered), cancelled).await,
-            Err((outcome, host_error)) => Report { outcome, usage: Usage::default(), host_error },
+            Err((outcome, host_error)) => Report::of_no_instance(outcome, Usage::default(), host_error),
         }
     }
 
@@ -219,7 +224,7 @@ impl Component {
             Ok(store) => store,
             Err(error) => {
                 let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
-                return Report::of_no_instance(outcome, Usage { queued, ..Usage::default() });
+                return Report::of_no_instance(outcome, Usage { queued, ..Usage::default() }, None);
             }
         };
 
@@ -275,6 +280,7 @@ impl Component {
             Err(outcome) => outcome,
         };
         let host_error = state.host_error.take().filter(|_| outcome != Outcome::Completed);
+        let well = std::mem::take(&mut state.well);
         let mut usage = std::mem::take(&mut state.usage);
         usage.fuel = limits.fuel.saturating_sub(fuel_left);
         usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
@@ -287,11 +293,11 @@ impl Component {
         let start = started.unwrap_or(wall);
         let compute = wall.saturating_sub(start).saturating_sub(blocked).saturating_sub(ready);
         let usage = Usage { cpu, queued, start, compute, blocked, ready, wall, ..usage };
-        Report { outcome, usage, host_error }
+        Report { outcome, usage, host_error, well, ran: true }
     }
 
     /// Decodes what the message announces.
-    fn prepare(&self, message: Arc<Message>) -> Result<Delivered, (Outcome, Option<HostError>)> {
+    fn prepare(&self, message: Arc<Message>) -> Result<Delivered, (Outcome, Option<Box<HostError>>)> {
         let mut body_hidden = false;
         let objects = match event::decode(&message.body) {
             Decoded::Plain => Vec::new(),
@@ -327,14 +333,14 @@ impl Component {
                     tracing::warn!(message_id = message.id, object, "No readable grant holds the object.");
                     let reason = "no grant: the message announces an object outside every readable store";
                     let error = HostError {
-                        backend: "grants".into(),
+                        used: Used { backend: "grants".into(), access: Access::Read },
                         kind: HostErrorKind::NotGranted,
                         text: format!(
                             "no readable store holds the announced object {object:?}: grant one with --store ALIAS=URL:ro (granted: {})",
                             self.grants
                         ),
                     };
-                    (Outcome::Rejected { reason: reason.into() }, Some(error))
+                    (Outcome::Rejected { reason: reason.into() }, Some(Box::new(error)))
                 })?;
                 body_hidden = !self.raw_body;
                 objects

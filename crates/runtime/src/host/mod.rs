@@ -14,7 +14,7 @@ pub(crate) use self::message::MessageHandle;
 pub(crate) use bindings::exports::wasmrun::task::handler::Failure;
 pub(crate) use bindings::{Task, TaskPre};
 
-use crate::host_error::{HostError, HostErrorKind};
+use crate::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::limits::Limit;
 use crate::outcome::shorten;
 use crate::state::{TaskState, UnderWay};
@@ -200,22 +200,28 @@ impl TaskState {
     fn not_granted(&mut self, kind: &'static str, alias: &str, why: &str, missing: String) {
         let alias = shorten(alias);
         self.refuse(kind, &alias, why);
-        self.host_failed(&alias, HostErrorKind::NotGranted, missing);
+        self.host_failed(&alias, Access::Write, HostErrorKind::NotGranted, missing);
     }
 
     /// A call to what has this alias failed for the host's or the operator's reasons. An outage isn't hidden by what comes
     /// after it.
-    fn host_failed(&mut self, alias: &str, kind: HostErrorKind, text: String) {
+    fn host_failed(&mut self, alias: &str, access: Access, kind: HostErrorKind, text: String) {
         let is_outage = |kind: &HostErrorKind| matches!(kind, HostErrorKind::Unavailable { .. });
         if self.host_error.as_ref().is_none_or(|error| !is_outage(&error.kind) || is_outage(&kind)) {
-            self.host_error = Some(HostError { backend: alias.to_owned(), kind, text });
+            let used = Used { backend: alias.to_owned(), access };
+            self.host_error = Some(HostError { used, kind, text });
         }
     }
 
-    /// A call to what has this alias succeeded: what failed there before is over.
-    fn host_succeeded(&mut self, alias: &str) {
-        if self.host_error.as_ref().is_some_and(|error| error.backend == alias) {
+    /// A call to what has this alias succeeded: what failed there before, for the same, is over.
+    fn host_succeeded(&mut self, alias: &str, access: Access) {
+        let is_this = |used: &Used| used.backend == alias && used.access == access;
+        if self.host_error.as_ref().is_some_and(|error| is_this(&error.used)) {
             self.host_error = None;
+        }
+        // There are no more than three for each grant.
+        if !self.well.iter().any(is_this) {
+            self.well.push(Used { backend: alias.to_owned(), access });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::bindings::wasmrun::task::queue::{Error, Host, HostQueue, OutgoingMessage};
 use super::{HostFault, listed};
-use crate::host_error::HostErrorKind;
+use crate::host_error::{Access, HostErrorKind};
 use crate::message::{self as runtime, MAX_BATCH, OUTCOME_ATTRIBUTE};
 use crate::outcome::shorten;
 use crate::queue::{Queue, QueueError};
@@ -107,7 +107,7 @@ impl TaskState {
                 };
                 self.config.calls.sent(&alias, &answer);
                 if answer.is_ok() {
-                    self.host_succeeded(&alias);
+                    self.host_succeeded(&alias, Access::Write);
                 }
                 answer.map_err(|error| self.tell(&alias, error))
             })
@@ -121,7 +121,7 @@ impl TaskState {
             error => {
                 self.log.call_failed("queue", alias, &error.to_string());
                 let kind = HostErrorKind::Unavailable { reading: None };
-                self.host_failed(alias, kind, format!("queue {alias}: {error}"));
+                self.host_failed(alias, Access::Write, kind, format!("queue {alias}: {error}"));
                 Error::Unavailable
             }
         }

@@ -6,7 +6,7 @@
 
 use super::Worker;
 use crate::component::Report;
-use crate::host_error::{HostError, HostErrorKind};
+use crate::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::message::Message;
 use crate::outcome::Outcome;
 use crate::text::OneLine;
@@ -19,6 +19,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// A message that a backend failed so often while it was well for others is to blame itself.
 const ITS_OWN_AFTER: u32 = 3;
+/// Trials in a row that failed for a grant or a right end a worker that is to end with the queue. With their pauses that
+/// takes 15 seconds.
+const HOPELESS_AFTER: u32 = 4;
 /// How long a store may take to hand out what it handed out before. The task's slot waits meanwhile.
 const CONTROL_READ: Duration = Duration::from_secs(2);
 /// Messages that are remembered; beyond that the oldest is forgotten, and begins anew.
@@ -41,8 +44,8 @@ pub(super) enum Attribution {
 /// What the tasks that ended tell of the backends.
 #[derive(Debug)]
 pub(super) struct Attributions {
-    /// For each backend, tasks that used it without an error.
-    successes: BTreeMap<String, AtomicU64>,
+    /// Tasks that used a backend with success, for each backend and what it was used for.
+    successes: BTreeMap<Used, AtomicU64>,
     suspects: Mutex<Suspects>,
 }
 
@@ -58,19 +61,21 @@ struct Suspects {
 struct Suspect {
     /// How often the backend was known to be well then.
     times: u32,
-    /// Successes of others when it failed last.
+    /// How often others had succeeded when it failed last.
     seen: u64,
 }
 
 impl Attributions {
     pub(super) fn of(backends: impl Iterator<Item = String>) -> Self {
-        let successes = backends.map(|backend| (backend, AtomicU64::new(0))).collect();
+        let uses =
+            backends.flat_map(|backend| Access::ALL.map(|access| Used { backend: backend.clone(), access }));
+        let successes = uses.map(|used| (used, AtomicU64::new(0))).collect();
         Self { successes, suspects: Mutex::default() }
     }
 
-    /// A task used these backends without an error.
-    pub(super) fn succeeded<'a>(&self, backends: impl Iterator<Item = &'a str>) {
-        for successes in backends.filter_map(|backend| self.successes.get(backend)) {
+    /// A task used this with success.
+    pub(super) fn succeeded(&self, well: &[Used]) {
+        for successes in well.iter().filter_map(|used| self.successes.get(used)) {
             successes.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -91,7 +96,7 @@ impl Attributions {
             HostErrorKind::Refused { .. } if well => return Attribution::Message,
             HostErrorKind::Refused { .. } | HostErrorKind::Unavailable { .. } => {}
         }
-        let successes = self.successes.get(&error.backend).map_or(0, |count| count.load(Ordering::Relaxed));
+        let successes = self.successes.get(&error.used).map_or(0, |count| count.load(Ordering::Relaxed));
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         let suspect = suspects.get(message_id, successes);
         let others_succeed = successes > suspect.seen;
@@ -132,9 +137,8 @@ impl Worker {
                 Outcome::HostFailed { .. } => Attribution::Host,
                 Outcome::Cancelled { .. } | Outcome::TimedOut => Attribution::Message,
                 _ => {
-                    let usage = &report.usage;
-                    let backends = usage.stores.keys().chain(usage.queues.keys());
-                    self.attributions.succeeded(backends.map(String::as_str));
+                    self.attributions.succeeded(&report.well);
+                    self.breaker.used(&report.well);
                     Attribution::Message
                 }
             };
@@ -166,8 +170,8 @@ impl Worker {
     /// own matter.
     async fn reads_something_else(&self, error: &HostError) -> bool {
         let Some(key) = error.kind.reading() else { return false };
-        let Some(last) = self.component.calls().last_read(&error.backend) else { return false };
-        let Some(grant) = self.component.grants().stores.get(&error.backend) else { return false };
+        let Some(last) = self.component.calls().last_read(&error.used.backend) else { return false };
+        let Some(grant) = self.component.grants().stores.get(&error.used.backend) else { return false };
         if last == key {
             return false;
         }
@@ -180,14 +184,18 @@ impl Worker {
     }
 
     /// Ends a worker that is to end with the queue, where only the operator can go on: no task has completed, and a grant or
-    /// a right is missing for the one that was tried as well. The messages stay where they are, and whoever waits for the
+    /// a right is missing for several in a row that were tried. The messages stay where they are, and whoever waits for the
     /// worker learns why.
     pub(super) fn end_if_hopeless(&self, report: &Report, stop: &CancellationToken) {
         let (Outcome::HostFailed { what }, Some(error)) = (&report.outcome, &report.host_error) else {
+            self.hopeless_trials.store(0, Ordering::Relaxed);
             return;
         };
         let of_operator = matches!(error.kind, HostErrorKind::NotGranted | HostErrorKind::Refused { .. });
-        if self.options.until_empty && of_operator && !self.breaker.has_completed() {
+        if !self.options.until_empty || !of_operator || self.breaker.has_completed() {
+            return;
+        }
+        if self.hopeless_trials.fetch_add(1, Ordering::Relaxed) + 1 >= HOPELESS_AFTER {
             let _ = self.hopeless.set(what.clone());
             stop.cancel();
         }

@@ -11,14 +11,22 @@ fn attributions() -> Attributions {
     Attributions::of(["input".to_owned(), "output".to_owned()].into_iter())
 }
 
+fn used(backend: &str, access: Access) -> Used {
+    Used { backend: backend.into(), access }
+}
+
 fn unavailable(backend: &str) -> HostError {
     let kind = HostErrorKind::Unavailable { reading: None };
-    HostError { backend: backend.into(), kind, text: "down".into() }
+    HostError { used: used(backend, Access::Write), kind, text: "down".into() }
+}
+
+fn unreadable() -> HostError {
+    HostError { used: used("input", Access::Read), ..unavailable("input") }
 }
 
 fn refused(backend: &str) -> HostError {
     let kind = HostErrorKind::Refused { reading: Some("key".into()) };
-    HostError { backend: backend.into(), kind, text: "no".into() }
+    HostError { used: used(backend, Access::Read), kind, text: "no".into() }
 }
 
 #[test]
@@ -28,22 +36,24 @@ fn an_outage_is_everyone_s_however_often_it_meets_a_message() {
         assert_eq!(attributions.attribute("a", &unavailable("input"), false, true), Attribution::Host);
         assert_eq!(attributions.attribute("b", &refused("output"), false, true), Attribution::Host);
         // That another store is well says nothing of this one.
-        attributions.succeeded(["other"].into_iter());
+        attributions.succeeded(&[used("output", Access::Write)]);
+        // Nor that this one can be listed.
+        attributions.succeeded(&[used("input", Access::List)]);
     }
 }
 
 #[test]
 fn a_message_that_fails_again_and_again_while_others_succeed_counts_in_the_end() {
     let attributions = attributions();
-    let input = ["input"];
+    let input = [used("input", Access::Write)];
     let of_a = || attributions.attribute("a", &unavailable("input"), false, true);
     assert_eq!(of_a(), Attribution::Host, "nothing is known yet");
     for times in 1..ITS_OWN_AFTER {
-        attributions.succeeded(input.into_iter());
+        attributions.succeeded(&input);
         assert_eq!(of_a(), Attribution::Suspect { times });
         assert_eq!(of_a(), Attribution::Host, "nobody has succeeded since");
     }
-    attributions.succeeded(input.into_iter());
+    attributions.succeeded(&input);
     assert_eq!(of_a(), Attribution::Message);
 }
 
@@ -76,6 +86,8 @@ fn of_messages_that_fail_a_bounded_number_is_remembered() {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Object {
     Good,
+    /// Its task reads it and writes nothing.
+    OnlyRead,
     /// The store fails whenever it's asked for it.
     Breaks,
     /// The store refuses it.
@@ -156,16 +168,18 @@ impl Simulation {
         let rejected = || Outcome::Rejected { reason: "no".into() };
         let failed = || Outcome::HostFailed { what: "down".into() };
         if weather == Weather::Down {
-            return (failed(), Some(unavailable("input")), false);
+            return (failed(), Some(unreadable()), false);
         }
         let gives_another = self.has_read.is_some_and(|read| read != id);
         match self.objects[id] {
-            Object::Breaks => return (failed(), Some(unavailable("input")), gives_another),
+            Object::Breaks => return (failed(), Some(unreadable()), gives_another),
             Object::Refused => return (rejected(), Some(refused("input")), gives_another),
-            Object::Good | Object::Unwritable => self.has_read = Some(id),
+            Object::Good | Object::OnlyRead | Object::Unwritable => self.has_read = Some(id),
         }
-        if weather == Weather::ReadOnly || self.objects[id] == Object::Unwritable {
-            return (rejected(), Some(refused("output")), false);
+        let writes = self.objects[id] != Object::OnlyRead;
+        if writes && (weather == Weather::ReadOnly || self.objects[id] == Object::Unwritable) {
+            let error = HostError { used: used("output", Access::Write), ..refused("output") };
+            return (rejected(), Some(error), false);
         }
         (Outcome::Completed, None, false)
     }
@@ -203,10 +217,13 @@ impl Simulation {
 
     fn settle(&mut self, mut waiting: Waiting, is_trial: bool) {
         let (mut outcome, error, well) = self.run(waiting.id);
-        let stores = ["input", "output"];
         let attribution = match &error {
             None => {
-                self.attributions.succeeded(stores.into_iter());
+                let well = [used("input", Access::Read), used("output", Access::Write)];
+                let reads_only = self.objects[waiting.id] == Object::OnlyRead;
+                let well = if reads_only { &well[..1] } else { &well[..] };
+                self.attributions.succeeded(well);
+                self.breaker.used(well);
                 Attribution::Message
             }
             Some(error) => {
@@ -218,9 +235,13 @@ impl Simulation {
             outcome = Outcome::HostFailed { what: "down".into() };
         }
         match (&outcome, attribution) {
-            (Outcome::HostFailed { .. }, Attribution::Host) => drop(self.breaker.failed()),
+            (Outcome::HostFailed { .. }, Attribution::Host) => {
+                self.breaker.failed(error.as_ref().map(|error| &error.used));
+            }
             (Outcome::HostFailed { .. }, Attribution::Suspect { .. }) | (Outcome::Completed, _) => {}
-            _ => drop(self.breaker.task_failed()),
+            _ => {
+                self.breaker.task_failed();
+            }
         }
         let mut decision = decide(&outcome, attribution, waiting.counted + 1, &self.rules, 1.0);
         let pause = self.breaker.pause();
@@ -247,7 +268,7 @@ impl Simulation {
             }
             Decision::Leave => unreachable!("no lease expires"),
         }
-        let change = self.breaker.settled(evidence);
+        let change = self.breaker.settled(evidence, is_trial);
         assert!(is_trial || change == Change::None || outcome == Outcome::Completed);
     }
 }
@@ -255,6 +276,7 @@ impl Simulation {
 fn objects() -> impl Strategy<Value = Vec<Object>> {
     let object = prop_oneof![
         6 => Just(Object::Good),
+        2 => Just(Object::OnlyRead),
         1 => Just(Object::Breaks),
         1 => Just(Object::Refused),
         1 => Just(Object::Unwritable),
@@ -278,7 +300,7 @@ proptest! {
         }
         let mut simulation = Simulation::new(objects, weather);
         simulation.until(at + 24.0 * 3600.0);
-        let good = |id: &usize| simulation.objects[*id] == Object::Good;
+        let good = |id: &usize| matches!(simulation.objects[*id], Object::Good | Object::OnlyRead);
         prop_assert!(!simulation.dead.iter().any(good), "{:?}", simulation.dead);
         for id in (0..simulation.objects.len()).filter(good) {
             prop_assert!(simulation.completed[id].is_some(), "message {id} is still waiting");

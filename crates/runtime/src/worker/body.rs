@@ -9,7 +9,7 @@
 
 use crate::event::{self, Carried};
 use crate::grant::check_key;
-use crate::host_error::{HostError, HostErrorKind};
+use crate::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::message::Message;
 use crate::object_store::{ObjectStore, StoreError};
 use crate::outcome::{Outcome, shorten};
@@ -126,14 +126,19 @@ impl BodyStore {
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) outcome: Outcome,
-    pub(super) host_error: Option<HostError>,
+    pub(super) host_error: Option<Box<HostError>>,
 }
 
 /// What [`HostError`] calls the body store: an alias has no space.
 pub(super) const BODY_STORE: &str = "body store";
 
-fn error(kind: HostErrorKind, text: String) -> HostError {
-    HostError { backend: BODY_STORE.into(), kind, text }
+/// That bodies are read.
+pub(super) fn body_store() -> Used {
+    Used { backend: BODY_STORE.into(), access: Access::Read }
+}
+
+fn error(kind: HostErrorKind, text: String) -> Box<HostError> {
+    Box::new(HostError { used: body_store(), kind, text })
 }
 
 fn rejected(reason: &str) -> Failed {

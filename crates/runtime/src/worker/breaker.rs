@@ -4,6 +4,8 @@
 //! whole queue while a store is down, or after a slip of whoever configured it. After a pause the backends are probed, then
 //! one message is tried, then all is as before.
 
+use crate::host_error::Used;
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,11 +30,11 @@ pub(super) struct Breaker {
     changed: Notify,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct State {
     circuit: Circuit,
-    /// Failures of backends in a row.
-    backend_failures: u32,
+    /// Failures in a row, for each use of a backend; `None`: nobody knows of which.
+    backend_failures: BTreeMap<Option<Used>, u32>,
     /// Tasks that failed since the last one completed.
     failed_tasks: u32,
     has_completed: bool,
@@ -100,8 +102,12 @@ pub(super) enum Admission {
 impl Breaker {
     /// A closed one, which so many failed tasks in a row open; `None`: they never do.
     pub(super) fn new(max_failed_tasks: Option<NonZeroU32>) -> Self {
-        let state =
-            State { circuit: Circuit::Closed, backend_failures: 0, failed_tasks: 0, has_completed: false };
+        let state = State {
+            circuit: Circuit::Closed,
+            backend_failures: BTreeMap::new(),
+            failed_tasks: 0,
+            has_completed: false,
+        };
         Self { max_failed_tasks, state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -168,8 +174,16 @@ impl Breaker {
         })
     }
 
-    /// A message was settled.
-    pub(super) fn settled(&self, evidence: Evidence) -> Change {
+    /// A task used backends with success: what failed of that is over.
+    pub(super) fn used(&self, well: &[Used]) {
+        let mut state = self.lock();
+        if state.circuit == Circuit::Closed && !state.backend_failures.is_empty() {
+            state.backend_failures.retain(|used, _| used.as_ref().is_none_or(|used| !well.contains(used)));
+        }
+    }
+
+    /// A message was settled: of the trial, or of another task.
+    pub(super) fn settled(&self, evidence: Evidence, is_trial: bool) -> Change {
         let mut change = Change::None;
         self.update(|state, _| {
             let (called, completed) = match evidence {
@@ -181,7 +195,9 @@ impl Breaker {
             }
             match state.circuit {
                 // Tasks that call no backend don't say whether those fail now and then.
-                Circuit::Closed if called => state.backend_failures = 0,
+                Circuit::Closed if called => {
+                    state.backend_failures.remove(&None);
+                }
                 Circuit::Closed => {}
                 Circuit::Open { cause: Cause::Tasks, .. } | Circuit::Trial { cause: Cause::Tasks, .. }
                     if completed =>
@@ -191,6 +207,7 @@ impl Breaker {
                 }
                 // Tasks that were under way when the outage began may well succeed.
                 Circuit::Open { .. } => {}
+                Circuit::Trial { .. } if !is_trial => {}
                 Circuit::Trial { pause, cause, .. } => match (cause, evidence) {
                     (_, Evidence::None) | (Cause::Backend, Evidence::Failed) => {
                         state.circuit = Circuit::Trial { under_way: false, pause, cause };
@@ -208,12 +225,13 @@ impl Breaker {
         change
     }
 
-    /// A task failed because of a backend. Returns the pause if this began one.
-    pub(super) fn failed(&self) -> Option<Duration> {
+    /// A task failed because of a backend, as it used it like this. Returns the pause if this began one.
+    pub(super) fn failed(&self, used: Option<&Used>) -> Option<Duration> {
         self.update(|state, begun| {
-            state.backend_failures = state.backend_failures.saturating_add(1);
+            let failures = state.backend_failures.entry(used.cloned()).or_default();
+            *failures = failures.saturating_add(1);
             match state.circuit {
-                Circuit::Closed if state.backend_failures < THRESHOLD => {}
+                Circuit::Closed if *failures < THRESHOLD => {}
                 Circuit::Closed => *begun = Some(state.open(FIRST_PAUSE, Cause::Backend)),
                 Circuit::Trial { pause, .. } => *begun = Some(state.open(longer(pause), Cause::Backend)),
                 Circuit::Open { .. } => {}
@@ -281,7 +299,8 @@ impl State {
     }
 
     fn close(&mut self) {
-        (self.circuit, self.backend_failures) = (Circuit::Closed, 0);
+        self.circuit = Circuit::Closed;
+        self.backend_failures.clear();
     }
 }
 
@@ -292,6 +311,7 @@ fn longer(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host_error::Access;
 
     const WELL: Evidence = Evidence::Well { called: true, completed: false };
     const COMPLETED: Evidence = Evidence::Well { called: true, completed: true };
@@ -303,7 +323,7 @@ mod tests {
     fn open_breaker() -> Breaker {
         let breaker = breaker();
         for _ in 0..THRESHOLD {
-            breaker.failed();
+            breaker.failed(None);
         }
         breaker
     }
@@ -312,9 +332,9 @@ mod tests {
     fn single_failures_among_successes_stop_nothing() {
         let breaker = breaker();
         for _ in 0..10 {
-            assert_eq!(breaker.failed(), None);
-            assert_eq!(breaker.failed(), None);
-            assert_eq!(breaker.settled(WELL), Change::None);
+            assert_eq!(breaker.failed(None), None);
+            assert_eq!(breaker.failed(None), None);
+            assert_eq!(breaker.settled(WELL, true), Change::None);
         }
         assert_eq!(breaker.admission(), Admission::All);
     }
@@ -323,23 +343,23 @@ mod tests {
     fn tasks_that_call_nothing_do_not_hide_that_others_fail() {
         let breaker = breaker();
         for _ in 1..THRESHOLD {
-            breaker.failed();
-            breaker.settled(Evidence::Well { called: false, completed: true });
+            breaker.failed(None);
+            breaker.settled(Evidence::Well { called: false, completed: true }, true);
         }
-        assert_eq!(breaker.failed(), Some(FIRST_PAUSE));
+        assert_eq!(breaker.failed(None), Some(FIRST_PAUSE));
     }
 
     #[test]
     fn failures_in_a_row_stop_receiving_until_a_probe_and_a_trial_succeed() {
         let breaker = open_breaker();
         assert!(matches!(breaker.admission(), Admission::Probe(_)));
-        breaker.settled(WELL);
+        breaker.settled(WELL, true);
         assert!(matches!(breaker.admission(), Admission::Probe(_)), "a late success says nothing");
         assert_eq!(breaker.probed(true), None);
         assert_eq!(breaker.admission(), Admission::One);
         breaker.trial_begins();
         assert_eq!(breaker.admission(), Admission::Wait);
-        assert_eq!(breaker.settled(WELL), Change::Recovered(Cause::Backend));
+        assert_eq!(breaker.settled(WELL, true), Change::Recovered(Cause::Backend));
         assert_eq!(breaker.admission(), Admission::All);
     }
 
@@ -351,13 +371,17 @@ mod tests {
         assert_eq!(pauses, [2, 4, 8, 16, 30, 30, 30, 30]);
         breaker.probed(true);
         breaker.trial_begins();
-        assert_eq!(breaker.failed(), Some(LONGEST_PAUSE), "a trial that fails goes on where the pauses were");
+        assert_eq!(
+            breaker.failed(None),
+            Some(LONGEST_PAUSE),
+            "a trial that fails goes on where the pauses were"
+        );
         breaker.probed(true);
-        breaker.settled(WELL);
+        breaker.settled(WELL, true);
         for _ in 1..THRESHOLD {
-            assert_eq!(breaker.failed(), None);
+            assert_eq!(breaker.failed(None), None);
         }
-        assert_eq!(breaker.failed(), Some(FIRST_PAUSE));
+        assert_eq!(breaker.failed(None), Some(FIRST_PAUSE));
     }
 
     #[test]
@@ -372,9 +396,9 @@ mod tests {
     #[test]
     fn a_queue_that_does_not_settle_stops_receiving_even_if_tasks_succeed() {
         let breaker = breaker();
-        breaker.settled(WELL);
+        breaker.settled(WELL, true);
         assert_eq!(breaker.queue_failed(), Some(FIRST_PAUSE));
-        breaker.settled(WELL);
+        breaker.settled(WELL, true);
         assert_eq!(breaker.queue_failed(), None, "it has stopped already");
         assert!(matches!(breaker.admission(), Admission::Probe(_)));
     }
@@ -400,18 +424,22 @@ mod tests {
         assert_eq!(breaker.probed(true), None);
         breaker.trial_begins();
         assert_eq!(breaker.task_failed(), None, "its settlement tells how the trial ended");
-        assert_eq!(breaker.settled(WELL), Change::StillFailing(FIRST_PAUSE * 2));
+        assert_eq!(breaker.settled(WELL, true), Change::StillFailing(FIRST_PAUSE * 2));
         breaker.probed(true);
         breaker.trial_begins();
-        assert_eq!(breaker.settled(Evidence::Failed), Change::StillFailing(FIRST_PAUSE * 4));
-        assert_eq!(breaker.settled(COMPLETED), Change::Recovered(Cause::Tasks), "of one that was under way");
+        assert_eq!(breaker.settled(Evidence::Failed, true), Change::StillFailing(FIRST_PAUSE * 4));
+        assert_eq!(
+            breaker.settled(COMPLETED, true),
+            Change::Recovered(Cause::Tasks),
+            "of one that was under way"
+        );
         assert_eq!(breaker.admission(), Admission::All);
     }
 
     #[test]
     fn a_worker_whose_tasks_have_completed_is_trusted_for_longer() {
         let breaker = breaker();
-        breaker.settled(COMPLETED);
+        breaker.settled(COMPLETED, true);
         for _ in 1..20 {
             assert_eq!(breaker.task_failed(), None);
         }
@@ -425,7 +453,7 @@ mod tests {
             for _ in 1..UNPROVEN {
                 assert_eq!(breaker.task_failed(), None);
             }
-            breaker.settled(COMPLETED);
+            breaker.settled(COMPLETED, true);
         }
     }
 
@@ -442,8 +470,34 @@ mod tests {
         while breaker.task_failed().is_none() {}
         breaker.probed(true);
         breaker.trial_begins();
-        assert_eq!(breaker.failed(), Some(FIRST_PAUSE * 2));
+        assert_eq!(breaker.failed(None), Some(FIRST_PAUSE * 2));
         assert_eq!(breaker.cause(), Some(Cause::Backend));
-        assert_eq!(breaker.settled(COMPLETED), Change::None, "a late success says nothing of backends");
+        assert_eq!(breaker.settled(COMPLETED, true), Change::None, "a late success says nothing of backends");
+    }
+
+    #[test]
+    fn reading_with_success_does_not_hide_that_writing_fails() {
+        let breaker = breaker();
+        let [read, write] = [Access::Read, Access::Write].map(|access| Used { backend: "s".into(), access });
+        for _ in 1..THRESHOLD {
+            assert_eq!(breaker.failed(Some(&write)), None);
+            breaker.used(std::slice::from_ref(&read));
+            breaker.settled(COMPLETED, false);
+        }
+        assert_eq!(breaker.failed(Some(&write)), Some(FIRST_PAUSE));
+        let breaker = self::breaker();
+        for _ in 0..10 {
+            assert_eq!(breaker.failed(Some(&write)), None);
+            breaker.used(std::slice::from_ref(&write));
+        }
+    }
+
+    #[test]
+    fn a_task_of_before_tells_nothing_of_a_trial() {
+        let breaker = open_breaker();
+        breaker.probed(true);
+        breaker.trial_begins();
+        assert_eq!(breaker.settled(WELL, false), Change::None);
+        assert_eq!(breaker.admission(), Admission::Wait);
     }
 }

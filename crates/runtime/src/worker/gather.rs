@@ -137,6 +137,7 @@ mod tests {
                 operation: Operation::Delete,
                 ours_until: Instant::now(),
                 evidence: Evidence::None,
+                is_trial: false,
                 _in_hand: Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a permit"),
             };
             self.gathering.settle(settlement, wall);

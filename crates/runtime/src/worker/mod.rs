@@ -25,7 +25,7 @@ pub use self::status::{FailedTask, InstancesStatus, NAMED, Receiving, RunningTas
 pub use self::tally::{Counts, Summary, Tally};
 
 use self::attribution::{Attribution, Attributions};
-use self::body::{BODY_STORE, Failed};
+use self::body::{BODY_STORE, Failed, body_store};
 use self::breaker::{Breaker, Cause, Change, Evidence};
 use self::gather::Gathering;
 use self::lease::{Lease, Leases};
@@ -38,6 +38,7 @@ use self::settle::{
 };
 use self::status::Watched;
 use crate::component::{Component, Report};
+use crate::host_error::HostErrorKind;
 use crate::limits::Limits;
 use crate::message::{MAX_VISIBILITY, Message};
 use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
@@ -46,7 +47,7 @@ use crate::usage::{TaskObserver, TaskRecord, Usage};
 use async_trait::async_trait;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::pin::pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
@@ -165,6 +166,8 @@ pub struct Worker {
     slip_is_logged: AtomicBool,
     /// Why it ended by itself, where only the operator can go on.
     hopeless: OnceLock<String>,
+    /// Trials in a row that failed for what only the operator can mend.
+    hopeless_trials: AtomicU32,
     starts: Option<Starts>,
     mean_wall: MeanTime,
     instances: Arc<Instances>,
@@ -263,6 +266,7 @@ impl Worker {
             attributions,
             slip_is_logged: AtomicBool::new(false),
             hopeless: OnceLock::new(),
+            hopeless_trials: AtomicU32::new(0),
             options,
             rules,
             leases,
@@ -388,7 +392,7 @@ impl Worker {
         let received_at = Instant::now();
         in_progress.gathering.started();
         // However this ends, a trial doesn't wait for it for ever.
-        let trial = TrialGuard(&self.breaker);
+        let trial = is_trial.then(|| TrialGuard(&self.breaker));
         let message = Arc::new(delivery.message);
         let on_lapse = self.options.on_lapse;
         let cancelled = async {
@@ -411,6 +415,9 @@ impl Worker {
             decide(&report.outcome, attribution, message.receive_count, &self.rules, fastrand::f64());
         let mut decision = self.held_back(decision, &report.outcome, is_trial);
         let mut evidence = match report.outcome {
+            // A task that is over before there is an instance, as S3's test event, says nothing.
+            Outcome::Completed if !report.ran => Evidence::None,
+            Outcome::HostFailed { .. } if attribution == Attribution::Message => Evidence::Failed,
             Outcome::HostFailed { .. } | Outcome::Cancelled { .. } => Evidence::None,
             Outcome::TimedOut => Evidence::Failed,
             _ => {
@@ -453,7 +460,8 @@ impl Worker {
         // Its settlement tells how the trial ended.
         std::mem::forget(trial);
         let (message_id, receipt, _in_hand) = (message.id.clone(), delivery.receipt, slot.in_hand);
-        let settlement = Settlement { message_id, receipt, operation, ours_until, evidence, _in_hand };
+        let settlement =
+            Settlement { message_id, receipt, operation, ours_until, evidence, is_trial, _in_hand };
         in_progress.gathering.settle(settlement, wall);
     }
 
@@ -483,7 +491,7 @@ impl Worker {
         match fetched {
             Ok(fetched) => {
                 if !Arc::ptr_eq(&fetched, message) {
-                    self.attributions.succeeded(std::iter::once(BODY_STORE));
+                    self.attributions.succeeded(&[body_store()]);
                 }
                 self.component.run(fetched, cancelled).await
             }
@@ -491,7 +499,7 @@ impl Worker {
                 let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
                 let wall = began.elapsed();
                 let usage = Usage { queued, blocked: wall, wall, ..Usage::default() };
-                Report { outcome, usage, host_error }
+                Report::of_no_instance(outcome, usage, host_error)
             }
         }
     }
@@ -603,7 +611,17 @@ impl Worker {
             }
         }
         match (outcome, attribution) {
-            (Outcome::HostFailed { what }, Attribution::Host) => self.say(self.breaker.failed(), what),
+            (Outcome::HostFailed { what }, Attribution::Host) => match &report.host_error {
+                // The alias may be anything that a guest says.
+                Some(error) if error.kind == HostErrorKind::NotGranted => {
+                    if let Some(pause) = self.breaker.failed(None) {
+                        self.watched.fails(what.clone());
+                        let again_in_ms = pause.as_millis() as u64;
+                        tracing::warn!(what, again_in_ms, "pausing: a grant is missing; add it and restart");
+                    }
+                }
+                error => self.say(self.breaker.failed(error.as_ref().map(|error| &error.used)), what),
+            },
             (Outcome::HostFailed { .. }, Attribution::Suspect { .. })
             | (Outcome::Completed | Outcome::Cancelled { .. }, _) => {}
             (outcome, _) => {
@@ -629,7 +647,7 @@ impl Worker {
     /// Why it has stopped, or nearly, where somebody has to mend something.
     fn stalled(&self) -> Option<String> {
         let none_completes = || match self.breaker.cause() {
-            Some(Cause::Tasks) => Some("no task completes".to_owned()),
+            Some(Cause::Tasks) => Some(self.watched.why()),
             Some(Cause::Backend) | None => None,
         };
         self.hopeless.get().cloned().or_else(none_completes)
@@ -655,8 +673,8 @@ impl Listener for Worker {
         self.say(self.breaker.queue_failed(), "the queue doesn't settle messages");
     }
 
-    fn settled(&self, evidence: Evidence) {
-        match self.breaker.settled(evidence) {
+    fn settled(&self, evidence: Evidence, is_trial: bool) {
+        match self.breaker.settled(evidence, is_trial) {
             Change::None => {}
             Change::Recovered(Cause::Backend) => {
                 tracing::info!("The stores and the queues work again.");

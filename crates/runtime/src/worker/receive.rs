@@ -304,6 +304,7 @@ impl Worker {
             operation: Operation::Uncount(Duration::ZERO),
             ours_until: delivery.visible_at,
             evidence: Evidence::None,
+            is_trial: false,
             _in_hand: slot.in_hand,
         };
         in_progress.gathering.settle(settlement, Duration::MAX);

@@ -170,6 +170,8 @@ pub(super) struct Settlement {
     pub(super) ours_until: Instant,
     /// What its task says to the circuit breaker.
     pub(super) evidence: Evidence,
+    /// It's the one that a circuit breaker tries.
+    pub(super) is_trial: bool,
     /// Bounds what is unsettled: given back when this is done.
     pub(super) _in_hand: OwnedSemaphorePermit,
 }
@@ -179,7 +181,7 @@ pub(super) trait Listener {
     /// The queue didn't carry out a call.
     fn failed(&self, error: &QueueError);
     /// A message was settled.
-    fn settled(&self, evidence: Evidence);
+    fn settled(&self, evidence: Evidence, is_trial: bool);
 }
 
 /// What is done to a message in the queue.
@@ -308,11 +310,11 @@ async fn settle_batch(
             let answer = answers.next().unwrap_or_else(|| Err(QueueError::Unavailable("it gave no answer".into())));
             match answer {
                 Ok(()) => {
-                    listener.settled(settlement.evidence);
+                    listener.settled(settlement.evidence, settlement.is_trial);
                     false
                 }
                 Err(error @ QueueError::ReceiptExpired) => {
-                    listener.settled(Evidence::None);
+                    listener.settled(Evidence::None, settlement.is_trial);
                     tracing::warn!(message_id = settlement.message_id, ?operation, %error, "Settled too late: the message is delivered again.");
                     false
                 }
@@ -454,7 +456,7 @@ mod tests {
 
     impl Listener for Nobody {
         fn failed(&self, _: &QueueError) {}
-        fn settled(&self, _: Evidence) {}
+        fn settled(&self, _: Evidence, _: bool) {}
     }
 
     /// A queue that answers as it's told to, and remembers what it was asked.
@@ -513,6 +515,7 @@ mod tests {
                 operation: Operation::Delete,
                 ours_until: Instant::now() + ours,
                 evidence: Evidence::None,
+                is_trial: false,
                 _in_hand: in_hand.clone().try_acquire_owned().expect("a permit"),
             };
             sender.send(vec![settlement]).unwrap_or_else(|_| panic!("the receiver lives"));

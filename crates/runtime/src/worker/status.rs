@@ -203,6 +203,11 @@ impl Watched {
         self.noted().why = why;
     }
 
+    /// What fails, or did last.
+    pub(super) fn why(&self) -> String {
+        self.noted().why.clone()
+    }
+
     pub(super) fn depth_is(&self, depth: Option<Depth>) {
         let mut noted = self.noted();
         noted.depth_failed = depth.is_none();

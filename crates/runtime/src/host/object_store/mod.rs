@@ -11,7 +11,7 @@ use super::bindings::wasmrun::task::object_store::{
 use super::{LimitHit, listed};
 use crate::calls::StoreCall;
 use crate::grant::{BadKey, Mode, StoreGrant, check_key, check_prefix};
-use crate::host_error::HostErrorKind;
+use crate::host_error::{Access, HostErrorKind};
 use crate::limits::{Limit, Limits};
 use crate::object_store::{self as runtime, Held, MAX_PAGE, ObjectReader, ObjectWriter, StoreError, TooMuch};
 use crate::outcome::shorten;
@@ -394,7 +394,7 @@ impl TaskState {
         self.config.calls.answered(alias, call, &answer);
         let error = match answer {
             Ok(value) => {
-                self.host_succeeded(alias);
+                self.host_succeeded(alias, call.access());
                 if call.reads_content() {
                     self.config.calls.has_read(alias, key);
                 }
@@ -403,7 +403,7 @@ impl TaskState {
             Err(error) => error,
         };
         let details = || format!("{:?}: {error}", shorten(key));
-        let reading = call.reads_object().then(|| key.to_owned());
+        let reading = (call.access() == Access::Read).then(|| key.to_owned());
         let text = || format!("store {alias}: {error}");
         Err(match error {
             StoreError::NotFound => Error::NotFound,
@@ -411,12 +411,12 @@ impl TaskState {
             StoreError::TooLarge(_) => Error::TooLarge,
             StoreError::AccessDenied(_) => {
                 self.log.call_failed("store", alias, &details());
-                self.host_failed(alias, HostErrorKind::Refused { reading }, text());
+                self.host_failed(alias, call.access(), HostErrorKind::Refused { reading }, text());
                 Error::AccessDenied
             }
             StoreError::Unavailable(_) => {
                 self.log.call_failed("store", alias, &details());
-                self.host_failed(alias, HostErrorKind::Unavailable { reading }, text());
+                self.host_failed(alias, call.access(), HostErrorKind::Unavailable { reading }, text());
                 Error::Unavailable
             }
             // The task may be tried again, which counts as any other try.
