@@ -246,7 +246,9 @@ fn what_only_the_clock_can_end_leaves_no_memory_behind() {
 fn waiting_is_bounded_apart_from_computing() {
     const BUSY: Guest = Guest { pulse: Some(|| "busy 4000".into()), ..MISBEHAVE };
     let mut siege = Siege::start(&BUSY, |world| {
-        worker(world).args(["--instances", "8", "--timeout", "60s", "--blocked-time", "2s"])
+        // A fast machine burns the usual fuel while it's busy for four seconds.
+        let limits = ["--timeout", "60s", "--blocked-time", "2s", "--fuel", "1000000000000"];
+        worker(world).args(["--instances", "8"]).args(limits)
     });
     let waits = ["sleep-forever", "poll-forever 1", "poll-forever 30", "loop-host waits", "waits 100 50"];
     let mut cases: Vec<_> = waits.map(|message| case(message, Limit("blocked-time"))).into();
