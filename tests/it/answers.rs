@@ -1,24 +1,23 @@
 //! What Amazon's services may answer and no server that stands in for them does: as their documentation has it, and
 //! worse.
 
-use crate::harness::{Answer, Call, Command, ScriptedSqs, World, field, guest, partly, refusal, wait_until};
+use crate::harness::{
+    Answer, Call, Command, ScriptedSqs, World, field, guest, partly, refusal, signed, wait_until,
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// A worker on such a queue, with stores on this machine; what it sends goes to the same server.
 fn worker(world: &World, queue: &ScriptedSqs) -> Command {
-    world
+    let command = world
         .wasmrun(["run", "--queue", &queue.url()])
         .arg(guest("misbehave"))
         .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
         .args(["--send", &format!("next={}", queue.url().replace("jobs", "next"))])
         .args(["--dead-letter", &queue.url().replace("jobs", "dead")])
-        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_REGION", "eu-west-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("WASMRUN_LOG", "info,wasmrun_runtime=debug");
+    signed(command)
 }
 
 fn bodies(bodies: &[&str]) -> Vec<Value> {

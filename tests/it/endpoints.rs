@@ -1,6 +1,6 @@
 //! Where requests go: endpoints from each place that may name one, how they name the bucket, access points.
 
-use crate::harness::{Answer, Command, Request, Stub, World, guest};
+use crate::harness::{Answer, Command, Request, Stub, World, guest, signed};
 use serde_json::json;
 
 const ACCESS_POINT: &str = "arn:aws:s3:eu-west-1:123456789012:accesspoint/photos";
@@ -23,19 +23,10 @@ fn s3() -> Stub {
     })
 }
 
-/// With credentials and a region, and no more.
-fn plain(command: Command) -> Command {
-    command
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_REGION", "eu-west-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-}
-
 /// One task of `misbehave` with this message and store.
 fn invoke(world: &World, message: &str, store: &str) -> Command {
     let command = world.wasmrun(["invoke", "--json", "--message", message]).arg(guest("misbehave"));
-    plain(
+    signed(
         command
             .args(["--store", &format!("input={store}:ro"), "--store", "output=dir:out:rw"])
             .args(["--send", "next=sqlite:next.db"]),
@@ -111,7 +102,7 @@ fn an_endpoint_with_a_path_is_used_for_queues_and_roles_as_well() {
     });
     let endpoint = format!("{}/storage/v1/all", stub.endpoint());
     let stats =
-        || plain(world.wasmrun(["queue", "stats", "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs"]));
+        || signed(world.wasmrun(["queue", "stats", "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs"]));
     for (place, command) in from_each_place(&world, &endpoint, "sqs", stats) {
         let before = seen(&stub).len();
         command.ends().exited_with(3);
@@ -140,7 +131,7 @@ fn an_endpoint_that_is_no_url_is_refused() {
     let store = invoke(&world, "ok", "s3://bucket-in").env("AWS_ENDPOINT_URL_S3", "localhost:4566");
     store.fails_with(2, "the endpoint \"localhost:4566\" of S3 is no URL: write http://HOST:PORT");
     let queue =
-        plain(world.wasmrun(["queue", "stats", "jobs"])).env("AWS_ENDPOINT_URL_SQS", "localhost:4566");
+        signed(world.wasmrun(["queue", "stats", "jobs"])).env("AWS_ENDPOINT_URL_SQS", "localhost:4566");
     queue.fails_with(3, "the endpoint \"localhost:4566\" of SQS is no URL");
 }
 
@@ -189,7 +180,7 @@ fn an_access_point_is_read_listed_and_copied_from_and_its_buckets_events_are_fou
     let event = json!({"Records": [{"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
         "s3": {"bucket": {"name": "photos-in"}, "object": {"key": "new/a"}}}]});
     let announced = world.wasmrun(["invoke", "--json", "--message", &event.to_string()]).arg(guest("copy"));
-    let announced = plain(announced)
+    let announced = signed(announced)
         .args(["--store", &format!("input={store}?bucket=photos-in:ro"), "--store", "output=dir:out:rw"])
         .env("HTTP_PROXY", stub.endpoint())
         .env("AWS_ENDPOINT_URL", "http://storage.test");
@@ -197,7 +188,7 @@ fn an_access_point_is_read_listed_and_copied_from_and_its_buckets_events_are_fou
     assert_eq!(output.json()["outcome"], "completed", "{output}");
     assert_eq!(world.read("out/a"), b"hello");
     let both = world.wasmrun(["invoke", "--json", "--message", "copy a b"]).arg(guest("misbehave"));
-    let both = plain(both)
+    let both = signed(both)
         .args(["--store", &format!("input={store}:ro"), "--store", &format!("output={store}/to:rw")])
         .args(["--send", "next=sqlite:next.db"])
         .env("HTTP_PROXY", stub.endpoint())

@@ -2,7 +2,7 @@
 //! here allow a single receive: what is counted is in the dead-letter queue at once.
 
 use crate::harness::{
-    Answer, Command, Depth, Disk, Process, Request, Stub, World, get, guest, keys, lock, wait_until,
+    Answer, Command, Depth, Disk, Process, Request, Stub, World, get, guest, keys, lock, signed, wait_until,
 };
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -213,7 +213,7 @@ fn error(status: u16, code: &str) -> Answer {
 }
 
 fn on_s3(world: &World, stub: &Stub) -> Command {
-    world
+    let command = world
         .wasmrun(["run", "--queue", QUEUE, "--instances", "1", "--backoff", "100ms..1s"])
         .args([
             "--store",
@@ -225,11 +225,8 @@ fn on_s3(world: &World, stub: &Stub) -> Command {
         ])
         .arg(guest("misbehave"))
         .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-        .env("AWS_ENDPOINT_URL", stub.endpoint())
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_REGION", "eu-west-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_ENDPOINT_URL", stub.endpoint());
+    signed(command)
 }
 
 #[test]

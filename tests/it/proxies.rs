@@ -1,7 +1,7 @@
 //! The way to the services: proxies, what is never asked through one, whose certificates are believed, and which hosts are
 //! called.
 
-use crate::harness::{Answer, Command, Process, ScriptedSqs, Stub, World, guest, skip, wait_until};
+use crate::harness::{Answer, Command, Process, ScriptedSqs, Stub, World, guest, signed, skip, wait_until};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,18 +9,10 @@ use std::path::Path;
 
 const SECRET: &str = "open-sesame";
 
-fn plain(command: Command) -> Command {
-    command
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_REGION", "eu-west-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-}
-
 /// One task that reads an object.
 fn get(world: &World, store: &str) -> Command {
     let command = world.wasmrun(["invoke", "--json", "--message", "get known"]).arg(guest("misbehave"));
-    plain(
+    signed(
         command
             .args(["--store", &format!("input={store}:ro"), "--store", "output=dir:out:rw"])
             .args(["--send", "next=sqlite:next.db"]),
@@ -64,7 +56,7 @@ fn services_without_tls_are_asked_through_http_proxy() {
     let queue = ScriptedSqs::holding(30, [json!("ok")], |_| None);
     let at_proxy = queue.url().replace("/000000000000/jobs", "");
     let worker = world.wasmrun(["run", "--until-empty", "--queue", "http://queues.test/000000000000/jobs"]);
-    let worker = plain(worker.arg(guest("misbehave")).args(World::grants()).args(["--on", "rejected=drop"]));
+    let worker = signed(worker.arg(guest("misbehave")).args(World::grants()).args(["--on", "rejected=drop"]));
     let output = worker.env("HTTP_PROXY", at_proxy).succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
     let role =
@@ -126,7 +118,7 @@ fn the_host_of_a_queues_url_is_the_host_that_is_called() {
     let proxy = closed();
     let called = |url: &str, settings: &[(&str, &str)]| {
         let before = proxy.seen().len();
-        let command = plain(world.wasmrun(["queue", "stats", url])).env("HTTPS_PROXY", proxy.endpoint());
+        let command = signed(world.wasmrun(["queue", "stats", url])).env("HTTPS_PROXY", proxy.endpoint());
         let command = settings.iter().fold(command, |command, (name, value)| command.env(name, value));
         command.ends().exited_with(3);
         let mut hosts = asked(&proxy).split_off(before);
@@ -156,7 +148,7 @@ fn the_host_of_a_queues_url_is_the_host_that_is_called() {
     // An endpoint that is set wins.
     let endpoint = ("AWS_ENDPOINT_URL_SQS", "https://stand-in.test:4566");
     assert_eq!(called(dual_stack, &[endpoint]), ["CONNECT stand-in.test:4566"]);
-    let refused = plain(world.wasmrun(["queue", "stats", dual_stack])).env(fips.0, fips.1);
+    let refused = signed(world.wasmrun(["queue", "stats", dual_stack])).env(fips.0, fips.1);
     refused.fails_with(3, "AWS_USE_FIPS_ENDPOINT");
 }
 
@@ -171,7 +163,7 @@ fn a_proxys_password_is_sent_to_it_and_shown_to_nobody() {
     let closed = closed();
     let url = closed.endpoint().replace("http://", &format!("http://me:{SECRET}@"));
     let queue =
-        plain(world.wasmrun(["queue", "stats", "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs"]));
+        signed(world.wasmrun(["queue", "stats", "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs"]));
     let refused = queue.env("HTTPS_PROXY", url).ends().exited_with(3);
     assert_eq!(closed.seen()[0].header("proxy-authorization"), "Basic bWU6b3Blbi1zZXNhbWU=");
     let socks = get(&world, "s3://bucket-in").env("HTTPS_PROXY", format!("socks5://me:{SECRET}@127.0.0.1:1"));
@@ -202,7 +194,7 @@ fn a_bundle_that_holds_no_certificate_is_refused_at_the_start() {
         }
     }
     let queue =
-        plain(world.wasmrun(["queue", "stats", "jobs"])).env("AWS_CA_BUNDLE", world.path("empty.pem"));
+        signed(world.wasmrun(["queue", "stats", "jobs"])).env("AWS_CA_BUNDLE", world.path("empty.pem"));
     queue.fails_with(3, "holds no certificate");
 }
 

@@ -113,12 +113,7 @@ impl Amazon {
 
     /// What a program needs in its environment to use it.
     pub(crate) fn environment(&self, command: Command) -> Command {
-        command
-            .env("AWS_ENDPOINT_URL", &self.endpoint)
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_REGION", REGION)
-            .env("AWS_EC2_METADATA_DISABLED", "true")
+        signed(command).env("AWS_ENDPOINT_URL", &self.endpoint)
     }
 
     pub(crate) fn wait<T>(&self, call: impl Future<Output = T>) -> T {
@@ -377,4 +372,13 @@ pub(crate) fn installed(name: &str, path: Option<PathBuf>) -> Option<PathBuf> {
         skip(&format!("{name} isn't installed (cargo xtask test does that, where it can)"));
     }
     path
+}
+
+/// With credentials and a region, and no endpoint: what a test says beside that is all that there is.
+pub(crate) fn signed(command: Command) -> Command {
+    command
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_REGION", REGION)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
 }

@@ -16,7 +16,7 @@ mod vitals;
 mod watcher;
 mod world;
 
-pub(crate) use amazon::{ACCOUNT, Amazon, Faults, arn, installed, program};
+pub(crate) use amazon::{ACCOUNT, Amazon, Faults, arn, installed, program, signed};
 pub(crate) use command::{Command, Output, field};
 pub(crate) use disk::Disk;
 pub(crate) use guard::Guard;
