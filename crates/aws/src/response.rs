@@ -94,13 +94,14 @@ impl Intercept for S3Responses {
         let response = context.response_mut();
         name_endpoint(response, cfg);
         let asked = cfg.load::<Asked>();
-        if !response.status().is_success() || asked.is_some_and(|asked| asked.for_xml) {
+        let (is_good, for_xml) = (response.status().is_success(), asked.is_some_and(|asked| asked.for_xml));
+        if !is_good || for_xml {
             bound(response);
         }
-        if !response.status().is_success() {
+        if !is_good {
             return Ok(());
         }
-        if !is_from_s3(response, asked.is_some_and(|asked| asked.for_xml)) {
+        if !is_from_s3(response, for_xml) {
             return Err(Foreign::new("S3", response).into());
         }
         let left_out = make_readable(response);

@@ -83,9 +83,9 @@ words! {
 }
 
 impl StoreCall {
-    /// Whether it opens or reads an object's content.
-    pub(crate) fn reads_content(self) -> bool {
-        matches!(self, Self::Get | Self::GetRange | Self::Read | Self::ReaderRead)
+    /// Whether it opens an object's content.
+    pub(crate) fn opens_content(self) -> bool {
+        matches!(self, Self::Get | Self::GetRange | Self::Read)
     }
 
     /// What it uses the store for.

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 const METADATA: &str = "x-amz-meta-";
 const CHECKSUM: &str = "x-amz-checksum-";
-/// What is read of a response to a request that succeeds, beside metadata and checksums. Everything else that the SDK would
-/// parse, and fail for, is removed.
+/// Headers of a successful response that the worker reads, besides metadata and checksums. All others are removed: the SDK
+/// would parse them, and fail where it can't.
 const READ: [&str; 10] = [
     "content-length",
     "content-range",
@@ -25,7 +25,7 @@ const READ: [&str; 10] = [
 ];
 /// The service's own, and never an object's.
 const LENGTH: &str = "content-length";
-/// Of names that are left out so many are told.
+/// Number of removed headers that the log names.
 const MOST_TOLD: usize = 8;
 
 /// Leaves out headers that can't be read, and decodes metadata as S3 encodes it. Returns the names of those that are

@@ -395,7 +395,7 @@ impl TaskState {
         let error = match answer {
             Ok(value) => {
                 self.host_succeeded(alias, call.access());
-                if call.reads_content() {
+                if call.opens_content() {
                     self.config.calls.has_read(alias, key);
                 }
                 return Ok(value);
