@@ -234,26 +234,10 @@ impl Simulation {
         if attribution != Attribution::Message {
             outcome = Outcome::HostFailed { what: "down".into() };
         }
-        match (&outcome, attribution) {
-            (Outcome::HostFailed { .. }, Attribution::Host) => {
-                self.breaker.failed(error.as_ref().map(|error| &error.used));
-            }
-            (Outcome::HostFailed { .. }, Attribution::Suspect { .. }) | (Outcome::Completed, _) => {}
-            _ => {
-                self.breaker.task_failed();
-            }
-        }
-        let mut decision = decide(&outcome, attribution, waiting.counted + 1, &self.rules, 1.0);
-        let pause = self.breaker.pause();
-        if matches!(outcome, Outcome::HostFailed { .. })
-            && let Decision::Uncount(delay) = &mut decision
-        {
-            *delay = (*delay).max(pause + Duration::from_secs(1));
-        }
-        let evidence = match &outcome {
-            Outcome::HostFailed { .. } => Evidence::None,
-            outcome => Evidence::Well { called: true, completed: *outcome == Outcome::Completed },
-        };
+        self.breaker.hear(&outcome, attribution, error.as_ref());
+        let decision = decide(&outcome, attribution, waiting.counted + 1, &self.rules, 1.0);
+        let decision = self.breaker.hold_back(decision, &outcome, is_trial, self.rules.backoff.first);
+        let evidence = Evidence::of(&outcome, attribution, true, true);
         match decision {
             Decision::Delete => self.completed[waiting.id] = Some(self.now),
             Decision::DeadLetter => self.dead.push(waiting.id),

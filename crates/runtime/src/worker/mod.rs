@@ -413,18 +413,10 @@ impl Worker {
 
         let decision =
             decide(&report.outcome, attribution, message.receive_count, &self.rules, fastrand::f64());
-        let mut decision = self.held_back(decision, &report.outcome, is_trial);
-        let mut evidence = match report.outcome {
-            // A task that is over before there is an instance, as S3's test event, says nothing.
-            Outcome::Completed if !report.ran => Evidence::None,
-            Outcome::HostFailed { .. } if attribution == Attribution::Message => Evidence::Failed,
-            Outcome::HostFailed { .. } | Outcome::Cancelled { .. } => Evidence::None,
-            Outcome::TimedOut => Evidence::Failed,
-            _ => {
-                let completed = report.outcome == Outcome::Completed;
-                Evidence::Well { called: report.usage.calls > 0, completed }
-            }
-        };
+        let first = self.options.backoff.first;
+        let mut decision = self.breaker.hold_back(decision, &report.outcome, is_trial, first);
+        let called = report.usage.calls > 0;
+        let mut evidence = Evidence::of(&report.outcome, attribution, report.ran, called);
         if decision == Decision::DeadLetter {
             // The lease is still renewed meanwhile. A crash after this duplicates, and never loses.
             decision = self.dead_letter(&message, &report.outcome, &in_progress.abandon).await;
@@ -557,26 +549,6 @@ impl Worker {
         }
     }
 
-    /// What may be done now: while no task completes, only the one that is tried ends its message, or the queue would be
-    /// emptied into the dead letters; the others wait until there is no doubt any more.
-    fn held_back(&self, decision: Decision, outcome: &Outcome, is_trial: bool) -> Decision {
-        let pause = self.breaker.pause();
-        match decision {
-            Decision::Delete | Decision::DeadLetter
-                if !is_trial
-                    && *outcome != Outcome::Completed
-                    && self.breaker.cause() == Some(Cause::Tasks) =>
-            {
-                Decision::Uncount(pause + self.options.backoff.first)
-            }
-            // The trial is for another message, if there is one.
-            Decision::Uncount(delay) if matches!(outcome, Outcome::HostFailed { .. }) && !pause.is_zero() => {
-                Decision::Uncount(delay.max(pause + self.options.backoff.first))
-            }
-            decision => decision,
-        }
-    }
-
     /// Counts, logs and learns from a task's end.
     fn note(&self, message: &Message, report: &Report, attribution: Attribution) {
         self.tally.count(report);
@@ -610,25 +582,20 @@ impl Worker {
                 );
             }
         }
-        match (outcome, attribution) {
-            (Outcome::HostFailed { what }, Attribution::Host) => match &report.host_error {
-                // The alias may be anything that a guest says.
-                Some(error) if error.kind == HostErrorKind::NotGranted => {
-                    if let Some(pause) = self.breaker.failed(None) {
-                        self.watched.fails(what.clone());
-                        let again_in_ms = pause.as_millis() as u64;
-                        tracing::warn!(what, again_in_ms, "pausing: a grant is missing; add it and restart");
-                    }
-                }
-                error => self.say(self.breaker.failed(error.as_ref().map(|error| &error.used)), what),
-            },
-            (Outcome::HostFailed { .. }, Attribution::Suspect { .. })
-            | (Outcome::Completed | Outcome::Cancelled { .. }, _) => {}
-            (outcome, _) => {
-                if let Some(pause) = self.breaker.task_failed() {
-                    self.slowed(pause, outcome);
+        let error = report.host_error.as_ref();
+        match self.breaker.hear(outcome, attribution, error) {
+            Some((pause, Cause::Tasks)) => self.slowed(pause, outcome),
+            Some((pause, Cause::Backend)) => {
+                let what = outcome.reason().unwrap_or_default();
+                if error.is_some_and(|error| error.kind == HostErrorKind::NotGranted) {
+                    self.watched.fails(what.to_owned());
+                    let again_in_ms = pause.as_millis() as u64;
+                    tracing::warn!(what, again_in_ms, "pausing: a grant is missing; add it and restart");
+                } else {
+                    self.say(Some(pause), what);
                 }
             }
+            None => {}
         }
     }
 
