@@ -53,6 +53,39 @@ impl Foreign {
     }
 }
 
+/// Notes where a response comes from. It goes before what looks at responses.
+#[derive(Debug)]
+pub(crate) struct Origin;
+
+impl Intercept for Origin {
+    fn name(&self) -> &'static str {
+        "Origin"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        remember(context, cfg);
+        Ok(())
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(asked) = cfg.load::<Asked>() {
+            // It was in a request's address, and so can be in a header.
+            let _ = context.response_mut().headers_mut().try_insert(ENDPOINT, asked.endpoint.clone());
+        }
+        Ok(())
+    }
+}
+
 /// Looks at the responses of S3.
 #[derive(Debug, Default)]
 pub(crate) struct S3Responses {
@@ -75,16 +108,6 @@ impl Intercept for S3Responses {
         "S3Responses"
     }
 
-    fn read_before_transmit(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        cfg: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        remember(context, cfg);
-        Ok(())
-    }
-
     fn modify_before_deserialization(
         &self,
         context: &mut BeforeDeserializationInterceptorContextMut<'_>,
@@ -92,7 +115,6 @@ impl Intercept for S3Responses {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let response = context.response_mut();
-        name_endpoint(response, cfg);
         let asked = cfg.load::<Asked>();
         let (is_good, for_xml) = (response.status().is_success(), asked.is_some_and(|asked| asked.for_xml));
         if !is_good || for_xml {
@@ -141,23 +163,12 @@ impl Intercept for SqsResponses {
         "SqsResponses"
     }
 
-    fn read_before_transmit(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        cfg: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        remember(context, cfg);
-        Ok(())
-    }
-
     fn modify_before_deserialization(
         &self,
         context: &mut BeforeDeserializationInterceptorContextMut<'_>,
         _: &RuntimeComponents,
-        cfg: &mut ConfigBag,
+        _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        name_endpoint(context.response_mut(), cfg);
         bound(context.response_mut());
         Ok(())
     }
@@ -212,13 +223,6 @@ fn bound(response: &mut HttpResponse) {
     let body = std::mem::replace(response.body_mut(), SdkBody::taken());
     *response.body_mut() =
         body.map_preserve_contents(|body| SdkBody::from_body_1_x(Limited::new(body, MAX_ANSWER_BYTES)));
-}
-
-fn name_endpoint(response: &mut HttpResponse, cfg: &ConfigBag) {
-    if let Some(asked) = cfg.load::<Asked>() {
-        // It was in a request's address, and so can be in a header.
-        let _ = response.headers_mut().try_insert(ENDPOINT, asked.endpoint.clone());
-    }
 }
 
 /// Whether a good response is one of S3's: the content of most is an object's, or none, so that any page could pass

@@ -28,7 +28,7 @@ use self::write::{PART_BYTES, S3Writer};
 use crate::config::{Aws, region};
 use crate::endpoint::{Service, endpoint, is_address};
 use crate::failure::Failure;
-use crate::response::{NothingIsThere, S3Responses};
+use crate::response::{NothingIsThere, Origin, S3Responses};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
@@ -91,6 +91,7 @@ impl S3Store {
         let timeouts = sdk.timeout_config().map(TimeoutConfig::to_builder).unwrap_or_default();
         let config = Builder::from(&sdk)
             .region(region)
+            .interceptor(Origin)
             .interceptor(S3Responses::default())
             .force_path_style(by_path)
             // Until an answer begins: its content is watched by the SDK.

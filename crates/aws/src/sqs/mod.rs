@@ -14,7 +14,7 @@ use self::answer::{Answer, queue_error, receipt_error};
 use crate::config::{Aws, region};
 use crate::endpoint::{Service, endpoint};
 use crate::failure::{Failure, Operation};
-use crate::response::SqsResponses;
+use crate::response::{Origin, SqsResponses};
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::http::HttpResponse;
@@ -93,6 +93,7 @@ impl SqsQueue {
         // Each attempt has a time limit: the SDK needn't watch how fast a small answer comes.
         let mut config = Builder::from(&sdk)
             .region(region)
+            .interceptor(Origin)
             .interceptor(SqsResponses)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         // What the user or the environment says of endpoints wins over a queue's URL.
