@@ -2,7 +2,8 @@
 //! here allow a single receive: what is counted is in the dead-letter queue at once.
 
 use crate::harness::{
-    Answer, Command, Depth, Disk, Process, Request, Stub, World, get, guest, keys, lock, signed, wait_until,
+    Answer, Command, Depth, Disk, Process, Request, ScriptedSqs, Stub, World, get, guest, keys, lock, signed,
+    wait_until,
 };
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -197,13 +198,15 @@ impl Bucket {
     }
 
     fn announced(&self, world: &World, keys: &[&str]) {
-        let event = |key: &&str| {
-            lock(&self.objects).insert(format!("/photos/in/{key}"), format!("object {key}").into());
-            format!(
-                r#"{{"Records":[{{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{{"bucket":{{"name":"photos"}},"object":{{"key":"in/{key}"}}}}}}]}}"#
-            )
-        };
-        world.send(keys.iter().map(event));
+        world.send(keys.iter().map(|key| self.holds(key)));
+    }
+
+    /// Puts an object, and returns the event that announces it.
+    fn holds(&self, key: &str) -> String {
+        lock(&self.objects).insert(format!("/photos/in/{key}"), format!("object {key}").into());
+        format!(
+            r#"{{"Records":[{{"eventVersion":"2.1","eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{{"bucket":{{"name":"photos"}},"object":{{"key":"in/{key}"}}}}}}]}}"#
+        )
     }
 }
 
@@ -213,8 +216,17 @@ fn error(status: u16, code: &str) -> Answer {
 }
 
 fn on_s3(world: &World, stub: &Stub) -> Command {
+    on_s3_from(QUEUE, world, stub).args(["--backoff", "100ms..1s"])
+}
+
+/// A scripted queue makes visible again only what is to be visible at once.
+fn on_scripted(queue: &ScriptedSqs, world: &World, stub: &Stub) -> Command {
+    on_s3_from(&queue.url(), world, stub).args(["--backoff", "0s..0s"]).env("AWS_REGION", "us-east-1")
+}
+
+fn on_s3_from(queue: &str, world: &World, stub: &Stub) -> Command {
     let command = world
-        .wasmrun(["run", "--queue", QUEUE, "--instances", "1", "--backoff", "100ms..1s"])
+        .wasmrun(["run", "--queue", queue, "--instances", "1"])
         .args([
             "--store",
             "input=s3://photos/in:ro",
@@ -225,7 +237,7 @@ fn on_s3(world: &World, stub: &Stub) -> Command {
         ])
         .arg(guest("misbehave"))
         .env("WASMRUN_LOG", "info,wasmrun_runtime=debug")
-        .env("AWS_ENDPOINT_URL", stub.endpoint());
+        .env("AWS_ENDPOINT_URL_S3", stub.endpoint());
     signed(command)
 }
 
@@ -249,6 +261,40 @@ fn a_role_that_loses_its_rights_costs_time_only() {
         stop(worker);
         assert_eq!(world.dead(), Depth::EMPTY);
     }
+}
+
+#[test]
+fn messages_on_sqs_are_not_received_again_and_again_while_a_right_is_missing() {
+    let world = World::new();
+    let bucket = Bucket::default();
+    let stub = bucket.serve();
+    bucket.refuse(|request| request.target.contains("/photos/in/a"));
+    let events = ["a1", "a2", "a3"].map(|key| bucket.holds(key).into());
+    let queue = ScriptedSqs::holding(30, events, |_| None);
+    let worker = on_scripted(&queue, &world, &stub).start();
+    worker.until_logged_times(6, "\"Not completed.\"");
+    assert_eq!(queue.depth(), [0, 3], "all are held");
+    // Two failed before it was known that all do.
+    assert_eq!(queue.received(), 5);
+    bucket.refuse(|_| false);
+    wait_until("the queue is empty", || queue.depth() == [0, 0]);
+    assert_eq!(queue.received(), 5);
+    stop(worker);
+    assert_eq!(bucket.count("/out/"), 3);
+}
+
+#[test]
+fn messages_that_wait_for_a_store_are_released_when_the_worker_stops() {
+    let world = World::new();
+    let bucket = Bucket::default();
+    let stub = bucket.serve();
+    bucket.refuse(|request| request.target.contains("/photos/in/a"));
+    let events = ["a1", "a2", "a3"].map(|key| bucket.holds(key).into());
+    let queue = ScriptedSqs::holding(30, events, |_| None);
+    let worker = on_scripted(&queue, &world, &stub).start();
+    wait_until("all are held", || queue.received() == 5 && queue.depth() == [0, 3]);
+    stop(worker);
+    assert_eq!(queue.depth(), [3, 0]);
 }
 
 #[test]

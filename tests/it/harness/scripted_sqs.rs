@@ -115,6 +115,11 @@ impl ScriptedSqs {
         self.stub.seen().iter().map(|request| request.access_key().to_owned()).collect()
     }
 
+    /// How many messages were received, the same one several times included.
+    pub(crate) fn received(&self) -> u64 {
+        lock(&self.state).received
+    }
+
     /// Messages that wait, and that somebody has.
     pub(crate) fn depth(&self) -> [usize; 2] {
         let state = lock(&self.state);

@@ -10,7 +10,7 @@ use crate::message::{MAX_BATCH, MAX_VISIBILITY};
 use crate::queue::{Delivery, Queue, QueueError, Receipt};
 use futures_util::future::join_all;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify};
@@ -40,6 +40,8 @@ struct Held {
     receipt: Receipt,
     /// The lease can't reach beyond this.
     ends_at: Instant,
+    /// No task runs for it.
+    waits: AtomicBool,
     /// Locked while a renewal is under way.
     state: AsyncMutex<State>,
     lapsed: Notify,
@@ -93,6 +95,7 @@ impl Leases {
             received_at: Instant::now(),
             receipt: delivery.receipt.clone(),
             ends_at,
+            waits: AtomicBool::new(false),
             state: AsyncMutex::new(State { visible_at: delivery.visible_at.min(ends_at), ours: true }),
             lapsed: Notify::new(),
         });
@@ -172,14 +175,14 @@ impl Leases {
         }
     }
 
-    /// Whether any message is held.
-    pub(super) fn any(&self) -> bool {
-        !self.lock().is_empty()
+    /// Whether any task runs.
+    pub(super) fn any_runs(&self) -> bool {
+        self.lock().values().any(|held| held.runs())
     }
 
     /// How many messages tasks work on, and the first `most` of them by age.
     pub(super) fn running(&self, most: usize) -> (usize, Vec<RunningTask>) {
-        let mut held: Vec<Arc<Held>> = self.lock().values().cloned().collect();
+        let mut held: Vec<Arc<Held>> = self.lock().values().filter(|held| held.runs()).cloned().collect();
         let count = held.len();
         held.sort_by_key(|held| held.received_at);
         let named = held.iter().take(most).map(|held| RunningTask {
@@ -196,6 +199,10 @@ impl Leases {
 }
 
 impl Held {
+    fn runs(&self) -> bool {
+        !self.waits.load(Ordering::Relaxed)
+    }
+
     fn lapse(&self, state: &mut State) {
         state.ours = false;
         self.lapsed.notify_one();
@@ -206,6 +213,11 @@ impl Lease {
     /// Returns when the message may have gone to somebody else. Only one at a time may wait for it.
     pub(super) async fn lapsed(&self) {
         self.held.lapsed.notified().await;
+    }
+
+    /// Notes whether the message waits for a backend, or its task runs.
+    pub(super) fn waits(&self, waits: bool) {
+        self.held.waits.store(waits, Ordering::Relaxed);
     }
 
     /// Ends renewal. Tells until when the message is still ours; `None`: it lapsed.

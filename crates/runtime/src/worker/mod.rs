@@ -16,6 +16,7 @@ mod scale;
 mod settle;
 mod status;
 mod tally;
+mod waiting;
 
 pub use self::body::BodyStore;
 pub use self::rate::Rate;
@@ -28,21 +29,21 @@ use self::attribution::{Attribution, Attributions};
 use self::body::{BODY_STORE, Failed, body_store};
 use self::breaker::{Breaker, Cause, Change, Evidence};
 use self::gather::Gathering;
-use self::lease::{Lease, Leases};
+use self::lease::Leases;
 use self::mean::MeanTime;
 use self::rate::Starts;
-use self::receive::Slot;
-use self::scale::{Instances, Pulse};
+use self::scale::{Instance, Instances, Pulse};
 use self::settle::{
     DeadLettering, Decision, Listener, Operation, Rules, Settlement, dead_letter, decide, settle_all,
 };
 use self::status::Watched;
+use self::waiting::{LeasedMessage, WaitingMessages};
 use crate::component::{Component, Report};
 use crate::host_error::HostErrorKind;
 use crate::limits::Limits;
 use crate::message::{MAX_VISIBILITY, Message};
 use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
-use crate::queue::{Delivery, Queue, QueueAttributes, QueueError};
+use crate::queue::{Queue, QueueAttributes, QueueError};
 use crate::usage::{TaskObserver, TaskRecord, Usage};
 use async_trait::async_trait;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -162,6 +163,7 @@ pub struct Worker {
     max_visibility: Option<Duration>,
     breaker: Breaker,
     attributions: Attributions,
+    waiting: WaitingMessages,
     /// A grant that is missing was told in the log: once is enough.
     slip_is_logged: AtomicBool,
     /// Why it ended by itself, where only the operator can go on.
@@ -264,6 +266,7 @@ impl Worker {
             component,
             breaker: Breaker::new(options.max_consecutive_failures),
             attributions,
+            waiting: WaitingMessages::default(),
             slip_is_logged: AtomicBool::new(false),
             hopeless: OnceLock::new(),
             hopeless_trials: AtomicU32::new(0),
@@ -321,7 +324,7 @@ impl Worker {
 
     /// Whether it has messages whose tasks run.
     pub fn is_busy(&self) -> bool {
-        self.leases.any()
+        self.leases.any_runs()
     }
 
     /// What was done until now; it goes on counting.
@@ -383,33 +386,31 @@ impl Worker {
     /// Runs one message's task and settles the message. The guest computes on the thread that polls this.
     async fn process(
         self: Arc<Self>,
-        delivery: Delivery,
-        lease: Lease,
-        slot: Slot,
+        leased: LeasedMessage,
+        instance: Instance,
         is_trial: bool,
         in_progress: Arc<InProgress>,
     ) {
-        let received_at = Instant::now();
         in_progress.gathering.started();
         // However this ends, a trial doesn't wait for it for ever.
         let trial = is_trial.then(|| TrialGuard(&self.breaker));
-        let message = Arc::new(delivery.message);
+        let message = leased.message.clone();
         let on_lapse = self.options.on_lapse;
         let cancelled = async {
             tokio::select! {
-                () = lease.lapsed(), if on_lapse == OnLapse::Cancel => Cancel::Lapsed,
+                () = leased.lease.lapsed(), if on_lapse == OnLapse::Cancel => Cancel::Lapsed,
                 () = in_progress.abandon.cancelled() => Cancel::Drain,
             }
         };
         let report = self.run_task(&message, cancelled).await;
         let (report, attribution) = self.attribute(&message, report).await;
-        // The breaker learns of it before the slot is free for the next message.
+        // The breaker learns of it before the permit is free for the next message.
         self.note(&message, &report, attribution);
         if is_trial {
             self.end_if_hopeless(&report, &in_progress.stop);
         }
         let wall = report.usage.wall;
-        in_progress.gathering.free(slot.instance, wall);
+        in_progress.gathering.free(instance, wall);
 
         let decision =
             decide(&report.outcome, attribution, message.receive_count, &self.rules, fastrand::f64());
@@ -417,44 +418,69 @@ impl Worker {
         let mut decision = self.breaker.hold_back(decision, &report.outcome, is_trial, first);
         let called = report.usage.calls > 0;
         let mut evidence = Evidence::of(&report.outcome, attribution, report.ran, called);
+        let mut waits = attribution == Attribution::Host;
         if decision == Decision::DeadLetter {
             // The lease is still renewed meanwhile. A crash after this duplicates, and never loses.
             decision = self.dead_letter(&message, &report.outcome, &in_progress.abandon).await;
             if decision != Decision::DeadLetter {
-                evidence = Evidence::None;
+                (evidence, waits) = (Evidence::None, true);
             }
         }
-        let operation = match decision {
-            Decision::Delete | Decision::DeadLetter => Operation::Delete,
-            Decision::Return(delay) => Operation::Return(self.possible(delay, received_at)),
-            Decision::Uncount(delay) => Operation::Uncount(self.possible(delay, received_at)),
-            Decision::Leave => {
-                self.tally.counters.lapsed.add(1);
-                return;
+        let mut leased = leased;
+        if let Decision::Uncount(_) = decision
+            && waits
+            && self.breaker.cause() == Some(Cause::Backend)
+        {
+            match self.waiting.add(leased) {
+                None => return,
+                // It's the oldest of those that wait, or this one itself.
+                Some(other) => leased = other,
             }
+        }
+        let Some(operation) = self.operation(decision, leased.received_at) else {
+            self.tally.counters.lapsed.add(1);
+            return;
         };
+        if let Some(settlement) = self.settlement(leased, operation).await {
+            // Its settlement tells how the trial ended.
+            std::mem::forget(trial);
+            in_progress.gathering.settle(Settlement { evidence, is_trial, ..settlement }, wall);
+        }
+    }
+
+    /// What is done to a message in the queue; `None`: nothing, as it isn't ours any more.
+    fn operation(&self, decision: Decision, received_at: Instant) -> Option<Operation> {
+        match decision {
+            Decision::Delete | Decision::DeadLetter => Some(Operation::Delete),
+            Decision::Return(delay) => Some(Operation::Return(self.possible(delay, received_at))),
+            Decision::Uncount(delay) => Some(Operation::Uncount(self.possible(delay, received_at))),
+            Decision::Leave => None,
+        }
+    }
+
+    /// Ends a message's lease, to settle the message; `None`: the lease lapsed.
+    async fn settlement(&self, leased: LeasedMessage, operation: Operation) -> Option<Settlement> {
+        let LeasedMessage { message, receipt, lease, in_hand, .. } = leased;
         let ours_until = match lease.release().await {
             Some(ours_until) => ours_until,
             // Nobody may have received it since: one try.
-            None if on_lapse == OnLapse::Finish && operation == Operation::Delete => Instant::now(),
+            None if self.options.on_lapse == OnLapse::Finish && operation == Operation::Delete => {
+                Instant::now()
+            }
             None => {
                 self.tally.counters.lapsed.add(1);
                 tracing::warn!(
                     message_id = message.id,
                     "The message's visibility lapsed before it was settled: it's delivered again."
                 );
-                return;
+                return None;
             }
         };
         if operation != Operation::Delete {
             self.tally.counters.returned.add(1);
         }
-        // Its settlement tells how the trial ended.
-        std::mem::forget(trial);
-        let (message_id, receipt, _in_hand) = (message.id.clone(), delivery.receipt, slot.in_hand);
-        let settlement =
-            Settlement { message_id, receipt, operation, ours_until, evidence, is_trial, _in_hand };
-        in_progress.gathering.settle(settlement, wall);
+        let (evidence, is_trial, message_id) = (Evidence::None, false, message.id.clone());
+        Some(Settlement { message_id, receipt, operation, ours_until, evidence, is_trial, _in_hand: in_hand })
     }
 
     /// Runs the task of a message, once it has its body.

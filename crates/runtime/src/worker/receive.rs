@@ -3,10 +3,11 @@
 //! One poller is always there. Where a receive brings all that was asked for there is probably more: another poller
 //! wakes, as long as there are slots, and sleeps again with the first receive that brings less.
 
-use super::breaker::{Admission, Evidence};
+use super::breaker::Admission;
 use super::rate::{BURST, Taken};
 use super::scale::{Instance, Instances};
-use super::settle::{Operation, Settlement};
+use super::settle::Operation;
+use super::waiting::LeasedMessage;
 use super::{InProgress, Worker};
 use crate::message::MAX_BATCH;
 use crate::queue::{Delivery, Pace};
@@ -101,6 +102,7 @@ impl Worker {
             over.cancel();
         };
         tokio::join!(first, helpers);
+        self.release(self.waiting.close(), in_progress).await;
     }
 
     /// Polls as long as there is more than others ask for, and sleeps in between.
@@ -130,51 +132,48 @@ impl Worker {
         };
         let is_trial = most == 1;
         slots.truncate(starts.as_ref().map_or(most, |starts| most.min(starts.count())));
-        let asked = slots.len();
-        let mut deliveries = match self.ask(asked, poller, polling, wait).await {
-            ControlFlow::Continue(deliveries) => deliveries,
+        let (mut instances, in_hand): (Vec<_>, Vec<_>) =
+            slots.into_iter().map(|slot| (slot.instance, slot.in_hand)).unzip();
+        let asked = instances.len();
+        let mut leased = match self.next_messages(is_trial, in_hand, poller, polling, wait).await {
+            ControlFlow::Continue(leased) => leased,
             ControlFlow::Break(received) => return received,
         };
-        if deliveries.is_empty() {
-            drop(slots);
+        if leased.is_empty() {
+            drop(instances);
             let empty = polling.empty.fetch_add(1, Ordering::Relaxed) + 1;
             let is_over = self.options.until_empty
                 && empty >= self.queue.pace().empty_receives
                 && polling.tasks.is_empty()
+                && self.waiting.is_empty()
                 && self.is_empty().await;
             return if is_over { Received::End } else { Received::Less };
         }
         polling.empty.store(0, Ordering::Relaxed);
         // It may have waited for them for long.
         let unwanted = polling.stop.is_cancelled() || !is_trial && self.breaker.admission() != Admission::All;
-        if unwanted {
-            for (delivery, slot) in deliveries.into_iter().zip(slots) {
-                self.give_back(delivery, slot, polling.in_progress);
-            }
+        // Meanwhile fewer may have become allowed at once.
+        let beyond = self.instances.beyond(self.sizing.borrow().most.get()).min(leased.len());
+        let started = if unwanted { 0 } else { leased.len() - beyond };
+        let released = leased.split_off(started);
+        instances.truncate(leased.len());
+        self.release(released, polling.in_progress).await;
+        if leased.is_empty() {
             return Received::Less;
         }
-        // Meanwhile fewer may have become allowed at once.
-        slots.truncate(deliveries.len());
-        let beyond = self.instances.beyond(self.sizing.borrow().most.get()).min(deliveries.len());
-        for delivery in deliveries.split_off(deliveries.len() - beyond) {
-            if let Some(slot) = slots.pop() {
-                self.give_back(delivery, slot, polling.in_progress);
-            }
-        }
-        if is_trial && !deliveries.is_empty() {
+        if is_trial {
             self.breaker.trial_begins();
         }
         if let Some(starts) = &mut starts {
-            starts.start(deliveries.len(), Instant::now());
+            starts.start(leased.len(), Instant::now());
         }
         if let Some(starting) = &self.options.starting {
             starting.before_tasks().await;
         }
-        let is_full = deliveries.len() >= asked && !is_trial;
-        for (delivery, slot) in deliveries.into_iter().zip(slots) {
-            let lease = self.leases.hold(&delivery);
-            let span = trace::task_span(&delivery.message);
-            let task = self.clone().process(delivery, lease, slot, is_trial, polling.in_progress.clone());
+        let is_full = leased.len() >= asked && !is_trial;
+        for (leased, instance) in leased.into_iter().zip(instances) {
+            let span = trace::task_span(&leased.message);
+            let task = self.clone().process(leased, instance, is_trial, polling.in_progress.clone());
             let task = task.instrument(span);
             self.component.threads().spawn(polling.tasks, task);
         }
@@ -182,6 +181,36 @@ impl Worker {
             polling.more.notify_one();
         }
         if is_full { Received::Full } else { Received::Less }
+    }
+
+    /// The messages whose tasks may start now: those that wait for a backend, or what the queue has. `in_hand`: the permits
+    /// for so many.
+    async fn next_messages(
+        &self,
+        is_trial: bool,
+        in_hand: Vec<OwnedSemaphorePermit>,
+        poller: Poller,
+        polling: &Polling<'_>,
+        wait: Duration,
+    ) -> ControlFlow<Received, Vec<LeasedMessage>> {
+        let asked = in_hand.len();
+        if !is_trial || self.waiting.probe_is_due() {
+            let waiting = self.waiting.take(asked);
+            if !waiting.is_empty() {
+                return ControlFlow::Continue(waiting);
+            }
+        }
+        let wait = if self.waiting.is_empty() { wait } else { SHORT_POLL };
+        let deliveries = self.ask(asked, poller, polling, wait).await?;
+        if deliveries.is_empty() && is_trial {
+            return ControlFlow::Continue(self.waiting.take(asked));
+        }
+        let lease = |(delivery, in_hand): (Delivery, _)| {
+            let lease = self.leases.hold(&delivery);
+            let Delivery { message, receipt, .. } = delivery;
+            LeasedMessage { message: message.into(), receipt, lease, received_at: Instant::now(), in_hand }
+        };
+        ControlFlow::Continue(deliveries.into_iter().zip(in_hand).map(lease).collect())
     }
 
     /// Waits until messages may be received: into these slots, so many as may start now where the user bounds that, and at
@@ -294,20 +323,14 @@ impl Worker {
         }
     }
 
-    /// A message that came after the worker was told to stop or to run fewer tasks, or began to wait for failing backends:
-    /// others may have it at once.
-    fn give_back(&self, delivery: Delivery, slot: Slot, in_progress: &InProgress) {
-        self.tally.counters.returned.add(1);
-        let settlement = Settlement {
-            message_id: delivery.message.id,
-            receipt: delivery.receipt,
-            operation: Operation::Uncount(Duration::ZERO),
-            ours_until: delivery.visible_at,
-            evidence: Evidence::None,
-            is_trial: false,
-            _in_hand: slot.in_hand,
-        };
-        in_progress.gathering.settle(settlement, Duration::MAX);
+    /// Releases messages whose tasks don't start: the worker was told to stop or to run fewer tasks, or a backend fails.
+    /// Others may have them at once.
+    async fn release(&self, messages: Vec<LeasedMessage>, in_progress: &InProgress) {
+        for leased in messages {
+            if let Some(settlement) = self.settlement(leased, Operation::Uncount(Duration::ZERO)).await {
+                in_progress.gathering.settle(settlement, Duration::MAX);
+            }
+        }
     }
 
     /// Waits until messages may be received, and says how many at most; `None`: the worker stops.

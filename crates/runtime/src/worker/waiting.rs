@@ -1,0 +1,158 @@
+//! Messages that wait for a backend: their tasks failed with a host error, and run again when the breaker admits them.
+//!
+//! SQS counts each receive and takes none back, so that messages that are released and received again during an outage end
+//! as dead letters. Those that wait keep their lease instead, and probe the backend with exactly what failed.
+
+use super::lease::Lease;
+use crate::message::{MAX_BATCH, Message};
+use crate::queue::Receipt;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
+
+/// The most messages that wait. If the tasks of that many fail, another message is unlikely to fare better.
+const MOST: usize = 8;
+// The permits of waiting messages must leave some for messages that run.
+const _: () = assert!(MOST < 2 * MAX_BATCH);
+/// A message waits at most this long from its receipt: another worker may be able to run its task.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// Of this number of probes, one receives a message even if the most wait: these may all be at fault themselves.
+const NEW_MESSAGE_EACH: u32 = 4;
+
+/// A message in the worker's hands.
+pub(super) struct LeasedMessage {
+    pub(super) message: Arc<Message>,
+    pub(super) receipt: Receipt,
+    pub(super) lease: Lease,
+    pub(super) received_at: Instant,
+    /// Bounds the messages that aren't settled: given back with the message.
+    pub(super) in_hand: OwnedSemaphorePermit,
+}
+
+/// The messages that wait, in the order in which they were tried.
+#[derive(Default)]
+pub(super) struct WaitingMessages(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    messages: VecDeque<LeasedMessage>,
+    probes: u32,
+    closed: bool,
+}
+
+impl WaitingMessages {
+    /// Adds a message whose task failed for a backend. Returns the message that must be released for it, if any: the one
+    /// that was tried longest ago, or this one if it may not wait.
+    pub(super) fn add(&self, message: LeasedMessage) -> Option<LeasedMessage> {
+        let mut state = self.lock();
+        if state.closed || message.received_at.elapsed() >= LONGEST {
+            return Some(message);
+        }
+        message.lease.waits(true);
+        state.messages.push_back(message);
+        if state.messages.len() > MOST { state.messages.pop_front() } else { None }
+    }
+
+    /// Whether the next probe is to be one of these messages, rather than one that is received.
+    pub(super) fn probe_is_due(&self) -> bool {
+        let mut state = self.lock();
+        state.probes = state.probes.wrapping_add(1);
+        state.messages.len() >= MOST && !state.probes.is_multiple_of(NEW_MESSAGE_EACH)
+    }
+
+    /// Takes at most `most` messages, those first that were tried longest ago.
+    pub(super) fn take(&self, most: usize) -> Vec<LeasedMessage> {
+        let mut state = self.lock();
+        let most = most.min(state.messages.len());
+        state.messages.drain(..most).inspect(|message| message.lease.waits(false)).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().messages.is_empty()
+    }
+
+    /// Takes all messages. None can be added from now on.
+    pub(super) fn close(&self) -> Vec<LeasedMessage> {
+        self.lock().closed = true;
+        self.take(MOST)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryQueue;
+    use crate::message::OutgoingMessage;
+    use crate::queue::{Delivery, Queue};
+    use crate::worker::lease::Leases;
+    use tokio::sync::Semaphore;
+    use tokio_util::sync::CancellationToken;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    async fn leased(count: usize) -> (Arc<Leases>, Vec<LeasedMessage>) {
+        let queue = Arc::new(MemoryQueue::new("q", HOUR));
+        let leases = Leases::new(queue.clone(), HOUR, HOUR, Arc::default());
+        let permits = Arc::new(Semaphore::new(count));
+        let mut messages = Vec::new();
+        for index in 0..count {
+            queue.send(&[OutgoingMessage { body: index.to_string(), ..OutgoingMessage::default() }]).await;
+            let received = queue.receive(1, Duration::ZERO, &CancellationToken::new()).await;
+            let delivery = received.expect("received").remove(0);
+            let lease = leases.hold(&delivery);
+            let Delivery { message, receipt, .. } = delivery;
+            let in_hand = permits.clone().try_acquire_owned().expect("a permit");
+            let received_at = Instant::now();
+            messages.push(LeasedMessage { message: message.into(), receipt, lease, received_at, in_hand });
+        }
+        (leases, messages)
+    }
+
+    fn bodies(messages: impl IntoIterator<Item = LeasedMessage>) -> Vec<String> {
+        messages.into_iter().map(|leased| leased.message.body.clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn messages_take_turns_and_the_oldest_makes_room() {
+        let (leases, mut messages) = leased(MOST + 1).await;
+        let last = messages.pop().expect("the last");
+        let waiting = WaitingMessages::default();
+        assert!(messages.into_iter().all(|message| waiting.add(message).is_none()));
+        assert_eq!(leases.running(0).0, 1, "only the last");
+        let tried = waiting.take(1).remove(0);
+        assert_eq!(leases.running(0).0, 2);
+        assert_eq!(tried.message.body, "0");
+        assert!(waiting.add(tried).is_none());
+        assert_eq!(bodies(waiting.add(last)), ["1"]);
+        let left = bodies(waiting.close());
+        assert_eq!((left.len(), &*left[0], &*left[MOST - 2], &*left[MOST - 1]), (MOST, "2", "0", "8"));
+    }
+
+    #[tokio::test]
+    async fn a_message_is_received_as_long_as_few_wait_and_now_and_then_for_ever() {
+        let (_, messages) = leased(MOST).await;
+        let waiting = WaitingMessages::default();
+        for message in messages {
+            assert!(!waiting.probe_is_due(), "few wait");
+            assert!(waiting.add(message).is_none());
+        }
+        let received = (0..100).filter(|_| !waiting.probe_is_due()).count();
+        assert_eq!(received, 100 / NEW_MESSAGE_EACH as usize);
+    }
+
+    #[tokio::test]
+    async fn a_message_does_not_wait_for_longer_than_its_time_nor_once_the_worker_stops() {
+        let (_, mut messages) = leased(2).await;
+        let waiting = WaitingMessages::default();
+        let mut old = messages.pop().expect("one");
+        old.received_at = Instant::now().checked_sub(LONGEST).expect("an hour ago");
+        assert_eq!(bodies(waiting.add(old)), ["1"]);
+        assert!(waiting.close().is_empty());
+        assert_eq!(bodies(waiting.add(messages.remove(0))), ["0"]);
+    }
+}
