@@ -121,7 +121,7 @@ pub(crate) fn measure(runtime: &Runtime, workload: Workload, size: Size) -> Swee
     let limits = Limits::default();
     let wanted = NonZeroUsize::new(AUTO).expect("not zero");
     let host = Host { memory: HostMemory::find(), ..Host::default() };
-    let most = capacity(wanted, &limits, &host, 0, 0).expect("some fit").instances;
+    let most = capacity(wanted, &limits, &host, 0).expect("some fit").instances;
     let component =
         runtime.block_on(guests::load(workload.guest(), Allocator::Pooling, most, workload.grants(), limits));
     let component = Arc::new(component);

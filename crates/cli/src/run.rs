@@ -168,13 +168,8 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         return Ok(ExitCode::SUCCESS);
     }
 
-    let reload = is_configured.then(|| Reload {
-        args: typed,
-        output: output.clone(),
-        worker: worker.clone(),
-        component: component.clone(),
-        text,
-    });
+    let reload =
+        is_configured.then(|| Reload { args: typed, output: output.clone(), worker: worker.clone(), text });
     let server = watching.bind().await?;
     let stores: Vec<String> = component
         .grants()

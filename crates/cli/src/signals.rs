@@ -2,8 +2,6 @@
 
 use crate::failure::Failure;
 use crate::reload::Reload;
-use std::future::pending;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -58,17 +56,7 @@ pub(crate) fn reload_on_hangup(reload: Option<Reload>, stop: CancellationToken) 
     }
     let mut hangup = heard(SignalKind::hangup())?;
     tokio::spawn(async move {
-        let mut taking_up: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(pending());
-        loop {
-            tokio::select! {
-                heard = hangup.recv() => if heard.is_none() {
-                    return;
-                },
-                () = &mut taking_up => {
-                    taking_up = Box::pin(pending());
-                    continue;
-                }
-            }
+        while hangup.recv().await.is_some() {
             let others = async { while hangup.recv().await.is_some() {} };
             let _ = tokio::time::timeout(TOGETHER, others).await;
             let Some(reload) = &reload else {
@@ -77,10 +65,7 @@ pub(crate) fn reload_on_hangup(reload: Option<Reload>, stop: CancellationToken) 
                 );
                 return stop.cancel();
             };
-            // One that still waits for tasks to end is out of date.
-            if let Some(newer) = reload.read().await {
-                taking_up = Box::pin(newer);
-            }
+            reload.read().await;
         }
     });
     Ok(())

@@ -5,7 +5,6 @@
 //! must still suffice: what the kernel kills for want of memory is the whole process, with every task in it. File
 //! descriptors are shared out: what one task opens must leave all others theirs.
 
-use crate::engine::SLOT_KEPT_BYTES;
 use crate::limits::Limits;
 use bytesize::ByteSize;
 use std::fmt;
@@ -182,8 +181,7 @@ pub enum TooSmall {
 }
 
 /// Decides how many tasks may run at once. Where the host's memory isn't known the user's word stands. `component_bytes` has
-/// the component's file or the code that was made of it, whichever is larger. A pool that is there already has `slots`, which
-/// keep what they keep whether a task has them or not; 0: there is none.
+/// the component's file or the code that was made of it, whichever is larger.
 ///
 /// # Errors
 ///
@@ -193,18 +191,12 @@ pub fn capacity(
     limits: &Limits,
     host: &Host,
     component_bytes: u64,
-    slots: usize,
 ) -> Result<Capacity, TooSmall> {
     let number = |fit: u64| NonZeroUsize::new(usize::try_from(fit).unwrap_or(usize::MAX));
     let mut bound = (wanted, BoundedBy::User);
     if let Some(memory) = host.memory {
-        let (task_bytes, reserve) = (limits.task_bytes(), reserve(memory, component_bytes));
-        let slots = u64::try_from(slots).unwrap_or(u64::MAX);
-        let kept_bytes = reserve.saturating_add(slots.saturating_mul(SLOT_KEPT_BYTES as u64));
-        let fit = |bytes: u64, each: u64| memory.bytes.saturating_sub(bytes) / each.max(1);
-        // Those in slots that are there take what comes on top; if there were more than slots, each would take all.
-        let in_slots = fit(kept_bytes, task_bytes.saturating_sub(SLOT_KEPT_BYTES as u64));
-        let fit = number(in_slots.min(fit(reserve, task_bytes)));
+        let (task_bytes, kept_bytes) = (limits.task_bytes(), reserve(memory, component_bytes));
+        let fit = number(memory.bytes.saturating_sub(kept_bytes) / task_bytes.max(1));
         let fit = fit.ok_or(TooSmall::Memory { task_bytes, memory, kept_bytes })?;
         bound = bound.min((fit, BoundedBy::Memory));
     }
@@ -295,7 +287,7 @@ mod tests {
         let limits = Limits::default();
         let wanted = NonZeroUsize::new(4).expect("not zero");
         let with = |mib| {
-            let capacity = capacity(wanted, &limits, &host(cgroup(mib)), 0, 0)?;
+            let capacity = capacity(wanted, &limits, &host(cgroup(mib)), 0)?;
             Ok::<_, TooSmall>((capacity.instances.get(), capacity.bounded_by))
         };
         assert_eq!(with(100_000), Ok((4, BoundedBy::User)));
@@ -304,7 +296,7 @@ mod tests {
         assert!((1..4).contains(&instances), "{instances}");
         let error = with(256).expect_err("none fits").to_string();
         assert!(error.contains("--memory") && error.contains("256.0 MiB"), "{error}");
-        let unknown = capacity(wanted, &limits, &Host::default(), 0, 0);
+        let unknown = capacity(wanted, &limits, &Host::default(), 0);
         assert_eq!(unknown.map(|capacity| capacity.instances), Ok(wanted));
     }
 
@@ -312,7 +304,7 @@ mod tests {
     fn a_large_component_leaves_room_for_fewer_tasks() {
         let limits = Limits { memory_bytes: 64 << 20, ..Limits::default() };
         let with = |component_bytes| {
-            let capacity = capacity(NonZeroUsize::MAX, &limits, &host(cgroup(4096)), component_bytes, 0);
+            let capacity = capacity(NonZeroUsize::MAX, &limits, &host(cgroup(4096)), component_bytes);
             capacity.expect("some fit").instances.get()
         };
         let task = limits.task_bytes();
@@ -325,7 +317,7 @@ mod tests {
         let with = |wanted, files| {
             let host = Host { files: Some(files), ..Host::default() };
             let Capacity { instances, bounded_by, files } =
-                capacity(NonZeroUsize::new(wanted).expect("not zero"), &limits, &host, 0, 0)?;
+                capacity(NonZeroUsize::new(wanted).expect("not zero"), &limits, &host, 0)?;
             Ok::<_, TooSmall>((instances.get(), bounded_by, files))
         };
         assert_eq!(with(4, 1024), Ok((4, BoundedBy::User, 192)));
@@ -339,29 +331,9 @@ mod tests {
         for mib in [512, 1024, 4096, 30_720] {
             let limits = Limits { memory_bytes: 64 << 20, ..Limits::default() };
             let host = host(cgroup(mib));
-            let Ok(capacity) = capacity(NonZeroUsize::MAX, &limits, &host, 0, 0) else { continue };
+            let Ok(capacity) = capacity(NonZeroUsize::MAX, &limits, &host, 0) else { continue };
             let most = capacity.instances.get() as u64 * limits.task_bytes();
             assert!(most + RESERVE_BYTES + mib * MIB / RESERVE_SHARE <= mib * MIB);
         }
-    }
-
-    #[test]
-    fn beside_larger_tasks_the_pool_that_is_there_keeps_what_it_keeps() {
-        let host = host(cgroup(4096));
-        let small = Limits { memory_bytes: 1 << 20, ..Limits::default() };
-        let all = capacity(NonZeroUsize::MAX, &small, &host, 0, 0).expect("some fit").instances;
-        let with = |limits: &Limits| {
-            let capacity = capacity(all, limits, &host, 0, all.get());
-            capacity.expect("some fit").instances.get() as u64
-        };
-        assert_eq!(with(&small), all.get() as u64);
-        let large = Limits { memory_bytes: 64 << 20, ..small };
-        let held = |tasks: u64| {
-            tasks * large.task_bytes()
-                + (all.get() as u64 - tasks) * SLOT_KEPT_BYTES as u64
-                + reserve(host.memory.expect("known"), 0)
-        };
-        let most = with(&large);
-        assert!(held(most) <= 4096 * MIB && held(most + 1) > 4096 * MIB, "{most} of {all}");
     }
 }

@@ -11,8 +11,6 @@ const STACK_KEPT_BYTES: usize = 32 << 10;
 pub(crate) const MEMORY_KEPT_BYTES: usize = 1 << 20;
 /// Of its tables, likewise.
 pub(crate) const TABLE_KEPT_BYTES: usize = 64 << 10;
-/// What a slot of the pool keeps in all when no task has it.
-pub(crate) const SLOT_KEPT_BYTES: usize = STACK_KEPT_BYTES + MEMORY_KEPT_BYTES + TABLE_KEPT_BYTES;
 
 /// The engine's version.
 pub const WASMTIME: &str = wasmtime_environ::VERSION;

@@ -103,19 +103,6 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The first that differs of those which the engine and its pool are made for.
-    pub(crate) fn engine_difference(&self, other: &Self) -> Option<Limit> {
-        [
-            (self.stack_bytes, other.stack_bytes, Limit::Stack),
-            (self.table_elements, other.table_elements, Limit::TableElements),
-            (self.core_instances, other.core_instances, Limit::CoreInstances),
-            (self.memories, other.memories, Limit::Memories),
-            (self.tables, other.tables, Limit::Tables),
-        ]
-        .into_iter()
-        .find_map(|(ours, theirs, limit)| (ours != theirs).then_some(limit))
-    }
-
     /// After so much fuel a task looks whether its turn is over: about a tenth of a millisecond of computing. Code that
     /// waits for memory with each instruction, or calls the engine's helpers, takes up to a thousand times longer.
     pub const FUEL_SLICE: u64 = 1_000_000;

@@ -87,7 +87,7 @@ impl GuestThreads {
     pub(crate) fn spawn(&self, tasks: &TaskTracker, task: impl Future<Output = ()> + Send + 'static) {
         let running = self.load.running();
         let load = self.load.clone();
-        let mut unstarted = Some((load.unstarted(), Instant::now()));
+        let mut unstarted = Some((load.ready(), Instant::now()));
         // It's large, and would be carried about a few times.
         let mut task = Box::pin(task);
         let measured = async move {
@@ -123,9 +123,7 @@ pub(crate) struct Load(Arc<Sums>);
 
 #[derive(Debug, Default)]
 struct Sums {
-    /// How many tasks wait for their first turn.
-    unstarted: AtomicUsize,
-    /// How many tasks have handed their thread back and could go on as soon as one is free.
+    /// How many tasks could start, or go on, as soon as a thread is free.
     ready: AtomicUsize,
     /// In nanoseconds.
     computed: AtomicU64,
@@ -155,31 +153,17 @@ pub(crate) struct Loaded {
 }
 
 impl Load {
-    /// One more that could go on, until that is dropped.
-    pub(crate) fn ready(&self) -> Counted {
-        self.counted(|sums| &sums.ready)
-    }
-
-    /// One more that waits for its first turn, until that is dropped.
-    pub(crate) fn unstarted(&self) -> Counted {
-        self.counted(|sums| &sums.unstarted)
-    }
-
-    fn counted(&self, count: fn(&Sums) -> &AtomicUsize) -> Counted {
-        count(&self.0).fetch_add(1, Ordering::Relaxed);
-        Counted { load: self.clone(), count }
-    }
-
-    /// Nobody waits for the first turn.
-    pub(crate) fn all_started(&self) -> bool {
-        self.0.unstarted.load(Ordering::Relaxed) == 0
+    /// Counts one more task that waits for a thread, until that is dropped.
+    pub(crate) fn ready(&self) -> Ready {
+        self.0.ready.fetch_add(1, Ordering::Relaxed);
+        Ready(self.clone())
     }
 
     /// Nobody waits for a thread: neither a task that has handed its own back, nor one for its first turn, nor another that
     /// was woken from outside.
     pub(crate) fn nobody_is_ready(&self) -> bool {
         let from_outside = || Handle::try_current().map_or(0, |here| here.metrics().global_queue_depth());
-        self.0.ready.load(Ordering::Relaxed) == 0 && self.all_started() && from_outside() == 0
+        self.0.ready.load(Ordering::Relaxed) == 0 && from_outside() == 0
     }
 
     /// A task waited for a thread.
@@ -219,16 +203,13 @@ impl Lasted {
     }
 }
 
-/// One in a count of tasks.
+/// A task that waits for a thread.
 #[derive(Debug)]
-pub(crate) struct Counted {
-    load: Load,
-    count: fn(&Sums) -> &AtomicUsize,
-}
+pub(crate) struct Ready(Load);
 
-impl Drop for Counted {
+impl Drop for Ready {
     fn drop(&mut self) {
-        (self.count)(&self.load.0).fetch_sub(1, Ordering::Relaxed);
+        self.0.0.ready.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -11,7 +11,7 @@
 
 use crate::limits::Limits;
 use crate::state::TaskState;
-use crate::threads::{Counted, Load};
+use crate::threads::{Load, Ready};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -209,7 +209,7 @@ pub(crate) struct Timed<'a, F> {
     waker: Waker,
     times: &'a mut Times,
     /// It waits for a thread.
-    is_ready: Option<Counted>,
+    is_ready: Option<Ready>,
     /// When the last turn ended; 0: there was none.
     ended: u64,
     /// How long it may be blocked in all, and what wakes it then; `None`: something else bounds that.
@@ -399,10 +399,7 @@ mod tests {
         let alone = turns(&others, computes(40, Limits::SHARED_TURN / 10)).await;
         assert!(alone < shared, "{alone} and {shared}");
         assert!(others.nobody_is_ready());
-        // A task that is yet to have its first turn is heard too, wherever it waits for it.
-        let unstarted = others.unstarted();
-        assert!(!others.nobody_is_ready());
-        drop(unstarted);
+        // What was woken from outside is heard too.
         let spawned = tokio::runtime::Handle::current();
         std::thread::spawn(move || drop(spawned.spawn(async {}))).join().expect("spawned");
         assert!(!others.nobody_is_ready());

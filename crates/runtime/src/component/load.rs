@@ -1,7 +1,7 @@
 //! Loading a component: all that would make each of its tasks fail is found here.
 
 use super::inspect::Needs;
-use super::{Component, Pool, Start, Takes};
+use super::{Component, Pool};
 use crate::calls::HostCalls;
 use crate::capacity::{Host, TooSmall, capacity};
 use crate::compile::{Artefact, CompileError, Compiler};
@@ -75,7 +75,7 @@ impl Component {
         let LoadOptions { grants, limits, instances, host, threads, allocator, raw_body, deterministic } =
             options;
         // What doesn't fit whatever becomes of it needn't be compiled.
-        capacity(instances, &limits, &host, bytes.len() as u64, 0)?;
+        capacity(instances, &limits, &host, bytes.len() as u64)?;
         let code = CodeOptions { deterministic, portable: false };
         // Code of our own making has names that were looked at, or an author who is trusted.
         let frames =
@@ -83,7 +83,7 @@ impl Component {
         let on_demand = engine::on_demand(code, &limits, frames).map_err(engine_error)?;
         let artefact = compiler.artefact(&on_demand, code, bytes).await?;
         let component_bytes = artefact.len().max(bytes.len()) as u64;
-        let capacity = capacity(instances, &limits, &host, component_bytes, 0)?;
+        let capacity = capacity(instances, &limits, &host, component_bytes)?;
         let (instances, limits) = (capacity.instances, Limits { files: capacity.files, ..limits });
         let component = artefact.load(&on_demand)?;
         check_world(&on_demand, &component)?;
@@ -118,19 +118,19 @@ impl Component {
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
         let calls = Arc::new(HostCalls::of(&grants));
         let grants = Arc::new(grants);
-        let config = TaskConfig {
+        let config = Arc::new(TaskConfig {
             grants: grants.clone(),
             limits,
             calls: calls.clone(),
             deterministic,
             io: Handle::current(),
             load: threads.load().clone(),
-        };
-        let start = Start { pre, config: Arc::new(config) };
-        let takes = try_start(&threads, start.clone()).await?;
+        });
+        try_start(&threads, pre.clone(), config.clone()).await?;
         let was_cached = artefact.was_cached();
         Ok(Self {
-            start: RwLock::new(start),
+            pre: RwLock::new(pre),
+            config,
             pool,
             grants,
             calls,
@@ -139,17 +139,17 @@ impl Component {
             needs,
             raw_body,
             was_cached,
-            host,
-            component_bytes,
             capacity,
-            takes,
         })
     }
 }
 
 /// Instantiates it once, within the limits of a task, without handling a message.
-async fn try_start(threads: &GuestThreads, start: Start) -> Result<Takes, LoadError> {
-    let Start { pre, config } = start;
+async fn try_start(
+    threads: &GuestThreads,
+    pre: TaskPre<TaskState>,
+    config: Arc<TaskConfig>,
+) -> Result<(), LoadError> {
     let message = Message::new("start", "");
     let trial = threads.handle().spawn(async move {
         let limits = &config.limits;
@@ -162,9 +162,8 @@ async fn try_start(threads: &GuestThreads, start: Start) -> Result<Takes, LoadEr
         };
         store.data().log.finish();
         let limiter = &store.data().limiter;
-        let memory_bytes = limiter.memory_bytes();
         Ok(match started {
-            Ok(Ok(Ok(_))) => Ok(Takes { memory_bytes, fuel: limits.fuel.saturating_sub(store.get_fuel()?) }),
+            Ok(Ok(Ok(_))) => Ok(()),
             Ok(Ok(Err(error))) => Err(not_started(&error, limiter, limits)),
             Ok(Err(BlockedTooLong)) => Err(exceeded(Limit::BlockedTime)),
             Err(_) => Err(LoadError::Limits(format!(
@@ -197,27 +196,6 @@ fn not_started(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits) -> L
 
 fn exceeded(limit: Limit) -> LoadError {
     LoadError::Limits(format!("the component exceeds its limit of {limit} when it starts: raise --{limit}"))
-}
-
-impl Takes {
-    /// # Errors
-    ///
-    /// It takes more than these limits.
-    pub(super) fn check(self, limits: &Limits) -> Result<(), LoadError> {
-        let took = |what: &str, limit: &str, flag: Limit| {
-            let sentence =
-                format!("the component took {what} to start, and the new limit is {limit}: raise --{flag}");
-            Err(LoadError::Limits(sentence))
-        };
-        if self.memory_bytes > limits.memory_bytes {
-            let [what, limit] = [self.memory_bytes, limits.memory_bytes].map(shown);
-            return took(&format!("{what} of memory"), &limit, Limit::Memory);
-        }
-        if self.fuel > limits.fuel {
-            return took(&format!("{} fuel", self.fuel), &limits.fuel.to_string(), Limit::Fuel);
-        }
-        Ok(())
-    }
 }
 
 /// Makes a component ready to be instantiated.
@@ -340,18 +318,6 @@ mod tests {
         Component::load(bytes, &Compiler::in_process(), options).await.err().expect("an error")
     }
 
-    #[test]
-    fn what_a_component_takes_to_start_is_known_without_starting_it_again() {
-        let takes = Takes { memory_bytes: 3 << 20, fuel: 1000 };
-        let check = |memory_bytes, fuel| {
-            let checked = takes.check(&Limits { memory_bytes, fuel, ..Limits::default() });
-            checked.map_err(|error| error.to_string())
-        };
-        assert_eq!(check(3 << 20, 1000), Ok(()));
-        assert!(check((3 << 20) - 1, 1000).is_err_and(|error| error.contains("raise --memory")));
-        assert!(check(3 << 20, 999).is_err_and(|error| error.contains("raise --fuel")));
-    }
-
     #[tokio::test]
     async fn where_no_task_fits_nothing_is_compiled() {
         let error = load(b"no component", host(1 << 20)).await;
@@ -365,7 +331,7 @@ mod tests {
         let bytes = wat::parse_str(format!("(component (core module {functions}))")).expect("a component");
         // So many MiB that one task fits beside the file.
         let fits = |mib: &u64| {
-            capacity(NonZeroUsize::MIN, &Limits::default(), &host(mib << 20), bytes.len() as u64, 0).is_ok()
+            capacity(NonZeroUsize::MIN, &Limits::default(), &host(mib << 20), bytes.len() as u64).is_ok()
         };
         let mib = (1..).find(fits).expect("a number");
         let error = load(&bytes, host(mib << 20)).await;

@@ -10,7 +10,7 @@ pub use self::load::{LoadError, LoadOptions};
 
 use self::load::renew;
 use crate::calls::HostCalls;
-use crate::capacity::{Capacity, Host, TooSmall, capacity};
+use crate::capacity::Capacity;
 use crate::engine::{Allocator, CodeOptions, Frames};
 use crate::event::{self, Decoded};
 use crate::grant::{Grants, Unannounced};
@@ -27,7 +27,7 @@ use crate::usage::Usage;
 use futures_util::future::join_all;
 use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 /// A file of four gigabytes is removed in a second.
@@ -35,7 +35,9 @@ const CLEARING_AWAY: Duration = Duration::from_secs(2);
 
 /// A component that is ready to run tasks.
 pub struct Component {
-    start: RwLock<Start>,
+    /// Replaced when the pool's memory is given back.
+    pre: RwLock<TaskPre<TaskState>>,
+    config: Arc<TaskConfig>,
     /// `None`: instances come from the system.
     pool: Option<Pool>,
     grants: Arc<Grants>,
@@ -45,25 +47,7 @@ pub struct Component {
     needs: Needs,
     raw_body: bool,
     was_cached: bool,
-    host: Host,
-    /// Of its file or of its code, whichever is larger.
-    component_bytes: u64,
     capacity: Capacity,
-    takes: Takes,
-}
-
-/// What it takes to start, before a message is handled.
-#[derive(Clone, Copy, Debug)]
-struct Takes {
-    memory_bytes: usize,
-    fuel: u64,
-}
-
-/// What the tasks that start now begin with.
-#[derive(Clone)]
-struct Start {
-    pre: TaskPre<TaskState>,
-    config: Arc<TaskConfig>,
 }
 
 /// What a pool is made for.
@@ -98,35 +82,21 @@ impl Report {
 }
 
 impl Component {
-    /// The limits of the tasks that start now.
-    pub fn limits(&self) -> Limits {
-        self.start().config.limits.clone()
-    }
-
-    /// Returns what sets other limits for the tasks that start from then on. Nothing is started to try them: there may
-    /// be no room for one more.
-    ///
-    /// # Errors
-    ///
-    /// They give less memory or fuel than it took to start, or would need another engine.
-    pub(crate) fn other_limits(&self, limits: Limits) -> Result<impl FnOnce() + Send + '_, LoadError> {
-        let config = self.start().config;
-        if let Some(limit) = config.limits.engine_difference(&limits) {
-            return Err(LoadError::Limits(format!("--{limit} can't be changed without a restart")));
-        }
-        self.takes.check(&limits)?;
-        let config = Arc::new(TaskConfig { limits, ..TaskConfig::clone(&config) });
-        Ok(move || self.start_mut().config = config)
+    /// The limits of its tasks.
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
     }
 
     /// Gives the memory back that is kept for tasks to come, by taking another pool: the engine's has no other way. Tasks
     /// that run go on in the one before, which vanishes with the last of them.
     pub(crate) async fn rest(&self) {
         let Some(pool) = self.pool else { return };
-        let Start { pre, config } = self.start();
+        let (pre, config) = (self.pre(), self.config.clone());
         let renewed = tokio::task::spawn_blocking(move || renew(&pre, pool, &config.limits)).await;
         let before = match renewed.map_err(|error| LoadError::Engine(error.to_string())).flatten() {
-            Ok(pre) => Some(std::mem::replace(&mut self.start_mut().pre, pre)),
+            Ok(pre) => {
+                Some(std::mem::replace(&mut *self.pre.write().unwrap_or_else(PoisonError::into_inner), pre))
+            }
             // Then it keeps the one that it has.
             Err(error) => {
                 tracing::warn!(%error, "The pool's memory can't be given back.");
@@ -148,12 +118,8 @@ impl Component {
         let _ = tokio::time::timeout(CLEARING_AWAY, join_all(stores)).await;
     }
 
-    fn start(&self) -> Start {
-        self.start.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn start_mut(&self) -> RwLockWriteGuard<'_, Start> {
-        self.start.write().unwrap_or_else(PoisonError::into_inner)
+    fn pre(&self) -> TaskPre<TaskState> {
+        self.pre.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What its tasks may touch.
@@ -179,16 +145,6 @@ impl Component {
     /// How many of its tasks may run at once.
     pub fn capacity(&self) -> Capacity {
         self.capacity
-    }
-
-    /// How many of its tasks could run at once with these limits, beside the pool that there is, if that many are wanted.
-    ///
-    /// # Errors
-    ///
-    /// Not even one fits.
-    pub fn capacity_for(&self, wanted: NonZeroUsize, limits: &Limits) -> Result<Capacity, TooSmall> {
-        let slots = self.pool.map_or(0, |pool| pool.instances.get());
-        capacity(wanted, limits, &self.host, self.component_bytes, slots)
     }
 
     /// Where its instances come from: never [`Allocator::Auto`].
@@ -218,9 +174,9 @@ impl Component {
     ) -> Report {
         let began = Instant::now();
         let queued = SystemTime::now().duration_since(delivered.message.sent_at).unwrap_or_default();
-        let Start { pre, config } = self.start();
-        let limits = &config.limits;
-        let mut store = match state::store(pre.engine(), &config, &delivered.message) {
+        let pre = self.pre();
+        let limits = self.limits();
+        let mut store = match state::store(pre.engine(), &self.config, &delivered.message) {
             Ok(store) => store,
             Err(error) => {
                 let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };

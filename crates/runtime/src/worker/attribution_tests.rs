@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::outcome::Policy;
-use crate::worker::breaker::{Admission, Breaker, Change, Evidence};
+use crate::worker::breaker::{Admission, Breaker, Evidence, Probe};
 use crate::worker::settle::{Decision, Rules, decide};
 use crate::worker::{Backoff, WorkerOptions};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 fn attributions() -> Attributions {
     Attributions::of(["input".to_owned(), "output".to_owned()].into_iter())
@@ -124,7 +125,7 @@ struct Simulation {
     weather: Vec<(f64, Weather)>,
     now: f64,
     queue: Vec<Waiting>,
-    breaker: Breaker,
+    breaker: Arc<Breaker>,
     attributions: Attributions,
     rules: Rules,
     has_read: Option<usize>,
@@ -140,7 +141,7 @@ impl Simulation {
             objects,
             weather,
             now: 0.0,
-            breaker: Breaker::new(WorkerOptions::default().max_consecutive_failures),
+            breaker: Arc::new(Breaker::new(WorkerOptions::default().max_consecutive_failures)),
             attributions: attributions(),
             rules: Rules {
                 policy: Policy::default(),
@@ -187,16 +188,15 @@ impl Simulation {
     /// Until the queue is empty, or this time has come.
     fn until(&mut self, end: f64) {
         while self.now < end && !self.queue.is_empty() {
-            let is_trial = match self.breaker.admission() {
-                Admission::Probe(_) => {
+            match self.breaker.admission() {
+                Admission::Check(_) => {
                     self.now += self.breaker.pause().as_secs_f64();
-                    self.breaker.probed(self.weather() != Weather::Down);
+                    self.breaker.checked((self.weather() == Weather::Down).then_some("down"));
                     continue;
                 }
-                Admission::One => true,
-                Admission::All => false,
+                Admission::Probe | Admission::All => {}
                 Admission::Wait => unreachable!("one task after the other"),
-            };
+            }
             let next = (0..self.queue.len())
                 .filter(|&at| self.queue[at].visible_at <= self.now)
                 .min_by(|&a, &b| self.queue[a].visible_at.total_cmp(&self.queue[b].visible_at));
@@ -207,15 +207,13 @@ impl Simulation {
                 continue;
             };
             let waiting = self.queue.remove(next);
-            if is_trial {
-                self.breaker.trial_begins();
-            }
+            let probe = self.breaker.begin_probe();
             self.now += TASK;
-            self.settle(waiting, is_trial);
+            self.settle(waiting, probe);
         }
     }
 
-    fn settle(&mut self, mut waiting: Waiting, is_trial: bool) {
+    fn settle(&mut self, mut waiting: Waiting, probe: Option<Probe>) {
         let (mut outcome, error, well) = self.run(waiting.id);
         let attribution = match &error {
             None => {
@@ -234,9 +232,9 @@ impl Simulation {
         if attribution != Attribution::Message {
             outcome = Outcome::HostFailed { what: "down".into() };
         }
-        self.breaker.hear(&outcome, attribution, error.as_ref());
+        self.breaker.task_ended(&outcome, attribution, error.as_ref());
         let decision = decide(&outcome, attribution, waiting.counted + 1, &self.rules, 1.0);
-        let decision = self.breaker.hold_back(decision, &outcome, is_trial, self.rules.backoff.first);
+        let decision = self.breaker.hold_back(decision, &outcome, probe.is_some(), self.rules.backoff.first);
         let evidence = Evidence::of(&outcome, attribution, true, true);
         match decision {
             Decision::Delete => self.completed[waiting.id] = Some(self.now),
@@ -252,8 +250,7 @@ impl Simulation {
             }
             Decision::Leave => unreachable!("no lease expires"),
         }
-        let change = self.breaker.settled(evidence, is_trial);
-        assert!(is_trial || change == Change::None || outcome == Outcome::Completed);
+        self.breaker.settled(evidence, probe);
     }
 }
 
@@ -291,7 +288,7 @@ proptest! {
         }
     }
 
-    /// While the store is well, odd objects delay good ones by no more than the trials that it takes to see that.
+    /// While the store is well, odd objects delay good ones by no more than the probes that it takes to see that.
     #[test]
     fn odd_objects_do_not_stop_a_worker(odd in prop::collection::vec(0..3, 1..20), good in 1..20_usize) {
         let kinds = [Object::Breaks, Object::Refused, Object::Unwritable];
@@ -302,7 +299,7 @@ proptest! {
         simulation.until(24.0 * 3600.0);
         let last = simulation.completed[first_good..].iter().map(|at| at.expect("completed"));
         let last = last.fold(0.0, f64::max);
-        // Each odd one may cost a trial's pause before a good one has shown that the store is well.
+        // Each odd one may cost a probe's pause before a good one has shown that the store is well.
         prop_assert!(last <= 1.0 + 30.0 * odd.len() as f64, "{last} s");
         // With others that succeed, what is odd ends as a dead letter.
         prop_assert!(simulation.dead.iter().all(|&id| id < first_good));

@@ -1,8 +1,8 @@
 //! The circuit breaker: while a store or the queue fails, or no task completes, nothing is received at full speed.
 //!
 //! Every receive counts against a message on the server, whoever is at fault: a worker that went on would dead-letter the
-//! whole queue while a store is down, or after a slip of whoever configured it. After a pause the backends are probed, then
-//! one message is tried, then all is as before.
+//! whole queue while a store is down, or after a slip of whoever configured it. After a pause the backends are checked, then
+//! one message probes, then all is as before.
 
 use super::attribution::Attribution;
 use super::settle::Decision;
@@ -10,7 +10,7 @@ use crate::host_error::{HostError, HostErrorKind, Used};
 use crate::outcome::Outcome;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -41,6 +41,8 @@ struct State {
     /// Tasks that failed since the last one completed.
     failed_tasks: u32,
     has_completed: bool,
+    /// Why it's open, or was last.
+    why: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +51,14 @@ enum Circuit {
     Closed,
     /// Nothing is received until then.
     Open { until: Instant, pause: Duration, cause: Cause },
-    /// One message may be received; is it?
-    Trial { under_way: bool, pause: Duration, cause: Cause },
+    /// One message may probe the backends; does it?
+    HalfOpen { probing: bool, pause: Duration, cause: Cause },
 }
+
+/// The one message that tests a half-open circuit. Dropped without [`Breaker::settled`], it says nothing: the next message
+/// probes.
+#[derive(Debug)]
+pub(super) struct Probe(Arc<Breaker>);
 
 /// What opened the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,26 +100,24 @@ impl Evidence {
 }
 
 /// What the settlement of a message changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// Nothing that anybody must know.
+enum Change {
     None,
-    /// All is well again that this had opened it for.
+    /// The circuit that was opened for this is closed.
     Recovered(Cause),
-    /// The one task that was tried failed like those before it: the next is tried after this pause.
+    /// The task of the message that probed failed like those before: the next message probes after this pause.
     StillFailing(Duration),
 }
 
 /// What the breaker says to a worker that wants to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// As many as can start.
+    /// Receive as many messages as can start.
     All,
-    /// One, to see whether it works again.
-    One,
-    /// Wait until then, then probe the backends, and report.
-    Probe(Instant),
-    /// Wait for the trial's end.
+    /// Receive one message, which probes.
+    Probe,
+    /// Wait until then, then check the backends, and tell the breaker.
+    Check(Instant),
+    /// Wait for the probe's end.
     Wait,
 }
 
@@ -124,6 +129,7 @@ impl Breaker {
             backend_failures: BTreeMap::new(),
             failed_tasks: 0,
             has_completed: false,
+            why: String::new(),
         };
         Self { max_failed_tasks, state: Mutex::new(state), changed: Notify::new() }
     }
@@ -131,9 +137,9 @@ impl Breaker {
     pub(super) fn admission(&self) -> Admission {
         match self.lock().circuit {
             Circuit::Closed => Admission::All,
-            Circuit::Open { until, .. } => Admission::Probe(until),
-            Circuit::Trial { under_way: false, .. } => Admission::One,
-            Circuit::Trial { under_way: true, .. } => Admission::Wait,
+            Circuit::Open { until, .. } => Admission::Check(until),
+            Circuit::HalfOpen { probing: false, .. } => Admission::Probe,
+            Circuit::HalfOpen { probing: true, .. } => Admission::Wait,
         }
     }
 
@@ -141,7 +147,7 @@ impl Breaker {
     pub(super) fn cause(&self) -> Option<Cause> {
         match self.lock().circuit {
             Circuit::Closed => None,
-            Circuit::Open { cause, .. } | Circuit::Trial { cause, .. } => Some(cause),
+            Circuit::Open { cause, .. } | Circuit::HalfOpen { cause, .. } => Some(cause),
         }
     }
 
@@ -149,7 +155,7 @@ impl Breaker {
     pub(super) fn pause(&self) -> Duration {
         match self.lock().circuit {
             Circuit::Closed => Duration::ZERO,
-            Circuit::Open { pause, .. } | Circuit::Trial { pause, .. } => pause,
+            Circuit::Open { pause, .. } | Circuit::HalfOpen { pause, .. } => pause,
         }
     }
 
@@ -163,58 +169,68 @@ impl Breaker {
         self.lock().failed_tasks
     }
 
-    /// The one message of a trial was received.
-    pub(super) fn trial_begins(&self) {
-        if let Circuit::Trial { under_way, .. } = &mut self.lock().circuit {
-            *under_way = true;
+    /// Why it's open, or was last.
+    pub(super) fn why(&self) -> String {
+        self.lock().why.clone()
+    }
+
+    /// The next message probes, if the circuit is half-open and no other message does.
+    pub(super) fn begin_probe(self: &Arc<Self>) -> Option<Probe> {
+        match &mut self.lock().circuit {
+            Circuit::HalfOpen { probing, .. } if !*probing => {
+                *probing = true;
+                Some(Probe(self.clone()))
+            }
+            _ => None,
         }
     }
 
-    /// A task ended in a way that says nothing.
-    pub(super) fn trial_says_nothing(&self) {
-        self.update(|state, _| {
-            if let Circuit::Trial { under_way, .. } = &mut state.circuit {
-                *under_way = false;
-            }
-        });
-    }
-
-    /// Hears how a task ended, and what it complained of. Returns the pause if this began one, and its cause.
-    pub(super) fn hear(
-        &self,
-        outcome: &Outcome,
-        attribution: Attribution,
-        error: Option<&HostError>,
-    ) -> Option<(Duration, Cause)> {
+    /// A task ended so; `error` is what it complained of.
+    pub(super) fn task_ended(&self, outcome: &Outcome, attribution: Attribution, error: Option<&HostError>) {
         match (outcome, attribution) {
             (Outcome::HostFailed { .. }, Attribution::Host) => {
+                let not_granted = error.is_some_and(|error| error.kind == HostErrorKind::NotGranted);
                 // An alias that isn't granted may be anything that a guest says.
-                let used =
-                    error.filter(|error| error.kind != HostErrorKind::NotGranted).map(|error| &error.used);
-                self.failed(used).map(|pause| (pause, Cause::Backend))
+                let used = error.filter(|_| !not_granted).map(|error| &error.used);
+                let what = outcome.reason().unwrap_or_default();
+                let pause = self.backend_failed(used, what);
+                if not_granted && let Some(pause) = pause {
+                    let again_in_ms = millis(pause);
+                    tracing::warn!(what, again_in_ms, "pausing: a grant is missing; add it and restart");
+                } else {
+                    log_outage(pause, what);
+                }
             }
             (Outcome::HostFailed { .. }, Attribution::Suspect { .. })
-            | (Outcome::Completed | Outcome::Cancelled { .. }, _) => None,
-            _ => self.task_failed().map(|pause| (pause, Cause::Tasks)),
+            | (Outcome::Completed | Outcome::Cancelled { .. }, _) => {}
+            _ => {
+                if let Some(pause) = self.task_failed(outcome) {
+                    tracing::error!(
+                        why = self.why(),
+                        again_in_ms = millis(pause),
+                        "slowing down to one message at a time until a task completes (--max-consecutive-failures)"
+                    );
+                }
+            }
         }
     }
 
-    /// What may be done to a message now: while no task completes, only the one that is tried ends its message, or the queue
+    /// What may be done to a message now: while no task completes, only the one that probes ends its message, or the queue
     /// would be emptied into the dead letters; the others wait until there is no doubt any more. `first`: the shortest backoff.
     pub(super) fn hold_back(
         &self,
         decision: Decision,
         outcome: &Outcome,
-        is_trial: bool,
+        probes: bool,
         first: Duration,
     ) -> Decision {
         match decision {
             Decision::Delete | Decision::DeadLetter
-                if !is_trial && *outcome != Outcome::Completed && self.cause() == Some(Cause::Tasks) =>
+                if !probes && *outcome != Outcome::Completed && self.cause() == Some(Cause::Tasks) =>
             {
                 Decision::Uncount(self.pause() + first)
             }
-            // The trial is for another message, if there is one.
+            // Another message is to probe, if there is one.
             Decision::Uncount(delay) if matches!(outcome, Outcome::HostFailed { .. }) => match self.pause() {
                 Duration::ZERO => decision,
                 pause => Decision::Uncount(delay.max(pause + first)),
@@ -224,14 +240,17 @@ impl Breaker {
     }
 
     /// A task failed, for its message's or its component's reasons. Returns the pause if this began one.
-    fn task_failed(&self) -> Option<Duration> {
-        self.update(|state, begun| {
+    fn task_failed(&self, outcome: &Outcome) -> Option<Duration> {
+        self.update(|state| {
             state.failed_tasks = state.failed_tasks.saturating_add(1);
             let most = self.max_failed_tasks.map(NonZeroU32::get);
             let most = if state.has_completed { most } else { most.map(|most| most.min(UNPROVEN)) };
-            if state.circuit == Circuit::Closed && most.is_some_and(|most| state.failed_tasks >= most) {
-                *begun = Some(state.open(FIRST_PAUSE, Cause::Tasks));
+            if state.circuit != Circuit::Closed || most.is_none_or(|most| state.failed_tasks < most) {
+                return None;
             }
+            let since = if state.has_completed { "lately" } else { "since the worker began" };
+            let why = format!("no task has completed {since}; the last outcome: {outcome}");
+            Some(state.open(FIRST_PAUSE, Cause::Tasks, &why))
         })
     }
 
@@ -243,14 +262,13 @@ impl Breaker {
         }
     }
 
-    /// A message was settled: of the trial, or of another task.
-    pub(super) fn settled(&self, evidence: Evidence, is_trial: bool) -> Change {
-        let mut change = Change::None;
-        self.update(|state, _| {
-            let (called, completed) = match evidence {
-                Evidence::Well { called, completed } => (called, completed),
-                Evidence::None | Evidence::Failed => (false, false),
-            };
+    /// A message was settled; `probe`: it was the one that probes.
+    pub(super) fn settled(&self, evidence: Evidence, probe: Option<Probe>) {
+        let (called, completed) = match evidence {
+            Evidence::Well { called, completed } => (called, completed),
+            Evidence::None | Evidence::Failed => (false, false),
+        };
+        let change = self.update(|state| {
             if completed {
                 (state.failed_tasks, state.has_completed) = (0, true);
             }
@@ -258,81 +276,94 @@ impl Breaker {
                 // Tasks that call no backend don't say whether those fail now and then.
                 Circuit::Closed if called => {
                     state.backend_failures.remove(&None);
+                    Change::None
                 }
-                Circuit::Closed => {}
-                Circuit::Open { cause: Cause::Tasks, .. } | Circuit::Trial { cause: Cause::Tasks, .. }
+                Circuit::Closed => Change::None,
+                Circuit::Open { cause: Cause::Tasks, .. } | Circuit::HalfOpen { cause: Cause::Tasks, .. }
                     if completed =>
                 {
                     state.close();
-                    change = Change::Recovered(Cause::Tasks);
+                    Change::Recovered(Cause::Tasks)
                 }
                 // Tasks that were under way when the outage began may well succeed.
-                Circuit::Open { .. } => {}
-                Circuit::Trial { .. } if !is_trial => {}
-                Circuit::Trial { pause, cause, .. } => match (cause, evidence) {
-                    (_, Evidence::None) | (Cause::Backend, Evidence::Failed) => {
-                        state.circuit = Circuit::Trial { under_way: false, pause, cause };
-                    }
+                Circuit::Open { .. } => Change::None,
+                Circuit::HalfOpen { .. } if probe.is_none() => Change::None,
+                Circuit::HalfOpen { pause, cause, .. } => match (cause, evidence) {
+                    // Dropping the probe lets another message probe.
+                    (_, Evidence::None) | (Cause::Backend, Evidence::Failed) => Change::None,
                     (Cause::Backend, Evidence::Well { .. }) => {
                         state.close();
-                        change = Change::Recovered(cause);
+                        Change::Recovered(Cause::Backend)
                     }
                     (Cause::Tasks, Evidence::Failed | Evidence::Well { .. }) => {
-                        change = Change::StillFailing(state.open(longer(pause), cause));
+                        Change::StillFailing(state.open_again(longer(pause), cause))
                     }
                 },
             }
         });
-        change
+        match change {
+            Change::None => {}
+            Change::Recovered(Cause::Backend) => tracing::info!("The stores and the queues work again."),
+            Change::Recovered(Cause::Tasks) => {
+                tracing::info!("a task has completed: receiving at full speed again");
+            }
+            Change::StillFailing(pause) => {
+                tracing::warn!(again_in_ms = millis(pause), "still no task completes");
+            }
+        }
     }
 
     /// A task failed because of a backend, as it used it like this. Returns the pause if this began one.
-    fn failed(&self, used: Option<&Used>) -> Option<Duration> {
-        self.update(|state, begun| {
+    fn backend_failed(&self, used: Option<&Used>, why: &str) -> Option<Duration> {
+        self.update(|state| {
             let failures = state.backend_failures.entry(used.cloned()).or_default();
             *failures = failures.saturating_add(1);
             match state.circuit {
-                Circuit::Closed if *failures < THRESHOLD => {}
-                Circuit::Closed => *begun = Some(state.open(FIRST_PAUSE, Cause::Backend)),
-                Circuit::Trial { pause, .. } => *begun = Some(state.open(longer(pause), Cause::Backend)),
-                Circuit::Open { .. } => {}
+                Circuit::Closed if *failures < THRESHOLD => None,
+                Circuit::Closed => Some(state.open(FIRST_PAUSE, Cause::Backend, why)),
+                Circuit::HalfOpen { pause, .. } => Some(state.open(longer(pause), Cause::Backend, why)),
+                Circuit::Open { .. } => None,
             }
         })
     }
 
-    /// A queue doesn't settle or take messages: whatever tasks say, nothing can be finished. Returns the pause if
-    /// this began one.
-    pub(super) fn queue_failed(&self) -> Option<Duration> {
-        self.update(|state, begun| match state.circuit {
-            Circuit::Closed => *begun = Some(state.open(FIRST_PAUSE, Cause::Backend)),
-            Circuit::Trial { pause, .. } => *begun = Some(state.open(longer(pause), Cause::Backend)),
-            Circuit::Open { .. } => {}
-        })
+    /// A queue doesn't settle or take messages: whatever tasks say, nothing can be finished.
+    pub(super) fn queue_failed(&self, what: &str) {
+        let pause = self.update(|state| match state.circuit {
+            Circuit::Closed => Some(state.open(FIRST_PAUSE, Cause::Backend, what)),
+            Circuit::HalfOpen { pause, .. } => Some(state.open(longer(pause), Cause::Backend, what)),
+            Circuit::Open { .. } => None,
+        });
+        log_outage(pause, what);
     }
 
     /// The queue can't be received from: there is nothing to wait for. Returns the pause.
-    pub(super) fn receive_failed(&self) -> Duration {
-        let begun = self.update(|state, begun| {
-            *begun = Some(match state.circuit {
-                Circuit::Closed => state.open(FIRST_PAUSE, Cause::Backend),
-                // Several receives that fail together are one failure.
-                Circuit::Open { pause, .. } => pause,
-                Circuit::Trial { pause, .. } => state.open(longer(pause), Cause::Backend),
-            });
-        });
-        begun.unwrap_or(FIRST_PAUSE)
+    pub(super) fn receive_failed(&self, why: &str) -> Duration {
+        self.update(|state| match state.circuit {
+            Circuit::Closed => state.open(FIRST_PAUSE, Cause::Backend, why),
+            // Several receives that fail together are one failure.
+            Circuit::Open { pause, .. } => pause,
+            Circuit::HalfOpen { pause, .. } => state.open(longer(pause), Cause::Backend, why),
+        })
     }
 
-    /// The backends were probed. Returns the next pause if they still fail.
-    pub(super) fn probed(&self, well: bool) -> Option<Duration> {
-        self.update(|state, begun| {
-            let Circuit::Open { pause, cause, .. } = state.circuit else { return };
-            if well {
-                state.circuit = Circuit::Trial { under_way: false, pause, cause };
-            } else {
-                *begun = Some(state.open(longer(pause), Cause::Backend));
+    /// The backends were checked; `failure` says what still fails.
+    pub(super) fn checked(&self, failure: Option<&str>) {
+        let pause = self.update(|state| {
+            let Circuit::Open { pause, cause, .. } = state.circuit else { return None };
+            if let Some(error) = failure {
+                return Some(state.open(longer(pause), Cause::Backend, error));
             }
-        })
+            state.circuit = Circuit::HalfOpen { probing: false, pause, cause };
+            None
+        });
+        if let Some(pause) = pause {
+            tracing::warn!(
+                error = failure,
+                again_in_ms = millis(pause),
+                "Still failing; nothing is received."
+            );
+        }
     }
 
     /// Waits for the next change.
@@ -340,12 +371,10 @@ impl Breaker {
         self.changed.notified().await;
     }
 
-    /// Returns the pause that the change began, if it did.
-    fn update(&self, change: impl FnOnce(&mut State, &mut Option<Duration>)) -> Option<Duration> {
-        let mut begun = None;
-        change(&mut self.lock(), &mut begun);
+    fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let changed = change(&mut self.lock());
         self.changed.notify_one();
-        begun
+        changed
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -354,7 +383,13 @@ impl Breaker {
 }
 
 impl State {
-    fn open(&mut self, pause: Duration, cause: Cause) -> Duration {
+    fn open(&mut self, pause: Duration, cause: Cause, why: &str) -> Duration {
+        why.clone_into(&mut self.why);
+        self.open_again(pause, cause)
+    }
+
+    /// For the same reason as before.
+    fn open_again(&mut self, pause: Duration, cause: Cause) -> Duration {
         self.circuit = Circuit::Open { until: Instant::now() + pause, pause, cause };
         pause
     }
@@ -365,8 +400,33 @@ impl State {
     }
 }
 
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.update(|state| {
+            if let Circuit::HalfOpen { probing, .. } = &mut state.circuit {
+                *probing = false;
+            }
+        });
+    }
+}
+
+/// Says that an outage has begun, if one has.
+fn log_outage(pause: Option<Duration>, what: &str) {
+    if let Some(pause) = pause {
+        tracing::warn!(
+            what,
+            again_in_ms = millis(pause),
+            "A store or a queue fails: nothing is received until it works again."
+        );
+    }
+}
+
 fn longer(pause: Duration) -> Duration {
     (pause * 2).min(LONGEST_PAUSE)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -78,11 +78,6 @@ impl Leases {
         })
     }
 
-    /// How long a message is held at most, from its receipt.
-    pub(super) fn longest(&self) -> Duration {
-        self.longest
-    }
-
     /// Holds a message from its receipt on.
     pub(super) fn hold(self: &Arc<Self>, delivery: &Delivery) -> Lease {
         // From receipt; the delivery says when the first visibility timeout ends.

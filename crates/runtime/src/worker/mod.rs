@@ -7,9 +7,9 @@
 mod attribution;
 mod body;
 mod breaker;
-mod gather;
 mod lease;
 mod mean;
+mod permits;
 mod rate;
 mod receive;
 mod scale;
@@ -27,20 +27,18 @@ pub use self::tally::{Counts, Summary, Tally};
 
 use self::attribution::{Attribution, Attributions};
 use self::body::{BODY_STORE, Failed, body_store};
-use self::breaker::{Breaker, Cause, Change, Evidence};
-use self::gather::Gathering;
+use self::breaker::{Breaker, Cause, Evidence, Probe};
 use self::lease::Leases;
 use self::mean::MeanTime;
+use self::permits::{Permit, Permits, Unsettled};
 use self::rate::Starts;
-use self::scale::{Instance, Instances, Pulse};
+use self::scale::Pulse;
 use self::settle::{
-    DeadLettering, Decision, Listener, Operation, Rules, Settlement, dead_letter, decide, settle_all,
+    DeadLettering, Decision, Operation, Rules, Settlement, Settling, dead_letter, decide, settle_all,
 };
 use self::status::Watched;
 use self::waiting::{LeasedMessage, WaitingMessages};
 use crate::component::{Component, Report};
-use crate::host_error::HostErrorKind;
-use crate::limits::Limits;
 use crate::message::{MAX_VISIBILITY, Message};
 use crate::outcome::{Cancel, Outcome, OutcomeKind, Policy};
 use crate::queue::{Queue, QueueAttributes, QueueError};
@@ -161,7 +159,7 @@ pub struct Worker {
     leases: Arc<Leases>,
     /// The queue's own, counted from receipt.
     max_visibility: Option<Duration>,
-    breaker: Breaker,
+    breaker: Arc<Breaker>,
     attributions: Attributions,
     waiting: WaitingMessages,
     /// A grant that is missing was told in the log: once is enough.
@@ -172,7 +170,7 @@ pub struct Worker {
     hopeless_trials: AtomicU32,
     starts: Option<Starts>,
     mean_wall: MeanTime,
-    instances: Arc<Instances>,
+    permits: Arc<Permits>,
     /// Tasks at once, which may be set anew.
     sizing: watch::Sender<Sizing>,
     pulse: Pulse,
@@ -192,8 +190,8 @@ struct DeadLetterQueue {
 
 /// What the tasks of one run of the worker share.
 struct InProgress {
-    /// Settling ends when the last task has dropped this.
-    gathering: Gathering,
+    /// Settling ends when the last task has dropped this. Bounded by the permits.
+    settlements: mpsc::UnboundedSender<Settlement>,
     /// Ends the receiving.
     stop: CancellationToken,
     /// Ends the running tasks.
@@ -258,13 +256,14 @@ impl Worker {
         let attributions = Attributions::of(aliases.chain(body_store));
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
         let max_visibility = attributes.max_visibility;
+        let max_unsettled = queue.pace().unsettled();
         let starts = options.rate.map(|rate| Starts::at(rate, Instant::now()));
         let sizing = Sizing { most: options.instances, scale: options.scale };
         Ok(Self {
             queue,
             dead_letter,
             component,
-            breaker: Breaker::new(options.max_consecutive_failures),
+            breaker: Arc::new(Breaker::new(options.max_consecutive_failures)),
             attributions,
             waiting: WaitingMessages::default(),
             slip_is_logged: AtomicBool::new(false),
@@ -277,7 +276,7 @@ impl Worker {
             starts,
             mean_wall: MeanTime::default(),
             // It begins with what stays warm.
-            instances: Instances::new(sizing.least().max(1), sizing.most),
+            permits: Permits::new(sizing.least().max(1), max_unsettled),
             sizing: watch::Sender::new(sizing),
             pulse: Pulse::default(),
             tally,
@@ -287,39 +286,12 @@ impl Worker {
         })
     }
 
-    /// Another number of tasks at once, from now on, and other limits for those that start once what is returned is over:
-    /// then that many tasks of before and to come fit together. So they are never more than fit with each of the limits
-    /// that there were, nor than the worker began with, which the pool was made for. Where more run than that, it waits
-    /// until enough have ended; dropped before, it leaves the limits as they were. Yields what holds then.
-    ///
-    /// # Errors
-    ///
-    /// The limits don't fit the queue, the component or the host: everything is as it was.
-    pub fn reload(
-        &self,
-        limits: Limits,
-        sizing: Sizing,
-    ) -> Result<impl Future<Output = Sizing> + Send + '_, String> {
-        check_timeout(limits.timeout, self.leases.longest()).map_err(|error| error.to_string())?;
-        let capacity = self.component.capacity_for(self.options.instances, &limits);
-        let fit = capacity.map_err(|error| error.to_string())?.instances;
-        let set_limits = self.component.other_limits(limits).map_err(|error| error.to_string())?;
-        let most = self.instances.bound(fit);
-        let sizing = Sizing { most: sizing.most.min(most), ..sizing };
-        let hold = self.instances.are_at_most(most);
-        // Who holds more of them than there are now gives them back when it hears of it, or when its receive ends.
-        self.sizing.send_if_modified(|before| std::mem::replace(before, sizing) != sizing || !hold);
-        if !hold {
-            tracing::info!(
-                instances = most,
-                "More tasks run, or are received for, than fit with the new limits: these hold once no more do."
-            );
-        }
-        Ok(async move {
-            self.instances.until_bounded(most).await;
-            set_limits();
-            sizing
-        })
+    /// Changes the concurrency limit, up to the limit that the worker was made with. Tasks that run go on. Returns what holds
+    /// from now on.
+    pub fn resize(&self, sizing: Sizing) -> Sizing {
+        let sizing = Sizing { most: sizing.most.min(self.options.instances), ..sizing };
+        self.sizing.send_replace(sizing);
+        sizing
     }
 
     /// Whether it has messages whose tasks run.
@@ -338,8 +310,8 @@ impl Worker {
         // The worker may end by itself as well.
         let stop = stop.child_token();
         let (sender, receiver) = mpsc::unbounded_channel();
-        let gathering = Gathering::new(sender, self.component.threads().load().clone());
-        let in_progress = Arc::new(InProgress { gathering, stop: stop.clone(), abandon: abandon.clone() });
+        let in_progress =
+            Arc::new(InProgress { settlements: sender, stop: stop.clone(), abandon: abandon.clone() });
         let (settled, give_up) = (CancellationToken::new(), CancellationToken::new());
 
         let tasks = TaskTracker::new();
@@ -354,7 +326,8 @@ impl Worker {
             }
         };
         let settle = async {
-            settle_all(&*self.queue, receiver, &*self, &give_up).await;
+            let (queue, breaker, tally) = (&*self.queue, &*self.breaker, &*self.tally);
+            settle_all(Settling { queue, breaker, tally, give_up: &give_up }, receiver).await;
             settled.cancel();
         };
         tokio::select! {
@@ -387,13 +360,10 @@ impl Worker {
     async fn process(
         self: Arc<Self>,
         leased: LeasedMessage,
-        instance: Instance,
-        is_trial: bool,
+        permit: Permit,
+        probe: Option<Probe>,
         in_progress: Arc<InProgress>,
     ) {
-        in_progress.gathering.started();
-        // However this ends, a trial doesn't wait for it for ever.
-        let trial = is_trial.then(|| TrialGuard(&self.breaker));
         let message = leased.message.clone();
         let on_lapse = self.options.on_lapse;
         let cancelled = async {
@@ -406,16 +376,16 @@ impl Worker {
         let (report, attribution) = self.attribute(&message, report).await;
         // The breaker learns of it before the permit is free for the next message.
         self.note(&message, &report, attribution);
-        if is_trial {
+        if probe.is_some() {
             self.end_if_hopeless(&report, &in_progress.stop);
         }
-        let wall = report.usage.wall;
-        in_progress.gathering.free(instance, wall);
+        let unsettled = self.permits.unsettled();
+        drop(permit);
 
         let decision =
             decide(&report.outcome, attribution, message.receive_count, &self.rules, fastrand::f64());
         let first = self.options.backoff.first;
-        let mut decision = self.breaker.hold_back(decision, &report.outcome, is_trial, first);
+        let mut decision = self.breaker.hold_back(decision, &report.outcome, probe.is_some(), first);
         let called = report.usage.calls > 0;
         let mut evidence = Evidence::of(&report.outcome, attribution, report.ran, called);
         let mut waits = attribution == Attribution::Host;
@@ -437,30 +407,29 @@ impl Worker {
                 Some(other) => leased = other,
             }
         }
-        let Some(operation) = self.operation(decision, leased.received_at) else {
-            self.tally.counters.lapsed.add(1);
-            return;
+        let operation = match decision {
+            Decision::Delete | Decision::DeadLetter => Operation::Delete,
+            Decision::Return(delay) => Operation::Return(self.possible(delay, leased.received_at)),
+            Decision::Uncount(delay) => Operation::Uncount(self.possible(delay, leased.received_at)),
+            Decision::Leave => {
+                self.tally.counters.lapsed.add(1);
+                return;
+            }
         };
-        if let Some(settlement) = self.settlement(leased, operation).await {
-            // Its settlement tells how the trial ended.
-            std::mem::forget(trial);
-            in_progress.gathering.settle(Settlement { evidence, is_trial, ..settlement }, wall);
-        }
-    }
-
-    /// What is done to a message in the queue; `None`: nothing, as it isn't ours any more.
-    fn operation(&self, decision: Decision, received_at: Instant) -> Option<Operation> {
-        match decision {
-            Decision::Delete | Decision::DeadLetter => Some(Operation::Delete),
-            Decision::Return(delay) => Some(Operation::Return(self.possible(delay, received_at))),
-            Decision::Uncount(delay) => Some(Operation::Uncount(self.possible(delay, received_at))),
-            Decision::Leave => None,
+        if let Some(settlement) = self.settlement(leased, operation, unsettled).await {
+            // The receiver lives until all senders are gone.
+            let _ = in_progress.settlements.send(Settlement { evidence, probe, ..settlement });
         }
     }
 
     /// Ends a message's lease, to settle the message; `None`: the lease lapsed.
-    async fn settlement(&self, leased: LeasedMessage, operation: Operation) -> Option<Settlement> {
-        let LeasedMessage { message, receipt, lease, in_hand, .. } = leased;
+    async fn settlement(
+        &self,
+        leased: LeasedMessage,
+        operation: Operation,
+        unsettled: Unsettled,
+    ) -> Option<Settlement> {
+        let LeasedMessage { message, receipt, lease, .. } = leased;
         let ours_until = match lease.release().await {
             Some(ours_until) => ours_until,
             // Nobody may have received it since: one try.
@@ -479,8 +448,15 @@ impl Worker {
         if operation != Operation::Delete {
             self.tally.counters.returned.add(1);
         }
-        let (evidence, is_trial, message_id) = (Evidence::None, false, message.id.clone());
-        Some(Settlement { message_id, receipt, operation, ours_until, evidence, is_trial, _in_hand: in_hand })
+        Some(Settlement {
+            message_id: message.id.clone(),
+            receipt,
+            operation,
+            ours_until,
+            evidence: Evidence::None,
+            probe: None,
+            _unsettled: unsettled,
+        })
     }
 
     /// Runs the task of a message, once it has its body.
@@ -569,7 +545,7 @@ impl Worker {
                     _ => "it gave no answer".to_owned(),
                 };
                 tracing::warn!(message_id, queue, error, "The message can't be dead-lettered.");
-                self.say(self.breaker.queue_failed(), "the dead-letter queue doesn't take messages");
+                self.breaker.queue_failed("the dead-letter queue doesn't take messages");
                 Decision::Uncount(self.options.backoff.first)
             }
         }
@@ -608,86 +584,16 @@ impl Worker {
                 );
             }
         }
-        let error = report.host_error.as_ref();
-        match self.breaker.hear(outcome, attribution, error) {
-            Some((pause, Cause::Tasks)) => self.slowed(pause, outcome),
-            Some((pause, Cause::Backend)) => {
-                let what = outcome.reason().unwrap_or_default();
-                if error.is_some_and(|error| error.kind == HostErrorKind::NotGranted) {
-                    self.watched.fails(what.to_owned());
-                    let again_in_ms = pause.as_millis() as u64;
-                    tracing::warn!(what, again_in_ms, "pausing: a grant is missing; add it and restart");
-                } else {
-                    self.say(Some(pause), what);
-                }
-            }
-            None => {}
-        }
-    }
-
-    /// Says that no task completes, and that the worker slows down for it.
-    fn slowed(&self, pause: Duration, outcome: &Outcome) {
-        let since = if self.breaker.has_completed() { "lately" } else { "since the worker began" };
-        let why = format!("no task has completed {since}; the last outcome: {outcome}");
-        tracing::error!(
-            why,
-            again_in_ms = pause.as_millis() as u64,
-            "slowing down to one message at a time until a task completes (--max-consecutive-failures)"
-        );
-        self.watched.fails(why);
+        self.breaker.task_ended(outcome, attribution, report.host_error.as_ref());
     }
 
     /// Why it has stopped, or nearly, where somebody has to mend something.
     fn stalled(&self) -> Option<String> {
         let none_completes = || match self.breaker.cause() {
-            Some(Cause::Tasks) => Some(self.watched.why()),
+            Some(Cause::Tasks) => Some(self.breaker.why()),
             Some(Cause::Backend) | None => None,
         };
         self.hopeless.get().cloned().or_else(none_completes)
-    }
-
-    /// Says that an outage has begun, if one has.
-    fn say(&self, pause: Option<Duration>, what: &str) {
-        if let Some(pause) = pause {
-            self.watched.fails(what.to_owned());
-            let again_in_ms = pause.as_millis() as u64;
-            tracing::warn!(
-                what,
-                again_in_ms,
-                "A store or a queue fails: nothing is received until it works again."
-            );
-        }
-    }
-}
-
-impl Listener for Worker {
-    fn failed(&self, _: &QueueError) {
-        self.tally.counters.settle_failures.add(1);
-        self.say(self.breaker.queue_failed(), "the queue doesn't settle messages");
-    }
-
-    fn settled(&self, evidence: Evidence, is_trial: bool) {
-        match self.breaker.settled(evidence, is_trial) {
-            Change::None => {}
-            Change::Recovered(Cause::Backend) => {
-                tracing::info!("The stores and the queues work again.");
-            }
-            Change::Recovered(Cause::Tasks) => {
-                tracing::info!("a task has completed: receiving at full speed again");
-            }
-            Change::StillFailing(pause) => {
-                tracing::warn!(again_in_ms = pause.as_millis() as u64, "still no task completes");
-            }
-        }
-    }
-}
-
-/// Ends a trial that says nothing, unless its settlement will tell.
-struct TrialGuard<'a>(&'a Breaker);
-
-impl Drop for TrialGuard<'_> {
-    fn drop(&mut self) {
-        self.0.trial_says_nothing();
     }
 }
 
@@ -704,6 +610,3 @@ fn check_timeout(timeout: Duration, longest: Duration) -> Result<(), StartError>
 async fn attributes_of(queue: &dyn Queue) -> Result<QueueAttributes, StartError> {
     queue.attributes().await.map_err(|error| StartError::Queue { url: queue.url().to_owned(), error })
 }
-
-#[cfg(all(test, feature = "compiler"))]
-mod tests;

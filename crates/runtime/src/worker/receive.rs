@@ -3,9 +3,9 @@
 //! One poller is always there. Where a receive brings all that was asked for there is probably more: another poller
 //! wakes, as long as there are slots, and sleeps again with the first receive that brings less.
 
-use super::breaker::Admission;
+use super::breaker::{Admission, Probe};
+use super::permits::Permit;
 use super::rate::{BURST, Taken};
-use super::scale::{Instance, Instances};
 use super::settle::Operation;
 use super::waiting::LeasedMessage;
 use super::{InProgress, Worker};
@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -28,23 +28,13 @@ const LONG_POLL: Duration = Duration::from_secs(20);
 /// How long it waits where the worker ends with the queue, or where others wait already; SQS counts in seconds, and
 /// makes one of it.
 const SHORT_POLL: Duration = Duration::from_millis(200);
-/// How long a failing backend may take to answer a probe.
-const LONGEST_PROBE: Duration = Duration::from_secs(10);
+/// How long a failing backend may take to answer when it's checked.
+const LONGEST_CHECK: Duration = Duration::from_secs(10);
 /// The most pollers: each keeps a connection busy.
 const MOST_POLLERS: usize = 16;
 
-/// What a message occupies while it's in the worker's hands.
-pub(super) struct Slot {
-    /// Given back when the task has ended.
-    pub(super) instance: Instance,
-    /// Given back when the message is settled.
-    pub(super) in_hand: OwnedSemaphorePermit,
-}
-
 /// What the pollers share.
 struct Polling<'a> {
-    instances: &'a Arc<Instances>,
-    in_hand: Arc<Semaphore>,
     tasks: &'a TaskTracker,
     in_progress: &'a Arc<InProgress>,
     stop: &'a CancellationToken,
@@ -52,6 +42,16 @@ struct Polling<'a> {
     more: Notify,
     /// Of the receives that ended last, so many brought nothing.
     empty: AtomicU32,
+}
+
+/// What may be received now.
+struct Ready<'a> {
+    /// One for each message.
+    permits: Vec<Permit>,
+    /// Where the user bounds how fast tasks start.
+    starts: Option<Taken<'a>>,
+    /// There is one permit then.
+    probe: Option<Probe>,
 }
 
 /// Who receives.
@@ -82,23 +82,15 @@ impl Worker {
         in_progress: &Arc<InProgress>,
         stop: &CancellationToken,
     ) {
-        let instances = self.options.instances.get();
-        let unsettled = self.queue.pace().unsettled();
-        let polling = Polling {
-            instances: &self.instances,
-            in_hand: Arc::new(Semaphore::new(instances.saturating_add(unsettled))),
-            tasks,
-            in_progress,
-            stop,
-            more: Notify::new(),
-            empty: AtomicU32::new(0),
-        };
+        let polling = Polling { tasks, in_progress, stop, more: Notify::new(), empty: AtomicU32::new(0) };
         let over = CancellationToken::new();
-        let helpers = instances.div_ceil(self.queue.pace().receive_batch.max(1)).min(MOST_POLLERS) - 1;
+        let helpers =
+            self.options.instances.get().div_ceil(self.queue.pace().receive_batch.max(1)).min(MOST_POLLERS)
+                - 1;
         let helpers = join_all((0..helpers).map(|_| self.help(&polling, &over)));
         let first = async {
             let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
-            while self.poll_as(Poller::First, &polling, wait).await != Received::End {}
+            while self.poll(Poller::First, &polling, wait).await != Received::End {}
             over.cancel();
         };
         tokio::join!(first, helpers);
@@ -113,69 +105,33 @@ impl Worker {
                 () = over.cancelled() => return,
                 () = polling.more.notified() => {}
             }
-            while self.poll_as(Poller::Helper, polling, SHORT_POLL).await == Received::Full {}
+            while self.poll(Poller::Helper, polling, SHORT_POLL).await == Received::Full {}
         }
     }
 
     /// Receives once, and starts the tasks of what came.
-    async fn poll_as(self: &Arc<Self>, poller: Poller, polling: &Polling<'_>, wait: Duration) -> Received {
-        let mut sizings = self.sizing.subscribe();
-        let ready = tokio::select! {
-            biased;
-            // It may be long until it's ready, and what it has by now may be more than there are slots.
-            _ = sizings.changed() => return Received::Less,
-            ready = self.ready(poller, polling) => ready,
-        };
-        let (mut slots, mut starts, most) = match ready {
-            ControlFlow::Continue(ready) => ready,
+    async fn poll(self: &Arc<Self>, poller: Poller, polling: &Polling<'_>, wait: Duration) -> Received {
+        let (ready, messages) = match self.ready_and_received(poller, polling, wait).await {
+            ControlFlow::Continue(received) => received,
             ControlFlow::Break(received) => return received,
         };
-        let is_trial = most == 1;
-        slots.truncate(starts.as_ref().map_or(most, |starts| most.min(starts.count())));
-        let (mut instances, in_hand): (Vec<_>, Vec<_>) =
-            slots.into_iter().map(|slot| (slot.instance, slot.in_hand)).unzip();
-        let asked = instances.len();
-        let mut leased = match self.next_messages(is_trial, in_hand, poller, polling, wait).await {
-            ControlFlow::Continue(leased) => leased,
-            ControlFlow::Break(received) => return received,
-        };
-        if leased.is_empty() {
-            drop(instances);
-            let empty = polling.empty.fetch_add(1, Ordering::Relaxed) + 1;
-            let is_over = self.options.until_empty
-                && empty >= self.queue.pace().empty_receives
-                && polling.tasks.is_empty()
-                && self.waiting.is_empty()
-                && self.is_empty().await;
-            return if is_over { Received::End } else { Received::Less };
-        }
-        polling.empty.store(0, Ordering::Relaxed);
-        // It may have waited for them for long.
-        let unwanted = polling.stop.is_cancelled() || !is_trial && self.breaker.admission() != Admission::All;
-        // Meanwhile fewer may have become allowed at once.
-        let beyond = self.instances.beyond(self.sizing.borrow().most.get()).min(leased.len());
-        let started = if unwanted { 0 } else { leased.len() - beyond };
-        let released = leased.split_off(started);
-        instances.truncate(leased.len());
-        self.release(released, polling.in_progress).await;
-        if leased.is_empty() {
+        let Ready { permits, mut starts, mut probe } = ready;
+        // The receive may have taken long.
+        if polling.stop.is_cancelled() || probe.is_none() && self.breaker.admission() != Admission::All {
+            self.release(messages, polling.in_progress).await;
             return Received::Less;
         }
-        if is_trial {
-            self.breaker.trial_begins();
-        }
+        let is_full = messages.len() >= permits.len() && probe.is_none();
         if let Some(starts) = &mut starts {
-            starts.start(leased.len(), Instant::now());
+            starts.start(messages.len(), Instant::now());
         }
         if let Some(starting) = &self.options.starting {
             starting.before_tasks().await;
         }
-        let is_full = leased.len() >= asked && !is_trial;
-        for (leased, instance) in leased.into_iter().zip(instances) {
+        for (leased, permit) in messages.into_iter().zip(permits) {
             let span = trace::task_span(&leased.message);
-            let task = self.clone().process(leased, instance, is_trial, polling.in_progress.clone());
-            let task = task.instrument(span);
-            self.component.threads().spawn(polling.tasks, task);
+            let task = self.clone().process(leased, permit, probe.take(), polling.in_progress.clone());
+            self.component.threads().spawn(polling.tasks, task.instrument(span));
         }
         if is_full {
             polling.more.notify_one();
@@ -183,58 +139,74 @@ impl Worker {
         if is_full { Received::Full } else { Received::Less }
     }
 
-    /// The messages whose tasks may start now: those that wait for a backend, or what the queue has. `in_hand`: the permits
-    /// for so many.
+    /// Waits until messages may be received, and for messages.
+    async fn ready_and_received(
+        &self,
+        poller: Poller,
+        polling: &Polling<'_>,
+        wait: Duration,
+    ) -> ControlFlow<Received, (Ready<'_>, Vec<LeasedMessage>)> {
+        let ready = self.ready(poller, polling).await?;
+        let messages = self.next_messages(&ready, poller, polling, wait).await?;
+        if !messages.is_empty() {
+            polling.empty.store(0, Ordering::Relaxed);
+            return ControlFlow::Continue((ready, messages));
+        }
+        drop(ready);
+        let empty = polling.empty.fetch_add(1, Ordering::Relaxed) + 1;
+        let is_over = self.options.until_empty
+            && empty >= self.queue.pace().empty_receives
+            && polling.tasks.is_empty()
+            && self.waiting.is_empty()
+            && self.is_empty().await;
+        ControlFlow::Break(if is_over { Received::End } else { Received::Less })
+    }
+
+    /// Waits until messages may be received.
+    async fn ready(&self, poller: Poller, polling: &Polling<'_>) -> ControlFlow<Received, Ready<'_>> {
+        // Permits and starts first, and then the breaker: what it says must be true when messages are received.
+        let mut permits = self.take_permits(polling).await?;
+        let starts = self.may_start(permits.len(), poller, polling.stop).await?;
+        let probe = match poller {
+            Poller::First => self.admitted(polling.stop).await?,
+            // While the backends recover, one poller is enough.
+            Poller::Helper if self.breaker.admission() == Admission::All => None,
+            Poller::Helper => return ControlFlow::Break(Received::Less),
+        };
+        if polling.stop.is_cancelled() {
+            return ControlFlow::Break(Received::End);
+        }
+        let most = if probe.is_some() { 1 } else { MAX_BATCH };
+        permits.truncate(starts.as_ref().map_or(most, |starts| most.min(starts.count())));
+        ControlFlow::Continue(Ready { permits, starts, probe })
+    }
+
+    /// The messages whose tasks may start now: those that wait for a backend, or what the queue has.
     async fn next_messages(
         &self,
-        is_trial: bool,
-        in_hand: Vec<OwnedSemaphorePermit>,
+        ready: &Ready<'_>,
         poller: Poller,
         polling: &Polling<'_>,
         wait: Duration,
     ) -> ControlFlow<Received, Vec<LeasedMessage>> {
-        let asked = in_hand.len();
-        if !is_trial || self.waiting.probe_is_due() {
-            let waiting = self.waiting.take(asked);
+        let (most, probes) = (ready.permits.len(), ready.probe.is_some());
+        if !probes || self.waiting.probe_is_due() {
+            let waiting = self.waiting.take(most);
             if !waiting.is_empty() {
                 return ControlFlow::Continue(waiting);
             }
         }
         let wait = if self.waiting.is_empty() { wait } else { SHORT_POLL };
-        let deliveries = self.ask(asked, poller, polling, wait).await?;
-        if deliveries.is_empty() && is_trial {
-            return ControlFlow::Continue(self.waiting.take(asked));
+        let deliveries = self.ask(most, poller, polling, wait).await?;
+        if deliveries.is_empty() && probes {
+            return ControlFlow::Continue(self.waiting.take(most));
         }
-        let lease = |(delivery, in_hand): (Delivery, _)| {
+        let lease = |delivery: Delivery| {
             let lease = self.leases.hold(&delivery);
             let Delivery { message, receipt, .. } = delivery;
-            LeasedMessage { message: message.into(), receipt, lease, received_at: Instant::now(), in_hand }
+            LeasedMessage { message: message.into(), receipt, lease, received_at: Instant::now() }
         };
-        ControlFlow::Continue(deliveries.into_iter().zip(in_hand).map(lease).collect())
-    }
-
-    /// Waits until messages may be received: into these slots, so many as may start now where the user bounds that, and at
-    /// most so many as the breaker admits.
-    async fn ready(
-        &self,
-        poller: Poller,
-        polling: &Polling<'_>,
-    ) -> ControlFlow<Received, (Vec<Slot>, Option<Taken<'_>>, usize)> {
-        // Free slots and starts first, and then the breaker: what it says must be true when messages are received.
-        let Some(first) = polling.slot().await else { return ControlFlow::Break(Received::End) };
-        let mut slots = vec![first];
-        self.fill(&mut slots, polling).await;
-        let starts = self.may_start(slots.len(), poller, polling.stop).await?;
-        let most = match poller {
-            Poller::First => self.admitted(polling.stop).await,
-            // While the backends recover, one poller is enough.
-            Poller::Helper if self.breaker.admission() == Admission::All => Some(MAX_BATCH),
-            Poller::Helper => return ControlFlow::Break(Received::Less),
-        };
-        match most.filter(|_| !polling.stop.is_cancelled()) {
-            Some(most) => ControlFlow::Continue((slots, starts, most)),
-            None => ControlFlow::Break(Received::End),
-        }
+        ControlFlow::Continue(deliveries.into_iter().map(lease).collect())
     }
 
     /// Asks the queue for so many messages, and notes how that went.
@@ -269,32 +241,43 @@ impl Worker {
             }
             Err(error) => {
                 counters.failed_receives.add(1);
-                let pause = self.breaker.receive_failed();
+                let why = format!("the queue can't be received from: {error}");
+                let pause = self.breaker.receive_failed(&why);
                 tracing::warn!(queue = self.queue.url(), %error, again_in_ms = pause.as_millis() as u64, "The queue can't be received from.");
-                self.watched.receive_failed(format!("the queue can't be received from: {error}"));
+                self.watched.receive_failed(why);
                 ControlFlow::Break(Received::Less)
             }
         }
     }
 
-    /// Takes what else is free for a receive. Each request costs as much for one message as for ten: where tasks are short,
-    /// it waits a moment for more of them to end.
-    async fn fill(&self, slots: &mut Vec<Slot>, polling: &Polling<'_>) {
+    /// Waits for a permit, and takes what else is free for a receive. Each request costs as much for one message as for
+    /// ten: where tasks are short, it waits a moment for more of them to end.
+    async fn take_permits(&self, polling: &Polling<'_>) -> ControlFlow<Received, Vec<Permit>> {
+        let first = tokio::select! {
+            biased;
+            () = polling.stop.cancelled() => return ControlFlow::Break(Received::End),
+            first = self.permits.acquire() => first,
+        };
         let Pace { receive_batch, receiving_wait, .. } = self.queue.pace();
         let batch = receive_batch.clamp(1, MAX_BATCH);
-        polling.in_progress.gathering.all();
-        slots.extend(std::iter::from_fn(|| polling.free_slot()).take(batch - 1));
+        let mut permits = vec![first];
+        permits.extend(std::iter::from_fn(|| self.permits.try_acquire()).take(batch - 1));
         if self.mean_wall.get() >= receiving_wait {
-            return;
+            return ControlFlow::Continue(permits);
         }
         let until = tokio::time::Instant::now() + receiving_wait;
         // As long as there are tasks that may end.
-        while slots.len() < batch && !polling.tasks.is_empty() {
-            match tokio::time::timeout_at(until, polling.slot()).await {
-                Ok(Some(slot)) => slots.push(slot),
-                Ok(None) | Err(_) => return,
+        while permits.len() < batch && !polling.tasks.is_empty() {
+            tokio::select! {
+                biased;
+                () = polling.stop.cancelled() => break,
+                permit = tokio::time::timeout_at(until, self.permits.acquire()) => match permit {
+                    Ok(permit) => permits.push(permit),
+                    Err(_) => break,
+                },
             }
         }
+        ControlFlow::Continue(permits)
     }
 
     /// At most so many tasks that may start now, where the user bounds how fast they do. The first poller waits for one,
@@ -327,51 +310,47 @@ impl Worker {
     /// Others may have them at once.
     async fn release(&self, messages: Vec<LeasedMessage>, in_progress: &InProgress) {
         for leased in messages {
-            if let Some(settlement) = self.settlement(leased, Operation::Uncount(Duration::ZERO)).await {
-                in_progress.gathering.settle(settlement, Duration::MAX);
+            let unsettled = self.permits.unsettled();
+            if let Some(settlement) =
+                self.settlement(leased, Operation::Uncount(Duration::ZERO), unsettled).await
+            {
+                let _ = in_progress.settlements.send(settlement);
             }
         }
     }
 
-    /// Waits until messages may be received, and says how many at most; `None`: the worker stops.
-    async fn admitted(&self, stop: &CancellationToken) -> Option<usize> {
-        loop {
-            let wait = async {
+    /// Waits until messages may be received, or one that probes.
+    async fn admitted(&self, stop: &CancellationToken) -> ControlFlow<Received, Option<Probe>> {
+        let admitted = async {
+            loop {
                 match self.breaker.admission() {
-                    Admission::All => return Some(MAX_BATCH),
-                    Admission::One => return Some(1),
+                    Admission::All => return None,
+                    Admission::Probe => {
+                        if let Some(probe) = self.breaker.begin_probe() {
+                            return Some(probe);
+                        }
+                    }
                     Admission::Wait => self.breaker.changed().await,
-                    Admission::Probe(at) => {
+                    Admission::Check(at) => {
                         tokio::time::sleep_until(at.into()).await;
-                        let failure = self.probe().await;
+                        let failure = self.check_backends().await;
                         if failure.is_none() {
                             self.watched.all_answer();
                         }
-                        if let Some(pause) = self.breaker.probed(failure.is_none()) {
-                            let error = failure.unwrap_or_default();
-                            self.watched.fails(error.clone());
-                            tracing::warn!(
-                                error,
-                                again_in_ms = pause.as_millis() as u64,
-                                "Still failing; nothing is received."
-                            );
-                        }
+                        self.breaker.checked(failure.as_deref());
                     }
                 }
-                None
-            };
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return None,
-                most = wait => if most.is_some() {
-                    return most;
-                },
             }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => ControlFlow::Break(Received::End),
+            probe = admitted => ControlFlow::Continue(probe),
         }
     }
 
     /// Asks the queue and each granted store whether they are well again; says what isn't.
-    async fn probe(&self) -> Option<String> {
+    async fn check_backends(&self) -> Option<String> {
         let dead_letter = self.dead_letter.iter().map(|dead_letter| &dead_letter.queue);
         for queue in std::iter::once(&self.queue).chain(dead_letter) {
             if let Err(why) = answer_to(queue.depth()).await {
@@ -402,34 +381,10 @@ impl Worker {
     }
 }
 
-/// What a probe says, if it says something soon.
-async fn answer_to<T, E: Display>(probe: impl Future<Output = Result<T, E>>) -> Result<T, String> {
-    match tokio::time::timeout(LONGEST_PROBE, probe).await {
+/// What a backend answers, if it answers soon.
+async fn answer_to<T, E: Display>(check: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    match tokio::time::timeout(LONGEST_CHECK, check).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err("it gives no answer".into()),
-    }
-}
-
-impl Polling<'_> {
-    /// Waits for a free slot; `None`: the worker stops.
-    async fn slot(&self) -> Option<Slot> {
-        let slot = async {
-            // The semaphores are never closed.
-            let instance = self.instances.acquire().await?;
-            let in_hand = self.in_hand.clone().acquire_owned().await.ok()?;
-            Some(Slot { instance, in_hand })
-        };
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => None,
-            slot = slot => slot,
-        }
-    }
-
-    /// A slot that is free now.
-    fn free_slot(&self) -> Option<Slot> {
-        let instance = self.instances.try_acquire()?;
-        let in_hand = self.in_hand.clone().try_acquire_owned().ok()?;
-        Some(Slot { instance, in_hand })
     }
 }

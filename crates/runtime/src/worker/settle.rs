@@ -5,7 +5,9 @@
 //! idle one at once, and it retries what failed for as long as the message is ours.
 
 use super::attribution::Attribution;
-use super::breaker::Evidence;
+use super::breaker::{Breaker, Evidence, Probe};
+use super::permits::Unsettled;
+use super::tally::Tally;
 use crate::message::{
     Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_BATCH, MAX_VISIBILITY, Message, OUTCOME_ATTRIBUTE,
     OutgoingMessage,
@@ -15,7 +17,7 @@ use crate::queue::{Queue, QueueError, Receipt};
 use futures_util::future::join_all;
 use serde_json::json;
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// After a failure the settlements wait for so long, at first and at most.
@@ -170,18 +172,10 @@ pub(super) struct Settlement {
     pub(super) ours_until: Instant,
     /// What its task says to the circuit breaker.
     pub(super) evidence: Evidence,
-    /// It's the one that a circuit breaker tries.
-    pub(super) is_trial: bool,
-    /// Bounds what is unsettled: given back when this is done.
-    pub(super) _in_hand: OwnedSemaphorePermit,
-}
-
-/// What the settlements have to say to the circuit breaker.
-pub(super) trait Listener {
-    /// The queue didn't carry out a call.
-    fn failed(&self, error: &QueueError);
-    /// A message was settled.
-    fn settled(&self, evidence: Evidence, is_trial: bool);
+    /// The message probes the backends for the circuit breaker.
+    pub(super) probe: Option<Probe>,
+    /// Dropped when the message is settled.
+    pub(super) _unsettled: Unsettled,
 }
 
 /// What is done to a message in the queue.
@@ -192,32 +186,31 @@ pub(super) enum Operation {
     Uncount(Duration),
 }
 
-/// Carries out settlements until all senders are gone, at the queue's pace. When `give_up` is cancelled, nothing is
-/// retried any more.
-pub(super) async fn settle_all(
-    queue: &dyn Queue,
-    receiver: mpsc::UnboundedReceiver<Vec<Settlement>>,
-    listener: &(impl Listener + Sync),
-    give_up: &CancellationToken,
-) {
-    let pace = queue.pace();
-    let receiver = Mutex::new(receiver);
-    let callers = (0..pace.settling_calls.max(1)).map(|_| settle_on(queue, &receiver, listener, give_up));
-    join_all(callers).await;
+/// Where settlements are carried out, and who learns how that went.
+#[derive(Clone, Copy)]
+pub(super) struct Settling<'a> {
+    pub(super) queue: &'a dyn Queue,
+    pub(super) breaker: &'a Breaker,
+    pub(super) tally: &'a Tally,
+    /// When it's cancelled, nothing is retried any more.
+    pub(super) give_up: &'a CancellationToken,
 }
 
-/// One call after the other, each with what has gathered.
-async fn settle_on(
-    queue: &dyn Queue,
-    receiver: &Mutex<mpsc::UnboundedReceiver<Vec<Settlement>>>,
-    listener: &(impl Listener + Sync),
-    give_up: &CancellationToken,
-) {
+/// Carries out settlements until all senders are gone, at the queue's pace.
+pub(super) async fn settle_all(settling: Settling<'_>, receiver: mpsc::UnboundedReceiver<Settlement>) {
+    let calls = settling.queue.pace().settling_calls.max(1);
+    let receiver = Mutex::new(receiver);
+    join_all((0..calls).map(|_| settle_on(settling, &receiver))).await;
+}
+
+/// Makes one call after the other, each for the settlements that have come meanwhile.
+async fn settle_on(settling: Settling<'_>, receiver: &Mutex<mpsc::UnboundedReceiver<Settlement>>) {
+    let Settling { queue, give_up, .. } = settling;
     let wait = queue.pace().settling_wait;
     let mut open: Vec<Settlement> = Vec::new();
     let mut pause = PAUSES.0;
     loop {
-        if open.len() < MAX_BATCH && !gather(receiver, &mut open, wait).await {
+        if open.len() < MAX_BATCH && !next_batch(receiver, &mut open, wait).await {
             return;
         }
         // One call does one thing to all messages in it: the first that waits decides which.
@@ -230,7 +223,7 @@ async fn settle_on(
         let left_open = tokio::select! {
             // An answer that is there is heard even then.
             biased;
-            left_open = settle_batch(queue, operation, batch, listener) => left_open,
+            left_open = settle_batch(settling, operation, batch) => left_open,
             () = give_up.cancelled() => {
                 tracing::warn!(messages = unsettled, "Not settled in time: the messages become visible again in time.");
                 return;
@@ -256,8 +249,8 @@ async fn settle_on(
 
 /// Waits for what is to be settled, if nothing is open, and then a while for more to fill a batch. `false`: nothing is
 /// open and nothing will come.
-async fn gather(
-    receiver: &Mutex<mpsc::UnboundedReceiver<Vec<Settlement>>>,
+async fn next_batch(
+    receiver: &Mutex<mpsc::UnboundedReceiver<Settlement>>,
     open: &mut Vec<Settlement>,
     wait: Duration,
 ) -> bool {
@@ -270,18 +263,18 @@ async fn gather(
         receiver
     };
     if open.is_empty() {
-        let Some(gathered) = receiver.recv().await else { return false };
-        *open = gathered;
+        let Some(first) = receiver.recv().await else { return false };
+        open.push(first);
     }
     let until = tokio::time::Instant::now() + wait;
     while open.len() < MAX_BATCH {
-        if let Ok(gathered) = receiver.try_recv() {
-            open.extend(gathered);
+        if let Ok(next) = receiver.try_recv() {
+            open.push(next);
         } else if wait.is_zero() {
             break;
         } else {
             match tokio::time::timeout_at(until, receiver.recv()).await {
-                Ok(Some(gathered)) => open.extend(gathered),
+                Ok(Some(next)) => open.push(next),
                 // Nobody sends any more, or it's time.
                 Ok(None) | Err(_) => break,
             }
@@ -292,10 +285,9 @@ async fn gather(
 
 /// Returns what is to be tried again.
 async fn settle_batch(
-    queue: &dyn Queue,
+    Settling { queue, breaker, tally, .. }: Settling<'_>,
     operation: Operation,
     batch: Vec<Settlement>,
-    listener: &(impl Listener + Sync),
 ) -> Vec<Settlement> {
     let receipts: Vec<Receipt> = batch.iter().map(|settlement| settlement.receipt.clone()).collect();
     let answers = match operation {
@@ -306,23 +298,23 @@ async fn settle_batch(
     let mut answers = answers.into_iter();
     batch
         .into_iter()
-        .filter(|settlement| {
+        .filter_map(|mut settlement| {
             let answer = answers.next().unwrap_or_else(|| Err(QueueError::Unavailable("it gave no answer".into())));
             match answer {
                 Ok(()) => {
-                    listener.settled(settlement.evidence, settlement.is_trial);
-                    false
+                    breaker.settled(settlement.evidence, settlement.probe.take());
+                    None
                 }
                 Err(error @ QueueError::ReceiptExpired) => {
-                    listener.settled(Evidence::None, settlement.is_trial);
                     tracing::warn!(message_id = settlement.message_id, ?operation, %error, "Settled too late: the message is delivered again.");
-                    false
+                    None
                 }
                 Err(error) => {
-                    listener.failed(&error);
+                    tally.counters.settle_failures.add(1);
+                    breaker.queue_failed("the queue doesn't settle messages");
                     let ours = Instant::now() < settlement.ours_until;
                     tracing::warn!(message_id = settlement.message_id, ?operation, %error, retried = ours, "A message wasn't settled.");
-                    ours
+                    ours.then_some(settlement)
                 }
             }
         })
@@ -334,9 +326,9 @@ mod tests {
     use super::*;
     use crate::limits::Limit;
     use crate::queue::{Delivery, Depth, QueueAttributes};
+    use crate::worker::permits::Permits;
     use std::collections::VecDeque;
-    use std::sync::{Arc, Mutex};
-    use tokio::sync::Semaphore;
+    use std::sync::Mutex;
 
     const RULES: Rules = Rules {
         policy: Policy {
@@ -452,13 +444,6 @@ mod tests {
         assert_eq!((dead.attributes.len(), dead.validate()), (0, Ok(())));
     }
 
-    struct Nobody;
-
-    impl Listener for Nobody {
-        fn failed(&self, _: &QueueError) {}
-        fn settled(&self, _: Evidence, _: bool) {}
-    }
-
     /// A queue that answers as it's told to, and remembers what it was asked.
     struct Scripted {
         answers: Mutex<VecDeque<Vec<Result<(), QueueError>>>>,
@@ -506,7 +491,7 @@ mod tests {
         give_up: &CancellationToken,
     ) -> Vec<Vec<String>> {
         let queue = Scripted { answers: Mutex::new(answers.into()), deleted: Mutex::default() };
-        let in_hand = Arc::new(Semaphore::new(count));
+        let permits = Permits::new(1, count - 1);
         let (sender, receiver) = mpsc::unbounded_channel();
         for index in 0..count {
             let settlement = Settlement {
@@ -515,14 +500,17 @@ mod tests {
                 operation: Operation::Delete,
                 ours_until: Instant::now() + ours,
                 evidence: Evidence::None,
-                is_trial: false,
-                _in_hand: in_hand.clone().try_acquire_owned().expect("a permit"),
+                probe: None,
+                _unsettled: permits.unsettled(),
             };
-            sender.send(vec![settlement]).unwrap_or_else(|_| panic!("the receiver lives"));
+            sender.send(settlement).unwrap_or_else(|_| panic!("the receiver lives"));
         }
         drop(sender);
-        settle_all(&queue, receiver, &Nobody, give_up).await;
-        assert_eq!(in_hand.available_permits(), count, "every message is out of hand");
+        assert!(permits.try_acquire().is_none());
+        let (breaker, tally) = (Breaker::new(None), Tally::default());
+        let settling = Settling { queue: &queue, breaker: &breaker, tally: &tally, give_up };
+        settle_all(settling, receiver).await;
+        assert!(permits.try_acquire().is_some(), "none is unsettled");
         queue.deleted.into_inner().expect("a lock")
     }
 

@@ -124,16 +124,22 @@ pub(super) struct Watched {
 
 #[derive(Debug, Default)]
 struct Noted {
-    /// What fails, or did last.
-    why: String,
-    /// The last receive failed.
-    receive_failed: bool,
-    /// The queue wasn't heard when it was asked for its depth last.
+    /// Why the last receive failed, if it did.
+    receive_failure: Option<String>,
+    /// The queue didn't tell its depth when it was asked last.
     depth_failed: bool,
     depth: Option<(Depth, Instant)>,
     waited: Option<(Duration, Instant)>,
     decision: Option<Decision>,
     failures: VecDeque<(FailedTask, Instant)>,
+}
+
+impl Noted {
+    /// What the queue didn't do when it was asked last.
+    fn queue_failure(&self) -> Option<String> {
+        let depth = || self.depth_failed.then(|| "the queue doesn't tell its depth".to_owned());
+        self.receive_failure.clone().or_else(depth)
+    }
 }
 
 impl Watched {
@@ -177,7 +183,7 @@ impl Watched {
         let first = deliveries.iter().filter(|delivery| delivery.message.receive_count <= 1);
         let waited = first.filter_map(|delivery| now.duration_since(delivery.message.sent_at).ok()).max();
         let mut noted = self.noted();
-        (noted.receive_failed, noted.depth_failed) = (false, false);
+        (noted.receive_failure, noted.depth_failed) = (None, false);
         if deliveries.is_empty() {
             noted.waited = Some((Duration::ZERO, Instant::now()));
         } else if let Some(waited) = waited {
@@ -188,32 +194,19 @@ impl Watched {
     /// The queue and the stores were asked, and all answered.
     pub(super) fn all_answer(&self) {
         let mut noted = self.noted();
-        (noted.receive_failed, noted.depth_failed) = (false, false);
+        (noted.receive_failure, noted.depth_failed) = (None, false);
     }
 
     /// A receive failed.
     pub(super) fn receive_failed(&self, why: String) {
-        let mut noted = self.noted();
-        noted.receive_failed = true;
-        noted.why = why;
-    }
-
-    /// A store or a queue fails.
-    pub(super) fn fails(&self, why: String) {
-        self.noted().why = why;
-    }
-
-    /// What fails, or did last.
-    pub(super) fn why(&self) -> String {
-        self.noted().why.clone()
+        self.noted().receive_failure = Some(why);
     }
 
     pub(super) fn depth_is(&self, depth: Option<Depth>) {
         let mut noted = self.noted();
         noted.depth_failed = depth.is_none();
-        match depth {
-            Some(depth) => noted.depth = Some((depth, Instant::now())),
-            None => noted.why = "the queue doesn't tell its depth".into(),
+        if let Some(depth) = depth {
+            noted.depth = Some((depth, Instant::now()));
         }
     }
 
@@ -259,26 +252,24 @@ impl Worker {
         let (running, named) = self.leases.running(NAMED);
         let sizing: Sizing = *self.sizing.borrow();
         let noted = watched.noted();
-        // While one message is tried, that one is received: there may be none for hours. A worker in which no task completes
-        // is well only when one does.
-        let waits = matches!(self.breaker.admission(), Admission::Probe(_))
+        // While the circuit is half-open, one message is received: there may be none for hours. A worker in which no task
+        // completes is well only when one does.
+        let is_open = matches!(self.breaker.admission(), Admission::Check(_))
             || self.breaker.cause() == Some(Cause::Tasks);
-        let works = !waits && !noted.receive_failed && !noted.depth_failed;
+        let why = if is_open { Some(self.breaker.why()) } else { noted.queue_failure() };
         Status {
             uptime: watched.began.elapsed(),
             beat_ago: since(watched.beat.load(Ordering::Relaxed)),
             receiving_for: receiving.checked_sub(1).map(since),
             receiving: if watched.stopping.load(Ordering::Relaxed) {
                 Receiving::Stopping
-            } else if works {
-                Receiving::Yes
             } else {
-                Receiving::Paused { why: noted.why.clone() }
+                why.map_or(Receiving::Yes, |why| Receiving::Paused { why })
             },
             consecutive_failures: self.breaker.failed_tasks(),
             instances: InstancesStatus {
                 running,
-                allowed: self.instances.number(),
+                allowed: self.permits.limit(),
                 min: sizing.least(),
                 max: sizing.most,
                 because: noted.decision.map(|decision| decision.because),

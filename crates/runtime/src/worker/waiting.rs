@@ -4,17 +4,14 @@
 //! as dead letters. Those that wait keep their lease instead, and probe the backend with exactly what failed.
 
 use super::lease::Lease;
-use crate::message::{MAX_BATCH, Message};
+use crate::message::Message;
 use crate::queue::Receipt;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// The most messages that wait. If the tasks of that many fail, another message is unlikely to fare better.
 const MOST: usize = 8;
-// The permits of waiting messages must leave some for messages that run.
-const _: () = assert!(MOST < 2 * MAX_BATCH);
 /// A message waits at most this long from its receipt: another worker may be able to run its task.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Of this number of probes, one receives a message even if the most wait: these may all be at fault themselves.
@@ -26,8 +23,6 @@ pub(super) struct LeasedMessage {
     pub(super) receipt: Receipt,
     pub(super) lease: Lease,
     pub(super) received_at: Instant,
-    /// Bounds the messages that aren't settled: given back with the message.
-    pub(super) in_hand: OwnedSemaphorePermit,
 }
 
 /// The messages that wait, in the order in which they were tried.
@@ -90,7 +85,6 @@ mod tests {
     use crate::message::OutgoingMessage;
     use crate::queue::{Delivery, Queue};
     use crate::worker::lease::Leases;
-    use tokio::sync::Semaphore;
     use tokio_util::sync::CancellationToken;
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -98,7 +92,6 @@ mod tests {
     async fn leased(count: usize) -> (Arc<Leases>, Vec<LeasedMessage>) {
         let queue = Arc::new(MemoryQueue::new("q", HOUR));
         let leases = Leases::new(queue.clone(), HOUR, HOUR, Arc::default());
-        let permits = Arc::new(Semaphore::new(count));
         let mut messages = Vec::new();
         for index in 0..count {
             queue.send(&[OutgoingMessage { body: index.to_string(), ..OutgoingMessage::default() }]).await;
@@ -106,9 +99,8 @@ mod tests {
             let delivery = received.expect("received").remove(0);
             let lease = leases.hold(&delivery);
             let Delivery { message, receipt, .. } = delivery;
-            let in_hand = permits.clone().try_acquire_owned().expect("a permit");
             let received_at = Instant::now();
-            messages.push(LeasedMessage { message: message.into(), receipt, lease, received_at, in_hand });
+            messages.push(LeasedMessage { message: message.into(), receipt, lease, received_at });
         }
         (leases, messages)
     }
