@@ -151,7 +151,7 @@ async fn try_start(
     config: Arc<TaskConfig>,
 ) -> Result<(), LoadError> {
     let message = Message::new("start", "");
-    let trial = threads.handle().spawn(async move {
+    let started = threads.handle().spawn(async move {
         let limits = &config.limits;
         let mut store = state::store(pre.engine(), &config, &message)?;
         let started = {
@@ -172,7 +172,7 @@ async fn try_start(
             ))),
         })
     });
-    let result: wasmtime::Result<_> = trial.await.map_err(|error| LoadError::Engine(error.to_string()))?;
+    let result: wasmtime::Result<_> = started.await.map_err(|error| LoadError::Engine(error.to_string()))?;
     result.map_err(engine_error)?
 }
 

@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// A message that a backend failed so often while it was well for others is to blame itself.
 const ITS_OWN_AFTER: u32 = 3;
-/// Trials in a row that failed for a grant or a right end a worker that is to end with the queue. With their pauses that
+/// Probes in a row that failed for a grant or a right end a worker that is to end with the queue. With their pauses that
 /// takes 15 seconds.
 const HOPELESS_AFTER: u32 = 4;
 /// How long a store may take to hand out what it handed out before. The task's slot waits meanwhile.
@@ -188,14 +188,14 @@ impl Worker {
     /// worker learns why.
     pub(super) fn end_if_hopeless(&self, report: &Report, stop: &CancellationToken) {
         let (Outcome::HostFailed { what }, Some(error)) = (&report.outcome, &report.host_error) else {
-            self.hopeless_trials.store(0, Ordering::Relaxed);
+            self.hopeless_probes.store(0, Ordering::Relaxed);
             return;
         };
         let of_operator = matches!(error.kind, HostErrorKind::NotGranted | HostErrorKind::Refused { .. });
         if !self.options.until_empty || !of_operator || self.breaker.has_completed() {
             return;
         }
-        if self.hopeless_trials.fetch_add(1, Ordering::Relaxed) + 1 >= HOPELESS_AFTER {
+        if self.hopeless_probes.fetch_add(1, Ordering::Relaxed) + 1 >= HOPELESS_AFTER {
             let _ = self.hopeless.set(what.clone());
             stop.cancel();
         }

@@ -166,8 +166,8 @@ pub struct Worker {
     slip_is_logged: AtomicBool,
     /// Why it ended by itself, where only the operator can go on.
     hopeless: OnceLock<String>,
-    /// Trials in a row that failed for what only the operator can mend.
-    hopeless_trials: AtomicU32,
+    /// Probes in a row that failed for what only the operator can mend.
+    hopeless_probes: AtomicU32,
     starts: Option<Starts>,
     mean_wall: MeanTime,
     permits: Arc<Permits>,
@@ -268,7 +268,7 @@ impl Worker {
             waiting: WaitingMessages::default(),
             slip_is_logged: AtomicBool::new(false),
             hopeless: OnceLock::new(),
-            hopeless_trials: AtomicU32::new(0),
+            hopeless_probes: AtomicU32::new(0),
             options,
             rules,
             leases,
