@@ -154,6 +154,46 @@ fn a_watch_that_is_started_again_announces_what_is_new_if_it_may_remember_and_sa
     other.args(["--seen", "seen"]).fails_with(2, "name another file");
 }
 
+/// Of a file that grew, or was cut by a crash, what is known is read, and the rest is left behind.
+#[test]
+fn what_enqueue_remembers_is_found_again_in_a_file_that_grew_and_is_damaged() {
+    const SKIPPED: &str = "skipped damaged lines of --seen";
+    let world = World::with_queue(&[]);
+    world.write("in/a", "1");
+    let announces = |count: &str| {
+        let enqueue = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--store", "input=dir:in"]);
+        let output = enqueue.args(["--seen", "seen"]).succeeds();
+        assert!(output.stdout.iter().any(|line| line.starts_with(&format!("announced {count}"))), "{output}");
+        output.to_string().contains(SKIPPED)
+    };
+    let bytes = || fs::metadata(world.path("seen")).expect("a file").len();
+    assert!(!announces("1 object"));
+    let small = bytes();
+    let append = |text: &str| {
+        use std::io::Write;
+        let file = fs::File::options().append(true).open(world.path("seen"));
+        file.and_then(|mut file| file.write_all(text.as_bytes())).expect("written");
+    };
+    // Objects that came and went.
+    append(&(0..50_000).map(|key| format!("[\"{key}\",\"1\"]\n[\"{key}\"]\n")).collect::<String>());
+    assert!(!announces("0 objects"));
+    assert_eq!(bytes(), small);
+    append("[\"b\",\"");
+    world.write("in/b", "1");
+    assert!(announces("1 object"));
+    assert!(!announces("0 objects"));
+    // What a file system may leave of a file after a crash: no content, but a length.
+    let file = fs::File::options().write(true).open(world.path("seen")).expect("a file");
+    file.set_len((1 << 30) + 1).expect("a length");
+    assert!(announces("0 objects"));
+    assert!(bytes() < 2 * small, "{} bytes", bytes());
+    world.write("seen", "{\"queue\":\"sqlite:/so");
+    let enqueue = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--store", "input=dir:in"]);
+    let output = enqueue.args(["--seen", "seen"]).succeeds();
+    assert!(output.to_string().contains("skipped the damaged first line of --seen"), "{output}");
+    assert!(!announces("0 objects"));
+}
+
 #[test]
 fn a_watched_store_that_vanishes_and_comes_back_is_not_announced_anew() {
     let world = World::with_queue(&[]);
