@@ -138,6 +138,67 @@ fn a_store_that_turns_into_a_page_costs_time_only() {
     }
 }
 
+/// S3 that names each of its requests, as Amazon's does.
+fn s3_with_names(request: &Request) -> Answer {
+    s3(request).with("x-amz-request-id", "4442587FB7D0A2F9")
+}
+
+/// A web server's own pages have etags, and its cache answers without content.
+#[test]
+fn a_page_with_marks_of_an_object_is_none_where_the_server_names_its_requests() {
+    let html = |status| Answer::new(status, HTML).with("content-type", "text/html").with("etag", "\"5f2\"");
+    for page in [html(200), html(206).with("content-range", "bytes 0-0/5"), Answer::new(204, "")] {
+        for (message, is_read) in [
+            ("get x", true),
+            ("head x", true),
+            ("copy x a", true),
+            ("put a text", false),
+            ("delete a", false),
+        ] {
+            let (world, shown) = (World::new(), page.clone());
+            // From the first object on: it's the start alone that has seen how the server answers.
+            let stub = Stub::answering(move |request| {
+                let is_object = request.target.starts_with(if is_read { "/photos/x" } else { "/thumbs/a" });
+                if is_object { shown.clone() } else { s3_with_names(request) }
+            });
+            let invoke = world
+                .wasmrun(["invoke", "--json", "--message", message])
+                .arg(guest("misbehave"))
+                .args(["--store", "input=s3://photos:ro", "--store", "output=s3://thumbs:rw"])
+                .args(["--send", "next=sqlite:next.db"]);
+            let output = at(&stub.endpoint(), invoke).ends().exited_with(1);
+            assert_eq!(output.json()["outcome"], "host-failed", "{page:?}: {message}: {output}");
+            assert!(
+                output.to_string().contains("doesn't answer as S3 does"),
+                "{page:?}: {message}: {output}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_server_that_names_none_or_some_of_its_requests_is_served() {
+    let messages = ["get x", "head x", "copy x copied", "list ", "put a text", "delete a"];
+    // Which of its answers have a name: by what the start is answered, and by method.
+    let servers: [fn(&Request) -> bool; 3] = [
+        |_| false,
+        |request| request.method == "GET" && !request.is_probe(),
+        |request| !request.is_probe() && request.target.contains("/missing"),
+    ];
+    for has_name in servers {
+        let world = World::with_queue(&[]);
+        world.send(["get missing"].into_iter().chain(messages));
+        let stub = Stub::answering(move |request| match has_name(request) {
+            true => s3_with_names(request),
+            false => s3(request),
+        });
+        let options = ["--until-empty", "--instances", "1", "--on", "rejected=drop"];
+        let output = worker(&world, &stub).args(options).succeeds();
+        assert_eq!(output.summary()["outcomes"]["completed"], messages.len(), "{output}");
+        assert_eq!(output.summary()["outcomes"]["rejected"], 1, "{output}");
+    }
+}
+
 /// All of an object that is written in parts, and all of a copy.
 #[test]
 fn a_page_is_never_taken_for_something_written() {

@@ -191,13 +191,15 @@ impl<E: Operation> From<SdkError<E, HttpResponse>> for Failure {
     }
 }
 
-/// Whether an error that has a name got it from the service. S3 names one in XML, whose root is an error; to the SDK any
-/// root will do, and it has a name of its own for a 404 without content.
+/// Whether an error that has a name got it from the service.
 fn is_named<E: Operation>(response: &HttpResponse) -> bool {
+    E::service() != S3 || is_s3_error(response)
+}
+
+/// Whether a response is S3's word for an error: XML whose root is an error. To the SDK any root will do, and it has a name of
+/// its own for a 404 without content.
+pub(crate) fn is_s3_error(response: &HttpResponse) -> bool {
     const DECLARATION: (&[u8], &[u8]) = (b"<?xml", b"?>");
-    if E::service() != S3 {
-        return true;
-    }
     let mut xml = response.body().bytes().unwrap_or_default().trim_ascii_start();
     if xml.starts_with(DECLARATION.0) {
         let end = xml.windows(DECLARATION.1.len()).position(|bytes| bytes == DECLARATION.1);

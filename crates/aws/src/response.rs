@@ -1,6 +1,7 @@
 //! Looks at each response before the SDK reads it: whether the service sent it at all, and whether one object's headers
 //! would make it unreadable.
 
+use crate::failure::is_s3_error;
 use crate::s3::make_readable;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::interceptors::{
@@ -13,6 +14,7 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use http_body_util::Limited;
 use std::error::Error;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,6 +25,8 @@ const MAX_TYPE_BYTES: usize = 64;
 /// What isn't an object's content has no more bytes: a page of a listing has a thousand keys of a kibibyte each, thrice that in
 /// a URL's form, and an answer of SQS a mebibyte, up to six times that as JSON.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// Headers in which S3 names a request. Source: "Common Response Headers" in the S3 API reference.
+const REQUEST_NAMES: [&str; 2] = ["x-amz-request-id", "x-amz-id-2"];
 /// What the answers of SQS that have content begin with.
 const SQS_MEMBERS: [&str; 5] = ["Attributes", "Failed", "Messages", "QueueUrl", "Successful"];
 
@@ -91,6 +95,10 @@ impl Intercept for Origin {
 pub(crate) struct S3Responses {
     /// When headers were last said to be left out, in seconds since 1970: whoever writes objects can have it said.
     noted_at: AtomicU64,
+    /// Whether the server names its requests, as its first answer has it: not all that speak S3 do. From one that does, no
+    /// answer without a name is taken, whatever marks of an object a page may have. Answers that come later don't change it:
+    /// what a proxy says must not shut out the server behind it.
+    names_requests: OnceLock<bool>,
 }
 
 impl S3Responses {
@@ -123,12 +131,32 @@ impl Intercept for S3Responses {
         if !is_good {
             return Ok(());
         }
-        if !is_from_s3(response, for_xml) {
+        let lacks_name = self.names_requests.get() == Some(&true) && !is_named(response);
+        if lacks_name || !is_from_s3(response, for_xml) {
             return Err(Foreign::new("S3", response).into());
         }
         let left_out = make_readable(response);
         if !left_out.is_empty() {
             self.note(asked.map_or("", |asked| &asked.path), &left_out);
+        }
+        Ok(())
+    }
+
+    /// The content of an error isn't there any earlier.
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response();
+        let for_xml = cfg.load::<Asked>().is_some_and(|asked| asked.for_xml);
+        let is_of_s3 = match response.status().is_success() {
+            true => is_from_s3(response, for_xml),
+            false => is_s3_error(response),
+        };
+        if is_of_s3 {
+            self.names_requests.get_or_init(|| is_named(response));
         }
         Ok(())
     }
@@ -234,6 +262,10 @@ fn is_from_s3(response: &HttpResponse, for_xml: bool) -> bool {
         || response.status().as_u16() == NO_CONTENT
         || headers.contains_key("etag")
         || headers.iter_bytes().any(|(name, _)| name.starts_with("x-amz-"))
+}
+
+fn is_named(response: &HttpResponse) -> bool {
+    REQUEST_NAMES.iter().any(|name| response.headers().contains_key(*name))
 }
 
 /// Whether a good response is one of SQS's. To the SDK any JSON object, and no content at all, is an empty receive.
