@@ -86,6 +86,21 @@ fn no_proxy_names_what_is_asked_directly() {
     assert!(proxy.seen().is_empty(), "{:?}", asked(&proxy));
 }
 
+/// Nobody listens at this address: whoever asks there directly is refused, and through a proxy isn't.
+#[test]
+fn no_proxy_names_an_address_in_brackets_with_or_without_its_port() {
+    let world = World::new();
+    let proxy = closed();
+    for (direct, is_direct) in
+        [("[::1]:1", true), ("[::1]", true), ("::1", true), ("[::2]:1", false), ("::/128", false)]
+    {
+        let before = proxy.seen().len();
+        let command = get(&world, "s3://bucket-in").env("AWS_ENDPOINT_URL", "http://[::1]:1");
+        command.env("HTTP_PROXY", proxy.endpoint()).env("NO_PROXY", direct).ends().exited_with(3);
+        assert_eq!(proxy.seen().len() == before, is_direct, "{direct}: {:?}", asked(&proxy));
+    }
+}
+
 #[test]
 fn what_hands_out_credentials_is_never_asked_through_a_proxy() {
     let world = World::new();

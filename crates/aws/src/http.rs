@@ -164,12 +164,20 @@ fn proxy_url(variable: &str, value: &str) -> Result<String, String> {
     })
 }
 
-/// An entry of `NO_PROXY` as the HTTP client takes it, which knows neither `*.example.com` nor ports.
+/// An entry of `NO_PROXY` as the HTTP client takes it, which knows neither `*.example.com` nor ports, nor an address in
+/// brackets.
 fn exception(entry: &str) -> String {
+    // `[::1]`, `[::1]:4566`
+    if let Some((address, "" | ":")) = entry
+        .strip_prefix('[')
+        .and_then(|rest| rest.trim_end_matches(|c: char| c.is_ascii_digit()).rsplit_once(']'))
+    {
+        return address.to_owned();
+    }
     let entry = entry.strip_prefix("*.").map_or_else(|| entry.to_owned(), |domain| format!(".{domain}"));
     match entry.split_once(':') {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host.to_owned(),
-        _ => entry.trim_matches(['[', ']']).to_owned(),
+        _ => entry,
     }
 }
 
@@ -274,6 +282,29 @@ mod tests {
         let Ok(Proxies { except, .. }) = found else { panic!("valid") };
         let expected = format!("{METADATA},.internal,localhost,::1,fd00:ec2::23,metadata.test");
         assert_eq!(except, expected);
+    }
+
+    #[test]
+    fn what_is_reached_directly_is_named_by_host_or_address_with_or_without_a_port() {
+        for (entry, host) in [
+            ("example.com", "example.com"),
+            ("example.com:8080", "example.com"),
+            (".example.com:8080", ".example.com"),
+            ("*.example.com", ".example.com"),
+            ("127.0.0.1:4566", "127.0.0.1"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("::1", "::1"),
+            ("fd00::1:80", "fd00::1:80"),
+            ("fd00::/8", "fd00::/8"),
+            ("[::1]", "::1"),
+            ("[::1]:4566", "::1"),
+            ("[fd00::80]", "fd00::80"),
+            ("[::1", "[::1"),
+            ("[::1]x", "[::1]x"),
+            ("host:name", "host:name"),
+        ] {
+            assert_eq!(exception(entry), host, "{entry}");
+        }
     }
 
     #[test]
