@@ -171,3 +171,70 @@ fn a_summary_shows_little_fuel_as_it_is() {
     assert!((1..1_000_000).contains(&number), "{fuel}");
     wait_until("it's gone", || world.depth() == crate::harness::Depth::EMPTY);
 }
+
+/// Wherever a URL may be written, and whatever is wrong with it.
+#[test]
+fn no_password_of_a_url_is_repeated() {
+    const SECRET: &str = "open-sesame";
+    let url = |place: &str| format!("https://me:{SECRET}@{place}");
+    let world = World::with_queue(&[]);
+    let empty = guest("empty");
+    let run = |queue: &str| world.wasmrun(["run", "--check", "--queue", queue]).arg(&empty);
+    let jobs = || run("sqlite:jobs.db");
+    let (queue, store) = (url("sqs.eu-west-1.amazonaws.com/123456789012/jobs"), url("photos"));
+    let in_bucket = format!("s3://me:{SECRET}@photos");
+    world.write("queue.toml", format!("queue = {queue:?}\n"));
+    world.write("store.toml", format!("queue = \"sqlite:jobs.db\"\n[store]\ninput = \"{store}:ro\"\n"));
+    let server = url("127.0.0.1:1");
+    let signed = |command: Command| crate::harness::signed(command);
+    let commands = [
+        run(&queue),
+        run(&queue.replace("sesame", "ses/ame")),
+        jobs().args(["--dead-letter", &queue]),
+        jobs().args(["--send", &format!("next={queue}")]),
+        jobs().args(["--send", &queue]),
+        jobs().args(["--store", &format!("input={store}:ro")]),
+        jobs().args(["--store", &format!("input={in_bucket}:ro")]),
+        jobs().args(["--store", &store]),
+        jobs().args(["--body-store", &store]),
+        jobs().args(["--body-store", &in_bucket]),
+        world.wasmrun(["run", "--check", "--queue", "sqlite:jobs.db", &url("host/a.wasm")]),
+        world.wasmrun(["run", "--check", "--queue", "sqlite:jobs.db", &format!("{in_bucket}/a.wasm")]),
+        world.wasmrun(["run", "--check", "--config", "queue.toml"]).arg(&empty),
+        world.wasmrun(["run", "--check", "--config", "store.toml"]).arg(&empty),
+        world.wasmrun(["run", "--check"]).arg(&empty).env("WASMRUN_QUEUE", &queue),
+        world.wasmrun(["run", "--chekc", &queue]),
+        world.wasmrun(["queue", "stats", &queue, &queue]),
+        world.wasmrun(["queue", "stats", &queue]),
+        world.wasmrun(["queue", "create", &queue]),
+        world.wasmrun(["queue", "purge", &queue]),
+        world.wasmrun(["queue", "redrive", &queue]),
+        world.wasmrun(["policy", "--queue", &queue]),
+        world.wasmrun(["enqueue", "--queue", &queue, "--message", "x"]),
+        world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--store", &store]),
+        signed(jobs().args(["--store", "input=s3://photos:ro", "--endpoint-url", &server])),
+        signed(jobs().args([
+            "--store",
+            "input=s3://photos?addressing=virtual:ro",
+            "--endpoint-url",
+            &server,
+        ])),
+        signed(jobs().args(["--store", "input=s3://photos:ro", "--endpoint-url", &url("host/?x=y")])),
+        signed(jobs().args(["--store", "input=s3://photos:ro"])).env("HTTPS_PROXY", url("127.0.0.1:1")),
+        signed(jobs().args(["--store", "input=s3://photos:ro"])).env("HTTPS_PROXY", url("host:port")),
+    ];
+    let said = |output: &Output| {
+        // The name of the process doesn't count: it shows its arguments.
+        output.to_string().split_once("-- standard output").expect("what it said").1.to_owned()
+    };
+    for command in commands {
+        let output = command.ends();
+        assert_ne!(output.status.code(), Some(0), "{output}");
+        assert!(!said(&output).contains("ame@") && !said(&output).contains(SECRET), "{output}");
+    }
+    // What is asked for is shown all the same.
+    let output = run(&queue).fails_with(2, "https://…@sqs.eu-west-1.amazonaws.com/123456789012/jobs");
+    assert!(!said(&output).contains(SECRET), "{output}");
+    let help = world.wasmrun(["run", "--help"]).env("WASMRUN_QUEUE", &queue).succeeds();
+    assert!(!said(&help).contains(SECRET) && said(&help).contains("--until-empty"), "{help}");
+}

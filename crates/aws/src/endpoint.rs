@@ -5,6 +5,7 @@ use aws_config::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use hyper::Uri;
 use std::net::IpAddr;
+use wasmrun_runtime::text::without_passwords;
 
 /// Key of endpoints in profiles.
 const PROFILE_KEY: &str = "endpoint_url";
@@ -70,18 +71,10 @@ pub(crate) fn endpoint(sdk: &SdkConfig, service: Service) -> Result<Option<Strin
     if is_url {
         Ok(Some(url))
     } else {
-        let (id, url) = (service.id(), without_password(&url));
+        let (id, url) = (service.id(), without_passwords(&url));
         Err(format!(
             "the endpoint {url:?} of {id} is no URL: write http://HOST:PORT or https://HOST, with a path if it has one"
         ))
-    }
-}
-
-/// For a sentence to people: who writes a password into a URL doesn't want to read it in a log.
-fn without_password(url: &str) -> String {
-    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
-        Some((scheme, rest)) => format!("{scheme}://…@{rest}"),
-        None => url.to_owned(),
     }
 }
 

@@ -16,7 +16,7 @@ use wasmrun_runtime::compile::CompileError;
 use wasmrun_runtime::component::LoadError;
 use wasmrun_runtime::object_store::StoreError;
 use wasmrun_runtime::queue::QueueError;
-use wasmrun_runtime::text::OneLine;
+use wasmrun_runtime::text::{OneLine, without_passwords};
 use wasmrun_runtime::worker::StartError;
 
 /// The task of `invoke` failed.
@@ -87,8 +87,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Usage(text) | Self::Backend(text) | Self::Stalled(text)) = self;
-        // A path or a name in a component may hold anything, and this is one line.
-        OneLine(text).fmt(f)
+        // A path or a name in a component may hold anything, and this is one line. What the user wrote may hold a
+        // password.
+        OneLine(&without_passwords(text)).fmt(f)
     }
 }
 

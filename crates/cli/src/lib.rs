@@ -48,9 +48,11 @@ use self::args::{Cli, Command};
 use self::failure::Failure;
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
+use std::borrow::Cow;
 use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use wasmrun_runtime::text::without_passwords;
 
 pub use self::version::Build;
 
@@ -85,8 +87,20 @@ fn parse() -> Result<Cli, Failure> {
     let parsed = help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.or_else(|error| match error.kind() {
         ErrorKind::InvalidUtf8 => Err(Failure::usage(format!("{} isn't UTF-8 text", settings::not_utf8()))),
-        _ => error.exit(),
+        _ => exit(&error),
     })
+}
+
+/// Ends the program with what the parser says. That repeats what was typed, and help shows variables.
+fn exit(error: &clap::Error) -> ! {
+    let text = error.render().to_string();
+    let Cow::Owned(text) = without_passwords(&text) else { error.exit() };
+    // That nobody reads it changes nothing.
+    let _ = match error.use_stderr() {
+        true => io::stderr().write_all(text.as_bytes()),
+        false => io::stdout().write_all(text.as_bytes()),
+    };
+    std::process::exit(error.exit_code())
 }
 
 /// Takes as many file descriptors as the system allows: each task's readers and writers hold some, and the usual soft

@@ -29,6 +29,37 @@ pub fn is_unsafe(c: char) -> bool {
     c.is_control() || separator || direction
 }
 
+/// A sentence in which no URL shows the user and the password that it holds: `https://…@host` is left. Who writes a password
+/// into a URL doesn't want to read it in a log.
+pub fn without_passwords(text: &str) -> Cow<'_, str> {
+    const SCHEME_END: &str = "://";
+    // Nearly all.
+    if !(text.contains('@') && text.contains(SCHEME_END)) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(char::is_whitespace) {
+        let found = word.find(SCHEME_END).map(|at| word.split_at(at + SCHEME_END.len()));
+        match found.and_then(|(before, rest)| Some((before, &rest[password_end(before, rest)?..]))) {
+            Some((before, rest)) => shown.extend([before, "…", rest]),
+            None => shown.push_str(word),
+        }
+    }
+    if shown == text { text.into() } else { shown.into() }
+}
+
+/// Where the `@` is behind a user and a password, in what follows a scheme.
+fn password_end(scheme: &str, rest: &str) -> Option<usize> {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if let Some(at) = authority.rfind('@') {
+        return Some(at);
+    }
+    // A password with a slash that isn't escaped; a key in a bucket may hold anything.
+    let (_, port) = authority.split_once(':')?;
+    let is_host = port.bytes().all(|byte| byte.is_ascii_digit()) || authority.starts_with('[');
+    if is_host || scheme.ends_with("s3://") { None } else { rest.rfind('@') }
+}
+
 /// JSON lets pass what some terminals obey (C1 controls), what some programs take for the end of a line, and what
 /// turns the direction of writing. It can only be within a string, so that it may be escaped wherever it is.
 pub fn tamed(line: &[u8]) -> Cow<'_, [u8]> {
@@ -105,6 +136,32 @@ mod tests {
     fn what_could_forge_a_line_is_escaped_and_the_rest_is_as_it_was() {
         let shown = OneLine("a\nb\x1b[2Jc\r\u{9b}ü \"q\" 'p'\u{202e}\u{2028}").to_string();
         assert_eq!(shown, "a\\nb\\u{1b}[2Jc\\r\\u{9b}ü \"q\" 'p'\\u{202e}\\u{2028}");
+    }
+
+    #[test]
+    fn no_url_shows_a_password_and_the_rest_is_as_it_was() {
+        for (text, shown) in [
+            ("the queue https://me:secret@host/1/q: no", "the queue https://…@host/1/q: no"),
+            ("unknown \"http://secret@host:1\"", "unknown \"http://…@host:1\""),
+            ("--store a=https://me:se@cret@host, b", "--store a=https://…@host, b"),
+            ("https://me:sec/ret@host/a", "https://…@host/a"),
+            ("s3://me:secret@photos/a@b", "s3://…@photos/a@b"),
+            ("a http://a:secret@b\nc https://d:secret@e", "a http://…@b\nc https://…@e"),
+        ] {
+            assert_eq!(without_passwords(text), shown);
+        }
+        for text in [
+            "s3://photos/a:b@c",
+            "https://host:80/a@b",
+            "https://[::1]:80/a@b",
+            "https://host/a@b",
+            "sqlite:a:b@c",
+            "wasi:io/streams@0.2.0 isn't granted",
+            "see https://host/a and mail a@b",
+            "",
+        ] {
+            assert!(matches!(without_passwords(text), Cow::Borrowed(same) if same == text), "{text}");
+        }
     }
 
     #[test]
