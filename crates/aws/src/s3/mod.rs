@@ -147,7 +147,7 @@ impl ObjectStore for S3Store {
         let request = client.get_object().bucket(bucket).key(key).range("bytes=0-0");
         match request.customize().interceptor(NothingIsThere).send().await.map_err(Failure::from) {
             Ok(_) => Ok(()),
-            Err(failure) if failure.code == "AccessDenied" => Ok(()),
+            Err(failure) if failure.is_any(&["AccessDenied"]) => Ok(()),
             Err(failure) => match store_error(failure, Missing::Object) {
                 StoreError::NotFound => Ok(()),
                 error => Err(error),
