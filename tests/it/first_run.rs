@@ -87,6 +87,40 @@ fn a_queue_in_a_file_that_does_not_exist_is_created_and_said_once() {
     assert_eq!(said(&run("sqlite:empty.db").succeeds(), CREATED), 1);
 }
 
+/// Who mistypes a queue's name, and something else, finds no file of that name.
+#[test]
+fn a_run_that_is_refused_creates_no_queue() {
+    let world = World::new();
+    world.write("text.wasm", "no component");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its port").port().to_string();
+    let run =
+        |component: &str| world.wasmrun(["run", "--until-empty", "--queue", "sqlite:typo.db", component]);
+    let empty = guest("empty");
+    let empty = empty.to_str().expect("text");
+    for (command, code, said) in [
+        (run("missing.wasm"), 2, "cannot read the component missing.wasm"),
+        (run("text.wasm"), 2, "not WebAssembly"),
+        (run(empty).args(["--store", "input=dir:missing:ro"]), 3, "dir:missing"),
+        (run(empty).args(["--send", "next=sqlite:missing.db"]), 3, "there is no queue sqlite:missing.db"),
+        (run(empty).args(["--dead-letter", "sqlite:missing.db"]), 3, "there is no queue sqlite:missing.db"),
+        (run(empty).args(["--body-store", "dir:in"]), 2, "the body store"),
+        (run(empty).args(["--usage", "in"]), 3, "cannot use the usage file"),
+        (run(empty).args(["--timeout", "13h"]), 2, "--max-visibility"),
+        (run(empty).args(["--listen", &port]), 3, "cannot listen on"),
+    ] {
+        command.fails_with(code, said);
+        assert!(!world.path("typo.db").exists(), "{said}");
+    }
+    world.write("seen", "my notes\n");
+    let enqueue = |options: [&str; 4]| world.wasmrun(["enqueue", "--queue", "sqlite:typo.db"]).args(options);
+    enqueue(["--store", "input=dir:in", "--seen", "seen"]).fails_with(2, "isn't one that --seen has written");
+    enqueue(["--message", "x", "--message", ""]).fails_with(2, "can't be sent");
+    assert!(!world.path("typo.db").exists());
+    assert_eq!(said(&run(empty).succeeds(), CREATED), 1);
+    assert!(world.path("typo.db").exists());
+}
+
 #[test]
 fn a_check_creates_no_queue_and_says_that_run_would() {
     let world = World::new();

@@ -39,7 +39,21 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
         )));
     }
 
-    let (opened, created) = backends.open_or_create_queue(&args.queue).await?;
+    // Whatever is refused leaves no queue behind.
+    messages(&template, bodies.clone())?;
+    let opened = match backends.planned_queue(&args.queue)? {
+        Some(plan) => Err(plan),
+        None => Ok(backends.open_queue(&args.queue).await?),
+    };
+    let url = opened.as_ref().map_or_else(|plan| &*plan.url, |opened| opened.queue.url());
+    let mut seen = match (&args.seen, &store) {
+        (Some(path), Some(store)) => Seen::in_file(path, url, store.store.url())?,
+        _ => Seen::nothing(),
+    };
+    let (opened, created) = match opened {
+        Ok(opened) => (opened, false),
+        Err(_) => backends.open_or_create_queue(&args.queue).await?,
+    };
     let queue = opened.into_queue();
     if created {
         output.line(format_args!("created the queue {}", queue.url()));
@@ -52,10 +66,6 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     };
 
     let store = store.store;
-    let mut seen = match &args.seen {
-        Some(path) => Seen::in_file(path, queue.url(), store.url())?,
-        None => Seen::nothing(),
-    };
     if !args.watch {
         let sent = announce(&sender, &*store, &args.prefix, &mut seen).await?;
         output.line(format_args!("announced {} to {}", count(sent, "object"), queue.url()));
@@ -103,20 +113,25 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     async fn send(&self, bodies: Vec<String>) -> Result<(), Failure> {
-        let messages: Vec<_> =
-            bodies.into_iter().map(|body| OutgoingMessage { body, ..self.template.clone() }).collect();
-        for message in &messages {
-            message
-                .validate()
-                .map_err(|reason| Failure::usage(format!("the message can't be sent: {reason}")))?;
-        }
-        for batch in messages.chunks(MAX_BATCH) {
+        for batch in messages(&self.template, bodies)?.chunks(MAX_BATCH) {
             for answer in self.queue.send(batch).await {
                 answer.map_err(|error| Failure::queue(self.queue.url(), &error))?;
             }
         }
         Ok(())
     }
+}
+
+/// Messages with these bodies, each of which can be sent.
+fn messages(template: &OutgoingMessage, bodies: Vec<String>) -> Result<Vec<OutgoingMessage>, Failure> {
+    let checked = |body| {
+        let message = OutgoingMessage { body, ..template.clone() };
+        message
+            .validate()
+            .map_err(|reason| Failure::usage(format!("the message can't be sent: {reason}")))?;
+        Ok(message)
+    };
+    bodies.into_iter().map(checked).collect()
 }
 
 /// Sends an event for each object that isn't known as it is now.

@@ -76,7 +76,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
     let output = Output::start(&log)?;
 
     let WorkQueue { queue, file: queue_file, dead_letter, is_planned } =
-        work_queue(&backends, &queue_url, worker.dead_letter.as_deref(), args.check).await?;
+        work_queue(&backends, &queue_url, worker.dead_letter.as_deref()).await?;
     let mut protected: Vec<_> =
         queue_file.into_iter().map(|path| Protected { what: "the queue", path }).collect();
     let ecs = EcsTask::find().await.unwrap_or_default();
@@ -85,7 +85,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
     let component_name = plan.component_name();
     protected.extend(dead_letter.file.map(|path| Protected { what: "the dead-letter queue", path }));
     protected.extend(usage_file.iter().map(|path| Protected { what: "the usage file", path: path.clone() }));
-    let dead_letter = dead_letter.queue;
+    let (dead_letter, dead_letter_url) = (dead_letter.queue, worker.dead_letter.clone());
     if let (None, Some(outcome)) = (&dead_letter, dead_lettered.first()) {
         return Err(Failure::usage(format!(
             "--on {outcome}=dead-letter needs a dead-letter queue, and the queue {queue_url} names none: add --dead-letter URL"
@@ -141,7 +141,17 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         .collect(),
     };
     let until_empty = options.until_empty;
-    let worker = Arc::new(Worker::new(queue.clone(), dead_letter, component.clone(), options).await?);
+    // Not while another worker may listen there, which a check leaves alone.
+    let server = if args.check { None } else { watching.bind().await? };
+    let mut worker = Worker::new(queue.clone(), dead_letter, component.clone(), options.clone()).await?;
+    let mut queue = queue;
+    if is_planned && !args.check {
+        // Nothing else can refuse: a start that is refused leaves no queue behind.
+        let created = create_planned(&backends, &queue_url, dead_letter_url.as_deref()).await?;
+        queue = created.queue;
+        worker = Worker::new(queue.clone(), created.dead_letter.queue, component.clone(), options).await?;
+    }
+    let worker = Arc::new(worker);
     if keeps_rejected && until_empty {
         tracing::warn!(
             queue = queue.url(),
@@ -170,7 +180,6 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
 
     let reload =
         is_configured.then(|| Reload { args: typed, output: output.clone(), worker: worker.clone(), text });
-    let server = watching.bind().await?;
     let stores: Vec<String> = component
         .grants()
         .stores
@@ -254,47 +263,61 @@ async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result
 struct WorkQueue {
     queue: Arc<dyn Queue>,
     file: Option<PathBuf>,
-    dead_letter: DeadLetterQueue,
+    dead_letter: DeadLetters,
     /// It doesn't exist, and an empty one in memory stands in for it.
     is_planned: bool,
 }
 
 /// Where rejected messages go, if anywhere.
 #[derive(Default)]
-struct DeadLetterQueue {
+struct DeadLetters {
     queue: Option<Arc<dyn Queue>>,
     file: Option<PathBuf>,
 }
 
-impl From<OpenQueue> for DeadLetterQueue {
+impl From<OpenQueue> for DeadLetters {
     fn from(opened: OpenQueue) -> Self {
         Self { file: opened.file.clone(), queue: Some(opened.into_queue()) }
     }
 }
 
-/// Opens the queue and its dead-letter queue. A queue in a file is created if need be, unless this is a check.
-async fn work_queue(
+/// Opens the queue and its dead-letter queue. For a queue in a file that doesn't exist, what stands in for it: it's created
+/// when nothing can refuse any more.
+async fn work_queue(backends: &Backends, url: &str, dead_letter: Option<&str>) -> Result<WorkQueue, Failure> {
+    let Some(plan) = backends.planned_queue(url)? else {
+        let opened = backends.open_queue(url).await?;
+        return with_dead_letters(backends, opened, dead_letter).await;
+    };
+    let stand_in = |name: &str| Arc::new(MemoryQueue::new(name, plan.visibility_timeout)) as Arc<dyn Queue>;
+    let dead_letter = match dead_letter {
+        Some(url) => backends.open_queue(url).await?.into(),
+        None => DeadLetters { queue: plan.dead_letter.as_deref().map(stand_in), file: None },
+    };
+    Ok(WorkQueue { queue: stand_in(&plan.url), file: Some(plan.path), dead_letter, is_planned: true })
+}
+
+/// Creates a queue that was planned, unless somebody else did meanwhile.
+async fn create_planned(
     backends: &Backends,
     url: &str,
     dead_letter: Option<&str>,
-    is_check: bool,
 ) -> Result<WorkQueue, Failure> {
-    if is_check && let Some(plan) = backends.planned_queue(url)? {
-        let stand_in =
-            |name: &str| Arc::new(MemoryQueue::new(name, plan.visibility_timeout)) as Arc<dyn Queue>;
-        let dead_letter = match dead_letter {
-            Some(url) => backends.open_queue(url).await?.into(),
-            None => DeadLetterQueue { queue: plan.dead_letter.as_deref().map(stand_in), file: None },
-        };
-        return Ok(WorkQueue { queue: stand_in(url), file: Some(plan.path), dead_letter, is_planned: true });
-    }
     let (opened, created) = backends.open_or_create_queue(url).await?;
-    let (file, queue) = (opened.file.clone(), opened.into_queue());
+    let work = with_dead_letters(backends, opened, dead_letter).await?;
     if created {
-        tracing::info!(queue = queue.url(), "created the queue");
+        tracing::info!(queue = work.queue.url(), "created the queue");
     }
+    Ok(work)
+}
+
+async fn with_dead_letters(
+    backends: &Backends,
+    opened: OpenQueue,
+    dead_letter: Option<&str>,
+) -> Result<WorkQueue, Failure> {
+    let (file, queue) = (opened.file.clone(), opened.into_queue());
     let dead_letter = dead_letter_queue(backends, &*queue, dead_letter).await?;
-    let dead_letter = dead_letter.map(DeadLetterQueue::from).unwrap_or_default();
+    let dead_letter = dead_letter.map(DeadLetters::from).unwrap_or_default();
     Ok(WorkQueue { queue, file, dead_letter, is_planned: false })
 }
 

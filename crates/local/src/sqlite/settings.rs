@@ -45,6 +45,8 @@ pub enum DeadLetter {
 /// A queue that doesn't exist yet, as it would be created with the default settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedQueue {
+    /// The queue's URL.
+    pub url: String,
     /// The file, absolute and without symbolic links.
     pub path: PathBuf,
     /// How long a received message would stay invisible.
@@ -57,6 +59,7 @@ impl PlannedQueue {
     pub(super) fn new(address: &Address) -> Result<Self, QueueError> {
         let dead_letter = QueueSettings::default().target(address)?;
         Ok(Self {
+            url: address.url(),
             path: address.path.clone(),
             visibility_timeout: QueueRow::plain().visibility_timeout,
             dead_letter: dead_letter.map(|target| target.url(address)),
