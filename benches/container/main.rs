@@ -1,7 +1,7 @@
 //! How long it takes from starting a container of the image that ships to the end of its first task, and what the image
 //! and an idle worker take.
 //!
-//!     cargo xtask bench container                              # writes docs/benchmarks/container.md and container.json
+//!     cargo xtask bench container                              # writes docs/src/benchmarks/container.md and container.json
 //!     cargo xtask bench container -- --quick                   # each start once, to see that it works
 //!
 //! The task is the example `thumbnail` with one photograph, whose message waits in the queue. The queue is a file and
@@ -72,7 +72,7 @@ fn main() {
     };
     report.print();
     if size == Size::Full {
-        report.write(&guests::repository().join("docs/benchmarks")).expect("a report");
+        report.write(&guests::repository().join("docs/src/benchmarks")).expect("a report");
     }
 }
 

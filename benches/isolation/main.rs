@@ -1,7 +1,7 @@
 //! What isolation costs: the same task as a function call, in the bare engine, in wasmrun, and in processes, sandboxes
 //! and containers.
 //!
-//!     cargo xtask bench isolation                                     # writes docs/benchmarks/
+//!     cargo xtask bench isolation                                     # writes docs/src/benchmarks/
 //!     cargo xtask bench isolation -- --quick --output /tmp/isolation  # each thing a few times, to see that it works
 //!     cargo xtask bench isolation -- --only limits                    # one of the modules below, without a report
 //!
@@ -53,7 +53,7 @@ fn main() {
     let Some(size) = run::size("isolation") else { return };
     let scratch = tempfile::tempdir().expect("a directory");
     let output = value(&arguments, "--output").map(PathBuf::from).unwrap_or_else(|| match size {
-        Size::Full => guests::repository().join("docs/benchmarks"),
+        Size::Full => guests::repository().join("docs/src/benchmarks"),
         Size::Quick => scratch.path().join("report"),
     });
 

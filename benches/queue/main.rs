@@ -1,6 +1,6 @@
 //! What an empty task costs on a real SQS server: with wasmrun, and with what people write today.
 //!
-//!     cargo xtask bench queue                              # writes docs/benchmarks/queue.md and queue.json
+//!     cargo xtask bench queue                              # writes docs/src/benchmarks/queue.md and queue.json
 //!     cargo xtask bench queue -- --quick                   # few messages, to see that it works
 //!
 //! Each contender is a process of its own that works off a queue of its own, all on the same server (fauxqs), and they
@@ -155,7 +155,7 @@ fn main() {
     }
     report.print();
     if rounds == ROUNDS {
-        report.write(&guests::repository().join("docs/benchmarks")).expect("a report");
+        report.write(&guests::repository().join("docs/src/benchmarks")).expect("a report");
     }
 }
 

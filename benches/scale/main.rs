@@ -1,6 +1,6 @@
 //! Whether the number of tasks at once finds itself, and how fast it follows a burst.
 //!
-//!     cargo xtask bench scale                              # writes docs/benchmarks/scale.md and scale.json
+//!     cargo xtask bench scale                              # writes docs/src/benchmarks/scale.md and scale.json
 //!     cargo xtask bench scale -- --quick                   # seconds, to see that it works
 //!
 //! *Sweep*: tasks that compute and tasks that wait are worked off for a while with `--instances auto` and with each of
@@ -29,6 +29,6 @@ fn main() {
     let report = report::Report { sweeps, burst, on_sqs };
     report.print();
     if is_whole {
-        report.write(&guests::repository().join("docs/benchmarks")).expect("a report");
+        report.write(&guests::repository().join("docs/src/benchmarks")).expect("a report");
     }
 }

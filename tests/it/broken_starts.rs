@@ -1,4 +1,4 @@
-//! A worker that can't work says why in one sentence, with the exit code that the README names, and soon: whoever started
+//! A worker that can't work says why in one sentence, with the exit code that the documentation names, and soon: whoever started
 //! it waits. A container with less memory than a task may have is in `capacity`.
 
 use crate::harness::{Answer, Command, Output, Stub, World, guest};

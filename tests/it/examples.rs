@@ -7,7 +7,7 @@ pub(crate) mod document;
 mod help;
 pub(crate) mod place;
 
-use crate::harness::{Amazon, World, field, guest, keys, repository, wait_until};
+use crate::harness::{Amazon, Output, World, field, guest, keys, repository, wait_until};
 use document::Section;
 use place::Place;
 use rustix::process::Signal;
@@ -32,19 +32,30 @@ macro_rules! sections {
 pub(crate) use sections;
 
 sections! {
-    the_first_two_commands_make_thumbnails: "README.md", "wasmrun" => makes_thumbnails_in_both_places;
-    the_commands_of_the_repository_exist: "README.md", "Two commands" => is_noted;
-    thumbnails_are_made_by_hand: "README.md", "By hand" => makes_thumbnails_by_hand;
-    the_first_guest_shouts: "README.md", "Writing a guest" => shouts;
-    the_configuration_file_is_taken: "README.md", "Configuration" => is_configured;
-    components_are_compiled_before: "README.md", "Components" => compiles_before;
-    a_dead_letter_says_what_is_shown: "README.md", "Outcomes" => tells_why;
-    a_store_takes_its_settings: "README.md", "Queues and stores" => takes_settings;
-    a_log_line_has_the_fields_that_are_shown: "README.md", "Logs" => logs;
-    a_record_has_the_fields_that_are_shown: "README.md", "Usage" => records_usage;
-    the_health_check_is_that_of_the_templates: "README.md", "Watching" => is_watched;
-    the_benchmarks_exist: "README.md", "Performance" => is_noted;
-    a_container_takes_the_command: "README.md", "Container image" => runs_in_a_container;
+    the_repository_is_built: "README.md", "Install" => is_noted;
+    the_quick_start_makes_thumbnails: "README.md", "Quick start, without a cloud" => makes_thumbnails_by_hand;
+    the_guest_is_that_of_its_page: "README.md", "A guest in 30 lines" => is_the_first_guest;
+    a_worker_on_aws_makes_a_thumbnail: "README.md", "On AWS" => makes_a_thumbnail_on_aws;
+    the_program_is_built: "docs/src/getting-started/install.md", "Build" => is_noted;
+    the_commands_of_the_repository_exist: "docs/src/getting-started/install.md", "Two commands for newcomers" => is_noted;
+    thumbnails_are_made_by_hand: "docs/src/getting-started/first-run.md", "Thumbnails" => makes_thumbnails_and_a_dead_letter;
+    the_first_guest_shouts: "docs/src/getting-started/first-guest.md", "The crate" => shouts;
+    the_configuration_file_is_taken: "docs/src/guides/configuration.md", "A configuration file" => is_configured;
+    components_are_compiled_before: "docs/src/guides/components.md", "Precompiled components" => compiles_before;
+    a_dead_letter_says_what_is_shown: "docs/src/concepts/outcomes.md", "Dead letters" => tells_why;
+    a_store_takes_its_settings: "docs/src/reference/stores.md", "S3" => takes_settings;
+    a_log_line_has_the_fields_that_are_shown: "docs/src/reference/logs.md", "Logs" => logs;
+    a_policy_is_printed: "docs/src/reference/iam.md", "IAM rights" => prints_a_policy;
+    a_record_has_the_fields_that_are_shown: "docs/src/guides/usage.md", "The usage file" => records_usage;
+    the_health_check_is_that_of_the_templates: "docs/src/guides/monitoring.md", "Health checks" => is_watched;
+    the_benchmark_of_watching_exists: "docs/src/guides/monitoring.md", "What watching costs" => is_noted;
+    the_benchmark_of_a_task_exists: "docs/src/internals/performance.md", "A task" => is_noted;
+    the_benchmark_of_concurrency_exists: "docs/src/internals/performance.md", "Concurrency" => is_noted;
+    the_benchmark_of_isolation_exists: "docs/src/internals/performance.md", "Isolation" => is_noted;
+    the_benchmark_on_sqs_exists: "docs/src/internals/performance.md", "SQS" => is_noted;
+    the_benchmark_of_endurance_exists: "docs/src/internals/performance.md", "Endurance" => is_noted;
+    the_benchmarks_of_starts_exist: "docs/src/internals/performance.md", "Start" => is_noted;
+    a_container_takes_the_command: "docs/src/guides/container.md", "Build and run" => runs_in_a_container;
     the_guests_are_built: "guest-examples/README.md", "Build" => is_noted;
     the_guests_do_what_they_say: "guest-examples/README.md", "Try" => tries_the_guests;
     the_fuzz_targets_exist: "fuzz/README.md", "Fuzz targets" => is_noted;
@@ -53,11 +64,12 @@ sections! {
 /// What can't be run, and why.
 const LISTED: [(&str, &str, &str); 5] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
-    ("docs/idempotency.md", "1. Let the input alone decide the output's key", FRAGMENT),
-    ("docs/idempotency.md", "2. Read the version that was announced", FRAGMENT),
-    ("docs/idempotency.md", "3. What must not be done twice: put if absent", FRAGMENT),
-    ("docs/idempotency.md", "4. The newest wins: sequencer and if-match", FRAGMENT),
+    (IDEMPOTENCY, "1. Derive the output's key from the input alone", FRAGMENT),
+    (IDEMPOTENCY, "2. Read the version that was announced", FRAGMENT),
+    (IDEMPOTENCY, "3. What must not be done twice: put if absent", FRAGMENT),
+    (IDEMPOTENCY, "4. The newest wins: sequencer and if-match", FRAGMENT),
 ];
+const IDEMPOTENCY: &str = "docs/src/guides/idempotency.md";
 const FRAGMENT: &str = "fragments of the guest `careful`, which the tests `idempotency` run";
 
 #[test]
@@ -101,25 +113,34 @@ fn photograph() -> Vec<u8> {
     fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph")
 }
 
-fn makes_thumbnails_in_both_places(section: &Section) {
+fn makes_a_thumbnail_on_aws(section: &Section) {
     let Some(amazon) = Amazon::moto() else { return };
     in_account(&amazon);
     let place = Place::on(&amazon);
     here(&place);
     place.run(&section.commands());
-    assert_eq!(place.world.keys("out"), ["cup.jpg.jpg"]);
     assert_eq!(amazon.keys("photos-out"), ["thumbs/cup.jpg.jpg"]);
 }
 
-fn makes_thumbnails_by_hand(section: &Section) {
+fn makes_thumbnails_and_a_dead_letter(section: &Section) {
+    let output = makes_thumbnails_by_hand(section);
+    assert!(output.to_string().contains("the message announces no object"), "{output}");
+}
+
+fn makes_thumbnails_by_hand(section: &Section) -> Output {
     let place = Place::new();
     place.is_clone();
     let output = place.run(&section.commands());
-    assert_noted(&place);
     let photographs = keys(&repository().join("demo/photographs"));
     let thumbnails = keys(&place.path("thumbnails/out"));
     assert_eq!(thumbnails.len(), photographs.len(), "{thumbnails:?}");
-    assert!(output.to_string().contains("the message announces no object"), "{output}");
+    output
+}
+
+/// The README shows what `cargo xtask guests` builds, and the test of its page runs.
+fn is_the_first_guest(section: &Section) {
+    let page = document::section("docs/src/getting-started/first-guest.md", "The crate");
+    assert_eq!(section.block("rust"), page.block("rust"));
 }
 
 fn shouts(section: &Section) {
@@ -225,7 +246,12 @@ fn is_watched(section: &Section) {
     let definition = fs::read(repository().join("deploy/ecs/batch.task-definition.json")).expect("a file");
     let definition: Value = serde_json::from_slice(&definition).expect("JSON");
     assert_eq!(shown["healthCheck"], definition["containerDefinitions"][0]["healthCheck"]);
-    is_noted(section);
+}
+
+fn prints_a_policy(section: &Section) {
+    let policy = Place::new().run(&section.commands()).stdout.concat();
+    let policy: Value = serde_json::from_str(&policy).expect("JSON");
+    assert!(policy.to_string().contains("sqs:ReceiveMessage"), "{policy}");
 }
 
 fn runs_in_a_container(section: &Section) {

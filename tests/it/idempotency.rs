@@ -1,4 +1,4 @@
-//! Each advice of docs/idempotency.md: messages that come twice, at once, late, or in the wrong order.
+//! Each advice of docs/src/guides/idempotency.md: messages that come twice, at once, late, or in the wrong order.
 
 use crate::harness::{Amazon, Depth, World, guest, wait_until};
 use serde_json::{Value, json};

@@ -25,7 +25,7 @@
 //! | `bodies` | bodies that an extended client put into a bucket |
 //! | `odd_objects` | objects whose headers, versions and keys are not what one expects |
 //! | `pages` | what answers in place of these services |
-//! | `idempotency` | what docs/idempotency.md advises |
+//! | `idempotency` | what docs/src/guides/idempotency.md advises |
 //! | `servers` | SQS and S3 on other servers than that of `amazon` |
 //! | `isolation` | what a guest can see and touch |
 //! | `deterministic` | what a guest sees that is the same each time |

@@ -21,8 +21,8 @@ use crate::{
 const EXAMPLES: &str = "guest-examples";
 /// Components that misbehave, for the tests.
 const TEST_GUESTS: &str = "tests/guests";
-/// The section of the README that shows a whole guest.
-const FIRST_GUEST: &str = "## Writing a guest";
+/// The page that shows a whole guest, and its section.
+const FIRST_GUEST: (&str, &str) = ("docs/src/getting-started/first-guest.md", "## The crate");
 
 /// In which ways to build.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,9 +84,10 @@ fn release(target: &Path, triple: &str) -> PathBuf {
     target.join(triple).join("release")
 }
 
-/// Writes the crate that the README shows, next to a folder `wasmrun` that is this repository, as the README's own manifest has it.
+/// Writes the crate that the page shows, next to a folder `wasmrun` that is this repository, as the page's manifest has it.
 fn first_guest(places: &Places) -> Result<PathBuf> {
-    let readme = fs::read_to_string(places.root.join("README.md")).context("cannot read README.md")?;
+    let (page, heading) = FIRST_GUEST;
+    let text = fs::read_to_string(places.root.join(page)).with_context(|| format!("cannot read {page}"))?;
     let beside = places.target.join("first-guest");
     let folder = beside.join("shout");
     fs::create_dir_all(folder.join("src"))?;
@@ -96,8 +97,8 @@ fn first_guest(places: &Places) -> Result<PathBuf> {
         symlink(&places.root, &repository)?;
     }
     for (language, file) in [("toml", "Cargo.toml"), ("rust", "src/lib.rs")] {
-        let block = fenced(&readme, FIRST_GUEST, language)
-            .with_context(|| format!("README.md has no block of {language} in {FIRST_GUEST:?}"))?;
+        let block = fenced(&text, heading, language)
+            .with_context(|| format!("{page} has no block of {language} in {heading:?}"))?;
         fs::write(folder.join(file), block)?;
     }
     // The versions of the other guests, so that nothing is asked for that isn't here yet.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// SQS, S3, bucket notifications and stacks; STS and scaling too; S3 with signatures; a proxy with the faults that Amazon's
-/// services have; what finds mistakes in templates; and the command that docs/deploy.md is written with.
+/// services have; what finds mistakes in templates; and the command that docs/src/guides/ecs.md is written with.
 const PACKAGES: &[&str] = &[
     "ministack==1.5.33",
     "moto[server,s3,sqs]==5.2.5",

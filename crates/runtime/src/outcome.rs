@@ -92,7 +92,7 @@ pub enum OutcomeKind {
 }
 
 impl OutcomeKind {
-    /// All of them, in the order of the README's table.
+    /// All of them, in the order of the documentation's table.
     pub const ALL: [Self; 8] = [
         Self::Completed,
         Self::Retry,

@@ -1,4 +1,4 @@
-//! docs/deploy.md, command by command, with the command `aws` on a server that stands in for Amazon's. Where ECS would start
+//! The pages on ECS, command by command, with the command `aws` on a server that stands in for Amazon's. Where ECS would start
 //! a worker, the test does.
 
 use super::stack::{call, taken};
@@ -13,15 +13,16 @@ use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
 
-const FILE: &str = "docs/deploy.md";
+const FILE: &str = "docs/src/guides/ecs.md";
+const COSTS: &str = "docs/src/reference/costs.md";
 const BATCH: &str = "A batch, to the first thumbnail";
 const REGION: &str = "eu-west-1";
 
 sections! {
-    a_batch_is_deployed_as_it_is_written: "docs/deploy.md", "A batch, to the first thumbnail" => batch;
-    the_image_is_built_in_a_container: "docs/deploy.md", "With Docker, or on a Mac" => in_docker;
-    a_sidecar_is_deployed_as_it_is_written: "docs/deploy.md", "A sidecar" => sidecar;
-    workers_are_deployed_as_it_is_written_without_cloudformation: "docs/deploy.md", "Without CloudFormation" => by_hand;
+    a_batch_is_deployed_as_it_is_written: "docs/src/guides/ecs.md", "A batch, to the first thumbnail" => batch;
+    the_image_is_built_in_a_container: "docs/src/guides/ecs.md", "With Docker, or on a Mac" => in_docker;
+    a_sidecar_is_deployed_as_it_is_written: "docs/src/guides/ecs-sidecar.md", "A sidecar" => sidecar;
+    workers_are_deployed_as_it_is_written_without_cloudformation: "docs/src/guides/ecs-by-hand.md", "Without CloudFormation" => by_hand;
 }
 
 /// A clone of the repository, with templates that the server takes, the first of which may say less than it does.
@@ -123,7 +124,7 @@ fn by_hand(section: &Section) {
 
 /// Products of numbers, with units, that stand before `= $` in the document, and the dollars behind it.
 fn sums() -> Vec<(String, f64, f64)> {
-    let text = fs::read_to_string(repository().join(FILE)).expect("the document");
+    let text = fs::read_to_string(repository().join(COSTS)).expect("the document");
     let mut parts = text.split("= $").peekable();
     let mut sums = Vec::new();
     while let (Some(before), Some(after)) = (parts.next(), parts.peek()) {

@@ -18,7 +18,8 @@ struct Block {
     text: String,
 }
 
-/// The sections of all documents of the repository that show something.
+/// The sections of all documents of the repository that show an example. What is marked as `text` is none: pictures, and what a
+/// program prints.
 pub(crate) fn all() -> Vec<Section> {
     let mut files = Vec::new();
     collect(repository(), &mut files);
@@ -77,7 +78,7 @@ fn sections(file: &str) -> Vec<Section> {
         }
         is_after_blank = line.is_empty();
     }
-    sections.retain(|section| !section.blocks.is_empty());
+    sections.retain(|section| section.blocks.iter().any(|block| block.language != "text"));
     sections
 }
 

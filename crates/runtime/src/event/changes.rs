@@ -1,5 +1,5 @@
 //! What each type of event says happened to its object: the one table, by which events are decoded and which
-//! `docs/events.md` repeats.
+//! `docs/src/reference/events.md` repeats.
 //!
 //! Sources:
 //!
@@ -235,7 +235,7 @@ mod tests {
             let row = [kind.change.as_str(), kind.sender.name(), &types.join(", "), &detail_type].join(" | ");
             table.push_str(&format!("| {row} |\n"));
         }
-        let documentation = include_str!("../../../../docs/events.md");
-        assert!(documentation.contains(&table), "docs/events.md needs this table:\n{table}");
+        let documentation = include_str!("../../../../docs/src/reference/events.md");
+        assert!(documentation.contains(&table), "docs/src/reference/events.md needs this table:\n{table}");
     }
 }

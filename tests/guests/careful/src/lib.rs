@@ -1,4 +1,4 @@
-//! What docs/idempotency.md advises, as its tests run it.
+//! What docs/src/guides/idempotency.md advises, as its tests run it.
 
 use wasmrun_guest::object_store::ErrorKind;
 use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, ObjectInfo, Queue, Store, handler, info};
