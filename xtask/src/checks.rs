@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::{
     command::{self, on_path},
+    docs,
     guests::{self, Kinds},
     image,
     places::Places,
@@ -34,6 +35,7 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     command::build(places)?;
     let nextest = on_path("cargo-nextest").is_some();
     if arguments.is_empty() {
+        docs::check(places)?;
         // What the example guests do apart from calling the host is tested on this machine's own target.
         let examples = places.root.join("guest-examples/Cargo.toml");
         command::run(

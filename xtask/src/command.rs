@@ -132,7 +132,7 @@ pub(crate) fn typed(command: &Command) -> String {
 }
 
 /// The program as it was given, but for cargo, which passes itself on by its full path.
-fn name(command: &Command) -> String {
+pub(crate) fn name(command: &Command) -> String {
     let program = command.get_program();
     match env::var_os("CARGO") {
         Some(cargo) if cargo == program => "cargo".into(),

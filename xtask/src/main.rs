@@ -1,4 +1,4 @@
-//! What a newcomer and CI run: `cargo xtask demo | test | guests | image | bench | hostile | endure | deny`.
+//! What a newcomer and CI run: `cargo xtask demo | test | guests | docs | image | bench | hostile | endure | deny`.
 //!
 //! This file owns the command line; what each command does is in the module of its name. Nothing here is part of
 //! the product, and nothing is installed outside the user's cache folder, except the link to a rustup toolchain.
@@ -9,6 +9,7 @@ mod checks;
 mod command;
 mod debian;
 mod demo;
+mod docs;
 mod guests;
 mod image;
 mod pixels;
@@ -33,6 +34,8 @@ Commands:
   test [args…]             set up what is missing, build, and run every test; args go to the test runner
   guests                   build the guest components into target/guests
   guests --cargo-component build them with `cargo component` as well, into target/guests/component
+  docs                     write the reference pages from the program, and build the book into target/book
+  docs --check             fail if a reference page differs from the program, or a link leads nowhere
   image                    build the container image (with buildah) into target/image
   image --program FILE     the same of a static program that was built elsewhere, maybe for another processor
   bench [name] [args…]     build everything and run the benchmarks, or one of container, isolation, queue,
@@ -65,6 +68,7 @@ enum Command<'a> {
     Demo,
     Test(&'a [String]),
     Guests(guests::Kinds),
+    Docs { check: bool },
     Image { program: Option<&'a Path> },
     Bench(&'a [String]),
     Hostile { repeat: u32 },
@@ -86,6 +90,8 @@ impl<'a> Command<'a> {
                 return Ok(Self::Guests(guests::Kinds::CargoAndCargoComponent));
             }
             "guests" => Self::Guests(guests::Kinds::Cargo),
+            "docs" if rest == ["--check"] => return Ok(Self::Docs { check: true }),
+            "docs" => Self::Docs { check: false },
             "image" => return image(rest),
             "hostile" => return hostile(rest),
             "endure" => Self::Endure,
@@ -111,6 +117,12 @@ impl<'a> Command<'a> {
             Self::Demo => demo::run(&places)?,
             Self::Test(arguments) => return checks::test(&places, arguments),
             Self::Guests(kinds) => guests::build(&places, kinds)?,
+            Self::Docs { check: true } => {
+                guests::build(&places, guests::Kinds::Cargo)?;
+                command::build(&places)?;
+                docs::check(&places)?;
+            }
+            Self::Docs { check: false } => docs::build(&places)?,
             Self::Image { program } => image::run(&places, program)?,
             Self::Bench(arguments) => return checks::bench(&places, arguments),
             Self::Hostile { repeat } => return checks::hostile(&places, repeat),

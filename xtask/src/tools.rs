@@ -25,6 +25,8 @@ pub(crate) struct Tool {
 pub(crate) const CARGO_COMPONENT: Tool = Tool { name: "cargo-component", version: "0.21.1", minutes: 4 };
 /// Reads `deny.toml`.
 pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", minutes: 1 };
+/// Builds the book.
+pub(crate) const MDBOOK: Tool = Tool { name: "mdbook", version: "0.5.4", minutes: 1 };
 
 impl Tool {
     /// Finds the program, or installs it.

@@ -1,0 +1,148 @@
+//! The pages that come from the program: commands, configuration, limits and metrics.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+
+use super::{
+    help::{self, Flag, Program},
+    metrics,
+};
+use crate::places::Places;
+
+const NOTE: &str = "<!-- Written by `cargo xtask docs` from the program: don't edit it. -->";
+/// The group of `run --help` with the limits.
+const LIMITS: &str = "Limits of a task";
+
+/// File name and text of each page. `committed`: the folder with the pages as they are, where they are only compared.
+pub(super) fn pages(places: &Places, committed: Option<&Path>) -> Result<[(&'static str, String); 4]> {
+    let program = Program::built(places)?;
+    let help = program.help(&["run"])?.context("there is no command `run`")?;
+    let flags = help::flags(&help)?;
+    let expected = committed.map(|folder| fs::read_to_string(folder.join("metrics.md")).unwrap_or_default());
+    let metrics = metrics::page(places, &program, |text| {
+        let text = format!("{NOTE}\n\n{text}");
+        (expected.as_ref() == Some(&text), text)
+    })?;
+    Ok([
+        ("cli.md", format!("{NOTE}\n\n{}", commands(&program)?)),
+        ("configuration.md", format!("{NOTE}\n\n{}", configuration(&program, &flags)?)),
+        ("limits.md", format!("{NOTE}\n\n{}", limits(&flags))),
+        ("metrics.md", metrics),
+    ])
+}
+
+fn commands(program: &Program) -> Result<String> {
+    let mut page = "\
+# Commands
+
+What `--help` prints. `wasmrun COMMAND -h` prints a command's common flags only.
+"
+    .to_owned();
+    for words in [vec![vec![]], program.commands()?].concat() {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let help =
+            program.help(&words)?.with_context(|| format!("there is no command `{}`", words.join(" ")))?;
+        let heading = [&["wasmrun"], &words[..]].concat().join(" ");
+        page += &format!("\n## {heading}\n\n```text\n{help}\n```\n");
+    }
+    Ok(page)
+}
+
+fn limits(flags: &[Flag]) -> String {
+    let mut page = "\
+# Limits
+
+The flags that bound a task. In the configuration file they are keys of `[limits]`, without the
+dashes. [Limits](../concepts/limits.md) says what each of them means and what happens beyond it.
+
+| flag | default | variable | bounds |
+|---|---|---|---|
+"
+    .to_owned();
+    for flag in flags.iter().filter(|flag| flag.group == LIMITS) {
+        let default = flag.default.as_deref().unwrap_or("–");
+        let variable = flag.variable.as_deref().unwrap_or("–");
+        page += &row(&[code(&flag.shown), default.into(), code(variable), flag.text.clone()]);
+    }
+    page
+}
+
+fn configuration(program: &Program, flags: &[Flag]) -> Result<String> {
+    let mut page = "\
+# Configuration
+
+The settings of `wasmrun run`: flags, environment variables, and keys of the file that `--config`
+names. [Configure a worker](../guides/configuration.md) has an example of the file, and says which of
+the three takes precedence. [Commands](cli.md#wasmrun-run) says what each flag does. The limits of a
+task have [a page of their own](limits.md).
+"
+    .to_owned();
+    let keys = keys(program, flags)?;
+    let mut group = "";
+    for flag in flags.iter().filter(|flag| flag.name != "help" && flag.group != LIMITS) {
+        if flag.group != group {
+            group = &flag.group;
+            page +=
+                &format!("\n## {group}\n\n| flag | variable | in the file | default |\n|---|---|---|---|\n");
+        }
+        let key = keys.iter().find(|key| key.flag == flag.name);
+        // What has a name carries it in the variable.
+        let is_named = key.is_some_and(|key| key.section.is_none()) && flag.variable.is_none();
+        let capitals = flag.name.to_uppercase().replace('-', "_");
+        let variable = match &flag.variable {
+            Some(variable) => code(variable),
+            None if is_named => code(&format!("WASMRUN_{capitals}_NAME")),
+            None => "–".into(),
+        };
+        let key = match key {
+            Some(key) if is_named => format!("`[{}]`", key.name),
+            Some(Key { section: Some(section), name, .. }) => format!("`[{section}]` `{name}`"),
+            Some(key) => code(&key.name),
+            None => "–".into(),
+        };
+        let default = flag.default.as_deref().unwrap_or("–");
+        page += &row(&[code(&flag.shown), variable, key, default.into()]);
+    }
+    Ok(page)
+}
+
+/// A key of the configuration file.
+struct Key {
+    section: Option<String>,
+    name: String,
+    /// Whose setting it is.
+    flag: String,
+}
+
+/// The keys of the file. Each has a flag.
+fn keys(program: &Program, flags: &[Flag]) -> Result<Vec<Key>> {
+    let mut keys = Vec::new();
+    for top in program.keys("")?.context("the program doesn't name the keys of its file")? {
+        match program.keys(&top)? {
+            // `[log] level` is `--log`, `[log] format` is `--log-format`.
+            Some(names) => {
+                for name in names {
+                    let flag = [name.clone(), format!("{top}-{name}"), top.clone()];
+                    keys.push((Some(top.clone()), name, flag.to_vec()));
+                }
+            }
+            None => keys.push((None, top.clone(), vec![top.clone(), top.to_uppercase()])),
+        }
+    }
+    let key = |(section, name, candidates): (Option<String>, String, Vec<String>)| {
+        let flag = candidates.into_iter().find(|candidate| flags.iter().any(|flag| flag.name == *candidate));
+        let flag = flag.with_context(|| format!("the key `{name}` of the configuration file has no flag"))?;
+        Ok(Key { section, name, flag })
+    };
+    keys.into_iter().map(key).collect()
+}
+
+pub(super) fn code(text: &str) -> String {
+    if text == "–" { text.into() } else { format!("`{}`", text.replace('|', "\\|")) }
+}
+
+/// A row of a table.
+pub(super) fn row(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
