@@ -165,6 +165,8 @@ mod tests {
         assert_eq!(Command::parse(&test), Ok(Command::Test(&test[1..])));
         let both = words("guests --cargo-component");
         assert_eq!(Command::parse(&both), Ok(Command::Guests(Kinds::CargoAndCargoComponent)));
+        let compared = words("docs --check");
+        assert_eq!(Command::parse(&compared), Ok(Command::Docs { check: true }));
         let known = words("deny --advisories");
         assert_eq!(Command::parse(&known), Ok(Command::Deny { advisories: true }));
     }

@@ -177,8 +177,8 @@ pub(crate) struct TaskArgs {
     #[arg(long, value_name = "FILE", env = "WASMRUN_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// Grant a store: s3://BUCKET, s3://BUCKET/PREFIX (or the ARN of an access point in the bucket's place), with settings
-    /// behind a `?` (region, addressing, bucket, encryption, kms-key and acl: see the README), or dir:PATH; with the mode
-    /// ro, wo or rw
+    /// behind a `?` (region, addressing, bucket, encryption, kms-key and acl: see the page Stores of the documentation),
+    /// or dir:PATH; with the mode ro, wo or rw
     #[arg(long, value_name = "ALIAS=URL:MODE")]
     pub(crate) store: Vec<String>,
     /// Grant a queue to send to
