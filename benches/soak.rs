@@ -19,8 +19,8 @@ use wasmrun_benches::guests;
 use wasmrun_benches::proc;
 use wasmrun_benches::run::{self, Size};
 use wasmrun_local::sqlite::{DeadLetter, QueueSettings, SqliteQueue};
-use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
-use wasmrun_runtime::queue::{Depth, Queue, Receipt};
+use wasmrun_runtime::model::message::{MAX_BATCH, OutgoingMessage};
+use wasmrun_runtime::ports::queue::{Depth, Queue, Receipt};
 
 /// One task among so many is hostile.
 const EACH: usize = 51;

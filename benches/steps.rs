@@ -18,17 +18,17 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use wasmrun_benches::guests;
 use wasmrun_local::{DirStore, QueueSettings, SqliteQueue};
-use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
-use wasmrun_runtime::event;
-use wasmrun_runtime::grant::{Grants, Mode, StoreGrant};
-use wasmrun_runtime::limits::Limits;
-use wasmrun_runtime::memory::{MemoryQueue, MemoryStore};
-use wasmrun_runtime::message::{MAX_BATCH, Message, OutgoingMessage};
-use wasmrun_runtime::object_store::ObjectStore;
-use wasmrun_runtime::outcome::Outcome;
-use wasmrun_runtime::queue::{Queue, Receipt};
-use wasmrun_runtime::threads;
+use wasmrun_runtime::engine::threads;
+use wasmrun_runtime::model::event;
+use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::model::message::{MAX_BATCH, Message, OutgoingMessage};
+use wasmrun_runtime::model::outcome::Outcome;
+use wasmrun_runtime::ports::memory::{MemoryQueue, MemoryStore};
+use wasmrun_runtime::ports::object_store::ObjectStore;
+use wasmrun_runtime::ports::queue::{Queue, Receipt};
+use wasmrun_runtime::task::component::Component;
+use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant};
 
 criterion_group! {
     name = steps;

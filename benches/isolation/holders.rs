@@ -9,7 +9,7 @@ use wasmrun_benches::bare::{Bare, Input, Memory};
 use wasmrun_benches::figures::process_cpu;
 use wasmrun_benches::{guests, options};
 use wasmrun_runtime::engine::Allocator;
-use wasmrun_runtime::threads;
+use wasmrun_runtime::engine::threads;
 
 use crate::alone::GUARDS;
 use crate::memory;

@@ -19,14 +19,14 @@ use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
 use wasmrun_benches::figures::{median, micros, process_cpu};
 use wasmrun_benches::guests;
 use wasmrun_benches::run::Size;
-use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
-use wasmrun_runtime::event;
-use wasmrun_runtime::grant::{Grants, Mode, StoreGrant};
-use wasmrun_runtime::limits::Limits;
-use wasmrun_runtime::memory::MemoryStore;
-use wasmrun_runtime::message::Message;
-use wasmrun_runtime::outcome::Outcome;
+use wasmrun_runtime::model::event;
+use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::model::message::Message;
+use wasmrun_runtime::model::outcome::Outcome;
+use wasmrun_runtime::ports::memory::MemoryStore;
+use wasmrun_runtime::task::component::Component;
+use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant};
 
 const ROUNDS: usize = 9;
 /// For each variant in each round: half a second.

@@ -16,9 +16,9 @@ use tokio::time::MissedTickBehavior;
 use wasmrun_benches::figures::{Samples, median, micros};
 use wasmrun_benches::options;
 use wasmrun_benches::run::Size;
-use wasmrun_runtime::component::Component;
 use wasmrun_runtime::engine::Allocator;
-use wasmrun_runtime::threads;
+use wasmrun_runtime::engine::threads;
+use wasmrun_runtime::task::component::Component;
 
 use crate::machine::cores;
 use crate::program::{Processes, Program, succeed};

@@ -7,7 +7,7 @@ use wasmrun_benches::bare::Memory;
 use wasmrun_benches::figures::{Samples, median};
 use wasmrun_benches::run::Size;
 use wasmrun_runtime::engine::Allocator;
-use wasmrun_runtime::threads;
+use wasmrun_runtime::engine::threads;
 
 use crate::alone::Alone;
 use crate::program::{FunctionCall, Process, Program};

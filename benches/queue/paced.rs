@@ -13,12 +13,12 @@ use wasmrun_aws::{Aws, SqsQueue};
 use wasmrun_benches::figures::{Samples, micros, process_cpu};
 use wasmrun_benches::guests;
 use wasmrun_runtime::engine::Allocator;
-use wasmrun_runtime::grant::Grants;
-use wasmrun_runtime::limits::Limits;
-use wasmrun_runtime::message::OutgoingMessage;
-use wasmrun_runtime::outcome::{Action, Policy};
-use wasmrun_runtime::queue::{Delivery, Depth, Pace, Queue, QueueAttributes, QueueError, Receipt};
-use wasmrun_runtime::usage::{TaskObserver, TaskRecord};
+use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::model::message::OutgoingMessage;
+use wasmrun_runtime::model::outcome::{Action, Policy};
+use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
+use wasmrun_runtime::ports::queue::{Delivery, Depth, Pace, Queue, QueueAttributes, QueueError, Receipt};
+use wasmrun_runtime::task::grant::Grants;
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
 
 /// The worker is there: messages may come.

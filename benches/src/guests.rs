@@ -2,12 +2,12 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use wasmrun_runtime::capacity::Host;
-use wasmrun_runtime::compile::Compiler;
-use wasmrun_runtime::component::{Component, LoadOptions};
 use wasmrun_runtime::engine::Allocator;
-use wasmrun_runtime::grant::Grants;
-use wasmrun_runtime::limits::Limits;
+use wasmrun_runtime::engine::capacity::Host;
+use wasmrun_runtime::engine::compile::Compiler;
+use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::task::component::{Component, LoadOptions};
+use wasmrun_runtime::task::grant::Grants;
 
 /// The repository.
 pub fn repository() -> &'static Path {

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
-use wasmrun_runtime::scaler::Goal;
+use wasmrun_runtime::worker::scaler::Goal;
 use wasmrun_runtime::worker::{ScaleOptions, WorkerOptions};
 
 /// So many.

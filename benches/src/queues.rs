@@ -1,7 +1,7 @@
 //! Queues with something in them.
 
-use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
-use wasmrun_runtime::queue::Queue;
+use wasmrun_runtime::model::message::{MAX_BATCH, OutgoingMessage};
+use wasmrun_runtime::ports::queue::Queue;
 
 /// Sends a message so many times, or some more to fill the last batch.
 pub async fn fill(queue: &dyn Queue, message: OutgoingMessage, count: usize) {

@@ -13,8 +13,8 @@ use aws_sdk_sqs::config::{ProvideCredentials, SharedCredentialsProvider};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
-use wasmrun_runtime::object_store::StoreError;
-use wasmrun_runtime::queue::QueueError;
+use wasmrun_runtime::ports::object_store::StoreError;
+use wasmrun_runtime::ports::queue::QueueError;
 
 /// Long enough for another continent and a lost packet.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use aws_config::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use hyper::Uri;
 use std::net::IpAddr;
-use wasmrun_runtime::text::without_passwords;
+use wasmrun_runtime::model::text::without_passwords;
 
 /// Key of endpoints in profiles.
 const PROFILE_KEY: &str = "endpoint_url";

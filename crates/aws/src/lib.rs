@@ -31,7 +31,7 @@ pub use sqs::{SqsQueue, is_queue_address};
 mod tests {
     use aws_sdk_s3::types::Event;
     use std::collections::BTreeSet;
-    use wasmrun_runtime::event::{EVENT_KINDS, Sender};
+    use wasmrun_runtime::model::event::{EVENT_KINDS, Sender};
 
     /// A type of event that a later SDK knows fails here, so that somebody decides what it says.
     #[test]

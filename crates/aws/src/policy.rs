@@ -7,7 +7,7 @@ use crate::s3::{BucketKind, ObjectAddress, StoreAddress};
 use crate::sqs::QueueAddress;
 use serde::Serialize;
 use serde_json::{Value, json};
-use wasmrun_runtime::grant::Mode;
+use wasmrun_runtime::task::grant::Mode;
 
 /// The version of the policy language.
 const LANGUAGE: &str = "2012-10-17";

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wasmrun_aws::{Aws, FetchError, S3Store, SqsQueue, is_queue_address};
 use wasmrun_local::{DirStore, PlannedQueue, QueueSettings, SqliteQueue};
-use wasmrun_runtime::limits::Limits;
-use wasmrun_runtime::object_store::{ObjectStore, StoreError};
-use wasmrun_runtime::queue::{Queue, QueueAdmin};
+use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::ports::object_store::{ObjectStore, StoreError};
+use wasmrun_runtime::ports::queue::{Queue, QueueAdmin};
 
 /// What queues and stores are opened with.
 pub(crate) struct Backends {

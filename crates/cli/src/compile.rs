@@ -9,8 +9,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
-use wasmrun_runtime::component::precompile;
 use wasmrun_runtime::engine::CodeOptions;
+use wasmrun_runtime::task::component::precompile;
 
 pub(crate) async fn compile(args: CompileArgs) -> Result<ExitCode, Failure> {
     let output = Output::start(&args.log)?;

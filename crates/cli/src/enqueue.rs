@@ -11,10 +11,10 @@ use crate::signals::stop_signals;
 use std::collections::HashSet;
 use std::process::ExitCode;
 use std::time::Duration;
-use wasmrun_runtime::event::notification;
-use wasmrun_runtime::message::{MAX_BATCH, OutgoingMessage};
-use wasmrun_runtime::object_store::{MAX_PAGE, ObjectStore, ObjectSummary};
-use wasmrun_runtime::queue::Queue;
+use wasmrun_runtime::model::event::notification;
+use wasmrun_runtime::model::message::{MAX_BATCH, OutgoingMessage};
+use wasmrun_runtime::ports::object_store::{MAX_PAGE, ObjectStore, ObjectSummary};
+use wasmrun_runtime::ports::queue::Queue;
 
 pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     let output = output::Output::start(&LogSettings::default())?;

@@ -12,11 +12,11 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use wasmrun_runtime::compile::CompileError;
-use wasmrun_runtime::component::LoadError;
-use wasmrun_runtime::object_store::StoreError;
-use wasmrun_runtime::queue::QueueError;
-use wasmrun_runtime::text::{OneLine, without_passwords};
+use wasmrun_runtime::engine::compile::CompileError;
+use wasmrun_runtime::model::text::{OneLine, without_passwords};
+use wasmrun_runtime::ports::object_store::StoreError;
+use wasmrun_runtime::ports::queue::QueueError;
+use wasmrun_runtime::task::component::LoadError;
 use wasmrun_runtime::worker::StartError;
 
 /// The task of `invoke` failed.

@@ -9,7 +9,7 @@ use clap::Parser;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing_subscriber::EnvFilter;
-use wasmrun_runtime::limits::Limits;
+use wasmrun_runtime::model::limits::Limits;
 
 /// Merges and validates the settings of `wasmrun run` as that does, without opening anything. `None`: the arguments
 /// aren't ones.

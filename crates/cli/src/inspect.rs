@@ -6,7 +6,7 @@ use crate::output::Output;
 use crate::task::{compiler, open_cache, read_component};
 use serde_json::json;
 use std::process::ExitCode;
-use wasmrun_runtime::component::{Interfaces, Needs};
+use wasmrun_runtime::task::component::{Interfaces, Needs};
 
 /// What a component implements that can be run.
 const WORLD: &str = "wasmrun:task/task@0.1.0";
@@ -16,7 +16,7 @@ pub(crate) async fn inspect(args: InspectArgs) -> Result<ExitCode, Failure> {
     let shown = args.component.display().to_string();
     let bytes = read_component(&args.component, args.engine.is_precompiled())?;
     let compiler = compiler(&args.engine, open_cache(&args.engine)?)?;
-    let interfaces = wasmrun_runtime::component::inspect(&bytes, &compiler)
+    let interfaces = wasmrun_runtime::task::component::inspect(&bytes, &compiler)
         .await
         .map_err(|error| Failure::component(&shown, &error))?;
     if args.json {

@@ -12,9 +12,11 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing::Instrument;
-use wasmrun_runtime::message::{Attribute, AttributeValue, MAX_MESSAGE_BYTES, Message, OutgoingMessage};
-use wasmrun_runtime::outcome::Outcome;
-use wasmrun_runtime::trace;
+use wasmrun_runtime::model::message::{
+    Attribute, AttributeValue, MAX_MESSAGE_BYTES, Message, OutgoingMessage,
+};
+use wasmrun_runtime::model::outcome::Outcome;
+use wasmrun_runtime::model::trace;
 
 pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let mut file = File::read(args.task.config.as_deref())?;

@@ -52,7 +52,7 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use wasmrun_runtime::text::without_passwords;
+use wasmrun_runtime::model::text::without_passwords;
 
 pub use self::version::Build;
 
@@ -61,7 +61,7 @@ pub fn main(build: &Build) -> ExitCode {
     // The child that compiles: it shares nothing with the rest, not even the arguments' parser.
     #[cfg(feature = "compiler")]
     {
-        use wasmrun_runtime::compile::{CHILD_ARGUMENT, child};
+        use wasmrun_runtime::engine::compile::{CHILD_ARGUMENT, child};
         if std::env::args_os().nth(1).is_some_and(|argument| argument == CHILD_ARGUMENT) {
             return child();
         }
@@ -139,7 +139,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
 fn block_on<T: Send + 'static>(
     future: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Result<T, Failure> {
-    let runtime = wasmrun_runtime::threads::start_io()
+    let runtime = wasmrun_runtime::engine::threads::start_io()
         .map_err(|error| Failure::backend(format!("the system refuses threads: {error}")))?;
     // On those threads and not on this one: each answer of a backend would have to wake another thread.
     let result = match runtime.block_on(runtime.spawn(future)) {

@@ -7,8 +7,8 @@ use clap::Args;
 use serde::Deserialize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
-use wasmrun_runtime::limits::Limits;
-use wasmrun_runtime::message::MAX_MESSAGE_BYTES;
+use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::model::message::MAX_MESSAGE_BYTES;
 
 /// A page of Wasm: no memory is smaller.
 const PAGE_BYTES: u64 = 64 << 10;

@@ -21,11 +21,11 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::util::SubscriberInitExt;
-use wasmrun_runtime::component::Report;
-use wasmrun_runtime::distribution::Quantity;
-use wasmrun_runtime::outcome::OutcomeKind;
-pub(crate) use wasmrun_runtime::text::tamed;
-use wasmrun_runtime::text::{OneLine, escaped, is_unsafe};
+use wasmrun_runtime::model::distribution::Quantity;
+use wasmrun_runtime::model::outcome::OutcomeKind;
+pub(crate) use wasmrun_runtime::model::text::tamed;
+use wasmrun_runtime::model::text::{OneLine, escaped, is_unsafe};
+use wasmrun_runtime::task::component::Report;
 use wasmrun_runtime::worker::{Counts, Summary, Tally};
 
 /// How often the progress is drawn.

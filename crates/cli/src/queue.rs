@@ -8,8 +8,8 @@ use crate::settings::LogSettings;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use wasmrun_local::{DeadLetter, QueueSettings};
-use wasmrun_runtime::message::{AttributeValue, Message};
-use wasmrun_runtime::queue::QueueAdmin;
+use wasmrun_runtime::model::message::{AttributeValue, Message};
+use wasmrun_runtime::ports::queue::QueueAdmin;
 
 pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
     let output = Output::start(&LogSettings::default())?;

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 use wasmrun_aws::ecs::{EcsTask, Protection};
-use wasmrun_runtime::capacity::{BoundedBy, Capacity};
-use wasmrun_runtime::memory::MemoryQueue;
-use wasmrun_runtime::outcome::Action;
-use wasmrun_runtime::queue::Queue;
-use wasmrun_runtime::usage::TaskObserver;
+use wasmrun_runtime::engine::capacity::{BoundedBy, Capacity};
+use wasmrun_runtime::model::outcome::Action;
+use wasmrun_runtime::model::usage::TaskObserver;
+use wasmrun_runtime::ports::memory::MemoryQueue;
+use wasmrun_runtime::ports::queue::Queue;
 use wasmrun_runtime::worker::{BodyStore, TasksStart, Worker, WorkerOptions};
 use wasmrun_watch::{About, Watch};
 

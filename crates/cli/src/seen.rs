@@ -12,7 +12,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use wasmrun_runtime::object_store::ObjectSummary;
+use wasmrun_runtime::ports::object_store::ObjectSummary;
 
 /// Most bytes of keys and etags that are read from a file: some forty million objects.
 const MAX_KNOWN: usize = 4 << 30;

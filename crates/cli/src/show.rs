@@ -1,7 +1,7 @@
 //! How numbers look to people: three digits and a unit.
 
 use bytesize::ByteSize;
-use wasmrun_runtime::distribution::{Quantity, Spreads};
+use wasmrun_runtime::model::distribution::{Quantity, Spreads};
 
 /// Microseconds.
 pub(crate) fn time(micros: u64) -> String {

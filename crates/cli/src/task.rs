@@ -10,12 +10,12 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use wasmrun_aws::is_object;
-use wasmrun_runtime::cache::Cache;
-use wasmrun_runtime::capacity::{Host, HostMemory};
-use wasmrun_runtime::compile::{Compiler, MAX_COMPONENT_BYTES};
-use wasmrun_runtime::component::{Component, LoadOptions};
-use wasmrun_runtime::grant::{Grants, StoreGrant};
-use wasmrun_runtime::limits::Limits;
+use wasmrun_runtime::engine::cache::Cache;
+use wasmrun_runtime::engine::capacity::{Host, HostMemory};
+use wasmrun_runtime::engine::compile::{Compiler, MAX_COMPONENT_BYTES};
+use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::task::component::{Component, LoadOptions};
+use wasmrun_runtime::task::grant::{Grants, StoreGrant};
 
 /// Code takes three times what its component takes, and more without optimisation.
 const MAX_CODE_BYTES: u64 = 1 << 30;

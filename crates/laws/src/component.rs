@@ -5,13 +5,13 @@ use std::future::pending;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use wasmrun_runtime::capacity::Host;
-use wasmrun_runtime::compile::Compiler;
-use wasmrun_runtime::component::{Component, LoadOptions, inspect};
 use wasmrun_runtime::engine::Allocator;
-use wasmrun_runtime::grant::Grants;
-use wasmrun_runtime::limits::Limits;
-use wasmrun_runtime::message::Message;
+use wasmrun_runtime::engine::capacity::Host;
+use wasmrun_runtime::engine::compile::Compiler;
+use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::model::message::Message;
+use wasmrun_runtime::task::component::{Component, LoadOptions, inspect};
+use wasmrun_runtime::task::grant::Grants;
 
 /// What is changed a little, since bytes from nowhere hardly ever become a component.
 static SEEDS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {

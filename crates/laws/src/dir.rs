@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use wasmrun_local::DirStore;
-use wasmrun_runtime::object_store::{Condition, ObjectStore, PutOptions, Transfer};
+use wasmrun_runtime::ports::object_store::{Condition, ObjectStore, PutOptions, Transfer};
 
 /// What is only outside.
 const SECRET: &[u8] = b"outside";

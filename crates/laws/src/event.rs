@@ -2,7 +2,7 @@
 
 use crate::split;
 use std::time::SystemTime;
-use wasmrun_runtime::event::{Decoded, decode, notification};
+use wasmrun_runtime::model::event::{Decoded, decode, notification};
 
 /// Decodes the bytes as a body; and announces an object in a store, named by the bytes before and after the first line
 /// end.

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 use std::sync::{Arc, LazyLock};
-use wasmrun_runtime::event::{Decoded, decode};
-use wasmrun_runtime::grant::{Grants, Mode, StoreGrant, check_key};
-use wasmrun_runtime::memory::MemoryStore;
-use wasmrun_runtime::object_store::MAX_KEY_BYTES;
+use wasmrun_runtime::model::event::{Decoded, decode};
+use wasmrun_runtime::ports::memory::MemoryStore;
+use wasmrun_runtime::ports::object_store::MAX_KEY_BYTES;
+use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant, check_key};
 
 /// One within the other, and beside each other with the same beginning.
 const STORES: [(&str, &str, Mode); 6] = [

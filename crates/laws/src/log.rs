@@ -1,7 +1,7 @@
 //! What a guest writes to its standard output and error.
 
 use serde_json::Value;
-use wasmrun_runtime::text::{OneLine, is_unsafe};
+use wasmrun_runtime::model::text::{OneLine, is_unsafe};
 use wasmrun_runtime::write_as_guest;
 
 /// A longer line is cut into several.

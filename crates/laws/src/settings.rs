@@ -1,7 +1,7 @@
 //! Configurations and arguments.
 
 use crate::split;
-use wasmrun_runtime::text::is_unsafe;
+use wasmrun_runtime::model::text::is_unsafe;
 
 /// Takes the bytes up to the first NUL as a configuration, and those after it as arguments, one a line.
 pub fn settings(bytes: &[u8]) {

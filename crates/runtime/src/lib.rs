@@ -1,61 +1,64 @@
 //! All behaviour of wasmrun: engine, isolation, host interfaces, worker. Knows no AWS and no command line.
 //!
-//! | module | owns |
+//! Five rooms, from the top down. Each knows those below it, and none above: a test checks that.
+//!
+//! | room | owns |
 //! |---|---|
-//! | [`worker`] | the way of a message: receive, process, settle; when to receive and when to stop |
-//! | [`component`] | the compiled component, and a run of it for one message: a task |
-//! | `state` | the one function that builds a task's store: isolation is audited there |
-//! | `host` | the WIT interfaces that a guest calls, above the backends |
-//! | [`host_error`] | what a task complains of: a backend, or a grant that it lacks |
-//! | [`outcome`] | how a task ended (the one reader of traps), and what follows from it |
-//! | [`limits`], `limiter` | what a task may use; the sum of its memories |
-//! | [`capacity`] | how many tasks the host's memory bears |
-//! | `turn`, [`usage`] | when a task hands its thread back, and where its time goes; what it consumed |
-//! | [`calls`] | how often tasks called stores and queues |
-//! | `deterministic` | random numbers and clocks |
-//! | [`scaler`] | how many tasks may run at once, from what is seen of the queue and of the tasks |
-//! | [`grant`] | what a task may touch |
-//! | [`event`] | which objects a message announces |
-//! | [`engine`], [`threads`] | which parts of Wasm exist; where guests compute |
-//! | [`compile`], [`cache`] | from a file to code, in a child process; where code is kept |
-//! | [`queue`], [`object_store`], [`message`] | what a backend implements |
-//! | [`trace`] | the request that a message belongs to |
-//! | `heap` | what the allocator keeps |
-//! | [`distribution`] | percentiles of what tasks consumed |
-//! | [`text`] | text from outside, shown to people |
-//! | [`memory`] | backends for tests and benchmarks |
+//! | [`worker`] | many tasks: receive, process, settle; permits, leases, the circuit breaker, the scaler |
+//! | [`task`] | one task: its component, its store, what a guest may call and touch. **Isolation is audited here** |
+//! | [`engine`] | the engine's configuration, compiling, the cache of compiled code, threads, capacity |
+//! | [`ports`] | what a backend implements: queues and object stores; doubles for tests and benchmarks |
+//! | [`model`] | messages, events, outcomes, limits, usage: plain data, without the engine and without tokio |
 
-#[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "nothing is compiled"))]
-pub mod cache;
-pub mod calls;
-pub mod capacity;
-pub mod compile;
-pub mod component;
-mod deterministic;
-pub mod distribution;
 pub mod engine;
-pub mod event;
-pub mod grant;
-mod heap;
-mod host;
-pub mod host_error;
-mod limiter;
-pub mod limits;
-mod log;
-pub mod memory;
-pub mod message;
-mod names;
-pub mod object_store;
-pub mod outcome;
-pub mod queue;
-pub mod scaler;
-mod state;
-pub mod text;
-pub mod threads;
-pub mod trace;
-mod turn;
-pub mod usage;
+pub mod model;
+pub mod ports;
+pub mod task;
 pub mod worker;
 
 #[doc(hidden)]
-pub use log::write_as_guest;
+pub use task::log::write_as_guest;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// From the bottom up.
+    const ROOMS: [&str; 5] = ["model", "ports", "engine", "task", "worker"];
+
+    /// The lines of a room's code that hold one of these words, comments aside.
+    fn lines_with(folder: &Path, words: &[String], found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                lines_with(&path, words, found);
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("text");
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let lines = code.filter(|line| words.iter().any(|word| line.contains(word)));
+            found.extend(lines.map(|line| format!("{}: {}", path.display(), line.trim())));
+        }
+    }
+
+    fn lines_of(room: &str, words: &[String]) -> Vec<String> {
+        let mut found = Vec::new();
+        lines_with(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room), words, &mut found);
+        found
+    }
+
+    #[test]
+    fn no_room_knows_one_above_it() {
+        for (floor, room) in ROOMS.iter().enumerate() {
+            let above: Vec<_> = ROOMS[floor + 1..].iter().map(|above| format!("crate::{above}::")).collect();
+            assert_eq!(lines_of(room, &above), Vec::<String>::new());
+        }
+        assert!(!lines_of("worker", &["crate::task::".into()]).is_empty(), "it looks at the files");
+    }
+
+    #[test]
+    fn the_model_is_plain_data() {
+        assert_eq!(lines_of("model", &["wasmtime".into(), "tokio".into()]), Vec::<String>::new());
+    }
+}

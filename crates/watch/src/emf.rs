@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use wasmrun_runtime::outcome::OutcomeKind;
-use wasmrun_runtime::usage::{TaskObserver, TaskRecord};
+use wasmrun_runtime::model::outcome::OutcomeKind;
+use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
 use wasmrun_runtime::worker::{Counts, Status};
 
 /// CloudWatch's own resolution.
@@ -215,8 +215,8 @@ fn micros(time: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::health::tests::well;
-    use wasmrun_runtime::outcome::Outcome;
-    use wasmrun_runtime::usage::Usage;
+    use wasmrun_runtime::model::outcome::Outcome;
+    use wasmrun_runtime::model::usage::Usage;
 
     fn emf() -> Emf {
         Emf::new("Thumbs".into(), "thumbnail", "https://sqs.eu-west-1.amazonaws.com/123456789012/uploads")

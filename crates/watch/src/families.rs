@@ -3,8 +3,8 @@
 use crate::{About, health};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use std::time::{Duration, UNIX_EPOCH};
-use wasmrun_runtime::calls::{CallResult, HostCalls, StoreCall};
-use wasmrun_runtime::scaler::Because;
+use wasmrun_runtime::task::calls::{CallResult, HostCalls, StoreCall};
+use wasmrun_runtime::worker::scaler::Because;
 use wasmrun_runtime::worker::{Counts, Status};
 
 /// Label names with their values, and the number.
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
     use crate::health::tests::well;
     use crate::metrics::Metrics;
-    use wasmrun_runtime::queue::Depth;
+    use wasmrun_runtime::ports::queue::Depth;
 
     #[test]
     fn what_is_not_known_is_not_told() {

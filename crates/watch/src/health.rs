@@ -4,7 +4,7 @@
 //! with all its running tasks. Ready is one that receives messages.
 
 use std::time::Duration;
-use wasmrun_runtime::text::OneLine;
+use wasmrun_runtime::model::text::OneLine;
 use wasmrun_runtime::worker::{Receiving, Status};
 
 /// The loop shows every second that it lives. A machine that is that much overloaded is no better after a restart.

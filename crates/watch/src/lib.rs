@@ -24,7 +24,7 @@ mod status;
 use crate::metrics::Metrics;
 use std::sync::Arc;
 use std::time::SystemTime;
-use wasmrun_runtime::component::Component;
+use wasmrun_runtime::task::component::Component;
 use wasmrun_runtime::worker::{Status, Worker};
 
 /// A worker, and what is the same for as long as it lives.

@@ -5,9 +5,9 @@
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 use std::time::Duration;
-use wasmrun_runtime::limits::Limit;
-use wasmrun_runtime::outcome::OutcomeKind;
-use wasmrun_runtime::usage::{TaskObserver, TaskRecord, Usage};
+use wasmrun_runtime::model::limits::Limit;
+use wasmrun_runtime::model::outcome::OutcomeKind;
+use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord, Usage};
 
 /// Seconds in the queue: from nothing to an hour.
 const QUEUED: &[f64] =
@@ -178,7 +178,7 @@ fn histogram(registry: &Registry, name: &str, help: &str, bounds: &[f64]) -> His
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasmrun_runtime::outcome::Outcome;
+    use wasmrun_runtime::model::outcome::Outcome;
 
     #[test]
     fn each_outcome_and_each_limit_has_a_place_of_its_own() {

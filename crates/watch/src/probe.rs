@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
-use wasmrun_runtime::text::OneLine;
+use wasmrun_runtime::model::text::OneLine;
 
 /// For connection, request and answer together: less than the shortest that ECS gives a health check.
 pub const PATIENCE: Duration = Duration::from_secs(2);

@@ -6,9 +6,9 @@
 use crate::{About, health};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
-use wasmrun_runtime::scaler::Because;
-use wasmrun_runtime::text::tamed;
-use wasmrun_runtime::usage::Usage;
+use wasmrun_runtime::model::text::tamed;
+use wasmrun_runtime::model::usage::Usage;
+use wasmrun_runtime::worker::scaler::Because;
 use wasmrun_runtime::worker::{Counts, FailedTask, RunningTask, Status, Summary};
 
 /// One line, with its end.
@@ -130,8 +130,8 @@ mod tests {
     use super::*;
     use crate::health::tests::well;
     use std::time::SystemTime;
-    use wasmrun_runtime::outcome::OutcomeKind;
-    use wasmrun_runtime::queue::Depth;
+    use wasmrun_runtime::model::outcome::OutcomeKind;
+    use wasmrun_runtime::ports::queue::Depth;
 
     fn about() -> About {
         About {

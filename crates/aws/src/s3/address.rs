@@ -3,7 +3,7 @@
 
 use super::name::{self, Kind};
 use aws_sdk_s3::types::{ObjectCannedAcl, ServerSideEncryption};
-use wasmrun_runtime::grant::check_key;
+use wasmrun_runtime::task::grant::check_key;
 
 pub(crate) const SCHEME: &str = "s3://";
 

@@ -9,7 +9,7 @@ use aws_sdk_s3::types::TaggingDirective;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::SystemTime;
-use wasmrun_runtime::object_store::{Condition, ObjectInfo, PutOptions, StoreError};
+use wasmrun_runtime::ports::object_store::{Condition, ObjectInfo, PutOptions, StoreError};
 
 /// One request copies no larger object.
 const LARGEST_COPY: u64 = 5 << 30;

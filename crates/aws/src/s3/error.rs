@@ -1,7 +1,7 @@
 //! What the service's errors mean for a task and its worker.
 
 use crate::failure::Failure;
-use wasmrun_runtime::object_store::StoreError;
+use wasmrun_runtime::ports::object_store::StoreError;
 
 /// What isn't there if something isn't.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::error::{Missing, RANGE_NOT_SATISFIABLE, store_error};
 use super::{Place, check_version, head_info};
 use crate::failure::Failure;
-use wasmrun_runtime::object_store::{ObjectInfo, StoreError};
+use wasmrun_runtime::ports::object_store::{ObjectInfo, StoreError};
 
 pub(super) async fn head(place: &Place, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
     let request = place.client.head_object().bucket(&place.bucket).key(place.full(key));

@@ -41,7 +41,7 @@ use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use wasmrun_runtime::object_store::{
+use wasmrun_runtime::ports::object_store::{
     Condition, Held, MAX_PAGE, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary,
     ObjectWriter, PutOptions, StoreError, TooMuch, Transfer,
 };

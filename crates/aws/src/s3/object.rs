@@ -4,8 +4,8 @@ use super::S3Store;
 use super::address::{Address, SCHEME, bucket_and_rest};
 use crate::config::Aws;
 use std::time::Duration;
-use wasmrun_runtime::grant::check_key;
-use wasmrun_runtime::object_store::{ObjectReader, ObjectStore as _, StoreError};
+use wasmrun_runtime::ports::object_store::{ObjectReader, ObjectStore as _, StoreError};
+use wasmrun_runtime::task::grant::check_key;
 
 /// How long the store may take to begin: who starts a worker waits, and tries again.
 const ANSWER: Duration = Duration::from_secs(8);

@@ -9,7 +9,7 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
-use wasmrun_runtime::object_store::{ObjectInfo, ObjectReader, StoreError};
+use wasmrun_runtime::ports::object_store::{ObjectInfo, ObjectReader, StoreError};
 
 /// What may have arrived of a content that nobody reads: the HTTP client's buffer, and the system's, which grows to 6 MiB on
 /// most systems where a connection is fast enough (`net.ipv4.tcp_rmem`) and counts half of that for data.

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
-use wasmrun_runtime::object_store::{Condition, ObjectInfo, ObjectWriter, PutOptions, StoreError};
+use wasmrun_runtime::ports::object_store::{Condition, ObjectInfo, ObjectWriter, PutOptions, StoreError};
 
 /// An object up to this size is sent in one request, a larger one in parts of this size.
 pub(super) const PART_BYTES: usize = 8 << 20;

@@ -4,7 +4,7 @@ use crate::failure::{Failure, Operation, is_refused_to_all, is_transient};
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::BatchResultErrorEntry;
-use wasmrun_runtime::queue::QueueError;
+use wasmrun_runtime::ports::queue::QueueError;
 
 /// The receipt isn't good any more. `InvalidParameterValue` is said of one that has expired; so it is of a visibility
 /// that would reach beyond twelve hours, which a lease doesn't ask for.

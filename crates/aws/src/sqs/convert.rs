@@ -8,8 +8,8 @@ use aws_sdk_sqs::types::{
 };
 use serde_json::Value;
 use std::time::{Duration, Instant, SystemTime};
-use wasmrun_runtime::message::{Attribute, AttributeValue, Message, OutgoingMessage};
-use wasmrun_runtime::queue::{Delivery, Receipt};
+use wasmrun_runtime::model::message::{Attribute, AttributeValue, Message, OutgoingMessage};
+use wasmrun_runtime::ports::queue::{Delivery, Receipt};
 
 /// A message that was received. `None`: it can't be settled, as it has no receipt; that would be the service's error.
 pub(super) fn delivery(message: SqsMessage, visible_at: Instant) -> Option<Delivery> {

@@ -29,8 +29,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use wasmrun_runtime::message::{MAX_BATCH, MAX_MESSAGE_BYTES, MAX_VISIBILITY, Message, OutgoingMessage};
-use wasmrun_runtime::queue::{
+use wasmrun_runtime::model::message::{
+    MAX_BATCH, MAX_MESSAGE_BYTES, MAX_VISIBILITY, Message, OutgoingMessage,
+};
+use wasmrun_runtime::ports::queue::{
     Delivery, Depth, Pace, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
 };
 

@@ -151,7 +151,7 @@ mod tests {
         let input = format!("{{\"\u{1b}]0;x\u{7}\u{9b}\": \n{hostile}\n");
         let (totals, bad) = report_of(input.as_bytes());
         let text = text::text(&totals, &bad);
-        assert!(!text.chars().any(|c| c != '\n' && wasmrun_runtime::text::is_unsafe(c)), "{text:?}");
+        assert!(!text.chars().any(|c| c != '\n' && wasmrun_runtime::model::text::is_unsafe(c)), "{text:?}");
         assert_eq!(text.lines().filter(|line| line.starts_with("tasks")).count(), 1, "{text}");
     }
 

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use wasmrun_runtime::distribution::Quantity;
-use wasmrun_runtime::outcome::OutcomeKind;
+use wasmrun_runtime::model::distribution::Quantity;
+use wasmrun_runtime::model::outcome::OutcomeKind;
 
 /// A message is kept for two weeks at most: no duration of a task is longer than a year.
 const LONGEST_US: u64 = 366 * 24 * 3600 * 1_000_000;
@@ -126,8 +126,8 @@ pub(super) mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
     use std::time::Duration;
-    use wasmrun_runtime::outcome::Outcome;
-    use wasmrun_runtime::usage::{StoreUsage, TaskRecord, Usage};
+    use wasmrun_runtime::model::outcome::Outcome;
+    use wasmrun_runtime::model::usage::{StoreUsage, TaskRecord, Usage};
 
     /// A record as the worker writes it.
     pub(crate) fn record() -> Value {

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
-use wasmrun_runtime::distribution::Quantity;
-use wasmrun_runtime::text::OneLine;
+use wasmrun_runtime::model::distribution::Quantity;
+use wasmrun_runtime::model::text::OneLine;
 
 /// Of the first column.
 const WIDTH: usize = 15;

@@ -6,8 +6,8 @@ use super::timeline::Timeline;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use wasmrun_runtime::distribution::{Distributions, Quantity};
-use wasmrun_runtime::outcome::OutcomeKind;
+use wasmrun_runtime::model::distribution::{Distributions, Quantity};
+use wasmrun_runtime::model::outcome::OutcomeKind;
 
 /// Tasks by outcome: those that this version knows, and all others.
 pub(super) type Outcomes = [u64; OutcomeKind::ALL.len() + 1];

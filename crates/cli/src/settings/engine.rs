@@ -10,8 +10,8 @@ use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
-use wasmrun_runtime::compile::CompileLimits;
 use wasmrun_runtime::engine::Allocator;
+use wasmrun_runtime::engine::compile::CompileLimits;
 
 /// The compiler's own threads take half of that before it has read a component.
 const MIN_COMPILE_BYTES: u64 = 64 << 20;

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use serde::Deserializer;
 use std::collections::BTreeMap;
 use wasmrun_aws::is_role;
-use wasmrun_runtime::grant::Mode;
+use wasmrun_runtime::task::grant::Mode;
 
 /// A grant of a store, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use super::{WorkerSettings, at_most};
 use crate::failure::Failure;
 use std::num::NonZeroUsize;
 use std::time::Duration;
-use wasmrun_runtime::scaler::Goal;
 use wasmrun_runtime::worker::ScaleOptions;
+use wasmrun_runtime::worker::scaler::Goal;
 
 /// More tasks at once are a typing error.
 const MAX_INSTANCES: usize = 100_000;

@@ -5,7 +5,7 @@ use super::text::named_texts;
 use crate::failure::Failure;
 use serde::Deserializer;
 use std::collections::BTreeMap;
-use wasmrun_runtime::outcome::{Action, Policy};
+use wasmrun_runtime::model::outcome::{Action, Policy};
 
 /// What follows from each outcome.
 #[derive(Debug)]

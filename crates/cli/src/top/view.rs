@@ -9,7 +9,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph, Row, Table};
 use serde_json::Value;
 use std::time::Duration;
-use wasmrun_runtime::text::OneLine;
+use wasmrun_runtime::model::text::OneLine;
 
 const GOOD: Style = Style::new().fg(Color::Green);
 const BAD: Style = Style::new().fg(Color::Red);

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use wasmrun_runtime::usage::{TaskObserver, TaskRecord};
+use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
 
 /// A reason is that short where its line wouldn't fit into a block of the file: a guest may give a thousand characters
 /// each of which is written as six, and a line that is larger than a block may be torn.
@@ -201,8 +201,8 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wasmrun_runtime::outcome::Outcome;
-    use wasmrun_runtime::usage::Usage;
+    use wasmrun_runtime::model::outcome::Outcome;
+    use wasmrun_runtime::model::usage::Usage;
 
     #[test]
     fn what_is_written_down_is_in_the_file_once_it_is_closed() {

@@ -5,7 +5,7 @@ use std::mem::needs_drop;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock, mpsc};
 use tokio::sync::watch;
-use wasmrun_runtime::object_store::StoreError;
+use wasmrun_runtime::ports::object_store::StoreError;
 
 /// So much may be under way that nobody waits for: abandoned calls, and drops. Then what adds to it waits until some of
 /// that is over.

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 use std::io;
-use wasmrun_runtime::object_store::StoreError;
+use wasmrun_runtime::ports::object_store::StoreError;
 
 /// An error while `doing` something to `key`; empty: the store. The text names the key and not the directory: a guest
 /// may read it.

@@ -1,6 +1,6 @@
 //! Which keys a directory can hold.
 
-use wasmrun_runtime::object_store::{MAX_KEY_BYTES, StoreError};
+use wasmrun_runtime::ports::object_store::{MAX_KEY_BYTES, StoreError};
 
 /// Where the store keeps what isn't an object: temporary files and the lock.
 pub(super) const HIDDEN: &str = ".wasmrun";

@@ -15,7 +15,7 @@ use super::root::{Found, OpenRoot, find};
 use cap_std::fs::{Dir, DirEntry, FileType};
 use rustix::fs::AtFlags;
 use std::collections::{BinaryHeap, VecDeque};
-use wasmrun_runtime::object_store::{MAX_KEY_BYTES, MAX_PAGE, ObjectPage, ObjectSummary, StoreError};
+use wasmrun_runtime::ports::object_store::{MAX_KEY_BYTES, MAX_PAGE, ObjectPage, ObjectSummary, StoreError};
 
 /// So many names are kept of a directory at least: reading it again costs more than keeping a few.
 const MIN_KEPT: usize = 64;

@@ -17,7 +17,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-use wasmrun_runtime::object_store::StoreError;
+use wasmrun_runtime::ports::object_store::StoreError;
 
 const LOCK: &str = "lock";
 const TEMPORARY: &str = "tmp";

@@ -51,7 +51,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use wasmrun_runtime::object_store::{
+use wasmrun_runtime::ports::object_store::{
     Held, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions, StoreError,
 };
 use write::{FileWriter, Put};

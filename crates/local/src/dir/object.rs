@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use wasmrun_runtime::object_store::{ObjectInfo, ObjectReader, StoreError};
+use wasmrun_runtime::ports::object_store::{ObjectInfo, ObjectReader, StoreError};
 
 /// The freedesktop.org name, which other programs read and write as well.
 pub(super) const CONTENT_TYPE: &str = "user.mime_type";

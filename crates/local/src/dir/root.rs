@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use wasmrun_runtime::object_store::StoreError;
+use wasmrun_runtime::ports::object_store::StoreError;
 
 #[derive(Debug)]
 pub(super) struct Root {

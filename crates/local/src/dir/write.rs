@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use wasmrun_runtime::object_store::{Condition, ObjectInfo, ObjectWriter, PutOptions, StoreError};
+use wasmrun_runtime::ports::object_store::{Condition, ObjectInfo, ObjectWriter, PutOptions, StoreError};
 
 /// Other programs may remove directories under our feet; after so many times they won.
 const MAX_ATTEMPTS: usize = 16;

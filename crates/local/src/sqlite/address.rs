@@ -2,7 +2,7 @@
 
 use rustix::fs::Access;
 use std::path::{Path, PathBuf};
-use wasmrun_runtime::queue::QueueError;
+use wasmrun_runtime::ports::queue::QueueError;
 
 const SCHEME: &str = "sqlite:";
 /// The queue that a URL without a name means.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
-use wasmrun_runtime::message::{Attribute, AttributeValue};
+use wasmrun_runtime::model::message::{Attribute, AttributeValue};
 
 /// `{"name": …, "text": …}`, the same with `number`, or `{"name": …, "hex": …}`.
 #[derive(Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use wasmrun_runtime::queue::QueueError;
+use wasmrun_runtime::ports::queue::QueueError;
 
 /// "wrun": marks our files among all SQLite databases.
 const APPLICATION_ID: i32 = 0x7772_756e;

@@ -58,8 +58,8 @@ use thread::Database;
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use transaction::Transaction;
-use wasmrun_runtime::message::{Message, OutgoingMessage};
-use wasmrun_runtime::queue::{
+use wasmrun_runtime::model::message::{Message, OutgoingMessage};
+use wasmrun_runtime::ports::queue::{
     Delivery, Depth, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
 };
 

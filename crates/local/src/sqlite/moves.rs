@@ -8,7 +8,7 @@ use super::rows::{Departure, MessageRow};
 use super::transaction::Transaction;
 use std::collections::HashMap;
 use std::sync::Arc;
-use wasmrun_runtime::queue::{Queue, QueueError, Receipt};
+use wasmrun_runtime::ports::queue::{Queue, QueueError, Receipt};
 
 impl SqliteQueue {
     /// Moves messages to queues in other files and deletes them here; returns how many.

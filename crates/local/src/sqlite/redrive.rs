@@ -7,8 +7,8 @@ use super::file::Fault;
 use super::rows::{Departure, MessageRow, Target};
 use super::transaction::Transaction;
 use std::collections::HashMap;
-use wasmrun_runtime::message::{AttributeValue, OUTCOME_ATTRIBUTE};
-use wasmrun_runtime::queue::{Queue, QueueError, Redriven};
+use wasmrun_runtime::model::message::{AttributeValue, OUTCOME_ATTRIBUTE};
+use wasmrun_runtime::ports::queue::{Queue, QueueError, Redriven};
 
 /// So many messages move in one transaction: others wait meanwhile.
 const CHUNK: usize = 200;

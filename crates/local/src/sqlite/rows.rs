@@ -5,8 +5,8 @@ use super::attributes;
 use super::clock::to_time;
 use rusqlite::Row;
 use std::time::Duration;
-use wasmrun_runtime::message::Message;
-use wasmrun_runtime::queue::Receipt;
+use wasmrun_runtime::model::message::Message;
+use wasmrun_runtime::ports::queue::Receipt;
 
 /// A queue and its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use super::transaction::Transaction;
 use rusqlite::TransactionBehavior;
 use std::path::PathBuf;
 use std::time::Duration;
-use wasmrun_runtime::message::MAX_VISIBILITY;
-use wasmrun_runtime::queue::QueueError;
+use wasmrun_runtime::model::message::MAX_VISIBILITY;
+use wasmrun_runtime::ports::queue::QueueError;
 
 /// The dead-letter queue of a queue that is created without naming one.
 const DEFAULT_DEAD_LETTER: &str = "dead";

@@ -8,8 +8,8 @@ use super::rows::QueueRow;
 use super::transaction::Transaction;
 use rusqlite::params;
 use std::time::Duration;
-use wasmrun_runtime::message::MAX_VISIBILITY;
-use wasmrun_runtime::queue::{QueueError, Receipt};
+use wasmrun_runtime::model::message::MAX_VISIBILITY;
+use wasmrun_runtime::ports::queue::{QueueError, Receipt};
 
 impl Transaction<'_> {
     pub(super) fn delete(

@@ -4,8 +4,8 @@ use super::file::Fault;
 use super::rows::{MessageRow, QueueRow};
 use super::transaction::Transaction;
 use rusqlite::{named_params, params};
-use wasmrun_runtime::message::Message;
-use wasmrun_runtime::queue::Depth;
+use wasmrun_runtime::model::message::Message;
+use wasmrun_runtime::ports::queue::Depth;
 
 impl Transaction<'_> {
     pub(super) fn depth(&self) -> Result<Depth, Fault> {

@@ -9,7 +9,7 @@ use rusqlite::TransactionBehavior;
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
-use wasmrun_runtime::queue::QueueError;
+use wasmrun_runtime::ports::queue::QueueError;
 
 /// So many writes share a commit at most, so that the lock is passed on to other processes.
 const MAX_GROUP: usize = 64;

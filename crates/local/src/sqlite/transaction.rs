@@ -8,8 +8,8 @@ use super::rows::{Departure, MessageRow, QueueRow, Taken, Target};
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 use std::time::Duration;
 use uuid::Uuid;
-use wasmrun_runtime::message::OutgoingMessage;
-use wasmrun_runtime::queue::{QueueError, Receipt};
+use wasmrun_runtime::model::message::OutgoingMessage;
+use wasmrun_runtime::ports::queue::{QueueError, Receipt};
 
 /// SQS drops what is sent with the same deduplication id within five minutes.
 const DEDUPLICATION_MS: i64 = 5 * 60 * 1000;

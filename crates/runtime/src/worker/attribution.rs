@@ -5,11 +5,11 @@
 //! end. Other tasks tell which it is: where they use the same backend with success, that is well.
 
 use super::Worker;
-use crate::component::Report;
-use crate::host_error::{Access, HostError, HostErrorKind, Used};
-use crate::message::Message;
-use crate::outcome::Outcome;
-use crate::text::OneLine;
+use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
+use crate::model::message::Message;
+use crate::model::outcome::Outcome;
+use crate::model::text::OneLine;
+use crate::task::component::Report;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! Errors of backends and of messages, apart and in any mixture.
 
 use super::*;
-use crate::outcome::Policy;
+use crate::model::outcome::Policy;
 use crate::worker::breaker::{Admission, Breaker, Evidence, Probe};
 use crate::worker::settle::{Decision, Rules, decide};
 use crate::worker::{Backoff, WorkerOptions};

@@ -7,12 +7,12 @@
 //! object alone. All of them set a reserved attribute. SNS wraps the message and its attributes, unless the subscription has raw
 //! message delivery.
 
-use crate::event::{self, Carried};
-use crate::grant::check_key;
-use crate::host_error::{Access, HostError, HostErrorKind, Used};
-use crate::message::Message;
-use crate::object_store::{ObjectStore, StoreError};
-use crate::outcome::{Outcome, shorten};
+use crate::model::event::{self, Carried};
+use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
+use crate::model::message::Message;
+use crate::model::outcome::{Outcome, shorten};
+use crate::ports::object_store::{ObjectStore, StoreError};
+use crate::task::grant::check_key;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -280,9 +280,9 @@ async fn read(store: &dyn ObjectStore, key: &str, most: usize) -> Result<Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::MemoryStore;
-    use crate::message::{Attribute, AttributeValue};
-    use crate::object_store::PutOptions;
+    use crate::model::message::{Attribute, AttributeValue};
+    use crate::ports::memory::MemoryStore;
+    use crate::ports::object_store::PutOptions;
     use bytes::Bytes;
 
     fn message(body: &str, reserved: &str) -> Arc<Message> {

@@ -6,8 +6,8 @@
 
 use super::attribution::Attribution;
 use super::settle::Decision;
-use crate::host_error::{HostError, HostErrorKind, Used};
-use crate::outcome::Outcome;
+use crate::model::host_error::{HostError, HostErrorKind, Used};
+use crate::model::outcome::Outcome;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! The circuit breaker, without a worker.
 
 use super::*;
-use crate::host_error::Access;
+use crate::model::host_error::Access;
 
 const WELL: Evidence = Evidence::Well { called: true, completed: false };
 const COMPLETED: Evidence = Evidence::Well { called: true, completed: true };

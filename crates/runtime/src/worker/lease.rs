@@ -6,8 +6,8 @@
 
 use super::status::RunningTask;
 use super::tally::Tally;
-use crate::message::{MAX_BATCH, MAX_VISIBILITY};
-use crate::queue::{Delivery, Queue, QueueError, Receipt};
+use crate::model::message::{MAX_BATCH, MAX_VISIBILITY};
+use crate::ports::queue::{Delivery, Queue, QueueError, Receipt};
 use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -232,8 +232,8 @@ impl Drop for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::MemoryQueue;
-    use crate::message::OutgoingMessage;
+    use crate::model::message::OutgoingMessage;
+    use crate::ports::memory::MemoryQueue;
     use tokio_util::sync::CancellationToken;
 
     const SHORT: Duration = Duration::from_millis(500);

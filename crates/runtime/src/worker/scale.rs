@@ -1,9 +1,9 @@
 //! Between the scaler and the permits: shows the scaler what happens, and sets the concurrency limit that it decides.
 
 use super::Worker;
-use crate::component::Report;
-use crate::outcome::Outcome;
-use crate::scaler::{Decision, Goal, Scaler, Scaling, Snapshot};
+use crate::model::outcome::Outcome;
+use crate::task::component::Report;
+use crate::worker::scaler::{Decision, Goal, Scaler, Scaling, Snapshot};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

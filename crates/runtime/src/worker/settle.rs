@@ -8,12 +8,12 @@ use super::attribution::Attribution;
 use super::breaker::{Breaker, Evidence, Probe};
 use super::permits::Unsettled;
 use super::tally::Tally;
-use crate::message::{
+use crate::model::message::{
     Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_BATCH, MAX_VISIBILITY, Message, OUTCOME_ATTRIBUTE,
     OutgoingMessage,
 };
-use crate::outcome::{Action, Cancel, Outcome, Policy};
-use crate::queue::{Queue, QueueError, Receipt};
+use crate::model::outcome::{Action, Cancel, Outcome, Policy};
+use crate::ports::queue::{Queue, QueueError, Receipt};
 use futures_util::future::join_all;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -324,8 +324,8 @@ async fn settle_batch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::Limit;
-    use crate::queue::{Delivery, Depth, QueueAttributes};
+    use crate::model::limits::Limit;
+    use crate::ports::queue::{Delivery, Depth, QueueAttributes};
     use crate::worker::permits::Permits;
     use std::collections::VecDeque;
     use std::sync::Mutex;
@@ -439,7 +439,7 @@ mod tests {
             .collect();
         assert_eq!(dead_letter(&message, &Outcome::TimedOut, &WAY).attributes.len(), 10);
         message.attributes.clear();
-        message.body = "x".repeat(crate::message::MAX_MESSAGE_BYTES);
+        message.body = "x".repeat(crate::model::message::MAX_MESSAGE_BYTES);
         let dead = dead_letter(&message, &Outcome::TimedOut, &WAY);
         assert_eq!((dead.attributes.len(), dead.validate()), (0, Ok(())));
     }

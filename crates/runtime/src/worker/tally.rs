@@ -1,10 +1,10 @@
 //! What a worker has done so far, in numbers.
 
-use crate::component::Report;
-use crate::distribution::{Distributions, Quantity, Spreads};
-use crate::limits::Limit;
-use crate::outcome::{Outcome, OutcomeKind};
-use crate::usage::Usage;
+use crate::model::distribution::{Distributions, Quantity, Spreads};
+use crate::model::limits::Limit;
+use crate::model::outcome::{Outcome, OutcomeKind};
+use crate::model::usage::Usage;
+use crate::task::component::Report;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -4,8 +4,8 @@
 //! as dead letters. Those that wait keep their lease instead, and probe the backend with exactly what failed.
 
 use super::lease::Lease;
-use crate::message::Message;
-use crate::queue::Receipt;
+use crate::model::message::Message;
+use crate::ports::queue::Receipt;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -81,9 +81,9 @@ impl WaitingMessages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::MemoryQueue;
-    use crate::message::OutgoingMessage;
-    use crate::queue::{Delivery, Queue};
+    use crate::model::message::OutgoingMessage;
+    use crate::ports::memory::MemoryQueue;
+    use crate::ports::queue::{Delivery, Queue};
     use crate::worker::lease::Leases;
     use tokio_util::sync::CancellationToken;
 

@@ -11,7 +11,7 @@ use super::*;
 use bytes::Bytes;
 use std::path::PathBuf;
 use tempfile::TempDir;
-use wasmrun_runtime::object_store::Condition;
+use wasmrun_runtime::ports::object_store::Condition;
 
 /// A store in `root/` of a directory, so that what lands beside it is seen.
 struct World {

@@ -1,7 +1,7 @@
 //! Sending, receiving, settling.
 
 use super::*;
-use wasmrun_runtime::message::{Attribute, AttributeValue};
+use wasmrun_runtime::model::message::{Attribute, AttributeValue};
 
 #[tokio::test]
 async fn a_message_arrives_as_it_was_sent() {

@@ -1,7 +1,7 @@
 //! Dead-letter queues and redrive.
 
 use super::*;
-use wasmrun_runtime::message::{Attribute, AttributeValue};
+use wasmrun_runtime::model::message::{Attribute, AttributeValue};
 
 fn outcome(json: &str) -> Attribute {
     Attribute { name: "wasmrun".into(), value: AttributeValue::Text(json.into()) }

@@ -1,0 +1,224 @@
+//! From a `.wasm` file to code, once.
+//!
+//! Compiling is where a hostile component hurts, and a compiler thread can't be cancelled: so it happens in a child
+//! process (this program again) with bounds on its memory and time, without an environment, and with a kill. The code
+//! is kept in a [`Cache`], so that the next start doesn't compile.
+
+#[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "nothing is compiled"))]
+mod bounds;
+#[cfg(feature = "compiler")]
+mod child;
+mod precompiled;
+
+pub use self::bounds::CompileLimits;
+#[cfg(feature = "compiler")]
+pub use self::child::{CHILD_ARGUMENT, child};
+
+use crate::engine::CodeOptions;
+use crate::engine::cache::Cache;
+use std::path::PathBuf;
+use wasmtime::Engine;
+
+/// A larger file isn't looked at. Components with megabytes of data are common, with hundreds they are not.
+pub const MAX_COMPONENT_BYTES: u64 = 128 << 20;
+
+/// Compiles components, or takes them from the cache; or takes what was compiled before.
+pub struct Compiler {
+    way: Way,
+    limits: CompileLimits,
+    cache: Option<Cache>,
+}
+
+#[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "there is one way without a compiler"))]
+enum Way {
+    /// The program to run.
+    InChild(PathBuf),
+    InProcess,
+    /// It's code already.
+    Precompiled,
+}
+
+/// Code of our own making.
+pub(crate) struct Artefact {
+    code: Vec<u8>,
+    origin: Origin,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    #[cfg(feature = "compiler")]
+    Compiled,
+    /// It was loaded before.
+    Known,
+    /// The user says that it's ours.
+    Precompiled,
+}
+
+/// Why a component can't be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// It's something else, or broken.
+    #[error("{0}")]
+    Invalid(String),
+    /// It takes more than the compiler is given.
+    #[error("{0}")]
+    Bounds(String),
+    /// The host's fault.
+    #[error("{0}")]
+    Host(String),
+}
+
+impl Compiler {
+    /// Compiles in a child process that runs `program`, which must call [`child`] when its first argument is
+    /// [`CHILD_ARGUMENT`]. The child ends with the thread that loads the component.
+    pub fn in_child(program: PathBuf, limits: CompileLimits, cache: Option<Cache>) -> Self {
+        Self { way: Way::InChild(program), limits, cache }
+    }
+
+    /// Compiles in this process, without bounds: for components of one's own, in tests and benchmarks.
+    pub fn in_process() -> Self {
+        Self { way: Way::InProcess, limits: CompileLimits::default(), cache: None }
+    }
+
+    /// Takes files that `wasmrun compile` made of components. They are run as they are: whoever wrote one
+    /// can do all that this process can.
+    pub fn precompiled() -> Self {
+        Self { way: Way::Precompiled, limits: CompileLimits::default(), cache: None }
+    }
+
+    /// Whether what it's given isn't a component but code, which the operator vouches for.
+    pub(crate) fn is_trusting(&self) -> bool {
+        matches!(self.way, Way::Precompiled)
+    }
+
+    /// The code of a component.
+    pub(crate) async fn artefact(
+        &self,
+        engine: &Engine,
+        code: CodeOptions,
+        bytes: &[u8],
+    ) -> Result<Artefact, CompileError> {
+        if let Way::Precompiled = self.way {
+            let code = precompiled::unpack(bytes, code).map_err(CompileError::Invalid)?;
+            return Ok(Artefact { code, origin: Origin::Precompiled });
+        }
+        check_format(bytes)?;
+        self.compile(engine, code, bytes).await
+    }
+
+    /// The options to look at a component with.
+    pub(crate) fn options_of(&self, bytes: &[u8]) -> CodeOptions {
+        match self.way {
+            Way::Precompiled => precompiled::options(bytes),
+            _ => CodeOptions::default(),
+        }
+    }
+
+    #[cfg(not(feature = "compiler"))]
+    async fn compile(&self, _: &Engine, _: CodeOptions, _: &[u8]) -> Result<Artefact, CompileError> {
+        let _ = (&self.limits, &self.cache);
+        Err(CompileError::Invalid(
+            "this wasmrun was built without the compiler: compile it with `wasmrun compile` of another, and run that with --precompiled".into(),
+        ))
+    }
+
+    #[cfg(feature = "compiler")]
+    async fn compile(
+        &self,
+        engine: &Engine,
+        code: CodeOptions,
+        bytes: &[u8],
+    ) -> Result<Artefact, CompileError> {
+        use sha2::{Digest, Sha256};
+
+        let key = {
+            let mut hasher = Sha256::new();
+            hasher.update(crate::engine::compatibility(engine));
+            hasher.update(Sha256::digest(bytes));
+            hasher.finalize()
+        };
+        let key = format!("{key:x}");
+        if let Some(code) = self.cache.as_ref().and_then(|cache| cache.get(&key)) {
+            return Ok(Artefact { code, origin: Origin::Known });
+        }
+        let began = std::time::Instant::now();
+        let code = match &self.way {
+            Way::InChild(program) => {
+                let memory = crate::engine::capacity::HostMemory::find();
+                let bounds = bounds::Bounds::of(bytes.len() as u64, self.limits, memory);
+                child::compile(program, code, bounds, bytes).await?
+            }
+            _ => engine.precompile_component(bytes).map_err(|error| invalid(&error))?,
+        };
+        tracing::info!(milliseconds = began.elapsed().as_millis() as u64, "Compiled the component.");
+        if let Some(cache) = &self.cache {
+            cache.put(&key, &code);
+        }
+        Ok(Artefact { code, origin: Origin::Compiled })
+    }
+}
+
+impl Artefact {
+    /// What a component was loaded from.
+    pub(crate) fn of(component: &wasmtime::component::Component) -> wasmtime::Result<Self> {
+        Ok(Self { code: component.serialize()?, origin: Origin::Known })
+    }
+
+    /// In bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.code.len()
+    }
+
+    /// It came from the cache.
+    pub(crate) fn was_cached(&self) -> bool {
+        self.origin == Origin::Known
+    }
+
+    /// As a file that [`Compiler::precompiled`] takes.
+    #[cfg(feature = "compiler")]
+    pub(crate) fn pack(self, code: CodeOptions) -> Vec<u8> {
+        precompiled::pack(self.code, code)
+    }
+
+    #[expect(unsafe_code, reason = "code can't be validated, only trusted")]
+    pub(crate) fn load(&self, engine: &Engine) -> Result<wasmtime::component::Component, CompileError> {
+        // SAFETY: the bytes were made by wasmtime's compiler just now, in this process or in a child that runs this
+        // very program; or they are those of a component that was loaded before; or they come from a directory that
+        // belongs to this user and that nobody else can write to; or the user has said that this file is to be run as it
+        // is. A digest shows that they are whole.
+        unsafe { wasmtime::component::Component::deserialize(engine, &self.code) }.map_err(|error| {
+            match self.origin {
+                Origin::Precompiled => CompileError::Invalid(format!(
+                    "it was compiled for another CPU: compile the component again there, or with --portable ({error:#})"
+                )),
+                _ => CompileError::Host(format!("the compiled component can't be loaded: {error:#}")),
+            }
+        })
+    }
+}
+
+/// Tells what isn't a component by its first bytes.
+fn check_format(bytes: &[u8]) -> Result<(), CompileError> {
+    let invalid = |text: &str| Err(CompileError::Invalid(text.into()));
+    match bytes {
+        [] => invalid("the file is empty"),
+        _ if bytes.len() as u64 > MAX_COMPONENT_BYTES => Err(CompileError::Bounds(format!(
+            "the file is larger than {}",
+            bytesize::ByteSize(MAX_COMPONENT_BYTES)
+        ))),
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        _ if precompiled::is_code(bytes) => invalid("this is precompiled code: run it with --precompiled"),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => invalid(
+            "this is a core module, not a component: build it with `cargo build --target wasm32-wasip2` or `cargo component build`",
+        ),
+        [0, b'a', b's', b'm', ..] => {
+            invalid("this is WebAssembly of a version that isn't known here, or a truncated file")
+        }
+        _ => invalid("this is not WebAssembly"),
+    }
+}
+
+#[cfg(feature = "compiler")]
+fn invalid(error: &wasmtime::Error) -> CompileError {
+    CompileError::Invalid(format!("the component is invalid: {}", error.root_cause()))
+}

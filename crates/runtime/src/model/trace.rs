@@ -1,0 +1,292 @@
+//! Traces: the request that a message belongs to, as its sender names it, and as what the task sends names it in turn.
+//!
+//! Two forms are understood: W3C's "Trace Context" in the message attributes `traceparent` and `tracestate`, and the
+//! header of AWS X-Ray that SQS carries beside a message ("Tracing header" in X-Ray's developer guide). A task passes
+//! on the forms in which it got its trace. What isn't well-formed is no trace; it's never an error.
+
+use crate::model::message::{
+    Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, Message, OutgoingMessage,
+};
+use sha2::{Digest, Sha256};
+use tracing::Span;
+
+/// The attribute that holds the trace and the sender's span.
+const TRACEPARENT: &str = "traceparent";
+/// The attribute that holds what tracing systems add.
+const TRACESTATE: &str = "tracestate";
+/// Longer ones may be dropped, says the standard.
+const MAX_STATE_BYTES: usize = 512;
+/// X-Ray's header is much shorter.
+const MAX_HEADER_BYTES: usize = 1024;
+
+/// What marks the log lines of a message's task with its trace; nothing, if the message has none.
+pub fn task_span(message: &Message) -> Span {
+    Trace::of(message).map_or_else(Span::none, |trace| trace.span())
+}
+
+/// The place of a task in a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trace {
+    /// Of the request; not 0.
+    id: u128,
+    /// The sender's span, if it's known.
+    parent: Option<u64>,
+    /// The task's own span; not 0.
+    span: u64,
+    /// The sender records the trace.
+    sampled: bool,
+    /// It came in W3C's form, and with this beside it.
+    w3c: Option<Option<String>>,
+    /// It came in X-Ray's form.
+    xray: bool,
+}
+
+impl Trace {
+    /// The trace that a message belongs to, and the span of this delivery's task in it. Where the two forms differ,
+    /// W3C's is right.
+    pub(crate) fn of(message: &Message) -> Option<Self> {
+        let text = |name: &str| {
+            let attribute = message.attributes.iter().find(|attribute| attribute.name == name);
+            match &attribute?.value {
+                AttributeValue::Text(text) => Some(text.as_str()),
+                AttributeValue::Number(_) | AttributeValue::Binary(_) => None,
+            }
+        };
+        let w3c = text(TRACEPARENT).and_then(traceparent);
+        let xray = message.trace_header.as_deref().and_then(xray_header);
+        let Sender { id, span: parent, sampled } = w3c.or(xray)?;
+        let state = text(TRACESTATE).filter(|state| {
+            (1..=MAX_STATE_BYTES).contains(&state.len()) && state.bytes().all(|b| (b' '..=b'~').contains(&b))
+        });
+        Some(Self {
+            id,
+            parent,
+            span: span_of(message),
+            sampled,
+            w3c: w3c.map(|_| state.map(str::to_owned)),
+            xray: xray.is_some(),
+        })
+    }
+
+    fn span(&self) -> Span {
+        let (trace_id, span_id) = (format!("{:032x}", self.id), format!("{:016x}", self.span));
+        match self.parent {
+            Some(parent) => {
+                tracing::error_span!("task", trace_id, span_id, parent_id = format!("{parent:016x}"))
+            }
+            None => tracing::error_span!("task", trace_id, span_id),
+        }
+    }
+
+    /// Makes a message that the task sends belong to the trace, unless the guest has said so itself or there is no
+    /// room.
+    pub(crate) fn pass_on(&self, message: &mut OutgoingMessage) {
+        if self.xray {
+            message.trace_header = Some(self.xray_header());
+        }
+        let Some(state) = &self.w3c else { return };
+        if message.attributes.iter().any(|attribute| matches!(&*attribute.name, TRACEPARENT | TRACESTATE)) {
+            return;
+        }
+        let text =
+            |name: &str, value: String| Attribute { name: name.into(), value: AttributeValue::Text(value) };
+        let parent = text(TRACEPARENT, self.traceparent());
+        let state = state.clone().map(|state| text(TRACESTATE, state));
+        for attribute in std::iter::once(parent).chain(state) {
+            message.attributes.push(attribute);
+            if message.attributes.len() > MAX_ATTRIBUTES || message.billed_bytes() > MAX_MESSAGE_BYTES {
+                message.attributes.pop();
+                return;
+            }
+        }
+    }
+
+    fn traceparent(&self) -> String {
+        format!("00-{:032x}-{:016x}-{:02x}", self.id, self.span, u8::from(self.sampled))
+    }
+
+    fn xray_header(&self) -> String {
+        let (time, rest) = (self.id >> 96, self.id & ((1 << 96) - 1));
+        format!("Root=1-{time:08x}-{rest:024x};Parent={:016x};Sampled={}", self.span, u8::from(self.sampled))
+    }
+}
+
+/// What a sender says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sender {
+    id: u128,
+    span: Option<u64>,
+    sampled: bool,
+}
+
+/// `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`; later versions may append more.
+fn traceparent(text: &str) -> Option<Sender> {
+    let mut fields = text.split('-');
+    let (version, id, span, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let version = hex::<2>(version)?;
+    if version == 0xff || version == 0 && fields.next().is_some() {
+        return None;
+    }
+    let sampled = hex::<2>(flags)? & 1 == 1;
+    let span = u64::try_from(hex::<16>(span)?).ok().filter(|&span| span != 0)?;
+    Some(Sender { id: hex::<32>(id).filter(|&id| id != 0)?, span: Some(span), sampled })
+}
+
+/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`, in any order, and with more in it.
+fn xray_header(text: &str) -> Option<Sender> {
+    if text.len() > MAX_HEADER_BYTES {
+        return None;
+    }
+    let field = |name: &str| {
+        text.split(';').filter_map(|field| field.trim().split_once('=')).find(|(key, _)| *key == name)
+    };
+    let mut root = field("Root")?.1.split('-');
+    let ("1", time, rest, None) = (root.next()?, root.next()?, root.next()?, root.next()) else {
+        return None;
+    };
+    let id = hex::<8>(time)? << 96 | hex::<24>(rest)?;
+    let span = field("Parent").and_then(|(_, span)| u64::try_from(hex::<16>(span)?).ok());
+    let sampled = field("Sampled").is_some_and(|(_, sampled)| sampled == "1");
+    Some(Sender { id, span: span.filter(|&span| span != 0), sampled }).filter(|sender| sender.id != 0)
+}
+
+/// So many lower-case digits, and nothing else.
+fn hex<const DIGITS: usize>(text: &str) -> Option<u128> {
+    let is_hex = text.len() == DIGITS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten()
+}
+
+/// The same for the same delivery, so that what a deterministic task sends is the same too.
+fn span_of(message: &Message) -> u64 {
+    let digest = Sha256::new().chain_update(message.receive_count.to_be_bytes()).chain_update(&message.id);
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest.finalize()[..8]);
+    u64::from_be_bytes(bytes).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
+
+    fn message(attributes: &[(&str, &str)], trace_header: Option<&str>) -> Message {
+        let text = |&(name, value): &(&str, &str)| Attribute {
+            name: name.into(),
+            value: AttributeValue::Text(value.into()),
+        };
+        Message {
+            attributes: attributes.iter().map(text).collect(),
+            trace_header: trace_header.map(Into::into),
+            ..Message::new("m", "x")
+        }
+    }
+
+    fn sent_by(trace: &Trace, mut sent: OutgoingMessage) -> OutgoingMessage {
+        sent.body = "y".into();
+        trace.pass_on(&mut sent);
+        assert_eq!(sent.validate(), Ok(()));
+        sent
+    }
+
+    #[test]
+    fn a_trace_is_passed_on_in_the_form_in_which_it_came_with_the_task_as_the_sender() {
+        let trace = Trace::of(&message(&[("traceparent", PARENT), ("tracestate", "a=1,b=2")], None))
+            .expect("a trace");
+        assert_eq!(trace.parent, Some(0xb7ad6b7169203331));
+        let sent = sent_by(&trace, OutgoingMessage::default());
+        assert_eq!(sent.trace_header, None);
+        let [parent, state] = &sent.attributes[..] else { panic!("{sent:?}") };
+        let expected = format!("00-0af7651916cd43dd8448eb211c80319c-{:016x}-01", trace.span);
+        assert_eq!(parent.value, AttributeValue::Text(expected));
+        assert_eq!(state.value, AttributeValue::Text("a=1,b=2".into()));
+
+        let trace = Trace::of(&message(&[], Some(HEADER))).expect("a trace");
+        let sent = sent_by(&trace, OutgoingMessage::default());
+        assert!(sent.attributes.is_empty());
+        let expected =
+            format!("Root=1-5759e988-bd862e3fe1be46a994272793;Parent={:016x};Sampled=1", trace.span);
+        assert_eq!(sent.trace_header, Some(expected));
+    }
+
+    #[test]
+    fn the_same_delivery_has_the_same_span_and_the_next_one_another() {
+        let mut message = message(&[("traceparent", PARENT)], None);
+        let first = Trace::of(&message);
+        assert_eq!(first, Trace::of(&message));
+        message.receive_count = 2;
+        assert_ne!(first, Trace::of(&message));
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_no_trace() {
+        let long = format!("{PARENT}{}", "x".repeat(2000));
+        for text in [
+            "",
+            "00",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-üaf7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            &long,
+        ] {
+            assert_eq!(Trace::of(&message(&[("traceparent", text)], None)), None, "{text}");
+        }
+        for header in
+            ["", "Root=", "Root=1-1-1", "Parent=53995c3f42cd8ad8", "Root=1-00000000-000000000000000000000000"]
+        {
+            assert_eq!(Trace::of(&message(&[], Some(header))), None, "{header}");
+        }
+        let later = "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more";
+        assert!(
+            Trace::of(&message(&[("traceparent", later)], None)).is_some(),
+            "later versions may have more"
+        );
+        let alone =
+            Trace::of(&message(&[], Some("Root=1-5759e988-bd862e3fe1be46a994272793"))).expect("a trace");
+        assert_eq!((alone.parent, alone.sampled), (None, false));
+    }
+
+    #[test]
+    fn a_guests_own_trace_and_a_full_message_stay_as_they_are() {
+        let trace =
+            Trace::of(&message(&[("traceparent", PARENT), ("tracestate", "a=1")], None)).expect("a trace");
+        let attribute = |name: String| Attribute { name, value: AttributeValue::Text("v".into()) };
+        let own = OutgoingMessage {
+            attributes: vec![attribute("traceparent".into())],
+            ..OutgoingMessage::default()
+        };
+        assert_eq!(sent_by(&trace, own.clone()).attributes, own.attributes);
+        for (before, after) in [(8, 10), (9, 10), (10, 10)] {
+            let attributes = (0..before).map(|index| attribute(format!("a{index}"))).collect();
+            let sent = sent_by(&trace, OutgoingMessage { attributes, ..OutgoingMessage::default() });
+            assert_eq!(sent.attributes.len(), after);
+        }
+        let mut large = OutgoingMessage { body: "x".repeat(MAX_MESSAGE_BYTES), ..OutgoingMessage::default() };
+        trace.pass_on(&mut large);
+        assert_eq!(large.validate(), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_sender_writes_what_is_passed_on_can_be_sent(
+            parent in ".{0,80}", state in ".{0,600}", header in ".{0,200}"
+        ) {
+            for parent in [parent.as_str(), PARENT] {
+                let attributes = [("traceparent", parent), ("tracestate", &*state)];
+                if let Some(trace) = Trace::of(&message(&attributes, Some(&header))) {
+                    let sent = sent_by(&trace, OutgoingMessage::default());
+                    let mut passed = message(&[], sent.trace_header.as_deref());
+                    passed.attributes = sent.attributes;
+                    prop_assert_eq!(Trace::of(&passed).map(|trace| trace.id), Some(trace.id));
+                }
+            }
+        }
+    }
+}

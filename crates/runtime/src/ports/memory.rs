@@ -1,0 +1,405 @@
+//! A queue and a store in memory, for tests and benchmarks: what they hold is gone with the process.
+
+use crate::model::message::{Message, OutgoingMessage};
+use crate::ports::object_store::{
+    Condition, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter, PutOptions,
+    StoreError,
+};
+use crate::ports::queue::{Delivery, Depth, Queue, QueueAttributes, QueueError, Receipt, Redrive};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// A standard queue in memory.
+pub struct MemoryQueue {
+    url: String,
+    attributes: QueueAttributes,
+    state: Mutex<QueueState>,
+    arrived: Notify,
+}
+
+#[derive(Default)]
+struct QueueState {
+    visible: VecDeque<Message>,
+    /// By receipt.
+    in_flight: HashMap<String, (Message, Instant)>,
+    delayed: Vec<(Instant, Message)>,
+    next: u64,
+}
+
+impl MemoryQueue {
+    /// An empty queue whose messages stay invisible for so long once they are received.
+    pub fn new(name: &str, visibility_timeout: Duration) -> Self {
+        Self::with(name, QueueAttributes { visibility_timeout, ..QueueAttributes::default() })
+    }
+
+    /// An empty queue that names a dead-letter queue. Moving messages there is left to the worker.
+    pub fn with_redrive(
+        name: &str,
+        visibility_timeout: Duration,
+        dead_letter: &str,
+        max_receives: u32,
+    ) -> Self {
+        let redrive = Some(Redrive { dead_letter: dead_letter.into(), max_receives });
+        Self::with(name, QueueAttributes { visibility_timeout, redrive, ..QueueAttributes::default() })
+    }
+
+    fn with(name: &str, attributes: QueueAttributes) -> Self {
+        Self { url: format!("memory:{name}"), attributes, state: Mutex::default(), arrived: Notify::new() }
+    }
+
+    /// What is visible now, oldest first.
+    pub fn visible(&self) -> Vec<Message> {
+        self.lock().visible.iter().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl QueueState {
+    fn name(&mut self, kind: &str) -> String {
+        self.next += 1;
+        format!("{kind}-{}", self.next)
+    }
+
+    /// Makes visible what is due, and returns when the next message is.
+    fn advance(&mut self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        let mut later = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
+        if !self.delayed.is_empty() {
+            for (at, message) in std::mem::take(&mut self.delayed) {
+                if at <= now {
+                    self.visible.push_back(message);
+                } else {
+                    later(at);
+                    self.delayed.push((at, message));
+                }
+            }
+        }
+        // Few are in flight, but looking at each for each receive would cost more than all the rest.
+        if self.visible.is_empty() {
+            let due: Vec<String> = self
+                .in_flight
+                .iter()
+                .filter(|(_, (_, at))| {
+                    if *at > now {
+                        later(*at);
+                    }
+                    *at <= now
+                })
+                .map(|(receipt, _)| receipt.clone())
+                .collect();
+            for receipt in due {
+                if let Some((message, _)) = self.in_flight.remove(&receipt) {
+                    self.visible.push_back(message);
+                }
+            }
+        }
+        next
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryQueue {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn attributes(&self) -> Result<QueueAttributes, QueueError> {
+        Ok(self.attributes.clone())
+    }
+
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        let mut state = self.lock();
+        state.advance(Instant::now());
+        Ok(Depth {
+            visible: state.visible.len() as u64,
+            in_flight: state.in_flight.len() as u64,
+            delayed: state.delayed.len() as u64,
+        })
+    }
+
+    async fn receive(
+        &self,
+        max: usize,
+        wait: Duration,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Delivery>, QueueError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let arrived = self.arrived.notified();
+            let next = {
+                let now = Instant::now();
+                let mut state = self.lock();
+                let next = state.advance(now);
+                let count = max.min(state.visible.len());
+                if count > 0 {
+                    let visible_at = now + self.attributes.visibility_timeout;
+                    let mut deliveries = Vec::with_capacity(count);
+                    for _ in 0..count {
+                        let Some(mut message) = state.visible.pop_front() else {
+                            break;
+                        };
+                        message.receive_count += 1;
+                        let receipt = state.name("receipt");
+                        state.in_flight.insert(receipt.clone(), (message.clone(), visible_at));
+                        deliveries.push(Delivery { message, receipt: Receipt(receipt), visible_at });
+                    }
+                    return Ok(deliveries);
+                }
+                next
+            };
+            let until = next.map_or(deadline, |next| next.min(deadline));
+            if Instant::now() >= deadline {
+                return Ok(Vec::new());
+            }
+            tokio::select! {
+                () = arrived => {}
+                () = tokio::time::sleep_until(until.into()) => {}
+                () = stop.cancelled() => return Ok(Vec::new()),
+            }
+        }
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
+        let mut state = self.lock();
+        receipts
+            .iter()
+            .map(|receipt| {
+                state.in_flight.remove(&receipt.0);
+                Ok(())
+            })
+            .collect()
+    }
+
+    async fn set_visibility(
+        &self,
+        receipts: &[Receipt],
+        visibility: Duration,
+    ) -> Vec<Result<(), QueueError>> {
+        let at = Instant::now() + visibility;
+        let mut state = self.lock();
+        let answers = receipts
+            .iter()
+            .map(|receipt| match state.in_flight.get_mut(&receipt.0) {
+                Some((_, visible_at)) => {
+                    *visible_at = at;
+                    Ok(())
+                }
+                None => Err(QueueError::ReceiptExpired),
+            })
+            .collect();
+        drop(state);
+        self.arrived.notify_waiters();
+        answers
+    }
+
+    async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let answers = messages
+            .iter()
+            .map(|outgoing| {
+                outgoing.validate().map_err(QueueError::InvalidMessage)?;
+                let message = Message {
+                    id: state.name("message"),
+                    body: outgoing.body.clone(),
+                    attributes: outgoing.attributes.clone(),
+                    receive_count: 0,
+                    sent_at: SystemTime::now(),
+                    group: outgoing.group.clone(),
+                    trace_header: outgoing.trace_header.clone(),
+                };
+                let id = message.id.clone();
+                match outgoing.delay {
+                    Some(delay) => state.delayed.push((now + delay, message)),
+                    None => state.visible.push_back(message),
+                }
+                Ok(id)
+            })
+            .collect();
+        drop(state);
+        self.arrived.notify_waiters();
+        answers
+    }
+}
+
+/// An object store in memory.
+#[derive(Clone)]
+pub struct MemoryStore {
+    url: String,
+    objects: Arc<Mutex<BTreeMap<String, (ObjectInfo, Bytes)>>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(name: &str) -> Self {
+        Self::at(&format!("memory:{name}/"))
+    }
+
+    /// An empty store that says that it's at another place.
+    pub fn at(url: &str) -> Self {
+        Self { url: url.into(), objects: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (ObjectInfo, Bytes)>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An object's content.
+    pub fn content(&self, key: &str) -> Option<Bytes> {
+        self.lock().get(key).map(|(_, content)| content.clone())
+    }
+
+    /// Puts an object there.
+    pub fn insert(&self, key: &str, content: impl Into<Bytes>) {
+        let content = content.into();
+        let info = info(key, &content, PutOptions::default());
+        self.lock().insert(key.into(), (info, content));
+    }
+}
+
+fn info(key: &str, content: &[u8], options: PutOptions) -> ObjectInfo {
+    ObjectInfo {
+        key: key.into(),
+        size: content.len() as u64,
+        etag: Some(format!("{:x}", Sha256::digest(content))),
+        version: None,
+        content_type: options.content_type,
+        metadata: options.metadata,
+        modified_at: Some(SystemTime::now()),
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MemoryStore {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn probe(&self, _: bool) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
+        refuse_version(version)?;
+        self.lock().get(key).map(|(info, _)| info.clone()).ok_or(StoreError::NotFound)
+    }
+
+    async fn read(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        range: Option<Range<u64>>,
+    ) -> Result<Box<dyn ObjectReader>, StoreError> {
+        refuse_version(version)?;
+        let (info, content) = self.lock().get(key).cloned().ok_or(StoreError::NotFound)?;
+        let rest = match range {
+            Some(range) => {
+                let end = range.end.min(info.size);
+                content.slice(range.start.min(end) as usize..end as usize)
+            }
+            None => content,
+        };
+        Ok(Box::new(MemoryReader { info, rest }))
+    }
+
+    async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
+        Ok(Box::new(MemoryWriter { store: self.clone(), key: key.into(), options, content: BytesMut::new() }))
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        continuation: Option<&str>,
+        limit: usize,
+    ) -> Result<ObjectPage, StoreError> {
+        let objects = self.lock();
+        let after = continuation.unwrap_or("");
+        let mut page = ObjectPage::default();
+        for (key, (info, _)) in
+            objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix))
+        {
+            if !after.is_empty() && key.as_str() <= after {
+                continue;
+            }
+            if page.objects.len() == limit {
+                page.continuation = page.objects.last().map(|object| object.key.clone());
+                break;
+            }
+            page.objects.push(ObjectSummary {
+                key: key.clone(),
+                size: info.size,
+                etag: info.etag.clone(),
+                modified_at: info.modified_at,
+            });
+        }
+        Ok(page)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.lock().remove(key);
+        Ok(())
+    }
+}
+
+fn refuse_version(version: Option<&str>) -> Result<(), StoreError> {
+    let refusal = || Err(StoreError::Invalid("a store in memory keeps no versions of objects".into()));
+    if version.is_some() { refusal() } else { Ok(()) }
+}
+
+struct MemoryReader {
+    info: ObjectInfo,
+    rest: Bytes,
+}
+
+#[async_trait]
+impl ObjectReader for MemoryReader {
+    fn info(&self) -> &ObjectInfo {
+        &self.info
+    }
+
+    async fn read(&mut self, max: usize) -> Result<Bytes, StoreError> {
+        Ok(self.rest.split_to(max.min(self.rest.len())))
+    }
+}
+
+struct MemoryWriter {
+    store: MemoryStore,
+    key: String,
+    options: PutOptions,
+    content: BytesMut,
+}
+
+#[async_trait]
+impl ObjectWriter for MemoryWriter {
+    async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
+        self.content.extend_from_slice(&content);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<ObjectInfo, StoreError> {
+        let mut objects = self.store.lock();
+        let current = objects.get(&self.key).and_then(|(info, _)| info.etag.as_ref());
+        let holds = match &self.options.condition {
+            Condition::Always => true,
+            Condition::IfAbsent => current.is_none(),
+            Condition::IfMatch(etag) => current == Some(etag),
+        };
+        if !holds {
+            return Err(StoreError::PreconditionFailed);
+        }
+        let content = self.content.freeze();
+        let info = info(&self.key, &content, self.options);
+        objects.insert(self.key, (info.clone(), content));
+        Ok(info)
+    }
+}

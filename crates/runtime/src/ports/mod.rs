@@ -1,0 +1,5 @@
+//! What a backend implements, and backends in memory for tests and benchmarks.
+
+pub mod memory;
+pub mod object_store;
+pub mod queue;

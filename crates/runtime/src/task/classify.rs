@@ -1,0 +1,153 @@
+//! From the result of a call into a guest to an outcome: the one reader of traps, and of the engine's errors.
+
+use super::host;
+use super::limiter::Limiter;
+use super::turn::TurnTooLong;
+use crate::model::host_error::{HostError, HostErrorKind};
+use crate::model::limits::Limit;
+use crate::model::message::MAX_VISIBILITY;
+use crate::model::outcome::{Outcome, shorten};
+use std::time::Duration;
+use wasmtime::Trap;
+use wasmtime::component::ResourceTableError;
+
+/// What the task left behind when it ended, beside its result.
+pub(super) struct Remains<'a> {
+    pub(super) limiter: &'a Limiter,
+    /// The last host error that no later call made good.
+    pub(super) host_error: Option<&'a HostError>,
+    /// The end of what it wrote to its standard error: a panic's text.
+    pub(super) last_words: Option<String>,
+}
+
+impl Remains<'_> {
+    /// What can't be reached.
+    fn outage(&self) -> Option<&str> {
+        let error = self.host_error?;
+        matches!(error.kind, HostErrorKind::Unavailable { .. }).then_some(error.text.as_str())
+    }
+}
+
+impl Outcome {
+    /// Reads the result of a call into a guest.
+    pub(super) fn classify(
+        result: wasmtime::Result<Result<(), host::Failure>>,
+        remains: &Remains<'_>,
+    ) -> Self {
+        match result {
+            Ok(Ok(())) => Self::Completed,
+            Ok(Err(host::Failure::Reject(reason))) => Self::Rejected { reason: shorten(&reason) },
+            Ok(Err(host::Failure::Retry(request))) => {
+                match (request.delay_seconds, remains.outage()) {
+                    // The guest handed on what a store or a queue told it.
+                    (None, Some(what)) => Self::HostFailed { what: what.into() },
+                    (delay, _) => Self::Retry {
+                        delay: delay.map(|seconds| Duration::from_secs(seconds.into()).min(MAX_VISIBILITY)),
+                        reason: shorten(&request.reason),
+                    },
+                }
+            }
+            Err(error) => Self::from_error(&error, remains),
+        }
+    }
+
+    /// The task's time is over, or the time that it may wait. If it waited for one call to a store or a queue for most
+    /// of that time, the task isn't to blame.
+    pub(super) fn out_of_time(self, time: Duration, in_call: Option<Duration>) -> Self {
+        match in_call {
+            Some(waited) if waited >= time / 2 => {
+                Self::HostFailed { what: format!("a store or a queue didn't answer for {waited:.1?}") }
+            }
+            _ => self,
+        }
+    }
+
+    fn from_error(error: &wasmtime::Error, remains: &Remains<'_>) -> Self {
+        if let Some(limit) = limit_in(error) {
+            return Self::LimitExceeded { limit };
+        }
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            return Self::HostFailed { what: "the pool of instances is full".into() };
+        }
+        if let Some(host::HostFault(what)) = error.downcast_ref() {
+            return Self::HostFailed { what: what.clone() };
+        }
+        if let Some(limit) = limit_before(error, remains.limiter) {
+            return Self::LimitExceeded { limit };
+        }
+        if let Some(what) = remains.outage() {
+            return Self::HostFailed { what: what.into() };
+        }
+        if let Some(wasmtime_wasi::I32Exit(status)) = error.downcast_ref() {
+            return Self::Trapped { what: format!("exited with status {status} without returning") };
+        }
+        let trap = error.downcast_ref::<Trap>();
+        if trap.is_none() && error.is::<host::NotStarted>() {
+            // The system refused memory: no fault of the message.
+            return Self::HostFailed { what: shorten(&format!("{error:#}")) };
+        }
+        let what = match (trap, &remains.last_words) {
+            // How a panic or an abort ends: why, it said before.
+            (Some(trap @ Trap::UnreachableCodeReached), Some(last_words)) => format!("{trap}: {last_words}"),
+            (Some(trap), _) => trap.to_string(),
+            // Ours and wasmtime's own sentences: a list whose pointer lies, a handle that isn't one.
+            (None, _) => error.root_cause().to_string(),
+        };
+        Self::Trapped { what: shorten(&what) }
+    }
+}
+
+/// The limit that an error speaks of, if it does.
+pub(super) fn limit_in(error: &wasmtime::Error) -> Option<Limit> {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => return Some(Limit::Fuel),
+        Some(Trap::StackOverflow) => return Some(Limit::Stack),
+        _ => {}
+    }
+    if let Some(host::LimitHit(limit)) = error.downcast_ref() {
+        return Some(*limit);
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        return Some(Limit::Handles);
+    }
+    // Errors of wasmtime 48 that have no public type.
+    let text = error.root_cause().to_string();
+    if text.contains("fuel allocated for hostcalls") {
+        Some(Limit::CallSize)
+    } else if text.starts_with("requested len ") {
+        Some(Limit::RandomSize)
+    } else if text.contains("store handle limit exceeded") {
+        Some(Limit::Handles)
+    } else {
+        None
+    }
+}
+
+/// The limit that the guest ran into before it failed with an error that speaks of none. It may have coped with the refusal:
+/// then it would have completed, and what was ended for another reason doesn't count.
+pub(super) fn limit_before(error: &wasmtime::Error, limiter: &Limiter) -> Option<Limit> {
+    if error.is::<TurnTooLong>() { None } else { limiter.refused() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::limits::Limits;
+    use crate::model::outcome::MAX_REASON_BYTES;
+
+    #[test]
+    fn what_is_kept_of_a_large_reason_takes_no_more_than_that() {
+        for text in ["x".repeat(10 << 20), "ü".repeat(5 << 20), "€".repeat(341) + "ab€", "short".into()]
+        {
+            let failure = host::Failure::Reject(text.clone());
+            let remains =
+                Remains { limiter: &Limiter::new(&Limits::default()), host_error: None, last_words: None };
+            let Outcome::Rejected { reason } = Outcome::classify(Ok(Err(failure)), &remains) else {
+                panic!("a rejection");
+            };
+            assert!(reason.capacity() <= 2 * MAX_REASON_BYTES, "{}", reason.capacity());
+            let beginning = reason.strip_suffix('…').unwrap_or(&reason);
+            assert!(text.starts_with(beginning) && beginning.len() + 3 >= text.len().min(MAX_REASON_BYTES));
+        }
+    }
+}

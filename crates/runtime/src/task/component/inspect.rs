@@ -1,0 +1,86 @@
+//! Looking at a component, and compiling it, without running it.
+
+use super::load::{LoadError, check_world, engine_error, missing};
+use crate::engine;
+#[cfg(feature = "compiler")]
+use crate::engine::CodeOptions;
+use crate::engine::compile::Compiler;
+use crate::task::host::{self, TaskPre};
+use wasmtime::component::{Component as Code, Linker, types::ComponentItem};
+
+/// Which of the granted interfaces a component imports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// It reads or writes objects.
+    pub object_store: bool,
+    /// It sends messages.
+    pub queue: bool,
+}
+
+impl Needs {
+    pub(super) fn of(engine: &wasmtime::Engine, component: &Code) -> Self {
+        let ty = component.component_type();
+        let imports = |interface: &str| ty.imports(engine).any(|(name, _)| name.starts_with(interface));
+        Self { object_store: imports("wasmrun:task/object-store@"), queue: imports("wasmrun:task/queue@") }
+    }
+}
+
+/// The names of what a component imports and exports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interfaces {
+    /// In its own order.
+    pub imports: Vec<String>,
+    /// In its own order.
+    pub exports: Vec<String>,
+    /// Which grants it needs.
+    pub needs: Needs,
+    /// Whether it can run here; if not, why.
+    pub fits: Result<(), String>,
+    /// Its memories at the start, in bytes, where that is known without starting it.
+    pub initial_memory_bytes: Option<u64>,
+}
+
+/// Compiles a component into a file that [`Compiler::precompiled`] takes.
+///
+/// # Errors
+///
+/// It can't be compiled, or isn't a component for wasmrun.
+#[cfg(feature = "compiler")]
+pub async fn precompile(bytes: &[u8], compiler: &Compiler, code: CodeOptions) -> Result<Vec<u8>, LoadError> {
+    let artefact = compiler.artefact(&engine::compiling(code).map_err(engine_error)?, code, bytes).await?;
+    let engine = engine::looking(code).map_err(engine_error)?;
+    check_world(&engine, &artefact.load(&engine)?)?;
+    Ok(artefact.pack(code))
+}
+
+/// Looks at a component without running it.
+///
+/// # Errors
+///
+/// It can't be compiled.
+pub async fn inspect(bytes: &[u8], compiler: &Compiler) -> Result<Interfaces, LoadError> {
+    let code = compiler.options_of(bytes);
+    let engine = engine::looking(code).map_err(engine_error)?;
+    let component = compiler.artefact(&engine, code, bytes).await?.load(&engine)?;
+    let ty = component.component_type();
+    let mut linker = Linker::new(&engine);
+    host::add_to_linker(&mut linker).map_err(engine_error)?;
+    let fits = check_world(&engine, &component).map_err(|error| error.to_string()).and_then(|()| {
+        linker.instantiate_pre(&component).and_then(TaskPre::new).map(|_| ()).map_err(|error| missing(&error))
+    });
+    let name = |name: &str, item: &ComponentItem| match item {
+        ComponentItem::ComponentInstance(_) => name.to_owned(),
+        ComponentItem::ComponentFunc(_) => format!("{name} (a function)"),
+        _ => format!("{name} (a type)"),
+    };
+    Ok(Interfaces {
+        imports: ty.imports(&engine).map(|(n, item)| name(n, &item.ty)).collect(),
+        exports: ty.exports(&engine).map(|(n, item)| name(n, &item.ty)).collect(),
+        needs: Needs::of(&engine, &component),
+        fits,
+        initial_memory_bytes: component
+            .resources_required()
+            .and_then(|needs| needs.max_initial_memory_size)
+            .map(|pages| pages.saturating_mul(64 << 10)),
+    })
+}

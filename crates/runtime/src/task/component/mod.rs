@@ -1,0 +1,308 @@
+//! The component: loaded once, ready to be instantiated for each message, and what becomes of one message's task.
+
+mod inspect;
+mod load;
+
+#[cfg(feature = "compiler")]
+pub use self::inspect::precompile;
+pub use self::inspect::{Interfaces, Needs, inspect};
+pub use self::load::{LoadError, LoadOptions};
+
+use self::load::renew;
+use crate::engine::capacity::Capacity;
+use crate::engine::heap;
+use crate::engine::threads::GuestThreads;
+use crate::engine::{Allocator, CodeOptions, Frames};
+use crate::model::event::{self, Decoded};
+use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
+use crate::model::limits::{Limit, Limits};
+use crate::model::message::Message;
+use crate::model::outcome::{Cancel, Outcome, shorten};
+use crate::model::usage::Usage;
+use crate::task::calls::HostCalls;
+use crate::task::classify::Remains;
+use crate::task::grant::{Grants, Unannounced};
+use crate::task::host::{self, MessageHandle, TaskPre};
+use crate::task::store::{self, Delivered, TaskConfig, TaskState};
+use crate::task::turn::{BlockedTooLong, Timed, Times};
+use futures_util::future::join_all;
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A file of four gigabytes is removed in a second.
+const CLEARING_AWAY: Duration = Duration::from_secs(2);
+
+/// A component that is ready to run tasks.
+pub struct Component {
+    /// Replaced when the pool's memory is given back.
+    pre: RwLock<TaskPre<TaskState>>,
+    config: Arc<TaskConfig>,
+    /// `None`: instances come from the system.
+    pool: Option<Pool>,
+    grants: Arc<Grants>,
+    calls: Arc<HostCalls>,
+    threads: GuestThreads,
+    allocator: Allocator,
+    needs: Needs,
+    raw_body: bool,
+    was_cached: bool,
+    capacity: Capacity,
+}
+
+/// What a pool is made for.
+#[derive(Clone, Copy)]
+struct Pool {
+    code: CodeOptions,
+    instances: NonZeroUsize,
+    frames: Frames,
+}
+
+/// What a task leaves behind.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it consumed.
+    pub usage: Usage,
+    /// What it complained of last, if it didn't complete.
+    pub host_error: Option<HostError>,
+    /// What it used with success.
+    pub well: Vec<Used>,
+    /// There was an instance: its component was tried.
+    pub ran: bool,
+}
+
+impl Report {
+    /// Of a task that ended before there was an instance.
+    pub(crate) fn of_no_instance(outcome: Outcome, usage: Usage, host_error: Option<Box<HostError>>) -> Self {
+        let host_error = host_error.map(|error| *error);
+        Self { outcome, usage, host_error, well: Vec::new(), ran: false }
+    }
+}
+
+impl Component {
+    /// The limits of its tasks.
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// Gives the memory back that is kept for tasks to come, by taking another pool: the engine's has no other way. Tasks
+    /// that run go on in the one before, which vanishes with the last of them.
+    pub(crate) async fn rest(&self) {
+        let Some(pool) = self.pool else { return };
+        let (pre, config) = (self.pre(), self.config.clone());
+        let renewed = tokio::task::spawn_blocking(move || renew(&pre, pool, &config.limits)).await;
+        let before = match renewed.map_err(|error| LoadError::Engine(error.to_string())).flatten() {
+            Ok(pre) => {
+                Some(std::mem::replace(&mut *self.pre.write().unwrap_or_else(PoisonError::into_inner), pre))
+            }
+            // Then it keeps the one that it has.
+            Err(error) => {
+                tracing::warn!(%error, "The pool's memory can't be given back.");
+                None
+            }
+        };
+        // The last who holds it unmaps it, which takes a while.
+        let given_back = move || {
+            drop(before);
+            heap::trim();
+        };
+        let _ = tokio::task::spawn_blocking(given_back).await;
+    }
+
+    /// Waits until its stores have closed and removed what tasks left open, but not for long: what a disk that hangs
+    /// keeps is removed at the next start.
+    pub async fn clear_away(&self) {
+        let stores = self.grants.stores.values().map(|grant| grant.store.clear_away());
+        let _ = tokio::time::timeout(CLEARING_AWAY, join_all(stores)).await;
+    }
+
+    fn pre(&self) -> TaskPre<TaskState> {
+        self.pre.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What its tasks may touch.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// Which of the granted interfaces it imports.
+    pub fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    /// What its tasks asked of stores and queues until now, in numbers.
+    pub fn calls(&self) -> &HostCalls {
+        &self.calls
+    }
+
+    /// Whether its code was in the cache, and so wasn't compiled now.
+    pub fn was_cached(&self) -> bool {
+        self.was_cached
+    }
+
+    /// How many of its tasks may run at once.
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// Where its instances come from: never [`Allocator::Auto`].
+    pub fn allocator(&self) -> Allocator {
+        self.allocator
+    }
+
+    /// The threads that its tasks compute on.
+    pub fn threads(&self) -> &GuestThreads {
+        &self.threads
+    }
+
+    /// Runs the task of a message to its end, or until its time is over or `cancelled` says so. The guest computes
+    /// on the thread that polls this: spawn it on [`Component::threads`]. Dropping it ends the task.
+    pub async fn run(&self, message: Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
+        match self.prepare(message) {
+            Ok(delivered) => self.run_prepared(Arc::new(delivered), cancelled).await,
+            Err((outcome, host_error)) => Report::of_no_instance(outcome, Usage::default(), host_error),
+        }
+    }
+
+    /// One task, from an empty store to its report.
+    async fn run_prepared(
+        &self,
+        delivered: Arc<Delivered>,
+        cancelled: impl Future<Output = Cancel>,
+    ) -> Report {
+        let began = Instant::now();
+        let queued = SystemTime::now().duration_since(delivered.message.sent_at).unwrap_or_default();
+        let pre = self.pre();
+        let limits = self.limits();
+        let mut store = match store::task_store(pre.engine(), &self.config, &delivered.message) {
+            Ok(store) => store,
+            Err(error) => {
+                let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
+                return Report::of_no_instance(outcome, Usage { queued, ..Usage::default() }, None);
+            }
+        };
+
+        let mut times = Times::default();
+        let mut started = None;
+        let result = {
+            let turn = store.data().turn.clone();
+            let call = async {
+                let instance = match pre.instantiate_async(&mut store).await {
+                    Ok(instance) => instance,
+                    Err(error) => {
+                        let has_run = store.get_fuel().is_ok_and(|left| left < limits.fuel);
+                        return Err(host::not_started(error, has_run));
+                    }
+                };
+                started = Some(began.elapsed());
+                let message = store.data_mut().table.push(MessageHandle(delivered))?;
+                instance.wasmrun_task_handler().call_handle(&mut store, message).await
+            };
+            let call = pin!(call);
+            let most_blocked = Some(limits.blocked_time()).filter(|&time| time < limits.timeout);
+            // A task that never waits ends before the timer is even set.
+            tokio::select! {
+                biased;
+                result = Timed::new(call, turn, &mut times, most_blocked) => match result {
+                    Ok(result) => Ok(result),
+                    Err(BlockedTooLong) => Err(Outcome::LimitExceeded { limit: Limit::BlockedTime }),
+                },
+                why = cancelled => Err(Outcome::Cancelled { why }),
+                () = tokio::time::sleep(limits.timeout) => Err(Outcome::TimedOut),
+            }
+        };
+
+        let fuel_left = store.get_fuel().unwrap_or_default();
+        let state = store.data_mut();
+        state.log.finish();
+        let in_call = state.unanswered();
+        // The task is over: nobody asks any more whether that was too much.
+        let _ = state.count_transfer();
+        let outcome = match result {
+            Ok(result) => {
+                if let Err(error) = &result {
+                    state.log.handler_failed(error);
+                }
+                let TaskState { limiter, host_error, log, .. } = &*state;
+                let last_words = log.last_words();
+                Outcome::classify(result, &Remains { limiter, host_error: host_error.as_ref(), last_words })
+            }
+            Err(outcome @ Outcome::TimedOut) => outcome.out_of_time(limits.timeout, in_call),
+            Err(outcome @ Outcome::LimitExceeded { .. }) => {
+                outcome.out_of_time(limits.blocked_time(), in_call)
+            }
+            Err(outcome) => outcome,
+        };
+        let host_error = state.host_error.take().filter(|_| outcome != Outcome::Completed);
+        let well = std::mem::take(&mut state.well);
+        let mut usage = std::mem::take(&mut state.usage);
+        usage.fuel = limits.fuel.saturating_sub(fuel_left);
+        usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
+        usage.log_bytes = state.log.bytes();
+        usage.random_bytes = state.random.bytes();
+        // Memory and handles are gone before the message is settled; what is half-written, no object, is being removed.
+        drop(store);
+        let Times { cpu, blocked, ready } = times;
+        let wall = began.elapsed();
+        let start = started.unwrap_or(wall);
+        let compute = wall.saturating_sub(start).saturating_sub(blocked).saturating_sub(ready);
+        let usage = Usage { cpu, queued, start, compute, blocked, ready, wall, ..usage };
+        Report { outcome, usage, host_error, well, ran: true }
+    }
+
+    /// Decodes what the message announces.
+    fn prepare(&self, message: Arc<Message>) -> Result<Delivered, (Outcome, Option<Box<HostError>>)> {
+        let mut body_hidden = false;
+        let objects = match event::decode(&message.body) {
+            Decoded::Plain => Vec::new(),
+            // With the text at hand, a guest can tell such a message from one that announces nothing.
+            Decoded::Unclear(reason) if self.raw_body => {
+                tracing::warn!(
+                    message_id = message.id,
+                    reason = shorten(&reason),
+                    "The message looks like an event and is delivered as text."
+                );
+                Vec::new()
+            }
+            Decoded::Unclear(reason) => {
+                let text = format!(
+                    "the message looks like an object event and cannot be decoded: {reason}; --raw-body delivers it as text"
+                );
+                return Err((Outcome::Rejected { reason: shorten(&text) }, None));
+            }
+            Decoded::Test => return Err((Outcome::Completed, None)),
+            Decoded::Objects(events) => {
+                let objects = self.grants.announce(events).map_err(|Unannounced { url, bad_key }| {
+                    let object = shorten(&url);
+                    if let Some(bad_key) = bad_key {
+                        tracing::warn!(
+                            message_id = message.id,
+                            object,
+                            why = %bad_key,
+                            "The announced object's key can't be used."
+                        );
+                        let reason = format!("the announced object's key can't be used: {bad_key}");
+                        return (Outcome::Rejected { reason }, None);
+                    }
+                    tracing::warn!(message_id = message.id, object, "No readable grant holds the object.");
+                    let reason = "no grant: the message announces an object outside every readable store";
+                    let error = HostError {
+                        used: Used { backend: "grants".into(), access: Access::Read },
+                        kind: HostErrorKind::NotGranted,
+                        text: format!(
+                            "no readable store holds the announced object {object:?}: grant one with --store ALIAS=URL:ro (granted: {})",
+                            self.grants
+                        ),
+                    };
+                    (Outcome::Rejected { reason: reason.into() }, Some(Box::new(error)))
+                })?;
+                body_hidden = !self.raw_body;
+                objects
+            }
+        };
+        Ok(Delivered { message, body_hidden, objects })
+    }
+}

@@ -1,0 +1,343 @@
+//! Grants: what a task may touch. Everything that isn't granted here is denied.
+
+use crate::model::event::{Change, ObjectEvent};
+use crate::ports::object_store::{MAX_KEY_BYTES, ObjectStore};
+use crate::ports::queue::Queue;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Everything that the tasks of one component may touch.
+#[derive(Clone, Default)]
+pub struct Grants {
+    /// By alias.
+    pub stores: BTreeMap<String, StoreGrant>,
+    /// By alias.
+    pub queues: BTreeMap<String, Arc<dyn Queue>>,
+    /// The environment that a task sees, keys and values.
+    pub env: Vec<(String, String)>,
+}
+
+/// One store under one alias.
+#[derive(Clone)]
+pub struct StoreGrant {
+    /// The name that the guest uses.
+    pub alias: String,
+    /// Opened at the grant's prefix: all keys are relative to it.
+    pub store: Arc<dyn ObjectStore>,
+    /// What the guest may do there.
+    pub mode: Mode,
+}
+
+/// What a guest may do with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Read and list.
+    ReadOnly,
+    /// Write and delete.
+    WriteOnly,
+    /// All of it.
+    ReadWrite,
+}
+
+impl Mode {
+    /// Whether it includes reading and listing.
+    pub fn reads(self) -> bool {
+        matches!(self, Self::ReadOnly | Self::ReadWrite)
+    }
+
+    /// Whether it includes writing and deleting.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::WriteOnly | Self::ReadWrite)
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ro" => Ok(Self::ReadOnly),
+            "wo" => Ok(Self::WriteOnly),
+            "rw" => Ok(Self::ReadWrite),
+            _ => Err(format!("unknown mode {text:?}: use ro, wo or rw")),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadOnly => "ro",
+            Self::WriteOnly => "wo",
+            Self::ReadWrite => "rw",
+        })
+    }
+}
+
+/// An object that a message announces, under the alias of a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnouncedObject {
+    /// Of the grant.
+    pub alias: String,
+    /// In the grant's store.
+    pub key: String,
+    /// As the event says.
+    pub version: Option<String>,
+    /// As the event says.
+    pub etag: Option<String>,
+    /// As the event says.
+    pub size: Option<u64>,
+    /// What happened.
+    pub change: Change,
+    /// Orders the events of one key.
+    pub sequencer: Option<String>,
+}
+
+/// The stores with their modes, for the operator.
+impl fmt::Display for Grants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.stores.is_empty() {
+            return f.write_str("no store");
+        }
+        for (index, StoreGrant { alias, store, mode }) in self.stores.values().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{alias}={}:{mode}", store.url())?;
+        }
+        Ok(())
+    }
+}
+
+impl Grants {
+    /// Names each object by the readable grant that holds it, the one with the longest URL if there are several.
+    ///
+    /// # Errors
+    ///
+    /// See [`Unannounced`].
+    pub fn announce(&self, events: Vec<ObjectEvent>) -> Result<Vec<AnnouncedObject>, Unannounced> {
+        events.into_iter().map(|event| self.announce_one(event)).collect()
+    }
+
+    fn announce_one(&self, event: ObjectEvent) -> Result<AnnouncedObject, Unannounced> {
+        let holders = self.stores.values().filter(|grant| grant.mode.reads()).filter_map(|grant| {
+            let key = event.url.strip_prefix(grant.store.url())?;
+            Some((grant, check_key(key)))
+        });
+        // One where the key can be used, before one where it can't.
+        let best = holders.max_by_key(|(grant, check)| (check.is_ok(), grant.store.url().len()));
+        let grant = match best {
+            Some((grant, Ok(()))) => grant,
+            Some((_, Err(bad))) => return Err(Unannounced { url: event.url, bad_key: Some(bad) }),
+            None => return Err(Unannounced { url: event.url, bad_key: None }),
+        };
+        Ok(AnnouncedObject {
+            alias: grant.alias.clone(),
+            key: event.url[grant.store.url().len()..].to_owned(),
+            version: event.version,
+            etag: event.etag,
+            size: event.size,
+            change: event.change,
+            sequencer: event.sequencer,
+        })
+    }
+}
+
+/// An object that a message announces and its task can't be told of. The URL is for the operator: a guest must not learn
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unannounced {
+    /// The object's.
+    pub url: String,
+    /// What is wrong with its key; `None`: no readable grant holds it.
+    pub bad_key: Option<BadKey>,
+}
+
+/// What is wrong with a key, before any store is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadKey {
+    /// A segment is `..`.
+    #[error(
+        "it has a `..` segment, which clients and proxies resolve, and which could lead out of the store"
+    )]
+    Climbs,
+    /// There is none.
+    #[error("it is empty")]
+    Empty,
+    /// It has more than [`MAX_KEY_BYTES`].
+    #[error("it is longer than 1,024 bytes")]
+    TooLong,
+    /// XML and file systems can't hold it.
+    #[error("it has a NUL character")]
+    Nul,
+    /// To who merges slashes and resolves `.`, it's the store itself.
+    #[error("it has nothing but slashes and `.` segments")]
+    Nameless,
+}
+
+/// Checks that a key can only mean an object below the grant's prefix.
+///
+/// S3 takes a key as the name that it is, but clients and proxies on the way may normalise its URL, as RFC 3986 (5.2.4) has
+/// it. That takes `..` out of the prefix: so no segment may be `..`. It leaves what has a leading slash, empty segments
+/// or `.` segments below the prefix, so that these are keys like any other. A store may refuse more: a directory can't
+/// hold them.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check_key(key: &str) -> Result<(), BadKey> {
+    // A guest may hand over megabytes.
+    let beginning = &key[..key.floor_char_boundary(MAX_KEY_BYTES)];
+    let mut segments = beginning.split('/');
+    if segments.clone().any(|segment| segment == "..") {
+        Err(BadKey::Climbs)
+    } else if key.is_empty() {
+        Err(BadKey::Empty)
+    } else if key.len() > MAX_KEY_BYTES {
+        Err(BadKey::TooLong)
+    } else if key.contains('\0') {
+        Err(BadKey::Nul)
+    } else if segments.all(|segment| matches!(segment, "" | ".")) {
+        Err(BadKey::Nameless)
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks that a text can be the beginning of a key, whose last segment may be longer. An empty one is that of all keys.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check_prefix(prefix: &str) -> Result<(), BadKey> {
+    let beginning = &prefix[..prefix.floor_char_boundary(MAX_KEY_BYTES)];
+    let (whole, _) = beginning.rsplit_once('/').unwrap_or_default();
+    if whole.split('/').any(|segment| segment == "..") {
+        Err(BadKey::Climbs)
+    } else if prefix.len() > MAX_KEY_BYTES {
+        Err(BadKey::TooLong)
+    } else if prefix.contains('\0') {
+        Err(BadKey::Nul)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::memory::MemoryStore;
+
+    fn grants(stores: &[(&str, &str, Mode)]) -> Grants {
+        let grant = |&(alias, url, mode): &(&str, &str, Mode)| {
+            (
+                alias.to_owned(),
+                StoreGrant { alias: alias.into(), store: Arc::new(MemoryStore::at(url)), mode },
+            )
+        };
+        Grants { stores: stores.iter().map(grant).collect(), ..Grants::default() }
+    }
+
+    fn event(url: &str) -> ObjectEvent {
+        ObjectEvent {
+            url: url.into(),
+            version: None,
+            etag: None,
+            size: None,
+            change: Change::Created,
+            sequencer: None,
+        }
+    }
+
+    fn names(grants: &Grants, url: &str) -> Result<(String, String), Unannounced> {
+        grants.announce(vec![event(url)]).map(|mut objects| {
+            let object = objects.remove(0);
+            (object.alias, object.key)
+        })
+    }
+
+    #[test]
+    fn the_readable_grant_with_the_longest_prefix_names_an_object() {
+        let grants = grants(&[
+            ("all", "s3://b/", Mode::ReadOnly),
+            ("in", "s3://b/in/", Mode::ReadWrite),
+            ("secret", "s3://b/in/secret/", Mode::WriteOnly),
+        ]);
+        assert_eq!(names(&grants, "s3://b/x"), Ok(("all".into(), "x".into())));
+        assert_eq!(names(&grants, "s3://b/in/x"), Ok(("in".into(), "x".into())));
+        assert_eq!(names(&grants, "s3://b/in/secret/x"), Ok(("in".into(), "secret/x".into())));
+    }
+
+    #[test]
+    fn an_object_outside_every_grant_is_refused() {
+        let grants = grants(&[("in", "s3://b/in/", Mode::ReadOnly)]);
+        for url in ["s3://b/other", "s3://b/in", "s3://b2/in/x", "s3://b//in/x", "s3://b/./in/x"] {
+            assert_eq!(names(&grants, url), Err(Unannounced { url: url.into(), bad_key: None }));
+        }
+    }
+
+    #[test]
+    fn an_object_of_a_bad_key_is_refused_by_what_is_wrong_with_it() {
+        let inner = grants(&[("in", "s3://b/in/", Mode::ReadOnly)]);
+        let both = grants(&[("in", "s3://b/in/", Mode::ReadOnly), ("all", "s3://b/", Mode::ReadOnly)]);
+        for (url, bad_key) in [
+            ("s3://b/in/../x", BadKey::Climbs),
+            ("s3://b/in/", BadKey::Empty),
+            ("s3://b/in/./", BadKey::Nameless),
+        ] {
+            assert_eq!(names(&inner, url), Err(Unannounced { url: url.into(), bad_key: Some(bad_key) }));
+        }
+        assert_eq!(names(&both, "s3://b/in/"), Ok(("all".into(), "in/".into())));
+        assert!(names(&both, "s3://b/in/../x").is_err());
+    }
+
+    #[test]
+    fn odd_keys_of_s3_are_announced_as_they_are() {
+        let grants = grants(&[("in", "s3://b/in/", Mode::ReadOnly), ("all", "s3://b/", Mode::ReadOnly)]);
+        for (url, alias, key) in [
+            ("s3://b/in//x", "in", "/x"),
+            ("s3://b/in/./x", "in", "./x"),
+            ("s3://b/in/a//b/", "in", "a//b/"),
+            ("s3://b//in/x", "all", "/in/x"),
+            ("s3://b/./in/x", "all", "./in/x"),
+        ] {
+            assert_eq!(names(&grants, url), Ok((alias.into(), key.into())));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_told() {
+        let long = "x".repeat(MAX_KEY_BYTES + 1);
+        for (key, bad) in [
+            ("..", BadKey::Climbs),
+            ("../x", BadKey::Climbs),
+            ("a/../b", BadKey::Climbs),
+            ("a/..", BadKey::Climbs),
+            (&"../".repeat(MAX_KEY_BYTES), BadKey::Climbs),
+            ("", BadKey::Empty),
+            (".", BadKey::Nameless),
+            ("/", BadKey::Nameless),
+            (".//./", BadKey::Nameless),
+            ("a\0b", BadKey::Nul),
+            (&long, BadKey::TooLong),
+        ] {
+            assert_eq!(check_key(key), Err(bad), "{key}");
+        }
+        for key in [
+            "a", "a/b", "..a", "a..", "...", "%2e%2e/x", "a\\..\\b", "ü/ñ", "/a", "//a", "./a", "a/.",
+            "a//b", "a/",
+        ] {
+            assert_eq!(check_key(key), Ok(()), "{key}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_key_begins_with_is_a_prefix() {
+        for prefix in ["", "/", ".", "..", "a/..", "a/", "//", "./", "a/b"] {
+            assert_eq!(check_prefix(prefix), Ok(()), "{prefix}");
+        }
+        for (prefix, bad) in [("../", BadKey::Climbs), ("a/../b", BadKey::Climbs), ("a\0", BadKey::Nul)] {
+            assert_eq!(check_prefix(prefix), Err(bad), "{prefix}");
+        }
+    }
+}

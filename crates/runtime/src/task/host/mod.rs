@@ -1,0 +1,238 @@
+//! The host's side of the WIT interfaces, implemented once, above the backends.
+//!
+//! Three kinds of failure are kept apart: what the guest may know is an error of the interface; what a guest can only
+//! do wrong on purpose is a trap that names a limit; and what is the host's own fault ends the task as such.
+
+#[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
+mod message;
+#[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
+mod object_store;
+#[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
+mod queue;
+
+pub(crate) use self::message::MessageHandle;
+pub(crate) use bindings::exports::wasmrun::task::handler::Failure;
+pub(crate) use bindings::{Task, TaskPre};
+
+use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
+use crate::model::limits::Limit;
+use crate::model::outcome::shorten;
+use crate::task::store::{TaskState, UnderWay};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime::component::{HasSelf, Linker, ResourceTableError};
+use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "task",
+        imports: {
+            "wasmrun:task/message": trappable,
+            "wasmrun:task/object-store.[method]reader.info": trappable,
+            "wasmrun:task/object-store.[static]store.open": trappable,
+            "wasmrun:task/queue.[static]queue.open": trappable,
+            default: async | trappable,
+        },
+        exports: { default: async },
+        with: {
+            "wasmrun:task/message.message": super::message::MessageHandle,
+            "wasmrun:task/object-store.store": super::object_store::StoreHandle,
+            "wasmrun:task/object-store.reader": super::object_store::ReaderHandle,
+            "wasmrun:task/object-store.writer": super::object_store::WriterHandle,
+            "wasmrun:task/queue.queue": super::queue::QueueHandle,
+        },
+        trappable_error_type: {
+            "wasmrun:task/object-store.error" => super::object_store::Fault,
+            "wasmrun:task/queue.error" => super::queue::Fault,
+        },
+    });
+}
+
+/// The trap of a guest that ran into a limit in a host call.
+#[derive(Debug, thiserror::Error)]
+#[error("the task exceeded its limit of {0}")]
+pub(crate) struct LimitHit(pub(crate) Limit);
+
+/// The trap of a guest that can't go on since the host itself failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct HostFault(pub(crate) String);
+
+/// The context of an error that the host is to blame for, as it came before the guest ran or from the system.
+#[derive(Debug, thiserror::Error)]
+#[error("the instance can't be made")]
+pub(crate) struct NotStarted;
+
+/// Why an instance couldn't be made. Code that runs at the start may have made the engine refuse something: then the guest
+/// is to blame, unless it's the system that refuses memory.
+pub(crate) fn not_started(error: wasmtime::Error, has_run: bool) -> wasmtime::Error {
+    let is_of_system = error.chain().any(|cause| {
+        cause.is::<std::io::Error>() || cause.is::<rustix::io::Errno>() || cause.is::<wasmtime::OutOfMemory>()
+    });
+    if has_run && !is_of_system { error } else { error.context(NotStarted) }
+}
+
+/// What a call of a guest ends with that doesn't succeed; `E` is the error of the interface.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub enum Fault<E> {
+    /// The guest is told.
+    Error(E),
+    /// The guest ends.
+    Trap(wasmtime::Error),
+}
+
+impl<E> Fault<E> {
+    /// The error that the guest is told, or the trap that ends it.
+    fn told(self) -> wasmtime::Result<E> {
+        match self {
+            Self::Error(error) => Ok(error),
+            Self::Trap(trap) => Err(trap),
+        }
+    }
+}
+
+impl<E> From<wasmtime::Error> for Fault<E> {
+    fn from(trap: wasmtime::Error) -> Self {
+        Self::Trap(trap)
+    }
+}
+
+impl<E> From<ResourceTableError> for Fault<E> {
+    fn from(error: ResourceTableError) -> Self {
+        Self::Trap(error.into())
+    }
+}
+
+/// Offers our interfaces and WASI 0.2.
+pub(crate) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    // Its timers may run on a clock of the task's own.
+    linker.allow_shadowing(true);
+    monotonic_clock::add_to_linker::<_, HasSelf<_>>(linker, TaskState::called)?;
+    linker.allow_shadowing(false);
+    Task::add_to_linker::<_, HasSelf<_>>(linker, TaskState::called)
+}
+
+impl TaskState {
+    /// Carries out a call to a store: counts it, and ends a guest that has made too many.
+    async fn call_store<T: Send + 'static>(
+        &mut self,
+        alias: &str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> wasmtime::Result<T> {
+        usage_of(&mut self.usage.stores, alias).calls += 1;
+        let calls = self.usage.stores.values().map(|usage| usage.calls).sum();
+        self.within(calls, self.config.limits.store_calls, Limit::StoreCalls)?;
+        self.call(work).await
+    }
+
+    /// Carries out a call to a queue that sends so many messages of so many bytes in all.
+    async fn call_queue<T: Send + 'static>(
+        &mut self,
+        alias: &str,
+        messages: usize,
+        bytes: usize,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> wasmtime::Result<T> {
+        self.config.calls.sent_bytes(alias, bytes as u64);
+        self.usage.bytes_written += bytes as u64;
+        let usage = usage_of(&mut self.usage.queues, alias);
+        usage.calls += 1;
+        usage.messages += messages as u64;
+        usage.bytes_written += bytes as u64;
+        // A call that sends nothing is one, too.
+        let sent = self.usage.queues.values().map(|usage| usage.messages.max(usage.calls)).sum();
+        self.within(sent, self.config.limits.sent_messages, Limit::SentMessages)?;
+        self.within(self.usage.bytes_written, self.config.limits.write_bytes, Limit::WriteSize)?;
+        self.call(work).await
+    }
+
+    /// Counts what a call has moved, however it ended, and ends a guest that has moved too much.
+    pub(crate) fn count_transfer(&mut self) -> wasmtime::Result<()> {
+        let Some(UnderWay { transfer, from, to }) = self.under_way.take() else { return Ok(()) };
+        self.count_read(&from, transfer.moved())?;
+        to.map_or(Ok(()), |to| self.count_written(&to, transfer.moved()))
+    }
+
+    /// Counts what was read from a store, and ends a guest that has read too much.
+    fn count_read(&mut self, alias: &str, bytes: u64) -> wasmtime::Result<()> {
+        self.config.calls.read(alias, bytes);
+        self.usage.bytes_read += bytes;
+        usage_of(&mut self.usage.stores, alias).bytes_read += bytes;
+        self.within(self.usage.bytes_read, self.config.limits.read_bytes, Limit::ReadSize)
+    }
+
+    /// Counts what is written to a store, and ends a guest that writes too much.
+    fn count_written(&mut self, alias: &str, bytes: u64) -> wasmtime::Result<()> {
+        self.config.calls.written(alias, bytes);
+        self.usage.bytes_written += bytes;
+        usage_of(&mut self.usage.stores, alias).bytes_written += bytes;
+        self.within(self.usage.bytes_written, self.config.limits.write_bytes, Limit::WriteSize)
+    }
+
+    fn within(&self, used: u64, most: u64, limit: Limit) -> wasmtime::Result<()> {
+        if used > most { Err(LimitHit(limit).into()) } else { Ok(()) }
+    }
+
+    /// Carries out a call to a backend on the threads where its connections live. It's abandoned with the task.
+    async fn call<T: Send + 'static>(
+        &mut self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> wasmtime::Result<T> {
+        self.usage.calls += 1;
+        self.in_call_since = Some(Instant::now());
+        let result = AbortOnDropHandle::new(self.config.io.spawn(work)).await;
+        self.in_call_since = None;
+        result.map_err(|error| HostFault(format!("a call of the host was lost: {error}")).into())
+    }
+
+    /// The guest asked for what it wasn't granted.
+    fn refuse(&mut self, kind: &'static str, alias: &str, why: &str) {
+        self.usage.refusals += 1;
+        self.log.call_refused(kind, alias, why);
+    }
+
+    /// Refuses what no grant covers; `missing` is a sentence for the operator, who may have mistyped a grant.
+    fn not_granted(&mut self, kind: &'static str, alias: &str, why: &str, missing: String) {
+        let alias = shorten(alias);
+        self.refuse(kind, &alias, why);
+        self.host_failed(&alias, Access::Write, HostErrorKind::NotGranted, missing);
+    }
+
+    /// A call to what has this alias failed for the host's or the operator's reasons. An outage isn't hidden by what comes
+    /// after it.
+    fn host_failed(&mut self, alias: &str, access: Access, kind: HostErrorKind, text: String) {
+        let is_outage = |kind: &HostErrorKind| matches!(kind, HostErrorKind::Unavailable { .. });
+        if self.host_error.as_ref().is_none_or(|error| !is_outage(&error.kind) || is_outage(&kind)) {
+            let used = Used { backend: alias.to_owned(), access };
+            self.host_error = Some(HostError { used, kind, text });
+        }
+    }
+
+    /// A call to what has this alias succeeded: what failed there before, for the same, is over.
+    fn host_succeeded(&mut self, alias: &str, access: Access) {
+        let is_this = |used: &Used| used.backend == alias && used.access == access;
+        if self.host_error.as_ref().is_some_and(|error| is_this(&error.used)) {
+            self.host_error = None;
+        }
+        // There are no more than three for each grant.
+        if !self.well.iter().any(is_this) {
+            self.well.push(Used { backend: alias.to_owned(), access });
+        }
+    }
+}
+
+/// The aliases that are granted, for a sentence to the operator.
+fn listed(aliases: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let aliases: Vec<_> = aliases.map(|alias| alias.as_ref().to_owned()).collect();
+    if aliases.is_empty() { "none".into() } else { aliases.join(", ") }
+}
+
+/// What the task has done so far with what has this alias.
+fn usage_of<'a, U: Default>(usage: &'a mut BTreeMap<String, U>, alias: &str) -> &'a mut U {
+    usage.entry(alias.to_owned()).or_default()
+}

@@ -1,0 +1,433 @@
+//! Objects that the guest reads and writes: check the grant, bound the sizes, delegate.
+
+mod transfer;
+mod values;
+
+use self::transfer::stream;
+use self::values::{checked, checked_condition, checked_name, other};
+use super::bindings::wasmrun::task::object_store::{
+    Condition, Error, Host, HostReader, HostStore, HostWriter, Object, ObjectInfo, ObjectPage, PutOptions,
+};
+use super::{LimitHit, listed};
+use crate::model::host_error::{Access, HostErrorKind};
+use crate::model::limits::{Limit, Limits};
+use crate::model::outcome::shorten;
+use crate::ports::object_store::{
+    self as runtime, Held, MAX_PAGE, ObjectReader, ObjectWriter, StoreError, TooMuch,
+};
+use crate::task::calls::StoreCall;
+use crate::task::grant::{BadKey, Mode, StoreGrant, check_key, check_prefix};
+use crate::task::store::TaskState;
+use bytes::Bytes;
+use wasmtime::component::Resource;
+
+/// The guest's handle to a granted store.
+pub struct StoreHandle(StoreGrant);
+
+/// An object that the guest reads.
+pub struct ReaderHandle {
+    alias: String,
+    holds: Held,
+    info: runtime::ObjectInfo,
+    /// Not there while a call is under way, and after a failure.
+    reader: Option<Box<dyn ObjectReader>>,
+}
+
+/// An object that the guest writes.
+pub struct WriterHandle {
+    alias: String,
+    holds: Held,
+    key: String,
+    /// Not there while a call is under way, and after a failure.
+    writer: Option<Box<dyn ObjectWriter>>,
+}
+
+/// What a call ends with that doesn't succeed.
+pub type Fault = super::Fault<Error>;
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+type Result<T> = std::result::Result<T, Fault>;
+
+impl Host for TaskState {
+    fn convert_error(&mut self, fault: Fault) -> wasmtime::Result<Error> {
+        fault.told()
+    }
+}
+
+impl HostStore for TaskState {
+    fn open(&mut self, alias: String) -> Result<Resource<StoreHandle>> {
+        let Some(grant) = self.config.grants.stores.get(&alias) else {
+            let stores = &self.config.grants.stores;
+            let granted = listed(stores.values().map(|grant| format!("{}:{}", grant.alias, grant.mode)));
+            let missing = format!(
+                "the component opens the store {alias:?}, which isn't granted: add --store {alias}=URL:MODE (granted: {granted})",
+                alias = shorten(&alias)
+            );
+            self.not_granted("store", &alias, "no such grant", missing);
+            return Err(Error::AccessDenied.into());
+        };
+        let grant = grant.clone();
+        Ok(self.table.push(StoreHandle(grant))?)
+    }
+
+    async fn head(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        version: Option<String>,
+    ) -> Result<ObjectInfo> {
+        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
+        let version = checked_name(version)?;
+        let named = key.clone();
+        let answer =
+            self.call_store(&alias, async move { store.head(&key, version.as_deref()).await }).await?;
+        Ok(self.told(StoreCall::Head, &alias, &named, answer)?.into())
+    }
+
+    async fn get(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        version: Option<String>,
+    ) -> Result<Object> {
+        let (info, content) = self.fetch(StoreCall::Get, this, key, version, None).await?;
+        Ok(Object { info: info.into(), content })
+    }
+
+    async fn get_range(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        version: Option<String>,
+        offset: u64,
+        length: u64,
+    ) -> Result<Vec<u8>> {
+        let range = offset..offset.saturating_add(length);
+        let (_, content) = self.fetch(StoreCall::GetRange, this, key, version, Some(range)).await?;
+        Ok(content)
+    }
+
+    async fn read(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        version: Option<String>,
+    ) -> Result<Resource<ReaderHandle>> {
+        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
+        let version = checked_name(version)?;
+        let holds = store.reader_holds();
+        self.may_open(holds)?;
+        let named = key.clone();
+        let answer =
+            self.call_store(&alias, async move { store.read(&key, version.as_deref(), None).await }).await?;
+        let reader = self.told(StoreCall::Read, &alias, &named, answer)?;
+        let info = reader.info().clone();
+        let handle = self.table.push(ReaderHandle { alias, holds, info, reader: Some(reader) })?;
+        self.opened(holds);
+        Ok(handle)
+    }
+
+    async fn put(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        content: Vec<u8>,
+        options: PutOptions,
+    ) -> Result<ObjectInfo> {
+        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
+        if content.len() > self.config.limits.object_bytes() {
+            return Err(Error::TooLarge.into());
+        }
+        let options = checked(options)?;
+        self.count_written(&alias, content.len() as u64)?;
+        let named = key.clone();
+        let answer = self
+            .call_store(&alias, async move {
+                let mut writer = store.write(&key, options).await?;
+                if !content.is_empty() {
+                    writer.write(Bytes::from(content)).await?;
+                }
+                writer.finish().await
+            })
+            .await?;
+        Ok(self.told(StoreCall::Put, &alias, &named, answer)?.into())
+    }
+
+    async fn write(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        options: PutOptions,
+    ) -> Result<Resource<WriterHandle>> {
+        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
+        let options = checked(options)?;
+        let holds = store.writer_holds();
+        self.may_open(holds)?;
+        let named = key.clone();
+        let answer = self.call_store(&alias, async move { store.write(&key, options).await }).await?;
+        let writer = self.told(StoreCall::Write, &alias, &named, answer)?;
+        let handle = self.table.push(WriterHandle { alias, holds, key: named, writer: Some(writer) })?;
+        self.opened(holds);
+        Ok(handle)
+    }
+
+    async fn list_objects(
+        &mut self,
+        this: Resource<StoreHandle>,
+        prefix: String,
+        continuation: Option<String>,
+        limit: u32,
+    ) -> Result<ObjectPage> {
+        let grant = self.allowed(&this, Mode::reads)?;
+        let StoreGrant { alias, store, .. } = self.checked_by(check_prefix, "prefix", grant, &prefix)?;
+        let limit = (limit as usize).min(MAX_PAGE);
+        let continuation = checked_name(continuation)?;
+        if limit == 0 {
+            return Ok(runtime::ObjectPage::default().into());
+        }
+        let named = prefix.clone();
+        let answer = self
+            .call_store(&alias, async move { store.list(&prefix, continuation.as_deref(), limit).await })
+            .await?;
+        Ok(self.told(StoreCall::List, &alias, &named, answer)?.into())
+    }
+
+    async fn delete(&mut self, this: Resource<StoreHandle>, key: String) -> Result<()> {
+        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
+        let named = key.clone();
+        let answer = self.call_store(&alias, async move { store.delete(&key).await }).await?;
+        self.told(StoreCall::Delete, &alias, &named, answer)
+    }
+
+    async fn copy(
+        &mut self,
+        this: Resource<StoreHandle>,
+        key: String,
+        version: Option<String>,
+        to: Resource<StoreHandle>,
+        to_key: String,
+        condition: Condition,
+    ) -> Result<ObjectInfo> {
+        let from = self.granted(&this, Mode::reads, &key)?;
+        let to = self.granted(&to, Mode::writes, &to_key)?;
+        let (version, condition) = (checked_name(version)?, checked_condition(condition)?);
+        let named = key.clone();
+        let limits = &self.config.limits;
+        let left = (
+            limits.read_bytes.saturating_sub(self.usage.bytes_read),
+            limits.write_bytes.saturating_sub(self.usage.bytes_written),
+        );
+        let (from_alias, to_alias) = (from.alias, to.alias);
+        let transfer = self.begin(&from_alias, Some(&to_alias), left.0.min(left.1));
+        let answer = self
+            .call_store(&from_alias, async move {
+                let (from, to, version) = (&*from.store, &*to.store, version.as_deref());
+                match from.copy(&key, version, to, &to_key, &condition, &transfer).await {
+                    Some(answer) => answer,
+                    None => stream(from, &key, version, to, &to_key, condition, &transfer).await,
+                }
+            })
+            .await?;
+        self.count_transfer()?;
+        match self.told(StoreCall::Copy, &from_alias, &named, answer)? {
+            Ok(info) => Ok(info.into()),
+            Err(TooMuch) => {
+                let limit = if left.0 <= left.1 { Limit::ReadSize } else { Limit::WriteSize };
+                Err(wasmtime::Error::from(LimitHit(limit)).into())
+            }
+        }
+    }
+
+    async fn drop(&mut self, this: Resource<StoreHandle>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl HostReader for TaskState {
+    fn info(&mut self, this: Resource<ReaderHandle>) -> wasmtime::Result<ObjectInfo> {
+        Ok(self.table.get(&this)?.info.clone().into())
+    }
+
+    async fn read(&mut self, this: Resource<ReaderHandle>, max: u64) -> Result<Vec<u8>> {
+        let handle = self.table.get_mut(&this)?;
+        let alias = handle.alias.clone();
+        let key = handle.info.key.clone();
+        let Some(mut reader) = handle.reader.take() else {
+            return Err(other("the reader has failed before"));
+        };
+        let max = usize::try_from(max).unwrap_or(usize::MAX).clamp(1, Limits::READ_BYTES);
+        let (reader, answer) = self
+            .call_store(&alias, async move {
+                let answer = reader.read(max).await;
+                (reader, answer)
+            })
+            .await?;
+        let content = self.told(StoreCall::ReaderRead, &alias, &key, answer)?;
+        self.table.get_mut(&this)?.reader = Some(reader);
+        self.count_read(&alias, content.len() as u64)?;
+        Ok(content.into())
+    }
+
+    async fn drop(&mut self, this: Resource<ReaderHandle>) -> wasmtime::Result<()> {
+        let handle = self.table.delete(this)?;
+        self.closed(handle.holds);
+        Ok(())
+    }
+}
+
+impl HostWriter for TaskState {
+    async fn write(&mut self, this: Resource<WriterHandle>, content: Vec<u8>) -> Result<()> {
+        let handle = self.table.get_mut(&this)?;
+        let alias = handle.alias.clone();
+        let key = handle.key.clone();
+        let Some(mut writer) = handle.writer.take() else {
+            return Err(other("the writer has failed before"));
+        };
+        self.count_written(&alias, content.len() as u64)?;
+        let (writer, answer) = self
+            .call_store(&alias, async move {
+                let answer = writer.write(Bytes::from(content)).await;
+                (writer, answer)
+            })
+            .await?;
+        self.told(StoreCall::WriterWrite, &alias, &key, answer)?;
+        self.table.get_mut(&this)?.writer = Some(writer);
+        Ok(())
+    }
+
+    async fn finish(&mut self, this: Resource<WriterHandle>) -> Result<ObjectInfo> {
+        let WriterHandle { alias, holds, key, writer } = self.table.delete(this)?;
+        self.closed(holds);
+        let Some(writer) = writer else {
+            return Err(other("the writer has failed before"));
+        };
+        let answer = self.call_store(&alias, async move { writer.finish().await }).await?;
+        Ok(self.told(StoreCall::WriterFinish, &alias, &key, answer)?.into())
+    }
+
+    async fn drop(&mut self, this: Resource<WriterHandle>) -> wasmtime::Result<()> {
+        let handle = self.table.delete(this)?;
+        self.closed(handle.holds);
+        Ok(())
+    }
+}
+
+impl TaskState {
+    /// The grant behind a handle, if its mode allows this.
+    fn allowed(&mut self, this: &Resource<StoreHandle>, allows: fn(Mode) -> bool) -> Result<StoreGrant> {
+        let grant = self.table.get(this)?.0.clone();
+        if allows(grant.mode) {
+            Ok(grant)
+        } else {
+            let StoreGrant { alias, mode, .. } = &grant;
+            let missing = format!(
+                "the component {does} the store {alias:?}, which is granted as {mode}: grant it as {wanted} or rw",
+                does = if mode.reads() { "writes to" } else { "reads from" },
+                wanted = if mode.reads() { "wo" } else { "ro" },
+            );
+            self.not_granted("store", alias, &format!("its mode is {mode}"), missing);
+            Err(Error::AccessDenied.into())
+        }
+    }
+
+    /// The grant behind a handle, if its mode allows this, for a key that lies within it.
+    fn granted(
+        &mut self,
+        this: &Resource<StoreHandle>,
+        allows: fn(Mode) -> bool,
+        key: &str,
+    ) -> Result<StoreGrant> {
+        let grant = self.allowed(this, allows)?;
+        self.checked_by(check_key, "key", grant, key)
+    }
+
+    /// The grant, for a key that it can hold, or the beginning of one.
+    fn checked_by(
+        &mut self,
+        check: fn(&str) -> std::result::Result<(), BadKey>,
+        what: &str,
+        grant: StoreGrant,
+        key: &str,
+    ) -> Result<StoreGrant> {
+        match check(key) {
+            Ok(()) => Ok(grant),
+            Err(BadKey::Climbs) => {
+                let key = shorten(key);
+                self.refuse("store", &grant.alias, &format!("the {what} {key:?} has a `..` segment"));
+                Err(Error::AccessDenied.into())
+            }
+            Err(bad) => Err(other(&format!("the {what} can't be used: {bad}"))),
+        }
+    }
+
+    /// Ends a guest that opens one reader or writer too many.
+    fn may_open(&self, one: Held) -> wasmtime::Result<()> {
+        let (held, most) = (self.held, self.config.limits.held());
+        if held.bytes + one.bytes > most.bytes || held.files + one.files > most.files {
+            return Err(LimitHit(Limit::Handles).into());
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self, one: Held) {
+        self.held.bytes += one.bytes;
+        self.held.files += one.files;
+    }
+
+    fn closed(&mut self, one: Held) {
+        self.held.bytes = self.held.bytes.saturating_sub(one.bytes);
+        self.held.files = self.held.files.saturating_sub(one.files);
+    }
+
+    /// What the guest is told of a failure; the details are the operator's.
+    fn told<T>(
+        &mut self,
+        call: StoreCall,
+        alias: &str,
+        key: &str,
+        answer: std::result::Result<T, StoreError>,
+    ) -> Result<T> {
+        self.config.calls.answered(alias, call, &answer);
+        let error = match answer {
+            Ok(value) => {
+                self.host_succeeded(alias, call.access());
+                if call.opens_content() {
+                    self.config.calls.has_read(alias, key);
+                }
+                return Ok(value);
+            }
+            Err(error) => error,
+        };
+        let details = || format!("{:?}: {error}", shorten(key));
+        let reading = (call.access() == Access::Read).then(|| key.to_owned());
+        let text = || format!("store {alias}: {error}");
+        Err(match error {
+            StoreError::NotFound => Error::NotFound,
+            StoreError::PreconditionFailed => Error::PreconditionFailed,
+            StoreError::TooLarge(_) => Error::TooLarge,
+            StoreError::AccessDenied(_) => {
+                self.log.call_failed("store", alias, &details());
+                self.host_failed(alias, call.access(), HostErrorKind::Refused { reading }, text());
+                Error::AccessDenied
+            }
+            StoreError::Unavailable(_) => {
+                self.log.call_failed("store", alias, &details());
+                self.host_failed(alias, call.access(), HostErrorKind::Unavailable { reading }, text());
+                Error::Unavailable
+            }
+            // The task may be tried again, which counts as any other try.
+            StoreError::Conflict(_) => {
+                self.log.call_failed("store", alias, &details());
+                Error::Unavailable
+            }
+            StoreError::Invalid(text) => Error::Other(text),
+        }
+        .into())
+    }
+}

@@ -1,0 +1,96 @@
+//! Objects that go through this process as a whole: read for the guest, or copied.
+
+use super::values::checked_name;
+use super::{Result, StoreHandle};
+use crate::model::limits::Limits;
+use crate::ports::object_store::{self as runtime, ObjectStore, StoreError, TooMuch, Transfer};
+use crate::task::calls::StoreCall;
+use crate::task::grant::{Mode, StoreGrant};
+use crate::task::store::{TaskState, UnderWay};
+use std::ops::Range;
+use std::sync::Arc;
+use wasmtime::component::Resource;
+
+impl TaskState {
+    /// Begins a transfer, which counts from now on.
+    pub(super) fn begin(&mut self, from: &str, to: Option<&str>, most: u64) -> Arc<Transfer> {
+        let transfer = Arc::new(Transfer::of_at_most(most));
+        let under_way = UnderWay { transfer: transfer.clone(), from: from.into(), to: to.map(str::to_owned) };
+        self.under_way = Some(under_way);
+        transfer
+    }
+
+    /// Reads an object, or a range of one, as a whole.
+    pub(super) async fn fetch(
+        &mut self,
+        call: StoreCall,
+        this: Resource<StoreHandle>,
+        key: String,
+        version: Option<String>,
+        range: Option<Range<u64>>,
+    ) -> Result<(runtime::ObjectInfo, Vec<u8>)> {
+        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
+        let max = self.config.limits.object_bytes();
+        let version = checked_name(version)?;
+        let named = key.clone();
+        let transfer = self.begin(&alias, None, u64::MAX);
+        let answer = self
+            .call_store(&alias, async move {
+                let mut reader = store.read(&key, version.as_deref(), range.clone()).await?;
+                let info = reader.info().clone();
+                let size = match range {
+                    Some(range) => range.end.min(info.size).saturating_sub(range.start),
+                    None => info.size,
+                };
+                let too_large = || StoreError::TooLarge(format!("it has more than {max} bytes"));
+                let size = usize::try_from(size).ok().filter(|&size| size <= max).ok_or_else(too_large)?;
+                let mut content = Vec::with_capacity(size);
+                loop {
+                    let bytes = reader.read(Limits::READ_BYTES).await?;
+                    if bytes.is_empty() {
+                        return Ok((info, content));
+                    }
+                    // It's no more than all that there is.
+                    let _ = transfer.moves(bytes.len() as u64);
+                    // It may have grown since it was opened.
+                    if content.len() + bytes.len() > max {
+                        return Err(too_large());
+                    }
+                    content.extend_from_slice(&bytes);
+                }
+            })
+            .await?;
+        self.count_transfer()?;
+        self.told(call, &alias, &named, answer)
+    }
+}
+
+/// Copies through this process what no store can copy within itself.
+pub(super) async fn stream(
+    from: &dyn ObjectStore,
+    key: &str,
+    version: Option<&str>,
+    to: &dyn ObjectStore,
+    to_key: &str,
+    condition: runtime::Condition,
+    transfer: &Transfer,
+) -> std::result::Result<std::result::Result<runtime::ObjectInfo, TooMuch>, StoreError> {
+    let mut reader = from.read(key, version, None).await?;
+    let info = reader.info();
+    let options = runtime::PutOptions {
+        content_type: info.content_type.clone(),
+        metadata: info.metadata.clone(),
+        condition,
+    };
+    let mut writer = to.write(to_key, options).await?;
+    loop {
+        let bytes = reader.read(Limits::READ_BYTES).await?;
+        if bytes.is_empty() {
+            return writer.finish().await.map(Ok);
+        }
+        if let Err(too_much) = transfer.moves(bytes.len() as u64) {
+            return Ok(Err(too_much));
+        }
+        writer.write(bytes).await?;
+    }
+}

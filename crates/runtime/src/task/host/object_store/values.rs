@@ -1,0 +1,130 @@
+//! Values that the guest hands over, which are checked, and those that it's given.
+
+use super::super::bindings::wasmrun::task::object_store::{
+    Condition, Error, ObjectInfo, ObjectPage, ObjectSummary, PutOptions,
+};
+use super::{Fault, Result};
+use crate::ports::object_store::{self as runtime, MAX_KEY_BYTES, MAX_METADATA_BYTES};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub(super) fn other(text: &str) -> Fault {
+    Error::Other(text.to_owned()).into()
+}
+
+/// Takes only what every store can keep: S3 carries content type and metadata in HTTP headers, the latter encoded.
+pub(super) fn checked(options: PutOptions) -> Result<runtime::PutOptions> {
+    let printable = |text: &str| text.bytes().all(|b| matches!(b, b' '..=b'~'));
+    if let Some(content_type) = &options.content_type
+        && (content_type.is_empty() || content_type.len() > 256 || !printable(content_type))
+    {
+        return Err(other("a content type is 1 to 256 printable ASCII characters"));
+    }
+    // First of all, so that what follows looks at no more than a few entries, however many a guest hands over.
+    let mut total = 0;
+    for (name, value) in &options.metadata {
+        total += name.len() + value.len();
+        if name.is_empty() || total > MAX_METADATA_BYTES {
+            return Err(other(
+                "metadata is at most 2,048 bytes, names and values together, and no name is empty",
+            ));
+        }
+    }
+    for (index, (name, value)) in options.metadata.iter().enumerate() {
+        let well_formed = name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
+        if !well_formed || value.contains(char::is_control) || value.trim() != value {
+            return Err(other(
+                "metadata is names of a-z, 0-9, '-', '_' and '.' with values of printable text, without spaces around them",
+            ));
+        }
+        if options.metadata[..index].iter().any(|(earlier, _)| earlier == name) {
+            return Err(other("a name of the metadata is given twice"));
+        }
+    }
+    Ok(runtime::PutOptions {
+        content_type: options.content_type,
+        metadata: options.metadata,
+        condition: checked_condition(options.condition)?,
+    })
+}
+
+/// A condition that a store can be asked for. No object has an etag that couldn't be in an HTTP header.
+pub(super) fn checked_condition(condition: Condition) -> Result<runtime::Condition> {
+    let is_etag = |etag: &str| {
+        (1..=MAX_KEY_BYTES).contains(&etag.len()) && etag.bytes().all(|b| b.is_ascii_graphic() && b != b'"')
+    };
+    match condition {
+        Condition::Always => Ok(runtime::Condition::Always),
+        Condition::IfAbsent => Ok(runtime::Condition::IfAbsent),
+        Condition::IfMatch(etag) if is_etag(&etag) => Ok(runtime::Condition::IfMatch(etag)),
+        Condition::IfMatch(_) => Err(Error::PreconditionFailed.into()),
+    }
+}
+
+/// A version or a continuation that a store can be asked for: S3 has none that are longer.
+pub(super) fn checked_name(name: Option<String>) -> Result<Option<String>> {
+    match name {
+        Some(name) if name.len() > MAX_KEY_BYTES => {
+            Err(other("a version or a continuation is at most 1,024 bytes"))
+        }
+        name => Ok(name),
+    }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<runtime::ObjectInfo> for ObjectInfo {
+    fn from(info: runtime::ObjectInfo) -> Self {
+        Self {
+            key: info.key,
+            size: info.size,
+            etag: info.etag,
+            version: info.version,
+            content_type: info.content_type,
+            metadata: info.metadata,
+            modified_at: info.modified_at.map(millis),
+        }
+    }
+}
+
+impl From<runtime::ObjectPage> for ObjectPage {
+    fn from(page: runtime::ObjectPage) -> Self {
+        let summary = |object: runtime::ObjectSummary| ObjectSummary {
+            key: object.key,
+            size: object.size,
+            etag: object.etag,
+            modified_at: object.modified_at.map(millis),
+        };
+        Self { objects: page.objects.into_iter().map(summary).collect(), continuation: page.continuation }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(metadata: Vec<(String, String)>) -> PutOptions {
+        PutOptions { content_type: None, metadata, condition: Condition::Always }
+    }
+
+    #[test]
+    fn metadata_of_a_million_names_is_refused_without_comparing_them() {
+        let names = (0..1_000_000).map(|n| (format!("{n}"), String::new())).collect();
+        assert!(checked(put(names)).is_err());
+        assert!(checked(put(vec![(String::new(), String::new()); 1_000_000])).is_err());
+    }
+
+    #[test]
+    fn metadata_that_http_headers_cannot_carry_is_refused() {
+        let one = |name: &str, value: &str| checked(put(vec![(name.into(), value.into())])).is_ok();
+        assert!(one("a-b_c.1", "some text"));
+        assert!(one("a", "Zoë"));
+        for (name, value) in
+            [("A", "x"), ("a b", "x"), ("ü", "x"), ("a", "x\n"), ("a", "\u{85}x"), ("a", " x")]
+        {
+            assert!(!one(name, value), "{name:?}: {value:?}");
+        }
+        assert!(checked(put(vec![("a".into(), "1".into()), ("a".into(), "2".into())])).is_err());
+    }
+}

@@ -1,0 +1,156 @@
+//! Messages that the guest sends: check the grant, check the message, delegate.
+
+use super::bindings::wasmrun::task::queue::{Error, Host, HostQueue, OutgoingMessage};
+use super::{HostFault, listed};
+use crate::model::host_error::{Access, HostErrorKind};
+use crate::model::message::{self as runtime, MAX_BATCH, OUTCOME_ATTRIBUTE};
+use crate::model::outcome::shorten;
+use crate::ports::queue::{Queue, QueueError};
+use crate::task::store::TaskState;
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::component::Resource;
+
+/// The guest's handle to a granted queue.
+pub struct QueueHandle {
+    alias: String,
+    queue: Arc<dyn Queue>,
+}
+
+/// What a call ends with that doesn't succeed.
+pub type Fault = super::Fault<Error>;
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Host for TaskState {
+    fn convert_error(&mut self, fault: Fault) -> wasmtime::Result<Error> {
+        fault.told()
+    }
+}
+
+impl HostQueue for TaskState {
+    fn open(&mut self, alias: String) -> Result<Resource<QueueHandle>, Fault> {
+        let Some(queue) = self.config.grants.queues.get(&alias) else {
+            let queues = &self.config.grants.queues;
+            let granted = listed(queues.keys().map(String::as_str));
+            let missing = format!(
+                "the component sends to the queue {alias:?}, which isn't granted: add --send {alias}=URL (granted: {granted})",
+                alias = shorten(&alias)
+            );
+            self.not_granted("queue", &alias, "no such grant", missing);
+            return Err(Error::AccessDenied.into());
+        };
+        let queue = queue.clone();
+        Ok(self.table.push(QueueHandle { alias, queue })?)
+    }
+
+    async fn send(&mut self, this: Resource<QueueHandle>, message: OutgoingMessage) -> Result<String, Fault> {
+        match self.send_all(&this, vec![message]).await?.pop() {
+            Some(answer) => Ok(answer?),
+            None => Err(wasmtime::Error::from(HostFault("a queue gave no answer".into())).into()),
+        }
+    }
+
+    async fn send_batch(
+        &mut self,
+        this: Resource<QueueHandle>,
+        messages: Vec<OutgoingMessage>,
+    ) -> Result<Vec<Result<String, Error>>, Fault> {
+        if messages.len() > MAX_BATCH {
+            return Err(Error::InvalidMessage(format!("a batch holds at most {MAX_BATCH} messages")).into());
+        }
+        self.send_all(&this, messages).await
+    }
+
+    async fn drop(&mut self, this: Resource<QueueHandle>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl TaskState {
+    /// Sends what is valid; the answers are in the order of the messages.
+    async fn send_all(
+        &mut self,
+        this: &Resource<QueueHandle>,
+        messages: Vec<OutgoingMessage>,
+    ) -> Result<Vec<Result<String, Error>>, Fault> {
+        let handle = self.table.get(this)?;
+        let (alias, queue) = (handle.alias.clone(), handle.queue.clone());
+        let messages: Vec<runtime::OutgoingMessage> = messages.into_iter().map(Into::into).collect();
+        let most = self.config.limits.message_bytes;
+        let checks: Vec<_> = messages.iter().map(|message| check(message, most)).collect();
+        let mut valid: Vec<_> =
+            messages.into_iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(m, _)| m).collect();
+        if let Some(trace) = &self.trace {
+            valid.iter_mut().for_each(|message| trace.pass_on(message));
+        }
+        let bytes: usize = valid.iter().map(runtime::OutgoingMessage::billed_bytes).sum();
+
+        let mut answers = if valid.is_empty() {
+            self.call_queue(&alias, 0, 0, async { Vec::new() }).await?
+        } else {
+            self.call_queue(&alias, valid.len(), bytes, async move { queue.send(&valid).await }).await?
+        }
+        .into_iter();
+        Ok(checks
+            .into_iter()
+            .map(|check| {
+                let none = || Err(QueueError::Unavailable("it gave no answer".into()));
+                let answer = match check {
+                    Err(reason) => Err(QueueError::InvalidMessage(reason)),
+                    Ok(()) => answers.next().unwrap_or_else(none),
+                };
+                self.config.calls.sent(&alias, &answer);
+                if answer.is_ok() {
+                    self.host_succeeded(&alias, Access::Write);
+                }
+                answer.map_err(|error| self.tell(&alias, error))
+            })
+            .collect())
+    }
+
+    /// What the guest is told of a failure; the details are the operator's.
+    fn tell(&mut self, alias: &str, error: QueueError) -> Error {
+        match error {
+            QueueError::InvalidMessage(reason) => Error::InvalidMessage(reason),
+            error => {
+                self.log.call_failed("queue", alias, &error.to_string());
+                let kind = HostErrorKind::Unavailable { reading: None };
+                self.host_failed(alias, Access::Write, kind, format!("queue {alias}: {error}"));
+                Error::Unavailable
+            }
+        }
+    }
+}
+
+/// What no queue would take, and what the user doesn't want to be sent.
+fn check(message: &runtime::OutgoingMessage, most: usize) -> Result<(), String> {
+    if message.attributes.iter().any(|attribute| attribute.name == OUTCOME_ATTRIBUTE) {
+        return Err(format!(
+            "the attribute {OUTCOME_ATTRIBUTE:?} is the worker's own: it says why a message was dead-lettered"
+        ));
+    }
+    let bytes = message.billed_bytes();
+    if bytes > most {
+        return Err(format!("the message has {bytes} bytes, more than its limit of {most}"));
+    }
+    message.validate()
+}
+
+impl From<OutgoingMessage> for runtime::OutgoingMessage {
+    fn from(message: OutgoingMessage) -> Self {
+        Self {
+            body: message.body,
+            attributes: message.attributes.into_iter().map(Into::into).collect(),
+            delay: message.delay_seconds.map(|seconds| Duration::from_secs(seconds.into())),
+            group: message.group,
+            deduplication_id: message.deduplication_id,
+            trace_header: None,
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! One task: a run of the component for one message. Isolation is audited in this room.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`component`] | the loaded component, and a run of it from an empty store to its report |
+//! | `store` | the one function that builds a task's store: all that the task can reach |
+//! | `host` | the WIT interfaces that a guest calls, above the backends |
+//! | [`grant`] | what a task may touch |
+//! | `limiter` | the sum of a task's memories |
+//! | `turn` | when a task hands its thread back, and where its time goes |
+//! | `classify` | from the result of a call into a guest to an outcome: the one reader of traps |
+//! | `deterministic` | random numbers and clocks |
+//! | `log` | what a guest writes to its log |
+//! | [`calls`] | how often tasks called stores and queues |
+
+pub mod calls;
+mod classify;
+pub mod component;
+mod deterministic;
+pub mod grant;
+mod host;
+mod limiter;
+pub(crate) mod log;
+mod store;
+mod turn;
