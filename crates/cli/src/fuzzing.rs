@@ -6,8 +6,9 @@ use crate::output;
 use crate::settings::{self, File, LogFormat};
 use crate::task::TaskPlan;
 use clap::Parser;
+use parking_lot::Mutex;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use wasmrun_runtime::model::limits::Limits;
 
@@ -41,7 +42,7 @@ pub fn lines(json: bool, work: impl FnOnce()) -> Vec<u8> {
     let format = if json { LogFormat::Json } else { LogFormat::Text };
     let (subscriber, _) = output::subscriber(format, EnvFilter::new("trace"), false, move || writer.clone());
     tracing::subscriber::with_default(subscriber, work);
-    let mut bytes = written.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut bytes = written.0.lock();
     std::mem::take(&mut bytes)
 }
 
@@ -50,7 +51,7 @@ struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.0.lock();
         written.extend_from_slice(&output::tamed(bytes));
         Ok(bytes.len())
     }

@@ -5,8 +5,9 @@ use super::address::Address;
 use super::clock::Clock;
 use super::file::{self, Fault, OpenFile};
 use super::transaction::Transaction;
+use parking_lot::Mutex;
 use rusqlite::TransactionBehavior;
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 use wasmrun_runtime::ports::queue::QueueError;
@@ -90,7 +91,7 @@ impl Slot {
     }
 
     fn take(&self) -> Option<Box<dyn Job>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 

@@ -4,11 +4,12 @@
 //! themselves guests are time-sliced: a task hands its thread back after its turn (`turn`), and goes to the end of
 //! the thread's queue. What tasks ask of the threads is measured here.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::TaskTracker;
@@ -190,7 +191,7 @@ impl Load {
     }
 
     fn lasted(&self) -> MutexGuard<'_, Lasted> {
-        self.0.lasted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lasted.lock()
     }
 }
 

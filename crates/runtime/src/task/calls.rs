@@ -6,9 +6,9 @@ use crate::model::host_error::Access;
 use crate::ports::object_store::StoreError;
 use crate::ports::queue::QueueError;
 use crate::task::grant::Grants;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:literal,)* }) => {
@@ -154,14 +154,14 @@ impl HostCalls {
     /// An object of this key was read.
     pub(crate) fn has_read(&self, store: &str, key: &str) {
         if let Some(counts) = self.stores.get(store) {
-            key.clone_into(&mut counts.last_read.lock().unwrap_or_else(PoisonError::into_inner));
+            key.clone_into(&mut counts.last_read.lock());
         }
     }
 
     /// The key of an object that was read in this store, the last of them.
     pub(crate) fn last_read(&self, store: &str) -> Option<String> {
         let counts = self.stores.get(store)?;
-        let key = counts.last_read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let key = counts.last_read.lock().clone();
         (!key.is_empty()).then_some(key)
     }
 

@@ -4,11 +4,12 @@
 use crate::model::message::Message;
 use crate::task::store::TaskState;
 use chacha20::ChaCha12Rng;
+use parking_lot::{Mutex, MutexGuard};
 use rand_core::{Infallible, SeedableRng, TryRng};
 use sha2::{Digest, Sha256};
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, UNIX_EPOCH};
 use wasmtime::Result;
@@ -122,7 +123,7 @@ struct Time {
 
 impl VirtualClock {
     fn time(&self) -> MutexGuard<'_, Time> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// The time. It never wraps.

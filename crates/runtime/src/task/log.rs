@@ -5,10 +5,11 @@
 
 use crate::model::text::beginning;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::async_trait;
@@ -71,7 +72,7 @@ impl GuestLog {
 
     /// Why a call to this store or queue was refused, for the operator.
     pub(crate) fn call_refused(&self, kind: &'static str, alias: &str, text: &str) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock();
         lines.refused += 1;
         if lines.refused <= MAX_NOTES {
             tracing::warn!(message_id = lines.message_id, kind, alias, text, "A host call was refused.");
@@ -80,7 +81,7 @@ impl GuestLog {
 
     /// Why a call to this store or queue failed, for the operator.
     pub(crate) fn call_failed(&self, kind: &'static str, alias: &str, text: &str) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock();
         lines.failed += 1;
         if lines.failed <= MAX_NOTES {
             tracing::warn!(message_id = lines.message_id, kind, alias, text, "A host call failed.");
@@ -89,7 +90,7 @@ impl GuestLog {
 
     /// Where the guest was when its handler failed, for its developer.
     pub(crate) fn handler_failed(&self, error: &wasmtime::Error) {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.0.lock();
         tracing::debug!(
             message_id = lines.message_id,
             error = beginning(format_args!("{error:#}"), MAX_LINE_BYTES),
@@ -99,12 +100,12 @@ impl GuestLog {
 
     /// How much the task wrote, what was dropped not included.
     pub(crate) fn bytes(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).kept
+        self.0.lock().kept
     }
 
     /// The end of what the task wrote to its standard error, in one line.
     pub(crate) fn last_words(&self) -> Option<String> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.0.lock();
         let mut words = String::new();
         for line in &lines.last {
             if !words.is_empty() {
@@ -117,7 +118,7 @@ impl GuestLog {
 
     /// Logs what has no line end yet, and says what was dropped.
     pub(crate) fn finish(&self) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock();
         for name in ["stdout", "stderr"] {
             let open = std::mem::take(lines.open(name));
             if !open.is_empty() {
@@ -213,7 +214,7 @@ pub(crate) struct LogStream {
 
 impl LogStream {
     fn append(&self, bytes: &[u8]) {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).write(self.name, bytes);
+        self.log.lock().write(self.name, bytes);
     }
 
     fn another(&self) -> Self {

@@ -12,10 +12,11 @@
 use crate::engine::threads::{Load, Ready};
 use crate::model::limits::Limits;
 use crate::task::store::TaskState;
+use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 use tokio::time::Sleep;
@@ -94,7 +95,7 @@ impl Turn {
 
     /// The task has its thread, from whoever has this waker. Returns when it was woken; 0: it wasn't.
     fn begin(&self, now: u64, cpu: Duration, waker: &Waker) -> u64 {
-        self.thread.lock().unwrap_or_else(PoisonError::into_inner).clone_from(waker);
+        self.thread.lock().clone_from(waker);
         self.polled.store(true, Ordering::SeqCst);
         self.turn.store(now, Ordering::Relaxed);
         self.cpu.store(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -130,7 +131,7 @@ impl Wake for Turn {
         // The first time counts.
         let _ = self.woken.compare_exchange(0, self.now(), Ordering::SeqCst, Ordering::SeqCst);
         if !self.polled.load(Ordering::SeqCst) {
-            self.thread.lock().unwrap_or_else(PoisonError::into_inner).wake_by_ref();
+            self.thread.lock().wake_by_ref();
         }
     }
 }

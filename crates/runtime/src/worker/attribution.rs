@@ -10,9 +10,9 @@ use crate::model::message::Message;
 use crate::model::outcome::Outcome;
 use crate::model::text::OneLine;
 use crate::task::component::Report;
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -97,7 +97,7 @@ impl Attributions {
             HostErrorKind::Refused { .. } | HostErrorKind::Unavailable { .. } => {}
         }
         let successes = self.successes.get(&error.used).map_or(0, |count| count.load(Ordering::Relaxed));
-        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut suspects = self.suspects.lock();
         let suspect = suspects.get(message_id, successes);
         let others_succeed = successes > suspect.seen;
         suspect.seen = successes;

@@ -78,7 +78,7 @@ fn of_messages_that_fail_a_bounded_number_is_remembered() {
     for message in 0..3 * MAX_SUSPECTS {
         attributions.attribute(&message.to_string(), &unavailable("input"), false, true);
     }
-    let suspects = attributions.suspects.lock().expect("a lock");
+    let suspects = attributions.suspects.lock();
     assert_eq!((suspects.by_message.len(), suspects.order.len()), (MAX_SUSPECTS, MAX_SUSPECTS));
     assert!(suspects.by_message.contains_key(&(3 * MAX_SUSPECTS - 1).to_string()));
 }

@@ -9,9 +9,10 @@ use super::tally::Tally;
 use crate::model::message::{MAX_BATCH, MAX_VISIBILITY};
 use crate::ports::queue::{Delivery, Queue, QueueError, Receipt};
 use futures_util::future::join_all;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify};
 
@@ -189,7 +190,7 @@ impl Leases {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Held>>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock()
     }
 }
 

@@ -1,8 +1,8 @@
 //! How fast tasks may start: for what they call, and that mustn't be called faster.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::num::NonZeroU32;
 use std::str::FromStr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What may start together: so much time's worth of tasks, …
@@ -72,7 +72,7 @@ impl Starts {
     }
 
     fn due(&self) -> MutexGuard<'_, Instant> {
-        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+        self.due.lock()
     }
 }
 

@@ -10,10 +10,10 @@ use crate::model::message::Message;
 use crate::model::outcome::{Outcome, OutcomeKind};
 use crate::ports::queue::{Delivery, Depth};
 use crate::worker::scaler::{Because, Decision};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The last failures, and the running tasks that are named: so many.
@@ -239,7 +239,7 @@ impl Watched {
     }
 
     fn noted(&self) -> MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.noted.lock()
     }
 }
 

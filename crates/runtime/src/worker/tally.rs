@@ -5,9 +5,9 @@ use crate::model::limits::Limit;
 use crate::model::outcome::{Outcome, OutcomeKind};
 use crate::model::usage::Usage;
 use crate::task::component::Report;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Counts while the worker runs.
@@ -108,12 +108,12 @@ impl Default for Tally {
 impl Tally {
     /// What was done until now.
     pub fn summary(&self) -> Summary {
-        let spreads = self.distributions.lock().unwrap_or_else(PoisonError::into_inner).spreads();
+        let spreads = self.distributions.lock().spreads();
         Summary { elapsed: self.began.elapsed(), counts: self.counts(), spreads, ..self.lock().clone() }
     }
 
     pub(super) fn count(&self, report: &Report) {
-        let mut distributions = self.distributions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut distributions = self.distributions.lock();
         distributions.record(|quantity: Quantity| quantity.of(&report.usage));
         drop(distributions);
         let mut summary = self.lock();
@@ -131,7 +131,7 @@ impl Tally {
     }
 
     fn lock(&self) -> MutexGuard<'_, Summary> {
-        self.summary.lock().unwrap_or_else(PoisonError::into_inner)
+        self.summary.lock()
     }
 }
 

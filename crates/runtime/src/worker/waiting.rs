@@ -6,8 +6,9 @@
 use super::lease::Lease;
 use crate::model::message::Message;
 use crate::ports::queue::Receipt;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The most messages that wait. If the tasks of that many fail, another message is unlikely to fare better.
@@ -74,7 +75,7 @@ impl WaitingMessages {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

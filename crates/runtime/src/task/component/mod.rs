@@ -26,9 +26,10 @@ use crate::task::host::{self, MessageHandle, TaskPre};
 use crate::task::store::{self, Delivered, TaskConfig, TaskState};
 use crate::task::turn::{BlockedTooLong, Timed, Times};
 use futures_util::future::join_all;
+use parking_lot::RwLock;
 use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A file of four gigabytes is removed in a second.
@@ -95,9 +96,7 @@ impl Component {
         let (pre, config) = (self.pre(), self.config.clone());
         let renewed = tokio::task::spawn_blocking(move || renew(&pre, pool, &config.limits)).await;
         let before = match renewed.map_err(|error| LoadError::Engine(error.to_string())).flatten() {
-            Ok(pre) => {
-                Some(std::mem::replace(&mut *self.pre.write().unwrap_or_else(PoisonError::into_inner), pre))
-            }
+            Ok(pre) => Some(std::mem::replace(&mut *self.pre.write(), pre)),
             // Then it keeps the one that it has.
             Err(error) => {
                 tracing::warn!(%error, "The pool's memory can't be given back.");
@@ -120,7 +119,7 @@ impl Component {
     }
 
     fn pre(&self) -> TaskPre<TaskState> {
-        self.pre.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.pre.read().clone()
     }
 
     /// What its tasks may touch.
