@@ -114,7 +114,7 @@ fn a_torn_and_hostile_file_is_read_to_its_end() {
     let text = output.stdout.join("\n");
     assert!(text.starts_with("tasks          4, from"), "{text}");
     assert!(
-        text.contains("left out       7 lines are no records; the first is line 2 of usage.jsonl: "),
+        text.contains("skipped        7 lines that are no records; the first is line 2 of usage.jsonl: "),
         "{text}"
     );
     assert!(text.contains("1 other"), "{text}");

@@ -96,7 +96,6 @@ fn read_lines(input: impl Read, shown: &str, totals: &mut Totals, bad: &mut BadL
         number += 1;
         let error = match line {
             None => return Ok(()),
-            // What fills a block of the file, if a crash cut off the rest.
             Some(Line::Whole(line)) if line.trim_ascii().is_empty() => continue,
             Some(Line::Whole(line)) => match Record::read(line) {
                 Ok(record) => {

@@ -41,9 +41,9 @@ fn summary(text: &mut String, totals: &Totals, bad: &BadLines) {
     }
     if let Some(first) = &bad.first {
         let (file, error) = (OneLine(&first.file), OneLine(&first.error));
-        let lines = if bad.count == 1 { "line is no record" } else { "lines are no records" };
+        let lines = if bad.count == 1 { "line that is no record" } else { "lines that are no records" };
         line(
-            "left out",
+            "skipped",
             format!("{} {lines}; the first is line {} of {file}: {error}", bad.count, first.line),
         );
     }

@@ -3,11 +3,8 @@
 //! Whoever writes holds the file's lock (flock), and has looked whether the path still leads to it: nobody appends to
 //! a file that another worker has renamed. The kernel frees the lock of a worker that dies.
 //!
-//! A line survives SIGKILL whole, because no write crosses a block of [`BLOCK`] bytes. The kernel copies a write into
-//! its cache page by page, and looks between two of them for a signal that kills: of large writes, most kills leave a
-//! part. Where a line doesn't fit into what is left of a block, spaces fill the block; JSON doesn't mind. Lines that
-//! are larger than a block go without this promise, and all do when the machine itself fails. So whoever writes next
-//! ends a torn line with a line break.
+//! A batch of lines is one write. SIGKILL during that write, a crash of the machine or a full disk may leave a part of
+//! a line at the end of the file. The next writer ends such a torn line with a line break, and readers skip it.
 
 use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
@@ -19,10 +16,6 @@ use std::time::{Duration, Instant};
 
 /// Old files that are kept: `FILE.1`, the youngest, to `FILE.4`.
 const KEPT: usize = 4;
-/// The smallest page of any system: larger ones are multiples of it.
-pub(super) const BLOCK: usize = 4096;
-/// What fills a block.
-const SPACES: [u8; BLOCK] = [b' '; BLOCK];
 /// The lock is held for a millisecond, unless a worker was stopped while it held it.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// So often may others rotate the file between its opening and its locking.
@@ -72,29 +65,23 @@ impl UsageFile {
         result
     }
 
-    /// Appends what fits into the file, or makes room for it. An error means that nothing was appended.
+    /// Appends the lines that fit into the file in one write, or rotates the file if none fits. Returns the number of
+    /// bytes of `lines` that are in the file. After an error, there are none.
     fn append_some(&mut self, lines: &[u8]) -> io::Result<usize> {
         let max_bytes = self.max_bytes;
         let mut locked = self.lock()?;
         locked.end_torn_line()?;
-        let mut written = 0;
-        while let Some((spaces, block)) = next_block(locked.bytes, &lines[written..]) {
-            if locked.bytes > 0 && locked.bytes + (spaces + block) as u64 > max_bytes {
-                if written == 0 {
-                    locked.make_room()?;
-                }
-                break;
+        let bytes = match lines_within(lines, max_bytes.saturating_sub(locked.bytes)) {
+            0 if locked.bytes > 0 => {
+                locked.rotate()?;
+                return Ok(0);
             }
-            let appended =
-                locked.write(&SPACES[..spaces]).and_then(|()| locked.write(&lines[written..written + block]));
-            match appended {
-                Ok(()) => written += block,
-                // It comes again.
-                Err(_) if written > 0 => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(written)
+            // The first line is larger than a file may be, and gets a file of its own.
+            0 => lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1),
+            bytes => bytes,
+        };
+        locked.write(&lines[..bytes])?;
+        Ok(bytes)
     }
 
     /// Locks the file that is at the path.
@@ -117,20 +104,19 @@ impl UsageFile {
 }
 
 impl Locked<'_> {
-    /// What a crash of the machine or a full disk left behind must not spoil the next line.
+    /// Ends a line that another process, a crash of the machine or a full disk left without its end.
     fn end_torn_line(&mut self) -> io::Result<()> {
         if self.bytes == 0 {
             return Ok(());
         }
         let mut last = [0];
         self.file.read_exact_at(&mut last, self.bytes - 1)?;
-        // Spaces that fill a block are followed by a line in the next one.
-        if matches!(last, [b'\n' | b' ']) { Ok(()) } else { self.write(b"\n") }
+        if last == *b"\n" { Ok(()) } else { self.write(b"\n") }
     }
 
-    /// Gives each old file the next number, up to the first that is free, and this one the first; the oldest goes.
-    /// Nobody else does it meanwhile: they wait for the lock.
-    fn make_room(&self) -> io::Result<()> {
+    /// Renames each old file to the next number, up to the first that is free, and this file to the first number. The
+    /// oldest file is overwritten. Other processes wait for the lock meanwhile.
+    fn rotate(&self) -> io::Result<()> {
         let free = (1..KEPT).find(|number| !old(self.path, *number).exists()).unwrap_or(KEPT);
         for number in (1..free).rev() {
             fs::rename(old(self.path, number), old(self.path, number + 1))?;
@@ -138,7 +124,7 @@ impl Locked<'_> {
         fs::rename(self.path, old(self.path, 1))
     }
 
-    /// All or nothing.
+    /// Writes all bytes or none.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let written = self.file.write(bytes);
         match written {
@@ -147,7 +133,7 @@ impl Locked<'_> {
                 Ok(())
             }
             other => {
-                // If that fails too, there is a torn line.
+                // If this fails too, the next writer ends the torn line.
                 let _ = self.file.set_len(self.bytes);
                 Err(other.err().unwrap_or_else(|| io::ErrorKind::StorageFull.into()))
             }
@@ -198,19 +184,10 @@ fn old(path: &Path, number: usize) -> PathBuf {
     name.into()
 }
 
-/// What to write next to a file of so many bytes: spaces that fill a block, and then whole lines that stay within one.
-fn next_block(bytes: u64, lines: &[u8]) -> Option<(usize, usize)> {
-    let line = 1 + lines.iter().position(|byte| *byte == b'\n')?;
-    let room = BLOCK - (bytes % BLOCK as u64) as usize;
-    let fit = |room: usize| {
-        let within = &lines[..room.min(lines.len())];
-        within.iter().rposition(|byte| *byte == b'\n').map(|last| last + 1)
-    };
-    Some(match fit(room) {
-        Some(block) => (0, block),
-        None if line > BLOCK => (0, line),
-        None => (room, fit(BLOCK).unwrap_or(line)),
-    })
+/// The length of the whole lines at the start of `lines` that fit into `room` bytes.
+fn lines_within(lines: &[u8], room: u64) -> usize {
+    let room = usize::try_from(room).unwrap_or(usize::MAX).min(lines.len());
+    lines[..room].iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1)
 }
 
 #[cfg(test)]
@@ -239,34 +216,22 @@ mod tests {
     }
 
     #[test]
-    fn no_write_crosses_a_block_and_nothing_but_spaces_is_added() {
-        let mut random = fastrand::Rng::with_seed(7);
-        for _ in 0..200 {
-            let lines: Vec<u8> =
-                (0..random.usize(1..40)).flat_map(|number| line(number, random.usize(0..3000))).collect();
-            let (mut bytes, mut rest, mut file) = (random.u64(0..10_000), &lines[..], Vec::new());
-            while let Some((spaces, block)) = next_block(bytes, rest) {
-                for written in [&SPACES[..spaces], &rest[..block]] {
-                    let (first, last) = (bytes, bytes + written.len().max(1) as u64 - 1);
-                    assert_eq!(first / BLOCK as u64, last / BLOCK as u64, "{first} to {last}");
-                    bytes += written.len() as u64;
-                }
-                assert!(rest[..block].ends_with(b"\n"));
-                file.extend_from_slice(&rest[..block]);
-                rest = &rest[block..];
-            }
-            assert_eq!(file, lines);
-        }
+    fn a_batch_is_appended_as_it_is() {
+        let (_directory, path) = scratch();
+        let mut file = UsageFile::open(&path, 1 << 20).expect("opened");
+        let batch: Vec<u8> = (0..100).flat_map(|number| line(number, 90 * number)).collect();
+        file.append(&mut batch.clone()).expect("appended");
+        file.append(&mut batch.clone()).expect("appended");
+        assert!(fs::read(&path).expect("read") == batch.repeat(2), "something else is in the file");
     }
 
     #[test]
-    fn a_line_that_is_larger_than_a_block_is_written_too() {
+    fn a_line_that_is_larger_than_the_file_may_be_gets_a_file_of_its_own() {
         let (_directory, path) = scratch();
-        let mut file = UsageFile::open(&path, 1 << 16).expect("opened");
-        let mut lines: Vec<u8> = [10, 9000, 10].iter().enumerate().flat_map(|(n, l)| line(n, *l)).collect();
-        file.append(&mut lines).expect("appended");
-        assert_eq!(numbers(&path), [0, 1, 2]);
-        assert!(lines.is_empty());
+        let mut file = UsageFile::open(&path, 1000).expect("opened");
+        let mut batch: Vec<u8> = [10, 5000, 10].iter().zip(0..).flat_map(|(x, n)| line(n, *x)).collect();
+        file.append(&mut batch).expect("appended");
+        assert_eq!([old(&path, 2), old(&path, 1), path].map(|file| numbers(&file)), [[0], [1], [2]]);
     }
 
     #[test]
@@ -310,12 +275,12 @@ mod tests {
         let (_directory, path) = scratch();
         let mut one = UsageFile::open(&path, 10_000).expect("opened");
         let mut two = UsageFile::open(&path, 10_000).expect("opened");
-        for number in 0..40 {
+        for number in 0..60 {
             let file = if number % 3 == 0 { &mut one } else { &mut two };
             file.append(&mut line(number, 480)).expect("appended");
         }
         let all: Vec<u64> = [old(&path, 2), old(&path, 1), path].iter().flat_map(|f| numbers(f)).collect();
-        assert_eq!(all, (0..40).collect::<Vec<_>>());
+        assert_eq!(all, (0..60).collect::<Vec<_>>());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 mod file;
 
-use self::file::{BLOCK, UsageFile};
+use self::file::UsageFile;
 use crate::failure::Failure;
 use crate::output::tamed;
 use std::borrow::Cow;
@@ -16,9 +16,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
 
-/// A reason is that short where its line wouldn't fit into a block of the file: a guest may give a thousand characters
-/// each of which is written as six, and a line that is larger than a block may be torn.
-const SHORT_REASON_BYTES: usize = 200;
 /// Some five thousand lines: as many as a busy worker has in a fifth of a second, or an idle one in an hour.
 const MAX_PENDING_BYTES: usize = 4 << 20;
 /// Lines gather for so long before they are written: a busy worker's writer then wakes a hundred times a second, not
@@ -101,14 +98,7 @@ impl UsageLog {
 
 impl TaskObserver for UsageLog {
     fn ended(&self, record: &TaskRecord<'_>) {
-        let mut line = line(record);
-        if line.len() >= BLOCK
-            && let Some(reason) = record.reason
-        {
-            let reason = &reason[..reason.floor_char_boundary(SHORT_REASON_BYTES)];
-            line = self::line(&TaskRecord { reason: Some(reason), ..record.clone() });
-        }
-        self.buffer.push(&line);
+        self.buffer.push(&line(record));
     }
 }
 
@@ -223,25 +213,6 @@ mod tests {
             .collect();
         assert_eq!(fuel, (0..100).collect::<Vec<_>>());
         assert!(!text.contains('\u{9b}'), "{text:?}");
-    }
-
-    #[test]
-    fn no_guest_can_make_a_line_that_is_larger_than_a_block() {
-        let usage = Usage { fuel: 7, ..Usage::default() };
-        for reason in ["\u{1}".repeat(1024), "\u{9b}".repeat(1024), "\u{202e}".repeat(1024)] {
-            let outcome = Outcome::Rejected { reason };
-            let record = TaskRecord::new("id", 1, "c.wasm", &outcome, &usage);
-            let directory = tempfile::tempdir().expect("a directory");
-            let path = directory.path().join("usage.jsonl");
-            let log = UsageLog::start(&path, 1 << 20).expect("started");
-            log.ended(&record);
-            log.close();
-            let text = std::fs::read_to_string(&path).expect("text");
-            assert!(text.len() <= BLOCK, "{} bytes", text.len());
-            let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-            let kept = line["reason"].as_str().expect("a reason");
-            assert!(kept.len() > 100 && record.reason.is_some_and(|reason| reason.starts_with(kept)));
-        }
     }
 
     #[test]
