@@ -33,8 +33,8 @@ grants, so that no guest can make more of them.
 const OF_THE_WORKER: [&str; 5] = ["store", "queue", "component", "version", "le"];
 /// A worker starts in a second, and asks its queue within a few more.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What some metrics need until they appear: the queue is asked from time to time.
-const WATCHED: Duration = Duration::from_secs(6);
+/// What some metrics need until they appear, also on a busy machine: the queue is asked from time to time.
+const WATCHED: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// A metric as the worker describes it.
