@@ -4,25 +4,14 @@ use crate::{About, health};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use std::time::{Duration, UNIX_EPOCH};
 use wasmrun_runtime::task::calls::{CallResult, HostCalls, StoreCall};
+use wasmrun_runtime::worker::Status;
 use wasmrun_runtime::worker::scaler::Because;
-use wasmrun_runtime::worker::{Counts, Status};
 
 /// Label names with their values, and the number.
 type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
 /// What a worker does now, and what it has counted.
 pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
-    let Counts {
-        received,
-        empty_receives,
-        failed_receives,
-        renewals,
-        failed_renewals,
-        lapsed,
-        returned,
-        dead_lettered,
-        settle_failures,
-    } = status.counts;
     let instances = status.instances;
     let mut families = vec![
         gauge(
@@ -48,28 +37,11 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
             "Tasks that failed since the last one completed, host errors aside: from --max-consecutive-failures on the worker tries one message at a time.",
             f64::from(status.consecutive_failures),
         ),
-        counter("wasmrun_messages_received_total", "Messages that were received.", received),
-        counter("wasmrun_empty_receives_total", "Receives that brought no message.", empty_receives),
-        counter("wasmrun_failed_receives_total", "Receives that failed.", failed_receives),
-        counter("wasmrun_message_renewals_total", "Extensions of a message's visibility.", renewals),
-        counter(
-            "wasmrun_failed_renewals_total",
-            "Extensions of a message's visibility that failed; most are tried again.",
-            failed_renewals,
-        ),
-        counter("wasmrun_messages_lapsed_total", "Messages that lapsed before they were settled.", lapsed),
-        counter("wasmrun_messages_returned_total", "Messages that were given back to the queue.", returned),
-        counter(
-            "wasmrun_messages_dead_lettered_total",
-            "Messages that the worker sent to the dead-letter queue.",
-            dead_lettered,
-        ),
-        counter(
-            "wasmrun_settle_failures_total",
-            "Tries to delete a message or to give it back that failed.",
-            settle_failures,
-        ),
     ];
+    families.extend(status.counts.named().map(|count| {
+        let name = format!("wasmrun_{}_total", count.metric);
+        family(&name, count.help, MetricType::COUNTER, vec![(Vec::new(), count.value as f64)])
+    }));
     if let Some(because) = instances.because {
         let samples = Because::ALL.map(|by| (vec![("by", by.as_str())], f64::from(u8::from(by == because))));
         families.push(family(
@@ -184,10 +156,6 @@ pub(crate) fn of_program(about: &About, was_cached: bool) -> Vec<MetricFamily> {
 
 fn gauge(name: &str, help: &str, value: f64) -> MetricFamily {
     family(name, help, MetricType::GAUGE, vec![(Vec::new(), value)])
-}
-
-fn counter(name: &str, help: &str, value: u64) -> MetricFamily {
-    family(name, help, MetricType::COUNTER, vec![(Vec::new(), value as f64)])
 }
 
 fn family(name: &str, help: &str, kind: MetricType, samples: Vec<Sample<'_>>) -> MetricFamily {

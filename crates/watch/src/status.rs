@@ -81,29 +81,8 @@ fn failed(task: &FailedTask) -> Value {
     })
 }
 
-fn counts(counts: &Counts) -> Value {
-    let Counts {
-        received,
-        empty_receives,
-        failed_receives,
-        renewals,
-        failed_renewals,
-        lapsed,
-        returned,
-        dead_lettered,
-        settle_failures,
-    } = counts;
-    json!({
-        "received": received,
-        "empty_receives": empty_receives,
-        "failed_receives": failed_receives,
-        "renewals": renewals,
-        "failed_renewals": failed_renewals,
-        "lapsed": lapsed,
-        "given_back": returned,
-        "dead_lettered": dead_lettered,
-        "settle_failures": settle_failures,
-    })
+fn counts(counts: &Counts) -> Map<String, Value> {
+    counts.named().map(|count| (count.name.to_owned(), json!(count.value))).collect()
 }
 
 /// What all tasks consumed together; of stores and queues by alias there is nothing here.

@@ -24,7 +24,7 @@ pub use self::rate::Rate;
 pub use self::scale::{ScaleOptions, Sizing};
 pub use self::settle::Backoff;
 pub use self::status::{FailedTask, InstancesStatus, NAMED, Receiving, RunningTask, Status};
-pub use self::tally::{Counts, Summary, Tally};
+pub use self::tally::{Count, Counts, Summary, Tally};
 
 use self::attribution::{Attribution, Attributions};
 use self::body::{BODY_STORE, Failed, body_store};

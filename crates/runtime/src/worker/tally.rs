@@ -41,23 +41,45 @@ pub struct Summary {
     pub stalled: Option<String>,
 }
 
+/// A count of a worker, with its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// The name in `/status`.
+    pub name: &'static str,
+    /// The name of its metric, without `wasmrun_` and `_total`.
+    pub metric: &'static str,
+    /// What is counted, in a sentence.
+    pub help: &'static str,
+    /// How many there were.
+    pub value: u64,
+}
+
+/// Defines the counts of a worker from a table. A row is the field of [`Counts`] with what is counted, the name in `/status`
+/// and the name of the metric.
 macro_rules! counts {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($(#[doc = $help:literal] $field:ident: $name:literal, $metric:literal;)*) => {
         /// What a worker has counted.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counts {
-            $($(#[$doc])* pub $name: u64,)*
+            $(#[doc = $help] pub $field: u64,)*
+        }
+
+        impl Counts {
+            /// All counts with their names.
+            pub fn named(&self) -> impl Iterator<Item = Count> {
+                [$(Count { name: $name, metric: $metric, help: $help.trim_ascii(), value: self.$field },)*].into_iter()
+            }
         }
 
         /// The same while it counts.
         #[derive(Debug, Default)]
         pub(super) struct Counters {
-            $(pub(super) $name: Counter,)*
+            $(pub(super) $field: Counter,)*
         }
 
         impl Counters {
             fn now(&self) -> Counts {
-                Counts { $($name: self.$name.0.load(Ordering::Relaxed),)* }
+                Counts { $($field: self.$field.0.load(Ordering::Relaxed),)* }
             }
         }
     };
@@ -65,23 +87,23 @@ macro_rules! counts {
 
 counts! {
     /// Messages that were received.
-    received,
-    /// Receives that brought none.
-    empty_receives,
+    received: "received", "messages_received";
+    /// Receives that brought no message.
+    empty_receives: "empty_receives", "empty_receives";
     /// Receives that failed.
-    failed_receives,
-    /// Messages whose visibility was extended, each time.
-    renewals,
-    /// Extensions that failed; most are tried again.
-    failed_renewals,
+    failed_receives: "failed_receives", "failed_receives";
+    /// Extensions of a message's visibility.
+    renewals: "renewals", "message_renewals";
+    /// Extensions of a message's visibility that failed; most are tried again.
+    failed_renewals: "failed_renewals", "failed_renewals";
     /// Messages that lapsed before they were settled.
-    lapsed,
-    /// Messages that became visible again.
-    returned,
-    /// Messages that went to the dead-letter queue.
-    dead_lettered,
-    /// Tries to settle a message that failed.
-    settle_failures,
+    lapsed: "lapsed", "messages_lapsed";
+    /// Messages that were given back to the queue.
+    returned: "given_back", "messages_returned";
+    /// Messages that the worker sent to the dead-letter queue.
+    dead_lettered: "dead_lettered", "messages_dead_lettered";
+    /// Tries to delete a message or to give it back that failed.
+    settle_failures: "settle_failures", "settle_failures";
 }
 
 /// A number that only grows.
