@@ -25,7 +25,7 @@ fn flags_that_make_no_sense_are_named() {
         ("--memory 5GiB", 2, "--memory 5 GiB is too large: at most 4 GiB"),
         ("--fuel 0", 2, "--fuel 0 is too small"),
         ("--timeout 0s", 2, "--timeout 0s is too short"),
-        ("--handles 3", 2, "--handles is 16 to "),
+        ("--handles 3", 2, "--handles 3 is too small: at least 16"),
         ("--instances 1000000", 2, "--instances 1000000 is too many"),
         ("--log not=a=filter", 2, "is neither a level"),
         ("--store more", 2, "ALIAS=URL:MODE"),

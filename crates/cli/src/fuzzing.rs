@@ -25,7 +25,7 @@ pub fn settings(config: &str, arguments: &[&str]) -> Option<Result<Limits, Strin
         let mut file = File::parse(config, &"wasmrun.toml")?;
         let log = args.task.log.clone().or(std::mem::take(&mut file.log));
         output::filter(log.level.as_deref().unwrap_or("info"))?;
-        let worker = args.worker.or(std::mem::take(&mut file.worker));
+        let worker = args.worker.over(std::mem::take(&mut file.worker));
         worker.instances()?;
         settings::policy(&args.on, std::mem::take(&mut file.on))?;
         let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;

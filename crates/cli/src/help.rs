@@ -1,6 +1,7 @@
 //! What `--help` shows: commands and flags in groups, those that most people need first.
 
 use crate::args::Cli;
+use crate::limits::LimitSettings;
 use clap::{Arg, Command, CommandFactory};
 use std::fmt::Write as _;
 
@@ -12,12 +13,12 @@ const COMMANDS: [(&str, &[&str]); 4] = [
     ("Components and rights", &["inspect", "compile", "policy", "completions"]),
 ];
 
-/// A group of the flags of `run` and of what shares them, by their long names.
+/// A group of the flags of `run` and of what shares them, by their long names (of which a field has underscores).
 struct Group {
     heading: &'static str,
     /// Shown by `-h` as well.
     common: &'static [&'static str],
-    /// Shown by `--help` alone.
+    /// Shown by `--help` alone. Those that are common as well are shown by `-h`.
     others: &'static [&'static str],
 }
 
@@ -39,25 +40,7 @@ const FLAGS: [Group; 9] = [
     Group {
         heading: "Limits of a task",
         common: &["memory", "timeout", "fuel"],
-        others: &[
-            "blocked-time",
-            "stack",
-            "table-elements",
-            "core-instances",
-            "memories",
-            "tables",
-            "handles",
-            "call-size",
-            "object-size",
-            "read-size",
-            "write-size",
-            "store-calls",
-            "sent-messages",
-            "message-size",
-            "body-size",
-            "log-size",
-            "random-size",
-        ],
+        others: LimitSettings::FLAGS,
     },
     Group {
         heading: "Concurrency",
@@ -136,7 +119,8 @@ fn grouped(command: Command, name: &'static str) -> Command {
     let place = |arg: &Arg| {
         let name = arg.get_long()?;
         FLAGS.iter().enumerate().find_map(|(index, group)| {
-            let at = group.common.iter().chain(group.others).position(|flag| *flag == name)?;
+            let at =
+                group.common.iter().chain(group.others).position(|flag| flag.replace('_', "-") == name)?;
             Some((index, at))
         })
     };

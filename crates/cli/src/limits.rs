@@ -1,7 +1,7 @@
 //! The limits of a task as flags, variables and keys of the file: validated, with the defaults of the runtime.
 
 use crate::failure::Failure;
-use crate::settings::{typed, written};
+use crate::settings::{settings, typed, written};
 use bytesize::ByteSize;
 use clap::Args;
 use serde::Deserialize;
@@ -11,9 +11,13 @@ use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::MAX_MESSAGE_BYTES;
 
 /// A page of Wasm: no memory is smaller.
-const PAGE_BYTES: u64 = 64 << 10;
+const PAGE: ByteSize = ByteSize(64 << 10);
 /// What a 32-bit memory can address: nothing that a task holds is larger.
-const MAX_BYTES: u64 = 4 << 30;
+const MAX_SIZE: ByteSize = ByteSize(4 << 30);
+/// The largest message of SQS.
+const MESSAGE: ByteSize = ByteSize(MAX_MESSAGE_BYTES as u64);
+/// No task could run within less.
+const MIN_TIME: Duration = Duration::from_nanos(1);
 /// The host holds some kilobytes for each.
 const MAX_HANDLES: usize = 1_000_000;
 /// WASI itself needs some.
@@ -22,221 +26,203 @@ const MIN_HANDLES: usize = 16;
 const MAX_TABLE_ELEMENTS: usize = 10_000_000;
 /// The pool has slots for each, times the number of tasks.
 const MAX_NUMBER: usize = 1_000;
-/// A component of Rust starts with some kilobytes; a stack is reserved for each task.
-const STACK_BYTES: RangeInclusive<u64> = 64 << 10..=64 << 20;
+/// A component of Rust starts with some kilobytes.
+const MIN_STACK: ByteSize = ByteSize(64 << 10);
+/// A stack is reserved for each task.
+const MAX_STACK: ByteSize = ByteSize(64 << 20);
 /// The names of WASI's own calls and their arguments are that large.
-const MIN_CALL_BYTES: u64 = 4 << 10;
+const MIN_CALL_SIZE: ByteSize = ByteSize(4 << 10);
+/// The largest object, with key, metadata and attributes.
+const MAX_CALL_SIZE: ByteSize = ByteSize(MAX_SIZE.0 + Limits::CALL_OVERHEAD_BYTES as u64);
 
-/// The limits of a task.
-#[derive(Clone, Debug, Default, Args, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(crate) struct LimitSettings {
+/// Defines [`LimitSettings`] from a table. A row is the flag with its help, the unit that it is written in, the values that
+/// are allowed, its variable, and the field of [`Limits`] that it sets. The key in the file has the name of the flag.
+macro_rules! limits {
+    ($($(#[$help:meta])+ $flag:ident: $unit:ident $(in $allowed:expr)?, $variable:literal => $field:ident;)*) => {
+        settings! {
+            /// The limits of a task.
+            pub(crate) struct LimitSettings {
+                $($(#[$help])+
+                #[arg(long, value_name = <$unit as Unit>::VALUE_NAME, env = $variable, value_parser = typed::<$unit>)]
+                #[serde(deserialize_with = "written")]
+                $flag: Option<$unit>,)*
+            }
+        }
+
+        impl LimitSettings {
+            /// The flags, with underscores.
+            pub(crate) const FLAGS: &[&str] = &[$(stringify!($flag)),*];
+
+            /// Changes the limits that are set.
+            fn apply(self, limits: &mut Limits) -> Result<(), Failure> {
+                $(if let Some(value) = self.$flag {
+                    $(check(value, &stringify!($flag).replace('_', "-"), $allowed)?;)?
+                    limits.$field = value.into_field();
+                })*
+                Ok(())
+            }
+        }
+    };
+}
+
+limits! {
     /// Units of computing, about one for each Wasm instruction [default: 200000000000]
-    #[arg(long, value_name = "N", env = "WASMRUN_FUEL", value_parser = typed::<u64>)]
-    #[serde(deserialize_with = "written")]
-    fuel: Option<u64>,
+    fuel: u64 in 1..=u64::MAX, "WASMRUN_FUEL" => fuel;
     /// All memories together [default: 256MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_MEMORY", value_parser = typed::<ByteSize>)]
-    #[serde(deserialize_with = "written")]
-    memory: Option<ByteSize>,
+    memory: ByteSize in PAGE..=MAX_SIZE, "WASMRUN_MEMORY" => memory_bytes;
     /// Wall-clock time, waiting included [default: 30s]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_TIMEOUT", value_parser = typed::<Duration>)]
-    #[serde(deserialize_with = "written")]
-    timeout: Option<Duration>,
+    timeout: Duration in MIN_TIME..=Duration::MAX, "WASMRUN_TIMEOUT" => timeout;
     /// Waiting for stores, queues and clocks, in all [default: as long as --timeout]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_BLOCKED_TIME", value_parser = typed::<Duration>)]
-    #[serde(deserialize_with = "written")]
-    blocked_time: Option<Duration>,
+    blocked_time: Duration in MIN_TIME..=Duration::MAX, "WASMRUN_BLOCKED_TIME" => blocked_time;
     /// The stack of Wasm code [default: 512KiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_STACK", value_parser = typed::<ByteSize>)]
-    #[serde(deserialize_with = "written")]
-    stack: Option<ByteSize>,
+    stack: ByteSize in MIN_STACK..=MAX_STACK, "WASMRUN_STACK" => stack_bytes;
     /// The elements of all tables together [default: 100000]
-    #[arg(long, value_name = "N", env = "WASMRUN_TABLE_ELEMENTS", value_parser = typed::<usize>)]
-    #[serde(deserialize_with = "written")]
-    table_elements: Option<usize>,
+    table_elements: usize in 0..=MAX_TABLE_ELEMENTS, "WASMRUN_TABLE_ELEMENTS" => table_elements;
     /// Core instances that the component consists of [default: 16]
-    #[arg(long, value_name = "N", env = "WASMRUN_CORE_INSTANCES", value_parser = typed::<usize>)]
-    #[serde(deserialize_with = "written")]
-    core_instances: Option<usize>,
+    core_instances: usize in 1..=MAX_NUMBER, "WASMRUN_CORE_INSTANCES" => core_instances;
     /// Memories in number [default: 8]
-    #[arg(long, value_name = "N", env = "WASMRUN_MEMORIES", value_parser = typed::<usize>)]
-    #[serde(deserialize_with = "written")]
-    memories: Option<usize>,
+    memories: usize in 1..=MAX_NUMBER, "WASMRUN_MEMORIES" => memories;
     /// Tables in number [default: 16]
-    #[arg(long, value_name = "N", env = "WASMRUN_TABLES", value_parser = typed::<usize>)]
-    #[serde(deserialize_with = "written")]
-    tables: Option<usize>,
+    tables: usize in 1..=MAX_NUMBER, "WASMRUN_TABLES" => tables;
     /// Readers, writers and other handles open at once [default: 100]
-    #[arg(long, value_name = "N", env = "WASMRUN_HANDLES", value_parser = typed::<usize>)]
-    #[serde(deserialize_with = "written")]
-    handles: Option<usize>,
+    handles: usize in MIN_HANDLES..=MAX_HANDLES, "WASMRUN_HANDLES" => handles;
     /// The arguments of one host call [default: as the largest object or message, and 64KiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_CALL_SIZE", value_parser = typed::<ByteSize>)]
-    #[serde(deserialize_with = "written")]
-    call_size: Option<ByteSize>,
+    call_size: ByteSize in MIN_CALL_SIZE..=MAX_CALL_SIZE, "WASMRUN_CALL_SIZE" => call_bytes;
     /// An object that is read or written as a whole; larger ones are streamed [default: 32MiB, and at most half of
     /// --memory]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_OBJECT_SIZE", value_parser = typed::<ByteSize>)]
-    #[serde(deserialize_with = "written")]
-    object_size: Option<ByteSize>,
+    object_size: ByteSize in ByteSize(1)..=MAX_SIZE, "WASMRUN_OBJECT_SIZE" => max_object_bytes;
     /// Bytes read from stores, in all [default: 4GiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_READ_SIZE", value_parser = typed::<ByteSize>)]
-    #[serde(deserialize_with = "written")]
-    read_size: Option<ByteSize>,
+    read_size: ByteSize, "WASMRUN_READ_SIZE" => read_bytes;
     /// Bytes written to stores and queues, in all [default: 4GiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_WRITE_SIZE", value_parser = typed::<ByteSize>)]
-    #[serde(deserialize_with = "written")]
-    write_size: Option<ByteSize>,
+    write_size: ByteSize, "WASMRUN_WRITE_SIZE" => write_bytes;
     /// Calls to stores [default: 100000]
-    #[arg(long, value_name = "N", env = "WASMRUN_STORE_CALLS", value_parser = typed::<u64>)]
-    #[serde(deserialize_with = "written")]
-    store_calls: Option<u64>,
+    store_calls: u64, "WASMRUN_STORE_CALLS" => store_calls;
     /// Messages sent, each one of a batch [default: 1000]
-    #[arg(long, value_name = "N", env = "WASMRUN_SENT_MESSAGES", value_parser = typed::<u64>)]
-    #[serde(deserialize_with = "written")]
-    sent_messages: Option<u64>,
+    sent_messages: u64, "WASMRUN_SENT_MESSAGES" => sent_messages;
     /// A message that is sent [default: 1MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_MESSAGE_SIZE", value_parser = typed::<ByteSize>)]
-    #[serde(deserialize_with = "written")]
-    message_size: Option<ByteSize>,
+    message_size: ByteSize in ByteSize(1)..=MESSAGE, "WASMRUN_MESSAGE_SIZE" => message_bytes;
     /// A body that is fetched from the --body-store [default: 16MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_BODY_SIZE", value_parser = typed::<ByteSize>)]
-    #[serde(deserialize_with = "written")]
-    body_size: Option<ByteSize>,
+    body_size: ByteSize in MESSAGE..=MAX_SIZE, "WASMRUN_BODY_SIZE" => body_bytes;
     /// What a task may log; what follows is dropped, with a note [default: 64KiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_LOG_SIZE", value_parser = typed::<ByteSize>)]
-    #[serde(deserialize_with = "written")]
-    log_size: Option<ByteSize>,
+    log_size: ByteSize in ByteSize(0)..=MAX_SIZE, "WASMRUN_LOG_SIZE" => log_bytes;
     /// Random bytes, in all [default: 1MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_RANDOM_SIZE", value_parser = typed::<ByteSize>)]
-    #[serde(deserialize_with = "written")]
-    random_size: Option<ByteSize>,
+    random_size: ByteSize in ByteSize(0)..=MAX_SIZE, "WASMRUN_RANDOM_SIZE" => random_bytes;
 }
 
 impl LimitSettings {
-    /// The limits that hold, where a flag or variable wins over the file. `fetches_bodies`: they may be larger than a
-    /// message.
+    /// The limits that apply, where a flag or variable takes precedence over the file. `fetches_bodies`: bodies may be larger
+    /// than a message.
     pub(crate) fn resolve(self, file: Self, fetches_bodies: bool) -> Result<Limits, Failure> {
-        let defaults = Limits::default();
-        let body_bytes = if fetches_bodies { Limits::FETCHED_BODY_BYTES } else { defaults.body_bytes };
-        let limits = Limits {
-            fuel: self.fuel.or(file.fuel).unwrap_or(defaults.fuel),
-            memory_bytes: size(self.memory.or(file.memory), "memory", PAGE_BYTES..=MAX_BYTES)?
-                .unwrap_or(defaults.memory_bytes),
-            timeout: self.timeout.or(file.timeout).unwrap_or(defaults.timeout),
-            blocked_time: self.blocked_time.or(file.blocked_time),
-            stack_bytes: size(self.stack.or(file.stack), "stack", STACK_BYTES)?
-                .unwrap_or(defaults.stack_bytes),
-            table_elements: number(
-                self.table_elements.or(file.table_elements),
-                "table-elements",
-                0..=MAX_TABLE_ELEMENTS,
-            )?
-            .unwrap_or(defaults.table_elements),
-            core_instances: number(
-                self.core_instances.or(file.core_instances),
-                "core-instances",
-                1..=MAX_NUMBER,
-            )?
-            .unwrap_or(defaults.core_instances),
-            memories: number(self.memories.or(file.memories), "memories", 1..=MAX_NUMBER)?
-                .unwrap_or(defaults.memories),
-            tables: number(self.tables.or(file.tables), "tables", 1..=MAX_NUMBER)?.unwrap_or(defaults.tables),
-            streams_bytes: defaults.streams_bytes,
-            files: defaults.files,
-            handles: number(self.handles.or(file.handles), "handles", MIN_HANDLES..=MAX_HANDLES)?
-                .unwrap_or(defaults.handles),
-            call_bytes: size(
-                self.call_size.or(file.call_size),
-                "call-size",
-                MIN_CALL_BYTES..=MAX_BYTES + Limits::CALL_OVERHEAD_BYTES as u64,
-            )?,
-            max_object_bytes: size(self.object_size.or(file.object_size), "object-size", 1..=MAX_BYTES)?
-                .unwrap_or(defaults.max_object_bytes),
-            read_bytes: self.read_size.or(file.read_size).map_or(defaults.read_bytes, |size| size.0),
-            write_bytes: self.write_size.or(file.write_size).map_or(defaults.write_bytes, |size| size.0),
-            store_calls: self.store_calls.or(file.store_calls).unwrap_or(defaults.store_calls),
-            sent_messages: self.sent_messages.or(file.sent_messages).unwrap_or(defaults.sent_messages),
-            message_bytes: size(
-                self.message_size.or(file.message_size),
-                "message-size",
-                1..=MAX_MESSAGE_BYTES as u64,
-            )?
-            .unwrap_or(defaults.message_bytes),
-            body_bytes: size(
-                self.body_size.or(file.body_size),
-                "body-size",
-                MAX_MESSAGE_BYTES as u64..=MAX_BYTES,
-            )?
-            .unwrap_or(body_bytes),
-            log_bytes: size(self.log_size.or(file.log_size), "log-size", 0..=MAX_BYTES)?
-                .unwrap_or(defaults.log_bytes),
-            random_bytes: size(self.random_size.or(file.random_size), "random-size", 0..=MAX_BYTES)?
-                .map_or(defaults.random_bytes, |bytes| bytes as u64),
-        };
-        if limits.fuel == 0 {
-            return Err(Failure::usage("--fuel 0 is too small: no task could run"));
+        let mut limits = Limits::default();
+        if fetches_bodies {
+            limits.body_bytes = Limits::FETCHED_BODY_BYTES;
         }
-        for (time, flag) in [(limits.timeout, "timeout"), (limits.blocked_time(), "blocked-time")] {
-            if time.is_zero() {
-                return Err(Failure::usage(format!("--{flag} 0s is too short: no task could run")));
-            }
-        }
+        self.or(file).apply(&mut limits)?;
         Ok(limits)
     }
 }
 
-/// Checks a size that was given.
-pub(crate) fn size(
-    setting: Option<ByteSize>,
-    flag: &str,
-    allowed: RangeInclusive<u64>,
-) -> Result<Option<usize>, Failure> {
-    let Some(size) = setting else { return Ok(None) };
-    let shown = exactly(size.0);
-    if size.0 < *allowed.start() {
-        return Err(Failure::usage(format!(
-            "--{flag} {shown} is too small: at least {}",
-            exactly(*allowed.start())
-        )));
+/// What a setting is written in.
+pub(crate) trait Unit: Copy + PartialOrd {
+    /// The name of the value in the help.
+    const VALUE_NAME: &'static str;
+    /// What a value below the smallest is.
+    const TOO_LITTLE: &'static str = "too small";
+
+    fn shown(self) -> String;
+}
+
+impl Unit for u64 {
+    const VALUE_NAME: &'static str = "N";
+
+    fn shown(self) -> String {
+        self.to_string()
     }
-    match usize::try_from(size.0) {
-        Ok(bytes) if size.0 <= *allowed.end() => Ok(Some(bytes)),
-        _ => {
-            Err(Failure::usage(format!("--{flag} {shown} is too large: at most {}", exactly(*allowed.end()))))
+}
+
+impl Unit for usize {
+    const VALUE_NAME: &'static str = "N";
+
+    fn shown(self) -> String {
+        self.to_string()
+    }
+}
+
+impl Unit for ByteSize {
+    const VALUE_NAME: &'static str = "SIZE";
+
+    /// Without rounding, which would make 4 GiB of a byte more.
+    fn shown(self) -> String {
+        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        match units.iter().find(|(_, unit)| self.0 > 0 && self.0.is_multiple_of(*unit)) {
+            Some((name, unit)) => format!("{} {name}", self.0 / unit),
+            None => format!("{} bytes", self.0),
         }
     }
 }
 
-/// A size without rounding, which would make 4 GiB of a byte more.
-fn exactly(bytes: u64) -> String {
-    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match units.iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit)) {
-        Some((name, unit)) => format!("{} {name}", bytes / unit),
-        None => format!("{bytes} bytes"),
+impl Unit for Duration {
+    const VALUE_NAME: &'static str = "DURATION";
+    const TOO_LITTLE: &'static str = "too short";
+
+    fn shown(self) -> String {
+        humantime::format_duration(self).to_string()
     }
 }
 
-/// Checks a number that was given.
-fn number(
-    setting: Option<usize>,
-    flag: &str,
-    allowed: RangeInclusive<usize>,
-) -> Result<Option<usize>, Failure> {
-    match setting {
-        Some(number) if !allowed.contains(&number) => Err(Failure::usage(format!(
-            "--{flag} is {} to {}, and not {number}",
-            allowed.start(),
-            allowed.end()
-        ))),
-        setting => Ok(setting),
+/// Refuses a value of a flag that isn't allowed.
+pub(crate) fn check<U: Unit>(value: U, flag: &str, allowed: RangeInclusive<U>) -> Result<(), Failure> {
+    let (least, most) = allowed.into_inner();
+    let wrong = if value < least {
+        format!("{}: at least {}", U::TOO_LITTLE, least.shown())
+    } else if value > most {
+        format!("too large: at most {}", most.shown())
+    } else {
+        return Ok(());
+    };
+    Err(Failure::usage(format!("--{flag} {} is {wrong}", value.shown())))
+}
+
+/// Converts a setting to the type that the runtime has for it.
+trait IntoField<F> {
+    fn into_field(self) -> F;
+}
+
+impl<T> IntoField<T> for T {
+    fn into_field(self) -> T {
+        self
+    }
+}
+
+impl<T> IntoField<Option<T>> for T {
+    fn into_field(self) -> Option<T> {
+        Some(self)
+    }
+}
+
+impl IntoField<u64> for ByteSize {
+    fn into_field(self) -> u64 {
+        self.0
+    }
+}
+
+impl IntoField<usize> for ByteSize {
+    fn into_field(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl IntoField<Option<usize>> for ByteSize {
+    fn into_field(self) -> Option<usize> {
+        Some(self.into_field())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Command;
+    use wasmrun_runtime::model::limits::Limit;
 
     fn none() -> LimitSettings {
         LimitSettings::default()
@@ -247,6 +233,31 @@ mod tests {
         assert_eq!(none().resolve(none(), false).expect("valid"), Limits::default());
         let fetching = none().resolve(none(), true).expect("valid");
         assert_eq!(fetching.body_bytes, Limits::FETCHED_BODY_BYTES);
+    }
+
+    #[test]
+    fn the_help_shows_the_default_of_the_runtime() {
+        let command = LimitSettings::augment_args(Command::new("run"));
+        let mut file = String::new();
+        for flag in command.get_arguments() {
+            let (name, help) = (flag.get_long().expect("a flag"), flag.get_help().expect("help").to_string());
+            let (_, default) = help.split_once("[default: ").expect("a default");
+            let value = default.split([',', ']']).next().expect("a value");
+            // The others depend on another limit.
+            if value.starts_with(|c: char| c.is_ascii_digit()) {
+                file += &format!("{name} = '{value}'\n");
+            }
+        }
+        assert_eq!(file.lines().count(), LimitSettings::FLAGS.len() - 2, "{file}");
+        let limits = none().resolve(toml::from_str(&file).expect("valid"), true).expect("valid");
+        assert_eq!(limits, Limits { body_bytes: Limits::FETCHED_BODY_BYTES, ..Limits::default() });
+    }
+
+    #[test]
+    fn each_limit_that_ends_a_task_has_the_name_of_its_flag() {
+        for limit in Limit::ALL {
+            assert!(LimitSettings::FLAGS.contains(&&*limit.as_str().replace('-', "_")), "{limit}");
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
 
     let mut is_told = true;
     if role.is_none() {
-        let worker = run.worker.or(std::mem::take(&mut file.worker));
+        let worker = run.worker.over(std::mem::take(&mut file.worker));
         let queue = of_amazon(run.queue.or_else(|| file.queue.take()))?;
         let dead_letter = of_amazon(worker.dead_letter)?;
         is_told = queue.is_none() || dead_letter.is_some();

@@ -41,7 +41,7 @@ impl Reload {
         let args = self.args.clone();
         let (mut file, text) = File::read_aside(args.task.config.clone()).await?;
         let level = args.task.log.clone().or(std::mem::take(&mut file.log)).level;
-        let worker = args.worker.or(std::mem::take(&mut file.worker));
+        let worker = args.worker.over(std::mem::take(&mut file.worker));
         // What needs a restart is checked as well: nobody wants to learn of it then.
         TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
         let asked = Sizing { most: worker.instances()?, scale: worker.scale()? };

@@ -68,7 +68,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
     let usage_file =
         args.usage.or_else(|| file.usage.take()).map(|path| usage::resolve(&path)).transpose()?;
     let usage_bytes = settings::usage_bytes(args.usage_size.or(file.usage_size))?;
-    let worker = args.worker.or(std::mem::take(&mut file.worker));
+    let worker = args.worker.over(std::mem::take(&mut file.worker));
     let watching = args.watch.or(&mut file);
     let PolicySetting { policy, dead_lettered } = settings::policy(&args.on, std::mem::take(&mut file.on))?;
     let backends = Backends::new(args.task.aws.clone().or(std::mem::take(&mut file.aws)));

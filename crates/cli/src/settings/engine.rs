@@ -14,38 +14,38 @@ use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::compile::CompileLimits;
 
 /// The compiler's own threads take half of that before it has read a component.
-const MIN_COMPILE_BYTES: u64 = 64 << 20;
+const MIN_COMPILE_MEMORY: ByteSize = ByteSize(64 << 20);
 /// Threads: more is a typing error.
 const MAX_THREADS: usize = 1_024;
 
-/// How components are compiled and run.
-#[derive(Clone, Debug, Default, Args, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(crate) struct EngineSettings {
-    /// The directory for compiled components, or off [default: wasmrun in the user's cache directory]
-    #[arg(long, value_name = "DIRECTORY", env = "WASMRUN_CACHE")]
-    #[serde(deserialize_with = "written")]
-    pub(crate) cache: Option<PathBuf>,
-    /// Memory that compiling the component may take [default: 256MiB and 64 bytes for each of the component, at most
-    /// 4GiB and half of what this host has]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_COMPILE_MEMORY", value_parser = typed::<ByteSize>)]
-    #[serde(deserialize_with = "written")]
-    compile_memory: Option<ByteSize>,
-    /// CPU time that it may take [default: 20s and 5s for each MiB of the component]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPILE_TIME", value_parser = typed::<Duration>)]
-    #[serde(deserialize_with = "written")]
-    compile_time: Option<Duration>,
-    /// The component is code that `wasmrun compile` wrote: it's run without looking at what it does
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_PRECOMPILED")]
-    precompiled: Option<bool>,
-    /// Threads that guests compute on [default: the number of cores]
-    #[arg(long, value_name = "N", env = "WASMRUN_THREADS", value_parser = typed::<NonZeroUsize>)]
-    #[serde(deserialize_with = "written")]
-    threads: Option<NonZeroUsize>,
-    /// Where instances' memory comes from: a pool, or the system each time [default: auto]
-    #[arg(long, env = "WASMRUN_ALLOCATOR")]
-    #[serde(deserialize_with = "written")]
-    allocator: Option<AllocatorSetting>,
+settings! {
+    /// How components are compiled and run.
+    pub(crate) struct EngineSettings {
+        /// The directory for compiled components, or off [default: wasmrun in the user's cache directory]
+        #[arg(long, value_name = "DIRECTORY", env = "WASMRUN_CACHE")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) cache: Option<PathBuf>,
+        /// Memory that compiling the component may take [default: 256MiB and 64 bytes for each of the component, at most
+        /// 4GiB and half of what this host has]
+        #[arg(long, value_name = "SIZE", env = "WASMRUN_COMPILE_MEMORY", value_parser = typed::<ByteSize>)]
+        #[serde(deserialize_with = "written")]
+        compile_memory: Option<ByteSize>,
+        /// CPU time that it may take [default: 20s and 5s for each MiB of the component]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPILE_TIME", value_parser = typed::<Duration>)]
+        #[serde(deserialize_with = "written")]
+        compile_time: Option<Duration>,
+        /// The component is code that `wasmrun compile` wrote: it's run without looking at what it does
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_PRECOMPILED")]
+        precompiled: Option<bool>,
+        /// Threads that guests compute on [default: the number of cores]
+        #[arg(long, value_name = "N", env = "WASMRUN_THREADS", value_parser = typed::<NonZeroUsize>)]
+        #[serde(deserialize_with = "written")]
+        threads: Option<NonZeroUsize>,
+        /// Where instances' memory comes from: a pool, or the system each time [default: auto]
+        #[arg(long, env = "WASMRUN_ALLOCATOR")]
+        #[serde(deserialize_with = "written")]
+        allocator: Option<AllocatorSetting>,
+    }
 }
 
 /// Where instances' memory comes from.
@@ -65,17 +65,6 @@ impl Written for AllocatorSetting {
 }
 
 impl EngineSettings {
-    pub(crate) fn or(self, file: Self) -> Self {
-        Self {
-            cache: self.cache.or(file.cache),
-            compile_memory: self.compile_memory.or(file.compile_memory),
-            compile_time: self.compile_time.or(file.compile_time),
-            precompiled: self.precompiled.or(file.precompiled),
-            threads: self.threads.or(file.threads),
-            allocator: self.allocator.or(file.allocator),
-        }
-    }
-
     pub(crate) fn is_precompiled(&self) -> bool {
         self.precompiled.unwrap_or(false)
     }
@@ -84,8 +73,13 @@ impl EngineSettings {
         if self.compile_time.is_some_and(|time| time.is_zero()) {
             return Err(Failure::usage("--compile-time 0s is too short: nothing could be compiled"));
         }
-        let memory = limits::size(self.compile_memory, "compile-memory", MIN_COMPILE_BYTES..=u64::MAX)?;
-        Ok(CompileLimits { memory_bytes: memory.map(|bytes| bytes as u64), cpu_time: self.compile_time })
+        if let Some(memory) = self.compile_memory {
+            limits::check(memory, "compile-memory", MIN_COMPILE_MEMORY..=ByteSize(u64::MAX))?;
+        }
+        Ok(CompileLimits {
+            memory_bytes: self.compile_memory.map(|size| size.0),
+            cpu_time: self.compile_time,
+        })
     }
 
     pub(crate) fn allocator(&self) -> Allocator {

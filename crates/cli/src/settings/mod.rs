@@ -4,6 +4,29 @@
 //! shape in all three are one structure each, which clap and serde both read; what is given to a name, such as a grant to
 //! its alias, is merged name by name.
 
+/// Defines a group of settings that flags, variables and a table of the file share. Each setting is optional, so that groups
+/// from two places can be merged.
+macro_rules! settings {
+    ($(#[$meta:meta])* $visibility:vis struct $name:ident {
+        $($(#[$field_meta:meta])* $field_visibility:vis $field:ident: Option<$kind:ty>,)*
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, Args, Deserialize)]
+        #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+        $visibility struct $name {
+            $($(#[$field_meta])* $field_visibility $field: Option<$kind>,)*
+        }
+
+        impl $name {
+            /// Takes each setting that isn't set here from `other`.
+            pub(crate) fn or(self, other: Self) -> Self {
+                Self { $($field: self.$field.or(other.$field),)* }
+            }
+        }
+    };
+}
+pub(crate) use settings;
+
 mod engine;
 mod environment;
 mod grants;
@@ -36,32 +59,32 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 /// The lines of some hundred thousand tasks.
-const USAGE_BYTES: u64 = 64 << 20;
+const USAGE_SIZE: ByteSize = ByteSize(64 << 20);
 /// Some hundred: less would be lost before anybody has looked at it.
-const MIN_USAGE_BYTES: u64 = 64 << 10;
+const MIN_USAGE_SIZE: ByteSize = ByteSize(64 << 10);
 
-/// Where Amazon's services are.
-#[derive(Clone, Debug, Default, Args, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(crate) struct AwsSettings {
-    /// Where SQS and S3 are, instead of Amazon's own endpoints [default: what AWS_ENDPOINT_URL and its like say]
-    #[arg(long, global = true, value_name = "URL", env = "WASMRUN_ENDPOINT_URL")]
-    #[serde(deserialize_with = "written")]
-    pub(crate) endpoint_url: Option<String>,
+settings! {
+    /// Where Amazon's services are.
+    pub(crate) struct AwsSettings {
+        /// Where SQS and S3 are, instead of Amazon's own endpoints [default: what AWS_ENDPOINT_URL and its like say]
+        #[arg(long, global = true, value_name = "URL", env = "WASMRUN_ENDPOINT_URL")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) endpoint_url: Option<String>,
+    }
 }
 
-/// What is logged, and how.
-#[derive(Clone, Debug, Default, Args, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(crate) struct LogSettings {
-    /// error, warn, info, debug or trace; or a filter such as `info,guest=debug` [default: info]
-    #[arg(long = "log", value_name = "LEVEL", env = "WASMRUN_LOG")]
-    #[serde(deserialize_with = "written")]
-    pub(crate) level: Option<String>,
-    /// Readable lines, or JSON [default: text on a terminal, else json]
-    #[arg(long = "log-format", value_name = "FORMAT", env = "WASMRUN_LOG_FORMAT")]
-    #[serde(deserialize_with = "written")]
-    pub(crate) format: Option<LogFormat>,
+settings! {
+    /// What is logged, and how.
+    pub(crate) struct LogSettings {
+        /// error, warn, info, debug or trace; or a filter such as `info,guest=debug` [default: info]
+        #[arg(long = "log", value_name = "LEVEL", env = "WASMRUN_LOG")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) level: Option<String>,
+        /// Readable lines, or JSON [default: text on a terminal, else json]
+        #[arg(long = "log-format", value_name = "FORMAT", env = "WASMRUN_LOG_FORMAT")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) format: Option<LogFormat>,
+    }
 }
 
 /// How log lines look.
@@ -156,18 +179,6 @@ pub(crate) fn toml_from<T: de::DeserializeOwned>(text: &str, shown: &str) -> Res
     })
 }
 
-impl AwsSettings {
-    pub(crate) fn or(self, file: Self) -> Self {
-        Self { endpoint_url: self.endpoint_url.or(file.endpoint_url) }
-    }
-}
-
-impl LogSettings {
-    pub(crate) fn or(self, file: Self) -> Self {
-        Self { level: self.level.or(file.level), format: self.format.or(file.format) }
-    }
-}
-
 fn at_most(number: NonZeroUsize, most: usize, flag: &str) -> Result<NonZeroUsize, Failure> {
     if number.get() > most {
         return Err(Failure::usage(format!("--{flag} {number} is too many: at most {most}")));
@@ -177,8 +188,9 @@ fn at_most(number: NonZeroUsize, most: usize, flag: &str) -> Result<NonZeroUsize
 
 /// The size at which a usage file is rotated.
 pub(crate) fn usage_bytes(size: Option<ByteSize>) -> Result<u64, Failure> {
-    Ok(limits::size(size, "usage-size", MIN_USAGE_BYTES..=u64::MAX)?
-        .map_or(USAGE_BYTES, |bytes| bytes as u64))
+    let size = size.unwrap_or(USAGE_SIZE);
+    limits::check(size, "usage-size", MIN_USAGE_SIZE..=ByteSize(u64::MAX))?;
+    Ok(size.0)
 }
 
 #[cfg(test)]

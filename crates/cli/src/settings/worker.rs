@@ -8,69 +8,69 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 use wasmrun_runtime::worker::{Backoff, OnLapse, Rate, WorkerOptions};
 
-/// How the worker works.
-#[derive(Clone, Debug, Default, Args, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(crate) struct WorkerSettings {
-    /// Tasks at once: a number; MIN..MAX, between which it follows what there is to do; or auto, which is 0 to what the
-    /// host's memory bears, at most 1000 [default: auto]
-    #[arg(long, value_name = "N|MIN..MAX|auto", env = "WASMRUN_INSTANCES", value_parser = typed::<InstancesSetting>)]
-    #[serde(deserialize_with = "written")]
-    pub(super) instances: Option<InstancesSetting>,
-    /// More tasks at once are for messages to start within this time [default: at once]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_TARGET_LATENCY", conflicts_with = "backlog_per_instance", value_parser = typed::<Duration>)]
-    #[serde(deserialize_with = "written")]
-    pub(super) target_latency: Option<Duration>,
-    /// More tasks at once are for so many messages each
-    #[arg(long, value_name = "N", env = "WASMRUN_BACKLOG_PER_INSTANCE", value_parser = typed::<NonZeroU32>)]
-    #[serde(deserialize_with = "written")]
-    pub(super) backlog_per_instance: Option<NonZeroU32>,
-    /// Tasks at once that were needed may be needed again for so long [default: 5m]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_KEEP_WARM", value_parser = typed::<Duration>)]
-    #[serde(deserialize_with = "written")]
-    pub(super) keep_warm: Option<Duration>,
-    /// On ECS, keep this worker from being ended by scale-in while it has tasks [default: true, where ECS_AGENT_URI is set]
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_SCALE_IN_PROTECTION")]
-    pub(crate) scale_in_protection: Option<bool>,
-    /// End when the queue is empty
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_UNTIL_EMPTY")]
-    pub(crate) until_empty: Option<bool>,
-    /// Where rejected messages go [default: the queue that the queue's redrive policy names]
-    #[arg(long, value_name = "URL", env = "WASMRUN_DEAD_LETTER")]
-    #[serde(deserialize_with = "written")]
-    pub(crate) dead_letter: Option<String>,
-    /// How long a failed message waits for its next try: from the first time to the longest [default: 1s..15m]
-    #[arg(long, value_name = "FIRST..LONGEST", env = "WASMRUN_BACKOFF", value_parser = typed::<Backoff>)]
-    #[serde(deserialize_with = "written")]
-    pub(crate) backoff: Option<Backoff>,
-    /// How long running tasks may take once the worker is told to stop [default: 25s]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_STOP_TIMEOUT", value_parser = typed::<Duration>)]
-    #[serde(deserialize_with = "written")]
-    pub(crate) stop_timeout: Option<Duration>,
-    /// A message isn't kept from others longer than this [default: 12h]
-    #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_VISIBILITY", value_parser = typed::<Duration>)]
-    #[serde(deserialize_with = "written")]
-    pub(crate) max_visibility: Option<Duration>,
-    /// What becomes of a task whose message may have gone to another worker, as its visibility couldn't be extended
-    /// [default: cancel]
-    #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LAPSE")]
-    #[serde(deserialize_with = "written")]
-    pub(super) on_lapse: Option<OnLapseSetting>,
-    /// Where bodies are that were too large for a message, as the extended client libraries of SQS and SNS put them:
-    /// s3://BUCKET or s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
-    #[arg(long, value_name = "URL", env = "WASMRUN_BODY_STORE")]
-    #[serde(deserialize_with = "written")]
-    pub(crate) body_store: Option<String>,
-    /// Number of tasks that may fail in a row before the worker slows down to one message at a time until a task completes;
-    /// at most 8 as long as none has completed. off: never slow down [default: 36]
-    #[arg(long, value_name = "N|off", env = "WASMRUN_MAX_CONSECUTIVE_FAILURES", value_parser = typed::<MaxConsecutiveFailures>)]
-    #[serde(deserialize_with = "written")]
-    pub(super) max_consecutive_failures: Option<MaxConsecutiveFailures>,
-    /// How fast this worker's tasks may start, such as 50/s, 600/m or 1000/h; each worker has its own rate [default: as
-    /// fast as they can]
-    #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE", value_parser = typed::<Rate>)]
-    #[serde(deserialize_with = "written")]
-    pub(crate) rate: Option<Rate>,
+settings! {
+    /// How the worker works.
+    pub(crate) struct WorkerSettings {
+        /// Tasks at once: a number; MIN..MAX, between which it follows what there is to do; or auto, which is 0 to what the
+        /// host's memory bears, at most 1000 [default: auto]
+        #[arg(long, value_name = "N|MIN..MAX|auto", env = "WASMRUN_INSTANCES", value_parser = typed::<InstancesSetting>)]
+        #[serde(deserialize_with = "written")]
+        pub(super) instances: Option<InstancesSetting>,
+        /// More tasks at once are for messages to start within this time [default: at once]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_TARGET_LATENCY", conflicts_with = "backlog_per_instance", value_parser = typed::<Duration>)]
+        #[serde(deserialize_with = "written")]
+        pub(super) target_latency: Option<Duration>,
+        /// More tasks at once are for so many messages each
+        #[arg(long, value_name = "N", env = "WASMRUN_BACKLOG_PER_INSTANCE", value_parser = typed::<NonZeroU32>)]
+        #[serde(deserialize_with = "written")]
+        pub(super) backlog_per_instance: Option<NonZeroU32>,
+        /// Tasks at once that were needed may be needed again for so long [default: 5m]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_KEEP_WARM", value_parser = typed::<Duration>)]
+        #[serde(deserialize_with = "written")]
+        pub(super) keep_warm: Option<Duration>,
+        /// On ECS, keep this worker from being ended by scale-in while it has tasks [default: true, where ECS_AGENT_URI is set]
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_SCALE_IN_PROTECTION")]
+        pub(crate) scale_in_protection: Option<bool>,
+        /// End when the queue is empty
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_UNTIL_EMPTY")]
+        pub(crate) until_empty: Option<bool>,
+        /// Where rejected messages go [default: the queue that the queue's redrive policy names]
+        #[arg(long, value_name = "URL", env = "WASMRUN_DEAD_LETTER")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) dead_letter: Option<String>,
+        /// How long a failed message waits for its next try: from the first time to the longest [default: 1s..15m]
+        #[arg(long, value_name = "FIRST..LONGEST", env = "WASMRUN_BACKOFF", value_parser = typed::<Backoff>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) backoff: Option<Backoff>,
+        /// How long running tasks may take once the worker is told to stop [default: 25s]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_STOP_TIMEOUT", value_parser = typed::<Duration>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) stop_timeout: Option<Duration>,
+        /// A message isn't kept from others longer than this [default: 12h]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_VISIBILITY", value_parser = typed::<Duration>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) max_visibility: Option<Duration>,
+        /// What becomes of a task whose message may have gone to another worker, as its visibility couldn't be extended
+        /// [default: cancel]
+        #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LAPSE")]
+        #[serde(deserialize_with = "written")]
+        pub(super) on_lapse: Option<OnLapseSetting>,
+        /// Where bodies are that were too large for a message, as the extended client libraries of SQS and SNS put them:
+        /// s3://BUCKET or s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
+        #[arg(long, value_name = "URL", env = "WASMRUN_BODY_STORE")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) body_store: Option<String>,
+        /// Number of tasks that may fail in a row before the worker slows down to one message at a time until a task completes;
+        /// at most 8 as long as none has completed. off: never slow down [default: 36]
+        #[arg(long, value_name = "N|off", env = "WASMRUN_MAX_CONSECUTIVE_FAILURES", value_parser = typed::<MaxConsecutiveFailures>)]
+        #[serde(deserialize_with = "written")]
+        pub(super) max_consecutive_failures: Option<MaxConsecutiveFailures>,
+        /// How fast this worker's tasks may start, such as 50/s, 600/m or 1000/h; each worker has its own rate [default: as
+        /// fast as they can]
+        #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE", value_parser = typed::<Rate>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) rate: Option<Rate>,
+    }
 }
 
 /// What becomes of a task whose message lapsed.
@@ -140,26 +140,14 @@ impl WorkerSettings {
         }
     }
 
-    pub(crate) fn or(self, file: Self) -> Self {
-        // A goal wins over another one, and a fixed number has none.
+    /// The settings of flags and variables, and those of the file where they have none.
+    pub(crate) fn over(self, mut file: Self) -> Self {
+        // A goal replaces any goal of the file, and a fixed number has none.
         let is_fixed = matches!(self.instances, Some(InstancesSetting::Fixed(_)));
-        let no_goal = self.target_latency.is_none() && self.backlog_per_instance.is_none() && !is_fixed;
-        Self {
-            instances: self.instances.or(file.instances),
-            target_latency: self.target_latency.or(file.target_latency.filter(|_| no_goal)),
-            backlog_per_instance: self.backlog_per_instance.or(file.backlog_per_instance.filter(|_| no_goal)),
-            keep_warm: self.keep_warm.or(file.keep_warm),
-            scale_in_protection: self.scale_in_protection.or(file.scale_in_protection),
-            until_empty: self.until_empty.or(file.until_empty),
-            dead_letter: self.dead_letter.or(file.dead_letter),
-            backoff: self.backoff.or(file.backoff),
-            stop_timeout: self.stop_timeout.or(file.stop_timeout),
-            max_visibility: self.max_visibility.or(file.max_visibility),
-            on_lapse: self.on_lapse.or(file.on_lapse),
-            body_store: self.body_store.or(file.body_store),
-            max_consecutive_failures: self.max_consecutive_failures.or(file.max_consecutive_failures),
-            rate: self.rate.or(file.rate),
+        if is_fixed || self.target_latency.is_some() || self.backlog_per_instance.is_some() {
+            (file.target_latency, file.backlog_per_instance) = (None, None);
         }
+        self.or(file)
     }
 }
 

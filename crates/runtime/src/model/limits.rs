@@ -27,100 +27,106 @@ pub struct Held {
     pub files: usize,
 }
 
-/// The bounds of one task. Sizes are in bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Units of computing: about one for each Wasm instruction. The same component and message use the same amount
-    /// on every machine.
-    pub fuel: u64,
-    /// All linear memories of the task together.
-    pub memory_bytes: usize,
-    /// The elements of all tables of the task together.
-    pub table_elements: usize,
-    /// Core instances in number: a component consists of several.
-    pub core_instances: usize,
-    /// Linear memories in number.
-    pub memories: usize,
-    /// Tables in number.
-    pub tables: usize,
-    /// The stack that Wasm code may use.
-    pub stack_bytes: usize,
-    /// From the moment when the task first computes, waiting for the host included.
-    pub timeout: Duration,
-    /// Waiting for the host, all waits together; `None`: as long as the timeout.
-    pub blocked_time: Option<Duration>,
-    /// The arguments of one host call; `None`: as much as the largest object or message takes.
-    pub call_bytes: Option<usize>,
-    /// An object that is read or written as a whole; larger ones are streamed. See [`Limits::object_bytes`].
-    pub max_object_bytes: usize,
-    /// A message that is sent, attributes included.
-    pub message_bytes: usize,
-    /// The body of the message that is delivered: the queue's own bound, or what is fetched for it at most; see
-    /// [`Limits::FETCHED_BODY_BYTES`].
-    pub body_bytes: usize,
-    /// From object stores, in all.
-    pub read_bytes: u64,
-    /// To object stores and queues, in all.
-    pub write_bytes: u64,
-    /// Calls to object stores, of any kind.
-    pub store_calls: u64,
-    /// Messages sent to queues, each one of a batch.
-    pub sent_messages: u64,
-    /// Readers, writers, stores and other handles that are open at once.
-    pub handles: usize,
-    /// What all readers and writers that are open may hold of their objects until it's read or sent; one too many is one
-    /// handle too many. 0: no granted store is behind a network.
-    pub streams_bytes: usize,
-    /// File descriptors that open readers and writers may hold, and the call that is under way: its share of those that the
-    /// process may have. One too many is one handle too many.
-    pub files: usize,
-    /// What the task may write to its log; what follows is dropped, and a note says so.
-    pub log_bytes: usize,
-    /// Random bytes, in all.
-    pub random_bytes: u64,
+/// Defines the limits of a task from a table: each row is a field of [`Limits`] with its default. A limit that can end a task
+/// has a variant of [`Limit`] as well, with the name of its flag.
+macro_rules! limits {
+    ($($(#[$doc:meta])* $field:ident: $kind:ty = $default:expr $(, $variant:ident is $name:literal)?;)*) => {
+        /// The bounds of one task. Sizes are in bytes.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $($(#[$doc])* pub $field: $kind,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        /// A limit that ended a task.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Limit {
+            $($(#[doc = concat!("[`Limits::", stringify!($field), "`]")] $variant,)?)*
+        }
+
+        impl Limit {
+            /// All limits that can end a task.
+            pub const ALL: [Self; [$($($name,)?)*].len()] = [$($(Self::$variant,)?)*];
+
+            /// The name in outcome, log, usage and metrics, which is that of the flag.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($(Self::$variant => $name,)?)*
+                }
+            }
+        }
+    };
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            // Some twenty seconds of computing on a current core: a 12-megapixel thumbnail takes a five-hundredth of it.
-            fuel: 200_000_000_000,
-            // A decoded 50-megapixel picture.
-            memory_bytes: 256 << 20,
-            // Ten times what large Rust and Go programs have.
-            table_elements: 100_000,
-            // A component of Rust has about four, of other languages five; two or three of them may be composed.
-            core_instances: 16,
-            // One for each component that is composed, and address space is reserved for each.
-            memories: 8,
-            tables: 16,
-            // The engine's own default; recursion in Rust takes some hundred bytes a level.
-            stack_bytes: 512 << 10,
-            timeout: Duration::from_secs(30),
-            blocked_time: None,
-            call_bytes: None,
-            // The host holds what a call carries, and reckons with more than twice of it: a task still fits into 512 MiB.
-            max_object_bytes: 32 << 20,
-            // SQS's own.
-            message_bytes: 1 << 20,
-            body_bytes: 1 << 20,
-            // A DVD: no photograph or document is larger, and a task that fills disks is stopped at some point.
-            read_bytes: 4 << 30,
-            write_bytes: 4 << 30,
-            // So many pieces of 64 KiB are more than the bytes that may be read.
-            store_calls: 100_000,
-            // A task that fans out further should send to a task that fans out.
-            sent_messages: 1_000,
-            // A writer of a directory holds three file descriptors, and tasks share those of the process.
-            handles: 100,
-            streams_bytes: 0,
-            files: usize::MAX,
-            // Five hundred lines of a usual length.
-            log_bytes: 64 << 10,
-            // Keys and seeds are 32 bytes; a million of bytes takes the host a millisecond.
-            random_bytes: 1 << 20,
-        }
-    }
+limits! {
+    /// Units of computing: about one for each Wasm instruction. The same component and message use the same amount
+    /// on every machine.
+    // Some twenty seconds of computing on a current core: a 12-megapixel thumbnail takes a five-hundredth of it.
+    fuel: u64 = 200_000_000_000, Fuel is "fuel";
+    /// All linear memories of the task together.
+    // A decoded 50-megapixel picture.
+    memory_bytes: usize = 256 << 20, Memory is "memory";
+    /// The elements of all tables of the task together.
+    // Ten times what large Rust and Go programs have.
+    table_elements: usize = 100_000, TableElements is "table-elements";
+    /// Core instances in number: a component consists of several.
+    // A component of Rust has about four, of other languages five; two or three of them may be composed.
+    core_instances: usize = 16, CoreInstances is "core-instances";
+    /// Linear memories in number.
+    // One for each component that is composed, and address space is reserved for each.
+    memories: usize = 8, Memories is "memories";
+    /// Tables in number.
+    tables: usize = 16, Tables is "tables";
+    /// The stack that Wasm code may use.
+    // The engine's own default; recursion in Rust takes some hundred bytes a level.
+    stack_bytes: usize = 512 << 10, Stack is "stack";
+    /// From the moment when the task first computes, waiting for the host included.
+    timeout: Duration = Duration::from_secs(30);
+    /// Waiting for the host, all waits together; `None`: as long as the timeout.
+    blocked_time: Option<Duration> = None, BlockedTime is "blocked-time";
+    /// The arguments of one host call; `None`: as much as the largest object or message takes.
+    call_bytes: Option<usize> = None, CallSize is "call-size";
+    /// An object that is read or written as a whole; larger ones are streamed. See [`Limits::object_bytes`].
+    // The host holds what a call carries, and reckons with more than twice of it: a task still fits into 512 MiB.
+    max_object_bytes: usize = 32 << 20;
+    /// A message that is sent, attributes included.
+    // SQS's own.
+    message_bytes: usize = 1 << 20;
+    /// The body of the message that is delivered: the queue's own bound, or what is fetched for it at most; see
+    /// [`Limits::FETCHED_BODY_BYTES`].
+    body_bytes: usize = 1 << 20;
+    /// From object stores, in all.
+    // A DVD: no photograph or document is larger, and a task that fills disks is stopped at some point.
+    read_bytes: u64 = 4 << 30, ReadSize is "read-size";
+    /// To object stores and queues, in all.
+    write_bytes: u64 = 4 << 30, WriteSize is "write-size";
+    /// Calls to object stores, of any kind.
+    // So many pieces of 64 KiB are more than the bytes that may be read.
+    store_calls: u64 = 100_000, StoreCalls is "store-calls";
+    /// Messages sent to queues, each one of a batch.
+    // A task that fans out further should send to a task that fans out.
+    sent_messages: u64 = 1_000, SentMessages is "sent-messages";
+    /// Readers, writers, stores and other handles that are open at once.
+    // A writer of a directory holds three file descriptors, and tasks share those of the process.
+    handles: usize = 100, Handles is "handles";
+    /// What all readers and writers that are open may hold of their objects until it's read or sent; one too many is one
+    /// handle too many. 0: no granted store is behind a network.
+    streams_bytes: usize = 0;
+    /// File descriptors that open readers and writers may hold, and the call that is under way: its share of those that the
+    /// process may have. One too many is one handle too many.
+    files: usize = usize::MAX;
+    /// What the task may write to its log; what follows is dropped, and a note says so.
+    // Five hundred lines of a usual length.
+    log_bytes: usize = 64 << 10;
+    /// Random bytes, in all.
+    // Keys and seeds are 32 bytes; a million of bytes takes the host a millisecond.
+    random_bytes: u64 = 1 << 20, RandomSize is "random-size";
 }
 
 impl Limits {
@@ -209,84 +215,6 @@ impl Limits {
     }
 }
 
-/// The name of a limit that ended a task: that of its flag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Limit {
-    /// [`Limits::fuel`]
-    Fuel,
-    /// [`Limits::memory_bytes`]
-    Memory,
-    /// [`Limits::table_elements`]
-    TableElements,
-    /// [`Limits::core_instances`]
-    CoreInstances,
-    /// [`Limits::memories`]
-    Memories,
-    /// [`Limits::tables`]
-    Tables,
-    /// [`Limits::stack_bytes`]
-    Stack,
-    /// [`Limits::blocked_time`]
-    BlockedTime,
-    /// [`Limits::call_bytes`]
-    CallSize,
-    /// [`Limits::read_bytes`]
-    ReadSize,
-    /// [`Limits::write_bytes`]
-    WriteSize,
-    /// [`Limits::store_calls`]
-    StoreCalls,
-    /// [`Limits::sent_messages`]
-    SentMessages,
-    /// [`Limits::handles`]
-    Handles,
-    /// [`Limits::random_bytes`]
-    RandomSize,
-}
-
-impl Limit {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
-        Self::Fuel,
-        Self::Memory,
-        Self::TableElements,
-        Self::CoreInstances,
-        Self::Memories,
-        Self::Tables,
-        Self::Stack,
-        Self::BlockedTime,
-        Self::CallSize,
-        Self::ReadSize,
-        Self::WriteSize,
-        Self::StoreCalls,
-        Self::SentMessages,
-        Self::Handles,
-        Self::RandomSize,
-    ];
-
-    /// The word that outcome, log, usage and flag use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fuel => "fuel",
-            Self::Memory => "memory",
-            Self::TableElements => "table-elements",
-            Self::CoreInstances => "core-instances",
-            Self::Memories => "memories",
-            Self::Tables => "tables",
-            Self::Stack => "stack",
-            Self::BlockedTime => "blocked-time",
-            Self::CallSize => "call-size",
-            Self::ReadSize => "read-size",
-            Self::WriteSize => "write-size",
-            Self::StoreCalls => "store-calls",
-            Self::SentMessages => "sent-messages",
-            Self::Handles => "handles",
-            Self::RandomSize => "random-size",
-        }
-    }
-}
-
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -298,6 +226,13 @@ mod tests {
     use super::*;
 
     const MIB: usize = 1 << 20;
+
+    #[test]
+    fn a_limit_has_one_name() {
+        for limit in Limit::ALL {
+            assert_eq!(serde_json::to_value(limit).expect("JSON"), limit.as_str());
+        }
+    }
 
     #[test]
     fn an_object_is_never_larger_than_half_of_the_memory_it_must_fit_into() {
