@@ -56,7 +56,7 @@ fn sighup_names_what_needs_a_restart_each_time() {
         worker.until_logged_times(times, "The configuration was read again.");
         assert_eq!(worker.logs_with(left)[times - 1]["settings"], "limits.fuel on.trapped usage worker.rate");
     }
-    world.write("wasmrun.toml", "[worker]\ninstances = 1\n[limits]\nfuel = 300000000\n");
+    world.write("wasmrun.toml", "[worker]\ninstances = 1\n[limits]\nfuel = 100000000\n");
     worker.signal(Signal::HUP);
     worker.until_logged_times(3, "The configuration was read again.");
     assert_eq!(worker.logged(left), 2, "what is as it was needs none");
