@@ -94,6 +94,7 @@ impl WorkerSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::num::NonZeroU32;
 
     #[test]
     fn absurd_numbers_are_refused() {
@@ -131,5 +132,19 @@ mod tests {
         let scale = parse("instances = '0..9'\ntarget-latency = '30s'\nkeep-warm = '1m'").expect("valid");
         let goal = Goal::Latency(Duration::from_secs(30));
         assert_eq!(scale, Some(ScaleOptions { min: 0, goal, keep_warm: Duration::from_secs(60) }));
+    }
+
+    #[test]
+    fn a_goal_or_a_fixed_number_of_a_flag_replaces_the_goal_of_the_file() {
+        let parse = |text: &str| toml::from_str::<WorkerSettings>(text).expect("valid");
+        let goal = |flags: &str| {
+            let file = parse("instances = '0..9'\ntarget-latency = '30s'");
+            parse(flags).over(file).scale().expect("valid").map(|scale| scale.goal)
+        };
+        assert_eq!(goal("backlog-per-instance = 5"), Some(Goal::Backlog(NonZeroU32::MIN.saturating_add(4))));
+        assert_eq!(goal("target-latency = '1s'"), Some(Goal::Latency(Duration::from_secs(1))));
+        assert_eq!(goal("instances = 4"), None);
+        assert_eq!(goal("instances = '0..5'"), Some(Goal::Latency(Duration::from_secs(30))));
+        assert_eq!(goal("keep-warm = '1m'"), Some(Goal::Latency(Duration::from_secs(30))));
     }
 }
