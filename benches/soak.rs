@@ -260,7 +260,7 @@ impl Worker {
             .stderr(fs::File::create(&log).expect("a log"))
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}: run cargo build --release", program.display()));
-        while !fs::read_to_string(&log).expect("a log").contains("\"Ready.\"") {
+        while !fs::read_to_string(&log).expect("a log").contains("\"ready\"") {
             let ended = child.try_wait().expect("its state");
             assert_eq!(ended, None, "{}", fs::read_to_string(&log).expect("a log"));
             std::thread::sleep(LOOK_EVERY);
@@ -290,7 +290,7 @@ impl Worker {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the worker runs");
         assert!(self.0.wait().expect("an exit").success());
         let log = fs::read_to_string(directory.join("log")).expect("a log");
-        let line = log.lines().rev().find(|line| line.contains("\"Summary.\"")).expect("a summary");
+        let line = log.lines().rev().find(|line| line.contains("\"summary\"")).expect("a summary");
         serde_json::from_str(line).expect("JSON")
     }
 }

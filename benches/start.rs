@@ -87,7 +87,7 @@ impl<'a> World<'a> {
         let log = BufReader::new(worker.stderr.take().expect("a pipe"));
         let mut completed = None;
         for line in log.lines() {
-            if line.expect("text").contains(r#""message":"Completed.""#) && completed.is_none() {
+            if line.expect("text").contains(r#""message":"task completed""#) && completed.is_none() {
                 completed = Some(began.elapsed());
             }
         }

@@ -47,7 +47,7 @@ pub(crate) fn measure(world: &World, size: Size) -> Vec<Idle> {
 fn resting(world: &World, start: Start, place: Place, pause: Duration) -> [f64; 2] {
     let tasks = world.one_message();
     let mut worker = Worker::spawn(&mut world.worker(start, place, &tasks));
-    worker.until("Completed.");
+    worker.until("task completed");
     std::thread::sleep(pause);
     let smaps = fs::read_to_string(format!("/proc/{}/smaps_rollup", worker.child.id()));
     let smaps = smaps.expect("its memory");

@@ -122,8 +122,8 @@ impl<'a> World<'a> {
         command.arg("--until-empty");
         let asked = Timestamp::now();
         let mut worker = Worker::spawn(&mut command);
-        let ready = worker.until("Ready.");
-        let completed = worker.until("Completed.");
+        let ready = worker.until("ready");
+        let completed = worker.until("task completed");
         worker.ends();
         if start == Start::Cold && place == Place::Container {
             self.podman.remove_cache(COLD);

@@ -17,7 +17,9 @@ use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::OutgoingMessage;
 use wasmrun_runtime::model::outcome::{Action, Policy};
 use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
-use wasmrun_runtime::ports::queue::{Delivery, Depth, Pace, Queue, QueueAttributes, QueueError, Receipt};
+use wasmrun_runtime::ports::queue::{
+    BatchPolicy, Delivery, Depth, Queue, QueueAttributes, QueueError, Receipt,
+};
 use wasmrun_runtime::task::grant::Grants;
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
 
@@ -71,9 +73,9 @@ impl Queue for PacedQueue {
         self.queue.url()
     }
 
-    fn pace(&self) -> Pace {
+    fn batch_policy(&self) -> BatchPolicy {
         let Waits { settling, receiving } = self.waits;
-        Pace { settling_wait: settling, receiving_wait: receiving, ..self.queue.pace() }
+        BatchPolicy { settling_wait: settling, receiving_wait: receiving, ..self.queue.batch_policy() }
     }
 
     async fn attributes(&self) -> Result<QueueAttributes, QueueError> {
@@ -140,7 +142,7 @@ impl TaskObserver for PacedQueue {
 pub(crate) async fn work(url: &str, waits: Waits, messages: usize) -> Value {
     let endpoint = std::env::var("AWS_ENDPOINT_URL").expect("an endpoint");
     let queue = SqsQueue::open(url, &Aws::new(Some(endpoint)), None).await.expect("a queue");
-    let Pace { settling_wait: settling, receiving_wait: receiving, .. } = queue.pace();
+    let BatchPolicy { settling_wait: settling, receiving_wait: receiving, .. } = queue.batch_policy();
     let as_it_is = waits == Waits { settling, receiving };
     let queue = Arc::new(PacedQueue {
         queue,

@@ -184,7 +184,7 @@ impl Report {
 ## What the waits cost and give
 
 A call waits a moment to get full: one that deletes for `settling_wait` after its first message, one that receives for `receiving_wait`, where tasks
-are short (`Pace` in `crates/runtime/src/ports/queue.rs`). The same worker with other waits: {} and {} messages, {} rounds in turns, medians. Each answer is
+are short (`BatchPolicy` in `crates/runtime/src/ports/queue.rs`). The same worker with other waits: {} and {} messages, {} rounds in turns, medians. Each answer is
 held back for {} ms, which is what a request takes in a region of Amazon's; {INSTANCES} instances. CPU is without the process's start. The last two columns are the
 time from a task's end until its message is deleted, that answer included.
 ",

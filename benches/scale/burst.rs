@@ -25,7 +25,7 @@ pub(crate) const MOST: usize = 64;
 /// What each task does.
 pub(crate) const WAIT: Duration = Duration::from_millis(100);
 /// So that the way back is seen soon; by default it's five minutes.
-const KEEP_WARM: Duration = Duration::from_secs(2);
+const SCALE_IN_DELAY: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -80,7 +80,7 @@ pub(crate) fn measure(runtime: &Runtime, size: Size) -> Burst {
 async fn burst(component: Arc<Component>, most: NonZeroUsize, messages: usize) -> [f64; 3] {
     let queue = Arc::new(MemoryQueue::new("work", Duration::from_secs(30)));
     let dead = Arc::new(MemoryQueue::new("dead", Duration::from_secs(30)));
-    let scale = Some(ScaleOptions { min: 0, goal: Goal::AtOnce, keep_warm: KEEP_WARM });
+    let scale = Some(ScaleOptions { min: 0, goal: Goal::AtOnce, scale_in_delay: SCALE_IN_DELAY });
     let options = WorkerOptions { instances: most, scale, ..WorkerOptions::default() };
     let worker = Worker::new(queue.clone(), Some(dead), component, options).await.expect("a worker");
     let worker = Arc::new(worker);

@@ -104,7 +104,7 @@ impl Worker {
         command
             .arg("run")
             .arg(guests::path("misbehave"))
-            .args(["--queue", url, "--instances", &format!("0..{MOST}"), "--keep-warm", "2s"])
+            .args(["--queue", url, "--instances", &format!("0..{MOST}"), "--scale-in-delay", "2s"])
             .args([
                 "--send",
                 &format!("next={next}"),

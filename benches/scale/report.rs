@@ -72,7 +72,7 @@ impl Report {
         }
         let _ = writeln!(
             text,
-            "## A burst\n\nMessages arrive at an idle worker with `--instances 0..{MOST} --keep-warm 2s`, and each task waits for 100 ms.\n"
+            "## A burst\n\nMessages arrive at an idle worker with `--instances 0..{MOST} --scale-in-delay 2s`, and each task waits for 100 ms.\n"
         );
         let _ = writeln!(text, "{}", burst("In this process, on a queue in memory", &self.burst));
         if let Some(OnSqs { burst: on_sqs, before, after, after_to_before }) = &self.on_sqs {

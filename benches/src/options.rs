@@ -12,6 +12,6 @@ pub fn fixed(instances: NonZeroUsize) -> WorkerOptions {
 
 /// As many as are of use, up to so many: what `wasmrun run` does by default.
 pub fn auto(most: NonZeroUsize) -> WorkerOptions {
-    let scale = ScaleOptions { min: 0, goal: Goal::AtOnce, keep_warm: Duration::from_secs(300) };
+    let scale = ScaleOptions { min: 0, goal: Goal::AtOnce, scale_in_delay: Duration::from_secs(300) };
     WorkerOptions { scale: Some(scale), ..fixed(most) }
 }

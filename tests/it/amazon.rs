@@ -219,7 +219,7 @@ fn services_that_cannot_be_reached_for_a_while_cost_time_only() {
         .args(["--until-empty", "--instances", "4", "--timeout", "60s", "--threads", "1"])
         .within(Duration::from_secs(300))
         .start();
-    worker.until_logged("\"Completed.\"");
+    worker.until_logged("\"task completed\"");
     proxy.cut();
     worker.until_logged("nothing is received");
     worker.until_logged("Still failing");
@@ -295,7 +295,7 @@ fn a_body_that_was_too_large_for_a_message_is_fetched_from_its_store() {
     cloud.amazon.send(&cloud.queue, &pointer("large/one"));
     let small = cloud.run("misbehave").args(["--until-empty", "--body-store", "s3://bodies/large"]);
     let small = small.args(["--body-size", "2MiB"]).succeeds();
-    let lines = small.logs_of("Not completed.");
+    let lines = small.logs_of("task did not complete");
     assert!(field(&lines[0], "reason").contains("--body-size"), "{small}");
     let missing = cloud.run("misbehave").args(["--body-store", "s3://no-such-bucket"]);
     missing.fails_with(3, "cannot use the store s3://no-such-bucket");

@@ -36,7 +36,7 @@ fn a_task_whose_message_is_not_in_flight_any_more_is_cancelled_and_its_message_l
         renews(call).then(|| partly(call.input, &[0], "MessageNotInflight", true))
     });
     let output = worker(&world, &queue).start();
-    output.until_logged("Not completed.");
+    output.until_logged("task did not complete");
     output.signal(Signal::TERM);
     let output = output.finish().succeeded();
     assert_eq!(output.summary()["outcomes"]["cancelled"], 1, "{output}");
@@ -44,12 +44,12 @@ fn a_task_whose_message_is_not_in_flight_any_more_is_cancelled_and_its_message_l
 }
 
 #[test]
-fn a_task_may_finish_though_its_message_lapsed_and_its_message_is_deleted_if_it_still_can_be() {
+fn a_task_may_finish_though_its_lease_expired_and_its_message_is_deleted_if_it_still_can_be() {
     let world = World::new();
     let queue = ScriptedSqs::holding(2, bodies(&["sleep 4000"]), |call| {
         renews(call).then(|| partly(call.input, &[0], "MessageNotInflight", true))
     });
-    let output = worker(&world, &queue).args(["--until-empty", "--on-lapse", "finish"]).succeeds();
+    let output = worker(&world, &queue).args(["--until-empty", "--on-lease-expired", "finish"]).succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
     assert_eq!(queue.receipts("DeleteMessageBatch"), [["receipt-1"]], "{output}");
 }
@@ -182,7 +182,7 @@ fn a_trace_goes_through_the_task_to_what_it_sends() {
     assert!(header.starts_with(&format!("{ROOT};Parent=")) && header.ends_with(";Sampled=1"), "{header}");
     assert!(none["MessageAttributes"].is_null() && none["MessageSystemAttributes"].is_null(), "{none}");
     // The task's lines carry the trace too, and its span is the one that was passed on.
-    let completed = output.logs_of("Completed.");
+    let completed = output.logs_of("task completed");
     assert_eq!(completed[0]["span"]["trace_id"], TRACE, "{output}");
     assert!(passed.contains(field(&completed[0]["span"], "span_id")), "{output}");
     assert!(completed[2]["span"].is_null(), "{output}");

@@ -80,7 +80,7 @@ fn tasks_that_hold_all_they_may_never_exhaust_the_memory_of_a_container() {
     assert_eq!(group.kills(), 0, "{output}");
     let output = output.succeeded();
     assert_eq!(output.summary()["outcomes"], serde_json::json!({"completed": 100}), "{output}");
-    let ready = &output.logs_of("Ready.")[0];
+    let ready = &output.logs_of("ready")[0];
     assert_eq!(ready["bounded_by"], "memory", "{ready}");
     let instances = ready["instances"].as_u64().expect("a number");
     assert!((4..64).contains(&instances), "{ready}");
@@ -104,7 +104,7 @@ fn calls_that_take_more_of_the_host_than_they_seem_to_never_exhaust_the_memory_o
     let output = output.succeeded();
     let outcomes = serde_json::json!({"completed": 120, "rejected": 60});
     assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
-    let ready = &output.logs_of("Ready.")[0];
+    let ready = &output.logs_of("ready")[0];
     println!(
         "{} at once in 512 MiB; at most {:?} MiB",
         ready["instances"],
@@ -125,7 +125,7 @@ fn what_one_task_opens_leaves_all_others_their_file_descriptors() {
         .arg(guest("misbehave"))
         .args(World::grants())
         .succeeds();
-    let ready = &output.logs_of("Ready.")[0];
+    let ready = &output.logs_of("ready")[0];
     assert_eq!((&ready["instances"], &ready["bounded_by"]), (&9.into(), &"files".into()));
     let outcomes = serde_json::json!({"completed": 20, "limit-exceeded": 20});
     assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
@@ -145,7 +145,7 @@ fn a_container_that_is_too_small_for_one_task_is_told_at_the_start() {
 fn where_memory_is_plenty_the_users_number_stands() {
     let world = World::with_queue(&[]);
     let output = world.run("misbehave").args(["--until-empty", "--instances", "3"]).succeeds();
-    let ready = &output.logs_of("Ready.")[0];
+    let ready = &output.logs_of("ready")[0];
     assert_eq!((&ready["instances"], &ready["bounded_by"]), (&3.into(), &"user".into()));
 }
 
@@ -167,7 +167,7 @@ fn a_thousand_tasks_that_wait_take_less_than_300_mebibytes() {
         .args(["--instances", "1000", "--memory", "2MiB", "--object-size", "64KiB", "--timeout", "5m"])
         .args(["--core-instances", "6", "--stop-timeout", "1s"])
         .start();
-    worker.until_logged("Ready.");
+    worker.until_logged("ready");
     if worker.logged("\"bounded_by\":\"memory\"") > 0 {
         skip("this machine's memory doesn't bear a thousand tasks at once");
         return;

@@ -29,10 +29,10 @@ fn a_component_in_a_bucket_is_fetched_at_each_start_and_compiled_once() {
     };
     let (first, second) = (run(), run());
     for output in [&first, &second] {
-        assert_eq!(output.logs_of("Fetched the component.").len(), 1, "{output}");
+        assert_eq!(output.logs_of("fetched the component").len(), 1, "{output}");
     }
-    assert_eq!(first.logs_of("Compiled the component.").len(), 1, "{first}");
-    assert!(second.logs_of("Compiled the component.").is_empty(), "{second}");
+    assert_eq!(first.logs_of("compiled the component").len(), 1, "{first}");
+    assert!(second.logs_of("compiled the component").is_empty(), "{second}");
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn code_that_was_compiled_before_runs_without_compiling_or_a_cache() {
     for options in [&["--cache", "off"][..], &["--cache", "off", "--portable"]] {
         let world = compiled(options);
         let output = run_compiled(&world, &["--precompiled", "--log-format", "json"]).succeeds();
-        assert!(output.logs_of("Compiled the component.").is_empty(), "{output}");
+        assert!(output.logs_of("compiled the component").is_empty(), "{output}");
         assert_eq!(world.read("out/a"), b"text");
     }
 }

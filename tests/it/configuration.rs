@@ -51,7 +51,7 @@ fn everything_can_be_said_in_the_file() {
     world.send(["env", "panic", "ok"]);
     let output =
         world.wasmrun(["run", "--config", "wasmrun.toml"]).env("INHERITED", "from the worker").succeeds();
-    let ready = &output.logs_of("Ready.")[0];
+    let ready = &output.logs_of("ready")[0];
     assert_eq!(ready["instances"], 2);
     assert_eq!(ready["allocator"], "OnDemand");
     let outcomes = json!({"completed": 1, "trapped": 1, "rejected": 1});
@@ -146,8 +146,8 @@ fn a_component_is_compiled_once_and_then_taken_from_the_cache() {
     let world = World::new();
     let cache = world.path("cache");
     let invoke = || world.invoke("empty", "x").env("WASMRUN_CACHE", &cache).succeeds();
-    assert_eq!(invoke().logs_of("Compiled the component.").len(), 1);
-    assert_eq!(invoke().logs_of("Compiled the component.").len(), 0);
+    assert_eq!(invoke().logs_of("compiled the component").len(), 1);
+    assert_eq!(invoke().logs_of("compiled the component").len(), 0);
     // What is damaged is as if it weren't there.
     let files = keys(&cache);
     assert_eq!(files.len(), 1);
@@ -156,10 +156,10 @@ fn a_component_is_compiled_once_and_then_taken_from_the_cache() {
     let middle = content.len() / 2;
     content[middle] ^= 1;
     std::fs::write(&path, content).expect("written");
-    assert_eq!(invoke().logs_of("Compiled the component.").len(), 1);
-    assert_eq!(invoke().logs_of("Compiled the component.").len(), 0);
+    assert_eq!(invoke().logs_of("compiled the component").len(), 1);
+    assert_eq!(invoke().logs_of("compiled the component").len(), 0);
     let off = world.invoke("empty", "x").args(["--cache", "off"]).succeeds();
-    assert_eq!(off.logs_of("Compiled the component.").len(), 1);
+    assert_eq!(off.logs_of("compiled the component").len(), 1);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn help_and_version_are_there_for_every_command() {
 fn without_a_place_for_a_cache_it_works_and_says_so() {
     let world = World::new();
     let invoke = || world.invoke("empty", "x").without_env("WASMRUN_CACHE");
-    let told = "The component is compiled at each start. Name a directory with --cache.";
+    let told = "cannot use the cache: the component is compiled at each start; name a directory with --cache";
     let output = invoke().env("HOME", "/proc/nowhere").succeeds();
     assert_eq!(output.logs_of(told).len(), 1, "{output}");
     let output = invoke().without_env("HOME").succeeds();
@@ -197,7 +197,7 @@ fn a_variable_of_a_flag_is_not_taken_for_a_name_that_begins_like_it() {
     world.send(["ok"]);
     let output = world
         .run("misbehave")
-        .env("WASMRUN_ON_LAPSE", "finish")
+        .env("WASMRUN_ON_LEASE_EXPIRED", "finish")
         .env("WASMRUN_STORE_CALLS", "5")
         .env("WASMRUN_ON_TIMED_OUT", "drop")
         .args(["--until-empty"])

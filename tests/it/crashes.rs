@@ -79,7 +79,7 @@ fn fill(world: &World, random: &mut fastrand::Rng) -> HashMap<String, String> {
         .collect()
 }
 
-const COMPLETED: &str = "\"Completed.\"";
+const COMPLETED: &str = "\"task completed\"";
 
 fn completed_in(output: &Output) -> usize {
     let completed = |line: &&String| line.contains(COMPLETED);
@@ -96,7 +96,7 @@ fn report(ended: &[Output]) {
             let Ok(log) = serde_json::from_str::<serde_json::Value>(line) else {
                 continue;
             };
-            if log["message"] == "Completed." {
+            if log["message"] == "task completed" {
                 *completions.entry(field(&log, "message_id").to_owned()).or_default() += 1;
                 redelivered += usize::from(log["receive_count"] != 1);
             }
@@ -145,7 +145,7 @@ fn kills_between_sending_a_dead_letter_and_deleting_the_message_lose_no_letter()
     let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "1000"]);
     let mut bodies: Vec<String> = (0..LETTERS).map(|index| format!("reject {index:03}")).collect();
     world.send(&bodies);
-    killed_again_and_again(&world, &mut random, 8, "\"Dead-lettered.\"");
+    killed_again_and_again(&world, &mut random, 8, "\"dead-lettered the message\"");
     assert_eq!(world.depth(), Depth::EMPTY);
     let dead = world.peek("sqlite:jobs.db#dead");
     let mut letters: Vec<String> = dead.iter().map(|letter| field(letter, "body").to_owned()).collect();
@@ -177,7 +177,7 @@ fn kills_do_not_change_the_order_of_a_group() {
         let id = log["message_id"].as_str().unwrap_or_default();
         // The message of a group that was worked on last may come once more, and no other.
         let last = seen.iter().rev().find(|other: &&String| group_of(other) == group_of(id));
-        if log["message"] == "Completed." && last.is_none_or(|last| last != id) {
+        if log["message"] == "task completed" && last.is_none_or(|last| last != id) {
             seen.push(id.to_owned());
         }
     }

@@ -139,7 +139,7 @@ fn a_retried_message_sees_the_same_numbers_again() {
         .run("dice")
         .args(["--until-empty", "--deterministic", "--on", "rejected=retry", "--backoff", "1ms..1ms"])
         .succeeds();
-    let tries = output.logs_of("Not completed.");
+    let tries = output.logs_of("task did not complete");
     assert_eq!(tries.len(), 2, "{output}");
     assert_eq!(field(&tries[0], "reason"), field(&tries[1], "reason"));
 }

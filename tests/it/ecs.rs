@@ -47,7 +47,7 @@ fn the_task_is_protected_before_the_first_message_starts_and_soon_after_the_last
         }
     });
     let worker = world.run("copy").env(AGENT, agent_uri(&agent)).start();
-    worker.until_logged("\"Ready.\"");
+    worker.until_logged("\"ready\"");
     assert!(agent.seen().is_empty(), "nothing runs yet");
     world.announce();
     wait_until("all is done", || world.keys("out").len() == 3);
@@ -87,7 +87,7 @@ fn an_agent_that_fails_hangs_or_lies_changes_nothing_about_the_tasks() {
         let agent = Stub::answering(move |_| answer.clone());
         let output = world.run("misbehave").env(AGENT, agent_uri(&agent)).arg("--until-empty").succeeds();
         assert_eq!(output.summary()["outcomes"], json!({"completed": 40}), "{output}");
-        let warnings = output.logs_of("ECS doesn't change the task's scale-in protection.");
+        let warnings = output.logs_of("cannot change the ECS scale-in protection");
         assert_eq!(warnings.len(), 1, "once, not for each message: {output}");
         assert!(field(&warnings[0], "error").contains(said), "{said}: {output}");
         // It's left alone for a while. One that may have heard is told at the end that protection is over.
@@ -130,7 +130,7 @@ fn the_limit_of_the_ecs_task_bounds_the_instances_and_its_name_is_in_the_log() {
     let metadata = format!("{}/v4/id", agent.endpoint());
     let ready = |uri: &str| {
         let output = world.run("misbehave").env(METADATA, uri).arg("--until-empty").succeeds();
-        output.logs_of("Ready.").remove(0)
+        output.logs_of("ready").remove(0)
     };
     let told = ready(&metadata);
     assert_eq!((field(&told, "ecs_task"), field(&told, "ecs_definition")), (arn, "thumbs:7"));

@@ -66,7 +66,7 @@ fn completions<'a>(outputs: impl IntoIterator<Item = &'a Output>) -> HashMap<Str
     // The last line of a killed worker may be cut off.
     let lines = outputs.into_iter().flat_map(|output| &output.stderr);
     for log in lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
-        if log["message"] == "Completed." {
+        if log["message"] == "task completed" {
             *completions.entry(field(&log, "message_id").to_owned()).or_default() += 1;
         }
     }
@@ -84,7 +84,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
     // One whose first requests are lost too often gives up, and is started again, as an orchestrator would.
     let start = || loop {
         let mut worker = worker(&world, &amazon, 8).env("AWS_ENDPOINT_URL", proxy.endpoint()).start();
-        wait_until("it's ready or gives up", || worker.logged("\"Ready.\"") > 0 || !worker.runs());
+        wait_until("it's ready or gives up", || worker.logged("\"ready\"") > 0 || !worker.runs());
         if worker.runs() {
             return worker;
         }
@@ -96,7 +96,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
     let mut ended: Vec<Output> = Vec::new();
     let done = |ended: &[Output], workers: &[Process; 2]| {
         let before: usize = ended.iter().map(|output| completions([output]).len()).sum();
-        before + workers.iter().map(|worker| worker.logged("\"Completed.\"")).sum::<usize>()
+        before + workers.iter().map(|worker| worker.logged("\"task completed\"")).sum::<usize>()
     };
     while ended.is_empty() || done(&ended, &workers) < messages * 9 / 10 {
         assert!(began.elapsed() < Duration::from_secs(800), "it takes too long");
@@ -139,10 +139,10 @@ fn services_that_fail_for_a_minute_cost_time_only() {
         .without_env("AWS_ENDPOINT_URL")
         .args(["--until-empty", "--timeout", "5m"])
         .start();
-    worker.until_logged("\"Completed.\"");
+    worker.until_logged("\"task completed\"");
     for (service, proxy) in [("S3", &s3), ("SQS", &sqs)] {
-        let completed = worker.logged("\"Completed.\"");
-        wait_until("it works", || worker.logged("\"Completed.\"") > completed + messages / 10);
+        let completed = worker.logged("\"task completed\"");
+        wait_until("it works", || worker.logged("\"task completed\"") > completed + messages / 10);
         let working = worker.logged("work again");
         proxy.cut();
         let cut_at = Instant::now();
@@ -208,12 +208,12 @@ fn a_poison_message_does_not_keep_others_from_passing() {
         let worker =
             if poison == 0 { worker.arg("--until-empty") } else { worker.args(["--stop-timeout", "1s"]) };
         let worker = worker.start();
-        worker.until_logged_times(GOOD, "\"Completed.\"");
+        worker.until_logged_times(GOOD, "\"task completed\"");
         took.push(began.elapsed());
         if poison > 0 {
             // It has been tried once or twice by now: others don't wait for it.
-            assert_eq!(worker.logged("\"Dead-lettered.\""), 0);
-            worker.until_logged("\"Dead-lettered.\"");
+            assert_eq!(worker.logged("\"dead-lettered the message\""), 0);
+            worker.until_logged("\"dead-lettered the message\"");
         }
         wait_until("all is settled", || amazon.depth(&queue) == [0; 3]);
         if poison > 0 {

@@ -353,7 +353,7 @@ fn the_examples_of_each_help_run_as_printed() {
         let listening = ["health", "top"].contains(&&*command).then(|| {
             let world = World::with_queue(&[]);
             let worker = world.run("misbehave").args(["--listen", &port]).start();
-            worker.until_logged("Ready.");
+            worker.until_logged("ready");
             (worker, world)
         });
         for example in examples {

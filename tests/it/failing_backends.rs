@@ -11,9 +11,9 @@ use std::time::Duration;
 const OBJECTS: usize = 40;
 /// A queue in a directory of its own.
 const IN_DIRECTORY: &str = "sqlite:queue/jobs.db";
-const COMPLETED: &str = "\"Completed.\"";
-const STOPPED: &str = "nothing is received until it works again";
-const RECOVERED: &str = "The stores and the queues work again.";
+const COMPLETED: &str = "\"task completed\"";
+const STOPPED: &str = "paused receiving: a store or a queue fails";
+const RECOVERED: &str = "resumed receiving: stores and queues work again";
 
 fn world() -> World {
     World::with_queue(&["--max-receives", "1"])
@@ -131,7 +131,7 @@ fn a_queue_whose_directory_vanishes_and_comes_back_costs_time_only() {
     worker.until_logged(COMPLETED);
     let (there, away) = (world.path("queue"), world.path("away"));
     fs::rename(&there, &away).expect("renamed");
-    worker.until_logged("The queue can't be received from.");
+    worker.until_logged("cannot receive from the queue");
     assert!(!there.exists(), "somebody made another directory");
     fs::rename(&away, &there).expect("renamed");
     let output = worker.finish().succeeded();
@@ -152,7 +152,7 @@ fn a_dead_letter_queue_that_is_locked_loses_no_letter() {
         .run("misbehave")
         .args(["--until-empty", "--backoff", "100ms..1s", "--dead-letter", "sqlite:dead.db"])
         .start();
-    worker.until_logged("The message can't be dead-lettered.");
+    worker.until_logged("cannot dead-letter the message");
     database.execute_batch("ROLLBACK").expect("unlocked");
     let output = worker.finish().succeeded();
     let mut dead: Vec<_> =

@@ -35,7 +35,7 @@ fn run_shows_the_common_flags_first_and_all_of_them_in_groups() {
     for flag in ["--queue", "--store", "--until-empty", "--memory", "--timeout", "--instances", "--config"] {
         assert!(has(&short.stdout, flag) && has(&long.stdout, flag), "{flag}: {short}");
     }
-    for flag in ["--table-elements", "--compile-memory", "--on-lapse", "--endpoint-url", "--emf"] {
+    for flag in ["--table-elements", "--compile-memory", "--on-lease-expired", "--endpoint-url", "--emf"] {
         assert!(!has(&short.stdout, flag) && has(&long.stdout, flag), "{flag}: {short}");
     }
     assert!(short.to_string().contains("All flags and examples: wasmrun run --help"), "{short}");

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 const QUEUE: &str = "sqlite:jobs.db";
-const PAUSED: &str = "nothing is received until it works again";
-const COMPLETED: &str = "\"Completed.\"";
+const PAUSED: &str = "paused receiving: a store or a queue fails";
+const COMPLETED: &str = "\"task completed\"";
 
 fn stop(worker: Process) {
     worker.signal(Signal::TERM);
@@ -272,7 +272,7 @@ fn messages_on_sqs_are_not_received_again_and_again_while_a_right_is_missing() {
     let events = ["a1", "a2", "a3"].map(|key| bucket.holds(key).into());
     let queue = ScriptedSqs::holding(30, events, |_| None);
     let worker = on_scripted(&queue, &world, &stub).start();
-    worker.until_logged_times(6, "\"Not completed.\"");
+    worker.until_logged_times(6, "\"task did not complete\"");
     assert_eq!(queue.depth(), [0, 3], "all are held");
     // Two failed before it was known that all do.
     assert_eq!(queue.received(), 5);
@@ -322,7 +322,7 @@ fn a_worker_in_which_no_task_completes_slows_down_and_goes_on_at_once_when_one_d
     assert!(metrics.contains("\nwasmrun_consecutive_failures 8\n"), "{metrics}");
     assert!(world.dead().visible <= 8);
     world.send(["ok"]);
-    worker.until_logged("receiving at full speed again");
+    worker.until_logged("resumed receiving at full speed");
     wait_until("the rest is done", || world.depth() == Depth::EMPTY);
     assert_eq!(world.dead(), Depth::visible(9));
     wait_until("it's ready", || get(address, "/readyz").status == 200);

@@ -87,7 +87,7 @@ fn a_refusal_is_in_the_log_in_the_usage_and_in_the_summary() {
     for (message, reason) in refused.into_iter().zip(reasons) {
         let output = world.invoke("misbehave", message).ends().exited_with(1);
         assert_eq!(output.json()["usage"]["refusals"], 1, "{message}: {output}");
-        let said = output.logs_of("A host call was refused.");
+        let said = output.logs_of("refused a host call");
         assert!(said.len() == 1 && said[0]["text"] == reason, "{message}: {output}");
     }
     // Once one has completed, what others aren't granted is their own matter.
@@ -103,10 +103,8 @@ fn a_guest_that_is_refused_again_and_again_cannot_flood_the_log() {
     // Every key that might lead out of a store, each for every operation. What comes of them is shown elsewhere.
     let output = world.invoke("misbehave", "keys /secret").ends();
     let refusals = output.json()["usage"]["refusals"].as_u64().expect("a number");
-    let (told, more) = (
-        output.logs_of("A host call was refused."),
-        "More host calls didn't succeed than are told one by one.",
-    );
+    let (told, more) =
+        (output.logs_of("refused a host call"), "more host calls failed than are logged one by one");
     assert_eq!(told.len(), 20, "{output}");
     assert!(output.logs_of(more)[0]["refused"] == refusals - 20, "{refusals}: {output}");
 }
@@ -169,7 +167,7 @@ fn the_worker_says_where_instances_come_from() {
     world.send(["ok"]);
     for (option, expected) in [("auto", "Pooling"), ("pooling", "Pooling"), ("on-demand", "OnDemand")] {
         let output = world.run("misbehave").args(["--until-empty", "--allocator", option]).succeeds();
-        assert_eq!(output.logs_of("Ready.")[0]["allocator"], expected);
+        assert_eq!(output.logs_of("ready")[0]["allocator"], expected);
     }
 }
 
@@ -203,5 +201,5 @@ fn neighbours_compute_on_while_guests_spin() {
         let log = if from_end { logs.next_back() } else { logs.next() };
         log.expect("a log line")["timestamp"].to_string()
     };
-    assert!(first("Completed.", true) < first("Not completed.", false), "{output}");
+    assert!(first("task completed", true) < first("task did not complete", false), "{output}");
 }

@@ -29,8 +29,8 @@ fn two_gibibytes_go_through_a_task_of_four_mebibytes_and_a_host_of_less_than_200
         .args(["--memory", "4MiB", "--timeout", "10m"])
         .within(Duration::from_secs(300))
         .start();
-    worker.until_logged("\"Ready.\"");
-    worker.until_logged_at_last("\"Completed.\"");
+    worker.until_logged("\"ready\"");
+    worker.until_logged_at_last("\"task completed\"");
     let peak = worker.vitals().peak;
     worker.signal(Signal::TERM);
     let summary = worker.finish().succeeded().summary();

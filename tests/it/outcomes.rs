@@ -53,7 +53,7 @@ fn each_failure_has_its_outcome_is_retried_and_dead_lettered_with_the_reason_whi
     }
 
     // Once each, as if the others weren't there.
-    let completed = output.logs_of("Completed.");
+    let completed = output.logs_of("task completed");
     assert_eq!(completed.len(), 4 * FAILURES.len());
     for log in completed {
         assert_eq!(ids[field(&log, "message_id")], "ok");
@@ -74,7 +74,7 @@ fn why(letter: &Value) -> Value {
 
 /// Each try comes after the backoff that the one before it earned: at least half of 200 ms, then of 400 ms.
 fn assert_waits(output: &Output, id: &str, receives: u64) {
-    let mut tries = output.logs_of("Not completed.");
+    let mut tries = output.logs_of("task did not complete");
     tries.retain(|log| log["message_id"] == id);
     let counts: Vec<_> = tries.iter().map(|log| log["receive_count"].as_u64()).collect();
     assert_eq!(counts, (1..=receives).map(Some).collect::<Vec<_>>());
@@ -95,7 +95,7 @@ fn a_guest_chooses_when_it_is_tried_again() {
     let world = World::with_queue(&["--max-receives", "2"]);
     world.send(["retry 2 later"]);
     let output = world.run("misbehave").args(["--until-empty", "--backoff", "1ms..1ms"]).succeeds();
-    let tries: Vec<_> = output.logs_of("Not completed.").iter().map(time).collect();
+    let tries: Vec<_> = output.logs_of("task did not complete").iter().map(time).collect();
     assert_eq!(tries.len(), 2);
     let waited = tries[1].duration_since(tries[0]).expect("in order");
     assert!(waited >= Duration::from_millis(1900), "{waited:?}");

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const COMPLETED: &str = "\"Completed.\"";
-const STOPPED: &str = "nothing is received until it works again";
+const COMPLETED: &str = "\"task completed\"";
+const STOPPED: &str = "paused receiving: a store or a queue fails";
 const HTML: &str = "<html><head><title>Not here</title></head><body><p>Not here.</body></html>";
 
 /// What such servers send, by name.
@@ -304,7 +304,7 @@ fn a_queue_that_turns_into_a_page_costs_time_only() {
         assert_eq!(queue.depth(), [0, 0], "{name}: {output}");
         assert_eq!(keys(&world.path("out")), ["a"]);
         // A page isn't an empty queue.
-        let failed = output.logs_of("The queue can't be received from.");
+        let failed = output.logs_of("cannot receive from the queue");
         assert!(
             failed.iter().any(|log| log.to_string().contains("doesn't answer as SQS does")),
             "{name}: {output}"

@@ -254,7 +254,7 @@ fn a_fifo_queue_keeps_the_order_of_each_group_whatever_the_instances() {
 
     let output = world.run("misbehave").args(["--until-empty", "--instances", "6"]).succeeds();
     let completed: Vec<(String, String)> = output
-        .logs_of("Completed.")
+        .logs_of("task completed")
         .iter()
         .map(|log| field(log, "message_id").to_owned())
         .map(|id| (id.clone(), group_of[&id].clone()))
@@ -290,7 +290,7 @@ fn a_message_that_fails_holds_up_its_own_group_only_and_until_it_is_dead_lettere
         .iter()
         .filter_map(|log| match log["message"].as_str()? {
             "Guest" => Some(field(log, "text").to_owned()),
-            "Not completed." => Some(format!("try {}", log["receive_count"])),
+            "task did not complete" => Some(format!("try {}", log["receive_count"])),
             _ => None,
         })
         .collect();

@@ -4,15 +4,15 @@ use crate::harness::{Depth, Process, World, field, wait_until};
 use rustix::process::Signal;
 use serde_json::json;
 
-const READ: &str = "The configuration was read again.";
+const READ: &str = "reloaded the configuration";
 const DEBUG: &str = "\"level\":\"DEBUG\"";
-const REFUSED: &str = "The configuration isn't taken up";
+const REFUSED: &str = "rejected the configuration";
 
 /// A worker with a configuration that a test changes.
 fn configured(world: &World, worker: &str, limits: &str) -> Process {
     configure(world, worker, limits, "info");
     let process = world.run("misbehave").args(["--config", "wasmrun.toml"]).start();
-    process.until_logged("\"Ready.\"");
+    process.until_logged("\"ready\"");
     process
 }
 
@@ -26,7 +26,7 @@ fn sighup_takes_up_instances_and_level_without_losing_a_message() {
     let world = World::with_queue(&["--max-receives", "1"]);
     configure(&world, "instances = '1..4'", "timeout = '30s'", "info");
     let worker = world.run("misbehave").args(["--config", "wasmrun.toml"]).without_env("WASMRUN_LOG").start();
-    worker.until_logged("\"Ready.\"");
+    worker.until_logged("\"ready\"");
     world.send(["sleep 20"; 60]);
     configure(&world, "instances = 2", "timeout = '1s'", "debug");
     assert_eq!(worker.logged(DEBUG), 0);
@@ -67,7 +67,7 @@ fn a_number_that_is_set_by_sighup_holds_as_far_as_the_pool_goes() {
     set(2, 2);
     assert_eq!(world.depth().in_flight, 4, "what runs goes on");
     worker.signal(Signal::TERM);
-    worker.until_logged("A second signal stops at once");
+    worker.until_logged("a second signal stops at once");
     worker.signal(Signal::TERM);
     worker.finish().succeeded();
 }
@@ -101,7 +101,7 @@ fn a_configuration_that_is_wrong_changes_nothing() {
 fn sighup_without_a_configuration_drains_as_when_the_terminal_goes_away() {
     let world = World::with_queue(&[]);
     let worker = world.run("misbehave").start();
-    worker.until_logged("\"Ready.\"");
+    worker.until_logged("\"ready\"");
     worker.signal(Signal::HUP);
     worker.finish().succeeded();
 }
@@ -113,8 +113,8 @@ fn sigusr1_logs_what_the_worker_does() {
     world.send(["sleep-forever"; 3]);
     wait_until("two run", || world.depth().in_flight == 2);
     worker.signal(Signal::USR1);
-    worker.until_logged("\"Status.\"");
-    let status = &worker.logs_with("\"Status.\"")[0];
+    worker.until_logged("\"status\"");
+    let status = &worker.logs_with("\"status\"")[0];
     assert_eq!(
         (&status["running"], &status["instances"], &status["received"]),
         (&2.into(), &2.into(), &2.into())

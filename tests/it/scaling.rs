@@ -18,12 +18,12 @@ fn the_number_follows_a_burst_of_tasks_that_wait_and_falls_back_when_nothing_com
     let world = World::with_queue(&[]);
     let worker = world
         .run("misbehave")
-        .args(["--instances", "0..16", "--keep-warm", "1s", "--memory", "4MiB", "--log", "debug"])
+        .args(["--instances", "0..16", "--scale-in-delay", "1s", "--memory", "4MiB", "--log", "debug"])
         .start();
-    worker.until_logged("\"Ready.\"");
+    worker.until_logged("\"ready\"");
     world.send(["sleep 500"; 100]);
     wait_until("it's back", || {
-        let numbers = numbers(&worker.logs_with("\"Instances.\""));
+        let numbers = numbers(&worker.logs_with("\"changed the concurrency limit\""));
         numbers.contains(&16) && numbers.last() == Some(&1)
     });
     assert_eq!(world.depth(), Depth::EMPTY);
@@ -38,13 +38,15 @@ fn a_worker_that_is_idle_again_gives_back_what_the_burst_took() {
     let world = World::with_queue(&[]);
     let worker = world
         .run("misbehave")
-        .args(["--instances", "0..16", "--keep-warm", "1s", "--memory", "32MiB", "--log", "debug"])
+        .args(["--instances", "0..16", "--scale-in-delay", "1s", "--memory", "32MiB", "--log", "debug"])
         .start();
-    worker.until_logged("\"Ready.\"");
+    worker.until_logged("\"ready\"");
     let back = |times: usize| {
         wait_until("it's back", || {
-            let numbers = numbers(&worker.logs_with("\"Instances.\""));
-            numbers.contains(&16) && numbers.last() == Some(&1) && worker.logged("\"Rests.\"") >= times
+            let numbers = numbers(&worker.logs_with("\"changed the concurrency limit\""));
+            numbers.contains(&16)
+                && numbers.last() == Some(&1)
+                && worker.logged("\"reclaimed idle memory\"") >= times
         });
     };
     // Those that wait bring many beside each other, and of those that fill a megabyte, each slot of the pool gets some.
@@ -71,9 +73,9 @@ fn tasks_that_compute_settle_near_the_number_of_threads_by_themselves() {
         .args(["--threads", "2", "--memory", "4MiB", "--log", "debug", "--until-empty"])
         .succeeds();
     assert_eq!(completed(&output), 150);
-    let ready = &output.logs_of("Ready.")[0];
+    let ready = &output.logs_of("ready")[0];
     assert!(ready["instances"].as_u64() > Some(50), "this machine bears many: {ready}");
-    let changes = output.logs_of("Instances.");
+    let changes = output.logs_of("changed the concurrency limit");
     let highest = numbers(&changes).into_iter().max().unwrap_or(1);
     assert!((2..=8).contains(&highest), "{changes:?}");
 }
@@ -88,7 +90,7 @@ fn a_target_latency_that_few_instances_meet_starts_no_more() {
         .args(["--log", "debug", "--until-empty"])
         .succeeds();
     assert_eq!(completed(&output), 100);
-    let changes = output.logs_of("Instances.");
+    let changes = output.logs_of("changed the concurrency limit");
     assert!(numbers(&changes).into_iter().all(|number| number <= 2), "{changes:?}");
 }
 
@@ -98,8 +100,8 @@ fn a_fixed_number_stays() {
     world.send(["sleep 20"; 50]);
     let output =
         world.run("misbehave").args(["--instances", "3", "--log", "debug", "--until-empty"]).succeeds();
-    assert_eq!(output.logs_of("Ready.")[0]["instances"], 3);
-    assert!(output.logs_of("Instances.").is_empty());
+    assert_eq!(output.logs_of("ready")[0]["instances"], 3);
+    assert!(output.logs_of("changed the concurrency limit").is_empty());
 }
 
 #[test]
@@ -108,7 +110,7 @@ fn two_workers_share_a_queue_without_knowing_of_one_another() {
     let world = World::in_memory_with_queue(&[]);
     let start = || {
         let worker = world.run("misbehave").args(["--instances", "0..8", "--memory", "4MiB"]).start();
-        worker.until_logged("\"Ready.\"");
+        worker.until_logged("\"ready\"");
         worker
     };
     let workers = [start(), start()];
@@ -130,7 +132,7 @@ fn what_contradicts_itself_is_refused_in_one_sentence() {
         (&["--instances", "9..2"], "the minimum is larger than the maximum"),
         (&["--instances", "many"], "expected a number above zero, MIN..MAX or auto"),
         (&["--target-latency", "0s"], "--target-latency"),
-        (&["--keep-warm", "never"], "--keep-warm"),
+        (&["--scale-in-delay", "never"], "--scale-in-delay"),
     ] {
         let output = world.run("misbehave").args(arguments).arg("--check").ends().exited_with(2);
         assert!(output.to_string().contains(sentence), "{arguments:?}: {output}");

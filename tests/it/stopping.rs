@@ -64,7 +64,7 @@ fn a_second_signal_stops_at_once_even_guests_that_never_wait() {
     let world = World::with_queue(&[]);
     let worker = busy_worker(&world, "loop", &UNLIMITED);
     worker.signal(Signal::TERM);
-    worker.until_logged("A second signal stops at once");
+    worker.until_logged("a second signal stops at once");
     let began = Instant::now();
     worker.signal(Signal::TERM);
     released(worker);
@@ -77,7 +77,7 @@ fn a_second_signal_stops_at_once_even_guests_that_never_wait() {
 fn an_idle_worker_stops_at_once() {
     let world = World::with_queue(&[]);
     let worker = world.run("misbehave").start();
-    worker.until_logged("\"Ready.\"");
+    worker.until_logged("\"ready\"");
     let began = Instant::now();
     worker.signal(Signal::TERM);
     let output = worker.finish().succeeded();
@@ -94,9 +94,9 @@ fn an_idle_worker_on_sqs_stops_within_three_seconds_and_hides_no_message() {
     let run = world.wasmrun(["run", "--queue", "jobs"]).arg(guest("misbehave")).args(World::grants());
     let worker = amazon.environment(run).env("WASMRUN_LOG", "debug").start();
     // Now it polls, and goes on polling.
-    worker.until_logged("\"Ready.\"");
+    worker.until_logged("\"ready\"");
     amazon.send(&queue, "ok");
-    worker.until_logged("\"Completed.\"");
+    worker.until_logged("\"task completed\"");
     wait_until("it's idle", || amazon.depth(&queue) == [0; 3]);
     let began = Instant::now();
     worker.signal(Signal::TERM);
@@ -111,10 +111,10 @@ fn an_idle_worker_on_sqs_stops_within_three_seconds_and_hides_no_message() {
 fn an_idle_worker_notices_what_another_process_sends() {
     let world = World::with_queue(&[]);
     let worker = world.run("misbehave").start();
-    worker.until_logged("\"Ready.\"");
+    worker.until_logged("\"ready\"");
     for round in 1..=3 {
         world.send(["ok"]);
-        worker.until_logged_times(round, "\"Completed.\"");
+        worker.until_logged_times(round, "\"task completed\"");
     }
     worker.signal(Signal::TERM);
     worker.finish().succeeded();
@@ -140,7 +140,7 @@ fn two_workers_on_one_queue_share_its_messages_and_repeat_none() {
     let world = World::with_queue(&["--max-receives", "1"]);
     let workers = [(); 2].map(|()| world.run("misbehave").args(["--instances", "4"]).start());
     for worker in &workers {
-        worker.until_logged("\"Ready.\"");
+        worker.until_logged("\"ready\"");
     }
     world.send(["sleep 5"; 300]);
     wait_until("all is done", || world.depth() == Depth::EMPTY);
@@ -173,12 +173,12 @@ fn a_worker_that_was_suspended_leaves_alone_what_others_have_received() {
         is_free
     });
     let other = world.run("misbehave").arg("--until-empty").start();
-    other.until_logged("\"Ready.\"");
+    other.until_logged("\"ready\"");
     wait_until("the message is delivered again", || receives(&world) == 2);
     suspended.signal(Signal::CONT);
     let output = other.finish().succeeded();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 1}), "{output}");
-    assert_eq!(output.logs_of("Completed.")[0]["receive_count"], 2);
+    assert_eq!(output.logs_of("task completed")[0]["receive_count"], 2);
     assert_eq!(world.depth(), Depth::EMPTY);
     assert_eq!(world.dead(), Depth::EMPTY);
     suspended.signal(Signal::TERM);

@@ -37,7 +37,7 @@ fn a_missing_region_is_one_sentence() {
 fn configured(world: &World, content: &str) -> Process {
     world.write("wasmrun.toml", content);
     let worker = world.run("misbehave").args(["--config", "wasmrun.toml"]).start();
-    worker.until_logged("\"Ready.\"");
+    worker.until_logged("\"ready\"");
     worker
 }
 
@@ -53,12 +53,12 @@ fn sighup_names_what_needs_a_restart_each_time() {
     for times in 1..=2 {
         worker.signal(Signal::HUP);
         worker.until_logged_times(times, left);
-        worker.until_logged_times(times, "The configuration was read again.");
+        worker.until_logged_times(times, "reloaded the configuration");
         assert_eq!(worker.logs_with(left)[times - 1]["settings"], "limits.fuel on.trapped usage worker.rate");
     }
     world.write("wasmrun.toml", "[worker]\ninstances = 1\n[limits]\nfuel = 100000000\n");
     worker.signal(Signal::HUP);
-    worker.until_logged_times(3, "The configuration was read again.");
+    worker.until_logged_times(3, "reloaded the configuration");
     assert_eq!(worker.logged(left), 2, "what is as it was needs none");
     worker.signal(Signal::TERM);
     worker.finish().succeeded();
@@ -68,7 +68,7 @@ fn sighup_names_what_needs_a_restart_each_time() {
 fn sighup_without_a_file_says_that_it_stops() {
     let world = World::with_queue(&[]);
     let worker = world.run("misbehave").start();
-    worker.until_logged("\"Ready.\"");
+    worker.until_logged("\"ready\"");
     worker.signal(Signal::HUP);
     let output = worker.finish().succeeded();
     assert!(output.to_string().contains("stopping on SIGHUP, as there is no configuration file"), "{output}");

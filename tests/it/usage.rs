@@ -169,7 +169,7 @@ fn a_full_disk_stops_no_task_and_loses_no_line() {
     };
     let filler = disk.fill(&worker);
     world.send(["ok"; MESSAGES]);
-    worker.until_logged_times(MESSAGES, "\"Completed.\"");
+    worker.until_logged_times(MESSAGES, "\"task completed\"");
     wait_until("the queue is empty", || world.depth() == Depth::EMPTY);
     worker.until_logged(FAILS);
     fs::remove_file(filler).expect("removed");
@@ -189,7 +189,7 @@ fn warnings(output: &Output, text: &str) -> usize {
 fn in_directory(world: &World) -> Process {
     fs::create_dir(world.path("usage")).expect("a directory");
     let worker = world.run("misbehave").args(["--usage", "usage/usage.jsonl"]).start();
-    worker.until_logged("\"Ready.\"");
+    worker.until_logged("\"ready\"");
     worker
 }
 
@@ -214,7 +214,7 @@ fn a_worker_whose_usage_file_is_gone_ends_all_the_same_and_says_what_is_lost() {
     let worker = in_directory(&world);
     fs::remove_dir_all(world.path("usage")).expect("removed");
     world.send(["ok"; 20]);
-    worker.until_logged_times(20, "\"Completed.\"");
+    worker.until_logged_times(20, "\"task completed\"");
     worker.until_logged(FAILS);
     worker.signal(Signal::TERM);
     let output = worker.finish().succeeded();

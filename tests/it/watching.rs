@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command as Program, Stdio};
 
-const COMPLETED: &str = "\"Completed.\"";
+const COMPLETED: &str = "\"task completed\"";
 
 /// A worker that is watched.
 fn watched(world: &World, arguments: &[&str]) -> (Process, SocketAddr) {
@@ -78,7 +78,7 @@ fn metrics_count_what_happened_and_are_what_prometheus_reads() {
         ("wasmrun_task_receive_count_bucket{le=\"1\"}", 12.0),
         ("wasmrun_messages_received_total", 12.0),
         ("wasmrun_messages_dead_lettered_total", 8.0),
-        ("wasmrun_messages_lapsed_total", 0.0),
+        ("wasmrun_leases_expired_total", 0.0),
         ("wasmrun_refused_calls_total", 1.0),
         ("wasmrun_store_calls_total{store=\"input\",call=\"get\",result=\"ok\"}", 1.0),
         ("wasmrun_store_calls_total{store=\"input\",call=\"head\",result=\"not-found\"}", 1.0),
@@ -217,7 +217,7 @@ fn a_worker_answers_until_its_last_task_has_ended() {
     assert_eq!(why, "the worker was told to stop\n");
     assert_eq!(status(address)["instances"]["running"], 1);
     let output = worker.finish().succeeded();
-    assert_eq!(output.logs_of("Completed.").len(), 1, "{output}");
+    assert_eq!(output.logs_of("task completed").len(), 1, "{output}");
     assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
 }
 

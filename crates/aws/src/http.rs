@@ -225,7 +225,7 @@ fn certificates(variable: &str, path: &Path) -> Result<Vec<String>, String> {
         tracing::warn!(
             bundle = %path.display(),
             certificates = all - usable.len(),
-            "Certificates of the bundle can't be read, and aren't believed."
+            "ignored unreadable certificates of the bundle"
         );
     }
     Ok(usable)

@@ -46,7 +46,7 @@ pub(crate) enum Command {
     Report(ReportArgs),
     Health(HealthArgs),
     Top(TopArgs),
-    /// Print a completion script for a shell
+    /// Print a shell completion script
     #[command(after_help = "Examples:\n  source <(wasmrun completions bash)")]
     Completions {
         /// The shell
@@ -54,7 +54,7 @@ pub(crate) enum Command {
     },
 }
 
-/// Work on a queue: one task for each message
+/// Run a task for each message of a queue
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -73,26 +73,26 @@ Examples:
   wasmrun run --config wasmrun.toml --listen 0.0.0.0:9464 --emf Thumbnails
 
 Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or
-configuration, 3 a queue or a store can't be used.")]
+configuration, 3 a queue or a store can't be used, 4 ended as no task can complete.")]
 pub(crate) struct RunArgs {
-    /// The component: a .wasm file, or s3://BUCKET/KEY, with ?version=ID or ?etag=ETAG if it's to be that one and no other
+    /// Component: a .wasm file or s3://BUCKET/KEY; ?version=ID or ?etag=ETAG pins its content
     #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
-    /// The queue: the URL, ARN or name of one of SQS; or sqlite:PATH, or sqlite:PATH#NAME
+    /// Queue: an SQS queue's URL, ARN or name; sqlite:PATH or sqlite:PATH#NAME
     #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE")]
     pub(crate) queue: Option<String>,
-    /// What follows from an outcome: retry, rejected, limit-exceeded, timed-out or trapped; with retry,
-    /// dead-letter or drop
+    /// Action for an outcome (retry, rejected, limit-exceeded, timed-out, trapped): retry, dead-letter or
+    /// drop
     #[arg(long, value_name = "OUTCOME=ACTION")]
     pub(crate) on: Vec<String>,
-    /// Append a line of JSON for each task to this file: outcome, and what it consumed
+    /// Append a JSON line for each task to this file: its outcome and usage
     #[arg(long, value_name = "FILE", env = "WASMRUN_USAGE")]
     pub(crate) usage: Option<PathBuf>,
     /// A usage file that would become larger is renamed to FILE.1, and FILE.1 to FILE.2; FILE.4 is the last that is
     /// kept [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "WASMRUN_USAGE_SIZE", value_parser = typed::<ByteSize>)]
     pub(crate) usage_size: Option<ByteSize>,
-    /// Check everything (component, grants, queue, stores, limits) and exit
+    /// Check component, grants, queue, stores and limits, and exit
     #[arg(long)]
     pub(crate) check: bool,
     #[command(flatten)]
@@ -103,7 +103,7 @@ pub(crate) struct RunArgs {
     pub(crate) watch: WatchSettings,
 }
 
-/// Ask a worker that listens whether it's alive
+/// Check whether a worker is alive
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A container's health check, which needs no shell: [\"CMD\", \"/wasmrun\", \"health\"], with WASMRUN_LISTEN set for both.
@@ -115,12 +115,12 @@ Examples:
 
 Exit codes: 0 it's alive, 1 it isn't or gives no answer within 2 s, 2 wrong usage.")]
 pub(crate) struct HealthArgs {
-    /// Where it listens: what `run --listen` was given
+    /// Address of the worker: what `run --listen` was given
     #[arg(value_name = "[HOST:]PORT", env = "WASMRUN_LISTEN", default_value = "9464", value_parser = typed::<WorkerAddress>)]
     pub(crate) address: WorkerAddress,
 }
 
-/// Watch a worker that runs with `--listen`, live in a terminal
+/// Show a worker that runs with `--listen`, live in a terminal
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -130,15 +130,15 @@ Examples:
 
 Exit codes: 0 success, 2 wrong usage, 3 the worker gives no answer.")]
 pub(crate) struct TopArgs {
-    /// Where it listens: what `run --listen` was given
+    /// Address of the worker: what `run --listen` was given
     #[arg(value_name = "[HOST:]PORT", env = "WASMRUN_LISTEN", default_value = "9464", value_parser = typed::<WorkerAddress>)]
     pub(crate) address: WorkerAddress,
-    /// Print one picture as text, of so long, and end
+    /// Print one screen as text after this time, and exit
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "2s", value_name = "DURATION", value_parser = typed::<Duration>)]
     pub(crate) once: Option<Duration>,
 }
 
-/// Run one task, once, without a queue
+/// Run one task without a queue
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -148,19 +148,19 @@ Examples:
 
 Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a store can't be used.")]
 pub(crate) struct InvokeArgs {
-    /// The component: a .wasm file, or s3://BUCKET/KEY
+    /// Component: a .wasm file or s3://BUCKET/KEY
     #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
-    /// The message's body: text, @FILE, or - for standard input
+    /// Body of the message: text, @FILE, or - for standard input
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) message: String,
-    /// An attribute of the message
+    /// Add an attribute to the message
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) attribute: Vec<String>,
-    /// The message's id: with --deterministic, random numbers come from it
+    /// Id of the message: with --deterministic, it seeds random numbers
     #[arg(long, value_name = "ID", default_value = "invoke")]
     pub(crate) message_id: String,
-    /// When the message was sent, such as 2026-11-24T15:00:00Z [default: now]
+    /// Time at which the message was sent, such as 2026-11-24T15:00:00Z [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) sent_at: Option<SystemTime>,
     /// Print outcome and usage as JSON
@@ -173,7 +173,7 @@ pub(crate) struct InvokeArgs {
 /// What `run` and `invoke` share.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TaskArgs {
-    /// A configuration file (TOML); flags win over WASMRUN_* variables, which win over the file
+    /// Configuration file (TOML); flags win over WASMRUN_* variables, which win over the file
     #[arg(long, value_name = "FILE", env = "WASMRUN_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// Grant a store: s3://BUCKET, s3://BUCKET/PREFIX (or the ARN of an access point in the bucket's place), with settings
@@ -184,17 +184,17 @@ pub(crate) struct TaskArgs {
     /// Grant a queue to send to
     #[arg(long, value_name = "ALIAS=URL")]
     pub(crate) send: Vec<String>,
-    /// Use a store in S3 or a queue to send to with the rights of a role; everything else is used with the worker's own
+    /// Use a store in S3 or a queue to send to with the rights of a role instead of the worker's own
     #[arg(long, value_name = "ALIAS=ARN")]
     pub(crate) assume_role: Vec<String>,
     /// Grant an environment key, with a value or with the worker's own
     #[arg(long, value_name = "KEY[=VALUE]")]
     pub(crate) env: Vec<String>,
-    /// Hand over the body of an object event too, beside the objects that it announces
+    /// Pass the body of an object event to the guest, next to the objects that it announces
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_RAW_BODY")]
     pub(crate) raw_body: Option<bool>,
-    /// The same message gives the same bytes: random numbers come from its id, clocks and timers run on a time that starts
-    /// with its sent time, and floating point is the same on all machines
+    /// Make a task's results depend on its message alone: random numbers are seeded with its id, clocks and
+    /// timers are virtual and start at its sent time, and floating point is the same on all machines
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_DETERMINISTIC")]
     pub(crate) deterministic: Option<bool>,
     #[command(flatten)]
@@ -221,34 +221,34 @@ Examples:
       --watch --seen announced.jsonl"
 )]
 pub(crate) struct EnqueueArgs {
-    /// The queue
+    /// URL of the queue
     #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE")]
     pub(crate) queue: String,
-    /// A message's body: text, @FILE, or - for standard input; may be given several times
+    /// Body of a message: text, @FILE, or - for standard input; may be given several times
     #[arg(long, short, value_name = "TEXT")]
     pub(crate) message: Vec<String>,
-    /// Send an object event, as S3 would, for each object of this store
+    /// Send an object event for each object of this store, as S3 would
     #[arg(long, value_name = "ALIAS=URL")]
     pub(crate) store: Option<String>,
-    /// Only objects whose keys start so
+    /// Announce only objects whose keys start with this prefix
     #[arg(long, requires = "store", conflicts_with = "message", default_value = "")]
     pub(crate) prefix: String,
-    /// Go on, and send an event for each object that arrives or changes
+    /// Keep running, and send an event for each object that arrives or changes
     #[arg(long, requires = "store", conflicts_with = "message")]
     pub(crate) watch: bool,
     /// Remember in this file what was announced, and don't announce it again. Without it, each start announces all objects
     #[arg(long, requires = "store", conflicts_with = "message", value_name = "FILE")]
     pub(crate) seen: Option<PathBuf>,
-    /// How often --watch lists the store
+    /// Interval at which --watch lists the store
     #[arg(long, requires = "watch", value_name = "DURATION", value_parser = typed::<Duration>, default_value = "1s")]
     pub(crate) every: Duration,
-    /// An attribute of each message
+    /// Add an attribute to each message
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) attribute: Vec<String>,
-    /// The message group
+    /// Message group
     #[arg(long)]
     pub(crate) group: Option<String>,
-    /// Nobody receives the messages for so long
+    /// Delay before the messages can be received
     #[arg(long, value_name = "DURATION", value_parser = typed::<Duration>)]
     pub(crate) delay: Option<Duration>,
     #[command(flatten)]
@@ -276,7 +276,7 @@ pub(crate) struct QueueArgs {
 pub(crate) enum QueueCommand {
     /// Create a sqlite: queue, and its dead-letter queue if that is in the same file
     Create {
-        /// The queue
+        /// URL of the queue
         url: String,
         /// How long a received message stays invisible to others [default: 30s]
         #[arg(long, value_name = "DURATION", value_parser = typed::<Duration>)]
@@ -284,51 +284,51 @@ pub(crate) enum QueueCommand {
         /// After so many receives a message goes to the dead-letter queue [default: 5]
         #[arg(long, value_name = "N", value_parser = typed::<u32>)]
         max_receives: Option<u32>,
-        /// The dead-letter queue's URL, or none [default: `dead` in the same file]
+        /// URL of the dead-letter queue, or none [default: `dead` in the same file]
         #[arg(long, value_name = "URL")]
         dead_letter: Option<String>,
         /// Deliver the messages of a group in order
         #[arg(long)]
         fifo: bool,
     },
-    /// Print how many messages there are, and the settings
+    /// Print a queue's depth and settings
     Stats {
-        /// The queue
+        /// URL of the queue
         url: String,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Print the next messages of a sqlite: queue without receiving them, as JSON lines
     Peek {
-        /// The queue
+        /// URL of the queue
         url: String,
-        /// At most so many
+        /// Maximum number of messages
         #[arg(long, short = 'n', value_name = "N", default_value_t = 10, value_parser = typed::<usize>)]
         max: usize,
     },
-    /// Move the messages of a sqlite: dead-letter queue back to where they came from
+    /// Move the messages of a sqlite: dead-letter queue back to their source queues
     Redrive {
-        /// The dead-letter queue
+        /// URL of the dead-letter queue
         url: String,
-        /// Move all of them to this queue instead
+        /// Move all messages to this queue instead
         #[arg(long, value_name = "URL")]
         to: Option<String>,
     },
-    /// Delete all messages
+    /// Delete all messages of a queue
     Purge {
-        /// The queue
+        /// URL of the queue
         url: String,
     },
 }
 
-/// Print what a component imports and exports, and what it needs granted
+/// Print a component's imports, exports and required grants
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  wasmrun inspect thumbnail.wasm")]
 pub(crate) struct InspectArgs {
-    /// The component: a .wasm file
+    /// Component: a .wasm file
     pub(crate) component: PathBuf,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -337,7 +337,7 @@ pub(crate) struct InspectArgs {
     pub(crate) log: LogSettings,
 }
 
-/// Compile a component, for starts that don't
+/// Precompile a component for faster startup
 #[cfg(feature = "compiler")]
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -353,7 +353,7 @@ Examples:
 
 Exit codes: 0 success, 2 wrong usage or component, 3 the file can't be written.")]
 pub(crate) struct CompileArgs {
-    /// The component: a .wasm file
+    /// Component: a .wasm file
     pub(crate) component: PathBuf,
     /// Where the code is written to
     #[arg(long, short, value_name = "FILE.cwasm")]
@@ -370,7 +370,7 @@ pub(crate) struct CompileArgs {
     pub(crate) log: LogSettings,
 }
 
-/// Print the IAM policy that a worker needs, and no more
+/// Print the least IAM policy that a worker needs
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 It takes what `run` takes. Nothing is asked of Amazon: a dead-letter queue is known from
@@ -414,22 +414,22 @@ says of which region and when, and what is assumed. The table is crates/cli/src/
 
 Exit codes: 0 success, 2 wrong usage, or no record in the files, 3 a file can't be read to its end.")]
 pub(crate) struct ReportArgs {
-    /// Files that `run --usage` wrote, or - for standard input
+    /// Usage files that `run --usage` wrote, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// How many of the heaviest tasks are named
+    /// Number of the heaviest tasks to list
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = |text: &str| within(text, 1..=1000_usize))]
     pub(crate) top: usize,
-    /// A table of prices (TOML) instead of the one that is shipped
+    /// Price table (TOML) to use instead of the built-in one
     #[arg(long, value_name = "FILE")]
     pub(crate) prices: Option<PathBuf>,
-    /// The size of a Fargate task for each message [default: the smallest that holds the largest task's memory]
+    /// Size of a Fargate task for each message [default: the smallest that fits the largest task]
     #[arg(long, value_name = "VCPU,GB", value_parser = parse_fargate_size)]
     pub(crate) fargate_size: Option<FargateSize>,
-    /// The memory of a Lambda function, in MB [default: the smallest that holds the largest task's memory]
+    /// Memory of a Lambda function, in MB [default: the smallest that fits the largest task]
     #[arg(long, value_name = "MB", value_parser = |text: &str| within(text, 1..=1_000_000_u32))]
     pub(crate) lambda_size: Option<u32>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -80,7 +80,7 @@ impl Backends {
             }
         })?;
         let milliseconds = started.elapsed().as_millis() as u64;
-        tracing::info!(url, bytes = content.len(), milliseconds, "Fetched the component.");
+        tracing::info!(url, bytes = content.len(), milliseconds, "fetched the component");
         Ok(content)
     }
 

@@ -77,7 +77,7 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
         let sent = announce(&sender, &*store, &args.prefix, &mut seen).await?;
         output.line(format_args!("announced {} to {}", count(sent, "object"), queue.url()));
         if sent > 0 && !seen.lasts() {
-            tracing::info!("A restart announces all objects again: --seen FILE remembers them.");
+            tracing::info!("a restart announces all objects again: --seen FILE remembers them");
         }
         let mut rounds = tokio::time::interval(args.every.max(Duration::from_millis(10)));
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

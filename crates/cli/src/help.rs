@@ -29,7 +29,7 @@ const FLAGS: [Group; 9] = [
         others: &[
             "backoff",
             "max-visibility",
-            "on-lapse",
+            "on-lease-expired",
             "body-store",
             "raw-body",
             "max-consecutive-failures",
@@ -49,7 +49,7 @@ const FLAGS: [Group; 9] = [
             "rate",
             "target-latency",
             "backlog-per-instance",
-            "keep-warm",
+            "scale-in-delay",
             "stop-timeout",
             "scale-in-protection",
         ],

@@ -111,7 +111,7 @@ impl Output {
     pub(crate) fn summary(&self, summary: &Summary) {
         self.bar.finish_and_clear();
         let Summary { elapsed, tasks, outcomes, limits, counts, usage, spreads, .. } = summary;
-        let Counts { dead_lettered, returned, .. } = counts;
+        let Counts { dead_lettered, released, .. } = counts;
         let seconds = elapsed.as_secs_f64().max(1e-6);
         let per_second = *tasks as f64 / seconds;
         if self.format == LogFormat::Json {
@@ -130,7 +130,7 @@ impl Output {
                 cancelled = summary.outcome(OutcomeKind::Cancelled),
                 limits = limits.join(" "),
                 dead_lettered,
-                given_back = returned,
+                released = released,
                 seconds,
                 per_second,
                 fuel = usage.fuel,
@@ -163,7 +163,7 @@ impl Output {
                 bytes_p95 = bytes.p95,
                 bytes_p99 = bytes.p99,
                 bytes_max = bytes.max,
-                "Summary."
+                "summary"
             );
             return;
         }
@@ -174,8 +174,8 @@ impl Output {
         for (limit, count) in limits {
             let _ = writeln!(text, "{:<15}{count} ended by the limit of {limit}", "");
         }
-        if *returned > 0 {
-            let _ = writeln!(text, "given back     {returned}");
+        if *released > 0 {
+            let _ = writeln!(text, "released       {released}");
         }
         if *dead_lettered > 0 {
             let _ = writeln!(text, "dead-lettered  {dead_lettered}");
@@ -303,7 +303,7 @@ pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
     loop {
         rounds.tick().await;
         let summary = tally.summary();
-        let settled = summary.tasks.saturating_sub(summary.counts.returned);
+        let settled = summary.tasks.saturating_sub(summary.counts.released);
         output.bar.set_length(total.max(settled));
         output.bar.set_position(settled);
         if settled > done.0 {
@@ -311,9 +311,9 @@ pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
         }
         let left = left(output.bar.eta(), total.saturating_sub(settled), done.1.elapsed());
         output.bar.set_message(match summary.counts {
-            Counts { returned: 0, dead_lettered: 0, .. } => left,
-            Counts { returned, dead_lettered, .. } => {
-                format!("{left}  {returned} given back, {dead_lettered} dead-lettered")
+            Counts { released: 0, dead_lettered: 0, .. } => left,
+            Counts { released, dead_lettered, .. } => {
+                format!("{left}  {released} released, {dead_lettered} dead-lettered")
             }
         });
     }

@@ -24,7 +24,7 @@ const RELOADED: [&str; 5] = [
     "worker.instances",
     "worker.target-latency",
     "worker.backlog-per-instance",
-    "worker.keep-warm",
+    "worker.scale-in-delay",
     "log.level",
 ];
 
@@ -33,7 +33,7 @@ impl Reload {
     pub(crate) async fn read(&self) {
         if let Err(failure) = self.apply().await {
             let error = failure.to_string();
-            tracing::error!(error, "The configuration isn't taken up: what was read before stands.");
+            tracing::error!(error, "rejected the configuration: settings are unchanged");
         }
     }
 
@@ -56,9 +56,13 @@ impl Reload {
             );
         }
         if sizing.most < asked.most {
-            tracing::warn!(asked = asked.most, instances = sizing.most, "More instances need a restart.");
+            tracing::warn!(
+                asked = asked.most,
+                instances = sizing.most,
+                "limited the number of instances: more need a restart"
+            );
         }
-        tracing::info!(instances = sizing.most, "The configuration was read again.");
+        tracing::info!(instances = sizing.most, "reloaded the configuration");
         Ok(())
     }
 }

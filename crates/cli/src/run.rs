@@ -41,7 +41,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     tokio::select! {
         biased;
         () = stopped => {
-            tracing::info!("Stopped before it was ready.");
+            tracing::info!("stopped before the worker was ready");
             Ok(if is_awaited { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS })
         }
         ended = work(args, signals.clone(), ready.clone()) => ended,
@@ -125,7 +125,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         until_empty: worker.until_empty.unwrap_or(false),
         stop_timeout: worker.stop_timeout.unwrap_or(defaults.stop_timeout),
         max_visibility: worker.max_visibility.unwrap_or(defaults.max_visibility),
-        on_lapse: worker.on_lapse(),
+        on_lease_expired: worker.on_lease_expired(),
         bodies,
         max_consecutive_failures: worker.max_consecutive_failures(),
         rate: worker.rate,
@@ -202,7 +202,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         stores,
         ecs_task = (!ecs.arn.is_empty()).then_some(ecs.arn),
         ecs_definition = (!ecs.definition.is_empty()).then_some(ecs.definition),
-        "Ready."
+        "ready"
     );
     let progress = if until_empty {
         let total = queue.depth().await.map_err(|error| Failure::queue(&queue_url, &error))?.total();

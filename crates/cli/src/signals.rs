@@ -40,10 +40,10 @@ pub(crate) fn stop_on_signals(stop: CancellationToken, abandon: CancellationToke
             let _: Result<(), _> = tokio::time::timeout(TOGETHER, others).await;
         };
         next().await;
-        tracing::info!("Stopping: running tasks may finish. A second signal stops at once.");
+        tracing::info!("stopping: running tasks may finish; a second signal stops at once");
         stop.cancel();
         next().await;
-        tracing::warn!("Stopping at once: the messages of running tasks are released.");
+        tracing::warn!("stopping at once: releasing the messages of running tasks");
         abandon.cancel();
     });
     Ok(())
@@ -110,12 +110,12 @@ fn log(status: &Status) {
         in_flight = depth.map(|(depth, _)| depth.in_flight),
         oldest_task_s = running.first().map(|task| task.age.as_secs()),
         received = counts.received,
-        returned = counts.returned,
+        released = counts.released,
         dead_lettered = counts.dead_lettered,
         renewals = counts.renewals,
         failed_renewals = counts.failed_renewals,
-        lapsed = counts.lapsed,
+        leases_expired = counts.leases_expired,
         settle_failures = counts.settle_failures,
-        "Status."
+        "status"
     );
 }

@@ -262,7 +262,7 @@ pub(crate) fn open_cache(engine: &EngineSettings) -> Result<Option<Cache>, Failu
         });
     let Some(base) = base else {
         tracing::warn!(
-            "There is no home directory: the component is compiled at each start. Name a directory with --cache."
+            "no home directory: the component is compiled at each start; name a directory with --cache"
         );
         return Ok(None);
     };
@@ -270,7 +270,10 @@ pub(crate) fn open_cache(engine: &EngineSettings) -> Result<Option<Cache>, Failu
         Ok(cache) => Ok(Some(cache)),
         Err(error) => {
             // The user didn't ask for this directory; a read-only home is common in containers.
-            tracing::warn!(error, "The component is compiled at each start. Name a directory with --cache.");
+            tracing::warn!(
+                error,
+                "cannot use the cache: the component is compiled at each start; name a directory with --cache"
+            );
             Ok(None)
         }
     }

@@ -22,15 +22,15 @@ use wasmrun_watch::{Watch, probe};
 /// How a worker may be watched.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct WatchSettings {
-    /// Answer HTTP here: /healthz, /readyz, /metrics and /status, to anybody who can reach it; a port alone is one of
-    /// 127.0.0.1 [default: nowhere]
+    /// Serve /healthz, /readyz, /metrics and /status over HTTP, without authentication; a port alone means
+    /// 127.0.0.1 [default: off]
     #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", value_parser = typed::<Listen>)]
     pub(crate) listen: Option<Listen>,
-    /// Print metrics for CloudWatch to standard output, a line each minute (Embedded Metric Format), for this namespace
-    /// [default: none]
+    /// Print metrics for CloudWatch to standard output each minute, in this namespace (Embedded Metric
+    /// Format) [default: off]
     #[arg(long, value_name = "NAMESPACE", env = "WASMRUN_EMF", value_parser = typed::<Namespace>)]
     pub(crate) emf: Option<Namespace>,
-    /// What this worker is called there: the dimension `service` [default: the component's name]
+    /// Value of the CloudWatch dimension `service` [default: the component's name]
     #[arg(long, value_name = "NAME", env = "WASMRUN_SERVICE")]
     pub(crate) service: Option<String>,
 }
@@ -167,11 +167,11 @@ impl WatchSettings {
             .await
             .map_err(|error| Failure::backend(format!("cannot listen on {address}: {error}")))?;
         let address = server.address();
-        tracing::info!(%address, "Listening.");
+        tracing::info!(%address, "listening");
         if !address.ip().is_loopback() {
             tracing::warn!(
                 %address,
-                "Whoever can reach this address can see the worker's status and its metrics: there is no authentication."
+                "serving status and metrics without authentication to whoever reaches this address"
             );
         }
         Ok(Some(server))

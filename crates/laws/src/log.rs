@@ -49,7 +49,10 @@ fn is_our_own(line: &str, id: &str) {
     assert!(fields.keys().all(|name| ours.contains(&name.as_str())), "{line} has fields of the guest's");
     assert_eq!(fields["message_id"], id);
     let said = fields["message"].as_str().expect("a text");
-    assert!(["Guest", "The task logged more than it may."].contains(&said), "{line} is forged");
+    assert!(
+        ["Guest", "dropped guest log lines beyond the log size limit"].contains(&said),
+        "{line} is forged"
+    );
 }
 
 #[cfg(test)]

@@ -138,7 +138,7 @@ impl Gathered {
         }
         metrics.count("MessagesReceived", counts.received.saturating_sub(self.counts.received));
         metrics.count("MessagesDeadLettered", counts.dead_lettered.saturating_sub(self.counts.dead_lettered));
-        metrics.count("MessagesLapsed", counts.lapsed.saturating_sub(self.counts.lapsed));
+        metrics.count("LeasesExpired", counts.leases_expired.saturating_sub(self.counts.leases_expired));
         self.counts = *counts;
         if tasks > 0 {
             let mean = self.wall.as_secs_f64() * 1e3 / tasks as f64;
@@ -281,8 +281,10 @@ mod tests {
     #[test]
     fn a_line_tells_what_happened_since_the_last_one() {
         let emf = emf();
-        let counted =
-            |received, lapsed| Status { counts: Counts { received, lapsed, ..Counts::default() }, ..well() };
+        let counted = |received, leases_expired| Status {
+            counts: Counts { received, leases_expired, ..Counts::default() },
+            ..well()
+        };
         ended(&emf, &Outcome::TimedOut, 5);
         let first = line(&emf, &counted(7, 1));
         let told = |line: &Value, name: &str| line[name].as_u64().expect("a count");
@@ -293,7 +295,7 @@ mod tests {
         assert_eq!(first["TaskTime"].as_array().map(Vec::len), Some(1));
         let second = line(&emf, &counted(9, 1));
         assert_eq!(
-            (told(&second, "Tasks"), told(&second, "MessagesReceived"), told(&second, "MessagesLapsed")),
+            (told(&second, "Tasks"), told(&second, "MessagesReceived"), told(&second, "LeasesExpired")),
             (0, 2, 0)
         );
         assert_eq!((told(&second, "Workers"), &second["ServiceTime"]), (1, &Value::Null));

@@ -78,7 +78,7 @@ impl Server {
                         by_age.push_back(connections.spawn(answer(stream, watch.clone())));
                     }
                     Err(error) => {
-                        tracing::debug!(%error, "A connection wasn't accepted.");
+                        tracing::debug!(%error, "cannot accept a connection");
                         tokio::time::sleep(PAUSE).await;
                     }
                 },
@@ -101,8 +101,8 @@ async fn answer(stream: TcpStream, watch: Arc<Watch>) {
         .serve_connection(TokioIo::new(stream), service);
     match tokio::time::timeout(CONNECTION_TIME, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "A request couldn't be read, or its answer not written."),
-        Err(_) => tracing::debug!("A connection took too long."),
+        Ok(Err(error)) => tracing::debug!(%error, "cannot serve a request"),
+        Err(_) => tracing::debug!("closed a slow connection"),
     }
 }
 

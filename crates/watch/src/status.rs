@@ -144,12 +144,12 @@ mod tests {
     fn what_is_told_is_named_as_everywhere() {
         let depth = Depth { visible: 3, in_flight: 2, delayed: 1 };
         let mut status = Status { depth: Some((depth, Duration::from_secs(2))), ..well() };
-        status.instances.because = Some(Because::KeptWarm);
+        status.instances.because = Some(Because::ScaleInDelay);
         let mut summary = Summary { tasks: 4, ..Summary::default() };
         summary.outcomes.insert(OutcomeKind::LimitExceeded, 4);
         let value = value(&about(), &status, &summary);
         assert_eq!(value["depth"], json!({"visible": 3, "in_flight": 2, "delayed": 1, "seconds_ago": 2.0}));
-        assert_eq!(value["instances"]["because"], "kept-warm");
+        assert_eq!(value["instances"]["because"], "scale-in-delay");
         assert_eq!((&value["outcomes"]["limit-exceeded"], &value["alive"]["is"]), (&json!(4), &json!(true)));
         assert_eq!(value["percentiles"]["wall_us"]["p99"], 0);
         assert_eq!(value["usage"]["fuel"], 0);

@@ -163,7 +163,7 @@ impl Output {
     /// The worker's last word.
     #[track_caller]
     pub(crate) fn summary(&self) -> Value {
-        let mut summaries = self.logs_of("Summary.");
+        let mut summaries = self.logs_of("summary");
         assert_eq!(summaries.len(), 1, "{self}");
         let mut summary = summaries.remove(0);
         let outcomes: serde_json::Map<String, Value> = OUTCOMES

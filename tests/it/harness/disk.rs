@@ -47,7 +47,7 @@ impl Disk {
             .args(["--instances", "2", "--backoff", "100ms..1s", "--log", "info,wasmrun_runtime=debug"])
             .args(arguments)
             .start();
-        worker.until_logged("\"Ready.\"");
+        worker.until_logged("\"ready\"");
         Some((disk, worker))
     }
 

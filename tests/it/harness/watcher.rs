@@ -18,8 +18,8 @@ impl Process {
     /// Where the worker listens, once it does.
     #[track_caller]
     pub(crate) fn listens_on(&self) -> SocketAddr {
-        self.until_logged("\"Listening.\"");
-        let logs = self.logs_with("\"Listening.\"");
+        self.until_logged("\"listening\"");
+        let logs = self.logs_with("\"listening\"");
         field(&logs[0], "address").parse().expect("an address")
     }
 }

@@ -79,7 +79,7 @@ impl Siege {
         let command = command.within(Duration::from_secs(300));
         let outside = Outside::of(&world);
         let worker = command.start();
-        worker.until_logged("\"Ready.\"");
+        worker.until_logged("\"ready\"");
         let fresh = rested(&worker);
         Self { world, guest, worker, queue, next: 0, beating: None, fresh, outside }
     }
@@ -256,7 +256,7 @@ impl Siege {
         let output = self.worker.finish().succeeded();
         assert_eq!(output.summary()["outcomes"].get("cancelled"), None, "{output}");
         assert_eq!(output.summary()["outcomes"].get("host-failed"), None, "{output}");
-        for text in ["lapsed", "wasn't extended", "nothing is received"] {
+        for text in ["lease expired", "cannot extend", "paused receiving"] {
             let told = output.stderr.iter().find(|line| line.contains(text));
             assert_eq!(told, None, "{output}");
         }
@@ -312,7 +312,7 @@ impl Siege {
     fn ended(&self, sent: Sent, logs: &[Value]) -> Ended {
         let log = log_of(logs, &sent.id).expect("it has ended");
         let outcome = match field(log, "message") {
-            "Completed." => "completed",
+            "task completed" => "completed",
             _ => field(log, "outcome"),
         };
         Ended {

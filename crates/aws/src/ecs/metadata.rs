@@ -32,7 +32,7 @@ impl EcsTask {
         match task {
             Ok(task) => Some(Self::of(&task, container.as_ref().unwrap_or(&Value::Null))),
             Err(error) => {
-                tracing::warn!(endpoint, error, "ECS doesn't say which task this is.");
+                tracing::warn!(endpoint, error, "cannot read the ECS task metadata");
                 None
             }
         }

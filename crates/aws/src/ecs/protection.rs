@@ -84,11 +84,7 @@ impl State {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.failed, true) {
-                    tracing::warn!(
-                        error,
-                        protected = wanted,
-                        "ECS doesn't change the task's scale-in protection."
-                    );
+                    tracing::warn!(error, protected = wanted, "cannot change the ECS scale-in protection");
                 }
                 self.until = self.until.filter(|until| *until > now);
                 if wanted {
@@ -147,7 +143,7 @@ impl Agent {
         };
         let answer = ask(Method::PUT, &self.url, Some(&wanted), PATIENCE).await?;
         if answer["protection"]["ProtectionEnabled"] == Value::Bool(protected) {
-            tracing::debug!(protected, "Scale-in protection.");
+            tracing::debug!(protected, "changed the ECS scale-in protection");
             Ok(())
         } else {
             Err(format!("it answers {}", text(&answer)))

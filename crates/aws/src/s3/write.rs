@@ -237,7 +237,7 @@ impl Drop for Upload {
             let abort = client.abort_multipart_upload().bucket(bucket).key(&self.key).upload_id(&self.id);
             self.io.spawn(async move {
                 if let Err(error) = abort.send().await.map_err(Failure::from) {
-                    tracing::warn!(error = error.text, "An upload that wasn't finished wasn't aborted either: a lifecycle rule of the bucket should do that.");
+                    tracing::warn!(error = error.text, "cannot abort an unfinished multipart upload: let a lifecycle rule of the bucket do that");
                 }
             });
         }

@@ -33,7 +33,7 @@ use wasmrun_runtime::model::message::{
     MAX_BATCH, MAX_MESSAGE_BYTES, MAX_VISIBILITY, Message, OutgoingMessage,
 };
 use wasmrun_runtime::ports::queue::{
-    Delivery, Depth, Pace, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
+    BatchPolicy, Delivery, Depth, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
 };
 
 /// How long a receive waits for a message at most. SQS could wait for 20 s, and can't be told that nobody listens any more: a
@@ -179,8 +179,8 @@ impl Queue for SqsQueue {
     }
 
     /// A request costs some ten milliseconds, and money whether it holds one message or ten.
-    fn pace(&self) -> Pace {
-        Pace {
+    fn batch_policy(&self) -> BatchPolicy {
+        BatchPolicy {
             // One receive may bring several messages of a FIFO queue's group. One alone keeps the others of its group
             // in the queue until it's settled, as order asks for.
             receive_batch: if self.fifo { 1 } else { MAX_BATCH },

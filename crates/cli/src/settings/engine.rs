@@ -21,27 +21,27 @@ const MAX_THREADS: usize = 1_024;
 settings! {
     /// How components are compiled and run.
     pub(crate) struct EngineSettings {
-        /// The directory for compiled components, or off [default: wasmrun in the user's cache directory]
+        /// Directory for compiled components, or off [default: wasmrun in the user's cache directory]
         #[arg(long, value_name = "DIRECTORY", env = "WASMRUN_CACHE")]
         #[serde(deserialize_with = "written")]
         pub(crate) cache: Option<PathBuf>,
-        /// Memory that compiling the component may take [default: 256MiB and 64 bytes for each of the component, at most
-        /// 4GiB and half of what this host has]
+        /// Memory limit for compiling the component [default: 256MiB plus 64 times the component's size, at
+        /// most 4GiB and half of the host's memory]
         #[arg(long, value_name = "SIZE", env = "WASMRUN_COMPILE_MEMORY", value_parser = typed::<ByteSize>)]
         #[serde(deserialize_with = "written")]
         compile_memory: Option<ByteSize>,
-        /// CPU time that it may take [default: 20s and 5s for each MiB of the component]
+        /// CPU time limit for compiling the component [default: 20s plus 5s for each MiB of the component]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPILE_TIME", value_parser = typed::<Duration>)]
         #[serde(deserialize_with = "written")]
         compile_time: Option<Duration>,
-        /// The component is code that `wasmrun compile` wrote: it's run without looking at what it does
+        /// Trust the component as code that `wasmrun compile` wrote: it runs without validation
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_PRECOMPILED")]
         precompiled: Option<bool>,
-        /// Threads that guests compute on [default: the number of cores]
+        /// Number of threads that guests compute on [default: the number of cores]
         #[arg(long, value_name = "N", env = "WASMRUN_THREADS", value_parser = typed::<NonZeroUsize>)]
         #[serde(deserialize_with = "written")]
         threads: Option<NonZeroUsize>,
-        /// Where instances' memory comes from: a pool, or the system each time [default: auto]
+        /// Allocator of instances: a pool, or the system for each instance [default: auto]
         #[arg(long, env = "WASMRUN_ALLOCATOR")]
         #[serde(deserialize_with = "written")]
         allocator: Option<AllocatorSetting>,

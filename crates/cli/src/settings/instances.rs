@@ -13,7 +13,7 @@ const MAX_INSTANCES: usize = 100_000;
 /// Where nobody says how many, the host's memory bounds them sooner than this.
 const AUTO_INSTANCES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 /// As long as Kubernetes looks back before it takes something away.
-const KEEP_WARM: Duration = Duration::from_secs(300);
+const SCALE_IN_DELAY: Duration = Duration::from_secs(300);
 
 /// How many tasks at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl WorkerSettings {
             InstancesSetting::Auto => 0,
             InstancesSetting::Between(min, _) => min,
         };
-        Ok(Some(ScaleOptions { min, goal, keep_warm: self.keep_warm.unwrap_or(KEEP_WARM) }))
+        Ok(Some(ScaleOptions { min, goal, scale_in_delay: self.scale_in_delay.unwrap_or(SCALE_IN_DELAY) }))
     }
 
     /// Nobody has said how many.
@@ -129,9 +129,10 @@ mod tests {
         assert_eq!(parse("instances = 4").expect("valid"), None);
         assert!(parse("instances = 4\ntarget-latency = '30s'").is_err());
         assert!(parse("target-latency = '30s'\nbacklog-per-instance = 5").is_err());
-        let scale = parse("instances = '0..9'\ntarget-latency = '30s'\nkeep-warm = '1m'").expect("valid");
+        let scale =
+            parse("instances = '0..9'\ntarget-latency = '30s'\nscale-in-delay = '1m'").expect("valid");
         let goal = Goal::Latency(Duration::from_secs(30));
-        assert_eq!(scale, Some(ScaleOptions { min: 0, goal, keep_warm: Duration::from_secs(60) }));
+        assert_eq!(scale, Some(ScaleOptions { min: 0, goal, scale_in_delay: Duration::from_secs(60) }));
     }
 
     #[test]

@@ -66,7 +66,7 @@ const MIN_USAGE_SIZE: ByteSize = ByteSize(64 << 10);
 settings! {
     /// Where Amazon's services are.
     pub(crate) struct AwsSettings {
-        /// Where SQS and S3 are, instead of Amazon's own endpoints [default: what AWS_ENDPOINT_URL and its like say]
+        /// Endpoint of SQS and S3 [default: AWS_ENDPOINT_URL and its like, else Amazon's endpoints]
         #[arg(long, global = true, value_name = "URL", env = "WASMRUN_ENDPOINT_URL")]
         #[serde(deserialize_with = "written")]
         pub(crate) endpoint_url: Option<String>,
@@ -76,11 +76,12 @@ settings! {
 settings! {
     /// What is logged, and how.
     pub(crate) struct LogSettings {
-        /// error, warn, info, debug or trace; or a filter such as `info,guest=debug` [default: info]
+        /// Log level: error, warn, info, debug or trace; or a filter such as `info,guest=debug` [default:
+        /// info]
         #[arg(long = "log", value_name = "LEVEL", env = "WASMRUN_LOG")]
         #[serde(deserialize_with = "written")]
         pub(crate) level: Option<String>,
-        /// Readable lines, or JSON [default: text on a terminal, else json]
+        /// Log format [default: text on a terminal, else json]
         #[arg(long = "log-format", value_name = "FORMAT", env = "WASMRUN_LOG_FORMAT")]
         #[serde(deserialize_with = "written")]
         pub(crate) format: Option<LogFormat>,

@@ -51,7 +51,7 @@ pub(super) fn well_formed_alias(alias: &str) -> Result<(), String> {
     }
 }
 
-/// The variables whose names start so; what follows is the name. Those of other settings, such as `WASMRUN_ON_LAPSE`
+/// The variables whose names start so; what follows is the name. Those of other settings, such as `WASMRUN_ON_LEASE_EXPIRED`
 /// beside `WASMRUN_ON_RETRY`, are none.
 pub(super) fn variables_with(prefix: &str) -> impl Iterator<Item = (String, String)> {
     static OF_FLAGS: LazyLock<BTreeSet<OsString>> = LazyLock::new(|| variables_of(&Cli::command()));

@@ -6,56 +6,57 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::num::NonZeroU32;
 use std::time::Duration;
-use wasmrun_runtime::worker::{Backoff, OnLapse, Rate, WorkerOptions};
+use wasmrun_runtime::worker::{Backoff, OnLeaseExpired, Rate, WorkerOptions};
 
 settings! {
     /// How the worker works.
     pub(crate) struct WorkerSettings {
-        /// Tasks at once: a number; MIN..MAX, between which it follows what there is to do; or auto, which is 0 to what the
-        /// host's memory bears, at most 1000 [default: auto]
+        /// Concurrency limit: a number; MIN..MAX, scaled with the work; or auto: 0 to what the host's memory
+        /// allows, at most 1000 [default: auto]
         #[arg(long, value_name = "N|MIN..MAX|auto", env = "WASMRUN_INSTANCES", value_parser = typed::<InstancesSetting>)]
         #[serde(deserialize_with = "written")]
         pub(super) instances: Option<InstancesSetting>,
-        /// More tasks at once are for messages to start within this time [default: at once]
+        /// Scale out so that messages start within this time [default: at once]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_TARGET_LATENCY", conflicts_with = "backlog_per_instance", value_parser = typed::<Duration>)]
         #[serde(deserialize_with = "written")]
         pub(super) target_latency: Option<Duration>,
-        /// More tasks at once are for so many messages each
+        /// Scale out to one task for each N messages that wait
         #[arg(long, value_name = "N", env = "WASMRUN_BACKLOG_PER_INSTANCE", value_parser = typed::<NonZeroU32>)]
         #[serde(deserialize_with = "written")]
         pub(super) backlog_per_instance: Option<NonZeroU32>,
-        /// Tasks at once that were needed may be needed again for so long [default: 5m]
-        #[arg(long, value_name = "DURATION", env = "WASMRUN_KEEP_WARM", value_parser = typed::<Duration>)]
+        /// Time before unneeded concurrency is scaled in [default: 5m]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_SCALE_IN_DELAY", value_parser = typed::<Duration>)]
         #[serde(deserialize_with = "written")]
-        pub(super) keep_warm: Option<Duration>,
-        /// On ECS, keep this worker from being ended by scale-in while it has tasks [default: true, where ECS_AGENT_URI is set]
+        pub(super) scale_in_delay: Option<Duration>,
+        /// Protect this worker's ECS task from scale-in while it runs tasks [default: true where
+        /// ECS_AGENT_URI is set]
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_SCALE_IN_PROTECTION")]
         pub(crate) scale_in_protection: Option<bool>,
-        /// End when the queue is empty
+        /// Exit when the queue is empty
         #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_UNTIL_EMPTY")]
         pub(crate) until_empty: Option<bool>,
-        /// Where rejected messages go [default: the queue that the queue's redrive policy names]
+        /// Queue for rejected messages [default: the dead-letter queue of the queue's redrive policy]
         #[arg(long, value_name = "URL", env = "WASMRUN_DEAD_LETTER")]
         #[serde(deserialize_with = "written")]
         pub(crate) dead_letter: Option<String>,
-        /// How long a failed message waits for its next try: from the first time to the longest [default: 1s..15m]
+        /// Delay before a failed message is retried: the first and the longest; it doubles in between
+        /// [default: 1s..15m]
         #[arg(long, value_name = "FIRST..LONGEST", env = "WASMRUN_BACKOFF", value_parser = typed::<Backoff>)]
         #[serde(deserialize_with = "written")]
         pub(crate) backoff: Option<Backoff>,
-        /// How long running tasks may take once the worker is told to stop [default: 25s]
+        /// Time that running tasks have to finish when the worker stops [default: 25s]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_STOP_TIMEOUT", value_parser = typed::<Duration>)]
         #[serde(deserialize_with = "written")]
         pub(crate) stop_timeout: Option<Duration>,
-        /// A message isn't kept from others longer than this [default: 12h]
+        /// Longest time that a message is kept from other workers, from its receipt [default: 12h]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_VISIBILITY", value_parser = typed::<Duration>)]
         #[serde(deserialize_with = "written")]
         pub(crate) max_visibility: Option<Duration>,
-        /// What becomes of a task whose message may have gone to another worker, as its visibility couldn't be extended
-        /// [default: cancel]
-        #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LAPSE")]
+        /// Action for a task whose lease expired: another worker may have its message [default: cancel]
+        #[arg(long, value_name = "ACTION", env = "WASMRUN_ON_LEASE_EXPIRED")]
         #[serde(deserialize_with = "written")]
-        pub(super) on_lapse: Option<OnLapseSetting>,
-        /// Where bodies are that were too large for a message, as the extended client libraries of SQS and SNS put them:
+        pub(super) on_lease_expired: Option<OnLeaseExpiredSetting>,
+        /// Bucket of message bodies that the extended client libraries of SQS and SNS stored in S3:
         /// s3://BUCKET or s3://BUCKET/PREFIX [default: pointers to bodies are delivered as they are]
         #[arg(long, value_name = "URL", env = "WASMRUN_BODY_STORE")]
         #[serde(deserialize_with = "written")]
@@ -65,20 +66,19 @@ settings! {
         #[arg(long, value_name = "N|off", env = "WASMRUN_MAX_CONSECUTIVE_FAILURES", value_parser = typed::<MaxConsecutiveFailures>)]
         #[serde(deserialize_with = "written")]
         pub(super) max_consecutive_failures: Option<MaxConsecutiveFailures>,
-        /// How fast this worker's tasks may start, such as 50/s, 600/m or 1000/h; each worker has its own rate [default: as
-        /// fast as they can]
+        /// Maximum rate at which this worker starts tasks, such as 50/s, 600/m or 1000/h [default: unlimited]
         #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE", value_parser = typed::<Rate>)]
         #[serde(deserialize_with = "written")]
         pub(crate) rate: Option<Rate>,
     }
 }
 
-/// What becomes of a task whose message lapsed.
+/// What becomes of a task whose lease expired.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum OnLapseSetting {
-    /// Cancel it: what it does would be done twice
+pub(super) enum OnLeaseExpiredSetting {
+    /// Cancel the task: what it does would be done twice
     Cancel,
-    /// Let it finish, and delete its message if that is still possible (not on a FIFO queue)
+    /// Let the task finish, and delete its message if that is still possible (not on a FIFO queue)
     Finish,
 }
 
@@ -98,7 +98,7 @@ impl Written for MaxConsecutiveFailures {
     }
 }
 
-impl Written for OnLapseSetting {
+impl Written for OnLeaseExpiredSetting {
     const FORM: &'static str = "cancel or finish";
 
     fn read(text: &str) -> Result<Self, String> {
@@ -133,10 +133,10 @@ impl WorkerSettings {
         self.max_consecutive_failures.map_or(default, |MaxConsecutiveFailures(most)| most)
     }
 
-    pub(crate) fn on_lapse(&self) -> OnLapse {
-        match self.on_lapse {
-            Some(OnLapseSetting::Finish) => OnLapse::Finish,
-            Some(OnLapseSetting::Cancel) | None => OnLapse::Cancel,
+    pub(crate) fn on_lease_expired(&self) -> OnLeaseExpired {
+        match self.on_lease_expired {
+            Some(OnLeaseExpiredSetting::Finish) => OnLeaseExpired::Finish,
+            Some(OnLeaseExpiredSetting::Cancel) | None => OnLeaseExpired::Cancel,
         }
     }
 

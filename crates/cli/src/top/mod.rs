@@ -121,7 +121,7 @@ mod tests {
             "depth": {"visible": visible, "in_flight": 3, "delayed": 1, "seconds_ago": 1.0},
             "running": [{"message_id": "slow", "receive_count": 2, "age_seconds": 12.5}],
             "failures": [{"message_id": "bad", "receive_count": 1, "outcome": "trapped", "reason": "x\u{1b}[2J\ny", "seconds_ago": 3.0}],
-            "counts": {"given_back": 4, "dead_lettered": 5},
+            "counts": {"released": 4, "dead_lettered": 5},
             "tasks": tasks, "outcomes": {"completed": tasks, "trapped": 1},
             "percentiles": {"wall_us": {"p50": 1500, "p95": 20_000, "p99": 3_300_000, "max": 4_000_000}},
         })

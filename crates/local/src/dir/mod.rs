@@ -144,7 +144,7 @@ impl ObjectStore for DirStore {
                 if !swept.swap(true, Ordering::Relaxed)
                     && let Err(error) = lock::sweep(entered)
                 {
-                    tracing::warn!(%error, "Temporary files that were left behind can't be removed");
+                    tracing::warn!(%error, "cannot remove leftover temporary files");
                 }
                 Ok(())
             })

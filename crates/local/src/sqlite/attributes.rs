@@ -42,10 +42,7 @@ pub(super) fn decode(json: &str, message_id: &str) -> Vec<Attribute> {
         .ok()
         .and_then(|stored| stored.into_iter().map(restore).collect::<Option<Vec<_>>>());
     attributes.unwrap_or_else(|| {
-        tracing::warn!(
-            message_id,
-            "The message's attributes in the queue's file aren't readable and are left out"
-        );
+        tracing::warn!(message_id, "left out unreadable message attributes of the queue file");
         Vec::new()
     })
 }

@@ -162,7 +162,7 @@ impl SqliteQueue {
             self.database.write(move |transaction| transaction.take(max)).await?;
         // These stay in this queue for now. A failure must not hide what was taken.
         if let Err(error) = self.depart(departures).await {
-            tracing::warn!(queue = self.url, %error, "Messages can't be moved to the dead-letter queue");
+            tracing::warn!(queue = self.url, %error, "cannot move messages to the dead-letter queue");
         }
         let deliver = |(message, receipt)| Delivery { message, receipt, visible_at: asked + visibility };
         Ok(messages.into_iter().map(deliver).collect())
@@ -260,9 +260,9 @@ impl Queue for SqliteQueue {
         .await
     }
 
-    async fn uncount(&self, receipts: &[Receipt], visibility: Duration) -> Vec<Result<(), QueueError>> {
+    async fn release(&self, receipts: &[Receipt], visibility: Duration) -> Vec<Result<(), QueueError>> {
         self.settle(receipts, move |transaction, queue, receipt| {
-            transaction.uncount(queue, receipt, visibility)
+            transaction.release(queue, receipt, visibility)
         })
         .await
     }

@@ -45,7 +45,7 @@ impl Transaction<'_> {
     }
 
     /// The receipt is spent with it, so that a second call doesn't uncount another delivery.
-    pub(super) fn uncount(
+    pub(super) fn release(
         &self,
         queue: &QueueRow,
         receipt: &Receipt,

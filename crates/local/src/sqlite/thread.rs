@@ -195,7 +195,7 @@ impl Keeper {
             Some(file) if file.is_current() => Ok(self.file.insert(file)),
             stale => {
                 if stale.is_some() {
-                    tracing::warn!(queue = self.address.url(), "The queue's file was moved or replaced");
+                    tracing::warn!(queue = self.address.url(), "the queue file was moved or replaced");
                 }
                 drop(stale);
                 file::must_exist(&self.address)?;

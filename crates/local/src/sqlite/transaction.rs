@@ -65,7 +65,7 @@ impl Transaction<'_> {
         let seen_ms = self.clock_seen()?;
         let back_ms = seen_ms - self.now_ms;
         if back_ms > CLOCK_GRANULARITY_MS {
-            tracing::warn!(back_ms, file = %self.address.path.display(), "The system's clock was set back");
+            tracing::warn!(back_ms, file = %self.address.path.display(), "the system clock was set back");
             self.sql.execute("UPDATE message SET visible_ms = visible_ms - ?1", [back_ms])?;
             self.sql.execute("UPDATE deduplication SET sent_ms = sent_ms - ?1", [back_ms])?;
         }

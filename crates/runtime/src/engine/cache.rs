@@ -63,7 +63,7 @@ impl Cache {
         let mut content = fs::read(&path).ok()?;
         let code_bytes = content.len().checked_sub(DIGEST_BYTES)?;
         if Sha256::digest(&content[..code_bytes])[..] != content[code_bytes..] {
-            tracing::warn!(file = %path.display(), "A file of the cache is damaged; compiling again.");
+            tracing::warn!(file = %path.display(), "recompiling: a file of the cache is damaged");
             return None;
         }
         content.truncate(code_bytes);
@@ -76,7 +76,7 @@ impl Cache {
     pub(crate) fn put(&self, key: &str, code: &[u8]) {
         if let Err(error) = self.try_put(key, code) {
             let directory = self.directory.display();
-            tracing::warn!(%directory, %error, "The compiled component can't be kept.");
+            tracing::warn!(%directory, %error, "cannot cache the compiled component");
         }
         self.evict();
     }

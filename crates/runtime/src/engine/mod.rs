@@ -47,7 +47,7 @@ fn config(code: CodeOptions) -> Config {
     config.cranelift_nan_canonicalization(code.deterministic);
     config
         .relaxed_simd_deterministic(code.deterministic)
-        // Bounds computing, and ends turns.
+        // Bounds computing, and ends time slices.
         .consume_fuel(true)
         .operator_cost(operator_cost())
         // A stack is reused by the next task: nothing of the previous one may be left on it.

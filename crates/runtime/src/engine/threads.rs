@@ -1,7 +1,7 @@
 //! The threads on which guests compute, and those of the worker.
 //!
 //! They are apart from each other: a guest that spins delays no long poll, no renewal and no timeout. Among
-//! themselves guests are time-sliced: a task hands its thread back after its turn (`turn`), and goes to the end of
+//! themselves guests are time-sliced: a task hands its thread back after its time slice (`time_slice`), and goes to the end of
 //! the thread's queue. What tasks ask of the threads is measured here.
 
 use parking_lot::{Mutex, MutexGuard};
@@ -42,7 +42,7 @@ pub fn start_io() -> io::Result<Runtime> {
 pub struct GuestThreads {
     /// Always there but during drop.
     runtime: Option<Runtime>,
-    load: Load,
+    load: ThreadLoad,
     count: NonZeroUsize,
 }
 
@@ -59,11 +59,11 @@ impl GuestThreads {
             .thread_keep_alive(IDLE)
             // For timeouts and WASI's clocks; a guest has no other business with the system.
             .enable_time()
-            // Timers and tasks from outside get their turn after at most so many turns.
+            // Timers and tasks from outside get their time slice after at most so many time slices.
             .event_interval(4)
             .global_queue_interval(2)
             .build()?;
-        Ok(Self { runtime: Some(runtime), load: Load::default(), count: threads })
+        Ok(Self { runtime: Some(runtime), load: ThreadLoad::default(), count: threads })
     }
 
     /// How many there are.
@@ -72,7 +72,7 @@ impl GuestThreads {
     }
 
     /// What tasks ask of these threads.
-    pub(crate) fn load(&self) -> &Load {
+    pub(crate) fn load(&self) -> &ThreadLoad {
         &self.load
     }
 
@@ -120,7 +120,7 @@ impl Drop for GuestThreads {
 
 /// What tasks ask of their threads.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Load(Arc<Sums>);
+pub(crate) struct ThreadLoad(Arc<Sums>);
 
 #[derive(Debug, Default)]
 struct Sums {
@@ -130,12 +130,12 @@ struct Sums {
     computed: AtomicU64,
     /// In nanoseconds.
     waited: AtomicU64,
-    lasted: Mutex<Lasted>,
+    running_time: Mutex<RunningTime>,
 }
 
 /// How long tasks have run, those that still do included.
 #[derive(Debug, Default)]
-struct Lasted {
+struct RunningTime {
     running: u32,
     /// Of all, until the number changed last.
     until: Option<Instant>,
@@ -144,23 +144,23 @@ struct Lasted {
 
 /// What tasks have asked of their threads since these started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Loaded {
+pub(crate) struct ThreadLoadTotals {
     /// From their start to their end or until now, summed over all tasks.
-    pub(crate) lasted: Duration,
+    pub(crate) running_time: Duration,
     /// Of this, on a thread.
     pub(crate) computed: Duration,
     /// Of this, waiting for one.
     pub(crate) waited: Duration,
 }
 
-impl Load {
+impl ThreadLoad {
     /// Counts one more task that waits for a thread, until that is dropped.
     pub(crate) fn ready(&self) -> Ready {
         self.0.ready.fetch_add(1, Ordering::Relaxed);
         Ready(self.clone())
     }
 
-    /// Nobody waits for a thread: neither a task that has handed its own back, nor one for its first turn, nor another that
+    /// Nobody waits for a thread: neither a task that has handed its own back, nor one for its first time slice, nor another that
     /// was woken from outside.
     pub(crate) fn nobody_is_ready(&self) -> bool {
         let from_outside = || Handle::try_current().map_or(0, |here| here.metrics().global_queue_depth());
@@ -178,24 +178,28 @@ impl Load {
 
     /// One more that runs, until that is dropped.
     fn running(&self) -> Running {
-        self.lasted().change(Instant::now(), |running| running.saturating_add(1));
+        self.running_time().change(Instant::now(), |running| running.saturating_add(1));
         Running(self.clone())
     }
 
     /// All until now.
-    pub(crate) fn until_now(&self) -> Loaded {
+    pub(crate) fn until_now(&self) -> ThreadLoadTotals {
         let sum = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
-        let mut lasted = self.lasted();
-        lasted.change(Instant::now(), |running| running);
-        Loaded { lasted: lasted.total, computed: sum(&self.0.computed), waited: sum(&self.0.waited) }
+        let mut running_time = self.running_time();
+        running_time.change(Instant::now(), |running| running);
+        ThreadLoadTotals {
+            running_time: running_time.total,
+            computed: sum(&self.0.computed),
+            waited: sum(&self.0.waited),
+        }
     }
 
-    fn lasted(&self) -> MutexGuard<'_, Lasted> {
-        self.0.lasted.lock()
+    fn running_time(&self) -> MutexGuard<'_, RunningTime> {
+        self.0.running_time.lock()
     }
 }
 
-impl Lasted {
+impl RunningTime {
     fn change(&mut self, now: Instant, change: impl FnOnce(u32) -> u32) {
         let since = self.until.map_or(Duration::ZERO, |until| now.saturating_duration_since(until));
         self.total = self.total.saturating_add(since.saturating_mul(self.running));
@@ -206,7 +210,7 @@ impl Lasted {
 
 /// A task that waits for a thread.
 #[derive(Debug)]
-pub(crate) struct Ready(Load);
+pub(crate) struct Ready(ThreadLoad);
 
 impl Drop for Ready {
     fn drop(&mut self) {
@@ -215,11 +219,11 @@ impl Drop for Ready {
 }
 
 /// A task that runs.
-struct Running(Load);
+struct Running(ThreadLoad);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.lasted().change(Instant::now(), |running| running.saturating_sub(1));
+        self.0.running_time().change(Instant::now(), |running| running.saturating_sub(1));
     }
 }
 
@@ -237,7 +241,7 @@ mod tests {
         let tasks = TaskTracker::new();
         let (time, began) = (Duration::from_millis(20), Instant::now());
         let all_have_computed = Arc::new(tokio::sync::Barrier::new(3));
-        // It holds the thread until all are spawned, so that nobody's turn comes before another begins to wait.
+        // It holds the thread until all are spawned, so that nobody's time slice comes before another begins to wait.
         let (all_spawned, until_all_are) = std::sync::mpsc::channel();
         threads.spawn(&tasks, async move { until_all_are.recv().expect("the test sends") });
         // One that waits for the others, and two that share the thread.
@@ -258,23 +262,23 @@ mod tests {
         all_spawned.send(()).expect("the first waits");
         tasks.close();
         tasks.wait().await;
-        let Loaded { lasted, computed, waited } = threads.load().until_now();
+        let ThreadLoadTotals { running_time, computed, waited } = threads.load().until_now();
         assert!(computed >= time * 2, "{computed:?}");
         // Whichever was second waited for the other.
         assert!(waited >= time, "{waited:?}");
-        assert!(lasted >= time * 6 && lasted <= began.elapsed() * 4, "{lasted:?}");
-        assert!(lasted - computed - waited >= time * 2, "what waits for others asks for no thread");
+        assert!(running_time >= time * 6 && running_time <= began.elapsed() * 4, "{running_time:?}");
+        assert!(running_time - computed - waited >= time * 2, "what waits for others asks for no thread");
     }
 
     #[test]
     fn what_runs_counts_before_it_ends() {
-        let (mut lasted, now) = (Lasted::default(), Instant::now());
-        lasted.change(now, |_| 3);
-        lasted.change(now + Duration::from_secs(2), |running| running);
-        assert_eq!(lasted.total, Duration::from_secs(6));
-        lasted.change(now + Duration::from_secs(3), |running| running - 2);
-        lasted.change(now + Duration::from_secs(5), |running| running - 1);
-        lasted.change(now + Duration::from_secs(9), |running| running);
-        assert_eq!(lasted.total, Duration::from_secs(11));
+        let (mut running_time, now) = (RunningTime::default(), Instant::now());
+        running_time.change(now, |_| 3);
+        running_time.change(now + Duration::from_secs(2), |running| running);
+        assert_eq!(running_time.total, Duration::from_secs(6));
+        running_time.change(now + Duration::from_secs(3), |running| running - 2);
+        running_time.change(now + Duration::from_secs(5), |running| running - 1);
+        running_time.change(now + Duration::from_secs(9), |running| running);
+        assert_eq!(running_time.total, Duration::from_secs(11));
     }
 }

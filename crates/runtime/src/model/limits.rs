@@ -130,13 +130,13 @@ limits! {
 }
 
 impl Limits {
-    /// After so much fuel a task looks whether its turn is over: about a tenth of a millisecond of computing. Code that
+    /// After so much fuel a task looks whether its time slice is over: about a tenth of a millisecond of computing. Code that
     /// waits for memory with each instruction, or calls the engine's helpers, takes up to a thousand times longer.
     pub const FUEL_SLICE: u64 = 1_000_000;
-    /// A turn while others wait for the thread. Time and not fuel, which some burn faster than others.
-    pub const SHARED_TURN: Duration = Duration::from_micros(400);
-    /// A turn while nobody does: timeouts and cancellations are heard at its end.
-    pub const TURN: Duration = Duration::from_millis(2);
+    /// A time slice while others wait for the thread. Time and not fuel, which some burn faster than others.
+    pub const SHARED_TIME_SLICE: Duration = Duration::from_micros(400);
+    /// A time slice while nobody does: timeouts and cancellations are heard at its end.
+    pub const TIME_SLICE: Duration = Duration::from_millis(2);
     /// The most that one `reader.read` returns.
     pub const READ_BYTES: usize = 1 << 20;
     /// [`Limits::streams_bytes`] where a store is behind a network: four writers of S3, or eight readers.

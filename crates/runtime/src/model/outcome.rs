@@ -56,8 +56,8 @@ pub enum Outcome {
 pub enum Cancel {
     /// The worker stops and can't wait any longer: the message is released.
     Drain,
-    /// The message's visibility lapsed: somebody else may have it by now, so it's left alone.
-    Lapsed,
+    /// The lease expired: somebody else may have it by now, so it's left alone.
+    LeaseExpired,
 }
 
 /// The kinds of [`Outcome`], for policies, counts and metrics.
@@ -139,7 +139,7 @@ impl Outcome {
             Self::LimitExceeded { limit } => Some(limit.as_str()),
             Self::Trapped { what } | Self::HostFailed { what } => Some(what),
             Self::Cancelled { why: Cancel::Drain } => Some("the worker stops"),
-            Self::Cancelled { why: Cancel::Lapsed } => Some("the message's visibility lapsed"),
+            Self::Cancelled { why: Cancel::LeaseExpired } => Some("the lease expired"),
         }
     }
 }

@@ -16,8 +16,8 @@ pub trait Queue: Send + Sync + 'static {
     fn url(&self) -> &str;
 
     /// How it likes to be called.
-    fn pace(&self) -> Pace {
-        Pace::default()
+    fn batch_policy(&self) -> BatchPolicy {
+        BatchPolicy::default()
     }
 
     /// The queue's settings.
@@ -49,7 +49,7 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Gives messages back after `visibility` as if this delivery had not happened, where the queue can do that:
     /// the receive isn't counted. Otherwise the same as [`Queue::set_visibility`].
-    async fn uncount(&self, receipts: &[Receipt], visibility: Duration) -> Vec<Result<(), QueueError>> {
+    async fn release(&self, receipts: &[Receipt], visibility: Duration) -> Vec<Result<(), QueueError>> {
         self.set_visibility(receipts, visibility).await
     }
 
@@ -59,7 +59,7 @@ pub trait Queue: Send + Sync + 'static {
 
 /// How a queue likes to be called by a worker that has much to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct BatchPolicy {
     /// So many messages one receive brings at most.
     pub receive_batch: usize,
     /// A receive waits for so long for more tasks to end, so that it may bring more, where tasks are that short.
@@ -72,7 +72,7 @@ pub struct Pace {
     pub empty_receives: u32,
 }
 
-impl Default for Pace {
+impl Default for BatchPolicy {
     /// One call after the other, each with what has gathered meanwhile; a queue that tells what is true.
     fn default() -> Self {
         Self {
@@ -85,7 +85,7 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl BatchPolicy {
     /// Messages whose tasks have ended and that aren't settled yet, beyond those that run: two batches for each call.
     pub(crate) fn unsettled(&self) -> usize {
         2 * MAX_BATCH * self.settling_calls

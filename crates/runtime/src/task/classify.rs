@@ -2,7 +2,7 @@
 
 use super::host;
 use super::limiter::Limiter;
-use super::turn::TurnTooLong;
+use super::time_slice::TimeSliceTooLong;
 use crate::model::host_error::{HostError, HostErrorKind};
 use crate::model::limits::Limit;
 use crate::model::message::MAX_VISIBILITY;
@@ -126,7 +126,7 @@ pub(super) fn limit_in(error: &wasmtime::Error) -> Option<Limit> {
 /// The limit that the guest ran into before it failed with an error that speaks of none. It may have coped with the refusal:
 /// then it would have completed, and what was ended for another reason doesn't count.
 pub(super) fn limit_before(error: &wasmtime::Error, limiter: &Limiter) -> Option<Limit> {
-    if error.is::<TurnTooLong>() { None } else { limiter.refused() }
+    if error.is::<TimeSliceTooLong>() { None } else { limiter.refused() }
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl GuestLog {
         let mut lines = self.0.lock();
         lines.refused += 1;
         if lines.refused <= MAX_NOTES {
-            tracing::warn!(message_id = lines.message_id, kind, alias, text, "A host call was refused.");
+            tracing::warn!(message_id = lines.message_id, kind, alias, text, "refused a host call");
         }
     }
 
@@ -84,7 +84,7 @@ impl GuestLog {
         let mut lines = self.0.lock();
         lines.failed += 1;
         if lines.failed <= MAX_NOTES {
-            tracing::warn!(message_id = lines.message_id, kind, alias, text, "A host call failed.");
+            tracing::warn!(message_id = lines.message_id, kind, alias, text, "a host call failed");
         }
     }
 
@@ -94,7 +94,7 @@ impl GuestLog {
         tracing::debug!(
             message_id = lines.message_id,
             error = beginning(format_args!("{error:#}"), MAX_LINE_BYTES),
-            "The guest's handler failed."
+            "the guest's handler failed"
         );
     }
 
@@ -129,19 +129,14 @@ impl GuestLog {
             (lines.refused.saturating_sub(MAX_NOTES), lines.failed.saturating_sub(MAX_NOTES));
         if refused > 0 || failed > 0 {
             let message_id = &lines.message_id;
-            tracing::warn!(
-                message_id,
-                refused,
-                failed,
-                "More host calls didn't succeed than are told one by one."
-            );
+            tracing::warn!(message_id, refused, failed, "more host calls failed than are logged one by one");
             (lines.refused, lines.failed) = (0, 0);
         }
         if lines.dropped > 0 {
             tracing::warn!(
                 message_id = lines.message_id,
                 dropped_bytes = lines.dropped,
-                "The task logged more than it may."
+                "dropped guest log lines beyond the log size limit"
             );
             lines.dropped = 0;
         }

@@ -7,7 +7,7 @@
 //! | `host` | the WIT interfaces that a guest calls, above the backends |
 //! | [`grant`] | what a task may touch |
 //! | `limiter` | the sum of a task's memories |
-//! | `turn` | when a task hands its thread back, and where its time goes |
+//! | `time_slice` | when a task hands its thread back, and where its time goes |
 //! | `classify` | from the result of a call into a guest to an outcome: the one reader of traps |
 //! | `deterministic` | random numbers and clocks |
 //! | `log` | what a guest writes to its log |
@@ -22,4 +22,4 @@ mod host;
 mod limiter;
 pub(crate) mod log;
 mod store;
-mod turn;
+mod time_slice;

@@ -1,7 +1,7 @@
 //! Everything that one task can reach is in one store, and [`store`] is the one place that builds it. Isolation is
 //! audited on this page: what isn't put in here doesn't exist for the guest.
 
-use crate::engine::threads::Load;
+use crate::engine::threads::ThreadLoad;
 use crate::model::host_error::{HostError, Used};
 use crate::model::limits::{Limit, Limits};
 use crate::model::message::Message;
@@ -14,7 +14,7 @@ use crate::task::grant::{AnnouncedObject, Grants};
 use crate::task::host::LimitHit;
 use crate::task::limiter::Limiter;
 use crate::task::log::GuestLog;
-use crate::task::turn::{self, Turn};
+use crate::task::time_slice::{self, TimeSlice};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -34,7 +34,7 @@ pub(crate) struct TaskConfig {
     /// Where stores and queues live.
     pub(crate) io: Handle,
     /// What tasks ask of the threads that they share.
-    pub(crate) load: Load,
+    pub(crate) load: ThreadLoad,
 }
 
 /// What a task is about.
@@ -64,10 +64,10 @@ pub(crate) struct TaskState {
     pub(crate) in_call_since: Option<Instant>,
     /// What that call moves.
     pub(crate) under_way: Option<UnderWay>,
-    /// The guest has called the host, and not one of the engine's helpers: see [`turn::keep_turns_short`].
+    /// The guest has called the host, and not one of the engine's helpers: see [`time_slice::bound_time_slices`].
     pub(crate) host_called: bool,
-    /// Whose turn it is on the thread.
-    pub(crate) turn: Arc<Turn>,
+    /// Whose time slice it is on the thread.
+    pub(crate) time_slice: Arc<TimeSlice>,
     /// What the open readers and writers may hold together.
     pub(crate) held: Held,
     /// What the guest was given of random numbers.
@@ -130,7 +130,7 @@ pub(crate) fn task_store(
             in_call_since: None,
             under_way: None,
             host_called: false,
-            turn: Turn::new(config.load.clone()),
+            time_slice: TimeSlice::new(config.load.clone()),
             held: Held::default(),
             random,
             clock,
@@ -144,7 +144,7 @@ pub(crate) fn task_store(
     store.set_max_component_handles(limits.handles.saturating_mul(2));
     store.set_fuel(limits.fuel)?;
     store.fuel_async_yield_interval(Some(Limits::FUEL_SLICE))?;
-    turn::keep_turns_short(&mut store);
+    time_slice::bound_time_slices(&mut store);
     Ok(store)
 }
 

@@ -22,7 +22,7 @@ const ITS_OWN_AFTER: u32 = 3;
 /// Probes in a row that failed for a grant or a right end a worker that is to end with the queue. With their pauses that
 /// takes 15 seconds.
 const HOPELESS_AFTER: u32 = 4;
-/// How long a store may take to hand out what it handed out before. The task's slot waits meanwhile.
+/// How long a store may take to hand out what it handed out before. The task's permit waits meanwhile.
 const CONTROL_READ: Duration = Duration::from_secs(2);
 /// Messages that are remembered; beyond that the oldest is forgotten, and begins anew.
 const MAX_SUSPECTS: usize = 1000;

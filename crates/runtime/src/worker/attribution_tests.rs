@@ -239,12 +239,12 @@ impl Simulation {
         match decision {
             Decision::Delete => self.completed[waiting.id] = Some(self.now),
             Decision::DeadLetter => self.dead.push(waiting.id),
-            Decision::Return(delay) => {
+            Decision::Retry(delay) => {
                 waiting.counted += 1;
                 waiting.visible_at = self.now + delay.as_secs_f64();
                 self.queue.push(waiting);
             }
-            Decision::Uncount(delay) => {
+            Decision::Release(delay) => {
                 waiting.visible_at = self.now + delay.as_secs_f64();
                 self.queue.push(waiting);
             }

@@ -66,7 +66,7 @@ impl BodyStore {
         let url = format!("s3://{}/{}", pointer.s3_bucket_name, pointer.s3_key);
         let key = url.strip_prefix(self.store.url()).filter(|key| check_key(key).is_ok());
         let Some(key) = key.map(str::to_owned) else {
-            tracing::warn!(message_id = message.id, object = url, "The body store doesn't hold the body.");
+            tracing::warn!(message_id = message.id, object = url, "the body store does not hold the body");
             let text = format!(
                 "the body store {} doesn't hold the body {:?}: set --body-store to where senders put bodies",
                 self.store.url(),

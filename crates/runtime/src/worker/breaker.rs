@@ -229,12 +229,12 @@ impl Breaker {
             Decision::Delete | Decision::DeadLetter
                 if !probes && *outcome != Outcome::Completed && self.cause() == Some(Cause::Tasks) =>
             {
-                Decision::Uncount(self.pause() + first)
+                Decision::Release(self.pause() + first)
             }
             // Another message is to probe, if there is one.
-            Decision::Uncount(delay) if matches!(outcome, Outcome::HostFailed { .. }) => match self.pause() {
+            Decision::Release(delay) if matches!(outcome, Outcome::HostFailed { .. }) => match self.pause() {
                 Duration::ZERO => decision,
-                pause => Decision::Uncount(delay.max(pause + first)),
+                pause => Decision::Release(delay.max(pause + first)),
             },
             decision => decision,
         }
@@ -304,9 +304,11 @@ impl Breaker {
         });
         match change {
             Change::None => {}
-            Change::Recovered(Cause::Backend) => tracing::info!("The stores and the queues work again."),
+            Change::Recovered(Cause::Backend) => {
+                tracing::info!("resumed receiving: stores and queues work again")
+            }
             Change::Recovered(Cause::Tasks) => {
-                tracing::info!("a task has completed: receiving at full speed again");
+                tracing::info!("resumed receiving at full speed: a task has completed");
             }
             Change::StillFailing(pause) => {
                 tracing::warn!(again_in_ms = millis(pause), "still no task completes");
@@ -362,7 +364,7 @@ impl Breaker {
             tracing::warn!(
                 error = failure,
                 again_in_ms = millis(pause),
-                "Still failing; nothing is received."
+                "receiving is still paused: the backend still fails"
             );
         }
     }
@@ -414,11 +416,7 @@ impl Drop for Probe {
 /// Says that an outage has begun, if one has.
 fn log_outage(pause: Option<Duration>, what: &str) {
     if let Some(pause) = pause {
-        tracing::warn!(
-            what,
-            again_in_ms = millis(pause),
-            "A store or a queue fails: nothing is received until it works again."
-        );
+        tracing::warn!(what, again_in_ms = millis(pause), "paused receiving: a store or a queue fails");
     }
 }
 

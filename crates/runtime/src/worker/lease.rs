@@ -1,7 +1,7 @@
 //! Leases: a message that a task works on stays invisible to others.
 //!
 //! From receipt to settlement each message has a lease. Those that get short are renewed in batches. A lease that
-//! can't be renewed lapses, and its task is cancelled, since somebody else may have the message. Once a lease is
+//! can't be renewed expires, and its task is cancelled, since somebody else may have the message. Once a lease is
 //! released no renewal touches the message: [`Lease::release`] waits for one that is under way.
 
 use super::status::RunningTask;
@@ -45,12 +45,12 @@ struct Held {
     waits: AtomicBool,
     /// Locked while a renewal is under way.
     state: AsyncMutex<State>,
-    lapsed: Notify,
+    expired: Notify,
 }
 
 struct State {
     visible_at: Instant,
-    /// Neither released nor lapsed.
+    /// Neither released nor expired.
     ours: bool,
 }
 
@@ -93,7 +93,7 @@ impl Leases {
             ends_at,
             waits: AtomicBool::new(false),
             state: AsyncMutex::new(State { visible_at: delivery.visible_at.min(ends_at), ours: true }),
-            lapsed: Notify::new(),
+            expired: Notify::new(),
         });
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(id, held.clone());
@@ -102,7 +102,7 @@ impl Leases {
 
     /// Renews until it's dropped.
     pub(super) async fn keep_renewing(&self) {
-        // A lease is renewed when a third of it is over, so that several rounds fit before it lapses.
+        // A lease is renewed when a third of it is over, so that several rounds fit before it expires.
         let round = (self.visibility_timeout / 8).clamp(SHORTEST_ROUND, LONGEST_ROUND);
         let mut rounds = tokio::time::interval(round);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -123,7 +123,7 @@ impl Leases {
             if !state.ours {
                 continue;
             } else if left.is_zero() {
-                held.lapse(&mut state);
+                held.expire(&mut state);
             } else if left <= self.visibility_timeout * 2 / 3 && state.visible_at < held.ends_at {
                 // Those near the end of their longest time get what is left of it, each on its own.
                 let kind = if now + self.visibility_timeout <= held.ends_at { &mut due } else { &mut ending };
@@ -147,7 +147,7 @@ impl Leases {
     async fn renew(&self, batch: Vec<(&Held, AsyncMutexGuard<'_, State>)>, visibility: Duration) {
         let now = Instant::now();
         let receipts: Vec<Receipt> = batch.iter().map(|(held, _)| held.receipt.clone()).collect();
-        // Another try must fit before they lapse.
+        // Another try must fit before they expire.
         let patience = (self.visibility_timeout / 4).max(SHORTEST_PATIENCE);
         let call = self.queue.set_visibility(&receipts, visibility);
         let answers = tokio::time::timeout(patience, call).await.unwrap_or_else(|_| {
@@ -160,12 +160,12 @@ impl Leases {
                     self.tally.counters.renewals.add(1);
                     state.visible_at = now + visibility;
                 }
-                Err(QueueError::ReceiptExpired) => held.lapse(&mut state),
+                Err(QueueError::ReceiptExpired) => held.expire(&mut state),
                 Err(error) => {
                     self.tally.counters.failed_renewals.add(1);
                     let left = state.visible_at.saturating_duration_since(Instant::now());
                     let left_ms = left.as_millis() as u64;
-                    tracing::warn!(%error, left_ms, "A message's visibility wasn't extended.");
+                    tracing::warn!(%error, left_ms, "cannot extend the visibility of a message");
                 }
             }
         }
@@ -199,16 +199,16 @@ impl Held {
         !self.waits.load(Ordering::Relaxed)
     }
 
-    fn lapse(&self, state: &mut State) {
+    fn expire(&self, state: &mut State) {
         state.ours = false;
-        self.lapsed.notify_one();
+        self.expired.notify_one();
     }
 }
 
 impl Lease {
     /// Returns when the message may have gone to somebody else. Only one at a time may wait for it.
-    pub(super) async fn lapsed(&self) {
-        self.held.lapsed.notified().await;
+    pub(super) async fn expired(&self) {
+        self.held.expired.notified().await;
     }
 
     /// Notes whether the message waits for a backend, or its task runs.
@@ -216,7 +216,7 @@ impl Lease {
         self.held.waits.store(waits, Ordering::Relaxed);
     }
 
-    /// Ends renewal. Tells until when the message is still ours; `None`: it lapsed.
+    /// Ends renewal. Tells until when the message is still ours; `None`: it expired.
     pub(super) async fn release(self) -> Option<Instant> {
         let mut state = self.held.state.lock().await;
         let ours = std::mem::replace(&mut state.ours, false);
@@ -255,19 +255,19 @@ mod tests {
         let again = queue.receive(1, SHORT * 4, &never);
         tokio::select! {
             () = leases.keep_renewing() => unreachable!("it never ends"),
-            () = lease.lapsed() => panic!("it lapsed"),
+            () = lease.expired() => panic!("it expired"),
             again = again => assert!(again.expect("received").is_empty()),
         }
         assert!(lease.release().await.is_some());
     }
 
     #[tokio::test]
-    async fn a_lease_lapses_at_its_longest_time() {
+    async fn a_lease_expires_at_its_longest_time() {
         let (queue, leases, delivery) = leased(SHORT * 2).await;
         let lease = leases.hold(&delivery);
         tokio::select! {
             () = leases.keep_renewing() => unreachable!("it never ends"),
-            () = lease.lapsed() => {}
+            () = lease.expired() => {}
         }
         assert!(lease.release().await.is_none());
         let again = queue.receive(1, SHORT * 10, &CancellationToken::new()).await.expect("received");
@@ -275,14 +275,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lease_of_a_message_that_somebody_else_received_lapses() {
+    async fn a_lease_of_a_message_that_somebody_else_received_expires() {
         let (queue, leases, delivery) = leased(MAX_VISIBILITY).await;
         let lease = leases.hold(&delivery);
         queue.set_visibility(std::slice::from_ref(&delivery.receipt), Duration::ZERO).await;
         queue.receive(1, SHORT, &CancellationToken::new()).await.expect("received");
         tokio::select! {
             () = leases.keep_renewing() => unreachable!("it never ends"),
-            () = lease.lapsed() => {}
+            () = lease.expired() => {}
         }
     }
 

@@ -33,7 +33,7 @@ use self::lease::Leases;
 use self::mean::MeanTime;
 use self::permits::{Permit, Permits, Unsettled};
 use self::rate::Starts;
-use self::scale::Pulse;
+use self::scale::StatisticsWindow;
 use self::settle::{
     DeadLettering, Decision, Operation, Rules, Settlement, Settling, dead_letter, decide, settle_all,
 };
@@ -77,8 +77,8 @@ pub struct WorkerOptions {
     pub stop_timeout: Duration,
     /// A message isn't kept longer than this, counted from its receipt.
     pub max_visibility: Duration,
-    /// What becomes of a task whose message lapsed.
-    pub on_lapse: OnLapse,
+    /// What becomes of a task whose lease expired.
+    pub on_lease_expired: OnLeaseExpired,
     /// Where bodies are that were too large for a message; `None`: what looks like a pointer to one is a body itself.
     pub bodies: Option<BodyStore>,
     /// Tasks that may fail in a row, none having completed meanwhile, before the worker slows down to one message at a time;
@@ -106,7 +106,7 @@ impl Default for WorkerOptions {
             // ECS kills 30 seconds after SIGTERM: five are left for the last settlements.
             stop_timeout: Duration::from_secs(25),
             max_visibility: MAX_VISIBILITY,
-            on_lapse: OnLapse::default(),
+            on_lease_expired: OnLeaseExpired::default(),
             bodies: None,
             max_consecutive_failures: NonZeroU32::new(36),
             rate: None,
@@ -119,7 +119,7 @@ impl Default for WorkerOptions {
 
 /// What becomes of a task whose message may have gone to somebody else, as its visibility couldn't be extended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnLapse {
+pub enum OnLeaseExpired {
     /// It's cancelled: what it did would be done twice.
     #[default]
     Cancel,
@@ -174,7 +174,7 @@ pub struct Worker {
     permits: Arc<Permits>,
     /// Tasks at once, which may be set anew.
     sizing: watch::Sender<Sizing>,
-    pulse: Pulse,
+    window: StatisticsWindow,
     tally: Arc<Tally>,
     watched: Watched,
     /// The warning that bodies are in a store that nobody named.
@@ -218,9 +218,9 @@ impl Worker {
                 queue.url()
             )));
         }
-        if attributes.fifo && options.on_lapse == OnLapse::Finish {
+        if attributes.fifo && options.on_lease_expired == OnLeaseExpired::Finish {
             return Err(StartError::Settings(format!(
-                "the queue {} is FIFO, and a task that goes on though its message lapsed breaks the order of its group: leave --on-lapse at cancel",
+                "the queue {} is FIFO, and a task that goes on though its lease expired breaks the order of its group: leave --on-lease-expired at cancel",
                 queue.url()
             )));
         }
@@ -257,7 +257,7 @@ impl Worker {
         let attributions = Attributions::of(aliases.chain(body_store));
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
         let max_visibility = attributes.max_visibility;
-        let max_unsettled = queue.pace().unsettled();
+        let max_unsettled = queue.batch_policy().unsettled();
         let starts = options.rate.map(|rate| Starts::at(rate, Instant::now()));
         let sizing = Sizing { most: options.instances, scale: options.scale };
         Ok(Self {
@@ -279,7 +279,7 @@ impl Worker {
             // It begins with what stays warm.
             permits: Permits::new(sizing.least().max(1), max_unsettled),
             sizing: watch::Sender::new(sizing),
-            pulse: Pulse::default(),
+            window: StatisticsWindow::default(),
             tally,
             watched: Watched::new(),
             pointers_warned: Once::new(),
@@ -351,7 +351,7 @@ impl Worker {
         tokio::time::sleep(self.options.stop_timeout).await;
         if !abandon.is_cancelled() {
             let running = tasks.len();
-            tracing::warn!(running, "The stop timeout is over: releasing the messages of running tasks.");
+            tracing::warn!(running, "stop timeout expired: releasing the messages of running tasks");
             abandon.cancel();
         }
         std::future::pending().await
@@ -366,10 +366,10 @@ impl Worker {
         in_progress: Arc<InProgress>,
     ) {
         let message = leased.message.clone();
-        let on_lapse = self.options.on_lapse;
+        let on_lease_expired = self.options.on_lease_expired;
         let cancelled = async {
             tokio::select! {
-                () = leased.lease.lapsed(), if on_lapse == OnLapse::Cancel => Cancel::Lapsed,
+                () = leased.lease.expired(), if on_lease_expired == OnLeaseExpired::Cancel => Cancel::LeaseExpired,
                 () = in_progress.abandon.cancelled() => Cancel::Drain,
             }
         };
@@ -398,7 +398,7 @@ impl Worker {
             }
         }
         let mut leased = leased;
-        if let Decision::Uncount(_) = decision
+        if let Decision::Release(_) = decision
             && waits
             && self.breaker.cause() == Some(Cause::Backend)
         {
@@ -410,10 +410,10 @@ impl Worker {
         }
         let operation = match decision {
             Decision::Delete | Decision::DeadLetter => Operation::Delete,
-            Decision::Return(delay) => Operation::Return(self.possible(delay, leased.received_at)),
-            Decision::Uncount(delay) => Operation::Uncount(self.possible(delay, leased.received_at)),
+            Decision::Retry(delay) => Operation::Retry(self.possible(delay, leased.received_at)),
+            Decision::Release(delay) => Operation::Release(self.possible(delay, leased.received_at)),
             Decision::Leave => {
-                self.tally.counters.lapsed.add(1);
+                self.tally.counters.leases_expired.add(1);
                 return;
             }
         };
@@ -423,7 +423,7 @@ impl Worker {
         }
     }
 
-    /// Ends a message's lease, to settle the message; `None`: the lease lapsed.
+    /// Ends a message's lease, to settle the message; `None`: the lease expired.
     async fn settlement(
         &self,
         leased: LeasedMessage,
@@ -434,20 +434,22 @@ impl Worker {
         let ours_until = match lease.release().await {
             Some(ours_until) => ours_until,
             // Nobody may have received it since: one try.
-            None if self.options.on_lapse == OnLapse::Finish && operation == Operation::Delete => {
+            None if self.options.on_lease_expired == OnLeaseExpired::Finish
+                && operation == Operation::Delete =>
+            {
                 Instant::now()
             }
             None => {
-                self.tally.counters.lapsed.add(1);
+                self.tally.counters.leases_expired.add(1);
                 tracing::warn!(
                     message_id = message.id,
-                    "The message's visibility lapsed before it was settled: it's delivered again."
+                    "lease expired before the message was settled: it is delivered again"
                 );
                 return None;
             }
         };
         if operation != Operation::Delete {
-            self.tally.counters.returned.add(1);
+            self.tally.counters.released.add(1);
         }
         Some(Settlement {
             message_id: message.id.clone(),
@@ -468,7 +470,7 @@ impl Worker {
                 self.pointers_warned.call_once(|| {
                     tracing::warn!(
                         message_id = message.id,
-                        "A message's body is in S3, and the guest gets the pointer: --body-store fetches such bodies."
+                        "delivered a pointer to a body in S3: --body-store fetches such bodies"
                     );
                 });
             }
@@ -513,7 +515,7 @@ impl Worker {
         abandon: &CancellationToken,
     ) -> Decision {
         let Some(DeadLetterQueue { queue, fifo }) = &self.dead_letter else {
-            return Decision::Return(self.options.backoff.longest);
+            return Decision::Retry(self.options.backoff.longest);
         };
         let component = &self.options.component_name;
         let way = DeadLettering { queue: self.queue.url(), component, fifo: *fifo };
@@ -526,28 +528,28 @@ impl Worker {
         let (message_id, queue) = (&message.id, queue.url());
         let answer = tokio::select! {
             answer = sending => answer.unwrap_or_default(),
-            () = abandon.cancelled() => return Decision::Uncount(Duration::ZERO),
+            () = abandon.cancelled() => return Decision::Release(Duration::ZERO),
         };
         match answer {
             Some(Ok(id)) => {
                 self.tally.counters.dead_lettered.add(1);
                 let (outcome, reason) = (outcome.kind().as_str(), outcome.reason());
-                tracing::warn!(message_id, dead_letter_id = id, outcome, reason, "Dead-lettered.");
+                tracing::warn!(message_id, dead_letter_id = id, outcome, reason, "dead-lettered the message");
                 Decision::DeadLetter
             }
             Some(Err(error @ QueueError::InvalidMessage(_))) => {
                 // No outage: this message alone. The queue's own redrive takes it in the end.
-                tracing::error!(message_id, queue, %error, "The dead-letter queue refuses the message.");
-                Decision::Return(self.options.backoff.longest)
+                tracing::error!(message_id, queue, %error, "the dead-letter queue refused the message");
+                Decision::Retry(self.options.backoff.longest)
             }
             answer => {
                 let error = match answer {
                     Some(Err(error)) => error.to_string(),
                     _ => "it gave no answer".to_owned(),
                 };
-                tracing::warn!(message_id, queue, error, "The message can't be dead-lettered.");
+                tracing::warn!(message_id, queue, error, "cannot dead-letter the message");
                 self.breaker.queue_failed("the dead-letter queue doesn't take messages");
-                Decision::Uncount(self.options.backoff.first)
+                Decision::Release(self.options.backoff.first)
             }
         }
     }
@@ -556,7 +558,7 @@ impl Worker {
     fn note(&self, message: &Message, report: &Report, attribution: Attribution) {
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
-        self.pulse.ended(report);
+        self.window.ended(report);
         let Report { outcome, usage, .. } = report;
         if !self.options.observers.is_empty() {
             let component = &self.options.component_name;
@@ -568,7 +570,7 @@ impl Worker {
             (usage.fuel, usage.cpu.as_micros() as u64, usage.wall.as_micros() as u64);
         match outcome.kind() {
             OutcomeKind::Completed => {
-                tracing::debug!(message_id, receive_count, fuel, cpu_us, wall_us, "Completed.");
+                tracing::debug!(message_id, receive_count, fuel, cpu_us, wall_us, "task completed");
             }
             kind => {
                 self.watched.task_failed(message, outcome);
@@ -581,7 +583,7 @@ impl Worker {
                     fuel,
                     cpu_us,
                     wall_us,
-                    "Not completed."
+                    "task did not complete"
                 );
             }
         }

@@ -1,7 +1,7 @@
 //! Receiving: never more than can start, as soon as it can start, and from one place when there is little to do.
 //!
 //! One poller is always there. Where a receive brings all that was asked for there is probably more: another poller
-//! wakes, as long as there are slots, and sleeps again with the first receive that brings less.
+//! wakes, as long as there are permits, and sleeps again with the first receive that brings less.
 
 use super::breaker::{Admission, Probe};
 use super::permits::Permit;
@@ -11,7 +11,7 @@ use super::waiting::LeasedMessage;
 use super::{InProgress, Worker};
 use crate::model::message::MAX_BATCH;
 use crate::model::trace;
-use crate::ports::queue::{Delivery, Pace};
+use crate::ports::queue::{BatchPolicy, Delivery};
 use futures_util::future::join_all;
 use std::fmt::Display;
 use std::ops::ControlFlow;
@@ -84,9 +84,13 @@ impl Worker {
     ) {
         let polling = Polling { tasks, in_progress, stop, more: Notify::new(), empty: AtomicU32::new(0) };
         let over = CancellationToken::new();
-        let helpers =
-            self.options.instances.get().div_ceil(self.queue.pace().receive_batch.max(1)).min(MOST_POLLERS)
-                - 1;
+        let helpers = self
+            .options
+            .instances
+            .get()
+            .div_ceil(self.queue.batch_policy().receive_batch.max(1))
+            .min(MOST_POLLERS)
+            - 1;
         let helpers = join_all((0..helpers).map(|_| self.help(&polling, &over)));
         let first = async {
             let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
@@ -155,7 +159,7 @@ impl Worker {
         drop(ready);
         let empty = polling.empty.fetch_add(1, Ordering::Relaxed) + 1;
         let is_over = self.options.until_empty
-            && empty >= self.queue.pace().empty_receives
+            && empty >= self.queue.batch_policy().empty_receives
             && polling.tasks.is_empty()
             && self.waiting.is_empty()
             && self.is_empty().await;
@@ -235,7 +239,7 @@ impl Worker {
             Ok(deliveries) => {
                 counters.received.add(deliveries.len());
                 counters.empty_receives.add(usize::from(deliveries.is_empty()));
-                self.pulse.received(deliveries.len(), asked, began.elapsed());
+                self.window.received(deliveries.len(), asked, began.elapsed());
                 self.watched.receive_succeeded(&deliveries);
                 ControlFlow::Continue(deliveries)
             }
@@ -243,7 +247,7 @@ impl Worker {
                 counters.failed_receives.add(1);
                 let why = format!("the queue can't be received from: {error}");
                 let pause = self.breaker.receive_failed(&why);
-                tracing::warn!(queue = self.queue.url(), %error, again_in_ms = pause.as_millis() as u64, "The queue can't be received from.");
+                tracing::warn!(queue = self.queue.url(), %error, again_in_ms = pause.as_millis() as u64, "cannot receive from the queue");
                 self.watched.receive_failed(why);
                 ControlFlow::Break(Received::Less)
             }
@@ -258,7 +262,7 @@ impl Worker {
             () = polling.stop.cancelled() => return ControlFlow::Break(Received::End),
             first = self.permits.acquire() => first,
         };
-        let Pace { receive_batch, receiving_wait, .. } = self.queue.pace();
+        let BatchPolicy { receive_batch, receiving_wait, .. } = self.queue.batch_policy();
         let batch = receive_batch.clamp(1, MAX_BATCH);
         let mut permits = vec![first];
         permits.extend(std::iter::from_fn(|| self.permits.try_acquire()).take(batch - 1));
@@ -312,7 +316,7 @@ impl Worker {
         for leased in messages {
             let unsettled = self.permits.unsettled();
             if let Some(settlement) =
-                self.settlement(leased, Operation::Uncount(Duration::ZERO), unsettled).await
+                self.settlement(leased, Operation::Release(Duration::ZERO), unsettled).await
             {
                 let _ = in_progress.settlements.send(settlement);
             }
@@ -374,7 +378,7 @@ impl Worker {
         match self.queue.depth().await {
             Ok(depth) => depth.is_empty(),
             Err(error) => {
-                tracing::warn!(queue = self.queue.url(), %error, "The queue's depth isn't known.");
+                tracing::warn!(queue = self.queue.url(), %error, "cannot read the queue depth");
                 false
             }
         }

@@ -28,8 +28,8 @@ pub struct ScaleOptions {
     pub min: usize,
     /// What more are for.
     pub goal: Goal,
-    /// See [`Scaling::keep_warm`].
-    pub keep_warm: Duration,
+    /// See [`Scaling::scale_in_delay`].
+    pub scale_in_delay: Duration,
 }
 
 /// Tasks at once.
@@ -51,7 +51,7 @@ impl Sizing {
 
 /// What has happened since the scaler last looked.
 #[derive(Debug, Default)]
-pub(super) struct Pulse {
+pub(super) struct StatisticsWindow {
     of_full_receives: AtomicU64,
     empty_receives: AtomicU64,
     receiving_us: AtomicU64,
@@ -62,16 +62,16 @@ pub(super) struct Pulse {
     woken: Notify,
 }
 
-impl Pulse {
-    /// A receive brought so many of those that were asked for, whose slots it held for so long.
-    pub(super) fn received(&self, count: usize, asked: usize, lasted: Duration) {
+impl StatisticsWindow {
+    /// A receive brought so many of those that were asked for, whose permits it held for so long.
+    pub(super) fn received(&self, count: usize, asked: usize, running_time: Duration) {
         if count == 0 {
             self.empty_receives.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        // A longer one waited for messages: its slots were free.
-        let lasted = micros(lasted.min(LONGEST_REQUEST));
-        self.receiving_us.fetch_add(lasted.saturating_mul(count as u64), Ordering::Relaxed);
+        // A longer one waited for messages: its permits were free.
+        let running_time = micros(running_time.min(LONGEST_REQUEST));
+        self.receiving_us.fetch_add(running_time.saturating_mul(count as u64), Ordering::Relaxed);
         if count >= asked {
             self.of_full_receives.fetch_add(count as u64, Ordering::Relaxed);
             self.woken.notify_one();
@@ -110,20 +110,20 @@ impl Worker {
     /// Moves the number of tasks at once, until it's dropped.
     pub(super) async fn scale(&self, tasks: &TaskTracker) {
         let mut known: Option<Scaler> = None;
-        let mut may_rest = false;
+        let mut may_reclaim = false;
         let mut sizings = self.sizing.subscribe();
         loop {
             let Sizing { most, scale } = *sizings.borrow_and_update();
             match scale {
-                Some(ScaleOptions { min, goal, keep_warm }) => {
+                Some(ScaleOptions { min, goal, scale_in_delay }) => {
                     let threads = self.component.threads().count();
-                    let scaling = Scaling { min, max: most, threads, goal, keep_warm };
+                    let scaling = Scaling { min, max: most, threads, goal, scale_in_delay };
                     let scaler = known.get_or_insert_with(|| Scaler::new(scaling));
                     scaler.set(scaling);
                     // Until the scaler decides, no more tasks may start than the new limit allows.
                     self.permits.set_limit(self.permits.limit().min(most.get()));
                     tokio::select! {
-                        () = self.follow(tasks, scaler, &mut may_rest) => {}
+                        () = self.follow(tasks, scaler, &mut may_reclaim) => {}
                         // It lives as long as the worker does.
                         _ = sizings.changed() => {}
                     }
@@ -138,43 +138,43 @@ impl Worker {
     }
 
     /// Follows what there is to do.
-    async fn follow(&self, tasks: &TaskTracker, scaler: &mut Scaler, may_rest: &mut bool) {
+    async fn follow(&self, tasks: &TaskTracker, scaler: &mut Scaler, may_reclaim: &mut bool) {
         let threads = self.component.threads();
-        let (mut then, mut loaded) = (Instant::now(), threads.load().until_now());
+        let (mut then, mut load) = (Instant::now(), threads.load().until_now());
         loop {
             let busy = !tasks.is_empty();
             tokio::select! {
                 () = tokio::time::sleep(if busy { BUSY } else { IDLE }) => {}
                 // What wakes it doesn't make it decide more often.
-                () = self.pulse.woken.notified(), if !busy => {}
+                () = self.window.woken.notified(), if !busy => {}
             }
-            let (now, before) = (Instant::now(), loaded);
-            loaded = threads.load().until_now();
-            let pulse = self.pulse.take();
+            let (now, before) = (Instant::now(), load);
+            load = threads.load().until_now();
+            let window = self.window.take();
             let decision = scaler.decide(&Snapshot {
                 elapsed: now - then,
                 waiting: self.watched.depth().map(|depth| depth.visible),
                 running: tasks.len(),
-                occupied: pulse.occupied + loaded.lasted.saturating_sub(before.lasted),
-                computed: loaded.computed.saturating_sub(before.computed),
-                waited: loaded.waited.saturating_sub(before.waited),
-                ..pulse
+                occupied: window.occupied + load.running_time.saturating_sub(before.running_time),
+                computed: load.computed.saturating_sub(before.computed),
+                waited: load.waited.saturating_sub(before.waited),
+                ..window
             });
             then = now;
             self.watched.decided(Some(decision));
             let Decision { instances, because } = decision;
             let number = self.permits.limit();
             if instances.get() != number {
-                tracing::debug!(instances, ?because, running = tasks.len(), "Instances.");
+                tracing::debug!(instances, ?because, running = tasks.len(), "changed the concurrency limit");
                 self.permits.set_limit(instances.get());
             }
             // Back from a burst: what the pool keeps for the next one may be long in coming. A task that still runs would
             // keep the whole pool beside the new one.
-            *may_rest |= instances.get() < number;
-            if *may_rest && tasks.is_empty() && instances.get() == self.sizing.borrow().least().max(1) {
-                self.component.rest().await;
-                *may_rest = false;
-                tracing::debug!("Rests.");
+            *may_reclaim |= instances.get() < number;
+            if *may_reclaim && tasks.is_empty() && instances.get() == self.sizing.borrow().least().max(1) {
+                self.component.reclaim_idle_memory().await;
+                *may_reclaim = false;
+                tracing::debug!("reclaimed idle memory");
             }
         }
     }

@@ -4,8 +4,8 @@
 //! is what a snapshot says has passed, so that hours of a fleet can be computed in a test.
 //!
 //! Three things are weighed. *Demand*: what waits in the queue, and what receives brought, which is newer. *Use*: tasks
-//! that compute need threads, and more of them at once than keep the threads busy only take turns, while tasks that
-//! wait need no thread; which kind they are is measured, and nobody has to say it: of the time that slots are occupied,
+//! that compute need threads, and more of them at once than keep the threads busy only take time slices in turn, while tasks that
+//! wait need no thread; which kind they are is measured, and nobody has to say it: of the time that permits are occupied,
 //! which part asks for a thread? *Pressure*: where stores and queues fail or throttle, fewer tasks at once.
 
 use std::collections::VecDeque;
@@ -55,7 +55,7 @@ pub struct Scaling {
     pub goal: Goal,
     /// What was needed may be needed again for so long: the number falls when not more than a third of it was wanted within this
     /// time, and to the minimum when nothing has come for as long.
-    pub keep_warm: Duration,
+    pub scale_in_delay: Duration,
 }
 
 impl Scaling {
@@ -90,7 +90,7 @@ pub struct Snapshot {
     pub empty_receives: u64,
     /// Tasks that run now.
     pub running: usize,
-    /// How long tasks held a slot, those that still run included, and receives that brought some.
+    /// How long tasks held a permit, those that still run included, and receives that brought some.
     pub occupied: Duration,
     /// Of this, on a thread.
     pub computed: Duration,
@@ -119,7 +119,7 @@ pub enum Because {
     /// There is nothing for more.
     Demand,
     /// It was needed a while ago, and may be again.
-    KeptWarm,
+    ScaleInDelay,
     /// More would wait for a thread.
     Threads,
     /// Stores or queues fail.
@@ -130,13 +130,14 @@ pub enum Because {
 
 impl Because {
     /// Each of them.
-    pub const ALL: [Self; 5] = [Self::Demand, Self::KeptWarm, Self::Threads, Self::Pressure, Self::Maximum];
+    pub const ALL: [Self; 5] =
+        [Self::Demand, Self::ScaleInDelay, Self::Threads, Self::Pressure, Self::Maximum];
 
     /// The word that a status uses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Demand => "demand",
-            Self::KeptWarm => "kept-warm",
+            Self::ScaleInDelay => "scale-in-delay",
             Self::Threads => "threads",
             Self::Pressure => "pressure",
             Self::Maximum => "maximum",
@@ -223,7 +224,7 @@ impl Scaler {
         let warm = self.warm(step(demand));
         let Scaling { min, max, .. } = self.scaling;
         let (most, because) = self.bound(max.get());
-        let at_rest = self.busy_at.is_none_or(|busy| self.now - busy >= self.scaling.keep_warm)
+        let at_rest = self.busy_at.is_none_or(|busy| self.now - busy >= self.scaling.scale_in_delay)
             && demand == 0
             && snapshot.ended == 0;
         // What is allowed and not used costs nothing, and a number that moves with each wave shows nothing.
@@ -232,7 +233,7 @@ impl Scaler {
         let (instances, because) = if wanted > most {
             (most.max(min), because)
         } else if step(demand) < wanted && wanted > min {
-            (wanted, Because::KeptWarm)
+            (wanted, Because::ScaleInDelay)
         } else {
             (wanted, Because::Demand)
         };
@@ -341,7 +342,7 @@ impl Scaler {
     /// The highest that was wanted within the time that is kept, or while many tasks ran: few of them show nothing.
     fn warm(&mut self, wanted: usize) -> usize {
         let many = Duration::try_from_secs_f64(self.service_time() * MANY).unwrap_or(Duration::MAX);
-        let kept = self.scaling.keep_warm.max(many);
+        let kept = self.scaling.scale_in_delay.max(many);
         while self.wanted.back().is_some_and(|&(_, lower)| lower <= wanted) {
             self.wanted.pop_back();
         }

@@ -11,7 +11,7 @@ fn scaling(min: usize, max: usize) -> Scaling {
         max: NonZeroUsize::new(max).expect("not zero"),
         threads: NonZeroUsize::new(2).expect("not zero"),
         goal: Goal::AtOnce,
-        keep_warm: Duration::from_secs(300),
+        scale_in_delay: Duration::from_secs(300),
     }
 }
 
@@ -277,7 +277,7 @@ fn a_steady_load_stays_met_with_each_goal() {
 
 #[test]
 fn a_worker_that_keeps_nothing_warm_works_all_the_same() {
-    let mut worker = Simulated::new(Scaling { keep_warm: Duration::ZERO, ..scaling(0, 64) }, TICK * 2);
+    let mut worker = Simulated::new(Scaling { scale_in_delay: Duration::ZERO, ..scaling(0, 64) }, TICK * 2);
     worker.waiting = 10_000;
     worker.steps(Duration::from_secs(2), || 0);
     assert_eq!(worker.allowed, 64);
@@ -287,7 +287,8 @@ fn a_worker_that_keeps_nothing_warm_works_all_the_same() {
 
 #[test]
 fn sparse_messages_keep_the_worker_warm() {
-    let mut worker = Simulated::new(Scaling { keep_warm: Duration::from_secs(60), ..scaling(0, 64) }, TICK);
+    let mut worker =
+        Simulated::new(Scaling { scale_in_delay: Duration::from_secs(60), ..scaling(0, 64) }, TICK);
     for _ in 0..20 {
         worker.step(30);
         worker.steps(Duration::from_secs(50), || 0);

@@ -54,10 +54,10 @@ pub(super) enum Decision {
     /// It's deleted.
     Delete,
     /// It becomes visible again, and this receive counts.
-    Return(Duration),
+    Retry(Duration),
     /// It becomes visible again, and this receive doesn't count where the queue can do that: it wasn't the task's
     /// fault.
-    Uncount(Duration),
+    Release(Duration),
     /// It goes to the dead-letter queue, and is then deleted.
     DeadLetter,
     /// It's no longer ours.
@@ -90,12 +90,12 @@ pub(super) fn decide(
             Attribution::Message => (Action::Retry, None),
             Attribution::Suspect { times } => {
                 let tries = receive_count.max(times.saturating_add(1));
-                return Decision::Uncount(rules.backoff.after(tries, chance));
+                return Decision::Release(rules.backoff.after(tries, chance));
             }
-            Attribution::Host => return Decision::Uncount(backoff()),
+            Attribution::Host => return Decision::Release(backoff()),
         },
-        Outcome::Cancelled { why: Cancel::Lapsed } => return Decision::Leave,
-        Outcome::Cancelled { .. } => return Decision::Uncount(Duration::ZERO),
+        Outcome::Cancelled { why: Cancel::LeaseExpired } => return Decision::Leave,
+        Outcome::Cancelled { .. } => return Decision::Release(Duration::ZERO),
         Outcome::Retry { delay, .. } => (rules.policy.retry, *delay),
         Outcome::Rejected { .. } => (rules.policy.rejected, None),
         Outcome::LimitExceeded { .. } => (rules.policy.limit_exceeded, None),
@@ -109,7 +109,7 @@ pub(super) fn decide(
         Action::Retry if rules.dead_letter && rules.max_receives.is_some_and(|max| receive_count >= max) => {
             Decision::DeadLetter
         }
-        Action::Retry => Decision::Return(delay.unwrap_or_else(backoff)),
+        Action::Retry => Decision::Retry(delay.unwrap_or_else(backoff)),
     }
 }
 
@@ -156,7 +156,7 @@ pub(super) fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLetter
         tracing::warn!(
             message_id = message.id,
             outcome = outcome.kind().as_str(),
-            "The message has no room for its reason, and is dead-lettered without it."
+            "dead-lettering without the reason: the message has no room for it"
         );
         dead.attributes.pop();
     }
@@ -182,8 +182,8 @@ pub(super) struct Settlement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     Delete,
-    Return(Duration),
-    Uncount(Duration),
+    Retry(Duration),
+    Release(Duration),
 }
 
 /// Where settlements are carried out, and who learns how that went.
@@ -196,9 +196,9 @@ pub(super) struct Settling<'a> {
     pub(super) give_up: &'a CancellationToken,
 }
 
-/// Carries out settlements until all senders are gone, at the queue's pace.
+/// Carries out settlements until all senders are gone, at the queue's batch_policy.
 pub(super) async fn settle_all(settling: Settling<'_>, receiver: mpsc::UnboundedReceiver<Settlement>) {
-    let calls = settling.queue.pace().settling_calls.max(1);
+    let calls = settling.queue.batch_policy().settling_calls.max(1);
     let receiver = Mutex::new(receiver);
     join_all((0..calls).map(|_| settle_on(settling, &receiver))).await;
 }
@@ -206,7 +206,7 @@ pub(super) async fn settle_all(settling: Settling<'_>, receiver: mpsc::Unbounded
 /// Makes one call after the other, each for the settlements that have come meanwhile.
 async fn settle_on(settling: Settling<'_>, receiver: &Mutex<mpsc::UnboundedReceiver<Settlement>>) {
     let Settling { queue, give_up, .. } = settling;
-    let wait = queue.pace().settling_wait;
+    let wait = queue.batch_policy().settling_wait;
     let mut open: Vec<Settlement> = Vec::new();
     let mut pause = PAUSES.0;
     loop {
@@ -225,7 +225,7 @@ async fn settle_on(settling: Settling<'_>, receiver: &Mutex<mpsc::UnboundedRecei
             biased;
             left_open = settle_batch(settling, operation, batch) => left_open,
             () = give_up.cancelled() => {
-                tracing::warn!(messages = unsettled, "Not settled in time: the messages become visible again in time.");
+                tracing::warn!(messages = unsettled, "gave up settling: messages become visible again when their leases expire");
                 return;
             }
         };
@@ -234,7 +234,7 @@ async fn settle_on(settling: Settling<'_>, receiver: &Mutex<mpsc::UnboundedRecei
         } else if give_up.is_cancelled() {
             tracing::warn!(
                 messages = left_open.len(),
-                "Not settled: the messages become visible again in time."
+                "cannot settle: messages become visible again when their leases expire"
             );
         } else {
             tokio::select! {
@@ -292,8 +292,8 @@ async fn settle_batch(
     let receipts: Vec<Receipt> = batch.iter().map(|settlement| settlement.receipt.clone()).collect();
     let answers = match operation {
         Operation::Delete => queue.delete(&receipts).await,
-        Operation::Return(delay) => queue.set_visibility(&receipts, delay).await,
-        Operation::Uncount(delay) => queue.uncount(&receipts, delay).await,
+        Operation::Retry(delay) => queue.set_visibility(&receipts, delay).await,
+        Operation::Release(delay) => queue.release(&receipts, delay).await,
     };
     let mut answers = answers.into_iter();
     batch
@@ -306,14 +306,14 @@ async fn settle_batch(
                     None
                 }
                 Err(error @ QueueError::ReceiptExpired) => {
-                    tracing::warn!(message_id = settlement.message_id, ?operation, %error, "Settled too late: the message is delivered again.");
+                    tracing::warn!(message_id = settlement.message_id, ?operation, %error, "settled too late: the message is delivered again");
                     None
                 }
                 Err(error) => {
                     tally.counters.settle_failures.add(1);
                     breaker.queue_failed("the queue doesn't settle messages");
                     let ours = Instant::now() < settlement.ours_until;
-                    tracing::warn!(message_id = settlement.message_id, ?operation, %error, retried = ours, "A message wasn't settled.");
+                    tracing::warn!(message_id = settlement.message_id, ?operation, %error, retried = ours, "cannot settle a message");
                     ours.then_some(settlement)
                 }
             }
@@ -352,15 +352,15 @@ mod tests {
         let decide = |outcome: Outcome| decide(&outcome, Attribution::Host, 1, &RULES, 1.0);
         let secs = Duration::from_secs;
         assert_eq!(decide(Outcome::Completed), Decision::Delete);
-        assert_eq!(decide(retry(Some(7))), Decision::Return(secs(7)));
-        assert_eq!(decide(retry(None)), Decision::Return(secs(2)));
+        assert_eq!(decide(retry(Some(7))), Decision::Retry(secs(7)));
+        assert_eq!(decide(retry(None)), Decision::Retry(secs(2)));
         assert_eq!(decide(Outcome::Rejected { reason: "x".into() }), Decision::DeadLetter);
-        assert_eq!(decide(Outcome::LimitExceeded { limit: Limit::Fuel }), Decision::Return(secs(2)));
-        assert_eq!(decide(Outcome::TimedOut), Decision::Return(secs(2)));
+        assert_eq!(decide(Outcome::LimitExceeded { limit: Limit::Fuel }), Decision::Retry(secs(2)));
+        assert_eq!(decide(Outcome::TimedOut), Decision::Retry(secs(2)));
         assert_eq!(decide(Outcome::Trapped { what: "x".into() }), Decision::Delete);
-        assert_eq!(decide(Outcome::HostFailed { what: "x".into() }), Decision::Uncount(secs(2)));
-        assert_eq!(decide(Outcome::Cancelled { why: Cancel::Drain }), Decision::Uncount(Duration::ZERO));
-        assert_eq!(decide(Outcome::Cancelled { why: Cancel::Lapsed }), Decision::Leave);
+        assert_eq!(decide(Outcome::HostFailed { what: "x".into() }), Decision::Release(secs(2)));
+        assert_eq!(decide(Outcome::Cancelled { why: Cancel::Drain }), Decision::Release(Duration::ZERO));
+        assert_eq!(decide(Outcome::Cancelled { why: Cancel::LeaseExpired }), Decision::Leave);
     }
 
     #[test]
@@ -368,13 +368,13 @@ mod tests {
         let decide = |outcome: &Outcome, receive_count: u32, rules: &Rules, chance: f64| {
             decide(outcome, Attribution::Host, receive_count, rules, chance)
         };
-        assert_eq!(decide(&Outcome::TimedOut, 2, &RULES, 0.0), Decision::Return(Duration::from_secs(2)));
+        assert_eq!(decide(&Outcome::TimedOut, 2, &RULES, 0.0), Decision::Retry(Duration::from_secs(2)));
         assert_eq!(decide(&Outcome::TimedOut, 3, &RULES, 0.0), Decision::DeadLetter);
         assert_eq!(decide(&retry(Some(7)), 4, &RULES, 0.0), Decision::DeadLetter);
         let failed = Outcome::HostFailed { what: "x".into() };
-        assert!(matches!(decide(&failed, 3, &RULES, 0.0), Decision::Uncount(_)));
+        assert!(matches!(decide(&failed, 3, &RULES, 0.0), Decision::Release(_)));
         let nowhere = Rules { dead_letter: false, ..RULES };
-        assert!(matches!(decide(&Outcome::TimedOut, 3, &nowhere, 0.0), Decision::Return(_)));
+        assert!(matches!(decide(&Outcome::TimedOut, 3, &nowhere, 0.0), Decision::Retry(_)));
     }
 
     #[test]
@@ -382,9 +382,9 @@ mod tests {
         let failed = Outcome::HostFailed { what: "x".into() };
         let decide = |attribution, count| decide(&failed, attribution, count, &RULES, 1.0);
         let secs = Duration::from_secs;
-        assert_eq!(decide(Attribution::Suspect { times: 1 }, 1), Decision::Uncount(secs(4)));
-        assert_eq!(decide(Attribution::Suspect { times: 2 }, 1), Decision::Uncount(secs(8)));
-        assert_eq!(decide(Attribution::Message, 1), Decision::Return(secs(2)));
+        assert_eq!(decide(Attribution::Suspect { times: 1 }, 1), Decision::Release(secs(4)));
+        assert_eq!(decide(Attribution::Suspect { times: 2 }, 1), Decision::Release(secs(8)));
+        assert_eq!(decide(Attribution::Message, 1), Decision::Retry(secs(2)));
         assert_eq!(decide(Attribution::Message, 3), Decision::DeadLetter);
     }
 

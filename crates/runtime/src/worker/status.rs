@@ -30,7 +30,7 @@ pub struct Status {
     pub uptime: Duration,
     /// Since its loop, which receives, renews and settles, last had its turn: every second, if all is well.
     pub beat_ago: Duration,
-    /// How long a receive has been under way; `None`: none is, as no slot is free, or as the worker waits for failing
+    /// How long a receive has been under way; `None`: none is, as no permit is free, or as the worker waits for failing
     /// backends.
     pub receiving_for: Option<Duration>,
     /// Whether it receives messages.
@@ -279,7 +279,7 @@ impl Worker {
                 .map(|(depth, at)| (depth, at.elapsed()))
                 .filter(|(_, ago)| *ago < DEPTH_IS_OLD),
             waited: noted.waited.map(|(waited, at)| {
-                // While no slot is free nothing is received, and what waits gets older.
+                // While no permit is free nothing is received, and what waits gets older.
                 let waits = noted.depth.is_some_and(|(depth, _)| depth.visible > 0);
                 if waits { waited + at.elapsed() } else { waited }
             }),

@@ -96,13 +96,13 @@ counts! {
     renewals: "renewals", "message_renewals";
     /// Extensions of a message's visibility that failed; most are tried again.
     failed_renewals: "failed_renewals", "failed_renewals";
-    /// Messages that lapsed before they were settled.
-    lapsed: "lapsed", "messages_lapsed";
-    /// Messages that were given back to the queue.
-    returned: "given_back", "messages_returned";
+    /// Leases that expired before their messages were settled.
+    leases_expired: "leases_expired", "messages_lapsed";
+    /// Messages that were released.
+    released: "released", "messages_returned";
     /// Messages that the worker sent to the dead-letter queue.
     dead_lettered: "dead_lettered", "messages_dead_lettered";
-    /// Tries to delete a message or to give it back that failed.
+    /// Failed attempts to delete or release a message.
     settle_failures: "settle_failures", "settle_failures";
 }
 

@@ -107,7 +107,7 @@ fn explain(status: ExitStatus, complaint: &str, bounds: Bounds) -> CompileError 
     {
         too_much(&format!("{} of memory", iec(bounds.memory_bytes)))
     } else {
-        tracing::warn!(%status, complaint, "The compiler failed.");
+        tracing::warn!(%status, complaint, "the compiler failed");
         CompileError::Invalid(format!("the compiler fails on the component ({status})"))
     }
 }

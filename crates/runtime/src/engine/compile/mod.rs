@@ -150,7 +150,7 @@ impl Compiler {
             }
             _ => engine.precompile_component(bytes).map_err(|error| invalid(&error))?,
         };
-        tracing::info!(milliseconds = began.elapsed().as_millis() as u64, "Compiled the component.");
+        tracing::info!(milliseconds = began.elapsed().as_millis() as u64, "compiled the component");
         if let Some(cache) = &self.cache {
             cache.put(&key, &code);
         }

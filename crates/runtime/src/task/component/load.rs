@@ -16,7 +16,7 @@ use crate::task::grant::Grants;
 use crate::task::host::{self, TaskPre};
 use crate::task::limiter::Limiter;
 use crate::task::store::{self, TaskConfig, TaskState};
-use crate::task::turn::{BlockedTooLong, Timed, Times};
+use crate::task::time_slice::{BlockedTooLong, Timed, Times};
 use parking_lot::RwLock;
 use std::num::NonZeroUsize;
 use std::pin::pin;
@@ -105,7 +105,7 @@ impl Component {
                     let error = format!("{error:#}");
                     tracing::warn!(
                         error,
-                        "The pool can't be reserved: each instance takes its memory from the system."
+                        "cannot reserve the instance pool: each instance takes its memory from the system"
                     );
                     None
                 }
@@ -157,10 +157,10 @@ async fn try_start(
         let limits = &config.limits;
         let mut store = store::task_store(pre.engine(), &config, &message)?;
         let started = {
-            let (turn, mut times) = (store.data().turn.clone(), Times::default());
+            let (time_slice, mut times) = (store.data().time_slice.clone(), Times::default());
             let call = pin!(pre.instantiate_async(&mut store));
             let most_blocked = Some(limits.blocked_time()).filter(|&time| time < limits.timeout);
-            tokio::time::timeout(limits.timeout, Timed::new(call, turn, &mut times, most_blocked)).await
+            tokio::time::timeout(limits.timeout, Timed::new(call, time_slice, &mut times, most_blocked)).await
         };
         store.data().log.finish();
         let limiter = &store.data().limiter;

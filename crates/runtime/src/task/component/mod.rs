@@ -24,7 +24,7 @@ use crate::task::classify::Remains;
 use crate::task::grant::{Grants, Unannounced};
 use crate::task::host::{self, MessageHandle, TaskPre};
 use crate::task::store::{self, Delivered, TaskConfig, TaskState};
-use crate::task::turn::{BlockedTooLong, Timed, Times};
+use crate::task::time_slice::{BlockedTooLong, Timed, Times};
 use futures_util::future::join_all;
 use parking_lot::RwLock;
 use std::num::NonZeroUsize;
@@ -91,7 +91,7 @@ impl Component {
 
     /// Gives the memory back that is kept for tasks to come, by taking another pool: the engine's has no other way. Tasks
     /// that run go on in the one before, which vanishes with the last of them.
-    pub(crate) async fn rest(&self) {
+    pub(crate) async fn reclaim_idle_memory(&self) {
         let Some(pool) = self.pool else { return };
         let (pre, config) = (self.pre(), self.config.clone());
         let renewed = tokio::task::spawn_blocking(move || renew(&pre, pool, &config.limits)).await;
@@ -99,16 +99,16 @@ impl Component {
             Ok(pre) => Some(std::mem::replace(&mut *self.pre.write(), pre)),
             // Then it keeps the one that it has.
             Err(error) => {
-                tracing::warn!(%error, "The pool's memory can't be given back.");
+                tracing::warn!(%error, "cannot reclaim the memory of the instance pool");
                 None
             }
         };
         // The last who holds it unmaps it, which takes a while.
-        let given_back = move || {
+        let reclaimed = move || {
             drop(before);
             heap::trim();
         };
-        let _ = tokio::task::spawn_blocking(given_back).await;
+        let _ = tokio::task::spawn_blocking(reclaimed).await;
     }
 
     /// Waits until its stores have closed and removed what tasks left open, but not for long: what a disk that hangs
@@ -187,7 +187,7 @@ impl Component {
         let mut times = Times::default();
         let mut started = None;
         let result = {
-            let turn = store.data().turn.clone();
+            let time_slice = store.data().time_slice.clone();
             let call = async {
                 let instance = match pre.instantiate_async(&mut store).await {
                     Ok(instance) => instance,
@@ -205,7 +205,7 @@ impl Component {
             // A task that never waits ends before the timer is even set.
             tokio::select! {
                 biased;
-                result = Timed::new(call, turn, &mut times, most_blocked) => match result {
+                result = Timed::new(call, time_slice, &mut times, most_blocked) => match result {
                     Ok(result) => Ok(result),
                     Err(BlockedTooLong) => Err(Outcome::LimitExceeded { limit: Limit::BlockedTime }),
                 },
@@ -262,7 +262,7 @@ impl Component {
                 tracing::warn!(
                     message_id = message.id,
                     reason = shorten(&reason),
-                    "The message looks like an event and is delivered as text."
+                    "delivered a message as text that looks like an event"
                 );
                 Vec::new()
             }
@@ -281,12 +281,12 @@ impl Component {
                             message_id = message.id,
                             object,
                             why = %bad_key,
-                            "The announced object's key can't be used."
+                            "rejected a message: the key of the announced object cannot be used"
                         );
                         let reason = format!("the announced object's key can't be used: {bad_key}");
                         return (Outcome::Rejected { reason }, None);
                     }
-                    tracing::warn!(message_id = message.id, object, "No readable grant holds the object.");
+                    tracing::warn!(message_id = message.id, object, "rejected a message: no readable store holds the announced object");
                     let reason = "no grant: the message announces an object outside every readable store";
                     let error = HostError {
                         used: Used { backend: "grants".into(), access: Access::Read },

@@ -1,15 +1,15 @@
-//! A task's turn on a thread, and where its time goes.
+//! A task's time slice on a thread, and where its time goes.
 //!
 //! A thread belongs to a task from one poll of its future to the end of that poll. [`Timed`] measures what happens in
-//! between and around: computing, waiting for the host, waiting for a turn. [`keep_turns_short`] sees to it that a
-//! turn ends: fuel does that for a guest that computes, and not for one that spends its turn in short calls to the
+//! between and around: computing, waiting for the host, waiting for a time slice. [`bound_time_slices`] sees to it that a
+//! time slice ends: fuel does that for a guest that computes, and not for one that spends its time slice in short calls to the
 //! host, which burn little fuel however long they take.
 //!
-//! A turn is a length of time: a task that hands its thread back before is given it again at once. It's longer while
+//! A time slice is a length of time: a task that hands its thread back before is given it again at once. It's longer while
 //! nobody waits for a thread: an idle one would wake up to take the task over, and the two would carry it to and fro
 //! between their cores.
 
-use crate::engine::threads::{Load, Ready};
+use crate::engine::threads::{Ready, ThreadLoad};
 use crate::model::limits::Limits;
 use crate::task::store::TaskState;
 use parking_lot::Mutex;
@@ -24,22 +24,22 @@ use wasmtime::{CallHook, Store};
 
 /// The engine's helpers can't be made to hand the thread back: some carry megabytes of text from one part of a component
 /// to another for a few units of fuel. A task that computes for so long without handing it back is ended.
-const LONGEST_TURN: Duration = Duration::from_secs(1);
+const LONGEST_TIME_SLICE: Duration = Duration::from_secs(1);
 /// The clock is looked at after so many of their calls: most take nanoseconds.
 const HELPERS_UNWATCHED: u32 = 16;
 
 /// The trap of a guest that can't be interrupted.
 #[derive(Debug, thiserror::Error)]
-#[error("it computed for {LONGEST_TURN:?} without a moment at which it could be interrupted")]
-pub(crate) struct TurnTooLong;
+#[error("it computed for {LONGEST_TIME_SLICE:?} without a moment at which it could be interrupted")]
+pub(crate) struct TimeSliceTooLong;
 
 /// What the store and the future that runs it know of each other. It stands between the task and whoever wakes it, so
 /// that it knows when the task could go on.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct TimeSlice {
     began_at: Instant,
-    /// When the current turn began: nanoseconds after `began_at`.
-    turn: AtomicU64,
+    /// When the current time slice began: nanoseconds after `began_at`.
+    time_slice: AtomicU64,
     /// The thread's CPU time when it began, in nanoseconds.
     cpu: AtomicU64,
     /// When the task was first woken since it was last polled; 0: not yet.
@@ -50,14 +50,14 @@ pub(crate) struct Turn {
     hurried: AtomicBool,
     thread: Mutex<Waker>,
     /// That of all tasks that share the threads.
-    load: Load,
+    load: ThreadLoad,
 }
 
-impl Turn {
-    pub(crate) fn new(load: Load) -> Arc<Self> {
+impl TimeSlice {
+    pub(crate) fn new(load: ThreadLoad) -> Arc<Self> {
         Arc::new(Self {
             began_at: Instant::now(),
-            turn: AtomicU64::new(0),
+            time_slice: AtomicU64::new(0),
             cpu: AtomicU64::new(0),
             woken: AtomicU64::new(0),
             polled: AtomicBool::new(false),
@@ -72,15 +72,15 @@ impl Turn {
         u64::try_from(self.began_at.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
     }
 
-    /// Tells one turn from another.
+    /// Tells one time slice from another.
     fn id(&self) -> u64 {
-        self.turn.load(Ordering::Relaxed)
+        self.time_slice.load(Ordering::Relaxed)
     }
 
     /// The task has had its thread for as long as it should.
     fn is_over(&self) -> bool {
         let lasted = self.lasted();
-        lasted > Limits::SHARED_TURN && (lasted > Limits::TURN || !self.load.nobody_is_ready())
+        lasted > Limits::SHARED_TIME_SLICE && (lasted > Limits::TIME_SLICE || !self.load.nobody_is_ready())
     }
 
     fn lasted(&self) -> Duration {
@@ -90,21 +90,21 @@ impl Turn {
     /// The task has computed for longer than it may. A thread that got no processor meanwhile is no fault of it.
     fn is_too_long(&self) -> bool {
         let computed = || thread_cpu().saturating_sub(Duration::from_nanos(self.cpu.load(Ordering::Relaxed)));
-        self.lasted() > LONGEST_TURN && computed() > LONGEST_TURN
+        self.lasted() > LONGEST_TIME_SLICE && computed() > LONGEST_TIME_SLICE
     }
 
     /// The task has its thread, from whoever has this waker. Returns when it was woken; 0: it wasn't.
     fn begin(&self, now: u64, cpu: Duration, waker: &Waker) -> u64 {
         self.thread.lock().clone_from(waker);
         self.polled.store(true, Ordering::SeqCst);
-        self.turn.store(now, Ordering::Relaxed);
+        self.time_slice.store(now, Ordering::Relaxed);
         self.cpu.store(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.woken.swap(0, Ordering::SeqCst)
     }
 
-    /// The task was woken while it was polled, and its turn isn't over: it may be polled again.
+    /// The task was woken while it was polled, and its time slice isn't over: it may be polled again.
     fn may_go_on(&self) -> bool {
-        // Where the budget of a turn is spent, polling again would only burn time.
+        // Where the budget of a time slice is spent, polling again would only burn time.
         let goes_on = self.woken.load(Ordering::SeqCst) > 0
             && !self.hurried.load(Ordering::Relaxed)
             && !self.is_over()
@@ -122,7 +122,7 @@ impl Turn {
     }
 }
 
-impl Wake for Turn {
+impl Wake for TimeSlice {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -142,8 +142,8 @@ impl Wake for Turn {
 /// in a register: changing the store's then would change nothing, or mint fuel. So fuel is touched only after calls
 /// that [`TaskState::host_called`] tells of, and after those during which the thread was handed back: they are either
 /// of the host or of the helper that hands it back, and code reads its fuel anew after both.
-pub(crate) fn keep_turns_short(store: &mut Store<TaskState>) {
-    let turn = store.data().turn.clone();
+pub(crate) fn bound_time_slices(store: &mut Store<TaskState>) {
+    let time_slice = store.data().time_slice.clone();
     // One for each call that is under way: a host call may call the guest's allocator, which calls helpers.
     let mut calls: Vec<Call> = Vec::new();
     let mut helpers: u32 = 0;
@@ -151,7 +151,7 @@ pub(crate) fn keep_turns_short(store: &mut Store<TaskState>) {
         match event {
             CallHook::CallingHost => {
                 let outer = std::mem::take(&mut store.data_mut().host_called);
-                calls.push(Call { turn: turn.id(), outer });
+                calls.push(Call { time_slice: time_slice.id(), outer });
             }
             CallHook::ReturningFromHost => {
                 let Some(call) = calls.pop() else { return Ok(()) };
@@ -160,17 +160,17 @@ pub(crate) fn keep_turns_short(store: &mut Store<TaskState>) {
                     store.data().check_random()?;
                 } else {
                     helpers = helpers.wrapping_add(1);
-                    if helpers.is_multiple_of(HELPERS_UNWATCHED) && turn.is_too_long() {
-                        return Err(TurnTooLong.into());
+                    if helpers.is_multiple_of(HELPERS_UNWATCHED) && time_slice.is_too_long() {
+                        return Err(TimeSliceTooLong.into());
                     }
                 }
                 // What is left of the fuel stays the same; only the next yield comes at once, or as it used to.
-                let hurried = turn.hurried.load(Ordering::Relaxed);
-                if hurried && turn.id() != call.turn {
-                    turn.hurried.store(false, Ordering::Relaxed);
+                let hurried = time_slice.hurried.load(Ordering::Relaxed);
+                if hurried && time_slice.id() != call.time_slice {
+                    time_slice.hurried.store(false, Ordering::Relaxed);
                     store.fuel_async_yield_interval(Some(Limits::FUEL_SLICE))?;
-                } else if of_host && !hurried && turn.is_over() {
-                    turn.hurried.store(true, Ordering::Relaxed);
+                } else if of_host && !hurried && time_slice.is_over() {
+                    time_slice.hurried.store(true, Ordering::Relaxed);
                     store.fuel_async_yield_interval(Some(1))?;
                 }
             }
@@ -182,8 +182,8 @@ pub(crate) fn keep_turns_short(store: &mut Store<TaskState>) {
 
 /// A call out of the guest.
 struct Call {
-    /// The turn in which it began.
-    turn: u64,
+    /// The time slice in which it began.
+    time_slice: u64,
     /// Whether the call around it is one to the host.
     outer: bool,
 }
@@ -191,11 +191,11 @@ struct Call {
 /// Where the time of a task went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Times {
-    /// The thread's CPU time during the task's turns.
+    /// The thread's CPU time during the task's time slices.
     pub(crate) cpu: Duration,
-    /// From the end of a turn until somebody woke the task: it waited for the host.
+    /// From the end of a time slice until somebody woke the task: it waited for the host.
     pub(crate) blocked: Duration,
-    /// From then to its next turn: others computed.
+    /// From then to its next time slice: others computed.
     pub(crate) ready: Duration,
 }
 
@@ -206,12 +206,12 @@ pub(crate) struct BlockedTooLong;
 /// Measures a future.
 pub(crate) struct Timed<'a, F> {
     future: Pin<&'a mut F>,
-    turn: Arc<Turn>,
+    time_slice: Arc<TimeSlice>,
     waker: Waker,
     times: &'a mut Times,
     /// It waits for a thread.
     is_ready: Option<Ready>,
-    /// When the last turn ended; 0: there was none.
+    /// When the last time slice ended; 0: there was none.
     ended: u64,
     /// How long it may be blocked in all, and what wakes it then; `None`: something else bounds that.
     most_blocked: Option<(Duration, Option<Pin<Box<Sleep>>>)>,
@@ -220,13 +220,13 @@ pub(crate) struct Timed<'a, F> {
 impl<'a, F> Timed<'a, F> {
     pub(crate) fn new(
         future: Pin<&'a mut F>,
-        turn: Arc<Turn>,
+        time_slice: Arc<TimeSlice>,
         times: &'a mut Times,
         most_blocked: Option<Duration>,
     ) -> Self {
-        let waker = Waker::from(turn.clone());
+        let waker = Waker::from(time_slice.clone());
         let most_blocked = most_blocked.map(|most| (most, None));
-        Self { future, turn, waker, times, is_ready: None, ended: 0, most_blocked }
+        Self { future, time_slice, waker, times, is_ready: None, ended: 0, most_blocked }
     }
 }
 
@@ -236,28 +236,28 @@ impl<F: Future> Future for Timed<'_, F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         this.is_ready = None;
-        let (began, cpu) = (this.turn.now(), thread_cpu());
-        let woken = this.turn.begin(began, cpu, context.waker());
+        let (began, cpu) = (this.time_slice.now(), thread_cpu());
+        let woken = this.time_slice.begin(began, cpu, context.waker());
         if this.ended > 0 {
             // Woken by others than its own waker (a timer, a cancellation), it's still blocked.
             let woken = if woken == 0 { began } else { woken.clamp(this.ended, began) };
             this.times.blocked += Duration::from_nanos(woken - this.ended);
             this.times.ready += Duration::from_nanos(began - woken);
-            this.turn.load.waited(Duration::from_nanos(began - woken));
+            this.time_slice.load.waited(Duration::from_nanos(began - woken));
         }
         let mut poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
-        while poll.is_pending() && this.turn.may_go_on() {
+        while poll.is_pending() && this.time_slice.may_go_on() {
             poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
         }
-        let is_ready = this.turn.end();
+        let is_ready = this.time_slice.end();
         this.times.cpu += thread_cpu().saturating_sub(cpu);
         if let Poll::Ready(output) = poll {
             return Poll::Ready(Ok(output));
         }
-        this.ended = this.turn.now();
+        this.ended = this.time_slice.now();
         if is_ready {
             // It goes on as soon as a thread is free.
-            this.is_ready = Some(this.turn.load.ready());
+            this.is_ready = Some(this.time_slice.load.ready());
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -297,16 +297,16 @@ mod tests {
         future: impl Future<Output = T>,
         most_blocked: Option<Duration>,
     ) -> (Result<T, BlockedTooLong>, Times) {
-        timed_among(&Load::default(), future, most_blocked).await
+        timed_among(&ThreadLoad::default(), future, most_blocked).await
     }
 
     async fn timed_among<T>(
-        others: &Load,
+        others: &ThreadLoad,
         future: impl Future<Output = T>,
         most_blocked: Option<Duration>,
     ) -> (Result<T, BlockedTooLong>, Times) {
         let mut times = Times::default();
-        let result = Timed::new(pin!(future), Turn::new(others.clone()), &mut times, most_blocked).await;
+        let result = Timed::new(pin!(future), TimeSlice::new(others.clone()), &mut times, most_blocked).await;
         (result, times)
     }
 
@@ -346,20 +346,20 @@ mod tests {
         assert!(blocked.blocked >= wait - Duration::from_millis(5), "{blocked:?}");
         // It hands the thread back, and a neighbour takes it.
         let neighbour = tokio::spawn(async move { burn(wait) });
-        let others = Load::default();
+        let others = ThreadLoad::default();
         let _other = others.ready();
-        let turn = async {
-            burn(Limits::SHARED_TURN);
+        let time_slice = async {
+            burn(Limits::SHARED_TIME_SLICE);
             hands_back(1).await;
         };
-        let (_, ready) = timed_among(&others, turn, None).await;
+        let (_, ready) = timed_among(&others, time_slice, None).await;
         neighbour.await.expect("ended");
         assert!(ready.blocked < Duration::from_millis(1), "{ready:?}");
         assert!(ready.ready >= wait - Duration::from_millis(5), "{ready:?}");
     }
 
     /// How often the thread was really handed back.
-    async fn turns(others: &Load, future: impl Future<Output = ()>) -> u32 {
+    async fn time_slices(others: &ThreadLoad, future: impl Future<Output = ()>) -> u32 {
         let mut turns = 0;
         let mut timed = pin!(timed_among(others, future, None));
         poll_fn(|context| {
@@ -381,23 +381,23 @@ mod tests {
     #[tokio::test]
     async fn a_thread_that_nobody_waits_for_is_given_back_at_once_but_not_for_ever() {
         const TIMES: u32 = 100;
-        let others = Load::default();
-        let alone = turns(&others, hands_back(TIMES)).await;
+        let others = ThreadLoad::default();
+        let alone = time_slices(&others, hands_back(TIMES)).await;
         assert!(alone < TIMES / 2, "{alone}");
-        // Timers and cancellations get their turn as well.
-        assert!(turns(&others, computes(4, Limits::TURN)).await >= 3);
+        // Timers and cancellations get their time slice as well.
+        assert!(time_slices(&others, computes(4, Limits::TIME_SLICE)).await >= 3);
     }
 
     #[tokio::test]
-    async fn a_turn_is_shorter_while_others_wait_for_the_thread_and_the_same_for_all() {
-        let others = Load::default();
+    async fn a_time_slice_is_shorter_while_others_wait_for_the_thread_and_the_same_for_all() {
+        let others = ThreadLoad::default();
         let other = others.ready();
-        assert_eq!(turns(&others, computes(4, Limits::SHARED_TURN)).await, 4);
+        assert_eq!(time_slices(&others, computes(4, Limits::SHARED_TIME_SLICE)).await, 4);
         // What hands it back earlier isn't at a disadvantage.
-        let shared = turns(&others, computes(40, Limits::SHARED_TURN / 10)).await;
+        let shared = time_slices(&others, computes(40, Limits::SHARED_TIME_SLICE / 10)).await;
         assert!((4..30).contains(&shared), "{shared}");
         drop(other);
-        let alone = turns(&others, computes(40, Limits::SHARED_TURN / 10)).await;
+        let alone = time_slices(&others, computes(40, Limits::SHARED_TIME_SLICE / 10)).await;
         assert!(alone < shared, "{alone} and {shared}");
         assert!(others.nobody_is_ready());
         // What was woken from outside is heard too.
@@ -435,8 +435,8 @@ mod tests {
                     (br_if $compute (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))
                 (br_if $round (local.tee $rounds (i32.sub (local.get $rounds) (i32.const 1)))))))"#;
 
-    /// How much fuel that takes, and how many turns, if each call to the host takes so long.
-    async fn run_with_calls_of(time: Duration, others: &Load) -> (u64, u64) {
+    /// How much fuel that takes, and how many time slices, if each call to the host takes so long.
+    async fn run_with_calls_of(time: Duration, others: &ThreadLoad) -> (u64, u64) {
         let (result, fuel, turns) = run_calls(CALLS, time, true, others).await;
         result.expect("no trap");
         (fuel, turns)
@@ -447,7 +447,7 @@ mod tests {
         text: &str,
         time: Duration,
         of_host: bool,
-        others: &Load,
+        others: &ThreadLoad,
     ) -> (wasmtime::Result<()>, u64, u64) {
         let limits = Limits::default();
         let fuel = limits.fuel;
@@ -472,7 +472,7 @@ mod tests {
             })
             .expect("linked");
         let module = Module::new(&engine, wat::parse_str(text).expect("text")).expect("a module");
-        let (turn, mut times) = (store.data().turn.clone(), Times::default());
+        let (time_slice, mut times) = (store.data().time_slice.clone(), Times::default());
         let mut turns = 0;
         let result = {
             let call = async {
@@ -485,15 +485,15 @@ mod tests {
                 turns += 1;
                 call.as_mut().poll(context)
             });
-            Timed::new(pin!(counted), turn, &mut times, None).await.expect("not blocked")
+            Timed::new(pin!(counted), time_slice, &mut times, None).await.expect("not blocked")
         };
         (result, fuel - store.get_fuel().expect("fuel"), turns)
     }
 
     #[tokio::test]
-    async fn long_calls_to_the_host_end_the_turn_and_cost_neither_more_fuel_nor_less() {
-        let others = Load::default();
-        // Who loses the processor for a moment may lose the turn as well, but not each time.
+    async fn long_calls_to_the_host_end_the_time_slice_and_cost_neither_more_fuel_nor_less() {
+        let others = ThreadLoad::default();
+        // Who loses the processor for a moment may lose the time slice as well, but not each time.
         let mut short = Vec::new();
         for _ in 0..20 {
             short.push(run_with_calls_of(Duration::ZERO, &others).await);
@@ -501,24 +501,24 @@ mod tests {
         let (fuel, turns) = short.into_iter().min().expect("some");
         assert!(fuel > 10 * 3000, "{fuel}");
         assert_eq!(turns, 1);
-        // One for each call, and the turn that it began with; what is computed in between isn't cut to pieces.
-        assert_eq!(run_with_calls_of(Limits::TURN * 2, &others).await, (fuel, 11));
-        // The same length as that of a turn that is computed.
-        let (same, turns) = run_with_calls_of(Limits::SHARED_TURN * 2, &others).await;
+        // One for each call, and the time slice that it began with; what is computed in between isn't cut to pieces.
+        assert_eq!(run_with_calls_of(Limits::TIME_SLICE * 2, &others).await, (fuel, 11));
+        // The same length as that of a time slice that is computed.
+        let (same, turns) = run_with_calls_of(Limits::SHARED_TIME_SLICE * 2, &others).await;
         assert_eq!(same, fuel);
         assert!(turns < 11, "{turns}");
         let _other = others.ready();
-        assert_eq!(run_with_calls_of(Limits::SHARED_TURN * 2, &others).await, (fuel, 11));
+        assert_eq!(run_with_calls_of(Limits::SHARED_TIME_SLICE * 2, &others).await, (fuel, 11));
     }
 
     #[tokio::test]
-    async fn a_guest_that_spends_its_turn_in_helpers_of_the_engine_is_ended() {
+    async fn a_guest_that_spends_its_time_slice_in_helpers_of_the_engine_is_ended() {
         const FOR_EVER: &str = r#"(module
             (import "host" "call" (func $call))
             (func (export "run") (loop $again (call $call) (br $again))))"#;
         let (result, _, turns) =
-            run_calls(FOR_EVER, Duration::from_millis(30), false, &Load::default()).await;
-        assert!(result.expect_err("ended").is::<TurnTooLong>());
+            run_calls(FOR_EVER, Duration::from_millis(30), false, &ThreadLoad::default()).await;
+        assert!(result.expect_err("ended").is::<TimeSliceTooLong>());
         assert_eq!(turns, 1);
     }
 }
