@@ -232,7 +232,7 @@ impl Simulation {
         if attribution != Attribution::Message {
             outcome = Outcome::HostFailed { what: "down".into() };
         }
-        self.breaker.task_ended(&outcome, attribution, error.as_ref());
+        self.breaker.task_ended(&outcome, attribution, error.as_ref(), true);
         let decision = decide(&outcome, attribution, waiting.counted + 1, &self.rules, 1.0);
         let decision = self.breaker.hold_back(decision, &outcome, probe.is_some(), self.rules.backoff.first);
         let evidence = Evidence::of(&outcome, attribution, true, true);

@@ -186,9 +186,17 @@ impl Breaker {
         }
     }
 
-    /// A task ended so; `error` is what it complained of.
-    pub(super) fn task_ended(&self, outcome: &Outcome, attribution: Attribution, error: Option<&HostError>) {
+    /// A task ended so; `error` is what it complained of. `ran`: there was an instance.
+    pub(super) fn task_ended(
+        &self,
+        outcome: &Outcome,
+        attribution: Attribution,
+        error: Option<&HostError>,
+        ran: bool,
+    ) {
         match (outcome, attribution) {
+            // Component and grants fit, whether its message can be settled or not.
+            (Outcome::Completed, _) if ran => self.lock().has_completed = true,
             (Outcome::HostFailed { .. }, Attribution::Host) => {
                 let not_granted = error.is_some_and(|error| error.kind == HostErrorKind::NotGranted);
                 // An alias that isn't granted may be anything that a guest says.
@@ -271,7 +279,7 @@ impl Breaker {
         };
         let change = self.update(|state| {
             if completed {
-                (state.failed_tasks, state.has_completed) = (0, true);
+                state.failed_tasks = 0;
             }
             match state.circuit {
                 // Tasks that call no backend don't say whether those fail now and then.

@@ -144,7 +144,7 @@ fn tasks_that_all_fail_slow_the_worker_down_until_one_completes() {
 #[test]
 fn a_worker_whose_tasks_have_completed_is_trusted_for_longer() {
     let breaker = breaker();
-    breaker.settled(COMPLETED, None);
+    breaker.task_ended(&Outcome::Completed, Attribution::Message, None, true);
     for _ in 1..20 {
         assert_eq!(task_failed(&breaker), None);
     }

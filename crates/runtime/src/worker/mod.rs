@@ -587,7 +587,7 @@ impl Worker {
                 );
             }
         }
-        self.breaker.task_ended(outcome, attribution, report.host_error.as_ref());
+        self.breaker.task_ended(outcome, attribution, report.host_error.as_ref(), report.ran);
     }
 
     /// Why it has stopped, or nearly, where somebody has to mend something.
