@@ -8,14 +8,10 @@ use super::attribution::Attribution;
 use super::breaker::{Breaker, Evidence, Probe};
 use super::permits::Unsettled;
 use super::tally::Tally;
-use crate::model::message::{
-    Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_BATCH, MAX_VISIBILITY, Message, OUTCOME_ATTRIBUTE,
-    OutgoingMessage,
-};
+use crate::model::message::{MAX_BATCH, MAX_VISIBILITY};
 use crate::model::outcome::{Action, Cancel, Outcome, Policy};
 use crate::ports::queue::{Queue, QueueError, Receipt};
 use futures_util::future::join_all;
-use serde_json::json;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -111,56 +107,6 @@ pub(super) fn decide(
         }
         Action::Retry => Decision::Retry(delay.unwrap_or_else(backoff)),
     }
-}
-
-/// What a dead letter says of where it comes from, and what it obeys where it goes.
-pub(super) struct DeadLettering<'a> {
-    /// The URL of the queue that the message was received from.
-    pub(super) queue: &'a str,
-    /// The component whose task failed.
-    pub(super) component: &'a str,
-    /// The dead-letter queue is a FIFO queue.
-    pub(super) fifo: bool,
-}
-
-/// The message that goes to the dead-letter queue: as it was, with an attribute that says what happened.
-pub(super) fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) -> OutgoingMessage {
-    let mut dead = OutgoingMessage {
-        body: message.body.clone(),
-        attributes: message
-            .attributes
-            .iter()
-            .filter(|attribute| attribute.name != OUTCOME_ATTRIBUTE)
-            .cloned()
-            .collect(),
-        group: message.group.clone(),
-        trace_header: message.trace_header.clone(),
-        ..OutgoingMessage::default()
-    };
-    if way.fifo {
-        dead.group.get_or_insert_with(|| message.id.clone());
-        // The same message dead-lettered twice, after a crash in between, arrives once.
-        dead.deduplication_id = Some(message.id.clone());
-    }
-    let value = json!({
-        "outcome": outcome.kind(),
-        "reason": outcome.reason(),
-        "receive_count": message.receive_count,
-        "message_id": message.id,
-        "queue": way.queue,
-        "component": way.component,
-    });
-    dead.attributes
-        .push(Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text(value.to_string()) });
-    if dead.attributes.len() > MAX_ATTRIBUTES || dead.validate().is_err() {
-        tracing::warn!(
-            message_id = message.id,
-            outcome = outcome.kind().as_str(),
-            "dead-lettering without the reason: the message has no room for it"
-        );
-        dead.attributes.pop();
-    }
-    dead
 }
 
 /// Something that is done to a message in the queue.
@@ -325,6 +271,7 @@ async fn settle_batch(
 mod tests {
     use super::*;
     use crate::model::limits::Limit;
+    use crate::model::message::OutgoingMessage;
     use crate::ports::queue::{Delivery, Depth, QueueAttributes};
     use crate::worker::permits::Permits;
     use std::collections::VecDeque;
@@ -396,52 +343,6 @@ mod tests {
             [2, 4, 8, 16, 32, 60, 60, 60]
         );
         assert_eq!([1, 2, 6].map(|count| after(count, 0.0)), [1, 2, 30]);
-    }
-
-    fn message() -> Message {
-        let attributes = vec![Attribute { name: "a".into(), value: AttributeValue::Binary(vec![1]) }];
-        Message { attributes, receive_count: 3, ..Message::new("m", "body") }
-    }
-
-    const WAY: DeadLettering<'_> = DeadLettering { queue: "memory:q", component: "c.wasm", fifo: false };
-
-    #[test]
-    fn a_deduplication_id_is_for_fifo_queues_only() {
-        let mut message = message();
-        message.group = Some("g".into());
-        assert_eq!(dead_letter(&message, &Outcome::TimedOut, &WAY).deduplication_id, None);
-        let fifo = DeadLettering { fifo: true, ..WAY };
-        let dead = dead_letter(&message, &Outcome::TimedOut, &fifo);
-        assert_eq!((dead.group.as_deref(), dead.deduplication_id.as_deref()), (Some("g"), Some("m")));
-        message.group = None;
-        assert_eq!(dead_letter(&message, &Outcome::TimedOut, &fifo).group.as_deref(), Some("m"));
-    }
-
-    #[test]
-    fn a_dead_letter_carries_the_message_and_one_attribute_that_says_why() {
-        let mut message = message();
-        let stale = Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text("old".into()) };
-        message.attributes.push(stale);
-        let dead = dead_letter(&message, &Outcome::Rejected { reason: "no \"image\"\n".into() }, &WAY);
-        assert_eq!((dead.body.as_str(), dead.attributes.len()), ("body", 2));
-        let AttributeValue::Text(why) = &dead.attributes[1].value else { panic!("text") };
-        let why: serde_json::Value = serde_json::from_str(why).expect("JSON");
-        assert_eq!(why["outcome"], "rejected");
-        assert_eq!(why["reason"], "no \"image\"\n");
-        assert_eq!(why["receive_count"], 3);
-    }
-
-    #[test]
-    fn a_message_without_room_is_dead_lettered_without_the_reason() {
-        let mut message = message();
-        message.attributes = (0..10)
-            .map(|i| Attribute { name: format!("a{i}"), value: AttributeValue::Text("x".into()) })
-            .collect();
-        assert_eq!(dead_letter(&message, &Outcome::TimedOut, &WAY).attributes.len(), 10);
-        message.attributes.clear();
-        message.body = "x".repeat(crate::model::message::MAX_MESSAGE_BYTES);
-        let dead = dead_letter(&message, &Outcome::TimedOut, &WAY);
-        assert_eq!((dead.attributes.len(), dead.validate()), (0, Ok(())));
     }
 
     /// A queue that answers as it's told to, and remembers what it was asked.

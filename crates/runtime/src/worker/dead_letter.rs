@@ -1,0 +1,170 @@
+//! Dead letters: what is sent where, and with which reason.
+
+use super::Worker;
+use super::settle::Decision;
+use crate::model::message::{
+    Attribute, AttributeValue, MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage,
+};
+use crate::model::outcome::Outcome;
+use crate::ports::queue::{Queue, QueueError};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Where rejected messages go.
+pub(super) struct DeadLetterQueue {
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) fifo: bool,
+}
+
+/// What a dead letter says of where it comes from, and what it obeys where it goes.
+struct DeadLettering<'a> {
+    /// The URL of the queue that the message was received from.
+    queue: &'a str,
+    /// The component whose task failed.
+    component: &'a str,
+    /// The dead-letter queue is a FIFO queue.
+    fifo: bool,
+}
+
+/// The message that goes to the dead-letter queue: as it was, with an attribute that says what happened.
+fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) -> OutgoingMessage {
+    let mut dead = OutgoingMessage {
+        body: message.body.clone(),
+        attributes: message
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.name != OUTCOME_ATTRIBUTE)
+            .cloned()
+            .collect(),
+        group: message.group.clone(),
+        trace_header: message.trace_header.clone(),
+        ..OutgoingMessage::default()
+    };
+    if way.fifo {
+        dead.group.get_or_insert_with(|| message.id.clone());
+        // The same message dead-lettered twice, after a crash in between, arrives once.
+        dead.deduplication_id = Some(message.id.clone());
+    }
+    let value = json!({
+        "outcome": outcome.kind(),
+        "reason": outcome.reason(),
+        "receive_count": message.receive_count,
+        "message_id": message.id,
+        "queue": way.queue,
+        "component": way.component,
+    });
+    dead.attributes
+        .push(Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text(value.to_string()) });
+    if dead.attributes.len() > MAX_ATTRIBUTES || dead.validate().is_err() {
+        tracing::warn!(
+            message_id = message.id,
+            outcome = outcome.kind().as_str(),
+            "dead-lettering without the reason: the message has no room for it"
+        );
+        dead.attributes.pop();
+    }
+    dead
+}
+
+impl Worker {
+    /// Sends a message to the dead-letter queue. If that fails, or takes too long, it's tried again later.
+    pub(super) async fn dead_letter(
+        &self,
+        message: &Message,
+        outcome: &Outcome,
+        abandon: &CancellationToken,
+    ) -> Decision {
+        let Some(DeadLetterQueue { queue, fifo }) = &self.dead_letter else {
+            return Decision::Retry(self.options.backoff.longest);
+        };
+        let component = &self.options.component_name;
+        let way = DeadLettering { queue: self.queue.url(), component, fifo: *fifo };
+        let dead = dead_letter(message, outcome, &way);
+        // The guests' threads are not for backends.
+        let sending = {
+            let queue = queue.clone();
+            AbortOnDropHandle::new(self.io.spawn(async move { queue.send(&[dead]).await.pop() }))
+        };
+        let (message_id, queue) = (&message.id, queue.url());
+        let answer = tokio::select! {
+            answer = sending => answer.unwrap_or_default(),
+            () = abandon.cancelled() => return Decision::Release(Duration::ZERO),
+        };
+        match answer {
+            Some(Ok(id)) => {
+                self.tally.counters.dead_lettered.add(1);
+                let (outcome, reason) = (outcome.kind().as_str(), outcome.reason());
+                tracing::warn!(message_id, dead_letter_id = id, outcome, reason, "dead-lettered the message");
+                Decision::DeadLetter
+            }
+            Some(Err(error @ QueueError::InvalidMessage(_))) => {
+                // No outage: this message alone. The queue's own redrive takes it in the end.
+                tracing::error!(message_id, queue, %error, "the dead-letter queue refused the message");
+                Decision::Retry(self.options.backoff.longest)
+            }
+            answer => {
+                let error = match answer {
+                    Some(Err(error)) => error.to_string(),
+                    _ => "it gave no answer".to_owned(),
+                };
+                tracing::warn!(message_id, queue, error, "cannot dead-letter the message");
+                self.breaker.queue_failed("the dead-letter queue doesn't take messages");
+                Decision::Release(self.options.backoff.first)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> Message {
+        let attributes = vec![Attribute { name: "a".into(), value: AttributeValue::Binary(vec![1]) }];
+        Message { attributes, receive_count: 3, ..Message::new("m", "body") }
+    }
+
+    const WAY: DeadLettering<'_> = DeadLettering { queue: "memory:q", component: "c.wasm", fifo: false };
+
+    #[test]
+    fn a_deduplication_id_is_for_fifo_queues_only() {
+        let mut message = message();
+        message.group = Some("g".into());
+        assert_eq!(dead_letter(&message, &Outcome::TimedOut, &WAY).deduplication_id, None);
+        let fifo = DeadLettering { fifo: true, ..WAY };
+        let dead = dead_letter(&message, &Outcome::TimedOut, &fifo);
+        assert_eq!((dead.group.as_deref(), dead.deduplication_id.as_deref()), (Some("g"), Some("m")));
+        message.group = None;
+        assert_eq!(dead_letter(&message, &Outcome::TimedOut, &fifo).group.as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn a_dead_letter_carries_the_message_and_one_attribute_that_says_why() {
+        let mut message = message();
+        let stale = Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text("old".into()) };
+        message.attributes.push(stale);
+        let dead = dead_letter(&message, &Outcome::Rejected { reason: "no \"image\"\n".into() }, &WAY);
+        assert_eq!((dead.body.as_str(), dead.attributes.len()), ("body", 2));
+        let AttributeValue::Text(why) = &dead.attributes[1].value else { panic!("text") };
+        let why: serde_json::Value = serde_json::from_str(why).expect("JSON");
+        assert_eq!(why["outcome"], "rejected");
+        assert_eq!(why["reason"], "no \"image\"\n");
+        assert_eq!(why["receive_count"], 3);
+    }
+
+    #[test]
+    fn a_message_without_room_is_dead_lettered_without_the_reason() {
+        let mut message = message();
+        message.attributes = (0..10)
+            .map(|i| Attribute { name: format!("a{i}"), value: AttributeValue::Text("x".into()) })
+            .collect();
+        assert_eq!(dead_letter(&message, &Outcome::TimedOut, &WAY).attributes.len(), 10);
+        message.attributes.clear();
+        message.body = "x".repeat(crate::model::message::MAX_MESSAGE_BYTES);
+        let dead = dead_letter(&message, &Outcome::TimedOut, &WAY);
+        assert_eq!((dead.attributes.len(), dead.validate()), (0, Ok(())));
+    }
+}
