@@ -212,7 +212,7 @@ pub(crate) struct TaskArgs {
 #[command(
     group = clap::ArgGroup::new("what").required(true).args(["message", "store"]),
     after_help = "\
-A sqlite: queue that doesn't exist is created, with a dead-letter queue `dead` beside it.
+A sqlite: queue that doesn't exist is created, with a dead-letter queue `dead` next to it.
 
 Examples:
   wasmrun enqueue --queue sqlite:jobs.db --message 'hello'
@@ -281,7 +281,7 @@ pub(crate) enum QueueCommand {
         /// How long a received message stays invisible to others [default: 30s]
         #[arg(long, value_name = "DURATION", value_parser = typed::<Duration>)]
         visibility_timeout: Option<Duration>,
-        /// After so many receives a message goes to the dead-letter queue [default: 5]
+        /// Number of receives after which a message goes to the dead-letter queue [default: 5]
         #[arg(long, value_name = "N", value_parser = typed::<u32>)]
         max_receives: Option<u32>,
         /// URL of the dead-letter queue, or none [default: `dead` in the same file]

@@ -119,7 +119,7 @@ fn draw_numbers(frame: &mut Frame<'_>, area: Rect, history: &History) {
         .flatten()
         .map(|(name, count)| (OneLine(name).to_string(), number(count)))
         .collect();
-    for (name, count) in [("dead-lettered", "dead_lettered"), ("given back", "released")] {
+    for (name, count) in [("dead-lettered", "dead_lettered"), ("released", "released")] {
         if status["counts"][count].as_u64().is_some_and(|count| count > 0) {
             ended.push((name.into(), number(&status["counts"][count])));
         }

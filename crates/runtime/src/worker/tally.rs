@@ -97,9 +97,9 @@ counts! {
     /// Extensions of a message's visibility that failed; most are tried again.
     failed_renewals: "failed_renewals", "failed_renewals";
     /// Leases that expired before their messages were settled.
-    leases_expired: "leases_expired", "messages_lapsed";
+    leases_expired: "leases_expired", "leases_expired";
     /// Messages that were released.
-    released: "released", "messages_returned";
+    released: "released", "messages_released";
     /// Messages that the worker sent to the dead-letter queue.
     dead_lettered: "dead_lettered", "messages_dead_lettered";
     /// Failed attempts to delete or release a message.
