@@ -40,7 +40,6 @@ impl Worker {
             self.end_if_hopeless(&report, &in_progress.stop);
         }
         let unsettled = self.permits.unsettled();
-        drop(permit);
 
         let decision =
             decide(&report.outcome, attribution, message.receive_count, &self.rules, fastrand::f64());
@@ -49,7 +48,10 @@ impl Worker {
         let called = report.usage.calls > 0;
         let mut evidence = Evidence::of(&report.outcome, attribution, report.ran, called);
         let mut waits = attribution == Attribution::Host;
+        // Held until the settlement is sent: one event wakes the worker for both. To send a dead letter may take long.
+        let mut permit = Some(permit);
         if decision == Decision::DeadLetter {
+            permit = None;
             // The lease is still renewed meanwhile. A crash after this duplicates, and never loses.
             decision = self.dead_letter(&message, &report.outcome, &in_progress.abandon).await;
             if decision != Decision::DeadLetter {
@@ -80,6 +82,7 @@ impl Worker {
             // The receiver lives until all senders are gone.
             let _ = in_progress.settlements.send(Settlement { evidence, probe, ..settlement });
         }
+        drop(permit);
     }
 
     /// Ends a message's lease, to settle the message; `None`: the lease expired.
