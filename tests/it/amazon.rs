@@ -221,8 +221,8 @@ fn services_that_cannot_be_reached_for_a_while_cost_time_only() {
         .start();
     worker.until_logged("\"task completed\"");
     proxy.cut();
-    worker.until_logged("nothing is received");
-    worker.until_logged("Still failing");
+    worker.until_logged("paused receiving");
+    worker.until_logged("receiving is still paused");
     proxy.mend();
     let output = worker.finish().succeeded();
     assert!(output.stderr.iter().any(|line| line.contains("work again")), "{output}");

@@ -267,7 +267,7 @@ fn a_sidecar_may_crash_without_its_application_and_drains_with_the_pod() {
 
     podman.podman(["pod", "stop", "--time=30", &pod]).within(Duration::from_secs(60)).succeeds();
     assert_eq!(podman.inspect("sidecar", ".State.ExitCode"), "0");
-    assert_eq!(podman.said("sidecar", "Stopping: running tasks may finish"), 1);
+    assert_eq!(podman.said("sidecar", "stopping: running tasks may finish"), 1);
     assert_eq!(podman.said("sidecar", "\"summary\""), 1);
     let database = |queue: &str| podman.world.depth_of(&format!("sqlite:shared/jobs.db{queue}"));
     assert_eq!(database("").in_flight, 0);

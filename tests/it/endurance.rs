@@ -146,7 +146,7 @@ fn services_that_fail_for_a_minute_cost_time_only() {
         let working = worker.logged("work again");
         proxy.cut();
         let cut_at = Instant::now();
-        let complaint = if service == "S3" { "nothing is received" } else { "can't be received from" };
+        let complaint = if service == "S3" { "paused receiving" } else { "cannot receive from the queue" };
         worker.until_logged(complaint);
         // For as long as an outage takes.
         std::thread::sleep(outage.saturating_sub(cut_at.elapsed()));
@@ -178,7 +178,7 @@ fn a_worker_with_many_tasks_and_a_long_poll_stops_in_time_and_keeps_nothing() {
         worker(&world, &amazon, RUNNING + FREE).args(["--stop-timeout", "25s", "--memory", "8MiB"]).start();
     wait_until("all of them run", || amazon.depth(&queue) == [0, RUNNING as u64, 0]);
     worker.signal(Signal::TERM);
-    worker.until_logged("Stopping");
+    worker.until_logged("stopping: running tasks");
     // The long poll that is under way may bring some of these.
     amazon.send_all(&queue, (0..LATE).map(|_| "sleep 1".to_owned()));
     let began = Instant::now();

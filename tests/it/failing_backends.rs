@@ -62,7 +62,7 @@ fn a_store_vanishes_and_comes_back(store: &str) {
     let (there, away) = (world.path(store), world.path("away"));
     fs::rename(&there, &away).expect("renamed");
     worker.until_logged(STOPPED);
-    worker.until_logged("Still failing");
+    worker.until_logged("receiving is still paused");
     assert!(!there.exists(), "somebody made another directory");
     fs::rename(&away, &there).expect("renamed");
     let output = worker.finish().succeeded();
@@ -190,7 +190,7 @@ fn a_full_disk_under_a_store_costs_time_only() {
     let queue = ["enqueue", "--queue", IN_DIRECTORY];
     world.wasmrun(queue).args(store).succeeds();
     worker.until_logged(STOPPED);
-    worker.until_logged("Still failing");
+    worker.until_logged("receiving is still paused");
     fs::remove_file(filler).expect("removed");
     worker.until_logged_times(OBJECTS, COMPLETED);
     assert_outputs(&disk.path(&worker));

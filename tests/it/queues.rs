@@ -140,7 +140,7 @@ fn a_watch_that_is_started_again_announces_what_is_new_if_it_may_remember_and_sa
         watch.signal(Signal::TERM);
         watch.finish().succeeded()
     };
-    let forgets = |output: &Output| output.to_string().contains("A restart announces all objects again");
+    let forgets = |output: &Output| output.to_string().contains("a restart announces all objects again");
     assert!(!forgets(&watch(&["--seen", "seen"], "announced 2 objects to")));
     world.write("in/c", "1");
     world.replace("in/b", "changed");

@@ -55,7 +55,7 @@ fn tasks_that_take_longer_than_the_stop_timeout_are_cancelled_and_their_messages
     let worker = busy_worker(&world, "sleep-forever", &["--stop-timeout", "300ms"]);
     worker.signal(Signal::TERM);
     let output = released(worker);
-    assert!(output.to_string().contains("The stop timeout is over"), "{output}");
+    assert!(output.to_string().contains("stop timeout expired"), "{output}");
     assert_all_visible_and_uncounted(&world, 4);
 }
 

@@ -242,7 +242,8 @@ fn who_listens_for_others_is_told_that_anybody_may_ask() {
     let world = World::with_queue(&[]);
     for (listen, warnings) in [("0.0.0.0:0", 1), ("127.0.0.1:0", 0), ("0", 0)] {
         let output = world.run("misbehave").args(["--listen", listen, "--until-empty"]).succeeds();
-        let warned = output.logs().iter().filter(|log| log.to_string().contains("no authentication")).count();
+        let warned =
+            output.logs().iter().filter(|log| log.to_string().contains("without authentication")).count();
         assert_eq!(warned, warnings, "{output}");
     }
 }

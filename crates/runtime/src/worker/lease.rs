@@ -211,6 +211,14 @@ impl Lease {
         self.held.expired.notified().await;
     }
 
+    /// Whether the message is still ours, and will be for this long.
+    pub(super) fn lasts(&self, time: Duration) -> bool {
+        let now = Instant::now();
+        // A renewal is under way: that is for later to tell.
+        let is_ours = self.held.state.try_lock().map_or(true, |state| state.ours && now < state.visible_at);
+        is_ours && now + time < self.held.ends_at
+    }
+
     /// Notes whether the message waits for a backend, or its task runs.
     pub(super) fn waits(&self, waits: bool) {
         self.held.waits.store(waits, Ordering::Relaxed);

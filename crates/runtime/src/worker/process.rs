@@ -5,7 +5,7 @@ use super::body::{self, Failed, body_store};
 use super::breaker::{Cause, Evidence, Probe};
 use super::permits::{Permit, Unsettled};
 use super::settle::{Decision, Operation, Settlement, decide};
-use super::waiting::LeasedMessage;
+use super::waiting::{LeasedMessage, MOST_WAITING};
 use super::{InProgress, OnLeaseExpired, Worker};
 use crate::model::message::Message;
 use crate::model::outcome::{Cancel, Outcome, OutcomeKind};
@@ -24,6 +24,11 @@ impl Worker {
         probe: Option<Probe>,
         in_progress: Arc<InProgress>,
     ) {
+        // It may have waited for a backend.
+        if !leased.lease.lasts(Duration::ZERO) {
+            self.tally.counters.leases_expired.add(1);
+            return;
+        }
         let message = leased.message.clone();
         let on_lease_expired = self.options.on_lease_expired;
         let cancelled = async {
@@ -63,9 +68,9 @@ impl Worker {
             && waits
             && self.breaker.cause() == Some(Cause::Backend)
         {
-            match self.waiting.add(leased) {
+            match self.wait_for_backend(leased) {
                 None => return,
-                // It's the oldest of those that wait, or this one itself.
+                // It's another one that waited, or this one itself.
                 Some(other) => leased = other,
             }
         }
@@ -83,6 +88,20 @@ impl Worker {
             let _ = in_progress.settlements.send(Settlement { evidence, probe, ..settlement });
         }
         drop(permit);
+    }
+
+    /// Lets a message wait for a backend. Returns the one that must be released for it, if any.
+    pub(super) fn wait_for_backend(&self, leased: LeasedMessage) -> Option<LeasedMessage> {
+        let message_id = leased.message.id.clone();
+        // Until each message that waits has probed.
+        let next_try = self.breaker.pause() * MOST_WAITING + self.component.limits().timeout;
+        let released = self.waiting.add(leased, next_try);
+        tracing::debug!(
+            message_id,
+            released = released.as_ref().map(|leased| &*leased.message.id),
+            "holding a message until a store or a queue works again"
+        );
+        released
     }
 
     /// Ends a message's lease, to settle the message; `None`: the lease expired.

@@ -3,7 +3,7 @@
 //! One poller is always there. Where a receive brings all that was asked for there is probably more: another poller
 //! wakes, as long as there are permits, and sleeps again with the first receive that brings less.
 
-use super::breaker::{Admission, Probe};
+use super::breaker::{Admission, Cause, Probe};
 use super::permits::Permit;
 use super::rate::{BURST, Taken};
 use super::settle::Operation;
@@ -122,7 +122,11 @@ impl Worker {
         let Ready { permits, mut starts, mut probe } = ready;
         // The receive may have taken long.
         if polling.stop.is_cancelled() || probe.is_none() && self.breaker.admission() != Admission::All {
-            self.release(messages, polling.in_progress).await;
+            let waits = self.breaker.cause() == Some(Cause::Backend) && !polling.stop.is_cancelled();
+            let released = messages
+                .into_iter()
+                .filter_map(|leased| if waits { self.wait_for_backend(leased) } else { Some(leased) });
+            self.release(released.collect(), polling.in_progress).await;
             return Received::Less;
         }
         let is_full = messages.len() >= permits.len() && probe.is_none();
@@ -310,7 +314,7 @@ impl Worker {
         }
     }
 
-    /// Releases messages whose tasks don't start: the worker was told to stop or to run fewer tasks, or a backend fails.
+    /// Releases messages whose tasks don't start: the worker was told to stop, or a backend fails.
     /// Others may have them at once.
     async fn release(&self, messages: Vec<LeasedMessage>, in_progress: &InProgress) {
         for leased in messages {
@@ -336,7 +340,11 @@ impl Worker {
                     }
                     Admission::Wait => self.breaker.changed().await,
                     Admission::Check(at) => {
-                        tokio::time::sleep_until(at.into()).await;
+                        tokio::select! {
+                            () = tokio::time::sleep_until(at.into()) => {}
+                            // A task that completes may close the circuit.
+                            () = self.breaker.changed() => continue,
+                        }
                         let failure = self.check_backends().await;
                         if failure.is_none() {
                             self.watched.all_answer();

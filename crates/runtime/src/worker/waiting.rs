@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The most messages that wait. If the tasks of that many fail, another message is unlikely to fare better.
-const MOST: usize = 8;
+pub(super) const MOST_WAITING: u32 = 8;
+const MOST: usize = MOST_WAITING as usize;
 /// A message waits at most this long from its receipt: another worker may be able to run its task.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// Of this number of probes, one receives a message even if the most wait: these may all be at fault themselves.
+/// If the most wait, only one of this number of probes receives a message: those that wait may all be at fault themselves.
 const NEW_MESSAGE_EACH: u32 = 4;
 
 /// A message in the worker's hands.
@@ -38,23 +39,30 @@ struct State {
 }
 
 impl WaitingMessages {
-    /// Adds a message whose task failed for a backend. Returns the message that must be released for it, if any: the one
-    /// that was tried longest ago, or this one if it may not wait.
-    pub(super) fn add(&self, message: LeasedMessage) -> Option<LeasedMessage> {
+    /// Adds a message whose task failed for a backend, and whose lease must last for `next_try`. Returns the message that must
+    /// be released for it, if any: the one that was received the fewest times, or this one if it may not wait.
+    pub(super) fn add(&self, message: LeasedMessage, next_try: Duration) -> Option<LeasedMessage> {
         let mut state = self.lock();
-        if state.closed || message.received_at.elapsed() >= LONGEST {
+        if state.closed || message.received_at.elapsed() >= LONGEST || !message.lease.lasts(next_try) {
             return Some(message);
         }
         message.lease.waits(true);
         state.messages.push_back(message);
-        if state.messages.len() > MOST { state.messages.pop_front() } else { None }
+        if state.messages.len() <= MOST {
+            return None;
+        }
+        // It's the farthest from being dead-lettered by the queue; of several, the one that was tried longest ago.
+        let counts = state.messages.iter().map(|leased| leased.message.receive_count).enumerate();
+        let (index, _) = counts.min_by_key(|(_, count)| *count)?;
+        state.messages.remove(index)
     }
 
     /// Whether the next probe is to be one of these messages, rather than one that is received.
     pub(super) fn probe_is_due(&self) -> bool {
         let mut state = self.lock();
         state.probes = state.probes.wrapping_add(1);
-        state.messages.len() >= MOST && !state.probes.is_multiple_of(NEW_MESSAGE_EACH)
+        let each = if state.messages.len() < MOST { 2 } else { NEW_MESSAGE_EACH };
+        !state.probes.is_multiple_of(each)
     }
 
     /// Takes at most `most` messages, those first that were tried longest ago.
@@ -89,6 +97,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     const HOUR: Duration = Duration::from_secs(3600);
+    const SOON: Duration = Duration::from_secs(1);
 
     async fn leased(count: usize) -> (Arc<Leases>, Vec<LeasedMessage>) {
         let queue = Arc::new(MemoryQueue::new("q", HOUR));
@@ -115,27 +124,49 @@ mod tests {
         let (leases, mut messages) = leased(MOST + 1).await;
         let last = messages.pop().expect("the last");
         let waiting = WaitingMessages::default();
-        assert!(messages.into_iter().all(|message| waiting.add(message).is_none()));
+        assert!(messages.into_iter().all(|message| waiting.add(message, SOON).is_none()));
         assert_eq!(leases.running(0).0, 1, "only the last");
         let tried = waiting.take(1).remove(0);
         assert_eq!(leases.running(0).0, 2);
         assert_eq!(tried.message.body, "0");
-        assert!(waiting.add(tried).is_none());
-        assert_eq!(bodies(waiting.add(last)), ["1"]);
+        assert!(waiting.add(tried, SOON).is_none());
+        assert_eq!(bodies(waiting.add(last, SOON)), ["1"]);
         let left = bodies(waiting.close());
         assert_eq!((left.len(), &*left[0], &*left[MOST - 2], &*left[MOST - 1]), (MOST, "2", "0", "8"));
     }
 
     #[tokio::test]
-    async fn a_message_is_received_as_long_as_few_wait_and_now_and_then_for_ever() {
+    async fn probes_alternate_between_messages_that_wait_and_others() {
         let (_, messages) = leased(MOST).await;
         let waiting = WaitingMessages::default();
+        let received = || (0..100).filter(|_| !waiting.probe_is_due()).count();
+        assert_eq!(received(), 50);
         for message in messages {
-            assert!(!waiting.probe_is_due(), "few wait");
-            assert!(waiting.add(message).is_none());
+            assert!(waiting.add(message, SOON).is_none());
         }
-        let received = (0..100).filter(|_| !waiting.probe_is_due()).count();
-        assert_eq!(received, 100 / NEW_MESSAGE_EACH as usize);
+        assert_eq!(received(), 100 / NEW_MESSAGE_EACH as usize);
+    }
+
+    #[tokio::test]
+    async fn a_message_whose_lease_does_not_last_until_the_next_try_is_released() {
+        let (_, mut messages) = leased(2).await;
+        let waiting = WaitingMessages::default();
+        assert_eq!(bodies(waiting.add(messages.remove(0), HOUR)), ["0"]);
+        assert!(waiting.add(messages.remove(0), SOON).is_none());
+    }
+
+    #[tokio::test]
+    async fn who_was_received_the_fewest_times_makes_room() {
+        let (_, mut messages) = leased(MOST + 1).await;
+        for leased in &mut messages {
+            let mut message = (*leased.message).clone();
+            message.receive_count = if message.body == "4" { 1 } else { 2 };
+            leased.message = message.into();
+        }
+        let waiting = WaitingMessages::default();
+        let released: Vec<_> =
+            messages.into_iter().filter_map(|message| waiting.add(message, SOON)).collect();
+        assert_eq!(bodies(released), ["4"]);
     }
 
     #[tokio::test]
@@ -144,8 +175,8 @@ mod tests {
         let waiting = WaitingMessages::default();
         let mut old = messages.pop().expect("one");
         old.received_at = Instant::now().checked_sub(LONGEST).expect("an hour ago");
-        assert_eq!(bodies(waiting.add(old)), ["1"]);
+        assert_eq!(bodies(waiting.add(old, SOON)), ["1"]);
         assert!(waiting.close().is_empty());
-        assert_eq!(bodies(waiting.add(messages.remove(0))), ["0"]);
+        assert_eq!(bodies(waiting.add(messages.remove(0), SOON)), ["0"]);
     }
 }
