@@ -297,7 +297,7 @@ impl Siege {
         wait_until("the messages are settled", || self.is_settled(&sent));
         let mut logs = Vec::new();
         wait_until("the log tells how the tasks ended", || {
-            logs = self.worker.logs_with("ompleted.\"");
+            logs = self.worker.logs_with("\"message\":\"task ");
             sent.iter().all(|sent| log_of(&logs, &sent.id).is_some())
         });
         sent.into_iter().map(|sent| self.ended(sent, &logs)).collect()
