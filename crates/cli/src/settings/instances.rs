@@ -146,6 +146,6 @@ mod tests {
         assert_eq!(goal("target-latency = '1s'"), Some(Goal::Latency(Duration::from_secs(1))));
         assert_eq!(goal("instances = 4"), None);
         assert_eq!(goal("instances = '0..5'"), Some(Goal::Latency(Duration::from_secs(30))));
-        assert_eq!(goal("keep-warm = '1m'"), Some(Goal::Latency(Duration::from_secs(30))));
+        assert_eq!(goal("scale-in-delay = '1m'"), Some(Goal::Latency(Duration::from_secs(30))));
     }
 }
