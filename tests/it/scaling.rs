@@ -77,7 +77,8 @@ fn tasks_that_compute_settle_near_the_number_of_threads_by_themselves() {
     assert!(ready["instances"].as_u64() > Some(50), "this machine bears many: {ready}");
     let changes = output.logs_of("changed the concurrency limit");
     let highest = numbers(&changes).into_iter().max().unwrap_or(1);
-    assert!((2..=8).contains(&highest), "{changes:?}");
+    // Of more than fifty; beside other tests, a task may seem to wait for something.
+    assert!((2..=16).contains(&highest), "{changes:?}");
 }
 
 #[test]
