@@ -144,10 +144,10 @@ fn services_that_fail_for_a_minute_cost_time_only() {
         let completed = worker.logged("\"task completed\"");
         wait_until("it works", || worker.logged("\"task completed\"") > completed + messages / 10);
         let working = worker.logged("work again");
+        let paused = worker.logged("receiving is still paused");
         proxy.cut();
         let cut_at = Instant::now();
-        let complaint = if service == "S3" { "paused receiving" } else { "cannot receive from the queue" };
-        worker.until_logged(complaint);
+        wait_until("it is noticed", || worker.logged("receiving is still paused") > paused);
         // For as long as an outage takes.
         std::thread::sleep(outage.saturating_sub(cut_at.elapsed()));
         proxy.mend();
