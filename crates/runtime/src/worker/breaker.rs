@@ -154,10 +154,7 @@ impl Breaker {
 
     /// How long nothing is received; zero: it's closed.
     pub(super) fn pause(&self) -> Duration {
-        match self.lock().circuit {
-            Circuit::Closed => Duration::ZERO,
-            Circuit::Open { pause, .. } | Circuit::HalfOpen { pause, .. } => pause,
-        }
+        self.lock().pause()
     }
 
     /// Whether a task has completed yet.
@@ -329,33 +326,20 @@ impl Breaker {
         self.update(|state| {
             let failures = state.backend_failures.entry(used.cloned()).or_default();
             *failures = failures.saturating_add(1);
-            match state.circuit {
-                Circuit::Closed if *failures < THRESHOLD => None,
-                Circuit::Closed => Some(state.open(FIRST_PAUSE, Cause::Backend, why)),
-                Circuit::HalfOpen { pause, .. } => Some(state.open(longer(pause), Cause::Backend, why)),
-                Circuit::Open { .. } => None,
-            }
+            let is_bad_luck = *failures < THRESHOLD && state.circuit == Circuit::Closed;
+            if is_bad_luck { None } else { state.open_for_backend(why) }
         })
     }
 
     /// A queue doesn't settle or take messages: whatever tasks say, nothing can be finished.
     pub(super) fn queue_failed(&self, what: &str) {
-        let pause = self.update(|state| match state.circuit {
-            Circuit::Closed => Some(state.open(FIRST_PAUSE, Cause::Backend, what)),
-            Circuit::HalfOpen { pause, .. } => Some(state.open(longer(pause), Cause::Backend, what)),
-            Circuit::Open { .. } => None,
-        });
-        log_outage(pause, what);
+        log_outage(self.update(|state| state.open_for_backend(what)), what);
     }
 
     /// The queue can't be received from: there is nothing to wait for. Returns the pause.
     pub(super) fn receive_failed(&self, why: &str) -> Duration {
-        self.update(|state| match state.circuit {
-            Circuit::Closed => state.open(FIRST_PAUSE, Cause::Backend, why),
-            // Several receives that fail together are one failure.
-            Circuit::Open { pause, .. } => pause,
-            Circuit::HalfOpen { pause, .. } => state.open(longer(pause), Cause::Backend, why),
-        })
+        // Several receives that fail together are one failure.
+        self.update(|state| state.open_for_backend(why).unwrap_or_else(|| state.pause()))
     }
 
     /// The backends were checked; `failure` says what still fails.
@@ -394,6 +378,23 @@ impl Breaker {
 }
 
 impl State {
+    fn pause(&self) -> Duration {
+        match self.circuit {
+            Circuit::Closed => Duration::ZERO,
+            Circuit::Open { pause, .. } | Circuit::HalfOpen { pause, .. } => pause,
+        }
+    }
+
+    /// Opens the circuit as a backend fails. Returns the pause; `None`: it was open already.
+    fn open_for_backend(&mut self, why: &str) -> Option<Duration> {
+        let pause = match self.circuit {
+            Circuit::Closed => FIRST_PAUSE,
+            Circuit::HalfOpen { pause, .. } => longer(pause),
+            Circuit::Open { .. } => return None,
+        };
+        Some(self.open(pause, Cause::Backend, why))
+    }
+
     fn open(&mut self, pause: Duration, cause: Cause, why: &str) -> Duration {
         why.clone_into(&mut self.why);
         self.open_again(pause, cause)

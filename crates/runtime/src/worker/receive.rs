@@ -121,8 +121,9 @@ impl Worker {
         };
         let Ready { permits, mut starts, mut probe } = ready;
         // The receive may have taken long.
-        if polling.stop.is_cancelled() || probe.is_none() && self.breaker.admission() != Admission::All {
-            let waits = self.breaker.cause() == Some(Cause::Backend) && !polling.stop.is_cancelled();
+        let stops = polling.stop.is_cancelled();
+        if stops || probe.is_none() && self.breaker.admission() != Admission::All {
+            let waits = !stops && self.breaker.cause() == Some(Cause::Backend);
             let released = messages
                 .into_iter()
                 .filter_map(|leased| if waits { self.wait_for_backend(leased) } else { Some(leased) });
