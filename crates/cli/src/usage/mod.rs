@@ -9,10 +9,11 @@ mod file;
 use self::file::UsageFile;
 use crate::failure::Failure;
 use crate::output::tamed;
+use parking_lot::{Condvar, Mutex};
 use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
 
@@ -82,14 +83,10 @@ impl UsageLog {
 
     /// Waits until the lines of all tasks are written, if that can be.
     pub(crate) fn close(&self) {
-        let mut pending = self.buffer.lock();
+        let mut pending = self.buffer.pending.lock();
         pending.closing = true;
         self.buffer.changed.notify_all();
-        let (pending, _) = self
-            .buffer
-            .changed
-            .wait_timeout_while(pending, LAST_LINES, |pending| !pending.closed)
-            .unwrap_or_else(PoisonError::into_inner);
+        self.buffer.changed.wait_while_for(&mut pending, |pending| !pending.closed, LAST_LINES);
         if !pending.closed {
             tracing::warn!("The usage file doesn't take the last lines: they are lost.");
         }
@@ -118,7 +115,7 @@ fn line(record: &TaskRecord<'_>) -> Vec<u8> {
 impl Buffer {
     /// Takes a line; one that is empty couldn't be made.
     fn push(&self, line: &[u8]) {
-        let mut pending = self.lock();
+        let mut pending = self.pending.lock();
         if line.is_empty() || pending.lines.len() + line.len() >= MAX_PENDING_BYTES {
             pending.dropped += 1;
             return;
@@ -150,7 +147,7 @@ impl Buffer {
                     }
                 }
             }
-            let mut pending = self.lock();
+            let mut pending = self.pending.lock();
             if last {
                 // What couldn't be written now never will be.
                 pending.dropped += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -161,30 +158,24 @@ impl Buffer {
             }
             if last {
                 pending.closed = true;
-                return self.changed.notify_all();
+                self.changed.notify_all();
+                return;
             }
         }
     }
 
     /// Waits for lines, or for the moment to try again those that are left. `true`: these are the last.
     fn gather(&self, lines: &mut Vec<u8>) -> bool {
-        let (mut pending, pause) = (self.lock(), if lines.is_empty() { GATHER } else { AGAIN });
+        let (mut pending, pause) = (self.pending.lock(), if lines.is_empty() { GATHER } else { AGAIN });
         if lines.is_empty() {
             let nothing = |pending: &mut Pending| pending.lines.is_empty() && !pending.closing;
-            pending = self.changed.wait_while(pending, nothing).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait_while(&mut pending, nothing);
         }
-        let (mut pending, _) = self
-            .changed
-            .wait_timeout_while(pending, pause, |pending| !pending.closing)
-            .unwrap_or_else(PoisonError::into_inner);
+        self.changed.wait_while_for(&mut pending, |pending| !pending.closing, pause);
         if lines.is_empty() || pending.closing {
             lines.append(&mut pending.lines);
         }
         pending.closing
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -222,7 +213,7 @@ mod tests {
         for _ in 0..10_000 {
             buffer.push(&line);
         }
-        let pending = buffer.lock();
+        let pending = buffer.pending.lock();
         assert!(pending.lines.len() <= MAX_PENDING_BYTES);
         assert_eq!(pending.lines.len() as u64 / 1001 + pending.dropped, 10_000);
         assert!(pending.dropped > 0);
