@@ -263,14 +263,17 @@ fn a_role_that_loses_its_rights_costs_time_only() {
     }
 }
 
+/// Three messages whose objects are refused.
+fn refused_messages(bucket: &Bucket) -> ScriptedSqs {
+    bucket.refuse(|request| request.target.contains("/photos/in/a"));
+    ScriptedSqs::holding(30, ["a1", "a2", "a3"].map(|key| bucket.holds(key).into()), |_| None)
+}
+
 #[test]
 fn messages_on_sqs_are_not_received_again_and_again_while_a_right_is_missing() {
-    let world = World::new();
-    let bucket = Bucket::default();
+    let (world, bucket) = (World::new(), Bucket::default());
     let stub = bucket.serve();
-    bucket.refuse(|request| request.target.contains("/photos/in/a"));
-    let events = ["a1", "a2", "a3"].map(|key| bucket.holds(key).into());
-    let queue = ScriptedSqs::holding(30, events, |_| None);
+    let queue = refused_messages(&bucket);
     let worker = on_scripted(&queue, &world, &stub).start();
     worker.until_logged_times(6, "\"task did not complete\"");
     // Two failed before it was known that all do.
@@ -284,12 +287,9 @@ fn messages_on_sqs_are_not_received_again_and_again_while_a_right_is_missing() {
 
 #[test]
 fn messages_that_wait_for_a_store_are_released_when_the_worker_stops() {
-    let world = World::new();
-    let bucket = Bucket::default();
+    let (world, bucket) = (World::new(), Bucket::default());
     let stub = bucket.serve();
-    bucket.refuse(|request| request.target.contains("/photos/in/a"));
-    let events = ["a1", "a2", "a3"].map(|key| bucket.holds(key).into());
-    let queue = ScriptedSqs::holding(30, events, |_| None);
+    let queue = refused_messages(&bucket);
     let worker = on_scripted(&queue, &world, &stub).start();
     wait_until("all are held", || queue.received() == 5 && queue.depth() == [0, 3]);
     stop(worker);

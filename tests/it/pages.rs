@@ -45,12 +45,20 @@ fn at(endpoint: &str, command: Command) -> Command {
 
 /// A worker on a queue on this machine, with stores in S3.
 fn worker(world: &World, s3: &Stub) -> Command {
-    let run = world
-        .wasmrun(["run", "--queue", "sqlite:jobs.db", "--log", "info,wasmrun_runtime=debug"])
+    granted(world.wasmrun(["run", "--queue", "sqlite:jobs.db", "--log", "info,wasmrun_runtime=debug"]), s3)
+}
+
+/// A task of this message, with the same stores.
+fn invoke(world: &World, s3: &Stub, message: &str) -> Command {
+    granted(world.wasmrun(["invoke", "--json", "--message", message]), s3)
+}
+
+fn granted(command: Command, s3: &Stub) -> Command {
+    let command = command
         .arg(guest("misbehave"))
         .args(["--store", "input=s3://photos:ro", "--store", "output=s3://thumbs:rw"])
         .args(["--send", "next=sqlite:next.db"]);
-    at(&s3.endpoint(), run)
+    at(&s3.endpoint(), command)
 }
 
 /// S3 that holds the object `x` and takes whatever it's given; while somebody else answers in its place, that.
@@ -161,12 +169,7 @@ fn a_page_with_marks_of_an_object_is_none_where_the_server_names_its_requests() 
                 let is_object = request.target.starts_with(if is_read { "/photos/x" } else { "/thumbs/a" });
                 if is_object { shown.clone() } else { s3_with_names(request) }
             });
-            let invoke = world
-                .wasmrun(["invoke", "--json", "--message", message])
-                .arg(guest("misbehave"))
-                .args(["--store", "input=s3://photos:ro", "--store", "output=s3://thumbs:rw"])
-                .args(["--send", "next=sqlite:next.db"]);
-            let output = at(&stub.endpoint(), invoke).ends().exited_with(1);
+            let output = invoke(&world, &stub, message).ends().exited_with(1);
             assert_eq!(output.json()["outcome"], "host-failed", "{page:?}: {message}: {output}");
             assert!(
                 output.to_string().contains("doesn't answer as S3 does"),
@@ -210,12 +213,7 @@ fn a_page_is_never_taken_for_something_written() {
                 let writes = ["PUT", "POST", "DELETE"].contains(&&*request.method);
                 if writes { page.clone() } else { s3(request) }
             });
-            let invoke = world
-                .wasmrun(["invoke", "--json", "--message", message])
-                .arg(guest("misbehave"))
-                .args(["--store", "input=s3://photos:ro", "--store", "output=s3://thumbs:rw"])
-                .args(["--send", "next=sqlite:next.db"]);
-            let output = at(&stub.endpoint(), invoke).ends().exited_with(1);
+            let output = invoke(&world, &stub, message).ends().exited_with(1);
             assert_eq!(output.json()["outcome"], "host-failed", "{name}: {message}: {output}");
         }
     }
