@@ -131,9 +131,9 @@ impl Report {
         text
     }
 
-    /// Beside what others have published.
+    /// Compares with what others have published.
     fn elsewhere(&self) -> String {
-        let mut text = "## Beside Fargate and Lambda\n\n\
+        let mut text = "## Compared with Fargate and Lambda\n\n\
              Published by others, and not measured here. The first rows are the figures above. They leave out what comes before a container\n\
              starts: finding a machine, and fetching the image. A worker on Fargate waits for both as everything there does, once; what it has in its own\n\
              hands is the size of the image and the time after it. Who starts a Fargate task for each message waits for all of it each time.\n\n\

@@ -59,7 +59,7 @@ impl GuestThreads {
             .thread_keep_alive(IDLE)
             // For timeouts and WASI's clocks; a guest has no other business with the system.
             .enable_time()
-            // Timers and tasks from outside get their time slice after at most so many time slices.
+            // Number of time slices after which timers, and tasks that other threads spawned, are looked at.
             .event_interval(4)
             .global_queue_interval(2)
             .build()?;

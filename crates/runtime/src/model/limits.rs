@@ -18,7 +18,7 @@ pub(crate) const MEMORY_KEPT_BYTES: usize = 1 << 20;
 /// Of its tables, likewise.
 pub(crate) const TABLE_KEPT_BYTES: usize = 64 << 10;
 
-/// What an open reader or writer makes the host hold, beside what any handle does.
+/// Memory and file descriptors that the host holds for an open reader or writer, in addition to those of any handle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// Memory.
