@@ -5,8 +5,8 @@
 //! | [`sqlite`] | `sqlite:PATH[#NAME]`: queues with the semantics of SQS in one file                |
 //! | [`dir`]    | `dir:PATH`: the files below a directory as objects                                |
 //!
-//! Both are safe with several processes at once, survive the death of any of them at any moment, and can be looked
-//! into with ordinary tools: the `sqlite3` shell, `ls` and `cp`.
+//! Several processes may use either at once, and any of them may die at any moment. Both can be inspected with ordinary
+//! tools: the `sqlite3` shell, `ls` and `cp`.
 
 pub mod dir;
 pub mod sqlite;
@@ -14,7 +14,7 @@ pub mod sqlite;
 pub use dir::DirStore;
 pub use sqlite::{DeadLetter, PlannedQueue, QueueSettings, SqliteQueue};
 
-/// Begins a call and drops its future before it's over, as that of a task that was ended.
+/// Begins a call and drops its future before the call is over, as happens when a task ends.
 #[cfg(test)]
 fn give_up<T>(call: impl Future<Output = T>) {
     use std::task::{Context, Waker};

@@ -1,5 +1,7 @@
-//! Threads for what blocks. A call goes on when the future that waits for it is dropped, as that of a task that was ended: so
-//! it's told, and there are only so many of those. Files are closed and removed on a thread for that.
+//! Runs blocking file-system calls on threads.
+//!
+//! A call goes on when the future that waits for it is dropped, as happens when a task ends. So the call is told that
+//! it was abandoned, and the number of abandoned calls is bounded. A thread of its own closes and removes files.
 
 use std::mem::needs_drop;
 use std::ops::Deref;
@@ -7,17 +9,16 @@ use std::sync::{Arc, OnceLock, mpsc};
 use tokio::sync::watch;
 use wasmrun_runtime::ports::object_store::StoreError;
 
-/// So much may be under way that nobody waits for: abandoned calls, and drops. Then what adds to it waits until some of
-/// that is over.
+/// Maximum number of abandoned calls, and of pending drops. At that number, whatever would add another one waits.
 const MOST_UNAWAITED: usize = 16;
 
-/// A store's calls on tokio's blocking threads.
+/// Runs a store's calls on tokio's blocking threads.
 #[derive(Debug)]
 pub(super) struct Blocking {
-    /// Calls that nobody waits for. So tasks that are ended on a disk that hangs don't leave more and more behind, each
-    /// the content of one call.
+    /// Counts the calls that nobody waits for. The bound keeps tasks that end while a disk hangs from leaving ever more
+    /// calls behind, each of which holds its content.
     abandoned: Arc<Gate>,
-    /// Apart, as files that take a while to be removed keep nobody from what is open.
+    /// Has a count of its own, so that files that are slow to remove don't delay calls on open files.
     drops: Arc<Drops>,
 }
 
@@ -31,8 +32,8 @@ impl Blocking {
         Ok(Self { abandoned: Arc::default(), drops: Arc::new(Drops::start().map_err(refused)?) })
     }
 
-    /// Does `work` with `files` on a thread. Wherever the call is given up, neither they nor what it came to are dropped
-    /// on the caller's thread, where others wait.
+    /// Runs `work` on a thread and hands it `files`. If the call is abandoned, neither `files` nor the result is
+    /// dropped on the caller's thread, where a slow drop would delay other tasks.
     pub(super) async fn run<F: Send + 'static, T: Send + 'static>(
         &self,
         files: F,
@@ -46,7 +47,8 @@ impl Blocking {
             let files = files.into_inner();
             call.check("begin", "")?;
             let value = work(files, &call)?;
-            // Here it may be dropped, and counts until it is.
+            // If the call was abandoned, the value is dropped on this thread, and the call counts as abandoned until
+            // then.
             call.check("keep", "")?;
             Ok(DropLater { value: Some(value), drops })
         });
@@ -56,36 +58,36 @@ impl Blocking {
         }
     }
 
-    /// Waits until little is left to be dropped.
+    /// Waits until fewer than [`MOST_UNAWAITED`] drops are pending.
     pub(super) async fn catch_up(&self) {
         self.drops.gate.pass().await;
     }
 
-    /// Waits until nothing is under way that nobody waits for.
+    /// Waits until no abandoned call runs and no drop is pending.
     pub(super) async fn clear_away(&self) {
         self.abandoned.until(|count| count == 0).await;
         self.drops.gate.until(|count| count == 0).await;
     }
 
-    /// For files, which may take a while to be closed or removed.
+    /// Wraps a value, such as a file, that may take a while to close or to remove.
     pub(super) fn drop_later<T: Send + 'static>(&self, value: T) -> DropLater<T> {
         DropLater { value: Some(value), drops: Arc::clone(&self.drops) }
     }
 }
 
-/// One call, which asks now and then whether anybody still waits for it.
+/// One call. Its work asks now and then whether the call was abandoned.
 #[derive(Debug, Default)]
 pub(super) struct Call(OnceLock<Counted>);
 
 impl Call {
-    /// Nobody waits for it any more. From now until it's over it counts.
+    /// Marks the call as abandoned. It counts at the gate until it is over.
     pub(super) fn abandon(&self, abandoned: &Arc<Gate>) {
         self.0.get_or_init(|| Counted::new(abandoned));
     }
 
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] if nobody waits any more; nobody reads it.
+    /// [`StoreError::Unavailable`] if the call was abandoned. Nobody sees the text.
     pub(super) fn check(&self, doing: &str, key: &str) -> Result<(), StoreError> {
         match self.0.get() {
             None => Ok(()),
@@ -96,7 +98,7 @@ impl Call {
     }
 }
 
-/// Who waits for a call, and abandons it when dropped before it's over.
+/// The future that waits for a call. Dropped before the call is over, it abandons the call.
 struct Caller<'a> {
     call: Arc<Call>,
     abandoned: &'a Arc<Gate>,
@@ -104,14 +106,14 @@ struct Caller<'a> {
 
 impl Drop for Caller<'_> {
     fn drop(&mut self) {
-        // The thread has the other one until the call is over.
+        // The thread holds the other reference until the call is over.
         if Arc::strong_count(&self.call) > 1 {
             self.call.abandon(self.abandoned);
         }
     }
 }
 
-/// A thread that drops what is handed to it, one after the other, until nobody can hand it anything any more.
+/// A thread that drops the values handed to it, one after the other, until the last sender is gone.
 #[derive(Debug)]
 struct Drops {
     gate: Arc<Gate>,
@@ -128,10 +130,10 @@ impl Drops {
     }
 }
 
-/// A value that is dropped on the thread for that.
+/// A value that is dropped on the thread of [`Drops`].
 #[derive(Debug)]
 pub(super) struct DropLater<T: Send + 'static> {
-    /// Always there but during drop.
+    /// `Some` until the value is taken or dropped.
     value: Option<T>,
     drops: Arc<Drops>,
 }
@@ -161,13 +163,13 @@ impl<T: Send + 'static> Drop for DropLater<T> {
         if let Some(value) = self.value.take()
             && needs_drop::<T>()
         {
-            // The thread doesn't end before its sender.
+            // The send succeeds: the thread runs as long as a sender exists.
             let _ = self.drops.thread.send((Box::new(value), Counted::new(&self.drops.gate)));
         }
     }
 }
 
-/// Lets pass while less than [`MOST_UNAWAITED`] is counted.
+/// Lets a caller pass while its count is below [`MOST_UNAWAITED`].
 #[derive(Debug, Default)]
 pub(super) struct Gate(watch::Sender<usize>);
 
@@ -177,12 +179,12 @@ impl Gate {
     }
 
     async fn until(&self, holds: impl Fn(usize) -> bool) {
-        // That fails when the sender is gone, and that is `self`.
+        // Fails only if the sender is gone, and `self` owns the sender.
         let _ = self.0.subscribe().wait_for(|&count| holds(count)).await;
     }
 }
 
-/// Counts at a gate until it's dropped.
+/// Adds one to the count of a gate until it is dropped.
 #[derive(Debug)]
 struct Counted(Arc<Gate>);
 
@@ -216,7 +218,7 @@ pub(super) mod tests {
             (*self.abandoned.0.borrow(), *self.drops.gate.0.borrow())
         }
 
-        /// How many wait until little is left to be dropped.
+        /// Returns how many callers wait in [`Blocking::catch_up`].
         pub(in crate::dir) fn catching_up(&self) -> usize {
             self.drops.gate.0.receiver_count()
         }
@@ -225,7 +227,7 @@ pub(super) mod tests {
             tokio::time::timeout(PATIENCE, self.clear_away()).await.unwrap();
         }
 
-        /// As many abandoned calls as there may be, which hang until the sender is dropped.
+        /// Begins the maximum number of abandoned calls. Each hangs until its sender is dropped.
         pub(in crate::dir) async fn fill(&self) -> Vec<mpsc::Sender<()>> {
             let mut hanging = Vec::new();
             for count in 0..MOST_UNAWAITED {
@@ -246,14 +248,14 @@ pub(super) mod tests {
             hanging
         }
 
-        /// Keeps the thread that drops until the sender is dropped.
+        /// Keeps the thread that drops values busy until the sender is dropped.
         pub(in crate::dir) fn hold_drops(&self) -> mpsc::Sender<()> {
             let (ends, end) = mpsc::channel();
             drop(self.drop_later(Slow(end)));
             ends
         }
 
-        /// As many drops as may be left, none of which is over before its sender is dropped.
+        /// Begins the maximum number of pending drops. Each ends when its sender is dropped.
         pub(in crate::dir) fn fill_drops(&self) -> Vec<mpsc::Sender<()>> {
             (0..MOST_UNAWAITED).map(|_| self.hold_drops()).collect()
         }
@@ -261,7 +263,7 @@ pub(super) mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// Takes until the sender is dropped to drop, or long enough for the test to fail.
+    /// A value whose drop lasts until the sender is dropped, or until the test has failed by its timeout.
     struct Slow(mpsc::Receiver<()>);
 
     impl Drop for Slow {

@@ -1,6 +1,6 @@
-//! The media type of a file that was put into the directory by a program that doesn't say.
+//! Media types of files that other programs put into the directory without an attribute that names the type.
 
-/// By the key's extension.
+/// Guesses the media type from the key's extension.
 pub(super) fn guess(key: &str) -> Option<&'static str> {
     let name = key.rsplit('/').next()?;
     let (_, extension) = name.rsplit_once('.')?;

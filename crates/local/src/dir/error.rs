@@ -1,11 +1,11 @@
-//! What the operating system's errors mean to the user of a store.
+//! Translates the operating system's errors for the user of a store.
 
 use rustix::io::Errno;
 use std::io;
 use wasmrun_runtime::ports::object_store::StoreError;
 
-/// An error while `doing` something to `key`; empty: the store. The text names the key and not the directory: a guest
-/// may read it.
+/// Returns the error for a failure while `doing` something to `key`. An empty `key` stands for the store. The text
+/// names the key but not the directory, as a guest may read it.
 pub(super) fn failed(doing: &str, key: &str, error: &io::Error) -> StoreError {
     let what = || if key.is_empty() { "the store".to_owned() } else { format!("{key:?}") };
     let text = || format!("cannot {doing} {}: {}", what(), plain(error));
@@ -20,7 +20,7 @@ pub(super) fn failed(doing: &str, key: &str, error: &io::Error) -> StoreError {
     }
 }
 
-/// The error's text without its number.
+/// Returns the error's text in lower case, without its number.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
@@ -30,7 +30,7 @@ pub(super) fn is_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-/// Errors of opening something as a directory, without following links, that is none.
+/// Reports whether opening a directory failed because the name, without following links, isn't one.
 pub(super) fn is_no_directory(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOTDIR | Errno::LOOP))
 }

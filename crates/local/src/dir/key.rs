@@ -1,20 +1,21 @@
-//! Which keys a directory can hold.
+//! Decides which keys a directory can hold.
 
 use wasmrun_runtime::ports::object_store::{MAX_KEY_BYTES, StoreError};
 
-/// Where the store keeps what isn't an object: temporary files and the lock.
+/// The store's own folder, which holds no objects but temporary files and the lock.
 pub(super) const HIDDEN: &str = ".wasmrun";
 /// A name in a directory has at most 255 bytes (Linux's `NAME_MAX`).
 const MAX_SEGMENT_BYTES: usize = 255;
 
-/// A key that names a place below the store's directory: segments between single slashes, none of them `.` or `..`.
+/// A key that names a place below the store's directory: segments separated by single slashes, none of them `.` or
+/// `..`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key(String);
 
 impl Key {
     /// # Errors
     ///
-    /// [`StoreError::Invalid`] with what is wrong with the key.
+    /// [`StoreError::Invalid`], whose text says why the key is refused.
     pub(super) fn parse(key: &str) -> Result<Self, StoreError> {
         let refuse = |why: &str| {
             let shown: String = key.chars().take(64).collect();
@@ -41,7 +42,7 @@ impl Key {
         &self.0
     }
 
-    /// The directories that lead to the object, and its name in the last of them.
+    /// Returns the directories that lead to the object, and the object's name in the last of them.
     pub(super) fn split(&self) -> (Vec<&str>, &str) {
         let mut segments: Vec<_> = self.0.split('/').collect();
         let name = segments.pop().unwrap_or_default();
@@ -49,7 +50,8 @@ impl Key {
     }
 }
 
-/// Whether a directory, given as a key's beginning that is empty or ends with a slash, can hold objects.
+/// Reports whether a directory can hold objects. The directory is given as the beginning of a key: empty, or ending
+/// with a slash.
 pub(super) fn may_hold_objects(directory: &str) -> bool {
     let Some(path) = directory.strip_suffix('/') else { return directory.is_empty() };
     path.len() < MAX_KEY_BYTES
@@ -57,7 +59,7 @@ pub(super) fn may_hold_objects(directory: &str) -> bool {
         && !is_hidden(path)
 }
 
-/// Whether the first segment is the store's own. In any case of letters: some directories ignore it.
+/// Reports whether the first segment is the store's own folder. Ignores case, as some file systems do.
 pub(super) fn is_hidden(path: &str) -> bool {
     path.split('/').next().is_some_and(|first| first.eq_ignore_ascii_case(HIDDEN))
 }

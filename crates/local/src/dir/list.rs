@@ -1,11 +1,11 @@
-//! Listings in the order of the keys' bytes.
+//! Lists objects in the order of their keys' bytes.
 //!
-//! Keys sort differently from names: `a-b` comes before `a/c`, so a directory counts as its name with a slash.
-//! A directory is read as a whole, but only the names that the page can need are kept; of all directories on the way
-//! down together no more than a few pages' worth.
+//! Keys sort differently from names: `a-b` comes before `a/c`. So a directory is sorted by its name with a slash at the
+//! end. A directory is read as a whole, but only the names that the page can need are kept. The names kept of all
+//! directories on the way down amount to at most a few pages.
 //!
-//! Other programs may have put any number of directories there that hold nothing. So a page for which much was read
-//! already ends where it is rather than read a directory again, and nothing is read that nobody waits for any more.
+//! Other programs may have created any number of directories without objects. So a page for which much was read ends
+//! early rather than reading a directory again, and an abandoned call stops reading.
 
 use super::blocking::Call;
 use super::error::{failed, is_missing};
@@ -17,21 +17,24 @@ use rustix::fs::AtFlags;
 use std::collections::{BinaryHeap, VecDeque};
 use wasmrun_runtime::ports::object_store::{MAX_KEY_BYTES, MAX_PAGE, ObjectPage, ObjectSummary, StoreError};
 
-/// So many names are kept of a directory at least: reading it again costs more than keeping a few.
+/// Minimum number of names kept of a directory: reading the directory again costs more than keeping a few names.
 const MIN_KEPT: usize = 64;
-/// So many are kept of all directories at most; beyond it the upper ones are read again when they are needed.
+/// Maximum number of names kept of all directories. Beyond it, the upper directories are forgotten, and read again when
+/// they are needed.
 const MAX_KEPT: usize = 4 * MAX_PAGE;
-/// So many entries and directories may be looked at for one page before it ends with fewer objects than were asked for:
+/// Number of entries and directories examined for one page after which the page may end with fewer objects than asked
+/// for.
 const MAX_EXAMINED: usize = 20 * MAX_PAGE;
-/// After so many entries of a directory it's looked again whether anybody still waits.
+/// Number of entries of a directory after which the call checks again whether it was abandoned.
 const LOOK_EVERY: usize = 256;
 
-/// Every ext4 file system has this, readable for root only, and nobody means it when a store is a whole file system.
+/// Exists in every ext4 file system, and only root can read it. A store that is a whole file system isn't meant to
+/// include it, so a failure to read it is ignored.
 const LOST_AND_FOUND: &str = "lost+found/";
 
-/// At most `limit` objects whose keys start with `prefix` and come after `after`.
+/// Lists at most `limit` objects whose keys start with `prefix` and come after `after`.
 ///
-/// There may be more although there are fewer than `limit`, even none: then there is a continuation.
+/// A page may hold fewer objects than `limit`, even none, although more follow. It then has a continuation.
 pub(super) fn page(
     root: &OpenRoot,
     prefix: &str,
@@ -48,7 +51,7 @@ pub(super) fn page(
     let wanted = limit + 1;
     let mut walk = Walk { root, prefix, after: after.unwrap_or_default(), call, reads: 0, examined: 0 };
     let mut objects = Vec::new();
-    // How far this page has come, if it has come any further than the last one.
+    // The continuation if the page ended here; `None` until the page has come further than the previous one.
     let mut position = None;
     let mut levels = vec![Level::new(base.to_owned())];
     while let Some(level) = levels.last_mut() {
@@ -61,7 +64,7 @@ pub(super) fn page(
                 }
             }
             Next::Directory(path) => {
-                // The directories above the last page's end come before it.
+                // The directories above the end of the previous page sort before that end.
                 if *path > *walk.after {
                     position = Some(path.clone());
                 }
@@ -86,22 +89,22 @@ pub(super) fn page(
     Ok(ObjectPage { objects, continuation })
 }
 
-/// A directory of which a part is known.
+/// A directory of which some entries are known.
 struct Level {
-    /// As a key's beginning: empty, or ends with a slash.
+    /// The directory as the beginning of a key: empty, or ending with a slash.
     path: String,
-    /// In the order of the keys.
+    /// The known entries that are yet to be handed out, in the order of the keys.
     entries: VecDeque<Entry>,
-    /// What was handed out last: everything up to it is done.
+    /// The name handed out last. Every name up to it is done.
     done: String,
-    /// There may be entries after those that are known.
+    /// Whether there may be entries after the known ones.
     unread: bool,
 }
 
 struct Entry {
-    /// With a slash at the end for a directory.
+    /// The name, with a slash at the end for a directory.
     name: String,
-    /// `None`: a directory.
+    /// `None` for a directory.
     stamp: Option<Stamp>,
 }
 
@@ -135,7 +138,8 @@ impl Level {
     }
 }
 
-/// The deepest directory is needed next, so the upper ones are forgotten first.
+/// Forgets entries while more than [`MAX_KEPT`] are kept. Begins with the upper directories, as the deepest one is
+/// needed next.
 fn forget_beyond_limit(levels: &mut [Level]) {
     let mut kept: usize = levels.iter().map(|level| level.entries.len()).sum();
     for level in levels {
@@ -153,28 +157,28 @@ struct Walk<'a> {
     prefix: &'a str,
     after: &'a str,
     call: &'a Call,
-    /// How many directories were read.
+    /// Number of directories that were read.
     reads: usize,
-    /// How many entries were in them, and how many directories were opened to get there.
+    /// Number of entries in these directories, plus the number of directories opened to reach them.
     examined: usize,
 }
 
 impl Walk<'_> {
-    /// Whether so much was read for this page that it ends before this directory.
+    /// Reports whether enough was read for this page, so that it ends before `level` is read.
     fn is_enough(&self, level: &Level) -> bool {
         let again = !level.done.is_empty();
-        // One directory alone may have had that many entries: then those that it holds are looked into.
+        // A single directory may hold that many entries. The directories in it are then still read for this page.
         self.examined >= MAX_EXAMINED && (again || self.reads > MAX_PAGE)
     }
 
-    /// Reads a directory, and keeps the first `limit` entries of those that aren't done.
+    /// Reads a directory and keeps the first `limit` of the entries that aren't done.
     fn fill(&mut self, level: &mut Level, limit: usize) -> Result<(), StoreError> {
         level.unread = false;
         let directories: Vec<_> = level.path.split_terminator('/').collect();
         self.reads += 1;
         self.examined += 1 + directories.len();
         let dir = match self.root.descend(&directories, "list", &level.path) {
-            // It went away, or never was one.
+            // The directory was removed, or never was one.
             Err(StoreError::NotFound | StoreError::Invalid(_)) => return Ok(()),
             descended => descended?,
         };
@@ -214,13 +218,13 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The name to sort by; none for what is no object and holds none.
+    /// Returns the name to sort an entry by, or `None` for an entry that is neither an object nor a directory.
     fn sort_name(&self, dir: &Dir, entry: DirEntry) -> Option<String> {
         let name = entry.file_name().into_string().ok()?;
         let kind = match entry.file_type().ok()? {
             kind if kind.is_file() => Found::File,
             kind if kind.is_dir() => Found::Directory,
-            // Not every file system says.
+            // Some file systems don't report the type.
             kind if kind == FileType::unknown() => find(dir, &name).ok()?,
             _ => Found::Other,
         };

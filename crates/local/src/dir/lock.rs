@@ -1,8 +1,9 @@
 //! The store's own folder `.wasmrun`: the lock between processes, and temporary files.
 //!
-//! Whoever puts or deletes an object holds the lock together with others; whoever creates or removes directories,
-//! or writes on the condition of an etag, holds it alone. So a put never loses its directory, and nobody writes
-//! between the check of an etag and the write. The kernel frees the locks of a process that dies.
+//! A process that puts or deletes an object holds the lock together with others. A process that creates or removes
+//! directories, or writes on the condition of an etag, holds it alone. So no directory is removed during a put, and
+//! nobody writes between the check of an etag and the write that depends on it. The kernel frees the locks of a process
+//! that dies.
 
 use super::blocking::Call;
 use super::error::{failed, is_missing};
@@ -21,7 +22,7 @@ use wasmrun_runtime::ports::object_store::StoreError;
 
 const LOCK: &str = "lock";
 const TEMPORARY: &str = "tmp";
-/// The lock is held for milliseconds, unless a process was stopped while it held it.
+/// How long to wait for the lock. It is held for milliseconds, unless a process was stopped while it held the lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a lock is held.
@@ -31,7 +32,7 @@ pub(super) enum Hold {
     Alone,
 }
 
-/// Freed when dropped.
+/// The lock, held until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
@@ -70,14 +71,16 @@ impl Lock {
     }
 }
 
-/// A file that is no object yet. It is locked for as long as it is open, so that others don't take it for one that
-/// was left behind. Dropped, it is removed.
+/// A file that isn't an object yet. Dropped, it is removed.
+///
+/// The file is locked while it is open, so that other processes don't take it for one that a killed process left
+/// behind.
 #[derive(Debug)]
 pub(super) struct Temporary {
     pub(super) dir: Dir,
     pub(super) name: String,
     pub(super) file: File,
-    /// It has become an object.
+    /// Whether the file has become an object.
     pub(super) placed: bool,
 }
 
@@ -88,7 +91,7 @@ impl Temporary {
 
     fn try_create(root: &OpenRoot) -> io::Result<Self> {
         let dir = subdirectory(&hidden(root)?, TEMPORARY)?;
-        // Another process's sweep can get in between creating and locking, but hardly eight times.
+        // Another process's sweep can come between creating and locking a file, but hardly eight times.
         for _ in 0..8 {
             let name = Uuid::new_v4().simple().to_string();
             let file = dir.open_with(&name, plainly().write(true).create_new(true))?.into_std();
@@ -105,13 +108,13 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.placed {
-            // What remains is swept at the next start.
+            // A file that can't be removed now is swept at the next start.
             let _ = rustix::fs::unlinkat(&self.dir, &self.name, AtFlags::empty());
         }
     }
 }
 
-/// Removes what killed processes left behind: the temporary files that nobody has locked.
+/// Removes the temporary files that killed processes left behind: those that nobody has locked.
 pub(super) fn sweep(root: &OpenRoot) -> io::Result<()> {
     let dir = subdirectory(&hidden(root)?, TEMPORARY)?;
     for entry in dir.entries()? {
@@ -128,7 +131,7 @@ fn hidden(root: &OpenRoot) -> io::Result<Dir> {
     subdirectory(&root.dir, HIDDEN)
 }
 
-/// Opens a directory, and creates it if there is none.
+/// Opens a directory, and creates it if it doesn't exist.
 fn subdirectory(dir: &Dir, name: &str) -> io::Result<Dir> {
     match dir.open_dir_nofollow(name) {
         Err(error) if is_missing(&error) => match dir.create_dir(name) {
@@ -139,7 +142,8 @@ fn subdirectory(dir: &Dir, name: &str) -> io::Result<Dir> {
     }
 }
 
-/// Nothing that the store itself needs is an object that could be missing.
+/// Turns [`StoreError::NotFound`] into [`StoreError::Unavailable`]: a file of the store itself isn't an object that may
+/// be missing.
 fn not_found_is_unavailable(error: StoreError) -> StoreError {
     match error {
         StoreError::NotFound => {

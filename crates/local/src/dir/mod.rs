@@ -1,26 +1,28 @@
 //! Objects in a directory.
 //!
-//! `dir:PATH` is the directory PATH, which must exist. An object is a plain file at its key's path, so one can look
-//! at the store with `ls`, and put objects into it with `cp` (better with `cp` elsewhere on the same file system and
-//! `mv`, as a file is an object as soon as it is there). The content type is the extended attribute `user.mime_type`;
-//! without it, it is guessed by the file's extension. Metadata is in `user.wasmrun.metadata`.
+//! `dir:PATH` is the directory PATH, which must exist. An object is a plain file at its key's path, so users can look
+//! at the store with `ls` and put objects into it with `cp`. As a file is an object as soon as it is there, it is
+//! better to copy it to another directory of the same file system and then to `mv` it. The content type is the extended
+//! attribute `user.mime_type`; without it, the type is guessed from the file's extension. Metadata is in
+//! `user.wasmrun.metadata`.
 //!
-//! A put becomes visible in one step, content and metadata, and is durable when it returns. A reader that has opened
-//! an object reads it to its end, whatever happens to it meanwhile. "Only if absent" and "only if the etag is" hold
-//! between processes. The folder `.wasmrun` is the store's own: locks, and temporary files, which are swept at start.
+//! A put makes content and metadata visible in one step, and is durable when it returns. A reader that has opened an
+//! object reads it to its end, even if the object is replaced or deleted meanwhile. The conditions "only if absent" and
+//! "only if the etag is" hold between processes. The folder `.wasmrun` is the store's own: it holds locks and temporary
+//! files. Leftover temporary files are swept at start.
 //!
-//! What S3 allows and a directory can't hold is [`StoreError::Invalid`]: an object `a` beside an object `a/b`; keys
+//! What S3 allows and a directory can't hold is [`StoreError::Invalid`]: an object `a` next to an object `a/b`; keys
 //! with empty segments, `.` or `..`, more than 255 bytes between two slashes or a NUL; and more than 3,500 bytes of
-//! content type and metadata. Symbolic links, pipes, sockets and devices are not listed and not followed, also
-//! links that would stay inside. Empty directories don't exist: they are removed with their last object.
+//! content type and metadata. Symbolic links, pipes, sockets and devices are neither listed nor followed, not even
+//! links that stay inside the directory. A directory is removed with its last object, so there are no empty ones.
 //!
 //! | module         | owns                                                          |
 //! |----------------|---------------------------------------------------------------|
-//! | `key`          | which keys there can be                                       |
+//! | `key`          | which keys a directory can hold                               |
 //! | `root`         | finding the directory, and directories in it                  |
-//! | `object`       | one file: what is known of it, reading                        |
+//! | `object`       | one file: its description, reading                            |
 //! | `write`        | putting and deleting                                          |
-//! | `blocking`     | threads for all of this, and calls that nobody waits for      |
+//! | `blocking`     | threads for all of this, and abandoned calls                  |
 //! | `lock`         | `.wasmrun`: locks and temporary files                         |
 //! | `list`         | listings                                                      |
 //! | `content_type` | extensions                                                    |
@@ -57,7 +59,7 @@ use wasmrun_runtime::ports::object_store::{
 use write::{FileWriter, Put};
 
 const SCHEME: &str = "dir:";
-/// Enough to notice a full disk.
+/// The content of a probe's file: enough bytes to notice a full disk.
 const PROBE_BYTES: [u8; 4096] = [0; 4096];
 
 /// An object store in a directory.
@@ -70,12 +72,12 @@ pub struct DirStore {
 }
 
 impl DirStore {
-    /// Opens the directory that a URL `dir:PATH` names. It isn't written to: a store may be read-only.
+    /// Opens the directory that a URL `dir:PATH` names. Doesn't write to the directory, as a store may be read-only.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Invalid`] if this isn't such a URL or there is no such directory, [`StoreError::AccessDenied`]
-    /// if it can't be read, [`StoreError::Unavailable`] if the system refuses a thread.
+    /// [`StoreError::Invalid`] if the URL isn't such a URL or the directory doesn't exist, [`StoreError::AccessDenied`]
+    /// if the directory can't be read, [`StoreError::Unavailable`] if the system refuses a thread.
     pub fn open(url: &str) -> Result<Self, StoreError> {
         let path =
             url.strip_prefix(SCHEME).filter(|path| !path.is_empty() && !path.contains('\0')).ok_or_else(
@@ -90,12 +92,12 @@ impl DirStore {
         Ok(Self { url, root: Arc::new(root), blocking, swept: Arc::default() })
     }
 
-    /// The directory, absolute and without symbolic links.
+    /// Returns the directory's path, absolute and without symbolic links.
     pub fn path(&self) -> &Path {
         &self.root.path
     }
 
-    /// File systems block, so all of this happens on threads for it.
+    /// Runs `work` on a thread, as calls to a file system block.
     async fn in_root<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Root>, &Call) -> Result<T, StoreError> + Send + 'static,
@@ -104,7 +106,8 @@ impl DirStore {
         self.blocking.run((), move |(), call| work(&root, call)).await
     }
 
-    /// As [`Self::in_root`], for what opens a file: that waits while many are yet to be closed.
+    /// Runs `work` like [`Self::in_root`], for work that opens a file: waits first while many files are yet to be
+    /// closed.
     async fn open_in_root<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Arc<Root>) -> Result<T, StoreError> + Send + 'static,
@@ -120,7 +123,7 @@ impl ObjectStore for DirStore {
         &self.url
     }
 
-    /// A writer has its temporary file, the directory that it's in, and the one that it goes to.
+    /// A writer has three open files: its temporary file, the directory of that file, and the store's directory.
     fn writer_holds(&self) -> Held {
         Held { bytes: 0, files: 3 }
     }
@@ -129,7 +132,7 @@ impl ObjectStore for DirStore {
         self.blocking.clear_away().await;
     }
 
-    /// For writing, the first time it also removes temporary files that killed processes left behind.
+    /// The first probe for writing also removes the temporary files that killed processes left behind.
     async fn probe(&self, write: bool) -> Result<(), StoreError> {
         let swept = Arc::clone(&self.swept);
         self.open_in_root(move |root| {

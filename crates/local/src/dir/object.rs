@@ -1,4 +1,4 @@
-//! One object as a file: what is known of it, and reading it.
+//! One object as a file: its description, and reading it.
 
 use super::blocking::{Blocking, DropLater};
 use super::content_type;
@@ -17,17 +17,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wasmrun_runtime::ports::object_store::{ObjectInfo, ObjectReader, StoreError};
 
-/// The freedesktop.org name, which other programs read and write as well.
+/// The attribute's name at freedesktop.org, which other programs read and write as well.
 pub(super) const CONTENT_TYPE: &str = "user.mime_type";
 /// JSON: `[["name", "value"], …]`.
 pub(super) const METADATA: &str = "user.wasmrun.metadata";
-/// What content type and metadata may take together: ext4 gives all attributes of a file one block of 4 KiB.
+/// Maximum size of content type and metadata together: ext4 gives all attributes of a file one block of 4 KiB.
 pub(super) const MAX_ATTRIBUTE_BYTES: usize = 3500;
-/// One read is at most this large, however much the caller asks for.
+/// Maximum size of one read, however much the caller asks for.
 const MAX_READ: usize = 1 << 20;
 const ETAG_BYTES: usize = 16;
 
-/// What tells one content of a file from another.
+/// The data that tell one content of a file from another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamp {
     pub(super) inode: u64,
@@ -60,9 +60,10 @@ impl From<&rustix::fs::Stat> for Stamp {
 }
 
 impl Stamp {
-    /// Changes whenever the content changes: a put writes a new file whose time of modification is set to the
-    /// nanosecond; other programs can't set the time of change, which every write moves. (It also changes with the
-    /// file's permissions and links.)
+    /// Returns an etag that changes whenever the content changes.
+    ///
+    /// A put writes a new file, whose time of modification is set to the nanosecond. Other programs can't set the time
+    /// of change, and every write moves it. (The etag also changes with the file's permissions and links.)
     pub(super) fn etag(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.inode.to_le_bytes());
@@ -81,7 +82,7 @@ impl Stamp {
     }
 }
 
-/// Opens an object's file. It stays whole for whoever has it open, also if the object is replaced or deleted.
+/// Opens an object's file. The open file stays whole, even if the object is replaced or deleted.
 pub(super) fn open(root: &OpenRoot, key: &Key) -> Result<(File, ObjectInfo), StoreError> {
     let fail = |error: io::Error| failed("read", key.as_str(), &error);
     let (dir, name) = root.parent(key, "read")?;
@@ -121,7 +122,7 @@ pub(super) fn describe(file: &File, metadata: &Metadata, key: &Key) -> io::Resul
     })
 }
 
-/// An extended attribute; what is no text or too long isn't ours.
+/// Reads an extended attribute. Returns `None` for a value that isn't UTF-8 or is too long: this store wrote neither.
 fn attribute(file: &File, name: &str) -> io::Result<Option<String>> {
     let mut value = [0; MAX_ATTRIBUTE_BYTES];
     match rustix::fs::fgetxattr(file, name, &mut value[..]) {
@@ -136,7 +137,7 @@ pub(super) struct FileReader {
     blocking: Arc<Blocking>,
     file: Arc<DropLater<File>>,
     info: ObjectInfo,
-    /// What is left to read, cut to the file's size.
+    /// The range that is left to read, cut to the file's size.
     left: Range<u64>,
 }
 
@@ -171,7 +172,7 @@ impl ObjectReader for FileReader {
         let content = read.map_err(|error| failed("read", &self.info.key, &error))?;
         self.left.start += content.len() as u64;
         if content.is_empty() {
-            // Another program cut the file short.
+            // Another program truncated the file.
             self.left.end = self.left.start;
         }
         Ok(content)

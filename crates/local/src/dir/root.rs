@@ -1,5 +1,5 @@
-//! The store's directory: found anew by its path for every operation, so that one that vanishes and comes back, or
-//! is replaced, is noticed and used again.
+//! The store's directory. Every operation finds it anew by its path, so that a directory that vanishes and comes back,
+//! or is replaced, is noticed and used again.
 
 use super::error::{failed, is_missing, is_no_directory};
 use super::key::Key;
@@ -17,11 +17,12 @@ use wasmrun_runtime::ports::object_store::StoreError;
 pub(super) struct Root {
     /// Absolute and without symbolic links.
     pub(super) path: PathBuf,
-    /// A file system is mounted there. If it isn't any more, the empty directory below it is not the store.
+    /// Whether a file system is mounted at the path. If it no longer is, the empty directory at the path isn't the
+    /// store.
     mounted: bool,
 }
 
-/// The directory as it was found for one operation.
+/// The directory as one operation found it.
 #[derive(Debug)]
 pub(super) struct OpenRoot {
     pub(super) dir: Dir,
@@ -31,13 +32,13 @@ pub(super) struct OpenRoot {
 /// Device and inode.
 type Identity = (u64, u64);
 
-/// What is found under a name.
+/// The kind of file under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Nothing,
     File,
     Directory,
-    /// A symbolic link, a pipe, a socket, a device: never an object.
+    /// A symbolic link, a pipe, a socket or a device: never an object.
     Other,
 }
 
@@ -70,8 +71,8 @@ impl Root {
         Ok(Self { path, mounted })
     }
 
-    /// Does `work` in the directory, and checks afterwards that it is still the one at the path: what was missing may
-    /// have gone with it.
+    /// Does `work` in the directory, and then checks that the path still leads to the same directory. If it doesn't, an
+    /// object that `work` found missing may have gone with the directory.
     pub(super) fn inside<T>(
         &self,
         work: impl FnOnce(&OpenRoot) -> Result<T, StoreError>,
@@ -94,7 +95,7 @@ impl Root {
 
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] if the path leads elsewhere by now.
+    /// [`StoreError::Unavailable`] if the path no longer leads to the directory that was entered.
     pub(super) fn must_still_be(&self, entered: &OpenRoot) -> Result<(), StoreError> {
         let now = self.path.metadata().map_err(|error| Self::away(&error))?;
         if (now.dev(), now.ino()) == entered.identity {
@@ -105,7 +106,7 @@ impl Root {
 
     fn away(error: &io::Error) -> StoreError {
         match error.kind() {
-            // Every object would meet that.
+            // Not `AccessDenied`: the error affects every object, not one.
             io::ErrorKind::PermissionDenied => {
                 StoreError::Unavailable("the store's directory can't be opened: permission denied".into())
             }
@@ -115,7 +116,7 @@ impl Root {
 }
 
 impl OpenRoot {
-    /// The directory that a key's object lies in, and its name there. No link is followed on the way.
+    /// Returns the directory of a key's object, and the object's name there. No link is followed on the way.
     ///
     /// # Errors
     ///
@@ -144,14 +145,14 @@ impl OpenRoot {
     }
 }
 
-/// The error for what is neither a file nor a directory.
+/// Returns the error for a name that is neither a file nor a directory.
 pub(super) fn not_plain(name: &str, doing: &str, key: &str) -> StoreError {
     StoreError::Invalid(format!(
         "cannot {doing} {key:?}: {name:?} is neither a plain file nor a directory, and links and devices are not followed"
     ))
 }
 
-/// What a name stands for, without following a link.
+/// Finds out what kind of file a name is, without following a link.
 pub(super) fn find(dir: &Dir, name: &str) -> io::Result<Found> {
     match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(match FileType::from_raw_mode(stat.st_mode) {
@@ -164,14 +165,14 @@ pub(super) fn find(dir: &Dir, name: &str) -> io::Result<Found> {
     }
 }
 
-/// Options that follow no link and wait for no pipe.
+/// Returns options that follow no link and don't wait for the other end of a pipe.
 pub(super) fn plainly() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.follow(FollowSymlinks::No).nonblock(true);
     options
 }
 
-/// A handle that can be synced, which a [`Dir`]'s own can't.
+/// Opens a handle that can be synced, which the handle of a [`Dir`] can't.
 pub(super) fn to_sync(dir: &Dir) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::openat(dir, ".", flags, Mode::empty())?))

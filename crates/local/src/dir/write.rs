@@ -1,7 +1,8 @@
 //! Writing and deleting objects.
 //!
-//! An object is written to a temporary file, synced with its metadata in extended attributes, and then renamed: it
-//! becomes visible in one step. When a call returns, the directories on the way are on the disk as well.
+//! An object is written to a temporary file, synced with its metadata in extended attributes, and then renamed, so that
+//! it becomes visible in one step. When a call returns, the directories that lead to the object are on the disk as
+//! well.
 
 use super::blocking::{Blocking, Call, DropLater};
 use super::content_type;
@@ -21,21 +22,21 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use wasmrun_runtime::ports::object_store::{Condition, ObjectInfo, ObjectWriter, PutOptions, StoreError};
 
-/// Other programs may remove directories under our feet; after so many times they won.
+/// Number of attempts to place a file before the write fails. Other programs may remove its directories meanwhile.
 const MAX_ATTEMPTS: usize = 16;
 
 /// An object that is being written.
 pub(super) struct FileWriter {
     blocking: Arc<Blocking>,
     key: Key,
-    /// `None` after a failed write, and while one is under way: if its future is dropped, the file goes with it.
+    /// `None` after a failed write, and while a write runs: if its future is dropped, the file is removed with it.
     put: Option<DropLater<Put>>,
 }
 
-/// A temporary file, and what is to become of it.
+/// A temporary file, and the object that it is to become.
 pub(super) struct Put {
     root: Arc<Root>,
-    /// Where the temporary file lies: only there it can be renamed.
+    /// The directory that the temporary file is in. The file can be renamed only within it.
     entered: OpenRoot,
     key: Key,
     options: PutOptions,
@@ -69,11 +70,11 @@ impl ObjectWriter for FileWriter {
     }
 }
 
-/// Why an attempt to place a file has to be made again.
+/// Why placing a file has to be attempted again.
 enum Again {
-    /// The directory isn't there: create it.
+    /// The object's directory doesn't exist and must be created.
     NoDirectory,
-    /// The lock must be held alone for this.
+    /// The lock must be held alone.
     Alone,
 }
 
@@ -94,7 +95,7 @@ impl Put {
         let key = self.key.clone();
         let fail = |error: io::Error| failed("write", key.as_str(), &error);
         self.attach_metadata()?;
-        // To the nanosecond, where the file system's own clock ticks in milliseconds: see `Stamp::etag`.
+        // Sets the time to the nanosecond, as the file system's own clock ticks in milliseconds: see `Stamp::etag`.
         rustix::fs::futimens(&self.temporary.file, &now()).map_err(|error| fail(error.into()))?;
         self.temporary.file.sync_all().map_err(fail)?;
         let mut hold = match self.options.condition {
@@ -119,7 +120,7 @@ impl Put {
         )))
     }
 
-    /// Before the rename, so that content and metadata become visible together.
+    /// Attaches content type and metadata before the rename, so that they become visible together with the content.
     fn attach_metadata(&self) -> Result<(), StoreError> {
         let PutOptions { content_type, metadata, .. } = &self.options;
         let key = self.key.as_str();
@@ -135,7 +136,7 @@ impl Put {
             let Some(value) = value else { continue };
             match rustix::fs::fsetxattr(&self.temporary.file, name, value.as_bytes(), XattrFlags::empty()) {
                 Ok(()) => {}
-                // What would be guessed anyway needn't be kept.
+                // A content type that would be guessed anyway needn't be stored.
                 Err(Errno::OPNOTSUPP)
                     if name == CONTENT_TYPE && content_type::guess(key) == Some(value.as_str()) => {}
                 Err(Errno::OPNOTSUPP) => {
@@ -198,7 +199,7 @@ impl Put {
         Ok(Ok(()))
     }
 
-    /// Creates the directories that lead to the object, each one durable before anybody can use it.
+    /// Creates the directories that lead to the object. Each is durable before anybody can use it.
     fn create_parents(&self, call: &Call) -> Result<(), StoreError> {
         let key = self.key.as_str();
         let fail = |error: io::Error| failed("write", key, &error);
@@ -231,7 +232,7 @@ impl Put {
     }
 }
 
-/// A directory with nothing in it is no reason against an object of its name.
+/// Removes an empty directory, so that an object can take its name.
 fn remove_if_empty(dir: &Dir, name: &str, key: &str) -> Result<(), StoreError> {
     match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -242,12 +243,12 @@ fn remove_if_empty(dir: &Dir, name: &str, key: &str) -> Result<(), StoreError> {
     }
 }
 
-/// Of several at once, in whatever process, one succeeds.
+/// Renames the temporary file unless the object exists. Of several concurrent renames, in any process, one succeeds.
 fn rename_if_absent(temporary: &Temporary, dir: &Dir, name: &str) -> rustix::io::Result<()> {
     let renamed =
         rustix::fs::renameat_with(&temporary.dir, &temporary.name, dir, name, RenameFlags::NOREPLACE);
     match renamed {
-        // Not every file system knows how. A link never replaces anything either.
+        // Not every file system supports `NOREPLACE`. A hard link never replaces a file either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             rustix::fs::linkat(&temporary.dir, &temporary.name, dir, name, AtFlags::empty())?;
             rustix::fs::unlinkat(&temporary.dir, &temporary.name, AtFlags::empty())
@@ -256,7 +257,7 @@ fn rename_if_absent(temporary: &Temporary, dir: &Dir, name: &str) -> rustix::io:
     }
 }
 
-/// Access: as the system does it; modification: now.
+/// Leaves the time of access to the system, and sets the time of modification to now.
 fn now() -> Timestamps {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamps {
@@ -268,7 +269,7 @@ fn now() -> Timestamps {
     }
 }
 
-/// Deletes an object, and the directories that are empty without it.
+/// Deletes an object, and the directories that become empty without it.
 pub(super) fn delete(root: &OpenRoot, key: &Key, call: &Call) -> Result<(), StoreError> {
     let fail = |error: io::Error| failed("delete", key.as_str(), &error);
     let (dir, name) = match root.parent(key, "delete") {
@@ -294,8 +295,8 @@ pub(super) fn delete(root: &OpenRoot, key: &Key, call: &Call) -> Result<(), Stor
     Ok(())
 }
 
-/// Removes the directories above a key, from the last one up, as long as they are empty. Best effort: an empty
-/// directory is no object.
+/// Removes the directories above a key, from the last one up, as long as they are empty. Best effort, as an empty
+/// directory is not an object.
 fn prune(root: &OpenRoot, key: &Key, call: &Call) {
     let (directories, _) = key.split();
     let Ok(_lock) = Lock::take(root, Hold::Alone, call) else { return };

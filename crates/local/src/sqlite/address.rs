@@ -1,26 +1,26 @@
-//! Where a queue is: `sqlite:PATH` is the queue `main` in the file PATH, `sqlite:PATH#NAME` another queue in it.
+//! The address of a queue: `sqlite:PATH` is the queue `main` in the file PATH, `sqlite:PATH#NAME` another queue in it.
 
 use rustix::fs::Access;
 use std::path::{Path, PathBuf};
 use wasmrun_runtime::ports::queue::QueueError;
 
 const SCHEME: &str = "sqlite:";
-/// The queue that a URL without a name means.
+/// The name of the queue if the URL has none.
 const DEFAULT_NAME: &str = "main";
-/// As SQS: a queue's name has at most 80 characters.
+/// As in SQS, a queue's name has at most 80 characters.
 const MAX_NAME: usize = 80;
 
 /// A file and the name of a queue in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
-    /// Absolute and without symbolic links, so that it is the same from every working directory, and can't be
-    /// mistaken for one of SQLite's special names.
+    /// The file's path, absolute and without symbolic links. So it is the same from every working directory, and can't
+    /// be mistaken for one of SQLite's special names.
     pub(super) path: PathBuf,
     pub(super) name: String,
 }
 
 impl Address {
-    /// The address of a queue whose file must exist.
+    /// Returns the address of a queue whose file must exist.
     pub(super) fn existing(url: &str) -> Result<Self, QueueError> {
         let (path, name) = split(url)?;
         match path.canonicalize() {
@@ -33,7 +33,7 @@ impl Address {
         }
     }
 
-    /// The address of a queue whose file may have to be created; its directory must exist.
+    /// Returns the address of a queue whose file may have to be created. The file's directory must exist.
     pub(super) fn to_create(url: &str) -> Result<Self, QueueError> {
         let (path, name) = split(url)?;
         if path.exists() {
@@ -68,12 +68,12 @@ impl Address {
         })
     }
 
-    /// A queue in the same file.
+    /// Returns the address of another queue in the same file.
     pub(super) fn sibling(&self, name: &str) -> Self {
         Self { path: self.path.clone(), name: name.to_owned() }
     }
 
-    /// The URL, the same for every way of writing it.
+    /// Returns the URL, which is the same for every way of writing it.
     pub(super) fn url(&self) -> String {
         let path = self.path.display();
         if self.name == DEFAULT_NAME && !path.to_string().contains('#') {
@@ -91,7 +91,7 @@ impl Address {
     }
 }
 
-/// Whether a text is a URL of this kind, or else a bare name.
+/// Reports whether a text is a URL of this kind rather than a bare name.
 pub(super) fn is_url(text: &str) -> bool {
     text.starts_with(SCHEME)
 }
@@ -115,7 +115,7 @@ pub(super) fn not_found(url: &str) -> QueueError {
     ))
 }
 
-/// What follows the last `#` is the name; a path that holds one must therefore be followed by `#NAME`.
+/// Splits a URL into path and name. The name follows the last `#`, so a path that contains `#` needs `#NAME` after it.
 fn split(url: &str) -> Result<(PathBuf, String), QueueError> {
     let rest = url.strip_prefix(SCHEME).ok_or_else(|| {
         QueueError::Unusable(format!("{url:?} isn't a queue's URL: it starts with `{SCHEME}`"))

@@ -1,10 +1,10 @@
-//! Attributes as the file holds them: JSON that a person can read.
+//! Message attributes as the file holds them: JSON that a person can read.
 
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use wasmrun_runtime::model::message::{Attribute, AttributeValue};
 
-/// `{"name": …, "text": …}`, the same with `number`, or `{"name": …, "hex": …}`.
+/// One attribute as JSON: `{"name": …, "text": …}`, the same with `number`, or `{"name": …, "hex": …}`.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     name: String,
@@ -35,8 +35,8 @@ pub(super) fn encode(attributes: &[Attribute]) -> String {
     serde_json::to_string(&stored).unwrap_or_else(|_| "[]".into())
 }
 
-/// What isn't as we write it was changed by hand; the message is then delivered without attributes, as it would
-/// otherwise block the queue.
+/// Reads the attributes of a message. JSON in another form than [`encode`] writes was changed by hand. The message is
+/// then delivered without attributes, as it would otherwise block the queue.
 pub(super) fn decode(json: &str, message_id: &str) -> Vec<Attribute> {
     let attributes = serde_json::from_str::<Vec<Stored>>(json)
         .ok()
@@ -47,7 +47,7 @@ pub(super) fn decode(json: &str, message_id: &str) -> Vec<Attribute> {
     })
 }
 
-/// The same attributes but one.
+/// Returns the attributes without the one called `name`.
 pub(super) fn without(json: &str, name: &str, message_id: &str) -> String {
     let mut attributes = decode(json, message_id);
     attributes.retain(|attribute| attribute.name != name);

@@ -1,8 +1,8 @@
-//! The wall clock: several processes share a file, so times in it are milliseconds since 1970.
+//! The wall clock. Several processes share a file, so times in it are milliseconds since 1970.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Tells the time; the tests' clock is set by hand.
+/// Tells the time. Tests set their clock by hand.
 #[derive(Clone, Debug)]
 pub(super) enum Clock {
     System,
@@ -23,7 +23,7 @@ impl Clock {
     }
 }
 
-/// Saturates: no time in the file is so far away that adding two overflows.
+/// Converts to milliseconds. Saturates, so that the sum of two times never overflows.
 pub(super) fn to_ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4).min(i64::MAX / 4)
 }

@@ -1,4 +1,4 @@
-//! The database file: recognised, created, opened; and what SQLite's errors mean.
+//! Recognising, creating and opening the database file, and the meaning of SQLite's errors.
 
 use super::address::{self, Address};
 use super::clock::Clock;
@@ -9,18 +9,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use wasmrun_runtime::ports::queue::QueueError;
 
-/// "wrun": marks our files among all SQLite databases.
+/// "wrun": marks a SQLite database as a file of wasmrun.
 const APPLICATION_ID: i32 = 0x7772_756e;
-/// Grows with every change of the schema that an older program would misread.
+/// Increases with every change of the schema that an older program would misread.
 const SCHEMA_VERSION: i32 = 1;
 const SCHEMA: &str = include_str!("schema.sql");
-/// How long to wait for another process's write. A write takes milliseconds, so this is only reached if a process
-/// hangs on to the lock.
+/// How long to wait for another process's write. A write takes milliseconds, so the timeout is only reached if a
+/// process hangs while it holds the lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The write-ahead log is cut back to this after a checkpoint: a burst of large messages doesn't stay on disk twice.
+/// Size to which the write-ahead log is truncated after a checkpoint, so that a burst of large messages doesn't stay on
+/// disk twice.
 const LOG_SIZE_LIMIT: i64 = 64 << 20;
 
-/// What can go wrong inside a transaction.
+/// An error inside a transaction.
 #[derive(Debug)]
 pub(super) enum Fault {
     Sql(rusqlite::Error),
@@ -47,7 +48,7 @@ impl Fault {
         }
     }
 
-    /// After such an error the connection isn't trusted any more.
+    /// Reports whether the connection must not be used again after this error.
     pub(super) fn spoils_connection(&self) -> bool {
         let Self::Sql(rusqlite::Error::SqliteFailure(error, _)) = self else { return false };
         !matches!(error.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
@@ -62,12 +63,12 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Opens a file that exists and is ours.
+    /// Opens a file that exists and has the schema of a queue file.
     pub(super) fn open(address: &Address) -> Result<Self, QueueError> {
         Self::connect(address, OpenFlags::empty(), |connection| recognise(connection, address))
     }
 
-    /// Opens a file, and makes it ours if there is none or if it is empty.
+    /// Opens a file, and writes the schema into it if the file is new or empty.
     pub(super) fn open_or_create(address: &Address, clock: &Clock) -> Result<Self, QueueError> {
         Self::connect(address, OpenFlags::SQLITE_OPEN_CREATE, |connection| {
             if is_empty(connection)? {
@@ -78,8 +79,9 @@ impl OpenFile {
         })
     }
 
-    /// Whether the path still leads to the file that is open. If not, writes would go to a file that nobody else
-    /// sees, so the connection must be given up. (Closing it leaves the new file's log alone: SQLite looks, too.)
+    /// Reports whether the path still leads to the open file. If it doesn't, writes would go to a file that nobody else
+    /// sees, so the connection must be closed. (Closing it leaves the log of the new file alone, as SQLite checks this
+    /// as well.)
     pub(super) fn is_current(&self) -> bool {
         identity(&self.connection_path()).is_ok_and(|now| now == self.identity)
     }
@@ -113,17 +115,17 @@ impl OpenFile {
     }
 }
 
-/// The file's device and inode. It is never opened for this: closing it would drop SQLite's locks.
+/// Returns the file's device and inode without opening the file: closing it again would drop SQLite's locks.
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// The error for a file that was there and can't be found now.
+/// Returns the error for a file that existed and can't be found now.
 pub(super) fn gone(address: &Address, error: &std::io::Error) -> QueueError {
     QueueError::Unavailable(format!("the queue's file {} can't be reached: {error}", address.path.display()))
 }
 
-/// Checks that the path leads to a file, before SQLite would create one or blame its directory.
+/// Checks that the path leads to a file, before SQLite would create the file or blame its directory.
 pub(super) fn must_exist(address: &Address) -> Result<(), QueueError> {
     identity(&address.path).map(|_| ()).map_err(|error| gone(address, &error))
 }
@@ -132,7 +134,7 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
-/// A new file, or one whose creation was interrupted.
+/// Reports whether a file is new, or its creation was interrupted.
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(objects == 0 && pragma(connection, "application_id")? == 0)
@@ -159,10 +161,10 @@ fn recognise(connection: &Connection, address: &Address) -> Result<(), Fault> {
     }
 }
 
-/// All of the schema in one transaction, so that a kill leaves either an empty file or a whole one.
+/// Writes the whole schema in one transaction, so that a kill leaves either an empty file or a complete one.
 fn initialise(connection: &mut Connection, clock: &Clock) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another process may have been first.
+    // Another process may have written the schema meanwhile.
     if is_empty(&transaction)? {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
@@ -172,7 +174,8 @@ fn initialise(connection: &mut Connection, clock: &Clock) -> rusqlite::Result<()
     transaction.commit()
 }
 
-/// The mode is kept in the file: this changes something only once. SQLite doesn't wait for others here.
+/// Switches the file to a write-ahead log. The file keeps the mode, so this changes something only once. SQLite doesn't
+/// wait for other processes here, so this function does.
 fn use_write_ahead_log(connection: &Connection, address: &Address) -> Result<(), Fault> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
@@ -196,7 +199,7 @@ fn use_write_ahead_log(connection: &Connection, address: &Address) -> Result<(),
     }
 }
 
-/// SQLite's own waiting naps for up to 100 ms at a time, so that whoever naps starves beside a busy process.
+/// Replaces SQLite's own busy handler, which sleeps for up to 100 ms at a time and so starves next to a busy process.
 fn wait_when_busy(connection: &mut Connection) -> rusqlite::Result<()> {
     let mut deadline = Instant::now();
     connection.busy_handler(Some(move |naps| {
@@ -208,7 +211,7 @@ fn wait_when_busy(connection: &mut Connection) -> rusqlite::Result<()> {
     }))
 }
 
-/// Makes the new file's name durable. Best effort: SQLite does the same for its log.
+/// Makes the name of the new file durable. Best effort: SQLite does the same for its log.
 fn sync_directory(path: &Path) {
     if let Some(directory) = path.parent().and_then(|parent| std::fs::File::open(parent).ok()) {
         let _ = directory.sync_all();
@@ -222,7 +225,7 @@ fn not_writable(address: &Address) -> QueueError {
     ))
 }
 
-/// What an error of SQLite means for the caller, in one sentence.
+/// Returns the error for the caller: one sentence that says what SQLite's error means.
 fn explain(error: &rusqlite::Error, address: &Address) -> QueueError {
     let path = address.path.display();
     let rusqlite::Error::SqliteFailure(failure, message) = error else {

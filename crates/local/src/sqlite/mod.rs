@@ -1,18 +1,18 @@
 //! Queues with the semantics of SQS in a SQLite file.
 //!
-//! `sqlite:PATH` is the queue `main` of a file, `sqlite:PATH#NAME` another one. Several processes may use a file at
-//! once, on one machine and a local disk; a process may be killed at any moment. What a call reports as done is on
-//! the disk (write-ahead log, `synchronous=FULL`).
+//! `sqlite:PATH` is the queue `main` of a file, `sqlite:PATH#NAME` another queue in it. Several processes may use a
+//! file at once, on one machine and a local disk. A process may be killed at any moment. When a call succeeds, its
+//! changes are on the disk (write-ahead log, `synchronous=FULL`).
 //!
-//! As in SQS: delivery is at least once; every delivery has a new receipt, and older ones are void; a message that
-//! has been received as often as the queue allows goes to the dead-letter queue instead of being received again.
-//! A FIFO queue delivers the messages of a group in order, one at a time: the next one only after the one before it
-//! was deleted or moved. One receive brings at most one message of a group.
+//! As in SQS: delivery is at least once; every delivery has a new receipt, and older receipts are invalid; a message
+//! that has been received as often as the queue allows goes to the dead-letter queue instead of being received again. A
+//! FIFO queue delivers the messages of a group in order, one at a time: the next message only after the previous one
+//! was deleted or moved. One receive returns at most one message of a group.
 //!
-//! Beyond SQS: a receipt remains usable after its visibility ran out, until the message is received anew; an
-//! invisibility longer than twelve hours is cut to that; an uncounted delivery is given back with its count; the
-//! dead-letter queue of a FIFO queue may be a standard one, and may be in another file (if the process dies while a
-//! message moves between files, it may be in both; it is never in neither).
+//! Beyond SQS: a receipt remains valid after the visibility timeout until the message is received again; a visibility
+//! timeout longer than twelve hours is cut to twelve hours; releasing a message takes the delivery off its count; the
+//! dead-letter queue of a FIFO queue may be a standard one, and may be in another file. If the process dies while a
+//! message moves between files, the message may be in both files. It is never in neither.
 //!
 //! | module          | owns                                                             |
 //! |-----------------|------------------------------------------------------------------|
@@ -63,27 +63,27 @@ use wasmrun_runtime::ports::queue::{
     Delivery, Depth, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
 };
 
-/// How soon a receive that waits notices what another process sent. Looking costs some 20 µs.
+/// Shortest interval at which a waiting receive checks for messages of other processes. A check costs some 20 µs.
 const POLL_MIN: Duration = Duration::from_millis(50);
-/// The same after a while of nothing.
+/// Longest interval, reached after some checks without a message.
 const POLL_MAX: Duration = Duration::from_millis(250);
-/// Bounds what one receive holds in memory, as each message may be 1 MiB.
+/// Maximum number of messages of one receive. Bounds the memory, as each message may be 1 MiB.
 const MAX_RECEIVE: usize = 100;
-/// Bounds what one transaction writes, so that other processes get their turn.
+/// Maximum number of messages sent in one transaction, so that other processes can write in between.
 const MAX_SEND: usize = 500;
 const MAX_PURGE: u32 = 10_000;
 const MAX_PEEK: usize = 1000;
 
-/// One queue in a SQLite file. Dropping it waits for the connection to close.
+/// A queue in a SQLite file. Dropping it waits until the connection is closed.
 #[derive(Debug)]
 pub struct SqliteQueue {
     url: String,
     address: Address,
     clock: Clock,
     database: Database,
-    /// Wakes receives of this process that wait.
+    /// Wakes the waiting receives of this process.
     arrivals: Notify,
-    /// Queues in other files, opened when messages move there.
+    /// Queues in other files, opened when messages move to them.
     peers: Mutex<HashMap<String, Arc<SqliteQueue>>>,
 }
 
@@ -92,29 +92,30 @@ impl SqliteQueue {
     ///
     /// # Errors
     ///
-    /// [`QueueError::NotFound`] if there is no such file, or no such queue in it; [`QueueError::Unusable`] if the URL
-    /// isn't one, or if the file is damaged, no database, another application's or of another version of this one.
+    /// [`QueueError::NotFound`] if the file doesn't exist or has no such queue. [`QueueError::Unusable`] if the URL is
+    /// not a queue's URL, or if the file is damaged, not a database, another application's or made by another version
+    /// of wasmrun.
     pub fn open(url: &str) -> Result<Self, QueueError> {
         Self::open_with(url, Clock::System)
     }
 
-    /// Opens a queue, and creates the queue and its file if need be; the file's directory must exist. The second
-    /// value says whether the queue is new.
+    /// Opens a queue, and creates the queue and its file if they don't exist. The file's directory must exist. The
+    /// second value says whether the queue is new.
     ///
     /// # Errors
     ///
-    /// As [`SqliteQueue::open`], and [`QueueError::Unusable`] if the settings aren't possible or differ from those of
-    /// the queue that exists.
+    /// Those of [`SqliteQueue::open`], and [`QueueError::Unusable`] if the settings are invalid or differ from those of
+    /// an existing queue.
     pub fn create(url: &str, settings: &QueueSettings) -> Result<(Self, bool), QueueError> {
         Self::create_with(url, settings, Clock::System)
     }
 
-    /// Returns what [`SqliteQueue::create`] would create with the default settings, or `None` if the queue exists.
-    /// Nothing is changed.
+    /// Returns the queue that [`SqliteQueue::create`] would create with the default settings, or `None` if the queue
+    /// exists. Changes nothing.
     ///
     /// # Errors
     ///
-    /// As [`SqliteQueue::create`], as far as that can be known without creating anything.
+    /// Those of [`SqliteQueue::create`], as far as they can be known without creating anything.
     pub fn planned(url: &str) -> Result<Option<PlannedQueue>, QueueError> {
         let address = Address::to_create(url)?;
         let plan = PlannedQueue::new(&address)?;
@@ -129,7 +130,7 @@ impl SqliteQueue {
         }
     }
 
-    /// The file, absolute and without symbolic links. Its log lies beside it.
+    /// Returns the file's path, absolute and without symbolic links. The file's log lies next to it.
     pub fn path(&self) -> &Path {
         &self.address.path
     }
@@ -155,12 +156,12 @@ impl SqliteQueue {
         Ok(Self { url, address, clock, database, arrivals: Notify::new(), peers: Mutex::default() })
     }
 
-    /// Takes messages that are there now, and moves away those that were received too often.
+    /// Receives the messages that are visible now, and moves away those that were received too often.
     async fn take(&self, max: usize) -> Result<Vec<Delivery>, QueueError> {
         let asked = Instant::now();
         let Taken { messages, visibility, departures } =
             self.database.write(move |transaction| transaction.take(max)).await?;
-        // These stay in this queue for now. A failure must not hide what was taken.
+        // These messages stay in this queue for now. The error must not hide the messages that were received.
         if let Err(error) = self.depart(departures).await {
             tracing::warn!(queue = self.url, %error, "cannot move messages to the dead-letter queue");
         }
@@ -168,7 +169,7 @@ impl SqliteQueue {
         Ok(messages.into_iter().map(deliver).collect())
     }
 
-    /// Settles each receipt in one transaction.
+    /// Settles all receipts in one transaction.
     async fn settle(
         &self,
         receipts: &[Receipt],
@@ -182,7 +183,7 @@ impl SqliteQueue {
             owned.iter().map(|receipt| settle(transaction, &queue, receipt)).collect::<Result<Vec<_>, _>>()
         });
         let outcome = outcome.await;
-        // A deletion, too, may let others come: the next ones of a group.
+        // A deletion may also make messages visible: the next ones of a group.
         self.arrivals.notify_waiters();
         outcome.unwrap_or_else(|error| vec![Err(error); receipts.len()])
     }
@@ -221,7 +222,7 @@ impl Queue for SqliteQueue {
         let began = Instant::now();
         let mut pause = POLL_MIN;
         while max > 0 && !stop.is_cancelled() {
-            // From before the look, so that what arrives after it isn't missed.
+            // Listens before it checks for messages, so that a message that arrives after the check isn't missed.
             let mut arrival = std::pin::pin!(self.arrivals.notified());
             arrival.as_mut().enable();
             let next = self.database.read(|transaction| transaction.next_visible()).await?;
@@ -292,7 +293,7 @@ impl QueueAdmin for SqliteQueue {
         self.database.read(move |transaction| transaction.peek(max)).await
     }
 
-    /// As in SQS, messages that somebody holds stay where they are.
+    /// As in SQS, messages in flight stay where they are.
     async fn redrive(&self, to: Option<&str>) -> Result<Redriven, QueueError> {
         self.redrive_to(to).await
     }

@@ -1,7 +1,7 @@
-//! Messages that leave for a queue in another file.
+//! Messages that move to a queue in another file.
 //!
-//! Between files there is no common transaction. A message is hidden here, written there, and deleted here once it
-//! is durable there: a crash in between leaves it in both queues.
+//! Two files have no common transaction. A message is hidden here, written there, and deleted here once it is durable
+//! there. A crash in between leaves the message in both queues.
 
 use super::SqliteQueue;
 use super::rows::{Departure, MessageRow};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use wasmrun_runtime::ports::queue::{Queue, QueueError, Receipt};
 
 impl SqliteQueue {
-    /// Moves messages to queues in other files and deletes them here; returns how many.
+    /// Moves messages to queues in other files and deletes them here. Returns the number of messages moved.
     pub(super) async fn depart(&self, departures: Vec<Departure>) -> Result<u64, QueueError> {
         let mut by_destination: HashMap<String, (Vec<MessageRow>, Vec<Receipt>)> = HashMap::new();
         for departure in departures {
@@ -40,7 +40,7 @@ impl SqliteQueue {
         Ok(())
     }
 
-    /// A queue in another file.
+    /// Returns a queue in another file, and opens it if need be.
     pub(super) async fn peer(&self, url: &str) -> Result<Arc<Self>, QueueError> {
         let mut peers = self.peers.lock().await;
         if let Some(peer) = peers.get(url) {

@@ -1,4 +1,5 @@
-//! Redrive: messages go back to where they came from, or to where the user says. What can't go stays, with a reason.
+//! Redrive: moves messages back to the queues that they came from, or to the queue that the user names. A message that
+//! can't be moved stays, with a reason.
 
 use super::SqliteQueue;
 use super::address::{self, Address};
@@ -10,14 +11,14 @@ use std::collections::HashMap;
 use wasmrun_runtime::model::message::{AttributeValue, OUTCOME_ATTRIBUTE};
 use wasmrun_runtime::ports::queue::{Queue, QueueError, Redriven};
 
-/// So many messages move in one transaction: others wait meanwhile.
+/// Number of messages moved in one transaction, which blocks other writers.
 const CHUNK: usize = 200;
 
 impl SqliteQueue {
-    /// Moves the visible messages that are there now.
+    /// Moves the messages that are visible now.
     ///
-    /// A FIFO queue shows the next message of a group only when the one before it is gone, so it takes several
-    /// passes. Each but the last moves something for good, and nothing that comes later is looked at: it ends.
+    /// A FIFO queue shows the next message of a group only when the previous one is gone, so this takes several passes.
+    /// It ends, as every pass but the last moves messages away, and no pass looks at messages that arrive later.
     pub(super) async fn redrive_to(&self, to: Option<&str>) -> Result<Redriven, QueueError> {
         let mut routes = Routes::new(self, to).await?;
         let up_to = self.database.read(|transaction| transaction.last_sequence()).await?;
@@ -57,7 +58,7 @@ impl SqliteQueue {
     }
 }
 
-/// Moves messages, except those that somebody received since the plan was made.
+/// Moves the planned messages, except those that were received since the plan was made.
 fn carry_out(
     transaction: &Transaction<'_>,
     plan: &[(MessageRow, Target)],
@@ -79,16 +80,17 @@ fn carry_out(
     Ok((moved, departures))
 }
 
-/// Where messages go. Remembers what it found out about other queues.
+/// Decides where messages go, and caches its findings about other queues.
 struct Routes<'a> {
     queue: &'a SqliteQueue,
-    /// The user's word: all go there.
+    /// The queue that the user named for all messages.
     to: Option<Target>,
-    /// Where those go that say nothing, or what to say of them.
+    /// The queue for messages that don't say where they came from, or the reason why these stay.
     silent: Result<Target, String>,
-    /// By the queue that a message says it came from: that queue, `None` if there is none, or what to say.
+    /// Findings by the URL that a message names as its origin: that queue, `None` if it doesn't exist, or the reason
+    /// why the message stays.
     claims: HashMap<String, Result<Option<Target>, String>>,
-    /// Whether a queue that messages go to is FIFO, or why it can't be used.
+    /// Whether a destination is a FIFO queue, or the reason why it can't be used.
     fifo: HashMap<Target, Result<bool, String>>,
 }
 
@@ -102,7 +104,7 @@ impl<'a> Routes<'a> {
         Ok(Self { queue, to, silent, claims: HashMap::new(), fifo: HashMap::new() })
     }
 
-    /// Where a message goes; the inner error is why it stays.
+    /// Returns the queue that a message goes to. The inner error is the reason why it stays.
     async fn find(&mut self, row: &MessageRow) -> Result<Result<Target, String>, QueueError> {
         let target = match &self.to {
             Some(target) => target.clone(),
@@ -120,9 +122,11 @@ impl<'a> Routes<'a> {
         Ok(Err(format!("the message {} can't be moved to {url}: {reason}", row.id)))
     }
 
-    /// Where a message came from: the file says so if it was moved by a receive; the worker says so in the attribute
-    /// that it adds (`"queue"`), which is believed only if that queue indeed has this one as its dead-letter queue;
-    /// otherwise it is the one queue of this file that does.
+    /// Returns the queue that a message came from, from the first of these sources that names one:
+    ///
+    /// 1. The file, if a receive moved the message.
+    /// 2. The attribute that the worker adds (`"queue"`), if that queue indeed has this one as its dead-letter queue.
+    /// 3. The only queue of this file that has this one as its dead-letter queue.
     async fn origin(&mut self, row: &MessageRow) -> Result<Result<Target, String>, QueueError> {
         if let Some(source) = &row.source {
             return Ok(Ok(Target::from_column(source.clone())));
@@ -135,7 +139,7 @@ impl<'a> Routes<'a> {
         match self.claims.get(&claim) {
             Some(Ok(Some(target))) => Ok(Ok(target.clone())),
             Some(Err(reason)) => Ok(Err(reason.clone())),
-            // The file may have been moved since.
+            // The queue's file may have been moved since.
             Some(Ok(None)) | None => Ok(self.silent.clone()),
         }
     }
@@ -146,7 +150,7 @@ impl<'a> Routes<'a> {
         }
         let fifo = match target {
             _ if target.url(&self.queue.address) == self.queue.url => Err("it is there already".to_owned()),
-            // Created anew if it was deleted by hand.
+            // A queue that was deleted by hand is created anew.
             Target::Here(name) => {
                 let name = name.clone();
                 let row = self.queue.database.read(move |transaction| transaction.queue_named(&name)).await?;
@@ -163,7 +167,7 @@ impl<'a> Routes<'a> {
     }
 }
 
-/// The queue that the user names: it exists, and is another one.
+/// Returns the queue that the user names. It must exist and differ from `queue`.
 async fn named(queue: &SqliteQueue, url: &str) -> Result<Target, QueueError> {
     let address = Address::existing(url)?;
     if address == queue.address {
@@ -183,7 +187,7 @@ async fn named(queue: &SqliteQueue, url: &str) -> Result<Target, QueueError> {
     }
 }
 
-/// The one queue of this file that has this one as its dead-letter queue.
+/// Returns the only queue of this file that has this one as its dead-letter queue.
 async fn only_source(queue: &SqliteQueue) -> Result<Result<Target, String>, QueueError> {
     let name = &queue.address.name;
     let this = Target::Here(name.clone()).to_column();
@@ -199,7 +203,7 @@ async fn only_source(queue: &SqliteQueue) -> Result<Result<Target, String>, Queu
     }))
 }
 
-/// Whether the queue that a message says it came from has this one as its dead-letter queue.
+/// Finds out whether the queue that a message names as its origin has this one as its dead-letter queue.
 async fn examine(queue: &SqliteQueue, claim: &str) -> Result<Result<Option<Target>, String>, QueueError> {
     let Ok(claimed) = Address::existing(claim) else { return Ok(Ok(None)) };
     let url = claimed.url();

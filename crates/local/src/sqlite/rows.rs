@@ -17,7 +17,7 @@ pub(super) struct QueueRow {
     pub(super) fifo: bool,
 }
 
-/// Where messages are moved to.
+/// The queue that messages are moved to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Target {
     /// A queue in the same file, by name.
@@ -33,7 +33,7 @@ pub(super) struct MessageRow {
     pub(super) visible_ms: i64,
     pub(super) id: String,
     pub(super) body: String,
-    /// As JSON.
+    /// The attributes as JSON.
     pub(super) attributes: String,
     pub(super) group: Option<String>,
     pub(super) receive_count: u32,
@@ -41,7 +41,7 @@ pub(super) struct MessageRow {
     pub(super) source: Option<String>,
 }
 
-/// A message on its way to another file: hidden here until it is durable there.
+/// A message on its way to another file. It is hidden here until it is durable there.
 #[derive(Clone, Debug)]
 pub(super) struct Departure {
     pub(super) receipt: Receipt,
@@ -49,12 +49,12 @@ pub(super) struct Departure {
     pub(super) message: MessageRow,
 }
 
-/// What a receive brought.
+/// The result of a receive.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) messages: Vec<(Message, Receipt)>,
     pub(super) visibility: Duration,
-    /// Received too often, and the dead-letter queue is in another file.
+    /// Messages that were received too often and whose dead-letter queue is in another file.
     pub(super) departures: Vec<Departure>,
 }
 
@@ -100,7 +100,7 @@ impl MessageRow {
         })
     }
 
-    /// As a receive delivers it: for the first time if the count is still 0.
+    /// Returns the message as a receive delivers it. A count of 0 means that it was never received.
     pub(super) fn into_message(self, receive_count: u32) -> Message {
         Message {
             attributes: attributes::decode(&self.attributes, &self.id),
@@ -115,7 +115,7 @@ impl MessageRow {
 }
 
 impl QueueRow {
-    /// SQS's defaults, and no dead-letter queue.
+    /// Returns a queue with SQS's defaults and without a dead-letter queue.
     pub(super) fn plain() -> Self {
         Self { id: 0, visibility_timeout: Duration::from_secs(30), dead_letter: None, fifo: false }
     }

@@ -1,4 +1,4 @@
-//! Creating a queue: what was asked for, what follows from it, and whether the queue that exists agrees.
+//! Creating a queue: the settings that were given, their defaults, and whether an existing queue agrees with them.
 
 use super::address::{self, Address};
 use super::clock::Clock;
@@ -14,40 +14,40 @@ use wasmrun_runtime::ports::queue::QueueError;
 /// The dead-letter queue of a queue that is created without naming one.
 const DEFAULT_DEAD_LETTER: &str = "dead";
 const DEFAULT_MAX_RECEIVES: u32 = 5;
-/// A worker works on no queue whose messages come back sooner.
+/// A worker refuses a queue with a shorter visibility timeout.
 const MIN_VISIBILITY: Duration = Duration::from_secs(1);
-/// As SQS: `maxReceiveCount` is between 1 and 1,000.
+/// As in SQS, `maxReceiveCount` is between 1 and 1,000.
 const MAX_MAX_RECEIVES: u32 = 1000;
 
-/// The settings of a queue to create. What isn't given has a default for a new queue, and is left as it is for one
-/// that exists.
+/// Settings of a queue to create. A setting that isn't given has a default for a new queue, and stays as it is for an
+/// existing one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// How long a received message stays invisible: at most 12 hours; 30 seconds unless given.
+    /// How long a received message stays invisible: at most 12 hours. Default: 30 seconds.
     pub visibility_timeout: Option<Duration>,
-    /// Where messages go that were received too often: the queue `dead` of the same file unless given.
+    /// Destination of messages that were received too often. Default: the queue `dead` of the same file.
     pub dead_letter: Option<DeadLetter>,
-    /// After so many receives a message goes there: 1 to 1,000; 5 unless given.
+    /// Number of receives after which a message goes to the dead-letter queue: 1 to 1,000. Default: 5.
     pub max_receives: Option<u32>,
-    /// Deliver the messages of a group in order, one at a time; not unless given.
+    /// Whether to deliver the messages of a group in order, one at a time. Default: no.
     pub fifo: Option<bool>,
 }
 
-/// Where messages go that were received too often.
+/// Destination of messages that were received too often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeadLetter {
-    /// Nowhere: they are delivered again and again.
+    /// No destination: the messages are delivered again and again.
     None,
-    /// To a queue: the name of one in the same file, which is created along, or the URL of one that exists.
+    /// A queue: the name of one in the same file, which is created with the new queue, or the URL of one that exists.
     Queue(String),
 }
 
-/// A queue that doesn't exist yet, as it would be created with the default settings.
+/// A queue that doesn't exist, as it would be created with the default settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedQueue {
     /// The queue's URL.
     pub url: String,
-    /// The file, absolute and without symbolic links.
+    /// The file's path, absolute and without symbolic links.
     pub path: PathBuf,
     /// How long a received message would stay invisible.
     pub visibility_timeout: Duration,
@@ -74,11 +74,11 @@ pub(super) struct Wanted {
 }
 
 impl QueueSettings {
-    /// Checks what can be known without the file.
+    /// Checks the settings as far as possible without the file.
     ///
     /// # Errors
     ///
-    /// Which setting isn't possible, in one sentence.
+    /// A sentence that says which setting is invalid.
     pub fn check(&self) -> Result<(), String> {
         if self.visibility_timeout.is_some_and(|time| !(MIN_VISIBILITY..=MAX_VISIBILITY).contains(&time)) {
             return Err("the visibility timeout is 1 second to 12 hours".into());
@@ -110,7 +110,7 @@ impl QueueSettings {
     fn target(&self, address: &Address) -> Result<Option<Target>, QueueError> {
         let target = match &self.dead_letter {
             Some(DeadLetter::None) => return Ok(None),
-            // A dead-letter queue has none of its own unless asked for.
+            // A dead-letter queue gets none of its own unless one is given.
             None if address.name == DEFAULT_DEAD_LETTER => return Ok(None),
             None => Target::Here(DEFAULT_DEAD_LETTER.into()),
             Some(DeadLetter::Queue(url)) if address::is_url(url) => {
@@ -134,7 +134,7 @@ impl QueueSettings {
 }
 
 impl Wanted {
-    /// Creates the queue unless it is there; returns whether it did.
+    /// Creates the queue unless it exists. Returns whether it was created.
     pub(super) fn apply(
         &self,
         file: &mut OpenFile,
@@ -169,7 +169,7 @@ impl Wanted {
         Ok(existing.is_none())
     }
 
-    /// Settings that weren't given are never a difference.
+    /// Checks that the settings of an existing queue are the given ones. Settings that weren't given are ignored.
     fn agrees_with(&self, row: &QueueRow, address: &Address) -> Result<(), QueueError> {
         let differs = |what: &str, has: String, asked: String| {
             Err(unusable(format!(
@@ -205,7 +205,7 @@ impl Wanted {
     }
 }
 
-/// The queue's settings, or an error that says which queues the file has.
+/// Returns the queue's settings, or an error that says which queues the file has.
 pub(super) fn must_have(
     file: &mut OpenFile,
     address: &Address,
@@ -230,7 +230,7 @@ pub(super) fn must_have(
     look().map_err(|fault| fault.into_queue_error(address))
 }
 
-/// A FIFO queue takes no messages without a group, so it can't be what catches those of a standard queue.
+/// Refuses a FIFO queue as the dead-letter queue of a standard queue: it takes no messages without a group.
 fn may_be_dead_letter(row: &QueueRow, fifo: bool, name: &str) -> Result<(), QueueError> {
     if row.fifo && !fifo {
         return Err(unusable(format!(

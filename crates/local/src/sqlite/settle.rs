@@ -1,6 +1,6 @@
-//! Inside a transaction: settling messages, by receipt.
+//! Inside a transaction: settling messages by their receipts.
 //!
-//! The inner result is the message's own.
+//! The inner result is that of one message.
 
 use super::clock::to_ms;
 use super::file::Fault;
@@ -44,7 +44,7 @@ impl Transaction<'_> {
         )
     }
 
-    /// The receipt is spent with it, so that a second call doesn't uncount another delivery.
+    /// Releases a message. This uses up the receipt, so that a second call doesn't take another delivery off the count.
     pub(super) fn release(
         &self,
         queue: &QueueRow,

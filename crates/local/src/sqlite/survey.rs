@@ -1,4 +1,4 @@
-//! Inside a transaction: what people ask of a queue.
+//! Inside a transaction: queries and commands of users about a queue.
 
 use super::file::Fault;
 use super::rows::{MessageRow, QueueRow};
@@ -25,7 +25,7 @@ impl Transaction<'_> {
         Ok(depth)
     }
 
-    /// What a receive would deliver: not what it would move to the dead-letter queue.
+    /// Returns the messages that a receive would deliver, without those that it would move to the dead-letter queue.
     pub(super) fn peek(&self, max: usize) -> Result<Vec<Message>, Fault> {
         let queue = self.queue()?;
         let max_receives = queue.dead_letter.as_ref().map_or(u32::MAX, |(_, max)| *max);
@@ -47,7 +47,8 @@ impl Transaction<'_> {
         Ok(messages.collect::<Result<_, _>>()?)
     }
 
-    /// The next visible messages of at most a sequence, after one that is named by its visibility and sequence.
+    /// Returns the next visible messages with a sequence of at most `up_to`. They come after the message whose time of
+    /// visibility and sequence are `after`.
     pub(super) fn page(&self, after: (i64, i64), up_to: i64, max: usize) -> Result<Vec<MessageRow>, Fault> {
         let mut query = self.sql.prepare_cached(&Self::page_sql())?;
         let rows = query.query_map(
@@ -68,7 +69,7 @@ impl Transaction<'_> {
         )
     }
 
-    /// Whether a message is (still) there to be received.
+    /// Reports whether a message can (still) be received.
     pub(super) fn is_visible(&self, queue: &QueueRow, row: &MessageRow) -> Result<bool, Fault> {
         let mut query = self.sql.prepare_cached(
             "SELECT 1 FROM message WHERE sequence = ?1 AND queue = ?2 AND blocked = 0 AND visible_ms <= ?3",
@@ -76,13 +77,13 @@ impl Transaction<'_> {
         Ok(query.exists(params![row.sequence, queue.id, self.now_ms])?)
     }
 
-    /// Every message sent so far has at most this sequence.
+    /// Returns the highest sequence of the messages in the file. No message sent so far has a higher one.
     pub(super) fn last_sequence(&self) -> Result<i64, Fault> {
         let sql = "SELECT coalesce(max(sequence), 0) FROM message";
         Ok(self.sql.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
-    /// Deletes up to `max` messages up to a sequence, whatever their state; returns how many.
+    /// Deletes up to `max` messages up to a sequence, whatever their state. Returns the number of messages deleted.
     pub(super) fn purge(&self, up_to: i64, max: u32) -> Result<u64, Fault> {
         let mut delete = self.sql.prepare_cached(
             "DELETE FROM message WHERE sequence IN (
@@ -91,7 +92,8 @@ impl Transaction<'_> {
         Ok(delete.execute(params![self.queue()?.id, up_to, max])? as u64)
     }
 
-    /// The names of the queues in this file, those whose dead-letter queue is `dead_letter`, or all.
+    /// Returns the names of the queues in this file: those whose dead-letter queue is `dead_letter`, or all if it is
+    /// `None`.
     pub(super) fn queue_names(&self, dead_letter: Option<&str>) -> Result<Vec<String>, Fault> {
         let mut query = self.sql.prepare_cached(
             "SELECT name FROM queue WHERE ?1 IS NULL OR dead_letter = ?1 ORDER BY name LIMIT 20",

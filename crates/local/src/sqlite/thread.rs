@@ -1,5 +1,5 @@
-//! One thread owns the connection: SQLite's calls block, and what waits while a commit is on its way to the disk
-//! shares the next commit.
+//! The thread that owns the connection. SQLite's calls block, and the writes that wait during a commit share the next
+//! commit.
 
 use super::address::Address;
 use super::clock::Clock;
@@ -12,10 +12,10 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 use wasmrun_runtime::ports::queue::QueueError;
 
-/// So many writes share a commit at most, so that the lock is passed on to other processes.
+/// Maximum number of writes that share a commit, so that other processes get the lock in between.
 const MAX_GROUP: usize = 64;
 
-/// The way to the thread. Dropping it ends the thread after what was asked for is done.
+/// A handle of the thread. Dropping it ends the thread once all jobs are done.
 #[derive(Debug)]
 pub(super) struct Database {
     jobs: Option<mpsc::Sender<Arc<Slot>>>,
@@ -41,8 +41,8 @@ impl Database {
         self.call(work, false).await
     }
 
-    /// Runs `work` in a transaction, maybe together with others and maybe more than once. What it did is durable
-    /// when this returns `Ok`, and undone if `work` or the commit failed.
+    /// Runs `work` in a transaction, maybe together with other work and maybe more than once. Its changes are durable
+    /// when this returns `Ok`. They are undone if `work` or the commit failed.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnMut(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
@@ -74,7 +74,7 @@ impl Drop for Database {
     }
 }
 
-/// Something to do in a transaction.
+/// Work to do in a transaction.
 trait Job: Send {
     fn writes(&self) -> bool;
     fn run(&mut self, transaction: &Transaction<'_>) -> Result<(), Fault>;
@@ -82,7 +82,7 @@ trait Job: Send {
     fn answer(self: Box<Self>, outcome: Result<(), QueueError>);
 }
 
-/// Where a job waits, until it's begun or taken back.
+/// Holds a job until the thread takes it or the caller takes it back.
 struct Slot(Mutex<Option<Box<dyn Job>>>);
 
 impl Slot {
@@ -95,8 +95,8 @@ impl Slot {
     }
 }
 
-/// Takes a job back when it's dropped: what nobody waits for isn't done, nor kept while the thread is held up. It doesn't
-/// keep the job either, whose caller hears of it if the thread ends.
+/// Takes a job back when it is dropped: an abandoned job is not done, and is not kept while the thread is busy. Its
+/// reference is weak, so that the job's caller gets an error if the thread ends.
 struct TakeBack(Weak<Slot>);
 
 impl Drop for TakeBack {
@@ -136,11 +136,11 @@ where
     }
 }
 
-/// What lives on the thread.
+/// The state of the thread.
 struct Keeper {
     address: Address,
     clock: Clock,
-    /// `None` after an error: opened anew for the next job.
+    /// `None` after an error. The next job then opens the file anew.
     file: Option<OpenFile>,
 }
 
@@ -164,7 +164,7 @@ impl Keeper {
 
     fn carry_out(&mut self, mut group: Vec<Box<dyn Job>>) {
         let outcome = self.attempt(&mut group);
-        // What is wrong with one of them isn't the others' fault, but a locked file or a full disk is everyone's.
+        // A job must not fail because of another one in its group, but a locked file or a full disk affects them all.
         if group.len() == 1 || matches!(outcome, Ok(()) | Err(QueueError::Unavailable(_))) {
             group.into_iter().for_each(|job| job.answer(outcome.clone()));
             return;
@@ -189,7 +189,7 @@ impl Keeper {
         })
     }
 
-    /// The connection, opened anew if the path leads to another file than before.
+    /// Returns the connection. Opens it anew if the path leads to another file than before.
     fn open(&mut self) -> Result<&mut OpenFile, QueueError> {
         match self.file.take() {
             Some(file) if file.is_current() => Ok(self.file.insert(file)),
@@ -214,7 +214,7 @@ fn run_all(
     let writes = jobs.iter().any(|job| job.writes());
     let behavior = if writes { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
     let transaction = file.connection.transaction_with_behavior(behavior)?;
-    // Read only now: with the lock held, no other process has seen a later time.
+    // The clock is read only now: as this transaction holds the lock, no other process has seen a later time.
     let view = Transaction { sql: &transaction, address, now_ms: clock.now_ms() };
     if writes {
         view.follow_clock()?;

@@ -1,4 +1,4 @@
-//! What is done inside one transaction: sending, receiving and moving. The SQL, and nothing that waits.
+//! Inside a transaction: sending, receiving and moving messages. This module has the SQL, and nothing that waits.
 
 use super::address::{self, Address};
 use super::attributes;
@@ -11,11 +11,11 @@ use uuid::Uuid;
 use wasmrun_runtime::model::message::OutgoingMessage;
 use wasmrun_runtime::ports::queue::{QueueError, Receipt};
 
-/// SQS drops what is sent with the same deduplication id within five minutes.
+/// As in SQS, a message is dropped if one with the same deduplication id was sent in the last five minutes.
 const DEDUPLICATION_MS: i64 = 5 * 60 * 1000;
-/// The clock is written down this often at most, so that it doesn't cost a page with every commit.
+/// Minimum interval between updates of the stored clock, so that they don't cost a page with every commit.
 const CLOCK_GRANULARITY_MS: i64 = 1000;
-/// So many messages move to another queue in one transaction at most: others wait meanwhile.
+/// Maximum number of messages moved to another queue in one transaction, which blocks other writers.
 const MAX_MOVES: usize = 500;
 
 /// A transaction on one queue.
@@ -26,7 +26,7 @@ pub(super) struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    /// The queue, or that it isn't there (any more).
+    /// Returns the queue, or an error if it doesn't exist (any more).
     pub(super) fn queue(&self) -> Result<QueueRow, Fault> {
         self.queue_named(&self.address.name)?.ok_or_else(|| address::not_found(&self.address.url()).into())
     }
@@ -59,8 +59,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// If the system's clock was set back, sets all times of the file back with it, so that nothing stays invisible
-    /// for longer than it was told to.
+    /// If the system's clock was set back, sets the times of visibility and deduplication back by as much, so that no
+    /// message stays invisible for longer than intended.
     pub(super) fn follow_clock(&self) -> Result<(), Fault> {
         let seen_ms = self.clock_seen()?;
         let back_ms = seen_ms - self.now_ms;
@@ -79,7 +79,8 @@ impl Transaction<'_> {
         Ok(self.sql.prepare_cached("SELECT seen_ms FROM clock")?.query_row([], |row| row.get(0))?)
     }
 
-    /// How long until there is something to receive: zero is now, `None` is never, as far as one can see.
+    /// Returns the time until a message can be received. Zero means now, and `None` that no message is known to become
+    /// visible.
     pub(super) fn next_visible(&self) -> Result<Option<Duration>, Fault> {
         if self.clock_seen()? - self.now_ms > CLOCK_GRANULARITY_MS {
             return Ok(Some(Duration::ZERO));
@@ -91,7 +92,7 @@ impl Transaction<'_> {
         Ok(next.map(|visible_ms| from_ms(visible_ms - self.now_ms)))
     }
 
-    /// The next messages of the queue, in the order in which they became visible.
+    /// Returns the next messages of the queue, in the order in which they became visible.
     fn next(&self, queue: &QueueRow, max: usize) -> Result<Vec<MessageRow>, Fault> {
         let mut query = self.sql.prepare_cached(&Self::next_sql())?;
         let max = i64::try_from(max).unwrap_or(i64::MAX);
@@ -111,7 +112,7 @@ impl Transaction<'_> {
         )
     }
 
-    /// Takes up to `max` messages, and moves those to the dead-letter queue that were received too often.
+    /// Receives up to `max` messages, and moves those that were received too often to the dead-letter queue.
     pub(super) fn take(&self, max: usize) -> Result<Taken, Fault> {
         let queue = self.queue()?;
         let mut taken = Taken { visibility: queue.visibility_timeout, ..Taken::default() };
@@ -160,8 +161,8 @@ impl Transaction<'_> {
         Ok(Receipt(format!("{}-{nonce}", row.sequence)))
     }
 
-    /// Moves a message to another queue: at once within the file; otherwise it is hidden and handed out, to be
-    /// written there and then deleted here.
+    /// Moves a message to another queue. Within the file this happens at once. For another file, the message is hidden
+    /// and returned, to be written there and then deleted here.
     pub(super) fn relocate(
         &self,
         queue: &QueueRow,
@@ -187,7 +188,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// A dead-letter queue that was deleted by hand is created anew rather than losing messages.
+    /// Returns a queue. A dead-letter queue that was deleted by hand is created anew, so that no message is lost.
     fn queue_or_create(&self, name: &str) -> Result<QueueRow, Fault> {
         if self.queue_named(name)?.is_none() {
             self.create_queue(name, &QueueRow::plain())?;
@@ -195,7 +196,7 @@ impl Transaction<'_> {
         self.queue_named(name)?.ok_or_else(|| address::not_found(&self.address.sibling(name).url()).into())
     }
 
-    /// Writes a message that comes from elsewhere: not yet received here.
+    /// Inserts a message that comes from another queue. Its receive count starts at zero.
     pub(super) fn insert(&self, queue: &QueueRow, row: &MessageRow) -> Result<(), Fault> {
         self.insert_visible_at(queue, row, self.now_ms)
     }
@@ -224,7 +225,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Sends one message; the inner error is the message's own fault.
+    /// Sends one message. The inner error is an error of the message itself.
     pub(super) fn send(&self, message: &OutgoingMessage) -> Result<Result<String, QueueError>, Fault> {
         let queue = self.queue()?;
         if let Err(refusal) = message.fits(queue.fifo) {
@@ -252,7 +253,8 @@ impl Transaction<'_> {
         Ok(Ok(id))
     }
 
-    /// The id of the message that was sent with this deduplication id within five minutes; otherwise notes `id`.
+    /// Returns the id of the message that was sent with this deduplication id within five minutes. If there is none,
+    /// records `id` for the deduplication id.
     fn deduplicate(
         &self,
         queue: &QueueRow,

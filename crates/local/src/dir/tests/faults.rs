@@ -1,4 +1,4 @@
-//! Directories that aren't there, vanish, and come back.
+//! Directories that don't exist, vanish, and come back.
 
 use super::*;
 use crate::give_up;
@@ -98,7 +98,7 @@ async fn what_killed_processes_left_is_swept_and_what_is_in_use_is_not() {
     assert_eq!(world.temporaries(), 0);
 }
 
-/// A call whose future is dropped, as that of a task that ended, goes on on its thread until it's told.
+/// A call whose future is dropped, as when a task ends, goes on on its thread until it is told that it was abandoned.
 #[tokio::test]
 async fn a_call_that_nobody_waits_for_any_more_is_told_so() {
     let world = World::new();
@@ -131,7 +131,7 @@ fn nobody_stands_in_line_for_a_lock_that_is_of_no_use_any_more() {
     }
 }
 
-/// What nobody waits for any more: each call as it is right before it changes something.
+/// Each call is abandoned right before it would change something.
 #[tokio::test]
 async fn a_call_that_was_abandoned_neither_writes_nor_deletes() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! What must not get out of the directory, nor hang, nor be listed.
+//! Keys, links and files that must not leave the directory, make a call hang, or be listed.
 
 use super::*;
 use proptest::prelude::*;
@@ -25,7 +25,7 @@ async fn links_and_special_files_are_neither_followed_nor_listed() {
     let _socket = UnixListener::bind(world.path("socket")).unwrap();
     let mut special =
         vec!["link", "relative", "inside", "dangling", "dir/secret", "alias/x", "pipe", "socket"];
-    // Only root can make one.
+    // Only root can create a device.
     if rustix::fs::mknodat(&here, "device", FileType::CharacterDevice, Mode::RWXU, rustix::fs::makedev(1, 3))
         .is_ok()
     {

@@ -1,4 +1,4 @@
-//! The order, the pages and the prefixes of listings.
+//! The order, pages and prefixes of listings.
 
 use super::*;
 use proptest::prelude::*;
@@ -55,7 +55,8 @@ async fn many_empty_directories_hide_nothing_that_comes_after_them() {
     assert_eq!(page_through(&world.store, "", 1).await, ["z"]);
 }
 
-/// Whoever makes empty directories could otherwise have the whole directory read again for each thousand of them.
+/// Otherwise, a program that makes many empty directories could have the whole directory read again for each thousand
+/// of them.
 #[tokio::test]
 async fn a_page_that_has_cost_much_ends_short_and_the_next_one_goes_on() {
     let world = World::new();
@@ -74,7 +75,7 @@ async fn a_page_that_has_cost_much_ends_short_and_the_next_one_goes_on() {
         (continuation, short) = (Some(next), short + 1);
     }
     assert_eq!(found, ["e00500/x", "z"]);
-    // A thousand directories a page, which are looked into; the last one finds the objects after them.
+    // Each page reads a thousand directories; the last page finds the objects after them.
     assert!((19..=21).contains(&short), "{short}");
 }
 

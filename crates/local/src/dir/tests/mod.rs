@@ -1,4 +1,4 @@
-//! Stores in real directories.
+//! Tests of stores in real directories.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use wasmrun_runtime::ports::object_store::Condition;
 
-/// A store in `root/` of a directory, so that what lands beside it is seen.
+/// A store in `root/` of a directory, so that tests see any file that lands next to `root/`.
 struct World {
     dir: TempDir,
     store: DirStore,
@@ -31,7 +31,7 @@ impl World {
         self.dir.path().join("root").join(key)
     }
 
-    /// What another program puts there.
+    /// Puts a file there as another program would.
     fn place(&self, key: &str, content: &str) {
         let path = self.path(key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -82,7 +82,7 @@ async fn drain(mut reader: Box<dyn ObjectReader>) -> String {
     }
 }
 
-/// A writer that has written something.
+/// Returns a writer that has written some content.
 async fn put_begun(world: &World, key: &str) -> Box<dyn ObjectWriter> {
     let mut writer = world.store.write(key, PutOptions::default()).await.unwrap();
     writer.write(Bytes::from_static(b"1")).await.unwrap();

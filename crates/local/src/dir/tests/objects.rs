@@ -1,4 +1,4 @@
-//! Writing, reading, deleting.
+//! Writing, reading and deleting objects.
 
 use super::*;
 use std::time::Duration;
@@ -117,7 +117,7 @@ async fn a_write_whose_caller_has_gone_leaves_nothing() {
     put(&world.store, "x", "old").await.unwrap();
     let mut writer = world.store.write("x", PutOptions::default()).await.unwrap();
     writer.write(Bytes::from_static(b"new")).await.unwrap();
-    // The lock keeps the write from its rename until its caller has gone.
+    // The lock delays the rename of the write until its caller has gone.
     let lock =
         lock::Lock::take(&world.store.root.enter().unwrap(), lock::Hold::Alone, &Call::default()).unwrap();
     let mut finish = writer.finish();

@@ -1,4 +1,4 @@
-//! Calls that wait for a queue's thread, and those whose futures are dropped, as of a task that was ended.
+//! Calls that wait for a queue's thread, and calls whose futures are dropped, as happens when a task ends.
 
 use super::*;
 use crate::give_up;
@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::task::{Context, Waker};
 use tokio::sync::oneshot;
 
-/// Holds the queue's thread up until the sender says so, and whether it then panics.
+/// Keeps the queue's thread busy until a value is sent. The value says whether the thread then panics.
 async fn hold_up(
     queue: &Arc<SqliteQueue>,
 ) -> (tokio::task::JoinHandle<Result<(), QueueError>>, mpsc::Sender<bool>) {

@@ -1,4 +1,4 @@
-//! Sending, receiving, settling.
+//! Sending, receiving and settling messages.
 
 use super::*;
 use wasmrun_runtime::model::message::{Attribute, AttributeValue};
@@ -95,7 +95,7 @@ async fn an_old_receipt_is_void_once_the_message_was_received_anew() {
         [Err(QueueError::ReceiptExpired)]
     );
     delete(&queue, &new).await.unwrap();
-    // Deleting twice is no error, whoever did it.
+    // Deleting a message twice is not an error, whichever receipt is used.
     delete(&queue, &new).await.unwrap();
     delete(&queue, &old).await.unwrap();
     assert_eq!(set_visibility(&queue, &new, 0).await, Err(QueueError::ReceiptExpired));
@@ -110,7 +110,7 @@ async fn receipts_that_are_none_are_refused_each_on_its_own() {
     let junk = |text: &str| Receipt(text.into());
     let answers = queue.delete(&[junk(""), junk("1"), held.receipt, junk("x-y"), junk("1-';--")]).await;
     let refused = Err(QueueError::ReceiptExpired);
-    // The last one names a message that is gone by then.
+    // The last receipt names a message that is already deleted.
     assert_eq!(answers, [refused.clone(), refused.clone(), Ok(()), refused, Ok(())]);
 }
 
@@ -192,7 +192,7 @@ async fn a_receive_that_waits_ends_when_told_to_or_when_its_time_is_over() {
     assert!(waiting.await.unwrap().unwrap().is_empty());
     let nothing = queue.receive(1, Duration::from_millis(5), &CancellationToken::new()).await.unwrap();
     assert!(nothing.is_empty());
-    // Nothing is taken that would have to be given back.
+    // A stopped receive takes no message, as it would have to release it.
     send(&queue, text("x")).await;
     assert!(queue.receive(1, NOW, &stop).await.unwrap().is_empty());
     assert_eq!(queue.depth().await.unwrap().visible, 1);

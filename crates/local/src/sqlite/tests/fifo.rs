@@ -1,4 +1,4 @@
-//! Queues that keep the order within a group.
+//! Queues that keep the order of the messages within a group.
 
 use super::*;
 

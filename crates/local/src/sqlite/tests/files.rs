@@ -1,4 +1,4 @@
-//! The file: creating, recognising, losing and finding it again.
+//! Creating, recognising, losing and finding the file.
 
 use super::*;
 use crate::sqlite::transaction::Transaction;
@@ -288,7 +288,7 @@ async fn no_statement_reads_through_a_long_queue() {
     for (sql, expected) in cases {
         let plan = queue.database.read(move |transaction| {
             let mut query = transaction.sql.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-            // A plan needs no values.
+            // A query plan needs no parameter values.
             let steps = query.raw_query().mapped(|row| row.get::<_, String>(3));
             Ok(steps.collect::<Result<Vec<_>, _>>()?.join("\n"))
         });

@@ -1,4 +1,4 @@
-//! The tests' clock is set by hand: nothing here sleeps for a visibility to run out.
+//! Tests set their clock by hand, so none sleeps until a visibility timeout is over.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 const NOW: Duration = Duration::ZERO;
 
-/// A directory with a clock.
+/// A directory for queue files, and a clock.
 struct World {
     dir: TempDir,
     time: Arc<AtomicI64>,
@@ -42,7 +42,7 @@ impl World {
         SqliteQueue::open_with(&self.url(file), self.clock()).unwrap()
     }
 
-    /// A standard queue with the default settings.
+    /// Creates a standard queue with the default settings.
     fn queue(&self) -> SqliteQueue {
         self.create("jobs.db", &QueueSettings::default())
     }
@@ -51,7 +51,7 @@ impl World {
         self.create("fifo.db", &QueueSettings { fifo: Some(true), ..QueueSettings::default() })
     }
 
-    /// Lets time pass, or sets the clock back.
+    /// Sets the clock forward, or back if `seconds` is negative.
     fn pass(&self, seconds: i64) {
         self.time.fetch_add(seconds * 1000, Ordering::SeqCst);
     }
@@ -69,7 +69,7 @@ async fn send(queue: &SqliteQueue, message: OutgoingMessage) -> String {
     queue.send(&[message]).await.remove(0).unwrap()
 }
 
-/// What is there now.
+/// Receives the messages that are visible now.
 async fn receive(queue: &SqliteQueue, max: usize) -> Vec<Delivery> {
     queue.receive(max, NOW, &CancellationToken::new()).await.unwrap()
 }

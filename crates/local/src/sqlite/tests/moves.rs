@@ -7,7 +7,7 @@ fn outcome(json: &str) -> Attribute {
     Attribute { name: "wasmrun".into(), value: AttributeValue::Text(json.into()) }
 }
 
-/// As the worker marks a dead letter.
+/// Returns a dead letter as the worker marks it.
 fn says(queue: &SqliteQueue, body: &str) -> OutgoingMessage {
     OutgoingMessage { attributes: vec![outcome(&format!(r#"{{"queue":"{}"}}"#, queue.url()))], ..text(body) }
 }
@@ -102,7 +102,7 @@ async fn redrive_leaves_what_has_no_known_origin_and_moves_the_rest() {
     let (one, two) = (world.queue(), world.create("jobs.db#two", &QueueSettings::default()));
     let other = world.create("other.db", &QueueSettings::default());
     let dead = world.open("jobs.db#dead");
-    // Several pages of each, mixed, and of different visibilities.
+    // Several pages of messages of each kind, mixed, and of different times of visibility.
     for _ in 0..3 {
         dead.send(&vec![text("whose?"); 150]).await;
         dead.send(&vec![says(&one, "1"); 150]).await;
