@@ -1,5 +1,5 @@
-//! The bindings of the world `task`, generated from the WIT package. The rest of the crate is written on top of
-//! them; a guest needs them only for what the SDK leaves out.
+//! The bindings of the world `task`, generated from the WIT package. The rest of the crate is built on them. A guest
+//! needs them only for features that the SDK leaves out.
 
 #![allow(
     missing_docs,
@@ -13,6 +13,6 @@ wit_bindgen::generate!({
     path: "wit",
     world: "task",
     additional_derives: [PartialEq, Eq],
-    // The macro behind `handler!`: it exports the handler and puts the world's type into the guest's own crate.
+    // The macro behind `handler!`. It exports the handler and puts the world's type into the guest's own crate.
     pub_export_macro: true,
 });

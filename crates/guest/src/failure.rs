@@ -1,4 +1,4 @@
-//! Why a message wasn't completed, and how errors become that.
+//! Failures of a message, and how errors become failures.
 
 use std::error::Error;
 use std::fmt;
@@ -8,32 +8,32 @@ use std::time::Duration;
 use crate::bindings::exports::wasmrun::task::handler as raw;
 use crate::{object_store, queue};
 
-/// The longest delay that the host takes.
+/// The longest delay that the host accepts.
 const MAX_DELAY: Duration = Duration::from_secs(43_200);
 
-/// Why a message wasn't completed, which decides what becomes of it.
+/// Why a message wasn't completed. Decides whether the message is tried again.
 ///
-/// `?` makes one of this crate's errors and of [`io::Error`]: what is unavailable, and an object that its store refuses, is
-/// to be tried again, and everything else is rejected. For any other error say which it is: `.map_err(Failure::reject)?` or
-/// `.map_err(Failure::retry)?`.
+/// `?` turns this crate's errors and [`io::Error`] into a failure. If a store or queue is unavailable, or a store
+/// refuses an object, the message is tried again. Every other error rejects it. For an error of another type, say which
+/// it is: `.map_err(Failure::reject)?` or `.map_err(Failure::retry)?`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It may work later.
+    /// A later try may succeed.
     Retry {
-        /// For the logs and the dead-letter queue.
+        /// The reason for the logs and the dead-letter queue.
         reason: String,
-        /// When to try again; none: the worker's backoff decides.
+        /// How long to wait before the next try. `None` leaves this to the worker's backoff.
         after: Option<Duration>,
     },
-    /// It can never work; the reason goes with the message to the dead-letter queue.
+    /// No try can succeed. The message goes to the dead-letter queue with the reason.
     Reject {
-        /// For the logs and the dead-letter queue.
+        /// The reason for the logs and the dead-letter queue.
         reason: String,
     },
 }
 
 impl Failure {
-    /// The message is to be tried again later.
+    /// Asks for another try of the message.
     ///
     /// ```
     /// use std::time::Duration;
@@ -45,12 +45,13 @@ impl Failure {
         Failure::Retry { reason: reason.to_string(), after: None }
     }
 
-    /// The message can never be completed.
+    /// Rejects the message: it can never be completed.
     pub fn reject(reason: impl fmt::Display) -> Self {
         Failure::Reject { reason: reason.to_string() }
     }
 
-    /// When to try again: in whole seconds, rounded up, and at most twelve hours. Changes nothing on a rejection.
+    /// Sets how long to wait before the next try, in whole seconds, rounded up, and at most twelve hours. Does nothing
+    /// for a rejection.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         if let Failure::Retry { after, .. } = &mut self {
@@ -82,7 +83,7 @@ impl From<Failure> for raw::Failure {
     }
 }
 
-/// Rounds up, so that nothing is tried before it was asked for.
+/// Rounds up, so that no message is tried earlier than the guest asked for.
 fn whole_seconds(delay: Duration) -> u32 {
     let delay = delay.min(MAX_DELAY);
     let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
@@ -93,7 +94,7 @@ impl From<object_store::Error> for Failure {
     fn from(error: object_store::Error) -> Self {
         match error.kind() {
             object_store::ErrorKind::Unavailable => Failure::retry(error),
-            // The store's refusal may be mended before the last try; that there is no grant can't.
+            // A refusal by the store may be corrected before the last try. A missing grant can't.
             object_store::ErrorKind::AccessDenied if !error.is_without_grant() => Failure::retry(error),
             _ => Failure::reject(error),
         }
@@ -109,8 +110,8 @@ impl From<queue::Error> for Failure {
     }
 }
 
-/// An error of a [`Reader`](crate::Reader) or [`Writer`](crate::Writer) stays what it was on its way through
-/// [`io::Read`] and [`io::Write`].
+/// Keeps an error of a [`Reader`](crate::Reader) or [`Writer`](crate::Writer) that passed through [`io::Read`] or
+/// [`io::Write`] as it was.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.downcast::<object_store::Error>() {

@@ -1,7 +1,7 @@
 //! The SDK that a Rust guest of wasmrun depends on.
 //!
-//! A guest is a library crate (`crate-type = ["cdylib"]`) with one function that handles one message, named to
-//! [`handler!`]. Everything else is ordinary Rust: `?` turns what goes wrong into the right [`Failure`].
+//! A guest is a library crate (`crate-type = ["cdylib"]`) with one function that handles one message. [`handler!`]
+//! takes the function's name. Everything else is ordinary Rust: `?` turns an error into the right [`Failure`].
 //!
 //! ```no_run
 //! use wasmrun_guest::{Failure, Message, Store, handler, info};
@@ -24,12 +24,12 @@
 //! }
 //! ```
 //!
-//! It builds with `cargo build --release --target wasm32-wasip2` and with `cargo component build --release`; neither
-//! needs WIT files or settings in the guest's own crate.
+//! A guest builds with `cargo build --release --target wasm32-wasip2` and with `cargo component build --release`.
+//! Neither needs WIT files or settings in the guest's own crate.
 //!
-//! What a task may touch is granted when the worker starts: stores and queues by alias, and environment keys, which
-//! `std::env::var` reads. There are no files, no sockets and no arguments. A message may be delivered more than once,
-//! so what a guest writes should depend on the message alone.
+//! A task's access is granted when the worker starts: stores and queues by alias, and environment variables, which
+//! `std::env::var` reads. A task has no files, no sockets and no arguments. A message may be delivered more than once,
+//! so the objects and messages that a guest writes should depend on the message alone.
 
 pub mod bindings;
 mod failure;
@@ -45,8 +45,8 @@ pub use queue::{OutgoingMessage, Queue};
 
 /// Makes a function the component's handler: `handler!(handle);`, once in a crate.
 ///
-/// The function takes a [`Message`] and returns `Result<(), Failure>`, or any other error that turns into a
-/// [`Failure`]. When it returns `Ok`, the message is deleted.
+/// The function takes a [`Message`] and returns `Result<(), Failure>`, or a `Result` with any other error that converts
+/// into a [`Failure`]. When it returns `Ok`, the message is deleted.
 ///
 /// ```no_run
 /// use wasmrun_guest::{Failure, Message, handler, info};

@@ -1,22 +1,22 @@
-//! Log lines of the task: [`error!`](crate::error), [`warn!`](crate::warn), [`info!`](crate::info) and
-//! [`debug!`](crate::debug) take what `println!` takes.
+//! Log lines of the task. [`error!`](crate::error), [`warn!`](crate::warn), [`info!`](crate::info) and
+//! [`debug!`](crate::debug) take the same arguments as `println!`.
 //!
-//! A line goes to standard error with its level as the first word, by which the host knows it. The host bounds how much
-//! one task may log.
+//! A line goes to standard error. Its first word is the level, from which the host knows the level. The host bounds how
+//! much one task may log.
 
 use std::fmt::{Arguments, Write as _};
 use std::io::Write as _;
 
-/// How much a line matters.
+/// The severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Somebody has to act.
+    /// A problem that somebody has to act on.
     Error,
-    /// Something went wrong and was made good.
+    /// A problem that the guest recovered from.
     Warn,
-    /// What happened.
+    /// An ordinary event.
     Info,
-    /// For those who look for a fault.
+    /// Details that help to find a fault.
     Debug,
 }
 
@@ -31,10 +31,10 @@ impl Level {
     }
 }
 
-/// Writes one log line, or one for each line of the text. What the macros call.
+/// Writes one log line for each line of the text. The macros call this function.
 pub fn write(level: Level, text: Arguments<'_>) {
-    // In one piece: standard error isn't buffered, and every piece would be a call to the host.
-    // A log that can't be written is no reason to fail.
+    // All lines in one write: standard error isn't buffered, so every write is a call to the host. A log line that
+    // can't be written is no reason to fail.
     let _ = std::io::stderr().write_all(lines(level, &text.to_string()).as_bytes());
 }
 
@@ -47,25 +47,25 @@ fn lines(level: Level, text: &str) -> String {
     lines
 }
 
-/// Logs that somebody has to act.
+/// Logs a problem that somebody has to act on.
 #[macro_export]
 macro_rules! error {
     ($($text:tt)+) => { $crate::log::write($crate::log::Level::Error, ::core::format_args!($($text)+)) };
 }
 
-/// Logs that something went wrong and was made good.
+/// Logs a problem that the guest recovered from.
 #[macro_export]
 macro_rules! warn {
     ($($text:tt)+) => { $crate::log::write($crate::log::Level::Warn, ::core::format_args!($($text)+)) };
 }
 
-/// Logs what happened.
+/// Logs an ordinary event.
 #[macro_export]
 macro_rules! info {
     ($($text:tt)+) => { $crate::log::write($crate::log::Level::Info, ::core::format_args!($($text)+)) };
 }
 
-/// Logs what helps to find a fault.
+/// Logs details that help to find a fault.
 #[macro_export]
 macro_rules! debug {
     ($($text:tt)+) => { $crate::log::write($crate::log::Level::Debug, ::core::format_args!($($text)+)) };

@@ -1,10 +1,10 @@
-//! Shortcuts on what the queue delivered. The getters themselves are generated.
+//! Shortcuts for delivered messages and the objects that they announce. The getters themselves are generated.
 
 use crate::object_store::{Error, Object, ObjectInfo, Reader, Store};
 use crate::{AnnouncedObject, Attribute, AttributeValue, Message};
 
 impl Message {
-    /// The attribute of that name.
+    /// Returns the value of the attribute called `name`.
     pub fn attribute(&self, name: &str) -> Option<AttributeValue> {
         self.attributes()
             .into_iter()
@@ -14,45 +14,45 @@ impl Message {
 }
 
 impl AnnouncedObject {
-    /// The whole object, in the version that was announced.
+    /// Reads the whole object, in the version that was announced.
     ///
     /// # Errors
     ///
-    /// As [`Store::get`], and as [`Store::open`].
+    /// Those of [`Store::get`] and [`Store::open`].
     pub fn get(&self) -> Result<Object, Error> {
         Store::open(&self.store)?.get(self)
     }
 
-    /// Reads the object from its start, in the version that was announced and whatever its size.
+    /// Opens the object for reading from its start, whatever its size, in the version that was announced.
     ///
     /// # Errors
     ///
-    /// As [`Store::read`], and as [`Store::open`].
+    /// Those of [`Store::read`] and [`Store::open`].
     pub fn read(&self) -> Result<Reader, Error> {
         Store::open(&self.store)?.read(self)
     }
 
-    /// What is known of the object, in the version that was announced.
+    /// Looks up the object's size, etag and metadata, in the version that was announced.
     ///
     /// # Errors
     ///
-    /// As [`Store::head`], and as [`Store::open`].
+    /// Those of [`Store::head`] and [`Store::open`].
     pub fn head(&self) -> Result<ObjectInfo, Error> {
         Store::open(&self.store)?.head(self)
     }
 }
 
 impl AnnouncedObject {
-    /// Whether what happened here happened after what another event of the same key says; `sequencer` is the other's.
+    /// Reports whether this event is newer than another event of the same key, given the other event's `sequencer`.
     ///
-    /// Events of a key may arrive in any order, and more than once. Without a sequencer this can't be told, and is true.
-    /// Source: "Event message structure" in S3's user guide.
+    /// Events of a key may arrive in any order, and more than once. An event without a sequencer counts as newer, as
+    /// its order is unknown. Source: "Event message structure" in S3's user guide.
     pub fn is_newer_than(&self, sequencer: &str) -> bool {
         self.sequencer.as_deref().is_none_or(|own| is_after(own, sequencer))
     }
 }
 
-/// Hexadecimal numbers that are read from the left: the shorter one is continued with zeros.
+/// Compares two hexadecimal numbers from the left. The shorter number is padded with zeros on the right.
 fn is_after(one: &str, other: &str) -> bool {
     let length = one.len().max(other.len());
     let digits = |text: &'_ str| {
@@ -63,14 +63,14 @@ fn is_after(one: &str, other: &str) -> bool {
 }
 
 impl Attribute {
-    /// An attribute of that name and value: text, or bytes.
+    /// Creates an attribute from a name and a value, which is text or bytes.
     pub fn new(name: impl Into<String>, value: impl Into<AttributeValue>) -> Self {
         Attribute { name: name.into(), value: value.into() }
     }
 }
 
 impl AttributeValue {
-    /// The text, unless the value is binary.
+    /// Returns the text, or `None` if the value is binary.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             AttributeValue::Text(text) => Some(text),

@@ -37,47 +37,47 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store of that alias.
+    /// Opens the store with the given alias.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AccessDenied`] if no store of that alias was granted.
+    /// [`ErrorKind::AccessDenied`] if no store with this alias was granted.
     pub fn open(alias: &str) -> Result<Self, Error> {
         let inner = raw::Store::open(alias).map_err(|kind| Error::new(OPEN, alias, None, kind))?;
         Ok(Store { alias: alias.to_owned(), inner })
     }
 
-    /// The alias that it was opened with.
+    /// Returns the alias that the store was opened with.
     pub fn alias(&self) -> &str {
         &self.alias
     }
 
-    /// What is known of an object.
+    /// Looks up an object's size, etag and metadata without reading its content.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] if there is none.
+    /// [`ErrorKind::NotFound`] if the object doesn't exist.
     pub fn head<'a>(&self, object: impl Into<ObjectRef<'a>>) -> Result<ObjectInfo, Error> {
         let ObjectRef { key, version } = object.into();
         self.inner.head(key, version).map_err(|kind| self.error("look up", key, kind))
     }
 
-    /// A whole object.
+    /// Reads a whole object.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] if there is none, [`ErrorKind::TooLarge`] if it is larger than the host hands over in one
-    /// piece: [`read`](Self::read) it then.
+    /// [`ErrorKind::NotFound`] if the object doesn't exist. [`ErrorKind::TooLarge`] if the object is larger than the
+    /// host returns in one call: use [`read`](Self::read) then.
     pub fn get<'a>(&self, object: impl Into<ObjectRef<'a>>) -> Result<Object, Error> {
         let ObjectRef { key, version } = object.into();
         self.inner.get(key, version).map_err(|kind| self.error("read", key, kind))
     }
 
-    /// At most `length` bytes from `offset`; fewer at the end of the object, none beyond it.
+    /// Reads at most `length` bytes from `offset`. Returns fewer at the end of the object, and none beyond it.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), where [`ErrorKind::TooLarge`] is about `length`.
+    /// Those of [`get`](Self::get), with [`ErrorKind::TooLarge`] if `length` is too large.
     pub fn get_range<'a>(
         &self,
         object: impl Into<ObjectRef<'a>>,
@@ -88,38 +88,39 @@ impl Store {
         self.inner.get_range(key, version, offset, length).map_err(|kind| self.error("read", key, kind))
     }
 
-    /// Reads an object of any size, from its start.
+    /// Opens an object of any size for reading from its start.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] if there is none.
+    /// [`ErrorKind::NotFound`] if the object doesn't exist.
     pub fn read<'a>(&self, object: impl Into<ObjectRef<'a>>) -> Result<Reader, Error> {
         let ObjectRef { key, version } = object.into();
         let inner = self.inner.read(key, version).map_err(|kind| self.error("read", key, kind))?;
         Ok(Reader::new(inner, &self.alias, key))
     }
 
-    /// Writes a whole object, all or nothing, over one that is there. When it returns, the object is durable.
-    /// [`new_object`](Self::new_object) says more about the object.
+    /// Writes a whole object, all or nothing, and replaces an existing one. When it returns, the object is durable. Use
+    /// [`new_object`](Self::new_object) to set a content type, metadata or a condition.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AccessDenied`] if the store is granted read-only, [`ErrorKind::TooLarge`] beyond a limit.
+    /// [`ErrorKind::AccessDenied`] if the store is granted read-only, [`ErrorKind::TooLarge`] if the content exceeds a
+    /// limit.
     pub fn put(&self, key: &str, content: &[u8]) -> Result<ObjectInfo, Error> {
         self.new_object(key).put(content)
     }
 
-    /// Writes an object of any size, all or nothing, over one that is there.
-    /// [`new_object`](Self::new_object) says more about the object.
+    /// Begins to write an object of any size, all or nothing. It replaces an existing one. Use
+    /// [`new_object`](Self::new_object) to set a content type, metadata or a condition.
     ///
     /// # Errors
     ///
-    /// As [`put`](Self::put).
+    /// Those of [`put`](Self::put).
     pub fn write(&self, key: &str) -> Result<Writer, Error> {
         self.new_object(key).write()
     }
 
-    /// An object to be written, with content type, metadata or a condition.
+    /// Prepares an object to write, with a content type, metadata or a condition.
     ///
     /// ```no_run
     /// # fn run(store: &wasmrun_guest::Store) -> Result<(), wasmrun_guest::Failure> {
@@ -133,12 +134,14 @@ impl Store {
         NewObject { store: self, key, options }
     }
 
-    /// The objects whose keys start with `prefix`, in the order of the keys' bytes. Pages are fetched as they are needed.
+    /// Lists the objects whose keys start with `prefix`, in the order of the keys' bytes. Fetches pages as they are
+    /// needed.
     pub fn list(&self, prefix: &str) -> Listing<'_> {
         Listing::new(self, prefix)
     }
 
-    /// One page of a listing: at most `limit` objects (and at most 1,000), from where `continuation` says.
+    /// Returns one page of a listing: at most `limit` objects, and at most 1,000. The page begins where the page that
+    /// returned `continuation` ended.
     ///
     /// # Errors
     ///
@@ -154,7 +157,7 @@ impl Store {
         })
     }
 
-    /// Deletes an object; also succeeds if there is none.
+    /// Deletes an object. Also succeeds if the object doesn't exist.
     ///
     /// # Errors
     ///
@@ -163,12 +166,12 @@ impl Store {
         self.inner.delete(key).map_err(|kind| self.error("delete", key, kind))
     }
 
-    /// Copies an object, content type and metadata included, within the stores' service where that is possible.
+    /// Copies an object with its content type and metadata, within the stores' service where that is possible.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] if there is none, [`ErrorKind::PreconditionFailed`] if the condition on the target
-    /// doesn't hold.
+    /// [`ErrorKind::NotFound`] if the object doesn't exist, [`ErrorKind::PreconditionFailed`] if the condition on the
+    /// target doesn't hold.
     pub fn copy<'a>(
         &self,
         object: impl Into<ObjectRef<'a>>,
@@ -187,12 +190,12 @@ impl Store {
     }
 }
 
-/// Which object to read: a key, a key and a version, or what a message announced.
+/// The object to read: a key, a key and a version, or an object that a message announced.
 #[derive(Clone, Copy, Debug)]
 pub struct ObjectRef<'a> {
-    /// Relative to the store.
+    /// The object's key, relative to the store.
     pub key: &'a str,
-    /// None: the current one.
+    /// The version to read. `None` is the current one.
     pub version: Option<&'a str>,
 }
 
@@ -220,7 +223,7 @@ impl<'a> From<&'a AnnouncedObject> for ObjectRef<'a> {
     }
 }
 
-/// An object to be written. Nothing happens before [`put`](Self::put) or [`write`](Self::write).
+/// An object to write. Nothing is written before [`put`](Self::put) or [`write`](Self::write).
 #[derive(Debug)]
 #[must_use = "call `put` or `write` to write the object"]
 pub struct NewObject<'a> {
@@ -230,32 +233,32 @@ pub struct NewObject<'a> {
 }
 
 impl NewObject<'_> {
-    /// The content type, such as `image/jpeg`.
+    /// Sets the content type, such as `image/jpeg`.
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
         self.options.content_type = Some(content_type.into());
         self
     }
 
-    /// Puts a name and a value beside the content.
+    /// Adds a name and a value to the object's metadata.
     pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.metadata.push((name.into(), value.into()));
         self
     }
 
-    /// Gives it the content type and the metadata of another object.
+    /// Sets the content type and the metadata to those of another object.
     pub fn like(mut self, other: &ObjectInfo) -> Self {
         self.options.content_type.clone_from(&other.content_type);
         self.options.metadata.clone_from(&other.metadata);
         self
     }
 
-    /// Writes only if there is no object of that key.
+    /// Writes only if no object has this key.
     pub fn if_absent(mut self) -> Self {
         self.options.condition = Condition::IfAbsent;
         self
     }
 
-    /// Writes only if the object's etag is this one.
+    /// Writes only if the object's etag is `etag`.
     pub fn if_match(mut self, etag: impl Into<String>) -> Self {
         self.options.condition = Condition::IfMatch(etag.into());
         self
@@ -265,17 +268,17 @@ impl NewObject<'_> {
     ///
     /// # Errors
     ///
-    /// As [`Store::put`], and [`ErrorKind::PreconditionFailed`] if the condition doesn't hold.
+    /// Those of [`Store::put`], and [`ErrorKind::PreconditionFailed`] if the condition doesn't hold.
     pub fn put(self, content: &[u8]) -> Result<ObjectInfo, Error> {
         let Self { store, key, options } = self;
         store.inner.put(key, content, &options).map_err(|kind| store.error("write", key, kind))
     }
 
-    /// Starts to write an object of any size, all or nothing.
+    /// Begins to write an object of any size, all or nothing.
     ///
     /// # Errors
     ///
-    /// As [`put`](Self::put).
+    /// Those of [`put`](Self::put).
     pub fn write(self) -> Result<Writer, Error> {
         let Self { store, key, options } = self;
         let inner = store.inner.write(key, &options).map_err(|kind| store.error("write", key, kind))?;

@@ -8,7 +8,7 @@ use crate::{Attribute, AttributeValue};
 
 pub use raw::{Error as ErrorKind, OutgoingMessage};
 
-/// The most messages of one batch.
+/// Maximum number of messages in one batch.
 pub const MAX_BATCH: usize = 10;
 
 /// A granted queue.
@@ -19,11 +19,11 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The queue of that alias.
+    /// Opens the queue with the given alias.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AccessDenied`] if no queue of that alias was granted.
+    /// [`ErrorKind::AccessDenied`] if no queue with this alias was granted.
     pub fn open(alias: &str) -> Result<Self, Error> {
         let inner = raw::Queue::open(alias).map_err(|kind| Error::new("open", alias, kind))?;
         Ok(Queue { alias: alias.to_owned(), inner })
@@ -45,17 +45,18 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidMessage`] if the queue would never take it, [`ErrorKind::Unavailable`] if it takes nothing
-    /// for now.
+    /// [`ErrorKind::InvalidMessage`] if the queue would never accept the message, [`ErrorKind::Unavailable`] if the
+    /// queue accepts no messages for now.
     pub fn send(&self, message: impl Into<OutgoingMessage>) -> Result<String, Error> {
         self.inner.send(&message.into()).map_err(|kind| self.error(kind))
     }
 
-    /// Sends at most [`MAX_BATCH`] messages. The answers are in their order, and one may fail without the others.
+    /// Sends at most [`MAX_BATCH`] messages. The results are in the order of the messages, and each may fail on its
+    /// own.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), if the batch failed as a whole.
+    /// Those of [`send`](Self::send), if the batch failed as a whole.
     pub fn send_batch(&self, messages: &[OutgoingMessage]) -> Result<Vec<Result<String, Error>>, Error> {
         let answers = self.inner.send_batch(messages).map_err(|kind| self.error(kind))?;
         Ok(answers.into_iter().map(|answer| answer.map_err(|kind| self.error(kind))).collect())
@@ -67,7 +68,7 @@ impl Queue {
 }
 
 impl OutgoingMessage {
-    /// A message of that body. What isn't said further stays the queue's default.
+    /// Creates a message with the given body. Everything else keeps the queue's default.
     pub fn new(body: impl Into<String>) -> Self {
         OutgoingMessage {
             body: body.into(),
@@ -78,28 +79,29 @@ impl OutgoingMessage {
         }
     }
 
-    /// Adds an attribute; at most ten, none of which is called `wasmrun`: that is the worker's own.
+    /// Adds an attribute. A message has at most ten, and none may be called `wasmrun`, which the worker uses itself.
     #[must_use]
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<AttributeValue>) -> Self {
         self.attributes.push(Attribute::new(name, value));
         self
     }
 
-    /// For so long nobody receives it: whole seconds, at most 900.
+    /// Sets the delay before the message can be received: whole seconds, at most 900.
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay_seconds = Some(u32::try_from(delay.as_secs()).unwrap_or(u32::MAX));
         self
     }
 
-    /// The message group: needed on a FIFO queue.
+    /// Sets the message group. A FIFO queue requires one.
     #[must_use]
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());
         self
     }
 
-    /// A FIFO queue drops what was sent with the same id within five minutes.
+    /// Sets the deduplication id. A FIFO queue drops a message if one with the same id was sent in the last five
+    /// minutes.
     #[must_use]
     pub fn deduplication_id(mut self, id: impl Into<String>) -> Self {
         self.deduplication_id = Some(id.into());
@@ -132,7 +134,7 @@ impl Error {
         Error { action, alias: alias.to_owned(), kind }
     }
 
-    /// What the host said.
+    /// Returns the error as the host reported it.
     pub fn kind(&self) -> &ErrorKind {
         &self.kind
     }

@@ -1,11 +1,11 @@
-//! Why a call to a store failed, in words that name the object.
+//! Errors of calls to a store, with a text that names the object.
 
 use std::fmt;
 use std::io;
 
 pub use crate::bindings::wasmrun::task::object_store::Error as ErrorKind;
 
-/// What is done to a store before anything in it is.
+/// The action of [`Store::open`](super::Store::open), which comes before any other action.
 pub(super) const OPEN: &str = "open";
 
 /// Why a call to a store failed, and on which object.
@@ -22,22 +22,22 @@ impl Error {
         Error { action, alias: alias.to_owned(), key: key.map(str::to_owned), kind }
     }
 
-    /// What the host said.
+    /// Returns the error as the host reported it.
     pub fn kind(&self) -> &ErrorKind {
         &self.kind
     }
 
-    /// Whether the task has no grant for the store: the only thing that is asked of the host before it's known.
+    /// Reports whether the task has no grant for the store, which is the only reason for the host to refuse to open it.
     pub(crate) fn is_without_grant(&self) -> bool {
         self.kind == ErrorKind::AccessDenied && self.action == OPEN
     }
 
-    /// Whether it is that there is no such object.
+    /// Reports whether the object doesn't exist.
     pub fn is_not_found(&self) -> bool {
         self.kind == ErrorKind::NotFound
     }
 
-    /// Whether it is that the condition of a write didn't hold.
+    /// Reports whether the condition of a write didn't hold.
     pub fn is_precondition_failed(&self) -> bool {
         self.kind == ErrorKind::PreconditionFailed
     }

@@ -5,7 +5,7 @@ use std::vec;
 
 use super::{Error, ObjectSummary, Store};
 
-/// The most objects that the host puts on one page.
+/// Maximum number of objects that the host returns on one page.
 const MAX_PAGE: u32 = 1000;
 
 /// The objects of a store whose keys start with a prefix: see [`Store::list`].
@@ -36,7 +36,7 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// How many objects to fetch at once: 1 to 1,000. A task of little memory takes fewer.
+    /// Sets the number of objects to fetch in one call: 1 to 1,000. Use fewer in a task with little memory.
     #[must_use]
     pub fn page_size(mut self, objects: u32) -> Self {
         self.page_size = objects.clamp(1, MAX_PAGE);
@@ -52,7 +52,7 @@ impl Iterator for Listing<'_> {
             if let Some(object) = self.page.next() {
                 return Some(Ok(object));
             }
-            // After an error there is no way to go on: the listing ends there.
+            // A listing can't continue after an error, so it ends there.
             let continuation = match std::mem::replace(&mut self.next, Next::End) {
                 Next::FirstPage => None,
                 Next::Page(continuation) => Some(continuation),

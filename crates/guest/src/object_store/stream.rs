@@ -5,12 +5,13 @@ use std::io::{self, Read, Write};
 use super::{Error, ErrorKind, ObjectInfo};
 use crate::bindings::wasmrun::task::object_store as raw;
 
-/// The most that one call to the host carries.
+/// Maximum number of bytes that one call to the host carries.
 const MAX_CHUNK_BYTES: usize = 1 << 20;
 
 /// The content of one object, front to back.
 ///
-/// Each [`read`](Read::read) is a call to the host: for many small ones put a [`BufReader`](io::BufReader) around it.
+/// Each [`read`](Read::read) is a call to the host. For many small reads, wrap the reader in a
+/// [`BufReader`](io::BufReader).
 #[derive(Debug)]
 pub struct Reader {
     inner: raw::Reader,
@@ -22,18 +23,18 @@ impl Reader {
         Reader { inner, at: Place::new(alias, key) }
     }
 
-    /// What is known of the object that is being read.
+    /// Returns the size, etag and metadata of the object that is being read.
     pub fn info(&self) -> ObjectInfo {
         self.inner.info()
     }
 
-    /// The next bytes, at most `max_bytes` and at most 1 MiB; empty at the end, and only there.
-    /// Spares the copy that [`Read::read`] makes.
+    /// Returns the next bytes: at most `max_bytes`, and at most 1 MiB. Empty at the end, and only there.
+    /// Avoids the copy that [`Read::read`] makes.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] if the store fails on the way, [`ErrorKind::Other`] if the object was replaced
-    /// and the store no longer has what was being read.
+    /// [`ErrorKind::Unavailable`] if the store fails during the read, [`ErrorKind::Other`] if the object was replaced
+    /// and the store no longer has the version that was being read.
     pub fn chunk(&mut self, max_bytes: usize) -> Result<Vec<u8>, Error> {
         let max_bytes = max_bytes.clamp(1, MAX_CHUNK_BYTES);
         self.inner.read(max_bytes as u64).map_err(|kind| self.at.error("read", kind))
@@ -51,7 +52,7 @@ impl Read for Reader {
         Ok(length)
     }
 
-    /// In the largest pieces there are, instead of the small ones that the default starts with.
+    /// Reads in the largest possible chunks, instead of the small ones that the default implementation starts with.
     fn read_to_end(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let start = buffer.len();
         loop {
@@ -65,10 +66,10 @@ impl Read for Reader {
     }
 }
 
-/// An object being written. It becomes visible with [`finish`](Self::finish); dropped before, it leaves nothing behind.
+/// An object being written. It becomes visible with [`finish`](Self::finish). Dropped before, it leaves nothing behind.
 ///
-/// Each [`write`](Write::write) is a call to the host: for many small ones put a [`BufWriter`](io::BufWriter) around it,
-/// and take it out with `into_inner` to finish.
+/// Each [`write`](Write::write) is a call to the host. For many small writes, wrap the writer in a
+/// [`BufWriter`](io::BufWriter), and take it out with `into_inner` to finish.
 #[derive(Debug)]
 #[must_use = "an object that isn't finished leaves nothing behind"]
 pub struct Writer {
@@ -85,8 +86,8 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::PreconditionFailed`] if the condition doesn't hold, [`ErrorKind::Unavailable`] if the store
-    /// fails. Nothing was written then.
+    /// [`ErrorKind::PreconditionFailed`] if the condition doesn't hold, [`ErrorKind::Unavailable`] if the store fails.
+    /// In both cases nothing was written.
     pub fn finish(self) -> Result<ObjectInfo, Error> {
         raw::Writer::finish(self.inner).map_err(|kind| self.at.error("write", kind))
     }
@@ -104,7 +105,7 @@ impl Write for Writer {
     }
 }
 
-/// The object that errors name.
+/// The store and key for error texts.
 #[derive(Debug)]
 struct Place {
     alias: String,
