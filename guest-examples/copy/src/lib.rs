@@ -1,7 +1,8 @@
-//! Copies each announced object to the store `output`, under the same key, with content type and metadata. Whatever its
-//! size: the task holds a quarter of a MiB of it at a time, and runs within 4 MiB of memory.
+//! Copies each announced object to the store `output`, under the same key, with its content type and metadata. The task
+//! holds 256 KiB of an object at a time, whatever its size, and runs within 4 MiB of memory.
 //!
-//! (Two stores of one service can do better: `Store::copy` moves no bytes through the task. This is how to stream.)
+//! (Between two stores of one service, `Store::copy` is better: it moves no bytes through the task. This guest shows
+//! how to stream.)
 
 use std::io::Write;
 

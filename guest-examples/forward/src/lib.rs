@@ -1,5 +1,5 @@
-//! Sends each message on to the queue `next`: its body as it is, or, where the message announces objects, one message
-//! for each of them with a JSON body. Group and attributes go with it.
+//! Sends each message on to the queue `next`. The body stays as it is, unless the message announces objects: then the
+//! guest sends one message with a JSON body for each of them. The message's group and attributes are sent along.
 
 use serde_json::json;
 use wasmrun_guest::queue::MAX_BATCH;
@@ -7,7 +7,8 @@ use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, OutgoingMessage, 
 
 handler!(handle);
 
-/// The attribute in which the worker says what became of a message. It is about the last queue, not the next.
+/// The attribute in which the worker records why a message was dead-lettered. It concerns the previous queue, not the
+/// next.
 const WORKERS_ATTRIBUTE: &str = "wasmrun";
 
 fn handle(message: Message) -> Result<(), Failure> {
@@ -22,14 +23,16 @@ fn handle(message: Message) -> Result<(), Failure> {
         .map(|(index, body)| outgoing(&message, index, body, is_fifo))
         .collect();
     for batch in outgoing.chunks(MAX_BATCH) {
-        // One that failed fails them all: they are sent again, and a FIFO queue drops those that it has.
+        // If one message fails, the whole task fails. All messages are then sent again, and a FIFO queue drops the
+        // duplicates.
         next.send_batch(batch)?.into_iter().collect::<Result<Vec<_>, _>>()?;
     }
     info!("sent {} on", outgoing.len());
     Ok(())
 }
 
-/// A task learns nothing about a queue but its alias, so the operator says it.
+/// Reports whether `next` is a FIFO queue. A task knows only a queue's alias, so the operator says so in the
+/// environment.
 fn next_is_fifo() -> Result<bool, Failure> {
     match std::env::var("NEXT_IS_FIFO").as_deref() {
         Err(_) | Ok("" | "no") => Ok(false),
@@ -44,8 +47,8 @@ fn outgoing(message: &Message, index: usize, body: String, is_fifo: bool) -> Out
     outgoing.attributes.retain(|attribute| attribute.name != WORKERS_ATTRIBUTE);
     outgoing.group = message.group();
     if is_fifo {
-        // The id is the same for each delivery of the message, so that what is sent again arrives once. A message
-        // without a group is in order with nothing but itself.
+        // The id is the same for each delivery of the message, so that a message sent again arrives once. A message
+        // without a group gets a group of its own.
         let id = message.id();
         outgoing.deduplication_id = Some(format!("{id}-{index}"));
         outgoing.group.get_or_insert(id);

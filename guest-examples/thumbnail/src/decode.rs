@@ -1,5 +1,5 @@
-//! From a file to a picture. What a file is, its first bytes say, not its name; and what it would cost is known from
-//! its header, before anything is allocated for it.
+//! Decodes a file to a picture. The file's first bytes, not its name, decide its format. The header shows how much
+//! memory decoding takes, before anything is allocated.
 
 use std::io::Cursor;
 
@@ -10,10 +10,11 @@ use crate::jpeg;
 use crate::picture::{Layout, Orientation, Picture, Refusal, fit};
 use crate::settings::Settings;
 
-/// Profiles are a few kilobytes; only those of printers are larger, and they aren't worth it in a thumbnail.
+/// Maximum size of a colour profile that is kept. Profiles are a few kilobytes. Only those of printers are larger, and
+/// not worth their size in a thumbnail.
 const MAX_ICC_PROFILE_BYTES: usize = 64 << 10;
 
-/// What a pixel of the thumbnail takes: resized, turned, and the encoder's own copies of it.
+/// Memory for a pixel of the thumbnail: resized, turned, and in the encoder's own copies.
 const THUMBNAIL_BYTES_PER_PIXEL: u64 = 12;
 
 pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
@@ -27,20 +28,20 @@ pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Ref
     Ok(picture)
 }
 
-/// What decoding a picture and scaling it would take.
+/// The size of a picture, and the memory for decoding it.
 pub(crate) struct Cost {
-    /// The picture's size, before any scaling.
+    /// The picture's width and height before any scaling.
     pub(crate) width: u32,
     pub(crate) height: u32,
-    /// The size that the decoder gives.
+    /// Width and height of the decoder's result.
     pub(crate) decoded: (u32, u32),
     pub(crate) channels: usize,
-    /// What the decoder takes, its result included, in bytes.
+    /// Memory for decoding, with its result, in bytes.
     pub(crate) decoding: u64,
 }
 
 impl Cost {
-    /// Refuses what is more than the settings allow. `content` is the file, which stays in memory.
+    /// Refuses a picture that exceeds the settings. `content` is the file, which stays in memory.
     pub(crate) fn check(&self, content: &[u8], settings: &Settings) -> Result<(), Refusal> {
         let &Cost { width, height, decoded: (decoded_width, decoded_height), channels, decoding } = self;
         if width == 0 || height == 0 {
@@ -97,8 +98,8 @@ fn decode_webp(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> 
     let mut decoder = WebPDecoder::new(Cursor::new(content)).map_err(Refusal::broken)?;
     let (width, height) = decoder.dimensions();
     let layout = if decoder.has_alpha() { Layout::Rgba } else { Layout::Rgb };
-    // The result, and beside it: what lossy frames are in before they are RGB (three bytes for two pixels), RGBA that
-    // lossless ones pass through, the two planes of a lossy picture's alpha, the canvas of an animation.
+    // The result, and next to it: the planes of lossy frames before they are RGB (three bytes for two pixels), the RGBA
+    // pixels that lossless frames pass through, the two planes of a lossy picture's alpha, the canvas of an animation.
     let bytes_per_pixel = match (decoder.is_animated(), decoder.is_lossy(), decoder.has_alpha()) {
         (true, _, _) => 16,
         (false, true, true) => 11,
@@ -112,7 +113,7 @@ fn decode_webp(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> 
 
     let mut pixels = vec![0; width as usize * height as usize * channels];
     decoder.read_image(&mut pixels).map_err(Refusal::broken)?;
-    // Both are ornaments: a picture is a picture without them.
+    // Orientation and profile are optional, so an error in them is ignored.
     let exif = decoder.exif_metadata().ok().flatten();
     let orientation = exif.as_deref().map_or(Orientation::UPRIGHT, Orientation::from_exif);
     let icc_profile = decoder.icc_profile().ok().flatten();

@@ -1,4 +1,4 @@
-//! From a picture to the thumbnail's file.
+//! Encodes a picture as the thumbnail's file.
 
 use image_webp::WebPEncoder;
 use jpeg_encoder::Encoder;
@@ -16,7 +16,7 @@ pub(crate) fn encode(picture: Picture, format: Format, quality: u8) -> Result<Ve
 fn encode_jpeg(picture: Picture, quality: u8) -> Result<Vec<u8>, Refusal> {
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, quality);
-    // Two passes instead of one: a tenth smaller, and a thumbnail is quickly encoded.
+    // Two passes instead of one make the file a tenth smaller, and a thumbnail encodes quickly.
     encoder.set_optimized_huffman_tables(true);
     if let Some(profile) = &picture.icc_profile {
         encoder.add_icc_profile(profile).map_err(Refusal::broken)?;
@@ -26,7 +26,7 @@ fn encode_jpeg(picture: Picture, quality: u8) -> Result<Vec<u8>, Refusal> {
         Layout::Rgb => jpeg_encoder::ColorType::Rgb,
         Layout::Rgba => jpeg_encoder::ColorType::Rgba,
     };
-    // No side is longer than the settings allow, which is less than this.
+    // The conversion is exact: the settings limit each side to less than `u16::MAX`.
     let (width, height) = (picture.width as u16, picture.height as u16);
     encoder.encode(&picture.pixels, width, height, color_type).map_err(Refusal::broken)?;
     Ok(file)

@@ -1,4 +1,5 @@
-//! JPEG: decoded at the scale that the thumbnail needs, so that a photograph of many megapixels never is in memory whole.
+//! Decodes a JPEG at the scale that the thumbnail needs, so that a photograph of many megapixels is never in memory as
+//! a whole.
 
 use jpeg_decoder::{CodingProcess, Decoder, PixelFormat};
 
@@ -18,17 +19,18 @@ pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Ref
     };
     let (full_width, full_height) = (u32::from(info.width), u32::from(info.height));
     let (to_width, to_height) = fit(full_width, full_height, settings.max_side);
-    // It is content when one side is large enough: the shorter one, rounded up, could be so by chance.
+    // The decoder accepts a scale at which one side is large enough. The shorter side, rounded up, could be so by
+    // chance, so only the longer one counts.
     let (request_width, request_height) =
         if to_width >= to_height { (to_width as u16, u16::MAX) } else { (u16::MAX, to_height as u16) };
     let (width, height) = decoder.scale(request_width, request_height).map_err(Refusal::broken)?;
     let (width, height) = (u32::from(width), u32::from(height));
 
-    // The pixels, and the planes that they are put together from.
+    // The pixels, and the planes that they are assembled from.
     let pixels = u64::from(width) * u64::from(height) * channels * 2;
     let coefficients = match info.coding_process {
         CodingProcess::DctSequential => 0,
-        // Comes in passes over the whole picture, which are kept at full size whatever the scale.
+        // Progressive data comes in passes over the whole picture, which are kept at full size whatever the scale.
         CodingProcess::DctProgressive => {
             2 * samples(content).unwrap_or(u64::from(full_width) * u64::from(full_height) * channels)
         }
@@ -52,12 +54,13 @@ pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Ref
         return Err(Refusal::broken("it holds fewer pixels than its header says"));
     }
     let orientation = decoder.exif_data().map_or(Orientation::UPRIGHT, Orientation::from_exif);
-    // A profile for ink says nothing about RGB.
+    // A colour profile for ink doesn't apply to RGB.
     let icc_profile = decoder.icc_profile().filter(|_| !is_cmyk);
     Ok(Picture { width, height, layout, pixels, orientation, icc_profile })
 }
 
-/// In place. The decoder gives the amounts of ink; what they look like on paper would take the profile to tell.
+/// Converts CMYK pixels to RGB in place. The decoder returns amounts of ink. How these look on paper depends on the
+/// profile, which is ignored.
 fn cmyk_to_rgb(pixels: &mut Vec<u8>) {
     let count = pixels.len() / 4;
     for pixel in 0..count {
@@ -70,8 +73,8 @@ fn cmyk_to_rgb(pixels: &mut Vec<u8>) {
     pixels.truncate(count * 3);
 }
 
-/// How many samples the frame header announces, all components together. Colour mostly has a lower resolution than
-/// brightness, which the decoder doesn't tell: ISO/IEC 10918-1, B.2.2.
+/// Counts the samples that the frame header announces, of all components together. Colour mostly has a lower resolution
+/// than brightness, and the decoder doesn't report it. Source: ISO/IEC 10918-1, B.2.2.
 fn samples(content: &[u8]) -> Option<u64> {
     let mut rest = content.get(2..)?;
     loop {
@@ -84,7 +87,7 @@ fn samples(content: &[u8]) -> Option<u64> {
             _ => return None,
         };
         let segment = rest.get(start + 1..start + 1 + length)?;
-        // Start of frame; the three left out are tables and a reserved marker.
+        // Markers of a start of frame. The three excluded ones mark tables or are reserved.
         if matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc) {
             return frame_samples(segment);
         }
@@ -105,7 +108,7 @@ fn frame_samples(segment: &[u8]) -> Option<u64> {
         .collect();
     let across = factors.iter().map(|factor| factor.0).max().filter(|&factor| factor > 0)?;
     let down = factors.iter().map(|factor| factor.1).max().filter(|&factor| factor > 0)?;
-    // In whole groups of blocks, as the decoder keeps them.
+    // Counts whole groups of blocks, as the decoder stores them.
     let (columns, rows) = (width.div_ceil(8 * across), height.div_ceil(8 * down));
     Some(factors.iter().map(|(x, y)| columns * x * rows * y * 64).sum())
 }

@@ -1,7 +1,7 @@
-//! Makes a thumbnail of each announced picture: JPEG, PNG or WebP in, JPEG or WebP out. README.md in the folder above
-//! says what it reads from its environment and what it has to be granted.
+//! Makes a thumbnail of each announced picture. It reads JPEG, PNG and WebP, and writes JPEG or WebP. README.md in the
+//! folder above lists the guest's environment variables and grants.
 //!
-//! This file is all that talks to the host. The work is in plain Rust below `picture`, which the tests run anywhere.
+//! Only this file talks to the host. The other modules are plain Rust, which the tests run on any machine.
 
 mod decode;
 mod encode;
@@ -18,7 +18,7 @@ use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, Store, handler, i
 handler!(handle);
 
 fn handle(message: Message) -> Result<(), Failure> {
-    // The operator's mistake, not the message's: it is worth another try.
+    // Wrong settings are the operator's mistake, not the message's, so another try may succeed.
     let settings = Settings::read(|key| std::env::var(key).ok()).map_err(Failure::retry)?;
     let output = Store::open("output")?;
     let objects = message.objects();
@@ -30,7 +30,7 @@ fn handle(message: Message) -> Result<(), Failure> {
         let thumbnail = thumbnail(content, &settings).map_err(|refusal| {
             Failure::reject(format!("cannot make a thumbnail of {}: {refusal}", object.key))
         })?;
-        // The whole key stays, so that a.jpg and a.png don't end up in the same place.
+        // The whole key is kept, so that the thumbnails of a.jpg and a.png have different keys.
         let key = format!("{}.{}", object.key, settings.format.extension());
         output.new_object(&key).content_type(settings.format.content_type()).put(&thumbnail)?;
         info!("{key}: {} bytes", thumbnail.len());
@@ -38,7 +38,7 @@ fn handle(message: Message) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The whole object, if it is worth reading: refused before the memory for it is asked for.
+/// Reads the whole object. Refuses an object that is too large before allocating memory for it.
 fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failure> {
     let mut reader = object.read()?;
     let size = reader.info().size;
@@ -51,7 +51,7 @@ fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failur
     Ok(content)
 }
 
-/// A picture's file in, its thumbnail's file out.
+/// Returns the thumbnail's file for a picture's file.
 fn thumbnail(content: Vec<u8>, settings: &Settings) -> Result<Vec<u8>, Refusal> {
     let picture = decode::decode(&content, settings)?;
     drop(content);

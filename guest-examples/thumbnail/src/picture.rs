@@ -1,4 +1,4 @@
-//! A decoded picture, and what is done to it on its way to a thumbnail.
+//! A decoded picture, and the steps that make a thumbnail of it.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use fast_image_resize::images::TypedImage;
 use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
 use fast_image_resize::{MulDiv, PixelTrait, ResizeOptions, Resizer};
 
-/// Why there is no thumbnail. It will be the same at the next try.
+/// Why a picture has no thumbnail. Another try would fail for the same reason.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     NotAPicture,
-    /// What the decoder says about it.
+    /// The decoder's error.
     Broken(String),
     TooManyPixels {
         width: u32,
         height: u32,
         max_pixels: u64,
     },
-    /// In bytes.
+    /// Both in bytes.
     TooMuchMemory {
         needed: u64,
         available: u64,
@@ -50,7 +50,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What the bytes of a pixel are, eight bits each.
+/// The channels of a pixel, eight bits each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
     Gray,
@@ -74,16 +74,16 @@ impl Layout {
     }
 }
 
-/// How a camera was held, as EXIF counts it: 1 is upright.
+/// How a camera was held, as EXIF numbers it: 1 is upright.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Orientation(u8);
 
 impl Orientation {
     pub(crate) const UPRIGHT: Orientation = Orientation(1);
 
-    /// From a TIFF block as EXIF carries it. One that can't be read says nothing about the picture.
+    /// Reads the orientation from a TIFF block, as EXIF contains it. Returns upright if the block can't be read.
     pub(crate) fn from_exif(block: &[u8]) -> Self {
-        // Some writers of WebP keep the prefix that only JPEG has.
+        // Some programs that write WebP keep the prefix that only JPEG has.
         let tiff = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
         let read = || {
             let exif = exif::Reader::new()
@@ -93,7 +93,7 @@ impl Orientation {
                 .ok()?;
             let field = exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?;
             match &field.value {
-                // Against the standard, but some cameras do.
+                // A signed long is against the standard, but some cameras write it.
                 exif::Value::SLong(values) => values.first().and_then(|&value| value.try_into().ok()),
                 value => value.get_uint(0),
             }
@@ -105,7 +105,7 @@ impl Orientation {
     }
 }
 
-/// A picture in memory. Its pixels are as they were stored: `orientation` says how to turn them.
+/// A picture in memory. Its pixels are in the file's order: `orientation` says how to turn them.
 #[derive(Debug)]
 pub(crate) struct Picture {
     pub(crate) width: u32,
@@ -114,11 +114,12 @@ pub(crate) struct Picture {
     /// Row by row, without gaps.
     pub(crate) pixels: Vec<u8>,
     pub(crate) orientation: Orientation,
-    /// What the colours mean; none: sRGB.
+    /// The colour profile. `None` is sRGB.
     pub(crate) icc_profile: Option<Vec<u8>>,
 }
 
-/// The largest size of these proportions with no side longer than `max_side`, but never larger than the picture.
+/// Returns the largest size of the same proportions with no side longer than `max_side`. It is never larger than the
+/// picture.
 pub(crate) fn fit(width: u32, height: u32, max_side: u32) -> (u32, u32) {
     let longest = width.max(height);
     if longest <= max_side {
@@ -144,15 +145,15 @@ impl Picture {
         }
     }
 
-    /// Once for each layout that there is: the resizer's own choice at run time would bring in all thirteen kinds of
-    /// pixel that it knows, and make the component twice as large.
+    /// Resizes the pixels as `P`, which is compiled once for each layout. If the resizer chose the pixel type at run
+    /// time, it would bring in all thirteen types that it knows, and double the size of the component.
     fn resized_as<P: PixelTrait>(mut self, width: u32, height: u32) -> Result<Self, Refusal> {
         let mut pixels = vec![0; width as usize * height as usize * self.layout.channels()];
         let mut from = TypedImage::<P>::from_buffer(self.width, self.height, &mut self.pixels)
             .map_err(Refusal::broken)?;
         let mut to = TypedImage::<P>::from_buffer(width, height, &mut pixels).map_err(Refusal::broken)?;
-        // Transparent pixels must not bleed their colour into their neighbours. Done in place: left to itself the
-        // resizer would copy the picture for it.
+        // Transparent pixels must not bleed their colour into their neighbours. Alpha is multiplied in place, as the
+        // resizer itself would copy the picture for that.
         let alpha = MulDiv::new();
         if self.layout.has_alpha() {
             alpha.multiply_alpha_inplace_typed(&mut from).map_err(Refusal::broken)?;
@@ -177,7 +178,7 @@ impl Picture {
         let mut pixels = Vec::with_capacity(self.pixels.len());
         for y in 0..turned_height {
             for x in 0..turned_width {
-                // Where the pixel that belongs here was stored.
+                // The place in the file of the pixel that belongs here.
                 let (from_x, from_y) = match orientation {
                     2 => (width - 1 - x, y),
                     3 => (width - 1 - x, height - 1 - y),

@@ -1,10 +1,10 @@
-//! What the operator chose, from the task's environment.
+//! The operator's settings, from the task's environment.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// What is written.
+/// The format of the thumbnail's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Jpeg,
@@ -32,12 +32,12 @@ impl Format {
 pub(crate) struct Settings {
     /// The thumbnail's longest side, in pixels. A smaller picture keeps its size.
     pub(crate) max_side: u32,
-    /// Of a JPEG: 1 to 100.
+    /// The quality of a JPEG, 1 to 100.
     pub(crate) quality: u8,
     pub(crate) format: Format,
-    /// The most pixels that a picture may have, before any scaling.
+    /// Maximum number of pixels of a picture, before any scaling.
     pub(crate) max_pixels: u64,
-    /// What the picture may take: the file, its pixels, and what the decoder needs beside them.
+    /// Memory for the picture, in bytes: the file, its pixels, and the decoder's own memory.
     pub(crate) memory_bytes: u64,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Settings {
 const MAX_SIDE: RangeInclusive<u32> = 1..=16_383;
 
 impl Settings {
-    /// Reads the keys through `env`; one that is absent or empty has its default.
+    /// Reads the environment variables through `env`. A variable that is absent or empty has its default.
     pub(crate) fn read(env: impl Copy + Fn(&str) -> Option<String>) -> Result<Self, String> {
         let env = |key: &str| env(key).filter(|value| !value.is_empty());
         let task_memory_mib = number(env, "TASK_MEMORY_MIB", 256, 16..=4096)?;
@@ -58,7 +58,7 @@ impl Settings {
                 Some(other) => return Err(format!("FORMAT is {other:?}: it must be jpeg or webp")),
             },
             max_pixels: number(env, "MAX_PIXELS", 100_000_000, 1..=u64::MAX)?,
-            // An eighth is for the code's own data, its stack, and gaps between allocations.
+            // An eighth of the task's memory is for the code's own data, its stack, and gaps between allocations.
             memory_bytes: (task_memory_mib << 20) / 8 * 7,
         })
     }

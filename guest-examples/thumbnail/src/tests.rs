@@ -1,4 +1,4 @@
-//! Whole files through the whole path, hostile ones included. The pictures are made here.
+//! Tests of the whole path from file to file, with hostile files as well. The tests make the pictures themselves.
 
 use jpeg_encoder::Encoder;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::picture::{Layout, Picture};
 use crate::settings::Format;
 
-/// Red on the left, blue on the right, with a gradient so that nothing is trivially compressible.
+/// Draws red on the left and blue on the right, with a gradient so that the picture isn't trivially compressible.
 fn photograph(width: u16, height: u16) -> Vec<u8> {
     let mut pixels = Vec::new();
     for y in 0..height {
@@ -49,7 +49,7 @@ fn settings() -> Settings {
     Settings::read(|_| None).expect("the defaults are valid")
 }
 
-/// The thumbnail of a file, decoded again.
+/// Makes a thumbnail of a file and decodes it again.
 fn made(content: &[u8], settings: &Settings) -> Picture {
     let file = thumbnail(content.to_vec(), settings).expect("there is a thumbnail");
     decode::decode(&file, settings).expect("it is a picture")
@@ -59,7 +59,7 @@ fn refused(content: &[u8]) -> Refusal {
     thumbnail(content.to_vec(), &settings()).expect_err("there is no thumbnail")
 }
 
-/// Its first three channels.
+/// Returns the first three channels of a pixel.
 fn colour_at(picture: &Picture, x: u32, y: u32) -> [u8; 3] {
     let channels = picture.layout.channels();
     let start = (y * picture.width + x) as usize * channels;
@@ -121,7 +121,7 @@ fn a_photograph_taken_sideways_stands_upright() {
 #[test]
 fn ink_and_gray_come_out_right() {
     for color_type in [jpeg_encoder::ColorType::Cmyk, jpeg_encoder::ColorType::CmykAsYcck] {
-        // Cyan and magenta without the rest are red-less and green-less: blue.
+        // Cyan and magenta alone absorb red and green, which leaves blue.
         let mut file = Vec::new();
         let ink = [255, 255, 0, 0].repeat(64 * 64);
         Encoder::new(&mut file, 95).encode(&ink, 64, 64, color_type).expect("the picture is valid");
@@ -188,7 +188,7 @@ fn a_truncated_file_never_panics() {
     ];
     for file in files {
         for length in 0..file.len() {
-            // Some decoders make do without the very last bytes; none may show half a picture.
+            // Some decoders don't need the very last bytes. None may return half a picture.
             let result = thumbnail(file[..length].to_vec(), &settings());
             assert!(result.is_err() || length + 16 > file.len(), "cut at {length} of {}", file.len());
         }
@@ -204,7 +204,7 @@ fn a_changed_byte_never_panics() {
         png(40, 30, png::ColorType::Rgb, png::BitDepth::Eight, &pixels),
         webp(40, 30, &pixels, image_webp::ColorType::Rgb8),
     ];
-    // Small, so that what claims to be large is refused and the test is quick.
+    // A small limit, so that a picture that claims to be large is refused and the test is quick.
     let settings = Settings { max_pixels: 100_000, ..settings() };
     for file in files {
         for at in 0..file.len() {
@@ -217,7 +217,7 @@ fn a_changed_byte_never_panics() {
     }
 }
 
-/// A PNG's header alone: what says how large the picture is.
+/// Returns a PNG whose header claims the given size.
 fn png_header(width: u32, height: u32) -> Vec<u8> {
     let mut file = png(1, 1, png::ColorType::Rgba, png::BitDepth::Eight, &[0; 4]);
     file[16..20].copy_from_slice(&width.to_be_bytes());
@@ -245,7 +245,7 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     assert!(needed > 9000 * 9000 * 4);
     assert!(matches!(refused(&png_header(0, 100)), Refusal::Broken(_)));
 
-    // The size that a JPEG claims stands in its frame header, five bytes after the marker.
+    // A JPEG claims its size in the frame header, five bytes after the marker.
     let claim = |mut file: Vec<u8>, marker: u8, size: u16| {
         let frame = file.windows(2).position(|bytes| bytes == [0xff, marker]).expect("it has a frame header");
         file[frame + 5..frame + 7].copy_from_slice(&size.to_be_bytes());
@@ -256,12 +256,12 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     let progressive = || jpeg(64, 64, |encoder| encoder.set_progressive(true));
     assert!(matches!(refused(&claim(baseline(), 0xc0, 65_535)), Refusal::TooManyPixels { .. }));
     assert!(matches!(refused(&claim(baseline(), 0xc0, 0)), Refusal::Broken(_)));
-    // Decoded at an eighth, a large baseline picture costs little, and what its data leaves out stays gray.
+    // Decoded at an eighth, a large baseline picture takes little memory, and the part that its data lacks stays gray.
     assert!(thumbnail(claim(baseline(), 0xc0, 9_000), &settings()).is_ok());
-    // A progressive one would be in memory whole.
+    // A progressive picture would be in memory as a whole.
     assert!(matches!(refused(&claim(progressive(), 0xc2, 9_000)), Refusal::TooMuchMemory { .. }));
 
-    // Fourteen bits a side, less one, right behind the signature of a lossless WebP.
+    // Each side, less one, takes fourteen bits right after the signature of a lossless WebP.
     let mut file = webp(4, 4, &[0; 48], image_webp::ColorType::Rgb8);
     file[21..25].copy_from_slice(&(16_382_u32 << 14 | 16_382).to_le_bytes());
     assert_eq!(
