@@ -1,4 +1,4 @@
-//! Files that are given as components.
+//! Bytes as a component's file.
 
 use crate::block_on;
 use std::future::pending;
@@ -13,18 +13,18 @@ use wasmrun_runtime::model::message::Message;
 use wasmrun_runtime::task::component::{Component, LoadOptions, inspect};
 use wasmrun_runtime::task::grant::Grants;
 
-/// What is changed a little, since bytes from nowhere hardly ever become a component.
+/// Valid components that the bytes change, since arbitrary bytes hardly ever form a component.
 static SEEDS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     [include_str!("seeds/task.wat"), include_str!("seeds/parts.wat")]
         .map(|text| wat::parse_str(text).expect("a component"))
 });
 
-/// Takes the bytes as a file if they begin as one; else as changes of one that is valid.
+/// Loads the bytes as a file if they begin like one, or else as changes to a valid file.
 pub fn component(bytes: &[u8]) {
     is_refused_or_runs(&component_of(bytes));
 }
 
-/// The file that these bytes stand for.
+/// Returns the file that the bytes stand for.
 pub fn component_of(bytes: &[u8]) -> Vec<u8> {
     match bytes {
         [] | [0, b'a', b's', b'm', ..] => bytes.to_vec(),
@@ -32,7 +32,7 @@ pub fn component_of(bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Four bytes are a change: where, what, and a value.
+/// Applies changes to a seed. Each change has four bytes: the place (two bytes), the kind and a value.
 fn changed(seed: usize, changes: &[u8]) -> Vec<u8> {
     let mut bytes = SEEDS[seed % SEEDS.len()].clone();
     for change in changes.chunks_exact(4) {
@@ -94,7 +94,7 @@ fn is_refused_or_runs(bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    /// Else a fuzzer would change what is refused anyway.
+    /// Checks the seeds: a fuzzer should not change files that are refused anyway.
     #[test]
     fn the_first_seed_is_a_task_and_the_second_a_component() {
         let look =

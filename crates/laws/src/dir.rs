@@ -1,4 +1,4 @@
-//! Keys in a directory's store, with things outside that it must not reach.
+//! Keys in a directory's store, with files outside it that no key may reach.
 
 use crate::block_on;
 use bytes::Bytes;
@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use wasmrun_local::DirStore;
 use wasmrun_runtime::ports::object_store::{Condition, ObjectStore, PutOptions, Transfer};
 
-/// What is only outside.
+/// The content of the files outside the store.
 const SECRET: &[u8] = b"outside";
-/// What is written.
+/// The content that is written to the store.
 const WRITTEN: &[u8] = b"written";
 
-/// Does with a key what the first byte says: read, head, list, write, delete or copy. The key is the rest, and isn't
-/// checked before the store sees it, as the host does.
+/// Performs the operation that the first byte selects: read, head, list, write, delete or copy. The rest is the key,
+/// which reaches the store without the host's checks.
 pub fn dir(bytes: &[u8]) {
     let Some((&what, key)) = bytes.split_first() else { return };
     let Ok(key) = std::str::from_utf8(key) else { return };
@@ -26,7 +26,7 @@ pub fn dir(bytes: &[u8]) {
     assert_eq!(place.outside(), outside, "{key:?} changed something outside");
 }
 
-/// A store in a directory, and what is beside it.
+/// A store in a directory, and files next to it.
 struct Place {
     directory: TempDir,
     store: DirStore,
@@ -34,7 +34,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        // In memory where there is such a place: a store waits for its disk.
+        // In memory where possible, as a store waits for its disk.
         let directory =
             tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
         let path = |name: &str| directory.path().join(name);
@@ -77,7 +77,7 @@ impl Place {
                 assert_ne!(info.size, SECRET.len() as u64, "{key:?} is outside");
             }
             2 => {
-                // The continuation is a guest's as well.
+                // Any result is valid. `outside` shows whether the target of a link was deleted.
                 let (prefix, after) = key.split_once('\n').map_or((key, None), |(p, a)| (p, Some(a)));
                 let Ok(page) = self.store.list(prefix, after, 100).await else { return };
                 for object in page.objects {
@@ -114,7 +114,7 @@ impl Place {
         writer.write(Bytes::from_static(WRITTEN)).await.is_ok() && writer.finish().await.is_ok()
     }
 
-    /// Everything that isn't in the store, and what it holds.
+    /// Returns all files and directories outside the store, with their contents.
     fn outside(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut found = BTreeMap::new();
         collect(self.directory.path(), &self.directory.path().join("store"), &mut found);
@@ -142,7 +142,7 @@ fn collect(directory: &Path, except: &Path, found: &mut BTreeMap<PathBuf, Vec<u8
 mod tests {
     use super::*;
 
-    /// Else the law would hold for want of anything to break it with.
+    /// Checks the setup: the property should not hold only because nothing here could break it.
     #[test]
     fn what_is_inside_is_reached_and_what_is_outside_would_be_noticed() {
         let place = Place::new();

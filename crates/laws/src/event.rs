@@ -4,8 +4,8 @@ use crate::split;
 use std::time::SystemTime;
 use wasmrun_runtime::model::event::{Decoded, decode, notification};
 
-/// Decodes the bytes as a body; and announces an object in a store, named by the bytes before and after the first line
-/// end.
+/// Decodes the bytes as a body. Also announces an object in a store: the bytes before the first line end are the
+/// store's URL, and those after it the key.
 pub fn event(bytes: &[u8]) {
     if let Ok(body) = std::str::from_utf8(bytes)
         && let Decoded::Objects(events) = decode(body)
@@ -13,7 +13,7 @@ pub fn event(bytes: &[u8]) {
         assert!(!events.is_empty(), "an event announces something");
         for event in &events {
             assert!(event.url.contains(':') && event.url.contains('/'), "{:?} is no URL", event.url);
-            // Nothing that a body says grows by being read, but for the scheme.
+            // Decoding makes nothing in a body longer, except that it adds the scheme.
             assert!(event.url.len() <= body.len() + "s3://".len(), "{:?} is longer than its body", event.url);
         }
     }

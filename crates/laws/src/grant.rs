@@ -7,7 +7,7 @@ use wasmrun_runtime::ports::memory::MemoryStore;
 use wasmrun_runtime::ports::object_store::MAX_KEY_BYTES;
 use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant, check_key};
 
-/// One within the other, and beside each other with the same beginning.
+/// Stores within each other, and stores next to each other whose URLs begin alike.
 const STORES: [(&str, &str, Mode); 6] = [
     ("all", "s3://b/", Mode::WriteOnly),
     ("in", "s3://b/in/", Mode::ReadOnly),
@@ -25,7 +25,7 @@ static GRANTS: LazyLock<Grants> = LazyLock::new(|| {
     Grants { stores: stores.into(), ..Grants::default() }
 });
 
-/// Takes the bytes as a body; as a key in a notification of a bucket and of a directory; and as a guest's key.
+/// Uses the bytes as a body, as a key in notifications of a bucket and of a directory, and as a guest's key.
 pub fn grant(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     announced_by(text);
@@ -35,7 +35,7 @@ pub fn grant(bytes: &[u8]) {
                    "s3": {"bucket": {"name": bucket}, "object": {"key": key}}})
         };
         announced_by(&json!({"Records": [record(text)]}).to_string());
-        // Below the inner grants, and out of them if that is possible.
+        // Keys below the inner grants, which may try to leave them.
         announced_by(
             &json!({"Records": [record(&format!("in/{text}")), record(&format!("in/inner/{text}"))]})
                 .to_string(),
@@ -68,7 +68,8 @@ fn announced_by(body: &str) {
     }
 }
 
-/// Whatever a proxy or a client makes of the path, it stays below where it started, and is more than that place.
+/// Checks that a key stays below the place where it is appended, whatever a proxy or a client makes of the path, and
+/// that it names more than the place itself.
 fn stays_below(key: &str) {
     assert!(!key.is_empty() && key.len() <= MAX_KEY_BYTES && !key.contains('\0'), "{key:?}");
     for place in ["/bucket/", "/bucket/prefix/", "/"] {
@@ -81,7 +82,8 @@ fn stays_below(key: &str) {
     }
 }
 
-/// A path as RFC 3986 (5.2.4) removes dot segments from it, with its slashes merged before, as many servers do, or not.
+/// Removes the dot segments of a path as RFC 3986 (5.2.4) does. If `merges` is set, merges repeated slashes first, as
+/// many servers do.
 fn normalised(path: &str, merges: bool) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let segments: Vec<_> = path.split('/').skip(1).collect();

@@ -1,16 +1,17 @@
-//! What must hold for any bytes, whoever sends them.
+//! Properties that must hold for any bytes, whoever sends them.
 //!
-//! Each law is a function of bytes that panics where it doesn't hold. The fuzz targets in `fuzz/` call them with bytes
-//! that reach new code; what they found worth keeping is in `fuzz/corpus/`, which an ordinary test replays.
+//! Each property is a function of bytes that panics where the property doesn't hold. The fuzz targets in `fuzz/` call
+//! these functions with bytes that reach new code. `fuzz/corpus/` keeps the most useful bytes, which an ordinary test
+//! replays.
 //!
-//! | law | whose bytes | what holds |
+//! | property | source of the bytes | what must hold |
 //! |---|---|---|
-//! | [`event()`] | a message's sender | every body is decoded to something; what we announce is what we read |
+//! | [`event()`] | a message's sender | every body is decoded to something; an event that wasmrun writes is read back the same |
 //! | [`grant()`] | a message's sender | no object is announced that lies outside the grant it's named by |
 //! | [`dir()`] | a guest | no key of a directory's store reads, lists, writes or deletes anything outside it |
-//! | [`component()`] | a component's author | it's refused or it runs, within the limits |
-//! | [`settings()`] | whoever writes a configuration | it's refused with one sentence, or its limits are sane |
-//! | [`log()`] | a guest | what it writes is one line for each of its lines, whatever it holds |
+//! | [`component()`] | a component's author | the component is refused, or runs within the limits |
+//! | [`settings()`] | the author of a configuration | it is refused with one sentence, or its limits are sane |
+//! | [`log()`] | a guest | each line of its output becomes a log line (a long one several), whatever it contains |
 
 mod component;
 mod dir;
@@ -26,10 +27,10 @@ pub use grant::grant;
 pub use log::log;
 pub use settings::settings;
 
-/// A law by the name of its fuzz target.
+/// A property, with the name of its fuzz target.
 pub type Law = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All properties.
 pub const LAWS: [Law; 6] = [
     ("component", component),
     ("dir", dir),
@@ -39,7 +40,7 @@ pub const LAWS: [Law; 6] = [
     ("settings", settings),
 ];
 
-/// The bytes up to a separator, and those after it: all and none if there isn't one.
+/// Returns the bytes before the first separator and those after it. Without a separator, all bytes come before it.
 fn split(bytes: &[u8], separator: u8) -> (&[u8], &[u8]) {
     match bytes.iter().position(|&byte| byte == separator) {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),
@@ -47,7 +48,7 @@ fn split(bytes: &[u8], separator: u8) -> (&[u8], &[u8]) {
     }
 }
 
-/// Runs a future to its end; one runtime for each thread, as a fuzzer runs the same law over and over.
+/// Runs a future to its end. Each thread has one runtime, as a fuzzer runs the same property over and over.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,14 +1,15 @@
-//! What a guest writes to its standard output and error.
+//! Output of a guest to standard output and standard error.
 
 use serde_json::Value;
 use wasmrun_runtime::model::text::{OneLine, is_unsafe};
 use wasmrun_runtime::write_as_guest;
 
-/// A longer line is cut into several.
+/// Length beyond which a line is cut into several.
 const MAX_LINE_BYTES: usize = 8 << 10;
 
-/// The first byte chooses the format and the bound, the next says how long the message's id is; the rest is written, a
-/// piece to standard output, a piece to standard error, and so on, each up to a byte 0xFF.
+/// Writes the bytes as a guest does. The first byte chooses the format and the size limit, and the second is the length
+/// of the message's id, which follows. Each byte 0xFF in the rest ends a piece. The pieces go to standard output and
+/// standard error in turn.
 pub fn log(bytes: &[u8]) {
     let [flags, id_length, rest @ ..] = bytes else { return };
     let json = flags & 1 == 0;
@@ -24,7 +25,8 @@ pub fn log(bytes: &[u8]) {
     assert!(written.is_empty() || written.ends_with('\n'));
 
     let line_ends: usize = rest.iter().filter(|&&byte| byte == b'\n').count();
-    // Beside its own line ends: those of cut lines, of what it left open, and our note of what was dropped.
+    // In addition to the line ends of the guest: those of cut lines, of a last line without an end on each of the two
+    // streams, and of the note about dropped bytes.
     let most = line_ends + rest.len() / MAX_LINE_BYTES + 3;
     assert!(written.lines().count() <= most, "{most} lines at most, and there are more: {written}");
     for line in written.lines() {
@@ -32,7 +34,7 @@ pub fn log(bytes: &[u8]) {
         if json {
             is_our_own(line, &id);
         } else {
-            // The time comes first, and the guest has no say in it.
+            // The time comes first, and the guest can't influence it.
             assert!(line.as_bytes()[0].is_ascii_digit(), "{line:?} is forged");
         }
     }
@@ -41,7 +43,7 @@ pub fn log(bytes: &[u8]) {
     }
 }
 
-/// A line of JSON that says no more than it should.
+/// Checks that a line of JSON has only the fields and messages of the worker itself.
 fn is_our_own(line: &str, id: &str) {
     let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
     let fields = value.as_object().expect("an object");

@@ -3,7 +3,7 @@
 use crate::split;
 use wasmrun_runtime::model::text::is_unsafe;
 
-/// Takes the bytes up to the first NUL as a configuration, and those after it as arguments, one a line.
+/// Parses the bytes before the first NUL as a configuration, and each line of the bytes after it as an argument.
 pub fn settings(bytes: &[u8]) {
     let (config, arguments) = split(bytes, 0);
     let (Ok(config), Ok(arguments)) = (std::str::from_utf8(config), std::str::from_utf8(arguments)) else {
@@ -17,7 +17,7 @@ pub fn settings(bytes: &[u8]) {
         }
         Some(Ok(limits)) => {
             assert!(limits.fuel > 0 && !limits.timeout.is_zero(), "{limits:?} lets no task run");
-            // What one task can make the process hold is no more than a machine could have.
+            // A machine could have as much memory as one task may make the process hold.
             assert!(limits.task_bytes() < 1 << 40, "{limits:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! The fuzz targets' corpora, replayed: each file was once new to a law, or broke it.
+//! Replays the corpora of the fuzz targets. Each file once reached new code of a property, or broke it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -31,7 +31,7 @@ fn every_law_has_a_fuzz_target_and_a_corpus() {
     }
 }
 
-/// Names and versions in a lock file.
+/// Returns the names and versions in a lock file.
 fn locked(path: &str) -> BTreeMap<String, BTreeSet<String>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
     let text = fs::read_to_string(path).expect("a lock file");
