@@ -1,7 +1,7 @@
 //! Runs blocking file-system calls on threads.
 //!
-//! A call goes on when the future that waits for it is dropped, as happens when a task ends. So the call is told that
-//! it was abandoned, and the number of abandoned calls is bounded. A thread of its own closes and removes files.
+//! A call goes on when the future that waits for it is dropped, as happens when a task ends. So the call learns that it
+//! was abandoned, and the number of abandoned calls is bounded. A separate thread closes and removes files.
 
 use std::mem::needs_drop;
 use std::ops::Deref;

@@ -30,7 +30,7 @@ pub(super) fn is_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-/// Reports whether opening a directory failed because the name, without following links, isn't one.
+/// Reports whether opening a directory failed because the file isn't one. Links are not followed, so a link isn't one.
 pub(super) fn is_no_directory(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::NOTDIR | Errno::LOOP))
 }

@@ -2,7 +2,7 @@
 
 use wasmrun_runtime::ports::object_store::{MAX_KEY_BYTES, StoreError};
 
-/// The store's own folder, which holds no objects but temporary files and the lock.
+/// The store's own folder. It holds temporary files and the lock, but no objects.
 pub(super) const HIDDEN: &str = ".wasmrun";
 /// A name in a directory has at most 255 bytes (Linux's `NAME_MAX`).
 const MAX_SEGMENT_BYTES: usize = 255;

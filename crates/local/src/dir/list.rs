@@ -178,7 +178,7 @@ impl Walk<'_> {
         self.reads += 1;
         self.examined += 1 + directories.len();
         let dir = match self.root.descend(&directories, "list", &level.path) {
-            // The directory was removed, or never was one.
+            // Another program removed the directory, or the path never was one.
             Err(StoreError::NotFound | StoreError::Invalid(_)) => return Ok(()),
             descended => descended?,
         };

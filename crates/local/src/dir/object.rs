@@ -27,7 +27,7 @@ pub(super) const MAX_ATTRIBUTE_BYTES: usize = 3500;
 const MAX_READ: usize = 1 << 20;
 const ETAG_BYTES: usize = 16;
 
-/// The data that tell one content of a file from another.
+/// Metadata that distinguishes one content of a file from another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamp {
     pub(super) inode: u64,

@@ -36,7 +36,7 @@ pub(super) struct FileWriter {
 /// A temporary file, and the object that it is to become.
 pub(super) struct Put {
     root: Arc<Root>,
-    /// The directory that the temporary file is in. The file can be renamed only within it.
+    /// The store's directory that holds the temporary file. The file can be renamed only within it.
     entered: OpenRoot,
     key: Key,
     options: PutOptions,
@@ -257,7 +257,7 @@ fn rename_if_absent(temporary: &Temporary, dir: &Dir, name: &str) -> rustix::io:
     }
 }
 
-/// Leaves the time of access to the system, and sets the time of modification to now.
+/// Returns the current time: of access by the system's own clock, of modification to the nanosecond.
 fn now() -> Timestamps {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamps {

@@ -92,8 +92,8 @@ impl Transaction<'_> {
         Ok(delete.execute(params![self.queue()?.id, up_to, max])? as u64)
     }
 
-    /// Returns the names of the queues in this file: those whose dead-letter queue is `dead_letter`, or all if it is
-    /// `None`.
+    /// Returns the names of at most 20 queues in this file: those whose dead-letter queue is `dead_letter`, or any if
+    /// it is `None`.
     pub(super) fn queue_names(&self, dead_letter: Option<&str>) -> Result<Vec<String>, Fault> {
         let mut query = self.sql.prepare_cached(
             "SELECT name FROM queue WHERE ?1 IS NULL OR dead_letter = ?1 ORDER BY name LIMIT 20",

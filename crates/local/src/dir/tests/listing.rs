@@ -55,8 +55,8 @@ async fn many_empty_directories_hide_nothing_that_comes_after_them() {
     assert_eq!(page_through(&world.store, "", 1).await, ["z"]);
 }
 
-/// Otherwise, a program that makes many empty directories could have the whole directory read again for each thousand
-/// of them.
+/// Without the bound, a program that makes many empty directories could have the whole directory read again for each
+/// thousand of them.
 #[tokio::test]
 async fn a_page_that_has_cost_much_ends_short_and_the_next_one_goes_on() {
     let world = World::new();
