@@ -1,5 +1,5 @@
-;; No task, but what components are made of: components within, modules with several memories and tables, types of
-;; types, resources, adapters between components.
+;; Not a task, but a component with all kinds of parts: nested components, modules with several memories and tables,
+;; nested types, resources, adapters between components.
 (component
   (type $point (record (field "x" u32) (field "y" (list (tuple u8 string)))))
   (type $shape (variant (case "none") (case "some" (option $point)) (case "many" (result (list $point) (error u8)))))
