@@ -1,7 +1,7 @@
-//! Where the services are and who calls them.
+//! Loads the configuration that all AWS clients of a process share: endpoints, regions, credentials and timeouts.
 //!
-//! Everything comes from where Amazon's own tools take it: the environment, the profile files, the endpoints of ECS, EKS
-//! and EC2. It's read once; credentials are refreshed by the SDK before they expire.
+//! The settings come from the sources that the AWS CLI uses: the environment, the profile files, and the endpoints of
+//! ECS, EKS and EC2. They are read once. The SDK refreshes credentials before they expire.
 
 use crate::endpoint::Endpoints;
 use crate::failure::causes;
@@ -16,29 +16,30 @@ use tokio::sync::{Mutex, OnceCell};
 use wasmrun_runtime::ports::object_store::StoreError;
 use wasmrun_runtime::ports::queue::QueueError;
 
-/// Long enough for another continent and a lost packet.
+/// Connect timeout: long enough for another continent and a lost packet.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How a worker presents itself to the services.
+/// Name of the worker in user agents and role sessions.
 const NAME: &str = "wasmrun";
 
-/// The access of one process to Amazon's services.
+/// Access of one process to AWS services.
 #[derive(Debug, Default)]
 pub struct Aws {
     endpoint_url: Option<String>,
     sdk: OnceCell<SdkConfig>,
-    /// By role: those who assume the same one share its credentials.
+    /// Configurations by role ARN: clients that assume the same role share its credentials.
     roles: Mutex<HashMap<String, SdkConfig>>,
 }
 
 impl Aws {
-    /// Nothing is read or asked for before the first use. The endpoint, if there is one, wins over those that
-    /// `AWS_ENDPOINT_URL` and its like name.
+    /// Creates the access without reading or requesting anything before the first use. `endpoint_url` takes precedence
+    /// over the endpoints that `AWS_ENDPOINT_URL` and its per-service variants name.
     pub fn new(endpoint_url: Option<String>) -> Self {
         Self { endpoint_url, sdk: OnceCell::new(), roles: Mutex::default() }
     }
 
-    /// What all clients share that have the rights of a role, or the worker's own. A role is assumed at once, so that one
-    /// that can't be is found here; `region` is where that's asked for if no other is known.
+    /// Returns the configuration that all clients with the rights of `role` share, or of the worker's own identity
+    /// without a role. A role is assumed here, so that a role that can't be assumed is an error here. `region` is the
+    /// region of that STS call if the configuration has none.
     pub(crate) async fn sdk(&self, role: Option<&str>, region: Option<&str>) -> Result<SdkConfig, NoAccess> {
         let own = self.sdk.get_or_try_init(|| self.load()).await?;
         let Some(role) = role else { return Ok(own.clone()) };
@@ -81,10 +82,10 @@ impl Aws {
     }
 }
 
-/// Why the services can't be used at all.
+/// Reason why no AWS service can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoAccess {
-    /// What the environment says is wrong: another try changes nothing.
+    /// The environment has a wrong setting. A retry doesn't help.
     Settings(String),
     /// A role can't be assumed.
     Unavailable(String),
@@ -108,7 +109,7 @@ impl From<NoAccess> for StoreError {
     }
 }
 
-/// Whether a text is the ARN of a role that can be assumed: `arn:aws:iam::123456789012:role/NAME`.
+/// Returns whether a text is the ARN of a role that can be assumed: `arn:aws:iam::123456789012:role/NAME`.
 pub fn is_role(text: &str) -> bool {
     let parts: Vec<_> = text.splitn(6, ':').collect();
     matches!(parts[..], ["arn", partition, "iam", "", account, role]
@@ -119,7 +120,7 @@ pub fn is_role(text: &str) -> bool {
             && role.bytes().all(|b| b.is_ascii_graphic()))
 }
 
-/// The region to use: the one that an address names, or else the one from the usual places.
+/// Returns the region to use: `named`, which comes from an address, or else the configured region.
 pub(crate) fn region(sdk: &SdkConfig, named: Option<&str>) -> Result<Region, String> {
     named.map(|name| Region::new(name.to_owned())).or_else(|| sdk.region().cloned()).ok_or_else(|| {
         "no region is known: set AWS_REGION, or a region in the profile of ~/.aws/config".into()

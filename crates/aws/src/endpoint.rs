@@ -1,5 +1,4 @@
-//! Where a service is, if it isn't where Amazon has it: the endpoint that a flag, a variable, a profile or its `services`
-//! section names.
+//! Finds the configured endpoint of a service: from a flag, a variable, a profile or the profile's `services` section.
 
 use aws_config::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
@@ -7,12 +6,12 @@ use hyper::Uri;
 use std::net::IpAddr;
 use wasmrun_runtime::model::text::without_passwords;
 
-/// Key of endpoints in profiles.
+/// Key of an endpoint in a profile.
 const PROFILE_KEY: &str = "endpoint_url";
-/// Variable of endpoints; the SDK appends the name of a service.
+/// Variable that names an endpoint; the SDK appends the name of a service.
 const VARIABLE: &str = "AWS_ENDPOINT_URL";
 
-/// A service, as the SDK calls it.
+/// An AWS service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     S3,
@@ -28,8 +27,8 @@ impl Service {
     }
 }
 
-/// Completes the endpoints that the SDK's clients are given, wherever they come from: a client of S3 glues a bucket to a
-/// path that has no slash at its end.
+/// Appends a slash to every endpoint that has a path, wherever the endpoint is configured. Without the slash, the SDK's
+/// S3 client joins the bucket's name to the last segment of the path.
 #[derive(Debug)]
 pub(crate) struct Endpoints(SdkConfig);
 
@@ -49,11 +48,11 @@ impl LoadServiceConfig for Endpoints {
     }
 }
 
-/// The endpoint of a service, if the user names one, in the order in which the SDK's clients look for it.
+/// Returns the endpoint that the user configured for a service. The order of precedence is that of the SDK's clients.
 ///
 /// # Errors
 ///
-/// It's no URL that can be called.
+/// Fails if the endpoint isn't an `http` or `https` URL with a host and without a query.
 pub(crate) fn endpoint(sdk: &SdkConfig, service: Service) -> Result<Option<String>, String> {
     let of_service = || {
         let key = ServiceConfigKey::builder().service_id(service.id()).env(VARIABLE).profile(PROFILE_KEY);
@@ -78,7 +77,7 @@ pub(crate) fn endpoint(sdk: &SdkConfig, service: Service) -> Result<Option<Strin
     }
 }
 
-/// Whether a server is named by its address, so that it has no host name for each bucket.
+/// Returns whether an endpoint names its host by IP address, so that there is no host name for each bucket.
 pub(crate) fn is_address(endpoint: &str) -> bool {
     let uri = endpoint.parse::<Uri>().ok();
     let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();

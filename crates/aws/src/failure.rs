@@ -1,4 +1,4 @@
-//! What a failed call says, whatever the operation: a code, a status, a sentence.
+//! Describes a failed call of any operation: error code, HTTP status and a sentence.
 
 use crate::response::Foreign;
 use aws_sdk_s3::operation as s3;
@@ -7,7 +7,7 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::operation as sqs;
 use std::error::Error;
 
-/// Codes of errors that another try may well not meet, beside those with a status of 5xx or 429.
+/// Codes of errors that a retry may not meet, in addition to the statuses 5xx, 408 and 429.
 ///
 /// Sources: "Error handling" in the SQS, S3 and STS API references, and the SDKs' own lists of throttling errors.
 const TRANSIENT: [&str; 23] = [
@@ -35,7 +35,7 @@ const TRANSIENT: [&str; 23] = [
     "TooManyRequestsException",
     "TransactionInProgressException",
 ];
-/// Codes of errors that say: not you.
+/// Codes of errors that refuse the caller.
 const DENIED: [&str; 9] = [
     "AccessDenied",
     "AccessDeniedException",
@@ -47,79 +47,80 @@ const DENIED: [&str; 9] = [
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 ];
-/// A service's text goes to the log no further than this.
+/// Maximum length of a service's text in logs, in characters.
 const MAX_TEXT: usize = 500;
 
-/// Why a call failed.
+/// A failed call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The service's name of the error; empty if the service named none.
+    /// Error code of the service; empty if the response has none.
     pub(crate) code: String,
-    /// HTTP's; 0: there was no response.
+    /// HTTP status; 0 if there was no response.
     pub(crate) status: u16,
-    /// A sentence for the operator.
+    /// Description of the failure for the operator.
     pub(crate) text: String,
-    /// The service says that the object was deleted, and that only a mark of this is left in a bucket with versions.
+    /// Whether the object was deleted in a versioned bucket, so that only a delete marker is left.
     pub(crate) is_delete_marker: bool,
-    /// The service wasn't reached, its answer was lost on the way, or something else answered in its place.
+    /// Whether the service wasn't reached, the response was lost on its way, or another server sent the response.
     lost: bool,
 }
 
 impl Failure {
-    /// A good answer that leaves out what it must hold.
+    /// A successful response without a required member.
     pub(crate) fn incomplete(text: &str) -> Self {
         Self { code: String::new(), status: 0, text: text.into(), is_delete_marker: false, lost: true }
     }
 
-    /// Another try may succeed.
+    /// Returns whether a retry may succeed.
     pub(crate) fn is_transient(&self) -> bool {
         self.lost || is_transient(&self.code) || self.status >= 500 || matches!(self.status, 408 | 429)
     }
 
-    /// The caller may not do that, or isn't who it says.
+    /// Returns whether the caller lacks a right or wasn't authenticated.
     pub(crate) fn is_denied(&self) -> bool {
         DENIED.contains(&short(&self.code)) || matches!(self.status, 401 | 403)
     }
 
-    /// Something answered without naming an error: to a HEAD, the service; to all else, something in its place.
+    /// Returns whether there was a response without an error code. S3 sends such a response only to HEAD; for other
+    /// methods, another server sent it.
     pub(crate) fn is_unnamed(&self) -> bool {
         self.status != 0 && self.code.is_empty()
     }
 
-    /// Whether the service calls it one of these.
+    /// Returns whether the error code is one of `codes`.
     pub(crate) fn is_any(&self, codes: &[&str]) -> bool {
         codes.contains(&short(&self.code))
     }
 }
 
-/// Whether an error of this name says that the caller may not, or that the queue's or the bucket's key can't be used: not
-/// one message's matter.
+/// Returns whether an error code concerns every message and not only the one that was sent: the caller lacks a right,
+/// or the KMS key of the queue or bucket can't be used.
 ///
-/// Source of the names: "Errors" of `SendMessage` in the SQS API reference (`KmsAccessDenied`, `KmsDisabled`, …).
+/// Source of the codes: "Errors" of `SendMessage` in the SQS API reference (`KmsAccessDenied`, `KmsDisabled`, …).
 pub(crate) fn is_refused_to_all(code: &str) -> bool {
     let code = short(code);
     DENIED.contains(&code) || code.starts_with("Kms") || code.starts_with("KMS.")
 }
 
-/// Whether an error of this name may be gone at the next try.
+/// Returns whether a retry may succeed after an error with this code.
 pub(crate) fn is_transient(code: &str) -> bool {
     TRANSIENT.contains(&code) || TRANSIENT.contains(&short(code))
 }
 
-/// SQS writes some of its codes as `AWS.SimpleQueueService.NonExistentQueue`.
+/// Strips the prefix of codes that SQS writes as `AWS.SimpleQueueService.NonExistentQueue`.
 fn short(code: &str) -> &str {
     code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code)
 }
 
-/// Codes that say that the caller is known and lacks a right.
+/// Codes of errors for an authenticated caller that lacks a right.
 const UNALLOWED: [&str; 3] = ["AccessDenied", "AccessDeniedException", "AccessDeniedFault"];
 
-/// The error of an operation, and the right without which the operation is refused. Sources: "Actions" of SQS and S3 in the
+/// The error of an operation, with the IAM action that the operation needs. Sources: "Actions" of SQS and S3 in the
 /// Service Authorization Reference.
 pub(crate) trait Operation: ProvideErrorMetadata + Error + Send + Sync + 'static {
     const ACTION: &'static str;
 
-    /// Whose operation it is.
+    /// Returns the name of the operation's service.
     fn service() -> &'static str {
         if Self::ACTION.starts_with("s3:") { S3 } else { "SQS" }
     }
@@ -172,7 +173,7 @@ impl<E: Operation> From<SdkError<E, HttpResponse>> for Failure {
                 };
                 let is_unallowed = UNALLOWED.contains(&short(&code));
                 let text = match cut(text) {
-                    // Where the service says it itself, it may mean a right on a key.
+                    // A text of the service that names the missing action is kept: the action may be one on a KMS key.
                     text if is_unallowed && !text.contains("perform: ") => {
                         format!("{text} (the right to {} is missing)", E::ACTION)
                     }
@@ -180,9 +181,9 @@ impl<E: Operation> From<SdkError<E, HttpResponse>> for Failure {
                 };
                 Self { code, status, text, is_delete_marker, lost: false }
             }
-            // It can't be sent as it is, now or later.
+            // The request can't be built, so a retry fails too.
             SdkError::ConstructionFailure(_) => failed(causes(&error), false),
-            // Credentials that can't be had are among these: they may come back.
+            // These include missing credentials, which may be available later.
             _ => {
                 let foreign = Foreign::behind(&error).map(Foreign::to_string);
                 failed(foreign.unwrap_or_else(|| causes(&error)), true)
@@ -191,13 +192,13 @@ impl<E: Operation> From<SdkError<E, HttpResponse>> for Failure {
     }
 }
 
-/// Whether an error that has a name got it from the service.
+/// Returns whether the error code of a response came from the service. The SDK also derives codes on its own.
 fn is_named<E: Operation>(response: &HttpResponse) -> bool {
     E::service() != S3 || is_s3_error(response)
 }
 
-/// Whether a response is S3's word for an error: XML whose root is an error. To the SDK any root will do, and it has a name of
-/// its own for a 404 without content.
+/// Returns whether the body of a response is S3's XML for an error: its root element is `Error`. The SDK accepts any
+/// root element, and makes up a code for a 404 without a body.
 pub(crate) fn is_s3_error(response: &HttpResponse) -> bool {
     const DECLARATION: (&[u8], &[u8]) = (b"<?xml", b"?>");
     let mut xml = response.body().bytes().unwrap_or_default().trim_ascii_start();
@@ -214,13 +215,13 @@ fn is_delete_marker(response: &HttpResponse) -> bool {
         && response.headers().get("x-amz-delete-marker").is_some_and(|is| is.eq_ignore_ascii_case("true"))
 }
 
-/// The causes of an error, the most general first: the SDK's own texts name none.
+/// Joins the texts of an error and its sources, the most general first: the SDK's own texts leave out their sources.
 pub(crate) fn causes(error: &dyn Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
-        // Many wrap one with the same text.
+        // Many errors repeat the text of their source.
         if !texts.last().is_some_and(|last| last.contains(&text)) {
             texts.push(text);
         }
@@ -229,7 +230,7 @@ pub(crate) fn causes(error: &dyn Error) -> String {
     told(&texts.join(": "))
 }
 
-/// What the SDK says of missing credentials is a list of all places that it asked, and of their types.
+/// Shortens the SDK's text for missing credentials, which lists all providers and their types.
 fn told(text: &str) -> String {
     const FILES: &str = "~/.aws/config and ~/.aws/credentials";
     let text = text.strip_prefix("dispatch failure: other: ").unwrap_or(text);

@@ -1,7 +1,7 @@
-//! How the services are reached: directly or through a proxy, and whose certificates are believed.
+//! Builds the HTTP client of all services, with the proxies and certificates that the environment names.
 //!
-//! The variables are those of curl and of Amazon's own tools. They are read once. Their values are never shown: a proxy's
-//! URL may hold a password.
+//! The variables are those of curl and the AWS CLI. They are read once. Their values are never shown, as a proxy's URL
+//! may hold a password.
 
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -21,11 +21,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// Largest certificate bundle, in bytes: ten times what systems come with.
+/// Largest certificate bundle, in bytes: ten times the size of the usual system bundles.
 const MAX_BUNDLE: u64 = 4 << 20;
-/// Where credentials come from on EC2, ECS and EKS: addresses that only the host itself can reach.
+/// Addresses from which credentials come on EC2, ECS and EKS. Only the host itself can reach them.
 const METADATA: &str = "169.254.0.0/16,fe80::/10,fd00:ec2::/32";
-/// Variables that name other hosts for the same.
+/// Variables that name another host for credentials.
 const METADATA_VARIABLES: [&str; 2] =
     ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"];
 const CERTIFICATE: [&str; 2] = ["-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"];
@@ -34,7 +34,7 @@ const CERTIFICATE: [&str; 2] = ["-----BEGIN CERTIFICATE-----", "-----END CERTIFI
 ///
 /// # Errors
 ///
-/// A variable that names no proxy, or no certificates.
+/// Fails if a variable doesn't name a valid proxy or certificate bundle.
 pub(crate) fn client() -> Result<SharedHttpClient, String> {
     let trusted = trusted(|name| std::env::var_os(name).map(Into::into))?;
     let tls = TlsContext::builder().with_trust_store(trusted).build();
@@ -59,7 +59,8 @@ pub(crate) fn client() -> Result<SharedHttpClient, String> {
     })
 }
 
-/// The SDK's own client, which its builder can't give a proxy.
+/// Returns a client with the same connector as the SDK's default client. The SDK's builder for the default client can't
+/// set a proxy.
 fn connecting(tls: TlsContext, proxy: ProxyConfig) -> SharedHttpClient {
     Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder()
@@ -78,11 +79,11 @@ fn config<Error>(
     url: &str,
     kind: impl FnOnce(String) -> Result<ProxyConfig, Error>,
 ) -> Result<ProxyConfig, String> {
-    // Looked at before; what is wrong isn't said, as it might repeat the URL.
+    // The URL was checked before. The SDK's error is left out, as it might repeat the URL.
     kind(url.to_owned()).map_err(|_| "the proxy can't be used".into())
 }
 
-/// Chooses a client by the scheme of a request: a [`ProxyConfig`] knows one proxy.
+/// Chooses a client by the scheme of a request, as a [`ProxyConfig`] has only one proxy.
 #[derive(Debug)]
 struct ByScheme<T> {
     http: T,
@@ -108,19 +109,20 @@ impl HttpConnector for ByScheme<SharedHttpConnector> {
     }
 }
 
-/// The proxies that the environment names.
+/// Proxies from the environment.
 #[derive(PartialEq, Eq)]
 struct Proxies {
     /// URL of the proxy for requests without TLS.
     http: Option<String>,
     /// URL of the proxy for requests with TLS.
     https: Option<String>,
-    /// Hosts that are reached directly, as the client takes them.
+    /// Hosts that are reached without a proxy, in the format of the HTTP client.
     except: String,
 }
 
 impl Proxies {
-    /// The lower-case variable wins over the upper-case one, and an empty one means none, as curl and Python have it.
+    /// Reads the variables with the rules of curl and Python: the lower-case variable takes precedence over the
+    /// upper-case one, and an empty value means no proxy.
     fn of(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let first = |names: [&'static str; 2]| {
             let set = names.into_iter().find_map(|name| Some((name, variable(name)?)));
@@ -132,7 +134,7 @@ impl Proxies {
         let https = url(proxy(["https_proxy", "HTTPS_PROXY"]))?;
         let direct = first(["no_proxy", "NO_PROXY"]).map(|(_, list)| list).unwrap_or_default();
         let direct: Vec<&str> = direct.split([',', ' ', '\t']).filter(|entry| !entry.is_empty()).collect();
-        // The client takes it for names alone, and not for addresses.
+        // The client applies `*` only to host names, not to IP addresses.
         let all_direct = direct.contains(&"*");
         let direct = direct.into_iter().map(exception);
         let metadata = METADATA_VARIABLES.into_iter().filter_map(variable);
@@ -144,7 +146,7 @@ impl Proxies {
     }
 }
 
-/// The URL of a proxy, with a scheme.
+/// Checks the URL of a proxy, and adds the scheme if it has none.
 fn proxy_url(variable: &str, value: &str) -> Result<String, String> {
     let value = value.trim();
     let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
@@ -164,8 +166,8 @@ fn proxy_url(variable: &str, value: &str) -> Result<String, String> {
     })
 }
 
-/// An entry of `NO_PROXY` as the HTTP client takes it, which knows neither `*.example.com` nor ports, nor an address in
-/// brackets.
+/// Converts an entry of `NO_PROXY` to the format of the HTTP client, which doesn't support `*.example.com`, ports or IP
+/// addresses in brackets.
 fn exception(entry: &str) -> String {
     // `[::1]`, `[::1]:4566`
     if let Some((address, "" | ":")) = entry
@@ -181,7 +183,8 @@ fn exception(entry: &str) -> String {
     }
 }
 
-/// The certificates to believe: those of `AWS_CA_BUNDLE`, or the system's, which `SSL_CERT_FILE` may replace.
+/// Loads the trusted root certificates: from `AWS_CA_BUNDLE`, or else from the system, where `SSL_CERT_FILE` may
+/// replace them.
 fn trusted(variable: impl Fn(&str) -> Option<std::path::PathBuf>) -> Result<TrustStore, String> {
     let set = |name: &str| variable(name).filter(|path| !path.as_os_str().is_empty());
     if let Some(path) = set("AWS_CA_BUNDLE") {
@@ -191,17 +194,17 @@ fn trusted(variable: impl Fn(&str) -> Option<std::path::PathBuf>) -> Result<Trus
         }));
     }
     if let Some(path) = set("SSL_CERT_FILE") {
-        // The client reads it itself, and would say nothing of a file with no certificate.
+        // The client reads the file itself, and doesn't report a file without a certificate.
         certificates("SSL_CERT_FILE", &path)?;
     }
     Ok(TrustStore::default())
 }
 
-/// The certificates of a bundle that can be read, each in its text form.
+/// Reads the certificates of a bundle as PEM blocks, and leaves out those that can't be parsed.
 fn certificates(variable: &str, path: &Path) -> Result<Vec<String>, String> {
     let bundle = || format!("the certificate bundle {} ({variable})", path.display());
     let mut text = Vec::new();
-    // To open a pipe would wait for who writes to it.
+    // Opening a pipe would block until a process writes to it.
     let is_file = std::fs::metadata(path).map(|metadata| metadata.is_file());
     let unreadable = |error| format!("{} can't be read: {error}", bundle());
     if !is_file.map_err(unreadable)? {

@@ -1,16 +1,16 @@
-//! Amazon's services behind the runtime's interfaces: queues of SQS, stores in S3, the agent of ECS.
+//! Implements the runtime's interfaces with AWS services: SQS queues, S3 stores and the ECS agent.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `config` | credentials, regions, timeouts: one configuration for all clients of a process |
-//! | `endpoint` | where a service is, if the user says so |
+//! | `endpoint` | service endpoints that the user configures |
 //! | `http` | proxies and certificates |
-//! | `failure` | what a failed call says, whatever the operation |
-//! | `response` | whether a response is the service's, and can be read |
-//! | `sqs` | a queue |
-//! | `s3` | a store: a bucket, or a part of it |
-//! | `policy` | the rights that all of this needs |
-//! | [`ecs`] | the agent beside a task of ECS |
+//! | `failure` | code, status and text of a failed call, for every operation |
+//! | `response` | checks that a response comes from the service and can be parsed |
+//! | `sqs` | an SQS queue |
+//! | `s3` | an S3 store: a bucket or a prefix of a bucket |
+//! | `policy` | the IAM policy that the calls of this crate need |
+//! | [`ecs`] | the agent next to an ECS task |
 
 mod config;
 pub mod ecs;
@@ -33,7 +33,7 @@ mod tests {
     use std::collections::BTreeSet;
     use wasmrun_runtime::model::event::{EVENT_KINDS, Sender};
 
-    /// A type of event that a later SDK knows fails here, so that somebody decides what it says.
+    /// Fails when a later SDK adds an event type, so that the type is added to `EVENT_KINDS`.
     #[test]
     fn the_table_of_events_has_each_type_that_s3_has_and_no_other() {
         let of_s3: BTreeSet<_> = Event::values()

@@ -1,6 +1,7 @@
-//! The rights that a worker needs, as a policy of IAM: what the calls of this crate are refused without, and no more.
+//! Builds the IAM policy that a worker needs: the actions that the calls of this crate are refused without, and no
+//! others.
 //!
-//! Source of the names: "Actions, resources, and condition keys" for SQS, S3, KMS, STS and ECS in the Service
+//! Source of the action names: "Actions, resources, and condition keys" for SQS, S3, KMS, STS and ECS in the Service
 //! Authorization Reference, and the pages of each call in the API references.
 
 use crate::s3::{BucketKind, ObjectAddress, StoreAddress};
@@ -9,15 +10,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use wasmrun_runtime::task::grant::Mode;
 
-/// The version of the policy language.
+/// Version of the policy language.
 const LANGUAGE: &str = "2012-10-17";
-/// A policy on a role may have so many characters, white space not counted ("IAM and AWS STS quotas").
+/// Maximum length of a role's inline policies in characters, white space not counted ("IAM and AWS STS quotas").
 const MOST_CHARACTERS: usize = 10_240;
 
-/// What somebody may do, in the order in which it was asked for.
+/// The statements of a policy, in the order in which they were added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions {
-    /// Where no address names a region.
+    /// Region of queues and keys whose address names none.
     region: Option<String>,
     statements: Vec<Statement>,
 }
@@ -41,46 +42,46 @@ struct Statement {
 }
 
 impl Permissions {
-    /// Nothing yet. `region` is that of queues and keys whose address names none.
+    /// Creates a policy without statements. `region` is the region of queues and keys whose address names none.
     pub fn new(region: Option<String>) -> Self {
         Self { region, statements: Vec::new() }
     }
 
-    /// To receive the messages of a queue, to settle them, and to see how many there are.
+    /// Allows receiving and settling the messages of a queue, and reading its depth.
     ///
     /// # Errors
     ///
-    /// What its address doesn't say.
+    /// Fails if the address isn't one of a queue, or lacks the region or the account.
     pub fn work_on(&mut self, queue: &str) -> Result<(), String> {
         let settling = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
         self.queue("Queue".into(), queue, &[&settling[..], &["sqs:ReceiveMessage"]].concat())
     }
 
-    /// To find a dead-letter queue by its ARN, as redrive policies name it, and to send to it.
+    /// Allows looking up a dead-letter queue by its ARN, as redrive policies name it, and sending to it.
     ///
     /// # Errors
     ///
-    /// What its address doesn't say.
+    /// Fails if the address isn't one of a queue, or lacks the region or the account.
     pub fn dead_letter_to(&mut self, queue: &str) -> Result<(), String> {
         let actions = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"];
         self.queue("DeadLetters".into(), queue, &actions)
     }
 
-    /// To send to the queue that tasks know by this name.
+    /// Allows sending to the queue with this alias.
     ///
     /// # Errors
     ///
-    /// What its address doesn't say.
+    /// Fails if the address isn't one of a queue, or lacks the region or the account.
     pub fn send_to(&mut self, alias: &str, queue: &str) -> Result<(), String> {
         self.queue(sid("Send", alias), queue, &["sqs:SendMessage"])
     }
 
-    /// To do with a store what a mode says. Versions are read where events name them; a missing object is told as such
-    /// to whoever may list.
+    /// Allows the operations on a store that `mode` grants. Reads include versions, as events name them. Listing is
+    /// allowed because S3 reports a missing object as missing only to callers that may list.
     ///
     /// # Errors
     ///
-    /// What is wrong with its URL.
+    /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
     pub fn use_store(&mut self, alias: &str, url: &str, mode: Mode) -> Result<(), String> {
         let store = StoreAddress::parse(url)?;
         if self.allow_sessions(sid("Use", alias), &store) {
@@ -102,18 +103,18 @@ impl Permissions {
     fn use_key(&mut self, sid: String, store: &StoreAddress, mode: Mode) -> Result<(), String> {
         let Some(key) = &store.put.kms_key else { return Ok(()) };
         let actions = ["kms:Decrypt", "kms:GenerateDataKey"];
-        // Who writes in parts reads what is encrypted, too.
+        // A multipart upload needs `kms:Decrypt` as well.
         let actions = if mode.writes() { &actions[..] } else { &actions[..1] };
         let (key, condition) = self.key(key, store.region.as_deref())?;
         self.allow(sid, actions, key, condition);
         Ok(())
     }
 
-    /// To fetch bodies that were too large for a message.
+    /// Allows fetching message bodies that were too large for a message.
     ///
     /// # Errors
     ///
-    /// What is wrong with its URL.
+    /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
     pub fn read_bodies(&mut self, url: &str) -> Result<(), String> {
         let store = StoreAddress::parse(url)?;
         if self.allow_sessions("UseBodies".into(), &store) {
@@ -125,11 +126,11 @@ impl Permissions {
         self.use_key("KeyBodies".into(), &store, Mode::ReadOnly)
     }
 
-    /// To fetch one object: the component.
+    /// Allows fetching one object: the component.
     ///
     /// # Errors
     ///
-    /// What is wrong with its URL.
+    /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
     pub fn fetch(&mut self, url: &str) -> Result<(), String> {
         let object = ObjectAddress::parse(url)?;
         let action = if object.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
@@ -141,16 +142,17 @@ impl Permissions {
         Ok(())
     }
 
-    /// To take a role for the grant of this name.
+    /// Allows assuming a role for the grant with this alias.
     pub fn assume(&mut self, alias: &str, role: &str) {
         self.allow(sid("Assume", alias), &["sts:AssumeRole"], literal(role), None);
     }
 
-    /// To keep a task of ECS in this cluster from being ended while it works. The cluster is where the queue is.
+    /// Allows protecting the tasks of an ECS cluster from scale-in. The cluster is taken to be in the region and
+    /// account of the queue.
     ///
     /// # Errors
     ///
-    /// What the queue's address doesn't say.
+    /// Fails if the cluster's name is invalid, or if the queue's address lacks the region or the account.
     pub fn protect(&mut self, cluster: &str, queue: &str) -> Result<(), String> {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if cluster.is_empty() || !cluster.bytes().all(is_name) {
@@ -165,20 +167,20 @@ impl Permissions {
         Ok(())
     }
 
-    /// Whether nothing was asked for.
+    /// Returns whether the policy has no statements.
     pub fn is_empty(&self) -> bool {
         self.statements.is_empty()
     }
 
-    /// Whether the policy is longer than a role's may be.
+    /// Returns whether the policy is longer than a role allows.
     pub fn is_too_long(&self) -> bool {
         self.to_json().chars().filter(|c| !c.is_whitespace()).count() > MOST_CHARACTERS
     }
 
-    /// The policy, as IAM reads it.
+    /// Returns the policy as JSON, in the format of IAM.
     pub fn to_json(&self) -> String {
         let mut statements = self.statements.clone();
-        // Aliases that differ in what a statement's name can't hold.
+        // Aliases that differ only in characters that a `Sid` can't hold get the same `Sid`.
         for index in 1..statements.len() {
             let (before, from) = statements.split_at_mut(index);
             if before.iter().any(|other| other.sid == from[0].sid) {
@@ -202,7 +204,7 @@ impl Permissions {
         Ok(())
     }
 
-    /// Partition, region and account.
+    /// Returns the partition, region and account of a queue.
     fn place<'a>(&'a self, queue: &'a QueueAddress) -> Result<(&'a str, &'a str, &'a str), String> {
         let QueueAddress { name, account, .. } = queue;
         let region = queue.region.as_ref().or(self.region.as_ref()).ok_or_else(|| {
@@ -219,8 +221,8 @@ impl Permissions {
         Ok((queue.partition.as_deref().unwrap_or_else(|| partition(region)), region, account))
     }
 
-    /// Of the whole bucket: with a condition on the prefix, S3 would say of missing objects that they are refused, as it
-    /// then doesn't know the prefix. What a task lists is bounded by its grant.
+    /// Allows listing the whole bucket. With a condition on the prefix, S3 would answer access denied for missing
+    /// objects, as a read has no prefix to match. The grant bounds the keys that a task can list.
     fn list(&mut self, sid: String, store: &StoreAddress) {
         let bucket = match BucketKind::of(&store.bucket) {
             BucketKind::AccessPoint => store.bucket.clone(),
@@ -229,9 +231,9 @@ impl Permissions {
         self.allow(sid, &["s3:ListBucket"], bucket, None);
     }
 
-    /// Allows sessions if the store is a directory bucket, in which all is done in them; tells whether it is. Names of such
-    /// buckets are unique in their zone, so that the account may be left open. What a session may do can't be narrowed: the
-    /// SDK asks for one that reads and writes.
+    /// Allows sessions if the store is a directory bucket, where every call belongs to a session. Returns whether the
+    /// store is one. Names of directory buckets are unique in their zone, so the account can be a wildcard. The rights
+    /// of a session can't be narrowed, as the SDK asks for a session that reads and writes.
     fn allow_sessions(&mut self, sid: String, store: &StoreAddress) -> bool {
         if BucketKind::of(&store.bucket) != BucketKind::Directory {
             return false;
@@ -242,7 +244,7 @@ impl Permissions {
         true
     }
 
-    /// All that lie below the prefix.
+    /// Returns the ARN of all objects below the store's prefix.
     fn objects(&self, store: &StoreAddress) -> Result<String, String> {
         self.s3_arn(store, &format!("{}*", literal(&store.prefix)))
     }
@@ -267,7 +269,7 @@ impl Permissions {
         partition(store.region.as_deref().or(self.region.as_deref()).unwrap_or_default())
     }
 
-    /// The resource that a key of KMS is, and under which condition if it's named by an alias.
+    /// Returns the resource of a KMS key, and a condition if the key is named by an alias.
     fn key(&self, key: &str, region: Option<&str>) -> Result<(String, Option<Value>), String> {
         if key.contains(['*', '?', '$']) {
             return Err(format!("{key:?} isn't a key"));
@@ -276,7 +278,7 @@ impl Permissions {
         region.map_or(Ok(()), is_name)?;
         let region = region.unwrap_or("*");
         let usual = || format!("arn:{}:kms:{region}:*", partition(region));
-        // `arn:PARTITION:kms:REGION:ACCOUNT:key/ID`, the same with `alias/NAME`, or what stands behind the last colon.
+        // `arn:PARTITION:kms:REGION:ACCOUNT:key/ID`, the same with `alias/NAME`, or only the part after the last colon.
         let (place, key) = match key.rsplit_once(':') {
             Some((place, _)) if !place.starts_with("arn:") || place.split(':').count() != 5 => {
                 return Err(format!("{key:?} is neither the ARN of a key, nor its id, nor an alias"));
@@ -304,13 +306,13 @@ impl Permissions {
     }
 }
 
-/// Of a region or a partition.
+/// Checks the name of a region or a partition.
 fn is_name(text: &str) -> Result<(), String> {
     let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_name.then_some(()).ok_or_else(|| format!("{text:?} is neither a region nor a partition"))
 }
 
-/// The world of accounts that a region belongs to ("Amazon Resource Names" in the IAM user guide).
+/// Returns the partition of a region ("Amazon Resource Names" in the IAM user guide).
 fn partition(region: &str) -> &'static str {
     match region {
         _ if region.starts_with("cn-") => "aws-cn",
@@ -324,7 +326,7 @@ fn partition(region: &str) -> &'static str {
     }
 }
 
-/// A text that means itself in a policy, which knows wildcards and variables.
+/// Escapes the wildcards and variables of the policy language, so that a text matches only itself.
 fn literal(text: &str) -> String {
     text.chars().fold(String::new(), |mut literal, c| {
         match c {
@@ -335,7 +337,7 @@ fn literal(text: &str) -> String {
     })
 }
 
-/// The name of a statement, which may hold letters and digits.
+/// Returns the `Sid` of a statement, which can hold only letters and digits.
 fn sid(verb: &str, alias: &str) -> String {
     let words = alias.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.fold(verb.to_owned(), |sid, word| sid + &word[..1].to_ascii_uppercase() + &word[1..])

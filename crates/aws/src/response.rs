@@ -1,5 +1,5 @@
-//! Looks at each response before the SDK reads it: whether the service sent it at all, and whether one object's headers
-//! would make it unreadable.
+//! Checks each response before the SDK parses it: whether the service sent it, and whether headers that come from an
+//! object would make the response unparsable.
 
 use crate::failure::is_s3_error;
 use crate::s3::make_readable;
@@ -18,25 +18,27 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A header that is added to each response: where it came from. Nothing else of a request reaches the error of its call.
+/// Header that is added to each response and holds the endpoint of its request. Nothing else of a request is available
+/// to the error of its call.
 const ENDPOINT: &str = "wasmrun-endpoint";
-/// Of a content type no more is shown.
+/// Longest content type that an error text shows, in bytes.
 const MAX_TYPE_BYTES: usize = 64;
-/// What isn't an object's content has no more bytes: a page of a listing has a thousand keys of a kibibyte each, thrice that in
-/// a URL's form, and an answer of SQS a mebibyte, up to six times that as JSON.
+/// Largest response in bytes, object contents aside. A page of a listing has up to a thousand keys of 1 KiB each, three
+/// times that when URL-encoded. A response of SQS has up to 1 MiB, up to six times that as JSON.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
-/// Headers in which S3 names a request. Source: "Common Response Headers" in the S3 API reference.
+/// Headers that hold the request ID of S3. Source: "Common Response Headers" in the S3 API reference.
 const REQUEST_NAMES: [&str; 2] = ["x-amz-request-id", "x-amz-id-2"];
-/// What the answers of SQS that have content begin with.
+/// First members of SQS responses that have content.
 const SQS_MEMBERS: [&str; 5] = ["Attributes", "Failed", "Messages", "QueueUrl", "Successful"];
 
-/// Something else than the service answered: a proxy, a load balancer, a server at a mistyped address.
+/// Error for a response that didn't come from the service: from a proxy, a load balancer or a server at a mistyped
+/// address.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Foreign(String);
 
 impl Foreign {
-    /// A response that the service doesn't send.
+    /// Describes a response that the service doesn't send.
     pub(crate) fn new(service: &str, response: &HttpResponse) -> Self {
         let headers = response.headers();
         let endpoint = headers.get(ENDPOINT).unwrap_or("the endpoint");
@@ -51,13 +53,13 @@ impl Foreign {
         ))
     }
 
-    /// The one that caused an error, if one did.
+    /// Finds a `Foreign` among an error and its sources.
     pub(crate) fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
     }
 }
 
-/// Notes where a response comes from. It goes before what looks at responses.
+/// Adds the endpoint of the request to each response. Must run before the other interceptors that check responses.
 #[derive(Debug)]
 pub(crate) struct Origin;
 
@@ -83,21 +85,22 @@ impl Intercept for Origin {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let Some(asked) = cfg.load::<Asked>() {
-            // It was in a request's address, and so can be in a header.
+            // An endpoint was part of a request's URI, so it is a valid header value.
             let _ = context.response_mut().headers_mut().try_insert(ENDPOINT, asked.endpoint.clone());
         }
         Ok(())
     }
 }
 
-/// Looks at the responses of S3.
+/// Checks the responses of S3.
 #[derive(Debug, Default)]
 pub(crate) struct S3Responses {
-    /// When headers were last said to be left out, in seconds since 1970: whoever writes objects can have it said.
+    /// When removed headers were last logged, in seconds since 1970. This limits the log, as anybody who writes objects
+    /// can cause a line.
     noted_at: AtomicU64,
-    /// Whether the server names its requests, as its first answer has it: not all that speak S3 do. From one that does, no
-    /// answer without a name is taken, whatever marks of an object a page may have. Answers that come later don't change it:
-    /// what a proxy says must not shut out the server behind it.
+    /// Whether the first response of the server had a request ID, which not all S3-compatible servers send. If it had,
+    /// later responses without a request ID are refused, even if they look like an object. Later responses don't change
+    /// the value, as a proxy's response must not block the server behind the proxy.
     names_requests: OnceLock<bool>,
 }
 
@@ -142,7 +145,7 @@ impl Intercept for S3Responses {
         Ok(())
     }
 
-    /// The content of an error isn't there any earlier.
+    /// The body of an error isn't loaded before this hook.
     fn read_after_deserialization(
         &self,
         context: &AfterDeserializationInterceptorContextRef<'_>,
@@ -162,7 +165,7 @@ impl Intercept for S3Responses {
     }
 }
 
-/// Refuses what answers to a request for an object that nobody can have put there.
+/// Refuses a successful response to a request for an object that can't exist.
 #[derive(Debug)]
 pub(crate) struct NothingIsThere;
 
@@ -182,7 +185,7 @@ impl Intercept for NothingIsThere {
     }
 }
 
-/// Looks at the responses of SQS.
+/// Checks the responses of SQS.
 #[derive(Debug)]
 pub(crate) struct SqsResponses;
 
@@ -201,7 +204,7 @@ impl Intercept for SqsResponses {
         Ok(())
     }
 
-    /// The content isn't there any earlier.
+    /// The body isn't loaded before this hook.
     fn read_after_deserialization(
         &self,
         context: &AfterDeserializationInterceptorContextRef<'_>,
@@ -214,13 +217,13 @@ impl Intercept for SqsResponses {
     }
 }
 
-/// What is known of a response's request, which is gone when the response comes.
+/// Properties of a request, kept for its response: the request is gone when the response arrives.
 #[derive(Debug)]
 struct Asked {
-    /// Of the form `http://host:port`.
+    /// Endpoint in the form `http://host:port`.
     endpoint: String,
     path: String,
-    /// Whether a good response is XML.
+    /// Whether a successful response is XML.
     for_xml: bool,
 }
 
@@ -234,7 +237,7 @@ fn remember(context: &BeforeTransmitInterceptorContextRef<'_>, cfg: &mut ConfigB
     let (scheme, rest) = uri.split_once("://").unwrap_or(("http", uri));
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = place.split_once('/').unwrap_or((place, ""));
-    // There may be a password before it.
+    // A user name and a password may precede the host.
     let host = authority.rsplit('@').next().unwrap_or_default();
     let for_xml = match request.method() {
         "POST" => true,
@@ -246,15 +249,16 @@ fn remember(context: &BeforeTransmitInterceptorContextRef<'_>, cfg: &mut ConfigB
     cfg.interceptor_state().store_put(asked);
 }
 
-/// An answer that doesn't end is an error and fills no memory: the SDK reads these as a whole.
+/// Limits the size of a response, as the SDK reads these responses as a whole. An endless response is an error and
+/// doesn't fill the memory.
 fn bound(response: &mut HttpResponse) {
     let body = std::mem::replace(response.body_mut(), SdkBody::taken());
     *response.body_mut() =
         body.map_preserve_contents(|body| SdkBody::from_body_1_x(Limited::new(body, MAX_ANSWER_BYTES)));
 }
 
-/// Whether a good response is one of S3's: the content of most is an object's, or none, so that any page could pass
-/// for it. What is in XML is looked at by the SDK.
+/// Returns whether a successful response comes from S3. The headers decide, as the content of most responses is an
+/// object's or empty, so that any page could pass for one. The SDK checks the content of XML responses.
 fn is_from_s3(response: &HttpResponse, for_xml: bool) -> bool {
     const NO_CONTENT: u16 = 204;
     let headers = response.headers();
@@ -268,7 +272,8 @@ fn is_named(response: &HttpResponse) -> bool {
     REQUEST_NAMES.iter().any(|name| response.headers().contains_key(*name))
 }
 
-/// Whether a good response is one of SQS's. To the SDK any JSON object, and no content at all, is an empty receive.
+/// Returns whether a successful response comes from SQS. The SDK takes any JSON object, and also an empty body, for a
+/// receive without messages.
 fn is_from_sqs(response: &HttpResponse) -> bool {
     let headers = response.headers();
     if headers.contains_key("x-amzn-requestid") {

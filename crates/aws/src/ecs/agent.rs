@@ -1,4 +1,4 @@
-//! One request to the agent: plain HTTP to an address of this host.
+//! Sends requests to the ECS agent, as plain HTTP to an address of this host.
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -9,14 +9,15 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// More than any answer of the agent's.
+/// Largest response that is read, in bytes: more than the agent sends.
 const LONGEST_ANSWER: usize = 256 << 10;
 
-/// Asks the agent, and returns its answer.
+/// Sends a request to the agent and returns its response.
 ///
 /// # Errors
 ///
-/// It says no, says something that isn't JSON, or says nothing in time: one sentence, without a full stop.
+/// Fails if the status is an error, if the body isn't JSON, or if no response arrives in time. The text is one sentence
+/// without a full stop.
 pub(super) async fn ask(
     method: Method,
     url: &str,
@@ -28,13 +29,13 @@ pub(super) async fn ask(
     let value = serde_json::from_slice(&body);
     match value {
         Ok(value) if status.is_success() => Ok(value),
-        // What it has to say is in the body.
+        // The body holds the reason.
         Ok(value) => Err(format!("it answers {status}: {}", text(&value))),
         Err(_) => Err(format!("it answers {status} without JSON")),
     }
 }
 
-/// A value as it is shown in a sentence.
+/// Formats a value for a sentence, shortened to 300 characters.
 pub(super) fn text(value: &Value) -> String {
     const LONGEST: usize = 300;
     value.to_string().chars().take(LONGEST).collect()
@@ -66,7 +67,7 @@ async fn exchange(method: Method, url: &str, body: Option<&Value>) -> Result<(St
     tokio::select! {
         biased;
         answer = exchange => answer,
-        // It goes on as long as somebody drives it.
+        // The connection makes progress only while its future is polled.
         ended = connection => Err(ended.map_or_else(|error| error.to_string(), |()| "it hangs up".into())),
     }
 }

@@ -1,4 +1,4 @@
-//! What ECS says of the task that this process runs in.
+//! Reads the metadata of the ECS task that this process runs in.
 //!
 //! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html>
 
@@ -7,24 +7,24 @@ use hyper::Method;
 use serde_json::Value;
 use std::time::Duration;
 
-/// Where the agent is.
+/// Variable with the URL of the agent.
 const ENDPOINT: &str = "ECS_CONTAINER_METADATA_URI_V4";
-/// It's on this host. A start waits for it.
+/// Timeout of each request. The agent is on this host, and the start of the worker waits for the response.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The ECS task that this process is a part of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EcsTask {
-    /// Its ARN.
+    /// ARN of the task.
     pub arn: String,
-    /// The name of its definition, with the revision: `thumbnails:7`.
+    /// Name and revision of the task definition: `thumbnails:7`.
     pub definition: String,
-    /// The memory that it may use, and the container within it, in bytes: the smaller one. `None`: neither is bounded.
+    /// The smaller of the memory limits of the task and of the container, in bytes. `None` if neither has a limit.
     pub memory_bytes: Option<u64>,
 }
 
 impl EcsTask {
-    /// Asks the agent; `None`: there is none, or it doesn't say.
+    /// Asks the agent for the task. Returns `None` if there is no agent or it doesn't answer.
     pub async fn find() -> Option<Self> {
         let endpoint = std::env::var(ENDPOINT).ok().filter(|url| !url.is_empty())?;
         let get = |url: String| async move { ask(Method::GET, &url, None, PATIENCE).await };
@@ -41,7 +41,7 @@ impl EcsTask {
     fn of(task: &Value, container: &Value) -> Self {
         let text = |name: &str| task[name].as_str().unwrap_or_default().to_owned();
         let definition = format!("{}:{}", text("Family"), text("Revision")).trim_matches(':').to_owned();
-        // In MiB.
+        // The agent's limits are in MiB.
         let limit =
             |of: &Value| of["Limits"]["Memory"].as_u64()?.checked_mul(1 << 20).filter(|&bytes| bytes > 0);
         let memory_bytes = [limit(task), limit(container)].into_iter().flatten().min();

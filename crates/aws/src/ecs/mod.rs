@@ -1,8 +1,7 @@
-//! The agent of ECS, beside which a task's containers run: what the task is, and how to keep it from being ended while
-//! it works.
+//! Talks to the ECS agent next to a task's containers: reads the task's metadata, and protects the task from scale-in
+//! while messages are processed.
 //!
-//! Nothing here is needed for the work itself. An agent that doesn't answer, or answers nonsense, changes nothing but
-//! what its answer would have been for.
+//! The worker runs without the agent too. A missing or invalid response disables only the feature that needs it.
 
 mod agent;
 mod metadata;

@@ -1,7 +1,7 @@
-//! Scale-in protection: ECS doesn't end a task that has it, when its service needs fewer of them.
+//! Manages scale-in protection: ECS doesn't stop a protected task when the service scales in.
 //!
-//! It's set before the first message's task starts, renewed while any runs, and given up a few seconds after the last
-//! one: a protected task holds up deployments.
+//! Protection is set before the first message's task starts, renewed while any task runs, and ended a few seconds after
+//! the last one, as a protected task holds up deployments.
 //! <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection-endpoint.html>
 
 use super::agent::{ask, text};
@@ -14,53 +14,54 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use wasmrun_runtime::worker::TasksStart;
 
-/// Where the agent is.
+/// Variable with the URL of the agent.
 const ENDPOINT: &str = "ECS_AGENT_URI";
-/// How long protection lasts if nobody renews it: a worker that is killed holds up nothing for longer. In minutes.
+/// How long protection lasts unless it is renewed, in minutes. A worker that is killed holds up deployments for no
+/// longer.
 const EXPIRES_IN: u64 = 10;
-/// The same.
+/// [`EXPIRES_IN`] as a duration.
 const EXPIRES: Duration = Duration::from_secs(EXPIRES_IN * 60);
-/// It's renewed when no more than this is left.
+/// Protection is renewed when no more than this time is left.
 const RENEW_AT: Duration = Duration::from_secs(6 * 60);
-/// Messages often come one after the other.
+/// Idle time after which protection is ended. Messages often come one after the other.
 const IDLE: Duration = Duration::from_secs(5);
-/// The first task waits for no longer than this, …
+/// Longest time that the start of tasks waits for the agent.
 const TASKS_WAIT: Duration = Duration::from_secs(1);
-/// … and the agent, which asks ECS itself, may take so long for its answer.
+/// Timeout of a request to the agent, which forwards the request to ECS.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// An agent that fails is left alone for so long.
+/// Time without requests after a failed one.
 const PAUSE: Duration = Duration::from_secs(30);
-/// How often it's looked at.
+/// Interval of the checks whether protection must change.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Keeps ECS from ending this task while it works.
+/// Protects this ECS task from scale-in while messages are processed. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Protection(Arc<Agent>);
 
 #[derive(Debug)]
 struct Agent {
     url: String,
-    /// Tasks may start without asking: it's protected, or can't be now.
+    /// Whether tasks may start without asking the agent: the ECS task is protected, or can't be protected now.
     settled: AtomicBool,
-    /// Locked while the agent is asked.
+    /// Locked while a request to the agent is under way.
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// `None`: it isn't protected.
+    /// End of the current protection; `None` if there is none.
     until: Option<Instant>,
-    /// It may be protected until then: the agent was asked and didn't answer.
+    /// End of a protection that may exist, because a request for it failed.
     perhaps: Option<Instant>,
-    /// The agent isn't asked before.
+    /// End of the pause after a failed request.
     pause: Option<Instant>,
     idle_since: Option<Instant>,
-    /// Said to the log already.
+    /// Whether the last request failed, and so was logged already.
     failed: bool,
 }
 
 impl State {
-    /// What to ask of the agent now: protection or its end.
+    /// Returns the request that the agent should get now: `true` to set or renew protection, `false` to end it.
     fn wanted(&mut self, busy: bool, now: Instant) -> Option<bool> {
         self.idle_since = if busy { None } else { self.idle_since.or(Some(now)) };
         if self.pause.is_some_and(|pause| now < pause) {
@@ -73,7 +74,7 @@ impl State {
         }
     }
 
-    /// How that went.
+    /// Updates the state with the result of a request.
     fn learn(&mut self, wanted: bool, answer: Result<(), String>, now: Instant) {
         match answer {
             Ok(()) => {
@@ -97,14 +98,14 @@ impl State {
 }
 
 impl Protection {
-    /// `None`: there is no agent that could be asked.
+    /// Returns the protection, or `None` if the environment names no agent.
     pub fn from_environment() -> Option<Self> {
         let agent = std::env::var(ENDPOINT).ok().filter(|url| !url.is_empty())?;
         let url = format!("{}/task-protection/v1/state", agent.trim_end_matches('/'));
         Some(Self(Arc::new(Agent { url, settled: AtomicBool::new(false), state: Mutex::default() })))
     }
 
-    /// Renews protection while tasks run and gives it up when none does, until it's dropped.
+    /// Renews protection while tasks run, and ends it when none runs. Runs until the future is dropped.
     pub async fn keep(&self, busy: impl Fn() -> bool) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -112,7 +113,7 @@ impl Protection {
         }
     }
 
-    /// Gives protection up, if there is or may be any: the worker has ended.
+    /// Ends protection, if there is or may be any. Called when the worker has ended.
     pub async fn end(&self) {
         let mut state = self.0.state.lock().await;
         if state.until.or(state.perhaps).is_some() {
@@ -125,7 +126,7 @@ impl Protection {
 impl Agent {
     async fn update(&self, busy: impl Fn() -> bool) {
         let mut state = self.state.lock().await;
-        // A task that starts from now on waits for the lock; one that has started is seen below.
+        // A task that starts from now on waits for the lock. A task that has started makes `busy` return `true`.
         self.settled.store(false, Ordering::SeqCst);
         if let Some(wanted) = state.wanted(busy(), Instant::now()) {
             let answer = self.ask(wanted).await;
@@ -157,11 +158,11 @@ impl TasksStart for Protection {
         if self.0.settled.load(Ordering::SeqCst) {
             return;
         }
-        // It goes on beyond that: what the agent does is to be known.
+        // The request continues after the timeout, so that its result is recorded.
         let agent = self.0.clone();
         let asked = tokio::spawn(async move { agent.update(|| true).await });
         if tokio::time::timeout(TASKS_WAIT, asked).await.is_err() {
-            // The next tasks don't wait as well.
+            // Later tasks don't wait for the same request.
             self.0.settled.store(true, Ordering::SeqCst);
         }
     }
@@ -202,7 +203,7 @@ mod tests {
         assert_eq!(state.wanted(false, after(began, 62)), None, "idle since now");
         assert_eq!(state.wanted(false, after(began, 68)), Some(false), "it may have been heard");
         state.learn(true, Ok(()), after(began, 70));
-        // It still says so until it expires.
+        // Protection stays until it expires.
         state.learn(false, Err("no".into()), after(began, 80));
         assert!(state.until.is_some());
         assert_eq!(state.wanted(false, after(began, 111)), Some(false));

@@ -1,5 +1,5 @@
-//! How a store is named: `s3://BUCKET/PREFIX`, and behind a `?` what holds for all that is done there. In the bucket's place
-//! may stand the ARN of an access point.
+//! Parses the URL of a store: `s3://BUCKET/PREFIX`, with settings for all its requests after a `?`. The ARN of an
+//! access point may take the place of the bucket.
 
 use super::name::{self, Kind};
 use aws_sdk_s3::types::{ObjectCannedAcl, ServerSideEncryption};
@@ -7,45 +7,45 @@ use wasmrun_runtime::task::grant::check_key;
 
 pub(crate) const SCHEME: &str = "s3://";
 
-/// Where a store is.
+/// The parsed URL of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// Name of a bucket, alias of an access point, or ARN of one: what requests name.
+    /// What requests name: a bucket, the alias of an access point, or its ARN.
     pub(crate) bucket: String,
-    /// Empty, or it ends with `/`.
+    /// Prefix of all keys: empty, or ends with `/`.
     pub(crate) prefix: String,
-    /// Of the bucket, if it isn't the usual one.
+    /// Region of the bucket, if the URL names it.
     pub(crate) region: Option<String>,
-    /// The bucket behind an access point: events name it.
+    /// Bucket behind an access point, as events name the bucket.
     pub(crate) behind: Option<String>,
     pub(crate) addressing: Option<Addressing>,
     pub(crate) put: PutSettings,
 }
 
-/// Where a request names the bucket.
+/// Part of a request's URL that names the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Addressing {
-    /// In the URL's path.
+    /// The path.
     Path,
-    /// In the host's name.
+    /// The host name.
     Virtual,
 }
 
-/// How each object is written, whatever the guest asks for.
+/// Settings for every object that is written, whatever the guest asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PutSettings {
     pub(crate) encryption: Option<ServerSideEncryption>,
-    /// An ARN, an id or an alias; `None`: the account's own key for S3.
+    /// ARN, id or alias of a KMS key; `None` for the AWS managed key for S3.
     pub(crate) kms_key: Option<String>,
     pub(crate) acl: Option<ObjectCannedAcl>,
 }
 
 impl Address {
-    /// Reads `s3://BUCKET`, `s3://BUCKET/PREFIX`, and these with `?NAME=VALUE&…`.
+    /// Parses `s3://BUCKET` and `s3://BUCKET/PREFIX`, with optional settings `?NAME=VALUE&…`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, without a full stop.
+    /// Describes the fault, without a full stop.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let (place, settings) = url.split_once('?').unwrap_or((url, ""));
         let (bucket, prefix) = bucket_and_prefix(place)?;
@@ -94,16 +94,16 @@ impl Address {
         Ok(address)
     }
 
-    /// As events name its objects.
+    /// Returns the URL of the store with the bucket that events name.
     pub(crate) fn url(&self) -> String {
         format!("{SCHEME}{}/{}", self.behind.as_ref().unwrap_or(&self.bucket), self.prefix)
     }
 }
 
-/// The first part of `s3://BUCKET/REST`, which may be the ARN of an access point, and the rest.
+/// Splits `s3://BUCKET/REST` into the bucket, which may be the ARN of an access point, and the rest.
 pub(crate) fn bucket_and_rest(place: &str) -> Result<(String, &str), String> {
     let rest = place.strip_prefix(SCHEME).unwrap_or_default();
-    // In an ARN a slash stands before the access point's name.
+    // An ARN has a slash before the access point's name.
     let slash = if rest.starts_with("arn:") { 1 } else { 0 };
     let end = rest.match_indices('/').nth(slash).map_or(rest.len(), |(at, _)| at);
     Ok((name::bucket_or_access_point(&rest[..end])?, rest[end..].strip_prefix('/').unwrap_or_default()))
@@ -115,7 +115,7 @@ fn bucket_and_prefix(place: &str) -> Result<(String, String), String> {
     if prefix.is_empty() {
         return Ok((bucket, String::new()));
     }
-    // Guests' keys may have such segments; what an operator writes is a slip.
+    // Keys of guests may have such segments. In a prefix, they are a mistake of the operator.
     let is_plain = |segment: &str| !matches!(segment, "" | "." | "..");
     match check_key(prefix) {
         Ok(()) if prefix.split('/').all(is_plain) => Ok((bucket, format!("{prefix}/"))),

@@ -1,4 +1,4 @@
-//! Copying within the service: the content doesn't pass through this process.
+//! Copies objects within S3, so that their content doesn't pass through this process.
 
 use super::error::settings_error;
 use super::head::{head, why_refused};
@@ -11,16 +11,17 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::SystemTime;
 use wasmrun_runtime::ports::object_store::{Condition, ObjectInfo, PutOptions, StoreError};
 
-/// One request copies no larger object.
+/// Largest object that one request can copy, in bytes.
 const LARGEST_COPY: u64 = 5 << 30;
-/// Larger ones are copied in parts of this size, or of such that an upload has room for them.
+/// Size of the parts in which larger objects are copied, in bytes. Parts are larger if the object would need more than
+/// [`MOST_PARTS`].
 const COPIED_PART: u64 = 512 << 20;
-/// So many parts are copied at once.
+/// Number of parts that are copied concurrently.
 const AT_ONCE: usize = 8;
-/// What a copy's source may hold unescaped.
+/// Characters to escape in a copy source.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// An object to copy, as it was when it was looked at.
+/// An object to copy, with its properties when the copy began.
 pub(super) struct Source<'a> {
     place: &'a Place,
     key: &'a str,
@@ -38,12 +39,12 @@ impl<'a> Source<'a> {
         Ok(Self { place, key, version, info })
     }
 
-    /// In bytes.
+    /// Returns the size of the object in bytes.
     pub(super) fn size(&self) -> u64 {
         self.info.size
     }
 
-    /// Copies it at once, or in parts if it's too large for that.
+    /// Copies the object in one request, or in parts if it is too large for that.
     pub(super) async fn copy_to(
         &self,
         to: &Place,
@@ -69,7 +70,7 @@ impl<'a> Source<'a> {
             let request = request.key(to.full(to_key));
             let request = request.set_copy_source_if_match(self.info.etag.as_deref().map(quoted));
             let request = request
-                // Tags aren't kept, as in parts: to copy them is a right of its own, on both sides.
+                // Tags aren't copied, as in a copy in parts: copying them needs further rights on both sides.
                 .tagging_directive(TaggingDirective::Replace)
                 .set_server_side_encryption(to.put.encryption.clone())
                 .set_ssekms_key_id(to.put.kms_key.clone())
@@ -88,7 +89,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Nothing is visible before the last part is there.
+    /// Copies the object in parts. The copy is visible only when it is complete.
     async fn copy_in_parts(
         &self,
         to: &Place,
@@ -117,10 +118,10 @@ impl<'a> Source<'a> {
         Ok(self.copied(to_key, etag, version))
     }
 
-    /// As the header wants it.
+    /// Returns the value of the copy source header.
     fn name(&self) -> String {
         let Place { bucket, .. } = self.place;
-        // "CopyObject" in the API reference: an object behind an access point is named by its own ARN.
+        // An object behind an access point is named by its own ARN ("CopyObject" in the S3 API reference).
         let objects = if BucketKind::of(bucket) == BucketKind::AccessPoint { "/object" } else { "" };
         let path = format!("{bucket}{objects}/{}", self.place.full(self.key));
         let mut name = utf8_percent_encode(&path, PATH).to_string();
@@ -141,9 +142,9 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// A condition that doesn't hold is the destination's, or it says that the source isn't what it was; what isn't found
-    /// is the source, or the object that the condition means; and a key that can't be used is the one that the store is to
-    /// write with, or the one that whoever wrote the source has chosen.
+    /// Converts a failure, which may concern the source or the destination. A failed condition is the destination's, or
+    /// means that the source changed. A missing object is the source, or the object of an `if-match` condition. An
+    /// unusable KMS key is the one that the store writes with, or the one that the source's writer chose.
     async fn error(&self, failure: Failure) -> StoreError {
         if let Some(error) = settings_error(&failure).filter(|_| !failure.is_transient()) {
             return why_refused(self.place, self.key, self.version).await.unwrap_or(error);

@@ -1,34 +1,34 @@
-//! What the service's errors mean for a task and its worker.
+//! Converts the errors of S3 for the task and the worker.
 
 use crate::failure::Failure;
 use wasmrun_runtime::ports::object_store::StoreError;
 
-/// What isn't there if something isn't.
+/// What a "not found" response refers to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
     Object,
     Bucket,
 }
 
-/// What is said of an ACL in a bucket that has none, as is usual.
+/// Codes of errors for an ACL in a bucket with ACLs disabled, which is the default.
 const ACL_REFUSED: [&str; 3] = [
     "AccessControlListNotSupported",
     "InvalidBucketAclWithObjectOwnership",
     "InvalidBucketAclWithBlockPublicAccessError",
 ];
-/// What a range that begins after the end is answered with, as any is of an empty object.
+/// Status for a range that begins after the end of the object, which is any range of an empty object.
 pub(super) const RANGE_NOT_SATISFIABLE: u16 = 416;
 
-/// How the worker is to write here can't be done: a key, an ACL.
+/// Returns an error if the store's settings for writing can't be used: the KMS key or the ACL.
 pub(super) fn settings_error(failure: &Failure) -> Option<StoreError> {
     let is_of_settings = failure.code.starts_with("KMS.") || failure.is_any(&ACL_REFUSED);
     let text = || format!("the store's encryption or ACL can't be used: {}", failure.text);
     is_of_settings.then(|| StoreError::Unavailable(text()))
 }
 
-/// A failed call. What is wrong with the worker's own place or credentials is no fault of the message: it counts as the
-/// store's being unavailable, so that nothing is dead-lettered for it. So does whatever doesn't answer as S3 does: only S3's
-/// own word says that an object isn't there, and not a status, which any proxy sends.
+/// Converts a failed call. A fault of the worker's configuration or credentials isn't a fault of the message. It counts
+/// as an unavailable store, so that no message is dead-lettered for it. So does any response that isn't S3's: only an
+/// error code of S3 says that an object is missing, as any proxy can send a status.
 pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
     let is_absent = failure.is_any(&["NoSuchKey", "NoSuchVersion"]) || failure.is_delete_marker;
     if is_absent && missing == Missing::Object {
@@ -49,30 +49,31 @@ pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
         return StoreError::Unavailable(failure.text);
     }
     match settings_error(&failure) {
-        // The key is the one that whoever wrote the object has chosen.
+        // The KMS key was chosen by the writer of the object.
         Some(StoreError::Unavailable(text)) if missing == Missing::Object && !failure.is_transient() => {
             return StoreError::AccessDenied(text);
         }
         Some(error) => return error,
         None => {}
     }
-    // What is copied or put together is answered for when the status is on its way already.
+    // Copies and completed uploads can report this code after a status of 200.
     if failure.is_any(&["PreconditionFailed"]) {
         return StoreError::PreconditionFailed;
     }
     match failure.status {
         _ if failure.is_transient() => StoreError::Unavailable(failure.text),
-        // Its status is that of a refusal.
+        // The status of this code is 403, as for a refusal.
         _ if failure.is_any(&["InvalidObjectState"]) => {
             StoreError::Invalid("the object is in an archive and has to be restored first".into())
         }
         _ if failure.is_any(&["AccessDenied"]) => StoreError::AccessDenied(failure.text),
-        // The account, the credentials: not this object's matter.
+        // These concern the account or the credentials, and not this object.
         _ if failure.is_denied() => StoreError::Unavailable(failure.text),
         _ if failure.is_any(&["EntityTooLarge"]) => StoreError::TooLarge(failure.text),
-        // Another place, another kind of address, another method: what the worker was told, or what lies before the service.
+        // A redirect, a missing path or a method that isn't allowed: the endpoint or the addressing is wrong, or a
+        // proxy answered.
         300..=399 | 404 | 405 => StoreError::Unavailable(failure.text),
-        // The guest reads this: the service's own sentence may name what it mustn't know.
+        // The guest reads this text, and the service's message may hold names that the guest must not learn.
         _ if !failure.code.is_empty() => {
             StoreError::Invalid(format!("the store refuses it: {}", failure.code))
         }

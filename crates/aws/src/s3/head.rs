@@ -1,4 +1,4 @@
-//! What is known of an object without its content.
+//! Reads the metadata of an object.
 
 use super::error::{Missing, RANGE_NOT_SATISFIABLE, store_error};
 use super::{Place, check_version, head_info};
@@ -13,8 +13,9 @@ pub(super) async fn head(place: &Place, key: &str, version: Option<&str>) -> Res
             check_version(version, answer.version_id.as_deref())?;
             head_info(key, answer)
         }
-        // A HEAD is refused without a word. A version that can't be one, an object encrypted with a key of its writer's and
-        // one that isn't there are this object's matter, a token that has expired and another server's page are the worker's.
+        // S3 refuses a HEAD without an error code. Some refusals concern the object: an invalid version, an object with
+        // a customer-provided key, a missing object. Others concern the worker: an expired token, the page of another
+        // server.
         Err(failure) if is_refusal(&failure) => {
             let why = why_refused(place, key, version).await;
             Err(why.unwrap_or_else(|| store_error(failure, Missing::Object)))
@@ -23,7 +24,7 @@ pub(super) async fn head(place: &Place, key: &str, version: Option<&str>) -> Res
     }
 }
 
-/// What another request with the same right may be told more of.
+/// Returns whether a GET with the same right may report more about the refusal.
 fn is_refusal(failure: &Failure) -> bool {
     const TIMEOUT: u16 = 408;
     const TOO_MANY: u16 = 429;
@@ -33,12 +34,12 @@ fn is_refusal(failure: &Failure) -> bool {
         && ![TIMEOUT, TOO_MANY].contains(&failure.status)
 }
 
-/// Why an object can't be read, in the words that a GET is refused with; `None`: it can.
+/// Returns the reason why an object can't be read, from the error of a GET. Returns `None` if it can be read.
 pub(super) async fn why_refused(place: &Place, key: &str, version: Option<&str>) -> Option<StoreError> {
     let request = place.client.get_object().bucket(&place.bucket).key(place.full(key));
     let request = request.set_version_id(version.map(Into::into)).range("bytes=0-0");
     match request.send().await.map_err(Failure::from) {
-        // Of an empty object there is no first byte.
+        // An empty object has no first byte.
         Err(failure) if failure.status != RANGE_NOT_SATISFIABLE => {
             Some(store_error(failure, Missing::Object))
         }

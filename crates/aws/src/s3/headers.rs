@@ -1,5 +1,5 @@
-//! The headers of an object, which whoever wrote it has chosen in part: what can't be read of them is left out, so that
-//! it's no failure of the service.
+//! Removes headers of an object that can't be parsed. The writer of the object chooses some of them, so they must not
+//! look like a failure of S3.
 
 use super::rfc2047;
 use aws_sdk_s3::config::http::HttpResponse;
@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 const METADATA: &str = "x-amz-meta-";
 const CHECKSUM: &str = "x-amz-checksum-";
-/// Headers of a successful response that the worker reads, besides metadata and checksums. All others are removed: the SDK
-/// would parse them, and fail where it can't.
+/// Headers of a successful response that the worker reads, in addition to metadata and checksums. All others are
+/// removed, as the SDK would fail on values that it can't parse.
 const READ: [&str; 10] = [
     "content-length",
     "content-range",
@@ -23,13 +23,13 @@ const READ: [&str; 10] = [
     "x-amz-request-id",
     "x-amz-version-id",
 ];
-/// The service's own, and never an object's.
+/// Header that the service sets and never an object's writer.
 const LENGTH: &str = "content-length";
 /// Number of removed headers that the log names.
 const MOST_TOLD: usize = 8;
 
-/// Leaves out headers that can't be read, and decodes metadata as S3 encodes it. Returns the names of those that are
-/// missed, the first few.
+/// Removes headers that can't be parsed, and decodes metadata in S3's encoding. Returns the names of the first removed
+/// headers that the worker would read.
 pub(crate) fn make_readable(response: &mut HttpResponse) -> Vec<String> {
     let headers = response.headers_mut();
     let names: BTreeSet<String> = headers.iter_bytes().map(|(name, _)| name.to_owned()).collect();
@@ -61,7 +61,7 @@ pub(crate) fn make_readable(response: &mut HttpResponse) -> Vec<String> {
     missed
 }
 
-/// The value of a header, changed or not; `None`: it can't be read.
+/// Returns the value of a header, decoded if needed. Returns `None` if it can't be parsed.
 fn readable<'a>(name: &str, values: &[&'a [u8]]) -> Option<Cow<'a, str>> {
     if name.starts_with(METADATA) {
         return metadata(values);
@@ -70,15 +70,15 @@ fn readable<'a>(name: &str, values: &[&'a [u8]]) -> Option<Cow<'a, str>> {
     let value = std::str::from_utf8(value).ok()?;
     let is_fine = match name {
         "last-modified" => DateTime::from_str(value.trim(), DateTimeFormat::HttpDate).is_ok(),
-        // It's written to other objects' headers as it is.
+        // Copies write the value to the headers of other objects unchanged.
         "content-type" => value.bytes().all(|byte| matches!(byte, b' '..=b'~')),
         _ => true,
     };
     is_fine.then_some(Cow::Borrowed(value))
 }
 
-/// Values of the same name are one, as HTTP joins them. What isn't ASCII S3 sends in the form of RFC 2047, and other
-/// servers as it is.
+/// Joins the values of one name with commas, as HTTP does, and decodes them. S3 encodes values beyond ASCII with RFC
+/// 2047; other servers send them as they are.
 fn metadata<'a>(values: &[&'a [u8]]) -> Option<Cow<'a, str>> {
     let values = values.iter().map(|value| std::str::from_utf8(value)).collect::<Result<Vec<_>, _>>().ok()?;
     let value = match values[..] {
@@ -86,7 +86,7 @@ fn metadata<'a>(values: &[&'a [u8]]) -> Option<Cow<'a, str>> {
         _ => Cow::Owned(values.join(",")),
     };
     match rfc2047::decode(&value) {
-        // A header can't hold control characters: then it stays encoded.
+        // A header can't hold control characters, so such a value stays encoded.
         Some(decoded) if !decoded.contains(char::is_control) => Some(Cow::Owned(decoded)),
         _ => Some(value),
     }
@@ -96,7 +96,7 @@ fn metadata<'a>(values: &[&'a [u8]]) -> Option<Cow<'a, str>> {
 mod tests {
     use super::*;
 
-    /// What a response's headers become, by name, and which of them are missed.
+    /// Returns the headers that remain of a response, and the names of those that were removed.
     fn read(headers: &[(&'static str, &[u8])]) -> (Vec<(String, String)>, Vec<String>) {
         let mut builder = hyper::http::Response::builder();
         for (name, value) in headers {

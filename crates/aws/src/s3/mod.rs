@@ -1,7 +1,7 @@
-//! A store in S3: a bucket, or what lies below a prefix of it.
+//! Implements the runtime's [`ObjectStore`] with S3: a bucket, or a prefix of a bucket.
 //!
-//! Objects are read as streams and written in parts, so that what this process holds of one has a bound whatever its
-//! size. Source of all rules: the S3 API reference and user guide.
+//! Objects are read as streams and written in parts, so the memory per object is bounded for any size. Source of all
+//! rules: the S3 API reference and user guide.
 
 mod address;
 mod copy;
@@ -46,38 +46,38 @@ use wasmrun_runtime::ports::object_store::{
     ObjectWriter, PutOptions, StoreError, TooMuch, Transfer,
 };
 
-/// How long an answer may take to begin.
+/// How long a response may take to begin.
 const ANSWER: Duration = Duration::from_secs(30);
-/// What nobody has, with a random number behind it: asking for it tells whether the bucket answers.
+/// First part of the key that a probe requests. A random number follows, so no object has the key; the response shows
+/// whether the bucket answers.
 const PROBE_KEY: &str = ".wasmrun-probe";
 
-/// A store in S3.
+/// An S3 store.
 #[derive(Debug)]
 pub struct S3Store {
     place: Place,
     url: String,
-    /// Whose rights are used: `None`: the worker's own.
+    /// Role whose rights are used; `None` for the worker's own.
     role: Option<String>,
 }
 
-/// A bucket, what lies before each key in it, and how to get there.
+/// A bucket, the prefix of all keys, and the client and settings to access it.
 #[derive(Clone, Debug)]
 struct Place {
     client: Client,
     bucket: String,
-    /// Empty, or it ends with `/`.
+    /// Prefix of all keys: empty, or ends with `/`.
     prefix: String,
     put: Arc<PutSettings>,
 }
 
 impl S3Store {
-    /// Opens the store `s3://BUCKET` or `s3://BUCKET/PREFIX`, with settings behind a `?`: `region`, `encryption`,
-    /// `kms-key`, `acl`, `addressing`, `bucket`; with the rights of a role, or with the worker's own. Nothing is asked of
-    /// the service yet.
+    /// Opens the store `s3://BUCKET` or `s3://BUCKET/PREFIX`, with the rights of `role` or the worker's own. Settings
+    /// follow after a `?`: `region`, `encryption`, `kms-key`, `acl`, `addressing`, `bucket`. Sends no request to S3.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Invalid`] if the URL isn't one, if no region is known, or if the environment's settings can't be used;
+    /// [`StoreError::Invalid`] if the URL is invalid, if no region is known, or if the configuration is invalid.
     /// [`StoreError::Unavailable`] if the role can't be assumed.
     pub async fn open(url: &str, aws: &Aws, role: Option<&str>) -> Result<Self, StoreError> {
         Self::at(Address::parse(url).map_err(StoreError::Invalid)?, aws, role).await
@@ -94,7 +94,7 @@ impl S3Store {
             .interceptor(Origin)
             .interceptor(S3Responses::default())
             .force_path_style(by_path)
-            // Until an answer begins: its content is watched by the SDK.
+            // The timeout ends when the response begins; the SDK watches the throughput of its content.
             .timeout_config(timeouts.read_timeout(ANSWER).build());
         let client = Client::from_conf(config.build());
         let url = address.url();
@@ -104,22 +104,22 @@ impl S3Store {
     }
 }
 
-/// Whether requests name the bucket in their path: where the user doesn't say, servers that stand in for Amazon seldom have a
-/// host name for each bucket.
+/// Returns whether requests name the bucket in their path. With a configured endpoint this is the default, as
+/// S3-compatible servers rarely have a host name for each bucket.
 fn is_by_path(address: &Address, endpoint: Option<&str>) -> Result<bool, String> {
     match (address.addressing, endpoint) {
         (Some(Addressing::Virtual), Some(endpoint)) if is_address(endpoint) => Err(format!(
             "addressing=virtual needs an endpoint with a name, as the bucket is put before it: {endpoint} has none"
         )),
         (Some(addressing), _) => Ok(addressing == Addressing::Path),
-        // These have a host of their own wherever they are.
+        // Access points and directory buckets always have a host name of their own.
         (None, _) if BucketKind::of(&address.bucket).is_named_by_host() => Ok(false),
         (None, endpoint) => Ok(endpoint.is_some()),
     }
 }
 
 impl Place {
-    /// A key as the service knows it.
+    /// Returns the key with the store's prefix, as S3 knows it.
     fn full(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
@@ -139,8 +139,9 @@ impl ObjectStore for S3Store {
         Held { bytes: PART_BYTES, files: 1 }
     }
 
-    /// Asks for an object that isn't there. A refusal counts as an answer: a role that may read objects and not list
-    /// them is told nothing else. An object doesn't: a server that hands out one for any name isn't S3.
+    /// Requests an object that doesn't exist. An access denied error counts as success: a role that may read but not
+    /// list gets no other error for a missing object. A returned object is an error: a server that has one for any name
+    /// isn't S3.
     async fn probe(&self, _write: bool) -> Result<(), StoreError> {
         let Place { client, bucket, .. } = &self.place;
         let key = self.place.full(&format!("{PROBE_KEY}-{:016x}", fastrand::u64(..)));
@@ -172,7 +173,8 @@ impl ObjectStore for S3Store {
         Ok(Box::new(S3Writer::new(self.place.clone(), key, options)))
     }
 
-    /// Goes on after the last key of the page before: the service's own tokens may tell what lies outside of the store.
+    /// Lists objects, and continues after the last key of the previous page. The service's own tokens may reveal keys
+    /// outside the store.
     async fn list(
         &self,
         prefix: &str,
@@ -184,7 +186,8 @@ impl ObjectStore for S3Store {
         }
         let Place { client, bucket, .. } = &self.place;
         if continuation.is_some() && BucketKind::of(bucket) == BucketKind::Directory {
-            // It would begin again: such a bucket goes on with tokens of its own only.
+            // A directory bucket ignores `start-after` and would list the first page again: it continues only with its
+            // own tokens.
             let text = "a directory bucket lists no more than its first page here: list by prefixes";
             return Err(StoreError::Invalid(text.into()));
         }
@@ -194,7 +197,7 @@ impl ObjectStore for S3Store {
             .prefix(self.place.full(prefix))
             .set_start_after(continuation.map(|after| self.place.full(after)))
             .max_keys(limit.min(MAX_PAGE) as i32)
-            // XML can't hold each character of a key.
+            // XML can't hold every character of a key.
             .encoding_type(EncodingType::Url)
             .send()
             .await
@@ -205,7 +208,7 @@ impl ObjectStore for S3Store {
             key.strip_prefix(&self.place.prefix).map(str::to_owned)
         };
         let contents = answer.contents.unwrap_or_default();
-        // The last one, whether it's an object of ours or not.
+        // The last entry counts, whether it is an object of this store or not.
         let last = contents.last().and_then(|object| relative(object.key.clone()));
         let continuation = last.filter(|_| answer.is_truncated == Some(true));
         let objects: Vec<ObjectSummary> = contents
@@ -218,7 +221,7 @@ impl ObjectStore for S3Store {
                     modified_at: object.last_modified.and_then(time),
                 })
             })
-            // The "folder" itself, which consoles make.
+            // The "folder" object of the prefix, which consoles create.
             .filter(|object| !object.key.is_empty())
             .collect();
         Ok(ObjectPage { objects, continuation })
@@ -233,7 +236,8 @@ impl ObjectStore for S3Store {
         }
     }
 
-    /// Within the service, where one role may do both. Each reads what is another's as itself, and not as the other.
+    /// Copies within S3 if both stores use the same role. With different roles, the caller reads and writes, so that
+    /// each store is accessed with its own role.
     async fn copy(
         &self,
         key: &str,
@@ -275,12 +279,13 @@ fn length(told: Option<i64>) -> Result<u64, StoreError> {
     length.ok_or_else(|| StoreError::Unavailable("its length isn't told".into()))
 }
 
-/// Whether a response is of the version that was asked for. A server that keeps no versions, and a proxy that doesn't
-/// pass them on, answer with whatever is there.
+/// Checks that a response has the requested version. A server without versions, and a proxy that drops the parameter,
+/// return the current object.
 fn check_version(asked: Option<&str>, answered: Option<&str>) -> Result<(), StoreError> {
     const MOST_SHOWN: usize = 64;
     let Some(asked) = asked else { return Ok(()) };
-    // An object without a version is asked for like that, and its version not told in a bucket that never kept any.
+    // An object without a version is requested as version `null`. A bucket that never had versioning returns no version
+    // for it.
     if answered == Some(asked) || (answered.is_none() && asked == NO_VERSION) {
         return Ok(());
     }
@@ -293,13 +298,13 @@ fn check_version(asked: Option<&str>, answered: Option<&str>) -> Result<(), Stor
     )))
 }
 
-/// A key as listings hold it, if they are asked for it in the form of URLs.
+/// Decodes a URL-encoded key of a listing.
 fn decoded(key: &str) -> Option<String> {
     let key = key.replace('+', " ");
     percent_decode_str(&key).decode_utf8().ok().map(|key| key.into_owned())
 }
 
-/// What a bucket without versions says of an object's version.
+/// Version ID of an object in a bucket without versioning.
 const NO_VERSION: &str = "null";
 
 fn is_version(version: &String) -> bool {
@@ -316,7 +321,7 @@ fn time(time: DateTime) -> Option<SystemTime> {
     SystemTime::try_from(time).ok()
 }
 
-/// Events name an etag without the quotes that HTTP wants.
+/// Removes the quotes around an HTTP etag, as events name an etag without them.
 fn unquoted(etag: String) -> String {
     etag.strip_prefix('"').and_then(|etag| etag.strip_suffix('"')).map(Into::into).unwrap_or(etag)
 }
@@ -338,7 +343,7 @@ mod tests {
         assert_eq!(decoded("%FF"), None);
     }
 
-    /// Ends each call with the address that it was about to send its request to.
+    /// Fails each call before its request is sent, with the URL of the request as the error.
     #[derive(Debug)]
     struct Unsent;
 
@@ -357,7 +362,7 @@ mod tests {
         }
     }
 
-    /// Neither the SDK nor what it's made of normalises a path, or takes its beginning for a host.
+    /// Neither the SDK nor its dependencies normalise a path, or take the start of a path for a host.
     #[tokio::test]
     async fn odd_keys_are_in_an_address_as_they_are() {
         let credentials = aws_sdk_s3::config::Credentials::new("own", "secret", None, None, "tests");

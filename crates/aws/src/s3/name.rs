@@ -1,22 +1,23 @@
-//! Names of buckets and access points, and which kinds of them there are.
+//! Parses names of buckets and access points, and tells their kinds apart.
 //!
-//! Source: "Bucket naming rules", "Access points" and "Directory buckets" in the S3 user guide. Suffixes of names are
-//! reserved, so that a name tells what it means.
+//! Source: "Bucket naming rules", "Access points" and "Directory buckets" in the S3 user guide. S3 reserves the
+//! suffixes of names, so a name shows its kind.
 
-/// What is said of what is none.
+/// Error text for a name that is invalid.
 pub(super) const FORM: &str = "write s3://BUCKET or s3://BUCKET/PREFIX, with a bucket's name of 3 to 63 small letters, digits, dots and hyphens, and no empty or dotted part in the prefix; or the ARN of an access point in the bucket's place";
-/// How the ARN of an access point looks.
+/// Form of a store's URL with the ARN of an access point.
 const ACCESS_POINT: &str = "s3://arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME";
 
-/// What a name means.
+/// The kind of resource that a name refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Bucket,
-    /// A bucket in one zone, which is used in sessions.
+    /// A bucket in one zone, which is accessed in sessions.
     Directory,
     /// `arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME`.
     AccessPoint,
-    /// A name that S3 made for an access point, and that stands in a bucket's place.
+    /// An alias that S3 created for an access point, and that takes the place of a bucket's name. Holds the kind of the
+    /// access point.
     Alias(&'static str),
 }
 
@@ -33,18 +34,18 @@ impl Kind {
         }
     }
 
-    /// By its ARN or an alias.
+    /// Returns whether the name is the ARN or an alias of an access point.
     pub(super) fn is_access_point(self) -> bool {
         matches!(self, Self::AccessPoint | Self::Alias(_))
     }
 
-    /// Requests can't name it in their path.
+    /// Returns whether requests must name the resource in the host name, and not in the path.
     pub(super) fn is_named_by_host(self) -> bool {
         matches!(self, Self::AccessPoint | Self::Directory)
     }
 }
 
-/// Checks the name of a bucket, and of what stands in its place.
+/// Checks the name of a bucket, or the ARN or alias of an access point.
 pub(super) fn bucket_or_access_point(text: &str) -> Result<String, String> {
     if text.starts_with("arn:") { access_point(text) } else { bucket(text) }
 }
@@ -58,7 +59,7 @@ pub(super) fn bucket(text: &str) -> Result<String, String> {
     is_bucket.then(|| text.to_owned()).ok_or_else(|| FORM.into())
 }
 
-/// The region that an ARN names.
+/// Returns the region in an ARN.
 pub(super) fn region(bucket: &str) -> Option<String> {
     bucket.strip_prefix("arn:")?.split(':').nth(2).map(Into::into)
 }

@@ -1,4 +1,4 @@
-//! One object, read whole: a component that lies in a bucket.
+//! Reads a whole object: a component in a bucket.
 
 use super::S3Store;
 use super::address::{Address, SCHEME, bucket_and_rest};
@@ -7,30 +7,30 @@ use std::time::Duration;
 use wasmrun_runtime::ports::object_store::{ObjectReader, ObjectStore as _, StoreError};
 use wasmrun_runtime::task::grant::check_key;
 
-/// How long the store may take to begin: who starts a worker waits, and tries again.
+/// How long the store may take to begin its response. A person who starts a worker waits, and retries.
 const ANSWER: Duration = Duration::from_secs(8);
-/// And how slow it may be then.
+/// Time for the content in addition to the size divided by [`SLOWEST_BYTES_PER_SECOND`].
 const SLOWEST_START: Duration = Duration::from_secs(20);
 const SLOWEST_BYTES_PER_SECOND: u64 = 256 << 10;
-/// How much of it is asked for at once.
+/// Largest chunk that one read asks for, in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// Where an object is: `s3://BUCKET/KEY`, and behind a `?` what it has to be.
+/// The parsed URL of an object: `s3://BUCKET/KEY`, with settings after a `?`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ObjectAddress {
-    /// The bucket.
+    /// Bucket of the object.
     pub(crate) store: Address,
     pub(crate) key: String,
-    /// Only this one.
+    /// Version to read; `None` for the current one.
     pub(crate) version: Option<String>,
-    /// Only while it's this, which its content decides.
+    /// Etag that the object must have. The content determines the etag.
     pub(crate) etag: Option<String>,
 }
 
-/// Why an object can't be had.
+/// Reason why an object can't be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// It isn't there, or isn't what it should be: another try changes nothing.
+    /// The URL is invalid, or the object is missing or isn't the expected one. A retry doesn't help.
     #[error("{0}")]
     Unfit(String),
     /// The store can't be used.
@@ -38,13 +38,13 @@ pub enum FetchError {
     Store(#[from] StoreError),
 }
 
-/// Whether a text names an object in S3, rightly or not.
+/// Returns whether a text has the scheme of an S3 URL, valid or not.
 pub fn is_object(text: &str) -> bool {
     text.starts_with(SCHEME)
 }
 
-/// Reads the object `s3://BUCKET/KEY`, with `region`, `addressing`, `version` and `etag` as settings behind a `?`. One that is larger than
-/// `most` bytes isn't read.
+/// Reads the object `s3://BUCKET/KEY`, with the settings `region`, `addressing`, `version` and `etag` after a `?`.
+/// Fails without reading the content if it is larger than `most` bytes.
 ///
 /// # Errors
 ///
@@ -100,11 +100,11 @@ async fn read(mut reader: Box<dyn ObjectReader>, most: u64) -> Result<Vec<u8>, F
 }
 
 impl ObjectAddress {
-    /// Reads `s3://BUCKET/KEY?NAME=VALUE&…`.
+    /// Parses `s3://BUCKET/KEY?NAME=VALUE&…`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, without a full stop.
+    /// Describes the fault, without a full stop.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let (place, settings) = url.split_once('?').unwrap_or((url, ""));
         let (bucket, key) = bucket_and_rest(place)?;
@@ -116,7 +116,7 @@ impl ObjectAddress {
             let place = match setting.split_once('=') {
                 Some(("version", _)) => &mut version,
                 Some(("etag", _)) => &mut etag,
-                // Of the bucket: looked at below.
+                // A setting of the bucket, which is parsed below.
                 Some(("region" | "addressing", _)) => {
                     of_bucket.push_str(if of_bucket.is_empty() { "?" } else { "&" });
                     of_bucket.push_str(setting);

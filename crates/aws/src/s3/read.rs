@@ -1,4 +1,4 @@
-//! Reading an object, front to back.
+//! Reads an object from start to end.
 
 use super::error::{Missing, RANGE_NOT_SATISFIABLE, store_error};
 use super::head::head;
@@ -11,23 +11,24 @@ use bytes::{Bytes, BytesMut};
 use std::ops::Range;
 use wasmrun_runtime::ports::object_store::{ObjectInfo, ObjectReader, StoreError};
 
-/// What may have arrived of a content that nobody reads: the HTTP client's buffer, and the system's, which grows to 6 MiB on
-/// most systems where a connection is fast enough (`net.ipv4.tcp_rmem`) and counts half of that for data.
+/// Largest part of a content that can be in memory before it is read. Most is in the receive buffer of the system,
+/// which grows to 6 MiB on most systems with a fast connection (`net.ipv4.tcp_rmem`), of which half counts for data.
+/// The rest is in the HTTP client's buffer.
 pub(super) const ARRIVING_BYTES: usize = 4 << 20;
-/// How often a content that ends too soon is asked for again, from where it ended.
+/// Number of times that a content that ended too soon is requested again from where it ended.
 const RESUMES: u32 = 3;
 
-/// An object's content as it arrives.
+/// The content of an object, as it arrives.
 pub(super) struct S3Reader {
     place: Place,
-    /// As the service knows it.
+    /// Key with the store's prefix.
     key: String,
     version: Option<String>,
     info: ObjectInfo,
     body: ByteStream,
-    /// Arrived and not read yet.
+    /// Content that has arrived and isn't read yet.
     rest: Bytes,
-    /// What is yet to arrive: positions in the object.
+    /// Positions in the object that haven't arrived yet.
     left: Range<u64>,
     resumes: u32,
 }
@@ -69,7 +70,7 @@ impl S3Reader {
         Ok(reader(info, ByteStream::default(), 0..0))
     }
 
-    /// Asks for what has not arrived yet. The object must still be the same.
+    /// Requests the content that hasn't arrived yet. Fails if the object has changed.
     async fn resume(&mut self, why: String) -> Result<(), StoreError> {
         if self.resumes == RESUMES {
             return Err(StoreError::Unavailable(format!("its content ends too soon: {why}")));
@@ -95,7 +96,8 @@ impl S3Reader {
     }
 }
 
-/// What is known of an object that begins to arrive, and the positions that will; `start` if a range was asked for.
+/// Returns the properties of an object, and the positions that will arrive. `start` is the start of the requested
+/// range, if there is one.
 fn arriving(
     key: &str,
     answer: GetObjectOutput,
@@ -120,7 +122,7 @@ fn arriving(
     Ok((info, start..start.saturating_add(length)))
 }
 
-/// A server may ignore a range, and send the whole object.
+/// Checks the start of a response's range: a server may ignore the requested range and send the whole object.
 fn begins_at(content_range: Option<&str>, start: u64) -> Result<(), StoreError> {
     match content_range {
         Some(range) if range.starts_with(&format!("bytes {start}-")) => Ok(()),
@@ -128,7 +130,7 @@ fn begins_at(content_range: Option<&str>, start: u64) -> Result<(), StoreError> 
     }
 }
 
-/// The header that asks for a range, which isn't empty: there the last byte belongs to it.
+/// Returns the value of the range header for a range that isn't empty. The header's range includes its last byte.
 fn header(range: &Range<u64>) -> String {
     let last = range.end.saturating_sub(1).min(i64::MAX as u64);
     format!("bytes={}-{last}", range.start)
@@ -145,7 +147,7 @@ impl ObjectReader for S3Reader {
         while content.len() < max {
             if self.rest.is_empty() {
                 match self.body.next().await {
-                    // More than was announced isn't taken.
+                    // Bytes beyond the announced length are dropped.
                     Some(Ok(bytes)) => {
                         let most = usize::try_from(self.left.end - self.left.start).unwrap_or(usize::MAX);
                         self.rest = bytes.slice(..bytes.len().min(most));
@@ -154,7 +156,7 @@ impl ObjectReader for S3Reader {
                     }
                     None if self.left.is_empty() => break,
                     None => self.resume("the connection was closed".into()).await?,
-                    // All has arrived, but it isn't what was sent.
+                    // All bytes have arrived, but their checksum is wrong.
                     Some(Err(error)) if self.left.is_empty() => {
                         return Err(StoreError::Unavailable(format!("its content is damaged: {error}")));
                     }

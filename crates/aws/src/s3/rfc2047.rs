@@ -1,20 +1,21 @@
-//! Text beyond ASCII in a header, as "encoded words" of RFC 2047: `=?UTF-8?B?Wm/Dqw==?=`. S3 sends metadata in this form
-//! ("Working with object metadata" in its user guide), and doesn't mind being sent it.
+//! Encodes and decodes text beyond ASCII in headers, as "encoded words" of RFC 2047: `=?UTF-8?B?Wm/Dqw==?=`. S3 sends
+//! metadata in this form ("Working with object metadata" in its user guide), and accepts it.
 
 use aws_smithy_types::base64;
 use std::borrow::Cow;
 
-/// A word has at most 75 characters, of which 12 are around the content: 60 of base64 are 45 bytes.
+/// Content of a word in bytes. A word has at most 75 characters, of which 12 surround the content: 60 characters of
+/// base64 hold 45 bytes.
 const WORD_BYTES: usize = 45;
 
-/// The text with its words decoded; `None`: it has none, or they can't be.
+/// Decodes the words in a text. Returns `None` if there are none or they can't be decoded.
 pub(super) fn decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let (mut rest, mut words, mut is_after_word) = (text, 0, false);
     while let Some(start) = rest.find("=?") {
         let (before, from) = rest.split_at(start);
         let word = word(from);
-        // White space between two words is there to part them.
+        // White space between two words only separates them.
         if !(is_after_word && word.is_some() && before.trim().is_empty()) {
             decoded.extend_from_slice(before.as_bytes());
         }
@@ -31,11 +32,11 @@ pub(super) fn decode(text: &str) -> Option<String> {
         }
     }
     decoded.extend_from_slice(rest.as_bytes());
-    // A character may be split between two words.
+    // A character may be split across two words.
     if words > 0 { String::from_utf8(decoded).ok() } else { None }
 }
 
-/// What a word at the text's beginning holds, in UTF-8, and what follows it.
+/// Decodes a word at the start of a text. Returns its content in UTF-8 and the text after it.
 fn word(text: &str) -> Option<(Vec<u8>, &str)> {
     let mut parts = text.strip_prefix("=?")?.splitn(4, '?');
     let (charset, encoding, content, rest) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -44,7 +45,7 @@ fn word(text: &str) -> Option<(Vec<u8>, &str)> {
         "Q" | "q" => unquoted(content)?,
         _ => return None,
     };
-    // There may be a language behind it (RFC 2231).
+    // A language may follow the charset (RFC 2231).
     let charset = charset.split('*').next()?.to_ascii_lowercase();
     let content = match &*charset {
         "utf-8" | "us-ascii" => content,
@@ -54,7 +55,7 @@ fn word(text: &str) -> Option<(Vec<u8>, &str)> {
     Some((content, rest.strip_prefix('=')?))
 }
 
-/// `_` is a space, and `=XX` a byte.
+/// Decodes the Q encoding: `_` is a space, and `=XX` a byte.
 fn unquoted(text: &str) -> Option<Vec<u8>> {
     let mut bytes = text.bytes();
     let mut content = Vec::with_capacity(text.len());
@@ -71,7 +72,7 @@ fn unquoted(text: &str) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// The text as a header can hold it, and as [`decode`] gives it back.
+/// Encodes a text for a header, so that [`decode`] returns the same text.
 pub(super) fn encode(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && decode(text).is_none() {
         return Cow::Borrowed(text);

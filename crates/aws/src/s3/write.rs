@@ -1,4 +1,4 @@
-//! Writing an object: at once if it's small, else in parts. Nothing is visible before the end.
+//! Writes an object: in one request if it is small, else in parts. The object is visible only when it is complete.
 
 use super::error::{Missing, settings_error, store_error};
 use super::{Place, is_version, quoted, rfc2047, unquoted};
@@ -13,16 +13,17 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 use wasmrun_runtime::ports::object_store::{Condition, ObjectInfo, ObjectWriter, PutOptions, StoreError};
 
-/// An object up to this size is sent in one request, a larger one in parts of this size.
+/// Part size in bytes. An object up to this size is sent in one request.
 pub(super) const PART_BYTES: usize = 8 << 20;
-/// An upload has no more.
+/// Largest number of parts of an upload.
 pub(super) const MOST_PARTS: i32 = 10_000;
-/// The service says so when somebody else writes the same key at the same moment.
+/// Code of the error when another client writes the same key at the same time.
 const CONFLICT: &str = "ConditionalRequestConflict";
-/// How often a write that met a conflict is tried, and the pause before the second time, which doubles.
+/// Number of attempts of a write that meets a conflict, and the pause before the second attempt, which doubles for each
+/// further one.
 const TRIES: (u32, Duration) = (5, Duration::from_millis(50));
 
-/// Without it nothing says that anything was written.
+/// Error text for a response without an etag, which doesn't show that anything was written.
 pub(super) const NO_ETAG: &str = "the service gives no etag for what it has written";
 
 /// An object being written.
@@ -30,20 +31,20 @@ pub(super) struct S3Writer {
     place: Place,
     key: String,
     options: PutOptions,
-    /// Not sent yet.
+    /// Content that isn't sent yet.
     content: BytesMut,
     size: u64,
     upload: Option<Upload>,
 }
 
-/// An object of several parts.
+/// A multipart upload.
 pub(super) struct Upload {
     place: Place,
-    /// As the service knows it.
+    /// Key with the store's prefix.
     key: String,
     id: String,
     parts: Vec<CompletedPart>,
-    /// It is to be aborted where it's dropped.
+    /// Whether the upload must be aborted when this is dropped.
     open: bool,
     io: Handle,
 }
@@ -178,7 +179,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Takes a part from another object of the service. Parts are numbered from 1.
+    /// Copies a part from another object in S3. Parts are numbered from 1.
     pub(super) fn copy(
         &self,
         number: i32,
@@ -198,12 +199,12 @@ impl Upload {
         }
     }
 
-    /// The parts that were copied, in their order.
+    /// Adds copied parts, in their order.
     pub(super) fn add(&mut self, parts: impl IntoIterator<Item = CompletedPart>) {
         self.parts.extend(parts);
     }
 
-    /// Makes the object visible. Returns its etag and version.
+    /// Completes the upload, which makes the object visible. Returns its etag and version.
     pub(super) async fn complete(
         &mut self,
         condition: &Condition,
@@ -230,7 +231,7 @@ impl Upload {
 }
 
 impl Drop for Upload {
-    /// Parts that nobody completes are stored, and paid for, until somebody aborts them.
+    /// Aborts an unfinished upload: its parts are stored and billed until they are aborted.
     fn drop(&mut self) {
         if self.open {
             let Place { client, bucket, .. } = &self.place;
@@ -244,7 +245,7 @@ impl Drop for Upload {
     }
 }
 
-/// Carries out a write, again where somebody else wrote the same key at the same moment.
+/// Runs a write, and retries it if another client writes the same key at the same time.
 pub(super) async fn despite_conflicts<T, Write>(write: impl Fn() -> Write) -> Result<T, Failure>
 where
     Write: Future<Output = Result<T, Failure>>,
@@ -263,31 +264,31 @@ where
 }
 
 pub(super) fn write_error(failure: Failure) -> StoreError {
-    // The upload is gone, or somebody else wins each time: the whole task may succeed at its next try.
+    // The upload no longer exists, or another client wins each time. A retry of the whole task may succeed.
     if failure.is_any(&["NoSuchUpload"]) {
         return StoreError::Unavailable(failure.text);
     }
     if failure.is_any(&[CONFLICT]) {
         return StoreError::Conflict("others write the same object at this moment".into());
     }
-    // The key and the ACL are those that the store was given.
+    // The KMS key and the ACL come from the store's settings.
     if let Some(error) = settings_error(&failure) {
         return error;
     }
     match store_error(failure, Missing::Object) {
-        // There is no object that `if-match` could mean.
+        // The object of an `if-match` condition doesn't exist.
         StoreError::NotFound => StoreError::PreconditionFailed,
         error => error,
     }
 }
 
-/// Metadata as headers can hold it.
+/// Returns the metadata, encoded for headers.
 fn metadata(options: &PutOptions) -> HashMap<String, String> {
     let encoded = |(name, value): &(String, String)| (name.clone(), rfc2047::encode(value).into_owned());
     options.metadata.iter().map(encoded).collect()
 }
 
-/// The settings of a call that the service may take long to answer, without a byte in between.
+/// Returns the settings of a call for which the service may send nothing for a long time.
 fn silent() -> Builder {
     Builder::new().stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }

@@ -1,38 +1,38 @@
-//! How a queue is named: by its URL, its ARN or its name.
+//! Parses the address of a queue: its URL, its ARN or its name.
 //!
-//! Amazon's URLs carry the region in the host, in several ways that grew with time; those of servers that stand in for
-//! Amazon carry it there, in the path, or not at all.
+//! URLs of AWS hold the region in the host name, in several historical forms. URLs of SQS-compatible servers hold it in
+//! the host name, in the path, or not at all.
 
-/// As the SQS API says: letters, digits, `-` and `_`; FIFO queues end so.
+/// Suffix of FIFO queues. Names consist of letters, digits, `-` and `_` (SQS API reference).
 const FIFO: &str = ".fifo";
 const MAX_NAME: usize = 80;
 
-/// Where a queue is, as far as its address says.
+/// A parsed address of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) target: Target,
-    /// Of the queue, if the address names it.
+    /// Region of the queue, if the address names it.
     pub(super) region: Option<String>,
-    /// Scheme, host and port that the address names, unless it's the region's standard endpoint, which the SDK finds by
-    /// itself: it's asked for the queue.
+    /// Scheme, host and port of the address. `None` for the standard endpoint of the region, which the SDK finds on its
+    /// own.
     pub(super) endpoint: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// As it's told to the service.
+    /// URL of the queue, as requests name it.
     Url(String),
-    /// To be looked up.
+    /// Name of a queue whose URL must be looked up.
     Name { name: String, account: Option<String> },
 }
 
-/// Which queue an address means, as far as it says.
+/// The parts of a queue's ARN, as far as the address names them.
 pub(crate) struct QueueAddress {
     pub(crate) name: String,
     pub(crate) account: Option<String>,
     pub(crate) partition: Option<String>,
     pub(crate) region: Option<String>,
-    /// Nothing has to be looked up.
+    /// Whether the address is a URL, so that no lookup is needed.
     pub(crate) is_url: bool,
 }
 
@@ -54,7 +54,7 @@ impl QueueAddress {
 }
 
 impl Address {
-    /// `None`: it's none of them.
+    /// Parses a URL, an ARN or a name. Returns `None` for any other text.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if let Some(rest) = text.strip_prefix("arn:") {
             return Self::from_arn(rest);
@@ -66,7 +66,7 @@ impl Address {
         is_name(text).then_some(Self { target, region: None, endpoint: None })
     }
 
-    /// `aws:sqs:REGION:ACCOUNT:NAME`, and its like in other partitions.
+    /// Parses `aws:sqs:REGION:ACCOUNT:NAME`, in any partition.
     fn from_arn(rest: &str) -> Option<Self> {
         let mut parts = rest.split(':');
         let (_partition, service) = (parts.next()?, parts.next()?);
@@ -92,17 +92,18 @@ impl Address {
         };
         let region = region_in(domain).or_else(in_path).map(Into::into);
         let is_standard = region.as_deref().is_some_and(|region: &str| is_standard(host, region));
-        // What Amazon offers is offered with TLS.
+        // All public endpoints of AWS support TLS.
         let scheme = if is_public(domain) { "https" } else { scheme };
         let endpoint = (!is_standard).then(|| format!("{scheme}://{host}"));
         Some(Self { target: Target::Url(url.into()), region, endpoint })
     }
 
-    /// The server to ask, if it's not the SDK that finds one. `wants_fips`: the environment asks for validated cryptography.
+    /// Returns the endpoint to call, or `None` if the SDK finds it. `wants_fips` is true if the environment asks for
+    /// FIPS endpoints.
     ///
     /// # Errors
     ///
-    /// The server that the address names hasn't that.
+    /// Fails if FIPS is wanted and the address names a server that isn't a FIPS endpoint.
     pub(super) fn server(&self, wants_fips: bool) -> Result<Option<&str>, String> {
         match self.endpoint.as_deref() {
             Some(endpoint) if wants_fips && !endpoint.contains("://sqs-fips.") => Err(format!(
@@ -112,7 +113,7 @@ impl Address {
         }
     }
 
-    /// Messages of a group arrive in order.
+    /// Returns whether the queue is a FIFO queue, which keeps the order within a message group.
     pub(super) fn is_fifo(&self) -> bool {
         match &self.target {
             Target::Url(url) => url.ends_with(FIFO),
@@ -128,21 +129,22 @@ fn is_name(text: &str) -> bool {
         && stem.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
-/// The endpoint of a region that the SDK finds by itself: the FIPS or dual-stack one if the environment asks for that. In the
-/// URLs that SQS tells, this is the host.
+/// Returns whether a host is the standard endpoint of a region, as in the URLs that SQS returns. For it, the SDK finds
+/// the endpoint on its own, and uses the FIPS or dual-stack one if the environment asks for that.
 fn is_standard(host: &str, region: &str) -> bool {
     let suffix = host.strip_prefix("sqs.").and_then(|rest| rest.strip_prefix(region));
     let is_chinese = region.starts_with("cn-");
     suffix == Some(if is_chinese { ".amazonaws.com.cn" } else { ".amazonaws.com" })
 }
 
-/// One of Amazon's public endpoints. Endpoints within a VPC are not.
+/// Returns whether a domain is a public endpoint of AWS. Endpoints within a VPC are not.
 fn is_public(domain: &str) -> bool {
     [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| domain.ends_with(end))
         && !domain.contains(".vpce.")
 }
 
-/// `sqs.REGION.…`, `sqs-fips.REGION.…`, `VPCE.sqs.REGION.vpce.…`, or as it used to be, `REGION.queue.…`.
+/// Returns the region in a host name: `sqs.REGION.…`, `sqs-fips.REGION.…`, `VPCE.sqs.REGION.vpce.…`, or the legacy form
+/// `REGION.queue.…`.
 fn region_in(domain: &str) -> Option<&str> {
     let labels: Vec<&str> = domain.split('.').collect();
     let is_region = |label: &str| label.contains('-') && label.ends_with(|c: char| c.is_ascii_digit());

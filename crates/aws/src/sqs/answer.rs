@@ -1,4 +1,4 @@
-//! What the service answers, as the runtime understands it.
+//! Converts responses and errors of SQS for the runtime.
 
 use crate::failure::{Failure, Operation, is_refused_to_all, is_transient};
 use aws_sdk_sqs::config::http::HttpResponse;
@@ -6,13 +6,13 @@ use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::BatchResultErrorEntry;
 use wasmrun_runtime::ports::queue::QueueError;
 
-/// The receipt isn't good any more. `InvalidParameterValue` is said of one that has expired; so it is of a visibility
-/// that would reach beyond twelve hours, which a lease doesn't ask for.
+/// Codes of errors for a receipt that is no longer valid. SQS returns `InvalidParameterValue` for an expired receipt.
+/// It returns the same code for a visibility beyond twelve hours, which a lease never asks for.
 const EXPIRED: [&str; 4] =
     ["InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidReceiptHandle"];
 const NO_QUEUE: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
 
-/// A call failed as a whole.
+/// Converts the failure of a whole call.
 pub(super) fn queue_error(failure: Failure) -> QueueError {
     if failure.is_any(&NO_QUEUE) {
         QueueError::NotFound("there is no such queue".into())
@@ -23,15 +23,15 @@ pub(super) fn queue_error(failure: Failure) -> QueueError {
     }
 }
 
-/// One message of a batch wasn't settled.
+/// Converts the error of a batch entry that wasn't settled.
 pub(super) fn receipt_error(entry: &BatchResultErrorEntry) -> QueueError {
     let code = entry.code.rsplit('.').next().unwrap_or_default();
     if EXPIRED.contains(&code) { QueueError::ReceiptExpired } else { other_error(entry) }
 }
 
-/// One message of a batch wasn't sent.
+/// Converts the error of a batch entry that wasn't sent.
 pub(super) fn send_error(entry: &BatchResultErrorEntry) -> QueueError {
-    // A sender without the right to send is at fault for SQS, and the message isn't.
+    // SQS also sets `sender_fault` when the sender lacks a right, which isn't a fault of the message.
     if entry.sender_fault && !is_transient(&entry.code) && !is_refused_to_all(&entry.code) {
         QueueError::InvalidMessage(text(entry))
     } else {
@@ -54,11 +54,11 @@ fn text(entry: &BatchResultErrorEntry) -> String {
     }
 }
 
-/// The answer to a batch call: what succeeded and what failed, each by its entry's id.
+/// Response to a batch call: successful and failed entries, each with its id.
 pub(super) type Answer<T> = (Vec<(String, T)>, Vec<BatchResultErrorEntry>);
 
-/// The answers to the `count` entries of a batch, in their order; the ids of entries are their numbers. An entry that
-/// the answer doesn't speak of has failed.
+/// Returns the results of the `count` entries of a batch, in the order of the entries. The id of an entry is its index.
+/// An entry that the response leaves out has failed.
 pub(super) fn entries<T, E>(
     count: usize,
     error_of: fn(&BatchResultErrorEntry) -> QueueError,
@@ -84,7 +84,7 @@ where
     for (id, value) in done {
         put(&id, Ok(value));
     }
-    // What is said to have failed has, whatever else is said.
+    // An entry that is reported as failed has failed, even if it is also reported as successful.
     for entry in &failed {
         put(&entry.id, Err(error_of(entry)));
     }

@@ -1,4 +1,4 @@
-//! Between the service's messages and ours.
+//! Converts messages between the SQS SDK and the runtime.
 
 use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::{
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 use wasmrun_runtime::model::message::{Attribute, AttributeValue, Message, OutgoingMessage};
 use wasmrun_runtime::ports::queue::{Delivery, Receipt};
 
-/// A message that was received. `None`: it can't be settled, as it has no receipt; that would be the service's error.
+/// Converts a received message. Returns `None` if it has no receipt, which would be a fault of the service: such a
+/// message can't be settled.
 pub(super) fn delivery(message: SqsMessage, visible_at: Instant) -> Option<Delivery> {
     let receipt = Receipt(message.receipt_handle?);
     let system = message.attributes.unwrap_or_default();
@@ -22,7 +23,7 @@ pub(super) fn delivery(message: SqsMessage, visible_at: Instant) -> Option<Deliv
         .into_iter()
         .filter_map(|(name, value)| Some(Attribute { name, value: attribute(value)? }))
         .collect();
-    // The service has no order.
+    // SQS returns attributes in no particular order.
     attributes.sort_by(|one, other| one.name.cmp(&other.name));
     let message = Message {
         id: message.message_id.unwrap_or_default(),
@@ -41,8 +42,8 @@ pub(super) fn delivery(message: SqsMessage, visible_at: Instant) -> Option<Deliv
     Some(Delivery { message, receipt, visible_at })
 }
 
-/// `None`: it has no value, or one of a kind that the service doesn't document. What a sender appends to a type, as in
-/// `Number.int`, is left out.
+/// Converts an attribute's value. Returns `None` if it has no value, or a type that SQS doesn't document. A custom
+/// suffix of the type, as in `Number.int`, is dropped.
 fn attribute(value: MessageAttributeValue) -> Option<AttributeValue> {
     let is_number = value.data_type == "Number" || value.data_type.starts_with("Number.");
     match (value.string_value, value.binary_value) {
@@ -53,7 +54,7 @@ fn attribute(value: MessageAttributeValue) -> Option<AttributeValue> {
     }
 }
 
-/// A message to send, as an entry of a batch.
+/// Converts a message to an entry of a send batch.
 pub(super) fn entry(index: usize, message: &OutgoingMessage) -> SendMessageBatchRequestEntry {
     let mut entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(&message.body);
     for Attribute { name, value } in &message.attributes {
@@ -81,11 +82,11 @@ pub(super) fn entry(index: usize, message: &OutgoingMessage) -> SendMessageBatch
     entry
 }
 
-/// The dead-letter queue's ARN, and after how many receives messages go there.
+/// Parses a redrive policy: the ARN of the dead-letter queue, and the number of receives after which messages go there.
 pub(super) fn redrive_policy(policy: &str) -> Option<(String, u32)> {
     let policy: Value = serde_json::from_str(policy).ok()?;
     let arn = policy["deadLetterTargetArn"].as_str()?;
-    // A number or a text: both are accepted when it's set, and given back as they were.
+    // SQS accepts both a number and a string, and returns the value as it was set.
     let max_receives = match &policy["maxReceiveCount"] {
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.parse().ok(),

@@ -1,7 +1,7 @@
-//! A queue of SQS.
+//! Implements the runtime's [`Queue`] with SQS.
 //!
-//! Each call is one request for at most ten messages, and each entry of an answer is looked at: a batch call succeeds
-//! as a whole even if all of its entries fail. Source of all rules: the SQS API reference and developer guide.
+//! Each call sends one request per ten messages and checks each entry of the response: a batch call succeeds as a whole
+//! even if all its entries fail. Source of all rules: the SQS API reference and developer guide.
 
 mod address;
 mod answer;
@@ -36,54 +36,57 @@ use wasmrun_runtime::ports::queue::{
     BatchPolicy, Delivery, Depth, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
 };
 
-/// How long a receive waits for a message at most. SQS could wait for 20 s, and can't be told that nobody listens any more: a
-/// poll that is dropped still takes the next message, which is then hidden until its visibility timeout is over, and
-/// counts a receive (aws/aws-sdk-js#2350, aws/aws-sdk-java-v2#1395). So a poll is always awaited, and this is how long
-/// an idle worker takes to stop: it must be less than 3 s. It costs 1,800 requests an hour instead of 180.
+/// Longest wait of a receive. SQS supports 20 s, but can't be told that the client no longer listens. A poll that is
+/// dropped still takes the next message, which is then hidden for its visibility timeout and counts a receive
+/// (aws/aws-sdk-js#2350, aws/aws-sdk-java-v2#1395). So a poll is always awaited, and an idle worker takes this long to
+/// stop: it must be less than 3 s. The cost is 1,800 requests an hour instead of 180.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// Twelve hours from the receipt, and less what whole seconds and clocks may add: beyond that a renewal fails.
+/// Longest visibility of a message, counted from its receipt: twelve hours, less a margin for whole seconds and clock
+/// differences. A renewal beyond twelve hours fails.
 const LONGEST_VISIBILITY: Duration = MAX_VISIBILITY.saturating_sub(Duration::from_secs(10));
-/// A receive that could bring only a few messages waits for so long until it may bring more: less than a request takes.
-/// Of a full queue that saves a tenth of the receives and of the CPU time; longer saves no more (`cargo xtask bench
-/// queue`).
-const RECEIVING_WAIT: Duration = Duration::from_millis(5);
-/// A message's settlement waits for so long for others to go with it. At a hundred messages a second that makes one call
-/// of six messages, where without it there are four or five, and costs a fifth less CPU time; a message is deleted some 30
-/// ms later. 20 ms would take two and a half times the calls; 200 ms would save two calls in five, and take up to 40 ms more,
-/// in which a crash would have a task run again that is done. A full queue fills its calls at any wait from 20 ms on
+/// How long a receive that could ask for only a few messages waits for more tasks to end. The wait is shorter than a
+/// request takes. With a full queue it saves a tenth of the receives and of the CPU time; a longer wait saves no more
 /// (`cargo xtask bench queue`).
+const RECEIVING_WAIT: Duration = Duration::from_millis(5);
+/// How long a settlement waits for others to fill its batch. At 100 messages a second, six messages then need one call
+/// instead of four or five, which costs a fifth less CPU time, and a message is deleted about 30 ms later. With 20 ms
+/// there are two and a half times the calls. With 200 ms there are two fifths fewer calls, but a deletion comes up to
+/// 40 ms later still, and a crash in that time repeats a completed task. A full queue fills its calls at any wait from
+/// 20 ms on (`cargo xtask bench queue`).
 const SETTLING_WAIT: Duration = Duration::from_millis(50);
-/// One attempt of a call.
+/// Timeout of one attempt of a call.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// A message's visibility runs from the moment in which the service answers, and not from that of the request, which may
-/// have waited for it. So long an answer may be on its way at most, if the visibility timeout isn't short.
+/// Longest time that a response is assumed to have been on its way, unless a quarter of the visibility timeout is
+/// shorter. SQS counts a message's visibility from the moment of its response, and not from the request, which may have
+/// waited for the message.
 const LONGEST_ANSWER: Duration = Duration::from_secs(1);
 
-/// Whether a text names a queue of SQS: a URL, an ARN, or a name.
+/// Returns whether a text is the URL, the ARN or the name of an SQS queue.
 pub fn is_queue_address(text: &str) -> bool {
     Address::parse(text).is_some()
 }
 
-/// A queue of SQS.
+/// An SQS queue.
 #[derive(Debug)]
 pub struct SqsQueue {
     client: Client,
     url: String,
     fifo: bool,
-    /// In milliseconds; 0: not asked for yet.
+    /// Visibility timeout of the queue in milliseconds; 0 until it is known.
     visibility_timeout: AtomicU64,
-    /// Makes the ids of receive attempts unique, together with what is random.
+    /// Counts receive attempts. With `process`, a random number, it makes their ids unique.
     attempts: AtomicU64,
     process: u64,
 }
 
 impl SqsQueue {
-    /// Opens a queue that exists, by its URL, its ARN or its name; with the rights of a role, or with the worker's own.
+    /// Opens an existing queue by its URL, its ARN or its name, with the rights of `role` or the worker's own.
     ///
     /// # Errors
     ///
-    /// [`QueueError::Unusable`] if that is none of them or no region is known; [`QueueError::Unavailable`] if the role can't
-    /// be assumed; what the service says where a name has to be looked up.
+    /// [`QueueError::Unusable`] if the text is no address of a queue, if no region is known, or if the configuration is
+    /// invalid. [`QueueError::Unavailable`] if the role can't be assumed. The error of the service if the lookup of a
+    /// name or an ARN fails.
     pub async fn open(text: &str, aws: &Aws, role: Option<&str>) -> Result<Self, QueueError> {
         let address = Address::parse(text).ok_or_else(|| {
             QueueError::Unusable(format!(
@@ -92,18 +95,18 @@ impl SqsQueue {
         })?;
         let sdk = aws.sdk(role, address.region.as_deref()).await?;
         let region = region(&sdk, address.region.as_deref()).map_err(QueueError::Unusable)?;
-        // Each attempt has a time limit: the SDK needn't watch how fast a small answer comes.
+        // Each attempt has a timeout, so the SDK needn't watch the throughput of a small response.
         let mut config = Builder::from(&sdk)
             .region(region)
             .interceptor(Origin)
             .interceptor(SqsResponses)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        // What the user or the environment says of endpoints wins over a queue's URL.
+        // A configured endpoint takes precedence over the queue's URL.
         let told = endpoint(&sdk, Service::Sqs).map_err(QueueError::Unusable)?;
         if told.is_none() {
             let server = address.server(sdk.use_fips() == Some(true)).map_err(QueueError::Unusable)?;
             if let Some(server) = server {
-                // The SDK takes a server and these settings for a contradiction.
+                // The SDK refuses an endpoint URL together with these settings.
                 config = config.endpoint_url(server).use_fips(false).use_dual_stack(false);
             }
         }
@@ -126,8 +129,8 @@ impl SqsQueue {
         })
     }
 
-    /// The URL of another queue, as somebody who knows this one's can use it: a server that stands in for Amazon may
-    /// name a host that only it knows.
+    /// Returns the URL of another queue, on the server of this queue: an SQS-compatible server may return a URL with a
+    /// host name that only the server can resolve.
     async fn url_of(&self, arn: &str) -> Result<String, QueueError> {
         let Some(Address { target: Target::Name { name, account }, .. }) = Address::parse(arn) else {
             return Err(QueueError::Unusable(format!("its redrive policy names {arn:?}, which is no queue")));
@@ -135,7 +138,7 @@ impl SqsQueue {
         let found = match look_up(&self.client, &name, account).await {
             Ok(found) => found,
             Err(error @ QueueError::Unavailable(_)) => return Err(error),
-            // Whoever uses it will be told why it can't be used; perhaps nobody does.
+            // The error is reported when the queue is used, which may never happen.
             Err(_) => return Ok(arn.to_owned()),
         };
         let ours = Address::parse(&self.url).and_then(|address| address.endpoint);
@@ -146,7 +149,7 @@ impl SqsQueue {
         })
     }
 
-    /// How long a delivery that was received now stays invisible, at the least.
+    /// Returns the earliest time at which a delivery received now becomes visible again.
     fn visible_at(&self, asked: Instant, visibility_timeout: Duration) -> Instant {
         let answered = Instant::now();
         let on_its_way = (answered - asked).min(LONGEST_ANSWER).min(visibility_timeout / 4);
@@ -178,11 +181,11 @@ impl Queue for SqsQueue {
         &self.url
     }
 
-    /// A request costs some ten milliseconds, and money whether it holds one message or ten.
+    /// A request takes about ten milliseconds, and is billed the same for one message and for ten.
     fn batch_policy(&self) -> BatchPolicy {
         BatchPolicy {
-            // One receive may bring several messages of a FIFO queue's group. One alone keeps the others of its group
-            // in the queue until it's settled, as order asks for.
+            // One receive can bring several messages of one group of a FIFO queue. A single message blocks the rest of
+            // its group in the queue until it is settled, as the order requires.
             receive_batch: if self.fifo { 1 } else { MAX_BATCH },
             receiving_wait: if self.fifo { Duration::ZERO } else { RECEIVING_WAIT },
             settling_calls: 8,
@@ -193,7 +196,7 @@ impl Queue for SqsQueue {
 
     async fn attributes(&self) -> Result<QueueAttributes, QueueError> {
         use QueueAttributeName::{RedrivePolicy, VisibilityTimeout};
-        // Asking a standard queue for what only FIFO queues have is an error.
+        // Asking a standard queue for an attribute of FIFO queues is an error.
         let attributes = self.numbers(&[VisibilityTimeout, RedrivePolicy]).await?;
         let seconds = attributes.get(&VisibilityTimeout).and_then(|seconds| seconds.parse::<u64>().ok());
         let seconds = seconds.ok_or_else(|| {
@@ -231,8 +234,8 @@ impl Queue for SqsQueue {
         Ok(Depth { visible: number(Visible)?, in_flight: number(InFlight)?, delayed: number(Delayed)? })
     }
 
-    /// A long poll can't be ended early without losing what the service may be about to answer: when `stop` is
-    /// cancelled, this still waits for the answer.
+    /// Receives messages, and waits for the response even after `stop` is cancelled: ending a long poll early could
+    /// lose messages that the service is about to return.
     async fn receive(
         &self,
         max: usize,
@@ -240,7 +243,7 @@ impl Queue for SqsQueue {
         _stop: &CancellationToken,
     ) -> Result<Vec<Delivery>, QueueError> {
         let visibility_timeout = self.visibility_timeout().await?;
-        // Whole seconds, and never zero: that would ask only some of the service's hosts.
+        // SQS takes whole seconds. Zero would be a short poll, which asks only some of its hosts.
         let wait = Duration::from_secs(wait.min(LONGEST_WAIT).as_secs().max(1));
         let mut request = self
             .client
@@ -251,7 +254,7 @@ impl Queue for SqsQueue {
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .message_attribute_names("All");
         if self.fifo {
-            // A repeated request gets the messages of an answer that was lost.
+            // With the same attempt id, a retry gets the messages of a lost response.
             let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
             request = request.receive_request_attempt_id(format!("{:016x}-{attempt}", self.process));
         }
@@ -282,7 +285,7 @@ impl Queue for SqsQueue {
         receipts: &[Receipt],
         visibility: Duration,
     ) -> Vec<Result<(), QueueError>> {
-        // Up, so that nothing comes back too early.
+        // Rounded up, so that no message becomes visible too early.
         let seconds = visibility.min(MAX_VISIBILITY).as_millis().div_ceil(1000) as i32;
         settled(receipts, |batch| async move {
             let entries = batch.iter().enumerate().map(|(index, receipt)| {
@@ -299,7 +302,7 @@ impl Queue for SqsQueue {
     }
 
     async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
-        // One that the service refuses would take the others of its batch along.
+        // An invalid message could make SQS refuse its whole batch.
         let refused: Vec<_> = messages.iter().map(|message| message.fits(self.fifo).err()).collect();
         let fitting: Vec<OutgoingMessage> = messages
             .iter()
@@ -343,7 +346,7 @@ impl SqsQueue {
 
 #[async_trait]
 impl QueueAdmin for SqsQueue {
-    /// The service shows a message only to those who receive it.
+    /// Always fails: SQS shows a message only to its receiver.
     async fn peek(&self, _max: usize) -> Result<Vec<Message>, QueueError> {
         let text = "SQS shows messages only to those who receive them, and counts that: use its console";
         Err(QueueError::Unusable(text.into()))
@@ -354,7 +357,7 @@ impl QueueAdmin for SqsQueue {
         Err(QueueError::Unusable(text.into()))
     }
 
-    /// How many were deleted is what the service said before.
+    /// Deletes all messages. The count is the depth that SQS reported before.
     async fn purge(&self) -> Result<u64, QueueError> {
         let before = self.depth().await?;
         let request = self.client.purge_queue().queue_url(&self.url);
@@ -363,7 +366,7 @@ impl QueueAdmin for SqsQueue {
     }
 }
 
-/// What a batch call says of each of these receipts, ten in a call.
+/// Sends a batch call for every ten receipts, and returns the result for each receipt.
 async fn settled<'a, E, Call>(
     receipts: &'a [Receipt],
     call: impl Fn(&'a [Receipt]) -> Call,
@@ -379,7 +382,7 @@ where
     answers
 }
 
-/// At most ten messages, and at most 1 MiB, each.
+/// Splits messages into batches of at most ten messages and at most 1 MiB each.
 fn batches(messages: &[OutgoingMessage]) -> impl Iterator<Item = &[OutgoingMessage]> {
     let mut rest = messages;
     std::iter::from_fn(move || {
