@@ -1,7 +1,8 @@
-//! A line for CloudWatch each minute, in its Embedded Metric Format: whoever collects the worker's output makes metrics
-//! of it, and nothing is called.
+//! Prints a line for CloudWatch each minute in the Embedded Metric Format. The collector of the worker's output turns
+//! the lines into metrics, so the worker calls no API.
 //!
-//! No worker knows how many there are: each says `Workers` = 1, and CloudWatch adds them up. The format:
+//! A worker doesn't know the number of workers, so each one reports `Workers` = 1, and CloudWatch adds these up. The
+//! format:
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use hdrhistogram::Histogram;
@@ -12,18 +13,19 @@ use wasmrun_runtime::model::outcome::OutcomeKind;
 use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
 use wasmrun_runtime::worker::{Counts, Status};
 
-/// CloudWatch's own resolution.
+/// Interval of the lines: the resolution of CloudWatch's standard metrics.
 pub const EVERY: Duration = Duration::from_secs(60);
-/// CloudWatch takes no more values of one metric in one line.
+/// Most values of one metric that CloudWatch accepts in one line.
 const MOST_VALUES: u64 = 100;
-/// CloudWatch cuts off nothing: it takes no metric whose dimension is longer.
+/// Longest dimension that CloudWatch accepts, in characters. It rejects a metric with a longer dimension and doesn't
+/// shorten it.
 const MOST_DIMENSION_CHARS: usize = 1024;
-/// In microseconds: a month. What takes longer counts as this.
+/// Longest recorded time in microseconds: 30 days. A longer time is recorded as this.
 const HIGHEST_US: u64 = 30 * 24 * 3_600_000_000;
-/// A value is told within a hundredth of itself.
+/// Significant digits of recorded times: the error is at most 1 %.
 const DIGITS: u8 = 2;
 
-/// Where metrics belong in CloudWatch, and what has gathered for the next line.
+/// Collects the metrics of the next line, with the namespace and dimensions that they have in CloudWatch.
 #[derive(Debug)]
 pub struct Emf {
     namespace: String,
@@ -32,24 +34,24 @@ pub struct Emf {
     gathered: Mutex<Gathered>,
 }
 
-/// Since the last line.
+/// Metrics since the last line.
 #[derive(Debug)]
 struct Gathered {
     outcomes: [u64; OutcomeKind::ALL.len()],
-    /// The time of all tasks together.
+    /// Total duration of all tasks.
     wall: Duration,
-    /// Microseconds from a task's begin to its end, …
+    /// Durations of tasks, in microseconds.
     task_us: Histogram<u64>,
-    /// … and from its message's sending.
+    /// Times from the sending of a task's message to the end of the task, in microseconds.
     latency_us: Histogram<u64>,
-    /// When the last line was made.
+    /// Counts at the last line.
     counts: Counts,
-    /// There was one.
+    /// Whether there was a line yet.
     told: bool,
 }
 
 impl Emf {
-    /// `queue` is the queue's URL, of which the name is told.
+    /// Creates the collector. `queue` is the queue's URL; the `queue` dimension is only its name.
     pub fn new(namespace: String, service: &str, queue: &str) -> Self {
         let histogram = || Histogram::new_with_bounds(1, HIGHEST_US, DIGITS).expect("the bounds are right");
         Self {
@@ -67,7 +69,7 @@ impl Emf {
         }
     }
 
-    /// Prints a line every so often, until it's dropped. The last one is for the caller to print.
+    /// Prints a line after each interval, until the future is dropped. The caller prints the last line.
     pub async fn report(&self, every: Duration, status: impl Fn() -> Status, mut print: impl FnMut(&str)) {
         let mut rounds = tokio::time::interval(every);
         rounds.tick().await;
@@ -77,13 +79,14 @@ impl Emf {
         }
     }
 
-    /// What happened since the last line, in one line without its end. Of the worker itself the last line tells only if it's
-    /// the first one, too.
+    /// Returns the metrics since the last line as one line, without a newline. The metrics of the worker itself are
+    /// left out of the last line, unless the last line is also the first.
     pub fn line(&self, status: &Status, now: SystemTime, is_last: bool) -> String {
         let mut metrics = Metrics::default();
         let instances = status.instances;
         let mut gathered = self.gathered();
-        // The last line comes soon after another one: in a sum over its minute the worker would be two.
+        // The last line comes soon after the line before. If both had `Workers`, the sum over their minute would count
+        // the worker twice.
         if !is_last || !std::mem::replace(&mut gathered.told, true) {
             metrics.count("Workers", 1);
             metrics.count("InstancesRunning", instances.running as u64);
@@ -129,7 +132,7 @@ impl TaskObserver for Emf {
 }
 
 impl Gathered {
-    /// Tells all of it, and begins anew.
+    /// Adds all metrics to a line, and resets them.
     fn tell(&mut self, counts: &Counts, metrics: &mut Metrics) {
         let tasks: u64 = self.outcomes.iter().sum();
         metrics.count("Tasks", tasks);
@@ -152,15 +155,15 @@ impl Gathered {
     }
 }
 
-/// A hundred values at most that are spread as all of them are, in milliseconds: CloudWatch's percentiles of them are
-/// those of all tasks.
+/// Returns at most 100 values in milliseconds, with the distribution of all recorded ones, so that CloudWatch's
+/// percentiles of them are those of all tasks.
 fn values(histogram: &Histogram<u64>) -> Vec<f64> {
     let count = histogram.len().min(MOST_VALUES);
     let at = |index: u64| histogram.value_at_quantile((index as f64 + 0.5) / count as f64);
     (0..count).map(|index| at(index).min(histogram.max()) as f64 / 1e3).collect()
 }
 
-/// The metrics of a line, and their values.
+/// Definitions and values of a line's metrics.
 #[derive(Default)]
 struct Metrics {
     definitions: Vec<Value>,
@@ -191,14 +194,14 @@ fn name(kind: OutcomeKind) -> &'static str {
     }
 }
 
-/// What a queue is called, without where it is.
+/// Returns the name of a queue from its URL.
 fn name_of(url: &str) -> &str {
     let path = url.trim_end_matches('/');
     let path = path.strip_prefix("sqlite:").unwrap_or(path);
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// What CloudWatch takes for a dimension: printable ASCII, and something.
+/// Converts a text to a valid dimension of CloudWatch: printable ASCII, and not blank.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
 fn dimension(text: &str) -> String {
     let printable = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '_' };

@@ -1,4 +1,4 @@
-//! What is told of a worker's state in Prometheus' words, when somebody asks.
+//! Converts the state of a worker to Prometheus metric families, on each scrape.
 
 use crate::{About, health};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
@@ -7,10 +7,10 @@ use wasmrun_runtime::task::calls::{CallResult, HostCalls, StoreCall};
 use wasmrun_runtime::worker::Status;
 use wasmrun_runtime::worker::scaler::Because;
 
-/// Label names with their values, and the number.
+/// Label names and values, and the value of the sample.
 type Sample<'a> = (Vec<(&'static str, &'a str)>, f64);
 
-/// What a worker does now, and what it has counted.
+/// Returns the families of a worker's current state and counters.
 pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
     let instances = status.instances;
     let mut families = vec![
@@ -76,7 +76,8 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
     families
 }
 
-/// What tasks asked of stores and queues, by alias: also what never happened, so that the first time is seen as a change.
+/// Returns the families of tasks' calls to stores and queues, by alias. Counters that are zero are included, so that
+/// the first call is seen as a change.
 pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
     let mut answered = Vec::new();
     for (alias, store) in calls.stores() {
@@ -129,7 +130,7 @@ pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
     told.map(|(name, help, samples)| family(name, help, MetricType::COUNTER, samples)).collect()
 }
 
-/// What the program is.
+/// Returns the families that describe the program.
 pub(crate) fn of_program(about: &About, was_cached: bool) -> Vec<MetricFamily> {
     let started = about.started_at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let [hit, miss] = [was_cached, !was_cached].map(|found| f64::from(u8::from(found)));

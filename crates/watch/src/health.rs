@@ -1,25 +1,26 @@
-//! Whether a worker is alive, and whether it's ready.
+//! Decides whether a worker is alive, and whether it is ready.
 //!
-//! Alive is a worker whose loop turns: whoever kills those that aren't must not kill one for an outage of its queue,
-//! with all its running tasks. Ready is one that receives messages.
+//! A worker is alive while its loop runs and no receive hangs. An outage of the queue doesn't make a worker dead, as a
+//! supervisor that kills it would also kill its running tasks. A worker is ready while it receives messages.
 
 use std::time::Duration;
 use wasmrun_runtime::model::text::OneLine;
 use wasmrun_runtime::worker::{Receiving, Status};
 
-/// The loop shows every second that it lives. A machine that is that much overloaded is no better after a restart.
+/// Longest time without a sign of life from the loop, which gives one every second. On a machine that is this
+/// overloaded, a restart doesn't help.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
-/// A receive waits for 20 seconds at most, and three attempts of it with their time for an answer take 90: what takes longer
-/// will never end.
+/// Longest time that a receive may take. It waits for a message for at most 20 seconds, and SQS calls have three
+/// attempts of 10 seconds. A receive that takes longer never ends.
 const LONGEST_RECEIVE: Duration = Duration::from_secs(180);
-/// A receive waits for 20 seconds at most: who hasn't answered by then doesn't answer.
+/// Time after which the queue counts as not answering. A receive waits for a message for at most 20 seconds.
 const LATE_ANSWER: Duration = Duration::from_secs(30);
 
-/// Whether the worker should go on living.
+/// Checks that the worker is alive and needn't be restarted.
 ///
 /// # Errors
 ///
-/// Why not, in one line.
+/// Returns the reason in one line.
 pub fn alive(status: &Status) -> Result<(), String> {
     if status.beat_ago > LONGEST_SILENCE {
         let seconds = status.beat_ago.as_secs();
@@ -33,11 +34,11 @@ pub fn alive(status: &Status) -> Result<(), String> {
     }
 }
 
-/// Whether the worker receives messages.
+/// Checks that the worker receives messages.
 ///
 /// # Errors
 ///
-/// Why not, in one line.
+/// Returns the reason in one line.
 pub fn ready(status: &Status) -> Result<(), String> {
     match &status.receiving {
         Receiving::Stopping => Err("the worker was told to stop".into()),
@@ -57,7 +58,7 @@ pub(crate) mod tests {
     use std::num::NonZeroUsize;
     use wasmrun_runtime::worker::{Counts, InstancesStatus};
 
-    /// A worker that is well, and idle.
+    /// Returns the status of a healthy, idle worker.
     pub(crate) fn well() -> Status {
         Status {
             uptime: Duration::from_secs(100),

@@ -1,17 +1,17 @@
-//! What a worker shows to those who watch it.
+//! Exposes the metrics, health and status of a worker.
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`metrics`] | counters and histograms that each task's end is counted in, for Prometheus |
-//! | `families` | what is told of a worker's state in Prometheus' words |
+//! | [`metrics`] | counters and histograms of ended tasks, for Prometheus |
+//! | `families` | metric families of a worker's state, for Prometheus |
 //! | [`health`] | whether a worker is alive, and whether it's ready |
-//! | `status` | all of it as JSON, for people and their scripts |
+//! | `status` | the state of a worker as JSON, for people and scripts |
 //! | [`server`] | HTTP: `/healthz`, `/readyz`, `/metrics`, `/status` |
-//! | [`probe`] | asks another worker whether it's alive |
+//! | [`probe`] | queries another worker over HTTP: whether it's alive, and its status |
 //! | [`emf`] | a line for CloudWatch each minute |
 //!
-//! A task's end costs some tenths of a microsecond; all else is done when somebody asks. Nothing grows with what guests
-//! do: labels are words of our own and aliases of the configuration.
+//! Recording the end of a task takes some tenths of a microsecond; everything else is done on request. Guests can't
+//! make the number of labels grow: labels are fixed words and aliases from the configuration.
 
 pub mod emf;
 mod families;
@@ -27,38 +27,38 @@ use std::time::SystemTime;
 use wasmrun_runtime::task::component::Component;
 use wasmrun_runtime::worker::{Status, Worker};
 
-/// A worker, and what is the same for as long as it lives.
+/// A worker, with the data that stays the same during its life.
 pub struct Watch {
-    /// What it is.
+    /// Description of the worker.
     pub about: About,
-    /// Its tasks, once they have ended.
+    /// Metrics of ended tasks.
     pub metrics: Arc<Metrics>,
     /// The worker.
     pub worker: Arc<Worker>,
-    /// What it runs.
+    /// The component that the worker runs.
     pub component: Arc<Component>,
 }
 
-/// What a worker is.
+/// Description of a worker.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// Of the program.
+    /// Version of the program.
     pub version: &'static str,
-    /// Of the component: a file's name.
+    /// File name of the component.
     pub component: String,
     /// The queue's URL, without secrets.
     pub queue: String,
-    /// When the program began.
+    /// Start time of the program.
     pub started_at: SystemTime,
 }
 
 impl Watch {
-    /// What the worker does now.
+    /// Returns the current status of the worker.
     pub fn status(&self) -> Status {
         self.worker.status()
     }
 
-    /// In Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format.
     fn metrics(&self) -> String {
         let mut families = families::of_status(&self.status());
         families.extend(families::of_calls(self.component.calls()));
@@ -66,7 +66,7 @@ impl Watch {
         self.metrics.text(families)
     }
 
-    /// As JSON.
+    /// Returns the status as JSON.
     fn json(&self) -> String {
         status::json(&self.about, &self.status(), &self.worker.tally().summary())
     }

@@ -1,6 +1,7 @@
-//! What is counted at each task's end, for Prometheus.
+//! Records each ended task in counters and histograms for Prometheus.
 //!
-//! Tasks end on guests' threads, up to some hundred thousand a second: each counter is at hand, and none is looked up.
+//! Tasks end on the guest threads, up to some hundred thousand a second. So each counter is held directly, and none is
+//! looked up by its labels.
 
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
@@ -9,19 +10,19 @@ use wasmrun_runtime::model::limits::Limit;
 use wasmrun_runtime::model::outcome::OutcomeKind;
 use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord, Usage};
 
-/// Seconds in the queue: from nothing to an hour.
+/// Buckets of the time in the queue, in seconds.
 const QUEUED: &[f64] =
     &[0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
-/// Seconds until an instance is there: tens of microseconds, if all is well.
+/// Buckets of the time until an instance has started, in seconds. Tens of microseconds are normal.
 const START: &[f64] = &[0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.1, 1.0];
-/// Seconds that a task takes: from an empty one to hours.
+/// Buckets of the duration of a task, in seconds: from an empty task to hours.
 const TASK: &[f64] = &[
     0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
     3600.0,
 ];
-/// About a billion is a second.
+/// Buckets of fuel. A task uses about a billion units per second.
 const FUEL: &[f64] = &[1e4, 1e5, 1e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9, 1e10, 1e11, 1e12];
-/// Bytes: from a page of Wasm to the largest memory.
+/// Buckets of memory, in bytes: from a page of Wasm to the largest memory.
 const MEMORY: &[f64] = &[
     65_536.0,
     262_144.0,
@@ -35,7 +36,7 @@ const MEMORY: &[f64] = &[
 ];
 const RECEIVES: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 50.0, 100.0];
 
-/// A part of a task's life.
+/// Histogram of the duration of one phase of a task.
 struct Time {
     name: &'static str,
     help: &'static str,
@@ -82,7 +83,7 @@ const TIMES: [Time; 6] = [
     },
 ];
 
-/// The metrics of tasks. Shared by all threads.
+/// Metrics of tasks, shared by all threads.
 pub struct Metrics {
     registry: Registry,
     outcomes: [IntCounter; OutcomeKind::ALL.len()],
@@ -135,11 +136,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// These and others, in Prometheus' text format.
+    /// Returns these metrics and `others` in Prometheus' text format.
     pub(crate) fn text(&self, others: Vec<MetricFamily>) -> String {
         let mut families = self.registry.gather();
         families.extend(others);
-        // It fails at families without a sample only, and there is none.
+        // The encoder fails only for families without a sample, and there are none.
         TextEncoder::new().encode_to_string(&families).unwrap_or_default()
     }
 }

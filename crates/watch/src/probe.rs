@@ -1,5 +1,5 @@
-//! Asks a worker from outside: whether it's alive, for a container's health check, which has no other program for it; and
-//! what it does.
+//! Queries another worker over HTTP: whether it is alive, for the health check of a container that has no other HTTP
+//! client, and its status.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -14,25 +14,25 @@ use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 use wasmrun_runtime::model::text::OneLine;
 
-/// For connection, request and answer together: less than the shortest that ECS gives a health check.
+/// Timeout of connection, request and response together: as long as the shortest timeout of an ECS health check.
 pub const PATIENCE: Duration = Duration::from_secs(2);
-/// More of an answer isn't read. A status names some tens of tasks, with a reason of a KiB at most for each.
+/// Largest response that is read, in bytes. A status lists some tens of tasks, each with a reason of at most 1 KiB.
 const MOST_BYTES: usize = 256 << 10;
 
-/// Asks the worker that listens there.
+/// Checks that the worker that listens on `address` is alive.
 ///
 /// # Errors
 ///
-/// Why it isn't alive, in one line; also if nobody answers.
+/// Returns the reason in one line, also if there is no response.
 pub async fn alive(address: SocketAddr) -> Result<(), String> {
     ask(address, "/healthz").await.map(drop)
 }
 
-/// What the worker that listens there does: its `/status`.
+/// Returns the status of the worker that listens on `address`, from its `/status`.
 ///
 /// # Errors
 ///
-/// Why that isn't known, in one line.
+/// Returns the reason in one line, if the status can't be read.
 pub async fn status(address: SocketAddr) -> Result<Value, String> {
     let body = ask(address, "/status").await?;
     serde_json::from_str(&body).map_err(|_| format!("{address} is no worker: its status is no JSON"))

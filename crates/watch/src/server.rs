@@ -1,7 +1,8 @@
-//! `/healthz`, `/readyz`, `/metrics` and `/status` over HTTP.
+//! Serves `/healthz`, `/readyz`, `/metrics` and `/status` over HTTP.
 //!
-//! Whoever can reach it may ask: there is no authentication, and nothing can be changed. What clients can make the
-//! worker hold is bounded: the number of connections, the time of each, and what of a request is read.
+//! Any client that can reach the server may ask: there is no authentication, and no request changes anything. The
+//! resources that clients can use are bounded: the number of connections, the duration of each, and the bytes that are
+//! read of a request.
 
 use crate::{Watch, health};
 use bytes::Bytes;
@@ -19,23 +20,24 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
-/// A few scrapers, health checks and people. One more takes the place of the oldest.
+/// Most connections at a time: enough for scrapers, health checks and people. A further connection closes the oldest
+/// one.
 const MOST_CONNECTIONS: usize = 64;
-/// A request is one packet.
+/// Time to receive the headers of a request, which fit into one packet.
 const HEADER_TIME: Duration = Duration::from_secs(5);
-/// A connection is one request, and its answer some ten kilobytes.
+/// Longest duration of a connection, which carries one request and a response of about ten kilobytes.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
-/// The least that hyper takes.
+/// Size of hyper's read buffer, in bytes: the smallest that hyper accepts.
 const MOST_HEADER_BYTES: usize = 8 << 10;
-/// Where the process has no descriptor left for a connection, one may get free.
+/// Pause after a failed accept: if the process has no free file descriptor, one may become free.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Prometheus' text format.
+/// Content type of Prometheus' text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// An address that is listened on, where nobody is answered yet.
+/// A server that listens on an address and doesn't answer yet.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -43,29 +45,29 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the address. Port 0 is any that is free.
+    /// Listens on an address. Port 0 selects any free port.
     ///
     /// # Errors
     ///
-    /// Somebody else has it, or this host doesn't.
+    /// Fails if the address is in use, or isn't one of this host.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }
 
-    /// With the port that it really has.
+    /// Returns the address, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers until it's dropped, and its connections end with it.
+    /// Answers requests until the future is dropped, which closes all connections.
     pub async fn serve(self, watch: Arc<Watch>) {
         let mut connections = JoinSet::new();
         let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
         loop {
             by_age.retain(|connection| !connection.is_finished());
-            // Those that say nothing don't keep a health check from being answered.
+            // Idle connections must not keep a health check from being answered.
             if by_age.len() >= MOST_CONNECTIONS
                 && let Some(oldest) = by_age.pop_front()
             {
@@ -87,7 +89,7 @@ impl Server {
     }
 }
 
-/// One request.
+/// Answers one request of a connection.
 async fn answer(stream: TcpStream, watch: Arc<Watch>) {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let response = respond(&watch, request.method(), request.uri().path());

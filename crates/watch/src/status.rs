@@ -1,7 +1,7 @@
-//! All that is known of a worker, as JSON.
+//! Converts the status of a worker to JSON.
 //!
-//! Names are those of logs, summaries and usage files. What a guest said is a string, and escaped also where JSON alone
-//! would let it reach a terminal.
+//! Names are the same as in logs, summaries and usage files. Text from a guest is a string. Characters that a terminal
+//! may obey are escaped in it even where JSON doesn't require that.
 
 use crate::{About, health};
 use serde_json::{Map, Value, json};
@@ -11,7 +11,7 @@ use wasmrun_runtime::model::usage::Usage;
 use wasmrun_runtime::worker::scaler::Because;
 use wasmrun_runtime::worker::{Counts, FailedTask, RunningTask, Status, Summary};
 
-/// One line, with its end.
+/// Returns the status as one line of JSON, with a newline.
 pub(crate) fn json(about: &About, status: &Status, summary: &Summary) -> String {
     let value = value(about, status, summary);
     let line = format!("{value}\n");
@@ -57,7 +57,7 @@ fn value(about: &About, status: &Status, summary: &Summary) -> Value {
     })
 }
 
-/// With its reason, if it isn't so.
+/// Returns a health check's result, with the reason if it failed.
 fn verdict(health: Result<(), String>) -> Value {
     match health {
         Ok(()) => json!({"is": true}),
@@ -85,7 +85,7 @@ fn counts(counts: &Counts) -> Map<String, Value> {
     counts.named().map(|count| (count.name.to_owned(), json!(count.value))).collect()
 }
 
-/// What all tasks consumed together; of stores and queues by alias there is nothing here.
+/// Returns the total usage of all tasks, without the usage by store and queue alias.
 fn usage(usage: &Usage) -> Value {
     let mut usage = json!(usage);
     if let Some(usage) = usage.as_object_mut() {
@@ -99,7 +99,7 @@ fn numbers<'a>(numbers: impl IntoIterator<Item = (&'a (impl ToString + 'a), &'a 
     numbers.into_iter().map(|(name, number)| (name.to_string(), json!(number))).collect()
 }
 
-/// To the millisecond.
+/// Returns a time in seconds, rounded to milliseconds.
 fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e3).round() / 1e3
 }
