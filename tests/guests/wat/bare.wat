@@ -1,10 +1,10 @@
-;; A guest without a compiler's scruples: what Rust can't express. The message's first two characters are a number, and
-;; (;cases;) are the functions that it chooses from; the test that holds them says what each is about. A function takes
-;; the message's handle and returns where the result lies in memory. What a component has beside is put at (;parts;).
+;; A frame for guests that Rust can't express. The first two characters of the message are the number of the function to
+;; call from (;cases;). The test that defines these functions describes them. A function takes the message's handle and
+;; returns the address of the result. Other parts of a component are inserted at (;parts;).
 ;;
-;; Memory: results at 0, the message's body at 1 MiB, and from there whatever the host hands over: the allocator always
-;; returns the same place, or does what the global `allocator` says. What a guest would pay for its own allocator, this
-;; one doesn't, so that its loops cost it next to nothing.
+;; Memory: results at 0, and all data from the host at 1 MiB, such as the message's body. The allocator always returns
+;; that address, or does what the global `allocator` selects. So allocations cost this guest nothing, and its loops cost
+;; next to nothing.
 (component
   (import "wasmrun:task/message@0.1.0" (instance $message
     (export "message" (type $message (sub resource)))
@@ -42,7 +42,7 @@
     (export "pollable" (type $pollable (eq $pollable'')))
     (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
 
-  ;; A resource of its own: its handles are kept by the host.
+  ;; A resource type of the component, whose handles the host keeps.
   (type $thing (resource (rep i32)))
 
   (core module $memory
@@ -98,7 +98,7 @@
     (global $canary (mut i32) (i32.const 0))
     (global $after (mut i32) (i32.const 0))
     (table $table 64 1000000 funcref)
-    ;; For the message's handle, while an allocator that calls the host needs it.
+    ;; The message's handle, for allocators that call the host.
     (global $kept (mut i32) (i32.const 0))
 
     ;; ok
@@ -112,11 +112,12 @@
       (i32.store (i32.const 8) (local.get $text))
       (i32.store (i32.const 12) (local.get $bytes))
       (i32.const 0))
-    ;; The store `output`, which is there.
+    ;; Opens the store `output`, which exists.
     (func $open (result i32)
       (call $store.open (i32.const 16) (i32.const 6) (i32.const 64))
       (i32.load (i32.const 68)))
-    ;; Puts "o" under the key of that place and length, with so many entries of metadata that lie at 1.5 MiB.
+    ;; Puts the content "o" under the key at an address and length, with a number of metadata entries, which are at 1.5
+    ;; MiB.
     (func $put (param $store i32) (param $key i32) (param $bytes i32) (param $metadata i32)
       (call $store.put (local.get $store) (local.get $key) (local.get $bytes) (i32.const 16) (i32.const 1)
         (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0x180000) (local.get $metadata)
@@ -147,7 +148,7 @@
         (i32.add
           (i32.mul (i32.sub (i32.load8_u (i32.const 0x100000)) (i32.const 48)) (i32.const 10))
           (i32.sub (i32.load8_u (i32.const 0x100001)) (i32.const 48)))))
-    ;; The engine calls this when it has read the result.
+    ;; The engine calls this after reading the result.
     (func (export "after") (param $result i32)
       (block $call (block $trap (block $spin (block $fine
         (br_table $fine $spin $trap $call (global.get $after)))

@@ -1,8 +1,8 @@
-;; A guest whose calls take more of the host's memory than they seem to: the text of its message says which. All of its
-;; memory, 384 pages, is in use, and half of it goes into one call.
+;; A guest whose calls take more memory in the host than in the guest. The message's text selects the call. All 384
+;; pages of the guest's memory are in use, and half of them go into one call.
 ;;
-;; `latin-1`: a key that is twice as long for the host. `short-texts`: a list of the shortest texts there are, each of
-;; which takes an allocation. `reason`: a reason that is kept after the task's end.
+;; `latin-1`: a key that needs twice the bytes in the host. `short-texts`: a list of shortest possible strings, each of
+;; which needs an allocation. `reason`: a reason that is kept after the task's end.
 (component
   (import "wasmrun:task/message@0.1.0" (instance $message
     (export "message" (type $message (sub resource)))
@@ -50,7 +50,7 @@
     (import "host" "put" (func $put (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
     (data (i32.const 16) "output")
 
-    ;; Answers lie at 64; the last 20 MiB hold what goes into a call.
+    ;; Results are at 64. The last 20 MiB hold the arguments of a call.
     (func $store (result i32)
       (call $open (i32.const 16) (i32.const 6) (i32.const 64))
       (i32.load (i32.const 68)))

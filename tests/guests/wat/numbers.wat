@@ -1,13 +1,13 @@
-;; A guest that tells the bits of results which Wasm leaves to the machine: numbers that are none, and relaxed vectors.
-;; It rejects each message; the reason is sixteen bytes in hexadecimal for each instruction, in the order in which they
-;; stand here, the first byte of memory first.
+;; A guest that reports the bits of results that Wasm leaves to the machine: NaNs and relaxed SIMD. It rejects each
+;; message. The reason has the 16 bytes of each result in hexadecimal, in the order of the instructions below, the byte
+;; at the lowest address first.
 (component
   (import "wasmrun:task/message@0.1.0" (instance $message (export "message" (type (sub resource)))))
   (alias export $message "message" (type $message'))
   (core module $main
     (memory (export "memory") 1)
     (global $at (mut i32) (i32.const 1024))
-    ;; From the engine's own point of view nothing of this is known before it runs.
+    ;; A mutable global, so that the engine knows none of the values at compile time.
     (global $zero (mut v128) (v128.const i32x4 0 0 0 0))
     (func $tell (param $result v128)
       (v128.store (global.get $at) (local.get $result))
@@ -17,11 +17,11 @@
         (select (i32.const 48) (i32.const 87) (i32.lt_u (local.get $value) (i32.const 10)))))
     (func (export "handle") (param i32) (result i32) (local $v v128) (local $from i32) (local $to i32)
       (local.set $v (global.get $zero))
-      ;; Scalars: 0 / 0, and the root of -1.
+      ;; Scalars: 0 / 0, and the square root of -1.
       (call $tell (f32x4.splat (f32.div (f32x4.extract_lane 0 (local.get $v)) (f32x4.extract_lane 0 (local.get $v)))))
       (call $tell (f64x2.splat (f64.div (f64x2.extract_lane 0 (local.get $v)) (f64x2.extract_lane 0 (local.get $v)))))
       (call $tell (f64x2.splat (f64.sqrt (f64.sub (f64x2.extract_lane 0 (local.get $v)) (f64.const 1)))))
-      ;; A number that is none with bits of its own, and the sign.
+      ;; A NaN with a payload and a sign.
       (call $tell (f64x2.splat (f64.add
         (f64x2.extract_lane 0 (local.get $v)) (f64.reinterpret_i64 (i64.const 0xfff8000000001234)))))
       ;; Vectors.
@@ -29,11 +29,11 @@
       (call $tell (f64x2.div (local.get $v) (local.get $v)))
       (call $tell (f64x2.sqrt (f64x2.sub (local.get $v) (f64x2.splat (f64.const 1)))))
       (call $tell (f32x4.min (local.get $v) (v128.const i32x4 0xffc01234 0x7fc00001 0 0)))
-      ;; Relaxed ones. Indices beyond the sixteenth byte.
+      ;; Relaxed SIMD. Indices beyond the 16th byte.
       (call $tell (i8x16.relaxed_swizzle
         (v128.or (local.get $v) (v128.const i8x16 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16))
         (v128.const i8x16 0 15 16 17 31 32 100 127 -128 -1 3 4 5 6 7 8)))
-      ;; What no integer of that size can be.
+      ;; Values that no integer of that size can hold.
       (call $tell (i32x4.relaxed_trunc_f32x4_s
         (v128.or (local.get $v) (v128.const i32x4 0x7fc00000 0x4f800000 0xcf800000 0x3f800000))))
       (call $tell (i32x4.relaxed_trunc_f32x4_u
@@ -55,14 +55,14 @@
       (call $tell (i8x16.relaxed_laneselect
         (v128.or (local.get $v) (v128.const i32x4 -1 -1 -1 -1)) (local.get $v)
         (v128.const i8x16 0 1 2 4 8 16 32 64 -128 127 -1 3 5 7 9 11)))
-      ;; A number that is none, and zeros of both signs.
+      ;; A NaN, and zeros of both signs.
       (call $tell (f32x4.relaxed_min
         (v128.or (local.get $v) (v128.const i32x4 0x7fc00000 0x80000000 0 0x3f800000))
         (v128.const i32x4 0x3f800000 0 0x80000000 0x7fc00000)))
       (call $tell (f64x2.relaxed_max
         (v128.or (local.get $v) (v128.const i64x2 0x7ff8000000000000 0x8000000000000000))
         (v128.const i64x2 0x3ff0000000000000 0)))
-      ;; -1 times -1, which is too large by one; and products of bytes whose highest bit may be a sign.
+      ;; -1 times -1, which overflows by one, and products of bytes whose highest bit may be a sign.
       (call $tell (i16x8.relaxed_q15mulr_s
         (v128.or (local.get $v) (v128.const i16x8 -32768 -32768 32767 1 2 3 4 5))
         (v128.const i16x8 -32768 32767 32767 1 2 3 4 5)))
@@ -74,7 +74,7 @@
         (v128.const i8x16 -1 -1 -1 -1 1 2 3 4 5 6 7 8 9 10 11 12)
         (v128.const i32x4 1 2 3 4)))
 
-      ;; err(reject(text)), the text behind the results.
+      ;; Returns err(reject(text)), with the text after the results in memory.
       (local.set $from (i32.const 1024))
       (local.set $to (global.get $at))
       (loop $next

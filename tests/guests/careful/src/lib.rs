@@ -1,13 +1,14 @@
-//! What docs/src/guides/idempotency.md advises, as its tests run it.
+//! Implements the advice of docs/src/guides/idempotency.md, for its tests.
 
 use wasmrun_guest::object_store::ErrorKind;
 use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, ObjectInfo, Queue, Store, handler, info};
 
 handler!(handle);
 
-/// Where an output says which event it comes from.
+/// Metadata entry that holds the sequencer of an output's event.
 const SEQUENCER: &str = "sequencer";
-/// Others write the same key all the time: the message may as well come again later.
+/// Attempts of a conditional write. If all fail, other tasks write the key all the time, and the message is retried
+/// later.
 const TRIES: u32 = 10;
 
 fn handle(message: Message) -> Result<(), Failure> {
@@ -28,7 +29,7 @@ fn handle(message: Message) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Something that must not be done twice: its result is in the object, so that what is there is done.
+/// Does something that must not happen twice. The object holds the result, so an existing object means that it is done.
 fn charge(id: &str) -> Result<(), Failure> {
     let output = Store::open("output")?;
     let receipt = format!("the receipt of {id}");
@@ -42,14 +43,14 @@ fn charge(id: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is sent is sent even if what follows fails: so nothing follows.
+/// Sends a message as the last step. A message stays sent even if a later step fails, so there is no later step.
 fn publish(key: &str) -> Result<(), Failure> {
     Store::open("output")?.put(key, b"published")?;
     Queue::open("next")?.send(key)?;
     Ok(())
 }
 
-/// An output whose key depends on nothing but the input: written twice, it's the same object.
+/// Writes an output whose key depends only on the input, so a second run writes the same object.
 fn each_version(object: &AnnouncedObject) -> Result<(), Failure> {
     let content = object.get()?.content.to_ascii_uppercase();
     let version = object.version.as_deref().unwrap_or("only");
@@ -57,7 +58,7 @@ fn each_version(object: &AnnouncedObject) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An output for the newest version alone, in whichever order the events arrive.
+/// Writes an output only for the newest version, in whichever order the events arrive.
 fn latest(object: &AnnouncedObject) -> Result<(), Failure> {
     let output = Store::open("output")?;
     let key = format!("latest/{}", object.key);
@@ -82,7 +83,7 @@ fn latest(object: &AnnouncedObject) -> Result<(), Failure> {
         };
         match new.put(&content) {
             Ok(_) => return Ok(()),
-            // Another task wrote it in between: look again.
+            // Another task wrote the object in between, so check again.
             Err(error) if matches!(error.kind(), ErrorKind::PreconditionFailed) => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! Says all that could differ from one run to the next: random numbers, both clocks, the bits of a number that is none.
+//! Reports everything that could differ between two runs: random numbers, both clocks, and the bits of a NaN.
 
 use std::hash::{BuildHasher, RandomState};
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! Completes each message and does nothing: what a task costs before it does anything.
+//! Completes each message and does nothing, to measure the base cost of a task.
 
 use wasmrun_guest::{Failure, Message, handler};
 

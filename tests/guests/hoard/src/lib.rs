@@ -1,5 +1,5 @@
-//! Holds as much as it may: fills its memory, opens as many readers as it can, and reads the object `large` of `input` as
-//! a whole, so many times.
+//! Holds as many resources as it can: fills its memory, opens 50 readers, and reads the whole object `large` of `input`
+//! several times. The message is the number of reads.
 
 use std::hint::black_box;
 
@@ -13,7 +13,7 @@ fn handle(message: Message) -> Result<(), Failure> {
     let times: u32 = message.body().parse().map_err(Failure::reject)?;
     let input = Store::open("input")?;
     let mut content = input.get("large")?.content;
-    // What is left of the memory, in blocks that hold something.
+    // The rest of the memory, in blocks that are filled.
     let mut blocks: Vec<Vec<u8>> = Vec::new();
     loop {
         let mut block = Vec::new();

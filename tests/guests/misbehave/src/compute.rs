@@ -14,7 +14,7 @@ pub(crate) fn spin() -> ! {
     }
 }
 
-/// `busy MS`: spins that long by the clock.
+/// `busy MS`: spins for MS milliseconds of wall-clock time.
 pub(crate) fn busy(time: Duration) -> Result<(), Failure> {
     let start = Instant::now();
     while start.elapsed() < time {
@@ -25,31 +25,31 @@ pub(crate) fn busy(time: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `sleep MS`
+/// `sleep MS`: sleeps for MS milliseconds.
 pub(crate) fn sleep(time: Duration) -> Result<(), Failure> {
     thread::sleep(time);
     Ok(())
 }
 
-/// `sleep-forever`
+/// `sleep-forever`: never returns, and uses no CPU time.
 pub(crate) fn sleep_forever() -> ! {
     loop {
         thread::sleep(Duration::from_secs(3600));
     }
 }
 
-/// `recurse`: until there is no stack left.
+/// `recurse`: recurses until the stack is exhausted.
 pub(crate) fn recurse() -> Result<(), Failure> {
     #[inline(never)]
     fn descend(depth: u64) -> u64 {
-        // Through a pointer that the compiler can't see through, or it would make a loop of it.
+        // The compiler can't see through this pointer. Otherwise it would turn the recursion into a loop.
         let next: fn(u64) -> u64 = black_box(descend);
         next(depth + 1).rotate_left(3) ^ depth
     }
     Err(Failure::reject(descend(0)))
 }
 
-/// `recurse-host`: the same, with a call of the host on each floor.
+/// `recurse-host`: recurses in the same way, with a host call at each level.
 pub(crate) fn recurse_through_the_host(message: &Message) -> Result<(), Failure> {
     #[inline(never)]
     fn descend(message: &Message, depth: u64) -> u64 {
@@ -60,8 +60,8 @@ pub(crate) fn recurse_through_the_host(message: &Message) -> Result<(), Failure>
     Err(Failure::reject(descend(message, 0)))
 }
 
-/// `call-after MS`: computes that long, and from then on calls a store without end: one of its calls is under way when
-/// the task's time is over.
+/// `call-after MS`: computes for MS milliseconds, and then calls a store without end. So a call is in progress when the
+/// task times out.
 pub(crate) fn call_after(time: Duration) -> Result<(), Failure> {
     let output = Store::open("output")?;
     busy(time)?;
@@ -70,7 +70,7 @@ pub(crate) fn call_after(time: Duration) -> Result<(), Failure> {
     }
 }
 
-/// `unreachable`: the trap itself, without a panic's message.
+/// `unreachable`: executes the `unreachable` instruction, without a panic message.
 pub(crate) fn unreachable() -> ! {
     #[cfg(target_arch = "wasm32")]
     core::arch::wasm32::unreachable();
@@ -78,11 +78,11 @@ pub(crate) fn unreachable() -> ! {
     std::process::abort();
 }
 
-/// `divide-by-zero`: the processor's, not the one that Rust turns into a panic.
+/// `divide-by-zero`: executes a division that traps, instead of Rust's panic.
 pub(crate) fn divide_by_zero() -> Result<(), Failure> {
     let (dividend, divisor) = (black_box(1_i32), black_box(0_i32));
     if black_box(true) {
-        // SAFETY: none. The lie takes Rust's own check away, so that the instruction is left, which must trap.
+        // SAFETY: none. The false assertion removes Rust's own check, so that the instruction itself must trap.
         unsafe { std::hint::assert_unchecked(divisor != 0 && divisor != -1) };
     }
     Err(Failure::reject(black_box(dividend / divisor)))

@@ -1,5 +1,5 @@
-//! What a test compares outputs by: each announced object's SHA-256, in hexadecimal, and its size, under the same key
-//! in `output`; or the end of a long computation. The same for each delivery of a message.
+//! Writes the outputs that tests compare: the SHA-256 in hexadecimal and the size of each announced object, under the
+//! same key in `output`, or the result of a long computation. The output is the same for each delivery of a message.
 
 use sha2::{Digest, Sha256};
 use wasmrun_guest::{AnnouncedObject, Change, Failure, Store};
@@ -25,8 +25,8 @@ pub(crate) fn write(objects: &[AnnouncedObject]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `work KEY ROUNDS`: what a neighbour of misbehaving tasks does; the key's hash's hash's hash and so on, written under
-/// that key.
+/// `work KEY ROUNDS`: hashes KEY, and then the hash ROUNDS times, and writes the result under KEY. Well-behaved tasks
+/// next to misbehaving ones run this.
 pub(crate) fn work(key: &str, rounds: u32) -> Result<(), Failure> {
     let hash = (0..rounds).fold(Sha256::digest(key), |hash, _| Sha256::digest(hash));
     Store::open("output")?.put(key, format!("{hash:x}").as_bytes())?;

@@ -1,4 +1,4 @@
-//! Calls the host over and over. Much of this is cheap for the guest and dear for the host.
+//! Calls the host repeatedly. Many of these calls are cheap for the guest and expensive for the host.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -15,9 +15,10 @@ use wasmrun_guest::{Failure, Message, Queue, Store, info};
 
 use crate::memory::untouched;
 
-/// The most that the host's streams take in one write, and once all that it gave of random bytes.
+/// Most bytes that the host's streams accept in one write. It was also the most random bytes that the host returned in
+/// one call.
 const PIECE_BYTES: usize = 64 << 10;
-/// The latest time that can be said.
+/// Longest duration that can be expressed.
 const FOR_EVER_NS: u64 = u64::MAX;
 
 /// `loop-host [WHAT]`: never returns, and does little but call the host.
@@ -71,10 +72,10 @@ pub(crate) fn endless(what: &str, message: &Message) -> Result<(), Failure> {
     }
 }
 
-/// The same, with stores and queues.
+/// Implements the variants of `loop-host` that call stores and queues.
 fn endless_in_stores(what: &str) -> Result<(), Failure> {
     let (input, output) = (Store::open("input")?, Store::open("output")?);
-    // A key's errors are told without asking the store.
+    // The host reports an invalid key without asking the store.
     let absurd = "../".repeat(300_000);
     match what {
         "open" => loop {
@@ -98,7 +99,7 @@ fn endless_in_stores(what: &str) -> Result<(), Failure> {
         "writers" => loop {
             drop(output.write("never")?);
         },
-        // Which no queue takes.
+        // No queue accepts an empty message.
         "empty-messages" => {
             let next = Queue::open("next")?;
             loop {
@@ -116,17 +117,17 @@ fn written(result: Result<(), StreamError>) -> Result<(), Failure> {
     result.map_err(|error| Failure::reject(format!("cannot write: {error:?}")))
 }
 
-/// `log-call N`: hands over so many bytes in one call.
+/// `log-call N`: writes N bytes in one call.
 pub(crate) fn log_call(bytes: usize) -> Result<(), Failure> {
     written(get_stdout().write(&vec![b'x'; bytes]))
 }
 
-/// `log-untouched N`: the same, of memory that it took for this alone.
+/// `log-untouched N`: writes N bytes in one call, from memory that was allocated for it and never written.
 pub(crate) fn log_untouched(bytes: usize) -> Result<(), Failure> {
     written(get_stdout().write(untouched(bytes)?))
 }
 
-/// `log-lines N`: so many lines, as many as fit into each call.
+/// `log-lines N`: writes N lines, as many as fit into each call.
 pub(crate) fn log_lines(mut lines: usize) -> Result<(), Failure> {
     const LINE: &[u8] = b"x\n";
     let (stdout, piece) = (get_stdout(), LINE.repeat(PIECE_BYTES / LINE.len()));
@@ -138,17 +139,18 @@ pub(crate) fn log_lines(mut lines: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `zeroes N`: has the host make them.
+/// `zeroes N`: has the host write N zero bytes.
 pub(crate) fn zeroes(count: u64) -> Result<(), Failure> {
     written(get_stdout().write_zeroes(count))
 }
 
-/// `blocking-zeroes N`: the same by another way.
+/// `blocking-zeroes N`: writes N zero bytes with the blocking call.
 pub(crate) fn blocking_zeroes(count: u64) -> Result<(), Failure> {
     written(get_stdout().blocking_write_zeroes_and_flush(count))
 }
 
-/// `stdin`: asks for more than there can be, in every way; `closed` is the answer to all of them.
+/// `stdin`: reads more than there can be, with every function. The reason is `closed` if all of them report a closed
+/// stream.
 pub(crate) fn stdin() -> Failure {
     let (stdin, stdout) = (get_stdin(), get_stdout());
     let spliced = |splice: fn(&OutputStream, &_, u64) -> Result<u64, StreamError>| {
@@ -162,28 +164,28 @@ pub(crate) fn stdin() -> Failure {
     Failure::reject(if closed { "closed" } else { "open" })
 }
 
-/// `random N`: so many random bytes in one call.
+/// `random N`: gets N random bytes in one call.
 pub(crate) fn random(bytes: u64) -> Result<(), Failure> {
     let random = get_random_bytes(bytes);
     info!("got {} random bytes", random.len());
     Ok(())
 }
 
-/// `pollables N`: so many timers, all of them at once.
+/// `pollables N`: holds N timers at the same time.
 pub(crate) fn pollables(count: usize) -> Result<(), Failure> {
     let timers: Vec<_> = (0..count).map(|_| monotonic_clock::subscribe_duration(FOR_EVER_NS)).collect();
     info!("opened {}", timers.len());
     Ok(())
 }
 
-/// `poll-forever N`: waits for a timer that never fires, which it names N times in one call.
+/// `poll-forever N`: polls a timer that never fires, listed N times in one call.
 pub(crate) fn poll_for_ever(times: usize) -> Result<(), Failure> {
     let never = monotonic_clock::subscribe_duration(FOR_EVER_NS);
     let ready = poll(&vec![&never; times]);
     Err(Failure::reject(format!("{} are ready", ready.len())))
 }
 
-/// `waits N MS`: waits so often for so long.
+/// `waits N MS`: sleeps N times for MS milliseconds.
 pub(crate) fn waits(times: u64, time: Duration) -> Result<(), Failure> {
     for _ in 0..times {
         std::thread::sleep(time);
@@ -191,8 +193,9 @@ pub(crate) fn waits(times: u64, time: Duration) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `timers MS`: says how often it asked a timer of two milliseconds whether it's ready; which ones of several were ready after a
-/// wait, the earliest being of so many milliseconds; and what its clocks say after it slept for as long.
+/// `timers MS`: reports how often it asked a timer of two milliseconds until the timer was ready; which of three timers
+/// (MS milliseconds, and two and three times that) were ready after each of two polls; and the clocks after a sleep of
+/// MS milliseconds.
 pub(crate) fn timers(time: Duration) -> Failure {
     let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(FOR_EVER_NS);
     let timer = monotonic_clock::subscribe_duration(2_000_000);

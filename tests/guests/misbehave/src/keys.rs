@@ -1,29 +1,29 @@
-//! Tries every key that might lead out of a store.
+//! Tries keys that might reach objects outside a store.
 
 use std::io::Write;
 
 use wasmrun_guest::object_store::{Error, ErrorKind};
 use wasmrun_guest::{Condition, Failure, Store};
 
-/// What must come of a key, whatever is done with it.
+/// Result that every operation on a key must have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Means {
-    /// A place outside, for somebody who normalises it: access is denied.
+    /// The key would be outside the store if it were normalised. Access must be denied.
     Outside,
-    /// Nothing that an object can be called, or nothing that is an object: the host says why.
+    /// The key can't be an object's, or isn't that of an object. The host must report why.
     Nothing,
-    /// An odd name, and nothing more.
+    /// The key is an unusual but valid name.
     Name,
 }
 use Means::{Name, Nothing, Outside};
 
-/// What each object is overwritten with.
+/// Content that is written to each object.
 const CONTENT: &[u8] = b"overwritten";
 /// The only object of `input`.
 const THERE: &str = "object";
 
-/// The ways to say `secret` in the directory above, its absolute path, and what might be taken for either once it was
-/// decoded, normalised or cut.
+/// Returns variants of `../secret` and of the secret's absolute path, and keys that become either when they are
+/// decoded, normalised or truncated. Each key comes with its required result.
 fn hostile(absolute: &str) -> Vec<(Means, String)> {
     let mut keys: Vec<_> = [
         (Outside, "../secret"),
@@ -93,14 +93,14 @@ fn hostile(absolute: &str) -> Vec<(Means, String)> {
     keys
 }
 
-/// `keys ABSOLUTE`: tries all of them in every operation, the secret's absolute path as well. Completes if each call
-/// was refused as it must be, but for those on names, which must lead to objects of that name.
+/// `keys ABSOLUTE`: tries all keys in every operation, including the secret's absolute path. Completes if each call had
+/// the required result, and if each valid name led to an object of that name.
 pub(crate) fn probe(absolute: &str) -> Result<(), Failure> {
     let (input, output) = (Store::open("input")?, Store::open("output")?);
     let mut wrong = Vec::new();
     for (means, key) in hostile(absolute) {
         let key = key.as_str();
-        // As a prefix it may mean less than as a key, but never more.
+        // A key that is used as a prefix may be valid, but must not match more than the store's objects.
         if input.list(key).take(100).flatten().any(|object| object.key != THERE) {
             wrong.push(format!("list {key:?}"));
         }
@@ -134,12 +134,12 @@ pub(crate) fn probe(absolute: &str) -> Result<(), Failure> {
 
 fn write(store: &Store, key: &str) -> Result<(), Error> {
     let mut writer = store.write(key)?;
-    // What is wrong is told by the end at the latest.
+    // An error of the write is reported by `finish` at the latest.
     let _ = writer.write_all(CONTENT);
     writer.finish().map(drop)
 }
 
-/// Writes an object in each way that there is, finds it under its name, and deletes it.
+/// Writes an object with both operations, reads it under its key, and deletes it.
 fn round_trip(store: &Store, key: &str) -> Result<(), Failure> {
     store.put(key, CONTENT)?;
     write(store, key)?;
@@ -150,7 +150,7 @@ fn round_trip(store: &Store, key: &str) -> Result<(), Failure> {
     if store.head(key).is_ok() { Err(Failure::reject("it wasn't deleted")) } else { Ok(()) }
 }
 
-/// `normal-forms`: writes one name in two of Unicode's normal forms, and completes if each gives its own object back.
+/// `normal-forms`: writes one name in two Unicode normalization forms. Completes if each key returns its own object.
 pub(crate) fn normal_forms() -> Result<(), Failure> {
     let output = Store::open("output")?;
     let (composed, decomposed) = ("nf-\u{e9}", "nf-e\u{301}");

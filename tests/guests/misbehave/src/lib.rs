@@ -1,9 +1,9 @@
-//! Does what its message says: everything that a task may do wrong, and the questions that a test wants to ask from
-//! inside. The body is a command and its arguments, separated by spaces; the functions that answer are sorted by what
-//! they try. A message that announces objects gets their digests written instead.
+//! Runs the command in its message: everything that a task can do wrong, and the observations that tests need from
+//! inside a task. The body is a command and its arguments, separated by spaces. The modules group the commands by what
+//! they try. For a message that announces objects, the guest writes the digests of the objects.
 //!
-//! What a command observes comes back as a rejection's reason, the one text that a task can return. A call that
-//! succeeds logs its result and completes; one that fails is rejected with the name of its error.
+//! A command returns its observations as the reason of a rejection, the only text that a task can return. A successful
+//! call logs its result and completes. A failed call is rejected with the name of the error.
 
 mod compute;
 mod digest;
@@ -61,7 +61,7 @@ fn handle(message: Message) -> Result<(), Failure> {
         "out-of-bounds" => memory::out_of_bounds(),
         "canary-write" => memory::canary_write(words.number()?),
         "canary-read" => memory::canary_read(words.number()?),
-        // In one task, where it must be seen: or else the two above show nothing.
+        // Within one task the canary must be seen. Otherwise the two commands above prove nothing.
         "canary-write-read" => {
             let byte = words.number()?;
             memory::canary_write(byte)?;
@@ -144,7 +144,7 @@ fn milliseconds(words: &mut Words) -> Result<Duration, Failure> {
     Ok(Duration::from_millis(words.number()?))
 }
 
-/// What is left of a command.
+/// The unread rest of a command.
 struct Words<'a>(&'a str);
 
 impl<'a> Words<'a> {
@@ -163,7 +163,7 @@ impl<'a> Words<'a> {
         word.parse().map_err(|_| Failure::reject(format!("{word:?} is no number")))
     }
 
-    /// `@ALIAS`, where the command is to use another store or queue than it does by default.
+    /// Reads `@ALIAS`, which names another store or queue than the command's default.
     fn alias(&mut self, default: &'a str) -> &'a str {
         match self.peek().strip_prefix('@') {
             Some(alias) => {

@@ -1,4 +1,4 @@
-//! Uses handles and pointers that aren't its own. Rust forbids this; the Wasm beneath it doesn't.
+//! Uses handles and pointers that this task doesn't own. Rust forbids this, but Wasm doesn't.
 
 use std::hint::black_box;
 
@@ -17,7 +17,7 @@ fn took(what: &str) -> Result<(), Failure> {
     Err(Failure::reject(format!("the host took {what}")))
 }
 
-/// `use-after-drop`: calls a store that it has dropped.
+/// `use-after-drop`: calls a store after dropping it.
 pub(crate) fn use_after_drop() -> Result<(), Failure> {
     let store = store()?;
     let handle = store.handle();
@@ -25,20 +25,20 @@ pub(crate) fn use_after_drop() -> Result<(), Failure> {
     use_handle(handle)
 }
 
-/// `use-handle N`: calls whatever has that number as if it were a store.
+/// `use-handle N`: calls handle N as if it were a store.
 pub(crate) fn use_handle(handle: u32) -> Result<(), Failure> {
-    // SAFETY: none. The host must know what it handed out.
+    // SAFETY: none. The host must know which handles it gave out.
     let store = unsafe { raw::Store::from_handle(handle) };
     black_box(store.head("x", None).is_ok());
     took("a handle that isn't one")
 }
 
-/// `use-message-as-store`: a handle that is one, of another kind.
+/// `use-message-as-store`: calls the message's handle as if it were a store.
 pub(crate) fn use_message_as_store(message: &Message) -> Result<(), Failure> {
     use_handle(message.handle())
 }
 
-/// `drop-twice`
+/// `drop-twice`: drops a store twice.
 pub(crate) fn drop_twice() -> Result<(), Failure> {
     let store = store()?;
     let handle = store.handle();
@@ -48,7 +48,7 @@ pub(crate) fn drop_twice() -> Result<(), Failure> {
     took("a handle twice")
 }
 
-/// `finish-twice`: a writer that the first call consumed.
+/// `finish-twice`: finishes a writer that the first call consumed.
 pub(crate) fn finish_twice() -> Result<(), Failure> {
     let failed = |_| Failure::reject("not written");
     let writer = store()?.write("finished", &options()).map_err(failed)?;
@@ -60,7 +60,7 @@ pub(crate) fn finish_twice() -> Result<(), Failure> {
     took("a writer twice")
 }
 
-/// `copy-to-itself`: one handle in two places of one call; that's allowed, and the store decides.
+/// `copy-to-itself`: passes one handle twice in one call. This is allowed, and the store decides.
 pub(crate) fn copy_to_itself() -> Result<(), Failure> {
     let store = store()?;
     let copied = store.copy("object", None, &store, "object", &raw::Condition::Always);
@@ -74,7 +74,7 @@ pub(crate) fn realloc(bytes: usize, align: usize) -> Result<(), Failure> {
         unsafe extern "C" {
             fn cabi_realloc(old: *mut u8, old_bytes: usize, align: usize, bytes: usize) -> *mut u8;
         }
-        // SAFETY: none. Whatever it does is done to this task's own memory.
+        // SAFETY: none. The call affects only this task's own memory.
         let pointer = unsafe { cabi_realloc(std::ptr::null_mut(), 0, align, bytes) };
         black_box(pointer);
     }

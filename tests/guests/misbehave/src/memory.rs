@@ -1,4 +1,4 @@
-//! Takes, fills and searches memory.
+//! Allocates, fills and searches memory.
 
 use std::hint::black_box;
 
@@ -6,7 +6,7 @@ use wasmrun_guest::{Failure, Message, info};
 
 const MIB: usize = 1 << 20;
 
-/// `alloc`: until it is refused, which aborts.
+/// `alloc`: allocates until an allocation is refused, which aborts.
 pub(crate) fn allocate_without_end() -> ! {
     let mut taken = Vec::new();
     loop {
@@ -14,7 +14,7 @@ pub(crate) fn allocate_without_end() -> ! {
     }
 }
 
-/// `alloc-catch MIB`: asks for so much, and completes if it is refused; what it gets, it fills.
+/// `alloc-catch MIB`: allocates MIB mebibytes and fills them. Completes if the allocation is refused.
 pub(crate) fn allocate_and_catch(mib: usize) -> Result<(), Failure> {
     let mut memory = Vec::<u8>::new();
     if memory.try_reserve_exact(mib * MIB).is_err() {
@@ -25,7 +25,7 @@ pub(crate) fn allocate_and_catch(mib: usize) -> Result<(), Failure> {
     Err(Failure::reject(format!("got {mib} MiB")))
 }
 
-/// `grow`: takes page after page and writes to each, until it is refused, and completes.
+/// `grow`: adds single pages and writes to each, until a page is refused. Then completes.
 pub(crate) fn grow_as_far_as_it_goes() -> Result<(), Failure> {
     #[cfg(target_arch = "wasm32")]
     {
@@ -45,7 +45,7 @@ pub(crate) fn grow_as_far_as_it_goes() -> Result<(), Failure> {
     Ok(())
 }
 
-/// So many bytes that are zero, as the system gives them: nobody has touched them, so that they cost nothing yet.
+/// Returns `bytes` zero bytes in new pages of memory, which cost nothing until they are touched.
 pub(crate) fn untouched(bytes: usize) -> Result<&'static [u8], Failure> {
     #[cfg(target_arch = "wasm32")]
     {
@@ -59,7 +59,7 @@ pub(crate) fn untouched(bytes: usize) -> Result<&'static [u8], Failure> {
     Err(Failure::reject(format!("{bytes} bytes were refused")))
 }
 
-/// As much memory as there is, to a factor of two.
+/// Allocates at least half of the available memory.
 fn half_of_all() -> Vec<u8> {
     let mut memory = Vec::<u8>::new();
     let mut size = 1024 * MIB;
@@ -70,7 +70,7 @@ fn half_of_all() -> Vec<u8> {
     memory
 }
 
-/// `memory-fill`: fills all the memory that it can get, without end. Each round is a single instruction.
+/// `memory-fill`: fills at least half of the available memory without end. Each round is a single instruction.
 pub(crate) fn fill() -> ! {
     let mut memory = half_of_all();
     let mut byte = 0;
@@ -80,7 +80,7 @@ pub(crate) fn fill() -> ! {
     }
 }
 
-/// `memory-copy`: copies it onto itself, a byte further, in the same way.
+/// `memory-copy`: copies that memory onto itself, one byte further, in the same way.
 pub(crate) fn copy() -> ! {
     let mut memory = half_of_all();
     let end = memory.len() - 1;
@@ -90,20 +90,20 @@ pub(crate) fn copy() -> ! {
     }
 }
 
-/// `leak-bodies`: has the host write the message into its memory until there is none left.
+/// `leak-bodies`: has the host copy the message into guest memory until none is left.
 pub(crate) fn leak_bodies(message: &Message) -> ! {
     loop {
         std::mem::forget(black_box(message.body()));
     }
 }
 
-/// `stack-array`: a local variable that is larger than the stack.
+/// `stack-array`: uses a local variable that is larger than the stack.
 pub(crate) fn stack_array() -> Result<(), Failure> {
     let array = black_box([1_u8; 8 * MIB]);
     Err(Failure::reject(array.iter().map(|&byte| u64::from(byte)).sum::<u64>()))
 }
 
-/// `out-of-bounds`: reads behind the end of memory.
+/// `out-of-bounds`: reads beyond the end of memory.
 pub(crate) fn out_of_bounds() -> Result<(), Failure> {
     let end = black_box(usize::MAX - 15) as *const u8;
     // SAFETY: none. It must trap.
@@ -111,10 +111,10 @@ pub(crate) fn out_of_bounds() -> Result<(), Failure> {
     Err(Failure::reject(byte))
 }
 
-/// Where the canary is put beside heap and stack: memory that the module itself brings along.
+/// Static memory for the canary, in addition to heap and stack: memory that comes with the module.
 static mut BIG: [u8; MIB] = [0; MIB];
 
-/// `canary-write BYTE`: leaves a pattern in static memory, on the stack, and on the heap, freed.
+/// `canary-write BYTE`: leaves a pattern in static memory, on the stack, and in freed heap memory.
 pub(crate) fn canary_write(byte: u8) -> Result<(), Failure> {
     // SAFETY: a component has one thread, and nothing else uses this.
     unsafe { (&raw mut BIG).write_bytes(byte, 1) };
@@ -124,8 +124,8 @@ pub(crate) fn canary_write(byte: u8) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `canary-read BYTE`: completes unless some kilobyte of memory is full of that byte. Memory that another task had
-/// comes with a first growth, so that is looked at too.
+/// `canary-read BYTE`: completes unless 1 KiB of memory is full of BYTE. Also searches newly grown memory, as pages
+/// that another task used would appear there.
 pub(crate) fn canary_read(byte: u8) -> Result<(), Failure> {
     #[cfg(target_arch = "wasm32")]
     {
@@ -133,14 +133,15 @@ pub(crate) fn canary_read(byte: u8) -> Result<(), Failure> {
 
         const PAGE_BYTES: usize = 64 << 10;
         const RUN: usize = 1024;
-        // Keeps the static memory in the component, and with it the place where the other task wrote.
+        // Keeps the static memory in the component, and with it the place that the other task wrote to.
         black_box(&raw const BIG);
         memory_grow::<0>(24 * MIB / PAGE_BYTES);
         let size = memory_size::<0>() * PAGE_BYTES;
-        // Not from 0: that would be a null pointer.
+        // Starts after 0, which would be a null pointer.
         for start in (RUN..size).step_by(RUN) {
             let is_full = (start..start + RUN).all(|at| {
-                // SAFETY: it lies within the memory; volatile, as nothing that Rust knows of needs to be there.
+                // SAFETY: the address is within the memory. The read is volatile, as the address belongs to no Rust
+                // object.
                 unsafe { (at as *const u8).read_volatile() == byte }
             });
             if is_full {

@@ -3,7 +3,7 @@
 use wasmrun_guest::queue::{Error, ErrorKind};
 use wasmrun_guest::{Failure, OutgoingMessage, Queue, info};
 
-/// A rejection with the WIT's name of the error.
+/// Converts an error to a failure with the name that the WIT gives the error.
 fn named(error: Error) -> Failure {
     match error.kind() {
         ErrorKind::AccessDenied => Failure::reject("access-denied"),
@@ -13,7 +13,7 @@ fn named(error: Error) -> Failure {
     }
 }
 
-/// `send [@QUEUE] N`: so many messages, one by one; their bodies count from 0.
+/// `send [@QUEUE] N`: sends N messages one by one. Their bodies count from 0.
 pub(crate) fn send(alias: &str, count: u64) -> Result<(), Failure> {
     let queue = Queue::open(alias).map_err(named)?;
     for index in 0..count {
@@ -23,14 +23,14 @@ pub(crate) fn send(alias: &str, count: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `send-bytes [@QUEUE] N`: one message of that length.
+/// `send-bytes [@QUEUE] N`: sends one message of N bytes.
 pub(crate) fn send_bytes(alias: &str, bytes: usize) -> Result<(), Failure> {
     let id = Queue::open(alias).map_err(named)?.send("x".repeat(bytes)).map_err(named)?;
     info!("sent {id}");
     Ok(())
 }
 
-/// `send-batches [@QUEUE] N SIZE`: so many batches of so many messages.
+/// `send-batches [@QUEUE] N SIZE`: sends N batches of SIZE messages.
 pub(crate) fn send_batches(alias: &str, batches: usize, size: usize) -> Result<(), Failure> {
     let queue = Queue::open(alias).map_err(named)?;
     let batch = vec![OutgoingMessage::new("x"); size];
@@ -43,7 +43,7 @@ pub(crate) fn send_batches(alias: &str, batches: usize, size: usize) -> Result<(
     Ok(())
 }
 
-/// `send-invalid [@QUEUE]`: everything that a queue can't take; completes if all of it is refused.
+/// `send-invalid [@QUEUE]`: sends messages that no queue accepts. Completes if all are refused.
 pub(crate) fn send_invalid(alias: &str) -> Result<(), Failure> {
     let queue = Queue::open(alias).map_err(named)?;
     let ok = || OutgoingMessage::new("x");

@@ -1,11 +1,11 @@
-//! Calls the stores, rightly and wrongly.
+//! Calls the stores, in valid and invalid ways.
 
 use std::io::{Error as IoError, Write};
 
 use wasmrun_guest::object_store::{Error, ErrorKind};
 use wasmrun_guest::{Condition, Failure, Store, info};
 
-/// A rejection with the WIT's name of the error.
+/// Converts an error to a failure with the name that the WIT gives the error.
 fn named(error: Error) -> Failure {
     match error.kind() {
         ErrorKind::NotFound => Failure::reject("not-found"),
@@ -25,21 +25,21 @@ fn open(alias: &str) -> Result<Store, Failure> {
     Store::open(alias).map_err(named)
 }
 
-/// `get [@STORE] KEY`
+/// `get [@STORE] KEY`: gets an object and logs its content.
 pub(crate) fn get(alias: &str, key: &str) -> Result<(), Failure> {
     let object = open(alias)?.get(key).map_err(named)?;
     info!("got {} bytes: {}", object.content.len(), String::from_utf8_lossy(&object.content));
     Ok(())
 }
 
-/// `head [@STORE] KEY`
+/// `head [@STORE] KEY`: logs the size and content type of an object.
 pub(crate) fn head(alias: &str, key: &str) -> Result<(), Failure> {
     let info = open(alias)?.head(key).map_err(named)?;
     info!("found {} of {} bytes, {:?}", info.key, info.size, info.content_type);
     Ok(())
 }
 
-/// `list [@STORE] PREFIX`
+/// `list [@STORE] PREFIX`: logs all keys with the prefix.
 pub(crate) fn list(alias: &str, prefix: &str) -> Result<(), Failure> {
     let store = open(alias)?;
     let keys = store.list(prefix).map(|object| object.map(|object| object.key));
@@ -48,46 +48,46 @@ pub(crate) fn list(alias: &str, prefix: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `list-none [@STORE] PREFIX`: a page of no objects; completes if there are none on it.
+/// `list-none [@STORE] PREFIX`: lists with a limit of 0, and completes if the page is empty.
 pub(crate) fn list_none(alias: &str, prefix: &str) -> Result<(), Failure> {
     let page = open(alias)?.list_page(prefix, None, 0).map_err(named)?;
     let is_none = page.objects.is_empty() && page.continuation.is_none();
     if is_none { Ok(()) } else { Err(Failure::reject(format!("{} objects", page.objects.len()))) }
 }
 
-/// `put-like A B`: what is at A in `input`, with its content type and metadata, to B in `output`.
+/// `put-like A B`: copies object A of `input` to B in `output` by get and put, with its content type and metadata.
 pub(crate) fn put_like(from: &str, to: &str) -> Result<(), Failure> {
     let object = open("input")?.get(from).map_err(named)?;
     open("output")?.new_object(to).like(&object.info).put(&object.content).map_err(named)?;
     Ok(())
 }
 
-/// `delete [@STORE] KEY`
+/// `delete [@STORE] KEY`: deletes an object.
 pub(crate) fn delete(alias: &str, key: &str) -> Result<(), Failure> {
     open(alias)?.delete(key).map_err(named)
 }
 
-/// `put [@STORE] KEY TEXT`
+/// `put [@STORE] KEY TEXT`: puts an object with the content TEXT.
 pub(crate) fn put(alias: &str, key: &str, text: &str) -> Result<(), Failure> {
     let info = open(alias)?.new_object(key).content_type("text/plain").put(text.as_bytes()).map_err(named)?;
     info!("put {} of {} bytes", info.key, info.size);
     Ok(())
 }
 
-/// `put-new [@STORE] KEY TEXT`: only if there is no such object.
+/// `put-new [@STORE] KEY TEXT`: puts an object only if the key doesn't exist.
 pub(crate) fn put_new(alias: &str, key: &str, text: &str) -> Result<(), Failure> {
     open(alias)?.new_object(key).if_absent().put(text.as_bytes()).map_err(named)?;
     Ok(())
 }
 
-/// `range FROM LENGTH KEY`: a part of an object of `input`.
+/// `range FROM LENGTH KEY`: gets a range of an object in `input`.
 pub(crate) fn range(offset: u64, length: u64, key: &str) -> Result<(), Failure> {
     let content = open("input")?.get_range(key, offset, length).map_err(named)?;
     info!("got {}", String::from_utf8_lossy(&content));
     Ok(())
 }
 
-/// `write-bytes [@STORE] N KEY`: so many bytes through a writer.
+/// `write-bytes [@STORE] N KEY`: writes N bytes through a writer.
 pub(crate) fn write_bytes(alias: &str, bytes: u64, key: &str) -> Result<(), Failure> {
     let mut writer = open(alias)?.write(key).map_err(named)?;
     std::io::copy(&mut std::io::Read::take(std::io::repeat(b'x'), bytes), &mut writer).map_err(named_io)?;
@@ -96,14 +96,14 @@ pub(crate) fn write_bytes(alias: &str, bytes: u64, key: &str) -> Result<(), Fail
     Ok(())
 }
 
-/// `copy A B`: from `input` to `output`.
+/// `copy A B`: copies an object from `input` to `output`.
 pub(crate) fn copy(from: &str, to: &str) -> Result<(), Failure> {
     let info = open("input")?.copy(from, &open("output")?, to, Condition::Always).map_err(named)?;
     info!("copied {} of {} bytes", info.key, info.size);
     Ok(())
 }
 
-/// `open-readers [@STORE] N KEY`: all of them at once.
+/// `open-readers [@STORE] N KEY`: holds N readers open at the same time.
 pub(crate) fn open_readers(alias: &str, count: usize, key: &str) -> Result<(), Failure> {
     let store = open(alias)?;
     let readers = (0..count).map(|_| store.read(key)).collect::<Result<Vec<_>, _>>().map_err(named)?;
@@ -111,7 +111,7 @@ pub(crate) fn open_readers(alias: &str, count: usize, key: &str) -> Result<(), F
     Ok(())
 }
 
-/// `open-writers [@STORE] N PREFIX`: all of them at once, each for a key of its own, none finished.
+/// `open-writers [@STORE] N PREFIX`: holds N writers open at the same time, each for its own key, and finishes none.
 pub(crate) fn open_writers(alias: &str, count: usize, prefix: &str) -> Result<(), Failure> {
     let store = open(alias)?;
     let writers = (0..count).map(|index| store.write(&format!("{prefix}{index}")));
@@ -120,13 +120,13 @@ pub(crate) fn open_writers(alias: &str, count: usize, prefix: &str) -> Result<()
     Ok(())
 }
 
-/// `writer-unfinished [@STORE] KEY`: writes something and drops the writer.
+/// `writer-unfinished [@STORE] KEY`: writes some content and drops the writer.
 pub(crate) fn writer_unfinished(alias: &str, key: &str) -> Result<(), Failure> {
     let mut writer = open(alias)?.write(key).map_err(named)?;
     writer.write_all(b"unfinished").map_err(named_io)
 }
 
-/// `writer-leaked [@STORE] KEY`: the same, but the writer is still open when the task ends.
+/// `writer-leaked [@STORE] KEY`: writes some content, and leaves the writer open when the task ends.
 pub(crate) fn writer_leaked(alias: &str, key: &str) -> Result<(), Failure> {
     let mut writer = open(alias)?.write(key).map_err(named)?;
     let written = writer.write_all(b"leaked").map_err(named_io);
@@ -134,14 +134,14 @@ pub(crate) fn writer_leaked(alias: &str, key: &str) -> Result<(), Failure> {
     written
 }
 
-/// `exit-half-way KEY`: the same, and ends the program as if all were well.
+/// `exit-half-way KEY`: writes some content, and exits with status 0 while the writer is open.
 pub(crate) fn exit_half_way(key: &str) -> Result<(), Failure> {
     let mut writer = open("output")?.write(key).map_err(named)?;
     writer.write_all(b"half").map_err(named_io)?;
     std::process::exit(0);
 }
 
-/// `read-again [@STORE] KEY`: the same object, without end.
+/// `read-again [@STORE] KEY`: gets the same object without end.
 pub(crate) fn read_again(alias: &str, key: &str) -> Result<(), Failure> {
     let store = open(alias)?;
     loop {
@@ -149,7 +149,7 @@ pub(crate) fn read_again(alias: &str, key: &str) -> Result<(), Failure> {
     }
 }
 
-/// `write-on [@STORE] KEY`: one object, without end.
+/// `write-on [@STORE] KEY`: writes one object without end.
 pub(crate) fn write_on(alias: &str, key: &str) -> Result<(), Failure> {
     let mut writer = open(alias)?.write(key).map_err(named)?;
     let piece = vec![b'x'; 1 << 20];
@@ -158,7 +158,7 @@ pub(crate) fn write_on(alias: &str, key: &str) -> Result<(), Failure> {
     }
 }
 
-/// `copy-again A B`: from `input` to `output`, without end. No byte of it goes through this task.
+/// `copy-again A B`: copies an object from `input` to `output` without end. The content doesn't pass through this task.
 pub(crate) fn copy_again(from: &str, to: &str) -> Result<(), Failure> {
     let (input, output) = (open("input")?, open("output")?);
     loop {
@@ -166,7 +166,7 @@ pub(crate) fn copy_again(from: &str, to: &str) -> Result<(), Failure> {
     }
 }
 
-/// `metadata [@STORE] N BYTES`: puts an object with so many entries, each of that length.
+/// `metadata [@STORE] N BYTES`: puts an object with N metadata entries, each with a value of BYTES bytes.
 pub(crate) fn metadata(alias: &str, entries: usize, bytes: usize) -> Result<(), Failure> {
     let store = open(alias)?;
     let value = "x".repeat(bytes);
@@ -176,7 +176,8 @@ pub(crate) fn metadata(alias: &str, entries: usize, bytes: usize) -> Result<(), 
     Ok(())
 }
 
-/// `absurd-ranges [@STORE] KEY`: from beyond the end, and more than there is; completes if nothing too much comes.
+/// `absurd-ranges [@STORE] KEY`: gets ranges that begin or end beyond the object. Completes if each returns exactly the
+/// bytes that exist.
 pub(crate) fn absurd_ranges(alias: &str, key: &str) -> Result<(), Failure> {
     let store = open(alias)?;
     let size = store.head(key).map_err(named)?.size;

@@ -1,4 +1,4 @@
-//! Looks for a world outside: logs, environment, arguments, files, sockets.
+//! Looks for ways out of the sandbox: logs, environment, arguments, files and sockets.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 use wasip2::sockets::udp_create_socket::create_udp_socket;
 use wasmrun_guest::{Failure, info};
 
-/// `log N TEXT`: so many lines.
+/// `log N TEXT`: logs TEXT in N lines.
 pub(crate) fn log(lines: u64, text: &str) -> Result<(), Failure> {
     for _ in 0..lines {
         info!("{text}");
@@ -17,7 +17,7 @@ pub(crate) fn log(lines: u64, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `log-bytes N`: one line of that length.
+/// `log-bytes N`: logs one line of N bytes.
 pub(crate) fn log_bytes(bytes: usize) -> Result<(), Failure> {
     let piece = [b'x'; 4096];
     let mut stderr = std::io::stderr();
@@ -31,13 +31,13 @@ pub(crate) fn log_bytes(bytes: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `print TEXT`: to standard output, which is a log too; a `\n` in the text becomes a line's end.
+/// `print TEXT`: writes TEXT to standard output, which is logged too. A `\n` in TEXT becomes a newline.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     writeln!(std::io::stdout(), "{}", text.replace("\\n", "\n"))?;
     Ok(())
 }
 
-/// `env KEY`: its value, or `unset`; all keys and values without a KEY.
+/// `env KEY`: reports the value of KEY, or `unset`. Without KEY, reports all keys and values.
 pub(crate) fn env(key: &str) -> Failure {
     if key.is_empty() {
         let mut all: Vec<_> = std::env::vars().map(|(key, value)| format!("{key}={value}")).collect();
@@ -47,13 +47,13 @@ pub(crate) fn env(key: &str) -> Failure {
     Failure::reject(std::env::var(key).unwrap_or_else(|_| "unset".to_owned()))
 }
 
-/// `args`: how many there are, and all of them.
+/// `args`: reports the number of arguments, and all of them.
 pub(crate) fn args() -> Failure {
     let args: Vec<_> = std::env::args().collect();
     Failure::reject(format!("{} {}", args.len(), args.join(" ")))
 }
 
-/// `preopens`: `none`, or what could be done with files.
+/// `preopens`: reports the files that could be accessed, or `none`.
 pub(crate) fn preopens() -> Failure {
     let mut found = Vec::new();
     for path in ["/", ".", "..", "/etc/passwd", "/proc/self/environ"] {
@@ -69,7 +69,8 @@ pub(crate) fn preopens() -> Failure {
     if found.is_empty() { Failure::reject("none") } else { Failure::reject(found.join(" ")) }
 }
 
-/// `sockets`: what connecting, listening and looking up a name come to, as `NAME=RESULT`, where `ok` would be bad.
+/// `sockets`: tries to connect, to listen and to look up a name, and reports each result as `NAME=RESULT`. A result of
+/// `ok` is a fault of the host.
 pub(crate) fn sockets() -> Failure {
     let network = instance_network();
     let address = |port| IpSocketAddress::Ipv4(Ipv4SocketAddress { port, address: (127, 0, 0, 1) });

@@ -1,5 +1,5 @@
-//! Does what a benchmark asks for. The body is a command and its arguments, separated by spaces; the work itself is
-//! the very code that the benchmarks' native program runs.
+//! Runs the workload that a benchmark asks for. The body is a command and its arguments, separated by spaces. The work
+//! is the same code that the benchmarks' native program runs.
 
 #[path = "../../../../benches/native/src/work.rs"]
 mod work;
@@ -30,7 +30,7 @@ fn handle(message: Message) -> Result<(), Failure> {
     }
 }
 
-/// `calls N`: the cheapest call to the host.
+/// `calls N`: makes the cheapest host call N times.
 fn calls(message: &Message, times: u64) -> Result<(), Failure> {
     for _ in 0..times {
         black_box(message.receive_count());
@@ -38,7 +38,7 @@ fn calls(message: &Message, times: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `put SIZE N`: writes the same object again and again.
+/// `put SIZE N`: writes the same object of SIZE bytes N times.
 fn put(size: usize, times: u64) -> Result<(), Failure> {
     let store = Store::open("objects")?;
     let content = vec![1; size];
@@ -48,7 +48,7 @@ fn put(size: usize, times: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `get SIZE N`: reads it again and again.
+/// `get SIZE N`: reads the same object of SIZE bytes N times.
 fn get(size: usize, times: u64) -> Result<(), Failure> {
     let store = Store::open("objects")?;
     for _ in 0..times {
