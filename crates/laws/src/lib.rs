@@ -6,7 +6,7 @@
 //!
 //! | property | source of the bytes | what must hold |
 //! |---|---|---|
-//! | [`event()`] | a message's sender | every body is decoded to something; an event that wasmrun writes is read back the same |
+//! | [`event()`] | a message's sender | every body is decoded to something; wasmrun reads back the events that it writes |
 //! | [`grant()`] | a message's sender | no object is announced that lies outside the grant it's named by |
 //! | [`dir()`] | a guest | no key of a directory's store reads, lists, writes or deletes anything outside it |
 //! | [`component()`] | a component's author | the component is refused, or runs within the limits |

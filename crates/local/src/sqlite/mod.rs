@@ -9,8 +9,8 @@
 //! FIFO queue delivers the messages of a group in order, one at a time: the next message only after the previous one
 //! was deleted or moved. One receive returns at most one message of a group.
 //!
-//! Beyond SQS: a receipt remains valid after the visibility timeout until the message is received again; a visibility of
-//! more than twelve hours is cut to twelve hours; releasing a message takes the delivery off its receive count; the
+//! Beyond SQS: a receipt remains valid after the visibility timeout until the message is received again; a visibility
+//! of more than twelve hours is cut to twelve hours; releasing a message takes the delivery off its receive count; the
 //! dead-letter queue of a FIFO queue may be a standard one, and may be in another file. If the process dies while a
 //! message moves between files, the message may be in both files. It is never in neither.
 //!

@@ -125,7 +125,7 @@ impl<'a> Routes<'a> {
     /// Returns the queue that a message came from, from the first of these sources that names one:
     ///
     /// 1. The file, which records the origin of a message that a receive moved.
-    /// 2. The attribute that the worker adds (`"queue"`). The message stays if that queue has another dead-letter queue.
+    /// 2. The worker's attribute (`"queue"`). The message stays if that queue has another dead-letter queue.
     /// 3. The only queue of this file that has this one as its dead-letter queue.
     async fn origin(&mut self, row: &MessageRow) -> Result<Result<Target, String>, QueueError> {
         if let Some(source) = &row.source {
