@@ -7,7 +7,8 @@
 //! | `host` | the WIT interfaces that a guest calls, above the backends |
 //! | [`grant`] | what a task may touch |
 //! | `limiter` | the sum of a task's memories |
-//! | `time_slice` | when a task hands its thread back, and where its time goes |
+//! | `time_slice` | when a task yields its thread |
+//! | `metering` | where a task's time goes |
 //! | `classify` | from the result of a call into a guest to an outcome: the one reader of traps |
 //! | `deterministic` | random numbers and clocks |
 //! | `log` | what a guest writes to its log |
@@ -21,5 +22,6 @@ pub mod grant;
 mod host;
 mod limiter;
 pub(crate) mod log;
+mod metering;
 mod store;
 mod time_slice;

@@ -15,8 +15,8 @@ use crate::task::classify::{limit_before, limit_in};
 use crate::task::grant::Grants;
 use crate::task::host::{self, TaskPre};
 use crate::task::limiter::Limiter;
+use crate::task::metering::{BlockedTooLong, Metered, Times};
 use crate::task::store::{self, TaskConfig, TaskState};
-use crate::task::time_slice::{BlockedTooLong, Timed, Times};
 use parking_lot::RwLock;
 use std::num::NonZeroUsize;
 use std::pin::pin;
@@ -160,7 +160,8 @@ async fn try_start(
             let (time_slice, mut times) = (store.data().time_slice.clone(), Times::default());
             let call = pin!(pre.instantiate_async(&mut store));
             let most_blocked = Some(limits.blocked_time()).filter(|&time| time < limits.timeout);
-            tokio::time::timeout(limits.timeout, Timed::new(call, time_slice, &mut times, most_blocked)).await
+            tokio::time::timeout(limits.timeout, Metered::new(call, time_slice, &mut times, most_blocked))
+                .await
         };
         store.data().log.finish();
         let limiter = &store.data().limiter;

@@ -23,8 +23,8 @@ use crate::task::calls::HostCalls;
 use crate::task::classify::Remains;
 use crate::task::grant::{Grants, Unannounced};
 use crate::task::host::{self, MessageHandle, TaskPre};
+use crate::task::metering::{BlockedTooLong, Metered, Times};
 use crate::task::store::{self, Delivered, TaskConfig, TaskState};
-use crate::task::time_slice::{BlockedTooLong, Timed, Times};
 use futures_util::future::join_all;
 use parking_lot::RwLock;
 use std::num::NonZeroUsize;
@@ -205,7 +205,7 @@ impl Component {
             // A task that never waits ends before the timer is even set.
             tokio::select! {
                 biased;
-                result = Timed::new(call, time_slice, &mut times, most_blocked) => match result {
+                result = Metered::new(call, time_slice, &mut times, most_blocked) => match result {
                     Ok(result) => Ok(result),
                     Err(BlockedTooLong) => Err(Outcome::LimitExceeded { limit: Limit::BlockedTime }),
                 },
