@@ -8,20 +8,15 @@ use super::Worker;
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::message::Message;
 use crate::model::outcome::Outcome;
-use crate::model::text::OneLine;
 use crate::task::component::Report;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 /// A message that a backend failed so often while it was well for others is to blame itself.
 const ITS_OWN_AFTER: u32 = 3;
-/// Probes in a row that failed for a grant or a right end a worker that is to end with the queue. With their pauses that
-/// takes 15 seconds.
-const HOPELESS_AFTER: u32 = 4;
 /// How long a store may take to hand out what it handed out before. The task's permit waits meanwhile.
 const CONTROL_READ: Duration = Duration::from_secs(2);
 /// Messages that are remembered; beyond that the oldest is forgotten, and begins anew.
@@ -158,8 +153,8 @@ impl Worker {
         let proven = self.breaker.has_completed();
         let attribution = self.attributions.attribute(&message.id, error, well, proven);
         if attribution != Attribution::Message {
-            if error.kind == HostErrorKind::NotGranted && !self.slip_is_logged.swap(true, Ordering::Relaxed) {
-                tracing::error!(message_id = message.id, "{}", OneLine(&error.text));
+            if error.kind == HostErrorKind::NotGranted {
+                self.misconfiguration.log_missing_grant(&message.id, &error.text);
             }
             report.outcome = Outcome::HostFailed { what: error.text.clone() };
         }
@@ -181,24 +176,6 @@ impl Worker {
             self.io.spawn(async move { store.read(&last, None, Some(0..1)).await.is_ok() }),
         );
         matches!(tokio::time::timeout(CONTROL_READ, reading).await, Ok(Ok(true)))
-    }
-
-    /// Ends a worker that is to end with the queue, where only the operator can go on: no task has completed, and a grant or
-    /// a right is missing for several in a row that were tried. The messages stay where they are, and whoever waits for the
-    /// worker learns why.
-    pub(super) fn end_if_hopeless(&self, report: &Report, stop: &CancellationToken) {
-        let (Outcome::HostFailed { what }, Some(error)) = (&report.outcome, &report.host_error) else {
-            self.hopeless_probes.store(0, Ordering::Relaxed);
-            return;
-        };
-        let of_operator = matches!(error.kind, HostErrorKind::NotGranted | HostErrorKind::Refused { .. });
-        if !self.options.until_empty || !of_operator || self.breaker.has_completed() {
-            return;
-        }
-        if self.hopeless_probes.fetch_add(1, Ordering::Relaxed) + 1 >= HOPELESS_AFTER {
-            let _ = self.hopeless.set(what.clone());
-            stop.cancel();
-        }
     }
 }
 

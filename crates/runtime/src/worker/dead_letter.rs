@@ -71,7 +71,7 @@ fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) ->
 
 impl Worker {
     /// Sends a message to the dead-letter queue. If that fails, or takes too long, it's tried again later.
-    pub(super) async fn dead_letter(
+    pub(super) async fn send_dead_letter(
         &self,
         message: &Message,
         outcome: &Outcome,

@@ -10,6 +10,7 @@ mod breaker;
 mod dead_letter;
 mod lease;
 mod mean;
+mod misconfiguration;
 mod options;
 mod permits;
 mod process;
@@ -36,6 +37,7 @@ use self::breaker::{Breaker, Cause};
 use self::dead_letter::DeadLetterQueue;
 use self::lease::Leases;
 use self::mean::MeanTime;
+use self::misconfiguration::Misconfiguration;
 use self::options::check_timeout;
 use self::permits::Permits;
 use self::rate::Starts;
@@ -46,8 +48,7 @@ use self::waiting::WaitingMessages;
 use crate::model::message::MAX_VISIBILITY;
 use crate::ports::queue::{Queue, QueueAttributes};
 use crate::task::component::Component;
-use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -58,6 +59,8 @@ use tokio_util::task::TaskTracker;
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(3);
 
 /// Runs the tasks of one queue's messages.
+//
+// Many fields, each a type of its own: all that the pollers and the tasks share is found here.
 pub struct Worker {
     queue: Arc<dyn Queue>,
     dead_letter: Option<DeadLetterQueue>,
@@ -70,12 +73,7 @@ pub struct Worker {
     breaker: Arc<Breaker>,
     attributions: Attributions,
     waiting: WaitingMessages,
-    /// A grant that is missing was told in the log: once is enough.
-    slip_is_logged: AtomicBool,
-    /// Why it ended by itself, where only the operator can go on.
-    hopeless: OnceLock<String>,
-    /// Probes in a row that failed for what only the operator can mend.
-    hopeless_probes: AtomicU32,
+    misconfiguration: Misconfiguration,
     starts: Option<Starts>,
     mean_wall: MeanTime,
     permits: Arc<Permits>,
@@ -168,9 +166,7 @@ impl Worker {
             breaker: Arc::new(Breaker::new(options.max_consecutive_failures)),
             attributions,
             waiting: WaitingMessages::default(),
-            slip_is_logged: AtomicBool::new(false),
-            hopeless: OnceLock::new(),
-            hopeless_probes: AtomicU32::new(0),
+            misconfiguration: Misconfiguration::default(),
             options,
             rules,
             leases,
@@ -264,7 +260,7 @@ impl Worker {
             Some(Cause::Tasks) => Some(self.breaker.why()),
             Some(Cause::Backend) | None => None,
         };
-        self.hopeless.get().cloned().or_else(none_completes)
+        self.misconfiguration.why().map(str::to_owned).or_else(none_completes)
     }
 }
 

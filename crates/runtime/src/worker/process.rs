@@ -14,9 +14,18 @@ use crate::task::component::Report;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use tokio_util::sync::CancellationToken;
+
+/// What follows from the end of a task.
+struct Verdict {
+    decision: Decision,
+    evidence: Evidence,
+    /// A backend failed: a message that is released may wait for it in the worker.
+    of_host: bool,
+}
 
 impl Worker {
-    /// Runs one message's task and settles the message. The guest computes on the thread that polls this.
+    /// Runs the task of one message and settles the message. The guest computes on the thread that polls this.
     pub(super) async fn process(
         self: Arc<Self>,
         leased: LeasedMessage,
@@ -24,70 +33,85 @@ impl Worker {
         probe: Option<Probe>,
         in_progress: Arc<InProgress>,
     ) {
-        // It may have waited for a backend.
+        // The lease may have expired while the message waited for a backend.
         if !leased.lease.lasts(Duration::ZERO) {
             self.tally.counters.leases_expired.add(1);
             return;
         }
-        let message = leased.message.clone();
-        let on_lease_expired = self.options.on_lease_expired;
-        let cancelled = async {
-            tokio::select! {
-                () = leased.lease.expired(), if on_lease_expired == OnLeaseExpired::Cancel => Cancel::LeaseExpired,
-                () = in_progress.abandon.cancelled() => Cancel::Drain,
-            }
-        };
-        let report = self.run_task(&message, cancelled).await;
-        let (report, attribution) = self.attribute(&message, report).await;
-        // The breaker learns of it before the permit is free for the next message.
-        self.note(&message, &report, attribution);
+        let report = self.run_task(&leased, &in_progress.abandon).await;
+        let (report, attribution) = self.attribute(&leased.message, report).await;
+        // The breaker hears of it before the permit is free for the next message.
+        self.record(&leased.message, &report, attribution);
         if probe.is_some() {
-            self.end_if_hopeless(&report, &in_progress.stop);
+            self.end_if_misconfigured(&report, &in_progress.stop);
         }
         let unsettled = self.permits.unsettled();
-
-        let decision =
-            decide(&report.outcome, attribution, message.receive_count, &self.rules, fastrand::f64());
-        let first = self.options.backoff.first;
-        let mut decision = self.breaker.hold_back(decision, &report.outcome, probe.is_some(), first);
-        let called = report.usage.calls > 0;
-        let mut evidence = Evidence::of(&report.outcome, attribution, report.ran, called);
-        let mut waits = attribution == Attribution::Host;
-        // Held until the settlement is sent: one event wakes the worker for both. To send a dead letter may take long.
+        let mut verdict = self.verdict(&leased.message, &report, attribution, probe.is_some());
+        // Freed once the settlement is sent, so that one event wakes the worker for both. Sending a dead letter may take
+        // long: then it's freed before.
         let mut permit = Some(permit);
-        if decision == Decision::DeadLetter {
+        if verdict.decision == Decision::DeadLetter {
             permit = None;
-            // The lease is still renewed meanwhile. A crash after this duplicates, and never loses.
-            decision = self.dead_letter(&message, &report.outcome, &in_progress.abandon).await;
-            if decision != Decision::DeadLetter {
-                (evidence, waits) = (Evidence::None, true);
-            }
+            // The lease is still renewed. A crash after this duplicates the message, and never loses it.
+            verdict = self.dead_letter(&leased.message, &report.outcome, verdict, &in_progress.abandon).await;
         }
-        let mut leased = leased;
-        if let Decision::Release(_) = decision
-            && waits
-            && self.breaker.cause() == Some(Cause::Backend)
-        {
-            match self.wait_for_backend(leased) {
-                None => return,
-                // It's another one that waited, or this one itself.
-                Some(other) => leased = other,
-            }
-        }
-        let operation = match decision {
-            Decision::Delete | Decision::DeadLetter => Operation::Delete,
-            Decision::Retry(delay) => Operation::Retry(self.possible(delay, leased.received_at)),
-            Decision::Release(delay) => Operation::Release(self.possible(delay, leased.received_at)),
-            Decision::Leave => {
-                self.tally.counters.leases_expired.add(1);
-                return;
-            }
+        let Some(leased) = self.wait_or_settle(leased, &verdict) else { return };
+        let Some(operation) = self.operation(verdict.decision, &leased) else {
+            self.tally.counters.leases_expired.add(1);
+            return;
         };
         if let Some(settlement) = self.settlement(leased, operation, unsettled).await {
-            // The receiver lives until all senders are gone.
-            let _ = in_progress.settlements.send(Settlement { evidence, probe, ..settlement });
+            // Can't fail: the receiver lives until all senders are dropped.
+            let _ =
+                in_progress.settlements.send(Settlement { evidence: verdict.evidence, probe, ..settlement });
         }
         drop(permit);
+    }
+
+    /// Decides what becomes of a message whose task ended so.
+    fn verdict(&self, message: &Message, report: &Report, attribution: Attribution, probes: bool) -> Verdict {
+        let Report { outcome, usage, ran, .. } = report;
+        let decision = decide(outcome, attribution, message.receive_count, &self.rules, fastrand::f64());
+        Verdict {
+            decision: self.breaker.hold_back(decision, outcome, probes, self.options.backoff.first),
+            evidence: Evidence::of(outcome, attribution, *ran, usage.calls > 0),
+            of_host: attribution == Attribution::Host,
+        }
+    }
+
+    /// Sends the dead letter of a message. If that fails, the dead-letter queue is a backend that fails.
+    async fn dead_letter(
+        &self,
+        message: &Message,
+        outcome: &Outcome,
+        verdict: Verdict,
+        abandon: &CancellationToken,
+    ) -> Verdict {
+        match self.send_dead_letter(message, outcome, abandon).await {
+            Decision::DeadLetter => verdict,
+            decision => Verdict { decision, evidence: Evidence::None, of_host: true },
+        }
+    }
+
+    /// Keeps a message in the worker while a backend that its task needs fails. Returns the message to settle: this one, or
+    /// another one that waited and makes room for it.
+    fn wait_or_settle(&self, leased: LeasedMessage, verdict: &Verdict) -> Option<LeasedMessage> {
+        let is_released = matches!(verdict.decision, Decision::Release(_));
+        if is_released && verdict.of_host && self.breaker.cause() == Some(Cause::Backend) {
+            self.wait_for_backend(leased)
+        } else {
+            Some(leased)
+        }
+    }
+
+    /// The call that carries out a decision; `None`: the message is no longer ours.
+    fn operation(&self, decision: Decision, leased: &LeasedMessage) -> Option<Operation> {
+        match decision {
+            Decision::Delete | Decision::DeadLetter => Some(Operation::Delete),
+            Decision::Retry(delay) => Some(Operation::Retry(self.possible(delay, leased.received_at))),
+            Decision::Release(delay) => Some(Operation::Release(self.possible(delay, leased.received_at))),
+            Decision::Leave => None,
+        }
     }
 
     /// Lets a message wait for a backend. Returns the one that must be released for it, if any.
@@ -143,9 +167,17 @@ impl Worker {
         })
     }
 
-    /// Runs the task of a message, once it has its body.
-    async fn run_task(&self, message: &Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
-        let began = Instant::now();
+    /// Runs the task of a message, once its body is fetched. Ends it when the worker gives up, and when the lease expires if
+    /// that is configured.
+    async fn run_task(&self, leased: &LeasedMessage, abandon: &CancellationToken) -> Report {
+        let (message, began) = (&leased.message, Instant::now());
+        let cancels = self.options.on_lease_expired == OnLeaseExpired::Cancel;
+        let cancelled = async {
+            tokio::select! {
+                () = leased.lease.expired(), if cancels => Cancel::LeaseExpired,
+                () = abandon.cancelled() => Cancel::Drain,
+            }
+        };
         let Some(bodies) = &self.options.bodies else {
             if body::is_elsewhere(message) {
                 self.pointers_warned.call_once(|| {
@@ -188,8 +220,8 @@ impl Worker {
         left.map_or(delay, |left| delay.min(left))
     }
 
-    /// Counts, logs and learns from a task's end.
-    fn note(&self, message: &Message, report: &Report, attribution: Attribution) {
+    /// Counts and logs the end of a task, and tells the breaker.
+    fn record(&self, message: &Message, report: &Report, attribution: Attribution) {
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
         self.window.ended(report);
