@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wasmrun_laws::event(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wasmrun_properties::event(bytes));

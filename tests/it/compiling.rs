@@ -237,7 +237,7 @@ fn each_that_fuzzing_found(command: &[&str]) {
     let mut looked_at = 0;
     for file in corpus {
         let bytes = fs::read(file.expect("a file").path()).expect("its content");
-        world.write("found.wasm", wasmrun_laws::component_of(&bytes));
+        world.write("found.wasm", wasmrun_properties::component_of(&bytes));
         let output = world
             .program(Path::new("sh"))
             .args(["-c", "ulimit -d 524288 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_wasmrun")])

@@ -1,4 +1,4 @@
-//! What the laws of `crates/laws` need of this crate, and nobody else.
+//! What the properties of `crates/properties` need of this crate, and nobody else.
 
 use crate::args::{Cli, Command};
 use crate::failure::Failure;

@@ -272,7 +272,7 @@ impl AsyncWrite for LogStream {
     }
 }
 
-/// Logs what a guest writes, as its task would; for laws about lines.
+/// Logs what a guest writes, as its task would; for properties about lines.
 #[doc(hidden)]
 pub fn write_as_guest(
     message_id: &str,

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "elsewhere")]
-    fn what_leads_elsewhere_breaks_the_law() {
+    fn what_leads_elsewhere_breaks_the_property() {
         stays_below("a/../../b");
     }
 

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use wasmrun_laws::LAWS;
+use wasmrun_properties::PROPERTIES;
 
-fn corpus(law: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(law)
+fn corpus(property: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(property)
 }
 
 #[track_caller]
-fn holds_for_its_corpus(law: &str) {
-    let (_, check) = LAWS.iter().find(|(name, _)| *name == law).expect("a law");
-    let mut files: Vec<_> =
-        fs::read_dir(corpus(law)).expect("a corpus").map(|entry| entry.expect("a file").path()).collect();
+fn holds_for_its_corpus(property: &str) {
+    let (_, check) = PROPERTIES.iter().find(|(name, _)| *name == property).expect("a property");
+    let mut files: Vec<_> = fs::read_dir(corpus(property))
+        .expect("a corpus")
+        .map(|entry| entry.expect("a file").path())
+        .collect();
     files.sort();
     assert!(!files.is_empty());
     for file in files {
@@ -24,10 +26,11 @@ fn holds_for_its_corpus(law: &str) {
 }
 
 #[test]
-fn every_law_has_a_fuzz_target_and_a_corpus() {
-    for (law, _) in LAWS {
-        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fuzz/fuzz_targets/{law}.rs"));
-        assert!(target.is_file() && corpus(law).is_dir(), "{law}");
+fn every_property_has_a_fuzz_target_and_a_corpus() {
+    for (property, _) in PROPERTIES {
+        let target =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fuzz/fuzz_targets/{property}.rs"));
+        assert!(target.is_file() && corpus(property).is_dir(), "{property}");
     }
 }
 

@@ -28,10 +28,10 @@ pub use log::log;
 pub use settings::settings;
 
 /// A property, with the name of its fuzz target.
-pub type Law = (&'static str, fn(&[u8]));
+pub type Property = (&'static str, fn(&[u8]));
 
 /// All properties.
-pub const LAWS: [Law; 6] = [
+pub const PROPERTIES: [Property; 6] = [
     ("component", component),
     ("dir", dir),
     ("event", event),
