@@ -129,10 +129,10 @@ fn an_endpoint_with_a_path_is_used_for_queues_and_roles_as_well() {
 fn an_endpoint_that_is_no_url_is_refused() {
     let world = World::new();
     let store = invoke(&world, "ok", "s3://bucket-in").env("AWS_ENDPOINT_URL_S3", "localhost:4566");
-    store.fails_with(2, "the endpoint \"localhost:4566\" of S3 is no URL: write http://HOST:PORT");
+    store.fails_with(2, "the endpoint \"localhost:4566\" of S3 isn't a URL: write http://HOST:PORT");
     let queue =
         signed(world.wasmrun(["queue", "stats", "jobs"])).env("AWS_ENDPOINT_URL_SQS", "localhost:4566");
-    queue.fails_with(3, "the endpoint \"localhost:4566\" of SQS is no URL");
+    queue.fails_with(3, "the endpoint \"localhost:4566\" of SQS isn't a URL");
 }
 
 #[test]

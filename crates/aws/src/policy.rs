@@ -257,7 +257,7 @@ impl Permissions {
                 "{bucket} is the alias of an access point, and policies name its ARN, which only S3 knows: write s3://arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME in its place"
             )),
             BucketKind::Alias(what) => Err(format!(
-                "{bucket} is the alias of {what}, for which no policy can be told: write it by hand, with the ARN that S3 shows"
+                "{bucket} is the alias of {what}, for which wasmrun can't write a policy: write it by hand, with the ARN that S3 shows"
             )),
             BucketKind::Bucket | BucketKind::Directory => {
                 Ok(format!("arn:{}:s3:::{bucket}/{key}", self.partition_of(store)))

@@ -16,25 +16,30 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
     let mut families = vec![
         gauge(
             "wasmrun_instances_running",
-            "Tasks that run, and those whose message is on its way to the dead-letter queue.",
+            "Tasks that run now, those whose dead letters are being sent included.",
             instances.running as f64,
         ),
-        gauge("wasmrun_instances_allowed", "Tasks that may run at once now.", instances.allowed as f64),
-        gauge("wasmrun_instances_min", "Tasks that may always run at once.", instances.min as f64),
-        gauge("wasmrun_instances_max", "More tasks never run at once.", instances.max.get() as f64),
+        gauge("wasmrun_instances_allowed", "The current concurrency limit: the number of tasks that may run at the same time.", instances.allowed as f64),
+        gauge("wasmrun_instances_min", "The lowest concurrency limit that the scaler sets.", instances.min as f64),
+        gauge("wasmrun_instances_max", "The highest concurrency limit that the scaler sets.", instances.max.get() as f64),
         gauge(
             "wasmrun_ready",
-            "1 while the worker receives messages at full speed; 0 while it waits for failing stores or queues or for a task to complete, or stops: what /readyz says.",
+            "1 while the worker receives messages at full speed, as /readyz says; 0 while a store or a queue fails, while no task completes, or while the worker stops.",
             f64::from(u8::from(health::ready(status).is_ok())),
         ),
         gauge(
             "wasmrun_dead_letter_queue",
-            "1 if there is a dead-letter queue, 0 if rejected messages are tried again as there is none.",
+            "1 if there is a dead-letter queue; 0 if there is none, and rejected messages are retried.",
             f64::from(u8::from(status.has_dead_letter_queue)),
         ),
         gauge(
+            "wasmrun_waiting_messages",
+            "Messages that the worker keeps, without a task, until a failing store or queue works again.",
+            status.waiting as f64,
+        ),
+        gauge(
             "wasmrun_consecutive_failures",
-            "Tasks that failed since the last one completed, host errors aside: from --max-consecutive-failures on the worker tries one message at a time.",
+            "Tasks in a row that failed, host errors excluded. At --max-consecutive-failures the worker slows down to one message at a time.",
             f64::from(status.consecutive_failures),
         ),
     ];
@@ -46,7 +51,7 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
         let samples = Because::ALL.map(|by| (vec![("by", by.as_str())], f64::from(u8::from(by == because))));
         families.push(family(
             "wasmrun_instances_bound",
-            "What decides how many tasks may run at once now: 1 for that, 0 for the others.",
+            "What sets the current concurrency limit: 1 for this cause, 0 for the others.",
             MetricType::GAUGE,
             samples.into(),
         ));
@@ -56,20 +61,20 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
         let samples = states.map(|(state, count)| (vec![("state", state)], count as f64));
         families.push(family(
             "wasmrun_queue_messages",
-            "Messages in the queue by state, as the queue itself last said: SQS tells approximate numbers.",
+            "Messages in the queue by state, as the queue last reported; SQS reports approximate numbers.",
             MetricType::GAUGE,
             samples.into(),
         ));
         families.push(gauge(
-            "wasmrun_queue_messages_told_seconds",
-            "How long ago the queue said how many messages it holds.",
+            "wasmrun_queue_messages_age_seconds",
+            "Time since the queue last reported its number of messages.",
             ago.as_secs_f64(),
         ));
     }
     if let Some(waited) = status.waited {
         families.push(gauge(
             "wasmrun_queue_age_seconds",
-            "An estimate of the age of the oldest message that waits: how long the last message that this worker received for the first time had waited, and the time since while messages are visible; 0 after a receive that brought none.",
+            "Estimated age of the oldest visible message: the time that the last first-time message waited until this worker received it, plus the time since then while messages are visible; 0 after a receive that returned none.",
             waited.as_secs_f64(),
         ));
     }
@@ -102,32 +107,32 @@ pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
     let families = [
         (
             "wasmrun_store_calls_total",
-            "Calls of tasks to stores that were answered, by the store's alias, the kind of call and the result.",
+            "Answered calls of tasks to stores, by alias of the store, call and result.",
             answered,
         ),
         (
             "wasmrun_store_read_bytes_total",
-            "Content of objects that tasks read, by the store's alias.",
+            "Bytes of object content that tasks read, by alias of the store.",
             read.collect(),
         ),
         (
             "wasmrun_store_written_bytes_total",
-            "Content of objects that tasks wrote, by the store's alias, objects that were never finished included.",
+            "Bytes of object content that tasks wrote, by alias of the store, unfinished objects included.",
             written.collect(),
         ),
         (
             "wasmrun_sent_messages_total",
-            "Messages that tasks sent, by the queue's alias and the result.",
+            "Messages that tasks sent, by alias of the queue and result.",
             sent,
         ),
         (
             "wasmrun_sent_bytes_total",
-            "Messages that tasks sent with their attributes, by the queue's alias.",
+            "Bytes of messages that tasks sent, attributes included, by alias of the queue.",
             bytes.collect(),
         ),
     ];
-    let told = families.into_iter().filter(|(_, _, samples)| !samples.is_empty());
-    told.map(|(name, help, samples)| family(name, help, MetricType::COUNTER, samples)).collect()
+    let known = families.into_iter().filter(|(_, _, samples)| !samples.is_empty());
+    known.map(|(name, help, samples)| family(name, help, MetricType::COUNTER, samples)).collect()
 }
 
 /// Returns the families that describe the program.
@@ -137,19 +142,19 @@ pub(crate) fn of_program(about: &About, was_cached: bool) -> Vec<MetricFamily> {
     vec![
         family(
             "wasmrun_build_info",
-            "The program's version and the component that it runs; always 1.",
+            "Always 1; the labels are the version of the program and the component that it runs.",
             MetricType::GAUGE,
             vec![(vec![("version", about.version), ("component", &about.component)], 1.0)],
         ),
         family(
             "wasmrun_compile_cache_requests_total",
-            "Whether the component's code was in the cache at the start, or was compiled.",
+            "Whether the start found the component's code in the cache (hit) or compiled it (miss).",
             MetricType::COUNTER,
             vec![(vec![("result", "hit")], hit), (vec![("result", "miss")], miss)],
         ),
         gauge(
             "process_start_time_seconds",
-            "When the program began, in seconds since 1970 (UTC).",
+            "Start time of the process, in seconds since the Unix epoch.",
             started.as_secs_f64(),
         ),
     ]
@@ -195,7 +200,7 @@ mod tests {
     use wasmrun_runtime::ports::queue::Depth;
 
     #[test]
-    fn what_is_not_known_is_not_told() {
+    fn a_value_that_is_not_known_has_no_sample() {
         let text = |status: &Status| Metrics::default().text(of_status(status));
         assert!(!text(&well()).contains("wasmrun_queue_"));
         let depth = Depth { visible: 3, in_flight: 2, delayed: 1 };
@@ -208,10 +213,11 @@ mod tests {
         for sample in [
             "wasmrun_queue_messages{state=\"visible\"} 3\n",
             "wasmrun_queue_messages{state=\"in-flight\"} 2\n",
-            "wasmrun_queue_messages_told_seconds 4\n",
+            "wasmrun_queue_messages_age_seconds 4\n",
             "wasmrun_queue_age_seconds 1.5\n",
             "wasmrun_instances_max 8\n",
             "wasmrun_ready 1\n",
+            "wasmrun_waiting_messages 0\n",
         ] {
             assert!(known.contains(sample), "no {sample} in {known}");
         }

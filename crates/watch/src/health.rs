@@ -24,7 +24,7 @@ const LATE_ANSWER: Duration = Duration::from_secs(30);
 pub fn alive(status: &Status) -> Result<(), String> {
     if status.beat_ago > LONGEST_SILENCE {
         let seconds = status.beat_ago.as_secs();
-        return Err(format!("the worker's loop has had no turn for {seconds} s"));
+        return Err(format!("the worker's loop has not run for {seconds} s"));
     }
     match status.receiving_for {
         Some(time) if time > LONGEST_RECEIVE => {
@@ -65,6 +65,7 @@ pub(crate) mod tests {
             beat_ago: Duration::from_millis(500),
             receiving_for: Some(Duration::from_secs(19)),
             receiving: Receiving::Yes,
+            waiting: 0,
             consecutive_failures: 0,
             instances: InstancesStatus {
                 running: 0,

@@ -47,37 +47,37 @@ struct Time {
 const TIMES: [Time; 6] = [
     Time {
         name: "wasmrun_task_queued_seconds",
-        help: "From the moment the message was sent until its task began, delays and earlier tries included.",
+        help: "Time from the sending of the message to the start of its task, delays and earlier tries included.",
         bounds: QUEUED,
         of: |usage| usage.queued,
     },
     Time {
         name: "wasmrun_task_start_seconds",
-        help: "From a task's begin until its instance was there.",
+        help: "Time from the start of a task until its instance exists.",
         bounds: START,
         of: |usage| usage.start,
     },
     Time {
         name: "wasmrun_task_compute_seconds",
-        help: "What a task spent on a thread, once its instance was there.",
+        help: "CPU time of a task once its instance exists.",
         bounds: TASK,
         of: |usage| usage.compute,
     },
     Time {
         name: "wasmrun_task_blocked_seconds",
-        help: "What a task waited for the host: stores, queues, clocks.",
+        help: "Time that a task waited for the host: stores, queues, clocks.",
         bounds: TASK,
         of: |usage| usage.blocked,
     },
     Time {
         name: "wasmrun_task_ready_seconds",
-        help: "What a task waited for a thread while others computed.",
+        help: "Time that a task waited for a guest thread while other tasks used it.",
         bounds: TASK,
         of: |usage| usage.ready,
     },
     Time {
         name: "wasmrun_task_duration_seconds",
-        help: "From a task's begin to its end.",
+        help: "Time from the start of a task to its end.",
         bounds: TASK,
         of: |usage| usage.wall,
     },
@@ -103,12 +103,12 @@ impl Default for Metrics {
         let limits = counters(
             &registry,
             "wasmrun_tasks_limited_total",
-            "Tasks that a limit ended, by the limit.",
+            "Tasks that a limit ended, by limit.",
             "limit",
         );
         let refusals = IntCounter::new(
             "wasmrun_refused_calls_total",
-            "Calls of tasks that were refused for want of a grant.",
+            "Calls of tasks that were refused because no grant allows them.",
         )
         .expect("a valid name");
         registry.register(Box::new(refusals.clone())).expect("a new name");
@@ -117,17 +117,17 @@ impl Default for Metrics {
             limits: Limit::ALL.map(|limit| limits.with_label_values(&[limit.as_str()])),
             refusals,
             times: TIMES.each_ref().map(|time| histogram(&registry, time.name, time.help, time.bounds)),
-            fuel: histogram(&registry, "wasmrun_task_fuel", "Units of computing of a task.", FUEL),
+            fuel: histogram(&registry, "wasmrun_task_fuel", "Fuel that a task consumed, in the engine's units.", FUEL),
             memory: histogram(
                 &registry,
                 "wasmrun_task_peak_memory_bytes",
-                "The most memory that a task had, all its linear memories together.",
+                "Highest sum of the linear memories of a task.",
                 MEMORY,
             ),
             receives: histogram(
                 &registry,
                 "wasmrun_task_receive_count",
-                "How often a task's message had been received, this time included: high ones are messages that fail again and again.",
+                "Number of receives of a task's message, this one included; high values are messages that fail repeatedly.",
                 RECEIVES,
             ),
             registry,

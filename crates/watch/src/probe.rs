@@ -42,7 +42,7 @@ async fn ask(address: SocketAddr, path: &str) -> Result<String, String> {
     match tokio::time::timeout(PATIENCE, exchange(address, path)).await {
         Ok(Ok((StatusCode::OK, body))) => Ok(body),
         Ok(Ok((StatusCode::SERVICE_UNAVAILABLE, why))) => Err(OneLine(why.trim()).to_string()),
-        Ok(Ok((status, _))) => Err(format!("{address} is no worker: it answers {status}")),
+        Ok(Ok((status, _))) => Err(format!("{address} isn't a worker: it answers with status {status}")),
         Ok(Err(error)) => Err(format!("{address} gives no answer: {}", OneLine(&error.to_string()))),
         Err(_) => Err(format!("{address} gives no answer within {} s", PATIENCE.as_secs())),
     }

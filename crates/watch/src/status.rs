@@ -41,6 +41,7 @@ fn value(about: &About, status: &Status, summary: &Summary) -> Value {
             "seconds_ago": seconds(ago),
         })),
         "waited_seconds": status.waited.map(seconds),
+        "waiting_for_backends": status.waiting,
         "has_dead_letter_queue": status.has_dead_letter_queue,
         "running": status.running.iter().map(running).collect::<Vec<_>>(),
         "failures": status.failures.iter().map(failed).collect::<Vec<_>>(),

@@ -25,7 +25,7 @@ pub(super) async fn ask(
     within: Duration,
 ) -> Result<Value, String> {
     let answer = tokio::time::timeout(within, exchange(method, url, body)).await;
-    let (status, body) = answer.unwrap_or_else(|_| Err("it gives no answer".into()))?;
+    let (status, body) = answer.unwrap_or_else(|_| Err("no answer in time".into()))?;
     let value = serde_json::from_slice(&body);
     match value {
         Ok(value) if status.is_success() => Ok(value),
@@ -68,6 +68,6 @@ async fn exchange(method: Method, url: &str, body: Option<&Value>) -> Result<(St
         biased;
         answer = exchange => answer,
         // The connection makes progress only while its future is polled.
-        ended = connection => Err(ended.map_or_else(|error| error.to_string(), |()| "it hangs up".into())),
+        ended = connection => Err(ended.map_or_else(|error| error.to_string(), |()| "the connection was closed without an answer".into())),
     }
 }

@@ -75,9 +75,9 @@ pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
         300..=399 | 404 | 405 => StoreError::Unavailable(failure.text),
         // The guest reads this text, and the service's message may hold names that the guest must not learn.
         _ if !failure.code.is_empty() => {
-            StoreError::Invalid(format!("the store refuses it: {}", failure.code))
+            StoreError::Invalid(format!("the store refuses the request: {}", failure.code))
         }
-        _ if failure.status == 0 => StoreError::Invalid("the store can't be asked for that".into()),
+        _ if failure.status == 0 => StoreError::Invalid("the request can't be sent to the store".into()),
         _ => StoreError::Unavailable(failure.text),
     }
 }

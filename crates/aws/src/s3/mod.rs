@@ -274,9 +274,9 @@ fn head_info(key: &str, answer: HeadObjectOutput) -> Result<ObjectInfo, StoreErr
     })
 }
 
-fn length(told: Option<i64>) -> Result<u64, StoreError> {
-    let length = told.and_then(|length| u64::try_from(length).ok());
-    length.ok_or_else(|| StoreError::Unavailable("its length isn't told".into()))
+fn length(reported: Option<i64>) -> Result<u64, StoreError> {
+    let length = reported.and_then(|length| u64::try_from(length).ok());
+    length.ok_or_else(|| StoreError::Unavailable("the answer has no content length".into()))
 }
 
 /// Checks that a response has the requested version. A server without versions, and a proxy that drops the parameter,

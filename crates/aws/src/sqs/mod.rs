@@ -348,7 +348,7 @@ impl SqsQueue {
 impl QueueAdmin for SqsQueue {
     /// Always fails: SQS shows a message only to its receiver.
     async fn peek(&self, _max: usize) -> Result<Vec<Message>, QueueError> {
-        let text = "SQS shows messages only to those who receive them, and counts that: use its console";
+        let text = "SQS shows messages only by receiving them, and each receive counts: use the SQS console";
         Err(QueueError::Unusable(text.into()))
     }
 

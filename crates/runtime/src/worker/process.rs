@@ -194,7 +194,7 @@ impl Worker {
             fetched = bodies.fetch(message, &self.io) => fetched,
             why = &mut cancelled => Err(Failed { outcome: Outcome::Cancelled { why }, host_error: None }),
             () = tokio::time::sleep(self.component.limits().timeout) => {
-                let what = "body store: it gives no answer".into();
+                let what = "body store: no answer in time".into();
                 Err(Failed { outcome: Outcome::HostFailed { what }, host_error: None })
             }
         };

@@ -398,6 +398,6 @@ impl Worker {
 async fn answer_to<T, E: Display>(check: impl Future<Output = Result<T, E>>) -> Result<T, String> {
     match tokio::time::timeout(LONGEST_CHECK, check).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err("it gives no answer".into()),
+        Err(_) => Err("no answer in time".into()),
     }
 }

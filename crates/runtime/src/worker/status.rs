@@ -35,6 +35,8 @@ pub struct Status {
     pub receiving_for: Option<Duration>,
     /// Whether it receives messages.
     pub receiving: Receiving,
+    /// Messages that the worker keeps, without a task, until a failing backend works again.
+    pub waiting: usize,
     /// Tasks that failed since the last one completed, host errors aside.
     pub consecutive_failures: u32,
     /// Tasks at once.
@@ -266,6 +268,7 @@ impl Worker {
             } else {
                 why.map_or(Receiving::Yes, |why| Receiving::Paused { why })
             },
+            waiting: self.waiting.len(),
             consecutive_failures: self.breaker.failed_tasks(),
             instances: InstancesStatus {
                 running,

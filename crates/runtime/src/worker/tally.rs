@@ -86,19 +86,19 @@ macro_rules! counts {
 }
 
 counts! {
-    /// Messages that were received.
+    /// Received messages.
     received: "received", "messages_received";
-    /// Receives that brought no message.
+    /// Receives that returned no message.
     empty_receives: "empty_receives", "empty_receives";
-    /// Receives that failed.
+    /// Failed receives.
     failed_receives: "failed_receives", "failed_receives";
-    /// Extensions of a message's visibility.
+    /// Renewals of leases: extensions of a message's visibility.
     renewals: "renewals", "message_renewals";
-    /// Extensions of a message's visibility that failed; most are tried again.
+    /// Failed renewals of leases; most are retried.
     failed_renewals: "failed_renewals", "failed_renewals";
     /// Leases that expired before their messages were settled.
     leases_expired: "leases_expired", "leases_expired";
-    /// Messages that were released.
+    /// Messages that the worker made visible again without deleting them.
     released: "released", "messages_released";
     /// Messages that the worker sent to the dead-letter queue.
     dead_lettered: "dead_lettered", "messages_dead_lettered";

@@ -72,8 +72,13 @@ impl WaitingMessages {
         state.messages.drain(..most).inspect(|message| message.lease.waits(false)).collect()
     }
 
+    /// Number of messages that wait.
+    pub(super) fn len(&self) -> usize {
+        self.lock().messages.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().messages.is_empty()
+        self.len() == 0
     }
 
     /// Takes all messages. None can be added from now on.
