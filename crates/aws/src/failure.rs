@@ -1,6 +1,6 @@
 //! Describes a failed call of any operation: error code, HTTP status and a sentence.
 
-use crate::response::Foreign;
+use crate::response::NotTheService;
 use aws_sdk_s3::operation as s3;
 use aws_sdk_sqs::config::http::HttpResponse;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
@@ -164,7 +164,7 @@ impl<E: Operation> From<SdkError<E, HttpResponse>> for Failure {
         match &error {
             SdkError::ServiceError(service) => {
                 let Some(code) = service.err().code().filter(|_| is_named::<E>(service.raw())) else {
-                    return failed(Foreign::new(E::service(), service.raw()).to_string(), true);
+                    return failed(NotTheService::new(E::service(), service.raw()).to_string(), true);
                 };
                 let code = code.to_owned();
                 let text = match service.err().message().filter(|message| !message.is_empty()) {
@@ -185,7 +185,7 @@ impl<E: Operation> From<SdkError<E, HttpResponse>> for Failure {
             SdkError::ConstructionFailure(_) => failed(causes(&error), false),
             // These include missing credentials, which may be available later.
             _ => {
-                let foreign = Foreign::behind(&error).map(Foreign::to_string);
+                let foreign = NotTheService::behind(&error).map(NotTheService::to_string);
                 failed(foreign.unwrap_or_else(|| causes(&error)), true)
             }
         }
@@ -227,11 +227,11 @@ pub(crate) fn causes(error: &dyn Error) -> String {
         }
         next = error.source();
     }
-    told(&texts.join(": "))
+    without_providers(&texts.join(": "))
 }
 
 /// Shortens the SDK's text for missing credentials, which lists all providers and their types.
-fn told(text: &str) -> String {
+fn without_providers(text: &str) -> String {
     const FILES: &str = "~/.aws/config and ~/.aws/credentials";
     let text = text.strip_prefix("dispatch failure: other: ").unwrap_or(text);
     if !text.contains("no credentials found in chain") {

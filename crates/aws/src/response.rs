@@ -35,9 +35,9 @@ const SQS_MEMBERS: [&str; 5] = ["Attributes", "Failed", "Messages", "QueueUrl", 
 /// address.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Foreign(String);
+pub(crate) struct NotTheService(String);
 
-impl Foreign {
+impl NotTheService {
     /// Describes a response that the service doesn't send.
     pub(crate) fn new(service: &str, response: &HttpResponse) -> Self {
         let headers = response.headers();
@@ -53,7 +53,7 @@ impl Foreign {
         ))
     }
 
-    /// Finds a `Foreign` among an error and its sources.
+    /// Finds a `NotTheService` among an error and its sources.
     pub(crate) fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
     }
@@ -74,7 +74,7 @@ impl Intercept for Origin {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        remember(context, cfg);
+        note_request(context, cfg);
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl Intercept for Origin {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if let Some(asked) = cfg.load::<Asked>() {
+        if let Some(asked) = cfg.load::<Request>() {
             // An endpoint was part of a request's URI, so it is a valid header value.
             let _ = context.response_mut().headers_mut().try_insert(ENDPOINT, asked.endpoint.clone());
         }
@@ -126,7 +126,7 @@ impl Intercept for S3Responses {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let response = context.response_mut();
-        let asked = cfg.load::<Asked>();
+        let asked = cfg.load::<Request>();
         let (is_good, for_xml) = (response.status().is_success(), asked.is_some_and(|asked| asked.for_xml));
         if !is_good || for_xml {
             bound(response);
@@ -136,7 +136,7 @@ impl Intercept for S3Responses {
         }
         let lacks_name = self.names_requests.get() == Some(&true) && !is_named(response);
         if lacks_name || !is_from_s3(response, for_xml) {
-            return Err(Foreign::new("S3", response).into());
+            return Err(NotTheService::new("S3", response).into());
         }
         let left_out = make_readable(response);
         if !left_out.is_empty() {
@@ -153,7 +153,7 @@ impl Intercept for S3Responses {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let response = context.response();
-        let for_xml = cfg.load::<Asked>().is_some_and(|asked| asked.for_xml);
+        let for_xml = cfg.load::<Request>().is_some_and(|asked| asked.for_xml);
         let is_of_s3 = match response.status().is_success() {
             true => is_from_s3(response, for_xml),
             false => is_s3_error(response),
@@ -167,11 +167,11 @@ impl Intercept for S3Responses {
 
 /// Refuses a successful response to a request for an object that can't exist.
 #[derive(Debug)]
-pub(crate) struct NothingIsThere;
+pub(crate) struct MustBeAbsent;
 
-impl Intercept for NothingIsThere {
+impl Intercept for MustBeAbsent {
     fn name(&self) -> &'static str {
-        "NothingIsThere"
+        "MustBeAbsent"
     }
 
     fn modify_before_deserialization(
@@ -181,7 +181,7 @@ impl Intercept for NothingIsThere {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let is_there = context.response().status().is_success();
-        if is_there { Err(Foreign::new("S3", context.response()).into()) } else { Ok(()) }
+        if is_there { Err(NotTheService::new("S3", context.response()).into()) } else { Ok(()) }
     }
 }
 
@@ -213,13 +213,13 @@ impl Intercept for SqsResponses {
     ) -> Result<(), BoxError> {
         let response = context.response();
         let is_fine = !response.status().is_success() || is_from_sqs(response);
-        if is_fine { Ok(()) } else { Err(Foreign::new("SQS", response).into()) }
+        if is_fine { Ok(()) } else { Err(NotTheService::new("SQS", response).into()) }
     }
 }
 
 /// Properties of a request, kept for its response: the request is gone when the response arrives.
 #[derive(Debug)]
-struct Asked {
+struct Request {
     /// Endpoint in the form `http://host:port`.
     endpoint: String,
     path: String,
@@ -227,11 +227,11 @@ struct Asked {
     for_xml: bool,
 }
 
-impl Storable for Asked {
+impl Storable for Request {
     type Storer = StoreReplace<Self>;
 }
 
-fn remember(context: &BeforeTransmitInterceptorContextRef<'_>, cfg: &mut ConfigBag) {
+fn note_request(context: &BeforeTransmitInterceptorContextRef<'_>, cfg: &mut ConfigBag) {
     let request = context.request();
     let uri = request.uri();
     let (scheme, rest) = uri.split_once("://").unwrap_or(("http", uri));
@@ -245,7 +245,7 @@ fn remember(context: &BeforeTransmitInterceptorContextRef<'_>, cfg: &mut ConfigB
         "PUT" => request.headers().contains_key("x-amz-copy-source"),
         _ => false,
     };
-    let asked = Asked { endpoint: format!("{scheme}://{host}"), path: format!("/{path}"), for_xml };
+    let asked = Request { endpoint: format!("{scheme}://{host}"), path: format!("/{path}"), for_xml };
     cfg.interceptor_state().store_put(asked);
 }
 

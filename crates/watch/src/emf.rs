@@ -31,12 +31,12 @@ pub struct Emf {
     namespace: String,
     service: String,
     queue: String,
-    gathered: Mutex<Gathered>,
+    interval: Mutex<Interval>,
 }
 
 /// Metrics since the last line.
 #[derive(Debug)]
-struct Gathered {
+struct Interval {
     outcomes: [u64; OutcomeKind::ALL.len()],
     /// Total duration of all tasks.
     wall: Duration,
@@ -47,7 +47,7 @@ struct Gathered {
     /// Counts at the last line.
     counts: Counts,
     /// Whether there was a line yet.
-    told: bool,
+    has_line: bool,
 }
 
 impl Emf {
@@ -58,13 +58,13 @@ impl Emf {
             namespace,
             service: dimension(service),
             queue: dimension(name_of(queue)),
-            gathered: Mutex::new(Gathered {
+            interval: Mutex::new(Interval {
                 outcomes: Default::default(),
                 wall: Duration::ZERO,
                 task_us: histogram(),
                 latency_us: histogram(),
                 counts: Counts::default(),
-                told: false,
+                has_line: false,
             }),
         }
     }
@@ -84,18 +84,18 @@ impl Emf {
     pub fn line(&self, status: &Status, now: SystemTime, is_last: bool) -> String {
         let mut metrics = Metrics::default();
         let instances = status.instances;
-        let mut gathered = self.gathered();
+        let mut interval = self.interval();
         // The last line comes soon after the line before. If both had `Workers`, the sum over their minute would count
         // the worker twice.
-        if !is_last || !std::mem::replace(&mut gathered.told, true) {
+        if !is_last || !std::mem::replace(&mut interval.has_line, true) {
             metrics.count("Workers", 1);
             metrics.count("InstancesRunning", instances.running as u64);
             metrics.count("InstancesAllowed", instances.allowed as u64);
             metrics.count("InstancesMax", instances.max.get() as u64);
         }
-        gathered.told = true;
-        gathered.tell(&status.counts, &mut metrics);
-        drop(gathered);
+        interval.has_line = true;
+        interval.drain_into(&status.counts, &mut metrics);
+        drop(interval);
 
         let Metrics { definitions, mut members } = metrics;
         let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
@@ -115,25 +115,25 @@ impl Emf {
         Value::Object(members).to_string()
     }
 
-    fn gathered(&self) -> MutexGuard<'_, Gathered> {
-        self.gathered.lock()
+    fn interval(&self) -> MutexGuard<'_, Interval> {
+        self.interval.lock()
     }
 }
 
 impl TaskObserver for Emf {
     fn ended(&self, record: &TaskRecord<'_>) {
         let (wall, latency) = (record.usage.wall, record.usage.queued.saturating_add(record.usage.wall));
-        let mut gathered = self.gathered();
-        gathered.outcomes[record.outcome as usize] += 1;
-        gathered.wall = gathered.wall.saturating_add(wall);
-        gathered.task_us.saturating_record(micros(wall));
-        gathered.latency_us.saturating_record(micros(latency));
+        let mut interval = self.interval();
+        interval.outcomes[record.outcome as usize] += 1;
+        interval.wall = interval.wall.saturating_add(wall);
+        interval.task_us.saturating_record(micros(wall));
+        interval.latency_us.saturating_record(micros(latency));
     }
 }
 
-impl Gathered {
+impl Interval {
     /// Adds all metrics to a line, and resets them.
-    fn tell(&mut self, counts: &Counts, metrics: &mut Metrics) {
+    fn drain_into(&mut self, counts: &Counts, metrics: &mut Metrics) {
         let tasks: u64 = self.outcomes.iter().sum();
         metrics.count("Tasks", tasks);
         for (kind, count) in OutcomeKind::ALL.into_iter().zip(&mut self.outcomes) {
@@ -205,9 +205,9 @@ fn name_of(url: &str) -> &str {
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
 fn dimension(text: &str) -> String {
     let printable = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '_' };
-    let told: String =
+    let shown: String =
         text.trim_start_matches(':').chars().take(MOST_DIMENSION_CHARS).map(printable).collect();
-    if told.trim().is_empty() { "unknown".into() } else { told }
+    if shown.trim().is_empty() { "unknown".into() } else { shown }
 }
 
 fn micros(time: Duration) -> u64 {
@@ -217,7 +217,7 @@ fn micros(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::tests::well;
+    use crate::health::tests::healthy;
     use wasmrun_runtime::model::outcome::Outcome;
     use wasmrun_runtime::model::usage::Usage;
 
@@ -244,7 +244,7 @@ mod tests {
     fn each_metric_that_is_defined_has_a_number_or_up_to_a_hundred() {
         let emf = emf();
         (0..1000).for_each(|index| ended(&emf, &Outcome::Completed, index));
-        let line = line(&emf, &well());
+        let line = line(&emf, &healthy());
         let directive = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(
             (&directive["Namespace"], &line["service"], &line["queue"]),
@@ -268,7 +268,7 @@ mod tests {
     fn percentiles_of_the_values_are_those_of_all_tasks() {
         let emf = emf();
         (0..1000).for_each(|index| ended(&emf, &Outcome::Completed, index));
-        let line = line(&emf, &well());
+        let line = line(&emf, &healthy());
         let values: Vec<f64> =
             line["TaskTime"].as_array().expect("values").iter().filter_map(Value::as_f64).collect();
         for (index, value) in values.iter().enumerate() {
@@ -286,22 +286,22 @@ mod tests {
         let emf = emf();
         let counted = |received, leases_expired| Status {
             counts: Counts { received, leases_expired, ..Counts::default() },
-            ..well()
+            ..healthy()
         };
         ended(&emf, &Outcome::TimedOut, 5);
         let first = line(&emf, &counted(7, 1));
-        let told = |line: &Value, name: &str| line[name].as_u64().expect("a count");
+        let count = |line: &Value, name: &str| line[name].as_u64().expect("a count");
         assert_eq!(
-            (told(&first, "Tasks"), told(&first, "TasksTimedOut"), told(&first, "MessagesReceived")),
+            (count(&first, "Tasks"), count(&first, "TasksTimedOut"), count(&first, "MessagesReceived")),
             (1, 1, 7)
         );
         assert_eq!(first["TaskTime"].as_array().map(Vec::len), Some(1));
         let second = line(&emf, &counted(9, 1));
         assert_eq!(
-            (told(&second, "Tasks"), told(&second, "MessagesReceived"), told(&second, "LeasesExpired")),
+            (count(&second, "Tasks"), count(&second, "MessagesReceived"), count(&second, "LeasesExpired")),
             (0, 2, 0)
         );
-        assert_eq!((told(&second, "Workers"), &second["ServiceTime"]), (1, &Value::Null));
+        assert_eq!((count(&second, "Workers"), &second["ServiceTime"]), (1, &Value::Null));
         let defined = second["_aws"]["CloudWatchMetrics"][0]["Metrics"].to_string();
         assert!(!defined.contains("ServiceTime"), "what isn't there isn't defined");
     }
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_is_told_by_its_name_alone() {
+    fn the_queue_dimension_is_the_queue_s_name() {
         for (url, name) in [
             ("https://sqs.eu-west-1.amazonaws.com/123456789012/uploads.fifo", "uploads.fifo"),
             ("sqlite:/var/lib/jobs.db#dead", "jobs.db#dead"),

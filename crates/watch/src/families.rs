@@ -19,9 +19,21 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
             "Tasks that run now, those whose dead letters are being sent included.",
             instances.running as f64,
         ),
-        gauge("wasmrun_instances_allowed", "The current concurrency limit: the number of tasks that may run at the same time.", instances.allowed as f64),
-        gauge("wasmrun_instances_min", "The lowest concurrency limit that the scaler sets.", instances.min as f64),
-        gauge("wasmrun_instances_max", "The highest concurrency limit that the scaler sets.", instances.max.get() as f64),
+        gauge(
+            "wasmrun_instances_allowed",
+            "The current concurrency limit: the number of tasks that may run at the same time.",
+            instances.allowed as f64,
+        ),
+        gauge(
+            "wasmrun_instances_min",
+            "The lowest concurrency limit that the scaler sets.",
+            instances.min as f64,
+        ),
+        gauge(
+            "wasmrun_instances_max",
+            "The highest concurrency limit that the scaler sets.",
+            instances.max.get() as f64,
+        ),
         gauge(
             "wasmrun_ready",
             "1 while the worker receives messages at full speed, as /readyz says; 0 while a store or a queue fails, while no task completes, or while the worker stops.",
@@ -120,11 +132,7 @@ pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
             "Bytes of object content that tasks wrote, by alias of the store, unfinished objects included.",
             written.collect(),
         ),
-        (
-            "wasmrun_sent_messages_total",
-            "Messages that tasks sent, by alias of the queue and result.",
-            sent,
-        ),
+        ("wasmrun_sent_messages_total", "Messages that tasks sent, by alias of the queue and result.", sent),
         (
             "wasmrun_sent_bytes_total",
             "Bytes of messages that tasks sent, attributes included, by alias of the queue.",
@@ -195,19 +203,19 @@ fn family(name: &str, help: &str, kind: MetricType, samples: Vec<Sample<'_>>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::tests::well;
+    use crate::health::tests::healthy;
     use crate::metrics::Metrics;
     use wasmrun_runtime::ports::queue::Depth;
 
     #[test]
     fn a_value_that_is_not_known_has_no_sample() {
         let text = |status: &Status| Metrics::default().text(of_status(status));
-        assert!(!text(&well()).contains("wasmrun_queue_"));
+        assert!(!text(&healthy()).contains("wasmrun_queue_"));
         let depth = Depth { visible: 3, in_flight: 2, delayed: 1 };
         let known = Status {
             depth: Some((depth, Duration::from_secs(4))),
             waited: Some(Duration::from_millis(1500)),
-            ..well()
+            ..healthy()
         };
         let known = text(&known);
         for sample in [

@@ -9,7 +9,7 @@ use wasmrun_runtime::worker::{Receiving, Status};
 
 /// Longest time without a sign of life from the loop, which gives one every second. On a machine that is this
 /// overloaded, a restart doesn't help.
-const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+const MOST_BEAT_AGE: Duration = Duration::from_secs(30);
 /// Longest time that a receive may take. It waits for a message for at most 20 seconds, and SQS calls have three
 /// attempts of 10 seconds. A receive that takes longer never ends.
 const LONGEST_RECEIVE: Duration = Duration::from_secs(180);
@@ -22,7 +22,7 @@ const LATE_ANSWER: Duration = Duration::from_secs(30);
 ///
 /// Returns the reason in one line.
 pub fn alive(status: &Status) -> Result<(), String> {
-    if status.beat_ago > LONGEST_SILENCE {
+    if status.beat_ago > MOST_BEAT_AGE {
         let seconds = status.beat_ago.as_secs();
         return Err(format!("the worker's loop has not run for {seconds} s"));
     }
@@ -59,7 +59,7 @@ pub(crate) mod tests {
     use wasmrun_runtime::worker::{Counts, InstancesStatus};
 
     /// Returns the status of a healthy, idle worker.
-    pub(crate) fn well() -> Status {
+    pub(crate) fn healthy() -> Status {
         Status {
             uptime: Duration::from_secs(100),
             beat_ago: Duration::from_millis(500),
@@ -85,35 +85,35 @@ pub(crate) mod tests {
 
     #[test]
     fn a_worker_with_a_long_poll_is_well() {
-        assert_eq!((alive(&well()), ready(&well())), (Ok(()), Ok(())));
+        assert_eq!((alive(&healthy()), ready(&healthy())), (Ok(()), Ok(())));
     }
 
     #[test]
     fn a_worker_that_waits_for_its_queue_is_alive_and_not_ready() {
         let why = "the queue can't be received from: \u{1b}[2J\nforged".to_owned();
-        let status = Status { receiving_for: None, receiving: Receiving::Paused { why }, ..well() };
+        let status = Status { receiving_for: None, receiving: Receiving::Paused { why }, ..healthy() };
         assert_eq!(alive(&status), Ok(()));
         let why = ready(&status).expect_err("not ready");
         assert!(
             why.starts_with("the queue can't be received from") && !why.contains(['\n', '\u{1b}']),
             "{why}"
         );
-        let status = Status { receiving: Receiving::Stopping, ..well() };
+        let status = Status { receiving: Receiving::Stopping, ..healthy() };
         assert!(alive(&status).is_ok() && ready(&status).is_err());
     }
 
     #[test]
     fn a_queue_that_does_not_answer_is_not_received_from() {
-        let after = |seconds| Status { receiving_for: Some(Duration::from_secs(seconds)), ..well() };
+        let after = |seconds| Status { receiving_for: Some(Duration::from_secs(seconds)), ..healthy() };
         assert!(ready(&after(25)).is_ok());
         assert!(ready(&after(40)).is_err() && alive(&after(40)).is_ok());
     }
 
     #[test]
     fn a_worker_whose_loop_or_receive_hangs_is_not_alive() {
-        let silent = Status { beat_ago: Duration::from_secs(40), ..well() };
+        let silent = Status { beat_ago: Duration::from_secs(40), ..healthy() };
         assert!(alive(&silent).expect_err("dead").contains("40 s"));
-        let hangs = Status { receiving_for: Some(Duration::from_secs(200)), ..well() };
+        let hangs = Status { receiving_for: Some(Duration::from_secs(200)), ..healthy() };
         assert!(alive(&hangs).expect_err("dead").contains("200 s"));
     }
 }

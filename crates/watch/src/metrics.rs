@@ -117,7 +117,12 @@ impl Default for Metrics {
             limits: Limit::ALL.map(|limit| limits.with_label_values(&[limit.as_str()])),
             refusals,
             times: TIMES.each_ref().map(|time| histogram(&registry, time.name, time.help, time.bounds)),
-            fuel: histogram(&registry, "wasmrun_task_fuel", "Fuel that a task consumed, in the engine's units.", FUEL),
+            fuel: histogram(
+                &registry,
+                "wasmrun_task_fuel",
+                "Fuel that a task consumed, in the engine's units.",
+                FUEL,
+            ),
             memory: histogram(
                 &registry,
                 "wasmrun_task_peak_memory_bytes",

@@ -25,8 +25,8 @@ fn value(about: &About, status: &Status, summary: &Summary) -> Value {
         "component": about.component,
         "queue": about.queue,
         "uptime_seconds": seconds(status.uptime),
-        "alive": verdict(health::alive(status)),
-        "ready": verdict(health::ready(status)),
+        "alive": check(health::alive(status)),
+        "ready": check(health::ready(status)),
         "instances": {
             "running": instances.running,
             "allowed": instances.allowed,
@@ -59,7 +59,7 @@ fn value(about: &About, status: &Status, summary: &Summary) -> Value {
 }
 
 /// Returns a health check's result, with the reason if it failed.
-fn verdict(health: Result<(), String>) -> Value {
+fn check(health: Result<(), String>) -> Value {
     match health {
         Ok(()) => json!({"is": true}),
         Err(why) => json!({"is": false, "why": why}),
@@ -108,7 +108,7 @@ fn seconds(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::tests::well;
+    use crate::health::tests::healthy;
     use std::time::SystemTime;
     use wasmrun_runtime::model::outcome::OutcomeKind;
     use wasmrun_runtime::ports::queue::Depth;
@@ -132,7 +132,7 @@ mod tests {
             reason: Some(said.into()),
             ago: Duration::from_millis(1234),
         };
-        let status = Status { failures: vec![failure], ..well() };
+        let status = Status { failures: vec![failure], ..healthy() };
         let line = json(&about(), &status, &Summary::default());
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.trim_end().is_ascii() && !line.contains('\u{1b}'), "{line}");
@@ -142,9 +142,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_named_as_everywhere() {
+    fn the_status_uses_the_names_of_flags_and_metrics() {
         let depth = Depth { visible: 3, in_flight: 2, delayed: 1 };
-        let mut status = Status { depth: Some((depth, Duration::from_secs(2))), ..well() };
+        let mut status = Status { depth: Some((depth, Duration::from_secs(2))), ..healthy() };
         status.instances.because = Some(Because::ScaleInDelay);
         let mut summary = Summary { tasks: 4, ..Summary::default() };
         summary.outcomes.insert(OutcomeKind::LimitExceeded, 4);

@@ -26,7 +26,7 @@ const READ: [&str; 10] = [
 /// Header that the service sets and never an object's writer.
 const LENGTH: &str = "content-length";
 /// Number of removed headers that the log names.
-const MOST_TOLD: usize = 8;
+const MOST_NAMED: usize = 8;
 
 /// Removes headers that can't be parsed, and decodes metadata in S3's encoding. Returns the names of the first removed
 /// headers that the worker would read.
@@ -53,7 +53,7 @@ pub(crate) fn make_readable(response: &mut HttpResponse) -> Vec<String> {
         let is_kept = changed.is_some_and(|value| headers.try_insert(name.clone(), value).is_ok());
         if !is_kept {
             headers.remove(&name);
-            if missed.len() < MOST_TOLD {
+            if missed.len() < MOST_NAMED {
                 missed.push(name);
             }
         }

@@ -28,7 +28,7 @@ use self::write::{PART_BYTES, S3Writer};
 use crate::config::{Aws, region};
 use crate::endpoint::{Service, endpoint, is_address};
 use crate::failure::Failure;
-use crate::response::{NothingIsThere, Origin, S3Responses};
+use crate::response::{MustBeAbsent, Origin, S3Responses};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
@@ -146,7 +146,7 @@ impl ObjectStore for S3Store {
         let Place { client, bucket, .. } = &self.place;
         let key = self.place.full(&format!("{PROBE_KEY}-{:016x}", fastrand::u64(..)));
         let request = client.get_object().bucket(bucket).key(key).range("bytes=0-0");
-        match request.customize().interceptor(NothingIsThere).send().await.map_err(Failure::from) {
+        match request.customize().interceptor(MustBeAbsent).send().await.map_err(Failure::from) {
             Ok(_) => Ok(()),
             Err(failure) if failure.is_any(&["AccessDenied"]) => Ok(()),
             Err(failure) => match store_error(failure, Missing::Object) {

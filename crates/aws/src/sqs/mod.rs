@@ -102,8 +102,8 @@ impl SqsQueue {
             .interceptor(SqsResponses)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         // A configured endpoint takes precedence over the queue's URL.
-        let told = endpoint(&sdk, Service::Sqs).map_err(QueueError::Unusable)?;
-        if told.is_none() {
+        let configured = endpoint(&sdk, Service::Sqs).map_err(QueueError::Unusable)?;
+        if configured.is_none() {
             let server = address.server(sdk.use_fips() == Some(true)).map_err(QueueError::Unusable)?;
             if let Some(server) = server {
                 // The SDK refuses an endpoint URL together with these settings.
