@@ -1,34 +1,33 @@
-//! How what tasks consumed is distributed over them, in memory that doesn't grow with their number.
+//! Distributions of the tasks' usage, in memory that doesn't grow with the number of tasks.
 
 use crate::model::usage::Usage;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Two digits: a value is told within a hundredth of itself, and a histogram has 48 KiB.
+/// Two significant digits: values are accurate to one percent, and a histogram takes 48 KiB.
 const DIGITS: u8 = 2;
-/// What a number in JSON may be without losing digits; what is more counts as this.
+/// The highest integer that JSON numbers represent exactly. Higher values count as this one.
 const HIGHEST: u64 = 1 << 53;
 const QUANTITIES: usize = Quantity::ALL.len();
 
-/// What is told of each task.
+/// A quantity that is recorded for each task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Quantity {
-    /// From its first moment of computing to its end.
+    /// Time from the task's start to its end.
     Wall,
-    /// From when its message was sent to its start.
+    /// Time from sending the message to the task's start.
     Queued,
-    /// Of the thread while it ran the guest.
+    /// CPU time of the thread while it ran the guest.
     Cpu,
-    /// Units of computing.
+    /// Fuel consumed.
     Fuel,
-    /// All its memories together.
+    /// Peak of all linear memories together.
     PeakMemory,
-    /// Read and written.
+    /// Bytes read and written.
     Bytes,
 }
 
-/// Half of the tasks have at most `p50`, 95 of a hundred at most `p95`, 99 at most `p99`, each within a hundredth;
-/// none has more than `max`.
+/// Percentiles of a quantity, each within one percent, and its maximum. Half of the tasks have at most `p50`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "said above")]
 pub struct Spread {
@@ -49,11 +48,11 @@ struct Distribution {
 }
 
 impl Quantity {
-    /// All of them.
+    /// All quantities.
     pub const ALL: [Self; 6] =
         [Self::Wall, Self::Queued, Self::Cpu, Self::Fuel, Self::PeakMemory, Self::Bytes];
 
-    /// The word that summaries and reports use; it ends with the unit.
+    /// Returns the name in summaries and reports; it ends with the unit.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Wall => "wall_us",
@@ -65,7 +64,7 @@ impl Quantity {
         }
     }
 
-    /// What a task had of it. Durations are in microseconds.
+    /// Returns the quantity in a task's usage. Durations are in microseconds.
     pub fn of(self, usage: &Usage) -> u64 {
         let micros = |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         match self {
@@ -86,14 +85,14 @@ impl Default for Distributions {
 }
 
 impl Distributions {
-    /// Counts a task, which had so much of each quantity.
+    /// Records a task; `had` returns its value of each quantity.
     pub fn record(&mut self, had: impl Fn(Quantity) -> u64) {
         for (quantity, distribution) in Quantity::ALL.into_iter().zip(&mut self.0) {
             distribution.record(had(quantity));
         }
     }
 
-    /// How each quantity is spread.
+    /// Returns the spread of each quantity.
     pub fn spreads(&self) -> Spreads {
         Spreads(std::array::from_fn(|index| self.0[index].spread()))
     }
@@ -104,12 +103,12 @@ impl Distributions {
 pub struct Spreads([Spread; QUANTITIES]);
 
 impl Spreads {
-    /// That of one quantity.
+    /// Returns the spread of one quantity.
     pub fn of(&self, quantity: Quantity) -> Spread {
         self.0[quantity as usize]
     }
 
-    /// All of them.
+    /// Iterates over all quantities and their spreads.
     pub fn iter(&self) -> impl Iterator<Item = (Quantity, Spread)> {
         Quantity::ALL.into_iter().zip(self.0)
     }
@@ -128,7 +127,7 @@ impl Distribution {
     }
 
     fn spread(&self) -> Spread {
-        // The histogram tells the upper end of a range of values; nothing was above the largest.
+        // The histogram returns the upper end of a range of values, which may be above the maximum.
         let at = |quantile| self.histogram.value_at_quantile(quantile).min(self.max);
         Spread { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: self.max }
     }
@@ -186,7 +185,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the values themselves, sorted: within a hundredth, and never above the largest.
+        /// Compares with the sorted values: within one percent, and never above the largest.
         #[test]
         fn a_percentile_is_within_a_hundredth(values in prop::collection::vec(0u64..HIGHEST, 1..300)) {
             let mut distribution = Distribution::new();

@@ -1,31 +1,32 @@
-//! What a task complains of when it fails: a backend, or a grant that it lacks.
+//! Failed calls of tasks that are caused by a backend or by a missing grant.
 //!
-//! Whether such an error is everyone's or the message's own is for the worker to decide, which sees the other tasks.
+//! The worker decides whether such an error concerns all messages or only one, as it sees the other tasks.
 
-/// A call of a task that failed for the host's or the operator's reasons.
+/// A call of a task that failed for a reason on the host's or the operator's side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostError {
-    /// What was asked of which backend.
+    /// The backend, and the access that failed.
     pub used: Used,
     /// What went wrong.
     pub kind: HostErrorKind,
-    /// One sentence, for the operator alone: it may name what a guest must not know.
+    /// One sentence for the operator only: it may contain what a guest must not know.
     pub text: String,
 }
 
-/// What a task does with a backend. That one works says nothing of another: a disk that is read-only can still be read.
+/// A kind of access to a backend. Whether one kind works says nothing about another: a read-only disk can still be
+/// read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Used {
-    /// The alias of the store or the queue, or what the worker calls a backend of its own.
+    /// The alias of the store or queue, or the worker's name for a backend of its own.
     pub backend: String,
-    /// What for.
+    /// The kind of access.
     pub access: Access,
 }
 
-/// What a backend is used for.
+/// A kind of access to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
-    /// Reading objects, and what is known of them.
+    /// Reading objects and their metadata.
     Read,
     /// Listing objects.
     List,
@@ -34,29 +35,29 @@ pub enum Access {
 }
 
 impl Access {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Read, Self::List, Self::Write];
 }
 
 /// What went wrong in a call to a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostErrorKind {
-    /// The backend couldn't be reached, or couldn't do it; `reading`: the key of the object that was being read.
+    /// The backend couldn't be reached or couldn't carry out the call.
     Unavailable {
-        /// `None`: something else was done.
+        /// The key of the object that was being read; `None` for other calls.
         reading: Option<String>,
     },
-    /// The backend itself refused it to the worker; `reading` as above.
+    /// The backend refused the call to the worker.
     Refused {
-        /// `None`: something else was done.
+        /// The key of the object that was being read; `None` for other calls.
         reading: Option<String>,
     },
-    /// No grant covers it: an alias, a mode, or an announced object.
+    /// No grant covers the call: an alias, a mode, or an announced object.
     NotGranted,
 }
 
 impl HostErrorKind {
-    /// The key of the object that was being read, if one was.
+    /// Returns the key of the object that was being read, if one was.
     pub fn reading(&self) -> Option<&str> {
         match self {
             Self::Unavailable { reading } | Self::Refused { reading } => reading.as_deref(),

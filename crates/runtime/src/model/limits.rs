@@ -1,27 +1,27 @@
-//! What one task may use, at most. Every bound that can end a task has a name here, which the outcome, the log
-//! line, the usage and the flag share.
+//! Limits of one task. Every limit that can end a task has one name, which the outcome, the log line, the usage and the
+//! flag share.
 
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
 
-/// A key is at most 1,024 bytes of UTF-8, as in S3.
+/// Longest key in bytes of UTF-8: 1,024, as in S3.
 pub const MAX_KEY_BYTES: usize = 1024;
-/// A page of a listing holds at most 1,000 objects, as in S3.
+/// Most objects on a page of a listing: 1,000, as in S3.
 pub const MAX_PAGE: usize = 1000;
-/// Names and values of an object's metadata are together at most 2 KiB, as in S3.
+/// Most bytes of names and values of an object's metadata together: 2 KiB, as in S3.
 pub const MAX_METADATA_BYTES: usize = 2048;
 
-/// Of the memories of an instance, what stays with the pool between tasks: what each keeps is part of it, as a task may use
-/// one of them and the next task another.
+/// Bytes of an instance's linear memories that stay resident in the pool between tasks. Divided among all memories, as
+/// a task may use one of them and the next task another.
 pub(crate) const MEMORY_KEPT_BYTES: usize = 1 << 20;
-/// Of its tables, likewise.
+/// Bytes of an instance's tables that stay resident in the pool, divided likewise.
 pub(crate) const TABLE_KEPT_BYTES: usize = 64 << 10;
 
-/// Memory and file descriptors that the host holds for an open reader or writer, in addition to those of any handle.
+/// Resources of the host that an open reader or writer holds, in addition to those of any handle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Memory.
+    /// Bytes of memory.
     pub bytes: usize,
     /// File descriptors.
     pub files: usize,
@@ -65,135 +65,136 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Units of computing: about one for each Wasm instruction. The same component and message use the same amount
-    /// on every machine.
-    // Some twenty seconds of computing on a current core: a 12-megapixel thumbnail takes a five-hundredth of it.
+    /// Fuel: about one unit for each Wasm instruction. The same component and message use the same amount on every
+    /// machine.
+    // Some twenty seconds of computing on a current core. A 12-megapixel thumbnail takes a five-hundredth of it.
     fuel: u64 = 200_000_000_000, Fuel is "fuel";
-    /// All linear memories of the task together.
-    // A decoded 50-megapixel picture.
+    /// Bytes of all linear memories of the task together.
+    // Enough for a decoded 50-megapixel picture.
     memory_bytes: usize = 256 << 20, Memory is "memory";
-    /// The elements of all tables of the task together.
-    // Ten times what large Rust and Go programs have.
+    /// Elements of all tables of the task together.
+    // Ten times the number in large Rust and Go programs.
     table_elements: usize = 100_000, TableElements is "table-elements";
-    /// Core instances in number: a component consists of several.
-    // A component of Rust has about four, of other languages five; two or three of them may be composed.
+    /// Number of core instances: a component consists of several.
+    // A component in Rust has about four, in other languages five; two or three components may be composed.
     core_instances: usize = 16, CoreInstances is "core-instances";
-    /// Linear memories in number.
-    // One for each component that is composed, and address space is reserved for each.
+    /// Number of linear memories.
+    // One for each composed component; each reserves address space.
     memories: usize = 8, Memories is "memories";
-    /// Tables in number.
+    /// Number of tables.
     tables: usize = 16, Tables is "tables";
-    /// The stack that Wasm code may use.
-    // The engine's own default; recursion in Rust takes some hundred bytes a level.
+    /// Stack of the Wasm code.
+    // The engine's own default; recursion in Rust takes a few hundred bytes a level.
     stack_bytes: usize = 512 << 10, Stack is "stack";
-    /// From the moment when the task first computes, waiting for the host included.
+    /// Wall-clock time from the task's first time slice on, including waits for the host.
     timeout: Duration = Duration::from_secs(30);
-    /// Waiting for the host, all waits together; `None`: as long as the timeout.
+    /// Time spent waiting for the host, all waits together; `None`: as long as the timeout.
     blocked_time: Option<Duration> = None, BlockedTime is "blocked-time";
-    /// The arguments of one host call; `None`: as much as the largest object or message takes.
+    /// Arguments of one host call; `None`: enough for the largest object or message.
     call_bytes: Option<usize> = None, CallSize is "call-size";
-    /// An object that is read or written as a whole; larger ones are streamed. See [`Limits::object_bytes`].
-    // The host holds what a call carries, and reckons with more than twice of it: a task still fits into 512 MiB.
+    /// Size of an object that is read or written as a whole; larger ones are streamed. See [`Limits::object_bytes`].
+    // The host holds a call's data and reserves more than twice its size: a task still fits into 512 MiB.
     max_object_bytes: usize = 32 << 20;
-    /// A message that is sent, attributes included.
-    // SQS's own.
+    /// Size of a message to send, with its attributes.
+    // SQS's own limit.
     message_bytes: usize = 1 << 20;
-    /// The body of the message that is delivered: the queue's own bound, or what is fetched for it at most; see
+    /// Body of the delivered message: the queue's own bound, or the bound on a fetched body; see
     /// [`Limits::FETCHED_BODY_BYTES`].
     body_bytes: usize = 1 << 20;
-    /// From object stores, in all.
-    // A DVD: no photograph or document is larger, and a task that fills disks is stopped at some point.
+    /// Bytes read from object stores, in all.
+    // The size of a DVD: photographs and documents are smaller, and a task that fills disks is stopped eventually.
     read_bytes: u64 = 4 << 30, ReadSize is "read-size";
-    /// To object stores and queues, in all.
+    /// Bytes written to object stores and queues, in all.
     write_bytes: u64 = 4 << 30, WriteSize is "write-size";
     /// Calls to object stores, of any kind.
-    // So many pieces of 64 KiB are more than the bytes that may be read.
+    // 100,000 pieces of 64 KiB are more than `read_bytes`.
     store_calls: u64 = 100_000, StoreCalls is "store-calls";
-    /// Messages sent to queues, each one of a batch.
+    /// Messages sent to queues; each message of a batch counts.
     // A task that fans out further should send to a task that fans out.
     sent_messages: u64 = 1_000, SentMessages is "sent-messages";
     /// Readers, writers, stores and other handles that are open at once.
-    // A writer of a directory holds three file descriptors, and tasks share those of the process.
+    // A writer to a directory holds three file descriptors, and the tasks share those of the process.
     handles: usize = 100, Handles is "handles";
-    /// What all readers and writers that are open may hold of their objects until it's read or sent; one too many is one
-    /// handle too many. 0: no granted store is behind a network.
+    /// Bytes that all open readers and writers may hold until they are read or sent. Exceeding it ends the task with
+    /// the limit `handles`. 0 if no granted store is behind a network.
     streams_bytes: usize = 0;
-    /// File descriptors that open readers and writers may hold, and the call that is under way: its share of those that the
-    /// process may have. One too many is one handle too many.
+    /// File descriptors of open readers and writers and of the call in progress: the task's share of those of the
+    /// process. Exceeding it ends the task with the limit `handles`.
     files: usize = usize::MAX;
-    /// What the task may write to its log; what follows is dropped, and a note says so.
-    // Five hundred lines of a usual length.
+    /// Bytes that the task may write to its log; the rest is dropped, and a note in the log says so.
+    // About five hundred lines of usual length.
     log_bytes: usize = 64 << 10;
     /// Random bytes, in all.
-    // Keys and seeds are 32 bytes; a million of bytes takes the host a millisecond.
+    // Keys and seeds have 32 bytes; a million bytes take the host a millisecond.
     random_bytes: u64 = 1 << 20, RandomSize is "random-size";
 }
 
 impl Limits {
-    /// After so much fuel a task looks whether its time slice is over: about a tenth of a millisecond of computing. Code that
-    /// waits for memory with each instruction, or calls the engine's helpers, takes up to a thousand times longer.
+    /// Fuel after which a task checks whether its time slice is over: about a tenth of a millisecond of computing. Code
+    /// that waits for memory with each instruction, or calls the engine's helpers, takes up to a thousand times longer.
     pub const FUEL_SLICE: u64 = 1_000_000;
-    /// A time slice while others wait for the thread. Time and not fuel, which some burn faster than others.
+    /// Length of a time slice while other tasks wait for the thread. It's measured in time because code burns fuel at
+    /// different rates.
     pub const SHARED_TIME_SLICE: Duration = Duration::from_micros(400);
-    /// A time slice while nobody does: timeouts and cancellations are heard at its end.
+    /// Length of a time slice while no task waits. Timeouts and cancellations take effect at its end.
     pub const TIME_SLICE: Duration = Duration::from_millis(2);
-    /// The most that one `reader.read` returns.
+    /// Most bytes that one `reader.read` returns.
     pub const READ_BYTES: usize = 1 << 20;
-    /// [`Limits::streams_bytes`] where a store is behind a network: four writers of S3, or eight readers.
+    /// [`Limits::streams_bytes`] where a store is behind a network: enough for four writers or eight readers of S3.
     pub const STREAMS_BYTES: usize = 32 << 20;
-    /// The call that is under way may read and write in the same way: a copy has a reader and a writer of its own.
+    /// Bytes for the reader and writer of the call in progress, such as a copy, in addition to those that the task
+    /// opened.
     const CALL_STREAMS_BYTES: usize = 12 << 20;
-    /// Likewise in file descriptors.
+    /// File descriptors of the call in progress.
     const CALL_FILES: usize = 4;
-    /// What one byte of a call's arguments makes the host hold, at most, in quarters: text in Latin-1 becomes twice as long,
-    /// and a list of the shortest texts takes 56 bytes for each that counts as 25.
+    /// Most bytes that the host holds for one byte of a call's arguments, in quarters. Text in Latin-1 can double in
+    /// size, and a list of the shortest strings takes 56 bytes for each that counts as 25.
     const CALL_QUARTERS: usize = 9;
-    /// [`Limits::body_bytes`] where bodies are fetched, unless the user says otherwise: many times what a message holds.
+    /// Default of [`Limits::body_bytes`] where bodies are fetched: many times the size of a message.
     pub const FETCHED_BODY_BYTES: usize = 16 << 20;
-    /// What the arguments of one host call may hold beyond a whole object: key, metadata, attributes.
+    /// Bytes of a host call's arguments in addition to a whole object: key, metadata, attributes.
     pub const CALL_OVERHEAD_BYTES: usize = 64 << 10;
-    /// Of a task's stack, what is left to host calls: the engine's own default.
+    /// Part of a task's stack that is left to host calls: the engine's own default.
     pub const HOST_STACK_BYTES: usize = 3 << 19;
-    /// What the engine keeps of one core instance beside memories and tables: 32 bytes for each function that a
-    /// table holds, so that this is enough for ten thousand of them. The pool refuses what is larger.
+    /// Bytes that the engine keeps of one core instance, without memories and tables. Each function in a table takes 32
+    /// bytes, so this is enough for ten thousand of them. The pool refuses larger instances.
     pub const INSTANCE_BYTES: usize = 512 << 10;
-    /// What the host holds for one handle: name, content type and metadata of an object, a file descriptor.
+    /// Bytes that the host holds for one handle: name, content type and metadata of an object, and a file descriptor.
     const HANDLE_BYTES: usize = 8 << 10;
-    /// A message is held as it was delivered, with the objects that it announces, and as the copy that is on its way to
-    /// the guest.
+    /// Copies of a message's body: as delivered, with the objects that it announces, and on its way to the guest.
     const BODY_COPIES: usize = 3;
-    /// A page of a listing: keys of up to 1 KiB, and what is known of each.
+    /// Bytes of a page of a listing: keys of up to 1 KiB, with each object's summary.
     const PAGE_BYTES: usize = MAX_PAGE * 2560;
-    /// The rest: the store, WASI's context, futures, a thread that blocks for it.
+    /// Bytes for the rest: the store, WASI's context, futures, a blocking thread.
     const REST_BYTES: usize = 256 << 10;
-    /// An element of a table.
+    /// Bytes of a table's element.
     const ELEMENT_BYTES: usize = 16;
 
-    /// An object that is read or written as a whole: never more than half of the memory that it must fit into, beside
-    /// what is done with it.
+    /// Returns the largest object that is read or written as a whole: at most half of the guest's memory, as the guest
+    /// also needs memory to process it.
     pub fn object_bytes(&self) -> usize {
         self.max_object_bytes.min(self.memory_bytes / 2)
     }
 
-    /// What the arguments of one host call may hold: a whole object or message, unless it's set.
+    /// Returns the most bytes of one host call's arguments: enough for a whole object or message, unless it's set.
     pub fn call_bytes(&self) -> usize {
         self.call_bytes
             .unwrap_or_else(|| self.object_bytes().max(self.message_bytes) + Self::CALL_OVERHEAD_BYTES)
     }
 
-    /// What the readers and writers that are open may hold together.
+    /// Returns what the open readers and writers may hold together.
     pub(crate) fn held(&self) -> Held {
         Held { bytes: self.streams_bytes, files: self.files.saturating_sub(Self::CALL_FILES) }
     }
 
-    /// How long a task may wait for the host in all.
+    /// Returns how long a task may wait for the host in all.
     pub fn blocked_time(&self) -> Duration {
         self.blocked_time.unwrap_or(self.timeout).min(self.timeout)
     }
 
-    /// Everything that one task can make the process hold at once, whatever it does within its limits.
+    /// Returns the most bytes that one task within its limits can make the process hold at once.
     ///
-    /// A guest makes one host call at a time: either its arguments are large or its answer.
+    /// A guest makes one host call at a time: either the call's arguments are large or its answer is.
     pub fn task_bytes(&self) -> u64 {
         let answer = (self.object_bytes() + Self::READ_BYTES).max(Self::PAGE_BYTES);
         [

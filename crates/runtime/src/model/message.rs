@@ -1,43 +1,43 @@
-//! What travels through a queue: the messages that arrive and those that tasks send.
+//! Messages: those that a queue delivers and those that tasks send.
 //!
-//! The bounds are those of SQS, for every backend, so that a task that works on one queue works on another.
-//! Source: the limits of the `SendMessage` API and "Amazon SQS message quotas" in its developer guide.
+//! SQS's bounds apply to every backend, so that a task that works on one queue works on another. Source: the limits of
+//! the `SendMessage` API and "Amazon SQS message quotas" in SQS's developer guide.
 
 use std::time::{Duration, SystemTime};
 
-/// A message's body and attributes together are at most 1 MiB.
+/// Most bytes of a message, body and attributes together: 1 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
-/// A message carries at most ten attributes.
+/// Most attributes of a message.
 pub const MAX_ATTRIBUTES: usize = 10;
-/// A message is delayed by at most 15 minutes.
+/// Longest delay of a message: 15 minutes.
 pub const MAX_DELAY: Duration = Duration::from_secs(900);
-/// A message is invisible for at most 12 hours.
+/// Longest visibility timeout of a message: 12 hours.
 pub const MAX_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
-/// A batch holds at most ten entries.
+/// Most entries in a batch.
 pub const MAX_BATCH: usize = 10;
-/// The attribute in which the worker says why it dead-lettered a message.
+/// The attribute in which the worker records why it dead-lettered a message.
 pub const OUTCOME_ATTRIBUTE: &str = "wasmrun";
 
 /// A message as the queue delivered it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The queue's id: the same for each delivery.
+    /// The queue's ID of the message, the same for each delivery.
     pub id: String,
-    /// The text that was sent.
+    /// The text of the message.
     pub body: String,
-    /// In the order in which the queue gave them; names are unique.
+    /// The attributes in the queue's order; their names are unique.
     pub attributes: Vec<Attribute>,
-    /// How often it was delivered, this time included.
+    /// Number of deliveries of the message, including this one.
     pub receive_count: u32,
-    /// When it was sent.
+    /// When the message was sent.
     pub sent_at: SystemTime,
     /// The message group.
     pub group: Option<String>,
-    /// X-Ray's header, which SQS carries beside the attributes.
+    /// The X-Ray header, which SQS carries next to the attributes.
     pub trace_header: Option<String>,
 }
 
-/// A name and a value beside the body.
+/// A named value that accompanies a message's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attribute {
     /// At most 256 characters: letters, digits, `_`, `-` and `.`.
@@ -60,22 +60,22 @@ pub enum AttributeValue {
 /// A message to send.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutgoingMessage {
-    /// Not empty; characters as XML 1.0 allows.
+    /// The text of the message: not empty, and only characters that XML 1.0 allows.
     pub body: String,
-    /// At most [`MAX_ATTRIBUTES`].
+    /// The attributes: at most [`MAX_ATTRIBUTES`].
     pub attributes: Vec<Attribute>,
-    /// For so long nobody receives it: at most [`MAX_DELAY`].
+    /// How long the queue withholds the message from receivers: at most [`MAX_DELAY`].
     pub delay: Option<Duration>,
-    /// The message group: needed on a FIFO queue.
+    /// The message group, which a FIFO queue requires.
     pub group: Option<String>,
-    /// A FIFO queue drops what was sent with the same id within five minutes.
+    /// A FIFO queue drops a message whose deduplication ID was used in the last five minutes.
     pub deduplication_id: Option<String>,
-    /// X-Ray's header. Queues other than SQS drop it, and it doesn't count to the message's size.
+    /// The X-Ray header. Queues other than SQS drop it, and it doesn't count towards the message's size.
     pub trace_header: Option<String>,
 }
 
 impl Message {
-    /// One that is delivered for the first time, was sent now, and has nothing beside its body.
+    /// Creates a message that was sent now, is delivered for the first time, and has only a body.
     pub fn new(id: impl Into<String>, body: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -99,7 +99,7 @@ impl AttributeValue {
 }
 
 impl Attribute {
-    /// As SQS counts it: name, type and value.
+    /// Size as SQS counts it: name, type and value.
     fn billed_bytes(&self) -> usize {
         let kind = match self.value {
             AttributeValue::Text(_) => "String".len(),
@@ -111,12 +111,12 @@ impl Attribute {
 }
 
 impl OutgoingMessage {
-    /// The size that counts against [`MAX_MESSAGE_BYTES`]: body and attributes.
+    /// Returns the size that counts against [`MAX_MESSAGE_BYTES`]: body and attributes.
     pub fn billed_bytes(&self) -> usize {
         self.body.len() + self.attributes.iter().map(Attribute::billed_bytes).sum::<usize>()
     }
 
-    /// Checks what SQS would refuse, so that a task learns of it before anything is sent.
+    /// Checks for everything that SQS would refuse, so that a task learns of it before anything is sent.
     ///
     /// # Errors
     ///
@@ -158,11 +158,11 @@ impl OutgoingMessage {
 }
 
 impl OutgoingMessage {
-    /// The rules that differ between standard and FIFO queues, as SQS has them.
+    /// Checks SQS's rules that differ between standard and FIFO queues.
     ///
     /// # Errors
     ///
-    /// What is wrong, without a full stop.
+    /// Says what is wrong, without a full stop.
     pub fn fits(&self, fifo: bool) -> Result<(), &'static str> {
         if fifo && self.group.is_none() {
             return Err("the queue is FIFO, so the message needs a message group");
@@ -177,7 +177,7 @@ impl OutgoingMessage {
     }
 }
 
-/// XML 1.0's characters, as the `SendMessage` API lists them.
+/// Checks that a text has only characters of XML 1.0, as the `SendMessage` API lists them.
 fn valid_text(what: &str, text: &str) -> Result<(), String> {
     let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..);
     match text.chars().find(|&c| !allowed(c)) {
@@ -213,7 +213,7 @@ fn valid_attribute(attribute: &Attribute) -> Result<(), String> {
     }
 }
 
-/// Groups and deduplication ids: 1 to 128 letters, digits and ASCII punctuation.
+/// Checks a message group or deduplication ID: 1 to 128 letters, digits and ASCII punctuation.
 fn valid_id(what: &str, id: &str) -> Result<(), String> {
     if (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(())

@@ -1,15 +1,15 @@
-//! Plain data: what all other rooms speak of.
+//! Plain data types that the other modules share.
 //!
 //! | module | owns |
 //! |---|---|
 //! | [`message`] | a message, as it's received and as it's sent |
 //! | [`event`] | which objects a message announces |
 //! | [`outcome`] | how a task ended, and what follows from it |
-//! | [`host_error`] | what a task complains of: a backend, or a grant that it lacks |
-//! | [`limits`] | what a task may use |
-//! | [`usage`], [`distribution`] | what a task consumed; percentiles of what tasks consumed |
+//! | [`host_error`] | a failed call of a task: which backend, or which missing grant |
+//! | [`limits`] | how much a task may use |
+//! | [`usage`], [`distribution`] | how much a task consumed; percentiles over many tasks |
 //! | [`trace`] | the request that a message belongs to |
-//! | [`text`] | text from outside, shown to people |
+//! | [`text`] | escaping of untrusted text that is shown to people |
 
 pub mod distribution;
 pub mod event;

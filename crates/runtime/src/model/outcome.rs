@@ -1,4 +1,4 @@
-//! How a task ended, and what the worker does about it.
+//! Outcomes: how a task ended, and the worker's action on its message.
 
 use crate::model::limits::Limit;
 use crate::model::text::OneLine;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
 
-/// A reason, a panic's text or an error: so many bytes of it are kept.
+/// Most bytes that are kept of a reason, a panic's text or an error.
 pub const MAX_REASON_BYTES: usize = 1024;
 
 /// How a task ended.
@@ -16,14 +16,14 @@ pub enum Outcome {
     Completed,
     /// The guest asks for another try.
     Retry {
-        /// When; `None`: the worker's backoff decides.
+        /// Delay before the next try; `None` leaves it to the worker's backoff.
         delay: Option<Duration>,
-        /// The guest's words.
+        /// The guest's reason.
         reason: String,
     },
     /// The guest says that this message can never work, or no grant covers the object that it announces.
     Rejected {
-        /// The guest's words, or ours.
+        /// The guest's reason, or the host's.
         reason: String,
     },
     /// A limit ended the task.
@@ -54,9 +54,9 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cancel {
-    /// The worker stops and can't wait any longer: the message is released.
+    /// The worker is shutting down and its time to drain is over: the message is released.
     Drain,
-    /// The lease expired: somebody else may have it by now, so it's left alone.
+    /// The lease expired. Another worker may hold the message by now, so it's left alone.
     LeaseExpired,
 }
 
@@ -83,7 +83,7 @@ pub enum OutcomeKind {
 }
 
 impl OutcomeKind {
-    /// All of them, in the order of the documentation's table.
+    /// All kinds, in the order of the table in the documentation.
     pub const ALL: [Self; 8] = [
         Self::Completed,
         Self::Retry,
@@ -95,7 +95,7 @@ impl OutcomeKind {
         Self::Cancelled,
     ];
 
-    /// The word that configuration, log and metric use.
+    /// Returns the name in configuration, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",
@@ -117,7 +117,7 @@ impl fmt::Display for OutcomeKind {
 }
 
 impl Outcome {
-    /// Its kind.
+    /// Returns the kind of this outcome.
     pub fn kind(&self) -> OutcomeKind {
         match self {
             Self::Completed => OutcomeKind::Completed,
@@ -131,7 +131,7 @@ impl Outcome {
         }
     }
 
-    /// The reason in words, where there is one. It may hold a guest's text: never write it as a raw line.
+    /// Returns the reason in words, if there is one. It may hold a guest's text: never write it as a raw line.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Completed | Self::TimedOut => None,
@@ -144,7 +144,7 @@ impl Outcome {
     }
 }
 
-/// For people; control characters of a guest's reason are escaped.
+/// Formats the outcome for people; control characters of a guest's reason are escaped.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind())?;
@@ -155,7 +155,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What is kept of a text: its beginning, in memory of its own. A guest's text may be large, and goes with the guest.
+/// Copies the first [`MAX_REASON_BYTES`] of a text. A guest's text may be large; the copy lets its memory be freed.
 pub(crate) fn shorten(text: &str) -> String {
     match text.get(..text.floor_char_boundary(MAX_REASON_BYTES)) {
         Some(beginning) if beginning.len() < text.len() => format!("{beginning}…"),
@@ -163,16 +163,16 @@ pub(crate) fn shorten(text: &str) -> String {
     }
 }
 
-/// What the worker does with a message whose task didn't complete.
+/// The worker's action on a message whose task didn't complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// It becomes visible again after a backoff (or the delay that the guest asked for); on the last receive that the
-    /// queue allows it's dead-lettered instead, so that the reason goes with it.
+    /// The message becomes visible again after a backoff, or after the delay that the guest asked for. On the last
+    /// receive that the queue allows it's dead-lettered instead, so that the dead letter holds the reason.
     Retry,
-    /// It goes to the dead-letter queue with the reason.
+    /// The message goes to the dead-letter queue with the reason.
     DeadLetter,
-    /// It's deleted.
+    /// The message is deleted.
     Drop,
 }
 
@@ -204,7 +204,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Returns the policy of a worker without a dead-letter queue: what would be dead-lettered is tried again.
+    /// Returns the policy of a worker without a dead-letter queue: messages to dead-letter are retried instead.
     #[must_use]
     pub fn without_dead_letters(self) -> Self {
         let keep = |action| if action == Action::DeadLetter { Action::Retry } else { action };

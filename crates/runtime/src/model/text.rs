@@ -1,10 +1,10 @@
-//! Text from outside, shown to people.
+//! Escaping of untrusted text that is shown to people.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
-/// Shows a text on one line: control characters, line ends, a terminal's commands, and marks that turn the direction
-/// of writing are escaped. Nothing that comes from a guest or a message can forge a line or move the cursor.
+/// Shows a text on one line. Control characters, line ends, terminal commands and bidirectional controls are escaped,
+/// so that text of a guest or a message can't forge a line or move the cursor.
 #[derive(Clone, Copy, Debug)]
 pub struct OneLine<'a>(pub &'a str);
 
@@ -21,7 +21,7 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
-/// Whether a character could forge a line, move the cursor or turn the direction of writing.
+/// Returns whether a character could forge a line, move the cursor or change the direction of writing.
 pub fn is_unsafe(c: char) -> bool {
     let separator = matches!(c, '\u{2028}' | '\u{2029}');
     let direction =
@@ -29,11 +29,11 @@ pub fn is_unsafe(c: char) -> bool {
     c.is_control() || separator || direction
 }
 
-/// A sentence in which no URL shows the user and the password that it holds: `https://…@host` is left. Who writes a password
-/// into a URL doesn't want to read it in a log.
+/// Replaces the user and password in every URL of a text with `…`, as in `https://…@host`, so that logs don't show
+/// passwords that were written into a URL.
 pub fn without_passwords(text: &str) -> Cow<'_, str> {
     const SCHEME_END: &str = "://";
-    // Nearly all.
+    // True for nearly all texts.
     if !(text.contains('@') && text.contains(SCHEME_END)) {
         return text.into();
     }
@@ -48,24 +48,25 @@ pub fn without_passwords(text: &str) -> Cow<'_, str> {
     if shown == text { text.into() } else { shown.into() }
 }
 
-/// Where the `@` is behind a user and a password, in what follows a scheme.
+/// Returns the position of the `@` after a user and password in the part of a URL that follows the scheme.
 fn password_end(scheme: &str, rest: &str) -> Option<usize> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if let Some(at) = authority.rfind('@') {
         return Some(at);
     }
-    // A password with a slash that isn't escaped; a key in a bucket may hold anything.
+    // The password may hold an unescaped slash. In `s3://` URLs an `@` may belong to the key.
     let (_, port) = authority.split_once(':')?;
     let is_host = port.bytes().all(|byte| byte.is_ascii_digit()) || authority.starts_with('[');
     if is_host || scheme.ends_with("s3://") { None } else { rest.rfind('@') }
 }
 
-/// JSON lets pass what some terminals obey (C1 controls), what some programs take for the end of a line, and what
-/// turns the direction of writing. It can only be within a string, so that it may be escaped wherever it is.
+/// Escapes characters of a log line that JSON lets through: C1 controls, which some terminals obey, line separators,
+/// and bidirectional controls. They can occur only within a JSON string, so they may be escaped anywhere in the line.
 pub fn tamed(line: &[u8]) -> Cow<'_, [u8]> {
-    // What comes before that JSON escapes, and in readable lines it's our own: the line's end, the colours.
+    // JSON escapes the control characters below U+007F. In human-readable lines they are our own: line ends and
+    // colours.
     let is_wild = |c: char| c >= '\u{7f}' && is_unsafe(c);
-    // Nearly all lines.
+    // True for nearly all lines.
     if line.iter().all(|byte| *byte < 0x7f) {
         return line.into();
     }
@@ -75,8 +76,8 @@ pub fn tamed(line: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A text in which some characters are escaped as JSON does it, so that within its strings they mean the same: none above
-/// U+FFFF, which would take two escapes.
+/// Escapes the characters for which `is_wild` holds as JSON does, so that JSON strings keep their meaning. None of them
+/// may be above U+FFFF, which would take two escapes.
 pub fn escaped(text: &str, is_wild: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.contains(&is_wild) {
         return text.into();
@@ -92,8 +93,8 @@ pub fn escaped(text: &str, is_wild: impl Fn(char) -> bool) -> Cow<'_, str> {
     escaped.into()
 }
 
-/// The beginning of what something says, at most so many bytes; what would follow isn't even made. The names of a
-/// guest's functions are as long as its maker likes.
+/// Formats the first `max_bytes` bytes of a text and stops there. The names of a guest's functions have no bound on
+/// their length.
 pub(crate) fn beginning(text: fmt::Arguments<'_>, max_bytes: usize) -> String {
     struct Beginning {
         text: String,

@@ -1,8 +1,8 @@
-//! Traces: the request that a message belongs to, as its sender names it, and as what the task sends names it in turn.
+//! Distributed tracing: reads a message's trace context and passes it on in the messages that its task sends.
 //!
 //! Two forms are understood: W3C's "Trace Context" in the message attributes `traceparent` and `tracestate`, and the
-//! header of AWS X-Ray that SQS carries beside a message ("Tracing header" in X-Ray's developer guide). A task passes
-//! on the forms in which it got its trace. What isn't well-formed is no trace; it's never an error.
+//! AWS X-Ray header that SQS carries next to a message ("Tracing header" in X-Ray's developer guide). A task passes on
+//! its trace in the forms in which it arrived. A malformed trace is ignored and is never an error.
 
 use crate::model::message::{
     Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, Message, OutgoingMessage,
@@ -10,40 +10,39 @@ use crate::model::message::{
 use sha2::{Digest, Sha256};
 use tracing::Span;
 
-/// The attribute that holds the trace and the sender's span.
+/// The attribute that holds the trace ID and the sender's span ID.
 const TRACEPARENT: &str = "traceparent";
-/// The attribute that holds what tracing systems add.
+/// The attribute that holds data of tracing systems.
 const TRACESTATE: &str = "tracestate";
-/// Longer ones may be dropped, says the standard.
+/// W3C's standard allows longer values to be dropped.
 const MAX_STATE_BYTES: usize = 512;
-/// X-Ray's header is much shorter.
+/// The longest X-Ray header that is parsed; real ones are much shorter.
 const MAX_HEADER_BYTES: usize = 1024;
 
-/// What marks the log lines of a message's task with its trace; nothing, if the message has none.
+/// Returns a span that adds the message's trace to the log lines of its task, or an empty span if there is no trace.
 pub fn task_span(message: &Message) -> Span {
     Trace::of(message).map_or_else(Span::none, |trace| trace.span())
 }
 
-/// The place of a task in a trace.
+/// A task's position in a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trace {
-    /// Of the request; not 0.
+    /// Trace ID of the request; not 0.
     id: u128,
-    /// The sender's span, if it's known.
+    /// Span ID of the sender, if it's known.
     parent: Option<u64>,
-    /// The task's own span; not 0.
+    /// Span ID of the task itself; not 0.
     span: u64,
-    /// The sender records the trace.
+    /// Whether the sender records the trace.
     sampled: bool,
-    /// It came in W3C's form, and with this beside it.
+    /// `Some` if the trace came in W3C's form, with its `tracestate` if there was one.
     w3c: Option<Option<String>>,
-    /// It came in X-Ray's form.
+    /// Whether the trace came in X-Ray's form.
     xray: bool,
 }
 
 impl Trace {
-    /// The trace that a message belongs to, and the span of this delivery's task in it. Where the two forms differ,
-    /// W3C's is right.
+    /// Returns the trace of a message, with a span for the task of this delivery. If the two forms differ, W3C's wins.
     pub(crate) fn of(message: &Message) -> Option<Self> {
         let text = |name: &str| {
             let attribute = message.attributes.iter().find(|attribute| attribute.name == name);
@@ -78,8 +77,8 @@ impl Trace {
         }
     }
 
-    /// Makes a message that the task sends belong to the trace, unless the guest has said so itself or there is no
-    /// room.
+    /// Adds the trace to a message that the task sends, unless the guest set a trace itself or the message has no room
+    /// for it.
     pub(crate) fn pass_on(&self, message: &mut OutgoingMessage) {
         if self.xray {
             message.trace_header = Some(self.xray_header());
@@ -111,7 +110,7 @@ impl Trace {
     }
 }
 
-/// What a sender says.
+/// The trace context that a sender set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sender {
     id: u128,
@@ -119,7 +118,7 @@ struct Sender {
     sampled: bool,
 }
 
-/// `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`; later versions may append more.
+/// Parses `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`; later versions may append more fields.
 fn traceparent(text: &str) -> Option<Sender> {
     let mut fields = text.split('-');
     let (version, id, span, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
@@ -132,7 +131,8 @@ fn traceparent(text: &str) -> Option<Sender> {
     Some(Sender { id: hex::<32>(id).filter(|&id| id != 0)?, span: Some(span), sampled })
 }
 
-/// `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`, in any order, and with more in it.
+/// Parses `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`. The fields may come in any
+/// order, and others are ignored.
 fn xray_header(text: &str) -> Option<Sender> {
     if text.len() > MAX_HEADER_BYTES {
         return None;
@@ -150,13 +150,14 @@ fn xray_header(text: &str) -> Option<Sender> {
     Some(Sender { id, span: span.filter(|&span| span != 0), sampled }).filter(|sender| sender.id != 0)
 }
 
-/// So many lower-case digits, and nothing else.
+/// Parses exactly `DIGITS` lower-case hexadecimal digits.
 fn hex<const DIGITS: usize>(text: &str) -> Option<u128> {
     let is_hex = text.len() == DIGITS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten()
 }
 
-/// The same for the same delivery, so that what a deterministic task sends is the same too.
+/// Derives a span ID from a delivery. The same delivery gets the same ID, so that a deterministic task sends the same
+/// messages each time.
 fn span_of(message: &Message) -> u64 {
     let digest = Sha256::new().chain_update(message.receive_count.to_be_bytes()).chain_update(&message.id);
     let mut bytes = [0; 8];

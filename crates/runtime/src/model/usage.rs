@@ -1,4 +1,4 @@
-//! What a task consumed.
+//! Usage: how much a task consumed.
 
 use crate::model::limits::Limit;
 use crate::model::outcome::{Outcome, OutcomeKind};
@@ -6,71 +6,71 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-/// What one task consumed. Durations are serialized as microseconds.
+/// Resources that one task consumed. Durations are serialized as microseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
-    /// Units of computing.
+    /// Fuel consumed.
     pub fuel: u64,
-    /// Of the thread while it ran the guest, host calls that don't wait included.
+    /// CPU time of the thread while it ran the guest, including host calls that don't wait.
     #[serde(rename = "cpu_us", serialize_with = "as_micros")]
     pub cpu: Duration,
-    /// From the moment the message was sent until the task began: in the queue, delays and earlier tries included.
+    /// Time from sending the message to the task's start. Includes delays and earlier tries.
     #[serde(rename = "queued_us", serialize_with = "as_micros")]
     pub queued: Duration,
-    /// From the task's begin until its instance was there.
+    /// Time from the task's start until its instance existed.
     #[serde(rename = "start_us", serialize_with = "as_micros")]
     pub start: Duration,
-    /// On a thread, from then to the end.
+    /// Time on a thread after that.
     #[serde(rename = "compute_us", serialize_with = "as_micros")]
     pub compute: Duration,
-    /// Waiting for the host: stores, queues, clocks.
+    /// Time spent waiting for the host: stores, queues, clocks.
     #[serde(rename = "blocked_us", serialize_with = "as_micros")]
     pub blocked: Duration,
-    /// Waiting for a thread while neighbours computed.
+    /// Time spent waiting for a thread while other tasks computed.
     #[serde(rename = "ready_us", serialize_with = "as_micros")]
     pub ready: Duration,
-    /// From the task's begin to its end: the sum of the four before.
+    /// Time from the task's start to its end: the sum of `start`, `compute`, `blocked` and `ready`.
     #[serde(rename = "wall_us", serialize_with = "as_micros")]
     pub wall: Duration,
-    /// All linear memories together.
+    /// Most bytes of linear memory that the task had, all memories together.
     pub peak_memory_bytes: u64,
-    /// Written to the log, what was dropped not included.
+    /// Bytes written to the log, without those that were dropped.
     pub log_bytes: u64,
     /// Random bytes that the guest asked for.
     pub random_bytes: u64,
-    /// From all object stores.
+    /// Bytes read from all object stores.
     pub bytes_read: u64,
-    /// To all object stores and queues.
+    /// Bytes written to all object stores and queues.
     pub bytes_written: u64,
-    /// To all object stores and queues.
+    /// Calls to all object stores and queues.
     pub calls: u64,
-    /// Calls that were refused for want of a grant.
+    /// Calls refused for lack of a grant.
     pub refusals: u64,
-    /// By alias.
+    /// Usage of each store, by alias.
     pub stores: BTreeMap<String, StoreUsage>,
-    /// By alias.
+    /// Usage of each queue, by alias.
     pub queues: BTreeMap<String, QueueUsage>,
 }
 
-/// What a task did with one object store.
+/// One task's usage of one object store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoreUsage {
-    /// Of any kind.
+    /// Calls of any kind.
     pub calls: u64,
-    /// Content of objects.
+    /// Bytes of object content read.
     pub bytes_read: u64,
-    /// Content of objects.
+    /// Bytes of object content written.
     pub bytes_written: u64,
 }
 
-/// What a task did with one queue.
+/// One task's usage of one queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct QueueUsage {
-    /// A batch is one.
+    /// Calls; a batch is one call.
     pub calls: u64,
-    /// Messages with their attributes.
+    /// Bytes of messages with their attributes.
     pub bytes_written: u64,
-    /// Each one of a batch.
+    /// Messages sent; each message of a batch counts.
     pub messages: u64,
 }
 
@@ -79,8 +79,8 @@ fn as_micros<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result
 }
 
 impl Usage {
-    /// Adds another task's usage; of the peaks the higher one stays. What was done with each store and queue isn't kept
-    /// apart.
+    /// Adds another task's usage. Of the memory peaks it keeps the higher one. The usage of each store and queue isn't
+    /// added.
     pub(crate) fn add(&mut self, other: &Self) {
         for (sum, number) in [
             (&mut self.fuel, other.fuel),
@@ -108,31 +108,31 @@ impl Usage {
     }
 }
 
-/// What is kept of a task once it has ended: how, and what it consumed. Serialized, a line of the usage file.
+/// Record of a task that has ended. Its serialization is a line of the usage file.
 #[derive(Clone, Debug, Serialize)]
 pub struct TaskRecord<'a> {
-    /// When it ended.
+    /// When the task ended.
     #[serde(serialize_with = "as_rfc3339")]
     pub time: SystemTime,
-    /// The queue's id of the message.
+    /// The queue's ID of the message.
     pub message_id: &'a str,
-    /// How often the message has been delivered, this time included.
+    /// Number of deliveries of the message, including this one.
     pub receive_count: u32,
-    /// What the component is called in dead letters.
+    /// Name of the component in dead letters.
     pub component: &'a str,
-    /// How it ended.
+    /// How the task ended.
     pub outcome: OutcomeKind,
-    /// The limit that ended it.
+    /// The limit that ended the task.
     pub limit: Option<Limit>,
     /// The reason in words. It may hold a guest's text: never write it as a raw line.
     pub reason: Option<&'a str>,
-    /// What it consumed.
+    /// The resources that the task consumed.
     #[serde(flatten)]
     pub usage: &'a Usage,
 }
 
 impl<'a> TaskRecord<'a> {
-    /// The record of a task that ends now.
+    /// Creates the record of a task that ends now.
     pub fn new(
         message_id: &'a str,
         receive_count: u32,
@@ -149,9 +149,9 @@ impl<'a> TaskRecord<'a> {
     }
 }
 
-/// Told of each task's end.
+/// Observes the end of each task.
 pub trait TaskObserver: Send + Sync {
-    /// A task has ended. It's called on a thread on which guests compute: it mustn't wait for anything.
+    /// Called when a task has ended, on a guest thread: an implementation must not block.
     fn ended(&self, record: &TaskRecord<'_>);
 }
 

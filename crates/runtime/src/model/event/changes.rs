@@ -1,12 +1,13 @@
-//! What each type of event says happened to its object: the one table, by which events are decoded and which
-//! `docs/src/reference/events.md` repeats.
+//! Table of event types and what happened to the object in each. The decoder uses it, and
+//! `docs/src/reference/events.md` repeats it.
 //!
 //! Sources:
 //!
 //! - Amazon: "Event notification types and destinations", "Using EventBridge" and "Annotating your objects" in the S3
 //!   user guide, and the enumeration `Event` of the S3 API, against which a test of `wasmrun-aws` compares the table.
-//!   EventBridge tells deletions by a request and by a lifecycle rule apart in `reason` (`DeleteObject`,
-//!   `Lifecycle Expiration`), and those that leave a delete marker in `deletion-type`; its detail type is the same.
+//!   EventBridge uses one detail type for all deletions. Its field `reason` distinguishes those by a request
+//!   (`DeleteObject`) and by a lifecycle rule (`Lifecycle Expiration`), and `deletion-type` those that leave a delete
+//!   marker.
 //! - MinIO: `internal/event/name.go` of its source.
 //! - Ceph: "S3 Bucket Notifications Compatibility" in its documentation, and `rgw_notify_event_type.cc` of its source,
 //!   whose spelling differs in places.
@@ -14,16 +15,16 @@
 use super::Change;
 use super::records::Sender;
 
-/// Types of event that say the same.
+/// Event types with the same meaning.
 #[derive(Clone, Copy, Debug)]
 pub struct EventKind {
-    /// The first service that has them. Others may have them too.
+    /// The first service that has these types. Others may have them too.
     pub sender: Sender,
     /// What happened to the object.
     pub change: Change,
-    /// In notifications, without the `s3:` in front.
+    /// Names in notifications, without the prefix `s3:`.
     pub types: &'static [&'static str],
-    /// In EventBridge. `None`: it has none, or Amazon doesn't say which.
+    /// Name in EventBridge. `None` if it has none, or Amazon doesn't document it.
     pub detail_type: Option<&'static str>,
 }
 
@@ -36,7 +37,7 @@ const fn kind(
     EventKind { sender, change, types, detail_type }
 }
 
-/// All types of event that are known.
+/// All known event types.
 pub const EVENT_KINDS: &[EventKind] = {
     use Change::{Created, Other, Removed};
     use Sender::{Amazon, Ceph, MinIo};
@@ -65,7 +66,7 @@ pub const EVENT_KINDS: &[EventKind] = {
         ),
         kind(Amazon, Other, &["ObjectRestore:Post"], Some("Object Restore Initiated")),
         kind(Amazon, Other, &["ObjectRestore:Completed"], Some("Object Restore Completed")),
-        // The copy that a restore made is gone, and the archived object isn't.
+        // The restored copy is gone; the archived object remains.
         kind(Amazon, Other, &["ObjectRestore:Delete"], Some("Object Restore Expired")),
         kind(Amazon, Other, &["LifecycleTransition"], Some("Object Storage Class Changed")),
         kind(Amazon, Other, &["IntelligentTiering"], Some("Object Access Tier Changed")),
@@ -85,7 +86,7 @@ pub const EVENT_KINDS: &[EventKind] = {
             ],
             None,
         ),
-        // Its key is still there, and a read is refused.
+        // The key still exists, but reads of it are refused.
         kind(Amazon, Other, &["ReducedRedundancyLostObject"], None),
         kind(
             MinIo,
@@ -93,7 +94,7 @@ pub const EVENT_KINDS: &[EventKind] = {
             &["ObjectRemoved:DeleteAllVersions", "LifecycleDelMarkerExpiration:Delete"],
             None,
         ),
-        // Named like a new object, and what changes isn't its content.
+        // Named like the creation of an object, but the content doesn't change.
         kind(
             MinIo,
             Other,
@@ -105,7 +106,7 @@ pub const EVENT_KINDS: &[EventKind] = {
             ],
             None,
         ),
-        // There was nothing to remove.
+        // There was no object to remove.
         kind(MinIo, Other, &["ObjectRemoved:NoOP"], None),
         kind(
             MinIo,
@@ -125,7 +126,7 @@ pub const EVENT_KINDS: &[EventKind] = {
             ],
             None,
         ),
-        // It arrived from another zone.
+        // The object arrived from another zone.
         kind(Ceph, Created, &["ObjectSynced:Create", "Replication:Create"], None),
         kind(
             Ceph,
@@ -157,8 +158,8 @@ pub const EVENT_KINDS: &[EventKind] = {
     ]
 };
 
-/// What an event type of a notification says, with `s3:` in front or without. One that is added later says what its family
-/// does.
+/// Returns what happened in a notification of this type, with or without the prefix `s3:`. A type that isn't in the
+/// table has the meaning of its family.
 pub(super) fn of_type(event_type: &str) -> Change {
     let name = event_type.strip_prefix("s3:").unwrap_or(event_type);
     match EVENT_KINDS.iter().find(|kind| kind.types.contains(&name)) {
@@ -171,7 +172,7 @@ pub(super) fn of_type(event_type: &str) -> Change {
     }
 }
 
-/// What a detail type of EventBridge says.
+/// Returns what happened in an EventBridge event of this detail type.
 pub(super) fn of_detail_type(detail_type: &str) -> Change {
     let kind = EVENT_KINDS.iter().find(|kind| kind.detail_type == Some(detail_type));
     kind.map_or(Change::Other, |kind| kind.change)

@@ -1,8 +1,9 @@
-//! Object events: which objects a message announces. The one decoder and the one encoder.
+//! Object events: decodes which objects a message announces, and encodes such announcements.
 //!
-//! It reads the notifications of S3, MinIO and Ceph, directly or wrapped by SNS, and S3's events of EventBridge.
-//! Sources: those of `records` and `changes`, and "EventBridge event message structure" in the S3 user guide.
-//! Anything else is a plain message. What looks like an event and can't be decoded is [`Decoded::Unclear`].
+//! The decoder reads the notifications of S3, MinIO and Ceph, directly or wrapped by SNS, and S3's events of
+//! EventBridge. Sources: those of `records` and `changes`, and "EventBridge event message structure" in the S3 user
+//! guide. Anything else is a plain message. A body that looks like an event and can't be decoded is
+//! [`Decoded::Unclear`].
 
 mod changes;
 mod records;
@@ -17,35 +18,35 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use std::time::SystemTime;
 
-/// S3 announces one object in a message. Each takes the host some hundred bytes.
+/// Most objects that one message may announce. S3 announces one; each takes the host a few hundred bytes.
 const MAX_OBJECTS: usize = 1000;
-/// Names of services and kinds are shorter.
+/// Longest text that is compared with the name of a service or an event; the real names are shorter.
 const MAX_NAME_BYTES: usize = 256;
 
-/// What a message's body turned out to be.
+/// The meaning of a message's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// Not an event.
     Plain,
-    /// Looks like an event and can't be decoded, for this reason. A guest that took it for a plain message would find no
-    /// objects, and complete.
+    /// Looks like an event and can't be decoded, for this reason. A guest that took it for a plain message would find
+    /// no objects and complete.
     Unclear(String),
-    /// S3 sends one when notifications are configured: there is nothing to do.
+    /// S3's test event, sent when notifications are configured. It needs no work.
     Test,
-    /// The objects it announces, in order; at least one.
+    /// The announced objects in order; at least one.
     Objects(Vec<ObjectEvent>),
 }
 
 /// One object and what happened to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectEvent {
-    /// The store's URL and the key: `s3://bucket/key`, `dir:/path/key`.
+    /// URL of the object, which is the store's URL and the key: `s3://bucket/key`, `dir:/path/key`.
     pub url: String,
-    /// Where the store keeps versions.
+    /// Version of the object, if the store keeps versions.
     pub version: Option<String>,
-    /// Of the content at that time.
+    /// Etag of the content at the time of the event.
     pub etag: Option<String>,
-    /// In bytes, at that time.
+    /// Size in bytes at the time of the event.
     pub size: Option<u64>,
     /// What happened.
     pub change: Change,
@@ -60,12 +61,12 @@ pub enum Change {
     Created,
     /// It was deleted.
     Removed,
-    /// Restored, tagged, …
+    /// It was restored, tagged or the like.
     Other,
 }
 
 impl Change {
-    /// The word of the WIT interface.
+    /// Returns the name in the WIT interface.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -75,23 +76,23 @@ impl Change {
     }
 }
 
-/// The parts of all envelopes that we look at, as they were written: parsed as values, hostile ones would take a hundred
-/// times their text. Unknown fields are ignored, as AWS asks.
+/// The fields of all envelopes that are inspected, kept unparsed: a hostile body, parsed into values, would take a
+/// hundred times its size. Unknown fields are ignored, as AWS asks.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(rename = "Records", borrow)]
     records: Option<&'a RawValue>,
-    /// Of S3's test event.
+    /// Set by S3's test event.
     #[serde(rename = "Event", borrow)]
     event: Option<&'a RawValue>,
-    /// Of SNS.
+    /// Set by SNS, as are the next two.
     #[serde(rename = "Type", borrow)]
     kind: Option<&'a RawValue>,
     #[serde(rename = "Message", borrow)]
     message: Option<&'a RawValue>,
     #[serde(rename = "MessageAttributes", borrow)]
     message_attributes: Option<&'a RawValue>,
-    /// Of EventBridge.
+    /// Set by EventBridge, as are the next two.
     #[serde(rename = "detail-type", borrow)]
     detail_type: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -121,15 +122,15 @@ struct DetailObject {
     sequencer: Option<String>,
 }
 
-/// Reads a message's body.
+/// Decodes a message's body.
 pub fn decode(body: &str) -> Decoded {
-    // What is fetched for a message may be larger, and is no event.
+    // A body that was fetched from a store may be larger; it is no event.
     if body.len() > MAX_MESSAGE_BYTES {
         return Decoded::Plain;
     }
     match envelope(body) {
         None => Decoded::Plain,
-        // Whatever SNS carries that isn't an event stays as it came, wrapping included.
+        // An SNS notification that carries something else is delivered unchanged, with its wrapping.
         Some(envelope) => match envelope.carried() {
             Some(carried) => {
                 let inner = serde_json::from_str::<String>(carried.message.get()).ok();
@@ -144,12 +145,12 @@ pub fn decode(body: &str) -> Decoded {
 /// The text and the attributes that an envelope of SNS carries, not parsed.
 #[derive(Clone, Copy)]
 pub(crate) struct Carried<'a> {
-    /// SNS writes a text; whoever may send to the queue writes any value.
+    /// SNS writes a string; anyone who may send to the queue can write any value.
     pub(crate) message: &'a RawValue,
     pub(crate) attributes: Option<&'a RawValue>,
 }
 
-/// Returns what a body carries, if it is an envelope of SNS.
+/// Returns the content of a body that is an envelope of SNS.
 pub(crate) fn carried_by_sns(body: &str) -> Option<Carried<'_>> {
     if body.len() > MAX_MESSAGE_BYTES {
         return None;
@@ -165,11 +166,11 @@ impl<'a> Envelope<'a> {
 }
 
 fn envelope(body: &str) -> Option<Envelope<'_>> {
-    // Most plain messages end here, without a parser.
+    // Most plain messages are recognised here, without a parser.
     body.trim_start().starts_with('{').then(|| serde_json::from_str(body).ok()).flatten()
 }
 
-/// A short text, such as a name.
+/// Parses a short string, such as a name.
 fn text(value: Option<&RawValue>) -> Option<String> {
     let value = value?.get();
     (value.len() <= MAX_NAME_BYTES).then(|| serde_json::from_str(value).ok()).flatten()
@@ -192,7 +193,7 @@ fn decode_envelope(envelope: &Envelope<'_>) -> Decoded {
     }
     if is(envelope.source, "aws.s3") {
         return match (text(envelope.detail_type), envelope.detail) {
-            // CloudTrail's events have the same source, and announce no object.
+            // CloudTrail's events have the same source and announce no object.
             (Some(detail_type), _) if !detail_type.starts_with("Object ") => Decoded::Plain,
             (Some(detail_type), Some(detail)) => decode_detail(&detail_type, detail),
             _ => Decoded::Unclear("it is an EventBridge event without detail-type or detail".into()),
@@ -219,7 +220,8 @@ fn decode_detail(detail_type: &str, detail: &RawValue) -> Decoded {
     }])
 }
 
-/// Buckets have names without `:`; where `wasmrun enqueue` wrote the event, a store's URL is in the bucket's place.
+/// Builds an object's URL. Bucket names hold no `:`; an event of `wasmrun enqueue` has a store's URL in the bucket's
+/// place.
 fn object_url(bucket: &str, key: &str) -> String {
     if bucket.contains(':') {
         format!("{}/{key}", bucket.trim_end_matches('/'))
@@ -228,11 +230,11 @@ fn object_url(bucket: &str, key: &str) -> String {
     }
 }
 
-/// What S3 leaves as it is in a notification's key.
+/// Characters that S3 leaves unencoded in a notification's key.
 const KEPT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/').remove(b' ');
 
-/// The notification that S3 would send for an object that was written, with a store's URL in the bucket's place.
+/// Encodes the notification that S3 would send for a written object, with a store's URL in the bucket's place.
 pub fn notification(store_url: &str, key: &str, size: u64, etag: Option<&str>, at: SystemTime) -> String {
     let bucket = store_url.trim_end_matches('/');
     let time = jiff::Timestamp::try_from(at).unwrap_or_default();

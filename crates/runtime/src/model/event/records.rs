@@ -1,4 +1,4 @@
-//! The records of a notification: those of Amazon S3, and of MinIO and Ceph, which send the same form with differences.
+//! Records of a notification, in Amazon S3's form and in the variants of MinIO and Ceph.
 //!
 //! Sources: "Event message structure" in the S3 user guide; `cmd/event-notification.go` of MinIO; `rgw_notify.cc`,
 //! `rgw_pubsub.cc` and "Bucket Notifications" in the documentation of Ceph.
@@ -13,9 +13,9 @@ use std::fmt;
 /// A service whose notifications are understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
-    /// S3 itself, and what stands in for it.
+    /// S3 itself, and servers that identify as S3.
     Amazon,
-    /// MinIO wraps its records with a copy of their name and key, which isn't needed.
+    /// MinIO, which wraps its records with a copy of their name and key. The copy isn't needed.
     MinIo,
     /// Ceph's object gateway.
     Ceph,
@@ -33,7 +33,7 @@ impl Sender {
         }
     }
 
-    /// `eventSource` in its records.
+    /// Returns the `eventSource` in the service's records.
     fn source(self) -> &'static str {
         match self {
             Self::Amazon => "aws:s3",
@@ -42,7 +42,7 @@ impl Sender {
         }
     }
 
-    /// Decodes a key as this service encodes it. `None`: it isn't UTF-8.
+    /// Decodes a key as this service encodes it. Returns `None` if it isn't UTF-8.
     fn key(self, written: &str) -> Option<String> {
         match self {
             // application/x-www-form-urlencoded; MinIO encodes slashes too.
@@ -53,16 +53,16 @@ impl Sender {
     }
 }
 
-/// Who sent a record.
+/// The sender of a record.
 enum Origin {
     Known(Sender),
-    /// A service that isn't known and uses the form of S3, with its `eventSource`.
+    /// An unknown service that uses S3's form, with its `eventSource`.
     LooksLikeS3(Option<String>),
     /// Not a record of an object store.
     Other,
 }
 
-/// The beginning of a list: one element more than is read.
+/// The first elements of a list, at most one more than [`MAX_OBJECTS`].
 pub(super) struct FirstRecords<'a>(Vec<&'a RawValue>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for FirstRecords<'a> {
@@ -91,7 +91,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for FirstRecords<'a> {
     }
 }
 
-/// The fields that tell where a record comes from.
+/// The fields that identify the sender of a record.
 #[derive(Deserialize)]
 struct Source<'a> {
     #[serde(rename = "eventSource", borrow)]
@@ -100,7 +100,7 @@ struct Source<'a> {
     s3: Option<&'a RawValue>,
 }
 
-/// The fields of `s3` that all services have.
+/// The fields of `s3` that all services set.
 #[derive(Deserialize)]
 struct Form<'a> {
     #[serde(borrow)]
@@ -129,14 +129,14 @@ struct RecordObject {
     key: String,
     #[serde(default)]
     size: Size,
-    /// Ceph wrote `etag` at first.
+    /// Early versions of Ceph wrote `etag`.
     #[serde(alias = "etag")]
     e_tag: Option<String>,
     version_id: Option<String>,
     sequencer: Option<String>,
 }
 
-/// A number of bytes, which Ceph's documentation shows as a text.
+/// A number of bytes. Ceph's documentation shows it as a string.
 #[derive(Default)]
 struct Size(Option<u64>);
 
@@ -171,7 +171,7 @@ impl<'de> Deserialize<'de> for Size {
 pub(super) fn decode(FirstRecords(records): FirstRecords<'_>) -> Decoded {
     let unclear = |reason: &str| Decoded::Unclear(reason.into());
     let origins: Vec<_> = records.iter().map(|record| origin(record)).collect();
-    // An application may well have Records of its own.
+    // An application may use the field `Records` for its own purposes.
     if origins.iter().all(|origin| matches!(origin, Origin::Other)) {
         return Decoded::Plain;
     }
@@ -203,7 +203,7 @@ pub(super) fn decode(FirstRecords(records): FirstRecords<'_>) -> Decoded {
             // MinIO sends such records for events of a bucket.
             return unclear("a record names no object");
         }
-        // Ceph writes an empty text for a value that isn't there.
+        // Ceph writes an empty string for an absent value.
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
         events.push(ObjectEvent {
             url: object_url(&record.s3.bucket.name, &key),
@@ -230,7 +230,7 @@ fn origin(record: &RawValue) -> Origin {
     }
 }
 
-/// `+` is a space, and `%XX` a byte, as S3 encodes keys in notifications.
+/// Decodes a key as S3 encodes it in notifications: `+` is a space, and `%XX` a byte.
 fn form_decode(key: &str) -> Option<String> {
     let key = key.replace('+', " ");
     percent_decode_str(&key).decode_utf8().ok().map(|key| key.into_owned())
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// As MinIO's webhook sends it.
+    /// A notification in the form of MinIO's webhook.
     fn of_minio(event_name: &str, key: &str) -> Value {
         json!({"EventName": event_name, "Key": format!("photos/{key}"), "Records": [{
             "eventVersion": "2.0", "eventSource": "minio:s3", "awsRegion": "",
@@ -271,7 +271,7 @@ mod tests {
             "source": {"host": "172.18.0.1", "port": "", "userAgent": "MinIO"}}]})
     }
 
-    /// As Ceph's documentation shows it.
+    /// A notification as in Ceph's documentation.
     fn of_ceph(event_name: &str, key: &str) -> Value {
         json!({"Records": [{
             "eventVersion": "2.1", "eventSource": "ceph:s3", "awsRegion": "zonegroup1",
@@ -313,7 +313,7 @@ mod tests {
         assert!(reason(&body).contains("minio:s3"), "{}", reason(&body));
         body["Records"][0].as_object_mut().expect("a record").remove("eventSource");
         assert!(reason(&body).contains("no source"), "{}", reason(&body));
-        // An application's own records aren't S3's for a part of that name.
+        // An application's own records aren't S3's just because they have a field `s3`.
         for s3 in [
             json!("s3://bucket/key"),
             json!({"bucket": "b", "object": "k"}),
