@@ -1,4 +1,4 @@
-//! A queue and a store in memory, for tests and benchmarks: what they hold is gone with the process.
+//! A queue and an object store in memory, for tests and benchmarks.
 
 use crate::model::message::{Message, OutgoingMessage};
 use crate::ports::object_store::{
@@ -28,19 +28,19 @@ pub struct MemoryQueue {
 #[derive(Default)]
 struct QueueState {
     visible: VecDeque<Message>,
-    /// By receipt.
+    /// Received messages, by receipt, with the time when each becomes visible again.
     in_flight: HashMap<String, (Message, Instant)>,
     delayed: Vec<(Instant, Message)>,
     next: u64,
 }
 
 impl MemoryQueue {
-    /// An empty queue whose messages stay invisible for so long once they are received.
+    /// Creates an empty queue with this visibility timeout.
     pub fn new(name: &str, visibility_timeout: Duration) -> Self {
         Self::with(name, QueueAttributes { visibility_timeout, ..QueueAttributes::default() })
     }
 
-    /// An empty queue that names a dead-letter queue. Moving messages there is left to the worker.
+    /// Creates an empty queue that names a dead-letter queue. The worker has to move messages there.
     pub fn with_redrive(
         name: &str,
         visibility_timeout: Duration,
@@ -55,7 +55,7 @@ impl MemoryQueue {
         Self { url: format!("memory:{name}"), attributes, state: Mutex::default(), arrived: Notify::new() }
     }
 
-    /// What is visible now, oldest first.
+    /// Returns the visible messages, oldest first.
     pub fn visible(&self) -> Vec<Message> {
         self.lock().visible.iter().cloned().collect()
     }
@@ -71,7 +71,7 @@ impl QueueState {
         format!("{kind}-{}", self.next)
     }
 
-    /// Makes visible what is due, and returns when the next message is.
+    /// Makes due messages visible, and returns when the next one is due.
     fn advance(&mut self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         let mut later = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
@@ -85,7 +85,7 @@ impl QueueState {
                 }
             }
         }
-        // Few are in flight, but looking at each for each receive would cost more than all the rest.
+        // Checked only if nothing is visible: a scan of all messages in flight would dominate the cost of a receive.
         if self.visible.is_empty() {
             let due: Vec<String> = self
                 .in_flight
@@ -241,12 +241,12 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new(name: &str) -> Self {
         Self::at(&format!("memory:{name}/"))
     }
 
-    /// An empty store that says that it's at another place.
+    /// Creates an empty store that reports this URL.
     pub fn at(url: &str) -> Self {
         Self { url: url.into(), objects: Arc::default() }
     }
@@ -255,12 +255,12 @@ impl MemoryStore {
         self.objects.lock()
     }
 
-    /// An object's content.
+    /// Returns an object's content.
     pub fn content(&self, key: &str) -> Option<Bytes> {
         self.lock().get(key).map(|(_, content)| content.clone())
     }
 
-    /// Puts an object there.
+    /// Inserts an object.
     pub fn insert(&self, key: &str, content: impl Into<Bytes>) {
         let content = content.into();
         let info = info(key, &content, PutOptions::default());

@@ -1,4 +1,4 @@
-//! What a backend implements, and backends in memory for tests and benchmarks.
+//! Traits that backends implement, and backends in memory for tests and benchmarks.
 
 pub mod memory;
 pub mod object_store;

@@ -1,7 +1,7 @@
-//! The object stores that tasks may be granted, as the runtime sees them.
+//! Traits of the object stores that tasks may be granted.
 //!
-//! A backend knows nothing of grants: the host interface checks alias, mode and key, and hands on keys that are
-//! relative to the store it opened. Whole-object reads and writes are composed above this trait.
+//! A backend knows nothing of grants. The host interface checks alias, mode and key, and passes keys relative to the
+//! opened store. Whole-object reads and writes are composed above these traits.
 
 pub use crate::model::limits::{Held, MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX_PAGE};
 
@@ -12,35 +12,36 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-/// A store of objects. Every call may be made from several tasks at once.
+/// A store of objects. All methods may be called concurrently.
 ///
-/// Dropping the future of a call abandons it: a write then either took place as a whole or leaves nothing. What can't be
-/// stopped goes on, so an implementation bounds how much of that there is at once.
+/// Dropping the future of a call abandons it: a write then either took place as a whole or leaves nothing. Work that
+/// can't be stopped continues, so an implementation bounds how much of it there is at once.
 #[async_trait]
 pub trait ObjectStore: Any + Send + Sync {
-    /// Where it is, as a URL that ends with `/`: an object's URL is this and its key. It names no secret.
+    /// Returns the store's location as a URL that ends with `/`. An object's URL is this and its key. It contains no
+    /// secret.
     fn url(&self) -> &str;
 
-    /// What a reader holds while it's open, at most: of bytes, what has arrived for it, here and in the system.
+    /// Returns the most that an open reader holds. Its bytes are those that have arrived, here and in the system.
     fn reader_holds(&self) -> Held {
         Held { bytes: 0, files: 1 }
     }
 
-    /// What a writer holds while it's open, at most: of bytes, what isn't sent yet.
+    /// Returns the most that an open writer holds. Its bytes are those that aren't sent yet.
     fn writer_holds(&self) -> Held {
         Held { bytes: 0, files: 1 }
     }
 
-    /// Waits until all is closed and removed that was open when its task ended.
+    /// Waits until everything that ended tasks left open is closed and removed.
     async fn clear_away(&self) {}
 
-    /// Checks that the store can be read, and written if `write`, at the price of one cheap request.
+    /// Checks with one cheap request that the store can be read, and with `write` that it can be written.
     async fn probe(&self, write: bool) -> Result<(), StoreError>;
 
-    /// What is known of an object.
+    /// Returns an object's metadata.
     async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError>;
 
-    /// Opens an object's content, or a range of it; a range that reaches beyond the end is cut there.
+    /// Opens an object's content, or a range of it. A range that reaches beyond the end is cut there.
     async fn read(
         &self,
         key: &str,
@@ -51,8 +52,8 @@ pub trait ObjectStore: Any + Send + Sync {
     /// Begins to write an object. Nothing is visible before [`ObjectWriter::finish`].
     async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError>;
 
-    /// Objects whose keys start with `prefix`, in the order of the keys' bytes, at most `limit`: with 0 none, and no
-    /// continuation.
+    /// Lists at most `limit` objects whose keys start with `prefix`, in the order of the keys' bytes. With a limit of 0
+    /// the page has no objects and no continuation.
     async fn list(
         &self,
         prefix: &str,
@@ -60,12 +61,12 @@ pub trait ObjectStore: Any + Send + Sync {
         limit: usize,
     ) -> Result<ObjectPage, StoreError>;
 
-    /// Deletes an object, durably; also succeeds if there is none.
+    /// Deletes an object durably; succeeds if there is none.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
-    /// Copies an object to another store of the same service, content type and metadata included, without moving its
-    /// content through this process, if the transfer allows for it. `None`: this store can't do that, and the caller copies
-    /// by reading and writing.
+    /// Copies an object to another store of the same service, with content type and metadata, if the transfer allows
+    /// for its size. The content doesn't move through this process. Returns `None` if this store can't do so, and the
+    /// caller copies by reading and writing.
     async fn copy(
         &self,
         key: &str,
@@ -80,116 +81,118 @@ pub trait ObjectStore: Any + Send + Sync {
     }
 }
 
-/// The content of one object, front to back.
+/// A reader of one object's content, front to back.
 #[async_trait]
 pub trait ObjectReader: Send {
-    /// What is known of the object (its whole size, also if a range is read).
+    /// Returns the object's metadata (with its whole size, also if a range is read).
     fn info(&self) -> &ObjectInfo;
 
-    /// The next bytes, at most `max` of them (which is at least 1); empty at the end, and only there.
+    /// Reads the next bytes: at most `max`, which is at least 1. The answer is empty only at the end.
     async fn read(&mut self, max: usize) -> Result<Bytes, StoreError>;
 }
 
-/// An object being written. Dropped unfinished, it leaves nothing behind.
+/// An object being written. Dropping it unfinished leaves nothing behind.
 #[async_trait]
 pub trait ObjectWriter: Send {
-    /// Appends to the content. After an error only dropping the writer makes sense.
+    /// Appends to the content. After an error the writer can only be dropped.
     async fn write(&mut self, content: Bytes) -> Result<(), StoreError>;
 
-    /// Makes the object visible in one step, content and metadata. When it returns, the object is durable.
+    /// Makes the object, content and metadata, visible in one step. The object is durable when the call returns.
     async fn finish(self: Box<Self>) -> Result<ObjectInfo, StoreError>;
 }
 
-/// What is known of an object.
+/// Metadata of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {
-    /// Its key, relative to the store.
+    /// Key, relative to the store.
     pub key: String,
-    /// In bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Changes whenever the content changes.
+    /// A tag that changes whenever the content changes.
     pub etag: Option<String>,
-    /// Where the store keeps versions.
+    /// Version, if the store keeps versions.
     pub version: Option<String>,
-    /// Its media type.
+    /// Media type.
     pub content_type: Option<String>,
-    /// What the writer put beside the content.
+    /// Metadata that the writer stored with the content.
     pub metadata: Vec<(String, String)>,
     /// When it was written.
     pub modified_at: Option<SystemTime>,
 }
 
-/// Part of a listing.
+/// A page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectPage {
-    /// In the order of the keys' bytes.
+    /// Objects in the order of their keys' bytes.
     pub objects: Vec<ObjectSummary>,
-    /// For the next call; `None`: this was the last page.
+    /// Token for the next call; `None` on the last page.
     pub continuation: Option<String>,
 }
 
-/// One line of a listing.
+/// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectSummary {
-    /// Its key, relative to the store.
+    /// Key, relative to the store.
     pub key: String,
-    /// In bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Changes whenever the content changes.
+    /// A tag that changes whenever the content changes.
     pub etag: Option<String>,
     /// When it was written.
     pub modified_at: Option<SystemTime>,
 }
 
-/// How to write an object.
+/// Options for writing an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutOptions {
-    /// Its media type.
+    /// Media type.
     pub content_type: Option<String>,
-    /// Kept beside the content.
+    /// Metadata to store with the content.
     pub metadata: Vec<(String, String)>,
-    /// When the write may take place.
+    /// Condition under which the write takes place.
     pub condition: Condition,
 }
 
-/// An object isn't copied, as it has more bytes than may be copied.
+/// Error: an object has more bytes than may be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMuch;
 
-/// A call that moves an object, however large: how much it may move, what it has moved, and since when nothing came of it.
-/// Shared by who carries it out and who waits for it, so that what was moved is known however the call ends.
+/// Progress of a call that moves an object of any size: how much it may move, how much it has moved, and how long it
+/// has made no progress. The call and its waiter share this, so that the moved bytes are known however the call ends.
 #[derive(Debug)]
 pub struct Transfer {
     most: u64,
     moved: AtomicU64,
     began_at: Instant,
-    /// When the last bytes came, or those are due that a service moves by itself: nanoseconds after that.
+    /// Time of the last progress, in nanoseconds after `began_at`: when the last bytes arrived, or when a service's own
+    /// move is due.
     got_on: AtomicU64,
 }
 
-/// A service that copies more slowly than that, in bytes a second, doesn't get on.
+/// Slowest expected rate of a service's own copy, in bytes per second. A slower copy counts as stalled.
 const SERVICE_RATE: u64 = 16 << 20;
 
 impl Transfer {
-    /// One that may move so many bytes.
+    /// Creates a transfer that may move `most` bytes.
     pub fn of_at_most(most: u64) -> Self {
         Self { most, moved: AtomicU64::new(0), began_at: Instant::now(), got_on: AtomicU64::new(0) }
     }
 
-    /// So many bytes more are moved.
+    /// Counts moved bytes.
     ///
     /// # Errors
     ///
-    /// They are too many, and don't count.
+    /// The bytes exceed what may be moved; they aren't counted.
     pub fn moves(&self, bytes: u64) -> Result<(), TooMuch> {
         self.takes(bytes, Duration::ZERO)
     }
 
-    /// A service is asked to move so many bytes by itself: they count, whether it does or not, and take a while.
+    /// Counts bytes that a service is asked to move by itself, whether or not it does, and allows time for them at
+    /// [`SERVICE_RATE`].
     ///
     /// # Errors
     ///
-    /// They are too many, and don't count.
+    /// The bytes exceed what may be moved; they aren't counted.
     pub fn moves_within(&self, bytes: u64) -> Result<(), TooMuch> {
         self.takes(bytes, Duration::from_secs(bytes / SERVICE_RATE))
     }
@@ -202,37 +205,37 @@ impl Transfer {
         Ok(())
     }
 
-    /// The bytes that were moved.
+    /// Returns the number of bytes moved.
     pub fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
     }
 
-    /// For how long nothing has come of it.
+    /// Returns for how long the transfer has made no progress.
     pub fn idle(&self) -> Duration {
         self.began_at.elapsed().saturating_sub(Duration::from_nanos(self.got_on.load(Ordering::Relaxed)))
     }
 }
 
-/// When a write may take place.
+/// Condition of a write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Condition {
-    /// In any case.
+    /// No condition.
     #[default]
     Always,
-    /// Only if there is no object of that key. Of several such writes at once, one succeeds.
+    /// The key must not exist. Of several such writes at once, one succeeds.
     IfAbsent,
-    /// Only if the object's etag is this one.
+    /// The object's etag must be this one.
     IfMatch(String),
 }
 
-/// Why a call to a store failed. The texts are for the operator, who knows the key from the context; that of
-/// [`StoreError::Invalid`] is handed to the guest: it names neither the store's place nor anything secret.
+/// Why a call to a store failed. The texts are for the operator, who knows the key from the context. Only the text of
+/// [`StoreError::Invalid`] is passed to the guest; it contains neither the store's location nor a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// No such object.
+    /// The object doesn't exist.
     #[error("there is no such object")]
     NotFound,
-    /// The store refuses this to the worker.
+    /// The store refuses the call to the worker.
     #[error("{0}")]
     AccessDenied(String),
     /// The object is larger than the store allows.
@@ -241,14 +244,14 @@ pub enum StoreError {
     /// The condition of a write didn't hold.
     #[error("the object's state doesn't meet the condition")]
     PreconditionFailed,
-    /// The store can't be reached or refuses work for now: another try may succeed.
+    /// The store can't be reached or refuses work for now: a retry may succeed.
     #[error("{0}")]
     Unavailable(String),
-    /// Somebody else changes the same object at this moment. Another try may succeed, but the store is well: whoever writes
-    /// objects could make it happen again and again.
+    /// Another writer is changing the same object. A retry may succeed. It isn't counted as an outage, as whoever
+    /// writes objects could cause it again and again.
     #[error("{0}")]
     Conflict(String),
-    /// The request can't be carried out, now or later: a key that this store can't hold, a store that is a file.
+    /// The request can never be carried out: the store can't hold the key, or the store's path is a file.
     #[error("{0}")]
     Invalid(String),
 }

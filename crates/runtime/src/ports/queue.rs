@@ -1,7 +1,7 @@
-//! The queue that the worker drains and the queues that tasks may send to, as the runtime sees them.
+//! Traits of queues: the queue that the worker drains and those that tasks may send to.
 //!
-//! The semantics are those of SQS: delivery is at least once; a received message is invisible until its visibility
-//! runs out, and is then delivered again; whoever holds its latest receipt settles it.
+//! The semantics are those of SQS. Delivery is at least once. A received message is invisible until its visibility
+//! timeout expires, and is then delivered again. Only the holder of its latest receipt can settle it.
 
 use crate::model::message::{MAX_BATCH, Message, OutgoingMessage};
 use async_trait::async_trait;
@@ -9,28 +9,28 @@ use std::fmt;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// A queue. Every call may be made from several tasks at once.
+/// A queue. All methods may be called concurrently.
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// What to call it in logs: its URL, without secrets.
+    /// Returns the name for logs: the queue's URL, without secrets.
     fn url(&self) -> &str;
 
-    /// How it likes to be called.
+    /// Returns how calls to this queue are batched.
     fn batch_policy(&self) -> BatchPolicy {
         BatchPolicy::default()
     }
 
-    /// The queue's settings.
+    /// Returns the queue's settings.
     async fn attributes(&self) -> Result<QueueAttributes, QueueError>;
 
-    /// How many messages there are now.
+    /// Returns how many messages there are now.
     async fn depth(&self) -> Result<Depth, QueueError>;
 
-    /// Receives at least one and at most `max` messages, or none if there are none for `wait`.
+    /// Receives at least one and at most `max` messages, or none if none arrive within `wait`.
     ///
-    /// When `stop` is cancelled it returns early, with what it has received: a message that was taken from the
-    /// queue is always in the answer. Callers don't drop the future of this call, as that would hide its messages
-    /// until their visibility runs out.
+    /// When `stop` is cancelled the call returns early with the messages that it has received: every message that was
+    /// taken from the queue is in the answer. Callers must not drop the future, as its messages would stay invisible
+    /// until their visibility timeout expires.
     async fn receive(
         &self,
         max: usize,
@@ -38,42 +38,44 @@ pub trait Queue: Send + Sync + 'static {
         stop: &CancellationToken,
     ) -> Result<Vec<Delivery>, QueueError>;
 
-    /// Deletes messages, each on its own: the answers are in the order of `receipts`. Deleting twice is no error.
-    /// When it returns, the deletion is durable.
+    /// Deletes messages, each independently. The answers are in the order of `receipts`. Deleting a message twice is no
+    /// error. The deletion is durable when the call returns.
     async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>>;
 
-    /// Makes messages visible again after `visibility`, counted from now: zero is at once. Used to keep a message
-    /// as well as to give it back. The answers are in the order of `receipts`.
+    /// Makes messages visible again after `visibility`, counted from now; zero means at once. The worker renews leases
+    /// and releases messages with it. The answers are in the order of `receipts`.
     async fn set_visibility(&self, receipts: &[Receipt], visibility: Duration)
     -> Vec<Result<(), QueueError>>;
 
-    /// Gives messages back after `visibility` as if this delivery had not happened, where the queue can do that:
-    /// the receive isn't counted. Otherwise the same as [`Queue::set_visibility`].
+    /// Releases messages after `visibility` as if this delivery had not happened: the queue doesn't count the receive.
+    /// Queues that can't do so do the same as [`Queue::set_visibility`].
     async fn release(&self, receipts: &[Receipt], visibility: Duration) -> Vec<Result<(), QueueError>> {
         self.set_visibility(receipts, visibility).await
     }
 
-    /// Sends messages, each on its own, and returns their ids in order. When it returns, they are durable.
+    /// Sends messages, each independently, and returns their IDs in order. They are durable when the call returns.
     async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>>;
 }
 
-/// How a queue likes to be called by a worker that has much to do.
+/// How a busy worker batches its calls to a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchPolicy {
-    /// So many messages one receive brings at most.
+    /// Most messages that one receive returns.
     pub receive_batch: usize,
-    /// A receive waits for so long for more tasks to end, so that it may bring more, where tasks are that short.
+    /// How long a receive waits for further permits, so that it can bring more messages. It doesn't wait where tasks
+    /// take longer than this on average.
     pub receiving_wait: Duration,
-    /// So many calls that settle messages may be under way at once.
+    /// Most settling calls in flight at once.
     pub settling_calls: usize,
-    /// A call that settles waits for so long for more messages, unless it's full.
+    /// How long a settling call waits for further messages to fill its batch.
     pub settling_wait: Duration,
-    /// The queue is empty if it says so after so many receives in a row brought nothing.
+    /// Number of consecutive empty receives after which the queue's own depth is trusted to be zero.
     pub empty_receives: u32,
 }
 
 impl Default for BatchPolicy {
-    /// One call after the other, each with what has gathered meanwhile; a queue that tells what is true.
+    /// One settling call at a time, with the settlements that arrived during the previous call. One empty receive
+    /// suffices, as the queue's depth is exact.
     fn default() -> Self {
         Self {
             receive_batch: MAX_BATCH,
@@ -86,51 +88,54 @@ impl Default for BatchPolicy {
 }
 
 impl BatchPolicy {
-    /// Messages whose tasks have ended and that aren't settled yet, beyond those that run: two batches for each call.
+    /// Returns how many messages may be unsettled after their tasks ended, in addition to those of running tasks: two
+    /// batches for each call.
     pub(crate) fn unsettled(&self) -> usize {
         2 * MAX_BATCH * self.settling_calls
     }
 }
 
-/// What people do to a queue by hand: `wasmrun queue …`.
+/// Manual operations on a queue: `wasmrun queue …`.
 #[async_trait]
 pub trait QueueAdmin: Queue {
-    /// The next messages that would be delivered, without receiving them: nothing changes, receive counts included.
+    /// Returns the next messages that would be delivered, without receiving them: nothing changes, not even receive
+    /// counts.
     async fn peek(&self, max: usize) -> Result<Vec<Message>, QueueError>;
 
     /// Moves the messages of this dead-letter queue back to the queues that they came from, or all to the queue with
-    /// the URL `to`, with a fresh receive count and without the `wasmrun` attribute. Messages that somebody holds
-    /// stay; so do those that don't tell where they came from, or that the other queue can't take.
+    /// the URL `to`. They start with a fresh receive count and without the `wasmrun` attribute. Messages in flight
+    /// stay; so do those whose origin is unknown or that the other queue refuses.
     ///
     /// # Errors
     ///
     /// [`QueueError::NotFound`] if there is no queue `to`, [`QueueError::Unusable`] if it is this queue itself.
     async fn redrive(&self, to: Option<&str>) -> Result<Redriven, QueueError>;
 
-    /// Deletes all messages. Returns how many.
+    /// Deletes all messages and returns their number.
     async fn purge(&self) -> Result<u64, QueueError>;
 }
 
-/// What became of the messages of a dead-letter queue.
+/// Result of a redrive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redriven {
-    /// So many are in another queue now.
+    /// Number of messages moved to another queue.
     pub moved: u64,
-    /// So many could be received but stayed. In a FIFO queue, those behind them in their group aren't counted.
+    /// Number of messages that were received but stayed. In a FIFO queue, those behind them in their group aren't
+    /// counted.
     pub left: u64,
-    /// Why the first of those stayed: one sentence, without a full stop. `None` if none stayed.
+    /// Why the first of these messages stayed: one sentence, without a full stop. `None` if none stayed.
     pub reason: Option<String>,
 }
 
-/// A message in the hands of the worker.
+/// A received message and its receipt.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// What was delivered.
+    /// The delivered message.
     pub message: Message,
-    /// Settles this delivery.
+    /// The receipt with which this delivery is settled.
     pub receipt: Receipt,
-    /// When the message becomes visible to others, unless its visibility is set anew. Where the queue may have
-    /// waited for the message, that is measured from its answer, less what that may have taken on its way.
+    /// When the message becomes visible to others, unless its visibility is changed. Where the queue may have waited
+    /// for the message, this is measured from the answer, less the time that the answer may have taken on its way.
     pub visible_at: Instant,
 }
 
@@ -138,16 +143,16 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Receipt(pub String);
 
-/// The settings of a queue that concern the worker.
+/// Settings of a queue that the worker uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueAttributes {
     /// How long a received message stays invisible.
     pub visibility_timeout: Duration,
-    /// How long a message can stay invisible in all, counted from its receipt.
+    /// How long a message can stay invisible in all, counted from its receive.
     pub max_visibility: Option<Duration>,
-    /// Where messages go that were received too often.
+    /// The queue for messages that were received too often.
     pub redrive: Option<Redrive>,
-    /// Messages of one group are delivered in order, one at a time.
+    /// Whether messages of one group are delivered in order, one at a time.
     pub fifo: bool,
 }
 
@@ -156,28 +161,28 @@ pub struct QueueAttributes {
 pub struct Redrive {
     /// The dead-letter queue's URL.
     pub dead_letter: String,
-    /// After so many receives a message goes there.
+    /// Number of receives after which a message moves there.
     pub max_receives: u32,
 }
 
-/// The number of messages in a queue, by state; approximate where the queue says so.
+/// Number of messages in a queue, by state. Some queues report it only approximately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
     /// Ready to be received.
     pub visible: u64,
     /// Received and not yet settled.
     pub in_flight: u64,
-    /// Not yet ready.
+    /// Delayed, so not yet ready.
     pub delayed: u64,
 }
 
 impl Depth {
-    /// Nothing is left, whatever its state.
+    /// Returns whether the queue holds no message in any state.
     pub fn is_empty(&self) -> bool {
         self.total() == 0
     }
 
-    /// All messages, whatever their state.
+    /// Returns the number of messages in all states.
     pub fn total(&self) -> u64 {
         self.visible + self.in_flight + self.delayed
     }
@@ -189,16 +194,16 @@ pub enum QueueError {
     /// The queue doesn't exist.
     #[error("{0}")]
     NotFound(String),
-    /// The receipt isn't valid any more: the message was delivered again, or is gone.
+    /// The receipt is no longer valid: the message was delivered again, or is gone.
     #[error("the message is no longer held by this worker")]
     ReceiptExpired,
-    /// The queue would refuse this message each time.
+    /// The queue would refuse this message on every try.
     #[error("{0}")]
     InvalidMessage(String),
-    /// The queue can't be reached or refuses work for now: another try may succeed.
+    /// The queue can't be reached or refuses work for now: a retry may succeed.
     #[error("{0}")]
     Unavailable(String),
-    /// The queue exists, but can't be used: no permission, a corrupt file.
+    /// The queue exists but can't be used: no permission, a corrupt file.
     #[error("{0}")]
     Unusable(String),
 }
