@@ -1,7 +1,8 @@
-//! The directory in which compiled components are kept.
+//! The directory that caches compiled components.
 //!
-//! It holds native code that is run without further checks: whoever can write to it is the worker. So it belongs to
-//! this user, with mode 0700, and each file carries a digest, which a crash or a failing disk doesn't forge.
+//! It holds native code that runs without further checks, so write access to it is equivalent to full control over the
+//! worker. Therefore the directory must belong to this user and have mode 0700. Each file carries a digest, which
+//! detects damage by a crash or a failing disk.
 
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
@@ -11,24 +12,24 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// More files aren't kept: those that were not used for longest go first.
+/// Most files in the cache; the least recently used are removed first.
 const MAX_FILES: usize = 32;
-/// Nor are more bytes, but for the code that was put there last: the code of a hostile component may be large.
+/// Most bytes in the cache, except that the newest file always stays: a hostile component's code may be large.
 const MAX_BYTES: u64 = 1 << 30;
 const DIGEST_BYTES: usize = 32;
 
-/// Compiled components by the digest of what they were compiled from, and by what.
+/// Compiled components, by a digest of the component and of the engine that compiled it.
 #[derive(Debug)]
 pub struct Cache {
     directory: PathBuf,
 }
 
 impl Cache {
-    /// Opens the directory, and creates it if it isn't there.
+    /// Opens the directory, and creates it if it doesn't exist.
     ///
     /// # Errors
     ///
-    /// It can't be created, or it's open to others; the sentence says what to do.
+    /// The directory can't be created, belongs to another user or is open to others; the sentence says what to do.
     pub fn open(directory: &Path) -> Result<Self, String> {
         let shown = directory.display();
         fs::DirBuilder::new()
@@ -52,12 +53,12 @@ impl Cache {
         Ok(Self { directory })
     }
 
-    /// Where it is, without symbolic links.
+    /// Returns the directory's path without symbolic links.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// A file that isn't whole is as if it weren't there.
+    /// Returns the code for a key. A damaged file is treated as missing.
     pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
         let path = self.path(key);
         let mut content = fs::read(&path).ok()?;
@@ -67,12 +68,12 @@ impl Cache {
             return None;
         }
         content.truncate(code_bytes);
-        // Marks it as used; that it can't be marked does no harm.
+        // Marks the file as used; failing to do so is harmless.
         let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         Some(content)
     }
 
-    /// That it can't be kept costs the next start some time, nothing else.
+    /// Stores code. If that fails, the next start has to compile again.
     pub(crate) fn put(&self, key: &str, code: &[u8]) {
         if let Err(error) = self.try_put(key, code) {
             let directory = self.directory.display();
@@ -116,7 +117,7 @@ impl Cache {
         let mut bytes = 0;
         for (index, (_, length, path)) in files.iter().rev().enumerate() {
             bytes += length;
-            // The last one was just put there.
+            // The newest file always stays.
             if index >= MAX_FILES || (index > 0 && bytes > MAX_BYTES) {
                 let _ = fs::remove_file(path);
             }
@@ -170,7 +171,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let cache = Cache::open(&directory.path().join("cache")).expect("a cache");
         for i in 0..4 {
-            // Sparse: it's long and takes nothing.
+            // A sparse file: long, but it takes no space.
             let file = File::create(cache.path(&i.to_string())).expect("a file");
             file.set_len(MAX_BYTES / 2).expect("longer");
             file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(i)).expect("older");

@@ -1,9 +1,8 @@
-//! How many tasks may run at once: no more than the user wants, and no more than the host's memory and the process's file
-//! descriptors bear.
+//! Capacity: how many tasks may run at once, bounded by the user, the host's memory and the process's file descriptors.
 //!
-//! A task within its limits can make the process hold [`Limits::task_bytes`]. If all of them did so at once, the memory
-//! must still suffice: what the kernel kills for want of memory is the whole process, with every task in it. File
-//! descriptors are shared out: what one task opens must leave all others theirs.
+//! A task within its limits can make the process hold [`Limits::task_bytes`]. The memory must suffice even if all tasks
+//! do so at once, as the kernel's OOM killer ends the whole process with all its tasks. File descriptors are divided
+//! among the tasks, so that one task can't take those of another.
 
 use crate::model::limits::Limits;
 use bytesize::ByteSize;
@@ -12,44 +11,44 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-/// What the process takes beside its tasks: code, connections, messages on their way in and out (twenty that wait for
-/// their dead letter take 60 MiB).
+/// Memory of the process without its tasks: code, connections, messages in transit (twenty messages that wait to be
+/// dead-lettered take 60 MiB).
 const RESERVE_BYTES: u64 = 64 << 20;
-/// And this part of the memory: page tables, the kernel's own buffers, what the allocator can't use.
+/// Divisor: an additional 1/16 of the memory is reserved for page tables, kernel buffers and fragmentation.
 const RESERVE_SHARE: u64 = 16;
 
-/// What a component occupies while it's read, compiled or loaded, and loaded anew after a burst, for each of its bytes: of
-/// one whose 100 MiB are data, 431 MiB at the start.
+/// Memory for each byte of a component while it's read, compiled or loaded, or loaded again after a burst: a component
+/// with 100 MiB of data took 431 MiB at the start.
 const COMPONENT_COPIES: u64 = 4;
-/// File descriptors that the process takes beside its tasks: queues, connections to them, those who watch.
+/// File descriptors of the process without its tasks: queues, their connections, observers.
 const RESERVE_FILES: u64 = 256;
-/// A task has so many at least: four writers of a directory, and a call.
+/// Fewest file descriptors of a task: enough for four writers to a directory and a call.
 const FEWEST_FILES: u64 = 16;
 
-/// What tasks share.
+/// Resources of the host that tasks share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Host {
-    /// `None`: it isn't known.
+    /// The memory; `None` if it's unknown.
     pub memory: Option<HostMemory>,
-    /// File descriptors that the process may have; `None`: as many as it likes.
+    /// Most file descriptors of the process; `None` if unlimited.
     pub files: Option<u64>,
 }
 
-/// The memory that this process may use.
+/// Memory that this process may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostMemory {
-    /// All of it, in bytes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// Who says so.
+    /// Origin of the size.
     pub source: MemorySource,
 }
 
-/// Where a bound on memory comes from.
+/// Origin of a bound on memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemorySource {
-    /// The limit of a control group that the process is in: a container's, usually.
+    /// The limit of a control group of the process, usually a container's.
     Cgroup,
-    /// What the machine has.
+    /// The memory of the machine.
     Machine,
     /// The limit of an ECS task, or of the container in it.
     Ecs,
@@ -66,12 +65,13 @@ impl fmt::Display for MemorySource {
 }
 
 impl HostMemory {
-    /// Asks the system; `None`: it doesn't tell, as `/proc` isn't there.
+    /// Reads the memory from the system. Returns `None` if `/proc` isn't mounted.
     pub fn find() -> Option<Self> {
         Self::find_below(Path::new("/"))
     }
 
-    /// The same, or what ECS says if that is less: the limit of a task isn't that of a control group on each kind of host.
+    /// Applies ECS's limit if it is lower. On some kinds of host the limit of an ECS task isn't set as a control
+    /// group's limit.
     pub fn at_most(self, ecs_bytes: Option<u64>) -> Self {
         match ecs_bytes {
             Some(bytes) if bytes < self.bytes => Self { bytes, source: MemorySource::Ecs },
@@ -90,17 +90,17 @@ impl HostMemory {
     }
 }
 
-/// The line `MemTotal:       24689084 kB` of `/proc/meminfo`.
+/// Parses the line `MemTotal:       24689084 kB` of `/proc/meminfo`.
 fn machine_bytes(meminfo: &str) -> Option<u64> {
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     total.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The lowest limit of a control group and those above it. `line` is one of `/proc/self/cgroup`: `ID:CONTROLLERS:PATH`,
-/// where version 2 has the ID 0 and names no controllers (cgroups(7)).
+/// Returns the lowest limit of a control group and its ancestors. `line` is a line of `/proc/self/cgroup`, in the form
+/// `ID:CONTROLLERS:PATH`; version 2 has the ID 0 and names no controllers (cgroups(7)).
 ///
-/// In a container the path may be the host's, and what is mounted is the container's own group as the root: a group that
-/// isn't there says nothing, and the one at the root is asked in any case.
+/// In a container the path may be the host's, while the container's own group is mounted as the root. Groups that don't
+/// exist are skipped, and the root is always read.
 fn cgroup_bytes(root: &Path, line: &str) -> Option<u64> {
     let mut parts = line.splitn(3, ':');
     let (id, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
@@ -114,26 +114,26 @@ fn cgroup_bytes(root: &Path, line: &str) -> Option<u64> {
     let mount = root.join(mount);
     Path::new(path.trim_start_matches('/'))
         .ancestors()
-        // Version 2 says "max" where there is no limit, version 1 a number that no machine has.
+        // Without a limit, version 2 says "max", and version 1 a number beyond any machine's memory.
         .filter_map(|group| fs::read_to_string(mount.join(group).join(file)).ok()?.trim().parse().ok())
         .min()
 }
 
-/// How many tasks may run at once, and why not more.
+/// How many tasks may run at once, and what bounds the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// The most tasks at once.
+    /// Most concurrent tasks.
     pub instances: NonZeroUsize,
-    /// What decided it.
+    /// The bound that applied.
     pub bounded_by: BoundedBy,
-    /// [`Limits::files`] of each.
+    /// [`Limits::files`] of each task.
     pub files: usize,
 }
 
-/// What decided how many tasks may run at once.
+/// The bound that determined the capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BoundedBy {
-    /// The number that the user gave, or the most that are of use.
+    /// The user's number, or the highest useful number.
     User,
     /// The memory of the host.
     Memory,
@@ -151,10 +151,10 @@ impl fmt::Display for BoundedBy {
     }
 }
 
-/// Not even one task fits.
+/// Error: not even one task fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooSmall {
-    /// Into the host's memory.
+    /// It doesn't fit into the host's memory.
     #[error(
         "a task may take {} of memory within its limits, and this {} has {}, of which wasmrun itself and the component keep {}: lower --memory and --object-size, or give it more",
         ByteSize(*task_bytes).display().iec(),
@@ -163,25 +163,25 @@ pub enum TooSmall {
         ByteSize(*kept_bytes).display().iec()
     )]
     Memory {
-        /// What one task may take.
+        /// Most memory that one task may take.
         task_bytes: u64,
-        /// What there is.
+        /// Memory of the host.
         memory: HostMemory,
-        /// Of this, what isn't for tasks.
+        /// The part of the memory that isn't for tasks.
         kept_bytes: u64,
     },
-    /// Into the process's file descriptors.
+    /// It doesn't fit into the process's file descriptors.
     #[error(
         "the process may have {files} file descriptors, of which wasmrun itself keeps {RESERVE_FILES}, and a task needs {FEWEST_FILES}: raise the hard limit (ulimit -Hn, or nofile of the container)"
     )]
     Files {
-        /// What there is.
+        /// Number of file descriptors that the process may have.
         files: u64,
     },
 }
 
-/// Decides how many tasks may run at once. Where the host's memory isn't known the user's word stands. `component_bytes` has
-/// the component's file or the code that was made of it, whichever is larger.
+/// Computes how many tasks may run at once. If the host's memory is unknown, it doesn't bound the number.
+/// `component_bytes` is the size of the component's file or of its compiled code, whichever is larger.
 ///
 /// # Errors
 ///
@@ -222,7 +222,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// A system of which only these files are there.
+    /// A system on which only these files exist.
     fn system(files: &[(&str, &str)]) -> Option<HostMemory> {
         let root = tempfile::tempdir().expect("a directory");
         let meminfo = ("proc/meminfo", "MemTotal:        1048576 kB\nMemFree:          12 kB\n");

@@ -1,7 +1,7 @@
-//! What the allocator keeps of memory that was freed.
+//! Memory that the allocator keeps after it was freed.
 
-/// Gives back what it keeps: after a burst it's some megabytes, in pieces between what is still used, which glibc gives
-/// back only when it's told to. Other allocators do it by themselves, or can't.
+/// Returns freed memory to the system. After a burst the allocator holds some megabytes in pieces between live
+/// allocations, which glibc releases only on request. Other allocators do so by themselves, or can't.
 pub(crate) fn trim() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

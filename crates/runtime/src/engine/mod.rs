@@ -1,4 +1,4 @@
-//! The engine: which parts of Wasm exist for a guest, and where its memories come from.
+//! The Wasm engine: which Wasm features guests may use, and where the memory of instances comes from.
 
 #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "nothing is compiled"))]
 pub mod cache;
@@ -12,48 +12,49 @@ use crate::model::limits::{Limits, MEMORY_KEPT_BYTES, TABLE_KEPT_BYTES};
 use std::num::NonZeroUsize;
 use wasmtime::{Config, Enabled, OperatorCost, PoolingAllocationConfig, ResourcesRequired};
 
-/// Of each stack, what stays with the pool between tasks.
+/// Bytes of each stack that stay resident in the pool between tasks.
 const STACK_KEPT_BYTES: usize = 32 << 10;
 /// The engine's version.
 pub const WASMTIME: &str = wasmtime_environ::VERSION;
 
-/// Where memories, tables and stacks of instances come from.
+/// Where the memories, tables and stacks of instances come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Allocator {
-    /// From the pool if this host can reserve it, else from the system.
+    /// From the pool if this host can reserve it, otherwise from the system.
     #[default]
     Auto,
-    /// From a pool that is reserved once: an instance costs microseconds. It reserves about 6 GiB of address space
-    /// for each memory, which small hosts and address-space limits refuse.
+    /// From a pool that is reserved once: an instance costs microseconds. It reserves about 6 GiB of address space for
+    /// each memory, which small hosts and address-space limits refuse.
     Pooling,
-    /// From the system, each time.
+    /// From the system for each instance.
     OnDemand,
 }
 
-/// What a user decides of the code that components are compiled to.
+/// The user's options for compiled code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CodeOptions {
-    /// Numbers that aren't numbers have one form, and relaxed SIMD one result: the same on every machine, at the price
-    /// of some instructions with floating point.
+    /// Canonical NaNs and deterministic relaxed SIMD: the same results on every machine, at the price of some
+    /// additional floating-point instructions.
     pub deterministic: bool,
-    /// For every CPU of this architecture, and not for this one alone: slower where it would have more to offer.
+    /// Runs on every CPU of this architecture instead of only on this machine's. The code is slower where this CPU has
+    /// further instructions.
     pub portable: bool,
 }
 
-/// The settings that compiled code depends on. The child that compiles and the worker that runs share them.
+/// Returns the settings that compiled code depends on. The compiling child and the running worker share them.
 fn config(code: CodeOptions) -> Config {
     let mut config = Config::new();
     #[cfg(feature = "compiler")]
     config.cranelift_nan_canonicalization(code.deterministic);
     config
         .relaxed_simd_deterministic(code.deterministic)
-        // Bounds computing, and ends time slices.
+        // Bounds computing and ends time slices.
         .consume_fuel(true)
         .operator_cost(operator_cost())
-        // A stack is reused by the next task: nothing of the previous one may be left on it.
+        // The next task reuses the stack, so nothing of the previous task may be left on it.
         .async_stack_zeroing(true)
         .memory_init_cow(true)
-        // What no guest needs yet is code that no guest can attack.
+        // Features that no guest needs yet are disabled, which reduces the attack surface.
         .wasm_component_model_async(false)
         .concurrency_support(false)
         .wasm_gc(false)
@@ -67,12 +68,12 @@ fn config(code: CodeOptions) -> Config {
     config
 }
 
-/// Whether a trap is told with the functions that it was in.
+/// Whether a trap's text contains the names of the functions that it occurred in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frames {
-    /// The innermost twenty.
+    /// The innermost twenty frames are named.
     Named,
-    /// Their names are too long.
+    /// No frame is named, as the component's names are too long.
     None,
 }
 
@@ -85,8 +86,9 @@ impl Frames {
     }
 }
 
-/// The engine's own costs (one for an instruction, one for each byte of a bulk operation), but for what takes much
-/// longer than its fuel would say: a growth is a call to the system, or to the limiter that refuses it.
+/// Returns the engine's default costs (one for an instruction, one for each byte of a bulk operation), but higher ones
+/// for growths. A growth is a system call, or a call to the limiter that refuses it, and takes much longer than its
+/// fuel suggests.
 fn operator_cost() -> OperatorCost {
     let mut cost = OperatorCost::new();
     cost.MemoryGrow = u8::MAX;
@@ -94,23 +96,23 @@ fn operator_cost() -> OperatorCost {
     cost
 }
 
-/// An engine that loads code to look at it.
+/// Creates an engine that loads code only to inspect it.
 pub(crate) fn looking(code: CodeOptions) -> wasmtime::Result<wasmtime::Engine> {
     wasmtime::Engine::new(&config(code))
 }
 
-/// An engine that compiles.
+/// Creates an engine that compiles.
 #[cfg(feature = "compiler")]
 pub(crate) fn compiling(code: CodeOptions) -> wasmtime::Result<wasmtime::Engine> {
     let mut config = config(code);
     if code.portable {
-        // Named, it's not looked at which CPU this is.
+        // With an explicit target the engine doesn't detect this machine's CPU.
         config.target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))?;
     }
     wasmtime::Engine::new(&config)
 }
 
-/// An engine whose instances come from the system, where the pool can't be had.
+/// Creates an engine whose instances come from the system, for hosts that can't reserve the pool.
 pub(crate) fn on_demand(
     code: CodeOptions,
     limits: &Limits,
@@ -119,7 +121,7 @@ pub(crate) fn on_demand(
     wasmtime::Engine::new(&running(code, limits, frames))
 }
 
-/// The settings of an engine that runs tasks.
+/// Returns the settings of an engine that runs tasks.
 fn running(code: CodeOptions, limits: &Limits, frames: Frames) -> Config {
     let mut config = config(code);
     config
@@ -129,7 +131,7 @@ fn running(code: CodeOptions, limits: &Limits, frames: Frames) -> Config {
     config
 }
 
-/// An engine with a pool for so many instances of one component at once.
+/// Creates an engine with a pool for `instances` concurrent instances of one component.
 pub(crate) fn pooling(
     code: CodeOptions,
     instances: usize,
@@ -139,7 +141,7 @@ pub(crate) fn pooling(
 ) -> wasmtime::Result<wasmtime::Engine> {
     let of_one = |each: u32, most: usize| (each as usize).clamp(1, most.max(1));
     let slots = |each: u32, most: usize| {
-        // One more task than instances: the next may start while the last is torn down.
+        // One slot more than instances: the next task may start while the last one is torn down.
         count((instances + 1).saturating_mul(of_one(each, most)))
     };
     let mut pool = PoolingAllocationConfig::new();
@@ -157,11 +159,11 @@ pub(crate) fn pooling(
         .max_core_instance_size(Limits::INSTANCE_BYTES)
         .max_component_instance_size(Limits::INSTANCE_BYTES)
         .max_unused_warm_slots(slots(1, 1))
-        // The top of a stack is zeroed by hand: nearly all tasks use no more of it, and giving pages back and
-        // faulting them in again costs more, the more so with several threads.
+        // The top of a stack is zeroed in place, as nearly all tasks use no more of it. Releasing pages and faulting
+        // them in again costs more, even more so with several threads.
         .async_stack_keep_resident(STACK_KEPT_BYTES);
 
-    // Likewise for the pages that a task wrote, where the system (Linux 6.7) tells which they were.
+    // The same for the pages that a task wrote, if the system (Linux 6.7) reports which they are.
     let mut scanning = pool.clone();
     scanning
         .pagemap_scan(Enabled::Yes)
@@ -179,7 +181,7 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// Tells code apart that was compiled by other versions, for other settings or other CPUs.
+/// Returns a hash of the engine's version, settings and CPU. Code that was compiled under another hash isn't reused.
 #[cfg(feature = "compiler")]
 pub(crate) fn compatibility(engine: &wasmtime::Engine) -> [u8; 32] {
     use sha2::{Digest, Sha256};

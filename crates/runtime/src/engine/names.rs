@@ -1,12 +1,12 @@
-//! The names that a component gives its functions. A trap's backtrace copies the name of each frame: twenty times a name of
-//! twenty megabytes would be more than a task may make the host hold.
+//! Checks the length of the names in a component. A trap's backtrace copies the name of each frame, and twenty copies
+//! of a name of twenty megabytes are more than a task may make the host hold.
 
 use wasmparser::{KnownCustom, Name, Parser, Payload};
 
-/// Longer ones than any compiler makes: of the deepest generics in Rust, some kilobytes.
+/// Longest acceptable name. No compiler makes longer ones: the deepest generics in Rust take some kilobytes.
 const LONGEST: usize = 8 << 10;
 
-/// Whether a component's traps may be told with the names of their frames.
+/// Returns whether all names are short enough for the backtraces of traps.
 pub(crate) fn are_short(component: &[u8]) -> bool {
     let names = Parser::new(0).parse_all(component).map(|payload| match payload {
         Ok(Payload::CustomSection(section)) => match section.as_known() {
@@ -24,7 +24,7 @@ fn is_short(name: &Name<'_>) -> bool {
         Name::Function(names) => {
             names.clone().into_iter().all(|naming| naming.is_ok_and(|naming| naming.name.len() <= LONGEST))
         }
-        // The engine doesn't look at them.
+        // The engine doesn't read the other names.
         _ => true,
     }
 }

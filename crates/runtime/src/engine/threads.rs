@@ -1,8 +1,8 @@
-//! The threads on which guests compute, and those of the worker.
+//! Threads on which guests compute, and threads for the worker's I/O.
 //!
-//! They are apart from each other: a guest that spins delays no long poll, no renewal and no timeout. Among
-//! themselves guests are time-sliced: a task hands its thread back after its time slice (`time_slice`), and goes to the end of
-//! the thread's queue. What tasks ask of the threads is measured here.
+//! They are separate, so that a spinning guest delays no long poll, no lease renewal and no timeout. Guests are
+//! time-sliced among themselves: a task yields its thread after its time slice (`time_slice`) and goes to the end of
+//! the thread's queue. This module also measures the thread load.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::future::{Future, poll_fn};
@@ -14,22 +14,22 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::TaskTracker;
 
-/// Of the worker: enough to encrypt what the network of a large host carries.
+/// Most I/O threads: enough to encrypt the network traffic of a large host.
 const MOST_IO_THREADS: usize = 4;
-/// A thread that blocked for a store ends when it had nothing to do for so long: a burst's are soon given back, and a
-/// store that is asked now and then doesn't pay for a thread each time.
+/// Idle time after which a thread for blocking calls to a store ends. The threads of a burst end soon, and a store that
+/// is called now and then doesn't start a thread for each call.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// Starts the threads of a worker and its backends. What uses them is best spawned there: an answer would have to wake a
-/// thread that blocks on it.
+/// Starts the I/O threads of a worker and its backends. Code that uses the backends should be spawned there: otherwise
+/// each answer has to wake the thread that blocks on it.
 ///
 /// # Errors
 ///
-/// The system refuses a thread.
+/// The system refuses to start a thread.
 pub fn start_io() -> io::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     Builder::new_multi_thread()
-        // One does the work of several cores' guests, and threads that wake each other cost more than they give.
+        // One thread serves the guests of several cores, and threads that wake each other cost more than they add.
         .worker_threads(cores.div_ceil(4).min(MOST_IO_THREADS))
         .thread_name("io")
         .thread_keep_alive(IDLE)
@@ -37,46 +37,46 @@ pub fn start_io() -> io::Result<Runtime> {
         .build()
 }
 
-/// A pool of threads for guests, which ends when this is dropped.
+/// A pool of threads for guests; dropping it ends the threads.
 #[derive(Debug)]
 pub struct GuestThreads {
-    /// Always there but during drop.
+    /// `None` only during drop.
     runtime: Option<Runtime>,
     load: ThreadLoad,
     count: NonZeroUsize,
 }
 
 impl GuestThreads {
-    /// Starts `threads` threads: as many as there are cores is right, whatever the number of instances.
+    /// Starts `threads` threads. The number of cores is right, whatever the number of instances.
     ///
     /// # Errors
     ///
-    /// The system refuses a thread.
+    /// The system refuses to start a thread.
     pub fn start(threads: NonZeroUsize) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads.get())
             .thread_name("guest")
             .thread_keep_alive(IDLE)
-            // For timeouts and WASI's clocks; a guest has no other business with the system.
+            // For timeouts and WASI's clocks; guests need no other driver.
             .enable_time()
-            // Number of time slices after which timers, and tasks that other threads spawned, are looked at.
+            // Number of time slices after which timers, and tasks spawned by other threads, are polled.
             .event_interval(4)
             .global_queue_interval(2)
             .build()?;
         Ok(Self { runtime: Some(runtime), load: ThreadLoad::default(), count: threads })
     }
 
-    /// How many there are.
+    /// Returns the number of threads.
     pub fn count(&self) -> NonZeroUsize {
         self.count
     }
 
-    /// What tasks ask of these threads.
+    /// Returns the load on these threads.
     pub(crate) fn load(&self) -> &ThreadLoad {
         &self.load
     }
 
-    /// Where to spawn what computes.
+    /// Returns the handle with which to spawn computing tasks.
     pub fn handle(&self) -> &Handle {
         match &self.runtime {
             Some(runtime) => runtime.handle(),
@@ -84,12 +84,12 @@ impl GuestThreads {
         }
     }
 
-    /// Spawns a task, and measures what it asks of the threads.
+    /// Spawns a task and measures its load on the threads.
     pub(crate) fn spawn(&self, tasks: &TaskTracker, task: impl Future<Output = ()> + Send + 'static) {
         let running = self.load.running();
         let load = self.load.clone();
         let mut unstarted = Some((load.ready(), Instant::now()));
-        // It's large, and would be carried about a few times.
+        // The future is large and would otherwise be moved several times.
         let mut task = Box::pin(task);
         let measured = async move {
             let _running = running;
@@ -112,62 +112,62 @@ impl GuestThreads {
 impl Drop for GuestThreads {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // A blocking shutdown isn't allowed where futures run, and this may well be dropped there.
+            // A future must not block on a shutdown, and this value may be dropped inside one.
             runtime.shutdown_background();
         }
     }
 }
 
-/// What tasks ask of their threads.
+/// The load that tasks put on their threads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ThreadLoad(Arc<Sums>);
 
 #[derive(Debug, Default)]
 struct Sums {
-    /// How many tasks could start, or go on, as soon as a thread is free.
+    /// Number of tasks that could start or continue as soon as a thread is free.
     ready: AtomicUsize,
-    /// In nanoseconds.
+    /// Time on a thread, in nanoseconds.
     computed: AtomicU64,
-    /// In nanoseconds.
+    /// Time waiting for a thread, in nanoseconds.
     waited: AtomicU64,
     running_time: Mutex<RunningTime>,
 }
 
-/// How long tasks have run, those that still do included.
+/// Running time of all tasks, including those that still run.
 #[derive(Debug, Default)]
 struct RunningTime {
     running: u32,
-    /// Of all, until the number changed last.
+    /// When `total` was last updated.
     until: Option<Instant>,
     total: Duration,
 }
 
-/// What tasks have asked of their threads since these started.
+/// Thread load since the threads started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ThreadLoadTotals {
-    /// From their start to their end or until now, summed over all tasks.
+    /// Time from start to end, or until now, summed over all tasks.
     pub(crate) running_time: Duration,
-    /// Of this, on a thread.
+    /// The part of `running_time` spent on a thread.
     pub(crate) computed: Duration,
-    /// Of this, waiting for one.
+    /// The part of `running_time` spent waiting for a thread.
     pub(crate) waited: Duration,
 }
 
 impl ThreadLoad {
-    /// Counts one more task that waits for a thread, until that is dropped.
+    /// Counts a task as waiting for a thread until the return value is dropped.
     pub(crate) fn ready(&self) -> Ready {
         self.0.ready.fetch_add(1, Ordering::Relaxed);
         Ready(self.clone())
     }
 
-    /// Nobody waits for a thread: neither a task that has handed its own back, nor one for its first time slice, nor another that
-    /// was woken from outside.
+    /// Returns whether no task waits for a thread: none that yielded its thread, none that waits for its first time
+    /// slice, and none that another thread woke.
     pub(crate) fn nobody_is_ready(&self) -> bool {
         let from_outside = || Handle::try_current().map_or(0, |here| here.metrics().global_queue_depth());
         self.0.ready.load(Ordering::Relaxed) == 0 && from_outside() == 0
     }
 
-    /// A task waited for a thread.
+    /// Adds time that a task waited for a thread.
     pub(crate) fn waited(&self, time: Duration) {
         self.0.waited.fetch_add(nanos(time), Ordering::Relaxed);
     }
@@ -176,13 +176,13 @@ impl ThreadLoad {
         self.0.computed.fetch_add(nanos(time), Ordering::Relaxed);
     }
 
-    /// One more that runs, until that is dropped.
+    /// Counts a task as running until the return value is dropped.
     fn running(&self) -> Running {
         self.running_time().change(Instant::now(), |running| running.saturating_add(1));
         Running(self.clone())
     }
 
-    /// All until now.
+    /// Returns the totals until now.
     pub(crate) fn until_now(&self) -> ThreadLoadTotals {
         let sum = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
         let mut running_time = self.running_time();
@@ -208,7 +208,7 @@ impl RunningTime {
     }
 }
 
-/// A task that waits for a thread.
+/// Counts a task that waits for a thread, until it's dropped.
 #[derive(Debug)]
 pub(crate) struct Ready(ThreadLoad);
 
@@ -218,7 +218,7 @@ impl Drop for Ready {
     }
 }
 
-/// A task that runs.
+/// Counts a running task, until it's dropped.
 struct Running(ThreadLoad);
 
 impl Drop for Running {
@@ -241,10 +241,10 @@ mod tests {
         let tasks = TaskTracker::new();
         let (time, began) = (Duration::from_millis(20), Instant::now());
         let all_have_computed = Arc::new(tokio::sync::Barrier::new(3));
-        // It holds the thread until all are spawned, so that nobody's time slice comes before another begins to wait.
+        // Holds the thread until all tasks are spawned, so that no time slice begins before the other tasks wait.
         let (all_spawned, until_all_are) = std::sync::mpsc::channel();
         threads.spawn(&tasks, async move { until_all_are.recv().expect("the test sends") });
-        // One that waits for the others, and two that share the thread.
+        // One task waits for the others, and two share the thread.
         let others = all_have_computed.clone();
         threads.spawn(&tasks, async move {
             others.wait().await;
@@ -264,7 +264,7 @@ mod tests {
         tasks.wait().await;
         let ThreadLoadTotals { running_time, computed, waited } = threads.load().until_now();
         assert!(computed >= time * 2, "{computed:?}");
-        // Whichever was second waited for the other.
+        // The second of the two waited for the first.
         assert!(waited >= time, "{waited:?}");
         assert!(running_time >= time * 6 && running_time <= began.elapsed() * 4, "{running_time:?}");
         assert!(running_time - computed - waited >= time * 2, "what waits for others asks for no thread");

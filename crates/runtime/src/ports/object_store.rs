@@ -188,7 +188,7 @@ impl Transfer {
     }
 
     /// Counts bytes that a service is asked to move by itself, whether or not it does, and allows time for them at
-    /// [`SERVICE_RATE`].
+    /// `SERVICE_RATE`.
     ///
     /// # Errors
     ///

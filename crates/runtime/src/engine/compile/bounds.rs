@@ -1,42 +1,45 @@
-//! What compiling a component may take: so much for its size, and no more than the host bears.
+//! Bounds on compiling a component, by its size and by the host's memory.
 //!
 //! Small components can be made to take hours and gigabytes: a function of 300 KB with 20,000 branches over 5,000
-//! locals wants 6 GB. What compilers of languages make is far from that: a thumbnailer of 700 KB in Rust takes 64 MiB
+//! locals takes 6 GB. The output of language toolchains is far from that: a thumbnailer of 700 KB in Rust takes 64 MiB
 //! and a second, a JavaScript engine of 10 MB takes 400 MiB and 16 seconds.
 
 use crate::engine::capacity::HostMemory;
 use std::time::Duration;
 
-/// For the compiler itself, and for a large function: a megabyte in one of them may take some hundred.
+/// Memory for the compiler itself and for a large function: a megabyte of code in one function may take some hundred
+/// megabytes.
 const BASE_BYTES: u64 = 256 << 20;
-/// For each byte of the component.
+/// Additional memory for each byte of the component.
 const BYTES_PER_BYTE: u64 = 64;
-/// However large the component.
+/// Most memory, however large the component.
 const MOST_BYTES: u64 = 4 << 30;
-/// This part of the host's memory at most: this process, which has the component, then receives the code and loads it.
+/// Divisor: at most half of the host's memory, as this process, which holds the component, then receives and loads the
+/// code.
 const HOST_SHARE: u64 = 2;
-/// For the compiler itself, and for a large function, on a slow core.
+/// CPU time for the compiler itself and for a large function, on a slow core.
 const BASE_TIME: Duration = Duration::from_secs(20);
-/// For each MiB of the component.
+/// Additional CPU time for each MiB of the component.
 const TIME_PER_MIB: Duration = Duration::from_secs(5);
-/// By the clock it may take so many times longer: cores are shared, and a container may have a fraction of one.
+/// Wall-clock time as a multiple of the CPU time: cores are shared, and a container may have a fraction of one.
 const PATIENCE: u32 = 10;
-/// This part of the memory may become code: it's held here too, and loaded twice. Rust's is three times the component.
+/// Divisor: at most a quarter of the memory may become code, which this process holds and loads twice. Code of Rust
+/// components is three times as large as the component.
 const CODE_SHARE: u64 = 4;
 
-/// What a user says that compiling may take, instead of what follows from the component's size.
+/// The user's bounds on compiling, which replace those by the component's size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// Memory.
+    /// Memory in bytes.
     pub memory_bytes: Option<u64>,
     /// CPU time, of all cores together.
     pub cpu_time: Option<Duration>,
 }
 
-/// What compiling one component may take.
+/// Bounds on compiling one component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
-    /// Memory of the child that it alone has and can write to.
+    /// Private writable memory of the child, in bytes.
     pub(super) memory_bytes: u64,
     /// CPU time, of all cores together, in seconds.
     pub(super) cpu_seconds: u64,
@@ -51,17 +54,17 @@ impl Bounds {
         let time = BASE_TIME.saturating_add(TIME_PER_MIB.saturating_mul(mebibytes));
         Self {
             memory_bytes: limits.memory_bytes.unwrap_or(for_size.min(share)),
-            // The system counts whole seconds.
+            // The system counts in whole seconds.
             cpu_seconds: limits.cpu_time.unwrap_or(time).as_millis().div_ceil(1000).clamp(1, 1 << 30) as u64,
         }
     }
 
-    /// How long this process waits.
+    /// Returns how long this process waits for the child.
     pub(super) fn wall_time(self) -> Duration {
         Duration::from_secs(self.cpu_seconds).saturating_mul(PATIENCE)
     }
 
-    /// How large the code may be.
+    /// Returns the largest acceptable size of the code.
     pub(super) fn code_bytes(self) -> u64 {
         self.memory_bytes / CODE_SHARE
     }

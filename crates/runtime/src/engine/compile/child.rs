@@ -1,8 +1,7 @@
-//! The process that compiles: what it's confined to, and its two sides.
+//! The compiling child process: how it's confined, and both sides of the communication with it.
 //!
-//! It has the three pipes to its parent and can open nothing else, no environment, no way to more privileges, and
-//! [`Bounds`] that the system enforces. It ends with its parent, and is the first that the system takes when it's short
-//! of memory.
+//! It has only three pipes to its parent and can open nothing else. It has no environment and can't gain privileges,
+//! and the system enforces its [`Bounds`]. It ends with its parent, and is the first process that the OOM killer ends.
 
 use super::bounds::Bounds;
 use super::{CompileError, MAX_COMPONENT_BYTES, invalid};
@@ -15,20 +14,20 @@ use std::path::Path;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
-/// Its complaint is one line.
+/// Most bytes that are read of the child's error message, which is one line.
 const MAX_COMPLAINT_BYTES: u64 = 4 << 10;
-/// Each thread compiles a function of its own: the more, the more memory, and the less they help.
+/// Most threads. Each compiles a function at a time; further threads take more memory and help less.
 const MAX_THREADS: usize = 8;
-/// The component is to blame; anything else is the bounds, a signal or a defect.
+/// Exit status if the component is invalid. Any other failure comes from the bounds, a signal or a defect.
 const EXIT_INVALID: u8 = 2;
 
-/// The argument that makes a program that calls [`child`] compile what it reads.
+/// The argument with which a program that calls [`child`] compiles its standard input.
 pub const CHILD_ARGUMENT: &str = "__compile";
-/// Its last arguments, if it is to compile so.
+/// Optional last arguments of the child, which set its [`CodeOptions`].
 const DETERMINISTIC: &str = "deterministic";
 const PORTABLE: &str = "portable";
 
-/// Compiles in a child of this thread, which must live as long as the child is needed.
+/// Compiles in a child of this thread. The thread must live until the child has ended.
 pub(super) async fn compile(
     program: &Path,
     code: CodeOptions,
@@ -60,7 +59,7 @@ pub(super) async fn compile(
     };
     let talk = async {
         let feed = async {
-            // A child that fails early stops reading: its complaint says why.
+            // A child that fails early stops reading; its error message says why.
             let _ = stdin.write_all(bytes).await;
             drop(stdin);
             Ok(())
@@ -102,7 +101,7 @@ fn explain(status: ExitStatus, complaint: &str, bounds: Bounds) -> CompileError 
         too_long(&format!("{} seconds of computing", bounds.cpu_seconds))
     } else if by(Signal::KILL)
         || (by(Signal::ABORT) && complaint.contains("memory allocation"))
-        // The memory doesn't even suffice for its threads' stacks.
+        // The memory doesn't even suffice for the threads' stacks.
         || complaint.contains("ThreadPoolBuildError")
     {
         too_much(&format!("{} of memory", iec(bounds.memory_bytes)))
@@ -128,12 +127,12 @@ fn iec(bytes: u64) -> impl std::fmt::Display {
     ByteSize(bytes).display().iec()
 }
 
-/// The life of the child: confines itself, reads a component from standard input, writes code to standard output.
+/// Runs the child: confines itself, reads a component from standard input, writes code to standard output.
 pub fn child() -> ExitCode {
     match confine().and_then(compile_stdin) {
         Ok(()) => ExitCode::SUCCESS,
         Err(mut complaint) => {
-            // The parent reads no more, and a full pipe would keep this process.
+            // The parent reads no further, and a full pipe would block this process.
             let end = complaint.floor_char_boundary(MAX_COMPLAINT_BYTES as usize - 1);
             complaint.truncate(end);
             let _ = writeln!(io::stderr(), "{complaint}");
@@ -142,7 +141,7 @@ pub fn child() -> ExitCode {
     }
 }
 
-/// Gives up everything that compiling doesn't need. It's done before the component is read.
+/// Drops everything that compiling doesn't need, before the component is read.
 fn confine() -> Result<CodeOptions, String> {
     let arguments: Vec<String> = std::env::args().skip(2).collect();
     let number = |index: usize| arguments.get(index).and_then(|argument| argument.parse::<u64>().ok());
@@ -152,23 +151,24 @@ fn confine() -> Result<CodeOptions, String> {
     let refused = |error: rustix::io::Errno| format!("the compiler process can't confine itself: {error}");
 
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(refused)?;
-    // It may have died before.
+    // The parent may have ended before the signal was set.
     if rustix::process::getppid().map(|pid| u64::from(pid.as_raw_nonzero().get().unsigned_abs()))
         != Some(parent)
     {
         return Err("the process that wanted the component is gone".into());
     }
     rustix::thread::set_no_new_privs(true).map_err(refused)?;
-    // Where the memory of all processes together is short, this one is to go. Some sandboxes don't let it say so.
+    // When the host's memory is short, this process is to be killed first. Some sandboxes don't allow the write.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     for (resource, current, maximum) in [
-        // What it allocates, stacks of threads included. The address space would count what the allocator only reserves.
+        // Allocations, including threads' stacks. A limit on address space would also count what the allocator only
+        // reserves.
         (Resource::Data, memory_bytes, memory_bytes),
-        // First a signal that tells the reason, then one that can't be ignored.
+        // The first signal identifies the reason; the second can't be ignored.
         (Resource::Cpu, cpu_seconds, cpu_seconds + 1),
         (Resource::Core, 0, 0),
         (Resource::Fsize, 0, 0),
-        // Standard input, output and error: no file and no socket can be opened any more.
+        // Standard input, output and error: no further file or socket can be opened.
         (Resource::Nofile, 3, 3),
     ] {
         let held = rustix::process::getrlimit(resource);

@@ -1,8 +1,8 @@
-//! From a `.wasm` file to code, once.
+//! Compiles a `.wasm` file to code, once.
 //!
-//! Compiling is where a hostile component hurts, and a compiler thread can't be cancelled: so it happens in a child
-//! process (this program again) with bounds on its memory and time, without an environment, and with a kill. The code
-//! is kept in a [`Cache`], so that the next start doesn't compile.
+//! Compiling is the step in which a hostile component can consume the most resources, and a compiler thread can't be
+//! cancelled. So it happens in a child process (this program again) that has bounds on memory and time, has no
+//! environment and can be killed. The code is kept in a [`Cache`], so that the next start doesn't compile.
 
 #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "nothing is compiled"))]
 mod bounds;
@@ -19,10 +19,11 @@ use crate::engine::cache::Cache;
 use std::path::PathBuf;
 use wasmtime::Engine;
 
-/// A larger file isn't looked at. Components with megabytes of data are common, with hundreds they are not.
+/// Largest component file that is read. Components with megabytes of data are common, those with hundreds of megabytes
+/// aren't.
 pub const MAX_COMPONENT_BYTES: u64 = 128 << 20;
 
-/// Compiles components, or takes them from the cache; or takes what was compiled before.
+/// Compiles components or takes their code from the cache, or loads precompiled code.
 pub struct Compiler {
     way: Way,
     limits: CompileLimits,
@@ -31,14 +32,14 @@ pub struct Compiler {
 
 #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "there is one way without a compiler"))]
 enum Way {
-    /// The program to run.
+    /// Runs this program as a child.
     InChild(PathBuf),
     InProcess,
-    /// It's code already.
+    /// Takes precompiled code.
     Precompiled,
 }
 
-/// Code of our own making.
+/// Compiled code and its origin.
 pub(crate) struct Artefact {
     code: Vec<u8>,
     origin: Origin,
@@ -48,50 +49,50 @@ pub(crate) struct Artefact {
 enum Origin {
     #[cfg(feature = "compiler")]
     Compiled,
-    /// It was loaded before.
+    /// From the cache, or from a component that was loaded before.
     Known,
-    /// The user says that it's ours.
+    /// From a file that the user vouches for.
     Precompiled,
 }
 
 /// Why a component can't be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// It's something else, or broken.
+    /// It isn't a component, or it's malformed.
     #[error("{0}")]
     Invalid(String),
-    /// It takes more than the compiler is given.
+    /// Compiling exceeds the compiler's bounds.
     #[error("{0}")]
     Bounds(String),
-    /// The host's fault.
+    /// The host failed, not the component.
     #[error("{0}")]
     Host(String),
 }
 
 impl Compiler {
-    /// Compiles in a child process that runs `program`, which must call [`child`] when its first argument is
+    /// Compiles in a child process that runs `program`. The program must call [`child`] when its first argument is
     /// [`CHILD_ARGUMENT`]. The child ends with the thread that loads the component.
     pub fn in_child(program: PathBuf, limits: CompileLimits, cache: Option<Cache>) -> Self {
         Self { way: Way::InChild(program), limits, cache }
     }
 
-    /// Compiles in this process, without bounds: for components of one's own, in tests and benchmarks.
+    /// Compiles in this process without bounds: for trusted components in tests and benchmarks.
     pub fn in_process() -> Self {
         Self { way: Way::InProcess, limits: CompileLimits::default(), cache: None }
     }
 
-    /// Takes files that `wasmrun compile` made of components. They are run as they are: whoever wrote one
-    /// can do all that this process can.
+    /// Takes files that `wasmrun compile` made of components. The code runs without checks: its author can do all that
+    /// this process can.
     pub fn precompiled() -> Self {
         Self { way: Way::Precompiled, limits: CompileLimits::default(), cache: None }
     }
 
-    /// Whether what it's given isn't a component but code, which the operator vouches for.
+    /// Returns whether the input is precompiled code, which the operator vouches for.
     pub(crate) fn is_trusting(&self) -> bool {
         matches!(self.way, Way::Precompiled)
     }
 
-    /// The code of a component.
+    /// Returns the code of a component.
     pub(crate) async fn artefact(
         &self,
         engine: &Engine,
@@ -106,7 +107,7 @@ impl Compiler {
         self.compile(engine, code, bytes).await
     }
 
-    /// The options to look at a component with.
+    /// Returns the options with which to inspect a component.
     pub(crate) fn options_of(&self, bytes: &[u8]) -> CodeOptions {
         match self.way {
             Way::Precompiled => precompiled::options(bytes),
@@ -159,22 +160,22 @@ impl Compiler {
 }
 
 impl Artefact {
-    /// What a component was loaded from.
+    /// Takes the code of a loaded component.
     pub(crate) fn of(component: &wasmtime::component::Component) -> wasmtime::Result<Self> {
         Ok(Self { code: component.serialize()?, origin: Origin::Known })
     }
 
-    /// In bytes.
+    /// Returns the size in bytes.
     pub(crate) fn len(&self) -> usize {
         self.code.len()
     }
 
-    /// It came from the cache.
+    /// Returns whether the code came from the cache.
     pub(crate) fn was_cached(&self) -> bool {
         self.origin == Origin::Known
     }
 
-    /// As a file that [`Compiler::precompiled`] takes.
+    /// Encodes the code as a file for [`Compiler::precompiled`].
     #[cfg(feature = "compiler")]
     pub(crate) fn pack(self, code: CodeOptions) -> Vec<u8> {
         precompiled::pack(self.code, code)
@@ -182,10 +183,10 @@ impl Artefact {
 
     #[expect(unsafe_code, reason = "code can't be validated, only trusted")]
     pub(crate) fn load(&self, engine: &Engine) -> Result<wasmtime::component::Component, CompileError> {
-        // SAFETY: the bytes were made by wasmtime's compiler just now, in this process or in a child that runs this
-        // very program; or they are those of a component that was loaded before; or they come from a directory that
-        // belongs to this user and that nobody else can write to; or the user has said that this file is to be run as it
-        // is. A digest shows that they are whole.
+        // SAFETY: the bytes have one of four origins, and a digest shows that they are complete. Wasmtime's compiler
+        // made them just now, in this process or in a child that runs this program. They are those of a component that
+        // was loaded before. They come from a directory that belongs to this user and that nobody else can write to. Or
+        // the user has vouched for the file.
         unsafe { wasmtime::component::Component::deserialize(engine, &self.code) }.map_err(|error| {
             match self.origin {
                 Origin::Precompiled => CompileError::Invalid(format!(
@@ -197,7 +198,7 @@ impl Artefact {
     }
 }
 
-/// Tells what isn't a component by its first bytes.
+/// Recognises by its first bytes a file that isn't a component.
 fn check_format(bytes: &[u8]) -> Result<(), CompileError> {
     let invalid = |text: &str| Err(CompileError::Invalid(text.into()));
     match bytes {

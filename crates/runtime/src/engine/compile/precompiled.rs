@@ -1,18 +1,19 @@
-//! Files of code: what the compiler wrote, for which options, and a digest of both.
+//! Files of precompiled code: the compiler's output, its options, and a digest of both.
 //!
-//! The digest shows that a file is whole, and not who wrote it.
+//! The digest shows that a file is complete, not who wrote it.
 
 use crate::engine::{CodeOptions, WASMTIME};
 use sha2::{Digest, Sha256};
 
-/// What the compiler writes is in this format.
+/// Magic bytes of the compiler's output format.
 const ELF: &[u8] = b"\x7fELF";
 const DIGEST_BYTES: usize = 32;
-/// What stands between the code and the digest: a byte for the options, and which versions made it.
+/// Value of the options byte, which follows the code. After it come the digest of the versions that made the code, and
+/// the digest of all.
 const DETERMINISTIC: u8 = 1;
 const MAKER_BYTES: usize = 32;
 
-/// Whether it may be such a file.
+/// Returns whether the bytes may be such a file.
 pub(super) fn is_code(bytes: &[u8]) -> bool {
     bytes.starts_with(ELF)
 }
@@ -26,22 +27,22 @@ pub(super) fn pack(mut code: Vec<u8>, options: CodeOptions) -> Vec<u8> {
     code
 }
 
-/// This version of wasmrun and of the engine to the last digit: a newer one may have mended how code is made.
+/// Returns a digest of the exact versions of wasmrun and Wasmtime: a newer version may have fixed code generation.
 fn maker() -> [u8; MAKER_BYTES] {
     Sha256::digest(format!("{} {WASMTIME}", env!("CARGO_PKG_VERSION"))).into()
 }
 
-/// The options that it was compiled for, as far as they matter to who runs it.
+/// Returns the options that the code was compiled for, as far as they matter for running it.
 pub(super) fn options(bytes: &[u8]) -> CodeOptions {
     let deterministic = bytes.len().checked_sub(DIGEST_BYTES + MAKER_BYTES + 1).map(|at| bytes[at]);
     CodeOptions { deterministic: deterministic == Some(DETERMINISTIC), portable: false }
 }
 
-/// The code, if it's whole and was compiled for these options.
+/// Returns the code if it's complete and was compiled for these options.
 ///
 /// # Errors
 ///
-/// What is wrong, without a full stop.
+/// Says what is wrong, without a full stop.
 pub(super) fn unpack(bytes: &[u8], options: CodeOptions) -> Result<Vec<u8>, String> {
     if bytes.starts_with(b"\0asm") {
         return Err("this is WebAssembly and not precompiled code: leave out --precompiled".into());
