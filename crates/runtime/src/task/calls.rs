@@ -1,6 +1,7 @@
-//! How often tasks called stores and queues, and what came of it.
+//! Counts the tasks' calls to stores and queues, and their results.
 //!
-//! All tasks of a component count together, in tables of a fixed size for each alias: bounded whatever guests do.
+//! The calls of all tasks of a component are counted together, in a table of fixed size for each alias, so that guests
+//! can't make the counts grow.
 
 use crate::model::host_error::Access;
 use crate::ports::object_store::StoreError;
@@ -19,10 +20,10 @@ macro_rules! words {
         }
 
         impl $name {
-            /// All of them.
+            /// All values.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The word that metrics use.
+            /// Returns the name in metrics.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)*
@@ -33,62 +34,62 @@ macro_rules! words {
 }
 
 words! {
-    /// What a task may ask of a store.
+    /// A kind of call to a store.
     StoreCall {
-        /// An object's properties.
+        /// Reads an object's metadata.
         Head = "head",
-        /// A whole object.
+        /// Reads a whole object.
         Get = "get",
-        /// A part of an object.
+        /// Reads a part of an object.
         GetRange = "get-range",
-        /// A reader of an object.
+        /// Opens a reader of an object.
         Read = "read",
-        /// The next part, of a reader.
+        /// Reads the next part from a reader.
         ReaderRead = "reader-read",
-        /// A whole object is written.
+        /// Writes a whole object.
         Put = "put",
-        /// A writer of an object.
+        /// Opens a writer of an object.
         Write = "write",
-        /// The next part, to a writer.
+        /// Writes the next part to a writer.
         WriterWrite = "writer-write",
-        /// All is written.
+        /// Completes a writer's object.
         WriterFinish = "writer-finish",
-        /// A page of a listing.
+        /// Reads a page of a listing.
         List = "list",
-        /// An object is deleted.
+        /// Deletes an object.
         Delete = "delete",
-        /// An object is copied, from this store.
+        /// Copies an object from this store.
         Copy = "copy",
     }
 }
 
 words! {
-    /// What a store or a queue answered.
+    /// The result of a call to a store or queue.
     CallResult {
-        /// It did what was asked.
+        /// The call succeeded.
         Ok = "ok",
         /// There is no such object.
         NotFound = "not-found",
-        /// The worker may not.
+        /// The worker lacks permission.
         AccessDenied = "access-denied",
-        /// The object is larger than is allowed.
+        /// The object is larger than allowed.
         TooLarge = "too-large",
         /// The condition doesn't hold.
         PreconditionFailed = "precondition-failed",
-        /// It can't be done now.
+        /// The call can't be carried out now.
         Unavailable = "unavailable",
-        /// It can't be done as it was asked.
+        /// The call is invalid.
         Invalid = "invalid",
     }
 }
 
 impl StoreCall {
-    /// Whether it opens an object's content.
+    /// Returns whether the call opens an object's content.
     pub(crate) fn opens_content(self) -> bool {
         matches!(self, Self::Get | Self::GetRange | Self::Read)
     }
 
-    /// What it uses the store for.
+    /// Returns the access that the call needs.
     pub(crate) fn access(self) -> Access {
         match self {
             Self::Head | Self::Get | Self::GetRange | Self::Read | Self::ReaderRead => Access::Read,
@@ -103,24 +104,24 @@ impl StoreCall {
 const STORE_CALLS: usize = StoreCall::ALL.len();
 const RESULTS: usize = CallResult::ALL.len();
 
-/// What tasks have asked of the stores and queues that were granted.
+/// Counts of the calls to all granted stores and queues.
 #[derive(Debug, Default)]
 pub struct HostCalls {
     stores: BTreeMap<String, StoreCounts>,
     queues: BTreeMap<String, QueueCounts>,
 }
 
-/// What tasks have asked of one store.
+/// Counts of the calls to one store.
 #[derive(Debug, Default)]
 pub struct StoreCounts {
     calls: [[AtomicU64; RESULTS]; STORE_CALLS],
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
-    /// The key of the object that was read last; empty: none was.
+    /// The key of the object that was read last; empty if none was.
     last_read: Mutex<String>,
 }
 
-/// What tasks have sent to one queue.
+/// Counts of the messages sent to one queue.
 #[derive(Debug, Default)]
 pub struct QueueCounts {
     messages: [AtomicU64; RESULTS],
@@ -135,12 +136,12 @@ impl HostCalls {
         }
     }
 
-    /// By alias.
+    /// Iterates over the stores with their aliases.
     pub fn stores(&self) -> impl Iterator<Item = (&str, &StoreCounts)> {
         self.stores.iter().map(|(alias, counts)| (alias.as_str(), counts))
     }
 
-    /// By alias.
+    /// Iterates over the queues with their aliases.
     pub fn queues(&self) -> impl Iterator<Item = (&str, &QueueCounts)> {
         self.queues.iter().map(|(alias, counts)| (alias.as_str(), counts))
     }
@@ -151,14 +152,14 @@ impl HostCalls {
         }
     }
 
-    /// An object of this key was read.
+    /// Records that an object's content was opened for reading.
     pub(crate) fn has_read(&self, store: &str, key: &str) {
         if let Some(counts) = self.stores.get(store) {
             key.clone_into(&mut counts.last_read.lock());
         }
     }
 
-    /// The key of an object that was read in this store, the last of them.
+    /// Returns the key of the object that was read last in this store.
     pub(crate) fn last_read(&self, store: &str) -> Option<String> {
         let counts = self.stores.get(store)?;
         let key = counts.last_read.lock().clone();
@@ -177,7 +178,7 @@ impl HostCalls {
         }
     }
 
-    /// What became of a message that a task sends.
+    /// Records the result of sending a message.
     pub(crate) fn sent<T>(&self, queue: &str, answer: &Result<T, QueueError>) {
         if let Some(counts) = self.queues.get(queue) {
             add(&counts.messages[of_queue(answer) as usize], 1);
@@ -192,29 +193,29 @@ impl HostCalls {
 }
 
 impl StoreCounts {
-    /// Calls of this kind that were answered so. What a task didn't wait for isn't counted.
+    /// Returns the number of calls of this kind with this result. Calls that a task didn't wait for aren't counted.
     pub fn calls(&self, call: StoreCall, result: CallResult) -> u64 {
         self.calls[call as usize][result as usize].load(Ordering::Relaxed)
     }
 
-    /// Content of objects.
+    /// Returns the bytes of object content read.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
     }
 
-    /// Content of objects, also of those that were never finished.
+    /// Returns the bytes of object content written, including that of objects that were never completed.
     pub fn bytes_written(&self) -> u64 {
         self.bytes_written.load(Ordering::Relaxed)
     }
 }
 
 impl QueueCounts {
-    /// Messages that were answered so, each of a batch on its own.
+    /// Returns the number of messages with this result; each message of a batch counts.
     pub fn messages(&self, result: CallResult) -> u64 {
         self.messages[result as usize].load(Ordering::Relaxed)
     }
 
-    /// Messages with their attributes, whatever the answer was.
+    /// Returns the bytes of messages with their attributes, whatever the result.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

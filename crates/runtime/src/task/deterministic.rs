@@ -1,5 +1,5 @@
-//! Random numbers and clocks of a task: the system's, or such as the message alone decides, so that the same message
-//! gives the same bytes.
+//! Random numbers and clocks of a task: the system's, or ones derived from the message alone, so that the same message
+//! gives the same output.
 
 use crate::model::message::Message;
 use crate::task::store::TaskState;
@@ -19,10 +19,10 @@ use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
-/// By so much a clock moves on each time it's read.
+/// How far a clock advances each time it's read.
 const STEP: Duration = Duration::from_micros(1);
 
-/// Counts the random bytes that a guest is given.
+/// Counts the random bytes that a guest receives.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RandomCount(Arc<AtomicU64>);
 
@@ -32,8 +32,8 @@ impl RandomCount {
     }
 }
 
-/// Gives a task random numbers and clocks that only its message decides: seeded with its id, and starting at its sent
-/// time. Returns the clock that its timers run on.
+/// Gives a task random numbers and clocks that depend only on its message: the seed is derived from its ID, and the
+/// clock starts at its sent time. Returns the clock for the task's timers.
 pub(crate) fn seeded(wasi: &mut WasiCtxBuilder, message: &Message, count: &RandomCount) -> VirtualClock {
     let seed: [u8; 32] = Sha256::digest(message.id.as_bytes()).into();
     let (random, mut insecure) = (ChaCha12Rng::from_seed(seed), ChaCha12Rng::from_seed(seed));
@@ -55,7 +55,7 @@ pub(crate) fn system(wasi: &mut WasiCtxBuilder, count: &RandomCount) {
         .insecure_random(Counted { random: SystemRandom, count: count.clone() });
 }
 
-/// The thread's generator, which the system seeds: that of whichever thread asks.
+/// The random number generator of the current thread, which the system seeds.
 struct SystemRandom;
 
 impl TryRng for SystemRandom {
@@ -74,7 +74,7 @@ impl TryRng for SystemRandom {
     }
 }
 
-/// Random numbers, counted.
+/// A random number generator whose output is counted.
 struct Counted<R> {
     random: R,
     count: RandomCount,
@@ -90,7 +90,7 @@ impl<R: TryRng<Error = Infallible>> TryRng for Counted<R> {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        // wasmtime-wasi 48 takes this for each byte.
+        // wasmtime-wasi 48 calls this once for each byte.
         self.add(1);
         self.random.try_next_u32()
     }
@@ -106,18 +106,18 @@ impl<R: TryRng<Error = Infallible>> TryRng for Counted<R> {
     }
 }
 
-/// A task's own time. It moves by a step when it's read, and to the earliest timer when the guest waits for timers:
-/// nothing that the guest sees of it depends on the machine.
+/// A task's virtual time. It advances by a step when it's read, and to the earliest timer when the guest waits for
+/// timers: what the guest sees of it doesn't depend on the machine.
 #[derive(Clone, Default)]
 pub(crate) struct VirtualClock(Arc<Mutex<Time>>);
 
 #[derive(Default)]
 struct Time {
-    /// In nanoseconds since the task began.
+    /// Nanoseconds since the task started.
     now: u64,
-    /// How many timers the call that is under way waits for: a guest makes one at a time.
+    /// Number of timers that the current call waits for. A guest makes one call at a time.
     waiting: usize,
-    /// The earliest of their deadlines.
+    /// Earliest deadline of these timers.
     earliest: u64,
 }
 
@@ -126,7 +126,7 @@ impl VirtualClock {
         self.0.lock()
     }
 
-    /// The time. It never wraps.
+    /// Returns the time and advances it by a step. It saturates instead of wrapping.
     fn read(&self) -> u64 {
         let mut time = self.time();
         let now = time.now;
@@ -160,7 +160,7 @@ impl HostWallClock for VirtualWallClock {
     }
 }
 
-/// WASI's monotonic clock, whose timers wasmtime-wasi 48 runs on real time whichever clock it's given.
+/// WASI's monotonic clock. The timers of wasmtime-wasi 48 run on real time whichever clock the context has.
 impl monotonic_clock::Host for TaskState {
     fn now(&mut self) -> Result<u64> {
         self.clocks().now()
@@ -198,14 +198,14 @@ impl TaskState {
 /// A timer of a task with a [`VirtualClock`].
 struct Timer {
     clock: VirtualClock,
-    /// In nanoseconds since the task began.
+    /// Nanoseconds since the task started.
     deadline: u64,
 }
 
 #[async_trait::async_trait]
 impl Pollable for Timer {
-    /// `pollable.ready` polls this future once, which reads the clock, and drops it. `poll` and `block` poll all futures
-    /// of their list again: by then each timer has registered its deadline, and nothing else was ready.
+    /// `pollable.ready` polls this future once, which only reads the clock, and drops it. `poll` and `block` poll all
+    /// futures of their list again. By then each timer has registered its deadline, and no other future was ready.
     async fn ready(&mut self) {
         if self.clock.read() >= self.deadline {
             return;
@@ -220,7 +220,7 @@ impl Pollable for Timer {
     }
 }
 
-/// The registration of a timer that the guest waits for.
+/// Registration of a timer that the guest waits for.
 struct Waiting<'a>(&'a Timer);
 
 impl<'a> Waiting<'a> {
@@ -232,7 +232,7 @@ impl<'a> Waiting<'a> {
         Self(timer)
     }
 
-    /// Moves the clock to the earliest timer, and says whether it's this one.
+    /// Advances the clock to the earliest deadline, and returns whether this timer is due.
     fn is_over(&self) -> bool {
         let mut time = self.0.clock.time();
         time.now = time.now.max(time.earliest);
@@ -246,7 +246,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Completes when it's polled for the second time, and asks for that.
+/// Requests another poll, and completes at the second one.
 async fn polled_again() {
     let mut polled = false;
     poll_fn(|context| {
@@ -275,7 +275,7 @@ mod tests {
         let seconds = [7200, 3600, 5400];
         let mut timers = seconds.map(|seconds| timer(&clock, Duration::from_secs(seconds)));
         for (first, hour) in [(1, 3600), (2, 5400), (0, 7200)] {
-            // The ones that are over are ready at once.
+            // Expired timers would be ready at once.
             let waits = timers.iter_mut().filter(|timer| timer.deadline >= hour * 1_000_000_000);
             let (_, index, _) = select_all(waits.map(|timer| timer.ready())).await;
             assert!(clock.read() < (hour + 1) * 1_000_000_000, "{hour}");

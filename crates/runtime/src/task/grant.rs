@@ -1,4 +1,4 @@
-//! Grants: what a task may touch. Everything that isn't granted here is denied.
+//! Grants: the stores, queues and environment of a task. Everything else is denied.
 
 use crate::model::event::{Change, ObjectEvent};
 use crate::ports::object_store::{MAX_KEY_BYTES, ObjectStore};
@@ -8,46 +8,46 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Everything that the tasks of one component may touch.
+/// The grants of one component's tasks.
 #[derive(Clone, Default)]
 pub struct Grants {
-    /// By alias.
+    /// Granted stores by alias.
     pub stores: BTreeMap<String, StoreGrant>,
-    /// By alias.
+    /// Granted queues by alias.
     pub queues: BTreeMap<String, Arc<dyn Queue>>,
-    /// The environment that a task sees, keys and values.
+    /// Keys and values of the task's environment.
     pub env: Vec<(String, String)>,
 }
 
-/// One store under one alias.
+/// A grant of one store under an alias.
 #[derive(Clone)]
 pub struct StoreGrant {
     /// The name that the guest uses.
     pub alias: String,
-    /// Opened at the grant's prefix: all keys are relative to it.
+    /// The store, opened at the grant's prefix: all keys are relative to it.
     pub store: Arc<dyn ObjectStore>,
-    /// What the guest may do there.
+    /// The allowed operations.
     pub mode: Mode,
 }
 
-/// What a guest may do with a store.
+/// The operations that a grant allows on a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Read and list.
     ReadOnly,
     /// Write and delete.
     WriteOnly,
-    /// All of it.
+    /// All of these.
     ReadWrite,
 }
 
 impl Mode {
-    /// Whether it includes reading and listing.
+    /// Returns whether the mode allows reading and listing.
     pub fn reads(self) -> bool {
         matches!(self, Self::ReadOnly | Self::ReadWrite)
     }
 
-    /// Whether it includes writing and deleting.
+    /// Returns whether the mode allows writing and deleting.
     pub fn writes(self) -> bool {
         matches!(self, Self::WriteOnly | Self::ReadWrite)
     }
@@ -76,26 +76,26 @@ impl fmt::Display for Mode {
     }
 }
 
-/// An object that a message announces, under the alias of a grant.
+/// An announced object, under the alias of its grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnnouncedObject {
-    /// Of the grant.
+    /// Alias of the grant.
     pub alias: String,
-    /// In the grant's store.
+    /// Key in the grant's store.
     pub key: String,
-    /// As the event says.
+    /// Version in the event.
     pub version: Option<String>,
-    /// As the event says.
+    /// Etag in the event.
     pub etag: Option<String>,
-    /// As the event says.
+    /// Size in the event, in bytes.
     pub size: Option<u64>,
-    /// What happened.
+    /// What happened to the object.
     pub change: Change,
     /// Orders the events of one key.
     pub sequencer: Option<String>,
 }
 
-/// The stores with their modes, for the operator.
+/// Lists the stores with their modes, for the operator.
 impl fmt::Display for Grants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.stores.is_empty() {
@@ -110,7 +110,7 @@ impl fmt::Display for Grants {
 }
 
 impl Grants {
-    /// Names each object by the readable grant that holds it, the one with the longest URL if there are several.
+    /// Finds for each object the readable grant that holds it. If there are several, the one with the longest URL wins.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl Grants {
             let key = event.url.strip_prefix(grant.store.url())?;
             Some((grant, check_key(key)))
         });
-        // One where the key can be used, before one where it can't.
+        // A grant under which the key is valid precedes one under which it isn't.
         let best = holders.max_by_key(|(grant, check)| (check.is_ok(), grant.store.url().len()));
         let grant = match best {
             Some((grant, Ok(()))) => grant,
@@ -143,50 +143,48 @@ impl Grants {
     }
 }
 
-/// An object that a message announces and its task can't be told of. The URL is for the operator: a guest must not learn
-/// it.
+/// Error: an announced object that the task can't receive. The URL is for the operator; a guest must not learn it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unannounced {
-    /// The object's.
+    /// URL of the object.
     pub url: String,
-    /// What is wrong with its key; `None`: no readable grant holds it.
+    /// The defect of its key; `None` if no readable grant holds the object.
     pub bad_key: Option<BadKey>,
 }
 
-/// What is wrong with a key, before any store is asked.
+/// Defect of a key, found without a call to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKey {
-    /// A segment is `..`.
+    /// A segment of the key is `..`.
     #[error(
         "it has a `..` segment, which clients and proxies resolve, and which could lead out of the store"
     )]
     Climbs,
-    /// There is none.
+    /// The key is empty.
     #[error("it is empty")]
     Empty,
-    /// It has more than [`MAX_KEY_BYTES`].
+    /// The key has more than [`MAX_KEY_BYTES`].
     #[error("it is longer than 1,024 bytes")]
     TooLong,
-    /// XML and file systems can't hold it.
+    /// The key has a NUL, which XML and file systems can't hold.
     #[error("it has a NUL character")]
     Nul,
-    /// To who merges slashes and resolves `.`, it's the store itself.
+    /// The key names the store itself for software that merges slashes and resolves `.` segments.
     #[error("it has nothing but slashes and `.` segments")]
     Nameless,
 }
 
-/// Checks that a key can only mean an object below the grant's prefix.
+/// Checks that a key can only name an object below the grant's prefix.
 ///
-/// S3 takes a key as the name that it is, but clients and proxies on the way may normalise its URL, as RFC 3986 (5.2.4) has
-/// it. That takes `..` out of the prefix: so no segment may be `..`. It leaves what has a leading slash, empty segments
-/// or `.` segments below the prefix, so that these are keys like any other. A store may refuse more: a directory can't
-/// hold them.
+/// S3 takes a key literally, but clients and proxies on the way may normalise its URL, as in RFC 3986 (5.2.4). A `..`
+/// could then lead out of the prefix, so no segment may be `..`. Leading slashes, empty segments and `.` segments stay
+/// below the prefix and are allowed. A store may refuse further keys: a directory can't hold these.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The key's defect.
 pub fn check_key(key: &str) -> Result<(), BadKey> {
-    // A guest may hand over megabytes.
+    // A guest may pass megabytes.
     let beginning = &key[..key.floor_char_boundary(MAX_KEY_BYTES)];
     let mut segments = beginning.split('/');
     if segments.clone().any(|segment| segment == "..") {
@@ -204,11 +202,12 @@ pub fn check_key(key: &str) -> Result<(), BadKey> {
     }
 }
 
-/// Checks that a text can be the beginning of a key, whose last segment may be longer. An empty one is that of all keys.
+/// Checks that a text can be the beginning of a key. Its last segment may be incomplete. Every key begins with the
+/// empty text.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The text's defect.
 pub fn check_prefix(prefix: &str) -> Result<(), BadKey> {
     let beginning = &prefix[..prefix.floor_char_boundary(MAX_KEY_BYTES)];
     let (whole, _) = beginning.rsplit_once('/').unwrap_or_default();

@@ -1,7 +1,7 @@
-//! Bounds what the memories and tables of one task hold together, and remembers what it refused.
+//! Limits the memories and tables of one task in sum, and remembers refused growths.
 //!
-//! wasmtime's own `StoreLimits` bounds each memory separately, so that a component with ten memories has ten times
-//! the limit. This one sums over the store.
+//! Wasmtime's own `StoreLimits` limits each memory separately, so that a component with ten memories gets ten times the
+//! limit. This limiter sums over the store.
 
 use crate::model::limits::{Limit, Limits};
 use wasmtime::ResourceLimiter;
@@ -11,18 +11,18 @@ use wasmtime::ResourceLimiter;
 pub(crate) struct Limiter {
     memory: Budget,
     table_elements: Budget,
-    /// In number: core instances, memories, tables.
+    /// Most core instances, memories and tables.
     counts: [usize; 3],
 }
 
-/// A sum with a ceiling.
+/// A sum with an upper bound.
 #[derive(Debug)]
 struct Budget {
     ceiling: usize,
     used: usize,
-    /// The growth that was granted last: it's given back if it then fails.
+    /// The last granted growth, which is subtracted again if it fails.
     pending: usize,
-    /// The largest sum that was asked for in vain.
+    /// The largest sum that was refused.
     refused: Option<usize>,
 }
 
@@ -31,11 +31,11 @@ impl Budget {
         Self { ceiling, used: 0, pending: 0, refused: None }
     }
 
-    /// The growth from `current` to `desired` of one of the things that are summed.
+    /// Decides on the growth of one memory or table from `current` to `desired`, and returns whether it's granted.
     ///
-    /// wasmtime asks even for a growth that is beyond the thing's own maximum, which then fails on its own account:
-    /// such a growth isn't a refusal of ours, unless it's beyond our ceiling as well: a table's slot in the pool is as
-    /// large as that, and passes for the table's maximum.
+    /// Wasmtime asks even for a growth beyond the memory's or table's own maximum, which fails anyway. It counts as
+    /// refused by this budget only if it's also beyond the ceiling: for a pooled table, Wasmtime passes the size of its
+    /// slot as the maximum, which equals the ceiling.
     fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
         let growth = desired.saturating_sub(current);
         let sum = self.used.saturating_add(growth);
@@ -53,7 +53,7 @@ impl Budget {
         true
     }
 
-    /// The growth that was granted last didn't take place.
+    /// Undoes the last granted growth, which failed.
     fn failed(&mut self) {
         self.used -= std::mem::take(&mut self.pending);
     }
@@ -68,7 +68,7 @@ impl Limiter {
         }
     }
 
-    /// The limit that a growth ran into, if one did. The guest may have coped with it.
+    /// Returns the limit that a growth exceeded, if one did. The guest may have handled the refusal.
     pub(crate) fn refused(&self) -> Option<Limit> {
         if self.memory.refused.is_some() {
             Some(Limit::Memory)
@@ -79,12 +79,12 @@ impl Limiter {
         }
     }
 
-    /// The memory, in bytes, that would have been needed for the largest growth that was refused.
+    /// Returns the bytes of memory that the largest refused growth would have required.
     pub(crate) fn refused_memory(&self) -> Option<usize> {
         self.memory.refused
     }
 
-    /// All memories together, in bytes. Wasm memories never shrink, so this is also the peak.
+    /// Returns the bytes of all memories together. Wasm memories never shrink, so this is also the peak.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory.used
     }

@@ -1,7 +1,7 @@
-//! What a guest writes to its standard output and error becomes log lines of its task.
+//! Turns a guest's standard output and error into log lines of its task.
 //!
-//! A guest's text is a value of an event, never an event of its own: whoever formats the event escapes it, so that a
-//! guest can't forge a line. What it may write in all is bounded.
+//! A guest's text is a value of an event, never an event of its own: the formatter escapes it, so that a guest can't
+//! forge a line. The total size is limited.
 
 use crate::model::text::beginning;
 use bytes::Bytes;
@@ -16,18 +16,18 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-/// A longer line is cut into several.
+/// Longest line; a longer one is split into several.
 const MAX_LINE_BYTES: usize = 8 << 10;
-/// A line costs the log more than its text: so much of what a task may write is taken for each.
+/// Bytes that each line takes of the log limit in addition to its text, as a line costs the log more than its text.
 const LINE_BYTES: usize = 64;
-/// So many refusals of one task are told, and as many failures: a guest may cause them in a loop, and mustn't hide the ones
-/// behind the others.
+/// Most refused calls of a task that are logged, and most failed calls. The two are counted separately: a guest may
+/// cause either in a loop, and mustn't hide the others.
 const MAX_NOTES: u64 = 20;
-/// A panic of Rust takes three lines: where, what, and a note.
+/// Number of kept lines of standard error. A Rust panic takes three: location, message and a note.
 const LAST_LINES: usize = 3;
-/// Of each of those so much is kept.
+/// Most characters that are kept of each of these lines.
 const LAST_LINE_CHARS: usize = 300;
-/// What a guest may hand over in one write; more takes several writes.
+/// Most bytes that a guest may pass in one write; larger output takes several writes.
 const PERMIT_BYTES: usize = 64 << 10;
 
 /// The log of one task.
@@ -36,17 +36,17 @@ pub(crate) struct GuestLog(Arc<Mutex<Lines>>);
 
 struct Lines {
     message_id: String,
-    /// What may still be written.
+    /// Bytes that may still be written.
     left: usize,
-    /// What was written.
+    /// Bytes that were written.
     kept: u64,
-    /// What was dropped.
+    /// Bytes that were dropped.
     dropped: u64,
-    /// Calls that were refused.
+    /// Number of refused calls.
     refused: u64,
-    /// Calls that failed.
+    /// Number of failed calls.
     failed: u64,
-    /// Lines that have no end yet, of standard output and standard error.
+    /// Incomplete lines of standard output and standard error.
     open: [Vec<u8>; 2],
     /// The last lines of standard error.
     last: VecDeque<String>,
@@ -70,7 +70,7 @@ impl GuestLog {
         LogStream { log: self.0.clone(), name }
     }
 
-    /// Why a call to this store or queue was refused, for the operator.
+    /// Logs for the operator why a call to a store or queue was refused.
     pub(crate) fn call_refused(&self, kind: &'static str, alias: &str, text: &str) {
         let mut lines = self.0.lock();
         lines.refused += 1;
@@ -79,7 +79,7 @@ impl GuestLog {
         }
     }
 
-    /// Why a call to this store or queue failed, for the operator.
+    /// Logs for the operator why a call to a store or queue failed.
     pub(crate) fn call_failed(&self, kind: &'static str, alias: &str, text: &str) {
         let mut lines = self.0.lock();
         lines.failed += 1;
@@ -88,7 +88,7 @@ impl GuestLog {
         }
     }
 
-    /// Where the guest was when its handler failed, for its developer.
+    /// Logs for the guest's developer where its handler failed.
     pub(crate) fn handler_failed(&self, error: &wasmtime::Error) {
         let lines = self.0.lock();
         tracing::debug!(
@@ -98,12 +98,12 @@ impl GuestLog {
         );
     }
 
-    /// How much the task wrote, what was dropped not included.
+    /// Returns the bytes that the task wrote, without those that were dropped.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.lock().kept
     }
 
-    /// The end of what the task wrote to its standard error, in one line.
+    /// Returns the last lines of the task's standard error, joined into one.
     pub(crate) fn last_words(&self) -> Option<String> {
         let lines = self.0.lock();
         let mut words = String::new();
@@ -116,7 +116,7 @@ impl GuestLog {
         (!words.is_empty()).then_some(words)
     }
 
-    /// Logs what has no line end yet, and says what was dropped.
+    /// Logs incomplete lines, and what was dropped.
     pub(crate) fn finish(&self) {
         let mut lines = self.0.lock();
         for name in ["stdout", "stderr"] {
@@ -175,7 +175,7 @@ impl Lines {
         }
     }
 
-    /// The level is the line's first word, as the SDK's macros write it.
+    /// Logs one line. Its first word is the level, as the SDK's macros write it.
     fn emit(&mut self, stream: &'static str, line: &[u8]) {
         let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
         if stream == "stderr" && !text.trim().is_empty() {
@@ -240,7 +240,7 @@ impl Pollable for LogStream {
 
 impl OutputStream for LogStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        // The interface says so, and a turn takes as long as what is written in it.
+        // WASI requires this check. Larger writes would also prolong the time slice.
         if bytes.len() > PERMIT_BYTES {
             return Err(StreamError::trap("it wrote more to its standard output than it was permitted to"));
         }
@@ -272,7 +272,7 @@ impl AsyncWrite for LogStream {
     }
 }
 
-/// Logs what a guest writes, as its task would; for properties about lines.
+/// Logs output as a guest's task would; for property tests.
 #[doc(hidden)]
 pub fn write_as_guest(
     message_id: &str,

@@ -1,4 +1,4 @@
-//! The message, as the guest sees it.
+//! Host functions with which a guest reads its message.
 
 use super::bindings::wasmrun::task::message::{
     AnnouncedObject, Attribute, AttributeValue, Change, Host, HostMessage,
@@ -11,7 +11,7 @@ use std::time::UNIX_EPOCH;
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
-/// The guest's handle to what was delivered.
+/// A guest's handle to its message.
 pub struct MessageHandle(pub(crate) Arc<Delivered>);
 
 impl Host for TaskState {}

@@ -1,7 +1,8 @@
-//! The host's side of the WIT interfaces, implemented once, above the backends.
+//! Host functions: the implementation of the WIT interfaces on top of the backends.
 //!
-//! Three kinds of failure are kept apart: what the guest may know is an error of the interface; what a guest can only
-//! do wrong on purpose is a trap that names a limit; and what is the host's own fault ends the task as such.
+//! Three kinds of failure are distinguished. An error that the guest may know is an error of the interface. A violation
+//! that a guest can only commit on purpose is a trap that names a limit. A fault of the host itself ends the task as
+//! such.
 
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 mod message;
@@ -51,23 +52,23 @@ mod bindings {
     });
 }
 
-/// The trap of a guest that ran into a limit in a host call.
+/// Trap of a guest that exceeded a limit in a host call.
 #[derive(Debug, thiserror::Error)]
 #[error("the task exceeded its limit of {0}")]
 pub(crate) struct LimitHit(pub(crate) Limit);
 
-/// The trap of a guest that can't go on since the host itself failed.
+/// Trap of a guest that can't continue because the host itself failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct HostFault(pub(crate) String);
 
-/// The context of an error that the host is to blame for, as it came before the guest ran or from the system.
+/// Context of an error that is the host's fault: it occurred before guest code ran, or came from the system.
 #[derive(Debug, thiserror::Error)]
 #[error("the instance can't be made")]
 pub(crate) struct NotStarted;
 
-/// Why an instance couldn't be made. Code that runs at the start may have made the engine refuse something: then the guest
-/// is to blame, unless it's the system that refuses memory.
+/// Classifies an error of instantiation. If code of the guest has run, it may have caused the error, so the guest is to
+/// blame, unless the system refused memory.
 pub(crate) fn not_started(error: wasmtime::Error, has_run: bool) -> wasmtime::Error {
     let is_of_system = error.chain().any(|cause| {
         cause.is::<std::io::Error>() || cause.is::<rustix::io::Errno>() || cause.is::<wasmtime::OutOfMemory>()
@@ -75,18 +76,18 @@ pub(crate) fn not_started(error: wasmtime::Error, has_run: bool) -> wasmtime::Er
     if has_run && !is_of_system { error } else { error.context(NotStarted) }
 }
 
-/// What a call of a guest ends with that doesn't succeed; `E` is the error of the interface.
+/// Failure of a guest's call; `E` is the error of the interface.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub enum Fault<E> {
-    /// The guest is told.
+    /// The guest receives this error.
     Error(E),
-    /// The guest ends.
+    /// The task ends with this trap.
     Trap(wasmtime::Error),
 }
 
 impl<E> Fault<E> {
-    /// The error that the guest is told, or the trap that ends it.
+    /// Returns the error for the guest, or the trap that ends the task.
     fn told(self) -> wasmtime::Result<E> {
         match self {
             Self::Error(error) => Ok(error),
@@ -107,10 +108,10 @@ impl<E> From<ResourceTableError> for Fault<E> {
     }
 }
 
-/// Offers our interfaces and WASI 0.2.
+/// Adds wasmrun's interfaces and WASI 0.2 to a linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    // Its timers may run on a clock of the task's own.
+    // Timers may run on the task's own clock.
     linker.allow_shadowing(true);
     monotonic_clock::add_to_linker::<_, HasSelf<_>>(linker, TaskState::called)?;
     linker.allow_shadowing(false);
@@ -118,7 +119,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<
 }
 
 impl TaskState {
-    /// Carries out a call to a store: counts it, and ends a guest that has made too many.
+    /// Carries out a call to a store: counts the call, and ends a task that exceeds its limit of calls.
     async fn call_store<T: Send + 'static>(
         &mut self,
         alias: &str,
@@ -130,7 +131,7 @@ impl TaskState {
         self.call(work).await
     }
 
-    /// Carries out a call to a queue that sends so many messages of so many bytes in all.
+    /// Carries out a call to a queue that sends this number of messages and bytes in all.
     async fn call_queue<T: Send + 'static>(
         &mut self,
         alias: &str,
@@ -144,21 +145,21 @@ impl TaskState {
         usage.calls += 1;
         usage.messages += messages as u64;
         usage.bytes_written += bytes as u64;
-        // A call that sends nothing is one, too.
+        // A call that sends nothing counts as one message.
         let sent = self.usage.queues.values().map(|usage| usage.messages.max(usage.calls)).sum();
         self.within(sent, self.config.limits.sent_messages, Limit::SentMessages)?;
         self.within(self.usage.bytes_written, self.config.limits.write_bytes, Limit::WriteSize)?;
         self.call(work).await
     }
 
-    /// Counts what a call has moved, however it ended, and ends a guest that has moved too much.
+    /// Counts the bytes that a call moved, however it ended, and ends a task that exceeds its limits.
     pub(crate) fn count_transfer(&mut self) -> wasmtime::Result<()> {
         let Some(UnderWay { transfer, from, to }) = self.under_way.take() else { return Ok(()) };
         self.count_read(&from, transfer.moved())?;
         to.map_or(Ok(()), |to| self.count_written(&to, transfer.moved()))
     }
 
-    /// Counts what was read from a store, and ends a guest that has read too much.
+    /// Counts bytes read from a store, and ends a task that exceeds its limit.
     fn count_read(&mut self, alias: &str, bytes: u64) -> wasmtime::Result<()> {
         self.config.calls.read(alias, bytes);
         self.usage.bytes_read += bytes;
@@ -166,7 +167,7 @@ impl TaskState {
         self.within(self.usage.bytes_read, self.config.limits.read_bytes, Limit::ReadSize)
     }
 
-    /// Counts what is written to a store, and ends a guest that writes too much.
+    /// Counts bytes written to a store, and ends a task that exceeds its limit.
     fn count_written(&mut self, alias: &str, bytes: u64) -> wasmtime::Result<()> {
         self.config.calls.written(alias, bytes);
         self.usage.bytes_written += bytes;
@@ -178,7 +179,7 @@ impl TaskState {
         if used > most { Err(LimitHit(limit).into()) } else { Ok(()) }
     }
 
-    /// Carries out a call to a backend on the threads where its connections live. It's abandoned with the task.
+    /// Carries out a call to a backend on the threads that own its connections. The call is abandoned if the task ends.
     async fn call<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
@@ -190,21 +191,21 @@ impl TaskState {
         result.map_err(|error| HostFault(format!("a call of the host was lost: {error}")).into())
     }
 
-    /// The guest asked for what it wasn't granted.
+    /// Counts and logs a call without a grant.
     fn refuse(&mut self, kind: &'static str, alias: &str, why: &str) {
         self.usage.refusals += 1;
         self.log.call_refused(kind, alias, why);
     }
 
-    /// Refuses what no grant covers; `missing` is a sentence for the operator, who may have mistyped a grant.
+    /// Refuses a call that no grant covers. `missing` is a sentence for the operator, who may have mistyped a grant.
     fn not_granted(&mut self, kind: &'static str, alias: &str, why: &str, missing: String) {
         let alias = shorten(alias);
         self.refuse(kind, &alias, why);
         self.host_failed(&alias, Access::Write, HostErrorKind::NotGranted, missing);
     }
 
-    /// A call to what has this alias failed for the host's or the operator's reasons. An outage isn't hidden by what comes
-    /// after it.
+    /// Records a failed call whose cause is on the host's or the operator's side. An outage isn't replaced by a later
+    /// error of another kind.
     fn host_failed(&mut self, alias: &str, access: Access, kind: HostErrorKind, text: String) {
         let is_outage = |kind: &HostErrorKind| matches!(kind, HostErrorKind::Unavailable { .. });
         if self.host_error.as_ref().is_none_or(|error| !is_outage(&error.kind) || is_outage(&kind)) {
@@ -213,26 +214,26 @@ impl TaskState {
         }
     }
 
-    /// A call to what has this alias succeeded: what failed there before, for the same, is over.
+    /// Records a successful call, which clears an earlier host error of the same backend and access.
     fn host_succeeded(&mut self, alias: &str, access: Access) {
         let is_this = |used: &Used| used.backend == alias && used.access == access;
         if self.host_error.as_ref().is_some_and(|error| is_this(&error.used)) {
             self.host_error = None;
         }
-        // There are no more than three for each grant.
+        // At most three entries for each grant.
         if !self.well.iter().any(is_this) {
             self.well.push(Used { backend: alias.to_owned(), access });
         }
     }
 }
 
-/// The aliases that are granted, for a sentence to the operator.
+/// Lists the granted aliases for a sentence to the operator.
 fn listed(aliases: impl Iterator<Item = impl AsRef<str>>) -> String {
     let aliases: Vec<_> = aliases.map(|alias| alias.as_ref().to_owned()).collect();
     if aliases.is_empty() { "none".into() } else { aliases.join(", ") }
 }
 
-/// What the task has done so far with what has this alias.
+/// Returns the task's usage of the store or queue with this alias.
 fn usage_of<'a, U: Default>(usage: &'a mut BTreeMap<String, U>, alias: &str) -> &'a mut U {
     usage.entry(alias.to_owned()).or_default()
 }

@@ -1,4 +1,4 @@
-//! Messages that the guest sends: check the grant, check the message, delegate.
+//! Host functions with which a guest sends messages: they check grant and message, and delegate to the queue.
 
 use super::bindings::wasmrun::task::queue::{Error, Host, HostQueue, OutgoingMessage};
 use super::{HostFault, listed};
@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::Resource;
 
-/// The guest's handle to a granted queue.
+/// A guest's handle to a granted queue.
 pub struct QueueHandle {
     alias: String,
     queue: Arc<dyn Queue>,
 }
 
-/// What a call ends with that doesn't succeed.
+/// Failure of a call to a queue.
 pub type Fault = super::Fault<Error>;
 
 impl From<Error> for Fault {
@@ -73,7 +73,7 @@ impl HostQueue for TaskState {
 }
 
 impl TaskState {
-    /// Sends what is valid; the answers are in the order of the messages.
+    /// Sends the valid messages. The answers are in the order of all messages.
     async fn send_all(
         &mut self,
         this: &Resource<QueueHandle>,
@@ -114,7 +114,7 @@ impl TaskState {
             .collect())
     }
 
-    /// What the guest is told of a failure; the details are the operator's.
+    /// Converts an error for the guest; its details go to the operator only.
     fn tell(&mut self, alias: &str, error: QueueError) -> Error {
         match error {
             QueueError::InvalidMessage(reason) => Error::InvalidMessage(reason),
@@ -128,7 +128,7 @@ impl TaskState {
     }
 }
 
-/// What no queue would take, and what the user doesn't want to be sent.
+/// Checks for messages that the worker or the user's limit forbids, and for those that every queue would refuse.
 fn check(message: &runtime::OutgoingMessage, most: usize) -> Result<(), String> {
     if message.attributes.iter().any(|attribute| attribute.name == OUTCOME_ATTRIBUTE) {
         return Err(format!(

@@ -1,4 +1,4 @@
-//! Objects that the guest reads and writes: check the grant, bound the sizes, delegate.
+//! Host functions with which a guest reads and writes objects: they check grants and sizes, and delegate to the store.
 
 mod transfer;
 mod values;
@@ -21,28 +21,28 @@ use crate::task::store::TaskState;
 use bytes::Bytes;
 use wasmtime::component::Resource;
 
-/// The guest's handle to a granted store.
+/// A guest's handle to a granted store.
 pub struct StoreHandle(StoreGrant);
 
-/// An object that the guest reads.
+/// A guest's handle to an object that it reads.
 pub struct ReaderHandle {
     alias: String,
     holds: Held,
     info: runtime::ObjectInfo,
-    /// Not there while a call is under way, and after a failure.
+    /// `None` during a call and after a failure.
     reader: Option<Box<dyn ObjectReader>>,
 }
 
-/// An object that the guest writes.
+/// A guest's handle to an object that it writes.
 pub struct WriterHandle {
     alias: String,
     holds: Held,
     key: String,
-    /// Not there while a call is under way, and after a failure.
+    /// `None` during a call and after a failure.
     writer: Option<Box<dyn ObjectWriter>>,
 }
 
-/// What a call ends with that doesn't succeed.
+/// Failure of a call to a store.
 pub type Fault = super::Fault<Error>;
 
 impl From<Error> for Fault {
@@ -319,7 +319,7 @@ impl HostWriter for TaskState {
 }
 
 impl TaskState {
-    /// The grant behind a handle, if its mode allows this.
+    /// Returns the grant behind a handle if its mode allows the call.
     fn allowed(&mut self, this: &Resource<StoreHandle>, allows: fn(Mode) -> bool) -> Result<StoreGrant> {
         let grant = self.table.get(this)?.0.clone();
         if allows(grant.mode) {
@@ -336,7 +336,7 @@ impl TaskState {
         }
     }
 
-    /// The grant behind a handle, if its mode allows this, for a key that lies within it.
+    /// Returns the grant behind a handle if its mode allows the call and the key is valid.
     fn granted(
         &mut self,
         this: &Resource<StoreHandle>,
@@ -347,7 +347,7 @@ impl TaskState {
         self.checked_by(check_key, "key", grant, key)
     }
 
-    /// The grant, for a key that it can hold, or the beginning of one.
+    /// Returns the grant if `check` accepts the key or prefix.
     fn checked_by(
         &mut self,
         check: fn(&str) -> std::result::Result<(), BadKey>,
@@ -366,7 +366,7 @@ impl TaskState {
         }
     }
 
-    /// Ends a guest that opens one reader or writer too many.
+    /// Ends a task that opens more readers and writers than its limits allow.
     fn may_open(&self, one: Held) -> wasmtime::Result<()> {
         let (held, most) = (self.held, self.config.limits.held());
         if held.bytes + one.bytes > most.bytes || held.files + one.files > most.files {
@@ -385,7 +385,7 @@ impl TaskState {
         self.held.files = self.held.files.saturating_sub(one.files);
     }
 
-    /// What the guest is told of a failure; the details are the operator's.
+    /// Records the answer of a call and converts its error for the guest; the error's details go to the operator only.
     fn told<T>(
         &mut self,
         call: StoreCall,
@@ -421,7 +421,7 @@ impl TaskState {
                 self.host_failed(alias, call.access(), HostErrorKind::Unavailable { reading }, text());
                 Error::Unavailable
             }
-            // The task may be tried again, which counts as any other try.
+            // The message may be retried, which counts like any other retry.
             StoreError::Conflict(_) => {
                 self.log.call_failed("store", alias, &details());
                 Error::Unavailable

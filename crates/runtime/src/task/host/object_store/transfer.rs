@@ -1,4 +1,4 @@
-//! Objects that go through this process as a whole: read for the guest, or copied.
+//! Whole objects that move through this process: read for the guest, or copied.
 
 use super::values::checked_name;
 use super::{Result, StoreHandle};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use wasmtime::component::Resource;
 
 impl TaskState {
-    /// Begins a transfer, which counts from now on.
+    /// Begins a transfer, whose bytes are counted when the call ends.
     pub(super) fn begin(&mut self, from: &str, to: Option<&str>, most: u64) -> Arc<Transfer> {
         let transfer = Arc::new(Transfer::of_at_most(most));
         let under_way = UnderWay { transfer: transfer.clone(), from: from.into(), to: to.map(str::to_owned) };
@@ -20,7 +20,7 @@ impl TaskState {
         transfer
     }
 
-    /// Reads an object, or a range of one, as a whole.
+    /// Reads a whole object, or a range of one.
     pub(super) async fn fetch(
         &mut self,
         call: StoreCall,
@@ -50,9 +50,9 @@ impl TaskState {
                     if bytes.is_empty() {
                         return Ok((info, content));
                     }
-                    // It's no more than all that there is.
+                    // Can't fail: this transfer has no limit of its own.
                     let _ = transfer.moves(bytes.len() as u64);
-                    // It may have grown since it was opened.
+                    // The object may have grown since it was opened.
                     if content.len() + bytes.len() > max {
                         return Err(too_large());
                     }
@@ -65,7 +65,7 @@ impl TaskState {
     }
 }
 
-/// Copies through this process what no store can copy within itself.
+/// Copies through this process an object that its store can't copy by itself.
 pub(super) async fn stream(
     from: &dyn ObjectStore,
     key: &str,

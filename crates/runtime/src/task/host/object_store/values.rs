@@ -1,4 +1,4 @@
-//! Values that the guest hands over, which are checked, and those that it's given.
+//! Checks values that come from the guest, and converts values for it.
 
 use super::super::bindings::wasmrun::task::object_store::{
     Condition, Error, ObjectInfo, ObjectPage, ObjectSummary, PutOptions,
@@ -11,7 +11,8 @@ pub(super) fn other(text: &str) -> Fault {
     Error::Other(text.to_owned()).into()
 }
 
-/// Takes only what every store can keep: S3 carries content type and metadata in HTTP headers, the latter encoded.
+/// Accepts only options that every store can keep: S3 sends content type and metadata in HTTP headers, the latter
+/// encoded.
 pub(super) fn checked(options: PutOptions) -> Result<runtime::PutOptions> {
     let printable = |text: &str| text.bytes().all(|b| matches!(b, b' '..=b'~'));
     if let Some(content_type) = &options.content_type
@@ -19,7 +20,7 @@ pub(super) fn checked(options: PutOptions) -> Result<runtime::PutOptions> {
     {
         return Err(other("a content type is 1 to 256 printable ASCII characters"));
     }
-    // First of all, so that what follows looks at no more than a few entries, however many a guest hands over.
+    // Checked first, so that the loop below sees only a few entries, however many the guest passes.
     let mut total = 0;
     for (name, value) in &options.metadata {
         total += name.len() + value.len();
@@ -47,7 +48,7 @@ pub(super) fn checked(options: PutOptions) -> Result<runtime::PutOptions> {
     })
 }
 
-/// A condition that a store can be asked for. No object has an etag that couldn't be in an HTTP header.
+/// Checks a condition. No object's etag contains a character that an HTTP header can't hold.
 pub(super) fn checked_condition(condition: Condition) -> Result<runtime::Condition> {
     let is_etag = |etag: &str| {
         (1..=MAX_KEY_BYTES).contains(&etag.len()) && etag.bytes().all(|b| b.is_ascii_graphic() && b != b'"')
@@ -60,7 +61,7 @@ pub(super) fn checked_condition(condition: Condition) -> Result<runtime::Conditi
     }
 }
 
-/// A version or a continuation that a store can be asked for: S3 has none that are longer.
+/// Checks a version or a continuation: S3 has no longer ones.
 pub(super) fn checked_name(name: Option<String>) -> Result<Option<String>> {
     match name {
         Some(name) if name.len() > MAX_KEY_BYTES => {
