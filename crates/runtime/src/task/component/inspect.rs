@@ -1,4 +1,4 @@
-//! Looking at a component, and compiling it, without running it.
+//! Inspects and compiles components without running them.
 
 use super::load::{LoadError, check_world, engine_error, missing};
 use crate::engine;
@@ -8,12 +8,12 @@ use crate::engine::compile::Compiler;
 use crate::task::host::{self, TaskPre};
 use wasmtime::component::{Component as Code, Linker, types::ComponentItem};
 
-/// Which of the granted interfaces a component imports.
+/// Which of the grantable interfaces a component imports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// It reads or writes objects.
+    /// The component reads or writes objects.
     pub object_store: bool,
-    /// It sends messages.
+    /// The component sends messages.
     pub queue: bool,
 }
 
@@ -25,18 +25,18 @@ impl Needs {
     }
 }
 
-/// The names of what a component imports and exports.
+/// Imports and exports of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interfaces {
-    /// In its own order.
+    /// Names of the imports, in the component's order.
     pub imports: Vec<String>,
-    /// In its own order.
+    /// Names of the exports, in the component's order.
     pub exports: Vec<String>,
-    /// Which grants it needs.
+    /// The grants that the component needs.
     pub needs: Needs,
-    /// Whether it can run here; if not, why.
+    /// Whether the component fits wasmrun's world; if not, why.
     pub fits: Result<(), String>,
-    /// Its memories at the start, in bytes, where that is known without starting it.
+    /// Initial size in bytes of its largest memory, if it is known without starting the component.
     pub initial_memory_bytes: Option<u64>,
 }
 
@@ -44,7 +44,7 @@ pub struct Interfaces {
 ///
 /// # Errors
 ///
-/// It can't be compiled, or isn't a component for wasmrun.
+/// The component can't be compiled, or isn't made for wasmrun's world.
 #[cfg(feature = "compiler")]
 pub async fn precompile(bytes: &[u8], compiler: &Compiler, code: CodeOptions) -> Result<Vec<u8>, LoadError> {
     let artefact = compiler.artefact(&engine::compiling(code).map_err(engine_error)?, code, bytes).await?;
@@ -53,11 +53,11 @@ pub async fn precompile(bytes: &[u8], compiler: &Compiler, code: CodeOptions) ->
     Ok(artefact.pack(code))
 }
 
-/// Looks at a component without running it.
+/// Inspects a component without running it.
 ///
 /// # Errors
 ///
-/// It can't be compiled.
+/// The component can't be compiled.
 pub async fn inspect(bytes: &[u8], compiler: &Compiler) -> Result<Interfaces, LoadError> {
     let code = compiler.options_of(bytes);
     let engine = engine::looking(code).map_err(engine_error)?;

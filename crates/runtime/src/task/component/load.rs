@@ -1,4 +1,4 @@
-//! Loading a component: all that would make each of its tasks fail is found here.
+//! Loads a component, and detects everything that would make each of its tasks fail.
 
 use super::inspect::Needs;
 use super::{Component, Pool};
@@ -25,61 +25,61 @@ use tokio::runtime::Handle;
 use wasmtime::Engine;
 use wasmtime::component::{Component as Code, Linker};
 
-/// How to load a component.
+/// Options for loading a component.
 pub struct LoadOptions {
-    /// What its tasks may touch.
+    /// Grants of its tasks.
     pub grants: Grants,
-    /// What a task may use.
+    /// Limits of a task.
     pub limits: Limits,
-    /// The most tasks that run at once, as far as the host bears them.
+    /// Most concurrent tasks; the host's capacity may allow fewer.
     pub instances: NonZeroUsize,
-    /// What they share.
+    /// Resources that the tasks share.
     pub host: Host,
-    /// The threads that guests compute on.
+    /// Number of threads on which guests compute.
     pub threads: NonZeroUsize,
     /// Where instances come from.
     pub allocator: Allocator,
-    /// Hand over the body of an event too, beside the objects that it announces.
+    /// Pass the body of an event to the guest, in addition to the objects that it announces.
     pub raw_body: bool,
-    /// Random numbers and clocks depend on the message alone, and so does all that is computed.
+    /// Random numbers and clocks depend only on the message, and so do all results.
     pub deterministic: bool,
 }
 
-/// Why a component can't be used.
+/// Why a component can't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// It can't be compiled.
+    /// The component can't be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// It isn't a component for wasmrun.
+    /// The component isn't made for wasmrun's world.
     #[error("{0}")]
     World(String),
-    /// It can't start within the limits.
+    /// The component can't start within the limits.
     #[error("{0}")]
     Limits(String),
-    /// Beside it, the host doesn't bear one task.
+    /// The host has no capacity for a task in addition to the component.
     #[error(transparent)]
     TooSmall(#[from] TooSmall),
-    /// The host's fault.
+    /// The engine failed on this host.
     #[error("the engine can't be started: {0}")]
     Engine(String),
 }
 
 impl Component {
-    /// Compiles a component, or takes it from the cache, and makes it ready: links it, reserves the pool, and
-    /// instantiates it once to see that it can start. `bytes` is the content of a `.wasm` file. Stores and queues of
-    /// the grants are used on the runtime that this is called on.
+    /// Compiles a component or takes its code from the cache, links it, reserves the pool, and instantiates it once to
+    /// check that it can start. `bytes` is the content of a `.wasm` file. Stores and queues of the grants are used on
+    /// the runtime on which this is called.
     ///
     /// # Errors
     ///
-    /// All that would make each task fail is found here.
+    /// Everything that would make each task fail.
     pub async fn load(bytes: &[u8], compiler: &Compiler, options: LoadOptions) -> Result<Self, LoadError> {
         let LoadOptions { grants, limits, instances, host, threads, allocator, raw_body, deterministic } =
             options;
-        // What doesn't fit whatever becomes of it needn't be compiled.
+        // A component that doesn't fit in any case needn't be compiled.
         capacity(instances, &limits, &host, bytes.len() as u64)?;
         let code = CodeOptions { deterministic, portable: false };
-        // Code of our own making has names that were looked at, or an author who is trusted.
+        // The author of precompiled code is trusted; other components have their names checked.
         let frames =
             if compiler.is_trusting() || names::are_short(bytes) { Frames::Named } else { Frames::None };
         let on_demand = engine::on_demand(code, &limits, frames).map_err(engine_error)?;
@@ -95,7 +95,7 @@ impl Component {
         let pooled = match (allocator, component.resources_required()) {
             (Allocator::OnDemand, _) | (_, None) => None,
             (_, Some(needs)) => match engine::pooling(code, instances.get(), &needs, &limits, frames) {
-                // It was loaded before: what doesn't fit now is what the pool was made for.
+                // The code was loaded before, so a failure now means that the component exceeds the pool's limits.
                 Ok(engine) => match artefact.load(&engine) {
                     Ok(component) => Some((component, engine)),
                     Err(error) => return Err(misfit(&error.to_string(), &limits)),
@@ -146,7 +146,7 @@ impl Component {
     }
 }
 
-/// Instantiates it once, within the limits of a task, without handling a message.
+/// Instantiates the component once, within the limits of a task, without handling a message.
 async fn try_start(
     threads: &GuestThreads,
     pre: TaskPre<TaskState>,
@@ -179,8 +179,8 @@ async fn try_start(
     result.map_err(engine_error)?
 }
 
-/// Names the limit that ended a start. As with a task, what was refused before counts only if the error names no limit
-/// itself: code may ask for more memory than there is and cope.
+/// Names the limit that ended a start. As with a task, an earlier refusal counts only if the error itself names no
+/// limit: code may handle refused memory.
 fn not_started(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits) -> LoadError {
     LoadError::Limits(match limit_in(error).or_else(|| limit_before(error, limiter)) {
         Some(Limit::Fuel) => {
@@ -201,7 +201,7 @@ fn exceeded(limit: Limit) -> LoadError {
     LoadError::Limits(format!("the component exceeds its limit of {limit} when it starts: raise --{limit}"))
 }
 
-/// Makes a component ready to be instantiated.
+/// Prepares a component for instantiation.
 pub(super) fn link(engine: &Engine, component: &Code) -> Result<TaskPre<TaskState>, LoadError> {
     let mut linker = Linker::new(engine);
     host::add_to_linker(&mut linker).map_err(engine_error)?;
@@ -211,7 +211,7 @@ pub(super) fn link(engine: &Engine, component: &Code) -> Result<TaskPre<TaskStat
     Ok(pre)
 }
 
-/// The same component in a pool that is new.
+/// Links the same component in a new pool.
 pub(super) fn renew(
     before: &TaskPre<TaskState>,
     pool: Pool,
@@ -238,7 +238,7 @@ fn too_few_table_elements(limits: &Limits) -> LoadError {
     ))
 }
 
-/// Refuses a component that consists of more than a task may have, in words that name the flag.
+/// Refuses a component with more memories or tables than its limits allow; the error names the flag.
 fn check_numbers(component: &Code, limits: &Limits) -> Result<(), LoadError> {
     let Some(needs) = component.resources_required() else { return Ok(()) };
     for (number, most, limit) in [
@@ -254,9 +254,10 @@ fn check_numbers(component: &Code, limits: &Limits) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Why a component that is well-formed can't start, from the engine's words.
+/// Converts the engine's error about a well-formed component that can't start.
 fn misfit(error: &str, limits: &Limits) -> LoadError {
-    // "... count too high at 17" of wasmtime's stores, "transitively contains 17 core module instances" of its pool.
+    // "... count too high at 17" comes from Wasmtime's stores, "transitively contains 17 core module instances" from
+    // its pool.
     if error.contains("instance count too high") || error.contains("core module instances") {
         LoadError::Limits(format!(
             "the component has more core instances than its limit of {}: raise --core-instances",
@@ -273,7 +274,7 @@ pub(super) fn engine_error(error: wasmtime::Error) -> LoadError {
     LoadError::Engine(format!("{error:#}"))
 }
 
-/// Says what a component of another world lacks, before the linker says it in its own words.
+/// Checks for wasmrun's handler first, as the linker's own error would be harder to understand.
 pub(super) fn check_world(engine: &Engine, component: &Code) -> Result<(), LoadError> {
     const HANDLER: &str = "wasmrun:task/handler@";
     let ty = component.component_type();
@@ -293,7 +294,7 @@ pub(super) fn check_world(engine: &Engine, component: &Code) -> Result<(), LoadE
     )))
 }
 
-/// What the linker misses, in one sentence.
+/// Describes in one sentence what the linker misses.
 pub(super) fn missing(error: &wasmtime::Error) -> String {
     shorten(&format!("the component doesn't fit the world wasmrun:task/task@0.1.0: {error:#}"))
 }
@@ -332,7 +333,7 @@ mod tests {
         let functions =
             "(func (param i64) (result i64) (i64.mul (local.get 0) (local.get 0)))".repeat(20_000);
         let bytes = wat::parse_str(format!("(component (core module {functions}))")).expect("a component");
-        // So many MiB that one task fits beside the file.
+        // Sizes of memory in MiB on which one task fits in addition to the file.
         let fits = |mib: &u64| {
             capacity(NonZeroUsize::MIN, &Limits::default(), &host(mib << 20), bytes.len() as u64).is_ok()
         };

@@ -1,4 +1,4 @@
-//! The component: loaded once, ready to be instantiated for each message, and what becomes of one message's task.
+//! The component: loaded once, and instantiated for each message to run its task.
 
 mod inspect;
 mod load;
@@ -32,15 +32,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A file of four gigabytes is removed in a second.
+/// Longest wait for cleaning up: a file of four gigabytes is removed in a second.
 const CLEARING_AWAY: Duration = Duration::from_secs(2);
 
 /// A component that is ready to run tasks.
 pub struct Component {
-    /// Replaced when the pool's memory is given back.
+    /// Replaced when the pool's idle memory is reclaimed.
     pre: RwLock<TaskPre<TaskState>>,
     config: Arc<TaskConfig>,
-    /// `None`: instances come from the system.
+    /// Parameters of the pool; `None` if instances come from the system.
     pool: Option<Pool>,
     grants: Arc<Grants>,
     calls: Arc<HostCalls>,
@@ -52,7 +52,7 @@ pub struct Component {
     capacity: Capacity,
 }
 
-/// What a pool is made for.
+/// Parameters for creating an instance pool.
 #[derive(Clone, Copy)]
 struct Pool {
     code: CodeOptions,
@@ -60,23 +60,23 @@ struct Pool {
     frames: Frames,
 }
 
-/// What a task leaves behind.
+/// Result of a task.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// How it ended.
+    /// How the task ended.
     pub outcome: Outcome,
-    /// What it consumed.
+    /// The resources that the task consumed.
     pub usage: Usage,
-    /// What it complained of last, if it didn't complete.
+    /// The last host error, if the task didn't complete.
     pub host_error: Option<HostError>,
-    /// What it used with success.
+    /// The accesses that succeeded.
     pub well: Vec<Used>,
-    /// There was an instance: its component was tried.
+    /// Whether the task got as far as instantiating the component.
     pub ran: bool,
 }
 
 impl Report {
-    /// Of a task that ended before there was an instance.
+    /// Creates the report of a task that ended before it had an instance.
     pub(crate) fn of_no_instance(outcome: Outcome, usage: Usage, host_error: Option<Box<HostError>>) -> Self {
         let host_error = host_error.map(|error| *error);
         Self { outcome, usage, host_error, well: Vec::new(), ran: false }
@@ -84,26 +84,26 @@ impl Report {
 }
 
 impl Component {
-    /// The limits of its tasks.
+    /// Returns the limits of its tasks.
     pub fn limits(&self) -> &Limits {
         &self.config.limits
     }
 
-    /// Gives the memory back that is kept for tasks to come, by taking another pool: the engine's has no other way. Tasks
-    /// that run go on in the one before, which vanishes with the last of them.
+    /// Reclaims the memory that the pool keeps for future tasks, by replacing the pool: the engine has no other way.
+    /// Running tasks keep the previous pool, which is freed with the last of them.
     pub(crate) async fn reclaim_idle_memory(&self) {
         let Some(pool) = self.pool else { return };
         let (pre, config) = (self.pre(), self.config.clone());
         let renewed = tokio::task::spawn_blocking(move || renew(&pre, pool, &config.limits)).await;
         let before = match renewed.map_err(|error| LoadError::Engine(error.to_string())).flatten() {
             Ok(pre) => Some(std::mem::replace(&mut *self.pre.write(), pre)),
-            // Then it keeps the one that it has.
+            // Then the component keeps its current pool.
             Err(error) => {
                 tracing::warn!(%error, "cannot reclaim the memory of the instance pool");
                 None
             }
         };
-        // The last who holds it unmaps it, which takes a while.
+        // Dropping the last reference unmaps the pool, which takes a while.
         let reclaimed = move || {
             drop(before);
             heap::trim();
@@ -111,8 +111,8 @@ impl Component {
         let _ = tokio::task::spawn_blocking(reclaimed).await;
     }
 
-    /// Waits until its stores have closed and removed what tasks left open, but not for long: what a disk that hangs
-    /// keeps is removed at the next start.
+    /// Waits until the stores have closed and removed everything that tasks left open, but at most `CLEARING_AWAY`.
+    /// Files left by a hanging disk are removed at the next start.
     pub async fn clear_away(&self) {
         let stores = self.grants.stores.values().map(|grant| grant.store.clear_away());
         let _ = tokio::time::timeout(CLEARING_AWAY, join_all(stores)).await;
@@ -122,43 +122,43 @@ impl Component {
         self.pre.read().clone()
     }
 
-    /// What its tasks may touch.
+    /// Returns the grants of its tasks.
     pub fn grants(&self) -> &Grants {
         &self.grants
     }
 
-    /// Which of the granted interfaces it imports.
+    /// Returns which of the grantable interfaces the component imports.
     pub fn needs(&self) -> Needs {
         self.needs
     }
 
-    /// What its tasks asked of stores and queues until now, in numbers.
+    /// Returns the counts of its tasks' calls to stores and queues.
     pub fn calls(&self) -> &HostCalls {
         &self.calls
     }
 
-    /// Whether its code was in the cache, and so wasn't compiled now.
+    /// Returns whether its code was in the cache, so that it wasn't compiled now.
     pub fn was_cached(&self) -> bool {
         self.was_cached
     }
 
-    /// How many of its tasks may run at once.
+    /// Returns how many of its tasks may run at once.
     pub fn capacity(&self) -> Capacity {
         self.capacity
     }
 
-    /// Where its instances come from: never [`Allocator::Auto`].
+    /// Returns where its instances come from: never [`Allocator::Auto`].
     pub fn allocator(&self) -> Allocator {
         self.allocator
     }
 
-    /// The threads that its tasks compute on.
+    /// Returns the threads on which its tasks compute.
     pub fn threads(&self) -> &GuestThreads {
         &self.threads
     }
 
-    /// Runs the task of a message to its end, or until its time is over or `cancelled` says so. The guest computes
-    /// on the thread that polls this: spawn it on [`Component::threads`]. Dropping it ends the task.
+    /// Runs the task of a message until it ends, times out or is `cancelled`. The guest computes on the thread that
+    /// polls this future: spawn it on [`Component::threads`]. Dropping the future ends the task.
     pub async fn run(&self, message: Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
         match self.prepare(message) {
             Ok(delivered) => self.run_prepared(Arc::new(delivered), cancelled).await,
@@ -166,7 +166,7 @@ impl Component {
         }
     }
 
-    /// One task, from an empty store to its report.
+    /// Runs one task, from an empty store to its report.
     async fn run_prepared(
         &self,
         delivered: Arc<Delivered>,
@@ -202,7 +202,7 @@ impl Component {
             };
             let call = pin!(call);
             let most_blocked = Some(limits.blocked_time()).filter(|&time| time < limits.timeout);
-            // A task that never waits ends before the timer is even set.
+            // A task that never waits ends before the timer is set.
             tokio::select! {
                 biased;
                 result = Metered::new(call, time_slice, &mut times, most_blocked) => match result {
@@ -218,7 +218,7 @@ impl Component {
         let state = store.data_mut();
         state.log.finish();
         let in_call = state.unanswered();
-        // The task is over: nobody asks any more whether that was too much.
+        // The task is over, so exceeding a limit no longer matters.
         let _ = state.count_transfer();
         let outcome = match result {
             Ok(result) => {
@@ -242,7 +242,8 @@ impl Component {
         usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
         usage.log_bytes = state.log.bytes();
         usage.random_bytes = state.random.bytes();
-        // Memory and handles are gone before the message is settled; what is half-written, no object, is being removed.
+        // Frees memory and handles before the message is settled. Unfinished writes are being removed and never become
+        // objects.
         drop(store);
         let Times { cpu, blocked, ready } = times;
         let wall = began.elapsed();
@@ -252,12 +253,12 @@ impl Component {
         Report { outcome, usage, host_error, well, ran: true }
     }
 
-    /// Decodes what the message announces.
+    /// Decodes which objects the message announces.
     fn prepare(&self, message: Arc<Message>) -> Result<Delivered, (Outcome, Option<Box<HostError>>)> {
         let mut body_hidden = false;
         let objects = match event::decode(&message.body) {
             Decoded::Plain => Vec::new(),
-            // With the text at hand, a guest can tell such a message from one that announces nothing.
+            // The guest receives the text, so it can tell such a message from one that announces nothing.
             Decoded::Unclear(reason) if self.raw_body => {
                 tracing::warn!(
                     message_id = message.id,
