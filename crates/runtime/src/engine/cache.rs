@@ -12,9 +12,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Most files in the cache; the least recently used are removed first.
+/// Maximum number of files in the cache; the least recently used are removed first.
 const MAX_FILES: usize = 32;
-/// Most bytes in the cache, except that the newest file always stays: a hostile component's code may be large.
+/// Maximum number of bytes in the cache, except that the newest file always stays: a hostile component's code may be
+/// large.
 const MAX_BYTES: u64 = 1 << 30;
 const DIGEST_BYTES: usize = 32;
 

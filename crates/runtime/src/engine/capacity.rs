@@ -22,7 +22,7 @@ const RESERVE_SHARE: u64 = 16;
 const COMPONENT_COPIES: u64 = 4;
 /// File descriptors of the process without its tasks: queues, their connections, observers.
 const RESERVE_FILES: u64 = 256;
-/// Fewest file descriptors of a task: enough for four writers to a directory and a call.
+/// Minimum number of file descriptors of a task: enough for four writers to a directory and a call.
 const FEWEST_FILES: u64 = 16;
 
 /// Resources of the host that tasks share.
@@ -30,7 +30,7 @@ const FEWEST_FILES: u64 = 16;
 pub struct Host {
     /// The memory; `None` if it's unknown.
     pub memory: Option<HostMemory>,
-    /// Most file descriptors of the process; `None` if unlimited.
+    /// Maximum number of file descriptors of the process; `None` if unlimited.
     pub files: Option<u64>,
 }
 
@@ -122,7 +122,7 @@ fn cgroup_bytes(root: &Path, line: &str) -> Option<u64> {
 /// How many tasks may run at once, and what bounds the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Most concurrent tasks.
+    /// Maximum number of concurrent tasks.
     pub instances: NonZeroUsize,
     /// The bound that applied.
     pub bounded_by: BoundedBy,
@@ -163,7 +163,7 @@ pub enum TooSmall {
         ByteSize(*kept_bytes).display().iec()
     )]
     Memory {
-        /// Most memory that one task may take.
+        /// Maximum number of bytes that one task may take.
         task_bytes: u64,
         /// Memory of the host.
         memory: HostMemory,

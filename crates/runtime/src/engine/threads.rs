@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::TaskTracker;
 
-/// Most I/O threads: enough to encrypt the network traffic of a large host.
+/// Maximum number of I/O threads: enough to encrypt the network traffic of a large host.
 const MOST_IO_THREADS: usize = 4;
 /// Idle time after which a thread for blocking calls to a store ends. The threads of a burst end soon, and a store that
 /// is called now and then doesn't start a thread for each call.

@@ -29,7 +29,7 @@ pub enum Quantity {
 
 /// Percentiles of a quantity, each within one percent, and its maximum. Half of the tasks have at most `p50`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "said above")]
+#[allow(missing_docs, reason = "documented on the type")]
 pub struct Spread {
     pub p50: u64,
     pub p95: u64,

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 /// Longest key in bytes of UTF-8: 1,024, as in S3.
 pub const MAX_KEY_BYTES: usize = 1024;
-/// Most objects on a page of a listing: 1,000, as in S3.
+/// Maximum number of objects on a page of a listing: 1,000, as in S3.
 pub const MAX_PAGE: usize = 1000;
-/// Most bytes of names and values of an object's metadata together: 2 KiB, as in S3.
+/// Maximum number of bytes of names and values of an object's metadata together: 2 KiB, as in S3.
 pub const MAX_METADATA_BYTES: usize = 2048;
 
 /// Bytes of an instance's linear memories that stay resident in the pool between tasks. Divided among all memories, as
@@ -138,7 +138,7 @@ impl Limits {
     pub const SHARED_TIME_SLICE: Duration = Duration::from_micros(400);
     /// Length of a time slice while no task waits. Timeouts and cancellations take effect at its end.
     pub const TIME_SLICE: Duration = Duration::from_millis(2);
-    /// Most bytes that one `reader.read` returns.
+    /// Maximum number of bytes that one `reader.read` returns.
     pub const READ_BYTES: usize = 1 << 20;
     /// [`Limits::streams_bytes`] where a store is behind a network: enough for four writers or eight readers of S3.
     pub const STREAMS_BYTES: usize = 32 << 20;
@@ -147,8 +147,8 @@ impl Limits {
     const CALL_STREAMS_BYTES: usize = 12 << 20;
     /// File descriptors of the call in progress.
     const CALL_FILES: usize = 4;
-    /// Most bytes that the host holds for one byte of a call's arguments, in quarters. Text in Latin-1 can double in
-    /// size, and a list of the shortest strings takes 56 bytes for each that counts as 25.
+    /// Maximum number of bytes that the host holds for one byte of a call's arguments, in quarters. Text in Latin-1 can
+    /// double in size, and a list of the shortest strings takes 56 bytes for each that counts as 25.
     const CALL_QUARTERS: usize = 9;
     /// Default of [`Limits::body_bytes`] where bodies are fetched: many times the size of a message.
     pub const FETCHED_BODY_BYTES: usize = 16 << 20;
@@ -176,7 +176,8 @@ impl Limits {
         self.max_object_bytes.min(self.memory_bytes / 2)
     }
 
-    /// Returns the most bytes of one host call's arguments: enough for a whole object or message, unless it's set.
+    /// Returns the maximum number of bytes of one host call's arguments: enough for a whole object or message, unless
+    /// it's set.
     pub fn call_bytes(&self) -> usize {
         self.call_bytes
             .unwrap_or_else(|| self.object_bytes().max(self.message_bytes) + Self::CALL_OVERHEAD_BYTES)
@@ -192,7 +193,7 @@ impl Limits {
         self.blocked_time.unwrap_or(self.timeout).min(self.timeout)
     }
 
-    /// Returns the most bytes that one task within its limits can make the process hold at once.
+    /// Returns the maximum number of bytes that one task within its limits can make the process hold at once.
     ///
     /// A guest makes one host call at a time: either the call's arguments are large or its answer is.
     pub fn task_bytes(&self) -> u64 {

@@ -5,15 +5,15 @@
 
 use std::time::{Duration, SystemTime};
 
-/// Most bytes of a message, body and attributes together: 1 MiB.
+/// Maximum number of bytes of a message, body and attributes together: 1 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
-/// Most attributes of a message.
+/// Maximum number of attributes of a message.
 pub const MAX_ATTRIBUTES: usize = 10;
 /// Longest delay of a message: 15 minutes.
 pub const MAX_DELAY: Duration = Duration::from_secs(900);
 /// Longest visibility timeout of a message: 12 hours.
 pub const MAX_VISIBILITY: Duration = Duration::from_secs(12 * 3600);
-/// Most entries in a batch.
+/// Maximum number of entries in a batch.
 pub const MAX_BATCH: usize = 10;
 /// The attribute in which the worker records why it dead-lettered a message.
 pub const OUTCOME_ATTRIBUTE: &str = "wasmrun";

@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
 
-/// Most bytes that are kept of a reason, a panic's text or an error.
+/// Maximum number of bytes that are kept of a reason, a panic's text or an error.
 pub const MAX_REASON_BYTES: usize = 1024;
 
 /// How a task ended.

@@ -20,7 +20,7 @@ pub struct Usage {
     /// Time from the task's start until its instance existed.
     #[serde(rename = "start_us", serialize_with = "as_micros")]
     pub start: Duration,
-    /// Time on a thread after that.
+    /// Time on a thread after the start.
     #[serde(rename = "compute_us", serialize_with = "as_micros")]
     pub compute: Duration,
     /// Time spent waiting for the host: stores, queues, clocks.
@@ -32,7 +32,7 @@ pub struct Usage {
     /// Time from the task's start to its end: the sum of `start`, `compute`, `blocked` and `ready`.
     #[serde(rename = "wall_us", serialize_with = "as_micros")]
     pub wall: Duration,
-    /// Most bytes of linear memory that the task had, all memories together.
+    /// Peak of linear memory in bytes, all memories together.
     pub peak_memory_bytes: u64,
     /// Bytes written to the log, without those that were dropped.
     pub log_bytes: u64,

@@ -22,12 +22,12 @@ pub trait ObjectStore: Any + Send + Sync {
     /// secret.
     fn url(&self) -> &str;
 
-    /// Returns the most that an open reader holds. Its bytes are those that have arrived, here and in the system.
+    /// Returns the maximum that an open reader holds. Its bytes are those that have arrived, here and in the system.
     fn reader_holds(&self) -> Held {
         Held { bytes: 0, files: 1 }
     }
 
-    /// Returns the most that an open writer holds. Its bytes are those that aren't sent yet.
+    /// Returns the maximum that an open writer holds. Its bytes are those that aren't sent yet.
     fn writer_holds(&self) -> Held {
         Held { bytes: 0, files: 1 }
     }

@@ -60,16 +60,16 @@ pub trait Queue: Send + Sync + 'static {
 /// How a busy worker batches its calls to a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchPolicy {
-    /// Most messages that one receive returns.
+    /// Maximum number of messages that one receive returns.
     pub receive_batch: usize,
     /// How long a receive waits for further permits, so that it can bring more messages. It doesn't wait where tasks
     /// take longer than this on average.
     pub receiving_wait: Duration,
-    /// Most settling calls in flight at once.
+    /// Maximum number of settling calls in flight at once.
     pub settling_calls: usize,
     /// How long a settling call waits for further messages to fill its batch.
     pub settling_wait: Duration,
-    /// Number of consecutive empty receives after which the queue's own depth is trusted to be zero.
+    /// Number of consecutive empty receives after which a reported depth of zero means that the queue is empty.
     pub empty_receives: u32,
 }
 

@@ -11,7 +11,7 @@ use wasmtime::ResourceLimiter;
 pub(crate) struct Limiter {
     memory: Budget,
     table_elements: Budget,
-    /// Most core instances, memories and tables.
+    /// Maximum number of core instances, memories and tables.
     counts: [usize; 3],
 }
 

@@ -20,14 +20,14 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 const MAX_LINE_BYTES: usize = 8 << 10;
 /// Bytes that each line takes of the log limit in addition to its text, as a line costs the log more than its text.
 const LINE_BYTES: usize = 64;
-/// Most refused calls of a task that are logged, and most failed calls. The two are counted separately: a guest may
-/// cause either in a loop, and mustn't hide the others.
+/// Maximum number of refused calls of a task that are logged, and of failed calls. The two are counted separately: a
+/// guest may cause either in a loop, and mustn't hide the others.
 const MAX_NOTES: u64 = 20;
 /// Number of kept lines of standard error. A Rust panic takes three: location, message and a note.
 const LAST_LINES: usize = 3;
-/// Most characters that are kept of each of these lines.
+/// Maximum number of characters that are kept of each of these lines.
 const LAST_LINE_CHARS: usize = 300;
-/// Most bytes that a guest may pass in one write; larger output takes several writes.
+/// Maximum number of bytes that a guest may pass in one write; larger output takes several writes.
 const PERMIT_BYTES: usize = 64 << 10;
 
 /// The log of one task.

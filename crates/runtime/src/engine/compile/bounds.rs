@@ -12,7 +12,7 @@ use std::time::Duration;
 const BASE_BYTES: u64 = 256 << 20;
 /// Additional memory for each byte of the component.
 const BYTES_PER_BYTE: u64 = 64;
-/// Most memory, however large the component.
+/// Maximum memory, however large the component.
 const MOST_BYTES: u64 = 4 << 30;
 /// Divisor: at most half of the host's memory, as this process, which holds the component, then receives and loads the
 /// code.

@@ -14,9 +14,9 @@ use std::path::Path;
 use std::process::{ExitCode, ExitStatus, Stdio};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
-/// Most bytes that are read of the child's error message, which is one line.
+/// Maximum number of bytes that are read of the child's error message, which is one line.
 const MAX_COMPLAINT_BYTES: u64 = 4 << 10;
-/// Most threads. Each compiles a function at a time; further threads take more memory and help less.
+/// Maximum number of threads. Each compiles a function at a time; further threads take more memory and help less.
 const MAX_THREADS: usize = 8;
 /// Exit status if the component is invalid. Any other failure comes from the bounds, a signal or a defect.
 const EXIT_INVALID: u8 = 2;

@@ -30,7 +30,7 @@ pub struct Compiler {
     cache: Option<Cache>,
 }
 
-#[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "there is one way without a compiler"))]
+#[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "only precompiled code can be loaded"))]
 enum Way {
     /// Runs this program as a child.
     InChild(PathBuf),
@@ -183,10 +183,10 @@ impl Artefact {
 
     #[expect(unsafe_code, reason = "code can't be validated, only trusted")]
     pub(crate) fn load(&self, engine: &Engine) -> Result<wasmtime::component::Component, CompileError> {
-        // SAFETY: the bytes have one of four origins, and a digest shows that they are complete. Wasmtime's compiler
-        // made them just now, in this process or in a child that runs this program. They are those of a component that
-        // was loaded before. They come from a directory that belongs to this user and that nobody else can write to. Or
-        // the user has vouched for the file.
+        // SAFETY: the bytes come from one of four trusted sources: Wasmtime's compiler, just now, in this process or in
+        // a child that runs this program; a component that was loaded before; a directory that belongs to this user and
+        // that nobody else can write to; or a file that the user has vouched for. A digest shows that files are
+        // complete.
         unsafe { wasmtime::component::Component::deserialize(engine, &self.code) }.map_err(|error| {
             match self.origin {
                 Origin::Precompiled => CompileError::Invalid(format!(

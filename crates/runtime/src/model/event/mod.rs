@@ -18,7 +18,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use std::time::SystemTime;
 
-/// Most objects that one message may announce. S3 announces one; each takes the host a few hundred bytes.
+/// Maximum number of objects that one message may announce. S3 announces one; each takes the host a few hundred bytes.
 const MAX_OBJECTS: usize = 1000;
 /// Longest text that is compared with the name of a service or an event; the real names are shorter.
 const MAX_NAME_BYTES: usize = 256;
@@ -230,7 +230,7 @@ fn object_url(bucket: &str, key: &str) -> String {
     }
 }
 
-/// Characters that S3 leaves unencoded in a notification's key.
+/// Characters that stay unencoded in a notification's key, as S3 does it. The space becomes `+` afterwards.
 const KEPT: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/').remove(b' ');
 

@@ -31,7 +31,7 @@ pub struct LoadOptions {
     pub grants: Grants,
     /// Limits of a task.
     pub limits: Limits,
-    /// Most concurrent tasks; the host's capacity may allow fewer.
+    /// Maximum number of concurrent tasks; the host's capacity may allow fewer.
     pub instances: NonZeroUsize,
     /// Resources that the tasks share.
     pub host: Host,
