@@ -43,6 +43,7 @@
 //! | `broken_starts` | workers that can't work, and how they say so |
 //! | `rights` | that the rights which are printed are those that are needed |
 //! | `examples` | that what documents and help show runs as printed |
+//! | `embedding` | the worker in another program |
 //! | `bad_settings` | every flag and every key with values that make no sense; files without an end |
 //! | `told` | what people are told when something isn't as they think |
 //! | `help` | what `--help` shows |
@@ -67,6 +68,7 @@ mod crashes;
 mod deploying;
 mod deterministic;
 mod ecs;
+mod embedding;
 mod endpoints;
 mod endurance;
 mod events;

@@ -9,6 +9,13 @@
 //! | [`engine`] | the engine's configuration, compiling, the cache of compiled code, threads, capacity |
 //! | [`ports`] | what a backend implements: queues and object stores; doubles for tests and benchmarks |
 //! | [`model`] | messages, events, outcomes, limits, usage: plain data, without the engine and without tokio |
+//!
+//! # Embedding
+//!
+//! A program that runs a worker inside itself builds [`Grants`](task::grant::Grants), loads a
+//! [`Component`](task::component::Component) with a [`Compiler`](engine::compile::Compiler), and gives it to a
+//! [`Worker`](worker::Worker) with a [`Queue`](ports::queue::Queue). `examples/embed.rs` does so in a hundred lines;
+//! the guide "Embed the worker in your program" explains it.
 
 pub mod engine;
 pub mod model;
