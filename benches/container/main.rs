@@ -17,7 +17,7 @@
 //! `WASMRUN_BENCH_WITHOUT_COMPILER` may name a program without the compiler, to be measured beside it. It is built and
 //! linked as the image's is:
 //!
-//!     cargo rustc --release --package wasmrun --bin wasmrun --no-default-features --target-dir target/small -- \
+//!     cargo rustc --release --package wasmrun-worker --bin wasmrun --no-default-features --target-dir target/small -- \
 //!         -Ctarget-feature=+crt-static -Cstrip=symbols
 //!     WASMRUN_BENCH_WITHOUT_COMPILER=$PWD/target/small/release/wasmrun cargo xtask bench container
 

@@ -63,7 +63,7 @@ impl Program {
         let musl = has_musl(here)?;
         let target = here.target(if musl { "musl" } else { "gnu" });
         let mut cargo = command::cargo(places);
-        cargo.args(["rustc", "--release", "--package", "wasmrun", "--bin", "wasmrun"]);
+        cargo.args(["rustc", "--release", "--package", "wasmrun-worker", "--bin", "wasmrun"]);
         // What it says of itself with --version --verbose.
         cargo.env("WASMRUN_REVISION", &source.revision).env("WASMRUN_COMMITTED", &source.time);
         if musl {

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The package whose program this is about.
-const PACKAGE: &str = "wasmrun";
+const PACKAGE: &str = "wasmrun-worker";
 /// So cargo marks a package whose dependencies it has listed before.
 const LISTED: &str = " (*)";
 
@@ -249,8 +249,8 @@ mod tests {
 
     const LOCK: &str = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"registry+x\"\nchecksum = \"aa\"\n\
         dependencies = [\n \"b\",\n]\n\n[[package]]\nname = \"b\"\nversion = \"2.0.0\"\nchecksum = \"bb\"\n\n\
-        [[package]]\nname = \"wasmrun\"\nversion = \"0.1.0\"\n";
-    const TREE: &str = "0wasmrun v0.1.0 (/there)|Apache-2.0\n1a v1.0.0|MIT/Apache-2.0\n2b v2.0.0|ISC\n1own v0.1.0 (/there/own)|MIT\n\
+        [[package]]\nname = \"wasmrun-worker\"\nversion = \"0.1.0\"\n";
+    const TREE: &str = "0wasmrun-worker v0.1.0 (/there)|Apache-2.0\n1a v1.0.0|MIT/Apache-2.0\n2b v2.0.0|ISC\n1own v0.1.0 (/there/own)|MIT\n\
         2a v1.0.0|MIT/Apache-2.0 (*)\n1b v2.0.0|ISC\n";
 
     fn document() -> Value {
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(components[1]["purl"], "pkg:cargo/a@1.0.0");
         assert_eq!(components[1]["hashes"][0]["content"], "aa");
         assert_eq!(components[1]["licenses"][0]["expression"], "MIT OR Apache-2.0");
-        assert_eq!(document["metadata"]["component"]["name"], "wasmrun");
+        assert_eq!(document["metadata"]["component"]["name"], "wasmrun-worker");
     }
 
     #[test]
@@ -283,14 +283,14 @@ mod tests {
             let found = all.iter().find(|needs| needs["ref"] == reference).expect("the crate");
             found["dependsOn"].to_string()
         };
-        assert_eq!(needs("wasmrun@0.1.0"), r#"["own@0.1.0","pkg:cargo/a@1.0.0","pkg:cargo/b@2.0.0"]"#);
+        assert_eq!(needs("wasmrun-worker@0.1.0"), r#"["own@0.1.0","pkg:cargo/a@1.0.0","pkg:cargo/b@2.0.0"]"#);
         assert_eq!(needs("own@0.1.0"), r#"["pkg:cargo/a@1.0.0"]"#);
         assert_eq!(needs("pkg:cargo/a@1.0.0"), r#"["pkg:cargo/b@2.0.0"]"#);
     }
 
     #[test]
     fn what_cargo_says_in_another_way_is_refused() {
-        for tree in ["", "wasmrun", "0other v0.1.0|MIT", "0wasmrun 0.1.0|MIT"] {
+        for tree in ["", "wasmrun-worker", "0other v0.1.0|MIT", "0wasmrun-worker 0.1.0|MIT"] {
             assert!(Crates::read(tree, &checksums(LOCK)).is_err(), "{tree:?}");
         }
     }

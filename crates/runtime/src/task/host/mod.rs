@@ -28,7 +28,7 @@ use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 
 mod bindings {
     wasmtime::component::bindgen!({
-        path: "../../wit",
+        path: "wit",
         world: "task",
         imports: {
             "wasmrun:task/message": trappable,
