@@ -8,6 +8,7 @@ mod amazon;
 mod command;
 mod disk;
 mod guard;
+pub(crate) mod png;
 mod process;
 mod proxy;
 mod scripted_sqs;

@@ -87,7 +87,7 @@ pub(super) fn call(
     arguments: &Value,
 ) -> Value {
     let python = program("python").expect("it has read the template");
-    let script = repository().join("tests/it/deploying/call.py");
+    let script = repository().join("tests/it/deploy/deploying/call.py");
     let call = amazon.environment(world.program(&python)).arg(script).args([service, operation]);
     call.input(arguments.to_string()).succeeds().json()
 }

@@ -1,7 +1,7 @@
 //! The main job, at a size at which mistakes show.
 
+use crate::harness::png;
 use crate::harness::{Depth, World, repository};
-use crate::png;
 use std::time::Duration;
 
 const PICTURES: usize = 1000;

@@ -17,7 +17,7 @@ impl Template {
     pub(super) fn read(world: &World, file: &str) -> Option<Self> {
         let document = world
             .program(&program("python")?)
-            .arg(repository().join("tests/it/deploying/template.py"))
+            .arg(repository().join("tests/it/deploy/deploying/template.py"))
             .arg(repository().join("deploy/ecs").join(file))
             .succeeds()
             .json();

@@ -91,7 +91,7 @@ fn tasks_that_hold_all_they_may_never_exhaust_the_memory_of_a_container() {
 fn calls_that_take_more_of_the_host_than_they_seem_to_never_exhaust_the_memory_of_a_container() {
     let Some(group) = ControlGroup::with_memory(512 * MIB) else { return };
     let world = World::with_queue(&["--max-receives", "1"]);
-    let text = include_str!("../guests/wat/large-calls.wat");
+    let text = include_str!("../../guests/wat/large-calls.wat");
     world.write("large-calls.wasm", wat::parse_str(text).expect("a component"));
     for body in ["latin-1", "short-texts", "reason"] {
         world.send([body; 60]);

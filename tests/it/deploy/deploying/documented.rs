@@ -4,9 +4,9 @@
 use super::stack::{call, taken};
 use super::template::{Template, texts};
 use super::{TEMPLATES, as_in, by_name, container, needed};
-use crate::examples::document::{Section, section};
-use crate::examples::place::Place;
-use crate::examples::sections;
+use crate::docs::examples::document::{Section, section};
+use crate::docs::examples::place::Place;
+use crate::docs::examples::sections;
 use crate::harness::{ACCOUNT, Amazon, Process, guest, repository, wait_within};
 use rustix::process::Signal;
 use serde_json::{Value, json};

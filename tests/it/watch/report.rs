@@ -151,7 +151,7 @@ fn several_files_and_standard_input_are_added_up() {
 #[test]
 fn prices_can_be_replaced() {
     let world = world();
-    let shipped = include_str!("../../crates/cli/src/prices.toml");
+    let shipped = include_str!("../../../crates/cli/src/prices.toml");
     let mine = shipped
         .replace("us-east-1", "moon-1")
         .replace("USD", "gold")
@@ -191,7 +191,7 @@ fn the_examples_of_the_help_work() {
     for name in ["usage.jsonl.1", "usage.jsonl.2"] {
         world.write(name, format!("{}\n", record(7)));
     }
-    world.write("eu-west-1.toml", include_str!("../../crates/cli/src/prices.toml"));
+    world.write("eu-west-1.toml", include_str!("../../../crates/cli/src/prices.toml"));
     let help = world.wasmrun(["report", "--help"]).succeeds();
     let lines: Vec<&str> = help
         .stdout

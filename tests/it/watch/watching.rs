@@ -366,7 +366,7 @@ fn the_last_line_for_cloudwatch_is_of_the_published_form() {
 schema = json.load(open(sys.argv[1]))
 jsonschema.Draft7Validator.check_schema(schema)
 jsonschema.Draft7Validator(schema).validate(json.loads(sys.argv[2]))";
-    let schema = repository().join("tests/it/emf-schema.json");
+    let schema = repository().join("tests/it/watch/emf-schema.json");
     let validate = |line: &Value| {
         let mut python = Program::new(&python);
         python.args(["-c", check]).arg(&schema).arg(line.to_string()).output().expect("it starts")

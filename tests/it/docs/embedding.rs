@@ -1,8 +1,8 @@
 //! The worker in another program: the example of the runtime's crate, as docs/src/guides/embedding.md shows it.
 
-use crate::examples::document::Section;
-use crate::examples::place::Place;
-use crate::examples::sections;
+use crate::docs::examples::document::Section;
+use crate::docs::examples::place::Place;
+use crate::docs::examples::sections;
 use crate::harness::repository;
 use std::fs;
 use std::path::Path;

@@ -213,7 +213,7 @@ fn compile_application(podman: &Podman) -> PathBuf {
         .program(&Path::new(env!("CARGO")).with_file_name("rustc"))
         .args(["--edition=2024", "-Ctarget-feature=+crt-static", "-o"])
         .arg(&program)
-        .arg(repository().join("tests/it/container/application.rs"))
+        .arg(repository().join("tests/it/deploy/container/application.rs"))
         .succeeds();
     program
 }

@@ -105,7 +105,7 @@ fn who_waits_for_ever_is_still_ended() {
 /// On whichever machine this runs.
 #[test]
 fn what_wasm_leaves_to_the_machine_has_one_result() {
-    let numbers = wat::parse_str(include_str!("../guests/wat/numbers.wat")).expect("a component");
+    let numbers = wat::parse_str(include_str!("../../guests/wat/numbers.wat")).expect("a component");
     let world = World::new();
     world.write("numbers.wasm", numbers);
     for allocator in ["pooling", "on-demand"] {

@@ -1,0 +1,9 @@
+//! What a guest can reach.
+//!
+//! | module | shows |
+//! |---|---|
+//! | `deterministic` | what a guest sees that is the same each time |
+//! | `reach` | what a guest can see and touch |
+
+mod deterministic;
+mod reach;
