@@ -15,7 +15,7 @@
 //! | `aws` | SQS and S3: what they do, the way there, and the rights that it needs |
 //! | `deploy` | the container image and ECS |
 //!
-//! The head of each folder's `mod.rs` says which module shows what. `harness` is what all of them are written with.
+//! [`example`] shows how a test is written. The head of each folder's `mod.rs` says which module shows what. `harness` is what all of them are written with.
 
 #![allow(clippy::print_stdout, reason = "a test says what it measured, and why it was skipped")]
 
@@ -23,6 +23,7 @@ mod aws;
 mod cli;
 mod deploy;
 mod docs;
+mod example;
 mod faults;
 mod harness;
 mod hostile;

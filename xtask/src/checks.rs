@@ -33,7 +33,6 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
         false => None,
     };
     command::build(places)?;
-    let nextest = on_path("cargo-nextest").is_some();
     if arguments.is_empty() {
         docs::check(places)?;
         // What the example guests do apart from calling the host is tested on this machine's own target.
@@ -53,21 +52,57 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
                 .env("RUSTDOCFLAGS", "-D warnings"),
         )?;
         // cargo test runs the examples of the documentation by itself.
-        if nextest {
+        if on_path("cargo-nextest").is_some() {
             command::run(cargo(places).args(["test", "--release", "--doc", "--workspace"]))?;
         }
     }
     let servers = servers::ready(places)?;
-    let mut runner = cargo(places);
+    let mut runner = test_runner(places);
     runner.envs(servers.map(|folder| ("WASMRUN_SERVERS", folder)));
     runner.envs(tools::promtool(places).map(|program| ("WASMRUN_PROMTOOL", program)));
     runner.envs(image.iter().flat_map(image::Image::environment));
-    match nextest {
-        true => runner.args(["nextest", "run"]),
-        false => runner.arg("test"),
-    };
     runner.args(["--release", "--workspace"]).args(arguments);
     command::show(&mut runner).map(exit_code)
+}
+
+/// What the fast tests leave out, by parts of the names: what needs servers, containers or whole documents, and what takes
+/// seconds by its nature.
+const NOT_FAST: [&str; 5] = [
+    // Servers that stand in for Amazon's.
+    "aws::",
+    // podman, and templates on such a server.
+    "deploy::",
+    // Every page, of which some need these.
+    "docs::e",
+    // Kills, and outages that are waited for.
+    "faults::",
+    // Each guest until a limit ends it.
+    "hostile::",
+];
+
+/// Builds what is missing, and runs the tests that a change is tried with: unit tests, and of those through the program what
+/// needs nothing but guests. Others that need a server skip themselves, as they are told of none.
+pub(crate) fn test_fast(places: &Places, arguments: &[String]) -> Result<ExitCode> {
+    guests::build(places, Kinds::Cargo)?;
+    let mut runner = test_runner(places);
+    for variable in ["WASMRUN_SERVERS", "WASMRUN_PROMTOOL", "WASMRUN_SKIP_NOTHING"] {
+        runner.env_remove(variable);
+    }
+    runner.args(["--release", "--workspace", "--lib", "--bins", "--test", "it"]).args(arguments).arg("--");
+    for part in NOT_FAST {
+        runner.args(["--skip", part]);
+    }
+    command::show(&mut runner).map(exit_code)
+}
+
+/// cargo-nextest where it's installed, else cargo's own runner.
+fn test_runner(places: &Places) -> Command {
+    let mut runner = cargo(places);
+    match on_path("cargo-nextest") {
+        Some(_) => runner.args(["nextest", "run"]),
+        None => runner.arg("test"),
+    };
+    runner
 }
 
 /// Runs the tests of endurance at full length, one after the other, and shows what they measured.

@@ -32,6 +32,7 @@ Usage: cargo xtask <command>
 Commands:
   demo                     set up what is missing, build, and make thumbnails of the photographs in demo/
   test [args…]             set up what is missing, build, and run every test; args go to the test runner
+  test --fast [args…]      run the tests that take a minute in all, and need no servers, containers or downloads
   guests                   build the guest components into target/guests
   guests --cargo-component build them with `cargo component` as well, into target/guests/component
   docs                     write the reference pages from the program, and build the book into target/book
@@ -67,6 +68,7 @@ enum Command<'a> {
     Help,
     Demo,
     Test(&'a [String]),
+    TestFast(&'a [String]),
     Guests(guests::Kinds),
     Docs { check: bool },
     Image { program: Option<&'a Path> },
@@ -85,7 +87,12 @@ impl<'a> Command<'a> {
         let command = match name {
             "help" | "-h" | "--help" => Self::Help,
             "demo" => Self::Demo,
-            "test" => return Ok(Self::Test(rest)),
+            "test" => {
+                return Ok(match rest.split_first() {
+                    Some((flag, rest)) if flag == "--fast" => Self::TestFast(rest),
+                    _ => Self::Test(rest),
+                });
+            }
             "guests" if rest == ["--cargo-component"] => {
                 return Ok(Self::Guests(guests::Kinds::CargoAndCargoComponent));
             }
@@ -116,6 +123,7 @@ impl<'a> Command<'a> {
             Self::Help => {}
             Self::Demo => demo::run(&places)?,
             Self::Test(arguments) => return checks::test(&places, arguments),
+            Self::TestFast(arguments) => return checks::test_fast(&places, arguments),
             Self::Guests(kinds) => guests::build(&places, kinds)?,
             Self::Docs { check: true } => {
                 guests::build(&places, guests::Kinds::Cargo)?;
@@ -163,6 +171,8 @@ mod tests {
     fn commands_are_read_with_their_arguments() {
         let test = words("test -- worker");
         assert_eq!(Command::parse(&test), Ok(Command::Test(&test[1..])));
+        let fast = words("test --fast worker");
+        assert_eq!(Command::parse(&fast), Ok(Command::TestFast(&fast[2..])));
         let both = words("guests --cargo-component");
         assert_eq!(Command::parse(&both), Ok(Command::Guests(Kinds::CargoAndCargoComponent)));
         let compared = words("docs --check");
