@@ -33,5 +33,5 @@ fn a_limit_that_is_lowered_ends_the_task_that_exceeds_it_and_no_other() {
     assert_eq!(letter["body"], "alloc");
 
     // What is refused before any work is done is one sentence, whose exit code says whose fault it is (2: the caller's).
-    world.run("misbehave").args(["--memory", "much"]).fails_with(2, "--memory");
+    world.run("misbehave").args(["--memory", "64KiB"]).fails_with(2, "--memory");
 }

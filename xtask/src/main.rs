@@ -32,7 +32,7 @@ Usage: cargo xtask <command>
 Commands:
   demo                     set up what is missing, build, and make thumbnails of the photographs in demo/
   test [args…]             set up what is missing, build, and run every test; args go to the test runner
-  test --fast [args…]      run the tests that take a minute in all, and need no servers, containers or downloads
+  test --fast              run the tests that take a minute in all, and need no servers, containers or downloads
   guests                   build the guest components into target/guests
   guests --cargo-component build them with `cargo component` as well, into target/guests/component
   docs                     write the reference pages from the program, and build the book into target/book
@@ -68,7 +68,7 @@ enum Command<'a> {
     Help,
     Demo,
     Test(&'a [String]),
-    TestFast(&'a [String]),
+    TestFast,
     Guests(guests::Kinds),
     Docs { check: bool },
     Image { program: Option<&'a Path> },
@@ -87,12 +87,11 @@ impl<'a> Command<'a> {
         let command = match name {
             "help" | "-h" | "--help" => Self::Help,
             "demo" => Self::Demo,
-            "test" => {
-                return Ok(match rest.split_first() {
-                    Some((flag, rest)) if flag == "--fast" => Self::TestFast(rest),
-                    _ => Self::Test(rest),
-                });
-            }
+            "test" if rest.first().is_some_and(|flag| flag == "--fast") => match &rest[1..] {
+                [] => return Ok(Self::TestFast),
+                [extra, ..] => return Err(format!("`test --fast` does not take `{extra}`.")),
+            },
+            "test" => return Ok(Self::Test(rest)),
             "guests" if rest == ["--cargo-component"] => {
                 return Ok(Self::Guests(guests::Kinds::CargoAndCargoComponent));
             }
@@ -123,7 +122,7 @@ impl<'a> Command<'a> {
             Self::Help => {}
             Self::Demo => demo::run(&places)?,
             Self::Test(arguments) => return checks::test(&places, arguments),
-            Self::TestFast(arguments) => return checks::test_fast(&places, arguments),
+            Self::TestFast => return checks::test_fast(&places),
             Self::Guests(kinds) => guests::build(&places, kinds)?,
             Self::Docs { check: true } => {
                 guests::build(&places, guests::Kinds::Cargo)?;
@@ -171,8 +170,7 @@ mod tests {
     fn commands_are_read_with_their_arguments() {
         let test = words("test -- worker");
         assert_eq!(Command::parse(&test), Ok(Command::Test(&test[1..])));
-        let fast = words("test --fast worker");
-        assert_eq!(Command::parse(&fast), Ok(Command::TestFast(&fast[2..])));
+        assert_eq!(Command::parse(&words("test --fast")), Ok(Command::TestFast));
         let both = words("guests --cargo-component");
         assert_eq!(Command::parse(&both), Ok(Command::Guests(Kinds::CargoAndCargoComponent)));
         let compared = words("docs --check");
@@ -190,6 +188,7 @@ mod tests {
             ("guests --all", "`--all`"),
             ("deny -v", "`-v`"),
             ("image --program", "FILE"),
+            ("test --fast worker", "`worker`"),
         ] {
             let reason = Command::parse(&words(line)).expect_err("must be refused");
             assert!(reason.contains(named), "{reason}");

@@ -3,6 +3,7 @@
 use crate::harness::{Process, World, guest, skip, skip_unless_root, wait_until};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const MIB: u64 = 1 << 20;
 
@@ -16,7 +17,9 @@ impl ControlGroup {
     /// `None`: this user may make none, and it's said that the test is skipped.
     #[track_caller]
     fn with_memory(bytes: u64) -> Option<Self> {
-        let name = format!("wasmrun-test-{}", std::process::id());
+        // Tests of one process may run at once.
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("wasmrun-test-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let [v1, v2] = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map(|mount| Path::new(mount).join(&name));
         for (path, version, file) in [(v1, 1, "memory.limit_in_bytes"), (v2, 2, "memory.max")] {
             if fs::create_dir(&path).is_ok() {
