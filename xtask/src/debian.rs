@@ -7,7 +7,6 @@
 
 use std::{
     fs::{self, File},
-    io::ErrorKind,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
@@ -19,7 +18,8 @@ use anyhow::{Context, Result, bail};
 use crate::{
     apt::Apt,
     command::{on_path, quiet},
-    toolchain::{COMPONENT_TARGET, MODULE_TARGET, has_std},
+    places::remove,
+    targets::{COMPONENT_TARGET, MODULE_TARGET, has_std},
 };
 
 /// Written last into a finished sysroot; its first line says how that was laid out.
@@ -82,16 +82,6 @@ pub(crate) fn build(cache: &Path, sysroot: &Path) -> Result<()> {
     remove(&downloads)?;
     eprintln!("The toolchain is ready after {} s.", start.elapsed().as_secs());
     Ok(())
-}
-
-/// Removes a folder that need not be there.
-pub(crate) fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The sysroot: links into the unpacked packages, scripts that start their programs, and room for the targets.

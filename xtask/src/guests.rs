@@ -11,9 +11,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     command,
-    debian::remove,
-    places::Places,
-    toolchain::{COMPONENT_TARGET, MODULE_TARGET, Toolchain},
+    places::{Places, remove},
+    targets::{COMPONENT_TARGET, MODULE_TARGET},
+    toolchain::Toolchain,
     tools::CARGO_COMPONENT,
 };
 

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     command::{on_path, quiet},
-    places::Places,
+    places::{Places, remove},
     program::Program,
     sbom::{self, Part},
 };
@@ -238,9 +238,7 @@ fn pack(
 ) -> Result<(PathBuf, String, u64)> {
     const LAYOUT: &str = "layout";
     let (layout, digest, archive) = (folder.join(LAYOUT), folder.join("digest"), folder.join("wasmrun.tar"));
-    if layout.exists() {
-        fs::remove_dir_all(&layout)?;
-    }
+    remove(&layout)?;
     quiet(
         storage
             .buildah()
@@ -269,7 +267,7 @@ fn pack(
     )?;
     let blobs = fs::read_dir(layout.join("blobs/sha256"))?;
     let bytes = blobs.map(|blob| Ok(blob?.metadata()?.len())).sum::<Result<u64>>()?;
-    fs::remove_dir_all(layout)?;
+    remove(&layout)?;
     let digest = fs::read_to_string(&digest).context("buildah doesn't say the image's digest")?;
     Ok((archive, digest.trim().to_owned(), bytes))
 }

@@ -17,6 +17,7 @@ mod places;
 mod program;
 mod sbom;
 mod servers;
+mod targets;
 mod toolchain;
 mod tools;
 

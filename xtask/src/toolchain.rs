@@ -18,12 +18,8 @@ use crate::{
     command::{on_path, quiet, quiet_within},
     debian,
     places::Places,
+    targets::{COMPONENT_TARGET, MODULE_TARGET, has_std},
 };
-
-/// What plain cargo builds guests for.
-pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
-/// What `cargo component` builds for before it adapts.
-pub(crate) const MODULE_TARGET: &str = "wasm32-wasip1";
 
 /// The name under which rustup knows the toolchain that this tool built.
 const LINK_NAME: &str = "wasmrun-guests";
@@ -122,19 +118,6 @@ fn installed_has(targets: &[&str]) -> bool {
     })
 }
 
-/// Whether a target's library folder holds a standard library.
-pub(crate) fn has_std(folder: &Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|mut entries| {
-        entries.any(|entry| {
-            entry.is_ok_and(|entry| {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                name.starts_with("libstd-") && name.ends_with(".rlib")
-            })
-        })
-    })
-}
-
 /// Asks rustup for the targets. A rustup that can't download is no error: there is another way.
 fn rustup_adds_targets() -> bool {
     if on_path("rustup").is_none() {
@@ -173,23 +156,5 @@ fn link(sysroot: &Path) {
             "Linked it as rustup toolchain {LINK_NAME}: `cargo +{LINK_NAME} build --target {COMPONENT_TARGET}` works in any guest."
         ),
         Err(error) => eprintln!("Not linked as a rustup toolchain: {error:#}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::has_std;
-    use std::{fs, process};
-
-    #[test]
-    fn a_folder_without_a_standard_library_is_not_a_target() {
-        let folder = std::env::temp_dir().join(format!("xtask-has-std-{}", process::id()));
-        assert!(!has_std(&folder));
-        fs::create_dir_all(&folder).expect("folder");
-        fs::write(folder.join("libcore-1.rlib"), "").expect("file");
-        assert!(!has_std(&folder));
-        fs::write(folder.join("libstd-1.rlib"), "").expect("file");
-        assert!(has_std(&folder));
-        fs::remove_dir_all(&folder).expect("clean up");
     }
 }

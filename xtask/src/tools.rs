@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::{
     apt::Apt,
     command::{self, on_path, quiet},
-    places::Places,
+    places::{Places, remove},
 };
 
 /// A program that crates.io has.
@@ -60,7 +60,7 @@ impl Tool {
                 .env("CARGO_TARGET_DIR", &build),
         )
         .with_context(|| format!("cannot install {name}"))?;
-        fs::remove_dir_all(build)?;
+        remove(&build)?;
         Ok(installed)
     }
 }
@@ -87,13 +87,11 @@ pub(crate) fn promtool(places: &Places) -> Option<PathBuf> {
 
 fn install_promtool(places: &Places, program: &Path) -> Result<()> {
     let folder = places.cache.join("promtool");
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
+    remove(&folder)?;
     let root = folder.join("root");
     fs::create_dir_all(&root)?;
     fs::create_dir_all(places.tools().join("bin"))?;
     Apt::new(&folder.join("apt"))?.unpack_alone("prometheus", &root)?;
     fs::rename(root.join("usr/bin/promtool"), program).context("the package has no promtool")?;
-    Ok(fs::remove_dir_all(&folder)?)
+    remove(&folder)
 }

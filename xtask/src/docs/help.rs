@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command::name, places::Places};
+use crate::{
+    command::name,
+    places::{Places, remove},
+};
 
 /// The built program, in a folder of its own.
 pub(super) struct Program {
@@ -34,9 +37,7 @@ impl Program {
     pub(super) fn built(places: &Places) -> Result<Self> {
         let file = places.target.join("release/wasmrun");
         let folder = places.target.join("docs");
-        if folder.exists() {
-            fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
-        }
+        remove(&folder)?;
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(Self { file, folder })
     }
