@@ -1,42 +1,20 @@
 //! What `--help` shows: the examples of each command.
 
-use crate::harness::World;
+use crate::harness::{World, repository};
 use std::collections::BTreeMap;
+use std::fs;
 
-/// The examples of each command that has some, by the command's words.
+/// The examples of each command that has some, by the command's words. Which commands there are, the page of commands says:
+/// `cargo xtask docs --check` compares it with the program.
 pub(super) fn all(world: &World, columns: u32) -> BTreeMap<String, Vec<String>> {
-    let mut found = BTreeMap::new();
-    visit(world, columns, &[], &mut found);
-    found
-}
-
-fn visit(world: &World, columns: u32, words: &[&str], found: &mut BTreeMap<String, Vec<String>>) {
-    let Some(help) = help(world, columns, words) else { return };
-    let examples = examples(&help);
-    if !examples.is_empty() {
-        found.insert(words.join(" "), examples);
-    }
-    // The program has commands of commands, and nothing below.
-    if words.len() < 2 {
-        for command in candidates(&help) {
-            visit(world, columns, &[words, &[command]].concat(), found);
-        }
-    }
-}
-
-/// What a command says of itself. `None`: there is no such command.
-fn help(world: &World, columns: u32, words: &[&str]) -> Option<Vec<String>> {
-    let command = world.wasmrun(words.iter().copied()).arg("--help").env("COLUMNS", columns.to_string());
-    let output = command.ends();
-    let usage = format!("Usage: {}", [&["wasmrun"], words].concat().join(" "));
-    let is_of_it = output.status.success() && output.stdout.iter().any(|line| line.starts_with(&usage));
-    is_of_it.then_some(output.stdout)
-}
-
-/// Words at the beginning of indented lines, which may be commands.
-fn candidates(help: &[String]) -> Vec<&str> {
-    let words = help.iter().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
-    words.filter(|word| *word != "help" && word.chars().all(|c| c.is_ascii_lowercase())).collect()
+    let page = fs::read_to_string(repository().join("docs/src/reference/cli.md")).expect("a page");
+    let commands = page.lines().filter_map(|line| line.strip_prefix("## wasmrun "));
+    let of = |command: &str| {
+        let words = command.split(' ').chain(["--help"]);
+        let help = world.wasmrun(words).env("COLUMNS", columns.to_string()).succeeds();
+        (command.to_owned(), examples(&help.stdout))
+    };
+    commands.map(of).filter(|(_, examples)| !examples.is_empty()).collect()
 }
 
 /// The commands below `Examples:`, each in one piece, however many lines it has.
