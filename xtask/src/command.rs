@@ -28,7 +28,13 @@ pub(crate) fn cargo(places: &Places) -> Command {
     command
 }
 
-/// Builds everything as it ships. Never a part: another selection of packages compiles the engine with other features.
+/// Builds the program alone, without the benchmarks' packages. Its manifest sees to it that nothing is compiled again when all is
+/// built later.
+pub(crate) fn build_program(places: &Places) -> Result<()> {
+    run(cargo(places).args(["build", "--release", "--package", "wasmrun-worker"]))
+}
+
+/// Builds everything as it ships. Never another part: another selection of packages compiles the engine with other features.
 pub(crate) fn build(places: &Places) -> Result<()> {
     run(cargo(places).args(["build", "--release", "--workspace"]))
 }

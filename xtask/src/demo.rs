@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 
 use crate::{
     command::{self, typed},
-    guests::{self, Kinds},
-    pixels,
+    guests, pixels,
     places::Places,
 };
 
 const PHOTOGRAPHS: &str = "demo/photographs";
+const GUEST: &str = "thumbnail";
 const THUMBNAILS: &str = "demo/out";
 const MAX_SIDE: &str = "320";
 
@@ -21,8 +21,8 @@ const MAX_SIDE: &str = "320";
 ///
 /// When something doesn't build, or one of the commands fails.
 pub(crate) fn run(places: &Places) -> Result<()> {
-    guests::build(places, Kinds::Cargo)?;
-    command::build(places)?;
+    guests::build_example(places, GUEST)?;
+    command::build_program(places)?;
     // The commands are relative to the repository's root, as they are shown; so are these.
     for folder in [places.target.join("demo"), places.root.join(THUMBNAILS)] {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -48,7 +48,7 @@ fn enqueue(places: &Places) -> Command {
 }
 
 fn process(places: &Places) -> Command {
-    let component = places.guests().join("thumbnail.wasm");
+    let component = places.guests().join(GUEST).with_extension("wasm");
     let mut command = wasmrun(places);
     command
         .arg("run")

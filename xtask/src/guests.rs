@@ -24,6 +24,9 @@ const TEST_GUESTS: &str = "tests/guests";
 /// The page that shows a whole guest, and its section.
 const FIRST_GUEST: (&str, &str) = ("docs/src/getting-started/first-guest.md", "## The crate");
 
+/// Below the target folder, where plain cargo builds.
+const BUILD: &str = "guest-build";
+
 /// In which ways to build.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kinds {
@@ -44,12 +47,10 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
         Kinds::CargoAndCargoComponent => &[COMPONENT_TARGET, MODULE_TARGET],
     };
     let toolchain = Toolchain::ready(places, targets)?;
-    let target = target_of(&toolchain, places.target.join("guest-build"))?;
+    let target = target_of(&toolchain, places.target.join(BUILD))?;
     let first = first_guest(places)?;
     for folder in [&places.root.join(EXAMPLES), &places.root.join(TEST_GUESTS), &first] {
-        let mut cargo = toolchain.cargo();
-        cargo.args(["build", "--release", "--target", COMPONENT_TARGET]);
-        build_folder(places, folder, cargo, &target)?;
+        build_folder(places, folder, plain(&toolchain), &target)?;
     }
     collect(&release(&target, COMPONENT_TARGET), &places.guests())?;
 
@@ -64,6 +65,26 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
         collect(&release(&target, MODULE_TARGET), &places.guests().join("component"))?;
     }
     Ok(())
+}
+
+/// Sets up what is missing and builds one of the examples, as `build` does.
+///
+/// # Errors
+///
+/// When no toolchain can be had, or the guest doesn't compile.
+pub(crate) fn build_example(places: &Places, name: &str) -> Result<()> {
+    let toolchain = Toolchain::ready(places, &[COMPONENT_TARGET])?;
+    let target = target_of(&toolchain, places.target.join(BUILD))?;
+    let mut cargo = plain(&toolchain);
+    cargo.args(["--package", name]);
+    build_folder(places, &places.root.join(EXAMPLES), cargo, &target)?;
+    collect(&release(&target, COMPONENT_TARGET), &places.guests())
+}
+
+fn plain(toolchain: &Toolchain) -> Command {
+    let mut cargo = toolchain.cargo();
+    cargo.args(["build", "--release", "--target", COMPONENT_TARGET]);
+    cargo
 }
 
 /// Empties a target folder that another toolchain filled. Cargo does so by itself when the compiler's version differs,
