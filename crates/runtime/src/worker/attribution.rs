@@ -1,8 +1,9 @@
-//! Attribution: whether an error that a task met in a backend would meet every message, or is its message's own.
+//! Attribution: decides whether every message would meet the error of a task, or whether one message causes it.
 //!
-//! What every message would meet is never counted against one: the message is given back, and the circuit breaker hears of
-//! it. What one message causes must not stop the worker: its task is tried again apart from the others, and counts in the
-//! end. Other tasks tell which it is: where they use the same backend with success, that is well.
+//! An error that every message would meet is never counted against one: the message is released, and the circuit
+//! breaker records a failure. An error that one message causes must not stop the worker: that message is released with
+//! a longer backoff, and in the end its receives count. Other tasks show which error it is: if they use the same
+//! backend successfully, the backend works.
 
 use super::Worker;
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
@@ -15,31 +16,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A message that a backend failed so often while it was well for others is to blame itself.
+/// Number of failures after which a message is to blame, if the backend worked for other messages each time.
 const ITS_OWN_AFTER: u32 = 3;
-/// How long a store may take to hand out what it handed out before. The task's permit waits meanwhile.
+/// How long a store may take to return again what it returned before. The task keeps its permit meanwhile.
 const CONTROL_READ: Duration = Duration::from_secs(2);
-/// Messages that are remembered; beyond that the oldest is forgotten, and begins anew.
+/// Number of suspects that are remembered. Beyond it the oldest is forgotten, and starts from zero.
 const MAX_SUSPECTS: usize = 1000;
 
-/// Whose error it is that a task failed.
+/// Who is to blame for a failed task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attribution {
-    /// The message's, or its component's: the policy for its outcome decides, and its receive counts.
+    /// The message, or the component: the policy for the outcome decides, and the receive counts.
     Message,
-    /// Probably the message's: its receive doesn't count yet, and the breaker doesn't hear of it.
+    /// Probably the message. The receive doesn't count yet, and the breaker doesn't record a failure.
     Suspect {
-        /// How often this has happened to it.
+        /// Number of times that this has happened to the message.
         times: u32,
     },
-    /// Everyone's.
+    /// The host: every message would meet the error.
     Host,
 }
 
-/// What the tasks that ended tell of the backends.
+/// What the tasks so far show about the backends.
 #[derive(Debug)]
 pub(super) struct Attributions {
-    /// Tasks that used a backend with success, for each backend and what it was used for.
+    /// Number of tasks that used a backend successfully, by backend and access.
     successes: BTreeMap<Used, AtomicU64>,
     suspects: Mutex<Suspects>,
 }
@@ -47,16 +48,16 @@ pub(super) struct Attributions {
 #[derive(Debug, Default)]
 struct Suspects {
     by_message: HashMap<String, Suspect>,
-    /// Their ids, the oldest first.
+    /// Message ids, the oldest suspect first.
     order: VecDeque<String>,
 }
 
-/// A message whose task failed for a backend's reasons.
+/// A message whose task failed because of a backend.
 #[derive(Clone, Copy, Debug)]
 struct Suspect {
-    /// How often the backend was known to be well then.
+    /// Number of failures while the backend was known to work.
     times: u32,
-    /// How often others had succeeded when it failed last.
+    /// Number of tasks that had used the backend successfully at the last failure.
     seen: u64,
 }
 
@@ -68,15 +69,15 @@ impl Attributions {
         Self { successes, suspects: Mutex::default() }
     }
 
-    /// A task used this with success.
+    /// Records that a task used these backends successfully.
     pub(super) fn succeeded(&self, well: &[Used]) {
         for successes in well.iter().filter_map(|used| self.successes.get(used)) {
             successes.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// A task failed with this error. `well`: the backend was asked for something else since, and gave it. `proven`: a task
-    /// has completed since the worker began, so that component and grants fit.
+    /// Attributes the error of a failed task. `well`: the store still returns another object. `proven`: a task has
+    /// completed since the worker began, so that the component and its grants are right.
     pub(super) fn attribute(
         &self,
         message_id: &str,
@@ -87,7 +88,7 @@ impl Attributions {
         match error.kind {
             HostErrorKind::NotGranted if proven => return Attribution::Message,
             HostErrorKind::NotGranted => return Attribution::Host,
-            // A refusal is no accident: the next try would meet it again.
+            // A refusal isn't transient: the next try would meet it again.
             HostErrorKind::Refused { .. } if well => return Attribution::Message,
             HostErrorKind::Refused { .. } | HostErrorKind::Unavailable { .. } => {}
         }
@@ -109,7 +110,7 @@ impl Attributions {
 }
 
 impl Suspects {
-    /// What is known of a message; of one that fails for the first time, nothing but the successes until now.
+    /// Returns what is known of a message. A new suspect starts with the current number of successes.
     fn get(&mut self, message_id: &str, successes: u64) -> &mut Suspect {
         if !self.by_message.contains_key(message_id) {
             if self.order.len() == MAX_SUSPECTS
@@ -124,8 +125,8 @@ impl Suspects {
 }
 
 impl Worker {
-    /// Finds out whose error it is that a task failed. What would meet every message is [`Outcome::HostFailed`] from then on,
-    /// whatever the guest made of it.
+    /// Decides who is to blame for a failed task. Unless it is the message, the outcome becomes
+    /// [`Outcome::HostFailed`], whatever the guest made of the error.
     pub(super) async fn attribute(&self, message: &Message, mut report: Report) -> (Report, Attribution) {
         let Some(error) = &report.host_error else {
             let attribution = match report.outcome {
@@ -161,8 +162,8 @@ impl Worker {
         (report, attribution)
     }
 
-    /// Whether a store that didn't hand out an object still hands out the one that was read last: then it's the object's
-    /// own matter.
+    /// Returns whether a store that didn't return an object still returns the one that was read last. If so, the error
+    /// concerns that object alone.
     async fn reads_something_else(&self, error: &HostError) -> bool {
         let Some(key) = error.kind.reading() else { return false };
         let Some(last) = self.component.calls().last_read(&error.used.backend) else { return false };
@@ -171,7 +172,7 @@ impl Worker {
             return false;
         }
         let store = grant.store.clone();
-        // The guests' threads are not for backends.
+        // Backends are called on the worker's I/O threads, never on guest threads.
         let reading = AbortOnDropHandle::new(
             self.io.spawn(async move { store.read(&last, None, Some(0..1)).await.is_ok() }),
         );

@@ -1,4 +1,4 @@
-//! Errors of backends and of messages, apart and in any mixture.
+//! Tests of attribution: errors of backends and errors of messages, alone and mixed.
 
 use super::*;
 use crate::model::outcome::Policy;
@@ -36,9 +36,9 @@ fn an_outage_is_everyone_s_however_often_it_meets_a_message() {
     for _ in 0..10 {
         assert_eq!(attributions.attribute("a", &unavailable("input"), false, true), Attribution::Host);
         assert_eq!(attributions.attribute("b", &refused("output"), false, true), Attribution::Host);
-        // That another store is well says nothing of this one.
+        // The success of another store proves nothing about this one.
         attributions.succeeded(&[used("output", Access::Write)]);
-        // Nor that this one can be listed.
+        // Nor does listing this store prove that it can be read.
         attributions.succeeded(&[used("input", Access::List)]);
     }
 }
@@ -89,21 +89,21 @@ enum Object {
     Good,
     /// Its task reads it and writes nothing.
     OnlyRead,
-    /// The store fails whenever it's asked for it.
+    /// The store fails for each call that reads it.
     Breaks,
     /// The store refuses it.
     Refused,
-    /// Its result can't be written.
+    /// The result of its task can't be written.
     Unwritable,
 }
 
-/// What the store does meanwhile.
+/// How the store behaves at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Weather {
     Well,
-    /// It can't be reached; a probe says so.
+    /// The store can't be reached. A check of the backends sees that.
     Down,
-    /// It refuses all that is written, which a probe doesn't see.
+    /// The store refuses all writes. A check of the backends doesn't see that.
     ReadOnly,
 }
 
@@ -115,13 +115,13 @@ struct Waiting {
 }
 
 const MAX_RECEIVES: u32 = 5;
-/// What a task takes, in seconds.
+/// Time that a task takes, in seconds.
 const TASK: f64 = 0.01;
 
-/// A worker that runs one task after the other, in a time of its own: no clock is asked.
+/// A worker that runs one task after the other in simulated time.
 struct Simulation {
     objects: Vec<Object>,
-    /// From when on the store does what.
+    /// Starting times, and how the store behaves from then on.
     weather: Vec<(f64, Weather)>,
     now: f64,
     queue: Vec<Waiting>,
@@ -163,7 +163,7 @@ impl Simulation {
             .map_or(Weather::Well, |&(_, weather)| weather)
     }
 
-    /// What the task of a message ends with, and whether a store that fails for it gives out what it gave before.
+    /// Returns the outcome of a message's task, its host error, and whether the store still returns another object.
     fn run(&mut self, id: usize) -> (Outcome, Option<HostError>, bool) {
         let weather = self.weather();
         let rejected = || Outcome::Rejected { reason: "no".into() };
@@ -185,7 +185,7 @@ impl Simulation {
         (Outcome::Completed, None, false)
     }
 
-    /// Until the queue is empty, or this time has come.
+    /// Runs until the queue is empty or the time is `end`.
     fn until(&mut self, end: f64) {
         while self.now < end && !self.queue.is_empty() {
             match self.breaker.admission() {
@@ -266,7 +266,7 @@ fn objects() -> impl Strategy<Value = Vec<Object>> {
 }
 
 proptest! {
-    /// Whatever the store does for however long, and however many objects are odd: no good message is dead-lettered.
+    /// No good message is dead-lettered, however long the store fails and however many objects are odd.
     #[test]
     fn a_backend_that_fails_costs_good_messages_time_only(
         objects in objects(),
@@ -288,7 +288,7 @@ proptest! {
         }
     }
 
-    /// While the store is well, odd objects delay good ones by no more than the probes that it takes to see that.
+    /// While the store works, odd objects delay good ones only by the probes that show that the store works.
     #[test]
     fn odd_objects_do_not_stop_a_worker(odd in prop::collection::vec(0..3, 1..20), good in 1..20_usize) {
         let kinds = [Object::Breaks, Object::Refused, Object::Unwritable];
@@ -299,9 +299,9 @@ proptest! {
         simulation.until(24.0 * 3600.0);
         let last = simulation.completed[first_good..].iter().map(|at| at.expect("completed"));
         let last = last.fold(0.0, f64::max);
-        // Each odd one may cost a probe's pause before a good one has shown that the store is well.
+        // Each odd object may cost one pause before a good one has shown that the store works.
         prop_assert!(last <= 1.0 + 30.0 * odd.len() as f64, "{last} s");
-        // With others that succeed, what is odd ends as a dead letter.
+        // As others succeed, only odd messages end as dead letters.
         prop_assert!(simulation.dead.iter().all(|&id| id < first_good));
     }
 }

@@ -1,11 +1,11 @@
-//! Bodies that are too large for a message: the "extended client libraries" of SQS and SNS put them into a store and send
-//! where they are.
+//! Bodies in a store: the "extended client libraries" of SQS and SNS put a body that is too large for a message into
+//! S3, and send a pointer to it.
 //!
-//! Who may send to the queue writes the pointer, so that it's believed only as far as it leads into the one store
-//! that the user named. Sources of the forms: `PayloadS3Pointer` of Amazon's payload offloading library for Java, which
-//! Amazon's clients for Java and Python write, with the name of the class; and clients for .NET and Python that write the
-//! object alone. All of them set a reserved attribute. SNS wraps the message and its attributes, unless the subscription has raw
-//! message delivery.
+//! Anybody who may send to the queue can write a pointer. So it is followed only into the one store that the user
+//! named. Sources of the forms: `PayloadS3Pointer` of Amazon's payload offloading library for Java, which Amazon's
+//! clients for Java and Python write, with the name of the class; and clients for .NET and Python that write the object
+//! alone. All of them set a reserved attribute. SNS wraps the message and its attributes, unless the subscription has
+//! raw message delivery.
 
 use crate::model::event::{self, Carried};
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
@@ -24,26 +24,27 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What the pointer's class is called, now and in versions before 2.0.
+/// Names of the pointer's class: the current one, and that of versions before 2.0.
 const CLASSES: [&str; 2] =
     ["software.amazon.payloadoffloading.PayloadS3Pointer", "com.amazon.sqs.javamessaging.MessageS3Pointer"];
-/// The reserved attributes, now and in versions before 1.1: with the pointer they lose their meaning.
+/// Names of the reserved attribute: the current one, and that of versions before 1.1. It is removed once the body is
+/// fetched.
 const ATTRIBUTES: [&str; 2] = ["ExtendedPayloadSize", "SQSLargePayloadSize"];
-/// A pointer names a bucket and a key.
+/// Maximum size of a pointer: a bucket and a key.
 const MAX_POINTER_BYTES: usize = 4 << 10;
-/// What is read at once.
+/// Number of bytes to read from the store at once.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Where large bodies lie.
+/// The store that holds large bodies.
 #[derive(Clone)]
 pub struct BodyStore {
-    /// The store. Nothing else is read, whatever a message says.
+    /// The store. No other store is read, whatever a message says.
     pub store: Arc<dyn ObjectStore>,
     /// The largest body that is fetched, in bytes.
     pub most_bytes: usize,
 }
 
-/// Of a pointer, what concerns us.
+/// The fields of a pointer that are used.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Pointer {
@@ -51,16 +52,16 @@ struct Pointer {
     s3_key: String,
 }
 
-/// Where in a message its pointer is.
+/// Position of the pointer in a message.
 enum Place {
-    /// It's the body.
+    /// The body is the pointer.
     Body,
-    /// In an envelope of SNS: the text's place in the body, quotes included.
+    /// The text in an envelope of SNS, at this range of the body, quotes included.
     Envelope(Range<usize>),
 }
 
 impl BodyStore {
-    /// The message with its body, wherever that is.
+    /// Returns the message with its body, which is fetched from the store if the message holds a pointer.
     pub(super) async fn fetch(&self, message: &Arc<Message>, io: &Handle) -> Result<Arc<Message>, Failed> {
         let Some((pointer, place)) = pointer_in(message)? else { return Ok(message.clone()) };
         let url = format!("s3://{}/{}", pointer.s3_bucket_name, pointer.s3_key);
@@ -77,7 +78,7 @@ impl BodyStore {
                 ..rejected("its body lies outside of the body store")
             });
         };
-        // The guests' threads are not for backends.
+        // Backends are called on the worker's I/O threads, never on guest threads.
         let reading = {
             let (store, most) = (self.store.clone(), self.most_bytes);
             AbortOnDropHandle::new(io.spawn(async move { read(&*store, &key, most).await }))
@@ -105,7 +106,8 @@ impl BodyStore {
             Ok(None) => Err(rejected("its body isn't text")),
             Err(StoreError::NotFound) => Err(rejected("its body isn't in the body store")),
             Err(StoreError::TooLarge(_)) => Err(rejected("its body is larger than --body-size")),
-            // S3 says no more to those who may not list, where an object just isn't there: other messages tell.
+            // Without the right to list, S3 gives the same answer for an object that doesn't exist. Other messages show
+            // which it is.
             Err(StoreError::AccessDenied(why)) => Err(Failed {
                 outcome: retry("the body store refuses to hand out its body".into()),
                 host_error: Some(error(
@@ -122,17 +124,17 @@ impl BodyStore {
     }
 }
 
-/// Why a message has no body: how its task ends before there is one.
+/// Why a message has no body. Its task ends with this outcome before there is an instance.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) outcome: Outcome,
     pub(super) host_error: Option<Box<HostError>>,
 }
 
-/// What [`HostError`] calls the body store: an alias has no space.
+/// Name of the body store in [`HostError`]. It can't be an alias, as an alias contains no space.
 pub(super) const BODY_STORE: &str = "body store";
 
-/// That bodies are read.
+/// Returns the use of the body store: bodies are only read.
 pub(super) fn body_store() -> Used {
     Used { backend: BODY_STORE.into(), access: Access::Read }
 }
@@ -149,12 +151,16 @@ fn is_reserved(attribute: &str) -> bool {
     ATTRIBUTES.contains(&attribute)
 }
 
-/// Whether an extended client says that the message's body is in a store.
+/// Returns whether an extended client says that the message's body is in a store.
 pub(super) fn is_elsewhere(message: &Message) -> bool {
     message.attributes.iter().any(|attribute| is_reserved(&attribute.name))
 }
 
-/// The pointer in a message, if there is one. An error: there should be, and what there is isn't one.
+/// Returns the pointer in a message, if there is one.
+///
+/// # Errors
+///
+/// Fails if a reserved attribute says that there is a pointer, and the message holds none.
 fn pointer_in(message: &Message) -> Result<Option<(Pointer, Place)>, Failed> {
     let body = &*message.body;
     let envelope = event::carried_by_sns(body);
@@ -174,18 +180,18 @@ fn pointer_in(message: &Message) -> Result<Option<(Pointer, Place)>, Failed> {
 
 fn in_envelope(body: &str, envelope: &Carried<'_>, reserved: bool) -> Option<(Pointer, Place)> {
     let written = envelope.message.get();
-    // Each character of it may be escaped.
+    // JSON may write each character as an escape of six bytes.
     if written.len() > 6 * MAX_POINTER_BYTES {
         return None;
     }
     let pointer = pointer(&serde_json::from_str::<String>(written).ok()?, reserved)?;
-    // It's a part of the body, which nothing tells but its address.
+    // `written` borrows from `body`, but only its address says where it is.
     let start = written.as_ptr().addr().checked_sub(body.as_ptr().addr())?;
     let place = start..start + written.len();
     (body.get(place.clone()) == Some(written)).then_some((pointer, Place::Envelope(place)))
 }
 
-/// Whether an envelope of SNS holds a reserved attribute.
+/// Returns whether an envelope of SNS holds a reserved attribute.
 fn says_so(envelope: &Carried<'_>) -> bool {
     struct Names(bool);
     impl<'de> Deserialize<'de> for Names {
@@ -214,8 +220,8 @@ fn says_so(envelope: &Carried<'_>) -> bool {
         .is_some_and(|attributes| serde_json::from_str(attributes).is_ok_and(|Names(reserved)| reserved))
 }
 
-/// `["CLASS", {"s3BucketName": …, "s3Key": …}]`; or, if a reserved attribute says so, the object alone or with a class of
-/// another name.
+/// Parses a pointer of the form `["CLASS", {"s3BucketName": …, "s3Key": …}]`. If a reserved attribute is set, the
+/// object alone and other class names are accepted as well.
 fn pointer(body: &str, reserved: bool) -> Option<Pointer> {
     if body.len() > MAX_POINTER_BYTES {
         return None;
@@ -230,7 +236,8 @@ fn pointer(body: &str, reserved: bool) -> Option<Pointer> {
     }
 }
 
-/// The envelope with another text in that place, as SNS would have sent a smaller one. `None`: it would be too large.
+/// Returns the envelope with its text at `place` replaced, as SNS would have sent a smaller body. Returns `None` if it
+/// would be larger than `most`.
 fn enclosed(envelope: &str, place: Range<usize>, text: &str, most: usize) -> Option<String> {
     struct Length(usize);
     impl io::Write for Length {
@@ -243,7 +250,7 @@ fn enclosed(envelope: &str, place: Range<usize>, text: &str, most: usize) -> Opt
             Ok(())
         }
     }
-    // Escaping may make it six times as long: that's known before memory is taken.
+    // Escaping may make the text six times as long, so the length is computed before memory is allocated.
     let mut length = Length(0);
     serde_json::to_writer(&mut length, text).ok()?;
     let length = envelope.len() - place.len() + length.0;
@@ -257,7 +264,7 @@ fn enclosed(envelope: &str, place: Range<usize>, text: &str, most: usize) -> Opt
     String::from_utf8(whole).ok()
 }
 
-/// `None`: it isn't UTF-8.
+/// Reads an object of at most `most` bytes. Returns `None` if it isn't UTF-8.
 async fn read(store: &dyn ObjectStore, key: &str, most: usize) -> Result<Option<String>, StoreError> {
     let mut reader = store.read(key, None, None).await?;
     let size = reader.info().size;

@@ -37,7 +37,7 @@ fn object_form(key: &str) -> String {
     serde_json::json!({"s3BucketName": "bodies", "s3Key": key}).to_string()
 }
 
-/// As SNS delivers a message without raw message delivery.
+/// Returns the body of a message as SNS delivers it without raw message delivery.
 fn wrapped(text: &str, attribute: &str) -> String {
     let attributes = serde_json::json!({attribute: {"Type": "Number", "Value": "300000"}});
     serde_json::json!({"Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-west-1:1:t",
@@ -75,7 +75,7 @@ async fn a_pointer_in_an_envelope_of_sns_is_replaced_there() {
     for (pointer, attribute) in [
         (pointing_to(CLASSES[0], "bodies", "large/a"), ATTRIBUTES[0]),
         (object_form("large/a"), ATTRIBUTES[1]),
-        // The class says enough.
+        // The class name alone marks the body as a pointer.
         (pointing_to(CLASSES[0], "bodies", "large/a"), "other"),
     ] {
         let message = fetched(&wrapped(&pointer, attribute)).await.expect("a message");
@@ -85,7 +85,7 @@ async fn a_pointer_in_an_envelope_of_sns_is_replaced_there() {
     }
     let elsewhere = wrapped(&pointing_to(CLASSES[0], "other", "large/a"), ATTRIBUTES[0]);
     assert_eq!(reason(fetched(&elsewhere).await), "its body lies outside of the body store");
-    // 500 bytes that become six times as many.
+    // Escaping makes six times as many of these 500 bytes.
     let escaped = wrapped(&object_form("large/nul"), ATTRIBUTES[0]);
     assert!(reason(fetched(&escaped).await).contains("--body-size"));
 }

@@ -1,8 +1,9 @@
-//! The circuit breaker: while a store or the queue fails, or no task completes, nothing is received at full speed.
+//! The circuit breaker: stops receiving at full speed while a store or the queue fails, or while no task completes.
 //!
-//! Every receive counts against a message on the server, whoever is at fault: a worker that went on would dead-letter the
-//! whole queue while a store is down, or after a slip of whoever configured it. After a pause the backends are checked, then
-//! one message probes, then all is as before.
+//! SQS counts every receive against a message, whoever is to blame. A worker that went on would dead-letter the whole
+//! queue while a store is down, or after a mistake in its configuration. An open circuit pauses receiving. After the
+//! pause the worker checks the backends, and the circuit is half-open: one message probes. If the probe succeeds, the
+//! circuit closes; if it fails, the next pause is longer.
 
 use super::attribution::Attribution;
 use super::settle::Decision;
@@ -15,20 +16,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// One failure is bad luck, and a message is retried for it; three in a row are an outage.
+/// Failures of a backend in a row that open the circuit. A single failure is bad luck, and its message is retried.
 const THRESHOLD: u32 = 3;
-/// Failed tasks in a row that open the breaker while none has completed yet: nothing has shown then that the component and
-/// its grants are right.
+/// Failed tasks in a row that open the circuit while no task has completed yet: until then nothing has shown that the
+/// component and its grants are right.
 const UNPROVEN: u32 = 8;
-/// A blip costs a second.
+/// First pause, and so the cost of a short outage.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// How late the end of an outage is noticed, at most.
+/// Longest pause, and so the longest time until the end of an outage is noticed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Decides whether messages may be received.
+/// Decides whether the worker may receive messages.
 #[derive(Debug)]
 pub(super) struct Breaker {
-    /// Failed tasks in a row that open it; `None`: they never do.
+    /// Failed tasks in a row that open the circuit; `None`: they never do.
     max_failed_tasks: Option<NonZeroU32>,
     state: Mutex<State>,
     changed: Notify,
@@ -37,31 +38,31 @@ pub(super) struct Breaker {
 #[derive(Debug)]
 struct State {
     circuit: Circuit,
-    /// Failures in a row, for each use of a backend; `None`: nobody knows of which.
+    /// Failures in a row for each use of a backend. The key `None` is for failures whose backend is unknown.
     backend_failures: BTreeMap<Option<Used>, u32>,
-    /// Tasks that failed since the last one completed.
+    /// Number of failed tasks since the last one that completed.
     failed_tasks: u32,
     has_completed: bool,
-    /// Why it's open, or was last.
+    /// Why the circuit is open, or was open last.
     why: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Circuit {
-    /// All is well, or nearly.
+    /// Messages are received at full speed.
     Closed,
-    /// Nothing is received until then.
+    /// Nothing is received until this time.
     Open { until: Instant, pause: Duration, cause: Cause },
-    /// One message may probe the backends; does it?
+    /// One message may probe. `probing`: it does so now.
     HalfOpen { probing: bool, pause: Duration, cause: Cause },
 }
 
-/// The one message that tests a half-open circuit. Dropped without [`Breaker::settled`], it says nothing: the next message
-/// probes.
+/// The right of one message to test a half-open circuit. If it is dropped without [`Breaker::settled`], it proves
+/// nothing, and the next message probes.
 #[derive(Debug)]
 pub(super) struct Probe(Arc<Breaker>);
 
-/// What opened the breaker.
+/// What opened the circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// A store or a queue fails.
@@ -70,27 +71,28 @@ pub(super) enum Cause {
     Tasks,
 }
 
-/// How a task ended, for the breaker.
+/// What the end of a task says about the backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evidence {
-    /// It says nothing: it was cancelled, or a backend failed, which the breaker knows already.
+    /// Nothing: the task was cancelled, or a backend failed, which is recorded already.
     None,
-    /// It failed, and says nothing of the backends: it took too long.
+    /// The task failed, and says nothing about the backends: for example, it took too long.
     Failed,
-    /// It had no complaint of the backends.
+    /// The task met no error of a backend.
     Well {
-        /// It called one.
+        /// Whether it called a backend.
         called: bool,
-        /// It completed.
+        /// Whether it completed.
         completed: bool,
     },
 }
 
 impl Evidence {
-    /// Of a task that ended so. `ran`: there was an instance; `called`: it called a backend.
+    /// Returns the evidence of a task with this outcome. `ran`: an instance was created. `called`: the task called a
+    /// backend.
     pub(super) fn of(outcome: &Outcome, attribution: Attribution, ran: bool, called: bool) -> Self {
         match outcome {
-            // What is over before there is an instance, as S3's test event, says nothing.
+            // A task that ends before there is an instance says nothing: for example, the one of S3's test event.
             Outcome::Completed if !ran => Self::None,
             Outcome::HostFailed { .. } if attribution == Attribution::Message => Self::Failed,
             Outcome::HostFailed { .. } | Outcome::Cancelled { .. } => Self::None,
@@ -100,30 +102,31 @@ impl Evidence {
     }
 }
 
-/// What the settlement of a message changed.
+/// The effect of a settlement on the circuit.
 enum Change {
     None,
-    /// The circuit that was opened for this is closed.
+    /// The circuit closed, which was open for this cause.
     Recovered(Cause),
-    /// The task of the message that probed failed like those before: the next message probes after this pause.
+    /// The task of the probe failed like those before. The next message probes after this pause.
     StillFailing(Duration),
 }
 
-/// What the breaker says to a worker that wants to receive.
+/// What a poller may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// Receive as many messages as can start.
     All,
     /// Receive one message, which probes.
     Probe,
-    /// Wait until then, then check the backends, and tell the breaker.
+    /// Wait until this time, then check the backends and call [`Breaker::checked`].
     Check(Instant),
-    /// Wait for the probe's end.
+    /// Wait for the end of the probe.
     Wait,
 }
 
 impl Breaker {
-    /// A closed one, which so many failed tasks in a row open; `None`: they never do.
+    /// Creates a breaker with a closed circuit. `max_failed_tasks` failed tasks in a row open it; `None`: they never
+    /// do.
     pub(super) fn new(max_failed_tasks: Option<NonZeroU32>) -> Self {
         let state = State {
             circuit: Circuit::Closed,
@@ -144,7 +147,7 @@ impl Breaker {
         }
     }
 
-    /// What opened it; `None`: it's closed.
+    /// Returns what opened the circuit, or `None` if it is closed.
     pub(super) fn cause(&self) -> Option<Cause> {
         match self.lock().circuit {
             Circuit::Closed => None,
@@ -152,27 +155,27 @@ impl Breaker {
         }
     }
 
-    /// How long nothing is received; zero: it's closed.
+    /// Returns the current pause, or zero if the circuit is closed.
     pub(super) fn pause(&self) -> Duration {
         self.lock().pause()
     }
 
-    /// Whether a task has completed yet.
+    /// Returns whether a task has completed since the worker began.
     pub(super) fn has_completed(&self) -> bool {
         self.lock().has_completed
     }
 
-    /// Tasks that failed since the last one completed.
+    /// Returns the number of failed tasks since the last one that completed.
     pub(super) fn failed_tasks(&self) -> u32 {
         self.lock().failed_tasks
     }
 
-    /// Why it's open, or was last.
+    /// Returns why the circuit is open, or was open last.
     pub(super) fn why(&self) -> String {
         self.lock().why.clone()
     }
 
-    /// The next message probes, if the circuit is half-open and no other message does.
+    /// Lets the next message probe, if the circuit is half-open and no other message probes.
     pub(super) fn begin_probe(self: &Arc<Self>) -> Option<Probe> {
         match &mut self.lock().circuit {
             Circuit::HalfOpen { probing, .. } if !*probing => {
@@ -183,7 +186,7 @@ impl Breaker {
         }
     }
 
-    /// A task ended so; `error` is what it complained of. `ran`: there was an instance.
+    /// Records the end of a task. `error` is its host error. `ran`: an instance was created.
     pub(super) fn task_ended(
         &self,
         outcome: &Outcome,
@@ -192,11 +195,11 @@ impl Breaker {
         ran: bool,
     ) {
         match (outcome, attribution) {
-            // Component and grants fit, whether its message can be settled or not.
+            // The component and its grants are right, whether or not the message can be settled.
             (Outcome::Completed, _) if ran => self.lock().has_completed = true,
             (Outcome::HostFailed { .. }, Attribution::Host) => {
                 let not_granted = error.is_some_and(|error| error.kind == HostErrorKind::NotGranted);
-                // An alias that isn't granted may be anything that a guest says.
+                // An alias that isn't granted may be any text of the guest's. It isn't counted as a backend.
                 let used = error.filter(|_| !not_granted).map(|error| &error.used);
                 let what = outcome.reason().unwrap_or_default();
                 let pause = self.backend_failed(used, what);
@@ -221,8 +224,11 @@ impl Breaker {
         }
     }
 
-    /// What may be done to a message now: while no task completes, only the one that probes ends its message, or the queue
-    /// would be emptied into the dead letters; the others wait until there is no doubt any more. `first`: the shortest backoff.
+    /// Returns what may be done with a message now.
+    ///
+    /// While no task completes, only the message that probes may be deleted or dead-lettered. Otherwise the queue would
+    /// be emptied into the dead-letter queue. The other messages are released, to be tried again later. `first` is the
+    /// shortest backoff.
     pub(super) fn hold_back(
         &self,
         decision: Decision,
@@ -236,7 +242,7 @@ impl Breaker {
             {
                 Decision::Release(self.pause() + first)
             }
-            // Another message is to probe, if there is one.
+            // The message stays invisible for longer than the pause, so that another message probes, if there is one.
             Decision::Release(delay) if matches!(outcome, Outcome::HostFailed { .. }) => match self.pause() {
                 Duration::ZERO => decision,
                 pause => Decision::Release(delay.max(pause + first)),
@@ -245,7 +251,8 @@ impl Breaker {
         }
     }
 
-    /// A task failed, for its message's or its component's reasons. Returns the pause if this began one.
+    /// Records a task that failed because of its message or its component. Returns the pause if this opened the
+    /// circuit.
     fn task_failed(&self, outcome: &Outcome) -> Option<Duration> {
         self.update(|state| {
             state.failed_tasks = state.failed_tasks.saturating_add(1);
@@ -260,7 +267,7 @@ impl Breaker {
         })
     }
 
-    /// A task used backends with success: what failed of that is over.
+    /// Records that a task used these backends successfully, which ends their failures in a row.
     pub(super) fn used(&self, well: &[Used]) {
         let mut state = self.lock();
         if state.circuit == Circuit::Closed && !state.backend_failures.is_empty() {
@@ -268,7 +275,7 @@ impl Breaker {
         }
     }
 
-    /// A message was settled; `probe`: it was the one that probes.
+    /// Records the settlement of a message. `probe` is set if the message was the probe.
     pub(super) fn settled(&self, evidence: Evidence, probe: Option<Probe>) {
         let (called, completed) = match evidence {
             Evidence::Well { called, completed } => (called, completed),
@@ -279,7 +286,7 @@ impl Breaker {
                 state.failed_tasks = 0;
             }
             match state.circuit {
-                // Tasks that call no backend don't say whether those fail now and then.
+                // A task that called no backend doesn't end a row of failures.
                 Circuit::Closed if called => {
                     state.backend_failures.remove(&None);
                     Change::None
@@ -291,7 +298,7 @@ impl Breaker {
                     state.close();
                     Change::Recovered(Cause::Tasks)
                 }
-                // Tasks that were under way when the outage began may well succeed.
+                // A task that began before the outage may well succeed. That proves nothing.
                 Circuit::Open { .. } => Change::None,
                 Circuit::HalfOpen { .. } if probe.is_none() => Change::None,
                 Circuit::HalfOpen { pause, cause, .. } => match (cause, evidence) {
@@ -321,7 +328,8 @@ impl Breaker {
         }
     }
 
-    /// A task failed because of a backend, as it used it like this. Returns the pause if this began one.
+    /// Records a task that failed because of a backend. `used` says which use failed. Returns the pause if this opened
+    /// the circuit.
     fn backend_failed(&self, used: Option<&Used>, why: &str) -> Option<Duration> {
         self.update(|state| {
             let failures = state.backend_failures.entry(used.cloned()).or_default();
@@ -331,18 +339,19 @@ impl Breaker {
         })
     }
 
-    /// A queue doesn't settle or take messages: whatever tasks say, nothing can be finished.
+    /// Opens the circuit, as a queue doesn't settle or accept messages: no message can be finished, whatever the tasks
+    /// do.
     pub(super) fn queue_failed(&self, what: &str) {
         log_outage(self.update(|state| state.open_for_backend(what)), what);
     }
 
-    /// The queue can't be received from: there is nothing to wait for. Returns the pause.
+    /// Opens the circuit, as receiving from the queue failed. Returns the pause.
     pub(super) fn receive_failed(&self, why: &str) -> Duration {
-        // Several receives that fail together are one failure.
+        // Receives that fail together count as one failure.
         self.update(|state| state.open_for_backend(why).unwrap_or_else(|| state.pause()))
     }
 
-    /// The backends were checked; `failure` says what still fails.
+    /// Records a check of the backends. `failure` describes the first that still fails.
     pub(super) fn checked(&self, failure: Option<&str>) {
         let pause = self.update(|state| {
             let Circuit::Open { pause, cause, .. } = state.circuit else { return None };
@@ -361,7 +370,7 @@ impl Breaker {
         }
     }
 
-    /// Waits for the next change.
+    /// Waits for the next change of the breaker's state.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -385,7 +394,7 @@ impl State {
         }
     }
 
-    /// Opens the circuit as a backend fails. Returns the pause; `None`: it was open already.
+    /// Opens the circuit because a backend fails. Returns the pause, or `None` if the circuit was open already.
     fn open_for_backend(&mut self, why: &str) -> Option<Duration> {
         let pause = match self.circuit {
             Circuit::Closed => FIRST_PAUSE,
@@ -400,7 +409,7 @@ impl State {
         self.open_again(pause, cause)
     }
 
-    /// For the same reason as before.
+    /// Opens the circuit for the same reason as before.
     fn open_again(&mut self, pause: Duration, cause: Cause) -> Duration {
         self.circuit = Circuit::Open { until: Instant::now() + pause, pause, cause };
         pause
@@ -422,7 +431,7 @@ impl Drop for Probe {
     }
 }
 
-/// Says that an outage has begun, if one has.
+/// Logs the start of an outage, if `pause` says that one has started.
 fn log_outage(pause: Option<Duration>, what: &str) {
     if let Some(pause) = pause {
         tracing::warn!(what, again_in_ms = millis(pause), "paused receiving: a store or a queue fails");

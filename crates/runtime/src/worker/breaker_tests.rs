@@ -10,7 +10,7 @@ fn breaker() -> Arc<Breaker> {
     Arc::new(Breaker::new(NonZeroU32::new(20)))
 }
 
-/// Opens the circuit halfway, and lets a message probe.
+/// Makes the circuit half-open, and lets a message probe.
 fn probe(breaker: &Arc<Breaker>) -> Option<Probe> {
     breaker.checked(None);
     let probe = breaker.begin_probe();

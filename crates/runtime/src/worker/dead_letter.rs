@@ -1,4 +1,4 @@
-//! Dead letters: what is sent where, and with which reason.
+//! Dead letters: sends messages to the dead-letter queue, with the reason.
 
 use super::Worker;
 use super::settle::Decision;
@@ -13,23 +13,23 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Where rejected messages go.
+/// The queue that dead letters are sent to.
 pub(super) struct DeadLetterQueue {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) fifo: bool,
 }
 
-/// What a dead letter says of where it comes from, and what it obeys where it goes.
+/// Where a dead letter comes from, and what its queue requires.
 struct DeadLettering<'a> {
     /// The URL of the queue that the message was received from.
     queue: &'a str,
     /// The component whose task failed.
     component: &'a str,
-    /// The dead-letter queue is a FIFO queue.
+    /// Whether the dead-letter queue is a FIFO queue.
     fifo: bool,
 }
 
-/// The message that goes to the dead-letter queue: as it was, with an attribute that says what happened.
+/// Builds a dead letter: the message as it was received, with an attribute that says what happened.
 fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) -> OutgoingMessage {
     let mut dead = OutgoingMessage {
         body: message.body.clone(),
@@ -45,7 +45,7 @@ fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) ->
     };
     if way.fifo {
         dead.group.get_or_insert_with(|| message.id.clone());
-        // The same message dead-lettered twice, after a crash in between, arrives once.
+        // If a crash lets the message be dead-lettered twice, it arrives once.
         dead.deduplication_id = Some(message.id.clone());
     }
     let value = json!({
@@ -70,7 +70,8 @@ fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) ->
 }
 
 impl Worker {
-    /// Sends a message to the dead-letter queue. If that fails, or takes too long, it's tried again later.
+    /// Sends a message to the dead-letter queue. If that fails or `abandon` is cancelled, returns a decision to try
+    /// again later.
     pub(super) async fn send_dead_letter(
         &self,
         message: &Message,
@@ -83,7 +84,7 @@ impl Worker {
         let component = &self.options.component_name;
         let way = DeadLettering { queue: self.queue.url(), component, fifo: *fifo };
         let dead = dead_letter(message, outcome, &way);
-        // The guests' threads are not for backends.
+        // Backends are called on the worker's I/O threads, never on guest threads.
         let sending = {
             let queue = queue.clone();
             AbortOnDropHandle::new(self.io.spawn(async move { queue.send(&[dead]).await.pop() }))
@@ -101,7 +102,7 @@ impl Worker {
                 Decision::DeadLetter
             }
             Some(Err(error @ QueueError::InvalidMessage(_))) => {
-                // No outage: this message alone. The queue's own redrive takes it in the end.
+                // This isn't an outage: only this message is refused. The queue's own redrive moves it in the end.
                 tracing::error!(message_id, queue, %error, "the dead-letter queue refused the message");
                 Decision::Retry(self.options.backoff.longest)
             }

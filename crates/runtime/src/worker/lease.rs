@@ -1,8 +1,9 @@
-//! Leases: a message that a task works on stays invisible to others.
+//! Leases: keep a message invisible to other consumers while the worker has it.
 //!
-//! From receipt to settlement each message has a lease. Those that get short are renewed in batches. A lease that
-//! can't be renewed expires, and its task is cancelled, since somebody else may have the message. Once a lease is
-//! released no renewal touches the message: [`Lease::release`] waits for one that is under way.
+//! Each message has a lease from receipt to settlement. Leases that will expire soon are renewed in batches. A lease
+//! that can't be renewed expires, and its task is cancelled (see `OnLeaseExpired`), since another consumer may have the
+//! message. Once a lease is released, no renewal touches the message: [`Lease::release`] waits for a renewal that is
+//! under way.
 
 use super::status::RunningTask;
 use super::tally::Tally;
@@ -16,18 +17,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify};
 
-/// Queues whose visibility timeout is very short are looked at as often as this.
+/// Shortest interval between two rounds of renewals, for queues with a very short visibility timeout.
 const SHORTEST_ROUND: Duration = Duration::from_millis(20);
-/// A call that renews may take so long, however short the visibility timeout.
+/// Shortest time limit of a renewal call, however short the visibility timeout.
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(250);
-/// Queues whose visibility timeout is very long are looked at as often as this.
+/// Longest interval between two rounds of renewals, for queues with a very long visibility timeout.
 const LONGEST_ROUND: Duration = Duration::from_secs(10);
 
 /// All leases of a worker.
 pub(super) struct Leases {
     queue: Arc<dyn Queue>,
     visibility_timeout: Duration,
-    /// From receipt.
+    /// Longest time that a message is kept, counted from its receipt.
     longest: Duration,
     held: Mutex<HashMap<u64, Arc<Held>>>,
     next: AtomicU64,
@@ -39,9 +40,9 @@ struct Held {
     receive_count: u32,
     received_at: Instant,
     receipt: Receipt,
-    /// The lease can't reach beyond this.
+    /// The lease can't be extended beyond this time.
     ends_at: Instant,
-    /// No task runs for it.
+    /// Set while the message waits for a backend: no task runs for it.
     waits: AtomicBool,
     /// Locked while a renewal is under way.
     state: AsyncMutex<State>,
@@ -50,11 +51,11 @@ struct Held {
 
 struct State {
     visible_at: Instant,
-    /// Neither released nor expired.
+    /// Whether the lease is neither released nor expired.
     ours: bool,
 }
 
-/// One message's lease. Dropping it without a release leaves the message alone: it becomes visible in time.
+/// The lease of one message. If it is dropped without a release, the message becomes visible when its visibility ends.
 pub(super) struct Lease {
     leases: Arc<Leases>,
     id: u64,
@@ -79,9 +80,9 @@ impl Leases {
         })
     }
 
-    /// Holds a message from its receipt on.
+    /// Begins the lease of a received message.
     pub(super) fn hold(self: &Arc<Self>, delivery: &Delivery) -> Lease {
-        // From receipt; the delivery says when the first visibility timeout ends.
+        // `longest` counts from receipt. `visible_at` is when the first visibility timeout after receipt ends.
         let longer = self.longest.saturating_sub(self.visibility_timeout);
         let shorter = self.visibility_timeout.saturating_sub(self.longest);
         let ends_at = delivery.visible_at.checked_sub(shorter).unwrap_or(delivery.visible_at) + longer;
@@ -100,7 +101,7 @@ impl Leases {
         Lease { leases: self.clone(), id, held }
     }
 
-    /// Renews until it's dropped.
+    /// Renews leases until this future is dropped.
     pub(super) async fn keep_renewing(&self) {
         // A lease is renewed when a third of it is over, so that several rounds fit before it expires.
         let round = (self.visibility_timeout / 8).clamp(SHORTEST_ROUND, LONGEST_ROUND);
@@ -117,7 +118,7 @@ impl Leases {
         let now = Instant::now();
         let (mut due, mut ending) = (Vec::new(), Vec::new());
         for held in &held {
-            // One that is locked is being released.
+            // A locked lease is being released.
             let Ok(mut state) = held.state.try_lock() else { continue };
             let left = state.visible_at.saturating_duration_since(now);
             if !state.ours {
@@ -125,13 +126,13 @@ impl Leases {
             } else if left.is_zero() {
                 held.expire(&mut state);
             } else if left <= self.visibility_timeout * 2 / 3 && state.visible_at < held.ends_at {
-                // Those near the end of their longest time get what is left of it, each on its own.
+                // A lease near the end of its longest time is renewed for the rest of it, in a call of its own.
                 let kind = if now + self.visibility_timeout <= held.ends_at { &mut due } else { &mut ending };
                 kind.push((&**held, state));
             }
         }
         due.sort_by_key(|(_, state)| state.visible_at);
-        // At once: one that hangs must not cost the others their messages.
+        // All calls are concurrent: a call that hangs must not let other leases expire.
         let mut renewals = Vec::new();
         while !due.is_empty() {
             let batch = due.drain(..due.len().min(MAX_BATCH)).collect();
@@ -147,7 +148,7 @@ impl Leases {
     async fn renew(&self, batch: Vec<(&Held, AsyncMutexGuard<'_, State>)>, visibility: Duration) {
         let now = Instant::now();
         let receipts: Vec<Receipt> = batch.iter().map(|(held, _)| held.receipt.clone()).collect();
-        // Another try must fit before they expire.
+        // The time limit leaves time for another try before the leases expire.
         let patience = (self.visibility_timeout / 4).max(SHORTEST_PATIENCE);
         let call = self.queue.set_visibility(&receipts, visibility);
         let answers = tokio::time::timeout(patience, call).await.unwrap_or_else(|_| {
@@ -171,12 +172,12 @@ impl Leases {
         }
     }
 
-    /// Whether any task runs.
+    /// Returns whether any task runs.
     pub(super) fn any_runs(&self) -> bool {
         self.lock().values().any(|held| held.runs())
     }
 
-    /// How many messages tasks work on, and the first `most` of them by age.
+    /// Returns the number of messages with a running task, and the `most` oldest of them.
     pub(super) fn running(&self, most: usize) -> (usize, Vec<RunningTask>) {
         let mut held: Vec<Arc<Held>> = self.lock().values().filter(|held| held.runs()).cloned().collect();
         let count = held.len();
@@ -206,25 +207,25 @@ impl Held {
 }
 
 impl Lease {
-    /// Returns when the message may have gone to somebody else. Only one at a time may wait for it.
+    /// Waits until the lease expires. Only one caller at a time may wait.
     pub(super) async fn expired(&self) {
         self.held.expired.notified().await;
     }
 
-    /// Whether the message is still ours, and will be for this long.
+    /// Returns whether the message is still ours, and whether its lease can be extended to last for `time`.
     pub(super) fn lasts(&self, time: Duration) -> bool {
         let now = Instant::now();
-        // A renewal is under way: that is for later to tell.
+        // During a renewal the lease counts as ours: the renewal will show whether it is.
         let is_ours = self.held.state.try_lock().map_or(true, |state| state.ours && now < state.visible_at);
         is_ours && now + time < self.held.ends_at
     }
 
-    /// Notes whether the message waits for a backend, or its task runs.
+    /// Sets whether the message waits for a backend.
     pub(super) fn waits(&self, waits: bool) {
         self.held.waits.store(waits, Ordering::Relaxed);
     }
 
-    /// Ends renewal. Tells until when the message is still ours; `None`: it expired.
+    /// Ends the renewal of the lease. Returns until when the message is still ours, or `None` if the lease has expired.
     pub(super) async fn release(self) -> Option<Instant> {
         let mut state = self.held.state.lock().await;
         let ours = std::mem::replace(&mut state.ours, false);

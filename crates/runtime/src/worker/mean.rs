@@ -1,12 +1,12 @@
-//! What tasks take lately.
+//! The mean time of recent tasks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// One in so many parts of the mean is the newest.
+/// Inverse of the newest value's weight in the mean.
 const WEIGHT: u64 = 16;
 
-/// A mean that follows what comes in. Threads that add at once may lose one of them.
+/// An exponentially weighted moving mean. If threads add at the same time, a value may be lost.
 #[derive(Debug, Default)]
 pub(super) struct MeanTime(AtomicU64);
 

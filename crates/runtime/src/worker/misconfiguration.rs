@@ -1,7 +1,7 @@
-//! Misconfiguration: a missing grant or right, which only the operator can mend.
+//! Misconfiguration: detects a missing grant or right, which only the operator can add.
 //!
-//! A worker that runs until its queue is empty (`--until-empty`) would never end: it ends by itself, and its summary says
-//! why. Other workers go on probing.
+//! A worker that runs until its queue is empty (`--until-empty`) would never end. So it ends after [`MOST_PROBES`], and
+//! its summary says why. Other workers go on probing.
 
 use super::Worker;
 use crate::model::host_error::HostErrorKind;
@@ -12,26 +12,26 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tokio_util::sync::CancellationToken;
 
-/// Number of probes in a row that fail for a grant or a right until the worker ends. With the breaker's pauses they take
-/// 15 seconds.
+/// Number of probes in a row that fail because of a grant or a right before the worker ends. With the breaker's pauses
+/// they take 15 seconds.
 const MOST_PROBES: u32 = 4;
 
 /// What is known of a missing grant or right.
 #[derive(Debug, Default)]
 pub(super) struct Misconfiguration {
     is_logged: AtomicBool,
-    /// Probes in a row that failed for it.
+    /// Number of probes in a row that failed because of it.
     failed_probes: AtomicU32,
     why: OnceLock<String>,
 }
 
 impl Misconfiguration {
-    /// Why the worker ended by itself, if it did.
+    /// Returns why the worker ended by itself, if it did.
     pub(super) fn why(&self) -> Option<&str> {
         self.why.get().map(String::as_str)
     }
 
-    /// Logs the first missing grant. Each message would repeat it.
+    /// Logs the first missing grant only, as each message would repeat it.
     pub(super) fn log_missing_grant(&self, message_id: &str, text: &str) {
         if !self.is_logged.swap(true, Ordering::Relaxed) {
             tracing::error!(message_id, "{}", OneLine(text));
@@ -40,8 +40,8 @@ impl Misconfiguration {
 }
 
 impl Worker {
-    /// Looks at the end of a probe's task, and ends the worker after [`MOST_PROBES`] if no task has completed yet. The
-    /// messages stay in the queue.
+    /// Ends a worker with `until_empty` after [`MOST_PROBES`] probes in a row failed because of a grant or a right, if
+    /// no task has completed yet. The messages stay in the queue.
     pub(super) fn end_if_misconfigured(&self, report: &Report, stop: &CancellationToken) {
         let Misconfiguration { failed_probes, why, .. } = &self.misconfiguration;
         let (Outcome::HostFailed { what }, Some(error)) = (&report.outcome, &report.host_error) else {

@@ -1,8 +1,8 @@
-//! The worker: the way of a message, from its receipt to its settlement.
+//! The worker: receives messages, runs a task for each, and settles them.
 //!
-//! [`Worker::run`] asks the queue for no more than it can start now; `process` runs one message's task under a lease
-//! and settles the message. Delivery is at least once: whatever crashes, a message is settled only after what its
-//! task wrote is durable.
+//! [`Worker::run`] never asks the queue for more messages than it can start tasks for now. `process` runs the task of
+//! one message under a lease and settles the message. Delivery is at least once: a message is settled only after the
+//! outputs of its task are durable, so that a crash at any point loses no message.
 
 mod attribution;
 mod body;
@@ -55,12 +55,12 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long the last settlements may take once the worker gives up.
+/// How long the last settlements may take, once all tasks have ended, before the worker gives up.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(3);
 
 /// Runs the tasks of one queue's messages.
 //
-// Many fields, each a type of its own: all that the pollers and the tasks share is found here.
+// Each of the many fields has a type of its own. Together they are all that the pollers and the tasks share.
 pub struct Worker {
     queue: Arc<dyn Queue>,
     dead_letter: Option<DeadLetterQueue>,
@@ -68,7 +68,7 @@ pub struct Worker {
     options: WorkerOptions,
     rules: Rules,
     leases: Arc<Leases>,
-    /// The queue's own, counted from receipt.
+    /// Longest time that the queue keeps a message invisible, counted from its receipt.
     max_visibility: Option<Duration>,
     breaker: Arc<Breaker>,
     attributions: Attributions,
@@ -77,33 +77,34 @@ pub struct Worker {
     starts: Option<Starts>,
     mean_wall: MeanTime,
     permits: Arc<Permits>,
-    /// Tasks at once, which may be set anew.
+    /// The concurrency limit and how it scales. [`Worker::resize`] changes them.
     sizing: watch::Sender<Sizing>,
     window: StatisticsWindow,
     tally: Arc<Tally>,
     watched: Watched,
-    /// The warning that bodies are in a store that nobody named.
+    /// Lets the worker warn only once about pointers to bodies when no body store is configured.
     pointers_warned: Once,
-    /// Where queues and stores live.
+    /// Runtime on which queues and stores are called.
     io: Handle,
 }
 
-/// What the tasks of one run of the worker share.
+/// State that the tasks of one run of the worker share.
 struct InProgress {
-    /// Settling ends when the last task has dropped this. Bounded by the permits.
+    /// Sends settlements to [`settle_all`], which ends when the last task has dropped its sender. The permits bound the
+    /// channel.
     settlements: mpsc::UnboundedSender<Settlement>,
-    /// Ends the receiving.
+    /// Ends receiving when it is cancelled.
     stop: CancellationToken,
-    /// Ends the running tasks.
+    /// Ends the running tasks when it is cancelled.
     abandon: CancellationToken,
 }
 
 impl Worker {
-    /// Makes a worker ready, and checks that its settings fit the queue's.
+    /// Creates a worker, after checking that its settings fit the queue's.
     ///
     /// # Errors
     ///
-    /// What would go wrong with each message is found here.
+    /// Fails if a queue can't be used, or if the settings don't fit it: such a mistake would show with each message.
     pub async fn new(
         queue: Arc<dyn Queue>,
         dead_letter: Option<Arc<dyn Queue>>,
@@ -136,7 +137,7 @@ impl Worker {
             }
             None => None,
         };
-        // Without a dead-letter queue nothing is deleted that didn't complete: it's tried again.
+        // Without a dead-letter queue, a message that would be dead-lettered is retried, never deleted.
         let policy = match &dead_letter {
             Some(_) => options.policy,
             None => options.policy.without_dead_letters(),
@@ -173,7 +174,7 @@ impl Worker {
             max_visibility,
             starts,
             mean_wall: MeanTime::default(),
-            // It begins with what stays warm.
+            // The concurrency limit starts at its minimum.
             permits: Permits::new(sizing.least().max(1), max_unsettled),
             sizing: watch::Sender::new(sizing),
             window: StatisticsWindow::default(),
@@ -184,28 +185,29 @@ impl Worker {
         })
     }
 
-    /// Changes the concurrency limit, up to the limit that the worker was made with. Tasks that run go on. Returns what holds
-    /// from now on.
+    /// Changes the concurrency limit, to at most the limit that the worker was created with. Running tasks go on.
+    /// Returns the sizing that holds from now on.
     pub fn resize(&self, sizing: Sizing) -> Sizing {
         let sizing = Sizing { most: sizing.most.min(self.options.instances), ..sizing };
         self.sizing.send_replace(sizing);
         sizing
     }
 
-    /// Whether it has messages whose tasks run.
+    /// Returns whether the task of any message runs.
     pub fn is_busy(&self) -> bool {
         self.leases.any_runs()
     }
 
-    /// What was done until now; it goes on counting.
+    /// Returns the counts of this worker, which go on counting.
     pub fn tally(&self) -> Arc<Tally> {
         self.tally.clone()
     }
 
-    /// Works until `stop` is cancelled (or the queue is empty, if so asked), then waits for the running tasks. When
-    /// `abandon` is cancelled, or the stop timeout is over, they are cancelled and their messages released.
+    /// Runs until `stop` is cancelled, or until the queue is empty with [`WorkerOptions::until_empty`], and then waits
+    /// for the running tasks. When `abandon` is cancelled or the stop timeout expires, the running tasks are cancelled
+    /// and their messages are released.
     pub async fn run(self: Arc<Self>, stop: CancellationToken, abandon: CancellationToken) -> Summary {
-        // The worker may end by itself as well.
+        // The worker cancels its own token when it ends by itself.
         let stop = stop.child_token();
         let (sender, receiver) = mpsc::unbounded_channel();
         let in_progress =
@@ -229,7 +231,8 @@ impl Worker {
             settled.cancel();
         };
         tokio::select! {
-            // One task, so that a task's end is one event for it: settle the message, and receive the next.
+            // Both run in one tokio task, so that the end of a Wasm task wakes it once: to settle the message, and to
+            // receive the next.
             _ = async { tokio::join!(work, settle) } => {}
             () = self.leases.keep_renewing() => {}
             () = self.watch(&tasks, &stop, &abandon) => {}
@@ -241,7 +244,7 @@ impl Worker {
         Summary { stalled: self.stalled(), ..self.tally.summary() }
     }
 
-    /// Cancels the running tasks when they take too long once the worker stops.
+    /// Cancels the running tasks when the stop timeout expires.
     async fn watch(&self, tasks: &TaskTracker, stop: &CancellationToken, abandon: &CancellationToken) {
         stop.cancelled().await;
         self.watched.stops();
@@ -254,7 +257,7 @@ impl Worker {
         std::future::pending().await
     }
 
-    /// Why it has stopped, or nearly, where somebody has to mend something.
+    /// Returns why the worker makes no progress, if an operator must act.
     fn stalled(&self) -> Option<String> {
         let none_completes = || match self.breaker.cause() {
             Some(Cause::Tasks) => Some(self.breaker.why()),

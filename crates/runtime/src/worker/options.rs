@@ -1,4 +1,4 @@
-//! How a worker works, and why it can't start.
+//! The options of a worker, and the errors of its start.
 
 use super::body::BodyStore;
 use super::rate::Rate;
@@ -13,39 +13,39 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a worker works.
+/// The options of a worker.
 #[derive(Clone)]
 pub struct WorkerOptions {
-    /// What to call the component in dead letters.
+    /// Name of the component in dead letters and in the records of tasks.
     pub component_name: String,
-    /// The most tasks at once.
+    /// Maximum number of concurrent tasks.
     pub instances: NonZeroUsize,
-    /// What moves the number up to that; `None`: it's fixed.
+    /// How to move the number of concurrent tasks below `instances`; `None`: it is fixed.
     pub scale: Option<ScaleOptions>,
-    /// What follows from each outcome.
+    /// What to do with a message after each outcome.
     pub policy: Policy,
-    /// When a failed message is tried again.
+    /// The delay before a failed message is retried.
     pub backoff: Backoff,
-    /// End when the queue is empty, whatever its messages' state.
+    /// Whether to end when the queue is empty: no message is left in any state.
     pub until_empty: bool,
-    /// How long running tasks may take once the worker stops.
+    /// How long running tasks may go on once the worker stops.
     pub stop_timeout: Duration,
-    /// A message isn't kept longer than this, counted from its receipt.
+    /// Longest time that a message is kept from other consumers, counted from its receipt.
     pub max_visibility: Duration,
-    /// What becomes of a task whose lease expired.
+    /// What to do with a task whose lease has expired.
     pub on_lease_expired: OnLeaseExpired,
-    /// Where bodies are that were too large for a message; `None`: what looks like a pointer to one is a body itself.
+    /// The store of bodies that were too large for a message; `None`: a pointer is delivered like any other body.
     pub bodies: Option<BodyStore>,
-    /// Tasks that may fail in a row, none having completed meanwhile, before the worker slows down to one message at a time;
-    /// fewer as long as none has completed at all. `None`: it never does.
+    /// Number of tasks that may fail in a row before the worker slows down to one message at a time. The number is
+    /// lower until a task has completed. `None`: the worker never slows down.
     pub max_consecutive_failures: Option<NonZeroU32>,
-    /// How fast tasks may start; `None`: as fast as they can.
+    /// The rate at which tasks may start; `None`: no limit.
     pub rate: Option<Rate>,
-    /// Is asked before tasks start.
+    /// Called before tasks start.
     pub starting: Option<Arc<dyn TasksStart>>,
-    /// Ask the queue for its depth every few seconds, for those who watch.
+    /// Whether to ask the queue for its depth every few seconds, for metrics and status.
     pub watch_depth: bool,
-    /// Are told of each task's end.
+    /// Called at the end of each task.
     pub observers: Vec<Arc<dyn TaskObserver>>,
 }
 
@@ -58,7 +58,7 @@ impl Default for WorkerOptions {
             policy: Policy::default(),
             backoff: Backoff::default(),
             until_empty: false,
-            // ECS kills 30 seconds after SIGTERM: five are left for the last settlements.
+            // ECS kills a container 30 seconds after SIGTERM: 5 seconds are left for the last settlements.
             stop_timeout: Duration::from_secs(25),
             max_visibility: MAX_VISIBILITY,
             on_lease_expired: OnLeaseExpired::default(),
@@ -72,20 +72,20 @@ impl Default for WorkerOptions {
     }
 }
 
-/// What becomes of a task whose message may have gone to somebody else, as its visibility couldn't be extended.
+/// What to do with a task whose lease has expired: another consumer may have its message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLeaseExpired {
-    /// It's cancelled: what it did would be done twice.
+    /// Cancel the task: its work would be done twice.
     #[default]
     Cancel,
-    /// It may finish. Its message is deleted if it still can be.
+    /// Let the task finish, and delete its message if that is still possible.
     Finish,
 }
 
-/// Somebody who has something to do before tasks start.
+/// A hook that runs before tasks start.
 #[async_trait]
 pub trait TasksStart: Send + Sync {
-    /// Messages were received, and their tasks start when this returns. It's called each time, and must be quick.
+    /// Called whenever messages were received. Their tasks start when it returns, so it must be quick.
     async fn before_tasks(&self);
 }
 
@@ -98,9 +98,9 @@ pub enum StartError {
     /// The queue doesn't answer, or can't be used.
     #[error("cannot use the queue {url}: {error}")]
     Queue {
-        /// Its URL.
+        /// URL of the queue.
         url: String,
-        /// What it says.
+        /// The queue's error.
         error: QueueError,
     },
 }

@@ -7,10 +7,10 @@ use tokio::sync::Notify;
 /// Counts the tasks that run and the messages that are to be settled.
 #[derive(Debug)]
 pub(super) struct Permits {
-    /// The most messages whose tasks have ended and that aren't settled.
+    /// Maximum number of unsettled messages (their tasks have ended) with which another task may start.
     max_unsettled: usize,
     state: Mutex<State>,
-    /// A permit may be free.
+    /// Notified when a permit may be free.
     freed: Notify,
 }
 
@@ -21,7 +21,7 @@ struct State {
     unsettled: usize,
 }
 
-/// The right to run one task. Dropping it frees it for another task.
+/// The right to run one task. When it is dropped, another task may run.
 #[derive(Debug)]
 pub(super) struct Permit(Arc<Permits>);
 
@@ -30,13 +30,14 @@ pub(super) struct Permit(Arc<Permits>);
 pub(super) struct Unsettled(Arc<Permits>);
 
 impl Permits {
-    /// `limit` tasks may run at once. None starts while more than `max_unsettled` messages wait for their settlement.
+    /// Creates permits for `limit` concurrent tasks. No task starts while more than `max_unsettled` messages wait for
+    /// their settlement.
     pub(super) fn new(limit: usize, max_unsettled: usize) -> Arc<Self> {
         let state = Mutex::new(State { limit, running: 0, unsettled: 0 });
         Arc::new(Self { max_unsettled, state, freed: Notify::new() })
     }
 
-    /// Changes the concurrency limit. Tasks that run beyond a lower limit go on.
+    /// Changes the concurrency limit. If more tasks run than a lower limit allows, they go on.
     pub(super) fn set_limit(&self, limit: usize) {
         let before = std::mem::replace(&mut self.state().limit, limit);
         if limit > before {
@@ -44,7 +45,7 @@ impl Permits {
         }
     }
 
-    /// The concurrency limit.
+    /// Returns the concurrency limit.
     pub(super) fn limit(&self) -> usize {
         self.state().limit
     }
@@ -60,7 +61,7 @@ impl Permits {
         }
     }
 
-    /// Takes a permit that is free now.
+    /// Takes a permit if one is free now.
     pub(super) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
         let mut state = self.state();
         let is_free = state.running < state.limit && state.unsettled <= self.max_unsettled;
@@ -70,7 +71,7 @@ impl Permits {
         })
     }
 
-    /// Counts one more message that is to be settled.
+    /// Counts one more unsettled message.
     pub(super) fn unsettled(self: &Arc<Self>) -> Unsettled {
         self.state().unsettled += 1;
         Unsettled(self.clone())
@@ -104,7 +105,7 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
-    /// As many as are free.
+    /// Takes all free permits.
     fn free(permits: &Arc<Permits>) -> Vec<Permit> {
         std::iter::from_fn(|| permits.try_acquire()).collect()
     }

@@ -1,4 +1,4 @@
-//! Processing: one message's task, from its body to its settlement.
+//! Processing: runs the task of one message, from fetching its body to sending its settlement.
 
 use super::attribution::Attribution;
 use super::body::{self, Failed, body_store};
@@ -16,16 +16,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 
-/// What follows from the end of a task.
+/// What the end of a task means for its message and for the circuit breaker.
 struct Verdict {
     decision: Decision,
     evidence: Evidence,
-    /// A backend failed: a message that is released may wait for it in the worker.
+    /// The host is to blame: if the message is released, it may wait in the worker for the backend.
     of_host: bool,
 }
 
 impl Worker {
-    /// Runs the task of one message and settles the message. The guest computes on the thread that polls this.
+    /// Runs the task of one message and settles the message. The guest computes on the thread that polls this future.
     pub(super) async fn process(
         self: Arc<Self>,
         leased: LeasedMessage,
@@ -40,19 +40,19 @@ impl Worker {
         }
         let report = self.run_task(&leased, &in_progress.abandon).await;
         let (report, attribution) = self.attribute(&leased.message, report).await;
-        // The breaker hears of it before the permit is free for the next message.
+        // The breaker must know the result before the permit is free for the next message.
         self.record(&leased.message, &report, attribution);
         if probe.is_some() {
             self.end_if_misconfigured(&report, &in_progress.stop);
         }
         let unsettled = self.permits.unsettled();
         let mut verdict = self.verdict(&leased.message, &report, attribution, probe.is_some());
-        // Freed once the settlement is sent, so that one event wakes the worker for both. Sending a dead letter may take
-        // long: then it's freed before.
+        // The permit is freed after the settlement is sent, so that one event wakes the worker for both. Sending a dead
+        // letter may take long: the permit is then freed before.
         let mut permit = Some(permit);
         if verdict.decision == Decision::DeadLetter {
             permit = None;
-            // The lease is still renewed. A crash after this duplicates the message, and never loses it.
+            // The lease is still renewed. A crash after this duplicates the message, but never loses it.
             verdict = self.dead_letter(&leased.message, &report.outcome, verdict, &in_progress.abandon).await;
         }
         let Some(leased) = self.wait_or_settle(leased, &verdict) else { return };
@@ -68,7 +68,7 @@ impl Worker {
         drop(permit);
     }
 
-    /// Decides what becomes of a message whose task ended so.
+    /// Decides what to do with a message whose task has ended.
     fn verdict(&self, message: &Message, report: &Report, attribution: Attribution, probes: bool) -> Verdict {
         let Report { outcome, usage, ran, .. } = report;
         let decision = decide(outcome, attribution, message.receive_count, &self.rules, fastrand::f64());
@@ -79,7 +79,7 @@ impl Worker {
         }
     }
 
-    /// Sends the dead letter of a message. If that fails, the dead-letter queue is a backend that fails.
+    /// Sends the dead letter of a message. If that fails, returns the verdict of a message that met a failing backend.
     async fn dead_letter(
         &self,
         message: &Message,
@@ -93,8 +93,8 @@ impl Worker {
         }
     }
 
-    /// Keeps a message in the worker while a backend that its task needs fails. Returns the message to settle: this one, or
-    /// another one that waited and makes room for it.
+    /// Keeps a message in the worker while a backend that its task needs fails. Returns the message to settle, if any:
+    /// this message, or a waiting message that makes room for it.
     fn wait_or_settle(&self, leased: LeasedMessage, verdict: &Verdict) -> Option<LeasedMessage> {
         let is_released = matches!(verdict.decision, Decision::Release(_));
         if is_released && verdict.of_host && self.breaker.cause() == Some(Cause::Backend) {
@@ -104,7 +104,7 @@ impl Worker {
         }
     }
 
-    /// The call that carries out a decision; `None`: the message is no longer ours.
+    /// Returns the queue operation that carries out a decision, or `None` if the message is no longer ours.
     fn operation(&self, decision: Decision, leased: &LeasedMessage) -> Option<Operation> {
         match decision {
             Decision::Delete | Decision::DeadLetter => Some(Operation::Delete),
@@ -114,10 +114,11 @@ impl Worker {
         }
     }
 
-    /// Lets a message wait for a backend. Returns the one that must be released for it, if any.
+    /// Lets a message wait for a backend. Returns the message that must be released, if any: this message if it may not
+    /// wait, or a waiting message that makes room for it.
     pub(super) fn wait_for_backend(&self, leased: LeasedMessage) -> Option<LeasedMessage> {
         let message_id = leased.message.id.clone();
-        // Until each message that waits has probed.
+        // Time in which each waiting message probes once.
         let next_try = self.breaker.pause() * MOST_WAITING + self.component.limits().timeout;
         let released = self.waiting.add(leased, next_try);
         tracing::debug!(
@@ -128,7 +129,7 @@ impl Worker {
         released
     }
 
-    /// Ends a message's lease, to settle the message; `None`: the lease expired.
+    /// Ends the lease of a message and returns its settlement. Returns `None` if the lease has expired.
     pub(super) async fn settlement(
         &self,
         leased: LeasedMessage,
@@ -138,7 +139,7 @@ impl Worker {
         let LeasedMessage { message, receipt, lease, .. } = leased;
         let ours_until = match lease.release().await {
             Some(ours_until) => ours_until,
-            // Nobody may have received it since: one try.
+            // The lease has expired, but perhaps nobody has received the message since: deleting it gets one attempt.
             None if self.options.on_lease_expired == OnLeaseExpired::Finish
                 && operation == Operation::Delete =>
             {
@@ -167,8 +168,8 @@ impl Worker {
         })
     }
 
-    /// Runs the task of a message, once its body is fetched. Ends it when the worker gives up, and when the lease expires if
-    /// that is configured.
+    /// Fetches the body of a message, if it is in a store, and runs the task. Ends the task when `abandon` is cancelled
+    /// and, if so configured, when the lease expires.
     async fn run_task(&self, leased: &LeasedMessage, abandon: &CancellationToken) -> Report {
         let (message, began) = (&leased.message, Instant::now());
         let cancels = self.options.on_lease_expired == OnLeaseExpired::Cancel;
@@ -214,13 +215,14 @@ impl Worker {
         }
     }
 
-    /// A delay that the queue takes: SQS refuses one that reaches beyond the longest time from receipt.
+    /// Shortens a delay to one that the queue accepts: SQS refuses a delay that ends later than its longest visibility,
+    /// counted from receipt.
     fn possible(&self, delay: Duration, received_at: Instant) -> Duration {
         let left = self.max_visibility.map(|longest| longest.saturating_sub(received_at.elapsed()));
         left.map_or(delay, |left| delay.min(left))
     }
 
-    /// Counts and logs the end of a task, and tells the breaker.
+    /// Counts and logs the end of a task, and reports it to the observers and the breaker.
     fn record(&self, message: &Message, report: &Report, attribution: Attribution) {
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);

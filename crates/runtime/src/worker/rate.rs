@@ -1,28 +1,28 @@
-//! How fast tasks may start: for what they call, and that mustn't be called faster.
+//! The rate limit of task starts: protects a service that tasks call from being called too often.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-/// What may start together: so much time's worth of tasks, …
+/// Size of a burst: the tasks that the rate allows in this time may start together, …
 pub(super) const BURST: Duration = Duration::from_millis(100);
-/// … and no more than this.
+/// … but at most this number.
 const MOST_TOGETHER: u32 = 10;
 
-/// So many tasks in so much time.
+/// A number of tasks in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// The number of tasks.
+    /// Number of tasks.
     pub tasks: NonZeroU32,
-    /// The time: not zero.
+    /// Length of the period; not zero.
     pub every: Duration,
 }
 
 impl FromStr for Rate {
     type Err = String;
 
-    /// `50/s`, `600/m`, `1000/h`
+    /// Parses `50/s`, `600/m` or `1000/h`.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong =
             || "write a whole number of tasks from 1, and s, m or h: 50/s, 600/m or 1000/h".to_owned();
@@ -38,14 +38,14 @@ impl FromStr for Rate {
     }
 }
 
-/// Lets tasks start at a rate: a "generic cell rate algorithm", whose state is one point in time.
+/// Limits how fast tasks start, with the generic cell rate algorithm: its state is one point in time.
 #[derive(Debug)]
 pub(super) struct Starts {
-    /// Between two starts.
+    /// Time between two starts.
     interval: Duration,
-    /// So far ahead of time the last of those that start together may be.
+    /// How far the last start of a burst may be ahead of even starts.
     ahead: Duration,
-    /// When the next task were due if they came evenly.
+    /// When the next task would start if starts came evenly.
     due: Mutex<Instant>,
 }
 
@@ -57,7 +57,11 @@ impl Starts {
         Self { interval, ahead, due: Mutex::new(now) }
     }
 
-    /// Takes as many starts as there are, at least one and at most `most`; or tells when there is one.
+    /// Takes as many starts as are free, at least one and at most `most`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the time of the next start if none is free.
     pub(super) fn take(&self, most: usize, now: Instant) -> Result<Taken<'_>, Instant> {
         let mut due = self.due();
         let from = (*due).max(now);
@@ -76,7 +80,7 @@ impl Starts {
     }
 }
 
-/// Tasks that may start. Those that don't are given back when this is dropped.
+/// Starts that were taken. Those that aren't used are free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Taken<'a> {
     starts: &'a Starts,
@@ -84,12 +88,13 @@ pub(super) struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    /// How many may start.
+    /// Returns the number of starts left.
     pub(super) fn count(&self) -> usize {
         self.left
     }
 
-    /// So many of them start, now: what was taken long ago doesn't let others start together with them.
+    /// Uses `count` starts now. Starts that were taken long ago count as used now, so that no others start together
+    /// with them.
     pub(super) fn start(&mut self, count: usize, now: Instant) {
         let count = count.min(self.left);
         self.left -= count;
@@ -124,7 +129,7 @@ mod tests {
         }
     }
 
-    /// Starts as many as it can for so long, looking at the clock as often as it's told to.
+    /// Starts as many tasks as it can for `time`, asking again whenever the limit says so.
     fn started(starts: &Starts, from: Instant, time: Duration, most: usize) -> Vec<Instant> {
         let (mut now, mut all) = (from, Vec::new());
         while now < from + time {

@@ -1,7 +1,8 @@
-//! Receiving: never more than can start, as soon as it can start, and from one place when there is little to do.
+//! Receiving: asks the queue for messages as soon as their tasks can start, and never for more than can start.
 //!
-//! One poller is always there. Where a receive brings all that was asked for there is probably more: another poller
-//! wakes, as long as there are permits, and sleeps again with the first receive that brings less.
+//! One poller always runs. If a receive returns all the messages that it asked for, the queue probably has more, and
+//! another poller wakes, as long as there are permits. That poller sleeps again after the first receive that returns
+//! fewer.
 
 use super::breaker::{Admission, Cause, Probe};
 use super::permits::Permit;
@@ -23,59 +24,60 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-/// How long a receive waits for a message, unless the queue answers before.
+/// How long a receive waits for a message. The queue may answer earlier.
 const LONG_POLL: Duration = Duration::from_secs(20);
-/// How long it waits where the worker ends with the queue, or where others wait already; SQS counts in seconds, and
-/// makes one of it.
+/// How long a receive waits with `until_empty`, in a helper, or while messages wait for a backend. SQS counts in
+/// seconds, and rounds this up to one.
 const SHORT_POLL: Duration = Duration::from_millis(200);
-/// How long a failing backend may take to answer when it's checked.
+/// How long a failing backend may take to answer a check.
 const LONGEST_CHECK: Duration = Duration::from_secs(10);
-/// The most pollers: each keeps a connection busy.
+/// Maximum number of pollers. Each keeps a connection busy.
 const MOST_POLLERS: usize = 16;
 
-/// What the pollers share.
+/// State that the pollers share.
 struct Polling<'a> {
     tasks: &'a TaskTracker,
     in_progress: &'a Arc<InProgress>,
     stop: &'a CancellationToken,
-    /// There is more to receive than the pollers that are awake ask for.
+    /// Wakes a helper when the queue may have more messages than the awake pollers ask for.
     more: Notify,
-    /// Of the receives that ended last, so many brought nothing.
+    /// Number of receives in a row that returned no message.
     empty: AtomicU32,
 }
 
-/// What may be received now.
+/// What a poller has acquired before it asks for messages.
 struct Ready<'a> {
-    /// One for each message.
+    /// One permit for each message to ask for.
     permits: Vec<Permit>,
-    /// Where the user bounds how fast tasks start.
+    /// Starts under the rate limit, if the user set one.
     starts: Option<Taken<'a>>,
-    /// There is one permit then.
+    /// Set if the next message probes. Then there is only one permit.
     probe: Option<Probe>,
 }
 
-/// Who receives.
+/// The role of a poller.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Poller {
-    /// The one that is always there, and that finds out when failing backends work again.
+    /// Always runs. Only this poller checks failing backends and probes them.
     First,
-    /// One that wakes when there is more.
+    /// Wakes when the queue has more messages.
     Helper,
 }
 
-/// What a receive came to.
+/// The result of a poll.
 #[derive(PartialEq, Eq)]
 enum Received {
-    /// All that was asked for.
+    /// All the messages that were asked for.
     Full,
-    /// Less than that.
+    /// Fewer messages, or none.
     Less,
-    /// It's over: the worker stops, or the queue is empty.
+    /// The worker stops, or the queue is empty.
     End,
 }
 
 impl Worker {
-    /// Receives messages and starts their tasks until there is a reason to stop.
+    /// Receives messages and starts their tasks until the worker stops or, with `until_empty`, until the queue is
+    /// empty.
     pub(super) async fn receive(
         self: &Arc<Self>,
         tasks: &TaskTracker,
@@ -101,7 +103,7 @@ impl Worker {
         self.release(self.waiting.close(), in_progress).await;
     }
 
-    /// Polls as long as there is more than others ask for, and sleeps in between.
+    /// Runs a helper: polls while each receive returns all that it asked for, and sleeps in between.
     async fn help(self: &Arc<Self>, polling: &Polling<'_>, over: &CancellationToken) {
         loop {
             tokio::select! {
@@ -113,14 +115,14 @@ impl Worker {
         }
     }
 
-    /// Receives once, and starts the tasks of what came.
+    /// Receives a batch of messages and spawns a task for each.
     async fn poll(self: &Arc<Self>, poller: Poller, polling: &Polling<'_>, wait: Duration) -> Received {
         let (ready, messages) = match self.ready_and_received(poller, polling, wait).await {
             ControlFlow::Continue(received) => received,
             ControlFlow::Break(received) => return received,
         };
         let Ready { permits, mut starts, mut probe } = ready;
-        // The receive may have taken long.
+        // The receive may have taken long. If the worker stops or the circuit opened meanwhile, no task starts.
         let stops = polling.stop.is_cancelled();
         if stops || probe.is_none() && self.breaker.admission() != Admission::All {
             let waits = !stops && self.breaker.cause() == Some(Cause::Backend);
@@ -148,7 +150,7 @@ impl Worker {
         if is_full { Received::Full } else { Received::Less }
     }
 
-    /// Waits until messages may be received, and for messages.
+    /// Acquires what a receive needs, then waits for messages. Breaks if there is no message to start a task for.
     async fn ready_and_received(
         &self,
         poller: Poller,
@@ -171,14 +173,15 @@ impl Worker {
         ControlFlow::Break(if is_over { Received::End } else { Received::Less })
     }
 
-    /// Waits until messages may be received.
+    /// Acquires permits, starts and the breaker's admission for one receive.
     async fn ready(&self, poller: Poller, polling: &Polling<'_>) -> ControlFlow<Received, Ready<'_>> {
-        // Permits and starts first, and then the breaker: what it says must be true when messages are received.
+        // Permits and starts may take long to acquire. The breaker comes last: its answer must hold when messages are
+        // received.
         let mut permits = self.take_permits(polling).await?;
         let starts = self.may_start(permits.len(), poller, polling.stop).await?;
         let probe = match poller {
             Poller::First => self.admitted(polling.stop).await?,
-            // While the backends recover, one poller is enough.
+            // While backends recover, only the first poller receives.
             Poller::Helper if self.breaker.admission() == Admission::All => None,
             Poller::Helper => return ControlFlow::Break(Received::Less),
         };
@@ -190,7 +193,8 @@ impl Worker {
         ControlFlow::Continue(Ready { permits, starts, probe })
     }
 
-    /// The messages whose tasks may start now: those that wait for a backend, or what the queue has.
+    /// Returns the messages whose tasks may start now: those that wait for a backend, or else those that the queue
+    /// delivers.
     async fn next_messages(
         &self,
         ready: &Ready<'_>,
@@ -218,7 +222,7 @@ impl Worker {
         ControlFlow::Continue(deliveries.into_iter().map(lease).collect())
     }
 
-    /// Asks the queue for so many messages, and notes how that went.
+    /// Asks the queue for `asked` messages and records the result.
     async fn ask(
         &self,
         asked: usize,
@@ -232,7 +236,8 @@ impl Worker {
         }
         let received = tokio::select! {
             biased;
-            // Not raced against anything else: what it has received must not get lost.
+            // Only `abandon` may drop this call: the messages that it has received would be lost until their visibility
+            // timeout ends.
             received = self.queue.receive(asked, wait, polling.stop) => received,
             () = polling.in_progress.abandon.cancelled() => return ControlFlow::Break(Received::End),
         };
@@ -259,8 +264,8 @@ impl Worker {
         }
     }
 
-    /// Waits for a permit, and takes what else is free for a receive. Each request costs as much for one message as for
-    /// ten: where tasks are short, it waits a moment for more of them to end.
+    /// Waits for a permit, then takes other free permits for the same receive. A request costs the same for one message
+    /// as for ten. So if tasks are short, it waits up to [`BatchPolicy::receiving_wait`] for more of them to end.
     async fn take_permits(&self, polling: &Polling<'_>) -> ControlFlow<Received, Vec<Permit>> {
         let first = tokio::select! {
             biased;
@@ -275,7 +280,7 @@ impl Worker {
             return ControlFlow::Continue(permits);
         }
         let until = tokio::time::Instant::now() + receiving_wait;
-        // As long as there are tasks that may end.
+        // Only tasks that still run can free more permits.
         while permits.len() < batch && !polling.tasks.is_empty() {
             tokio::select! {
                 biased;
@@ -289,8 +294,8 @@ impl Worker {
         ControlFlow::Continue(permits)
     }
 
-    /// At most so many tasks that may start now, where the user bounds how fast they do. The first poller waits for one,
-    /// a helper only for a moment.
+    /// Takes up to `most` starts under the rate limit; `None` if there is no limit. The first poller waits for a start.
+    /// A helper gives up if the next start is more than [`BURST`] away.
     async fn may_start(
         &self,
         most: usize,
@@ -315,8 +320,8 @@ impl Worker {
         }
     }
 
-    /// Releases messages whose tasks don't start: the worker was told to stop, or a backend fails.
-    /// Others may have them at once.
+    /// Releases messages whose tasks don't start, as the worker stops or a backend fails. Other workers may receive
+    /// them at once.
     async fn release(&self, messages: Vec<LeasedMessage>, in_progress: &InProgress) {
         for leased in messages {
             let unsettled = self.permits.unsettled();
@@ -328,7 +333,8 @@ impl Worker {
         }
     }
 
-    /// Waits until messages may be received, or one that probes.
+    /// Waits until the breaker admits messages, and checks the backends when the breaker asks for it. Returns the probe
+    /// if only one message is admitted.
     async fn admitted(&self, stop: &CancellationToken) -> ControlFlow<Received, Option<Probe>> {
         let admitted = async {
             loop {
@@ -362,7 +368,7 @@ impl Worker {
         }
     }
 
-    /// Asks the queue and each granted store whether they are well again; says what isn't.
+    /// Checks the queues, the body store and each granted store. Returns the first failure.
     async fn check_backends(&self) -> Option<String> {
         let dead_letter = self.dead_letter.iter().map(|dead_letter| &dead_letter.queue);
         for queue in std::iter::once(&self.queue).chain(dead_letter) {
@@ -394,7 +400,7 @@ impl Worker {
     }
 }
 
-/// What a backend answers, if it answers soon.
+/// Returns the answer of a backend, or an error if there is none within [`LONGEST_CHECK`].
 async fn answer_to<T, E: Display>(check: impl Future<Output = Result<T, E>>) -> Result<T, String> {
     match tokio::time::timeout(LONGEST_CHECK, check).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),

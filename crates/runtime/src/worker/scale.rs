@@ -1,4 +1,4 @@
-//! Between the scaler and the permits: shows the scaler what happens, and sets the concurrency limit that it decides.
+//! Connects the scaler to the permits: shows it statistics, and sets the concurrency limit that it decides.
 
 use super::Worker;
 use crate::model::outcome::Outcome;
@@ -10,46 +10,46 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-/// How often the scaler decides while there is something to do, …
+/// Interval of the scaler's decisions while tasks run, …
 const BUSY: Duration = Duration::from_millis(50);
-/// … and while there isn't.
+/// … and while none runs.
 const IDLE: Duration = Duration::from_secs(1);
-/// How often the queue is asked how much waits, where the goal needs to know.
+/// Interval at which the queue is asked for its depth, if the goal or the status needs it.
 const ASK_EVERY: Duration = Duration::from_secs(10);
-/// How long it may take to answer.
+/// How long the queue may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A receive that lasts longer waited for messages to come.
+/// Longest time that a receive takes without waiting for messages to come.
 const LONGEST_REQUEST: Duration = Duration::from_millis(100);
 
-/// What moves the number of tasks at once between a minimum and [`super::WorkerOptions::instances`].
+/// How to move the number of concurrent tasks between a minimum and [`super::WorkerOptions::instances`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScaleOptions {
-    /// So many may always run.
+    /// Number of tasks that may always run.
     pub min: usize,
-    /// What more are for.
+    /// What more concurrent tasks are for.
     pub goal: Goal,
     /// See [`Scaling::scale_in_delay`].
     pub scale_in_delay: Duration,
 }
 
-/// Tasks at once.
+/// The concurrency limit and how it scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizing {
-    /// So many at most.
+    /// Maximum number of concurrent tasks.
     pub most: NonZeroUsize,
-    /// What moves the number up to that; `None`: it's fixed.
+    /// How to move the concurrency limit below that; `None`: it is fixed.
     pub scale: Option<ScaleOptions>,
 }
 
 impl Sizing {
-    /// So many may always run; 0 stands for one that may start.
+    /// Returns the number of tasks that may always run. With 0, one task may start nevertheless.
     pub(super) fn least(&self) -> usize {
         let most = self.most.get();
         self.scale.map_or(most, |scale| scale.min.min(most))
     }
 }
 
-/// What has happened since the scaler last looked.
+/// Statistics since the scaler's last decision.
 #[derive(Debug, Default)]
 pub(super) struct StatisticsWindow {
     of_full_receives: AtomicU64,
@@ -58,18 +58,18 @@ pub(super) struct StatisticsWindow {
     ended: AtomicU64,
     service_us: AtomicU64,
     pressed: AtomicU64,
-    /// There is something to do after a pause.
+    /// Wakes the scaler when there is something to do after an idle time.
     woken: Notify,
 }
 
 impl StatisticsWindow {
-    /// A receive brought so many of those that were asked for, whose permits it held for so long.
+    /// Records a receive that returned `count` of the `asked` messages. It held their permits for `running_time`.
     pub(super) fn received(&self, count: usize, asked: usize, running_time: Duration) {
         if count == 0 {
             self.empty_receives.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        // A longer one waited for messages: its permits were free.
+        // A longer receive waited for messages. Meanwhile its permits count as free.
         let running_time = micros(running_time.min(LONGEST_REQUEST));
         self.receiving_us.fetch_add(running_time.saturating_mul(count as u64), Ordering::Relaxed);
         if count >= asked {
@@ -78,7 +78,7 @@ impl StatisticsWindow {
         }
     }
 
-    /// A task ended.
+    /// Records the end of a task.
     pub(super) fn ended(&self, report: &Report) {
         let service = report.usage.wall.saturating_sub(report.usage.ready);
         self.ended.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +107,7 @@ fn micros(time: Duration) -> u64 {
 }
 
 impl Worker {
-    /// Moves the number of tasks at once, until it's dropped.
+    /// Moves the concurrency limit, until this future is dropped.
     pub(super) async fn scale(&self, tasks: &TaskTracker) {
         let mut known: Option<Scaler> = None;
         let mut may_reclaim = false;
@@ -124,7 +124,7 @@ impl Worker {
                     self.permits.set_limit(self.permits.limit().min(most.get()));
                     tokio::select! {
                         () = self.follow(tasks, scaler, &mut may_reclaim) => {}
-                        // It lives as long as the worker does.
+                        // The sender lives as long as the worker.
                         _ = sizings.changed() => {}
                     }
                 }
@@ -137,7 +137,7 @@ impl Worker {
         }
     }
 
-    /// Follows what there is to do.
+    /// Lets the scaler decide at intervals, and sets the concurrency limit.
     async fn follow(&self, tasks: &TaskTracker, scaler: &mut Scaler, may_reclaim: &mut bool) {
         let threads = self.component.threads();
         let (mut then, mut load) = (Instant::now(), threads.load().until_now());
@@ -145,7 +145,7 @@ impl Worker {
             let busy = !tasks.is_empty();
             tokio::select! {
                 () = tokio::time::sleep(if busy { BUSY } else { IDLE }) => {}
-                // What wakes it doesn't make it decide more often.
+                // Only an idle wait is cut short: waking doesn't make a busy scaler decide more often.
                 () = self.window.woken.notified(), if !busy => {}
             }
             let (now, before) = (Instant::now(), load);
@@ -168,8 +168,8 @@ impl Worker {
                 tracing::debug!(instances, ?because, running = tasks.len(), "changed the concurrency limit");
                 self.permits.set_limit(instances.get());
             }
-            // Back from a burst: what the pool keeps for the next one may be long in coming. A task that still runs would
-            // keep the whole pool beside the new one.
+            // After a burst, the pool's memory is reclaimed, as the next burst may be long in coming. This waits until
+            // no task runs: one that still ran would keep the whole old pool next to the new one.
             *may_reclaim |= instances.get() < number;
             if *may_reclaim && tasks.is_empty() && instances.get() == self.sizing.borrow().least().max(1) {
                 self.component.reclaim_idle_memory().await;
@@ -179,7 +179,7 @@ impl Worker {
         }
     }
 
-    /// Asks the queue how much waits, where the goal or somebody who watches needs to know.
+    /// Asks the queue for its depth at intervals, if the goal or the status needs it.
     pub(super) async fn ask_depth(&self) {
         loop {
             let goal = self.sizing.borrow().scale.map(|scale| scale.goal);

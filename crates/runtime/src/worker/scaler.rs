@@ -1,126 +1,131 @@
-//! The scaler: how many tasks may run at once.
+//! The scaler: decides how many tasks may run at once.
 //!
-//! A function of what it is shown and of the little that it remembers. It knows no clock, no queue and no runtime: time
-//! is what a snapshot says has passed, so that hours of a fleet can be computed in a test.
+//! It is a function of a [`Snapshot`] and of the little that it remembers. It has no clock, no queue and no runtime: a
+//! snapshot says how much time has passed, so that a test can compute hours of a fleet.
 //!
-//! Three things are weighed. *Demand*: what waits in the queue, and what receives brought, which is newer. *Use*: tasks
-//! that compute need threads, and more of them at once than keep the threads busy only take time slices in turn, while tasks that
-//! wait need no thread; which kind they are is measured, and nobody has to say it: of the time that permits are occupied,
-//! which part asks for a thread? *Pressure*: where stores and queues fail or throttle, fewer tasks at once.
+//! Three things are weighed:
+//!
+//! - *Demand*: the messages that wait in the queue, and those that the last receives returned, which is newer.
+//! - *Use*: tasks that compute need threads. More of them than keep the threads busy only wait for a time slice. Tasks
+//!   that wait for the host need no thread. The scaler measures which kind the tasks are: the share of the time permits
+//!   are held in which a task is on a thread or waits for one.
+//! - *Pressure*: while stores or queues fail or throttle, fewer tasks run at once.
 
 use std::collections::VecDeque;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-/// So many tasks for each thread are on it or wait for it, on average, before more are of no use: one computes, and half
-/// the time another is ready when it ends.
+/// Average number of tasks for each thread, running or ready, beyond which more are useless: one computes, and half the
+/// time another is ready when it ends.
 const RUNNABLE_PER_THREAD: f64 = 1.5;
-/// Of short tasks there are more: as many as give a thread so much to do while the worker wakes up, which costs as much as
-/// such a task, and receives for several at once …
+/// If tasks are short, each thread gets enough of them to last this long: in that time the worker wakes up, which costs
+/// as much as such a task, and receives several messages at once …
 const LEAST_WORK: Duration = Duration::from_micros(200);
-/// … but not more than that, of which the worker's part in each would hardly become less.
+/// … but not more than this number. Beyond it, the worker's part in the cost of a task would hardly shrink.
 const MOST_RUNNABLE_PER_THREAD: f64 = 10.0;
-/// What tasks were is forgotten by half in so much time.
+/// Half-life of what is known about tasks.
 const HALF_LIFE: Duration = Duration::from_secs(3);
-/// How short they are is forgotten sooner: short ones are many, and as soon as they aren't, more at once are a burden.
+/// Half-life of what is known about how short tasks are. Many short tasks run at once, and are a burden as soon as they
+/// aren't short any more.
 const HALF_LIFE_OF_SHORT: Duration = Duration::from_millis(250);
-/// Slots must have been occupied for so long, in all, to tell anything.
+/// Time in seconds for which permits must have been held, in all, before the use of threads is measured.
 const LEAST_EVIDENCE: f64 = 0.02;
-/// What use says is taken up when it differs by more than this part: less is noise.
+/// Relative change of the measured use that is taken up. A smaller change is noise.
 const TOLERANCE: f64 = 0.25;
-/// What so many tasks in a row need is what is needed.
+/// What was wanted is remembered for at least the time of this number of tasks in a row.
 const MANY: f64 = 20.0;
-/// So large a part of the tasks fails because of stores or queues before it's pressure: single ones among many are bad
-/// luck, as they are to the circuit breaker.
+/// Share of tasks that fail because of stores or queues from which it counts as pressure. Single failures among many
+/// are bad luck, as they are to the circuit breaker.
 const LEAST_PRESSED: f64 = 0.1;
-/// Pressure takes this part away, …
+/// Pressure multiplies the number of tasks by this factor, …
 const SHRINK: f64 = 0.7;
-/// … at most once in so much time, as its effect takes time to be seen …
+/// … at most once in this time, as its effect takes time to show, …
 const SHRINK_EVERY: Duration = Duration::from_secs(1);
-/// … and success gives back so much a second.
+/// … and success raises the bound again by this share each second.
 const RECOVER_PER_SECOND: f64 = 0.1;
-/// Less than this part of their time on a thread is none: a thousand such tasks need one thread.
+/// Smallest share of its time for which a task is assumed to need a thread: a thousand such tasks need one thread.
 const LEAST_SHARE: f64 = 1e-3;
 
-/// What holds until the user says otherwise.
+/// The bounds and the goal of the scaler, until the user changes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scaling {
-    /// So many may always run. One may in any case.
+    /// Number of tasks that may always run. One may in any case.
     pub min: usize,
-    /// More never do: what the user wants, and the host bears.
+    /// Maximum number of tasks: what the user wants, and what the host can bear.
     pub max: NonZeroUsize,
-    /// What guests compute on.
+    /// Number of guest threads.
     pub threads: NonZeroUsize,
-    /// What more tasks at once are for.
+    /// What more concurrent tasks are for.
     pub goal: Goal,
-    /// What was needed may be needed again for so long: the number falls when not more than a third of it was wanted within this
-    /// time, and to the minimum when nothing has come for as long.
+    /// How long a number that was needed may be needed again. The number falls when not more than a third of it was
+    /// wanted within this time, and to the minimum when there was nothing to do for as long.
     pub scale_in_delay: Duration,
 }
 
 impl Scaling {
-    /// With a minimum of one at least, and of the maximum at most.
+    /// Returns the same with a minimum of at least one and at most the maximum.
     fn startable(self) -> Self {
         Self { min: self.min.clamp(1, self.max.get()), ..self }
     }
 }
 
-/// What more tasks at once are for.
+/// What more concurrent tasks are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Goal {
-    /// Whatever waits starts, as far as it's of use.
+    /// Each waiting message starts at once, as far as more tasks are useful.
     #[default]
     AtOnce,
     /// A message that arrives starts within this time.
     Latency(Duration),
-    /// So many messages for each task that runs.
+    /// Number of messages, waiting or running, for each concurrent task.
     Backlog(NonZeroU32),
 }
 
-/// What the scaler is shown. Counts are of what happened since the snapshot before.
+/// The statistics that the scaler sees. Counts are of what happened since the previous snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// Since the snapshot before.
+    /// Time since the previous snapshot.
     pub elapsed: Duration,
-    /// Messages that wait in the queue, as it said last; `None`: it hasn't, or long ago.
+    /// Number of messages that wait in the queue, from its last answer; `None`: there is no recent answer.
     pub waiting: Option<u64>,
-    /// Messages of receives that brought all that was asked for: probably there are as many again.
+    /// Number of messages from receives that returned all that was asked for. Probably as many again wait.
     pub of_full_receives: u64,
-    /// Receives that brought nothing.
+    /// Number of receives that returned no message.
     pub empty_receives: u64,
-    /// Tasks that run now.
+    /// Number of tasks that run now.
     pub running: usize,
-    /// How long tasks held a permit, those that still run included, and receives that brought some.
+    /// How long permits were held, in all: by tasks, including those that still run, and by receives that returned
+    /// messages.
     pub occupied: Duration,
-    /// Of this, on a thread.
+    /// Part of `occupied` on a thread.
     pub computed: Duration,
-    /// Of this, waiting for a thread.
+    /// Part of `occupied` waiting for a thread.
     pub waited: Duration,
-    /// Tasks that ended.
+    /// Number of tasks that ended.
     pub ended: u64,
-    /// How long these took, waiting for a thread left out.
+    /// How long these tasks took, in all, without waiting for a thread.
     pub service: Duration,
-    /// Of these, those that stores or queues failed.
+    /// Number of these tasks that failed because of stores or queues.
     pub pressed: u64,
 }
 
-/// How many, and why not more.
+/// The number of tasks that may run at once, and what decided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// So many tasks may run at once.
+    /// Number of tasks that may run at once.
     pub instances: NonZeroUsize,
-    /// What decided it.
+    /// What decided the number.
     pub because: Because,
 }
 
 /// What decided how many tasks may run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// There is nothing for more.
+    /// No more tasks are needed.
     Demand,
-    /// It was needed a while ago, and may be again.
+    /// This number was needed a while ago, and may be needed again.
     ScaleInDelay,
-    /// More would wait for a thread.
+    /// More tasks would wait for a thread.
     Threads,
     /// Stores or queues fail.
     Pressure,
@@ -129,11 +134,11 @@ pub enum Because {
 }
 
 impl Because {
-    /// Each of them.
+    /// All variants.
     pub const ALL: [Self; 5] =
         [Self::Demand, Self::ScaleInDelay, Self::Threads, Self::Pressure, Self::Maximum];
 
-    /// The word that a status uses.
+    /// Returns the word for it in a status.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Demand => "demand",
@@ -145,40 +150,40 @@ impl Because {
     }
 }
 
-/// Decides.
+/// Decides how many tasks may run at once.
 #[derive(Clone, Debug)]
 pub struct Scaler {
     scaling: Scaling,
     instances: usize,
-    /// Lately, in seconds.
+    /// Recent time in seconds, like `runnable` and `computed`. Older time counts less.
     occupied: f64,
     runnable: f64,
     computed: f64,
-    /// Tasks that ended while that was computed.
+    /// Number of tasks that ended in the time of `computed`.
     computed_for: f64,
-    /// Of the tasks that ended lately, in seconds.
+    /// Time of the `ended` recent tasks, in seconds.
     service: f64,
     ended: f64,
-    /// Of the tasks that ended within a second or so, those that stores or queues failed.
+    /// Tasks of the last second or so that failed because of stores or queues, out of the `pressed_of` that ended.
     pressed: f64,
     pressed_of: f64,
-    /// How long tasks have run without one that ended.
+    /// How long tasks have run since one last ended.
     unended: Duration,
-    /// As many as keep the threads busy; `None`: too little has run yet.
+    /// Number of tasks that keeps the threads busy; `None`: too little has run yet.
     useful: Option<f64>,
-    /// Pressure's bound; `None`: there is none.
+    /// Bound that pressure sets; `None`: there is none.
     ceiling: Option<f64>,
     /// All time that has passed.
     now: Duration,
     shrunk_at: Option<Duration>,
-    /// When there was last anything to do.
+    /// When there was last something to do.
     busy_at: Option<Duration>,
-    /// When so many were wanted; each less than those before it, so that the first is the highest.
+    /// The numbers that were wanted, and when. Each is less than those before it, so that the first is the highest.
     wanted: VecDeque<(Duration, usize)>,
 }
 
 impl Scaler {
-    /// At the minimum.
+    /// Creates a scaler that starts at the minimum.
     pub fn new(scaling: Scaling) -> Self {
         let scaling = scaling.startable();
         Self {
@@ -202,7 +207,7 @@ impl Scaler {
         }
     }
 
-    /// Other bounds, or another goal. What was learned stays.
+    /// Changes the bounds and the goal. What was learned stays.
     pub fn set(&mut self, scaling: Scaling) {
         let max = scaling.max.get();
         self.scaling = scaling.startable();
@@ -212,7 +217,7 @@ impl Scaler {
         }
     }
 
-    /// What is to hold from now on.
+    /// Decides how many tasks may run from now on.
     pub fn decide(&mut self, snapshot: &Snapshot) -> Decision {
         self.now = self.now.saturating_add(snapshot.elapsed);
         self.learn(snapshot);
@@ -227,7 +232,8 @@ impl Scaler {
         let at_rest = self.busy_at.is_none_or(|busy| self.now - busy >= self.scaling.scale_in_delay)
             && demand == 0
             && snapshot.ended == 0;
-        // What is allowed and not used costs nothing, and a number that moves with each wave shows nothing.
+        // A limit that isn't used up costs nothing, and a limit that moves with each wave of messages shows nothing. So
+        // it falls only if no more than a third of it was wanted.
         let kept = if warm > self.instances / 3 { warm.max(self.instances) } else { warm };
         let wanted = if at_rest { min } else { kept.max(min) };
         let (instances, because) = if wanted > most {
@@ -237,18 +243,18 @@ impl Scaler {
         } else {
             (wanted, Because::Demand)
         };
-        // At once, but not by more than what was measured can stand for.
+        // The number rises at once, but at most doubles: the measurements say little about more tasks than that.
         self.instances = instances.min(self.instances.saturating_mul(2)).max(min);
         let instances = NonZeroUsize::new(self.instances).unwrap_or(NonZeroUsize::MIN);
         Decision { instances, because }
     }
 
-    /// What tasks do lately: compute, or wait.
+    /// Learns from a snapshot how much of their time tasks compute or wait.
     fn learn(&mut self, snapshot: &Snapshot) {
         let left_after =
             |half_life: Duration| 0.5_f64.powf(snapshot.elapsed.as_secs_f64() / half_life.as_secs_f64());
         let left = left_after(HALF_LIFE);
-        // While nothing ends or runs, what was known stays known.
+        // While no task ends or runs, nothing is forgotten.
         if snapshot.ended == 0 && snapshot.running > 0 {
             self.unended = self.unended.saturating_add(snapshot.elapsed);
         } else {
@@ -278,9 +284,9 @@ impl Scaler {
         }
     }
 
-    /// As many as keep the threads busy if they do nothing but compute.
+    /// Returns the number of tasks that keeps the threads busy if they only compute.
     fn busy_threads(&self) -> f64 {
-        // What is still computed counts, so that quick ones don't speak for slow ones beside them.
+        // Tasks that still run count in `computed`, so that quick tasks don't hide slow ones next to them.
         let short = match self.computed > 0.0 {
             true => LEAST_WORK.as_secs_f64() * self.computed_for / self.computed,
             false => 0.0,
@@ -288,7 +294,7 @@ impl Scaler {
         self.scaling.threads.get() as f64 * short.clamp(RUNNABLE_PER_THREAD, MOST_RUNNABLE_PER_THREAD)
     }
 
-    /// Fewer at once where stores or queues fail, more again where they don't.
+    /// Lowers the bound of pressure while stores or queues fail, and raises it again while they don't.
     fn feel_pressure(&mut self, snapshot: &Snapshot) {
         let left = 0.5_f64.powf(snapshot.elapsed.as_secs_f64() / SHRINK_EVERY.as_secs_f64());
         self.pressed = self.pressed * left + snapshot.pressed as f64;
@@ -309,12 +315,12 @@ impl Scaler {
         }
     }
 
-    /// How many the messages ask for.
+    /// Returns the number of tasks that the messages ask for.
     fn demand(&self, snapshot: &Snapshot) -> usize {
         let waiting = if snapshot.of_full_receives > 0 {
             snapshot.waiting.unwrap_or_default().max(snapshot.of_full_receives)
         } else if snapshot.empty_receives > 0 {
-            // Newer than what the queue said.
+            // An empty receive is newer than the depth.
             0
         } else {
             snapshot.waiting.unwrap_or_default()
@@ -323,23 +329,26 @@ impl Scaler {
         let wanted = match self.scaling.goal {
             Goal::AtOnce => running.saturating_add(waiting),
             Goal::Backlog(each) => running.saturating_add(waiting).div_ceil(each.get().into()),
-            // What waits is started by so many in this time. A float that is no number becomes 0.
+            // This number of tasks starts the waiting messages within this time. A float that is no number becomes 0.
             Goal::Latency(within) => {
                 (waiting as f64 * self.service_time() / within.as_secs_f64()).ceil() as u64
             }
         };
-        // What runs is needed, whatever the goal says of what waits: or else a number that meets the goal would not stay.
+        // Running tasks are needed, whatever the goal says about waiting messages. Otherwise a number that meets the
+        // goal would not stay.
         let least = running.max(u64::from(waiting > 0));
         usize::try_from(wanted.max(least)).unwrap_or(usize::MAX).min(self.scaling.max.get())
     }
 
-    /// What a task takes, in seconds, waiting for a thread left out. Those that don't end take as long as they have until now.
+    /// Returns the mean time of a task in seconds, without waiting for a thread. Tasks that don't end count with the
+    /// time that they have run so far.
     fn service_time(&self) -> f64 {
         let mean = if self.ended > 0.0 { self.service / self.ended } else { 0.0 };
         mean.max(self.unended.as_secs_f64())
     }
 
-    /// The highest that was wanted within the time that is kept, or while many tasks ran: few of them show nothing.
+    /// Returns the highest number that was wanted within the scale-in delay, or within the time of [`MANY`] tasks if
+    /// that is longer: few tasks show nothing.
     fn warm(&mut self, wanted: usize) -> usize {
         let many = Duration::try_from_secs_f64(self.service_time() * MANY).unwrap_or(Duration::MAX);
         let kept = self.scaling.scale_in_delay.max(many);
@@ -353,9 +362,9 @@ impl Scaler {
         self.wanted.front().map_or(wanted, |&(_, highest)| highest)
     }
 
-    /// The most that are of use, and what bounds them.
+    /// Returns the highest number of tasks that is useful, and what bounds it.
     fn bound(&self, max: usize) -> (usize, Because) {
-        // Until it's known they may do nothing but compute.
+        // Until their use is measured, tasks are assumed to only compute.
         let useful = self.useful.unwrap_or_else(|| self.busy_threads());
         [(Some(useful), Because::Threads), (self.ceiling, Because::Pressure)]
             .into_iter()
@@ -364,7 +373,7 @@ impl Scaler {
     }
 }
 
-/// Up to the next of 1, 2, 3, 4, 6, 8, 12, 16, …: small ups and downs change nothing.
+/// Rounds up to the next of 1, 2, 3, 4, 6, 8, 12, 16, …: small ups and downs change nothing.
 fn step(wanted: usize) -> usize {
     let power = wanted.checked_next_power_of_two().unwrap_or(wanted);
     let between = power / 4 * 3;

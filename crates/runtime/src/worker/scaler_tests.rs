@@ -1,4 +1,4 @@
-//! The scaler in virtual time.
+//! Tests of the scaler in simulated time.
 
 use super::*;
 use proptest::prelude::*;
@@ -15,13 +15,13 @@ fn scaling(min: usize, max: usize) -> Scaling {
     }
 }
 
-/// A worker and its queue, in steps of a twentieth of a second. Tasks wait for the host but for a thousandth of their time,
-/// or they compute.
+/// A worker and its queue, in steps of a twentieth of a second. Tasks either compute, or wait for the host for all but
+/// a thousandth of their time.
 struct Simulated {
     scaler: Scaler,
     allowed: usize,
     waiting: u64,
-    /// What the queue said of that last: every ten seconds.
+    /// The number of waiting messages that the queue reported last: every ten seconds.
     told: u64,
     /// When the running tasks end.
     running: VecDeque<Duration>,
@@ -58,7 +58,7 @@ impl Simulated {
             snapshot.ended += 1;
             snapshot.service += self.service;
         }
-        // As the pollers do: ten at once, and on while there is more.
+        // Like the pollers: receives ten messages at once, and goes on while there are more.
         loop {
             let free = self.allowed.saturating_sub(self.running.len()).min(10) as u64;
             let received = free.min(self.waiting);
@@ -140,7 +140,7 @@ fn tasks_that_compute_settle_near_the_number_of_threads_and_those_that_wait_far_
     assert_eq!(computes.allowed, 3, "two threads, and one that is ready when a task ends");
 }
 
-/// Two threads that compute without a pause, for tasks that take so long each.
+/// Two threads that compute without a pause, for tasks that each take the same time.
 struct Busy {
     scaler: Scaler,
     instances: usize,
@@ -168,7 +168,7 @@ impl Busy {
         self.instances = self.scaler.decide(&snapshot).instances.get();
     }
 
-    /// As many steps with tasks that take so long, the number after each.
+    /// Makes `steps` steps with tasks that each take `task`. Returns the number after each step.
     fn steps(&mut self, steps: usize, task: Duration) -> Vec<usize> {
         let step = |_| {
             let threads = self.instances.min(2) as f64;
@@ -202,7 +202,7 @@ fn short_tasks_of_changing_length_move_the_number_seldom() {
 fn quick_tasks_do_not_speak_for_slow_ones_beside_them() {
     let mut worker = Busy::new();
     worker.steps(200, Duration::from_micros(25));
-    // One in each step is refused at once; all others compute and don't end.
+    // One task in each step is refused at once. All others compute and don't end.
     let numbers: Vec<usize> = (0..200)
         .map(|_| {
             worker.step(1);
@@ -216,7 +216,7 @@ fn quick_tasks_do_not_speak_for_slow_ones_beside_them() {
 fn a_burst_of_short_tasks_begins_with_what_was_of_use_to_the_one_before() {
     let mut worker = Busy::new();
     worker.steps(200, Duration::from_micros(25));
-    // The first look at it, before one has ended.
+    // The first snapshot, before a task has ended.
     let begins = Snapshot {
         elapsed: Duration::from_secs(1),
         of_full_receives: 10,
@@ -231,15 +231,15 @@ fn a_burst_of_short_tasks_begins_with_what_was_of_use_to_the_one_before() {
 
 #[test]
 fn a_steady_load_changes_the_number_at_most_six_times_an_hour() {
-    // Messages a second and what each takes: one at a time, ten and forty at once on average, seldom and long, and such as
-    // keep the two threads busy for most of the time.
+    // Messages a second, the seconds that each takes, and whether it computes: one, ten and forty tasks at once on
+    // average, rare and long tasks, and tasks that keep the two threads busy for most of the time.
     let loads =
         [(5.0, 0.2, false), (5.0, 2.0, false), (40.0, 1.0, false), (0.05, 60.0, false), (7.0, 0.2, true)];
     for (seed, (rate, seconds, computes)) in loads.into_iter().enumerate() {
         let mut random = fastrand::Rng::with_seed(seed as u64);
         let mut worker = Simulated::new(scaling(0, 64), Duration::from_secs_f64(seconds));
         worker.computes = computes;
-        // As they come: Poisson's numbers, as Knuth draws them.
+        // Arrivals are Poisson distributed, drawn with Knuth's algorithm.
         let none = (-rate * TICK.as_secs_f64()).exp();
         let mut arrivals = move || {
             let (mut count, mut product) = (0, random.f64());
@@ -265,7 +265,7 @@ fn a_steady_load_stays_met_with_each_goal() {
     for goal in [Goal::Latency(Duration::from_secs(10)), backlog] {
         let mut random = fastrand::Rng::with_seed(1);
         let mut worker = Simulated::new(Scaling { goal, ..scaling(0, 64) }, Duration::from_secs(2));
-        // Five a second at most, ten at once on average.
+        // Five messages a second on average, which are ten tasks at once.
         let mut arrivals = || u64::from(random.f64() < 0.25);
         worker.steps(Duration::from_secs(3600), &mut arrivals);
         worker.changes.clear();
@@ -318,9 +318,9 @@ fn pressure_takes_a_part_at_once_and_success_gives_it_back_slowly() {
     let decided: Vec<_> = (0..4).map(|_| scaler.decide(&pressed)).collect();
     assert_eq!(decided.iter().map(|decision| decision.instances.get()).collect::<Vec<_>>(), [45, 31, 22, 15]);
     assert_eq!(decided[0].because, Because::Pressure);
-    // What comes at once is one failure.
+    // Failures at the same time count as one.
     assert_eq!(scaler.decide(&Snapshot { elapsed: TICK, ..pressed }).instances.get(), 15);
-    // One in twenty is no pressure.
+    // One failure in twenty tasks is no pressure.
     assert!(
         scaler.decide(&Snapshot { pressed: 0, elapsed: Duration::from_secs(20), ..busy }).instances.get()
             >= 15
@@ -438,7 +438,7 @@ proptest! {
                 waiting: Some(waiting),
                 of_full_receives: 1,
                 running: before,
-                // Each of them once: however many run, they are of the same kind.
+                // Each task ends once: however many run, they are of the same kind.
                 ended: before as u64,
                 occupied: Duration::from_micros(occupied_us) * before as u32,
                 computed: Duration::from_micros(occupied_us).mul_f64(share) * before as u32,

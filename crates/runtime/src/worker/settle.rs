@@ -1,8 +1,8 @@
-//! Settlement: what becomes of a message once its task has ended.
+//! Settlement: deletes a message or makes it visible again, after its task has ended.
 //!
-//! [`decide`] is a pure function. [`settle_all`] is the one place that deletes messages and gives them back: it
-//! takes what has gathered while the previous call was under way, so that a busy worker settles in batches and an
-//! idle one at once, and it retries what failed for as long as the message is ours.
+//! [`decide`] is a pure function that chooses what to do. [`settle_all`] is the one place that deletes and releases
+//! messages. Each of its calls settles the batch that arrived during the previous call, so that a busy worker settles
+//! in batches and an idle worker settles at once. A failed settlement is retried for as long as the message is ours.
 
 use super::attribution::Attribution;
 use super::breaker::{Breaker, Evidence, Probe};
@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// After a failure the settlements wait for so long, at first and at most.
+/// Shortest and longest pause before failed settlements are retried. The pause doubles with each failure.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
-/// How long a message that failed waits for its next try: doubling with each receive.
+/// The delay before a failed message is retried. It doubles with each receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// After the first receive.
+    /// Delay after the first receive.
     pub first: Duration,
-    /// After many.
+    /// Upper bound of the delay.
     pub longest: Duration,
 }
 
@@ -35,8 +35,8 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Somewhere between half of the full time and all of it, so that what failed together doesn't return together.
-    /// `chance` is between 0 and 1.
+    /// Returns a time between half of the full delay and all of it, so that messages that failed together aren't
+    /// retried together. `chance` is a random number between 0 and 1.
     fn after(&self, receive_count: u32, chance: f64) -> Duration {
         let doublings = receive_count.saturating_sub(1).min(31);
         let full = self.first.saturating_mul(1 << doublings).min(self.longest).min(MAX_VISIBILITY);
@@ -44,34 +44,34 @@ impl Backoff {
     }
 }
 
-/// What becomes of a message.
+/// What to do with a message whose task has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// It's deleted.
+    /// Delete it.
     Delete,
-    /// It becomes visible again, and this receive counts.
+    /// Make it visible again after this delay. This receive counts.
     Retry(Duration),
-    /// It becomes visible again, and this receive doesn't count where the queue can do that: it wasn't the task's
-    /// fault.
+    /// Make it visible again after this delay. This receive doesn't count, where the queue can do that: the task isn't
+    /// to blame.
     Release(Duration),
-    /// It goes to the dead-letter queue, and is then deleted.
+    /// Send it to the dead-letter queue, then delete it.
     DeadLetter,
-    /// It's no longer ours.
+    /// Do nothing: the message is no longer ours.
     Leave,
 }
 
-/// What the settlement depends on beside the outcome.
+/// What a decision depends on, in addition to the outcome.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) policy: Policy,
     pub(super) backoff: Backoff,
-    /// After so many receives the queue gives up.
+    /// Number of receives after which the queue itself dead-letters a message.
     pub(super) max_receives: Option<u32>,
-    /// There is a queue to send to.
+    /// Whether there is a dead-letter queue.
     pub(super) dead_letter: bool,
 }
 
-/// Decides. `chance` is between 0 and 1.
+/// Decides what to do with a message. `chance` is a random number between 0 and 1, for the backoff.
 pub(super) fn decide(
     outcome: &Outcome,
     attribution: Attribution,
@@ -101,7 +101,8 @@ pub(super) fn decide(
     match action {
         Action::Drop => Decision::Delete,
         Action::DeadLetter => Decision::DeadLetter,
-        // The queue would move it at its next receive, without a reason.
+        // This is the last receive: the queue itself would dead-letter the message at its next receive, without a
+        // reason.
         Action::Retry if rules.dead_letter && rules.max_receives.is_some_and(|max| receive_count >= max) => {
             Decision::DeadLetter
         }
@@ -109,22 +110,22 @@ pub(super) fn decide(
     }
 }
 
-/// Something that is done to a message in the queue.
+/// The settlement of one message: an operation for [`settle_all`] to carry out.
 pub(super) struct Settlement {
     pub(super) message_id: String,
     pub(super) receipt: Receipt,
     pub(super) operation: Operation,
-    /// Until then the message is ours.
+    /// When the lease ends. Until then the message is ours, and a failed operation is retried.
     pub(super) ours_until: Instant,
-    /// What its task says to the circuit breaker.
+    /// What the end of the task says about the backends, for the circuit breaker.
     pub(super) evidence: Evidence,
-    /// The message probes the backends for the circuit breaker.
+    /// Set if the message probes the backends for the circuit breaker.
     pub(super) probe: Option<Probe>,
-    /// Dropped when the message is settled.
+    /// Counts the message as unsettled until this is dropped.
     pub(super) _unsettled: Unsettled,
 }
 
-/// What is done to a message in the queue.
+/// An operation on a message in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     Delete,
@@ -132,24 +133,24 @@ pub(super) enum Operation {
     Release(Duration),
 }
 
-/// Where settlements are carried out, and who learns how that went.
+/// Where settlements are carried out, and where the results are recorded.
 #[derive(Clone, Copy)]
 pub(super) struct Settling<'a> {
     pub(super) queue: &'a dyn Queue,
     pub(super) breaker: &'a Breaker,
     pub(super) tally: &'a Tally,
-    /// When it's cancelled, nothing is retried any more.
+    /// Ends all retries when it is cancelled.
     pub(super) give_up: &'a CancellationToken,
 }
 
-/// Carries out settlements until all senders are gone, at the queue's batch_policy.
+/// Carries out settlements until all senders are dropped. The queue's batch policy sets the number of concurrent calls.
 pub(super) async fn settle_all(settling: Settling<'_>, receiver: mpsc::UnboundedReceiver<Settlement>) {
     let calls = settling.queue.batch_policy().settling_calls.max(1);
     let receiver = Mutex::new(receiver);
     join_all((0..calls).map(|_| settle_on(settling, &receiver))).await;
 }
 
-/// Makes one call after the other, each for the settlements that have come meanwhile.
+/// Makes one call after the other, each with a batch of the settlements that arrived meanwhile.
 async fn settle_on(settling: Settling<'_>, receiver: &Mutex<mpsc::UnboundedReceiver<Settlement>>) {
     let Settling { queue, give_up, .. } = settling;
     let wait = queue.batch_policy().settling_wait;
@@ -159,7 +160,7 @@ async fn settle_on(settling: Settling<'_>, receiver: &Mutex<mpsc::UnboundedRecei
         if open.len() < MAX_BATCH && !next_batch(receiver, &mut open, wait).await {
             return;
         }
-        // One call does one thing to all messages in it: the first that waits decides which.
+        // A call applies one operation to all its messages. The first open settlement decides which.
         let operation = open[0].operation;
         let (mut batch, mut rest): (Vec<_>, Vec<_>) =
             open.into_iter().partition(|settlement| settlement.operation == operation);
@@ -167,7 +168,7 @@ async fn settle_on(settling: Settling<'_>, receiver: &Mutex<mpsc::UnboundedRecei
         open = rest;
         let unsettled = batch.len() + open.len();
         let left_open = tokio::select! {
-            // An answer that is there is heard even then.
+            // `biased`: an answer that has arrived is handled even if `give_up` is cancelled.
             biased;
             left_open = settle_batch(settling, operation, batch) => left_open,
             () = give_up.cancelled() => {
@@ -193,8 +194,8 @@ async fn settle_on(settling: Settling<'_>, receiver: &Mutex<mpsc::UnboundedRecei
     }
 }
 
-/// Waits for what is to be settled, if nothing is open, and then a while for more to fill a batch. `false`: nothing is
-/// open and nothing will come.
+/// Waits for the first settlement, if none is open, and then up to `wait` for more to fill the batch. Returns `false`
+/// when none is open and no sender is left.
 async fn next_batch(
     receiver: &Mutex<mpsc::UnboundedReceiver<Settlement>>,
     open: &mut Vec<Settlement>,
@@ -204,7 +205,7 @@ async fn next_batch(
     let mut receiver = if open.is_empty() {
         receiver.lock().await
     } else {
-        // What is open has waited long enough.
+        // If another call holds the receiver, the open settlements are settled without waiting for more.
         let Ok(receiver) = receiver.try_lock() else { return true };
         receiver
     };
@@ -221,7 +222,7 @@ async fn next_batch(
         } else {
             match tokio::time::timeout_at(until, receiver.recv()).await {
                 Ok(Some(next)) => open.push(next),
-                // Nobody sends any more, or it's time.
+                // No sender is left, or `wait` is over.
                 Ok(None) | Err(_) => break,
             }
         }
@@ -229,7 +230,7 @@ async fn next_batch(
     true
 }
 
-/// Returns what is to be tried again.
+/// Settles a batch with one call. Returns the settlements to retry.
 async fn settle_batch(
     Settling { queue, breaker, tally, .. }: Settling<'_>,
     operation: Operation,

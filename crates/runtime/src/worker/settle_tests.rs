@@ -74,7 +74,7 @@ fn backoff_doubles_to_its_bound_with_jitter() {
     assert_eq!([1, 2, 6].map(|count| after(count, 0.0)), [1, 2, 30]);
 }
 
-/// A queue that answers as it's told to, and remembers what it was asked.
+/// A queue that gives scripted answers and records the calls.
 struct Scripted {
     answers: Mutex<VecDeque<Vec<Result<(), QueueError>>>>,
     deleted: Mutex<Vec<Vec<String>>>,
@@ -113,7 +113,7 @@ impl Queue for Scripted {
     }
 }
 
-/// Settles messages `0`, `1`, … by deleting them, and returns what the queue was asked.
+/// Settles messages `0`, `1`, … by deleting them, and returns the deletions that the queue was asked for.
 async fn deletions(
     count: usize,
     ours: Duration,

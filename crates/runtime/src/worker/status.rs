@@ -1,6 +1,6 @@
-//! What a worker does now, for those who watch it.
+//! The status of a worker: what it does now, for metrics, health checks and `wasmrun top`.
 //!
-//! Counts only grow. What is kept of single tasks is bounded, whatever they do.
+//! Counts only grow. The number of single tasks that are kept is bounded.
 
 use super::Worker;
 use super::breaker::{Admission, Cause};
@@ -16,51 +16,52 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-/// The last failures, and the running tasks that are named: so many.
+/// Maximum number of failed tasks, and of running tasks, in a status.
 pub const NAMED: usize = 20;
-/// How often the worker shows that it lives.
+/// Interval of the worker's heartbeat.
 const BEAT: Duration = Duration::from_secs(1);
-/// What the queue said longer ago says nothing of now.
+/// Age at which a queue depth is out of date.
 const DEPTH_IS_OLD: Duration = Duration::from_secs(30);
 
 /// What a worker does now.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// Since the worker was made.
+    /// Time since the worker was created.
     pub uptime: Duration,
-    /// Since its loop, which receives, renews and settles, last had its turn: every second, if all is well.
+    /// Time since the last heartbeat of the worker's loop, which receives, renews and settles: up to a second, if all
+    /// is well.
     pub beat_ago: Duration,
-    /// How long a receive has been under way; `None`: none is, as no permit is free, or as the worker waits for failing
-    /// backends.
+    /// How long the current receive has been under way; `None`: none is, as no permit is free or the worker waits for
+    /// failing backends.
     pub receiving_for: Option<Duration>,
-    /// Whether it receives messages.
+    /// Whether the worker receives messages.
     pub receiving: Receiving,
-    /// Messages that the worker keeps, without a task, until a failing backend works again.
+    /// Number of messages that wait in the worker until a failing backend works again. No task runs for them.
     pub waiting: usize,
-    /// Tasks that failed since the last one completed, host errors aside.
+    /// Number of failed tasks since the last one that completed, without host errors.
     pub consecutive_failures: u32,
-    /// Tasks at once.
+    /// Running tasks and the limits of their number.
     pub instances: InstancesStatus,
-    /// The queue's depth, and how long ago it said so. It's asked where that is needed: see
+    /// The queue's depth, and the age of that answer. The worker asks for it only if that is needed: see
     /// [`watch_depth`](super::WorkerOptions::watch_depth).
     pub depth: Option<(Depth, Duration)>,
-    /// How long the message that was received last had waited, of those that came for the first time; zero if the
-    /// last receive brought none.
+    /// Longest wait of the messages that were last received for the first time; zero if the last receive returned no
+    /// message.
     pub waited: Option<Duration>,
-    /// Those of the running tasks that have run longest: the first [`NAMED`].
+    /// The tasks that have run longest: at most [`NAMED`].
     pub running: Vec<RunningTask>,
-    /// The tasks that failed last, the newest first: [`NAMED`] at most.
+    /// The tasks that failed last, the newest first: at most [`NAMED`].
     pub failures: Vec<FailedTask>,
-    /// Whether there is a dead-letter queue; without one, rejected messages are tried again.
+    /// Whether there is a dead-letter queue. Without one, rejected messages are retried.
     pub has_dead_letter_queue: bool,
-    /// What was counted since the worker began.
+    /// Counts since the worker began.
     pub counts: Counts,
 }
 
 /// Whether a worker receives messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receiving {
-    /// It does, and the last receive was answered.
+    /// It receives, and the last receive was answered.
     Yes,
     /// It waits until a store or a queue works again, or tries one message at a time until a task completes.
     Paused {
@@ -71,18 +72,18 @@ pub enum Receiving {
     Stopping,
 }
 
-/// Tasks at once.
+/// Running tasks and the limits of their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstancesStatus {
-    /// So many run.
+    /// Number of tasks that run.
     pub running: usize,
-    /// So many may run now.
+    /// The concurrency limit now.
     pub allowed: usize,
-    /// So many may always run.
+    /// Number of tasks that may always run.
     pub min: usize,
-    /// More never may.
+    /// Highest value of the concurrency limit.
     pub max: NonZeroUsize,
-    /// What decided how many may run now; `None`: the number is fixed.
+    /// What decided the concurrency limit; `None`: it is fixed.
     pub because: Option<Because>,
 }
 
@@ -93,7 +94,7 @@ pub struct RunningTask {
     pub message_id: String,
     /// How often the message has been delivered, this time included.
     pub receive_count: u32,
-    /// Since it was received.
+    /// Time since the message was received.
     pub age: Duration,
 }
 
@@ -104,21 +105,21 @@ pub struct FailedTask {
     pub message_id: String,
     /// How often the message has been delivered, this time included.
     pub receive_count: u32,
-    /// How it ended.
+    /// The outcome of the task.
     pub outcome: OutcomeKind,
-    /// Why. It may hold a guest's text: never write it as a raw line.
+    /// Why it failed. It may hold a guest's text: never write it as a raw line.
     pub reason: Option<String>,
-    /// When it ended.
+    /// Time since the task ended.
     pub ago: Duration,
 }
 
-/// What the worker notes for those who watch it.
+/// What the worker records for its status.
 #[derive(Debug)]
 pub(super) struct Watched {
     began: Instant,
-    /// Milliseconds since it began.
+    /// Time of the last heartbeat, in milliseconds since `began`.
     beat: AtomicU64,
-    /// Milliseconds since it began, and one; 0: no receive is under way.
+    /// Start of the current receive, in milliseconds since `began`, plus one; 0: no receive is under way.
     receiving: AtomicU64,
     stopping: AtomicBool,
     noted: Mutex<Noted>,
@@ -128,7 +129,7 @@ pub(super) struct Watched {
 struct Noted {
     /// Why the last receive failed, if it did.
     receive_failure: Option<String>,
-    /// The queue didn't tell its depth when it was asked last.
+    /// Whether the queue failed to return its depth when it was asked last.
     depth_failed: bool,
     depth: Option<(Depth, Instant)>,
     waited: Option<(Duration, Instant)>,
@@ -137,7 +138,7 @@ struct Noted {
 }
 
 impl Noted {
-    /// What the queue didn't do when it was asked last.
+    /// Returns why the last call to the queue failed, if it did.
     fn queue_failure(&self) -> Option<String> {
         let depth = || self.depth_failed.then(|| "the queue doesn't tell its depth".to_owned());
         self.receive_failure.clone().or_else(depth)
@@ -155,7 +156,7 @@ impl Watched {
         }
     }
 
-    /// Shows that the worker's loop lives, until it's dropped.
+    /// Records the heartbeat of the worker's loop, until this future is dropped.
     pub(super) async fn beat(&self) {
         let mut beats = tokio::time::interval(BEAT);
         loop {
@@ -168,20 +169,20 @@ impl Watched {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// The first poller asks the queue for messages.
+    /// Records that the first poller asks the queue for messages.
     pub(super) fn receive_begins(&self) {
         self.receiving.store(self.now_ms() + 1, Ordering::Relaxed);
     }
 
-    /// It has its answer.
+    /// Records that the first poller has its answer.
     pub(super) fn receive_ends(&self) {
         self.receiving.store(0, Ordering::Relaxed);
     }
 
-    /// A receive was answered, with these.
+    /// Records a receive that returned `deliveries`.
     pub(super) fn receive_succeeded(&self, deliveries: &[Delivery]) {
         let now = SystemTime::now();
-        // A message that comes again has waited for its next try, too.
+        // The wait of a retried message includes its backoff, so it isn't counted.
         let first = deliveries.iter().filter(|delivery| delivery.message.receive_count <= 1);
         let waited = first.filter_map(|delivery| now.duration_since(delivery.message.sent_at).ok()).max();
         let mut noted = self.noted();
@@ -193,13 +194,13 @@ impl Watched {
         }
     }
 
-    /// The queue and the stores were asked, and all answered.
+    /// Records that the queue and all stores answered a check.
     pub(super) fn all_answer(&self) {
         let mut noted = self.noted();
         (noted.receive_failure, noted.depth_failed) = (None, false);
     }
 
-    /// A receive failed.
+    /// Records a receive that failed.
     pub(super) fn receive_failed(&self, why: String) {
         self.noted().receive_failure = Some(why);
     }
@@ -212,13 +213,13 @@ impl Watched {
         }
     }
 
-    /// What the queue said lately.
+    /// Returns the queue's depth, if it is recent.
     pub(super) fn depth(&self) -> Option<Depth> {
         let noted = self.noted();
         noted.depth.filter(|(_, at)| at.elapsed() < DEPTH_IS_OLD).map(|(depth, _)| depth)
     }
 
-    /// What decided the number of tasks at once; `None`: it's fixed.
+    /// Records what decided the concurrency limit; `None`: it is fixed.
     pub(super) fn decided(&self, decision: Option<Decision>) {
         self.noted().decision = decision;
     }
@@ -246,7 +247,7 @@ impl Watched {
 }
 
 impl Worker {
-    /// What it does now.
+    /// Returns what the worker does now.
     pub fn status(&self) -> Status {
         let watched = &self.watched;
         let since = |ms: u64| Duration::from_millis(watched.now_ms().saturating_sub(ms));
@@ -254,8 +255,8 @@ impl Worker {
         let (running, named) = self.leases.running(NAMED);
         let sizing: Sizing = *self.sizing.borrow();
         let noted = watched.noted();
-        // While the circuit is half-open, one message is received: there may be none for hours. A worker in which no task
-        // completes is well only when one does.
+        // A half-open circuit doesn't count as paused: the worker waits for one message, and there may be none for
+        // hours. But if no task completes, the worker is paused until one does.
         let is_open = matches!(self.breaker.admission(), Admission::Check(_))
             || self.breaker.cause() == Some(Cause::Tasks);
         let why = if is_open { Some(self.breaker.why()) } else { noted.queue_failure() };
@@ -282,7 +283,7 @@ impl Worker {
                 .map(|(depth, at)| (depth, at.elapsed()))
                 .filter(|(_, ago)| *ago < DEPTH_IS_OLD),
             waited: noted.waited.map(|(waited, at)| {
-                // While no permit is free nothing is received, and what waits gets older.
+                // While no permit is free, nothing is received, and the waiting messages get older.
                 let waits = noted.depth.is_some_and(|(depth, _)| depth.visible > 0);
                 if waits { waited + at.elapsed() } else { waited }
             }),

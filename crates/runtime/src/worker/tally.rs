@@ -1,4 +1,4 @@
-//! What a worker has done so far, in numbers.
+//! The counts of what a worker has done so far.
 
 use crate::model::distribution::{Distributions, Quantity, Spreads};
 use crate::model::limits::Limit;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Counts while the worker runs.
+/// The counts of a running worker.
 #[derive(Debug)]
 pub struct Tally {
     began: Instant,
@@ -19,10 +19,10 @@ pub struct Tally {
     pub(super) counters: Counters,
 }
 
-/// What a worker did.
+/// What a worker did, as numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Since the worker began.
+    /// Time since the worker began.
     pub elapsed: Duration,
     /// Tasks that ended.
     pub tasks: u64,
@@ -30,48 +30,48 @@ pub struct Summary {
     pub outcomes: BTreeMap<OutcomeKind, u64>,
     /// Tasks that a limit ended.
     pub limits: BTreeMap<Limit, u64>,
-    /// What became of messages.
+    /// Counts of messages and calls to the queue.
     pub counts: Counts,
-    /// The sum over all tasks; the peak is the highest of any.
+    /// Sum of the usage of all tasks; the peak is the highest of any task.
     pub usage: Usage,
-    /// How it is spread over the tasks.
+    /// Distribution of the usage over the tasks.
     pub spreads: Spreads,
-    /// Why the worker ended without doing its work, where somebody has to mend something: an alias that isn't granted, or
-    /// tasks of which none completes.
+    /// Why the worker ended without doing its work, if an operator must act: an alias isn't granted, or no task
+    /// completes.
     pub stalled: Option<String>,
 }
 
-/// A count of a worker, with its names.
+/// One count of a worker, with its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
-    /// The name in `/status`.
+    /// Name in `/status`.
     pub name: &'static str,
-    /// The name of its metric, without `wasmrun_` and `_total`.
+    /// Name of its metric, without `wasmrun_` and `_total`.
     pub metric: &'static str,
-    /// What is counted, in a sentence.
+    /// What is counted, in one sentence.
     pub help: &'static str,
-    /// How many there were.
+    /// The count.
     pub value: u64,
 }
 
-/// Defines the counts of a worker from a table. A row is the field of [`Counts`] with what is counted, the name in `/status`
-/// and the name of the metric.
+/// Defines the counts of a worker from a table. Each row holds a field of [`Counts`] with its description, the name in
+/// `/status` and the name of the metric.
 macro_rules! counts {
     ($(#[doc = $help:literal] $field:ident: $name:literal, $metric:literal;)*) => {
-        /// What a worker has counted.
+        /// The counts of a worker at one moment.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counts {
             $(#[doc = $help] pub $field: u64,)*
         }
 
         impl Counts {
-            /// All counts with their names.
+            /// Returns all counts with their names.
             pub fn named(&self) -> impl Iterator<Item = Count> {
                 [$(Count { name: $name, metric: $metric, help: $help.trim_ascii(), value: self.$field },)*].into_iter()
             }
         }
 
-        /// The same while it counts.
+        /// [`Counts`] of a running worker.
         #[derive(Debug, Default)]
         pub(super) struct Counters {
             $(pub(super) $field: Counter,)*
@@ -128,7 +128,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// What was done until now.
+    /// Returns what was done so far.
     pub fn summary(&self) -> Summary {
         let spreads = self.distributions.lock().spreads();
         Summary { elapsed: self.began.elapsed(), counts: self.counts(), spreads, ..self.lock().clone() }
@@ -147,7 +147,7 @@ impl Tally {
         summary.usage.add(&report.usage);
     }
 
-    /// What became of messages until now.
+    /// Returns the counts so far.
     pub fn counts(&self) -> Counts {
         self.counters.now()
     }
@@ -158,7 +158,7 @@ impl Tally {
 }
 
 impl Summary {
-    /// Tasks that ended so.
+    /// Returns the number of tasks with this outcome.
     pub fn outcome(&self, kind: OutcomeKind) -> u64 {
         self.outcomes.get(&kind).copied().unwrap_or_default()
     }

@@ -1,7 +1,8 @@
 //! Messages that wait for a backend: their tasks failed with a host error, and run again when the breaker admits them.
 //!
-//! SQS counts each receive and takes none back, so that messages that are released and received again during an outage end
-//! as dead letters. Those that wait keep their lease instead, and probe the backend with exactly what failed.
+//! SQS counts each receive and can't take one back: messages that are released and received again during an outage end
+//! as dead letters. A waiting message keeps its lease instead, and probes the backend with exactly the call that
+//! failed.
 
 use super::lease::Lease;
 use crate::model::message::Message;
@@ -11,15 +12,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The most messages that wait. If the tasks of that many fail, another message is unlikely to fare better.
+/// Maximum number of messages that wait. If the tasks of that many fail, another message is unlikely to fare better.
 pub(super) const MOST_WAITING: u32 = 8;
 const MOST: usize = MOST_WAITING as usize;
-/// A message waits at most this long from its receipt: another worker may be able to run its task.
+/// A message that was received longer ago than this doesn't wait again: another worker may be able to run its task.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// If the most wait, only one of this number of probes receives a message: those that wait may all be at fault themselves.
+/// While the maximum number wait, one of this number of probes receives a new message: all those that wait may be at
+/// fault themselves.
 const NEW_MESSAGE_EACH: u32 = 4;
 
-/// A message in the worker's hands.
+/// A message that the worker has received, with its lease.
 pub(super) struct LeasedMessage {
     pub(super) message: Arc<Message>,
     pub(super) receipt: Receipt,
@@ -39,8 +41,9 @@ struct State {
 }
 
 impl WaitingMessages {
-    /// Adds a message whose task failed for a backend, and whose lease must last for `next_try`. Returns the message that must
-    /// be released for it, if any: the one that was received the fewest times, or this one if it may not wait.
+    /// Adds a message whose task failed because of a backend, and whose lease must last for `next_try`. Returns the
+    /// message that must be released for it, if any: the one that was received the fewest times, or this message if it
+    /// may not wait.
     pub(super) fn add(&self, message: LeasedMessage, next_try: Duration) -> Option<LeasedMessage> {
         let mut state = self.lock();
         if state.closed || message.received_at.elapsed() >= LONGEST || !message.lease.lasts(next_try) {
@@ -51,13 +54,14 @@ impl WaitingMessages {
         if state.messages.len() <= MOST {
             return None;
         }
-        // It's the farthest from being dead-lettered by the queue; of several, the one that was tried longest ago.
+        // That message is the farthest from being dead-lettered by the queue. Of several, the one that was tried
+        // longest ago is released.
         let counts = state.messages.iter().map(|leased| leased.message.receive_count).enumerate();
         let (index, _) = counts.min_by_key(|(_, count)| *count)?;
         state.messages.remove(index)
     }
 
-    /// Whether the next probe is to be one of these messages, rather than one that is received.
+    /// Returns whether a waiting message is to probe next, rather than a newly received one.
     pub(super) fn probe_is_due(&self) -> bool {
         let mut state = self.lock();
         state.probes = state.probes.wrapping_add(1);
@@ -65,7 +69,7 @@ impl WaitingMessages {
         !state.probes.is_multiple_of(each)
     }
 
-    /// Takes at most `most` messages, those first that were tried longest ago.
+    /// Takes at most `most` messages, starting with the one that was tried longest ago.
     pub(super) fn take(&self, most: usize) -> Vec<LeasedMessage> {
         let mut state = self.lock();
         let most = most.min(state.messages.len());
