@@ -1,6 +1,7 @@
-//! All behaviour of wasmrun: engine, isolation, host interfaces, worker. Knows no AWS and no command line.
+//! All behaviour of wasmrun: the engine, isolation, host interfaces and the worker. Depends on no AWS library and no
+//! command line.
 //!
-//! Five rooms, from the top down. Each knows those below it, and none above: a test checks that.
+//! The crate has five rooms, here from the top down. Each uses only the rooms below it; a test checks that.
 //!
 //! | room | owns |
 //! |---|---|
@@ -31,10 +32,10 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// From the bottom up.
+    /// The rooms, from the bottom up.
     const ROOMS: [&str; 5] = ["model", "ports", "engine", "task", "worker"];
 
-    /// The lines of a room's code that hold one of these words, comments aside.
+    /// Collects the lines of a room's code, without comments, that contain one of `words`.
     fn lines_with(folder: &Path, words: &[String], found: &mut Vec<String>) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();

@@ -1,4 +1,5 @@
-//! From the result of a call into a guest to an outcome: the one reader of traps, and of the engine's errors.
+//! Classification: turns the result of a call into a guest into an [`Outcome`]. Only this module reads traps and the
+//! engine's errors.
 
 use super::host;
 use super::limiter::Limiter;
@@ -11,17 +12,17 @@ use std::time::Duration;
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
-/// What the task left behind when it ended, beside its result.
+/// What a task leaves behind when it ends, in addition to its result.
 pub(super) struct Remains<'a> {
     pub(super) limiter: &'a Limiter,
     /// The last host error that no later call made good.
     pub(super) host_error: Option<&'a HostError>,
-    /// The end of what it wrote to its standard error: a panic's text.
+    /// The end of what the guest wrote to its standard error, such as the text of a panic.
     pub(super) last_words: Option<String>,
 }
 
 impl Remains<'_> {
-    /// What can't be reached.
+    /// Returns the text of the host error, if it says that a backend is unavailable.
     fn outage(&self) -> Option<&str> {
         let error = self.host_error?;
         matches!(error.kind, HostErrorKind::Unavailable { .. }).then_some(error.text.as_str())
@@ -29,7 +30,7 @@ impl Remains<'_> {
 }
 
 impl Outcome {
-    /// Reads the result of a call into a guest.
+    /// Returns the outcome of a call into a guest.
     pub(super) fn classify(
         result: wasmtime::Result<Result<(), host::Failure>>,
         remains: &Remains<'_>,
@@ -39,7 +40,7 @@ impl Outcome {
             Ok(Err(host::Failure::Reject(reason))) => Self::Rejected { reason: shorten(&reason) },
             Ok(Err(host::Failure::Retry(request))) => {
                 match (request.delay_seconds, remains.outage()) {
-                    // The guest handed on what a store or a queue told it.
+                    // The guest passes on the error of a store or a queue.
                     (None, Some(what)) => Self::HostFailed { what: what.into() },
                     (delay, _) => Self::Retry {
                         delay: delay.map(|seconds| Duration::from_secs(seconds.into()).min(MAX_VISIBILITY)),
@@ -51,8 +52,8 @@ impl Outcome {
         }
     }
 
-    /// The task's time is over, or the time that it may wait. If it waited for one call to a store or a queue for most
-    /// of that time, the task isn't to blame.
+    /// Returns the outcome of a task whose time limit `time` is over. `in_call` is how long its call to a store or a
+    /// queue has gone without a sign of life. If that is at least half of `time`, the task isn't to blame.
     pub(super) fn out_of_time(self, time: Duration, in_call: Option<Duration>) -> Self {
         match in_call {
             Some(waited) if waited >= time / 2 => {
@@ -83,21 +84,21 @@ impl Outcome {
         }
         let trap = error.downcast_ref::<Trap>();
         if trap.is_none() && error.is::<host::NotStarted>() {
-            // The system refused memory: no fault of the message.
+            // The system refused memory: the message isn't to blame.
             return Self::HostFailed { what: shorten(&format!("{error:#}")) };
         }
         let what = match (trap, &remains.last_words) {
-            // How a panic or an abort ends: why, it said before.
+            // A panic or an abort ends with this trap. The guest wrote the reason to its standard error before.
             (Some(trap @ Trap::UnreachableCodeReached), Some(last_words)) => format!("{trap}: {last_words}"),
             (Some(trap), _) => trap.to_string(),
-            // Ours and wasmtime's own sentences: a list whose pointer lies, a handle that isn't one.
+            // An error of wasmrun or of Wasmtime: for example, a list with an invalid pointer, or an invalid handle.
             (None, _) => error.root_cause().to_string(),
         };
         Self::Trapped { what: shorten(&what) }
     }
 }
 
-/// The limit that an error speaks of, if it does.
+/// Returns the limit that an error names, if any.
 pub(super) fn limit_in(error: &wasmtime::Error) -> Option<Limit> {
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => return Some(Limit::Fuel),
@@ -110,7 +111,7 @@ pub(super) fn limit_in(error: &wasmtime::Error) -> Option<Limit> {
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         return Some(Limit::Handles);
     }
-    // Errors of wasmtime 48 that have no public type.
+    // Wasmtime 48 has no public type for these errors.
     let text = error.root_cause().to_string();
     if text.contains("fuel allocated for hostcalls") {
         Some(Limit::CallSize)
@@ -123,8 +124,8 @@ pub(super) fn limit_in(error: &wasmtime::Error) -> Option<Limit> {
     }
 }
 
-/// The limit that the guest ran into before it failed with an error that speaks of none. It may have coped with the refusal:
-/// then it would have completed, and what was ended for another reason doesn't count.
+/// Returns the limit that the guest ran into before it failed with an error that names none. A guest that coped with
+/// the refusal would have completed. A task that was ended for another reason doesn't count.
 pub(super) fn limit_before(error: &wasmtime::Error, limiter: &Limiter) -> Option<Limit> {
     if error.is::<TimeSliceTooLong>() { None } else { limiter.refused() }
 }

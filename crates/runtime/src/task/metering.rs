@@ -1,11 +1,12 @@
-//! Metering: where a task's time goes.
+//! Metering: measures where a task's time goes.
 //!
-//! [`Metered`] wraps the future that runs a task. Each moment of the task is one of three: computing (a thread polls
-//! it), blocked (nobody has woken it: it waits for the host) and ready (it was woken and waits for a thread). To tell
-//! blocked from ready, [`Wakes`] stands between the task and whoever wakes it, and notes when that happens.
+//! [`Metered`] wraps the future that runs a task. At each moment a task is in one of three states: computing (a thread
+//! polls it), blocked (it waits for the host, and nobody has woken it) or ready (it was woken, and waits for a thread).
+//! To tell blocked from ready, [`Wakes`] wraps the task's waker and records when the task is woken.
 //!
-//! A task that yields before the end of its [`TimeSlice`] is polled again at once, without going through tokio: an idle
-//! thread would wake up to take it over, and the two threads would carry it to and fro between their cores.
+//! If a task yields before the end of its [`TimeSlice`], it is polled again at once, without going through tokio.
+//! Otherwise an idle thread would wake up to take the task over, and the two threads would move it to and fro between
+//! their cores.
 
 use super::time_slice::TimeSlice;
 use crate::engine::threads::Ready;
@@ -23,29 +24,29 @@ use tokio::time::Sleep;
 pub(crate) struct Times {
     /// CPU time of the guest thread during the task's time slices.
     pub(crate) cpu: Duration,
-    /// From the end of a time slice until the task was woken: it waited for the host.
+    /// From the end of a time slice until the task was woken: the task waited for the host.
     pub(crate) blocked: Duration,
-    /// From being woken until the next time slice: it waited for a thread.
+    /// From being woken until the next time slice: the task waited for a thread.
     pub(crate) ready: Duration,
 }
 
-/// The task was blocked for longer than it may be in all.
+/// The task was blocked for longer in all than its limit allows.
 #[derive(Debug)]
 pub(crate) struct BlockedTooLong;
 
-/// Runs a future, and measures its times.
+/// Runs a future and measures its times.
 pub(crate) struct Metered<'a, F> {
     future: Pin<&'a mut F>,
     time_slice: Arc<TimeSlice>,
     wakes: Arc<Wakes>,
-    /// Made of `wakes`.
+    /// A waker made from `wakes`.
     waker: Waker,
     times: &'a mut Times,
-    /// Counts the task among those that wait for a thread.
+    /// Set while the task is ready: counts it among those that wait for a thread.
     is_ready: Option<Ready>,
-    /// When the last time slice ended, in nanoseconds of `TimeSlice::now`; `None`: there was none.
+    /// End of the last time slice, in nanoseconds of `TimeSlice::now`; `None`: there was none.
     ended: Option<u64>,
-    /// Longest blocked time, and the timer that ends the wait then; `None`: the caller bounds it.
+    /// Longest blocked time in all, and the timer that ends the wait; `None`: the caller bounds it.
     most_blocked: Option<(Duration, Option<Pin<Box<Sleep>>>)>,
 }
 
@@ -68,7 +69,7 @@ impl<'a, F> Metered<'a, F> {
         self.time_slice.begin(now, cpu);
         let woken = self.wakes.begin(thread);
         let Some(ended) = self.ended else { return };
-        // A timer or a cancellation may poll the task without waking it: it was blocked until now.
+        // A timer or a cancellation may poll the task without waking it. It was then blocked until now.
         let woken = woken.unwrap_or(now).clamp(ended, now);
         let ready = Duration::from_nanos(now - woken);
         self.times.blocked += Duration::from_nanos(woken - ended);
@@ -116,13 +117,13 @@ impl<F: Future> Future for Metered<'_, F> {
     }
 }
 
-/// The waker of a task: notes the first wake-up since the task was last polled, and passes it on.
+/// The waker of a task: records the first wake-up since the task was last polled, and passes wake-ups on.
 #[derive(Debug)]
 struct Wakes {
     time_slice: Arc<TimeSlice>,
-    /// When the task was first woken, in nanoseconds of `TimeSlice::now`; 0: not yet.
+    /// Time of the first wake-up, in nanoseconds of `TimeSlice::now`; 0: not woken yet.
     woken: AtomicU64,
-    /// A thread polls the task, and looks at `woken` afterwards: there is nobody to wake.
+    /// Whether a thread polls the task. It looks at `woken` afterwards, so it needs no wake-up.
     polled: AtomicBool,
     /// Wakes the thread.
     thread: Mutex<Waker>,
@@ -134,7 +135,7 @@ impl Wakes {
         Arc::new(Self { time_slice, woken: AtomicU64::new(0), polled: AtomicBool::new(false), thread })
     }
 
-    /// A thread begins to poll the task. Returns when the task was woken.
+    /// Records that a thread begins to poll the task. Returns when the task was woken.
     fn begin(&self, thread: &Waker) -> Option<u64> {
         self.thread.lock().clone_from(thread);
         self.polled.store(true, Ordering::SeqCst);
@@ -145,12 +146,13 @@ impl Wakes {
         self.woken.load(Ordering::SeqCst) > 0
     }
 
-    /// The wake-up is answered by polling the task again.
+    /// Clears the wake-up: the task is polled again at once.
     fn clear(&self) {
         self.woken.store(0, Ordering::SeqCst);
     }
 
-    /// The thread stops polling the task. Returns whether the task was woken meanwhile: then nobody else wakes the thread.
+    /// Records that the thread stops polling the task. Returns whether the task was woken meanwhile: if so, the caller
+    /// must wake the thread.
     fn end(&self) -> bool {
         self.polled.store(false, Ordering::SeqCst);
         self.is_woken()
@@ -163,7 +165,7 @@ impl Wake for Wakes {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Only the first wake-up is noted.
+        // Only the first wake-up is recorded.
         let _ = self.woken.compare_exchange(0, self.time_slice.now(), Ordering::SeqCst, Ordering::SeqCst);
         if !self.polled.load(Ordering::SeqCst) {
             self.thread.lock().wake_by_ref();
@@ -171,7 +173,7 @@ impl Wake for Wakes {
     }
 }
 
-/// CPU time of the current thread.
+/// Returns the CPU time of the current thread.
 pub(super) fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
@@ -204,7 +206,7 @@ pub(crate) mod tests {
         (result, times)
     }
 
-    /// Hands the thread back so many times.
+    /// Yields the thread `times` times.
     async fn hands_back(times: u32) {
         let mut left = times;
         poll_fn(|context| {
@@ -238,7 +240,7 @@ pub(crate) mod tests {
         let wait = Duration::from_millis(50);
         let (_, blocked) = metered(tokio::spawn(async move { burn(wait) }), None).await;
         assert!(blocked.blocked >= wait - Duration::from_millis(5), "{blocked:?}");
-        // It hands the thread back, and a neighbour takes it.
+        // The task yields the thread, and a neighbour takes it.
         let neighbour = tokio::spawn(async move { burn(wait) });
         let others = ThreadLoad::default();
         let _other = others.ready();
@@ -252,7 +254,7 @@ pub(crate) mod tests {
         assert!(ready.ready >= wait - Duration::from_millis(5), "{ready:?}");
     }
 
-    /// How often the thread was really handed back.
+    /// Returns how often the thread was really yielded.
     async fn time_slices(others: &ThreadLoad, future: impl Future<Output = ()>) -> u32 {
         let mut polls = 0;
         let mut metered = pin!(metered_among(others, future, None));
@@ -264,7 +266,7 @@ pub(crate) mod tests {
         polls - 1
     }
 
-    /// Computes so many times for so long, and hands the thread back after each.
+    /// Computes `times` times for `long`, and yields the thread after each time.
     async fn computes(times: u32, long: Duration) {
         for _ in 0..times {
             burn(long);
@@ -287,14 +289,14 @@ pub(crate) mod tests {
         let others = ThreadLoad::default();
         let other = others.ready();
         assert_eq!(time_slices(&others, computes(4, Limits::SHARED_TIME_SLICE)).await, 4);
-        // What hands it back earlier isn't at a disadvantage.
+        // A task that yields earlier isn't at a disadvantage.
         let shared = time_slices(&others, computes(40, Limits::SHARED_TIME_SLICE / 10)).await;
         assert!((4..30).contains(&shared), "{shared}");
         drop(other);
         let alone = time_slices(&others, computes(40, Limits::SHARED_TIME_SLICE / 10)).await;
         assert!(alone < shared, "{alone} and {shared}");
         assert!(others.nobody_is_ready());
-        // What was woken from outside is heard too.
+        // A task that was woken from outside counts as ready too.
         let spawned = tokio::runtime::Handle::current();
         std::thread::spawn(move || drop(spawned.spawn(async {}))).join().expect("spawned");
         assert!(!others.nobody_is_ready());

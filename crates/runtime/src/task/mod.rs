@@ -6,13 +6,13 @@
 //! | `store` | the one function that builds a task's store: all that the task can reach |
 //! | `host` | the WIT interfaces that a guest calls, above the backends |
 //! | [`grant`] | what a task may touch |
-//! | `limiter` | the sum of a task's memories |
+//! | `limiter` | the limit of the sum of a task's memories |
 //! | `time_slice` | when a task yields its thread |
 //! | `metering` | where a task's time goes |
-//! | `classify` | from the result of a call into a guest to an outcome: the one reader of traps |
-//! | `deterministic` | random numbers and clocks |
+//! | `classify` | turns the result of a call into a guest into an outcome; only this module reads traps |
+//! | `deterministic` | random numbers and clocks that depend on the message alone |
 //! | `log` | what a guest writes to its log |
-//! | [`calls`] | how often tasks called stores and queues |
+//! | [`calls`] | counts of the calls to stores and queues |
 
 pub mod calls;
 mod classify;

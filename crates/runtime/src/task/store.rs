@@ -1,5 +1,5 @@
-//! Everything that one task can reach is in one store, and [`store`] is the one place that builds it. Isolation is
-//! audited on this page: what isn't put in here doesn't exist for the guest.
+//! The store of a task holds everything that the task can reach, and [`task_store`] is the only function that builds
+//! it. Isolation is audited on this page: what isn't put in here doesn't exist for the guest.
 
 use crate::engine::threads::ThreadLoad;
 use crate::model::host_error::{HostError, Used};
@@ -22,59 +22,60 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-/// What is the same for the tasks of a component.
+/// The configuration that all tasks of a component share.
 #[derive(Clone)]
 pub(crate) struct TaskConfig {
     pub(crate) grants: Arc<Grants>,
     pub(crate) limits: Limits,
-    /// What tasks asked of stores and queues, in numbers.
+    /// Counts of the tasks' calls to stores and queues.
     pub(crate) calls: Arc<HostCalls>,
-    /// Random numbers and clocks depend on the message alone.
+    /// Whether random numbers and clocks depend on the message alone.
     pub(crate) deterministic: bool,
-    /// Where stores and queues live.
+    /// Runtime on which stores and queues are called.
     pub(crate) io: Handle,
-    /// What tasks ask of the threads that they share.
+    /// Load of the guest threads that the tasks share.
     pub(crate) load: ThreadLoad,
 }
 
-/// What a task is about.
+/// The message of a task, and its objects.
 #[derive(Debug)]
 pub(crate) struct Delivered {
-    /// As the queue delivered it.
+    /// The message, as the queue delivered it.
     pub(crate) message: Arc<Message>,
-    /// The guest sees the objects instead of the body.
+    /// Whether the guest sees the objects instead of the body.
     pub(crate) body_hidden: bool,
-    /// The objects that it announces.
+    /// The objects that the message announces.
     pub(crate) objects: Vec<AnnouncedObject>,
 }
 
-/// The state of one task, gone with it.
+/// The state of one task. It is dropped with the task.
 pub(crate) struct TaskState {
     pub(crate) config: Arc<TaskConfig>,
     pub(crate) limiter: Limiter,
-    /// Every handle that the guest holds.
+    /// All handles that the guest holds.
     pub(crate) table: ResourceTable,
     pub(crate) usage: Usage,
     pub(crate) log: GuestLog,
-    /// The last host error, if no call for the same has succeeded since.
+    /// The last host error, if no call with the same use of the same backend has succeeded since.
     pub(crate) host_error: Option<HostError>,
-    /// What it used with success.
+    /// The backends that the task used successfully, and for what.
     pub(crate) well: Vec<Used>,
-    /// A call to a store or a queue is under way.
+    /// Start of the current call to a store or a queue, if there is one.
     pub(crate) in_call_since: Option<Instant>,
-    /// What that call moves.
+    /// The transfer of the current call.
     pub(crate) under_way: Option<UnderWay>,
-    /// The guest has called the host, and not one of the engine's helpers: see [`time_slice::bound_time_slices`].
+    /// Whether the current call out of the guest is a host call, and not a call to one of the engine's helpers: see
+    /// [`time_slice::bound_time_slices`].
     pub(crate) host_called: bool,
-    /// Whose time slice it is on the thread.
+    /// The task's time slice on its thread.
     pub(crate) time_slice: Arc<TimeSlice>,
-    /// What the open readers and writers may hold together.
+    /// Memory and files that the open readers and writers hold together.
     pub(crate) held: Held,
-    /// What the guest was given of random numbers.
+    /// Counts the random bytes that the guest was given.
     pub(crate) random: RandomCount,
-    /// What its timers run on; `None`: real time.
+    /// Clock of the guest's timers; `None`: real time.
     pub(crate) clock: Option<VirtualClock>,
-    /// The request that the message belongs to: what the task sends belongs to it too.
+    /// Trace that the message belongs to. The messages that the task sends belong to it too.
     pub(crate) trace: Option<Trace>,
     wasi: WasiCtx,
 }
@@ -82,13 +83,13 @@ pub(crate) struct TaskState {
 /// A transfer that isn't counted yet.
 pub(crate) struct UnderWay {
     pub(crate) transfer: Arc<Transfer>,
-    /// The alias of the store that is read.
+    /// Alias of the store that is read.
     pub(crate) from: String,
-    /// The alias of the store that is written, if one is.
+    /// Alias of the store that is written, if any.
     pub(crate) to: Option<String>,
 }
 
-/// Builds the store of one task: its limits, and what it was granted.
+/// Builds the store of one task, with its limits and its grants.
 pub(crate) fn task_store(
     engine: &Engine,
     config: &Arc<TaskConfig>,
@@ -140,7 +141,7 @@ pub(crate) fn task_store(
     );
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(limits.call_bytes());
-    // Of the component's own tables, too: a handle that is lent counts twice there.
+    // The component's own tables are limited too. A handle that is lent counts twice there.
     store.set_max_component_handles(limits.handles.saturating_mul(2));
     store.set_fuel(limits.fuel)?;
     store.fuel_async_yield_interval(Some(Limits::FUEL_SLICE))?;
@@ -149,19 +150,19 @@ pub(crate) fn task_store(
 }
 
 impl TaskState {
-    /// For how long the store or the queue that is called has given no sign of life.
+    /// Returns for how long the store or the queue that is being called has given no sign of life.
     pub(crate) fn unanswered(&self) -> Option<Duration> {
         let waited = self.in_call_since?.elapsed();
         Some(self.under_way.as_ref().map_or(waited, |under_way| waited.min(under_way.transfer.idle())))
     }
 
-    /// What each host function of ours begins with.
+    /// Marks a host call. Each host function of wasmrun begins with this.
     pub(crate) fn called(&mut self) -> &mut Self {
         self.host_called = true;
         self
     }
 
-    /// Ends a guest that has asked for more random bytes than it may.
+    /// Fails if the guest has asked for more random bytes than its limit, which ends it.
     pub(crate) fn check_random(&self) -> wasmtime::Result<()> {
         if self.random.bytes() > self.config.limits.random_bytes {
             return Err(LimitHit(Limit::RandomSize).into());
@@ -171,7 +172,7 @@ impl TaskState {
 }
 
 impl WasiView for TaskState {
-    /// What each host function of WASI begins with.
+    /// Marks a host call. Each host function of WASI begins with this.
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.host_called = true;
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }

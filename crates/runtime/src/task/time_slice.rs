@@ -71,13 +71,13 @@ impl TimeSlice {
         self.cpu.store(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Whether a task that yields now may be polled again at once.
+    /// Returns whether a task that yields now may be polled again at once.
     pub(crate) fn may_go_on(&self) -> bool {
         // Once tokio's budget is spent, each of its resources is pending: polling again would only burn time.
         !self.hurried.load(Ordering::Relaxed) && !self.is_over() && tokio::task::coop::has_budget_remaining()
     }
 
-    /// Tells one time slice from another.
+    /// Returns a number that identifies the time slice.
     fn id(&self) -> u64 {
         self.began.load(Ordering::Relaxed)
     }
@@ -87,7 +87,8 @@ impl TimeSlice {
         lasted > Limits::SHARED_TIME_SLICE && (lasted > Limits::TIME_SLICE || !self.load.nobody_is_ready())
     }
 
-    /// Whether it should have ended long ago. Only CPU time counts: the thread may have waited for a processor.
+    /// Returns whether the time slice should have ended long ago. Only CPU time counts: the thread may have waited for
+    /// a processor.
     fn is_too_long(&self) -> bool {
         let computed = || thread_cpu().saturating_sub(Duration::from_nanos(self.cpu.load(Ordering::Relaxed)));
         self.lasted() > LONGEST_TIME_SLICE && computed() > LONGEST_TIME_SLICE
@@ -178,14 +179,14 @@ mod tests {
                     (br_if $compute (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))
                 (br_if $round (local.tee $rounds (i32.sub (local.get $rounds) (i32.const 1)))))))"#;
 
-    /// How much fuel that takes, and how many time slices, if each call to the host takes so long.
+    /// Returns the fuel and the number of time slices of [`CALLS`] if each call to the host takes `time`.
     async fn run_with_calls_of(time: Duration, others: &ThreadLoad) -> (u64, u64) {
         let (result, fuel, polls) = run_calls(CALLS, time, true, others).await;
         result.expect("no trap");
         (fuel, polls)
     }
 
-    /// Runs a module whose import takes so long, and is of the host or passes for one of the engine's helpers.
+    /// Runs a module whose import takes `time`, and counts as a host call or as a helper of the engine.
     async fn run_calls(
         text: &str,
         time: Duration,
@@ -236,7 +237,7 @@ mod tests {
     #[tokio::test]
     async fn long_calls_to_the_host_end_the_time_slice_and_cost_neither_more_fuel_nor_less() {
         let others = ThreadLoad::default();
-        // Who loses the processor for a moment may lose the time slice as well, but not each time.
+        // A thread that is preempted for a moment may end the time slice as well, but not each time.
         let mut short = Vec::new();
         for _ in 0..20 {
             short.push(run_with_calls_of(Duration::ZERO, &others).await);
@@ -244,9 +245,9 @@ mod tests {
         let (fuel, polls) = short.into_iter().min().expect("some");
         assert!(fuel > 10 * 3000, "{fuel}");
         assert_eq!(polls, 1);
-        // One for each call, and the time slice that it began with; what is computed in between isn't cut to pieces.
+        // One time slice for each call, and the one that it began with. The computing in between isn't split.
         assert_eq!(run_with_calls_of(Limits::TIME_SLICE * 2, &others).await, (fuel, 11));
-        // The same length as that of a time slice that is computed.
+        // A time slice spent in host calls is as long as one spent computing.
         let (same, polls) = run_with_calls_of(Limits::SHARED_TIME_SLICE * 2, &others).await;
         assert_eq!(same, fuel);
         assert!(polls < 11, "{polls}");

@@ -26,6 +26,9 @@ struct Verdict {
 
 impl Worker {
     /// Runs the task of one message and settles the message. The guest computes on the thread that polls this future.
+    ///
+    /// The steps: run the task, attribute its error, record the result, decide what to do, send a dead letter if so
+    /// decided, and then either let the message wait for a backend or settle it.
     pub(super) async fn process(
         self: Arc<Self>,
         leased: LeasedMessage,

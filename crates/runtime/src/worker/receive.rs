@@ -115,7 +115,7 @@ impl Worker {
         }
     }
 
-    /// Receives a batch of messages and spawns a task for each.
+    /// Receives a batch of messages and spawns a task for each. The result says whether the queue probably has more.
     async fn poll(self: &Arc<Self>, poller: Poller, polling: &Polling<'_>, wait: Duration) -> Received {
         let (ready, messages) = match self.ready_and_received(poller, polling, wait).await {
             ControlFlow::Continue(received) => received,

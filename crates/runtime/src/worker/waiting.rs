@@ -17,8 +17,8 @@ pub(super) const MOST_WAITING: u32 = 8;
 const MOST: usize = MOST_WAITING as usize;
 /// A message that was received longer ago than this doesn't wait again: another worker may be able to run its task.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// While the maximum number wait, one of this number of probes receives a new message: all those that wait may be at
-/// fault themselves.
+/// While the maximum number wait, one of this number of probes receives a new message (otherwise every second probe
+/// does): all those that wait may be at fault themselves.
 const NEW_MESSAGE_EACH: u32 = 4;
 
 /// A message that the worker has received, with its lease.
@@ -76,7 +76,7 @@ impl WaitingMessages {
         state.messages.drain(..most).inspect(|message| message.lease.waits(false)).collect()
     }
 
-    /// Number of messages that wait.
+    /// Returns the number of messages that wait.
     pub(super) fn len(&self) -> usize {
         self.lock().messages.len()
     }
