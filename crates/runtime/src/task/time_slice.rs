@@ -8,8 +8,8 @@
 //! - A guest that calls the host in a loop burns little fuel, however long the calls take. The call hook of
 //!   [`bound_time_slices`] reads the clock after each host call, and makes the next fuel check yield.
 //!
-//! The engine's own helpers (for example copying a string between two components) can't yield. A task that spends more than
-//! [`LONGEST_TIME_SLICE`] of CPU time in them without yielding is ended with [`TimeSliceTooLong`].
+//! The engine's own helpers (for example copying a string between two components) can't yield. A task that spends more
+//! than [`LONGEST_TIME_SLICE`] of CPU time in them without yielding is ended with [`TimeSliceTooLong`].
 
 use crate::engine::threads::ThreadLoad;
 use crate::model::limits::Limits;
@@ -102,8 +102,8 @@ impl TimeSlice {
 /// Makes a guest yield as soon as a host call returns after the end of its time slice.
 ///
 /// The engine calls the hook for host calls and for calls to its own helpers alike. Compiled code holds its fuel in a
-/// register while a helper runs: setting the store's fuel then would have no effect, or mint fuel. So the hook sets fuel
-/// only after two kinds of calls, after which compiled code reads its fuel anew: host calls, which
+/// register while a helper runs: setting the store's fuel then would have no effect, or mint fuel. So the hook sets
+/// fuel only after two kinds of calls, after which compiled code reads its fuel anew: host calls, which
 /// [`TaskState::host_called`] marks, and the helper that yields, during which the time slice changed.
 pub(crate) fn bound_time_slices(store: &mut Store<TaskState>) {
     let time_slice = store.data().time_slice.clone();

@@ -7,7 +7,8 @@ use tokio::sync::Notify;
 /// Counts the tasks that run and the messages that are to be settled.
 #[derive(Debug)]
 pub(super) struct Permits {
-    /// Maximum number of unsettled messages (their tasks have ended) with which another task may start.
+    /// Maximum number of unsettled messages with which another task may start. A message is unsettled from the end of
+    /// its task to its settlement.
     max_unsettled: usize,
     state: Mutex<State>,
     /// Notified when a permit may be free.

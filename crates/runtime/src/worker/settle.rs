@@ -201,7 +201,7 @@ async fn next_batch(
     open: &mut Vec<Settlement>,
     wait: Duration,
 ) -> bool {
-    // The others wait here meanwhile, so that batches get full before calls get many.
+    // The other calls wait here meanwhile, so that batches fill before more calls are made.
     let mut receiver = if open.is_empty() {
         receiver.lock().await
     } else {

@@ -1,6 +1,6 @@
 //! The status of a worker: what it does now, for metrics, health checks and `wasmrun top`.
 //!
-//! Counts only grow. The number of single tasks that are kept is bounded.
+//! Counts only grow. The number of tasks that a status lists is bounded.
 
 use super::Worker;
 use super::breaker::{Admission, Cause};
@@ -61,14 +61,14 @@ pub struct Status {
 /// Whether a worker receives messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receiving {
-    /// It receives, and the last receive was answered.
+    /// The worker receives, and the last receive was answered.
     Yes,
-    /// It waits until a store or a queue works again, or tries one message at a time until a task completes.
+    /// The worker waits until a store or a queue works again, or tries one message at a time until a task completes.
     Paused {
         /// What fails.
         why: String,
     },
-    /// It was told to stop.
+    /// The worker was told to stop.
     Stopping,
 }
 
