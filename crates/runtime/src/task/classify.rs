@@ -12,7 +12,7 @@ use std::time::Duration;
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
-/// What a task leaves behind when it ends, in addition to its result.
+/// The remains of a task that has ended, in addition to its result.
 pub(super) struct Remains<'a> {
     pub(super) limiter: &'a Limiter,
     /// The last host error that no later call made good.

@@ -23,7 +23,7 @@ const CONTROL_READ: Duration = Duration::from_secs(2);
 /// Number of suspects that are remembered. Beyond it the oldest is forgotten, and starts from zero.
 const MAX_SUSPECTS: usize = 1000;
 
-/// Who is to blame for a failed task.
+/// The party to blame for a failed task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attribution {
     /// The message, or the component: the policy for the outcome decides, and the receive counts.
@@ -37,7 +37,7 @@ pub(super) enum Attribution {
     Host,
 }
 
-/// What the tasks so far show about the backends.
+/// Results of the tasks so far, from which the state of the backends follows.
 #[derive(Debug)]
 pub(super) struct Attributions {
     /// Number of tasks that used a backend successfully, by backend and access.

@@ -62,7 +62,7 @@ enum Circuit {
 #[derive(Debug)]
 pub(super) struct Probe(Arc<Breaker>);
 
-/// What opened the circuit.
+/// The cause of an open circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// A store or a queue fails.
@@ -71,7 +71,7 @@ pub(super) enum Cause {
     Tasks,
 }
 
-/// What the end of a task says about the backends.
+/// Evidence about the backends from the end of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evidence {
     /// Nothing: the task was cancelled, or a backend failed, which is recorded already.
@@ -111,7 +111,7 @@ enum Change {
     StillFailing(Duration),
 }
 
-/// What a poller may do.
+/// The breaker's answer to a poller that wants to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// Receive as many messages as can start.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// they take 15 seconds.
 const MOST_PROBES: u32 = 4;
 
-/// What is known of a missing grant or right.
+/// Findings about a missing grant or right.
 #[derive(Debug, Default)]
 pub(super) struct Misconfiguration {
     is_logged: AtomicBool,

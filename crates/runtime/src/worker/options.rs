@@ -22,7 +22,7 @@ pub struct WorkerOptions {
     pub instances: NonZeroUsize,
     /// How to move the number of concurrent tasks below `instances`; `None`: it is fixed.
     pub scale: Option<ScaleOptions>,
-    /// What to do with a message after each outcome.
+    /// The action for each outcome.
     pub policy: Policy,
     /// The delay before a failed message is retried.
     pub backoff: Backoff,
@@ -32,7 +32,7 @@ pub struct WorkerOptions {
     pub stop_timeout: Duration,
     /// Longest time that a message is kept from other consumers, counted from its receipt.
     pub max_visibility: Duration,
-    /// What to do with a task whose lease has expired.
+    /// Whether a task is cancelled when its lease expires.
     pub on_lease_expired: OnLeaseExpired,
     /// The store of bodies that were too large for a message; `None`: a pointer is delivered like any other body.
     pub bodies: Option<BodyStore>,
@@ -72,7 +72,7 @@ impl Default for WorkerOptions {
     }
 }
 
-/// What to do with a task whose lease has expired: another consumer may have its message.
+/// Treatment of a task whose lease has expired, as another consumer may have its message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLeaseExpired {
     /// Cancel the task: its work would be done twice.

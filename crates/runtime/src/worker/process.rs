@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 
-/// What the end of a task means for its message and for the circuit breaker.
+/// The result of a task for its message and for the circuit breaker.
 struct Verdict {
     decision: Decision,
     evidence: Evidence,

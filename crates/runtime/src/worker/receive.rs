@@ -45,7 +45,7 @@ struct Polling<'a> {
     empty: AtomicU32,
 }
 
-/// What a poller has acquired before it asks for messages.
+/// Everything that a poller acquires before it asks for messages.
 struct Ready<'a> {
     /// One permit for each message to ask for.
     permits: Vec<Permit>,

@@ -26,7 +26,7 @@ const LONGEST_REQUEST: Duration = Duration::from_millis(100);
 pub struct ScaleOptions {
     /// Number of tasks that may always run.
     pub min: usize,
-    /// What more concurrent tasks are for.
+    /// The goal of the scaler.
     pub goal: Goal,
     /// See [`Scaling::scale_in_delay`].
     pub scale_in_delay: Duration,

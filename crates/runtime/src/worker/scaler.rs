@@ -32,7 +32,7 @@ const HALF_LIFE_OF_SHORT: Duration = Duration::from_millis(250);
 const LEAST_EVIDENCE: f64 = 0.02;
 /// Relative change of the measured use that is taken up. A smaller change is noise.
 const TOLERANCE: f64 = 0.25;
-/// What was wanted is remembered for at least the time of this number of tasks in a row.
+/// The highest demand is remembered for at least the time of this number of tasks in a row.
 const MANY: f64 = 20.0;
 /// Share of tasks that fail because of stores or queues from which it counts as pressure. Single failures among many
 /// are bad luck, as they are to the circuit breaker.
@@ -55,7 +55,7 @@ pub struct Scaling {
     pub max: NonZeroUsize,
     /// Number of guest threads.
     pub threads: NonZeroUsize,
-    /// What more concurrent tasks are for.
+    /// The goal of the scaler.
     pub goal: Goal,
     /// How long a number that was needed may be needed again. The number falls when not more than a third of it was
     /// wanted within this time, and to the minimum when there was nothing to do for as long.
@@ -69,7 +69,7 @@ impl Scaling {
     }
 }
 
-/// What more concurrent tasks are for.
+/// The goal of the scaler, from which the number of tasks for a backlog follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Goal {
     /// Each waiting message starts at once, as far as more tasks are useful.
@@ -114,11 +114,11 @@ pub struct Snapshot {
 pub struct Decision {
     /// Number of tasks that may run at once.
     pub instances: NonZeroUsize,
-    /// What decided the number.
+    /// The reason for the number.
     pub because: Because,
 }
 
-/// What decided how many tasks may run at once.
+/// The reason for the number of tasks that may run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
     /// No more tasks are needed.
@@ -207,7 +207,7 @@ impl Scaler {
         }
     }
 
-    /// Changes the bounds and the goal. What was learned stays.
+    /// Changes the bounds and the goal. The measurements are kept.
     pub fn set(&mut self, scaling: Scaling) {
         let max = scaling.max.get();
         self.scaling = scaling.startable();

@@ -44,7 +44,7 @@ impl Backoff {
     }
 }
 
-/// What to do with a message whose task has ended.
+/// The decision about a message whose task has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// Delete it.
@@ -60,7 +60,7 @@ pub(super) enum Decision {
     Leave,
 }
 
-/// What a decision depends on, in addition to the outcome.
+/// The settings that a decision depends on, in addition to the outcome.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     pub(super) policy: Policy,
@@ -117,7 +117,7 @@ pub(super) struct Settlement {
     pub(super) operation: Operation,
     /// When the lease ends. Until then the message is ours, and a failed operation is retried.
     pub(super) ours_until: Instant,
-    /// What the end of the task says about the backends, for the circuit breaker.
+    /// Evidence about the backends from the end of the task, for the circuit breaker.
     pub(super) evidence: Evidence,
     /// Set if the message probes the backends for the circuit breaker.
     pub(super) probe: Option<Probe>,

@@ -1,4 +1,4 @@
-//! The status of a worker: what it does now, for metrics, health checks and `wasmrun top`.
+//! The status of a worker: its current state, for metrics, health checks and `wasmrun top`.
 //!
 //! Counts only grow. The number of tasks that a status lists is bounded.
 
@@ -23,7 +23,7 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Age at which a queue depth is out of date.
 const DEPTH_IS_OLD: Duration = Duration::from_secs(30);
 
-/// What a worker does now.
+/// The current state of a worker.
 #[derive(Clone, Debug)]
 pub struct Status {
     /// Time since the worker was created.
@@ -65,7 +65,7 @@ pub enum Receiving {
     Yes,
     /// The worker waits until a store or a queue works again, or tries one message at a time until a task completes.
     Paused {
-        /// What fails.
+        /// The failure.
         why: String,
     },
     /// The worker was told to stop.
@@ -83,7 +83,7 @@ pub struct InstancesStatus {
     pub min: usize,
     /// Highest value of the concurrency limit.
     pub max: NonZeroUsize,
-    /// What decided the concurrency limit; `None`: it is fixed.
+    /// The reason for the concurrency limit; `None`: it is fixed.
     pub because: Option<Because>,
 }
 
@@ -113,7 +113,7 @@ pub struct FailedTask {
     pub ago: Duration,
 }
 
-/// What the worker records for its status.
+/// Records of the worker for its status.
 #[derive(Debug)]
 pub(super) struct Watched {
     began: Instant,
@@ -219,7 +219,7 @@ impl Watched {
         noted.depth.filter(|(_, at)| at.elapsed() < DEPTH_IS_OLD).map(|(depth, _)| depth)
     }
 
-    /// Records what decided the concurrency limit; `None`: it is fixed.
+    /// Records the reason for the concurrency limit; `None`: it is fixed.
     pub(super) fn decided(&self, decision: Option<Decision>) {
         self.noted().decision = decision;
     }
@@ -247,7 +247,7 @@ impl Watched {
 }
 
 impl Worker {
-    /// Returns what the worker does now.
+    /// Returns the current state of the worker.
     pub fn status(&self) -> Status {
         let watched = &self.watched;
         let since = |ms: u64| Duration::from_millis(watched.now_ms().saturating_sub(ms));

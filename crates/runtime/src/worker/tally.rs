@@ -1,4 +1,4 @@
-//! The counts of what a worker has done so far.
+//! The counts of a worker.
 
 use crate::model::distribution::{Distributions, Quantity, Spreads};
 use crate::model::limits::Limit;
@@ -19,7 +19,7 @@ pub struct Tally {
     pub(super) counters: Counters,
 }
 
-/// What a worker did, as numbers.
+/// The results of a worker, as numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// Time since the worker began.
@@ -48,7 +48,7 @@ pub struct Count {
     pub name: &'static str,
     /// Name of its metric, without `wasmrun_` and `_total`.
     pub metric: &'static str,
-    /// What is counted, in one sentence.
+    /// Description of the count, in one sentence.
     pub help: &'static str,
     /// The count.
     pub value: u64,
