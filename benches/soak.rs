@@ -1,105 +1,52 @@
-//! Whether a worker stays what it is: a million empty tasks, and among them twenty thousand hostile ones.
+//! Whether a worker keeps its memory, descriptors, threads and speed: a million empty tasks, and twenty thousand hostile ones
+//! among them.
 //!
 //!     cargo xtask bench soak
 //!
-//! The worker is the real program on a `sqlite:` queue, fed as fast as it works; dead letters are taken away, so that
-//! the queue's file doesn't grow. When everything that was sent is settled, the worker's memory, descriptors and threads
-//! are looked at: after the first ten thousand tasks, and at the end. What it computed for a task is compared between
-//! the tenths of the whole.
+//! The worker is the real program on a `sqlite:` queue, fed as fast as it works. Dead letters are deleted, so that the
+//! queue's file doesn't grow. Once everything that was sent is settled, the worker's memory, descriptors and threads are
+//! read: after the first ten thousand tasks, and at the end. The CPU time of a task is compared between the tenths.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
+#![allow(clippy::print_stderr, reason = "a benchmark shows its progress")]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use wasmrun_benches::guests;
-use wasmrun_benches::proc;
-use wasmrun_benches::run::{self, Size};
+use wasmrun_benches::program::{PATIENCE, Process, wasmrun};
+use wasmrun_benches::report::{self, tenths};
+use wasmrun_benches::worker::message;
+use wasmrun_benches::{guests, run, system};
 use wasmrun_local::sqlite::{DeadLetter, QueueSettings, SqliteQueue};
 use wasmrun_runtime::model::message::{MAX_BATCH, OutgoingMessage};
 use wasmrun_runtime::ports::queue::{Depth, Queue, Receipt};
 
-/// One task among so many is hostile.
+/// One of this number of tasks is hostile.
 const EACH: usize = 51;
-const TASKS: usize = 20_000 * EACH;
-const FIRST: usize = 10_000;
 const TENTHS: usize = 10;
-/// So many messages wait at most: what is measured is the worker and not the size of the queue's file.
+/// The most messages that wait: the worker is measured, and not the size of the queue's file.
 const WAITING: u64 = 2_000;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// At most this part more is resident at the end.
+/// The most that memory may grow by, and that a task's CPU time may change by between the second tenth and the last.
 const MORE_MEMORY: f64 = 0.05;
-/// By at most this part a task's CPU time differs between the second tenth and the last.
 const OTHER_CPU: f64 = 0.1;
-/// Threads that blocked for a store end when they had nothing to do for a fifth of a second.
-const REST: Duration = Duration::from_secs(1);
-/// For what should have been over long ago.
-const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the guest `misbehave` is told, one after the other. Each fails, so that its message is dead-lettered.
-const HOSTILE: [&str; 24] = [
-    "loop",
-    "memory-fill",
-    "recurse",
-    "recurse-host",
-    "panic here",
-    "abort",
-    "exit 0",
-    "unreachable",
-    "divide-by-zero",
-    "out-of-bounds",
-    "alloc",
-    "leak-bodies",
-    "log-call 8000000",
-    "zeroes 65537",
-    "random 2000000",
-    "use-after-drop",
-    "finish-twice",
-    "open-readers 1000 object",
-    "open-writers 1000 never-",
-    "exit-half-way half",
-    "loop-host head",
-    "read-again object",
-    "write-on never",
-    "sleep-forever",
-];
-/// Low, so that a hostile task ends soon.
-const LIMITS: [&str; 24] = [
-    "--fuel",
-    "5000000",
-    "--memory",
-    "8MiB",
-    "--timeout",
-    "500ms",
-    "--log-size",
-    "1KiB",
-    "--handles",
-    "32",
-    "--store-calls",
-    "100",
-    "--read-size",
-    "1MiB",
-    "--write-size",
-    "1MiB",
-    "--object-size",
-    "1MiB",
-    "--random-size",
-    "1MiB",
-    "--call-size",
-    "1MiB",
-    "--instances",
-    "4",
-];
+/// Commands of the guest `misbehave`. Each fails, so that its message is dead-lettered.
+const HOSTILE: &str = "\
+    loop; memory-fill; recurse; recurse-host; panic here; abort; exit 0; unreachable; divide-by-zero; \
+    out-of-bounds; alloc; leak-bodies; log-call 8000000; zeroes 65537; random 2000000; use-after-drop; \
+    finish-twice; open-readers 1000 object; open-writers 1000 never-; exit-half-way half; \
+    loop-host head; read-again object; write-on never; sleep-forever";
+/// Low limits, so that a hostile task ends soon.
+const LIMITS: &str = "--fuel 5000000 --memory 8MiB --timeout 500ms --log-size 1KiB --handles 32 --store-calls 100 \
+    --read-size 1MiB --write-size 1MiB --object-size 1MiB --random-size 1MiB --call-size 1MiB --instances 4";
 
 fn main() {
-    let (tasks, first, rest) = match run::size("soak") {
-        None => return,
-        Some(Size::Quick) => (10 * EACH, EACH, Duration::ZERO),
-        Some(Size::Full) => (TASKS, FIRST, REST),
-    };
+    let Some(size) = run::size("soak") else { return };
+    // Threads that waited for a store end when they had nothing to do for a fifth of a second.
+    let rest = size.pick(Duration::ZERO, Duration::from_secs(1));
+    let (tasks, first) = size.pick((10 * EACH, EACH), (20_000 * EACH, 10_000));
     let directory = tempfile::tempdir().expect("a directory");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(soak(directory.path(), tasks, first, rest));
@@ -110,62 +57,91 @@ async fn soak(directory: &Path, tasks: usize, first: usize, rest: Duration) {
         fs::create_dir(directory.join(folder)).expect("a directory");
     }
     fs::write(directory.join("in/object"), vec![b'x'; 64 << 10]).expect("an object");
-    let url = format!("sqlite:{}", directory.join("jobs.db").display());
-    let settings = QueueSettings {
-        dead_letter: Some(DeadLetter::Queue("dead".into())),
-        max_receives: Some(1),
-        ..QueueSettings::default()
-    };
-    let (queue, _) = SqliteQueue::create(&url, &settings).expect("a queue");
-    SqliteQueue::create(&format!("{url}#next"), &QueueSettings::default()).expect("a queue");
-    let dead = SqliteQueue::open(&format!("{url}#dead")).expect("a queue");
-    let mut feed = Feed { queue, dead, sent: 0, dead_letters: 0 };
-    let worker = Worker::start(directory);
+    let mut feed = Feed::create(&format!("sqlite:{}", directory.join("jobs.db").display()));
+    let mut worker = start(directory);
+    worker.until("ready");
     feed.until(first).await;
     tokio::time::sleep(rest).await;
-    let early = worker.vitals();
+    let early = vitals(&worker);
     let mut each_us = Vec::new();
     for tenth in 1..=TENTHS {
-        let (sent, cpu, began) = (feed.sent, worker.cpu_seconds(), Instant::now());
+        let (sent, cpu, began) = (feed.sent, system::cpu_of(worker.pid()), Instant::now());
         feed.until(tasks * tenth / TENTHS).await;
         let count = (feed.sent - sent) as f64;
-        let each = (worker.cpu_seconds() - cpu) * 1e6 / count;
+        let each = (system::cpu_of(worker.pid()) - cpu).as_secs_f64() * 1e6 / count;
         each_us.push(each);
         eprintln!(
-            "{} tasks, {:.0} a second, {each:.0} us of CPU each, {} KiB resident …",
+            "{} tasks, {:.0} a second, {each:.0} µs of CPU time each, {:.0} KiB resident …",
             feed.sent,
             count / began.elapsed().as_secs_f64(),
-            worker.vitals().resident >> 10,
+            vitals(&worker)[0],
         );
     }
     tokio::time::sleep(rest).await;
-    let late = worker.vitals();
-    let summary = worker.end(directory);
+    let late = vitals(&worker);
+    let summary = worker.stop();
 
     let hostile = tasks / EACH;
     assert_eq!(summary["tasks"], tasks, "{summary}");
     assert_eq!(summary["completed"], tasks - hostile, "{summary}");
     assert_eq!(summary["dead_lettered"], hostile, "{summary}");
     assert_eq!(feed.dead_letters, hostile);
-    let print = |what: &str, early: f64, late: f64| {
-        println!("{what:<36} {early:>10.1} {late:>10.1} {:>9.3}", late / early);
-    };
-    println!("{tasks} tasks, {hostile} of them hostile");
-    println!("{:<36} {:>10} {:>10} {:>9}", format!("after {first} and at the end"), "", "", "ratio");
-    print("resident memory, KiB", early.resident as f64 / 1024.0, late.resident as f64 / 1024.0);
-    print("descriptors", early.files as f64, late.files as f64);
-    print("threads", early.threads as f64, late.threads as f64);
-    print("CPU us a task, second and last tenth", each_us[1], each_us[TENTHS - 1]);
+    let row = |what: &str, early: f64, late: f64| json!({"what": what, "early": early, "late": late, "ratio": late / early});
+    let rows = [
+        row("resident memory, KiB", early[0], late[0]),
+        row("descriptors", early[1], late[1]),
+        row("threads", early[2], late[2]),
+        row("CPU µs of a task, second and last tenth", each_us[1], each_us[TENTHS - 1]),
+    ];
+    let columns = [
+        ("", "what", tenths as fn(f64) -> String),
+        ("early", "early", tenths),
+        ("at the end", "late", tenths),
+        ("ratio", "ratio", |ratio| format!("{ratio:.3}")),
+    ];
+    report::print(
+        &format!("{tasks} tasks, {hostile} of them hostile; early: after {first}."),
+        &columns,
+        &rows,
+    );
     if !rest.is_zero() {
-        assert_eq!((early.files, early.threads), (late.files, late.threads));
-        let memory = late.resident as f64 / early.resident as f64;
-        assert!(memory <= 1.0 + MORE_MEMORY, "it holds {memory:.3} times the memory");
-        let computed = each_us[TENTHS - 1] / each_us[1];
-        assert!((computed - 1.0).abs() <= OTHER_CPU, "a task computes {computed:.3} times as much");
+        assert_eq!(early[1..], late[1..], "descriptors and threads");
+        let ratio = |row: &Value| row["ratio"].as_f64().unwrap_or_default();
+        assert!(ratio(&rows[0]) <= 1.0 + MORE_MEMORY, "it holds {:.3} times the memory", ratio(&rows[0]));
+        assert!(
+            (ratio(&rows[3]) - 1.0).abs() <= OTHER_CPU,
+            "a task computes {:.3} times as much",
+            ratio(&rows[3])
+        );
     }
 }
 
-/// What comes before and after the worker.
+/// Starts `wasmrun run`.
+fn start(directory: &Path) -> Process {
+    let mut command = wasmrun();
+    command
+        .current_dir(directory)
+        .arg("run")
+        .arg(guests::path("misbehave"))
+        .args(["--queue", "sqlite:jobs.db", "--cache", "off", "--log-format", "json"])
+        .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
+        .args(["--send", "next=sqlite:jobs.db#next"])
+        .args(["--usage", "usage.jsonl", "--usage-size", "16MiB"])
+        .args(LIMITS.split_whitespace());
+    Process::start(&mut command)
+}
+
+/// KiB of resident memory, open file descriptors, and threads of a worker.
+fn vitals(worker: &Process) -> [f64; 3] {
+    let folder = format!("/proc/{}", worker.pid());
+    let status = system::read(&format!("{folder}/status"));
+    let resident = system::size(&status, "VmRSS:").expect("a running worker");
+    let [files, threads] = ["fd", "task"]
+        .map(|name| fs::read_dir(format!("{folder}/{name}")).expect("a running worker").count());
+    [resident as f64 / 1024.0, files as f64, threads as f64]
+}
+
+/// The queue before the worker, and the dead-letter queue behind it.
 struct Feed {
     queue: SqliteQueue,
     dead: SqliteQueue,
@@ -174,16 +150,28 @@ struct Feed {
 }
 
 impl Feed {
-    /// Sends messages until there were so many, and waits until all are settled.
+    fn create(url: &str) -> Self {
+        let settings = QueueSettings {
+            dead_letter: Some(DeadLetter::Queue("dead".into())),
+            max_receives: Some(1),
+            ..QueueSettings::default()
+        };
+        let (queue, _) = SqliteQueue::create(url, &settings).expect("a queue");
+        SqliteQueue::create(&format!("{url}#next"), &QueueSettings::default()).expect("a queue");
+        let dead = SqliteQueue::open(&format!("{url}#dead")).expect("a queue");
+        Self { queue, dead, sent: 0, dead_letters: 0 }
+    }
+
+    /// Sends messages until `tasks` were sent, and waits until all are settled.
     async fn until(&mut self, tasks: usize) {
         let (mut last, mut changed) = (Depth::default(), Instant::now());
         loop {
-            self.take_dead_letters().await;
+            self.delete_dead_letters().await;
             let depth = self.queue.depth().await.expect("a depth");
             if self.sent < tasks && depth.visible < WAITING {
                 self.send(tasks.min(self.sent + WAITING as usize)).await;
-            } else if depth == Depth::default() {
-                return self.take_dead_letters().await;
+            } else if depth.is_empty() {
+                return self.delete_dead_letters().await;
             } else {
                 if depth != last {
                     (last, changed) = (depth, Instant::now());
@@ -195,9 +183,14 @@ impl Feed {
     }
 
     async fn send(&mut self, tasks: usize) {
+        let hostile: Vec<&str> = HOSTILE.split("; ").collect();
         while self.sent < tasks {
             let numbers = self.sent..tasks.min(self.sent + MAX_BATCH);
-            let batch: Vec<OutgoingMessage> = numbers.map(message).collect();
+            let body = |number: usize| match number % EACH {
+                0 => hostile[number / EACH % hostile.len()],
+                _ => "ok",
+            };
+            let batch: Vec<OutgoingMessage> = numbers.map(|number| message(body(number))).collect();
             for answer in self.queue.send(&batch).await {
                 answer.expect("the queue takes it");
             }
@@ -205,11 +198,11 @@ impl Feed {
         }
     }
 
-    async fn take_dead_letters(&mut self) {
+    async fn delete_dead_letters(&mut self) {
         loop {
             let letters = self.dead.receive(MAX_BATCH, Duration::ZERO, &CancellationToken::new()).await;
-            let receipts: Vec<Receipt> =
-                letters.expect("letters").into_iter().map(|letter| letter.receipt).collect();
+            let letters = letters.expect("letters");
+            let receipts: Vec<Receipt> = letters.into_iter().map(|letter| letter.receipt).collect();
             if receipts.is_empty() {
                 return;
             }
@@ -218,87 +211,5 @@ impl Feed {
             }
             self.dead_letters += receipts.len();
         }
-    }
-}
-
-fn message(number: usize) -> OutgoingMessage {
-    let body = match number % EACH {
-        0 => HOSTILE[number / EACH % HOSTILE.len()],
-        _ => "ok",
-    };
-    OutgoingMessage { body: body.into(), ..OutgoingMessage::default() }
-}
-
-/// What a worker holds.
-#[derive(Clone, Copy, Debug)]
-struct Vitals {
-    /// In bytes.
-    resident: u64,
-    /// Open file descriptors.
-    files: usize,
-    threads: usize,
-}
-
-/// `wasmrun run`, whose log goes to a file.
-struct Worker(Child);
-
-impl Worker {
-    /// Returns when it's ready.
-    fn start(directory: &Path) -> Self {
-        let log = directory.join("log");
-        let program = guests::target().join("release/wasmrun");
-        let mut child = Command::new(&program)
-            .current_dir(directory)
-            .arg("run")
-            .arg(guests::path("misbehave"))
-            .args(["--queue", "sqlite:jobs.db", "--cache", "off", "--log-format", "json"])
-            .args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"])
-            .args(["--send", "next=sqlite:jobs.db#next"])
-            .args(["--usage", "usage.jsonl", "--usage-size", "16MiB"])
-            .args(LIMITS)
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&log).expect("a log"))
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}: run cargo build --release", program.display()));
-        while !fs::read_to_string(&log).expect("a log").contains("\"ready\"") {
-            let ended = child.try_wait().expect("its state");
-            assert_eq!(ended, None, "{}", fs::read_to_string(&log).expect("a log"));
-            std::thread::sleep(LOOK_EVERY);
-        }
-        Self(child)
-    }
-
-    fn proc(&self, file: &str) -> String {
-        format!("/proc/{}/{file}", self.0.id())
-    }
-
-    fn vitals(&self) -> Vitals {
-        let status = fs::read_to_string(self.proc("status")).expect("the worker runs");
-        let resident = proc::size(&status, "VmRSS:").expect("a size");
-        let entries = |folder| fs::read_dir(self.proc(folder)).expect("the worker runs").count();
-        Vitals { resident, files: entries("fd"), threads: entries("task") }
-    }
-
-    /// What it has computed so far.
-    fn cpu_seconds(&self) -> f64 {
-        proc::cpu_of(self.0.id()).as_secs_f64()
-    }
-
-    /// Stops it, and returns what it says of the whole.
-    fn end(mut self, directory: &Path) -> Value {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the worker runs");
-        assert!(self.0.wait().expect("an exit").success());
-        let log = fs::read_to_string(directory.join("log")).expect("a log");
-        let line = log.lines().rev().find(|line| line.contains("\"summary\"")).expect("a summary");
-        serde_json::from_str(line).expect("JSON")
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        // It has ended, unless something went wrong.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

@@ -1,18 +1,20 @@
-//! The image that ships, and podman to run it: with everything forbidden that it doesn't need.
+//! The image that ships, and podman to run it with everything forbidden that it doesn't need.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use wasmrun_benches::podman::Storage;
+use wasmrun_benches::system::output;
 
 /// Where `cargo xtask bench container` has put the image: its name, …
 const IMAGE: &str = "WASMRUN_IMAGE";
-/// … the storage that it was built in, with the settings for podman, …
+/// … the storage in which it was built, with the settings for podman, …
 const STORAGE: &str = "WASMRUN_IMAGE_STORAGE";
 /// … and the archive, as a registry would have it.
 const ARCHIVE: &str = "WASMRUN_IMAGE_ARCHIVE";
 
-/// What SECURITY.md advises, and no network: the queue is a file. Without the file systems in memory that podman would
-/// mount: others don't.
+/// What SECURITY.md advises, without a network: the queue is a file. Without the file systems in memory that podman would
+/// mount and others don't.
 const CONFINED: [&str; 9] = [
     "--rm",
     "--network=none",
@@ -24,138 +26,114 @@ const CONFINED: [&str; 9] = [
     "--memory=512m",
     "--pids-limit=64",
 ];
-/// The image's folder for code that was compiled once.
+/// The image's folder for compiled code.
 const CACHE: &str = "/var/cache/wasmrun";
 
 /// podman with the image.
 pub(crate) struct Podman {
     image: String,
     archive: PathBuf,
-    /// `containers.conf`: which runtime, and limits that every user may set.
-    settings: PathBuf,
-    /// Images and containers are kept as this says.
-    storage: PathBuf,
-    /// The folder of a storage of this benchmark's own.
-    own: Option<PathBuf>,
+    built_in: PathBuf,
+    /// A storage as most machines have one, if it works here. The storage in which the image was built copies the image for
+    /// each container.
+    own: Option<Storage>,
     /// What the names of volumes begin with.
     name: String,
 }
 
 impl Podman {
-    /// Looks for the image, and runs it once.
+    /// Finds the image, and runs it once.
     ///
     /// # Errors
     ///
     /// There is no image, or it doesn't run here.
     pub(crate) fn find(scratch: &Path) -> Result<Self, String> {
-        let known = |name| std::env::var_os(name).map(PathBuf::from);
-        let found = (std::env::var(IMAGE).ok(), known(STORAGE), known(ARCHIVE));
+        let path = |name| std::env::var_os(name).map(PathBuf::from);
+        let found = (std::env::var(IMAGE).ok(), path(STORAGE), path(ARCHIVE));
         let (Some(image), Some(built_in), Some(archive)) = found else {
             return Err("there is no container image: cargo xtask bench container builds it".into());
         };
         let name = scratch.file_name().unwrap_or_default().to_string_lossy().replace('.', "");
-        let (settings, storage) = (built_in.join("containers.conf"), built_in.join("storage.conf"));
-        let mut podman = Self { image, archive, settings, storage, own: None, name };
-        podman.use_overlay(&scratch.join("storage"));
-        said(podman.run(&[]).arg("--version"))
-            .map_err(|why| format!("containers can't be run here: {why}"))?;
+        let own = Storage::at(&scratch.join("podman"));
+        own.create()?;
+        let mut podman = Self { image, archive, built_in, own: Some(own), name };
+        let loaded = output(podman.podman().args(["load", "--quiet", "--input"]).arg(&podman.archive));
+        let runs = |podman: &Self| output(podman.run(&[]).arg("--version"));
+        if loaded.and_then(|_| runs(&podman)).is_err() {
+            podman.own = None;
+            runs(&podman).map_err(|why| format!("containers can't be run here: {why}"))?;
+        }
         Ok(podman)
     }
 
-    /// Loads the image into a storage as those of most machines are, if one works here. The one that it was built in copies
-    /// the image for each container.
-    fn use_overlay(&mut self, folder: &Path) {
-        let (root, run, file) = (folder.join("root"), folder.join("run"), folder.join("storage.conf"));
-        let text = format!("[storage]\ndriver = \"overlay\"\ngraphroot = {root:?}\nrunroot = {run:?}\n");
-        if fs::create_dir_all(folder).and_then(|()| fs::write(&file, text)).is_err() {
-            return;
-        }
-        let built_in = std::mem::replace(&mut self.storage, file);
-        self.own = Some(folder.to_owned());
-        let archive = self.archive.clone();
-        let loaded = said(self.podman().args(["load", "--quiet", "--input"]).arg(archive));
-        if loaded.and_then(|_| said(self.run(&[]).arg("--version"))).is_err() {
-            self.storage = built_in;
-        }
-    }
-
     fn podman(&self) -> Command {
-        let mut command = Command::new("podman");
-        command
-            .env("CONTAINERS_STORAGE_CONF", &self.storage)
-            .env("CONTAINERS_CONF", &self.settings)
-            .stdin(Stdio::null());
+        let mut command = match &self.own {
+            Some(storage) => storage.podman(),
+            None => {
+                let mut command = Command::new("podman");
+                command.env("CONTAINERS_STORAGE_CONF", self.built_in.join("storage.conf"));
+                command
+            }
+        };
+        command.env("CONTAINERS_CONF", self.built_in.join("containers.conf")).stdin(Stdio::null());
         command
     }
 
-    /// A confined container: what is added are the program's arguments.
+    /// A confined container. Arguments that are added go to the program.
     pub(crate) fn run(&self, options: &[String]) -> Command {
         let mut command = self.podman();
         command.arg("run").args(CONFINED).args(options).arg(&self.image);
         command
     }
 
-    /// Makes an empty volume for compiled code.
+    /// Makes an empty volume for compiled code: podman would make it during the start.
     pub(crate) fn create_cache(&self, name: &str) {
-        said(self.podman().args(["volume", "create", &self.volume(name)])).expect("a volume");
+        output(self.podman().args(["volume", "create", &self.volume(name)])).expect("a volume");
     }
 
-    /// The option that mounts it. Each container has one that was there before: podman would make one during the start.
+    /// The option that mounts it.
     pub(crate) fn mount_cache(&self, name: &str) -> String {
         format!("--volume={}:{CACHE}", self.volume(name))
     }
 
     pub(crate) fn remove_cache(&self, name: &str) {
-        said(self.podman().args(["volume", "rm", &self.volume(name)])).expect("the volume is there");
+        output(self.podman().args(["volume", "rm", &self.volume(name)])).expect("the volume is there");
     }
 
     fn volume(&self, name: &str) -> String {
         format!("{}-{name}", self.name)
     }
 
-    /// Copies the image's program out of it.
+    /// Copies the program out of the image.
     pub(crate) fn copy_program(&self, to: &Path) {
-        let container = said(self.podman().args(["create", &self.image, "--version"])).expect("a container");
+        let container =
+            output(self.podman().args(["create", &self.image, "--version"])).expect("a container");
         let container = container.trim();
-        said(self.podman().args(["cp", &format!("{container}:/wasmrun")]).arg(to)).expect("the program");
-        said(self.podman().args(["rm", "--volumes", container])).expect("the container is there");
+        output(self.podman().args(["cp", &format!("{container}:/wasmrun")]).arg(to)).expect("the program");
+        output(self.podman().args(["rm", "--volumes", container])).expect("the container is there");
     }
 
-    /// What has to be fetched before a container can start.
+    /// The size of the compressed archive, which is fetched before a container can start.
     pub(crate) fn image_bytes(&self) -> u64 {
         fs::metadata(&self.archive).expect("the archive").len()
     }
 
-    /// Which podman, runtime and storage, for the report.
-    pub(crate) fn described(&self) -> String {
+    /// The versions of podman, runtime and storage.
+    pub(crate) fn version(&self) -> String {
         let format =
             "podman {{.Version.Version}}, {{.Host.OCIRuntime.Name}}, storage {{.Store.GraphDriverName}}";
-        said(self.podman().args(["info", "--format", format]))
-            .expect("podman's information")
-            .trim()
-            .to_owned()
+        let version = output(self.podman().args(["info", "--format", format]));
+        version.expect("podman's information").trim().to_owned()
     }
 }
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        let listed = said(self.podman().args(["volume", "ls", "--quiet"])).unwrap_or_default();
+        let listed = output(self.podman().args(["volume", "ls", "--quiet"])).unwrap_or_default();
         for volume in listed.lines().filter(|volume| volume.starts_with(&self.name)) {
-            // With the container that uses it, if that was left behind.
-            let _ = said(self.podman().args(["volume", "rm", "--force", volume]));
+            // With a container that still uses it.
+            let _ = output(self.podman().args(["volume", "rm", "--force", volume]));
         }
-        if let Some(folder) = &self.own {
-            // It's mounted onto itself, and can't be deleted before.
-            let _ = said(Command::new("umount").arg("--lazy").arg(folder.join("root/overlay")));
-        }
-    }
-}
-
-/// Runs a command that must succeed, and returns what it prints, or else what it complained of.
-pub(crate) fn said(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        self.own.iter().for_each(Storage::unmount);
     }
 }

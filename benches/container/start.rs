@@ -1,18 +1,18 @@
 //! One start, from asking for it to the end of the first task.
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::Value;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
-use wasmrun_benches::figures::micros;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use wasmrun_benches::guests;
+use wasmrun_benches::program::{Process, dir_store, milliseconds};
+use wasmrun_benches::rounds::micros;
+use wasmrun_benches::system::{memory_of, output};
 
-use crate::podman::{Podman, said};
+use crate::podman::Podman;
 
 /// A small one: 77 kB.
 const PHOTOGRAPH: &str = "rocket.jpg";
@@ -25,13 +25,12 @@ const TASKS: &str = "tasks";
 const QUEUE: &str = "queue";
 const DATABASE: &str = "jobs.db";
 const THUMBNAILS: &str = "thumbnails";
-/// The cache that an earlier start has filled: a volume, and a folder.
+/// The cache that an earlier start has filled, and an empty one: a volume, and a folder.
 const WARM: &str = "warm";
 const COLD: &str = "cold";
 
 /// What is started, and what is there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
     /// Nothing: the component is compiled.
     Cold,
@@ -39,31 +38,17 @@ pub(crate) enum Start {
     Warm,
     /// The code in a file.
     Precompiled,
-    /// No worker: the program says its version.
+    /// No worker: the program prints its version.
     Version,
 }
 
-impl Start {
-    pub(crate) const ALL: [Self; 4] = [Self::Cold, Self::Warm, Self::Precompiled, Self::Version];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Cold => "cold cache: the component is compiled",
-            Self::Warm => "warm cache",
-            Self::Precompiled => "precompiled",
-            Self::Version => "`wasmrun --version`",
-        }
-    }
-}
-
-/// In what it is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// Where it is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Container,
     /// On the machine, as whoever runs the benchmark.
     Process,
-    /// The same of the program without the compiler.
+    /// The same with the program without the compiler.
     WithoutCompiler,
 }
 
@@ -72,7 +57,7 @@ pub(crate) enum Place {
 pub(crate) struct Times {
     /// Until the worker was ready to receive.
     pub(crate) ready: Option<f64>,
-    /// Until its first task had completed; or the version was read.
+    /// Until its first task had completed, or its version was read.
     pub(crate) end: f64,
 }
 
@@ -80,9 +65,9 @@ pub(crate) struct Times {
 pub(crate) struct World<'a> {
     podman: &'a Podman,
     scratch: &'a Path,
-    /// Out of the image.
+    /// The program out of the image.
     pub(crate) program: PathBuf,
-    /// One that runs what the other has compiled, if it was given.
+    /// A program without the compiler, if it was given.
     pub(crate) without_compiler: Option<PathBuf>,
 }
 
@@ -94,11 +79,10 @@ impl<'a> World<'a> {
         let world = Self { podman, scratch, program, without_compiler };
         fs::copy(guests::path("thumbnail"), scratch.join(COMPONENT)).expect("a copy");
         let photographs = world.folder(PHOTOGRAPHS);
-        let photograph = guests::repository().join("demo/photographs").join(PHOTOGRAPH);
-        fs::copy(photograph, photographs.join(PHOTOGRAPH)).expect("a copy");
+        fs::write(photographs.join(PHOTOGRAPH), guests::photograph(PHOTOGRAPH)).expect("a copy");
         let mut compile = Command::new(&world.program);
         compile.current_dir(scratch).args(["compile", COMPONENT, "--output", CODE, "--cache", "off"]);
-        said(&mut compile).expect("the component is compiled");
+        output(&mut compile).expect("the component is compiled");
         for file in [scratch.join(COMPONENT), scratch.join(CODE), photographs.join(PHOTOGRAPH)] {
             allow(&file, 0o644);
         }
@@ -114,27 +98,39 @@ impl<'a> World<'a> {
         if start == Start::Version {
             return self.version(place);
         }
-        let tasks = self.one_message();
-        if start == Start::Cold && place == Place::Container {
+        let has_volume = start == Start::Cold && place == Place::Container;
+        if has_volume {
             self.podman.create_cache(COLD);
         }
+        let tasks = self.one_message();
         let mut command = self.worker(start, place, &tasks);
-        command.arg("--until-empty");
         let asked = Timestamp::now();
-        let mut worker = Worker::spawn(&mut command);
-        let ready = worker.until("ready");
-        let completed = worker.until("task completed");
-        worker.ends();
-        if start == Start::Cold && place == Place::Container {
+        let mut worker = Process::start(command.arg("--until-empty"));
+        let [ready, end] =
+            ["ready", "task completed"].map(|message| milliseconds(asked, worker.time_of(message)));
+        worker.wait();
+        if has_volume {
             self.podman.remove_cache(COLD);
         }
         fs::remove_dir_all(tasks).expect("the folder is there");
-        let since = |time: Timestamp| time.duration_since(asked).as_secs_f64() * 1e3;
-        Times { ready: Some(since(ready)), end: since(completed) }
+        Times { ready: Some(ready), end }
+    }
+
+    /// Memory of an idle worker after its first task, which sets up what a worker needs: resident, and of that anonymous.
+    pub(crate) fn idle(&self, start: Start, place: Place, pause: Duration) -> [f64; 2] {
+        let tasks = self.one_message();
+        let mut worker = Process::start(&mut self.worker(start, place, &tasks));
+        worker.until("task completed");
+        std::thread::sleep(pause);
+        let memory =
+            ["Rss:", "Anonymous:"].map(|name| memory_of(worker.pid(), name).expect("a worker") as f64);
+        drop(worker);
+        fs::remove_dir_all(tasks).expect("the folder is there");
+        memory
     }
 
     /// A worker on a queue in this folder.
-    pub(crate) fn worker(&self, start: Start, place: Place, tasks: &Path) -> Command {
+    fn worker(&self, start: Start, place: Place, tasks: &Path) -> Command {
         let mut command = match place {
             Place::Container => self.podman.run(&self.mounts(start, tasks)),
             Place::Process | Place::WithoutCompiler => {
@@ -151,19 +147,16 @@ impl<'a> World<'a> {
         }
         command
             .args(["--queue", &format!("sqlite:{}/{DATABASE}", tasks.join(QUEUE).display())])
-            .args(["--store", &format!("input=dir:{}:ro", self.scratch.join(PHOTOGRAPHS).display())])
-            .args(["--store", &format!("output=dir:{}:rw", tasks.join(THUMBNAILS).display())])
+            .args(["--store", &dir_store("input", &self.scratch.join(PHOTOGRAPHS), "ro")])
+            .args(["--store", &dir_store("output", &tasks.join(THUMBNAILS), "rw")])
             // As many as the container has memory for.
             .args(["--instances", "1"])
             // Each task that completes, and nothing else that isn't logged anyway.
-            .args(["--log", "info,wasmrun_runtime::worker=debug", "--log-format", "json"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+            .args(["--log", "info,wasmrun_runtime::worker=debug", "--log-format", "json"]);
         command
     }
 
-    /// All is where it is outside: the message names the photograph by its path.
+    /// Everything has the same path as outside: the message names the photograph by its path.
     fn mounts(&self, start: Start, tasks: &Path) -> Vec<String> {
         let mount = |path: PathBuf, mode: &str| format!("--volume={0}:{0}:{mode}", path.display());
         let mut mounts: Vec<String> =
@@ -180,26 +173,25 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A folder with a queue that has one message, and an empty store.
-    pub(crate) fn one_message(&self) -> PathBuf {
+    /// A folder with an empty store, and a queue with one message.
+    fn one_message(&self) -> PathBuf {
         let tasks = self.folder(TASKS);
         for folder in [QUEUE, THUMBNAILS] {
             self.folder(&format!("{TASKS}/{folder}"));
         }
-        let photographs = self.scratch.join(PHOTOGRAPHS);
         let mut enqueue = Command::new(&self.program);
         enqueue
             .current_dir(&tasks)
             .args(["enqueue", "--queue", &format!("sqlite:{QUEUE}/{DATABASE}"), "--prefix", PHOTOGRAPH])
-            .args(["--store", &format!("input=dir:{}", photographs.display())]);
-        said(&mut enqueue).expect("a message");
+            .args(["--store", &format!("input=dir:{}", self.scratch.join(PHOTOGRAPHS).display())]);
+        output(&mut enqueue).expect("a message");
         for entry in tasks.join(QUEUE).read_dir().expect("the queue") {
             allow(&entry.expect("a file").path(), 0o666);
         }
         tasks
     }
 
-    /// An empty folder that every user may write to, as the container's user is another.
+    /// An empty folder that the container's user may write to, too.
     fn folder(&self, name: &str) -> PathBuf {
         let folder = self.scratch.join(name);
         fs::create_dir(&folder).expect("a folder");
@@ -226,47 +218,4 @@ impl<'a> World<'a> {
 
 fn allow(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("permissions");
-}
-
-/// A worker that runs, or podman with one in it. Ended when dropped.
-pub(crate) struct Worker {
-    pub(crate) child: Child,
-    log: BufReader<std::process::ChildStderr>,
-    said: String,
-}
-
-impl Worker {
-    pub(crate) fn spawn(command: &mut Command) -> Self {
-        let mut child = command.spawn().expect("it starts");
-        let log = BufReader::new(child.stderr.take().expect("a pipe"));
-        Self { child, log, said: String::new() }
-    }
-
-    /// When it logged this, by its own clock, which is that of the machine: however long the line is under way.
-    pub(crate) fn until(&mut self, message: &str) -> Timestamp {
-        loop {
-            let mut line = String::new();
-            let read = self.log.read_line(&mut line).expect("text");
-            assert!(read > 0, "it ended without {message:?}: {}", self.said);
-            self.said.push_str(&line);
-            let line: Value = serde_json::from_str(&line).unwrap_or_default();
-            if line["message"] == message {
-                let time = line["timestamp"].as_str().and_then(|time| time.parse().ok());
-                return time.expect("a time");
-            }
-        }
-    }
-
-    /// Waits for its end.
-    fn ends(mut self) {
-        while self.log.read_line(&mut self.said).expect("text") > 0 {}
-        assert!(self.child.wait().expect("an exit").success(), "{}", self.said);
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

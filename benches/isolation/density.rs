@@ -1,217 +1,136 @@
-//! What a waiting task keeps in memory, and how many fit in 1 GiB.
+//! Memory of a waiting task, and how many fit in 1 GiB.
 //!
-//! Tasks are started that do their work and then wait for ever with what they have, until what they hold together
-//! reaches the budget, or until it took as long as anybody would want to wait for. Counted is what is resident, with
-//! shared pages divided among those who share them: for wasmrun and the engine the whole process, for all others
-//! every process that they need to keep a task. What the kernel holds for them is told apart: it's read from what the
-//! system has left, so it is rough.
+//! Tasks do their work and then wait without end with what they have. More are started until all together reach the
+//! budget, or for as long as anybody would wait. Counted is resident memory, with shared pages divided among those who
+//! share them: of the whole process for wasmrun and the engine, otherwise of every process that a task needs. The
+//! kernel's part is read from what the system has left, so it is rough.
 //!
-//! Each measurement is a process of its own, this program again: `isolation --hold WAY TASK FOLDER MOST`.
+//! Each measurement is a child process: `isolation --hold WAY TASK FOLDER MOST`.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use wasmrun_benches::bare::Memory;
-use wasmrun_benches::run::Size;
-use wasmrun_runtime::engine::Allocator;
+use wasmrun_benches::plot::{Dot, Plot};
+use wasmrun_benches::report::{Report, size as bytes};
+use wasmrun_benches::run::{Size, child};
+use wasmrun_benches::system::output;
 
-use crate::holders::{Holder, InEngine, InProcesses, InWorker, Start};
+use crate::holders::Holder;
 use crate::memory;
-use crate::program::Program;
-use crate::sandbox::{Kind, Sandbox};
-use crate::ways::{Task, names};
+use crate::sandbox::Sandbox;
+use crate::ways::{MICROVM, Task, Way};
 
+pub(crate) const HOLD: &str = "--hold";
 const BUDGET: u64 = 1 << 30;
-/// What is left to the system, whatever happens.
+/// What is left to the system in any case.
 const RESERVE: u64 = 1 << 30;
-/// How long tasks are started for one measurement: a thousand containers take minutes to start, and to remove.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// The most that are started: nothing is as small as that.
-const MOST: usize = 20_000;
-/// So many are started first.
+/// How long tasks are started: a thousand containers take minutes to start, and to remove.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The number of tasks that are started first, and the most that are.
 const FIRST: usize = 10;
-/// Close to the end of what can be mapped, one more fails now and then.
+const MOST: usize = 20_000;
+/// Close to the limit of mappings, a task fails now and then.
 const LEFT_MAPPABLE: usize = 50;
-/// How often what is held is looked at while it grows.
+/// Memory grows until its holders have computed for no longer than `IDLE` since the last look.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// It doesn't grow any more when those who hold it have computed no longer than this since the last look.
 const IDLE: Duration = Duration::from_millis(1);
-
-/// What a task that hashes keeps at least: the megabyte.
+/// A task that hashes keeps the megabyte at least.
 const HASHED_BYTES: u64 = 1_000_000;
 
-/// What so many tasks held in one way.
-#[derive(Debug, Serialize)]
-pub(crate) struct Row {
-    pub(crate) what: &'static str,
-    pub(crate) task: Task,
-    #[serde(flatten)]
-    pub(crate) held: Held,
-}
-
-/// The same, as the child says it.
+/// What tasks held.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Held {
-    /// So many were within the budget at once.
-    pub(crate) fit: usize,
-    /// What ended the measurement.
-    pub(crate) ended_by: End,
-    /// Without any task.
-    pub(crate) base_bytes: u64,
-    /// What each task added.
-    pub(crate) rss_bytes: u64,
-    /// What each took from the system, the kernel's part included.
-    pub(crate) system_bytes: u64,
+struct Held {
+    /// How many were within the budget at once.
+    fit: usize,
+    /// Why no more were started, unless the budget was reached.
+    stopped_by: Option<String>,
+    /// Memory without any task.
+    base_bytes: u64,
+    /// Memory that each task added.
+    rss_bytes: u64,
+    /// Memory that each took from the system, the kernel's part included.
+    system_bytes: u64,
 }
 
-/// Why no more tasks were started.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum End {
-    /// The budget was reached.
-    Budget,
-    /// There were as many as are started at most.
-    Most,
-    /// It took too long.
-    Time,
-    /// The system had too little memory left.
-    Reserve,
-    /// This process may not have more mappings of memory: `vm.max_map_count`.
-    Mappings,
-    /// One more wasn't to be had.
-    Refused(String),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Way {
-    AloneOnDemand,
-    AloneKeeping,
-    WasmrunOnDemand,
-    WasmrunPooling,
-    Process,
-    Bubblewrap,
-    Runc,
-    Podman,
-}
-
-impl Way {
-    fn name(self) -> &'static str {
-        match self {
-            Self::AloneOnDemand => names::ALONE_ON_DEMAND,
-            Self::AloneKeeping => names::ALONE_KEEPING,
-            Self::WasmrunOnDemand => names::WASMRUN_ON_DEMAND,
-            Self::WasmrunPooling => names::WASMRUN,
-            Self::Process => names::PROCESS,
-            Self::Bubblewrap => names::BUBBLEWRAP,
-            Self::Runc => names::RUNC,
-            Self::Podman => names::PODMAN,
-        }
-    }
-
-    fn holder(self, task: Task, scratch: &Path, most: usize) -> Box<dyn Holder> {
-        let program = Program::at(scratch);
-        let sandbox = |kind| {
-            let sandbox = Sandbox::at(kind, &program, scratch);
-            Box::new(InProcesses::new(Start::Sandboxed(sandbox), task))
-        };
-        match self {
-            Self::AloneOnDemand => Box::new(InEngine::new(Memory::OnDemand, task)),
-            Self::AloneKeeping => {
-                Box::new(InEngine::new(Memory::KeptPool(u32::try_from(most).unwrap_or(u32::MAX)), task))
-            }
-            Self::WasmrunOnDemand => Box::new(InWorker::new(Allocator::OnDemand, task, most)),
-            Self::WasmrunPooling => Box::new(InWorker::new(Allocator::Pooling, task, most)),
-            Self::Process => Box::new(InProcesses::new(Start::Plain(program), task)),
-            Self::Bubblewrap => sandbox(Kind::Bubblewrap),
-            Self::Runc => sandbox(Kind::Runc),
-            Self::Podman => sandbox(Kind::Podman),
-        }
-    }
-}
-
-impl From<Kind> for Way {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Bubblewrap => Self::Bubblewrap,
-            Kind::Runc => Self::Runc,
-            Kind::Podman => Self::Podman,
-        }
-    }
-}
-
-pub(crate) fn measure(program: &Program, sandboxes: &[Sandbox], size: Size) -> Vec<Row> {
-    let scratch = program.root.parent().expect("the folder that the program was built with");
-    let mut ways =
-        vec![Way::AloneOnDemand, Way::AloneKeeping, Way::WasmrunOnDemand, Way::WasmrunPooling, Way::Process];
-    ways.extend(sandboxes.iter().map(|sandbox| Way::from(sandbox.kind)));
+pub(crate) fn measure(report: &mut Report, scratch: &Path, sandboxes: &[Sandbox], size: Size) {
+    let ways = [Way::AloneOnDemand, Way::AloneKept, Way::WasmrunOnDemand, Way::Wasmrun, Way::Process];
+    let ways = ways.into_iter().chain(sandboxes.iter().map(|sandbox| sandbox.way));
     let mut rows = Vec::new();
-    for way in ways {
-        for task in Task::ALL {
-            let most = match size {
-                Size::Quick => 3,
-                Size::Full => MOST,
-            };
-            eprintln!("Waiting tasks: {}, {} …", way.name(), task.command());
-            let row = Row { what: way.name(), task, held: in_child(way, task, scratch, most) };
-            row.print();
-            // Some time ago they were counted before they had begun.
-            let has_worked = task == Task::Empty || row.held.rss_bytes >= HASHED_BYTES;
-            assert!(size == Size::Full || has_worked, "{}: the megabyte isn't there", way.name());
-            rows.push(row);
+    for (way, task) in ways.flat_map(|way| Task::ALL.map(|task| (way, task))) {
+        eprintln!("Waiting tasks: {}, {} …", way.name(), task.command());
+        let held = in_child(way, task, scratch, size.pick(3, MOST));
+        // They were counted before they had begun, once.
+        let has_worked = task == Task::Empty || held.rss_bytes >= HASHED_BYTES;
+        assert!(size == Size::Full || has_worked, "{}: the megabyte is missing", way.name());
+        let mut row = json!(held);
+        row["what"] = way.name().into();
+        row["task"] = json!(task);
+        row["at_once"] = match &held.stopped_by {
+            None => held.fit.to_string(),
+            Some(why) => format!("{}: {why}", held.fit),
         }
+        .into();
+        rows.push(row);
     }
-    rows
+    report.plot("memory", &plot(&rows));
+    rows.push(json!({"what": MICROVM, "task": "boots", "rss_bytes": "≤ 5 MiB and the guest's own"}));
+    let columns = [
+        ("", "what", bytes as fn(f64) -> String),
+        ("task", "task", bytes),
+        ("each", "rss_bytes", bytes),
+        ("of the system", "system_bytes", bytes),
+        ("without any", "base_bytes", bytes),
+        ("at once in 1 GiB", "at_once", bytes),
+    ];
+    report.table("memory", &columns, rows);
 }
 
-impl Row {
-    fn print(&self) {
-        let Held { fit, ended_by, base_bytes, rss_bytes, system_bytes } = &self.held;
-        let kibibytes = |bytes: &u64| bytes >> 10;
-        println!(
-            "{:<36} {:<6} {fit:>6} fit ({ended_by:?}), each {} KiB ({} of the system), base {} KiB",
-            self.what,
-            self.task.command(),
-            kibibytes(rss_bytes),
-            kibibytes(system_bytes),
-            kibibytes(base_bytes),
-        );
+fn plot(rows: &[Value]) -> Plot<'static> {
+    let dot = |row: &Value| {
+        let value = row["rss_bytes"].as_f64().unwrap_or_default();
+        let more = if row["stopped_by"].is_null() { "" } else { "> " };
+        Dot {
+            row: row["what"].as_str().unwrap_or_default().into(),
+            series: usize::from(row["task"] == "hash"),
+            value,
+            until: value,
+            label: format!("{}: {more}{} in 1 GiB", bytes(value), row["fit"]),
+        }
+    };
+    let mut dots: Vec<Dot> = rows.iter().map(dot).collect();
+    let value = f64::from(5 << 20);
+    let label = "≤ 5 MiB, and the guest's own".into();
+    dots.push(Dot { row: MICROVM.into(), series: 2, value, until: value, label });
+    Plot {
+        title: "Memory of a waiting task, and how many fit in 1 GiB",
+        series: &["after an empty task", "after the hash of a megabyte"],
+        ticks: (13..=27).step_by(2).map(|exponent| 2_f64.powi(exponent)).collect(),
+        logarithmic: true,
+        format: bytes,
+        dots,
     }
 }
-
-const CHILD_ARGUMENT: &str = "--hold";
 
 fn in_child(way: Way, task: Task, scratch: &Path, most: usize) -> Held {
-    let words = [serde_json::to_string(&way), serde_json::to_string(&task)].map(|word| word.expect("JSON"));
-    let output = Command::new(std::env::current_exe().expect("this program"))
-        .arg(CHILD_ARGUMENT)
-        .args(words)
-        .arg(scratch)
-        .arg(most.to_string())
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("this program");
-    assert!(output.status.success(), "{way:?} {task:?}: {}", output.status);
-    serde_json::from_slice(&output.stdout).expect("what the child says")
+    let mut command = child(HOLD);
+    command.args([way.name(), task.command()]).arg(scratch).arg(most.to_string());
+    let answer = output(&mut command).unwrap_or_else(|error| panic!("{way:?} {task:?}: {error}"));
+    serde_json::from_str(&answer).expect("what the child found")
 }
 
-pub(crate) fn is_child(arguments: &[String]) -> bool {
-    arguments.first().is_some_and(|argument| argument == CHILD_ARGUMENT)
-}
-
-/// The life of the child.
-pub(crate) fn child(arguments: &[String]) {
-    let [_, way, task, scratch, most] = arguments else { panic!("{arguments:?}") };
-    let way: Way = serde_json::from_str(way).expect("a way");
-    let task = serde_json::from_str(task).expect("a task");
+/// The work of the child.
+pub(crate) fn hold(arguments: &[String]) {
+    let [way, task, scratch, most] = arguments else { panic!("{arguments:?}") };
+    let way = Way::all().find(|known| known.name() == way).expect("a way");
+    let task = Task::ALL.into_iter().find(|known| known.command() == task).expect("a task");
     memory::adopt_orphans();
     let most = most.parse().expect("a number");
-    let held = fill(&mut *way.holder(task, Path::new(scratch), most), most);
+    let held = fill(Holder::new(way, task, Path::new(scratch), most), most);
     println!("{}", serde_json::to_string(&held).expect("JSON"));
 }
 
-/// How much was held by so many tasks.
+/// What a number of tasks held.
 struct Reading {
     count: usize,
     bytes: u64,
@@ -221,13 +140,13 @@ struct Reading {
 }
 
 impl Reading {
-    fn of(holder: &dyn Holder, count: usize) -> Self {
+    fn of(holder: &Holder, count: usize) -> Self {
         let (available, mappings) = (memory::available_bytes(), memory::mappings());
         Self { count, bytes: holder.bytes(), available, mappings }
     }
 
     /// Waits until all have done their work.
-    fn settled(holder: &dyn Holder, count: usize) -> Self {
+    fn settled(holder: &Holder, count: usize) -> Self {
         let began = Instant::now();
         let mut before = holder.cpu();
         loop {
@@ -240,60 +159,62 @@ impl Reading {
         }
     }
 
-    /// How many more to start: half of what should still fit, so that the end is approached and not jumped over.
-    fn step(&self, base: &Self, most: usize) -> Result<usize, End> {
+    /// How many more to start: half of what should still fit, so that the end is approached and not overrun. None if the
+    /// budget is reached.
+    fn step(&self, base: &Self, most: usize) -> Result<usize, String> {
         if self.count >= most {
-            return Err(End::Most);
+            return Err("no more were started".into());
         } else if self.available < RESERVE {
-            return Err(End::Reserve);
+            return Err("the machine had no more memory".into());
         }
         let each = (self.bytes.saturating_sub(base.bytes) / self.count as u64).max(1);
         let fit = usize::try_from((BUDGET - self.bytes) / each).unwrap_or(usize::MAX);
         let each = (self.mappings.saturating_sub(base.mappings) / self.count).max(1);
-        let mappable = memory::most_mappings().saturating_sub(self.mappings) / each;
-        if fit == 0 {
-            Err(End::Budget)
-        } else if mappable < LEFT_MAPPABLE {
-            Err(End::Mappings)
-        } else {
-            Ok(fit.min(mappable).div_ceil(2).min(most - self.count))
+        let mappable = memory::max_mappings().saturating_sub(self.mappings) / each;
+        if fit > 0 && mappable < LEFT_MAPPABLE {
+            let held = bytes(self.bytes as f64);
+            return Err(format!(
+                "with {held}, the process has as many mappings as Linux allows (`vm.max_map_count`)"
+            ));
         }
+        Ok(fit.min(mappable).div_ceil(2).min(most - self.count))
     }
 }
 
 /// Starts tasks until there is a reason to stop.
-fn fill(holder: &mut dyn Holder, most: usize) -> Held {
+fn fill(mut holder: Holder, most: usize) -> Held {
     let until = Instant::now() + PATIENCE;
-    let base = Reading::of(holder, 0);
-    // Of what was within the budget.
+    let late = || format!("no more were started in {} s", PATIENCE.as_secs());
+    let base = Reading::of(&holder, 0);
+    // Those within the budget.
     let mut readings: Vec<Reading> = Vec::new();
     let (mut count, mut step) = (0, most.min(FIRST));
-    let ended_by = loop {
-        let started = match holder.start(step, until) {
-            Ok(0) => break End::Time,
-            Ok(started) => started,
-            Err(why) => break End::Refused(why),
-        };
-        count += started;
-        let reading = Reading::settled(holder, count);
+    let stopped_by = loop {
+        match holder.start(step, until) {
+            Ok(0) => break Some(late()),
+            Ok(started) => count += started,
+            Err(why) => break Some(why),
+        }
+        let reading = Reading::settled(&holder, count);
         if reading.bytes > BUDGET {
-            break End::Budget;
+            break None;
         }
         let next = reading.step(&base, most);
         readings.push(reading);
         match next {
-            Ok(_) if Instant::now() >= until => break End::Time,
+            Ok(0) => break None,
+            Ok(_) if Instant::now() >= until => break Some(late()),
             Ok(next) => step = next,
-            Err(end) => break end,
+            Err(why) => break Some(why),
         }
     };
     let last = readings.last().unwrap_or(&base);
-    // The first ones load what all share.
+    // The first tasks load what all share.
     let first = if readings.len() > 1 { &readings[0] } else { &base };
     let each = |growth: u64| growth / (last.count.saturating_sub(first.count) as u64).max(1);
     Held {
         fit: last.count,
-        ended_by,
+        stopped_by,
         base_bytes: base.bytes,
         rss_bytes: each(last.bytes.saturating_sub(first.bytes)),
         system_bytes: each(first.available.saturating_sub(last.available)),

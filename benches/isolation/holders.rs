@@ -1,192 +1,136 @@
 //! What holds tasks that wait, in each way.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
-use tokio::task::JoinHandle;
-use wasmrun_benches::bare::{Bare, Input, Memory};
-use wasmrun_benches::figures::process_cpu;
-use wasmrun_benches::{guests, options};
+use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
+use wasmrun_benches::system::process_cpu;
+use wasmrun_benches::{guests, worker};
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::threads;
 
-use crate::alone::GUARDS;
 use crate::memory;
-use crate::program::{Processes, Program};
+use crate::native::{Processes, Program};
+use crate::running::{self, Running};
 use crate::sandbox::Sandbox;
-use crate::ways::Task;
-use crate::worker::{self, Running};
+use crate::ways::{Task, Way};
 
-/// Between two looks at whether all have started.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// So long the last ones may take to do their work: longer than that, they never will.
+/// The time within which the last tasks do their work, if they ever do.
 const WORK: Duration = Duration::from_secs(30);
 
 /// Something that holds tasks.
-pub(crate) trait Holder {
-    /// Starts so many more, and waits until they have started. What takes long starts no more once it's `until`, and
-    /// says how many they were.
-    fn start(&mut self, count: usize, until: Instant) -> Result<usize, String>;
-
-    /// What all of them hold, and what holds them.
-    fn bytes(&self) -> u64;
-
-    /// What all of them have computed.
-    fn cpu(&self) -> Duration;
+pub(crate) struct Holder {
+    start: Box<dyn FnMut(usize, Instant) -> Result<usize, String>>,
+    in_process: bool,
 }
 
-/// In the engine alone.
-pub(crate) struct InEngine {
-    /// As many as there are cores.
-    threads: Runtime,
-    bare: Arc<Bare>,
-    input: Arc<Input>,
-    tasks: Vec<JoinHandle<()>>,
-}
+impl Holder {
+    pub(crate) fn new(way: Way, task: Task, scratch: &Path, most: usize) -> Self {
+        let pool = Memory::KeptPool(u32::try_from(most).unwrap_or(u32::MAX));
+        let in_process = |start| Self { start, in_process: true };
+        match way {
+            Way::AloneOnDemand => in_process(in_engine(Memory::OnDemand, task)),
+            Way::AloneKept => in_process(in_engine(pool, task)),
+            Way::WasmrunOnDemand => in_process(in_worker(Allocator::OnDemand, task, most)),
+            Way::Wasmrun => in_process(in_worker(Allocator::Pooling, task, most)),
+            _ => Self { start: in_processes(way, task, scratch), in_process: false },
+        }
+    }
 
-impl InEngine {
-    pub(crate) fn new(memory: Memory, task: Task) -> Self {
-        let bare = Arc::new(Bare::new(&guests::bytes("workload"), memory, GUARDS));
-        let input = Arc::new(Input { body: task.held().into(), ..Input::default() });
-        Self { threads: Runtime::new().expect("threads"), bare, input, tasks: Vec::new() }
+    /// Starts `count` more tasks and waits until they have done their work. Returns how many were started: what takes long
+    /// starts no more after `until`.
+    pub(crate) fn start(&mut self, count: usize, until: Instant) -> Result<usize, String> {
+        (self.start)(count, until)
+    }
+
+    /// Memory of the tasks and of what holds them.
+    pub(crate) fn bytes(&self) -> u64 {
+        if self.in_process { memory::own_bytes() } else { memory::descendants_bytes() }
+    }
+
+    /// CPU time of the same.
+    pub(crate) fn cpu(&self) -> Duration {
+        if self.in_process { process_cpu() } else { memory::descendants_cpu() }
     }
 }
 
-impl Holder for InEngine {
-    fn start(&mut self, count: usize, _until: Instant) -> Result<usize, String> {
+type Start = Box<dyn FnMut(usize, Instant) -> Result<usize, String>>;
+
+/// In the engine alone, on as many threads as there are cores.
+fn in_engine(memory: Memory, task: Task) -> Start {
+    let threads = tokio::runtime::Runtime::new().expect("threads");
+    let bare = Arc::new(Bare::new(&guests::bytes("workload"), memory, Guards::BASIC));
+    let mut tasks = Vec::new();
+    Box::new(move |count, _| {
         for _ in 0..count {
-            let (bare, input) = (self.bare.clone(), self.input.clone());
-            self.tasks.push(self.threads.spawn(async move { bare.run(&input).await }));
+            let (bare, input) = (bare.clone(), Input { body: task.held().into(), object: None });
+            tasks.push(threads.spawn(async move { bare.run(&input).await }));
         }
         // They take turns with this one, so that each has begun.
-        self.threads.block_on(async { tokio::time::sleep(LOOK_EVERY).await });
-        match self.tasks.iter().any(JoinHandle::is_finished) {
-            true => Err("a task ended".into()),
-            false => Ok(count),
-        }
-    }
-
-    fn bytes(&self) -> u64 {
-        memory::own_bytes()
-    }
-
-    fn cpu(&self) -> Duration {
-        process_cpu()
-    }
+        threads.block_on(async { tokio::time::sleep(LOOK_EVERY).await });
+        let has_ended = tasks.iter().any(tokio::task::JoinHandle::is_finished);
+        if has_ended { Err("a task ended".into()) } else { Ok(count) }
+    })
 }
 
 /// In the worker.
-pub(crate) struct InWorker {
-    io: Runtime,
-    running: Running,
-    task: Task,
-    count: usize,
-}
-
-impl InWorker {
-    pub(crate) fn new(allocator: Allocator, task: Task, most: usize) -> Self {
-        let io = threads::start_io().expect("threads");
-        let instances = NonZeroUsize::new(most).expect("not zero");
-        let component = worker::load(&io, "workload", allocator, instances);
-        let running = Running::start(&io, &component, options::fixed(instances));
-        Self { io, running, task, count: 0 }
-    }
-}
-
-impl Holder for InWorker {
-    fn start(&mut self, count: usize, _until: Instant) -> Result<usize, String> {
-        self.count += count;
-        self.io.block_on(async {
-            self.running.send(self.task.held(), count).await;
-            while self.running.in_flight().await < self.count {
-                if self.running.ended() > 0 {
-                    return Err("a task ended".to_owned());
+fn in_worker(allocator: Allocator, task: Task, most: usize) -> Start {
+    let io = threads::start_io().expect("threads");
+    let instances = NonZeroUsize::new(most).expect("not zero");
+    let component = running::load(&io, "workload", allocator, instances);
+    let running = Running::start(&io, component, worker::fixed(instances));
+    let mut all = 0;
+    Box::new(move |count, _| {
+        all += count;
+        io.block_on(async {
+            running.send(task.held(), count).await;
+            while running.in_flight().await < all {
+                if running.summary().tasks > 0 {
+                    return Err("a task ended".into());
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             Ok(count)
         })
-    }
-
-    fn bytes(&self) -> u64 {
-        memory::own_bytes()
-    }
-
-    fn cpu(&self) -> Duration {
-        process_cpu()
-    }
+    })
 }
 
-/// In processes of the native program.
-pub(crate) struct InProcesses {
-    by: Start,
-    task: Task,
-    processes: Processes,
-    count: usize,
-}
-
-/// How one is started.
-pub(crate) enum Start {
-    /// As any process.
-    Plain(Program),
-    /// In a sandbox of its own.
-    Sandboxed(Sandbox),
-}
-
-impl InProcesses {
-    pub(crate) fn new(by: Start, task: Task) -> Self {
-        Self { by, task, processes: Processes::default(), count: 0 }
-    }
-}
-
-impl Holder for InProcesses {
-    fn start(&mut self, count: usize, until: Instant) -> Result<usize, String> {
-        let Self { by, task, processes, .. } = self;
-        let started = start_each(count, until, || match by {
-            Start::Plain(program) => processes.start(&mut program.command(task.held())),
-            Start::Sandboxed(sandbox) => sandbox.hold(*task, processes),
-        })?;
-        self.count += started;
-        all_hold(self.count, &mut self.processes)?;
+/// In processes of the native program, each in a sandbox of its own if the way has one.
+fn in_processes(way: Way, task: Task, scratch: &Path) -> Start {
+    let program = Program::at(scratch);
+    let sandbox = Released(Sandbox::at(way, &program, scratch));
+    let mut processes = Processes::default();
+    let mut all = 0;
+    Box::new(move |count, until| {
+        let mut started = 0;
+        while started < count && Instant::now() < until {
+            match &sandbox.0 {
+                None => processes.start(&mut program.command(task.held()))?,
+                // It stays around its program.
+                Some(sandbox) if way == Way::Bubblewrap => processes.start(&mut sandbox.run(task.held()))?,
+                Some(sandbox) => sandbox.hold(task)?,
+            }
+            started += 1;
+        }
+        all += started;
+        all_hold(all, &mut processes)?;
         Ok(started)
-    }
-
-    fn bytes(&self) -> u64 {
-        memory::descendants_bytes()
-    }
-
-    fn cpu(&self) -> Duration {
-        memory::descendants_cpu()
-    }
+    })
 }
 
-impl Drop for InProcesses {
+/// A sandbox that ends what it holds when it is dropped.
+struct Released(Option<Sandbox>);
+
+impl Drop for Released {
     fn drop(&mut self) {
-        if let Start::Sandboxed(sandbox) = &self.by {
-            sandbox.release();
-        }
+        self.0.iter().for_each(Sandbox::release);
     }
 }
 
-/// Starts one after the other.
-fn start_each(
-    count: usize,
-    until: Instant,
-    mut start: impl FnMut() -> Result<(), String>,
-) -> Result<usize, String> {
-    for started in 0..count {
-        if Instant::now() >= until {
-            return Ok(started);
-        }
-        start()?;
-    }
-    Ok(count)
-}
-
-/// Waits until so many programs in all have done their work. One that makes its sandbox computes nothing for a while, as
-/// the kernel makes a network, so they have to say so themselves.
+/// Waits until `count` programs have done their work. They must tell that themselves: a program computes nothing for a
+/// while as the kernel makes the network of its sandbox.
 fn all_hold(count: usize, processes: &mut Processes) -> Result<(), String> {
     let began = Instant::now();
     loop {

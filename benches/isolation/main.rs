@@ -1,101 +1,85 @@
 //! What isolation costs: the same task as a function call, in the bare engine, in wasmrun, and in processes, sandboxes
 //! and containers.
 //!
-//!     cargo xtask bench isolation                                     # writes docs/src/benchmarks/
-//!     cargo xtask bench isolation -- --quick --output /tmp/isolation  # each thing a few times, to see that it works
-//!     cargo xtask bench isolation -- --only limits                    # one of the modules below, without a report
+//!     cargo xtask bench isolation                                     # writes docs/src/benchmarks/isolation.md
+//!     cargo xtask bench isolation -- --quick                          # a few of each, to see that it works
+//!     cargo xtask bench isolation -- --only limits                    # one of the modules below, without a page
 //!
 //! | module | measures |
 //! |---|---|
 //! | [`start`] | a whole task, from asking for it to its end: an empty one, and one that hashes a megabyte |
-//! | [`density`] | what a waiting task keeps in memory, and how many fit in 1 GiB; [`holders`] hold them |
+//! | [`density`] | memory of a waiting task, and how many fit in 1 GiB; [`holders`] hold them |
 //! | [`limits`] | what each guard of a task adds to a thumbnail |
-//! | [`neighbours`] | a task beside tasks that spin, and a timer beside them |
+//! | [`neighbours`] | a task and a timer next to tasks that spin |
 //!
-//! [`ways`] lists the ways to run a task: [`alone`] and [`worker`] are in this process, [`program`] and [`sandbox`]
-//! outside. [`report`] and [`plots`] write down what was found; [`machine`] says where, [`memory`] reads the
-//! system's figures. What is missing on a machine is skipped, and the report says so.
+//! [`ways`] lists the ways to run a task: [`running`] is wasmrun in this process, [`native`] and [`sandbox`] are outside.
+//! [`memory`] reads the system's figures. A sandbox that doesn't work on this machine is skipped, and the page says so.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
 
-mod alone;
 mod density;
 mod holders;
 mod limits;
-mod machine;
 mod memory;
+mod native;
 mod neighbours;
-mod plots;
-mod program;
-mod report;
+mod running;
 mod sandbox;
 mod start;
 mod ways;
-mod worker;
 
-use std::path::PathBuf;
-use wasmrun_benches::guests;
-use wasmrun_benches::run::{self, Size};
+use std::process::Command;
+use wasmrun_benches::report::Report;
+use wasmrun_benches::system::output;
+use wasmrun_benches::{guests, run};
 
-use crate::program::Program;
-use crate::report::Report;
+use crate::native::Program;
 use crate::sandbox::Sandbox;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // This program again, as a child.
-    if density::is_child(&arguments) {
-        return density::child(&arguments);
+    if let Some(arguments) = run::child_arguments(density::HOLD) {
+        return density::hold(&arguments);
     }
-    if limits::is_child(&arguments) {
-        return limits::child(&arguments);
+    if let Some(arguments) = run::child_arguments(limits::THUMBNAILS) {
+        return limits::thumbnails(&arguments);
     }
     let Some(size) = run::size("isolation") else { return };
-    let scratch = tempfile::tempdir().expect("a directory");
-    let output = value(&arguments, "--output").map(PathBuf::from).unwrap_or_else(|| match size {
-        Size::Full => guests::repository().join("docs/src/benchmarks"),
-        Size::Quick => scratch.path().join("report"),
-    });
+    let only = std::env::args().skip_while(|argument| argument != "--only").nth(1);
+    let is_wanted = |module: &str| only.as_deref().is_none_or(|only| only == module);
 
-    // Whatever a sandbox leaves to the system when it ends is counted, and is ended, as a child of ours.
     memory::adopt_orphans();
+    let scratch = tempfile::tempdir().expect("a directory");
     let program = Program::build(scratch.path());
     let (sandboxes, skipped) = sandbox::available(&program, scratch.path());
-    for skipped in &skipped {
-        println!("Skipped: {skipped}.");
+    let mut report = Report::new("isolation", size, &with(&sandboxes, &skipped));
+    if is_wanted("start") {
+        start::measure(&mut report, &program, &sandboxes, size);
     }
-    if let Some(module) = value(&arguments, "--only") {
-        only(module, &program, &sandboxes, size);
-        return sandbox::remove(sandboxes);
+    if is_wanted("density") {
+        density::measure(&mut report, scratch.path(), &sandboxes, size);
     }
-    let report = Report {
-        machine: machine::describe(),
-        versions: machine::versions(&sandboxes),
-        skipped,
-        start: start::measure(&program, &sandboxes, size),
-        density: density::measure(&program, &sandboxes, size),
-        limits: limits::measure(size),
-        neighbours: neighbours::measure(&program, size),
-    };
-    sandbox::remove(sandboxes);
-    report.write(&output).expect("a report");
-    plots::draw(&report, &output).expect("plots");
-    println!("Written to {}.", output.display());
-}
-
-/// Measures one thing, which is printed.
-fn only(module: &str, program: &Program, sandboxes: &[Sandbox], size: Size) {
-    match module {
-        "start" => drop(start::measure(program, sandboxes, size)),
-        "density" => drop(density::measure(program, sandboxes, size)),
-        "limits" => drop(limits::measure(size)),
-        "neighbours" => drop(neighbours::measure(program, size)),
-        _ => eprintln!("--only is one of start, density, limits and neighbours."),
+    if is_wanted("limits") {
+        limits::measure(&mut report, size);
+    }
+    if is_wanted("neighbours") {
+        neighbours::measure(&mut report, &program, size);
+    }
+    sandboxes.iter().for_each(Sandbox::remove);
+    if only.is_none() {
+        report.write();
     }
 }
 
-/// What follows a flag.
-fn value<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
-    let flag = arguments.iter().position(|argument| argument == flag)?;
-    arguments.get(flag + 1).map(String::as_str)
+/// The versions of what is compared, and what is missing here.
+fn with(sandboxes: &[Sandbox], skipped: &[String]) -> String {
+    let lock = std::fs::read_to_string(guests::repository().join("Cargo.lock")).unwrap_or_default();
+    let wasmtime =
+        lock.split_once("name = \"wasmtime\"\nversion = \"").and_then(|(_, rest)| rest.split('"').next());
+    let rustc = output(Command::new("rustc").arg("--version")).unwrap_or_default();
+    let mut with: Vec<String> = sandboxes.iter().map(Sandbox::version).collect();
+    with.push(rustc.trim().into());
+    with.push(concat!("wasmrun ", env!("CARGO_PKG_VERSION")).into());
+    with.push(format!("wasmtime {}", wasmtime.unwrap_or_default()));
+    with.extend(skipped.iter().map(|skipped| format!("without {skipped}")));
+    with.join(", ")
 }

@@ -1,99 +1,216 @@
-//! A whole task, in each way: from asking for it to its end.
-//!
-//! The ways take turns, round after round, so that what disturbs the machine disturbs them all.
+//! A whole task in each way, from asking for it to its end.
 
-use serde::Serialize;
-use wasmrun_benches::bare::Memory;
-use wasmrun_benches::figures::{Samples, median};
+use serde_json::{Value, json};
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
+use wasmrun_benches::plot::{Dot, Plot};
+use wasmrun_benches::report::{Report, time, whole};
+use wasmrun_benches::rounds::{self, Found, Samples, interleaved, micros};
 use wasmrun_benches::run::Size;
+use wasmrun_benches::system::process_cpu;
+use wasmrun_benches::{guests, worker};
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::threads;
+use wasmrun_runtime::model::outcome::OutcomeKind;
 
-use crate::alone::Alone;
-use crate::program::{FunctionCall, Process, Program};
+use crate::memory;
+use crate::native::{Program, succeed};
+use crate::running::{self, Running};
 use crate::sandbox::Sandbox;
-use crate::ways::{Task, Way};
-use crate::worker::Wasmrun;
+use crate::ways::{Cycles, MICROVM, Task, Way, timed};
 
-/// What a task took in one way.
-#[derive(Debug, Serialize)]
-pub(crate) struct Row {
-    pub(crate) what: &'static str,
-    pub(crate) task: Task,
-    pub(crate) n: usize,
-    pub(crate) p50_us: f64,
-    pub(crate) p95_us: f64,
-    pub(crate) p99_us: f64,
-    pub(crate) mean_us: f64,
-    /// What this process and its children computed, the median of the rounds.
-    pub(crate) cpu_us: f64,
-}
+/// The most tasks at once of the worker, whose limit the scaler sets.
+const MOST: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+/// How long it works before it is measured, so that it finds its limit.
+const WARM_UP: Duration = Duration::from_millis(500);
+/// What is promised: the most times the CPU time of the way below, or the fewest times that wasmrun's.
+const PROMISED: [(Way, &str); 6] = [
+    (Way::AlonePooling, "at most 1.5 (CPU)"),
+    (Way::AloneKept, "–"),
+    (Way::Process, "at least 10 (CPU)"),
+    (Way::Bubblewrap, "–"),
+    (Way::Runc, "at least 500 (CPU)"),
+    (Way::Podman, "–"),
+];
 
-const ROUNDS: usize = 10;
-/// For each way and task in each round, by a way's weight: a few seconds each in all.
-const COUNTS: [usize; 4] = [1000, 200, 50, 10];
-/// A hash takes milliseconds wherever it runs.
-const HASHES: [usize; 4] = [100, 50, 20, 5];
-
-pub(crate) fn measure(program: &Program, sandboxes: &[Sandbox], size: Size) -> Vec<Row> {
-    let (rounds, share) = match size {
-        Size::Quick => (1, 10),
-        Size::Full => (ROUNDS, 1),
-    };
+pub(crate) fn measure(report: &mut Report, program: &Program, sandboxes: &[Sandbox], size: Size) {
     let io = threads::start_io().expect("threads");
-    let mut alone = [Memory::OnDemand, Memory::Pool(10), Memory::KeptPool(10)].map(Alone::new);
-    let mut wasmrun = [Allocator::OnDemand, Allocator::Pooling].map(|allocator| Wasmrun::new(allocator, &io));
-    let mut sandboxes: Vec<&Sandbox> = sandboxes.iter().collect();
-    let (mut call, mut process) = (FunctionCall(program), Process(program));
-
-    let mut ways: Vec<&mut dyn Way> = vec![&mut call];
-    ways.extend(alone.iter_mut().map(|way| way as &mut dyn Way));
-    ways.extend(wasmrun.iter_mut().map(|way| way as &mut dyn Way));
-    ways.push(&mut process);
-    ways.extend(sandboxes.iter_mut().map(|way| way as &mut dyn Way));
-
-    let cases: Vec<(usize, Task)> =
-        (0..ways.len()).flat_map(|way| Task::ALL.map(|task| (way, task))).collect();
-    let mut found: Vec<(Vec<f64>, Vec<f64>)> = cases.iter().map(|_| Default::default()).collect();
-    for round in 0..rounds {
-        eprintln!("Whole tasks: round {} of {rounds} …", round + 1);
-        for ((way, task), (micros, cpu)) in cases.iter().zip(&mut found) {
-            let counts = if *task == Task::Empty { COUNTS } else { HASHES };
-            let count = (counts[ways[*way].weight()] / share).max(1);
-            let cycles = ways[*way].cycles(*task, count);
-            micros.extend(cycles.micros);
-            cpu.push(cycles.cpu_us);
+    let alone = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let mut cases = Vec::new();
+    let mut ways = Vec::new();
+    for way in Way::all() {
+        let sandbox = sandboxes.iter().find(|sandbox| sandbox.way == way);
+        if way.sandbox().is_some() && sandbox.is_none() {
+            continue;
+        }
+        for task in Task::ALL {
+            let count = count(way, task) / size.pick(10, 1);
+            let mut cycles = cycles(way, task, program, sandbox, &io, &alone);
+            ways.push(rounds::Way::new(way.name(), move |_| cycles(count.max(1))));
+            cases.push((way, task));
         }
     }
-    let rows = cases
-        .iter()
-        .zip(found)
-        .map(|((way, task), (micros, cpu))| {
-            let samples = Samples::new(micros);
-            let row = Row {
-                what: ways[*way].name(),
-                task: *task,
-                n: samples.count(),
-                p50_us: samples.percentile(50.0),
-                p95_us: samples.percentile(95.0),
-                p99_us: samples.percentile(99.0),
-                mean_us: samples.mean(),
-                cpu_us: median(cpu),
-            };
-            row.print();
-            row
-        })
-        .collect();
-    wasmrun.into_iter().for_each(Wasmrun::end);
-    rows
+    let found = interleaved("Whole tasks", size.pick(1, 10), ways);
+
+    let mut rows: Vec<Value> = cases.iter().zip(&found).map(|((_, task), found)| row(*task, found)).collect();
+    let columns = [
+        ("", "what", time as fn(f64) -> String),
+        ("task", "task", time),
+        ("tasks", "n", whole),
+        ("median", "p50_us", time),
+        ("95 %", "p95_us", time),
+        ("99 %", "p99_us", time),
+        ("mean", "mean_us", time),
+        ("CPU", "cpu_us", time),
+    ];
+    report.plot("start", &plot(&rows));
+    let of = |way: Way| rows.iter().find(|row| row["what"] == way.name() && row["task"] == "empty");
+    let ratios = ratios(of);
+    rows.push(json!({"what": MICROVM, "task": "boots", "p50_us": "≤ 125 ms"}));
+    report.table("start", &columns, rows);
+    let columns = [
+        ("an empty task", "what", time as fn(f64) -> String),
+        ("CPU", "cpu", time),
+        ("median", "median", time),
+        ("promised", "promised", time),
+    ];
+    report.table("promised", &columns, ratios);
 }
 
-impl Row {
-    fn print(&self) {
-        let Self { what, task, n, p50_us, p95_us, p99_us, cpu_us, .. } = self;
-        println!(
-            "{what:<36} {:<6} {n:>6} tasks  p50 {p50_us:>11.1}  p95 {p95_us:>11.1}  p99 {p99_us:>11.1}  CPU {cpu_us:>11.1} us",
-            task.command()
-        );
+/// Tasks in each round: a few seconds in all for each way and task.
+fn count(way: Way, task: Task) -> usize {
+    let (empty, hash) = match way {
+        Way::Process => (200, 50),
+        Way::Bubblewrap => (50, 20),
+        Way::Runc | Way::Podman => (10, 5),
+        _ => (1000, 100),
+    };
+    if task == Task::Empty { empty } else { hash }
+}
+
+/// Runs a number of tasks in this way, one after the other.
+fn cycles<'a>(
+    way: Way,
+    task: Task,
+    program: &'a Program,
+    sandbox: Option<&'a Sandbox>,
+    io: &'a Runtime,
+    runtime: &'a Runtime,
+) -> Box<dyn FnMut(usize) -> Cycles + 'a> {
+    let alone = |memory| -> Box<dyn FnMut(usize) -> Cycles + 'a> {
+        let bare = Bare::new(&guests::bytes(task.guest()), memory, Guards::BASIC);
+        let input = Input { body: task.command().into(), object: None };
+        Box::new(move |count| timed(count, || runtime.block_on(bare.run(&input))))
+    };
+    match way {
+        Way::Function => Box::new(move |count| program.calls(task, count)),
+        Way::AloneOnDemand => alone(Memory::OnDemand),
+        Way::AlonePooling => alone(Memory::Pool(10)),
+        Way::AloneKept => alone(Memory::KeptPool(10)),
+        Way::WasmrunOnDemand => in_worker(task, Allocator::OnDemand, io),
+        Way::Wasmrun => in_worker(task, Allocator::Pooling, io),
+        Way::Process => Box::new(move |count| timed(count, || succeed(&mut program.command(task.command())))),
+        Way::Bubblewrap | Way::Runc | Way::Podman => {
+            let sandbox = sandbox.expect("a sandbox that works here");
+            Box::new(move |count| {
+                timed(count, || {
+                    succeed(&mut sandbox.run(task.command()));
+                    memory::reap_orphans();
+                })
+            })
+        }
+    }
+}
+
+/// In a worker. CPU time is measured on tasks that are sent all at once, as a worker that is worth its price is busy.
+fn in_worker(task: Task, allocator: Allocator, io: &Runtime) -> Box<dyn FnMut(usize) -> Cycles + '_> {
+    let component = running::load(io, task.guest(), allocator, MOST);
+    let running = Running::start(io, component, worker::auto(MOST));
+    let body = task.command();
+    let began = Instant::now();
+    while began.elapsed() < WARM_UP {
+        io.block_on(running.process(body, MOST.get() * 8));
+    }
+    // A thousand empty tasks would end before the scaler has found the limit.
+    let times = if task == Task::Empty { 10 } else { 1 };
+    Box::new(move |count| {
+        io.block_on(async {
+            let mut each = Vec::with_capacity(count);
+            for _ in 0..count {
+                each.push(running.cycle(body).await);
+            }
+            let cpu = process_cpu();
+            running.process(body, times * count).await;
+            let cpu = process_cpu() - cpu;
+            let summary = running.summary();
+            assert_eq!(summary.outcome(OutcomeKind::Completed), summary.tasks);
+            Cycles { micros: each, cpu: micros(cpu) / (times * count) as f64 }
+        })
+    })
+}
+
+fn row(task: Task, found: &Found<Cycles>) -> Value {
+    let samples: Samples = found.rounds.iter().flat_map(|cycles| cycles.micros.iter().copied()).collect();
+    json!({
+        "what": found.name,
+        "task": task,
+        "n": samples.count(),
+        "p50_us": samples.percentile(50.0),
+        "p95_us": samples.percentile(95.0),
+        "p99_us": samples.percentile(99.0),
+        "mean_us": samples.mean(),
+        "cpu_us": found.median(|cycles| cycles.cpu),
+    })
+}
+
+/// wasmrun compared with other ways.
+fn ratios<'a>(of: impl Fn(Way) -> Option<&'a Value>) -> Vec<Value> {
+    let Some(wasmrun) = of(Way::Wasmrun) else { return Vec::new() };
+    let number = |row: &Value, field: &str| row[field].as_f64().unwrap_or_default();
+    let row = |(way, promised): (Way, &str)| {
+        let other = of(way)?;
+        let is_base = matches!(way, Way::AlonePooling | Way::AloneKept);
+        let [what, over] = if is_base { [Way::Wasmrun, way] } else { [way, Way::Wasmrun] }.map(Way::name);
+        let ratio = |field| {
+            let ratio = number(other, field) / number(wasmrun, field);
+            if is_base { 1.0 / ratio } else { ratio }
+        };
+        let (cpu, median) = (ratio("cpu_us"), ratio("p50_us"));
+        let [cpu, median] = match is_base {
+            true => [format!("{cpu:.2} times"), format!("{median:.1} times")],
+            false => [format!("{cpu:.0} times"), format!("{median:.0} times")],
+        };
+        let comma = if is_base { "," } else { "" };
+        let what = format!("{what}{comma} against {over}");
+        Some(json!({"what": what, "cpu": cpu, "median": median, "promised": promised}))
+    };
+    PROMISED.into_iter().filter_map(row).collect()
+}
+
+fn plot(rows: &[Value]) -> Plot<'static> {
+    let mut dots: Vec<Dot> = rows
+        .iter()
+        .map(|row| {
+            let number = |field: &str| row[field].as_f64().unwrap_or_default();
+            Dot {
+                row: row["what"].as_str().unwrap_or_default().into(),
+                series: usize::from(row["task"] == "hash"),
+                value: number("p50_us"),
+                until: number("p99_us"),
+                label: time(number("p50_us")),
+            }
+        })
+        .collect();
+    let label = "≤ 125 ms to boot".into();
+    dots.push(Dot { row: MICROVM.into(), series: 2, value: 125_000.0, until: 125_000.0, label });
+    Plot {
+        title: "A whole task, from asking for it to its end: median, and a line to the 99th percentile",
+        series: &["an empty task", "hash of a megabyte"],
+        ticks: (-3..=7).map(|exponent| 10_f64.powi(exponent)).collect(),
+        logarithmic: true,
+        format: |micros| time(micros).replace(".00 ", " ").replace(".0 ", " "),
+        dots,
     }
 }

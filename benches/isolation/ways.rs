@@ -1,28 +1,14 @@
 //! The ways to run a task, and the tasks that each of them runs.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::time::Instant;
-use wasmrun_benches::figures::{micros, process_cpu};
-use wasmrun_benches::proc::children_cpu;
+use wasmrun_benches::rounds::micros;
+use wasmrun_benches::system::{children_cpu, process_cpu};
 
 use crate::memory;
 
-/// What the ways are called.
-pub(crate) mod names {
-    pub(crate) const FUNCTION: &str = "function call";
-    pub(crate) const ALONE_ON_DEMAND: &str = "wasmtime alone, on demand";
-    pub(crate) const ALONE_POOLING: &str = "wasmtime alone, pooling";
-    pub(crate) const ALONE_KEEPING: &str = "wasmtime alone, pooling, pages kept";
-    pub(crate) const WASMRUN_ON_DEMAND: &str = "wasmrun, on demand";
-    pub(crate) const WASMRUN: &str = "wasmrun, pooling";
-    pub(crate) const PROCESS: &str = "process";
-    pub(crate) const BUBBLEWRAP: &str = "bubblewrap";
-    pub(crate) const RUNC: &str = "runc";
-    pub(crate) const PODMAN: &str = "podman run";
-}
-
-/// What is run, in each way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What is run in each way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Task {
     /// Does nothing.
@@ -34,7 +20,7 @@ pub(crate) enum Task {
 impl Task {
     pub(crate) const ALL: [Self; 2] = [Self::Empty, Self::Hash];
 
-    /// What the programs and the guests are told.
+    /// The command of the native program and of the guest `workload`.
     pub(crate) fn command(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -42,7 +28,7 @@ impl Task {
         }
     }
 
-    /// The same, and then it waits for ever, with what it has in memory.
+    /// The same, after which the task waits without end, with what it has in memory.
     pub(crate) fn held(self) -> &'static str {
         match self {
             Self::Empty => "hold-empty",
@@ -59,39 +45,75 @@ impl Task {
     }
 }
 
+/// A way whose figures are published by others and not measured here. The page names the source.
+pub(crate) const MICROVM: &str = "microVM (published)";
+
 /// A way to run a task.
-pub(crate) trait Way {
-    /// One of [`names`].
-    fn name(&self) -> &'static str;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Function,
+    /// The engine without wasmrun, …
+    AloneOnDemand,
+    AlonePooling,
+    /// … with a pool that keeps touched pages.
+    AloneKept,
+    WasmrunOnDemand,
+    Wasmrun,
+    Process,
+    Bubblewrap,
+    Runc,
+    Podman,
+}
 
-    /// From 0 to 3: the slower it is, the fewer times it is measured.
-    fn weight(&self) -> usize;
+impl Way {
+    /// Each way, its name, and the program of its sandbox.
+    const NAMES: [(Self, &str, Option<&str>); 10] = [
+        (Self::Function, "function call", None),
+        (Self::AloneOnDemand, "wasmtime alone, on demand", None),
+        (Self::AlonePooling, "wasmtime alone, pooling", None),
+        (Self::AloneKept, "wasmtime alone, pooling, pages kept", None),
+        (Self::WasmrunOnDemand, "wasmrun, on demand", None),
+        (Self::Wasmrun, "wasmrun, pooling", None),
+        (Self::Process, "process", None),
+        (Self::Bubblewrap, "bubblewrap", Some("bwrap")),
+        (Self::Runc, "runc", Some("runc")),
+        (Self::Podman, "podman run", Some("podman")),
+    ];
 
-    /// Runs so many tasks, one after the other, each from asking for it to its end.
-    fn cycles(&mut self, task: Task, count: usize) -> Cycles;
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Self::NAMES.into_iter().map(|(way, ..)| way)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::NAMES[self as usize].1
+    }
+
+    /// The program of a sandbox.
+    pub(crate) fn sandbox(self) -> Option<&'static str> {
+        Self::NAMES[self as usize].2
+    }
 }
 
 /// What some tasks took.
 #[derive(Debug, Default)]
 pub(crate) struct Cycles {
-    /// Each of them, in microseconds.
+    /// Microseconds of each.
     pub(crate) micros: Vec<f64>,
-    /// What this process and its children computed for each, in microseconds.
-    pub(crate) cpu_us: f64,
+    /// CPU time of this process and its children for each, in microseconds.
+    pub(crate) cpu: f64,
 }
 
-/// Runs something so many times and measures each.
+/// Runs something `count` times and measures each.
 pub(crate) fn timed(count: usize, mut cycle: impl FnMut()) -> Cycles {
-    // Those that were left before are others' cost.
+    // Orphans that ended before aren't a cost of this.
     memory::reap_orphans();
     let cpu = process_cpu() + children_cpu();
-    let each = (0..count)
-        .map(|_| {
-            let began = Instant::now();
-            cycle();
-            micros(began.elapsed())
-        })
-        .collect();
+    let timed = |_| {
+        let began = Instant::now();
+        cycle();
+        micros(began.elapsed())
+    };
+    let each = (0..count).map(timed).collect();
     let cpu = process_cpu() + children_cpu() - cpu;
-    Cycles { micros: each, cpu_us: micros(cpu) / count as f64 }
+    Cycles { micros: each, cpu: micros(cpu) / count as f64 }
 }

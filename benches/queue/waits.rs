@@ -1,215 +1,121 @@
-//! What it costs and gives that calls wait to get full.
+//! What it costs and gives that calls wait for more messages.
 
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
-use wasmrun_benches::fauxqs::{Server, Sqs};
-use wasmrun_benches::figures::median;
+use wasmrun_benches::report::{Column, Report, hundredths, whole};
+use wasmrun_benches::rounds::{Way, interleaved};
+use wasmrun_benches::run::{self, Size};
 
-use crate::filled;
-use crate::paced::{INSTANCES, READY, ROUND_TRIP, Waits};
+use crate::Bench;
+use crate::paced::READY;
 
-/// This program again, as the worker: the queue's URL, both waits in milliseconds, the number of messages.
+/// This program again, as the worker: the queue's URL, both waits in milliseconds, and the number of messages.
 pub(crate) const PACED: &str = "--paced-worker";
-const SETTLING_MS: [u64; 5] = [0, 10, 20, 50, 200];
-const RECEIVING_MS: [u64; 4] = [0, 2, 5, 20];
-/// Those of the worker, `SETTLING_WAIT` and `RECEIVING_WAIT` of `crates/aws/src/sqs`: one of them varies at a time.
-const OURS: Waits = Waits { settling: Duration::from_millis(50), receiving: Duration::from_millis(5) };
-/// One message of the trickle comes so long after the other.
+/// The worker's own waits, `SETTLING_WAIT` and `RECEIVING_WAIT` of `crates/aws/src/sqs`, in milliseconds. One varies at a
+/// time.
+const OURS: (u64, u64) = (50, 5);
+/// The interval between two messages of the trickle.
 const TRICKLE: Duration = Duration::from_millis(10);
 
-/// How much there is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Load {
-    /// The queue is full.
-    Saturated,
-    /// A message comes each [`TRICKLE`].
-    Trickle,
+/// The waits of a table's rows, and the load.
+struct Table {
+    part: &'static str,
+    heading: &'static str,
+    waits: &'static [u64],
+    is_settling: bool,
+    trickles: bool,
 }
 
-/// The same in each round, next to each other.
-struct Case {
-    load: Load,
-    waits: Waits,
-    /// The answers of `paced::work`.
-    rounds: Vec<Value>,
-}
+const TABLES: [Table; 3] = [
+    Table {
+        part: "settling-full",
+        heading: "A full queue, `settling_wait`",
+        waits: &[0, 10, 20, 50, 200],
+        is_settling: true,
+        trickles: false,
+    },
+    Table {
+        part: "settling-trickle",
+        heading: "100 messages a second, `settling_wait`",
+        waits: &[0, 10, 20, 50, 200],
+        is_settling: true,
+        trickles: true,
+    },
+    Table {
+        part: "receiving-full",
+        heading: "A full queue, `receiving_wait`",
+        waits: &[0, 2, 5, 20],
+        is_settling: false,
+        trickles: false,
+    },
+];
 
-impl Case {
-    /// With the worker's own waits.
-    fn is_as_it_is(&self) -> bool {
-        self.rounds.iter().all(|round| round["as_it_is"] == true)
-    }
-}
-
-/// What was measured.
-pub(crate) struct Report {
-    saturated: usize,
-    trickle: usize,
-    cases: Vec<Case>,
-}
-
-/// Measures all of it, in rounds of so many messages for each load.
-pub(crate) fn measure(
-    server: &Server,
-    sqs: &Sqs,
-    runtime: &Runtime,
-    [saturated, trickle]: [usize; 2],
-    rounds: usize,
-) -> Report {
-    let settling = |load, ms| {
-        let waits = Waits { settling: Duration::from_millis(ms), ..OURS };
-        Case { load, waits, rounds: Vec::new() }
-    };
-    let receiving = |ms| {
-        let waits = Waits { receiving: Duration::from_millis(ms), ..OURS };
-        Case { load: Load::Saturated, waits, rounds: Vec::new() }
-    };
-    let mut cases: Vec<Case> = SETTLING_MS.into_iter().map(|ms| settling(Load::Saturated, ms)).collect();
-    cases.extend(SETTLING_MS.into_iter().map(|ms| settling(Load::Trickle, ms)));
-    cases.extend(RECEIVING_MS.into_iter().map(receiving));
-    for round in 0..rounds {
-        for (number, case) in cases.iter_mut().enumerate() {
-            let name = format!("waits-{number}-{round}");
-            let found = match case.load {
-                Load::Saturated => {
-                    let url = runtime.block_on(filled(sqs, &name, saturated));
-                    works_off(server, &url, case.waits, saturated, || {})
-                }
-                Load::Trickle => {
-                    let url = runtime.block_on(filled(sqs, &name, 0));
-                    works_off(server, &url, case.waits, trickle, || trickles(sqs, runtime, &url, trickle))
-                }
-            };
-            case.rounds.push(found);
+pub(crate) fn measure(report: &mut Report, bench: &Bench, size: Size) {
+    let [full, trickle] = size.pick([100, 10], [4_000, 300]);
+    let messages = |table: &Table| if table.trickles { trickle } else { full };
+    let mut ways = Vec::new();
+    for table in &TABLES {
+        for wait in table.waits {
+            let waits = if table.is_settling { (*wait, OURS.1) } else { (OURS.0, *wait) };
+            let messages = messages(table);
+            ways.push(Way::new(format!("{}-{wait}", table.part), move |round| {
+                let queue = format!("{}-{wait}-{round}", table.part);
+                bench.paced(&queue, waits, messages, table.trickles)
+            }));
         }
     }
-    Report { saturated, trickle, cases }
-}
-
-/// Sends so many messages, one at a time.
-fn trickles(sqs: &Sqs, runtime: &Runtime, url: &str, messages: usize) {
-    let began = Instant::now();
-    for number in 0..messages {
-        runtime.block_on(sqs.send(url));
-        std::thread::sleep((TRICKLE * number as u32).saturating_sub(began.elapsed()));
-    }
-}
-
-/// What a worker says of its work.
-fn works_off(server: &Server, url: &str, waits: Waits, messages: usize, feed: impl FnOnce()) -> Value {
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
-    let ms = [waits.settling, waits.receiving].map(|wait| wait.as_millis().to_string());
-    command.arg(PACED).arg(url).args(ms).arg(messages.to_string());
-    let mut child =
-        server.in_environment(&mut command).stdout(Stdio::piped()).spawn().expect("the worker starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    let mut line = || lines.next().and_then(Result::ok).expect("the worker's answer");
-    assert_eq!(line(), READY);
-    feed();
-    let found = serde_json::from_str(&line()).expect("JSON");
-    let _ = child.wait();
-    found
-}
-
-/// Cases that differ in one wait.
-struct Table<'a> {
-    title: String,
-    /// What programs call that wait.
-    varies: &'static str,
-    /// Each with that wait, in milliseconds.
-    rows: Vec<(u64, &'a Case)>,
-}
-
-impl Report {
-    fn messages(&self, load: Load) -> usize {
-        match load {
-            Load::Saturated => self.saturated,
-            Load::Trickle => self.trickle,
-        }
-    }
-
-    /// The median of the rounds.
-    fn of(&self, case: &Case, field: &str) -> f64 {
-        median(case.rounds.iter().filter_map(|round| round[field].as_f64()).collect())
-    }
-
-    /// The columns of a table's row: calls for a thousand messages, messages a second, CPU, milliseconds.
-    fn row(&self, case: &Case) -> [(&'static str, f64); 6] {
-        let messages = self.messages(case.load) as f64;
-        [
-            ("delete_calls_per_1000", self.of(case, "deletes") * 1e3 / messages),
-            ("receive_calls_per_1000", self.of(case, "receives") * 1e3 / messages),
-            ("messages_per_second", messages / self.of(case, "seconds").max(1e-3)),
-            ("cpu_seconds_per_10000", self.of(case, "cpu_seconds") * 1e4 / messages),
-            ("end_to_deletion_p50_ms", self.of(case, "p50_ms")),
-            ("end_to_deletion_p99_ms", self.of(case, "p99_ms")),
-        ]
-    }
-
-    fn tables(&self) -> [Table<'_>; 3] {
-        let settles = SETTLING_MS.len();
-        let rows =
-            |cases: &'static [u64], from: usize| cases.iter().copied().zip(&self.cases[from..]).collect();
-        let table = |title: String, varies, rows| Table { title, varies, rows };
-        let trickle = format!("{:.0} messages a second, `settling_wait`", 1.0 / TRICKLE.as_secs_f64());
-        [
-            table("A full queue, `settling_wait`".into(), "settling_ms", rows(&SETTLING_MS, 0)),
-            table(trickle, "settling_ms", rows(&SETTLING_MS, settles)),
-            table("A full queue, `receiving_wait`".into(), "receiving_ms", rows(&RECEIVING_MS, 2 * settles)),
-        ]
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        let tables = self.tables().into_iter().map(|Table { title, varies, rows }| {
-            let rows = rows.into_iter().map(|(ms, case)| {
-                let mut row = json!({ varies: ms, "as_it_is": case.is_as_it_is() });
-                for (name, figure) in self.row(case) {
-                    row[name] = figure.into();
-                }
-                row
-            });
-            json!({"what": title, "rows": rows.collect::<Vec<_>>()})
+    let found = interleaved("Waits", size.pick(1, 3), ways);
+    let mut found = found.iter();
+    for table in &TABLES {
+        let columns: [Column; 7] = [
+            (table.heading, "wait", whole),
+            ("deletes for 1,000 messages", "delete_calls_per_1000", whole),
+            ("receives for 1,000", "receive_calls_per_1000", whole),
+            ("messages a second", "messages_per_second", whole),
+            ("CPU seconds for 10,000", "cpu_seconds_per_10000", hundredths),
+            ("p50 ms", "end_to_deletion_p50_ms", whole),
+            ("p99 ms", "end_to_deletion_p99_ms", whole),
+        ];
+        let messages = messages(table) as f64;
+        let rows = table.waits.iter().zip(&mut found).map(|(wait, found)| {
+            let of = |field: &str| found.median(|round| round[field].as_f64().unwrap_or_default());
+            let ours = found.rounds.iter().all(|round| round["as_it_is"] == true);
+            json!({
+                "wait": format!("{wait} ms{}", if ours { ", as it is" } else { "" }),
+                "delete_calls_per_1000": of("deletes") * 1e3 / messages,
+                "receive_calls_per_1000": of("receives") * 1e3 / messages,
+                "messages_per_second": messages / of("seconds").max(1e-3),
+                "cpu_seconds_per_10000": of("cpu_seconds") * 1e4 / messages,
+                "end_to_deletion_p50_ms": of("p50_ms"),
+                "end_to_deletion_p99_ms": of("p99_ms"),
+            })
         });
-        tables.collect()
+        report.table(table.part, &columns, rows.collect());
     }
+}
 
-    /// A section of the page.
-    pub(crate) fn page(&self) -> String {
-        let mut page = format!(
-            "
-## What the waits cost and give
-
-A call waits a moment to get full: one that deletes for `settling_wait` after its first message, one that receives for `receiving_wait`, where tasks
-are short (`BatchPolicy` in `crates/runtime/src/ports/queue.rs`). The same worker with other waits: {} and {} messages, {} rounds in turns, medians. Each answer is
-held back for {} ms, which is what a request takes in a region of Amazon's; {INSTANCES} instances. CPU is without the process's start. The last two columns are the
-time from a task's end until its message is deleted, that answer included.
-",
-            self.saturated,
-            self.trickle,
-            self.cases[0].rounds.len(),
-            ROUND_TRIP.as_millis()
-        );
-        for Table { title, rows, .. } in self.tables() {
-            let _ = write!(
-                page,
-                "
-| {title} | deletes for 1,000 messages | receives for 1,000 | messages a second | CPU seconds for 10,000 | p50 ms | p99 ms |
-|---|---|---|---|---|---|---|
-"
-            );
-            for (ms, case) in rows {
-                let [deletes, receives, per_second, cpu, p50, p99] = self.row(case).map(|(_, figure)| figure);
-                let ours = if case.is_as_it_is() { ", as it is" } else { "" };
-                let _ = writeln!(
-                    page,
-                    "| {ms} ms{ours} | {deletes:.0} | {receives:.0} | {per_second:.0} | {cpu:.2} | {p50:.0} | {p99:.0} |"
-                );
-            }
+impl Bench {
+    /// What a worker with these waits tells about its work.
+    fn paced(&self, queue: &str, waits: (u64, u64), messages: usize, trickles: bool) -> Value {
+        let first = if trickles { 0 } else { messages };
+        let url = self.runtime.block_on(self.sqs.filled(queue, "x", first));
+        let mut command = run::child(PACED);
+        command.arg(&url).args([waits.0.to_string(), waits.1.to_string(), messages.to_string()]);
+        let command = self.server.in_environment(&mut command).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the worker starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let mut line = || lines.next().and_then(Result::ok).expect("the worker's answer");
+        assert_eq!(line(), READY);
+        let began = Instant::now();
+        for number in first..messages {
+            let send = self.sqs.client.send_message().queue_url(&url).message_body("x").send();
+            self.runtime.block_on(send).expect("sent");
+            std::thread::sleep((TRICKLE * number as u32).saturating_sub(began.elapsed()));
         }
-        page
+        let found = serde_json::from_str(&line()).expect("JSON");
+        let _ = child.wait();
+        found
     }
 }

@@ -1,113 +1,154 @@
-//! A burst at an idle worker in this process, on a queue in memory.
+//! A burst at an idle worker: in this process on a queue in memory, and in a process of its own on a real server of SQS.
 
-use serde::Serialize;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
-use wasmrun_benches::figures::median;
+use wasmrun_benches::fauxqs::{Packages, Server, Sqs};
+use wasmrun_benches::program::{Process, dir_store, free_address, get, until, wasmrun};
+use wasmrun_benches::report::{Report, hundredths};
+use wasmrun_benches::rounds::{Way, interleaved, median};
 use wasmrun_benches::run::Size;
-use wasmrun_benches::{guests, queues};
-use wasmrun_runtime::engine::Allocator;
-use wasmrun_runtime::model::limits::Limits;
-use wasmrun_runtime::model::message::OutgoingMessage;
-use wasmrun_runtime::ports::memory::MemoryQueue;
+use wasmrun_benches::{guests, system, worker};
 use wasmrun_runtime::ports::queue::Queue;
-use wasmrun_runtime::task::component::Component;
-use wasmrun_runtime::task::grant::Grants;
 use wasmrun_runtime::worker::scaler::Goal;
-use wasmrun_runtime::worker::{ScaleOptions, Worker, WorkerOptions};
+use wasmrun_runtime::worker::{ScaleOptions, WorkerOptions};
 
-pub(crate) const ROUNDS: usize = 3;
-pub(crate) const MESSAGES: usize = 10_000;
-pub(crate) const MOST: usize = 64;
-/// What each task does.
-pub(crate) const WAIT: Duration = Duration::from_millis(100);
-/// So that the way back is seen soon; by default it's five minutes.
+const MOST: usize = 64;
+/// What each task does, …
+const WAIT: &str = "sleep 100";
+/// … in seconds.
+const WAIT_SECONDS: f64 = 0.1;
+/// Short, so that scaling in is seen soon. The default is five minutes.
 const SCALE_IN_DELAY: Duration = Duration::from_secs(2);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Tasks before the burst, for which the worker sets up what it needs once.
+const FIRST: usize = 40;
+/// What the allocator and the system do a moment after the last task isn't memory of an idle worker.
+const REST: Duration = Duration::from_secs(2);
 
-/// What was found: medians of the rounds, in seconds.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Burst {
-    pub(crate) rounds: usize,
-    pub(crate) messages: usize,
-    /// Until the most tasks were allowed at once.
-    pub(crate) to_most: f64,
-    /// Until the last message was settled.
-    pub(crate) to_empty: f64,
-    /// That, if the most tasks ran from the first moment to the last.
-    pub(crate) ideal: f64,
-    /// From then until the least were allowed.
-    pub(crate) to_least: f64,
+/// Seconds until all instances are allowed, until all is done, and from then until one instance is allowed.
+type Times = [f64; 3];
+
+/// Adds the medians of the rounds.
+fn add(report: &mut Report, name: &'static str, (messages, most): (usize, usize), rounds: &[Times]) {
+    let [to_most, to_empty, to_least] =
+        [0, 1, 2].map(|which: usize| median(rounds.iter().map(|times| times[which])));
+    let ideal = messages as f64 * WAIT_SECONDS / most as f64;
+    let row = |what: String, seconds: Value| json!({"what": what, "seconds": seconds});
+    let rows = vec![
+        row(format!("until {most} instances are allowed"), to_most.into()),
+        row(
+            "until all is done".into(),
+            format!("{to_empty:.2}: {:.2} times the ideal", to_empty / ideal).into(),
+        ),
+        row("ideally".into(), ideal.into()),
+        row("from then until one is allowed".into(), to_least.into()),
+    ];
+    report.table(name, &[("", "what", hundredths), ("seconds", "seconds", hundredths)], rows);
 }
 
-impl Burst {
-    /// Of rounds with so many messages: how long it took in each until the most were allowed, until all was done, and from
-    /// then until the least were.
-    pub(crate) fn of(messages: usize, rounds: &[[f64; 3]]) -> Self {
-        let median = |which: usize| median(rounds.iter().map(|round| round[which]).collect());
-        Self {
-            rounds: rounds.len(),
-            messages,
-            to_most: median(0),
-            to_empty: median(1),
-            ideal: messages as f64 * WAIT.as_secs_f64() / MOST as f64,
-            to_least: median(2),
-        }
-    }
-}
-
-pub(crate) fn measure(runtime: &Runtime, size: Size) -> Burst {
-    let (rounds, messages, most) = match size {
-        Size::Full => (ROUNDS, MESSAGES, MOST),
-        // On a busy machine, so short a burst needs no more.
-        Size::Quick => (1, 100, 8),
-    };
-    let most = NonZeroUsize::new(most).expect("not zero");
-    let component = guests::load("misbehave", Allocator::Pooling, most, Grants::default(), Limits::default());
-    let component = Arc::new(runtime.block_on(component));
-    let mut found = Vec::new();
-    for round in 1..=rounds {
-        eprintln!("Burst: round {round} of {rounds} …");
-        found.push(runtime.block_on(burst(component.clone(), most, messages)));
-    }
-    Burst::of(messages, &found)
-}
-
-async fn burst(component: Arc<Component>, most: NonZeroUsize, messages: usize) -> [f64; 3] {
-    let queue = Arc::new(MemoryQueue::new("work", Duration::from_secs(30)));
-    let dead = Arc::new(MemoryQueue::new("dead", Duration::from_secs(30)));
+pub(crate) fn in_memory(report: &mut Report, runtime: &Runtime, size: Size) {
+    // A quick burst on a busy machine needs fewer instances.
+    let (rounds, messages, most) = size.pick((1, 100, 8), (3, 10_000, MOST));
+    let instances = NonZeroUsize::new(most).expect("not zero");
+    let component = runtime.block_on(guests::load("misbehave", instances));
     let scale = Some(ScaleOptions { min: 0, goal: Goal::AtOnce, scale_in_delay: SCALE_IN_DELAY });
-    let options = WorkerOptions { instances: most, scale, ..WorkerOptions::default() };
-    let worker = Worker::new(queue.clone(), Some(dead), component, options).await.expect("a worker");
-    let worker = Arc::new(worker);
-    let stop = CancellationToken::new();
-    let running = tokio::spawn(worker.clone().run(stop.clone(), CancellationToken::new()));
-    let allowed = || worker.status().instances.allowed;
-    assert_eq!(allowed(), 1, "it's idle");
-
-    let body = format!("sleep {}", WAIT.as_millis());
-    let message = OutgoingMessage { body, ..OutgoingMessage::default() };
-    let began = Instant::now();
-    queues::fill(&*queue, message, messages).await;
-    seen(async || allowed() == most.get()).await;
-    let to_most = began.elapsed();
-    seen(async || queue.depth().await.is_ok_and(|depth| depth.is_empty())).await;
-    let to_empty = began.elapsed();
-    seen(async || allowed() == 1).await;
-    let to_least = began.elapsed() - to_empty;
-    stop.cancel();
-    running.await.expect("a worker's end");
-    [to_most, to_empty, to_least].map(|time| time.as_secs_f64())
+    let options = WorkerOptions { scale, ..worker::fixed(instances) };
+    let burst = |_| -> Times {
+        let queue = worker::queue();
+        let worker = runtime.block_on(worker::worker(queue.clone(), component.clone(), options.clone()));
+        let stop = CancellationToken::new();
+        let running = runtime.spawn(worker.clone().run(stop.clone(), CancellationToken::new()));
+        let allowed = || worker.status().instances.allowed;
+        assert_eq!(allowed(), 1, "it is idle");
+        let began = Instant::now();
+        runtime.block_on(worker::fill(&*queue, worker::message(WAIT), messages));
+        until("scaling out", || allowed() == most);
+        let to_most = began.elapsed();
+        until("the burst", || runtime.block_on(queue.depth()).is_ok_and(|depth| depth.is_empty()));
+        let to_empty = began.elapsed();
+        let to_least = until("scaling in", || allowed() == 1);
+        stop.cancel();
+        runtime.block_on(running).expect("a worker's end");
+        [to_most, to_empty, to_least].map(|time| time.as_secs_f64())
+    };
+    let found = interleaved("Burst", rounds, vec![Way::new("in memory", burst)]);
+    add(report, "burst-in-memory", (messages, most), &found[0].rounds);
 }
 
-async fn seen(mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) fn on_sqs(report: &mut Report, runtime: &Runtime, packages: &Packages, size: Size) {
+    let (rounds, messages) = size.pick((1, 400), (3, 10_000));
+    let server = Server::start(packages);
+    let sqs = Sqs::at(&server.endpoint);
+    let burst = |round| burst_on_sqs(runtime, &server, &sqs, round, messages);
+    let found = interleaved("Burst on SQS", rounds, vec![Way::new("on SQS", burst)]);
+    let times: Vec<Times> = found[0].rounds.iter().map(|(times, _)| *times).collect();
+    add(report, "burst-on-sqs", (messages, MOST), &times);
+    let memory = |which: usize| found[0].median(|(_, memory)| memory[which]);
+    let ratio = found[0].median(|(_, memory)| memory[1] / memory[0]);
+    report.data("memory", json!({"before": memory(0), "after": memory(1), "after_to_before": ratio}));
+    let mib = f64::from(1 << 20);
+    report.text(
+        "memory",
+        format!(
+            "Resident memory of the idle worker: {:.1} MiB before, {:.1} MiB once it was idle again ({:+.0} %).",
+            memory(0) / mib,
+            memory(1) / mib,
+            (ratio - 1.0) * 100.0
+        ),
+    );
+}
+
+/// Also returns the resident memory of the idle worker before and after, in bytes.
+fn burst_on_sqs(
+    runtime: &Runtime,
+    server: &Server,
+    sqs: &Sqs,
+    round: usize,
+    messages: usize,
+) -> (Times, [f64; 2]) {
+    let url = runtime.block_on(sqs.filled(&format!("burst-{round}"), "", 0));
+    // The guest wants a queue and a store to be granted, which it doesn't use here.
+    let next = runtime.block_on(sqs.filled("next", "", 0));
+    let store = tempfile::tempdir().expect("a directory");
+    let address = free_address();
+    let mut command = wasmrun();
+    command
+        .arg("run")
+        .arg(guests::path("misbehave"))
+        .args(["--queue", &url, "--instances", &format!("0..{MOST}"), "--scale-in-delay", "2s"])
+        .args(["--send", &format!("next={next}"), "--store", &dir_store("input", store.path(), "ro")])
+        .args(["--on", "rejected=drop", "--log", "error", "--listen", &address.port().to_string()]);
+    let worker = Process::start(server.in_environment(&mut command));
+    let is = |tasks: usize, allowed: usize| {
+        let status = status(address).unwrap_or_default();
+        status["tasks"] == tasks && status["instances"]["allowed"] == allowed
+    };
+    let resident = || system::memory_of(worker.pid(), "Rss:").expect("a running worker") as f64;
+    until("its start", || is(0, 1));
+    runtime.block_on(sqs.fill(&url, "sleep 1", FIRST));
+    until("its first tasks", || is(FIRST, 1));
+    std::thread::sleep(REST);
+    let before = resident();
+
     let began = Instant::now();
-    while !is_so().await {
-        assert!(began.elapsed() < PATIENCE, "it takes too long");
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    // Tasks start while messages still arrive.
+    let (to_most, to_empty) = std::thread::scope(|scope| {
+        scope.spawn(|| runtime.block_on(sqs.fill(&url, WAIT, messages)));
+        until("scaling out", || status(address).is_some_and(|status| status["instances"]["allowed"] == MOST));
+        let to_most = began.elapsed();
+        until("the burst", || status(address).is_some_and(|status| status["tasks"] == FIRST + messages));
+        (to_most, began.elapsed())
+    });
+    let to_least = until("scaling in", || is(FIRST + messages, 1));
+    std::thread::sleep(REST);
+    assert!(runtime.block_on(sqs.is_empty(&url)), "nothing is left");
+    ([to_most, to_empty, to_least].map(|time| time.as_secs_f64()), [before, resident()])
+}
+
+/// The status that a worker tells. `None`: it doesn't listen yet.
+fn status(address: SocketAddr) -> Option<Value> {
+    serde_json::from_str(&get(address, "/status")?).ok()
 }

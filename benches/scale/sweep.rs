@@ -1,190 +1,141 @@
-//! The best of some fixed numbers, against the number that finds itself.
+//! The best of some fixed concurrency limits, and the limit that the scaler finds.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
-use wasmrun_benches::figures::median;
+use wasmrun_benches::report::{Report, tenths, whole};
+use wasmrun_benches::rounds::{Way, interleaved};
 use wasmrun_benches::run::Size;
-use wasmrun_benches::{guests, options, queues};
+use wasmrun_benches::{guests, worker};
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::capacity::{Host, HostMemory, capacity};
-use wasmrun_runtime::model::event;
 use wasmrun_runtime::model::limits::Limits;
-use wasmrun_runtime::model::message::OutgoingMessage;
-use wasmrun_runtime::ports::memory::{MemoryQueue, MemoryStore};
 use wasmrun_runtime::task::component::Component;
-use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant};
-use wasmrun_runtime::worker::Worker;
-
-const ROUNDS: usize = 7;
-/// What `--instances auto` may reach, if the host bears it.
-const AUTO: usize = 1000;
-const PHOTOGRAPH: &str = "chelsea.png";
-/// What the tasks that wait do.
-const WAIT: &str = "sleep 200";
+use wasmrun_runtime::task::grant::Grants;
 
 /// What tasks do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Workload {
-    Thumbnail,
-    Wait,
+pub(crate) struct Workload {
+    /// The part of the page with the table, and the part with the ratio.
+    parts: [&'static str; 2],
+    guest: &'static str,
+    /// The body of each message; `None`: it announces the photograph.
+    body: Option<&'static str>,
+    /// The lowest fixed limit: lower ones are worse in proportion.
+    least: usize,
+    /// Seconds of work with each limit.
+    seconds: f64,
+    /// Messages for each instance that may run: more than are worked off in that time.
+    messages: usize,
 }
 
-pub(crate) const WORKLOADS: [Workload; 2] = [Workload::Thumbnail, Workload::Wait];
+pub(crate) const WORKLOADS: [Workload; 2] = [
+    Workload {
+        parts: ["compute", "compute-ratio"],
+        guest: "thumbnail",
+        body: None,
+        least: 1,
+        seconds: 4.0,
+        messages: 60,
+    },
+    Workload {
+        parts: ["wait", "wait-ratio"],
+        guest: "misbehave",
+        body: Some("sleep 200"),
+        least: 8,
+        seconds: 10.0,
+        messages: 60,
+    },
+];
+const PHOTOGRAPH: &str = "chelsea.png";
+/// The limit of `auto`, unless the host bears less.
+const AUTO: NonZeroUsize = NonZeroUsize::new(1000).expect("not zero");
 
-impl Workload {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Thumbnail => "thumbnail of a photograph",
-            Self::Wait => "wait for 200 ms",
-        }
-    }
-
-    fn guest(self) -> &'static str {
-        match self {
-            Self::Thumbnail => "thumbnail",
-            Self::Wait => "misbehave",
-        }
-    }
-
-    /// For so long each number works.
-    fn time(self, size: Size) -> Duration {
-        match (size, self) {
-            (Size::Quick, _) => Duration::from_millis(300),
-            (Size::Full, Self::Thumbnail) => Duration::from_secs(4),
-            (Size::Full, Self::Wait) => Duration::from_secs(10),
-        }
-    }
-
-    /// More than are worked off in this time.
-    fn messages(self, most: usize, size: Size) -> usize {
-        match (size, self) {
-            (Size::Quick, _) => 200,
-            (Size::Full, Self::Thumbnail) => 4_000,
-            (Size::Full, Self::Wait) => most * 60,
-        }
-    }
-
-    fn message(self) -> OutgoingMessage {
-        let body = match self {
-            Self::Thumbnail => event::notification("memory:in", PHOTOGRAPH, 1, None, SystemTime::now()),
-            Self::Wait => WAIT.into(),
-        };
-        OutgoingMessage { body, ..OutgoingMessage::default() }
-    }
-
-    fn grants(self) -> Grants {
-        let mut grants = Grants::default();
-        if self == Self::Thumbnail {
-            let file = guests::repository().join("demo/photographs").join(PHOTOGRAPH);
-            let (input, output) = (Arc::new(MemoryStore::new("in")), Arc::new(MemoryStore::new("out")));
-            input.insert(PHOTOGRAPH, std::fs::read(file).expect("the photograph"));
-            for (alias, store, mode) in
-                [("input", input, Mode::ReadOnly), ("output", output, Mode::WriteOnly)]
-            {
-                grants.stores.insert(alias.into(), StoreGrant { alias: alias.into(), store, mode });
-            }
-        }
-        grants
-    }
-}
-
-/// Tasks a second with some number of instances.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Row {
-    /// `None`: the number finds itself.
-    pub(crate) instances: Option<usize>,
-    /// The median of the rounds.
-    pub(crate) tasks_per_second: f64,
-    /// Where the number was at the end: the median.
-    pub(crate) allowed: usize,
-}
-
-/// What was found for one kind of tasks.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Sweep {
-    pub(crate) what: &'static str,
-    pub(crate) rounds: usize,
-    pub(crate) seconds: f64,
-    /// The fixed numbers, and `auto` as the last.
-    pub(crate) rows: Vec<Row>,
-    /// Tasks a second with `auto`, by those of the best fixed number of all rounds: the median of the rounds.
-    pub(crate) auto_to_best: f64,
-    /// The same of the medians.
-    pub(crate) medians_to_best: f64,
-}
-
-pub(crate) fn measure(runtime: &Runtime, workload: Workload, size: Size) -> Sweep {
+pub(crate) fn measure(report: &mut Report, runtime: &Runtime, workload: &Workload, size: Size) {
     let limits = Limits::default();
-    let wanted = NonZeroUsize::new(AUTO).expect("not zero");
     let host = Host { memory: HostMemory::find(), ..Host::default() };
-    let most = capacity(wanted, &limits, &host, 0).expect("some fit").instances;
-    let component =
-        runtime.block_on(guests::load(workload.guest(), Allocator::Pooling, most, workload.grants(), limits));
-    let component = Arc::new(component);
-    let mut numbers: Vec<Option<usize>> =
-        [1, 2, 3, 4, 6, 8, 16, 32, most.get()].into_iter().filter(|n| *n <= most.get()).map(Some).collect();
-    if workload == Workload::Wait {
-        // Fewer are worse in proportion.
-        numbers.retain(|number| number.is_some_and(|number| number >= 8));
-    }
-    numbers.push(None);
-    let rounds = if size == Size::Full { ROUNDS } else { 1 };
-    let mut found: Vec<Vec<(f64, usize)>> = vec![Vec::new(); numbers.len()];
-    for round in 1..=rounds {
-        eprintln!("Sweep, {}: round {round} of {rounds} …", workload.name());
-        // Each comes first once: what the machine does in between, it does to others each time.
-        for turn in 0..numbers.len() {
-            let turn = (turn + round) % numbers.len();
-            found[turn].push(runtime.block_on(work(&component, workload, numbers[turn], most, size)));
-        }
-    }
-    let rows: Vec<Row> = numbers
-        .iter()
-        .zip(&found)
-        .map(|(instances, found)| Row {
-            instances: *instances,
-            tasks_per_second: median(found.iter().map(|(rate, _)| *rate).collect()),
-            allowed: median(found.iter().map(|(_, allowed)| *allowed as f64).collect()) as usize,
-        })
-        .collect();
-    let auto = rows.len() - 1;
-    let best = (0..auto).max_by(|a, b| rows[*a].tasks_per_second.total_cmp(&rows[*b].tasks_per_second));
-    let best = best.unwrap_or(0);
-    let ratios = found[auto].iter().zip(&found[best]).map(|(auto, best)| auto.0 / best.0);
-    let (auto_to_best, seconds) = (median(ratios.collect()), workload.time(size).as_secs_f64());
-    let medians_to_best = rows[auto].tasks_per_second / rows[best].tasks_per_second;
-    Sweep { what: workload.name(), rounds, seconds, rows, auto_to_best, medians_to_best }
+    let most = capacity(AUTO, &limits, &host, 0).expect("some fit").instances;
+    let (grants, body) = match workload.body {
+        Some(body) => (Grants::default(), body.to_owned()),
+        None => guests::thumbnail(guests::photograph(PHOTOGRAPH)),
+    };
+    let component = guests::load_with(workload.guest, Allocator::Pooling, most, grants, limits);
+    let component = runtime.block_on(component);
+    let work = Work {
+        component,
+        body,
+        messages: size.pick(200, most.get() * workload.messages),
+        time: Duration::from_secs_f64(size.pick(0.3, workload.seconds)),
+        most,
+    };
+
+    let fixed = [1, 2, 3, 4, 6, 8, 16, 32, most.get()];
+    let fixed = fixed.into_iter().filter(|limit| (workload.least..=most.get()).contains(limit));
+    let limits: Vec<Option<usize>> = fixed.map(Some).chain([None]).collect();
+    let way = |limit: &Option<usize>| {
+        let (limit, work) = (*limit, &work);
+        let name = limit.map_or_else(|| "auto".into(), |limit| limit.to_string());
+        Way::new(name, move |_| runtime.block_on(work.off(limit)))
+    };
+    let title = format!("Sweep, {}", workload.parts[0]);
+    let found = interleaved(&title, size.pick(1, 7), limits.iter().map(way).collect());
+
+    let rate = |(rate, _): &(f64, usize)| *rate;
+    let rates: Vec<f64> = found.iter().map(|way| way.median(rate)).collect();
+    let row = |index: usize| -> Value {
+        let allowed = found[index].median(|(_, allowed)| *allowed as f64);
+        let name = &found[index].name;
+        let what = if name == "auto" { format!("auto: {allowed} in the end") } else { name.clone() };
+        json!({"instances": what, "tasks_per_second": rates[index], "allowed": allowed})
+    };
+    let rows = (0..found.len()).map(row).collect();
+    let columns = [
+        ("instances", "instances", whole as fn(f64) -> String),
+        ("tasks a second", "tasks_per_second", tenths),
+    ];
+    report.table(workload.parts[0], &columns, rows);
+    let auto = found.len() - 1;
+    let best = (0..auto).max_by(|a, b| rates[*a].total_cmp(&rates[*b])).unwrap_or(0);
+    let (medians, rounds) = (rates[auto] / rates[best], found[auto].ratio(&found[best], rate));
+    report.data(&format!("{}_to_best", workload.parts[0]), json!({"medians": medians, "rounds": rounds}));
+    report.text(
+        workload.parts[1],
+        format!(
+            "`auto` does {:.0} % of what the best fixed limit does (the ratio of the medians; the median of the rounds' ratios is {:.0} %).",
+            medians * 100.0,
+            rounds * 100.0
+        ),
+    );
 }
 
-/// Tasks a second, and how many may run at once in the end.
-async fn work(
-    component: &Arc<Component>,
-    workload: Workload,
-    instances: Option<usize>,
+struct Work {
+    component: Arc<Component>,
+    body: String,
+    messages: usize,
+    time: Duration,
     most: NonZeroUsize,
-    size: Size,
-) -> (f64, usize) {
-    let queue = Arc::new(MemoryQueue::new("work", Duration::from_secs(300)));
-    let dead = Arc::new(MemoryQueue::new("dead", Duration::from_secs(30)));
-    queues::fill(&*queue, workload.message(), workload.messages(most.get(), size)).await;
-    let options = match instances.and_then(NonZeroUsize::new) {
-        Some(instances) => options::fixed(instances),
-        None => options::auto(most),
-    };
-    let worker =
-        Arc::new(Worker::new(queue.clone(), Some(dead), component.clone(), options).await.expect("a worker"));
-    let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
-    let running = tokio::spawn(worker.clone().run(stop.clone(), abandon.clone()));
-    tokio::time::sleep(workload.time(size)).await;
-    let summary = worker.tally().summary();
-    let allowed = worker.status().instances.allowed;
-    stop.cancel();
-    abandon.cancel();
-    running.await.expect("a worker's end");
-    assert!(!queue.visible().is_empty(), "it had enough to do");
-    (summary.tasks as f64 / summary.elapsed.as_secs_f64(), allowed)
+}
+
+impl Work {
+    /// Tasks a second, and the limit in the end.
+    async fn off(&self, limit: Option<usize>) -> (f64, usize) {
+        let queue = worker::queue();
+        worker::fill(&*queue, worker::message(&self.body), self.messages).await;
+        let options = match limit.and_then(NonZeroUsize::new) {
+            Some(limit) => worker::fixed(limit),
+            None => worker::auto(self.most),
+        };
+        let worker = worker::worker(queue.clone(), self.component.clone(), options).await;
+        let stop = CancellationToken::new();
+        // It doesn't wait for tasks when it stops.
+        let running = tokio::spawn(worker.clone().run(stop.clone(), stop.clone()));
+        tokio::time::sleep(self.time).await;
+        let (summary, allowed) = (worker.tally().summary(), worker.status().instances.allowed);
+        stop.cancel();
+        running.await.expect("a worker's end");
+        assert!(!queue.visible().is_empty(), "it had enough to do");
+        (summary.tasks as f64 / summary.elapsed.as_secs_f64(), allowed)
+    }
 }

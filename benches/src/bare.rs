@@ -1,79 +1,78 @@
-//! The engine alone, as its own documentation would have one use it: what a task costs without wasmrun.
+//! The engine alone, as its documentation uses it: what a task costs without wasmrun.
 //!
-//! Each run is a cycle: store, WASI context, instantiate, call, drop. What guards a task is switched on and off one by
-//! one, to see what each costs. The stores are an object in memory and a place that takes what is written.
+//! Each run is a cycle: store, WASI context, instantiate, call, drop. The guards of a task are switched on one by one, to
+//! see what each costs.
 
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 mod host;
 
-use crate::bare::host::bindings::{Task, TaskPre};
+use crate::bare::host::bindings::TaskPre;
 use bytes::Bytes;
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{
     CallHook, Config, Enabled, Engine, PoolingAllocationConfig, Store, StoreLimits, StoreLimitsBuilder,
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-/// Guests hand their threads back after so much fuel: about as often as the worker's do while others wait.
+/// Fuel after which a guest yields its thread: about as often as in the worker while others wait.
 const FUEL_SLICE: u64 = 4_000_000;
-/// The ticks after which they do without fuel: about as often.
+/// Time after which a guest yields with epochs: about as often.
 const EPOCH: Duration = Duration::from_micros(500);
+/// Bytes of touched pages that the worker's pool keeps: of stacks, memories and tables.
+const KEPT: (usize, usize, usize) = (32 << 10, 1 << 20, 64 << 10);
 
 /// Where memories, tables and stacks come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
     /// From the system, each time.
     OnDemand,
-    /// From a pool with the engine's own settings, for so many instances.
+    /// From a pool for this number of instances, with the engine's defaults.
     Pool(u32),
-    /// From a pool that keeps the pages that a task touched, as the worker's does.
+    /// From a pool that keeps touched pages, as the worker's does.
     KeptPool(u32),
 }
 
-/// What guards a task, beside the isolation that instances have anyway.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What guards a task, in addition to the isolation that instances have anyway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guards {
-    /// Bounds computing, and hands the thread back.
+    /// Bounds computing, and yields the thread.
     pub fuel: bool,
-    /// Hands the thread back.
+    /// Yields the thread.
     pub epochs: bool,
     /// Bounds memory.
     pub limiter: bool,
-    /// Measures the thread's time and the time between turns, and watches how long calls of the host take.
+    /// Measures CPU time and the time between polls, and how long host calls take.
     pub metering: bool,
 }
 
-/// What a task is about: the message's text, and the object that it announces.
+impl Guards {
+    /// No guard.
+    pub const NONE: Self = Self { fuel: false, epochs: false, limiter: false, metering: false };
+    /// The guards of a bare loop that is compared with the worker.
+    pub const BASIC: Self = Self { fuel: true, limiter: true, ..Self::NONE };
+}
+
+/// What a task gets: the body of its message, and the object that the message announces.
 #[derive(Clone, Debug, Default)]
 pub struct Input {
-    /// The text.
+    /// The body.
     pub body: String,
-    /// The object, and the environment that goes with it.
+    /// The object's content.
     pub object: Option<Bytes>,
-    /// The environment.
-    pub env: Vec<(String, String)>,
 }
 
 /// An engine with one component.
 pub struct Bare {
     pre: TaskPre<State>,
     guards: Guards,
-    _ticker: Option<Ticker>,
 }
 
 impl Bare {
     /// Compiles and links a component.
-    ///
-    /// # Panics
-    ///
-    /// It can't be used.
     pub fn new(bytes: &[u8], memory: Memory, guards: Guards) -> Self {
         let mut config = Config::new();
         config.consume_fuel(guards.fuel).epoch_interruption(guards.epochs).async_stack_zeroing(true);
@@ -81,43 +80,39 @@ impl Bare {
             config.allocation_strategy(pool);
         }
         let engine = Engine::new(&config).expect("an engine");
-        let component = wasmtime::component::Component::new(&engine, bytes).expect("a component");
+        let component = Component::new(&engine, bytes).expect("a component");
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI");
-        Task::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state).expect("our interfaces");
+        host::add_to_linker(&mut linker, &component).expect("our interfaces");
         let pre = linker.instantiate_pre(&component).and_then(TaskPre::new).expect("a fitting component");
-        let ticker = guards.epochs.then(|| Ticker::start(engine));
-        Self { pre, guards, _ticker: ticker }
+        if guards.epochs {
+            let engine = engine.weak();
+            std::thread::spawn(move || {
+                while let Some(engine) = engine.upgrade() {
+                    engine.increment_epoch();
+                    drop(engine);
+                    std::thread::sleep(EPOCH);
+                }
+            });
+        }
+        Self { pre, guards }
     }
 
     /// Runs one task to its end.
-    ///
-    /// # Panics
-    ///
-    /// It doesn't complete.
-    pub async fn run(&self, input: &Arc<Input>) {
-        let mut store = self.store(input);
+    pub async fn run(&self, input: &Input) {
+        let mut store = self.store(input.clone());
         let call = async {
             let instance = self.pre.instantiate_async(&mut store).await?;
             let message = store.data_mut().table.push(host::Message)?;
             instance.wasmrun_task_handler().call_handle(&mut store, message).await
         };
-        let result = match self.guards.metering {
-            true => metered(call).await,
-            false => call.await,
-        };
+        let result = if self.guards.metering { metered(call).await } else { call.await };
         result.expect("no trap").expect("a completed task");
     }
 
-    fn store(&self, input: &Arc<Input>) -> Store<State> {
-        let mut wasi = WasiCtxBuilder::new();
-        wasi.envs(&input.env);
-        let state = State {
-            input: input.clone(),
-            wasi: wasi.build(),
-            table: ResourceTable::new(),
-            limits: StoreLimitsBuilder::new().memory_size(256 << 20).build(),
-        };
+    fn store(&self, input: Input) -> Store<State> {
+        let limits = StoreLimitsBuilder::new().memory_size(256 << 20).build();
+        let state = State { input, wasi: WasiCtx::builder().build(), table: ResourceTable::new(), limits };
         let mut store = Store::new(self.pre.engine(), state);
         if self.guards.limiter {
             store.limiter(|state| &mut state.limits);
@@ -143,9 +138,6 @@ impl Bare {
     }
 }
 
-/// Of the pages that a task touched, what the worker's pool keeps: of stacks, memories and tables.
-const KEPT_BYTES: (usize, usize, usize) = (32 << 10, 1 << 20, 64 << 10);
-
 fn pool(memory: Memory) -> Option<PoolingAllocationConfig> {
     let (instances, keep) = match memory {
         Memory::OnDemand => return None,
@@ -160,18 +152,16 @@ fn pool(memory: Memory) -> Option<PoolingAllocationConfig> {
         .total_tables(instances.saturating_mul(2))
         .total_stacks(instances);
     if keep {
-        pool.async_stack_keep_resident(KEPT_BYTES.0);
+        pool.async_stack_keep_resident(KEPT.0);
         if PoolingAllocationConfig::is_pagemap_scan_available() {
-            pool.pagemap_scan(Enabled::Yes)
-                .linear_memory_keep_resident(KEPT_BYTES.1)
-                .table_keep_resident(KEPT_BYTES.2);
+            pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(KEPT.1).table_keep_resident(KEPT.2);
         }
     }
     Some(pool)
 }
 
 struct State {
-    input: Arc<Input>,
+    input: Input,
     wasi: WasiCtx,
     table: ResourceTable,
     limits: StoreLimits,
@@ -183,7 +173,7 @@ impl WasiView for State {
     }
 }
 
-/// Adds up the time that the thread computes while it polls a future, and the time between.
+/// Adds up the CPU time of a future's polls, and the time between them.
 async fn metered<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let (mut cpu, mut between, mut ended) = (Duration::ZERO, Duration::ZERO, Instant::now());
@@ -203,34 +193,4 @@ async fn metered<T>(future: impl Future<Output = T>) -> T {
 fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
-}
-
-/// Counts epochs, on a thread of its own until it is dropped.
-struct Ticker {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    fn start(engine: Engine) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                std::thread::sleep(EPOCH);
-                engine.increment_epoch();
-            }
-        });
-        Self { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // It can't panic.
-            let _ = thread.join();
-        }
-    }
 }

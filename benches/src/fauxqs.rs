@@ -1,49 +1,47 @@
 //! A real server of SQS that is fast enough for benchmarks (fauxqs), and queues on it.
 
+use crate::guests;
+use crate::program::{free_address, until};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::{QueueAttributeName as Attribute, SendMessageBatchRequestEntry};
 use aws_smithy_http_client::{Builder, tls};
-use std::env;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use crate::guests;
-
-/// Where `cargo xtask bench` has put the packages of npm and PyPI.
+/// The environment variable with the folder into which `cargo xtask bench` installs packages of npm and PyPI.
 const PACKAGES: &str = "WASMRUN_BENCH_SERVERS";
 const BATCH: usize = 10;
-const LOOK_EVERY: Duration = Duration::from_millis(10);
-const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A port of this machine that nobody listens on.
-///
-/// # Panics
-///
-/// There is none.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
-}
-
-/// What `cargo xtask bench` installs for the benchmarks that need it.
-pub struct Packages {
-    /// A folder of npm.
-    pub node: PathBuf,
-    /// The interpreter of an environment of PyPI's packages.
-    pub python: PathBuf,
-}
+/// Packages that `cargo xtask bench` installs.
+pub struct Packages(PathBuf);
 
 impl Packages {
     /// `None`: they aren't installed.
     pub fn find() -> Option<Self> {
-        let folder = PathBuf::from(env::var_os(PACKAGES)?);
-        Some(Self { node: folder.join("node"), python: folder.join("python/bin/python") })
+        Some(Self(std::env::var_os(PACKAGES)?.into()))
+    }
+
+    /// Node with a script of the benchmarks, which is copied to the packages, where it finds them.
+    pub fn node(&self, script: &str) -> Command {
+        let source = guests::repository().join("benches").join(script);
+        let copy = self.0.join("node").join(source.file_name().unwrap_or_default());
+        std::fs::copy(source, &copy).expect("a script");
+        let mut command = Command::new("node");
+        command.arg(copy);
+        command
+    }
+
+    /// Python with a script of the benchmarks.
+    pub fn python(&self, script: &str) -> Command {
+        let mut command = Command::new(self.0.join("python/bin/python"));
+        command.arg(guests::repository().join("benches").join(script));
+        command
     }
 }
 
-/// The server, and where it is. Ended when dropped.
+/// The server. Killed when dropped.
 pub struct Server {
     child: Child,
     /// Its URL.
@@ -51,28 +49,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one, on this machine alone.
-    ///
-    /// # Panics
-    ///
-    /// It doesn't start.
+    /// Starts a server that only this machine reaches.
     pub fn start(packages: &Packages) -> Self {
-        let port = free_port();
-        // Packages are found beside the script.
-        let script = packages.node.join("server.mjs");
-        std::fs::copy(guests::repository().join("benches/src/fauxqs/server.mjs"), &script).expect("a script");
-        let child = Command::new("node").arg(script).arg(port.to_string()).stdin(Stdio::null()).spawn();
-        let server =
-            Self { child: child.expect("node starts"), endpoint: format!("http://127.0.0.1:{port}") };
-        let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(began.elapsed() < PATIENCE, "the server doesn't listen");
-            std::thread::sleep(LOOK_EVERY);
-        }
+        let address = free_address();
+        let mut command = packages.node("src/fauxqs/server.mjs");
+        let child = command.arg(address.port().to_string()).stdin(Stdio::null()).spawn();
+        let server = Self { child: child.expect("node"), endpoint: format!("http://{address}") };
+        until("the start of the server", || TcpStream::connect(address).is_ok());
         server
     }
 
-    /// What a program needs in its environment to find it.
+    /// Adds to the environment what a program needs to find the server.
     pub fn in_environment<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .env("AWS_ENDPOINT_URL", &self.endpoint)
@@ -93,12 +80,12 @@ impl Drop for Server {
 
 /// Amazon's SDK for Rust, which fills queues and looks at them.
 pub struct Sqs {
-    /// Of the SDK.
+    /// The client of the SDK.
     pub client: Client,
 }
 
 impl Sqs {
-    /// For the server there.
+    /// A client of the server at this URL.
     pub fn at(endpoint: &str) -> Self {
         let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
         let config = aws_sdk_sqs::Config::builder()
@@ -110,13 +97,15 @@ impl Sqs {
         Self { client: Client::from_conf(config.build()) }
     }
 
-    /// Creates a queue, and returns its URL, which is where the server is.
-    pub async fn create(&self, name: &str) -> String {
+    /// Creates a queue with messages in it, and returns its URL.
+    pub async fn filled(&self, name: &str, body: &str, messages: usize) -> String {
         let queue = self.client.create_queue().queue_name(name).send().await.expect("a queue");
-        queue.queue_url.expect("a URL")
+        let url = queue.queue_url.expect("a URL");
+        self.fill(&url, body, messages).await;
+        url
     }
 
-    /// Sends so many messages with this body.
+    /// Sends messages with this body.
     pub async fn fill(&self, url: &str, body: &str, messages: usize) {
         let entries: Vec<_> = (0..BATCH)
             .map(|index| SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body))
@@ -128,12 +117,7 @@ impl Sqs {
         }
     }
 
-    /// Sends one message.
-    pub async fn send(&self, url: &str) {
-        self.client.send_message().queue_url(url).message_body("x").send().await.expect("sent");
-    }
-
-    /// Whether nothing is in it or under way.
+    /// Whether the queue has no message, visible or in flight.
     pub async fn is_empty(&self, url: &str) -> bool {
         let names =
             [Attribute::ApproximateNumberOfMessages, Attribute::ApproximateNumberOfMessagesNotVisible];

@@ -1,34 +1,31 @@
 //! The components that tasks run.
 
+use bytes::Bytes;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::capacity::Host;
 use wasmrun_runtime::engine::compile::Compiler;
+use wasmrun_runtime::model::event;
 use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::ports::memory::MemoryStore;
 use wasmrun_runtime::task::component::{Component, LoadOptions};
-use wasmrun_runtime::task::grant::Grants;
+use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant};
 
 /// The repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Cargo's target folder: a benchmark lies in `release/deps` below it.
-///
-/// # Panics
-///
-/// It lies elsewhere.
+/// Cargo's target folder. A benchmark lies in `release/deps` below it.
 pub fn target() -> PathBuf {
-    let program = std::env::current_exe().expect("this program's path");
+    let program = std::env::current_exe().expect("the path of this program");
     program.ancestors().nth(3).expect("a target folder").to_owned()
 }
 
 /// The file of a component that `cargo xtask guests` built.
-///
-/// # Panics
-///
-/// There is none.
 pub fn path(name: &str) -> PathBuf {
     let folder = std::env::var_os("WASMRUN_GUESTS").map_or_else(|| target().join("guests"), PathBuf::from);
     let path = folder.join(name).with_extension("wasm");
@@ -37,36 +34,56 @@ pub fn path(name: &str) -> PathBuf {
 }
 
 /// The content of that file.
-///
-/// # Panics
-///
-/// There is none.
 pub fn bytes(name: &str) -> Vec<u8> {
     std::fs::read(path(name)).expect("a readable file")
 }
 
-/// Makes a component ready for tasks, with as many threads as there are cores. It is compiled in this process.
-///
-/// # Panics
-///
-/// It can't be used, or there is none.
-pub async fn load(
+/// Loads a component with the pooling allocator and nothing granted.
+pub async fn load(guest: &str, instances: NonZeroUsize) -> Arc<Component> {
+    load_with(guest, Allocator::Pooling, instances, Grants::default(), Limits::default()).await
+}
+
+/// Loads a component for as many threads as there are cores. It is compiled in this process.
+pub async fn load_with(
     guest: &str,
     allocator: Allocator,
     instances: NonZeroUsize,
     grants: Grants,
     limits: Limits,
-) -> Component {
-    let threads = std::thread::available_parallelism().expect("cores");
+) -> Arc<Component> {
     let options = LoadOptions {
         grants,
         limits,
         instances,
         host: Host::default(),
-        threads,
+        threads: std::thread::available_parallelism().expect("cores"),
         allocator,
         raw_body: false,
         deterministic: false,
     };
-    Component::load(&bytes(guest), &Compiler::in_process(), options).await.expect("a component")
+    Arc::new(Component::load(&bytes(guest), &Compiler::in_process(), options).await.expect("a component"))
+}
+
+/// The folder of the photographs that the example `thumbnail` reads.
+pub fn photographs() -> PathBuf {
+    repository().join("demo/photographs")
+}
+
+/// One of the photographs.
+pub fn photograph(name: &str) -> Bytes {
+    std::fs::read(photographs().join(name)).expect("a photograph").into()
+}
+
+/// What the example `thumbnail` is granted for a photograph in memory, and the body that announces it.
+pub fn thumbnail(photograph: Bytes) -> (Grants, String) {
+    let event =
+        event::notification("memory:in", "photograph", photograph.len() as u64, None, SystemTime::now());
+    let (input, output) = (MemoryStore::new("in"), MemoryStore::new("out"));
+    input.insert("photograph", photograph);
+    let mut grants = Grants::default();
+    for (alias, store, mode) in [("input", input, Mode::ReadOnly), ("output", output, Mode::ReadWrite)] {
+        let store = StoreGrant { alias: alias.into(), store: Arc::new(store), mode };
+        grants.stores.insert(alias.into(), store);
+    }
+    (grants, event)
 }

@@ -1,22 +1,27 @@
-//! What the benchmarks share.
+//! What the benchmarks share. A function panics where a file, a server or this machine isn't as a benchmark needs it.
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`run`] | how a benchmark is called: in full, or small and once, as a test |
-//! | [`guests`] | the components that tasks run, and how they are loaded |
+//! | [`run`] | how a benchmark is started: in full, or small as a test |
+//! | [`rounds`] | measuring ways in turns; medians, ratios and percentiles |
+//! | [`report`] | tables, the pages of the documentation, and their JSON files |
+//! | [`plot`] | plots of the same figures |
+//! | [`system`] | the machine, and what the system tells about processes |
+//! | [`guests`] | the components that tasks run |
+//! | [`worker`] | workers in this process, and their queues |
+//! | [`podman`] | podman with a storage of its own |
+//! | [`program`] | `wasmrun` as a process of its own |
 //! | [`bare`] | the engine alone, without wasmrun, to compare with |
 //! | [`fauxqs`] | a real server of SQS, and queues on it |
-//! | [`figures`] | percentiles, and the CPU time of this process |
-//! | [`machine`] | where and when it is measured |
-//! | [`proc`] | what the system says of processes |
-//! | [`queues`] | queues with something in them |
 
 pub mod bare;
 pub mod fauxqs;
-pub mod figures;
 pub mod guests;
-pub mod machine;
-pub mod options;
-pub mod proc;
-pub mod queues;
+pub mod plot;
+pub mod podman;
+pub mod program;
+pub mod report;
+pub mod rounds;
 pub mod run;
+pub mod system;
+pub mod worker;

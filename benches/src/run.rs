@@ -1,29 +1,52 @@
-//! How a benchmark is called: by `cargo bench`, or as one of the tests by `cargo test` and cargo-nextest.
+//! How a benchmark is started: by `cargo bench`, as one of the tests, or by itself as a child process.
+
+use std::process::Command;
 
 /// How much a benchmark measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// Each thing once or a few times, to see that it works: what a test does, and `--quick`.
+    /// A few of each, to see that the benchmark works: as a test, and with `--quick`.
     Quick,
     /// Enough for figures.
     Full,
 }
 
-/// Reads this program's arguments; `None`: there is nothing to run.
+impl Size {
+    /// One of two settings.
+    pub fn pick<T>(self, quick: T, full: T) -> T {
+        match self {
+            Self::Quick => quick,
+            Self::Full => full,
+        }
+    }
+}
+
+/// Reads this program's arguments. `None`: there is nothing to measure.
 ///
 /// cargo passes `--bench` where figures are wanted. Test runners ask for a `--list` first, and may pass a filter.
 /// <https://nexte.st/docs/design/custom-test-harnesses/>
 #[allow(clippy::print_stdout, reason = "a test runner reads the list")]
 pub fn size(name: &str) -> Option<Size> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let request = request(name, &arguments);
-    if request == Request::List {
-        println!("{name}: test");
+    match request(name, &arguments) {
+        Request::Run(size) => return Some(size),
+        Request::List => println!("{name}: test"),
+        Request::Nothing => {}
     }
-    match request {
-        Request::Run(size) => Some(size),
-        Request::List | Request::Nothing => None,
-    }
+    None
+}
+
+/// This program as a child process, with a flag that [`child_arguments`] recognizes.
+pub fn child(flag: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
+    command.arg(flag);
+    command
+}
+
+/// The arguments that follow the flag of a child process. `None`: this program isn't that child.
+pub fn child_arguments(flag: &str) -> Option<Vec<String>> {
+    let mut arguments = std::env::args().skip(1);
+    (arguments.next().as_deref() == Some(flag)).then(|| arguments.collect())
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -36,16 +59,13 @@ enum Request {
 fn request(name: &str, arguments: &[String]) -> Request {
     let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
     if given("--bench") {
-        let quick = given("--quick") || given("--test");
-        return Request::Run(if quick { Size::Quick } else { Size::Full });
+        return Request::Run(if given("--quick") { Size::Quick } else { Size::Full });
     }
-    let is_filter = |at: usize| {
-        let of_format = at > 0 && arguments[at - 1] == "--format";
-        !arguments[at].starts_with('-') && !of_format
-    };
+    let is_filter =
+        |at: usize| !arguments[at].starts_with('-') && (at == 0 || arguments[at - 1] != "--format");
     let mut filters = (0..arguments.len()).filter(|at| is_filter(*at)).peekable();
-    let left_out = filters.peek().is_some() && !filters.any(|at| name.contains(&arguments[at]));
-    if given("--ignored") || left_out {
+    let excluded = filters.peek().is_some() && !filters.any(|at| name.contains(&arguments[at]));
+    if given("--ignored") || excluded {
         Request::Nothing
     } else if given("--list") {
         Request::List

@@ -1,16 +1,14 @@
-//! The host's side of our interfaces, no larger than a benchmark needs: one announced object that can be read, and a
-//! store that forgets what is put there.
+//! The functions of our interfaces that benchmarks call: one announced object that can be read, and a store that discards
+//! what is written. All others trap.
 
 use super::State;
-use bindings::wasmrun::task::message::{AnnouncedObject, Attribute, Change, HostMessage};
-use bindings::wasmrun::task::object_store::{
-    Condition, Error, HostReader, HostStore, HostWriter, Object, ObjectInfo, ObjectPage, PutOptions,
-};
-use bindings::wasmrun::task::queue::{self, HostQueue, OutgoingMessage};
+use bindings::wasmrun::task::message::{AnnouncedObject, Change};
+use bindings::wasmrun::task::object_store::{Error, ObjectInfo, PutOptions};
 use bytes::Bytes;
 use std::hint::black_box;
-use wasmtime::Result;
-use wasmtime::component::Resource;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Linker, Resource, ResourceType};
+use wasmtime::{Result, StoreContextMut, bail};
 
 pub(super) mod bindings {
     wasmtime::component::bindgen!({
@@ -37,6 +35,79 @@ pub struct Reader {
 
 const KEY: &str = "photograph";
 
+type Context<'a> = StoreContextMut<'a, State>;
+/// What a function of an object store returns.
+type Answer<T> = Result<(std::result::Result<T, Error>,)>;
+
+pub(super) fn add_to_linker(linker: &mut Linker<State>, component: &Component) -> Result<()> {
+    linker.allow_shadowing(true);
+    add_traps(linker, component)?;
+    let mut message = linker.instance("wasmrun:task/message@0.1.0")?;
+    message.resource("message", ResourceType::host::<Message>(), drop_resource::<Message>)?;
+    message.func_wrap("[method]message.body", |store: Context<'_>, (_,): (Resource<Message>,)| {
+        Ok((store.data().input.body.clone(),))
+    })?;
+    message.func_wrap("[method]message.objects", |store: Context<'_>, (_,): (Resource<Message>,)| {
+        Ok((store.data().input.object.iter().map(announced).collect::<Vec<_>>(),))
+    })?;
+
+    let mut objects = linker.instance("wasmrun:task/object-store@0.1.0")?;
+    objects.resource("store", ResourceType::host::<Objects>(), drop_resource::<Objects>)?;
+    objects.resource("reader", ResourceType::host::<Reader>(), drop_resource::<Reader>)?;
+    objects.func_wrap("[static]store.open", |mut store: Context<'_>, (_,): (String,)| -> Answer<_> {
+        Ok((Ok(store.data_mut().table.push(Objects)?),))
+    })?;
+    objects.func_wrap("[method]store.read", read)?;
+    objects.func_wrap("[method]store.put", put)?;
+    objects.func_wrap("[method]reader.info", |store: Context<'_>, (reader,): (Resource<Reader>,)| {
+        Ok((info(KEY, store.data().table.get(&reader)?.size),))
+    })?;
+    objects.func_wrap("[method]reader.read", read_on)?;
+    Ok(())
+}
+
+/// Defines all that the component imports of our interfaces. The linker's own function for that isn't used: it defines the
+/// versions of WASI anew that the linker would have found compatible.
+fn add_traps(linker: &mut Linker<State>, component: &Component) -> Result<()> {
+    let engine = component.engine();
+    for (name, import) in component.component_type().imports(engine) {
+        let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
+        if !name.starts_with("wasmrun:") {
+            continue;
+        }
+        let mut instance = linker.instance(name)?;
+        for (item, export) in interface.exports(engine) {
+            match export.ty {
+                ComponentItem::ComponentFunc(_) => {
+                    instance.func_new(item, |_, _, _, _| bail!("no benchmark calls this"))?;
+                }
+                ComponentItem::Resource(_) => {
+                    instance.resource(item, ResourceType::host::<()>(), |_, _| Ok(()))?;
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn drop_resource<T: 'static>(mut store: Context<'_>, rep: u32) -> Result<()> {
+    store.data_mut().table.delete(Resource::<T>::new_own(rep))?;
+    Ok(())
+}
+
+fn announced(object: &Bytes) -> AnnouncedObject {
+    AnnouncedObject {
+        store: "input".into(),
+        key: KEY.into(),
+        version: None,
+        etag: None,
+        size: Some(object.len() as u64),
+        change: Change::Created,
+        sequencer: None,
+    }
+}
+
 fn info(key: &str, size: usize) -> ObjectInfo {
     ObjectInfo {
         key: key.into(),
@@ -49,211 +120,20 @@ fn info(key: &str, size: usize) -> ObjectInfo {
     }
 }
 
-/// What no benchmark calls.
-fn absent<T>() -> Result<std::result::Result<T, Error>> {
-    Ok(Err(Error::Other("not in a benchmark".into())))
+fn read(mut store: Context<'_>, _: (Resource<Objects>, String, Option<String>)) -> Answer<Resource<Reader>> {
+    let Some(object) = store.data().input.object.clone() else { return Ok((Err(Error::NotFound),)) };
+    Ok((Ok(store.data_mut().table.push(Reader { size: object.len(), rest: object })?),))
 }
 
-impl bindings::wasmrun::task::message::Host for State {}
-
-impl HostMessage for State {
-    fn id(&mut self, _: Resource<Message>) -> Result<String> {
-        Ok("message".into())
-    }
-
-    fn body(&mut self, _: Resource<Message>) -> Result<String> {
-        Ok(self.input.body.clone())
-    }
-
-    fn attributes(&mut self, _: Resource<Message>) -> Result<Vec<Attribute>> {
-        Ok(Vec::new())
-    }
-
-    fn receive_count(&mut self, _: Resource<Message>) -> Result<u32> {
-        Ok(1)
-    }
-
-    fn sent_at(&mut self, _: Resource<Message>) -> Result<u64> {
-        Ok(0)
-    }
-
-    fn group(&mut self, _: Resource<Message>) -> Result<Option<String>> {
-        Ok(None)
-    }
-
-    fn objects(&mut self, _: Resource<Message>) -> Result<Vec<AnnouncedObject>> {
-        let announced = |object: &Bytes| AnnouncedObject {
-            store: "input".into(),
-            key: KEY.into(),
-            version: None,
-            etag: None,
-            size: Some(object.len() as u64),
-            change: Change::Created,
-            sequencer: None,
-        };
-        Ok(self.input.object.iter().map(announced).collect())
-    }
-
-    fn drop(&mut self, message: Resource<Message>) -> Result<()> {
-        self.table.delete(message)?;
-        Ok(())
-    }
+fn read_on(mut store: Context<'_>, (reader, max): (Resource<Reader>, u64)) -> Answer<Vec<u8>> {
+    let rest = &mut store.data_mut().table.get_mut(&reader)?.rest;
+    let length = rest.len().min(usize::try_from(max).unwrap_or(usize::MAX));
+    Ok((Ok(rest.split_to(length).into()),))
 }
 
-impl bindings::wasmrun::task::object_store::Host for State {}
-
-impl HostStore for State {
-    fn open(&mut self, _: String) -> Result<std::result::Result<Resource<Objects>, Error>> {
-        Ok(Ok(self.table.push(Objects)?))
-    }
-
-    fn read(
-        &mut self,
-        _: Resource<Objects>,
-        _: String,
-        _: Option<String>,
-    ) -> Result<std::result::Result<Resource<Reader>, Error>> {
-        let Some(object) = self.input.object.clone() else { return Ok(Err(Error::NotFound)) };
-        Ok(Ok(self.table.push(Reader { size: object.len(), rest: object })?))
-    }
-
-    fn put(
-        &mut self,
-        _: Resource<Objects>,
-        key: String,
-        content: Vec<u8>,
-        _: PutOptions,
-    ) -> Result<std::result::Result<ObjectInfo, Error>> {
-        Ok(Ok(info(&key, black_box(content).len())))
-    }
-
-    fn head(
-        &mut self,
-        _: Resource<Objects>,
-        _: String,
-        _: Option<String>,
-    ) -> Result<std::result::Result<ObjectInfo, Error>> {
-        absent()
-    }
-
-    fn get(
-        &mut self,
-        _: Resource<Objects>,
-        _: String,
-        _: Option<String>,
-    ) -> Result<std::result::Result<Object, Error>> {
-        absent()
-    }
-
-    fn get_range(
-        &mut self,
-        _: Resource<Objects>,
-        _: String,
-        _: Option<String>,
-        _: u64,
-        _: u64,
-    ) -> Result<std::result::Result<Vec<u8>, Error>> {
-        absent()
-    }
-
-    fn write(
-        &mut self,
-        _: Resource<Objects>,
-        _: String,
-        _: PutOptions,
-    ) -> Result<std::result::Result<Resource<Writer>, Error>> {
-        absent()
-    }
-
-    fn list_objects(
-        &mut self,
-        _: Resource<Objects>,
-        _: String,
-        _: Option<String>,
-        _: u32,
-    ) -> Result<std::result::Result<ObjectPage, Error>> {
-        absent()
-    }
-
-    fn delete(&mut self, _: Resource<Objects>, _: String) -> Result<std::result::Result<(), Error>> {
-        absent()
-    }
-
-    fn copy(
-        &mut self,
-        _: Resource<Objects>,
-        _: String,
-        _: Option<String>,
-        _: Resource<Objects>,
-        _: String,
-        _: Condition,
-    ) -> Result<std::result::Result<ObjectInfo, Error>> {
-        absent()
-    }
-
-    fn drop(&mut self, store: Resource<Objects>) -> Result<()> {
-        self.table.delete(store)?;
-        Ok(())
-    }
-}
-
-impl HostReader for State {
-    fn info(&mut self, reader: Resource<Reader>) -> Result<ObjectInfo> {
-        Ok(info(KEY, self.table.get(&reader)?.size))
-    }
-
-    fn read(&mut self, reader: Resource<Reader>, max: u64) -> Result<std::result::Result<Vec<u8>, Error>> {
-        let rest = &mut self.table.get_mut(&reader)?.rest;
-        let length = rest.len().min(usize::try_from(max).unwrap_or(usize::MAX));
-        Ok(Ok(rest.split_to(length).into()))
-    }
-
-    fn drop(&mut self, reader: Resource<Reader>) -> Result<()> {
-        self.table.delete(reader)?;
-        Ok(())
-    }
-}
-
-type Writer = bindings::wasmrun::task::object_store::Writer;
-
-impl HostWriter for State {
-    fn write(&mut self, _: Resource<Writer>, _: Vec<u8>) -> Result<std::result::Result<(), Error>> {
-        absent()
-    }
-
-    fn finish(&mut self, _: Resource<Writer>) -> Result<std::result::Result<ObjectInfo, Error>> {
-        absent()
-    }
-
-    fn drop(&mut self, _: Resource<Writer>) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl queue::Host for State {}
-
-impl HostQueue for State {
-    fn open(&mut self, _: String) -> Result<std::result::Result<Resource<queue::Queue>, queue::Error>> {
-        Ok(Err(queue::Error::AccessDenied))
-    }
-
-    fn send(
-        &mut self,
-        _: Resource<queue::Queue>,
-        _: OutgoingMessage,
-    ) -> Result<std::result::Result<String, queue::Error>> {
-        Ok(Err(queue::Error::AccessDenied))
-    }
-
-    fn send_batch(
-        &mut self,
-        _: Resource<queue::Queue>,
-        _: Vec<OutgoingMessage>,
-    ) -> Result<std::result::Result<Vec<std::result::Result<String, queue::Error>>, queue::Error>> {
-        Ok(Err(queue::Error::AccessDenied))
-    }
-
-    fn drop(&mut self, _: Resource<queue::Queue>) -> Result<()> {
-        Ok(())
-    }
+fn put(
+    _: Context<'_>,
+    (_, key, content, _): (Resource<Objects>, String, Vec<u8>, PutOptions),
+) -> Answer<ObjectInfo> {
+    Ok((Ok(info(&key, black_box(content).len())),))
 }

@@ -1,0 +1,127 @@
+//! `wasmrun` as a process of its own: its log, its status, and its end.
+
+use crate::guests;
+use jiff::Timestamp;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// The time within which a process does what is expected of it.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The program that cargo built for release.
+pub fn wasmrun() -> Command {
+    let program = guests::target().join("release/wasmrun");
+    assert!(program.is_file(), "there is no {}: run cargo build --release", program.display());
+    Command::new(program)
+}
+
+/// The value of `--store` for a folder.
+pub fn dir_store(alias: &str, folder: &Path, mode: &str) -> String {
+    format!("{alias}=dir:{}:{mode}", folder.display())
+}
+
+/// A worker in a process, or podman with a worker in its container. Killed when dropped.
+pub struct Process {
+    child: Child,
+    log: Receiver<String>,
+    lines: Vec<String>,
+}
+
+impl Process {
+    /// Starts a worker that logs JSON.
+    pub fn start(command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let (sender, log) = channel();
+        // Reads what nobody waits for, too: a full pipe would stop the worker.
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Self { child, log, lines: Vec::new() }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line of the log with this message.
+    pub fn until(&mut self, message: &str) -> Value {
+        loop {
+            let line = self.log.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("no {message:?} ({error}): {:#?}", self.lines));
+            let fields: Value = serde_json::from_str(&line).unwrap_or_default();
+            self.lines.push(line);
+            if fields["message"] == message {
+                return fields;
+            }
+        }
+    }
+
+    /// The time in such a line, which doesn't depend on when the line is read.
+    pub fn time_of(&mut self, message: &str) -> Timestamp {
+        let line = self.until(message);
+        line["timestamp"].as_str().and_then(|time| time.parse().ok()).expect("a time")
+    }
+
+    /// Stops the worker, and returns the summary that it logs.
+    pub fn stop(mut self) -> Value {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a running worker");
+        let summary = self.until("summary");
+        self.wait();
+        summary
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(mut self) {
+        let status = self.child.wait().expect("an exit status");
+        self.lines.extend(self.log.iter());
+        assert!(status.success(), "{status}: {:#?}", self.lines);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended, unless something went wrong or it runs without end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address of this machine on which nothing listens.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port")
+}
+
+/// Asks an HTTP server for a page, and returns its body. `None`: there is no server.
+pub fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+}
+
+/// Asks again and again until something is so, and returns how long that took.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "{what} takes too long");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    began.elapsed()
+}
+
+/// The time between two moments, in milliseconds.
+pub fn milliseconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64() * 1e3
+}

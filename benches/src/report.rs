@@ -1,0 +1,208 @@
+//! Tables, and the pages of the documentation that show them.
+//!
+//! A page's text is written by hand. A benchmark replaces the parts between `<!-- NAME -->` and `<!-- end -->`, and writes
+//! the same figures to a JSON file next to the page.
+
+use crate::guests;
+use crate::plot::Plot;
+use crate::run::Size;
+use crate::system;
+use serde_json::{Map, Value};
+use std::fmt::Write as _;
+use std::fs;
+
+/// A column: its heading, the field of the rows that it shows, and how it formats numbers.
+pub type Column = (&'static str, &'static str, fn(f64) -> String);
+
+/// What a benchmark found.
+pub struct Report {
+    name: &'static str,
+    size: Size,
+    /// When, where and with what it was measured.
+    captions: [String; 2],
+    /// What takes the place of each part of the page.
+    parts: Vec<(&'static str, String)>,
+    plots: Vec<(&'static str, String)>,
+    json: Map<String, Value>,
+}
+
+impl Report {
+    /// A report of today, on this machine; `with` names versions.
+    pub fn new(name: &'static str, size: Size, with: &str) -> Self {
+        let date: String = jiff::Timestamp::now().to_string().chars().take(10).collect();
+        let machine = system::machine();
+        let mut report = Self {
+            name,
+            size,
+            captions: [format!("{date}, {machine}"), with.to_owned()],
+            parts: Vec::new(),
+            plots: Vec::new(),
+            json: Map::new(),
+        };
+        let with = if with.is_empty() { String::new() } else { format!(", with {with}") };
+        report.text("measured", format!("Measured on {date} on {machine}{with}."));
+        for (field, value) in [("date", date), ("machine", machine), ("with", with)] {
+            report.data(field, value.into());
+        }
+        report
+    }
+
+    /// Adds a table, and prints it.
+    #[allow(clippy::print_stdout, reason = "a benchmark prints its result")]
+    pub fn table(&mut self, name: &'static str, columns: &[Column], rows: Vec<Value>) {
+        println!("\n{}", table(columns, &rows, true));
+        self.parts.push((name, table(columns, &rows, false)));
+        self.data(name, rows.into());
+    }
+
+    /// Adds a text, and prints it.
+    #[allow(clippy::print_stdout, reason = "a benchmark prints its result")]
+    pub fn text(&mut self, name: &'static str, text: String) {
+        println!("\n{text}");
+        self.parts.push((name, text + "\n"));
+    }
+
+    /// Adds a plot, a file next to the page.
+    pub fn plot(&mut self, name: &'static str, plot: &Plot<'_>) {
+        self.plots.push((name, plot.svg(&self.captions)));
+    }
+
+    /// Adds a field to the JSON file.
+    pub fn data(&mut self, name: &str, value: Value) {
+        self.json.insert(name.to_owned(), value);
+    }
+
+    /// Writes the page, its plots and the JSON file of a full measurement.
+    pub fn write(self) {
+        let folder = guests::repository().join("docs/src/benchmarks");
+        let file = folder.join(self.name).with_extension("md");
+        let mut page = fs::read_to_string(&file).expect("a page");
+        for (name, text) in &self.parts {
+            page = replace(&page, name, text)
+                .unwrap_or_else(|| panic!("{} lacks <!-- {name} -->", file.display()));
+        }
+        if self.size == Size::Full {
+            fs::write(&file, page).expect("a page");
+            let json = serde_json::to_string_pretty(&self.json).expect("JSON");
+            fs::write(file.with_extension("json"), json + "\n").expect("a JSON file");
+            for (plot, svg) in &self.plots {
+                fs::write(folder.join(format!("{}-{plot}.svg", self.name)), svg).expect("a plot");
+            }
+        }
+    }
+}
+
+/// Prints a table that no page shows.
+#[allow(clippy::print_stdout, reason = "a benchmark prints its result")]
+pub fn print(title: &str, columns: &[Column], rows: &[Value]) {
+    println!("{title}\n\n{}", table(columns, rows, true));
+}
+
+/// The page with another text in a part; `None`: it has no such part.
+fn replace(page: &str, name: &str, text: &str) -> Option<String> {
+    let (before, rest) = page.split_once(&format!("<!-- {name} -->\n"))?;
+    let (_, after) = rest.split_once("<!-- end -->")?;
+    Some(format!("{before}<!-- {name} -->\n\n{text}\n<!-- end -->{after}"))
+}
+
+/// A table in Markdown, with columns of even width for a terminal.
+fn table(columns: &[Column], rows: &[Value], aligned: bool) -> String {
+    let headings = columns.iter().map(|(heading, ..)| (*heading).to_owned()).collect();
+    let cells = |row: &Value| columns.iter().map(|(_, field, format)| cell(&row[*field], *format)).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(headings).chain(rows.iter().map(cells)).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> =
+        (0..columns.len()).map(|column| if aligned { width(column) } else { 0 }).collect();
+    let mut text = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        let cells: String =
+            line.iter().zip(&widths).map(|(cell, width)| format!(" {cell:width$} |")).collect();
+        let _ = writeln!(text, "|{}", cells.replace("|  |", "| |"));
+        if index == 0 {
+            let rules: String = widths.iter().map(|width| "-".repeat((width + 2).max(3)) + "|").collect();
+            let _ = writeln!(text, "|{rules}");
+        }
+    }
+    text
+}
+
+fn cell(value: &Value, format: fn(f64) -> String) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        _ => value.as_f64().map_or_else(|| "–".into(), format),
+    }
+}
+
+/// A number without decimals.
+pub fn whole(value: f64) -> String {
+    format!("{value:.0}")
+}
+
+/// A number with one decimal.
+pub fn tenths(value: f64) -> String {
+    format!("{value:.1}")
+}
+
+/// A number with two decimals.
+pub fn hundredths(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+/// The difference of a ratio from 1, in percent.
+pub fn percent(ratio: f64) -> String {
+    format!("{:+.1} %", (ratio - 1.0) * 100.0)
+}
+
+/// Microseconds as a time of three digits.
+pub fn time(micros: f64) -> String {
+    let (value, unit) = match micros {
+        _ if micros < 1.0 => (micros * 1e3, "ns"),
+        _ if micros < 1e3 => (micros, "µs"),
+        _ if micros < 1e6 => (micros / 1e3, "ms"),
+        _ => (micros / 1e6, "s"),
+    };
+    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.decimals$} {unit}")
+}
+
+/// Bytes as KiB or MiB.
+pub fn size(bytes: f64) -> String {
+    let (value, unit) = match bytes {
+        _ if bytes < 1024.0 => return format!("{bytes:.0} B"),
+        _ if bytes < 1024.0 * 1024.0 => (bytes / 1024.0, "KiB"),
+        _ => (bytes / (1024.0 * 1024.0), "MiB"),
+    };
+    let decimals = usize::from(value < 10.0 && value.fract() != 0.0);
+    format!("{value:.decimals$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_part_of_a_page_is_replaced_and_the_rest_stays() {
+        let page = "# Title\n\n<!-- part -->\nold\n<!-- end -->\n\n<!-- other -->\nkept\n<!-- end -->\n";
+        let replaced = replace(page, "part", "new\n").expect("the part");
+        assert_eq!(replaced, page.replace("\nold\n", "\n\nnew\n\n"));
+        assert_eq!(replace(&replaced, "part", "new\n"), Some(replaced));
+        assert_eq!(replace(page, "absent", "new\n"), None);
+    }
+
+    #[test]
+    fn a_table_shows_fields_in_their_units_and_a_dash_for_what_was_not_measured() {
+        let columns: [Column; 3] = [("", "what", whole), ("median", "p50_us", time), ("CPU", "cpu_us", time)];
+        let rows = [json!({"what": "process", "p50_us": 521.4, "cpu_us": null})];
+        let plain = table(&columns, &rows, false);
+        assert_eq!(plain, "| | median | CPU |\n|---|---|---|\n| process | 521 µs | – |\n");
+        assert!(table(&columns, &rows, true).starts_with("|         | median | CPU |\n|---------|"));
+    }
+
+    #[test]
+    fn figures_have_three_digits_and_a_unit() {
+        assert_eq!([0.00136, 16.13, 521.4, 180_200.0].map(time), ["1.36 ns", "16.1 µs", "521 µs", "180 ms"]);
+        assert_eq!([12.0, 1536.0, 14_680_064.0].map(size), ["12 B", "1.5 KiB", "14 MiB"]);
+        assert_eq!(percent(1.0755), "+7.6 %");
+    }
+}
