@@ -318,7 +318,7 @@ mod tests {
             receiver.recv().await.expect("a line")
         };
         tokio::select! {
-            () = emf.report(Duration::from_millis(1), well, print) => unreachable!("it never ends"),
+            () = emf.report(Duration::from_millis(1), healthy, print) => unreachable!("it never ends"),
             line = third => assert!(line.contains("\"Workers\":1"), "{line}"),
         }
     }

@@ -140,7 +140,7 @@ fn a_renewal_that_hangs_does_not_cost_the_message() {
     });
     let output = worker(&world, &queue).arg("--until-empty").succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], 1, "{output}");
-    assert!(output.stderr.iter().any(|line| line.contains("cannot extend the visibility")), "{output}");
+    assert!(output.stderr.iter().any(|line| line.contains("cannot renew the lease")), "{output}");
 }
 
 #[test]

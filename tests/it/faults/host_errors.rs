@@ -60,7 +60,7 @@ fn a_worker_with_a_mistyped_alias_says_so_and_waits() {
     let worker = mistyped(&world).args(["--listen", "0"]).start();
     let address = worker.listens_on();
     worker.until_logged("which isn't granted");
-    worker.until_logged("pausing: a grant is missing");
+    worker.until_logged("paused receiving: a grant is missing");
     wait_until("it's not ready", || get(address, "/readyz").body.contains("which isn't granted"));
     assert_eq!(world.dead(), Depth::EMPTY);
     stop(worker);

@@ -256,7 +256,7 @@ impl Siege {
         let output = self.worker.finish().succeeded();
         assert_eq!(output.summary()["outcomes"].get("cancelled"), None, "{output}");
         assert_eq!(output.summary()["outcomes"].get("host-failed"), None, "{output}");
-        for text in ["lease expired", "cannot extend", "paused receiving"] {
+        for text in ["lease expired", "cannot renew the lease", "paused receiving"] {
             let told = output.stderr.iter().find(|line| line.contains(text));
             assert_eq!(told, None, "{output}");
         }

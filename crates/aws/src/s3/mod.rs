@@ -42,7 +42,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use wasmrun_runtime::ports::object_store::{
-    Condition, Held, MAX_PAGE, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary,
+    Condition, Footprint, MAX_PAGE, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary,
     ObjectWriter, PutOptions, StoreError, TooMuch, Transfer,
 };
 
@@ -131,12 +131,12 @@ impl ObjectStore for S3Store {
         &self.url
     }
 
-    fn reader_holds(&self) -> Held {
-        Held { bytes: ARRIVING_BYTES, files: 1 }
+    fn reader_holds(&self) -> Footprint {
+        Footprint { bytes: ARRIVING_BYTES, files: 1 }
     }
 
-    fn writer_holds(&self) -> Held {
-        Held { bytes: PART_BYTES, files: 1 }
+    fn writer_holds(&self) -> Footprint {
+        Footprint { bytes: PART_BYTES, files: 1 }
     }
 
     /// Requests an object that doesn't exist. An access denied error counts as success: a role that may read but not

@@ -54,7 +54,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wasmrun_runtime::ports::object_store::{
-    Held, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions, StoreError,
+    Footprint, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectWriter, PutOptions, StoreError,
 };
 use write::{FileWriter, Put};
 
@@ -124,8 +124,8 @@ impl ObjectStore for DirStore {
     }
 
     /// A writer has three open files: its temporary file, the directory of that file, and the store's directory.
-    fn writer_holds(&self) -> Held {
-        Held { bytes: 0, files: 3 }
+    fn writer_holds(&self) -> Footprint {
+        Footprint { bytes: 0, files: 3 }
     }
 
     async fn clear_away(&self) {

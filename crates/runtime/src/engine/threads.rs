@@ -162,7 +162,7 @@ impl ThreadLoad {
 
     /// Returns whether no task waits for a thread: none that yielded its thread, none that waits for its first time
     /// slice, and none that another thread woke.
-    pub(crate) fn nobody_is_ready(&self) -> bool {
+    pub(crate) fn none_is_ready(&self) -> bool {
         let from_outside = || Handle::try_current().map_or(0, |here| here.metrics().global_queue_depth());
         self.0.ready.load(Ordering::Relaxed) == 0 && from_outside() == 0
     }

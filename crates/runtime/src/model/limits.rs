@@ -20,7 +20,7 @@ pub(crate) const TABLE_KEPT_BYTES: usize = 64 << 10;
 
 /// Resources of the host that an open reader or writer holds, in addition to those of any handle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct Footprint {
     /// Bytes of memory.
     pub bytes: usize,
     /// File descriptors.
@@ -184,8 +184,8 @@ impl Limits {
     }
 
     /// Returns what the open readers and writers may hold together.
-    pub(crate) fn held(&self) -> Held {
-        Held { bytes: self.streams_bytes, files: self.files.saturating_sub(Self::CALL_FILES) }
+    pub(crate) fn held(&self) -> Footprint {
+        Footprint { bytes: self.streams_bytes, files: self.files.saturating_sub(Self::CALL_FILES) }
     }
 
     /// Returns how long a task may wait for the host in all.

@@ -3,7 +3,7 @@
 //! A backend knows nothing of grants. The host interface checks alias, mode and key, and passes keys relative to the
 //! opened store. Whole-object reads and writes are composed above these traits.
 
-pub use crate::model::limits::{Held, MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX_PAGE};
+pub use crate::model::limits::{Footprint, MAX_KEY_BYTES, MAX_METADATA_BYTES, MAX_PAGE};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,13 +23,13 @@ pub trait ObjectStore: Any + Send + Sync {
     fn url(&self) -> &str;
 
     /// Returns the maximum that an open reader holds. Its bytes are those that have arrived, here and in the system.
-    fn reader_holds(&self) -> Held {
-        Held { bytes: 0, files: 1 }
+    fn reader_holds(&self) -> Footprint {
+        Footprint { bytes: 0, files: 1 }
     }
 
     /// Returns the maximum that an open writer holds. Its bytes are those that aren't sent yet.
-    fn writer_holds(&self) -> Held {
-        Held { bytes: 0, files: 1 }
+    fn writer_holds(&self) -> Footprint {
+        Footprint { bytes: 0, files: 1 }
     }
 
     /// Waits until everything that ended tasks left open is closed and removed.

@@ -295,11 +295,11 @@ pub(crate) mod tests {
         drop(other);
         let alone = time_slices(&others, computes(40, Limits::SHARED_TIME_SLICE / 10)).await;
         assert!(alone < shared, "{alone} and {shared}");
-        assert!(others.nobody_is_ready());
+        assert!(others.none_is_ready());
         // A task that was woken from outside counts as ready too.
         let spawned = tokio::runtime::Handle::current();
         std::thread::spawn(move || drop(spawned.spawn(async {}))).join().expect("spawned");
-        assert!(!others.nobody_is_ready());
+        assert!(!others.none_is_ready());
     }
 
     #[tokio::test]

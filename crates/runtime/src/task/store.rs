@@ -7,7 +7,7 @@ use crate::model::limits::{Limit, Limits};
 use crate::model::message::Message;
 use crate::model::trace::Trace;
 use crate::model::usage::Usage;
-use crate::ports::object_store::{Held, Transfer};
+use crate::ports::object_store::{Footprint, Transfer};
 use crate::task::calls::HostCalls;
 use crate::task::deterministic::{self, RandomCount, VirtualClock};
 use crate::task::grant::{AnnouncedObject, Grants};
@@ -70,7 +70,7 @@ pub(crate) struct TaskState {
     /// The task's time slice on its thread.
     pub(crate) time_slice: Arc<TimeSlice>,
     /// Memory and files that the open readers and writers hold together.
-    pub(crate) held: Held,
+    pub(crate) held: Footprint,
     /// Counts the random bytes that the guest was given.
     pub(crate) random: RandomCount,
     /// Clock of the guest's timers; `None`: real time.
@@ -132,7 +132,7 @@ pub(crate) fn task_store(
             under_way: None,
             host_called: false,
             time_slice: TimeSlice::new(config.load.clone()),
-            held: Held::default(),
+            held: Footprint::default(),
             random,
             clock,
             trace: Trace::of(message),

@@ -84,7 +84,7 @@ impl TimeSlice {
 
     fn is_over(&self) -> bool {
         let lasted = self.lasted();
-        lasted > Limits::SHARED_TIME_SLICE && (lasted > Limits::TIME_SLICE || !self.load.nobody_is_ready())
+        lasted > Limits::SHARED_TIME_SLICE && (lasted > Limits::TIME_SLICE || !self.load.none_is_ready())
     }
 
     /// Returns whether the time slice should have ended long ago. Only CPU time counts: the thread may have waited for

@@ -205,7 +205,11 @@ impl Breaker {
                 let pause = self.backend_failed(used, what);
                 if not_granted && let Some(pause) = pause {
                     let again_in_ms = millis(pause);
-                    tracing::warn!(what, again_in_ms, "pausing: a grant is missing; add it and restart");
+                    tracing::warn!(
+                        what,
+                        again_in_ms,
+                        "paused receiving: a grant is missing; add it and restart"
+                    );
                 } else {
                     log_outage(pause, what);
                 }
@@ -261,7 +265,7 @@ impl Breaker {
             if state.circuit != Circuit::Closed || most.is_none_or(|most| state.failed_tasks < most) {
                 return None;
             }
-            let since = if state.has_completed { "lately" } else { "since the worker began" };
+            let since = if state.has_completed { "recently" } else { "since the worker began" };
             let why = format!("no task has completed {since}; the last outcome: {outcome}");
             Some(state.open(FIRST_PAUSE, Cause::Tasks, &why))
         })

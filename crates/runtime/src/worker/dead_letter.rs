@@ -109,7 +109,7 @@ impl Worker {
             answer => {
                 let error = match answer {
                     Some(Err(error)) => error.to_string(),
-                    _ => "it gave no answer".to_owned(),
+                    _ => "no answer".to_owned(),
                 };
                 tracing::warn!(message_id, queue, error, "cannot dead-letter the message");
                 self.breaker.queue_failed("the dead-letter queue doesn't take messages");

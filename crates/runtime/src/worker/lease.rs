@@ -166,7 +166,7 @@ impl Leases {
                     self.tally.counters.failed_renewals.add(1);
                     let left = state.visible_at.saturating_duration_since(Instant::now());
                     let left_ms = left.as_millis() as u64;
-                    tracing::warn!(%error, left_ms, "cannot extend the visibility of a message");
+                    tracing::warn!(%error, left_ms, "cannot renew the lease of a message");
                 }
             }
         }

@@ -3,7 +3,7 @@
 use super::Worker;
 use crate::model::outcome::Outcome;
 use crate::task::component::Report;
-use crate::worker::scaler::{Decision, Goal, Scaler, Scaling, Snapshot};
+use crate::worker::scaler::{Goal, Scaler, Scaling, Snapshot, Target};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -162,7 +162,7 @@ impl Worker {
             });
             then = now;
             self.watched.decided(Some(decision));
-            let Decision { instances, because } = decision;
+            let Target { instances, because } = decision;
             let number = self.permits.limit();
             if instances.get() != number {
                 tracing::debug!(instances, ?because, running = tasks.len(), "changed the concurrency limit");

@@ -111,7 +111,7 @@ pub struct Snapshot {
 
 /// The number of tasks that may run at once, and what decided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision {
+pub struct Target {
     /// Number of tasks that may run at once.
     pub instances: NonZeroUsize,
     /// The reason for the number.
@@ -218,24 +218,24 @@ impl Scaler {
     }
 
     /// Decides how many tasks may run from now on.
-    pub fn decide(&mut self, snapshot: &Snapshot) -> Decision {
+    pub fn decide(&mut self, snapshot: &Snapshot) -> Target {
         self.now = self.now.saturating_add(snapshot.elapsed);
         self.learn(snapshot);
-        self.feel_pressure(snapshot);
+        self.record_pressure(snapshot);
         let demand = self.demand(snapshot);
         if demand > 0 || snapshot.ended > 0 {
             self.busy_at = Some(self.now);
         }
-        let warm = self.warm(step(demand));
+        let recent = self.highest_wanted(step(demand));
         let Scaling { min, max, .. } = self.scaling;
         let (most, because) = self.bound(max.get());
-        let at_rest = self.busy_at.is_none_or(|busy| self.now - busy >= self.scaling.scale_in_delay)
+        let is_idle = self.busy_at.is_none_or(|busy| self.now - busy >= self.scaling.scale_in_delay)
             && demand == 0
             && snapshot.ended == 0;
         // A limit that isn't used up costs nothing, and a limit that moves with each wave of messages shows nothing. So
         // it falls only if no more than a third of it was wanted.
-        let kept = if warm > self.instances / 3 { warm.max(self.instances) } else { warm };
-        let wanted = if at_rest { min } else { kept.max(min) };
+        let kept = if recent > self.instances / 3 { recent.max(self.instances) } else { recent };
+        let wanted = if is_idle { min } else { kept.max(min) };
         let (instances, because) = if wanted > most {
             (most.max(min), because)
         } else if step(demand) < wanted && wanted > min {
@@ -246,7 +246,7 @@ impl Scaler {
         // The number rises at once, but at most doubles: the measurements say little about more tasks than that.
         self.instances = instances.min(self.instances.saturating_mul(2)).max(min);
         let instances = NonZeroUsize::new(self.instances).unwrap_or(NonZeroUsize::MIN);
-        Decision { instances, because }
+        Target { instances, because }
     }
 
     /// Learns from a snapshot how much of their time tasks compute or wait.
@@ -295,7 +295,7 @@ impl Scaler {
     }
 
     /// Lowers the bound of pressure while stores or queues fail, and raises it again while they don't.
-    fn feel_pressure(&mut self, snapshot: &Snapshot) {
+    fn record_pressure(&mut self, snapshot: &Snapshot) {
         let left = 0.5_f64.powf(snapshot.elapsed.as_secs_f64() / SHRINK_EVERY.as_secs_f64());
         self.pressed = self.pressed * left + snapshot.pressed as f64;
         self.pressed_of = self.pressed_of * left + snapshot.ended as f64;
@@ -349,7 +349,7 @@ impl Scaler {
 
     /// Returns the highest number that was wanted within the scale-in delay, or within the time of [`MANY`] tasks if
     /// that is longer: few tasks show nothing.
-    fn warm(&mut self, wanted: usize) -> usize {
+    fn highest_wanted(&mut self, wanted: usize) -> usize {
         let many = Duration::try_from_secs_f64(self.service_time() * MANY).unwrap_or(Duration::MAX);
         let kept = self.scaling.scale_in_delay.max(many);
         while self.wanted.back().is_some_and(|&(_, lower)| lower <= wanted) {

@@ -276,7 +276,7 @@ fn a_steady_load_stays_met_with_each_goal() {
 }
 
 #[test]
-fn a_worker_that_keeps_nothing_warm_works_all_the_same() {
+fn a_worker_without_a_scale_in_delay_follows_the_demand() {
     let mut worker = Simulated::new(Scaling { scale_in_delay: Duration::ZERO, ..scaling(0, 64) }, TICK * 2);
     worker.waiting = 10_000;
     worker.steps(Duration::from_secs(2), || 0);
@@ -286,7 +286,7 @@ fn a_worker_that_keeps_nothing_warm_works_all_the_same() {
 }
 
 #[test]
-fn sparse_messages_keep_the_worker_warm() {
+fn sparse_messages_keep_the_worker_from_scaling_in() {
     let mut worker =
         Simulated::new(Scaling { scale_in_delay: Duration::from_secs(60), ..scaling(0, 64) }, TICK);
     for _ in 0..20 {

@@ -9,7 +9,7 @@ use super::tally::Counts;
 use crate::model::message::Message;
 use crate::model::outcome::{Outcome, OutcomeKind};
 use crate::ports::queue::{Delivery, Depth};
-use crate::worker::scaler::{Because, Decision};
+use crate::worker::scaler::{Because, Target};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -133,7 +133,7 @@ struct Noted {
     depth_failed: bool,
     depth: Option<(Depth, Instant)>,
     waited: Option<(Duration, Instant)>,
-    decision: Option<Decision>,
+    decision: Option<Target>,
     failures: VecDeque<(FailedTask, Instant)>,
 }
 
@@ -220,7 +220,7 @@ impl Watched {
     }
 
     /// Records the reason for the concurrency limit; `None`: it is fixed.
-    pub(super) fn decided(&self, decision: Option<Decision>) {
+    pub(super) fn decided(&self, decision: Option<Target>) {
         self.noted().decision = decision;
     }
 

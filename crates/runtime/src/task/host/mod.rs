@@ -88,7 +88,7 @@ pub enum Fault<E> {
 
 impl<E> Fault<E> {
     /// Returns the error for the guest, or the trap that ends the task.
-    fn told(self) -> wasmtime::Result<E> {
+    fn into_guest_error(self) -> wasmtime::Result<E> {
         match self {
             Self::Error(error) => Ok(error),
             Self::Trap(trap) => Err(trap),

@@ -28,7 +28,7 @@ impl From<Error> for Fault {
 
 impl Host for TaskState {
     fn convert_error(&mut self, fault: Fault) -> wasmtime::Result<Error> {
-        fault.told()
+        fault.into_guest_error()
     }
 }
 
@@ -100,7 +100,7 @@ impl TaskState {
         Ok(checks
             .into_iter()
             .map(|check| {
-                let none = || Err(QueueError::Unavailable("it gave no answer".into()));
+                let none = || Err(QueueError::Unavailable("no answer".into()));
                 let answer = match check {
                     Err(reason) => Err(QueueError::InvalidMessage(reason)),
                     Ok(()) => answers.next().unwrap_or_else(none),

@@ -1,20 +1,20 @@
 //! Host functions with which a guest reads and writes objects: they check grants and sizes, and delegate to the store.
 
+mod handles;
 mod transfer;
 mod values;
 
+pub use self::handles::{ReaderHandle, WriterHandle};
 use self::transfer::stream;
 use self::values::{checked, checked_condition, checked_name, other};
 use super::bindings::wasmrun::task::object_store::{
-    Condition, Error, Host, HostReader, HostStore, HostWriter, Object, ObjectInfo, ObjectPage, PutOptions,
+    Condition, Error, Host, HostStore, Object, ObjectInfo, ObjectPage, PutOptions,
 };
 use super::{LimitHit, listed};
 use crate::model::host_error::{Access, HostErrorKind};
-use crate::model::limits::{Limit, Limits};
+use crate::model::limits::Limit;
 use crate::model::outcome::shorten;
-use crate::ports::object_store::{
-    self as runtime, Held, MAX_PAGE, ObjectReader, ObjectWriter, StoreError, TooMuch,
-};
+use crate::ports::object_store::{self as runtime, MAX_PAGE, StoreError, TooMuch};
 use crate::task::calls::StoreCall;
 use crate::task::grant::{BadKey, Mode, StoreGrant, check_key, check_prefix};
 use crate::task::store::TaskState;
@@ -23,24 +23,6 @@ use wasmtime::component::Resource;
 
 /// A guest's handle to a granted store.
 pub struct StoreHandle(StoreGrant);
-
-/// A guest's handle to an object that it reads.
-pub struct ReaderHandle {
-    alias: String,
-    holds: Held,
-    info: runtime::ObjectInfo,
-    /// `None` during a call and after a failure.
-    reader: Option<Box<dyn ObjectReader>>,
-}
-
-/// A guest's handle to an object that it writes.
-pub struct WriterHandle {
-    alias: String,
-    holds: Held,
-    key: String,
-    /// `None` during a call and after a failure.
-    writer: Option<Box<dyn ObjectWriter>>,
-}
 
 /// Failure of a call to a store.
 pub type Fault = super::Fault<Error>;
@@ -55,7 +37,7 @@ type Result<T> = std::result::Result<T, Fault>;
 
 impl Host for TaskState {
     fn convert_error(&mut self, fault: Fault) -> wasmtime::Result<Error> {
-        fault.told()
+        fault.into_guest_error()
     }
 }
 
@@ -86,7 +68,7 @@ impl HostStore for TaskState {
         let named = key.clone();
         let answer =
             self.call_store(&alias, async move { store.head(&key, version.as_deref()).await }).await?;
-        Ok(self.told(StoreCall::Head, &alias, &named, answer)?.into())
+        Ok(self.answered(StoreCall::Head, &alias, &named, answer)?.into())
     }
 
     async fn get(
@@ -125,7 +107,7 @@ impl HostStore for TaskState {
         let named = key.clone();
         let answer =
             self.call_store(&alias, async move { store.read(&key, version.as_deref(), None).await }).await?;
-        let reader = self.told(StoreCall::Read, &alias, &named, answer)?;
+        let reader = self.answered(StoreCall::Read, &alias, &named, answer)?;
         let info = reader.info().clone();
         let handle = self.table.push(ReaderHandle { alias, holds, info, reader: Some(reader) })?;
         self.opened(holds);
@@ -155,7 +137,7 @@ impl HostStore for TaskState {
                 writer.finish().await
             })
             .await?;
-        Ok(self.told(StoreCall::Put, &alias, &named, answer)?.into())
+        Ok(self.answered(StoreCall::Put, &alias, &named, answer)?.into())
     }
 
     async fn write(
@@ -170,7 +152,7 @@ impl HostStore for TaskState {
         self.may_open(holds)?;
         let named = key.clone();
         let answer = self.call_store(&alias, async move { store.write(&key, options).await }).await?;
-        let writer = self.told(StoreCall::Write, &alias, &named, answer)?;
+        let writer = self.answered(StoreCall::Write, &alias, &named, answer)?;
         let handle = self.table.push(WriterHandle { alias, holds, key: named, writer: Some(writer) })?;
         self.opened(holds);
         Ok(handle)
@@ -194,14 +176,14 @@ impl HostStore for TaskState {
         let answer = self
             .call_store(&alias, async move { store.list(&prefix, continuation.as_deref(), limit).await })
             .await?;
-        Ok(self.told(StoreCall::List, &alias, &named, answer)?.into())
+        Ok(self.answered(StoreCall::List, &alias, &named, answer)?.into())
     }
 
     async fn delete(&mut self, this: Resource<StoreHandle>, key: String) -> Result<()> {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
         let named = key.clone();
         let answer = self.call_store(&alias, async move { store.delete(&key).await }).await?;
-        self.told(StoreCall::Delete, &alias, &named, answer)
+        self.answered(StoreCall::Delete, &alias, &named, answer)
     }
 
     async fn copy(
@@ -234,7 +216,7 @@ impl HostStore for TaskState {
             })
             .await?;
         self.count_transfer()?;
-        match self.told(StoreCall::Copy, &from_alias, &named, answer)? {
+        match self.answered(StoreCall::Copy, &from_alias, &named, answer)? {
             Ok(info) => Ok(info.into()),
             Err(TooMuch) => {
                 let limit = if left.0 <= left.1 { Limit::ReadSize } else { Limit::WriteSize };
@@ -245,75 +227,6 @@ impl HostStore for TaskState {
 
     async fn drop(&mut self, this: Resource<StoreHandle>) -> wasmtime::Result<()> {
         self.table.delete(this)?;
-        Ok(())
-    }
-}
-
-impl HostReader for TaskState {
-    fn info(&mut self, this: Resource<ReaderHandle>) -> wasmtime::Result<ObjectInfo> {
-        Ok(self.table.get(&this)?.info.clone().into())
-    }
-
-    async fn read(&mut self, this: Resource<ReaderHandle>, max: u64) -> Result<Vec<u8>> {
-        let handle = self.table.get_mut(&this)?;
-        let alias = handle.alias.clone();
-        let key = handle.info.key.clone();
-        let Some(mut reader) = handle.reader.take() else {
-            return Err(other("the reader has failed before"));
-        };
-        let max = usize::try_from(max).unwrap_or(usize::MAX).clamp(1, Limits::READ_BYTES);
-        let (reader, answer) = self
-            .call_store(&alias, async move {
-                let answer = reader.read(max).await;
-                (reader, answer)
-            })
-            .await?;
-        let content = self.told(StoreCall::ReaderRead, &alias, &key, answer)?;
-        self.table.get_mut(&this)?.reader = Some(reader);
-        self.count_read(&alias, content.len() as u64)?;
-        Ok(content.into())
-    }
-
-    async fn drop(&mut self, this: Resource<ReaderHandle>) -> wasmtime::Result<()> {
-        let handle = self.table.delete(this)?;
-        self.closed(handle.holds);
-        Ok(())
-    }
-}
-
-impl HostWriter for TaskState {
-    async fn write(&mut self, this: Resource<WriterHandle>, content: Vec<u8>) -> Result<()> {
-        let handle = self.table.get_mut(&this)?;
-        let alias = handle.alias.clone();
-        let key = handle.key.clone();
-        let Some(mut writer) = handle.writer.take() else {
-            return Err(other("the writer has failed before"));
-        };
-        self.count_written(&alias, content.len() as u64)?;
-        let (writer, answer) = self
-            .call_store(&alias, async move {
-                let answer = writer.write(Bytes::from(content)).await;
-                (writer, answer)
-            })
-            .await?;
-        self.told(StoreCall::WriterWrite, &alias, &key, answer)?;
-        self.table.get_mut(&this)?.writer = Some(writer);
-        Ok(())
-    }
-
-    async fn finish(&mut self, this: Resource<WriterHandle>) -> Result<ObjectInfo> {
-        let WriterHandle { alias, holds, key, writer } = self.table.delete(this)?;
-        self.closed(holds);
-        let Some(writer) = writer else {
-            return Err(other("the writer has failed before"));
-        };
-        let answer = self.call_store(&alias, async move { writer.finish().await }).await?;
-        Ok(self.told(StoreCall::WriterFinish, &alias, &key, answer)?.into())
-    }
-
-    async fn drop(&mut self, this: Resource<WriterHandle>) -> wasmtime::Result<()> {
-        let handle = self.table.delete(this)?;
-        self.closed(handle.holds);
         Ok(())
     }
 }
@@ -366,27 +279,8 @@ impl TaskState {
         }
     }
 
-    /// Ends a task that opens more readers and writers than its limits allow.
-    fn may_open(&self, one: Held) -> wasmtime::Result<()> {
-        let (held, most) = (self.held, self.config.limits.held());
-        if held.bytes + one.bytes > most.bytes || held.files + one.files > most.files {
-            return Err(LimitHit(Limit::Handles).into());
-        }
-        Ok(())
-    }
-
-    fn opened(&mut self, one: Held) {
-        self.held.bytes += one.bytes;
-        self.held.files += one.files;
-    }
-
-    fn closed(&mut self, one: Held) {
-        self.held.bytes = self.held.bytes.saturating_sub(one.bytes);
-        self.held.files = self.held.files.saturating_sub(one.files);
-    }
-
     /// Records the answer of a call and converts its error for the guest; the error's details go to the operator only.
-    fn told<T>(
+    fn answered<T>(
         &mut self,
         call: StoreCall,
         alias: &str,

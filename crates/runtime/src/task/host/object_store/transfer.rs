@@ -61,7 +61,7 @@ impl TaskState {
             })
             .await?;
         self.count_transfer()?;
-        self.told(call, &alias, &named, answer)
+        self.answered(call, &alias, &named, answer)
     }
 }
 

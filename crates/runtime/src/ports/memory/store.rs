@@ -1,0 +1,186 @@
+//! The object store in memory.
+
+use crate::ports::object_store::{
+    Condition, ObjectInfo, ObjectPage, ObjectReader, ObjectStore, ObjectSummary, ObjectWriter, PutOptions,
+    StoreError,
+};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use parking_lot::{Mutex, MutexGuard};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// An object store in memory.
+#[derive(Clone)]
+pub struct MemoryStore {
+    url: String,
+    objects: Arc<Mutex<BTreeMap<String, (ObjectInfo, Bytes)>>>,
+}
+
+impl MemoryStore {
+    /// Creates an empty store.
+    pub fn new(name: &str) -> Self {
+        Self::at(&format!("memory:{name}/"))
+    }
+
+    /// Creates an empty store that reports this URL.
+    pub fn at(url: &str) -> Self {
+        Self { url: url.into(), objects: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (ObjectInfo, Bytes)>> {
+        self.objects.lock()
+    }
+
+    /// Returns an object's content.
+    pub fn content(&self, key: &str) -> Option<Bytes> {
+        self.lock().get(key).map(|(_, content)| content.clone())
+    }
+
+    /// Inserts an object.
+    pub fn insert(&self, key: &str, content: impl Into<Bytes>) {
+        let content = content.into();
+        let info = info(key, &content, PutOptions::default());
+        self.lock().insert(key.into(), (info, content));
+    }
+}
+
+fn info(key: &str, content: &[u8], options: PutOptions) -> ObjectInfo {
+    ObjectInfo {
+        key: key.into(),
+        size: content.len() as u64,
+        etag: Some(format!("{:x}", Sha256::digest(content))),
+        version: None,
+        content_type: options.content_type,
+        metadata: options.metadata,
+        modified_at: Some(SystemTime::now()),
+    }
+}
+
+#[async_trait]
+impl ObjectStore for MemoryStore {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn probe(&self, _: bool) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
+        refuse_version(version)?;
+        self.lock().get(key).map(|(info, _)| info.clone()).ok_or(StoreError::NotFound)
+    }
+
+    async fn read(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        range: Option<Range<u64>>,
+    ) -> Result<Box<dyn ObjectReader>, StoreError> {
+        refuse_version(version)?;
+        let (info, content) = self.lock().get(key).cloned().ok_or(StoreError::NotFound)?;
+        let rest = match range {
+            Some(range) => {
+                let end = range.end.min(info.size);
+                content.slice(range.start.min(end) as usize..end as usize)
+            }
+            None => content,
+        };
+        Ok(Box::new(MemoryReader { info, rest }))
+    }
+
+    async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError> {
+        Ok(Box::new(MemoryWriter { store: self.clone(), key: key.into(), options, content: BytesMut::new() }))
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        continuation: Option<&str>,
+        limit: usize,
+    ) -> Result<ObjectPage, StoreError> {
+        let objects = self.lock();
+        let after = continuation.unwrap_or("");
+        let mut page = ObjectPage::default();
+        for (key, (info, _)) in
+            objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix))
+        {
+            if !after.is_empty() && key.as_str() <= after {
+                continue;
+            }
+            if page.objects.len() == limit {
+                page.continuation = page.objects.last().map(|object| object.key.clone());
+                break;
+            }
+            page.objects.push(ObjectSummary {
+                key: key.clone(),
+                size: info.size,
+                etag: info.etag.clone(),
+                modified_at: info.modified_at,
+            });
+        }
+        Ok(page)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.lock().remove(key);
+        Ok(())
+    }
+}
+
+fn refuse_version(version: Option<&str>) -> Result<(), StoreError> {
+    let refusal = || Err(StoreError::Invalid("a store in memory keeps no versions of objects".into()));
+    if version.is_some() { refusal() } else { Ok(()) }
+}
+
+struct MemoryReader {
+    info: ObjectInfo,
+    rest: Bytes,
+}
+
+#[async_trait]
+impl ObjectReader for MemoryReader {
+    fn info(&self) -> &ObjectInfo {
+        &self.info
+    }
+
+    async fn read(&mut self, max: usize) -> Result<Bytes, StoreError> {
+        Ok(self.rest.split_to(max.min(self.rest.len())))
+    }
+}
+
+struct MemoryWriter {
+    store: MemoryStore,
+    key: String,
+    options: PutOptions,
+    content: BytesMut,
+}
+
+#[async_trait]
+impl ObjectWriter for MemoryWriter {
+    async fn write(&mut self, content: Bytes) -> Result<(), StoreError> {
+        self.content.extend_from_slice(&content);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<ObjectInfo, StoreError> {
+        let mut objects = self.store.lock();
+        let current = objects.get(&self.key).and_then(|(info, _)| info.etag.as_ref());
+        let holds = match &self.options.condition {
+            Condition::Always => true,
+            Condition::IfAbsent => current.is_none(),
+            Condition::IfMatch(etag) => current == Some(etag),
+        };
+        if !holds {
+            return Err(StoreError::PreconditionFailed);
+        }
+        let content = self.content.freeze();
+        let info = info(&self.key, &content, self.options);
+        objects.insert(self.key, (info.clone(), content));
+        Ok(info)
+    }
+}
