@@ -6,6 +6,7 @@
 //! circuit closes; if it fails, the next pause is longer.
 
 use super::attribution::Attribution;
+use super::circuit::{Circuit, FIRST_PAUSE, State, longer};
 use super::settle::Decision;
 use crate::model::host_error::{HostError, HostErrorKind, Used};
 use crate::model::outcome::Outcome;
@@ -16,15 +17,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
+pub(super) use super::circuit::{Cause, Evidence};
+
 /// Failures of a backend in a row that open the circuit. A single failure is bad luck, and its message is retried.
 const THRESHOLD: u32 = 3;
 /// Failed tasks in a row that open the circuit while no task has completed yet: until then nothing has shown that the
 /// component and its grants are right.
 const UNPROVEN: u32 = 8;
-/// First pause, and so the cost of a short outage.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Longest pause, and so the longest time until the end of an outage is noticed.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Decides whether the worker may receive messages.
 #[derive(Debug)]
@@ -35,72 +34,10 @@ pub(super) struct Breaker {
     changed: Notify,
 }
 
-#[derive(Debug)]
-struct State {
-    circuit: Circuit,
-    /// Failures in a row for each use of a backend. The key `None` is for failures whose backend is unknown.
-    backend_failures: BTreeMap<Option<Used>, u32>,
-    /// Number of failed tasks since the last one that completed.
-    failed_tasks: u32,
-    has_completed: bool,
-    /// Why the circuit is open, or was open last.
-    why: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Circuit {
-    /// Messages are received at full speed.
-    Closed,
-    /// Nothing is received until this time.
-    Open { until: Instant, pause: Duration, cause: Cause },
-    /// One message may probe. `probing`: it does so now.
-    HalfOpen { probing: bool, pause: Duration, cause: Cause },
-}
-
 /// The right of one message to test a half-open circuit. If it is dropped without [`Breaker::settled`], it proves
 /// nothing, and the next message probes.
 #[derive(Debug)]
 pub(super) struct Probe(Arc<Breaker>);
-
-/// The cause of an open circuit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// A store or a queue fails.
-    Backend,
-    /// No task completes.
-    Tasks,
-}
-
-/// Evidence about the backends from the end of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Evidence {
-    /// Nothing: the task was cancelled, or a backend failed, which is recorded already.
-    None,
-    /// The task failed, and says nothing about the backends: for example, it took too long.
-    Failed,
-    /// The task met no error of a backend.
-    Well {
-        /// Whether it called a backend.
-        called: bool,
-        /// Whether it completed.
-        completed: bool,
-    },
-}
-
-impl Evidence {
-    /// Returns the evidence of a task with this outcome. `ran`: an instance was created. `called`: the task called a
-    /// backend.
-    pub(super) fn of(outcome: &Outcome, attribution: Attribution, ran: bool, called: bool) -> Self {
-        match outcome {
-            // A task that ends before there is an instance says nothing: for example, the one of S3's test event.
-            Outcome::Completed if !ran => Self::None,
-            Outcome::HostFailed { .. } if attribution == Attribution::Message => Self::Failed,
-            Outcome::HostFailed { .. } | Outcome::Cancelled { .. } => Self::None,
-            Outcome::TimedOut => Self::Failed,
-            outcome => Self::Well { called, completed: *outcome == Outcome::Completed },
-        }
-    }
-}
 
 /// The effect of a settlement on the circuit.
 enum Change {
@@ -390,41 +327,6 @@ impl Breaker {
     }
 }
 
-impl State {
-    fn pause(&self) -> Duration {
-        match self.circuit {
-            Circuit::Closed => Duration::ZERO,
-            Circuit::Open { pause, .. } | Circuit::HalfOpen { pause, .. } => pause,
-        }
-    }
-
-    /// Opens the circuit because a backend fails. Returns the pause, or `None` if the circuit was open already.
-    fn open_for_backend(&mut self, why: &str) -> Option<Duration> {
-        let pause = match self.circuit {
-            Circuit::Closed => FIRST_PAUSE,
-            Circuit::HalfOpen { pause, .. } => longer(pause),
-            Circuit::Open { .. } => return None,
-        };
-        Some(self.open(pause, Cause::Backend, why))
-    }
-
-    fn open(&mut self, pause: Duration, cause: Cause, why: &str) -> Duration {
-        why.clone_into(&mut self.why);
-        self.open_again(pause, cause)
-    }
-
-    /// Opens the circuit for the same reason as before.
-    fn open_again(&mut self, pause: Duration, cause: Cause) -> Duration {
-        self.circuit = Circuit::Open { until: Instant::now() + pause, pause, cause };
-        pause
-    }
-
-    fn close(&mut self) {
-        self.circuit = Circuit::Closed;
-        self.backend_failures.clear();
-    }
-}
-
 impl Drop for Probe {
     fn drop(&mut self) {
         self.0.update(|state| {
@@ -440,10 +342,6 @@ fn log_outage(pause: Option<Duration>, what: &str) {
     if let Some(pause) = pause {
         tracing::warn!(what, again_in_ms = millis(pause), "paused receiving: a store or a queue fails");
     }
-}
-
-fn longer(pause: Duration) -> Duration {
-    (pause * 2).min(LONGEST_PAUSE)
 }
 
 fn millis(time: Duration) -> u64 {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::host_error::Access;
+use crate::worker::circuit::LONGEST_PAUSE;
 
 const WELL: Evidence = Evidence::Well { called: true, completed: false };
 const COMPLETED: Evidence = Evidence::Well { called: true, completed: true };

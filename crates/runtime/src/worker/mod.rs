@@ -4,9 +4,11 @@
 //! one message under a lease and settles the message. Delivery is at least once: a message is settled only after the
 //! outputs of its task are durable, so that a crash at any point loses no message.
 
+mod admission;
 mod attribution;
 mod body;
 mod breaker;
+mod circuit;
 mod dead_letter;
 mod lease;
 mod mean;

@@ -1,0 +1,175 @@
+//! Admission: whether and how many messages may be received now.
+//!
+//! A poller takes a permit for each message that it asks for, a start for each where the user bounds their rate, and then
+//! asks the circuit breaker. While a backend fails, the first poller checks the backends.
+
+use super::Worker;
+use super::breaker::{Admission, Probe};
+use super::permits::Permit;
+use super::rate::{BURST, Taken};
+use super::receive::{Poller, Polling, Received};
+use crate::model::message::MAX_BATCH;
+use crate::ports::queue::BatchPolicy;
+use std::fmt::Display;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How long a failing backend may take to answer a check.
+const LONGEST_CHECK: Duration = Duration::from_secs(10);
+
+/// Everything that a poller acquires before it asks for messages.
+pub(super) struct Ready<'a> {
+    /// One permit for each message to ask for.
+    pub(super) permits: Vec<Permit>,
+    /// Starts under the rate limit, if the user set one.
+    pub(super) starts: Option<Taken<'a>>,
+    /// Set if the next message probes. Then there is only one permit.
+    pub(super) probe: Option<Probe>,
+}
+
+impl Worker {
+    /// Acquires permits, starts and the breaker's admission for one receive.
+    pub(super) async fn ready(
+        &self,
+        poller: Poller,
+        polling: &Polling<'_>,
+    ) -> ControlFlow<Received, Ready<'_>> {
+        // Permits and starts may take long to acquire. The breaker comes last: its answer must hold when messages are
+        // received.
+        let mut permits = self.take_permits(polling).await?;
+        let starts = self.may_start(permits.len(), poller, polling.stop).await?;
+        let probe = match poller {
+            Poller::First => self.admitted(polling.stop).await?,
+            // While backends recover, only the first poller receives.
+            Poller::Helper if self.breaker.admission() == Admission::All => None,
+            Poller::Helper => return ControlFlow::Break(Received::Less),
+        };
+        if polling.stop.is_cancelled() {
+            return ControlFlow::Break(Received::End);
+        }
+        let most = if probe.is_some() { 1 } else { MAX_BATCH };
+        permits.truncate(starts.as_ref().map_or(most, |starts| most.min(starts.count())));
+        ControlFlow::Continue(Ready { permits, starts, probe })
+    }
+
+    /// Waits for a permit, then takes other free permits for the same receive. A request costs the same for one message
+    /// as for ten. So if tasks are short, it waits up to [`BatchPolicy::receiving_wait`] for more of them to end.
+    async fn take_permits(&self, polling: &Polling<'_>) -> ControlFlow<Received, Vec<Permit>> {
+        let first = tokio::select! {
+            biased;
+            () = polling.stop.cancelled() => return ControlFlow::Break(Received::End),
+            first = self.permits.acquire() => first,
+        };
+        let BatchPolicy { receive_batch, receiving_wait, .. } = self.queue.batch_policy();
+        let batch = receive_batch.clamp(1, MAX_BATCH);
+        let mut permits = vec![first];
+        permits.extend(std::iter::from_fn(|| self.permits.try_acquire()).take(batch - 1));
+        if self.mean_wall.get() >= receiving_wait {
+            return ControlFlow::Continue(permits);
+        }
+        let until = tokio::time::Instant::now() + receiving_wait;
+        // Only tasks that still run can free more permits.
+        while permits.len() < batch && !polling.tasks.is_empty() {
+            tokio::select! {
+                biased;
+                () = polling.stop.cancelled() => break,
+                permit = tokio::time::timeout_at(until, self.permits.acquire()) => match permit {
+                    Ok(permit) => permits.push(permit),
+                    Err(_) => break,
+                },
+            }
+        }
+        ControlFlow::Continue(permits)
+    }
+
+    /// Takes up to `most` starts under the rate limit; `None` if there is no limit. The first poller waits for a start.
+    /// A helper gives up if the next start is more than [`BURST`] away.
+    async fn may_start(
+        &self,
+        most: usize,
+        poller: Poller,
+        stop: &CancellationToken,
+    ) -> ControlFlow<Received, Option<Taken<'_>>> {
+        let Some(starts) = &self.starts else { return ControlFlow::Continue(None) };
+        loop {
+            let now = Instant::now();
+            let at = match starts.take(most, now) {
+                Ok(taken) => return ControlFlow::Continue(Some(taken)),
+                Err(at) => at,
+            };
+            if poller == Poller::Helper && at > now + BURST {
+                return ControlFlow::Break(Received::Less);
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return ControlFlow::Break(Received::End),
+                () = tokio::time::sleep_until(at.into()) => {}
+            }
+        }
+    }
+
+    /// Waits until the breaker admits messages, and checks the backends when the breaker asks for it. Returns the probe
+    /// if only one message is admitted.
+    async fn admitted(&self, stop: &CancellationToken) -> ControlFlow<Received, Option<Probe>> {
+        let admitted = async {
+            loop {
+                match self.breaker.admission() {
+                    Admission::All => return None,
+                    Admission::Probe => {
+                        if let Some(probe) = self.breaker.begin_probe() {
+                            return Some(probe);
+                        }
+                    }
+                    Admission::Wait => self.breaker.changed().await,
+                    Admission::Check(at) => {
+                        tokio::select! {
+                            () = tokio::time::sleep_until(at.into()) => {}
+                            // A task that completes may close the circuit.
+                            () = self.breaker.changed() => continue,
+                        }
+                        let failure = self.check_backends().await;
+                        if failure.is_none() {
+                            self.watched.all_answer();
+                        }
+                        self.breaker.checked(failure.as_deref());
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => ControlFlow::Break(Received::End),
+            probe = admitted => ControlFlow::Continue(probe),
+        }
+    }
+
+    /// Checks the queues, the body store and each granted store. Returns the first failure.
+    async fn check_backends(&self) -> Option<String> {
+        let dead_letter = self.dead_letter.iter().map(|dead_letter| &dead_letter.queue);
+        for queue in std::iter::once(&self.queue).chain(dead_letter) {
+            if let Err(why) = answer_to(queue.depth()).await {
+                return Some(format!("queue {}: {why}", queue.url()));
+            }
+        }
+        if let Some(bodies) = &self.options.bodies
+            && let Err(why) = answer_to(bodies.store.probe(false)).await
+        {
+            return Some(format!("body store: {why}"));
+        }
+        for grant in self.component.grants().stores.values() {
+            if let Err(why) = answer_to(grant.store.probe(grant.mode.writes())).await {
+                return Some(format!("store {}: {why}", grant.alias));
+            }
+        }
+        None
+    }
+}
+
+/// Returns the answer of a backend, or an error if there is none within [`LONGEST_CHECK`].
+async fn answer_to<T, E: Display>(check: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    match tokio::time::timeout(LONGEST_CHECK, check).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err("no answer in time".into()),
+    }
+}

@@ -1,0 +1,114 @@
+//! State of the circuit breaker: closed, open or half-open, and the failures that open it. It neither logs nor waits.
+
+use super::attribution::Attribution;
+use crate::model::host_error::Used;
+use crate::model::outcome::Outcome;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// First pause, and so the cost of a short outage.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause, and so the longest time until the end of an outage is noticed.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What the breaker knows.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) circuit: Circuit,
+    /// Failures in a row for each use of a backend. The key `None` is for failures whose backend is unknown.
+    pub(super) backend_failures: BTreeMap<Option<Used>, u32>,
+    /// Number of failed tasks since the last one that completed.
+    pub(super) failed_tasks: u32,
+    pub(super) has_completed: bool,
+    /// Why the circuit is open, or was open last.
+    pub(super) why: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Circuit {
+    /// Messages are received at full speed.
+    Closed,
+    /// Nothing is received until this time.
+    Open { until: Instant, pause: Duration, cause: Cause },
+    /// One message may probe. `probing`: it does so now.
+    HalfOpen { probing: bool, pause: Duration, cause: Cause },
+}
+
+/// The cause of an open circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A store or a queue fails.
+    Backend,
+    /// No task completes.
+    Tasks,
+}
+
+/// Evidence about the backends from the end of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// Nothing: the task was cancelled, or a backend failed, which is recorded already.
+    None,
+    /// The task failed, and says nothing about the backends: for example, it took too long.
+    Failed,
+    /// The task met no error of a backend.
+    Well {
+        /// Whether it called a backend.
+        called: bool,
+        /// Whether it completed.
+        completed: bool,
+    },
+}
+
+impl Evidence {
+    /// Returns the evidence of a task with this outcome. `ran`: an instance was created. `called`: the task called a
+    /// backend.
+    pub(super) fn of(outcome: &Outcome, attribution: Attribution, ran: bool, called: bool) -> Self {
+        match outcome {
+            // A task that ends before there is an instance says nothing: for example, the one of S3's test event.
+            Outcome::Completed if !ran => Self::None,
+            Outcome::HostFailed { .. } if attribution == Attribution::Message => Self::Failed,
+            Outcome::HostFailed { .. } | Outcome::Cancelled { .. } => Self::None,
+            Outcome::TimedOut => Self::Failed,
+            outcome => Self::Well { called, completed: *outcome == Outcome::Completed },
+        }
+    }
+}
+
+impl State {
+    pub(super) fn pause(&self) -> Duration {
+        match self.circuit {
+            Circuit::Closed => Duration::ZERO,
+            Circuit::Open { pause, .. } | Circuit::HalfOpen { pause, .. } => pause,
+        }
+    }
+
+    /// Opens the circuit because a backend fails. Returns the pause, or `None` if the circuit was open already.
+    pub(super) fn open_for_backend(&mut self, why: &str) -> Option<Duration> {
+        let pause = match self.circuit {
+            Circuit::Closed => FIRST_PAUSE,
+            Circuit::HalfOpen { pause, .. } => longer(pause),
+            Circuit::Open { .. } => return None,
+        };
+        Some(self.open(pause, Cause::Backend, why))
+    }
+
+    pub(super) fn open(&mut self, pause: Duration, cause: Cause, why: &str) -> Duration {
+        why.clone_into(&mut self.why);
+        self.open_again(pause, cause)
+    }
+
+    /// Opens the circuit for the same reason as before.
+    pub(super) fn open_again(&mut self, pause: Duration, cause: Cause) -> Duration {
+        self.circuit = Circuit::Open { until: Instant::now() + pause, pause, cause };
+        pause
+    }
+
+    pub(super) fn close(&mut self) {
+        self.circuit = Circuit::Closed;
+        self.backend_failures.clear();
+    }
+}
+
+pub(super) fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(LONGEST_PAUSE)
+}
