@@ -68,6 +68,13 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
             samples.into(),
         ));
     }
+    families.extend(of_queue(status));
+    families
+}
+
+/// Returns the families of the queue's depth and age, as far as they are known.
+fn of_queue(status: &Status) -> Vec<MetricFamily> {
+    let mut families = Vec::new();
     if let Some((depth, ago)) = status.depth {
         let states = [("visible", depth.visible), ("in-flight", depth.in_flight), ("delayed", depth.delayed)];
         let samples = states.map(|(state, count)| (vec![("state", state)], count as f64));

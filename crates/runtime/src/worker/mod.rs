@@ -40,7 +40,7 @@ use self::dead_letter::DeadLetterQueue;
 use self::lease::Leases;
 use self::mean::MeanTime;
 use self::misconfiguration::Misconfiguration;
-use self::options::check_timeout;
+use self::options::{check_queue, check_timeout};
 use self::permits::Permits;
 use self::rate::Starts;
 use self::scale::StatisticsWindow;
@@ -114,24 +114,7 @@ impl Worker {
         options: WorkerOptions,
     ) -> Result<Self, StartError> {
         let attributes = attributes_of(&*queue).await?;
-        if attributes.visibility_timeout < Duration::from_secs(1) {
-            return Err(StartError::Settings(format!(
-                "the visibility timeout of the queue {} is less than a second: each message would be delivered many times; set it to a few times what a task takes",
-                queue.url()
-            )));
-        }
-        if attributes.fifo && options.on_lease_expired == OnLeaseExpired::Finish {
-            return Err(StartError::Settings(format!(
-                "the queue {} is FIFO, and a task that goes on though its lease expired breaks the order of its group: leave --on-lease-expired at cancel",
-                queue.url()
-            )));
-        }
-        if dead_letter.as_ref().is_some_and(|dead_letter| dead_letter.url() == queue.url()) {
-            return Err(StartError::Settings(format!(
-                "the queue {} can't be its own dead-letter queue",
-                queue.url()
-            )));
-        }
+        check_queue(&*queue, &attributes, dead_letter.as_deref(), options.on_lease_expired)?;
         let dead_letter = match dead_letter {
             Some(queue) => {
                 let fifo = attributes_of(&*queue).await?.fifo;

@@ -7,7 +7,7 @@ use super::settle::Backoff;
 use crate::model::message::MAX_VISIBILITY;
 use crate::model::outcome::Policy;
 use crate::model::usage::TaskObserver;
-use crate::ports::queue::QueueError;
+use crate::ports::queue::{Queue, QueueAttributes, QueueError};
 use async_trait::async_trait;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -113,4 +113,32 @@ pub(super) fn check_timeout(timeout: Duration, longest: Duration) -> Result<(), 
     Err(StartError::Settings(format!(
         "a task may take {timeout} s, and its message is kept from others for {longest} s (at most 12 hours): shorten --timeout, or lengthen --max-visibility"
     )))
+}
+
+/// Refuses a queue that doesn't fit the settings.
+pub(super) fn check_queue(
+    queue: &dyn Queue,
+    attributes: &QueueAttributes,
+    dead_letter: Option<&dyn Queue>,
+    on_lease_expired: OnLeaseExpired,
+) -> Result<(), StartError> {
+    if attributes.visibility_timeout < Duration::from_secs(1) {
+        return Err(StartError::Settings(format!(
+            "the visibility timeout of the queue {} is less than a second: each message would be delivered many times; set it to a few times what a task takes",
+            queue.url()
+        )));
+    }
+    if attributes.fifo && on_lease_expired == OnLeaseExpired::Finish {
+        return Err(StartError::Settings(format!(
+            "the queue {} is FIFO, and a task that goes on though its lease expired breaks the order of its group: leave --on-lease-expired at cancel",
+            queue.url()
+        )));
+    }
+    if dead_letter.is_some_and(|dead_letter| dead_letter.url() == queue.url()) {
+        return Err(StartError::Settings(format!(
+            "the queue {} can't be its own dead-letter queue",
+            queue.url()
+        )));
+    }
+    Ok(())
 }

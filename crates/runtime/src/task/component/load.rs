@@ -92,30 +92,13 @@ impl Component {
         check_numbers(&component, &limits)?;
         let needs = Needs::of(&on_demand, &component);
 
-        let pooled = match (allocator, component.resources_required()) {
-            (Allocator::OnDemand, _) | (_, None) => None,
-            (_, Some(needs)) => match engine::pooling(code, instances.get(), &needs, &limits, frames) {
-                // The code was loaded before, so a failure now means that the component exceeds the pool's limits.
-                Ok(engine) => match artefact.load(&engine) {
-                    Ok(component) => Some((component, engine)),
-                    Err(error) => return Err(misfit(&error.to_string(), &limits)),
-                },
-                Err(error) if allocator == Allocator::Pooling => return Err(engine_error(error)),
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    tracing::warn!(
-                        error,
-                        "cannot reserve the instance pool: each instance takes its memory from the system"
-                    );
-                    None
-                }
-            },
-        };
+        let pool = Pool { code, instances, frames };
+        let pooled = pooled(allocator, &component, &artefact, pool, &limits)?;
         let allocator = if pooled.is_some() { Allocator::Pooling } else { Allocator::OnDemand };
         let (component, engine) = pooled.unwrap_or((component, on_demand));
 
         let pre = link(&engine, &component)?;
-        let pool = (allocator == Allocator::Pooling).then_some(Pool { code, instances, frames });
+        let pool = (allocator == Allocator::Pooling).then_some(pool);
 
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
         let calls = Arc::new(HostCalls::of(&grants));
@@ -143,6 +126,37 @@ impl Component {
             was_cached,
             capacity,
         })
+    }
+}
+
+/// Loads the code into an engine with an instance pool. Returns `None` without a pool, if `allocator` allows that.
+fn pooled(
+    allocator: Allocator,
+    component: &Code,
+    artefact: &Artefact,
+    pool: Pool,
+    limits: &Limits,
+) -> Result<Option<(Code, Engine)>, LoadError> {
+    match (allocator, component.resources_required()) {
+        (Allocator::OnDemand, _) | (_, None) => Ok(None),
+        (_, Some(needs)) => {
+            match engine::pooling(pool.code, pool.instances.get(), &needs, limits, pool.frames) {
+                // The code was loaded before, so a failure now means that the component exceeds the pool's limits.
+                Ok(engine) => match artefact.load(&engine) {
+                    Ok(component) => Ok(Some((component, engine))),
+                    Err(error) => Err(misfit(&error.to_string(), limits)),
+                },
+                Err(error) if allocator == Allocator::Pooling => Err(engine_error(error)),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::warn!(
+                        error,
+                        "cannot reserve the instance pool: each instance takes its memory from the system"
+                    );
+                    Ok(None)
+                }
+            }
+        }
     }
 }
 

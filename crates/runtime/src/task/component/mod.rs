@@ -31,6 +31,7 @@ use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use wasmtime::Store;
 
 /// Longest wait for cleaning up: a file of four gigabytes is removed in a second.
 const CLEARING_AWAY: Duration = Duration::from_secs(2);
@@ -172,8 +173,8 @@ impl Component {
         delivered: Arc<Delivered>,
         cancelled: impl Future<Output = Cancel>,
     ) -> Report {
-        let began = Instant::now();
         let queued = SystemTime::now().duration_since(delivered.message.sent_at).unwrap_or_default();
+        let mut clock = Clock { began: Instant::now(), queued, started: None, times: Times::default() };
         let pre = self.pre();
         let limits = self.limits();
         let mut store = match store::task_store(pre.engine(), &self.config, &delivered.message) {
@@ -184,8 +185,6 @@ impl Component {
             }
         };
 
-        let mut times = Times::default();
-        let mut started = None;
         let result = {
             let time_slice = store.data().time_slice.clone();
             let call = async {
@@ -196,7 +195,7 @@ impl Component {
                         return Err(host::not_started(error, has_run));
                     }
                 };
-                started = Some(began.elapsed());
+                clock.started = Some(clock.began.elapsed());
                 let message = store.data_mut().table.push(MessageHandle(delivered))?;
                 instance.wasmrun_task_handler().call_handle(&mut store, message).await
             };
@@ -205,7 +204,7 @@ impl Component {
             // A task that never waits ends before the timer is set.
             tokio::select! {
                 biased;
-                result = Metered::new(call, time_slice, &mut times, most_blocked) => match result {
+                result = Metered::new(call, time_slice, &mut clock.times, most_blocked) => match result {
                     Ok(result) => Ok(result),
                     Err(BlockedTooLong) => Err(Outcome::LimitExceeded { limit: Limit::BlockedTime }),
                 },
@@ -213,44 +212,7 @@ impl Component {
                 () = tokio::time::sleep(limits.timeout) => Err(Outcome::TimedOut),
             }
         };
-
-        let fuel_left = store.get_fuel().unwrap_or_default();
-        let state = store.data_mut();
-        state.log.finish();
-        let in_call = state.unanswered();
-        // The task is over, so exceeding a limit no longer matters.
-        let _ = state.count_transfer();
-        let outcome = match result {
-            Ok(result) => {
-                if let Err(error) = &result {
-                    state.log.handler_failed(error);
-                }
-                let TaskState { limiter, host_error, log, .. } = &*state;
-                let last_words = log.last_words();
-                Outcome::classify(result, &Remains { limiter, host_error: host_error.as_ref(), last_words })
-            }
-            Err(outcome @ Outcome::TimedOut) => outcome.out_of_time(limits.timeout, in_call),
-            Err(outcome @ Outcome::LimitExceeded { .. }) => {
-                outcome.out_of_time(limits.blocked_time(), in_call)
-            }
-            Err(outcome) => outcome,
-        };
-        let host_error = state.host_error.take().filter(|_| outcome != Outcome::Completed);
-        let well = std::mem::take(&mut state.well);
-        let mut usage = std::mem::take(&mut state.usage);
-        usage.fuel = limits.fuel.saturating_sub(fuel_left);
-        usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
-        usage.log_bytes = state.log.bytes();
-        usage.random_bytes = state.random.bytes();
-        // Frees memory and handles before the message is settled. Unfinished writes are being removed and never become
-        // objects.
-        drop(store);
-        let Times { cpu, blocked, ready } = times;
-        let wall = began.elapsed();
-        let start = started.unwrap_or(wall);
-        let compute = wall.saturating_sub(start).saturating_sub(blocked).saturating_sub(ready);
-        let usage = Usage { cpu, queued, start, compute, blocked, ready, wall, ..usage };
-        Report { outcome, usage, host_error, well, ran: true }
+        report(store, result, limits, clock)
     }
 
     /// Decodes which objects the message announces.
@@ -305,4 +267,58 @@ impl Component {
         };
         Ok(Delivered { message, body_hidden, objects })
     }
+}
+
+/// Times of a task, taken while it runs.
+struct Clock {
+    began: Instant,
+    /// Time from the sending of the message to the start of the task.
+    queued: Duration,
+    /// Time until the instance existed.
+    started: Option<Duration>,
+    times: Times,
+}
+
+/// Reports how a task ended, and frees what it held. `result` is the guest's, or the outcome if the host ended the task.
+fn report(
+    mut store: Store<TaskState>,
+    result: Result<wasmtime::Result<Result<(), host::Failure>>, Outcome>,
+    limits: &Limits,
+    clock: Clock,
+) -> Report {
+    let fuel_left = store.get_fuel().unwrap_or_default();
+    let state = store.data_mut();
+    state.log.finish();
+    let in_call = state.unanswered();
+    // The task is over, so exceeding a limit no longer matters.
+    let _ = state.count_transfer();
+    let outcome = match result {
+        Ok(result) => {
+            if let Err(error) = &result {
+                state.log.handler_failed(error);
+            }
+            let TaskState { limiter, host_error, log, .. } = &*state;
+            let last_words = log.last_words();
+            Outcome::classify(result, &Remains { limiter, host_error: host_error.as_ref(), last_words })
+        }
+        Err(outcome @ Outcome::TimedOut) => outcome.out_of_time(limits.timeout, in_call),
+        Err(outcome @ Outcome::LimitExceeded { .. }) => outcome.out_of_time(limits.blocked_time(), in_call),
+        Err(outcome) => outcome,
+    };
+    let host_error = state.host_error.take().filter(|_| outcome != Outcome::Completed);
+    let well = std::mem::take(&mut state.well);
+    let mut usage = std::mem::take(&mut state.usage);
+    usage.fuel = limits.fuel.saturating_sub(fuel_left);
+    usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
+    usage.log_bytes = state.log.bytes();
+    usage.random_bytes = state.random.bytes();
+    // Frees memory and handles before the message is settled. Unfinished writes are being removed and never become
+    // objects.
+    drop(store);
+    let Clock { began, queued, started, times: Times { cpu, blocked, ready } } = clock;
+    let wall = began.elapsed();
+    let start = started.unwrap_or(wall);
+    let compute = wall.saturating_sub(start).saturating_sub(blocked).saturating_sub(ready);
+    let usage = Usage { cpu, queued, start, compute, blocked, ready, wall, ..usage };
+    Report { outcome, usage, host_error, well, ran: true }
 }
