@@ -1,10 +1,10 @@
 //! What the properties of `crates/properties` need of this crate, and nobody else.
 
-use crate::args::{Cli, Command};
-use crate::failure::Failure;
 use crate::output;
+use crate::output::failure::Failure;
+use crate::settings::flags::{Cli, Command};
 use crate::settings::{self, File, LogFormat};
-use crate::task::TaskPlan;
+use crate::wiring::task::TaskPlan;
 use clap::Parser;
 use parking_lot::Mutex;
 use std::io::{self, Write};

@@ -16,36 +16,19 @@
 //! | `show` | how numbers look |
 //! | `failure` | exit codes |
 
-mod args;
-mod backends;
-#[cfg(feature = "compiler")]
-mod compile;
-mod enqueue;
-mod failure;
+mod commands;
 #[doc(hidden)]
 pub mod fuzzing;
-mod help;
-mod inspect;
-mod invoke;
-mod limits;
 mod output;
-mod policy;
-mod queue;
-mod reload;
-mod report;
-mod run;
-mod seen;
 mod settings;
-mod show;
-mod signals;
-mod task;
-mod top;
-mod usage;
-mod version;
-mod watch;
+mod wiring;
 
-use self::args::{Cli, Command};
-use self::failure::Failure;
+#[cfg(feature = "compiler")]
+use self::commands::compile;
+use self::commands::{enqueue, inspect, invoke, policy, queue, report, run, top};
+use self::output::failure::Failure;
+use self::settings::flags::{Cli, Command, help};
+use self::wiring::watch;
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
 use std::borrow::Cow;
@@ -54,7 +37,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use wasmrun_runtime::model::text::without_passwords;
 
-pub use self::version::Build;
+pub use self::output::version::Build;
 
 /// The `wasmrun` program.
 pub fn main(build: &Build) -> ExitCode {

@@ -2,8 +2,8 @@
 
 use super::at_most;
 use super::text::{Written, expected, typed, written};
-use crate::failure::Failure;
-use crate::limits;
+use crate::output::failure::Failure;
+use crate::settings::limits;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;

@@ -1,7 +1,7 @@
 //! The environment that a task sees.
 
 use super::named::variables_with;
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;

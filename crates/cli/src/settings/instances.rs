@@ -2,7 +2,7 @@
 
 use super::text::{Written, expected};
 use super::{WorkerSettings, at_most};
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 use wasmrun_runtime::worker::ScaleOptions;

@@ -25,12 +25,13 @@ macro_rules! settings {
         }
     };
 }
-pub(crate) use settings;
 
 mod engine;
 mod environment;
+pub(crate) mod flags;
 mod grants;
 mod instances;
+pub(crate) mod limits;
 mod named;
 mod policy;
 mod read;
@@ -47,9 +48,9 @@ pub(crate) use self::text::{Written, expected, typed, written};
 pub(crate) use self::worker::WorkerSettings;
 
 use self::environment::EnvValue;
-use crate::failure::Failure;
-use crate::limits::{self, LimitSettings};
-use crate::watch::{Listen, Namespace};
+use self::limits::LimitSettings;
+use crate::output::failure::Failure;
+use crate::wiring::watch::{Listen, Namespace};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, de};

@@ -1,8 +1,8 @@
 //! Settings that are given to a name: by flags, by variables whose names end in it, and in the file.
 
 use super::text::nearest;
-use crate::args::Cli;
-use crate::failure::Failure;
+use crate::output::failure::Failure;
+use crate::settings::flags::Cli;
 use clap::CommandFactory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -2,7 +2,7 @@
 
 use super::named::named;
 use super::text::named_texts;
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 use serde::Deserializer;
 use std::collections::BTreeMap;
 use wasmrun_runtime::model::outcome::{Action, Policy};

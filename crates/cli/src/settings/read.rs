@@ -1,6 +1,6 @@
 //! Files that a user names, read up to a bound: a path may lead to a device or a pipe that never ends.
 
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 use bytesize::ByteSize;
 use std::fs::File;
 use std::io::{self, Read};

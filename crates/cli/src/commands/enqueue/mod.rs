@@ -1,13 +1,15 @@
 //! `wasmrun enqueue`: sends messages by hand, or announces a store's objects as S3 would.
 
-use crate::args::EnqueueArgs;
-use crate::backends::{Backends, OpenStore};
-use crate::failure::Failure;
-use crate::invoke::{attributes_from, body_from};
+mod seen;
+
+use self::seen::Seen;
+use crate::commands::invoke::{attributes_from, body_from};
 use crate::output;
-use crate::seen::Seen;
+use crate::output::failure::Failure;
+use crate::settings::flags::EnqueueArgs;
 use crate::settings::{LogSettings, check_alias};
-use crate::signals::stop_signals;
+use crate::wiring::backends::{Backends, OpenStore};
+use crate::wiring::signals::stop_signals;
 use std::collections::HashSet;
 use std::process::ExitCode;
 use std::time::Duration;

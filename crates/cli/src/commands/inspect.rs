@@ -1,9 +1,9 @@
 //! `wasmrun inspect`: what a component is, without running it.
 
-use crate::args::InspectArgs;
-use crate::failure::Failure;
 use crate::output::Output;
-use crate::task::{compiler, open_cache, read_component};
+use crate::output::failure::Failure;
+use crate::settings::flags::InspectArgs;
+use crate::wiring::task::{compiler, open_cache, read_component};
 use serde_json::json;
 use std::process::ExitCode;
 use wasmrun_runtime::task::component::{Interfaces, Needs};

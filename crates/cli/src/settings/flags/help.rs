@@ -1,7 +1,7 @@
 //! What `--help` shows: commands and flags in groups, those that most people need first.
 
-use crate::args::Cli;
-use crate::limits::LimitSettings;
+use crate::settings::flags::Cli;
+use crate::settings::limits::LimitSettings;
 use clap::{Arg, Command, CommandFactory};
 use std::fmt::Write as _;
 

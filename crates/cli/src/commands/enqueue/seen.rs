@@ -5,7 +5,7 @@
 //! the messages were sent: what a crash cuts off is announced again. A file that holds much more than what is known now is
 //! written anew, so that its size follows the number of objects in the store and not the number of changes.
 
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};

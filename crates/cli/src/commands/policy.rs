@@ -1,10 +1,10 @@
 //! `wasmrun policy`: the rights that a configuration needs.
 
-use crate::args::PolicyArgs;
-use crate::backends::{is_sqlite, unknown_queue};
-use crate::failure::Failure;
+use crate::output::failure::Failure;
+use crate::settings::flags::PolicyArgs;
 use crate::settings::{self, File};
-use crate::task::object_url;
+use crate::wiring::backends::{is_sqlite, unknown_queue};
+use crate::wiring::task::object_url;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use wasmrun_aws::{Permissions, is_queue_address};

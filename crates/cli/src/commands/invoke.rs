@@ -1,11 +1,11 @@
 //! `wasmrun invoke`: one task, once, without a queue.
 
-use crate::args::InvokeArgs;
-use crate::backends::Backends;
-use crate::failure::{EXIT_TASK_FAILED, Failure};
 use crate::output::Output;
+use crate::output::failure::{EXIT_TASK_FAILED, Failure};
 use crate::settings::File;
-use crate::task::{TaskPlan, host};
+use crate::settings::flags::InvokeArgs;
+use crate::wiring::backends::Backends;
+use crate::wiring::task::{TaskPlan, host};
 use std::future::pending;
 use std::io::Read;
 use std::num::NonZeroUsize;

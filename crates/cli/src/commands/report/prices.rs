@@ -1,11 +1,11 @@
 //! The table of prices: the one that is shipped, or the user's.
 
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 use crate::settings::{MAX_TOML_BYTES, read_text, toml_from};
 use serde::Deserialize;
 use std::path::Path;
 
-const SHIPPED: &str = include_str!("../prices.toml");
+const SHIPPED: &str = include_str!("../../prices.toml");
 /// Beyond this a price is a typing error.
 const MAX_PRICE: f64 = 1e6;
 /// There are some hundred sizes, and each costs time for each record.

@@ -7,7 +7,7 @@
 mod file;
 
 use self::file::UsageFile;
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 use crate::output::tamed;
 use parking_lot::{Condvar, Mutex};
 use std::borrow::Cow;

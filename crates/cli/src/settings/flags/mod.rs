@@ -1,9 +1,11 @@
 //! What can be typed. What it means is `settings`' business.
 
-use crate::limits::LimitSettings;
-use crate::report::{FargateSize, parse_fargate_size};
+pub(crate) mod help;
+
+use crate::commands::report::{FargateSize, parse_fargate_size};
+use crate::settings::limits::LimitSettings;
 use crate::settings::{AwsSettings, EngineSettings, LogSettings, WorkerSettings, Written, typed};
-use crate::watch::{WatchSettings, WorkerAddress};
+use crate::wiring::watch::{WatchSettings, WorkerAddress};
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;

@@ -7,8 +7,8 @@ mod history;
 mod view;
 
 use self::history::History;
-use crate::args::TopArgs;
-use crate::failure::Failure;
+use crate::output::failure::Failure;
+use crate::settings::flags::TopArgs;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};

@@ -1,10 +1,10 @@
 //! Reloads the configuration while the worker works: the concurrency limit and the log level. Other changes need a restart.
 
-use crate::args::RunArgs;
-use crate::failure::Failure;
 use crate::output::Output;
+use crate::output::failure::Failure;
 use crate::settings::File;
-use crate::task::TaskPlan;
+use crate::settings::flags::RunArgs;
+use crate::wiring::task::TaskPlan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wasmrun_runtime::worker::{Sizing, Worker};

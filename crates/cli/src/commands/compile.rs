@@ -1,9 +1,9 @@
 //! `wasmrun compile`: from a component to a file of code.
 
-use crate::args::CompileArgs;
-use crate::failure::Failure;
 use crate::output::Output;
-use crate::task::{compiler, object_url, open_cache, read_component};
+use crate::output::failure::Failure;
+use crate::settings::flags::CompileArgs;
+use crate::wiring::task::{compiler, object_url, open_cache, read_component};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;

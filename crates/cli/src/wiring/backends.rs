@@ -1,6 +1,6 @@
 //! From a URL to a queue or a store: the one place that knows all backends.
 
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 use crate::settings::AwsSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use super::BadLines;
 use super::cost::Cost;
 use super::record::Traffic;
 use super::totals::{Heaviest, Outcomes, Task, Totals, outcome_names};
-use crate::show::{amount, count, size, spreads, time};
+use crate::output::show::{amount, count, size, spreads, time};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;

@@ -1,10 +1,10 @@
 //! `wasmrun queue …`: what people do to a queue by hand.
 
-use crate::args::{QueueArgs, QueueCommand};
-use crate::backends::{Backends, create_queue};
-use crate::failure::Failure;
 use crate::output::Output;
+use crate::output::failure::Failure;
 use crate::settings::LogSettings;
+use crate::settings::flags::{QueueArgs, QueueCommand};
+use crate::wiring::backends::{Backends, create_queue};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use wasmrun_local::{DeadLetter, QueueSettings};

@@ -1,9 +1,9 @@
 //! What `run` and `invoke` share: from settings to a component that is ready to run.
 
-use crate::args::TaskArgs;
-use crate::backends::{Backends, OpenStore, streams_bytes};
-use crate::failure::Failure;
+use crate::output::failure::Failure;
+use crate::settings::flags::TaskArgs;
 use crate::settings::{self, EngineSettings, File, read_file};
+use crate::wiring::backends::{Backends, OpenStore, streams_bytes};
 use rustix::process::{Resource, getrlimit};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;

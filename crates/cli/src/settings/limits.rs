@@ -1,7 +1,7 @@
 //! The limits of a task as flags, variables and keys of the file: validated, with the defaults of the runtime.
 
-use crate::failure::Failure;
-use crate::settings::{settings, typed, written};
+use crate::output::failure::Failure;
+use crate::settings::{typed, written};
 use bytesize::ByteSize;
 use clap::Args;
 use serde::Deserialize;

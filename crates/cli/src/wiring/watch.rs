@@ -1,8 +1,8 @@
 //! How a worker may be watched: what is set, from flags, variables and the file; and `wasmrun health`.
 
-use crate::args::HealthArgs;
-use crate::failure::{EXIT_UNHEALTHY, Failure};
 use crate::output::Output;
+use crate::output::failure::{EXIT_UNHEALTHY, Failure};
+use crate::settings::flags::HealthArgs;
 use crate::settings::{File, Written, expected, typed};
 use clap::Args;
 use std::fmt;

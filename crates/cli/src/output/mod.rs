@@ -3,9 +3,13 @@
 //! Logs go to standard error, results to standard output. Whatever a guest or a message says is escaped: nothing
 //! that comes from outside can forge a line or move the cursor.
 
-use crate::failure::Failure;
+pub(crate) mod failure;
+pub(crate) mod show;
+pub(crate) mod version;
+
+use self::failure::Failure;
+use self::show::size;
 use crate::settings::{LogFormat, LogSettings, Written, warn_of_unknown_variables};
-use crate::show::{self, size};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::borrow::Cow;

@@ -26,10 +26,10 @@ use self::prices::Prices;
 use self::record::Record;
 use self::totals::{Totals, cut};
 
-use crate::args::ReportArgs;
-use crate::failure::Failure;
 use crate::output::Output;
+use crate::output::failure::Failure;
 use crate::settings::LogSettings;
+use crate::settings::flags::ReportArgs;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Read};

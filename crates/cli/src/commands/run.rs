@@ -1,15 +1,15 @@
 //! `wasmrun run`: the worker.
 
-use crate::args::RunArgs;
-use crate::backends::{Backends, OpenQueue};
-use crate::failure::{EXIT_INTERRUPTED, Failure};
+use crate::output::failure::{EXIT_INTERRUPTED, Failure};
 use crate::output::{self, Output};
-use crate::reload::Reload;
+use crate::settings::flags::RunArgs;
 use crate::settings::{self, File, PolicySetting};
-use crate::signals;
-use crate::task::{self, Protected, TaskPlan};
-use crate::usage::{self, UsageLog};
-use crate::watch::{self, Observers};
+use crate::wiring::backends::{Backends, OpenQueue};
+use crate::wiring::reload::Reload;
+use crate::wiring::signals;
+use crate::wiring::task::{self, Protected, TaskPlan};
+use crate::wiring::usage::{self, UsageLog};
+use crate::wiring::watch::{self, Observers};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;

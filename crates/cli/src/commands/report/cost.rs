@@ -6,8 +6,8 @@
 
 use super::prices::{FargateSize, Prices};
 use super::record::Record;
-use crate::failure::Failure;
-use crate::show::{amount, size};
+use crate::output::failure::Failure;
+use crate::output::show::{amount, size};
 use serde::Serialize;
 
 /// AWS's GB.

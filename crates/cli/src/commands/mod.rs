@@ -1,0 +1,12 @@
+//! One command each: what `wasmrun COMMAND` does.
+
+#[cfg(feature = "compiler")]
+pub(crate) mod compile;
+pub(crate) mod enqueue;
+pub(crate) mod inspect;
+pub(crate) mod invoke;
+pub(crate) mod policy;
+pub(crate) mod queue;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod top;
