@@ -1,16 +1,19 @@
 //! What the properties of `crates/properties` need of this crate, and nobody else.
 
-use crate::output;
 use crate::output::failure::Failure;
+use crate::output::log_lines::{self, LogFormat};
+use crate::settings::file::File;
 use crate::settings::flags::{Cli, Command};
-use crate::settings::{self, File, LogFormat};
-use crate::wiring::task::TaskPlan;
+use crate::settings::policy::policy;
+use crate::settings::task::TaskPlan;
+use crate::wiring::component;
 use clap::Parser;
 use parking_lot::Mutex;
 use std::io::{self, Write};
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::model::text::tamed;
 
 /// Merges and validates the settings of `wasmrun run` as that does, without opening anything. `None`: the arguments
 /// aren't ones.
@@ -24,13 +27,13 @@ pub fn settings(config: &str, arguments: &[&str]) -> Option<Result<Limits, Strin
     let merged = (|| -> Result<Limits, Failure> {
         let mut file = File::parse(config, &"wasmrun.toml")?;
         let log = args.task.log.clone().or(std::mem::take(&mut file.log));
-        output::filter(log.level.as_deref().unwrap_or("info"))?;
+        log_lines::filter(log.level.as_deref().unwrap_or("info"))?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         worker.instances()?;
-        settings::policy(&args.on, std::mem::take(&mut file.on))?;
+        policy(&args.on, std::mem::take(&mut file.on))?;
         let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
         plan.engine.threads()?;
-        Ok(plan.limits)
+        Ok(component::limits(&plan))
     })();
     Some(merged.map_err(|failure| failure.to_string()))
 }
@@ -40,7 +43,8 @@ pub fn lines(json: bool, work: impl FnOnce()) -> Vec<u8> {
     let written = Written::default();
     let writer = written.clone();
     let format = if json { LogFormat::Json } else { LogFormat::Text };
-    let (subscriber, _) = output::subscriber(format, EnvFilter::new("trace"), false, move || writer.clone());
+    let (subscriber, _) =
+        log_lines::subscriber(format, EnvFilter::new("trace"), false, move || writer.clone());
     tracing::subscriber::with_default(subscriber, work);
     let mut bytes = written.0.lock();
     std::mem::take(&mut bytes)
@@ -52,7 +56,7 @@ struct Written(Arc<Mutex<Vec<u8>>>);
 impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = self.0.lock();
-        written.extend_from_slice(&output::tamed(bytes));
+        written.extend_from_slice(&tamed(bytes));
         Ok(bytes.len())
     }
 

@@ -1,20 +1,13 @@
 //! The command line: arguments to validated configuration to wiring to exit code. No behaviour of its own.
 //!
-//! | module | owns |
+//! Four rooms, from the top down. Each knows those below it, and none above: a test checks that.
+//!
+//! | room | owns |
 //! |---|---|
-//! | `args`, `help` | what can be typed; how it's explained |
-//! | `settings`, `limits` | flags, `WASMRUN_*` variables and the configuration file, merged and validated |
-//! | `backends` | from a URL to a queue or a store |
-//! | `run`, `invoke`, `enqueue`, `queue`, `inspect`, `compile`, `policy`, `report` | one command each |
-//! | `version` | what this program was built from |
-//! | `signals`, `reload` | what signals ask of a worker; the configuration, read again |
-//! | `watch` | what is told to those who watch a worker; `health` |
-//! | `top` | a worker, live in a terminal |
-//! | `seen` | the file in which `enqueue` remembers what it announced |
-//! | `usage` | the file that `run` appends what each task consumed to |
-//! | `output` | logs, progress, summaries: all that people see |
-//! | `show` | how numbers look |
-//! | `failure` | exit codes |
+//! | `commands` | one command each: what it does with what the other rooms give it |
+//! | `wiring` | from settings to what works: the log, backends, components, signals, observers, the usage file |
+//! | `settings` | flags, `WASMRUN_*` variables and the configuration file, merged and validated; opens no queue and no store |
+//! | `output` | all that people see: logs, progress, results, errors and their exit codes |
 
 mod commands;
 #[doc(hidden)]
@@ -25,10 +18,10 @@ mod wiring;
 
 #[cfg(feature = "compiler")]
 use self::commands::compile;
-use self::commands::{enqueue, inspect, invoke, policy, queue, report, run, top};
+use self::commands::{enqueue, health, inspect, invoke, policy, queue, report, run, top};
 use self::output::failure::Failure;
 use self::settings::flags::{Cli, Command, help};
-use self::wiring::watch;
+use self::settings::variables;
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
 use std::borrow::Cow;
@@ -69,7 +62,7 @@ pub fn main(build: &Build) -> ExitCode {
 fn parse() -> Result<Cli, Failure> {
     let parsed = help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.or_else(|error| match error.kind() {
-        ErrorKind::InvalidUtf8 => Err(Failure::usage(format!("{} isn't UTF-8 text", settings::not_utf8()))),
+        ErrorKind::InvalidUtf8 => Err(Failure::usage(format!("{} isn't UTF-8 text", variables::not_utf8()))),
         _ => exit(&error),
     })
 }
@@ -101,7 +94,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Invoke(args) => block_on(invoke::invoke(*args)),
         Command::Enqueue(args) => block_on(enqueue::enqueue(args)),
         Command::Queue(args) => block_on(queue::queue(args)),
-        Command::Health(args) => block_on(watch::health(args)),
+        Command::Health(args) => block_on(health::health(args)),
         Command::Top(args) => block_on(top::top(args)),
         Command::Report(args) => report::report(&args),
         Command::Inspect(args) => block_on(inspect::inspect(args)),
@@ -135,4 +128,48 @@ fn block_on<T: Send + 'static>(
     // A backend's blocking call that hangs doesn't keep the process.
     runtime.shutdown_background();
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// From the bottom up.
+    const ROOMS: [&str; 4] = ["output", "settings", "wiring", "commands"];
+
+    /// The lines of a folder's code that hold one of these words, comments aside.
+    fn lines_with(folder: &Path, words: &[String], found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                lines_with(&path, words, found);
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("text");
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let lines = code.filter(|line| words.iter().any(|word| line.contains(word)));
+            found.extend(lines.map(|line| format!("{}: {}", path.display(), line.trim())));
+        }
+    }
+
+    fn lines_of(room: &str, words: &[String]) -> Vec<String> {
+        let mut found = Vec::new();
+        lines_with(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room), words, &mut found);
+        found
+    }
+
+    #[test]
+    fn no_room_knows_one_above_it() {
+        for (floor, room) in ROOMS.iter().enumerate() {
+            let above: Vec<_> = ROOMS[floor + 1..].iter().map(|above| format!("crate::{above}::")).collect();
+            assert_eq!(lines_of(room, &above), Vec::<String>::new());
+        }
+        assert!(!lines_of("commands", &["crate::wiring::".into()]).is_empty(), "it looks at the files");
+    }
+
+    #[test]
+    fn no_command_knows_another() {
+        assert_eq!(lines_of("commands", &["crate::commands::".into()]), Vec::<String>::new());
+    }
 }

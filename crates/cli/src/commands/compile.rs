@@ -1,9 +1,11 @@
 //! `wasmrun compile`: from a component to a file of code.
 
-use crate::output::Output;
 use crate::output::failure::Failure;
 use crate::settings::flags::CompileArgs;
-use crate::wiring::task::{compiler, object_url, open_cache, read_component};
+use crate::settings::task::object_url;
+use crate::wiring::compiler::{compiler, open_cache};
+use crate::wiring::component::read_component;
+use crate::wiring::logging;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +15,7 @@ use wasmrun_runtime::engine::CodeOptions;
 use wasmrun_runtime::task::component::precompile;
 
 pub(crate) async fn compile(args: CompileArgs) -> Result<ExitCode, Failure> {
-    let output = Output::start(&args.log)?;
+    let output = logging::start(&args.log)?;
     let shown = args.component.display().to_string();
     if object_url(&args.component).is_some() {
         return Err(Failure::usage(format!("{shown} isn't a file: download the object first")));

@@ -1,9 +1,10 @@
 //! `wasmrun inspect`: what a component is, without running it.
 
-use crate::output::Output;
 use crate::output::failure::Failure;
 use crate::settings::flags::InspectArgs;
-use crate::wiring::task::{compiler, open_cache, read_component};
+use crate::wiring::compiler::{compiler, open_cache};
+use crate::wiring::component::read_component;
+use crate::wiring::logging;
 use serde_json::json;
 use std::process::ExitCode;
 use wasmrun_runtime::task::component::{Interfaces, Needs};
@@ -12,7 +13,7 @@ use wasmrun_runtime::task::component::{Interfaces, Needs};
 const WORLD: &str = "wasmrun:task/task@0.1.0";
 
 pub(crate) async fn inspect(args: InspectArgs) -> Result<ExitCode, Failure> {
-    let output = Output::start(&args.log)?;
+    let output = logging::start(&args.log)?;
     let shown = args.component.display().to_string();
     let bytes = read_component(&args.component, args.engine.is_precompiled())?;
     let compiler = compiler(&args.engine, open_cache(&args.engine)?)?;

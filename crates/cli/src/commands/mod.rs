@@ -3,6 +3,7 @@
 #[cfg(feature = "compiler")]
 pub(crate) mod compile;
 pub(crate) mod enqueue;
+pub(crate) mod health;
 pub(crate) mod inspect;
 pub(crate) mod invoke;
 pub(crate) mod policy;

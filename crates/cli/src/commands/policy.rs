@@ -1,10 +1,11 @@
 //! `wasmrun policy`: the rights that a configuration needs.
 
 use crate::output::failure::Failure;
+use crate::settings::file::File;
 use crate::settings::flags::PolicyArgs;
-use crate::settings::{self, File};
+use crate::settings::grants;
+use crate::settings::task::object_url;
 use crate::wiring::backends::{is_sqlite, unknown_queue};
-use crate::wiring::task::object_url;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use wasmrun_aws::{Permissions, is_queue_address};
@@ -35,9 +36,9 @@ pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
 fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
     let PolicyArgs { cluster, role, run } = args;
     let mut file = File::read(run.task.config.as_deref())?;
-    let stores = settings::stores(&run.task.store, std::mem::take(&mut file.store))?;
-    let sends = settings::sends(&run.task.send, std::mem::take(&mut file.send))?;
-    let roles = settings::roles(&run.task.assume_role, std::mem::take(&mut file.assume_role), |alias| {
+    let stores = grants::stores(&run.task.store, std::mem::take(&mut file.store))?;
+    let sends = grants::sends(&run.task.send, std::mem::take(&mut file.send))?;
+    let roles = grants::roles(&run.task.assume_role, std::mem::take(&mut file.assume_role), |alias| {
         stores.iter().any(|store| store.alias == alias) || sends.contains_key(alias)
     })?;
     if let Some(role) = &role

@@ -2,9 +2,10 @@
 
 use crate::output::Output;
 use crate::output::failure::Failure;
-use crate::settings::LogSettings;
 use crate::settings::flags::{QueueArgs, QueueCommand};
+use crate::settings::log::LogSettings;
 use crate::wiring::backends::{Backends, create_queue};
+use crate::wiring::logging;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use wasmrun_local::{DeadLetter, QueueSettings};
@@ -12,7 +13,7 @@ use wasmrun_runtime::model::message::{AttributeValue, Message};
 use wasmrun_runtime::ports::queue::QueueAdmin;
 
 pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
-    let output = Output::start(&LogSettings::default())?;
+    let output = logging::start(&LogSettings::default())?;
     let backends = Backends::new(args.aws);
     match args.command {
         QueueCommand::Create { url, visibility_timeout, max_receives, dead_letter, fifo } => {

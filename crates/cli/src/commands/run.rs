@@ -1,13 +1,17 @@
 //! `wasmrun run`: the worker.
 
 use crate::output::failure::{EXIT_INTERRUPTED, Failure};
-use crate::output::{self, Output};
+use crate::output::progress::progress;
+use crate::settings::file::File;
 use crate::settings::flags::RunArgs;
-use crate::settings::{self, File, PolicySetting};
+use crate::settings::policy::{PolicySetting, policy};
+use crate::settings::task::TaskPlan;
+use crate::settings::usage_size::usage_bytes;
 use crate::wiring::backends::{Backends, OpenQueue};
+use crate::wiring::component::{self, Protected};
+use crate::wiring::logging;
 use crate::wiring::reload::Reload;
 use crate::wiring::signals;
-use crate::wiring::task::{self, Protected, TaskPlan};
 use crate::wiring::usage::{self, UsageLog};
 use crate::wiring::watch::{self, Observers};
 use std::path::PathBuf;
@@ -67,21 +71,21 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         .ok_or_else(|| Failure::usage("no queue: add --queue URL, or set `queue` in the configuration"))?;
     let usage_file =
         args.usage.or_else(|| file.usage.take()).map(|path| usage::resolve(&path)).transpose()?;
-    let usage_bytes = settings::usage_bytes(args.usage_size.or(file.usage_size))?;
+    let usage_bytes = usage_bytes(args.usage_size.or(file.usage_size))?;
     let worker = args.worker.over(std::mem::take(&mut file.worker));
-    let watching = args.watch.or(&mut file);
-    let PolicySetting { policy, dead_lettered } = settings::policy(&args.on, std::mem::take(&mut file.on))?;
+    let watching = args.watch.or(file.watch());
+    let PolicySetting { policy, dead_lettered } = policy(&args.on, std::mem::take(&mut file.on))?;
     let backends = Backends::new(args.task.aws.clone().or(std::mem::take(&mut file.aws)));
     let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
-    let output = Output::start(&log)?;
+    let output = logging::start(&log)?;
 
     let WorkQueue { queue, file: queue_file, dead_letter, is_planned } =
         work_queue(&backends, &queue_url, worker.dead_letter.as_deref()).await?;
     let mut protected: Vec<_> =
         queue_file.into_iter().map(|path| Protected { what: "the queue", path }).collect();
     let ecs = EcsTask::find().await.unwrap_or_default();
-    let bytes = plan.read(&backends).await?;
-    let (wanted, host) = (worker.instances()?, task::host(ecs.memory_bytes));
+    let bytes = component::read(&plan, &backends).await?;
+    let (wanted, host) = (worker.instances()?, component::host(ecs.memory_bytes));
     let component_name = plan.component_name();
     protected.extend(dead_letter.file.map(|path| Protected { what: "the dead-letter queue", path }));
     protected.extend(usage_file.iter().map(|path| Protected { what: "the usage file", path: path.clone() }));
@@ -96,7 +100,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         Some(url) => Some(body_store(&backends, url, plan.limits.body_bytes).await?),
         None => None,
     };
-    let component = Arc::new(plan.load(&backends, bytes, wanted, host, protected).await?);
+    let component = Arc::new(component::load(plan, &backends, bytes, wanted, host, protected).await?);
     let Capacity { instances, bounded_by, .. } = component.capacity();
     let bounded_by = match bounded_by {
         BoundedBy::User if worker.is_auto() => "auto".to_owned(),
@@ -107,7 +111,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
 
     let is_protected = worker.scale_in_protection.unwrap_or(true);
     let protection = is_protected.then(Protection::from_environment).flatten();
-    let Observers { metrics, emf } = watching.observers(&component_name, queue.url());
+    let Observers { metrics, emf } = watch::observers(&watching, &component_name, queue.url());
     let about = About {
         version: env!("CARGO_PKG_VERSION"),
         component: component_name.clone(),
@@ -142,7 +146,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
     };
     let until_empty = options.until_empty;
     // Not while another worker may listen there, which a check leaves alone.
-    let server = if args.check { None } else { watching.bind().await? };
+    let server = if args.check { None } else { watch::bind(watching.listen).await? };
     let mut worker = Worker::new(queue.clone(), dead_letter, component.clone(), options.clone()).await?;
     let mut queue = queue;
     if is_planned && !args.check {
@@ -206,7 +210,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
     );
     let progress = if until_empty {
         let total = queue.depth().await.map_err(|error| Failure::queue(&queue_url, &error))?.total();
-        Some(tokio::spawn(output::progress(output.clone(), worker.tally(), total)))
+        Some(tokio::spawn(progress(output.clone(), worker.tally(), total)))
     } else {
         None
     };

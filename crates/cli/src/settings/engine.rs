@@ -1,9 +1,8 @@
 //! How components are compiled and run.
 
-use super::at_most;
+use super::range::{at_most, check};
 use super::text::{Written, expected, typed, written};
 use crate::output::failure::Failure;
-use crate::settings::limits;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
@@ -74,7 +73,7 @@ impl EngineSettings {
             return Err(Failure::usage("--compile-time 0s is too short: nothing could be compiled"));
         }
         if let Some(memory) = self.compile_memory {
-            limits::check(memory, "compile-memory", MIN_COMPILE_MEMORY..=ByteSize(u64::MAX))?;
+            check(memory, "compile-memory", MIN_COMPILE_MEMORY..=ByteSize(u64::MAX))?;
         }
         Ok(CompileLimits {
             memory_bytes: self.compile_memory.map(|size| size.0),

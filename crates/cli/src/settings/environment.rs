@@ -1,6 +1,6 @@
 //! The environment that a task sees.
 
-use super::named::variables_with;
+use super::variables::variables_with;
 use crate::output::failure::Failure;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};

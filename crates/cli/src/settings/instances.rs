@@ -1,7 +1,8 @@
 //! How many tasks at once: what is typed, and what it means.
 
+use super::range::at_most;
 use super::text::{Written, expected};
-use super::{WorkerSettings, at_most};
+use super::worker::WorkerSettings;
 use crate::output::failure::Failure;
 use std::num::NonZeroUsize;
 use std::time::Duration;

@@ -1,11 +1,11 @@
 //! The limits of a task as flags, variables and keys of the file: validated, with the defaults of the runtime.
 
+use super::range::{Unit, check};
+use super::text::{typed, written};
 use crate::output::failure::Failure;
-use crate::settings::{typed, written};
 use bytesize::ByteSize;
 use clap::Args;
 use serde::Deserialize;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::MAX_MESSAGE_BYTES;
@@ -120,67 +120,6 @@ impl LimitSettings {
         self.or(file).apply(&mut limits)?;
         Ok(limits)
     }
-}
-
-/// What a setting is written in.
-pub(crate) trait Unit: Copy + PartialOrd {
-    /// The name of the value in the help.
-    const VALUE_NAME: &'static str;
-    /// What a value below the smallest is.
-    const TOO_LITTLE: &'static str = "too small";
-
-    fn shown(self) -> String;
-}
-
-impl Unit for u64 {
-    const VALUE_NAME: &'static str = "N";
-
-    fn shown(self) -> String {
-        self.to_string()
-    }
-}
-
-impl Unit for usize {
-    const VALUE_NAME: &'static str = "N";
-
-    fn shown(self) -> String {
-        self.to_string()
-    }
-}
-
-impl Unit for ByteSize {
-    const VALUE_NAME: &'static str = "SIZE";
-
-    /// Without rounding, which would make 4 GiB of a byte more.
-    fn shown(self) -> String {
-        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-        match units.iter().find(|(_, unit)| self.0 > 0 && self.0.is_multiple_of(*unit)) {
-            Some((name, unit)) => format!("{} {name}", self.0 / unit),
-            None => format!("{} bytes", self.0),
-        }
-    }
-}
-
-impl Unit for Duration {
-    const VALUE_NAME: &'static str = "DURATION";
-    const TOO_LITTLE: &'static str = "too short";
-
-    fn shown(self) -> String {
-        humantime::format_duration(self).to_string()
-    }
-}
-
-/// Refuses a value of a flag that isn't allowed.
-pub(crate) fn check<U: Unit>(value: U, flag: &str, allowed: RangeInclusive<U>) -> Result<(), Failure> {
-    let (least, most) = allowed.into_inner();
-    let wrong = if value < least {
-        format!("{}: at least {}", U::TOO_LITTLE, least.shown())
-    } else if value > most {
-        format!("too large: at most {}", most.shown())
-    } else {
-        return Ok(());
-    };
-    Err(Failure::usage(format!("--{flag} {} is {wrong}", value.shown())))
 }
 
 /// Converts a setting to the type that the runtime has for it.

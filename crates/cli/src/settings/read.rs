@@ -1,7 +1,9 @@
 //! Files that a user names, read up to a bound: a path may lead to a device or a pipe that never ends.
 
+use super::text::in_users_words;
 use crate::output::failure::Failure;
 use bytesize::ByteSize;
+use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -25,4 +27,18 @@ pub(crate) fn read_file(path: &Path, what: &str, most: u64) -> Result<Vec<u8>, F
 pub(crate) fn read_text(path: &Path, what: &str, most: u64) -> Result<String, Failure> {
     String::from_utf8(read_file(path, what, most)?)
         .map_err(|_| Failure::usage(format!("cannot read {what}: it isn't UTF-8 text")))
+}
+
+/// Reads TOML; what is wrong is said with its place.
+pub(crate) fn toml_from<T: DeserializeOwned>(text: &str, shown: &str) -> Result<T, Failure> {
+    toml::from_str(text).map_err(|error| {
+        // The line, and what in it is meant.
+        let place = error.span().map_or_else(String::new, |span| {
+            let before = text.get(..span.start).unwrap_or_default();
+            let part = text.get(span).and_then(|part| part.lines().next()).unwrap_or_default();
+            format!(", line {}, at {part:.60}", 1 + before.matches('\n').count())
+        });
+        let what = in_users_words(error.message());
+        Failure::usage(format!("in {shown}{place}: {what}"))
+    })
 }

@@ -1,7 +1,7 @@
 //! From a URL to a queue or a store: the one place that knows all backends.
 
 use crate::output::failure::Failure;
-use crate::settings::AwsSettings;
+use crate::settings::aws::AwsSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wasmrun_aws::{Aws, FetchError, S3Store, SqsQueue, is_queue_address};

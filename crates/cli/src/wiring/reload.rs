@@ -2,9 +2,9 @@
 
 use crate::output::Output;
 use crate::output::failure::Failure;
-use crate::settings::File;
+use crate::settings::file::File;
 use crate::settings::flags::RunArgs;
-use crate::wiring::task::TaskPlan;
+use crate::settings::task::TaskPlan;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wasmrun_runtime::worker::{Sizing, Worker};

@@ -1,7 +1,7 @@
 //! What signals ask of a worker: to stop, to read its configuration again, to say how it is.
 
+use super::reload::Reload;
 use crate::output::failure::Failure;
-use crate::wiring::reload::Reload;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -1,15 +1,10 @@
-//! How a worker may be watched: what is set, from flags, variables and the file; and `wasmrun health`.
+//! What shows a worker to those who watch it, and how that is found.
 
 use crate::output::Output;
-use crate::output::failure::{EXIT_UNHEALTHY, Failure};
-use crate::settings::flags::HealthArgs;
-use crate::settings::{File, Written, expected, typed};
-use clap::Args;
-use std::fmt;
-use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use crate::output::failure::Failure;
+use crate::settings::watch::{Listen, Namespace, WatchSettings, WorkerAddress};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
@@ -19,169 +14,38 @@ use wasmrun_watch::metrics::Metrics;
 use wasmrun_watch::server::Server;
 use wasmrun_watch::{Watch, probe};
 
-/// How a worker may be watched.
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct WatchSettings {
-    /// Serve /healthz, /readyz, /metrics and /status over HTTP, without authentication; a port alone means
-    /// 127.0.0.1 [default: off]
-    #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", value_parser = typed::<Listen>)]
-    pub(crate) listen: Option<Listen>,
-    /// Print metrics for CloudWatch to standard output each minute, in this namespace (Embedded Metric
-    /// Format) [default: off]
-    #[arg(long, value_name = "NAMESPACE", env = "WASMRUN_EMF", value_parser = typed::<Namespace>)]
-    pub(crate) emf: Option<Namespace>,
-    /// Value of the CloudWatch dimension `service` [default: the component's name]
-    #[arg(long, value_name = "NAME", env = "WASMRUN_SERVICE")]
-    pub(crate) service: Option<String>,
-}
-
-/// As DNS has it.
-const MAX_HOST_NAME: usize = 253;
-
-/// Where to listen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Listen(pub(crate) SocketAddr);
-
-impl Written for Listen {
-    const FORM: &'static str = "a port, or ADDRESS:PORT such as 0.0.0.0:9464 or [::1]:9464";
-    const MAY_BE_NUMBER: bool = true;
-
-    fn read(text: &str) -> Result<Self, String> {
-        if let Ok(port) = text.parse() {
-            return Ok(Self((Ipv4Addr::LOCALHOST, port).into()));
-        }
-        text.parse().map(Self).map_err(|_| expected::<Self>())
-    }
-}
-
-/// The name under which CloudWatch keeps a worker's metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Namespace(String);
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Where a worker is found: what it was told to listen on, or a host's name and the port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum WorkerAddress {
-    Address(SocketAddr),
-    Named { host: String, port: u16 },
-}
-
-impl Written for WorkerAddress {
-    const FORM: &'static str = "a port, or HOST:PORT such as 10.0.0.7:9464 or localhost:9464";
-
-    fn read(text: &str) -> Result<Self, String> {
-        if let Ok(Listen(address)) = Listen::read(text) {
-            return Ok(Self::Address(on_this_host(address)));
-        }
-        let (host, port) = text.rsplit_once(':').ok_or_else(expected::<Self>)?;
-        let is_name = !host.is_empty()
-            && host.len() <= MAX_HOST_NAME
-            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-        match port.parse() {
-            Ok(port) if is_name => Ok(Self::Named { host: host.to_owned(), port }),
-            _ => Err(expected::<Self>()),
-        }
-    }
-}
-
-impl WorkerAddress {
-    /// Looks a name up. Of several addresses it's the first that takes a connection.
-    ///
-    /// # Errors
-    ///
-    /// Why there is none, in one line.
-    pub(crate) async fn resolve(self) -> Result<SocketAddr, String> {
-        let (host, port) = match self {
-            Self::Address(address) => return Ok(address),
-            Self::Named { host, port } => (host, port),
-        };
-        let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), port))
-            .await
-            .map_err(|error| format!("the host {host} isn't found: {error}"))?
-            .collect();
-        for address in &found {
-            if let Ok(Ok(_)) = tokio::time::timeout(probe::PATIENCE, TcpStream::connect(address)).await {
-                return Ok(*address);
-            }
-        }
-        found.first().copied().ok_or_else(|| format!("the host {host} has no address"))
-    }
-}
-
-/// Where a program on this host finds who listens there.
-fn on_this_host(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-/// What CloudWatch takes.
-/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>
-impl Written for Namespace {
-    const FORM: &'static str = "a namespace of 1 to 255 letters, digits, blanks and .-_/#:";
-
-    fn read(text: &str) -> Result<Self, String> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-_/#: ".contains(&b);
-        if !(1..=255).contains(&text.len()) || !text.bytes().all(allowed) || text.trim().is_empty() {
-            return Err(expected::<Self>());
-        }
-        if text.starts_with("AWS/") || text.starts_with(':') {
-            return Err("a namespace doesn't begin with AWS/ or a colon".into());
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl WatchSettings {
-    pub(crate) fn or(self, file: &mut File) -> Self {
-        Self {
-            listen: self.listen.or(file.listen.take()),
-            emf: self.emf.or(file.emf.take()),
-            service: self.service.or(file.service.take()),
-        }
-    }
-
-    /// Makes what is told of each task's end.
-    pub(crate) fn observers(&self, component: &str, queue: &str) -> Observers {
-        let service = self.service.clone().unwrap_or_else(|| {
-            Path::new(component).file_stem().unwrap_or_default().to_string_lossy().into_owned()
-        });
-        Observers {
-            metrics: self.listen.map(|_| Arc::new(Metrics::default())),
-            emf: self.emf.clone().map(|Namespace(name)| Arc::new(Emf::new(name, &service, queue))),
-        }
-    }
-
-    /// Listens, if that is asked for.
-    pub(crate) async fn bind(&self) -> Result<Option<Server>, Failure> {
-        let Some(Listen(address)) = self.listen else { return Ok(None) };
-        let server = Server::bind(address)
-            .await
-            .map_err(|error| Failure::backend(format!("cannot listen on {address}: {error}")))?;
-        let address = server.address();
-        tracing::info!(%address, "listening");
-        if !address.ip().is_loopback() {
-            tracing::warn!(
-                %address,
-                "serving status and metrics without authentication to whoever reaches this address"
-            );
-        }
-        Ok(Some(server))
-    }
-}
-
 /// What is told of each task's end, for those who watch.
 pub(crate) struct Observers {
     pub(crate) metrics: Option<Arc<Metrics>>,
     pub(crate) emf: Option<Arc<Emf>>,
+}
+
+/// Makes what is told of each task's end.
+pub(crate) fn observers(settings: &WatchSettings, component: &str, queue: &str) -> Observers {
+    let service = settings.service.clone().unwrap_or_else(|| {
+        Path::new(component).file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    });
+    Observers {
+        metrics: settings.listen.map(|_| Arc::new(Metrics::default())),
+        emf: settings.emf.clone().map(|Namespace(name)| Arc::new(Emf::new(name, &service, queue))),
+    }
+}
+
+/// Listens, if that is asked for.
+pub(crate) async fn bind(listen: Option<Listen>) -> Result<Option<Server>, Failure> {
+    let Some(Listen(address)) = listen else { return Ok(None) };
+    let server = Server::bind(address)
+        .await
+        .map_err(|error| Failure::backend(format!("cannot listen on {address}: {error}")))?;
+    let address = server.address();
+    tracing::info!(%address, "listening");
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "serving status and metrics without authentication to whoever reaches this address"
+        );
+    }
+    Ok(Some(server))
 }
 
 /// Answers until it's dropped.
@@ -196,67 +60,24 @@ pub(crate) fn report(emf: Arc<Emf>, worker: Arc<Worker>, output: Output) -> Abor
     }))
 }
 
-/// `wasmrun health`.
-pub(crate) async fn health(args: HealthArgs) -> Result<ExitCode, Failure> {
-    let asked = async { probe::alive(args.address.resolve().await?).await };
-    let (code, line) = match asked.await {
-        Ok(()) => (ExitCode::SUCCESS, "alive".to_owned()),
-        Err(why) => (ExitCode::from(EXIT_UNHEALTHY), why),
+/// Looks the name of a worker's host up. Of several addresses it's the first that takes a connection.
+///
+/// # Errors
+///
+/// Why there is none, in one line.
+pub(crate) async fn resolve(address: WorkerAddress) -> Result<SocketAddr, String> {
+    let (host, port) = match address {
+        WorkerAddress::Address(address) => return Ok(address),
+        WorkerAddress::Named { host, port } => (host, port),
     };
-    // That nobody reads it changes nothing.
-    let _ = writeln!(io::stdout(), "{line}");
-    Ok(code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_alone_is_one_of_this_host_for_itself() {
-        let parse = |text: &str| Listen::read(text).map(|listen| listen.to_string());
-        assert_eq!(parse("9464"), Ok("127.0.0.1:9464".into()));
-        assert_eq!(parse("0.0.0.0:80"), Ok("0.0.0.0:80".into()));
-        assert_eq!(parse("[::1]:80"), Ok("[::1]:80".into()));
-        for text in ["", ":", ":9464", "localhost", "127.0.0.1", "65536", "-1", "host:80", "::1:80:"] {
-            assert!(parse(text).is_err(), "{text}");
-        }
-        for text in ["listen = 9464", "listen = '9464'", "listen = '127.0.0.1:9464'"] {
-            let file: File = toml::from_str(text).expect("valid");
-            assert_eq!(file.listen, Listen::read("9464").ok());
-        }
-        assert!(toml::from_str::<File>("listen = 'everywhere'").is_err());
-    }
-
-    #[test]
-    fn who_listens_everywhere_is_found_on_this_host() {
-        let address = |text: &str| WorkerAddress::read(text);
-        let on_this_host = |text: &str| Ok(WorkerAddress::Address(text.parse().expect("an address")));
-        assert_eq!(address("9464"), on_this_host("127.0.0.1:9464"));
-        assert_eq!(address("0.0.0.0:80"), on_this_host("127.0.0.1:80"));
-        assert_eq!(address("[::]:80"), on_this_host("[::1]:80"));
-        assert_eq!(address("10.1.2.3:80"), on_this_host("10.1.2.3:80"));
-    }
-
-    #[test]
-    fn a_worker_may_be_named_by_its_host() {
-        let named = |host: &str| Ok(WorkerAddress::Named { host: host.into(), port: 80 });
-        for host in ["localhost", "worker-1.example.internal"] {
-            assert_eq!(WorkerAddress::read(&format!("{host}:80")), named(host));
-        }
-        for text in ["", ":80", "localhost", "localhost:", "localhost:http", "a b:80", "::1:80:", "x:65536"] {
-            assert!(WorkerAddress::read(text).is_err(), "{text}");
+    let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), port))
+        .await
+        .map_err(|error| format!("the host {host} isn't found: {error}"))?
+        .collect();
+    for address in &found {
+        if let Ok(Ok(_)) = tokio::time::timeout(probe::PATIENCE, TcpStream::connect(address)).await {
+            return Ok(*address);
         }
     }
-
-    #[test]
-    fn a_namespace_is_what_cloudwatch_takes() {
-        for text in ["Thumbs", "team/thumbs 2", "a.b-c_d#e:f"] {
-            assert!(Namespace::read(text).is_ok(), "{text}");
-        }
-        let long = "x".repeat(256);
-        for text in ["", " ", "AWS/SQS", ":x", "ü", "a\nb", "a,b", &long] {
-            assert!(Namespace::read(text).is_err(), "{text}");
-        }
-    }
+    found.first().copied().ok_or_else(|| format!("the host {host} has no address"))
 }

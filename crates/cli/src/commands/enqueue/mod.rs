@@ -3,12 +3,13 @@
 mod seen;
 
 use self::seen::Seen;
-use crate::commands::invoke::{attributes_from, body_from};
-use crate::output;
 use crate::output::failure::Failure;
 use crate::settings::flags::EnqueueArgs;
-use crate::settings::{LogSettings, check_alias};
+use crate::settings::log::LogSettings;
+use crate::settings::message::{attributes_from, body_from};
+use crate::settings::named::check_alias;
 use crate::wiring::backends::{Backends, OpenStore};
+use crate::wiring::logging;
 use crate::wiring::signals::stop_signals;
 use std::collections::HashSet;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ use wasmrun_runtime::ports::object_store::{MAX_PAGE, ObjectStore, ObjectSummary}
 use wasmrun_runtime::ports::queue::Queue;
 
 pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
-    let output = output::Output::start(&LogSettings::default())?;
+    let output = logging::start(&LogSettings::default())?;
     let template = OutgoingMessage {
         attributes: attributes_from(&args.attribute)?,
         group: args.group.clone(),

@@ -4,10 +4,11 @@
 //! size is chosen by the largest task, which is known at the end only: so time is added up for each speed that the
 //! sizes have.
 
-use super::prices::{FargateSize, Prices};
+use super::prices::Prices;
 use super::record::Record;
 use crate::output::failure::Failure;
 use crate::output::show::{amount, size};
+use crate::settings::flags::FargateSize;
 use serde::Serialize;
 
 /// AWS's GB.

@@ -21,15 +21,14 @@ mod totals;
 
 use self::cost::Bill;
 use self::lines::{Line, Lines, MAX_LINE_BYTES};
-pub(crate) use self::prices::FargateSize;
 use self::prices::Prices;
 use self::record::Record;
 use self::totals::{Totals, cut};
 
-use crate::output::Output;
 use crate::output::failure::Failure;
-use crate::settings::LogSettings;
 use crate::settings::flags::ReportArgs;
+use crate::settings::log::LogSettings;
+use crate::wiring::logging;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Read};
@@ -52,7 +51,7 @@ struct BadLine {
 }
 
 pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
-    let output = Output::start(&LogSettings::default())?;
+    let output = logging::start(&LogSettings::default())?;
     let prices = Prices::read(args.prices.as_deref())?;
     let mut totals = Totals::new(args.top, Bill::new(prices, args.fargate_size, args.lambda_size)?);
     let mut bad = BadLines::default();
@@ -109,13 +108,6 @@ fn read_lines(input: impl Read, shown: &str, totals: &mut Totals, bad: &mut BadL
         bad.count += 1;
         bad.first.get_or_insert_with(|| BadLine { file: shown.to_owned(), line: number, error: cut(&error) });
     }
-}
-
-/// `VCPU,GB`
-pub(crate) fn parse_fargate_size(text: &str) -> Result<FargateSize, String> {
-    let number = |text: &str| text.trim().parse().map_err(|_| "write VCPU,GB, such as 0.25,0.5".to_owned());
-    let (vcpu, gb) = text.split_once(',').unwrap_or((text, ""));
-    Ok(FargateSize { vcpu: number(vcpu)?, gb: number(gb)? })
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The table of prices: the one that is shipped, or the user's.
 
 use crate::output::failure::Failure;
-use crate::settings::{MAX_TOML_BYTES, read_text, toml_from};
+use crate::settings::flags::FargateSize;
+use crate::settings::read::{MAX_TOML_BYTES, read_text, toml_from};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -54,13 +55,6 @@ pub(super) struct Price {
     pub(super) price: f64,
     date: String,
     source: String,
-}
-
-/// A size that a Fargate task may have.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct FargateSize {
-    pub(super) vcpu: f64,
-    pub(super) gb: f64,
 }
 
 impl Prices {

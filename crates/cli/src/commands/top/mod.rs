@@ -9,6 +9,7 @@ mod view;
 use self::history::History;
 use crate::output::failure::Failure;
 use crate::settings::flags::TopArgs;
+use crate::wiring::watch::resolve;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
@@ -30,7 +31,7 @@ const PICTURE: (u16, u16) = (110, 36);
 const MOMENTS: u32 = 60;
 
 pub(crate) async fn top(args: TopArgs) -> Result<ExitCode, Failure> {
-    let address = args.address.resolve().await.map_err(Failure::backend)?;
+    let address = resolve(args.address).await.map_err(Failure::backend)?;
     // A worker that doesn't answer is said before the terminal is taken over.
     let mut history = History::default();
     history.add(Instant::now(), ask(address).await?);

@@ -8,13 +8,13 @@ mod file;
 
 use self::file::UsageFile;
 use crate::output::failure::Failure;
-use crate::output::tamed;
 use parking_lot::{Condvar, Mutex};
 use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use wasmrun_runtime::model::text::tamed;
 use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
 
 /// Some five thousand lines: as many as a busy worker has in a fifth of a second, or an idle one in an hour.

@@ -1,0 +1,19 @@
+//! `wasmrun health`: whether a worker is alive.
+
+use crate::output::failure::{EXIT_UNHEALTHY, Failure};
+use crate::settings::flags::HealthArgs;
+use crate::wiring::watch::resolve;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use wasmrun_watch::probe;
+
+pub(crate) async fn health(args: HealthArgs) -> Result<ExitCode, Failure> {
+    let asked = async { probe::alive(resolve(args.address).await?).await };
+    let (code, line) = match asked.await {
+        Ok(()) => (ExitCode::SUCCESS, "alive".to_owned()),
+        Err(why) => (ExitCode::from(EXIT_UNHEALTHY), why),
+    };
+    // That nobody reads it changes nothing.
+    let _ = writeln!(io::stdout(), "{line}");
+    Ok(code)
+}

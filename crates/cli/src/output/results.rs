@@ -1,0 +1,134 @@
+//! What is printed at the end: of a task, and of a worker.
+
+use super::Output;
+use super::log_lines::LogFormat;
+use super::show::{self, size};
+use serde_json::json;
+use std::fmt::Write as _;
+use wasmrun_runtime::model::distribution::Quantity;
+use wasmrun_runtime::model::outcome::OutcomeKind;
+use wasmrun_runtime::task::component::Report;
+use wasmrun_runtime::worker::{Counts, Summary};
+
+impl Output {
+    /// Prints how a task ended, and what it consumed.
+    pub(crate) fn report(&self, report: &Report, as_json: bool) {
+        let Report { outcome, usage, host_error, .. } = report;
+        if as_json {
+            let value = json!({"outcome": outcome.kind(), "reason": outcome.reason(), "host_error": host_error.as_ref().map(|error| &error.text), "usage": usage});
+            return self.print(&value.to_string());
+        }
+        self.line(format_args!("outcome      {outcome}"));
+        if let Some(error) = host_error {
+            self.line(format_args!("host error   {}", error.text));
+        }
+        self.print(&format!(
+            "fuel         {}\nCPU time     {:?}\nwall time    {:?}: {:?} to start, {:?} computing, {:?} waiting for the host\npeak memory  {}\nread         {}\nwritten      {}",
+            usage.fuel,
+            usage.cpu,
+            usage.wall,
+            usage.start,
+            usage.compute,
+            usage.blocked,
+            size(usage.peak_memory_bytes),
+            size(usage.bytes_read),
+            size(usage.bytes_written),
+        ));
+    }
+
+    /// Prints what a worker did: for people, or as a log line.
+    pub(crate) fn summary(&self, summary: &Summary) {
+        self.bar.finish_and_clear();
+        let Summary { elapsed, tasks, outcomes, limits, counts, usage, spreads, .. } = summary;
+        let Counts { dead_lettered, released, .. } = counts;
+        let seconds = elapsed.as_secs_f64().max(1e-6);
+        let per_second = *tasks as f64 / seconds;
+        if self.format == LogFormat::Json {
+            let [wall, queued, cpu, fuel, memory, bytes] = Quantity::ALL.map(|quantity| spreads.of(quantity));
+            let limits: Vec<String> =
+                limits.iter().map(|(limit, count)| format!("{limit}:{count}")).collect();
+            tracing::info!(
+                tasks,
+                completed = summary.outcome(OutcomeKind::Completed),
+                retry = summary.outcome(OutcomeKind::Retry),
+                rejected = summary.outcome(OutcomeKind::Rejected),
+                limit_exceeded = summary.outcome(OutcomeKind::LimitExceeded),
+                timed_out = summary.outcome(OutcomeKind::TimedOut),
+                trapped = summary.outcome(OutcomeKind::Trapped),
+                host_failed = summary.outcome(OutcomeKind::HostFailed),
+                cancelled = summary.outcome(OutcomeKind::Cancelled),
+                limits = limits.join(" "),
+                dead_lettered,
+                released = released,
+                seconds,
+                per_second,
+                fuel = usage.fuel,
+                cpu_seconds = usage.cpu.as_secs_f64(),
+                peak_memory_bytes = usage.peak_memory_bytes,
+                bytes_read = usage.bytes_read,
+                bytes_written = usage.bytes_written,
+                refusals = usage.refusals,
+                wall_us_p50 = wall.p50,
+                wall_us_p95 = wall.p95,
+                wall_us_p99 = wall.p99,
+                wall_us_max = wall.max,
+                queued_us_p50 = queued.p50,
+                queued_us_p95 = queued.p95,
+                queued_us_p99 = queued.p99,
+                queued_us_max = queued.max,
+                cpu_us_p50 = cpu.p50,
+                cpu_us_p95 = cpu.p95,
+                cpu_us_p99 = cpu.p99,
+                cpu_us_max = cpu.max,
+                fuel_p50 = fuel.p50,
+                fuel_p95 = fuel.p95,
+                fuel_p99 = fuel.p99,
+                fuel_max = fuel.max,
+                peak_memory_bytes_p50 = memory.p50,
+                peak_memory_bytes_p95 = memory.p95,
+                peak_memory_bytes_p99 = memory.p99,
+                peak_memory_bytes_max = memory.max,
+                bytes_p50 = bytes.p50,
+                bytes_p95 = bytes.p95,
+                bytes_p99 = bytes.p99,
+                bytes_max = bytes.max,
+                "summary"
+            );
+            return;
+        }
+        let mut text = format!("\ntasks          {tasks} in {seconds:.2} s: {per_second:.1} a second\n");
+        for (index, (outcome, count)) in outcomes.iter().enumerate() {
+            let _ = writeln!(text, "{:<15}{count} {outcome}", if index == 0 { "outcomes" } else { "" });
+        }
+        for (limit, count) in limits {
+            let _ = writeln!(text, "{:<15}{count} ended by the limit of {limit}", "");
+        }
+        if *released > 0 {
+            let _ = writeln!(text, "released       {released}");
+        }
+        if *dead_lettered > 0 {
+            let _ = writeln!(text, "dead-lettered  {dead_lettered}");
+        }
+        if usage.refusals > 0 {
+            let _ = writeln!(text, "refused        {} calls for want of a grant", usage.refusals);
+        }
+        let mean = |sum: f64| {
+            if *tasks == 0 { 0.0 } else { sum / *tasks as f64 }
+        };
+        let _ = write!(
+            text,
+            "CPU time       {:.2} s, {:.2} ms a task\nfuel           {}, {} a task\npeak memory    {} (the largest task)\nread, written  {}, {}",
+            usage.cpu.as_secs_f64(),
+            mean(usage.cpu.as_secs_f64() * 1e3),
+            show::count(usage.fuel),
+            show::count(usage.fuel.checked_div(*tasks).unwrap_or_default()),
+            size(usage.peak_memory_bytes),
+            size(usage.bytes_read),
+            size(usage.bytes_written),
+        );
+        if *tasks > 0 {
+            let _ = write!(text, "\n\n{}", show::spreads(spreads, 15).trim_end());
+        }
+        self.print(&text);
+    }
+}

@@ -1,0 +1,107 @@
+//! The configuration file.
+
+use super::aws::AwsSettings;
+use super::engine::EngineSettings;
+use super::environment::EnvValue;
+use super::limits::LimitSettings;
+use super::log::LogSettings;
+use super::read::{MAX_TOML_BYTES, read_text, toml_from};
+use super::text::written;
+use super::watch::{Listen, Namespace, WatchSettings};
+use super::worker::WorkerSettings;
+use super::{grants, policy};
+use crate::output::failure::Failure;
+use bytesize::ByteSize;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// The configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct File {
+    #[serde(deserialize_with = "written")]
+    pub(crate) component: Option<PathBuf>,
+    #[serde(deserialize_with = "written")]
+    pub(crate) queue: Option<String>,
+    pub(crate) raw_body: Option<bool>,
+    pub(crate) deterministic: Option<bool>,
+    #[serde(deserialize_with = "written")]
+    pub(crate) usage: Option<PathBuf>,
+    #[serde(deserialize_with = "written")]
+    pub(crate) usage_size: Option<ByteSize>,
+    #[serde(deserialize_with = "written")]
+    pub(crate) listen: Option<Listen>,
+    #[serde(deserialize_with = "written")]
+    pub(crate) emf: Option<Namespace>,
+    #[serde(deserialize_with = "written")]
+    pub(crate) service: Option<String>,
+    #[serde(deserialize_with = "grants::stores_of_file")]
+    pub(crate) store: BTreeMap<String, String>,
+    #[serde(deserialize_with = "grants::sends_of_file")]
+    pub(crate) send: BTreeMap<String, String>,
+    #[serde(deserialize_with = "grants::roles_of_file")]
+    pub(crate) assume_role: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, EnvValue>,
+    #[serde(deserialize_with = "policy::actions_of_file")]
+    pub(crate) on: BTreeMap<String, String>,
+    pub(crate) limits: LimitSettings,
+    pub(crate) worker: WorkerSettings,
+    pub(crate) engine: EngineSettings,
+    pub(crate) aws: AwsSettings,
+    pub(crate) log: LogSettings,
+}
+
+impl File {
+    /// How a worker may be watched, which the file has no table for. Takes it out of the file.
+    pub(crate) fn watch(&mut self) -> WatchSettings {
+        WatchSettings { listen: self.listen.take(), emf: self.emf.take(), service: self.service.take() }
+    }
+
+    /// Reads it, if there is one.
+    pub(crate) fn read(path: Option<&Path>) -> Result<Self, Failure> {
+        Ok(Self::read_with_text(path)?.0)
+    }
+
+    /// Reads it elsewhere than on this thread: a pipe may keep who reads it waiting.
+    pub(crate) async fn read_aside(path: Option<PathBuf>) -> Result<(Self, String), Failure> {
+        let reading = tokio::task::spawn_blocking(move || Self::read_with_text(path.as_deref()));
+        reading
+            .await
+            .map_err(|error| Failure::backend(format!("the configuration can't be read: {error}")))?
+    }
+
+    fn read_with_text(path: Option<&Path>) -> Result<(Self, String), Failure> {
+        let Some(path) = path else { return Ok(Default::default()) };
+        let shown = path.display();
+        let text = read_text(path, &format!("the configuration {shown}"), MAX_TOML_BYTES)?;
+        Ok((Self::parse(&text, &shown)?, text))
+    }
+
+    /// `shown` names the file in errors.
+    pub(crate) fn parse(text: &str, shown: &dyn Display) -> Result<Self, Failure> {
+        toml_from(text, &format!("the configuration {shown}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file: File = toml::from_str("[store]\nin = 'dir:x:ro'\nout = 'dir:y:rw'").expect("valid");
+        let stores = grants::stores(&["in=dir:z:rw".into()], file.store).expect("valid");
+        assert_eq!(stores.iter().map(|s| s.url.as_str()).collect::<Vec<_>>(), ["dir:z", "dir:y"]);
+    }
+
+    #[test]
+    fn a_typo_in_the_file_is_named_with_its_line() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("wasmrun.toml");
+        std::fs::write(&path, "queue = 'sqlite:x'\n\n[limits]\nfule = 5\n").expect("written");
+        let error = File::read(Some(&path)).expect_err("invalid").to_string();
+        assert!(error.contains("line 4") && error.contains("fule"), "{error}");
+    }
+}

@@ -1,0 +1,136 @@
+//! `run` and `invoke`: what runs tasks.
+
+use crate::settings::aws::AwsSettings;
+use crate::settings::engine::EngineSettings;
+use crate::settings::limits::LimitSettings;
+use crate::settings::log::LogSettings;
+use crate::settings::text::typed;
+use crate::settings::watch::WatchSettings;
+use crate::settings::worker::WorkerSettings;
+use bytesize::ByteSize;
+use clap::Args;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// Run a task for each message of a queue
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wasmrun run thumbnail.wasm --queue sqlite:jobs.db \\
+      --store input=dir:in:ro --store output=dir:out:rw
+  wasmrun run thumbnail.wasm --queue sqlite:jobs.db \\
+      --store input=dir:in:ro --store output=dir:out:rw --until-empty
+  wasmrun run thumbnail.wasm \\
+      --queue https://sqs.eu-west-1.amazonaws.com/123456789012/uploads \\
+      --store input=s3://photos-in:ro --store output=s3://photos-out/thumbs:rw
+  wasmrun run s3://components/thumbnail.wasm --queue uploads \\
+      --store input=s3://photos-in:ro --store output=s3://photos-out:rw
+  wasmrun run --config wasmrun.toml --check
+  wasmrun run --config wasmrun.toml --usage usage.jsonl
+  wasmrun run --config wasmrun.toml --listen 9464
+  wasmrun run --config wasmrun.toml --listen 0.0.0.0:9464 --emf Thumbnails
+
+Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or
+configuration, 3 a queue or a store can't be used, 4 ended as no task can complete.")]
+pub(crate) struct RunArgs {
+    /// Component: a .wasm file or s3://BUCKET/KEY; ?version=ID or ?etag=ETAG pins its content
+    #[arg(env = "WASMRUN_COMPONENT")]
+    pub(crate) component: Option<PathBuf>,
+    /// Queue: an SQS queue's URL, ARN or name; sqlite:PATH or sqlite:PATH#NAME
+    #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE")]
+    pub(crate) queue: Option<String>,
+    /// Action for an outcome (retry, rejected, limit-exceeded, timed-out, trapped): retry, dead-letter or
+    /// drop
+    #[arg(long, value_name = "OUTCOME=ACTION")]
+    pub(crate) on: Vec<String>,
+    /// Append a JSON line for each task to this file: its outcome and usage
+    #[arg(long, value_name = "FILE", env = "WASMRUN_USAGE")]
+    pub(crate) usage: Option<PathBuf>,
+    /// A usage file that would become larger is renamed to FILE.1, and FILE.1 to FILE.2; FILE.4 is the last that is
+    /// kept [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_USAGE_SIZE", value_parser = typed::<ByteSize>)]
+    pub(crate) usage_size: Option<ByteSize>,
+    /// Check component, grants, queue, stores and limits, and exit
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    #[command(flatten)]
+    pub(crate) worker: WorkerSettings,
+    #[command(flatten)]
+    pub(crate) watch: WatchSettings,
+}
+
+/// Run one task without a queue
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wasmrun invoke forward.wasm --message 'hello' --send next=sqlite:next.db
+  wasmrun invoke thumbnail.wasm --message @event.json --json \\
+      --store input=dir:in:ro --store output=dir:out:rw
+
+Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a store can't be used.")]
+pub(crate) struct InvokeArgs {
+    /// Component: a .wasm file or s3://BUCKET/KEY
+    #[arg(env = "WASMRUN_COMPONENT")]
+    pub(crate) component: Option<PathBuf>,
+    /// Body of the message: text, @FILE, or - for standard input
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) message: String,
+    /// Add an attribute to the message
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) attribute: Vec<String>,
+    /// Id of the message: with --deterministic, it seeds random numbers
+    #[arg(long, value_name = "ID", default_value = "invoke")]
+    pub(crate) message_id: String,
+    /// Time at which the message was sent, such as 2026-11-24T15:00:00Z [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) sent_at: Option<SystemTime>,
+    /// Print outcome and usage as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+}
+
+/// What `run` and `invoke` share.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TaskArgs {
+    /// Configuration file (TOML); flags win over WASMRUN_* variables, which win over the file
+    #[arg(long, value_name = "FILE", env = "WASMRUN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Grant a store: s3://BUCKET, s3://BUCKET/PREFIX (or the ARN of an access point in the bucket's place), with settings
+    /// behind a `?` (region, addressing, bucket, encryption, kms-key and acl: see the page Stores of the documentation),
+    /// or dir:PATH; with the mode ro, wo or rw
+    #[arg(long, value_name = "ALIAS=URL:MODE")]
+    pub(crate) store: Vec<String>,
+    /// Grant a queue to send to
+    #[arg(long, value_name = "ALIAS=URL")]
+    pub(crate) send: Vec<String>,
+    /// Use a store in S3 or a queue to send to with the rights of a role instead of the worker's own
+    #[arg(long, value_name = "ALIAS=ARN")]
+    pub(crate) assume_role: Vec<String>,
+    /// Grant an environment key, with a value or with the worker's own
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Pass the body of an object event to the guest, next to the objects that it announces
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_RAW_BODY")]
+    pub(crate) raw_body: Option<bool>,
+    /// Make a task's results depend on its message alone: random numbers are seeded with its id, clocks and
+    /// timers are virtual and start at its sent time, and floating point is the same on all machines
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_DETERMINISTIC")]
+    pub(crate) deterministic: Option<bool>,
+    #[command(flatten)]
+    pub(crate) limits: LimitSettings,
+    #[command(flatten)]
+    pub(crate) engine: EngineSettings,
+    #[command(flatten)]
+    pub(crate) aws: AwsSettings,
+    #[command(flatten)]
+    pub(crate) log: LogSettings,
+}
+
+/// A point in time.
+fn parse_time(text: &str) -> Result<SystemTime, String> {
+    humantime::parse_rfc3339_weak(text).map_err(|_| "expected a time such as 2026-11-24T15:00:00Z".into())
+}

@@ -1,0 +1,101 @@
+//! `health`, `top` and `report`: what a worker does and did.
+
+use crate::settings::text::{Written, typed};
+use crate::settings::watch::WorkerAddress;
+use clap::Args;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Check whether a worker is alive
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A container's health check, which needs no shell: [\"CMD\", \"/wasmrun\", \"health\"], with WASMRUN_LISTEN set for both.
+
+Examples:
+  wasmrun health
+  wasmrun health 9464
+  wasmrun health 10.0.0.7:9464
+
+Exit codes: 0 it's alive, 1 it isn't or gives no answer within 2 s, 2 wrong usage.")]
+pub(crate) struct HealthArgs {
+    /// Address of the worker: what `run --listen` was given
+    #[arg(value_name = "[HOST:]PORT", env = "WASMRUN_LISTEN", default_value = "9464", value_parser = typed::<WorkerAddress>)]
+    pub(crate) address: WorkerAddress,
+}
+
+/// Show a worker that runs with `--listen`, live in a terminal
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wasmrun top
+  wasmrun top 10.0.0.7:9464
+  wasmrun top --once=5s
+
+Exit codes: 0 success, 2 wrong usage, 3 the worker gives no answer.")]
+pub(crate) struct TopArgs {
+    /// Address of the worker: what `run --listen` was given
+    #[arg(value_name = "[HOST:]PORT", env = "WASMRUN_LISTEN", default_value = "9464", value_parser = typed::<WorkerAddress>)]
+    pub(crate) address: WorkerAddress,
+    /// Print one screen as text after this time, and exit
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "2s", value_name = "DURATION", value_parser = typed::<Duration>)]
+    pub(crate) once: Option<Duration>,
+}
+
+/// Print totals, outcomes, the heaviest tasks and costs from usage files
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wasmrun report usage.jsonl
+  wasmrun report usage.jsonl.2 usage.jsonl.1 usage.jsonl --top 20
+  grep '\"thumbnail.wasm\"' usage.jsonl | wasmrun report - --json
+  wasmrun report usage.jsonl --prices eu-west-1.toml \\
+      --fargate-size 1,2 --lambda-size 1024
+
+Lines that are no records are counted and left out. Costs are computed from a table of list prices: the report
+says of which region and when, and what is assumed. The table is crates/cli/src/prices.toml in the repository.
+
+Exit codes: 0 success, 2 wrong usage, or no record in the files, 3 a file can't be read to its end.")]
+pub(crate) struct ReportArgs {
+    /// Usage files that `run --usage` wrote, or - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Number of the heaviest tasks to list
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = |text: &str| within(text, 1..=1000_usize))]
+    pub(crate) top: usize,
+    /// Price table (TOML) to use instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prices: Option<PathBuf>,
+    /// Size of a Fargate task for each message [default: the smallest that fits the largest task]
+    #[arg(long, value_name = "VCPU,GB", value_parser = parse_fargate_size)]
+    pub(crate) fargate_size: Option<FargateSize>,
+    /// Memory of a Lambda function, in MB [default: the smallest that fits the largest task]
+    #[arg(long, value_name = "MB", value_parser = |text: &str| within(text, 1..=1_000_000_u32))]
+    pub(crate) lambda_size: Option<u32>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A size that a Fargate task may have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct FargateSize {
+    pub(crate) vcpu: f64,
+    pub(crate) gb: f64,
+}
+
+/// `VCPU,GB`
+fn parse_fargate_size(text: &str) -> Result<FargateSize, String> {
+    let number = |text: &str| text.trim().parse().map_err(|_| "write VCPU,GB, such as 0.25,0.5".to_owned());
+    let (vcpu, gb) = text.split_once(',').unwrap_or((text, ""));
+    Ok(FargateSize { vcpu: number(vcpu)?, gb: number(gb)? })
+}
+
+/// A number with bounds.
+fn within<T: Written + PartialOrd + Display>(text: &str, allowed: RangeInclusive<T>) -> Result<T, String> {
+    T::read(text)
+        .ok()
+        .filter(|number| allowed.contains(number))
+        .ok_or_else(|| format!("expected a whole number from {} to {}", allowed.start(), allowed.end()))
+}

@@ -1,0 +1,77 @@
+//! What `run` and `invoke` share: all that a task is to be.
+
+use super::engine::EngineSettings;
+use super::environment::environment;
+use super::file::File;
+use super::flags::TaskArgs;
+use super::grants::{self, StoreSetting};
+use crate::output::failure::Failure;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use wasmrun_aws::is_object;
+use wasmrun_runtime::model::limits::Limits;
+
+/// What a task is to be, validated, before anything is opened.
+pub(crate) struct TaskPlan {
+    /// A file, or an object's URL.
+    pub(crate) component: PathBuf,
+    /// The configuration file.
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) stores: Vec<StoreSetting>,
+    /// Alias and URL of each queue to send to.
+    pub(crate) sends: Vec<(String, String)>,
+    /// By the alias of a grant.
+    pub(crate) roles: BTreeMap<String, String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) limits: Limits,
+    pub(crate) engine: EngineSettings,
+    pub(crate) raw_body: bool,
+    pub(crate) deterministic: bool,
+}
+
+impl TaskPlan {
+    /// Merges and validates the settings of tasks, of which bodies are fetched or not. Takes its parts out of `file`.
+    pub(crate) fn new(
+        component: Option<PathBuf>,
+        args: TaskArgs,
+        file: &mut File,
+        fetches_bodies: bool,
+    ) -> Result<Self, Failure> {
+        let component = component.or_else(|| file.component.take()).ok_or_else(|| {
+            Failure::usage(
+                "no component: name a .wasm file or an object in S3, or set `component` in the configuration",
+            )
+        })?;
+        let stores = grants::stores(&args.store, std::mem::take(&mut file.store))?;
+        let sends = grants::sends(&args.send, std::mem::take(&mut file.send))?;
+        let limits = args.limits.resolve(std::mem::take(&mut file.limits), fetches_bodies)?;
+        Ok(Self {
+            component,
+            config: args.config,
+            roles: grants::roles(&args.assume_role, std::mem::take(&mut file.assume_role), |alias| {
+                stores.iter().any(|store| store.alias == alias) || sends.contains_key(alias)
+            })?,
+            stores,
+            sends: sends.into_iter().collect(),
+            env: environment(&args.env, std::mem::take(&mut file.env))?,
+            limits,
+            engine: args.engine.or(std::mem::take(&mut file.engine)),
+            raw_body: args.raw_body.or(file.raw_body).unwrap_or(false),
+            deterministic: args.deterministic.or(file.deterministic).unwrap_or(false),
+        })
+    }
+
+    /// The component's file name, or the last part of its key.
+    pub(crate) fn component_name(&self) -> String {
+        let name = match object_url(&self.component) {
+            Some(url) => url.split('?').next().and_then(|place| place.rsplit('/').next()).map(Into::into),
+            None => self.component.file_name().map(|name| name.to_string_lossy().into_owned()),
+        };
+        name.unwrap_or_default()
+    }
+}
+
+/// Where a component is, if that isn't a file.
+pub(crate) fn object_url(component: &Path) -> Option<&str> {
+    component.to_str().filter(|text| is_object(text))
+}

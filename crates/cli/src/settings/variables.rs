@@ -1,0 +1,87 @@
+//! `WASMRUN_*` variables: those of flags, those whose names end in a name, and those that nobody knows.
+
+use super::flags::Cli;
+use super::text::nearest;
+use clap::CommandFactory;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::sync::LazyLock;
+
+/// The variables whose names start so; what follows is the name. Those of other settings, such as `WASMRUN_ON_LEASE_EXPIRED`
+/// beside `WASMRUN_ON_RETRY`, are none.
+pub(super) fn variables_with(prefix: &str) -> impl Iterator<Item = (String, String)> {
+    static OF_FLAGS: LazyLock<BTreeSet<OsString>> = LazyLock::new(|| variables_of(&Cli::command()));
+    std::env::vars_os().filter_map(move |(variable, value)| {
+        let name = variable.to_str()?.strip_prefix(prefix)?.to_owned();
+        let is_name = !name.is_empty() && !OF_FLAGS.contains(&variable);
+        is_name.then_some((name, value.to_str()?.to_owned()))
+    })
+}
+
+/// All variables begin so.
+const PREFIX: &str = "WASMRUN_";
+/// The beginnings of variables that end in a name, without the prefix.
+const FAMILIES: [&str; 5] = ["STORE_", "SEND_", "ASSUME_ROLE_", "ENV_", "ON_"];
+/// What Kubernetes sets in every container for a service that is called `wasmrun`, without the prefix.
+const OF_SERVICES: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];
+
+/// Warns of variables that look like settings and aren't.
+pub(crate) fn warn_of_unknown_variables() {
+    let known = variables_of(&Cli::command());
+    for (variable, _) in std::env::vars_os() {
+        let Some(name) = variable.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+        let is_name = FAMILIES.iter().any(|family| name.len() > family.len() && name.starts_with(family));
+        let is_service = OF_SERVICES.iter().any(|service| name.starts_with(service));
+        if is_name || is_service || known.contains(&variable) {
+            continue;
+        }
+        let variable = format!("{PREFIX}{name}");
+        match nearest_variable(name, &known) {
+            Some(near) => {
+                let near = format!("{PREFIX}{near}");
+                tracing::warn!(variable, did_you_mean = near, "ignored an unknown variable");
+            }
+            None => tracing::warn!(variable, "ignored an unknown variable"),
+        }
+    }
+}
+
+/// The variable that was probably meant; of all names the prefix is left out, which would make any two alike.
+fn nearest_variable(name: &str, known: &BTreeSet<OsString>) -> Option<String> {
+    let of_flags = known.iter().filter_map(|known| known.to_str()?.strip_prefix(PREFIX));
+    if let Some(near) = nearest(name, of_flags) {
+        return Some(near.to_owned());
+    }
+    // The end of one of a family may be any name.
+    FAMILIES.iter().find_map(|family| {
+        let (beginning, end) = name.split_at_checked(family.len())?;
+        nearest(beginning, [*family]).map(|near| format!("{near}{end}"))
+    })
+}
+
+/// Names the argument or the variable that isn't UTF-8.
+pub(crate) fn not_utf8() -> String {
+    let mut before = String::new();
+    for argument in std::env::args_os().skip(1) {
+        let shown = argument.to_string_lossy().into_owned();
+        if argument.to_str().is_none() {
+            return match shown.split_once('=') {
+                Some((flag, _)) if flag.starts_with("--") => format!("the value of {flag}"),
+                _ if before.starts_with('-') => format!("the value of {before}"),
+                _ => format!("the argument {shown}"),
+            };
+        }
+        before = shown;
+    }
+    let of_flags = variables_of(&Cli::command());
+    let variable = std::env::vars_os()
+        .find(|(variable, value)| value.to_str().is_none() && of_flags.contains(variable))
+        .map(|(variable, _)| variable.to_string_lossy().into_owned());
+    variable.map_or_else(|| "an argument".into(), |name| format!("the variable {name}"))
+}
+
+/// The variables of all flags.
+fn variables_of(command: &clap::Command) -> BTreeSet<OsString> {
+    let own = command.get_arguments().filter_map(|argument| argument.get_env().map(OsString::from));
+    own.chain(command.get_subcommands().flat_map(variables_of)).collect()
+}

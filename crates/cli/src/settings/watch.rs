@@ -1,0 +1,168 @@
+//! How a worker may be watched, and where it's found.
+
+use super::text::{Written, expected, typed};
+use clap::Args;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// How a worker may be watched.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct WatchSettings {
+    /// Serve /healthz, /readyz, /metrics and /status over HTTP, without authentication; a port alone means
+    /// 127.0.0.1 [default: off]
+    #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", value_parser = typed::<Listen>)]
+    pub(crate) listen: Option<Listen>,
+    /// Print metrics for CloudWatch to standard output each minute, in this namespace (Embedded Metric
+    /// Format) [default: off]
+    #[arg(long, value_name = "NAMESPACE", env = "WASMRUN_EMF", value_parser = typed::<Namespace>)]
+    pub(crate) emf: Option<Namespace>,
+    /// Value of the CloudWatch dimension `service` [default: the component's name]
+    #[arg(long, value_name = "NAME", env = "WASMRUN_SERVICE")]
+    pub(crate) service: Option<String>,
+}
+
+/// As DNS has it.
+const MAX_HOST_NAME: usize = 253;
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listen(pub(crate) SocketAddr);
+
+impl Written for Listen {
+    const FORM: &'static str = "a port, or ADDRESS:PORT such as 0.0.0.0:9464 or [::1]:9464";
+    const MAY_BE_NUMBER: bool = true;
+
+    fn read(text: &str) -> Result<Self, String> {
+        if let Ok(port) = text.parse() {
+            return Ok(Self((Ipv4Addr::LOCALHOST, port).into()));
+        }
+        text.parse().map(Self).map_err(|_| expected::<Self>())
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a worker is found: what it was told to listen on, or a host's name and the port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WorkerAddress {
+    Address(SocketAddr),
+    Named { host: String, port: u16 },
+}
+
+impl Written for WorkerAddress {
+    const FORM: &'static str = "a port, or HOST:PORT such as 10.0.0.7:9464 or localhost:9464";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if let Ok(Listen(address)) = Listen::read(text) {
+            return Ok(Self::Address(on_this_host(address)));
+        }
+        let (host, port) = text.rsplit_once(':').ok_or_else(expected::<Self>)?;
+        let is_name = !host.is_empty()
+            && host.len() <= MAX_HOST_NAME
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        match port.parse() {
+            Ok(port) if is_name => Ok(Self::Named { host: host.to_owned(), port }),
+            _ => Err(expected::<Self>()),
+        }
+    }
+}
+
+impl WatchSettings {
+    /// Takes each setting that isn't set here from `other`.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            listen: self.listen.or(other.listen),
+            emf: self.emf.or(other.emf),
+            service: self.service.or(other.service),
+        }
+    }
+}
+
+/// Where a program on this host finds who listens there.
+fn on_this_host(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The name under which CloudWatch keeps a worker's metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Namespace(pub(crate) String);
+
+/// What CloudWatch takes.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>
+impl Written for Namespace {
+    const FORM: &'static str = "a namespace of 1 to 255 letters, digits, blanks and .-_/#:";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-_/#: ".contains(&b);
+        if !(1..=255).contains(&text.len()) || !text.bytes().all(allowed) || text.trim().is_empty() {
+            return Err(expected::<Self>());
+        }
+        if text.starts_with("AWS/") || text.starts_with(':') {
+            return Err("a namespace doesn't begin with AWS/ or a colon".into());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::file::File;
+
+    #[test]
+    fn a_port_alone_is_one_of_this_host_for_itself() {
+        let parse = |text: &str| Listen::read(text).map(|listen| listen.to_string());
+        assert_eq!(parse("9464"), Ok("127.0.0.1:9464".into()));
+        assert_eq!(parse("0.0.0.0:80"), Ok("0.0.0.0:80".into()));
+        assert_eq!(parse("[::1]:80"), Ok("[::1]:80".into()));
+        for text in ["", ":", ":9464", "localhost", "127.0.0.1", "65536", "-1", "host:80", "::1:80:"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        for text in ["listen = 9464", "listen = '9464'", "listen = '127.0.0.1:9464'"] {
+            let file: File = toml::from_str(text).expect("valid");
+            assert_eq!(file.listen, Listen::read("9464").ok());
+        }
+        assert!(toml::from_str::<File>("listen = 'everywhere'").is_err());
+    }
+
+    #[test]
+    fn who_listens_everywhere_is_found_on_this_host() {
+        let address = |text: &str| WorkerAddress::read(text);
+        let on_this_host = |text: &str| Ok(WorkerAddress::Address(text.parse().expect("an address")));
+        assert_eq!(address("9464"), on_this_host("127.0.0.1:9464"));
+        assert_eq!(address("0.0.0.0:80"), on_this_host("127.0.0.1:80"));
+        assert_eq!(address("[::]:80"), on_this_host("[::1]:80"));
+        assert_eq!(address("10.1.2.3:80"), on_this_host("10.1.2.3:80"));
+    }
+
+    #[test]
+    fn a_worker_may_be_named_by_its_host() {
+        let named = |host: &str| Ok(WorkerAddress::Named { host: host.into(), port: 80 });
+        for host in ["localhost", "worker-1.example.internal"] {
+            assert_eq!(WorkerAddress::read(&format!("{host}:80")), named(host));
+        }
+        for text in ["", ":80", "localhost", "localhost:", "localhost:http", "a b:80", "::1:80:", "x:65536"] {
+            assert!(WorkerAddress::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_what_cloudwatch_takes() {
+        for text in ["Thumbs", "team/thumbs 2", "a.b-c_d#e:f"] {
+            assert!(Namespace::read(text).is_ok(), "{text}");
+        }
+        let long = "x".repeat(256);
+        for text in ["", " ", "AWS/SQS", ":x", "ü", "a\nb", "a,b", &long] {
+            assert!(Namespace::read(text).is_err(), "{text}");
+        }
+    }
+}

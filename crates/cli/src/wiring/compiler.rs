@@ -1,0 +1,59 @@
+//! The compiler of components, and the cache of what it compiled.
+
+use crate::output::failure::Failure;
+use crate::settings::engine::EngineSettings;
+use std::path::PathBuf;
+use wasmrun_runtime::engine::cache::Cache;
+use wasmrun_runtime::engine::compile::Compiler;
+
+/// The compiler that runs this program again as its child; or none, where the component is code already.
+pub(crate) fn compiler(engine: &EngineSettings, cache: Option<Cache>) -> Result<Compiler, Failure> {
+    if engine.is_precompiled() {
+        return Ok(Compiler::precompiled());
+    }
+    Ok(Compiler::in_child(program()?, engine.compile_limits()?, cache))
+}
+
+/// This program's own file.
+pub(super) fn program() -> Result<PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|error| Failure::backend(format!("this program's own file can't be found: {error}")))
+}
+
+/// The cache that the settings name; without a home directory there is none.
+pub(crate) fn open_cache(engine: &EngineSettings) -> Result<Option<Cache>, Failure> {
+    if engine.is_precompiled() {
+        return Ok(None);
+    }
+    if let Some(directory) = &engine.cache {
+        if directory.as_os_str() == "off" {
+            return Ok(None);
+        }
+        return Cache::open(directory).map(Some).map_err(Failure::Backend);
+    }
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| {
+            std::env::var_os("HOME")
+                .filter(|home| !home.is_empty())
+                .map(|home| PathBuf::from(home).join(".cache"))
+        });
+    let Some(base) = base else {
+        tracing::warn!(
+            "no home directory: the component is compiled at each start; name a directory with --cache"
+        );
+        return Ok(None);
+    };
+    match Cache::open(&base.join("wasmrun")) {
+        Ok(cache) => Ok(Some(cache)),
+        Err(error) => {
+            // The user didn't ask for this directory; a read-only home is common in containers.
+            tracing::warn!(
+                error,
+                "cannot use the cache: the component is compiled at each start; name a directory with --cache"
+            );
+            Ok(None)
+        }
+    }
+}

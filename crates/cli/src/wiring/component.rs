@@ -1,0 +1,174 @@
+//! From a plan to a component that is ready to run.
+
+use super::backends::{Backends, OpenStore, streams_bytes};
+use super::compiler::{compiler, open_cache, program};
+use crate::output::failure::Failure;
+use crate::settings::read::read_file;
+use crate::settings::task::{TaskPlan, object_url};
+use rustix::process::{Resource, getrlimit};
+use std::num::NonZeroUsize;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use wasmrun_runtime::engine::capacity::{Host, HostMemory};
+use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
+use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::task::component::{Component, LoadOptions};
+use wasmrun_runtime::task::grant::{Grants, StoreGrant};
+
+/// Code takes three times what its component takes, and more without optimisation.
+const MAX_CODE_BYTES: u64 = 1 << 30;
+/// Of a file's mode.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// Paths that no guest may write to: who changes them changes what is run.
+pub(crate) struct Protected {
+    pub(crate) what: &'static str,
+    pub(crate) path: PathBuf,
+}
+
+/// Reads the component's file, or its object.
+pub(crate) async fn read(plan: &TaskPlan, backends: &Backends) -> Result<Vec<u8>, Failure> {
+    match object_url(&plan.component) {
+        Some(url) if plan.engine.is_precompiled() => Err(Failure::usage(format!(
+            "cannot use the component {url}: precompiled code is run as it is, and so only from a local file"
+        ))),
+        Some(url) => backends.fetch(url, MAX_COMPONENT_BYTES).await,
+        None => read_component(&plan.component, plan.engine.is_precompiled()),
+    }
+}
+
+/// Opens the grants, and loads the component that these are the bytes of, for so many tasks at once as far as the host
+/// bears them.
+pub(crate) async fn load(
+    plan: TaskPlan,
+    backends: &Backends,
+    bytes: Vec<u8>,
+    instances: NonZeroUsize,
+    host: Host,
+    mut protected: Vec<Protected>,
+) -> Result<Component, Failure> {
+    let cache = open_cache(&plan.engine)?;
+    if object_url(&plan.component).is_none() {
+        protected.push(Protected { what: "the component", path: plan.component.clone() });
+    }
+    protected.push(Protected { what: "this program", path: program()? });
+    protected.extend(plan.config.clone().map(|path| Protected { what: "the configuration", path }));
+    if let Some(cache) = &cache {
+        let path = cache.directory().to_owned();
+        protected.push(Protected { what: "the cache of compiled components", path });
+    }
+    let options = LoadOptions {
+        grants: open_grants(&plan, backends, protected).await?,
+        limits: limits(&plan),
+        instances,
+        host,
+        threads: plan.engine.threads()?,
+        allocator: plan.engine.allocator(),
+        raw_body: plan.raw_body,
+        deterministic: plan.deterministic,
+    };
+    let shown = plan.component.display().to_string();
+    let component = Component::load(&bytes, &compiler(&plan.engine, cache)?, options)
+        .await
+        .map_err(|error| Failure::component(&shown, &error))?;
+    check_grants(&component, &shown)?;
+    Ok(component)
+}
+
+/// Opens the queues and stores that tasks are granted, and tries the stores.
+async fn open_grants(
+    plan: &TaskPlan,
+    backends: &Backends,
+    mut protected: Vec<Protected>,
+) -> Result<Grants, Failure> {
+    let mut grants = Grants { env: plan.env.clone(), ..Grants::default() };
+    let role = |alias: &str| plan.roles.get(alias).map(String::as_str);
+    for (alias, url) in &plan.sends {
+        let opened = backends.open_queue_as(role(alias), url).await?;
+        protected.extend(opened.file.clone().map(|path| Protected { what: "a queue", path }));
+        grants.queues.insert(alias.clone(), opened.into_queue());
+    }
+    for setting in &plan.stores {
+        let opened = backends.open_store_as(role(&setting.alias), &setting.url).await?;
+        if setting.mode.writes() {
+            refuse_protected(&setting.alias, &opened, &protected)?;
+        }
+        opened
+            .store
+            .probe(setting.mode.writes())
+            .await
+            .map_err(|error| Failure::store(&setting.url, &error))?;
+        let grant = StoreGrant { alias: setting.alias.clone(), store: opened.store, mode: setting.mode };
+        grants.stores.insert(setting.alias.clone(), grant);
+    }
+    Ok(grants)
+}
+
+/// The limits of a task, with what its stores' readers and writers hold.
+pub(crate) fn limits(plan: &TaskPlan) -> Limits {
+    let streams_bytes = plan.stores.iter().map(|store| streams_bytes(&store.url)).max().unwrap_or_default();
+    Limits { streams_bytes, ..plan.limits.clone() }
+}
+
+/// What tasks share on this host.
+pub(crate) fn host(ecs_bytes: Option<u64>) -> Host {
+    Host {
+        memory: HostMemory::find().map(|memory| memory.at_most(ecs_bytes)),
+        // The soft limit was raised to it.
+        files: getrlimit(Resource::Nofile).maximum,
+    }
+}
+
+/// A component that imports an interface which it has no grant for can't do its work.
+fn check_grants(component: &Component, shown: &str) -> Result<(), Failure> {
+    let grants = component.grants();
+    let needs = component.needs();
+    if needs.object_store && grants.stores.is_empty() {
+        return Err(Failure::usage(format!(
+            "the component {shown} uses object stores, and none is granted: add --store ALIAS=URL:MODE"
+        )));
+    }
+    if needs.queue && grants.queues.is_empty() {
+        return Err(Failure::usage(format!(
+            "the component {shown} sends messages, and no queue is granted: add --send ALIAS=URL"
+        )));
+    }
+    Ok(())
+}
+
+fn refuse_protected(alias: &str, store: &OpenStore, protected: &[Protected]) -> Result<(), Failure> {
+    match protected.iter().find(|protected| store.contains(&protected.path)) {
+        None => Ok(()),
+        Some(Protected { what, path }) => Err(Failure::usage(format!(
+            "the store {alias} is writable and holds {what} ({}): move one of them, or grant the store as ro",
+            path.display()
+        ))),
+    }
+}
+
+/// The content of a component's file, if it isn't absurdly large; or that of its code, if only its owner can change it.
+pub(crate) fn read_component(path: &Path, is_precompiled: bool) -> Result<Vec<u8>, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::usage(format!("cannot read the component {}: {error}", path.display()))
+    };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(Failure::usage(format!("cannot read the component {}: it isn't a file", path.display())));
+    }
+    let most = if is_precompiled { MAX_CODE_BYTES } else { MAX_COMPONENT_BYTES };
+    if metadata.len() > most {
+        return Err(Failure::usage(format!(
+            "cannot use the component {}: it's larger than {}",
+            path.display(),
+            bytesize::ByteSize(most)
+        )));
+    }
+    if is_precompiled && metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(Failure::usage(format!(
+            "cannot use the precompiled component {}: others can write to it, and it's run as it is: chmod go-w it",
+            path.display()
+        )));
+    }
+    // It may grow meanwhile.
+    read_file(path, &format!("the component {}", path.display()), most)
+}
