@@ -27,7 +27,7 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
 
     let bytes = read(&plan, &backends).await?;
     let span = trace::task_span(&message);
-    let component = Arc::new(load(plan, &backends, bytes, NonZeroUsize::MIN, host(None), Vec::new()).await?);
+    let component = Arc::new(load(&plan, &backends, bytes, NonZeroUsize::MIN, host(None), Vec::new()).await?);
     let task = {
         let component = component.clone();
         async move { component.run(Arc::new(message), pending()).instrument(span).await }

@@ -40,7 +40,7 @@ pub(crate) async fn read(plan: &TaskPlan, backends: &Backends) -> Result<Vec<u8>
 /// Opens the grants, and loads the component that these are the bytes of, for so many tasks at once as far as the host
 /// bears them.
 pub(crate) async fn load(
-    plan: TaskPlan,
+    plan: &TaskPlan,
     backends: &Backends,
     bytes: Vec<u8>,
     instances: NonZeroUsize,
@@ -58,8 +58,8 @@ pub(crate) async fn load(
         protected.push(Protected { what: "the cache of compiled components", path });
     }
     let options = LoadOptions {
-        grants: open_grants(&plan, backends, protected).await?,
-        limits: limits(&plan),
+        grants: open_grants(plan, backends, protected).await?,
+        limits: limits(plan),
         instances,
         host,
         threads: plan.engine.threads()?,

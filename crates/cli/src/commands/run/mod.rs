@@ -1,0 +1,82 @@
+//! `wasmrun run`: the worker.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `plan` | what will be done, from settings alone |
+//! | `open`, `queues` | all that a worker needs, opened and checked; the queue and its dead-letter queue |
+//! | `serve` | from a worker that is ready to its summary |
+
+mod open;
+mod plan;
+mod queues;
+mod serve;
+
+use self::plan::RunPlan;
+use crate::output::failure::{EXIT_INTERRUPTED, Failure};
+use crate::settings::file::File;
+use crate::settings::flags::RunArgs;
+use crate::wiring::logging;
+use crate::wiring::reload::Reload;
+use crate::wiring::signals;
+use std::process::ExitCode;
+use std::time::SystemTime;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    // From the first moment on: the first process of a container doesn't hear what it doesn't listen for, and compiling or a
+    // service that doesn't answer may take a while.
+    let signals = Signals { stop: CancellationToken::new(), abandon: CancellationToken::new() };
+    signals::stop_on_signals(signals.stop.clone(), signals.abandon.clone())?;
+    // Who waits for an answer or for the queue to be empty hasn't got it.
+    let is_awaited = args.check || args.worker.until_empty == Some(true);
+    let ready = CancellationToken::new();
+    let stopped = async {
+        signals.stop.cancelled().await;
+        if ready.is_cancelled() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stopped => {
+            tracing::info!("stopped before the worker was ready");
+            Ok(if is_awaited { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS })
+        }
+        ended = work(args, signals.clone(), ready.clone()) => ended,
+    }
+}
+
+/// What signals ask for: to drain, and to end at once.
+#[derive(Clone)]
+struct Signals {
+    stop: CancellationToken,
+    abandon: CancellationToken,
+}
+
+/// From the settings to the summary. `ready` is cancelled once it heeds the signals itself.
+async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Result<ExitCode, Failure> {
+    let started_at = SystemTime::now();
+    let typed = args.clone();
+    let (file, text) = File::read_aside(args.task.config.clone()).await?;
+    let plan = RunPlan::new(args, file)?;
+    let output = logging::start(&plan.log)?;
+    let opened = open::open(&plan).await?;
+    opened.warn_of_rejected(&plan);
+    if plan.is_check {
+        opened.say_checked(&plan, &output);
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Where there is no file, there is nothing to read again.
+    let reload = typed.task.config.is_some().then(|| Reload {
+        args: typed,
+        output: output.clone(),
+        worker: opened.worker.clone(),
+        text,
+    });
+    // Before it says that it's ready: who reads that may send one.
+    signals::reload_on_hangup(reload, signals.stop.clone())?;
+    signals::log_status_on_usr1(opened.worker.clone())?;
+    ready.cancel();
+    opened.log_ready(&plan);
+    serve::serve(&plan, opened, &output, signals, started_at).await
+}

@@ -1,0 +1,149 @@
+//! Opens all that a worker needs.
+
+use super::plan::RunPlan;
+use super::queues::{WorkQueue, create_planned, work_queue};
+use crate::output::failure::Failure;
+use crate::wiring::backends::Backends;
+use crate::wiring::component::{self, Protected};
+use crate::wiring::usage::UsageLog;
+use crate::wiring::watch::{self, Observers};
+use std::sync::Arc;
+use wasmrun_aws::ecs::{EcsTask, Protection};
+use wasmrun_runtime::engine::capacity::BoundedBy;
+use wasmrun_runtime::model::usage::TaskObserver;
+use wasmrun_runtime::ports::queue::Queue;
+use wasmrun_runtime::task::component::Component;
+use wasmrun_runtime::worker::{BodyStore, TasksStart, Worker, WorkerOptions};
+use wasmrun_watch::server::Server;
+
+/// All that a worker needs, opened and checked.
+pub(super) struct Opened {
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) component: Arc<Component>,
+    pub(super) worker: Arc<Worker>,
+    pub(super) usage: Option<Arc<UsageLog>>,
+    pub(super) observers: Observers,
+    /// Of the ECS task that this process is a part of.
+    pub(super) protection: Option<Protection>,
+    pub(super) ecs: EcsTask,
+    /// Who watches the worker is answered here.
+    pub(super) server: Option<Server>,
+    /// The queue doesn't exist yet.
+    pub(super) is_planned: bool,
+    /// Rejected messages stay in the queue.
+    pub(super) keeps_rejected: bool,
+}
+
+/// Opens all of it, in the order in which what is wrong is said. A queue that is planned is created at last: a start that is
+/// refused leaves none behind.
+pub(super) async fn open(plan: &RunPlan) -> Result<Opened, Failure> {
+    let backends = Backends::new(plan.aws.clone());
+    let work = work_queue(&backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?;
+    let ecs = EcsTask::find().await.unwrap_or_default();
+    let bytes = component::read(&plan.task, &backends).await?;
+    let (wanted, host) = (plan.worker.instances()?, component::host(ecs.memory_bytes));
+    let has_dead_letter_queue = work.dead_letter.queue.is_some();
+    plan.check_dead_letters(has_dead_letter_queue)?;
+    let bodies = match &plan.worker.body_store {
+        Some(url) => Some(body_store(&backends, url, plan.task.limits.body_bytes).await?),
+        None => None,
+    };
+    let protected = protected(plan, &work);
+    let component = Arc::new(component::load(&plan.task, &backends, bytes, wanted, host, protected).await?);
+    // After it's known that no guest may write there.
+    let usage = match &plan.usage {
+        Some((path, most_bytes)) => Some(Arc::new(UsageLog::start(path, *most_bytes)?)),
+        None => None,
+    };
+    let is_protected = plan.worker.scale_in_protection.unwrap_or(true);
+    let protection = is_protected.then(Protection::from_environment).flatten();
+    let observers = watch::observers(&plan.watching, &plan.task.component_name(), work.queue.url());
+    let options = WorkerOptions {
+        bodies,
+        starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
+        observers: all_observers(usage.as_ref(), &observers),
+        ..plan.options(component.capacity().instances)?
+    };
+    // Not while another worker may listen there, which a check leaves alone.
+    let server = if plan.is_check { None } else { watch::bind(plan.watching.listen).await? };
+    let is_planned = work.is_planned;
+    let (queue, worker) = start(plan, &backends, work, &component, options).await?;
+    Ok(Opened {
+        queue,
+        component,
+        worker: Arc::new(worker),
+        usage,
+        observers,
+        protection,
+        ecs,
+        server,
+        is_planned,
+        keeps_rejected: plan.keeps_rejected(has_dead_letter_queue),
+    })
+}
+
+/// The files that no guest may write to.
+fn protected(plan: &RunPlan, work: &WorkQueue) -> Vec<Protected> {
+    let usage = plan.usage.as_ref().map(|(path, _)| path);
+    [
+        ("the queue", work.file.as_ref()),
+        ("the dead-letter queue", work.dead_letter.file.as_ref()),
+        ("the usage file", usage),
+    ]
+    .into_iter()
+    .filter_map(|(what, path)| Some(Protected { what, path: path?.clone() }))
+    .collect()
+}
+
+/// Where bodies lie, if it can be read.
+async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result<BodyStore, Failure> {
+    if !url.starts_with("s3://") {
+        return Err(Failure::usage(format!(
+            "the body store {url:?} isn't in S3, where SQS's extended client library puts bodies: write s3://BUCKET or s3://BUCKET/PREFIX"
+        )));
+    }
+    let store = backends.open_store(url).await?.store;
+    store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
+    Ok(BodyStore { store, most_bytes })
+}
+
+fn all_observers(usage: Option<&Arc<UsageLog>>, observers: &Observers) -> Vec<Arc<dyn TaskObserver>> {
+    let Observers { metrics, emf } = observers;
+    [
+        usage.cloned().map(|usage| usage as Arc<dyn TaskObserver>),
+        metrics.clone().map(|metrics| metrics as Arc<dyn TaskObserver>),
+        emf.clone().map(|emf| emf as Arc<dyn TaskObserver>),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Makes the worker, which asks the queue whether it fits; and then the queue, if it's planned and that is more than a check.
+async fn start(
+    plan: &RunPlan,
+    backends: &Backends,
+    work: WorkQueue,
+    component: &Arc<Component>,
+    options: WorkerOptions,
+) -> Result<(Arc<dyn Queue>, Worker), Failure> {
+    let WorkQueue { queue, dead_letter, is_planned, .. } = work;
+    let worker = Worker::new(queue.clone(), dead_letter.queue, component.clone(), options.clone()).await?;
+    if !is_planned || plan.is_check {
+        return Ok((queue, worker));
+    }
+    let created = create_planned(backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?;
+    let worker =
+        Worker::new(created.queue.clone(), created.dead_letter.queue, component.clone(), options).await?;
+    Ok((created.queue, worker))
+}
+
+impl Opened {
+    /// What bounds the number of instances.
+    pub(super) fn bounded_by(&self, plan: &RunPlan) -> String {
+        match self.component.capacity().bounded_by {
+            BoundedBy::User if plan.worker.is_auto() => "auto".to_owned(),
+            bounded_by => bounded_by.to_string(),
+        }
+    }
+}

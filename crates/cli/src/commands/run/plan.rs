@@ -1,0 +1,194 @@
+//! What `run` will do, from its settings alone.
+
+use crate::output::failure::Failure;
+use crate::settings::aws::AwsSettings;
+use crate::settings::file::File;
+use crate::settings::flags::RunArgs;
+use crate::settings::log::LogSettings;
+use crate::settings::policy::{PolicySetting, policy};
+use crate::settings::task::TaskPlan;
+use crate::settings::usage_size::usage_bytes;
+use crate::settings::watch::WatchSettings;
+use crate::settings::worker::WorkerSettings;
+use crate::wiring::usage;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use wasmrun_runtime::model::outcome::Action;
+use wasmrun_runtime::worker::{Backoff, WorkerOptions};
+
+/// What `run` will do. Nothing is opened yet.
+pub(super) struct RunPlan {
+    pub(super) queue_url: String,
+    /// The usage file, with all links resolved, and the size at which it's rotated.
+    pub(super) usage: Option<(PathBuf, u64)>,
+    pub(super) worker: WorkerSettings,
+    pub(super) watching: WatchSettings,
+    outcomes: PolicySetting,
+    pub(super) aws: AwsSettings,
+    pub(super) task: TaskPlan,
+    pub(super) log: LogSettings,
+    /// Everything is opened and checked, and nothing is run.
+    pub(super) is_check: bool,
+}
+
+impl RunPlan {
+    /// Merges and validates settings.
+    ///
+    /// # Errors
+    ///
+    /// The first that is wrong, in the order in which they stand here.
+    pub(super) fn new(args: RunArgs, mut file: File) -> Result<Self, Failure> {
+        let log = args.task.log.clone().or(std::mem::take(&mut file.log));
+        let queue_url = args.queue.or_else(|| file.queue.take()).ok_or_else(|| {
+            Failure::usage("no queue: add --queue URL, or set `queue` in the configuration")
+        })?;
+        let usage = args.usage.or_else(|| file.usage.take()).map(|path| usage::resolve(&path)).transpose()?;
+        let usage_bytes = usage_bytes(args.usage_size.or(file.usage_size))?;
+        let worker = args.worker.over(std::mem::take(&mut file.worker));
+        let watching = args.watch.or(file.watch());
+        let outcomes = policy(&args.on, std::mem::take(&mut file.on))?;
+        let aws = args.task.aws.clone().or(std::mem::take(&mut file.aws));
+        let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
+        Ok(Self {
+            queue_url,
+            usage: usage.map(|path| (path, usage_bytes)),
+            worker,
+            watching,
+            outcomes,
+            aws,
+            task,
+            log,
+            is_check: args.check,
+        })
+    }
+
+    /// Whether the worker ends when the queue is empty.
+    pub(super) fn until_empty(&self) -> bool {
+        self.worker.until_empty.unwrap_or(false)
+    }
+
+    /// When a failed message is tried again.
+    pub(super) fn backoff(&self) -> Backoff {
+        self.worker.backoff.unwrap_or(WorkerOptions::default().backoff)
+    }
+
+    /// Refuses outcomes that go to a dead-letter queue where there is none.
+    pub(super) fn check_dead_letters(&self, has_dead_letter_queue: bool) -> Result<(), Failure> {
+        match self.outcomes.dead_lettered.first() {
+            Some(outcome) if !has_dead_letter_queue => Err(Failure::usage(format!(
+                "--on {outcome}=dead-letter needs a dead-letter queue, and the queue {} names none: add --dead-letter URL",
+                self.queue_url
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether rejected messages stay in the queue, as they'd go to a dead-letter queue and there is none.
+    pub(super) fn keeps_rejected(&self, has_dead_letter_queue: bool) -> bool {
+        !has_dead_letter_queue && self.outcomes.policy.rejected == Action::DeadLetter
+    }
+
+    /// How the worker works with so many permits at most. What has to be opened first isn't in it.
+    pub(super) fn options(&self, instances: NonZeroUsize) -> Result<WorkerOptions, Failure> {
+        let (worker, defaults) = (&self.worker, WorkerOptions::default());
+        Ok(WorkerOptions {
+            component_name: self.task.component_name(),
+            instances,
+            scale: worker.scale()?,
+            policy: self.outcomes.policy,
+            backoff: self.backoff(),
+            until_empty: self.until_empty(),
+            stop_timeout: worker.stop_timeout.unwrap_or(defaults.stop_timeout),
+            max_visibility: worker.max_visibility.unwrap_or(defaults.max_visibility),
+            on_lease_expired: worker.on_lease_expired(),
+            max_consecutive_failures: worker.max_consecutive_failures(),
+            rate: worker.rate,
+            watch_depth: self.watching.listen.is_some(),
+            ..defaults
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::flags::{Cli, Command};
+    use clap::Parser;
+    use std::time::Duration;
+
+    fn plan(arguments: &str, file: &str) -> Result<RunPlan, String> {
+        let words = ["wasmrun", "run"].into_iter().chain(arguments.split_whitespace());
+        let Some(Command::Run(args)) = Cli::try_parse_from(words).expect("arguments").command else {
+            panic!("another command")
+        };
+        let file = File::parse(file, &"wasmrun.toml").map_err(|failure| failure.to_string())?;
+        RunPlan::new(*args, file).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_nothing_is_opened() {
+        let file = "component = 'no.wasm'\nqueue = 'sqlite:no/q.db'\nusage-size = '1MiB'\n[worker]\nuntil-empty = true";
+        let from_file = plan("", file).expect("a plan");
+        assert_eq!(from_file.queue_url, "sqlite:no/q.db");
+        assert!(from_file.until_empty() && !from_file.is_check && from_file.usage.is_none());
+        let typed = plan("x.wasm --queue uploads --until-empty=false --check --usage new.jsonl", file);
+        let typed = typed.expect("a plan");
+        assert_eq!((typed.queue_url.as_str(), typed.task.component_name().as_str()), ("uploads", "x.wasm"));
+        assert!(!typed.until_empty() && typed.is_check);
+        let (path, bytes) = typed.usage.expect("a usage file");
+        assert!(path.is_absolute() && !path.exists(), "{}", path.display());
+        assert_eq!(bytes, 1 << 20);
+    }
+
+    #[test]
+    fn of_several_wrong_settings_the_same_one_is_always_told_first() {
+        let steps = [
+            ("", "--queue uploads", "no queue"),
+            ("--usage no/such/file", "--usage new.jsonl", "cannot use the usage file"),
+            ("--usage-size 1B", "--usage-size 1MiB", "--usage-size 1 bytes is too small"),
+            ("--on rejected=explode", "--on rejected=drop", "unknown action"),
+            ("", "x.wasm", "no component"),
+            ("--fuel 0", "--fuel 1", "--fuel 0 is too small"),
+        ];
+        let mended = |number: usize| -> String {
+            let flags = steps.iter().enumerate();
+            let flags = flags.map(|(at, (wrong, right, _))| if at < number { *right } else { *wrong });
+            flags.collect::<Vec<_>>().join(" ")
+        };
+        for (number, (_, _, said)) in steps.iter().enumerate() {
+            let error = plan(&mended(number), "").err().expect("refused");
+            assert!(error.contains(said), "{error} for {}", mended(number));
+        }
+        assert!(plan(&mended(steps.len()), "").is_ok());
+    }
+
+    #[test]
+    fn what_is_not_set_is_as_the_worker_has_it() {
+        let instances = NonZeroUsize::MIN;
+        let options = plan("x.wasm --queue q", "").expect("a plan").options(instances).expect("valid");
+        let defaults = WorkerOptions::default();
+        assert_eq!(options.stop_timeout, defaults.stop_timeout);
+        assert_eq!(options.max_visibility, defaults.max_visibility);
+        assert_eq!(options.max_consecutive_failures, defaults.max_consecutive_failures);
+        assert!(!options.until_empty && !options.watch_depth && options.bodies.is_none());
+        let set =
+            "x.wasm --queue q --stop-timeout 1s --max-consecutive-failures off --listen 0 --until-empty";
+        let options = plan(set, "").expect("a plan").options(instances).expect("valid");
+        assert_eq!((options.stop_timeout, options.max_consecutive_failures), (Duration::from_secs(1), None));
+        assert!(options.until_empty && options.watch_depth);
+    }
+
+    #[test]
+    fn a_dead_letter_queue_is_needed_where_an_outcome_goes_there_by_name() {
+        let named = plan("x.wasm --queue q --on trapped=dead-letter", "").expect("a plan");
+        assert!(named.check_dead_letters(true).is_ok());
+        let error = named.check_dead_letters(false).expect_err("refused").to_string();
+        assert!(error.starts_with("--on trapped=dead-letter needs a dead-letter queue"), "{error}");
+        // By default rejected messages go there, and are kept where there is none.
+        let default = plan("x.wasm --queue q", "").expect("a plan");
+        assert!(default.check_dead_letters(false).is_ok());
+        assert!(default.keeps_rejected(false) && !default.keeps_rejected(true));
+        let dropped = plan("x.wasm --queue q --on rejected=drop", "").expect("a plan");
+        assert!(!dropped.keeps_rejected(false));
+    }
+}

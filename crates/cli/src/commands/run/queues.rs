@@ -1,0 +1,93 @@
+//! The queue that a worker works on, and its dead-letter queue.
+
+use crate::output::failure::Failure;
+use crate::wiring::backends::{Backends, OpenQueue};
+use std::path::PathBuf;
+use std::sync::Arc;
+use wasmrun_runtime::ports::memory::MemoryQueue;
+use wasmrun_runtime::ports::queue::Queue;
+
+/// The queue that is worked on, and where its rejected messages go.
+pub(super) struct WorkQueue {
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) file: Option<PathBuf>,
+    pub(super) dead_letter: DeadLetters,
+    /// It doesn't exist, and an empty one in memory stands in for it.
+    pub(super) is_planned: bool,
+}
+
+/// Where rejected messages go, if anywhere.
+#[derive(Default)]
+pub(super) struct DeadLetters {
+    pub(super) queue: Option<Arc<dyn Queue>>,
+    pub(super) file: Option<PathBuf>,
+}
+
+impl From<OpenQueue> for DeadLetters {
+    fn from(opened: OpenQueue) -> Self {
+        Self { file: opened.file.clone(), queue: Some(opened.into_queue()) }
+    }
+}
+
+/// Opens the queue and its dead-letter queue. For a queue in a file that doesn't exist, what stands in for it: it's created
+/// when nothing can refuse any more.
+pub(super) async fn work_queue(
+    backends: &Backends,
+    url: &str,
+    dead_letter: Option<&str>,
+) -> Result<WorkQueue, Failure> {
+    let Some(plan) = backends.planned_queue(url)? else {
+        let opened = backends.open_queue(url).await?;
+        return with_dead_letters(backends, opened, dead_letter).await;
+    };
+    let stand_in = |name: &str| Arc::new(MemoryQueue::new(name, plan.visibility_timeout)) as Arc<dyn Queue>;
+    let dead_letter = match dead_letter {
+        Some(url) => backends.open_queue(url).await?.into(),
+        None => DeadLetters { queue: plan.dead_letter.as_deref().map(stand_in), file: None },
+    };
+    Ok(WorkQueue { queue: stand_in(&plan.url), file: Some(plan.path), dead_letter, is_planned: true })
+}
+
+/// Creates a queue that was planned, unless somebody else did meanwhile.
+pub(super) async fn create_planned(
+    backends: &Backends,
+    url: &str,
+    dead_letter: Option<&str>,
+) -> Result<WorkQueue, Failure> {
+    let (opened, created) = backends.open_or_create_queue(url).await?;
+    let work = with_dead_letters(backends, opened, dead_letter).await?;
+    if created {
+        tracing::info!(queue = work.queue.url(), "created the queue");
+    }
+    Ok(work)
+}
+
+async fn with_dead_letters(
+    backends: &Backends,
+    opened: OpenQueue,
+    dead_letter: Option<&str>,
+) -> Result<WorkQueue, Failure> {
+    let (file, queue) = (opened.file.clone(), opened.into_queue());
+    let dead_letter = dead_letter_queue(backends, &*queue, dead_letter).await?;
+    let dead_letter = dead_letter.map(DeadLetters::from).unwrap_or_default();
+    Ok(WorkQueue { queue, file, dead_letter, is_planned: false })
+}
+
+/// The queue that the user names, or the one that the queue's redrive policy names.
+async fn dead_letter_queue(
+    backends: &Backends,
+    queue: &dyn Queue,
+    url: Option<&str>,
+) -> Result<Option<OpenQueue>, Failure> {
+    let named = match url {
+        Some(url) => Some(url.to_owned()),
+        None => {
+            let attributes = queue.attributes().await.map_err(|error| Failure::queue(queue.url(), &error))?;
+            attributes.redrive.map(|redrive| redrive.dead_letter)
+        }
+    };
+    match named {
+        Some(url) => backends.open_queue(&url).await.map(Some),
+        None => Ok(None),
+    }
+}

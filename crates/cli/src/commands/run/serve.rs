@@ -1,0 +1,144 @@
+//! From a worker that is ready to its summary.
+
+use super::Signals;
+use super::open::Opened;
+use super::plan::RunPlan;
+use crate::output::Output;
+use crate::output::failure::Failure;
+use crate::output::progress::progress;
+use crate::wiring::watch::{self, Observers};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::task::JoinHandle;
+use wasmrun_aws::ecs::Protection;
+use wasmrun_runtime::worker::{Summary, Worker};
+use wasmrun_watch::{About, Watch};
+
+impl Opened {
+    /// Warns of rejected messages that stay in the queue.
+    pub(super) fn warn_of_rejected(&self, plan: &RunPlan) {
+        if !self.keeps_rejected {
+            return;
+        }
+        let queue = self.queue.url();
+        if plan.until_empty() {
+            tracing::warn!(
+                queue,
+                "no dead-letter queue: --until-empty does not end while a rejected message is left"
+            );
+        }
+        tracing::warn!(
+            queue,
+            longest_backoff = %humantime::format_duration(plan.backoff().longest),
+            "no dead-letter queue: rejected messages are tried again until the queue's retention ends; name a dead-letter queue with --dead-letter URL, or set --on rejected=drop"
+        );
+    }
+
+    /// Says what a check has found.
+    pub(super) fn say_checked(&self, plan: &RunPlan, output: &Output) {
+        let queue_url = &plan.queue_url;
+        output.line(format_args!("ok: {queue_url} and the component are ready"));
+        if self.is_planned {
+            output.line(format_args!("the queue {queue_url} doesn't exist yet: `wasmrun run` creates it"));
+        }
+        if self.keeps_rejected {
+            output.line(format_args!(
+                "there is no dead-letter queue: rejected messages are tried again until the queue's retention ends"
+            ));
+        }
+    }
+
+    /// Logs that the worker is ready, and with what.
+    pub(super) fn log_ready(&self, plan: &RunPlan) {
+        let grants = self.component.grants().stores.iter();
+        let stores: Vec<String> =
+            grants.map(|(alias, grant)| format!("{alias}={}:{}", grant.store.url(), grant.mode)).collect();
+        tracing::info!(
+            queue = self.queue.url(),
+            instances = self.component.capacity().instances,
+            bounded_by = self.bounded_by(plan),
+            task_bytes = self.component.limits().task_bytes(),
+            allocator = ?self.component.allocator(),
+            stores = stores.join(" "),
+            ecs_task = (!self.ecs.arn.is_empty()).then_some(&*self.ecs.arn),
+            ecs_definition = (!self.ecs.definition.is_empty()).then_some(&*self.ecs.definition),
+            "ready"
+        );
+    }
+}
+
+/// Runs the worker, and those who watch it, until it ends. Then says what it did.
+pub(super) async fn serve(
+    plan: &RunPlan,
+    opened: Opened,
+    output: &Output,
+    signals: Signals,
+    started_at: SystemTime,
+) -> Result<ExitCode, Failure> {
+    let progress = draw_progress(plan, &opened, output).await?;
+    let Opened { queue, component, worker, usage, observers, protection, server, .. } = opened;
+    let Observers { metrics, emf } = observers;
+    let serving = server.zip(metrics).map(|(server, metrics)| {
+        let about = About {
+            version: env!("CARGO_PKG_VERSION"),
+            component: plan.task.component_name(),
+            queue: queue.url().to_owned(),
+            started_at,
+        };
+        let watch = Watch { about, metrics, worker: worker.clone(), component };
+        watch::serve(server, Arc::new(watch))
+    });
+    let reporting = emf.clone().map(|emf| watch::report(emf, worker.clone(), output.clone()));
+    let Signals { stop, abandon } = signals;
+    let summary = tokio::select! {
+        summary = worker.clone().run(stop.clone(), abandon) => summary,
+        () = keep_protected(protection.as_ref(), &worker) => unreachable!("it goes on until it's dropped"),
+    };
+    drop((serving, reporting));
+    if let Some(protection) = &protection {
+        protection.end().await;
+    }
+    if let Some(emf) = emf {
+        output.print(&emf.line(&worker.status(), SystemTime::now(), true));
+    }
+    if let Some(progress) = progress {
+        progress.abort();
+    }
+    if let Some(usage) = usage {
+        usage.close();
+    }
+    output.summary(&summary);
+    ended(plan, &summary, stop.is_cancelled())
+}
+
+/// Draws how far the worker is, if it ends with its messages.
+async fn draw_progress(
+    plan: &RunPlan,
+    opened: &Opened,
+    output: &Output,
+) -> Result<Option<JoinHandle<()>>, Failure> {
+    if !plan.until_empty() {
+        return Ok(None);
+    }
+    let depth = opened.queue.depth().await.map_err(|error| Failure::queue(&plan.queue_url, &error))?;
+    Ok(Some(tokio::spawn(progress(output.clone(), opened.worker.tally(), depth.total()))))
+}
+
+/// Protects this ECS task while the worker is busy, until it's dropped.
+async fn keep_protected(protection: Option<&Protection>, worker: &Worker) {
+    match protection {
+        Some(protection) => protection.keep(|| worker.is_busy()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A worker that stalled has failed, unless it was stopped.
+fn ended(plan: &RunPlan, summary: &Summary, is_stopped: bool) -> Result<ExitCode, Failure> {
+    match &summary.stalled {
+        Some(why) if plan.until_empty() && !is_stopped => Err(Failure::Stalled(format!(
+            "{why}; unsettled messages stay in the queue: fix the cause and run again"
+        ))),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
