@@ -39,96 +39,111 @@ impl Output {
     /// Prints what a worker did: for people, or as a log line.
     pub(crate) fn summary(&self, summary: &Summary) {
         self.bar.finish_and_clear();
-        let Summary { elapsed, tasks, outcomes, limits, counts, usage, spreads, .. } = summary;
-        let Counts { dead_lettered, released, .. } = counts;
-        let seconds = elapsed.as_secs_f64().max(1e-6);
-        let per_second = *tasks as f64 / seconds;
-        if self.format == LogFormat::Json {
-            let [wall, queued, cpu, fuel, memory, bytes] = Quantity::ALL.map(|quantity| spreads.of(quantity));
-            let limits: Vec<String> =
-                limits.iter().map(|(limit, count)| format!("{limit}:{count}")).collect();
-            tracing::info!(
-                tasks,
-                completed = summary.outcome(OutcomeKind::Completed),
-                retry = summary.outcome(OutcomeKind::Retry),
-                rejected = summary.outcome(OutcomeKind::Rejected),
-                limit_exceeded = summary.outcome(OutcomeKind::LimitExceeded),
-                timed_out = summary.outcome(OutcomeKind::TimedOut),
-                trapped = summary.outcome(OutcomeKind::Trapped),
-                host_failed = summary.outcome(OutcomeKind::HostFailed),
-                cancelled = summary.outcome(OutcomeKind::Cancelled),
-                limits = limits.join(" "),
-                dead_lettered,
-                released = released,
-                seconds,
-                per_second,
-                fuel = usage.fuel,
-                cpu_seconds = usage.cpu.as_secs_f64(),
-                peak_memory_bytes = usage.peak_memory_bytes,
-                bytes_read = usage.bytes_read,
-                bytes_written = usage.bytes_written,
-                refusals = usage.refusals,
-                wall_us_p50 = wall.p50,
-                wall_us_p95 = wall.p95,
-                wall_us_p99 = wall.p99,
-                wall_us_max = wall.max,
-                queued_us_p50 = queued.p50,
-                queued_us_p95 = queued.p95,
-                queued_us_p99 = queued.p99,
-                queued_us_max = queued.max,
-                cpu_us_p50 = cpu.p50,
-                cpu_us_p95 = cpu.p95,
-                cpu_us_p99 = cpu.p99,
-                cpu_us_max = cpu.max,
-                fuel_p50 = fuel.p50,
-                fuel_p95 = fuel.p95,
-                fuel_p99 = fuel.p99,
-                fuel_max = fuel.max,
-                peak_memory_bytes_p50 = memory.p50,
-                peak_memory_bytes_p95 = memory.p95,
-                peak_memory_bytes_p99 = memory.p99,
-                peak_memory_bytes_max = memory.max,
-                bytes_p50 = bytes.p50,
-                bytes_p95 = bytes.p95,
-                bytes_p99 = bytes.p99,
-                bytes_max = bytes.max,
-                "summary"
-            );
-            return;
+        match self.format {
+            LogFormat::Json => log_summary(summary),
+            LogFormat::Text => self.print(&summary_text(summary)),
         }
-        let mut text = format!("\ntasks          {tasks} in {seconds:.2} s: {per_second:.1} a second\n");
-        for (index, (outcome, count)) in outcomes.iter().enumerate() {
-            let _ = writeln!(text, "{:<15}{count} {outcome}", if index == 0 { "outcomes" } else { "" });
-        }
-        for (limit, count) in limits {
-            let _ = writeln!(text, "{:<15}{count} ended by the limit of {limit}", "");
-        }
-        if *released > 0 {
-            let _ = writeln!(text, "released       {released}");
-        }
-        if *dead_lettered > 0 {
-            let _ = writeln!(text, "dead-lettered  {dead_lettered}");
-        }
-        if usage.refusals > 0 {
-            let _ = writeln!(text, "refused        {} calls for want of a grant", usage.refusals);
-        }
-        let mean = |sum: f64| {
-            if *tasks == 0 { 0.0 } else { sum / *tasks as f64 }
-        };
-        let _ = write!(
-            text,
-            "CPU time       {:.2} s, {:.2} ms a task\nfuel           {}, {} a task\npeak memory    {} (the largest task)\nread, written  {}, {}",
-            usage.cpu.as_secs_f64(),
-            mean(usage.cpu.as_secs_f64() * 1e3),
-            show::count(usage.fuel),
-            show::count(usage.fuel.checked_div(*tasks).unwrap_or_default()),
-            size(usage.peak_memory_bytes),
-            size(usage.bytes_read),
-            size(usage.bytes_written),
-        );
-        if *tasks > 0 {
-            let _ = write!(text, "\n\n{}", show::spreads(spreads, 15).trim_end());
-        }
-        self.print(&text);
     }
+}
+
+/// How long a worker ran, in seconds above zero, and the tasks that it ended a second.
+fn pace(summary: &Summary) -> (f64, f64) {
+    let seconds = summary.elapsed.as_secs_f64().max(1e-6);
+    (seconds, summary.tasks as f64 / seconds)
+}
+
+/// Logs what a worker did. The fields of an event must be known to the compiler, so that each stands here.
+fn log_summary(summary: &Summary) {
+    let Summary { tasks, limits, counts, usage, spreads, .. } = summary;
+    let (seconds, per_second) = pace(summary);
+    let [wall, queued, cpu, fuel, memory, bytes] = Quantity::ALL.map(|quantity| spreads.of(quantity));
+    let limits: Vec<String> = limits.iter().map(|(limit, count)| format!("{limit}:{count}")).collect();
+    tracing::info!(
+        tasks,
+        completed = summary.outcome(OutcomeKind::Completed),
+        retry = summary.outcome(OutcomeKind::Retry),
+        rejected = summary.outcome(OutcomeKind::Rejected),
+        limit_exceeded = summary.outcome(OutcomeKind::LimitExceeded),
+        timed_out = summary.outcome(OutcomeKind::TimedOut),
+        trapped = summary.outcome(OutcomeKind::Trapped),
+        host_failed = summary.outcome(OutcomeKind::HostFailed),
+        cancelled = summary.outcome(OutcomeKind::Cancelled),
+        limits = limits.join(" "),
+        dead_lettered = counts.dead_lettered,
+        released = counts.released,
+        seconds,
+        per_second,
+        fuel = usage.fuel,
+        cpu_seconds = usage.cpu.as_secs_f64(),
+        peak_memory_bytes = usage.peak_memory_bytes,
+        bytes_read = usage.bytes_read,
+        bytes_written = usage.bytes_written,
+        refusals = usage.refusals,
+        wall_us_p50 = wall.p50,
+        wall_us_p95 = wall.p95,
+        wall_us_p99 = wall.p99,
+        wall_us_max = wall.max,
+        queued_us_p50 = queued.p50,
+        queued_us_p95 = queued.p95,
+        queued_us_p99 = queued.p99,
+        queued_us_max = queued.max,
+        cpu_us_p50 = cpu.p50,
+        cpu_us_p95 = cpu.p95,
+        cpu_us_p99 = cpu.p99,
+        cpu_us_max = cpu.max,
+        fuel_p50 = fuel.p50,
+        fuel_p95 = fuel.p95,
+        fuel_p99 = fuel.p99,
+        fuel_max = fuel.max,
+        peak_memory_bytes_p50 = memory.p50,
+        peak_memory_bytes_p95 = memory.p95,
+        peak_memory_bytes_p99 = memory.p99,
+        peak_memory_bytes_max = memory.max,
+        bytes_p50 = bytes.p50,
+        bytes_p95 = bytes.p95,
+        bytes_p99 = bytes.p99,
+        bytes_max = bytes.max,
+        "summary"
+    );
+}
+
+/// What a worker did, for people.
+fn summary_text(summary: &Summary) -> String {
+    let Summary { tasks, outcomes, limits, counts, usage, spreads, .. } = summary;
+    let Counts { dead_lettered, released, .. } = counts;
+    let (seconds, per_second) = pace(summary);
+    let mut text = format!("\ntasks          {tasks} in {seconds:.2} s: {per_second:.1} a second\n");
+    for (index, (outcome, count)) in outcomes.iter().enumerate() {
+        let _ = writeln!(text, "{:<15}{count} {outcome}", if index == 0 { "outcomes" } else { "" });
+    }
+    for (limit, count) in limits {
+        let _ = writeln!(text, "{:<15}{count} ended by the limit of {limit}", "");
+    }
+    if *released > 0 {
+        let _ = writeln!(text, "released       {released}");
+    }
+    if *dead_lettered > 0 {
+        let _ = writeln!(text, "dead-lettered  {dead_lettered}");
+    }
+    if usage.refusals > 0 {
+        let _ = writeln!(text, "refused        {} calls for want of a grant", usage.refusals);
+    }
+    let mean = |sum: f64| {
+        if *tasks == 0 { 0.0 } else { sum / *tasks as f64 }
+    };
+    let _ = write!(
+        text,
+        "CPU time       {:.2} s, {:.2} ms a task\nfuel           {}, {} a task\npeak memory    {} (the largest task)\nread, written  {}, {}",
+        usage.cpu.as_secs_f64(),
+        mean(usage.cpu.as_secs_f64() * 1e3),
+        show::count(usage.fuel),
+        show::count(usage.fuel.checked_div(*tasks).unwrap_or_default()),
+        size(usage.peak_memory_bytes),
+        size(usage.bytes_read),
+        size(usage.bytes_written),
+    );
+    if *tasks > 0 {
+        let _ = write!(text, "\n\n{}", show::spreads(spreads, 15).trim_end());
+    }
+    text
 }

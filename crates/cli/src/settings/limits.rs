@@ -40,7 +40,7 @@ const MAX_CALL_SIZE: ByteSize = ByteSize(MAX_SIZE.0 + Limits::CALL_OVERHEAD_BYTE
 macro_rules! limits {
     ($($(#[$help:meta])+ $flag:ident: $unit:ident $(in $allowed:expr)?, $variable:literal => $field:ident;)*) => {
         settings! {
-            /// The limits of a task.
+            /// The limits of a task: a field for each key of the table `limits`.
             pub(crate) struct LimitSettings {
                 $($(#[$help])+
                 #[arg(long, value_name = <$unit as Unit>::VALUE_NAME, env = $variable, value_parser = typed::<$unit>)]

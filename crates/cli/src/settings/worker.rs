@@ -9,7 +9,7 @@ use std::time::Duration;
 use wasmrun_runtime::worker::{Backoff, OnLeaseExpired, Rate, WorkerOptions};
 
 settings! {
-    /// How the worker works.
+    /// How the worker works: a field for each key of the table `worker`.
     pub(crate) struct WorkerSettings {
         /// Concurrency limit: a number; MIN..MAX, scaled with the work; or auto: 0 to what the host's memory
         /// allows, at most 1000 [default: auto]

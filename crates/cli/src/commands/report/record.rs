@@ -12,7 +12,8 @@ const LONGEST_US: u64 = 366 * 24 * 3600 * 1_000_000;
 /// What a number in JSON may be without losing digits.
 const LARGEST: u64 = 1 << 53;
 
-/// What is known of a task. What the report doesn't need isn't read, and may be anything.
+/// What is known of a task: a field for each that the worker writes and the report needs. What it doesn't need isn't read, and
+/// may be anything.
 #[derive(Debug, Deserialize)]
 pub(super) struct Record<'a> {
     time: Cow<'a, str>,

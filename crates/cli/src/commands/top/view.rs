@@ -62,47 +62,44 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, history: &History) {
 }
 
 fn draw_numbers(frame: &mut Frame<'_>, area: Rect, history: &History) {
-    let status = history.last();
     let [left, middle, right] =
         Layout::horizontal([Constraint::Fill(1), Constraint::Length(40), Constraint::Fill(1)]).areas(area);
+    draw_now(frame, left, history);
+    draw_percentiles(frame, middle, &history.last()["percentiles"]);
+    draw_outcomes(frame, right, history.last());
+}
 
-    let instances = &status["instances"];
+fn draw_now(frame: &mut Frame<'_>, area: Rect, history: &History) {
+    let (instances, depth) = (&history.last()["instances"], &history.last()["depth"]);
     let because = match text(&instances["because"]) {
         because if because.is_empty() => "fixed".to_owned(),
         because => because,
     };
-    let depth = &status["depth"];
+    let [allowed, min, max] = ["allowed", "min", "max"].map(|name| number(&instances[name]));
     let rate = history.throughput().map_or_else(|| "-".into(), |rate| format!("{rate:.1}/s"));
     pairs(
         frame,
-        left,
+        area,
         " now ",
         &[
             ("running", number(&instances["running"])),
-            (
-                "allowed",
-                format!(
-                    "{} of {}..{}: {because}",
-                    number(&instances["allowed"]),
-                    number(&instances["min"]),
-                    number(&instances["max"])
-                ),
-            ),
+            ("allowed", format!("{allowed} of {min}..{max}: {because}")),
             ("visible", number(&depth["visible"])),
             ("in flight", number(&depth["in_flight"])),
             ("delayed", number(&depth["delayed"])),
             ("throughput", rate),
         ],
     );
+}
 
-    let spreads = &status["percentiles"];
+fn draw_percentiles(frame: &mut Frame<'_>, area: Rect, spreads: &Value) {
     let spread = |name: &str, shown: fn(&Value) -> String| {
         let of = |percentile: &str| shown(&spreads[name][percentile]);
         format!("{:>8} {:>8} {:>8}", of("p50"), of("p95"), of("p99"))
     };
     pairs(
         frame,
-        middle,
+        area,
         " of a task: p50, p95, p99 ",
         &[
             ("queued", spread("queued_us", micros)),
@@ -112,7 +109,9 @@ fn draw_numbers(frame: &mut Frame<'_>, area: Rect, history: &History) {
             ("bytes", spread("bytes", bytes)),
         ],
     );
+}
 
+fn draw_outcomes(frame: &mut Frame<'_>, area: Rect, status: &Value) {
     let outcomes = status["outcomes"].as_object();
     let mut ended: Vec<(String, String)> = outcomes
         .into_iter()
@@ -126,7 +125,7 @@ fn draw_numbers(frame: &mut Frame<'_>, area: Rect, history: &History) {
     }
     let ended: Vec<(&str, String)> =
         ended.iter().map(|(name, count)| (name.as_str(), count.clone())).collect();
-    pairs(frame, right, " tasks ", &ended);
+    pairs(frame, area, " tasks ", &ended);
 }
 
 fn pairs(frame: &mut Frame<'_>, area: Rect, title: &str, pairs: &[(&str, String)]) {

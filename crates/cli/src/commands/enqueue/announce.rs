@@ -1,0 +1,91 @@
+//! Announces a store's objects, as S3 would.
+
+use super::seen::Seen;
+use super::{Sender, count};
+use crate::output::Output;
+use crate::output::failure::Failure;
+use crate::wiring::signals::stop_signals;
+use std::collections::HashSet;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+use wasmrun_runtime::model::event::notification;
+use wasmrun_runtime::model::message::MAX_BATCH;
+use wasmrun_runtime::ports::object_store::{MAX_PAGE, ObjectStore, ObjectSummary};
+
+/// Announces the objects of a store whose keys start with a prefix.
+pub(super) struct Announcer<'a> {
+    pub(super) sender: Sender<'a>,
+    pub(super) store: &'a dyn ObjectStore,
+    pub(super) prefix: &'a str,
+    pub(super) seen: Seen,
+}
+
+impl Announcer<'_> {
+    /// Announces what arrives and what changes, until a signal ends it.
+    pub(super) async fn watch(&mut self, every: Duration, output: &Output) -> Result<ExitCode, Failure> {
+        // From the beginning: a signal that comes while the store is listed must not get lost.
+        let (mut interrupt, mut terminate) = stop_signals()?;
+        let watch = async {
+            let sent = self.announce_and_say(output).await?;
+            if sent > 0 && !self.seen.lasts() {
+                tracing::info!("a restart announces all objects again: --seen FILE remembers them");
+            }
+            let mut rounds = tokio::time::interval(every.max(Duration::from_millis(10)));
+            rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                rounds.tick().await;
+                match self.announce().await {
+                    Ok(0) => {}
+                    Ok(sent) => output.line(format_args!("announced {}", count(sent, "object"))),
+                    // What was not sent isn't known, and is announced in the next round.
+                    Err(failure) => tracing::warn!("{failure}"),
+                }
+            }
+        };
+        tokio::select! {
+            ended = watch => ended,
+            _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
+            _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// Announces, and says how many objects and where to.
+    pub(super) async fn announce_and_say(&mut self, output: &Output) -> Result<usize, Failure> {
+        let sent = self.announce().await?;
+        output.line(format_args!("announced {} to {}", count(sent, "object"), self.sender.queue.url()));
+        Ok(sent)
+    }
+
+    /// Sends an event for each object that isn't known as it is now. Returns how many were sent.
+    async fn announce(&mut self) -> Result<usize, Failure> {
+        let mut sent = 0;
+        let mut continuation: Option<String> = None;
+        let mut present = HashSet::new();
+        loop {
+            let page = self
+                .store
+                .list(self.prefix, continuation.as_deref(), MAX_PAGE)
+                .await
+                .map_err(|error| Failure::store(self.store.url(), &error))?;
+            let new: Vec<ObjectSummary> =
+                page.objects.iter().filter(|object| !self.seen.holds(object)).cloned().collect();
+            for batch in new.chunks(MAX_BATCH) {
+                let event = |object: &ObjectSummary| {
+                    let at = object.modified_at.unwrap_or_else(SystemTime::now);
+                    notification(self.store.url(), &object.key, object.size, object.etag.as_deref(), at)
+                };
+                self.sender.send(batch.iter().map(event).collect()).await?;
+                self.seen.add(batch)?;
+                sent += batch.len();
+            }
+            present.extend(page.objects.into_iter().map(|object| object.key));
+            continuation = page.continuation;
+            if continuation.is_none() {
+                // Of others nothing is known.
+                let prefix = self.prefix;
+                self.seen.forget_all_but(|key| !key.starts_with(prefix) || present.contains(key))?;
+                return Ok(sent);
+            }
+        }
+    }
+}
