@@ -2,9 +2,9 @@
 
 use crate::output::failure::Failure;
 use crate::output::log_lines::{self, LogFormat};
-use crate::settings::file::File;
+use crate::settings::file::ConfigFile;
 use crate::settings::flags::{Cli, Command};
-use crate::settings::policy::policy;
+use crate::settings::outcome_actions::outcome_actions;
 use crate::settings::task::TaskPlan;
 use crate::wiring::component;
 use clap::Parser;
@@ -25,12 +25,12 @@ pub fn settings(config: &str, arguments: &[&str]) -> Option<Result<Limits, Strin
     let words = ["wasmrun", "run"].iter().chain(arguments);
     let Ok(Cli { command: Some(Command::Run(args)), .. }) = Cli::try_parse_from(words) else { return None };
     let merged = (|| -> Result<Limits, Failure> {
-        let mut file = File::parse(config, &"wasmrun.toml")?;
+        let mut file = ConfigFile::parse(config, &"wasmrun.toml")?;
         let log = args.task.log.clone().or(std::mem::take(&mut file.log));
         log_lines::filter(log.level.as_deref().unwrap_or("info"))?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         worker.instances()?;
-        policy(&args.on, std::mem::take(&mut file.on))?;
+        outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
         plan.engine.threads()?;
         Ok(component::limits(&plan))
@@ -40,7 +40,7 @@ pub fn settings(config: &str, arguments: &[&str]) -> Option<Result<Limits, Strin
 
 /// The lines that the program would write for the events of `work`.
 pub fn lines(json: bool, work: impl FnOnce()) -> Vec<u8> {
-    let written = Written::default();
+    let written = LogBuffer::default();
     let writer = written.clone();
     let format = if json { LogFormat::Json } else { LogFormat::Text };
     let (subscriber, _) =
@@ -51,9 +51,9 @@ pub fn lines(json: bool, work: impl FnOnce()) -> Vec<u8> {
 }
 
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Written {
+impl Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = self.0.lock();
         written.extend_from_slice(&tamed(bytes));

@@ -1,7 +1,7 @@
 //! `wasmrun invoke`: one task, once, without a queue.
 
 use crate::output::failure::{EXIT_TASK_FAILED, Failure};
-use crate::settings::file::File;
+use crate::settings::file::ConfigFile;
 use crate::settings::flags::InvokeArgs;
 use crate::settings::message::{attributes_from, body_from};
 use crate::settings::task::TaskPlan;
@@ -18,7 +18,7 @@ use wasmrun_runtime::model::outcome::Outcome;
 use wasmrun_runtime::model::trace;
 
 pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
-    let mut file = File::read(args.task.config.as_deref())?;
+    let mut file = ConfigFile::read(args.task.config.as_deref())?;
     let log = args.task.log.clone().or(std::mem::take(&mut file.log));
     let message = message(&args)?;
     let backends = Backends::new(args.task.aws.clone().or(std::mem::take(&mut file.aws)));

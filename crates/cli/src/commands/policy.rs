@@ -1,7 +1,7 @@
 //! `wasmrun policy`: the rights that a configuration needs.
 
 use crate::output::failure::Failure;
-use crate::settings::file::File;
+use crate::settings::file::ConfigFile;
 use crate::settings::flags::PolicyArgs;
 use crate::settings::grants;
 use crate::settings::task::object_url;
@@ -12,7 +12,7 @@ use wasmrun_aws::{Permissions, is_queue_address};
 
 pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
     let asks_for_dead_letters = args.role.is_none();
-    let (permissions, is_told) = permissions(args)?;
+    let (permissions, names_dead_letters) = permissions(args)?;
     if permissions.is_empty() {
         return Err(Failure::usage("no rights are needed: neither a queue nor a store here is Amazon's"));
     }
@@ -23,7 +23,7 @@ pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
     }
     // That nobody reads it changes nothing.
     let _ = writeln!(io::stdout(), "{}", permissions.to_json());
-    if asks_for_dead_letters && !is_told {
+    if asks_for_dead_letters && !names_dead_letters {
         let _ = writeln!(
             io::stderr(),
             "note: if the queue's redrive policy names a dead-letter queue, its rights are missing here: add --dead-letter URL"
@@ -32,10 +32,10 @@ pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// And whether the dead-letter queue is told, where the queue may have one.
+/// The rights that are needed; and whether the settings name the dead-letter queue, where the queue may have one.
 fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
     let PolicyArgs { cluster, role, run } = args;
-    let mut file = File::read(run.task.config.as_deref())?;
+    let mut file = ConfigFile::read(run.task.config.as_deref())?;
     let stores = grants::stores(&run.task.store, std::mem::take(&mut file.store))?;
     let sends = grants::sends(&run.task.send, std::mem::take(&mut file.send))?;
     let roles = grants::roles(&run.task.assume_role, std::mem::take(&mut file.assume_role), |alias| {
@@ -51,12 +51,12 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
     let mut permissions = Permissions::new(region);
     let wrong = |what: &str, why: String| Failure::usage(format!("cannot tell the rights on {what}: {why}"));
 
-    let mut is_told = true;
+    let mut names_dead_letters = true;
     if role.is_none() {
         let worker = run.worker.over(std::mem::take(&mut file.worker));
         let queue = of_amazon(run.queue.or_else(|| file.queue.take()))?;
         let dead_letter = of_amazon(worker.dead_letter)?;
-        is_told = queue.is_none() || dead_letter.is_some();
+        names_dead_letters = queue.is_none() || dead_letter.is_some();
         if let Some(queue) = &queue {
             permissions.work_on(queue).map_err(|why| wrong(queue, why))?;
         }
@@ -88,7 +88,7 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
             permissions.send_to(&alias, &url).map_err(|why| wrong(&url, why))?;
         }
     }
-    Ok((permissions, is_told))
+    Ok((permissions, names_dead_letters))
 }
 
 /// A queue, if it's one of SQS.

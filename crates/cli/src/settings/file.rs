@@ -3,13 +3,13 @@
 use super::aws::AwsSettings;
 use super::engine::EngineSettings;
 use super::environment::EnvValue;
-use super::limits::LimitSettings;
+use super::limit_flags::LimitSettings;
 use super::log::LogSettings;
 use super::read::{MAX_TOML_BYTES, read_text, toml_from};
 use super::text::written;
 use super::watch::{Listen, Namespace, WatchSettings};
 use super::worker::WorkerSettings;
-use super::{grants, policy};
+use super::{grants, outcome_actions};
 use crate::output::failure::Failure;
 use bytesize::ByteSize;
 use serde::Deserialize;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// The configuration file: a field for each key and each table at its top.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(crate) struct File {
+pub(crate) struct ConfigFile {
     #[serde(deserialize_with = "written")]
     pub(crate) component: Option<PathBuf>,
     #[serde(deserialize_with = "written")]
@@ -44,7 +44,7 @@ pub(crate) struct File {
     #[serde(deserialize_with = "grants::roles_of_file")]
     pub(crate) assume_role: BTreeMap<String, String>,
     pub(crate) env: BTreeMap<String, EnvValue>,
-    #[serde(deserialize_with = "policy::actions_of_file")]
+    #[serde(deserialize_with = "outcome_actions::actions_of_file")]
     pub(crate) on: BTreeMap<String, String>,
     pub(crate) limits: LimitSettings,
     pub(crate) worker: WorkerSettings,
@@ -53,7 +53,7 @@ pub(crate) struct File {
     pub(crate) log: LogSettings,
 }
 
-impl File {
+impl ConfigFile {
     /// How a worker may be watched, which the file has no table for. Takes it out of the file.
     pub(crate) fn watch(&mut self) -> WatchSettings {
         WatchSettings { listen: self.listen.take(), emf: self.emf.take(), service: self.service.take() }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file() {
-        let file: File = toml::from_str("[store]\nin = 'dir:x:ro'\nout = 'dir:y:rw'").expect("valid");
+        let file: ConfigFile = toml::from_str("[store]\nin = 'dir:x:ro'\nout = 'dir:y:rw'").expect("valid");
         let stores = grants::stores(&["in=dir:z:rw".into()], file.store).expect("valid");
         assert_eq!(stores.iter().map(|s| s.url.as_str()).collect::<Vec<_>>(), ["dir:z", "dir:y"]);
     }
@@ -101,7 +101,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("wasmrun.toml");
         std::fs::write(&path, "queue = 'sqlite:x'\n\n[limits]\nfule = 5\n").expect("written");
-        let error = File::read(Some(&path)).expect_err("invalid").to_string();
+        let error = ConfigFile::read(Some(&path)).expect_err("invalid").to_string();
         assert!(error.contains("line 4") && error.contains("fule"), "{error}");
     }
 }

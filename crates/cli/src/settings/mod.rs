@@ -9,10 +9,10 @@
 //! | module | owns |
 //! |---|---|
 //! | `text`, `range`, `read` | values as they are written; those that are allowed; files that a user names |
-//! | `aws`, `engine`, `instances`, `limits`, `log`, `usage_size`, `watch`, `worker` | groups of settings |
+//! | `aws`, `engine`, `instances`, `limit_flags`, `log`, `usage_size`, `watch`, `worker` | groups of settings |
 //! | `flags` | what can be typed, and how it's explained |
 //! | `variables` | the names of variables |
-//! | `named`, `environment`, `grants`, `policy`, `message` | what is given to a name; what is sent |
+//! | `named`, `environment`, `grants`, `outcome_actions`, `message` | what is given to a name; what is sent |
 //! | `file` | the configuration file |
 //! | `task` | all that a task is to be |
 
@@ -45,11 +45,11 @@ pub(crate) mod file;
 pub(crate) mod flags;
 pub(crate) mod grants;
 mod instances;
-pub(crate) mod limits;
+pub(crate) mod limit_flags;
 pub(crate) mod log;
 pub(crate) mod message;
 pub(crate) mod named;
-pub(crate) mod policy;
+pub(crate) mod outcome_actions;
 mod range;
 pub(crate) mod read;
 pub(crate) mod task;

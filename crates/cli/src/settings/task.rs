@@ -2,7 +2,7 @@
 
 use super::engine::EngineSettings;
 use super::environment::environment;
-use super::file::File;
+use super::file::ConfigFile;
 use super::flags::TaskArgs;
 use super::grants::{self, StoreSetting};
 use crate::output::failure::Failure;
@@ -34,7 +34,7 @@ impl TaskPlan {
     pub(crate) fn new(
         component: Option<PathBuf>,
         args: TaskArgs,
-        file: &mut File,
+        file: &mut ConfigFile,
         fetches_bodies: bool,
     ) -> Result<Self, Failure> {
         let component = component.or_else(|| file.component.take()).ok_or_else(|| {

@@ -248,6 +248,7 @@ impl Written for PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::Deserialize;
 
     #[test]
     fn what_a_reader_of_types_says_is_said_in_the_users_words() {
@@ -265,6 +266,48 @@ mod tests {
             ("duplicate key", "duplicate key"),
         ] {
             assert_eq!(in_users_words(said), shown);
+        }
+    }
+
+    /// The words belong to other crates, which may change them.
+    #[test]
+    fn each_text_that_is_recognised_is_one_that_the_reader_of_toml_says() {
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        struct Table {
+            text: String,
+            path: PathBuf,
+            truth: bool,
+            map: BTreeMap<String, u8>,
+            list: Vec<u8>,
+            pair: [u8; 2],
+            number: f64,
+            whole: u64,
+            table: Option<Inner>,
+        }
+
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "what is read is wrong")]
+        struct Inner {
+            needed: u8,
+        }
+
+        for (toml, shown) in [
+            ("text = 5", "expected text in quotes"),
+            ("path = 5", "expected text in quotes"),
+            ("truth = 5", "expected true or false"),
+            ("map = 5", "expected a table"),
+            ("list = 5", "expected a list"),
+            ("pair = [1]", "expected an array of length 2"),
+            ("number = 'x'", "expected a number"),
+            ("whole = -1", "expected a whole number"),
+            ("whole = 'x'", "expected a whole number"),
+            ("table = 5", "expected a table"),
+            ("table = {}", "the key needed is missing"),
+            ("hole = 5", "unknown key hole: did you mean whole?"),
+        ] {
+            let error = toml::from_str::<Table>(toml).expect_err(toml);
+            assert_eq!(in_users_words(error.message()), shown, "{toml}: {}", error.message());
         }
     }
 

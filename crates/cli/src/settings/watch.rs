@@ -116,7 +116,7 @@ impl Written for Namespace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::file::File;
+    use crate::settings::file::ConfigFile;
 
     #[test]
     fn a_port_alone_is_one_of_this_host_for_itself() {
@@ -128,10 +128,10 @@ mod tests {
             assert!(parse(text).is_err(), "{text}");
         }
         for text in ["listen = 9464", "listen = '9464'", "listen = '127.0.0.1:9464'"] {
-            let file: File = toml::from_str(text).expect("valid");
+            let file: ConfigFile = toml::from_str(text).expect("valid");
             assert_eq!(file.listen, Listen::read("9464").ok());
         }
-        assert!(toml::from_str::<File>("listen = 'everywhere'").is_err());
+        assert!(toml::from_str::<ConfigFile>("listen = 'everywhere'").is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! | `compiler`, `component` | from a plan to a component that is ready to run |
 //! | `signals`, `reload` | what signals ask of a worker; the configuration, read again |
 //! | `watch` | what shows a worker to those who watch it, and how it's found |
-//! | `usage` | the file that `run` appends what each task consumed to |
+//! | `usage_log` | the file that `run` appends what each task consumed to |
 
 pub(crate) mod backends;
 pub(crate) mod compiler;
@@ -15,5 +15,5 @@ pub(crate) mod component;
 pub(crate) mod logging;
 pub(crate) mod reload;
 pub(crate) mod signals;
-pub(crate) mod usage;
+pub(crate) mod usage_log;
 pub(crate) mod watch;

@@ -2,7 +2,7 @@
 
 use crate::output::Output;
 use crate::output::failure::Failure;
-use crate::settings::file::File;
+use crate::settings::file::ConfigFile;
 use crate::settings::flags::RunArgs;
 use crate::settings::task::TaskPlan;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,7 @@ impl Reload {
 
     async fn apply(&self) -> Result<(), Failure> {
         let args = self.args.clone();
-        let (mut file, text) = File::read_aside(args.task.config.clone()).await?;
+        let (mut file, text) = ConfigFile::read_aside(args.task.config.clone()).await?;
         let level = args.task.log.clone().or(std::mem::take(&mut file.log)).level;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         // What needs a restart is checked as well: nobody wants to learn of it then.

@@ -54,7 +54,7 @@ pub(crate) fn serve(server: Server, watch: Arc<Watch>) -> AbortOnDropHandle<()> 
 }
 
 /// Prints a line each minute until it's dropped.
-pub(crate) fn report(emf: Arc<Emf>, worker: Arc<Worker>, output: Output) -> AbortOnDropHandle<()> {
+pub(crate) fn print_metrics(emf: Arc<Emf>, worker: Arc<Worker>, output: Output) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
         emf.report(emf::EVERY, || worker.status(), |line| output.print(line)).await;
     }))

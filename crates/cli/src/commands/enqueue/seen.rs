@@ -26,14 +26,14 @@ const HEAD_START: &[u8] = b"{\"queue\":\"";
 /// What was announced.
 pub(crate) struct Seen {
     known: Known,
-    record: Option<Record>,
+    record: Option<SeenFile>,
 }
 
 /// Key and etag of each object.
 type Known = HashMap<String, Option<String>>;
 
 /// The file.
-struct Record {
+struct SeenFile {
     /// Without symbolic links: it's replaced by another file.
     path: PathBuf,
     file: File,
@@ -92,7 +92,7 @@ impl Seen {
         }
         let head = Head { queue: queue.to_owned(), store: store.to_owned() };
         let mut record =
-            Record { path, file, head, lines: 0, most_lines: 0, is_whole: true, is_damaged: false };
+            SeenFile { path, file, head, lines: 0, most_lines: 0, is_whole: true, is_damaged: false };
         let mut seen = match record.read(&failed)? {
             Some(known) => Self { known, record: Some(record) },
             None => {
@@ -164,7 +164,7 @@ impl Seen {
     }
 }
 
-impl Record {
+impl SeenFile {
     /// Reads what was announced. `None`: the file is empty, or a crash cut off its first line.
     fn read(&mut self, failed: &impl Fn(&str) -> Failure) -> Result<Option<Known>, Failure> {
         let unreadable = |error: io::Error| failed(&error.to_string());

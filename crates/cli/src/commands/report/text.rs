@@ -3,7 +3,7 @@
 use super::BadLines;
 use super::cost::Cost;
 use super::record::Traffic;
-use super::totals::{Heaviest, Outcomes, Task, Totals, outcome_names};
+use super::totals::{Heaviest, HeavyTask, Outcomes, Totals, outcome_names};
 use crate::output::show::{amount, count, size, spreads, time};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -113,7 +113,7 @@ fn heaviest_tasks(text: &mut String, heaviest: &Heaviest) {
     };
     let _ = writeln!(text, "\nheaviest tasks by {title}");
     for task in &heaviest.tasks {
-        let Task { message_id, receive_count, component, outcome, .. } = task;
+        let HeavyTask { message_id, receive_count, component, outcome, .. } = task;
         let weight = match heaviest.quantity {
             Quantity::PeakMemory => size(task.peak_memory_bytes),
             Quantity::Bytes => size(task.bytes),

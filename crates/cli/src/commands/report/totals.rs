@@ -61,13 +61,13 @@ pub(super) struct Sums {
 #[derive(Debug)]
 pub(super) struct Heaviest {
     pub(super) quantity: Quantity,
-    pub(super) tasks: Vec<Task>,
+    pub(super) tasks: Vec<HeavyTask>,
     top: usize,
 }
 
 /// A task, for people to find it again. Its texts may hold anything.
 #[derive(Debug, Serialize)]
-pub(super) struct Task {
+pub(super) struct HeavyTask {
     pub(super) time: String,
     pub(super) message_id: String,
     pub(super) receive_count: u32,
@@ -172,11 +172,11 @@ impl Heaviest {
             return;
         }
         self.tasks.truncate(self.top - 1);
-        self.tasks.insert(place, Task::new(record, weight));
+        self.tasks.insert(place, HeavyTask::new(record, weight));
     }
 }
 
-impl Task {
+impl HeavyTask {
     fn new(record: &Record<'_>, weight: u64) -> Self {
         Self {
             time: record.ended.to_string(),

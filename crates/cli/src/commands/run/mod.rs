@@ -13,7 +13,7 @@ mod serve;
 
 use self::plan::RunPlan;
 use crate::output::failure::{EXIT_INTERRUPTED, Failure};
-use crate::settings::file::File;
+use crate::settings::file::ConfigFile;
 use crate::settings::flags::RunArgs;
 use crate::wiring::logging;
 use crate::wiring::reload::Reload;
@@ -57,7 +57,7 @@ struct Signals {
 async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Result<ExitCode, Failure> {
     let started_at = SystemTime::now();
     let typed = args.clone();
-    let (file, text) = File::read_aside(args.task.config.clone()).await?;
+    let (file, text) = ConfigFile::read_aside(args.task.config.clone()).await?;
     let plan = RunPlan::new(args, file)?;
     let output = logging::start(&plan.log)?;
     let opened = open::open(&plan).await?;

@@ -5,7 +5,7 @@ use super::queues::{WorkQueue, create_planned, work_queue};
 use crate::output::failure::Failure;
 use crate::wiring::backends::Backends;
 use crate::wiring::component::{self, Protected};
-use crate::wiring::usage::UsageLog;
+use crate::wiring::usage_log::UsageLog;
 use crate::wiring::watch::{self, Observers};
 use std::sync::Arc;
 use wasmrun_aws::ecs::{EcsTask, Protection};

@@ -2,15 +2,15 @@
 
 use crate::output::failure::Failure;
 use crate::settings::aws::AwsSettings;
-use crate::settings::file::File;
+use crate::settings::file::ConfigFile;
 use crate::settings::flags::RunArgs;
 use crate::settings::log::LogSettings;
-use crate::settings::policy::{PolicySetting, policy};
+use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
 use crate::settings::task::TaskPlan;
 use crate::settings::usage_size::usage_bytes;
 use crate::settings::watch::WatchSettings;
 use crate::settings::worker::WorkerSettings;
-use crate::wiring::usage;
+use crate::wiring::usage_log;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use wasmrun_runtime::model::outcome::Action;
@@ -23,7 +23,7 @@ pub(super) struct RunPlan {
     pub(super) usage: Option<(PathBuf, u64)>,
     pub(super) worker: WorkerSettings,
     pub(super) watching: WatchSettings,
-    outcomes: PolicySetting,
+    outcomes: OutcomeActions,
     pub(super) aws: AwsSettings,
     pub(super) task: TaskPlan,
     pub(super) log: LogSettings,
@@ -37,16 +37,17 @@ impl RunPlan {
     /// # Errors
     ///
     /// The first that is wrong, in the order in which they stand here.
-    pub(super) fn new(args: RunArgs, mut file: File) -> Result<Self, Failure> {
+    pub(super) fn new(args: RunArgs, mut file: ConfigFile) -> Result<Self, Failure> {
         let log = args.task.log.clone().or(std::mem::take(&mut file.log));
         let queue_url = args.queue.or_else(|| file.queue.take()).ok_or_else(|| {
             Failure::usage("no queue: add --queue URL, or set `queue` in the configuration")
         })?;
-        let usage = args.usage.or_else(|| file.usage.take()).map(|path| usage::resolve(&path)).transpose()?;
+        let usage =
+            args.usage.or_else(|| file.usage.take()).map(|path| usage_log::resolve(&path)).transpose()?;
         let usage_bytes = usage_bytes(args.usage_size.or(file.usage_size))?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         let watching = args.watch.or(file.watch());
-        let outcomes = policy(&args.on, std::mem::take(&mut file.on))?;
+        let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let aws = args.task.aws.clone().or(std::mem::take(&mut file.aws));
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
         Ok(Self {
@@ -121,7 +122,7 @@ mod tests {
         let Some(Command::Run(args)) = Cli::try_parse_from(words).expect("arguments").command else {
             panic!("another command")
         };
-        let file = File::parse(file, &"wasmrun.toml").map_err(|failure| failure.to_string())?;
+        let file = ConfigFile::parse(file, &"wasmrun.toml").map_err(|failure| failure.to_string())?;
         RunPlan::new(*args, file).map_err(|failure| failure.to_string())
     }
 

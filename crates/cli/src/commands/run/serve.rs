@@ -89,7 +89,7 @@ pub(super) async fn serve(
         let watch = Watch { about, metrics, worker: worker.clone(), component };
         watch::serve(server, Arc::new(watch))
     });
-    let reporting = emf.clone().map(|emf| watch::report(emf, worker.clone(), output.clone()));
+    let reporting = emf.clone().map(|emf| watch::print_metrics(emf, worker.clone(), output.clone()));
     let Signals { stop, abandon } = signals;
     let summary = tokio::select! {
         summary = worker.clone().run(stop.clone(), abandon) => summary,

@@ -1,7 +1,7 @@
 //! What `--help` shows: commands and flags in groups, those that most people need first.
 
 use crate::settings::flags::Cli;
-use crate::settings::limits::LimitSettings;
+use crate::settings::limit_flags::LimitSettings;
 use clap::{Arg, Command, CommandFactory};
 use std::fmt::Write as _;
 

@@ -2,7 +2,7 @@
 
 use crate::settings::aws::AwsSettings;
 use crate::settings::engine::EngineSettings;
-use crate::settings::limits::LimitSettings;
+use crate::settings::limit_flags::LimitSettings;
 use crate::settings::log::LogSettings;
 use crate::settings::text::typed;
 use crate::settings::watch::WatchSettings;

@@ -9,14 +9,17 @@ use wasmrun_runtime::model::outcome::{Action, Policy};
 
 /// What follows from each outcome.
 #[derive(Debug)]
-pub(crate) struct PolicySetting {
+pub(crate) struct OutcomeActions {
     pub(crate) policy: Policy,
     /// The outcomes that the user sends to the dead-letter queue, which must then exist.
     pub(crate) dead_lettered: Vec<String>,
 }
 
 /// Merges what follows from each outcome.
-pub(crate) fn policy(flags: &[String], file: BTreeMap<String, String>) -> Result<PolicySetting, Failure> {
+pub(crate) fn outcome_actions(
+    flags: &[String],
+    file: BTreeMap<String, String>,
+) -> Result<OutcomeActions, Failure> {
     let (mut policy, mut dead_lettered) = (Policy::default(), Vec::new());
     for (outcome, action) in named("--on", "OUTCOME=ACTION", flags, "WASMRUN_ON_", file)? {
         let action = set(&mut policy, &outcome, &action)
@@ -25,7 +28,7 @@ pub(crate) fn policy(flags: &[String], file: BTreeMap<String, String>) -> Result
             dead_lettered.push(outcome);
         }
     }
-    Ok(PolicySetting { policy, dead_lettered })
+    Ok(OutcomeActions { policy, dead_lettered })
 }
 
 /// Sets what follows from an outcome.
@@ -64,12 +67,14 @@ mod tests {
 
     #[test]
     fn a_policy_names_outcomes_and_actions() {
-        let set =
-            policy(&["rejected=drop".into()], BTreeMap::from([("trapped".into(), "dead-letter".into())]));
-        let PolicySetting { policy: set, dead_lettered } = set.expect("valid");
+        let set = outcome_actions(
+            &["rejected=drop".into()],
+            BTreeMap::from([("trapped".into(), "dead-letter".into())]),
+        );
+        let OutcomeActions { policy: set, dead_lettered } = set.expect("valid");
         assert_eq!(dead_lettered, ["trapped"]);
         assert_eq!((set.rejected, set.trapped, set.retry), (Action::Drop, Action::DeadLetter, Action::Retry));
-        assert!(policy(&["completed=drop".into()], BTreeMap::new()).is_err());
-        assert!(policy(&["rejected=delete".into()], BTreeMap::new()).is_err());
+        assert!(outcome_actions(&["completed=drop".into()], BTreeMap::new()).is_err());
+        assert!(outcome_actions(&["rejected=delete".into()], BTreeMap::new()).is_err());
     }
 }
