@@ -87,6 +87,18 @@ fn a_queue_in_a_file_that_does_not_exist_is_created_and_said_once() {
     assert_eq!(said(&run("sqlite:empty.db").succeeds(), CREATED), 1);
 }
 
+#[test]
+fn a_worker_that_created_its_queue_shows_the_url_of_that_queue() {
+    let world = World::new();
+    let worker =
+        world.wasmrun(["run", "--queue", "sqlite:new.db", "--listen", "0"]).arg(guest("empty")).start();
+    let shown = status(worker.listens_on())["queue"].clone();
+    let url = shown.as_str().expect("a URL");
+    assert!(url.starts_with("sqlite:/") && url.ends_with("/new.db"), "{url}");
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+}
+
 /// Who mistypes a queue's name, and something else, finds no file of that name.
 #[test]
 fn a_run_that_is_refused_creates_no_queue() {
