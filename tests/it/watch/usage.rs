@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 const FILE: &str = "usage.jsonl";
-const FAILS: &str = "The usage file can't be written";
-const WORKS: &str = "The usage file can be written again.";
+const FAILS: &str = "cannot write the usage file";
+const WORKS: &str = "wrote the usage file again";
 
 /// The records in a file, each of which must be whole.
 #[track_caller]
@@ -179,7 +179,7 @@ fn a_full_disk_stops_no_task_and_loses_no_line() {
     worker.signal(Signal::TERM);
     let output = worker.finish().succeeded();
     assert_eq!(warnings(&output, FAILS), 1, "{output}");
-    assert_eq!(warnings(&output, "Lines of usage are lost"), 0, "{output}");
+    assert_eq!(warnings(&output, "lost lines of usage"), 0, "{output}");
 }
 
 fn warnings(output: &Output, text: &str) -> usize {

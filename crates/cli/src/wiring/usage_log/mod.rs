@@ -88,7 +88,7 @@ impl UsageLog {
         self.buffer.changed.notify_all();
         self.buffer.changed.wait_while_for(&mut pending, |pending| !pending.closed, LAST_LINES);
         if !pending.closed {
-            tracing::warn!("The usage file doesn't take the last lines: they are lost.");
+            tracing::warn!("lost the last lines of usage: the usage file does not take them");
         }
     }
 }
@@ -138,12 +138,12 @@ impl Buffer {
             match result {
                 Ok(()) => {
                     if std::mem::take(&mut failing) {
-                        tracing::warn!(%file, "The usage file can be written again.");
+                        tracing::warn!(%file, "wrote the usage file again");
                     }
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(%file, %error, "The usage file can't be written: it's tried again.");
+                        tracing::warn!(%file, %error, "cannot write the usage file: trying again");
                     }
                 }
             }
@@ -154,7 +154,7 @@ impl Buffer {
             }
             let dropped = if failing && !last { 0 } else { std::mem::take(&mut pending.dropped) };
             if dropped > 0 {
-                tracing::warn!(%file, dropped, "Lines of usage are lost, as the file didn't take them in time.");
+                tracing::warn!(%file, dropped, "lost lines of usage: the usage file did not take them in time");
             }
             if last {
                 pending.closed = true;
