@@ -2,12 +2,12 @@
 //!
 //! Four rooms, from the top down. Each knows those below it, and none above: a test checks that.
 //!
-//! | room | owns |
+//! | room | work |
 //! |---|---|
-//! | `commands` | one command each: what it does with what the other rooms give it |
-//! | `wiring` | from settings to what works: the log, backends, components, signals, observers, the usage file |
-//! | `settings` | flags, `WASMRUN_*` variables and the configuration file, merged and validated; opens no queue and no store |
-//! | `output` | all that people see: logs, progress, results, errors and their exit codes |
+//! | `commands` | runs one command each |
+//! | `wiring` | opens and starts what settings name: log, backends, components, signals, observers, usage file |
+//! | `settings` | merges and validates flags, `WASMRUN_*` variables and the file; opens no queue and no store |
+//! | `output` | prints logs, progress, results and errors, and has their exit codes |
 
 mod commands;
 #[doc(hidden)]

@@ -1,4 +1,4 @@
-//! `wasmrun health`: whether a worker is alive.
+//! `wasmrun health`: checks whether a worker is alive.
 
 use crate::output::failure::{EXIT_UNHEALTHY, Failure};
 use crate::settings::flags::HealthArgs;

@@ -1,4 +1,4 @@
-//! One command each: what `wasmrun COMMAND` does.
+//! Runs `wasmrun COMMAND`: a module for each command.
 
 #[cfg(feature = "compiler")]
 pub(crate) mod compile;

@@ -1,4 +1,4 @@
-//! The log: its lines, and the filter that says which events are logged.
+//! Formats and filters log lines.
 
 use super::failure::Failure;
 use clap::ValueEnum;
@@ -98,7 +98,8 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
         for talker in TALKERS {
             filter = filter.add_directive(format!("{talker}=warn").parse().map_err(|_| wrong())?);
         }
-        // Each place that has no credentials and no region warns of it, with its types: what follows from it is said once.
+        // Each place that has no credentials and no region warns of it, with its types: what follows from it is said
+        // once.
         filter = filter.add_directive("aws_config=error".parse().map_err(|_| wrong())?);
     }
     Ok(filter)

@@ -1,15 +1,15 @@
-//! All that people see: logs, progress, results, errors.
+//! Prints logs, progress, results and errors.
 //!
 //! Logs go to standard error, results to standard output. Whatever a guest or a message says is escaped: nothing
 //! that comes from outside can forge a line or move the cursor.
 //!
 //! | module | owns |
 //! |---|---|
-//! | `log_lines` | log lines, and the filter for them |
-//! | `progress` | how far a worker is, on a terminal |
-//! | `results` | how a task ended, and what a worker did |
-//! | `failure` | the sentence that an error is, and its exit code |
-//! | `show` | how numbers look |
+//! | `log_lines` | formats and filters log lines |
+//! | `progress` | draws the progress of a worker on a terminal |
+//! | `results` | prints the result of a task and the summary of a worker |
+//! | `failure` | the sentence of an error, and its exit code |
+//! | `show` | formats numbers |
 //! | `version` | what this program was built from |
 
 pub(crate) mod failure;
@@ -73,7 +73,8 @@ impl Output {
     }
 }
 
-/// Without control characters but the lines' ends. As JSON escapes, which has none of them, so that it stays what it is.
+/// Without control characters but the lines' ends. As JSON escapes, which has none of them, so that it stays what it
+/// is.
 fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_unsafe(c))
 }

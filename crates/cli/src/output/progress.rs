@@ -1,4 +1,4 @@
-//! How far a worker is, drawn on a terminal.
+//! Draws the progress of a worker on a terminal.
 
 use super::Output;
 use super::log_lines::LogFormat;

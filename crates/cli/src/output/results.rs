@@ -1,4 +1,4 @@
-//! What is printed at the end: of a task, and of a worker.
+//! Prints the result of a task and the summary of a worker.
 
 use super::Output;
 use super::log_lines::LogFormat;
@@ -46,13 +46,13 @@ impl Output {
     }
 }
 
-/// How long a worker ran, in seconds above zero, and the tasks that it ended a second.
+/// The seconds that a worker ran, and the tasks that ended per second.
 fn pace(summary: &Summary) -> (f64, f64) {
     let seconds = summary.elapsed.as_secs_f64().max(1e-6);
     (seconds, summary.tasks as f64 / seconds)
 }
 
-/// Logs what a worker did. The fields of an event must be known to the compiler, so that each stands here.
+/// Logs the summary of a worker. The fields of an event must be known to the compiler, so each is written out.
 fn log_summary(summary: &Summary) {
     let Summary { tasks, limits, counts, usage, spreads, .. } = summary;
     let (seconds, per_second) = pace(summary);
@@ -107,7 +107,7 @@ fn log_summary(summary: &Summary) {
     );
 }
 
-/// What a worker did, for people.
+/// The summary of a worker as text.
 fn summary_text(summary: &Summary) -> String {
     let Summary { tasks, outcomes, limits, counts, usage, spreads, .. } = summary;
     let Counts { dead_lettered, released, .. } = counts;

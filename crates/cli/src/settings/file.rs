@@ -54,7 +54,7 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// How a worker may be watched, which the file has no table for. Takes it out of the file.
+    /// Takes the settings of metrics and status, which have no table of their own.
     pub(crate) fn watch(&mut self) -> WatchSettings {
         WatchSettings { listen: self.listen.take(), emf: self.emf.take(), service: self.service.take() }
     }

@@ -35,8 +35,9 @@ const MIN_CALL_SIZE: ByteSize = ByteSize(4 << 10);
 /// The largest object, with key, metadata and attributes.
 const MAX_CALL_SIZE: ByteSize = ByteSize(MAX_SIZE.0 + Limits::CALL_OVERHEAD_BYTES as u64);
 
-/// Defines [`LimitSettings`] from a table. A row is the flag with its help, the unit that it is written in, the values that
-/// are allowed, its variable, and the field of [`Limits`] that it sets. The key in the file has the name of the flag.
+/// Defines [`LimitSettings`] from a table. A row is the flag with its help, the unit that it is written in, the values
+/// that are allowed, its variable, and the field of [`Limits`] that it sets. The key in the file has the name of the
+/// flag.
 macro_rules! limits {
     ($($(#[$help:meta])+ $flag:ident: $unit:ident $(in $allowed:expr)?, $variable:literal => $field:ident;)*) => {
         settings! {
@@ -110,8 +111,8 @@ limits! {
 }
 
 impl LimitSettings {
-    /// The limits that apply, where a flag or variable takes precedence over the file. `fetches_bodies`: bodies may be larger
-    /// than a message.
+    /// The limits that apply, where a flag or variable takes precedence over the file. `fetches_bodies`: bodies may be
+    /// larger than a message.
     pub(crate) fn resolve(self, file: Self, fetches_bodies: bool) -> Result<Limits, Failure> {
         let mut limits = Limits::default();
         if fetches_bodies {

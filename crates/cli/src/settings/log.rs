@@ -1,4 +1,4 @@
-//! What is logged, and how.
+//! Settings of the log.
 
 use super::text::{Written, expected, written};
 use crate::output::log_lines::LogFormat;

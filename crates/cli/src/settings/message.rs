@@ -1,4 +1,4 @@
-//! The body and the attributes of a message, as they are typed.
+//! Reads the body and the attributes of a message from flags.
 
 use crate::output::failure::Failure;
 use std::io::Read;

@@ -1,23 +1,23 @@
-//! Flags, `WASMRUN_*` variables and the configuration file, merged and validated. No queue and no store is opened here.
+//! Merges and validates flags, `WASMRUN_*` variables and the configuration file. Opens no queue and no store.
 //!
-//! Flags win over variables (clap knows both), and these over the file. The groups of settings that have the same
-//! shape in all three are one structure each, which clap and serde both read; what is given to a name, such as a grant to
-//! its alias, is merged name by name.
+//! Flags win over variables (clap knows both), and variables over the file. Each group of settings that has the same
+//! shape in all three is one structure, which clap and serde both read. Settings of a name, such as the grant of an
+//! alias, are merged name by name.
 //!
-//! From the bottom up: no module knows one below its own line.
+//! The modules, from the bottom up. Each uses those in the rows above it.
 //!
 //! | module | owns |
 //! |---|---|
-//! | `text`, `range`, `read` | values as they are written; those that are allowed; files that a user names |
-//! | `aws`, `engine`, `instances`, `limit_flags`, `log`, `usage_size`, `watch`, `worker` | groups of settings |
-//! | `flags` | what can be typed, and how it's explained |
+//! | `text`, `range`, `read` | parse values, check their range, read files that a user names |
+//! | `aws`, `engine`, `instances`, `limit_flags`, `log`, `usage_size`, `watch`, `worker` | one group of settings each |
+//! | `flags` | the commands with their flags and help |
 //! | `variables` | the names of variables |
-//! | `named`, `environment`, `grants`, `outcome_actions`, `message` | what is given to a name; what is sent |
+//! | `named`, `environment`, `grants`, `outcome_actions`, `message` | settings of a name; the message of a flag |
 //! | `file` | the configuration file |
-//! | `task` | all that a task is to be |
+//! | `task` | merges the settings of tasks into a plan |
 
-/// Defines a group of settings that flags, variables and a table of the file share. Each setting is optional, so that groups
-/// from two places can be merged.
+/// Defines a group of settings that flags, variables and a table of the file share. Each setting is optional, so that
+/// groups from two places can be merged.
 macro_rules! settings {
     ($(#[$meta:meta])* $visibility:vis struct $name:ident {
         $($(#[$field_meta:meta])* $field_visibility:vis $field:ident: Option<$kind:ty>,)*

@@ -1,4 +1,4 @@
-//! The values that a setting may have, and what is said of one outside of them.
+//! Checks the range of a setting's value.
 
 use crate::output::failure::Failure;
 use bytesize::ByteSize;
@@ -67,7 +67,7 @@ pub(crate) fn check<U: Unit>(value: U, flag: &str, allowed: RangeInclusive<U>) -
     Err(Failure::usage(format!("--{flag} {} is {wrong}", value.shown())))
 }
 
-/// Refuses a number of a flag that nobody means.
+/// Refuses a number of a flag that is too large.
 pub(super) fn at_most(number: NonZeroUsize, most: usize, flag: &str) -> Result<NonZeroUsize, Failure> {
     if number.get() > most {
         return Err(Failure::usage(format!("--{flag} {number} is too many: at most {most}")));

@@ -1,4 +1,4 @@
-//! What `run` and `invoke` share: all that a task is to be.
+//! Merges the settings of tasks, which `run` and `invoke` share, into a plan.
 
 use super::engine::EngineSettings;
 use super::environment::environment;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use wasmrun_aws::is_object;
 use wasmrun_runtime::model::limits::Limits;
 
-/// What a task is to be, validated, before anything is opened.
+/// Settings of tasks, merged and validated before anything is opened.
 pub(crate) struct TaskPlan {
     /// A file, or an object's URL.
     pub(crate) component: PathBuf,

@@ -1,4 +1,5 @@
-//! Values that flags, variables and the configuration file write in the same way, and what is said of one that is wrong.
+//! Values that flags, variables and the configuration file write in the same way, and what is said of one that is
+//! wrong.
 
 use bytesize::ByteSize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};

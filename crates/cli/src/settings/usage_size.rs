@@ -1,4 +1,4 @@
-//! How large the usage file may become.
+//! The size of the usage file.
 
 use super::range::check;
 use crate::output::failure::Failure;

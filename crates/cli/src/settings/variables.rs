@@ -1,4 +1,4 @@
-//! `WASMRUN_*` variables: those of flags, those whose names end in a name, and those that nobody knows.
+//! Finds `WASMRUN_*` variables: those of flags, those that end in a name, and unknown ones.
 
 use super::flags::Cli;
 use super::text::nearest;
@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::LazyLock;
 
-/// The variables whose names start so; what follows is the name. Those of other settings, such as `WASMRUN_ON_LEASE_EXPIRED`
-/// beside `WASMRUN_ON_RETRY`, are none.
+/// The variables whose names start so; what follows is the name. Those of other settings, such as
+/// `WASMRUN_ON_LEASE_EXPIRED` beside `WASMRUN_ON_RETRY`, are none.
 pub(super) fn variables_with(prefix: &str) -> impl Iterator<Item = (String, String)> {
     static OF_FLAGS: LazyLock<BTreeSet<OsString>> = LazyLock::new(|| variables_of(&Cli::command()));
     std::env::vars_os().filter_map(move |(variable, value)| {

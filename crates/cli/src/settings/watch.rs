@@ -1,4 +1,4 @@
-//! How a worker may be watched, and where it's found.
+//! Settings of metrics and status, and the address of a worker.
 
 use super::text::{Written, expected, typed};
 use clap::Args;

@@ -1,4 +1,4 @@
-//! The compiler of components, and the cache of what it compiled.
+//! Opens the compiler of components and its cache.
 
 use crate::output::failure::Failure;
 use crate::settings::engine::EngineSettings;

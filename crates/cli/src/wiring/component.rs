@@ -1,4 +1,4 @@
-//! From a plan to a component that is ready to run.
+//! Reads a component, opens its grants, and loads it.
 
 use super::backends::{Backends, OpenStore, streams_bytes};
 use super::compiler::{compiler, open_cache, program};
@@ -37,8 +37,8 @@ pub(crate) async fn read(plan: &TaskPlan, backends: &Backends) -> Result<Vec<u8>
     }
 }
 
-/// Opens the grants, and loads the component that these are the bytes of, for so many tasks at once as far as the host
-/// bears them.
+/// Opens the grants, and loads the component from its bytes, for as many tasks at once as are asked for and the host's
+/// memory allows.
 pub(crate) async fn load(
     plan: &TaskPlan,
     backends: &Backends,

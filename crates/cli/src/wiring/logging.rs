@@ -1,4 +1,4 @@
-//! Where commands begin: the log.
+//! Starts the log, as each command does first.
 
 use crate::output::Output;
 use crate::output::failure::Failure;

@@ -1,13 +1,13 @@
-//! From settings to what commands work with.
+//! Opens and starts what settings name, for commands to work with.
 //!
 //! | module | owns |
 //! |---|---|
-//! | `logging` | the log, started |
-//! | `backends` | from a URL to a queue or a store: the one place that knows all of them |
-//! | `compiler`, `component` | from a plan to a component that is ready to run |
-//! | `signals`, `reload` | what signals ask of a worker; the configuration, read again |
-//! | `watch` | what shows a worker to those who watch it, and how it's found |
-//! | `usage_log` | the file that `run` appends what each task consumed to |
+//! | `logging` | starts the log |
+//! | `backends` | opens a queue or a store by its URL: the one place that knows all kinds |
+//! | `compiler`, `component` | load a component with its grants |
+//! | `signals`, `reload` | answer signals; reload the configuration |
+//! | `watch` | serves metrics, status and health of a worker, and finds a worker by its address |
+//! | `usage_log` | appends the usage of each task to a file |
 
 pub(crate) mod backends;
 pub(crate) mod compiler;

@@ -1,4 +1,5 @@
-//! Reloads the configuration while the worker works: the concurrency limit and the log level. Other changes need a restart.
+//! Reloads the configuration while the worker works: the concurrency limit and the log level. Other changes need a
+//! restart.
 
 use crate::output::Output;
 use crate::output::failure::Failure;

@@ -1,4 +1,4 @@
-//! What shows a worker to those who watch it, and how that is found.
+//! Serves metrics, status and health of a worker, and finds a worker by its address.
 
 use crate::output::Output;
 use crate::output::failure::Failure;

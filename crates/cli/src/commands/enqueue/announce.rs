@@ -1,4 +1,4 @@
-//! Announces a store's objects, as S3 would.
+//! Announces the objects of a store, as S3 would.
 
 use super::seen::Seen;
 use super::{Sender, count};
@@ -21,7 +21,7 @@ pub(super) struct Announcer<'a> {
 }
 
 impl Announcer<'_> {
-    /// Announces what arrives and what changes, until a signal ends it.
+    /// Announces objects that arrive or change, until a signal stops it.
     pub(super) async fn watch(&mut self, every: Duration, output: &Output) -> Result<ExitCode, Failure> {
         // From the beginning: a signal that comes while the store is listed must not get lost.
         let (mut interrupt, mut terminate) = stop_signals()?;
@@ -49,14 +49,14 @@ impl Announcer<'_> {
         }
     }
 
-    /// Announces, and says how many objects and where to.
+    /// Announces objects, and prints their number and the queue.
     pub(super) async fn announce_and_say(&mut self, output: &Output) -> Result<usize, Failure> {
         let sent = self.announce().await?;
         output.line(format_args!("announced {} to {}", count(sent, "object"), self.sender.queue.url()));
         Ok(sent)
     }
 
-    /// Sends an event for each object that isn't known as it is now. Returns how many were sent.
+    /// Sends an event for each object that is new or has changed. Returns the number of events.
     async fn announce(&mut self) -> Result<usize, Failure> {
         let mut sent = 0;
         let mut continuation: Option<String> = None;

@@ -63,8 +63,8 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Opens the queue and the file of what was announced. A queue in a file that doesn't exist is created once that file is
-/// known to be usable.
+/// Opens the queue and the file of `--seen`. A queue in a file that doesn't exist is created last: a file of `--seen`
+/// that is refused leaves no queue behind.
 async fn open(
     backends: &Backends,
     queue: &str,

@@ -1,9 +1,10 @@
 //! What `wasmrun enqueue` announced before: in memory while it runs, and in a file for the next time, if one is named.
 //!
-//! The file is lines of JSON. The first one names queue and store, as what was announced to one queue is news to another. Each
-//! other one is `["KEY","ETAG"]` of an object that was announced, or `["KEY"]` of one that is gone. Lines are appended after
-//! the messages were sent: what a crash cuts off is announced again. A file that holds much more than what is known now is
-//! written anew, so that its size follows the number of objects in the store and not the number of changes.
+//! The file is lines of JSON. The first one names queue and store, as what was announced to one queue is news to
+//! another. Each other one is `["KEY","ETAG"]` of an object that was announced, or `["KEY"]` of one that is gone. Lines
+//! are appended after the messages were sent: what a crash cuts off is announced again. A file that holds much more
+//! than what is known now is written anew, so that its size follows the number of objects in the store and not the
+//! number of changes.
 
 use crate::output::failure::Failure;
 use serde::{Deserialize, Serialize};
@@ -69,8 +70,8 @@ impl Seen {
         Self { known: Known::new(), record: None }
     }
 
-    /// Reads what was announced to this queue from this store, and remembers there what will be. A file that isn't there is
-    /// created. Damaged lines are skipped with a warning.
+    /// Reads what was announced to this queue from this store, and remembers there what will be. A file that isn't
+    /// there is created. Damaged lines are skipped with a warning.
     ///
     /// # Errors
     ///

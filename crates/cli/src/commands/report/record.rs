@@ -12,8 +12,7 @@ const LONGEST_US: u64 = 366 * 24 * 3600 * 1_000_000;
 /// What a number in JSON may be without losing digits.
 const LARGEST: u64 = 1 << 53;
 
-/// What is known of a task: a field for each that the worker writes and the report needs. What it doesn't need isn't read, and
-/// may be anything.
+/// The record of a task, with the fields that the report needs. Other fields aren't read, and may hold anything.
 #[derive(Debug, Deserialize)]
 pub(super) struct Record<'a> {
     time: Cow<'a, str>,

@@ -2,9 +2,9 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `plan` | what will be done, from settings alone |
-//! | `open`, `queues` | all that a worker needs, opened and checked; the queue and its dead-letter queue |
-//! | `serve` | from a worker that is ready to its summary |
+//! | `plan` | merges settings into a plan, without opening anything |
+//! | `open`, `queues` | open and check the queues, the component and all else that a worker needs |
+//! | `serve` | runs the worker, and prints its summary |
 
 mod open;
 mod plan;
@@ -23,8 +23,8 @@ use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
-    // From the first moment on: the first process of a container doesn't hear what it doesn't listen for, and compiling or a
-    // service that doesn't answer may take a while.
+    // Before anything else: the first process of a container gets no signal that it has no handler for, and compiling
+    // or a service that doesn't answer may take a while.
     let signals = Signals { stop: CancellationToken::new(), abandon: CancellationToken::new() };
     signals::stop_on_signals(signals.stop.clone(), signals.abandon.clone())?;
     // Who waits for an answer or for the queue to be empty hasn't got it.
@@ -53,7 +53,7 @@ struct Signals {
     abandon: CancellationToken,
 }
 
-/// From the settings to the summary. `ready` is cancelled once it heeds the signals itself.
+/// Plans, opens and serves. Cancels `ready` once the worker itself answers the signals.
 async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Result<ExitCode, Failure> {
     let started_at = SystemTime::now();
     let typed = args.clone();

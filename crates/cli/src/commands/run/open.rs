@@ -1,4 +1,4 @@
-//! Opens all that a worker needs.
+//! Opens the queues, the component and all else that a worker needs.
 
 use super::plan::RunPlan;
 use super::queues::{WorkQueue, create_planned, work_queue};
@@ -16,26 +16,26 @@ use wasmrun_runtime::task::component::Component;
 use wasmrun_runtime::worker::{BodyStore, TasksStart, Worker, WorkerOptions};
 use wasmrun_watch::server::Server;
 
-/// All that a worker needs, opened and checked.
+/// A worker, and all else that is opened for it.
 pub(super) struct Opened {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) component: Arc<Component>,
     pub(super) worker: Arc<Worker>,
     pub(super) usage: Option<Arc<UsageLog>>,
     pub(super) observers: Observers,
-    /// Of the ECS task that this process is a part of.
+    /// Scale-in protection of this ECS task.
     pub(super) protection: Option<Protection>,
     pub(super) ecs: EcsTask,
-    /// Who watches the worker is answered here.
+    /// Answers HTTP requests for metrics, status and health.
     pub(super) server: Option<Server>,
-    /// The queue doesn't exist yet.
+    /// Whether the queue didn't exist at the start.
     pub(super) is_planned: bool,
-    /// Rejected messages stay in the queue.
+    /// Whether rejected messages stay in the queue.
     pub(super) keeps_rejected: bool,
 }
 
-/// Opens all of it, in the order in which what is wrong is said. A queue that is planned is created at last: a start that is
-/// refused leaves none behind.
+/// Opens everything, and reports the first error. A planned queue is created last: a start that fails leaves none
+/// behind.
 pub(super) async fn open(plan: &RunPlan) -> Result<Opened, Failure> {
     let backends = Backends::new(plan.aws.clone());
     let work = work_queue(&backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?;
@@ -82,7 +82,7 @@ pub(super) async fn open(plan: &RunPlan) -> Result<Opened, Failure> {
     })
 }
 
-/// The files that no guest may write to.
+/// Files that no guest may write to.
 fn protected(plan: &RunPlan, work: &WorkQueue) -> Vec<Protected> {
     let usage = plan.usage.as_ref().map(|(path, _)| path);
     [
@@ -119,7 +119,8 @@ fn all_observers(usage: Option<&Arc<UsageLog>>, observers: &Observers) -> Vec<Ar
     .collect()
 }
 
-/// Makes the worker, which asks the queue whether it fits; and then the queue, if it's planned and that is more than a check.
+/// Creates the worker, which checks that its settings fit the queue. Then creates a planned queue, unless this is only
+/// a check.
 async fn start(
     plan: &RunPlan,
     backends: &Backends,

@@ -1,4 +1,4 @@
-//! What `run` will do, from its settings alone.
+//! Merges the settings of `run` into a plan.
 
 use crate::output::failure::Failure;
 use crate::settings::aws::AwsSettings;
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use wasmrun_runtime::model::outcome::Action;
 use wasmrun_runtime::worker::{Backoff, WorkerOptions};
 
-/// What `run` will do. Nothing is opened yet.
+/// Settings of a worker, merged and validated before anything is opened.
 pub(super) struct RunPlan {
     pub(super) queue_url: String,
     /// The usage file, with all links resolved, and the size at which it's rotated.
@@ -27,7 +27,7 @@ pub(super) struct RunPlan {
     pub(super) aws: AwsSettings,
     pub(super) task: TaskPlan,
     pub(super) log: LogSettings,
-    /// Everything is opened and checked, and nothing is run.
+    /// Open and check everything, and run nothing.
     pub(super) is_check: bool,
 }
 
@@ -36,7 +36,7 @@ impl RunPlan {
     ///
     /// # Errors
     ///
-    /// The first that is wrong, in the order in which they stand here.
+    /// Names the first wrong setting, in the order of the checks below.
     pub(super) fn new(args: RunArgs, mut file: ConfigFile) -> Result<Self, Failure> {
         let log = args.task.log.clone().or(std::mem::take(&mut file.log));
         let queue_url = args.queue.or_else(|| file.queue.take()).ok_or_else(|| {
@@ -89,7 +89,7 @@ impl RunPlan {
         !has_dead_letter_queue && self.outcomes.policy.rejected == Action::DeadLetter
     }
 
-    /// How the worker works with so many permits at most. What has to be opened first isn't in it.
+    /// The worker's options, without those that have to be opened: bodies, protection and observers.
     pub(super) fn options(&self, instances: NonZeroUsize) -> Result<WorkerOptions, Failure> {
         let (worker, defaults) = (&self.worker, WorkerOptions::default());
         Ok(WorkerOptions {

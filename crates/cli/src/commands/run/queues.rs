@@ -1,4 +1,4 @@
-//! The queue that a worker works on, and its dead-letter queue.
+//! Opens a worker's queue and its dead-letter queue.
 
 use crate::output::failure::Failure;
 use crate::wiring::backends::{Backends, OpenQueue};
@@ -29,8 +29,8 @@ impl From<OpenQueue> for DeadLetters {
     }
 }
 
-/// Opens the queue and its dead-letter queue. For a queue in a file that doesn't exist, what stands in for it: it's created
-/// when nothing can refuse any more.
+/// Opens the queue and its dead-letter queue. A queue in memory stands in for a queue in a file that doesn't exist: the
+/// file is created once nothing else can fail.
 pub(super) async fn work_queue(
     backends: &Backends,
     url: &str,

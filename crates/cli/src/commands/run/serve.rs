@@ -1,4 +1,4 @@
-//! From a worker that is ready to its summary.
+//! Runs a worker, and prints its summary.
 
 use super::Signals;
 use super::open::Opened;
@@ -35,7 +35,7 @@ impl Opened {
         );
     }
 
-    /// Says what a check has found.
+    /// Prints the result of a check.
     pub(super) fn say_checked(&self, plan: &RunPlan, output: &Output) {
         let queue_url = &plan.queue_url;
         output.line(format_args!("ok: {queue_url} and the component are ready"));
@@ -49,7 +49,7 @@ impl Opened {
         }
     }
 
-    /// Logs that the worker is ready, and with what.
+    /// Logs that the worker is ready, with its queue, limits and grants.
     pub(super) fn log_ready(&self, plan: &RunPlan) {
         let grants = self.component.grants().stores.iter();
         let stores: Vec<String> =
@@ -68,7 +68,7 @@ impl Opened {
     }
 }
 
-/// Runs the worker, and those who watch it, until it ends. Then says what it did.
+/// Runs the worker, its HTTP server and its metrics until the worker ends. Then prints the summary.
 pub(super) async fn serve(
     plan: &RunPlan,
     opened: Opened,
@@ -112,7 +112,7 @@ pub(super) async fn serve(
     ended(plan, &summary, stop.is_cancelled())
 }
 
-/// Draws how far the worker is, if it ends with its messages.
+/// Draws the progress of a worker that ends when the queue is empty.
 async fn draw_progress(
     plan: &RunPlan,
     opened: &Opened,
@@ -133,7 +133,7 @@ async fn keep_protected(protection: Option<&Protection>, worker: &Worker) {
     }
 }
 
-/// A worker that stalled has failed, unless it was stopped.
+/// A worker that stalled has failed, unless a signal stopped it.
 fn ended(plan: &RunPlan, summary: &Summary, is_stopped: bool) -> Result<ExitCode, Failure> {
     match &summary.stalled {
         Some(why) if plan.until_empty() && !is_stopped => Err(Failure::Stalled(format!(

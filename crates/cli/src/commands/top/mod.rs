@@ -1,7 +1,7 @@
 //! `wasmrun top`: what a worker does, live in a terminal.
 //!
-//! It asks the worker's `/status` once a second. What comes is read as if an enemy had written it: a bounded part of it, and
-//! no text reaches the terminal unescaped.
+//! It asks the worker's `/status` once a second. What comes is read as if an enemy had written it: a bounded part of
+//! it, and no text reaches the terminal unescaped.
 
 mod history;
 mod view;

@@ -1,4 +1,4 @@
-//! `inspect`, `compile` and `policy`: what a component is, and what a worker may do.
+//! Flags of `inspect`, `compile` and `policy`.
 
 use super::tasks::RunArgs;
 use crate::settings::engine::EngineSettings;

@@ -1,12 +1,12 @@
-//! What can be typed: commands and their flags. What flags mean is said by the types of their values.
+//! The commands with their flags and help.
 //!
 //! | module | owns |
 //! |---|---|
-//! | `tasks` | `run` and `invoke`, and what they share |
+//! | `tasks` | `run`, `invoke` and the flags that they share |
 //! | `queues` | `enqueue` and `queue` |
 //! | `workers` | `health`, `top` and `report` |
 //! | `components` | `inspect`, `compile` and `policy` |
-//! | `help` | how all of them are explained |
+//! | `help` | groups the flags in `--help` |
 
 mod components;
 pub(crate) mod help;

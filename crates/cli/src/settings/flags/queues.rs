@@ -1,4 +1,4 @@
-//! `enqueue` and `queue`: what people do to queues.
+//! Flags of `enqueue` and `queue`.
 
 use crate::settings::aws::AwsSettings;
 use crate::settings::text::typed;

@@ -1,4 +1,4 @@
-//! `run` and `invoke`: what runs tasks.
+//! Flags of `run` and `invoke`.
 
 use crate::settings::aws::AwsSettings;
 use crate::settings::engine::EngineSettings;

@@ -1,4 +1,4 @@
-//! `health`, `top` and `report`: what a worker does and did.
+//! Flags of `health`, `top` and `report`.
 
 use crate::settings::text::{Written, typed};
 use crate::settings::watch::WorkerAddress;
