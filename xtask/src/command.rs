@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn commands_are_shown_as_they_can_be_typed() {
         let mut command = Command::new("target/release/wasmrun");
-        command.args(["run", "--store", "input=dir:coffee cup", "it's", ""]);
+        command.args(["run", "--store", "input=dir:coffee cup", "it is", ""]);
         assert_eq!(
             typed(&command),
             r"target/release/wasmrun run --store 'input=dir:coffee cup' 'it'\''s' ''"

@@ -268,7 +268,7 @@ fn pack(
     let blobs = fs::read_dir(layout.join("blobs/sha256"))?;
     let bytes = blobs.map(|blob| Ok(blob?.metadata()?.len())).sum::<Result<u64>>()?;
     remove(&layout)?;
-    let digest = fs::read_to_string(&digest).context("buildah doesn't say the image's digest")?;
+    let digest = fs::read_to_string(&digest).context("buildah does not say the image's digest")?;
     Ok((archive, digest.trim().to_owned(), bytes))
 }
 

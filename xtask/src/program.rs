@@ -96,7 +96,7 @@ fn has_musl(processor: &Processor) -> Result<bool> {
 
 fn examine(file: &Path) -> Result<&'static Processor> {
     let program = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    processor_of(&program).with_context(|| format!("{} doesn't fit into the image", file.display()))
+    processor_of(&program).with_context(|| format!("{} does not fit into the image", file.display()))
 }
 
 /// Reads the headers of an ELF file of 64 bits: what it runs on, and that it names no dynamic linker.
@@ -109,7 +109,7 @@ fn processor_of(program: &[u8]) -> Result<&'static Processor> {
         Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     };
     if !program.starts_with(b"\x7fELF\x02\x01") {
-        bail!("it's no ELF program of 64 bits");
+        bail!("it is no ELF program of 64 bits");
     }
     let machine = number(18, 2);
     let known = PROCESSORS.iter().find(|processor| Some(u64::from(processor.elf)) == machine);
@@ -120,7 +120,7 @@ fn processor_of(program: &[u8]) -> Result<&'static Processor> {
         let at = index.checked_mul(size).and_then(|offset| first.checked_add(offset));
         let kind = at.and_then(|at| number(usize::try_from(at).ok()?, 4));
         if kind.context("it ends within its headers")? == INTERPRETER {
-            bail!("it's linked dynamically, and there are no libraries in the image");
+            bail!("it is linked dynamically, and there are no libraries in the image");
         }
     }
     Ok(known)

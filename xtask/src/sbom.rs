@@ -43,7 +43,7 @@ impl Part {
     /// The standard library of the compiler that is in use.
     pub(crate) fn standard_library() -> Result<Self> {
         let version = quiet(Command::new("rustc").arg("--version"))?;
-        let version = version.split_whitespace().nth(1).context("rustc doesn't say its version")?;
+        let version = version.split_whitespace().nth(1).context("rustc does not say its version")?;
         Ok(Self {
             name: "rust-std".into(),
             version: version.into(),
@@ -82,16 +82,16 @@ impl Part {
     /// When the crate's sources don't say it.
     pub(crate) fn sqlite(places: &Places) -> Result<Self> {
         let metadata = quiet(command::cargo(places).args(["metadata", "--locked", "--format-version", "1"]))?;
-        let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata isn't JSON")?;
+        let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
         let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
         let manifest = packages.iter().find(|package| package["name"] == "libsqlite3-sys");
         let manifest = manifest.and_then(|package| package["manifest_path"].as_str());
         let header =
-            Path::new(manifest.context("SQLite's crate isn't there")?).with_file_name("sqlite3/sqlite3.h");
+            Path::new(manifest.context("SQLite's crate is not there")?).with_file_name("sqlite3/sqlite3.h");
         let header =
             fs::read_to_string(&header).with_context(|| format!("cannot read {}", header.display()))?;
         let version = header.lines().find_map(|line| line.strip_prefix("#define SQLITE_VERSION "));
-        let version = version.context("SQLite doesn't say its version")?.trim().trim_matches('"');
+        let version = version.context("SQLite does not say its version")?.trim().trim_matches('"');
         Ok(Self {
             name: "sqlite".into(),
             version: version.into(),
@@ -181,7 +181,7 @@ impl Crates {
         }
         match above.into_iter().next() {
             Some(program) if program.name == PACKAGE => Ok(Self { program, parts, needs }),
-            _ => bail!("cargo doesn't say what {PACKAGE} depends on"),
+            _ => bail!("cargo does not say what {PACKAGE} depends on"),
         }
     }
 

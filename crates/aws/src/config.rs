@@ -58,7 +58,7 @@ impl Aws {
             .await
             .map_err(|error| {
                 NoAccess::Unavailable(format!(
-                    "the role {role} can't be assumed: the worker's role needs sts:AssumeRole on it, and its trust policy must name the worker's role: {}",
+                    "the role {role} cannot be assumed: the worker's role needs sts:AssumeRole on it, and its trust policy must name the worker's role: {}",
                     causes(&error)
                 ))
             })?;

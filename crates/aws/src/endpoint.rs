@@ -72,7 +72,7 @@ pub(crate) fn endpoint(sdk: &SdkConfig, service: Service) -> Result<Option<Strin
     } else {
         let (id, url) = (service.id(), without_passwords(&url));
         Err(format!(
-            "the endpoint {url:?} of {id} isn't a URL: write http://HOST:PORT or https://HOST, with a path if it has one"
+            "the endpoint {url:?} of {id} is not a URL: write http://HOST:PORT or https://HOST, with a path if it has one"
         ))
     }
 }

@@ -240,7 +240,7 @@ fn without_providers(text: &str) -> String {
     let undefined = text.split_once("profile `").and_then(|(_, rest)| rest.split_once("` was not defined"));
     match undefined {
         Some((profile, _)) => {
-            format!("the profile {profile} isn't in {FILES}: add it, or name another one with AWS_PROFILE")
+            format!("the profile {profile} is not in {FILES}: add it, or name another one with AWS_PROFILE")
         }
         None => "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to a profile that has some, or run where a role gives them, as on ECS, EC2 and EKS".into(),
     }

@@ -38,7 +38,7 @@ const CERTIFICATE: [&str; 2] = ["-----BEGIN CERTIFICATE-----", "-----END CERTIFI
 pub(crate) fn client() -> Result<SharedHttpClient, String> {
     let trusted = trusted(|name| std::env::var_os(name).map(Into::into))?;
     let tls = TlsContext::builder().with_trust_store(trusted).build();
-    let tls = tls.map_err(|error| format!("the certificates can't be used: {error}"))?;
+    let tls = tls.map_err(|error| format!("the certificates cannot be used: {error}"))?;
     let proxies = Proxies::of(|name| std::env::var(name).ok())?;
     let through = |proxy| connecting(tls.clone(), proxy);
     Ok(match proxies {
@@ -80,7 +80,7 @@ fn config<Error>(
     kind: impl FnOnce(String) -> Result<ProxyConfig, Error>,
 ) -> Result<ProxyConfig, String> {
     // The URL was checked before. The SDK's error is left out, as it might repeat the URL.
-    kind(url.to_owned()).map_err(|_| "the proxy can't be used".into())
+    kind(url.to_owned()).map_err(|_| "the proxy cannot be used".into())
 }
 
 /// Chooses a client by the scheme of a request, as a [`ProxyConfig`] has only one proxy.
@@ -161,7 +161,7 @@ fn proxy_url(variable: &str, value: &str) -> Result<String, String> {
     });
     is_proxy.then_some(url).ok_or_else(|| {
         format!(
-            "the variable {variable} doesn't name an HTTP proxy: write http://HOST:PORT or https://HOST:PORT"
+            "the variable {variable} does not name an HTTP proxy: write http://HOST:PORT or https://HOST:PORT"
         )
     })
 }
@@ -206,9 +206,9 @@ fn certificates(variable: &str, path: &Path) -> Result<Vec<String>, String> {
     let mut text = Vec::new();
     // Opening a pipe would block until a process writes to it.
     let is_file = std::fs::metadata(path).map(|metadata| metadata.is_file());
-    let unreadable = |error| format!("{} can't be read: {error}", bundle());
+    let unreadable = |error| format!("{} cannot be read: {error}", bundle());
     if !is_file.map_err(unreadable)? {
-        return Err(format!("{} isn't a file", bundle()));
+        return Err(format!("{} is not a file", bundle()));
     }
     let file = File::open(path).map_err(unreadable)?;
     file.take(MAX_BUNDLE + 1).read_to_end(&mut text).map_err(unreadable)?;
@@ -313,9 +313,9 @@ mod tests {
     #[test]
     fn a_bundle_without_a_certificate_is_refused() {
         let refused = |path: &str| certificates("AWS_CA_BUNDLE", Path::new(path)).expect_err("refused");
-        assert!(refused("/no/such/file").contains("can't be read"));
-        assert!(refused("/dev/zero").contains("isn't a file"));
-        assert!(refused("/").contains("isn't a file"));
+        assert!(refused("/no/such/file").contains("cannot be read"));
+        assert!(refused("/dev/zero").contains("is not a file"));
+        assert!(refused("/").contains("is not a file"));
         assert!(refused("Cargo.toml").contains("holds no certificate"));
         let broken = format!("{}\nAAAA\n{}", CERTIFICATE[0], CERTIFICATE[1]);
         assert!(!is_certificate(&broken));

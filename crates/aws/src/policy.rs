@@ -157,7 +157,7 @@ impl Permissions {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if cluster.is_empty() || !cluster.bytes().all(is_name) {
             return Err(format!(
-                "{cluster:?} isn't the name of a cluster: it's what stands behind cluster/ in the ARN"
+                "{cluster:?} is not the name of a cluster: it is what stands behind cluster/ in the ARN"
             ));
         }
         let queue = QueueAddress::of(queue)?;
@@ -208,13 +208,13 @@ impl Permissions {
     fn place<'a>(&'a self, queue: &'a QueueAddress) -> Result<(&'a str, &'a str, &'a str), String> {
         let QueueAddress { name, account, .. } = queue;
         let region = queue.region.as_ref().or(self.region.as_ref()).ok_or_else(|| {
-            format!("the region of the queue {name} isn't known: give its ARN, or set AWS_REGION")
+            format!("the region of the queue {name} is not known: give its ARN, or set AWS_REGION")
         })?;
-        let account = account
-            .as_ref()
-            .ok_or_else(|| format!("the account of the queue {name} isn't known: give its URL or its ARN"))?;
+        let account = account.as_ref().ok_or_else(|| {
+            format!("the account of the queue {name} is not known: give its URL or its ARN")
+        })?;
         if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(format!("{account:?} isn't an account: it has twelve digits"));
+            return Err(format!("{account:?} is not an account: it has twelve digits"));
         }
         is_name(region)?;
         queue.partition.as_deref().map_or(Ok(()), is_name)?;
@@ -257,7 +257,7 @@ impl Permissions {
                 "{bucket} is the alias of an access point, and policies name its ARN, which only S3 knows: write s3://arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME in its place"
             )),
             BucketKind::Alias(what) => Err(format!(
-                "{bucket} is the alias of {what}, for which wasmrun can't write a policy: write it by hand, with the ARN that S3 shows"
+                "{bucket} is the alias of {what}, for which wasmrun cannot write a policy: write it by hand, with the ARN that S3 shows"
             )),
             BucketKind::Bucket | BucketKind::Directory => {
                 Ok(format!("arn:{}:s3:::{bucket}/{key}", self.partition_of(store)))
@@ -272,7 +272,7 @@ impl Permissions {
     /// Returns the resource of a KMS key, and a condition if the key is named by an alias.
     fn key(&self, key: &str, region: Option<&str>) -> Result<(String, Option<Value>), String> {
         if key.contains(['*', '?', '$']) {
-            return Err(format!("{key:?} isn't a key"));
+            return Err(format!("{key:?} is not a key"));
         }
         let region = region.or(self.region.as_deref());
         region.map_or(Ok(()), is_name)?;

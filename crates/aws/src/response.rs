@@ -49,7 +49,7 @@ impl NotTheService {
             _ => "some content",
         };
         Self(format!(
-            "{endpoint} doesn't answer as {service} does (status {status}, {content}): check the endpoint, and proxies before it"
+            "{endpoint} does not answer as {service} does (status {status}, {content}): check the endpoint, and proxies before it"
         ))
     }
 

@@ -62,7 +62,7 @@ pub fn main(build: &Build) -> ExitCode {
 fn parse() -> Result<Cli, Failure> {
     let parsed = help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.or_else(|error| match error.kind() {
-        ErrorKind::InvalidUtf8 => Err(Failure::usage(format!("{} isn't UTF-8 text", variables::not_utf8()))),
+        ErrorKind::InvalidUtf8 => Err(Failure::usage(format!("{} is not UTF-8 text", variables::not_utf8()))),
         _ => exit(&error),
     })
 }

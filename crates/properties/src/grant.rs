@@ -60,7 +60,7 @@ fn announced_by(body: &str) {
             assert_eq!(objects.len(), urls.len());
             for (object, url) in objects.iter().zip(&urls) {
                 let grant = &GRANTS.stores[&object.alias];
-                assert!(grant.mode.reads(), "{url} is announced to one who can't read it");
+                assert!(grant.mode.reads(), "{url} is announced to one who cannot read it");
                 assert_eq!(format!("{}{}", grant.store.url(), object.key), *url);
                 stays_below(&object.key);
             }

@@ -13,7 +13,7 @@ pub fn settings(bytes: &[u8]) {
     match wasmrun_cli::fuzzing::settings(config, &arguments) {
         None => {}
         Some(Err(sentence)) => {
-            assert!(!sentence.is_empty() && !sentence.contains(is_unsafe), "{sentence:?} isn't one line");
+            assert!(!sentence.is_empty() && !sentence.contains(is_unsafe), "{sentence:?} is not one line");
         }
         Some(Ok(limits)) => {
             assert!(limits.fuel > 0 && !limits.timeout.is_zero(), "{limits:?} lets no task run");

@@ -303,7 +303,7 @@ mod tests {
         );
         assert_eq!((count(&second, "Workers"), &second["ServiceTime"]), (1, &Value::Null));
         let defined = second["_aws"]["CloudWatchMetrics"][0]["Metrics"].to_string();
-        assert!(!defined.contains("ServiceTime"), "what isn't there isn't defined");
+        assert!(!defined.contains("ServiceTime"), "what is not there is not defined");
     }
 
     #[tokio::test]

@@ -45,7 +45,7 @@ pub fn ready(status: &Status) -> Result<(), String> {
         Receiving::Paused { why } => Err(OneLine(why).to_string()),
         Receiving::Yes => match status.receiving_for {
             Some(time) if time > LATE_ANSWER => {
-                Err(format!("the queue hasn't answered for {} s", time.as_secs()))
+                Err(format!("the queue has not answered for {} s", time.as_secs()))
             }
             _ => Ok(()),
         },
@@ -90,12 +90,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_worker_that_waits_for_its_queue_is_alive_and_not_ready() {
-        let why = "the queue can't be received from: \u{1b}[2J\nforged".to_owned();
+        let why = "the queue cannot be received from: \u{1b}[2J\nforged".to_owned();
         let status = Status { receiving_for: None, receiving: Receiving::Paused { why }, ..healthy() };
         assert_eq!(alive(&status), Ok(()));
         let why = ready(&status).expect_err("not ready");
         assert!(
-            why.starts_with("the queue can't be received from") && !why.contains(['\n', '\u{1b}']),
+            why.starts_with("the queue cannot be received from") && !why.contains(['\n', '\u{1b}']),
             "{why}"
         );
         let status = Status { receiving: Receiving::Stopping, ..healthy() };

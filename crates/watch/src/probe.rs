@@ -35,14 +35,14 @@ pub async fn alive(address: SocketAddr) -> Result<(), String> {
 /// Returns the reason in one line, if the status can't be read.
 pub async fn status(address: SocketAddr) -> Result<Value, String> {
     let body = ask(address, "/status").await?;
-    serde_json::from_str(&body).map_err(|_| format!("{address} is no worker: its status is no JSON"))
+    serde_json::from_str(&body).map_err(|_| format!("{address} is not a worker: its status is not JSON"))
 }
 
 async fn ask(address: SocketAddr, path: &str) -> Result<String, String> {
     match tokio::time::timeout(PATIENCE, exchange(address, path)).await {
         Ok(Ok((StatusCode::OK, body))) => Ok(body),
         Ok(Ok((StatusCode::SERVICE_UNAVAILABLE, why))) => Err(OneLine(why.trim()).to_string()),
-        Ok(Ok((status, _))) => Err(format!("{address} isn't a worker: it answers with status {status}")),
+        Ok(Ok((status, _))) => Err(format!("{address} is not a worker: it answers with status {status}")),
         Ok(Err(error)) => Err(format!("{address} gives no answer: {}", OneLine(&error.to_string()))),
         Err(_) => Err(format!("{address} gives no answer within {} s", PATIENCE.as_secs())),
     }

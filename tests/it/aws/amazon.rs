@@ -300,5 +300,5 @@ fn a_body_that_was_too_large_for_a_message_is_fetched_from_its_store() {
     let missing = cloud.run("misbehave").args(["--body-store", "s3://no-such-bucket"]);
     missing.fails_with(3, "cannot use the store s3://no-such-bucket");
     let local = cloud.run("misbehave").args(["--body-store", "dir:in"]);
-    local.fails_with(2, "the body store \"dir:in\" isn't in S3");
+    local.fails_with(2, "the body store \"dir:in\" is not in S3");
 }

@@ -48,7 +48,7 @@ fn slow_connections_cost_time_only() {
     let [sqs, s3] = [20, 15].map(|ms| Proxy::to(amazon.address()).slow(Duration::from_millis(ms)));
     let began = Instant::now();
     let output = worker(&world, &amazon, &sqs, &s3).args(["--instances", "8"]).succeeds();
-    assert!(began.elapsed() > Duration::from_secs(VISIBILITY_SECONDS.into()), "it wasn't slow: {output}");
+    assert!(began.elapsed() > Duration::from_secs(VISIBILITY_SECONDS.into()), "it was not slow: {output}");
     each_ran_once(&output, messages);
     assert_eq!(amazon.depth(&queue), [0; 3], "{output}");
     assert_eq!(amazon.keys("bucket-out").len(), SMALL + LARGE);
@@ -76,7 +76,7 @@ fn a_queue_that_goes_silent_is_given_up_and_costs_time_only() {
     wait_until("all of them run", || amazon.depth(&queue) == [0, MESSAGES as u64, 0]);
     sqs.silence();
     let began = Instant::now();
-    worker.until_logged("the queue doesn't answer in time");
+    worker.until_logged("the queue does not answer in time");
     sqs.mend();
     let output = worker.finish().succeeded();
     let took = began.elapsed();

@@ -116,7 +116,7 @@ fn an_endpoint_with_a_path_is_used_for_queues_and_roles_as_well() {
     let assume = || invoke(&world, "ok", "s3://bucket-in").args(role);
     for (place, command) in from_each_place(&world, &endpoint, "sts", assume) {
         let before = seen(&stub).len();
-        command.fails_with(3, "can't be assumed");
+        command.fails_with(3, "cannot be assumed");
         let seen = &targets(&stub)[before..];
         assert!(
             !seen.is_empty() && seen.iter().all(|target| target == "/storage/v1/all/"),
@@ -129,10 +129,10 @@ fn an_endpoint_with_a_path_is_used_for_queues_and_roles_as_well() {
 fn an_endpoint_that_is_no_url_is_refused() {
     let world = World::new();
     let store = invoke(&world, "ok", "s3://bucket-in").env("AWS_ENDPOINT_URL_S3", "localhost:4566");
-    store.fails_with(2, "the endpoint \"localhost:4566\" of S3 isn't a URL: write http://HOST:PORT");
+    store.fails_with(2, "the endpoint \"localhost:4566\" of S3 is not a URL: write http://HOST:PORT");
     let queue =
         signed(world.wasmrun(["queue", "stats", "jobs"])).env("AWS_ENDPOINT_URL_SQS", "localhost:4566");
-    queue.fails_with(3, "the endpoint \"localhost:4566\" of SQS isn't a URL");
+    queue.fails_with(3, "the endpoint \"localhost:4566\" of SQS is not a URL");
 }
 
 #[test]
@@ -208,11 +208,11 @@ fn what_cannot_be_a_store_is_refused_by_its_name_and_by_policy_with_what_to_writ
     for (store, said) in [
         (
             "s3://arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap",
-            "multi-region access points aren't supported",
+            "multi-region access points are not supported",
         ),
         (
             "s3://arn:aws:s3-outposts:eu-west-1:123456789012:outpost/op-1/accesspoint/a",
-            "Outposts aren't supported",
+            "Outposts are not supported",
         ),
         ("s3://arn:aws:s3-object-lambda:eu-west-1:123456789012:accesspoint/a", "Object Lambda"),
         ("s3://photos?bucket=photos-in", "this store is a bucket"),

@@ -82,7 +82,7 @@ fn an_object_too_large_for_one_copy_is_copied_in_parts() {
     assert!(limited.json()["reason"].as_str().expect("text").contains("read-size"), "{limited}");
     let seen = stub.seen();
     let begins = seen.iter().filter(|request| request.target.contains("uploads")).count();
-    assert_eq!(begins, 1, "what is more than may be read isn't begun");
+    assert_eq!(begins, 1, "what is more than may be read is not begun");
     let begun = seen.iter().find(|request| request.target.contains("uploads")).expect("an upload");
     assert_eq!((begun.header("content-type"), begun.header("x-amz-meta-by")), ("image/x", "somebody"));
     assert_eq!(begun.header("x-amz-server-side-encryption"), "AES256");
@@ -369,10 +369,10 @@ fn a_role_that_cannot_be_assumed_ends_the_start_with_a_sentence() {
     });
     let role = format!("output={ROLE}");
     let denied = invoke(&world, &stub, "ok", "").args(["--assume-role", &role]);
-    denied.fails_with(3, "the role arn:aws:iam::123456789012:role/thumbs can't be assumed");
+    denied.fails_with(3, "the role arn:aws:iam::123456789012:role/thumbs cannot be assumed");
     let queue = ScriptedSqs::holding(30, [], |_| None);
     let send = invoke(&world, &stub, "ok", "").args(["--send", &format!("other={}", queue.url())]);
-    send.args(["--assume-role", &role.replace("output", "other")]).fails_with(3, "can't be assumed");
+    send.args(["--assume-role", &role.replace("output", "other")]).fails_with(3, "cannot be assumed");
     let unknown = invoke(&world, &stub, "ok", "").args(["--assume-role", &role.replace("output", "other")]);
     unknown.fails_with(2, "neither a --store nor a --send has that alias");
     let no_role = invoke(&world, &stub, "ok", "").args(["--assume-role", "output=thumbs"]);

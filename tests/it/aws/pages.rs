@@ -97,7 +97,7 @@ fn an_endpoint_that_is_not_s3_is_refused_at_the_start_by_name() {
     for (name, page) in pages().into_iter().chain([with_etag]) {
         let stub = s3_behind(page, Arc::new(AtomicBool::new(true)));
         let output = worker(&world, &stub).arg("--check").ends().exited_with(3);
-        for said in ["the store s3://photos", &stub.endpoint(), "doesn't answer as S3 does"] {
+        for said in ["the store s3://photos", &stub.endpoint(), "does not answer as S3 does"] {
             assert!(output.error().contains(said), "{name}: {output}");
         }
     }
@@ -142,7 +142,7 @@ fn a_store_that_turns_into_a_page_costs_time_only() {
         let output = worker.finish().succeeded();
         assert_eq!(output.summary()["outcomes"]["completed"], messages.len() * ROUNDS, "{name}: {output}");
         assert_eq!(world.dead(), Depth::EMPTY, "{name}: {output}");
-        assert!(output.to_string().contains("doesn't answer as S3 does"), "{name}: {output}");
+        assert!(output.to_string().contains("does not answer as S3 does"), "{name}: {output}");
     }
 }
 
@@ -172,7 +172,7 @@ fn a_page_with_marks_of_an_object_is_none_where_the_server_names_its_requests() 
             let output = invoke(&world, &stub, message).ends().exited_with(1);
             assert_eq!(output.json()["outcome"], "host-failed", "{page:?}: {message}: {output}");
             assert!(
-                output.to_string().contains("doesn't answer as S3 does"),
+                output.to_string().contains("does not answer as S3 does"),
                 "{page:?}: {message}: {output}"
             );
         }
@@ -274,7 +274,7 @@ fn an_endpoint_that_is_not_sqs_is_refused_at_the_start_by_name() {
     for (name, page) in pages() {
         let queue = ScriptedSqs::holding(30, [], move |_| Some(page.clone()));
         let output = sqs_worker(&world, &queue).arg("--check").ends().exited_with(3);
-        for said in [&*queue.url(), "doesn't answer as SQS does"] {
+        for said in [&*queue.url(), "does not answer as SQS does"] {
             assert!(output.error().contains(said), "{name}: {output}");
         }
     }
@@ -304,7 +304,7 @@ fn a_queue_that_turns_into_a_page_costs_time_only() {
         // A page isn't an empty queue.
         let failed = output.logs_of("cannot receive from the queue");
         assert!(
-            failed.iter().any(|log| log.to_string().contains("doesn't answer as SQS does")),
+            failed.iter().any(|log| log.to_string().contains("does not answer as SQS does")),
             "{name}: {output}"
         );
     }
@@ -319,7 +319,7 @@ fn a_page_is_no_queue_that_was_purged() {
         });
         let purge = world.wasmrun(["queue", "purge", &queue.url()]);
         let output = at("http://127.0.0.1:1", purge).ends().exited_with(3);
-        assert!(output.error().contains("doesn't answer as SQS does"), "{name}: {output}");
+        assert!(output.error().contains("does not answer as SQS does"), "{name}: {output}");
     }
 }
 

@@ -63,7 +63,7 @@ fn services_without_tls_are_asked_through_http_proxy() {
         get(&world, "s3://bucket-in").args(["--assume-role", "input=arn:aws:iam::123456789012:role/thumbs"]);
     let closed = closed();
     let role = role.env("HTTP_PROXY", closed.endpoint()).env("AWS_ENDPOINT_URL", "http://roles.test");
-    role.fails_with(3, "can't be assumed");
+    role.fails_with(3, "cannot be assumed");
     assert!(asked(&closed).iter().all(|asked| asked == "POST http://roles.test/"), "{:?}", asked(&closed));
     assert!(!closed.seen().is_empty());
 }
@@ -182,7 +182,7 @@ fn a_proxys_password_is_sent_to_it_and_shown_to_nobody() {
     let refused = queue.env("HTTPS_PROXY", url).ends().exited_with(3);
     assert_eq!(closed.seen()[0].header("proxy-authorization"), "Basic bWU6b3Blbi1zZXNhbWU=");
     let socks = get(&world, "s3://bucket-in").env("HTTPS_PROXY", format!("socks5://me:{SECRET}@127.0.0.1:1"));
-    let socks = socks.fails_with(2, "the variable HTTPS_PROXY doesn't name an HTTP proxy");
+    let socks = socks.fails_with(2, "the variable HTTPS_PROXY does not name an HTTP proxy");
     for output in [output, refused, socks] {
         let shown = output.to_string();
         // The name of the process doesn't count: it shows its environment.
@@ -199,10 +199,10 @@ fn a_bundle_that_holds_no_certificate_is_refused_at_the_start() {
     let with = |variable: &str, path: &str| get(&world, "s3://bucket-in").env(variable, world.path(path));
     for variable in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
         for (path, said) in [
-            ("missing.pem", "can't be read: No such file"),
+            ("missing.pem", "cannot be read: No such file"),
             ("empty.pem", "holds no certificate in PEM form"),
             ("broken.pem", "holds no certificate in PEM form"),
-            (".", "isn't a file"),
+            (".", "is not a file"),
         ] {
             let output = with(variable, path).fails_with(2, said);
             assert!(output.error().contains(&format!("({variable})")), "{output}");
@@ -244,7 +244,7 @@ server.serve_forever()
 ";
         for (name, version) in [("openssl", "version"), ("python3", "--version")] {
             if std::process::Command::new(name).arg(version).output().is_err() {
-                skip(&format!("{name} isn't installed"));
+                skip(&format!("{name} is not installed"));
                 return None;
             }
         }

@@ -61,9 +61,9 @@ fn what_is_no_component_is_named_for_what_it_is() {
         refused_everywhere(&world, name, says);
     }
     refused_everywhere(&world, "missing.wasm", &["No such file"]);
-    refused_everywhere(&world, "in", &["isn't a file"]);
-    refused_everywhere(&world, "/dev/zero", &["isn't a file"]);
-    refused_everywhere(&world, ".", &["isn't a file"]);
+    refused_everywhere(&world, "in", &["is not a file"]);
+    refused_everywhere(&world, "/dev/zero", &["is not a file"]);
+    refused_everywhere(&world, ".", &["is not a file"]);
 }
 
 /// Cut between two of its parts, it is a component that lacks something.
@@ -146,7 +146,7 @@ const EMPTY_HANDLER: &str = r#"(component
 #[test]
 fn a_component_of_another_world_is_told_what_it_lacks() {
     let world = World::with_queue(&[]);
-    let lacks_handler = "doesn't export wasmrun:task/handler@0.1.0";
+    let lacks_handler = "does not export wasmrun:task/handler@0.1.0";
     for (name, text, says) in [
         ("nothing.wasm", "(component)", &[lacks_handler, "cdylib"][..]),
         ("command.wasm", COMMAND, &[lacks_handler, "a command"]),

@@ -36,7 +36,7 @@ fn flags_that_make_no_sense_are_named() {
         ("--store input=dir:out:ro", 2, "names input twice"),
         ("--store more=s3x://bucket:ro", 2, "unknown store \"s3x://bucket\""),
         ("--store more=in:ro", 2, "unknown store \"in\""),
-        ("--store more=dir::ro", 3, "isn't a store's URL"),
+        ("--store more=dir::ro", 3, "is not a store's URL"),
         ("--store more=dir:missing:ro", 3, "there is no directory missing"),
         ("--store more=dir:file:ro", 3, "is not a directory"),
         ("--send more", 2, "ALIAS=URL"),
@@ -45,7 +45,7 @@ fn flags_that_make_no_sense_are_named() {
         ("--send more=sqlite:next.db#other", 3, "there is no queue \"other\""),
         ("--env AWS_SECRET_ACCESS_KEY", 2, "credentials"),
         ("--env ECS_CONTAINER_METADATA_URI_V4", 2, "credentials"),
-        ("--env NOT_SET", 2, "NOT_SET isn't set"),
+        ("--env NOT_SET", 2, "NOT_SET is not set"),
         ("--env =x", 2, "environment key \"\""),
         ("--on trapped", 2, "--on OUTCOME=ACTION"),
         ("--on trapped=ignore", 2, "unknown action \"ignore\""),
@@ -145,10 +145,10 @@ fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
     damage(&world);
 
     for (queue, code, says) in [
-        ("sqlite:next.db#not/a/name", 3, "isn't a queue's name"),
+        ("sqlite:next.db#not/a/name", 3, "is not a queue's name"),
         ("sqlite:", 3, "names no file"),
         ("sqlite:directory", 3, "is not a file"),
-        ("sqlite:text.db", 3, "isn't a SQLite database"),
+        ("sqlite:text.db", 3, "is not a SQLite database"),
         ("sqlite:other.db", 3, "the database of another application"),
         ("sqlite:future.db", 3, "another version of wasmrun"),
         ("sqlite:damaged.db", 3, "damaged"),
@@ -178,7 +178,7 @@ fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
     assert!(!world.path("missing.db").exists());
     for (queue, says) in [
         ("sqlite:missing/jobs.db", "create the directory first"),
-        ("sqlite:text.db", "isn't a SQLite database"),
+        ("sqlite:text.db", "is not a SQLite database"),
         ("sqlite:other.db", "the database of another application"),
         ("sqlite:directory", "is not a file"),
         ("sqlite:/dev/full", "/dev/full"),
@@ -234,14 +234,14 @@ fn a_message_that_cannot_be_sent_is_refused() {
     let world = World::with_queue(&["--fifo"]);
     let enqueue = |options: &[&str]| world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db"]).args(options);
     enqueue(&["--message", "x"]).fails_with(2, "message group");
-    enqueue(&["--message", ""]).fails_with(2, "can't be sent");
-    enqueue(&["--message", "\u{1}", "--group", "g"]).fails_with(2, "can't be sent");
+    enqueue(&["--message", ""]).fails_with(2, "cannot be sent");
+    enqueue(&["--message", "\u{1}", "--group", "g"]).fails_with(2, "cannot be sent");
     enqueue(&["--message", "@missing"]).fails_with(2, "missing");
     enqueue(&["--message", "x", "--attribute", "a"]).fails_with(2, "NAME=VALUE");
-    enqueue(&["--message", "x", "--attribute", "a b=c"]).fails_with(2, "can't be sent");
+    enqueue(&["--message", "x", "--attribute", "a b=c"]).fails_with(2, "cannot be sent");
     let large = "x".repeat((1 << 20) + 1);
-    enqueue(&["--message", "-"]).input(large.clone()).fails_with(2, "can't be sent");
-    world.invoke("empty", "-").input(large).fails_with(2, "can't be sent");
+    enqueue(&["--message", "-"]).input(large.clone()).fails_with(2, "cannot be sent");
+    world.invoke("empty", "-").input(large).fails_with(2, "cannot be sent");
     world.invoke("empty", "-").input(b"\xff".to_vec()).fails_with(2, "UTF-8");
     assert_eq!(world.messages(), []);
 }

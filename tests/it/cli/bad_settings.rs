@@ -170,11 +170,11 @@ fn an_argument_that_is_not_utf8_is_named() {
     world
         .wasmrun(["run", "x.wasm", "--queue"])
         .arg(not_utf8)
-        .fails_with(2, "the value of --queue isn't UTF-8");
+        .fails_with(2, "the value of --queue is not UTF-8");
     let glued = OsStr::from_bytes(b"--queue=\xff");
-    world.wasmrun(["run", "x.wasm"]).arg(glued).fails_with(2, "the value of --queue isn't UTF-8");
+    world.wasmrun(["run", "x.wasm"]).arg(glued).fails_with(2, "the value of --queue is not UTF-8");
     let run = world.wasmrun(["run", "x.wasm"]).env("WASMRUN_QUEUE", not_utf8);
-    run.fails_with(2, "the variable WASMRUN_QUEUE isn't UTF-8");
+    run.fails_with(2, "the variable WASMRUN_QUEUE is not UTF-8");
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn what_a_table_of_the_file_holds_is_checked_where_it_stands() {
         ("[assume-role]\ninput = 'thumbs'\n", "line 2", "is no role"),
         ("[worker]\ninstances = -3\n", "line 2", "expected a number above zero, MIN..MAX or auto"),
         ("[limits]\nfule = 5\n", "line 2", "did you mean fuel?"),
-        ("emf = 'AWS/x'\n", "line 1", "a namespace doesn't begin with AWS/"),
+        ("emf = 'AWS/x'\n", "line 1", "a namespace does not begin with AWS/"),
         ("[env]\nA = 5\n", "line 2", "or true for the worker's own value"),
         ("limits = 5\n", "line 1", "expected a table"),
     ] {
@@ -305,7 +305,7 @@ fn fifo(world: &World, name: &str) {
 #[test]
 fn a_file_without_an_end_is_read_up_to_a_bound() {
     let world = World::with_queue(&[]);
-    let bound = "it's larger than 1.0 MiB";
+    let bound = "it is larger than 1.0 MiB";
     for command in ["run", "policy"] {
         world.wasmrun([command, "--config", "/dev/zero", "--queue", "sqlite:jobs.db"]).fails_with(2, bound);
     }
@@ -313,14 +313,14 @@ fn a_file_without_an_end_is_read_up_to_a_bound() {
     world.wasmrun(["report", "x.jsonl", "--prices", "/dev/zero"]).fails_with(2, bound);
     world
         .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--message", "@/dev/zero"])
-        .fails_with(2, "can't be sent");
-    world.invoke("empty", "@/dev/zero").fails_with(2, "can't be sent");
+        .fails_with(2, "cannot be sent");
+    world.invoke("empty", "@/dev/zero").fails_with(2, "cannot be sent");
     for command in ["inspect", "compile"] {
         let output = (command == "compile").then_some(["-o", "x.cwasm"]);
         let run = world.wasmrun([command, "/dev/zero"]).args(output.into_iter().flatten());
-        run.fails_with(2, "it isn't a file");
+        run.fails_with(2, "it is not a file");
     }
-    world.wasmrun(["run", "--queue", "sqlite:jobs.db", "/dev/zero"]).fails_with(2, "it isn't a file");
+    world.wasmrun(["run", "--queue", "sqlite:jobs.db", "/dev/zero"]).fails_with(2, "it is not a file");
 
     fifo(&world, "endless");
     let path = world.path("endless");

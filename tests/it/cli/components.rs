@@ -106,7 +106,7 @@ fn damaged_code_and_code_of_another_engine_is_refused_in_one_sentence() {
     damaged[whole.len() / 2] ^= 1;
     refused(&damaged, "damaged");
     refused(&whole[..whole.len() - 1], "damaged");
-    refused(b"", "isn't precompiled code");
+    refused(b"", "is not precompiled code");
     // What another version wrote says so, and so does what is for another CPU; both are whole.
     let (content, _) = whole.split_at(whole.len() - 32);
     let cpu = std::env::consts::ARCH.as_bytes();

@@ -21,7 +21,7 @@ fn the_first_screen_shows_how_to_call_it_and_the_three_commands_that_people_need
     for command in ["queue", "report", "top", "health", "inspect", "compile", "policy", "completions"] {
         assert!(at(&format!("  {command:<12} ")) > queues);
     }
-    assert!(help.stdout.len() <= 40, "it's one screen: {help}");
+    assert!(help.stdout.len() <= 40, "it is one screen: {help}");
     // Without arguments it's the same, and an error.
     assert!(world.wasmrun([]).ends().exited_with(2).stderr.concat().contains("Start here:"));
 }

@@ -23,7 +23,7 @@ fn missing_credentials_are_one_sentence_and_what_to_do() {
     assert_eq!(output.stderr.len(), 1, "{output}");
     assert!(!output.error().contains("provider"), "{output}");
     let unknown = without_credentials(&world, SQS).env("AWS_EC2_METADATA_DISABLED", "true");
-    let output = unknown.env("AWS_PROFILE", "nope").fails_with(3, "the profile nope isn't in ~/.aws/config");
+    let output = unknown.env("AWS_PROFILE", "nope").fails_with(3, "the profile nope is not in ~/.aws/config");
     assert_eq!(output.stderr.len(), 1, "{output}");
 }
 
@@ -82,7 +82,7 @@ fn redriving_a_queue_that_is_no_dead_letter_queue_fails_and_names_the_one_that_i
     world.send(["reject it"]);
     redrive("sqlite:jobs.db").fails_with(2, "no queue of this file has main as its dead-letter queue");
     world.run("misbehave").arg("--until-empty").succeeds();
-    let output = redrive("sqlite:jobs.db").fails_with(2, "it's empty, and its dead-letter queue sqlite:/");
+    let output = redrive("sqlite:jobs.db").fails_with(2, "it is empty, and its dead-letter queue sqlite:/");
     assert!(output.error().contains("jobs.db#dead holds 1"), "{output}");
     assert_eq!(redrive("sqlite:jobs.db#dead").succeeds().stdout, ["moved 1 back"]);
     let sqs = world
@@ -169,7 +169,7 @@ fn a_summary_shows_little_fuel_as_it_is() {
     let number: u64 =
         fuel.split_whitespace().nth(1).and_then(|n| n.trim_end_matches(',').parse().ok()).expect("a number");
     assert!((1..1_000_000).contains(&number), "{fuel}");
-    wait_until("it's gone", || world.depth() == crate::harness::Depth::EMPTY);
+    wait_until("it is gone", || world.depth() == crate::harness::Depth::EMPTY);
 }
 
 /// Wherever a URL may be written, and whatever is wrong with it.

@@ -44,7 +44,7 @@ impl Podman {
         let podman = Self { world, image, storage: storage?, name };
         let version = podman.run("version", &["--rm", "--network=none"]).arg("--version").ends();
         if !version.status.success() {
-            skip(&format!("containers can't be run here: {version}"));
+            skip(&format!("containers cannot be run here: {version}"));
             return None;
         }
         assert!(version.stdout[0].starts_with("wasmrun "), "{version}");

@@ -106,7 +106,7 @@ fn with_a_component_in_a_store_that_does_not_answer() {
     });
     // It waits for eight seconds: the rest is what a busy machine takes beside.
     let run = worker_of(&world, &silent, "s3://components/slow.wasm").within(Duration::from_secs(30));
-    says(&run.ends().exited_with(3), "doesn't answer in time");
+    says(&run.ends().exited_with(3), "does not answer in time");
 }
 
 #[test]
@@ -114,5 +114,5 @@ fn with_a_cache_that_cannot_be_written_to() {
     let (world, stub) =
         (World::new(), services(|| Answer::new(404, "<Error><Code>NoSuchKey</Code></Error>")));
     let output = worker(&world, &stub).args(["--cache", "/proc/cache"]).ends().exited_with(3);
-    says(&output, "the cache directory /proc/cache can't be created");
+    says(&output, "the cache directory /proc/cache cannot be created");
 }

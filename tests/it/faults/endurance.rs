@@ -84,7 +84,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
     // One whose first requests are lost too often gives up, and is started again, as an orchestrator would.
     let start = || loop {
         let mut worker = worker(&world, &amazon, 8).env("AWS_ENDPOINT_URL", proxy.endpoint()).start();
-        wait_until("it's ready or gives up", || worker.logged("\"ready\"") > 0 || !worker.runs());
+        wait_until("it is ready or gives up", || worker.logged("\"ready\"") > 0 || !worker.runs());
         if worker.runs() {
             return worker;
         }

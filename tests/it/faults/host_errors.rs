@@ -45,7 +45,7 @@ fn waiting(world: &World) -> u64 {
 fn a_mistyped_alias_empties_no_queue_and_is_named_beside_those_that_are_granted() {
     let world = announced(8);
     let output =
-        mistyped(&world).arg("--until-empty").fails_with(4, "the store \"output\", which isn't granted");
+        mistyped(&world).arg("--until-empty").fails_with(4, "the store \"output\", which is not granted");
     assert_eq!((waiting(&world), world.dead()), (8, Depth::EMPTY), "{output}");
     let errors: Vec<_> = output.stderr.iter().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(errors.len(), 1, "{output}");
@@ -59,9 +59,9 @@ fn a_worker_with_a_mistyped_alias_says_so_and_waits() {
     let world = announced(8);
     let worker = mistyped(&world).args(["--listen", "0"]).start();
     let address = worker.listens_on();
-    worker.until_logged("which isn't granted");
+    worker.until_logged("which is not granted");
     worker.until_logged("paused receiving: a grant is missing");
-    wait_until("it's not ready", || get(address, "/readyz").body.contains("which isn't granted"));
+    wait_until("it is not ready", || get(address, "/readyz").body.contains("which is not granted"));
     assert_eq!(world.dead(), Depth::EMPTY);
     stop(worker);
     assert_eq!(waiting(&world), 8);
@@ -140,7 +140,7 @@ fn s3_s_test_event_does_not_show_that_grants_are_right() {
     }
     world.announce();
     let output =
-        mistyped(&world).arg("--until-empty").fails_with(4, "the store \"output\", which isn't granted");
+        mistyped(&world).arg("--until-empty").fails_with(4, "the store \"output\", which is not granted");
     assert_eq!((waiting(&world), world.dead()), (8, Depth::EMPTY), "{output}");
 }
 
@@ -330,7 +330,7 @@ fn a_worker_in_which_no_task_completes_slows_down_and_goes_on_at_once_when_one_d
     let worker = world.run("misbehave").args(["--instances", "1", "--listen", "0"]).start();
     let address = worker.listens_on();
     worker.until_logged("slowing down to one message at a time");
-    wait_until("it's not ready", || get(address, "/readyz").body.contains("no task has completed"));
+    wait_until("it is not ready", || get(address, "/readyz").body.contains("no task has completed"));
     let metrics = get(address, "/metrics").body;
     assert!(metrics.contains("\nwasmrun_consecutive_failures 8\n"), "{metrics}");
     assert!(world.dead().visible <= 8);
@@ -338,7 +338,7 @@ fn a_worker_in_which_no_task_completes_slows_down_and_goes_on_at_once_when_one_d
     worker.until_logged("resumed receiving at full speed");
     wait_until("the rest is done", || world.depth() == Depth::EMPTY);
     assert_eq!(world.dead(), Depth::visible(9));
-    wait_until("it's ready", || get(address, "/readyz").status == 200);
+    wait_until("it is ready", || get(address, "/readyz").status == 200);
     stop(worker);
 }
 

@@ -219,7 +219,7 @@ impl Amazon {
 
     #[track_caller]
     pub(crate) fn create_bucket(&self, bucket: &str) {
-        assert!(self.tries_to_create(bucket), "{bucket} can't be created");
+        assert!(self.tries_to_create(bucket), "{bucket} cannot be created");
     }
 
     fn tries_to_create(&self, bucket: &str) -> bool {
@@ -369,7 +369,7 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
 pub(crate) fn installed(name: &str, path: Option<PathBuf>) -> Option<PathBuf> {
     let path = path.filter(|path| path.is_file());
     if path.is_none() {
-        skip(&format!("{name} isn't installed (cargo xtask test does that, where it can)"));
+        skip(&format!("{name} is not installed (cargo xtask test does that, where it can)"));
     }
     path
 }

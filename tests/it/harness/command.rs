@@ -114,7 +114,7 @@ impl Output {
     pub(crate) fn failed_with(self, code: i32, text: &str) -> Self {
         assert_eq!(self.status.code(), Some(code), "{self}");
         let error = self.error();
-        assert!(error.contains(text), "{error:?} doesn't say {text:?}");
+        assert!(error.contains(text), "{error:?} does not say {text:?}");
         self
     }
 

@@ -155,7 +155,7 @@ fn decoded(text: &str) -> String {
 
 fn is_allowed(statements: &[Value], need: &Need) -> bool {
     statements.iter().any(|statement| {
-        assert_eq!(statement["Condition"], Value::Null, "a condition that isn't known here");
+        assert_eq!(statement["Condition"], Value::Null, "a condition that is not known here");
         let actions = statement["Action"].as_array().expect("actions");
         actions.iter().any(|action| *action == *need.action)
             && matches(statement["Resource"].as_str().expect("a resource"), &need.resource)

@@ -222,7 +222,7 @@ const COUNTED: &[Trick] = &[
          (call $ok)",
     ),
     trick(
-        "can't do without a larger table",
+        "cannot do without a larger table",
         Limit("table-elements"),
         "(if (i32.eq (table.grow $table (ref.null func) (i32.const 900000)) (i32.const -1)) (then unreachable))
          (call $ok)",

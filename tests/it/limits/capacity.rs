@@ -172,7 +172,7 @@ fn a_thousand_tasks_that_wait_take_less_than_300_mebibytes() {
         .start();
     worker.until_logged("ready");
     if worker.logged("\"bounded_by\":\"memory\"") > 0 {
-        skip("this machine's memory doesn't bear a thousand tasks at once");
+        skip("this machine's memory does not bear a thousand tasks at once");
         return;
     }
     wait_until("all of them are received", || world.depth().in_flight == 1000);

@@ -29,7 +29,7 @@ fn a_queue_is_created_shown_and_emptied() {
     assert!(text.stdout.iter().any(|line| line.starts_with("delayed") && line.ends_with('2')), "{text}");
 
     let messages = world.peek("sqlite:jobs.db");
-    assert_eq!(messages.len(), 1, "those that wait aren't shown");
+    assert_eq!(messages.len(), 1, "those that wait are not shown");
     assert_eq!((&messages[0]["body"], &messages[0]["receive_count"]), (&json!("three"), &json!(0)));
     assert_eq!(world.depth().visible, 1, "looking changes nothing");
 

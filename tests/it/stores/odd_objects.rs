@@ -330,7 +330,7 @@ fn a_directory_says_which_keys_it_cannot_hold() {
             let (outcome, reason) = world.outcome(&message);
             assert_eq!(outcome, "rejected", "{message}: {reason}");
             assert!(
-                reason.contains("can't be used in a directory") && reason.contains(why),
+                reason.contains("cannot be used in a directory") && reason.contains(why),
                 "{message}: {reason}"
             );
         }

@@ -44,7 +44,7 @@ fn a_report_tells_totals_outcomes_over_time_the_heaviest_tasks_and_costs() {
         "a Fargate task for each message",
         "in USD: prices of us-east-1, Linux on x86-64, on demand, as of 2026-05",
     ] {
-        assert!(text.contains(said), "{said:?} isn't in\n{text}");
+        assert!(text.contains(said), "{said:?} is not in\n{text}");
     }
     assert!(!text.contains("message-88"), "more than the two heaviest:\n{text}");
 }

@@ -260,7 +260,7 @@ fn what_is_no_place_for_a_usage_file_is_refused_before_any_work() {
     for (file, said) in [
         ("missing/usage.jsonl", "No such file or directory"),
         ("in", "Is a directory"),
-        ("/dev/null", "it isn't a plain file"),
+        ("/dev/null", "it is not a plain file"),
     ] {
         let output = world.run("misbehave").args(["--usage", file, "--until-empty"]).ends();
         let code = output.status.code();

@@ -270,7 +270,8 @@ fn health_tells_by_its_exit_code_whether_a_worker_is_alive() {
     let nobody = health(&port).exited_with(1);
     assert!(nobody.stdout.len() == 1 && nobody.stdout[0].contains("gives no answer"), "{nobody}");
     health("somewhere").exited_with(2);
-    for (code, body, said) in [(503, "it hangs\u{1b}[2J\n", "it hangs\\u{1b}[2J"), (404, "", "is no worker")]
+    for (code, body, said) in
+        [(503, "it hangs\u{1b}[2J\n", "it hangs\\u{1b}[2J"), (404, "", "is not a worker")]
     {
         let stub = Stub::answering(move |_| Answer::new(code, body));
         let output = health(stub.endpoint().trim_start_matches("http://")).exited_with(1);

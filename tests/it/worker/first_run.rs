@@ -33,7 +33,7 @@ fn without_a_dead_letter_queue_rejected_messages_are_tried_again_and_never_delet
     assert!(warning["message"].as_str().is_some_and(|text| text.contains("--dead-letter URL")), "{warning}");
     assert_eq!(warning["longest_backoff"], "50ms");
     let Depth { visible, in_flight, delayed } = world.depth();
-    assert_eq!(visible + in_flight + delayed, 1, "it's still there");
+    assert_eq!(visible + in_flight + delayed, 1, "it is still there");
 }
 
 #[test]
@@ -126,8 +126,9 @@ fn a_run_that_is_refused_creates_no_queue() {
     }
     world.write("seen", "my notes\n");
     let enqueue = |options: [&str; 4]| world.wasmrun(["enqueue", "--queue", "sqlite:typo.db"]).args(options);
-    enqueue(["--store", "input=dir:in", "--seen", "seen"]).fails_with(2, "isn't one that --seen has written");
-    enqueue(["--message", "x", "--message", ""]).fails_with(2, "can't be sent");
+    enqueue(["--store", "input=dir:in", "--seen", "seen"])
+        .fails_with(2, "is not one that --seen has written");
+    enqueue(["--message", "x", "--message", ""]).fails_with(2, "cannot be sent");
     assert!(!world.path("typo.db").exists());
     assert_eq!(said(&run(empty).succeeds(), CREATED), 1);
     assert!(world.path("typo.db").exists());
@@ -142,7 +143,7 @@ fn a_check_creates_no_queue_and_says_that_run_would() {
         output.stdout,
         [
             "ok: sqlite:new.db and the component are ready",
-            "the queue sqlite:new.db doesn't exist yet: `wasmrun run` creates it"
+            "the queue sqlite:new.db does not exist yet: `wasmrun run` creates it"
         ]
     );
     assert!(!world.path("new.db").exists());

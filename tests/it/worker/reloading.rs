@@ -57,7 +57,7 @@ fn a_number_that_is_set_by_sighup_holds_as_far_as_the_pool_goes() {
     // The poller may hold more slots than that until its long poll brings something.
     set(1, 1);
     world.send(["sleep 10"]);
-    wait_until("it's done", || world.depth() == Depth::EMPTY);
+    wait_until("it is done", || world.depth() == Depth::EMPTY);
     world.send(["sleep-forever"; 6]);
     wait_until("one runs", || world.depth().in_flight == 1);
     set(3, 3);

@@ -22,7 +22,7 @@ fn the_number_follows_a_burst_of_tasks_that_wait_and_falls_back_when_nothing_com
         .start();
     worker.until_logged("\"ready\"");
     world.send(["sleep 500"; 100]);
-    wait_until("it's back", || {
+    wait_until("it is back", || {
         let numbers = numbers(&worker.logs_with("\"changed the concurrency limit\""));
         numbers.contains(&16) && numbers.last() == Some(&1)
     });
@@ -42,7 +42,7 @@ fn a_worker_that_is_idle_again_gives_back_what_the_burst_took() {
         .start();
     worker.until_logged("\"ready\"");
     let back = |times: usize| {
-        wait_until("it's back", || {
+        wait_until("it is back", || {
             let numbers = numbers(&worker.logs_with("\"changed the concurrency limit\""));
             numbers.contains(&16)
                 && numbers.last() == Some(&1)

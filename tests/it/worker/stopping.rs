@@ -97,7 +97,7 @@ fn an_idle_worker_on_sqs_stops_within_three_seconds_and_hides_no_message() {
     worker.until_logged("\"ready\"");
     amazon.send(&queue, "ok");
     worker.until_logged("\"task completed\"");
-    wait_until("it's idle", || amazon.depth(&queue) == [0; 3]);
+    wait_until("it is idle", || amazon.depth(&queue) == [0; 3]);
     let began = Instant::now();
     worker.signal(Signal::TERM);
     let output = worker.finish().succeeded();
@@ -163,9 +163,9 @@ fn a_worker_that_was_suspended_leaves_alone_what_others_have_received() {
     wait_until("it has the message", || world.depth().in_flight == 1);
     let database = world.database();
     database.busy_timeout(Duration::ZERO).expect("set");
-    wait_until("it's suspended while it doesn't write", || {
+    wait_until("it is suspended while it does not write", || {
         suspended.signal(Signal::STOP);
-        wait_until("it's stopped", || is_stopped(&suspended));
+        wait_until("it is stopped", || is_stopped(&suspended));
         let is_free = database.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok();
         if !is_free {
             suspended.signal(Signal::CONT);

@@ -108,7 +108,7 @@ fn watch(port: &str, finished: impl Fn(String) -> (bool, String)) -> Result<Stri
                 return Ok(text);
             }
         } else if start.elapsed() > PATIENCE {
-            bail!("the worker doesn't answer on port {port}; its log is in target/docs/log");
+            bail!("the worker does not answer on port {port}; its log is in target/docs/log");
         }
         thread::sleep(INTERVAL);
     }

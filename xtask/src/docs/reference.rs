@@ -10,7 +10,7 @@ use super::{
 };
 use crate::places::Places;
 
-const NOTE: &str = "<!-- Written by `cargo xtask docs` from the program: don't edit it. -->";
+const NOTE: &str = "<!-- Written by `cargo xtask docs` from the program: do not edit it. -->";
 /// The group of `run --help` with the limits.
 const LIMITS: &str = "Limits of a task";
 
@@ -118,7 +118,7 @@ struct Key {
 /// The keys of the file. Each has a flag.
 fn keys(program: &Program, flags: &[Flag]) -> Result<Vec<Key>> {
     let mut keys = Vec::new();
-    for top in program.keys("")?.context("the program doesn't name the keys of its file")? {
+    for top in program.keys("")?.context("the program does not name the keys of its file")? {
         match program.keys(&top)? {
             // `[log] level` is `--log`, `[log] format` is `--log-format`.
             Some(names) => {

@@ -89,7 +89,7 @@ impl Address {
             return Err("bucket= names the bucket behind an access point, and this store is a bucket".into());
         }
         if address.addressing == Some(Addressing::Path) && kind.is_named_by_host() {
-            return Err("addressing=path can't name it: access points by ARN and directory buckets have hosts of their own".into());
+            return Err("addressing=path cannot name it: access points by ARN and directory buckets have hosts of their own".into());
         }
         Ok(address)
     }

@@ -22,7 +22,7 @@ pub(super) const RANGE_NOT_SATISFIABLE: u16 = 416;
 /// Returns an error if the store's settings for writing can't be used: the KMS key or the ACL.
 pub(super) fn settings_error(failure: &Failure) -> Option<StoreError> {
     let is_of_settings = failure.code.starts_with("KMS.") || failure.is_any(&ACL_REFUSED);
-    let text = || format!("the store's encryption or ACL can't be used: {}", failure.text);
+    let text = || format!("the store's encryption or ACL cannot be used: {}", failure.text);
     is_of_settings.then(|| StoreError::Unavailable(text()))
 }
 
@@ -77,7 +77,7 @@ pub(super) fn store_error(failure: Failure, missing: Missing) -> StoreError {
         _ if !failure.code.is_empty() => {
             StoreError::Invalid(format!("the store refuses the request: {}", failure.code))
         }
-        _ if failure.status == 0 => StoreError::Invalid("the request can't be sent to the store".into()),
+        _ if failure.status == 0 => StoreError::Invalid("the request cannot be sent to the store".into()),
         _ => StoreError::Unavailable(failure.text),
     }
 }

@@ -293,7 +293,7 @@ fn check_version(asked: Option<&str>, answered: Option<&str>) -> Result<(), Stor
     let came = answered
         .map_or("an object without a version".into(), |version| format!("version {:?}", shown(version)));
     Err(StoreError::Unavailable(format!(
-        "version {:?} was asked for and {came} came: the server keeps no versions, or a proxy before it doesn't ask for them",
+        "version {:?} was asked for and {came} came: the server keeps no versions, or a proxy before it does not ask for them",
         shown(asked)
     )))
 }

@@ -54,7 +54,7 @@ pub(super) fn bucket(text: &str) -> Result<String, String> {
     let is_bucket = (3..=63).contains(&text.len())
         && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
     if text.ends_with(".mrap") {
-        return Err("multi-region access points aren't supported".into());
+        return Err("multi-region access points are not supported".into());
     }
     is_bucket.then(|| text.to_owned()).ok_or_else(|| FORM.into())
 }
@@ -67,19 +67,19 @@ pub(super) fn region(bucket: &str) -> Option<String> {
 fn access_point(arn: &str) -> Result<String, String> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let [_, partition, service, region, account, resource] = parts[..] else {
-        return Err(format!("{arn:?} isn't the ARN of an access point: write {ACCESS_POINT}"));
+        return Err(format!("{arn:?} is not the ARN of an access point: write {ACCESS_POINT}"));
     };
     let unsupported = match (service, region, resource) {
-        ("s3-outposts", ..) => Some("access points and buckets on Outposts aren't supported"),
-        ("s3-object-lambda", ..) => Some("Object Lambda access points aren't supported"),
+        ("s3-outposts", ..) => Some("access points and buckets on Outposts are not supported"),
+        ("s3-object-lambda", ..) => Some("Object Lambda access points are not supported"),
         ("s3express", _, resource) if resource.starts_with("bucket/") => {
             Some("a directory bucket is named without its ARN: write s3://BUCKET")
         }
         ("s3express", ..) => {
-            Some("access points of directory buckets aren't supported by ARN: write their alias")
+            Some("access points of directory buckets are not supported by ARN: write their alias")
         }
         ("s3", "", resource) if resource.starts_with("accesspoint") => {
-            Some("multi-region access points aren't supported")
+            Some("multi-region access points are not supported")
         }
         ("s3", "", _) => Some("a bucket is named without its ARN: write s3://BUCKET"),
         _ => None,
@@ -100,7 +100,7 @@ fn access_point(arn: &str) -> Result<String, String> {
             .is_some_and(|name| (3..=50).contains(&name.len()) && is_word(name));
     is_access_point
         .then(|| arn.to_owned())
-        .ok_or_else(|| format!("{arn:?} isn't the ARN of an access point: write {ACCESS_POINT}"))
+        .ok_or_else(|| format!("{arn:?} is not the ARN of an access point: write {ACCESS_POINT}"))
 }
 
 #[cfg(test)]

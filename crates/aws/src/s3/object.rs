@@ -52,10 +52,10 @@ pub fn is_object(text: &str) -> bool {
 pub async fn fetch(url: &str, aws: &Aws, most: u64) -> Result<Vec<u8>, FetchError> {
     let late = |what: &str| StoreError::Unavailable(format!("the store {what} in time"));
     let reader = tokio::time::timeout(ANSWER, open(url, aws, most)).await;
-    let reader = reader.map_err(|_| late("doesn't answer"))??;
+    let reader = reader.map_err(|_| late("does not answer"))??;
     let patience = SLOWEST_START + Duration::from_secs(reader.info().size / SLOWEST_BYTES_PER_SECOND);
     let content = tokio::time::timeout(patience, read(reader, most)).await;
-    content.map_err(|_| late("doesn't send the object"))?
+    content.map_err(|_| late("does not send the object"))?
 }
 
 async fn open(url: &str, aws: &Aws, most: u64) -> Result<Box<dyn ObjectReader>, FetchError> {
@@ -80,7 +80,7 @@ async fn open(url: &str, aws: &Aws, most: u64) -> Result<Box<dyn ObjectReader>, 
         return Err(FetchError::Unfit(format!("its etag is {found}, and {wanted} is wanted")));
     }
     if info.size > most {
-        return Err(FetchError::Unfit(format!("it's larger than {most} bytes")));
+        return Err(FetchError::Unfit(format!("it is larger than {most} bytes")));
     }
     Ok(reader)
 }
@@ -93,7 +93,7 @@ async fn read(mut reader: Box<dyn ObjectReader>, most: u64) -> Result<Vec<u8>, F
             return Ok(content);
         }
         if content.len() as u64 + chunk.len() as u64 > most {
-            return Err(FetchError::Unfit(format!("it's larger than {most} bytes")));
+            return Err(FetchError::Unfit(format!("it is larger than {most} bytes")));
         }
         content.extend_from_slice(&chunk);
     }
@@ -124,7 +124,7 @@ impl ObjectAddress {
                 }
                 _ => {
                     return Err(format!(
-                        "the setting {setting:?} isn't known or is there twice: one of version=ID, etag=ETAG, region=NAME, addressing=path or addressing=virtual"
+                        "the setting {setting:?} is not known or is there twice: one of version=ID, etag=ETAG, region=NAME, addressing=path or addressing=virtual"
                     ));
                 }
             };

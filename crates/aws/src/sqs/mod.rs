@@ -200,14 +200,14 @@ impl Queue for SqsQueue {
         let attributes = self.numbers(&[VisibilityTimeout, RedrivePolicy]).await?;
         let seconds = attributes.get(&VisibilityTimeout).and_then(|seconds| seconds.parse::<u64>().ok());
         let seconds = seconds.ok_or_else(|| {
-            QueueError::Unavailable("it doesn't say how long its messages stay invisible".into())
+            QueueError::Unavailable("it does not say how long its messages stay invisible".into())
         })?;
         let visibility_timeout = Duration::from_secs(seconds);
         self.visibility_timeout.store(seconds.saturating_mul(1000), Ordering::Relaxed);
         let redrive = match attributes.get(&RedrivePolicy).filter(|policy| !policy.is_empty()) {
             Some(policy) => {
                 let (arn, max_receives) = convert::redrive_policy(policy).ok_or_else(|| {
-                    QueueError::Unusable(format!("its redrive policy isn't understood: {policy:?}"))
+                    QueueError::Unusable(format!("its redrive policy is not understood: {policy:?}"))
                 })?;
                 Some(Redrive { dead_letter: self.url_of(&arn).await?, max_receives })
             }
@@ -229,7 +229,7 @@ impl Queue for SqsQueue {
         let numbers = self.numbers(&[Visible, InFlight, Delayed]).await?;
         let number = |name| {
             let number = numbers.get(&name).and_then(|number| number.parse().ok());
-            number.ok_or_else(|| QueueError::Unavailable("it doesn't say how many messages it has".into()))
+            number.ok_or_else(|| QueueError::Unavailable("it does not say how many messages it has".into()))
         };
         Ok(Depth { visible: number(Visible)?, in_flight: number(InFlight)?, delayed: number(Delayed)? })
     }

@@ -18,7 +18,7 @@ pub(crate) async fn compile(args: CompileArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&args.log)?;
     let shown = args.component.display().to_string();
     if object_url(&args.component).is_some() {
-        return Err(Failure::usage(format!("{shown} isn't a file: download the object first")));
+        return Err(Failure::usage(format!("{shown} is not a file: download the object first")));
     }
     if args
         .output

@@ -52,7 +52,7 @@ fn message(args: &InvokeArgs) -> Result<Message, Failure> {
         attributes: attributes_from(&args.attribute)?,
         ..OutgoingMessage::default()
     };
-    outgoing.validate().map_err(|reason| Failure::usage(format!("the message can't be sent: {reason}")))?;
+    outgoing.validate().map_err(|reason| Failure::usage(format!("the message cannot be sent: {reason}")))?;
     let message = Message::new(&args.message_id, outgoing.body);
     let sent_at = args.sent_at.unwrap_or(message.sent_at);
     Ok(Message { attributes: outgoing.attributes, sent_at, ..message })

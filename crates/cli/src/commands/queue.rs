@@ -25,7 +25,7 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
                 QueueSettings { visibility_timeout, dead_letter, max_receives, fifo: fifo.then_some(true) };
             settings
                 .check()
-                .map_err(|wrong| Failure::usage(format!("can't create the queue {url}: {wrong}")))?;
+                .map_err(|wrong| Failure::usage(format!("cannot create the queue {url}: {wrong}")))?;
             let (opened, created) = create_queue(&url, &settings)?;
             let verb = if created { "created" } else { "already there:" };
             output.line(format_args!("{verb} {}", opened.queue.url()));
@@ -87,7 +87,8 @@ async fn dead_letters_elsewhere(
     let url = redrive.dead_letter;
     let dead = backends.open_queue(&url).await?.queue;
     let held = dead.depth().await.map_err(|error| Failure::queue(&url, &error))?.total();
-    Ok((held > 0).then(|| format!("it's empty, and its dead-letter queue {url} holds {held}: name that one")))
+    Ok((held > 0)
+        .then(|| format!("it is empty, and its dead-letter queue {url} holds {held}: name that one")))
 }
 
 async fn stats(backends: &Backends, output: &Output, url: &str, as_json: bool) -> Result<(), Failure> {

@@ -51,7 +51,7 @@ impl Failure {
     pub(crate) fn queue(url: &str, error: &QueueError) -> Self {
         match error {
             QueueError::InvalidMessage(reason) => {
-                Self::Usage(format!("the queue {url} doesn't take the message: {reason}"))
+                Self::Usage(format!("the queue {url} does not take the message: {reason}"))
             }
             error => Self::Backend(format!("cannot use the queue {url}: {error}")),
         }

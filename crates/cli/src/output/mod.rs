@@ -49,7 +49,9 @@ impl Output {
         // https://no-color.org: any value that isn't empty.
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let (subscriber, set_filter) = subscriber(format, filter, colours, Beside(bar.clone()));
-        subscriber.try_init().map_err(|error| Failure::backend(format!("logs can't be written: {error}")))?;
+        subscriber
+            .try_init()
+            .map_err(|error| Failure::backend(format!("logs cannot be written: {error}")))?;
         Ok(Self { format, bar, set_filter })
     }
 

@@ -64,7 +64,7 @@ pub(crate) fn environment(
         .into_iter()
         .map(|(key, value)| {
             if key.is_empty() || key.contains(['=', '\0']) {
-                return Err(Failure::usage(format!("the environment key {key:?} isn't allowed")));
+                return Err(Failure::usage(format!("the environment key {key:?} is not allowed")));
             }
             match value {
                 Some(value) if value.contains('\0') => {
@@ -85,7 +85,7 @@ fn inherited(key: &str) -> Result<String, Failure> {
         )));
     }
     std::env::var(key).map_err(|_| {
-        Failure::usage(format!("the environment key {key} isn't set (or isn't UTF-8): set it, or give a value with --env {key}=VALUE"))
+        Failure::usage(format!("the environment key {key} is not set (or is not UTF-8): set it, or give a value with --env {key}=VALUE"))
     })
 }
 

@@ -69,7 +69,7 @@ impl ConfigFile {
         let reading = tokio::task::spawn_blocking(move || Self::read_with_text(path.as_deref()));
         reading
             .await
-            .map_err(|error| Failure::backend(format!("the configuration can't be read: {error}")))?
+            .map_err(|error| Failure::backend(format!("the configuration cannot be read: {error}")))?
     }
 
     fn read_with_text(path: Option<&Path>) -> Result<(Self, String), Failure> {

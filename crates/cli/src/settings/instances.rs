@@ -64,7 +64,7 @@ impl WorkerSettings {
             (None, None) => Goal::AtOnce,
             (Some(Duration::ZERO), None) => {
                 return Err(Failure::usage(
-                    "--target-latency 0s can't be met: leave it out where messages are to start at once",
+                    "--target-latency 0s cannot be met: leave it out where messages are to start at once",
                 ));
             }
             (Some(within), None) => Goal::Latency(within),

@@ -43,6 +43,6 @@ pub(super) fn well_formed_alias(alias: &str) -> Result<(), String> {
     if well_formed {
         Ok(())
     } else {
-        Err(format!("the alias {alias:?} isn't allowed: 1 to 64 of a-z, 0-9 and '-'"))
+        Err(format!("the alias {alias:?} is not allowed: 1 to 64 of a-z, 0-9 and '-'"))
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn read_file(path: &Path, what: &str, most: u64) -> Result<Vec<u8>, F
     File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut content)).map_err(failed)?;
     if content.len() as u64 > most {
         let most = ByteSize(most).display().iec();
-        return Err(Failure::usage(format!("cannot use {what}: it's larger than {most}")));
+        return Err(Failure::usage(format!("cannot use {what}: it is larger than {most}")));
     }
     Ok(content)
 }
@@ -26,7 +26,7 @@ pub(crate) fn read_file(path: &Path, what: &str, most: u64) -> Result<Vec<u8>, F
 /// Reads a text of at most `most` bytes.
 pub(crate) fn read_text(path: &Path, what: &str, most: u64) -> Result<String, Failure> {
     String::from_utf8(read_file(path, what, most)?)
-        .map_err(|_| Failure::usage(format!("cannot read {what}: it isn't UTF-8 text")))
+        .map_err(|_| Failure::usage(format!("cannot read {what}: it is not UTF-8 text")))
 }
 
 /// Reads TOML; what is wrong is said with its place.

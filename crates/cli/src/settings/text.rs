@@ -223,7 +223,7 @@ impl Written for Duration {
         match humantime::parse_duration(text) {
             Ok(time) if time <= LONGEST => Ok(time),
             Ok(_) | Err(humantime::DurationError::NumberOverflow) => {
-                Err("it's too long: at most 100 years".into())
+                Err("it is too long: at most 100 years".into())
             }
             Err(_) => Err(expected::<Self>()),
         }
@@ -319,6 +319,6 @@ mod tests {
         for text in ["", "-1", "1.5", "x", " 1"] {
             assert_eq!(u32::read(text), Err("expected a whole number".into()), "{text:?}");
         }
-        assert_eq!(Duration::read("101years"), Err("it's too long: at most 100 years".into()));
+        assert_eq!(Duration::read("101years"), Err("it is too long: at most 100 years".into()));
     }
 }

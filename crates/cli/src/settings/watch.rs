@@ -107,7 +107,7 @@ impl Written for Namespace {
             return Err(expected::<Self>());
         }
         if text.starts_with("AWS/") || text.starts_with(':') {
-            return Err("a namespace doesn't begin with AWS/ or a colon".into());
+            return Err("a namespace does not begin with AWS/ or a colon".into());
         }
         Ok(Self(text.to_owned()))
     }

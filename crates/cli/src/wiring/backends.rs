@@ -123,7 +123,7 @@ pub(crate) fn streams_bytes(url: &str) -> usize {
 pub(crate) fn create_queue(url: &str, settings: &QueueSettings) -> Result<(OpenQueue, bool), Failure> {
     if !is_sqlite(url) {
         return Err(Failure::usage(format!(
-            "can't create the queue {url:?}: sqlite:PATH and sqlite:PATH#NAME are created here, queues of SQS with Amazon's tools"
+            "cannot create the queue {url:?}: sqlite:PATH and sqlite:PATH#NAME are created here, queues of SQS with Amazon's tools"
         )));
     }
     let (queue, created) = SqliteQueue::create(url, settings).map_err(|error| Failure::queue(url, &error))?;
@@ -134,7 +134,7 @@ pub(crate) fn create_queue(url: &str, settings: &QueueSettings) -> Result<(OpenQ
 fn refuse_role(role: Option<&str>, url: &str) -> Result<(), Failure> {
     match role {
         Some(role) => Err(Failure::usage(format!(
-            "the role {role} can't be assumed for {url}: only queues of SQS and stores in S3 know roles"
+            "the role {role} cannot be assumed for {url}: only queues of SQS and stores in S3 know roles"
         ))),
         None => Ok(()),
     }

@@ -17,7 +17,7 @@ pub(crate) fn compiler(engine: &EngineSettings, cache: Option<Cache>) -> Result<
 /// This program's own file.
 pub(super) fn program() -> Result<PathBuf, Failure> {
     std::env::current_exe()
-        .map_err(|error| Failure::backend(format!("this program's own file can't be found: {error}")))
+        .map_err(|error| Failure::backend(format!("this program's own file cannot be found: {error}")))
 }
 
 /// The cache that the settings name; without a home directory there is none.

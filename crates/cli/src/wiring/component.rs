@@ -153,19 +153,22 @@ pub(crate) fn read_component(path: &Path, is_precompiled: bool) -> Result<Vec<u8
     };
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
-        return Err(Failure::usage(format!("cannot read the component {}: it isn't a file", path.display())));
+        return Err(Failure::usage(format!(
+            "cannot read the component {}: it is not a file",
+            path.display()
+        )));
     }
     let most = if is_precompiled { MAX_CODE_BYTES } else { MAX_COMPONENT_BYTES };
     if metadata.len() > most {
         return Err(Failure::usage(format!(
-            "cannot use the component {}: it's larger than {}",
+            "cannot use the component {}: it is larger than {}",
             path.display(),
             bytesize::ByteSize(most)
         )));
     }
     if is_precompiled && metadata.mode() & WRITABLE_BY_OTHERS != 0 {
         return Err(Failure::usage(format!(
-            "cannot use the precompiled component {}: others can write to it, and it's run as it is: chmod go-w it",
+            "cannot use the precompiled component {}: others can write to it, and it is run as it is: chmod go-w it",
             path.display()
         )));
     }

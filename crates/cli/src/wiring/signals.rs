@@ -17,7 +17,7 @@ pub(crate) fn stop_signals() -> Result<(Signal, Signal), Failure> {
 }
 
 fn heard(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::backend(format!("signals can't be received: {error}")))
+    signal(kind).map_err(|error| Failure::backend(format!("signals cannot be received: {error}")))
 }
 
 /// SIGINT and SIGTERM: the first drains, the second stops at once.

@@ -72,7 +72,7 @@ pub(crate) async fn resolve(address: WorkerAddress) -> Result<SocketAddr, String
     };
     let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), port))
         .await
-        .map_err(|error| format!("the host {host} isn't found: {error}"))?
+        .map_err(|error| format!("the host {host} is not found: {error}"))?
         .collect();
     for address in &found {
         if let Ok(Ok(_)) = tokio::time::timeout(probe::PATIENCE, TcpStream::connect(address)).await {

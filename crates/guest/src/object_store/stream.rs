@@ -71,7 +71,7 @@ impl Read for Reader {
 /// Each [`write`](Write::write) is a call to the host. For many small writes, wrap the writer in a
 /// [`BufWriter`](io::BufWriter), and take it out with `into_inner` to finish.
 #[derive(Debug)]
-#[must_use = "an object that isn't finished leaves nothing behind"]
+#[must_use = "an object that is not finished leaves nothing behind"]
 pub struct Writer {
     inner: raw::Writer,
     at: Place,

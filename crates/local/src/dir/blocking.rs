@@ -278,7 +278,7 @@ pub(super) mod tests {
         let mut hanging = blocking.fill().await;
         let mut next = pin!(blocking.run((), |(), _| Ok("done")));
         assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(blocking.abandoned.0.receiver_count(), 1, "it waits, and isn't on a thread");
+        assert_eq!(blocking.abandoned.0.receiver_count(), 1, "it waits, and is not on a thread");
         hanging.pop();
         assert_eq!(next.await.unwrap(), "done");
         drop(hanging);

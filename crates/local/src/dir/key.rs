@@ -19,7 +19,7 @@ impl Key {
     pub(super) fn parse(key: &str) -> Result<Self, StoreError> {
         let refuse = |why: &str| {
             let shown: String = key.chars().take(64).collect();
-            Err(StoreError::Invalid(format!("the key {shown:?} can't be used in a directory: {why}")))
+            Err(StoreError::Invalid(format!("the key {shown:?} cannot be used in a directory: {why}")))
         };
         if key.is_empty() {
             return refuse("it is empty");

@@ -81,7 +81,7 @@ impl DirStore {
     pub fn open(url: &str) -> Result<Self, StoreError> {
         let path =
             url.strip_prefix(SCHEME).filter(|path| !path.is_empty() && !path.contains('\0')).ok_or_else(
-                || StoreError::Invalid(format!("{url:?} isn't a store's URL: write `{SCHEME}PATH`")),
+                || StoreError::Invalid(format!("{url:?} is not a store's URL: write `{SCHEME}PATH`")),
             )?;
         let root = Root::find(Path::new(path))?;
         let blocking = Arc::new(Blocking::start()?);

@@ -54,9 +54,9 @@ impl Root {
                 "there is no directory {shown}: create it, or correct the store's URL"
             )),
             io::ErrorKind::PermissionDenied => {
-                StoreError::AccessDenied(format!("the directory {shown} can't be opened: permission denied"))
+                StoreError::AccessDenied(format!("the directory {shown} cannot be opened: permission denied"))
             }
-            _ => StoreError::Invalid(format!("the directory {shown} can't be opened: {error}")),
+            _ => StoreError::Invalid(format!("the directory {shown} cannot be opened: {error}")),
         };
         let path = path.canonicalize().map_err(|error| refuse(&error))?;
         let metadata = path.metadata().map_err(|error| refuse(&error))?;
@@ -64,7 +64,7 @@ impl Root {
             return Err(StoreError::Invalid(format!("{shown} is not a directory: a `dir:` store is one")));
         }
         if path.to_str().is_none() {
-            return Err(StoreError::Invalid(format!("the path {shown} isn't UTF-8: rename it")));
+            return Err(StoreError::Invalid(format!("the path {shown} is not UTF-8: rename it")));
         }
         std::fs::read_dir(&path).map_err(|error| refuse(&error))?;
         let mounted = is_mount_point(&path);
@@ -88,7 +88,7 @@ impl Root {
             Dir::open_ambient_dir(&self.path, ambient_authority()).map_err(|error| Self::away(&error))?;
         let identity = rustix::fs::fstat(&dir).map_err(|error| Self::away(&error.into()))?;
         if self.mounted && !is_mount_point(&self.path) {
-            return Err(StoreError::Unavailable("the store's file system isn't mounted".into()));
+            return Err(StoreError::Unavailable("the store's file system is not mounted".into()));
         }
         Ok(OpenRoot { dir, identity: (identity.st_dev, identity.st_ino) })
     }
@@ -108,9 +108,9 @@ impl Root {
         match error.kind() {
             // Not `AccessDenied`: the error affects every object, not one.
             io::ErrorKind::PermissionDenied => {
-                StoreError::Unavailable("the store's directory can't be opened: permission denied".into())
+                StoreError::Unavailable("the store's directory cannot be opened: permission denied".into())
             }
-            _ => StoreError::Unavailable(format!("the store's directory can't be opened: {error}")),
+            _ => StoreError::Unavailable(format!("the store's directory cannot be opened: {error}")),
         }
     }
 }

@@ -237,7 +237,7 @@ fn remove_if_empty(dir: &Dir, name: &str, key: &str) -> Result<(), StoreError> {
     match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(Errno::NOTEMPTY | Errno::EXIST) => Err(StoreError::Invalid(format!(
-            "cannot write {key:?}: there are objects below {key:?}/, and in a directory it can't be one as well"
+            "cannot write {key:?}: there are objects below {key:?}/, and in a directory it cannot be one as well"
         ))),
         Err(error) => Err(failed("write", key, &error.into())),
     }

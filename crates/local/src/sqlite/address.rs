@@ -49,7 +49,7 @@ impl Address {
         match parent.canonicalize() {
             Ok(parent) => Self::new(parent.join(file), name),
             Err(error) => Err(QueueError::Unusable(format!(
-                "cannot create {url}: its directory {} can't be opened ({error}); create the directory first",
+                "cannot create {url}: its directory {} cannot be opened ({error}); create the directory first",
                 parent.display()
             ))),
         }
@@ -60,7 +60,7 @@ impl Address {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
             QueueError::Unusable(format!(
-                "cannot create {}: its directory {} can't be written ({})",
+                "cannot create {}: its directory {} cannot be written ({})",
                 self.url(),
                 directory.display(),
                 std::io::Error::from(error)
@@ -85,7 +85,7 @@ impl Address {
 
     fn new(path: PathBuf, name: String) -> Result<Self, QueueError> {
         if path.to_str().is_none() {
-            return Err(QueueError::Unusable(format!("the path {} isn't UTF-8: rename it", path.display())));
+            return Err(QueueError::Unusable(format!("the path {} is not UTF-8: rename it", path.display())));
         }
         Ok(Self { path, name })
     }
@@ -104,7 +104,7 @@ pub(super) fn valid_name(name: &str) -> Result<(), QueueError> {
         return Ok(());
     }
     Err(QueueError::Unusable(format!(
-        "{:?} isn't a queue's name: it has 1 to {MAX_NAME} letters, digits, '-' and '_'",
+        "{:?} is not a queue's name: it has 1 to {MAX_NAME} letters, digits, '-' and '_'",
         name.chars().take(MAX_NAME).collect::<String>()
     )))
 }
@@ -118,7 +118,7 @@ pub(super) fn not_found(url: &str) -> QueueError {
 /// Splits a URL into path and name. The name follows the last `#`, so a path that contains `#` needs `#NAME` after it.
 fn split(url: &str) -> Result<(PathBuf, String), QueueError> {
     let rest = url.strip_prefix(SCHEME).ok_or_else(|| {
-        QueueError::Unusable(format!("{url:?} isn't a queue's URL: it starts with `{SCHEME}`"))
+        QueueError::Unusable(format!("{url:?} is not a queue's URL: it starts with `{SCHEME}`"))
     })?;
     let (path, name) = rest.rsplit_once('#').unwrap_or((rest, DEFAULT_NAME));
     if path.is_empty() || path.contains('\0') {

@@ -122,7 +122,7 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
 
 /// Returns the error for a file that existed and can't be found now.
 pub(super) fn gone(address: &Address, error: &std::io::Error) -> QueueError {
-    QueueError::Unavailable(format!("the queue's file {} can't be reached: {error}", address.path.display()))
+    QueueError::Unavailable(format!("the queue's file {} cannot be reached: {error}", address.path.display()))
 }
 
 /// Checks that the path leads to a file, before SQLite would create the file or blame its directory.
@@ -183,7 +183,7 @@ fn use_write_ahead_log(connection: &Connection, address: &Address) -> Result<(),
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(_) => {
                 return Err(QueueError::Unusable(format!(
-                    "{} is on a file system that doesn't support write-ahead logs: put the queue on a local disk",
+                    "{} is on a file system that does not support write-ahead logs: put the queue on a local disk",
                     address.path.display()
                 ))
                 .into());
@@ -220,7 +220,7 @@ fn sync_directory(path: &Path) {
 
 fn not_writable(address: &Address) -> QueueError {
     QueueError::Unusable(format!(
-        "{} can't be written: check the permissions of the file and of its directory",
+        "{} cannot be written: check the permissions of the file and of its directory",
         address.path.display()
     ))
 }
@@ -239,15 +239,15 @@ fn explain(error: &rusqlite::Error, address: &Address) -> QueueError {
                 BUSY_TIMEOUT.as_secs_f32()
             ))
         }
-        (ErrorCode::DiskFull, _) => QueueError::Unavailable(format!("{path} can't grow: the disk is full")),
+        (ErrorCode::DiskFull, _) => QueueError::Unavailable(format!("{path} cannot grow: the disk is full")),
         (ErrorCode::ReadOnly, ffi::SQLITE_READONLY_DBMOVED) => {
             QueueError::Unavailable(format!("{path} was moved or replaced while it was open"))
         }
         (ErrorCode::CannotOpen, _) => QueueError::Unavailable(format!(
-            "{path} can't be opened: {detail}; check the permissions of the file and of its directory"
+            "{path} cannot be opened: {detail}; check the permissions of the file and of its directory"
         )),
         (ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory, _) => {
-            QueueError::Unavailable(format!("{path} can't be read or written: {detail}"))
+            QueueError::Unavailable(format!("{path} cannot be read or written: {detail}"))
         }
         (
             ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied,
@@ -257,8 +257,8 @@ fn explain(error: &rusqlite::Error, address: &Address) -> QueueError {
             "{path} is damaged ({detail}): restore it from a backup, or move it away and create a new queue"
         )),
         (ErrorCode::NotADatabase, _) => QueueError::Unusable(format!(
-            "{path} is no queue: it isn't a SQLite database; name another file, or move this one away"
+            "{path} is no queue: it is not a SQLite database; name another file, or move this one away"
         )),
-        _ => QueueError::Unusable(format!("{path} can't be used: {detail}")),
+        _ => QueueError::Unusable(format!("{path} cannot be used: {detail}")),
     }
 }

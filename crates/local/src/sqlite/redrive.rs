@@ -119,7 +119,7 @@ impl<'a> Routes<'a> {
             Ok(_) => return Ok(Ok(target)),
             Err(reason) => reason,
         };
-        Ok(Err(format!("the message {} can't be moved to {url}: {reason}", row.id)))
+        Ok(Err(format!("the message {} cannot be moved to {url}: {reason}", row.id)))
     }
 
     /// Returns the queue that a message came from, from the first of these sources that names one:
@@ -172,7 +172,7 @@ async fn named(queue: &SqliteQueue, url: &str) -> Result<Target, QueueError> {
     let address = Address::existing(url)?;
     if address == queue.address {
         return Err(QueueError::Unusable(format!(
-            "the messages of {} can't be moved to that queue itself: name another one",
+            "the messages of {} cannot be moved to that queue itself: name another one",
             queue.url
         )));
     }
@@ -199,7 +199,7 @@ async fn only_source(queue: &SqliteQueue) -> Result<Result<Target, String>, Queu
                 format!("several queues have {name} as their dead-letter queue: {}", several.join(", "))
             }
         };
-        format!("doesn't say where it came from, and {why}")
+        format!("does not say where it came from, and {why}")
     }))
 }
 
@@ -228,7 +228,7 @@ async fn examine(queue: &SqliteQueue, claim: &str) -> Result<Result<Option<Targe
     if dead_letter.as_ref() == Some(&queue.url) {
         return Ok(Ok(Some(target)));
     }
-    Ok(Err(format!("says that it came from {url}, but this isn't that queue's dead-letter queue")))
+    Ok(Err(format!("says that it came from {url}, but this is not that queue's dead-letter queue")))
 }
 
 fn claimed_origin(row: &MessageRow) -> Option<String> {

@@ -127,7 +127,7 @@ impl QueueSettings {
             }
         };
         if target == Target::Here(address.name.clone()) {
-            return Err(unusable(format!("the queue {} can't be its own dead-letter queue", address.url())));
+            return Err(unusable(format!("the queue {} cannot be its own dead-letter queue", address.url())));
         }
         Ok(Some(target))
     }

@@ -204,7 +204,7 @@ impl Transaction<'_> {
     fn insert_visible_at(&self, queue: &QueueRow, row: &MessageRow, visible_ms: i64) -> Result<(), Fault> {
         if queue.fifo && row.group.is_none() {
             return Err(QueueError::Unusable(format!(
-                "the message {} has no message group, so it can't be moved to a FIFO queue",
+                "the message {} has no message group, so it cannot be moved to a FIFO queue",
                 row.id
             ))
             .into());

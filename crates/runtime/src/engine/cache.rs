@@ -37,9 +37,9 @@ impl Cache {
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(|error| format!("the cache directory {shown} can't be created: {error}"))?;
+            .map_err(|error| format!("the cache directory {shown} cannot be created: {error}"))?;
         let metadata = fs::metadata(directory)
-            .map_err(|error| format!("the cache directory {shown} can't be read: {error}"))?;
+            .map_err(|error| format!("the cache directory {shown} cannot be read: {error}"))?;
         if metadata.uid() != rustix::process::geteuid().as_raw() {
             return Err(format!(
                 "the cache directory {shown} belongs to another user: choose one of your own"
@@ -50,7 +50,7 @@ impl Cache {
         }
         let directory = directory
             .canonicalize()
-            .map_err(|error| format!("the cache directory {shown} can't be read: {error}"))?;
+            .map_err(|error| format!("the cache directory {shown} cannot be read: {error}"))?;
         Ok(Self { directory })
     }
 

@@ -168,10 +168,10 @@ impl OutgoingMessage {
             return Err("the queue is FIFO, so the message needs a message group");
         }
         if fifo && self.delay.is_some_and(|delay| !delay.is_zero()) {
-            return Err("the queue is FIFO, so a single message can't be delayed");
+            return Err("the queue is FIFO, so a single message cannot be delayed");
         }
         if !fifo && self.deduplication_id.is_some() {
-            return Err("the queue isn't FIFO, so a deduplication id has no meaning");
+            return Err("the queue is not FIFO, so a deduplication id has no meaning");
         }
         Ok(())
     }
@@ -181,7 +181,7 @@ impl OutgoingMessage {
 fn valid_text(what: &str, text: &str) -> Result<(), String> {
     let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..);
     match text.chars().find(|&c| !allowed(c)) {
-        Some(c) => Err(format!("{what} holds {:?}, which queues don't accept", c)),
+        Some(c) => Err(format!("{what} holds {:?}, which queues do not accept", c)),
         None => Ok(()),
     }
 }
@@ -198,7 +198,7 @@ fn valid_attribute(attribute: &Attribute) -> Result<(), String> {
         && !lower.starts_with("amazon.");
     if !well_formed {
         return Err(format!(
-            "the attribute name {:?} isn't allowed: 1 to 256 letters, digits, '_', '-' and single '.', not starting with AWS. or Amazon.",
+            "the attribute name {:?} is not allowed: 1 to 256 letters, digits, '_', '-' and single '.', not starting with AWS. or Amazon.",
             name.chars().take(64).collect::<String>()
         ));
     }

@@ -157,7 +157,7 @@ mod tests {
             "https://[::1]:80/a@b",
             "https://host/a@b",
             "sqlite:a:b@c",
-            "wasi:io/streams@0.2.0 isn't granted",
+            "wasi:io/streams@0.2.0 is not granted",
             "see https://host/a and mail a@b",
             "",
         ] {

@@ -242,7 +242,7 @@ pub enum StoreError {
     #[error("{0}")]
     TooLarge(String),
     /// The condition of a write didn't hold.
-    #[error("the object's state doesn't meet the condition")]
+    #[error("the object's state does not meet the condition")]
     PreconditionFailed,
     /// The store can't be reached or refuses work for now: a retry may succeed.
     #[error("{0}")]

@@ -57,7 +57,7 @@ impl Outcome {
     pub(super) fn out_of_time(self, time: Duration, in_call: Option<Duration>) -> Self {
         match in_call {
             Some(waited) if waited >= time / 2 => {
-                Self::HostFailed { what: format!("a store or a queue didn't answer for {waited:.1?}") }
+                Self::HostFailed { what: format!("a store or a queue did not answer for {waited:.1?}") }
             }
             _ => self,
         }

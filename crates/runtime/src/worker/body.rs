@@ -69,7 +69,7 @@ impl BodyStore {
         let Some(key) = key.map(str::to_owned) else {
             tracing::warn!(message_id = message.id, object = url, "the body store does not hold the body");
             let text = format!(
-                "the body store {} doesn't hold the body {:?}: set --body-store to where senders put bodies",
+                "the body store {} does not hold the body {:?}: set --body-store to where senders put bodies",
                 self.store.url(),
                 shorten(&url)
             );
@@ -103,8 +103,8 @@ impl BodyStore {
                 let attributes = attributes.cloned().collect();
                 Ok(Arc::new(Message { body, attributes, ..Message::clone(message) }))
             }
-            Ok(None) => Err(rejected("its body isn't text")),
-            Err(StoreError::NotFound) => Err(rejected("its body isn't in the body store")),
+            Ok(None) => Err(rejected("its body is not text")),
+            Err(StoreError::NotFound) => Err(rejected("its body is not in the body store")),
             Err(StoreError::TooLarge(_)) => Err(rejected("its body is larger than --body-size")),
             // Without the right to list, S3 gives the same answer for an object that doesn't exist. Other messages show
             // which it is.
@@ -116,9 +116,9 @@ impl BodyStore {
                 )),
             }),
             Err(StoreError::Conflict(why)) => {
-                Err(Failed { outcome: retry(format!("its body can't be read: {why}")), host_error: None })
+                Err(Failed { outcome: retry(format!("its body cannot be read: {why}")), host_error: None })
             }
-            Err(StoreError::Invalid(why)) => Err(rejected(&format!("its body can't be read: {why}"))),
+            Err(StoreError::Invalid(why)) => Err(rejected(&format!("its body cannot be read: {why}"))),
             Err(error) => Err(failed(error.to_string())),
         }
     }

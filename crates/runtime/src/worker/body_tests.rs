@@ -143,8 +143,8 @@ async fn a_pointer_leads_nowhere_but_into_the_store() {
 #[tokio::test]
 async fn a_body_that_can_never_be_delivered_is_rejected_with_the_reason() {
     for (key, why) in [
-        ("large/gone", "isn't in the body store"),
-        ("large/not-text", "isn't text"),
+        ("large/gone", "is not in the body store"),
+        ("large/not-text", "is not text"),
         ("large/long", "--body-size"),
     ] {
         let outcome = fetched(&pointing_to(CLASSES[0], "bodies", key)).await.expect_err("rejected").outcome;

@@ -112,7 +112,7 @@ impl Worker {
                     _ => "no answer".to_owned(),
                 };
                 tracing::warn!(message_id, queue, error, "cannot dead-letter the message");
-                self.breaker.queue_failed("the dead-letter queue doesn't take messages");
+                self.breaker.queue_failed("the dead-letter queue does not take messages");
                 Decision::Release(self.options.backoff.first)
             }
         }

@@ -152,7 +152,7 @@ impl Leases {
         let patience = (self.visibility_timeout / 4).max(SHORTEST_PATIENCE);
         let call = self.queue.set_visibility(&receipts, visibility);
         let answers = tokio::time::timeout(patience, call).await.unwrap_or_else(|_| {
-            let late = QueueError::Unavailable("the queue doesn't answer in time".into());
+            let late = QueueError::Unavailable("the queue does not answer in time".into());
             receipts.iter().map(|_| Err(late.clone())).collect()
         });
         for ((held, mut state), answer) in batch.into_iter().zip(answers) {

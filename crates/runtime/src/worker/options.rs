@@ -136,7 +136,7 @@ pub(super) fn check_queue(
     }
     if dead_letter.is_some_and(|dead_letter| dead_letter.url() == queue.url()) {
         return Err(StartError::Settings(format!(
-            "the queue {} can't be its own dead-letter queue",
+            "the queue {} cannot be its own dead-letter queue",
             queue.url()
         )));
     }

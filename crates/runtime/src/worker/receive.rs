@@ -220,7 +220,7 @@ impl Worker {
             }
             Err(error) => {
                 counters.failed_receives.add(1);
-                let why = format!("the queue can't be received from: {error}");
+                let why = format!("the queue cannot be received from: {error}");
                 let pause = self.breaker.receive_failed(&why);
                 tracing::warn!(queue = self.queue.url(), %error, again_in_ms = pause.as_millis() as u64, "cannot receive from the queue");
                 self.watched.receive_failed(why);

@@ -258,7 +258,7 @@ async fn settle_batch(
                 }
                 Err(error) => {
                     tally.counters.settle_failures.add(1);
-                    breaker.queue_failed("the queue doesn't settle messages");
+                    breaker.queue_failed("the queue does not settle messages");
                     let ours = Instant::now() < settlement.ours_until;
                     tracing::warn!(message_id = settlement.message_id, ?operation, %error, retried = ours, "cannot settle a message");
                     ours.then_some(settlement)

@@ -140,7 +140,7 @@ struct Noted {
 impl Noted {
     /// Returns why the last call to the queue failed, if it did.
     fn queue_failure(&self) -> Option<String> {
-        let depth = || self.depth_failed.then(|| "the queue doesn't tell its depth".to_owned());
+        let depth = || self.depth_failed.then(|| "the queue does not report its depth".to_owned());
         self.receive_failure.clone().or_else(depth)
     }
 }

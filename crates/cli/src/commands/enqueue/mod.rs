@@ -122,7 +122,7 @@ fn messages(template: &OutgoingMessage, bodies: Vec<String>) -> Result<Vec<Outgo
         let message = OutgoingMessage { body, ..template.clone() };
         message
             .validate()
-            .map_err(|reason| Failure::usage(format!("the message can't be sent: {reason}")))?;
+            .map_err(|reason| Failure::usage(format!("the message cannot be sent: {reason}")))?;
         Ok(message)
     };
     bodies.into_iter().map(checked).collect()

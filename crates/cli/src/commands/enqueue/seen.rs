@@ -82,7 +82,7 @@ impl Seen {
         let unreadable = |error: io::Error| failed(&error.to_string());
         // To open a pipe would wait for its other end.
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(failed("it isn't a file"));
+            return Err(failed("it is not a file"));
         }
         let file = File::options().create(true).read(true).append(true).open(path).map_err(unreadable)?;
         let path = path.canonicalize().map_err(unreadable)?;
@@ -191,7 +191,7 @@ impl SeenFile {
                         tracing::warn!(%file, "skipped the damaged first line of --seen: nothing follows it");
                         return Ok(None);
                     }
-                    Err(_) => return Err(failed("it isn't one that --seen has written")),
+                    Err(_) => return Err(failed("it is not one that --seen has written")),
                 }
             } else {
                 match serde_json::from_slice(&line) {

@@ -23,7 +23,7 @@ fn what_was_announced_is_known_the_next_time_and_what_was_cut_off_is_not() {
         );
         seen.add(&[object("e", "1")]).expect("written");
     }
-    assert!(open().holds(&object("e", "1")), "what follows a line that was cut off isn't lost");
+    assert!(open().holds(&object("e", "1")), "what follows a line that was cut off is not lost");
 }
 
 #[test]
@@ -36,11 +36,11 @@ fn a_file_that_is_about_something_else_is_refused() {
         Ok(_) => panic!("{} is taken", path.display()),
     };
     assert!(refused(&path, "sqlite:other").contains("name another file"));
-    assert!(refused(directory.path(), "sqlite:q").contains("isn't a file"));
-    assert!(refused(Path::new("/dev/zero"), "sqlite:q").contains("isn't a file"));
+    assert!(refused(directory.path(), "sqlite:q").contains("is not a file"));
+    assert!(refused(Path::new("/dev/zero"), "sqlite:q").contains("is not a file"));
     let text = directory.path().join("text");
     std::fs::write(&text, "my notes\n").expect("written");
-    assert!(refused(&text, "sqlite:q").contains("isn't one that --seen has written"));
+    assert!(refused(&text, "sqlite:q").contains("is not one that --seen has written"));
     assert_eq!(std::fs::read(&text).expect("read"), b"my notes\n");
 }
 

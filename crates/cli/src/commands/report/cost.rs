@@ -197,7 +197,7 @@ impl Bill {
             (false, true) => {
                 format!("{shown}, the smallest for the {peak} of the largest task and nothing beside it")
             }
-            (_, false) => format!("{shown}, which doesn't hold the {peak} of the largest task"),
+            (_, false) => format!("{shown}, which does not hold the {peak} of the largest task"),
         }
     }
 
@@ -263,7 +263,7 @@ pub(super) mod tests {
     }
 
     fn near(is: f64, expected: f64) {
-        assert!((is - expected).abs() <= expected * 1e-9, "{is} isn't {expected}");
+        assert!((is - expected).abs() <= expected * 1e-9, "{is} is not {expected}");
     }
 
     #[test]
@@ -299,7 +299,7 @@ pub(super) mod tests {
         assert!(lambda.assumptions.starts_with("3072 MB"), "{}", lambda.assumptions);
         add(&mut bill, 1, 1, 1, 1 << 40);
         for cost in [&bill.costs()[0], &bill.costs()[2]] {
-            assert!(cost.assumptions.contains("doesn't hold"), "{}", cost.assumptions);
+            assert!(cost.assumptions.contains("does not hold"), "{}", cost.assumptions);
         }
     }
 

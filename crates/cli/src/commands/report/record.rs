@@ -97,7 +97,7 @@ impl<'a> Record<'a> {
             .find(|(_, value)| *value > LONGEST_US)
             .or_else(|| numbers.into_iter().chain(traffic).find(|(_, value)| *value > LARGEST));
         match absurd {
-            Some((name, value)) => Err(format!("{name} is {value}, which can't be")),
+            Some((name, value)) => Err(format!("{name} is {value}, which cannot be")),
             None => Ok(record),
         }
     }

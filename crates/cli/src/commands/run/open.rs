@@ -99,7 +99,7 @@ fn protected(plan: &RunPlan, work: &WorkQueue) -> Vec<Protected> {
 async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result<BodyStore, Failure> {
     if !url.starts_with("s3://") {
         return Err(Failure::usage(format!(
-            "the body store {url:?} isn't in S3, where SQS's extended client library puts bodies: write s3://BUCKET or s3://BUCKET/PREFIX"
+            "the body store {url:?} is not in S3, where SQS's extended client library puts bodies: write s3://BUCKET or s3://BUCKET/PREFIX"
         )));
     }
     let store = backends.open_store(url).await?.store;

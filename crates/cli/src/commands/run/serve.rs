@@ -40,7 +40,7 @@ impl Opened {
         let queue_url = &plan.queue_url;
         output.line(format_args!("ok: {queue_url} and the component are ready"));
         if self.is_planned {
-            output.line(format_args!("the queue {queue_url} doesn't exist yet: `wasmrun run` creates it"));
+            output.line(format_args!("the queue {queue_url} does not exist yet: `wasmrun run` creates it"));
         }
         if self.keeps_rejected {
             output.line(format_args!(

@@ -49,7 +49,7 @@ pub(crate) async fn top(args: TopArgs) -> Result<ExitCode, Failure> {
     let here = Handle::current();
     let shown = tokio::task::spawn_blocking(move || show(&here, address, history));
     let ended = shown.await.map_err(|error| Failure::backend(error.to_string()))?;
-    ended.map_err(|error| Failure::backend(format!("the terminal can't be used: {error}")))?;
+    ended.map_err(|error| Failure::backend(format!("the terminal cannot be used: {error}")))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -148,7 +148,7 @@ async fn what_sqs_would_refuse_is_refused_and_the_others_are_sent() {
     let answers = queue.send(&[text("1"), text(""), deduplicated, text("2")]).await;
     assert!(answers[0].is_ok() && answers[3].is_ok());
     assert_eq!(answers[1], Err(QueueError::InvalidMessage("the body is empty".into())));
-    assert!(matches!(&answers[2], Err(QueueError::InvalidMessage(text)) if text.contains("isn't FIFO")));
+    assert!(matches!(&answers[2], Err(QueueError::InvalidMessage(text)) if text.contains("is not FIFO")));
     assert_eq!(bodies(&receive(&queue, 10).await), ["1", "2"]);
 }
 

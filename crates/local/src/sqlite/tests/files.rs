@@ -137,7 +137,7 @@ fn files_that_are_no_queue_are_named_as_what_they_are() {
     drop(world.create("newer.db", &QueueSettings::default()));
     Connection::open(file("newer.db")).unwrap().pragma_update(None, "user_version", 99).unwrap();
     for (name, says) in [
-        ("text.db", "isn't a SQLite database"),
+        ("text.db", "is not a SQLite database"),
         ("other.db", "another application"),
         ("newer.db", "another version"),
     ] {

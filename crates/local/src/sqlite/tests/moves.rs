@@ -92,7 +92,7 @@ async fn redrive_believes_the_outcome_only_of_a_queue_that_uses_this_dead_letter
     let before = dead.depth().await.unwrap();
     let left = dead.redrive(None).await.unwrap();
     assert_eq!((left.moved, left.left), (0, 1));
-    assert!(left.reason.unwrap().ends_with("#other, but this isn't that queue's dead-letter queue"));
+    assert!(left.reason.unwrap().ends_with("#other, but this is not that queue's dead-letter queue"));
     assert_eq!(dead.depth().await.unwrap(), before);
 }
 

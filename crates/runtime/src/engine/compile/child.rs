@@ -113,13 +113,13 @@ fn explain(status: ExitStatus, complaint: &str, bounds: Bounds) -> CompileError 
 
 fn too_much(what: &str) -> CompileError {
     CompileError::Bounds(format!(
-        "compiling the component takes more than {what}: if it's worth that, raise --compile-memory"
+        "compiling the component takes more than {what}: raise --compile-memory to allow more"
     ))
 }
 
 fn too_long(what: &str) -> CompileError {
     CompileError::Bounds(format!(
-        "compiling the component takes longer than {what}: if it's worth that, raise --compile-time"
+        "compiling the component takes longer than {what}: raise --compile-time to allow more"
     ))
 }
 
@@ -148,7 +148,7 @@ fn confine() -> Result<CodeOptions, String> {
     let (Some(memory_bytes), Some(cpu_seconds), Some(parent)) = (number(0), number(1), number(2)) else {
         return Err("this command is wasmrun's own".into());
     };
-    let refused = |error: rustix::io::Errno| format!("the compiler process can't confine itself: {error}");
+    let refused = |error: rustix::io::Errno| format!("the compiler process cannot confine itself: {error}");
 
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(refused)?;
     // The parent may have ended before the signal was set.

@@ -192,7 +192,7 @@ impl Artefact {
                 Origin::Precompiled => CompileError::Invalid(format!(
                     "it was compiled for another CPU: compile the component again there, or with --portable ({error:#})"
                 )),
-                _ => CompileError::Host(format!("the compiled component can't be loaded: {error:#}")),
+                _ => CompileError::Host(format!("the compiled component cannot be loaded: {error:#}")),
             }
         })
     }
@@ -213,7 +213,7 @@ fn check_format(bytes: &[u8]) -> Result<(), CompileError> {
             "this is a core module, not a component: build it with `cargo build --target wasm32-wasip2` or `cargo component build`",
         ),
         [0, b'a', b's', b'm', ..] => {
-            invalid("this is WebAssembly of a version that isn't known here, or a truncated file")
+            invalid("this is WebAssembly of a version that is not known here, or a truncated file")
         }
         _ => invalid("this is not WebAssembly"),
     }

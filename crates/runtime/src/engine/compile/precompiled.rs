@@ -54,7 +54,7 @@ pub(super) fn unpack(bytes: &[u8], options: CodeOptions) -> Result<Vec<u8>, Stri
         Some((code, *deterministic == DETERMINISTIC, maker, digest, content))
     });
     let Some((code, deterministic, made_by, digest, content)) = parts else {
-        return Err("this isn't precompiled code: `wasmrun compile` makes it".into());
+        return Err("this is not precompiled code: `wasmrun compile` makes it".into());
     };
     if Sha256::digest(content)[..] != digest[..] {
         return Err("the precompiled code is damaged: compile the component again".into());

@@ -61,7 +61,7 @@ pub enum LoadError {
     #[error(transparent)]
     TooSmall(#[from] TooSmall),
     /// The engine failed on this host.
-    #[error("the engine can't be started: {0}")]
+    #[error("the engine cannot be started: {0}")]
     Engine(String),
 }
 
@@ -233,7 +233,7 @@ pub(super) fn renew(
 ) -> Result<TaskPre<TaskState>, LoadError> {
     let component = before.instance_pre().component();
     let Some(needs) = component.resources_required() else {
-        return Err(LoadError::Engine("the component doesn't say what it needs".into()));
+        return Err(LoadError::Engine("the component does not say what it needs".into()));
     };
     let engine = engine::pooling(pool.code, pool.instances.get(), &needs, limits, pool.frames)
         .map_err(engine_error)?;
@@ -280,7 +280,7 @@ fn misfit(error: &str, limits: &Limits) -> LoadError {
     } else if error.contains("table does not fit") {
         too_few_table_elements(limits)
     } else {
-        LoadError::Limits(format!("the component can't start: {error}"))
+        LoadError::Limits(format!("the component cannot start: {error}"))
     }
 }
 
@@ -304,13 +304,13 @@ pub(super) fn check_world(engine: &Engine, component: &Code) -> Result<(), LoadE
         ""
     };
     Err(LoadError::World(format!(
-        "the component doesn't export wasmrun:task/handler@0.1.0{instead}. Build it as a library (crate-type cdylib) against the world wasmrun:task/task"
+        "the component does not export wasmrun:task/handler@0.1.0{instead}. Build it as a library (crate-type cdylib) against the world wasmrun:task/task"
     )))
 }
 
 /// Describes in one sentence what the linker misses.
 pub(super) fn missing(error: &wasmtime::Error) -> String {
-    shorten(&format!("the component doesn't fit the world wasmrun:task/task@0.1.0: {error:#}"))
+    shorten(&format!("the component does not fit the world wasmrun:task/task@0.1.0: {error:#}"))
 }
 
 #[cfg(all(test, feature = "compiler"))]

@@ -246,7 +246,7 @@ impl Component {
                             why = %bad_key,
                             "rejected a message: the key of the announced object cannot be used"
                         );
-                        let reason = format!("the announced object's key can't be used: {bad_key}");
+                        let reason = format!("the announced object's key cannot be used: {bad_key}");
                         return (Outcome::Rejected { reason }, None);
                     }
                     tracing::warn!(message_id = message.id, object, "rejected a message: no readable store holds the announced object");

@@ -64,7 +64,7 @@ pub(crate) struct HostFault(pub(crate) String);
 
 /// Context of an error that is the host's fault: it occurred before guest code ran, or came from the system.
 #[derive(Debug, thiserror::Error)]
-#[error("the instance can't be made")]
+#[error("the instance cannot be made")]
 pub(crate) struct NotStarted;
 
 /// Classifies an error of instantiation. If code of the guest has run, it may have caused the error, so the guest is to

@@ -38,7 +38,7 @@ impl HostQueue for TaskState {
             let queues = &self.config.grants.queues;
             let granted = listed(queues.keys().map(String::as_str));
             let missing = format!(
-                "the component sends to the queue {alias:?}, which isn't granted: add --send {alias}=URL (granted: {granted})",
+                "the component sends to the queue {alias:?}, which is not granted: add --send {alias}=URL (granted: {granted})",
                 alias = shorten(&alias)
             );
             self.not_granted("queue", &alias, "no such grant", missing);

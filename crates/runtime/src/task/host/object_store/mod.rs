@@ -47,7 +47,7 @@ impl HostStore for TaskState {
             let stores = &self.config.grants.stores;
             let granted = listed(stores.values().map(|grant| format!("{}:{}", grant.alias, grant.mode)));
             let missing = format!(
-                "the component opens the store {alias:?}, which isn't granted: add --store {alias}=URL:MODE (granted: {granted})",
+                "the component opens the store {alias:?}, which is not granted: add --store {alias}=URL:MODE (granted: {granted})",
                 alias = shorten(&alias)
             );
             self.not_granted("store", &alias, "no such grant", missing);
@@ -275,7 +275,7 @@ impl TaskState {
                 self.refuse("store", &grant.alias, &format!("the {what} {key:?} has a `..` segment"));
                 Err(Error::AccessDenied.into())
             }
-            Err(bad) => Err(other(&format!("the {what} can't be used: {bad}"))),
+            Err(bad) => Err(other(&format!("the {what} cannot be used: {bad}"))),
         }
     }
 
