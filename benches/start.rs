@@ -5,7 +5,7 @@
 //! Each start is the real program on a `sqlite:` queue and `dir:` stores. The clock runs from before the program is spawned
 //! until its log says that the task completed. A cold start compiles the component; a warm start finds it in the cache.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::Path;
 use wasmrun_benches::program::{Process, dir_store, milliseconds, wasmrun};
 use wasmrun_benches::report::{self, tenths};
@@ -21,14 +21,16 @@ fn main() {
     let cold = (0..cold).map(|number| start(&format!("cold-{number}"))).collect();
     let warm = (0..warm).map(|_| start("cold-0")).collect();
     let columns: [report::Column; 3] =
-        [("", "what", tenths), ("median", "p50", tenths), ("p95", "p95", tenths)];
+        [("", "what", tenths), ("median", "p50_ms", tenths), ("p95", "p95_ms", tenths)];
     let rows =
         [row("cold: the component is compiled", cold), row("warm: the component is in the cache", warm)];
     report::print("From the start to the end of the first task, in milliseconds.", &columns, &rows);
 }
 
 fn row(what: &str, times: Samples) -> Value {
-    json!({"what": what, "p50": times.percentile(50.0), "p95": times.percentile(95.0)})
+    let mut row = times.figures("ms");
+    row["what"] = what.into();
+    row
 }
 
 /// One message and one worker, in milliseconds.

@@ -30,12 +30,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use wasmrun_benches::report::{Report, tenths, whole};
-use wasmrun_benches::rounds::{Found, Samples, Way, interleaved};
+use wasmrun_benches::rounds::{Found, Samples, Way, interleaved, median};
 use wasmrun_benches::run::{self, Size};
 use wasmrun_benches::system::output;
 
 use crate::podman::Podman;
-use crate::start::{Place, Start, Times, World};
+use crate::start::{Place, Start, World};
 
 const WITHOUT_COMPILER: &str = "WASMRUN_BENCH_WITHOUT_COMPILER";
 const STARTS: [(Start, &str); 4] = [
@@ -76,66 +76,45 @@ fn starts(report: &mut Report, world: &World, size: Size) {
         Way::new(name, move |_| world.start(*start, *place))
     });
     let found = interleaved("Starts", size.pick(1, 40), ways.collect());
-    let find = |start, place| {
+    let figures = |start, place| {
         let index = cases.iter().position(|case| *case == (start, place))?;
-        Some(figures(&found[index]))
+        let rounds = &found[index].rounds;
+        let mut figures = rounds.iter().map(|times| times.end).collect::<Samples>().figures("ms");
+        let ready = rounds.iter().filter_map(|times| times.ready);
+        figures["ready_ms"] = (start != Start::Version).then(|| median(ready)).into();
+        Some(figures)
     };
-    let row = |what: &str, container: Option<Figures>, process: Option<Figures>| {
-        let part =
-            container.as_ref().zip(process.as_ref()).map(|(container, process)| container.p50 - process.p50);
-        json!({
-            "what": what,
-            "container_p50": container.as_ref().map(|found| found.p50),
-            "container_p95": container.as_ref().map(|found| found.p95),
-            "container_ready": container.and_then(|found| found.ready),
-            "process_p50": process.as_ref().map(|found| found.p50),
-            "process_p95": process.as_ref().map(|found| found.p95),
-            "process_ready": process.and_then(|found| found.ready),
-            "part": part,
-        })
+    let p50 = |figures: &Option<Value>| figures.as_ref()?["p50_ms"].as_f64();
+    let row = |(start, what)| {
+        let [container, process] = [Place::Container, Place::Process].map(|place| figures(start, place));
+        let part = p50(&container).zip(p50(&process)).map(|(container, process)| container - process);
+        json!({"what": what, "container": container, "process": process, "part_ms": part})
     };
-    let mut rows: Vec<Value> = STARTS
-        .into_iter()
-        .map(|(start, name)| row(name, find(start, Place::Container), find(start, Place::Process)))
-        .collect();
-    if let Some(found) = find(Start::Precompiled, Place::WithoutCompiler) {
-        rows.push(row("precompiled, program without the compiler", None, Some(found)));
+    let mut rows: Vec<Value> = STARTS.map(row).into();
+    if let Some(figures) = figures(Start::Precompiled, Place::WithoutCompiler) {
+        rows.push(json!({"what": "precompiled, program without the compiler", "process": figures}));
     }
     let columns = [
         ("", "what", whole as fn(f64) -> String),
-        ("container: p50", "container_p50", whole),
-        ("p95", "container_p95", whole),
-        ("ready", "container_ready", whole),
-        ("plain process: p50", "process_p50", whole),
-        ("p95", "process_p95", whole),
-        ("ready", "process_ready", whole),
-        ("the container's part: p50", "part", whole),
+        ("container: p50", "container/p50_ms", whole),
+        ("p95", "container/p95_ms", whole),
+        ("ready", "container/ready_ms", whole),
+        ("plain process: p50", "process/p50_ms", whole),
+        ("p95", "process/p95_ms", whole),
+        ("ready", "process/ready_ms", whole),
+        ("the container's part: p50", "part_ms", whole),
     ];
-    report.table("starts", &columns, rows);
-    let of = |start| {
-        let found = find(start, Place::Container).unwrap_or_default();
-        format!("{:.0} ms (p95 {:.0} ms)", found.p50, found.p95)
+    let of = |start: usize| {
+        let ms = |field: &str| rows[start]["container"][field].as_f64().unwrap_or_default();
+        format!("{:.0} ms (p95 {:.0} ms)", ms("p50_ms"), ms("p95_ms"))
     };
-    let (cold, precompiled) = (of(Start::Cold), of(Start::Precompiled));
-    report.text(
-        "container",
-        format!("wasmrun in a container, to the end of the first task: {cold} if compiled now, {precompiled} precompiled."),
+    let text = format!(
+        "wasmrun in a container, to the end of the first task: {} if compiled now, {} precompiled.",
+        of(0),
+        of(2)
     );
-}
-
-/// Milliseconds.
-#[derive(Default)]
-struct Figures {
-    p50: f64,
-    p95: f64,
-    ready: Option<f64>,
-}
-
-fn figures(found: &Found<Times>) -> Figures {
-    let end: Samples = found.rounds.iter().map(|times| times.end).collect();
-    let ready: Samples = found.rounds.iter().filter_map(|times| times.ready).collect();
-    let ready = (ready.count() > 0).then(|| ready.percentile(50.0));
-    Figures { p50: end.percentile(50.0), p95: end.percentile(95.0), ready }
+    report.table("starts", &columns, rows);
+    report.text("container", text);
 }
 
 fn sizes(report: &mut Report, world: &World, podman: &Podman) {

@@ -83,6 +83,10 @@ impl Processes {
         Ok(())
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// # Errors
     ///
     /// A process has ended.

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::MissedTickBehavior;
 use wasmrun_benches::plot::{Dot, Plot};
 use wasmrun_benches::report::{Report, tenths, time, whole};
-use wasmrun_benches::rounds::{Samples, micros};
+use wasmrun_benches::rounds::{Samples, median, micros};
 use wasmrun_benches::run::Size;
 use wasmrun_benches::system::cores;
 use wasmrun_benches::worker;
@@ -25,6 +25,7 @@ use wasmrun_runtime::task::component::Component;
 
 use crate::native::{Processes, Program, succeed};
 use crate::running::{self, Running};
+use crate::ways::timed;
 
 /// Numbers of neighbours, and of tasks that are measured next to them in each round.
 const FULL: &[(usize, usize)] = &[(0, 60), (1, 60), (10, 30), (100, 10)];
@@ -49,59 +50,46 @@ fn tasks(report: &mut Report, program: &Program, io: &Runtime, component: &Arc<C
     for round in 0..rounds {
         eprintln!("Tasks next to neighbours: round {} of {rounds} …", round + 1);
         let running = Running::start(io, component.clone(), worker::fixed(INSTANCES));
-        let mut spinners = Processes::default();
         let mut spinning = 0;
         for ((neighbours, tasks), found) in cases.iter().zip(&mut wasmrun) {
-            io.block_on(async {
-                spin(&running, *neighbours - spinning, *neighbours).await;
-                for _ in 0..*tasks {
-                    found.push(running.cycle("hash").await);
-                }
-            });
+            io.block_on(spin(&running, *neighbours - spinning, *neighbours));
             spinning = *neighbours;
+            found.extend((0..*tasks).map(|_| io.block_on(running.cycle("hash"))));
         }
         io.block_on(running.end());
-        spinning = 0;
+        let mut spinners = Processes::default();
         for ((neighbours, tasks), found) in cases.iter().zip(&mut processes) {
-            for _ in spinning..*neighbours {
+            while spinners.count() < *neighbours {
                 spinners.start(&mut program.command("spin")).expect("a process");
             }
-            spinning = *neighbours;
-            for _ in 0..*tasks {
-                let began = Instant::now();
-                succeed(&mut program.command("hash"));
-                found.push(micros(began.elapsed()));
-            }
+            found.extend(timed(*tasks, || succeed(&mut program.command("hash"))).micros);
         }
     }
-    let [wasmrun, processes] =
-        [wasmrun, processes].map(|found| found.into_iter().map(Samples::from_iter).collect::<Vec<Samples>>());
-    let slower = |found: &[Samples], case: usize| found[case].percentile(50.0) / found[0].percentile(50.0);
-    let rows: Vec<Value> = (0..cases.len())
-        .map(|case| {
-            let neighbours = cases[case].0;
-            json!({
-                "neighbours": neighbours,
-                "wasmrun_p50_us": wasmrun[case].percentile(50.0),
-                "wasmrun_p99_us": wasmrun[case].percentile(99.0),
-                "wasmrun": slower(&wasmrun, case),
-                "processes_p50_us": processes[case].percentile(50.0),
-                "processes_p99_us": processes[case].percentile(99.0),
-                "processes": slower(&processes, case),
-                // If all got the same share of the cores.
-                "fair": ((neighbours + 1) as f64 / cores() as f64).max(1.0),
-            })
+    let figures = |found: &[Vec<f64>], case: usize| {
+        let mut figures = Samples::from_iter(found[case].iter().copied()).figures("us");
+        figures["slower"] = (median(found[case].clone()) / median(found[0].clone())).into();
+        figures
+    };
+    let row = |case: usize| {
+        let neighbours = cases[case].0;
+        json!({
+            "neighbours": neighbours,
+            "wasmrun": figures(&wasmrun, case),
+            "processes": figures(&processes, case),
+            // If all got the same share of the cores.
+            "fair": ((neighbours + 1) as f64 / cores() as f64).max(1.0),
         })
-        .collect();
+    };
+    let rows: Vec<Value> = (0..cases.len()).map(row).collect();
     report.plot("neighbours", &plot(&rows));
     let columns = [
         ("neighbours", "neighbours", whole as fn(f64) -> String),
-        ("wasmrun: median", "wasmrun_p50_us", time),
-        ("99 %", "wasmrun_p99_us", time),
-        ("times slower", "wasmrun", tenths),
-        ("processes: median", "processes_p50_us", time),
-        ("99 %", "processes_p99_us", time),
-        ("times slower", "processes", tenths),
+        ("wasmrun: median", "wasmrun/p50_us", time),
+        ("99 %", "wasmrun/p99_us", time),
+        ("times slower", "wasmrun/slower", tenths),
+        ("processes: median", "processes/p50_us", time),
+        ("99 %", "processes/p99_us", time),
+        ("times slower", "processes/slower", tenths),
         ("fair", "fair", tenths),
     ];
     report.table("neighbours", &columns, rows);
@@ -109,11 +97,11 @@ fn tasks(report: &mut Report, program: &Program, io: &Runtime, component: &Arc<C
 
 fn plot(rows: &[Value]) -> Plot<'static> {
     let dot = |row: &Value, series: usize, field: &str| {
-        let value = row[field].as_f64().unwrap_or_default();
+        let value = row.pointer(field).and_then(Value::as_f64).unwrap_or_default();
         let row = format!("{} next to it", row["neighbours"]);
         Dot { row, series, value, until: value, label: format!("{} times", tenths(value)) }
     };
-    let fields = ["wasmrun", "processes", "fair"];
+    let fields = ["/wasmrun/slower", "/processes/slower", "/fair"];
     let dots = rows.iter().flat_map(|row| [0, 1, 2].map(|series| dot(row, series, fields[series])));
     Plot {
         title: "How many times slower a task is next to neighbours that spin",
@@ -157,10 +145,9 @@ fn timer(report: &mut Report, io: &Runtime, component: &Arc<Component>, size: Si
         });
     }
     let row = |next_to: String, late: Vec<f64>| {
-        let late = Samples::from_iter(late);
-        let [p50, p95, p99, max] = [50.0, 95.0, 99.0, 100.0].map(|percent| late.percentile(percent));
-        let n = late.count();
-        json!({"next_to": next_to, "n": n, "p50_us": p50, "p95_us": p95, "p99_us": p99, "max_us": max})
+        let mut row = Samples::from_iter(late).figures("us");
+        row["next_to"] = next_to.into();
+        row
     };
     let rows = vec![
         row("an idle worker".into(), idle),

@@ -153,16 +153,11 @@ fn in_worker(task: Task, allocator: Allocator, io: &Runtime) -> Box<dyn FnMut(us
 
 fn row(task: Task, found: &Found<Cycles>) -> Value {
     let samples: Samples = found.rounds.iter().flat_map(|cycles| cycles.micros.iter().copied()).collect();
-    json!({
-        "what": found.name,
-        "task": task,
-        "n": samples.count(),
-        "p50_us": samples.percentile(50.0),
-        "p95_us": samples.percentile(95.0),
-        "p99_us": samples.percentile(99.0),
-        "mean_us": samples.mean(),
-        "cpu_us": found.median(|cycles| cycles.cpu),
-    })
+    let mut row = samples.figures("us");
+    row["what"] = found.name.clone().into();
+    row["task"] = json!(task);
+    row["cpu_us"] = found.median(|cycles| cycles.cpu).into();
+    row
 }
 
 /// wasmrun compared with other ways.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::fs;
 
-/// A column: its heading, the field of the rows that it shows, and how it formats numbers.
+/// A column: its heading, the field of the rows that it shows (`wasmrun/p50_us` is in an object), and how it formats numbers.
 pub type Column = (&'static str, &'static str, fn(f64) -> String);
 
 /// What a benchmark found.
@@ -108,7 +108,9 @@ fn replace(page: &str, name: &str, text: &str) -> Option<String> {
 /// A table in Markdown, with columns of even width for a terminal.
 fn table(columns: &[Column], rows: &[Value], aligned: bool) -> String {
     let headings = columns.iter().map(|(heading, ..)| (*heading).to_owned()).collect();
-    let cells = |row: &Value| columns.iter().map(|(_, field, format)| cell(&row[*field], *format)).collect();
+    let cells = |row: &Value| {
+        columns.iter().map(|(_, field, format)| cell(row.pointer(&format!("/{field}")), *format)).collect()
+    };
     let lines: Vec<Vec<String>> = std::iter::once(headings).chain(rows.iter().map(cells)).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> =
@@ -126,10 +128,10 @@ fn table(columns: &[Column], rows: &[Value], aligned: bool) -> String {
     text
 }
 
-fn cell(value: &Value, format: fn(f64) -> String) -> String {
+fn cell(value: Option<&Value>, format: fn(f64) -> String) -> String {
     match value {
-        Value::String(text) => text.clone(),
-        _ => value.as_f64().map_or_else(|| "–".into(), format),
+        Some(Value::String(text)) => text.clone(),
+        _ => value.and_then(Value::as_f64).map_or_else(|| "–".into(), format),
     }
 }
 

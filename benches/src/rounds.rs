@@ -1,6 +1,7 @@
 //! Measuring ways in turns, and what follows from the rounds: medians, ratios and percentiles.
 
 use crate::system::process_cpu;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// One of the ways that a benchmark compares.
@@ -98,6 +99,15 @@ impl Samples {
         self.0.get(rank.saturating_sub(1)).copied().unwrap_or_default()
     }
 
+    /// Number, percentiles, mean and maximum, in fields whose names end with the unit.
+    pub fn figures(&self, unit: &str) -> Value {
+        let mut figures = json!({"n": self.count(), format!("mean_{unit}"): self.mean()});
+        for (name, percent) in [("p50", 50.0), ("p95", 95.0), ("p99", 99.0), ("max", 100.0)] {
+            figures[format!("{name}_{unit}")] = self.percentile(percent).into();
+        }
+        figures
+    }
+
     /// The mean; 0 without values.
     pub fn mean(&self) -> f64 {
         if self.0.is_empty() { 0.0 } else { self.0.iter().sum::<f64>() / self.0.len() as f64 }
@@ -121,6 +131,8 @@ mod tests {
         let samples: Samples = (1..=200).rev().map(f64::from).collect();
         assert_eq!([50.0, 95.0, 99.0, 100.0].map(|p| samples.percentile(p)), [100.0, 190.0, 198.0, 200.0]);
         assert_eq!(samples.mean(), 100.5);
+        let figures = samples.figures("us");
+        assert_eq!([&figures["n"], &figures["p99_us"], &figures["max_us"]], [200.0, 198.0, 200.0]);
         let one = Samples::from_iter([7.0]);
         assert_eq!([0.0, 50.0, 99.0].map(|p| one.percentile(p)), [7.0; 3]);
         assert_eq!((Samples::default().percentile(50.0), Samples::default().mean()), (0.0, 0.0));
