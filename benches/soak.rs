@@ -15,9 +15,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use wasmrun_benches::program::{PATIENCE, Process, wasmrun};
-use wasmrun_benches::report::{self, tenths};
 use wasmrun_benches::worker::message;
-use wasmrun_benches::{guests, run, system};
+use wasmrun_benches::{guests, report, run, system};
 use wasmrun_local::sqlite::{DeadLetter, QueueSettings, SqliteQueue};
 use wasmrun_runtime::model::message::{MAX_BATCH, OutgoingMessage};
 use wasmrun_runtime::ports::queue::{Depth, Queue, Receipt};
@@ -93,15 +92,12 @@ async fn soak(directory: &Path, tasks: usize, first: usize, rest: Duration) {
         row("threads", early[2], late[2]),
         row("CPU µs of a task, second and last tenth", each_us[1], each_us[TENTHS - 1]),
     ];
-    let columns = [
-        ("", "what", tenths as fn(f64) -> String),
-        ("early", "early", tenths),
-        ("at the end", "late", tenths),
-        ("ratio", "ratio", |ratio| format!("{ratio:.3}")),
-    ];
+    let headings = "| | early | at the end | ratio |";
+    let fields = "what early:1 late:1 ratio:3";
     report::print(
         &format!("{tasks} tasks, {hostile} of them hostile; early: after {first}."),
-        &columns,
+        headings,
+        fields,
         &rows,
     );
     if !rest.is_zero() {

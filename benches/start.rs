@@ -8,9 +8,8 @@
 use serde_json::Value;
 use std::path::Path;
 use wasmrun_benches::program::{Process, dir_store, milliseconds, wasmrun};
-use wasmrun_benches::report::{self, tenths};
 use wasmrun_benches::rounds::Samples;
-use wasmrun_benches::{guests, run, system};
+use wasmrun_benches::{guests, report, run, system};
 
 fn main() {
     let Some(size) = run::size("start") else { return };
@@ -20,11 +19,11 @@ fn main() {
     let start = |cache: &str| start(directory.path(), cache);
     let cold = (0..cold).map(|number| start(&format!("cold-{number}"))).collect();
     let warm = (0..warm).map(|_| start("cold-0")).collect();
-    let columns: [report::Column; 3] =
-        [("", "what", tenths), ("median", "p50_ms", tenths), ("p95", "p95_ms", tenths)];
+    let headings = "| | median | p95 |";
+    let fields = "what p50_ms:1 p95_ms:1";
     let rows =
         [row("cold: the component is compiled", cold), row("warm: the component is in the cache", warm)];
-    report::print("From the start to the end of the first task, in milliseconds.", &columns, &rows);
+    report::print("From the start to the end of the first task, in milliseconds.", headings, fields, &rows);
 }
 
 fn row(what: &str, times: Samples) -> Value {

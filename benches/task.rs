@@ -10,9 +10,8 @@ use serde_json::json;
 use std::num::NonZeroUsize;
 use tokio::runtime::Runtime;
 use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
-use wasmrun_benches::report::{self, hundredths, tenths};
 use wasmrun_benches::rounds::{Cost, Found, Way, cost, interleaved};
-use wasmrun_benches::{guests, run, worker};
+use wasmrun_benches::{guests, report, run, worker};
 use wasmrun_runtime::engine::threads;
 use wasmrun_runtime::worker::WorkerOptions;
 
@@ -46,20 +45,13 @@ fn main() {
             "to_kept": way.ratio(&found[1], |cost| cost.cpu),
         })
     };
-    report::print(
-        &format!(
-            "An empty task: {rounds} rounds of {tasks} tasks ({} in a worker), interleaved; medians of the rounds.",
-            tasks * WORKER_TASKS
-        ),
-        &[
-            ("", "what", tenths),
-            ("CPU µs", "cpu_us", tenths),
-            ("wall µs", "wall_us", tenths),
-            ("CPU, times bare", "to_bare", hundredths),
-            ("CPU, times pages kept", "to_kept", hundredths),
-        ],
-        &found.iter().map(row).collect::<Vec<_>>(),
+    let title = format!(
+        "An empty task: {rounds} rounds of {tasks} tasks ({} in a worker), interleaved; medians of the rounds.",
+        tasks * WORKER_TASKS
     );
+    let headings = "| | CPU µs | wall µs | CPU, times bare | CPU, times pages kept |";
+    let fields = "what cpu_us:1 wall_us:1 to_bare:2 to_kept:2";
+    report::print(&title, headings, fields, &found.iter().map(row).collect::<Vec<_>>());
 }
 
 fn bare<'a>(io: &'a Runtime, name: &str, memory: Memory, tasks: usize) -> Way<'a, Cost> {

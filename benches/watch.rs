@@ -15,9 +15,8 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 use tokio_util::task::AbortOnDropHandle;
 use wasmrun_benches::program::get;
-use wasmrun_benches::report::{self, hundredths};
 use wasmrun_benches::rounds::{Way, cost, interleaved};
-use wasmrun_benches::{guests, run, worker};
+use wasmrun_benches::{guests, report, run, worker};
 use wasmrun_runtime::engine::threads;
 use wasmrun_runtime::model::usage::TaskObserver;
 use wasmrun_runtime::task::component::Component;
@@ -46,11 +45,12 @@ fn main() {
     ];
     let found = interleaved("Watching", rounds, ways);
     let rows = found.iter().map(|way| json!({"what": way.name, "cpu_us": way.median(|cpu| *cpu)}));
-    let columns = [("", "what", hundredths as fn(f64) -> String), ("CPU µs", "cpu_us", hundredths)];
+    let headings = "| | CPU µs |";
+    let fields = "what cpu_us:2";
     let title = format!(
         "An empty task: {rounds} rounds of {tasks} tasks of each kind, interleaved; medians of the rounds."
     );
-    report::print(&title, &columns, &rows.collect::<Vec<_>>());
+    report::print(&title, headings, fields, &rows.collect::<Vec<_>>());
     let [plain, watched] = [0, 1].map(|way: usize| found[way].median(|cpu| *cpu));
     println!("Ratio of the medians: {:.3}.", watched / plain);
     println!("Median of the rounds' ratios: {:.3}.", found[1].ratio(&found[0], |cpu| *cpu));

@@ -29,7 +29,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use wasmrun_benches::report::{Report, tenths, whole};
+use wasmrun_benches::report::Report;
 use wasmrun_benches::rounds::{Found, Samples, Way, interleaved, median};
 use wasmrun_benches::run::{self, Size};
 use wasmrun_benches::system::output;
@@ -94,16 +94,9 @@ fn starts(report: &mut Report, world: &World, size: Size) {
     if let Some(figures) = figures(Start::Precompiled, Place::WithoutCompiler) {
         rows.push(json!({"what": "precompiled, program without the compiler", "process": figures}));
     }
-    let columns = [
-        ("", "what", whole as fn(f64) -> String),
-        ("container: p50", "container/p50_ms", whole),
-        ("p95", "container/p95_ms", whole),
-        ("ready", "container/ready_ms", whole),
-        ("plain process: p50", "process/p50_ms", whole),
-        ("p95", "process/p95_ms", whole),
-        ("ready", "process/ready_ms", whole),
-        ("the container's part: p50", "part_ms", whole),
-    ];
+    let headings =
+        "| | container: p50 | p95 | ready | plain process: p50 | p95 | ready | the container's part: p50 |";
+    let fields = "what container/p50_ms:0 container/p95_ms:0 container/ready_ms:0 process/p50_ms:0 process/p95_ms:0 process/ready_ms:0 part_ms:0";
     let of = |start: usize| {
         let ms = |field: &str| rows[start]["container"][field].as_f64().unwrap_or_default();
         format!("{:.0} ms (p95 {:.0} ms)", ms("p50_ms"), ms("p95_ms"))
@@ -113,7 +106,7 @@ fn starts(report: &mut Report, world: &World, size: Size) {
         of(0),
         of(2)
     );
-    report.table("starts", &columns, rows);
+    report.table("starts", headings, fields, rows);
     report.text("container", text);
 }
 
@@ -124,7 +117,7 @@ fn sizes(report: &mut Report, world: &World, podman: &Podman) {
     if let Some(program) = &world.without_compiler {
         rows.push(row("program without the compiler", program_bytes(program, "none")));
     }
-    report.table("sizes", &[("", "what", tenths), ("MB", "mb", tenths)], rows);
+    report.table("sizes", "| | MB |", "what mb:1", rows);
 }
 
 /// The size of a program that tells it has the compiler, or has none.
@@ -154,10 +147,7 @@ fn idle(report: &mut Report, world: &World, size: Size) {
         let [resident, anonymous] = [0, 1].map(|which: usize| way.median(|memory| memory[which] / mib));
         json!({"what": way.name, "resident_mib": resident, "anonymous_mib": anonymous})
     };
-    let columns = [
-        ("worker", "what", tenths as fn(f64) -> String),
-        ("resident, MiB", "resident_mib", tenths),
-        ("of that anonymous, MiB", "anonymous_mib", tenths),
-    ];
-    report.table("idle", &columns, found.iter().map(row).collect());
+    let headings = "| worker | resident, MiB | of that anonymous, MiB |";
+    let fields = "what resident_mib:1 anonymous_mib:1";
+    report.table("idle", headings, fields, found.iter().map(row).collect());
 }

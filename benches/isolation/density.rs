@@ -75,15 +75,9 @@ pub(crate) fn measure(report: &mut Report, scratch: &Path, sandboxes: &[Sandbox]
     }
     report.plot("memory", &plot(&rows));
     rows.push(json!({"what": MICROVM, "task": "boots", "rss_bytes": "≤ 5 MiB and the guest's own"}));
-    let columns = [
-        ("", "what", bytes as fn(f64) -> String),
-        ("task", "task", bytes),
-        ("each", "rss_bytes", bytes),
-        ("of the system", "system_bytes", bytes),
-        ("without any", "base_bytes", bytes),
-        ("at once in 1 GiB", "at_once", bytes),
-    ];
-    report.table("memory", &columns, rows);
+    let headings = "| | task | each | of the system | without any | at once in 1 GiB |";
+    let fields = "what task rss_bytes:size system_bytes:size base_bytes:size at_once";
+    report.table("memory", headings, fields, rows);
 }
 
 fn plot(rows: &[Value]) -> Plot<'static> {

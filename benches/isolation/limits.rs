@@ -12,7 +12,7 @@ use std::sync::Arc;
 use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
 use wasmrun_benches::guests;
 use wasmrun_benches::plot::{Dot, Plot};
-use wasmrun_benches::report::{Report, percent, time};
+use wasmrun_benches::report::Report;
 use wasmrun_benches::rounds::{Cost, Way, cost, interleaved};
 use wasmrun_benches::run::{Size, child};
 use wasmrun_runtime::engine::Allocator;
@@ -63,15 +63,10 @@ pub(crate) fn measure(report: &mut Report, size: Size) {
         })
         .collect();
     report.plot("limits", &plot(&rows));
-    let columns = [
-        ("", "what", time as fn(f64) -> String),
-        ("CPU", "cpu_us", time),
-        ("against none", "ratio", percent),
-        ("wall", "wall_us", time),
-        ("instructions", "instructions", |count| format!("{:.2} million", count / 1e6)),
-        ("against none", "instructions_ratio", percent),
-    ];
-    report.table("limits", &columns, rows);
+    let headings = "| | CPU | against none | wall | instructions | against none |";
+    let fields =
+        "what cpu_us:time ratio:percent wall_us:time instructions:million instructions_ratio:percent";
+    report.table("limits", headings, fields, rows);
 }
 
 fn plot(rows: &[Value]) -> Plot<'static> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::MissedTickBehavior;
 use wasmrun_benches::plot::{Dot, Plot};
-use wasmrun_benches::report::{Report, tenths, time, whole};
+use wasmrun_benches::report::Report;
 use wasmrun_benches::rounds::{Samples, median, micros};
 use wasmrun_benches::run::Size;
 use wasmrun_benches::system::cores;
@@ -82,24 +82,16 @@ fn tasks(report: &mut Report, program: &Program, io: &Runtime, component: &Arc<C
     };
     let rows: Vec<Value> = (0..cases.len()).map(row).collect();
     report.plot("neighbours", &plot(&rows));
-    let columns = [
-        ("neighbours", "neighbours", whole as fn(f64) -> String),
-        ("wasmrun: median", "wasmrun/p50_us", time),
-        ("99 %", "wasmrun/p99_us", time),
-        ("times slower", "wasmrun/slower", tenths),
-        ("processes: median", "processes/p50_us", time),
-        ("99 %", "processes/p99_us", time),
-        ("times slower", "processes/slower", tenths),
-        ("fair", "fair", tenths),
-    ];
-    report.table("neighbours", &columns, rows);
+    let headings = "| neighbours | wasmrun: median | 99 % | times slower | processes: median | 99 % | times slower | fair |";
+    let fields = "neighbours:0 wasmrun/p50_us:time wasmrun/p99_us:time wasmrun/slower:1 processes/p50_us:time processes/p99_us:time processes/slower:1 fair:1";
+    report.table("neighbours", headings, fields, rows);
 }
 
 fn plot(rows: &[Value]) -> Plot<'static> {
     let dot = |row: &Value, series: usize, field: &str| {
         let value = row.pointer(field).and_then(Value::as_f64).unwrap_or_default();
         let row = format!("{} next to it", row["neighbours"]);
-        Dot { row, series, value, until: value, label: format!("{} times", tenths(value)) }
+        Dot { row, series, value, until: value, label: format!("{value:.1} times") }
     };
     let fields = ["/wasmrun/slower", "/processes/slower", "/fair"];
     let dots = rows.iter().flat_map(|row| [0, 1, 2].map(|series| dot(row, series, fields[series])));
@@ -154,15 +146,9 @@ fn timer(report: &mut Report, io: &Runtime, component: &Arc<Component>, size: Si
         row(format!("{} guests that spin", cores()), guests),
         row(format!("{} native threads that spin", cores()), threads),
     ];
-    let columns = [
-        ("next to", "next_to", whole as fn(f64) -> String),
-        ("ticks", "n", whole),
-        ("median", "p50_us", time),
-        ("95 %", "p95_us", time),
-        ("99 %", "p99_us", time),
-        ("longest", "max_us", time),
-    ];
-    report.table("timer", &columns, rows);
+    let headings = "| next to | ticks | median | 95 % | 99 % | longest |";
+    let fields = "next_to n:0 p50_us:time p95_us:time p99_us:time max_us:time";
+    report.table("timer", headings, fields, rows);
 }
 
 /// How late each tick of a timer is, on the worker's own threads, in microseconds.

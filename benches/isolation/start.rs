@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
 use wasmrun_benches::plot::{Dot, Plot};
-use wasmrun_benches::report::{Report, time, whole};
+use wasmrun_benches::report::{Report, time};
 use wasmrun_benches::rounds::{self, Found, Samples, interleaved, micros};
 use wasmrun_benches::run::Size;
 use wasmrun_benches::system::process_cpu;
@@ -55,28 +55,16 @@ pub(crate) fn measure(report: &mut Report, program: &Program, sandboxes: &[Sandb
     let found = interleaved("Whole tasks", size.pick(1, 10), ways);
 
     let mut rows: Vec<Value> = cases.iter().zip(&found).map(|((_, task), found)| row(*task, found)).collect();
-    let columns = [
-        ("", "what", time as fn(f64) -> String),
-        ("task", "task", time),
-        ("tasks", "n", whole),
-        ("median", "p50_us", time),
-        ("95 %", "p95_us", time),
-        ("99 %", "p99_us", time),
-        ("mean", "mean_us", time),
-        ("CPU", "cpu_us", time),
-    ];
+    let headings = "| | task | tasks | median | 95 % | 99 % | mean | CPU |";
+    let fields = "what task n:0 p50_us:time p95_us:time p99_us:time mean_us:time cpu_us:time";
     report.plot("start", &plot(&rows));
     let of = |way: Way| rows.iter().find(|row| row["what"] == way.name() && row["task"] == "empty");
     let ratios = ratios(of);
     rows.push(json!({"what": MICROVM, "task": "boots", "p50_us": "≤ 125 ms"}));
-    report.table("start", &columns, rows);
-    let columns = [
-        ("an empty task", "what", time as fn(f64) -> String),
-        ("CPU", "cpu", time),
-        ("median", "median", time),
-        ("promised", "promised", time),
-    ];
-    report.table("promised", &columns, ratios);
+    report.table("start", headings, fields, rows);
+    let headings = "| an empty task | CPU | median | promised |";
+    let fields = "what cpu median promised";
+    report.table("promised", headings, fields, ratios);
 }
 
 /// Tasks in each round: a few seconds in all for each way and task.

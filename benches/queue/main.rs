@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
 use wasmrun_benches::fauxqs::{Packages, Server, Sqs};
 use wasmrun_benches::program::{until, wasmrun};
-use wasmrun_benches::report::{Report, hundredths, whole};
+use wasmrun_benches::report::Report;
 use wasmrun_benches::rounds::{Found, Way, interleaved, median};
 use wasmrun_benches::run::Size;
 use wasmrun_benches::system::{cpu_of, process_cpu};
@@ -108,12 +108,9 @@ impl Bench {
                 "cpu_seconds_per_10000": way.median(|cost| cost.cpu * 1e4 / messages as f64),
             })
         };
-        let columns = [
-            ("", "what", whole as fn(f64) -> String),
-            ("messages a second", "messages_per_second", whole),
-            ("CPU seconds for 10,000 messages", "cpu_seconds_per_10000", hundredths),
-        ];
-        report.table("contenders", &columns, found.iter().map(row).collect());
+        let headings = "| | messages a second | CPU seconds for 10,000 messages |";
+        let fields = "what messages_per_second:0 cpu_seconds_per_10000:2";
+        report.table("contenders", headings, fields, found.iter().map(row).collect());
 
         let to_bare = |way: &Found<Cost>| {
             let bare = sdk.rounds.iter().zip(&engine.rounds).map(|(sdk, engine)| sdk.cpu + engine.cpu);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use wasmrun_benches::report::{Column, Report, hundredths, whole};
+use wasmrun_benches::report::Report;
 use wasmrun_benches::rounds::{Way, interleaved};
 use wasmrun_benches::run::{self, Size};
 
@@ -69,15 +69,11 @@ pub(crate) fn measure(report: &mut Report, bench: &Bench, size: Size) {
     let found = interleaved("Waits", size.pick(1, 3), ways);
     let mut found = found.iter();
     for table in &TABLES {
-        let columns: [Column; 7] = [
-            (table.heading, "wait", whole),
-            ("deletes for 1,000 messages", "delete_calls_per_1000", whole),
-            ("receives for 1,000", "receive_calls_per_1000", whole),
-            ("messages a second", "messages_per_second", whole),
-            ("CPU seconds for 10,000", "cpu_seconds_per_10000", hundredths),
-            ("p50 ms", "end_to_deletion_p50_ms", whole),
-            ("p99 ms", "end_to_deletion_p99_ms", whole),
-        ];
+        let headings = format!(
+            "| {} | deletes for 1,000 messages | receives for 1,000 | messages a second | CPU seconds for 10,000 | p50 ms | p99 ms |",
+            table.heading
+        );
+        let fields = "wait delete_calls_per_1000:0 receive_calls_per_1000:0 messages_per_second:0 cpu_seconds_per_10000:2 end_to_deletion_p50_ms:0 end_to_deletion_p99_ms:0";
         let messages = messages(table) as f64;
         let rows = table.waits.iter().zip(&mut found).map(|(wait, found)| {
             let of = |field: &str| found.median(|round| round[field].as_f64().unwrap_or_default());
@@ -92,7 +88,7 @@ pub(crate) fn measure(report: &mut Report, bench: &Bench, size: Size) {
                 "end_to_deletion_p99_ms": of("p99_ms"),
             })
         });
-        report.table(table.part, &columns, rows.collect());
+        report.table(table.part, &headings, fields, rows.collect());
     }
 }
 

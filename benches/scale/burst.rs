@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use wasmrun_benches::fauxqs::{Packages, Server, Sqs};
 use wasmrun_benches::program::{Process, dir_store, free_address, get, until, wasmrun};
-use wasmrun_benches::report::{Report, hundredths};
+use wasmrun_benches::report::Report;
 use wasmrun_benches::rounds::{Way, interleaved, median};
 use wasmrun_benches::run::Size;
 use wasmrun_benches::{guests, system, worker};
@@ -46,7 +46,7 @@ fn add(report: &mut Report, name: &'static str, (messages, most): (usize, usize)
         row("ideally".into(), ideal.into()),
         row("from then until one is allowed".into(), to_least.into()),
     ];
-    report.table(name, &[("", "what", hundredths), ("seconds", "seconds", hundredths)], rows);
+    report.table(name, "| | seconds |", "what seconds:2", rows);
 }
 
 pub(crate) fn in_memory(report: &mut Report, runtime: &Runtime, size: Size) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
-use wasmrun_benches::report::{Report, tenths, whole};
+use wasmrun_benches::report::Report;
 use wasmrun_benches::rounds::{Way, interleaved};
 use wasmrun_benches::run::Size;
 use wasmrun_benches::{guests, worker};
@@ -91,11 +91,9 @@ pub(crate) fn measure(report: &mut Report, runtime: &Runtime, workload: &Workloa
         json!({"instances": what, "tasks_per_second": rates[index], "allowed": allowed})
     };
     let rows = (0..found.len()).map(row).collect();
-    let columns = [
-        ("instances", "instances", whole as fn(f64) -> String),
-        ("tasks a second", "tasks_per_second", tenths),
-    ];
-    report.table(workload.parts[0], &columns, rows);
+    let headings = "| instances | tasks a second |";
+    let fields = "instances tasks_per_second:1";
+    report.table(workload.parts[0], headings, fields, rows);
     let auto = found.len() - 1;
     let best = (0..auto).max_by(|a, b| rates[*a].total_cmp(&rates[*b])).unwrap_or(0);
     let (medians, rounds) = (rates[auto] / rates[best], found[auto].ratio(&found[best], rate));

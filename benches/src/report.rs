@@ -11,9 +11,6 @@ use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::fs;
 
-/// A column: its heading, the field of the rows that it shows (`wasmrun/p50_us` is in an object), and how it formats numbers.
-pub type Column = (&'static str, &'static str, fn(f64) -> String);
-
 /// What a benchmark found.
 pub struct Report {
     name: &'static str,
@@ -47,11 +44,11 @@ impl Report {
         report
     }
 
-    /// Adds a table, and prints it.
+    /// Adds a table, and prints it: see [`print`].
     #[allow(clippy::print_stdout, reason = "a benchmark prints its result")]
-    pub fn table(&mut self, name: &'static str, columns: &[Column], rows: Vec<Value>) {
-        println!("\n{}", table(columns, &rows, true));
-        self.parts.push((name, table(columns, &rows, false)));
+    pub fn table(&mut self, name: &'static str, headings: &str, fields: &str, rows: Vec<Value>) {
+        println!("\n{}", table(headings, fields, &rows, true));
+        self.parts.push((name, table(headings, fields, &rows, false)));
         self.data(name, rows.into());
     }
 
@@ -93,9 +90,13 @@ impl Report {
 }
 
 /// Prints a table that no page shows.
+///
+/// The headings are a line of Markdown. The fields of the rows that it shows are words: `wasmrun/p50_us` is in an object. A
+/// number has a format: `p50_us:time` or `rss_bytes:size` with a unit, `ratio:percent` as its difference from 1, and `n:0`
+/// with this number of decimals.
 #[allow(clippy::print_stdout, reason = "a benchmark prints its result")]
-pub fn print(title: &str, columns: &[Column], rows: &[Value]) {
-    println!("{title}\n\n{}", table(columns, rows, true));
+pub fn print(title: &str, headings: &str, fields: &str, rows: &[Value]) {
+    println!("{title}\n\n{}", table(headings, fields, rows, true));
 }
 
 /// The page with another text in a part; `None`: it has no such part.
@@ -106,15 +107,13 @@ fn replace(page: &str, name: &str, text: &str) -> Option<String> {
 }
 
 /// A table in Markdown, with columns of even width for a terminal.
-fn table(columns: &[Column], rows: &[Value], aligned: bool) -> String {
-    let headings = columns.iter().map(|(heading, ..)| (*heading).to_owned()).collect();
-    let cells = |row: &Value| {
-        columns.iter().map(|(_, field, format)| cell(row.pointer(&format!("/{field}")), *format)).collect()
-    };
+fn table(headings: &str, fields: &str, rows: &[Value], aligned: bool) -> String {
+    let headings = headings.trim_matches('|').split('|').map(|heading| heading.trim().to_owned()).collect();
+    let cells = |row: &Value| fields.split_whitespace().map(|field| cell(row, field)).collect();
     let lines: Vec<Vec<String>> = std::iter::once(headings).chain(rows.iter().map(cells)).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> =
-        (0..columns.len()).map(|column| if aligned { width(column) } else { 0 }).collect();
+        (0..lines[0].len()).map(|column| if aligned { width(column) } else { 0 }).collect();
     let mut text = String::new();
     for (index, line) in lines.iter().enumerate() {
         let cells: String =
@@ -128,31 +127,21 @@ fn table(columns: &[Column], rows: &[Value], aligned: bool) -> String {
     text
 }
 
-fn cell(value: Option<&Value>, format: fn(f64) -> String) -> String {
-    match value {
-        Some(Value::String(text)) => text.clone(),
-        _ => value.and_then(Value::as_f64).map_or_else(|| "–".into(), format),
+/// What a row has in a field; a dash if it has nothing.
+fn cell(row: &Value, field: &str) -> String {
+    let (field, format) = field.split_once(':').unwrap_or((field, "0"));
+    let value = row.pointer(&format!("/{field}"));
+    if let Some(Value::String(text)) = value {
+        return text.clone();
     }
-}
-
-/// A number without decimals.
-pub fn whole(value: f64) -> String {
-    format!("{value:.0}")
-}
-
-/// A number with one decimal.
-pub fn tenths(value: f64) -> String {
-    format!("{value:.1}")
-}
-
-/// A number with two decimals.
-pub fn hundredths(value: f64) -> String {
-    format!("{value:.2}")
-}
-
-/// The difference of a ratio from 1, in percent.
-pub fn percent(ratio: f64) -> String {
-    format!("{:+.1} %", (ratio - 1.0) * 100.0)
+    let Some(value) = value.and_then(Value::as_f64) else { return "–".into() };
+    match format {
+        "time" => time(value),
+        "size" => size(value),
+        "percent" => format!("{:+.1} %", (value - 1.0) * 100.0),
+        "million" => format!("{:.2} million", value / 1e6),
+        decimals => format!("{value:.*}", decimals.parse::<usize>().expect("a format")),
+    }
 }
 
 /// Microseconds as a time of three digits.
@@ -194,17 +183,19 @@ mod tests {
 
     #[test]
     fn a_table_shows_fields_in_their_units_and_a_dash_for_what_was_not_measured() {
-        let columns: [Column; 3] = [("", "what", whole), ("median", "p50_us", time), ("CPU", "cpu_us", time)];
-        let rows = [json!({"what": "process", "p50_us": 521.4, "cpu_us": null})];
-        let plain = table(&columns, &rows, false);
-        assert_eq!(plain, "| | median | CPU |\n|---|---|---|\n| process | 521 µs | – |\n");
-        assert!(table(&columns, &rows, true).starts_with("|         | median | CPU |\n|---------|"));
+        let (headings, fields) = ("| | median | CPU | ratio |", "what p50/us:time cpu_us:2 ratio:percent");
+        let rows = [json!({"what": "process", "p50": {"us": 521.4}, "cpu_us": null, "ratio": 1.0755})];
+        let plain = table(headings, fields, &rows, false);
+        assert_eq!(
+            plain,
+            "| | median | CPU | ratio |\n|---|---|---|---|\n| process | 521 µs | – | +7.6 % |\n"
+        );
+        assert!(table(headings, fields, &rows, true).starts_with("|         | median | CPU |"));
     }
 
     #[test]
     fn figures_have_three_digits_and_a_unit() {
         assert_eq!([0.00136, 16.13, 521.4, 180_200.0].map(time), ["1.36 ns", "16.1 µs", "521 µs", "180 ms"]);
         assert_eq!([12.0, 1536.0, 14_680_064.0].map(size), ["12 B", "1.5 KiB", "14 MiB"]);
-        assert_eq!(percent(1.0755), "+7.6 %");
     }
 }
