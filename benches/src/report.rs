@@ -118,7 +118,7 @@ fn table(headings: &str, fields: &str, rows: &[Value], aligned: bool) -> String 
     for (index, line) in lines.iter().enumerate() {
         let cells: String =
             line.iter().zip(&widths).map(|(cell, width)| format!(" {cell:width$} |")).collect();
-        let _ = writeln!(text, "|{}", cells.replace("|  |", "| |"));
+        text += &format!("|{cells}\n").replace("|  |", "| |");
         if index == 0 {
             let rules: String = widths.iter().map(|width| "-".repeat((width + 2).max(3)) + "|").collect();
             let _ = writeln!(text, "|{rules}");
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn a_table_shows_fields_in_their_units_and_a_dash_for_what_was_not_measured() {
         let (headings, fields) = ("| | median | CPU | ratio |", "what p50/us:time cpu_us:2 ratio:percent");
-        let rows = [json!({"what": "process", "p50": {"us": 521.4}, "cpu_us": null, "ratio": 1.0755})];
+        let rows = [json!({"what": "process", "p50": {"us": 521.4}, "cpu_us": null, "ratio": 1.076})];
         let plain = table(headings, fields, &rows, false);
         assert_eq!(
             plain,
