@@ -168,7 +168,7 @@ fn progressive(mut markers: Markers, frame: &Frame, sides: &[u32], found: &[Foun
                 let member = scan.members[0];
                 let band = Band {
                     layer: &mut layers[member.component],
-                    codes: tables.codes(member.ac).map_err(|why| segment.damaged(why))?,
+                    coefficients: tables.coefficients(member.ac).map_err(|why| segment.damaged(why))?,
                     first,
                     last: scan.last,
                     low: scan.low,

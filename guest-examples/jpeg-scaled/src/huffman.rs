@@ -129,11 +129,19 @@ pub(crate) struct Coefficients {
     codes: Codes,
     /// For the next bits: how many coefficients are passed times 256, and how many bits these take. Whole codes are
     /// counted; the value after the last one may go on beyond the bits that are looked up. `END` more at an end of
-    /// block. `UNKNOWN` where the first code is longer.
+    /// block. `UNKNOWN` where the first code is longer, or ends more than one block.
     skips: Box<[u16; 1 << LOOK]>,
     /// For the next bits: a coefficient times 65,536, the zeros before it times 256, and the bits of all. Zero where
-    /// these are more. An end of block has `END` zeros.
+    /// these are more, or end more than one block. An end of block has `END` zeros.
     values: Box<[i32; 1 << LOOK]>,
+}
+
+/// What is read at one place.
+pub(crate) enum Found {
+    /// So many zeros, and a coefficient. It may be zero as well.
+    Coefficient(u32, i32),
+    /// The end of a block, and perhaps of more (G.1.2.2).
+    End(u32),
 }
 
 const END: u32 = 128;
@@ -153,48 +161,78 @@ impl Coefficients {
             *skip = skip_entry(&codes, window);
             let (symbol, length) = split(codes.short[look(window)]);
             let (zeros, size) = (symbol >> 4, symbol & 15);
-            if length > 0 && length + size <= LOOK {
-                let zeros = if size == 0 && zeros < 15 { END } else { zeros };
+            let ends_several = size == 0 && (1..15).contains(&zeros);
+            if length > 0 && length + size <= LOOK && !ends_several {
+                let zeros = if symbol == 0 { END } else { zeros };
                 *entry = value(window << length, size) << 16 | (zeros << 8 | (length + size)) as i32;
             }
         }
         Ok(Coefficients { codes, skips, values })
     }
 
-    /// Skips the coefficients of a block from `k` on.
+    /// Skips the coefficients of a block from `k` to its end.
     #[inline(always)]
     pub(crate) fn skip(&self, bits: &mut Bits, mut k: u32) -> Step<()> {
         while k < 64 {
+            k = self.skip_several(bits, k, 64);
+            if k < 64 {
+                k = self.next_place(bits, k)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Skips coefficients from `k` on, of a band whose last coefficient is the one before `end`. Returns `end`, or the
+    /// place of what must be looked at by itself.
+    #[inline(always)]
+    pub(crate) fn skip_several(&self, bits: &mut Bits, mut k: u32, end: u32) -> u32 {
+        loop {
             let mut window = bits.window();
             for _ in 0..SKIPS_IN_WINDOW {
                 let entry = u32::from(self.skips[look(window)]);
                 let (next, length) = (k + (entry >> 8), entry & 255);
-                if next >= 64 {
-                    if next == 64 || (END + 1..END + 64).contains(&next) {
+                if next >= end {
+                    // Otherwise the band ends within what was looked up, or the entry is unknown.
+                    if next == end || (END + 1..END + end).contains(&next) {
                         bits.skip(length);
-                        return Ok(());
+                        return end;
                     }
-                    // The block ends within what was looked up, or the code is a long one.
-                    k = self.skip_one(bits, k)?;
-                    break;
+                    return k;
                 }
                 window <<= length;
                 bits.skip(length);
                 k = next;
             }
         }
-        Ok(())
     }
 
-    /// Skips one coefficient with the zeros before it. Returns the place after it, 64 at an end of block.
-    fn skip_one(&self, bits: &mut Bits, k: u32) -> Step<u32> {
-        let (symbol, length) = self.codes.symbol(bits.window())?;
+    /// Reads what is next, whatever its length.
+    pub(crate) fn one(&self, bits: &mut Bits) -> Step<Found> {
+        let window = bits.window();
+        let (symbol, length) = self.codes.symbol(window)?;
         let (zeros, size) = (symbol >> 4, symbol & 15);
         bits.skip(length + size);
         if size == 0 && zeros < 15 {
-            return Ok(64);
+            return Ok(Found::End(zeros));
         }
-        within(k + zeros + 1)
+        Ok(Found::Coefficient(zeros, value(window << length, size)))
+    }
+
+    /// Skips one coefficient with the zeros before it. Returns the place after it, 64 at an end of block.
+    fn next_place(&self, bits: &mut Bits, k: u32) -> Step<u32> {
+        match self.one(bits)? {
+            Found::Coefficient(zeros, _) if k + zeros < 64 => Ok(k + zeros + 1),
+            Found::Coefficient(..) => Err(BEYOND_BLOCK),
+            Found::End(_) => Ok(64),
+        }
+    }
+
+    /// Reads what is next, if its bits are few and it doesn't end more than one block. An end of block has `END`
+    /// zeros or more.
+    #[inline(always)]
+    pub(crate) fn short(&self, window: u64) -> Option<(u32, i32, u32)> {
+        let entry = self.values[look(window)];
+        (entry != 0).then_some(((entry >> 8 & 255) as u32, entry >> 16, (entry & 255) as u32))
     }
 
     /// Reads the coefficients of a block from the second one to `last`, and skips the rest. Those that are read are
@@ -206,21 +244,26 @@ impl Coefficients {
         while k <= last {
             let mut window = bits.window();
             for _ in 0..VALUES_IN_WINDOW {
-                let entry = self.values[look(window)];
-                if entry == 0 {
-                    k = self.read_one(bits, k, block)?;
-                    plain = false;
-                    break;
-                }
-                let (zeros, length) = ((entry >> 8 & 255) as u32, (entry & 255) as u32);
-                bits.skip(length);
-                window <<= length;
+                let (zeros, value) = match self.short(window) {
+                    Some((zeros, value, length)) => {
+                        bits.skip(length);
+                        window <<= length;
+                        (zeros, value)
+                    }
+                    None => match self.one(bits)? {
+                        Found::Coefficient(zeros, value) => {
+                            window = bits.window();
+                            (zeros, value)
+                        }
+                        Found::End(_) => return Ok(plain),
+                    },
+                };
                 k += zeros;
                 if k >= 64 {
-                    return if k > END { Ok(plain) } else { Err(BEYOND_BLOCK) };
+                    return if is_end(zeros) { Ok(plain) } else { Err(BEYOND_BLOCK) };
                 }
                 plain &= k > last;
-                block[usize::from(ZIGZAG[k as usize])] = (entry >> 16) as i16;
+                block[usize::from(ZIGZAG[k as usize])] = value as i16;
                 k += 1;
                 if k > last {
                     break;
@@ -230,27 +273,13 @@ impl Coefficients {
         self.skip(bits, k)?;
         Ok(plain)
     }
+}
 
-    /// Reads one coefficient whose code and value are long. Returns the place after it, 64 at an end of block.
-    fn read_one(&self, bits: &mut Bits, k: u32, block: &mut [i16; 64]) -> Step<u32> {
-        let window = bits.window();
-        let (symbol, length) = self.codes.symbol(window)?;
-        let (zeros, size) = (symbol >> 4, symbol & 15);
-        bits.skip(length + size);
-        if size == 0 && zeros < 15 {
-            return Ok(64);
-        }
-        let next = within(k + zeros + 1)?;
-        block[usize::from(ZIGZAG[next as usize - 1])] = value(window << length, size) as i16;
-        Ok(next)
-    }
+pub(crate) fn is_end(zeros: u32) -> bool {
+    zeros >= END
 }
 
 const BEYOND_BLOCK: &str = "coefficients beyond the end of a block";
-
-fn within(k: u32) -> Step<u32> {
-    if k <= 64 { Ok(k) } else { Err(BEYOND_BLOCK) }
-}
 
 /// What the table of skips holds for a window of which only the first bits count.
 fn skip_entry(codes: &Codes, window: u64) -> u16 {
@@ -262,8 +291,10 @@ fn skip_entry(codes: &Codes, window: u64) -> u16 {
         if length == 0 || length > LOOK - bits || size > 10 {
             break;
         }
-        if size == 0 && zeros < 15 {
+        if symbol == 0 {
             end = END;
+        } else if size == 0 && zeros < 15 {
+            break;
         } else if coefficients + zeros < 63 {
             coefficients += zeros + 1;
         } else {

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use crate::bits::Bits;
-use crate::huffman::{Codes, Differences, Step, ZIGZAG, value};
+use crate::huffman::{Coefficients, Differences, Found, Step, ZIGZAG, is_end};
 use crate::idct;
 use crate::plane::{Canvas, last_kept};
 use crate::scan::Coder;
@@ -162,7 +162,7 @@ impl Coder for RefineMeans<'_> {
 /// What scans of a band of other coefficients have in common.
 pub(crate) struct Band<'a> {
     pub(crate) layer: &'a mut Layer,
-    pub(crate) codes: Rc<Codes>,
+    pub(crate) coefficients: Rc<Coefficients>,
     /// First and last coefficient in zigzag order.
     pub(crate) first: u32,
     pub(crate) last: u32,
@@ -172,15 +172,15 @@ pub(crate) struct Band<'a> {
 }
 
 impl Band<'_> {
-    /// Reads how many blocks end here, this one counted (table G.1).
-    fn read_end(&self, bits: &mut Bits, category: u32) -> u32 {
-        (1 << category) + bits.read(category)
-    }
-
     /// The coefficients from `k` to the band's last one.
     fn from(&self, k: u32) -> u64 {
         if k > self.last { 0 } else { (u64::MAX << k) & (u64::MAX >> (63 - self.last)) }
     }
+}
+
+/// Reads how many blocks end here, this one counted (table G.1).
+fn read_end(bits: &mut Bits, category: u32) -> u32 {
+    (1 << category) + bits.read(category)
 }
 
 const BEYOND_BAND: &str = "coefficients beyond the end of a band";
@@ -200,22 +200,37 @@ impl Coder for FirstOfBand<'_> {
             band.empty_blocks -= 1;
             return Ok(());
         }
+        let last = band.last;
+        let mut block = band.layer.block(column, row);
+        // What lies beyond is skipped.
+        let asked = if block.nonzero.is_some() { last } else { last.min(last_kept(block.side)) };
         let mut k = band.first;
-        while k <= band.last {
-            let window = bits.window();
-            let (symbol, length) = band.codes.symbol(window)?;
-            let (zeros, size) = (symbol >> 4, symbol & 15);
-            bits.skip(length + size);
-            if size == 0 && zeros < 15 {
-                band.empty_blocks = band.read_end(bits, zeros) - 1;
-                return Ok(());
+        while k <= last {
+            if k > asked {
+                k = band.coefficients.skip_several(bits, k, last + 1);
+                if k > last {
+                    return Ok(());
+                }
             }
+            let (zeros, value) = match band.coefficients.short(bits.window()) {
+                Some((zeros, value, length)) => {
+                    bits.skip(length);
+                    (zeros, value)
+                }
+                None => match band.coefficients.one(bits)? {
+                    Found::Coefficient(zeros, value) => (zeros, value),
+                    Found::End(category) => {
+                        band.empty_blocks = read_end(bits, category) - 1;
+                        return Ok(());
+                    }
+                },
+            };
             k += zeros;
-            if k > band.last {
-                return Err(BEYOND_BAND);
+            if k > last {
+                return if is_end(zeros) { Ok(()) } else { Err(BEYOND_BAND) };
             }
-            if size > 0 {
-                band.layer.block(column, row).set(k, value(window << length, size) << band.low);
+            if value != 0 {
+                block.set(k, value << band.low);
             }
             k += 1;
         }
@@ -235,17 +250,15 @@ impl Coder for RefineBand<'_> {
         let band = &mut self.0;
         let mut k = band.first;
         while band.empty_blocks == 0 && k <= band.last {
-            let (symbol, length) = band.codes.symbol(bits.window())?;
-            bits.skip(length);
-            let (mut zeros, size) = (symbol >> 4, symbol & 15);
-            let new = match size {
-                0 if zeros < 15 => {
-                    band.empty_blocks = band.read_end(bits, zeros);
+            let (mut zeros, new) = match band.coefficients.one(bits)? {
+                Found::Coefficient(zeros, sign @ -1..=1) => (zeros, sign),
+                Found::Coefficient(..) => {
+                    return Err("a new coefficient of more than one bit in a scan that refines");
+                }
+                Found::End(category) => {
+                    band.empty_blocks = read_end(bits, category);
                     break;
                 }
-                0 => None,
-                1 => Some(if bits.read(1) == 1 { 1 } else { -1 }),
-                _ => return Err("a new coefficient of more than one bit in a scan that refines"),
             };
             let all = band.from(k);
             let (low, last) = (band.low, band.last);
@@ -261,8 +274,8 @@ impl Coder for RefineBand<'_> {
                 return Err(BEYOND_BAND);
             }
             block.correct(bits, all & !(u64::MAX << place), low);
-            if let Some(sign) = new {
-                block.set(place, sign << low);
+            if new != 0 {
+                block.set(place, new << low);
             }
             k = place + 1;
         }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use crate::error::Result;
-use crate::huffman::{Codes, Coefficients, Differences, Listing, Step, ZIGZAG};
+use crate::huffman::{Coefficients, Differences, Listing, Step, ZIGZAG};
 use crate::markers::{DHT, DQT, DRI, Segment, u16_at};
 use crate::standard;
 
@@ -37,8 +37,6 @@ pub(crate) struct Tables {
     pub(crate) quantisers: [Option<[u16; 64]>; 4],
     differences: [Option<Slot<Differences>>; 4],
     coefficients: [Option<Slot<Coefficients>>; 4],
-    /// The same codes as `coefficients`, for progressive scans.
-    codes: [Option<Slot<Codes>>; 4],
     /// Number of MCUs in a restart interval. Zero: there are no restart intervals.
     pub(crate) restart_interval: u32,
 }
@@ -50,7 +48,6 @@ impl Tables {
             quantisers: [None; 4],
             differences: [const { None }; 4],
             coefficients: [const { None }; 4],
-            codes: [const { None }; 4],
             restart_interval: 0,
         };
         if standard {
@@ -115,10 +112,7 @@ impl Tables {
             let number = usize::from(head & 15);
             match (head >> 4, number) {
                 (0, 0..4) => self.differences[number] = Slot::new(listing),
-                (1, 0..4) => {
-                    self.coefficients[number] = Slot::new(listing.clone());
-                    self.codes[number] = Slot::new(listing);
-                }
+                (1, 0..4) => self.coefficients[number] = Slot::new(listing),
                 _ => return Err(segment.damaged("a Huffman table's number or class that doesn't exist")),
             }
             at += 17 + total;
@@ -132,9 +126,5 @@ impl Tables {
 
     pub(crate) fn coefficients(&mut self, number: usize) -> Step<Rc<Coefficients>> {
         Slot::get(&mut self.coefficients[number], Coefficients::new)
-    }
-
-    pub(crate) fn codes(&mut self, number: usize) -> Step<Rc<Codes>> {
-        Slot::get(&mut self.codes[number], Codes::new)
     }
 }
