@@ -1,17 +1,13 @@
 //! Makes a thumbnail of each announced picture. It reads JPEG, PNG and WebP, and writes JPEG or WebP. README.md in the
 //! folder above lists the guest's environment variables and grants.
 //!
-//! Only this file talks to the host. The other modules are plain Rust, which the tests run on any machine.
+//! Only this file talks to the host. The crate `picture` does the work.
 
-mod decode;
-mod encode;
-mod jpeg;
-mod picture;
 mod settings;
 
 use std::io::Read;
 
-use picture::Refusal;
+use picture::{Refusal, fit};
 use settings::Settings;
 use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, Store, handler, info};
 
@@ -42,8 +38,8 @@ fn handle(message: Message) -> Result<(), Failure> {
 fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failure> {
     let mut reader = object.read()?;
     let size = reader.info().size;
-    if size > settings.memory_bytes {
-        let refusal = Refusal::TooMuchMemory { needed: size, available: settings.memory_bytes };
+    if size > settings.bounds.memory {
+        let refusal = Refusal::TooMuchMemory { needed: size, available: settings.bounds.memory };
         return Err(Failure::reject(format!("cannot make a thumbnail of {}: {refusal}", object.key)));
     }
     let mut content = Vec::with_capacity(size as usize);
@@ -53,12 +49,9 @@ fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failur
 
 /// Returns the thumbnail's file for a picture's file.
 fn thumbnail(content: Vec<u8>, settings: &Settings) -> Result<Vec<u8>, Refusal> {
-    let picture = decode::decode(&content, settings)?;
+    let picture = picture::decode(&content, settings.max_side, &settings.bounds)?;
     drop(content);
-    let (width, height) = picture::fit(picture.width, picture.height, settings.max_side);
+    let (width, height) = fit(picture.width, picture.height, settings.max_side);
     let picture = picture.resized(width, height)?.upright();
-    encode::encode(picture, settings.format, settings.quality)
+    picture::encode(picture, settings.format, settings.quality)
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,29 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// The format of the thumbnail's file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Jpeg,
-    /// Lossless: there is no encoder for lossy WebP in Rust.
-    WebP,
-}
-
-impl Format {
-    pub(crate) fn extension(self) -> &'static str {
-        match self {
-            Format::Jpeg => "jpg",
-            Format::WebP => "webp",
-        }
-    }
-
-    pub(crate) fn content_type(self) -> &'static str {
-        match self {
-            Format::Jpeg => "image/jpeg",
-            Format::WebP => "image/webp",
-        }
-    }
-}
+use picture::{Bounds, Format};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -35,10 +13,8 @@ pub(crate) struct Settings {
     /// The quality of a JPEG, 1 to 100.
     pub(crate) quality: u8,
     pub(crate) format: Format,
-    /// Maximum number of pixels of a picture, before any scaling.
-    pub(crate) max_pixels: u64,
-    /// Memory for the picture, in bytes: the file, its pixels, and the decoder's own memory.
-    pub(crate) memory_bytes: u64,
+    /// What a picture may cost.
+    pub(crate) bounds: Bounds,
 }
 
 /// The longest side that both formats can hold.
@@ -57,9 +33,11 @@ impl Settings {
                 Some("webp") => Format::WebP,
                 Some(other) => return Err(format!("FORMAT is {other:?}: it must be jpeg or webp")),
             },
-            max_pixels: number(env, "MAX_PIXELS", 100_000_000, 1..=u64::MAX)?,
-            // An eighth of the task's memory is for the code's own data, its stack, and gaps between allocations.
-            memory_bytes: (task_memory_mib << 20) / 8 * 7,
+            bounds: Bounds {
+                pixels: number(env, "MAX_PIXELS", 100_000_000, 1..=u64::MAX)?,
+                // An eighth of the task's memory is for the code's own data, its stack, and gaps between allocations.
+                memory: (task_memory_mib << 20) / 8 * 7,
+            },
         })
     }
 }
@@ -90,7 +68,7 @@ mod tests {
     fn what_is_not_set_has_its_default() {
         let settings = Settings::read(|_| None).expect("the defaults are valid");
         assert_eq!((settings.max_side, settings.quality, settings.format), (320, 80, Format::Jpeg));
-        assert_eq!(settings.memory_bytes, 224 << 20);
+        assert_eq!(settings.bounds.memory, 224 << 20);
         assert_eq!(read("MAX_SIDE", ""), Ok(settings));
     }
 

@@ -3,8 +3,6 @@
 use jpeg_encoder::Encoder;
 
 use super::*;
-use crate::picture::{Layout, Picture};
-use crate::settings::Format;
 
 /// Draws red on the left and blue on the right, with a gradient so that the picture isn't trivially compressible.
 fn photograph(width: u16, height: u16) -> Vec<u8> {
@@ -45,14 +43,29 @@ fn webp(width: u32, height: u32, data: &[u8], color: image_webp::ColorType) -> V
     file
 }
 
+/// What a thumbnail is made with.
+#[derive(Clone)]
+struct Settings {
+    max_side: u32,
+    format: Format,
+    bounds: Bounds,
+}
+
 fn settings() -> Settings {
-    Settings::read(|_| None).expect("the defaults are valid")
+    let bounds = Bounds { pixels: 100_000_000, memory: 224 << 20 };
+    Settings { max_side: 320, format: Format::Jpeg, bounds }
+}
+
+fn thumbnail(content: Vec<u8>, settings: &Settings) -> Result<Vec<u8>, Refusal> {
+    let picture = decode(&content, settings.max_side, &settings.bounds)?;
+    let (width, height) = fit(picture.width, picture.height, settings.max_side);
+    encode(picture.resized(width, height)?.upright(), settings.format, 80)
 }
 
 /// Makes a thumbnail of a file and decodes it again.
 fn made(content: &[u8], settings: &Settings) -> Picture {
     let file = thumbnail(content.to_vec(), settings).expect("there is a thumbnail");
-    decode::decode(&file, settings).expect("it is a picture")
+    decode(&file, settings.max_side, &settings.bounds).expect("it is a picture")
 }
 
 fn refused(content: &[u8]) -> Refusal {
@@ -205,7 +218,7 @@ fn a_changed_byte_never_panics() {
         webp(40, 30, &pixels, image_webp::ColorType::Rgb8),
     ];
     // A small limit, so that a picture that claims to be large is refused and the test is quick.
-    let settings = Settings { max_pixels: 100_000, ..settings() };
+    let settings = Settings { bounds: Bounds { pixels: 100_000, ..settings().bounds }, ..settings() };
     for file in files {
         for at in 0..file.len() {
             for byte in [0, 1, 0x7f, 0xff, file[at] ^ 0x10] {

@@ -6,9 +6,9 @@ use std::io::Cursor;
 use image_webp::WebPDecoder;
 use png::{BitDepth, ColorType, Transformations};
 
+use crate::Bounds;
 use crate::jpeg;
 use crate::picture::{Layout, Orientation, Picture, Refusal, fit};
-use crate::settings::Settings;
 
 /// Maximum size of a colour profile that is kept. Profiles are a few kilobytes. Only those of printers are larger, and
 /// not worth their size in a thumbnail.
@@ -17,11 +17,18 @@ const MAX_ICC_PROFILE_BYTES: usize = 64 << 10;
 /// Memory for a pixel of the thumbnail: resized, turned, and in the encoder's own copies.
 const THUMBNAIL_BYTES_PER_PIXEL: u64 = 12;
 
-pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
+/// Decodes a file to a picture, scaled down while decoding to not less than `max_side` pixels where the format allows.
+///
+/// # Errors
+///
+/// When the file is no picture that can be read, or exceeds the bounds.
+pub fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
     let mut picture = match content {
-        [0xff, 0xd8, 0xff, ..] => jpeg::decode(content, settings),
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => decode_png(content, settings),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => decode_webp(content, settings),
+        [0xff, 0xd8, 0xff, ..] => jpeg::decode(content, max_side, bounds),
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => decode_png(content, max_side, bounds),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => {
+            decode_webp(content, max_side, bounds)
+        }
         _ => Err(Refusal::NotAPicture),
     }?;
     picture.icc_profile = picture.icc_profile.filter(|profile| profile.len() <= MAX_ICC_PROFILE_BYTES);
@@ -41,28 +48,28 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    /// Refuses a picture that exceeds the settings. `content` is the file, which stays in memory.
-    pub(crate) fn check(&self, content: &[u8], settings: &Settings) -> Result<(), Refusal> {
+    /// Refuses a picture that exceeds the bounds. `content` is the file, which stays in memory.
+    pub(crate) fn check(&self, content: &[u8], max_side: u32, bounds: &Bounds) -> Result<(), Refusal> {
         let &Cost { width, height, decoded: (decoded_width, decoded_height), channels, decoding } = self;
         if width == 0 || height == 0 {
             return Err(Refusal::broken("it has no pixels"));
         }
-        if u64::from(width) * u64::from(height) > settings.max_pixels {
-            return Err(Refusal::TooManyPixels { width, height, max_pixels: settings.max_pixels });
+        if u64::from(width) * u64::from(height) > bounds.pixels {
+            return Err(Refusal::TooManyPixels { width, height, max_pixels: bounds.pixels });
         }
-        let (to_width, to_height) = fit(decoded_width, decoded_height, settings.max_side);
+        let (to_width, to_height) = fit(decoded_width, decoded_height, max_side);
         // The resizer works on the rows first, then on the columns.
         let resizing = u64::from(to_width) * u64::from(decoded_height) * channels as u64;
         let thumbnail = u64::from(to_width) * u64::from(to_height) * THUMBNAIL_BYTES_PER_PIXEL;
         let needed = decoding.saturating_add(content.len() as u64 + resizing + thumbnail);
-        if needed > settings.memory_bytes {
-            return Err(Refusal::TooMuchMemory { needed, available: settings.memory_bytes });
+        if needed > bounds.memory {
+            return Err(Refusal::TooMuchMemory { needed, available: bounds.memory });
         }
         Ok(())
     }
 }
 
-fn decode_png(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
+fn decode_png(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
     let mut decoder = png::Decoder::new(Cursor::new(content));
     decoder.set_transformations(Transformations::normalize_to_color8());
     decoder.set_ignore_text_chunk(true);
@@ -80,7 +87,7 @@ fn decode_png(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
     let size = reader.output_buffer_size().unwrap_or(usize::MAX);
     let channels = layout.channels();
     Cost { width, height, decoded: (width, height), channels, decoding: size as u64 }
-        .check(content, settings)?;
+        .check(content, max_side, bounds)?;
 
     let mut pixels = vec![0; size];
     let frame = reader.next_frame(&mut pixels).map_err(Refusal::broken)?;
@@ -94,7 +101,7 @@ fn decode_png(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
     Ok(Picture { width, height, layout, pixels, orientation, icc_profile })
 }
 
-fn decode_webp(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
+fn decode_webp(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
     let mut decoder = WebPDecoder::new(Cursor::new(content)).map_err(Refusal::broken)?;
     let (width, height) = decoder.dimensions();
     let layout = if decoder.has_alpha() { Layout::Rgba } else { Layout::Rgb };
@@ -109,7 +116,7 @@ fn decode_webp(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> 
     };
     let decoding = u64::from(width) * u64::from(height) * bytes_per_pixel;
     let channels = layout.channels();
-    Cost { width, height, decoded: (width, height), channels, decoding }.check(content, settings)?;
+    Cost { width, height, decoded: (width, height), channels, decoding }.check(content, max_side, bounds)?;
 
     let mut pixels = vec![0; width as usize * height as usize * channels];
     decoder.read_image(&mut pixels).map_err(Refusal::broken)?;

@@ -1,13 +1,13 @@
-//! Decodes a JPEG at the scale that the thumbnail needs, so that a photograph of many megapixels is never in memory as
+//! Decodes a JPEG at the scale that is needed, so that a photograph of many megapixels is never in memory as
 //! a whole.
 
 use jpeg_decoder::{CodingProcess, Decoder, PixelFormat};
 
+use crate::Bounds;
 use crate::decode::Cost;
 use crate::picture::{Layout, Orientation, Picture, Refusal, fit};
-use crate::settings::Settings;
 
-pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Refusal> {
+pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
     let mut decoder = Decoder::new(content);
     decoder.read_info().map_err(Refusal::broken)?;
     let info = decoder.info().ok_or_else(|| Refusal::broken("it has no header"))?;
@@ -18,7 +18,7 @@ pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Ref
         PixelFormat::L16 => return Err(Refusal::broken("a JPEG of more than eight bits")),
     };
     let (full_width, full_height) = (u32::from(info.width), u32::from(info.height));
-    let (to_width, to_height) = fit(full_width, full_height, settings.max_side);
+    let (to_width, to_height) = fit(full_width, full_height, max_side);
     // The decoder accepts a scale at which one side is large enough. The shorter side, rounded up, could be so by
     // chance, so only the longer one counts.
     let (request_width, request_height) =
@@ -43,7 +43,7 @@ pub(crate) fn decode(content: &[u8], settings: &Settings) -> Result<Picture, Ref
         channels: channels as usize,
         decoding: pixels + coefficients,
     }
-    .check(content, settings)?;
+    .check(content, max_side, bounds)?;
 
     let mut pixels = decoder.decode().map_err(Refusal::broken)?;
     let is_cmyk = info.pixel_format == PixelFormat::CMYK32;

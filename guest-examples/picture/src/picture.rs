@@ -1,4 +1,4 @@
-//! A decoded picture, and the steps that make a thumbnail of it.
+//! A decoded picture, and the steps that change it.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use fast_image_resize::images::TypedImage;
 use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
 use fast_image_resize::{MulDiv, PixelTrait, ResizeOptions, Resizer};
 
-/// Why a picture has no thumbnail. Another try would fail for the same reason.
+/// Why a picture is refused. Another try would fail for the same reason.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     NotAPicture,
     /// The decoder's error.
     Broken(String),
@@ -52,7 +52,7 @@ impl fmt::Display for Refusal {
 
 /// The channels of a pixel, eight bits each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Layout {
+pub enum Layout {
     Gray,
     GrayAlpha,
     Rgb,
@@ -60,7 +60,7 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
-    pub(crate) fn channels(self) -> usize {
+    pub fn channels(self) -> usize {
         match self {
             Layout::Gray => 1,
             Layout::GrayAlpha => 2,
@@ -69,17 +69,17 @@ impl Layout {
         }
     }
 
-    pub(crate) fn has_alpha(self) -> bool {
+    pub fn has_alpha(self) -> bool {
         matches!(self, Layout::GrayAlpha | Layout::Rgba)
     }
 }
 
 /// How a camera was held, as EXIF numbers it: 1 is upright.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Orientation(u8);
+pub struct Orientation(u8);
 
 impl Orientation {
-    pub(crate) const UPRIGHT: Orientation = Orientation(1);
+    pub const UPRIGHT: Orientation = Orientation(1);
 
     /// Reads the orientation from a TIFF block, as EXIF contains it. Returns upright if the block can't be read.
     pub(crate) fn from_exif(block: &[u8]) -> Self {
@@ -107,20 +107,20 @@ impl Orientation {
 
 /// A picture in memory. Its pixels are in the file's order: `orientation` says how to turn them.
 #[derive(Debug)]
-pub(crate) struct Picture {
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    pub(crate) layout: Layout,
+pub struct Picture {
+    pub width: u32,
+    pub height: u32,
+    pub layout: Layout,
     /// Row by row, without gaps.
-    pub(crate) pixels: Vec<u8>,
-    pub(crate) orientation: Orientation,
+    pub pixels: Vec<u8>,
+    pub orientation: Orientation,
     /// The colour profile. `None` is sRGB.
-    pub(crate) icc_profile: Option<Vec<u8>>,
+    pub icc_profile: Option<Vec<u8>>,
 }
 
 /// Returns the largest size of the same proportions with no side longer than `max_side`. It is never larger than the
 /// picture.
-pub(crate) fn fit(width: u32, height: u32, max_side: u32) -> (u32, u32) {
+pub fn fit(width: u32, height: u32, max_side: u32) -> (u32, u32) {
     let longest = width.max(height);
     if longest <= max_side {
         return (width, height);
@@ -133,7 +133,7 @@ pub(crate) fn fit(width: u32, height: u32, max_side: u32) -> (u32, u32) {
 }
 
 impl Picture {
-    pub(crate) fn resized(self, width: u32, height: u32) -> Result<Self, Refusal> {
+    pub fn resized(self, width: u32, height: u32) -> Result<Self, Refusal> {
         if (width, height) == (self.width, self.height) {
             return Ok(self);
         }
@@ -167,7 +167,7 @@ impl Picture {
     }
 
     /// Turns the pixels as `orientation` says.
-    pub(crate) fn upright(self) -> Self {
+    pub fn upright(self) -> Self {
         let Orientation(orientation) = self.orientation;
         if self.orientation == Orientation::UPRIGHT {
             return self;
@@ -202,7 +202,7 @@ impl Picture {
     }
 
     /// Lays the picture on white, for a format without transparency.
-    pub(crate) fn on_white(self) -> Self {
+    pub fn on_white(self) -> Self {
         let layout = match self.layout {
             Layout::Gray | Layout::Rgb => return self,
             Layout::GrayAlpha => Layout::Gray,

@@ -1,12 +1,43 @@
-//! Encodes a picture as the thumbnail's file.
+//! Encodes a picture as a file.
 
 use image_webp::WebPEncoder;
 use jpeg_encoder::Encoder;
 
 use crate::picture::{Layout, Picture, Refusal};
-use crate::settings::Format;
 
-pub(crate) fn encode(picture: Picture, format: Format, quality: u8) -> Result<Vec<u8>, Refusal> {
+/// The format of a file to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JPEG without transparency.
+    Jpeg,
+    /// Lossless: there is no encoder for lossy WebP in Rust.
+    WebP,
+}
+
+impl Format {
+    /// Returns the end of a file name, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Jpeg => "jpg",
+            Format::WebP => "webp",
+        }
+    }
+
+    /// Returns the media type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Jpeg => "image/jpeg",
+            Format::WebP => "image/webp",
+        }
+    }
+}
+
+/// Encodes a picture as a file. `quality`, 1 to 100, is that of a JPEG.
+///
+/// # Errors
+///
+/// When the picture is too large for the format.
+pub fn encode(picture: Picture, format: Format, quality: u8) -> Result<Vec<u8>, Refusal> {
     match format {
         Format::Jpeg => encode_jpeg(picture.on_white(), quality),
         Format::WebP => encode_webp(picture),
@@ -26,8 +57,9 @@ fn encode_jpeg(picture: Picture, quality: u8) -> Result<Vec<u8>, Refusal> {
         Layout::Rgb => jpeg_encoder::ColorType::Rgb,
         Layout::Rgba => jpeg_encoder::ColorType::Rgba,
     };
-    // The conversion is exact: the settings limit each side to less than `u16::MAX`.
-    let (width, height) = (picture.width as u16, picture.height as u16);
+    let (Ok(width), Ok(height)) = (picture.width.try_into(), picture.height.try_into()) else {
+        return Err(Refusal::broken("it is too large for a JPEG"));
+    };
     encoder.encode(&picture.pixels, width, height, color_type).map_err(Refusal::broken)?;
     Ok(file)
 }
