@@ -50,14 +50,14 @@ pub(crate) struct Cost {
 impl Cost {
     /// Refuses a picture that exceeds the bounds. `content` is the file, which stays in memory.
     pub(crate) fn check(&self, content: &[u8], max_side: u32, bounds: &Bounds) -> Result<(), Refusal> {
-        let &Cost { width, height, decoded: (decoded_width, decoded_height), channels, decoding } = self;
+        let &Cost { width, height, decoded: (_, decoded_height), channels, decoding } = self;
         if width == 0 || height == 0 {
             return Err(Refusal::broken("it has no pixels"));
         }
         if u64::from(width) * u64::from(height) > bounds.pixels {
             return Err(Refusal::TooManyPixels { width, height, max_pixels: bounds.pixels });
         }
-        let (to_width, to_height) = fit(decoded_width, decoded_height, max_side);
+        let (to_width, to_height) = fit(width, height, max_side);
         // The resizer works on the rows first, then on the columns.
         let resizing = u64::from(to_width) * u64::from(decoded_height) * channels as u64;
         let thumbnail = u64::from(to_width) * u64::from(to_height) * THUMBNAIL_BYTES_PER_PIXEL;
@@ -98,7 +98,7 @@ fn decode_png(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture,
     let info = reader.info();
     let orientation = info.exif_metadata.as_deref().map_or(Orientation::UPRIGHT, Orientation::from_exif);
     let icc_profile = info.icc_profile.as_deref().map(<[u8]>::to_vec);
-    Ok(Picture { width, height, layout, pixels, orientation, icc_profile })
+    Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, icc_profile })
 }
 
 fn decode_webp(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
@@ -124,5 +124,5 @@ fn decode_webp(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture
     let exif = decoder.exif_metadata().ok().flatten();
     let orientation = exif.as_deref().map_or(Orientation::UPRIGHT, Orientation::from_exif);
     let icc_profile = decoder.icc_profile().ok().flatten();
-    Ok(Picture { width, height, layout, pixels, orientation, icc_profile })
+    Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, icc_profile })
 }

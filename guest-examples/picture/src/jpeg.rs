@@ -56,7 +56,7 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
     let orientation = decoder.exif_data().map_or(Orientation::UPRIGHT, Orientation::from_exif);
     // A colour profile for ink doesn't apply to RGB.
     let icc_profile = decoder.icc_profile().filter(|_| !is_cmyk);
-    Ok(Picture { width, height, layout, pixels, orientation, icc_profile })
+    Ok(Picture { full: (full_width, full_height), width, height, layout, pixels, orientation, icc_profile })
 }
 
 /// Converts CMYK pixels to RGB in place. The decoder returns amounts of ink. How these look on paper depends on the

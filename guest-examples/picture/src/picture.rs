@@ -108,6 +108,8 @@ impl Orientation {
 /// A picture in memory. Its pixels are in the file's order: `orientation` says how to turn them.
 #[derive(Debug)]
 pub struct Picture {
+    /// Width and height that the file's header states. The pixels may be fewer, where the decoder has scaled them.
+    pub full: (u32, u32),
     pub width: u32,
     pub height: u32,
     pub layout: Layout,
@@ -133,8 +135,35 @@ pub fn fit(width: u32, height: u32, max_side: u32) -> (u32, u32) {
 }
 
 impl Picture {
+    /// Returns the picture at the largest size that has its proportions and no side longer than `max_side`. It never
+    /// grows. The size follows from the header's, so that it is the same for each format and each decoder's scale.
+    ///
+    /// # Errors
+    ///
+    /// When the pixels don't fill the picture's size.
+    pub fn fitted(self, max_side: u32) -> Result<Self, Refusal> {
+        let (width, height) = fit(self.full.0, self.full.1, max_side);
+        self.resized(width, height)
+    }
+
+    /// Returns the part of the pixels that the picture covers, in pixels. A decoder that scales by eight makes 107 rows of
+    /// 853: the last of them is covered by five eighths, and repeats for the rest what it covers.
+    fn covered(&self) -> (f64, f64) {
+        let side = |full: u32, pixels: u32| {
+            let scale = if full > pixels { full.div_ceil(pixels).next_power_of_two() } else { 1 };
+            (f64::from(full) / f64::from(scale)).min(f64::from(pixels))
+        };
+        (side(self.full.0, self.width), side(self.full.1, self.height))
+    }
+
+    /// Returns the picture at another size.
+    ///
+    /// # Errors
+    ///
+    /// When the pixels don't fill the picture's size.
     pub fn resized(self, width: u32, height: u32) -> Result<Self, Refusal> {
-        if (width, height) == (self.width, self.height) {
+        let whole = (f64::from(self.width), f64::from(self.height));
+        if (width, height) == (self.width, self.height) && self.covered() == whole {
             return Ok(self);
         }
         match self.layout {
@@ -148,6 +177,7 @@ impl Picture {
     /// Resizes the pixels as `P`, which is compiled once for each layout. If the resizer chose the pixel type at run
     /// time, it would bring in all thirteen types that it knows, and double the size of the component.
     fn resized_as<P: PixelTrait>(mut self, width: u32, height: u32) -> Result<Self, Refusal> {
+        let (covered_width, covered_height) = self.covered();
         let mut pixels = vec![0; width as usize * height as usize * self.layout.channels()];
         let mut from = TypedImage::<P>::from_buffer(self.width, self.height, &mut self.pixels)
             .map_err(Refusal::broken)?;
@@ -158,12 +188,12 @@ impl Picture {
         if self.layout.has_alpha() {
             alpha.multiply_alpha_inplace_typed(&mut from).map_err(Refusal::broken)?;
         }
-        let options = ResizeOptions::new().use_alpha(false);
+        let options = ResizeOptions::new().use_alpha(false).crop(0.0, 0.0, covered_width, covered_height);
         Resizer::new().resize_typed(&from, &mut to, &options).map_err(Refusal::broken)?;
         if self.layout.has_alpha() {
             alpha.divide_alpha_inplace_typed(&mut to).map_err(Refusal::broken)?;
         }
-        Ok(Picture { width, height, pixels, ..self })
+        Ok(Picture { full: (width, height), width, height, pixels, ..self })
     }
 
     /// Turns the pixels as `orientation` says.
@@ -192,7 +222,9 @@ impl Picture {
                 pixels.extend_from_slice(&self.pixels[start..start + channels]);
             }
         }
+        let (full_width, full_height) = self.full;
         Picture {
+            full: if orientation >= 5 { (full_height, full_width) } else { self.full },
             width: turned_width as u32,
             height: turned_height as u32,
             pixels,
@@ -227,6 +259,7 @@ mod tests {
 
     fn gray(width: u32, height: u32, pixels: &[u8], orientation: u8) -> Picture {
         Picture {
+            full: (width, height),
             width,
             height,
             layout: Layout::Gray,

@@ -58,8 +58,7 @@ fn settings() -> Settings {
 
 fn thumbnail(content: Vec<u8>, settings: &Settings) -> Result<Vec<u8>, Refusal> {
     let picture = decode(&content, settings.max_side, &settings.bounds)?;
-    let (width, height) = fit(picture.width, picture.height, settings.max_side);
-    encode(picture.resized(width, height)?.upright(), settings.format, 80)
+    encode(picture.fitted(settings.max_side)?.upright(), settings.format, 80)
 }
 
 /// Makes a thumbnail of a file and decodes it again.
@@ -102,6 +101,45 @@ fn each_format_becomes_a_thumbnail_of_the_right_size_and_colours() {
             assert_eq!((picture.width, picture.height), (320, 192));
             assert!(is_red(colour_at(&picture, 10, 100)) && is_blue(colour_at(&picture, 310, 100)));
         }
+    }
+}
+
+#[test]
+fn the_size_follows_from_the_header_in_each_format() {
+    let sizes = [(800, 533, 213), (1280, 853, 213), (2560, 65, 8), (2559, 71, 9), (5000, 3, 1)];
+    for (width, height, expected) in sizes {
+        let pixels = photograph(width, height);
+        let (wide, high) = (u32::from(width), u32::from(height));
+        let files = [
+            jpeg(width, height, |_| {}),
+            jpeg(width, height, |encoder| encoder.set_progressive(true)),
+            png(wide, high, png::ColorType::Rgb, png::BitDepth::Eight, &pixels),
+            webp(wide, high, &pixels, image_webp::ColorType::Rgb8),
+        ];
+        for (index, file) in files.iter().enumerate() {
+            let picture = made(file, &settings());
+            assert_eq!((picture.width, picture.height), (320, expected), "{width} x {height}, file {index}");
+        }
+    }
+}
+
+#[test]
+fn what_the_scale_adds_at_the_edge_is_cropped() {
+    // Black, and white from row 848 on, of 853: at an eighth that is row 106, of which five eighths are covered.
+    let (width, height) = (1280_u16, 853_u16);
+    let line = |y: u16| if y < 848 { 0 } else { 255 };
+    let gray: Vec<u8> = (0..height).flat_map(|y| vec![line(y); usize::from(width)]).collect();
+    let mut file = Vec::new();
+    Encoder::new(&mut file, 100)
+        .encode(&gray, width, height, jpeg_encoder::ColorType::Luma)
+        .expect("the picture is valid");
+    let scaled = decode(&file, 160, &settings().bounds).expect("it is a picture");
+    assert_eq!((scaled.full, scaled.width, scaled.height), ((1280, 853), 160, 107));
+    let whole = decode(&file, 2000, &settings().bounds).expect("it is a picture");
+    assert_eq!((whole.width, whole.height), (1280, 853));
+    let [scaled, whole] = [scaled, whole].map(|picture| picture.resized(160, 53).expect("it has a size"));
+    for (y, (a, b)) in scaled.pixels.chunks(160).zip(whole.pixels.chunks(160)).enumerate() {
+        assert!(a[80].abs_diff(b[80]) <= 25, "row {y}: {} and {}", a[80], b[80]);
     }
 }
 

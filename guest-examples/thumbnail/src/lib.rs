@@ -7,7 +7,7 @@ mod settings;
 
 use std::io::Read;
 
-use picture::{Refusal, fit};
+use picture::Refusal;
 use settings::Settings;
 use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, Store, handler, info};
 
@@ -51,7 +51,6 @@ fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failur
 fn thumbnail(content: Vec<u8>, settings: &Settings) -> Result<Vec<u8>, Refusal> {
     let picture = picture::decode(&content, settings.max_side, &settings.bounds)?;
     drop(content);
-    let (width, height) = fit(picture.width, picture.height, settings.max_side);
-    let picture = picture.resized(width, height)?.upright();
+    let picture = picture.fitted(settings.max_side)?.upright();
     picture::encode(picture, settings.format, settings.quality)
 }
