@@ -3,7 +3,8 @@
 use image_webp::WebPEncoder;
 use jpeg_encoder::Encoder;
 
-use crate::picture::{Layout, Picture, Refusal};
+use crate::picture::{Layout, Picture};
+use crate::refusal::Refusal;
 
 /// The format of a file to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +33,16 @@ impl Format {
     }
 }
 
-/// Encodes a picture as a file. `quality`, 1 to 100, is that of a JPEG.
+/// Says so of sizes that no setting should allow.
+const TOO_LARGE: Refusal = Refusal::Damaged("picture", "it is empty, or too large for the format to write");
+
+/// Encodes a picture as a file, in sRGB and without metadata. `quality`, 1 to 100, is that of a JPEG.
 ///
 /// # Errors
 ///
-/// When the picture is too large for the format.
+/// When the picture is empty, or too large for the format.
 pub fn encode(picture: Picture, format: Format, quality: u8) -> Result<Vec<u8>, Refusal> {
+    let picture = picture.in_srgb();
     match format {
         Format::Jpeg => encode_jpeg(picture.on_white(), quality),
         Format::WebP => encode_webp(picture),
@@ -49,33 +54,27 @@ fn encode_jpeg(picture: Picture, quality: u8) -> Result<Vec<u8>, Refusal> {
     let mut encoder = Encoder::new(&mut file, quality);
     // Two passes instead of one make the file a tenth smaller, and a thumbnail encodes quickly.
     encoder.set_optimized_huffman_tables(true);
-    if let Some(profile) = &picture.icc_profile {
-        encoder.add_icc_profile(profile).map_err(Refusal::broken)?;
-    }
     let color_type = match picture.layout {
         Layout::Gray | Layout::GrayAlpha => jpeg_encoder::ColorType::Luma,
-        Layout::Rgb => jpeg_encoder::ColorType::Rgb,
+        Layout::Rgb | Layout::Cmyk => jpeg_encoder::ColorType::Rgb,
         Layout::Rgba => jpeg_encoder::ColorType::Rgba,
     };
     let (Ok(width), Ok(height)) = (picture.width.try_into(), picture.height.try_into()) else {
-        return Err(Refusal::broken("it is too large for a JPEG"));
+        return Err(TOO_LARGE);
     };
-    encoder.encode(&picture.pixels, width, height, color_type).map_err(Refusal::broken)?;
+    encoder.encode(&picture.pixels, width, height, color_type).map_err(|_| TOO_LARGE)?;
     Ok(file)
 }
 
 fn encode_webp(picture: Picture) -> Result<Vec<u8>, Refusal> {
     let mut file = Vec::new();
-    let mut encoder = WebPEncoder::new(&mut file);
-    if let Some(profile) = picture.icc_profile {
-        encoder.set_icc_profile(profile);
-    }
+    let encoder = WebPEncoder::new(&mut file);
     let color_type = match picture.layout {
         Layout::Gray => image_webp::ColorType::L8,
         Layout::GrayAlpha => image_webp::ColorType::La8,
-        Layout::Rgb => image_webp::ColorType::Rgb8,
+        Layout::Rgb | Layout::Cmyk => image_webp::ColorType::Rgb8,
         Layout::Rgba => image_webp::ColorType::Rgba8,
     };
-    encoder.encode(&picture.pixels, picture.width, picture.height, color_type).map_err(Refusal::broken)?;
+    encoder.encode(&picture.pixels, picture.width, picture.height, color_type).map_err(|_| TOO_LARGE)?;
     Ok(file)
 }

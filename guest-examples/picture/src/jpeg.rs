@@ -1,138 +1,125 @@
-//! Decodes a JPEG at the scale that is needed, so that a photograph of many megapixels is never in memory as
-//! a whole.
+//! Decodes a JPEG at the scale that is needed, so that a photograph of many megapixels is never in memory as a whole.
 
-use jpeg_decoder::{CodingProcess, Decoder, PixelFormat};
+mod file;
+mod frame;
+mod tables;
+
+use jpeg_decoder::{CodingProcess, ColorTransform, Decoder, Error, PixelFormat, UnsupportedFeature};
 
 use crate::Bounds;
+use crate::colour::Colour;
 use crate::decode::Cost;
-use crate::picture::{Layout, Orientation, Picture, Refusal, fit};
+use crate::orientation::Orientation;
+use crate::picture::{Picture, fit};
+use crate::refusal::Refusal;
+use file::File;
 
-pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
-    let mut decoder = Decoder::new(content);
-    decoder.read_info().map_err(Refusal::broken)?;
-    let info = decoder.info().ok_or_else(|| Refusal::broken("it has no header"))?;
-    let (layout, channels) = match info.pixel_format {
-        PixelFormat::L8 => (Layout::Gray, 1),
-        PixelFormat::RGB24 => (Layout::Rgb, 3),
-        PixelFormat::CMYK32 => (Layout::Rgb, 4),
-        PixelFormat::L16 => return Err(Refusal::broken("a JPEG of more than eight bits")),
-    };
-    let (full_width, full_height) = (u32::from(info.width), u32::from(info.height));
+const FORMAT: &str = "JPEG";
+
+pub(crate) fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
+    let file = File::of(&content)?;
+    let frame = file.frame.as_ref().ok_or(if file.is_cut {
+        Refusal::CutShort(FORMAT)
+    } else {
+        Refusal::Damaged(FORMAT, "it has no frame header")
+    })?;
+    frame.check()?;
+    let (full_width, full_height) = (u32::from(frame.width), u32::from(frame.height));
+    let (layout, is_progressive) = (frame.layout()?, frame.is_progressive());
+    let (samples, channels) = (frame.samples(), layout.channels() as u64);
+    // What says how to show the pixels is read first: it may refuse the picture.
+    let colour = Colour::of_profile(file.profile(&content))?;
+    let part = |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| content.get(range));
+    let orientation = Orientation::choose(part(&file.exif), part(&file.xmp), None);
+    let is_rgb = file.is_rgb();
+    let size = content.len() as u64;
+    let (is_cut, is_complete) = (file.is_cut, file.is_complete());
+    let (content, pads) = file.mend(content);
+
+    let mut rest = content.as_slice();
+    let mut decoder = Decoder::new(&mut rest);
+    let (width, height) = scaled(&mut decoder, (full_width, full_height), max_side)?;
+    // The pixels, and the planes that they are assembled from.
+    let pixels = u64::from(width) * u64::from(height) * channels * 2;
+    // Progressive data comes in passes over the whole picture, which are kept at full size whatever the scale.
+    let coefficients = if is_progressive { 2 * samples } else { 0 };
+    Cost {
+        format: FORMAT,
+        width: full_width,
+        height: full_height,
+        decoded_rows: height,
+        channels: layout.channels(),
+        // The file is there twice while its end is looked after.
+        decoding: pixels + coefficients + 2 * size,
+    }
+    .check(max_side, bounds)?;
+
+    if is_rgb {
+        decoder.set_color_transform(ColorTransform::RGB);
+    }
+    let decoded = decoder.decode();
+    drop(decoder);
+    let pixels = decoded.map_err(|error| {
+        let at = content.len() - rest.len();
+        let is_in_pad = pads.iter().any(|pad| pad.contains(&at));
+        if is_in_pad || is_cut { Refusal::CutShort(FORMAT) } else { refusal(&error) }
+    })?;
+    if is_cut && !is_complete {
+        return Err(Refusal::CutShort(FORMAT));
+    }
+    if pixels.len() != width as usize * height as usize * layout.channels() {
+        return Err(Refusal::Damaged(FORMAT, "it holds fewer pixels than its header says"));
+    }
+    Ok(Picture { full: (full_width, full_height), width, height, layout, pixels, orientation, colour })
+}
+
+/// Sets the smallest scale that gives at least the pixels which are needed. Returns the size at that scale.
+fn scaled<R: std::io::Read>(
+    decoder: &mut Decoder<R>,
+    (full_width, full_height): (u32, u32),
+    max_side: u32,
+) -> Result<(u32, u32), Refusal> {
     let (to_width, to_height) = fit(full_width, full_height, max_side);
     // The decoder accepts a scale at which one side is large enough. The shorter side, rounded up, could be so by
     // chance, so only the longer one counts.
     let (request_width, request_height) =
         if to_width >= to_height { (to_width as u16, u16::MAX) } else { (u16::MAX, to_height as u16) };
-    let (width, height) = decoder.scale(request_width, request_height).map_err(Refusal::broken)?;
-    let (width, height) = (u32::from(width), u32::from(height));
-
-    // The pixels, and the planes that they are assembled from.
-    let pixels = u64::from(width) * u64::from(height) * channels * 2;
-    let coefficients = match info.coding_process {
-        CodingProcess::DctSequential => 0,
-        // Progressive data comes in passes over the whole picture, which are kept at full size whatever the scale.
-        CodingProcess::DctProgressive => {
-            2 * samples(content).unwrap_or(u64::from(full_width) * u64::from(full_height) * channels)
+    let (width, height) = decoder.scale(request_width, request_height).map_err(|error| refusal(&error))?;
+    let info = decoder.info().ok_or(Refusal::Damaged(FORMAT, "it has no frame header"))?;
+    match (info.coding_process, info.pixel_format) {
+        (CodingProcess::Lossless, _) | (_, PixelFormat::L16) => {
+            Err(Refusal::NotSupported("a lossless JPEG".to_owned()))
         }
-        CodingProcess::Lossless => u64::from(full_width) * u64::from(full_height) * channels * 4,
+        _ => Ok((u32::from(width), u32::from(height))),
+    }
+}
+
+fn refusal(error: &Error) -> Refusal {
+    let what = match error {
+        Error::Io(_) => return Refusal::CutShort(FORMAT),
+        Error::Unsupported(feature) => {
+            return Refusal::NotSupported(
+                match feature {
+                    UnsupportedFeature::SubsamplingRatio | UnsupportedFeature::NonIntegerSubsamplingRatio => {
+                        "a JPEG with an unusual resolution of colours"
+                    }
+                    UnsupportedFeature::Hierarchical => "a hierarchical JPEG",
+                    UnsupportedFeature::ArithmeticEntropyCoding => "a JPEG with arithmetic coding",
+                    UnsupportedFeature::DNL => "a JPEG whose height follows its pixels",
+                    _ => "a JPEG of an unusual kind",
+                }
+                .to_owned(),
+            );
+        }
+        Error::Format(text) if text.contains("unset quantization") => "a quantization table is missing",
+        Error::Format(text) if text.contains("unset") => "a Huffman table is missing",
+        Error::Format(text) if text.contains("RST") => "a restart marker is missing in its compressed pixels",
+        Error::Format(text)
+            if text.contains("huffman") || text.contains("coefficient") || text.contains("magnitude") =>
+        {
+            "its compressed pixels are invalid"
+        }
+        Error::Format(_) | Error::Internal(_) => "a segment before its compressed pixels is invalid",
     };
-    Cost {
-        width: full_width,
-        height: full_height,
-        decoded: (width, height),
-        channels: channels as usize,
-        decoding: pixels + coefficients,
-    }
-    .check(content, max_side, bounds)?;
-
-    let mut pixels = decoder.decode().map_err(Refusal::broken)?;
-    let is_cmyk = info.pixel_format == PixelFormat::CMYK32;
-    if is_cmyk {
-        cmyk_to_rgb(&mut pixels);
-    }
-    if pixels.len() != width as usize * height as usize * layout.channels() {
-        return Err(Refusal::broken("it holds fewer pixels than its header says"));
-    }
-    let orientation = decoder.exif_data().map_or(Orientation::UPRIGHT, Orientation::from_exif);
-    // A colour profile for ink doesn't apply to RGB.
-    let icc_profile = decoder.icc_profile().filter(|_| !is_cmyk);
-    Ok(Picture { full: (full_width, full_height), width, height, layout, pixels, orientation, icc_profile })
-}
-
-/// Converts CMYK pixels to RGB in place. The decoder returns amounts of ink. How these look on paper depends on the
-/// profile, which is ignored.
-fn cmyk_to_rgb(pixels: &mut Vec<u8>) {
-    let count = pixels.len() / 4;
-    for pixel in 0..count {
-        let light = 255 - u32::from(pixels[pixel * 4 + 3]);
-        for channel in 0..3 {
-            let ink = u32::from(pixels[pixel * 4 + channel]);
-            pixels[pixel * 3 + channel] = (((255 - ink) * light + 127) / 255) as u8;
-        }
-    }
-    pixels.truncate(count * 3);
-}
-
-/// Counts the samples that the frame header announces, of all components together. Colour mostly has a lower resolution
-/// than brightness, and the decoder doesn't report it. Source: ISO/IEC 10918-1, B.2.2.
-fn samples(content: &[u8]) -> Option<u64> {
-    let mut rest = content.get(2..)?;
-    loop {
-        // A marker, perhaps after fill bytes, and the length of its segment.
-        let start = rest.iter().position(|&byte| byte == 0xff)?;
-        rest = &rest[start..];
-        let start = rest.iter().position(|&byte| byte != 0xff)?;
-        let (marker, length) = match rest.get(start..start + 3)? {
-            &[marker, high, low] => (marker, usize::from(u16::from_be_bytes([high, low]))),
-            _ => return None,
-        };
-        let segment = rest.get(start + 1..start + 1 + length)?;
-        // Markers of a start of frame. The three excluded ones mark tables or are reserved.
-        if matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc) {
-            return frame_samples(segment);
-        }
-        rest = &rest[start + 1 + length..];
-    }
-}
-
-fn frame_samples(segment: &[u8]) -> Option<u64> {
-    let &[_, _, _, high, low, wide_high, wide_low, count, ref components @ ..] = segment else {
-        return None;
-    };
-    let height = u64::from(u16::from_be_bytes([high, low]));
-    let width = u64::from(u16::from_be_bytes([wide_high, wide_low]));
-    let factors: Vec<(u64, u64)> = components
-        .chunks_exact(3)
-        .take(usize::from(count))
-        .map(|component| (u64::from(component[1] >> 4), u64::from(component[1] & 15)))
-        .collect();
-    let across = factors.iter().map(|factor| factor.0).max().filter(|&factor| factor > 0)?;
-    let down = factors.iter().map(|factor| factor.1).max().filter(|&factor| factor > 0)?;
-    // Counts whole groups of blocks, as the decoder stores them.
-    let (columns, rows) = (width.div_ceil(8 * across), height.div_ceil(8 * down));
-    Some(factors.iter().map(|(x, y)| columns * x * rows * y * 64).sum())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cmyk_is_ink_on_white_paper() {
-        let mut pixels = vec![0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 0, 0, 255, 255, 0];
-        cmyk_to_rgb(&mut pixels);
-        assert_eq!(pixels, [255, 255, 255, 0, 0, 0, 0, 255, 255, 255, 0, 0]);
-    }
-
-    #[test]
-    fn samples_are_counted_in_whole_groups_of_blocks() {
-        // 100 x 50, three components, colour at half the resolution both ways: 7 x 4 groups of six blocks.
-        let header = [0xff, 0xd8, 0xff, 0xfe, 0, 3, 9, 0xff, 0xc2, 0, 17, 8, 0, 50, 0, 100, 3];
-        let components = [1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
-        let content = [header.as_slice(), components.as_slice()].concat();
-        assert_eq!(samples(&content), Some(7 * 4 * 6 * 64));
-        for length in 0..content.len() {
-            assert_eq!(samples(&content[..length]), None, "cut at {length}");
-        }
-    }
+    Refusal::Damaged(FORMAT, what)
 }

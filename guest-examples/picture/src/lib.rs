@@ -3,22 +3,44 @@
 
 #![forbid(unsafe_code)]
 
+mod colour;
 mod decode;
 mod encode;
+mod format;
 mod jpeg;
+mod orientation;
 mod picture;
+mod png;
+mod refusal;
+mod webp;
 
 pub use decode::decode;
 pub use encode::{Format, encode};
-pub use picture::{Layout, Orientation, Picture, Refusal, fit};
+pub use orientation::Orientation;
+pub use picture::{Layout, Picture, fit};
+pub use refusal::{Excess, Refusal};
 
 /// What a picture may cost at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Number of pixels, before any scaling.
     pub pixels: u64,
+    /// Length of the longer side in pixels, before any scaling.
+    pub side: u32,
     /// Memory for the picture, in bytes: the file, its pixels, and the decoder's own memory.
     pub memory: u64,
+    /// What to do with a file that is cut short.
+    pub truncated: Truncated,
+}
+
+/// What to do with a file that ends before its last pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truncated {
+    /// Refuse it.
+    Reject,
+    /// Take the pixels that are there. The others are gray, or transparent where the file has transparency. Of a WebP
+    /// nothing can be kept.
+    Keep,
 }
 
 #[cfg(test)]

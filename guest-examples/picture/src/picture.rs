@@ -1,54 +1,15 @@
 //! A decoded picture, and the steps that change it.
 
-use std::fmt;
-
 use fast_image_resize::images::TypedImage;
 use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
 use fast_image_resize::{MulDiv, PixelTrait, ResizeOptions, Resizer};
 
-/// Why a picture is refused. Another try would fail for the same reason.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
-    NotAPicture,
-    /// The decoder's error.
-    Broken(String),
-    TooManyPixels {
-        width: u32,
-        height: u32,
-        max_pixels: u64,
-    },
-    /// Both in bytes.
-    TooMuchMemory {
-        needed: u64,
-        available: u64,
-    },
-}
+use crate::colour::Colour;
+use crate::orientation::Orientation;
+use crate::refusal::Refusal;
 
-impl Refusal {
-    pub(crate) fn broken(error: impl fmt::Display) -> Self {
-        Refusal::Broken(error.to_string())
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::NotAPicture => f.write_str("it is no JPEG, PNG or WebP"),
-            Refusal::Broken(why) => write!(f, "it is broken or of an unknown kind: {why}"),
-            Refusal::TooManyPixels { width, height, max_pixels } => {
-                write!(f, "it has {width} x {height} pixels, more than MAX_PIXELS ({max_pixels})")
-            }
-            Refusal::TooMuchMemory { needed, available } => {
-                write!(
-                    f,
-                    "it needs {} MiB of memory and there are {}; TASK_MEMORY_MIB says how much there is",
-                    needed.div_ceil(1 << 20),
-                    available >> 20
-                )
-            }
-        }
-    }
-}
+/// Can't be said of a picture that was decoded.
+const UNFILLED: Refusal = Refusal::Damaged("picture", "its pixels don't fill it");
 
 /// The channels of a pixel, eight bits each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +18,8 @@ pub enum Layout {
     GrayAlpha,
     Rgb,
     Rgba,
+    /// Amounts of ink.
+    Cmyk,
 }
 
 impl Layout {
@@ -65,43 +28,12 @@ impl Layout {
             Layout::Gray => 1,
             Layout::GrayAlpha => 2,
             Layout::Rgb => 3,
-            Layout::Rgba => 4,
+            Layout::Rgba | Layout::Cmyk => 4,
         }
     }
 
     pub fn has_alpha(self) -> bool {
         matches!(self, Layout::GrayAlpha | Layout::Rgba)
-    }
-}
-
-/// How a camera was held, as EXIF numbers it: 1 is upright.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Orientation(u8);
-
-impl Orientation {
-    pub const UPRIGHT: Orientation = Orientation(1);
-
-    /// Reads the orientation from a TIFF block, as EXIF contains it. Returns upright if the block can't be read.
-    pub(crate) fn from_exif(block: &[u8]) -> Self {
-        // Some programs that write WebP keep the prefix that only JPEG has.
-        let tiff = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
-        let read = || {
-            let exif = exif::Reader::new()
-                .continue_on_error(true)
-                .read_raw(tiff.to_vec())
-                .or_else(|error| error.distill_partial_result(|_| ()))
-                .ok()?;
-            let field = exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?;
-            match &field.value {
-                // A signed long is against the standard, but some cameras write it.
-                exif::Value::SLong(values) => values.first().and_then(|&value| value.try_into().ok()),
-                value => value.get_uint(0),
-            }
-        };
-        match read() {
-            Some(value @ 2..=8) => Orientation(value as u8),
-            _ => Orientation::UPRIGHT,
-        }
     }
 }
 
@@ -116,8 +48,7 @@ pub struct Picture {
     /// Row by row, without gaps.
     pub pixels: Vec<u8>,
     pub orientation: Orientation,
-    /// The colour profile. `None` is sRGB.
-    pub icc_profile: Option<Vec<u8>>,
+    pub(crate) colour: Colour,
 }
 
 /// Returns the largest size of the same proportions with no side longer than `max_side`. It is never larger than the
@@ -140,7 +71,7 @@ impl Picture {
     ///
     /// # Errors
     ///
-    /// When the pixels don't fill the picture's size.
+    /// When the pixels don't fill the picture.
     pub fn fitted(self, max_side: u32) -> Result<Self, Refusal> {
         let (width, height) = fit(self.full.0, self.full.1, max_side);
         self.resized(width, height)
@@ -160,7 +91,7 @@ impl Picture {
     ///
     /// # Errors
     ///
-    /// When the pixels don't fill the picture's size.
+    /// When the pixels don't fill the picture, or the size is zero.
     pub fn resized(self, width: u32, height: u32) -> Result<Self, Refusal> {
         let whole = (f64::from(self.width), f64::from(self.height));
         if (width, height) == (self.width, self.height) && self.covered() == whole {
@@ -170,7 +101,7 @@ impl Picture {
             Layout::Gray => self.resized_as::<U8>(width, height),
             Layout::GrayAlpha => self.resized_as::<U8x2>(width, height),
             Layout::Rgb => self.resized_as::<U8x3>(width, height),
-            Layout::Rgba => self.resized_as::<U8x4>(width, height),
+            Layout::Rgba | Layout::Cmyk => self.resized_as::<U8x4>(width, height),
         }
     }
 
@@ -179,19 +110,19 @@ impl Picture {
     fn resized_as<P: PixelTrait>(mut self, width: u32, height: u32) -> Result<Self, Refusal> {
         let (covered_width, covered_height) = self.covered();
         let mut pixels = vec![0; width as usize * height as usize * self.layout.channels()];
-        let mut from = TypedImage::<P>::from_buffer(self.width, self.height, &mut self.pixels)
-            .map_err(Refusal::broken)?;
-        let mut to = TypedImage::<P>::from_buffer(width, height, &mut pixels).map_err(Refusal::broken)?;
+        let mut from =
+            TypedImage::<P>::from_buffer(self.width, self.height, &mut self.pixels).map_err(|_| UNFILLED)?;
+        let mut to = TypedImage::<P>::from_buffer(width, height, &mut pixels).map_err(|_| UNFILLED)?;
         // Transparent pixels must not bleed their colour into their neighbours. Alpha is multiplied in place, as the
         // resizer itself would copy the picture for that.
         let alpha = MulDiv::new();
         if self.layout.has_alpha() {
-            alpha.multiply_alpha_inplace_typed(&mut from).map_err(Refusal::broken)?;
+            alpha.multiply_alpha_inplace_typed(&mut from).map_err(|_| UNFILLED)?;
         }
         let options = ResizeOptions::new().use_alpha(false).crop(0.0, 0.0, covered_width, covered_height);
-        Resizer::new().resize_typed(&from, &mut to, &options).map_err(Refusal::broken)?;
+        Resizer::new().resize_typed(&from, &mut to, &options).map_err(|_| UNFILLED)?;
         if self.layout.has_alpha() {
-            alpha.divide_alpha_inplace_typed(&mut to).map_err(Refusal::broken)?;
+            alpha.divide_alpha_inplace_typed(&mut to).map_err(|_| UNFILLED)?;
         }
         Ok(Picture { full: (width, height), width, height, pixels, ..self })
     }
@@ -236,7 +167,7 @@ impl Picture {
     /// Lays the picture on white, for a format without transparency.
     pub fn on_white(self) -> Self {
         let layout = match self.layout {
-            Layout::Gray | Layout::Rgb => return self,
+            Layout::Gray | Layout::Rgb | Layout::Cmyk => return self,
             Layout::GrayAlpha => Layout::Gray,
             Layout::Rgba => Layout::Rgb,
         };
@@ -265,7 +196,7 @@ mod tests {
             layout: Layout::Gray,
             pixels: pixels.to_vec(),
             orientation: Orientation(orientation),
-            icc_profile: None,
+            colour: Colour::Standard,
         }
     }
 
@@ -320,24 +251,6 @@ mod tests {
         let resized = picture.resized(2, 2).expect("the sizes are valid");
         for pixel in resized.pixels.chunks_exact(4) {
             assert!(pixel[3] < 16 || pixel[..3].iter().all(|&colour| colour > 250), "{pixel:?}");
-        }
-    }
-
-    #[test]
-    fn an_orientation_is_read_whatever_its_type() {
-        // Little endian, one entry: orientation (0x0112), a short or a signed long, one of it, 6.
-        for kind in [3, 9] {
-            let entry = [0x12, 0x01, kind, 0, 1, 0, 0, 0, 6, 0, 0, 0];
-            let block = [b"II*\0\x08\0\0\0\x01\0".as_slice(), &entry, &[0; 4]].concat();
-            assert_eq!(Orientation::from_exif(&block), Orientation(6));
-            assert_eq!(Orientation::from_exif(&[b"Exif\0\0", block.as_slice()].concat()), Orientation(6));
-        }
-    }
-
-    #[test]
-    fn exif_that_makes_no_sense_says_upright() {
-        for block in [b"".as_slice(), b"Exif\0\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"] {
-            assert_eq!(Orientation::from_exif(block), Orientation::UPRIGHT);
         }
     }
 }

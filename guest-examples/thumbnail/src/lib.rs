@@ -7,8 +7,8 @@ mod settings;
 
 use std::io::Read;
 
-use picture::Refusal;
-use settings::Settings;
+use picture::{Excess, Refusal};
+use settings::{Settings, reason};
 use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, Store, handler, info};
 
 handler!(handle);
@@ -23,9 +23,8 @@ fn handle(message: Message) -> Result<(), Failure> {
     }
     for object in objects.iter().filter(|object| object.change != Change::Removed) {
         let content = read(object, &settings)?;
-        let thumbnail = thumbnail(content, &settings).map_err(|refusal| {
-            Failure::reject(format!("cannot make a thumbnail of {}: {refusal}", object.key))
-        })?;
+        let thumbnail = thumbnail(content, &settings)
+            .map_err(|refusal| Failure::reject(reason(&object.key, &refusal)))?;
         // The whole key is kept, so that the thumbnails of a.jpg and a.png have different keys.
         let key = format!("{}.{}", object.key, settings.format.extension());
         output.new_object(&key).content_type(settings.format.content_type()).put(&thumbnail)?;
@@ -39,8 +38,8 @@ fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failur
     let mut reader = object.read()?;
     let size = reader.info().size;
     if size > settings.bounds.memory {
-        let refusal = Refusal::TooMuchMemory { needed: size, available: settings.bounds.memory };
-        return Err(Failure::reject(format!("cannot make a thumbnail of {}: {refusal}", object.key)));
+        let excess = Excess::Memory { needed: size, bound: settings.bounds.memory };
+        return Err(Failure::reject(reason(&object.key, &Refusal::TooLarge(excess))));
     }
     let mut content = Vec::with_capacity(size as usize);
     reader.read_to_end(&mut content)?;
@@ -49,8 +48,7 @@ fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failur
 
 /// Returns the thumbnail's file for a picture's file.
 fn thumbnail(content: Vec<u8>, settings: &Settings) -> Result<Vec<u8>, Refusal> {
-    let picture = picture::decode(&content, settings.max_side, &settings.bounds)?;
-    drop(content);
+    let picture = picture::decode(content, settings.max_side, &settings.bounds)?;
     let picture = picture.fitted(settings.max_side)?.upright();
     picture::encode(picture, settings.format, settings.quality)
 }

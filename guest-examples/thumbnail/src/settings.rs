@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use picture::{Bounds, Format};
+use picture::{Bounds, Excess, Format, Refusal, Truncated};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -35,11 +35,30 @@ impl Settings {
             },
             bounds: Bounds {
                 pixels: number(env, "MAX_PIXELS", 100_000_000, 1..=u64::MAX)?,
+                side: number(env, "MAX_SOURCE_SIDE", 65_535, 1..=u32::MAX)?,
                 // An eighth of the task's memory is for the code's own data, its stack, and gaps between allocations.
                 memory: (task_memory_mib << 20) / 8 * 7,
+                truncated: match env("ON_TRUNCATED").as_deref() {
+                    None | Some("reject") => Truncated::Reject,
+                    Some("keep") => Truncated::Keep,
+                    Some(other) => {
+                        return Err(format!("ON_TRUNCATED is {other:?}: it must be reject or keep"));
+                    }
+                },
             },
         })
     }
+}
+
+/// Returns why there is no thumbnail, in one sentence, with the environment variable that decided it.
+pub(crate) fn reason(key: &str, refusal: &Refusal) -> String {
+    let setting = match refusal {
+        Refusal::TooLarge(Excess::Pixels { .. }) => " by MAX_PIXELS",
+        Refusal::TooLarge(Excess::Side { .. }) => " by MAX_SOURCE_SIDE",
+        Refusal::TooLarge(Excess::Memory { .. }) => " by TASK_MEMORY_MIB",
+        Refusal::NotSupported(_) | Refusal::CutShort(_) | Refusal::Damaged(..) => "",
+    };
+    format!("cannot make a thumbnail of {key}: {refusal}{setting}")
 }
 
 fn number<T: FromStr + PartialOrd + Display>(
@@ -83,5 +102,37 @@ mod tests {
             Err("QUALITY is \"good\": it must be a whole number from 1 to 100".to_owned())
         );
         assert_eq!(read("FORMAT", "gif"), Err("FORMAT is \"gif\": it must be jpeg or webp".to_owned()));
+        assert_eq!(
+            read("ON_TRUNCATED", "no"),
+            Err("ON_TRUNCATED is \"no\": it must be reject or keep".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_reason_is_one_sentence_that_names_the_setting() {
+        let settings = Settings::read(|_| None).expect("the defaults are valid");
+        let refusal = picture::decode(b"\0\0\0\x18ftypheic\0\0\0\0heic".to_vec(), 320, &settings.bounds)
+            .expect_err("it can't be read");
+        assert_eq!(
+            reason("a.heic", &refusal),
+            "cannot make a thumbnail of a.heic: it is a HEIC picture, which is not supported"
+        );
+        for (excess, expected) in [
+            (
+                Excess::Pixels { width: 9, height: 8, bound: 70 },
+                "it has 9 x 8 pixels, and 70 are allowed by MAX_PIXELS",
+            ),
+            (
+                Excess::Side { width: 9, height: 8, bound: 7 },
+                "it has 9 x 8 pixels, and a side of 7 is allowed by MAX_SOURCE_SIDE",
+            ),
+            (
+                Excess::Memory { needed: 3 << 20, bound: 2 << 20 },
+                "it needs 3 MiB of memory, and 2 are allowed by TASK_MEMORY_MIB",
+            ),
+        ] {
+            let reason = reason("a", &Refusal::TooLarge(excess));
+            assert_eq!(reason, format!("cannot make a thumbnail of a: {expected}"));
+        }
     }
 }

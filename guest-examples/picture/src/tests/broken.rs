@@ -1,0 +1,174 @@
+//! Files that are cut, damaged, or of odd kinds.
+
+use super::*;
+
+/// A picture of 64 x 48 in each format, with its name.
+fn files() -> Vec<(&'static str, Vec<u8>)> {
+    let pixels = photograph(64, 48);
+    vec![
+        ("JPEG", jpeg(64, 48, |_| {})),
+        ("JPEG", jpeg(64, 48, |encoder| encoder.set_progressive(true))),
+        ("JPEG", jpeg(64, 48, |encoder| encoder.set_restart_interval(2))),
+        ("PNG", png(64, 48, ::png::ColorType::Rgb, ::png::BitDepth::Eight, &pixels)),
+        ("WebP", webp(64, 48, &pixels, image_webp::ColorType::Rgb8)),
+    ]
+}
+
+#[test]
+fn a_truncated_file_is_cut_short_and_never_half_a_picture() {
+    for (name, file) in files() {
+        for length in 16..file.len() {
+            match thumbnail(file[..length].to_vec(), &settings()) {
+                Err(refusal) => {
+                    assert_eq!(refusal, Refusal::CutShort(name), "cut at {length} of {}", file.len())
+                }
+                // The end marker alone, checksums, and padding may be missing.
+                Ok(_) => assert!(length + 24 > file.len(), "{name} cut at {length} of {}", file.len()),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_lacks_only_its_end_is_made() {
+    for (name, file) in files() {
+        let end = match name {
+            "JPEG" => 2,
+            "PNG" => 12,
+            _ => continue,
+        };
+        let whole = thumbnail(file.clone(), &settings());
+        assert!(whole.is_ok());
+        assert_eq!(thumbnail(file[..file.len() - end].to_vec(), &settings()), whole, "{name}");
+        // A byte of the end is there.
+        assert_eq!(thumbnail(file[..file.len() - end + 1].to_vec(), &settings()), whole, "{name}");
+    }
+}
+
+#[test]
+fn an_end_marker_does_not_make_a_cut_picture_whole() {
+    for (name, file) in files().into_iter().filter(|(name, _)| *name == "JPEG") {
+        let cut = [&file[..file.len() / 2 + 100], &[0xff, 0xd9]].concat();
+        assert_eq!(refused(&cut), Refusal::CutShort(name));
+    }
+}
+
+#[test]
+fn a_changed_byte_never_panics() {
+    // A small bound, so that a picture that claims to be large is refused and the test is quick.
+    let settings = Settings { bounds: Bounds { pixels: 100_000, ..settings().bounds }, ..settings() };
+    for (_, file) in files() {
+        for at in 0..file.len() {
+            for byte in [0, 1, 0x7f, 0xff, file[at] ^ 0x10] {
+                let mut changed = file.clone();
+                changed[at] = byte;
+                let _ = thumbnail(changed, &settings);
+            }
+        }
+    }
+}
+
+/// Takes out all segments with this marker.
+fn without(file: &[u8], marker: u8) -> Vec<u8> {
+    let mut kept = file[..2].to_vec();
+    let mut at = 2;
+    while file[at + 1] != 0xda {
+        let end = at + 2 + usize::from(u16::from_be_bytes([file[at + 2], file[at + 3]]));
+        if file[at + 1] != marker {
+            kept.extend_from_slice(&file[at..end]);
+        }
+        at = end;
+    }
+    kept.extend_from_slice(&file[at..]);
+    kept
+}
+
+#[test]
+fn a_jpeg_without_huffman_tables_was_made_with_those_of_the_standard() {
+    // The encoder uses them unless it is told otherwise.
+    let file = jpeg(200, 100, |_| {});
+    let bare = without(&file, 0xc4);
+    assert!(bare.len() + 400 < file.len());
+    assert_eq!(thumbnail(bare, &settings()), thumbnail(file, &settings()));
+}
+
+#[test]
+fn wrong_numbers_of_restart_markers_do_not_matter() {
+    let file = jpeg(200, 100, |encoder| encoder.set_restart_interval(3));
+    let scan = file.windows(2).position(|bytes| bytes == [0xff, 0xda]).expect("it has a scan");
+    let mut wrong = file.clone();
+    let mut changed = 0;
+    for at in scan..wrong.len() - 1 {
+        if wrong[at] == 0xff && (0xd0..0xd8).contains(&wrong[at + 1]) {
+            wrong[at + 1] = 0xd5;
+            changed += 1;
+        }
+    }
+    assert!(changed > 8);
+    assert_eq!(thumbnail(wrong, &settings()), thumbnail(file, &settings()));
+}
+
+#[test]
+fn fill_bytes_before_a_marker_do_not_matter() {
+    let file = jpeg(64, 48, |_| {});
+    let end = file.len() - 2;
+    let filled = [&file[..end], &[0xff, 0xff], &file[end..]].concat();
+    assert_eq!(thumbnail(filled, &settings()), thumbnail(file, &settings()));
+}
+
+#[test]
+fn odd_kinds_of_jpeg_are_refused_by_name() {
+    let file = jpeg(64, 48, |_| {});
+    let frame = file.windows(2).position(|bytes| bytes == [0xff, 0xc0]).expect("it has a frame header");
+    let with = |at: usize, byte: u8| {
+        let mut file = file.clone();
+        file[frame + at] = byte;
+        refused(&file).to_string()
+    };
+    let not_supported = |what: &str| format!("it is {what}, which is not supported");
+    assert_eq!(with(1, 0xc3), not_supported("a lossless JPEG"));
+    assert_eq!(with(1, 0xc5), not_supported("a hierarchical JPEG"));
+    assert_eq!(with(1, 0xc9), not_supported("a JPEG with arithmetic coding"));
+    assert_eq!(with(1, 0xca), not_supported("a JPEG with arithmetic coding"));
+    assert_eq!(with(4, 12), not_supported("a 12-bit JPEG"));
+    let hierarchical = [&file[..2], &[0xff, 0xde, 0, 2], &file[2..]].concat();
+    assert_eq!(refused(&hierarchical).to_string(), not_supported("a hierarchical JPEG"));
+}
+
+#[test]
+fn reasons_say_where_a_file_is_damaged() {
+    let file = png(64, 48, ::png::ColorType::Rgb, ::png::BitDepth::Eight, &photograph(64, 48));
+    let mut changed = file.clone();
+    changed[file.len() - 13] ^= 1;
+    assert_eq!(refused(&changed).to_string(), "it is a damaged PNG: the checksum of a chunk is wrong");
+    let file = without(&jpeg(64, 48, |_| {}), 0xdb);
+    assert_eq!(refused(&file).to_string(), "it is a damaged JPEG: a quantization table is missing");
+    let file = jpeg(64, 48, |_| {});
+    assert_eq!(refused(&file[..file.len() / 2]).to_string(), "it is a JPEG that is cut short");
+}
+
+#[test]
+fn what_is_there_of_a_png_that_is_cut_is_kept_if_asked_for() {
+    let pixels = photograph(300, 200);
+    let settings = Settings {
+        format: Format::WebP,
+        bounds: Bounds { truncated: Truncated::Keep, ..settings().bounds },
+        ..settings()
+    };
+    let file = png(300, 200, ::png::ColorType::Rgb, ::png::BitDepth::Eight, &pixels);
+    let picture = made(&file[..file.len() * 3 / 4], &settings);
+    assert_eq!((picture.width, picture.height), (300, 200));
+    assert!(is_red(colour_at(&picture, 10, 10)) && is_blue(colour_at(&picture, 290, 10)));
+    assert_eq!(colour_at(&picture, 10, 199), [128; 3]);
+    // Nothing is there of this one.
+    assert_eq!(thumbnail(file[..50].to_vec(), &settings), Err(Refusal::CutShort("PNG")));
+}
+
+#[test]
+fn a_side_that_is_too_long_is_refused() {
+    let settings = Settings { bounds: Bounds { side: 1000, ..settings().bounds }, ..settings() };
+    for file in [jpeg(1001, 20, |_| {}), png_header(20, 1001)] {
+        let refusal = thumbnail(file, &settings).expect_err("it is refused");
+        assert!(matches!(refusal, Refusal::TooLarge(Excess::Side { bound: 1000, .. })), "{refusal}");
+    }
+}

@@ -1,0 +1,62 @@
+//! Decodes WebP. Of an animation the first frame is taken.
+
+use std::io::Cursor;
+
+use image_webp::{DecodingError, WebPDecoder};
+
+use crate::Bounds;
+use crate::colour::Colour;
+use crate::decode::Cost;
+use crate::orientation::Orientation;
+use crate::picture::{Layout, Picture};
+use crate::refusal::Refusal;
+
+const FORMAT: &str = "WebP";
+
+pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
+    let refusal = |error| refusal(content, &error);
+    let mut decoder = WebPDecoder::new(Cursor::new(content)).map_err(refusal)?;
+    decoder.set_memory_limit(usize::try_from(bounds.memory).unwrap_or(usize::MAX));
+    let (width, height) = decoder.dimensions();
+    let layout = if decoder.has_alpha() { Layout::Rgba } else { Layout::Rgb };
+    // The result, and next to it: the planes of lossy frames before they are RGB (three bytes for two pixels), the RGBA
+    // pixels that lossless frames pass through, the two planes of a lossy picture's alpha, the canvas of an animation.
+    let bytes_per_pixel = match (decoder.is_animated(), decoder.is_lossy(), decoder.has_alpha()) {
+        (true, _, _) => 16,
+        (false, true, true) => 11,
+        (false, true, false) => 5,
+        (false, false, true) => 4,
+        (false, false, false) => 7,
+    };
+    let decoding = u64::from(width) * u64::from(height) * bytes_per_pixel + content.len() as u64;
+    let channels = layout.channels();
+    Cost { format: FORMAT, width, height, decoded_rows: height, channels, decoding }
+        .check(max_side, bounds)?;
+
+    // What says how to show the pixels is read first: it may refuse the picture.
+    let colour = Colour::of_profile(decoder.icc_profile().ok().flatten())?;
+    let exif = decoder.exif_metadata().ok().flatten();
+    let xmp = decoder.xmp_metadata().ok().flatten();
+    let orientation = Orientation::choose(exif.as_deref(), xmp.as_deref(), None);
+    let mut pixels = vec![0; width as usize * height as usize * channels];
+    decoder.read_image(&mut pixels).map_err(refusal)?;
+    Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, colour })
+}
+
+fn refusal(content: &[u8], error: &DecodingError) -> Refusal {
+    // The size of the file, less the first eight bytes, stands in bytes 4 to 8.
+    let said = content.get(4..8).and_then(|size| size.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let is_short = (content.len() as u64) < u64::from(said) + 8;
+    match error {
+        DecodingError::IoError(_) => Refusal::CutShort(FORMAT),
+        _ if is_short => Refusal::CutShort(FORMAT),
+        DecodingError::ChunkMissing | DecodingError::ChunkHeaderInvalid(_) => {
+            Refusal::Damaged(FORMAT, "a chunk is missing or invalid")
+        }
+        DecodingError::FrameOutsideImage => Refusal::Damaged(FORMAT, "a frame is larger than the picture"),
+        DecodingError::HuffmanError | DecodingError::BitStreamError | DecodingError::TransformError => {
+            Refusal::Damaged(FORMAT, "its compressed pixels are invalid")
+        }
+        _ => Refusal::Damaged(FORMAT, "its header is invalid"),
+    }
+}
