@@ -30,8 +30,13 @@ pub struct Planes {
 impl Planes {
     /// Converts the picture to pixels, row by row without gaps: RGB of three bytes each, or gray of one byte each.
     ///
-    /// YCbCr is converted as JFIF defines it (ITU-T T.871, 7). Planes that are smaller than the picture are enlarged by
-    /// repeating their samples.
+    /// YCbCr is converted as JFIF defines it (ITU-T T.871, 7). Planes of half the picture's width or height are
+    /// interpolated as libjpeg-turbo does it ("fancy upsampling"), others are enlarged by repeating their samples.
+    ///
+    /// # Panics
+    ///
+    /// If a plane was changed and has fewer samples than its width and height say. [`decode`](crate::decode) returns no
+    /// such planes.
     #[must_use]
     pub fn to_pixels(&self) -> Vec<u8> {
         let [first, second, third] = self.planes.as_slice() else {
@@ -39,9 +44,10 @@ impl Planes {
         };
         let mut pixels = vec![0; self.width as usize * self.height as usize * 3];
         let mut rows = [(); 3].map(|()| vec![0; self.width as usize]);
+        let mut sums = Vec::new();
         for (y, line) in pixels.chunks_exact_mut(self.width as usize * 3).enumerate() {
             for (row, plane) in rows.iter_mut().zip([first, second, third]) {
-                enlarge(plane, (self.width, self.height), y as u32, row);
+                enlarge(plane, (self.width, self.height), y as u32, (row, &mut sums));
             }
             let [a, b, c] = &rows;
             for (((pixel, &a), &b), &c) in line.chunks_exact_mut(3).zip(a).zip(b).zip(c) {
@@ -55,20 +61,38 @@ impl Planes {
     }
 }
 
-/// Fills a row of the picture's width with the samples of a plane that lie there.
-fn enlarge(plane: &Plane, (width, height): (u32, u32), y: u32, row: &mut [u8]) {
-    let from_y = u64::from(y) * u64::from(plane.height) / u64::from(height);
-    let start = from_y as usize * plane.width as usize;
-    let from = &plane.samples[start..start + plane.width as usize];
-    if plane.width == width {
-        row.copy_from_slice(from);
-    } else if plane.width == width.div_ceil(2) {
-        for (pair, &sample) in row.chunks_mut(2).zip(from) {
-            pair.fill(sample);
+/// Fills a row of the picture's width with the samples of a plane that lie there. `sums` is for its own use.
+fn enlarge(plane: &Plane, (width, height): (u32, u32), y: u32, (row, sums): (&mut [u8], &mut Vec<u16>)) {
+    let halved = |side: u32, whole: u32| side < whole && side == whole.div_ceil(2);
+    let line = |y: u32| {
+        let start = y.min(plane.height - 1) as usize * plane.width as usize;
+        &plane.samples[start..start + plane.width as usize]
+    };
+    // The rows of samples that are nearest and second nearest to the pixels.
+    let (near, far) = if halved(plane.height, height) {
+        let far = if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { y / 2 + 1 };
+        (line(y / 2), line(far))
+    } else {
+        let near = line((u64::from(y) * u64::from(plane.height) / u64::from(height)) as u32);
+        (near, near)
+    };
+    if plane.width == width && near == far {
+        return row.copy_from_slice(near);
+    }
+    sums.clear();
+    sums.extend(near.iter().zip(far).map(|(&near, &far)| 3 * u16::from(near) + u16::from(far)));
+    if halved(plane.width, width) {
+        let last = sums.len() - 1;
+        for (x, pair) in row.chunks_mut(2).enumerate() {
+            let (left, sum, right) = (sums[x.saturating_sub(1)], sums[x], sums[(x + 1).min(last)]);
+            let values = [(3 * sum + left + 8) >> 4, (3 * sum + right + 7) >> 4];
+            for (to, value) in pair.iter_mut().zip(values) {
+                *to = value as u8;
+            }
         }
     } else {
         for (x, to) in row.iter_mut().enumerate() {
-            *to = from[(x as u64 * u64::from(plane.width) / u64::from(width)) as usize];
+            *to = ((sums[(x as u64 * u64::from(plane.width) / u64::from(width)) as usize] + 2) >> 2) as u8;
         }
     }
 }
@@ -117,5 +141,38 @@ pub(crate) fn last_kept(side: usize) -> u32 {
         2 => 4,
         4 => 24,
         _ => 63,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_of_half_the_size_are_interpolated() {
+        let gray = |width, height| Plane { width, height, samples: vec![128; (width * height) as usize] };
+        for (width, height) in [(9, 7), (8, 8), (2, 1), (1, 2), (3, 1)] {
+            let (columns, rows) = (u32::div_ceil(width, 2), u32::div_ceil(height, 2));
+            // A slope: each sample lies between two pixels each way.
+            let slope = |x: u32, y: u32| (16 + 8 * x + 16 * y) as u8;
+            let samples = (0..columns * rows).map(|at| slope(at % columns, at / columns)).collect();
+            let red = Plane { width: columns, height: rows, samples };
+            let planes = vec![red, gray(width, height), gray(width, height)];
+            let pixels = Planes { width, height, color: Color::Rgb, planes }.to_pixels();
+            for (at, pixel) in pixels.chunks(3).enumerate() {
+                let (x, y) = (at as u32 % width, at as u32 / width);
+                // Beyond the outermost samples, nothing is known but them.
+                let clamp = |at: u32, side: u32| {
+                    (f64::from(at) / 2.0 - 0.25).clamp(0.0, f64::from(u32::div_ceil(side, 2) - 1))
+                };
+                let expected = 16.0 + 8.0 * clamp(x, width) + 16.0 * clamp(y, height);
+                assert!(
+                    (f64::from(pixel[0]) - expected).abs() < 0.6,
+                    "{x}, {y}: {} for {expected}",
+                    pixel[0]
+                );
+                assert_eq!(pixel[1..], [128, 128]);
+            }
+        }
     }
 }
