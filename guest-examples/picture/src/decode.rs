@@ -3,7 +3,7 @@
 use crate::format::Format;
 use crate::picture::{Picture, fit};
 use crate::refusal::{Excess, Refusal};
-use crate::{Bounds, jpeg, png, webp};
+use crate::{Bounds, bmp, gif, jpeg, png, pnm, qoi, webp};
 
 /// Memory for a pixel of the result: resized, turned, converted, and in the encoder's own copies.
 const RESULT_BYTES_PER_PIXEL: u64 = 16;
@@ -18,6 +18,10 @@ pub fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result<Pictur
         Format::Jpeg => jpeg::decode(content, max_side, bounds),
         Format::Png => png::decode(content, max_side, bounds),
         Format::WebP => webp::decode(&content, max_side, bounds),
+        Format::Gif => gif::decode(&content, max_side, bounds),
+        Format::Bmp => bmp::decode(&content, max_side, bounds),
+        Format::Pnm => pnm::decode(&content, max_side, bounds),
+        Format::Qoi => qoi::decode(&content, max_side, bounds),
         Format::Other(name) => Err(Refusal::NotSupported(name.to_owned())),
     }
 }
@@ -51,9 +55,9 @@ impl Cost {
         }
         let (to_width, to_height) = fit(width, height, max_side);
         // The resizer works on the rows first, then on the columns.
-        let resizing = u64::from(to_width) * u64::from(decoded_rows) * channels as u64;
-        let result = u64::from(to_width) * u64::from(to_height) * RESULT_BYTES_PER_PIXEL;
-        let needed = decoding.saturating_add(resizing + result);
+        let resizing = (u64::from(to_width) * u64::from(decoded_rows)).saturating_mul(channels as u64);
+        let result = (u64::from(to_width) * u64::from(to_height)).saturating_mul(RESULT_BYTES_PER_PIXEL);
+        let needed = decoding.saturating_add(resizing).saturating_add(result);
         if needed > bounds.memory {
             return Err(Refusal::TooLarge(Excess::Memory { needed, bound: bounds.memory }));
         }

@@ -6,6 +6,10 @@ pub(crate) enum Format {
     Jpeg,
     Png,
     WebP,
+    Gif,
+    Bmp,
+    Pnm,
+    Qoi,
     /// A known format that isn't read: its name with the article.
     Other(&'static str),
 }
@@ -22,17 +26,13 @@ const ISO_BRANDS: [(&[u8], &str); 9] = [
     (b"msf1", "an animated HEIF picture"),
 ];
 
-const SIGNATURES: [(&[u8], &str); 26] = [
-    (b"GIF87a", "a GIF picture"),
-    (b"GIF89a", "a GIF picture"),
-    (b"BM", "a BMP picture"),
+const SIGNATURES: [(&[u8], &str); 22] = [
     (b"II*\0", "a TIFF picture"),
     (b"MM\0*", "a TIFF picture"),
     (b"II+\0", "a BigTIFF picture"),
     (b"MM\0+", "a BigTIFF picture"),
     (b"\0\0\x01\0", "an ICO picture"),
     (b"\0\0\x02\0", "a CUR picture"),
-    (b"qoif", "a QOI picture"),
     (b"\xff\x0a", "a JPEG XL picture"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture"),
@@ -59,8 +59,11 @@ impl Format {
             [0xff, 0xd8, 0xff, ..] => Format::Jpeg,
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Format::Png,
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Format::WebP,
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Format::Gif,
+            [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, _, _, 0, 0, ..] => Format::Bmp,
+            [b'q', b'o', b'i', b'f', ..] => Format::Qoi,
             [_, _, _, _, b'f', b't', b'y', b'p', brands @ ..] => Format::Other(of_iso(content, brands)),
-            [b'P', b'1'..=b'7', b'\t' | b'\n' | b'\r' | b' ' | b'#', ..] => Format::Other("a PNM picture"),
+            [b'P', b'1'..=b'7', b'\t' | b'\n' | b'\r' | b' ' | b'#', ..] => Format::Pnm,
             _ => Format::Other(
                 SIGNATURES
                     .iter()

@@ -3,14 +3,18 @@
 
 #![forbid(unsafe_code)]
 
+mod bmp;
 mod colour;
 mod decode;
 mod encode;
 mod format;
+mod gif;
 mod jpeg;
 mod orientation;
 mod picture;
 mod png;
+mod pnm;
+mod qoi;
 mod refusal;
 mod webp;
 
@@ -38,8 +42,8 @@ pub struct Bounds {
 pub enum Truncated {
     /// Refuse it.
     Reject,
-    /// Take the pixels that are there. The others are gray, or transparent where the file has transparency. Of a WebP
-    /// nothing can be kept.
+    /// Take the pixels that are there. The others are gray, or transparent where the file has transparency. Of a JPEG
+    /// or a WebP nothing can be kept.
     Keep,
 }
 

@@ -6,6 +6,7 @@ use super::*;
 
 mod broken;
 mod colours;
+mod formats;
 mod turned;
 
 /// Draws red on the left and blue on the right, with a gradient so that the picture isn't trivially compressible.

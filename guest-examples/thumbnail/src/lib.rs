@@ -1,4 +1,4 @@
-//! Makes a thumbnail of each announced picture. It reads JPEG, PNG and WebP, and writes JPEG or WebP. README.md in the
+//! Makes a thumbnail of each announced picture. It reads the usual formats, and writes JPEG or WebP. README.md in the
 //! folder above lists the guest's environment variables and grants.
 //!
 //! Only this file talks to the host. The crate `picture` does the work.

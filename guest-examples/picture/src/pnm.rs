@@ -1,0 +1,132 @@
+//! Decodes PNM: PBM, PGM and PPM, as text and as bytes, and PAM. Source: Netpbm, "pbm", "pgm", "ppm" and "pam".
+
+use crate::colour::Colour;
+use crate::decode::Cost;
+use crate::orientation::Orientation;
+use crate::picture::{Layout, Picture};
+use crate::refusal::Refusal;
+use crate::{Bounds, Truncated};
+
+const FORMAT: &str = "PNM";
+const INVALID: Refusal = Refusal::Damaged(FORMAT, "its header is invalid");
+
+/// Takes the next word, after spaces and comments.
+fn word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    loop {
+        *rest = rest.trim_ascii_start();
+        if !rest.starts_with(b"#") {
+            break;
+        }
+        let end = rest.iter().position(|&byte| byte == b'\n')?;
+        *rest = &rest[end..];
+    }
+    let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+    let (word, after) = rest.split_at(end);
+    *rest = after;
+    (!word.is_empty()).then_some(word)
+}
+
+fn number(word: &[u8]) -> Option<u32> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
+struct Header {
+    width: u32,
+    height: u32,
+    layout: Layout,
+    largest: u32,
+    kind: u8,
+}
+
+impl Header {
+    fn read(rest: &mut &[u8], kind: u8) -> Option<Self> {
+        let (width, height, layout, largest) = if kind == b'7' {
+            let (mut width, mut height, mut depth, mut largest) = (0, 0, 0, 0);
+            loop {
+                match word(rest)? {
+                    b"ENDHDR" => break,
+                    b"WIDTH" => width = number(word(rest)?)?,
+                    b"HEIGHT" => height = number(word(rest)?)?,
+                    b"DEPTH" => depth = number(word(rest)?)?,
+                    b"MAXVAL" => largest = number(word(rest)?)?,
+                    // The depth says as much.
+                    b"TUPLTYPE" => _ = word(rest)?,
+                    _ => return None,
+                }
+            }
+            let layout = match depth {
+                1 => Layout::Gray,
+                2 => Layout::GrayAlpha,
+                3 => Layout::Rgb,
+                4 => Layout::Rgba,
+                _ => return None,
+            };
+            (width, height, layout, largest)
+        } else {
+            let (width, height) = (number(word(rest)?)?, number(word(rest)?)?);
+            let largest = if matches!(kind, b'1' | b'4') { 1 } else { number(word(rest)?)? };
+            let layout = if matches!(kind, b'3' | b'6') { Layout::Rgb } else { Layout::Gray };
+            (width, height, layout, largest)
+        };
+        // One space ends the header.
+        *rest = rest.get(1..).unwrap_or_default();
+        (1..=65_535).contains(&largest).then_some(Header { width, height, layout, largest, kind })
+    }
+}
+
+pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
+    let mut rest = content.get(2..).unwrap_or_default();
+    let kind = content.get(1).copied().unwrap_or_default();
+    let header = Header::read(&mut rest, kind).ok_or(INVALID)?;
+    let Header { width, height, layout, .. } = header;
+    let channels = layout.channels();
+    let decoding = (u64::from(width) * u64::from(height)).saturating_mul(channels as u64);
+    Cost {
+        format: FORMAT,
+        width,
+        height,
+        decoded_rows: height,
+        channels,
+        decoding: decoding.saturating_add(content.len() as u64),
+    }
+    .check(max_side, bounds)?;
+
+    let count = width as usize * height as usize * channels;
+    let mut pixels = samples(rest, &header, count);
+    if pixels.len() < count {
+        if bounds.truncated == Truncated::Reject || pixels.is_empty() {
+            return Err(Refusal::CutShort(FORMAT));
+        }
+        pixels.resize(count, if layout.has_alpha() { 0 } else { 128 });
+    }
+    let (orientation, colour) = (Orientation::UPRIGHT, Colour::Standard);
+    Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, colour })
+}
+
+/// Returns at most `count` samples, fewer if there are no more.
+fn samples(mut rest: &[u8], header: &Header, count: usize) -> Vec<u8> {
+    let largest = header.largest;
+    let scaled = move |value: u32| ((value.min(largest) * 255 + largest / 2) / largest) as u8;
+    match header.kind {
+        // A set bit is black, and digits need no space between them.
+        b'1' => {
+            let digits = rest.iter().filter(|byte| matches!(byte, b'0' | b'1'));
+            digits.take(count).map(|&digit| if digit == b'1' { 0 } else { 255 }).collect()
+        }
+        b'2' | b'3' => std::iter::from_fn(|| number(word(&mut rest)?)).take(count).map(scaled).collect(),
+        b'4' => {
+            let width = header.width as usize;
+            let rows = rest.chunks(width.div_ceil(8)).take(header.height as usize);
+            rows.flat_map(|row| {
+                (0..width.min(row.len() * 8))
+                    .map(|x| if row[x / 8] >> (7 - x % 8) & 1 == 1 { 0 } else { 255 })
+            })
+            .collect()
+        }
+        _ if largest < 256 => rest.iter().take(count).map(|&value| scaled(u32::from(value))).collect(),
+        _ => {
+            let pairs = rest.chunks_exact(2).take(count);
+            pairs.map(|pair| scaled(u32::from(u16::from_be_bytes([pair[0], pair[1]])))).collect()
+        }
+    }
+}
