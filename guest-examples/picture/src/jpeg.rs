@@ -2,17 +2,19 @@
 
 mod file;
 mod frame;
+mod kept;
 mod tables;
 
 use jpeg_decoder::{CodingProcess, ColorTransform, Decoder, Error, PixelFormat, UnsupportedFeature};
 
-use crate::Bounds;
 use crate::colour::Colour;
 use crate::decode::Cost;
 use crate::orientation::Orientation;
-use crate::picture::{Picture, fit};
+use crate::picture::{Layout, Picture, fit};
 use crate::refusal::Refusal;
+use crate::{Bounds, Truncated};
 use file::File;
+use kept::Cut;
 
 const FORMAT: &str = "JPEG";
 
@@ -31,7 +33,7 @@ pub(crate) fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result
     let colour = Colour::of_profile(file.profile(&content))?;
     let part = |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| content.get(range));
     let orientation = Orientation::choose(part(&file.exif), part(&file.xmp), None);
-    let is_rgb = file.is_rgb();
+    let (is_rgb, frame_at, block_rows) = (file.is_rgb(), file.frame_at, frame.block_rows());
     let size = content.len() as u64;
     let (is_cut, is_complete) = (file.is_cut, file.is_complete());
     let (content, pads) = file.mend(content);
@@ -40,7 +42,9 @@ pub(crate) fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result
     let mut decoder = Decoder::new(&mut rest);
     let (width, height) = scaled(&mut decoder, (full_width, full_height), max_side)?;
     // The pixels, and the planes that they are assembled from.
-    let pixels = u64::from(width) * u64::from(height) * channels * 2;
+    let is_kept = bounds.truncated == Truncated::Keep;
+    // What is kept of a file that is cut is there while more is tried.
+    let pixels = u64::from(width) * u64::from(height) * channels * if is_kept { 3 } else { 2 };
     // Progressive data comes in passes over the whole picture, which are kept at full size whatever the scale.
     let coefficients = if is_progressive { 2 * samples } else { 0 };
     Cost {
@@ -59,14 +63,26 @@ pub(crate) fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result
     }
     let decoded = decoder.decode();
     drop(decoder);
-    let pixels = decoded.map_err(|error| {
-        let at = content.len() - rest.len();
-        let is_in_pad = pads.iter().any(|pad| pad.contains(&at));
-        if is_in_pad || is_cut { Refusal::CutShort(FORMAT) } else { refusal(&error) }
-    })?;
-    if is_cut && !is_complete {
-        return Err(Refusal::CutShort(FORMAT));
-    }
+    let at = content.len() - rest.len();
+    let pixels = match decoded {
+        Ok(pixels) if !is_cut || is_complete || is_kept => pixels,
+        Ok(_) => return Err(Refusal::CutShort(FORMAT)),
+        Err(_) if is_kept && (is_cut || pads.iter().any(|pad| pad.contains(&at))) => {
+            let (full, size) = ((full_width, full_height), (width, height));
+            let cut = Cut { content, pads, frame_at, is_progressive, is_rgb, full, block_rows, size };
+            let mut kept = cut.kept(at).ok_or(Refusal::CutShort(FORMAT))?;
+            // What is missing is gray, also as ink.
+            let missing: &[u8] =
+                if layout == Layout::Cmyk { &[0, 0, 0, 127] } else { &[128; 3][..channels as usize] };
+            let missing = missing.repeat((width * height) as usize - kept.len() / missing.len());
+            kept.extend_from_slice(&missing);
+            kept
+        }
+        Err(_) if is_cut || pads.iter().any(|pad| pad.contains(&at)) => {
+            return Err(Refusal::CutShort(FORMAT));
+        }
+        Err(error) => return Err(refusal(&error)),
+    };
     if pixels.len() != width as usize * height as usize * layout.channels() {
         return Err(Refusal::Damaged(FORMAT, "it holds fewer pixels than its header says"));
     }

@@ -42,8 +42,8 @@ pub struct Bounds {
 pub enum Truncated {
     /// Refuse it.
     Reject,
-    /// Take the pixels that are there. The others are gray, or transparent where the file has transparency. Of a JPEG
-    /// or a WebP nothing can be kept.
+    /// Take the pixels that are there. The others are gray, or transparent where the file has transparency. Of a WebP
+    /// nothing can be kept.
     Keep,
 }
 

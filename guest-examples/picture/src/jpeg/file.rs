@@ -24,6 +24,8 @@ const PAD: [u8; 32] = {
 #[derive(Default)]
 pub(super) struct File {
     pub(super) frame: Option<Frame>,
+    /// Where the frame header starts, with its length.
+    pub(super) frame_at: usize,
     pub(super) exif: Option<Range<usize>>,
     pub(super) xmp: Option<Range<usize>>,
     /// The parts of a profile: its number, how many there are, and its bytes.
@@ -78,6 +80,7 @@ impl File {
                 0xde => return Err(Refusal::NotSupported("a hierarchical JPEG".to_owned())),
                 0xc0..=0xcf if !matches!(marker, 0xc8 | 0xcc) && file.frame.is_none() => {
                     file.frame = Frame::read(marker, segment);
+                    file.frame_at = start;
                     if file.frame.is_none() {
                         return Err(Refusal::Damaged(FORMAT, "its frame header is invalid"));
                     }

@@ -79,6 +79,11 @@ impl Frame {
         }
     }
 
+    /// Returns the height of a row of blocks of all components.
+    pub(super) fn block_rows(&self) -> u32 {
+        8 * self.components.iter().map(|component| u32::from(component.down)).max().unwrap_or(1).max(1)
+    }
+
     /// Counts the samples of all components together, in whole groups of blocks, as the decoder stores them. Colour
     /// mostly has a lower resolution than brightness.
     pub(super) fn samples(&self) -> u64 {

@@ -172,3 +172,50 @@ fn a_side_that_is_too_long_is_refused() {
         assert!(matches!(refusal, Refusal::TooLarge(Excess::Side { bound: 1000, .. })), "{refusal}");
     }
 }
+
+#[test]
+fn what_is_there_of_a_jpeg_that_is_cut_is_kept_if_asked_for() {
+    let keep = Settings {
+        format: Format::WebP,
+        bounds: Bounds { truncated: Truncated::Keep, ..settings().bounds },
+        ..settings()
+    };
+    let sequential: [fn(&mut Encoder<&mut Vec<u8>>); 2] = [|_| {}, |encoder| encoder.set_restart_interval(5)];
+    for (index, prepare) in sequential.into_iter().enumerate() {
+        for (width, height) in [(300, 200), (1280, 853)] {
+            let file = jpeg(width, height, prepare);
+            for end in [&[][..], &[0xff, 0xd9]] {
+                let picture = made(&[&file[..file.len() * 3 / 4], end].concat(), &keep);
+                let (wide, high) = (picture.width, picture.height);
+                assert_eq!((wide, high), fit(width.into(), height.into(), 320));
+                let is_whole =
+                    |y| is_red(colour_at(&picture, 10, y)) && is_blue(colour_at(&picture, wide - 10, y));
+                assert!(is_whole(1) && is_whole(high / 2), "file {index}, {width}");
+                assert_eq!(colour_at(&picture, 10, high - 1), [128; 3], "file {index}, {width}");
+            }
+            // A few bytes of pixels make no row of blocks.
+            let scan = file.windows(2).position(|bytes| bytes == [0xff, 0xda]).expect("it has a scan");
+            assert_eq!(thumbnail(file[..scan + 20].to_vec(), &keep), Err(Refusal::CutShort("JPEG")));
+        }
+    }
+    let file = jpeg(300, 200, |encoder| encoder.set_progressive(true));
+    let picture = made(&file[..file.len() - 100], &keep);
+    for y in [1, 198] {
+        assert!(is_red(colour_at(&picture, 10, y)) && is_blue(colour_at(&picture, 290, y)), "row {y}");
+    }
+}
+
+#[test]
+fn keeping_what_is_there_never_panics() {
+    let keep = Settings { bounds: Bounds { truncated: Truncated::Keep, ..settings().bounds }, ..settings() };
+    for (_, file) in files() {
+        for length in (0..file.len()).step_by(3) {
+            let mut cut = file[..length].to_vec();
+            let _ = thumbnail(cut.clone(), &keep);
+            if let Some(byte) = cut.get_mut(length / 2) {
+                *byte ^= 0x55;
+                let _ = thumbnail(cut, &keep);
+            }
+        }
+    }
+}
