@@ -44,7 +44,7 @@ impl Report {
         report
     }
 
-    /// Adds a table, and prints it: see [`print`].
+    /// Adds a table, and prints it: see [`print()`].
     #[allow(clippy::print_stdout, reason = "a benchmark prints its result")]
     pub fn table(&mut self, name: &'static str, headings: &str, fields: &str, rows: Vec<Value>) {
         println!("\n{}", table(headings, fields, &rows, true));

@@ -267,7 +267,10 @@ fn health_tells_by_its_exit_code_whether_a_worker_is_alive() {
     assert_eq!(health(&port).exited_with(0).stdout, ["alive"]);
     stop(worker);
 
-    let nobody = health(&port).exited_with(1);
+    // A port that nobody else can take, and on which nobody listens.
+    let unheard = tokio::net::TcpSocket::new_v4().expect("a socket");
+    unheard.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let nobody = health(&unheard.local_addr().expect("an address").to_string()).exited_with(1);
     assert!(nobody.stdout.len() == 1 && nobody.stdout[0].contains("gives no answer"), "{nobody}");
     health("somewhere").exited_with(2);
     for (code, body, said) in
