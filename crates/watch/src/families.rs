@@ -36,7 +36,7 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
         ),
         gauge(
             "wasmrun_ready",
-            "1 while the worker receives messages at full speed, as /readyz says; 0 while a store or a queue fails, while no task completes, or while the worker stops.",
+            "What /readyz says: 0 while the circuit is open, while no task completes, while the queue fails or is silent, or while the worker stops; otherwise 1.",
             f64::from(u8::from(health::ready(status).is_ok())),
         ),
         gauge(

@@ -59,7 +59,7 @@ const TIMES: [Time; 6] = [
     },
     Time {
         name: "wasmrun_task_compute_seconds",
-        help: "CPU time of a task once its instance exists.",
+        help: "Time that a task spent on a guest thread, after its instance existed.",
         bounds: TASK,
         of: |usage| usage.compute,
     },

@@ -5,8 +5,7 @@
 //! To tell blocked from ready, [`Wakes`] wraps the task's waker and records when the task is woken.
 //!
 //! If a task yields before the end of its [`TimeSlice`], it is polled again at once, without going through tokio.
-//! Otherwise an idle thread would wake up to take the task over, and the two threads would move it to and fro between
-//! their cores.
+//! Through tokio, an idle thread would wake up and take the task over, and the task would move between two cores.
 
 use super::time_slice::TimeSlice;
 use crate::engine::threads::Ready;

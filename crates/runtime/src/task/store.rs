@@ -1,5 +1,5 @@
-//! The store of a task holds everything that the task can reach, and [`task_store`] is the only function that builds
-//! it. Isolation is audited on this page: what isn't put in here doesn't exist for the guest.
+//! The Wasmtime store of a task (not an object store) holds everything that the task can reach, and [`task_store`] is
+//! the only function that builds it. Isolation is audited on this page: what isn't put in here doesn't exist for the guest.
 
 use crate::engine::threads::ThreadLoad;
 use crate::model::host_error::{HostError, Used};

@@ -1,7 +1,7 @@
 //! Admission: whether and how many messages may be received now.
 //!
-//! A poller takes a permit for each message that it asks for, a start for each where the user bounds their rate, and then
-//! asks the circuit breaker. While a backend fails, the first poller checks the backends.
+//! A poller takes a permit and, if `--rate` is set, a start for each message that it asks for. Then it asks the circuit
+//! breaker. While a backend fails, the first poller checks the backends.
 
 use super::Worker;
 use super::breaker::{Admission, Probe};

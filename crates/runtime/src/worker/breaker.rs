@@ -1,4 +1,4 @@
-//! The circuit breaker: stops receiving at full speed while a store or the queue fails, or while no task completes.
+//! The circuit breaker: pauses or slows receiving while a store or the queue fails, or while no task completes.
 //!
 //! SQS counts every receive against a message, whoever is to blame. A worker that went on would dead-letter the whole
 //! queue while a store is down, or after a mistake in its configuration. An open circuit pauses receiving. After the

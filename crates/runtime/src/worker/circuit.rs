@@ -6,9 +6,9 @@ use crate::model::outcome::Outcome;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// First pause, and so the cost of a short outage.
+/// The first pause: a short outage costs this long.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Longest pause, and so the longest time until the end of an outage is noticed.
+/// The longest pause: the end of an outage is noticed after this time at the latest.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What the breaker knows.

@@ -3,6 +3,18 @@
 //! [`Worker::run`] never asks the queue for more messages than it can start tasks for now. `process` runs the task of
 //! one message under a lease and settles the message. Delivery is at least once: a message is settled only after the
 //! outputs of its task are durable, so that a crash at any point loses no message.
+//!
+//! | module, in the order of the path | owns |
+//! |---|---|
+//! | `receive`, `admission` | what is asked of the queue; what must be had before |
+//! | `permits`, `rate`, `breaker`, `circuit` | the concurrency limit, the rate, and whether backends work |
+//! | `lease` | the visibility of messages, and its renewal |
+//! | `process`, `body` | the task of one message, and its body |
+//! | `attribution`, `misconfiguration` | whose error it is; errors that only the operator can mend |
+//! | `settle`, `dead_letter`, `waiting` | what becomes of the message |
+//! | `scale`, [`scaler`], `mean` | how many tasks run at once |
+//! | `status`, `tally` | what operators see |
+//! | `options` | settings, and the checks at the start |
 
 mod admission;
 mod attribution;
@@ -220,7 +232,7 @@ impl Worker {
             // receive the next.
             _ = async { tokio::join!(work, settle) } => {}
             () = self.leases.keep_renewing() => {}
-            () = self.watch(&tasks, &stop, &abandon) => {}
+            () = self.enforce_stop_timeout(&tasks, &stop, &abandon) => {}
             () = self.scale(&tasks) => {}
             () = self.ask_depth() => {}
             () = self.watched.beat() => {}
@@ -230,7 +242,12 @@ impl Worker {
     }
 
     /// Cancels the running tasks when the stop timeout expires.
-    async fn watch(&self, tasks: &TaskTracker, stop: &CancellationToken, abandon: &CancellationToken) {
+    async fn enforce_stop_timeout(
+        &self,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        abandon: &CancellationToken,
+    ) {
         stop.cancelled().await;
         self.watched.stops();
         tokio::time::sleep(self.options.stop_timeout).await;

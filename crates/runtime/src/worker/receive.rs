@@ -1,8 +1,7 @@
 //! Receiving: asks the queue for messages as soon as their tasks can start, and never for more than can start.
 //!
-//! One poller always runs. If a receive returns all the messages that it asked for, the queue probably has more, and
-//! another poller wakes, as long as there are permits. That poller sleeps again after the first receive that returns
-//! fewer.
+//! One poller always runs. If a receive returns all the messages that it asked for, the queue probably has more:
+//! another poller wakes and waits for a permit. It sleeps again after a receive that returns fewer.
 
 use super::admission::Ready;
 use super::breaker::{Admission, Cause};
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-/// How long a receive waits for a message. The queue may answer earlier.
+/// Longest wait that a receive asks for. A queue may wait for less: SQS's waits for 2 s.
 const LONG_POLL: Duration = Duration::from_secs(20);
 /// How long a receive waits with `until_empty`, in a helper, or while messages wait for a backend. SQS counts in
 /// seconds, and rounds this up to one.
