@@ -60,7 +60,7 @@ impl Podman {
         let loaded = output(podman.podman().args(["load", "--quiet", "--input"]).arg(&podman.archive));
         let runs = |podman: &Self| output(podman.run(&[]).arg("--version"));
         if loaded.and_then(|_| runs(&podman)).is_err() {
-            podman.own = None;
+            podman.own.take().iter().for_each(Storage::unmount);
             runs(&podman).map_err(|why| format!("containers can't be run here: {why}"))?;
         }
         Ok(podman)

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use wasmrun_benches::report::Report;
 use wasmrun_benches::rounds::{Way, interleaved};
 use wasmrun_benches::run::Size;
+use wasmrun_benches::system::cores;
 use wasmrun_benches::{guests, worker};
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::capacity::{Host, HostMemory, capacity};
@@ -27,8 +28,8 @@ pub(crate) struct Workload {
     least: usize,
     /// Seconds of work with each limit.
     seconds: f64,
-    /// Messages for each instance that may run: more than are worked off in that time.
-    messages: usize,
+    /// Number of messages: more than are worked off in that time, of `most` instances or of all cores.
+    messages: fn(most: usize) -> usize,
 }
 
 pub(crate) const WORKLOADS: [Workload; 2] = [
@@ -38,7 +39,7 @@ pub(crate) const WORKLOADS: [Workload; 2] = [
         body: None,
         least: 1,
         seconds: 4.0,
-        messages: 60,
+        messages: |most| (most * 60).max(2_000 * cores()),
     },
     Workload {
         parts: ["wait", "wait-ratio"],
@@ -46,7 +47,7 @@ pub(crate) const WORKLOADS: [Workload; 2] = [
         body: Some("sleep 200"),
         least: 8,
         seconds: 10.0,
-        messages: 60,
+        messages: |most| most * 60,
     },
 ];
 const PHOTOGRAPH: &str = "chelsea.png";
@@ -66,7 +67,7 @@ pub(crate) fn measure(report: &mut Report, runtime: &Runtime, workload: &Workloa
     let work = Work {
         component,
         body,
-        messages: size.pick(200, most.get() * workload.messages),
+        messages: size.pick(200, (workload.messages)(most.get())),
         time: Duration::from_secs_f64(size.pick(0.3, workload.seconds)),
         most,
     };

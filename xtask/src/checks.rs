@@ -27,8 +27,8 @@ const ELSEWHERE: [&str; 4] =
 pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::CargoAndCargoComponent)?;
     // Before the ordinary build, which links what ships to the same file. A selection has it by the name of its tests.
-    let image = match arguments.is_empty() || arguments.iter().any(|argument| argument.contains("container"))
-    {
+    let needs_image = |argument: &String| argument.contains("container") || argument.contains("deploy");
+    let image = match arguments.is_empty() || arguments.iter().any(needs_image) {
         true => image::ready(places)?,
         false => None,
     };
