@@ -3,7 +3,7 @@
 use crate::format::Format;
 use crate::picture::{Picture, fit};
 use crate::refusal::{Excess, Refusal};
-use crate::{Bounds, bmp, gif, jpeg, png, pnm, qoi, webp};
+use crate::{Bounds, bmp, gif, jpeg, png, pnm, qoi, tiff, webp};
 
 /// Memory for a pixel of the result: resized, turned, converted, and in the encoder's own copies.
 const RESULT_BYTES_PER_PIXEL: u64 = 16;
@@ -22,6 +22,7 @@ pub fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result<Pictur
         Format::Bmp => bmp::decode(&content, max_side, bounds),
         Format::Pnm => pnm::decode(&content, max_side, bounds),
         Format::Qoi => qoi::decode(&content, max_side, bounds),
+        Format::Tiff => tiff::decode(&content, max_side, bounds),
         Format::Other(name) => Err(Refusal::NotSupported(name.to_owned())),
     }
 }

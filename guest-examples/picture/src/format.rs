@@ -10,6 +10,7 @@ pub(crate) enum Format {
     Bmp,
     Pnm,
     Qoi,
+    Tiff,
     /// A known format that isn't read: its name with the article.
     Other(&'static str),
 }
@@ -26,9 +27,7 @@ const ISO_BRANDS: [(&[u8], &str); 9] = [
     (b"msf1", "an animated HEIF picture"),
 ];
 
-const SIGNATURES: [(&[u8], &str); 22] = [
-    (b"II*\0", "a TIFF picture"),
-    (b"MM\0*", "a TIFF picture"),
+const SIGNATURES: [(&[u8], &str); 20] = [
     (b"II+\0", "a BigTIFF picture"),
     (b"MM\0+", "a BigTIFF picture"),
     (b"\0\0\x01\0", "an ICO picture"),
@@ -61,6 +60,7 @@ impl Format {
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Format::WebP,
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Format::Gif,
             [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, _, _, 0, 0, ..] => Format::Bmp,
+            [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => Format::Tiff,
             [b'q', b'o', b'i', b'f', ..] => Format::Qoi,
             [_, _, _, _, b'f', b't', b'y', b'p', brands @ ..] => Format::Other(of_iso(content, brands)),
             [b'P', b'1'..=b'7', b'\t' | b'\n' | b'\r' | b' ' | b'#', ..] => Format::Pnm,

@@ -16,6 +16,7 @@ mod png;
 mod pnm;
 mod qoi;
 mod refusal;
+mod tiff;
 mod webp;
 
 pub use decode::decode;

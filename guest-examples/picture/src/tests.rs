@@ -7,6 +7,7 @@ use super::*;
 mod broken;
 mod colours;
 mod formats;
+mod tiffs;
 mod turned;
 
 /// Draws red on the left and blue on the right, with a gradient so that the picture isn't trivially compressible.
