@@ -3,6 +3,7 @@
 mod file;
 mod frame;
 mod kept;
+mod scaled;
 mod tables;
 
 use jpeg_decoder::{CodingProcess, ColorTransform, Decoder, Error, PixelFormat, UnsupportedFeature};
@@ -36,11 +37,18 @@ pub(crate) fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result
     let (is_rgb, frame_at, block_rows) = (file.is_rgb(), file.frame_at, frame.block_rows());
     let size = content.len() as u64;
     let (is_cut, is_complete) = (file.is_cut, file.is_complete());
+    let full = (full_width, full_height);
+    if !is_cut
+        && is_complete
+        && let Some((width, height, pixels)) = scaled::decode(&content, is_rgb, max_side, bounds)
+    {
+        return Ok(Picture { full, width, height, layout, pixels, orientation, colour });
+    }
     let (content, pads) = file.mend(content);
 
     let mut rest = content.as_slice();
     let mut decoder = Decoder::new(&mut rest);
-    let (width, height) = scaled(&mut decoder, (full_width, full_height), max_side)?;
+    let (width, height) = scaled(&mut decoder, full, max_side)?;
     // The pixels, and the planes that they are assembled from.
     let is_kept = bounds.truncated == Truncated::Keep;
     // What is kept of a file that is cut is there while more is tried.
@@ -86,7 +94,7 @@ pub(crate) fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result
     if pixels.len() != width as usize * height as usize * layout.channels() {
         return Err(Refusal::Damaged(FORMAT, "it holds fewer pixels than its header says"));
     }
-    Ok(Picture { full: (full_width, full_height), width, height, layout, pixels, orientation, colour })
+    Ok(Picture { full, width, height, layout, pixels, orientation, colour })
 }
 
 /// Sets the smallest scale that gives at least the pixels which are needed. Returns the size at that scale.

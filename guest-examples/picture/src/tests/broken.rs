@@ -109,6 +109,56 @@ fn wrong_numbers_of_restart_markers_do_not_matter() {
 }
 
 #[test]
+fn a_large_progressive_jpeg_takes_little_memory() {
+    let file = jpeg(2600, 1900, |encoder| encoder.set_progressive(true));
+    let memory = file.len() as u64 + (3 << 20);
+    let bounds = Bounds { memory, ..settings().bounds };
+    let picture = decode(file.clone(), 320, &bounds).expect("it fits");
+    assert_eq!((picture.width, picture.height), (325, 238));
+    assert!(is_red(colour_at(&picture, 10, 100)) && is_blue(colour_at(&picture, 310, 100)));
+    // At its own size it doesn't fit.
+    assert!(matches!(decode(file, 2600, &bounds), Err(Refusal::TooLarge(Excess::Memory { .. }))));
+}
+
+#[test]
+fn a_large_jpeg_that_is_not_in_order_is_still_made() {
+    let file = jpeg(2600, 200, |encoder| encoder.set_restart_interval(3));
+    let scan = file.windows(2).position(|bytes| bytes == [0xff, 0xda]).expect("it has a scan");
+    let mut wrong = file.clone();
+    for at in scan..wrong.len() - 1 {
+        if wrong[at] == 0xff && (0xd0..0xd8).contains(&wrong[at + 1]) {
+            wrong[at + 1] = 0xd5;
+        }
+    }
+    let first_segment = 4 + usize::from(u16::from_be_bytes([file[4], file[5]]));
+    let gap = [&file[..first_segment], &[0, 0], &file[first_segment..]].concat();
+    for file in [wrong, file[..file.len() - 2].to_vec(), gap, file] {
+        let picture = decode(file, 320, &settings().bounds).expect("it has all its pixels");
+        assert_eq!((picture.width, picture.height), (325, 25));
+        assert!(is_red(colour_at(&picture, 10, 10)) && is_blue(colour_at(&picture, 310, 10)));
+    }
+}
+
+#[test]
+fn a_large_jpeg_that_is_cut_is_cut_short() {
+    for is_progressive in [false, true] {
+        let file = jpeg(2600, 200, |encoder| encoder.set_progressive(is_progressive));
+        let whole = thumbnail(file.clone(), &settings());
+        assert!(whole.is_ok());
+        for length in (1000..file.len() - 24).step_by(997) {
+            assert_eq!(refused(&file[..length]), Refusal::CutShort("JPEG"), "cut at {length}");
+            let ended = thumbnail([&file[..length], &[0xff, 0xd9]].concat(), &settings());
+            // Or the cut is in a scan of a progressive file that the thumbnail doesn't need.
+            assert!(
+                ended.is_err() || (is_progressive && ended == whole),
+                "ended at {length} of {}",
+                file.len()
+            );
+        }
+    }
+}
+
+#[test]
 fn fill_bytes_before_a_marker_do_not_matter() {
     let file = jpeg(64, 48, |_| {});
     let end = file.len() - 2;
