@@ -1,21 +1,22 @@
-//! What users see: the real program, run in a directory of its own for each test.
+//! Integration tests: each runs the real program in a directory of its own and asserts what a user sees.
 //!
 //! | folder | shows |
 //! |---|---|
 //! | `worker` | a worker on its queue: outcomes, concurrency, signals |
-//! | `queues` | the commands around queues, and what messages hold |
-//! | `stores` | objects, whatever their size, headers, versions and keys |
-//! | `limits` | what bounds a worker and its compiler |
+//! | `queues` | the queue commands, and the contents of messages |
+//! | `stores` | objects of any size, and their headers, versions and keys |
+//! | `limits` | the bounds of a worker and of its compiler |
 //! | `isolation` | what a guest can reach |
-//! | `hostile` | everything that a guest may try, against the five things that must hold |
-//! | `faults` | what goes wrong around a worker: kills, outages, disks, permissions |
-//! | `watch` | what a worker shows: status, metrics, log, usage |
-//! | `cli` | what the command line takes, what it refuses, and how it says so |
-//! | `docs` | that what documents and help show runs as printed |
-//! | `aws` | SQS and S3: what they do, the way there, and the rights that it needs |
+//! | `hostile` | attacks by guests, and the five properties that must hold under them |
+//! | `faults` | faults around a worker: kills, outages, disks, permissions |
+//! | `watch` | a worker's status, metrics, log and usage |
+//! | `cli` | what the command line accepts and refuses, and its error messages |
+//! | `docs` | that the examples in documents and help run as printed |
+//! | `aws` | the behaviour of SQS and S3, the connections to them, and the permissions needed |
 //! | `deploy` | the container image and ECS |
 //!
-//! [`example`] shows how a test is written. The head of each folder's `mod.rs` says which module shows what. `harness` is what all of them are written with.
+//! [`example`] shows how to write a test. Each folder's `mod.rs` lists its modules. `harness` holds the code that all
+//! tests share.
 
 #![allow(clippy::print_stdout, reason = "a test says what it measured, and why it was skipped")]
 

@@ -1,16 +1,16 @@
-//! SQS and S3: what they do, the way there, and the rights that it needs.
+//! SQS and S3: their behaviour, the connections to them, and the permissions needed.
 //!
 //! | module | shows |
 //! |---|---|
-//! | `amazon` | SQS and S3, on a server that stands in for them |
-//! | `answers` | what SQS answers and no such server does |
-//! | `connections` | slow ones, and such as go silent |
-//! | `endpoints` | where requests to them go, and how they name a bucket |
-//! | `objects` | what S3 answers and no such server does; those who hand out credentials |
-//! | `pages` | what answers in place of these services |
-//! | `proxies` | the way there: proxies, certificates, hosts |
-//! | `rights` | that the rights which are printed are those that are needed |
-//! | `servers` | SQS and S3 on other servers than that of `amazon` |
+//! | `amazon` | SQS and S3 on a local stand-in |
+//! | `answers` | answers of SQS that no stand-in gives |
+//! | `connections` | slow and silent connections |
+//! | `endpoints` | where requests go, and how they name a bucket |
+//! | `objects` | answers of S3 and of credential providers that no stand-in gives |
+//! | `pages` | pages of other servers in place of answers of these services |
+//! | `proxies` | proxies, certificates and hosts on the way to AWS |
+//! | `rights` | that the printed permissions are those that are needed |
+//! | `servers` | SQS and S3 on servers other than that of `amazon` |
 
 mod amazon;
 mod answers;

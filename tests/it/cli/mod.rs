@@ -1,14 +1,14 @@
-//! The command line: what it takes, what it refuses, and how it says so.
+//! The command line: what it accepts and refuses, and its error messages.
 //!
 //! | module | shows |
 //! |---|---|
-//! | `bad_components` | files that are no component that could be run |
-//! | `bad_input` | everything else that can be wrong before any work is done |
-//! | `bad_settings` | every flag and every key with values that make no sense; files without an end |
-//! | `components` | where components come from: buckets, and code that was compiled before |
-//! | `configuration` | flags, variables and the file |
-//! | `help` | what `--help` shows |
-//! | `told` | what people are told when something isn't as they think |
+//! | `bad_components` | files that aren't runnable components |
+//! | `bad_input` | everything else that can be wrong before any task starts |
+//! | `bad_settings` | invalid values for every flag and key, and endless files |
+//! | `components` | where components come from: buckets and precompiled code |
+//! | `configuration` | flags, environment variables and the configuration file |
+//! | `help` | the output of `--help` |
+//! | `told` | messages to users about surprising situations |
 
 mod bad_components;
 mod bad_input;

@@ -2,9 +2,9 @@
 //!
 //! | module | shows |
 //! |---|---|
-//! | `container` | the image: confined, stopped, and as a sidecar |
-//! | `deploying` | the files that deploy to ECS: their rights, their stack, and that it works |
-//! | `ecs` | the agent of ECS |
+//! | `container` | the image: confinement, stopping, and use as a sidecar |
+//! | `deploying` | the templates for ECS: permissions, stack, and a working deployment |
+//! | `ecs` | the ECS agent |
 
 mod container;
 pub(crate) mod deploying;

@@ -1,9 +1,9 @@
-//! What documents and help show.
+//! The examples in documents and help.
 //!
 //! | module | shows |
 //! |---|---|
-//! | `embedding` | the worker in another program |
-//! | `examples` | that what documents and help show runs as printed |
+//! | `embedding` | the worker embedded in another program |
+//! | `examples` | that the examples in documents and help run as printed |
 
 pub(crate) mod embedding;
 pub(crate) mod examples;

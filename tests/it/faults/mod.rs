@@ -1,12 +1,12 @@
-//! What goes wrong around a worker: kills, outages, disks, permissions.
+//! Faults around a worker: kills, outages, disks, permissions.
 //!
 //! | module | shows |
 //! |---|---|
-//! | `broken_starts` | workers that can't work, and how they say so |
+//! | `broken_starts` | workers that can't start, and their error messages |
 //! | `crashes` | workers that are killed at random moments |
-//! | `endurance` | SQS and S3 with much to do, with kills and with outages |
+//! | `endurance` | SQS and S3 under load, with kills and outages |
 //! | `failing_backends` | queues and stores that fail for a while |
-//! | `host_errors` | what a host error does to a message, and to the worker |
+//! | `host_errors` | the effects of a host error on a message and on the worker |
 
 mod broken_starts;
 mod crashes;

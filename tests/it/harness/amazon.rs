@@ -1,4 +1,4 @@
-//! A server that stands in for Amazon's, on this machine alone, and what a test does with it.
+//! Local stand-ins for SQS and S3, and the calls that tests make to them.
 
 use super::{Command, Process, scratch, skip, wait_until};
 use aws_sdk_s3::primitives::ByteStream;
@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 const REGION: &str = "eu-west-1";
-/// What the server's name for "nobody in particular" is.
+/// Account ID that the servers use in ARNs.
 pub(crate) const ACCOUNT: &str = "000000000000";
 
-/// SQS, S3 or both, of a server of its own. Ended with the test.
+/// Clients for a server of SQS, S3 or both, which is started for one test and stopped with it.
 pub(crate) struct Amazon {
     pub(crate) endpoint: String,
     pub(crate) sqs: aws_sdk_sqs::Client,
@@ -28,8 +28,8 @@ pub(crate) struct Amazon {
 }
 
 impl Amazon {
-    /// ministack: SQS, S3, and what a bucket tells a queue. `None`: it isn't installed here, and the test says that
-    /// it's skipped.
+    /// Starts ministack: SQS, S3 and the notifications of a bucket to a queue. Prints that the test is skipped and
+    /// returns `None` if ministack isn't installed.
     pub(crate) fn start() -> Option<Self> {
         Self::with("ministack", |command, port, _| {
             command
@@ -40,14 +40,14 @@ impl Amazon {
         })
     }
 
-    /// moto: SQS and S3 for a few messages, and STS.
+    /// Starts moto: SQS and S3 for small loads, and STS.
     pub(crate) fn moto() -> Option<Self> {
         Self::with("moto_server", |command, port, _| {
             command.args(["-H", "127.0.0.1", "-p", &port.to_string()])
         })
     }
 
-    /// SeaweedFS: S3 that refuses what isn't signed with its secret.
+    /// Starts SeaweedFS: an S3 server that refuses requests that aren't signed with its secret.
     pub(crate) fn seaweed() -> Option<Self> {
         let amazon = Self::with("weed", |command, port, directory| {
             let identity = r#"{"identities":[{"name":"t","credentials":[{"accessKey":"test","secretKey":"test"}],"actions":["Admin","Read","Write","List","Tagging"]}]}"#;
@@ -69,7 +69,7 @@ impl Amazon {
                 .arg(format!("-volume.port={volume}"))
                 .arg(format!("-filer.port={filer}"))
         })?;
-        // It listens long before it works.
+        // SeaweedFS listens long before it can serve requests.
         wait_until("a bucket can be created", || amazon.tries_to_create("ready"));
         Some(amazon)
     }
@@ -111,7 +111,7 @@ impl Amazon {
         })
     }
 
-    /// What a program needs in its environment to use it.
+    /// Adds the credentials, region and endpoint of this server to a command's environment.
     pub(crate) fn environment(&self, command: Command) -> Command {
         signed(command).env("AWS_ENDPOINT_URL", &self.endpoint)
     }
@@ -120,7 +120,7 @@ impl Amazon {
         self.runtime.block_on(call)
     }
 
-    /// Creates a queue whose messages go to the queue `dead` after so many receives. Returns its URL.
+    /// Creates a queue that moves a message to the queue `dead` after `max_receives` receives. Returns its URL.
     pub(crate) fn create_queue(&self, name: &str, visibility_seconds: u32, max_receives: u32) -> String {
         self.wait(async {
             let dead = self.sqs.create_queue().queue_name("dead").send().await.expect("a queue");
@@ -138,7 +138,7 @@ impl Amazon {
         })
     }
 
-    /// Each server has an account of its own.
+    /// Asks the server for a queue's ARN, as each server uses an account of its own.
     async fn arn_of(&self, url: &str) -> String {
         let request = self.sqs.get_queue_attributes().queue_url(url);
         let answer = request.attribute_names(QueueAttributeName::QueueArn).send().await;
@@ -150,7 +150,7 @@ impl Amazon {
         sent.expect("sent");
     }
 
-    /// The same in batches.
+    /// Sends messages in batches of ten.
     pub(crate) fn send_all(&self, url: &str, bodies: impl Iterator<Item = String>) {
         use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
         let entries: Vec<_> = bodies
@@ -167,7 +167,7 @@ impl Amazon {
         }
     }
 
-    /// How often each visible message was received, this time included.
+    /// Receives all visible messages and returns the receive count of each, including this receive.
     pub(crate) fn receive_counts(&self, url: &str) -> Vec<u32> {
         use aws_sdk_sqs::types::MessageSystemAttributeName::ApproximateReceiveCount;
         let mut counts = Vec::new();
@@ -185,12 +185,12 @@ impl Amazon {
         }
     }
 
-    /// Host and port.
+    /// Host and port of the server.
     pub(crate) fn address(&self) -> &str {
         self.endpoint.trim_start_matches("http://")
     }
 
-    /// Visible, in flight, and delayed.
+    /// Number of visible, in-flight and delayed messages.
     pub(crate) fn depth(&self, url: &str) -> [u64; 3] {
         let request = self.sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All);
         let attributes = self.wait(request.send()).expect("attributes").attributes.expect("attributes");
@@ -202,7 +202,7 @@ impl Amazon {
         .map(|name| attributes[&name].parse().expect("a number"))
     }
 
-    /// The bodies in a queue and their attributes, which are received by this.
+    /// Receives up to ten messages and returns their bodies and attributes.
     pub(crate) fn receive(&self, url: &str) -> Vec<(String, HashMap<String, String>)> {
         let request = self.sqs.receive_message().queue_url(url).max_number_of_messages(10);
         let answer = self.wait(request.message_attribute_names("All").send()).expect("messages");
@@ -230,7 +230,7 @@ impl Amazon {
         self.wait(request.send()).is_ok()
     }
 
-    /// The bucket tells the queue of each object that is created in it.
+    /// Makes the bucket notify the queue of each object created in it.
     pub(crate) fn notify(&self, bucket: &str, queue: &str) {
         self.notify_if(bucket, queue, None);
     }
@@ -255,7 +255,7 @@ impl Amazon {
         self.wait(request.notification_configuration(configuration).send()).expect("set");
     }
 
-    /// The same of those whose keys start so.
+    /// Makes the bucket notify the queue of each created object whose key has this prefix.
     pub(crate) fn notify_of(&self, bucket: &str, prefix: &str, queue: &str) {
         use aws_sdk_s3::types::{FilterRule, FilterRuleName, NotificationConfigurationFilter, S3KeyFilter};
         let rule = FilterRule::builder().name(FilterRuleName::Prefix).value(prefix).build();
@@ -263,7 +263,7 @@ impl Amazon {
         self.notify_if(bucket, queue, Some(NotificationConfigurationFilter::builder().key(filter).build()));
     }
 
-    /// The bucket keeps all versions of its objects.
+    /// Enables versioning of the bucket.
     pub(crate) fn keep_versions(&self, bucket: &str) {
         use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
         let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
@@ -271,7 +271,7 @@ impl Amazon {
         self.wait(request.send()).expect("set");
     }
 
-    /// Puts an object, and returns its version.
+    /// Puts an object and returns its version.
     pub(crate) fn put_version(&self, bucket: &str, key: &str, content: impl Into<Vec<u8>>) -> String {
         let request = self.s3.put_object().bucket(bucket).key(key).body(ByteStream::from(content.into()));
         self.wait(request.send()).expect("put").version_id.expect("a version")
@@ -282,7 +282,7 @@ impl Amazon {
         self.wait(request.send()).expect("put");
     }
 
-    /// Content and media type; `None`: there is no such object.
+    /// Content and media type of an object. Returns `None` if there is no such object.
     pub(crate) fn get(&self, bucket: &str, key: &str) -> Option<(Vec<u8>, Option<String>)> {
         self.wait(async {
             let answer = self.s3.get_object().bucket(bucket).key(key).send().await.ok()?;
@@ -306,7 +306,7 @@ impl Amazon {
         })
     }
 
-    /// Uploads in parts that nobody has ended.
+    /// Number of multipart uploads that were neither completed nor aborted.
     pub(crate) fn unfinished(&self, bucket: &str) -> usize {
         let answer = self.wait(self.s3.list_multipart_uploads().bucket(bucket).send()).expect("a list");
         answer.uploads.unwrap_or_default().len()
@@ -317,7 +317,7 @@ pub(crate) fn arn(queue: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
 }
 
-/// Faults in front of a server, as Amazon's services have them: microburst. Ended with the test.
+/// A microburst proxy that injects faults in front of a server, such as those of AWS. Stopped with the test.
 pub(crate) struct Faults {
     pub(crate) endpoint: String,
     _process: Process,
@@ -325,7 +325,8 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// Passes everything on, but for what these rules say (a list in JSON). `None`: it isn't installed here.
+    /// Passes all requests on except those that the rules (a JSON list) match. Returns `None` if microburst isn't
+    /// installed.
     pub(crate) fn before(server: &str, rules: &serde_json::Value) -> Option<Self> {
         let program = program("microburst")?;
         let (port, directory) = (free_port(), tempfile::tempdir_in(scratch()).expect("a directory"));
@@ -348,7 +349,8 @@ impl Faults {
     }
 }
 
-/// Somebody else may take it in between, but hardly does. Some servers take the one ten thousand above as well.
+/// Finds a free port. Another process can take it before the server does, but that is rare. Ports from 55000 are
+/// skipped because some servers also listen on their port plus 10000.
 fn free_port() -> u16 {
     loop {
         let socket = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
@@ -359,13 +361,15 @@ fn free_port() -> u16 {
     }
 }
 
-/// One of those that `cargo xtask test` installs. `None`: the test says that it's skipped.
+/// Path of a server that `cargo xtask test` installs. Prints that the test is skipped and returns `None` if it isn't
+/// installed.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("WASMRUN_SERVERS").map(PathBuf::from);
     installed(name, folder.map(|folder| folder.join(name)))
 }
 
-/// What `cargo xtask test` installs, if it could. `None`: the test says that it's skipped.
+/// Returns `path` if `cargo xtask test` could install the program there. Otherwise prints that the test is skipped and
+/// returns `None`.
 pub(crate) fn installed(name: &str, path: Option<PathBuf>) -> Option<PathBuf> {
     let path = path.filter(|path| path.is_file());
     if path.is_none() {
@@ -374,7 +378,7 @@ pub(crate) fn installed(name: &str, path: Option<PathBuf>) -> Option<PathBuf> {
     path
 }
 
-/// With credentials and a region, and no endpoint: what a test says beside that is all that there is.
+/// Sets credentials and a region, but no endpoint, and disables the instance metadata service.
 pub(crate) fn signed(command: Command) -> Command {
     command
         .env("AWS_ACCESS_KEY_ID", "test")

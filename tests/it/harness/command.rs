@@ -1,4 +1,4 @@
-//! A run of the program: what goes in, and what is asserted of what comes out.
+//! Running a program, and assertions on its output.
 
 use super::process::Process;
 use super::{PATIENCE, scratch};
@@ -8,14 +8,14 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// The program, about to run in a world's directory.
+/// A program that is ready to run in a world's directory.
 pub(crate) struct Command {
     inner: std::process::Command,
     input: Option<Vec<u8>>,
     time: Duration,
 }
 
-/// What a program did.
+/// Exit status and output of a program.
 #[derive(Debug)]
 pub(crate) struct Output {
     name: String,
@@ -25,8 +25,8 @@ pub(crate) struct Output {
 }
 
 impl Command {
-    /// With an environment of its own: nothing of the tester's, and one cache of compiled components for all tests, so
-    /// that each guest is compiled once.
+    /// Creates a command with a clean environment. All tests share a cache of compiled components, so that each guest
+    /// is compiled once.
     pub(crate) fn new(program: impl AsRef<OsStr>, directory: &Path) -> Self {
         let mut inner = std::process::Command::new(program);
         inner
@@ -58,13 +58,13 @@ impl Command {
         self
     }
 
-    /// Standard input.
+    /// Sets standard input.
     pub(crate) fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
         self
     }
 
-    /// It may take so long.
+    /// Sets how long the program may run before the test fails.
     pub(crate) fn within(mut self, time: Duration) -> Self {
         self.time = time;
         self
@@ -74,7 +74,7 @@ impl Command {
         Process::start(self.inner, self.input, self.time)
     }
 
-    /// Runs it to its end, whatever that is.
+    /// Runs the program until it exits, whatever its exit status.
     #[track_caller]
     pub(crate) fn ends(self) -> Output {
         self.start().finish()
@@ -85,7 +85,8 @@ impl Command {
         self.ends().succeeded()
     }
 
-    /// Runs it to an exit with this code and one sentence that holds this text, even if traces are asked for.
+    /// Runs the program and asserts that it exits with `code` and prints one error that contains `text`, even if
+    /// backtraces are enabled.
     #[track_caller]
     pub(crate) fn fails_with(self, code: i32, text: &str) -> Output {
         self.env("RUST_BACKTRACE", "full").ends().failed_with(code, text)
@@ -95,7 +96,7 @@ impl Command {
 impl Output {
     pub(super) fn new(name: &str, status: ExitStatus, stdout: Vec<String>, stderr: Vec<String>) -> Self {
         let output = Self { name: name.to_owned(), status, stdout, stderr };
-        // Guests may panic: that is a value in a line of the log.
+        // A guest's panic is fine: it is a value in a JSON log line.
         let panicked = |line: &&String| !line.starts_with('{') && line.contains("panicked at");
         if let Some(line) = output.stderr.iter().find(panicked) {
             panic!("{line}\n{output}");
@@ -109,7 +110,7 @@ impl Output {
         self
     }
 
-    /// The sentence is one line, and beside it there are log lines at most.
+    /// Asserts the exit code, and that standard error has exactly one line besides log lines, which contains `text`.
     #[track_caller]
     pub(crate) fn failed_with(self, code: i32, text: &str) -> Self {
         assert_eq!(self.status.code(), Some(code), "{self}");
@@ -118,7 +119,7 @@ impl Output {
         self
     }
 
-    /// The sentence that the program failed with.
+    /// The error message that the program printed.
     #[track_caller]
     pub(crate) fn error(&self) -> &str {
         let (logs, others): (Vec<&String>, Vec<&String>) = self
@@ -135,14 +136,14 @@ impl Output {
         self
     }
 
-    /// Standard output, which is one JSON value.
+    /// Parses standard output, which must be one JSON value.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.stdout.len(), 1, "{self}");
         serde_json::from_str(&self.stdout[0]).unwrap_or_else(|error| panic!("{error}: {self}"))
     }
 
-    /// The log: all that was said on standard error, which is one JSON object a line.
+    /// Parses standard error, where each line must be a JSON object.
     #[track_caller]
     pub(crate) fn logs(&self) -> Vec<Value> {
         let parse = |line: &String| {
@@ -160,7 +161,7 @@ impl Output {
         logs
     }
 
-    /// The worker's last word.
+    /// The worker's summary, with its counts of outcomes and limits as objects.
     #[track_caller]
     pub(crate) fn summary(&self) -> Value {
         let mut summaries = self.logs_of("summary");
@@ -190,11 +191,11 @@ impl std::fmt::Display for Output {
     }
 }
 
-/// The outcomes that a summary counts, each in a field of its own.
+/// The outcomes that a summary counts, each in its own field.
 const OUTCOMES: [&str; 8] =
     ["completed", "retry", "rejected", "limit-exceeded", "timed-out", "trapped", "host-failed", "cancelled"];
 
-/// A field that holds a text.
+/// A field that holds a string.
 #[track_caller]
 pub(crate) fn field<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_else(|| panic!("{name} isn't a text in {value}"))

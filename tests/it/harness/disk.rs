@@ -1,19 +1,20 @@
-//! A disk that can be filled.
+//! A disk that a test can fill.
 
 use super::{Process, World, guest, skip_unless_root, wasmrun};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// A disk of its own for a worker: a file system in memory that only the worker sees, so that it goes with it.
+/// A tmpfs in the worker's own mount namespace, which disappears with the worker.
 pub(crate) struct Disk {
-    /// The directory that it's mounted on.
+    /// The mount point.
     place: PathBuf,
 }
 
 impl Disk {
-    /// Mounts a disk of so many bytes on a directory of the world, with a copy of what is in there, and starts a worker
-    /// with these arguments, two instances and the usual grants. `None`: this system allows no mounts.
+    /// Mounts a disk of `bytes` bytes on a directory of the world and copies the directory's content to it. Then starts
+    /// a worker on it with these arguments, two instances and the usual grants. Returns `None` if this system allows no
+    /// mounts.
     pub(crate) fn start_on(
         world: &World,
         place: &str,
@@ -51,13 +52,13 @@ impl Disk {
         Some((disk, worker))
     }
 
-    /// Where the worker sees it.
+    /// Path of the disk in the worker's mount namespace.
     pub(crate) fn path(&self, worker: &Process) -> PathBuf {
         let place = self.place.strip_prefix("/").expect("absolute");
         worker.proc().join("root").join(place)
     }
 
-    /// Mounts it again, such as `ro` for reading only.
+    /// Remounts the disk with other options, such as `ro`.
     pub(crate) fn remount(&self, worker: &Process, how: &str) {
         let id = worker.proc().file_name().expect("its id").to_owned();
         let remount = || {
@@ -66,11 +67,11 @@ impl Disk {
             let status = nsenter.args(["-o", &format!("remount,{how}")]).arg(&self.place).status();
             status.is_ok_and(|status| status.success())
         };
-        // Not while a file is open for writing.
+        // Remounting fails while a file is open for writing.
         super::wait_until("the disk is mounted anew", remount);
     }
 
-    /// Writes until nothing fits any more; returns the file, whose removal frees the disk.
+    /// Writes to the disk until it is full. Returns the file; removing it frees the disk.
     pub(crate) fn fill(&self, worker: &Process) -> PathBuf {
         let path = self.path(worker).join("filler");
         let mut file = File::create(&path).expect("a file");

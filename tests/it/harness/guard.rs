@@ -1,7 +1,8 @@
-//! IAM in front of a server that knows no rights: each request is held against a policy, and refused in Amazon's words.
+//! Emulates IAM in front of a server that has no access control. Checks each request against a policy, and refuses it
+//! with the same error as AWS.
 //!
-//! Which right an operation needs, and on what: "Actions, resources, and condition keys" for SQS and S3 in the Service
-//! Authorization Reference. The refusals are as SQS and S3 send them.
+//! The required action and resource of each operation are those of "Actions, resources, and condition keys" for SQS and
+//! S3 in the Service Authorization Reference. The errors are those that SQS and S3 send.
 
 use super::stub::{Answer, Request, Stub};
 use super::{ACCOUNT, lock};
@@ -14,17 +15,17 @@ use std::sync::{Arc, Mutex};
 
 const REGION: &str = "eu-west-1";
 
-/// By the path of an object or an upload: the key that it's encrypted with.
+/// KMS keys by the path of the object or upload that they encrypt.
 type Keys = Mutex<HashMap<String, String>>;
 
-/// A server that does what the policy allows.
+/// A proxy that passes on the requests that a policy allows.
 pub(crate) struct Guard {
     stub: Stub,
     allowed: Arc<Mutex<BTreeSet<String>>>,
     refused: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// An action and a resource.
+/// An action on a resource that a request needs permission for.
 #[derive(Clone)]
 struct Need {
     action: String,
@@ -32,7 +33,7 @@ struct Need {
 }
 
 impl Guard {
-    /// In front of the server at this address, for somebody with these statements.
+    /// Starts a guard in front of the server at this address, for a principal with these policy statements.
     pub(crate) fn before(server: &str, statements: Vec<Value>) -> Self {
         let [allowed, refused]: [Arc<Mutex<BTreeSet<String>>>; 2] = Default::default();
         let (to, used, turned_away) = (server.to_owned(), allowed.clone(), refused.clone());
@@ -44,7 +45,7 @@ impl Guard {
                 return refusal(request, need);
             }
             let answer = forward(request, &to).unwrap_or_else(|_| Answer::new(502, ""));
-            // Whether there is such an object is told to those who may list.
+            // S3 reveals that an object doesn't exist only to callers that may list the bucket.
             if let (Answer::Response { status: 404, .. }, Some(list)) = (&answer, list_instead(&needs)) {
                 if !is_allowed(&statements, &list) {
                     lock(&turned_away).insert(list.action.clone());
@@ -62,12 +63,12 @@ impl Guard {
         self.stub.endpoint()
     }
 
-    /// The rights that somebody made use of.
+    /// The actions that requests used.
     pub(crate) fn used(&self) -> BTreeSet<String> {
         lock(&self.allowed).clone()
     }
 
-    /// Those that somebody would have needed.
+    /// The actions that were missing in refused requests.
     pub(crate) fn refused(&self) -> BTreeSet<String> {
         lock(&self.refused).clone()
     }
@@ -80,8 +81,8 @@ fn needs(request: &Request, keys: &Keys) -> Vec<Need> {
     }
 }
 
-/// What is encrypted is written with a key, and read with it; parts of an upload are both ("Uploading an object using
-/// multipart upload" in the user guide of S3, on AWS KMS).
+/// Lists the KMS permissions that a request needs: `GenerateDataKey` to write encrypted content, `Decrypt` to read it,
+/// and both to upload a part ("Uploading an object using multipart upload" in the S3 user guide, on AWS KMS).
 fn of_kms(request: &Request, keys: &Keys) -> Vec<Need> {
     let path = request.target.split('?').next().unwrap_or_default().to_owned();
     let named = request.header("x-amz-server-side-encryption-aws-kms-key-id");
@@ -100,7 +101,7 @@ fn of_kms(request: &Request, keys: &Keys) -> Vec<Need> {
     [writes.then(|| need("GenerateDataKey")), reads.then(|| need("Decrypt"))].into_iter().flatten().collect()
 }
 
-/// The right to a batch is the right to one.
+/// The permission for a batch operation is that for the single operation.
 fn of_sqs(operation: &str, request: &Request) -> Need {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let name = match body["QueueUrl"].as_str() {
@@ -111,7 +112,7 @@ fn of_sqs(operation: &str, request: &Request) -> Need {
     Need { action, resource: format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}") }
 }
 
-/// What decides, where an object that was to be read isn't there.
+/// The permission to list the bucket, which decides the error if an object that was to be read doesn't exist.
 fn list_instead(needs: &[Need]) -> Option<Need> {
     let reads = |need: &&Need| need.action.starts_with("s3:GetObject");
     let bucket = needs.iter().find(reads)?.resource.split('/').next()?.to_owned();
@@ -122,7 +123,7 @@ fn of_s3(request: &Request) -> Vec<Need> {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let query: HashMap<_, _> =
         query.split('&').map(|part| part.split_once('=').unwrap_or((part, ""))).collect();
-    // Of the bucket itself it's `/BUCKET/`.
+    // The path of the bucket itself is `/BUCKET/`.
     let path = decoded(path.trim_matches('/'));
     let need = |action: &str, path: &str| Need {
         action: format!("s3:{action}"),
@@ -162,7 +163,7 @@ fn is_allowed(statements: &[Value], need: &Need) -> bool {
     })
 }
 
-/// A pattern with `*`, as far as the policies here use them.
+/// Matches a pattern with `*`, as far as the policies here use them.
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -192,13 +193,13 @@ fn refusal(request: &Request, need: &Need) -> Answer {
             format!("<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>"),
         );
     }
-    // S3 says so little to some; and to HEAD nothing.
+    // For some callers S3 names neither action nor resource, and an answer to HEAD has no body.
     let said = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code><Message>Access Denied</Message><RequestId>1</RequestId><HostId>2</HostId></Error>";
     let said = if request.method == "HEAD" { "" } else { said };
     Answer::new(403, said).with("content-type", "application/xml")
 }
 
-/// What the server behind says.
+/// Forwards a request to the server and returns the answer.
 fn forward(request: &Request, to: &str) -> io::Result<Answer> {
     let mut server = TcpStream::connect(to)?;
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
@@ -223,7 +224,7 @@ fn forward(request: &Request, to: &str) -> io::Result<Answer> {
     for (name, value) in headers {
         let length = name.eq_ignore_ascii_case("content-length");
         let of_connection = ["connection", "keep-alive", "transfer-encoding"];
-        // The length of what HEAD leaves out is the object's.
+        // In an answer to HEAD, the content length is that of the object.
         if of_connection.iter().any(|it| name.eq_ignore_ascii_case(it))
             || (length && request.method != "HEAD")
         {

@@ -1,8 +1,8 @@
-//! The harness: a [`World`] is a directory with stores and queues, a [`Command`] runs the real program in it, and what
-//! comes of that is a [`Process`] or an [`Output`].
+//! The test harness. A [`World`] is a directory with stores and queues. A [`Command`] runs the real program in it and
+//! becomes a [`Process`] or an [`Output`].
 //!
-//! Nothing here sleeps for a time that "should be enough": tests wait for what they want to see, for [`PATIENCE`] at
-//! most. Whatever a test starts ends with it.
+//! Nothing here sleeps for a time that "should be enough": tests wait for a condition, for [`PATIENCE`] at most. Every
+//! process that a test starts ends with the test.
 
 mod amazon;
 mod command;
@@ -33,19 +33,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a test waits for something that takes milliseconds, or seconds on a machine that does other things too.
+/// How long a test waits for something that takes milliseconds, or seconds on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it looks.
+/// How often a process is polled.
 const LOOK_EVERY: Duration = Duration::from_millis(3);
-/// So often it looks at most.
+/// Maximum number of polls in a wait.
 const LOOKS: u32 = 20_000;
 
-/// Where the tests keep what they make: on the disk that the build is on.
+/// Directory for files that tests create, on the same disk as the build.
 pub(crate) fn scratch() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// A file system in memory, where there is one with room: for what a disk that others keep busy must not disturb.
+/// A file system in memory, if there is one with enough room; otherwise [`scratch`]. For tests that a busy disk must
+/// not disturb.
 pub(crate) fn memory() -> &'static Path {
     const SHARED_MEMORY: &str = "/dev/shm";
     const ROOM: u64 = 1 << 30;
@@ -53,20 +54,21 @@ pub(crate) fn memory() -> &'static Path {
     if has_room { Path::new(SHARED_MEMORY) } else { scratch() }
 }
 
-/// The repository.
+/// The repository's root.
 pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The program under test: the one just built, or the one that `WASMRUN_PROGRAM` names, to see a test fail on an older one.
+/// The program under test: the one just built, or the one that `WASMRUN_PROGRAM` names, to see a test fail on an older
+/// program.
 pub(crate) fn wasmrun() -> PathBuf {
     std::env::var_os("WASMRUN_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_wasmrun").into(), PathBuf::from)
 }
 
-/// A component that `cargo xtask guests` built.
+/// Path of a component that `cargo xtask guests` built.
 #[track_caller]
 pub(crate) fn guest(name: &str) -> PathBuf {
-    // Beside the folder that the program was built to.
+    // Next to the folder that the program was built to.
     let beside =
         || Path::new(env!("CARGO_BIN_EXE_wasmrun")).ancestors().nth(2).map(|target| target.join("guests"));
     let folder = std::env::var_os("WASMRUN_GUESTS").map(PathBuf::from).or_else(beside).expect("a folder");
@@ -75,13 +77,13 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     path.canonicalize().expect("the guest's path")
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, holds: impl FnMut() -> bool) {
     wait_within(PATIENCE, what, holds);
 }
 
-/// Waits for what takes its time; the longer it may take, the less often this looks.
+/// Waits for up to `time` until a condition holds. The longer the time, the longer the pauses between polls.
 #[track_caller]
 pub(crate) fn wait_within(time: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
@@ -91,14 +93,14 @@ pub(crate) fn wait_within(time: Duration, what: &str, mut holds: impl FnMut() ->
     }
 }
 
-/// Says why a test is skipped. Where nothing may be, the test fails.
+/// Prints why a test is skipped. Fails the test if `WASMRUN_SKIP_NOTHING` is set.
 #[track_caller]
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("WASMRUN_SKIP_NOTHING").is_none(), "nothing may be skipped, but {why}");
     println!("Skipped: {why}.");
 }
 
-/// The same for what a system may allow nobody but root: others are let off anywhere.
+/// Skips a test that some systems allow only root to run. Fails only for root if `WASMRUN_SKIP_NOTHING` is set.
 #[track_caller]
 pub(crate) fn skip_unless_root(why: &str) {
     if rustix::process::geteuid().is_root() {
@@ -108,7 +110,7 @@ pub(crate) fn skip_unless_root(why: &str) {
     }
 }
 
-/// Whatever a test that failed has left behind.
+/// Locks a mutex even if a failed test has poisoned it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

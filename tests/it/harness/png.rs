@@ -1,6 +1,6 @@
-//! Pictures, no two alike.
+//! Random pictures.
 
-/// A PNG of random blocks of colour: compressed by nobody, so that it takes no encoder to write one.
+/// Creates a PNG of random blocks of colour. Its data isn't compressed, so that no encoder is needed.
 pub(crate) fn random(random: &mut fastrand::Rng, width: u32, height: u32) -> Vec<u8> {
     const BLOCK: u32 = 8;
     let across = width.div_ceil(BLOCK);
@@ -8,14 +8,14 @@ pub(crate) fn random(random: &mut fastrand::Rng, width: u32, height: u32) -> Vec
         (0..across * height.div_ceil(BLOCK)).map(|_| std::array::from_fn(|_| random.u8(..))).collect();
     let mut pixels = Vec::new();
     for y in 0..height {
-        // The line's filter: none.
+        // Filter of the line: none.
         pixels.push(0);
         for x in 0..width {
             pixels.extend(colours[(y / BLOCK * across + x / BLOCK) as usize]);
         }
     }
     let mut header = [width.to_be_bytes(), height.to_be_bytes()].concat();
-    // Eight bits a channel, RGB, and the only methods that there are.
+    // Eight bits a channel, RGB, and the only defined compression and filter methods, without interlacing.
     header.extend([8, 2, 0, 0, 0]);
     let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
     chunk(&mut png, b"IHDR", &header);
@@ -33,7 +33,7 @@ fn chunk(png: &mut Vec<u8>, name: &[u8; 4], content: &[u8]) {
     png.extend(crc32(&png[start..]).to_be_bytes());
 }
 
-/// A zlib stream of stored blocks.
+/// Creates a zlib stream of stored blocks.
 fn stored(content: &[u8]) -> Vec<u8> {
     let mut stream = vec![0x78, 0x01];
     let mut blocks = content.chunks(usize::from(u16::MAX)).peekable();

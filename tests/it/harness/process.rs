@@ -1,4 +1,4 @@
-//! A program that runs.
+//! A running program.
 
 use super::command::Output;
 use super::{LOOK_EVERY, PATIENCE};
@@ -11,9 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Killed when dropped.
+/// A running program, which is killed when dropped.
 pub(crate) struct Process {
-    /// For messages about it.
+    /// Name in failure messages.
     name: String,
     child: Child,
     deadline: Instant,
@@ -21,7 +21,7 @@ pub(crate) struct Process {
     stderr: Captured,
 }
 
-/// What a stream brought so far, line by line, collected beside the test.
+/// The lines of an output stream so far, collected by a thread of its own.
 struct Captured {
     lines: Arc<(Mutex<Vec<String>>, Condvar)>,
     reader: Option<JoinHandle<()>>,
@@ -36,7 +36,7 @@ impl Process {
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-            // A program that ends without reading it all is no fault.
+            // A program may exit before it has read all input.
             std::thread::spawn(move || stdin.write_all(&input));
         }
         Self {
@@ -48,13 +48,13 @@ impl Process {
         }
     }
 
-    /// Waits for a log line that holds this text.
+    /// Waits for a log line that contains this text.
     #[track_caller]
     pub(crate) fn until_logged(&self, text: &str) {
         self.until_logged_times(1, text);
     }
 
-    /// Waits for so many log lines that hold this text.
+    /// Waits for `times` log lines that contain this text.
     #[track_caller]
     pub(crate) fn until_logged_times(&self, times: usize, text: &str) {
         if let Err(lines) = self.stderr.wait(times, text, PATIENCE) {
@@ -62,7 +62,7 @@ impl Process {
         }
     }
 
-    /// Waits for a log line for as long as the process may take.
+    /// Waits for a log line until the process's deadline.
     #[track_caller]
     pub(crate) fn until_logged_at_last(&self, text: &str) {
         let time = self.deadline.saturating_duration_since(Instant::now());
@@ -71,7 +71,7 @@ impl Process {
         }
     }
 
-    /// Waits for so many lines on standard output that hold this text.
+    /// Waits for `times` lines on standard output that contain this text.
     #[track_caller]
     pub(crate) fn until_printed(&self, times: usize, text: &str) {
         if let Err(lines) = self.stdout.wait(times, text, PATIENCE) {
@@ -79,14 +79,14 @@ impl Process {
         }
     }
 
-    /// The log lines that hold this text so far.
+    /// The log lines so far that contain this text.
     pub(crate) fn logs_with(&self, text: &str) -> Vec<Value> {
         let lines = self.stderr.lock();
         let lines = lines.iter().filter(|line| line.contains(text));
         lines.map(|line| serde_json::from_str(line).expect("a log line")).collect()
     }
 
-    /// How many log lines hold this text so far.
+    /// Number of log lines so far that contain this text.
     pub(crate) fn logged(&self, text: &str) -> usize {
         let lines = self.stderr.lock();
         lines.iter().filter(|line| line.contains(text)).count()
@@ -96,24 +96,24 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
     }
 
-    /// Its folder under `/proc`.
+    /// The process's folder under `/proc`.
     pub(crate) fn proc(&self) -> PathBuf {
         format!("/proc/{}", self.child.id()).into()
     }
 
-    /// Whether it still runs.
+    /// Whether the process is still running.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().expect("its status").is_none()
     }
 
-    /// Waits for its end.
+    /// Waits for the process to exit.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Output {
         let status = self.wait();
         Output::new(&self.name, status, self.stdout.finish(), self.stderr.finish())
     }
 
-    /// Ends it with SIGKILL, and returns what it said until then.
+    /// Kills the process with SIGKILL and returns its output so far.
     pub(crate) fn kill(mut self) -> Output {
         self.child.kill().expect("killed");
         let status = self.child.wait().expect("its status");
@@ -137,7 +137,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // One that has ended and was waited for is left alone by this.
+        // Has no effect on a process that has exited and was waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -165,7 +165,7 @@ impl Captured {
         self.lines.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `Err`: they didn't come in time; these came.
+    /// Waits until `times` lines contain `text`. Returns all lines so far as the error after `time`.
     fn wait(&self, times: usize, text: &str, time: Duration) -> Result<(), String> {
         let missing =
             |lines: &mut Vec<String>| lines.iter().filter(|line| line.contains(text)).count() < times;
@@ -180,7 +180,7 @@ impl Captured {
         Ok(())
     }
 
-    /// All of it, once the process has ended.
+    /// All lines of the stream, once the process has exited.
     fn finish(&mut self) -> Vec<String> {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("the reader ends");

@@ -1,5 +1,5 @@
-//! A connection between a program and a server that a test can cut or silence, or that is slow, or that loses some of
-//! what goes over it.
+//! A TCP proxy between a program and a server. Tests can cut or silence its connections, slow them down, or make them
+//! lose requests and answers.
 
 use super::lock;
 use std::io::{self, Read, Write};
@@ -7,10 +7,11 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What a slow connection passes on at once: a request for one message is a few of these, one for ten is a dozen.
+/// Bytes that a slow connection passes on at a time. A request for one message is a few such pieces, one for ten
+/// messages a dozen.
 const DROP_BYTES: usize = 256;
 
-/// Passes connections on to a server, until it's told to cut them.
+/// Passes connections on to a server until it is told to cut or silence them.
 pub(crate) struct Proxy {
     address: SocketAddr,
     lines: Arc<Mutex<Lines>>,
@@ -20,13 +21,13 @@ pub(crate) struct Proxy {
 struct Lines {
     cut: bool,
     silent: bool,
-    /// The connections with lower numbers were silenced once: they stay so.
+    /// Connections with lower numbers were silenced and stay silent.
     speaking_from: usize,
-    /// Connections so far: the next one's number.
+    /// Number of connections so far, which is the next connection's number.
     accepted: usize,
-    /// A slow connection waits for so long after each few bytes.
+    /// How long a slow connection waits after each piece.
     pause: Duration,
-    /// So many of a hundred requests are lost, or their answers are.
+    /// Percentage of requests that are lost, or whose answers are.
     losing: u32,
     lost: usize,
     open: Vec<TcpStream>,
@@ -38,30 +39,30 @@ impl Proxy {
         let address = listener.local_addr().expect("its port");
         let lines: Arc<Mutex<Lines>> = Arc::default();
         let (server, shared) = (server.to_owned(), lines.clone());
-        // It ends with the test's process.
+        // The thread ends with the test's process.
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                // Whoever is cut off at once is refused, to all appearances.
+                // To the client, a connection that is shut down at once looks refused.
                 let _ = pass_on(client, &server, &shared);
             }
         });
         Self { address, lines }
     }
 
-    /// Loses so many of a hundred requests, as often on their way as with their answers: half of it arrives, and the
-    /// connection ends.
+    /// Loses a percentage of the requests, half of them on the way and half with their answers. Half of the lost data
+    /// arrives, and then the connection ends.
     pub(crate) fn losing(self, percent: u32) -> Self {
         lock(&self.lines).losing = percent;
         self
     }
 
-    /// Everything trickles, in both directions: 256 bytes, and then nothing for so long.
+    /// Passes on 256 bytes at a time in both directions, and waits for `pause` after each.
     pub(crate) fn slow(self, pause: Duration) -> Self {
         lock(&self.lines).pause = pause;
         self
     }
 
-    /// How many requests and answers were lost.
+    /// Number of lost requests and answers.
     pub(crate) fn lost(&self) -> usize {
         lock(&self.lines).lost
     }
@@ -70,7 +71,7 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// Cuts all connections, and those that come.
+    /// Cuts all open and all new connections.
     pub(crate) fn cut(&self) {
         let mut lines = lock(&self.lines);
         lines.cut = true;
@@ -79,15 +80,15 @@ impl Proxy {
         }
     }
 
-    /// Passes nothing on any more and closes nothing, as where a router has forgotten its connections: whoever waits for
-    /// an answer waits for ever. New connections are accepted, and are as silent.
+    /// Stops passing on data without closing connections, like a router that has forgotten its connections. A client
+    /// that waits for an answer waits forever. New connections are accepted and stay silent too.
     pub(crate) fn silence(&self) {
         let mut lines = lock(&self.lines);
         lines.silent = true;
         lines.speaking_from = usize::MAX;
     }
 
-    /// Connections that come from now on work. Those that were silenced stay so.
+    /// Lets new connections work again. Those that were silenced stay silent.
     pub(crate) fn mend(&self) {
         let mut lines = lock(&self.lines);
         lines.cut = false;
@@ -105,7 +106,7 @@ fn pass_on(client: TcpStream, server: &str, shared: &Arc<Mutex<Lines>>) -> io::R
     let number = lines.accepted;
     lines.accepted += 1;
     if lines.silent {
-        // Kept, or else it would be closed.
+        // Keeps the connection, because dropping it would close it.
         lines.open.push(client);
         return Ok(());
     }
@@ -124,7 +125,8 @@ fn pass_on(client: TcpStream, server: &str, shared: &Arc<Mutex<Lines>>) -> io::R
     Ok(())
 }
 
-/// Passes on what comes, until one side ends or something gets lost; `None`: the connection was silenced, and stays open.
+/// Passes on data until one side closes or data is lost. Returns `None` if the connection was silenced and must stay
+/// open.
 fn pump(mut from: &TcpStream, mut to: &TcpStream, number: usize, shared: &Mutex<Lines>) -> Option<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -139,7 +141,7 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, number: usize, shared: &Mutex<
         if count == 0 {
             return Some(());
         }
-        // Small requests and answers come in one piece.
+        // Small requests and answers arrive in one read.
         let loses = loses(shared);
         let passed = &buffer[..if loses { count / 2 } else { count }];
         let at_once = if pause.is_zero() { passed.len().max(1) } else { DROP_BYTES };
@@ -157,10 +159,10 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, number: usize, shared: &Mutex<
     }
 }
 
-/// Whether what has just come gets lost.
+/// Decides whether the data just read is lost.
 fn loses(lines: &Mutex<Lines>) -> bool {
     let mut lines = lock(lines);
-    // Each request is one piece, and so is its answer.
+    // Each request is read in one piece, and so is its answer; each is lost with half of the percentage.
     let loses = fastrand::u32(..200) < lines.losing;
     lines.lost += usize::from(loses);
     loses

@@ -1,4 +1,4 @@
-//! A queue of SQS that works, but for what a test says otherwise.
+//! An SQS queue that works, except where a test's script answers instead.
 
 use super::lock;
 use super::stub::{Answer, Request, Stub};
@@ -7,10 +7,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// How long a receive waits when there is nothing, where the real one may wait for 20 seconds.
+/// How long a receive waits for messages. The real service waits for up to 20 seconds.
 const WAIT: Duration = Duration::from_millis(20);
 
-/// One queue, whose messages stay invisible until somebody gives them back.
+/// A queue whose messages stay invisible until a client releases them.
 pub(crate) struct ScriptedSqs {
     stub: Stub,
     state: Arc<Mutex<State>>,
@@ -20,27 +20,27 @@ pub(crate) struct ScriptedSqs {
 struct State {
     waiting: VecDeque<Value>,
     in_flight: HashMap<String, Value>,
-    /// How often each operation was asked for.
+    /// Number of calls by operation.
     asked: HashMap<String, usize>,
     received: u64,
-    /// A message waits that somebody gave back.
+    /// Notified when a client releases a message.
     returned: Arc<Condvar>,
 }
 
-/// What the service was asked for, and how often before.
+/// A call to the service, with the number of earlier calls of the same operation.
 pub(crate) struct Call<'a> {
     pub(crate) operation: &'a str,
     pub(crate) input: &'a Value,
     pub(crate) before: usize,
 }
 
-/// An error as the service words it.
+/// Creates an error in the format of SQS.
 pub(crate) fn refusal(status: u16, code: &str) -> Answer {
     let body = json!({"__type": format!("com.amazonaws.sqs#{code}"), "message": "said by the test"});
     Answer::new(status, body.to_string()).with("content-type", "application/x-amz-json-1.0")
 }
 
-/// The answer to a batch call of which these entries failed, with this code.
+/// Creates the answer to a batch call in which the entries at these indexes failed with this code.
 pub(crate) fn partly(input: &Value, failed: &[usize], code: &str, sender_fault: bool) -> Answer {
     let entries = input["Entries"].as_array().expect("entries");
     let of = |fails: bool| {
@@ -61,8 +61,8 @@ fn ok(body: &Value) -> Answer {
 }
 
 impl ScriptedSqs {
-    /// Holds these messages: each a body, or an object as `ReceiveMessage` returns it, without its receipt. `script`
-    /// answers what isn't to be answered as usual; what it answers does nothing to the queue.
+    /// Creates a queue with these messages. Each is a body, or an object as `ReceiveMessage` returns it, without its
+    /// receipt. If `script` returns an answer, the call is answered with it and the queue doesn't change.
     pub(crate) fn holding(
         visibility_seconds: u64,
         messages: impl IntoIterator<Item = Value>,
@@ -94,14 +94,14 @@ impl ScriptedSqs {
         format!("{}/000000000000/jobs", self.stub.endpoint())
     }
 
-    /// What this operation was asked for, each time.
+    /// The inputs of all calls of this operation.
     pub(crate) fn asked(&self, name: &str) -> Vec<Value> {
         let seen = self.stub.seen();
         let seen = seen.iter().filter(|request| operation(request) == name);
         seen.map(|request| serde_json::from_slice(&request.body).expect("JSON")).collect()
     }
 
-    /// The receipts in all requests for this operation.
+    /// The receipts in each call of this operation.
     pub(crate) fn receipts(&self, name: &str) -> Vec<Vec<String>> {
         let of = |input: &Value| {
             let entries = input["Entries"].as_array().expect("entries").iter();
@@ -110,17 +110,17 @@ impl ScriptedSqs {
         self.asked(name).iter().map(of).collect()
     }
 
-    /// Who signed each request.
+    /// The access key that signed each request.
     pub(crate) fn access_keys(&self) -> Vec<String> {
         self.stub.seen().iter().map(|request| request.access_key().to_owned()).collect()
     }
 
-    /// How many messages were received, the same one several times included.
+    /// Number of receives, counting each receive of the same message.
     pub(crate) fn received(&self) -> u64 {
         lock(&self.state).received
     }
 
-    /// Messages that wait, and that somebody has.
+    /// Number of visible and of in-flight messages.
     pub(crate) fn depth(&self) -> [usize; 2] {
         let state = lock(&self.state);
         [state.waiting.len(), state.in_flight.len()]

@@ -1,4 +1,4 @@
-//! A server whose answers a test writes: for what no real server says.
+//! A server whose answers a test scripts, for answers that no real server gives.
 
 use super::lock;
 use std::collections::HashMap;
@@ -6,24 +6,24 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// Answers until the test's process ends.
+/// An HTTP server that answers until the test's process ends.
 pub(crate) struct Stub {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
-/// What somebody asked for.
+/// A request that the server received.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// As it was sent, the query included.
+    /// Path and query as sent.
     pub(crate) target: String,
-    /// By the name in lower case.
+    /// Headers by lower-case name.
     pub(crate) headers: HashMap<String, String>,
     pub(crate) body: Vec<u8>,
 }
 
-/// What it is answered.
+/// The server's answer to a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Response {
@@ -31,7 +31,7 @@ pub(crate) enum Answer {
         headers: Vec<(String, Vec<u8>)>,
         body: Vec<u8>,
     },
-    /// Nothing, for as long as the other side waits.
+    /// No answer, for as long as the client waits.
     Never,
 }
 
@@ -40,18 +40,18 @@ impl Answer {
         Self::Response { status, headers: Vec::new(), body: body.into() }
     }
 
-    /// S3's: there is no such object.
+    /// The answer of S3 for an object that doesn't exist.
     pub(crate) fn no_such_key() -> Self {
         Self::new(404, "<?xml version=\"1.0\"?>\n<Error><Code>NoSuchKey</Code></Error>")
     }
 
-    /// A length that isn't the body's own is given like any other header; after it the connection is closed, unless the
-    /// answer is one to HEAD.
+    /// Adds a header. If it is a content length, it is sent in place of the body's own length, and the connection is
+    /// closed after the answer, except after HEAD.
     pub(crate) fn with(self, name: &str, value: impl ToString) -> Self {
         self.with_bytes(name, value.to_string())
     }
 
-    /// A value that may be no text.
+    /// Adds a header whose value may not be text.
     pub(crate) fn with_bytes(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         if let Self::Response { headers, .. } = &mut self {
             headers.push((name.into(), value.into()));
@@ -65,7 +65,7 @@ impl Request {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    /// Whether it asks S3 for what isn't there, to see how it answers.
+    /// Whether the request is the probe for an object that doesn't exist, with which a worker tests S3.
     pub(crate) fn is_probe(&self) -> bool {
         self.target.contains("/.wasmrun-probe")
     }
@@ -74,7 +74,7 @@ impl Request {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Of those who signed it.
+    /// The access key that signed the request.
     pub(crate) fn access_key(&self) -> &str {
         let (_, key) = self.header("authorization").split_once("Credential=").unwrap_or_default();
         key.split('/').next().unwrap_or_default()
@@ -90,7 +90,7 @@ impl Stub {
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (answer, seen) = (answer.clone(), shared.clone());
-                // A client that goes away is no fault.
+                // A client may disconnect at any time.
                 std::thread::spawn(move || serve(client, &*answer, &seen));
             }
         });
@@ -101,7 +101,7 @@ impl Stub {
         format!("http://{}", self.address)
     }
 
-    /// All that was asked for so far.
+    /// All requests so far.
     pub(crate) fn seen(&self) -> Vec<Request> {
         lock(&self.seen).clone()
     }
@@ -140,7 +140,7 @@ fn serve(
     Ok(())
 }
 
-/// `None`: the client is gone.
+/// Reads a request. Returns `None` if the client has disconnected.
 fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     let mut line = || -> io::Result<String> {
         let mut line = String::new();

@@ -1,14 +1,14 @@
-//! What a process occupies, as the system tells.
+//! Resources that a process occupies, as the kernel reports them.
 
 use super::Process;
 use std::fs;
 
-/// What a worker holds at some moment.
+/// Resources of a process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Vitals {
-    /// Memory that is resident, in bytes.
+    /// Resident memory in bytes.
     pub(crate) resident: u64,
-    /// The most that was resident since the process started or [`Process::forget_peak`].
+    /// Peak of resident memory in bytes since the process started or [`Process::forget_peak`].
     pub(crate) peak: u64,
     /// Open file descriptors.
     pub(crate) files: usize,
@@ -16,7 +16,7 @@ pub(crate) struct Vitals {
 }
 
 impl Process {
-    /// What it occupies now.
+    /// The resources that the process occupies now.
     #[track_caller]
     pub(crate) fn vitals(&self) -> Vitals {
         let status = fs::read_to_string(self.proc().join("status")).expect("the process runs");
@@ -35,7 +35,7 @@ impl Process {
         }
     }
 
-    /// Its peak is from now on that of what follows.
+    /// Resets the peak of resident memory to the current value.
     pub(crate) fn forget_peak(&self) {
         fs::write(self.proc().join("clear_refs"), "5").expect("the process runs");
     }

@@ -1,21 +1,21 @@
-//! Somebody who watches a worker over HTTP.
+//! An HTTP client for a worker's endpoints.
 
 use super::{PATIENCE, Process, field, wait_until};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// What it was answered.
+/// An answer of the worker.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) status: u16,
-    /// The lines before the body.
+    /// The status line and the headers, in lower case.
     pub(crate) head: String,
     pub(crate) body: String,
 }
 
 impl Process {
-    /// Where the worker listens, once it does.
+    /// Waits until the worker listens and returns its address.
     #[track_caller]
     pub(crate) fn listens_on(&self) -> SocketAddr {
         self.until_logged("\"listening\"");
@@ -24,7 +24,7 @@ impl Process {
     }
 }
 
-/// Sends these bytes, and reads what comes until the end.
+/// Sends these bytes and reads the answer until the connection closes.
 pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -49,7 +49,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Seen {
     request(address, "GET", path)
 }
 
-/// `/status`
+/// Returns `/status` as JSON.
 #[track_caller]
 pub(crate) fn status(address: SocketAddr) -> Value {
     let seen = get(address, "/status");
@@ -57,7 +57,7 @@ pub(crate) fn status(address: SocketAddr) -> Value {
     serde_json::from_str(&seen.body).expect("JSON")
 }
 
-/// Waits until `/status` says that so many tasks have ended and none runs.
+/// Waits until `/status` shows `count` ended tasks and none running.
 #[track_caller]
 pub(crate) fn wait_for_tasks(address: SocketAddr, count: u64) {
     wait_until("the tasks have ended", || {

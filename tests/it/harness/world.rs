@@ -1,4 +1,4 @@
-//! A directory of its own for each test: the stores `in` and `out`, a queue to work on and one to send to.
+//! A directory for each test with the stores `in` and `out`, a queue to work on and a queue to send to.
 
 use super::command::{Command, Output};
 use super::{guest, memory, scratch, wasmrun};
@@ -9,14 +9,14 @@ use tempfile::TempDir;
 
 /// The queue that tests work on.
 const QUEUE: &str = "sqlite:jobs.db";
-/// More is logged of our own doings than by default: the tests read it.
+/// The program's own crate logs at debug level because tests read those lines.
 const LOG: &str = "info,wasmrun_runtime=debug";
 
 pub(crate) struct World {
     directory: TempDir,
 }
 
-/// How many messages a queue holds.
+/// Number of messages in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Depth {
     pub(crate) visible: u64,
@@ -33,7 +33,7 @@ impl Depth {
 }
 
 impl World {
-    /// Without a queue to work on.
+    /// Creates a world without a queue to work on.
     pub(crate) fn new() -> Self {
         Self::new_in(scratch())
     }
@@ -48,12 +48,12 @@ impl World {
         world
     }
 
-    /// With the queue `sqlite:jobs.db`, created with these options.
+    /// Creates a world with the queue `sqlite:jobs.db`, created with these options.
     pub(crate) fn with_queue(options: &[&str]) -> Self {
         Self::new().and_queue(options)
     }
 
-    /// The same, in memory.
+    /// Creates the same world on a file system in memory.
     pub(crate) fn in_memory_with_queue(options: &[&str]) -> Self {
         Self::new_in(memory()).and_queue(options)
     }
@@ -73,7 +73,7 @@ impl World {
         fs::write(path, content).expect("written");
     }
 
-    /// In one step: who watches doesn't see a part of it.
+    /// Replaces a file atomically, so that a watcher never sees a part of it.
     pub(crate) fn replace(&self, relative: &str, content: &str) {
         self.write("replacement", content);
         fs::rename(self.path("replacement"), self.path(relative)).expect("renamed");
@@ -97,7 +97,7 @@ impl World {
         Command::new(program, self.directory.path())
     }
 
-    /// A worker with all grants that guests of the tests ask for.
+    /// A worker with all grants that the tests' guests need.
     pub(crate) fn run(&self, component: &str) -> Command {
         self.wasmrun(["run", "--queue", QUEUE])
             .env("WASMRUN_LOG", LOG)
@@ -105,12 +105,12 @@ impl World {
             .args(Self::grants())
     }
 
-    /// One task with the same grants; its outcome is printed as JSON.
+    /// One task with the same grants, whose outcome is printed as JSON.
     pub(crate) fn invoke(&self, component: &str, message: &str) -> Command {
         self.wasmrun(["invoke", "--json", "--message", message]).arg(guest(component)).args(Self::grants())
     }
 
-    /// The outcome and the reason of the task of this message.
+    /// The outcome and the reason of the task for this message.
     #[track_caller]
     pub(crate) fn outcome(&self, message: &str) -> (String, String) {
         let report = self.invoke("misbehave", message).ends().json();
@@ -122,7 +122,7 @@ impl World {
         ["--store", "input=dir:in:ro", "--store", "output=dir:out:rw", "--send", "next=sqlite:next.db"]
     }
 
-    /// Sends texts.
+    /// Sends messages with these bodies.
     #[track_caller]
     pub(crate) fn send<T: AsRef<str>>(&self, bodies: impl IntoIterator<Item = T>) -> Output {
         bodies
@@ -139,13 +139,13 @@ impl World {
         self.wasmrun(["enqueue", "--queue", QUEUE, "--store", "input=dir:in"]).succeeds()
     }
 
-    /// What the queue that tests work on holds.
+    /// Number of messages in the queue that tests work on.
     #[track_caller]
     pub(crate) fn depth(&self) -> Depth {
         self.depth_of(QUEUE)
     }
 
-    /// What its dead-letter queue holds.
+    /// Number of messages in its dead-letter queue.
     #[track_caller]
     pub(crate) fn dead(&self) -> Depth {
         self.depth_of("sqlite:jobs.db#dead")
@@ -158,7 +158,7 @@ impl World {
         Depth { visible: count("visible"), in_flight: count("in_flight"), delayed: count("delayed") }
     }
 
-    /// The visible messages of a queue, as `wasmrun queue peek` shows them.
+    /// The visible messages of a queue, as `wasmrun queue peek` prints them.
     #[track_caller]
     pub(crate) fn peek(&self, queue: &str) -> Vec<Value> {
         self.wasmrun(["queue", "peek", "--max", "1000", queue])
@@ -169,12 +169,12 @@ impl World {
             .collect()
     }
 
-    /// The database that a queue is in, as other programs see it.
+    /// Opens the queue's database, as other programs do.
     pub(crate) fn database(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.path("jobs.db")).expect("a database")
     }
 
-    /// Id and body of every message of the queue, in the order in which they were sent.
+    /// ID and body of every message in the queue, in the order in which they were sent.
     pub(crate) fn messages(&self) -> Vec<(String, String)> {
         let database = self.database();
         let mut query = database

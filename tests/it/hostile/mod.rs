@@ -1,9 +1,22 @@
-//! The hostile suite: guests whose makers know our source. Whatever they try, five things hold for each of them, in
-//! [`siege`]: its task ends as it must, with the limit named; a neighbour that started in the same moment completes
-//! with its normal result; the worker's heartbeats and timers go on, told by the queue's own count of renewals; what
-//! the process held for it is given back; and what lies around its stores is as it was.
+//! The hostile suite: guests whose authors know our source. [`siege`] checks five properties under each attack:
+//!
+//! - The attacking task ends as expected, and its outcome names the limit.
+//! - A neighbour that started at the same moment completes with its normal result.
+//! - The worker's heartbeats and timers go on, as the queue's own count of renewals shows.
+//! - The process frees all resources that it held for the task.
+//! - The files around the worker's stores don't change.
 //!
 //! `cargo xtask hostile` runs this module alone, on all cores and on one.
+//!
+//! | module | shows |
+//! |---|---|
+//! | `bare` | attacks in WebAssembly text that no Rust compiler would produce |
+//! | `components` | components that are hostile as a whole, by their structure |
+//! | `ends` | how a task must end, and how it ended |
+//! | `frame` | the component that the attacks of `bare` are put into |
+//! | `misbehave` | attacks by a program in Rust |
+//! | `outside` | the files around a worker's stores, and those that guests leave in a store |
+//! | `siege` | a worker under attack, and the checks of the five properties |
 
 mod bare;
 mod components;

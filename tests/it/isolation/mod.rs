@@ -2,7 +2,7 @@
 //!
 //! | module | shows |
 //! |---|---|
-//! | `deterministic` | what a guest sees that is the same each time |
+//! | `deterministic` | what a guest sees that is the same on each run |
 //! | `reach` | what a guest can see and touch |
 
 mod deterministic;

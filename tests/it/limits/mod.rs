@@ -1,9 +1,9 @@
-//! What bounds a worker and its compiler.
+//! The bounds of a worker and of its compiler.
 //!
 //! | module | shows |
 //! |---|---|
-//! | `capacity` | how many tasks run at once where memory or file descriptors are short |
-//! | `compiling` | components that would take the compiler hours or gigabytes |
+//! | `capacity` | the number of concurrent tasks where memory or file descriptors are short |
+//! | `compiling` | components that would cost the compiler hours or gigabytes |
 
 mod capacity;
 mod compiling;

@@ -1,11 +1,11 @@
-//! Queues: the commands around them, and what messages hold.
+//! Queues: their commands, and the contents of messages.
 //!
 //! | module | shows |
 //! |---|---|
-//! | `bodies` | bodies that an extended client put into a bucket |
-//! | `commands` | the commands around a queue, order by group, sending on |
-//! | `events` | which messages announce objects, and what becomes of those that look like it |
-//! | `idempotency` | what docs/src/guides/idempotency.md advises |
+//! | `bodies` | bodies that an extended client stored in a bucket |
+//! | `commands` | the queue commands, order within a group, sending messages |
+//! | `events` | which messages announce objects, and how messages that only resemble them are handled |
+//! | `idempotency` | the advice in docs/src/guides/idempotency.md |
 
 mod bodies;
 mod commands;

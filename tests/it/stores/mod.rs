@@ -1,10 +1,10 @@
-//! Stores: objects, whatever their size, headers, versions and keys.
+//! Stores: objects of any size, and their headers, versions and keys.
 //!
 //! | module | shows |
 //! |---|---|
-//! | `large_object` | an object that is larger than the memory of host and guest |
-//! | `odd_objects` | objects whose headers, versions and keys are not what one expects |
-//! | `transfers` | calls that move much |
+//! | `large_object` | an object larger than the memory of host and guest |
+//! | `odd_objects` | objects with unusual headers, versions and keys |
+//! | `transfers` | calls that move much data |
 
 mod large_object;
 mod odd_objects;

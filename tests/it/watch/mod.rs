@@ -1,11 +1,11 @@
-//! What a worker shows: status, metrics, log, usage.
+//! A worker's status, metrics, log and usage.
 //!
 //! | module | shows |
 //! |---|---|
-//! | `logs` | what guests can do to the log |
-//! | `report` | what is told of that file |
-//! | `usage` | the file of what tasks consumed |
-//! | `watching` | what is shown to those who watch a worker |
+//! | `logs` | the effects of guests on the log |
+//! | `report` | the report on the usage file |
+//! | `usage` | the file that records the usage of each task |
+//! | `watching` | the HTTP endpoints and the metrics of a worker |
 
 mod logs;
 mod report;

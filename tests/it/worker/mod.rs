@@ -3,11 +3,11 @@
 //! | module | shows |
 //! |---|---|
 //! | `first_run` | the first minutes: a queue that doesn't exist yet, and one without a dead-letter queue |
-//! | `outcomes` | how tasks fail, and what becomes of their messages |
-//! | `reloading` | a configuration that changes meanwhile |
-//! | `scaling` | how many tasks run at once, by what there is to do |
+//! | `outcomes` | how tasks fail, and the effect on their messages |
+//! | `reloading` | a configuration that changes while the worker runs |
+//! | `scaling` | the number of concurrent tasks, depending on the load |
 //! | `stopping` | signals |
-//! | `thumbnails` | a thousand messages, and what each of them is to give |
+//! | `thumbnails` | a thousand messages, and the expected result of each |
 
 mod first_run;
 mod outcomes;
