@@ -1,4 +1,4 @@
-//! Fetching Debian's packages without installing them: any user may, and the system stays as it is.
+//! Downloads and unpacks Debian packages without installing them. Works for any user and leaves the system unchanged.
 
 use std::{
     fs,
@@ -10,12 +10,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::quiet;
 
-/// rustc, cargo and the library's source: the branch that Debian keeps current for its browsers.
+/// rustc, cargo, the library's source and the C library for WASI, from the branch that Debian keeps current for its
+/// browsers.
 const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "wasi-libc"];
-/// The packages of rustc-web's own libraries carry its version in their name.
+/// Prefix of rustc-web's own library packages, whose names contain its version.
 const LIBRARY_PACKAGES: &str = "libstd-rust-web";
 
-/// apt with lists and a cache of its own.
+/// apt with its own lists and cache.
 pub(crate) struct Apt {
     folder: PathBuf,
 }
@@ -37,10 +38,10 @@ impl Apt {
             format!("Dir::State::Lists={folder}/lists"),
             format!("Dir::Cache={folder}/cache"),
             format!("Dir::Log={folder}"),
-            // What is installed is only read, to know which libraries are there already.
+            // The list of installed packages is only read, to find out which libraries the system already has.
             "Dir::State::status=/var/lib/dpkg/status".into(),
             "Debug::NoLocking=1".into(),
-            // Root's apt downloads as another user, who can't write here.
+            // apt run by root downloads as another user, who can't write here.
             "APT::Sandbox::User=root".into(),
             "Acquire::Languages=none".into(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".into(),
@@ -52,10 +53,11 @@ impl Apt {
         command
     }
 
-    /// Downloads the packages and what they need that the system lacks, and unpacks all into `root`.
-    /// Returns the packages' file names.
+    /// Downloads the packages and the dependencies that the system lacks, and unpacks all of them into `root`. Returns
+    /// the packages' file names.
     pub(crate) fn unpack(&self, root: &Path) -> Result<Vec<String>> {
-        // A third party's source that doesn't answer is no reason to give up: what counts is what is then found.
+        // A third party's source that doesn't answer is no reason to fail: what counts is whether the packages are
+        // found.
         let update = quiet(self.command("apt-get").args(["update", "-q"]));
         let wanted = match self.wanted() {
             Ok(wanted) => wanted,
@@ -67,7 +69,8 @@ impl Apt {
         quiet(
             self.command("apt-get")
                 .args(["install", "-q", "-y", "--no-install-recommends"])
-                // What the system has already is wanted here too: a toolchain that an upgrade can't break.
+                // Also download packages that the system already has, so that an upgrade of the system can't break the
+                // toolchain.
                 .args(["--download-only", "--reinstall", "--allow-downgrades"])
                 .args(&wanted),
         )
@@ -76,9 +79,9 @@ impl Apt {
         self.unpack_all(root)
     }
 
-    /// Downloads one package, without those that it needs, and unpacks it into `root`.
+    /// Downloads one package without its dependencies and unpacks it into `root`.
     pub(crate) fn unpack_alone(&self, package: &str, root: &Path) -> Result<()> {
-        // As above.
+        // A failure is ignored for the same reason as in `unpack`.
         let _ = quiet(self.command("apt-get").args(["update", "-q"]));
         let mut download = self.command("apt-get");
         download.current_dir(self.archives()).args(["download", "-q", package]);
@@ -90,7 +93,7 @@ impl Apt {
         self.folder.join("cache/archives")
     }
 
-    /// Unpacks all that was downloaded.
+    /// Unpacks all downloaded packages.
     fn unpack_all(&self, root: &Path) -> Result<Vec<String>> {
         let mut packages = Vec::new();
         for entry in fs::read_dir(self.archives())? {
@@ -104,7 +107,7 @@ impl Apt {
         Ok(packages)
     }
 
-    /// The packages to ask for: versions are in the names of some, and found here.
+    /// Names of the packages to download. Some names contain a version, which is looked up here.
     fn wanted(&self) -> Result<Vec<String>> {
         let names = quiet(self.command("apt-cache").arg("pkgnames"))?;
         if let Some(missing) = PACKAGES.iter().find(|package| !names.lines().any(|name| name == **package)) {
@@ -122,7 +125,7 @@ impl Apt {
         ]))?;
         let mut wanted: Vec<String> = PACKAGES.map(Into::into).into();
         wanted.push(linker);
-        // Each package of the recursive list begins a line of its own.
+        // Each package in the recursive list starts a line.
         wanted.extend(depends.lines().filter(|line| line.starts_with(LIBRARY_PACKAGES)).map(Into::into));
         wanted.dedup();
         Ok(wanted)

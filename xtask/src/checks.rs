@@ -1,4 +1,4 @@
-//! Running the tests and the benchmarks, on freshly built guests; and checking what is depended on.
+//! Runs the tests and benchmarks on freshly built guests, and checks the dependencies.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
@@ -15,18 +15,20 @@ use crate::{
     tools::{self, CARGO_DENY},
 };
 
-/// Whose dependencies are checked: all that the repository builds.
+/// The workspaces whose dependencies are checked: all that the repository builds.
 const WORKSPACES: [&str; 5] = [".", "benches/native", "fuzz", "guest-examples", "tests/guests"];
-/// One configuration for all of them: not each has all that it speaks of.
+/// Lints that are off because one configuration serves all workspaces, and not every workspace has everything that it
+/// mentions.
 const ELSEWHERE: [&str; 4] =
     ["license-exception-not-encountered", "unmatched-skip", "unmatched-skip-root", "unnecessary-skip"];
 
-/// Builds everything and runs every test; the runner's summary is the last thing shown, and its exit code is returned.
+/// Builds everything and runs every test. The runner's summary is printed last, and its exit code is returned.
 ///
-/// With arguments for the runner, a selection is meant: documentation is then left out.
+/// Arguments are passed to the runner and select tests. Documentation tests are then left out.
 pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::CargoAndCargoComponent)?;
-    // Before the ordinary build, which links what ships to the same file. A selection has it by the name of its tests.
+    // Built before the ordinary build, which links the program that ships to the same file. A selection needs the image
+    // if it names container tests.
     let needs_image = |argument: &String| argument.contains("container") || argument.contains("deploy");
     let image = match arguments.is_empty() || arguments.iter().any(needs_image) {
         true => image::ready(places)?,
@@ -35,14 +37,14 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     command::build(places)?;
     if arguments.is_empty() {
         docs::check(places)?;
-        // What the example guests do apart from calling the host is tested on this machine's own target.
+        // The code of the example guests that doesn't call the host is tested on this machine's own target.
         let examples = places.root.join("guest-examples/Cargo.toml");
         command::run(
             cargo(places)
                 .args(["test", "--release", "--locked", "--manifest-path"])
                 .arg(examples)
                 .env("CARGO_TARGET_DIR", places.target.join("guest-test"))
-                // Small code is for the guests themselves.
+                // The profile's slow settings for small code are only worth their time for the guests themselves.
                 .env("CARGO_PROFILE_RELEASE_LTO", "off")
                 .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
         )?;
@@ -51,7 +53,7 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
                 .args(["doc", "--release", "--no-deps", "--workspace"])
                 .env("RUSTDOCFLAGS", "-D warnings"),
         )?;
-        // cargo test runs the examples of the documentation by itself.
+        // cargo test runs documentation tests by itself; cargo-nextest doesn't.
         if on_path("cargo-nextest").is_some() {
             command::run(cargo(places).args(["test", "--release", "--doc", "--workspace"]))?;
         }
@@ -65,32 +67,32 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     command::show(&mut runner).map(exit_code)
 }
 
-/// Tests through the program that the fast run leaves out, by a part of the name: what needs servers, containers or whole
-/// documents, and what takes several seconds by its nature.
+/// Name parts of the integration tests that the fast run leaves out: tests that need servers, containers or whole
+/// documents, and tests that take several seconds.
 const NOT_FAST: [&str; 10] = [
-    // Servers that stand in for Amazon's.
+    // Servers that stand in for SQS and S3.
     "aws::",
     // podman, and templates on such a server.
     "deploy::",
-    // Every page, some of which need these.
+    // Every page, some of which need these servers.
     "docs::",
-    // Kills, and outages that are waited for.
+    // Kills, and outages that the tests wait for.
     "faults::",
-    // Each guest until a limit ends it.
+    // Each guest runs until a limit ends it.
     "hostile::",
-    // Gigabytes, and components that are expensive to compile.
+    // Gigabytes of memory, and components that are expensive to compile.
     "limits::",
     "large_object::",
-    // Each flag and key with each kind of wrong value.
+    // Each flag and key with each kind of invalid value.
     "bad_settings::",
-    // Bursts that are waited for.
+    // Bursts that the tests wait for.
     "scaling::",
-    // A thousand of them.
+    // A thousand thumbnails.
     "thumbnails::",
 ];
 
-/// Builds what is missing, and runs the tests that a change is tried with: unit tests, and of those through the program what
-/// needs nothing but guests. Others that need a server skip themselves, as they are told of none.
+/// Builds what is missing and runs the tests for a quick check of a change: unit tests, and the integration tests that
+/// need only guests. Tests that need a server skip themselves, because no server is configured.
 pub(crate) fn test_fast(places: &Places) -> Result<ExitCode> {
     guests::build(places, Kinds::Cargo)?;
     let left_out: Vec<&str> = NOT_FAST.iter().flat_map(|part| ["--skip", part]).collect();
@@ -109,7 +111,7 @@ pub(crate) fn test_fast(places: &Places) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// cargo-nextest where it's installed, else cargo's own runner.
+/// cargo-nextest if it is installed, otherwise cargo's own runner.
 fn test_runner(places: &Places) -> Command {
     let mut runner = cargo(places);
     match on_path("cargo-nextest") {
@@ -119,7 +121,7 @@ fn test_runner(places: &Places) -> Command {
     runner
 }
 
-/// Runs the tests of endurance at full length, one after the other, and shows what they measured.
+/// Runs the endurance tests at full length, one after the other, and shows their measurements.
 pub(crate) fn endure(places: &Places) -> Result<ExitCode> {
     guests::build(places, Kinds::Cargo)?;
     command::build(places)?;
@@ -132,16 +134,17 @@ pub(crate) fn endure(places: &Places) -> Result<ExitCode> {
     command::show(&mut runner).map(exit_code)
 }
 
-/// Checks licences, duplicates and sources of everything that is depended on, as `deny.toml` says.
+/// Checks licences, duplicates and sources of all dependencies according to `deny.toml`.
 ///
-/// Known vulnerabilities are checked too if `advisories` says so: their database is on GitHub, which not every machine
-/// may ask.
+/// Also checks for known vulnerabilities if `advisories` is set. Their database is on GitHub, which not every machine
+/// can reach.
 pub(crate) fn deny(places: &Places, advisories: bool) -> Result<()> {
     let deny = CARGO_DENY.ready(places)?;
     for workspace in WORKSPACES {
         let mut check = Command::new(&deny);
         check.current_dir(&places.root);
-        // Theirs follows the repository's lock file: cargo adds what is new there, and a test compares the versions.
+        // The fuzz workspace's lock file follows the repository's: cargo adds new packages to it, and a test compares
+        // the versions.
         if workspace != "fuzz" {
             check.arg("--locked");
         }
@@ -161,10 +164,10 @@ pub(crate) fn deny(places: &Places, advisories: bool) -> Result<()> {
     Ok(())
 }
 
-/// Of the hostile suite so many tests run at once, however few the cores: most wait for a clock.
+/// Number of hostile tests that run at once, even on few cores, because most of them wait for a clock.
 const HOSTILE_AT_ONCE: &str = "8";
 
-/// Runs the hostile suite again and again, on all cores and then on one; ends with the first run that fails.
+/// Runs the hostile suite `repeat` times, on all cores and then on one. Stops at the first run that fails.
 pub(crate) fn hostile(places: &Places, repeat: u32) -> Result<ExitCode> {
     guests::build(places, Kinds::Cargo)?;
     command::build(places)?;
@@ -189,7 +192,7 @@ pub(crate) fn hostile(places: &Places, repeat: u32) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The same command, on the first core alone.
+/// The same command, bound to the first core.
 fn on_one_core(taskset: &Path, command: &Command) -> Command {
     let mut pinned = Command::new(taskset);
     pinned.args(["-c", "0"]).arg(command.get_program()).args(command.get_args());
@@ -209,21 +212,21 @@ fn on_one_core(taskset: &Path, command: &Command) -> Command {
 pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     guests::build(places, Kinds::Cargo)?;
     let name = arguments.first().map(String::as_str).filter(|name| !name.starts_with('-'));
-    // Before the ordinary build, which links what ships to the same file.
+    // Built before the ordinary build, which links the program that ships to the same file.
     let image = if name == Some("container") { image::ready(places)? } else { None };
-    // Some measure the program itself.
+    // Some benchmarks measure the program itself.
     command::build(places)?;
     let mut runner = cargo(places);
     runner.args(["bench", "--workspace"]);
-    // Left at its defaults the engine makes an error for each store that is dropped, and an error takes a backtrace where these
-    // ask for it: the bare loops would look dearer than they are.
+    // With its defaults, the engine creates an error for each dropped store. An error captures a backtrace if these
+    // variables are set, which would make the bare loops look slower than they are.
     for variable in ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {
         runner.env_remove(variable);
     }
     runner.envs(image.iter().flat_map(image::Image::environment));
     if let Some(name) = name {
         runner.arg("--bench");
-        // They work on a real server, and one compares with what others have written.
+        // These benchmarks use a real server, and one compares with consumers written by others.
         if ["queue", "scale"].contains(&name) {
             runner.env("WASMRUN_BENCH_SERVERS", servers::ready_to_compare(places)?);
         }
@@ -237,7 +240,7 @@ fn cargo(places: &Places) -> Command {
     command
 }
 
-/// What a child's exit means for this program. A child that was killed has no code.
+/// Converts a child's exit status to this program's exit code. A child that was killed has no code.
 fn exit_code(status: ExitStatus) -> ExitCode {
     match status.code().map(u8::try_from) {
         Some(Ok(code)) => ExitCode::from(code),

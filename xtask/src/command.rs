@@ -1,4 +1,4 @@
-//! Running other programs: shown or quietly, and with errors that name what failed.
+//! Runs other programs, visibly or quietly, with errors that name the program that failed.
 
 use std::{
     env,
@@ -13,12 +13,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::places::Places;
 
-/// The cargo that runs this program, in the repository's root, with the same target folder.
+/// The cargo that runs this program, in the repository's root and with the same target folder.
 pub(crate) fn cargo(places: &Places) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(&places.root).env("CARGO_TARGET_DIR", &places.target);
-    // What cargo told this program of its own package: some build scripts look at these, and would run again for each
-    // cargo that is started by hand or from here.
+    // Remove the variables that cargo sets for this program's own package. Some build scripts depend on them and would
+    // otherwise run again whenever cargo is started by hand and then from here.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -28,15 +28,16 @@ pub(crate) fn cargo(places: &Places) -> Command {
     command
 }
 
-/// Builds the program alone, without the benchmarks' packages. Its manifest sees to it that nothing is compiled again when all is
-/// built later. That is why there is no profile with less optimisation for the demo: it would compile everything a second time,
-/// and `opt-level = 1` without debug information and overflow checks takes 30 % less CPU time, not half (188 s against 268 s
-/// for cranelift-codegen and aws-sdk-sqs with their dependencies).
+/// Builds only the program, without the benchmarks' packages. The program's manifest makes sure that a later build of
+/// everything compiles nothing again. For the same reason there is no less optimized profile for the demo: it would
+/// compile everything a second time, and `opt-level = 1` without debug information and overflow checks takes only 30 %
+/// less CPU time (188 s against 268 s for cranelift-codegen and aws-sdk-sqs with their dependencies).
 pub(crate) fn build_program(places: &Places) -> Result<()> {
     run(cargo(places).args(["build", "--release", "--package", "wasmrun-worker"]))
 }
 
-/// Builds everything as it ships. Never another part: another selection of packages compiles the engine with other features.
+/// Builds everything as it ships. Never builds a part, because another selection of packages compiles the engine with
+/// other features.
 pub(crate) fn build(places: &Places) -> Result<()> {
     run(cargo(places).args(["build", "--release", "--workspace"]))
 }
@@ -45,13 +46,13 @@ pub(crate) fn build(places: &Places) -> Result<()> {
 ///
 /// # Errors
 ///
-/// When it can't be started. How it ended is for the caller to judge.
+/// Fails if the command can't be started. The caller must check the exit status.
 pub(crate) fn show(command: &mut Command) -> Result<ExitStatus> {
     eprintln!("$ {}", typed(command));
     command.status().with_context(|| format!("cannot run {}", name(command)))
 }
 
-/// As [`show`], for commands that must succeed.
+/// Like [`show`], for commands that must succeed.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = show(command)?;
     if !status.success() {
@@ -64,14 +65,14 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 ///
 /// # Errors
 ///
-/// When it fails; the message carries what it complained about.
+/// Fails if the command fails; the message contains its error output.
 pub(crate) fn quiet(command: &mut Command) -> Result<String> {
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {}", name(command)))?;
     judge(command, output)
 }
 
-/// As [`quiet`], but ended when it takes longer than `limit`.
+/// Like [`quiet`], but kills the command if it takes longer than `limit`.
 pub(crate) fn quiet_within(command: &mut Command, limit: Duration) -> Result<()> {
     let mut child = command
         .stdin(Stdio::null())
@@ -79,11 +80,11 @@ pub(crate) fn quiet_within(command: &mut Command, limit: Duration) -> Result<()>
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot run {}", name(command)))?;
-    // Read beside the waiting, so that a full pipe can't stop the child.
+    // Read by another thread, so that a full pipe can't block the child.
     let complaints = child.stderr.take().map(|mut pipe| {
         thread::spawn(move || {
             let mut bytes = Vec::new();
-            // What can't be read is missing from an error message, no more.
+            // Output that can't be read is only missing from the error message.
             let _ = pipe.read_to_end(&mut bytes);
             bytes
         })
@@ -114,10 +115,10 @@ fn judge(command: &Command, output: Output) -> Result<String> {
         .with_context(|| format!("{} printed something that is not text", name(command)))
 }
 
-/// The lines of an error output that say what is wrong: those that are marked as errors, else the last ones.
+/// The lines of an error output that matter: those marked as errors, or else the last lines.
 fn complaint(stderr: &str) -> String {
     const MARKS: [&str; 3] = ["error", "E: ", "Caused by"];
-    /// Characters: a few lines on a terminal.
+    /// Maximum length in characters, which is a few lines on a terminal.
     const MOST: usize = 400;
     let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let marked = lines.iter().position(|line| MARKS.iter().any(|mark| line.starts_with(mark)));
@@ -129,7 +130,7 @@ fn complaint(stderr: &str) -> String {
     }
 }
 
-/// The command as one would type it.
+/// The command as a user would type it.
 pub(crate) fn typed(command: &Command) -> String {
     let mut line = name(command);
     for argument in command.get_args() {
@@ -139,7 +140,7 @@ pub(crate) fn typed(command: &Command) -> String {
     line
 }
 
-/// The program as it was given, but for cargo, which passes itself on by its full path.
+/// The program as it was given, except for cargo, which passes its own full path.
 pub(crate) fn name(command: &Command) -> String {
     let program = command.get_program();
     match env::var_os("CARGO") {
@@ -157,7 +158,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Finds a program as a shell would, and beside that in cargo's own folder of programs.
+/// Finds a program like a shell does, and also in cargo's own folder of programs.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let cargo_home = env::var_os("CARGO_HOME")

@@ -1,9 +1,9 @@
-//! A Rust toolchain for Wasm guests out of Debian's packages, for where rustup can't download one.
+//! Builds a Rust toolchain for Wasm guests from Debian packages, for machines where rustup can't download one.
 //!
-//! Debian packages a current rustc and its library's source, but no standard library for WASI. This module downloads the
-//! packages with apt into a folder of its own, unpacks them there, compiles the standard library, and lays all of it out
-//! as a sysroot. The system is not touched and root is not needed: apt gets private lists and a private cache, and the
-//! programs run from where they were unpacked.
+//! Debian packages a current rustc and its library's source, but no standard library for WASI. This module downloads
+//! the packages with apt into its own folder, unpacks them there, compiles the standard library, and lays all of it out
+//! as a sysroot. It doesn't change the system and doesn't need root: apt uses private lists and a private cache, and
+//! the programs run from where they were unpacked.
 
 use std::{
     fs::{self, File},
@@ -22,9 +22,9 @@ use crate::{
     targets::{COMPONENT_TARGET, MODULE_TARGET, has_std},
 };
 
-/// Written last into a finished sysroot; its first line says how that was laid out.
+/// File that is written last into a finished sysroot. Its first line names the layout.
 const STAMP: &str = "wasmrun-xtask";
-/// To be changed with the layout, so that toolchains of an older one are built anew.
+/// Must change with the layout, so that toolchains with an older layout are built again.
 const LAYOUT: &str = "layout 1";
 
 /// Whether a finished toolchain of the current layout is there.
@@ -32,18 +32,19 @@ pub(crate) fn is_complete(sysroot: &Path) -> bool {
     fs::read_to_string(sysroot.join(STAMP)).is_ok_and(|stamp| stamp.lines().next() == Some(LAYOUT))
 }
 
-/// What tells this toolchain from any other, also from one of the same versions that was built another time: what
-/// one standard library compiled doesn't fit the other.
+/// Distinguishes this toolchain from any other, including one of the same versions that was built at another time. Code
+/// compiled with one standard library doesn't fit another.
 pub(crate) fn identity(sysroot: &Path) -> Result<String> {
     fs::read_to_string(sysroot.join(STAMP)).context("the guest toolchain has gone; run this again")
 }
 
-/// Builds the toolchain in a folder beside `sysroot` and moves it there when it is finished, so that an interrupted
+/// Builds the toolchain in a folder next to `sysroot` and moves it there when it is finished, so that an interrupted
 /// build leaves nothing that looks like a toolchain.
 ///
 /// # Errors
 ///
-/// When this is no Debian with the packages, when they can't be downloaded, or when the library doesn't compile.
+/// Fails if the system isn't a Debian with the packages, if they can't be downloaded, or if the library doesn't
+/// compile.
 pub(crate) fn build(cache: &Path, sysroot: &Path) -> Result<()> {
     for program in ["apt-get", "apt-cache", "dpkg-deb"] {
         if on_path(program).is_none() {
@@ -71,7 +72,7 @@ pub(crate) fn build(cache: &Path, sysroot: &Path) -> Result<()> {
     let layout = Layout::make(&partial)?;
     layout.compile_std(&partial.join("build"))?;
     remove(&partial.join("build"))?;
-    // Two thirds of it all is source code that has served.
+    // Two thirds of the size is source code that is no longer needed.
     remove(&partial.join("debian/usr/src"))?;
     let built_at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let stamp = format!("{LAYOUT}\nbuilt {built_at}\n{}\n", packages.join("\n"));
@@ -84,9 +85,9 @@ pub(crate) fn build(cache: &Path, sysroot: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The sysroot: links into the unpacked packages, scripts that start their programs, and room for the targets.
+/// The sysroot: links to the unpacked packages, scripts that start their programs, and folders for the targets.
 ///
-/// Links are relative and scripts find their own place, so that the folder can be moved.
+/// Links are relative and scripts find their own location, so that the folder can be moved.
 struct Layout {
     root: PathBuf,
 }
@@ -118,7 +119,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The folder of the packages' shared libraries, relative to the sysroot: its name depends on the architecture.
+    /// The folder of the packages' shared libraries, relative to the sysroot. Its name depends on the architecture.
     fn libraries(&self) -> Result<String> {
         self.find("debian/usr/lib", "-linux-").context("the packages hold no shared libraries")
     }
@@ -129,7 +130,7 @@ impl Layout {
         Ok(format!("{llvm}/bin"))
     }
 
-    /// The target that the packages' own standard library is for.
+    /// The target of the packages' own standard library.
     fn host(&self) -> Result<String> {
         let folder = self
             .find("debian/usr/lib/rustlib", "-linux-")
@@ -156,9 +157,10 @@ impl Layout {
         let rustc = self.root.join("bin/rustc");
         let version = quiet(Command::new(&rustc).arg("--version"))?;
         let flags = [
-            // Without it no guest can be built with `lto = true`.
+            // Without this, no guest can be built with `lto = true`.
             "-Cembed-bitcode=yes".to_owned(),
-            // Panic messages name the library's files: as rustup's do, and not with the path of somebody's home.
+            // Panic messages name the library's files with the same paths as rustup's toolchains, not with the path of
+            // a home folder.
             format!(
                 "--remap-path-prefix={}=/rustc/{}",
                 self.root.join("lib/rustlib/src/rust").display(),
@@ -209,7 +211,7 @@ impl Layout {
     }
 }
 
-/// The linker that makes a component of a module. It comes with rustup's toolchains; Debian leaves it out.
+/// Finds the linker that makes a component from a module. rustup's toolchains include it; Debian leaves it out.
 fn component_linker(host: &str) -> Result<PathBuf> {
     const PROGRAM: &str = "wasm-component-ld";
     let sysroot = quiet(Command::new("rustc").args(["--print", "sysroot"]))?;
@@ -222,7 +224,7 @@ fn component_linker(host: &str) -> Result<PathBuf> {
     })
 }
 
-/// A script that starts an unpacked program with the libraries that were unpacked beside it.
+/// A script that starts an unpacked program with the libraries that were unpacked next to it.
 fn script(program: &str, libraries: &str, set_up: &str) -> String {
     format!(
         r#"#!/bin/sh

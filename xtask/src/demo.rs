@@ -1,4 +1,4 @@
-//! The main job, on real photographs: from a folder through a queue to thumbnails.
+//! The demo: makes thumbnails of real photographs in a folder, through a queue.
 
 use std::{fs, path::Path, process::Command};
 
@@ -15,15 +15,15 @@ const GUEST: &str = "thumbnail";
 const THUMBNAILS: &str = "demo/out";
 const MAX_SIDE: &str = "320";
 
-/// Builds what is needed, runs the two commands that a user would type, and shows what came out.
+/// Builds what is needed, runs the two commands that a user would type, and shows the results.
 ///
 /// # Errors
 ///
-/// When something doesn't build, or one of the commands fails.
+/// Fails if something doesn't build or one of the commands fails.
 pub(crate) fn run(places: &Places) -> Result<()> {
     guests::build_example(places, GUEST)?;
     command::build_program(places)?;
-    // The commands are relative to the repository's root, as they are shown; so are these.
+    // The commands are shown with paths relative to the repository's root, and these folders are relative too.
     for folder in [places.target.join("demo"), places.root.join(THUMBNAILS)] {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
@@ -63,7 +63,7 @@ fn process(places: &Places) -> Command {
 fn wasmrun(places: &Places) -> Command {
     let program = places.target.join("release/wasmrun");
     let mut command = Command::new(places.typed(&program));
-    // As it looks on a terminal, wherever the output goes.
+    // Use the terminal's log format, wherever the output goes.
     command.current_dir(&places.root).env("WASMRUN_LOG_FORMAT", "text");
     command
 }
@@ -94,7 +94,7 @@ fn list(places: &Places) -> Result<()> {
     Ok(())
 }
 
-/// The store keeps what is its own in hidden files.
+/// Whether a file is hidden. The store keeps its own files hidden.
 fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }

@@ -1,4 +1,4 @@
-//! Building the guests, and collecting their components where tests, the demo and benchmarks look for them.
+//! Builds the guests and collects their components where tests, the demo and benchmarks look for them.
 
 use std::{
     fs,
@@ -17,22 +17,22 @@ use crate::{
     tools::CARGO_COMPONENT,
 };
 
-/// What users copy: must build in every way that users build.
+/// The guests that users copy, which must build in every way that users build.
 const EXAMPLES: &str = "guest-examples";
 /// Components that misbehave, for the tests.
 const TEST_GUESTS: &str = "tests/guests";
-/// The page that shows a whole guest, and its section.
+/// The page that shows a whole guest, and the section with its crate.
 const FIRST_GUEST: (&str, &str) = ("docs/src/getting-started/first-guest.md", "## The crate");
 
-/// Below the target folder, where plain cargo builds.
+/// Where plain cargo builds, relative to the target folder.
 const BUILD: &str = "guest-build";
 
-/// In which ways to build.
+/// The ways to build the guests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kinds {
     /// With plain cargo.
     Cargo,
-    /// With plain cargo, and the examples with `cargo component` too.
+    /// With plain cargo, and the examples also with `cargo component`.
     CargoAndCargoComponent,
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum Kinds {
 ///
 /// # Errors
 ///
-/// When no toolchain can be had, or a guest doesn't compile.
+/// Fails if no toolchain is available or a guest doesn't compile.
 pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
     let targets: &[&str] = match kinds {
         Kinds::Cargo => &[COMPONENT_TARGET],
@@ -67,11 +67,11 @@ pub(crate) fn build(places: &Places, kinds: Kinds) -> Result<()> {
     Ok(())
 }
 
-/// Sets up what is missing and builds one of the examples, as `build` does.
+/// Sets up what is missing and builds one of the examples in the same way as `build`.
 ///
 /// # Errors
 ///
-/// When no toolchain can be had, or the guest doesn't compile.
+/// Fails if no toolchain is available or the guest doesn't compile.
 pub(crate) fn build_example(places: &Places, name: &str) -> Result<()> {
     let toolchain = Toolchain::ready(places, &[COMPONENT_TARGET])?;
     let target = target_of(&toolchain, places.target.join(BUILD))?;
@@ -87,8 +87,8 @@ fn plain(toolchain: &Toolchain) -> Command {
     cargo
 }
 
-/// Empties a target folder that another toolchain filled. Cargo does so by itself when the compiler's version differs,
-/// but takes a standard library that was built anew for the same, and then fails with "can't find crate".
+/// Empties a target folder that another toolchain filled. Cargo does so by itself if the compiler's version differs. It
+/// doesn't notice a standard library that was rebuilt, and then fails with "can't find crate".
 fn target_of(toolchain: &Toolchain, folder: PathBuf) -> Result<PathBuf> {
     let record = folder.join("toolchain");
     let identity = toolchain.identity()?;
@@ -105,7 +105,8 @@ fn release(target: &Path, triple: &str) -> PathBuf {
     target.join(triple).join("release")
 }
 
-/// Writes the crate that the page shows, next to a folder `wasmrun` that is this repository, as the page's manifest has it.
+/// Writes the crate that the page shows, next to a folder `wasmrun` that links to this repository, as the page's
+/// manifest expects.
 fn first_guest(places: &Places) -> Result<PathBuf> {
     let (page, heading) = FIRST_GUEST;
     let text = fs::read_to_string(places.root.join(page)).with_context(|| format!("cannot read {page}"))?;
@@ -122,7 +123,7 @@ fn first_guest(places: &Places) -> Result<PathBuf> {
             .with_context(|| format!("{page} has no block of {language} in {heading:?}"))?;
         fs::write(folder.join(file), block)?;
     }
-    // The versions of the other guests, so that nothing is asked for that isn't here yet.
+    // Use the versions of the other guests, so that cargo doesn't need to download others.
     fs::copy(places.root.join(EXAMPLES).join("Cargo.lock"), folder.join("Cargo.lock"))?;
     Ok(folder)
 }
@@ -139,7 +140,8 @@ fn build_folder(places: &Places, folder: &Path, mut cargo: Command, target: &Pat
     if !has_packages(folder) {
         return Ok(());
     }
-    // The lock file of what isn't in the repository has more than it needs, which cargo would have to write.
+    // The lock file of a crate outside the repository has entries that it doesn't need, which cargo would have to
+    // remove.
     if folder.starts_with(&places.root)
         && !folder.starts_with(&places.target)
         && folder.join("Cargo.lock").is_file()
@@ -159,7 +161,7 @@ fn build_folder(places: &Places, folder: &Path, mut cargo: Command, target: &Pat
     Ok(())
 }
 
-/// Whether cargo has anything to build there: it refuses a workspace without members.
+/// Whether the workspace has members. Cargo refuses to build a workspace without any.
 fn has_packages(workspace: &Path) -> bool {
     let Ok(manifest) = fs::read_to_string(workspace.join("Cargo.toml")) else {
         return false;
@@ -171,7 +173,7 @@ fn has_packages(workspace: &Path) -> bool {
         })
 }
 
-/// Copies the components that lie in `from` and differ from those in `to`.
+/// Copies the components in `from` that differ from those in `to`.
 fn collect(from: &Path, to: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir(from) else {
         return Ok(()); // Nothing was built yet.
@@ -187,7 +189,7 @@ fn collect(from: &Path, to: &Path) -> Result<()> {
         if !is_component(&bytes) || fs::read(&copy).is_ok_and(|old| old == bytes) {
             continue;
         }
-        // In one step, for a worker that is just starting with it.
+        // Replace the file atomically, in case a worker is just starting with it.
         let partial = copy.with_extension("partial");
         fs::write(&partial, &bytes)
             .and_then(|()| fs::rename(&partial, &copy))
@@ -196,7 +198,7 @@ fn collect(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A component's preamble differs from a module's in its layer.
+/// Whether these bytes are a component. Its preamble differs from a module's in the layer.
 /// <https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md>
 fn is_component(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm") && bytes.get(6..8) == Some(&[1, 0])

@@ -1,8 +1,9 @@
-//! The container image: the static program, the certificates that it trusts, and what it is made of. No daemon and no
-//! registry is needed.
+//! Builds the container image: the static program, the certificates that it trusts, and its bill of materials. Needs no
+//! daemon and no registry.
 //!
-//! Nothing of the day gets into it: files and labels carry the commit's time, so that a commit built again on the same machine
-//! gives the same digest. Elsewhere the versions of compilers and packages differ, and the paths that panics name.
+//! The image doesn't depend on the time of the build: files and labels carry the commit's time, so that building a
+//! commit again on the same machine gives the same digest. On other machines the digest differs with the versions of
+//! compilers and packages and with the paths in panic messages.
 
 use std::{
     env, fs,
@@ -20,25 +21,28 @@ use crate::{
 };
 
 const NAME: &str = "localhost/wasmrun";
-/// That of the workspace.
+/// The workspace's version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const CONTAINERFILE: &str = "deploy/Containerfile";
-/// What has to be fetched before the first task starts: it is to stay small.
+/// Maximum compressed size of the image in bytes. It must stay small, because it is downloaded before the first task
+/// starts.
 const MOST_BYTES: u64 = 25_000_000;
-/// With which of Debian's packages the image is built and run.
+/// The Debian packages with which the image is built and run.
 const PACKAGES: &str = "buildah podman runc conmon catatonit ca-certificates";
-/// What of them the tests call. catatonit holds a pod's network while its containers come and go.
+/// The programs of these packages that the tests call. catatonit holds a pod's network while its containers come and
+/// go.
 const PROGRAMS: [&str; 5] = ["buildah", "podman", "conmon", "catatonit", "tar"];
-/// As Debian's package has them. Not the system's bundle: its owner may have added others, who are to be trusted here only.
+/// The certificates of Debian's package. The system's bundle isn't used, because the system's owner may have added
+/// others that only this system should trust.
 const CERTIFICATES: &str = "/usr/share/ca-certificates/mozilla";
-/// The user and the group of the worker.
+/// User and group of the worker.
 const USER: &str = "65532";
 
-/// A built image, and where it is.
+/// A built image and its location.
 pub(crate) struct Image {
     /// Name and version.
     pub(crate) reference: String,
-    /// An OCI archive of it.
+    /// OCI archive of the image.
     archive: PathBuf,
     digest: String,
     compressed_bytes: u64,
@@ -46,7 +50,7 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// What tests and a benchmark find it by.
+    /// Environment variables by which the tests and a benchmark find the image.
     pub(crate) fn environment(&self) -> [(&'static str, &Path); 3] {
         [
             ("WASMRUN_IMAGE", Path::new(&self.reference)),
@@ -56,13 +60,13 @@ impl Image {
     }
 }
 
-/// Builds the image, packs it, and says how to run it.
+/// Builds the image, packs it, and prints how to run it.
 pub(crate) fn run(places: &Places, program: Option<&Path>) -> Result<()> {
     let source = Source::read(places)?;
     let program = match program {
         Some(file) => Program::take(file)?,
         None => {
-            // Said before minutes are spent on compiling.
+            // Check this before spending minutes on compiling.
             needs("buildah")?;
             Program::build(places, &source)?
         }
@@ -81,11 +85,12 @@ pub(crate) fn run(places: &Places, program: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// The image for tests and benchmarks. `None`: it can't be built here, and what needs it is skipped.
+/// Builds the image for tests and benchmarks. Returns `None` if it can't be built here, so that tests that need it are
+/// skipped.
 ///
 /// # Errors
 ///
-/// When it can't be built where nothing may be skipped.
+/// Fails if the image can't be built and nothing may be skipped.
 pub(crate) fn ready(places: &Places) -> Result<Option<Image>> {
     let built = PROGRAMS.iter().try_for_each(|program| needs(program));
     let build = || {
@@ -116,7 +121,7 @@ fn build(places: &Places, program: &Program, source: &Source) -> Result<Image> {
     let mut build = storage.buildah();
     build
         .current_dir(&places.root)
-        // chroot: what needs least; nothing is run while building.
+        // chroot isolation has the fewest requirements, and nothing is run while building.
         .args([
             "build",
             "--quiet",
@@ -132,7 +137,7 @@ fn build(places: &Places, program: &Program, source: &Source) -> Result<Image> {
         build.args(["--build-arg", &format!("{name}={value}")]);
     }
     quiet(build.arg(&folder)).context("cannot build the image")?;
-    // Those that had the name before; one that somebody runs stays, and says so.
+    // Remove older images of this name. An image that a container uses stays, and the command fails.
     let _ = quiet(storage.buildah().args(["rmi", "--prune"]));
     let (archive, digest, compressed_bytes) = pack(&folder, &storage, &reference, source)?;
     if compressed_bytes > MOST_BYTES {
@@ -141,17 +146,17 @@ fn build(places: &Places, program: &Program, source: &Source) -> Result<Image> {
     Ok(Image { reference, archive, digest, compressed_bytes, storage })
 }
 
-/// The commit that is built.
+/// The commit that the image is built from.
 pub(crate) struct Source {
     pub(crate) revision: String,
-    /// Its time, since 1970.
+    /// Commit time in seconds since 1970.
     seconds: String,
-    /// The same for people (RFC 3339).
+    /// Commit time in RFC 3339 format.
     pub(crate) time: String,
 }
 
 impl Source {
-    /// A source without git has no revision, and the time that `SOURCE_DATE_EPOCH` says.
+    /// Reads the commit. A source without git has no revision, and its time is `SOURCE_DATE_EPOCH`.
     /// <https://reproducible-builds.org/docs/source-date-epoch/>
     fn read(places: &Places) -> Result<Self> {
         let git = |arguments: &[&str]| {
@@ -171,11 +176,11 @@ impl Source {
     }
 }
 
-/// Puts what the Containerfile copies where it looks for it.
+/// Puts the files that the Containerfile copies where it looks for them.
 fn fill(places: &Places, folder: &Path, program: &Program, source: &Source) -> Result<()> {
     let of_processor = folder.join(program.processor.image);
     fs::create_dir_all(&of_processor)?;
-    // First beside it: a copy onto a program that runs is refused.
+    // Copy to another name first, because writing to a running program is refused.
     let (copy, place) = (of_processor.join("wasmrun.new"), of_processor.join("wasmrun"));
     fs::copy(&program.file, &copy).with_context(|| format!("cannot copy {}", program.file.display()))?;
     fs::rename(copy, place)?;
@@ -190,7 +195,7 @@ fn fill(places: &Places, folder: &Path, program: &Program, source: &Source) -> R
     make_directories(folder)
 }
 
-/// The certificates of a folder in one file, in the order of their names.
+/// Joins the certificates in a folder into one file, in the order of their names.
 fn certificates_in(folder: &Path) -> Result<Vec<u8>> {
     let entries = fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>());
@@ -209,7 +214,7 @@ fn certificates_in(folder: &Path) -> Result<Vec<u8>> {
     Ok(all)
 }
 
-/// The archive `directories.tar`: directories with owner and mode, whoever builds.
+/// Creates the archive `directories.tar`, with directories whose owner and mode don't depend on the user who builds.
 fn make_directories(folder: &Path) -> Result<()> {
     const CACHE: &str = "var/cache/wasmrun";
     let root = folder.join("directories");
@@ -229,7 +234,7 @@ fn make_directories(folder: &Path) -> Result<()> {
     tar("--append", USER, "0700", &[CACHE])
 }
 
-/// Writes the image as an archive, and returns it, the image's digest, and its compressed size.
+/// Writes the image as an archive. Returns the archive's path, the image's digest, and its compressed size.
 fn pack(
     folder: &Path,
     storage: &Storage,
@@ -242,9 +247,9 @@ fn pack(
     quiet(
         storage
             .buildah()
-            // A path with a colon in it can't be said otherwise.
+            // A path that contains a colon can't be passed in any other way.
             .current_dir(folder)
-            // gzip: every registry and every runtime reads it.
+            // Every registry and every runtime reads gzip.
             .args(["push", "--quiet", "--compression-format", "gzip", "--compression-level", "9"])
             .args(["--digestfile", "digest", reference, &format!("oci:{LAYOUT}:{reference}")]),
     )
@@ -272,9 +277,9 @@ fn pack(
     Ok((archive, digest.trim().to_owned(), bytes))
 }
 
-/// Images and containers of this repository alone, beside what else the machine has.
+/// Storage for the images and containers of this repository, apart from all others on the machine.
 struct Storage {
-    /// With `storage.conf`, `containers.conf` and `registries.conf`.
+    /// Folder with `storage.conf`, `containers.conf` and `registries.conf`.
     folder: PathBuf,
 }
 
@@ -282,23 +287,23 @@ impl Storage {
     fn prepare(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let shown = folder.display();
-        // vfs: nothing is mounted, so that the target folder can be deleted at any time.
+        // vfs mounts nothing, so that the target folder can be deleted at any time.
         let storage =
             format!("[storage]\ndriver = \"vfs\"\ngraphroot = \"{shown}/root\"\nrunroot = \"{shown}/run\"\n");
-        // Without limits of one's own, podman asks for more than a user may who isn't root, or is it in a container. No
-        // systemd is asked for control groups, and no journal is written.
+        // Without these limits, podman asks for higher limits than a user may set who isn't root or is inside a
+        // container. cgroupfs and the file log keep podman independent of systemd and its journal.
         let mut containers =
             "[containers]\ndefault_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]\n\n\
             [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n"
                 .to_owned();
-        // It works with either version of control groups, crun doesn't everywhere.
+        // runc works with either version of control groups, but crun doesn't everywhere.
         if on_path("runc").is_some() {
             containers.push_str("runtime = \"runc\"\n");
         }
         for (name, content) in [
             ("storage.conf", storage.as_str()),
             ("containers.conf", &containers),
-            // All that is needed is here: nothing is looked for elsewhere.
+            // All images are local, so no registry is searched.
             ("registries.conf", "unqualified-search-registries = []\n"),
         ] {
             fs::write(folder.join(name), content)?;

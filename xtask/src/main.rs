@@ -1,7 +1,8 @@
-//! What a newcomer and CI run: `cargo xtask demo | test | guests | docs | image | bench | hostile | endure | deny`.
+//! The build tool for newcomers and CI: `cargo xtask demo | test | guests | docs | image | bench | hostile | endure |
+//! deny`.
 //!
-//! This file owns the command line; what each command does is in the module of its name. Nothing here is part of
-//! the product, and nothing is installed outside the user's cache folder, except the link to a rustup toolchain.
+//! This file parses the command line; each command is in the module of its name. Nothing here is part of the product.
+//! Nothing is installed outside the user's cache folder, except the link to a rustup toolchain.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a build tool talks to the person who runs it")]
 
 mod apt;
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// What was asked for on the command line.
+/// A command from the command line.
 #[derive(Debug, PartialEq)]
 enum Command<'a> {
     Help,

@@ -1,6 +1,6 @@
-//! The size of a picture, read from its header: enough to show what the demo made.
+//! Reads a picture's size from its header, to list the demo's results.
 
-/// Width and height of a JPEG or WebP file; `None` for anything else.
+/// Width and height of a JPEG or WebP file. Returns `None` for any other file.
 pub(crate) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
     if bytes.starts_with(b"\xff\xd8") { jpeg(&bytes[2..]) } else { webp(bytes) }
 }
@@ -17,7 +17,7 @@ fn jpeg(mut bytes: &[u8]) -> Option<(u32, u32)> {
             _ => return None,
         };
         let length = usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]));
-        // The frame headers, without the three tables that share their range.
+        // The frame headers, without the three other markers in their range.
         if (0xc0..=0xcf).contains(&marker) && ![0xc4, 0xc8, 0xcc].contains(&marker) {
             let side =
                 |at: usize| Some(u32::from(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?])));
@@ -27,7 +27,7 @@ fn jpeg(mut bytes: &[u8]) -> Option<(u32, u32)> {
     }
 }
 
-/// Reads the first chunk (RFC 9649): a lossy, a lossless, or an extended file's.
+/// Reads the first chunk (RFC 9649) of a lossy, lossless or extended file.
 fn webp(bytes: &[u8]) -> Option<(u32, u32)> {
     if !bytes.starts_with(b"RIFF") || bytes.get(8..12) != Some(b"WEBP") {
         return None;

@@ -1,4 +1,4 @@
-//! Where things are: the repository, the target folder, and the user's cache folder.
+//! The locations of the repository, the target folder, and the user's cache folder.
 
 use std::{
     env,
@@ -10,13 +10,13 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// The folders that every command works with; all of them absolute.
+/// The folders that every command uses, as absolute paths.
 pub(crate) struct Places {
     /// The root of the repository.
     pub(crate) root: PathBuf,
     /// Cargo's target folder of the main workspace.
     pub(crate) target: PathBuf,
-    /// What is installed once for this user: the guest toolchain and tools.
+    /// Folder for programs that are installed once for this user: the guest toolchain and tools.
     pub(crate) cache: PathBuf,
 }
 
@@ -25,9 +25,9 @@ impl Places {
     ///
     /// # Errors
     ///
-    /// When there is neither `XDG_CACHE_HOME` nor `HOME`, or no current folder.
+    /// Fails if neither `XDG_CACHE_HOME` nor `HOME` is set, or if there is no current folder.
     pub(crate) fn find() -> Result<Self> {
-        // Cargo says at run time where the package is; the compiled-in folder may be that of another clone.
+        // Cargo sets the package's folder at run time; the compiled-in folder may be that of another clone.
         let package = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = package.parent().context("the xtask package has no parent folder")?.to_owned();
@@ -41,23 +41,23 @@ impl Places {
         Ok(Self { root, target, cache })
     }
 
-    /// Where the built components are collected.
+    /// Folder in which the built components are collected.
     pub(crate) fn guests(&self) -> PathBuf {
         self.target.join("guests")
     }
 
-    /// Where programs installed by this tool are kept.
+    /// Folder of the programs that this tool installs.
     pub(crate) fn tools(&self) -> PathBuf {
         self.cache.join("tools")
     }
 
-    /// The path as one would type it from the repository's root.
+    /// The path relative to the repository's root, as a user would type it.
     pub(crate) fn typed<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(&self.root).unwrap_or(path)
     }
 }
 
-/// Removes a folder that need not be there.
+/// Removes a folder if it exists.
 pub(crate) fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -67,12 +67,12 @@ pub(crate) fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-/// An environment variable that is set to something.
+/// An environment variable that is set and not empty.
 fn filled(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The XDG rule: a relative `XDG_CACHE_HOME` is to be ignored.
+/// Finds the user's cache folder. The XDG specification requires that a relative `XDG_CACHE_HOME` is ignored.
 /// <https://specifications.freedesktop.org/basedir-spec/latest/>
 fn cache_home(xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     xdg.map(PathBuf::from)

@@ -1,4 +1,4 @@
-//! The program of the container image: linked statically, as there is no library beside it.
+//! Builds the program of the container image. It is linked statically, because the image has no libraries.
 
 use std::{
     env, fs,
@@ -15,14 +15,14 @@ use crate::{
     sbom::Part,
 };
 
-/// A processor that the image is built for.
+/// A processor architecture that the image is built for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Processor {
-    /// As images name it.
+    /// Name in container images.
     pub(crate) image: &'static str,
-    /// As Rust names it.
+    /// Name in Rust targets.
     rust: &'static str,
-    /// As ELF files name it: `e_machine`.
+    /// `e_machine` in ELF files.
     elf: u16,
 }
 
@@ -31,32 +31,33 @@ const PROCESSORS: [Processor; 2] = [
     Processor { image: "arm64", rust: "aarch64", elf: 183 },
 ];
 
-/// A program that needs no library, and what is known of it.
+/// A program that needs no libraries, with a description.
 pub(crate) struct Program {
     pub(crate) file: PathBuf,
     pub(crate) processor: &'static Processor,
-    /// As rustc calls what it was compiled for.
+    /// Rust target that it was compiled for.
     pub(crate) target: String,
-    /// What it contains beside crates.
+    /// Its parts that aren't crates.
     pub(crate) parts: Vec<Part>,
 }
 
 impl Program {
-    /// Takes one that was built before, maybe elsewhere and for another processor.
+    /// Takes a program that was built before, maybe on another machine and for another processor.
     ///
     /// # Errors
     ///
-    /// When it isn't a static program for a processor that the image is built for.
+    /// Fails if it isn't a static program for a processor that the image is built for.
     pub(crate) fn take(file: &Path) -> Result<Self> {
         let (file, processor) = (file.to_owned(), examine(file)?);
         Ok(Self { file, processor, target: processor.target("gnu"), parts: Vec::new() })
     }
 
-    /// Builds it for this machine's processor: with musl where rustc and a compiler for C have it, else with glibc.
+    /// Builds the program for this machine's processor, with musl if rustc and a C compiler support it, otherwise with
+    /// glibc.
     ///
-    /// The latter compiles what the ordinary build compiles, and links it in another way: to the same file, which the next
-    /// ordinary build links again. Names and certificates are found without glibc's plug-ins: since 2.34 those for files
-    /// and DNS are part of it.
+    /// The glibc build compiles the same code as the ordinary build but links it differently, to the same file. The
+    /// next ordinary build links that file again. Name resolution and certificates work without glibc's plug-ins: since
+    /// 2.34 those for files and DNS are part of glibc.
     pub(crate) fn build(places: &Places, source: &Source) -> Result<Self> {
         let here = PROCESSORS.iter().find(|processor| processor.rust == env::consts::ARCH);
         let here = here.with_context(|| format!("there is no image for {} yet", env::consts::ARCH))?;
@@ -64,12 +65,12 @@ impl Program {
         let target = here.target(if musl { "musl" } else { "gnu" });
         let mut cargo = command::cargo(places);
         cargo.args(["rustc", "--release", "--package", "wasmrun-worker", "--bin", "wasmrun"]);
-        // What it says of itself with --version --verbose.
+        // Shown by --version --verbose.
         cargo.env("WASMRUN_REVISION", &source.revision).env("WASMRUN_COMMITTED", &source.time);
         if musl {
             cargo.args(["--target", &target]);
         }
-        // Names of functions are for debuggers, and are half of the file.
+        // Function names are for debuggers, and take half of the file.
         command::run(cargo.args(["--", "-Ctarget-feature=+crt-static", "-Cstrip=symbols"]))
             .context("cannot build a static program (glibc's static library is in Debian's libc6-dev)")?;
         let folder = if musl { places.target.join(&target) } else { places.target.clone() };
@@ -87,7 +88,7 @@ impl Processor {
     }
 }
 
-/// Whether rustc has a standard library for musl, and something compiles C for it: SQLite is C.
+/// Whether rustc has a standard library for musl, and whether there is a C compiler for it, which SQLite needs.
 fn has_musl(processor: &Processor) -> Result<bool> {
     let target = processor.target("musl");
     let folder = quiet(Command::new("rustc").args(["--print", "target-libdir", "--target", &target]))?;
@@ -99,11 +100,11 @@ fn examine(file: &Path) -> Result<&'static Processor> {
     processor_of(&program).with_context(|| format!("{} does not fit into the image", file.display()))
 }
 
-/// Reads the headers of an ELF file of 64 bits: what it runs on, and that it names no dynamic linker.
+/// Reads the headers of a 64-bit ELF file. Returns its processor, and fails if it names a dynamic linker.
 fn processor_of(program: &[u8]) -> Result<&'static Processor> {
-    /// Of a program header: the file names who loads its libraries (`PT_INTERP`).
+    /// Type of the program header that names the dynamic linker (`PT_INTERP`).
     const INTERPRETER: u64 = 3;
-    // Little-endian.
+    // ELF numbers here are little-endian.
     let number = |at: usize, size: usize| {
         let bytes = program.get(at..at.checked_add(size)?)?;
         Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
@@ -130,7 +131,7 @@ fn processor_of(program: &[u8]) -> Result<&'static Processor> {
 mod tests {
     use super::processor_of;
 
-    /// The headers of a program with one program header of this kind.
+    /// Creates the headers of an ELF file with one program header of this type.
     fn elf(machine: u16, kind: u32) -> Vec<u8> {
         let mut program = vec![0; 64];
         program[..6].copy_from_slice(b"\x7fELF\x02\x01");

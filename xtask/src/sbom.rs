@@ -1,7 +1,7 @@
-//! What a program is made of, in CycloneDX 1.5: the crates that are compiled into it, and what else is.
+//! Writes a program's bill of materials in CycloneDX 1.5: its crates and its other parts.
 //!
-//! cargo says which they are, and under which licence; `Cargo.lock` has the digests of what was downloaded. Tools that run
-//! while compiling (build scripts, procedural macros) and what only tests need are left out: they aren't in the program.
+//! cargo names the crates and their licences; `Cargo.lock` has the digests of the downloads. Tools that run at compile
+//! time (build scripts, procedural macros) and dependencies of tests are left out, because they aren't in the program.
 //! The same commit gives the same bytes. <https://cyclonedx.org/docs/1.5/json/>
 
 use std::{
@@ -20,9 +20,9 @@ use crate::{
     places::Places,
 };
 
-/// The package whose program this is about.
+/// The package of the program.
 const PACKAGE: &str = "wasmrun-worker";
-/// So cargo marks a package whose dependencies it has listed before.
+/// How cargo marks a package whose dependencies it has already listed.
 const LISTED: &str = " (*)";
 
 /// A part of the program.
@@ -30,17 +30,17 @@ const LISTED: &str = " (*)";
 pub(crate) struct Part {
     name: String,
     version: String,
-    /// As an SPDX expression.
+    /// SPDX expression.
     licence: String,
-    /// Where scanners look it up: <https://github.com/package-url/purl-spec>. What was never published has none, or it
-    /// would be taken for a stranger's of the same name.
+    /// Package URL by which scanners look the part up: <https://github.com/package-url/purl-spec>. A part that was
+    /// never published has none, so that it isn't taken for another package of the same name.
     purl: Option<String>,
-    /// SHA-256 of what was downloaded.
+    /// SHA-256 of the download.
     checksum: Option<String>,
 }
 
 impl Part {
-    /// The standard library of the compiler that is in use.
+    /// The standard library of the compiler in use.
     pub(crate) fn standard_library() -> Result<Self> {
         let version = quiet(Command::new("rustc").arg("--version"))?;
         let version = version.split_whitespace().nth(1).context("rustc does not say its version")?;
@@ -53,7 +53,7 @@ impl Part {
         })
     }
 
-    /// Something from an installed package of Debian's or its like. `None`: this system has none of that name.
+    /// A part from an installed Debian package. Returns `None` if the system has no package of this name.
     pub(crate) fn of_debian(name: &str, licence: &str) -> Option<Self> {
         let shown = quiet(Command::new("dpkg-query").args(["-W", "-f", "${Version} ${Architecture}", name]));
         let shown = shown.ok()?;
@@ -75,11 +75,12 @@ impl Part {
         })
     }
 
-    /// SQLite, which is C and comes within a crate: who looks for its known vulnerabilities looks for its own version.
+    /// SQLite, which is C code inside a crate. Its known vulnerabilities are listed by its own version, not the
+    /// crate's.
     ///
     /// # Errors
     ///
-    /// When the crate's sources don't say it.
+    /// Fails if the crate's sources don't contain the version.
     pub(crate) fn sqlite(places: &Places) -> Result<Self> {
         let metadata = quiet(command::cargo(places).args(["metadata", "--locked", "--format-version", "1"]))?;
         let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
@@ -101,7 +102,7 @@ impl Part {
         })
     }
 
-    /// Its name within the document.
+    /// The part's identifier within the document.
     fn reference(&self) -> String {
         self.purl.clone().unwrap_or_else(|| format!("{}@{}", self.name, self.version))
     }
@@ -124,11 +125,11 @@ impl Part {
     }
 }
 
-/// Describes the program that is built for a target, with these parts beside its crates, as of a time (RFC 3339).
+/// Describes the program for a target, including these parts that aren't crates, with this time (RFC 3339).
 ///
 /// # Errors
 ///
-/// When cargo can't say what it consists of, or `Cargo.lock` doesn't have what cargo says.
+/// Fails if cargo can't list the dependencies, or if `Cargo.lock` lacks a package that cargo lists.
 pub(crate) fn describe(places: &Places, target: &str, others: &[Part], time: &str) -> Result<String> {
     let tree =
         quiet(
@@ -142,7 +143,7 @@ pub(crate) fn describe(places: &Places, target: &str, others: &[Part], time: &st
     Ok(crates.document(others, time))
 }
 
-/// The checksums of all packages that were downloaded, by name and version.
+/// The checksums of all downloaded packages, by name and version.
 fn checksums(lock: &str) -> BTreeMap<(&str, &str), &str> {
     lock.split("[[package]]").filter_map(package_of).collect()
 }
@@ -155,7 +156,7 @@ fn package_of(text: &str) -> Option<((&str, &str), &str)> {
     Some(((field("name")?, field("version")?), field("checksum")?))
 }
 
-/// The program's package, the crates in it, and which needs which.
+/// The program's package, its crates, and the dependencies between them.
 struct Crates {
     program: Part,
     parts: BTreeMap<String, Part>,
@@ -163,7 +164,7 @@ struct Crates {
 }
 
 impl Crates {
-    /// Reads what `cargo tree` says: a line for each package, after the depth at which it is.
+    /// Parses the output of `cargo tree`: a line for each package, which starts with its depth.
     fn read(tree: &str, checksums: &BTreeMap<(&str, &str), &str>) -> Result<Self> {
         let mut parts = BTreeMap::new();
         let mut needs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -208,8 +209,8 @@ impl Crates {
     }
 }
 
-/// One line of the tree: `1anyhow v1.0.104|MIT OR Apache-2.0`, and for packages of this repository
-/// `1wasmrun-cli v0.1.0 (/folder)|Apache-2.0`.
+/// Parses one line of the tree: `1anyhow v1.0.104|MIT OR Apache-2.0`, or for packages of this repository `1wasmrun-cli
+/// v0.1.0 (/folder)|Apache-2.0`.
 fn part_of(line: &str, checksums: &BTreeMap<(&str, &str), &str>) -> Option<(usize, Part)> {
     let line = line.strip_suffix(LISTED).unwrap_or(line);
     let (package, licence) = line.split_once('|')?;
@@ -221,16 +222,16 @@ fn part_of(line: &str, checksums: &BTreeMap<(&str, &str), &str>) -> Option<(usiz
     let part = Part {
         name: name.into(),
         version: version.into(),
-        // Cargo's own way to write it, before there was SPDX.
+        // cargo's own notation from before SPDX expressions.
         licence: licence.split('/').map(str::trim).collect::<Vec<_>>().join(" OR "),
-        // Only what was downloaded has a checksum.
+        // Only downloaded packages have a checksum.
         purl: checksum.is_some().then(|| format!("pkg:cargo/{name}@{version}")),
         checksum,
     };
     Some((depth.parse().ok()?, part))
 }
 
-/// A UUID of version 8 (RFC 9562): it is the content's digest, so that the same content has the same one.
+/// A UUID of version 8 (RFC 9562), which is the content's digest, so that the same content has the same UUID.
 fn serial_number(content: &str) -> String {
     let digest = Sha256::digest(content);
     let mut bytes = [0; 16];

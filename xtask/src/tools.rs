@@ -1,4 +1,4 @@
-//! Programs that are needed and may not be there: found, or installed into the user's cache folder.
+//! Finds programs that may be missing, or installs them into the user's cache folder.
 
 use std::{
     fs,
@@ -13,17 +13,17 @@ use crate::{
     places::{Places, remove},
 };
 
-/// A program that crates.io has.
+/// A program from crates.io.
 pub(crate) struct Tool {
     name: &'static str,
     version: &'static str,
-    /// On two cores, once.
+    /// Time that the installation takes on two cores, in minutes.
     minutes: u32,
 }
 
-/// The last version of cargo-component; the project is finished in favour of plain cargo.
+/// The last version of cargo-component; its project ended in favour of plain cargo.
 pub(crate) const CARGO_COMPONENT: Tool = Tool { name: "cargo-component", version: "0.21.1", minutes: 4 };
-/// Reads `deny.toml`.
+/// Checks dependencies against `deny.toml`.
 pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", minutes: 1 };
 /// Builds the book.
 pub(crate) const MDBOOK: Tool = Tool { name: "mdbook", version: "0.5.4", minutes: 1 };
@@ -33,7 +33,7 @@ impl Tool {
     ///
     /// # Errors
     ///
-    /// When it isn't there and can't be installed.
+    /// Fails if the program is missing and can't be installed.
     pub(crate) fn ready(&self, places: &Places) -> Result<PathBuf> {
         let Self { name, version, minutes } = self;
         let installed = places.tools().join("bin").join(name);
@@ -53,10 +53,11 @@ impl Tool {
             command::cargo(places)
                 .args(["install", name, "--locked", "--version", version, "--root"])
                 .arg(places.tools())
-                // Without optimisation it compiles in a third of the time, and takes no longer for work this small.
+                // A build without optimization takes a third of the time, and the program is no slower for such small
+                // work.
                 .arg("--debug")
                 .env("CARGO_PROFILE_DEV_DEBUG", "0")
-                // Kept when interrupted, so that the next run goes on from there.
+                // Kept after an interruption, so that the next run continues from there.
                 .env("CARGO_TARGET_DIR", &build),
         )
         .with_context(|| format!("cannot install {name}"))?;
@@ -65,8 +66,8 @@ impl Tool {
     }
 }
 
-/// Prometheus' own tool, which reads what a worker says to it. `None`: it isn't here and can't be had, and tests that need
-/// it are skipped.
+/// Prometheus' own tool, which checks a worker's metrics. Returns `None` if it is missing and can't be installed, so
+/// that tests that need it are skipped.
 pub(crate) fn promtool(places: &Places) -> Option<PathBuf> {
     let program = places.tools().join("bin/promtool");
     if program.is_file() {
