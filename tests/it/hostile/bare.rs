@@ -1,14 +1,14 @@
-//! What a guest can try that no compiler of Rust lets pass: lies about what it returns and hands over, allocators that
-//! lie, handles that it made up, loops that cost it nothing. Each with what it must come to; they are put into [`frame`].
+//! Attacks that no Rust compiler would produce: lies about results and arguments, lying allocators, invented handles,
+//! and loops that cost the guest nothing. Each comes with its expected end and is put into [`frame`].
 
 use super::ends::Ends::{Completed, Limit, Rejected, TimedOut, Trapped};
 use super::frame::{self, BARE, Trick, trick, worker};
 use super::siege::{Guest, Siege};
 use crate::harness::World;
 
-/// What ends by itself, or by what is counted.
+/// Attacks that end by themselves or by a counted limit.
 const COUNTED: &[Trick] = &[
-    // What it returns.
+    // Results.
     trick("returns a text beyond memory", Trapped("out of bounds"), "(call $reject (i32.const 0x7fff0000) (i32.const 64))"),
     trick("returns a text of 4 GiB", Trapped("out of bounds"), "(call $reject (i32.const 64) (i32.const -1))"),
     trick("returns all its memory as a text", Limit("call-size"), "(call $reject (i32.const 0) (i32.const 0x400000))"),
@@ -41,7 +41,7 @@ const COUNTED: &[Trick] = &[
         Trapped("cannot leave component instance"),
         "(global.set $after (i32.const 3)) (call $ok)",
     ),
-    // What it hands over.
+    // Arguments of host calls.
     trick(
         "hands over a text beyond memory",
         Trapped("out of bounds"),
@@ -280,7 +280,7 @@ const COUNTED: &[Trick] = &[
     ),
 ];
 
-/// What spends its time in the host for nearly no fuel.
+/// Attacks that spend time in the host for nearly no fuel.
 const TIMED: &[Trick] = &[
     trick(
         "reads the message for ever",
@@ -325,15 +325,15 @@ const TIMED: &[Trick] = &[
     ),
 ];
 
-/// What a task leaves where the next one may look: a global, a table, memory.
+/// Marks that a task leaves where the next task may look: a global, a table, memory.
 const MARKS: [Trick; 3] = [
     trick("leaves marks", Completed, concat!("(call $leave)", "(call $ok)")),
     trick("looks for marks", Completed, "(call $look)"),
-    // Shows that there is something to be found.
+    // Shows that the marks can be found.
     trick("leaves marks and looks for them", Rejected("marked"), "(call $leave) (call $look)"),
 ];
 
-/// What those call.
+/// The functions that the marking attacks call.
 const MARKING: &str = r#"
     (data (i32.const 256) "marked")
     (elem declare func $leave)
@@ -361,7 +361,8 @@ const MARKING: &str = r#"
         (return (call $ok)))
       (call $reject (i32.const 256) (i32.const 6)))"#;
 
-/// 16 MiB of memory, what a call hands over, and as much again for a neighbour.
+/// Bounds what a task and its neighbour may make the process hold: 16 MiB of memory and the arguments of a call for the
+/// task, and as much again for the neighbour.
 const MOST_MEMORY: u64 = 48 << 20;
 
 #[test]
@@ -381,15 +382,15 @@ fn guests_that_let_the_host_compute_are_stopped_in_time() {
     const BARE_FOR_LONG: Guest = Guest { pulse: None, ..BARE };
     let tricks: Vec<_> = TIMED.iter().collect();
     let component = frame::component(&tricks, "", "");
-    // Few more than there are cases, so that the first storm uses all of the pool.
+    // Few more instances than cases, so that the first storm uses the whole pool.
     let options = ["--instances", "9", "--fuel", "1000000000000000", "--timeout", "5s"];
     let mut siege = Siege::start(&BARE_FOR_LONG, |world| worker(world, &component, &options));
     siege.storm_twice(&frame::cases(&tricks));
     siege.end(&[]);
 }
 
-/// There is one slot more in the pool than tasks at once: whichever it alternates between, a reader has one that a
-/// writer had.
+/// The pool has one slot more than there are concurrent tasks. Whichever slots it alternates between, some reader gets
+/// a slot that a writer had.
 fn a_task_finds_no_marks_of_the_ones_before_it(allocator: &str) {
     let tricks: Vec<_> = MARKS.iter().collect();
     let component = frame::component(&tricks, MARKING, "");

@@ -1,5 +1,5 @@
-//! Components that are hostile as a whole, by what they consist of: those that can't start within the limits are
-//! refused before any message is received, in a sentence; the others are stopped as any guest is.
+//! Components that are hostile by their structure. A component that can't start within the limits is refused with one
+//! sentence before any message is received. The others are stopped like any guest.
 
 use super::ends::Case;
 use super::ends::Ends::{Completed, Limit, Trapped};
@@ -9,8 +9,8 @@ use crate::harness::World;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-/// The frame of a component: these core modules and instances are its own, and the last instance, `main`, exports
-/// `memory`, `realloc` and `handle`, which takes the message's handle and returns where the result lies.
+/// Creates a component with the given core modules and instances. The last instance, `main`, exports `memory`,
+/// `realloc` and `handle`, which takes the message's handle and returns the address of the result.
 fn component(parts: &str) -> Vec<u8> {
     let text = format!(
         r#"(component
@@ -32,7 +32,7 @@ fn component(parts: &str) -> Vec<u8> {
     wat::parse_str(text).expect("a component")
 }
 
-/// A component of one module that consists of this, beside what each must have.
+/// Creates a component of one module with these fields, plus those that every module needs.
 fn module(fields: &str) -> Vec<u8> {
     component(&format!(
         r#"(core module $module
@@ -43,17 +43,18 @@ fn module(fields: &str) -> Vec<u8> {
     ))
 }
 
-/// What a task does that has nothing to do.
+/// A task that does nothing.
 const OK: &str = r#"(func (export "handle") (param i32) (result i32) (i32.const 0))"#;
 
-/// It says so, soon, and no message was received.
+/// Asserts that the component is refused within 30 seconds with a message that contains `says`, and that no message is
+/// received.
 #[track_caller]
 fn refused(component: &[u8], options: &[&str], says: &str) {
     let world = World::with_queue(&[]);
     world.send(["never received"]);
     let began = Instant::now();
     let output = worker(&world, component, &["--instances", "4"])
-        // An option wins over it.
+        // An option overrides this variable.
         .env("WASMRUN_FUEL", "50000000")
         .args(options)
         .fails_with(2, says);
@@ -70,7 +71,7 @@ fn a_component_whose_start_never_ends_is_refused() {
     refused(&spins, &["--fuel", "1000000000000000", "--timeout", "1s"], "raise --timeout");
 }
 
-/// What it was refused on the way isn't what ended it.
+/// The error names the limit that ended the start, not one that was hit earlier and survived.
 #[test]
 fn a_component_that_copes_with_a_refusal_at_its_start_is_told_what_ended_it() {
     let start = |body: &str| {
@@ -119,7 +120,7 @@ fn a_component_whose_start_waits_for_ever_is_refused() {
 
 #[test]
 fn a_component_whose_start_traps_is_refused_in_one_short_line() {
-    // Its name is a megabyte long and would be several lines on a terminal.
+    // The function's name is a megabyte long and would take several lines on a terminal.
     let name = "forged\\n\\1b[2J".repeat(80_000);
     let traps = module(&format!(
         r#"(func $"{name}" unreachable) (func $start (call $"{name}")) (start $start) {OK}"#
@@ -144,7 +145,7 @@ fn a_component_of_more_parts_than_a_task_may_have_is_refused() {
     for allocator in ["pooling", "on-demand"] {
         let options = ["--allocator", allocator];
         refused(&of(900), &options, "raise --core-instances");
-        // The engine's own bound comes first.
+        // The engine's own limit applies first.
         refused(&of(1000), &options, "instances count exceeds limit of 1000");
         refused(&memories, &options, "raise --memories");
         refused(&tables, &options, "raise --tables");
@@ -167,10 +168,10 @@ fn what_a_component_starts_with_counts_as_what_it_grows_to() {
     }
 }
 
-/// Nearly a thousand core instances and a huge data segment, which each task finds as it was.
+/// The component has nearly a thousand core instances and a huge data segment, which each task must find unchanged.
 #[test]
 fn a_component_of_as_many_parts_as_the_user_allows_is_stopped_as_any_guest_is() {
-    // With those of the frame that's close to the engine's own bound.
+    // Together with the frame's instances, this is close to the engine's own limit.
     const EMPTY: usize = 980;
     let parts = format!("(core module $empty) {}", "(core instance (instantiate $empty))".repeat(EMPTY));
     let fields = format!(
@@ -191,7 +192,7 @@ fn a_component_of_as_many_parts_as_the_user_allows_is_stopped_as_any_guest_is() 
     }
 }
 
-/// Its start function drops a handle that isn't one, for every other message.
+/// The start function drops an invalid handle for every other message.
 #[test]
 fn what_the_engine_refuses_to_code_that_runs_at_the_start_is_the_guests_fault() {
     let drops = component(&format!(
@@ -216,7 +217,8 @@ fn what_the_engine_refuses_to_code_that_runs_at_the_start_is_the_guests_fault() 
     let world = World::new();
     world.write("drops.wasm", &drops);
     let outcome_of = |number: usize| {
-        // The random numbers of a message are always the same, those of the start before the first one as well.
+        // A message's random numbers are the same on each run, including those drawn when the component starts before
+        // the first message.
         let id = number.to_string();
         let message = ["--deterministic", "--message-id", &id, "--message", "any"];
         let output = world.wasmrun(["invoke", "--json", "drops.wasm"]).args(message).ends();
@@ -227,7 +229,7 @@ fn what_the_engine_refuses_to_code_that_runs_at_the_start_is_the_guests_fault() 
     assert!(outcomes.iter().any(|outcome| outcome == "trapped"), "{outcomes:?}");
 }
 
-/// Ten thousand of them; some are called.
+/// Ten thousand functions, some of which are called.
 fn functions() -> String {
     let of = |index| {
         format!("(func $times{index} (param i64) (result i64) (i64.mul (local.get 0) (i64.const {index})))")
@@ -235,7 +237,8 @@ fn functions() -> String {
     (0..10_000).map(of).collect()
 }
 
-/// Six memories beside the frame's and the other component's; the function takes more for each in turn, and uses it.
+/// Six memories in addition to those of the frame and of the other component. The function grows each in turn and
+/// writes to it.
 fn memories() -> String {
     const MEMORIES: std::ops::RangeInclusive<u32> = 1..=6;
     let mut fields: String = MEMORIES.map(|index| format!("(memory $m{index} 1)")).collect();
@@ -248,12 +251,12 @@ fn memories() -> String {
     fields
 }
 
-/// A function whose frame holds thousands of numbers.
+/// A function whose stack frame holds thousands of numbers.
 fn frames() -> String {
     const LOCALS: usize = 8000;
     let mut fields = String::from("(func $descend (param i32) (result i32)");
     fields.push_str(&"(local i64)".repeat(LOCALS));
-    // All of them are alive across the call.
+    // All locals are alive across the call.
     for index in 1..LOCALS {
         let _ = write!(fields, "(local.set {index} (i64.load offset={} (i32.const 0)))", index * 8);
     }
@@ -265,7 +268,7 @@ fn frames() -> String {
     fields
 }
 
-/// Puts a function of another component that takes a text where the frame finds it.
+/// Puts another component's function, which takes a string, where the frame finds it.
 const HANDS_OVER: &str = r#"
     (import "take" (func $take (param "text" string)))
     (core func $take (canon lower (func $take) (memory $mem)))
@@ -276,8 +279,8 @@ const HANDS_OVER: &str = r#"
     (core instance (instantiate $hand
         (with "memory" (instance $memory)) (with "other" (instance (export "take" (func $take))))))"#;
 
-/// That component beside the one of this text. They encode texts differently, so that the engine's own helpers carry
-/// them.
+/// Creates a component that contains that other component and the one of this text. They use different string
+/// encodings, so that the engine's own helpers transcode.
 fn beside_another(handler: &str) -> Vec<u8> {
     let (_, frame) = FRAME.split_once("(component\n").expect("the frame");
     let (imports, _) = frame.split_once("  ;; A resource of its own").expect("its imports");
@@ -309,7 +312,7 @@ fn beside_another(handler: &str) -> Vec<u8> {
     wat::parse_str(text).expect("a component")
 }
 
-/// One component that has all of that is besieged.
+/// Starts a siege with a component that combines all of these.
 fn monstrous(allocator: &str) -> (Siege, Vec<Case>) {
     let tricks = [
         trick("grows its memories in turn", Limit("memory"), "(call $grow) unreachable"),
@@ -362,7 +365,7 @@ fn the_names_in_a_component_are_no_way_to_flood_the_log() {
     fields.push_str("(func $named20 unreachable)");
     let calls = trick("traps in long names", Trapped("unreachable"), "(call $named0) (call $ok)");
     let component = frame::component(&[&calls], &fields, "");
-    // One thread: the backtrace is as long as all of them, and what it takes stays with the thread's allocator.
+    // One thread, because the backtrace is as long as all names together, and the thread's allocator keeps that memory.
     let options = ["--instances", "4", "--threads", "1", "--timeout", "60s"];
     let mut siege = Siege::start(&BARE, |world| worker(world, &component, &options));
     siege.storm_twice(&frame::cases(&[&calls; 4]));

@@ -1,30 +1,30 @@
-//! How a task must end, and how it ended.
+//! The expected and the actual end of a task.
 
 use Ends::{Completed, Limit, Rejected, RejectedWith, Retry, TimedOut, Trapped};
 
-/// So often at least the visibility of what lasts for four seconds is renewed: each second, as the siege's visibility
-/// timeout is three, but for the last time, which may come too late.
+/// Minimum number of renewals of a message whose task lasts for four seconds. The siege's visibility timeout is three
+/// seconds, so the lease is renewed each second; the last renewal may come too late.
 const RENEWALS: i64 = 2;
 
-/// How a task ends.
+/// The expected end of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ends {
     Completed,
-    /// For this reason.
+    /// Rejected for exactly this reason.
     Rejected(&'static str),
-    /// With this in the reason.
+    /// Rejected with a reason that contains this text.
     RejectedWith(&'static str),
-    /// It ran into the limit of this name.
+    /// Exceeded the limit of this name.
     Limit(&'static str),
-    /// After four seconds at least.
+    /// Timed out after at least four seconds.
     TimedOut,
-    /// With this in what is said of it.
+    /// Trapped with a reason that contains this text.
     Trapped(&'static str),
-    /// It asks for another try, for this reason.
+    /// Asked for a retry for exactly this reason.
     Retry(&'static str),
 }
 
-/// A message, and how its task must end.
+/// A message and the expected end of its task.
 #[derive(Clone)]
 pub(super) struct Case {
     pub(super) message: String,
@@ -35,10 +35,10 @@ pub(super) fn case(message: impl Into<String>, ends: Ends) -> Case {
     Case { message: message.into(), ends }
 }
 
-/// What the log and the queue tell of one message's task.
+/// The end of a message's task, as the log and the queue show it.
 #[derive(Debug)]
 pub(super) struct Ended {
-    /// Its beginning.
+    /// The start of the message.
     pub(super) message: String,
     pub(super) outcome: String,
     pub(super) reason: Option<String>,
@@ -47,7 +47,7 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// What is wrong with that.
+    /// Describes how the actual end differs from the expected one, if it does.
     pub(super) fn differs(&self, ends: &Ends) -> Option<String> {
         let (outcome, reason) = match ends {
             Completed => ("completed", None),
@@ -62,19 +62,19 @@ impl Ended {
             (Trapped(_) | RejectedWith(_), Some(what)) => told.is_some_and(|told| told.contains(what)),
             (_, reason) => told == reason.copied(),
         };
-        // Once: it was never thought lost, however busy the guests were.
+        // Received exactly once: the lease never expired, however busy the guests were.
         let is_right = self.outcome == outcome && as_told && self.receives == 1;
         let is_kept = *ends != TimedOut || self.is_renewed();
         (!is_right || !is_kept).then(|| format!("{ends:?} was to come, but there was {self:?}"))
     }
 
-    /// Whether it was held as long as it lasted: for four seconds at least.
+    /// Whether the lease was renewed for at least four seconds.
     pub(super) fn is_renewed(&self) -> bool {
         self.renewals >= RENEWALS
     }
 }
 
-/// All that is wrong, so that one run tells it all.
+/// All failures of a test, so that one run reports them together.
 #[derive(Default)]
 pub(super) struct Wrong(Vec<String>);
 

@@ -1,5 +1,5 @@
-//! A component that Rust's compiler wouldn't make: the frame `tests/guests/wat/bare.wat`, what a test adds to it, and
-//! beside that what an honest task does, so that neighbours run the very component that attacks.
+//! A component that no Rust compiler would produce: the frame `tests/guests/wat/bare.wat` with the attacks that a test
+//! adds. It also contains what an honest task does, so that neighbours run the same component as the attackers.
 
 use super::ends::Ends::{self, Completed};
 use super::ends::{Case, case};
@@ -7,14 +7,14 @@ use super::siege::Guest;
 use crate::harness::{Command, World};
 use std::fmt::Write as _;
 
-/// The frame.
+/// Text of the frame.
 pub(super) const FRAME: &str = include_str!("../../guests/wat/bare.wat");
-/// Where functions go that messages choose from, and what those need.
+/// Where the functions that messages select, and the functions they need, are inserted.
 const CASES: &str = "    (;cases;)\n";
-/// Where a component's other parts go.
+/// Where other parts of the component are inserted.
 const PARTS: &str = "  (;parts;)\n";
 
-/// One thing that the guest can do, in words and in Wasm.
+/// One action of the guest, as a description and as WebAssembly text.
 pub(super) struct Trick {
     pub(super) what: &'static str,
     pub(super) code: &'static str,
@@ -25,9 +25,9 @@ pub(super) const fn trick(what: &'static str, ends: Ends, code: &'static str) ->
     Trick { what, code, ends }
 }
 
-/// What honest tasks do; the first in all components.
+/// The actions of honest tasks, which come first in every component.
 const HONEST: [Trick; 2] = [
-    // Puts an object under the name that the message goes on with.
+    // Puts an object whose key is the rest of the message.
     trick(
         "puts an object",
         Completed,
@@ -46,7 +46,7 @@ const HONEST: [Trick; 2] = [
     ),
 ];
 
-/// Whatever component it is.
+/// The guest description that fits every component built from the frame.
 pub(super) const BARE: Guest = Guest {
     neighbour: |number| format!("00 neighbour-{number}"),
     worked: |world, number| {
@@ -55,7 +55,7 @@ pub(super) const BARE: Guest = Guest {
     pulse: Some(|| format!("01 {}", HONEST[1].what)),
 };
 
-/// The text of a component that can do this.
+/// The text of a component with these tricks.
 pub(super) fn text(tricks: &[&Trick], fields: &str, parts: &str) -> String {
     let all = || HONEST.iter().chain(tricks.iter().copied());
     let mut cases = format!("    (table $cases {} funcref)\n", all().count());
@@ -75,23 +75,23 @@ pub(super) fn text(tricks: &[&Trick], fields: &str, parts: &str) -> String {
     FRAME.replace(CASES, &cases).replace(PARTS, parts)
 }
 
-/// That component.
+/// The component of that text.
 pub(super) fn component(tricks: &[&Trick], fields: &str, parts: &str) -> Vec<u8> {
     wat::parse_str(text(tricks, fields, parts)).expect("a component")
 }
 
-/// The message that makes it do this.
+/// The message that makes the component perform this trick.
 pub(super) fn message(tricks: &[&Trick], what: &str) -> String {
     let index = tricks.iter().position(|trick| trick.what == what).expect("a trick");
     format!("{:02} {what}", HONEST.len() + index)
 }
 
-/// All that it can do.
+/// The cases of all these tricks.
 pub(super) fn cases(tricks: &[&Trick]) -> Vec<Case> {
     tricks.iter().map(|trick| case(message(tricks, trick.what), trick.ends.clone())).collect()
 }
 
-/// A worker that runs it, with low limits, so that nothing takes long.
+/// A worker that runs the component with low limits, so that nothing takes long.
 pub(super) fn worker(world: &World, component: &[u8], options: &[&str]) -> Command {
     world.write("component.wasm", component);
     world

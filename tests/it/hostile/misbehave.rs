@@ -1,4 +1,4 @@
-//! What a program in Rust can try: the guest `misbehave`, which does what its message says.
+//! Attacks that a Rust program can try, by the guest `misbehave`, which does what its message says.
 
 use super::ends::Ends::{Completed, Limit, Rejected, RejectedWith, Retry, TimedOut, Trapped};
 use super::ends::{Case, case};
@@ -6,7 +6,7 @@ use super::siege::{Guest, Siege};
 use crate::harness::{Command, World};
 use sha2::{Digest, Sha256};
 
-/// How long a neighbour computes: some milliseconds.
+/// Number of rounds that a neighbour computes, which takes some milliseconds.
 const ROUNDS: u32 = 3000;
 
 const MISBEHAVE: Guest = Guest {
@@ -19,19 +19,19 @@ const MISBEHAVE: Guest = Guest {
     },
     pulse: Some(|| "sleep 4000".into()),
 };
-/// Where the cases themselves last that long.
+/// The same guest without a pulse, for cases that last for four seconds themselves.
 const FOR_LONG: Guest = Guest { pulse: None, ..MISBEHAVE };
 
-/// What is in its output before anything happens.
+/// The objects in the output store before the attack.
 const THERE: [&str; 3] = ["link", "object", "up"];
 
-/// As large as a message may be, with what must be said before.
+/// Pads a command to the maximum size of a message.
 fn padded(command: &str) -> String {
     let padding = (1 << 20) - command.len() - 1;
     format!("{command} {}", "x".repeat(padding))
 }
 
-/// Low, so that nothing takes long.
+/// Low limits, so that nothing takes long.
 const LIMITS: [&str; 16] = [
     "--memory",
     "16MiB",
@@ -51,7 +51,7 @@ const LIMITS: [&str; 16] = [
     "1MiB",
 ];
 
-/// A worker of `misbehave`, with objects in its store and a secret beside it.
+/// A worker that runs `misbehave`, with objects in its stores and a secret next to them.
 fn worker(world: &World) -> Command {
     world.write("in/object", vec![b'x'; 256 << 10]);
     world.write("out/object", "object");
@@ -65,7 +65,7 @@ fn worker(world: &World) -> Command {
     world.run("misbehave").args(LIMITS)
 }
 
-/// What computing ends, or a count, and never the clock.
+/// Cases that end by computing or by a counted limit, never by the clock.
 fn counted(world: &World) -> Vec<Case> {
     let secret = world.path("secret").display().to_string();
     vec![
@@ -156,7 +156,7 @@ fn counted(world: &World) -> Vec<Case> {
         ),
         case("send-bytes 8000000", Limit("call-size")),
         case("send-invalid", Completed),
-        // The world outside.
+        // The outside world.
         case("args", Rejected("0 ")),
         case("env", Rejected("")),
         case("preopens", Rejected("none")),
@@ -169,14 +169,14 @@ fn counted(world: &World) -> Vec<Case> {
     ]
 }
 
-/// What only the clock ends: none of it uses up what is counted.
+/// Cases that only the clock ends, because they use up no counted limit.
 fn timed() -> Vec<Case> {
     let mut cases: Vec<Case> = [
         "loop",
         "loop-host",
         "memory-fill",
         "memory-copy",
-        // With time for some calls before the end even where each turn is long in coming.
+        // Leaves time for some calls before the end, even if each time slice is long in coming.
         "call-after 3000",
         "sleep-forever",
         "poll-forever 1",
@@ -204,7 +204,8 @@ fn timed() -> Vec<Case> {
     cases
 }
 
-/// 16 MiB of memory, what a call hands over, and as much again for a neighbour.
+/// Bounds what a task and its neighbour may make the process hold: 16 MiB of memory and the arguments of a call for the
+/// task, and as much again for the neighbour.
 const MOST_MEMORY: u64 = 48 << 20;
 
 #[test]
@@ -214,10 +215,10 @@ fn each_hostile_task_ends_as_it_must_and_nothing_else_is_touched() {
         worker(world).args(counted).args(["--instances", "4", "--timeout", "60s"])
     });
     let cases = counted(&siege.world);
-    // All at once: that's the warm-up too.
+    // All cases at once also warm up the worker.
     siege.storm_twice(&cases);
     siege.one_by_one(&cases, MOST_MEMORY);
-    // None of those whose tasks ended half-way, or were never to be.
+    // No objects of tasks that ended half-way or whose writes were refused.
     siege.end(&[&THERE[..], &["again", "finished", "nf-\u{e9}", "nf-e\u{301}"]].concat());
 }
 
@@ -246,7 +247,7 @@ fn what_only_the_clock_can_end_leaves_no_memory_behind() {
 fn waiting_is_bounded_apart_from_computing() {
     const BUSY: Guest = Guest { pulse: Some(|| "busy 4000".into()), ..MISBEHAVE };
     let mut siege = Siege::start(&BUSY, |world| {
-        // A fast machine burns the usual fuel while it's busy for four seconds.
+        // A fast machine burns the usual amount of fuel during four busy seconds.
         let limits = ["--timeout", "60s", "--blocked-time", "2s", "--fuel", "1000000000000"];
         worker(world).args(["--instances", "8"]).args(limits)
     });

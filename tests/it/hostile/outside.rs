@@ -1,4 +1,4 @@
-//! What lies around a worker's stores, which no guest may touch, and what guests left in the store that they write to.
+//! The files around a worker's stores, which no guest may touch, and the files that guests leave in the writable store.
 
 use crate::harness::World;
 use sha2::{Digest, Sha256};
@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What the worker and the test itself write to: queues, and messages that are too long for a command line.
+/// Prefixes of the files that the worker and the test write: queues, and messages that are too long for a command line.
 const WRITTEN: [&str; 3] = ["jobs.db", "next.db", "message-"];
 /// The store that guests may write to.
 const OUTPUT: &str = "out";
-/// Where a key might lead that climbs all the way up.
+/// A file that a key might reach by climbing to the root.
 const FAR_OUTSIDE: &str = "/etc/passwd";
 
-/// What a name stands for, whatever that leads to.
+/// What a path is, without following links.
 #[derive(Debug, PartialEq, Eq)]
 enum Thing {
     Nothing,
@@ -23,7 +23,7 @@ enum Thing {
     Content(String),
 }
 
-/// All files around, and in the store that guests may only read.
+/// All files around the stores and in the read-only store.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Outside(BTreeMap<PathBuf, Thing>);
 
@@ -39,7 +39,7 @@ impl Outside {
     }
 }
 
-/// The names of what guests left in their store, and of what is left of objects that none of them finished.
+/// The names of the objects that guests left in their store, and of remains of unfinished objects.
 pub(super) fn left_behind(world: &World) -> Vec<String> {
     let mut things = BTreeMap::new();
     collect(&world.path(OUTPUT), Path::new(""), &mut things, |path| path != Path::new(".wasmrun/lock"));
@@ -47,7 +47,7 @@ pub(super) fn left_behind(world: &World) -> Vec<String> {
     kept.filter(|name| ![".wasmrun", ".wasmrun/tmp"].contains(&name.as_str())).collect()
 }
 
-/// All that is below, but for what is left out, without following links.
+/// Collects everything below a folder except what `takes` leaves out, without following links.
 fn collect(
     root: &Path,
     below: &Path,

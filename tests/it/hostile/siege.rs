@@ -1,4 +1,4 @@
-//! A worker under attack: what is sent to it, how each task ended, and what became of the worker.
+//! A worker under attack: the messages sent to it, the end of each task, and the state of the worker.
 
 use super::ends::{Case, Ended, Ends, Wrong};
 use super::outside::{Outside, left_behind};
@@ -8,17 +8,18 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// Short, so that what runs for some seconds has to be renewed.
+/// Short, so that the lease of a task that runs for some seconds must be renewed.
 const VISIBILITY_TIMEOUT: &str = "3s";
-/// No command line takes a longer word.
+/// Maximum size of a message that is passed as an argument. Command lines limit the length of one argument.
 const MAX_ARGUMENT_BYTES: usize = 64 << 10;
-/// A thread that blocks for stores has ended when it had nothing to do for so long.
+/// Idle time after which a blocking thread of the stores has ended.
 const IDLE_THREAD: Duration = Duration::from_millis(300);
-/// What an idle worker may have grown by after some hundred tasks: what the allocators of its threads keep.
+/// Growth in bytes that is allowed for an idle worker after some hundred tasks, because the allocators of its threads
+/// keep memory.
 const SLACK: u64 = 8 << 20;
 
-/// Kept by the queue's own file, so that nothing escapes it and nobody has to look often: how often each message was
-/// received, and how often its visibility was renewed.
+/// Triggers in the queue's own database that count the receives and renewals of each message, so that none is missed
+/// and the test doesn't need to poll.
 const WITNESS: &str = "
     CREATE TABLE witness (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL, receives INTEGER NOT NULL, renewals INTEGER NOT NULL
@@ -38,11 +39,12 @@ const WITNESS: &str = "
 
 /// The kind of guest that a worker runs.
 pub(super) struct Guest {
-    /// A task that does honest work; it has this number.
+    /// The message of a task that does honest work, for the neighbour of this number.
     pub(super) neighbour: fn(usize) -> String,
-    /// Whether its work is there.
+    /// Whether the result of the neighbour of this number exists.
     pub(super) worked: fn(&World, usize) -> bool,
-    /// A task that lasts for four seconds, and completes. None where the cases themselves last so long.
+    /// The message of the pulse, a task that lasts for four seconds and completes. `None` where the cases themselves
+    /// last that long.
     pub(super) pulse: Option<fn() -> String>,
 }
 
@@ -51,30 +53,30 @@ pub(super) struct Siege {
     guest: &'static Guest,
     worker: Process,
     queue: Connection,
-    /// The number of the next neighbour.
+    /// Number of the latest neighbour.
     next: usize,
-    /// The pulse that isn't known to have ended.
+    /// The latest pulse, unless it is known to have ended.
     beating: Option<Sent>,
-    /// What the worker held before there was anything to do.
+    /// The worker's resources before the first task.
     fresh: Vitals,
     outside: Outside,
 }
 
-/// A message in the queue's file.
+/// A message in the queue's database.
 struct Sent {
     id: String,
     message: String,
 }
 
 impl Siege {
-    /// Starts a worker with these options.
+    /// Starts a worker with the guest's options.
     pub(super) fn start(guest: &'static Guest, prepare: impl FnOnce(&World) -> Command) -> Self {
-        // A message that fails is dead-lettered at once.
+        // A message whose task fails is dead-lettered at once.
         let world =
             World::in_memory_with_queue(&["--max-receives", "1", "--visibility-timeout", VISIBILITY_TIMEOUT]);
         let queue = world.database();
         queue.execute_batch(WITNESS).expect("a witness");
-        // What attacks fails on purpose, for as long as it likes.
+        // Attacks fail on purpose, and as often as they like.
         let command = prepare(&world).args(["--max-consecutive-failures", "off"]);
         let command = command.within(Duration::from_secs(300));
         let outside = Outside::of(&world);
@@ -84,15 +86,15 @@ impl Siege {
         Self { world, guest, worker, queue, next: 0, beating: None, fresh, outside }
     }
 
-    /// All of them at the same time, each with a neighbour, while a long task goes on.
+    /// Runs all cases at the same time, each with a neighbour, while a pulse is running.
     #[track_caller]
     pub(super) fn storm(&mut self, cases: &[Case]) {
         self.start_pulse();
         self.rush(cases);
     }
 
-    /// The same, and again. To be had where the pool is small or none: it keeps a MiB of each memory, in which slots
-    /// differ by what they were used for.
+    /// Runs the same storm twice and compares the memory. Only suits a small pool or none: the pool keeps a MiB of each
+    /// memory, and slots differ by their earlier use.
     #[track_caller]
     pub(super) fn storm_twice(&mut self, cases: &[Case]) {
         self.start_pulse();
@@ -103,7 +105,7 @@ impl Siege {
         self.beating = self.guest.pulse.map(|pulse| self.send(vec![pulse()]).remove(0));
     }
 
-    /// All of them at the same time, each with a neighbour. All have ended when this returns.
+    /// Runs all cases at the same time, each with a neighbour, and waits until all have ended.
     #[track_caller]
     fn rush(&mut self, cases: &[Case]) {
         let neighbours: Vec<usize> = cases.iter().map(|_| self.number()).collect();
@@ -118,7 +120,8 @@ impl Siege {
         }
     }
 
-    /// What the first time leaves with the worker is warm; the second time must leave no more.
+    /// Runs an attack twice. The first run warms up the worker; after the second it must hold no more memory than after
+    /// the first, within [`SLACK`].
     #[track_caller]
     fn twice(&mut self, attack: impl Fn(&mut Self)) {
         attack(self);
@@ -131,7 +134,7 @@ impl Siege {
         });
     }
 
-    /// All of them at the same time, with one neighbour, which has completed before any of them ends; and again.
+    /// Runs all cases at the same time with one neighbour, which must complete before any of them ends. Does so twice.
     #[track_caller]
     pub(super) fn surround(&mut self, cases: &[Case]) {
         self.twice(|siege| siege.surround_once(cases));
@@ -154,8 +157,8 @@ impl Siege {
         }
     }
 
-    /// One by one, each with a neighbour that starts in the same moment, while a long task of the worker goes on; and
-    /// after each, what it had is given back.
+    /// Runs the cases one by one, each with a neighbour that starts at the same moment, while a pulse is running. After
+    /// each case, its resources must have been freed.
     #[track_caller]
     pub(super) fn one_by_one(&mut self, cases: &[Case], most_memory: u64) {
         let before = self.idle();
@@ -202,7 +205,7 @@ impl Siege {
         self.next
     }
 
-    /// What is wrong with a neighbour.
+    /// Describes what is wrong with a neighbour, if anything is.
     fn idled(&self, neighbour: &Ended, number: usize) -> Option<String> {
         let no_result = || {
             let worked = (self.guest.worked)(&self.world, number);
@@ -211,7 +214,7 @@ impl Siege {
         neighbour.differs(&Ends::Completed).or_else(no_result)
     }
 
-    /// Whether the pulse goes on; one that has ended was renewed in time.
+    /// Whether the pulse is still running. Asserts that a pulse that has ended was renewed in time.
     #[track_caller]
     fn beats(&mut self) -> bool {
         let Some(sent) = self.beating.take() else { return false };
@@ -230,7 +233,7 @@ impl Siege {
         assert!(ended.is_renewed(), "{ended:?}");
     }
 
-    /// What the worker holds when nothing is left to do.
+    /// Waits until the worker is idle, and returns its resources.
     #[track_caller]
     pub(super) fn idle(&mut self) -> Vitals {
         if let Some(sent) = self.beating.take() {
@@ -246,7 +249,8 @@ impl Siege {
         last
     }
 
-    /// Ends the worker, which is well, and has left all alone but for these objects and those of the neighbours.
+    /// Stops the worker and asserts that it was healthy and left nothing changed except these objects and those of the
+    /// neighbours.
     #[track_caller]
     pub(super) fn end(mut self, objects: &[&str]) -> Output {
         self.idle();
@@ -291,7 +295,7 @@ impl Siege {
         ids.into_iter().zip(messages).map(|(id, message)| Sent { id, message }).collect()
     }
 
-    /// Waits until the messages are gone from the queue.
+    /// Waits until the messages are settled, and returns how their tasks ended.
     #[track_caller]
     fn wait(&self, sent: Vec<Sent>) -> Vec<Ended> {
         wait_until("the messages are settled", || self.is_settled(&sent));
@@ -330,7 +334,7 @@ impl Siege {
     }
 }
 
-/// What a worker holds once the threads that asked its stores at the start have ended.
+/// The worker's resources once the threads that queried its stores at the start have ended.
 #[track_caller]
 fn rested(worker: &Process) -> Vitals {
     let (mut last, mut since) = (worker.vitals(), Instant::now());
