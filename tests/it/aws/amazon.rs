@@ -1,11 +1,11 @@
-//! SQS and S3, against a server that speaks their languages.
+//! SQS and S3 on a local stand-in.
 
 use crate::harness::{ACCOUNT, Amazon, Command, Proxy, World, arn, field, guest, repository, wait_until};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 
-/// A world, and two buckets beside the queue `jobs`.
+/// A world, and a server with two buckets and the queue `jobs`.
 struct Cloud {
     world: World,
     amazon: Amazon,
@@ -13,7 +13,7 @@ struct Cloud {
 }
 
 impl Cloud {
-    /// `None`: there is no server to test against.
+    /// Returns `None` if there is no server to test against.
     fn with_queue(visibility_seconds: u32, max_receives: u32) -> Option<Self> {
         Some(Self::on(Amazon::start()?, visibility_seconds, max_receives))
     }
@@ -30,7 +30,7 @@ impl Cloud {
         self.run_on(component, &self.queue)
     }
 
-    /// A worker whose guests read from one bucket and write to the other.
+    /// Creates a worker whose guests read from one bucket and write to the other.
     fn run_on(&self, component: &str, queue: &str) -> Command {
         let command = self
             .world
@@ -42,7 +42,7 @@ impl Cloud {
         self.amazon.environment(command)
     }
 
-    /// With the queue that `misbehave` may send to.
+    /// Creates the queue that `misbehave` may send to.
     fn with_next(self) -> Self {
         let request = self.amazon.sqs.create_queue().queue_name("next");
         self.amazon.wait(request.send()).expect("a queue");
@@ -55,7 +55,7 @@ impl Cloud {
     }
 }
 
-/// On each server whose buckets tell queues of their objects.
+/// Runs on each server whose buckets notify queues.
 #[test]
 fn a_photograph_that_is_put_into_a_bucket_becomes_a_thumbnail_in_another() {
     for server in [Amazon::start, Amazon::moto] {
@@ -90,7 +90,7 @@ fn a_queue_is_found_by_its_url_its_arn_and_its_name() {
         let output = cloud.run_on("misbehave", address).arg("--until-empty").succeeds();
         assert_eq!(output.summary()["outcomes"]["completed"], 1, "{address}: {output}");
     }
-    // The URL of a server that isn't Amazon's is where it is.
+    // The URL of a server other than AWS names where it is.
     cloud.amazon.send(&cloud.queue, "ok");
     let by_url = cloud.run_on("misbehave", &url).arg("--until-empty").without_env("AWS_ENDPOINT_URL");
     let output = by_url.env("AWS_ENDPOINT_URL_S3", &cloud.amazon.endpoint).succeeds();
@@ -158,7 +158,7 @@ fn objects_of_any_size_pass_through_a_task_whose_memory_is_small() {
     cloud.amazon.send(&cloud.queue, "open-writers 5 never-");
     let many = cloud.run("misbehave").args(["--until-empty", "--on", "limit-exceeded=drop"]).succeeds();
     assert_eq!(many.summary()["limits"]["handles"], 1, "{many}");
-    // What arrives for readers is held, too.
+    // Data that arrives for readers is held, too.
     cloud.amazon.send(&cloud.queue, "open-readers 8 large");
     cloud.amazon.send(&cloud.queue, "open-readers 9 large");
     let readers = cloud.run("misbehave").args(["--until-empty", "--on", "limit-exceeded=drop"]).succeeds();
@@ -221,7 +221,7 @@ fn services_that_cannot_be_reached_for_a_while_cost_time_only() {
         .start();
     worker.until_logged("\"task completed\"");
     proxy.cut();
-    // What fails first is a task's call or a receive.
+    // Either a task's call or a receive fails first.
     worker.until_logged("receiving is still paused");
     proxy.mend();
     let output = worker.finish().succeeded();

@@ -1,5 +1,4 @@
-//! What Amazon's services may answer and no server that stands in for them does: as their documentation has it, and
-//! worse.
+//! Answers that SQS may give and no stand-in does: those that its documentation describes, and worse.
 
 use crate::harness::{
     Answer, Call, Command, ScriptedSqs, World, field, guest, partly, refusal, signed, wait_until,
@@ -8,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// A worker on such a queue, with stores on this machine; what it sends goes to the same server.
+/// A worker on such a queue, with local stores. Its guests send to the same server.
 fn worker(world: &World, queue: &ScriptedSqs) -> Command {
     let command = world
         .wasmrun(["run", "--queue", &queue.url()])
@@ -24,7 +23,7 @@ fn bodies(bodies: &[&str]) -> Vec<Value> {
     bodies.iter().map(|body| json!(body)).collect()
 }
 
-/// Renewals, and not what gives messages back.
+/// Whether the call renews leases, rather than releasing messages.
 fn renews(call: &Call<'_>) -> bool {
     call.operation == "ChangeMessageVisibilityBatch" && call.input["Entries"][0]["VisibilityTimeout"] != 0
 }
@@ -58,7 +57,8 @@ fn a_task_may_finish_though_its_lease_expired_and_its_message_is_deleted_if_it_s
 fn of_a_batch_of_deletions_only_those_that_failed_are_tried_again() {
     let world = World::new();
     let queue = ScriptedSqs::holding(30, bodies(&["ok"; 3]), |call| {
-        // What it answers isn't done: those that it says were deleted must not be asked for again all the same.
+        // The scripted queue doesn't carry out a scripted answer. Messages that it reports as deleted must still not be
+        // deleted again.
         let first = call.operation == "DeleteMessageBatch" && call.before == 0;
         first.then(|| partly(call.input, &[0], "InternalError", false))
     });
@@ -85,7 +85,7 @@ fn a_queue_that_throttles_or_has_too_many_messages_in_flight_costs_time_only() {
     let world = World::new();
     let queue = ScriptedSqs::holding(30, bodies(&["ok"]), |call| match (call.operation, call.before) {
         ("ReceiveMessage", 0) => Some(refusal(403, "OverLimit")),
-        // As SQS writes it, and as other services do. The SDK may try these again by itself.
+        // As SQS words the error, and as other services do. The SDK may retry these calls by itself.
         ("ReceiveMessage", 1) => Some(refusal(400, "AWS.SimpleQueueService.RequestThrottled")),
         ("ReceiveMessage", 2) => Some(refusal(400, "RequestThrottled")),
         ("ReceiveMessage", 3) => Some(refusal(400, "ExpiredTokenException")),
@@ -181,7 +181,7 @@ fn a_trace_goes_through_the_task_to_what_it_sends() {
     let header = field(&xray["MessageSystemAttributes"]["AWSTraceHeader"], "StringValue");
     assert!(header.starts_with(&format!("{ROOT};Parent=")) && header.ends_with(";Sampled=1"), "{header}");
     assert!(none["MessageAttributes"].is_null() && none["MessageSystemAttributes"].is_null(), "{none}");
-    // The task's lines carry the trace too, and its span is the one that was passed on.
+    // The log lines of the task carry the trace too, with the span that was passed on.
     let completed = output.logs_of("task completed");
     assert_eq!(completed[0]["span"]["trace_id"], TRACE, "{output}");
     assert!(passed.contains(field(&completed[0]["span"], "span_id")), "{output}");
@@ -192,7 +192,7 @@ fn a_trace_goes_through_the_task_to_what_it_sends() {
 fn a_dead_letter_keeps_its_group_its_trace_and_the_types_of_its_attributes() {
     const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
     let world = World::new();
-    // Groups on a standard queue make it fair.
+    // Message groups on a standard queue make it a fair queue.
     let message = json!({
         "Body": "reject never",
         "Attributes": {"MessageGroupId": "tenant-7", "AWSTraceHeader": HEADER},

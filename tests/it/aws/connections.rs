@@ -1,5 +1,5 @@
-//! Connections that are slow, and such as go silent without being closed. `endurance` and `amazon` have those that are
-//! refused, cut, or lose what goes over them.
+//! Slow connections, and connections that go silent without being closed. `endurance` and `amazon` test connections
+//! that are refused or cut, or that lose data.
 
 use crate::harness::{Amazon, Command, Output, Proxy, World, guest, wait_until};
 use std::time::{Duration, Instant};
@@ -29,7 +29,8 @@ fn worker(world: &World, amazon: &Amazon, sqs: &Proxy, s3: &Proxy) -> Command {
         .env("AWS_ENDPOINT_URL_S3", s3.endpoint())
 }
 
-/// A second receive would dead-letter a message: what is kept for longer than its visibility timeout is renewed.
+/// A second receive would dead-letter a message, so messages held for longer than the visibility timeout must be
+/// renewed.
 #[test]
 fn slow_connections_cost_time_only() {
     const SMALL: usize = 20;
@@ -37,12 +38,12 @@ fn slow_connections_cost_time_only() {
     const LARGE_BYTES: usize = 120_000;
     const VISIBILITY_SECONDS: u32 = 6;
     let Some((world, amazon, queue)) = cloud(VISIBILITY_SECONDS, 1) else { return };
-    // Each of these takes longer than the visibility timeout, for the connection alone.
+    // Over this connection alone, each of these takes longer than the visibility timeout.
     amazon.notify("bucket-in", "jobs");
     amazon.put("bucket-in", "large", "x".repeat(LARGE_BYTES));
     let large = (1..LARGE).map(|index| format!("write-bytes {LARGE_BYTES} large{index}"));
     amazon.send_all(&queue, large.chain((0..SMALL).map(|index| format!("put small{index:02} x"))));
-    // Of its test event too, which is acknowledged.
+    // Includes the bucket's test event, which is acknowledged.
     let messages = SMALL + LARGE + 1;
     wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] == messages as u64);
     let [sqs, s3] = [20, 15].map(|ms| Proxy::to(amazon.address()).slow(Duration::from_millis(ms)));
@@ -63,14 +64,15 @@ fn each_ran_once(output: &Output, messages: usize) {
     assert_eq!(summary["dead_lettered"], 0, "{output}");
 }
 
-/// A receive and a renewal are under way when the connection goes silent. The renewal is given up in a quarter of the
-/// visibility timeout, so that another one fits; the receive ten seconds after it should have been answered.
+/// A receive and a renewal are in progress when the connection goes silent. The renewal is abandoned after a quarter of
+/// the visibility timeout, so that another renewal fits. The receive is abandoned ten seconds after it should have been
+/// answered.
 #[test]
 fn a_queue_that_goes_silent_is_given_up_and_costs_time_only() {
     const MESSAGES: usize = 4;
     let Some((world, amazon, queue)) = cloud(12, 1) else { return };
     let [sqs, s3] = [(); 2].map(|()| Proxy::to(amazon.address()));
-    // Longer than the visibility timeout: without renewals they would be received again.
+    // Longer than the visibility timeout: without renewals the messages would be received again.
     amazon.send_all(&queue, (0..MESSAGES).map(|_| "sleep 13000".to_owned()));
     let worker = worker(&world, &amazon, &sqs, &s3).args(["--instances", "8"]).start();
     wait_until("all of them run", || amazon.depth(&queue) == [0, MESSAGES as u64, 0]);
@@ -90,7 +92,7 @@ fn a_store_that_goes_silent_is_given_up_and_costs_time_only() {
     const MESSAGES: usize = 40;
     let Some((world, amazon, queue)) = cloud(30, 20) else { return };
     let [sqs, s3] = [(); 2].map(|()| Proxy::to(amazon.address()));
-    // Computing and writing, so that the worker isn't done before it's disturbed.
+    // Computes and writes, so that the worker isn't done before the disturbance.
     amazon.send_all(&queue, (0..MESSAGES).map(|index| format!("work k{index:02} 100000")));
     let worker = worker(&world, &amazon, &sqs, &s3)
         .args(["--instances", "3", "--timeout", "3s", "--backoff", "100ms..1s"])

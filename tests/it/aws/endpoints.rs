@@ -1,11 +1,11 @@
-//! Where requests go: endpoints from each place that may name one, how they name the bucket, access points.
+//! Where requests go: the settings that name an endpoint, the way a request names its bucket, and access points.
 
 use crate::harness::{Answer, Command, Request, Stub, World, guest, signed};
 use serde_json::json;
 
 const ACCESS_POINT: &str = "arn:aws:s3:eu-west-1:123456789012:accesspoint/photos";
 
-/// S3 in which each object is there.
+/// An S3 server on which every object exists.
 fn s3() -> Stub {
     Stub::answering(|request| {
         let found = Answer::new(200, "hello").with("etag", "\"abc\"");
@@ -33,7 +33,7 @@ fn invoke(world: &World, message: &str, store: &str) -> Command {
     )
 }
 
-/// What was asked for, but for what probes a store.
+/// The requests so far, except probes of a store.
 fn seen(stub: &Stub) -> Vec<Request> {
     stub.seen().into_iter().filter(|request| !request.target.contains(".wasmrun-probe")).collect()
 }
@@ -42,13 +42,13 @@ fn targets(stub: &Stub) -> Vec<String> {
     seen(stub).into_iter().map(|request| request.target).collect()
 }
 
-/// A profile file with this in it.
+/// Writes a profile file with this content.
 fn profile(world: &World, text: &str) -> String {
     world.write("aws-config", text);
     world.path("aws-config").to_string_lossy().into_owned()
 }
 
-/// A command with the endpoint from each place that may name one, and the place.
+/// Yields a command for each setting that may name the endpoint, with that setting's name.
 fn from_each_place(
     world: &World,
     endpoint: &str,
@@ -138,7 +138,7 @@ fn an_endpoint_that_is_no_url_is_refused() {
 #[test]
 fn a_store_says_where_requests_name_its_bucket() {
     let world = World::new();
-    // As a proxy, so that no name has to be looked up.
+    // Used as a proxy, so that no name needs to be resolved.
     let stub = s3();
     let get = |setting: &str| {
         let before = seen(&stub).len();
@@ -176,7 +176,7 @@ fn an_access_point_is_read_listed_and_copied_from_and_its_buckets_events_are_fou
     let listed = at("list ", &store);
     assert!(listed[0].target.starts_with(&format!("{host}?")), "{listed:?}");
     assert!(listed[0].target.contains("prefix=new%2F"), "{listed:?}");
-    // The event names the bucket behind it.
+    // The event names the bucket behind the access point.
     let event = json!({"Records": [{"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
         "s3": {"bucket": {"name": "photos-in"}, "object": {"key": "new/a"}}}]});
     let announced = world.wasmrun(["invoke", "--json", "--message", &event.to_string()]).arg(guest("copy"));

@@ -1,5 +1,4 @@
-//! What S3 and those who hand out credentials may answer, and what the worker asks of them: against a server that
-//! answers as it's told.
+//! Answers of S3 and of credential providers, and the worker's requests to them, against a scripted server.
 
 use crate::harness::{Answer, Command, Request, ScriptedSqs, Stub, World, guest, wait_until};
 use rustix::process::Signal;
@@ -8,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/thumbs";
 
-/// S3 with nothing in it, but for what a test says.
+/// An empty S3 server whose answers a test may override.
 fn s3(answer: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Stub {
     Stub::answering(move |request| answer(request).unwrap_or_else(|| error(404, "NoSuchKey")))
 }
@@ -17,7 +16,7 @@ fn error(status: u16, code: &str) -> Answer {
     Answer::new(status, format!("<Error><Code>{code}</Code><Message>said by the test</Message></Error>"))
 }
 
-/// A program with nothing in its environment but where the services are.
+/// A program whose environment contains only the endpoints of the services.
 fn at(stub: &Stub, command: Command) -> Command {
     command
         .env("AWS_ENDPOINT_URL", stub.endpoint())
@@ -36,12 +35,12 @@ fn invoke(world: &World, stub: &Stub, message: &str, settings: &str) -> Command 
     at(stub, command).env("AWS_ACCESS_KEY_ID", "own").env("AWS_SECRET_ACCESS_KEY", "own-secret")
 }
 
-/// Whether it's this operation on an object that a message could name.
+/// Whether the request is this operation on an object that a message could name.
 fn is(request: &Request, method: &str, path: &str) -> bool {
     request.method == method && request.target.split('?').next() == Some(path)
 }
 
-/// Takes objects of one part or several.
+/// Accepts uploads in one part or several.
 fn takes_uploads(request: &Request) -> Option<Answer> {
     let is_query = |name: &str| request.target.split(['?', '&']).skip(1).any(|part| part.starts_with(name));
     let copied = !request.header("x-amz-copy-source").is_empty();
@@ -123,7 +122,7 @@ fn an_object_that_changes_while_it_is_copied_is_not_copied_by_halves() {
     });
     let copy = invoke(&world, &stub, "copy big copied", "");
     let output = copy.args(["--read-size", "8GiB", "--write-size", "8GiB"]).ends().exited_with(1);
-    // It counts as any other try: who writes objects could do it again and again.
+    // It counts like any other try, because a writer of objects could cause it again and again.
     assert_eq!(output.json()["outcome"], "retry", "{output}");
     let says = |line: &String| line.contains("changed while it was copied");
     assert!(output.stderr.iter().any(says), "{output}");
@@ -160,12 +159,12 @@ fn a_store_whose_key_or_acl_cannot_be_used_is_the_hosts_failure_and_no_messages(
     }
 }
 
-/// A HEAD says nothing but its status, and most of those are a message's, an object's or a token's fault alike.
+/// The answer to a HEAD has only a status, and most statuses can be the fault of a message, an object or a token alike.
 #[test]
 fn what_a_head_is_refused_for_is_the_objects_matter_or_the_workers() {
     let world = World::new();
     for (code, outcome) in [
-        // A version that can't be one; a key that whoever wrote the object has kept; a token that has expired.
+        // An invalid version; a key that the object's writer withholds; an expired token.
         ("InvalidArgument", "rejected"),
         ("InvalidRequest", "rejected"),
         ("ExpiredToken", "host-failed"),
@@ -300,7 +299,7 @@ fn what_a_server_says_of_objects_is_bounded_and_never_leads_out_of_the_grant() {
             )
         };
         Some(match request.target.contains("start-after=") {
-            // A page with nothing but the folder itself, and more to come.
+            // A page that contains only the folder itself, with more pages to come.
             false => page(&["from/"], true),
             true => page(&["from/a", "secret/b", "from/%FF", "from/c"], false),
         })
@@ -317,7 +316,7 @@ fn what_a_server_says_of_objects_is_bounded_and_never_leads_out_of_the_grant() {
     assert_eq!(output.json()["outcome"], "host-failed", "{output}");
 }
 
-/// What STS says to those who may assume a role.
+/// The answer of STS to a caller that may assume a role.
 fn assumed(key: &str) -> Answer {
     Answer::new(
         200,
@@ -352,7 +351,7 @@ fn a_store_is_used_with_the_rights_of_its_role_and_others_with_the_workers_own()
     for request in seen.iter().filter(|request| request.target.starts_with("/bucket")) {
         let expected = if request.target.starts_with("/bucket-out") { "assumed" } else { "own" };
         assert_eq!(request.access_key(), expected, "{} {}", request.method, request.target);
-        // A copy within S3 would need one role that may do both.
+        // A copy within S3 would need one role with both permissions.
         assert_eq!(request.header("x-amz-copy-source"), "");
     }
     for secret in ["own-secret", "assumed-secret", "assumed-token"] {
@@ -388,7 +387,7 @@ fn a_role_that_cannot_be_assumed_ends_the_start_with_a_sentence() {
     local.fails_with(2, "only queues of SQS and stores in S3 know roles");
 }
 
-/// Hands out credentials that are good for a moment, a new key each time.
+/// Serves credentials that expire within seconds, with a new key each time.
 fn short_lived_credentials(authorization: &'static str) -> Stub {
     let handed_out = AtomicUsize::new(0);
     Stub::answering(move |request| {
@@ -396,7 +395,7 @@ fn short_lived_credentials(authorization: &'static str) -> Stub {
             return Answer::new(403, "{}");
         }
         let number = handed_out.fetch_add(1, Ordering::Relaxed);
-        // The SDK asks anew ten seconds before they expire.
+        // The SDK refreshes credentials ten seconds before they expire.
         let until = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(13));
         let credentials = serde_json::json!({
             "AccessKeyId": format!("key-{number}"),

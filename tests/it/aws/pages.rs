@@ -1,5 +1,5 @@
-//! Something else than the service answers: a proxy, a load balancer, a web server at a mistyped address. What it says is
-//! never taken for the service's word.
+//! Answers of another server in place of the service: a proxy, a load balancer, or a web server at a mistyped address.
+//! The worker never takes them for the service's answers.
 
 use crate::harness::{Answer, Command, Depth, Request, ScriptedSqs, Stub, World, guest, keys};
 use serde_json::json;
@@ -11,7 +11,7 @@ const COMPLETED: &str = "\"task completed\"";
 const STOPPED: &str = "paused receiving: a store or a queue fails";
 const HTML: &str = "<html><head><title>Not here</title></head><body><p>Not here.</body></html>";
 
-/// What such servers send, by name.
+/// Pages that such servers send, by name.
 fn pages() -> Vec<(&'static str, Answer)> {
     let html = |status| Answer::new(status, HTML).with("content-type", "text/html; charset=utf-8");
     vec![
@@ -43,12 +43,12 @@ fn at(endpoint: &str, command: Command) -> Command {
         .env("AWS_EC2_METADATA_DISABLED", "true")
 }
 
-/// A worker on a queue on this machine, with stores in S3.
+/// A worker on a local queue, with stores in S3.
 fn worker(world: &World, s3: &Stub) -> Command {
     granted(world.wasmrun(["run", "--queue", "sqlite:jobs.db", "--log", "info,wasmrun_runtime=debug"]), s3)
 }
 
-/// A task of this message, with the same stores.
+/// A task for this message, with the same stores.
 fn invoke(world: &World, s3: &Stub, message: &str) -> Command {
     granted(world.wasmrun(["invoke", "--json", "--message", message]), s3)
 }
@@ -61,7 +61,7 @@ fn granted(command: Command, s3: &Stub) -> Command {
     at(&s3.endpoint(), command)
 }
 
-/// S3 that holds the object `x` and takes whatever it's given; while somebody else answers in its place, that.
+/// An S3 server that holds the object `x` and accepts all uploads. While `away` is set, it answers with the page.
 fn s3_behind(page: Answer, away: Arc<AtomicBool>) -> Stub {
     Stub::answering(move |request| if away.load(Ordering::SeqCst) { page.clone() } else { s3(request) })
 }
@@ -122,7 +122,8 @@ fn a_bucket_that_is_gone_or_elsewhere_is_no_missing_object() {
     }
 }
 
-/// Each operation meets each page, and the queue allows a single receive: what is counted would be dead-lettered.
+/// Each operation gets each page. The queue allows one receive, so a failure that counted would dead-letter the
+/// message.
 #[test]
 fn a_store_that_turns_into_a_page_costs_time_only() {
     const ROUNDS: usize = 5;
@@ -132,7 +133,7 @@ fn a_store_that_turns_into_a_page_costs_time_only() {
         world.send(messages.repeat(ROUNDS));
         let away = Arc::new(AtomicBool::new(false));
         let stub = s3_behind(page, away.clone());
-        // Not so fast that all is done before anything fails.
+        // Slow enough that not all work is done before something fails.
         let options = ["--until-empty", "--backoff", "50ms..200ms", "--rate", "20/s"];
         let worker = worker(&world, &stub).args(options).start();
         worker.until_logged(COMPLETED);
@@ -146,7 +147,7 @@ fn a_store_that_turns_into_a_page_costs_time_only() {
     }
 }
 
-/// S3 that names each of its requests, as Amazon's does.
+/// An S3 server that adds a request ID to each answer, like AWS.
 fn s3_with_names(request: &Request) -> Answer {
     s3(request).with("x-amz-request-id", "4442587FB7D0A2F9")
 }
@@ -164,7 +165,7 @@ fn a_page_with_marks_of_an_object_is_none_where_the_server_names_its_requests() 
             ("delete a", false),
         ] {
             let (world, shown) = (World::new(), page.clone());
-            // From the first object on: it's the start alone that has seen how the server answers.
+            // From the first object on, because only the start has shown how the server answers.
             let stub = Stub::answering(move |request| {
                 let is_object = request.target.starts_with(if is_read { "/photos/x" } else { "/thumbs/a" });
                 if is_object { shown.clone() } else { s3_with_names(request) }
@@ -182,7 +183,7 @@ fn a_page_with_marks_of_an_object_is_none_where_the_server_names_its_requests() 
 #[test]
 fn a_server_that_names_none_or_some_of_its_requests_is_served() {
     let messages = ["get x", "head x", "copy x copied", "list ", "put a text", "delete a"];
-    // Which of its answers have a name: by what the start is answered, and by method.
+    // Which answers have a request ID: depends on the answers at the start, and on the method.
     let servers: [fn(&Request) -> bool; 3] = [
         |_| false,
         |request| request.method == "GET" && !request.is_probe(),
@@ -202,7 +203,7 @@ fn a_server_that_names_none_or_some_of_its_requests_is_served() {
     }
 }
 
-/// All of an object that is written in parts, and all of a copy.
+/// Covers all calls for an object that is written in parts, and all calls for a copy.
 #[test]
 fn a_page_is_never_taken_for_something_written() {
     for (name, page) in pages() {
@@ -256,7 +257,7 @@ fn what_a_head_does_not_find_is_absent_only_if_a_get_says_so() {
     }
 }
 
-/// A worker on a queue of SQS, with stores on this machine.
+/// A worker on an SQS queue, with local stores.
 fn sqs_worker(world: &World, queue: &ScriptedSqs) -> Command {
     let url = queue.url();
     let run = world
@@ -325,7 +326,7 @@ fn a_page_is_no_queue_that_was_purged() {
 
 #[test]
 fn an_answer_that_does_not_end_is_no_answer() {
-    // As long as the server sends, somebody would read: here it's S3's own error, with far too much behind it.
+    // A client might read for as long as the server sends. This is S3's own error followed by far too much data.
     let error = "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Message>no</Message></Error>";
     let much = format!("{error}{}", " ".repeat(20 << 20));
     let s3 = Stub::answering(move |_| Answer::new(404, much.clone()).with("content-type", "application/xml"));

@@ -1,5 +1,4 @@
-//! The way to the services: proxies, what is never asked through one, whose certificates are believed, and which hosts are
-//! called.
+//! The connections to AWS: proxies, requests that never use one, trusted certificates, and the hosts that are called.
 
 use crate::harness::{Answer, Command, Process, ScriptedSqs, Stub, World, guest, signed, skip, wait_until};
 use serde_json::json;
@@ -19,7 +18,7 @@ fn get(world: &World, store: &str) -> Command {
     )
 }
 
-/// Answers as S3 with each object in it, whoever is asked through it.
+/// An S3 server on which every object exists, for any host name.
 fn s3() -> Stub {
     Stub::answering(|request| match request.is_probe() {
         true => Answer::no_such_key(),
@@ -27,7 +26,7 @@ fn s3() -> Stub {
     })
 }
 
-/// A proxy that lets nobody through.
+/// A proxy that refuses every connection.
 fn closed() -> Stub {
     Stub::answering(|_| Answer::new(502, "closed"))
 }
@@ -52,7 +51,7 @@ fn services_without_tls_are_asked_through_http_proxy() {
         let expected = "GET http://storage.test:9000/bucket-in/from/known";
         assert!(asked.iter().any(|asked| asked.starts_with(expected)), "{name}: {asked:?}");
     }
-    // Queues and roles as well.
+    // Queues and roles use the proxy as well.
     let queue = ScriptedSqs::holding(30, [json!("ok")], |_| None);
     let at_proxy = queue.url().replace("/000000000000/jobs", "");
     let worker = world.wasmrun(["run", "--until-empty", "--queue", "http://queues.test/000000000000/jobs"]);
@@ -79,14 +78,14 @@ fn no_proxy_names_what_is_asked_directly() {
         let output = command.env("HTTP_PROXY", proxy.endpoint()).env(name, direct).succeeds();
         assert_eq!(output.json()["outcome"], "completed", "{direct}: {output}");
     }
-    // The lower-case one wins.
+    // The lower-case variable takes precedence.
     let command = get(&world, "s3://bucket-in").env("AWS_ENDPOINT_URL", server.endpoint());
     let command = command.env("HTTP_PROXY", proxy.endpoint()).env("http_proxy", "");
     assert_eq!(command.succeeds().json()["outcome"], "completed");
     assert!(proxy.seen().is_empty(), "{:?}", asked(&proxy));
 }
 
-/// Nobody listens at this address: whoever asks there directly is refused, and through a proxy isn't.
+/// Nothing listens at this address: a direct request is refused, and a request through a proxy isn't.
 #[test]
 fn no_proxy_names_an_address_in_brackets_with_or_without_its_port() {
     let world = World::new();
@@ -119,7 +118,7 @@ fn what_hands_out_credentials_is_never_asked_through_a_proxy() {
     assert_eq!(of_container.succeeds().json()["outcome"], "completed");
     assert_eq!(asked(&credentials), ["GET /credentials"]);
     assert!(proxy.seen().iter().all(|request| request.access_key() == "handed-out"));
-    // Neither is the metadata service of EC2, which isn't there.
+    // Nor is the metadata service of EC2, which doesn't exist here.
     let before = proxy.seen().len();
     let of_instance = without(get(&world, "s3://bucket-in")).without_env("AWS_EC2_METADATA_DISABLED");
     of_instance.ends();
@@ -153,14 +152,14 @@ fn the_host_of_a_queues_url_is_the_host_that_is_called() {
         let url = format!("https://{host}/123456789012/jobs");
         assert_eq!(called(&url, &[]), [format!("CONNECT {host}:443")], "{url}");
     }
-    // What the environment asks for is found for the region's standard host, and contradicts none of the others.
+    // Settings in the environment apply to the region's standard host, and don't conflict with the other hosts.
     let standard = "https://sqs.us-east-1.amazonaws.com/123456789012/jobs";
     let fips = ("AWS_USE_FIPS_ENDPOINT", "true");
     assert_eq!(called(standard, &[fips]), ["CONNECT sqs-fips.us-east-1.amazonaws.com:443"]);
     let dual_stack = "https://sqs.us-east-1.api.aws/123456789012/jobs";
     let asks = ("AWS_USE_DUALSTACK_ENDPOINT", "true");
     assert_eq!(called(dual_stack, &[asks]), ["CONNECT sqs.us-east-1.api.aws:443"]);
-    // An endpoint that is set wins.
+    // A configured endpoint takes precedence.
     let endpoint = ("AWS_ENDPOINT_URL_SQS", "https://stand-in.test:4566");
     assert_eq!(called(dual_stack, &[endpoint]), ["CONNECT stand-in.test:4566"]);
     let refused = signed(world.wasmrun(["queue", "stats", dual_stack])).env(fips.0, fips.1);
@@ -185,7 +184,7 @@ fn a_proxys_password_is_sent_to_it_and_shown_to_nobody() {
     let socks = socks.fails_with(2, "the variable HTTPS_PROXY does not name an HTTP proxy");
     for output in [output, refused, socks] {
         let shown = output.to_string();
-        // The name of the process doesn't count: it shows its environment.
+        // The process's name isn't checked, because it shows the test's environment.
         let said = shown.split_once("-- standard output").expect("what it said").1;
         assert!(!said.contains(SECRET) && !said.contains("bWU6b3Blbi1zZXNhbWU"), "{said}");
     }
@@ -213,7 +212,7 @@ fn a_bundle_that_holds_no_certificate_is_refused_at_the_start() {
     queue.fails_with(3, "holds no certificate");
 }
 
-/// S3 with TLS, whose certificate an authority has signed that only `ca.pem` knows.
+/// An S3 server with TLS, whose certificate is signed by an authority that only `ca.pem` contains.
 struct Tls {
     port: u16,
     _server: Process,
@@ -258,7 +257,7 @@ server.serve_forever()
     }
 }
 
-/// A proxy that connects to one server, whatever it's asked for.
+/// A proxy that connects to one server, whatever host is requested.
 struct Tunnel {
     address: SocketAddr,
     asked: std::sync::mpsc::Receiver<String>,
@@ -273,7 +272,7 @@ impl Tunnel {
             for client in listener.incoming().flatten() {
                 let mut head = BufReader::new(&client).lines().map_while(Result::ok);
                 let Some(first) = head.next() else { continue };
-                // The client says nothing more before it's answered.
+                // The client sends nothing more before it gets an answer.
                 head.find(String::is_empty);
                 let _ = send.send(first);
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
@@ -315,7 +314,7 @@ fn services_with_tls_are_asked_through_a_tunnel_and_believed_by_the_users_bundle
     assert_eq!(proxied.json()["outcome"], "completed", "{proxied}");
     let expected = format!("CONNECT localhost:{} HTTP/1.1", server.port);
     assert!(tunnel.asked.try_iter().all(|asked| asked == expected));
-    // One that others have signed isn't believed.
+    // A certificate signed by another authority isn't trusted.
     let stranger = get(None).ends();
     assert_ne!(stranger.status.code(), Some(0), "{stranger}");
     assert!(stranger.to_string().contains("certificate"), "{stranger}");

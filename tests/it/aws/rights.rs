@@ -1,11 +1,11 @@
-//! The rights that `wasmrun policy` prints are what a worker needs: with them all of it works, and without any one of
-//! them it's said which is missing.
+//! The permissions that `wasmrun policy` prints are those that a worker needs. With all of them everything works;
+//! without any one of them, the error names the missing permission.
 
 use crate::harness::{Amazon, Command, Guard, World, guest, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// What a worker of `misbehave` is run with, and its policy is printed for.
+/// Arguments of a worker of `misbehave`, for which the policy is printed.
 const MISBEHAVE: [&str; 7] = [
     "s3://components/misbehave.wasm",
     "--store",
@@ -15,7 +15,7 @@ const MISBEHAVE: [&str; 7] = [
     "--send",
     "next=",
 ];
-/// Its messages: together they need each right but one.
+/// The worker's messages, which together need every permission but one.
 const MESSAGES: [&str; 9] = [
     "get known",
     "get unknown",
@@ -23,13 +23,13 @@ const MESSAGES: [&str; 9] = [
     "put new text",
     "delete new",
     "copy known copied",
-    // Larger than the task may write: what was uploaded is aborted.
+    // Larger than the task may write, so that the upload is aborted.
     "write-on long",
     "retry 1 once more",
     "send 1",
 ];
 
-/// A server with queues and buckets, and where they are.
+/// A server with queues and buckets, and their addresses.
 struct Cloud {
     world: World,
     amazon: Amazon,
@@ -55,7 +55,7 @@ impl Cloud {
         Some(Self { world: World::new(), amazon, jobs, dead, next })
     }
 
-    /// What `run` and `policy` are given.
+    /// The arguments of `run` and `policy`.
     fn arguments(&self, component: &[&str]) -> Vec<String> {
         let to = |argument: &&str| match *argument {
             "next=" => format!("next={}", self.next),
@@ -66,7 +66,7 @@ impl Cloud {
     }
 
     fn statements(&self, component: &[&str]) -> Vec<Value> {
-        // The worker asks its queue for it, and finds an ARN.
+        // The worker looks up the dead-letter queue and finds its ARN.
         let policy = self.world.wasmrun(["policy", "--dead-letter", &self.dead]);
         let policy = policy.args(self.arguments(component));
         let printed = policy.env("AWS_REGION", "eu-west-1").succeeds().stdout.join("\n");
@@ -74,7 +74,7 @@ impl Cloud {
         policy["Statement"].as_array().expect("statements").clone()
     }
 
-    /// A worker that has these rights.
+    /// A worker with these permissions.
     fn worker(&self, guard: &Guard, component: &[&str]) -> Command {
         let worker = self.world.wasmrun(["run"]).args(self.arguments(component));
         let worker = worker.args(["--write-size", "20MiB", "--on", "limit-exceeded=drop"]);
@@ -91,7 +91,7 @@ fn actions(statements: &[Value]) -> BTreeSet<String> {
     all.map(|action| action.as_str().expect("an action").to_owned()).collect()
 }
 
-/// The statements without this action on what this one is about.
+/// The statements without this action on the resource of statement `sid`.
 fn without(statements: &[Value], sid: &str, action: &str) -> Vec<Value> {
     let mut statements = statements.to_vec();
     for statement in statements.iter_mut().filter(|statement| statement["Sid"] == sid) {
@@ -156,7 +156,7 @@ fn what_a_worker_lacks_while_it_works_is_named_in_its_log_and_its_message_is_sti
         ("WriteOutput", "s3:DeleteObject", "delete new"),
         ("WriteOutput", "s3:AbortMultipartUpload", "write-on long"),
     ] {
-        // A killed worker's last poll would take the next one's message.
+        // The last poll of a killed worker would take the next worker's message.
         cloud.jobs = cloud.amazon.create_queue(&format!("{sid}-{}", action.replace(':', "-")), 30, 3);
         let guard = cloud.guard(&without(&cloud.statements(&MISBEHAVE), sid, action));
         let held = || [&cloud.jobs, &cloud.dead].map(|url| cloud.amazon.depth(url).iter().sum::<u64>());
@@ -168,7 +168,7 @@ fn what_a_worker_lacks_while_it_works_is_named_in_its_log_and_its_message_is_sti
         });
         assert_eq!(guard.refused(), BTreeSet::from([action.to_owned()]));
         let output = worker.kill();
-        // What can't be tidied up behind a task is no reason to keep its message.
+        // A failed clean-up after a task is no reason to keep its message.
         let is_tidying = action == "s3:AbortMultipartUpload";
         let [jobs, dead] = held();
         assert!(jobs + dead > before || is_tidying, "{sid} {action}: {output}");

@@ -1,5 +1,5 @@
-//! The same on other servers, each for what it does better than ministack: so that nothing here rests on the quirks of
-//! one.
+//! SQS and S3 on other servers, each for what it does better than ministack, so that no test result depends on the
+//! quirks of one server.
 
 use crate::harness::{Amazon, Command, Faults, World, guest, wait_until};
 use serde_json::json;
@@ -86,7 +86,8 @@ fn a_worker_assumes_a_role_for_what_it_writes() {
     assert_eq!(amazon.depth(&queue), [0; 3]);
 }
 
-/// Reads are left out: this proxy tells no lengths, without which nothing is read. `objects` has them, cut short.
+/// Reads are left out: this proxy sends no content lengths, without which nothing is read. `objects` tests truncated
+/// reads.
 #[test]
 fn throttling_and_lost_connections_cost_time_only() {
     const MESSAGES: usize = 40;

@@ -1,9 +1,9 @@
-//! Files that are no component that could be run: one sentence that says why, and exit code 2.
+//! Files that aren't runnable components: one sentence that says why, and exit code 2.
 
 use crate::harness::{World, guest};
 use std::fs;
 
-/// What is written to a file before the program is given its name, and what it says.
+/// A file with bad content, and the error message for it.
 struct BadFile {
     name: &'static str,
     content: Vec<u8>,
@@ -30,7 +30,7 @@ fn refused_everywhere(world: &World, path: &str, says: &[&str]) {
     assert_eq!(errors.len(), 1, "{errors:?}");
 }
 
-/// `wat` looks at the syntax only: what it writes may be invalid.
+/// `wat` checks the syntax only, so the component may be invalid.
 fn component(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("a component")
 }
@@ -66,7 +66,7 @@ fn what_is_no_component_is_named_for_what_it_is() {
     refused_everywhere(&world, ".", &["is not a file"]);
 }
 
-/// Cut between two of its parts, it is a component that lacks something.
+/// Cut between two sections, the file is a valid component in which something is missing.
 #[test]
 fn a_component_truncated_anywhere_is_refused_in_one_sentence() {
     let world = World::new();
@@ -89,7 +89,7 @@ fn random_bytes_are_refused_in_one_sentence() {
         let mut bytes = vec![0; random.usize(1..5000)];
         random.fill(&mut bytes);
         if round % 2 == 0 {
-            // Past the first look.
+            // Valid at first glance.
             bytes.splice(..0, *b"\0asm\x0d\x00\x01\x00");
         }
         world.write("random.wasm", bytes);
@@ -97,7 +97,7 @@ fn random_bytes_are_refused_in_one_sentence() {
     }
 }
 
-/// Some changes make no difference; none makes more of one than a sentence.
+/// Some changes have no effect, and none causes more than an error sentence.
 #[test]
 fn a_component_with_wrong_bytes_is_refused_or_runs() {
     let world = World::new();
@@ -165,13 +165,13 @@ fn a_component_of_another_world_is_told_what_it_lacks() {
                 assert!(output.error().contains(text), "{text:?} in {output}");
             }
         }
-        // Looking at it is no mistake.
+        // Inspecting such a component is fine.
         let output = world.wasmrun(["inspect", "--cache", "off", name]).succeeds();
         assert!(output.stdout.iter().any(|line| line.starts_with("world      none: ")), "{output}");
     }
 }
 
-/// Names in a component are whatever its maker likes; here one that would be a second line.
+/// A component's author chooses its names. This name would start a second line.
 #[test]
 fn a_component_cannot_write_lines_of_its_own_into_our_errors() {
     let world = World::new();

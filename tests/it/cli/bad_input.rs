@@ -1,5 +1,5 @@
-//! Everything that can be wrong before any work is done: one sentence that names the thing, exit code 2 (wrong usage,
-//! configuration or component) or 3 (a queue or a store that can't be used), and nothing of our insides.
+//! Everything that can be wrong before any task starts: one sentence that names the thing, exit code 2 (wrong usage,
+//! configuration or component) or 3 (an unusable queue or store), and no internals.
 
 use crate::harness::{Command, World, guest};
 use std::fs;
@@ -65,7 +65,7 @@ fn flags_that_make_no_sense_are_named() {
     }
 }
 
-/// The parser's own complaints: a sentence, and how the command is used.
+/// Errors of the argument parser: a sentence, and the command's usage.
 #[test]
 fn what_cannot_be_parsed_is_said_with_the_usage() {
     let world = World::with_queue(&[]);
@@ -191,10 +191,10 @@ fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
     }
 }
 
-/// Those that create no queue.
+/// The queue commands that create no queue.
 const QUEUE_COMMANDS: [&str; 4] = ["stats", "peek", "purge", "redrive"];
 
-/// A queue all of whose pages but the first are noise.
+/// Overwrites all pages of a queue except the first with noise.
 fn damage(world: &World) {
     let queue = "sqlite:damaged.db";
     world.wasmrun(["queue", "create", queue]).succeeds();
@@ -246,7 +246,7 @@ fn a_message_that_cannot_be_sent_is_refused() {
     assert_eq!(world.messages(), []);
 }
 
-/// What no permission helps against, as tests may be run by root.
+/// Cases in which no permission helps, because tests may be run by root.
 #[test]
 fn a_directory_that_cannot_be_written_is_named() {
     let world = World::with_queue(&[]);
@@ -260,12 +260,12 @@ fn a_directory_that_cannot_be_written_is_named() {
                 .args(["--store", store])
         };
         run(&store).fails_with(3, &format!("dir:{directory}"));
-        // Reading it is fine.
+        // Reading is fine.
         run(&store.replace(":rw", ":ro")).succeeds();
     }
 }
 
-/// Who can write these files decides what the worker does.
+/// A user who can write these files controls the worker.
 #[test]
 fn no_writable_store_may_hold_what_the_worker_runs_or_obeys() {
     let world = World::with_queue(&[]);
@@ -316,7 +316,7 @@ fn no_writable_store_may_hold_what_the_worker_runs_or_obeys() {
     for (what, command) in cases {
         command.fails_with(2, &format!("is writable and holds {what}"));
     }
-    // Readable stores may.
+    // Readable stores may contain them.
     run(&world.path("out/misbehave.wasm"), "sqlite:out/jobs.db", "sqlite:out/next.db", "dir:out:ro")
         .args(["--cache", "out/cache"])
         .succeeds();

@@ -1,5 +1,5 @@
-//! Every flag with values that make no sense, every key of the configuration file with values of the wrong kind, and files
-//! without an end: one sentence in the user's words, and never one about the types of our code.
+//! Invalid values for every flag, values of the wrong kind for every configuration key, and endless files: one sentence
+//! in the user's words, and never one about the types of our code.
 
 use crate::harness::{Output, World, guest, repository};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -10,7 +10,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// What our code and its libraries call things.
+/// Names that our code and its libraries use.
 const OURS: [&str; 29] = [
     "enum",
     "untagged",
@@ -43,7 +43,7 @@ const OURS: [&str; 29] = [
     "exit status",
 ];
 
-/// Asserts that a program that refuses to work says so in one sentence of the user's words. Returns it.
+/// Asserts that a program that refuses to work prints one sentence in the user's words. Returns that sentence.
 #[track_caller]
 fn sentence(output: &Output) -> Option<String> {
     let code = output.status.code();
@@ -62,7 +62,7 @@ fn sentence(output: &Output) -> Option<String> {
     errors.first().map(|error| (*error).clone())
 }
 
-/// The flags of a command that take a value, and what they call it.
+/// The flags of a command that take a value, with the names of their values.
 fn flags(world: &World, command: &[&str]) -> Vec<(String, String)> {
     let help = world.wasmrun(command.iter().copied()).arg("--help").succeeds();
     let flag = |line: &String| {
@@ -76,7 +76,7 @@ fn flags(world: &World, command: &[&str]) -> Vec<(String, String)> {
     found
 }
 
-/// Each command with what it needs beside its flags, none of which works on anything.
+/// Each command with the other arguments that it needs, none of which name anything usable.
 const COMMANDS: [(&[&str], &[&str]); 12] = [
     (&["run"], &["--check", "--queue", "sqlite:jobs.db", "missing.wasm"]),
     (&["invoke"], &["missing.wasm"]),
@@ -144,7 +144,7 @@ fn a_value_that_is_no_value_of_its_flag_is_refused_with_the_flag() {
     let mut tried = 0;
     for (command, rest) in COMMANDS {
         for (flag, kind) in flags(&world, command) {
-            // A level is read once nothing else is missing; `policy` logs nothing.
+            // A log level is read only if nothing else is missing; `policy` doesn't log.
             let is_read = kind != "LEVEL" || ["run", "inspect"].contains(&command[0]);
             let wrong = wrong.iter().find(|(kinds, _)| is_read && kinds.contains(&kind.as_str()));
             for value in wrong.map(|(_, values)| *values).unwrap_or_default() {
@@ -152,7 +152,7 @@ fn a_value_that_is_no_value_of_its_flag_is_refused_with_the_flag() {
                 let output = world.wasmrun(command.iter().copied()).arg(&setting).args(rest).ends();
                 let error = sentence(&output.exited_with(2)).expect("a sentence");
                 assert!(error.contains(&format!("--{flag}")), "{setting}: {error}");
-                // Whoever typed it has read it once.
+                // The error quotes the value at most once.
                 let quoted = error.matches(&format!("{value:?}")).count()
                     + error.matches(&format!("'{value}'")).count();
                 assert!(value.is_empty() || quoted <= 1, "{setting}: {error}");
@@ -195,7 +195,7 @@ fn a_size_is_shown_as_exactly_as_its_bound() {
     memory.fails_with(2, "--memory 4294967297 bytes is too large: at most 4 GiB");
 }
 
-/// One of each kind of value that TOML has.
+/// One value of each TOML type.
 const VALUES: [&str; 12] = [
     "true",
     "0",
@@ -214,7 +214,8 @@ const VALUES: [&str; 12] = [
 const SECTIONS: [&str; 10] =
     ["", "store", "send", "assume-role", "env", "on", "limits", "worker", "engine", "aws"];
 
-/// The keys that a section may have, as the program itself says; any for those whose keys the user chooses.
+/// The keys that a section may have, as the program itself lists them. Arbitrary keys for sections whose keys the user
+/// chooses.
 fn keys(world: &World, section: &str) -> Vec<String> {
     let head = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
     world.write("wasmrun.toml", format!("{head}qqqqqqqqqqqqqqqqqqqq = 'x'\n"));
@@ -245,7 +246,7 @@ fn a_key_with_a_value_of_the_wrong_kind_is_named_with_its_line() {
                 let is_placed = error.contains("wasmrun.toml") && error.contains(&format!("line {line}"));
                 let is_flag = error.contains(&format!("--{key} ")) || error.contains(&format!("--{key}="));
                 let is_taken = error.contains("missing.wasm");
-                // What is wrong with a queue or a file is said of that.
+                // An error about a queue or a file names that value.
                 let text = value.trim_matches('\'');
                 let is_named =
                     (!text.is_empty() && error.contains(text)) || error.contains(&format!(" key {key} "));
@@ -332,7 +333,7 @@ fn a_file_without_an_end_is_read_up_to_a_bound() {
     writer.join().expect("it ends with its reader");
 }
 
-/// In the time in which it waits, it heeds signals.
+/// The program handles signals while it waits for the pipe.
 #[test]
 fn a_pipe_that_nobody_writes_to_keeps_no_worker_from_ending() {
     let world = World::with_queue(&[]);
@@ -347,7 +348,7 @@ fn a_pipe_that_nobody_writes_to_keeps_no_worker_from_ending() {
     }
 }
 
-/// Waits until one of its threads waits for somebody at the pipe's other end.
+/// Waits until one of the process's threads blocks opening the pipe.
 fn wait_until_opening(process: &Path) {
     crate::harness::wait_until("it opens the pipe", || {
         let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();

@@ -7,7 +7,7 @@ fn component(name: &str) -> Vec<u8> {
     std::fs::read(guest(name)).expect("a component")
 }
 
-/// A server with a component in a bucket that keeps versions, and that version.
+/// A server with a component in a versioned bucket, and the component's version.
 fn cloud() -> Option<(World, Amazon, String)> {
     let amazon = Amazon::start()?;
     amazon.create_bucket("components");
@@ -58,7 +58,7 @@ fn a_component_that_is_not_there_or_too_large_is_not_waited_for() {
     invoke(&world, &amazon, "s3://components/large.wasm").fails_with(2, "larger than");
 }
 
-/// Code for a component, in a world.
+/// Creates a world with precompiled code of a component.
 fn compiled(options: &[&str]) -> World {
     let world = World::new();
     let compile = world.wasmrun(["compile"]).arg(guest("misbehave")).args(["-o", "misbehave.cwasm"]);
@@ -107,7 +107,7 @@ fn damaged_code_and_code_of_another_engine_is_refused_in_one_sentence() {
     refused(&damaged, "damaged");
     refused(&whole[..whole.len() - 1], "damaged");
     refused(b"", "is not precompiled code");
-    // What another version wrote says so, and so does what is for another CPU; both are whole.
+    // Code of another version is reported as such, and so is code for another CPU; both files are intact.
     let (content, _) = whole.split_at(whole.len() - 32);
     let cpu = std::env::consts::ARCH.as_bytes();
     let cpu = content.windows(cpu.len()).position(|bytes| bytes == cpu).expect("the code names its CPU");

@@ -1,4 +1,5 @@
-//! Flags win over variables, and these over the file; what can be asked without doing anything.
+//! Precedence of flags over environment variables and of these over the file, and the options that only print
+//! something.
 
 use crate::harness::{Depth, World, guest, keys};
 use serde_json::json;
@@ -74,7 +75,7 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
         .json();
     assert_eq!(report["reason"], "A=flag B=variable C=file");
 
-    // A flag over the variable: too little fuel for anything.
+    // The flag overrides the variable with too little fuel for anything.
     let report = world
         .invoke("misbehave", "loop")
         .args(["--fuel", "100000"])
@@ -148,7 +149,7 @@ fn a_component_is_compiled_once_and_then_taken_from_the_cache() {
     let invoke = || world.invoke("empty", "x").env("WASMRUN_CACHE", &cache).succeeds();
     assert_eq!(invoke().logs_of("compiled the component").len(), 1);
     assert_eq!(invoke().logs_of("compiled the component").len(), 0);
-    // What is damaged is as if it weren't there.
+    // Damaged cache files are treated as missing.
     let files = keys(&cache);
     assert_eq!(files.len(), 1);
     let path = cache.join(&files[0]);
@@ -176,7 +177,7 @@ fn help_and_version_are_there_for_every_command() {
     }
 }
 
-/// As in a container whose file system is read-only.
+/// Simulates a container with a read-only file system.
 #[test]
 fn without_a_place_for_a_cache_it_works_and_says_so() {
     let world = World::new();

@@ -1,8 +1,8 @@
-//! What `--help` shows to somebody who sees the program for the first time.
+//! The output of `--help` for a new user.
 
 use crate::harness::World;
 
-/// Help is as wide as this where it isn't shown on a terminal.
+/// Width of the help when the output isn't a terminal.
 const COLUMNS: usize = 100;
 
 #[test]
@@ -22,7 +22,7 @@ fn the_first_screen_shows_how_to_call_it_and_the_three_commands_that_people_need
         assert!(at(&format!("  {command:<12} ")) > queues);
     }
     assert!(help.stdout.len() <= 40, "it is one screen: {help}");
-    // Without arguments it's the same, and an error.
+    // Without arguments, the program prints the same and fails.
     assert!(world.wasmrun([]).ends().exited_with(2).stderr.concat().contains("Start here:"));
 }
 
@@ -75,7 +75,7 @@ fn no_line_of_an_example_is_wrapped() {
         let mut continues = false;
         for line in examples {
             assert!(line.len() <= COLUMNS, "{line}");
-            // What is wrapped begins with neither a command nor the indentation of a line that goes on.
+            // Only a line that continues a command has this indentation, so no line is wrapped by the help itself.
             assert!(continues == line.starts_with("      ") && line.starts_with("  "), "{command}: {line}");
             continues = line.ends_with('\\');
         }

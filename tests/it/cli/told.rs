@@ -1,11 +1,11 @@
-//! What is told to whom: the first sentence that people read when something isn't as they think.
+//! Messages to users about surprising situations: the first sentence that they read.
 
 use crate::harness::{Command, Output, Process, World, guest, wait_until};
 use rustix::process::Signal;
 
 const SQS: &str = "https://sqs.eu-west-1.amazonaws.com/123456789012/uploads";
 
-/// Without anything of AWS in the environment, and without a network.
+/// Creates a command without AWS settings in its environment and without a network.
 fn without_credentials(world: &World, queue: &str) -> Command {
     world
         .wasmrun(["run", "--check", "--queue", queue])
@@ -92,7 +92,7 @@ fn redriving_a_queue_that_is_no_dead_letter_queue_fails_and_names_the_one_that_i
     sqs.fails_with(3, "--source-arn ARN --destination-arn ARN");
 }
 
-/// The warnings of variables.
+/// The warnings about unknown variables.
 fn unknown(output: &Output) -> Vec<(String, Option<String>)> {
     let warnings = output.logs_of("ignored an unknown variable");
     let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
@@ -113,7 +113,7 @@ fn a_misspelt_variable_is_warned_of_with_the_one_that_was_probably_meant() {
         .env("WASMRUN_MEMROY", "1GiB")
         .env("WASMRUN_STROE_MORE", "dir:in:ro")
         .env("WASMRUN_SOMETHING_ELSE_ALTOGETHER", "x")
-        // Known, a name of its own, and what Kubernetes sets for a service `wasmrun`.
+        // A known variable, a variable for the guest, and variables that Kubernetes sets for a service `wasmrun`.
         .env("WASMRUN_FUEL", "100000000")
         .env("WASMRUN_ENV_ANYTHING", "x")
         .env("WASMRUN_SERVICE_HOST", "10.0.0.1")
@@ -172,7 +172,7 @@ fn a_summary_shows_little_fuel_as_it_is() {
     wait_until("it is gone", || world.depth() == crate::harness::Depth::EMPTY);
 }
 
-/// Wherever a URL may be written, and whatever is wrong with it.
+/// Covers every place for a URL, and every fault in it.
 #[test]
 fn no_password_of_a_url_is_repeated() {
     const SECRET: &str = "open-sesame";
@@ -224,7 +224,7 @@ fn no_password_of_a_url_is_repeated() {
         signed(jobs().args(["--store", "input=s3://photos:ro"])).env("HTTPS_PROXY", url("host:port")),
     ];
     let said = |output: &Output| {
-        // The name of the process doesn't count: it shows its arguments.
+        // The process's name isn't checked, because it shows the test's arguments.
         output.to_string().split_once("-- standard output").expect("what it said").1.to_owned()
     };
     for command in commands {
@@ -232,7 +232,7 @@ fn no_password_of_a_url_is_repeated() {
         assert_ne!(output.status.code(), Some(0), "{output}");
         assert!(!said(&output).contains("ame@") && !said(&output).contains(SECRET), "{output}");
     }
-    // What is asked for is shown all the same.
+    // The URL is still shown, without its password.
     let output = run(&queue).fails_with(2, "https://…@sqs.eu-west-1.amazonaws.com/123456789012/jobs");
     assert!(!said(&output).contains(SECRET), "{output}");
     let help = world.wasmrun(["run", "--help"]).env("WASMRUN_QUEUE", &queue).succeeds();
