@@ -1,4 +1,4 @@
-//! The container image, run as it should be: with everything forbidden that it doesn't need.
+//! The container image, run with everything forbidden that it doesn't need.
 
 use crate::harness::{ACCOUNT, Amazon, Command, World, guest, installed, repository, skip, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What SECURITY.md advises, and podman's own seccomp profile. Without the file systems in memory that podman would mount:
-/// others don't.
+/// The options that SECURITY.md advises, and podman's own seccomp profile. Without the file systems in memory that
+/// podman would mount, because other runtimes don't mount them.
 const CONFINED: [&str; 7] = [
     "--read-only",
     "--read-only-tmpfs=false",
@@ -18,23 +18,23 @@ const CONFINED: [&str; 7] = [
     "--memory=256m",
     "--pids-limit=64",
 ];
-/// Of one task: a container of 256 MiB has room for one of them.
+/// Limits of one task. A container of 256 MiB has room for one task.
 const LIMITS: [&str; 4] = ["--memory", "64MiB", "--object-size", "16MiB"];
-/// By which a server on this machine is known in the container.
+/// Host name by which the container reaches a server on this machine.
 const HOST: &str = "cloud.test";
 
-/// The image, and the containers of one test. They end with it.
+/// The image, and the containers of one test, which end with it.
 struct Podman {
     world: World,
     image: String,
-    /// Images, containers and the settings for both.
+    /// Folder of images, containers and their settings.
     storage: PathBuf,
-    /// What the names of this test's containers begin with.
+    /// Prefix of the names of this test's containers.
     name: String,
 }
 
 impl Podman {
-    /// `None`: there is no image, or containers don't run here, and the test says that it's skipped.
+    /// Prints that the test is skipped and returns `None` if there is no image or containers don't run here.
     fn with_image() -> Option<Self> {
         let storage = std::env::var_os("WASMRUN_IMAGE_STORAGE").map(PathBuf::from);
         installed("the container image", storage.as_ref().map(|folder| folder.join("storage.conf")))?;
@@ -57,23 +57,23 @@ impl Podman {
             .program(Path::new("podman"))
             .env("CONTAINERS_STORAGE_CONF", self.storage.join("storage.conf"))
             .env("CONTAINERS_CONF", self.storage.join("containers.conf"));
-        // Where podman keeps its sockets if it isn't root.
+        // Folder of podman's sockets if podman isn't run by root.
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").unwrap_or_default();
         command.env("XDG_RUNTIME_DIR", runtime).args(arguments)
     }
 
-    /// A confined container of this name: what follows are the program's arguments.
+    /// Creates the command for a confined container of this name. Further arguments are passed to the program.
     fn run(&self, name: &str, options: &[&str]) -> Command {
         let name = self.named(name);
         self.podman(["run", "--name", &name]).args(CONFINED).args(options).arg(&self.image)
     }
 
-    /// A worker on this server, which it knows by name, with the component mounted.
+    /// A worker that reaches this server by its host name, with the component mounted.
     fn worker(&self, amazon: &Amazon, component: &str) -> Command {
         let endpoint = amazon.endpoint.replace("127.0.0.1", HOST);
         let options = [
             "--rm".to_owned(),
-            // The server listens on the loopback interface of this machine alone.
+            // The server listens only on this machine's loopback interface.
             "--network=host".to_owned(),
             format!("--add-host={HOST}:127.0.0.1"),
             format!("--volume={}:/processor.wasm:ro", guest(component).display()),
@@ -92,7 +92,7 @@ impl Podman {
         format!("{}-{name}", self.name)
     }
 
-    /// What podman knows of a container.
+    /// The state of a container, as podman shows it.
     #[track_caller]
     fn inspect(&self, name: &str, field: &str) -> String {
         let format = format!("{{{{{field}}}}}");
@@ -107,7 +107,7 @@ impl Podman {
         Pid::from_raw(number).expect("it runs")
     }
 
-    /// What a container has said that holds this text.
+    /// Number of lines in the container's output that contain this text.
     fn said(&self, name: &str, text: &str) -> usize {
         let logs = self.podman(["logs", &self.named(name)]).succeeds();
         logs.stdout.iter().chain(&logs.stderr).filter(|line| line.contains(text)).count()
@@ -134,7 +134,7 @@ fn cloud() -> Option<(Amazon, String)> {
     Some((amazon, queue))
 }
 
-/// What the kernel says of a process.
+/// A field of a process's status in `/proc`.
 fn status(process: Pid, field: &str) -> String {
     let status = format!("/proc/{}/status", process.as_raw_nonzero());
     let status = fs::read_to_string(status).expect("the process is there");
@@ -158,7 +158,7 @@ fn the_image_makes_thumbnails_of_photographs_with_all_forbidden_that_it_does_not
     let worker = podman
         .worker(&amazon, "thumbnail")
         .args(LIMITS)
-        // An idle one has a long poll to wait for.
+        // An idle worker would wait for its long poll.
         .args(["--env", "MAX_SIDE=320", "--stop-timeout", "2s"])
         .start();
     wait_until("all are made", || amazon.keys("bucket-out").len() == photographs.len());
@@ -168,7 +168,7 @@ fn the_image_makes_thumbnails_of_photographs_with_all_forbidden_that_it_does_not
         ("CapEff", "0000000000000000"),
         ("CapBnd", "0000000000000000"),
         ("NoNewPrivs", "1"),
-        // Filtered.
+        // A seccomp filter is active.
         ("Seccomp", "2"),
     ] {
         assert_eq!(status(process, field), value, "{field}");
@@ -177,7 +177,7 @@ fn the_image_makes_thumbnails_of_photographs_with_all_forbidden_that_it_does_not
     for level in ["WARN", "ERROR"] {
         assert_eq!(worker.logged(&format!("\"level\":\"{level}\"")), 0, "nothing is missed");
     }
-    // podman passes it on.
+    // podman forwards the signal.
     worker.signal(Signal::TERM);
     let output = worker.finish().succeeded();
     assert_eq!(output.summary()["outcomes"]["completed"], output.summary()["tasks"], "{output}");
@@ -204,10 +204,10 @@ fn a_container_that_is_stopped_ends_its_tasks_and_keeps_no_message_from_others()
     assert_eq!(amazon.depth(&queue), [6 - completed, 0, 0], "{output}");
 }
 
-/// To a static program: nothing else is in the image.
+/// Compiles it to a static program, because the image contains nothing else.
 fn compile_application(podman: &Podman) -> PathBuf {
     let program = podman.world.path("application");
-    // rustup's own would look for its settings in the tester's home.
+    // rustup's rustc would look for its settings in the test user's home.
     podman
         .world
         .program(&Path::new(env!("CARGO")).with_file_name("rustc"))
@@ -218,7 +218,7 @@ fn compile_application(podman: &Podman) -> PathBuf {
     program
 }
 
-/// In one pod with an application, with nothing in common but the loopback interface and a folder.
+/// The worker and the application share one pod, with only the loopback interface and a folder in common.
 #[test]
 fn a_sidecar_may_crash_without_its_application_and_drains_with_the_pod() {
     let Some(podman) = Podman::with_image() else { return };
@@ -261,8 +261,8 @@ fn a_sidecar_may_crash_without_its_application_and_drains_with_the_pod() {
     let sidecar = podman.named("sidecar");
     let health = || podman.podman(["exec", &sidecar, "/wasmrun", "health"]).ends();
     wait_until("the sidecar says that it is alive", || health().stdout == ["alive"]);
-    // It may have been killed after it wrote a thumbnail, and before it deleted the message: the application, which has its
-    // thumbnail, doesn't wait until that is delivered again.
+    // The worker may have been killed after it wrote a thumbnail and before it deleted the message. The application
+    // already has that thumbnail, and doesn't wait until the message is delivered again.
     wait_until("the visibility of what the killed one held is over", || killed.elapsed() > visibility);
 
     podman.podman(["pod", "stop", "--time=30", &pod]).within(Duration::from_secs(60)).succeeds();

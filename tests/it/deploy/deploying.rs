@@ -1,5 +1,5 @@
-//! What is in `deploy/ecs`: read as CloudFormation reads it, compared with what the program says of itself, and created on
-//! servers that stand in for Amazon's.
+//! The templates in `deploy/ecs`, resolved like CloudFormation does, compared with the program's own output, and
+//! created on servers that stand in for AWS.
 
 mod documented;
 mod stack;
@@ -16,14 +16,14 @@ use std::fs;
 use template::{Template, as_of_ecs, text, texts};
 
 const ACCOUNT: &str = "123456789012";
-/// Region, partition, and the domain of its services.
+/// Region, partition, and the domain of the partition's services.
 const IRELAND: [&str; 3] = ["eu-west-1", "aws", "amazonaws.com"];
 const BEIJING: [&str; 3] = ["cn-north-1", "aws-cn", "amazonaws.com.cn"];
 
-/// The files, each of a template and of a bare task definition, and the name that the latter is written with.
+/// The names of each template and its bare task definition, and the name that the latter uses for its resources.
 const TEMPLATES: [(&str, &str); 2] = [("batch", "thumbnails"), ("sidecar", "sidecar")];
 
-/// With what a stack in this region would have.
+/// The template with the values that a stack in this region would have.
 fn sample(template: &Template, name: &str, [region, partition, domain]: [&str; 3]) -> Template {
     let arn = |service: &str, what: &str| format!("arn:{partition}:{service}:{region}:{ACCOUNT}:{what}");
     let role = |suffix: &str| format!("arn:{partition}:iam::{ACCOUNT}:role/{name}-{suffix}");
@@ -59,17 +59,17 @@ fn sample(template: &Template, name: &str, [region, partition, domain]: [&str; 3
         .with("Alerts", arn("sns", "alerts"))
 }
 
-/// The container that wasmrun is in.
+/// The container that runs wasmrun.
 #[track_caller]
 fn container(task_definition: &Value) -> &Value {
     let containers = task_definition["containerDefinitions"].as_array().expect("containers");
     containers.iter().find(|container| container["name"] == "wasmrun").expect("wasmrun's")
 }
 
-/// A command with the container's variables, and these words of its own.
+/// Runs a command with the container's environment variables and these arguments.
 fn as_in<'a>(mut command: Command, words: impl IntoIterator<Item = &'a str>, container: &Value) -> Command {
     for variable in container["environment"].as_array().expect("variables") {
-        // Only in the container there is that folder, and nobody else who listens.
+        // This folder exists only in the container, and a fixed port might be taken here.
         command = match (field(variable, "name"), field(variable, "value")) {
             ("WASMRUN_CACHE", _) => command,
             ("WASMRUN_LISTEN", _) => command.env("WASMRUN_LISTEN", "0"),
@@ -92,7 +92,7 @@ fn needed(world: &World, container: &Value, dead_letters: &str, cluster: &str) -
     by_name(&policy["Statement"])
 }
 
-/// Statements by their names; the order of actions means nothing.
+/// Statements by their names, with sorted actions, because their order means nothing.
 fn by_name(statements: &Value) -> BTreeMap<String, Value> {
     let statements = statements.as_array().expect("statements");
     let named = statements.iter().map(|statement| {
@@ -117,7 +117,7 @@ fn a_linter_finds_nothing_in_the_templates() {
     let output = lint(&["batch.yaml", "sidecar.yaml"]);
     assert!(output.status.success(), "{output}");
     assert!(output.stdout.is_empty(), "{output}");
-    // It does find what is wrong: this is no template.
+    // The linter does find errors: this file is no template.
     assert!(!lint(&["batch.task-definition.json"]).status.success());
 }
 
@@ -208,7 +208,7 @@ fn a_stack_with_an_application_makes_thumbnails_with_what_comes_with_the_applica
     let task = stack.task();
     assert_eq!(task["family"], "sidecar-app");
     grants_what_is_needed(&stack, &task);
-    // Here no container has copied it.
+    // No container has copied the component here.
     let component = guest("thumbnail");
     let words = texts(&container(&task)["command"]).into_iter().map(|word| match word {
         "/components/component.wasm" => component.to_str().expect("text"),
@@ -221,7 +221,7 @@ fn a_stack_with_an_application_makes_thumbnails_with_what_comes_with_the_applica
     );
 }
 
-/// The bucket tells the queue, which lets it, and has a place for what fails.
+/// Asserts that the bucket notifies the queue, that the queue allows it, and that the queue has a dead-letter queue.
 fn is_wired(stack: &Stack) {
     let parsed = |value: &Value| serde_json::from_str::<Value>(text(value)).expect("JSON");
     let (queue, dead_letters) = (stack.attributes("QueueUrl"), stack.attributes("DeadLettersUrl"));
@@ -292,7 +292,7 @@ fn the_services_take_the_task_definitions_the_scaling_and_the_alarms() {
     for (file, _) in TEMPLATES {
         call("ecs", "register_task_definition", &bare(file));
     }
-    // An account has a network from the beginning.
+    // An account has a default network.
     let (subnets, groups) =
         (call("ec2", "describe_subnets", &json!({})), call("ec2", "describe_security_groups", &json!({})));
     let subnets: Vec<_> = (0..2).map(|index| field(&subnets["Subnets"][index], "SubnetId")).collect();

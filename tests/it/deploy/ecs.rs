@@ -1,4 +1,4 @@
-//! Beside the agent of ECS: a local server plays it.
+//! The worker with the ECS agent, which a local server simulates.
 
 use crate::harness::{Answer, Request, Stub, World, field, keys, wait_until};
 use rustix::process::Signal;
@@ -9,7 +9,7 @@ const AGENT: &str = "ECS_AGENT_URI";
 const METADATA: &str = "ECS_CONTAINER_METADATA_URI_V4";
 const STATE: &str = "/api/task-protection/v1/state";
 
-/// As the documentation shows it.
+/// The agent's answer as documented.
 fn agreed(request: &Request) -> Answer {
     let wanted: Value = serde_json::from_slice(&request.body).expect("JSON");
     let protection = json!({
@@ -36,7 +36,7 @@ fn the_task_is_protected_before_the_first_message_starts_and_soon_after_the_last
     for name in ["a", "b", "c"] {
         world.write(&format!("in/{name}"), name);
     }
-    // What was done when the agent was asked first.
+    // Number of objects written when the agent was first called.
     let (done, out): (Arc<Mutex<Option<usize>>>, _) = (Arc::default(), world.path("out"));
     let agent = Stub::answering({
         let done = done.clone();
@@ -90,7 +90,8 @@ fn an_agent_that_fails_hangs_or_lies_changes_nothing_about_the_tasks() {
         let warnings = output.logs_of("cannot change the ECS scale-in protection");
         assert_eq!(warnings.len(), 1, "once, not for each message: {output}");
         assert!(field(&warnings[0], "error").contains(said), "{said}: {output}");
-        // It's left alone for a while. One that may have heard is told at the end that protection is over.
+        // The worker doesn't call the agent for a while after a failure. If the agent may have received a call, it is
+        // told at the end that protection is over.
         let asked: Vec<_> = agent.seen().iter().map(protected).collect();
         assert!(matches!(asked[..], [true] | [true, false]), "{asked:?}");
     }

@@ -1,4 +1,5 @@
-//! The worker in another program: the example of the runtime's crate, as docs/src/guides/embedding.md shows it.
+//! The worker embedded in another program: the example of the runtime's crate, as shown in
+//! docs/src/guides/embedding.md.
 
 use crate::docs::examples::document::Section;
 use crate::docs::examples::place::Place;
@@ -13,7 +14,7 @@ sections! {
 }
 
 fn embeds(section: &Section) {
-    // Built with the tests, where these are built without a selection such as `--test it`.
+    // The example is built with the tests, unless a selection such as `--test it` is built.
     let built = Path::new(env!("CARGO_BIN_EXE_wasmrun")).with_file_name("examples");
     let example = built.join("embed");
     assert!(example.is_file(), "no {}: run cargo build --release --workspace --examples", example.display());
@@ -24,7 +25,7 @@ fn embeds(section: &Section) {
     let output = place.run(&section.commands());
     assert_eq!(place.noted(), ["cargo build --release --workspace --examples"]);
     let has = |text: &str| output.stdout.iter().any(|line| line.starts_with(text));
-    // The guest's text and the figures are those of the day.
+    // The guest's text and the figures differ from run to run.
     for line in
         ["message-1: completed None,", "message-2: rejected Some(\"invalid utf-8", "output/camera.jpg: None"]
     {

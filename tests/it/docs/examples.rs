@@ -1,7 +1,7 @@
-//! The examples of all documents and of the help: each is run as it is printed.
+//! Runs the examples of all documents and of the help as they are printed.
 //!
 //! The commands of a section are one script, which runs in a directory that is prepared as the text around them says. A
-//! section that is new, and neither run here nor listed among those that can't be, fails a test.
+//! new section fails a test until it is either run here or listed among those that can't be run.
 
 pub(crate) mod document;
 mod help;
@@ -16,10 +16,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 
-/// Makes a test of each section, and a list of them.
+/// Creates a test for each section, and a list of the sections.
 macro_rules! sections {
     ($($name:ident: $file:literal, $heading:literal => $check:ident;)*) => {
-        /// File and heading of each section that has a test here.
+        /// File and heading of each section with a test here.
         pub(crate) const SECTIONS: &[(&str, &str)] = &[$(($file, $heading)),*];
         $(
             #[test]
@@ -61,7 +61,7 @@ sections! {
     the_fuzz_targets_exist: "fuzz/README.md", "Fuzz targets" => is_noted;
 }
 
-/// What can't be run, and why.
+/// The sections that can't be run, and why.
 const LISTED: [(&str, &str, &str); 6] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
@@ -88,7 +88,7 @@ fn each_section_of_each_document_is_run_or_listed() {
     assert_eq!(shown, known);
 }
 
-/// The example components, and a photograph that is announced to the queue `sqlite:jobs.db`.
+/// Prepares the example components, and a photograph that is announced to the queue `sqlite:jobs.db`.
 fn here(place: &Place) {
     for name in ["thumbnail", "forward"] {
         fs::copy(guest(name), place.path(&format!("{name}.wasm"))).expect("copied");
@@ -98,7 +98,7 @@ fn here(place: &Place) {
     place.world.announce();
 }
 
-/// The same in an account of Amazon's, with the queue `uploads`.
+/// Prepares the same in an AWS account, with the queue `uploads`.
 fn in_account(amazon: &Amazon) {
     for bucket in ["components", "photos-in", "photos-out"] {
         amazon.create_bucket(bucket);
@@ -138,7 +138,7 @@ fn makes_thumbnails_by_hand(section: &Section) -> Output {
     output
 }
 
-/// The README shows what `cargo xtask guests` builds, and the test of its page runs.
+/// The README shows the crate that `cargo xtask guests` builds and that its page's test runs.
 fn is_the_first_guest(section: &Section) {
     let page = document::section("docs/src/getting-started/first-guest.md", "The crate");
     assert_eq!(section.block("rust"), page.block("rust"));
@@ -146,7 +146,7 @@ fn is_the_first_guest(section: &Section) {
 
 fn shouts(section: &Section) {
     let place = Place::new();
-    // `cargo xtask guests` has built it, of the two blocks.
+    // `cargo xtask guests` has built the component from the two blocks.
     place.link_to(&guest("shout"), "target/wasm32-wasip2/release/shout.wasm");
     let output = place.run(&section.commands());
     assert_eq!(output.stdout.iter().filter(|line| *line == "HELLO").count(), 1, "{output}");
@@ -163,7 +163,7 @@ fn is_configured(section: &Section) {
     let file = section.block("toml");
     place.world.write("wasmrun.toml", file);
     place.run(&section.commands());
-    // What is commented out is understood as well.
+    // Commented-out lines must be valid, too.
     place.world.wasmrun(["queue", "create", "sqlite:published.db"]).succeeds();
     let lines: Vec<_> = file.lines().collect();
     let commented: Vec<_> = (0..lines.len()).filter(|at| lines[*at].starts_with("# ")).collect();
@@ -186,7 +186,7 @@ fn compiles_before(section: &Section) {
     assert_noted(&place);
 }
 
-/// What a JSON block shows has the keys of what there is.
+/// Asserts that a JSON block in a document has the same keys as the actual value.
 #[track_caller]
 fn is_like(shown: &str, real: &Value) {
     let shown: Value = serde_json::from_str(shown).unwrap_or_else(|error| panic!("{error}: {shown}"));
@@ -207,7 +207,7 @@ fn tells_why(section: &Section) {
     is_like(section.block("json"), &serde_json::from_str(told).expect("JSON"));
 }
 
-/// A worker that makes thumbnails here, with these arguments too; what it logged.
+/// Runs a worker that makes thumbnails here, with these additional arguments. Returns its log.
 fn thumbnails(place: &Place, arguments: &[&str]) -> Vec<Value> {
     let run = place.world.wasmrun(["run", "thumbnail.wasm", "--queue", "sqlite:jobs.db", "--until-empty"]);
     let run = run.args(["--store", "input=dir:in:ro", "--store", "output=dir:out:rw"]).args(arguments);
@@ -261,7 +261,7 @@ fn runs_in_a_container(section: &Section) {
     let place = Place::on(&amazon);
     here(&place);
     fs::copy(guest("thumbnail"), place.path("processor.wasm")).expect("copied");
-    // The image's entry point is the program, and its root has the component.
+    // The image's entry point is the program, and its root folder holds the component.
     place.install(
         "podman",
         r#"while [ "$1" = run ] && [ "$2" != processor ]; do set -- run "${@:3}"; done
@@ -292,7 +292,7 @@ fn tries_the_guests(section: &Section) {
     assert_eq!(place.world.peek("sqlite:jobs.db").len(), 1);
 }
 
-/// Commands that aren't run here.
+/// Asserts that the section's commands were noted instead of run.
 fn is_noted(section: &Section) {
     let place = Place::new();
     fs::create_dir(place.path("fuzz")).expect("a directory");
@@ -300,7 +300,7 @@ fn is_noted(section: &Section) {
     assert!(assert_noted(&place) > 0);
 }
 
-/// Each command that was noted is one that there is. Returns how many were noted.
+/// Asserts that each noted command exists. Returns the number of noted commands.
 #[track_caller]
 fn assert_noted(place: &Place) -> usize {
     let read = |file: &str| fs::read_to_string(repository().join(file)).expect("a file");
@@ -326,7 +326,7 @@ fn assert_noted(place: &Place) -> usize {
     noted.len()
 }
 
-/// A configuration for workers on Amazon.
+/// A configuration for workers on AWS.
 const CONFIGURATION: &str = r#"
 component = "thumbnail.wasm"
 queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/uploads"
@@ -358,7 +358,7 @@ fn the_examples_of_each_help_run_as_printed() {
             (worker, world)
         });
         for example in examples {
-            // Other tests listen, too.
+            // Other tests listen on ports, too.
             let example = example.replace("9464", &port).replace("10.0.0.7:", "");
             println!("{example}");
             let script = place.script(&example).env("WASMRUN_LISTEN", &port);
@@ -386,7 +386,7 @@ fn no_example_of_a_help_is_wrapped() {
     }
 }
 
-/// What the examples of a command work with.
+/// Prepares what the examples of a command need.
 fn prepare(place: &Place, command: &str) {
     here(place);
     let world = &place.world;
@@ -401,7 +401,7 @@ fn prepare(place: &Place, command: &str) {
     world.write("wasmrun.toml", CONFIGURATION);
     fs::copy(repository().join("crates/cli/src/prices.toml"), place.path("eu-west-1.toml")).expect("copied");
     if command == "queue" {
-        // They create it.
+        // The examples create this database themselves.
         fs::remove_file(place.path("jobs.db")).expect("removed");
     }
 }

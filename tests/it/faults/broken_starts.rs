@@ -1,5 +1,5 @@
-//! A worker that can't work says why in one sentence, with the exit code that the documentation names, and soon: whoever started
-//! it waits. A container with less memory than a task may have is in `capacity`.
+//! A worker that can't start prints the reason in one sentence and exits with the documented exit code, within seconds
+//! because its user waits. A container with less memory than a task may use is in `capacity`.
 
 use crate::harness::{Answer, Command, Output, Stub, World, guest};
 use std::ffi::OsStr;
@@ -9,12 +9,12 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(10);
 const QUEUE: &str = "http://localhost:1/123456789012/jobs";
 
-/// A worker on a queue of SQS, with stores in S3; all of it is at the stub.
+/// A worker on an SQS queue with stores in S3, all on the stub.
 fn worker(world: &World, stub: &Stub) -> Command {
     worker_of(world, stub, guest("misbehave"))
 }
 
-/// The same with a component that is elsewhere.
+/// The same worker with another component.
 fn worker_of(world: &World, stub: &Stub, component: impl AsRef<OsStr>) -> Command {
     let command = world.wasmrun(["run", "--queue", QUEUE]).arg(component);
     command
@@ -27,7 +27,7 @@ fn worker_of(world: &World, stub: &Stub, component: impl AsRef<OsStr>) -> Comman
         .within(SOON)
 }
 
-/// SQS as it should be, and S3 as the test says.
+/// A working SQS, and an S3 that answers as the test says.
 fn services(s3: impl Fn() -> Answer + Send + Sync + 'static) -> Stub {
     Stub::answering(move |request| match request.header("x-amz-target") {
         "" => s3(),
@@ -56,7 +56,7 @@ fn without_credentials() {
         |command: Command| command.without_env("AWS_ACCESS_KEY_ID").without_env("AWS_SECRET_ACCESS_KEY");
     let output = nobody(worker(&world, &stub)).ends().exited_with(3);
     says(&output, "credentials");
-    // The service that would have some isn't there, as on a machine that isn't one of Amazon's.
+    // The service that would provide credentials doesn't answer, as on a machine outside AWS.
     let silent = Stub::answering(|_| Answer::Never);
     let output = nobody(worker(&world, &stub))
         .without_env("AWS_EC2_METADATA_DISABLED")
@@ -104,7 +104,7 @@ fn with_a_component_in_a_store_that_does_not_answer() {
         "" => Answer::Never,
         _ => Answer::new(200, r#"{"Attributes": {"VisibilityTimeout": "30"}}"#),
     });
-    // It waits for eight seconds: the rest is what a busy machine takes beside.
+    // The program waits for eight seconds; the rest allows for a busy machine.
     let run = worker_of(&world, &silent, "s3://components/slow.wasm").within(Duration::from_secs(30));
     says(&run.ends().exited_with(3), "does not answer in time");
 }

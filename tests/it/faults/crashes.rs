@@ -1,4 +1,4 @@
-//! Workers that die without a word.
+//! Workers that are killed without warning.
 
 use crate::harness::{Depth, Output, Process, World, field, keys, wait_until};
 use sha2::{Digest, Sha256};
@@ -8,7 +8,8 @@ use std::time::Duration;
 const MESSAGES: usize = 2000;
 const KILLS: usize = 30;
 
-/// The seed is printed; `WASMRUN_TEST_SEED` sets it. (The moments depend on the machine as well.)
+/// A random generator whose seed is printed; `WASMRUN_TEST_SEED` sets it. The moments of the kills also depend on the
+/// machine.
 fn seeded() -> fastrand::Rng {
     let seed = std::env::var("WASMRUN_TEST_SEED")
         .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("WASMRUN_TEST_SEED is a number"));
@@ -23,8 +24,8 @@ fn thirty_kills_at_random_moments_lose_no_message_and_spoil_no_output() {
     let digests = fill(&world, &mut random);
     world.announce();
 
-    // So many tasks have completed when a worker is killed: all kills fall into the work, whatever the machine's
-    // speed, and some follow each other so soon that they meet a worker that starts.
+    // Numbers of completed tasks at which a worker is killed. So all kills happen during the work, whatever the
+    // machine's speed, and some follow each other so soon that they hit a worker that is starting.
     let mut moments: Vec<usize> = (0..KILLS).map(|_| random.usize(..MESSAGES * 9 / 10)).collect();
     moments.sort_unstable();
 
@@ -36,7 +37,7 @@ fn thirty_kills_at_random_moments_lose_no_message_and_spoil_no_output() {
             let now: usize = workers.iter().map(|worker| worker.logged(COMPLETED)).sum();
             done + now >= moment
         });
-        // Not when a completion was logged, but anywhere in what comes after it.
+        // Kills not when a completion is logged, but at a random moment after that.
         std::thread::sleep(Duration::from_micros(random.u64(..30_000)));
         let victim = random.usize(..workers.len());
         assert!(workers[victim].runs(), "it ended while there was work");
@@ -65,7 +66,7 @@ fn start(world: &World) -> Process {
         .start()
 }
 
-/// Objects of random sizes, and what `misbehave` is to write for each.
+/// Writes objects of random sizes. Returns what `misbehave` must write for each.
 fn fill(world: &World, random: &mut fastrand::Rng) -> HashMap<String, String> {
     (0..MESSAGES)
         .map(|index| {
@@ -86,12 +87,13 @@ fn completed_in(output: &Output) -> usize {
     output.stderr.iter().filter(completed).count()
 }
 
-/// Says how often work was done again; and that the kills hit something, or else nothing was shown.
+/// Prints how often work was repeated, and asserts that the kills hit something, because otherwise the test shows
+/// nothing.
 fn report(ended: &[Output]) {
     let mut completions: HashMap<String, usize> = HashMap::new();
     let mut redelivered = 0;
     for output in ended {
-        // The last line of a killed worker may be cut off.
+        // The last line of a killed worker may be truncated.
         for line in &output.stderr {
             let Ok(log) = serde_json::from_str::<serde_json::Value>(line) else {
                 continue;
@@ -110,7 +112,7 @@ fn report(ended: &[Output]) {
     assert!(redelivered > 0, "the kills interrupted nothing");
 }
 
-/// One worker after the other: each is killed once it has logged so many lines of this kind.
+/// Starts one worker after the other. Each is killed once it has logged a number of lines of this kind.
 fn killed_again_and_again(
     world: &World,
     random: &mut fastrand::Rng,
@@ -120,7 +122,7 @@ fn killed_again_and_again(
     let start = || {
         world
             .run("misbehave")
-            // Letters are what these are about: each message may be one.
+            // This test is about dead letters: each message may become one.
             .args(["--instances", "4", "--until-empty", "--max-consecutive-failures", "off"])
             .within(Duration::from_secs(120))
             .start()
@@ -139,7 +141,7 @@ fn killed_again_and_again(
 
 #[test]
 fn kills_between_sending_a_dead_letter_and_deleting_the_message_lose_no_letter() {
-    // Some are left for the last kill, though each may come late.
+    // Leaves some for the last kill, even if each kill comes late.
     const LETTERS: usize = 600;
     let mut random = seeded();
     let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "1000"]);
@@ -175,7 +177,7 @@ fn kills_do_not_change_the_order_of_a_group() {
     let logs = ended.iter().flat_map(|output| &output.stderr);
     for log in logs.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
         let id = log["message_id"].as_str().unwrap_or_default();
-        // The message of a group that was worked on last may come once more, and no other.
+        // Only the message that its group was last working on may be processed once more.
         let last = seen.iter().rev().find(|other: &&String| group_of(other) == group_of(id));
         if log["message"] == "task completed" && last.is_none_or(|last| last != id) {
             seen.push(id.to_owned());

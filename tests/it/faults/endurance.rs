@@ -1,4 +1,4 @@
-//! SQS and S3 for long, with much to do, and with everything failing in between.
+//! SQS and S3 for a long time under load, with all services failing now and then.
 //!
 //! `cargo xtask endure` runs these at full length; otherwise they are short.
 
@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// One of two lengths.
+/// Selects the short or the full length.
 fn length<T>(short: T, full: T) -> T {
     if std::env::var_os("WASMRUN_ENDURE").is_some() { full } else { short }
 }
@@ -36,13 +36,13 @@ fn worker(world: &World, amazon: &Amazon, instances: usize) -> Command {
     amazon.environment(command).within(Duration::from_secs(900))
 }
 
-/// What `work KEY ROUNDS` is to write.
+/// The expected output of `work KEY ROUNDS`.
 fn digest(key: &str, rounds: usize) -> String {
     let hash = (0..rounds).fold(Sha256::digest(key), |hash, _| Sha256::digest(hash));
     format!("{hash:x}")
 }
 
-/// Sends as many messages as this, each of which writes one object.
+/// Sends `messages` messages, each of which writes one object.
 fn send_work(amazon: &Amazon, queue: &str, messages: usize, rounds: usize) {
     amazon.send_all(queue, (0..messages).map(|index| format!("work k{index:05} {rounds}")));
 }
@@ -60,10 +60,10 @@ fn all_work_is_done(amazon: &Amazon, queue: &str, messages: usize, rounds: usize
     assert_eq!(amazon.depth(&format!("{}/{ACCOUNT}/dead", amazon.endpoint)), [0; 3]);
 }
 
-/// How often each message's task completed.
+/// Number of completed tasks by message.
 fn completions<'a>(outputs: impl IntoIterator<Item = &'a Output>) -> HashMap<String, usize> {
     let mut completions = HashMap::new();
-    // The last line of a killed worker may be cut off.
+    // The last line of a killed worker may be truncated.
     let lines = outputs.into_iter().flat_map(|output| &output.stderr);
     for log in lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
         if log["message"] == "task completed" {
@@ -81,7 +81,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
     let proxy = Proxy::to(amazon.address()).losing(5);
     send_work(&amazon, &queue, messages, 1);
     let given_up = Cell::new(0);
-    // One whose first requests are lost too often gives up, and is started again, as an orchestrator would.
+    // A worker whose first requests are lost too often exits and is started again, as an orchestrator would do.
     let start = || loop {
         let mut worker = worker(&world, &amazon, 8).env("AWS_ENDPOINT_URL", proxy.endpoint()).start();
         wait_until("it is ready or gives up", || worker.logged("\"ready\"") > 0 || !worker.runs());
@@ -105,7 +105,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
         ended.push(std::mem::replace(&mut workers[victim], start()).kill());
     }
     let kills = ended.len();
-    // Not all at once: what a killed worker held comes back with its visibility.
+    // Takes some time, because messages that a killed worker held become visible only after the visibility timeout.
     wait_within(Duration::from_secs(600), "the queue is empty", || amazon.depth(&queue) == [0; 3]);
     for worker in &workers {
         worker.signal(Signal::TERM);
@@ -130,7 +130,7 @@ fn services_that_fail_for_a_minute_cost_time_only() {
     let outage = Duration::from_secs(length(4, 60));
     let Some((world, amazon, queue)) = cloud(30, 3) else { return };
     let [sqs, s3] = [(); 2].map(|()| Proxy::to(amazon.address()));
-    // Enough work for a worker not to be done before all has failed once.
+    // Enough work that a worker isn't done before every service has failed once.
     let rounds = length(100_000, 20_000);
     send_work(&amazon, &queue, messages, rounds);
     let worker = worker(&world, &amazon, 8)
@@ -148,7 +148,7 @@ fn services_that_fail_for_a_minute_cost_time_only() {
         proxy.cut();
         let cut_at = Instant::now();
         wait_until("it is noticed", || worker.logged("receiving is still paused") > paused);
-        // For as long as an outage takes.
+        // Waits for the duration of the outage.
         std::thread::sleep(outage.saturating_sub(cut_at.elapsed()));
         proxy.mend();
         if service == "S3" {
@@ -179,7 +179,7 @@ fn a_worker_with_many_tasks_and_a_long_poll_stops_in_time_and_keeps_nothing() {
     wait_until("all of them run", || amazon.depth(&queue) == [0, RUNNING as u64, 0]);
     worker.signal(Signal::TERM);
     worker.until_logged("stopping: running tasks");
-    // The long poll that is under way may bring some of these.
+    // The current long poll may receive some of these.
     amazon.send_all(&queue, (0..LATE).map(|_| "sleep 1".to_owned()));
     let began = Instant::now();
     let output = worker.finish().succeeded();
@@ -187,7 +187,7 @@ fn a_worker_with_many_tasks_and_a_long_poll_stops_in_time_and_keeps_nothing() {
     assert_eq!(output.summary()["outcomes"]["completed"], RUNNING, "{output}");
     assert_eq!(output.summary()["tasks"], RUNNING, "{output}");
     assert_eq!(amazon.depth(&queue), [LATE as u64, 0, 0], "{output}");
-    // Less the one that this looks with.
+    // Without the receive of this check itself.
     let receives: u32 = amazon.receive_counts(&queue).iter().map(|count| count - 1).sum();
     let pollers = (RUNNING + FREE).div_ceil(10);
     assert!(receives as usize <= 10 * pollers, "each of {pollers} pollers receives once at most: {receives}");
@@ -204,14 +204,15 @@ fn a_poison_message_does_not_keep_others_from_passing() {
         amazon.send_all(&queue, (0..GOOD).map(|_| "ok".to_owned()));
         let began = Instant::now();
         let worker = worker(&world, &amazon, 8).args(["--backoff", "8s..8s"]);
-        // Ended by its stop timeout, a worker leaves a long poll behind, whose messages would be hidden from the next one.
+        // A worker that is ended by its stop timeout leaves a long poll behind, whose messages would be hidden from the
+        // next worker.
         let worker =
             if poison == 0 { worker.arg("--until-empty") } else { worker.args(["--stop-timeout", "1s"]) };
         let worker = worker.start();
         worker.until_logged_times(GOOD, "\"task completed\"");
         took.push(began.elapsed());
         if poison > 0 {
-            // It has been tried once or twice by now: others don't wait for it.
+            // The message has been tried once or twice by now; other messages don't wait for it.
             assert_eq!(worker.logged("\"dead-lettered the message\""), 0);
             worker.until_logged("\"dead-lettered the message\"");
         }

@@ -1,5 +1,5 @@
-//! Queues and stores that fail for a while. Every queue here allows a single receive: what fails for the host's
-//! reasons isn't counted against a message, or else it would be in the dead-letter queue.
+//! Queues and stores that fail for a while. Every queue here allows a single receive. A host error isn't counted
+//! against a message; if it were, the message would be in the dead-letter queue.
 
 use crate::harness::{Depth, Disk, Output, Process, World, field, guest, keys, wait_until};
 use rustix::process::Signal;
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 const OBJECTS: usize = 40;
-/// A queue in a directory of its own.
+/// A queue in its own directory.
 const IN_DIRECTORY: &str = "sqlite:queue/jobs.db";
 const COMPLETED: &str = "\"task completed\"";
 const STOPPED: &str = "paused receiving: a store or a queue fails";
@@ -20,12 +20,12 @@ fn world() -> World {
 }
 
 fn worker(world: &World) -> Process {
-    // Not so fast that all is done before anything fails.
+    // Slow enough that not all work is done before something fails.
     let options = ["--until-empty", "--instances", "2", "--backoff", "100ms..1s", "--rate", "20/s"];
     world.run("misbehave").args(options).start()
 }
 
-/// Each a bit different.
+/// Content that differs for each object.
 fn content(index: usize) -> String {
     format!("object {index}")
 }
@@ -36,7 +36,7 @@ fn fill(world: &World) {
     }
 }
 
-/// Every object has its output, and no message is left anywhere.
+/// Asserts that every object has its output and that no message is left.
 fn assert_all_done(world: &World, output: &Output) {
     assert_outputs(&world.path("out"));
     assert_eq!(world.depth(), Depth::EMPTY);
@@ -100,12 +100,12 @@ fn a_locked_database_costs_time_only() {
     assert_eq!(summary["outcomes"]["completed"], OBJECTS);
 }
 
-/// Then others may have the messages, so that they are delivered again: duplicates, no loss.
+/// Once leases expire, other workers may receive the messages, which leads to duplicates but no loss.
 #[test]
 fn a_database_that_is_locked_for_longer_than_messages_are_held_loses_none() {
     let world = World::with_queue(&["--visibility-timeout", "1s"]);
     fill(&world);
-    // The objects alone may all be done before the database can be locked.
+    // Without this, all objects might be done before the database is locked.
     world.send(["sleep 3000"]);
     world.announce();
     let worker = worker(&world);
@@ -162,7 +162,8 @@ fn a_dead_letter_queue_that_is_locked_loses_no_letter() {
     assert_eq!(world.depth(), Depth::EMPTY);
 }
 
-/// Readers see the database as it was, writers wait: what a backup or a shell with an open transaction does.
+/// Locks the database: readers see the previous state and writers wait. A backup or a shell with an open transaction
+/// does the same.
 fn lock(world: &World, file: &str) -> rusqlite::Connection {
     let database = rusqlite::Connection::open(world.path(file)).expect("a database");
     let patience = Duration::from_secs(20);
@@ -217,7 +218,7 @@ fn a_full_disk_under_the_queue_costs_time_only() {
     let filler = disk.fill(&worker);
     worker.until_logged("the disk is full");
     fs::remove_file(filler).expect("removed");
-    // It ends only when the queue is empty; where the messages went, its own counts say.
+    // The worker exits only when the queue is empty; its own counts show how the messages ended.
     let output = worker.finish().succeeded();
     let summary = output.summary();
     assert_eq!(summary["outcomes"]["completed"], MESSAGES, "{output}");
@@ -225,13 +226,13 @@ fn a_full_disk_under_the_queue_costs_time_only() {
     assert_eq!(summary["dead_lettered"], 0);
 }
 
-/// What the system refuses is no fault of a message.
+/// An error of the system is not the message's fault.
 #[test]
 fn a_host_without_memory_for_another_instance_blames_no_message() {
     const SCRIPT: &str = r#"ulimit -v 9000000; exec "$0" "$@""#;
     let world = world();
     world.send(["sleep 200"; 12]);
-    // Address space for the memory of one instance, and of no four.
+    // Enough address space for the memory of one instance, but not of four.
     let output = world
         .program(Path::new("sh"))
         .args(["-c", SCRIPT, env!("CARGO_BIN_EXE_wasmrun"), "run", "--queue", "sqlite:jobs.db"])

@@ -1,5 +1,5 @@
-//! What every message would meet is counted against none, and what one message meets doesn't stop the others. The queues
-//! here allow a single receive: what is counted is in the dead-letter queue at once.
+//! An error that every message would meet is counted against none, and an error of one message doesn't stop the others.
+//! The queues here allow a single receive, so a message that is counted goes to the dead-letter queue at once.
 
 use crate::harness::{
     Answer, Command, Depth, Disk, Process, Request, ScriptedSqs, Stub, World, get, guest, keys, lock, signed,
@@ -18,7 +18,7 @@ fn stop(worker: Process) {
     worker.finish().succeeded();
 }
 
-/// A worker that may write to `outptu`, as somebody mistyped it.
+/// A worker that may write to `outptu`, a typo of the user.
 fn mistyped(world: &World) -> Command {
     world
         .wasmrun(["run", "--queue", QUEUE, "--instances", "4", "--backoff", "100ms..1s"])
@@ -35,7 +35,7 @@ fn announced(count: usize) -> World {
     world
 }
 
-/// The messages that the queue holds, in whatever state.
+/// Number of messages in the queue, in any state.
 fn waiting(world: &World) -> u64 {
     let Depth { visible, in_flight, delayed } = world.depth();
     visible + in_flight + delayed
@@ -107,7 +107,7 @@ fn a_store_that_becomes_read_only_costs_time_only() {
     assert_eq!(world.dead(), Depth::EMPTY);
 }
 
-/// Which requests are refused.
+/// Decides which requests are refused.
 type Refuses = fn(&Request) -> bool;
 
 #[test]
@@ -153,7 +153,7 @@ fn a_worker_that_is_told_to_stop_while_no_task_completes_succeeds() {
     stop(worker);
 }
 
-/// A server that speaks as much S3 as a task needs, and refuses what it's told to.
+/// A server that supports as much of S3 as a task needs, and refuses requests on demand.
 #[derive(Clone, Default)]
 struct Bucket {
     objects: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
@@ -166,7 +166,7 @@ impl Bucket {
         Stub::answering(move |request| bucket.answer(request))
     }
 
-    /// From now on, nothing else is refused.
+    /// From now on, refuses only these requests.
     fn refuse(&self, refuses: Refuses) {
         *lock(&self.refuses) = Some(refuses);
     }
@@ -192,7 +192,7 @@ impl Bucket {
         }
     }
 
-    /// How many objects have these words in their paths.
+    /// Number of objects whose paths contain this text.
     fn count(&self, part: &str) -> usize {
         lock(&self.objects).keys().filter(|path| path.contains(part)).count()
     }
@@ -201,7 +201,7 @@ impl Bucket {
         world.send(keys.iter().map(|key| self.holds(key)));
     }
 
-    /// Puts an object, and returns the event that announces it.
+    /// Stores an object and returns the event that announces it.
     fn holds(&self, key: &str) -> String {
         lock(&self.objects).insert(format!("/photos/in/{key}"), format!("object {key}").into());
         format!(
@@ -219,7 +219,7 @@ fn on_s3(world: &World, stub: &Stub) -> Command {
     on_s3_from(QUEUE, world, stub).args(["--backoff", "100ms..1s"])
 }
 
-/// A scripted queue makes visible again only what is to be visible at once.
+/// A worker on a scripted queue, which makes a message visible again only if its visibility is set to zero.
 fn on_scripted(queue: &ScriptedSqs, world: &World, stub: &Stub) -> Command {
     on_s3_from(&queue.url(), world, stub).args(["--backoff", "0s..0s"]).env("AWS_REGION", "us-east-1")
 }
@@ -263,7 +263,7 @@ fn a_role_that_loses_its_rights_costs_time_only() {
     }
 }
 
-/// Three messages whose objects are refused.
+/// Creates a queue of three messages whose objects are refused.
 fn refused_messages(bucket: &Bucket) -> ScriptedSqs {
     bucket.refuse(|request| request.target.contains("/photos/in/a"));
     ScriptedSqs::holding(30, ["a1", "a2", "a3"].map(|key| bucket.holds(key).into()), |_| None)
@@ -276,7 +276,7 @@ fn messages_on_sqs_are_not_received_again_and_again_while_a_right_is_missing() {
     let queue = refused_messages(&bucket);
     let worker = on_scripted(&queue, &world, &stub).start();
     worker.until_logged_times(6, "\"task did not complete\"");
-    // Two failed before it was known that all do.
+    // Two tasks failed before it was known that all do.
     assert!(queue.received() <= 5, "{}", queue.received());
     bucket.refuse(|_| false);
     wait_until("the queue is empty", || queue.depth() == [0, 0]);

@@ -1,5 +1,5 @@
-//! A toy application beside wasmrun: it asks for one thumbnail after the other, and says what it got. `container.rs` compiles
-//! it to a program of its own, which runs in the image.
+//! A toy application next to wasmrun, which requests one thumbnail after the other and prints the results.
+//! `container.rs` compiles it to a program that runs in the image.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -28,7 +28,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// What the sidecar answers at the loopback interface that both have.
+/// The sidecar's answer on the loopback interface that both share.
 fn health() -> io::Result<String> {
     let mut connection = TcpStream::connect("127.0.0.1:9464")?;
     connection.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;

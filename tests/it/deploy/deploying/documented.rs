@@ -1,5 +1,5 @@
-//! The pages on ECS, command by command, with the command `aws` on a server that stands in for Amazon's. Where ECS would start
-//! a worker, the test does.
+//! Runs the pages on ECS, command by command, with the command `aws` on a server that stands in for AWS. The test
+//! starts the workers that ECS would start.
 
 use super::stack::{call, taken};
 use super::template::{Template, texts};
@@ -25,20 +25,20 @@ sections! {
     workers_are_deployed_as_it_is_written_without_cloudformation: "docs/src/guides/ecs-by-hand.md", "Without CloudFormation" => by_hand;
 }
 
-/// A clone of the repository, with templates that the server takes, the first of which may say less than it does.
+/// Creates a clone of the repository, with templates reduced to what the server supports.
 fn clone(amazon: &Amazon) -> Option<Place<'_>> {
     let place = Place::with_aws(amazon)?;
     place.is_clone();
     for (file, _) in TEMPLATES {
         let template = Template::read(&place.world, &format!("{file}.yaml"))?;
-        // JSON is YAML.
+        // JSON is valid YAML.
         place.world.write(&format!("deploy/ecs/{file}.yaml"), taken(&template).to_string());
         place.link(&format!("deploy/ecs/{file}.task-definition.json"));
     }
     Some(place)
 }
 
-/// What the shell knows from the steps of the batch.
+/// The shell variables that the steps of the batch define.
 fn known() -> String {
     let commands = section(FILE, BATCH).commands();
     let defines = |line: &&str| {
@@ -50,7 +50,7 @@ fn known() -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// The worker that ECS would start, once the command that makes its service is done.
+/// The worker that ECS would start after the command that creates its service.
 fn worker(place: &Place, amazon: &Amazon, made_by: &str, family: &str) -> Process {
     let is_made = || place.noted().iter().any(|command| command.starts_with(made_by));
     wait_within(Duration::from_secs(240), "there is a service", is_made);
@@ -105,14 +105,14 @@ fn by_hand(section: &Section) {
     script.finish().succeeded();
     worker.signal(Signal::TERM);
 
-    // The role has what the command of the task definition needs, and nothing else.
+    // The role has exactly the permissions that the task definition's command needs.
     let read = |file: &str| serde_json::from_slice::<Value>(&place.world.read(file)).expect("JSON");
     let queue = |name: &str| format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}");
     let definition = read("target/task-definition.json");
     let needed = needed(&place.world, container(&definition), &queue("thumbnails-dead"), "thumbnails");
     assert_eq!(by_name(&read("target/task-policy.json")["Statement"]), needed);
     assert_eq!(definition["taskRoleArn"], format!("arn:aws:iam::{ACCOUNT}:role/thumbnails-task"));
-    // Both are policies that the template has as well.
+    // The template contains both policies as well.
     let template = fs::read_to_string(repository().join("deploy/ecs/batch.yaml")).expect("the template");
     for condition in ["aws:SourceArn", "aws:SourceAccount"] {
         for file in ["target/queue-policy.json", "target/trust.json"] {
@@ -122,7 +122,7 @@ fn by_hand(section: &Section) {
     }
 }
 
-/// Products of numbers, with units, that stand before `= $` in the document, and the dollars behind it.
+/// Parses products of numbers with units before `= $` in the document, and the amount in dollars after it.
 fn sums() -> Vec<(String, f64, f64)> {
     let text = fs::read_to_string(repository().join(COSTS)).expect("the document");
     let mut parts = text.split("= $").peekable();

@@ -1,4 +1,4 @@
-//! A template's stack on a server that stands in for Amazon's, and calls to services that nothing else here calls.
+//! A template's stack on a server that stands in for AWS, and calls to services that no other test calls.
 
 use super::template::Template;
 use crate::harness::{Amazon, World, field, program, repository, wait_until};
@@ -48,13 +48,13 @@ impl<'a> Stack<'a> {
         &self.outputs[name]
     }
 
-    /// Of the queue that an output names.
+    /// The attributes of the queue that an output names.
     pub(super) fn attributes(&self, output: &str) -> Value {
         let arguments = json!({"QueueUrl": self.output(output), "AttributeNames": ["All"]});
         self.call("sqs", "get_queue_attributes", &arguments)["Attributes"].take()
     }
 
-    /// The task definition that the service runs.
+    /// The task definition that the service uses.
     pub(super) fn task(&self) -> Value {
         let arguments =
             json!({"cluster": self.output("ClusterName"), "services": [self.output("ServiceName")]});
@@ -69,7 +69,7 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// What ministack takes of a template: neither scaling nor arithmetic with metrics, which moto takes.
+/// The part of a template that ministack supports. It supports neither scaling nor metric math; moto does.
 pub(super) fn taken(template: &Template) -> Value {
     template.without(|resource| {
         field(resource, "Type").starts_with("AWS::ApplicationAutoScaling::")
@@ -77,7 +77,7 @@ pub(super) fn taken(template: &Template) -> Value {
     })
 }
 
-/// A call to a service of this server, by boto3, which knows all services and what each takes.
+/// Calls a service of this server with boto3, which knows all services and their parameters.
 #[track_caller]
 pub(super) fn call(
     world: &World,

@@ -1,19 +1,19 @@
-//! A template, and what its functions give with these parameters: as CloudFormation does it, which nobody can run.
+//! A template with parameters, whose functions are resolved like in CloudFormation, which can't be run locally.
 
 use crate::harness::{World, field, program, repository};
 use serde_json::{Map, Value};
 
-/// A template of `deploy/ecs`, with values for all that it leaves open.
+/// A template of `deploy/ecs`, with values for its parameters and references.
 #[derive(Clone)]
 pub(super) struct Template {
     document: Value,
-    /// What `Ref` gives for a name, and `Fn::GetAtt` for a name with a dot.
+    /// Results of `Ref` by name, and of `Fn::GetAtt` by a name with a dot.
     values: Map<String, Value>,
 }
 
 impl Template {
-    /// With the defaults of its parameters. `None`: what reads it isn't installed here, and the test says that it's
-    /// skipped.
+    /// Reads a template with the defaults of its parameters. Prints that the test is skipped and returns `None` if the
+    /// reader isn't installed here.
     pub(super) fn read(world: &World, file: &str) -> Option<Self> {
         let document = world
             .program(&program("python")?)
@@ -31,7 +31,7 @@ impl Template {
         Some(Self { values: values.collect(), document })
     }
 
-    /// A parameter's value, or what a resource is called.
+    /// Sets a parameter's value or a resource's name.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.values.insert(name.to_owned(), value.into());
         self
@@ -50,7 +50,7 @@ impl Template {
         self.resolve(properties.expect("a resource")).expect("properties")
     }
 
-    /// The statements of the task's role.
+    /// The statements of the task role.
     pub(super) fn rights(&self) -> Value {
         let mut role = self.properties("TaskRole");
         let policies = role["Policies"].as_array_mut().expect("policies");
@@ -59,13 +59,13 @@ impl Template {
         policies[0]["PolicyDocument"]["Statement"].take()
     }
 
-    /// The task definition, as ECS's own interface spells it.
+    /// The task definition in the spelling of the ECS API.
     pub(super) fn task_definition(&self) -> Value {
         as_of_ecs(self.properties("TaskDefinition"))
     }
 
-    /// The template itself, without some of its resources. Parameters that are numbers are put in: CloudFormation makes
-    /// numbers of them, and ministack leaves them texts.
+    /// The template without some of its resources. Numeric parameters are replaced by their values: CloudFormation
+    /// converts them to numbers, and ministack leaves them as strings.
     pub(super) fn without(&self, is_left_out: impl Fn(&Value) -> bool) -> Value {
         let mut document = self.document.clone();
         let resources = document["Resources"].as_object_mut().expect("resources");
@@ -90,7 +90,7 @@ impl Template {
         self.document["Resources"].as_object().expect("resources")
     }
 
-    /// `None`: it's to be as if it weren't there.
+    /// Resolves functions in a value. Returns `None` if the property must be treated as missing.
     fn resolve(&self, value: &Value) -> Option<Value> {
         match value {
             Value::Array(items) => Some(items.iter().filter_map(|item| self.resolve(item)).collect()),
@@ -138,7 +138,7 @@ impl Template {
         self.values.get(name).unwrap_or_else(|| panic!("there is no value for {name}"))
     }
 
-    /// Each `${NAME}` by what it stands for, there or everywhere.
+    /// Replaces each `${NAME}` by its value in `here` or in the template.
     fn substitute(&self, pattern: &Value, here: &Value) -> Value {
         let mut parts = text(pattern).split("${");
         let start = parts.next().unwrap_or_default().to_owned();
@@ -153,7 +153,8 @@ impl Template {
     }
 }
 
-/// ECS begins with small letters what CloudFormation begins with capitals. Options are the log driver's own words.
+/// ECS starts keys with lower-case letters where CloudFormation uses capitals. The keys of options are those of the log
+/// driver.
 pub(super) fn as_of_ecs(value: Value) -> Value {
     let small = |name: &str| name[..1].to_ascii_lowercase() + &name[1..];
     match value {
@@ -174,7 +175,7 @@ pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} isn't a text"))
 }
 
-/// A list of texts.
+/// A list of strings.
 #[track_caller]
 pub(super) fn texts(value: &Value) -> Vec<&str> {
     value.as_array().unwrap_or_else(|| panic!("{value} isn't a list")).iter().map(text).collect()

@@ -1,25 +1,25 @@
-//! What a document shows: the blocks of its sections.
+//! Parses documents: the sections and their blocks.
 
 use crate::harness::repository;
 use std::fs;
 use std::path::Path;
 
-/// A part of a document with blocks in it.
+/// A section of a document that contains blocks.
 pub(crate) struct Section {
-    /// From the repository's root.
+    /// Path relative to the repository's root.
     pub(crate) file: String,
     pub(crate) heading: String,
     blocks: Vec<Block>,
 }
 
 struct Block {
-    /// What stands behind the fence; nothing for what is indented.
+    /// The language of the fence; empty for an indented block.
     language: String,
     text: String,
 }
 
-/// The sections of all documents of the repository that show an example. What is marked as `text` is none: pictures, and what a
-/// program prints.
+/// The sections of all documents of the repository that contain an example. Blocks marked as `text` are no examples:
+/// they are diagrams and output.
 pub(crate) fn all() -> Vec<Section> {
     let mut files = Vec::new();
     collect(repository(), &mut files);
@@ -32,7 +32,7 @@ fn collect(folder: &Path, files: &mut Vec<String>) {
         let entry = entry.expect("an entry");
         let (path, name) = (entry.path(), entry.file_name());
         let name = name.to_str().expect("UTF-8");
-        // What is built, and what isn't the project's.
+        // Skip build output and files that aren't part of the project.
         if name == "target" || name.starts_with('.') {
             continue;
         }
@@ -45,7 +45,7 @@ fn collect(folder: &Path, files: &mut Vec<String>) {
     }
 }
 
-/// A section by its heading.
+/// Finds a section by its heading.
 #[track_caller]
 pub(crate) fn section(file: &str, heading: &str) -> Section {
     let found = sections(file).into_iter().find(|section| section.heading == heading);
@@ -83,7 +83,7 @@ fn sections(file: &str) -> Vec<Section> {
 }
 
 impl Section {
-    /// All its commands, as one script.
+    /// All commands of the section, as one script.
     pub(crate) fn commands(&self) -> String {
         let blocks = self.blocks.iter().filter(|block| ["", "sh", "bash"].contains(&&*block.language));
         blocks.map(|block| format!("{}\n", block.text)).collect()
@@ -104,7 +104,7 @@ impl Section {
         }
     }
 
-    /// Languages that no test knows what to do with.
+    /// Languages that no test handles.
     pub(crate) fn unknown(&self) -> Vec<&str> {
         let known = ["", "sh", "bash", "toml", "rust", "json", "dockerfile", "text"];
         let languages = self.blocks.iter().map(|block| &*block.language);

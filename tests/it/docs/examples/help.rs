@@ -1,11 +1,11 @@
-//! What `--help` shows: the examples of each command.
+//! The examples of each command in the output of `--help`.
 
 use crate::harness::{World, repository};
 use std::collections::BTreeMap;
 use std::fs;
 
-/// The examples of each command that has some, by the command's words. Which commands there are, the page of commands says:
-/// `cargo xtask docs --check` compares it with the program.
+/// The examples of each command that has any, by the command's words. The list of commands is the page of commands,
+/// which `cargo xtask docs --check` compares with the program.
 pub(super) fn all(world: &World, columns: u32) -> BTreeMap<String, Vec<String>> {
     let page = fs::read_to_string(repository().join("docs/src/reference/cli.md")).expect("a page");
     let commands = page.lines().filter_map(|line| line.strip_prefix("## wasmrun "));
@@ -17,7 +17,7 @@ pub(super) fn all(world: &World, columns: u32) -> BTreeMap<String, Vec<String>> 
     commands.map(of).filter(|(_, examples)| !examples.is_empty()).collect()
 }
 
-/// The commands below `Examples:`, each in one piece, however many lines it has.
+/// The commands below `Examples:`, each joined into one string if it has several lines.
 fn examples(help: &[String]) -> Vec<String> {
     let mut examples: Vec<String> = Vec::new();
     let mut goes_on = false;

@@ -1,4 +1,4 @@
-//! Where examples run: a directory with the programs that they call.
+//! A directory in which examples run, with the programs that they call.
 
 use crate::harness::{Amazon, Command, Output, World, guest, program, repository, wasmrun};
 use std::fs;
@@ -6,11 +6,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What examples call and what isn't run here: building takes minutes, and other tests run containers. A program of
-/// this name notes its arguments.
+/// Programs that examples call and that aren't run here, because building takes minutes and other tests run containers.
+/// A script of the same name notes its arguments.
 const NOTED: [&str; 4] = ["cargo", "docker", "podman", "rustup"];
 const NOTES: &str = "notes";
-/// A script may wait for several services.
+/// Time limit of a script, which may wait for several services.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) struct Place<'a> {
@@ -21,7 +21,7 @@ pub(crate) struct Place<'a> {
 impl<'a> Place<'a> {
     pub(crate) fn new() -> Self {
         let place = Self { world: World::new(), amazon: None };
-        // Examples make their own.
+        // Examples create these themselves.
         for store in ["in", "out"] {
             fs::remove_dir(place.path(store)).expect("removed");
         }
@@ -29,7 +29,7 @@ impl<'a> Place<'a> {
         symlink(wasmrun(), place.path("bin/wasmrun")).expect("linked");
         let notes = place.path(NOTES);
         for name in NOTED {
-            // Passwords come by standard input.
+            // Passwords are read from standard input.
             place.install(
                 name,
                 &format!("[ -t 0 ] || cat > /dev/null\necho \"{name} $*\" >> '{}'", notes.display()),
@@ -38,12 +38,12 @@ impl<'a> Place<'a> {
         place
     }
 
-    /// With this account of Amazon's.
+    /// Creates a place for an AWS account on this server.
     pub(crate) fn on(amazon: &'a Amazon) -> Self {
         Self { amazon: Some(amazon), ..Self::new() }
     }
 
-    /// With the command `aws` too. `None`: it isn't installed here, and the test says that it's skipped.
+    /// Also installs the command `aws`. Prints that the test is skipped and returns `None` if it isn't installed here.
     pub(crate) fn with_aws(amazon: &'a Amazon) -> Option<Self> {
         let aws = program("aws")?;
         let place = Self::on(amazon);
@@ -51,7 +51,7 @@ impl<'a> Place<'a> {
         Some(place)
     }
 
-    /// A program that scripts find.
+    /// Installs a program that scripts find.
     pub(crate) fn install(&self, name: &str, script: &str) {
         let path = format!("bin/{name}");
         self.world.write(&path, format!("#!/bin/bash\n{script}\n"));
@@ -62,7 +62,7 @@ impl<'a> Place<'a> {
         self.world.path(relative)
     }
 
-    /// What lies in the repository lies here too, under the same name.
+    /// Links a file of the repository under the same name.
     pub(crate) fn link(&self, name: &str) {
         self.link_to(&repository().join(name), name);
     }
@@ -73,14 +73,14 @@ impl<'a> Place<'a> {
         symlink(to, path).expect("linked");
     }
 
-    /// As in a clone of the repository in which everything was built.
+    /// Makes the place look like a clone of the repository in which everything was built.
     pub(crate) fn is_clone(&self) {
         self.link("demo");
         self.link_to(&wasmrun(), "target/release/wasmrun");
         self.link_to(guest("thumbnail").parent().expect("a folder"), "target/guests");
     }
 
-    /// Lines for the shell, of which each must succeed. A worker ends when its queue is empty.
+    /// Creates a shell command for these lines, each of which must succeed. A worker exits when its queue is empty.
     pub(crate) fn script(&self, text: &str) -> Command {
         let folders = [self.path("bin").into_os_string(), std::env::var_os("PATH").unwrap_or_default()];
         let script = self
@@ -102,16 +102,16 @@ impl<'a> Place<'a> {
         self.script(text).succeeds()
     }
 
-    /// The commands that programs which aren't run here were called with.
+    /// The commands that were noted instead of run.
     pub(crate) fn noted(&self) -> Vec<String> {
         let notes = fs::read_to_string(self.path(NOTES)).unwrap_or_default();
         notes.lines().map(str::to_owned).collect()
     }
 }
 
-/// The documents are written for version 2 of the command. PyPI has version 1, which has another variable for the region,
-/// doesn't heed `AWS_ENDPOINT_URL` for SQS, and doesn't know `logs tail`. ministack doesn't move messages, so that the command
-/// only checks what it would send. What was done is noted.
+/// Creates a wrapper of the command `aws`. The documents are written for version 2. PyPI has version 1, which uses
+/// another variable for the region, ignores `AWS_ENDPOINT_URL` for SQS, and lacks `logs tail`. ministack doesn't move
+/// messages, so the wrapper only checks the call. It notes every call.
 fn adapted(aws: &Path, notes: &Path) -> String {
     let (aws, notes) = (aws.display(), notes.display());
     format!(
