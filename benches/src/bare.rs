@@ -1,7 +1,7 @@
-//! The engine alone, as its documentation uses it: what a task costs without wasmrun.
+//! The engine alone, used as its documentation recommends: the cost of a task without wasmrun.
 //!
-//! Each run is a cycle: store, WASI context, instantiate, call, drop. The guards of a task are switched on one by one, to
-//! see what each costs.
+//! Each run is a cycle: store, WASI context, instantiate, call, drop. The guards of a task are switched on one by one,
+//! to measure the cost of each.
 
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 mod host;
@@ -25,7 +25,7 @@ const EPOCH: Duration = Duration::from_micros(500);
 /// Bytes of touched pages that the worker's pool keeps: of stacks, memories and tables.
 const KEPT: (usize, usize, usize) = (32 << 10, 1 << 20, 64 << 10);
 
-/// Where memories, tables and stacks come from.
+/// The source of memories, tables and stacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
     /// From the system, each time.
@@ -56,7 +56,7 @@ impl Guards {
     pub const BASIC: Self = Self { fuel: true, limiter: true, ..Self::NONE };
 }
 
-/// What a task gets: the body of its message, and the object that the message announces.
+/// The input of a task: the body of its message, and the object that the message announces.
 #[derive(Clone, Debug, Default)]
 pub struct Input {
     /// The body.
@@ -146,7 +146,7 @@ fn pool(memory: Memory) -> Option<PoolingAllocationConfig> {
     };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        // What components in Rust take, and some more.
+        // What components in Rust need, with some reserve.
         .total_core_instances(instances.saturating_mul(4))
         .total_memories(instances)
         .total_tables(instances.saturating_mul(2))

@@ -1,4 +1,4 @@
-//! A real server of SQS that is fast enough for benchmarks (fauxqs), and queues on it.
+//! A real SQS server that is fast enough for benchmarks (fauxqs), and queues on it.
 
 use crate::guests;
 use crate::program::{free_address, until};
@@ -18,7 +18,7 @@ const BATCH: usize = 10;
 pub struct Packages(PathBuf);
 
 impl Packages {
-    /// `None`: they aren't installed.
+    /// Returns `None` if the packages aren't installed.
     pub fn find() -> Option<Self> {
         Some(Self(std::env::var_os(PACKAGES)?.into()))
     }
@@ -78,7 +78,7 @@ impl Drop for Server {
     }
 }
 
-/// Amazon's SDK for Rust, which fills queues and looks at them.
+/// The AWS SDK for Rust, which fills and inspects queues.
 pub struct Sqs {
     /// The client of the SDK.
     pub client: Client,

@@ -1,4 +1,4 @@
-//! What the benchmarks share. A function panics where a file, a server or this machine isn't as a benchmark needs it.
+//! Code that the benchmarks share. A function panics if a file, a server or this machine isn't as a benchmark needs it.
 //!
 //! | module | owns |
 //! |---|---|

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 860.0;
-/// Where the rows' names end, and where the scale begins and ends.
+/// Where the names of the rows end, and where the scale starts and ends.
 const NAMES_END: f64 = 250.0;
 const SCALE: (f64, f64) = (265.0, 830.0);
 const ROWS_BEGIN: f64 = 66.0;
@@ -22,11 +22,11 @@ text{fill:#1f2328;font:13px sans-serif}.end{text-anchor:end}.middle{text-anchor:
 pub struct Dot {
     /// The row's name. Rows are in the order in which they first appear.
     pub row: String,
-    /// Which of the plot's series.
+    /// Index of the plot's series.
     pub series: usize,
     /// The value.
     pub value: f64,
-    /// A line goes from the value to here.
+    /// End of a line that starts at the value.
     pub until: f64,
     /// The text next to the dot.
     pub label: String,
@@ -36,13 +36,13 @@ pub struct Dot {
 pub struct Plot<'a> {
     /// The title.
     pub title: &'a str,
-    /// Names of the series; none, and there is no legend.
+    /// Names of the series. Without names, there is no legend.
     pub series: &'a [&'a str],
-    /// Values that the scale names, in ascending order: it reaches from the first to the last.
+    /// Values labelled on the scale, in ascending order. The scale reaches from the first to the last.
     pub ticks: Vec<f64>,
     /// Whether equal distances are equal ratios.
     pub logarithmic: bool,
-    /// How the scale names a value.
+    /// Formats a value on the scale.
     pub format: fn(f64) -> String,
     /// The values.
     pub dots: Vec<Dot>,
@@ -99,7 +99,7 @@ impl Plot<'_> {
         svg + "</svg>\n"
     }
 
-    /// Where a value is on the scale, whose ends hold what is beyond them.
+    /// Position of a value on the scale. Values beyond an end are put at that end.
     fn x(&self, value: f64) -> f64 {
         let on_scale = |value: f64| if self.logarithmic { value.max(f64::MIN_POSITIVE).ln() } else { value };
         let ends = (self.ticks.first(), self.ticks.last());
@@ -115,7 +115,7 @@ fn circle(svg: &mut String, series: usize, x: f64, y: f64) {
 
 fn text(svg: &mut String, class: &str, x: f64, y: f64, text: &str) {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    // The middle of the letters, as far as every viewer knows it.
+    // The middle of the letters, in a way that every viewer supports.
     let y = y + 4.5;
     let _ = writeln!(svg, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>");
 }

@@ -20,7 +20,7 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// The folder can't be written.
+    /// Fails if the folder can't be written.
     pub fn create(&self) -> Result<(), String> {
         let (root, run) = (self.folder.join("storage"), self.folder.join("run"));
         let text = format!("[storage]\ndriver = \"overlay\"\ngraphroot = {root:?}\nrunroot = {run:?}\n");
@@ -41,7 +41,7 @@ impl Storage {
 
     /// Unmounts the storage, which is mounted onto itself and can't be deleted before.
     pub fn unmount(&self) {
-        // It may not be mounted.
+        // The storage may not be mounted.
         let _ = output(Command::new("umount").arg("--lazy").arg(self.folder.join("storage/overlay")));
     }
 }

@@ -1,4 +1,4 @@
-//! `wasmrun` as a process of its own: its log, its status, and its end.
+//! `wasmrun` as a separate process: its log, its status, and its end.
 
 use crate::guests;
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// The time within which a process does what is expected of it.
+/// Time limit for what a process is expected to do.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The program that cargo built for release.
@@ -40,7 +40,7 @@ impl Process {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let (sender, log) = channel();
-        // Reads what nobody waits for, too: a full pipe would stop the worker.
+        // Also reads lines that no caller waits for, because a full pipe would stop the worker.
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 let _ = sender.send(line);
@@ -81,7 +81,7 @@ impl Process {
         summary
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the process has exited by itself.
     pub fn wait(mut self) {
         let status = self.child.wait().expect("an exit status");
         self.lines.extend(self.log.iter());
@@ -91,7 +91,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It has ended, unless something went wrong or it runs without end.
+        // The process has exited already, unless something went wrong or it runs forever.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -102,7 +102,7 @@ pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port")
 }
 
-/// Asks an HTTP server for a page, and returns its body. `None`: there is no server.
+/// Requests a page from an HTTP server and returns its body. Returns `None` if there is no server.
 pub fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").ok()?;
@@ -111,7 +111,7 @@ pub fn get(address: SocketAddr, path: &str) -> Option<String> {
     Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 
-/// Asks again and again until something is so, and returns how long that took.
+/// Polls until a condition holds, and returns how long that took.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !is_so() {

@@ -11,20 +11,20 @@ use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::fs;
 
-/// What a benchmark found.
+/// The results of a benchmark.
 pub struct Report {
     name: &'static str,
     size: Size,
-    /// When, where and with what it was measured.
+    /// When, where and with which versions the results were measured.
     captions: [String; 2],
-    /// What takes the place of each part of the page.
+    /// The new text for each part of the page.
     parts: Vec<(&'static str, String)>,
     plots: Vec<(&'static str, String)>,
     json: Map<String, Value>,
 }
 
 impl Report {
-    /// A report of today, on this machine; `with` names versions.
+    /// Creates a report of today on this machine; `with` names versions.
     pub fn new(name: &'static str, size: Size, with: &str) -> Self {
         let date: String = jiff::Timestamp::now().to_string().chars().take(10).collect();
         let machine = system::machine();
@@ -99,7 +99,7 @@ pub fn print(title: &str, headings: &str, fields: &str, rows: &[Value]) {
     println!("{title}\n\n{}", table(headings, fields, rows, true));
 }
 
-/// The page with another text in a part; `None`: it has no such part.
+/// The page with another text in a part. Returns `None` if the page has no such part.
 fn replace(page: &str, name: &str, text: &str) -> Option<String> {
     let (before, rest) = page.split_once(&format!("<!-- {name} -->\n"))?;
     let (_, after) = rest.split_once("<!-- end -->")?;
@@ -127,7 +127,7 @@ fn table(headings: &str, fields: &str, rows: &[Value], aligned: bool) -> String 
     text
 }
 
-/// What a row has in a field; a dash if it has nothing.
+/// The content of a row's field, or a dash if the row doesn't have the field.
 fn cell(row: &Value, field: &str) -> String {
     let (field, format) = field.split_once(':').unwrap_or((field, "0"));
     let value = row.pointer(&format!("/{field}"));
@@ -144,7 +144,7 @@ fn cell(row: &Value, field: &str) -> String {
     }
 }
 
-/// Microseconds as a time of three digits.
+/// Formats microseconds as a time with three digits.
 pub fn time(micros: f64) -> String {
     let (value, unit) = match micros {
         _ if micros < 1.0 => (micros * 1e3, "ns"),
@@ -156,7 +156,7 @@ pub fn time(micros: f64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-/// Bytes as KiB or MiB.
+/// Formats bytes as KiB or MiB.
 pub fn size(bytes: f64) -> String {
     let (value, unit) = match bytes {
         _ if bytes < 1024.0 => return format!("{bytes:.0} B"),

@@ -1,10 +1,10 @@
-//! Measuring ways in turns, and what follows from the rounds: medians, ratios and percentiles.
+//! Measures alternatives in alternating rounds, and computes medians, ratios and percentiles.
 
 use crate::system::process_cpu;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// One of the ways that a benchmark compares.
+/// One of the alternatives that a benchmark compares.
 pub struct Way<'a, T> {
     name: String,
     measure: Box<dyn FnMut(usize) -> T + 'a>,
@@ -17,17 +17,17 @@ impl<'a, T> Way<'a, T> {
     }
 }
 
-/// What was measured for one way, round by round.
+/// The measurements of one alternative, round by round.
 #[derive(Clone, Debug)]
 pub struct Found<T> {
     /// The way's name.
     pub name: String,
-    /// One for each round.
+    /// One measurement for each round.
     pub rounds: Vec<T>,
 }
 
-/// Measures each way once in each round. Each round starts with another way, so that a disturbance of the machine doesn't
-/// hit the same way each time.
+/// Measures each alternative once in each round. Each round starts with another one, so that a disturbance of the
+/// machine doesn't always hit the same alternative.
 #[allow(clippy::print_stderr, reason = "a benchmark shows its progress")]
 pub fn interleaved<T>(title: &str, rounds: usize, mut ways: Vec<Way<'_, T>>) -> Vec<Found<T>> {
     let mut found: Vec<_> =
@@ -54,12 +54,12 @@ impl<T> Found<T> {
     }
 }
 
-/// What a task costs, in microseconds.
+/// The cost of a task, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     /// CPU time of this process, on all threads.
     pub cpu: f64,
-    /// Time by the clock.
+    /// Wall-clock time.
     pub wall: f64,
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 /// How much a benchmark measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// A few of each, to see that the benchmark works: as a test, and with `--quick`.
+    /// A few measurements of each kind, to check that the benchmark works: as a test, and with `--quick`.
     Quick,
     /// Enough for figures.
     Full,
@@ -21,9 +21,9 @@ impl Size {
     }
 }
 
-/// Reads this program's arguments. `None`: there is nothing to measure.
+/// Reads this program's arguments. Returns `None` if there is nothing to measure.
 ///
-/// cargo passes `--bench` where figures are wanted. Test runners ask for a `--list` first, and may pass a filter.
+/// cargo passes `--bench` to ask for figures. Test runners ask for a `--list` first, and may pass a filter.
 /// <https://nexte.st/docs/design/custom-test-harnesses/>
 #[allow(clippy::print_stdout, reason = "a test runner reads the list")]
 pub fn size(name: &str) -> Option<Size> {
@@ -43,7 +43,7 @@ pub fn child(flag: &str) -> Command {
     command
 }
 
-/// The arguments that follow the flag of a child process. `None`: this program isn't that child.
+/// The arguments that follow the flag of a child process. Returns `None` if this program isn't that child.
 pub fn child_arguments(flag: &str) -> Option<Vec<String>> {
     let mut arguments = std::env::args().skip(1);
     (arguments.next().as_deref() == Some(flag)).then(|| arguments.collect())

@@ -20,7 +20,7 @@ pub fn fixed(instances: NonZeroUsize) -> WorkerOptions {
     WorkerOptions { instances, ..WorkerOptions::default() }
 }
 
-/// A concurrency limit that the scaler sets, up to `most`: what `wasmrun run` does by default.
+/// A concurrency limit that the scaler sets, up to `most`, like `wasmrun run` by default.
 pub fn auto(most: NonZeroUsize) -> WorkerOptions {
     let scale = ScaleOptions { min: 0, goal: Goal::AtOnce, scale_in_delay: Duration::from_secs(300) };
     WorkerOptions { scale: Some(scale), ..fixed(most) }
@@ -63,10 +63,10 @@ pub async fn work_off(worker: Arc<Worker>, tasks: usize) {
     assert_eq!(summary.outcome(OutcomeKind::Completed), tasks as u64);
 }
 
-/// What a benchmark does around the calls of a queue.
+/// Observes the calls of a queue for a benchmark.
 #[async_trait]
 pub trait Observe: Send + Sync + 'static {
-    /// How the queue likes to be called.
+    /// Changes the queue's batch policy.
     fn batch_policy(&self, of_queue: BatchPolicy) -> BatchPolicy {
         of_queue
     }
@@ -82,7 +82,7 @@ pub trait Observe: Send + Sync + 'static {
 pub struct Observed<Q, O> {
     /// The queue itself.
     pub queue: Q,
-    /// What observes it.
+    /// The observer.
     pub by: Arc<O>,
 }
 

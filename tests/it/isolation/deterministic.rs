@@ -3,7 +3,7 @@
 use crate::harness::{World, field, guest};
 use std::time::{Duration, Instant};
 
-/// What the guest `numbers` tells, by instruction.
+/// The expected results of the guest `numbers`, by instruction.
 const BITS: [(&str, &str); 21] = [
     ("f32.div", "0000c07f0000c07f0000c07f0000c07f"),
     ("f64.div", "000000000000f87f000000000000f87f"),
@@ -13,9 +13,9 @@ const BITS: [(&str, &str); 21] = [
     ("f64x2.div", "000000000000f87f000000000000f87f"),
     ("f64x2.sqrt", "000000000000f87f000000000000f87f"),
     ("f32x4.min", "0000c07f0000c07f0000000000000000"),
-    // What the specification of relaxed SIMD says of its deterministic profile: zero for an index that is too large,
+    // Results of the deterministic profile in the relaxed SIMD specification: zero for an index that is too large,
     ("i8x16.relaxed_swizzle", "01100000000000000000040506070809"),
-    // zero for what is no number, and the nearest integer,
+    // zero for NaN, and the nearest integer,
     ("i32x4.relaxed_trunc_f32x4_s", "00000000ffffff7f0000008001000000"),
     ("i32x4.relaxed_trunc_f32x4_u", "00000000ffffffff0000000000000080"),
     ("i32x4.relaxed_trunc_f64x2_s_zero", "00000000ffffff7f0000000000000000"),
@@ -25,10 +25,10 @@ const BITS: [(&str, &str); 21] = [
     ("f64x2.relaxed_nmadd", "00000000000070390000000000007039"),
     // by bit,
     ("i8x16.relaxed_laneselect", "0001020408102040807fff030507090b"),
-    // as those that aren't relaxed do,
+    // like the instructions that aren't relaxed,
     ("f32x4.relaxed_min", "0000c07f00000080000000800000c07f"),
     ("f64x2.relaxed_max", "000000000000f87f0000000000000000"),
-    // saturating, and all bytes signed.
+    // saturating, with all bytes signed.
     ("i16x8.relaxed_q15mulr_s", "ff7f0180fe7f00000000000000000000"),
     ("i16x8.relaxed_dot_i8x16_i7x16_s", "00010081050019003d007100b5000901"),
     ("i32x4.relaxed_dot_i8x16_i7x16_add_s", "0102000020000000b1000000c2010000"),
@@ -54,11 +54,11 @@ fn the_same_message_gives_the_same_random_numbers_clocks_and_bits() {
     assert_eq!(said, run("a", "pooling"));
     assert_eq!(said, run("a", "on-demand"));
     assert_ne!(said, run("b", "pooling"));
-    // The time is the message's, clocks step on each look, and a number that is none has the canonical form.
+    // The time is the message's, clocks advance on each read, and NaN has the canonical bits.
     assert!(said.contains(" at 1795532400000 ms after 1000 ns bits 7fc00000"), "{said}");
 }
 
-/// One task of `misbehave`: its outcome and the reason.
+/// Runs a task of `misbehave` and returns its outcome and the reason.
 fn task(world: &World, message: &str, options: &[&str]) -> (String, String) {
     let identity = ["--deterministic", "--sent-at", "2026-11-24T15:00:00Z", "--message-id", "a"];
     let report = world.invoke("misbehave", message).args(identity).args(options).ends().json();
@@ -66,12 +66,12 @@ fn task(world: &World, message: &str, options: &[&str]) -> (String, String) {
     (text("outcome"), text("reason"))
 }
 
-/// However often a timer is asked, and whatever else the machine does.
+/// The result doesn't depend on how often a timer is polled or on the machine's load.
 #[test]
 fn timers_fire_at_the_same_time_each_time() {
     let world = World::new();
     let first = task(&world, "timers 5", &[]);
-    // Each look takes a microsecond, and so did the start of the timer.
+    // Each read takes a microsecond, and so did the start of the timer.
     assert!(first.1.contains("asked Some(1999), ready [1] and [1], waited 15 ms"), "{first:?}");
     for _ in 1..20 {
         assert_eq!(task(&world, "timers 5", &[]), first);
@@ -84,7 +84,7 @@ fn a_wait_of_an_hour_takes_no_hour() {
     let began = Instant::now();
     let (outcome, reason) = task(&world, "timers 3600000", &["--timeout", "20s"]);
     assert_eq!(outcome, "rejected");
-    // Two hours with the timers, and one asleep; the message was sent at 1795532400.
+    // Two hours with the timers and one hour asleep. The message was sent at 1795532400.
     assert!(reason.contains("waited 10800000 ms until 1795543200."), "{reason}");
     assert!(began.elapsed() < Duration::from_secs(20));
 }
@@ -96,13 +96,13 @@ fn who_waits_for_ever_is_still_ended() {
     assert_eq!(for_ever(&["--timeout", "1s"]).0, "timed-out");
     let burned = ("limit-exceeded".into(), "fuel".into());
     assert_eq!(for_ever(&["--fuel", "10000000"]), burned);
-    // The end of time comes, once.
+    // The end of time is reached, once.
     let (outcome, reason) = task(&world, "poll-forever 3", &[]);
     assert_eq!((outcome.as_str(), reason.as_str()), ("rejected", "3 are ready"));
     assert_eq!(task(&world, "loop-host timers", &["--timeout", "1s"]).0, "timed-out");
 }
 
-/// On whichever machine this runs.
+/// The bits are the same on every machine.
 #[test]
 fn what_wasm_leaves_to_the_machine_has_one_result() {
     let numbers = wat::parse_str(include_str!("../../guests/wat/numbers.wat")).expect("a component");

@@ -1,4 +1,4 @@
-//! What a guest can see and touch: what it was granted, and nothing else.
+//! What a guest can see and touch: only what it was granted.
 
 use crate::harness::{World, guest, keys};
 use serde_json::Value;
@@ -47,7 +47,7 @@ fn a_store_is_read_and_written_as_its_mode_says() {
     world.write("out/a", "content");
     let ok = ("completed".to_owned(), String::new());
     let denied = ("rejected".to_owned(), "access-denied".to_owned());
-    // `input` is ro, `output` is made wo here.
+    // `input` is read-only, and `output` is write-only here.
     let outcome = |message: &str| {
         let report = world
             .wasmrun(["invoke", "--json", "--message", message])
@@ -90,7 +90,7 @@ fn a_refusal_is_in_the_log_in_the_usage_and_in_the_summary() {
         let said = output.logs_of("refused a host call");
         assert!(said.len() == 1 && said[0]["text"] == reason, "{message}: {output}");
     }
-    // Once one has completed, what others aren't granted is their own matter.
+    // After a completed task, refused calls only affect the tasks that make them.
     world.send(["ok"]);
     world.send(refused);
     let output = world.run("misbehave").args(["--until-empty", "--instances", "1"]).succeeds();
@@ -100,7 +100,7 @@ fn a_refusal_is_in_the_log_in_the_usage_and_in_the_summary() {
 #[test]
 fn a_guest_that_is_refused_again_and_again_cannot_flood_the_log() {
     let world = World::new();
-    // Every key that might lead out of a store, each for every operation. What comes of them is shown elsewhere.
+    // Tries every key that might lead out of a store with every operation. Other tests check the results.
     let output = world.invoke("misbehave", "keys /secret").ends();
     let refusals = output.json()["usage"]["refusals"].as_u64().expect("a number");
     let (told, more) =
@@ -132,14 +132,14 @@ fn no_key_leads_out_of_a_store() {
     assert_eq!(listed.logs_of("Guest")[0]["text"], "listed 0: ", "{listed}");
 }
 
-/// The pool hands a task the memory, the tables and the stack that one before it had. It has one slot more than there
-/// are tasks at once: whichever it alternates between, a reader has one that a writer had.
+/// The pool reuses the memory, tables and stack of earlier tasks. It has one slot more than there are concurrent tasks.
+/// Whichever slots it alternates between, some reader gets a slot that a writer had.
 fn a_task_finds_nothing_of_the_ones_before_it(allocator: &str) {
     const ROUNDS: &str = "wr wwrr wwwrrr wrr wwr wwrr wr";
     let world = World::with_queue(&["--max-receives", "1"]);
     let tasks: Vec<_> = ROUNDS.chars().filter(|task| *task != ' ').collect();
     let messages = tasks.iter().map(|task| if *task == 'w' { "canary-write 171" } else { "canary-read 171" });
-    // The last shows that there is something to be found.
+    // The last message shows that the check can find something.
     world.send(messages.chain(["canary-write-read 171"]));
     let output = world
         .run("misbehave")
@@ -194,7 +194,7 @@ fn neighbours_compute_on_while_guests_spin() {
     let summary = output.summary();
     assert_eq!(summary["outcomes"]["timed-out"], 4, "{output}");
     assert_eq!(summary["outcomes"]["completed"], 20, "{output}");
-    // All of them through the one instance that doesn't spin, before the spinners' time is over.
+    // The one instance that doesn't spin runs all of them before the spinners time out.
     let logs = output.logs();
     let first = |message: &str, from_end: bool| {
         let mut logs = logs.iter().filter(|log| log["message"] == message);

@@ -1,4 +1,4 @@
-//! How many tasks run at once where memory is short.
+//! The number of concurrent tasks where memory is short.
 
 use crate::harness::{Process, World, guest, skip, skip_unless_root, wait_until};
 use std::fs;
@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 const MIB: u64 = 1 << 20;
 
-/// A control group of its own with a limit on memory, where this user may make one.
+/// A control group with a memory limit, if this user may create one.
 struct ControlGroup {
     path: PathBuf,
     version: u8,
 }
 
 impl ControlGroup {
-    /// `None`: this user may make none, and it's said that the test is skipped.
+    /// Prints that the test is skipped and returns `None` if this user may not create one.
     #[track_caller]
     fn with_memory(bytes: u64) -> Option<Self> {
-        // Tests of one process may run at once.
+        // Tests of one process may run at the same time.
         static MADE: AtomicU32 = AtomicU32::new(0);
         let name = format!("wasmrun-test-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let [v1, v2] = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map(|mount| Path::new(mount).join(&name));
@@ -25,7 +25,7 @@ impl ControlGroup {
             if fs::create_dir(&path).is_ok() {
                 let group = Self { path, version };
                 if fs::write(group.path.join(file), bytes.to_string()).is_ok() {
-                    // Swap would only put off what is tested.
+                    // Swap would only delay the effect under test.
                     let _ = fs::write(group.path.join("memory.swap.max"), "0");
                     return Some(group);
                 }
@@ -35,13 +35,13 @@ impl ControlGroup {
         None
     }
 
-    /// The most that its processes held at once, in bytes, where the system tells.
+    /// Peak memory of the group's processes in bytes, if the kernel reports it.
     fn peak(&self) -> Option<u64> {
         let file = if self.version == 1 { "memory.max_usage_in_bytes" } else { "memory.peak" };
         fs::read_to_string(self.path.join(file)).ok()?.trim().parse().ok()
     }
 
-    /// How often the kernel killed a process in it.
+    /// Number of processes in the group that the kernel killed.
     fn kills(&self) -> u64 {
         let file = if self.version == 1 { "memory.oom_control" } else { "memory.events" };
         let text = fs::read_to_string(self.path.join(file)).unwrap_or_default();
@@ -56,7 +56,7 @@ impl Drop for ControlGroup {
     }
 }
 
-/// A worker in that group from its first moment.
+/// Starts a worker in the group, so that all its memory counts.
 fn start_within(group: &ControlGroup, world: &World, options: &[&str]) -> Process {
     start_guest_within(group, &guest("hoard"), world, options)
 }
@@ -99,7 +99,7 @@ fn calls_that_take_more_of_the_host_than_they_seem_to_never_exhaust_the_memory_o
     for body in ["latin-1", "short-texts", "reason"] {
         world.send([body; 60]);
     }
-    // The last sixty are all rejected.
+    // The last sixty messages are all rejected.
     let options =
         ["--until-empty", "--instances", "64", "--memory", "24MiB", "--max-consecutive-failures", "off"];
     let output = start_guest_within(&group, &world.path("large-calls.wasm"), &world, &options).finish();
@@ -176,7 +176,7 @@ fn a_thousand_tasks_that_wait_take_less_than_300_mebibytes() {
         return;
     }
     wait_until("all of them are received", || world.depth().in_flight == 1000);
-    // Those who compute take processor time.
+    // Tasks that compute take CPU time.
     let (mut before, mut looks) = (0, 0);
     wait_until("all of them wait", || {
         let now = ticks(&worker);

@@ -1,4 +1,4 @@
-//! Components that would take the compiler hours or gigabytes; and what the process that compiles is confined to.
+//! Components that would cost the compiler hours or gigabytes, and the confinement of the process that compiles.
 
 use crate::harness::{Process, World, repository, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,12 +14,12 @@ fn function(locals: usize, body: &str) -> Vec<u8> {
     wat::parse_str(text).expect("a component")
 }
 
-/// Loops in loops: each level costs the compiler a block, and blocks cost it the square of their depth.
+/// Nested loops: each level costs the compiler a block, and its costs grow with the square of the blocks' depth.
 fn nested_loops(depth: usize) -> Vec<u8> {
     function(0, &format!("{}{}", "loop\n".repeat(depth), "end\n".repeat(depth)))
 }
 
-/// Any of many branches may have changed any of many locals.
+/// Each of many branches may have changed each of many locals.
 fn many_choices(locals: usize, branches: usize) -> Vec<u8> {
     let branch = |i: usize| {
         let (from, to) = (i % locals, i * 7 % locals);
@@ -29,13 +29,13 @@ fn many_choices(locals: usize, branches: usize) -> Vec<u8> {
     function(locals, &format!("loop\n{branches}local.get 0\nbr_if 0\nend\n"))
 }
 
-/// Takes a minute and more of computing, and less memory than it may take.
+/// Takes a minute or more to compile, and less memory than the compiler may use.
 fn slow() -> Vec<u8> {
     let depth = 100_000;
     function(0, &format!("{}{}", "i32.const 1\nif\n".repeat(depth), "end\n".repeat(depth)))
 }
 
-/// Calls that return a thousand values: code that is many times longer than its component.
+/// Calls that return a thousand values, so that the code is many times longer than the component.
 fn much_code() -> Vec<u8> {
     let results = "i64 ".repeat(1000);
     let values = "i64.const 1\n".repeat(1000);
@@ -55,7 +55,7 @@ fn a_component_that_explodes_in_the_compiler_is_refused_for_what_it_takes() {
             world.wasmrun(["inspect", name]),
             world.wasmrun(["run", "--queue", "sqlite:jobs.db", name]).args(World::grants()),
         ] {
-            // Without the flag the same happens, later.
+            // Without the flag, the same happens later.
             let output = command
                 .args(["--compile-memory", "96MiB", "--cache", "off"])
                 .fails_with(2, "takes more than 96.0 MiB of memory");
@@ -68,7 +68,7 @@ fn a_component_that_explodes_in_the_compiler_is_refused_for_what_it_takes() {
 fn a_small_component_may_take_little_memory_without_any_flag() {
     let world = World::new();
     world.write("choices.wasm", many_choices(5_000, 20_000));
-    // 256 MiB, and 64 bytes for each of its 280,000: or half of a smaller machine's.
+    // 256 MiB, and 64 bytes for each of the component's 280,000 bytes; or half of the memory of a smaller machine.
     world.wasmrun(["inspect", "choices.wasm", "--cache", "off"]).fails_with(2, "MiB of memory");
 }
 
@@ -114,7 +114,7 @@ fn ten_thousand_functions_and_wide_types_are_fine() {
     world.wasmrun(["inspect", "large.wasm", "--cache", "off"]).succeeds();
 }
 
-/// Types of types of types: each twice the one before.
+/// Nested types, each twice as large as the one before.
 #[test]
 fn types_that_double_are_refused_at_once() {
     let world = World::new();
@@ -124,7 +124,7 @@ fn types_that_double_are_refused_at_once() {
     world.wasmrun(["inspect", "types.wasm", "--cache", "off"]).fails_with(2, "type size");
 }
 
-/// A worker that compiles what takes long, and its compiler.
+/// Starts a worker that compiles a slow component. Returns the worker and the compiler's process ID.
 fn compiling(world: &World) -> (Process, i32) {
     world.write("slow.wasm", slow());
     let worker = world
@@ -172,7 +172,7 @@ fn the_compiler_has_three_pipes_no_environment_and_bounds() {
     let (worker, compiler) = compiling(&world);
     let proc = PathBuf::from(format!("/proc/{compiler}"));
 
-    // What whoever started these tests left open is handed on to all; what the worker opened isn't.
+    // Files that were open before these tests are inherited by every process. Files that the worker opened aren't.
     let mut handed_on =
         Command::new("sh").args(["-c", "exec readlink /proc/self/fd/*"]).output().expect("a list").stdout;
     handed_on.retain(u8::is_ascii);
@@ -194,7 +194,7 @@ fn the_compiler_has_three_pipes_no_environment_and_bounds() {
     let bytes = limit(compiler, "Max data size").expect("a bound on memory");
     assert!(bytes <= 320 << 20, "{bytes}");
 
-    // The worker goes, however it goes: so does the compiler.
+    // The compiler exits however the worker ends.
     drop(worker.kill());
     wait_until("the compiler is gone", || {
         status(compiler, "State").is_none_or(|state| state.starts_with('Z'))
@@ -230,7 +230,8 @@ fn a_compiler_that_is_killed_is_reported() {
     assert!(output.error().contains("slow.wasm"), "{output}");
 }
 
-/// Does that with each component that fuzzing has found, in the program itself and in its child, with 512 MiB for either.
+/// Runs the command with each component that fuzzing found, compiling in the program itself and in its child process,
+/// with 512 MiB for either.
 fn each_that_fuzzing_found(command: &[&str]) {
     let world = World::new();
     let corpus = fs::read_dir(repository().join("fuzz/corpus/component")).expect("a corpus");
@@ -245,7 +246,8 @@ fn each_that_fuzzing_found(command: &[&str]) {
             .args(["found.wasm", "--cache", "off"])
             .within(Duration::from_secs(30))
             .ends();
-        // Used, or refused: nothing else, such as a signal or the exit of a panic.
+        // The component is either used or refused. Anything else, such as a signal or a panic's exit code, is a
+        // failure.
         let code = output.status.code();
         assert!(code.is_some_and(|code| code < 2) || !output.failed_with(2, "").error().is_empty());
         looked_at += 1;

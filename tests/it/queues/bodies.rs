@@ -1,4 +1,4 @@
-//! Bodies that an extended client put into a bucket.
+//! Bodies that an extended client stored in a bucket.
 
 use crate::harness::{ACCOUNT, Amazon, Command, World, field, guest};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 const CLASS: &str = "software.amazon.payloadoffloading.PayloadS3Pointer";
 
-/// A queue whose bodies may be in the bucket `bodies`, and a worker that sends on what it's given.
+/// A queue whose bodies may be in the bucket `bodies`, and a worker that sends its messages on.
 struct Extended {
     world: World,
     amazon: Amazon,
@@ -22,7 +22,7 @@ impl Extended {
         Some(Self { world: World::new(), amazon, queue })
     }
 
-    /// With the attribute that an extended client sets, if one is named.
+    /// Sends a body with the attribute that an extended client sets, if one is named.
     fn send(&self, body: &Value, attribute: &str) {
         use aws_sdk_sqs::types::MessageAttributeValue;
         let mut request =

@@ -1,4 +1,4 @@
-//! The commands around a queue; order by group; messages that are sent on.
+//! The queue commands, order within a group, and messages that are sent on.
 
 use crate::harness::{Depth, Output, World, field, guest, wait_until};
 use rustix::process::Signal;
@@ -77,7 +77,7 @@ fn dead_letters_of_unknown_origin_stay_until_a_queue_is_named() {
     for queue in ["sqlite:two.db", "sqlite:jobs.db#two"] {
         world.wasmrun(["queue", "create", queue, "--max-receives", "1"]).succeeds();
     }
-    // One by hand, and one of a queue that has another dead-letter queue than its worker used.
+    // One message sent by hand, and one from a queue whose dead-letter queue differs from the one that its worker used.
     world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db#dead", "--message", "by hand"]).succeeds();
     world.wasmrun(["enqueue", "--queue", "sqlite:two.db", "--message", "get not-there"]).succeeds();
     world
@@ -154,7 +154,7 @@ fn a_watch_that_is_started_again_announces_what_is_new_if_it_may_remember_and_sa
     other.args(["--seen", "seen"]).fails_with(2, "name another file");
 }
 
-/// Of a file that grew, or was cut by a crash, what is known is read, and the rest is left behind.
+/// If the file grew or was truncated by a crash, its valid part is read and the rest is ignored.
 #[test]
 fn what_enqueue_remembers_is_found_again_in_a_file_that_grew_and_is_damaged() {
     const SKIPPED: &str = "skipped damaged lines of --seen";
@@ -174,7 +174,7 @@ fn what_enqueue_remembers_is_found_again_in_a_file_that_grew_and_is_damaged() {
         let file = fs::File::options().append(true).open(world.path("seen"));
         file.and_then(|mut file| file.write_all(text.as_bytes())).expect("written");
     };
-    // Objects that came and went.
+    // Objects that appeared and disappeared.
     append(&(0..50_000).map(|key| format!("[\"{key}\",\"1\"]\n[\"{key}\"]\n")).collect::<String>());
     assert!(!announces("0 objects"));
     assert_eq!(bytes(), small);
@@ -182,7 +182,7 @@ fn what_enqueue_remembers_is_found_again_in_a_file_that_grew_and_is_damaged() {
     world.write("in/b", "1");
     assert!(announces("1 object"));
     assert!(!announces("0 objects"));
-    // What a file system may leave of a file after a crash: no content, but a length.
+    // A file system may leave a file with a length but without content after a crash.
     let file = fs::File::options().write(true).open(world.path("seen")).expect("a file");
     file.set_len((1 << 30) + 1).expect("a length");
     assert!(announces("0 objects"));
@@ -231,7 +231,7 @@ fn a_prefix_selects_objects_and_a_queue_that_is_not_there_is_created() {
     assert_eq!(record["s3"]["bucket"]["name"], format!("dir:{}", store.display()));
 }
 
-/// Even where the second could be done long before the first.
+/// The order holds even if the second message could be done long before the first.
 #[test]
 fn a_fifo_queue_keeps_the_order_of_each_group_whatever_the_instances() {
     const GROUPS: [&str; 3] = ["a", "b", "c"];
@@ -315,7 +315,7 @@ fn forward_sends_bodies_attributes_and_groups_on() {
         .succeeds();
     assert_eq!(output.summary()["outcomes"], json!({"completed": 2}));
     assert_eq!(world.depth(), Depth::EMPTY);
-    // Of a group, the first is what the next receive brings.
+    // For a group, this shows the message that the next receive would return.
     let messages = world.peek("sqlite:fifo.db");
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0]["body"], "first");
@@ -374,7 +374,7 @@ fn tasks_start_no_faster_than_their_rate() {
     let output =
         world.run("misbehave").args(["--until-empty", "--instances", "8", "--rate", "10/s"]).succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], TASKS, "{output}");
-    // The first one starts at once. That it may take longer on a slow machine is no fault.
+    // The first task starts at once. There is no upper bound, because a slow machine may take longer.
     let least = std::time::Duration::from_millis(100 * (TASKS as u64 - 2));
     assert!(began.elapsed() >= least, "{TASKS} tasks in {:?}", began.elapsed());
     world.wasmrun(["run", "--rate", "fast"]).ends().exited_with(2);

@@ -1,4 +1,4 @@
-//! Messages that announce objects, in the forms of those who send them.
+//! Messages that announce objects, in the formats of their senders.
 
 use crate::harness::{Depth, World};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ fn notification(world: &World, source: &str, event_name: &str, key: &str) -> Val
                         "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 1}}}]})
 }
 
-/// Outcome and reason of the task of this event.
+/// Outcome and reason of the task for this event.
 fn task(world: &World, component: &str, event: &Value, options: &[&str]) -> (String, String) {
     let report = world.invoke(component, &event.to_string()).args(options).ends().json();
     let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
@@ -37,7 +37,7 @@ fn each_service_names_its_objects_in_its_own_way() {
     }
 }
 
-/// A guest that works on what was created isn't told to read what is gone.
+/// A guest that handles created objects must not be told to read a deleted one.
 #[test]
 fn an_object_that_a_lifecycle_rule_removed_is_removed_whoever_tells_of_it() {
     let world = World::new();
@@ -57,7 +57,7 @@ fn an_object_that_a_lifecycle_rule_removed_is_removed_whoever_tells_of_it() {
     assert_eq!(task(&world, "misbehave", &event, &[]).0, "completed");
 }
 
-/// A guest that took it for a plain message would find nothing to do, and the message would be gone.
+/// A guest that took the event for a plain message would find nothing to do, and the message would be lost.
 #[test]
 fn an_event_that_cannot_be_understood_is_rejected_by_name_and_never_run() {
     let world = World::with_queue(&[]);
@@ -76,7 +76,7 @@ fn an_event_that_cannot_be_understood_is_rejected_by_name_and_never_run() {
         let (outcome, reason) = task(&world, "empty", event, &[]);
         assert_eq!(outcome, "rejected", "{event}");
         assert!(reason.contains(says), "{reason}");
-        // Who asks for the text can look at it.
+        // A guest that asks for the raw body can inspect it.
         assert_eq!(task(&world, "empty", event, &["--raw-body"]).0, "completed", "{event}");
     }
     world.send([unknown.to_string()]);
@@ -85,7 +85,7 @@ fn an_event_that_cannot_be_understood_is_rejected_by_name_and_never_run() {
     let letter = &world.peek("sqlite:jobs.db#dead")[0];
     assert!(letter.to_string().contains("acme:s3"), "{letter}");
 
-    // What others call records, and what CloudTrail says of S3, is a message like any other.
+    // Records of other services, and CloudTrail's events about S3, are ordinary messages.
     let trail = json!({"source": "aws.s3", "detail-type": "AWS API Call via CloudTrail", "detail": {}});
     for plain in
         [json!({"Records": [{"eventSource": "acme:s3", "s3": "b/k"}]}), json!({"Records": [1]}), trail]

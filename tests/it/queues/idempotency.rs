@@ -1,4 +1,4 @@
-//! Each advice of docs/src/guides/idempotency.md: messages that come twice, at once, late, or in the wrong order.
+//! The advice in docs/src/guides/idempotency.md: messages that arrive twice, at once, late, or in the wrong order.
 
 use crate::harness::{Amazon, Depth, World, guest, wait_until};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn event(key: &str, sequencer: &str, version: Option<&str>) -> Value {
     }]})
 }
 
-/// Works on these messages, each of them twice and all at once.
+/// Runs a worker on these messages, each of them sent twice and all at once.
 fn run_twice(world: &World, messages: &[String]) {
     let twice: Vec<&String> = messages.iter().chain(messages).collect();
     world.send(twice);
@@ -22,7 +22,7 @@ fn run_twice(world: &World, messages: &[String]) {
     assert_eq!(world.depth(), Depth::EMPTY);
 }
 
-/// The event, with the place of this world's `in` as the bucket's name.
+/// The event with the path of this world's `in` as the bucket's name.
 fn in_world(world: &World, event: &Value) -> String {
     event
         .to_string()
@@ -55,7 +55,7 @@ fn the_newest_version_wins_in_whichever_order_events_come() {
     for order in [[0, 1], [1, 0]] {
         let world = World::with_queue(&[]);
         for index in order {
-            // As if the bucket had versions: what is read is what was announced.
+            // Simulates a versioned bucket: the announced version is read.
             world.write("in/a.txt", ["old", "new"][index]);
             run_twice(&world, &[in_world(&world, &event("a.txt", OLD_AND_NEW[index], None))]);
         }
@@ -67,7 +67,7 @@ fn the_newest_version_wins_in_whichever_order_events_come() {
 fn a_message_that_is_sent_twice_with_the_same_id_arrives_once_in_a_fifo_queue() {
     let world = World::new();
     world.wasmrun(["queue", "create", "sqlite:ordered.db", "--fifo"]).succeeds();
-    // The same message, as a worker delivers it again that was killed before it had deleted it.
+    // Delivers the same message again, like after a worker was killed before it had deleted the message.
     for _ in 0..2 {
         let invoke =
             world.wasmrun(["invoke", "--message", "hello", "--message-id", "m"]).arg(guest("forward"));
@@ -115,7 +115,7 @@ fn a_task_that_writes_to_another_prefix_than_the_announced_one_does_not_start_it
         .args(["--send", "next=sqlite:next.db"]);
     let output = amazon.environment(run).succeeds();
     let tasks = output.summary()["tasks"].as_u64().expect("a number");
-    // The test message that a bucket sends first may be one of them.
+    // The first message that a bucket sends may be a test message.
     assert!((1..=2).contains(&tasks), "{output}");
     assert_eq!(amazon.depth(&queue), [0; 3]);
     assert!(amazon.get("bucket", "to/latest/a.txt").is_some(), "{output}");
@@ -136,7 +136,7 @@ fn what_is_sent_last_is_not_sent_by_a_task_whose_output_could_not_be_written() {
     assert_eq!(world.depth_of("sqlite:next.db"), Depth::visible(1));
 }
 
-/// What is the host's fault isn't counted: `failing_backends` shows that.
+/// Host errors aren't counted, as `failing_backends` shows.
 #[test]
 fn what_can_never_work_is_dead_lettered_at_its_first_receive() {
     let world = World::with_queue(&["--max-receives", "5"]);

@@ -1,4 +1,4 @@
-//! An object that fits into no memory.
+//! An object that is larger than the memory.
 
 use crate::harness::{World, scratch};
 use rustix::process::Signal;
@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 const SIZE: u64 = 2 << 30;
-/// The copy is no sparse file.
+/// The copy isn't a sparse file.
 const FREE_DISK: u64 = SIZE + (1 << 30);
 const HOST_MEMORY: u64 = 200 << 20;
 
@@ -20,7 +20,7 @@ fn two_gibibytes_go_through_a_task_of_four_mebibytes_and_a_host_of_less_than_200
     let world = World::with_queue(&[]);
     write_sparse(&world);
     world.announce();
-    // Compiles it, in a process of its own.
+    // Compiles the guest in a separate process.
     let compiled = world.wasmrun(["inspect"]).arg(crate::harness::guest("copy"));
     compiled.succeeds();
 
@@ -42,7 +42,7 @@ fn two_gibibytes_go_through_a_task_of_four_mebibytes_and_a_host_of_less_than_200
     assert!(same(&world), "the copy differs");
 }
 
-/// Holes, which read as zeros, and random blocks among them, the last of them at the very end.
+/// Writes holes, which read as zeros, and random blocks among them, the last at the very end.
 fn write_sparse(world: &World) {
     let file = File::create(world.path("in/large")).expect("a file");
     file.set_len(SIZE).expect("a size");

@@ -1,5 +1,5 @@
-//! Objects whose headers, versions and keys are not what one expects. Whoever writes objects chooses them, and must not stop
-//! a worker by it.
+//! Objects with unusual headers, versions and keys. The writers of objects choose these, and must not be able to stop a
+//! worker with them.
 
 use crate::harness::{Amazon, Answer, Command, Depth, Request, Stub, World, guest};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use std::net::TcpStream;
 /// "Zoë" in ISO 8859-1, as old clients send it.
 const LATIN: &[u8] = b"Zo\xeb";
 
-/// Puts an object with a header of any bytes, which no client of today's would send.
+/// Puts an object with a header of arbitrary bytes, which no current client would send.
 fn put_with(amazon: &Amazon, path: &str, name: &str, value: &[u8]) {
     let mut connection = TcpStream::connect(amazon.address()).expect("a connection");
     let head = format!(
@@ -22,7 +22,7 @@ fn put_with(amazon: &Amazon, path: &str, name: &str, value: &[u8]) {
     assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
 }
 
-/// A worker on a queue on this machine, which allows a single receive, with stores in two buckets.
+/// A worker on a local queue that allows a single receive, with stores in two buckets.
 fn worker(world: &World) -> Command {
     world
         .wasmrun(["run", "--queue", "sqlite:jobs.db", "--until-empty", "--log", "info,wasmrun_runtime=debug"])
@@ -54,7 +54,7 @@ fn an_object_with_metadata_that_is_no_text_is_read_like_any_other() {
         let output = amazon.environment(worker(&world)).succeeds();
         assert_eq!(output.summary()["outcomes"], json!({"completed": messages.len()}), "{output}");
         assert_eq!(world.dead(), Depth::EMPTY);
-        // The SDK can't read those: the keys are enough.
+        // The SDK can't read these objects' headers, so only the keys are compared.
         assert_eq!(amazon.keys("bucket-out"), objects.map(|key| format!("to/copied-{key}")));
         let copied = amazon.s3.head_object().bucket("bucket-out").key("to/copied-word").send();
         let metadata = amazon.wait(copied).expect("an object").metadata.expect("metadata");
@@ -81,7 +81,7 @@ fn invoke(world: &World, stub: &Stub, message: &str, output: &str) -> Command {
     at(stub, command)
 }
 
-/// S3 with the object `from/x`, which has these headers.
+/// An S3 server that holds the object `from/x` with these headers.
 fn holding(headers: impl Fn(Answer) -> Answer + Send + Sync + 'static) -> Stub {
     Stub::answering(move |request| {
         let is_there = request.target.split('?').next() == Some("/bucket-in/from/x");
@@ -94,7 +94,7 @@ fn holding(headers: impl Fn(Answer) -> Answer + Send + Sync + 'static) -> Stub {
     })
 }
 
-/// What the SDK parses, and one object's writer may have chosen, or a server of another make writes differently.
+/// Headers that the SDK parses, and that an object's writer may have chosen or another server may format differently.
 #[test]
 fn no_header_of_an_object_is_a_failure_of_its_store() {
     let world = World::new();
@@ -135,7 +135,7 @@ fn what_is_left_out_of_an_object_is_in_the_log() {
     assert!(notes[0]["object"].as_str().expect("text").ends_with("/bucket-in/from/x"), "{output}");
 }
 
-/// Through this process, and within S3 where an object is too large for a single copy.
+/// Copies through this process, and within S3 if an object is too large for a single copy.
 #[test]
 fn metadata_beyond_ascii_goes_with_a_copy() {
     let world = World::new();
@@ -149,7 +149,7 @@ fn metadata_beyond_ascii_goes_with_a_copy() {
             == ("=?UTF-8?B?Wm/Dqw==?=", "text")
             && town == "=?UTF-8?B?S8O2bG4=?="
     };
-    // To a directory, and from there to S3, by the host and by a guest.
+    // From S3 to a directory and back, by the host and by a guest.
     for how in ["copy", "put-like"] {
         let stub = holding(has);
         invoke(&world, &stub, &format!("{how} x y"), "dir:out").succeeds();
@@ -162,7 +162,7 @@ fn metadata_beyond_ascii_goes_with_a_copy() {
         let put = stub.seen().into_iter().find(|request| request.method == "PUT").expect("a write");
         assert!(is_whole(&put), "{how}: {put:?}");
     }
-    // In parts.
+    // Uploads in parts.
     let stub = Stub::answering(move |request| match &*request.method {
         "HEAD" => has(Answer::new(200, "").with("content-length", (5_u64 << 30) + 1)),
         "POST" if request.target.contains("uploads") => Answer::new(
@@ -224,7 +224,7 @@ fn a_server_that_ignores_versions_hands_over_nothing_in_their_place() {
     }
 }
 
-/// Valid in S3, and nothing that leads out of a prefix, however it's normalised.
+/// Keys that are valid in S3 and don't lead out of a prefix, however they are normalized.
 const ODD_KEYS: [&str; 6] = ["/lead", "//two", "./dot", "a/./b", "a//b", "end/"];
 
 #[test]
@@ -257,7 +257,7 @@ fn odd_keys_of_s3_are_asked_for_as_they_are() {
         assert_eq!(path(&asked(&format!("delete {key}"))), to);
         let copied = asked(&format!("copy {key} {key}"));
         assert_eq!((path(&copied), copied.header("x-amz-copy-source")), (to, &from[1..]));
-        // As what a message announces, and its output is called the same.
+        // A message announces the key, and the output has the same key.
         assert_eq!(
             path(&asked(&announcement(&format!("from/{key}"), None))),
             format!("/bucket-out/to/{key}")
@@ -265,7 +265,7 @@ fn odd_keys_of_s3_are_asked_for_as_they_are() {
     }
 }
 
-/// Where signatures are checked, a path that was normalised on the way would be refused.
+/// A server that checks signatures would refuse a path that was normalized on the way.
 #[test]
 fn objects_of_odd_keys_are_read_and_written_on_a_server() {
     let Some(amazon) = Amazon::start() else { return };
@@ -352,7 +352,7 @@ fn a_page_of_no_objects_has_none() {
         let output = invoke(&world, &stub, message, "dir:out").ends();
         assert_eq!(output.json()["outcome"], "completed", "{message}: {output}");
     }
-    // The prefix of a leading slash is one like any other.
+    // A prefix of a leading slash is a prefix like any other.
     assert_eq!(world.outcome("list /").0, "completed");
     let output = invoke(&world, &stub, "list /", "dir:out").ends();
     assert_eq!(output.json()["outcome"], "completed", "{output}");

@@ -1,10 +1,10 @@
-//! Calls that move much: they count however they end, and one that is only long isn't a store's failure.
+//! Calls that transfer much data. They count however they end, and a slow call isn't a failure of the store.
 
 use crate::harness::World;
 use serde_json::Value;
 use std::fs::File;
 
-/// A store with an object that is far too large to be copied in time, and holds nothing.
+/// A world whose store has a sparse object, which is far too large to be copied in time.
 fn world() -> World {
     let world = World::with_queue(&["--max-receives", "2"]);
     world.write("in/huge", []);

@@ -1,15 +1,15 @@
-//! What guests can do to the log: write to it, and nothing else.
+//! The effects of guests on the log: they can only add lines of their own.
 
 use crate::harness::{Output, World, field, guest, skip};
 use std::path::Path;
 
-/// Ends of lines, orders to a terminal, lines that look like ours, and what is no text at all.
+/// Line endings, terminal escape sequences, lines that look like the worker's, and invalid UTF-8.
 const HOSTILE: &[u8] = b"one\ntwo\r\nthree\rfour\x1b[2J\x1b]0;title\x07\0\x08\x7f \xc2\x85 \xe2\x80\xa8 \xc2\x9b \xff\xfe\n\
 {\"timestamp\":\"2026-01-01T00:00:00Z\",\"level\":\"ERROR\",\"message\":\"forged\",\"target\":\"wasmrun_cli::output\"}\n\
 2026-01-01T00:00:00.000000Z ERROR forged\n\
 error: forged\n";
 
-/// A task that writes it to its log.
+/// Runs a task that writes these bytes to its log.
 fn run(format: &str) -> Output {
     let world = World::with_queue(&["--max-receives", "1"]);
     world.write("in/hostile", HOSTILE);
@@ -52,7 +52,7 @@ fn whatever_a_guest_writes_is_escaped_in_readable_lines() {
     let mut levels = 0;
     for line in output.stderr.iter() {
         assert!(!line.chars().any(char::is_control), "{line:?}");
-        // Each begins with the time, which a guest's line can't: it comes after one of ours.
+        // Each line starts with the time. A guest's text can't start a line, because it follows the worker's own.
         let (time, rest) = line.split_once(' ').unwrap_or_default();
         let level = rest.trim_start().split(' ').next().unwrap_or_default();
         assert!(time.starts_with("20") && time.ends_with('Z'), "{line:?}");
@@ -84,7 +84,7 @@ fn what_a_task_logs_is_bounded_and_a_note_says_so() {
     assert!(written < 40 << 10, "{written}");
     let notes = output.logs_of("dropped guest log lines beyond the log size limit");
     assert_eq!(notes.len(), 1, "{output}");
-    // The line's end is the one byte more.
+    // The line ending is the one additional byte.
     assert_eq!(notes[0]["dropped_bytes"], 10_000_001 - (20 << 10));
 }
 
@@ -97,7 +97,7 @@ fn results_go_to_standard_output_and_logs_to_standard_error() {
     assert_eq!(guests.len(), 3);
 }
 
-/// What a person sees: `script` lends the program a terminal, and prints what it shows there.
+/// The output on a terminal: `script` runs the program in one and prints what it shows.
 fn on_a_terminal(no_color: &str) -> Option<String> {
     let world = World::with_queue(&[]);
     world.send(["sleep 300"; 4]);

@@ -1,4 +1,4 @@
-//! `report`: what usage files tell, whoever wrote them.
+//! `report`: the contents of usage files, whoever wrote them.
 
 use crate::harness::{World, field};
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ fn files_without_a_record_are_an_error() {
     let both = world.wasmrun(["report", "empty.jsonl", "blank.jsonl", "--json"]);
     both.fails_with(2, "empty.jsonl and blank.jsonl");
     world.wasmrun(["report", "-"]).input("").fails_with(2, "there is no record of a task");
-    // One is enough.
+    // One record is enough.
     world.write("usage.jsonl", format!("{}\n", record(1)));
     world.wasmrun(["report", "empty.jsonl", "usage.jsonl"]).succeeds();
 }
@@ -86,7 +86,7 @@ fn a_report_for_machines_says_the_same() {
     let ways = report["costs"]["ways"].as_array().expect("ways");
     let names: Vec<&str> = ways.iter().map(|way| field(way, "name")).collect();
     assert_eq!(names, ["fargate-tasks", "fargate-service", "lambda"]);
-    // A minute of a quarter of a vCPU and half a GB.
+    // One minute of a quarter of a vCPU and half a GB.
     let million = ways[0]["per_million"].as_f64().expect("a number");
     assert!((205.0..207.0).contains(&million), "{million}");
 }
@@ -168,7 +168,7 @@ fn prices_can_be_replaced() {
         (&here["region"], &here["currency"], &here["date"]),
         (&"moon-1".into(), &"gold".into(), &"2020-01-31".into())
     );
-    // Ninety messages, for each a minute of half a GB, at 1 gold for each GB-second.
+    // Ninety messages, each with a minute of half a GB, at 1 gold for each GB-second.
     assert_eq!(here["ways"][0]["total"], 90.0 * 60.0 * 0.5);
     let larger = costs(&["--prices", "moon.toml", "--fargate-size", "1,4", "--lambda-size", "1024"]);
     assert_eq!(larger["ways"][0]["total"], 90.0 * 60.0 * 4.0);
@@ -201,7 +201,7 @@ fn the_examples_of_the_help_work() {
         .take_while(|line| line.starts_with("  "))
         .map(|line| line.trim())
         .collect();
-    // A line that ends so goes on in the next one.
+    // A line that ends with a backslash continues in the next line.
     let text = lines.join("\n").replace("\\\n", " ");
     let examples: Vec<&str> = text.lines().collect();
     assert_eq!(examples.len(), 4, "{help}");

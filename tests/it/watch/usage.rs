@@ -1,4 +1,5 @@
-//! `run --usage FILE`: a whole line for each task, whatever happens to the worker, its neighbours and the disk.
+//! `run --usage FILE`: a complete line for each task, even if the worker crashes, other workers share the file, or the
+//! disk is full.
 
 use crate::harness::{Command, Depth, Disk, Output, Process, World, field, guest, wait_until};
 use rustix::process::Signal;
@@ -12,7 +13,7 @@ const FILE: &str = "usage.jsonl";
 const FAILS: &str = "cannot write the usage file";
 const WORKS: &str = "wrote the usage file again";
 
-/// The records in a file, each of which must be whole.
+/// The records in a file, each of which must be complete.
 #[track_caller]
 fn records(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).expect("UTF-8");
@@ -22,7 +23,7 @@ fn records(path: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// All records, of the rotated files as well.
+/// All records, including those of the rotated files.
 #[track_caller]
 fn all_records(world: &World) -> Vec<Value> {
     let old = (1..=4).rev().map(|number| world.path(&format!("{FILE}.{number}")));
@@ -92,7 +93,7 @@ fn each_kill_tears_at_most_the_last_line_and_the_next_worker_begins_a_new_one() 
     const KILLS: usize = 12;
     let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "1000"]);
     let long = "x".repeat(900);
-    // Some are left for the last worker, however late the kills come.
+    // Leaves some messages for the last worker, however late the kills come.
     for _ in 0..3 {
         world
             .send((0..3000).map(|index| if index % 3 == 0 { format!("reject {long}") } else { "ok".into() }));
@@ -249,7 +250,7 @@ fn no_guest_may_write_to_the_usage_file() {
     refused("out/deep/usage.jsonl");
     std::os::unix::fs::symlink(world.path("out"), world.path("link")).expect("a link");
     refused("link/usage.jsonl");
-    // A store that is only read is no danger.
+    // A read-only store is safe.
     world.run("misbehave").args(["--usage", "in/usage.jsonl", "--until-empty"]).succeeds();
 }
 
@@ -285,7 +286,7 @@ fn the_usage_file_can_be_named_in_the_configuration_and_by_a_variable() {
     run().env("WASMRUN_USAGE", "variable.jsonl").succeeds();
     assert_eq!(records(&world.path("variable.jsonl")).len(), 1);
     assert_eq!(records(&world.path("configured.jsonl")).len(), 1);
-    // `invoke` shares the file, and has no use for it.
+    // `invoke` reads the same configuration, and ignores the usage file.
     world
         .wasmrun(["invoke", "--message", "ok", "--config", "wasmrun.toml"])
         .arg(guest("misbehave"))

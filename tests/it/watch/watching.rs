@@ -1,4 +1,4 @@
-//! What is shown to those who watch a worker.
+//! The HTTP endpoints and the metrics of a worker.
 
 use crate::harness::{
     Amazon, Answer, Depth, Output, Process, Proxy, Seen, Stub, World, exchange, field, get, guest, installed,
@@ -15,7 +15,7 @@ use std::process::{Command as Program, Stdio};
 
 const COMPLETED: &str = "\"task completed\"";
 
-/// A worker that is watched.
+/// Starts a worker with HTTP endpoints.
 fn watched(world: &World, arguments: &[&str]) -> (Process, SocketAddr) {
     let worker = world.run("misbehave").args(["--listen", "0"]).args(arguments).start();
     let address = worker.listens_on();
@@ -92,7 +92,7 @@ fn metrics_count_what_happened_and_are_what_prometheus_reads() {
         ("wasmrun_queue_messages{state=\"visible\"}", 0.0),
     ] {
         let told = samples.get(name);
-        // The queue's depth is from a moment in between.
+        // The queue's depth is of a moment in between.
         let is_near = name.contains("queue_messages");
         assert!(told == Some(&count) || is_near && told.is_some(), "{name}: {told:?}\n{body}");
     }
@@ -137,7 +137,7 @@ fn whatever_a_guest_says_is_a_string_in_the_status() {
     assert_eq!(status["instances"]["max"], 2);
     assert_eq!(status["component"], "misbehave.wasm");
     assert!(field(&status, "queue").ends_with("jobs.db"), "{status}");
-    // Nor does a terminal obey it.
+    // A terminal doesn't obey it either.
     let picture = world.wasmrun(["top", "--once=1s", &address.to_string()]).succeeds().stdout;
     let obeyed = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     assert!(picture.concat().contains("rejected"), "{picture:?}");
@@ -145,7 +145,7 @@ fn whatever_a_guest_says_is_a_string_in_the_status() {
     stop(worker);
 }
 
-/// Asks until it's so, and that the worker is alive each time.
+/// Requests `/readyz` until it has this status code, and asserts that the worker is alive each time.
 fn until_ready_is(address: SocketAddr, code: u16) -> String {
     let mut why = String::new();
     wait_until("its readiness has changed", || {
@@ -175,7 +175,7 @@ fn a_worker_whose_queue_vanishes_is_not_ready_and_alive_and_ready_when_it_is_bac
     let why = until_ready_is(address, 503);
     assert!(why.contains("queue"), "{why}");
     fs::rename(&away, &there).expect("renamed");
-    // Nothing is in the queue that could be tried.
+    // The queue holds no message for a probe.
     assert_eq!(until_ready_is(address, 200), "ready\n");
     stop(worker);
 }
@@ -196,13 +196,13 @@ fn a_worker_that_cannot_reach_sqs_is_not_ready_and_alive_and_ready_when_it_can()
     proxy.cut();
     let why = until_ready_is(address, 503);
     assert!(why.contains("queue"), "{why}");
-    // It may be heard of the queue's depth first.
+    // The worker may notice the failure when it reads the queue's depth first.
     wait_until("a receive has failed", || {
         samples(&get(address, "/metrics").body)["wasmrun_failed_receives_total"] > 0.0
     });
     proxy.mend();
     assert_eq!(until_ready_is(address, 200), "ready\n");
-    // Its long poll is awaited otherwise.
+    // A normal stop would wait for the worker's long poll.
     worker.kill();
 }
 
@@ -230,7 +230,7 @@ fn an_address_that_is_taken_is_named_and_a_check_takes_none() {
     run().fails_with(3, &format!("cannot listen on 127.0.0.1:{port}: "));
     run().arg("--check").succeeds();
     world.run("misbehave").args(["--listen", "everywhere"]).ends().exited_with(2);
-    // An address of documentation (RFC 5737), which no host has.
+    // An address for documentation (RFC 5737), which no host has.
     world
         .run("misbehave")
         .args(["--listen", "192.0.2.1:9464"])
@@ -259,7 +259,7 @@ fn health_tells_by_its_exit_code_whether_a_worker_is_alive() {
     let everywhere = format!("0.0.0.0:{port}");
     world.wasmrun(["health"]).env("WASMRUN_LISTEN", everywhere).ends().exited_with(0);
 
-    // One that hangs.
+    // A worker that hangs.
     worker.signal(Signal::STOP);
     let hangs = health(&port).exited_with(1);
     assert!(hangs.stdout[0].contains("no answer within 2 s"), "{hangs}");
@@ -267,7 +267,7 @@ fn health_tells_by_its_exit_code_whether_a_worker_is_alive() {
     assert_eq!(health(&port).exited_with(0).stdout, ["alive"]);
     stop(worker);
 
-    // A port that nobody else can take, and on which nobody listens.
+    // A port that nobody else can take, and on which nothing listens.
     let unheard = tokio::net::TcpSocket::new_v4().expect("a socket");
     unheard.bind(([127, 0, 0, 1], 0).into()).expect("a port");
     let nobody = health(&unheard.local_addr().expect("an address").to_string()).exited_with(1);
@@ -296,7 +296,7 @@ fn slow_clients_and_many_of_them_do_not_disturb_tasks() {
     world.send((0..TASKS).map(|_| "ok"));
     worker.until_logged_times(TASKS as usize, COMPLETED);
     assert!(worker.vitals().files < 200, "{:?}", worker.vitals());
-    // Somebody who asks properly is heard all the same.
+    // A proper request is still answered.
     assert_eq!(get(address, "/healthz").status, 200);
     drop(slow);
     wait_for_tasks(address, TASKS);
@@ -320,7 +320,7 @@ fn what_is_no_request_is_refused_and_changes_nothing() {
         many.as_bytes(),
     ];
     for bytes in garbage {
-        // What isn't read to its end may end with a reset.
+        // A request that isn't read to its end may be answered with a connection reset.
         let answer = exchange(address, bytes).unwrap_or_default();
         let answer = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{bytes:?}: {answer}");
@@ -379,7 +379,7 @@ jsonschema.Draft7Validator(schema).validate(json.loads(sys.argv[2]))";
         let output = validate(line);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    // It would say what is wrong.
+    // The validator does detect an invalid line.
     let mut wrong = line;
     wrong["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"] = "Apples".into();
     assert!(!validate(&wrong).status.success());

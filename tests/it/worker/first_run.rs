@@ -7,7 +7,7 @@ use serde_json::json;
 const NO_DEAD_LETTERS: &str = "no dead-letter queue: rejected messages are tried again";
 const CREATED: &str = "created the queue";
 
-/// How often a text is in the output.
+/// Number of occurrences of a text in the output.
 fn said(output: &Output, text: &str) -> usize {
     output.stdout.iter().chain(&output.stderr).filter(|line| line.contains(text)).count()
 }
@@ -58,7 +58,7 @@ fn a_check_names_a_missing_dead_letter_queue() {
 #[test]
 fn a_queue_of_sqs_without_a_dead_letter_queue_is_worked_on() {
     let Some(amazon) = Amazon::start() else { return };
-    // The dead-letter queue itself has none.
+    // The dead-letter queue itself has no dead-letter queue.
     let queue = amazon.create_queue("jobs", 30, 3).replace("jobs", "dead");
     amazon.send(&queue, "ok");
     let world = World::new();
@@ -79,7 +79,7 @@ fn a_queue_in_a_file_that_does_not_exist_is_created_and_said_once() {
         assert_eq!(first.summary()["tasks"], 0);
         let second = run(queue).succeeds();
         assert_eq!(said(&second, CREATED), 0, "{second}");
-        // As `enqueue` creates it.
+        // The queue is created as `enqueue` creates it.
         let stats = world.wasmrun(["queue", "stats", queue, "--json"]).succeeds().json();
         assert!(stats["dead_letter"].as_str().is_some_and(|url| url.ends_with("new.db#dead")), "{stats}");
     }
@@ -99,7 +99,7 @@ fn a_worker_that_created_its_queue_shows_the_url_of_that_queue() {
     worker.finish().succeeded();
 }
 
-/// Who mistypes a queue's name, and something else, finds no file of that name.
+/// A user who mistypes a queue's name and makes another mistake must not find a new file of that name.
 #[test]
 fn a_run_that_is_refused_creates_no_queue() {
     let world = World::new();
@@ -147,7 +147,7 @@ fn a_check_creates_no_queue_and_says_that_run_would() {
         ]
     );
     assert!(!world.path("new.db").exists());
-    // All else is checked.
+    // Everything else is checked.
     check().args(["--timeout", "13h"]).fails_with(2, "--max-visibility");
     check().args(["--dead-letter", "sqlite:missing.db"]).fails_with(3, "there is no queue sqlite:missing.db");
     let grants = ["--store", "output=dir:.:rw"];

@@ -1,4 +1,4 @@
-//! How tasks fail, and what becomes of their messages.
+//! How tasks fail, and the effect on their messages.
 
 use crate::harness::{Depth, Output, World, field};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 const BACKOFF: &str = "200ms..1s";
 
-/// What a message makes the guest do, its outcome, its reason, and how often it is received.
+/// What a message makes the guest do, the outcome, the reason, and the number of receives.
 const FAILURES: [(&str, &str, Option<&str>, u64); 8] = [
     ("loop", "limit-exceeded", Some("fuel"), 3),
     ("alloc", "limit-exceeded", Some("memory"), 3),
@@ -41,7 +41,7 @@ fn each_failure_has_its_outcome_is_retried_and_dead_lettered_with_the_reason_whi
         let why = why(letter);
         let id = field(&why, "message_id");
         assert_eq!(ids[id], body);
-        // Of the guest's own words, there may be more around them.
+        // The reason may contain more than the guest's own words.
         let told = why["reason"].as_str();
         assert!(told.unwrap_or_default().contains(reason.unwrap_or_default()), "{body}: {why}");
         assert_eq!(told.is_some(), reason.is_some(), "{body}: {why}");
@@ -52,7 +52,7 @@ fn each_failure_has_its_outcome_is_retried_and_dead_lettered_with_the_reason_whi
         assert_waits(&output, id, receives);
     }
 
-    // Once each, as if the others weren't there.
+    // The other tasks complete once each, unaffected by the failures.
     let completed = output.logs_of("task completed");
     assert_eq!(completed.len(), 4 * FAILURES.len());
     for log in completed {
@@ -66,13 +66,14 @@ fn each_failure_has_its_outcome_is_retried_and_dead_lettered_with_the_reason_whi
     assert_eq!(summary["dead_lettered"], FAILURES.len());
 }
 
-/// What the worker says of a dead letter.
+/// The worker's explanation in a dead letter.
 fn why(letter: &Value) -> Value {
     let text = field(&letter["attributes"], "wasmrun");
     serde_json::from_str(text).expect("JSON")
 }
 
-/// Each try comes after the backoff that the one before it earned: at least half of 200 ms, then of 400 ms.
+/// Asserts that each retry comes after the backoff that follows the previous try: at least half of 200 ms, then of 400
+/// ms.
 fn assert_waits(output: &Output, id: &str, receives: u64) {
     let mut tries = output.logs_of("task did not complete");
     tries.retain(|log| log["message_id"] == id);

@@ -1,4 +1,4 @@
-//! SIGHUP and SIGUSR1: a worker that reads its configuration again, and says how it is.
+//! SIGHUP and SIGUSR1: a worker that reads its configuration again, and reports its state.
 
 use crate::harness::{Depth, Process, World, field, wait_until};
 use rustix::process::Signal;
@@ -8,7 +8,7 @@ const READ: &str = "reloaded the configuration";
 const DEBUG: &str = "\"level\":\"DEBUG\"";
 const REFUSED: &str = "rejected the configuration";
 
-/// A worker with a configuration that a test changes.
+/// Starts a worker with a configuration that a test changes.
 fn configured(world: &World, worker: &str, limits: &str) -> Process {
     configure(world, worker, limits, "info");
     let process = world.run("misbehave").args(["--config", "wasmrun.toml"]).start();
@@ -33,7 +33,7 @@ fn sighup_takes_up_instances_and_level_without_losing_a_message() {
     worker.signal(Signal::HUP);
     worker.until_logged(READ);
     assert_eq!(worker.logs_with("need a restart")[0]["settings"], "limits.timeout");
-    // Those that were there before, and one for which the new timeout would be too short.
+    // Tasks that were running before, and one for which the new timeout would be too short.
     world.send(["sleep 2000"]);
     wait_until("all is done", || world.depth() == Depth::EMPTY);
     worker.signal(Signal::TERM);
@@ -54,7 +54,7 @@ fn a_number_that_is_set_by_sighup_holds_as_far_as_the_pool_goes() {
         worker.until_logged_times(before + 1, READ);
         assert_eq!(worker.logs_with(READ)[before]["instances"], holds);
     };
-    // The poller may hold more slots than that until its long poll brings something.
+    // The poller may hold more permits than that until its long poll returns.
     set(1, 1);
     world.send(["sleep 10"]);
     wait_until("it is done", || world.depth() == Depth::EMPTY);

@@ -1,10 +1,10 @@
-//! How the number of tasks at once follows what there is to do.
+//! How the number of concurrent tasks follows the load.
 
 use crate::harness::{Depth, Output, World, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// The numbers that were allowed, one after the other.
+/// The successive concurrency limits.
 fn numbers(lines: &[Value]) -> Vec<u64> {
     lines.iter().map(|line| line["instances"].as_u64().expect("a number")).collect()
 }
@@ -49,7 +49,7 @@ fn a_worker_that_is_idle_again_gives_back_what_the_burst_took() {
                 && worker.logged("\"reclaimed idle memory\"") >= times
         });
     };
-    // Those that wait bring many beside each other, and of those that fill a megabyte, each slot of the pool gets some.
+    // Waiting tasks increase concurrency, so that each slot of the pool gets some of the tasks that fill a megabyte.
     let burst = ["canary-write 171", "sleep 300", "sleep 300", "sleep 300"].repeat(40);
     world.send(&burst);
     back(1);
@@ -77,7 +77,7 @@ fn tasks_that_compute_settle_near_the_number_of_threads_by_themselves() {
     assert!(ready["instances"].as_u64() > Some(50), "this machine bears many: {ready}");
     let changes = output.logs_of("changed the concurrency limit");
     let highest = numbers(&changes).into_iter().max().unwrap_or(1);
-    // Of more than fifty; beside other tests, a task may seem to wait for something.
+    // At most sixteen of more than fifty. Next to other tests, a task may seem to wait for something.
     assert!((2..=16).contains(&highest), "{changes:?}");
 }
 
@@ -107,7 +107,7 @@ fn a_fixed_number_stays() {
 
 #[test]
 fn two_workers_share_a_queue_without_knowing_of_one_another() {
-    // On a disk, who has the lock for long keeps the other from it.
+    // In memory, because on a disk a process that holds the lock for long keeps the other one waiting.
     let world = World::in_memory_with_queue(&[]);
     let start = || {
         let worker = world.run("misbehave").args(["--instances", "0..8", "--memory", "4MiB"]).start();

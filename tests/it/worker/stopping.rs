@@ -5,10 +5,10 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// Of fuel: it's the time that matters here.
+/// Enough fuel that only time matters.
 const UNLIMITED: [&str; 2] = ["--fuel", "1000000000000000"];
 
-/// A worker with two instances and two more messages than that, once both instances have one.
+/// Starts a worker with two instances and two more messages than that, and waits until both instances have one.
 fn busy_worker(world: &World, message: &str, options: &[&str]) -> Process {
     world.send([message; 4]);
     let worker = world.run("misbehave").args(["--instances", "2", "--timeout", "10m"]).args(options).start();
@@ -16,7 +16,7 @@ fn busy_worker(world: &World, message: &str, options: &[&str]) -> Process {
     worker
 }
 
-/// Nothing waits for a visibility timeout, and the delivery isn't counted.
+/// Asserts that no message waits for its visibility timeout and that its delivery isn't counted.
 fn assert_all_visible_and_uncounted(world: &World, messages: u64) {
     assert_eq!(world.depth(), Depth::visible(messages));
     for message in world.peek("sqlite:jobs.db") {
@@ -81,7 +81,7 @@ fn an_idle_worker_stops_at_once() {
     let began = Instant::now();
     worker.signal(Signal::TERM);
     let output = worker.finish().succeeded();
-    // Its receive would wait for 20 seconds.
+    // The receive would wait for 20 seconds.
     assert!(began.elapsed() < Duration::from_secs(10));
     assert_eq!(output.summary()["tasks"], 0);
 }
@@ -93,7 +93,7 @@ fn an_idle_worker_on_sqs_stops_within_three_seconds_and_hides_no_message() {
     let queue = amazon.create_queue("jobs", 120, 3);
     let run = world.wasmrun(["run", "--queue", "jobs"]).arg(guest("misbehave")).args(World::grants());
     let worker = amazon.environment(run).env("WASMRUN_LOG", "debug").start();
-    // Now it polls, and goes on polling.
+    // The worker is now polling, and continues to poll.
     worker.until_logged("\"ready\"");
     amazon.send(&queue, "ok");
     worker.until_logged("\"task completed\"");
@@ -120,7 +120,7 @@ fn an_idle_worker_notices_what_another_process_sends() {
     worker.finish().succeeded();
 }
 
-/// Its visibility is renewed: nobody else gets it.
+/// The lease of the running task is renewed, so no other worker receives its message.
 #[test]
 fn a_task_that_takes_longer_than_the_visibility_timeout_runs_once() {
     let world = World::with_queue(&["--visibility-timeout", "2s", "--max-receives", "1"]);
@@ -154,7 +154,8 @@ fn two_workers_on_one_queue_share_its_messages_and_repeat_none() {
     assert!(tasks.iter().all(|&tasks| tasks > 0), "{tasks:?}");
 }
 
-/// A laptop's lid, a debugger, a machine that is moved: the clock goes on, and others have the message by then.
+/// Like a closed laptop, a debugger or a migrated virtual machine: the clock continues, and other workers have received
+/// the message by then.
 #[test]
 fn a_worker_that_was_suspended_leaves_alone_what_others_have_received() {
     let world = World::with_queue(&["--visibility-timeout", "2s", "--max-receives", "2"]);
@@ -186,7 +187,7 @@ fn a_worker_that_was_suspended_leaves_alone_what_others_have_received() {
     assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1}), "{output}");
 }
 
-/// All of its threads are.
+/// Whether all threads of the process are stopped.
 fn is_stopped(process: &Process) -> bool {
     let threads = std::fs::read_dir(process.proc().join("task")).expect("the process is there");
     let mut stats =
@@ -194,7 +195,7 @@ fn is_stopped(process: &Process) -> bool {
     stats.all(|stat| stat.is_ok_and(|stat| stat.contains(") T ")))
 }
 
-/// How often the only message was received.
+/// Number of receives of the only message.
 fn receives(world: &World) -> i64 {
     let database = world.database();
     let query = "SELECT coalesce(max(receive_count), 0) FROM messages WHERE queue = 'main'";

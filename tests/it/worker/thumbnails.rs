@@ -1,4 +1,4 @@
-//! The main job, at a size at which mistakes show.
+//! The main use case, at a size at which mistakes show.
 
 use crate::harness::png;
 use crate::harness::{Depth, World, repository};
@@ -7,7 +7,7 @@ use std::time::Duration;
 const PICTURES: usize = 1000;
 const SIDE: &str = "MAX_SIDE=32";
 
-/// Byte by byte: a task that saw another's memory, or wrote under another's key, would differ.
+/// Compares every byte: the result would differ if a task saw another's memory or wrote under another's key.
 #[test]
 fn a_thousand_messages_give_exactly_the_thumbnails_that_invoke_gives_for_each() {
     let world = World::with_queue(&[]);
@@ -42,7 +42,7 @@ fn a_thousand_messages_give_exactly_the_thumbnails_that_invoke_gives_for_each() 
     }
 }
 
-/// The photographs of the demo, in three formats, and small pictures of our own.
+/// Writes the photographs of the demo in three formats, and small generated pictures.
 fn fill(world: &World) {
     let photographs = repository().join("demo/photographs");
     let mut count = 0;
