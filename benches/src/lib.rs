@@ -3,7 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`run`] | how a benchmark is started: in full, or small as a test |
-//! | [`rounds`] | measuring ways in turns; medians, ratios and percentiles |
+//! | [`rounds`] | measuring alternatives in alternating rounds; medians, ratios and percentiles |
 //! | [`report`] | tables, the pages of the documentation, and their JSON files |
 //! | [`plot`] | plots of the same figures |
 //! | [`system`] | the machine, and what the system tells about processes |
