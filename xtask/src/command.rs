@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn commands_are_shown_as_they_can_be_typed() {
         let mut command = Command::new("target/release/wasmrun");
-        command.args(["run", "--store", "input=dir:coffee cup", "it is", ""]);
+        command.args(["run", "--store", "input=dir:coffee cup", "it's", ""]);
         assert_eq!(
             typed(&command),
             r"target/release/wasmrun run --store 'input=dir:coffee cup' 'it'\''s' ''"

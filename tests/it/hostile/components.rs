@@ -283,7 +283,7 @@ const HANDS_OVER: &str = r#"
 /// encodings, so that the engine's own helpers transcode.
 fn beside_another(handler: &str) -> Vec<u8> {
     let (_, frame) = FRAME.split_once("(component\n").expect("the frame");
-    let (imports, _) = frame.split_once("  ;; A resource of its own").expect("its imports");
+    let (imports, _) = frame.split_once("  ;; A resource type of the component").expect("its imports");
     let (_, handler) = handler.split_once("(component\n").expect("a component");
     let text = format!(
         r#"(component
