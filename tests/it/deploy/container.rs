@@ -19,7 +19,7 @@ const CONFINED: [&str; 7] = [
     "--pids-limit=64",
 ];
 /// Limits of one task. A container of 256 MiB has room for one task.
-const LIMITS: [&str; 4] = ["--memory", "64MiB", "--object-size", "16MiB"];
+const LIMITS: [&str; 4] = ["--memory", "48MiB", "--object-size", "8MiB"];
 /// Host name by which the container reaches a server on this machine.
 const HOST: &str = "cloud.test";
 
