@@ -1,4 +1,4 @@
-//! What the properties of `crates/properties` need of this crate, and nobody else.
+//! Functions of this crate that only the properties of `crates/properties` call.
 
 use crate::output::failure::Failure;
 use crate::output::log_lines::{self, LogFormat};
@@ -15,12 +15,12 @@ use tracing_subscriber::EnvFilter;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::text::tamed;
 
-/// Merges and validates the settings of `wasmrun run` as that does, without opening anything. `None`: the arguments
-/// aren't ones.
+/// Merges and validates settings as `wasmrun run` does, without opening anything. Returns `None` if `arguments` aren't
+/// valid arguments of `wasmrun run`.
 ///
 /// # Errors
 ///
-/// The sentence that the user would read.
+/// Returns the sentence that the user would read.
 pub fn settings(config: &str, arguments: &[&str]) -> Option<Result<Limits, String>> {
     let words = ["wasmrun", "run"].iter().chain(arguments);
     let Ok(Cli { command: Some(Command::Run(args)), .. }) = Cli::try_parse_from(words) else { return None };
@@ -38,7 +38,7 @@ pub fn settings(config: &str, arguments: &[&str]) -> Option<Result<Limits, Strin
     Some(merged.map_err(|failure| failure.to_string()))
 }
 
-/// The lines that the program would write for the events of `work`.
+/// Returns the log lines that the program would write for the events of `work`.
 pub fn lines(json: bool, work: impl FnOnce()) -> Vec<u8> {
     let written = LogBuffer::default();
     let writer = written.clone();

@@ -1,13 +1,14 @@
-//! The command line: arguments to validated configuration to wiring to exit code. No behaviour of its own.
+//! The command line: reads arguments, validates them as settings, opens what they name, runs the command and returns
+//! an exit code.
 //!
-//! Four rooms, from the top down. Each knows those below it, and none above: a test checks that.
+//! It has four rooms, listed from the top down. A room uses only the rooms below it; a test checks that.
 //!
 //! | room | work |
 //! |---|---|
 //! | `commands` | runs one command each |
 //! | `wiring` | opens and starts what settings name: log, backends, components, signals, observers, usage file |
 //! | `settings` | merges and validates flags, `WASMRUN_*` variables and the file; opens no queue and no store |
-//! | `output` | prints logs, progress, results and errors, and has their exit codes |
+//! | `output` | prints logs, progress, results and errors; defines the exit codes |
 
 mod commands;
 #[doc(hidden)]
@@ -32,9 +33,10 @@ use wasmrun_runtime::model::text::without_passwords;
 
 pub use self::output::version::Build;
 
-/// The `wasmrun` program.
+/// Runs the `wasmrun` program.
 pub fn main(build: &Build) -> ExitCode {
-    // The child that compiles: it shares nothing with the rest, not even the arguments' parser.
+    // The child process that compiles components shares nothing with the other commands, not even the parser of
+    // arguments.
     #[cfg(feature = "compiler")]
     {
         use wasmrun_runtime::engine::compile::{CHILD_ARGUMENT, child};
@@ -47,7 +49,7 @@ pub fn main(build: &Build) -> ExitCode {
         Err(failure) => return failure.report(),
     };
     let Some(command) = command.filter(|_| !version) else {
-        // That nobody reads it changes nothing.
+        // A failed write is ignored.
         let _ = io::stdout().write_all(build.text(verbose).as_bytes());
         return ExitCode::SUCCESS;
     };
@@ -58,7 +60,7 @@ pub fn main(build: &Build) -> ExitCode {
     }
 }
 
-/// What was typed. Where the parser has something to say, to help or to complain, it ends the program.
+/// Parses the arguments. If they ask for help or are wrong, prints the parser's text and ends the program.
 fn parse() -> Result<Cli, Failure> {
     let parsed = help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.or_else(|error| match error.kind() {
@@ -67,11 +69,12 @@ fn parse() -> Result<Cli, Failure> {
     })
 }
 
-/// Ends the program with what the parser says. That repeats what was typed, and help shows variables.
+/// Prints the parser's text and ends the program. Passwords are masked: an error repeats arguments, and help shows the
+/// values of variables.
 fn exit(error: &clap::Error) -> ! {
     let text = error.render().to_string();
     let Cow::Owned(text) = without_passwords(&text) else { error.exit() };
-    // That nobody reads it changes nothing.
+    // A failed write is ignored.
     let _ = match error.use_stderr() {
         true => io::stderr().write_all(text.as_bytes()),
         false => io::stdout().write_all(text.as_bytes()),
@@ -79,12 +82,12 @@ fn exit(error: &clap::Error) -> ! {
     std::process::exit(error.exit_code())
 }
 
-/// Takes as many file descriptors as the system allows: each task's readers and writers hold some, and the usual soft
-/// limit of 1,024 is for programs that call select(2), which this one doesn't.
+/// Raises the soft limit of open files to the hard limit, as the readers and writers of each task hold descriptors. The
+/// usual soft limit of 1,024 is for programs that call select(2), which this program doesn't.
 fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // If it can't be raised, it is as it was.
+    // On an error, the limit stays unchanged.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
@@ -104,20 +107,20 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut help::command(), "wasmrun", &mut script);
-            // That nobody reads it changes nothing.
+            // A failed write is ignored.
             let _ = io::stdout().write_all(&script);
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// The threads of the worker and its backends; guests have their own.
+/// Runs a future on the threads of the worker and its backends. Guests have their own threads.
 fn block_on<T: Send + 'static>(
     future: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Result<T, Failure> {
     let runtime = wasmrun_runtime::engine::threads::start_io()
         .map_err(|error| Failure::backend(format!("the system refuses threads: {error}")))?;
-    // On those threads and not on this one: each answer of a backend would have to wake another thread.
+    // The future is spawned: if it ran on this thread, each answer of a backend would have to wake another thread.
     let result = match runtime.block_on(runtime.spawn(future)) {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
@@ -125,7 +128,7 @@ fn block_on<T: Send + 'static>(
             Err(error) => Err(Failure::backend(format!("the work was given up: {error}"))),
         },
     };
-    // A backend's blocking call that hangs doesn't keep the process.
+    // A backend's blocking call that hangs must not keep the process alive.
     runtime.shutdown_background();
     result
 }
@@ -135,10 +138,10 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// From the bottom up.
+    /// The rooms, from the bottom up.
     const ROOMS: [&str; 4] = ["output", "settings", "wiring", "commands"];
 
-    /// The lines of a folder's code that hold one of these words, comments aside.
+    /// Finds the lines of a folder's code that contain one of `words`, without comment lines.
     fn lines_with(folder: &Path, words: &[String], found: &mut Vec<String>) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();

@@ -21,7 +21,7 @@ pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
             "the policy is longer than IAM takes for a role: give some of the grants roles of their own with --assume-role",
         ));
     }
-    // That nobody reads it changes nothing.
+    // A failed write is ignored.
     let _ = writeln!(io::stdout(), "{}", permissions.to_json());
     if asks_for_dead_letters && !names_dead_letters {
         let _ = writeln!(

@@ -1,4 +1,4 @@
-//! Exit codes, and the one sentence that goes with each.
+//! Exit codes, and the error sentence that goes with each.
 //!
 //! | code | when |
 //! |---|---|
@@ -24,10 +24,10 @@ pub(crate) const EXIT_TASK_FAILED: u8 = 1;
 /// The worker that `health` asked isn't alive.
 pub(crate) const EXIT_UNHEALTHY: u8 = 1;
 
-/// It was stopped before it could say anything, as shells call it.
+/// The command was stopped before it had a result. Shells use this code for a program that SIGINT ended.
 pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
-/// Why a command can't do its work.
+/// The reason why a command can't do its work.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// Exit code 2.
@@ -47,7 +47,7 @@ impl Failure {
         Self::Backend(text.into())
     }
 
-    /// A queue that can't be used.
+    /// Describes a queue that can't be used.
     pub(crate) fn queue(url: &str, error: &QueueError) -> Self {
         match error {
             QueueError::InvalidMessage(reason) => {
@@ -57,12 +57,12 @@ impl Failure {
         }
     }
 
-    /// A store that can't be used.
+    /// Describes a store that can't be used.
     pub(crate) fn store(url: &str, error: &StoreError) -> Self {
         Self::Backend(format!("cannot use the store {url}: {error}"))
     }
 
-    /// A component that can't be used.
+    /// Describes a component that can't be used.
     pub(crate) fn component(path: &str, error: &LoadError) -> Self {
         let text = format!("cannot use the component {path}: {error}");
         match error {
@@ -74,7 +74,7 @@ impl Failure {
 
     /// Prints the sentence, and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        // That nobody reads it changes nothing.
+        // A failed write is ignored.
         let _ = writeln!(io::stderr(), "error: {self}");
         ExitCode::from(match self {
             Self::Usage(_) => 2,
@@ -87,8 +87,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Usage(text) | Self::Backend(text) | Self::Stalled(text)) = self;
-        // A path or a name in a component may hold anything, and this is one line. What the user wrote may hold a
-        // password.
+        // An error is one line, but a path or a name in a component may contain any character. The user's arguments
+        // may contain a password.
         OneLine(&without_passwords(text)).fmt(f)
     }
 }

@@ -13,17 +13,17 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::debug_fn;
 use wasmrun_runtime::model::text::{OneLine, tamed};
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     Text,
     Json,
 }
 
-/// Sets another filter for the log.
+/// Replaces the filter of the log.
 pub(crate) type SetFilter = Arc<dyn Fn(EnvFilter) + Send + Sync>;
 
-/// What turns events into lines: of JSON, or readable ones. And what sets another filter for them.
+/// Returns the subscriber that writes events as lines of JSON or text, and the function that replaces its filter.
 pub(crate) fn subscriber<W>(
     format: LogFormat,
     filter: EnvFilter,
@@ -38,7 +38,7 @@ where
         LogFormat::Text => {
             let fields = debug_fn(|writer, field, value| {
                 let mut value = format!("{value:?}");
-                // What isn't quoted could pass for other fields.
+                // An unquoted value with these characters could be mistaken for other fields.
                 if field.name() != "message" && !value.starts_with('"') && value.contains([' ', '=', '"']) {
                     value = format!("{value:?}");
                 }
@@ -64,15 +64,15 @@ where
 }
 
 fn set<E>(reload: impl Fn(EnvFilter) -> Result<(), E> + Send + Sync + 'static) -> SetFilter {
-    // It fails when the subscriber is gone, and with it the log.
+    // Reloading fails only when the subscriber, and with it the log, is gone.
     Arc::new(move |filter| drop(reload(filter)))
 }
 
-/// Crates that tell of requests in all their details, credentials included, if they are let: the beginnings of their
-/// targets. Whatever is asked for, they only warn.
+/// Prefixes of the targets of crates that log requests in full, credentials included, at low levels. Whatever filter
+/// the user sets, these crates log warnings and errors at most.
 const TALKERS: [&str; 4] = ["aws_", "h2", "hyper", "rustls"];
 
-/// A level, or a filter by target: a word that is neither would silence everything.
+/// Parses a level or a filter by target. Any other word is refused, as it would silence the whole log.
 pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
     let wrong = || {
         let hint = match LogFormat::from_str(text, false) {
@@ -83,11 +83,11 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
             "--log {text:?} is neither a level (error, warn, info, debug, trace, off) nor a filter such as info,guest=debug{hint}"
         ))
     };
-    // Spans aren't ours: what is asked for by a span could be a talker's.
+    // Filters by span are refused: this program has no spans, so the span could be of a crate in `TALKERS`.
     let is_filter = |part: &str| part.contains('=') && !part.contains('[');
     let known = |part: &str| is_filter(part) || part.trim().parse::<LevelFilter>().is_ok();
-    // The filter's own parser (tracing-subscriber 0.3.23) panics with letters that take more than a byte.
-    // Nothing would be a level too: that of errors.
+    // The filter's own parser (tracing-subscriber 0.3.23) panics on characters of more than one byte.
+    // It takes an empty text as the level `error`.
     if text.trim().is_empty() || !text.is_ascii() || !text.split(',').all(known) {
         return Err(wrong());
     }
@@ -98,17 +98,17 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
         for talker in TALKERS {
             filter = filter.add_directive(format!("{talker}=warn").parse().map_err(|_| wrong())?);
         }
-        // Each place that has no credentials and no region warns of it, with its types: what follows from it is said
-        // once.
+        // Each source without credentials or region logs a warning that names Rust types. The program reports the
+        // resulting error once.
         filter = filter.add_directive("aws_config=error".parse().map_err(|_| wrong())?);
     }
     Ok(filter)
 }
 
 /// Writes log lines above the progress bar.
-pub(super) struct Beside(pub(super) ProgressBar);
+pub(super) struct AboveProgress(pub(super) ProgressBar);
 
-impl<'a> MakeWriter<'a> for Beside {
+impl<'a> MakeWriter<'a> for AboveProgress {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
@@ -116,7 +116,7 @@ impl<'a> MakeWriter<'a> for Beside {
     }
 }
 
-impl Write for Beside {
+impl Write for AboveProgress {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.suspend(|| io::stderr().write_all(&tamed(bytes)))?;
         Ok(bytes.len())

@@ -1,7 +1,7 @@
 //! Prints logs, progress, results and errors.
 //!
-//! Logs go to standard error, results to standard output. Whatever a guest or a message says is escaped: nothing
-//! that comes from outside can forge a line or move the cursor.
+//! Logs go to standard error, results to standard output. Text from a guest or a message is escaped, so
+//! that nothing from outside can forge a line or move the cursor.
 //!
 //! | module | owns |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | `results` | prints the result of a task and the summary of a worker |
 //! | `failure` | the sentence of an error, and its exit code |
 //! | `show` | formats numbers |
-//! | `version` | what this program was built from |
+//! | `version` | prints the version and the build information |
 
 pub(crate) mod failure;
 pub(crate) mod log_lines;
@@ -20,7 +20,7 @@ pub(crate) mod show;
 pub(crate) mod version;
 
 use self::failure::Failure;
-use self::log_lines::{Beside, LogFormat, SetFilter, filter, subscriber};
+use self::log_lines::{AboveProgress, LogFormat, SetFilter, filter, subscriber};
 use indicatif::ProgressBar;
 use std::borrow::Cow;
 use std::fmt;
@@ -28,7 +28,7 @@ use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::util::SubscriberInitExt;
 use wasmrun_runtime::model::text::{OneLine, escaped, is_unsafe};
 
-/// Where people look.
+/// Standard output and standard error, shared by the log, the results and the progress bar.
 #[derive(Clone)]
 pub(crate) struct Output {
     format: LogFormat,
@@ -36,7 +36,7 @@ pub(crate) struct Output {
     set_filter: SetFilter,
 }
 
-/// What is logged if nobody says.
+/// Default log level.
 const LEVEL: &str = "info";
 
 impl Output {
@@ -48,35 +48,34 @@ impl Output {
         let bar = ProgressBar::hidden();
         // https://no-color.org: any value that isn't empty.
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let (subscriber, set_filter) = subscriber(format, filter, colours, Beside(bar.clone()));
+        let (subscriber, set_filter) = subscriber(format, filter, colours, AboveProgress(bar.clone()));
         subscriber
             .try_init()
             .map_err(|error| Failure::backend(format!("logs cannot be written: {error}")))?;
         Ok(Self { format, bar, set_filter })
     }
 
-    /// Makes ready to log at another level.
+    /// Parses a new log level and returns the function that applies it.
     pub(crate) fn level(&self, level: Option<&str>) -> Result<impl FnOnce() + use<>, Failure> {
         let (filter, set_filter) = (filter(level.unwrap_or(LEVEL))?, self.set_filter.clone());
         Ok(move || set_filter(filter))
     }
 
-    /// Prints a line for people, whatever is in it.
+    /// Prints a line for people, with any unsafe character escaped.
     pub(crate) fn line(&self, line: impl fmt::Display) {
         self.print(&OneLine(&line.to_string()).to_string());
     }
 
-    /// Prints a result: JSON, or lines of which each one is ours. What comes from outside belongs into [`Self::line`].
+    /// Prints a result: JSON, or lines that this program wrote. Text from outside must go through [`Self::line`].
     pub(crate) fn print(&self, text: &str) {
-        // That nobody reads it changes nothing.
+        // A failed write is ignored.
         self.bar.suspend(|| {
             let _ = io::stdout().write_all(printable(&format!("{text}\n")).as_bytes());
         });
     }
 }
 
-/// Without control characters but the lines' ends. As JSON escapes, which has none of them, so that it stays what it
-/// is.
+/// Writes control characters, except line feeds, as JSON escapes. JSON stays valid with the same meaning.
 fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_unsafe(c))
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmrun_runtime::worker::{Counts, Tally};
 
-/// How often the progress is drawn.
+/// Interval between two draws of the progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
-/// After so long without a task's end there is no estimate of when all are done.
+/// Time without a finished task after which no remaining time is estimated.
 const STALLED: Duration = Duration::from_secs(3);
 
-/// Draws how far a worker is, on a terminal, until it's dropped.
+/// Draws the progress of a worker on a terminal until the future is dropped.
 pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
     if output.format == LogFormat::Json || !io::stderr().is_terminal() {
         return;
@@ -43,7 +43,7 @@ pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
     }
 }
 
-/// How long it may take. What waits for its next try tells nothing of that.
+/// Formats the estimated remaining time. There is no estimate while messages only wait for their next receive.
 fn left(estimate: Duration, messages: u64, since_last: Duration) -> String {
     if messages == 0 || since_last > STALLED {
         return "waiting for messages in flight and retries".into();

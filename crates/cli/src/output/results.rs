@@ -46,8 +46,8 @@ impl Output {
     }
 }
 
-/// The seconds that a worker ran, and the tasks that ended per second.
-fn pace(summary: &Summary) -> (f64, f64) {
+/// Returns the seconds that a worker ran, and the tasks that ended per second.
+fn throughput(summary: &Summary) -> (f64, f64) {
     let seconds = summary.elapsed.as_secs_f64().max(1e-6);
     (seconds, summary.tasks as f64 / seconds)
 }
@@ -55,7 +55,7 @@ fn pace(summary: &Summary) -> (f64, f64) {
 /// Logs the summary of a worker. The fields of an event must be known to the compiler, so each is written out.
 fn log_summary(summary: &Summary) {
     let Summary { tasks, limits, counts, usage, spreads, .. } = summary;
-    let (seconds, per_second) = pace(summary);
+    let (seconds, per_second) = throughput(summary);
     let [wall, queued, cpu, fuel, memory, bytes] = Quantity::ALL.map(|quantity| spreads.of(quantity));
     let limits: Vec<String> = limits.iter().map(|(limit, count)| format!("{limit}:{count}")).collect();
     tracing::info!(
@@ -111,7 +111,7 @@ fn log_summary(summary: &Summary) {
 fn summary_text(summary: &Summary) -> String {
     let Summary { tasks, outcomes, limits, counts, usage, spreads, .. } = summary;
     let Counts { dead_lettered, released, .. } = counts;
-    let (seconds, per_second) = pace(summary);
+    let (seconds, per_second) = throughput(summary);
     let mut text = format!("\ntasks          {tasks} in {seconds:.2} s: {per_second:.1} a second\n");
     for (index, (outcome, count)) in outcomes.iter().enumerate() {
         let _ = writeln!(text, "{:<15}{count} {outcome}", if index == 0 { "outcomes" } else { "" });

@@ -195,7 +195,7 @@ impl Bill {
         match (asked_for, bytes >= self.peak_memory_bytes as f64) {
             (true, true) => format!("{shown}, as you say"),
             (false, true) => {
-                format!("{shown}, the smallest for the {peak} of the largest task and nothing beside it")
+                format!("{shown}, the smallest for the {peak} of the largest task with no memory to spare")
             }
             (_, false) => format!("{shown}, which does not hold the {peak} of the largest task"),
         }

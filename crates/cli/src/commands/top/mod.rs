@@ -1,7 +1,7 @@
-//! `wasmrun top`: what a worker does, live in a terminal.
+//! `wasmrun top`: shows the state of a worker, live in a terminal.
 //!
-//! It asks the worker's `/status` once a second. What comes is read as if an enemy had written it: a bounded part of
-//! it, and no text reaches the terminal unescaped.
+//! It requests the worker's `/status` once a second. The answer is treated as hostile: only a bounded part is read,
+//! and no text reaches the terminal unescaped.
 
 mod history;
 mod view;
@@ -21,18 +21,18 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use wasmrun_watch::probe;
 
-/// How often the worker is asked.
+/// Interval between requests to the worker.
 const EVERY: Duration = Duration::from_secs(1);
-/// How soon a key is noticed.
+/// Longest wait for a key press between two draws.
 const KEYS: Duration = Duration::from_millis(100);
-/// Columns and rows of a picture that isn't drawn on a terminal.
+/// Columns and rows of the text that `--once` prints.
 const PICTURE: (u16, u16) = (110, 36);
-/// A picture is of so many moments.
+/// Number of answers that the text of `--once` shows.
 const MOMENTS: u32 = 60;
 
 pub(crate) async fn top(args: TopArgs) -> Result<ExitCode, Failure> {
     let address = resolve(args.address).await.map_err(Failure::backend)?;
-    // A worker that doesn't answer is said before the terminal is taken over.
+    // A worker that doesn't answer is reported before the terminal is taken over.
     let mut history = History::default();
     history.add(Instant::now(), ask(address).await?);
     if let Some(time) = args.once {
@@ -45,7 +45,7 @@ pub(crate) async fn top(args: TopArgs) -> Result<ExitCode, Failure> {
     if !io::stdout().is_terminal() {
         return Err(Failure::usage("standard output is no terminal: add --once for one picture of text"));
     }
-    // Reading keys blocks.
+    // Reading keys blocks its thread.
     let here = Handle::current();
     let shown = tokio::task::spawn_blocking(move || show(&here, address, history));
     let ended = shown.await.map_err(|error| Failure::backend(error.to_string()))?;
@@ -57,7 +57,7 @@ async fn ask(address: SocketAddr) -> Result<Value, Failure> {
     probe::status(address).await.map_err(Failure::backend)
 }
 
-/// Draws until a key ends it. The terminal is as it was then, also after a panic.
+/// Draws until a key ends the command. The terminal is restored on return and after a panic.
 fn show(here: &Handle, address: SocketAddr, mut history: History) -> io::Result<()> {
     let mut terminal = ratatui::try_init()?;
     let ended = (|| {
@@ -89,11 +89,11 @@ fn ends(event: &Event) -> bool {
     }
 }
 
-/// Prints what a terminal would show, as text.
+/// Prints the screen as text.
 fn picture(history: &History) -> Result<ExitCode, Failure> {
     // Writing to memory doesn't fail.
     let lines = lines(history, PICTURE).unwrap_or_default();
-    // That nobody reads it changes nothing.
+    // A failed write is ignored.
     let _ = io::stdout().write_all(lines.as_bytes());
     Ok(ExitCode::SUCCESS)
 }

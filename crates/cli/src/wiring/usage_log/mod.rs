@@ -1,8 +1,8 @@
-//! `run --usage FILE`: a line of JSON for each task.
+//! `run --usage FILE`: writes a line of JSON for each task.
 //!
-//! Tasks end on guests' threads, which wait for no disk: a line goes to a bounded buffer, and one thread writes what
-//! has gathered there. If the file can't be written, that is said once and tried again and again; what doesn't fit
-//! into the buffer meanwhile is dropped and counted. A worker that is killed loses the lines of its last moment.
+//! Tasks end on guest threads, which must not wait for a disk. A line goes to a bounded buffer, and one thread writes
+//! the collected lines. If a write fails, a warning is logged once and the write is retried until it succeeds. Lines
+//! that don't fit into the buffer meanwhile are dropped and counted. A worker that is killed loses the buffered lines.
 
 mod file;
 
@@ -17,22 +17,22 @@ use std::time::Duration;
 use wasmrun_runtime::model::text::tamed;
 use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
 
-/// Some five thousand lines: as many as a busy worker has in a fifth of a second, or an idle one in an hour.
+/// About five thousand lines: those of a busy worker in a fifth of a second, or of an idle worker in an hour.
 const MAX_PENDING_BYTES: usize = 4 << 20;
-/// Lines gather for so long before they are written: a busy worker's writer then wakes a hundred times a second, not
-/// once for each task.
-const GATHER: Duration = Duration::from_millis(10);
-/// How long a file that can't be written is left alone.
+/// How long lines are collected before they are written, so that a busy worker's writer wakes a hundred times a second
+/// and not once for each task.
+const COLLECT: Duration = Duration::from_millis(10);
+/// Delay before a failed write is retried.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How long the end of a worker waits for its last lines; the lock's timeout fits in.
+/// How long a worker that ends waits for its last lines to be written. Longer than the timeout of the file's lock.
 const LAST_LINES: Duration = Duration::from_secs(3);
 
-/// Writes down what each task consumed.
+/// Writes the usage of each task to a file.
 pub(crate) struct UsageLog {
     buffer: Arc<Buffer>,
 }
 
-/// What guests' threads and the writer share.
+/// The buffer that guest threads and the writer share.
 #[derive(Default)]
 struct Buffer {
     pending: Mutex<Pending>,
@@ -42,7 +42,7 @@ struct Buffer {
 #[derive(Default)]
 struct Pending {
     lines: Vec<u8>,
-    /// Lines that were lost since this was last said.
+    /// Number of lines lost since the last warning.
     dropped: u64,
     /// No more lines come.
     closing: bool,
@@ -50,7 +50,8 @@ struct Pending {
     closed: bool,
 }
 
-/// Where a file is, with all links resolved: so it can be compared with what guests may write to before it's created.
+/// Returns the path of a file with all links resolved. Before the file is created, it can thus be compared with the
+/// directories that guests may write to.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Failure> {
     let resolved = path.canonicalize().or_else(|error| {
         let parent = match path.parent() {
@@ -69,7 +70,7 @@ fn cannot_use(path: &Path, error: &io::Error) -> Failure {
 }
 
 impl UsageLog {
-    /// Opens the file, and starts the thread that writes to it.
+    /// Opens the file and starts the thread that writes to it.
     pub(crate) fn start(path: &Path, max_bytes: u64) -> Result<Self, Failure> {
         let file = UsageFile::open(path, max_bytes).map_err(|error| cannot_use(path, &error))?;
         let buffer = Arc::<Buffer>::default();
@@ -81,7 +82,7 @@ impl UsageLog {
         Ok(Self { buffer })
     }
 
-    /// Waits until the lines of all tasks are written, if that can be.
+    /// Waits up to `LAST_LINES` until the lines of all tasks are written.
     pub(crate) fn close(&self) {
         let mut pending = self.buffer.pending.lock();
         pending.closing = true;
@@ -99,9 +100,9 @@ impl TaskObserver for UsageLog {
     }
 }
 
-/// Empty, if there can't be one.
+/// Writes a record as JSON. Returns an empty line if that fails.
 fn line(record: &TaskRecord<'_>) -> Vec<u8> {
-    // Most lines fit into it.
+    // Most lines fit into 1 KiB.
     let mut line = Vec::with_capacity(1 << 10);
     if serde_json::to_writer(&mut line, record).is_err() {
         line.clear();
@@ -113,14 +114,14 @@ fn line(record: &TaskRecord<'_>) -> Vec<u8> {
 }
 
 impl Buffer {
-    /// Takes a line; one that is empty couldn't be made.
+    /// Adds a line to the buffer. An empty line is one that could not be made, and counts as dropped.
     fn push(&self, line: &[u8]) {
         let mut pending = self.pending.lock();
         if line.is_empty() || pending.lines.len() + line.len() >= MAX_PENDING_BYTES {
             pending.dropped += 1;
             return;
         }
-        // The writer sleeps only while there is nothing.
+        // The writer sleeps only while the buffer is empty.
         if pending.lines.is_empty() {
             self.changed.notify_all();
         }
@@ -132,7 +133,7 @@ impl Buffer {
     fn write_to(&self, mut file: UsageFile) {
         let (mut lines, mut failing) = (Vec::new(), false);
         loop {
-            let last = self.gather(&mut lines);
+            let last = self.collect(&mut lines);
             let result = file.append(&mut lines);
             let file = file.path().display();
             match result {
@@ -149,7 +150,7 @@ impl Buffer {
             }
             let mut pending = self.pending.lock();
             if last {
-                // What couldn't be written now never will be.
+                // There is no later write for lines that are left now.
                 pending.dropped += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
             }
             let dropped = if failing && !last { 0 } else { std::mem::take(&mut pending.dropped) };
@@ -164,9 +165,9 @@ impl Buffer {
         }
     }
 
-    /// Waits for lines, or for the moment to try again those that are left. `true`: these are the last.
-    fn gather(&self, lines: &mut Vec<u8>) -> bool {
-        let (mut pending, pause) = (self.pending.lock(), if lines.is_empty() { GATHER } else { AGAIN });
+    /// Waits for lines, or for [`AGAIN`] if lines are left from a failed write. Returns `true` if no more lines come.
+    fn collect(&self, lines: &mut Vec<u8>) -> bool {
+        let (mut pending, pause) = (self.pending.lock(), if lines.is_empty() { COLLECT } else { AGAIN });
         if lines.is_empty() {
             let nothing = |pending: &mut Pending| pending.lines.is_empty() && !pending.closing;
             self.changed.wait_while(&mut pending, nothing);
