@@ -19,10 +19,7 @@ impl Cloud {
     }
 
     fn on(amazon: Amazon, visibility_seconds: u32, max_receives: u32) -> Self {
-        let queue = amazon.create_queue("jobs", visibility_seconds, max_receives);
-        for bucket in ["bucket-in", "bucket-out"] {
-            amazon.create_bucket(bucket);
-        }
+        let queue = amazon.create_jobs(visibility_seconds, max_receives);
         Self { world: World::new(), amazon, queue }
     }
 

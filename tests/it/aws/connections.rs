@@ -4,16 +4,6 @@
 use crate::harness::{Amazon, Command, Output, Proxy, World, guest, wait_until};
 use std::time::{Duration, Instant};
 
-/// A server with the queue `jobs` and two buckets, and a world for a worker.
-fn cloud(visibility_seconds: u32, max_receives: u32) -> Option<(World, Amazon, String)> {
-    let amazon = Amazon::start()?;
-    let queue = amazon.create_queue("jobs", visibility_seconds, max_receives);
-    for bucket in ["bucket-in", "bucket-out"] {
-        amazon.create_bucket(bucket);
-    }
-    Some((World::new(), amazon, queue))
-}
-
 /// A worker that reaches SQS and S3 through these proxies.
 fn worker(world: &World, amazon: &Amazon, sqs: &Proxy, s3: &Proxy) -> Command {
     let command = world
@@ -37,7 +27,7 @@ fn slow_connections_cost_time_only() {
     const LARGE: usize = 4;
     const LARGE_BYTES: usize = 120_000;
     const VISIBILITY_SECONDS: u32 = 6;
-    let Some((world, amazon, queue)) = cloud(VISIBILITY_SECONDS, 1) else { return };
+    let Some((world, amazon, queue)) = Amazon::with_jobs(VISIBILITY_SECONDS, 1) else { return };
     // Over this connection alone, each of these takes longer than the visibility timeout.
     amazon.notify("bucket-in", "jobs");
     amazon.put("bucket-in", "large", "x".repeat(LARGE_BYTES));
@@ -70,7 +60,7 @@ fn each_ran_once(output: &Output, messages: usize) {
 #[test]
 fn a_queue_that_goes_silent_is_given_up_and_costs_time_only() {
     const MESSAGES: usize = 4;
-    let Some((world, amazon, queue)) = cloud(12, 1) else { return };
+    let Some((world, amazon, queue)) = Amazon::with_jobs(12, 1) else { return };
     let [sqs, s3] = [(); 2].map(|()| Proxy::to(amazon.address()));
     // Longer than the visibility timeout: without renewals the messages would be received again.
     amazon.send_all(&queue, (0..MESSAGES).map(|_| "sleep 13000".to_owned()));
@@ -90,7 +80,7 @@ fn a_queue_that_goes_silent_is_given_up_and_costs_time_only() {
 #[test]
 fn a_store_that_goes_silent_is_given_up_and_costs_time_only() {
     const MESSAGES: usize = 40;
-    let Some((world, amazon, queue)) = cloud(30, 20) else { return };
+    let Some((world, amazon, queue)) = Amazon::with_jobs(30, 20) else { return };
     let [sqs, s3] = [(); 2].map(|()| Proxy::to(amazon.address()));
     // Computes and writes, so that the worker isn't done before the disturbance.
     amazon.send_all(&queue, (0..MESSAGES).map(|index| format!("work k{index:02} 100000")));

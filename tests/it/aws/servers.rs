@@ -16,16 +16,10 @@ fn invoke(world: &World, amazon: &Amazon, message: &str) -> Command {
     amazon.environment(command)
 }
 
-fn buckets(amazon: &Amazon) {
-    for bucket in ["bucket-in", "bucket-out"] {
-        amazon.create_bucket(bucket);
-    }
-}
-
 #[test]
 fn objects_of_any_size_are_written_read_copied_and_listed_where_signatures_are_checked() {
     let Some(amazon) = Amazon::seaweed() else { return };
-    buckets(&amazon);
+    amazon.create_buckets();
     let world = World::new();
     let content: Vec<u8> = (0..9_000_000_u32).map(|index| (index % 251) as u8).collect();
     amazon.put("bucket-in", "from/large a+ü", content.clone());
@@ -70,7 +64,7 @@ fn objects_of_any_size_are_written_read_copied_and_listed_where_signatures_are_c
 #[test]
 fn a_worker_assumes_a_role_for_what_it_writes() {
     let Some(amazon) = Amazon::moto() else { return };
-    buckets(&amazon);
+    amazon.create_buckets();
     let world = World::new();
     let queue = amazon.create_queue("jobs", 30, 3);
     amazon.notify("bucket-in", "jobs");
@@ -92,7 +86,7 @@ fn a_worker_assumes_a_role_for_what_it_writes() {
 fn throttling_and_lost_connections_cost_time_only() {
     const MESSAGES: usize = 40;
     let Some(amazon) = Amazon::start() else { return };
-    buckets(&amazon);
+    amazon.create_buckets();
     let world = World::new();
     let queue = amazon.create_queue("jobs", 30, 3);
     amazon.send_all(&queue, (0..MESSAGES).map(|index| format!("put k{index:02} x")));

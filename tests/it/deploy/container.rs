@@ -126,11 +126,8 @@ impl Drop for Podman {
 
 fn cloud() -> Option<(Amazon, String)> {
     let amazon = Amazon::start()?;
-    let queue = amazon.create_queue("jobs", 30, 1000);
+    let queue = amazon.create_jobs(30, 1000);
     amazon.create_queue("next", 30, 1000);
-    for bucket in ["bucket-in", "bucket-out"] {
-        amazon.create_bucket(bucket);
-    }
     Some((amazon, queue))
 }
 

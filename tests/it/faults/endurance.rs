@@ -16,16 +16,6 @@ fn length<T>(short: T, full: T) -> T {
     if std::env::var_os("WASMRUN_ENDURE").is_some() { full } else { short }
 }
 
-/// A server with the queue `jobs` and two buckets, and a world for workers.
-fn cloud(visibility_seconds: u32, max_receives: u32) -> Option<(World, Amazon, String)> {
-    let amazon = Amazon::start()?;
-    let queue = amazon.create_queue("jobs", visibility_seconds, max_receives);
-    for bucket in ["bucket-in", "bucket-out"] {
-        amazon.create_bucket(bucket);
-    }
-    Some((World::new(), amazon, queue))
-}
-
 fn worker(world: &World, amazon: &Amazon, instances: usize) -> Command {
     let command = world
         .wasmrun(["run", "--queue", "jobs", "--instances", &instances.to_string()])
@@ -77,7 +67,7 @@ fn completions<'a>(outputs: impl IntoIterator<Item = &'a Output>) -> HashMap<Str
 fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() {
     let messages = length(500, 20_000);
     let pause = length(300_u64..900, 500..1_500);
-    let Some((world, amazon, queue)) = cloud(2, 1_000) else { return };
+    let Some((world, amazon, queue)) = Amazon::with_jobs(2, 1_000) else { return };
     let proxy = Proxy::to(amazon.address()).losing(5);
     send_work(&amazon, &queue, messages, 1);
     let given_up = Cell::new(0);
@@ -128,7 +118,7 @@ fn kills_and_a_network_that_loses_a_twentieth_of_all_requests_lose_no_message() 
 fn services_that_fail_for_a_minute_cost_time_only() {
     let messages = length(300, 5_000);
     let outage = Duration::from_secs(length(4, 60));
-    let Some((world, amazon, queue)) = cloud(30, 3) else { return };
+    let Some((world, amazon, queue)) = Amazon::with_jobs(30, 3) else { return };
     let [sqs, s3] = [(); 2].map(|()| Proxy::to(amazon.address()));
     // Enough work that a worker isn't done before every service has failed once.
     let rounds = length(100_000, 20_000);
@@ -172,7 +162,7 @@ fn a_worker_with_many_tasks_and_a_long_poll_stops_in_time_and_keeps_nothing() {
     // More than all pollers together could receive once.
     const LATE: usize = 200;
     const FREE: usize = 20;
-    let Some((world, amazon, queue)) = cloud(120, 1_000) else { return };
+    let Some((world, amazon, queue)) = Amazon::with_jobs(120, 1_000) else { return };
     amazon.send_all(&queue, (0..RUNNING).map(|_| "sleep 10000".to_owned()));
     let worker =
         worker(&world, &amazon, RUNNING + FREE).args(["--stop-timeout", "25s", "--memory", "8MiB"]).start();
@@ -197,7 +187,7 @@ fn a_worker_with_many_tasks_and_a_long_poll_stops_in_time_and_keeps_nothing() {
 #[test]
 fn a_poison_message_does_not_keep_others_from_passing() {
     const GOOD: usize = 300;
-    let Some((world, amazon, queue)) = cloud(30, 3) else { return };
+    let Some((world, amazon, queue)) = Amazon::with_jobs(30, 3) else { return };
     let mut took = Vec::new();
     for poison in [0, 1] {
         amazon.send_all(&queue, (0..poison).map(|_| "panic on purpose".to_owned()));

@@ -1,6 +1,6 @@
 //! Local stand-ins for SQS and S3, and the calls that tests make to them.
 
-use super::{Command, Process, scratch, skip, wait_until};
+use super::{Command, Process, World, scratch, skip, wait_until};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -38,6 +38,26 @@ impl Amazon {
                 .env("GATEWAY_PORT", port.to_string())
                 .env("LOG_LEVEL", "WARNING")
         })
+    }
+
+    /// Starts ministack with [what workers need](Self::create_jobs). Returns a world for them, the server and the URL of
+    /// the queue.
+    pub(crate) fn with_jobs(visibility_seconds: u32, max_receives: u32) -> Option<(World, Self, String)> {
+        let amazon = Self::start()?;
+        let queue = amazon.create_jobs(visibility_seconds, max_receives);
+        Some((World::new(), amazon, queue))
+    }
+
+    /// Creates the queue `jobs`, with its dead-letter queue, and the buckets `bucket-in` and `bucket-out`. Returns the URL
+    /// of the queue.
+    pub(crate) fn create_jobs(&self, visibility_seconds: u32, max_receives: u32) -> String {
+        self.create_buckets();
+        self.create_queue("jobs", visibility_seconds, max_receives)
+    }
+
+    /// Creates the buckets `bucket-in` and `bucket-out`.
+    pub(crate) fn create_buckets(&self) {
+        ["bucket-in", "bucket-out"].map(|bucket| self.create_bucket(bucket));
     }
 
     /// Starts moto: SQS and S3 for small loads, and STS.

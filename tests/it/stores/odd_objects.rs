@@ -35,9 +35,7 @@ fn worker(world: &World) -> Command {
 fn an_object_with_metadata_that_is_no_text_is_read_like_any_other() {
     for server in [Amazon::start, Amazon::moto] {
         let Some(amazon) = server() else { return };
-        for bucket in ["bucket-in", "bucket-out"] {
-            amazon.create_bucket(bucket);
-        }
+        amazon.create_buckets();
         put_with(&amazon, "/bucket-in/from/latin", "x-amz-meta-author", LATIN);
         put_with(&amazon, "/bucket-in/from/utf-8", "x-amz-meta-author", "Zoë".as_bytes());
         put_with(&amazon, "/bucket-in/from/word", "x-amz-meta-author", b"=?UTF-8?Q?Zo=C3=AB?=");
@@ -269,9 +267,7 @@ fn odd_keys_of_s3_are_asked_for_as_they_are() {
 #[test]
 fn objects_of_odd_keys_are_read_and_written_on_a_server() {
     let Some(amazon) = Amazon::start() else { return };
-    for bucket in ["bucket-in", "bucket-out"] {
-        amazon.create_bucket(bucket);
-    }
+    amazon.create_buckets();
     for key in ODD_KEYS {
         amazon.put("bucket-in", &format!("from/{key}"), "hello");
     }
