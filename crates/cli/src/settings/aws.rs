@@ -1,4 +1,4 @@
-//! Where Amazon's services are.
+//! Settings of AWS.
 
 use super::text::written;
 use clap::Args;

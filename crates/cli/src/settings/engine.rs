@@ -1,4 +1,4 @@
-//! How components are compiled and run.
+//! Settings of the compiler and the engine.
 
 use super::range::{at_most, check};
 use super::text::{Written, expected, typed, written};
@@ -12,9 +12,9 @@ use std::time::Duration;
 use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::engine::compile::CompileLimits;
 
-/// The compiler's own threads take half of that before it has read a component.
+/// Minimum of `--compile-memory`. The compiler's threads take half of it before the compiler has read a component.
 const MIN_COMPILE_MEMORY: ByteSize = ByteSize(64 << 20);
-/// Threads: more is a typing error.
+/// Maximum of `--threads`: a larger number is a typing error.
 const MAX_THREADS: usize = 1_024;
 
 settings! {
@@ -47,7 +47,7 @@ settings! {
     }
 }
 
-/// Where instances' memory comes from.
+/// Allocator of the memory of instances.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum AllocatorSetting {
     Auto,
@@ -94,7 +94,7 @@ impl EngineSettings {
     }
 }
 
-/// The cores that this process may use.
+/// Returns the number of cores that this process may use.
 fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }

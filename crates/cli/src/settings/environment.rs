@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The value of an environment key in the file: a text, or `true` for the worker's own value.
+/// Value of an environment key in the file: a text, or `true` for the worker's own value.
 #[derive(Debug)]
 pub(crate) enum EnvValue {
     Text(String),
@@ -38,7 +38,7 @@ impl<'de> Deserialize<'de> for EnvValue {
     }
 }
 
-/// Merges the environment that a task sees.
+/// Merges the environment of tasks from flags, variables and the file.
 pub(crate) fn environment(
     flags: &[String],
     file: BTreeMap<String, EnvValue>,
@@ -77,7 +77,7 @@ pub(crate) fn environment(
         .collect()
 }
 
-/// The worker's own value of an environment key.
+/// Returns the worker's own value of an environment key. Refuses keys that may hold the worker's credentials.
 fn inherited(key: &str) -> Result<String, Failure> {
     if key.starts_with("AWS_") || key.starts_with("ECS_") {
         return Err(Failure::usage(format!(

@@ -59,12 +59,12 @@ impl ConfigFile {
         WatchSettings { listen: self.listen.take(), emf: self.emf.take(), service: self.service.take() }
     }
 
-    /// Reads it, if there is one.
+    /// Reads the file at `path`. Without a path, returns an empty configuration.
     pub(crate) fn read(path: Option<&Path>) -> Result<Self, Failure> {
         Ok(Self::read_with_text(path)?.0)
     }
 
-    /// Reads it elsewhere than on this thread: a pipe may keep who reads it waiting.
+    /// Reads the file on a thread for blocking work, as reading a pipe may block. Returns its text as well.
     pub(crate) async fn read_aside(path: Option<PathBuf>) -> Result<(Self, String), Failure> {
         let reading = tokio::task::spawn_blocking(move || Self::read_with_text(path.as_deref()));
         reading
@@ -79,7 +79,7 @@ impl ConfigFile {
         Ok((Self::parse(&text, &shown)?, text))
     }
 
-    /// `shown` names the file in errors.
+    /// Parses the text of a file. `shown` names the file in errors.
     pub(crate) fn parse(text: &str, shown: &dyn Display) -> Result<Self, Failure> {
         toml_from(text, &format!("the configuration {shown}"))
     }

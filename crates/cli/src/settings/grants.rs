@@ -1,4 +1,4 @@
-//! What tasks may touch: stores, queues to send to, and the roles that are assumed for them.
+//! Grants of tasks: stores, queues to send to, and the roles that are assumed for them.
 
 use super::named::{named, well_formed_alias};
 use super::text::named_texts;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use wasmrun_aws::is_role;
 use wasmrun_runtime::task::grant::Mode;
 
-/// A grant of a store, as typed.
+/// Grant of a store, as written in a flag, a variable or the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoreSetting {
     pub(crate) alias: String,
@@ -24,9 +24,9 @@ pub(crate) fn stores(flags: &[String], file: BTreeMap<String, String>) -> Result
         .collect()
 }
 
-/// Reads a grant of a store.
+/// Parses `URL:MODE`, the grant of a store.
 fn store(alias: &str, value: &str) -> Result<StoreSetting, String> {
-    // In `dir:in` and `s3://bucket` the last colon is the scheme's.
+    // In `dir:in` and `s3://bucket` the last colon belongs to the scheme, so there is no mode.
     let is_mode = |mode: &str| mode.parse::<Mode>().is_ok();
     let parts = value
         .rsplit_once(':')
@@ -47,7 +47,7 @@ pub(super) fn stores_of_file<'de, D: Deserializer<'de>>(
     named_texts(deserializer, |alias, value| well_formed_alias(alias).and(store(alias, value).map(drop)))
 }
 
-/// Reads the queues to send to of the configuration file.
+/// Reads the configuration file's queues to send to.
 pub(super) fn sends_of_file<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
@@ -68,7 +68,7 @@ fn role(arn: &str) -> Result<(), String> {
     Err(format!("{arn:?} is no role: write its ARN, such as arn:aws:iam::123456789012:role/thumbs"))
 }
 
-/// Merges the queues to send to: alias and URL.
+/// Merges the queues to send to. Returns the URL of each by its alias.
 pub(crate) fn sends(
     flags: &[String],
     file: BTreeMap<String, String>,
@@ -76,7 +76,8 @@ pub(crate) fn sends(
     named("--send", "ALIAS=URL", flags, "WASMRUN_SEND_", file)
 }
 
-/// Merges the roles that are assumed for grants: the ARN of each, by the grant's alias.
+/// Merges the roles that are assumed for grants. Returns the ARN of each by the alias of its grant. Refuses a role for
+/// an alias that `is_granted` doesn't know.
 pub(crate) fn roles(
     flags: &[String],
     file: BTreeMap<String, String>,

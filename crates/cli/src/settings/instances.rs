@@ -1,4 +1,4 @@
-//! How many tasks at once: what is typed, and what it means.
+//! The concurrency limit of a worker, and the goal that the scaler follows.
 
 use super::range::at_most;
 use super::text::{Written, expected};
@@ -9,21 +9,21 @@ use std::time::Duration;
 use wasmrun_runtime::worker::ScaleOptions;
 use wasmrun_runtime::worker::scaler::Goal;
 
-/// More tasks at once are a typing error.
+/// Maximum of the concurrency limit: a larger number is a typing error.
 const MAX_INSTANCES: usize = 100_000;
-/// Where nobody says how many, the host's memory bounds them sooner than this.
+/// Maximum of the concurrency limit that is `auto`. The host's memory usually sets a lower limit.
 const AUTO_INSTANCES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
-/// As long as Kubernetes looks back before it takes something away.
+/// Default of `--scale-in-delay`: Kubernetes' default stabilization window before it scales in.
 const SCALE_IN_DELAY: Duration = Duration::from_secs(300);
 
-/// How many tasks at once.
+/// Setting of the concurrency limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum InstancesSetting {
-    /// As many as are of use.
+    /// Scales from 0 to what the host's memory allows, at most [`AUTO_INSTANCES`].
     #[default]
     Auto,
     Fixed(NonZeroUsize),
-    /// The minimum may be 0, for which one that may start is kept all the same.
+    /// Scales between a minimum and a maximum. With a minimum of 0, one permit is kept so that a task can start.
     Between(usize, NonZeroUsize),
 }
 
@@ -49,7 +49,7 @@ impl Written for InstancesSetting {
 }
 
 impl WorkerSettings {
-    /// The most tasks at once that are asked for.
+    /// Returns the highest concurrency limit that the settings ask for.
     pub(crate) fn instances(&self) -> Result<NonZeroUsize, Failure> {
         let most = match self.instances.unwrap_or_default() {
             InstancesSetting::Auto => AUTO_INSTANCES,
@@ -58,7 +58,7 @@ impl WorkerSettings {
         at_most(most, MAX_INSTANCES, "instances")
     }
 
-    /// What moves the number, if it isn't fixed.
+    /// Returns the options of the scaler. Returns `None` if the concurrency limit is fixed.
     pub(crate) fn scale(&self) -> Result<Option<ScaleOptions>, Failure> {
         let goal = match (self.target_latency, self.backlog_per_instance) {
             (None, None) => Goal::AtOnce,
@@ -86,7 +86,7 @@ impl WorkerSettings {
         Ok(Some(ScaleOptions { min, goal, scale_in_delay: self.scale_in_delay.unwrap_or(SCALE_IN_DELAY) }))
     }
 
-    /// Nobody has said how many.
+    /// Returns whether the concurrency limit is `auto`.
     pub(crate) fn is_auto(&self) -> bool {
         self.instances.unwrap_or_default() == InstancesSetting::Auto
     }

@@ -10,34 +10,33 @@ use std::time::Duration;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::MAX_MESSAGE_BYTES;
 
-/// A page of Wasm: no memory is smaller.
+/// Size of a Wasm page, which is the smallest memory.
 const PAGE: ByteSize = ByteSize(64 << 10);
-/// What a 32-bit memory can address: nothing that a task holds is larger.
+/// Address space of a 32-bit memory: nothing that a task holds is larger.
 const MAX_SIZE: ByteSize = ByteSize(4 << 30);
-/// The largest message of SQS.
+/// Maximum size of an SQS message.
 const MESSAGE: ByteSize = ByteSize(MAX_MESSAGE_BYTES as u64);
-/// No task could run within less.
+/// Minimum of a time limit: no task could run in no time.
 const MIN_TIME: Duration = Duration::from_nanos(1);
-/// The host holds some kilobytes for each.
+/// Maximum number of handles. The host holds some kilobytes for each.
 const MAX_HANDLES: usize = 1_000_000;
-/// WASI itself needs some.
+/// Minimum number of handles: WASI itself needs some.
 const MIN_HANDLES: usize = 16;
-/// The host holds sixteen bytes for each.
+/// Maximum number of table elements. The host holds 16 bytes for each.
 const MAX_TABLE_ELEMENTS: usize = 10_000_000;
-/// The pool has slots for each, times the number of tasks.
+/// Maximum number of core instances, of memories and of tables. For each, the pool reserves one slot per task.
 const MAX_NUMBER: usize = 1_000;
-/// A component of Rust starts with some kilobytes.
+/// Minimum size of the stack. A Rust component needs some kilobytes to start.
 const MIN_STACK: ByteSize = ByteSize(64 << 10);
-/// A stack is reserved for each task.
+/// Maximum size of the stack, which is reserved for each task.
 const MAX_STACK: ByteSize = ByteSize(64 << 20);
-/// The names of WASI's own calls and their arguments are that large.
+/// Minimum size of a host call's arguments: WASI's own calls, with their names, need this much.
 const MIN_CALL_SIZE: ByteSize = ByteSize(4 << 10);
-/// The largest object, with key, metadata and attributes.
+/// Maximum size of a host call's arguments: the largest object, with key, metadata and attributes.
 const MAX_CALL_SIZE: ByteSize = ByteSize(MAX_SIZE.0 + Limits::CALL_OVERHEAD_BYTES as u64);
 
-/// Defines [`LimitSettings`] from a table. A row is the flag with its help, the unit that it is written in, the values
-/// that are allowed, its variable, and the field of [`Limits`] that it sets. The key in the file has the name of the
-/// flag.
+/// Defines [`LimitSettings`] from a table. A row holds the flag with its help, its unit, the allowed values, its
+/// variable, and the field of [`Limits`] that it sets. The key in the file has the name of the flag.
 macro_rules! limits {
     ($($(#[$help:meta])+ $flag:ident: $unit:ident $(in $allowed:expr)?, $variable:literal => $field:ident;)*) => {
         settings! {
@@ -51,10 +50,10 @@ macro_rules! limits {
         }
 
         impl LimitSettings {
-            /// The flags, with underscores.
+            /// Names of the flags, with underscores.
             pub(crate) const FLAGS: &[&str] = &[$(stringify!($flag)),*];
 
-            /// Changes the limits that are set.
+            /// Overwrites the limits that are set here.
             fn apply(self, limits: &mut Limits) -> Result<(), Failure> {
                 $(if let Some(value) = self.$flag {
                     $(check(value, &stringify!($flag).replace('_', "-"), $allowed)?;)?
@@ -111,8 +110,8 @@ limits! {
 }
 
 impl LimitSettings {
-    /// The limits that apply, where a flag or variable takes precedence over the file. `fetches_bodies`: bodies may be
-    /// larger than a message.
+    /// Returns the limits that apply. A flag or variable takes precedence over the file. If `fetches_bodies`, the
+    /// default limit of a body is larger than a message.
     pub(crate) fn resolve(self, file: Self, fetches_bodies: bool) -> Result<Limits, Failure> {
         let mut limits = Limits::default();
         if fetches_bodies {
@@ -123,7 +122,7 @@ impl LimitSettings {
     }
 }
 
-/// Converts a setting to the type that the runtime has for it.
+/// Converts a setting to the type of its field in [`Limits`].
 trait IntoField<F> {
     fn into_field(self) -> F;
 }
@@ -183,7 +182,7 @@ mod tests {
             let (name, help) = (flag.get_long().expect("a flag"), flag.get_help().expect("help").to_string());
             let (_, default) = help.split_once("[default: ").expect("a default");
             let value = default.split([',', ']']).next().expect("a value");
-            // The others depend on another limit.
+            // The other defaults depend on another limit.
             if value.starts_with(|c: char| c.is_ascii_digit()) {
                 file += &format!("{name} = '{value}'\n");
             }

@@ -4,7 +4,7 @@ use crate::output::failure::Failure;
 use std::io::Read;
 use wasmrun_runtime::model::message::{Attribute, AttributeValue, MAX_MESSAGE_BYTES};
 
-/// A text, the content of a file, or standard input.
+/// Returns the body that `text` names: the content of a file for `@FILE`, standard input for `-`, otherwise the text.
 pub(crate) fn body_from(text: &str) -> Result<String, Failure> {
     let (what, mut source): (String, Box<dyn Read>) = match text.strip_prefix('@') {
         Some(path) => {
@@ -24,7 +24,7 @@ pub(crate) fn body_from(text: &str) -> Result<String, Failure> {
     Ok(body)
 }
 
-/// `NAME=VALUE` each.
+/// Parses attributes of the form `NAME=VALUE`.
 pub(crate) fn attributes_from(texts: &[String]) -> Result<Vec<Attribute>, Failure> {
     texts
         .iter()

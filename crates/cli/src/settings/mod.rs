@@ -1,18 +1,18 @@
 //! Merges and validates flags, `WASMRUN_*` variables and the configuration file. Opens no queue and no store.
 //!
-//! Flags win over variables (clap knows both), and variables over the file. Each group of settings that has the same
-//! shape in all three is one structure, which clap and serde both read. Settings of a name, such as the grant of an
-//! alias, are merged name by name.
+//! Flags win over variables (clap reads both), and variables over the file. Each group of settings with the same keys
+//! in all three is one structure, which clap and serde both read. Settings with a name, such as the grant of an alias,
+//! are merged name by name.
 //!
-//! The modules, from the bottom up. Each uses those in the rows above it.
+//! The modules are listed from the bottom up. Each uses only modules in its own row and the rows above.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `text`, `range`, `read` | parse values, check their range, read files that a user names |
 //! | `aws`, `engine`, `instances`, `limit_flags`, `log`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
-//! | `variables` | the names of variables |
-//! | `named`, `environment`, `grants`, `outcome_actions`, `message` | settings of a name; the message of a flag |
+//! | `variables` | finds and checks the names of variables |
+//! | `named`, `environment`, `grants`, `outcome_actions`, `message` | settings with a name; the message of a flag |
 //! | `file` | the configuration file |
 //! | `task` | merges the settings of tasks into a plan |
 

@@ -1,10 +1,10 @@
-//! Settings that are given to a name: by flags, by variables whose names end in it, and in the file.
+//! Merges settings with a name, such as an alias: from flags, variables whose names end in the name, and the file.
 
 use super::variables::variables_with;
 use crate::output::failure::Failure;
 use std::collections::BTreeMap;
 
-/// Merges settings that are named by an alias.
+/// Merges settings that are named by an alias. Flags win over variables, and variables over the file.
 pub(super) fn named(
     flag: &str,
     form: &str,
@@ -32,7 +32,7 @@ pub(super) fn named(
     Ok(merged)
 }
 
-/// Aliases are words that fit everywhere: in WIT, in variables, in metrics.
+/// Checks an alias. Its characters are allowed everywhere: in WIT, in variables and in metrics.
 pub(crate) fn check_alias(alias: &str) -> Result<(), Failure> {
     well_formed_alias(alias).map_err(Failure::usage)
 }

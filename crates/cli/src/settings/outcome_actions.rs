@@ -1,4 +1,4 @@
-//! What follows from each outcome.
+//! Merges the action for each outcome.
 
 use super::named::named;
 use super::text::named_texts;
@@ -7,7 +7,7 @@ use serde::Deserializer;
 use std::collections::BTreeMap;
 use wasmrun_runtime::model::outcome::{Action, Policy};
 
-/// What follows from each outcome.
+/// The action for each outcome.
 #[derive(Debug)]
 pub(crate) struct OutcomeActions {
     pub(crate) policy: Policy,
@@ -15,7 +15,7 @@ pub(crate) struct OutcomeActions {
     pub(crate) dead_lettered: Vec<String>,
 }
 
-/// Merges what follows from each outcome.
+/// Merges the actions of flags, variables and the file into the default policy.
 pub(crate) fn outcome_actions(
     flags: &[String],
     file: BTreeMap<String, String>,
@@ -31,7 +31,7 @@ pub(crate) fn outcome_actions(
     Ok(OutcomeActions { policy, dead_lettered })
 }
 
-/// Sets what follows from an outcome.
+/// Sets the action for an outcome, and returns it.
 fn set(policy: &mut Policy, outcome: &str, action: &str) -> Result<Action, String> {
     let place = match outcome {
         "retry" => &mut policy.retry,
@@ -54,7 +54,7 @@ fn set(policy: &mut Policy, outcome: &str, action: &str) -> Result<Action, Strin
     Ok(*place)
 }
 
-/// Reads what follows from each outcome in the configuration file.
+/// Reads the actions of the configuration file.
 pub(super) fn actions_of_file<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {

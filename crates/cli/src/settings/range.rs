@@ -6,11 +6,11 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// What a setting is written in.
+/// Unit in which a setting is written.
 pub(crate) trait Unit: Copy + PartialOrd {
-    /// The name of the value in the help.
+    /// Name of the value in the help.
     const VALUE_NAME: &'static str;
-    /// What a value below the smallest is.
+    /// Describes a value below the minimum in errors.
     const TOO_LITTLE: &'static str = "too small";
 
     fn shown(self) -> String;
@@ -35,7 +35,7 @@ impl Unit for usize {
 impl Unit for ByteSize {
     const VALUE_NAME: &'static str = "SIZE";
 
-    /// Without rounding, which would make 4 GiB of a byte more.
+    /// Shows the exact size: rounded, one byte more than 4 GiB would read as 4 GiB.
     fn shown(self) -> String {
         let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
         match units.iter().find(|(_, unit)| self.0 > 0 && self.0.is_multiple_of(*unit)) {
@@ -54,7 +54,7 @@ impl Unit for Duration {
     }
 }
 
-/// Refuses a value of a flag that isn't allowed.
+/// Refuses a value of a flag that is outside the allowed range.
 pub(crate) fn check<U: Unit>(value: U, flag: &str, allowed: RangeInclusive<U>) -> Result<(), Failure> {
     let (least, most) = allowed.into_inner();
     let wrong = if value < least {
@@ -67,7 +67,7 @@ pub(crate) fn check<U: Unit>(value: U, flag: &str, allowed: RangeInclusive<U>) -
     Err(Failure::usage(format!("--{flag} {} is {wrong}", value.shown())))
 }
 
-/// Refuses a number of a flag that is too large.
+/// Refuses a number of a flag that is larger than `most`.
 pub(super) fn at_most(number: NonZeroUsize, most: usize, flag: &str) -> Result<NonZeroUsize, Failure> {
     if number.get() > most {
         return Err(Failure::usage(format!("--{flag} {number} is too many: at most {most}")));

@@ -13,14 +13,14 @@ use wasmrun_runtime::model::limits::Limits;
 
 /// Settings of tasks, merged and validated before anything is opened.
 pub(crate) struct TaskPlan {
-    /// A file, or an object's URL.
+    /// Path of a file, or URL of an object.
     pub(crate) component: PathBuf,
-    /// The configuration file.
+    /// Path of the configuration file.
     pub(crate) config: Option<PathBuf>,
     pub(crate) stores: Vec<StoreSetting>,
     /// Alias and URL of each queue to send to.
     pub(crate) sends: Vec<(String, String)>,
-    /// By the alias of a grant.
+    /// ARN of each assumed role, by the alias of its grant.
     pub(crate) roles: BTreeMap<String, String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) limits: Limits,
@@ -30,7 +30,8 @@ pub(crate) struct TaskPlan {
 }
 
 impl TaskPlan {
-    /// Merges and validates the settings of tasks, of which bodies are fetched or not. Takes its parts out of `file`.
+    /// Merges and validates the settings of tasks, and takes them out of `file`. If `fetches_bodies`, bodies may be
+    /// larger than a message.
     pub(crate) fn new(
         component: Option<PathBuf>,
         args: TaskArgs,
@@ -61,7 +62,7 @@ impl TaskPlan {
         })
     }
 
-    /// The component's file name, or the last part of its key.
+    /// Returns the component's file name, or the last part of its key.
     pub(crate) fn component_name(&self) -> String {
         let name = match object_url(&self.component) {
             Some(url) => url.split('?').next().and_then(|place| place.rsplit('/').next()).map(Into::into),
@@ -71,7 +72,7 @@ impl TaskPlan {
     }
 }
 
-/// Where a component is, if that isn't a file.
+/// Returns the URL of a component that is an object in S3. Returns `None` if the component is a file.
 pub(crate) fn object_url(component: &Path) -> Option<&str> {
     component.to_str().filter(|text| is_object(text))
 }

@@ -1,5 +1,4 @@
-//! Values that flags, variables and the configuration file write in the same way, and what is said of one that is
-//! wrong.
+//! Parses values, which have the same form in flags, variables and the configuration file, and words the errors.
 
 use bytesize::ByteSize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
@@ -11,25 +10,25 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// No time that is set is longer: clocks would overflow.
+/// Maximum of a duration: with longer ones, clocks would overflow.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A value that is written as text.
 pub(crate) trait Written: Sized {
-    /// What is expected, for people: "a size such as 64MiB".
+    /// Expected form of the value, as shown in errors: "a size such as 64MiB".
     const FORM: &'static str;
-    /// Whether the file may hold a whole number, without quotes.
+    /// Whether the file may hold the value as a whole number, without quotes.
     const MAY_BE_NUMBER: bool = false;
 
-    /// Reads it.
+    /// Parses the value.
     ///
     /// # Errors
     ///
-    /// What is wrong, without the text itself: whoever reports it names that.
+    /// Says what is wrong, without the text itself: the caller adds the text.
     fn read(text: &str) -> Result<Self, String>;
 }
 
-/// Says that a value isn't what it has to be.
+/// Returns the error for a value that doesn't have the expected form.
 pub(crate) fn expected<T: Written>() -> String {
     format!("expected {}", T::FORM)
 }
@@ -81,8 +80,7 @@ pub(crate) fn written<'de, D: Deserializer<'de>, T: Written>(deserializer: D) ->
     deserializer.deserialize_any(Reader(PhantomData)).map(Some)
 }
 
-/// Reads a table of the configuration file whose keys the user chooses. `check` says what is wrong with a key and its
-/// value.
+/// Reads a table of the configuration file whose keys the user chooses. `check` refuses a wrong key or value.
 pub(crate) fn named_texts<'de, D: Deserializer<'de>>(
     deserializer: D,
     check: fn(&str, &str) -> Result<(), String>,
@@ -131,7 +129,7 @@ pub(crate) fn named_texts<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(Table(check))
 }
 
-/// What the reader of TOML says of a value, in the words of those who write it: it names our types.
+/// Rewords an error of the TOML parser for the user, who doesn't know the Rust types that it names.
 pub(super) fn in_users_words(message: &str) -> String {
     let message = message.trim_end().replace('\n', ": ");
     if let Some(expected) = ["invalid type: ", "invalid value: ", "invalid length "]
@@ -141,7 +139,7 @@ pub(super) fn in_users_words(message: &str) -> String {
         return format!("expected {}", kind(expected));
     }
     if let Some(rest) = message.strip_prefix("unknown field `") {
-        // Between the names stand other words.
+        // The backticks separate names from other words, so every second part is a name.
         let mut names = rest.split('`').step_by(2);
         let unknown = names.next().unwrap_or_default();
         let known: Vec<&str> = names.collect();
@@ -156,7 +154,7 @@ pub(super) fn in_users_words(message: &str) -> String {
     message
 }
 
-/// A kind of value, as serde calls it.
+/// Translates serde's name of a kind of value.
 fn kind(expected: &str) -> &str {
     match expected {
         "a string" | "path string" => String::FORM,
@@ -170,10 +168,10 @@ fn kind(expected: &str) -> &str {
     }
 }
 
-/// The word that was probably meant.
+/// Returns the known word that the user probably meant. Returns `None` if no known word is near.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let far = |known: &str| strsim::damerau_levenshtein(word, known);
-    // A third of the letters may be wrong.
+    // At most a third of the letters may be wrong.
     let near = known.into_iter().map(|known| (far(known), known)).min()?;
     (near.0 <= word.chars().count() / 3).then_some(near.1)
 }
@@ -270,7 +268,7 @@ mod tests {
         }
     }
 
-    /// The words belong to other crates, which may change them.
+    /// The error texts come from other crates, which may change them.
     #[test]
     fn each_text_that_is_recognised_is_one_that_the_reader_of_toml_says() {
         #[derive(Debug, Default, Deserialize)]
@@ -288,7 +286,7 @@ mod tests {
         }
 
         #[derive(Debug, Deserialize)]
-        #[expect(dead_code, reason = "what is read is wrong")]
+        #[expect(dead_code, reason = "the test reads only wrong values")]
         struct Inner {
             needed: u8,
         }

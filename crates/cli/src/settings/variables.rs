@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::LazyLock;
 
-/// The variables whose names start so; what follows is the name. Those of other settings, such as
-/// `WASMRUN_ON_LEASE_EXPIRED` beside `WASMRUN_ON_RETRY`, are none.
+/// Returns the variables whose names start with `prefix`: the rest of each name, and the value. Skips variables of
+/// flags: `WASMRUN_ON_LEASE_EXPIRED` starts like `WASMRUN_ON_RETRY`, and belongs to a flag.
 pub(super) fn variables_with(prefix: &str) -> impl Iterator<Item = (String, String)> {
     static OF_FLAGS: LazyLock<BTreeSet<OsString>> = LazyLock::new(|| variables_of(&Cli::command()));
     std::env::vars_os().filter_map(move |(variable, value)| {
@@ -18,14 +18,15 @@ pub(super) fn variables_with(prefix: &str) -> impl Iterator<Item = (String, Stri
     })
 }
 
-/// All variables begin so.
+/// Prefix of all variables.
 const PREFIX: &str = "WASMRUN_";
-/// The beginnings of variables that end in a name, without the prefix.
+/// Beginnings of the variables that end in a name, without [`PREFIX`].
 const FAMILIES: [&str; 5] = ["STORE_", "SEND_", "ASSUME_ROLE_", "ENV_", "ON_"];
-/// What Kubernetes sets in every container for a service that is called `wasmrun`, without the prefix.
+/// Beginnings of the variables that Kubernetes sets in every container for a service named `wasmrun`, without
+/// [`PREFIX`].
 const OF_SERVICES: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];
 
-/// Warns of variables that look like settings and aren't.
+/// Warns of variables that look like settings but aren't.
 pub(crate) fn warn_of_unknown_variables() {
     let known = variables_of(&Cli::command());
     for (variable, _) in std::env::vars_os() {
@@ -46,20 +47,21 @@ pub(crate) fn warn_of_unknown_variables() {
     }
 }
 
-/// The variable that was probably meant; of all names the prefix is left out, which would make any two alike.
+/// Returns the variable that the user probably meant. All names are without the prefix, which would make any two
+/// similar.
 fn nearest_variable(name: &str, known: &BTreeSet<OsString>) -> Option<String> {
     let of_flags = known.iter().filter_map(|known| known.to_str()?.strip_prefix(PREFIX));
     if let Some(near) = nearest(name, of_flags) {
         return Some(near.to_owned());
     }
-    // The end of one of a family may be any name.
+    // A variable of a family may end in any name, so only its beginning is compared.
     FAMILIES.iter().find_map(|family| {
         let (beginning, end) = name.split_at_checked(family.len())?;
         nearest(beginning, [*family]).map(|near| format!("{near}{end}"))
     })
 }
 
-/// Names the argument or the variable that isn't UTF-8.
+/// Describes the argument or the variable that isn't UTF-8.
 pub(crate) fn not_utf8() -> String {
     let mut before = String::new();
     for argument in std::env::args_os().skip(1) {
@@ -80,7 +82,7 @@ pub(crate) fn not_utf8() -> String {
     variable.map_or_else(|| "an argument".into(), |name| format!("the variable {name}"))
 }
 
-/// The variables of all flags.
+/// Returns the variables of all flags of a command and its subcommands.
 fn variables_of(command: &clap::Command) -> BTreeSet<OsString> {
     let own = command.get_arguments().filter_map(|argument| argument.get_env().map(OsString::from));
     own.chain(command.get_subcommands().flat_map(variables_of)).collect()

@@ -21,10 +21,10 @@ pub(crate) struct WatchSettings {
     pub(crate) service: Option<String>,
 }
 
-/// As DNS has it.
+/// Maximum length of a host name in DNS.
 const MAX_HOST_NAME: usize = 253;
 
-/// Where to listen.
+/// Address of the worker's HTTP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Listen(pub(crate) SocketAddr);
 
@@ -46,7 +46,7 @@ impl fmt::Display for Listen {
     }
 }
 
-/// Where a worker is found: what it was told to listen on, or a host's name and the port.
+/// Address of a worker: the address that it listens on, or a host name and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WorkerAddress {
     Address(SocketAddr),
@@ -82,7 +82,8 @@ impl WatchSettings {
     }
 }
 
-/// Where a program on this host finds who listens there.
+/// Replaces an unspecified address, on which a server listens everywhere, by the loopback address that a client
+/// connects to.
 fn on_this_host(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -92,11 +93,11 @@ fn on_this_host(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The name under which CloudWatch keeps a worker's metrics.
+/// CloudWatch namespace of a worker's metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Namespace(pub(crate) String);
 
-/// What CloudWatch takes.
+/// Accepts the namespaces that CloudWatch allows:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>
 impl Written for Namespace {
     const FORM: &'static str = "a namespace of 1 to 255 letters, digits, blanks and .-_/#:";

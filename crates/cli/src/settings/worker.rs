@@ -1,4 +1,4 @@
-//! How the worker works.
+//! Settings of the worker.
 
 use super::instances::InstancesSetting;
 use super::text::{Written, expected, typed, written};
@@ -73,7 +73,7 @@ settings! {
     }
 }
 
-/// What becomes of a task whose lease expired.
+/// Action for a task whose lease expired.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum OnLeaseExpiredSetting {
     /// Cancel the task: what it does would be done twice
@@ -82,7 +82,7 @@ pub(super) enum OnLeaseExpiredSetting {
     Finish,
 }
 
-/// Tasks that may fail in a row.
+/// Number of tasks that may fail in a row. `None` means `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MaxConsecutiveFailures(Option<NonZeroU32>);
 
@@ -140,9 +140,9 @@ impl WorkerSettings {
         }
     }
 
-    /// The settings of flags and variables, and those of the file where they have none.
+    /// Takes each setting that flags and variables don't set from the file.
     pub(crate) fn over(self, mut file: Self) -> Self {
-        // A goal replaces any goal of the file, and a fixed number has none.
+        // A goal replaces any goal of the file, and a fixed concurrency limit has no goal.
         let is_fixed = matches!(self.instances, Some(InstancesSetting::Fixed(_)));
         if is_fixed || self.target_latency.is_some() || self.backlog_per_instance.is_some() {
             (file.target_latency, file.backlog_per_instance) = (None, None);

@@ -1,11 +1,11 @@
-//! What `--help` shows: commands and flags in groups, those that most people need first.
+//! Arranges the help: commands and flags in groups, with the most used ones first.
 
 use crate::settings::flags::Cli;
 use crate::settings::limit_flags::LimitSettings;
 use clap::{Arg, Command, CommandFactory};
 use std::fmt::Write as _;
 
-/// The commands by what they are for. Those in the first group are what people need at first.
+/// Groups of commands by purpose. New users need the first group.
 const COMMANDS: [(&str, &[&str]); 4] = [
     ("Start here", &["enqueue", "run", "invoke"]),
     ("Queues and results", &["queue", "report"]),
@@ -13,12 +13,12 @@ const COMMANDS: [(&str, &[&str]); 4] = [
     ("Components and rights", &["inspect", "compile", "policy", "completions"]),
 ];
 
-/// A group of the flags of `run` and of what shares them, by their long names (of which a field has underscores).
+/// A group of flags of `run` and `invoke`, by their long names, with hyphens or underscores.
 struct Group {
     heading: &'static str,
-    /// Shown by `-h` as well.
+    /// Flags that `-h` and `--help` show.
     common: &'static [&'static str],
-    /// Shown by `--help` alone. Those that are common as well are shown by `-h`.
+    /// Flags that only `--help` shows. A flag that is also in `common` is shown by both.
     others: &'static [&'static str],
 }
 
@@ -76,7 +76,7 @@ const FLAGS: [Group; 9] = [
     Group { heading: "AWS", common: &[], others: &["endpoint-url"] },
 ];
 
-/// The command line as it is parsed and explained.
+/// Builds the command line, with its help in groups.
 pub(crate) fn command() -> Command {
     let mut command = Cli::command().mut_subcommands(|command| match command.get_name() {
         "run" => grouped(command, "run"),
@@ -88,7 +88,7 @@ pub(crate) fn command() -> Command {
     command.override_usage("wasmrun <COMMAND> [OPTIONS]").help_template(screen)
 }
 
-/// A number below zero is a wrong value of its flag, and not a flag that nobody knows.
+/// Makes clap read a negative number as a wrong value of its flag, not as an unknown flag.
 fn negative_numbers_are_values(command: Command) -> Command {
     command
         .mut_args(|arg| {
@@ -114,7 +114,7 @@ fn first_screen(command: &Command) -> String {
         + "\nOptions:\n{options}\n\n`wasmrun <COMMAND> -h` shows a command's common flags, `--help` all of them, with examples.\n"
 }
 
-/// The same command with its flags in groups.
+/// Arranges the flags of a command in groups.
 fn grouped(command: Command, name: &'static str) -> Command {
     let place = |arg: &Arg| {
         let name = arg.get_long()?;
@@ -124,7 +124,7 @@ fn grouped(command: Command, name: &'static str) -> Command {
             Some((index, at))
         })
     };
-    // Headings come in the order of the flags that they are the headings of.
+    // clap shows headings in the order of their first flags.
     let mut flags: Vec<Arg> = command.get_arguments().cloned().collect();
     flags.sort_by_key(place);
     let flags = flags.into_iter().map(|flag| match place(&flag) {

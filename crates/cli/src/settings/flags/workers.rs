@@ -78,21 +78,21 @@ pub(crate) struct ReportArgs {
     pub(crate) json: bool,
 }
 
-/// A size that a Fargate task may have.
+/// Size of a Fargate task.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct FargateSize {
     pub(crate) vcpu: f64,
     pub(crate) gb: f64,
 }
 
-/// `VCPU,GB`
+/// Parses `VCPU,GB`.
 fn parse_fargate_size(text: &str) -> Result<FargateSize, String> {
     let number = |text: &str| text.trim().parse().map_err(|_| "write VCPU,GB, such as 0.25,0.5".to_owned());
     let (vcpu, gb) = text.split_once(',').unwrap_or((text, ""));
     Ok(FargateSize { vcpu: number(vcpu)?, gb: number(gb)? })
 }
 
-/// A number with bounds.
+/// Parses a whole number within a range.
 fn within<T: Written + PartialOrd + Display>(text: &str, allowed: RangeInclusive<T>) -> Result<T, String> {
     T::read(text)
         .ok()
