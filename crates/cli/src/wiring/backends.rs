@@ -1,4 +1,4 @@
-//! From a URL to a queue or a store: the one place that knows all backends.
+//! Opens a queue or a store by its URL. No other module knows all kinds of backends.
 
 use crate::output::failure::Failure;
 use crate::settings::aws::AwsSettings;
@@ -10,22 +10,22 @@ use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::ports::object_store::{ObjectStore, StoreError};
 use wasmrun_runtime::ports::queue::{Queue, QueueAdmin};
 
-/// What queues and stores are opened with.
+/// Opens queues and stores, and fetches objects.
 pub(crate) struct Backends {
     aws: Aws,
 }
 
-/// A queue.
+/// A queue that is open.
 pub(crate) struct OpenQueue {
     pub(crate) queue: Arc<dyn QueueAdmin>,
-    /// Where it's a file.
+    /// Path of its file. `None` for a queue of SQS.
     pub(crate) file: Option<PathBuf>,
 }
 
-/// A store.
+/// A store that is open.
 pub(crate) struct OpenStore {
     pub(crate) store: Arc<dyn ObjectStore>,
-    /// Where it's a directory.
+    /// Path of its directory. `None` for a store in S3.
     pub(crate) directory: Option<PathBuf>,
 }
 
@@ -39,7 +39,7 @@ impl Backends {
         self.open_queue_as(None, url).await
     }
 
-    /// The same with the rights of a role, if one is named.
+    /// Opens a queue that exists, with the rights of a role if `role` names one.
     pub(crate) async fn open_queue_as(&self, role: Option<&str>, url: &str) -> Result<OpenQueue, Failure> {
         if is_sqlite(url) {
             refuse_role(role, url)?;
@@ -53,7 +53,7 @@ impl Backends {
         Ok(OpenQueue { queue: Arc::new(queue), file: None })
     }
 
-    /// Opens a queue, and creates it if it isn't there, which only those in files are; tells whether it did.
+    /// Opens a queue. Creates a missing `sqlite:` queue, but never a queue of SQS. Returns whether it was created.
     pub(crate) async fn open_or_create_queue(&self, url: &str) -> Result<(OpenQueue, bool), Failure> {
         if is_sqlite(url) {
             create_queue(url, &QueueSettings::default())
@@ -62,7 +62,7 @@ impl Backends {
         }
     }
 
-    /// A queue in a file that doesn't exist yet, as [`Backends::open_or_create_queue`] would create it.
+    /// Describes the queue that [`Backends::open_or_create_queue`] would create. Returns `None` if it would create none.
     pub(crate) fn planned_queue(&self, url: &str) -> Result<Option<PlannedQueue>, Failure> {
         if !is_sqlite(url) {
             return Ok(None);
@@ -70,7 +70,7 @@ impl Backends {
         SqliteQueue::planned(url).map_err(|error| Failure::queue(url, &error))
     }
 
-    /// The content of an object, if it isn't larger than so many bytes.
+    /// Fetches a component from S3. Refuses an object of more than `most` bytes.
     pub(crate) async fn fetch(&self, url: &str, most: u64) -> Result<Vec<u8>, Failure> {
         let started = std::time::Instant::now();
         let content = wasmrun_aws::fetch(url, &self.aws, most).await.map_err(|error| match error {
@@ -89,7 +89,7 @@ impl Backends {
         self.open_store_as(None, url).await
     }
 
-    /// The same with the rights of a role, if one is named.
+    /// Opens a store, with the rights of a role if `role` names one.
     pub(crate) async fn open_store_as(&self, role: Option<&str>, url: &str) -> Result<OpenStore, Failure> {
         let failed = |error| Failure::store(url, &error);
         match url.split_once(':') {
@@ -101,7 +101,7 @@ impl Backends {
             }
             Some(("s3", _)) => {
                 let store = S3Store::open(url, &self.aws, role).await.map_err(|error| match error {
-                    // What is wrong is what was written, and another start changes nothing.
+                    // The URL itself is wrong, so another start would fail again.
                     StoreError::Invalid(why) => Failure::usage(format!("cannot use the store {url}: {why}")),
                     error => failed(error),
                 })?;
@@ -114,12 +114,12 @@ impl Backends {
     }
 }
 
-/// What the readers and writers of a task may hold, beside what is theirs anyway, if it may use this store.
+/// Returns the [`Limits::streams_bytes`] of a task that may use this store.
 pub(crate) fn streams_bytes(url: &str) -> usize {
     if url.starts_with("s3:") { Limits::STREAMS_BYTES } else { 0 }
 }
 
-/// Creates a queue in a file, if it isn't there; tells whether it did.
+/// Creates a `sqlite:` queue if it doesn't exist, and opens it. Returns whether it was created.
 pub(crate) fn create_queue(url: &str, settings: &QueueSettings) -> Result<(OpenQueue, bool), Failure> {
     if !is_sqlite(url) {
         return Err(Failure::usage(format!(
@@ -130,7 +130,7 @@ pub(crate) fn create_queue(url: &str, settings: &QueueSettings) -> Result<(OpenQ
     Ok((opened(queue), created))
 }
 
-/// Only Amazon knows roles.
+/// Refuses a role for a local queue or store: only AWS has roles.
 fn refuse_role(role: Option<&str>, url: &str) -> Result<(), Failure> {
     match role {
         Some(role) => Err(Failure::usage(format!(
@@ -162,7 +162,8 @@ impl OpenQueue {
 }
 
 impl OpenStore {
-    /// Whether a path lies in the store's directory, symbolic links resolved; or would, if it's yet to be created.
+    /// Returns whether a path lies in the store's directory, or would lie there once it's created. Symbolic links are
+    /// resolved.
     pub(crate) fn contains(&self, path: &Path) -> bool {
         let Some(directory) = &self.directory else { return false };
         let resolved = path.canonicalize().or_else(|_| path.parent().unwrap_or(path).canonicalize());

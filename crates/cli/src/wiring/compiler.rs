@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::compile::Compiler;
 
-/// The compiler that runs this program again as its child; or none, where the component is code already.
+/// Returns the compiler, which runs this program as a child process. With `--precompiled`, nothing is compiled.
 pub(crate) fn compiler(engine: &EngineSettings, cache: Option<Cache>) -> Result<Compiler, Failure> {
     if engine.is_precompiled() {
         return Ok(Compiler::precompiled());
@@ -14,13 +14,14 @@ pub(crate) fn compiler(engine: &EngineSettings, cache: Option<Cache>) -> Result<
     Ok(Compiler::in_child(program()?, engine.compile_limits()?, cache))
 }
 
-/// This program's own file.
+/// Returns the path of this program's file.
 pub(super) fn program() -> Result<PathBuf, Failure> {
     std::env::current_exe()
         .map_err(|error| Failure::backend(format!("this program's own file cannot be found: {error}")))
 }
 
-/// The cache that the settings name; without a home directory there is none.
+/// Opens the cache of compiled components. Returns `None` if it is off or not needed, or if the default
+/// directory can't be used.
 pub(crate) fn open_cache(engine: &EngineSettings) -> Result<Option<Cache>, Failure> {
     if engine.is_precompiled() {
         return Ok(None);
@@ -48,7 +49,7 @@ pub(crate) fn open_cache(engine: &EngineSettings) -> Result<Option<Cache>, Failu
     match Cache::open(&base.join("wasmrun")) {
         Ok(cache) => Ok(Some(cache)),
         Err(error) => {
-            // The user didn't ask for this directory; a read-only home is common in containers.
+            // The user didn't name this directory, and a read-only home directory is common in containers.
             tracing::warn!(
                 error,
                 "cannot use the cache: the component is compiled at each start; name a directory with --cache"

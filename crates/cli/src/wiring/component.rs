@@ -15,18 +15,20 @@ use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::task::component::{Component, LoadOptions};
 use wasmrun_runtime::task::grant::{Grants, StoreGrant};
 
-/// Code takes three times what its component takes, and more without optimisation.
+/// Maximum size of precompiled code. Code is about three times as large as its component, and larger without
+/// optimisation.
 const MAX_CODE_BYTES: u64 = 1 << 30;
-/// Of a file's mode.
+/// Bits of a file's mode that allow its group or others to write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Paths that no guest may write to: who changes them changes what is run.
+/// A path that no guest may write to, such as the component or the usage file. Otherwise a guest could change the code
+/// that runs, or what the worker records of it.
 pub(crate) struct Protected {
     pub(crate) what: &'static str,
     pub(crate) path: PathBuf,
 }
 
-/// Reads the component's file, or its object.
+/// Reads the component from its file, or fetches its object.
 pub(crate) async fn read(plan: &TaskPlan, backends: &Backends) -> Result<Vec<u8>, Failure> {
     match object_url(&plan.component) {
         Some(url) if plan.engine.is_precompiled() => Err(Failure::usage(format!(
@@ -37,8 +39,8 @@ pub(crate) async fn read(plan: &TaskPlan, backends: &Backends) -> Result<Vec<u8>
     }
 }
 
-/// Opens the grants, and loads the component from its bytes, for as many tasks at once as are asked for and the host's
-/// memory allows.
+/// Opens the grants, and loads the component from its bytes. The concurrency limit is `instances`, or fewer if the
+/// host's memory or file descriptors allow fewer.
 pub(crate) async fn load(
     plan: &TaskPlan,
     backends: &Backends,
@@ -75,7 +77,7 @@ pub(crate) async fn load(
     Ok(component)
 }
 
-/// Opens the queues and stores that tasks are granted, and tries the stores.
+/// Opens the queues and stores that tasks are granted, and checks that the stores can be used.
 async fn open_grants(
     plan: &TaskPlan,
     backends: &Backends,
@@ -104,22 +106,22 @@ async fn open_grants(
     Ok(grants)
 }
 
-/// The limits of a task, with what its stores' readers and writers hold.
+/// Returns the limits of a task, including the bytes that the readers and writers of its stores may hold.
 pub(crate) fn limits(plan: &TaskPlan) -> Limits {
     let streams_bytes = plan.stores.iter().map(|store| streams_bytes(&store.url)).max().unwrap_or_default();
     Limits { streams_bytes, ..plan.limits.clone() }
 }
 
-/// What tasks share on this host.
+/// Returns the resources of this host that tasks share.
 pub(crate) fn host(ecs_bytes: Option<u64>) -> Host {
     Host {
         memory: HostMemory::find().map(|memory| memory.at_most(ecs_bytes)),
-        // The soft limit was raised to it.
+        // The soft limit was raised to the hard limit at the start.
         files: getrlimit(Resource::Nofile).maximum,
     }
 }
 
-/// A component that imports an interface which it has no grant for can't do its work.
+/// Refuses a component that imports an interface without a grant for it, as it can't do its work.
 fn check_grants(component: &Component, shown: &str) -> Result<(), Failure> {
     let grants = component.grants();
     let needs = component.needs();
@@ -146,7 +148,7 @@ fn refuse_protected(alias: &str, store: &OpenStore, protected: &[Protected]) -> 
     }
 }
 
-/// The content of a component's file, if it isn't absurdly large; or that of its code, if only its owner can change it.
+/// Reads a component's file, up to a maximum size. Refuses precompiled code that others than its owner can write to.
 pub(crate) fn read_component(path: &Path, is_precompiled: bool) -> Result<Vec<u8>, Failure> {
     let failed = |error: std::io::Error| {
         Failure::usage(format!("cannot read the component {}: {error}", path.display()))
@@ -172,6 +174,6 @@ pub(crate) fn read_component(path: &Path, is_precompiled: bool) -> Result<Vec<u8
             path.display()
         )));
     }
-    // It may grow meanwhile.
+    // The file may have grown since its size was read.
     read_file(path, &format!("the component {}", path.display()), most)
 }

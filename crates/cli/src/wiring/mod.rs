@@ -3,9 +3,9 @@
 //! | module | owns |
 //! |---|---|
 //! | `logging` | starts the log |
-//! | `backends` | opens a queue or a store by its URL: the one place that knows all kinds |
+//! | `backends` | opens a queue or a store by its URL |
 //! | `compiler`, `component` | load a component with its grants |
-//! | `signals`, `reload` | answer signals; reload the configuration |
+//! | `signals`, `reload` | handle signals; reload the configuration |
 //! | `watch` | serves metrics, status and health of a worker, and finds a worker by its address |
 //! | `usage_log` | appends the usage of each task to a file |
 

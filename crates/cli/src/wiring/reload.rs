@@ -1,5 +1,5 @@
-//! Reloads the configuration while the worker works: the concurrency limit and the log level. Other changes need a
-//! restart.
+//! Reloads the configuration of a running worker: the concurrency limit, the scaler's options and the log level. Other
+//! changes need a restart.
 
 use crate::output::Output;
 use crate::output::failure::Failure;
@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wasmrun_runtime::worker::{Sizing, Worker};
 
-/// All that is needed for it.
+/// Reloads the configuration of a worker.
 pub(crate) struct Reload {
-    /// As typed: flags win over the file, then as now.
+    /// The arguments of the command, which win over the file on each reload.
     pub(crate) args: RunArgs,
     pub(crate) output: Output,
     pub(crate) worker: Arc<Worker>,
-    /// The configuration file that the worker began with.
+    /// Text of the configuration file at the worker's start.
     pub(crate) text: String,
 }
 
@@ -30,7 +30,7 @@ const RELOADED: [&str; 5] = [
 ];
 
 impl Reload {
-    /// Reads the file. If anything in it is wrong, the log says so and nothing changes.
+    /// Reads the file and applies its settings. If the file is wrong, logs an error and changes nothing.
     pub(crate) async fn read(&self) {
         if let Err(failure) = self.apply().await {
             let error = failure.to_string();
@@ -43,7 +43,7 @@ impl Reload {
         let (mut file, text) = ConfigFile::read_aside(args.task.config.clone()).await?;
         let level = args.task.log.clone().or(std::mem::take(&mut file.log)).level;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
-        // What needs a restart is checked as well: nobody wants to learn of it then.
+        // Settings that need a restart are checked as well, so that the restart doesn't fail.
         TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
         let asked = Sizing { most: worker.instances()?, scale: worker.scale()? };
         let set_level = self.output.level(level.as_deref())?;
@@ -68,7 +68,7 @@ impl Reload {
     }
 }
 
-/// The settings that differ and need a restart, as `section.key`.
+/// Returns the settings that differ and need a restart, as `section.key`.
 fn need_restart(before: &str, now: &str) -> Vec<String> {
     let (before, now) = (settings_of(before), settings_of(now));
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
@@ -79,7 +79,7 @@ fn need_restart(before: &str, now: &str) -> Vec<String> {
         .collect()
 }
 
-/// By their names.
+/// Returns the settings of a file by name, as `section.key`.
 fn settings_of(text: &str) -> BTreeMap<String, toml::Value> {
     let mut settings = BTreeMap::new();
     for (name, value) in text.parse::<toml::Table>().unwrap_or_default() {

@@ -1,4 +1,4 @@
-//! What signals ask of a worker: to stop, to read its configuration again, to say how it is.
+//! Handles signals: stops the worker, reloads its configuration, or logs its status.
 
 use super::reload::Reload;
 use crate::output::failure::Failure;
@@ -8,10 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::worker::{Receiving, Status, Worker};
 
-/// Signals that arrive within this time are one.
+/// Signals that arrive within this time count as one.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// SIGINT and SIGTERM, heard from now on.
+/// Starts to receive SIGINT and SIGTERM.
 pub(crate) fn stop_signals() -> Result<(Signal, Signal), Failure> {
     Ok((heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?))
 }
@@ -20,7 +20,7 @@ fn heard(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| Failure::backend(format!("signals cannot be received: {error}")))
 }
 
-/// SIGINT and SIGTERM: the first drains, the second stops at once.
+/// Handles SIGINT and SIGTERM: the first drains the worker, the second stops it at once.
 pub(crate) fn stop_on_signals(stop: CancellationToken, abandon: CancellationToken) -> Result<(), Failure> {
     let (mut interrupt, mut terminate) = stop_signals()?;
     tokio::spawn(async move {
@@ -49,7 +49,8 @@ pub(crate) fn stop_on_signals(stop: CancellationToken, abandon: CancellationToke
     Ok(())
 }
 
-/// SIGHUP: reads the configuration again. Where there is none it's the terminal's end, and drains.
+/// Handles SIGHUP: reloads the configuration. Without a configuration file, SIGHUP means that the terminal was closed,
+/// and drains the worker.
 pub(crate) fn reload_on_hangup(reload: Option<Reload>, stop: CancellationToken) -> Result<(), Failure> {
     if reload.is_none() && is_hangup_ignored() {
         return Ok(());
@@ -71,15 +72,15 @@ pub(crate) fn reload_on_hangup(reload: Option<Reload>, stop: CancellationToken) 
     Ok(())
 }
 
-/// Whoever started this program with nohup(1) wants it to outlive the terminal.
+/// Returns whether SIGHUP is ignored, as nohup(1) sets it for a program that is to outlive its terminal.
 fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // The lowest bit is the first signal.
+    // The lowest bit is signal 1, SIGHUP.
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
-/// SIGUSR1: logs what the worker does.
+/// Handles SIGUSR1: logs the worker's status.
 pub(crate) fn log_status_on_usr1(worker: Arc<Worker>) -> Result<(), Failure> {
     let mut usr1 = heard(SignalKind::user_defined1())?;
     tokio::spawn(async move {

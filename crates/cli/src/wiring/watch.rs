@@ -14,13 +14,13 @@ use wasmrun_watch::metrics::Metrics;
 use wasmrun_watch::server::Server;
 use wasmrun_watch::{Watch, probe};
 
-/// What is told of each task's end, for those who watch.
+/// Observers that record the end of each task, for metrics and status.
 pub(crate) struct Observers {
     pub(crate) metrics: Option<Arc<Metrics>>,
     pub(crate) emf: Option<Arc<Emf>>,
 }
 
-/// Makes what is told of each task's end.
+/// Creates the observers that the settings ask for.
 pub(crate) fn observers(settings: &WatchSettings, component: &str, queue: &str) -> Observers {
     let service = settings.service.clone().unwrap_or_else(|| {
         Path::new(component).file_stem().unwrap_or_default().to_string_lossy().into_owned()
@@ -31,7 +31,7 @@ pub(crate) fn observers(settings: &WatchSettings, component: &str, queue: &str) 
     }
 }
 
-/// Listens, if that is asked for.
+/// Binds the address of the HTTP server, if the settings name one.
 pub(crate) async fn bind(listen: Option<Listen>) -> Result<Option<Server>, Failure> {
     let Some(Listen(address)) = listen else { return Ok(None) };
     let server = Server::bind(address)
@@ -48,23 +48,24 @@ pub(crate) async fn bind(listen: Option<Listen>) -> Result<Option<Server>, Failu
     Ok(Some(server))
 }
 
-/// Answers until it's dropped.
+/// Answers HTTP requests until the returned handle is dropped.
 pub(crate) fn serve(server: Server, watch: Arc<Watch>) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(server.serve(watch)))
 }
 
-/// Prints a line each minute until it's dropped.
+/// Prints a line of metrics each minute until the returned handle is dropped.
 pub(crate) fn print_metrics(emf: Arc<Emf>, worker: Arc<Worker>, output: Output) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(async move {
         emf.report(emf::EVERY, || worker.status(), |line| output.print(line)).await;
     }))
 }
 
-/// Looks the name of a worker's host up. Of several addresses it's the first that takes a connection.
+/// Looks up the host name of a worker. Of several addresses, returns the first that accepts a connection, or the first
+/// of all if none does.
 ///
 /// # Errors
 ///
-/// Why there is none, in one line.
+/// Returns one line that says why the host has no address.
 pub(crate) async fn resolve(address: WorkerAddress) -> Result<SocketAddr, String> {
     let (host, port) = match address {
         WorkerAddress::Address(address) => return Ok(address),

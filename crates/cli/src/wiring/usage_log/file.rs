@@ -1,7 +1,7 @@
-//! The file that lines of usage are appended to: whole lines only, by several workers, never larger than it may be.
+//! The usage file. Several workers may append to it. It holds whole lines, and is rotated at a maximum size.
 //!
-//! Whoever writes holds the file's lock (flock), and has looked whether the path still leads to it: nobody appends to
-//! a file that another worker has renamed. The kernel frees the lock of a worker that dies.
+//! A writer locks the file (flock), then checks that the path still leads to it. So no worker appends to a file that
+//! another worker has renamed. The kernel releases the lock of a worker that dies.
 //!
 //! A batch of lines is one write. SIGKILL during that write, a crash of the machine or a full disk may leave a part of
 //! a line at the end of the file. The next writer ends such a torn line with a line break, and readers skip it.
@@ -14,14 +14,14 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Old files that are kept: `FILE.1`, the youngest, to `FILE.4`.
+/// Number of old files that are kept: `FILE.1`, the youngest, to `FILE.4`.
 const KEPT: usize = 4;
-/// The lock is held for a millisecond, unless a worker was stopped while it held it.
+/// Maximum time to wait for the lock. A worker holds it for a millisecond, unless it was stopped in that time.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
-/// So often may others rotate the file between its opening and its locking.
+/// Number of times that other workers may rotate the file between its opening and its locking.
 const ATTEMPTS: usize = 16;
 
-/// The file at a path, whichever that is.
+/// The usage file at a path. Reopens the path after another worker has rotated the file.
 #[derive(Debug)]
 pub(super) struct UsageFile {
     path: PathBuf,
@@ -29,7 +29,7 @@ pub(super) struct UsageFile {
     open: Option<File>,
 }
 
-/// The file that is at the path now, for as long as its lock is held.
+/// The file that is at the path now, while its lock is held.
 struct Locked<'a> {
     path: &'a Path,
     file: &'a File,
@@ -37,7 +37,7 @@ struct Locked<'a> {
 }
 
 impl UsageFile {
-    /// Opens the file, and creates it with mode 0600 if it isn't there.
+    /// Opens the file. Creates a missing file with mode 0600.
     pub(super) fn open(path: &Path, max_bytes: u64) -> io::Result<Self> {
         let mut file = Self { path: path.to_owned(), max_bytes, open: None };
         file.lock()?;
@@ -48,8 +48,8 @@ impl UsageFile {
         &self.path
     }
 
-    /// Appends lines, each with its line break, and takes out of `lines` what is in the file. After an error, what is
-    /// left may be tried again.
+    /// Appends lines, each with its line break, and removes the written bytes from `lines`. After an error, the rest of
+    /// `lines` may be retried.
     pub(super) fn append(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
         let mut written = 0;
         let result = loop {
@@ -66,7 +66,7 @@ impl UsageFile {
     }
 
     /// Appends the lines that fit into the file in one write, or rotates the file if none fits. Returns the number of
-    /// bytes of `lines` that are in the file. After an error, there are none.
+    /// bytes of `lines` that were written. After an error, none were.
     fn append_some(&mut self, lines: &[u8]) -> io::Result<usize> {
         let max_bytes = self.max_bytes;
         let mut locked = self.lock()?;
@@ -76,7 +76,7 @@ impl UsageFile {
                 locked.rotate()?;
                 return Ok(0);
             }
-            // The first line is larger than a file may be, and gets a file of its own.
+            // The first line is larger than the maximum size, and gets a file of its own.
             0 => lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1),
             bytes => bytes,
         };
@@ -104,7 +104,7 @@ impl UsageFile {
 }
 
 impl Locked<'_> {
-    /// Ends a line that another process, a crash of the machine or a full disk left without its end.
+    /// Ends a line that another process, a crash of the machine or a full disk left torn.
     fn end_torn_line(&mut self) -> io::Result<()> {
         if self.bytes == 0 {
             return Ok(());
@@ -143,7 +143,7 @@ impl Locked<'_> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        // The kernel frees it at the latest when the file is closed.
+        // If this fails, the kernel releases the lock when the file is closed.
         let _ = rustix::fs::flock(self.file, FlockOperation::Unlock);
     }
 }
@@ -154,7 +154,7 @@ fn open(path: &Path) -> io::Result<File> {
         .append(true)
         .create(true)
         .mode(0o600)
-        // Where links lead was looked at before, and that it's no place that a guest may write to.
+        // The path was resolved and compared with the guests' stores before, so a link here is new and not followed.
         .custom_flags(OFlags::NOFOLLOW.bits() as i32)
         .open(path)?;
     if !file.metadata()?.is_file() {
@@ -184,7 +184,7 @@ fn old(path: &Path, number: usize) -> PathBuf {
     name.into()
 }
 
-/// The length of the whole lines at the start of `lines` that fit into `room` bytes.
+/// Returns the length of the whole lines at the start of `lines` that fit into `room` bytes.
 fn lines_within(lines: &[u8], room: u64) -> usize {
     let room = usize::try_from(room).unwrap_or(usize::MAX).min(lines.len());
     lines[..room].iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1)
@@ -206,7 +206,7 @@ mod tests {
         format!("{{\"n\":{number},\"x\":\"{}\"}}\n", "x".repeat(length)).into_bytes()
     }
 
-    /// The numbers of the lines of a file, each of which must be whole.
+    /// Returns the numbers of the lines of a file. Each line must be whole.
     fn numbers(path: &Path) -> Vec<u64> {
         let text = fs::read_to_string(path).expect("text");
         text.lines()
