@@ -1,4 +1,4 @@
-//! `wasmrun compile`: from a component to a file of code.
+//! `wasmrun compile`: compiles a component to a file of native code.
 
 use crate::output::failure::Failure;
 use crate::settings::flags::CompileArgs;
@@ -45,14 +45,14 @@ pub(crate) async fn compile(args: CompileArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// In one step: who starts with the file meanwhile has the old one or the new one.
+/// Replaces the file in one step, so that a worker that starts meanwhile reads either the old or the new file.
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
     let written = (|| {
         let mut file = File::create_new(&temporary)?;
-        // However open this user's other files are: it will be run as it is.
+        // Whatever the umask: a worker refuses code that others than its owner can write to.
         file.set_permissions(Permissions::from_mode(0o644))?;
         file.write_all(content)?;
         file.sync_all()?;

@@ -1,4 +1,4 @@
-//! `wasmrun inspect`: what a component is, without running it.
+//! `wasmrun inspect`: shows a component's imports, exports and required grants, without running it.
 
 use crate::output::failure::Failure;
 use crate::settings::flags::InspectArgs;
@@ -9,7 +9,7 @@ use serde_json::json;
 use std::process::ExitCode;
 use wasmrun_runtime::task::component::{Interfaces, Needs};
 
-/// What a component implements that can be run.
+/// World that a component must implement to be run.
 const WORLD: &str = "wasmrun:task/task@0.1.0";
 
 pub(crate) async fn inspect(args: InspectArgs) -> Result<ExitCode, Failure> {
@@ -39,7 +39,7 @@ fn as_json(interfaces: &Interfaces) -> serde_json::Value {
     })
 }
 
-/// Each line for itself: names in a component are whatever its maker likes.
+/// Formats the interfaces as lines. They are printed one by one, as the names in a component may hold any characters.
 fn as_lines(shown: &str, interfaces: &Interfaces) -> Vec<String> {
     let world = match &interfaces.fits {
         Ok(()) => WORLD.to_owned(),

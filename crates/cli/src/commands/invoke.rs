@@ -1,4 +1,4 @@
-//! `wasmrun invoke`: one task, once, without a queue.
+//! `wasmrun invoke`: runs one task without a queue.
 
 use crate::output::failure::{EXIT_TASK_FAILED, Failure};
 use crate::settings::file::ConfigFile;

@@ -1,4 +1,4 @@
-//! `wasmrun policy`: the rights that a configuration needs.
+//! `wasmrun policy`: prints the IAM policy that a configuration needs.
 
 use crate::output::failure::Failure;
 use crate::settings::file::ConfigFile;
@@ -32,7 +32,8 @@ pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The rights that are needed; and whether the settings name the dead-letter queue, where the queue may have one.
+/// Returns the required permissions. The second value is `false` if the queue may have a dead-letter queue that the
+/// settings don't name.
 fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
     let PolicyArgs { cluster, role, run } = args;
     let mut file = ConfigFile::read(run.task.config.as_deref())?;
@@ -91,7 +92,7 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
     Ok((permissions, names_dead_letters))
 }
 
-/// A queue, if it's one of SQS.
+/// Returns the queue if it is a queue of SQS. Refuses an unknown kind of queue.
 fn of_amazon(queue: Option<String>) -> Result<Option<String>, Failure> {
     match queue {
         Some(queue) if is_sqlite(&queue) => Ok(None),

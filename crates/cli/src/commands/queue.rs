@@ -1,4 +1,4 @@
-//! `wasmrun queue …`: what people do to a queue by hand.
+//! `wasmrun queue …`: creates, inspects, redrives and purges queues.
 
 use crate::output::Output;
 use crate::output::failure::Failure;
@@ -50,7 +50,7 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
 
 async fn redrive(backends: &Backends, output: &Output, url: &str, to: Option<&str>) -> Result<(), Failure> {
     let queue = backends.open_queue(url).await?.queue;
-    // What is wrong with that queue is said of that queue.
+    // Opened here so that an error names this queue.
     let to = match to {
         Some(to) => Some(backends.open_queue(to).await?.queue.url().to_owned()),
         None => None,
@@ -77,7 +77,7 @@ async fn redrive(backends: &Backends, output: &Output, url: &str, to: Option<&st
     Ok(())
 }
 
-/// Says where the dead letters are, if they are in this queue's own dead-letter queue.
+/// Returns the reason why nothing was moved, if this queue's own dead-letter queue holds the messages.
 async fn dead_letters_elsewhere(
     backends: &Backends,
     queue: &dyn QueueAdmin,
@@ -129,7 +129,7 @@ async fn stats(backends: &Backends, output: &Output, url: &str, as_json: bool) -
     Ok(())
 }
 
-/// A message as JSON: whatever it holds stays one line.
+/// Formats a message as JSON, which is always one line.
 fn shown(message: &Message) -> Value {
     let attributes: serde_json::Map<String, Value> = message
         .attributes

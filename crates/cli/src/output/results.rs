@@ -36,7 +36,7 @@ impl Output {
         ));
     }
 
-    /// Prints what a worker did: for people, or as a log line.
+    /// Prints the summary of a worker, as text or as a log line.
     pub(crate) fn summary(&self, summary: &Summary) {
         self.bar.finish_and_clear();
         match self.format {
@@ -107,7 +107,7 @@ fn log_summary(summary: &Summary) {
     );
 }
 
-/// The summary of a worker as text.
+/// Formats the summary of a worker as text.
 fn summary_text(summary: &Summary) -> String {
     let Summary { tasks, outcomes, limits, counts, usage, spreads, .. } = summary;
     let Counts { dead_lettered, released, .. } = counts;

@@ -1,9 +1,9 @@
-//! How numbers look to people: three digits and a unit.
+//! Formats numbers for people: three digits and a unit.
 
 use bytesize::ByteSize;
 use wasmrun_runtime::model::distribution::{Quantity, Spreads};
 
-/// Microseconds.
+/// Formats a time in microseconds.
 pub(crate) fn time(micros: u64) -> String {
     let seconds = micros as f64 / 1e6;
     match micros {
@@ -15,12 +15,12 @@ pub(crate) fn time(micros: u64) -> String {
     }
 }
 
-/// Bytes.
+/// Formats a number of bytes.
 pub(crate) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
-/// Units of computing.
+/// Formats an amount of fuel.
 pub(crate) fn count(number: u64) -> String {
     match number {
         0..1_000_000 => number.to_string(),
@@ -29,7 +29,7 @@ pub(crate) fn count(number: u64) -> String {
     }
 }
 
-/// Three digits, or the whole part, of one and more.
+/// Formats a number of at least 1 with three digits, or its whole part if that has more digits.
 fn digits(number: f64) -> String {
     match number {
         ..10.0 => format!("{number:.2}"),
@@ -38,14 +38,15 @@ fn digits(number: f64) -> String {
     }
 }
 
-/// Money, and what it is paid for: two decimals, and more where that would be less than three digits.
+/// Formats an amount of money, or of vCPU-hours or GB-hours. Uses two decimals, or more if the amount would have fewer
+/// than three significant digits.
 pub(crate) fn amount(amount: f64) -> String {
     let leading_zeros = if amount > 0.0 { -amount.log10().floor() } else { 0.0 };
     let decimals = (leading_zeros + 2.0).clamp(2.0, 12.0) as usize;
     format!("{amount:.decimals$}")
 }
 
-/// A table of percentiles, with a line break after each line. Its first column is `width` wide.
+/// Formats a table of percentiles, with a line break after each line. Its first column is `width` wide.
 pub(crate) fn spreads(spreads: &Spreads, width: usize) -> String {
     let mut text = format!("{:<width$}{:>14}{:>14}{:>14}{:>14}\n", "", "p50", "p95", "p99", "max");
     for (quantity, spread) in spreads.iter() {

@@ -1,21 +1,21 @@
-//! `wasmrun --version`: what this program is, and what it was built from and with.
+//! `wasmrun --version`: prints the version and the build information.
 
 use std::fmt::Write as _;
 
-/// What only the build knows.
+/// Build information, which is known only when the program is built.
 pub struct Build {
-    /// The commit, if it was told.
+    /// Commit from which the program was built, if the build was told.
     pub revision: Option<&'static str>,
-    /// When that was made (RFC 3339).
+    /// Time of the commit (RFC 3339).
     pub committed: Option<&'static str>,
-    /// The compiler of this program, as it names itself.
+    /// Name and version of the Rust compiler, as it prints them.
     pub rustc: &'static str,
-    /// What it was built for, as the compiler calls it.
+    /// Target triple of the program.
     pub target: &'static str,
 }
 
 impl Build {
-    /// A line, or one for each fact.
+    /// Formats the version as one line. With `verbose`, adds a line for each fact of the build.
     pub(crate) fn text(&self, verbose: bool) -> String {
         let mut text = format!("wasmrun {}\n", env!("CARGO_PKG_VERSION"));
         if verbose {

@@ -62,7 +62,7 @@ impl Backends {
         }
     }
 
-    /// Describes the queue that [`Backends::open_or_create_queue`] would create. Returns `None` if it would create none.
+    /// Describes the queue that [`Backends::open_or_create_queue`] would create. Returns `None` if it creates none.
     pub(crate) fn planned_queue(&self, url: &str) -> Result<Option<PlannedQueue>, Failure> {
         if !is_sqlite(url) {
             return Ok(None);

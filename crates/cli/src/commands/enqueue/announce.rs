@@ -21,9 +21,9 @@ pub(super) struct Announcer<'a> {
 }
 
 impl Announcer<'_> {
-    /// Announces objects that arrive or change, until a signal stops it.
+    /// Announces objects that arrive or change, until a signal stops the command.
     pub(super) async fn watch(&mut self, every: Duration, output: &Output) -> Result<ExitCode, Failure> {
-        // From the beginning: a signal that comes while the store is listed must not get lost.
+        // Handled before the first listing, as a signal that arrives during it must not get lost.
         let (mut interrupt, mut terminate) = stop_signals()?;
         let watch = async {
             let sent = self.announce_and_say(output).await?;
@@ -37,7 +37,7 @@ impl Announcer<'_> {
                 match self.announce().await {
                     Ok(0) => {}
                     Ok(sent) => output.line(format_args!("announced {}", count(sent, "object"))),
-                    // What was not sent isn't known, and is announced in the next round.
+                    // Objects that weren't announced aren't remembered, so the next round announces them.
                     Err(failure) => tracing::warn!("{failure}"),
                 }
             }
@@ -81,7 +81,7 @@ impl Announcer<'_> {
             present.extend(page.objects.into_iter().map(|object| object.key));
             continuation = page.continuation;
             if continuation.is_none() {
-                // Of others nothing is known.
+                // The listing contains only keys with the prefix, so all other keys are kept.
                 let prefix = self.prefix;
                 self.seen.forget_all_but(|key| !key.starts_with(prefix) || present.contains(key))?;
                 return Ok(sent);

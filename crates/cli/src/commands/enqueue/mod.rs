@@ -45,7 +45,7 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     }
     let store = store.map(|store| store.store);
 
-    // Whatever is refused leaves no queue behind.
+    // Checked before a queue is created, so that a refused message leaves no queue behind.
     messages(&template, bodies.clone())?;
     let (queue, seen) = open(&backends, &args.queue, seen, store.as_deref(), &output).await?;
     let sender = Sender { queue: &*queue, template };
@@ -116,7 +116,7 @@ impl Sender<'_> {
     }
 }
 
-/// Messages with these bodies, each of which can be sent.
+/// Creates a message for each body. Refuses a message that can't be sent.
 fn messages(template: &OutgoingMessage, bodies: Vec<String>) -> Result<Vec<OutgoingMessage>, Failure> {
     let checked = |body| {
         let message = OutgoingMessage { body, ..template.clone() };

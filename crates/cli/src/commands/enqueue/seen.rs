@@ -1,10 +1,10 @@
-//! What `wasmrun enqueue` announced before: in memory while it runs, and in a file for the next time, if one is named.
+//! Remembers the objects that `wasmrun enqueue` announced: in memory, and in the file of `--seen` for the next start.
 //!
-//! The file is lines of JSON. The first one names queue and store, as what was announced to one queue is news to
-//! another. Each other one is `["KEY","ETAG"]` of an object that was announced, or `["KEY"]` of one that is gone. Lines
-//! are appended after the messages were sent: what a crash cuts off is announced again. A file that holds much more
-//! than what is known now is written anew, so that its size follows the number of objects in the store and not the
-//! number of changes.
+//! The file consists of JSON lines. The first line names the queue and the store, as an object that was announced to
+//! one queue is new to another. Each other line is `["KEY","ETAG"]` of an announced object, or `["KEY"]` of a deleted
+//! object. Lines are appended after the messages were sent: objects whose lines a crash cuts off are announced again. A
+//! file with many more lines than known objects is rewritten, so that its size follows the number of objects in the
+//! store and not the number of changes.
 
 use crate::output::failure::Failure;
 use serde::{Deserialize, Serialize};
@@ -15,16 +15,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use wasmrun_runtime::ports::object_store::ObjectSummary;
 
-/// Most bytes of keys and etags that are read from a file: some forty million objects.
+/// Maximum number of bytes of keys and etags that are read from a file: those of some forty million objects.
 const MAX_KNOWN: usize = 4 << 30;
-/// Longest line, in bytes: a key of 1024 bytes, each escaped, and an etag.
+/// Maximum length of a line in bytes: a key of 1024 bytes, each escaped, and an etag.
 const MAX_LINE: u64 = 64 << 10;
-/// Lines that a file may hold beyond twice the number of objects, so that a small one isn't written anew all the time.
+/// Number of lines that a file may hold beyond twice the number of objects, so that a small file isn't rewritten often.
 const SPARE_LINES: usize = 1000;
-/// What the first line begins with, whatever it names.
+/// Beginning of every first line.
 const HEAD_START: &[u8] = b"{\"queue\":\"";
 
-/// What was announced.
+/// The announced objects.
 pub(crate) struct Seen {
     known: Known,
     record: Option<SeenFile>,
@@ -33,19 +33,19 @@ pub(crate) struct Seen {
 /// Key and etag of each object.
 type Known = HashMap<String, Option<String>>;
 
-/// The file.
+/// The file of `--seen`.
 struct SeenFile {
-    /// Without symbolic links: it's replaced by another file.
+    /// Path with all symbolic links resolved, as a rewrite replaces the file and must not replace a link.
     path: PathBuf,
     file: File,
     head: Head,
     /// Number of lines in the file.
     lines: usize,
-    /// Number of lines above which the file is written anew, at least.
+    /// Number of lines up to which the file isn't rewritten, after a rewrite has failed. Otherwise 0.
     most_lines: usize,
-    /// Whether the last line has its end.
+    /// Whether the last line ends with a line break.
     is_whole: bool,
-    /// Whether it holds lines that can't be read.
+    /// Whether the file holds lines that can't be parsed.
     is_damaged: bool,
 }
 
@@ -65,28 +65,28 @@ enum Line {
 }
 
 impl Seen {
-    /// Nothing was announced, and nothing will be remembered.
+    /// Starts without announced objects, and remembers them only in memory.
     pub(crate) fn nothing() -> Self {
         Self { known: Known::new(), record: None }
     }
 
-    /// Reads what was announced to this queue from this store, and remembers there what will be. A file that isn't
-    /// there is created. Damaged lines are skipped with a warning.
+    /// Reads the objects of this store that were announced to this queue, and adds further ones to the file. Creates a
+    /// missing file. Skips damaged lines with a warning.
     ///
     /// # Errors
     ///
-    /// It can't be read or written, is about something else, or another process uses it.
+    /// Fails if the file can't be read or written, is about another queue or store, or is used by another process.
     pub(crate) fn in_file(path: &Path, queue: &str, store: &str) -> Result<Self, Failure> {
         let failed =
             |what: &str| Failure::usage(format!("cannot use the file {} of --seen: {what}", path.display()));
         let unreadable = |error: io::Error| failed(&error.to_string());
-        // To open a pipe would wait for its other end.
+        // Opening a pipe would block until its other end is opened.
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
             return Err(failed("it is not a file"));
         }
         let file = File::options().create(true).read(true).append(true).open(path).map_err(unreadable)?;
         let path = path.canonicalize().map_err(unreadable)?;
-        // What two processes append to one file is lost when either of them writes it anew.
+        // If two processes appended to the file, a rewrite by one would lose lines of the other.
         let is_taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         if is_taken || !is_at(&file, &path).map_err(unreadable)? {
             return Err(failed("another process uses it"));
@@ -105,12 +105,12 @@ impl Seen {
         Ok(seen)
     }
 
-    /// Whether what is announced is remembered for the next time.
+    /// Returns whether announced objects are remembered for the next start.
     pub(crate) fn lasts(&self) -> bool {
         self.record.is_some()
     }
 
-    /// Whether an object was announced as it is.
+    /// Returns whether an object was announced with its current etag.
     pub(crate) fn holds(&self, object: &ObjectSummary) -> bool {
         self.known.get(&object.key) == Some(&object.etag)
     }
@@ -119,18 +119,18 @@ impl Seen {
     ///
     /// # Errors
     ///
-    /// The file can't be written.
+    /// Fails if the file can't be written.
     pub(crate) fn add(&mut self, objects: &[ObjectSummary]) -> Result<(), Failure> {
         let named = |object: &ObjectSummary| (object.key.clone(), object.etag.clone());
         self.known.extend(objects.iter().map(named));
         self.write(objects.iter().map(named).map(|(key, etag)| Line::Announced(key, etag)))
     }
 
-    /// Forgets all objects but these: one that was deleted and comes back is announced again.
+    /// Forgets all objects but those that are present, so that a deleted object that comes back is announced again.
     ///
     /// # Errors
     ///
-    /// The file can't be written.
+    /// Fails if the file can't be written.
     pub(crate) fn forget_all_but(&mut self, present: impl Fn(&str) -> bool) -> Result<(), Failure> {
         let gone: Vec<String> = self.known.keys().filter(|key| !present(key)).cloned().collect();
         self.known.retain(|key, _| present(key));
@@ -146,7 +146,7 @@ impl Seen {
         Ok(())
     }
 
-    /// Writes the file anew if it holds much more than what is known. Where that can't be done, the file grows on.
+    /// Rewrites the file if it has damaged lines, or many more lines than known objects. If that fails, the file grows.
     fn compact(&mut self) {
         let Some(record) = &mut self.record else { return };
         let enough = self.known.len().saturating_mul(2).saturating_add(SPARE_LINES);
@@ -166,10 +166,10 @@ impl Seen {
 }
 
 impl SeenFile {
-    /// Reads what was announced. `None`: the file is empty, or a crash cut off its first line.
+    /// Reads the announced objects. Returns `None` if the file is empty, or if a crash cut off its first line.
     fn read(&mut self, failed: &impl Fn(&str) -> Failure) -> Result<Option<Known>, Failure> {
         let unreadable = |error: io::Error| failed(&error.to_string());
-        // As far as it goes now.
+        // Reads no further than the current size.
         let size = self.file.metadata().map_err(unreadable)?.len();
         let mut lines = BufReader::new((&self.file).take(size));
         let (mut known, mut known_bytes, mut damaged) = (Known::new(), 0, 0);
@@ -224,7 +224,7 @@ impl SeenFile {
         Ok((self.lines > 0).then_some(known))
     }
 
-    /// Makes it a file without objects.
+    /// Empties the file, and writes its first line.
     fn begin(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.write_all(&json_line(&self.head))?;
@@ -244,7 +244,7 @@ impl SeenFile {
         if !self.is_whole {
             text.insert(0, b'\n');
         }
-        // Until it's known to be.
+        // If the write fails, the last line may be torn.
         self.is_whole = false;
         self.lines += count;
         self.file.write_all(&text)?;
@@ -252,7 +252,7 @@ impl SeenFile {
         Ok(())
     }
 
-    /// Replaces the file by one that holds what is known, at once and durably: after a crash it's the one or the other.
+    /// Replaces the file by one with the known objects, atomically and durably: a crash leaves the old or the new file.
     fn rewrite(&mut self, known: &Known) -> io::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
@@ -275,11 +275,11 @@ impl SeenFile {
     }
 
     fn write_to(&self, path: &Path, known: &Known) -> io::Result<File> {
-        // One of this name is left from a process that was killed.
+        // A file of this name is left over from a process that was killed.
         let _ = std::fs::remove_file(path);
         let file = File::options().create_new(true).read(true).append(true).open(path)?;
         file.set_permissions(self.file.metadata()?.permissions())?;
-        // Others must find it locked from its first moment under the name.
+        // Locked before it is renamed, so that no other process can take the file.
         let _ = file.try_lock();
         let mut writer = BufWriter::new(&file);
         writer.write_all(&json_line(&self.head))?;
@@ -293,13 +293,13 @@ impl SeenFile {
     }
 }
 
-/// Whether a path still leads to a file that was opened.
+/// Returns whether a path still leads to an opened file.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let (opened, there) = (file.metadata()?, path.metadata()?);
     Ok((opened.dev(), opened.ino()) == (there.dev(), there.ino()))
 }
 
-/// Whether a line could be the beginning of a first line.
+/// Returns whether a line could be the beginning of a first line.
 fn is_cut_head(line: &[u8]) -> bool {
     !line.ends_with(b"\n") && (line.starts_with(HEAD_START) || HEAD_START.starts_with(line))
 }
@@ -309,7 +309,7 @@ fn bytes(key: &str, etag: Option<&str>) -> usize {
 }
 
 fn json_line(line: &impl Serialize) -> Vec<u8> {
-    // Texts always can be.
+    // Strings can always be written as JSON.
     let mut text = serde_json::to_vec(line).unwrap_or_default();
     text.push(b'\n');
     text

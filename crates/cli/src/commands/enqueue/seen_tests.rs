@@ -85,7 +85,7 @@ fn a_file_stays_in_proportion_to_the_objects_however_often_they_change() {
     let seen = open();
     assert_eq!(seen.known.len(), 10);
     assert!((0..10).all(|key| seen.holds(&object(&key.to_string(), "499"))));
-    // Nothing else is left there.
+    // No temporary file is left.
     assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 1);
 }
 
@@ -94,7 +94,7 @@ fn a_file_that_cannot_be_replaced_grows_on() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("seen");
     let mut seen = Seen::in_file(&path, "sqlite:q", "dir:s/").expect("usable");
-    // What is to be written anew has this name, and a directory isn't replaced by a file.
+    // A rewrite creates a temporary file of this name, which fails if a directory has the name.
     let in_the_way = directory.path().join(format!(".seen.{}", std::process::id()));
     std::fs::create_dir(&in_the_way).expect("a directory");
     for round in 0..2 * SPARE_LINES {

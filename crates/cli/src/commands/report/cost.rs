@@ -1,7 +1,7 @@
-//! What the same work would cost elsewhere: one Fargate task for each message, a Fargate service, Lambda.
+//! Estimates the cost of the same work elsewhere: one Fargate task for each message, a Fargate service, or Lambda.
 //!
-//! Billing rounds up each task's time, and that time depends on the size, as a part of a vCPU computes slower. The
-//! size is chosen by the largest task, which is known at the end only: so time is added up for each speed that the
+//! Billing rounds up the time of each task. The time depends on the size, as a part of a vCPU computes more slowly. The
+//! largest task determines the size, and is known only at the end. So the time is added up for each speed that the
 //! sizes have.
 
 use super::prices::Prices;
@@ -11,11 +11,11 @@ use crate::output::show::{amount, size};
 use crate::settings::flags::FargateSize;
 use serde::Serialize;
 
-/// AWS's GB.
+/// Bytes of a GB, as AWS counts them.
 const GB: f64 = (1u64 << 30) as f64;
 const MB: f64 = (1u64 << 20) as f64;
 
-/// Adds up what would be billed.
+/// Adds up the billed time and resources of tasks.
 pub(super) struct Bill {
     prices: Prices,
     fargate_size: Option<FargateSize>,
@@ -28,33 +28,33 @@ pub(super) struct Bill {
     peak_memory_bytes: u64,
 }
 
-/// What tasks of one speed would be billed.
+/// Billed time of all tasks at one speed.
 struct Billed {
-    /// Computing takes as long as on this machine, divided by this.
+    /// Speed in relation to the recording machine, at most 1. The recorded CPU time is divided by it.
     speed: f64,
-    /// In the unit that billing rounds up to.
+    /// Time in the unit that billing rounds up to: seconds of Fargate, milliseconds of Lambda.
     time: f64,
-    /// Tasks that would take longer than they may.
+    /// Number of tasks that would take longer than Lambda's timeout.
     too_long: u64,
 }
 
-/// What the work would cost in one way.
+/// Estimated cost of the work in one way.
 #[derive(Debug, Serialize)]
 pub(super) struct Cost {
-    /// Which way.
+    /// Name of the way in the text report.
     pub(super) way: &'static str,
-    /// A word for it in JSON.
+    /// Name of the way in JSON.
     pub(super) name: &'static str,
-    /// In the currency of the prices.
+    /// Cost of all tasks, in the currency of the prices.
     pub(super) total: f64,
-    /// The same for a million such messages.
+    /// Cost of a million such messages.
     pub(super) per_million: f64,
-    /// What is assumed.
+    /// Assumptions of the estimate, as sentences.
     pub(super) assumptions: String,
 }
 
 impl Bill {
-    /// An empty one. The sizes are the user's; without, the smallest that hold the largest task are taken.
+    /// Creates an empty bill with the user's sizes. Without them, it uses the smallest that hold the largest task.
     pub(super) fn new(
         prices: Prices,
         fargate_size: Option<FargateSize>,
@@ -116,7 +116,7 @@ impl Bill {
         }
     }
 
-    /// What it comes to.
+    /// Returns the cost of each way.
     pub(super) fn costs(&self) -> [Cost; 3] {
         [self.fargate_tasks(), self.fargate_service(), self.lambda()]
     }
@@ -207,7 +207,7 @@ impl Bill {
     }
 }
 
-/// One for each speed. A task computes on one core, so that more of them make it no faster.
+/// Creates a sum for each speed. A task computes on one core, so more cores don't make it faster.
 fn billed(vcpus: Vec<f64>) -> Vec<Billed> {
     let mut speeds: Vec<f64> = vcpus.into_iter().map(|vcpu| vcpu.min(1.0)).collect();
     speeds.sort_by(f64::total_cmp);
@@ -231,7 +231,7 @@ fn slowness(vcpu: f64) -> String {
     }
 }
 
-/// Two decimals, where there are any.
+/// Formats a number with at most two decimals.
 fn plain(number: f64) -> String {
     format!("{number:.2}").trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -250,7 +250,7 @@ pub(super) mod tests {
         Bill::new(Prices::read(None).expect("valid"), fargate_size, lambda_mb).expect("valid")
     }
 
-    /// Tasks of this CPU time, time of waiting and memory.
+    /// Adds tasks of this CPU time, waiting time and memory.
     fn add(bill: &mut Bill, tasks: usize, cpu_us: u64, waited_us: u64, memory: u64) {
         let mut value = record();
         value["cpu_us"] = json!(cpu_us);

@@ -1,22 +1,22 @@
-//! The lines of a file, one at a time, however large the file and its lines are.
+//! Reads the lines of a file in bounded memory, however large the file and its lines are.
 
 use std::io::{self, BufRead, BufReader, Read};
 
-/// A record is a few hundred bytes, and some thousand with the longest reason.
+/// Maximum length of a line. A record takes a few hundred bytes, or some thousand with the longest reason.
 pub(super) const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// Reads lines.
+/// Reads one line at a time.
 pub(super) struct Lines<R> {
     input: BufReader<R>,
     line: Vec<u8>,
 }
 
-/// What a line holds.
+/// A line of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
-    /// Without its line break.
+    /// The line without its line break.
     Whole(&'a [u8]),
-    /// More than [`MAX_LINE_BYTES`].
+    /// The line is longer than [`MAX_LINE_BYTES`].
     TooLong,
 }
 
@@ -25,7 +25,7 @@ impl<R: Read> Lines<R> {
         Self { input: BufReader::with_capacity(256 << 10, input), line: Vec::new() }
     }
 
-    /// The next line, if there is one.
+    /// Reads the next line. Returns `None` at the end of the file.
     pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let most = MAX_LINE_BYTES as u64 + 1;

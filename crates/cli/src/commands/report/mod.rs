@@ -1,15 +1,15 @@
-//! `wasmrun report`: what usage files tell.
+//! `wasmrun report`: prints totals, outcomes, the heaviest tasks and costs from usage files.
 //!
-//! The files may be huge, torn, or written by an enemy. Each is read once, line by line, in memory that doesn't grow
-//! with it; what isn't a record is counted and passed over; texts are escaped where they are shown.
+//! The files may be huge, torn or hostile. Each is read once, line by line, in memory that doesn't grow with it. Lines
+//! that aren't records are counted and skipped. Texts are escaped when they are printed.
 //!
 //! | module | owns |
 //! |---|---|
-//! | `lines` | a file's lines, however long |
-//! | `record` | one line |
-//! | `totals`, `timeline` | what all records add up to; outcomes over time |
-//! | `prices`, `cost` | the table of prices; what the work would cost elsewhere |
-//! | `text` | the report, for people and for machines |
+//! | `lines` | reads the lines of a file, however long |
+//! | `record` | parses a line |
+//! | `totals`, `timeline` | add up all records; count outcomes over time |
+//! | `prices`, `cost` | the price table; the cost of the same work elsewhere |
+//! | `text` | formats the report as text or JSON |
 
 mod cost;
 mod lines;
@@ -35,14 +35,14 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Lines that are no records.
+/// Lines that aren't records: their number, and the first.
 #[derive(Debug, Default, Serialize)]
 struct BadLines {
     count: u64,
     first: Option<BadLine>,
 }
 
-/// The text may be the line's own.
+/// A line that isn't a record. `error` may quote the line.
 #[derive(Debug, Serialize)]
 struct BadLine {
     file: String,
@@ -73,7 +73,7 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What to call a file.
+/// Returns the name of a file in errors.
 fn shown(path: &Path) -> String {
     if path.as_os_str() == "-" { "standard input".into() } else { path.display().to_string() }
 }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stands between records changes nothing of what is told of them.
+        /// Lines between records don't change the totals of the records.
         #[test]
         fn garbage_between_records_changes_nothing(garbage in prop::collection::vec("[^\n]{0,40}", 0..10)) {
             let good = record::tests::record().to_string();

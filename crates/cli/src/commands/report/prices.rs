@@ -1,4 +1,4 @@
-//! The table of prices: the one that is shipped, or the user's.
+//! The price table: the built-in table, or the user's.
 
 use crate::output::failure::Failure;
 use crate::settings::flags::FargateSize;
@@ -7,9 +7,9 @@ use serde::Deserialize;
 use std::path::Path;
 
 const SHIPPED: &str = include_str!("../../prices.toml");
-/// Beyond this a price is a typing error.
+/// Maximum price: a higher price is a typing error.
 const MAX_PRICE: f64 = 1e6;
-/// There are some hundred sizes, and each costs time for each record.
+/// Maximum number of entries in each list of sizes, as each costs time for each record. AWS has some hundred sizes.
 const MAX_SIZES: usize = 64;
 
 #[derive(Debug, Deserialize)]
@@ -58,7 +58,7 @@ pub(super) struct Price {
 }
 
 impl Prices {
-    /// The user's table, or the one that is shipped.
+    /// Reads and checks the user's table, or the built-in table without a path.
     pub(super) fn read(path: Option<&Path>) -> Result<Self, Failure> {
         let (shown, text) = match path {
             None => ("prices.toml".to_owned(), SHIPPED.to_owned()),
@@ -107,12 +107,12 @@ impl Prices {
         ]
     }
 
-    /// When the oldest of the prices was asked.
+    /// Returns the date of the oldest price.
     pub(super) fn date(&self) -> &str {
         self.all().iter().map(|(_, price)| price.date.as_str()).min().unwrap_or_default()
     }
 
-    /// Where the prices are from, each source once.
+    /// Returns the sources of the prices, each once.
     pub(super) fn sources(&self) -> Vec<&str> {
         let mut sources: Vec<&str> = self.all().iter().map(|(_, price)| price.source.as_str()).collect();
         sources.dedup();
@@ -121,7 +121,7 @@ impl Prices {
 }
 
 impl Fargate {
-    /// All sizes.
+    /// Returns all sizes of Fargate tasks.
     pub(super) fn sizes(&self) -> Vec<FargateSize> {
         let of = |sizes: &FargateSizes| {
             let vcpu = sizes.vcpu;
@@ -130,7 +130,7 @@ impl Fargate {
         self.sizes.iter().flat_map(of).collect()
     }
 
-    /// What a size costs in an hour.
+    /// Returns the price of a size for an hour.
     pub(super) fn hour(&self, size: FargateSize) -> f64 {
         size.vcpu * self.vcpu_hour.price + size.gb * self.gb_hour.price
     }
@@ -152,7 +152,7 @@ mod tests {
         let prices = Prices::read(None).expect("valid");
         let smallest = prices.fargate.sizes()[0];
         assert_eq!(smallest, FargateSize { vcpu: 0.25, gb: 0.5 });
-        // A minute of the smallest size: the figure that the sources give for a million messages.
+        // A million tasks of the smallest size for a minute each: the sources give this figure.
         let million = 1e6 * prices.fargate.hour(smallest) / 60.0;
         assert!((205.0..207.0).contains(&million), "{million}");
         assert_eq!(prices.date(), "2026-05");

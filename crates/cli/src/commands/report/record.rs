@@ -1,4 +1,4 @@
-//! A line of a usage file, read as if an enemy had written it.
+//! Parses a line of a usage file, which may be hostile.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use wasmrun_runtime::model::distribution::Quantity;
 use wasmrun_runtime::model::outcome::OutcomeKind;
 
-/// A message is kept for two weeks at most: no duration of a task is longer than a year.
+/// Maximum of a duration: a year. A queue keeps a message for at most two weeks.
 const LONGEST_US: u64 = 366 * 24 * 3600 * 1_000_000;
-/// What a number in JSON may be without losing digits.
+/// Maximum of other numbers: larger integers lose digits in many JSON parsers.
 const LARGEST: u64 = 1 << 53;
 
-/// The record of a task, with the fields that the report needs. Other fields aren't read, and may hold anything.
+/// Record of a task, with the fields that the report needs. Other fields are ignored.
 #[derive(Debug, Deserialize)]
 pub(super) struct Record<'a> {
     time: Cow<'a, str>,
@@ -51,12 +51,12 @@ pub(super) struct Record<'a> {
     pub(super) stores: BTreeMap<String, Traffic>,
     #[serde(default)]
     pub(super) queues: BTreeMap<String, Traffic>,
-    /// When the task ended.
+    /// Time at which the task ended.
     #[serde(skip)]
     pub(super) ended: Timestamp,
 }
 
-/// What went to and from a store or a queue.
+/// Calls to a store or a queue, and their messages and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Traffic {
@@ -67,7 +67,11 @@ pub(super) struct Traffic {
 }
 
 impl<'a> Record<'a> {
-    /// Reads a line; `Err` says what is wrong with it, perhaps in its own words.
+    /// Parses a line.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with the line, and may quote it.
     pub(super) fn read(line: &'a [u8]) -> Result<Self, String> {
         let mut record: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         record.ended = record.time.parse().map_err(|_| format!("{:?} is no time", record.time))?;
@@ -102,7 +106,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// What the task had of a quantity.
+    /// Returns the task's value of a quantity.
     pub(super) fn of(&self, quantity: Quantity) -> u64 {
         match quantity {
             Quantity::Wall => self.wall_us,
@@ -114,7 +118,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Its outcome, if this version knows it.
+    /// Returns the outcome, or `None` if this version doesn't know it.
     pub(super) fn outcome(&self) -> Option<OutcomeKind> {
         OutcomeKind::ALL.into_iter().find(|kind| kind.as_str() == self.outcome)
     }
@@ -195,7 +199,7 @@ pub(super) mod tests {
             let _ = Record::read(&line);
         }
 
-        /// Whatever a task consumed, what the worker writes is read, and says the same.
+        /// A record that the worker writes is read with the same values, whatever the task consumed.
         #[test]
         fn what_a_worker_writes_is_read(
             numbers in prop::collection::vec(0..=LARGEST, 4),
@@ -222,7 +226,7 @@ pub(super) mod tests {
             prop_assert_eq!((record.receive_count, record.stores["input"].calls), (2, 3));
         }
 
-        /// A record from which a crash has cut the end is never taken for a whole one.
+        /// A record whose end a crash has cut off is never taken for a whole record.
         #[test]
         fn a_torn_record_is_an_error(length in 0usize..1000) {
             let line = record().to_string();

@@ -1,4 +1,4 @@
-//! The report, for people and for machines.
+//! Formats the report as text or JSON.
 
 use super::BadLines;
 use super::cost::Cost;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use wasmrun_runtime::model::distribution::Quantity;
 use wasmrun_runtime::model::text::OneLine;
 
-/// Of the first column.
+/// Width of the first column.
 const WIDTH: usize = 15;
 
 pub(super) fn text(totals: &Totals, bad: &BadLines) -> String {
@@ -150,7 +150,7 @@ fn costs(text: &mut String, totals: &Totals) {
         writeln!(text, "- Not counted: the queue, stores, traffic, logs. Prices from {}.", OneLine(&sources));
 }
 
-/// To the second, without a zone: UTC.
+/// Formats a time to the second, in UTC and without a time zone.
 fn shown_time(second: i64) -> String {
     Timestamp::from_second(second)
         .map_or_else(|_| second.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
@@ -198,7 +198,7 @@ pub(super) fn json(totals: &Totals, bad: &BadLines) -> Value {
     })
 }
 
-/// The outcomes that occurred.
+/// Returns the counts of the outcomes that occurred, by name.
 fn by_name(outcomes: &Outcomes) -> Map<String, Value> {
     outcome_names()
         .zip(outcomes)

@@ -1,14 +1,14 @@
-//! How many tasks ended how, over time. What the span is, is known at the end only; memory doesn't grow with it.
+//! Counts outcomes over time. The span is known only at the end, and memory doesn't grow with it.
 
 use super::totals::Outcomes;
 use std::collections::BTreeMap;
 
-/// As many lines are read at a glance.
+/// Maximum number of rows, which can be read at a glance.
 const MAX_ROWS: i64 = 20;
-/// Seconds that people think in; each is a multiple of the one before. Beyond them, each is twice the one before.
+/// Widths of a row in seconds, in familiar units. Each is a multiple of the one before. Larger widths double.
 const WIDTHS: [i64; 11] = [1, 5, 15, 60, 300, 900, 3600, 10_800, 21_600, 86_400, 604_800];
 
-/// Outcomes by time.
+/// Counts of outcomes by time, in rows of equal width.
 #[derive(Debug)]
 pub(super) struct Timeline {
     width: i64,
@@ -22,7 +22,7 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// Counts a task that ended in this second since the epoch.
+    /// Counts a task that ended in `second`, in seconds since the Unix epoch.
     pub(super) fn count(&mut self, second: i64, outcome: usize) {
         self.rows.entry(second.div_euclid(self.width)).or_default()[outcome] += 1;
         while self.length() > MAX_ROWS {
@@ -30,12 +30,12 @@ impl Timeline {
         }
     }
 
-    /// The seconds that a row covers.
+    /// Returns the width of a row in seconds.
     pub(super) fn width(&self) -> i64 {
         self.width
     }
 
-    /// All rows from the first task to the last, each with its first second.
+    /// Returns all rows from the first task to the last, each with its first second.
     pub(super) fn rows(&self) -> impl Iterator<Item = (i64, Outcomes)> {
         let first = self.rows.keys().next().copied().unwrap_or_default();
         (first..first + self.length())

@@ -1,4 +1,4 @@
-//! What all records add up to, in memory that doesn't grow with their number.
+//! Adds up all records, in memory that doesn't grow with their number.
 
 use super::cost::Bill;
 use super::record::{Record, Traffic};
@@ -9,25 +9,26 @@ use std::collections::BTreeMap;
 use wasmrun_runtime::model::distribution::{Distributions, Quantity};
 use wasmrun_runtime::model::outcome::OutcomeKind;
 
-/// Tasks by outcome: those that this version knows, and all others.
+/// Number of tasks for each outcome that this version knows, and for all others together.
 pub(super) type Outcomes = [u64; OutcomeKind::ALL.len() + 1];
 
-/// There are some twenty limits, and few stores and queues; a hostile file has no end of them.
+/// Maximum number of names of limits, of stores and of queues, as a hostile file may hold any number. There are some
+/// twenty limits, and usually few stores and queues.
 const MAX_NAMES: usize = 64;
-/// Texts of the heaviest tasks are cut to so many bytes.
+/// Maximum length of a text of the heaviest tasks. Longer texts are cut.
 const MAX_TEXT_BYTES: usize = 200;
-/// What is counted under no name of its own.
+/// Name under which all other names are counted.
 const OTHER: &str = "other";
 
-/// The words for [`Outcomes`].
+/// Returns the names of [`Outcomes`], in their order.
 pub(super) fn outcome_names() -> impl Iterator<Item = &'static str> {
     OutcomeKind::ALL.into_iter().map(OutcomeKind::as_str).chain([OTHER])
 }
 
-/// All that a report tells.
+/// Totals of all records.
 pub(super) struct Totals {
     pub(super) tasks: u64,
-    /// When the first task ended, and the last.
+    /// Times at which the first and the last task ended.
     pub(super) span: Option<(Timestamp, Timestamp)>,
     pub(super) outcomes: Outcomes,
     pub(super) limits: BTreeMap<String, u64>,
@@ -40,7 +41,7 @@ pub(super) struct Totals {
     pub(super) bill: Bill,
 }
 
-/// What the tasks consumed together.
+/// Sums of the usage of all tasks.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Sums {
     pub(super) fuel: u64,
@@ -57,7 +58,7 @@ pub(super) struct Sums {
     pub(super) refusals: u64,
 }
 
-/// The tasks that had the most of a quantity, the heaviest first.
+/// The tasks with the highest values of a quantity, the heaviest first.
 #[derive(Debug)]
 pub(super) struct Heaviest {
     pub(super) quantity: Quantity,
@@ -65,7 +66,7 @@ pub(super) struct Heaviest {
     top: usize,
 }
 
-/// A task, for people to find it again. Its texts may hold anything.
+/// Description of a heavy task, by which people can find it. Its texts may be hostile.
 #[derive(Debug, Serialize)]
 pub(super) struct HeavyTask {
     pub(super) time: String,
@@ -84,7 +85,7 @@ pub(super) struct HeavyTask {
 }
 
 impl Totals {
-    /// Of no tasks, with room for the `top` heaviest.
+    /// Creates totals of no tasks, which keep the `top` heaviest.
     pub(super) fn new(top: usize, bill: Bill) -> Self {
         let heaviest = |quantity| Heaviest { quantity, tasks: Vec::new(), top };
         Self {
@@ -123,7 +124,7 @@ impl Totals {
     }
 }
 
-/// What is kept under a name, if that looks like one.
+/// Returns the entry of a name. Uses the entry [`OTHER`] for a malformed name, or a new name after [`MAX_NAMES`].
 fn by_name<'a, T: Default>(all: &'a mut BTreeMap<String, T>, name: &str) -> &'a mut T {
     let well_formed = (1..=64).contains(&name.len())
         && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
@@ -142,7 +143,7 @@ impl Traffic {
 }
 
 impl Sums {
-    /// 18 exabytes, or half a million years, are the end of it.
+    /// Adds a record. The sums saturate at 18 exabytes or half a million years.
     fn add(&mut self, record: &Record<'_>) {
         for (sum, value) in [
             (&mut self.fuel, record.fuel),
@@ -164,7 +165,7 @@ impl Sums {
 }
 
 impl Heaviest {
-    /// Of tasks that weigh the same, the first in the file is kept.
+    /// Keeps the task if it is one of the heaviest. Of tasks with the same weight, the first in the file is kept.
     fn consider(&mut self, record: &Record<'_>) {
         let weight = record.of(self.quantity);
         let place = self.tasks.partition_point(|task| task.weight >= weight);
@@ -195,7 +196,7 @@ impl HeavyTask {
     }
 }
 
-/// Cut at a character's boundary.
+/// Cuts a text to `MAX_TEXT_BYTES`, at a character boundary.
 pub(super) fn cut(text: &str) -> String {
     match text.char_indices().find(|(at, c)| at + c.len_utf8() > MAX_TEXT_BYTES) {
         None => text.to_owned(),

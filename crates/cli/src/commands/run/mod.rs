@@ -1,9 +1,9 @@
-//! `wasmrun run`: the worker.
+//! `wasmrun run`: runs a worker.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `plan` | merges settings into a plan, without opening anything |
-//! | `open`, `queues` | open and check the queues, the component and all else that a worker needs |
+//! | `open`, `queues` | open and check the queues, the component and everything else that a worker needs |
 //! | `serve` | runs the worker, and prints its summary |
 
 mod open;
@@ -23,11 +23,11 @@ use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
-    // Before anything else: the first process of a container gets no signal that it has no handler for, and compiling
-    // or a service that doesn't answer may take a while.
+    // Signals are handled before anything else. The kernel doesn't deliver a signal without a handler to the first
+    // process of a container, and compiling or waiting for a service may take a while.
     let signals = Signals { stop: CancellationToken::new(), abandon: CancellationToken::new() };
     signals::stop_on_signals(signals.stop.clone(), signals.abandon.clone())?;
-    // Who waits for an answer or for the queue to be empty hasn't got it.
+    // If stopped early, a check has no result and the queue may not be empty, so the exit code isn't 0.
     let is_awaited = args.check || args.worker.until_empty == Some(true);
     let ready = CancellationToken::new();
     let stopped = async {
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-/// What signals ask for: to drain, and to end at once.
+/// Tokens that signals cancel: `stop` to drain the worker, `abandon` to end it at once.
 #[derive(Clone)]
 struct Signals {
     stop: CancellationToken,
@@ -66,14 +66,14 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         opened.say_checked(&plan, &output);
         return Ok(ExitCode::SUCCESS);
     }
-    // Where there is no file, there is nothing to read again.
+    // Without a configuration file, there is nothing to reload.
     let reload = typed.task.config.is_some().then(|| Reload {
         args: typed,
         output: output.clone(),
         worker: opened.worker.clone(),
         text,
     });
-    // Before it says that it's ready: who reads that may send one.
+    // Before the worker logs that it's ready: whoever reads that line may send a signal.
     signals::reload_on_hangup(reload, signals.stop.clone())?;
     signals::log_status_on_usr1(opened.worker.clone())?;
     ready.cancel();

@@ -1,4 +1,4 @@
-//! Opens the queues, the component and all else that a worker needs.
+//! Opens the queues, the component and everything else that a worker needs.
 
 use super::plan::RunPlan;
 use super::queues::{WorkQueue, create_planned, work_queue};
@@ -16,7 +16,7 @@ use wasmrun_runtime::task::component::Component;
 use wasmrun_runtime::worker::{BodyStore, TasksStart, Worker, WorkerOptions};
 use wasmrun_watch::server::Server;
 
-/// A worker, and all else that is opened for it.
+/// A worker, and everything that is opened for it.
 pub(super) struct Opened {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) component: Arc<Component>,
@@ -34,8 +34,8 @@ pub(super) struct Opened {
     pub(super) keeps_rejected: bool,
 }
 
-/// Opens everything, and reports the first error. A planned queue is created last: a start that fails leaves none
-/// behind.
+/// Opens everything, and returns the first error. A planned queue is created last, so that a failed start leaves no
+/// queue behind.
 pub(super) async fn open(plan: &RunPlan) -> Result<Opened, Failure> {
     let backends = Backends::new(plan.aws.clone());
     let work = work_queue(&backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?;
@@ -50,7 +50,7 @@ pub(super) async fn open(plan: &RunPlan) -> Result<Opened, Failure> {
     };
     let protected = protected(plan, &work);
     let component = Arc::new(component::load(&plan.task, &backends, bytes, wanted, host, protected).await?);
-    // After it's known that no guest may write there.
+    // Opened after the check that no guest may write to the file.
     let usage = match &plan.usage {
         Some((path, most_bytes)) => Some(Arc::new(UsageLog::start(path, *most_bytes)?)),
         None => None,
@@ -64,7 +64,7 @@ pub(super) async fn open(plan: &RunPlan) -> Result<Opened, Failure> {
         observers: all_observers(usage.as_ref(), &observers),
         ..plan.options(component.capacity().instances)?
     };
-    // Not while another worker may listen there, which a check leaves alone.
+    // A check doesn't listen, as another worker may use the address.
     let server = if plan.is_check { None } else { watch::bind(plan.watching.listen).await? };
     let is_planned = work.is_planned;
     let (queue, worker) = start(plan, &backends, work, &component, options).await?;
@@ -95,7 +95,7 @@ fn protected(plan: &RunPlan, work: &WorkQueue) -> Vec<Protected> {
     .collect()
 }
 
-/// Where bodies lie, if it can be read.
+/// Opens the store of message bodies, and checks that it can be read.
 async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result<BodyStore, Failure> {
     if !url.starts_with("s3://") {
         return Err(Failure::usage(format!(
@@ -140,7 +140,7 @@ async fn start(
 }
 
 impl Opened {
-    /// What bounds the number of instances.
+    /// Names the bound that determines the concurrency limit.
     pub(super) fn bounded_by(&self, plan: &RunPlan) -> String {
         match self.component.capacity().bounded_by {
             BoundedBy::User if plan.worker.is_auto() => "auto".to_owned(),

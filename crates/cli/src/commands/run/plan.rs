@@ -19,7 +19,7 @@ use wasmrun_runtime::worker::{Backoff, WorkerOptions};
 /// Settings of a worker, merged and validated before anything is opened.
 pub(super) struct RunPlan {
     pub(super) queue_url: String,
-    /// The usage file, with all links resolved, and the size at which it's rotated.
+    /// Path of the usage file, with all links resolved, and the size in bytes at which it's rotated.
     pub(super) usage: Option<(PathBuf, u64)>,
     pub(super) worker: WorkerSettings,
     pub(super) watching: WatchSettings,
@@ -27,7 +27,7 @@ pub(super) struct RunPlan {
     pub(super) aws: AwsSettings,
     pub(super) task: TaskPlan,
     pub(super) log: LogSettings,
-    /// Open and check everything, and run nothing.
+    /// Whether to open and check everything without running a task.
     pub(super) is_check: bool,
 }
 
@@ -63,17 +63,17 @@ impl RunPlan {
         })
     }
 
-    /// Whether the worker ends when the queue is empty.
+    /// Returns whether the worker ends when the queue is empty.
     pub(super) fn until_empty(&self) -> bool {
         self.worker.until_empty.unwrap_or(false)
     }
 
-    /// When a failed message is tried again.
+    /// Returns the delays before a failed message is retried.
     pub(super) fn backoff(&self) -> Backoff {
         self.worker.backoff.unwrap_or(WorkerOptions::default().backoff)
     }
 
-    /// Refuses outcomes that go to a dead-letter queue where there is none.
+    /// Refuses outcomes that the user sends to a dead-letter queue if there is none.
     pub(super) fn check_dead_letters(&self, has_dead_letter_queue: bool) -> Result<(), Failure> {
         match self.outcomes.dead_lettered.first() {
             Some(outcome) if !has_dead_letter_queue => Err(Failure::usage(format!(
@@ -84,12 +84,12 @@ impl RunPlan {
         }
     }
 
-    /// Whether rejected messages stay in the queue, as they'd go to a dead-letter queue and there is none.
+    /// Returns whether rejected messages stay in the queue, as they should go to a dead-letter queue but there is none.
     pub(super) fn keeps_rejected(&self, has_dead_letter_queue: bool) -> bool {
         !has_dead_letter_queue && self.outcomes.policy.rejected == Action::DeadLetter
     }
 
-    /// The worker's options, without those that have to be opened: bodies, protection and observers.
+    /// Returns the worker's options, without those that have to be opened: bodies, protection and observers.
     pub(super) fn options(&self, instances: NonZeroUsize) -> Result<WorkerOptions, Failure> {
         let (worker, defaults) = (&self.worker, WorkerOptions::default());
         Ok(WorkerOptions {
@@ -185,7 +185,7 @@ mod tests {
         assert!(named.check_dead_letters(true).is_ok());
         let error = named.check_dead_letters(false).expect_err("refused").to_string();
         assert!(error.starts_with("--on trapped=dead-letter needs a dead-letter queue"), "{error}");
-        // By default rejected messages go there, and are kept where there is none.
+        // By default, rejected messages go to the dead-letter queue, and stay in the queue if there is none.
         let default = plan("x.wasm --queue q", "").expect("a plan");
         assert!(default.check_dead_letters(false).is_ok());
         assert!(default.keeps_rejected(false) && !default.keeps_rejected(true));

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use wasmrun_runtime::ports::memory::MemoryQueue;
 use wasmrun_runtime::ports::queue::Queue;
 
-/// The queue that is worked on, and where its rejected messages go.
+/// The queue of the worker, and the queue of its rejected messages.
 pub(super) struct WorkQueue {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) file: Option<PathBuf>,
     pub(super) dead_letter: DeadLetters,
-    /// It doesn't exist, and an empty one in memory stands in for it.
+    /// Whether the queue doesn't exist yet, and an empty queue in memory stands in for it.
     pub(super) is_planned: bool,
 }
 
-/// Where rejected messages go, if anywhere.
+/// The dead-letter queue, if there is one.
 #[derive(Default)]
 pub(super) struct DeadLetters {
     pub(super) queue: Option<Arc<dyn Queue>>,
@@ -29,7 +29,7 @@ impl From<OpenQueue> for DeadLetters {
     }
 }
 
-/// Opens the queue and its dead-letter queue. A queue in memory stands in for a queue in a file that doesn't exist: the
+/// Opens the queue and its dead-letter queue. A queue in memory stands in for a queue whose file doesn't exist: the
 /// file is created once nothing else can fail.
 pub(super) async fn work_queue(
     backends: &Backends,
@@ -48,7 +48,7 @@ pub(super) async fn work_queue(
     Ok(WorkQueue { queue: stand_in(&plan.url), file: Some(plan.path), dead_letter, is_planned: true })
 }
 
-/// Creates a queue that was planned, unless somebody else did meanwhile.
+/// Creates a planned queue, or opens it if another process has created it meanwhile.
 pub(super) async fn create_planned(
     backends: &Backends,
     url: &str,
@@ -73,7 +73,7 @@ async fn with_dead_letters(
     Ok(WorkQueue { queue, file, dead_letter, is_planned: false })
 }
 
-/// The queue that the user names, or the one that the queue's redrive policy names.
+/// Opens the dead-letter queue that the user names, or the one that the queue's redrive policy names.
 async fn dead_letter_queue(
     backends: &Backends,
     queue: &dyn Queue,

@@ -112,7 +112,7 @@ pub(super) async fn serve(
     ended(plan, &summary, stop.is_cancelled())
 }
 
-/// Draws the progress of a worker that ends when the queue is empty.
+/// Starts to draw the progress of a worker that ends when the queue is empty.
 async fn draw_progress(
     plan: &RunPlan,
     opened: &Opened,
@@ -125,7 +125,7 @@ async fn draw_progress(
     Ok(Some(tokio::spawn(progress(output.clone(), opened.worker.tally(), depth.total()))))
 }
 
-/// Protects this ECS task while the worker is busy, until it's dropped.
+/// Protects this ECS task from scale-in while the worker is busy. Never returns.
 async fn keep_protected(protection: Option<&Protection>, worker: &Worker) {
     match protection {
         Some(protection) => protection.keep(|| worker.is_busy()).await,
@@ -133,7 +133,7 @@ async fn keep_protected(protection: Option<&Protection>, worker: &Worker) {
     }
 }
 
-/// A worker that stalled has failed, unless a signal stopped it.
+/// Returns the exit code. A stalled worker has failed, unless a signal stopped it.
 fn ended(plan: &RunPlan, summary: &Summary, is_stopped: bool) -> Result<ExitCode, Failure> {
     match &summary.stalled {
         Some(why) if plan.until_empty() && !is_stopped => Err(Failure::Stalled(format!(

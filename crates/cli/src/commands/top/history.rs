@@ -1,15 +1,15 @@
-//! What the worker said in the last minutes.
+//! Keeps the worker's answers of the last five minutes.
 
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// So far back.
+/// Age at which a sample is dropped.
 const KEPT: Duration = Duration::from_secs(300);
-/// What a throughput is measured over.
+/// Time span over which the throughput is measured.
 const RATE_OVER: Duration = Duration::from_secs(10);
 
-/// A moment.
+/// Numbers of one answer.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Instant,
@@ -18,12 +18,12 @@ struct Sample {
     tasks: u64,
 }
 
-/// What the worker said last, and some numbers of what it said before.
+/// The last answer of the worker, and samples of the earlier answers.
 #[derive(Debug, Default)]
 pub(super) struct History {
     last: Value,
     samples: VecDeque<Sample>,
-    /// Why it says nothing any more.
+    /// Reason why the worker didn't answer the last request. `None` if it did.
     lost: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl History {
             allowed: number(&status["instances"]["allowed"]),
             tasks: number(&status["tasks"]),
         };
-        // It's another worker, or it has begun anew.
+        // The number of tasks decreased: the worker restarted, or another worker has its address.
         if self.samples.back().is_some_and(|before| before.tasks > sample.tasks) {
             self.samples.clear();
         }
@@ -48,7 +48,7 @@ impl History {
         self.lost = None;
     }
 
-    /// It gives no answer.
+    /// Records that the worker didn't answer, and why.
     pub(super) fn lost(&mut self, why: String) {
         self.lost = Some(why);
     }
@@ -57,12 +57,12 @@ impl History {
         self.lost.as_deref()
     }
 
-    /// What it said last.
+    /// Returns the last answer.
     pub(super) fn last(&self) -> &Value {
         &self.last
     }
 
-    /// Tasks a second, lately.
+    /// Returns the number of tasks per second, over the last seconds.
     pub(super) fn throughput(&self) -> Option<f64> {
         let last = self.samples.back()?;
         let lately = |sample: &&Sample| last.at.saturating_duration_since(sample.at) <= RATE_OVER;
@@ -71,12 +71,12 @@ impl History {
         (seconds > 0.0).then(|| last.tasks.saturating_sub(first.tasks) as f64 / seconds)
     }
 
-    /// Seconds ago, below zero, and the backlog.
+    /// Returns the points of the backlog: the age in seconds, as a negative number, and the number of visible messages.
     pub(super) fn backlog(&self) -> Vec<(f64, f64)> {
         self.line(|sample| sample.backlog.map(|backlog| backlog as f64))
     }
 
-    /// Seconds ago, below zero, and the tasks that were allowed at once.
+    /// Returns the points of the concurrency limit: the age in seconds, as a negative number, and the limit.
     pub(super) fn instances(&self) -> Vec<(f64, f64)> {
         self.line(|sample| Some(sample.allowed as f64))
     }

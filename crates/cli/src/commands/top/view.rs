@@ -1,4 +1,4 @@
-//! How it looks.
+//! Draws the screen of `wasmrun top`.
 
 use super::history::History;
 use ratatui::Frame;
@@ -182,7 +182,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// A text from outside, on one line.
+/// Returns a text of the worker's answer, escaped and on one line.
 fn text(value: &Value) -> String {
     value.as_str().map(|text| OneLine(text).to_string()).unwrap_or_default()
 }
@@ -201,7 +201,7 @@ fn bytes(value: &Value) -> String {
         .map_or_else(|| "-".into(), |bytes| bytesize::ByteSize(bytes).display().iec_short().to_string())
 }
 
-/// Microseconds, in the unit that suits them.
+/// Formats microseconds with a suitable unit.
 fn micros(value: &Value) -> String {
     match value.as_u64() {
         None => "-".into(),
