@@ -82,7 +82,7 @@ pub(super) enum OnLeaseExpiredSetting {
     Finish,
 }
 
-/// Number of tasks that may fail in a row. `None` means `off`.
+/// Maximum number of tasks that may fail in a row. `None` means `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MaxConsecutiveFailures(Option<NonZeroU32>);
 

@@ -130,7 +130,7 @@ pub(crate) struct TaskArgs {
     pub(crate) log: LogSettings,
 }
 
-/// Parses a point in time (RFC 3339).
+/// Parses a point in time: RFC 3339, or the less strict form that humantime accepts.
 fn parse_time(text: &str) -> Result<SystemTime, String> {
     humantime::parse_rfc3339_weak(text).map_err(|_| "expected a time such as 2026-11-24T15:00:00Z".into())
 }
