@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use wasmrun_benches::podman::Storage;
 use wasmrun_benches::system::output;
 
@@ -69,13 +69,9 @@ impl Podman {
     fn podman(&self) -> Command {
         let mut command = match &self.own {
             Some(storage) => storage.podman(),
-            None => {
-                let mut command = Command::new("podman");
-                command.env("CONTAINERS_STORAGE_CONF", self.built_in.join("storage.conf"));
-                command
-            }
+            None => Storage::at(&self.built_in).podman(),
         };
-        command.env("CONTAINERS_CONF", self.built_in.join("containers.conf")).stdin(Stdio::null());
+        command.env("CONTAINERS_CONF", self.built_in.join("containers.conf"));
         command
     }
 

@@ -22,7 +22,7 @@ const WORK: Duration = Duration::from_secs(30);
 
 /// Something that holds tasks.
 pub(crate) struct Holder {
-    start: Box<dyn FnMut(usize, Instant) -> Result<usize, String>>,
+    start: Start,
     in_process: bool,
 }
 

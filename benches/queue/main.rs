@@ -21,9 +21,9 @@ use wasmrun_benches::bare::{Bare, Guards, Input, Memory};
 use wasmrun_benches::fauxqs::{Packages, Server, Sqs};
 use wasmrun_benches::program::{until, wasmrun};
 use wasmrun_benches::report::Report;
-use wasmrun_benches::rounds::{Found, Way, interleaved, median};
+use wasmrun_benches::rounds::{Cost, Found, Way, cost, interleaved, median, micros};
 use wasmrun_benches::run::Size;
-use wasmrun_benches::system::{cpu_of, process_cpu};
+use wasmrun_benches::system::cpu_of;
 use wasmrun_benches::{guests, run};
 
 /// This program again, as the bare loop.
@@ -62,13 +62,6 @@ pub(crate) struct Bench {
     pub(crate) runtime: Runtime,
 }
 
-/// Seconds that a number of messages took.
-struct Cost {
-    /// CPU time of the process that works on them, its start included.
-    cpu: f64,
-    wall: f64,
-}
-
 impl Bench {
     /// Measures who works on queues, and adds the table and the ratios.
     fn contenders(&self, report: &mut Report, size: Size) {
@@ -88,24 +81,23 @@ impl Bench {
                 with_url(self.packages.python("queue/boto3_loop.py"), url)
             }),
             Way::new("bare loop of the engine, no queue", |_| {
-                let (cpu, began) = (process_cpu(), Instant::now());
-                self.runtime.block_on(async {
-                    for _ in 0..messages {
-                        bare.run(&Input::default()).await;
-                    }
-                });
-                let cpu = process_cpu() - cpu;
-                Cost { cpu: cpu.as_secs_f64(), wall: began.elapsed().as_secs_f64() }
+                cost(messages, || {
+                    self.runtime.block_on(async {
+                        for _ in 0..messages {
+                            bare.run(&Input::default()).await;
+                        }
+                    });
+                })
             }),
         ];
         let found = interleaved("Contenders", rounds, ways);
         let [wasmrun, narrow, sdk, consumer, _, engine] = &found[..] else { unreachable!("six ways") };
         let row = |way: &Found<Cost>| {
-            let per_second = way.median(|cost| messages as f64 / cost.wall);
+            let per_second = way.median(|cost| 1e6 / cost.wall);
             json!({
                 "what": way.name,
                 "messages_per_second": (way.name != engine.name).then_some(per_second),
-                "cpu_seconds_per_10000": way.median(|cost| cost.cpu * 1e4 / messages as f64),
+                "cpu_seconds_per_10000": way.median(|cost| cost.cpu / 100.0),
             })
         };
         let headings = "| | messages a second | CPU seconds for 10,000 messages |";
@@ -116,7 +108,9 @@ impl Bench {
             let bare = sdk.rounds.iter().zip(&engine.rounds).map(|(sdk, engine)| sdk.cpu + engine.cpu);
             median(way.rounds.iter().zip(bare).map(|(cost, bare)| cost.cpu / bare))
         };
-        let ratio = |way: &Found<Cost>| (way.ratio(consumer, |cost| cost.cpu.max(1e-3)), to_bare(way));
+        // At least a millisecond for all messages: the ratio divides by it.
+        let least = 1e3 / messages as f64;
+        let ratio = |way: &Found<Cost>| (way.ratio(consumer, |cost| cost.cpu.max(least)), to_bare(way));
         let [(consumer_40, bare_40), (consumer_16, bare_16)] = [ratio(wasmrun), ratio(narrow)];
         report.data("by_sqs_consumer", json!({&wasmrun.name: consumer_40, &narrow.name: consumer_16}));
         report.data("by_bare_loops", json!({&wasmrun.name: bare_40, &narrow.name: bare_16}));
@@ -129,7 +123,7 @@ impl Bench {
         );
     }
 
-    /// What the process of a contender costs until its queue is empty.
+    /// What a message costs the process of a contender, which is measured from its start until its queue is empty.
     fn way<'a>(
         &'a self,
         name: &'a str,
@@ -148,7 +142,8 @@ impl Bench {
                 assert_eq!(ended, None, "{name} has ended");
                 self.runtime.block_on(self.sqs.is_empty(&url))
             });
-            let cost = Cost { cpu: cpu_of(child.id()).as_secs_f64(), wall: began.elapsed().as_secs_f64() };
+            let each = |time| micros(time) / messages as f64;
+            let cost = Cost { cpu: each(cpu_of(child.id())), wall: each(began.elapsed()) };
             // It is idle: nothing is lost.
             let _ = child.kill();
             let _ = child.wait();

@@ -3,8 +3,8 @@
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 use tokio::task::JoinSet;
 use wasmrun_benches::fauxqs::Sqs;
+use wasmrun_runtime::model::message::MAX_BATCH;
 
-const BATCH: usize = 10;
 /// Loops beside each other, so that the server and the two cores have something to do.
 const LOOPS: usize = 4;
 
@@ -16,7 +16,8 @@ pub(crate) async fn bare_loop(url: &str) {
         let (client, url) = (sqs.client.clone(), url.to_owned());
         loops.spawn(async move {
             loop {
-                let request = client.receive_message().queue_url(&url).max_number_of_messages(BATCH as i32);
+                let request =
+                    client.receive_message().queue_url(&url).max_number_of_messages(MAX_BATCH as i32);
                 let messages = request.wait_time_seconds(20).send().await.expect("messages").messages;
                 let entries: Vec<_> = messages
                     .unwrap_or_default()

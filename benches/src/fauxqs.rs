@@ -9,10 +9,10 @@ use aws_smithy_http_client::{Builder, tls};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use wasmrun_runtime::model::message::MAX_BATCH;
 
 /// The environment variable with the folder into which `cargo xtask bench` installs packages of npm and PyPI.
 const PACKAGES: &str = "WASMRUN_BENCH_SERVERS";
-const BATCH: usize = 10;
 
 /// Packages that `cargo xtask bench` installs.
 pub struct Packages(PathBuf);
@@ -107,11 +107,11 @@ impl Sqs {
 
     /// Sends messages with this body.
     pub async fn fill(&self, url: &str, body: &str, messages: usize) {
-        let entries: Vec<_> = (0..BATCH)
+        let entries: Vec<_> = (0..MAX_BATCH)
             .map(|index| SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body))
             .map(|entry| entry.build().expect("all fields"))
             .collect();
-        for _ in 0..messages / BATCH {
+        for _ in 0..messages / MAX_BATCH {
             let request = self.client.send_message_batch().queue_url(url).set_entries(Some(entries.clone()));
             request.send().await.expect("sent");
         }

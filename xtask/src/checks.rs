@@ -69,13 +69,15 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
 
 /// Name parts of the integration tests that the fast run leaves out: tests that need servers, containers or whole
 /// documents, and tests that take several seconds.
-const NOT_FAST: [&str; 10] = [
+const NOT_FAST: [&str; 11] = [
     // Servers that stand in for SQS and S3.
     "aws::",
     // podman, and templates on such a server.
     "deploy::",
     // Every page, some of which need these servers.
-    "docs::",
+    "docs::examples::",
+    // An example that the selection of the test binary doesn't build.
+    "docs::embedding::",
     // Kills, and outages that the tests wait for.
     "faults::",
     // Each guest runs until a limit ends it.

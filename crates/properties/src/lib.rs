@@ -1,4 +1,4 @@
-//! Properties that must hold for any bytes, whoever sends them.
+//! Properties that must hold for any bytes, from any sender.
 //!
 //! Each property is a function of bytes that panics where the property doesn't hold. The fuzz targets in `fuzz/` call
 //! these functions with bytes that reach new code. `fuzz/corpus/` keeps the most useful bytes, which an ordinary test

@@ -87,13 +87,13 @@ impl Emf {
         let mut interval = self.interval();
         // The last line comes soon after the line before. If both had `Workers`, the sum over their minute would count
         // the worker twice.
-        if !is_last || !std::mem::replace(&mut interval.has_line, true) {
+        let is_first = !std::mem::replace(&mut interval.has_line, true);
+        if !is_last || is_first {
             metrics.count("Workers", 1);
             metrics.count("InstancesRunning", instances.running as u64);
             metrics.count("InstancesAllowed", instances.allowed as u64);
             metrics.count("InstancesMax", instances.max.get() as u64);
         }
-        interval.has_line = true;
         interval.drain_into(&status.counts, &mut metrics);
         drop(interval);
 

@@ -1,7 +1,7 @@
 //! Answers of another server in place of the service: a proxy, a load balancer, or a web server at a mistyped address.
 //! The worker never takes them for the service's answers.
 
-use crate::harness::{Answer, Command, Depth, Request, ScriptedSqs, Stub, World, guest, keys};
+use crate::harness::{Answer, Command, Depth, Request, ScriptedSqs, Stub, World, guest, keys, signed};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,12 +35,7 @@ fn pages() -> Vec<(&'static str, Answer)> {
 }
 
 fn at(endpoint: &str, command: Command) -> Command {
-    command
-        .env("AWS_ENDPOINT_URL_S3", endpoint)
-        .env("AWS_ACCESS_KEY_ID", "own")
-        .env("AWS_SECRET_ACCESS_KEY", "own-secret")
-        .env("AWS_REGION", "eu-west-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
+    signed(command).env("AWS_ENDPOINT_URL_S3", endpoint)
 }
 
 /// A worker on a local queue, with stores in S3.

@@ -64,9 +64,7 @@ fn objects_of_any_size_are_written_read_copied_and_listed_where_signatures_are_c
 #[test]
 fn a_worker_assumes_a_role_for_what_it_writes() {
     let Some(amazon) = Amazon::moto() else { return };
-    amazon.create_buckets();
-    let world = World::new();
-    let queue = amazon.create_queue("jobs", 30, 3);
+    let (world, queue) = (World::new(), amazon.create_jobs(30, 3));
     amazon.notify("bucket-in", "jobs");
     amazon.put("bucket-in", "from/a", "hello");
     wait_until("the bucket has told the queue", || amazon.depth(&queue)[0] >= 1);
@@ -85,10 +83,7 @@ fn a_worker_assumes_a_role_for_what_it_writes() {
 #[test]
 fn throttling_and_lost_connections_cost_time_only() {
     const MESSAGES: usize = 40;
-    let Some(amazon) = Amazon::start() else { return };
-    amazon.create_buckets();
-    let world = World::new();
-    let queue = amazon.create_queue("jobs", 30, 3);
+    let Some((world, amazon, queue)) = Amazon::with_jobs(30, 3) else { return };
     amazon.send_all(&queue, (0..MESSAGES).map(|index| format!("put k{index:02} x")));
     let rules = json!([
         {"service": "sqs", "operation": "ReceiveMessage", "times": 2, "error": {"code": "RequestThrottled", "status": 403}},

@@ -4,7 +4,7 @@
 //! new section fails a test until it is either run here or listed among those that can't be run.
 
 pub(crate) mod document;
-mod help;
+pub(crate) mod help;
 pub(crate) mod place;
 
 use crate::harness::{Amazon, Output, World, field, guest, keys, repository, wait_until};

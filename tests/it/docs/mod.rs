@@ -6,6 +6,6 @@
 //! | `examples` | that the examples in documents and help run as printed |
 //! | `rooms` | that each room of a crate uses only those below it |
 
-pub(crate) mod embedding;
+mod embedding;
 pub(crate) mod examples;
-pub(crate) mod rooms;
+mod rooms;

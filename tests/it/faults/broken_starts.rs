@@ -1,7 +1,7 @@
 //! A worker that can't start prints the reason in one sentence and exits with the documented exit code, within seconds
 //! because its user waits. A container with less memory than a task may use is in `capacity`.
 
-use crate::harness::{Answer, Command, Output, Stub, World, guest};
+use crate::harness::{Answer, Command, Output, Stub, World, guest, signed};
 use std::ffi::OsStr;
 use std::time::Duration;
 
@@ -17,14 +17,8 @@ fn worker(world: &World, stub: &Stub) -> Command {
 /// The same worker with another component.
 fn worker_of(world: &World, stub: &Stub, component: impl AsRef<OsStr>) -> Command {
     let command = world.wasmrun(["run", "--queue", QUEUE]).arg(component);
-    command
-        .args(["--store", "input=s3://photos:ro", "--send", "next=sqlite:next.db"])
-        .env("AWS_ENDPOINT_URL", stub.endpoint())
-        .env("AWS_REGION", "eu-west-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("AWS_ACCESS_KEY_ID", "own")
-        .env("AWS_SECRET_ACCESS_KEY", "own-secret")
-        .within(SOON)
+    let command = command.args(["--store", "input=s3://photos:ro", "--send", "next=sqlite:next.db"]);
+    signed(command).env("AWS_ENDPOINT_URL", stub.endpoint()).within(SOON)
 }
 
 /// A working SQS, and an S3 that answers as the test says.

@@ -53,18 +53,36 @@ fn assert_outputs(store: &Path) {
     }
 }
 
+/// Runs a worker to its end. The queue's database is locked until the worker reports that.
+#[track_caller]
+fn works_off_a_locked_queue(world: &World) -> Output {
+    let worker = worker(world);
+    worker.until_logged(COMPLETED);
+    let database = lock(world, "jobs.db");
+    worker.until_logged("has been locked by another process");
+    database.execute_batch("ROLLBACK").expect("unlocked");
+    worker.finish().succeeded()
+}
+
+/// Moves a directory away until the worker has logged these texts.
+#[track_caller]
+fn vanishes(world: &World, worker: &Process, directory: &str, logged: &[&str]) {
+    let (there, away) = (world.path(directory), world.path("away"));
+    fs::rename(&there, &away).expect("renamed");
+    for text in logged {
+        worker.until_logged(text);
+    }
+    assert!(!there.exists(), "somebody made another directory");
+    fs::rename(&away, &there).expect("renamed");
+}
+
 fn a_store_vanishes_and_comes_back(store: &str) {
     let world = world();
     fill(&world);
     world.announce();
     let worker = worker(&world);
     worker.until_logged(COMPLETED);
-    let (there, away) = (world.path(store), world.path("away"));
-    fs::rename(&there, &away).expect("renamed");
-    worker.until_logged(STOPPED);
-    worker.until_logged("receiving is still paused");
-    assert!(!there.exists(), "somebody made another directory");
-    fs::rename(&away, &there).expect("renamed");
+    vanishes(&world, &worker, store, &[STOPPED, "receiving is still paused"]);
     let output = worker.finish().succeeded();
     assert_all_done(&world, &output);
     assert_eq!(output.logs_of(RECOVERED).len(), 1, "{output}");
@@ -87,17 +105,10 @@ fn an_output_store_that_vanishes_and_comes_back_costs_time_only() {
 fn a_locked_database_costs_time_only() {
     let world = world();
     world.send((0..OBJECTS).map(|_| "sleep 50"));
-    let worker = worker(&world);
-    worker.until_logged(COMPLETED);
-    let database = lock(&world, "jobs.db");
-    worker.until_logged("has been locked by another process");
-    database.execute_batch("ROLLBACK").expect("unlocked");
-    let output = worker.finish().succeeded();
+    let output = works_off_a_locked_queue(&world);
     assert_eq!(world.depth(), Depth::EMPTY);
     assert_eq!(world.dead(), Depth::EMPTY, "{output}");
-    let summary = output.summary();
-    assert_eq!(summary["tasks"], OBJECTS, "each ran once: {output}");
-    assert_eq!(summary["outcomes"]["completed"], OBJECTS);
+    output.each_ran_once(OBJECTS);
 }
 
 /// Once leases expire, other workers may receive the messages, which leads to duplicates but no loss.
@@ -108,12 +119,7 @@ fn a_database_that_is_locked_for_longer_than_messages_are_held_loses_none() {
     // Without this, all objects might be done before the database is locked.
     world.send(["sleep 3000"]);
     world.announce();
-    let worker = worker(&world);
-    worker.until_logged(COMPLETED);
-    let database = lock(&world, "jobs.db");
-    worker.until_logged("has been locked by another process");
-    database.execute_batch("ROLLBACK").expect("unlocked");
-    let output = worker.finish().succeeded();
+    let output = works_off_a_locked_queue(&world);
     assert_all_done(&world, &output);
 }
 
@@ -129,17 +135,11 @@ fn a_queue_whose_directory_vanishes_and_comes_back_costs_time_only() {
         .args(World::grants())
         .start();
     worker.until_logged(COMPLETED);
-    let (there, away) = (world.path("queue"), world.path("away"));
-    fs::rename(&there, &away).expect("renamed");
-    worker.until_logged("cannot receive from the queue");
-    assert!(!there.exists(), "somebody made another directory");
-    fs::rename(&away, &there).expect("renamed");
+    vanishes(&world, &worker, "queue", &["cannot receive from the queue"]);
     let output = worker.finish().succeeded();
     assert_eq!(world.depth_of(IN_DIRECTORY), Depth::EMPTY);
     assert_eq!(world.depth_of("sqlite:queue/jobs.db#dead"), Depth::EMPTY, "{output}");
-    let summary = output.summary();
-    assert_eq!(summary["tasks"], OBJECTS, "each ran once: {output}");
-    assert_eq!(summary["outcomes"]["completed"], OBJECTS);
+    output.each_ran_once(OBJECTS);
 }
 
 #[test]
@@ -220,10 +220,7 @@ fn a_full_disk_under_the_queue_costs_time_only() {
     fs::remove_file(filler).expect("removed");
     // The worker exits only when the queue is empty; its own counts show how the messages ended.
     let output = worker.finish().succeeded();
-    let summary = output.summary();
-    assert_eq!(summary["outcomes"]["completed"], MESSAGES, "{output}");
-    assert_eq!(summary["tasks"], MESSAGES, "each ran once: {output}");
-    assert_eq!(summary["dead_lettered"], 0);
+    output.each_ran_once(MESSAGES);
 }
 
 /// An error of the system is not the message's fault.

@@ -42,6 +42,7 @@ impl Amazon {
 
     /// Starts ministack with [what workers need](Self::create_jobs). Returns a world for them, the server and the URL of
     /// the queue.
+    #[track_caller]
     pub(crate) fn with_jobs(visibility_seconds: u32, max_receives: u32) -> Option<(World, Self, String)> {
         let amazon = Self::start()?;
         let queue = amazon.create_jobs(visibility_seconds, max_receives);
@@ -50,14 +51,18 @@ impl Amazon {
 
     /// Creates the queue `jobs`, with its dead-letter queue, and the buckets `bucket-in` and `bucket-out`. Returns the URL
     /// of the queue.
+    #[track_caller]
     pub(crate) fn create_jobs(&self, visibility_seconds: u32, max_receives: u32) -> String {
         self.create_buckets();
         self.create_queue("jobs", visibility_seconds, max_receives)
     }
 
     /// Creates the buckets `bucket-in` and `bucket-out`.
+    #[track_caller]
     pub(crate) fn create_buckets(&self) {
-        ["bucket-in", "bucket-out"].map(|bucket| self.create_bucket(bucket));
+        for bucket in ["bucket-in", "bucket-out"] {
+            self.create_bucket(bucket);
+        }
     }
 
     /// Starts moto: SQS and S3 for small loads, and STS.

@@ -94,6 +94,15 @@ impl Command {
 }
 
 impl Output {
+    /// Asserts that there were as many tasks as messages, that all of them completed, and that nothing was dead-lettered.
+    #[track_caller]
+    pub(crate) fn each_ran_once(&self, messages: usize) {
+        let summary = self.summary();
+        assert_eq!(summary["tasks"], messages, "each ran once: {self}");
+        assert_eq!(summary["outcomes"]["completed"], messages, "{self}");
+        assert_eq!(summary["dead_lettered"], 0, "{self}");
+    }
+
     pub(super) fn new(name: &str, status: ExitStatus, stdout: Vec<String>, stderr: Vec<String>) -> Self {
         let output = Self { name: name.to_owned(), status, stdout, stderr };
         // A guest's panic is fine: it is a value in a JSON log line.

@@ -78,8 +78,7 @@ fn a_message_that_is_sent_twice_with_the_same_id_arrives_once_in_a_fifo_queue() 
 
 #[test]
 fn a_version_that_was_announced_is_read_although_it_was_overwritten() {
-    let Some(amazon) = Amazon::start() else { return };
-    let (world, queue) = (World::new(), amazon.create_jobs(30, 3));
+    let Some((world, amazon, queue)) = Amazon::with_jobs(30, 3) else { return };
     amazon.keep_versions("bucket-in");
     let first = amazon.put_version("bucket-in", "a.txt", "first");
     let second = amazon.put_version("bucket-in", "a.txt", "second");

@@ -1,7 +1,7 @@
 //! Objects with unusual headers, versions and keys. The writers of objects choose these, and must not be able to stop a
 //! worker with them.
 
-use crate::harness::{Amazon, Answer, Command, Depth, Request, Stub, World, guest};
+use crate::harness::{Amazon, Answer, Command, Depth, Request, Stub, World, guest, signed};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -61,12 +61,7 @@ fn an_object_with_metadata_that_is_no_text_is_read_like_any_other() {
 }
 
 fn at(stub: &Stub, command: Command) -> Command {
-    command
-        .env("AWS_ENDPOINT_URL", stub.endpoint())
-        .env("AWS_REGION", "eu-west-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("AWS_ACCESS_KEY_ID", "own")
-        .env("AWS_SECRET_ACCESS_KEY", "own-secret")
+    signed(command).env("AWS_ENDPOINT_URL", stub.endpoint())
 }
 
 /// One task of `misbehave` that reads from a bucket and writes to another store.

@@ -192,19 +192,8 @@ fn the_examples_of_the_help_work() {
         world.write(name, format!("{}\n", record(7)));
     }
     world.write("eu-west-1.toml", include_str!("../../../crates/cli/src/prices.toml"));
-    let help = world.wasmrun(["report", "--help"]).succeeds();
-    let lines: Vec<&str> = help
-        .stdout
-        .iter()
-        .skip_while(|line| *line != "Examples:")
-        .skip(1)
-        .take_while(|line| line.starts_with("  "))
-        .map(|line| line.trim())
-        .collect();
-    // A line that ends with a backslash continues in the next line.
-    let text = lines.join("\n").replace("\\\n", " ");
-    let examples: Vec<&str> = text.lines().collect();
-    assert_eq!(examples.len(), 4, "{help}");
+    let examples = crate::docs::examples::help::of(&world, "report", 80);
+    assert_eq!(examples.len(), 4, "{examples:?}");
     let beside = Path::new(env!("CARGO_BIN_EXE_wasmrun")).parent().expect("a directory");
     for example in examples {
         let script = format!("set -o pipefail; PATH={}:$PATH; {example}", beside.display());

@@ -36,7 +36,7 @@ use wasmrun_runtime::ports::queue::{
     BatchPolicy, Delivery, Depth, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
 };
 
-/// Longest wait of a receive. SQS supports 20 s, but can't be told that the client no longer listens. A poll that is
+/// Longest wait of a receive. SQS supports 20 s, but has no way to learn that the client no longer listens. A poll that is
 /// dropped still takes the next message, which is then hidden for its visibility timeout and counts a receive
 /// (aws/aws-sdk-js#2350, aws/aws-sdk-java-v2#1395). So a poll is always awaited, and an idle worker takes this long to
 /// stop: it must be less than 3 s. The cost is 1,800 requests an hour instead of 180.

@@ -193,6 +193,11 @@ impl Limits {
         self.blocked_time.unwrap_or(self.timeout).min(self.timeout)
     }
 
+    /// Returns the limit of blocked time, or `None` if the timeout ends a task first.
+    pub(crate) fn blocked_bound(&self) -> Option<Duration> {
+        self.blocked_time.filter(|&time| time < self.timeout)
+    }
+
     /// Returns the maximum number of bytes that one task within its limits can make the process hold at once.
     ///
     /// A guest makes one host call at a time: either the call's arguments are large or its answer is.

@@ -208,6 +208,13 @@ pub enum QueueError {
     Unusable(String),
 }
 
+impl QueueError {
+    /// Returns the error of an entry of a batch that the queue didn't answer.
+    pub(crate) fn unanswered() -> Self {
+        Self::Unavailable("no answer".into())
+    }
+}
+
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -7,7 +7,7 @@
 //! If a task yields before the end of its [`TimeSlice`], it is polled again at once, without going through tokio.
 //! Through tokio, an idle thread would wake up and take the task over, and the task would move between two cores.
 
-use super::time_slice::TimeSlice;
+use super::time_slice::{TimeSlice, thread_cpu};
 use crate::engine::threads::Ready;
 use parking_lot::Mutex;
 use std::future::Future;
@@ -36,7 +36,6 @@ pub(crate) struct BlockedTooLong;
 /// Runs a future and measures its times.
 pub(crate) struct Metered<'a, F> {
     future: Pin<&'a mut F>,
-    time_slice: Arc<TimeSlice>,
     wakes: Arc<Wakes>,
     /// A waker made from `wakes`.
     waker: Waker,
@@ -56,16 +55,16 @@ impl<'a, F> Metered<'a, F> {
         times: &'a mut Times,
         most_blocked: Option<Duration>,
     ) -> Self {
-        let wakes = Wakes::new(time_slice.clone());
+        let wakes = Wakes::new(time_slice);
         let waker = Waker::from(wakes.clone());
         let most_blocked = most_blocked.map(|most| (most, None));
-        Self { future, time_slice, wakes, waker, times, is_ready: None, ended: None, most_blocked }
+        Self { future, wakes, waker, times, is_ready: None, ended: None, most_blocked }
     }
 
     /// Begins a time slice at `now`, and counts the time since the last one.
     fn begin(&mut self, now: u64, cpu: Duration, thread: &Waker) {
         self.is_ready = None;
-        self.time_slice.begin(now, cpu);
+        self.wakes.time_slice.begin(now, cpu);
         let woken = self.wakes.begin(thread);
         let Some(ended) = self.ended else { return };
         // A timer or a cancellation may poll the task without waking it. It was then blocked until now.
@@ -73,7 +72,7 @@ impl<'a, F> Metered<'a, F> {
         let ready = Duration::from_nanos(now - woken);
         self.times.blocked += Duration::from_nanos(woken - ended);
         self.times.ready += ready;
-        self.time_slice.load().waited(ready);
+        self.wakes.time_slice.load().waited(ready);
     }
 }
 
@@ -83,9 +82,9 @@ impl<F: Future> Future for Metered<'_, F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let cpu = thread_cpu();
-        this.begin(this.time_slice.now(), cpu, context.waker());
+        this.begin(this.wakes.time_slice.now(), cpu, context.waker());
         let mut poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
-        while poll.is_pending() && this.wakes.is_woken() && this.time_slice.may_go_on() {
+        while poll.is_pending() && this.wakes.is_woken() && this.wakes.time_slice.may_go_on() {
             this.wakes.clear();
             poll = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
         }
@@ -94,9 +93,9 @@ impl<F: Future> Future for Metered<'_, F> {
         if let Poll::Ready(output) = poll {
             return Poll::Ready(Ok(output));
         }
-        this.ended = Some(this.time_slice.now());
+        this.ended = Some(this.wakes.time_slice.now());
         if is_ready {
-            this.is_ready = Some(this.time_slice.load().ready());
+            this.is_ready = Some(this.wakes.time_slice.load().ready());
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -170,12 +169,6 @@ impl Wake for Wakes {
             self.thread.lock().wake_by_ref();
         }
     }
-}
-
-/// Returns the CPU time of the current thread.
-pub(super) fn thread_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -274,7 +267,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_thread_that_nobody_waits_for_is_given_back_at_once_but_not_for_ever() {
+    async fn a_task_that_yields_while_no_other_waits_goes_on_at_once_but_not_for_ever() {
         const TIMES: u32 = 100;
         let others = ThreadLoad::default();
         let alone = time_slices(&others, hands_back(TIMES)).await;

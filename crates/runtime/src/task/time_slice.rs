@@ -13,7 +13,6 @@
 
 use crate::engine::threads::ThreadLoad;
 use crate::model::limits::Limits;
-use crate::task::metering::thread_cpu;
 use crate::task::store::TaskState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -149,6 +148,12 @@ struct Call {
     time_slice: u64,
     /// Whether the call around it is a host call.
     outer: bool,
+}
+
+/// Returns the CPU time of the current thread.
+pub(super) fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -91,26 +91,23 @@ impl Worker {
         };
         let (message_id, queue) = (&message.id, queue.url());
         let answer = tokio::select! {
-            answer = sending => answer.unwrap_or_default(),
+            answer = sending => answer.ok().flatten().unwrap_or_else(|| Err(QueueError::unanswered())),
             () = abandon.cancelled() => return Decision::Release(Duration::ZERO),
         };
         match answer {
-            Some(Ok(id)) => {
+            Ok(id) => {
                 self.tally.counters.dead_lettered.add(1);
                 let (outcome, reason) = (outcome.kind().as_str(), outcome.reason());
                 tracing::warn!(message_id, dead_letter_id = id, outcome, reason, "dead-lettered the message");
                 Decision::DeadLetter
             }
-            Some(Err(error @ QueueError::InvalidMessage(_))) => {
+            Err(error @ QueueError::InvalidMessage(_)) => {
                 // This isn't an outage: only this message is refused. The queue's own redrive moves it in the end.
                 tracing::error!(message_id, queue, %error, "the dead-letter queue refused the message");
                 Decision::Retry(self.options.backoff.longest)
             }
-            answer => {
-                let error = match answer {
-                    Some(Err(error)) => error.to_string(),
-                    _ => "no answer".to_owned(),
-                };
+            Err(error) => {
+                let error = error.to_string();
                 tracing::warn!(message_id, queue, error, "cannot dead-letter the message");
                 self.breaker.queue_failed("the dead-letter queue does not take messages");
                 Decision::Release(self.options.backoff.first)

@@ -31,12 +31,12 @@ const MOST_POLLERS: usize = 16;
 /// State that the pollers share.
 pub(super) struct Polling<'a> {
     pub(super) tasks: &'a TaskTracker,
-    pub(super) in_progress: &'a Arc<InProgress>,
+    in_progress: &'a Arc<InProgress>,
     pub(super) stop: &'a CancellationToken,
     /// Wakes a helper when the queue may have more messages than the awake pollers ask for.
-    pub(super) more: Notify,
+    more: Notify,
     /// Number of receives in a row that returned no message.
-    pub(super) empty: AtomicU32,
+    empty: AtomicU32,
 }
 
 /// The role of a poller.

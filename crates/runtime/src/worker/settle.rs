@@ -246,7 +246,7 @@ async fn settle_batch(
     batch
         .into_iter()
         .filter_map(|mut settlement| {
-            let answer = answers.next().unwrap_or_else(|| Err(QueueError::Unavailable("no answer".into())));
+            let answer = answers.next().unwrap_or_else(|| Err(QueueError::unanswered()));
             match answer {
                 Ok(()) => {
                     breaker.settled(settlement.evidence, settlement.probe.take());

@@ -162,7 +162,7 @@ async fn an_answer_that_lacks_entries_is_a_failure_of_those() {
 }
 
 #[tokio::test]
-async fn what_gathered_is_settled_ten_at_a_time() {
+async fn messages_that_accumulate_are_settled_ten_at_a_time() {
     let asked = deletions(25, Duration::from_secs(60), vec![], &CancellationToken::new()).await;
     assert_eq!(asked.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
 }

@@ -68,7 +68,7 @@ pub enum Receiving {
         /// The failure.
         why: String,
     },
-    /// The worker was told to stop.
+    /// The worker is stopping.
     Stopping,
 }
 

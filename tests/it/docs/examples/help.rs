@@ -9,12 +9,14 @@ use std::fs;
 pub(super) fn all(world: &World, columns: u32) -> BTreeMap<String, Vec<String>> {
     let page = fs::read_to_string(repository().join("docs/src/reference/cli.md")).expect("a page");
     let commands = page.lines().filter_map(|line| line.strip_prefix("## wasmrun "));
-    let of = |command: &str| {
-        let words = command.split(' ').chain(["--help"]);
-        let help = world.wasmrun(words).env("COLUMNS", columns.to_string()).succeeds();
-        (command.to_owned(), examples(&help.stdout))
-    };
-    commands.map(of).filter(|(_, examples)| !examples.is_empty()).collect()
+    let all = commands.map(|command| (command.to_owned(), of(world, command, columns)));
+    all.filter(|(_, examples)| !examples.is_empty()).collect()
+}
+
+/// The examples of one command.
+pub(crate) fn of(world: &World, command: &str, columns: u32) -> Vec<String> {
+    let words = command.split(' ').chain(["--help"]);
+    examples(&world.wasmrun(words).env("COLUMNS", columns.to_string()).succeeds().stdout)
 }
 
 /// The commands below `Examples:`, each joined into one string if it has several lines.

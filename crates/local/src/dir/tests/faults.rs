@@ -98,7 +98,7 @@ async fn what_killed_processes_left_is_swept_and_what_is_in_use_is_not() {
     assert_eq!(world.temporaries(), 0);
 }
 
-/// A call whose future is dropped, as when a task ends, goes on on its thread until it is told that it was abandoned.
+/// A call whose future is dropped, as when a task ends, goes on on its thread until it learns that it was abandoned.
 #[tokio::test]
 async fn a_call_that_nobody_waits_for_any_more_is_told_so() {
     let world = World::new();

@@ -22,8 +22,8 @@ use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use wasmtime::Engine;
 use wasmtime::component::{Component as Code, Linker};
+use wasmtime::{Engine, ResourcesRequired};
 
 /// Options for loading a component.
 pub struct LoadOptions {
@@ -94,12 +94,10 @@ impl Component {
 
         let pool = Pool { code, instances, frames };
         let pooled = pooled(allocator, &component, &artefact, pool, &limits)?;
-        let allocator = if pooled.is_some() { Allocator::Pooling } else { Allocator::OnDemand };
+        let pool = pooled.is_some().then_some(pool);
         let (component, engine) = pooled.unwrap_or((component, on_demand));
 
         let pre = link(&engine, &component)?;
-        let pool = (allocator == Allocator::Pooling).then_some(pool);
-
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
         let calls = Arc::new(HostCalls::of(&grants));
         let grants = Arc::new(grants);
@@ -120,7 +118,6 @@ impl Component {
             grants,
             calls,
             threads,
-            allocator,
             needs,
             raw_body,
             was_cached,
@@ -137,26 +134,29 @@ fn pooled(
     pool: Pool,
     limits: &Limits,
 ) -> Result<Option<(Code, Engine)>, LoadError> {
-    match (allocator, component.resources_required()) {
-        (Allocator::OnDemand, _) | (_, None) => Ok(None),
-        (_, Some(needs)) => {
-            match engine::pooling(pool.code, pool.instances.get(), &needs, limits, pool.frames) {
-                // The code was loaded before, so a failure now means that the component exceeds the pool's limits.
-                Ok(engine) => match artefact.load(&engine) {
-                    Ok(component) => Ok(Some((component, engine))),
-                    Err(error) => Err(misfit(&error.to_string(), limits)),
-                },
-                Err(error) if allocator == Allocator::Pooling => Err(engine_error(error)),
-                Err(error) => {
-                    let error = format!("{error:#}");
-                    tracing::warn!(
-                        error,
-                        "cannot reserve the instance pool: each instance takes its memory from the system"
-                    );
-                    Ok(None)
-                }
-            }
+    let needs = component.resources_required().filter(|_| allocator != Allocator::OnDemand);
+    let Some(needs) = needs else { return Ok(None) };
+    let engine = match pool.engine(&needs, limits) {
+        Ok(engine) => engine,
+        Err(error) if allocator == Allocator::Pooling => return Err(engine_error(error)),
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::warn!(
+                error,
+                "cannot reserve the instance pool: each instance takes its memory from the system"
+            );
+            return Ok(None);
         }
+    };
+    // The code was loaded before, so a failure now means that the component exceeds the pool's limits.
+    let component = artefact.load(&engine).map_err(|error| misfit(&error.to_string(), limits))?;
+    Ok(Some((component, engine)))
+}
+
+impl Pool {
+    /// Creates an engine with the pool, for a component that needs this.
+    fn engine(self, needs: &ResourcesRequired, limits: &Limits) -> wasmtime::Result<Engine> {
+        engine::pooling(self.code, self.instances.get(), needs, limits, self.frames)
     }
 }
 
@@ -173,7 +173,7 @@ async fn try_start(
         let started = {
             let (time_slice, mut times) = (store.data().time_slice.clone(), Times::default());
             let call = pin!(pre.instantiate_async(&mut store));
-            let most_blocked = Some(limits.blocked_time()).filter(|&time| time < limits.timeout);
+            let most_blocked = limits.blocked_bound();
             tokio::time::timeout(limits.timeout, Metered::new(call, time_slice, &mut times, most_blocked))
                 .await
         };
@@ -235,8 +235,7 @@ pub(super) fn renew(
     let Some(needs) = component.resources_required() else {
         return Err(LoadError::Engine("the component does not say what it needs".into()));
     };
-    let engine = engine::pooling(pool.code, pool.instances.get(), &needs, limits, pool.frames)
-        .map_err(engine_error)?;
+    let engine = pool.engine(&needs, limits).map_err(engine_error)?;
     let artefact = Artefact::of(component).map_err(engine_error)?;
     link(&engine, &artefact.load(&engine)?)
 }

@@ -46,7 +46,6 @@ pub struct Component {
     grants: Arc<Grants>,
     calls: Arc<HostCalls>,
     threads: GuestThreads,
-    allocator: Allocator,
     needs: Needs,
     raw_body: bool,
     was_cached: bool,
@@ -150,7 +149,7 @@ impl Component {
 
     /// Returns where its instances come from: never [`Allocator::Auto`].
     pub fn allocator(&self) -> Allocator {
-        self.allocator
+        if self.pool.is_some() { Allocator::Pooling } else { Allocator::OnDemand }
     }
 
     /// Returns the threads on which its tasks compute.
@@ -200,7 +199,7 @@ impl Component {
                 instance.wasmrun_task_handler().call_handle(&mut store, message).await
             };
             let call = pin!(call);
-            let most_blocked = Some(limits.blocked_time()).filter(|&time| time < limits.timeout);
+            let most_blocked = limits.blocked_bound();
             // A task that never waits ends before the timer is set.
             tokio::select! {
                 biased;

@@ -100,10 +100,9 @@ impl TaskState {
         Ok(checks
             .into_iter()
             .map(|check| {
-                let none = || Err(QueueError::Unavailable("no answer".into()));
                 let answer = match check {
                     Err(reason) => Err(QueueError::InvalidMessage(reason)),
-                    Ok(()) => answers.next().unwrap_or_else(none),
+                    Ok(()) => answers.next().unwrap_or_else(|| Err(QueueError::unanswered())),
                 };
                 self.config.calls.sent(&alias, &answer);
                 if answer.is_ok() {
