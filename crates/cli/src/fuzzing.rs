@@ -26,12 +26,11 @@ pub fn settings(config: &str, arguments: &[&str]) -> Option<Result<Limits, Strin
     let Ok(Cli { command: Some(Command::Run(args)), .. }) = Cli::try_parse_from(words) else { return None };
     let merged = (|| -> Result<Limits, Failure> {
         let mut file = ConfigFile::parse(config, &"wasmrun.toml")?;
-        let log = args.task.log.clone().or(std::mem::take(&mut file.log));
-        log_lines::filter(log.level.as_deref().unwrap_or("info"))?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         worker.instances()?;
         outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
+        log_lines::filter(plan.log.level.as_deref())?;
         plan.engine.threads()?;
         Ok(component::limits(&plan))
     })();

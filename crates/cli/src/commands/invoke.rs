@@ -19,11 +19,10 @@ use wasmrun_runtime::model::trace;
 
 pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let mut file = ConfigFile::read(args.task.config.as_deref())?;
-    let log = args.task.log.clone().or(std::mem::take(&mut file.log));
     let message = message(&args)?;
-    let backends = Backends::new(args.task.aws.clone().or(std::mem::take(&mut file.aws)));
     let plan = TaskPlan::new(args.component, args.task, &mut file, false)?;
-    let output = logging::start(&log)?;
+    let backends = Backends::new(plan.aws.clone());
+    let output = logging::start(&plan.log)?;
 
     let bytes = read(&plan, &backends).await?;
     let span = trace::task_span(&message);

@@ -72,8 +72,13 @@ fn set<E>(reload: impl Fn(EnvFilter) -> Result<(), E> + Send + Sync + 'static) -
 /// the user sets, these crates log warnings and errors at most.
 const TALKERS: [&str; 4] = ["aws_", "h2", "hyper", "rustls"];
 
-/// Parses a level or a filter by target. Any other word is refused, as it would silence the whole log.
-pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
+/// Default log level.
+const LEVEL: &str = "info";
+
+/// Parses a level or a filter by target; `None` is the default level. Any other word is refused, as it would silence the
+/// whole log.
+pub(crate) fn filter(level: Option<&str>) -> Result<EnvFilter, Failure> {
+    let text = level.unwrap_or(LEVEL);
     let wrong = || {
         let hint = match LogFormat::from_str(text, false) {
             Ok(_) => format!("; for the format write --log-format {text}"),

@@ -36,15 +36,12 @@ pub(crate) struct Output {
     set_filter: SetFilter,
 }
 
-/// Default log level.
-const LEVEL: &str = "info";
-
 impl Output {
     /// Starts logging.
     pub(crate) fn start(level: Option<&str>, format: Option<LogFormat>) -> Result<Self, Failure> {
         let terminal = io::stderr().is_terminal();
         let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-        let filter = filter(level.unwrap_or(LEVEL))?;
+        let filter = filter(level)?;
         let bar = ProgressBar::hidden();
         // https://no-color.org: any value that isn't empty.
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -57,7 +54,7 @@ impl Output {
 
     /// Parses a new log level and returns the function that applies it.
     pub(crate) fn level(&self, level: Option<&str>) -> Result<impl FnOnce() + use<>, Failure> {
-        let (filter, set_filter) = (filter(level.unwrap_or(LEVEL))?, self.set_filter.clone());
+        let (filter, set_filter) = (filter(level)?, self.set_filter.clone());
         Ok(move || set_filter(filter))
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// Build information, which is known only when the program is built.
 pub struct Build {
-    /// Commit from which the program was built, if the build was told.
+    /// Commit from which the program was built, if the build knew it.
     pub revision: Option<&'static str>,
     /// Time of the commit (RFC 3339).
     pub committed: Option<&'static str>,
@@ -23,8 +23,8 @@ impl Build {
             let compiler =
                 if cfg!(feature = "compiler") { "included" } else { "none: runs precompiled code only" };
             for (name, value) in [
-                ("commit", self.revision.unwrap_or("not told to the build")),
-                ("committed", self.committed.unwrap_or("not told to the build")),
+                ("commit", self.revision.unwrap_or("unknown to the build")),
+                ("committed", self.committed.unwrap_or("unknown to the build")),
                 ("rustc", self.rustc),
                 ("target", &format!("{}{linked}", self.target)),
                 ("wasmtime", wasmrun_runtime::engine::WASMTIME),

@@ -1,10 +1,12 @@
 //! Merges the settings of tasks, which `run` and `invoke` share, into a plan.
 
+use super::aws::AwsSettings;
 use super::engine::EngineSettings;
 use super::environment::environment;
 use super::file::ConfigFile;
 use super::flags::TaskArgs;
 use super::grants::{self, StoreSetting};
+use super::log::LogSettings;
 use crate::output::failure::Failure;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,8 @@ pub(crate) struct TaskPlan {
     pub(crate) engine: EngineSettings,
     pub(crate) raw_body: bool,
     pub(crate) deterministic: bool,
+    pub(crate) aws: AwsSettings,
+    pub(crate) log: LogSettings,
 }
 
 impl TaskPlan {
@@ -59,6 +63,8 @@ impl TaskPlan {
             engine: args.engine.or(std::mem::take(&mut file.engine)),
             raw_body: args.raw_body.or(file.raw_body).unwrap_or(false),
             deterministic: args.deterministic.or(file.deterministic).unwrap_or(false),
+            aws: args.aws.or(std::mem::take(&mut file.aws)),
+            log: args.log.or(std::mem::take(&mut file.log)),
         })
     }
 

@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::LazyLock;
 
+/// Variables of all flags.
+static OF_FLAGS: LazyLock<BTreeSet<OsString>> = LazyLock::new(|| variables_of(&Cli::command()));
+
 /// Returns the variables whose names start with `prefix`: the rest of each name, and the value. Skips variables of
 /// flags: `WASMRUN_ON_LEASE_EXPIRED` starts like `WASMRUN_ON_RETRY`, and belongs to a flag.
 pub(super) fn variables_with(prefix: &str) -> impl Iterator<Item = (String, String)> {
-    static OF_FLAGS: LazyLock<BTreeSet<OsString>> = LazyLock::new(|| variables_of(&Cli::command()));
     std::env::vars_os().filter_map(move |(variable, value)| {
         let name = variable.to_str()?.strip_prefix(prefix)?.to_owned();
         let is_name = !name.is_empty() && !OF_FLAGS.contains(&variable);
@@ -28,16 +30,15 @@ const OF_SERVICES: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];
 
 /// Warns of variables that look like settings but aren't.
 pub(crate) fn warn_of_unknown_variables() {
-    let known = variables_of(&Cli::command());
     for (variable, _) in std::env::vars_os() {
         let Some(name) = variable.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
         let is_name = FAMILIES.iter().any(|family| name.len() > family.len() && name.starts_with(family));
         let is_service = OF_SERVICES.iter().any(|service| name.starts_with(service));
-        if is_name || is_service || known.contains(&variable) {
+        if is_name || is_service || OF_FLAGS.contains(&variable) {
             continue;
         }
         let variable = format!("{PREFIX}{name}");
-        match nearest_variable(name, &known) {
+        match nearest_variable(name) {
             Some(near) => {
                 let near = format!("{PREFIX}{near}");
                 tracing::warn!(variable, did_you_mean = near, "ignored an unknown variable");
@@ -49,8 +50,8 @@ pub(crate) fn warn_of_unknown_variables() {
 
 /// Returns the variable that the user probably meant. All names are without the prefix, which would make any two
 /// similar.
-fn nearest_variable(name: &str, known: &BTreeSet<OsString>) -> Option<String> {
-    let of_flags = known.iter().filter_map(|known| known.to_str()?.strip_prefix(PREFIX));
+fn nearest_variable(name: &str) -> Option<String> {
+    let of_flags = OF_FLAGS.iter().filter_map(|known| known.to_str()?.strip_prefix(PREFIX));
     if let Some(near) = nearest(name, of_flags) {
         return Some(near.to_owned());
     }
@@ -75,9 +76,8 @@ pub(crate) fn not_utf8() -> String {
         }
         before = shown;
     }
-    let of_flags = variables_of(&Cli::command());
     let variable = std::env::vars_os()
-        .find(|(variable, value)| value.to_str().is_none() && of_flags.contains(variable))
+        .find(|(variable, value)| value.to_str().is_none() && OF_FLAGS.contains(variable))
         .map(|(variable, _)| variable.to_string_lossy().into_owned());
     variable.map_or_else(|| "an argument".into(), |name| format!("the variable {name}"))
 }

@@ -41,12 +41,11 @@ impl Reload {
     async fn apply(&self) -> Result<(), Failure> {
         let args = self.args.clone();
         let (mut file, text) = ConfigFile::read_aside(args.task.config.clone()).await?;
-        let level = args.task.log.clone().or(std::mem::take(&mut file.log)).level;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         // Settings that need a restart are checked as well, so that the restart doesn't fail.
-        TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
+        let plan = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
         let asked = Sizing { most: worker.instances()?, scale: worker.scale()? };
-        let set_level = self.output.level(level.as_deref())?;
+        let set_level = self.output.level(plan.log.level.as_deref())?;
         let sizing = self.worker.resize(asked);
         set_level();
         let left = need_restart(&self.text, &text);

@@ -11,9 +11,25 @@ use wasmrun_runtime::worker::{Receiving, Status, Worker};
 /// Signals that arrive within this time count as one.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// Starts to receive SIGINT and SIGTERM.
-pub(crate) fn stop_signals() -> Result<(Signal, Signal), Failure> {
-    Ok((heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?))
+/// SIGINT and SIGTERM.
+pub(crate) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// Starts to receive them.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        Ok(Self { interrupt: heard(SignalKind::interrupt())?, terminate: heard(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 fn heard(kind: SignalKind) -> Result<Signal, Failure> {
@@ -22,19 +38,13 @@ fn heard(kind: SignalKind) -> Result<Signal, Failure> {
 
 /// Handles SIGINT and SIGTERM: the first drains the worker, the second stops it at once.
 pub(crate) fn stop_on_signals(stop: CancellationToken, abandon: CancellationToken) -> Result<(), Failure> {
-    let (mut interrupt, mut terminate) = stop_signals()?;
+    let mut signals = StopSignals::new()?;
     tokio::spawn(async move {
         let mut next = async || {
-            let mut one = async || {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-            };
-            one().await;
+            signals.next().await;
             let others = async {
                 loop {
-                    one().await;
+                    signals.next().await;
                 }
             };
             let _: Result<(), _> = tokio::time::timeout(TOGETHER, others).await;

@@ -42,7 +42,7 @@ pub(crate) async fn bind(listen: Option<Listen>) -> Result<Option<Server>, Failu
     if !address.ip().is_loopback() {
         tracing::warn!(
             %address,
-            "serving status and metrics without authentication to whoever reaches this address"
+            "serving status and metrics without authentication to anyone who can reach this address"
         );
     }
     Ok(Some(server))

@@ -1,10 +1,10 @@
 //! Announces the objects of a store, as S3 would.
 
 use super::seen::Seen;
-use super::{Sender, count};
+use super::{Sender, count, messages};
 use crate::output::Output;
 use crate::output::failure::Failure;
-use crate::wiring::signals::stop_signals;
+use crate::wiring::signals::StopSignals;
 use std::collections::HashSet;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -24,7 +24,7 @@ impl Announcer<'_> {
     /// Announces objects that arrive or change, until a signal stops the command.
     pub(super) async fn watch(&mut self, every: Duration, output: &Output) -> Result<ExitCode, Failure> {
         // Handled before the first listing, as a signal that arrives during it must not get lost.
-        let (mut interrupt, mut terminate) = stop_signals()?;
+        let mut signals = StopSignals::new()?;
         let watch = async {
             let sent = self.announce_and_say(output).await?;
             if sent > 0 && !self.seen.lasts() {
@@ -44,8 +44,7 @@ impl Announcer<'_> {
         };
         tokio::select! {
             ended = watch => ended,
-            _ = interrupt.recv() => Ok(ExitCode::SUCCESS),
-            _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+            () = signals.next() => Ok(ExitCode::SUCCESS),
         }
     }
 
@@ -74,7 +73,8 @@ impl Announcer<'_> {
                     let at = object.modified_at.unwrap_or_else(SystemTime::now);
                     notification(self.store.url(), &object.key, object.size, object.etag.as_deref(), at)
                 };
-                self.sender.send(batch.iter().map(event).collect()).await?;
+                let events = messages(&self.sender.template, batch.iter().map(event).collect())?;
+                self.sender.send(&events).await?;
                 self.seen.add(batch)?;
                 sent += batch.len();
             }

@@ -46,12 +46,12 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
     let store = store.map(|store| store.store);
 
     // Checked before a queue is created, so that a refused message leaves no queue behind.
-    messages(&template, bodies.clone())?;
+    let outgoing = messages(&template, bodies)?;
     let (queue, seen) = open(&backends, &args.queue, seen, store.as_deref(), &output).await?;
     let sender = Sender { queue: &*queue, template };
     let Some(store) = store else {
-        sender.send(bodies).await?;
-        output.line(format_args!("sent {} to {}", count(args.message.len(), "message"), queue.url()));
+        sender.send(&outgoing).await?;
+        output.line(format_args!("sent {} to {}", count(outgoing.len(), "message"), queue.url()));
         return Ok(ExitCode::SUCCESS);
     };
     let mut announcer = Announcer { sender, store: &*store, prefix: &args.prefix, seen };
@@ -106,8 +106,8 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    async fn send(&self, bodies: Vec<String>) -> Result<(), Failure> {
-        for batch in messages(&self.template, bodies)?.chunks(MAX_BATCH) {
+    async fn send(&self, messages: &[OutgoingMessage]) -> Result<(), Failure> {
+        for batch in messages.chunks(MAX_BATCH) {
             for answer in self.queue.send(batch).await {
                 answer.map_err(|error| Failure::queue(self.queue.url(), &error))?;
             }

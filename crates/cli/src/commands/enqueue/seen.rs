@@ -182,7 +182,7 @@ impl SeenFile {
                     Ok(found) if found == self.head => {}
                     Ok(found) => {
                         return Err(failed(&format!(
-                            "it tells what was announced from {} to {}: name another file",
+                            "it records what was announced from {} to {}: name another file",
                             found.store, found.queue
                         )));
                     }

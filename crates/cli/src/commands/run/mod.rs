@@ -59,7 +59,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
     let typed = args.clone();
     let (file, text) = ConfigFile::read_aside(args.task.config.clone()).await?;
     let plan = RunPlan::new(args, file)?;
-    let output = logging::start(&plan.log)?;
+    let output = logging::start(&plan.task.log)?;
     let opened = open::open(&plan).await?;
     opened.warn_of_rejected(&plan);
     if plan.is_check {
@@ -73,7 +73,7 @@ async fn work(args: RunArgs, signals: Signals, ready: CancellationToken) -> Resu
         worker: opened.worker.clone(),
         text,
     });
-    // Before the worker logs that it's ready: whoever reads that line may send a signal.
+    // Before the worker logs that it's ready: a signal may follow that line at once.
     signals::reload_on_hangup(reload, signals.stop.clone())?;
     signals::log_status_on_usr1(opened.worker.clone())?;
     ready.cancel();

@@ -37,7 +37,7 @@ pub(super) struct Opened {
 /// Opens everything, and returns the first error. A planned queue is created last, so that a failed start leaves no
 /// queue behind.
 pub(super) async fn open(plan: &RunPlan) -> Result<Opened, Failure> {
-    let backends = Backends::new(plan.aws.clone());
+    let backends = Backends::new(plan.task.aws.clone());
     let work = work_queue(&backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?;
     let ecs = EcsTask::find().await.unwrap_or_default();
     let bytes = component::read(&plan.task, &backends).await?;

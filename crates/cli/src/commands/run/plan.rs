@@ -1,10 +1,8 @@
 //! Merges the settings of `run` into a plan.
 
 use crate::output::failure::Failure;
-use crate::settings::aws::AwsSettings;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::RunArgs;
-use crate::settings::log::LogSettings;
 use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
 use crate::settings::task::TaskPlan;
 use crate::settings::usage_size::usage_bytes;
@@ -24,9 +22,7 @@ pub(super) struct RunPlan {
     pub(super) worker: WorkerSettings,
     pub(super) watching: WatchSettings,
     outcomes: OutcomeActions,
-    pub(super) aws: AwsSettings,
     pub(super) task: TaskPlan,
-    pub(super) log: LogSettings,
     /// Whether to open and check everything without running a task.
     pub(super) is_check: bool,
 }
@@ -38,7 +34,6 @@ impl RunPlan {
     ///
     /// Names the first wrong setting, in the order of the checks below.
     pub(super) fn new(args: RunArgs, mut file: ConfigFile) -> Result<Self, Failure> {
-        let log = args.task.log.clone().or(std::mem::take(&mut file.log));
         let queue_url = args.queue.or_else(|| file.queue.take()).ok_or_else(|| {
             Failure::usage("no queue: add --queue URL, or set `queue` in the configuration")
         })?;
@@ -48,7 +43,6 @@ impl RunPlan {
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         let watching = args.watch.or(file.watch());
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
-        let aws = args.task.aws.clone().or(std::mem::take(&mut file.aws));
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
         Ok(Self {
             queue_url,
@@ -56,9 +50,7 @@ impl RunPlan {
             worker,
             watching,
             outcomes,
-            aws,
             task,
-            log,
             is_check: args.check,
         })
     }
