@@ -2,8 +2,9 @@
 
 use super::error::settings_error;
 use super::head::{head, why_refused};
+use super::values::{is_version, quoted, unquoted};
 use super::write::{MOST_PARTS, NO_ETAG, Upload, despite_conflicts, if_match, if_none_match, write_error};
-use super::{BucketKind, Place, is_version, quoted, unquoted};
+use super::{BucketKind, Place};
 use crate::failure::Failure;
 use aws_sdk_s3::types::TaggingDirective;
 use futures_util::stream::{self, StreamExt, TryStreamExt};

@@ -1,7 +1,8 @@
 //! Reads the metadata of an object.
 
+use super::Place;
 use super::error::{Missing, RANGE_NOT_SATISFIABLE, store_error};
-use super::{Place, check_version, head_info};
+use super::values::{check_version, head_info};
 use crate::failure::Failure;
 use wasmrun_runtime::ports::object_store::{ObjectInfo, StoreError};
 

@@ -1,8 +1,9 @@
 //! Reads an object from start to end.
 
+use super::Place;
 use super::error::{Missing, RANGE_NOT_SATISFIABLE, store_error};
 use super::head::head;
-use super::{Place, check_version, is_version, length, quoted, sorted, time, unquoted};
+use super::values::{check_version, is_version, length, quoted, sorted, time, unquoted};
 use crate::failure::Failure;
 use async_trait::async_trait;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;

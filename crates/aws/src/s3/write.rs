@@ -1,7 +1,8 @@
 //! Writes an object: in one request if it is small, else in parts. The object is visible only when it is complete.
 
 use super::error::{Missing, settings_error, store_error};
-use super::{Place, is_version, quoted, rfc2047, unquoted};
+use super::values::{is_version, quoted, unquoted};
+use super::{Place, rfc2047};
 use crate::failure::Failure;
 use async_trait::async_trait;
 use aws_sdk_s3::config::{Builder, StalledStreamProtectionConfig};

@@ -5,12 +5,14 @@
 
 mod address;
 mod answer;
+mod batches;
 mod convert;
 
 pub(crate) use self::address::QueueAddress;
 
 use self::address::{Address, Target};
 use self::answer::{Answer, queue_error, receipt_error};
+use self::batches::batches;
 use crate::config::{Aws, region};
 use crate::endpoint::{Service, endpoint};
 use crate::failure::{Failure, Operation};
@@ -29,9 +31,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use wasmrun_runtime::model::message::{
-    MAX_BATCH, MAX_MESSAGE_BYTES, MAX_VISIBILITY, Message, OutgoingMessage,
-};
+use wasmrun_runtime::model::message::{MAX_BATCH, MAX_VISIBILITY, Message, OutgoingMessage};
 use wasmrun_runtime::ports::queue::{
     BatchPolicy, Delivery, Depth, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
 };
@@ -382,42 +382,9 @@ where
     answers
 }
 
-/// Splits messages into batches of at most ten messages and at most 1 MiB each.
-fn batches(messages: &[OutgoingMessage]) -> impl Iterator<Item = &[OutgoingMessage]> {
-    let mut rest = messages;
-    std::iter::from_fn(move || {
-        let (mut count, mut bytes) = (0, 0);
-        for message in rest.iter().take(MAX_BATCH) {
-            bytes += message.billed_bytes();
-            if count > 0 && bytes > MAX_MESSAGE_BYTES {
-                break;
-            }
-            count += 1;
-        }
-        let (batch, left) = rest.split_at(count);
-        rest = left;
-        (!batch.is_empty()).then_some(batch)
-    })
-}
-
 async fn look_up(client: &Client, name: &str, account: Option<String>) -> Result<String, QueueError> {
     let request = client.get_queue_url().queue_name(name).set_queue_owner_aws_account_id(account);
     let answer = request.send().await;
     let answer = answer.map_err(|error| queue_error(Failure::from(error)))?;
     answer.queue_url.ok_or_else(|| QueueError::NotFound("the service names no URL for it".into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_hold_ten_messages_and_a_megabyte_at_most_and_lose_none() {
-        let of = |bytes: usize| OutgoingMessage { body: "x".repeat(bytes), ..OutgoingMessage::default() };
-        let sizes = |messages: &[OutgoingMessage]| batches(messages).map(<[_]>::len).collect::<Vec<_>>();
-        assert!(sizes(&[]).is_empty());
-        assert_eq!(sizes(&vec![of(1); 25]), [10, 10, 5]);
-        assert_eq!(sizes(&vec![of(300_000); 7]), [3, 3, 1]);
-        assert_eq!(sizes(&[of(MAX_MESSAGE_BYTES), of(1), of(MAX_MESSAGE_BYTES)]), [1, 1, 1]);
-    }
 }
