@@ -3,7 +3,7 @@
 use crate::bits::Entropy;
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::markers::{DHT, DNL, EOI, Markers, SOI, SOS, Segment};
+use crate::markers::{DHT, DNL, EOI, Markers, SOS, Segment};
 use crate::plane::{Canvas, Plane, Planes};
 use crate::progressive::{Band, FirstOfBand, FirstOfMeans, Layer, RefineBand, RefineMeans};
 use crate::scan::{self, Scan};
@@ -68,7 +68,7 @@ fn next_scan<'a>(
         match segment.marker {
             EOI => return Ok(None),
             SOS => return Ok(Some(segment)),
-            DNL | SOI => return Err(segment.damaged("a marker that has no place here")),
+            DNL => return Err(segment.damaged("a marker that has no place here")),
             0xc0..=0xcf if segment.marker != DHT => {
                 *frames += 1;
                 if *frames > 1 {
@@ -87,27 +87,20 @@ fn sequential(mut markers: Markers, frame: &Frame, sides: &[u32]) -> Result<Vec<
     let mut frames = 0;
     while let Some(segment) = next_scan(&mut markers, &mut tables, &mut frames)? {
         let scan = Scan::read(&segment, frame)?;
-        for member in &scan.members {
-            let index = member.component;
-            if canvases[index].is_some() {
-                return Err(segment.damaged("a second scan of a component"));
-            }
-            canvases[index] = Some(Canvas::new(sides[index], frame.padded_blocks(&frame.components[index])));
+        if scan.members.iter().any(|member| canvases[member.component].is_some()) {
+            return Err(segment.damaged("a second scan of a component"));
         }
         let mut targets = Vec::new();
-        let mut free: Vec<Option<&mut Canvas>> = canvases.iter_mut().map(Option::as_mut).collect();
-        for member in &scan.members {
-            let quantisation = frame.components[member.component].quantisation;
-            if let Some(canvas) = free[member.component].take() {
-                targets.push(Target {
-                    canvas,
-                    quantisers: tables.quantisers[quantisation]
-                        .ok_or_else(|| segment.damaged("a scan whose quantisation table isn't defined"))?,
-                    differences: tables.differences(member.dc).map_err(|why| segment.damaged(why))?,
-                    coefficients: tables.coefficients(member.ac).map_err(|why| segment.damaged(why))?,
-                    prediction: 0,
-                });
-            }
+        for (canvas, member) in scan.of_members(&mut canvases).into_iter().zip(&scan.members) {
+            let component = &frame.components[member.component];
+            targets.push(Target {
+                canvas: canvas.insert(Canvas::new(sides[member.component], frame.padded_blocks(component))),
+                quantisers: tables.quantisers[component.quantisation]
+                    .ok_or_else(|| segment.damaged("a scan whose quantisation table isn't defined"))?,
+                differences: tables.differences(member.dc).map_err(|why| segment.damaged(why))?,
+                coefficients: tables.coefficients(member.ac).map_err(|why| segment.damaged(why))?,
+                prediction: 0,
+            });
         }
         let layout = (&scan, frame, tables.restart_interval);
         markers.at = scan::decode(&mut entropy, markers.at, layout, &mut Sequential { targets })?;
@@ -150,18 +143,15 @@ fn progressive(mut markers: Markers, frame: &Frame, sides: &[u32], found: &[Foun
         let (entropy, start) = (&mut entropy, markers.at);
         markers.at = match (scan.first, scan.high) {
             (0, 0) => {
-                let mut free: Vec<Option<&mut Layer>> = layers.iter_mut().map(Some).collect();
                 let mut members = Vec::new();
-                for member in &scan.members {
+                for (layer, member) in scan.of_members(&mut layers).into_iter().zip(&scan.members) {
                     let differences = tables.differences(member.dc).map_err(|why| segment.damaged(why))?;
-                    members.extend(free[member.component].take().map(|layer| (layer, differences, 0)));
+                    members.push((layer, differences, 0));
                 }
                 scan::decode(entropy, start, layout, &mut FirstOfMeans { members, low: scan.low })?
             }
             (0, _) => {
-                let mut free: Vec<Option<&mut Layer>> = layers.iter_mut().map(Some).collect();
-                let members =
-                    scan.members.iter().filter_map(|member| free[member.component].take()).collect();
+                let members = scan.of_members(&mut layers);
                 scan::decode(entropy, start, layout, &mut RefineMeans { members, low: scan.low })?
             }
             (first, high) => {

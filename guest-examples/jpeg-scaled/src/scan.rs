@@ -56,17 +56,10 @@ impl Scan {
             high: u32::from(parameters[2] >> 4),
             low: u32::from(parameters[2] & 15),
         };
-        if scan.blocks_in_mcu(frame) > 10 {
+        if parts(&scan, frame).len() > 10 {
             return Err(segment.damaged("more than ten blocks in an MCU"));
         }
         Ok(scan)
-    }
-
-    fn blocks_in_mcu(&self, frame: &Frame) -> u32 {
-        if self.members.len() == 1 {
-            return 1;
-        }
-        self.members.iter().map(|member| &frame.components[member.component]).map(|c| c.h * c.v).sum()
     }
 
     /// Number of MCUs, across and down. A scan of one component isn't interleaved: each of its blocks is an MCU.
@@ -75,6 +68,12 @@ impl Scan {
             [member] => frame.blocks(&frame.components[member.component]),
             _ => frame.mcus(),
         }
+    }
+
+    /// Returns what each member has of `all`, which are in the frame's order.
+    pub(crate) fn of_members<'a, T>(&self, all: &'a mut [T]) -> Vec<&'a mut T> {
+        let mut free: Vec<Option<&mut T>> = all.iter_mut().map(Some).collect();
+        self.members.iter().filter_map(|member| free[member.component].take()).collect()
     }
 
     /// Number of restart intervals.
@@ -174,17 +173,14 @@ fn columns(
     // A copy stays in registers.
     let mut reader = *bits;
     let mut outcome = Ok(());
-    while *column < until && reader.at < limit {
+    'columns: while *column < until && reader.at < limit {
         for part in parts {
             let x = *column as usize * part.size.0 + part.place.0;
             let y = row as usize * part.size.1 + part.place.1;
             outcome = coder.block(&mut reader, part.member, x, y);
             if outcome.is_err() {
-                break;
+                break 'columns;
             }
-        }
-        if outcome.is_err() {
-            break;
         }
         *column += 1;
     }

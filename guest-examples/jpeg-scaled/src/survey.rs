@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::markers::{DNL, DRI, EOI, Markers, SOI, SOS, Segment, u16_at};
+use crate::markers::{DNL, DRI, EOI, Markers, SOS, Segment, u16_at};
 use crate::plane::last_kept;
 use crate::scan::Scan;
 
@@ -44,7 +44,7 @@ pub(crate) fn survey(mut markers: Markers, frame: &Frame, limit: u32) -> Result<
                 markers.skip_scan(scan.intervals(frame, interval))?;
                 found.push(Found { scan, end: markers.at });
             }
-            DNL | SOI => return Err(segment.damaged("a marker that has no place here")),
+            DNL => return Err(segment.damaged("a marker that has no place here")),
             _ => {}
         }
     }

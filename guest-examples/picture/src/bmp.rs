@@ -1,16 +1,16 @@
 //! Decodes BMP: palettes, bit fields and run lengths. Source: Microsoft, "Bitmap Storage" and "Bitmap Compression" (wingdi.h).
 
 use crate::colour::Colour;
-use crate::decode::Cost;
+use crate::decode::{Cost, packed};
 use crate::orientation::Orientation;
-use crate::picture::{Layout, Picture};
+use crate::picture::{Layout, Picture, drop_alpha};
 use crate::refusal::Refusal;
 use crate::{Bounds, Truncated};
 
 const FORMAT: &str = "BMP";
 const INVALID: Refusal = Refusal::Damaged(FORMAT, "its header is invalid");
 
-struct Header {
+struct Header<'a> {
     width: u32,
     height: u32,
     /// The first row in the file is the topmost.
@@ -20,7 +20,7 @@ struct Header {
     /// Which bits of a pixel are red, green, blue and alpha.
     masks: [u32; 4],
     palette: Vec<[u8; 3]>,
-    profile: Option<Vec<u8>>,
+    profile: Option<&'a [u8]>,
     /// Where the pixels start.
     start: usize,
 }
@@ -33,8 +33,8 @@ fn long(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
 }
 
-impl Header {
-    fn read(content: &[u8]) -> Result<Self, Refusal> {
+impl<'a> Header<'a> {
+    fn read(content: &'a [u8]) -> Result<Self, Refusal> {
         const CUT: Refusal = Refusal::CutShort(FORMAT);
         let start = long(content, 10).ok_or(CUT)? as usize;
         let info = content.get(14..).ok_or(CUT)?;
@@ -79,7 +79,7 @@ impl Header {
         // A profile is in the file if the colour space says so ("MBED").
         let profile = (size >= 124 && long(info, 56) == Some(0x4d42_4544)).then(|| {
             let start = long(info, 112)? as usize;
-            info.get(start..start.checked_add(long(info, 116)? as usize)?).map(<[u8]>::to_vec)
+            info.get(start..start.checked_add(long(info, 116)? as usize)?)
         });
         Ok(Header {
             width,
@@ -94,6 +94,10 @@ impl Header {
         })
     }
 
+    fn layout(&self) -> Layout {
+        if self.masks[3] != 0 { Layout::Rgba } else { Layout::Rgb }
+    }
+
     fn row_bytes(&self) -> usize {
         let bytes = (u64::from(self.width) * u64::from(self.bits)).div_ceil(32) * 4;
         bytes.try_into().unwrap_or(usize::MAX)
@@ -103,29 +107,19 @@ impl Header {
 pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
     let header = Header::read(content)?;
     let (width, height) = (header.width, header.height);
-    let has_alpha = header.masks[3] != 0;
-    let mut layout = if has_alpha { Layout::Rgba } else { Layout::Rgb };
+    let mut layout = header.layout();
     let channels = layout.channels();
-    let pixels = u64::from(width) * u64::from(height);
     // Run lengths become indices first.
-    let decoding = pixels.saturating_mul(channels as u64 + u64::from(header.run_lengths));
-    Cost {
-        format: FORMAT,
-        width,
-        height,
-        decoded_rows: height,
-        channels,
-        decoding: decoding.saturating_add(content.len() as u64),
-    }
-    .check(max_side, bounds)?;
-    let colour = Colour::of_profile(header.profile.clone())?;
+    let bytes_per_pixel = channels as u64 + u64::from(header.run_lengths);
+    Cost::unscaled(FORMAT, (width, height), layout, bytes_per_pixel, content).check(max_side, bounds)?;
+    let colour = Colour::of_profile(header.profile)?;
 
     let (wide, high) = (width as usize, height as usize);
     let data = content.get(header.start..).ok_or(Refusal::CutShort(FORMAT))?;
-    let missing = if has_alpha { 0 } else { 128 };
+    let missing = layout.missing();
     let mut pixels = vec![missing; wide * high * channels];
     let is_whole = if header.run_lengths {
-        let (indices, is_whole) = expand(data, header.bits, wide, high);
+        let (indices, is_whole) = expand(data, header.bits.into(), wide, high);
         for (row, indices) in indices.chunks_exact(wide).enumerate() {
             for (index, to) in indices.iter().zip(row_at(&mut pixels, &header, row).chunks_exact_mut(3)) {
                 to.copy_from_slice(&of_palette(&header, usize::from(*index)));
@@ -142,9 +136,7 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
         let rest = &data[(rows * header.row_bytes()).min(data.len())..];
         let needed = (u64::from(width) * u64::from(header.bits)).div_ceil(8);
         if rows + 1 == high && rest.len() as u64 >= needed {
-            let mut padded = rest.to_vec();
-            padded.resize(header.row_bytes(), 0);
-            convert(&padded, row_at(&mut pixels, &header, rows), &header);
+            convert(rest, row_at(&mut pixels, &header, rows), &header);
             rows += 1;
         }
         rows == high
@@ -154,8 +146,8 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
         return Err(Refusal::CutShort(FORMAT));
     }
     // Many programs write zeros where they have no transparency.
-    if has_alpha && pixels.chunks_exact(4).all(|pixel| pixel[3] == 0) {
-        pixels = pixels.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+    if layout.has_alpha() && pixels.chunks_exact(4).all(|pixel| pixel[3] == 0) {
+        drop_alpha(&mut pixels);
         layout = Layout::Rgb;
     }
     let orientation = Orientation::UPRIGHT;
@@ -163,7 +155,7 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
 }
 
 /// Returns the place of the file's nth row.
-fn row_at<'a>(pixels: &'a mut [u8], header: &Header, row: usize) -> &'a mut [u8] {
+fn row_at<'a>(pixels: &'a mut [u8], header: &Header<'_>, row: usize) -> &'a mut [u8] {
     let high = header.height as usize;
     let bytes = pixels.len() / high;
     let row = if header.is_top_down { row } else { high - 1 - row };
@@ -171,18 +163,16 @@ fn row_at<'a>(pixels: &'a mut [u8], header: &Header, row: usize) -> &'a mut [u8]
 }
 
 /// A colour that the palette lacks is black.
-fn of_palette(header: &Header, index: usize) -> [u8; 3] {
+fn of_palette(header: &Header<'_>, index: usize) -> [u8; 3] {
     header.palette.get(index).copied().unwrap_or_default()
 }
 
-fn convert(from: &[u8], to: &mut [u8], header: &Header) {
+fn convert(from: &[u8], to: &mut [u8], header: &Header<'_>) {
     match header.bits {
         bits @ 1..=8 => {
-            let each = 8 / usize::from(bits);
             for (x, to) in to.chunks_exact_mut(3).enumerate() {
-                let shift = 8 - usize::from(bits) * (x % each + 1);
-                let index = usize::from(from[x / each] >> shift) & ((1 << bits) - 1);
-                to.copy_from_slice(&of_palette(header, index));
+                let index = packed(from, bits.into(), x);
+                to.copy_from_slice(&of_palette(header, index.into()));
             }
         }
         24 => {
@@ -191,7 +181,7 @@ fn convert(from: &[u8], to: &mut [u8], header: &Header) {
             }
         }
         bits => {
-            let channels = if header.masks[3] != 0 { 4 } else { 3 };
+            let channels = header.layout().channels();
             let bytes = from.chunks_exact(usize::from(bits / 8));
             for (from, to) in bytes.zip(to.chunks_exact_mut(channels)) {
                 let pixel = from.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte));
@@ -206,7 +196,7 @@ fn convert(from: &[u8], to: &mut [u8], header: &Header) {
 }
 
 /// Expands run lengths to one index a pixel, in the file's order of rows. Says whether the end was found.
-fn expand(data: &[u8], bits: u16, wide: usize, high: usize) -> (Vec<u8>, bool) {
+fn expand(data: &[u8], bits: usize, wide: usize, high: usize) -> (Vec<u8>, bool) {
     let mut indices = vec![0; wide * high];
     let (mut x, mut y) = (0, 0);
     let mut put = |x: usize, y: usize, index: u8| {
@@ -214,11 +204,8 @@ fn expand(data: &[u8], bits: u16, wide: usize, high: usize) -> (Vec<u8>, bool) {
             indices[y * wide + x] = index;
         }
     };
-    let half = |byte: u8, at: usize| match (bits, at % 2) {
-        (8, _) => byte,
-        (_, 0) => byte >> 4,
-        _ => byte & 15,
-    };
+    // How many indices are in a byte.
+    let each = 8 / bits;
     let mut rest = data;
     let is_whole = loop {
         let [count, value, after @ ..] = rest else {
@@ -236,17 +223,17 @@ fn expand(data: &[u8], bits: u16, wide: usize, high: usize) -> (Vec<u8>, bool) {
             }
             (0, count) => {
                 let count = usize::from(count);
-                let bytes = if bits == 8 { count } else { count.div_ceil(2) };
+                let bytes = count.div_ceil(each);
                 let Some(literal) = rest.get(..bytes) else { break false };
                 for at in 0..count {
-                    put(x + at, y, half(literal[if bits == 8 { at } else { at / 2 }], at));
+                    put(x + at, y, packed(literal, bits, at));
                 }
                 x += count;
                 rest = rest.get(bytes.next_multiple_of(2)..).unwrap_or_default();
             }
             (count, value) => {
                 for at in 0..usize::from(count) {
-                    put(x + at, y, half(value, at));
+                    put(x + at, y, packed(&[value], bits, at % each));
                 }
                 x += usize::from(count);
             }

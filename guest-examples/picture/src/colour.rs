@@ -47,14 +47,7 @@ impl Described {
     }
 
     fn profile(&self) -> ColorProfile {
-        let mut profile = ColorProfile::new_srgb();
-        profile.cicp = None;
-        if let Some(gamma) = self.gamma {
-            let curve = ToneReprCurve::Parametric(vec![1.0 / gamma]);
-            profile.red_trc = Some(curve.clone());
-            profile.green_trc = Some(curve.clone());
-            profile.blue_trc = Some(curve);
-        }
+        let mut profile = srgb_with(self.gamma.map(|gamma| ToneReprCurve::Parametric(vec![1.0 / gamma])));
         if let Some((white, primaries)) = self.primaries {
             profile.update_rgb_colorimetry(white, primaries);
         }
@@ -62,14 +55,28 @@ impl Described {
     }
 }
 
+/// Returns sRGB, with another curve if there is one.
+fn srgb_with(curve: Option<ToneReprCurve>) -> ColorProfile {
+    let mut profile = ColorProfile::new_srgb();
+    profile.cicp = None;
+    if let Some(curve) = curve {
+        profile.red_trc = Some(curve.clone());
+        profile.green_trc = Some(curve.clone());
+        profile.blue_trc = Some(curve);
+    }
+    profile
+}
+
 impl Colour {
     /// # Errors
     ///
     /// When the profile is too large to be read. Without it, the colours would be wrong.
-    pub(crate) fn of_profile(profile: Option<Vec<u8>>) -> Result<Self, Refusal> {
+    pub(crate) fn of_profile(profile: Option<impl AsRef<[u8]> + Into<Vec<u8>>>) -> Result<Self, Refusal> {
         match profile {
             None => Ok(Colour::Standard),
-            Some(profile) if profile.len() <= MAX_PROFILE_BYTES => Ok(Colour::Profile(profile)),
+            Some(profile) if profile.as_ref().len() <= MAX_PROFILE_BYTES => {
+                Ok(Colour::Profile(profile.into()))
+            }
             Some(_) => Err(Refusal::large_profile()),
         }
     }
@@ -93,13 +100,7 @@ impl Colour {
             }
             (DataColorSpace::Gray, Layout::Gray | Layout::GrayAlpha | Layout::Rgb | Layout::Rgba) => {
                 // The curve for gray applies to each channel.
-                let curve = profile.gray_trc.clone()?;
-                let mut rgb = ColorProfile::new_srgb();
-                rgb.cicp = None;
-                rgb.red_trc = Some(curve.clone());
-                rgb.green_trc = Some(curve.clone());
-                rgb.blue_trc = Some(curve);
-                Some(rgb)
+                Some(srgb_with(Some(profile.gray_trc?)))
             }
             _ => None,
         }

@@ -1,9 +1,9 @@
 //! Decodes a file to a picture. The header shows how much memory decoding takes, before anything is allocated.
 
 use crate::format::Format;
-use crate::picture::{Picture, fit};
+use crate::picture::{Layout, Picture, fit};
 use crate::refusal::{Excess, Refusal};
-use crate::{Bounds, bmp, gif, jpeg, png, pnm, qoi, tiff, webp};
+use crate::{Bounds, Truncated, bmp, gif, jpeg, png, pnm, qoi, tiff, webp};
 
 /// Memory for a pixel of the result: resized, turned, converted, and in the encoder's own copies.
 const RESULT_BYTES_PER_PIXEL: u64 = 16;
@@ -42,6 +42,19 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// The cost of a picture whose decoder doesn't scale, and takes so many bytes for each pixel.
+    pub(crate) fn unscaled(
+        format: &'static str,
+        (width, height): (u32, u32),
+        layout: Layout,
+        bytes_per_pixel: u64,
+        content: &[u8],
+    ) -> Self {
+        let pixels = (u64::from(width) * u64::from(height)).saturating_mul(bytes_per_pixel);
+        let decoding = pixels.saturating_add(content.len() as u64);
+        Cost { format, width, height, decoded_rows: height, channels: layout.channels(), decoding }
+    }
+
     /// Refuses a picture that exceeds the bounds.
     pub(crate) fn check(&self, max_side: u32, bounds: &Bounds) -> Result<(), Refusal> {
         let &Cost { format, width, height, decoded_rows, channels, decoding } = self;
@@ -64,4 +77,28 @@ impl Cost {
         }
         Ok(())
     }
+}
+
+/// Fills up the samples of a file that holds fewer than `count`, or refuses it, as the bounds say.
+pub(crate) fn filled(
+    mut samples: Vec<u8>,
+    count: usize,
+    layout: Layout,
+    format: &'static str,
+    bounds: &Bounds,
+) -> Result<Vec<u8>, Refusal> {
+    if samples.len() < count {
+        if bounds.truncated == Truncated::Reject || samples.is_empty() {
+            return Err(Refusal::CutShort(format));
+        }
+        samples.resize(count, layout.missing());
+    }
+    Ok(samples)
+}
+
+/// Returns the sample at `x` of a row in which samples of `bits` bits, at most eight, are packed, the first one highest.
+pub(crate) fn packed(row: &[u8], bits: usize, x: usize) -> u8 {
+    let each = 8 / bits;
+    let shift = 8 - bits * (x % each + 1);
+    row[x / each] >> shift & (u8::MAX >> (8 - bits))
 }

@@ -8,7 +8,7 @@ use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 use crate::colour::Colour;
 use crate::decode::Cost;
 use crate::orientation::Orientation;
-use crate::picture::{Layout, Picture};
+use crate::picture::{Layout, Picture, drop_alpha};
 use crate::refusal::Refusal;
 use crate::{Bounds, Truncated};
 
@@ -58,10 +58,7 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
     let mut layout = Layout::Rgba;
     if pixels.chunks_exact(4).all(|pixel| pixel[3] == 255) {
         layout = Layout::Rgb;
-        for pixel in 0..pixels.len() / 4 {
-            pixels.copy_within(pixel * 4..pixel * 4 + 3, pixel * 3);
-        }
-        pixels.truncate(pixels.len() / 4 * 3);
+        drop_alpha(&mut pixels);
     }
     let (orientation, colour) = (Orientation::UPRIGHT, Colour::Standard);
     Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, colour })

@@ -4,9 +4,8 @@ mod file;
 mod frame;
 mod kept;
 mod scaled;
-mod tables;
 
-use jpeg_decoder::{CodingProcess, ColorTransform, Decoder, Error, PixelFormat, UnsupportedFeature};
+use jpeg_decoder::{ColorTransform, Decoder, Error, UnsupportedFeature};
 
 use crate::colour::Colour;
 use crate::decode::Cost;
@@ -27,40 +26,39 @@ pub(crate) fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result
         Refusal::Damaged(FORMAT, "it has no frame header")
     })?;
     frame.check()?;
-    let (full_width, full_height) = (u32::from(frame.width), u32::from(frame.height));
-    let (layout, is_progressive) = (frame.layout()?, frame.is_progressive());
-    let (samples, channels) = (frame.samples(), layout.channels() as u64);
+    let layout = frame.layout()?;
+    let full = (u32::from(frame.width), u32::from(frame.height));
     // What says how to show the pixels is read first: it may refuse the picture.
     let colour = Colour::of_profile(file.profile(&content))?;
     let part = |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| content.get(range));
     let orientation = Orientation::choose(part(&file.exif), part(&file.xmp), None);
-    let (is_rgb, frame_at, block_rows) = (file.is_rgb(), file.frame_at, frame.block_rows());
-    let size = content.len() as u64;
-    let (is_cut, is_complete) = (file.is_cut, file.is_complete());
-    let full = (full_width, full_height);
-    if !is_cut
+    let (is_rgb, is_complete) = (file.is_rgb(), file.is_complete());
+    if !file.is_cut
         && is_complete
         && let Some((width, height, pixels)) = scaled::decode(&content, is_rgb, max_side, bounds)
     {
         return Ok(Picture { full, width, height, layout, pixels, orientation, colour });
     }
-    let (content, pads) = file.mend(content);
+    let size = content.len() as u64;
+    let (mended, pads) = file.mend(&content);
+    drop(content);
 
-    let mut rest = content.as_slice();
+    let mut rest = mended.as_slice();
     let mut decoder = Decoder::new(&mut rest);
     let (width, height) = scaled(&mut decoder, full, max_side)?;
     // The pixels, and the planes that they are assembled from.
     let is_kept = bounds.truncated == Truncated::Keep;
     // What is kept of a file that is cut is there while more is tried.
-    let pixels = u64::from(width) * u64::from(height) * channels * if is_kept { 3 } else { 2 };
+    let channels = layout.channels();
+    let pixels = u64::from(width) * u64::from(height) * channels as u64 * if is_kept { 3 } else { 2 };
     // Progressive data comes in passes over the whole picture, which are kept at full size whatever the scale.
-    let coefficients = if is_progressive { 2 * samples } else { 0 };
+    let coefficients = if frame.is_progressive() { 2 * frame.samples() } else { 0 };
     Cost {
         format: FORMAT,
-        width: full_width,
-        height: full_height,
+        width: full.0,
+        height: full.1,
         decoded_rows: height,
-        channels: layout.channels(),
+        channels,
         // The file is there twice while its end is looked after.
         decoding: pixels + coefficients + 2 * size,
     }
@@ -71,27 +69,23 @@ pub(crate) fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result
     }
     let decoded = decoder.decode();
     drop(decoder);
-    let at = content.len() - rest.len();
+    let at = mended.len() - rest.len();
+    let is_short = file.is_cut || pads.iter().any(|pad| pad.contains(&at));
     let pixels = match decoded {
-        Ok(pixels) if !is_cut || is_complete || is_kept => pixels,
-        Ok(_) => return Err(Refusal::CutShort(FORMAT)),
-        Err(_) if is_kept && (is_cut || pads.iter().any(|pad| pad.contains(&at))) => {
-            let (full, size) = ((full_width, full_height), (width, height));
-            let cut = Cut { content, pads, frame_at, is_progressive, is_rgb, full, block_rows, size };
+        Ok(pixels) if !file.is_cut || is_complete || is_kept => pixels,
+        Err(error) if !is_short => return Err(refusal(&error)),
+        Err(_) if is_kept => {
+            let cut = Cut { file: &file, frame, content: mended, pads, full, size: (width, height) };
             let mut kept = cut.kept(at).ok_or(Refusal::CutShort(FORMAT))?;
             // What is missing is gray, also as ink.
-            let missing: &[u8] =
-                if layout == Layout::Cmyk { &[0, 0, 0, 127] } else { &[128; 3][..channels as usize] };
+            let missing: &[u8] = if layout == Layout::Cmyk { &[0, 0, 0, 127] } else { &[128; 3][..channels] };
             let missing = missing.repeat((width * height) as usize - kept.len() / missing.len());
             kept.extend_from_slice(&missing);
             kept
         }
-        Err(_) if is_cut || pads.iter().any(|pad| pad.contains(&at)) => {
-            return Err(Refusal::CutShort(FORMAT));
-        }
-        Err(error) => return Err(refusal(&error)),
+        _ => return Err(Refusal::CutShort(FORMAT)),
     };
-    if pixels.len() != width as usize * height as usize * layout.channels() {
+    if pixels.len() != width as usize * height as usize * channels {
         return Err(Refusal::Damaged(FORMAT, "it holds fewer pixels than its header says"));
     }
     Ok(Picture { full, width, height, layout, pixels, orientation, colour })
@@ -109,13 +103,7 @@ fn scaled<R: std::io::Read>(
     let (request_width, request_height) =
         if to_width >= to_height { (to_width as u16, u16::MAX) } else { (u16::MAX, to_height as u16) };
     let (width, height) = decoder.scale(request_width, request_height).map_err(|error| refusal(&error))?;
-    let info = decoder.info().ok_or(Refusal::Damaged(FORMAT, "it has no frame header"))?;
-    match (info.coding_process, info.pixel_format) {
-        (CodingProcess::Lossless, _) | (_, PixelFormat::L16) => {
-            Err(Refusal::NotSupported("a lossless JPEG".to_owned()))
-        }
-        _ => Ok((u32::from(width), u32::from(height))),
-    }
+    Ok((u32::from(width), u32::from(height)))
 }
 
 fn refusal(error: &Error) -> Refusal {

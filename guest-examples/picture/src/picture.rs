@@ -35,6 +35,20 @@ impl Layout {
     pub fn has_alpha(self) -> bool {
         matches!(self, Layout::GrayAlpha | Layout::Rgba)
     }
+
+    /// What a file that is cut short lacks is transparent, or gray.
+    pub(crate) fn missing(self) -> u8 {
+        if self.has_alpha() { 0 } else { 128 }
+    }
+}
+
+/// Turns RGBA into RGB, in place.
+pub(crate) fn drop_alpha(pixels: &mut Vec<u8>) {
+    let count = pixels.len() / 4;
+    for pixel in 0..count {
+        pixels.copy_within(pixel * 4..pixel * 4 + 3, pixel * 3);
+    }
+    pixels.truncate(count * 3);
 }
 
 /// A picture in memory. Its pixels are in the file's order: `orientation` says how to turn them.

@@ -47,8 +47,7 @@ pub(crate) fn decode(mut content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Re
     let chunks = Chunks::of(&content)?;
     let colour = colour(reader.info(), chunks.profile)?;
     let orientation = Orientation::choose(chunks.exif, chunks.xmp.as_deref(), chunks.raw_profile.as_deref());
-    // What a file that is cut short lacks is transparent, or gray.
-    let missing = if layout.has_alpha() { 0 } else { 128 };
+    let missing = layout.missing();
     let mut pixels = vec![missing; size];
     match reader.next_frame(&mut pixels) {
         Ok(frame) if (frame.width, frame.height) == (width, height) => {}

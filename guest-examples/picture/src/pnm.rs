@@ -1,11 +1,11 @@
 //! Decodes PNM: PBM, PGM and PPM, as text and as bytes, and PAM. Source: Netpbm, "pbm", "pgm", "ppm" and "pam".
 
+use crate::Bounds;
 use crate::colour::Colour;
-use crate::decode::Cost;
+use crate::decode::{Cost, filled, packed};
 use crate::orientation::Orientation;
 use crate::picture::{Layout, Picture};
 use crate::refusal::Refusal;
-use crate::{Bounds, Truncated};
 
 const FORMAT: &str = "PNM";
 const INVALID: Refusal = Refusal::Damaged(FORMAT, "its header is invalid");
@@ -80,25 +80,10 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
     let header = Header::read(&mut rest, kind).ok_or(INVALID)?;
     let Header { width, height, layout, .. } = header;
     let channels = layout.channels();
-    let decoding = (u64::from(width) * u64::from(height)).saturating_mul(channels as u64);
-    Cost {
-        format: FORMAT,
-        width,
-        height,
-        decoded_rows: height,
-        channels,
-        decoding: decoding.saturating_add(content.len() as u64),
-    }
-    .check(max_side, bounds)?;
+    Cost::unscaled(FORMAT, (width, height), layout, channels as u64, content).check(max_side, bounds)?;
 
     let count = width as usize * height as usize * channels;
-    let mut pixels = samples(rest, &header, count);
-    if pixels.len() < count {
-        if bounds.truncated == Truncated::Reject || pixels.is_empty() {
-            return Err(Refusal::CutShort(FORMAT));
-        }
-        pixels.resize(count, if layout.has_alpha() { 0 } else { 128 });
-    }
+    let pixels = filled(samples(rest, &header, count), count, layout, FORMAT, bounds)?;
     let (orientation, colour) = (Orientation::UPRIGHT, Colour::Standard);
     Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, colour })
 }
@@ -107,26 +92,32 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
 fn samples(mut rest: &[u8], header: &Header, count: usize) -> Vec<u8> {
     let largest = header.largest;
     let scaled = move |value: u32| ((value.min(largest) * 255 + largest / 2) / largest) as u8;
+    // The cost counts them once: they must not grow by doubling.
+    let mut samples = Vec::with_capacity(count);
     match header.kind {
         // A set bit is black, and digits need no space between them.
         b'1' => {
             let digits = rest.iter().filter(|byte| matches!(byte, b'0' | b'1'));
-            digits.take(count).map(|&digit| if digit == b'1' { 0 } else { 255 }).collect()
+            samples.extend(digits.take(count).map(|&digit| if digit == b'1' { 0 } else { 255 }));
         }
-        b'2' | b'3' => std::iter::from_fn(|| number(word(&mut rest)?)).take(count).map(scaled).collect(),
+        b'2' | b'3' => {
+            let values = std::iter::from_fn(|| number(word(&mut rest)?));
+            samples.extend(values.take(count).map(scaled));
+        }
         b'4' => {
             let width = header.width as usize;
-            let rows = rest.chunks(width.div_ceil(8)).take(header.height as usize);
-            rows.flat_map(|row| {
-                (0..width.min(row.len() * 8))
-                    .map(|x| if row[x / 8] >> (7 - x % 8) & 1 == 1 { 0 } else { 255 })
-            })
-            .collect()
+            for row in rest.chunks(width.div_ceil(8)).take(header.height as usize) {
+                let bits = 0..width.min(row.len() * 8);
+                samples.extend(bits.map(|x| if packed(row, 1, x) == 1 { 0 } else { 255 }));
+            }
         }
-        _ if largest < 256 => rest.iter().take(count).map(|&value| scaled(u32::from(value))).collect(),
+        _ if largest < 256 => {
+            samples.extend(rest.iter().take(count).map(|&value| scaled(u32::from(value))));
+        }
         _ => {
             let pairs = rest.chunks_exact(2).take(count);
-            pairs.map(|pair| scaled(u32::from(u16::from_be_bytes([pair[0], pair[1]])))).collect()
+            samples.extend(pairs.map(|pair| scaled(u32::from(u16::from_be_bytes([pair[0], pair[1]])))));
         }
     }
+    samples
 }

@@ -1,11 +1,11 @@
 //! Decodes QOI. Source: "The Quite OK Image Format", specification 1.0.
 
+use crate::Bounds;
 use crate::colour::{Colour, Described};
-use crate::decode::Cost;
+use crate::decode::{Cost, filled};
 use crate::orientation::Orientation;
 use crate::picture::{Layout, Picture};
 use crate::refusal::Refusal;
-use crate::{Bounds, Truncated};
 
 const FORMAT: &str = "QOI";
 
@@ -19,26 +19,12 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
         _ => return Err(Refusal::Damaged(FORMAT, "its header is invalid")),
     };
     let channels = layout.channels();
-    let decoding = (u64::from(width) * u64::from(height)).saturating_mul(channels as u64);
-    Cost {
-        format: FORMAT,
-        width,
-        height,
-        decoded_rows: height,
-        channels,
-        decoding: decoding.saturating_add(content.len() as u64),
-    }
-    .check(max_side, bounds)?;
+    Cost::unscaled(FORMAT, (width, height), layout, channels as u64, content).check(max_side, bounds)?;
 
     let count = width as usize * height as usize * channels;
     let mut pixels = Vec::with_capacity(count);
     expand(data, channels, count, &mut pixels);
-    if pixels.len() < count {
-        if bounds.truncated == Truncated::Reject || pixels.is_empty() {
-            return Err(Refusal::CutShort(FORMAT));
-        }
-        pixels.resize(count, if layout.has_alpha() { 0 } else { 128 });
-    }
+    let pixels = filled(pixels, count, layout, FORMAT, bounds)?;
     let linear = if space == 1 { Described::new(Some(1.0), None) } else { None };
     let colour = linear.map_or(Colour::Standard, Colour::Described);
     let orientation = Orientation::UPRIGHT;

@@ -7,7 +7,7 @@ use tiff::tags::{SampleFormat, Tag};
 use tiff::{ColorType, TiffError, TiffUnsupportedError};
 
 use crate::colour::{Colour, MAX_PROFILE_BYTES};
-use crate::decode::Cost;
+use crate::decode::{Cost, packed};
 use crate::orientation::Orientation;
 use crate::picture::{Layout, Picture};
 use crate::refusal::Refusal;
@@ -38,8 +38,7 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
     // Samples as they are in the file, one strip or tile of them, and the result.
     let each = u64::from(bits).div_ceil(8) * 2 + 1;
     let samples = (u64::from(width) * u64::from(height)).saturating_mul(channels as u64);
-    let decoding = samples.saturating_mul(each).saturating_add(content.len() as u64);
-    Cost { format: FORMAT, width, height, decoded_rows: height, channels, decoding }
+    Cost::unscaled(FORMAT, (width, height), layout, channels as u64 * each, content)
         .check(max_side, bounds)?;
 
     let colour = match decoder.find_tag(Tag::IccProfile) {
@@ -57,7 +56,7 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
     if buffer.sample_format != SampleFormat::Uint {
         return Err(not_supported("a TIFF with signed samples or fractions"));
     }
-    let missing = if layout.has_alpha() { 0 } else { 128 };
+    let missing = layout.missing();
     let mut bytes = vec![missing; buffer.complete_len];
     if let Err(error) = decoder.read_image_bytes(&mut bytes) {
         let refusal = refusal(&error);
@@ -66,7 +65,7 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
             return Err(refusal);
         }
     }
-    let mut pixels = eight_bits(&bytes, bits, width as usize, buffer.row_stride.map_or(1, usize::from));
+    let mut pixels = eight_bits(bytes, bits, width as usize, buffer.row_stride.map_or(1, usize::from));
     if buffer.planes > 1 {
         pixels = interleaved(&pixels, buffer.planes);
     }
@@ -80,18 +79,17 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
 }
 
 /// Converts samples to eight bits. Those of fewer bits are packed, and each row begins a byte.
-fn eight_bits(bytes: &[u8], bits: u8, width: usize, row_bytes: usize) -> Vec<u8> {
+fn eight_bits(bytes: Vec<u8>, bits: u8, width: usize, row_bytes: usize) -> Vec<u8> {
     match bits {
-        8 => bytes.to_vec(),
+        8 => bytes,
         16 => bytes.chunks_exact(2).map(|pair| (u16::from_ne_bytes([pair[0], pair[1]]) >> 8) as u8).collect(),
         _ => {
-            let each = 8 / usize::from(bits);
             let largest = (1_u16 << bits) - 1;
-            let sample = |row: &[u8], x: usize| {
-                let shift = 8 - usize::from(bits) * (x % each + 1);
-                (u16::from(row[x / each] >> shift & largest as u8) * 255 / largest) as u8
-            };
-            bytes.chunks_exact(row_bytes).flat_map(|row| (0..width).map(move |x| sample(row, x))).collect()
+            let sample = |row: &[u8], x| (u16::from(packed(row, bits.into(), x)) * 255 / largest) as u8;
+            let rows = bytes.chunks_exact(row_bytes);
+            let mut samples = Vec::with_capacity(rows.len() * width);
+            rows.for_each(|row| samples.extend((0..width).map(|x| sample(row, x))));
+            samples
         }
     }
 }
@@ -99,7 +97,11 @@ fn eight_bits(bytes: &[u8], bits: u8, width: usize, row_bytes: usize) -> Vec<u8>
 /// Puts the samples of each pixel together, which come as a plane for each channel.
 fn interleaved(planes: &[u8], count: usize) -> Vec<u8> {
     let plane = planes.len() / count;
-    (0..plane).flat_map(|at| (0..count).map(move |channel| planes[channel * plane + at])).collect()
+    let mut pixels = Vec::with_capacity(planes.len());
+    for at in 0..plane {
+        pixels.extend((0..count).map(|channel| planes[channel * plane + at]));
+    }
+    pixels
 }
 
 fn divide_by_alpha(pixels: &mut [u8], channels: usize) {
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn samples_of_few_bits_are_spread_and_rows_begin_a_byte() {
-        assert_eq!(eight_bits(&[0b0001_1011, 0b1100_0000, 0, 0], 2, 5, 2)[..6], [0, 85, 170, 255, 255, 0]);
-        assert_eq!(eight_bits(&[0x0f, 0xa0], 4, 1, 1), [0, 170]);
+        assert_eq!(eight_bits(vec![0b0001_1011, 0b1100_0000, 0, 0], 2, 5, 2)[..6], [0, 85, 170, 255, 255, 0]);
+        assert_eq!(eight_bits(vec![0x0f, 0xa0], 4, 1, 1), [0, 170]);
     }
 }

@@ -28,17 +28,14 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
         (false, false, true) => 4,
         (false, false, false) => 7,
     };
-    let decoding = u64::from(width) * u64::from(height) * bytes_per_pixel + content.len() as u64;
-    let channels = layout.channels();
-    Cost { format: FORMAT, width, height, decoded_rows: height, channels, decoding }
-        .check(max_side, bounds)?;
+    Cost::unscaled(FORMAT, (width, height), layout, bytes_per_pixel, content).check(max_side, bounds)?;
 
     // What says how to show the pixels is read first: it may refuse the picture.
     let colour = Colour::of_profile(decoder.icc_profile().ok().flatten())?;
     let exif = decoder.exif_metadata().ok().flatten();
     let xmp = decoder.xmp_metadata().ok().flatten();
     let orientation = Orientation::choose(exif.as_deref(), xmp.as_deref(), None);
-    let mut pixels = vec![0; width as usize * height as usize * channels];
+    let mut pixels = vec![0; width as usize * height as usize * layout.channels()];
     decoder.read_image(&mut pixels).map_err(refusal)?;
     Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, colour })
 }

@@ -5,20 +5,18 @@ use std::ops::Range;
 
 use super::FORMAT;
 use super::frame::Frame;
-use super::tables;
 use crate::refusal::Refusal;
 
 /// Ones, with the zero bytes that keep them from being markers. No code consists of ones alone (C.2), so a decoder that
 /// gets here before its last block finds an invalid code. It would take the marker that follows for zeros without end.
-const PAD: [u8; 32] = {
-    let mut pad = [0xff; 32];
-    let mut at = 1;
-    while at < pad.len() {
-        pad[at] = 0;
-        at += 2;
-    }
-    pad
-};
+pub(super) const PAD: &[u8] = [[0xff, 0]; 16].as_flattened();
+
+/// The segment by which a decoder knows a frame of motion JPEG. Webcams leave out the Huffman tables of such frames, and
+/// the decoder takes those of the standard (ISO/IEC 10918-1, K.3) for them.
+const MOTION_JPEG: &[u8] = b"\xff\xe0\0\x07AVI1\0";
+
+/// The numbers of restart markers.
+const RESTARTS: &[u8; 8] = &[0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7];
 
 /// What a file consists of.
 #[derive(Default)]
@@ -39,7 +37,7 @@ pub(super) struct File {
     /// For each component, the coefficients that came to their last bit.
     finished: Vec<(u8, u64)>,
     /// Where to insert or replace bytes: in order, and without overlaps.
-    edits: Vec<(Range<usize>, Vec<u8>)>,
+    edits: Vec<(Range<usize>, &'static [u8])>,
     /// Where the file's last segment ends, if it is cut.
     end: usize,
 }
@@ -54,7 +52,7 @@ impl File {
         loop {
             file.end = at;
             // A marker, perhaps after bytes that don't belong there, and after fill bytes.
-            let Some(marker_at) = find(content, at, |next| !matches!(next, 0 | 0xff)) else {
+            let Some(marker_at) = find(content, at) else {
                 file.is_cut = true;
                 break;
             };
@@ -79,11 +77,9 @@ impl File {
                 0xc4 => file.has_tables = true,
                 0xde => return Err(Refusal::NotSupported("a hierarchical JPEG".to_owned())),
                 0xc0..=0xcf if !matches!(marker, 0xc8 | 0xcc) && file.frame.is_none() => {
-                    file.frame = Frame::read(marker, segment);
+                    let frame = Frame::read(marker, segment);
+                    file.frame = Some(frame.ok_or(Refusal::Damaged(FORMAT, "its frame header is invalid"))?);
                     file.frame_at = start;
-                    if file.frame.is_none() {
-                        return Err(Refusal::Damaged(FORMAT, "its frame header is invalid"));
-                    }
                 }
                 0xe0..=0xef => file.take_application(marker, segment, start),
                 0xda => {
@@ -95,6 +91,10 @@ impl File {
             if file.is_cut {
                 break;
             }
+        }
+        if file.is_cut {
+            file.edits.push((file.end..content.len(), PAD));
+            file.edits.push((content.len()..content.len(), &[0xff, 0xd9]));
         }
         Ok(file)
     }
@@ -118,10 +118,10 @@ impl File {
         }
     }
 
-    /// Notes which coefficients a scan completes, and inserts the standard's tables if there are none before the first.
+    /// Notes which coefficients a scan completes, and asks for the standard's tables if there are none before the first.
     fn take_scan(&mut self, segment: &[u8], marker_at: usize) {
         if !self.has_tables {
-            self.edits.push((marker_at..marker_at, tables::standard()));
+            self.edits.push((marker_at..marker_at, MOTION_JPEG));
             self.has_tables = true;
         }
         let count = segment.get(2).map_or(0, |&count| usize::from(count));
@@ -145,9 +145,9 @@ impl File {
     /// Skips the compressed pixels of a scan, from `at`. Numbers its restart markers as they should be (B.2.1), and pads
     /// its end. Returns where it ends.
     fn take_pixels(&mut self, content: &[u8], mut at: usize) -> usize {
-        let mut restarts = 0_u8;
+        let mut restarts = 0;
         loop {
-            let Some(found) = find(content, at, |next| !matches!(next, 0 | 0xff)) else {
+            let Some(found) = find(content, at) else {
                 self.is_cut = true;
                 // A lone 0xff would make a marker of what is put behind it.
                 self.end = content.len() - usize::from(content.last() == Some(&0xff));
@@ -156,17 +156,16 @@ impl File {
             };
             match content[found + 1] {
                 number @ 0xd0..=0xd7 => {
-                    let expected = 0xd0 | (restarts % 8);
-                    if number != expected {
-                        self.edits.push((found + 1..found + 2, vec![expected]));
+                    if number != RESTARTS[restarts] {
+                        self.edits.push((found + 1..found + 2, &RESTARTS[restarts..=restarts]));
                     }
-                    restarts = restarts.wrapping_add(1);
+                    restarts = (restarts + 1) % 8;
                     at = found + 2;
                 }
                 _ => {
                     // Before the fill bytes too: a decoder doesn't expect a zero byte after them.
                     let fill = content[at..found].iter().rev().take_while(|&&byte| byte == 0xff).count();
-                    self.edits.push((found - fill..found - fill, PAD.to_vec()));
+                    self.edits.push((found - fill..found - fill, PAD));
                     return found;
                 }
             }
@@ -203,22 +202,17 @@ impl File {
     }
 
     /// Returns the file with what it lacks, and where the pads are after which there are no more pixels.
-    pub(super) fn mend(mut self, mut content: Vec<u8>) -> (Vec<u8>, Vec<Range<usize>>) {
-        if self.is_cut {
-            content.truncate(self.end);
-            let end = content.len();
-            self.edits.push((end..end, [PAD.as_slice(), &[0xff, 0xd9]].concat()));
-        }
+    pub(super) fn mend(&self, content: &[u8]) -> (Vec<u8>, Vec<Range<usize>>) {
         let added: usize = self.edits.iter().map(|(_, bytes)| bytes.len()).sum();
         let mut mended = Vec::with_capacity(content.len() + added);
         let mut pads = Vec::new();
         let mut at = 0;
-        for (range, bytes) in self.edits {
+        for (range, bytes) in &self.edits {
             mended.extend_from_slice(content.get(at..range.start).unwrap_or_default());
             at = range.end;
             let start = mended.len();
-            mended.extend_from_slice(&bytes);
-            if bytes.starts_with(&PAD) {
+            mended.extend_from_slice(bytes);
+            if bytes.starts_with(PAD) {
                 // The decoder reads ahead, at most by eight bytes with as many zero bytes, and over the next marker.
                 pads.push(start + 1..mended.len() + 18);
             }
@@ -228,20 +222,15 @@ impl File {
     }
 }
 
-/// Finds the next 0xff, from `at`, whose next byte is as asked. Most bytes are none, so it looks at 32 of them at once.
-fn find(content: &[u8], mut at: usize, is_wanted: impl Fn(u8) -> bool) -> Option<usize> {
+/// Finds the next marker, from `at`: 0xff, and a byte that is neither a stuffed zero nor a fill byte.
+fn find(content: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        let rest = content.get(at..)?;
-        let clean = rest
-            .chunks_exact(32)
-            .take_while(|chunk| !chunk.iter().fold(false, |found, &byte| found | (byte == 0xff)))
-            .count();
-        let found = rest[clean * 32..].iter().position(|&byte| byte == 0xff)? + clean * 32;
-        let next = *rest.get(found + 1)?;
-        if is_wanted(next) {
-            return Some(at + found);
+        let found = at + memchr::memchr(0xff, content.get(at..)?)?;
+        match content.get(found + 1)? {
+            0 => at = found + 2,
+            // Of several 0xff in a row, the last makes the marker.
+            0xff => at = found + 1,
+            _ => return Some(found),
         }
-        // Of several 0xff in a row, the last makes the marker.
-        at += found + if next == 0xff { 1 } else { 2 };
     }
 }

@@ -5,19 +5,18 @@ use std::ops::Range;
 
 use jpeg_decoder::{ColorTransform, Decoder, Error};
 
+use super::file::{File, PAD};
+use super::frame::Frame;
+
 /// A mended file, and how to decode it.
-pub(super) struct Cut {
+pub(super) struct Cut<'a> {
+    pub(super) file: &'a File,
+    pub(super) frame: &'a Frame,
     pub(super) content: Vec<u8>,
     /// Where the pads are.
     pub(super) pads: Vec<Range<usize>>,
-    /// Where the frame header starts, with its length.
-    pub(super) frame_at: usize,
-    pub(super) is_progressive: bool,
-    pub(super) is_rgb: bool,
     /// Width and height that the header states.
     pub(super) full: (u32, u32),
-    /// The height of a row of blocks of all components.
-    pub(super) block_rows: u32,
     /// Width and height at the scale.
     pub(super) size: (u32, u32),
 }
@@ -26,13 +25,13 @@ pub(super) struct Cut {
 type Decoded = ((u32, u32), Vec<u8>);
 
 /// Length of a pad, less the byte that its range leaves out.
-const PAD_BYTES: usize = 31;
+const PAD_BYTES: usize = PAD.len() - 1;
 
-impl Cut {
+impl Cut<'_> {
     /// Returns the samples of the rows from the top that are there, or none if there are none. `at` is where the decoder
     /// came to in the file.
     pub(super) fn kept(mut self, at: usize) -> Option<Vec<u8>> {
-        if self.is_progressive {
+        if self.frame.is_progressive() {
             let scan = self.pads.iter().position(|pad| pad.contains(&at))?;
             let end = self.pads.get(scan.checked_sub(1)?)?.start + PAD_BYTES;
             self.content.truncate(end);
@@ -46,15 +45,14 @@ impl Cut {
             let scaled = |side: u32| (side * eighths).div_ceil(8);
             (scaled(self.full.0), scaled(self.full.1)) == self.size
         })?;
-        let (mut whole, mut cut) = (0, self.full.1.div_ceil(self.block_rows));
+        let (frame_at, block_rows) = (self.file.frame_at, self.frame.block_rows());
+        let (mut whole, mut cut) = (0, self.full.1.div_ceil(block_rows));
         let mut kept = None;
         while cut - whole > 1 {
             let rows = whole.midpoint(cut);
-            let height = (rows * self.block_rows) as u16;
-            self.content
-                .get_mut(self.frame_at + 3..self.frame_at + 5)?
-                .copy_from_slice(&height.to_be_bytes());
-            match self.attempt(rows * self.block_rows / 8 * eighths) {
+            let height = (rows * block_rows) as u16;
+            self.content.get_mut(frame_at + 3..frame_at + 5)?.copy_from_slice(&height.to_be_bytes());
+            match self.attempt(rows * block_rows / 8 * eighths) {
                 Some(pixels) => (whole, kept) = (rows, Some(pixels)),
                 None => cut = rows,
             }
@@ -84,7 +82,7 @@ impl Cut {
         let mut decode = || {
             // Of the height, more is asked for than there is, so that the width alone decides.
             let (width, height) = decoder.scale(self.size.0 as u16, u16::MAX)?;
-            if self.is_rgb {
+            if self.file.is_rgb() {
                 decoder.set_color_transform(ColorTransform::RGB);
             }
             Ok(((u32::from(width), u32::from(height)), decoder.decode()?))
