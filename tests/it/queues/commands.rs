@@ -150,6 +150,17 @@ fn a_watch_that_is_started_again_announces_what_is_new_if_it_may_remember_and_sa
     assert!(forgets(&watch(&[], "announced 3 objects to")));
     let in_store = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--store", "input=dir:in"]);
     in_store.args(["--seen", "in/seen"]).fails_with(2, "lies in the store");
+    for file in ["new", "./new", "missing/../new", "missing/new"] {
+        let here = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--store", "input=dir:."]);
+        here.args(["--seen", file]).fails_with(2, "of --seen lies in the store");
+    }
+    for queue in ["sqlite:jobs.db", "sqlite:new.db#new"] {
+        let queue_in_store = world.wasmrun(["enqueue", "--queue", queue, "--store", "input=dir:."]);
+        queue_in_store.fails_with(2, "lies in the store");
+    }
+    assert!(!world.path("new.db").exists());
+    let apart = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db#apart", "--store", "input=dir:."]);
+    apart.args(["--prefix", "in/", "--seen", "apart"]).succeeds();
     let other = world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db#other", "--store", "input=dir:in"]);
     other.args(["--seen", "seen"]).fails_with(2, "name another file");
 }

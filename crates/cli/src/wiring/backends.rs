@@ -165,8 +165,18 @@ impl OpenStore {
     /// Returns whether a path lies in the store's directory, or would lie there once it's created. Symbolic links are
     /// resolved.
     pub(crate) fn contains(&self, path: &Path) -> bool {
-        let Some(directory) = &self.directory else { return false };
-        let resolved = path.canonicalize().or_else(|_| path.parent().unwrap_or(path).canonicalize());
-        resolved.is_ok_and(|path| path.starts_with(directory))
+        self.key_of(path).is_some()
+    }
+
+    /// Returns the key of the object that a path in the store's directory is, or would be once it's created.
+    pub(crate) fn key_of(&self, path: &Path) -> Option<String> {
+        let directory = self.directory.as_deref()?;
+        // A bare file name has no directory that could be resolved.
+        let path = std::path::absolute(path).ok()?;
+        let existing = path.ancestors().find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
+        let (ancestor, resolved) = existing?;
+        let missing = path.strip_prefix(ancestor).ok()?;
+        let key = resolved.strip_prefix(directory).ok()?.join(missing);
+        Some(key.to_string_lossy().into_owned())
     }
 }

@@ -17,7 +17,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use wasmrun_runtime::model::message::{MAX_BATCH, OutgoingMessage};
-use wasmrun_runtime::ports::object_store::ObjectStore;
 use wasmrun_runtime::ports::queue::Queue;
 
 pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
@@ -29,26 +28,20 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
         ..OutgoingMessage::default()
     };
     let bodies = args.message.iter().map(|text| body_from(text)).collect::<Result<Vec<_>, _>>()?;
-    let backends = Backends::new(args.aws);
+    let backends = Backends::new(args.aws.clone());
     let store = match &args.store {
         Some(text) => Some(store(&backends, text).await?),
         None => None,
     };
-    let seen = args.seen.as_deref();
-    if let (Some(path), Some(store)) = (seen, &store)
-        && store.contains(path)
-    {
-        let path = path.display();
-        return Err(Failure::usage(format!(
-            "the file {path} of --seen lies in the store, and would be announced"
-        )));
+    if let (Some(path), Some(store)) = (&args.seen, &store) {
+        refuse_announced(store, &args.prefix, &format!("the file {} of --seen", path.display()), path)?;
     }
-    let store = store.map(|store| store.store);
 
     // Checked before a queue is created, so that a refused message leaves no queue behind.
     let outgoing = messages(&template, bodies)?;
-    let (queue, seen) = open(&backends, &args.queue, seen, store.as_deref(), &output).await?;
+    let (queue, seen) = open(&backends, &args, store.as_ref(), &output).await?;
     let sender = Sender { queue: &*queue, template };
+    let store = store.map(|store| store.store);
     let Some(store) = store else {
         sender.send(&outgoing).await?;
         output.line(format_args!("sent {} to {}", count(outgoing.len(), "message"), queue.url()));
@@ -67,18 +60,24 @@ pub(crate) async fn enqueue(args: EnqueueArgs) -> Result<ExitCode, Failure> {
 /// that is refused leaves no queue behind.
 async fn open(
     backends: &Backends,
-    queue: &str,
-    seen: Option<&Path>,
-    store: Option<&dyn ObjectStore>,
+    args: &EnqueueArgs,
+    store: Option<&OpenStore>,
     output: &Output,
 ) -> Result<(Arc<dyn Queue>, Seen), Failure> {
+    let queue = &args.queue;
     let opened = match backends.planned_queue(queue)? {
         Some(plan) => Err(plan),
         None => Ok(backends.open_queue(queue).await?),
     };
-    let url = opened.as_ref().map_or_else(|plan| &*plan.url, |opened| opened.queue.url());
-    let seen = match (seen, store) {
-        (Some(path), Some(store)) => Seen::in_file(path, url, store.url())?,
+    let (url, file) = match &opened {
+        Ok(opened) => (opened.queue.url(), opened.file.as_deref()),
+        Err(plan) => (&*plan.url, Some(&*plan.path)),
+    };
+    if let (Some(store), Some(file)) = (store, file) {
+        refuse_announced(store, &args.prefix, &format!("the queue {url}"), file)?;
+    }
+    let seen = match (args.seen.as_deref(), store) {
+        (Some(path), Some(store)) => Seen::in_file(path, url, store.store.url())?,
         _ => Seen::nothing(),
     };
     let (opened, created) = match opened {
@@ -90,6 +89,17 @@ async fn open(
         output.line(format_args!("created the queue {}", queue.url()));
     }
     Ok((queue, seen))
+}
+
+/// Refuses a file that would be announced as an object of the store: it changes with each announcement, and would be
+/// announced again and again.
+fn refuse_announced(store: &OpenStore, prefix: &str, what: &str, path: &Path) -> Result<(), Failure> {
+    match store.key_of(path) {
+        Some(key) if key.starts_with(prefix) => Err(Failure::usage(format!(
+            "{what} lies in the store, and would be announced: move it, or narrow the store with --prefix"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 async fn store(backends: &Backends, text: &str) -> Result<OpenStore, Failure> {
