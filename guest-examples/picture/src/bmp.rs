@@ -5,6 +5,7 @@ use crate::decode::{Cost, packed};
 use crate::orientation::Orientation;
 use crate::picture::{Layout, Picture, drop_alpha};
 use crate::refusal::Refusal;
+use crate::target::Target;
 use crate::{Bounds, Truncated};
 
 const FORMAT: &str = "BMP";
@@ -104,14 +105,14 @@ impl<'a> Header<'a> {
     }
 }
 
-pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
+pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
     let header = Header::read(content)?;
     let (width, height) = (header.width, header.height);
     let mut layout = header.layout();
     let channels = layout.channels();
     // Run lengths become indices first.
     let bytes_per_pixel = channels as u64 + u64::from(header.run_lengths);
-    Cost::unscaled(FORMAT, (width, height), layout, bytes_per_pixel, content).check(max_side, bounds)?;
+    Cost::unscaled(FORMAT, (width, height), layout, bytes_per_pixel, content).check(target, bounds)?;
     let colour = Colour::of_profile(header.profile)?;
 
     let (wide, high) = (width as usize, height as usize);

@@ -1,28 +1,31 @@
 //! Decodes a file to a picture. The header shows how much memory decoding takes, before anything is allocated.
 
 use crate::format::Format;
-use crate::picture::{Layout, Picture, fit};
+use crate::picture::{Layout, Picture};
 use crate::refusal::{Excess, Refusal};
+use crate::target::Target;
 use crate::{Bounds, Truncated, bmp, gif, jpeg, png, pnm, qoi, tiff, webp};
 
-/// Memory for a pixel of the result: resized, turned, converted, and in the encoder's own copies.
-const RESULT_BYTES_PER_PIXEL: u64 = 16;
-
-/// Decodes a file to a picture, scaled down while decoding to not less than `max_side` pixels where the format allows.
+/// Decodes a file to a picture. Where the format allows, it is scaled down while decoding, to not less than the target needs.
 ///
 /// # Errors
 ///
 /// When the file is no picture that can be read, or exceeds the bounds.
-pub fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
+pub fn decode<'a>(
+    content: Vec<u8>,
+    target: impl Into<Target<'a>>,
+    bounds: &Bounds,
+) -> Result<Picture, Refusal> {
+    let target = target.into();
     match Format::of(&content) {
-        Format::Jpeg => jpeg::decode(content, max_side, bounds),
-        Format::Png => png::decode(content, max_side, bounds),
-        Format::WebP => webp::decode(&content, max_side, bounds),
-        Format::Gif => gif::decode(&content, max_side, bounds),
-        Format::Bmp => bmp::decode(&content, max_side, bounds),
-        Format::Pnm => pnm::decode(&content, max_side, bounds),
-        Format::Qoi => qoi::decode(&content, max_side, bounds),
-        Format::Tiff => tiff::decode(&content, max_side, bounds),
+        Format::Jpeg => jpeg::decode(content, target, bounds),
+        Format::Png => png::decode(content, target, bounds),
+        Format::WebP => webp::decode(&content, target, bounds),
+        Format::Gif => gif::decode(&content, target, bounds),
+        Format::Bmp => bmp::decode(&content, target, bounds),
+        Format::Pnm => pnm::decode(&content, target, bounds),
+        Format::Qoi => qoi::decode(&content, target, bounds),
+        Format::Tiff => tiff::decode(&content, target, bounds),
         Format::Other(name) => Err(Refusal::NotSupported(name.to_owned())),
     }
 }
@@ -56,7 +59,7 @@ impl Cost {
     }
 
     /// Refuses a picture that exceeds the bounds.
-    pub(crate) fn check(&self, max_side: u32, bounds: &Bounds) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, target: Target<'_>, bounds: &Bounds) -> Result<(), Refusal> {
         let &Cost { format, width, height, decoded_rows, channels, decoding } = self;
         if width == 0 || height == 0 {
             return Err(Refusal::Damaged(format, "its header says that it has no pixels"));
@@ -67,11 +70,10 @@ impl Cost {
         if width.max(height) > bounds.side {
             return Err(Refusal::TooLarge(Excess::Side { width, height, bound: bounds.side }));
         }
-        let (to_width, to_height) = fit(width, height, max_side);
-        // The resizer works on the rows first, then on the columns.
-        let resizing = (u64::from(to_width) * u64::from(decoded_rows)).saturating_mul(channels as u64);
-        let result = (u64::from(to_width) * u64::from(to_height)).saturating_mul(RESULT_BYTES_PER_PIXEL);
-        let needed = decoding.saturating_add(resizing).saturating_add(result);
+        // A decoder that scales does so in both directions.
+        let decoded_columns = (u64::from(width) * u64::from(decoded_rows)).div_ceil(u64::from(height)) as u32;
+        let results = target.memory((width, height), (decoded_columns.min(width), decoded_rows), channels);
+        let needed = decoding.saturating_add(results);
         if needed > bounds.memory {
             return Err(Refusal::TooLarge(Excess::Memory { needed, bound: bounds.memory }));
         }

@@ -10,11 +10,12 @@ use crate::decode::Cost;
 use crate::orientation::Orientation;
 use crate::picture::{Layout, Picture, drop_alpha};
 use crate::refusal::Refusal;
+use crate::target::Target;
 use crate::{Bounds, Truncated};
 
 const FORMAT: &str = "GIF";
 
-pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
+pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::RGBA);
     if let Some(memory) = NonZeroU64::new(bounds.memory) {
@@ -34,7 +35,7 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
     // The canvas, and the frame with its indices.
     let decoding = 4 * u64::from(width) * u64::from(height) + 5 * (wide * high) as u64 + content.len() as u64;
     Cost { format: FORMAT, width, height, decoded_rows: height, channels: 4, decoding }
-        .check(max_side, bounds)?;
+        .check(target, bounds)?;
 
     let mut frame = vec![0; decoder.buffer_size()];
     match decoder.read_into_buffer(&mut frame) {

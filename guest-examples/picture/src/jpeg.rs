@@ -12,13 +12,14 @@ use crate::decode::Cost;
 use crate::orientation::Orientation;
 use crate::picture::{Layout, Picture, fit};
 use crate::refusal::Refusal;
+use crate::target::Target;
 use crate::{Bounds, Truncated};
 use file::File;
 use kept::Cut;
 
 const FORMAT: &str = "JPEG";
 
-pub(crate) fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
+pub(crate) fn decode(content: Vec<u8>, target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
     let file = File::of(&content)?;
     let frame = file.frame.as_ref().ok_or(if file.is_cut {
         Refusal::CutShort(FORMAT)
@@ -32,10 +33,11 @@ pub(crate) fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result
     let colour = Colour::of_profile(file.profile(&content))?;
     let part = |range: &Option<std::ops::Range<usize>>| range.clone().and_then(|range| content.get(range));
     let orientation = Orientation::choose(part(&file.exif), part(&file.xmp), None);
+    let side = target.side(full, orientation);
     let (is_rgb, is_complete) = (file.is_rgb(), file.is_complete());
     if !file.is_cut
         && is_complete
-        && let Some((width, height, pixels)) = scaled::decode(&content, is_rgb, max_side, bounds)
+        && let Some((width, height, pixels)) = scaled::decode(&content, is_rgb, side, target, bounds)
     {
         return Ok(Picture { full, width, height, layout, pixels, orientation, colour });
     }
@@ -45,7 +47,7 @@ pub(crate) fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result
 
     let mut rest = mended.as_slice();
     let mut decoder = Decoder::new(&mut rest);
-    let (width, height) = scaled(&mut decoder, full, max_side)?;
+    let (width, height) = scaled(&mut decoder, full, side)?;
     // The pixels, and the planes that they are assembled from.
     let is_kept = bounds.truncated == Truncated::Keep;
     // What is kept of a file that is cut is there while more is tried.
@@ -62,7 +64,7 @@ pub(crate) fn decode(content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result
         // The file is there twice while its end is looked after.
         decoding: pixels + coefficients + 2 * size,
     }
-    .check(max_side, bounds)?;
+    .check(target, bounds)?;
 
     if is_rgb {
         decoder.set_color_transform(ColorTransform::RGB);

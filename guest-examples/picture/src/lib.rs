@@ -3,9 +3,12 @@
 
 #![forbid(unsafe_code)]
 
+mod background;
 mod bmp;
 mod colour;
 mod decode;
+mod describe;
+mod effects;
 mod encode;
 mod format;
 mod gif;
@@ -16,14 +19,22 @@ mod png;
 mod pnm;
 mod qoi;
 mod refusal;
+mod render;
+mod resize;
+mod shape;
+mod target;
 mod tiff;
+mod turn;
 mod webp;
 
 pub use decode::decode;
-pub use encode::{Format, encode};
+pub use describe::{Description, Metadata, metadata};
+pub use encode::{Chroma, Encoding, Format, Rights, encode, encode_jpeg, encode_png, encode_webp};
 pub use orientation::Orientation;
 pub use picture::{Layout, Picture, fit};
 pub use refusal::{Excess, Refusal};
+pub use shape::{Fit, Gravity, Shape, needed_side};
+pub use target::Target;
 
 /// What a picture may cost at most.
 #[derive(Clone, Debug, PartialEq, Eq)]

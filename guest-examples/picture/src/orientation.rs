@@ -7,6 +7,16 @@ pub struct Orientation(pub(crate) u8);
 impl Orientation {
     pub const UPRIGHT: Orientation = Orientation(1);
 
+    /// Returns the size that a picture stored with this size has upright, or the other way around.
+    pub(crate) fn turned(self, (width, height): (u32, u32)) -> (u32, u32) {
+        if self.0 >= 5 { (height, width) } else { (width, height) }
+    }
+
+    /// Returns the number that EXIF has for it, 1 to 8.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
     /// Chooses between what a file says in several places. EXIF is what cameras write, and counts first.
     pub(crate) fn choose(exif: Option<&[u8]>, xmp: Option<&[u8]>, others: Option<&[u8]>) -> Self {
         exif.and_then(Self::from_exif)

@@ -1,15 +1,8 @@
 //! A decoded picture, and the steps that change it.
 
-use fast_image_resize::images::TypedImage;
-use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
-use fast_image_resize::{MulDiv, PixelTrait, ResizeOptions, Resizer};
-
 use crate::colour::Colour;
 use crate::orientation::Orientation;
-use crate::refusal::Refusal;
-
-/// Can't be said of a picture that was decoded.
-const UNFILLED: Refusal = Refusal::Damaged("picture", "its pixels don't fill it");
+use crate::refusal::{Excess, Refusal};
 
 /// The channels of a pixel, eight bits each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +27,27 @@ impl Layout {
 
     pub fn has_alpha(self) -> bool {
         matches!(self, Layout::GrayAlpha | Layout::Rgba)
+    }
+
+    /// Returns the layout that also has transparency.
+    pub(crate) fn with_alpha(self) -> Self {
+        match self {
+            Layout::Gray | Layout::GrayAlpha => Layout::GrayAlpha,
+            Layout::Rgb | Layout::Rgba | Layout::Cmyk => Layout::Rgba,
+        }
+    }
+
+    /// Returns the number of bytes of a picture of this size.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be in memory.
+    pub(crate) fn bytes(self, (width, height): (u32, u32)) -> Result<usize, Refusal> {
+        let pixels = u64::from(width) * u64::from(height);
+        let bytes = pixels.saturating_mul(self.channels() as u64);
+        isize::try_from(bytes)
+            .map(isize::unsigned_abs)
+            .map_err(|_| Refusal::TooLarge(Excess::Memory { needed: bytes, bound: isize::MAX as u64 }))
     }
 
     /// What a file that is cut short lacks is transparent, or gray.
@@ -91,110 +105,9 @@ impl Picture {
         self.resized(width, height)
     }
 
-    /// Returns the part of the pixels that the picture covers, in pixels. A decoder that scales by eight makes 107 rows of
-    /// 853: the last of them is covered by five eighths, and repeats for the rest what it covers.
-    fn covered(&self) -> (f64, f64) {
-        let side = |full: u32, pixels: u32| {
-            let scale = if full > pixels { full.div_ceil(pixels).next_power_of_two() } else { 1 };
-            (f64::from(full) / f64::from(scale)).min(f64::from(pixels))
-        };
-        (side(self.full.0, self.width), side(self.full.1, self.height))
-    }
-
-    /// Returns the picture at another size.
-    ///
-    /// # Errors
-    ///
-    /// When the pixels don't fill the picture, or the size is zero.
-    pub fn resized(self, width: u32, height: u32) -> Result<Self, Refusal> {
-        let whole = (f64::from(self.width), f64::from(self.height));
-        if (width, height) == (self.width, self.height) && self.covered() == whole {
-            return Ok(self);
-        }
-        match self.layout {
-            Layout::Gray => self.resized_as::<U8>(width, height),
-            Layout::GrayAlpha => self.resized_as::<U8x2>(width, height),
-            Layout::Rgb => self.resized_as::<U8x3>(width, height),
-            Layout::Rgba | Layout::Cmyk => self.resized_as::<U8x4>(width, height),
-        }
-    }
-
-    /// Resizes the pixels as `P`, which is compiled once for each layout. If the resizer chose the pixel type at run
-    /// time, it would bring in all thirteen types that it knows, and double the size of the component.
-    fn resized_as<P: PixelTrait>(mut self, width: u32, height: u32) -> Result<Self, Refusal> {
-        let (covered_width, covered_height) = self.covered();
-        let mut pixels = vec![0; width as usize * height as usize * self.layout.channels()];
-        let mut from =
-            TypedImage::<P>::from_buffer(self.width, self.height, &mut self.pixels).map_err(|_| UNFILLED)?;
-        let mut to = TypedImage::<P>::from_buffer(width, height, &mut pixels).map_err(|_| UNFILLED)?;
-        // Transparent pixels must not bleed their colour into their neighbours. Alpha is multiplied in place, as the
-        // resizer itself would copy the picture for that.
-        let alpha = MulDiv::new();
-        if self.layout.has_alpha() {
-            alpha.multiply_alpha_inplace_typed(&mut from).map_err(|_| UNFILLED)?;
-        }
-        let options = ResizeOptions::new().use_alpha(false).crop(0.0, 0.0, covered_width, covered_height);
-        Resizer::new().resize_typed(&from, &mut to, &options).map_err(|_| UNFILLED)?;
-        if self.layout.has_alpha() {
-            alpha.divide_alpha_inplace_typed(&mut to).map_err(|_| UNFILLED)?;
-        }
-        Ok(Picture { full: (width, height), width, height, pixels, ..self })
-    }
-
-    /// Turns the pixels as `orientation` says.
-    pub fn upright(self) -> Self {
-        let Orientation(orientation) = self.orientation;
-        if self.orientation == Orientation::UPRIGHT {
-            return self;
-        }
-        let (width, height) = (self.width as usize, self.height as usize);
-        let (turned_width, turned_height) = if orientation >= 5 { (height, width) } else { (width, height) };
-        let channels = self.layout.channels();
-        let mut pixels = Vec::with_capacity(self.pixels.len());
-        for y in 0..turned_height {
-            for x in 0..turned_width {
-                // The place in the file of the pixel that belongs here.
-                let (from_x, from_y) = match orientation {
-                    2 => (width - 1 - x, y),
-                    3 => (width - 1 - x, height - 1 - y),
-                    4 => (x, height - 1 - y),
-                    5 => (y, x),
-                    6 => (y, height - 1 - x),
-                    7 => (width - 1 - y, height - 1 - x),
-                    _ => (width - 1 - y, x),
-                };
-                let start = (from_y * width + from_x) * channels;
-                pixels.extend_from_slice(&self.pixels[start..start + channels]);
-            }
-        }
-        let (full_width, full_height) = self.full;
-        Picture {
-            full: if orientation >= 5 { (full_height, full_width) } else { self.full },
-            width: turned_width as u32,
-            height: turned_height as u32,
-            pixels,
-            orientation: Orientation::UPRIGHT,
-            ..self
-        }
-    }
-
     /// Lays the picture on white, for a format without transparency.
     pub fn on_white(self) -> Self {
-        let layout = match self.layout {
-            Layout::Gray | Layout::Rgb | Layout::Cmyk => return self,
-            Layout::GrayAlpha => Layout::Gray,
-            Layout::Rgba => Layout::Rgb,
-        };
-        let mut pixels = Vec::with_capacity(self.pixels.len());
-        for pixel in self.pixels.chunks_exact(self.layout.channels()) {
-            if let Some((&alpha, colours)) = pixel.split_last() {
-                let alpha = u32::from(alpha);
-                let blend =
-                    |colour: &u8| ((u32::from(*colour) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
-                pixels.extend(colours.iter().map(blend));
-            }
-        }
-        Picture { layout, pixels, ..self }
+        self.on([255; 4])
     }
 }
 

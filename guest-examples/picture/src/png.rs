@@ -15,12 +15,13 @@ use crate::decode::Cost;
 use crate::orientation::Orientation;
 use crate::picture::{Layout, Picture};
 use crate::refusal::Refusal;
+use crate::target::Target;
 use crate::{Bounds, Truncated};
 use chunks::Chunks;
 
 const FORMAT: &str = "PNG";
 
-pub(crate) fn decode(mut content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
+pub(crate) fn decode(mut content: Vec<u8>, target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
     let is_cut = chunks::mend(&mut content);
     let refusal = |error: DecodingError| if is_cut { Refusal::CutShort(FORMAT) } else { refusal(&error) };
     let mut decoder = png::Decoder::new(Cursor::new(content.as_slice()));
@@ -41,8 +42,7 @@ pub(crate) fn decode(mut content: Vec<u8>, max_side: u32, bounds: &Bounds) -> Re
     let size = reader.output_buffer_size().unwrap_or(usize::MAX);
     let channels = layout.channels();
     let decoding = (size as u64).saturating_add(content.len() as u64);
-    Cost { format: FORMAT, width, height, decoded_rows: height, channels, decoding }
-        .check(max_side, bounds)?;
+    Cost { format: FORMAT, width, height, decoded_rows: height, channels, decoding }.check(target, bounds)?;
 
     let chunks = Chunks::of(&content)?;
     let colour = colour(reader.info(), chunks.profile)?;

@@ -6,6 +6,7 @@ use crate::decode::{Cost, filled, packed};
 use crate::orientation::Orientation;
 use crate::picture::{Layout, Picture};
 use crate::refusal::Refusal;
+use crate::target::Target;
 
 const FORMAT: &str = "PNM";
 const INVALID: Refusal = Refusal::Damaged(FORMAT, "its header is invalid");
@@ -74,13 +75,13 @@ impl Header {
     }
 }
 
-pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
+pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
     let mut rest = content.get(2..).unwrap_or_default();
     let kind = content.get(1).copied().unwrap_or_default();
     let header = Header::read(&mut rest, kind).ok_or(INVALID)?;
     let Header { width, height, layout, .. } = header;
     let channels = layout.channels();
-    Cost::unscaled(FORMAT, (width, height), layout, channels as u64, content).check(max_side, bounds)?;
+    Cost::unscaled(FORMAT, (width, height), layout, channels as u64, content).check(target, bounds)?;
 
     let count = width as usize * height as usize * channels;
     let pixels = filled(samples(rest, &header, count), count, layout, FORMAT, bounds)?;

@@ -6,10 +6,11 @@ use crate::decode::{Cost, filled};
 use crate::orientation::Orientation;
 use crate::picture::{Layout, Picture};
 use crate::refusal::Refusal;
+use crate::target::Target;
 
 const FORMAT: &str = "QOI";
 
-pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
+pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
     let (header, data) = content.split_first_chunk::<14>().ok_or(Refusal::CutShort(FORMAT))?;
     let &[_, _, _, _, a, b, c, d, e, f, g, h, channels, space] = header;
     let (width, height) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
@@ -19,7 +20,7 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
         _ => return Err(Refusal::Damaged(FORMAT, "its header is invalid")),
     };
     let channels = layout.channels();
-    Cost::unscaled(FORMAT, (width, height), layout, channels as u64, content).check(max_side, bounds)?;
+    Cost::unscaled(FORMAT, (width, height), layout, channels as u64, content).check(target, bounds)?;
 
     let count = width as usize * height as usize * channels;
     let mut pixels = Vec::with_capacity(count);

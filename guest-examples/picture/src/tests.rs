@@ -63,9 +63,13 @@ fn settings() -> Settings {
     Settings { max_side: 320, format: Format::Jpeg, bounds }
 }
 
+fn encoding(format: Format) -> Encoding {
+    Encoding { format, quality: 80, progressive: false, chroma: Chroma::Half, rights: None }
+}
+
 fn thumbnail(content: Vec<u8>, settings: &Settings) -> Result<Vec<u8>, Refusal> {
     let picture = decode(content, settings.max_side, &settings.bounds)?;
-    encode(picture.fitted(settings.max_side)?.upright(), settings.format, 80)
+    encode(picture.fitted(settings.max_side)?.upright(), &encoding(settings.format))
 }
 
 /// Makes a thumbnail of a file and decodes it again.

@@ -11,11 +11,12 @@ use crate::decode::{Cost, packed};
 use crate::orientation::Orientation;
 use crate::picture::{Layout, Picture};
 use crate::refusal::Refusal;
+use crate::target::Target;
 use crate::{Bounds, Truncated};
 
 const FORMAT: &str = "TIFF";
 
-pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
+pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
     let memory = usize::try_from(bounds.memory).unwrap_or(usize::MAX);
     let mut limits = Limits::default();
     limits.decoding_buffer_size = memory;
@@ -38,8 +39,7 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
     // Samples as they are in the file, one strip or tile of them, and the result.
     let each = u64::from(bits).div_ceil(8) * 2 + 1;
     let samples = (u64::from(width) * u64::from(height)).saturating_mul(channels as u64);
-    Cost::unscaled(FORMAT, (width, height), layout, channels as u64 * each, content)
-        .check(max_side, bounds)?;
+    Cost::unscaled(FORMAT, (width, height), layout, channels as u64 * each, content).check(target, bounds)?;
 
     let colour = match decoder.find_tag(Tag::IccProfile) {
         Err(TiffError::LimitsExceeded) => return Err(Refusal::large_profile()),

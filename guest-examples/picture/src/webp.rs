@@ -10,10 +10,11 @@ use crate::decode::Cost;
 use crate::orientation::Orientation;
 use crate::picture::{Layout, Picture};
 use crate::refusal::Refusal;
+use crate::target::Target;
 
 const FORMAT: &str = "WebP";
 
-pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<Picture, Refusal> {
+pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
     let refusal = |error| refusal(content, &error);
     let mut decoder = WebPDecoder::new(Cursor::new(content)).map_err(refusal)?;
     decoder.set_memory_limit(usize::try_from(bounds.memory).unwrap_or(usize::MAX));
@@ -28,7 +29,7 @@ pub(crate) fn decode(content: &[u8], max_side: u32, bounds: &Bounds) -> Result<P
         (false, false, true) => 4,
         (false, false, false) => 7,
     };
-    Cost::unscaled(FORMAT, (width, height), layout, bytes_per_pixel, content).check(max_side, bounds)?;
+    Cost::unscaled(FORMAT, (width, height), layout, bytes_per_pixel, content).check(target, bounds)?;
 
     // What says how to show the pixels is read first: it may refuse the picture.
     let colour = Colour::of_profile(decoder.icc_profile().ok().flatten())?;

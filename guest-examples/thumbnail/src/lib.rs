@@ -7,7 +7,7 @@ mod settings;
 
 use std::io::Read;
 
-use picture::{Excess, Refusal};
+use picture::{Excess, Format, Refusal, encode_jpeg, encode_webp};
 use settings::{Settings, reason};
 use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, Store, handler, info};
 
@@ -50,5 +50,10 @@ fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failur
 fn thumbnail(content: Vec<u8>, settings: &Settings) -> Result<Vec<u8>, Refusal> {
     let picture = picture::decode(content, settings.max_side, &settings.bounds)?;
     let picture = picture.fitted(settings.max_side)?.upright();
-    picture::encode(picture, settings.format, settings.quality)
+    let encoding = settings.encoding();
+    // Each encoder that is named here becomes part of the component.
+    match settings.format {
+        Format::Jpeg => encode_jpeg(picture, &encoding),
+        _ => encode_webp(picture, &encoding),
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use picture::{Bounds, Excess, Format, Refusal, Truncated};
+use picture::{Bounds, Chroma, Encoding, Excess, Format, Refusal, Truncated};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -47,6 +47,11 @@ impl Settings {
                 },
             },
         })
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding {
+        let chroma = if self.quality < 90 { Chroma::Half } else { Chroma::Full };
+        Encoding { format: self.format, quality: self.quality, progressive: false, chroma, rights: None }
     }
 }
 

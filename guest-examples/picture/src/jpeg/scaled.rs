@@ -6,17 +6,24 @@ use jpeg_scaled::{Chroma, Color, Header, Limits, Options, Scale};
 use super::FORMAT;
 use crate::Bounds;
 use crate::decode::Cost;
+use crate::target::Target;
 
 /// Width, height and pixels.
 pub(super) type Scaled = (u32, u32, Vec<u8>);
 
 /// Decodes a file at the smallest scale that gives at least the pixels which are needed. Returns nothing if there is no
 /// such scale, or the file isn't in order: then the general decoder has to try, which repairs, or says what is wrong.
-pub(super) fn decode(content: &[u8], is_rgb: bool, max_side: u32, bounds: &Bounds) -> Option<Scaled> {
+pub(super) fn decode(
+    content: &[u8],
+    is_rgb: bool,
+    side: u32,
+    target: Target<'_>,
+    bounds: &Bounds,
+) -> Option<Scaled> {
     let header = Header::read(content).ok()?;
     let scale = Scale::ALL.into_iter().find(|&scale| {
         let (width, height) = header.size(scale);
-        width.max(height) >= max_side
+        width.max(height) >= side
     })?;
     // The result is stored with color at half the resolution again.
     let chroma = Chroma::Subsampled;
@@ -32,7 +39,7 @@ pub(super) fn decode(content: &[u8], is_rgb: bool, max_side: u32, bounds: &Bound
         channels,
         decoding: memory + pixels + content.len() as u64,
     }
-    .check(max_side, bounds)
+    .check(target, bounds)
     .ok()?;
     let limits = Limits { pixels: bounds.pixels, memory_bytes: memory, ..Limits::default() };
     let mut planes = jpeg_scaled::decode(content, &Options { scale, chroma, limits }).ok()?;

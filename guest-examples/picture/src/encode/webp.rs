@@ -1,0 +1,26 @@
+//! Writes lossless WebP.
+
+use image_webp::{ColorType, WebPEncoder};
+
+use super::{Encoding, TOO_LARGE};
+use crate::picture::{Layout, Picture};
+use crate::refusal::Refusal;
+
+/// Encodes a picture as WebP.
+///
+/// # Errors
+///
+/// When the picture is empty, or too large for the format.
+pub fn encode_webp(picture: Picture, _encoding: &Encoding) -> Result<Vec<u8>, Refusal> {
+    let picture = picture.in_srgb();
+    let mut file = Vec::new();
+    let encoder = WebPEncoder::new(&mut file);
+    let color_type = match picture.layout {
+        Layout::Gray => ColorType::L8,
+        Layout::GrayAlpha => ColorType::La8,
+        Layout::Rgb | Layout::Cmyk => ColorType::Rgb8,
+        Layout::Rgba => ColorType::Rgba8,
+    };
+    encoder.encode(&picture.pixels, picture.width, picture.height, color_type).map_err(|_| TOO_LARGE)?;
+    Ok(file)
+}
