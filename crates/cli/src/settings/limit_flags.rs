@@ -66,44 +66,44 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Units of computing, about one for each Wasm instruction [default: 200000000000]
+    /// Fuel: units of computing, about one for each Wasm instruction [default: 200000000000]
     fuel: u64 in 1..=u64::MAX, "WASMRUN_FUEL" => fuel;
-    /// All memories together [default: 256MiB]
+    /// Size of all memories together [default: 256MiB]
     memory: ByteSize in PAGE..=MAX_SIZE, "WASMRUN_MEMORY" => memory_bytes;
-    /// Wall-clock time, waiting included [default: 30s]
+    /// Wall-clock time, including waiting [default: 30s]
     timeout: Duration in MIN_TIME..=Duration::MAX, "WASMRUN_TIMEOUT" => timeout;
-    /// Waiting for stores, queues and clocks, in all [default: as long as --timeout]
+    /// Time spent waiting for stores, queues and clocks, in all [default: as long as --timeout]
     blocked_time: Duration in MIN_TIME..=Duration::MAX, "WASMRUN_BLOCKED_TIME" => blocked_time;
-    /// The stack of Wasm code [default: 512KiB]
+    /// Size of the Wasm code's stack [default: 512KiB]
     stack: ByteSize in MIN_STACK..=MAX_STACK, "WASMRUN_STACK" => stack_bytes;
-    /// The elements of all tables together [default: 100000]
+    /// Number of elements of all tables together [default: 100000]
     table_elements: usize in 0..=MAX_TABLE_ELEMENTS, "WASMRUN_TABLE_ELEMENTS" => table_elements;
-    /// Core instances that the component consists of [default: 16]
+    /// Number of core instances in the component [default: 16]
     core_instances: usize in 1..=MAX_NUMBER, "WASMRUN_CORE_INSTANCES" => core_instances;
-    /// Memories in number [default: 8]
+    /// Number of memories [default: 8]
     memories: usize in 1..=MAX_NUMBER, "WASMRUN_MEMORIES" => memories;
-    /// Tables in number [default: 16]
+    /// Number of tables [default: 16]
     tables: usize in 1..=MAX_NUMBER, "WASMRUN_TABLES" => tables;
-    /// Readers, writers and other handles open at once [default: 100]
+    /// Number of readers, writers and other handles that are open at once [default: 100]
     handles: usize in MIN_HANDLES..=MAX_HANDLES, "WASMRUN_HANDLES" => handles;
-    /// The arguments of one host call [default: as the largest object or message, and 64KiB]
+    /// Size of the arguments of a host call [default: 64KiB more than the largest object or message]
     call_size: ByteSize in MIN_CALL_SIZE..=MAX_CALL_SIZE, "WASMRUN_CALL_SIZE" => call_bytes;
-    /// An object that is read or written as a whole; larger ones are streamed [default: 32MiB, and at most half of
+    /// Size of an object that is read or written as a whole; larger ones are streamed [default: 32MiB, and at most half of
     /// --memory]
     object_size: ByteSize in ByteSize(1)..=MAX_SIZE, "WASMRUN_OBJECT_SIZE" => max_object_bytes;
     /// Bytes read from stores, in all [default: 4GiB]
     read_size: ByteSize, "WASMRUN_READ_SIZE" => read_bytes;
     /// Bytes written to stores and queues, in all [default: 4GiB]
     write_size: ByteSize, "WASMRUN_WRITE_SIZE" => write_bytes;
-    /// Calls to stores [default: 100000]
+    /// Number of calls to stores [default: 100000]
     store_calls: u64, "WASMRUN_STORE_CALLS" => store_calls;
-    /// Messages sent, each one of a batch [default: 1000]
+    /// Number of sent messages; each message of a batch counts [default: 1000]
     sent_messages: u64, "WASMRUN_SENT_MESSAGES" => sent_messages;
-    /// A message that is sent [default: 1MiB]
+    /// Size of a sent message [default: 1MiB]
     message_size: ByteSize in ByteSize(1)..=MESSAGE, "WASMRUN_MESSAGE_SIZE" => message_bytes;
-    /// A body that is fetched from the --body-store [default: 16MiB]
+    /// Size of a body that is fetched from the --body-store [default: 16MiB]
     body_size: ByteSize in MESSAGE..=MAX_SIZE, "WASMRUN_BODY_SIZE" => body_bytes;
-    /// What a task may log; what follows is dropped, with a note [default: 64KiB]
+    /// Bytes that a task may log; the rest is dropped, with a note [default: 64KiB]
     log_size: ByteSize in ByteSize(0)..=MAX_SIZE, "WASMRUN_LOG_SIZE" => log_bytes;
     /// Random bytes, in all [default: 1MiB]
     random_size: ByteSize in ByteSize(0)..=MAX_SIZE, "WASMRUN_RANDOM_SIZE" => random_bytes;

@@ -59,7 +59,7 @@ impl Reload {
             tracing::warn!(
                 asked = asked.most,
                 instances = sizing.most,
-                "limited the number of instances: more need a restart"
+                "limited the number of instances: a restart allows more"
             );
         }
         tracing::info!(instances = sizing.most, "reloaded the configuration");

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 const LONGEST_CHECK: Duration = Duration::from_secs(10);
 
 /// Everything that a poller acquires before it asks for messages.
-pub(super) struct Ready<'a> {
+pub(super) struct ReadyToReceive<'a> {
     /// One permit for each message to ask for.
     pub(super) permits: Vec<Permit>,
     /// Starts under the rate limit, if the user set one.
@@ -34,7 +34,7 @@ impl Worker {
         &self,
         poller: Poller,
         polling: &Polling<'_>,
-    ) -> ControlFlow<Received, Ready<'_>> {
+    ) -> ControlFlow<Received, ReadyToReceive<'_>> {
         // Permits and starts may take long to acquire. The breaker comes last: its answer must hold when messages are
         // received.
         let mut permits = self.take_permits(polling).await?;
@@ -50,7 +50,7 @@ impl Worker {
         }
         let most = if probe.is_some() { 1 } else { MAX_BATCH };
         permits.truncate(starts.as_ref().map_or(most, |starts| most.min(starts.count())));
-        ControlFlow::Continue(Ready { permits, starts, probe })
+        ControlFlow::Continue(ReadyToReceive { permits, starts, probe })
     }
 
     /// Waits for a permit, then takes other free permits for the same receive. A request costs the same for one message

@@ -3,7 +3,7 @@
 //! One poller always runs. If a receive returns all the messages that it asked for, the queue probably has more:
 //! another poller wakes and waits for a permit. It sleeps again after a receive that returns fewer.
 
-use super::admission::Ready;
+use super::admission::ReadyToReceive;
 use super::breaker::{Admission, Cause};
 use super::settle::Operation;
 use super::waiting::LeasedMessage;
@@ -105,7 +105,7 @@ impl Worker {
             ControlFlow::Continue(received) => received,
             ControlFlow::Break(received) => return received,
         };
-        let Ready { permits, mut starts, mut probe } = ready;
+        let ReadyToReceive { permits, mut starts, mut probe } = ready;
         // The receive may have taken long. If the worker stops or the circuit opened meanwhile, no task starts.
         let stops = polling.stop.is_cancelled();
         if stops || probe.is_none() && self.breaker.admission() != Admission::All {
@@ -140,7 +140,7 @@ impl Worker {
         poller: Poller,
         polling: &Polling<'_>,
         wait: Duration,
-    ) -> ControlFlow<Received, (Ready<'_>, Vec<LeasedMessage>)> {
+    ) -> ControlFlow<Received, (ReadyToReceive<'_>, Vec<LeasedMessage>)> {
         let ready = self.ready(poller, polling).await?;
         let messages = self.next_messages(&ready, poller, polling, wait).await?;
         if !messages.is_empty() {
@@ -161,7 +161,7 @@ impl Worker {
     /// delivers.
     async fn next_messages(
         &self,
-        ready: &Ready<'_>,
+        ready: &ReadyToReceive<'_>,
         poller: Poller,
         polling: &Polling<'_>,
         wait: Duration,

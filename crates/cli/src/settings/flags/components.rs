@@ -25,9 +25,9 @@ pub(crate) struct InspectArgs {
 #[cfg(feature = "compiler")]
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The file is native code for this version of wasmrun and for CPUs that can do what this one can;
-with --portable, for all of this architecture. `run --precompiled` runs it without looking at what
-it does: take it from nobody else.
+The file is native code for this version of wasmrun, and for CPUs with the features of this one, or,
+with --portable, for each CPU of this architecture. `run --precompiled` runs it unchecked: only run
+files that you compiled yourself.
 
 Examples:
   wasmrun compile thumbnail.wasm -o thumbnail.cwasm
@@ -42,10 +42,10 @@ pub(crate) struct CompileArgs {
     /// Where the code is written to
     #[arg(long, short, value_name = "FILE.cwasm")]
     pub(crate) output: PathBuf,
-    /// For every CPU of this architecture, not for this one alone: somewhat slower code
+    /// Compile for each CPU of this architecture, not only for this one (somewhat slower code)
     #[arg(long)]
     pub(crate) portable: bool,
-    /// As `run --deterministic` needs it
+    /// Compile for `run --deterministic`
     #[arg(long)]
     pub(crate) deterministic: bool,
     #[command(flatten)]
@@ -57,10 +57,9 @@ pub(crate) struct CompileArgs {
 /// Print the least IAM policy that a worker needs
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-It takes what `run` takes. Nothing is asked of Amazon: a dead-letter queue is known from
---dead-letter alone, and queues by their URL or ARN. A bucket's own key of KMS is known from
-`?encryption=kms&kms-key=ARN` in the store's URL; for a queue with a key, add kms:Decrypt on it, and
-kms:GenerateDataKey to send, yourself.
+Takes the flags of `run`, and calls no service. So name the dead-letter queue with --dead-letter,
+queues by their URL or ARN, and a bucket's KMS key with `?encryption=kms&kms-key=ARN` in the store's
+URL. For a queue with a KMS key, add kms:Decrypt on the key, and kms:GenerateDataKey to send.
 
 Examples:
   wasmrun policy --cluster thumbnails \\
@@ -73,10 +72,10 @@ Examples:
 
 Exit codes: 0 success, 2 wrong usage or configuration.")]
 pub(crate) struct PolicyArgs {
-    /// In a service of ECS in this cluster, as scale-in protection needs it
+    /// Add what scale-in protection needs in this ECS cluster
     #[arg(long, value_name = "NAME")]
     pub(crate) cluster: Option<String>,
-    /// What this role of --assume-role needs, instead of what the worker's own needs
+    /// Print the policy of this role of --assume-role, not that of the worker's own role
     #[arg(long, value_name = "ARN")]
     pub(crate) role: Option<String>,
     #[command(flatten)]
