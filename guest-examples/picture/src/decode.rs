@@ -4,7 +4,7 @@ use crate::format::Format;
 use crate::picture::{Layout, Picture};
 use crate::refusal::{Excess, Refusal};
 use crate::target::Target;
-use crate::{Bounds, Truncated, bmp, gif, jpeg, png, pnm, qoi, tiff, webp};
+use crate::{Bounds, Truncated, bmp, gif, ico, jpeg, png, pnm, qoi, tiff, webp};
 
 /// Decodes a file to a picture. Where the format allows, it is scaled down while decoding, to not less than the target needs.
 ///
@@ -26,6 +26,7 @@ pub fn decode<'a>(
         Format::Pnm => pnm::decode(&content, target, bounds),
         Format::Qoi => qoi::decode(&content, target, bounds),
         Format::Tiff => tiff::decode(&content, target, bounds),
+        Format::Ico => ico::decode(&content, target, bounds),
         Format::Other(name) => Err(Refusal::NotSupported(name.to_owned())),
     }
 }

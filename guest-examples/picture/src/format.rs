@@ -11,6 +11,7 @@ pub(crate) enum Format {
     Pnm,
     Qoi,
     Tiff,
+    Ico,
     /// A known format that isn't read: its name with the article.
     Other(&'static str),
 }
@@ -27,11 +28,7 @@ const ISO_BRANDS: [(&[u8], &str); 9] = [
     (b"msf1", "an animated HEIF picture"),
 ];
 
-const SIGNATURES: [(&[u8], &str); 20] = [
-    (b"II+\0", "a BigTIFF picture"),
-    (b"MM\0+", "a BigTIFF picture"),
-    (b"\0\0\x01\0", "an ICO picture"),
-    (b"\0\0\x02\0", "a CUR picture"),
+const SIGNATURES: [(&[u8], &str); 16] = [
     (b"\xff\x0a", "a JPEG XL picture"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture"),
@@ -60,7 +57,8 @@ impl Format {
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Format::WebP,
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Format::Gif,
             [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, _, _, 0, 0, ..] => Format::Bmp,
-            [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => Format::Tiff,
+            [b'I', b'I', b'*' | b'+', 0, ..] | [b'M', b'M', 0, b'*' | b'+', ..] => Format::Tiff,
+            [0, 0, 1 | 2, 0, ..] => Format::Ico,
             [b'q', b'o', b'i', b'f', ..] => Format::Qoi,
             [_, _, _, _, b'f', b't', b'y', b'p', brands @ ..] => Format::Other(of_iso(content, brands)),
             [b'P', b'1'..=b'7', b'\t' | b'\n' | b'\r' | b' ' | b'#', ..] => Format::Pnm,

@@ -3,6 +3,7 @@
 mod file;
 mod frame;
 mod kept;
+pub(crate) mod part;
 mod scaled;
 
 use jpeg_decoder::{ColorTransform, Decoder, Error, UnsupportedFeature};

@@ -12,6 +12,7 @@ mod effects;
 mod encode;
 mod format;
 mod gif;
+mod ico;
 mod jpeg;
 mod orientation;
 mod picture;

@@ -7,6 +7,10 @@ use super::*;
 mod broken;
 mod colours;
 mod formats;
+mod frames;
+mod icons;
+mod tiff_fax;
+mod tiff_kinds;
 mod tiffs;
 mod turned;
 

@@ -110,15 +110,6 @@ fn all_eight_orientations_are_read() {
 }
 
 #[test]
-fn kinds_that_are_not_read_are_named() {
-    let file = |tags: &[(u16, u16)]| refused(&tiff((4, 4), tags, &[0; 256], false)).to_string();
-    let not_supported = |what: &str| format!("it is {what}, which is not supported");
-    assert_eq!(file(&with(&RGB, 259, 7)), not_supported("a TIFF with an unusual compression"));
-    let palette = [(258, 8), (259, 1), (262, 3), (277, 1)];
-    assert_eq!(file(&palette), not_supported("a TIFF with a palette or unusual colours"));
-}
-
-#[test]
 fn a_cut_or_changed_file_never_panics_and_claims_are_bounded() {
     let pixels = photograph(40, 20);
     let file = tiff((40, 20), &RGB, &pixels, false);
