@@ -48,6 +48,22 @@ const SIGNATURES: [(&[u8], &str); 16] = [
 ];
 
 impl Format {
+    /// Returns the format's name in lower case, or nothing if it isn't read.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Format::Jpeg => "jpeg",
+            Format::Png => "png",
+            Format::WebP => "webp",
+            Format::Gif => "gif",
+            Format::Bmp => "bmp",
+            Format::Pnm => "pnm",
+            Format::Qoi => "qoi",
+            Format::Tiff => "tiff",
+            Format::Ico => "ico",
+            Format::Other(_) => "",
+        }
+    }
+
     pub(crate) fn of(content: &[u8]) -> Self {
         match content {
             [] => Format::Other("an empty file"),

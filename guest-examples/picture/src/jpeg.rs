@@ -94,6 +94,15 @@ pub(crate) fn decode(content: Vec<u8>, target: Target<'_>, bounds: &Bounds) -> R
     Ok(Picture { full, width, height, layout, pixels, orientation, colour })
 }
 
+/// Returns the file's EXIF block and XMP packet.
+pub(crate) fn blocks(content: &[u8]) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    let Ok(file) = File::of(content) else {
+        return (None, None);
+    };
+    let part = |range: Option<std::ops::Range<usize>>| content.get(range?).map(<[u8]>::to_vec);
+    (part(file.exif), part(file.xmp))
+}
+
 /// Sets the smallest scale that gives at least the pixels which are needed. Returns the size at that scale.
 fn scaled<R: std::io::Read>(
     decoder: &mut Decoder<R>,

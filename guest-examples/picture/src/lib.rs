@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attention;
 mod background;
 mod bmp;
 mod colour;
@@ -10,10 +11,14 @@ mod decode;
 mod describe;
 mod effects;
 mod encode;
+mod exif;
 mod format;
+mod frames;
 mod gif;
 mod ico;
 mod jpeg;
+mod light;
+mod linear;
 mod orientation;
 mod picture;
 mod png;
@@ -24,12 +29,15 @@ mod render;
 mod resize;
 mod shape;
 mod target;
+mod thumbhash;
 mod tiff;
 mod turn;
 mod webp;
+mod xmp;
 
 pub use decode::decode;
 pub use describe::{Description, Metadata, metadata};
+pub use effects::MAX_SIGMA;
 pub use encode::{Chroma, Encoding, Format, Rights, encode, encode_jpeg, encode_png, encode_webp};
 pub use orientation::Orientation;
 pub use picture::{Layout, Picture, fit};

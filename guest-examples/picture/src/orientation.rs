@@ -1,5 +1,8 @@
 //! How a picture is to be turned, from each place where files say so.
 
+use crate::exif::{Block, tag};
+use crate::xmp;
+
 /// How a camera was held, as EXIF numbers it: 1 is upright.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Orientation(pub(crate) u8);
@@ -35,37 +38,13 @@ impl Orientation {
 
     /// Reads the orientation from a TIFF block, as EXIF contains it.
     pub(crate) fn from_exif(block: &[u8]) -> Option<Self> {
-        // Some programs that write WebP and PNG keep the prefix that only JPEG has.
-        let tiff = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
-        let exif = exif::Reader::new()
-            .continue_on_error(true)
-            .read_raw(tiff.to_vec())
-            .or_else(|error| error.distill_partial_result(|_| ()))
-            .ok()?;
-        let field = exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?;
-        match &field.value {
-            // A signed long is against the standard, but some cameras write it.
-            exif::Value::SLong(values) => values.first().and_then(|&value| value.try_into().ok()),
-            value => value.get_uint(0),
-        }
-        .and_then(Self::of)
+        Block::of(block)?.first()?.number(tag::ORIENTATION).and_then(Self::of)
     }
 
     /// Reads `tiff:Orientation` from an XMP packet, as an attribute or as an element. Source: ISO 16684-1, 7.4 and 8.
     pub(crate) fn from_xmp(packet: &[u8]) -> Option<Self> {
-        const NAME: &[u8] = b"tiff:Orientation";
-        let at = packet.windows(NAME.len()).position(|window| window == NAME)?;
-        let rest = packet[at + NAME.len()..].trim_ascii_start();
-        let value = match rest {
-            [b'=', rest @ ..] => match rest.trim_ascii_start() {
-                [b'"' | b'\'', rest @ ..] => rest,
-                _ => return None,
-            },
-            [b'>', rest @ ..] => rest.trim_ascii_start(),
-            _ => return None,
-        };
-        match value {
-            [digit @ b'1'..=b'8', next, ..] if !next.is_ascii_digit() => Some(Orientation(digit - b'0')),
+        match xmp::property(packet, "tiff:Orientation")?.as_bytes() {
+            [digit @ b'1'..=b'8'] => Some(Orientation(digit - b'0')),
             _ => None,
         }
     }

@@ -62,6 +62,17 @@ pub(crate) fn decode(mut content: Vec<u8>, target: Target<'_>, bounds: &Bounds) 
     Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, colour })
 }
 
+/// Returns the file's EXIF block and XMP packet.
+pub(crate) fn blocks(content: &[u8]) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    Chunks::of(content)
+        .map_or((None, None), |chunks| (chunks.exif.map(<[u8]>::to_vec).or(chunks.raw_profile), chunks.xmp))
+}
+
+/// Returns the number of frames that the file states.
+pub(crate) fn frames(content: &[u8]) -> u32 {
+    chunks::frames(content).unwrap_or(1)
+}
+
 /// Chooses between the chunks that say what colours mean. Source: PNG, third edition, 4.3.
 fn colour(info: &Info<'_>, profile: Option<Vec<u8>>) -> Result<Colour, Refusal> {
     if let Some(points) = &info.coding_independent_code_points {

@@ -1,9 +1,10 @@
 //! Makes results of different shapes from one decoded picture.
 
+use crate::attention;
 use crate::picture::Picture;
 use crate::refusal::Refusal;
 use crate::resize::Part;
-use crate::shape::{Plan, Shape};
+use crate::shape::{Fit, Gravity, Plan, Shape};
 
 impl Picture {
     /// Returns the picture in a shape: upright, and in sRGB. Its size follows from the header's, whatever the scale at which
@@ -15,10 +16,20 @@ impl Picture {
     pub fn rendered(&self, shape: &Shape) -> Result<Picture, Refusal> {
         let plan = shape.plan(self.orientation.turned(self.full));
         let spare = (plan.scaled.0 - plan.kept.0, plan.scaled.1 - plan.kept.1);
-        let offset = shape.gravity.offset(spare);
+        let offset = if shape.gravity == Gravity::Attention && spare != (0, 0) {
+            let side = Some(attention::LOOKED_AT_SIDE);
+            let gravity = Gravity::Centre;
+            let looked_at =
+                Shape { width: side, height: side, fit: Fit::Inside, gravity, linear: false, ..*shape };
+            attention::offset(&self.rendered(&looked_at)?, plan.scaled, spare)
+        } else {
+            shape.gravity.offset(spare)
+        };
         let part = self.part(plan, offset);
         let kept = self.orientation.turned(plan.kept);
-        let picture = self.part_resized(part, kept)?.in_srgb().upright();
+        let picture =
+            if shape.linear { self.part_resized_in_light(part, kept) } else { self.part_resized(part, kept) };
+        let picture = picture?.in_srgb().upright();
         if plan.canvas == plan.kept {
             return Ok(picture);
         }

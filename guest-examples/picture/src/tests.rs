@@ -6,9 +6,13 @@ use super::*;
 
 mod broken;
 mod colours;
+mod description;
+mod effects;
+mod encoding;
 mod formats;
 mod frames;
 mod icons;
+mod shapes;
 mod tiff_fax;
 mod tiff_kinds;
 mod tiffs;

@@ -41,6 +41,31 @@ pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Res
     Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, colour })
 }
 
+/// Returns the chunks of a file: their names and their data.
+fn chunks(content: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = content.get(12..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (head, after) = rest.split_first_chunk::<8>()?;
+        let (kind, length) = head.split_at(4);
+        let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
+        let data = after.get(..length)?;
+        // Chunks begin at even places.
+        rest = after.get(length + length % 2..).unwrap_or_default();
+        Some((kind, data))
+    })
+}
+
+/// Returns the file's EXIF block and XMP packet.
+pub(crate) fn blocks(content: &[u8]) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    let named = |name: &[u8]| chunks(content).find(|(kind, _)| *kind == name).map(|(_, data)| data.to_vec());
+    (named(b"EXIF"), named(b"XMP "))
+}
+
+/// Counts the frames of an animation.
+pub(crate) fn frames(content: &[u8]) -> u32 {
+    chunks(content).filter(|(kind, _)| kind == b"ANMF").count().try_into().unwrap_or(u32::MAX)
+}
+
 fn refusal(content: &[u8], error: &DecodingError) -> Refusal {
     // The size of the file, less the first eight bytes, stands in bytes 4 to 8.
     let said = content.get(4..8).and_then(|size| size.try_into().ok()).map_or(0, u32::from_le_bytes);

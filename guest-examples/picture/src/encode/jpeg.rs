@@ -2,6 +2,7 @@
 
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 
+use super::rights::blocks;
 use super::{Chroma, Encoding, TOO_LARGE};
 use crate::picture::{Layout, Picture};
 use crate::refusal::Refusal;
@@ -24,6 +25,13 @@ pub fn encode_jpeg(picture: Picture, encoding: &Encoding) -> Result<Vec<u8>, Ref
     });
     // The library's default takes every second pixel's colour as it is.
     encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
+    if let Some(blocks) = blocks(encoding.rights.as_ref()) {
+        if let Some(exif) = blocks.exif {
+            encoder.add_exif_metadata(&exif).map_err(|_| TOO_LARGE)?;
+        }
+        let packet = [b"http://ns.adobe.com/xap/1.0/\0", blocks.xmp.as_bytes()].concat();
+        encoder.add_app_segment(1, packet).map_err(|_| TOO_LARGE)?;
+    }
     let color_type = match picture.layout {
         Layout::Gray | Layout::GrayAlpha => ColorType::Luma,
         Layout::Rgb | Layout::Cmyk => ColorType::Rgb,

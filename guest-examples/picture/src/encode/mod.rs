@@ -1,8 +1,9 @@
-//! Encodes a picture as a file, in sRGB and without metadata. A guest that writes one format calls its function, so that
+//! Encodes a picture as a file, in sRGB and without metadata but what is asked for. A guest that writes one format calls its function, so that
 //! the other encoders aren't part of its component.
 
 mod jpeg;
 mod png;
+mod rights;
 mod webp;
 
 pub use jpeg::encode_jpeg;

@@ -1,7 +1,8 @@
 //! Writes PNG.
 
-use png::{BitDepth, ColorType, Compression, Encoder, Filter};
+use png::{BitDepth, ColorType, Compression, Encoder, Filter, Info};
 
+use super::rights::blocks;
 use super::{Encoding, TOO_LARGE};
 use crate::picture::{Layout, Picture};
 use crate::refusal::Refusal;
@@ -11,10 +12,16 @@ use crate::refusal::Refusal;
 /// # Errors
 ///
 /// When the picture is empty, or too large for the format.
-pub fn encode_png(picture: Picture, _encoding: &Encoding) -> Result<Vec<u8>, Refusal> {
+pub fn encode_png(picture: Picture, encoding: &Encoding) -> Result<Vec<u8>, Refusal> {
     let picture = picture.in_srgb();
     let mut file = Vec::new();
-    let mut encoder = Encoder::new(&mut file, picture.width, picture.height);
+    let blocks = blocks(encoding.rights.as_ref());
+    let mut info = Info::with_size(picture.width, picture.height);
+    info.exif_metadata = blocks.as_ref().and_then(|blocks| blocks.exif.clone()).map(Into::into);
+    let mut encoder = Encoder::with_info(&mut file, info).map_err(|_| TOO_LARGE)?;
+    if let Some(blocks) = blocks {
+        encoder.add_itxt_chunk("XML:com.adobe.xmp".to_owned(), blocks.xmp).map_err(|_| TOO_LARGE)?;
+    }
     encoder.set_color(match picture.layout {
         Layout::Gray => ColorType::Grayscale,
         Layout::GrayAlpha => ColorType::GrayscaleAlpha,

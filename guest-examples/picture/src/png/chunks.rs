@@ -49,6 +49,19 @@ pub(super) fn mend(content: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Returns the number of frames that the chunk for animations states.
+pub(super) fn frames(content: &[u8]) -> Option<u32> {
+    let mut rest = content.get(SIGNATURE_BYTES..)?;
+    while let Some((chunk, after)) = next(rest) {
+        match chunk.kind {
+            b"acTL" => return chunk.data.first_chunk().map(|&count| u32::from_be_bytes(count)),
+            b"IDAT" => return None,
+            _ => rest = after,
+        }
+    }
+    None
+}
+
 /// What chunks say about how to show the pixels.
 #[derive(Default)]
 pub(super) struct Chunks<'a> {
