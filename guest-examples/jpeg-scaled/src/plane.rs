@@ -50,14 +50,40 @@ impl Planes {
                 enlarge(plane, (self.width, self.height), y as u32, (row, &mut sums));
             }
             let [a, b, c] = &rows;
-            for (((pixel, &a), &b), &c) in line.chunks_exact_mut(3).zip(a).zip(b).zip(c) {
-                pixel.copy_from_slice(&match self.color {
-                    Color::Rgb => [a, b, c],
-                    _ => rgb(a, b, c),
-                });
+            match self.color {
+                Color::Rgb => convert(line, [a, b, c], |a, b, c| [a, b, c]),
+                _ => convert(line, [a, b, c], rgb),
             }
         }
         pixels
+    }
+}
+
+/// Pixels that are converted at once, so that compilers make use of SIMD.
+const LANES: usize = 16;
+
+/// Fills a row of pixels with what `convert` makes of the samples of three planes.
+#[inline(always)]
+fn convert(line: &mut [u8], [a, b, c]: [&[u8]; 3], convert: impl Fn(u8, u8, u8) -> [u8; 3]) {
+    let (groups, rest) = line.as_chunks_mut::<{ 3 * LANES }>();
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let (c, rest_c) = c.as_chunks::<LANES>();
+    for (((group, a), b), c) in groups.iter_mut().zip(a).zip(b).zip(c) {
+        let mut channels = [[0; LANES]; 3];
+        for at in 0..LANES {
+            let pixel = convert(a[at], b[at], c[at]);
+            for (channel, value) in channels.iter_mut().zip(pixel) {
+                channel[at] = value;
+            }
+        }
+        for at in 0..LANES {
+            for (channel, values) in channels.iter().enumerate() {
+                group[3 * at + channel] = values[at];
+            }
+        }
+    }
+    for (((pixel, &a), &b), &c) in rest.chunks_exact_mut(3).zip(rest_a).zip(rest_b).zip(rest_c) {
+        pixel.copy_from_slice(&convert(a, b, c));
     }
 }
 
@@ -79,18 +105,26 @@ fn enlarge(plane: &Plane, (width, height): (u32, u32), y: u32, (row, sums): (&mu
     if plane.width == width && near == far {
         return row.copy_from_slice(near);
     }
+    let sum = |(&near, &far): (&u8, &u8)| 3 * u16::from(near) + u16::from(far);
     sums.clear();
-    sums.extend(near.iter().zip(far).map(|(&near, &far)| 3 * u16::from(near) + u16::from(far)));
     if halved(plane.width, width) {
-        let last = sums.len() - 1;
-        for (x, pair) in row.chunks_mut(2).enumerate() {
-            let (left, sum, right) = (sums[x.saturating_sub(1)], sums[x], sums[(x + 1).min(last)]);
-            let values = [(3 * sum + left + 8) >> 4, (3 * sum + right + 7) >> 4];
-            for (to, value) in pair.iter_mut().zip(values) {
-                *to = value as u8;
-            }
+        // The first and the last are their own neighbours.
+        sums.extend(near.iter().zip(far).take(1).map(sum));
+        sums.extend(near.iter().zip(far).map(sum));
+        sums.extend(near.iter().zip(far).next_back().map(sum));
+        let pair = |near: &[u16]| {
+            let (left, sum, right) = (near[0], near[1], near[2]);
+            [((3 * sum + left + 8) >> 4) as u8, ((3 * sum + right + 7) >> 4) as u8]
+        };
+        let (pairs, odd) = row.as_chunks_mut::<2>();
+        for (to, near) in pairs.iter_mut().zip(sums.windows(3)) {
+            *to = pair(near);
+        }
+        if let ([to], [.., left, sum, right]) = (odd, sums.as_slice()) {
+            *to = pair(&[*left, *sum, *right])[0];
         }
     } else {
+        sums.extend(near.iter().zip(far).map(sum));
         for (x, to) in row.iter_mut().enumerate() {
             *to = ((sums[(x as u64 * u64::from(plane.width) / u64::from(width)) as usize] + 2) >> 2) as u8;
         }
