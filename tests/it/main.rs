@@ -10,6 +10,7 @@
 //! | `hostile` | attacks by guests, and the five properties that must hold under them |
 //! | `faults` | faults around a worker: kills, outages, disks, permissions |
 //! | `watch` | a worker's status, metrics, log and usage |
+//! | `authors` | what authors of guests use: cases, watching, templates |
 //! | `cli` | what the command line accepts and refuses, and its error messages |
 //! | `docs` | that the examples in documents and help run as printed |
 //! | `aws` | the behaviour of SQS and S3, the connections to them, and the permissions needed |
@@ -20,6 +21,7 @@
 
 #![allow(clippy::print_stdout, reason = "a test says what it measured, and why it was skipped")]
 
+mod authors;
 mod aws;
 mod cli;
 mod deploy;

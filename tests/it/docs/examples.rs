@@ -39,6 +39,8 @@ sections! {
     the_program_is_built: "docs/src/getting-started/install.md", "Build" => is_noted;
     the_commands_of_the_repository_exist: "docs/src/getting-started/install.md", "Two commands for newcomers" => is_noted;
     thumbnails_are_made_by_hand: "docs/src/getting-started/first-run.md", "Thumbnails" => makes_thumbnails_and_a_dead_letter;
+    the_cases_of_a_guest_run: "docs/src/guides/testing-guests.md", "Test a guest" => tests_a_guest;
+    the_case_that_is_shown_is_one: "docs/src/guides/testing-guests.md", "A case" => is_a_case;
     the_first_guest_shouts: "docs/src/getting-started/first-guest.md", "The crate" => shouts;
     the_configuration_file_is_taken: "docs/src/guides/configuration.md", "A configuration file" => is_configured;
     components_are_compiled_before: "docs/src/guides/components.md", "Precompiled components" => compiles_before;
@@ -62,14 +64,21 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 6] = [
+const LISTED: [(&str, &str, &str); 12] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
+    ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
+    ("docs/src/guides/guests.md", "The work on a guest", TEMPLATES),
+    ("docs/src/guides/guest-rust.md", "A guest in Rust", TEMPLATES),
+    ("docs/src/guides/guest-python.md", "A guest in Python", TEMPLATES),
+    ("docs/src/guides/guest-c.md", "A guest in C", TEMPLATES),
+    ("docs/src/guides/guest-javascript.md", "A guest in JavaScript", TEMPLATES),
     (IDEMPOTENCY, "1. Derive the output's key from the input alone", FRAGMENT),
     (IDEMPOTENCY, "2. Read the version that was announced", FRAGMENT),
     (IDEMPOTENCY, "3. What must not be done twice: put if absent", FRAGMENT),
     (IDEMPOTENCY, "4. The newest wins: sequencer and if-match", FRAGMENT),
 ];
+const TEMPLATES: &str = "the commands of a new project, which the tests `authors::templates` run";
 const IDEMPOTENCY: &str = "docs/src/guides/idempotency.md";
 const FRAGMENT: &str = "fragments of the guest `careful`, which the tests `idempotency` run";
 
@@ -152,6 +161,29 @@ fn shouts(section: &Section) {
     assert_eq!(output.stdout.iter().filter(|line| *line == "HELLO").count(), 1, "{output}");
     assert_eq!(place.world.read("out/hello.txt"), b"HELLO\n");
     assert_eq!(assert_noted(&place), 3);
+}
+
+/// Creates a project with a component that is built already, so that its examples run in it.
+fn project(place: &Place) {
+    let component = guest("forward");
+    place.world.write("guest.toml", format!("component = {component:?}\nsend = ['next']\n"));
+    place.world.write("cases/blank/case.toml", "message = 'x'\n[[expect.sent.next]]\nbody = 'x'\n");
+}
+
+fn tests_a_guest(section: &Section) {
+    let place = Place::new();
+    project(&place);
+    place.run(&section.commands());
+    assert!(place.world.read("results.xml").starts_with(b"<?xml"));
+}
+
+/// The keys of the case are those that the program reads.
+fn is_a_case(section: &Section) {
+    let place = Place::new();
+    project(&place);
+    place.world.write("cases/blank/case.toml", section.block("toml"));
+    let output = place.world.wasmrun(["test"]).ends().exited_with(1);
+    assert!(output.to_string().contains("output/report.json: it is missing"), "{output}");
 }
 
 fn is_configured(section: &Section) {
@@ -344,7 +376,9 @@ fn the_examples_of_each_help_run_as_printed() {
     let Some(amazon) = Amazon::moto() else { return };
     in_account(&amazon);
     let all = help::all(&World::new(), 80);
-    for command in ["run", "invoke", "enqueue", "queue", "policy", "report", "completions"] {
+    for command in
+        ["run", "invoke", "enqueue", "new", "test", "dev", "queue", "policy", "report", "completions"]
+    {
         assert!(all.contains_key(command), "the help of {command} has no examples");
     }
     for (command, examples) in all {
@@ -365,6 +399,11 @@ fn the_examples_of_each_help_run_as_printed() {
             if example.contains(" --watch") {
                 let process = script.start();
                 process.until_printed(1, "announced");
+                process.signal(Signal::TERM);
+                process.finish().succeeded();
+            } else if command == "dev" {
+                let process = script.start();
+                process.until_printed(1, "waiting for changes");
                 process.signal(Signal::TERM);
                 process.finish().succeeded();
             } else if command == "top" && !example.contains(" --once") {
@@ -400,6 +439,13 @@ fn prepare(place: &Place, command: &str) {
     world.write("event.json", event);
     world.write("wasmrun.toml", CONFIGURATION);
     fs::copy(repository().join("crates/cli/src/prices.toml"), place.path("eu-west-1.toml")).expect("copied");
+    if ["test", "dev"].contains(&command) {
+        project(place);
+        fs::copy(guest("forward"), place.path("other.wasm")).expect("copied");
+        for directory in ["guest.toml", "cases/blank/case.toml"] {
+            world.write(&format!("thumbnail/{directory}"), world.read(directory));
+        }
+    }
     if command == "queue" {
         // The examples create this database themselves.
         fs::remove_file(place.path("jobs.db")).expect("removed");

@@ -6,16 +6,13 @@ use crate::settings::flags::InvokeArgs;
 use crate::settings::message::{attributes_from, body_from};
 use crate::settings::task::TaskPlan;
 use crate::wiring::backends::Backends;
-use crate::wiring::component::{host, load, read};
+use crate::wiring::component::{host, load, read, run_task};
 use crate::wiring::logging;
-use std::future::pending;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tracing::Instrument;
 use wasmrun_runtime::model::message::{Message, OutgoingMessage};
 use wasmrun_runtime::model::outcome::Outcome;
-use wasmrun_runtime::model::trace;
 
 pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let mut file = ConfigFile::read(args.task.config.as_deref())?;
@@ -25,19 +22,8 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&plan.log)?;
 
     let bytes = read(&plan, &backends).await?;
-    let span = trace::task_span(&message);
     let component = Arc::new(load(&plan, &backends, bytes, NonZeroUsize::MIN, host(None), Vec::new()).await?);
-    let task = {
-        let component = component.clone();
-        async move { component.run(Arc::new(message), pending()).instrument(span).await }
-    };
-    let report = component
-        .threads()
-        .handle()
-        .spawn(task)
-        .await
-        .map_err(|error| Failure::backend(format!("the task was lost: {error}")))?;
-    component.clear_away().await;
+    let report = run_task(component, Arc::new(message), |task| task).await?;
     output.report(&report, args.json);
     Ok(match report.outcome {
         Outcome::Completed => ExitCode::SUCCESS,

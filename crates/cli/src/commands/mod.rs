@@ -1,11 +1,13 @@
 //! Runs `wasmrun COMMAND`: a module for each command.
 
+pub(crate) mod cases;
 #[cfg(feature = "compiler")]
 pub(crate) mod compile;
 pub(crate) mod enqueue;
 pub(crate) mod health;
 pub(crate) mod inspect;
 pub(crate) mod invoke;
+pub(crate) mod new;
 pub(crate) mod policy;
 pub(crate) mod queue;
 pub(crate) mod report;

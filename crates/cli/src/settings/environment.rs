@@ -63,18 +63,24 @@ pub(crate) fn environment(
     merged
         .into_iter()
         .map(|(key, value)| {
-            if key.is_empty() || key.contains(['=', '\0']) {
-                return Err(Failure::usage(format!("the environment key {key:?} is not allowed")));
-            }
+            check_variable(&key, value.as_deref())?;
             match value {
-                Some(value) if value.contains('\0') => {
-                    Err(Failure::usage(format!("the value of the environment key {key} holds a NUL")))
-                }
                 Some(value) => Ok((key, value)),
                 None => inherited(&key).map(|value| (key, value)),
             }
         })
         .collect()
+}
+
+/// Refuses an environment key or value that no program can have.
+pub(crate) fn check_variable(key: &str, value: Option<&str>) -> Result<(), Failure> {
+    if key.is_empty() || key.contains(['=', '\0']) {
+        return Err(Failure::usage(format!("the environment key {key:?} is not allowed")));
+    }
+    if value.is_some_and(|value| value.contains('\0')) {
+        return Err(Failure::usage(format!("the value of the environment key {key} holds a NUL")));
+    }
+    Ok(())
 }
 
 /// Returns the worker's own value of an environment key. Refuses keys that may hold the worker's credentials.

@@ -14,6 +14,7 @@
 //! | `variables` | finds and checks the names of variables |
 //! | `named`, `environment`, `grants`, `outcome_actions`, `message` | settings with a name; the message of a flag |
 //! | `file` | the configuration file |
+//! | `project` | the files of a guest's project and of its cases |
 //! | `task` | merges the settings of tasks into a plan |
 
 /// Defines a group of settings that flags, variables and a table of the file share. Each setting is optional, so that
@@ -50,6 +51,7 @@ pub(crate) mod log;
 pub(crate) mod message;
 pub(crate) mod named;
 pub(crate) mod outcome_actions;
+pub(crate) mod project;
 mod range;
 pub(crate) mod read;
 pub(crate) mod task;

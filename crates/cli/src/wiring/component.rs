@@ -6,13 +6,19 @@ use crate::output::failure::Failure;
 use crate::settings::read::read_file;
 use crate::settings::task::{TaskPlan, object_url};
 use rustix::process::{Resource, getrlimit};
+use std::future::pending;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use tracing::Instrument;
 use wasmrun_runtime::engine::capacity::{Host, HostMemory};
 use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
 use wasmrun_runtime::model::limits::Limits;
-use wasmrun_runtime::task::component::{Component, LoadOptions};
+use wasmrun_runtime::model::message::Message;
+use wasmrun_runtime::model::trace;
+use wasmrun_runtime::task::component::{Component, LoadOptions, Report};
 use wasmrun_runtime::task::grant::{Grants, StoreGrant};
 
 /// Maximum size of precompiled code. Code is about three times as large as its component, and larger without
@@ -75,6 +81,28 @@ pub(crate) async fn load(
         .map_err(|error| Failure::component(&shown, &error))?;
     check_grants(&component, &shown)?;
     Ok(component)
+}
+
+/// Runs the task of one message on the component's threads, and waits until its stores have cleaned up. `wrap` may wrap
+/// the task, such as to observe its log.
+pub(crate) async fn run_task<F: Future<Output = Report> + Send + 'static>(
+    component: Arc<Component>,
+    message: Arc<Message>,
+    wrap: impl FnOnce(Pin<Box<dyn Future<Output = Report> + Send>>) -> F,
+) -> Result<Report, Failure> {
+    let span = trace::task_span(&message);
+    let task = {
+        let component = component.clone();
+        Box::pin(async move { component.run(message, pending()).instrument(span).await })
+    };
+    let report = component
+        .threads()
+        .handle()
+        .spawn(wrap(task))
+        .await
+        .map_err(|error| Failure::backend(format!("the task was lost: {error}")))?;
+    component.clear_away().await;
+    Ok(report)
 }
 
 /// Opens the queues and stores that tasks are granted, and checks that the stores can be used.

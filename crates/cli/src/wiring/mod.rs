@@ -5,11 +5,13 @@
 //! | `logging` | starts the log |
 //! | `backends` | opens a queue or a store by its URL |
 //! | `compiler`, `component` | load a component with its grants |
+//! | `cases` | reads the cases of a guest's project, and runs each as a task |
 //! | `signals`, `reload` | handle signals; reload the configuration |
 //! | `watch` | serves metrics, status and health of a worker, and finds a worker by its address |
 //! | `usage_log` | appends the usage of each task to a file |
 
 pub(crate) mod backends;
+pub(crate) mod cases;
 pub(crate) mod compiler;
 pub(crate) mod component;
 pub(crate) mod logging;

@@ -6,8 +6,9 @@ use clap::{Arg, Command, CommandFactory};
 use std::fmt::Write as _;
 
 /// Groups of commands by purpose. New users need the first group.
-const COMMANDS: [(&str, &[&str]); 4] = [
+const COMMANDS: [(&str, &[&str]); 5] = [
     ("Start here", &["enqueue", "run", "invoke"]),
+    ("Write a guest", &["new", "test", "dev"]),
     ("Queues and results", &["queue", "report"]),
     ("Workers", &["top", "health"]),
     ("Components and rights", &["inspect", "compile", "policy", "completions"]),

@@ -5,15 +5,18 @@
 //! | `tasks` | `run`, `invoke` and the flags that they share |
 //! | `queues` | `enqueue` and `queue` |
 //! | `workers` | `health`, `top` and `report` |
+//! | `authors` | `new`, `test` and `dev` |
 //! | `components` | `inspect`, `compile` and `policy` |
 //! | `help` | groups the flags in `--help` |
 
+mod authors;
 mod components;
 pub(crate) mod help;
 mod queues;
 mod tasks;
 mod workers;
 
+pub(crate) use self::authors::{CaseArgs, DevArgs, Kind, Language, NewArgs, TestArgs};
 #[cfg(feature = "compiler")]
 pub(crate) use self::components::CompileArgs;
 pub(crate) use self::components::{InspectArgs, PolicyArgs};
@@ -52,6 +55,9 @@ pub(crate) enum Command {
     Invoke(Box<InvokeArgs>),
     Enqueue(EnqueueArgs),
     Queue(QueueArgs),
+    New(NewArgs),
+    Test(TestArgs),
+    Dev(DevArgs),
     Inspect(InspectArgs),
     #[cfg(feature = "compiler")]
     Compile(CompileArgs),

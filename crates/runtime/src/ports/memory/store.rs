@@ -17,6 +17,8 @@ use std::time::SystemTime;
 #[derive(Clone)]
 pub struct MemoryStore {
     url: String,
+    /// Time that objects report as their last change; `None`: when they were written.
+    time: Option<SystemTime>,
     objects: Arc<Mutex<BTreeMap<String, (ObjectInfo, Bytes)>>>,
 }
 
@@ -28,7 +30,13 @@ impl MemoryStore {
 
     /// Creates an empty store that reports this URL.
     pub fn at(url: &str) -> Self {
-        Self { url: url.into(), objects: Arc::default() }
+        Self { url: url.into(), time: None, objects: Arc::default() }
+    }
+
+    /// Makes objects report this time as their last change, so that results don't depend on the clock.
+    #[must_use]
+    pub fn with_time(self, time: SystemTime) -> Self {
+        Self { time: Some(time), ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (ObjectInfo, Bytes)>> {
@@ -43,20 +51,20 @@ impl MemoryStore {
     /// Inserts an object.
     pub fn insert(&self, key: &str, content: impl Into<Bytes>) {
         let content = content.into();
-        let info = info(key, &content, PutOptions::default());
+        let info = self.info(key, &content, PutOptions::default());
         self.lock().insert(key.into(), (info, content));
     }
-}
 
-fn info(key: &str, content: &[u8], options: PutOptions) -> ObjectInfo {
-    ObjectInfo {
-        key: key.into(),
-        size: content.len() as u64,
-        etag: Some(format!("{:x}", Sha256::digest(content))),
-        version: None,
-        content_type: options.content_type,
-        metadata: options.metadata,
-        modified_at: Some(SystemTime::now()),
+    fn info(&self, key: &str, content: &[u8], options: PutOptions) -> ObjectInfo {
+        ObjectInfo {
+            key: key.into(),
+            size: content.len() as u64,
+            etag: Some(format!("{:x}", Sha256::digest(content))),
+            version: None,
+            content_type: options.content_type,
+            metadata: options.metadata,
+            modified_at: Some(self.time.unwrap_or_else(SystemTime::now)),
+        }
     }
 }
 
@@ -179,7 +187,7 @@ impl ObjectWriter for MemoryWriter {
             return Err(StoreError::PreconditionFailed);
         }
         let content = self.content.freeze();
-        let info = info(&self.key, &content, self.options);
+        let info = self.store.info(&self.key, &content, self.options);
         objects.insert(self.key, (info.clone(), content));
         Ok(info)
     }

@@ -1,0 +1,175 @@
+//! `wasmrun new`: creates the project of a guest, with its cases.
+
+mod templates;
+
+use self::templates::{Content, files};
+use crate::output::failure::Failure;
+use crate::settings::flags::{Language, NewArgs};
+use crate::settings::project::PROJECT_FILE;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Longest name of a project.
+const MAX_NAME_BYTES: usize = 64;
+
+pub(crate) fn new(args: &NewArgs) -> Result<ExitCode, Failure> {
+    check_name(&args.name)?;
+    if args.sdk.is_some() && args.lang != Language::Rust {
+        return Err(Failure::usage("--sdk is for guests in Rust: the others need no SDK"));
+    }
+    let values = [
+        ("name", args.name.clone()),
+        // The component of a crate has underscores.
+        ("crate", args.name.replace('-', "_")),
+        ("sdk", sdk(args.sdk.as_deref())?),
+        ("build", args.lang.build().to_owned()),
+    ];
+    let directory = Path::new(&args.name);
+    fs::create_dir(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Failure::usage(format!("{} is there already: nothing is overwritten, name another", args.name))
+        }
+        _ => Failure::backend(format!("cannot create the directory {}: {error}", args.name)),
+    })?;
+    for (path, content) in files(args.lang, args.kind) {
+        let path = directory.join(path);
+        write(&path, &content.filled(&values))
+            .map_err(|error| Failure::backend(format!("cannot write {}: {error}", path.display())))?;
+    }
+    let mut text = format!("created {}: see its README.md and {PROJECT_FILE}. Next:\n\n", args.name);
+    text.push_str(&format!("  cd {}\n", args.name));
+    for line in args.lang.setup().iter().chain([&args.lang.build(), &"wasmrun test"]) {
+        text.push_str(&format!("  {line}\n"));
+    }
+    if args.lang == Language::Rust && args.sdk.is_none() {
+        text.push_str(concat!(
+            "\nThe SDK is not published yet: name it in a clone with --sdk CLONE/crates/guest, or write its\n",
+            "path into Cargo.toml.\n"
+        ));
+    }
+    // A failed write is ignored.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a name that a package of some language can't have. It is also the directory's name, so it leads nowhere else.
+fn check_name(name: &str) -> Result<(), Failure> {
+    let is_well_formed = name.len() <= MAX_NAME_BYTES
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    if is_well_formed {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the name {name:?} is not allowed: at most {MAX_NAME_BYTES} of a-z, 0-9 and '-', beginning with a letter"
+    )))
+}
+
+/// Returns the line of Cargo.toml that names the SDK.
+fn sdk(path: Option<&Path>) -> Result<String, Failure> {
+    let Some(path) = path else {
+        return Ok(format!("wasmrun-guest = \"={}\"", env!("CARGO_PKG_VERSION")));
+    };
+    let wrong = |why: String| Failure::usage(format!("cannot use the SDK in {}: {why}", path.display()));
+    let found: PathBuf = path.canonicalize().map_err(|error| wrong(error.to_string()))?;
+    if !found.join("Cargo.toml").is_file() {
+        return Err(wrong("it has no Cargo.toml: name crates/guest in a clone of wasmrun".into()));
+    }
+    let text = found.to_str().ok_or_else(|| wrong("its path is not UTF-8".into()))?;
+    Ok(format!("wasmrun-guest = {{ path = {} }}", crate::settings::project::quoted(text)))
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::File::create_new(path)?.write_all(content)
+}
+
+impl Language {
+    /// Returns the commands that a new project needs once.
+    fn setup(self) -> &'static [&'static str] {
+        match self {
+            Self::Rust => &[],
+            Self::Python | Self::C => &["python3 -m venv .venv && .venv/bin/pip install -r requirements.txt"],
+            Self::Javascript => &["npm install"],
+        }
+    }
+
+    /// Returns the command that builds the component.
+    fn build(self) -> &'static str {
+        match self {
+            Self::Rust => "cargo build --release --target wasm32-wasip2",
+            Self::Python => ".venv/bin/componentize-py -d wit -w guest componentize app -o guest.wasm",
+            Self::Javascript => "npm run --silent build",
+            Self::C => "sh build.sh",
+        }
+    }
+}
+
+impl Content {
+    /// Returns the content with the values in the places of `{{NAME}}`.
+    fn filled(self, values: &[(&str, String)]) -> Vec<u8> {
+        match self {
+            Self::Bytes(bytes) => bytes.to_vec(),
+            Self::Text(text) => {
+                let fill = |text: String, (name, value): &(&str, String)| {
+                    text.replace(&format!("{{{{{name}}}}}"), value)
+                };
+                values.iter().fold(text.to_owned(), fill).into_bytes()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::flags::Kind;
+    use crate::settings::project::{CaseFile, ProjectFile};
+    use clap::ValueEnum;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_name_leads_nowhere() {
+        for name in ["", ".", "..", "a/b", "../x", "/x", "-x", "x-", "X", "1x", "a_b", "ü", &"x".repeat(65)]
+        {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        for name in ["x", "thumbnail", "a-1"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_template_is_a_project_with_cases_and_each_value_has_its_place() {
+        for (lang, kind) in Language::value_variants()
+            .iter()
+            .flat_map(|lang| Kind::value_variants().iter().map(move |kind| (*lang, *kind)))
+        {
+            let values = [("name", "x"), ("crate", "x"), ("sdk", "y = 1"), ("build", lang.build())];
+            let values = values.map(|(name, value)| (name, value.to_owned()));
+            let files = files(lang, kind);
+            let names: BTreeSet<&str> = files.iter().map(|(path, _)| *path).collect();
+            assert_eq!(names.len(), files.len(), "{lang:?} {kind:?}");
+            let mut cases = 0;
+            for (path, content) in files {
+                let Ok(text) = String::from_utf8(content.filled(&values)) else { continue };
+                // JavaScript has other braces.
+                assert!(!text.contains("{{"), "{lang:?} {path}: {text}");
+                if path == PROJECT_FILE {
+                    let file: ProjectFile = toml::from_str(&text).expect("a project");
+                    assert_eq!(file.build.as_deref(), Some(lang.build()));
+                    assert!(!file.watch.is_empty() && file.component.is_some());
+                } else if path.ends_with("case.toml") {
+                    CaseFile::parse(&text).expect("a case");
+                    cases += 1;
+                }
+            }
+            assert!(cases >= 2, "{lang:?} {kind:?}");
+        }
+    }
+}

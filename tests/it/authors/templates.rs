@@ -1,0 +1,160 @@
+//! `wasmrun new`: each project builds and passes its own cases at once.
+
+use crate::harness::{Command, World, installed, repository, scratch, skip};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Time for a tool to build a component, and for that to be compiled: interpreters have megabytes.
+const PATIENCE: Duration = Duration::from_secs(600);
+const KINDS: [&str; 2] = ["object", "message"];
+
+/// The build command that a project's file names.
+fn build_line(world: &World, project: &str) -> String {
+    let file = String::from_utf8(world.read(&format!("{project}/guest.toml"))).expect("text");
+    let line =
+        file.lines().find_map(|line| line.strip_prefix("build = \"")?.strip_suffix('"')).expect("a line");
+    line.to_owned()
+}
+
+/// A shell in the project's directory, with the environment of this test's user.
+fn shell(world: &World, project: &str, script: &str) -> Command {
+    let home = std::env::var("HOME").expect("a home directory");
+    let of_user = |variable: &str, default: &str| {
+        std::env::var(variable).unwrap_or_else(|_| format!("{home}/{default}"))
+    };
+    world
+        .program(Path::new("bash"))
+        .args(["-euo", "pipefail", "-c", &format!("cd {project}\n{script}")])
+        .env("CARGO_HOME", of_user("CARGO_HOME", ".cargo"))
+        .env("RUSTUP_HOME", of_user("RUSTUP_HOME", ".rustup"))
+        .within(PATIENCE)
+}
+
+/// Creates a project, builds it as its file says, and runs its cases.
+fn builds_and_passes(lang: &str, prepare: impl Fn(&World, &str)) {
+    let world = World::new();
+    for kind in KINDS {
+        let name = format!("{lang}-{kind}");
+        let mut new = world.wasmrun(["new", &name, "--lang", lang, "--kind", kind]);
+        if lang == "rust" {
+            new = new.arg("--sdk").arg(repository().join("crates/guest"));
+        }
+        let said = new.succeeds();
+        assert!(said.stdout.iter().any(|line| line.trim() == "wasmrun test"), "{said}");
+        prepare(&world, &name);
+        let build = build_line(&world, &name);
+        assert!(said.stdout.iter().any(|line| line.trim() == build), "{said}");
+        let readme = String::from_utf8(world.read(&format!("{name}/README.md"))).expect("text");
+        assert!(readme.contains(&build), "{readme}");
+        shell(&world, &name, &build).succeeds();
+        let tested = world.wasmrun(["test", &name, "--json"]).within(PATIENCE).ends();
+        let results = tested.json();
+        assert_eq!((tested.status.code(), &results["failed"]), (Some(0), &Value::from(0)), "{tested}");
+        assert!(results["passed"].as_u64() >= Some(2), "{tested}");
+        // A wrong byte is found.
+        let (place, wrong) = match kind {
+            "object" => ("cases/hello/expected/output/hello.txt", "HELLO, WORLd\n"),
+            _ => ("cases/hello/case.toml", "message = 'hello'\n[[expect.sent.next]]\nbody = 'HELLo'\n"),
+        };
+        world.write(&format!("{name}/{place}"), wrong);
+        world.wasmrun(["test", &name]).ends().exited_with(1);
+        world.wasmrun(["test", &name, "--update"]).succeeds();
+        world.wasmrun(["test", &name]).succeeds();
+    }
+}
+
+/// The folder of a tool that builds guests, if `cargo xtask test` could install it.
+fn tool(path: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("WASMRUN_GUEST_TOOLS").map(PathBuf::from);
+    let name = Path::new(path).file_name().expect("a name").to_string_lossy().into_owned();
+    installed(&name, folder.as_ref().map(|folder| folder.join(path)))?;
+    folder
+}
+
+#[test]
+fn a_guest_in_rust_builds_and_passes() {
+    let world = World::new();
+    let libraries = "rustc --print target-libdir --target wasm32-wasip2";
+    let found = shell(&world, ".", libraries).ends();
+    if !found.stdout.first().is_some_and(|folder| Path::new(folder.trim()).is_dir()) {
+        return skip("this toolchain has no wasm32-wasip2");
+    }
+    builds_and_passes("rust", |world, name| {
+        // The versions of the other guests, so that nothing is downloaded; and the toolchain of this test.
+        fs::copy(repository().join("guest-examples/Cargo.lock"), world.path(&format!("{name}/Cargo.lock")))
+            .expect("copied");
+        fs::remove_file(world.path(&format!("{name}/rust-toolchain.toml"))).expect("removed");
+        // Where the dependencies stay built.
+        let target = scratch().join("templates");
+        fs::create_dir_all(&target).expect("created");
+        symlink(target, world.path(&format!("{name}/target"))).expect("linked");
+    });
+}
+
+#[test]
+fn a_guest_in_python_builds_and_passes() {
+    let Some(tools) = tool("python/bin/componentize-py") else { return };
+    builds_and_passes("python", |world, name| {
+        symlink(tools.join("python"), world.path(&format!("{name}/.venv"))).expect("linked");
+    });
+}
+
+#[test]
+fn a_guest_in_c_builds_and_passes() {
+    let Some(tools) = tool("python/bin/wasm-tools") else { return };
+    builds_and_passes("c", |world, name| {
+        symlink(tools.join("python"), world.path(&format!("{name}/.venv"))).expect("linked");
+    });
+}
+
+#[test]
+fn a_guest_in_javascript_builds_and_passes() {
+    let Some(tools) = tool("node/node_modules/.bin/componentize-js") else { return };
+    builds_and_passes("javascript", |world, name| {
+        let modules = tools.join("node/node_modules");
+        symlink(modules, world.path(&format!("{name}/node_modules"))).expect("linked");
+    });
+}
+
+/// The versions that the templates pin are those that the tests install.
+#[test]
+fn the_templates_pin_what_is_tested() {
+    let read = |path: &str| fs::read_to_string(repository().join(path)).expect("a file");
+    let installed = read("xtask/src/servers.rs");
+    for file in ["python", "c"].map(|lang| read(&format!("crates/cli/templates/{lang}/requirements.txt"))) {
+        for package in file.lines() {
+            assert!(installed.contains(&format!("\"{package}\"")), "{package}");
+        }
+    }
+    let package: Value =
+        serde_json::from_str(&read("crates/cli/templates/javascript/package.json.in")).expect("JSON");
+    for (name, version) in package["devDependencies"].as_object().expect("packages") {
+        let pinned = format!("\"{name}@{}\"", version.as_str().expect("a version"));
+        assert!(installed.contains(&pinned), "{pinned}");
+    }
+}
+
+#[test]
+fn nothing_is_overwritten_and_no_other_directory_is_written_to() {
+    let world = World::new();
+    let new = |name: &str| world.wasmrun(["new", name, "--lang", "python"]);
+    world.write("mine/app.py", "mine");
+    new("mine").fails_with(2, "mine is there already: nothing is overwritten");
+    assert_eq!(world.keys("mine"), ["app.py"]);
+    symlink("/nonexistent", world.path("dangling")).expect("linked");
+    new("dangling").fails_with(2, "is there already");
+    for name in ["../up", "/tmp/x", "a/b", ".", "", "Ü"] {
+        new(name).fails_with(2, "is not allowed");
+    }
+    world.wasmrun(["new", "x", "--lang", "cobol"]).ends().exited_with(2);
+    world
+        .wasmrun(["new", "x", "--lang", "rust", "--sdk", "nowhere"])
+        .fails_with(2, "cannot use the SDK in nowhere");
+    world
+        .wasmrun(["new", "x", "--lang", "python", "--sdk", "."])
+        .fails_with(2, "--sdk is for guests in Rust");
+    assert!(!world.path("x").exists());
+}
