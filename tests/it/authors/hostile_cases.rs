@@ -75,7 +75,8 @@ fn a_hostile_guest_is_bounded_and_shown_as_text() {
     let world = project(&[("case", "message = 'write-bytes 300000000 x'")]);
     let case = only(&world);
     assert_eq!((field(&case, "outcome"), field(&case, "reason")), ("limit-exceeded", "write-size"), "{case}");
-    world.write("cases/case/case.toml", "message = \"reject \\u001b[2J\\u202eevil\"");
+    world.write("cases/case/case.toml", "message = 'get x'\n[expect]\noutcome = 'rejected'");
+    world.write("cases/case/given/input/x", "\u{1b}[2J\u{202e}evil");
     let output = fails(&world, &["\\u{1b}[2J\\u{202e}evil"]);
     assert!(!output.to_string().contains('\u{1b}'), "{output}");
 }

@@ -3,7 +3,7 @@
 //! | code | when |
 //! |---|---|
 //! | 0 | success |
-//! | 1 | the task failed (`invoke`), or the worker isn't alive (`health`) |
+//! | 1 | the task failed (`invoke`), a case failed (`test`), or the worker isn't alive (`health`) |
 //! | 2 | wrong usage, configuration or component |
 //! | 3 | a queue, a store or the host can't be used |
 //! | 4 | `run --until-empty` ended though no task completes |
@@ -19,7 +19,7 @@ use wasmrun_runtime::ports::queue::QueueError;
 use wasmrun_runtime::task::component::LoadError;
 use wasmrun_runtime::worker::StartError;
 
-/// The task of `invoke` failed.
+/// The task of `invoke` or a case of `test` failed.
 pub(crate) const EXIT_TASK_FAILED: u8 = 1;
 /// The worker that `health` asked isn't alive.
 pub(crate) const EXIT_UNHEALTHY: u8 = 1;
