@@ -17,7 +17,7 @@ pub(super) struct Remains<'a> {
     pub(super) limiter: &'a Limiter,
     /// The last host error that no later call made good.
     pub(super) host_error: Option<&'a HostError>,
-    /// The end of what the guest wrote to its standard error, such as the text of a panic.
+    /// What the guest's standard error says about its failure, such as the text of a panic.
     pub(super) last_words: Option<String>,
 }
 
@@ -26,6 +26,14 @@ impl Remains<'_> {
     fn outage(&self) -> Option<&str> {
         let error = self.host_error?;
         matches!(error.kind, HostErrorKind::Unavailable { .. }).then_some(error.text.as_str())
+    }
+
+    /// Returns how a task ended, with the reason that it wrote to its standard error before.
+    fn with_last_words(&self, what: String) -> String {
+        match &self.last_words {
+            Some(words) => shorten(&format!("{what}: {words}")),
+            None => what,
+        }
     }
 }
 
@@ -80,19 +88,20 @@ impl Outcome {
             return Self::HostFailed { what: what.into() };
         }
         if let Some(wasmtime_wasi::I32Exit(status)) = error.downcast_ref() {
-            return Self::Trapped { what: format!("exited with status {status} without returning") };
+            let what = format!("exited with status {status} without returning");
+            return Self::Trapped { what: remains.with_last_words(what) };
         }
         let trap = error.downcast_ref::<Trap>();
         if trap.is_none() && error.is::<host::NotStarted>() {
             // The system refused memory: the message isn't to blame.
             return Self::HostFailed { what: shorten(&format!("{error:#}")) };
         }
-        let what = match (trap, &remains.last_words) {
-            // A panic or an abort ends with this trap. The guest wrote the reason to its standard error before.
-            (Some(trap @ Trap::UnreachableCodeReached), Some(last_words)) => format!("{trap}: {last_words}"),
-            (Some(trap), _) => trap.to_string(),
+        let what = match trap {
+            // A panic or an abort ends with this trap.
+            Some(trap @ Trap::UnreachableCodeReached) => remains.with_last_words(trap.to_string()),
+            Some(trap) => trap.to_string(),
             // An error of wasmrun or of Wasmtime: for example, a list with an invalid pointer, or an invalid handle.
-            (None, _) => error.root_cause().to_string(),
+            None => error.root_cause().to_string(),
         };
         Self::Trapped { what: shorten(&what) }
     }

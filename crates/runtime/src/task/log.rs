@@ -3,10 +3,10 @@
 //! A guest's text is a value of an event, never an event of its own: the formatter escapes it, so that a guest can't
 //! forge a line. The total size is limited.
 
+use super::last_words::LastWords;
 use crate::model::text::beginning;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,10 +23,6 @@ const LINE_BYTES: usize = 64;
 /// Maximum number of refused calls of a task that are logged, and of failed calls. The two are counted separately: a
 /// guest may cause either in a loop, and mustn't hide the others.
 const MAX_NOTES: u64 = 20;
-/// Number of kept lines of standard error. A Rust panic takes three: location, message and a note.
-const LAST_LINES: usize = 3;
-/// Maximum number of characters that are kept of each of these lines.
-const LAST_LINE_CHARS: usize = 300;
 /// Maximum number of bytes that a guest may pass in one write; larger output takes several writes.
 const PERMIT_BYTES: usize = 64 << 10;
 
@@ -48,8 +44,8 @@ struct Lines {
     failed: u64,
     /// Incomplete lines of standard output and standard error.
     open: [Vec<u8>; 2],
-    /// The last lines of standard error.
-    last: VecDeque<String>,
+    /// What standard error says about a failure.
+    last_words: LastWords,
 }
 
 impl GuestLog {
@@ -62,7 +58,7 @@ impl GuestLog {
             refused: 0,
             failed: 0,
             open: [Vec::new(), Vec::new()],
-            last: VecDeque::new(),
+            last_words: LastWords::default(),
         })))
     }
 
@@ -103,17 +99,9 @@ impl GuestLog {
         self.0.lock().kept
     }
 
-    /// Returns the last lines of the task's standard error, joined into one.
+    /// Returns what the task's standard error says about its failure.
     pub(crate) fn last_words(&self) -> Option<String> {
-        let lines = self.0.lock();
-        let mut words = String::new();
-        for line in &lines.last {
-            if !words.is_empty() {
-                words.push(' ');
-            }
-            words.push_str(line);
-        }
-        (!words.is_empty()).then_some(words)
+        self.0.lock().last_words.text()
     }
 
     /// Logs incomplete lines, and what was dropped.
@@ -178,11 +166,8 @@ impl Lines {
     /// Logs one line. Its first word is the level, as the SDK's macros write it.
     fn emit(&mut self, stream: &'static str, line: &[u8]) {
         let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
-        if stream == "stderr" && !text.trim().is_empty() {
-            if self.last.len() == LAST_LINES {
-                self.last.pop_front();
-            }
-            self.last.push_back(text.trim().chars().take(LAST_LINE_CHARS).collect());
+        if stream == "stderr" {
+            self.last_words.add(&text);
         }
         if text.trim().is_empty() {
             return;

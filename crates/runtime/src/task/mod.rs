@@ -12,6 +12,7 @@
 //! | `classify` | turns the result of a call into a guest into an outcome; only this module reads traps |
 //! | `deterministic` | random numbers and clocks that depend on the message alone |
 //! | `log` | what a guest writes to its log |
+//! | `last_words` | which lines of standard error say why a guest failed |
 //! | [`calls`] | counts of the calls to stores and queues |
 
 pub mod calls;
@@ -20,6 +21,7 @@ pub mod component;
 mod deterministic;
 pub mod grant;
 mod host;
+mod last_words;
 mod limiter;
 pub(crate) mod log;
 mod metering;
