@@ -71,6 +71,9 @@ impl Cost {
         if width.max(height) > bounds.side {
             return Err(Refusal::TooLarge(Excess::Side { width, height, bound: bounds.side }));
         }
+        if u64::from(width.max(height)) > u64::from(width.min(height)) * u64::from(bounds.ratio) {
+            return Err(Refusal::TooLarge(Excess::Ratio { width, height, bound: bounds.ratio }));
+        }
         // A decoder that scales does so in both directions.
         let decoded_columns = (u64::from(width) * u64::from(decoded_rows)).div_ceil(u64::from(height)) as u32;
         let results = target.memory((width, height), (decoded_columns.min(width), decoded_rows), channels);

@@ -52,6 +52,8 @@ pub struct Bounds {
     pub pixels: u64,
     /// Length of the longer side in pixels, before any scaling.
     pub side: u32,
+    /// How many times the longer side may be as long as the shorter one.
+    pub ratio: u32,
     /// Memory for the picture, in bytes: the file, its pixels, and the decoder's own memory.
     pub memory: u64,
     /// What to do with a file that is cut short.

@@ -66,7 +66,7 @@ pub(crate) fn drop_alpha(pixels: &mut Vec<u8>) {
 }
 
 /// A picture in memory. Its pixels are in the file's order: `orientation` says how to turn them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Picture {
     /// Width and height that the file's header states. The pixels may be fewer, where the decoder has scaled them.
     pub full: (u32, u32),

@@ -22,6 +22,8 @@ pub enum Excess {
     Pixels { width: u32, height: u32, bound: u64 },
     /// The longer side.
     Side { width: u32, height: u32, bound: u32 },
+    /// How many times the longer side is as long as the shorter one.
+    Ratio { width: u32, height: u32, bound: u32 },
     /// The memory that decoding would take, in bytes.
     Memory { needed: u64, bound: u64 },
 }
@@ -52,6 +54,9 @@ impl fmt::Display for Excess {
             }
             Excess::Side { width, height, bound } => {
                 write!(f, "it has {width} x {height} pixels, and a side of {bound} is allowed")
+            }
+            Excess::Ratio { width, height, bound } => {
+                write!(f, "it has {width} x {height} pixels, and a ratio of {bound} is allowed")
             }
             Excess::Memory { needed, bound } => {
                 let (needed, bound) = (needed.div_ceil(1 << 20), bound >> 20);

@@ -66,8 +66,13 @@ struct Settings {
 }
 
 fn settings() -> Settings {
-    let bounds =
-        Bounds { pixels: 100_000_000, side: 65_535, memory: 224 << 20, truncated: Truncated::Reject };
+    let bounds = Bounds {
+        pixels: 100_000_000,
+        side: 65_535,
+        ratio: u32::MAX,
+        memory: 224 << 20,
+        truncated: Truncated::Reject,
+    };
     Settings { max_side: 320, format: Format::Jpeg, bounds }
 }
 

@@ -36,6 +36,8 @@ impl Settings {
             bounds: Bounds {
                 pixels: number(env, "MAX_PIXELS", 100_000_000, 1..=u64::MAX)?,
                 side: number(env, "MAX_SOURCE_SIDE", 65_535, 1..=u32::MAX)?,
+                // A long and thin picture makes a small thumbnail.
+                ratio: u32::MAX,
                 // An eighth of the task's memory is for the code's own data, its stack, and gaps between allocations.
                 memory: (task_memory_mib << 20) / 8 * 7,
                 truncated: match env("ON_TRUNCATED").as_deref() {
@@ -61,6 +63,7 @@ pub(crate) fn reason(key: &str, refusal: &Refusal) -> String {
         Refusal::TooLarge(Excess::Pixels { .. }) => " by MAX_PIXELS",
         Refusal::TooLarge(Excess::Side { .. }) => " by MAX_SOURCE_SIDE",
         Refusal::TooLarge(Excess::Memory { .. }) => " by TASK_MEMORY_MIB",
+        Refusal::TooLarge(Excess::Ratio { .. }) => "",
         Refusal::NotSupported(_) | Refusal::CutShort(_) | Refusal::Damaged(..) => "",
     };
     format!("cannot make a thumbnail of {key}: {refusal}{setting}")
