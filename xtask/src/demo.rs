@@ -1,37 +1,40 @@
-//! The demo: makes thumbnails of real photographs in a folder, through a queue.
+//! The demo: makes renditions of real photographs in a folder, through a queue, and a page that shows them.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use anyhow::{Context, Result};
 
 use crate::{
     command::{self, typed},
-    guests, pixels,
+    guests,
     places::Places,
+    sheet,
 };
 
 const PHOTOGRAPHS: &str = "demo/photographs";
-const GUEST: &str = "thumbnail";
-const THUMBNAILS: &str = "demo/out";
-const MAX_SIDE: &str = "320";
+const GUEST: &str = "image-processor";
+const COMPONENT: &str = "image_processor.wasm";
+const SETTINGS: &str = "demo/settings";
+const OUTPUTS: &str = "demo/out";
+const SHEET: &str = "index.html";
 
 /// Builds what is needed, runs the two commands that a user would type, and shows the results.
 ///
 /// # Errors
 ///
-/// Fails if something doesn't build or one of the commands fails.
+/// Fails if something doesn't build, one of the commands fails, or a photograph has no sidecar.
 pub(crate) fn run(places: &Places) -> Result<()> {
     guests::build_example(places, GUEST)?;
     command::build_program(places)?;
     // The commands are shown with paths relative to the repository's root, and these folders are relative too.
-    for folder in [places.target.join("demo"), places.root.join(THUMBNAILS)] {
+    for folder in [places.target.join("demo"), places.root.join(OUTPUTS)] {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     let mut commands = [enqueue(places), process(places)];
     for command in &mut commands {
         command::run(command)?;
     }
-    list(places)?;
+    show(places)?;
     println!("\nBy hand:");
     for command in &commands {
         println!("  {}", typed(command));
@@ -48,15 +51,17 @@ fn enqueue(places: &Places) -> Command {
 }
 
 fn process(places: &Places) -> Command {
-    let component = places.guests().join(GUEST).with_extension("wasm");
+    let component = places.guests().join(COMPONENT);
     let mut command = wasmrun(places);
     command
         .arg("run")
         .arg(places.typed(&component))
         .args(["--queue", &queue(places)])
         .args(["--store", &format!("input=dir:{PHOTOGRAPHS}:ro")])
-        .args(["--store", &format!("output=dir:{THUMBNAILS}:rw")])
-        .args(["--env", &format!("MAX_SIDE={MAX_SIDE}"), "--until-empty"]);
+        .args(["--store", &format!("settings=dir:{SETTINGS}:ro")])
+        .args(["--store", &format!("output=dir:{OUTPUTS}:rw")])
+        .args(["--env", "RENDITIONS_OBJECT=settings:renditions.toml"])
+        .args(["--env", "SIDECAR=yes", "--env", "SIDECAR_EXIF=yes", "--until-empty"]);
     command
 }
 
@@ -73,28 +78,16 @@ fn queue(places: &Places) -> String {
     format!("sqlite:{}", places.typed(&file).display())
 }
 
-/// Shows each thumbnail with its size in pixels and bytes.
-fn list(places: &Places) -> Result<()> {
-    println!("\nThumbnails in {THUMBNAILS}:");
-    let folder = places.root.join(THUMBNAILS);
-    let mut files: Vec<_> = fs::read_dir(&folder)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<_, _>>())
-        .with_context(|| format!("cannot list {}", folder.display()))?;
-    files.retain(|path| path.is_file() && !is_hidden(path));
-    files.sort();
-    for path in files {
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let size = match pixels::size(&bytes) {
-            Some((width, height)) => format!("{width} × {height}"),
-            None => "?".into(),
-        };
-        println!("  {name:<26} {size:>11} {:>8} bytes", bytes.len());
+/// Lists the outputs, as the sidecars describe them, and writes the contact sheet.
+fn show(places: &Places) -> Result<()> {
+    let sidecars = sheet::sidecars(&places.root.join(PHOTOGRAPHS), &places.root.join(OUTPUTS))?;
+    println!("\nRenditions in {OUTPUTS}:");
+    for output in sidecars.iter().flat_map(|sidecar| &sidecar.outputs) {
+        let size = format!("{} × {}", output.width, output.height);
+        println!("  {:<26} {size:>11} {:>8} bytes", output.key, output.bytes);
     }
+    let page = places.root.join(OUTPUTS).join(SHEET);
+    fs::write(&page, sheet::html(&sidecars)).with_context(|| format!("cannot write {}", page.display()))?;
+    println!("\nContact sheet: {OUTPUTS}/{SHEET}");
     Ok(())
-}
-
-/// Whether a file is hidden. The store keeps its own files hidden.
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }

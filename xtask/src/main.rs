@@ -13,11 +13,11 @@ mod demo;
 mod docs;
 mod guests;
 mod image;
-mod pixels;
 mod places;
 mod program;
 mod sbom;
 mod servers;
+mod sheet;
 mod targets;
 mod toolchain;
 mod tools;
@@ -32,7 +32,7 @@ const HELP: &str = "\
 Usage: cargo xtask <command>
 
 Commands:
-  demo                     set up what is missing, build, and make thumbnails of the photographs in demo/
+  demo                     set up what is missing, build, and make renditions of the photographs in demo/
   test [args…]             set up what is missing, build, and run every test; args go to the test runner
   test --fast              run the tests that take a minute in all, and need no servers, containers or downloads
   guests                   build the guest components into target/guests

@@ -60,6 +60,7 @@ sections! {
     a_container_takes_the_command: "docs/src/guides/container.md", "Build and run" => runs_in_a_container;
     the_guests_are_built: "guest-examples/README.md", "Build" => is_noted;
     the_guests_do_what_they_say: "guest-examples/README.md", "Try" => tries_the_guests;
+    the_image_processor_makes_renditions: "guest-examples/README.md", "image-processor" => makes_renditions;
     the_fuzz_targets_exist: "fuzz/README.md", "Fuzz targets" => is_noted;
 }
 
@@ -322,6 +323,17 @@ fn tries_the_guests(section: &Section) {
     place.run(&section.commands());
     assert_eq!(place.world.keys("out"), ["cat.jpg", "cat.jpg.jpg"]);
     assert_eq!(place.world.peek("sqlite:jobs.db").len(), 1);
+}
+
+fn makes_renditions(section: &Section) {
+    let place = Place::new();
+    place.world.write("in/cat.jpg", photograph());
+    place.world.write("settings/renditions.toml", section.block("toml"));
+    place.link_to(guest("image_processor").parent().expect("a folder"), "target/wasm32-wasip2/release");
+    place.run(&section.commands());
+    assert_eq!(place.world.keys("out"), ["cat.jpg.json", "cat_1280.jpg", "cat_square.jpg"]);
+    let sidecar = place.world.read("out/cat.jpg.json");
+    is_like(section.block("json"), &serde_json::from_slice(&sidecar).expect("JSON"));
 }
 
 /// Asserts that the section's commands were noted instead of run.

@@ -1,0 +1,216 @@
+//! The operator's settings, from the task's environment.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use picture::{Bounds, Excess, Refusal, Truncated};
+
+use crate::template::{Field, Template};
+
+/// The crate `picture` counts at most one frame more.
+const MAX_FRAMES: RangeInclusive<u32> = 1..=65_534;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) renditions: Source,
+    /// The key of the sidecar, if there is one.
+    pub(crate) sidecar: Option<Template>,
+    /// Whether the sidecar says when and with which camera a picture was taken.
+    pub(crate) exif: bool,
+    /// Whether the sidecar says where.
+    pub(crate) gps: bool,
+    /// Whether copyright and creator are kept in each output and in the sidecar.
+    pub(crate) keeps_rights: bool,
+    /// What a picture may cost.
+    pub(crate) bounds: Bounds,
+    /// Number of frames of an animation, of which only the first is shown.
+    pub(crate) max_frames: u32,
+}
+
+/// Where the renditions are described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// In the environment.
+    Text(String),
+    /// In an object of a granted store.
+    Object { store: String, key: String },
+}
+
+impl Source {
+    /// Returns the name of the variable.
+    pub(crate) fn setting(&self) -> &'static str {
+        match self {
+            Source::Text(_) => "RENDITIONS",
+            Source::Object { .. } => "RENDITIONS_OBJECT",
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the environment variables through `env`. A variable that is absent or empty has its default.
+    pub(crate) fn read(env: impl Copy + Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let env = |key: &str| env(key).filter(|value| !value.is_empty());
+        let task_memory_mib = number(env, "TASK_MEMORY_MIB", 256, 16..=4096)?;
+        let has_sidecar = flag(env, "SIDECAR")?;
+        Ok(Settings {
+            renditions: source(env)?,
+            sidecar: has_sidecar.then(|| sidecar_key(env)).transpose()?,
+            exif: flag(env, "SIDECAR_EXIF")?,
+            gps: flag(env, "SIDECAR_GPS")?,
+            keeps_rights: flag(env, "KEEP_RIGHTS")?,
+            bounds: Bounds {
+                pixels: number(env, "MAX_PIXELS", 100_000_000, 1..=u64::MAX)?,
+                side: number(env, "MAX_SOURCE_SIDE", 65_535, 1..=u32::MAX)?,
+                ratio: number(env, "MAX_RATIO", 1000, 1..=u32::MAX)?,
+                // An eighth of the task's memory is for the code's own data, its stack, and gaps between allocations.
+                memory: (task_memory_mib << 20) / 8 * 7,
+                truncated: choice(env, "ON_TRUNCATED", ["reject", "keep"])?.map_or(
+                    Truncated::Reject,
+                    |keeps| if keeps { Truncated::Keep } else { Truncated::Reject },
+                ),
+            },
+            max_frames: number(env, "MAX_FRAMES", 10_000, MAX_FRAMES)?,
+        })
+    }
+}
+
+fn source(env: impl Fn(&str) -> Option<String>) -> Result<Source, String> {
+    match (env("RENDITIONS"), env("RENDITIONS_OBJECT")) {
+        (Some(text), None) => Ok(Source::Text(text)),
+        (None, Some(object)) => {
+            let parts = object.split_once(':').filter(|(store, key)| !store.is_empty() && !key.is_empty());
+            let Some((store, key)) = parts else {
+                return Err(format!(
+                    "RENDITIONS_OBJECT is {object:?}: it must be STORE:KEY, a granted store and a key in it"
+                ));
+            };
+            Ok(Source::Object { store: store.to_owned(), key: key.to_owned() })
+        }
+        (None, None) => {
+            Err("RENDITIONS and RENDITIONS_OBJECT are not set: one of them must describe the renditions, \
+                             such as {\"small\": {\"width\": 320}}"
+                .to_owned())
+        }
+        (Some(_), Some(_)) => {
+            Err("RENDITIONS and RENDITIONS_OBJECT are both set: only one can be".to_owned())
+        }
+    }
+}
+
+fn sidecar_key(env: impl Fn(&str) -> Option<String>) -> Result<Template, String> {
+    let text = env("SIDECAR_KEY").unwrap_or_else(|| "{key}.json".to_owned());
+    let of_source = |field| matches!(field, Field::Key | Field::Dir | Field::Stem);
+    Template::parse(&text, of_source).map_err(|reason| format!("SIDECAR_KEY is {text:?}: {reason}"))
+}
+
+/// Returns why nothing is made of a picture, in one sentence, with the environment variable that decided it.
+pub(crate) fn reason(key: &str, refusal: &Refusal) -> String {
+    let setting = match refusal {
+        Refusal::TooLarge(Excess::Pixels { .. }) => " by MAX_PIXELS",
+        Refusal::TooLarge(Excess::Side { .. }) => " by MAX_SOURCE_SIDE",
+        Refusal::TooLarge(Excess::Ratio { .. }) => " by MAX_RATIO",
+        Refusal::TooLarge(Excess::Memory { .. }) => " by TASK_MEMORY_MIB",
+        Refusal::NotSupported(_) | Refusal::CutShort(_) | Refusal::Damaged(..) => "",
+    };
+    format!("cannot process {key}: {refusal}{setting}")
+}
+
+fn number<T: FromStr + PartialOrd + Display>(
+    env: impl Fn(&str) -> Option<String>,
+    key: &str,
+    default: T,
+    range: RangeInclusive<T>,
+) -> Result<T, String> {
+    let Some(value) = env(key) else {
+        return Ok(default);
+    };
+    value.trim().parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        format!("{key} is {value:?}: it must be a whole number from {} to {}", range.start(), range.end())
+    })
+}
+
+fn flag(env: impl Fn(&str) -> Option<String>, key: &str) -> Result<bool, String> {
+    Ok(choice(env, key, ["no", "yes"])?.unwrap_or(false))
+}
+
+/// Returns whether the value is the second of two.
+fn choice(env: impl Fn(&str) -> Option<String>, key: &str, names: [&str; 2]) -> Result<Option<bool>, String> {
+    let [first, second] = names;
+    match env(key) {
+        None => Ok(None),
+        Some(value) if value == first => Ok(Some(false)),
+        Some(value) if value == second => Ok(Some(true)),
+        Some(value) => Err(format!("{key} is {value:?}: it must be {first} or {second}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(set: &[(&str, &str)]) -> Result<Settings, String> {
+        Settings::read(|asked| {
+            set.iter().find(|(key, _)| *key == asked).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn with(key: &str, value: &str) -> Result<Settings, String> {
+        read(&[("RENDITIONS", "{}"), (key, value)])
+    }
+
+    #[test]
+    fn what_is_not_set_has_its_default() {
+        let settings = with("SIDECAR", "").expect("the defaults are valid");
+        assert_eq!(settings.renditions, Source::Text("{}".to_owned()));
+        assert_eq!(
+            (settings.sidecar, settings.exif, settings.gps, settings.keeps_rights),
+            (None, false, false, false)
+        );
+        assert_eq!((settings.bounds.memory, settings.bounds.ratio), (224 << 20, 1000));
+        assert_eq!(settings.bounds.truncated, Truncated::Reject);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        for (key, value, expected) in [
+            ("SIDECAR", "true", "SIDECAR is \"true\": it must be no or yes"),
+            ("KEEP_RIGHTS", "1", "KEEP_RIGHTS is \"1\": it must be no or yes"),
+            ("MAX_RATIO", "0", "MAX_RATIO is \"0\": it must be a whole number from 1 to 4294967295"),
+            ("ON_TRUNCATED", "no", "ON_TRUNCATED is \"no\": it must be reject or keep"),
+            ("RENDITIONS_OBJECT", "a:b", "RENDITIONS and RENDITIONS_OBJECT are both set: only one can be"),
+        ] {
+            assert_eq!(with(key, value), Err(expected.to_owned()));
+        }
+        assert!(
+            read(&[]).is_err_and(|reason| reason.starts_with("RENDITIONS and RENDITIONS_OBJECT are not set"))
+        );
+        for object in ["config", ":a", "config:"] {
+            let reason = read(&[("RENDITIONS_OBJECT", object)]).expect_err("it is not valid");
+            assert!(reason.contains("it must be STORE:KEY"), "{reason}");
+        }
+        let of_sidecar = read(&[("RENDITIONS", "{}"), ("SIDECAR", "yes"), ("SIDECAR_KEY", "{key}.{ext}")]);
+        let expected = "SIDECAR_KEY is \"{key}.{ext}\": its fields must be of {key}, {dir}, {stem}";
+        assert_eq!(of_sidecar, Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn an_object_is_a_store_and_a_key() {
+        let settings = read(&[("RENDITIONS_OBJECT", "config:a/b:c.toml")]).expect("it is valid");
+        let expected = Source::Object { store: "config".to_owned(), key: "a/b:c.toml".to_owned() };
+        assert_eq!(settings.renditions, expected);
+    }
+
+    #[test]
+    fn a_reason_names_the_setting() {
+        let refusal = |excess| reason("a.png", &Refusal::TooLarge(excess));
+        assert_eq!(
+            refusal(Excess::Ratio { width: 9000, height: 8, bound: 1000 }),
+            "cannot process a.png: it has 9000 x 8 pixels, and a ratio of 1000 is allowed by MAX_RATIO"
+        );
+        assert_eq!(
+            refusal(Excess::Memory { needed: 3 << 20, bound: 2 << 20 }),
+            "cannot process a.png: it needs 3 MiB of memory, and 2 are allowed by TASK_MEMORY_MIB"
+        );
+    }
+}
