@@ -7,16 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 #[test]
-fn a_grant_that_the_component_needs_is_asked_for_by_its_flag() {
-    let world = World::with_queue(&[]);
-    let run = || world.wasmrun(["run", "--queue", "sqlite:jobs.db"]);
-    run().arg(guest("thumbnail")).fails_with(2, "--store ALIAS=URL:MODE");
-    run().arg(guest("forward")).fails_with(2, "--send ALIAS=URL");
-    let invoke = world.wasmrun(["invoke", "--message", "x"]).arg(guest("copy"));
-    invoke.fails_with(2, "copy.wasm uses object stores, and none is granted");
-}
-
-#[test]
 fn flags_that_make_no_sense_are_named() {
     let world = World::with_queue(&[]);
     world.write("file", "x");

@@ -1,7 +1,7 @@
 //! Precedence of flags over environment variables and of these over the file, and the options that only print
 //! something.
 
-use crate::harness::{Depth, World, guest, keys};
+use crate::harness::{Depth, Output, World, guest, keys};
 use serde_json::json;
 
 #[test]
@@ -112,10 +112,34 @@ fn check_validates_everything_and_works_on_nothing() {
 
     let check = || world.wasmrun(["run", "--check", "--queue", "sqlite:jobs.db"]);
     check().arg("missing.wasm").fails_with(2, "missing.wasm");
-    check().arg(guest("misbehave")).fails_with(2, "--store");
     let grants =
         ["--store", "input=dir:in:ro", "--store", "output=dir:missing:rw", "--send", "next=sqlite:next.db"];
     check().arg(guest("misbehave")).args(grants).fails_with(3, "missing");
+}
+
+/// Toolchains of Python and JavaScript import all of a world, used or not.
+#[test]
+fn an_import_without_a_grant_is_noted_and_only_its_calls_are_refused() {
+    let world = World::with_queue(&[]);
+    let notes = |output: &Output| -> Vec<String> {
+        let notes = output.logs_of("an imported interface has no grant, and its calls are refused");
+        notes.iter().map(|note| note["interface"].as_str().expect("a name").to_owned()).collect()
+    };
+    let check = || world.wasmrun(["run", "--check", "--queue", "sqlite:jobs.db"]).arg(guest("misbehave"));
+    assert_eq!(notes(&check().succeeds()), ["object-store", "queue"]);
+    let granted = check().args(["--store", "input=dir:in:ro"]).succeeds();
+    assert_eq!(notes(&granted), ["queue"]);
+    let invoke = |message| {
+        world.wasmrun(["invoke", "--json", "--message", message]).arg(guest("misbehave")).ends().json()
+    };
+    assert_eq!(invoke("ok")["outcome"], "completed");
+    assert_eq!(invoke("get key")["usage"]["refusals"], 1);
+    let text = world.wasmrun(["inspect"]).arg(guest("misbehave")).succeeds();
+    let grants = text.stdout.iter().find(|line| line.starts_with("grants")).expect("grants");
+    assert!(
+        grants.contains("--store") && grants.contains("--send") && grants.contains("access-denied"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -51,7 +51,11 @@ fn as_lines(shown: &str, interfaces: &Interfaces) -> Vec<String> {
         .filter(|(needed, _)| *needed)
         .map(|(_, flag)| *flag)
         .collect();
-    let grants = if needs.is_empty() { "none".to_owned() } else { needs.join(", ") };
+    let grants = if needs.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{}; calls without a grant are access-denied", needs.join(", "))
+    };
     let mut lines =
         vec![format!("component  {shown}"), format!("world      {world}"), format!("grants     {grants}")];
     if let Some(bytes) = interfaces.initial_memory_bytes {

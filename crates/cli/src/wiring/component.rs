@@ -79,7 +79,7 @@ pub(crate) async fn load(
     let component = Component::load(&bytes, &compiler(&plan.engine, cache)?, options)
         .await
         .map_err(|error| Failure::component(&shown, &error))?;
-    check_grants(&component, &shown)?;
+    note_missing_grants(&component, &shown);
     Ok(component)
 }
 
@@ -149,21 +149,23 @@ pub(crate) fn host(ecs_bytes: Option<u64>) -> Host {
     }
 }
 
-/// Refuses a component that imports an interface without a grant for it, as it can't do its work.
-fn check_grants(component: &Component, shown: &str) -> Result<(), Failure> {
+/// Notes the interfaces that a component imports without a grant for them. They aren't refused, as many toolchains import
+/// all of a world, used or not: a call without a grant is `access-denied`.
+fn note_missing_grants(component: &Component, shown: &str) {
     let grants = component.grants();
     let needs = component.needs();
-    if needs.object_store && grants.stores.is_empty() {
-        return Err(Failure::usage(format!(
-            "the component {shown} uses object stores, and none is granted: add --store ALIAS=URL:MODE"
-        )));
+    let missing = [
+        (needs.object_store && grants.stores.is_empty(), "object-store", "--store ALIAS=URL:MODE"),
+        (needs.queue && grants.queues.is_empty(), "queue", "--send ALIAS=URL"),
+    ];
+    for (_, interface, flag) in missing.into_iter().filter(|(is_missing, ..)| *is_missing) {
+        tracing::warn!(
+            component = shown,
+            interface,
+            flag,
+            "an imported interface has no grant, and its calls are refused"
+        );
     }
-    if needs.queue && grants.queues.is_empty() {
-        return Err(Failure::usage(format!(
-            "the component {shown} sends messages, and no queue is granted: add --send ALIAS=URL"
-        )));
-    }
-    Ok(())
 }
 
 fn refuse_protected(alias: &str, store: &OpenStore, protected: &[Protected]) -> Result<(), Failure> {
