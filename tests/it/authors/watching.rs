@@ -17,7 +17,7 @@ fn each_change_builds_and_runs_the_cases_and_shows_what_changed() {
     let dev = world.wasmrun(["dev"]).start();
     dev.until_printed(1, "waiting for changes");
     dev.until_printed(1, "first");
-    dev.until_printed(1, "1 cases: 1 passed, 0 failed");
+    dev.until_printed(1, "1 passed, 0 failed");
     // A case.
     world.replace("cases/work/case.toml", "message = 'work a 2000'");
     dev.until_printed(2, "waiting for changes");
@@ -32,7 +32,7 @@ fn each_change_builds_and_runs_the_cases_and_shows_what_changed() {
     dev.until_printed(1, "the build failed: exit status: 7");
     world.replace("guest.toml", "component = 'guest.wasm'\nbuild = 'true'\nwatch = ['src']\n");
     dev.until_printed(5, "waiting for changes");
-    dev.until_printed(1, "1 cases: 0 passed, 1 failed");
+    dev.until_printed(1, "0 passed, 1 failed");
     dev.signal(Signal::TERM);
     dev.finish().succeeded();
 }
@@ -47,10 +47,10 @@ fn a_component_without_a_build_command_is_watched_itself() {
     copy("empty");
     world.write("guest.toml", "component = 'guest.wasm'\n");
     let dev = world.wasmrun(["dev"]).start();
-    dev.until_printed(1, "1 cases: 1 passed, 0 failed");
+    dev.until_printed(1, "1 passed, 0 failed");
     dev.until_printed(1, "waiting for changes");
     copy("dice");
-    dev.until_printed(1, "1 cases: 0 passed, 1 failed");
+    dev.until_printed(1, "0 passed, 1 failed");
     dev.signal(Signal::TERM);
     dev.finish().succeeded();
 }

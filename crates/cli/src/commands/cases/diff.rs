@@ -39,12 +39,14 @@ fn of_lines(expected: &str, seen: &str) -> Vec<String> {
     let same = |(a, b): &(&&str, &&str)| a == b;
     let head = expected.iter().zip(&seen).take_while(same).count();
     let tail = expected[head..].iter().rev().zip(seen[head..].iter().rev()).take_while(same).count();
+    let has_end = |lines: &[&str]| lines.last().is_none_or(|line| line.ends_with('\n'));
+    let ends_differ = has_end(&expected) != has_end(&seen);
     let mut shown = vec![format!("line {}:", head + 1)];
     let mut add = |mark: &str, lines: &[&str], range: Range<usize>| {
         let hidden = range.len().saturating_sub(MAX_LINES);
         for line in &lines[range.start..range.end - hidden] {
             let without_end = line.strip_suffix('\n');
-            let end = if mark == "  " || without_end.is_some() { "" } else { " (no line end)" };
+            let end = if ends_differ && without_end.is_none() { " (no line end)" } else { "" };
             shown.push(format!("{mark}{}{end}", short(without_end.unwrap_or(line))));
         }
         if hidden > 0 {
@@ -82,6 +84,7 @@ mod tests {
         assert_eq!(shown, ["line 3:", "  a", "  b", "- c", "+ C", "  d", "  e"]);
         assert_eq!(difference(b"", b"x\n"), ["line 1:", "+ x"]);
         assert_eq!(difference(b"x\n", b"x"), ["line 1:", "- x", "+ x (no line end)"]);
+        assert_eq!(difference(b"x", b"y"), ["line 1:", "- x", "+ y"]);
         assert_eq!(difference(b"a\na\n", b"a\n"), ["line 2:", "  a", "- a"]);
     }
 

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use wasmrun_runtime::engine::Allocator;
 use wasmrun_runtime::model::outcome::OutcomeKind;
 use wasmrun_runtime::model::usage::Usage;
 
@@ -100,6 +101,11 @@ async fn run(args: &CaseArgs, updates: bool) -> Result<Vec<Done>, Failure> {
         bytes,
         shown: component.display().to_string(),
         compiler: compiler(&args.engine, cache)?,
+        // Unless it is asked for, a pool isn't worth its reservation for one task.
+        allocator: match args.engine.allocator() {
+            Allocator::Auto => Allocator::OnDemand,
+            named => named,
+        },
         project,
     });
     // Everything that would make each case fail, said once.

@@ -32,7 +32,7 @@ pub(super) fn lines(output: &Output, done: &[Done], before: &BTreeMap<String, Us
     let updated = done.iter().filter(|case| case.result.as_ref().is_ok_and(|ran| ran.is_updated)).count();
     let passed = done.len() - failed - updated;
     let updated = if updated > 0 { format!(", {updated} updated") } else { String::new() };
-    output.line(format_args!("{} cases: {passed} passed, {failed} failed{updated}", done.len()));
+    output.line(format_args!("{passed} passed, {failed} failed{updated}"));
 }
 
 fn usage(ran: &Ran, before: Option<&Usage>) -> String {

@@ -38,6 +38,7 @@ pub(crate) struct Runner {
     /// The component's file in errors.
     pub(crate) shown: String,
     pub(crate) compiler: Compiler,
+    pub(crate) allocator: Allocator,
 }
 
 /// What is seen of a case's task.
@@ -85,7 +86,7 @@ impl Runner {
             instances: NonZeroUsize::MIN,
             host: host(None),
             threads: NonZeroUsize::MIN,
-            allocator: Allocator::OnDemand,
+            allocator: self.allocator,
             raw_body,
             deterministic,
         };
