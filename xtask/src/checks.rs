@@ -70,7 +70,9 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
 
 /// Name parts of the integration tests that the fast run leaves out: tests that need servers, containers or whole
 /// documents, and tests that take several seconds.
-const NOT_FAST: [&str; 11] = [
+const NOT_FAST: [&str; 12] = [
+    // Projects that are built first.
+    "templates::",
     // Servers that stand in for SQS and S3.
     "aws::",
     // podman, and templates on such a server.
