@@ -38,6 +38,8 @@ mod xmp;
 pub use decode::decode;
 pub use describe::{Description, Metadata, metadata};
 pub use effects::MAX_SIGMA;
+#[cfg(feature = "avif")]
+pub use encode::encode_avif;
 pub use encode::{Chroma, Encoding, Format, Rights, encode, encode_jpeg, encode_png, encode_webp};
 pub use orientation::Orientation;
 pub use picture::{Layout, Picture, fit};

@@ -146,7 +146,7 @@ fn scaled(side: u32, numerator: u32, denominator: u32) -> u32 {
 }
 
 /// Returns the length of the longer side that these shapes need of an upright picture of this size.
-pub fn needed_side(full: (u32, u32), shapes: &[Shape]) -> u32 {
+pub fn needed_side<'a>(full: (u32, u32), shapes: impl IntoIterator<Item = &'a Shape>) -> u32 {
     let longer = full.0.max(full.1);
     let needed = |shape: &Shape| {
         if shape.linear {
@@ -164,5 +164,5 @@ pub fn needed_side(full: (u32, u32), shapes: &[Shape]) -> u32 {
         };
         side.min(u64::from(longer)) as u32
     };
-    shapes.iter().map(needed).max().unwrap_or(1).max(1)
+    shapes.into_iter().map(needed).max().unwrap_or(1).max(1)
 }

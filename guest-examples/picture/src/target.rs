@@ -1,11 +1,9 @@
 //! What a decoded picture is for. It decides at which scale to decode, and how much memory the results take.
 
+use crate::encode::Format;
 use crate::orientation::Orientation;
 use crate::picture::fit;
 use crate::shape::{Shape, needed_side};
-
-/// Memory for a pixel of a result: resized, turned, converted, and in the encoder's own copies.
-const RESULT_BYTES_PER_PIXEL: u64 = 16;
 
 /// What a decoded picture is for.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +12,8 @@ pub enum Target<'a> {
     Side(u32),
     /// One picture of each of these shapes, made by [`Picture::rendered`](crate::Picture::rendered).
     Shapes(&'a [Shape]),
+    /// One file of each of these shapes and formats. Some encoders take more memory than others.
+    Files(&'a [(Shape, Format)]),
 }
 
 impl From<u32> for Target<'_> {
@@ -35,36 +35,39 @@ impl Target<'_> {
         match self {
             Target::Side(side) => side,
             Target::Shapes(shapes) => needed_side(orientation.turned(full), shapes),
+            Target::Files(files) => {
+                needed_side(orientation.turned(full), files.iter().map(|(shape, _)| shape))
+            }
         }
     }
 
     /// Returns the memory, in bytes, that the largest result takes while it is made of decoded pixels of this size.
     pub(crate) fn memory(self, full: (u32, u32), decoded: (u32, u32), channels: usize) -> u64 {
-        // The resizer works on the rows first, then on the columns.
-        let of = |(width, height): (u32, u32), rows: u32, bytes: u64| {
-            (u64::from(width) * u64::from(rows))
-                .saturating_mul(bytes)
-                .saturating_add((u64::from(width) * u64::from(height)).saturating_mul(RESULT_BYTES_PER_PIXEL))
+        let of_shape = |(shape, format): (&Shape, Format)| {
+            let copies =
+                (u64::from(decoded.0) * u64::from(decoded.1)).saturating_mul(shape.copied_bytes(channels));
+            let bytes = if shape.linear { 2 * channels } else { channels };
+            let rows = decoded.0.max(decoded.1);
+            // Whether the picture is stored upright isn't known yet.
+            let results =
+                [full, (full.1, full.0)].map(|full| result(shape.largest(full), rows, bytes, format));
+            results[0].max(results[1]).saturating_add(copies)
         };
         match self {
-            Target::Side(side) => of(fit(full.0, full.1, side), decoded.1, channels as u64),
+            Target::Side(side) => result(fit(full.0, full.1, side), decoded.1, channels, Format::Jpeg),
             Target::Shapes(shapes) => {
-                let pixels = u64::from(decoded.0) * u64::from(decoded.1);
-                // Whether the picture is stored upright isn't known yet.
-                let turned =
-                    |shape| [(full, decoded), (swapped(full), swapped(decoded))].map(|size| (shape, size));
-                let results = shapes.iter().flat_map(turned).map(|(shape, (full, decoded))| {
-                    let copies = pixels.saturating_mul(shape.copied_bytes(channels));
-                    let bytes = if shape.linear { 2 * channels } else { channels };
-                    let result = of(shape.largest(full), decoded.1.max(decoded.0), bytes as u64);
-                    result.saturating_add(copies)
-                });
-                results.max().unwrap_or(0)
+                shapes.iter().map(|shape| of_shape((shape, Format::Jpeg))).max().unwrap_or(0)
+            }
+            Target::Files(files) => {
+                files.iter().map(|(shape, format)| of_shape((shape, *format))).max().unwrap_or(0)
             }
         }
     }
 }
 
-fn swapped((width, height): (u32, u32)) -> (u32, u32) {
-    (height, width)
+/// Returns the memory for a result. The resizer works on the rows first, then on the columns.
+fn result((width, height): (u32, u32), rows: u32, bytes_per_pixel: usize, format: Format) -> u64 {
+    let (width, height, rows) = (u64::from(width), u64::from(height), u64::from(rows));
+    let resizing = (width * rows).saturating_mul(bytes_per_pixel as u64);
+    resizing.saturating_add((width * height).saturating_mul(format.bytes_per_pixel()))
 }

@@ -26,9 +26,7 @@ pub fn encode_jpeg(picture: Picture, encoding: &Encoding) -> Result<Vec<u8>, Ref
     // The library's default takes every second pixel's colour as it is.
     encoder.set_chroma_subsampling_method(ChromaSubsamplingMethod::Average);
     if let Some(blocks) = blocks(encoding.rights.as_ref()) {
-        if let Some(exif) = blocks.exif {
-            encoder.add_exif_metadata(&exif).map_err(|_| TOO_LARGE)?;
-        }
+        encoder.add_exif_metadata(&blocks.exif).map_err(|_| TOO_LARGE)?;
         let packet = [b"http://ns.adobe.com/xap/1.0/\0", blocks.xmp.as_bytes()].concat();
         encoder.add_app_segment(1, packet).map_err(|_| TOO_LARGE)?;
     }

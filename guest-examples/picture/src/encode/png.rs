@@ -17,7 +17,7 @@ pub fn encode_png(picture: Picture, encoding: &Encoding) -> Result<Vec<u8>, Refu
     let mut file = Vec::new();
     let blocks = blocks(encoding.rights.as_ref());
     let mut info = Info::with_size(picture.width, picture.height);
-    info.exif_metadata = blocks.as_ref().and_then(|blocks| blocks.exif.clone()).map(Into::into);
+    info.exif_metadata = blocks.as_ref().map(|blocks| blocks.exif.clone().into());
     let mut encoder = Encoder::with_info(&mut file, info).map_err(|_| TOO_LARGE)?;
     if let Some(blocks) = blocks {
         encoder.add_itxt_chunk("XML:com.adobe.xmp".to_owned(), blocks.xmp).map_err(|_| TOO_LARGE)?;

@@ -9,8 +9,8 @@ const MAX_TEXT_BYTES: usize = 1024;
 
 /// What is written next to the pixels.
 pub(super) struct Blocks {
-    /// A TIFF block, if a text consists of ASCII, the only characters that EXIF's texts have.
-    pub(super) exif: Option<Vec<u8>>,
+    /// A TIFF block.
+    pub(super) exif: Vec<u8>,
     pub(super) xmp: String,
 }
 
@@ -28,15 +28,10 @@ pub(super) fn blocks(rights: Option<&Rights>) -> Option<Blocks> {
 }
 
 /// Returns a block with one directory. Source: TIFF 6.0, section 2; Exif 3.0, 4.6.
-fn exif(rights: &Rights) -> Option<Vec<u8>> {
+fn exif(rights: &Rights) -> Vec<u8> {
     let fields = [(tag::ARTIST, &rights.creator), (tag::COPYRIGHT, &rights.copyright)];
-    let texts: Vec<(u16, &str)> = fields
-        .into_iter()
-        .filter_map(|(tag, text)| Some((tag, text.as_deref().filter(|text| text.is_ascii())?)))
-        .collect();
-    if texts.is_empty() {
-        return None;
-    }
+    let texts: Vec<(u16, &str)> =
+        fields.into_iter().filter_map(|(tag, text)| Some((tag, text.as_deref()?))).collect();
     let mut block = b"MM\0*\0\0\0\x08".to_vec();
     block.extend((texts.len() as u16).to_be_bytes());
     let mut at = 8 + 2 + 12 * texts.len() + 4;
@@ -45,7 +40,9 @@ fn exif(rights: &Rights) -> Option<Vec<u8>> {
         let mut value = text.as_bytes().to_vec();
         value.push(0);
         block.extend(tag.to_be_bytes());
-        block.extend(2_u16.to_be_bytes());
+        // Older EXIF has ASCII only.
+        let kind: u16 = if text.is_ascii() { 2 } else { 129 };
+        block.extend(kind.to_be_bytes());
         block.extend((value.len() as u32).to_be_bytes());
         if value.len() <= 4 {
             value.resize(4, 0);
@@ -60,5 +57,5 @@ fn exif(rights: &Rights) -> Option<Vec<u8>> {
     }
     block.extend([0; 4]);
     block.extend(values);
-    Some(block)
+    block
 }

@@ -17,7 +17,7 @@ pub fn encode_webp(picture: Picture, encoding: &Encoding) -> Result<Vec<u8>, Ref
     let mut file = Vec::new();
     let mut encoder = WebPEncoder::new(&mut file);
     if let Some(blocks) = blocks(encoding.rights.as_ref()) {
-        encoder.set_exif_metadata(blocks.exif.unwrap_or_default());
+        encoder.set_exif_metadata(blocks.exif);
         encoder.set_xmp_metadata(blocks.xmp.into_bytes());
     }
     let color_type = match picture.layout {

@@ -144,3 +144,37 @@ fn a_picture_that_a_format_cannot_hold_is_refused() {
         assert!(matches!(encode(empty, &encoding(format)), Err(Refusal::Damaged(..))), "{format:?}");
     }
 }
+
+#[cfg(feature = "avif")]
+#[test]
+fn an_avif_of_any_size_and_layout_is_written() {
+    for layout in [Layout::Gray, Layout::GrayAlpha, Layout::Rgb, Layout::Rgba] {
+        for (width, height) in [(1, 1), (1, 40), (17, 9), (70, 65)] {
+            let pixels = vec![120; (width * height) as usize * layout.channels()];
+            let rights = Some(Rights { copyright: Some("(c) Ann".to_owned()), creator: None });
+            let encoding = with_rights(Format::Avif, rights);
+            let made = || encode(picture(width, height, layout, pixels.clone()), &encoding);
+            let file = made().expect("it is small");
+            assert_eq!(&file[4..12], b"ftypavif");
+            let find = |name: &[u8]| file.windows(name.len()).position(|window| window == name);
+            // Four bytes of version and flags, then the size.
+            let size = find(b"ispe").expect("it has a size") + 8;
+            let expected = [width.to_be_bytes(), height.to_be_bytes()].concat();
+            assert_eq!(file[size..size + 8], expected, "{layout:?} {width} x {height}");
+            assert!(find(b"(c) Ann").is_some());
+            assert_eq!(made(), Ok(file), "the same bytes each time");
+        }
+    }
+    let empty = picture(0, 0, Layout::Rgb, Vec::new());
+    assert!(matches!(encode(empty, &encoding(Format::Avif)), Err(Refusal::Damaged(..))));
+}
+
+#[cfg(feature = "avif")]
+#[test]
+fn the_memory_of_an_encoder_counts() {
+    let file = jpeg(64, 48, |_| {});
+    let shape = super::shapes::shape(2000, 1500, Fit::Fill);
+    let bounds = Bounds { memory: 100 << 20, ..settings().bounds };
+    let is_made = |format| decode(file.clone(), Target::Files(&[(shape.clone(), format)]), &bounds).is_ok();
+    assert!(is_made(Format::Png) && !is_made(Format::Avif));
+}
