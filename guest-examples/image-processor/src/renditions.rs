@@ -9,6 +9,9 @@ use crate::template::{Template, Values};
 /// A source with which the keys are checked before any message.
 const SAMPLE: &str = "folder/name.extension";
 
+/// The longest reason, in characters.
+const MAX_REASON: usize = 600;
+
 #[derive(Debug, PartialEq)]
 pub(crate) struct Renditions {
     /// In the order of their names.
@@ -24,7 +27,7 @@ impl Renditions {
     ///
     /// What is wrong with the setting, in one sentence.
     pub(crate) fn read(setting: &str, text: &str, sidecar: Option<Template>) -> Result<Self, String> {
-        let wrong = |reason: String| format!("{setting} {reason}");
+        let wrong = |reason: String| format!("{setting} {}", shortened(reason));
         let Table(mut tables) = table::read(text).map_err(wrong)?;
         if tables.is_empty() {
             return Err(wrong("has no rendition, such as {\"small\": {\"width\": 320}}".to_owned()));
@@ -80,6 +83,14 @@ impl Renditions {
     }
 }
 
+/// Cuts a reason that quotes a long text of the setting.
+fn shortened(reason: String) -> String {
+    match reason.char_indices().nth(MAX_REASON) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +124,50 @@ mod tests {
             let reason = read(text).expect_err("it is not valid");
             assert!(reason.starts_with(expected), "{text}: {reason}");
             assert!(!reason.contains('\n'), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_reason_does_not_quote_a_long_setting_as_a_whole() {
+        let long = "ä".repeat(10_000);
+        for text in [
+            format!("{{\"{long}\": {{}}}}"),
+            format!("{{\"a\": \"{long}\"}}"),
+            format!("{{\"a\": {{\"{long}\": 1, \"{long}\": 1}}}}"),
+            format!("[a]\nkey = '{{{long}}}'"),
+            format!("a = '{long}'"),
+        ] {
+            let reason = read(&text).expect_err("it is not valid");
+            assert!(reason.chars().count() < MAX_REASON + 20, "{reason}");
+        }
+    }
+
+    #[test]
+    fn no_text_is_worse_than_refused() {
+        const BYTES: &[u8] = b"{}[]\"'=:,.#\n-09ae\xff";
+        let seeds = [
+            r##"{"a": {"width": 32, "fit": "cover", "height": 9, "background": "#0a141e80"}, "b": {"blur": 1.5}}"##,
+            "[a]\nwidth = 32\nkey = '{dir}/{stem}_{width}.{ext}'\n[b]\nrotate = 90\nformat = 'auto'\nquality = 9",
+        ];
+        let mut state = 1_u32;
+        // Source of the factors: Numerical Recipes, section 7.1.
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % below
+        };
+        for round in 0..20_000 {
+            let mut text = seeds[round % 2].as_bytes().to_vec();
+            for _ in 0..=random(4) {
+                let at = random(text.len());
+                match random(3) {
+                    0 => text[at] = BYTES[random(BYTES.len())],
+                    1 => text.truncate(at.max(1)),
+                    _ => text.extend_from_within(at..),
+                }
+            }
+            if let Err(reason) = read(&String::from_utf8_lossy(&text)) {
+                assert!(reason.starts_with("RENDITIONS ") && reason.len() < 1000, "{reason}");
+            }
         }
     }
 
