@@ -27,6 +27,10 @@ pub fn decode<'a>(
         Format::Qoi => qoi::decode(&content, target, bounds),
         Format::Tiff => tiff::decode(&content, target, bounds),
         Format::Ico => ico::decode(&content, target, bounds),
+        #[cfg(feature = "jxl")]
+        Format::JpegXl => crate::jxl::decode(&content, target, bounds),
+        #[cfg(not(feature = "jxl"))]
+        Format::JpegXl => Err(Refusal::NotSupported("a JPEG XL picture".to_owned())),
         Format::Other(name) => Err(Refusal::NotSupported(name.to_owned())),
     }
 }

@@ -17,6 +17,8 @@ mod frames;
 mod gif;
 mod ico;
 mod jpeg;
+#[cfg(feature = "jxl")]
+mod jxl;
 mod light;
 mod linear;
 mod orientation;
@@ -67,8 +69,8 @@ pub struct Bounds {
 pub enum Truncated {
     /// Refuse it.
     Reject,
-    /// Take the pixels that are there. The others are gray, or transparent where the file has transparency. Of a WebP
-    /// nothing can be kept.
+    /// Take the pixels that are there. The others are gray, or transparent where the file has transparency.
+    /// Of an animated WebP nothing can be kept.
     Keep,
 }
 

@@ -94,6 +94,22 @@ pub fn fit(width: u32, height: u32, max_side: u32) -> (u32, u32) {
 }
 
 impl Picture {
+    /// Returns a picture of red, green, blue and alpha in sRGB, which isn't multiplied. Returns nothing if the pixels don't
+    /// fill it.
+    pub fn from_rgba(width: u32, height: u32, mut pixels: Vec<u8>) -> Option<Self> {
+        let count = (width as usize).checked_mul(height as usize)?.checked_mul(4)?;
+        if count == 0 || pixels.len() != count {
+            return None;
+        }
+        let mut layout = Layout::Rgba;
+        if pixels.chunks_exact(4).all(|pixel| pixel[3] == 255) {
+            layout = Layout::Rgb;
+            drop_alpha(&mut pixels);
+        }
+        let (orientation, colour) = (Orientation::UPRIGHT, Colour::Standard);
+        Some(Picture { full: (width, height), width, height, layout, pixels, orientation, colour })
+    }
+
     /// Returns the picture at the largest size that has its proportions and no side longer than `max_side`. It never
     /// grows. The size follows from the header's, so that it is the same for each format and each decoder's scale.
     ///

@@ -12,11 +12,14 @@ mod encoding;
 mod formats;
 mod frames;
 mod icons;
+#[cfg(feature = "jxl")]
+mod jxl;
 mod shapes;
 mod tiff_fax;
 mod tiff_kinds;
 mod tiffs;
 mod turned;
+mod webp_cut;
 
 /// Draws red on the left and blue on the right, with a gradient so that the picture isn't trivially compressible.
 fn photograph(width: u16, height: u16) -> Vec<u8> {

@@ -1,20 +1,33 @@
 //! Decodes WebP. Of an animation the first frame is taken.
 
+mod cut;
+
 use std::io::Cursor;
 
 use image_webp::{DecodingError, WebPDecoder};
 
-use crate::Bounds;
 use crate::colour::Colour;
 use crate::decode::Cost;
 use crate::orientation::Orientation;
 use crate::picture::{Layout, Picture};
 use crate::refusal::Refusal;
 use crate::target::Target;
+use crate::{Bounds, Truncated};
 
 const FORMAT: &str = "WebP";
 
 pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
+    let result = whole(content, target, bounds);
+    match result {
+        Err(Refusal::CutShort(_)) if bounds.truncated == Truncated::Keep => {
+            cut::kept(content, |file, bounds| whole(file, target, bounds), bounds)
+                .ok_or(Refusal::CutShort(FORMAT))
+        }
+        result => result,
+    }
+}
+
+fn whole(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
     let refusal = |error| refusal(content, &error);
     let mut decoder = WebPDecoder::new(Cursor::new(content)).map_err(refusal)?;
     decoder.set_memory_limit(usize::try_from(bounds.memory).unwrap_or(usize::MAX));

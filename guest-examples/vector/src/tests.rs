@@ -25,7 +25,13 @@ fn drawn(text: &str, settings: &Settings) -> Result<Drawn, Refusal> {
 }
 
 fn read(drawn: &Drawn) -> Picture {
-    let bounds = Bounds { pixels: 1 << 26, side: 8192, memory: 1 << 30, truncated: Truncated::Reject };
+    let bounds = Bounds {
+        pixels: 1 << 26,
+        side: 8192,
+        ratio: u32::MAX,
+        memory: 1 << 30,
+        truncated: Truncated::Reject,
+    };
     picture::decode(drawn.file.clone(), 8192, &bounds).expect("it is a picture")
 }
 
