@@ -59,6 +59,7 @@ impl Format {
             Format::Qoi => "qoi",
             Format::Tiff => "tiff",
             Format::Ico => "ico",
+            Format::JpegXl => "jxl",
             Format::Other(_) => "",
         }
     }
