@@ -86,7 +86,7 @@ limits! {
     tables: usize in 1..=MAX_NUMBER, "WASMRUN_TABLES" => tables;
     /// Number of readers, writers and other handles that are open at once [default: 100]
     handles: usize in MIN_HANDLES..=MAX_HANDLES, "WASMRUN_HANDLES" => handles;
-    /// Size of the arguments of a host call [default: 64KiB more than the largest object or message]
+    /// Size of the arguments of a host call [default: the largest object or message, and 64KiB]
     call_size: ByteSize in MIN_CALL_SIZE..=MAX_CALL_SIZE, "WASMRUN_CALL_SIZE" => call_bytes;
     /// Size of an object that is read or written as a whole; larger ones are streamed [default: 32MiB, and at most half of
     /// --memory]
