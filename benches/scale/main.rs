@@ -14,7 +14,7 @@ mod burst;
 mod sweep;
 
 use tokio::runtime::Runtime;
-use wasmrun_benches::fauxqs::Packages;
+use wasmrun_benches::packages::Packages;
 use wasmrun_benches::report::Report;
 use wasmrun_benches::run;
 

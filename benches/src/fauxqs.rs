@@ -1,45 +1,14 @@
 //! A real SQS server that is fast enough for benchmarks (fauxqs), and queues on it.
 
-use crate::guests;
+use crate::packages::Packages;
 use crate::program::{free_address, until};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::{QueueAttributeName as Attribute, SendMessageBatchRequestEntry};
 use aws_smithy_http_client::{Builder, tls};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use wasmrun_runtime::model::message::MAX_BATCH;
-
-/// The environment variable with the folder into which `cargo xtask bench` installs packages of npm and PyPI.
-const PACKAGES: &str = "WASMRUN_BENCH_SERVERS";
-
-/// Packages that `cargo xtask bench` installs.
-pub struct Packages(PathBuf);
-
-impl Packages {
-    /// Returns `None` if the packages aren't installed.
-    pub fn find() -> Option<Self> {
-        Some(Self(std::env::var_os(PACKAGES)?.into()))
-    }
-
-    /// Node with a script of the benchmarks, which is copied to the packages, where it finds them.
-    pub fn node(&self, script: &str) -> Command {
-        let source = guests::repository().join("benches").join(script);
-        let copy = self.0.join("node").join(source.file_name().unwrap_or_default());
-        std::fs::copy(source, &copy).expect("a script");
-        let mut command = Command::new("node");
-        command.arg(copy);
-        command
-    }
-
-    /// Python with a script of the benchmarks.
-    pub fn python(&self, script: &str) -> Command {
-        let mut command = Command::new(self.0.join("python/bin/python"));
-        command.arg(guests::repository().join("benches").join(script));
-        command
-    }
-}
 
 /// The server. Killed when dropped.
 pub struct Server {

@@ -13,10 +13,12 @@
 //! | [`program`] | `wasmrun` as a process of its own |
 //! | [`bare`] | the engine alone, without wasmrun, to compare with |
 //! | [`fauxqs`] | a real server of SQS, and queues on it |
+//! | [`packages`] | packages of npm and PyPI that benchmarks compare with |
 
 pub mod bare;
 pub mod fauxqs;
 pub mod guests;
+pub mod packages;
 pub mod plot;
 pub mod podman;
 pub mod program;

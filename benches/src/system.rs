@@ -1,5 +1,6 @@
 //! Facts about this machine and its processes, read from `/proc`.
 
+use rustix::thread::CpuSet;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
@@ -66,6 +67,30 @@ pub fn size(text: &str, name: &str) -> Option<u64> {
 /// A line of a process's `smaps_rollup` in bytes, such as `Rss:`; `None` if the process has ended.
 pub fn memory_of(pid: u32, name: &str) -> Option<u64> {
     size(&read(&format!("/proc/{pid}/smaps_rollup")), name)
+}
+
+/// Begins a new measurement of [`peak_of`].
+pub fn reset_peak(pid: u32) {
+    // proc_pid_clear_refs(5). Where it can't be written, the peak is that since the process's start.
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
+/// The most resident memory of a process since [`reset_peak`], in bytes; `None` if the process has ended.
+pub fn peak_of(pid: u32) -> Option<u64> {
+    size(&read(&format!("/proc/{pid}/status")), "VmHWM:")
+}
+
+/// Starts processes that stay on one core, the last that this program may use.
+pub fn on_one_core<T>(start: impl FnOnce() -> T) -> T {
+    // Processes and threads inherit the cores of the thread that starts them.
+    let all = rustix::thread::sched_getaffinity(None).expect("this thread's cores");
+    let last = (0..CpuSet::MAX_CPU).rfind(|&core| all.is_set(core)).expect("a core");
+    let mut one = CpuSet::new();
+    one.set(last);
+    rustix::thread::sched_setaffinity(None, &one).expect("one of this thread's cores");
+    let started = start();
+    rustix::thread::sched_setaffinity(None, &all).expect("this thread's cores");
+    started
 }
 
 /// The content of a file, or nothing if it can't be read.

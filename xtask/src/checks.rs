@@ -232,9 +232,14 @@ pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     runner.envs(image.iter().flat_map(image::Image::environment));
     if let Some(name) = name {
         runner.arg("--bench");
-        // These benchmarks use a real server, and one compares with consumers written by others.
-        if ["queue", "scale"].contains(&name) {
-            runner.env("WASMRUN_BENCH_SERVERS", servers::ready_to_compare(places)?);
+        // These benchmarks use a real server, or compare with programs written by others.
+        let compared = match name {
+            "queue" | "scale" => Some(&servers::CONSUMERS),
+            "images" => Some(&servers::THUMBNAILERS),
+            _ => None,
+        };
+        if let Some(compared) = compared {
+            runner.env("WASMRUN_BENCH_SERVERS", servers::ready_to_compare(places, compared)?);
         }
     }
     command::show(runner.args(arguments)).map(exit_code)

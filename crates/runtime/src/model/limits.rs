@@ -67,7 +67,7 @@ macro_rules! limits {
 limits! {
     /// Fuel: about one unit for each Wasm instruction. The same component and message use the same amount on every
     /// machine.
-    // Some twenty seconds of computing on a current core. A 12-megapixel thumbnail takes a five-hundredth of it.
+    // Ten to fifteen seconds of computing on a current core. The thumbnail of a 12-megapixel JPEG takes a nine-hundredth.
     fuel: u64 = 200_000_000_000, Fuel is "fuel";
     /// Bytes of all linear memories of the task together.
     // Enough for a decoded 50-megapixel picture.

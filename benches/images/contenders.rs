@@ -1,0 +1,171 @@
+//! The processes that make thumbnails on one core, and what a thumbnail costs them.
+
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Lines, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, SystemTime};
+use tokio::runtime::Runtime;
+use wasmrun_benches::program::{Process, dir_store, until, wasmrun};
+use wasmrun_benches::rounds::median;
+use wasmrun_benches::worker::message;
+use wasmrun_benches::{guests, system};
+use wasmrun_local::{QueueSettings, SqliteQueue};
+use wasmrun_runtime::model::event;
+use wasmrun_runtime::model::message::MAX_BATCH;
+use wasmrun_runtime::ports::queue::Queue;
+
+use crate::number;
+
+/// What a thumbnail costs, as a mean of one measurement.
+#[derive(Clone, Debug)]
+pub(crate) struct Cost {
+    pub(crate) per_second: f64,
+    /// CPU time of the whole process.
+    pub(crate) cpu_ms: f64,
+    /// The most resident memory of the process during the measurement.
+    pub(crate) resident: f64,
+    /// What the worker says of its tasks.
+    pub(crate) task: Option<Task>,
+}
+
+/// A task of the worker: its CPU time and the memory of its guest are medians, its fuel is always the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) cpu_ms: f64,
+    pub(crate) start_ms: f64,
+    pub(crate) fuel: f64,
+    pub(crate) memory: f64,
+}
+
+/// sharp or Pillow: a script that makes thumbnails in memory.
+pub(crate) struct Script {
+    child: Child,
+    requests: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Script {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = system::on_one_core(|| {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the script starts")
+        });
+        let requests = child.stdin.take().expect("a pipe");
+        let answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        Self { child, requests, answers }
+    }
+
+    /// Makes thumbnails of a picture until they took so much CPU time.
+    pub(crate) fn measure(&mut self, picture: &Path, cpu: Duration) -> Cost {
+        system::reset_peak(self.child.id());
+        writeln!(self.requests, "{}", json!([picture, cpu.as_secs_f64()])).expect("a script that reads");
+        let answer = self.answers.next().and_then(Result::ok).expect("an answer");
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        let pictures = number(&answer, "pictures");
+        Cost {
+            per_second: pictures / number(&answer, "seconds"),
+            cpu_ms: number(&answer, "cpu_seconds") * 1e3 / pictures,
+            resident: system::peak_of(self.child.id()).expect("a running script") as f64,
+            task: None,
+        }
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `wasmrun run` with the guest `thumbnail`, one instance and one thread, on a queue and stores on disk.
+pub(crate) struct Worker {
+    process: Process,
+    queue: SqliteQueue,
+    usage: PathBuf,
+    runtime: Runtime,
+}
+
+impl Worker {
+    /// Starts it on the pictures of the scratch folder, with a folder of its own.
+    pub(crate) fn start(scratch: &Path, name: &str) -> Self {
+        let folder = scratch.join(name);
+        let pictures = scratch.join("pictures");
+        let queue = format!("sqlite:{}", folder.join("jobs.db").display());
+        let (usage, thumbnails) = (folder.join("usage.jsonl"), folder.join("thumbnails"));
+        fs::create_dir_all(&thumbnails).expect("a directory");
+        let (created, _) = SqliteQueue::create(&queue, &QueueSettings::default()).expect("a queue");
+        let mut command = wasmrun();
+        command
+            .arg("run")
+            .arg(guests::path("thumbnail"))
+            .args(["--queue", &queue, "--instances", "1", "--threads", "1", "--usage"])
+            .arg(&usage)
+            .args(["--store", &dir_store("input", &pictures, "ro")])
+            .args(["--store", &dir_store("output", &thumbnails, "rw")])
+            .args(["--on", "rejected=drop", "--max-consecutive-failures", "off", "--log-format", "json"]);
+        let mut process = system::on_one_core(|| Process::start(&mut command));
+        process.until("ready");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        Self { process, queue: created, usage, runtime }
+    }
+
+    /// Makes so many thumbnails of a picture.
+    pub(crate) fn measure(&mut self, picture: &Path, count: usize) -> Cost {
+        let before = fs::metadata(&self.usage).map_or(0, |file| file.len());
+        system::reset_peak(self.process.pid());
+        let cpu = system::cpu_of(self.process.pid());
+        self.send(picture, count);
+        until("the thumbnails", || self.records(before).len() == count);
+        // The last message is deleted a moment later.
+        until("the end", || self.runtime.block_on(self.queue.depth()).is_ok_and(|depth| depth.is_empty()));
+        let cpu = system::cpu_of(self.process.pid()) - cpu;
+        let records = self.records(before);
+        let ended = |record: &Value| -> jiff::Timestamp {
+            record["time"].as_str().and_then(|time| time.parse().ok()).expect("a time")
+        };
+        // From the end of the first to the end of the last.
+        let seconds = match records.as_slice() {
+            [first, .., last] => ended(last).duration_since(ended(first)).as_secs_f64(),
+            _ => f64::NAN,
+        };
+        let of = |field: &str| median(records.iter().map(|record| number(record, field)));
+        Cost {
+            per_second: (count - 1) as f64 / seconds,
+            cpu_ms: cpu.as_secs_f64() * 1e3 / count as f64,
+            resident: system::peak_of(self.process.pid()).expect("a running worker") as f64,
+            task: Some(Task {
+                cpu_ms: of("cpu_us") / 1e3,
+                start_ms: of("start_us") / 1e3,
+                fuel: of("fuel"),
+                memory: of("peak_memory_bytes"),
+            }),
+        }
+    }
+
+    fn send(&self, picture: &Path, count: usize) {
+        let folder = picture.parent().expect("a folder");
+        let key = picture.file_name().and_then(|name| name.to_str()).expect("a name");
+        let bytes = fs::metadata(picture).expect("a picture").len();
+        let url = format!("dir:{}", folder.display());
+        let body = event::notification(&url, key, bytes, None, SystemTime::now());
+        let messages = vec![message(body); count];
+        for batch in messages.chunks(MAX_BATCH) {
+            for answer in self.runtime.block_on(self.queue.send(batch)) {
+                answer.expect("the queue takes it");
+            }
+        }
+    }
+
+    /// The usage of each task, from an offset in the file on.
+    fn records(&self, from: u64) -> Vec<Value> {
+        let mut text = String::new();
+        if let Ok(mut file) = File::open(&self.usage) {
+            file.seek(SeekFrom::Start(from)).and_then(|_| file.read_to_string(&mut text)).expect("text");
+        }
+        // The last line may not be written to its end yet.
+        let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        lines.map(|line| serde_json::from_str(line).expect("a record")).collect()
+    }
+}

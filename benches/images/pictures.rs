@@ -1,0 +1,113 @@
+//! Each kind of picture, on one core.
+
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use wasmrun_benches::packages::Packages;
+use wasmrun_benches::report::Report;
+use wasmrun_benches::rounds::{Found, Way, interleaved};
+use wasmrun_benches::run::Size;
+use wasmrun_runtime::model::limits::Limits;
+
+use crate::contenders::{Cost, Script, Task, Worker};
+use crate::picture;
+
+/// A file that `make.py` makes, what it is, and how many times sharp's CPU time a task should take at most.
+pub(crate) struct Kind {
+    pub(crate) file: &'static str,
+    pub(crate) what: &'static str,
+    target: f64,
+}
+
+const fn kind(file: &'static str, what: &'static str, target: f64) -> Kind {
+    Kind { file, what, target }
+}
+
+pub(crate) const KINDS: [Kind; 10] = [
+    kind("few.jpg", "12 MP JPEG, few details", 0.65),
+    kind("some.jpg", "12 MP JPEG, some details", 0.65),
+    kind("many.jpg", "12 MP JPEG, many details", 0.65),
+    kind("few-progressive.jpg", "12 MP progressive JPEG, few details", 0.15),
+    kind("some-progressive.jpg", "12 MP progressive JPEG, some details", 0.15),
+    kind("many-progressive.jpg", "12 MP progressive JPEG, many details", 0.15),
+    kind("24mp.jpg", "24 MP JPEG", 0.65),
+    kind("2mp.jpg", "2 MP JPEG", 1.0),
+    kind("2mp.png", "2 MP PNG", 1.0),
+    kind("2mp.webp", "2 MP lossy WebP", 1.6),
+];
+
+pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path, size: Size) {
+    let (rounds, cpu) = size.pick((1, Duration::from_millis(50)), (5, Duration::from_millis(800)));
+    let worker = RefCell::new(Worker::start(scratch, "worker"));
+    let sharp = RefCell::new(Script::start(packages.node("images/sharp.mjs")));
+    let pillow = RefCell::new(Script::start(packages.python("images/pillow.py")));
+    let rows: Vec<Value> = KINDS
+        .iter()
+        .map(|kind| {
+            let file = picture(scratch, kind.file);
+            // The first thumbnails set up what there is once. They also tell how many take so much time.
+            let first = worker.borrow_mut().measure(&file, 3);
+            let task_ms = first.task.map_or(1.0, |task| task.cpu_ms.max(0.1));
+            let count = (cpu.as_secs_f64() * 1e3 / task_ms).ceil() as usize + 2;
+            let ways = vec![
+                Way::new("wasmrun", |_| worker.borrow_mut().measure(&file, count)),
+                Way::new("sharp", |_| sharp.borrow_mut().measure(&file, cpu)),
+                Way::new("Pillow", |_| pillow.borrow_mut().measure(&file, cpu)),
+            ];
+            let found = interleaved(kind.what, rounds, ways);
+            row(kind, fs::metadata(&file).expect("a picture").len(), &found)
+        })
+        .collect();
+    let headings = "| | MB | wasmrun: a second | CPU ms | of that the task | sharp: a second | CPU ms | Pillow: a second | CPU ms |";
+    let fields = "what mb:1 wasmrun/per_second:0 wasmrun/cpu_ms:1 task/cpu_ms:1 sharp/per_second:0 sharp/cpu_ms:1 pillow/per_second:0 pillow/cpu_ms:1";
+    report.table("pictures", headings, fields, rows.clone());
+    let headings =
+        "| CPU time, compared with sharp's | task | range | target | whole worker | range | Pillow |";
+    let fields = "what task_ratio/median:2 task_ratio/range target:2 worker_ratio/median:2 worker_ratio/range pillow_ratio/median:2";
+    report.table("ratios", headings, fields, rows.clone());
+    let headings = "| | fuel of a thumbnail | thumbnails for the default fuel | memory of the guest | resident at most: wasmrun | sharp | Pillow |";
+    let fields = "what task/fuel:million thumbnails_for_default_fuel:0 task/memory:size wasmrun/resident:size sharp/resident:size pillow/resident:size";
+    report.table("memory", headings, fields, rows);
+}
+
+fn row(kind: &Kind, bytes: u64, found: &[Found<Cost>]) -> Value {
+    let [wasmrun, sharp, pillow] = found else { unreachable!("three ways") };
+    let figures = |way: &Found<Cost>| {
+        json!({
+            "per_second": way.median(|cost| cost.per_second),
+            "cpu_ms": way.median(|cost| cost.cpu_ms),
+            "resident": way.rounds.iter().map(|cost| cost.resident).fold(0.0, f64::max),
+        })
+    };
+    let of = |cost: &Cost, field: fn(&Task) -> f64| cost.task.as_ref().map_or(f64::NAN, field);
+    let task = |field: fn(&Task) -> f64| wasmrun.median(|cost| of(cost, field));
+    let ratio = |way: &Found<Cost>, of: &dyn Fn(&Cost) -> f64| {
+        let pairs = way.rounds.iter().zip(&sharp.rounds);
+        let ratios: Vec<f64> = pairs.map(|(ours, theirs)| of(ours) / theirs.cpu_ms).collect();
+        let [least, most] = [f64::min, f64::max].map(|choose| ratios.iter().copied().reduce(choose));
+        let range = format!("{:.2}–{:.2}", least.unwrap_or_default(), most.unwrap_or_default());
+        json!({"median": wasmrun_benches::rounds::median(ratios), "range": range})
+    };
+    let fuel = task(|task| task.fuel);
+    json!({
+        "what": kind.what,
+        "file": kind.file,
+        "mb": bytes as f64 / 1e6,
+        "target": kind.target,
+        "wasmrun": figures(wasmrun),
+        "sharp": figures(sharp),
+        "pillow": figures(pillow),
+        "task": {
+            "cpu_ms": task(|task| task.cpu_ms),
+            "start_ms": task(|task| task.start_ms),
+            "fuel": fuel,
+            "memory": task(|task| task.memory),
+        },
+        "task_ratio": ratio(wasmrun, &|cost| of(cost, |task| task.cpu_ms)),
+        "worker_ratio": ratio(wasmrun, &|cost| cost.cpu_ms),
+        "pillow_ratio": ratio(pillow, &|cost| cost.cpu_ms),
+        "thumbnails_for_default_fuel": (Limits::default().fuel as f64 / fuel).floor(),
+    })
+}

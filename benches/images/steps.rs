@@ -1,0 +1,76 @@
+//! What a task spends its time on.
+//!
+//! From outside, only two steps can be told apart in Wasm: the worker runs the guest on files that it rejects by their first
+//! bytes. An empty one costs the start, and one as large as a picture also the copy into the guest's memory. The other steps are
+//! measured in a native program with the same code.
+
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use wasmrun_benches::report::Report;
+use wasmrun_benches::run::Size;
+use wasmrun_benches::{guests, system};
+
+use crate::contenders::Worker;
+use crate::pictures::KINDS;
+use crate::{number, picture};
+
+/// How a file begins that the guest knows, but doesn't read.
+const REJECTED: &[u8] = b"%PDF-1.7";
+const FILES: [&str; 6] = ["few.jpg", "some.jpg", "some-progressive.jpg", "2mp.jpg", "2mp.png", "2mp.webp"];
+
+pub(crate) fn measure(report: &mut Report, scratch: &Path, size: Size) {
+    let pictures: Vec<PathBuf> = FILES.iter().map(|file| picture(scratch, file)).collect();
+    let native = system::output(Command::new(build()).args(&pictures)).expect("steps");
+    let mut worker = Worker::start(scratch, "steps");
+    let tasks = size.pick(5, 41);
+    let mut task_ms = |file: &Path| worker.measure(file, tasks).task.map_or(f64::NAN, |task| task.cpu_ms);
+    let rejected = picture(scratch, "rejected");
+    fs::write(&rejected, REJECTED).expect("a file");
+    let start = task_ms(&rejected);
+    let rows = FILES.iter().zip(&pictures).zip(native.lines()).map(|((file, path), line)| {
+        let steps: Value = serde_json::from_str(line).expect("JSON");
+        let mut content = fs::read(path).expect("a picture");
+        content[..REJECTED.len()].copy_from_slice(REJECTED);
+        fs::write(&rejected, content).expect("a file");
+        let copy = task_ms(&rejected) - start;
+        let task = task_ms(path);
+        let of = |field: &str| steps[field].as_f64();
+        let native: f64 =
+            ["decode_ms", "resize_ms", "encode_ms"].iter().map(|step| number(&steps, step)).sum();
+        json!({
+            "what": KINDS.iter().find(|kind| kind.file == *file).map(|kind| kind.what),
+            "task_ms": task,
+            "start_ms": start,
+            "copy_ms": copy,
+            "rest_ms": task - start - copy,
+            "native_ms": native,
+            "planes_ms": of("planes_ms"),
+            "pixels_ms": of("pixels_ms"),
+            "decode_ms": of("decode_ms"),
+            "resize_ms": of("resize_ms"),
+            "encode_ms": of("encode_ms"),
+        })
+    });
+    let rows: Vec<Value> = rows.collect();
+    let headings = "| CPU ms | task | start | copy in | the rest |";
+    let fields = "what task_ms:1 start_ms:2 copy_ms:2 rest_ms:1";
+    report.table("outside", headings, fields, rows.clone());
+    let headings = "| ms, natively | all | decoding | of that entropy and transform | of that colour | resizing | encoding |";
+    let fields = "what native_ms:1 decode_ms:1 planes_ms:1 pixels_ms:2 resize_ms:1 encode_ms:1";
+    report.table("steps", headings, fields, rows);
+}
+
+/// Builds the native program, and returns its file.
+fn build() -> PathBuf {
+    let target = guests::target().join("native");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--release", "--locked", "--package", "picture", "--example", "steps"])
+        .arg("--manifest-path")
+        .arg(guests::repository().join("guest-examples/Cargo.toml"))
+        .env("CARGO_TARGET_DIR", &target);
+    system::output(&mut cargo).expect("the native program");
+    target.join("release/examples/steps")
+}
