@@ -70,9 +70,14 @@ impl<'a> Header<'a> {
             _ => return Err(INVALID),
         };
         let mut palette = Vec::new();
+        let mut start = start;
         if bits <= 8 {
             let entry = if size == 12 { 3 } else { 4 };
             let count = if colours == 0 { 1 << bits } else { colours.min(1 << bits) };
+            if (1..=1 << bits).contains(&colours) {
+                // Some programs leave the place of the pixels at that of the palette.
+                start = start.max(14 + size + entry * count);
+            }
             let bytes = info.get(size..).unwrap_or_default();
             palette =
                 bytes.chunks_exact(entry).take(count).map(|entry| [entry[2], entry[1], entry[0]]).collect();

@@ -74,6 +74,8 @@ impl Format {
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Format::Gif,
             [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, _, _, 0, 0, ..] => Format::Bmp,
             [b'I', b'I', b'*' | b'+', 0, ..] | [b'M', b'M', 0, b'*' | b'+', ..] => Format::Tiff,
+            // A TGA begins like a CUR without any picture.
+            [0, 0, 2, 0, 0, 0, ..] => Format::Other(of_text(content)),
             [0, 0, 1 | 2, 0, ..] => Format::Ico,
             [0xff, 0x0a, ..] => Format::JpegXl,
             content if content.starts_with(b"\0\0\0\x0cJXL \r\n\x87\n") => Format::JpegXl,
@@ -130,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_format_is_named_by_its_first_bytes() {
-        let cases: [(&[u8], &str); 12] = [
+        let cases: [(&[u8], &str); 13] = [
             (b"", "an empty file"),
             (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture"),
             (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "a HEIC picture"),
@@ -142,6 +144,7 @@ mod tests {
             (b"<!DOCTYPE html><html>", "an HTML page"),
             (b"8BPS\0\x01", "a Photoshop document"),
             (b"\xff\xd8\xff\xf7", "a JPEG-LS picture"),
+            (b"\0\0\x02\0\0\0\0\0\0\0\0\0\x40\0\x40\0", "a file of an unknown format"),
             (b"hello", "a file of an unknown format"),
         ];
         for (content, name) in cases {

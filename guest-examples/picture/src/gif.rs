@@ -18,6 +18,8 @@ const FORMAT: &str = "GIF";
 pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::RGBA);
+    // An extension that this library doesn't know changes no pixel.
+    options.allow_unknown_blocks(true);
     if let Some(memory) = NonZeroU64::new(bounds.memory) {
         options.set_memory_limit(MemoryLimit::Bytes(memory));
     }

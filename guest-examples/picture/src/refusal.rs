@@ -35,11 +35,15 @@ impl Refusal {
     }
 }
 
+fn article(format: &str) -> &'static str {
+    if format.starts_with(['A', 'E', 'I', 'O']) { "an" } else { "a" }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::NotSupported(what) => write!(f, "it is {what}, which is not supported"),
-            Refusal::CutShort(format) => write!(f, "it is a {format} that is cut short"),
+            Refusal::CutShort(format) => write!(f, "it is {} {format} that is cut short", article(format)),
             Refusal::Damaged(format, what) => write!(f, "it is a damaged {format}: {what}"),
             Refusal::TooLarge(excess) => excess.fmt(f),
         }

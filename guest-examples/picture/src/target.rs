@@ -5,6 +5,10 @@ use crate::orientation::Orientation;
 use crate::picture::fit;
 use crate::shape::{Shape, needed_side};
 
+/// Memory for a column or row of a picture that is resized: the filter reads each of them for six results, or makes six of
+/// them, and has a weight for each, first of eight bytes, then of two, and the ends of its windows.
+const WEIGHTS_BYTES_PER_LINE: u64 = 72;
+
 /// What a decoded picture is for.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
@@ -53,7 +57,8 @@ impl Target<'_> {
                 [full, (full.1, full.0)].map(|full| result(shape.largest(full), rows, bytes, format));
             results[0].max(results[1]).saturating_add(copies)
         };
-        match self {
+        let weights = (u64::from(decoded.0) + u64::from(decoded.1)) * WEIGHTS_BYTES_PER_LINE;
+        let largest = match self {
             Target::Side(side) => result(fit(full.0, full.1, side), decoded.1, channels, Format::Jpeg),
             Target::Shapes(shapes) => {
                 shapes.iter().map(|shape| of_shape((shape, Format::Jpeg))).max().unwrap_or(0)
@@ -61,7 +66,8 @@ impl Target<'_> {
             Target::Files(files) => {
                 files.iter().map(|(shape, format)| of_shape((shape, *format))).max().unwrap_or(0)
             }
-        }
+        };
+        largest.saturating_add(weights)
     }
 }
 
@@ -69,5 +75,6 @@ impl Target<'_> {
 fn result((width, height): (u32, u32), rows: u32, bytes_per_pixel: usize, format: Format) -> u64 {
     let (width, height, rows) = (u64::from(width), u64::from(height), u64::from(rows));
     let resizing = (width * rows).saturating_mul(bytes_per_pixel as u64);
-    resizing.saturating_add((width * height).saturating_mul(format.bytes_per_pixel()))
+    let weights = (width + height) * WEIGHTS_BYTES_PER_LINE;
+    resizing.saturating_add((width * height).saturating_mul(format.bytes_per_pixel())).saturating_add(weights)
 }

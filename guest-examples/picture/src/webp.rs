@@ -1,6 +1,7 @@
 //! Decodes WebP. Of an animation the first frame is taken.
 
 mod cut;
+mod sizes;
 
 use std::io::Cursor;
 
@@ -43,6 +44,9 @@ fn whole(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture,
         (false, false, false) => 7,
     };
     Cost::unscaled(FORMAT, (width, height), layout, bytes_per_pixel, content).check(target, bounds)?;
+    if !sizes::fit(content, (width, height)) {
+        return Err(Refusal::Damaged(FORMAT, "a frame is not as large as its header says"));
+    }
 
     // What says how to show the pixels is read first: it may refuse the picture.
     let colour = Colour::of_profile(decoder.icc_profile().ok().flatten())?;

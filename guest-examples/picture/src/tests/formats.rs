@@ -171,6 +171,16 @@ fn a_bmp_with_transparency_keeps_it() {
     assert_eq!(colour_at(&picture, 39, 0), RED_ALONE);
 }
 
+#[test]
+fn pixels_of_a_bmp_do_not_start_within_its_palette() {
+    let (_, mut file) = bmps().into_iter().find(|(name, _)| *name == "8 bits").expect("there is one");
+    // The header names the number of colours, and the palette's place as that of the pixels.
+    file[46..50].copy_from_slice(&256_u32.to_le_bytes());
+    assert_eq!(file[10..14], (54_u32 + 1024).to_le_bytes());
+    file[10..14].copy_from_slice(&54_u32.to_le_bytes());
+    assert_shown(&file, 0, "a place within the palette");
+}
+
 const RED_ALONE: [u8; 3] = [250, 10, 5];
 
 #[test]
@@ -193,6 +203,15 @@ fn the_first_frame_of_a_gif_is_read() {
     let alpha = |x: usize, y: usize| picture.pixels[(y * 40 + x) * 4 + 3];
     assert_eq!([alpha(9, 5), alpha(10, 5), alpha(29, 14), alpha(30, 14), alpha(10, 4)], [0, 255, 255, 0, 0]);
     assert_eq!((colour_at(&picture, 10, 5), colour_at(&picture, 29, 14)), (RED, BLUE));
+}
+
+#[test]
+fn an_extension_of_a_gif_that_is_not_known_is_skipped() {
+    let file = gif(0, 0, 40, 20, 1);
+    // Behind the palette of 4 colours. Label 0x42, one block of two bytes, and the end.
+    let unknown = [b'!', 0x42, 2, 1, 2, 0];
+    let (start, rest) = file.split_at(13 + 3 * 4);
+    assert_shown(&[start, &unknown, rest].concat(), 0, "an unknown extension");
 }
 
 fn files() -> Vec<(&'static str, Vec<u8>)> {

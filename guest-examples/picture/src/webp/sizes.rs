@@ -1,0 +1,42 @@
+//! The sizes of lossy frames, which stand in two places. The decoder panics where they differ.
+//! Source: WebP Container Specification, "Extended File Format"; RFC 6386, 9.1.
+
+/// Length of the file's header: "RIFF", a size, and "WEBP".
+const HEADER_BYTES: usize = 12;
+/// Length of an animated frame's header.
+const FRAME_BYTES: usize = 16;
+
+/// Whether the lossy pictures that are decoded are as large as the picture, or as the animation's frame that they are in.
+pub(super) fn fit(content: &[u8], size: (u32, u32)) -> bool {
+    chunks_fit(content.get(HEADER_BYTES..).unwrap_or_default(), size)
+}
+
+/// Stops after the first frame of an animation, as the others aren't decoded.
+fn chunks_fit(mut bytes: &[u8], size: (u32, u32)) -> bool {
+    while let Some((kind, rest)) = bytes.split_first_chunk::<4>() {
+        let Some((length, rest)) = rest.split_first_chunk() else { break };
+        let length = u32::from_le_bytes(*length) as usize;
+        let (data, _) = rest.split_at(length.min(rest.len()));
+        match kind {
+            b"VP8 " => return lossy_size(data).is_none_or(|found| found == size),
+            b"ANMF" => {
+                let side = |at: usize| {
+                    let bytes = data.get(at..at + 3)?;
+                    Some(1 + u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]))
+                };
+                let (Some(width), Some(height)) = (side(6), side(9)) else { break };
+                return chunks_fit(data.get(FRAME_BYTES..).unwrap_or_default(), (width, height));
+            }
+            _ => {}
+        }
+        bytes = rest.get(length.next_multiple_of(2)..).unwrap_or_default();
+    }
+    true
+}
+
+/// Returns nothing if the data end within the header. Then the decoder refuses them.
+fn lossy_size(data: &[u8]) -> Option<(u32, u32)> {
+    // Three bytes of a tag, and three that are always the same. Of each side, two bits scale it for display.
+    let side = |at: usize| Some(u32::from(u16::from_le_bytes([*data.get(at)?, *data.get(at + 1)?]) & 0x3fff));
+    Some((side(6)?, side(8)?))
+}
