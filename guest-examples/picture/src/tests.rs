@@ -14,6 +14,7 @@ mod frames;
 mod icons;
 #[cfg(feature = "jxl")]
 mod jxl;
+mod matrix;
 mod shapes;
 mod tiff_fax;
 mod tiff_kinds;

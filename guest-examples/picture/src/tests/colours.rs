@@ -3,7 +3,7 @@
 use super::*;
 
 /// The curve of sRGB for a light of 0 to 1. Source: IEC 61966-2-1.
-fn srgb(light: f64) -> u8 {
+pub(super) fn srgb(light: f64) -> u8 {
     let value = if light <= 0.003_130_8 { light * 12.92 } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 };
     (value * 255.0).round() as u8
 }
@@ -48,11 +48,11 @@ fn curve(gamma: f64) -> Vec<u8> {
 }
 
 /// The primaries of sRGB as profiles hold them, for a white of D50.
-const PRIMARIES: [[f64; 3]; 3] =
+pub(super) const PRIMARIES: [[f64; 3]; 3] =
     [[0.436_07, 0.222_49, 0.013_92], [0.385_15, 0.716_87, 0.097_08], [0.143_07, 0.060_61, 0.714_10]];
 
 /// A profile of three primaries, padded to `size` bytes by a private tag.
-fn matrix([red, green, blue]: [[f64; 3]; 3], gamma: f64, size: usize) -> Vec<u8> {
+pub(super) fn matrix([red, green, blue]: [[f64; 3]; 3], gamma: f64, size: usize) -> Vec<u8> {
     profile(
         b"RGB ",
         b"mntr",

@@ -3,7 +3,7 @@
 use super::*;
 
 /// An EXIF block. Big endian, one entry: orientation (0x0112), a short, one of it.
-fn exif(orientation: u8) -> Vec<u8> {
+pub(super) fn exif(orientation: u8) -> Vec<u8> {
     let entry = [0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0];
     [b"MM\0*\0\0\0\x08\0\x01".as_slice(), &entry, &[0; 4]].concat()
 }
@@ -46,7 +46,11 @@ fn shows_the_photograph(file: &[u8], what: &str) {
     assert!(colours[2][1] < colours[3][1], "{what}: {colours:?}");
 }
 
-fn with_chunks(png: &[u8], before: &[(&[u8; 4], Vec<u8>)], after: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
+pub(super) fn with_chunks(
+    png: &[u8],
+    before: &[(&[u8; 4], Vec<u8>)],
+    after: &[(&[u8; 4], Vec<u8>)],
+) -> Vec<u8> {
     let chunk = |(kind, data): &(&[u8; 4], Vec<u8>)| {
         let body = [kind.as_slice(), data].concat();
         [(data.len() as u32).to_be_bytes().as_slice(), &body, &crc32(&body).to_be_bytes()].concat()
@@ -57,7 +61,7 @@ fn with_chunks(png: &[u8], before: &[(&[u8; 4], Vec<u8>)], after: &[(&[u8; 4], V
     [&png[..33], &before, &png[33..end], &after, &png[end..]].concat()
 }
 
-fn with_segments(jpeg: &[u8], segments: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn with_segments(jpeg: &[u8], segments: &[Vec<u8>]) -> Vec<u8> {
     let segments = segments
         .iter()
         .flat_map(|data| [&[0xff, 0xe1], ((data.len() + 2) as u16).to_be_bytes().as_slice(), data].concat());
