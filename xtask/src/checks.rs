@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// The workspaces whose dependencies are checked: all that the repository builds.
-const WORKSPACES: [&str; 5] = [".", "benches/native", "fuzz", "guest-examples", "tests/guests"];
+const WORKSPACES: [&str; 6] =
+    [".", "benches/native", "fuzz", "guest-examples", "guest-examples/fuzz", "tests/guests"];
 /// Lints that are off because one configuration serves all workspaces, and not every workspace has everything that it
 /// mentions.
 const ELSEWHERE: [&str; 4] =
