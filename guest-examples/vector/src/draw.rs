@@ -2,6 +2,7 @@
 
 use picture::{Chroma, Encoding, Picture};
 use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::usvg::filter::Kind;
 use resvg::usvg::{ImageHrefResolver, Options, Tree};
 use roxmltree::{Document, ParsingOptions};
 
@@ -9,6 +10,9 @@ use crate::cost::Layers;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::survey::{check, check_entities, check_memory};
+
+/// Each octave of noise costs as much as the one before, and has half of its weight: more can't be seen in eight bits.
+const MAX_OCTAVES: u32 = 16;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Drawn {
@@ -54,6 +58,16 @@ pub(crate) fn draw(content: &[u8], settings: &Settings) -> Result<Drawn, Refusal
     let tree = Tree::from_xmltree(&document, &options)
         .map_err(|_| Refusal::Damaged("its width, height or view box is missing or invalid".to_owned()))?;
     drop(document);
+    let primitives = tree.filters().iter().flat_map(|filter| filter.primitives());
+    for primitive in primitives {
+        if let Kind::Turbulence(noise) = primitive.kind()
+            && noise.num_octaves() > MAX_OCTAVES
+        {
+            return Err(Refusal::NotSupported(format!(
+                "an SVG with noise of more than {MAX_OCTAVES} octaves"
+            )));
+        }
+    }
     let (wide, high) = (tree.size().width(), tree.size().height());
     let longest = f64::from(wide.max(high));
     let scale = f64::from(settings.max_side) / longest;

@@ -206,6 +206,18 @@ fn layers_filters_and_patterns_that_take_too_much_memory_are_refused() {
 }
 
 #[test]
+fn noise_of_many_octaves_is_refused_by_name() {
+    let noise = |octaves: u32| {
+        let filter =
+            format!("<filter id='f'><feTurbulence baseFrequency='0.1' numOctaves='{octaves}'/></filter>");
+        ten(&format!("{filter}<rect width='10' height='10' filter='url(#f)'/>"))
+    };
+    made(&noise(16));
+    let reason = "it is an SVG with noise of more than 16 octaves, which is not supported";
+    assert_eq!(refused(&noise(1_000_000_000)).to_string(), reason);
+}
+
+#[test]
 fn a_cut_or_changed_file_never_panics() {
     let text = ten(concat!(
         "<defs><linearGradient id='l'><stop offset='0' stop-color='red'/><stop offset='1'/></linearGradient>",
