@@ -73,8 +73,8 @@ fn process(
     check_frames(&metadata, settings).map_err(rejected)?;
     let rights = settings.keeps_rights.then_some(&metadata.rights);
 
-    let shapes = renditions.shapes();
-    let target = Target::Shapes(&shapes);
+    let files = renditions.files();
+    let target = Target::Files(&files);
     let picture = picture::decode(content, target, &settings.bounds).map_err(refused)?;
     let description = picture.described().map_err(refused)?;
     // Before the first output is written, so that a refused picture leaves none.

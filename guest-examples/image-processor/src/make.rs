@@ -164,8 +164,8 @@ mod tests {
     /// Returns what the renditions make of a file, in the order of their names.
     fn made(file: &[u8], renditions: &str) -> Vec<Made> {
         let renditions = Renditions::read("RENDITIONS", renditions, None).expect("they are valid");
-        let shapes = renditions.shapes();
-        let picture = decode(file.to_vec(), Target::Shapes(&shapes), &bounds()).expect("a picture");
+        let files = renditions.files();
+        let picture = decode(file.to_vec(), Target::Files(&files), &bounds()).expect("a picture");
         renditions.all.iter().map(|rendition| make(&picture, rendition, None).expect("it is made")).collect()
     }
 
@@ -193,6 +193,8 @@ mod tests {
         assert_eq!(first(&files[1]), [255, 0, 0]);
         assert_eq!(first(&files[2]), [0, 0, 255]);
         assert_eq!(first(&files[3]), [0, 0, 255]);
+        let avif = &made(&file, "[a]\nformat = 'avif'\nwidth = 20")[0];
+        assert!(avif.format == Format::Avif && avif.file[4..].starts_with(b"ftypavif"));
         let again: Vec<_> = made(&file, renditions).into_iter().map(|made| made.file).collect();
         assert!(files.into_iter().map(|made| made.file).eq(again));
     }

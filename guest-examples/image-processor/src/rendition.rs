@@ -59,6 +59,7 @@ impl Choice {
             Choice::Is(Format::Jpeg) => &[Format::Jpeg],
             Choice::Is(Format::Png) => &[Format::Png],
             Choice::Is(Format::WebP) => &[Format::WebP],
+            Choice::Is(Format::Avif) => &[Format::Avif],
             Choice::Auto => &[Format::Jpeg, Format::WebP],
         }
     }
@@ -70,6 +71,7 @@ pub(crate) fn name(format: Format) -> &'static str {
         Format::Jpeg => "jpeg",
         Format::Png => "png",
         Format::WebP => "webp",
+        Format::Avif => "avif",
     }
 }
 
@@ -108,13 +110,17 @@ impl Rendition {
                 ("jpeg", Choice::Is(Format::Jpeg)),
                 ("png", Choice::Is(Format::Png)),
                 ("webp", Choice::Is(Format::WebP)),
+                ("avif", Choice::Is(Format::Avif)),
                 ("auto", Choice::Auto),
             ],
         )?;
         let format = format.unwrap_or(Choice::Is(Format::Jpeg));
         if !format.formats().contains(&Format::Jpeg) {
-            for key in ["quality", "progressive", "chroma"] {
+            for key in ["progressive", "chroma"] {
                 entries.is_not_set(key, "it needs the format jpeg or auto")?;
+            }
+            if format != Choice::Is(Format::Avif) {
+                entries.is_not_set("quality", "it needs the format jpeg, avif or auto")?;
             }
         }
         let fit = entries.one_of(
@@ -228,6 +234,8 @@ mod tests {
         assert_eq!((enlarge, linear, background), (false, false, WHITE));
         assert_eq!((rendition.format, rendition.quality), (Choice::Is(Format::Jpeg), 80));
         assert_eq!((rendition.chroma, rendition.progressive), (Chroma::Half, false));
+        let avif = read("format = 'avif'\nquality = 60").expect("it is valid");
+        assert_eq!((avif.format, avif.quality), (Choice::Is(Format::Avif), 60));
         assert_eq!(rendition.key("a/cat.png", Format::Jpeg).as_deref(), Ok("a/cat.png.r.jpg"));
     }
 
@@ -268,7 +276,7 @@ mod tests {
             ("width = '320'", "has width = \"320\" in rendition \"r\": it must be a whole number"),
             ("quality = 101", "it must be a whole number from 1 to 100"),
             ("fit = 'crop'", "it must be one of inside, outside, cover, contain, fill"),
-            ("format = 'gif'", "it must be one of jpeg, png, webp, auto"),
+            ("format = 'gif'", "it must be one of jpeg, png, webp, avif, auto"),
             ("rotate = 45", "it must be one of 0, 90, 180, 270"),
             ("enlarge = 'yes'", "it must be true or false"),
             ("blur = 0", "it must be a number from 0.3 to 50"),
@@ -284,8 +292,9 @@ mod tests {
             ("width = 3\ngravity = 'north'", "it needs the fit cover or contain"),
             (
                 "format = 'webp'\nquality = 80",
-                "has quality = 80 in rendition \"r\": it needs the format jpeg or auto",
+                "has quality = 80 in rendition \"r\": it needs the format jpeg, avif or auto",
             ),
+            ("format = 'avif'\nprogressive = true", "it needs the format jpeg or auto"),
             ("widht = 320", "has widht = 320 in rendition \"r\": the keys are background, blur, "),
         ] {
             let reason = reason(entries);

@@ -1,6 +1,6 @@
 //! The renditions to make of each picture, and the keys of all outputs.
 
-use picture::Shape;
+use picture::{Format, Shape};
 
 use crate::rendition::Rendition;
 use crate::table::{self, Table};
@@ -78,8 +78,13 @@ impl Renditions {
         self.sidecar.as_ref().map(|template| template.key(source, Values::default())).transpose()
     }
 
-    pub(crate) fn shapes(&self) -> Vec<Shape> {
-        self.all.iter().map(|rendition| rendition.shape.clone()).collect()
+    /// Returns the shape and the format of each file that could be written.
+    pub(crate) fn files(&self) -> Vec<(Shape, Format)> {
+        let files = |rendition: &Rendition| {
+            let shape = rendition.shape.clone();
+            rendition.format.formats().iter().map(move |&format| (shape.clone(), format))
+        };
+        self.all.iter().flat_map(files).collect()
     }
 }
 
