@@ -11,6 +11,7 @@ use wasmrun_runtime::engine::compile::Compiler;
 use wasmrun_runtime::model::event;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::ports::memory::MemoryStore;
+use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions};
 use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant};
 
@@ -59,6 +60,7 @@ pub async fn load_with(
         threads: std::thread::available_parallelism().expect("cores"),
         allocator,
         raw_body: false,
+        command: CommandOptions::default(),
         deterministic: false,
     };
     Arc::new(Component::load(&bytes(guest), &Compiler::in_process(), options).await.expect("a component"))

@@ -3,6 +3,7 @@
 //! | folder | shows |
 //! |---|---|
 //! | `worker` | a worker on its queue: outcomes, concurrency, signals |
+//! | `commands` | programs with `main`: their messages, exit codes, inputs and outputs |
 //! | `queues` | the queue commands, and the contents of messages |
 //! | `stores` | objects of any size, and their headers, versions and keys |
 //! | `limits` | the bounds of a worker and of its compiler |
@@ -24,6 +25,7 @@
 mod authors;
 mod aws;
 mod cli;
+mod commands;
 mod deploy;
 mod docs;
 mod example;

@@ -10,6 +10,7 @@ use wasmrun_runtime::engine::capacity::Host;
 use wasmrun_runtime::engine::compile::Compiler;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::Message;
+use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions, inspect};
 use wasmrun_runtime::task::grant::Grants;
 
@@ -75,6 +76,7 @@ fn is_refused_or_runs(bytes: &[u8]) {
             threads: NonZeroUsize::MIN,
             allocator: Allocator::OnDemand,
             raw_body: false,
+            command: CommandOptions::default(),
             deterministic: bytes.len() % 2 == 1,
         };
         let loaded = match Component::load(bytes, &compiler, options).await {
@@ -93,13 +95,14 @@ fn is_refused_or_runs(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmrun_runtime::task::world::World;
 
     /// Checks the seeds: a fuzzer should not change files that are refused anyway.
     #[test]
     fn the_first_seed_is_a_task_and_the_second_a_component() {
         let look =
             |seed: usize| block_on(inspect(&SEEDS[seed], &Compiler::in_process())).expect("a component");
-        assert_eq!(look(0).fits, Ok(()));
+        assert_eq!(look(0).fits, Ok(World::Task));
         assert!(look(1).fits.is_err_and(|misfit| misfit.contains("handler")));
         assert_eq!(changed(0, &[]), SEEDS[0]);
         assert_ne!(changed(0, &[0, 99, 3, 9]), SEEDS[0]);

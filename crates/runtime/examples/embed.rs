@@ -22,6 +22,7 @@ use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
 use wasmrun_runtime::ports::memory::{MemoryQueue, MemoryStore};
 use wasmrun_runtime::ports::object_store::ObjectStore;
 use wasmrun_runtime::ports::queue::Queue;
+use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions};
 use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant};
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
@@ -72,6 +73,7 @@ async fn work(component: &str, files: &[String]) -> Result<ExitCode, Box<dyn Err
         threads: std::thread::available_parallelism()?,
         allocator: Allocator::Auto,
         raw_body: false,
+        command: CommandOptions::default(),
         deterministic: false,
     };
     let compiler = Compiler::in_child(std::env::current_exe()?, CompileLimits::default(), None);

@@ -149,7 +149,6 @@ fn a_component_of_another_world_is_told_what_it_lacks() {
     let lacks_handler = "does not export wasmrun:task/handler@0.1.0";
     for (name, text, says) in [
         ("nothing.wasm", "(component)", &[lacks_handler, "cdylib"][..]),
-        ("command.wasm", COMMAND, &[lacks_handler, "a command"]),
         ("http.wasm", HTTP, &[lacks_handler, "HTTP handler"]),
         ("strange.wasm", STRANGE_IMPORT, &["acme:billing/ledger@1.2.3"]),
         ("future.wasm", FUTURE_INTERFACE, &["wasmrun:task/object-store@0.9.0"]),
@@ -168,6 +167,18 @@ fn a_component_of_another_world_is_told_what_it_lacks() {
         // Inspecting such a component is fine.
         let output = world.wasmrun(["inspect", "--cache", "off", name]).succeeds();
         assert!(output.stdout.iter().any(|line| line.starts_with("world      none: ")), "{output}");
+    }
+}
+
+#[test]
+fn inspect_says_which_world_a_component_fits() {
+    let world = World::new();
+    world.write("command.wasm", component(COMMAND));
+    let thumbnail = guest("thumbnail").display().to_string();
+    for (name, fits) in [("command.wasm", "wasi:cli/command@0.2"), (&*thumbnail, "wasmrun:task/task@0.1.0")] {
+        let output = world.wasmrun(["inspect", name]).succeeds();
+        assert!(output.stdout.contains(&format!("world      {fits}")), "{output}");
+        assert_eq!(world.wasmrun(["inspect", "--json", name]).succeeds().json()["world"], fits);
     }
 }
 

@@ -44,6 +44,7 @@ sections! {
     the_first_guest_shouts: "docs/src/getting-started/first-guest.md", "The crate" => shouts;
     the_configuration_file_is_taken: "docs/src/guides/configuration.md", "A configuration file" => is_configured;
     components_are_compiled_before: "docs/src/guides/components.md", "Precompiled components" => compiles_before;
+    an_existing_program_is_a_filter: "docs/src/guides/programs.md", "A filter" => filters;
     a_dead_letter_says_what_is_shown: "docs/src/concepts/outcomes.md", "Dead letters" => tells_why;
     a_store_takes_its_settings: "docs/src/reference/stores.md", "S3" => takes_settings;
     a_log_line_has_the_fields_that_are_shown: "docs/src/reference/logs.md", "Logs" => logs;
@@ -217,6 +218,13 @@ fn compiles_before(section: &Section) {
     place.run(&section.commands());
     assert_eq!(place.world.keys("out"), ["cup.jpg.jpg"]);
     assert_noted(&place);
+}
+
+fn filters(section: &Section) {
+    let place = Place::new();
+    place.link_to(&guest("filter"), "filter.wasm");
+    place.run(&section.commands());
+    assert_eq!(place.world.read("out/fruit-red.txt"), b"red apple\n");
 }
 
 /// Asserts that a JSON block in a document has the same keys as the actual value.

@@ -49,8 +49,9 @@ const HONEST: [Trick; 2] = [
 /// The guest description that fits every component built from the frame.
 pub(super) const BARE: Guest = Guest {
     neighbour: |number| format!("00 neighbour-{number}"),
-    worked: |world, number| {
-        std::fs::read(world.path("out").join(format!("neighbour-{number}"))).is_ok_and(|put| put == b"o")
+    result: |world, number| {
+        let key = format!("neighbour-{number}");
+        std::fs::read(world.path("out").join(&key)).is_ok_and(|put| put == b"o").then_some(key)
     },
     pulse: Some(|| format!("01 {}", HONEST[1].what)),
 };

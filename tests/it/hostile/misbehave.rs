@@ -11,11 +11,12 @@ const ROUNDS: u32 = 3000;
 
 const MISBEHAVE: Guest = Guest {
     neighbour: |number| format!("work neighbour-{number} {ROUNDS}"),
-    worked: |world, number| {
+    result: |world, number| {
         let key = format!("neighbour-{number}");
         let hash = (0..ROUNDS).fold(Sha256::digest(&key), |hash, _| Sha256::digest(hash));
-        std::fs::read(world.path("out").join(key))
+        std::fs::read(world.path("out").join(&key))
             .is_ok_and(|written| written == format!("{hash:x}").as_bytes())
+            .then_some(key)
     },
     pulse: Some(|| "sleep 4000".into()),
 };

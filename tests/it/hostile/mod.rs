@@ -15,6 +15,7 @@
 //! | `ends` | how a task must end, and how it ended |
 //! | `frame` | the component that the attacks of `bare` are put into |
 //! | `misbehave` | attacks by a program in Rust |
+//! | `program` | attacks by a program with `main`, on what only commands have |
 //! | `outside` | the files around a worker's stores, and those that guests leave in a store |
 //! | `siege` | a worker under attack, and the checks of the five properties |
 
@@ -24,4 +25,5 @@ mod ends;
 mod frame;
 mod misbehave;
 mod outside;
+mod program;
 mod siege;

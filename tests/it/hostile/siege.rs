@@ -41,8 +41,8 @@ const WITNESS: &str = "
 pub(super) struct Guest {
     /// The message of a task that does honest work, for the neighbour of this number.
     pub(super) neighbour: fn(usize) -> String,
-    /// Whether the result of the neighbour of this number exists.
-    pub(super) worked: fn(&World, usize) -> bool,
+    /// The key of the result of the neighbour of this number, if the result exists and is right.
+    pub(super) result: fn(&World, usize) -> Option<String>,
     /// The message of the pulse, a task that lasts for four seconds and completes. `None` where the cases themselves
     /// last that long.
     pub(super) pulse: Option<fn() -> String>,
@@ -208,8 +208,8 @@ impl Siege {
     /// Describes what is wrong with a neighbour, if anything is.
     fn idled(&self, neighbour: &Ended, number: usize) -> Option<String> {
         let no_result = || {
-            let worked = (self.guest.worked)(&self.world, number);
-            (!worked).then(|| format!("{neighbour:?} left no result"))
+            let result = (self.guest.result)(&self.world, number);
+            result.is_none().then(|| format!("{neighbour:?} left no result"))
         };
         neighbour.differs(&Ends::Completed).or_else(no_result)
     }
@@ -265,7 +265,7 @@ impl Siege {
             assert_eq!(told, None, "{output}");
         }
         assert_eq!(Outside::of(&self.world), self.outside);
-        let neighbours = (1..=self.next).map(|number| format!("neighbour-{number}"));
+        let neighbours = (1..=self.next).filter_map(|number| (self.guest.result)(&self.world, number));
         let mut expected: Vec<_> =
             objects.iter().map(|&object| object.to_owned()).chain(neighbours).collect();
         expected.sort();

@@ -9,9 +9,6 @@ use serde_json::json;
 use std::process::ExitCode;
 use wasmrun_runtime::task::component::{Interfaces, Needs};
 
-/// World that a component must implement to be run.
-const WORLD: &str = "wasmrun:task/task@0.1.0";
-
 pub(crate) async fn inspect(args: InspectArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&args.log)?;
     let shown = args.component.display().to_string();
@@ -32,7 +29,7 @@ fn as_json(interfaces: &Interfaces) -> serde_json::Value {
     json!({
         "imports": interfaces.imports,
         "exports": interfaces.exports,
-        "world": interfaces.fits.is_ok().then_some(WORLD),
+        "world": interfaces.fits.as_ref().ok().map(|world| world.as_str()),
         "misfit": interfaces.fits.as_ref().err(),
         "initial_memory_bytes": interfaces.initial_memory_bytes,
         "needs": {"store": interfaces.needs.object_store, "send": interfaces.needs.queue},
@@ -42,7 +39,7 @@ fn as_json(interfaces: &Interfaces) -> serde_json::Value {
 /// Formats the interfaces as lines. They are printed one by one, as the names in a component may hold any characters.
 fn as_lines(shown: &str, interfaces: &Interfaces) -> Vec<String> {
     let world = match &interfaces.fits {
-        Ok(()) => WORLD.to_owned(),
+        Ok(world) => world.as_str().to_owned(),
         Err(misfit) => format!("none: {misfit}"),
     };
     let Needs { object_store, queue } = interfaces.needs;

@@ -1,6 +1,7 @@
 //! The configuration file.
 
 use super::aws::AwsSettings;
+use super::command::CommandTable;
 use super::engine::EngineSettings;
 use super::environment::EnvValue;
 use super::limit_flags::LimitSettings;
@@ -46,6 +47,7 @@ pub(crate) struct ConfigFile {
     pub(crate) env: BTreeMap<String, EnvValue>,
     #[serde(deserialize_with = "outcome_actions::actions_of_file")]
     pub(crate) on: BTreeMap<String, String>,
+    pub(crate) command: CommandTable,
     pub(crate) limits: LimitSettings,
     pub(crate) worker: WorkerSettings,
     pub(crate) engine: EngineSettings,

@@ -218,6 +218,7 @@ mod tests {
             tables: 5,
             handles: 16,
             streams_bytes: 0,
+            command_bytes: 0,
             files: usize::MAX,
             call_bytes: Some(1 << 20),
             max_object_bytes: 5 << 10,

@@ -1,6 +1,7 @@
 //! The files of a guest's project: `guest.toml` says how the guest is built and what its cases are granted, and
 //! `cases/NAME/case.toml` says what one case gives to the guest and what it expects.
 
+use super::command::CommandTable;
 use super::limit_flags::LimitSettings;
 use super::named::well_formed_alias;
 use super::read::{MAX_TOML_BYTES, read_text, toml_from};
@@ -44,6 +45,7 @@ pub(crate) struct ProjectFile {
     pub(crate) store: BTreeMap<String, String>,
     pub(crate) send: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
+    pub(crate) command: CommandTable,
     pub(crate) limits: LimitSettings,
     pub(crate) raw_body: Option<bool>,
     pub(crate) deterministic: Option<bool>,

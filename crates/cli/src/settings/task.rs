@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use wasmrun_aws::is_object;
 use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::task::command::CommandOptions;
 
 /// Settings of tasks, merged and validated before anything is opened.
 pub(crate) struct TaskPlan {
@@ -28,6 +29,7 @@ pub(crate) struct TaskPlan {
     pub(crate) limits: Limits,
     pub(crate) engine: EngineSettings,
     pub(crate) raw_body: bool,
+    pub(crate) command: CommandOptions,
     pub(crate) deterministic: bool,
     pub(crate) aws: AwsSettings,
     pub(crate) log: LogSettings,
@@ -61,6 +63,7 @@ impl TaskPlan {
             env: environment(&args.env, std::mem::take(&mut file.env))?,
             limits,
             engine: args.engine.or(std::mem::take(&mut file.engine)),
+            command: args.command.resolve(std::mem::take(&mut file.command))?,
             raw_body: args.raw_body.or(file.raw_body).unwrap_or(false),
             deterministic: args.deterministic.or(file.deterministic).unwrap_or(false),
             aws: args.aws.or(std::mem::take(&mut file.aws)),

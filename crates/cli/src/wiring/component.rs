@@ -73,6 +73,7 @@ pub(crate) async fn load(
         threads: plan.engine.threads()?,
         allocator: plan.engine.allocator(),
         raw_body: plan.raw_body,
+        command: plan.command.clone(),
         deterministic: plan.deterministic,
     };
     let shown = plan.component.display().to_string();

@@ -118,6 +118,8 @@ limits! {
     /// Bytes that all open readers and writers may hold until they are read or sent. Exceeding it ends the task with
     /// the limit `handles`. 0 if no granted store is behind a network.
     streams_bytes: usize = 0;
+    /// Bytes that the host holds for the standard streams and the variables of a command; 0 for other components.
+    command_bytes: usize = 0;
     /// File descriptors of open readers and writers and of the call in progress: the task's share of those of the
     /// process. Exceeding it ends the task with the limit `handles`.
     files: usize = usize::MAX;
@@ -212,6 +214,7 @@ impl Limits {
             self.body_bytes.saturating_mul(Self::BODY_COPIES),
             self.handles.saturating_mul(Self::HANDLE_BYTES),
             self.streams_bytes.saturating_add(self.streams_bytes.min(Self::CALL_STREAMS_BYTES)),
+            self.command_bytes,
             self.log_bytes,
             usize::try_from(self.random_bytes).unwrap_or(usize::MAX),
             MEMORY_KEPT_BYTES + TABLE_KEPT_BYTES,

@@ -1,6 +1,7 @@
 //! Classification: turns the result of a call into a guest into an [`Outcome`]. Only this module reads traps and the
 //! engine's errors.
 
+use super::command::ExitedWith;
 use super::host;
 use super::limiter::Limiter;
 use super::time_slice::TimeSliceTooLong;
@@ -90,6 +91,9 @@ impl Outcome {
         if let Some(wasmtime_wasi::I32Exit(status)) = error.downcast_ref() {
             let what = format!("exited with status {status} without returning");
             return Self::Trapped { what: remains.with_last_words(what) };
+        }
+        if let Some(exited) = error.downcast_ref::<ExitedWith>() {
+            return Self::Trapped { what: remains.with_last_words(exited.to_string()) };
         }
         let trap = error.downcast_ref::<Trap>();
         if trap.is_none() && error.is::<host::NotStarted>() {

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`component`] | the loaded component, and a run of it from an empty store to its report |
 //! | `store` | the one function that builds a task's store: all that the task can reach |
+//! | [`world`] | the kinds of components: wasmrun's own world, and the others as adapters |
+//! | [`command`] | the adapter of programs with `main` |
 //! | `host` | the WIT interfaces that a guest calls, above the backends |
 //! | [`grant`] | what a task may touch |
 //! | `limiter` | the limit of the sum of a task's memories |
@@ -17,6 +19,7 @@
 
 pub mod calls;
 mod classify;
+pub mod command;
 pub mod component;
 mod deterministic;
 pub mod grant;
@@ -27,3 +30,4 @@ pub(crate) mod log;
 mod metering;
 mod store;
 mod time_slice;
+pub mod world;

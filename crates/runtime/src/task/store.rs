@@ -9,17 +9,20 @@ use crate::model::trace::Trace;
 use crate::model::usage::Usage;
 use crate::ports::object_store::{Footprint, Transfer};
 use crate::task::calls::HostCalls;
+use crate::task::command::{self, CommandOptions, Pipes};
 use crate::task::deterministic::{self, RandomCount, VirtualClock};
 use crate::task::grant::{AnnouncedObject, Grants};
 use crate::task::host::LimitHit;
 use crate::task::limiter::Limiter;
 use crate::task::log::GuestLog;
 use crate::task::time_slice::{self, TimeSlice};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 /// The configuration that all tasks of a component share.
@@ -29,6 +32,8 @@ pub(crate) struct TaskConfig {
     pub(crate) limits: Limits,
     /// Counts of the tasks' calls to stores and queues.
     pub(crate) calls: Arc<HostCalls>,
+    /// How the component is run, if it is a command.
+    pub(crate) command: Option<Arc<CommandOptions>>,
     /// Whether random numbers and clocks depend on the message alone.
     pub(crate) deterministic: bool,
     /// Runtime on which stores and queues are called.
@@ -46,6 +51,18 @@ pub(crate) struct Delivered {
     pub(crate) body_hidden: bool,
     /// The objects that the message announces.
     pub(crate) objects: Vec<AnnouncedObject>,
+}
+
+impl Delivered {
+    /// Returns a message that announces no object.
+    pub(crate) fn plain(message: Arc<Message>) -> Self {
+        Self { message, body_hidden: false, objects: Vec::new() }
+    }
+
+    /// Returns the body as the guest sees it.
+    pub(crate) fn body(&self) -> &str {
+        if self.body_hidden { "" } else { &self.message.body }
+    }
 }
 
 /// The state of one task. It is dropped with the task.
@@ -77,6 +94,8 @@ pub(crate) struct TaskState {
     pub(crate) clock: Option<VirtualClock>,
     /// Trace that the message belongs to. The messages that the task sends belong to it too.
     pub(crate) trace: Option<Trace>,
+    /// Standard input and output of a command that are connected to objects.
+    pub(crate) pipes: Option<Pipes>,
     wasi: WasiCtx,
 }
 
@@ -93,20 +112,42 @@ pub(crate) struct UnderWay {
 pub(crate) fn task_store(
     engine: &Engine,
     config: &Arc<TaskConfig>,
-    message: &Message,
+    delivered: &Delivered,
 ) -> wasmtime::Result<Store<TaskState>> {
+    let message = &*delivered.message;
     let limits = &config.limits;
     let log = GuestLog::new(&message.id, limits.log_bytes);
 
-    // WASI starts with nothing: no files, no arguments, no input. The environment holds the granted keys only.
+    // WASI starts with nothing: no files, no arguments, no input. The environment holds the granted keys only, and of a
+    // command the message.
     let mut wasi = WasiCtxBuilder::new();
     wasi.stdout(log.stream("stdout"))
         .stderr(log.stream("stderr"))
-        .envs(&config.grants.env)
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .max_random_size(limits.random_bytes);
+    let pipes = match config.command.as_deref() {
+        None => {
+            wasi.envs(&config.grants.env);
+            None
+        }
+        // A command has no other way to its message than its arguments, its variables and standard input.
+        Some(options) => {
+            let pipes = Pipes::new(&config.io);
+            wasi.arg(command::NAME).args(&options.args);
+            wasi.envs(&command::variables(&config.grants.env, delivered));
+            if options.reads_object(delivered) {
+                wasi.stdin(pipes.input());
+            } else {
+                wasi.stdin(MemoryInputPipe::new(Bytes::copy_from_slice(delivered.body().as_bytes())));
+            }
+            if options.output.is_some() {
+                wasi.stdout(pipes.output());
+            }
+            Some(pipes)
+        }
+    };
     let random = RandomCount::default();
     let clock = if config.deterministic {
         Some(deterministic::seeded(&mut wasi, message, &random))
@@ -136,6 +177,7 @@ pub(crate) fn task_store(
             random,
             clock,
             trace: Trace::of(message),
+            pipes,
             wasi: wasi.build(),
         },
     );
@@ -152,7 +194,8 @@ pub(crate) fn task_store(
 impl TaskState {
     /// Returns for how long the store or the queue that is being called has given no sign of life.
     pub(crate) fn unanswered(&self) -> Option<Duration> {
-        let waited = self.in_call_since?.elapsed();
+        let Some(since) = self.in_call_since else { return self.pipes.as_ref()?.unanswered() };
+        let waited = since.elapsed();
         Some(self.under_way.as_ref().map_or(waited, |under_way| waited.min(under_way.transfer.idle())))
     }
 

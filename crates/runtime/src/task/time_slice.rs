@@ -120,6 +120,7 @@ pub(crate) fn bound_time_slices(store: &mut Store<TaskState>) {
                 let of_host = std::mem::replace(&mut store.data_mut().host_called, call.outer);
                 if of_host {
                     store.data().check_random()?;
+                    store.data_mut().count_pipes()?;
                 } else {
                     helpers = helpers.wrapping_add(1);
                     if helpers.is_multiple_of(HELPERS_UNWATCHED) && time_slice.is_too_long() {
@@ -163,7 +164,7 @@ mod tests {
     use crate::model::message::Message;
     use crate::task::metering::tests::burn;
     use crate::task::metering::{Metered, Times};
-    use crate::task::store::{self, TaskConfig};
+    use crate::task::store::{self, Delivered, TaskConfig};
     use std::future::poll_fn;
     use std::pin::pin;
     use tokio::runtime::Handle;
@@ -205,12 +206,13 @@ mod tests {
             grants: Arc::default(),
             limits,
             calls: Arc::default(),
+            command: None,
             deterministic: false,
             io: Handle::current(),
             load: others.clone(),
         };
-        let message = Message::new("m", "");
-        let mut store = store::task_store(&engine, &Arc::new(config), &message).expect("a store");
+        let delivered = Delivered::plain(Arc::new(Message::new("m", "")));
+        let mut store = store::task_store(&engine, &Arc::new(config), &delivered).expect("a store");
         let mut linker = Linker::new(&engine);
         linker
             .func_wrap("host", "call", move |mut caller: Caller<'_, TaskState>| {

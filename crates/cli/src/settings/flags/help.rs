@@ -23,7 +23,7 @@ struct Group {
     others: &'static [&'static str],
 }
 
-const FLAGS: [Group; 9] = [
+const FLAGS: [Group; 10] = [
     Group {
         heading: "Queue",
         common: &["queue", "until-empty", "dead-letter", "on"],
@@ -38,6 +38,11 @@ const FLAGS: [Group; 9] = [
     },
     Group { heading: "Message", common: &["message", "attribute"], others: &["message-id", "sent-at"] },
     Group { heading: "Grants", common: &["store", "send", "env"], others: &["assume-role"] },
+    Group {
+        heading: "Commands (programs with main)",
+        common: &["arg", "input-object", "output-object"],
+        others: &["exit-code"],
+    },
     Group {
         heading: "Limits of a task",
         common: &["memory", "timeout", "fuel"],

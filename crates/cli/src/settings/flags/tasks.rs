@@ -1,6 +1,7 @@
 //! Flags of `run` and `invoke`.
 
 use crate::settings::aws::AwsSettings;
+use crate::settings::command::CommandArgs;
 use crate::settings::engine::EngineSettings;
 use crate::settings::limit_flags::LimitSettings;
 use crate::settings::log::LogSettings;
@@ -25,6 +26,8 @@ Examples:
       --store input=s3://photos-in:ro --store output=s3://photos-out/thumbs:rw
   wasmrun run s3://components/thumbnail.wasm --queue uploads \\
       --store input=s3://photos-in:ro --store output=s3://photos-out:rw
+  wasmrun run filter.wasm --queue sqlite:jobs.db --output-object output:{stem}.txt \\
+      --store input=dir:in:ro --store output=dir:out:rw
   wasmrun run --config wasmrun.toml --check
   wasmrun run --config wasmrun.toml --usage usage.jsonl
   wasmrun run --config wasmrun.toml --listen 9464
@@ -120,6 +123,8 @@ pub(crate) struct TaskArgs {
     /// timers are virtual and start at its sent time, and floating point is the same on all machines
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_DETERMINISTIC")]
     pub(crate) deterministic: Option<bool>,
+    #[command(flatten)]
+    pub(crate) command: CommandArgs,
     #[command(flatten)]
     pub(crate) limits: LimitSettings,
     #[command(flatten)]

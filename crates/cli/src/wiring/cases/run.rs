@@ -20,6 +20,7 @@ use wasmrun_runtime::model::message::{Attribute, AttributeValue, Message, Outgoi
 use wasmrun_runtime::ports::memory::MemoryStore;
 use wasmrun_runtime::ports::object_store::{MAX_PAGE, ObjectStore};
 use wasmrun_runtime::ports::queue::Queue;
+use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions, Report};
 use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant};
 
@@ -70,17 +71,21 @@ impl Runner {
     pub(crate) async fn check(&self) -> Result<(), Failure> {
         let limits = self.project.limits.clone().resolve(Default::default(), false)?;
         let deterministic = self.project.deterministic.unwrap_or(true);
-        self.load(Grants::default(), limits, false, deterministic).await.map(drop)
+        // The stores of objects aren't granted here.
+        let command = CommandOptions { input: None, output: None, ..self.project.command.options()? };
+        self.load(Grants::default(), limits, command, false, deterministic).await.map(drop)
     }
 
     async fn load(
         &self,
         grants: Grants,
         limits: Limits,
+        command: CommandOptions,
         raw_body: bool,
         deterministic: bool,
     ) -> Result<Component, Failure> {
         let options = LoadOptions {
+            command,
             grants,
             limits,
             instances: NonZeroUsize::MIN,
@@ -112,7 +117,9 @@ impl Runner {
         limits.write_bytes = limits.write_bytes.min(MAX_WRITTEN_BYTES);
         let raw_body = file.raw_body.or(self.project.raw_body).unwrap_or(false);
         let deterministic = file.deterministic.or(self.project.deterministic).unwrap_or(true);
-        let component = self.load(granted.grants(), limits, raw_body, deterministic).await?;
+        let component = self
+            .load(granted.grants(), limits, self.project.command.options()?, raw_body, deterministic)
+            .await?;
         let log = TaskLog::default();
         let report =
             run_task(Arc::new(component), message, |task| task.with_subscriber(log.collector())).await?;

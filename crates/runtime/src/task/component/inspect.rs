@@ -5,7 +5,8 @@ use crate::engine;
 #[cfg(feature = "compiler")]
 use crate::engine::CodeOptions;
 use crate::engine::compile::Compiler;
-use crate::task::host::{self, TaskPre};
+use crate::task::host;
+use crate::task::world::{Linked, World};
 use wasmtime::component::{Component as Code, Linker, types::ComponentItem};
 
 /// Which of the grantable interfaces a component imports.
@@ -34,8 +35,8 @@ pub struct Interfaces {
     pub exports: Vec<String>,
     /// The grants that the component needs.
     pub needs: Needs,
-    /// Whether the component fits wasmrun's world; if not, why.
-    pub fits: Result<(), String>,
+    /// The world that the component fits; if there is none, why.
+    pub fits: Result<World, String>,
     /// Initial size in bytes of its largest memory, if it is known without starting the component.
     pub initial_memory_bytes: Option<u64>,
 }
@@ -44,7 +45,7 @@ pub struct Interfaces {
 ///
 /// # Errors
 ///
-/// The component can't be compiled, or isn't made for wasmrun's world.
+/// The component can't be compiled, or fits no world.
 #[cfg(feature = "compiler")]
 pub async fn precompile(bytes: &[u8], compiler: &Compiler, code: CodeOptions) -> Result<Vec<u8>, LoadError> {
     let artefact = compiler.artefact(&engine::compiling(code).map_err(engine_error)?, code, bytes).await?;
@@ -65,8 +66,9 @@ pub async fn inspect(bytes: &[u8], compiler: &Compiler) -> Result<Interfaces, Lo
     let ty = component.component_type();
     let mut linker = Linker::new(&engine);
     host::add_to_linker(&mut linker).map_err(engine_error)?;
-    let fits = check_world(&engine, &component).map_err(|error| error.to_string()).and_then(|()| {
-        linker.instantiate_pre(&component).and_then(TaskPre::new).map(|_| ()).map_err(|error| missing(&error))
+    let fits = check_world(&engine, &component).map_err(|error| error.to_string()).and_then(|world| {
+        let linked = linker.instantiate_pre(&component).and_then(|pre| Linked::new(world, pre));
+        linked.map(|_| world).map_err(|error| missing(world, &error))
     });
     let name = |name: &str, item: &ComponentItem| match item {
         ComponentItem::ComponentInstance(_) => name.to_owned(),

@@ -12,11 +12,13 @@ use crate::model::message::Message;
 use crate::model::outcome::shorten;
 use crate::task::calls::HostCalls;
 use crate::task::classify::{limit_before, limit_in};
+use crate::task::command::{COMMAND_BYTES, CommandOptions};
 use crate::task::grant::Grants;
-use crate::task::host::{self, TaskPre};
+use crate::task::host;
 use crate::task::limiter::Limiter;
 use crate::task::metering::{BlockedTooLong, Metered, Times};
-use crate::task::store::{self, TaskConfig, TaskState};
+use crate::task::store::{self, Delivered, TaskConfig};
+use crate::task::world::{Linked, World};
 use parking_lot::RwLock;
 use std::num::NonZeroUsize;
 use std::pin::pin;
@@ -41,6 +43,8 @@ pub struct LoadOptions {
     pub allocator: Allocator,
     /// Pass the body of an event to the guest, in addition to the objects that it announces.
     pub raw_body: bool,
+    /// How the component is run if it is a command.
+    pub command: CommandOptions,
     /// Random numbers and clocks depend only on the message, and so do all results.
     pub deterministic: bool,
 }
@@ -74,8 +78,17 @@ impl Component {
     ///
     /// Everything that would make each task fail.
     pub async fn load(bytes: &[u8], compiler: &Compiler, options: LoadOptions) -> Result<Self, LoadError> {
-        let LoadOptions { grants, limits, instances, host, threads, allocator, raw_body, deterministic } =
-            options;
+        let LoadOptions {
+            grants,
+            limits,
+            instances,
+            host,
+            threads,
+            allocator,
+            raw_body,
+            command,
+            deterministic,
+        } = options;
         // A component that doesn't fit in any case needn't be compiled.
         capacity(instances, &limits, &host, bytes.len() as u64)?;
         let code = CodeOptions { deterministic, portable: false };
@@ -85,10 +98,24 @@ impl Component {
         let on_demand = engine::on_demand(code, &limits, frames).map_err(engine_error)?;
         let artefact = compiler.artefact(&on_demand, code, bytes).await?;
         let component_bytes = artefact.len().max(bytes.len()) as u64;
-        let capacity = capacity(instances, &limits, &host, component_bytes)?;
-        let (instances, limits) = (capacity.instances, Limits { files: capacity.files, ..limits });
+        let fitting = |limits: &Limits| capacity(instances, limits, &host, component_bytes);
+        fitting(&limits)?;
         let component = artefact.load(&on_demand)?;
-        check_world(&on_demand, &component)?;
+        let world = check_world(&on_demand, &component)?;
+        let command = match world {
+            World::Command => {
+                command.check(&grants).map_err(LoadError::World)?;
+                Some(Arc::new(command))
+            }
+            World::Task => {
+                command.check_unused().map_err(LoadError::World)?;
+                None
+            }
+        };
+        let command_bytes = if command.is_some() { COMMAND_BYTES } else { 0 };
+        let limits = Limits { command_bytes, ..limits };
+        let capacity = fitting(&limits)?;
+        let (instances, limits) = (capacity.instances, Limits { files: capacity.files, ..limits });
         check_numbers(&component, &limits)?;
         let needs = Needs::of(&on_demand, &component);
 
@@ -97,7 +124,7 @@ impl Component {
         let pool = pooled.is_some().then_some(pool);
         let (component, engine) = pooled.unwrap_or((component, on_demand));
 
-        let pre = link(&engine, &component)?;
+        let pre = link(&engine, &component, world)?;
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
         let calls = Arc::new(HostCalls::of(&grants));
         let grants = Arc::new(grants);
@@ -105,6 +132,7 @@ impl Component {
             grants: grants.clone(),
             limits,
             calls: calls.clone(),
+            command,
             deterministic,
             io: Handle::current(),
             load: threads.load().clone(),
@@ -161,18 +189,14 @@ impl Pool {
 }
 
 /// Instantiates the component once, within the limits of a task, without handling a message.
-async fn try_start(
-    threads: &GuestThreads,
-    pre: TaskPre<TaskState>,
-    config: Arc<TaskConfig>,
-) -> Result<(), LoadError> {
-    let message = Message::new("start", "");
+async fn try_start(threads: &GuestThreads, pre: Linked, config: Arc<TaskConfig>) -> Result<(), LoadError> {
+    let delivered = Delivered::plain(Arc::new(Message::new("start", "")));
     let started = threads.handle().spawn(async move {
         let limits = &config.limits;
-        let mut store = store::task_store(pre.engine(), &config, &message)?;
+        let mut store = store::task_store(pre.engine(), &config, &delivered)?;
         let started = {
             let (time_slice, mut times) = (store.data().time_slice.clone(), Times::default());
-            let call = pin!(pre.instantiate_async(&mut store));
+            let call = pin!(pre.instantiate(&mut store));
             let most_blocked = limits.blocked_bound();
             tokio::time::timeout(limits.timeout, Metered::new(call, time_slice, &mut times, most_blocked))
                 .await
@@ -216,28 +240,24 @@ fn exceeded(limit: Limit) -> LoadError {
 }
 
 /// Prepares a component for instantiation.
-pub(super) fn link(engine: &Engine, component: &Code) -> Result<TaskPre<TaskState>, LoadError> {
+pub(super) fn link(engine: &Engine, component: &Code, world: World) -> Result<Linked, LoadError> {
     let mut linker = Linker::new(engine);
     host::add_to_linker(&mut linker).map_err(engine_error)?;
-    let pre = linker.instantiate_pre(component).map_err(|error| LoadError::World(missing(&error)))?;
-    let pre = TaskPre::new(pre).map_err(|error| LoadError::World(missing(&error)))?;
+    let pre = linker.instantiate_pre(component).and_then(|pre| Linked::new(world, pre));
+    let pre = pre.map_err(|error| LoadError::World(missing(world, &error)))?;
     component.initialize_copy_on_write_image().map_err(engine_error)?;
     Ok(pre)
 }
 
 /// Links the same component in a new pool.
-pub(super) fn renew(
-    before: &TaskPre<TaskState>,
-    pool: Pool,
-    limits: &Limits,
-) -> Result<TaskPre<TaskState>, LoadError> {
-    let component = before.instance_pre().component();
+pub(super) fn renew(before: &Linked, pool: Pool, limits: &Limits) -> Result<Linked, LoadError> {
+    let component = before.component();
     let Some(needs) = component.resources_required() else {
         return Err(LoadError::Engine("the component does not say what it needs".into()));
     };
     let engine = pool.engine(&needs, limits).map_err(engine_error)?;
     let artefact = Artefact::of(component).map_err(engine_error)?;
-    link(&engine, &artefact.load(&engine)?)
+    link(&engine, &artefact.load(&engine)?, before.world())
 }
 
 fn shown(bytes: usize) -> String {
@@ -287,29 +307,26 @@ pub(super) fn engine_error(error: wasmtime::Error) -> LoadError {
     LoadError::Engine(format!("{error:#}"))
 }
 
-/// Checks for wasmrun's handler first, as the linker's own error would be harder to understand.
-pub(super) fn check_world(engine: &Engine, component: &Code) -> Result<(), LoadError> {
-    const HANDLER: &str = "wasmrun:task/handler@";
+/// Finds the component's world first, as the linker's own error would be harder to understand.
+pub(super) fn check_world(engine: &Engine, component: &Code) -> Result<World, LoadError> {
     let ty = component.component_type();
     let exports: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
-    if exports.iter().any(|name| name.starts_with(HANDLER)) {
-        return Ok(());
+    if let Some(world) = World::of(exports.iter().copied()) {
+        return Ok(world);
     }
-    let instead = if exports.iter().any(|name| name.starts_with("wasi:cli/run@")) {
-        ": it is a command (a program with main)"
-    } else if exports.iter().any(|name| name.starts_with("wasi:http/")) {
+    let instead = if exports.iter().any(|name| name.starts_with("wasi:http/")) {
         ": it is an HTTP handler"
     } else {
         ""
     };
     Err(LoadError::World(format!(
-        "the component does not export wasmrun:task/handler@0.1.0{instead}. Build it as a library (crate-type cdylib) against the world wasmrun:task/task"
+        "the component does not export wasmrun:task/handler@0.1.0 or wasi:cli/run@0.2{instead}. Build it as a program with main, or as a library (crate-type cdylib) against the world wasmrun:task/task"
     )))
 }
 
 /// Describes in one sentence what the linker misses.
-pub(super) fn missing(error: &wasmtime::Error) -> String {
-    shorten(&format!("the component does not fit the world wasmrun:task/task@0.1.0: {error:#}"))
+pub(super) fn missing(world: World, error: &wasmtime::Error) -> String {
+    shorten(&format!("the component does not fit the world {}: {error:#}", world.as_str()))
 }
 
 #[cfg(all(test, feature = "compiler"))]
@@ -330,6 +347,7 @@ mod tests {
             threads: NonZeroUsize::MIN,
             allocator: Allocator::OnDemand,
             raw_body: false,
+            command: CommandOptions::default(),
             deterministic: false,
         };
         Component::load(bytes, &Compiler::in_process(), options).await.err().expect("an error")

@@ -22,9 +22,10 @@ use crate::model::usage::Usage;
 use crate::task::calls::HostCalls;
 use crate::task::classify::Remains;
 use crate::task::grant::{Grants, Unannounced};
-use crate::task::host::{self, MessageHandle, TaskPre};
+use crate::task::host;
 use crate::task::metering::{BlockedTooLong, Metered, Times};
 use crate::task::store::{self, Delivered, TaskConfig, TaskState};
+use crate::task::world::{Linked, World};
 use futures_util::future::join_all;
 use parking_lot::RwLock;
 use std::num::NonZeroUsize;
@@ -39,7 +40,7 @@ const CLEARING_AWAY: Duration = Duration::from_secs(2);
 /// A component that is ready to run tasks.
 pub struct Component {
     /// Replaced when the pool's idle memory is reclaimed.
-    pre: RwLock<TaskPre<TaskState>>,
+    pre: RwLock<Linked>,
     config: Arc<TaskConfig>,
     /// Parameters of the pool; `None` if instances come from the system.
     pool: Option<Pool>,
@@ -118,13 +119,18 @@ impl Component {
         let _ = tokio::time::timeout(CLEARING_AWAY, join_all(stores)).await;
     }
 
-    fn pre(&self) -> TaskPre<TaskState> {
+    fn pre(&self) -> Linked {
         self.pre.read().clone()
     }
 
     /// Returns the grants of its tasks.
     pub fn grants(&self) -> &Grants {
         &self.grants
+    }
+
+    /// Returns the world that it fits.
+    pub fn world(&self) -> World {
+        self.pre.read().world()
     }
 
     /// Returns which of the grantable interfaces the component imports.
@@ -176,7 +182,7 @@ impl Component {
         let mut clock = Clock { began: Instant::now(), queued, started: None, times: Times::default() };
         let pre = self.pre();
         let limits = self.limits();
-        let mut store = match store::task_store(pre.engine(), &self.config, &delivered.message) {
+        let mut store = match store::task_store(pre.engine(), &self.config, &delivered) {
             Ok(store) => store,
             Err(error) => {
                 let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
@@ -187,7 +193,7 @@ impl Component {
         let result = {
             let time_slice = store.data().time_slice.clone();
             let call = async {
-                let instance = match pre.instantiate_async(&mut store).await {
+                let instance = match pre.instantiate(&mut store).await {
                     Ok(instance) => instance,
                     Err(error) => {
                         let has_run = store.get_fuel().is_ok_and(|left| left < limits.fuel);
@@ -195,8 +201,7 @@ impl Component {
                     }
                 };
                 clock.started = Some(clock.began.elapsed());
-                let message = store.data_mut().table.push(MessageHandle(delivered))?;
-                instance.wasmrun_task_handler().call_handle(&mut store, message).await
+                instance.handle(&mut store, delivered).await
             };
             let call = pin!(call);
             let most_blocked = limits.blocked_bound();
@@ -291,6 +296,7 @@ fn report(
     let in_call = state.unanswered();
     // The task is over, so exceeding a limit no longer matters.
     let _ = state.count_transfer();
+    let _ = state.count_pipes();
     let outcome = match result {
         Ok(result) => {
             if let Err(error) = &result {

@@ -28,8 +28,7 @@ impl HostMessage for TaskState {
     }
 
     fn body(&mut self, this: Resource<MessageHandle>) -> Result<String> {
-        let delivered = self.delivered(&this)?;
-        Ok(if delivered.body_hidden { String::new() } else { delivered.message.body.clone() })
+        Ok(self.delivered(&this)?.body().to_owned())
     }
 
     fn attributes(&mut self, this: Resource<MessageHandle>) -> Result<Vec<Attribute>> {

@@ -7,12 +7,12 @@
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 mod message;
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
-mod object_store;
+pub(super) mod object_store;
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 mod queue;
 
 pub(crate) use self::message::MessageHandle;
-pub(crate) use bindings::exports::wasmrun::task::handler::Failure;
+pub(crate) use bindings::exports::wasmrun::task::handler::{Failure, RetryRequest};
 pub(crate) use bindings::{Task, TaskPre};
 
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
@@ -120,15 +120,20 @@ pub(crate) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<
 
 impl TaskState {
     /// Carries out a call to a store: counts the call, and ends a task that exceeds its limit of calls.
-    async fn call_store<T: Send + 'static>(
+    pub(super) async fn call_store<T: Send + 'static>(
         &mut self,
         alias: &str,
         work: impl Future<Output = T> + Send + 'static,
     ) -> wasmtime::Result<T> {
+        self.count_store_call(alias)?;
+        self.call(work).await
+    }
+
+    /// Counts a call to a store, and ends a task that exceeds its limit of calls.
+    pub(super) fn count_store_call(&mut self, alias: &str) -> wasmtime::Result<()> {
         usage_of(&mut self.usage.stores, alias).calls += 1;
         let calls = self.usage.stores.values().map(|usage| usage.calls).sum();
-        self.within(calls, self.config.limits.store_calls, Limit::StoreCalls)?;
-        self.call(work).await
+        self.within(calls, self.config.limits.store_calls, Limit::StoreCalls)
     }
 
     /// Carries out a call to a queue that sends this number of messages and bytes in all.
@@ -160,7 +165,7 @@ impl TaskState {
     }
 
     /// Counts bytes read from a store, and ends a task that exceeds its limit.
-    fn count_read(&mut self, alias: &str, bytes: u64) -> wasmtime::Result<()> {
+    pub(super) fn count_read(&mut self, alias: &str, bytes: u64) -> wasmtime::Result<()> {
         self.config.calls.read(alias, bytes);
         self.usage.bytes_read += bytes;
         usage_of(&mut self.usage.stores, alias).bytes_read += bytes;
@@ -168,7 +173,7 @@ impl TaskState {
     }
 
     /// Counts bytes written to a store, and ends a task that exceeds its limit.
-    fn count_written(&mut self, alias: &str, bytes: u64) -> wasmtime::Result<()> {
+    pub(super) fn count_written(&mut self, alias: &str, bytes: u64) -> wasmtime::Result<()> {
         self.config.calls.written(alias, bytes);
         self.usage.bytes_written += bytes;
         usage_of(&mut self.usage.stores, alias).bytes_written += bytes;

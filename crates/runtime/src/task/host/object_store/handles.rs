@@ -108,7 +108,7 @@ impl TaskState {
         Ok(())
     }
 
-    pub(super) fn opened(&mut self, one: Footprint) {
+    pub(crate) fn opened(&mut self, one: Footprint) {
         self.held.bytes += one.bytes;
         self.held.files += one.files;
     }

@@ -14,7 +14,9 @@ use super::{LimitHit, listed};
 use crate::model::host_error::{Access, HostErrorKind};
 use crate::model::limits::Limit;
 use crate::model::outcome::shorten;
-use crate::ports::object_store::{self as runtime, MAX_PAGE, StoreError, TooMuch};
+use crate::ports::object_store::{
+    self as runtime, Footprint, MAX_PAGE, ObjectReader, ObjectWriter, StoreError, TooMuch,
+};
 use crate::task::calls::StoreCall;
 use crate::task::grant::{BadKey, Mode, StoreGrant, check_key, check_prefix};
 use crate::task::store::TaskState;
@@ -34,6 +36,32 @@ impl From<Error> for Fault {
 }
 
 type Result<T> = std::result::Result<T, Fault>;
+
+/// Trap of a command whose standard input or output failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{stream}: {what}")]
+pub(crate) struct StreamFailed {
+    stream: &'static str,
+    what: String,
+}
+
+impl StreamFailed {
+    pub(crate) fn new(stream: &'static str, error: &Error) -> Self {
+        Self { stream, what: in_words(error).0 }
+    }
+}
+
+/// Returns an error in words, and whether another try would meet it again.
+pub(crate) fn in_words(error: &Error) -> (String, bool) {
+    match error {
+        Error::NotFound => ("there is no such object".into(), true),
+        Error::AccessDenied => ("the store refuses access".into(), false),
+        Error::TooLarge => ("the object is larger than the store allows".into(), true),
+        Error::PreconditionFailed => ("the object has changed".into(), false),
+        Error::Unavailable => ("the store cannot be used now".into(), false),
+        Error::Other(text) => (shorten(text), true),
+    }
+}
 
 impl Host for TaskState {
     fn convert_error(&mut self, fault: Fault) -> wasmtime::Result<Error> {
@@ -100,14 +128,10 @@ impl HostStore for TaskState {
         key: String,
         version: Option<String>,
     ) -> Result<Resource<ReaderHandle>> {
-        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
+        let grant = self.granted(&this, Mode::reads, &key)?;
+        let alias = grant.alias.clone();
         let version = checked_name(version)?;
-        let holds = store.reader_holds();
-        self.may_open(holds)?;
-        let named = key.clone();
-        let answer =
-            self.call_store(&alias, async move { store.read(&key, version.as_deref(), None).await }).await?;
-        let reader = self.answered(StoreCall::Read, &alias, &named, answer)?;
+        let (reader, holds) = self.open_reader(grant, key, version).await?;
         let info = reader.info().clone();
         let handle = self.table.push(ReaderHandle { alias, holds, info, reader: Some(reader) })?;
         self.opened(holds);
@@ -146,14 +170,11 @@ impl HostStore for TaskState {
         key: String,
         options: PutOptions,
     ) -> Result<Resource<WriterHandle>> {
-        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
+        let grant = self.granted(&this, Mode::writes, &key)?;
+        let alias = grant.alias.clone();
         let options = checked(options)?;
-        let holds = store.writer_holds();
-        self.may_open(holds)?;
-        let named = key.clone();
-        let answer = self.call_store(&alias, async move { store.write(&key, options).await }).await?;
-        let writer = self.answered(StoreCall::Write, &alias, &named, answer)?;
-        let handle = self.table.push(WriterHandle { alias, holds, key: named, writer: Some(writer) })?;
+        let (writer, holds) = self.open_writer(grant, key.clone(), options).await?;
+        let handle = self.table.push(WriterHandle { alias, holds, key, writer: Some(writer) })?;
         self.opened(holds);
         Ok(handle)
     }
@@ -232,6 +253,37 @@ impl HostStore for TaskState {
 }
 
 impl TaskState {
+    /// Opens an object for reading. Returns the reader and what it holds.
+    pub(crate) async fn open_reader(
+        &mut self,
+        grant: StoreGrant,
+        key: String,
+        version: Option<String>,
+    ) -> Result<(Box<dyn ObjectReader>, Footprint)> {
+        let StoreGrant { alias, store, .. } = grant;
+        let holds = store.reader_holds();
+        self.may_open(holds)?;
+        let named = key.clone();
+        let answer =
+            self.call_store(&alias, async move { store.read(&key, version.as_deref(), None).await }).await?;
+        Ok((self.answered(StoreCall::Read, &alias, &named, answer)?, holds))
+    }
+
+    /// Opens an object for writing. Returns the writer and what it holds.
+    pub(crate) async fn open_writer(
+        &mut self,
+        grant: StoreGrant,
+        key: String,
+        options: runtime::PutOptions,
+    ) -> Result<(Box<dyn ObjectWriter>, Footprint)> {
+        let StoreGrant { alias, store, .. } = grant;
+        let holds = store.writer_holds();
+        self.may_open(holds)?;
+        let named = key.clone();
+        let answer = self.call_store(&alias, async move { store.write(&key, options).await }).await?;
+        Ok((self.answered(StoreCall::Write, &alias, &named, answer)?, holds))
+    }
+
     /// Returns the grant behind a handle if its mode allows the call.
     fn allowed(&mut self, this: &Resource<StoreHandle>, allows: fn(Mode) -> bool) -> Result<StoreGrant> {
         let grant = self.table.get(this)?.0.clone();
@@ -280,7 +332,7 @@ impl TaskState {
     }
 
     /// Records the answer of a call and converts its error for the guest; the error's details go to the operator only.
-    fn answered<T>(
+    pub(crate) fn answered<T>(
         &mut self,
         call: StoreCall,
         alias: &str,

@@ -1,0 +1,234 @@
+//! The adapter for commands: components that export `wasi:cli/run`, such as a program with `main`.
+//!
+//! Standard input is the announced object or the body, variables describe the message, the exit code is the outcome, and
+//! standard output is the log or an object.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `exit` | the outcome of each exit code |
+//! | `template` | names of objects, built from the key of the announced object |
+//! | `environment` | the variables of a message |
+//! | `pipe` | standard input and output that are connected to objects |
+
+mod environment;
+mod exit;
+mod pipe;
+mod template;
+
+pub(crate) use self::environment::variables;
+pub(crate) use self::exit::ExitedWith;
+pub use self::exit::{ExitCodes, ExitMeaning};
+pub(crate) use self::pipe::Pipes;
+pub use self::template::{KeyTemplate, ObjectTemplate};
+
+use self::template::Names;
+use super::calls::StoreCall;
+use super::grant::{Grants, StoreGrant, check_key};
+use super::host::object_store::{self, Fault};
+use super::host::{Failure, HostFault, RetryRequest};
+use super::store::{Delivered, TaskState};
+use crate::model::outcome::shorten;
+use wasmtime::{Result, Store};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::p2::bindings::Command;
+
+/// The first argument of every command: programs expect their own name there.
+pub(crate) const NAME: &str = "command";
+/// Bytes that the host holds for a command in addition to what any task holds: its connected streams, and its variables
+/// with the copy that the guest is given.
+pub(crate) const COMMAND_BYTES: usize = pipe::PIPE_BYTES + 2 * environment::MAX_BYTES;
+
+/// How commands are run. It has no meaning for components of wasmrun's own world.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandOptions {
+    /// Arguments after the program's name.
+    pub args: Vec<String>,
+    /// The outcome of each exit code.
+    pub exit_codes: ExitCodes,
+    /// The object on standard input. `None`: the object that the message announces, or its body.
+    pub input: Option<ObjectTemplate>,
+    /// The object that standard output is written to when the task completes. `None`: the log.
+    pub output: Option<ObjectTemplate>,
+}
+
+impl CommandOptions {
+    /// Checks that the stores of the objects are granted.
+    ///
+    /// # Errors
+    ///
+    /// Names the missing grant.
+    pub fn check(&self, grants: &Grants) -> std::result::Result<(), String> {
+        for (object, flag, modes) in
+            [(&self.input, "--input-object", "ro or rw"), (&self.output, "--output-object", "wo or rw")]
+        {
+            let Some(ObjectTemplate { store, .. }) = object else { continue };
+            let grant = grants.stores.get(store);
+            let suffices = |grant: &StoreGrant| {
+                if flag == "--input-object" { grant.mode.reads() } else { grant.mode.writes() }
+            };
+            if !grant.is_some_and(suffices) {
+                return Err(format!(
+                    "{flag} names the store {store:?}, which is not granted as {modes}: add --store {store}=URL:{}",
+                    &modes[..2]
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether standard input is an object, and not the body.
+    pub(crate) fn reads_object(&self, delivered: &Delivered) -> bool {
+        self.input.is_some() || (delivered.body_hidden && !delivered.objects.is_empty())
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Refuses options that have no effect, as the component is no command.
+    pub(crate) fn check_unused(&self) -> std::result::Result<(), String> {
+        if self.is_default() {
+            return Ok(());
+        }
+        Err("--arg, --exit-code, --input-object and --output-object are for commands, and the component is a handler of \
+             the world wasmrun:task/task: remove them"
+            .into())
+    }
+}
+
+/// Runs a command for a message, from the opening of its streams to the completion of its output.
+pub(super) async fn run(
+    command: &Command,
+    store: &mut Store<TaskState>,
+    delivered: &Delivered,
+) -> Result<std::result::Result<(), Failure>> {
+    let config = store.data().config.clone();
+    let options = config.command.as_deref().cloned().unwrap_or_default();
+    if let Err(failure) = connect(store.data_mut(), &options, delivered).await? {
+        return Ok(Err(failure));
+    }
+    let code = match command.wasi_cli_run().call_run(&mut *store).await {
+        Ok(Ok(())) => 0,
+        Ok(Err(())) => 1,
+        Err(error) => match error.downcast_ref() {
+            Some(I32Exit(code)) => *code,
+            None => return Err(error),
+        },
+    };
+    let state = store.data_mut();
+    // The last words may be an incomplete line.
+    state.log.finish();
+    let reason = || state.log.last_words().unwrap_or_else(|| ExitedWith(code).to_string());
+    Ok(match options.exit_codes.meaning(code) {
+        ExitMeaning::Completed => return complete(state).await,
+        ExitMeaning::Retry => Err(Failure::Retry(RetryRequest { delay_seconds: None, reason: reason() })),
+        ExitMeaning::Rejected => Err(Failure::Reject(reason())),
+        ExitMeaning::Trapped => return Err(ExitedWith(code).into()),
+    })
+}
+
+/// Connects the standard streams to their objects.
+async fn connect(
+    state: &mut TaskState,
+    options: &CommandOptions,
+    delivered: &Delivered,
+) -> Result<std::result::Result<(), Failure>> {
+    let names =
+        Names { key: delivered.objects.first().map(|object| &*object.key), id: &delivered.message.id };
+    let input = match (&options.input, &*delivered.objects) {
+        (Some(template), _) => match template.expand(names) {
+            Ok(key) => Some((template.store.clone(), key, None)),
+            Err(why) => return Ok(Err(Failure::Reject(format!("standard input: {why}")))),
+        },
+        (None, [object]) if delivered.body_hidden => {
+            Some((object.alias.clone(), object.key.clone(), object.version.clone()))
+        }
+        (None, [_, _, ..]) if delivered.body_hidden => {
+            return Ok(Err(Failure::Reject(format!(
+                "the message announces {} objects, and a command reads one: --raw-body puts the event on standard input",
+                delivered.objects.len()
+            ))));
+        }
+        _ => None,
+    };
+    if let Some((alias, key, version)) = input {
+        let opened = match granted(state, &alias, &key) {
+            Ok(grant) => state.open_reader(grant, key.clone(), version).await,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        match opened {
+            Ok((reader, holds)) => {
+                state.opened(holds);
+                state.pipes_mut().read_from(&alias, &key, reader);
+            }
+            Err(fault) => return refused("standard input", &alias, &key, fault),
+        }
+    }
+    if let Some(template) = &options.output {
+        let key = match template.expand(names) {
+            Ok(key) => key,
+            Err(why) => return Ok(Err(Failure::Reject(format!("standard output: {why}")))),
+        };
+        let alias = &template.store;
+        let opened = match granted(state, alias, &key) {
+            Ok(grant) => state.open_writer(grant, key.clone(), Default::default()).await,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        match opened {
+            Ok((writer, holds)) => {
+                state.opened(holds);
+                state.pipes_mut().write_to(alias, &key, writer);
+            }
+            Err(fault) => return refused("standard output", alias, &key, fault),
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Returns the grant of a store if the key can be used. [`CommandOptions::check`] has seen that the store is granted.
+fn granted(state: &TaskState, alias: &str, key: &str) -> std::result::Result<StoreGrant, Failure> {
+    check_key(key).map_err(|bad| {
+        Failure::Reject(format!("the key {:?} in the store {alias} cannot be used: {bad}", shorten(key)))
+    })?;
+    let missing = || Failure::Reject(format!("the store {alias} is not granted"));
+    state.config.grants.stores.get(alias).cloned().ok_or_else(missing)
+}
+
+/// Completes the object on standard output, if there is one.
+async fn complete(state: &mut TaskState) -> Result<std::result::Result<(), Failure>> {
+    let Some(output) = state.pipes_mut().take_output() else { return Ok(Ok(())) };
+    let (alias, key) = (output.alias().to_owned(), output.key().to_owned());
+    let rest = output.rest().await;
+    state.count_pipes()?;
+    let Some((mut writer, rest)) = rest else {
+        // A failed call would have ended the task above.
+        return Err(HostFault("standard output was lost".into()).into());
+    };
+    if !rest.is_empty() {
+        let answer =
+            state.call_store(&alias, async move { writer.write(rest).await.map(|()| writer) }).await?;
+        writer = match state.answered(StoreCall::WriterWrite, &alias, &key, answer) {
+            Ok(writer) => writer,
+            Err(fault) => return refused("standard output", &alias, &key, fault),
+        };
+    }
+    let answer = state.call_store(&alias, async move { writer.finish().await }).await?;
+    match state.answered(StoreCall::WriterFinish, &alias, &key, answer) {
+        Ok(_) => Ok(Ok(())),
+        Err(fault) => refused("standard output", &alias, &key, fault),
+    }
+}
+
+/// Converts a store's error about a stream's object. What the store will always refuse is rejected, the rest is retried.
+fn refused(stream: &str, alias: &str, key: &str, fault: Fault) -> Result<std::result::Result<(), Failure>> {
+    let (what, is_final) = match fault {
+        Fault::Trap(trap) => return Err(trap),
+        Fault::Error(error) => object_store::in_words(&error),
+    };
+    let reason = format!("{stream}: {what} ({:?} in the store {alias})", shorten(key));
+    Ok(Err(if is_final {
+        Failure::Reject(reason)
+    } else {
+        Failure::Retry(RetryRequest { delay_seconds: None, reason })
+    }))
+}

@@ -1,0 +1,124 @@
+//! Worlds: the kinds of components that run as tasks. wasmrun's own world comes first; each other one is an adapter in
+//! front of the same task, with the same store, limits, outcomes and usage.
+
+use super::command;
+use super::host::{Failure, MessageHandle, Task, TaskPre};
+use super::store::{Delivered, TaskState};
+use std::sync::Arc;
+use wasmtime::component::{Component, InstancePre};
+use wasmtime::{Engine, Result, Store};
+use wasmtime_wasi::p2::bindings::{Command, CommandPre};
+
+/// A world that wasmrun runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// wasmrun's own: the component exports a handler of messages.
+    Task,
+    /// A program with `main`.
+    Command,
+}
+
+impl World {
+    /// Returns the world that a component with these exports fits, if there is one.
+    pub(crate) fn of<'a>(exports: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let mut found = None;
+        for name in exports {
+            if name.starts_with("wasmrun:task/handler@") {
+                return Some(Self::Task);
+            }
+            if name.starts_with("wasi:cli/run@0.2.") {
+                found = Some(Self::Command);
+            }
+        }
+        found
+    }
+
+    /// Returns the name of the world.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Task => "wasmrun:task/task@0.1.0",
+            Self::Command => "wasi:cli/command@0.2",
+        }
+    }
+}
+
+/// A component that is ready to be instantiated.
+#[derive(Clone)]
+pub(crate) enum Linked {
+    Task(TaskPre<TaskState>),
+    Command(CommandPre<TaskState>),
+}
+
+impl Linked {
+    pub(crate) fn new(world: World, pre: InstancePre<TaskState>) -> Result<Self> {
+        Ok(match world {
+            World::Task => Self::Task(TaskPre::new(pre)?),
+            World::Command => Self::Command(CommandPre::new(pre)?),
+        })
+    }
+
+    pub(crate) fn world(&self) -> World {
+        match self {
+            Self::Task(_) => World::Task,
+            Self::Command(_) => World::Command,
+        }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        match self {
+            Self::Task(pre) => pre.engine(),
+            Self::Command(pre) => pre.engine(),
+        }
+    }
+
+    pub(crate) fn component(&self) -> &Component {
+        match self {
+            Self::Task(pre) => pre.instance_pre().component(),
+            Self::Command(pre) => pre.instance_pre().component(),
+        }
+    }
+
+    pub(crate) async fn instantiate(&self, store: &mut Store<TaskState>) -> Result<Instance> {
+        Ok(match self {
+            Self::Task(pre) => Instance::Task(pre.instantiate_async(store).await?),
+            Self::Command(pre) => Instance::Command(pre.instantiate_async(store).await?),
+        })
+    }
+}
+
+/// The instance of a task.
+pub(crate) enum Instance {
+    Task(Task),
+    Command(Command),
+}
+
+impl Instance {
+    /// Calls the guest with the message.
+    pub(crate) async fn handle(
+        &self,
+        store: &mut Store<TaskState>,
+        delivered: Arc<Delivered>,
+    ) -> Result<std::result::Result<(), Failure>> {
+        match self {
+            Self::Task(instance) => {
+                let message = store.data_mut().table.push(MessageHandle(delivered))?;
+                instance.wasmrun_task_handler().call_handle(store, message).await
+            }
+            Self::Command(instance) => command::run(instance, store, &delivered).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_with_a_handler_is_no_command_even_if_it_has_main_as_well() {
+        let both = ["wasi:cli/run@0.2.3", "wasmrun:task/handler@0.1.0"];
+        assert_eq!(World::of(both), Some(World::Task));
+        assert_eq!(World::of(["memory", "wasi:cli/run@0.2.0"]), Some(World::Command));
+        assert_eq!(World::of(["wasi:cli/run@0.3.0"]), None);
+        assert_eq!(World::of([]), None);
+    }
+}

@@ -1,0 +1,5 @@
+//! Commands: programs with `main`, run as tasks.
+
+mod messages;
+mod objects;
+mod outputs;

@@ -1,0 +1,88 @@
+//! Attacks by a program with `main`, on what only commands have: connected streams, variables and exit codes.
+
+use super::ends::Ends::{Limit, Rejected, Retry, TimedOut, Trapped};
+use super::ends::{Case, case};
+use super::siege::{Guest, Siege};
+use crate::harness::{Command, World};
+use std::fs;
+
+const PROGRAM: Guest = Guest {
+    neighbour: |number| format!("work neighbour-{number}"),
+    // The output's key is the ID of the message, which the test doesn't know.
+    result: |world, number| {
+        let begins = format!("neighbour-{number} ");
+        let entries = fs::read_dir(world.path("out")).expect("a directory").flatten();
+        let mut files = entries.filter(|entry| entry.path().is_file());
+        let result = files.find(|entry| {
+            fs::read(entry.path()).is_ok_and(|content| content.starts_with(begins.as_bytes()))
+        })?;
+        result.file_name().into_string().ok()
+    },
+    pulse: Some(|| "pulse 4000".into()),
+};
+/// The same guest without a pulse, for cases that last for four seconds themselves.
+const FOR_LONG: Guest = Guest { pulse: None, ..PROGRAM };
+
+/// Bounds what a task and its neighbour may make the process hold, as for `misbehave`.
+const MOST_MEMORY: u64 = 48 << 20;
+
+fn worker(world: &World) -> Command {
+    world
+        .run("program")
+        .args(["--output-object", "output:{id}", "--memory", "16MiB", "--object-size", "1MiB"])
+        .args(["--log-size", "16KiB", "--handles", "32", "--write-size", "16MiB"])
+}
+
+/// Cases that end by computing or by a counted limit. None completes, so that only neighbours leave an object.
+fn counted() -> Vec<Case> {
+    vec![
+        case("write-on", Limit("write-size")),
+        case("print-on", Limit("write-size")),
+        case("write-without-waiting 18446744073709551615", Limit("write-size")),
+        case("write-too-much", Trapped("permitted")),
+        case("zeroes", Trapped("zeroes")),
+        case("write-and exit 2000000 75", Retry("exited with status 75")),
+        case("write-and exit 2000000 65", Rejected("exited with status 65")),
+        case("write-and exit 2000000 255", Trapped("exited with status 255")),
+        case("write-and spin 2000000", Limit("fuel")),
+        case("write-and panic 2000000", Trapped("half-way")),
+        case("std-exit -1", Trapped("exited with status 1")),
+        case("std-exit 256", Trapped("exited with status 1")),
+        case("spin", Limit("fuel")),
+        case("alloc", Limit("memory")),
+        case("handles", Limit("handles")),
+        case(format!("count {}", "x".repeat(1_000_000)), Rejected("0")),
+    ]
+}
+
+#[test]
+fn each_hostile_command_ends_as_it_must_and_nothing_else_is_touched() {
+    let mut siege = Siege::start(&PROGRAM, |world| {
+        worker(world).args(["--fuel", "2000000000", "--instances", "4", "--timeout", "60s"])
+    });
+    let cases = counted();
+    siege.storm_twice(&cases);
+    siege.one_by_one(&cases, MOST_MEMORY);
+    siege.idle();
+    remove_pulses(&siege.world);
+    siege.end(&[]);
+}
+
+/// Removes the outputs of the pulses, which completed.
+fn remove_pulses(world: &World) {
+    for entry in fs::read_dir(world.path("out")).expect("a directory").flatten() {
+        if fs::read(entry.path()).is_ok_and(|content| content == b"pulse") {
+            fs::remove_file(entry.path()).expect("removed");
+        }
+    }
+}
+
+#[test]
+fn commands_that_only_the_clock_can_end_are_ended_by_the_clock() {
+    let mut siege = Siege::start(&FOR_LONG, |world| {
+        worker(world).args(["--fuel", "1000000000000000", "--instances", "20", "--timeout", "5s"])
+    });
+    let cases = ["spin", "sleep", "write-and sleep 2000000", "write-and spin 2000000"];
+    siege.storm(&cases.map(|message| case(message, TimedOut)));
+    siege.end(&[]);
+}
