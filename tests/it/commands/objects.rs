@@ -1,6 +1,6 @@
 //! Objects on the standard input of commands, and the keys of objects on both streams.
 
-use crate::harness::{Command, World};
+use crate::harness::{Answer, Command, Stub, World, guest, signed};
 use serde_json::{Value, json};
 
 /// S3's notification of objects in the store `in`.
@@ -121,4 +121,27 @@ fn what_is_read_from_the_input_counts_against_the_limits_of_the_task() {
     // An input that is never read costs its opening alone.
     let report = program(&world, "ok", &["large"]).succeeds().json();
     assert_eq!(report["usage"]["stores"]["input"], json!({"calls": 1, "bytes_read": 0, "bytes_written": 0}));
+}
+
+/// Many programs take an error for the end of their input, and would complete with a part of it.
+#[test]
+fn an_input_that_breaks_off_is_never_taken_for_the_whole() {
+    let world = World::new();
+    let stub = Stub::answering(|request| match &*request.method {
+        "GET" if request.target.contains("/from/large") => {
+            let part = if request.header("range").is_empty() { vec![b'x'; 300_000] } else { Vec::new() };
+            Answer::new(200, part).with("content-length", 1_000_000).with("etag", "\"e\"")
+        }
+        _ => Answer::no_such_key(),
+    });
+    let command = world
+        .wasmrun(["invoke", "--json", "--message", "x", "--arg", "cat", "--input-object", "input:large"])
+        .arg(guest("program"))
+        .args(["--store", "input=s3://bucket/from:ro", "--store", "output=dir:out:wo"])
+        .args(["--output-object", "output:result", "--timeout", "20s"])
+        .env("AWS_ENDPOINT_URL", stub.endpoint());
+    let report = signed(command).ends().exited_with(1).json();
+    assert_eq!(report["outcome"], "host-failed", "{report}");
+    assert!(report["usage"]["bytes_read"].as_u64() > Some(0), "{report}");
+    assert_eq!(world.keys("out"), [""; 0]);
 }
