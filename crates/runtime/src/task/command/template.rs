@@ -107,7 +107,7 @@ impl KeyTemplate {
     /// The key needs an announced object, and there is none.
     fn expand(&self, names: Names<'_>) -> Result<String, String> {
         let mut key = String::new();
-        // The slash after an empty directory would begin the key.
+        // The slash after an empty directory would begin the key, or follow another slash.
         let mut skips_slash = false;
         for part in &self.0 {
             let object = || {
@@ -125,7 +125,7 @@ impl KeyTemplate {
                 Part::Id => names.id,
             };
             key.push_str(text);
-            skips_slash = *part == Part::Dir && text.is_empty() && key.is_empty();
+            skips_slash = *part == Part::Dir && text.is_empty() && (key.is_empty() || key.ends_with('/'));
         }
         Ok(key)
     }
@@ -156,6 +156,8 @@ mod tests {
             ("{dir}/{stem}-x.{ext}", "a/b/c.tar.gz", "a/b/c.tar-x.gz"),
             ("{dir}/{stem}.txt", "c.md", "c.txt"),
             ("x{dir}/{stem}.txt", "c.md", "x/c.txt"),
+            ("x/{dir}/{stem}.txt", "c.md", "x/c.txt"),
+            ("x/{dir}/{stem}.txt", "a/b/c.md", "x/a/b/c.txt"),
             ("{name}", "a/.hidden", ".hidden"),
             ("{stem}|{ext}", "a/.hidden", ".hidden|"),
             ("{stem}|{ext}", "a/none", "none|"),
