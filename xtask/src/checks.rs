@@ -71,7 +71,7 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
 
 /// Name parts of the integration tests that the fast run leaves out: tests that need servers, containers or whole
 /// documents, and tests that take several seconds.
-const NOT_FAST: [&str; 12] = [
+const NOT_FAST: [&str; 13] = [
     // Projects that are built first.
     "templates::",
     // Servers that stand in for SQS and S3.
@@ -89,6 +89,7 @@ const NOT_FAST: [&str; 12] = [
     // Gigabytes of memory, and components that are expensive to compile.
     "limits::",
     "large_object::",
+    "outputs::",
     // Each flag and key with each kind of invalid value.
     "bad_settings::",
     // Bursts that the tests wait for.
