@@ -4,8 +4,10 @@ use super::named::named;
 use super::text::{named_texts, written};
 use crate::output::failure::Failure;
 use clap::Args;
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
 use wasmrun_runtime::task::command::{CommandOptions, ExitCodes, ExitMeaning};
 
 /// Maximum number of bytes of all arguments together. The host holds them for each task.
@@ -35,6 +37,7 @@ pub(crate) struct CommandArgs {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct CommandTable {
+    #[serde(deserialize_with = "texts")]
     arg: Vec<String>,
     #[serde(deserialize_with = "exit_codes_of_file")]
     exit_code: BTreeMap<String, String>,
@@ -92,6 +95,31 @@ impl CommandTable {
 fn exit_code(code: &str, outcome: &str) -> Result<(u8, ExitMeaning), String> {
     let code = code.parse().map_err(|_| "an exit code is a number from 0 to 255".to_owned())?;
     Ok((code, outcome.parse()?))
+}
+
+/// Reads a list of texts.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text(#[serde(deserialize_with = "written")] Option<String>);
+    struct Texts;
+
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of texts")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(Text(text)) = list.next_element()? {
+                texts.extend(text);
+            }
+            Ok(texts)
+        }
+    }
+
+    deserializer.deserialize_any(Texts)
 }
 
 /// Reads the exit codes of the configuration file.
