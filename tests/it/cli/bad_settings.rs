@@ -211,8 +211,8 @@ const VALUES: [&str; 12] = [
     "1e400",
 ];
 
-const SECTIONS: [&str; 10] =
-    ["", "store", "send", "assume-role", "env", "on", "limits", "worker", "engine", "aws"];
+const SECTIONS: [&str; 11] =
+    ["", "store", "send", "assume-role", "env", "on", "command", "limits", "worker", "engine", "aws"];
 
 /// The keys that a section may have, as the program itself lists them. Arbitrary keys for sections whose keys the user
 /// chooses.
