@@ -71,10 +71,11 @@ impl Target<'_> {
     }
 }
 
-/// Returns the memory for a result. The resizer works on the rows first, then on the columns.
+/// Returns the memory for a result. Between its two passes, the resizer holds a picture that is as wide as the one and as
+/// high as the other. Which of them is resized first depends on the sizes.
 fn result((width, height): (u32, u32), rows: u32, bytes_per_pixel: usize, format: Format) -> u64 {
     let (width, height, rows) = (u64::from(width), u64::from(height), u64::from(rows));
-    let resizing = (width * rows).saturating_mul(bytes_per_pixel as u64);
+    let resizing = (width.max(height) * rows).saturating_mul(bytes_per_pixel as u64);
     let weights = (width + height) * WEIGHTS_BYTES_PER_LINE;
     resizing.saturating_add((width * height).saturating_mul(format.bytes_per_pixel())).saturating_add(weights)
 }
