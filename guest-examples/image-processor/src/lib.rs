@@ -75,7 +75,7 @@ fn process(
 
     let files = renditions.files();
     let target = Target::Files(&files);
-    let picture = picture::decode(content, target, &settings.bounds).map_err(refused)?;
+    let picture = picture::decode_with_jxl(content, target, &settings.bounds).map_err(refused)?;
     let description = picture.described().map_err(refused)?;
     // Before the first output is written, so that a refused picture leaves none.
     for rendition in &renditions.all {

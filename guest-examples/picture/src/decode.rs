@@ -27,11 +27,26 @@ pub fn decode<'a>(
         Format::Qoi => qoi::decode(&content, target, bounds),
         Format::Tiff => tiff::decode(&content, target, bounds),
         Format::Ico => ico::decode(&content, target, bounds),
-        #[cfg(feature = "jxl")]
-        Format::JpegXl => crate::jxl::decode(&content, target, bounds),
-        #[cfg(not(feature = "jxl"))]
         Format::JpegXl => Err(Refusal::NotSupported("a JPEG XL picture".to_owned())),
         Format::Other(name) => Err(Refusal::NotSupported(name.to_owned())),
+    }
+}
+
+/// Decodes a file to a picture as [`decode`] does, and JPEG XL too. It is a function of its own because cargo unites the
+/// features of all guests that are built together: a guest that doesn't call it doesn't contain that decoder.
+///
+/// # Errors
+///
+/// When the file is no picture that can be read, or exceeds the bounds.
+#[cfg(feature = "jxl")]
+pub fn decode_with_jxl<'a>(
+    content: Vec<u8>,
+    target: impl Into<Target<'a>>,
+    bounds: &Bounds,
+) -> Result<Picture, Refusal> {
+    match Format::of(&content) {
+        Format::JpegXl => crate::jxl::decode(&content, target.into(), bounds),
+        _ => decode(content, target, bounds),
     }
 }
 

@@ -38,6 +38,8 @@ mod webp;
 mod xmp;
 
 pub use decode::decode;
+#[cfg(feature = "jxl")]
+pub use decode::decode_with_jxl;
 pub use describe::{Description, Metadata, metadata};
 pub use effects::MAX_SIGMA;
 #[cfg(feature = "avif")]

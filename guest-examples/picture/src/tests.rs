@@ -3,6 +3,8 @@
 use jpeg_encoder::Encoder;
 
 use super::*;
+#[cfg(feature = "jxl")]
+use crate::decode_with_jxl as decode;
 
 mod broken;
 mod colours;

@@ -48,7 +48,11 @@ fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failur
 
 /// Returns the thumbnail's file for a picture's file.
 fn thumbnail(content: Vec<u8>, settings: &Settings) -> Result<Vec<u8>, Refusal> {
-    let picture = picture::decode(content, settings.max_side, &settings.bounds)?;
+    #[cfg(not(feature = "jxl"))]
+    let decode = picture::decode;
+    #[cfg(feature = "jxl")]
+    let decode = picture::decode_with_jxl;
+    let picture = decode(content, settings.max_side, &settings.bounds)?;
     let picture = picture.fitted(settings.max_side)?.upright();
     let encoding = settings.encoding();
     // Each encoder that is named here becomes part of the component.
