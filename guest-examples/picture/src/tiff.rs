@@ -176,7 +176,17 @@ impl<'a> Page<'a> {
         if !is_usual || (is_ycbcr && !is_eight) || (is_planar && !matches!(meaning, Meaning::Plain)) {
             return not_supported("a TIFF of an unusual kind");
         }
-        if is_ycbcr && (directory.field(529)?.is_some() || directory.field(532)?.is_some()) {
+        // Many programs write the defaults.
+        let are = |tag, expected: &[f64]| -> Result<bool, Refusal> {
+            let Some(field) = directory.field(tag)? else {
+                return Ok(true);
+            };
+            let near = |(found, expected): (f64, &f64)| (found - expected).abs() < 0.001;
+            Ok(field.fractions().count() == expected.len() && field.fractions().zip(expected).all(near))
+        };
+        let is_usual_ycbcr =
+            are(529, &[0.299, 0.587, 0.114])? && are(532, &[0.0, 255.0, 128.0, 255.0, 128.0, 255.0])?;
+        if is_ycbcr && !is_usual_ycbcr {
             return not_supported("a TIFF in YCbCr with coefficients of its own");
         }
 

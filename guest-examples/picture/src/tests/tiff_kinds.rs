@@ -39,7 +39,8 @@ pub(super) fn tiff(tags: &[Tag], parts: &[Vec<u8>], is_big: bool, is_wide: bool)
         };
         let mut data: Vec<u8> = values.iter().flat_map(|&value| bytes(value, size)).collect();
         entries.extend([bytes((*tag).into(), 2), bytes((*kind).into(), 2)].concat());
-        entries.extend(bytes(values.len() as u64, word));
+        // A fraction is two values.
+        entries.extend(bytes(values.len() as u64 / if *kind == 5 { 2 } else { 1 }, word));
         if data.len() > word {
             let at = file.len() as u64;
             file.extend(data);
@@ -244,7 +245,16 @@ fn colours_at_half_the_resolution_are_read() {
     let data = [unit([250.0, 10.0, 5.0]), unit([5.0, 60.0, 250.0])].concat();
     let mut tags = tags((3, 2), &[(258, 8), (259, 1), (262, 6), (277, 3)]);
     tags.push((530, 3, vec![2, 2]));
-    let picture = read(&tiff(&tags, &[data], false, false));
+    // The defaults, as many programs write them, and others.
+    tags.push((529, 5, vec![299, 1000, 587, 1000, 114, 1000]));
+    let mut range = vec![0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1];
+    tags.push((532, 5, range.clone()));
+    let picture = read(&tiff(&tags, std::slice::from_ref(&data), true, false));
+    range[0] = 16;
+    tags.pop();
+    tags.push((532, 5, range));
+    let reason = "it is a TIFF in YCbCr with coefficients of its own, which is not supported";
+    assert_eq!(refused(&tiff(&tags, &[data], true, false)).to_string(), reason);
     for (x, expected) in [(0, [250, 10, 5]), (1, [250, 10, 5]), (2, [5, 60, 250])] {
         let shown = colour_at(&picture, x, 1);
         assert!(shown.iter().zip(expected).all(|(a, b): (&u8, u8)| a.abs_diff(b) <= 2), "{shown:?}");

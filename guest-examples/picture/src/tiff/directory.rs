@@ -111,4 +111,10 @@ impl<'a> Field<'a> {
         let size = size_of(self.kind);
         self.bytes.chunks_exact(size).map(move |bytes| number(bytes, self.is_big_endian))
     }
+
+    /// Returns the values as fractions. A denominator of zero makes a value that is equal to none.
+    pub(super) fn fractions(self) -> impl Iterator<Item = f64> + use<'a> {
+        let half = move |bytes| number(bytes, self.is_big_endian) as f64;
+        self.bytes.chunks_exact(8).map(move |bytes| half(&bytes[..4]) / half(&bytes[4..]))
+    }
 }
