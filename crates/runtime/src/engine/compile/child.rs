@@ -99,8 +99,13 @@ fn explain(status: ExitStatus, complaint: &str, bounds: Bounds) -> CompileError 
         CompileError::Invalid(complaint.trim().to_owned())
     } else if by(Signal::XCPU) {
         too_long(&format!("{} seconds of computing", bounds.cpu_seconds))
-    } else if by(Signal::KILL)
-        || (by(Signal::ABORT) && complaint.contains("memory allocation"))
+    } else if by(Signal::KILL) {
+        // Not the bound on memory, which fails an allocation. The child is the first that the OOM killer ends.
+        CompileError::Host(format!(
+            "the system killed the compiler, which may take {} of memory and had not reached that: the host or its container is short of memory; free some, or compile elsewhere with `wasmrun compile`",
+            iec(bounds.memory_bytes)
+        ))
+    } else if (by(Signal::ABORT) && complaint.contains("memory allocation"))
         // The memory doesn't even suffice for the threads' stacks.
         || complaint.contains("ThreadPoolBuildError")
     {
@@ -186,4 +191,35 @@ fn compile_stdin(code: CodeOptions) -> Result<(), String> {
     let engine = engine::compiling(code).map_err(|error| format!("{error:#}"))?;
     let code = engine.precompile_component(&bytes).map_err(|error| invalid(&error).to_string())?;
     io::stdout().write_all(&code).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { memory_bytes: 96 << 20, cpu_seconds: 20 };
+
+    fn explained(status: i32, complaint: &str) -> CompileError {
+        explain(ExitStatus::from_raw(status), complaint, BOUNDS)
+    }
+
+    #[test]
+    fn a_compiler_that_the_system_killed_is_not_said_to_exceed_its_bound() {
+        let error = explained(Signal::KILL.as_raw(), "");
+        assert!(matches!(error, CompileError::Host(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("the system killed the compiler") && text.contains("96.0 MiB"), "{text}");
+        assert!(!text.contains("more than") && !text.contains("--compile-memory"), "{text}");
+    }
+
+    #[test]
+    fn a_compiler_over_its_bounds_is_said_to_exceed_them() {
+        let memory = explained(Signal::ABORT.as_raw(), "memory allocation of 65536 bytes failed");
+        assert!(
+            matches!(&memory, CompileError::Bounds(text) if text.contains("--compile-memory")),
+            "{memory}"
+        );
+        let time = explained(Signal::XCPU.as_raw(), "");
+        assert!(matches!(&time, CompileError::Bounds(text) if text.contains("--compile-time")), "{time}");
+    }
 }
