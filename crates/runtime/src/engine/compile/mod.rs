@@ -210,7 +210,7 @@ fn check_format(bytes: &[u8]) -> Result<(), CompileError> {
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
         _ if precompiled::is_code(bytes) => invalid("this is precompiled code: run it with --precompiled"),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => invalid(
-            "this is a core module, not a component: build it with `cargo build --target wasm32-wasip2` or `cargo component build`",
+            "this is a core module, not a component: turn it into one with `wasm-tools component embed` and `wasm-tools component new`; in Rust, build it with `cargo build --target wasm32-wasip2`",
         ),
         [0, b'a', b's', b'm', ..] => {
             invalid("this is WebAssembly of a version that is not known here, or a truncated file")
@@ -221,5 +221,43 @@ fn check_format(bytes: &[u8]) -> Result<(), CompileError> {
 
 #[cfg(feature = "compiler")]
 fn invalid(error: &wasmtime::Error) -> CompileError {
-    CompileError::Invalid(format!("the component is invalid: {}", error.root_cause()))
+    let text = error.root_cause().to_string();
+    if text.contains("component model async") {
+        // The validator's words for a valid component with a feature that is disabled.
+        return CompileError::Invalid(
+            "the component uses async functions (WASI 0.3), which this wasmrun does not offer: build it for WASI 0.2, with synchronous functions".into(),
+        );
+    }
+    CompileError::Invalid(format!("the component is invalid: {text}"))
+}
+
+#[cfg(all(test, feature = "compiler"))]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        let bytes = wat::parse_str(text).expect("a component");
+        let engine = crate::engine::compiling(CodeOptions::default()).expect("an engine");
+        invalid(&engine.precompile_component(&bytes).expect_err("refused")).to_string()
+    }
+
+    #[test]
+    fn async_components_are_refused_by_name() {
+        for text in [
+            r#"(component (import "f" (func async)))"#,
+            "(component (core func (canon task.cancel)))",
+            "(component (core func (canon backpressure.inc)))",
+            "(component (type (stream u8)))",
+            "(component (type (future)))",
+        ] {
+            let error = refused(text);
+            assert!(error.contains("WASI 0.3") && !error.contains("invalid"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn other_invalid_components_are_called_invalid() {
+        let error = refused("(component (core module (func (result i32))))");
+        assert!(error.starts_with("the component is invalid: "), "{error}");
+    }
 }
