@@ -1,6 +1,6 @@
 //! Inspects and compiles components without running them.
 
-use super::load::{LoadError, check_world, engine_error, missing};
+use super::load::{LoadError, check_offer, check_world, engine_error, missing};
 use crate::engine;
 #[cfg(feature = "compiler")]
 use crate::engine::CodeOptions;
@@ -48,6 +48,7 @@ pub struct Interfaces {
 /// The component can't be compiled, or fits no world.
 #[cfg(feature = "compiler")]
 pub async fn precompile(bytes: &[u8], compiler: &Compiler, code: CodeOptions) -> Result<Vec<u8>, LoadError> {
+    check_offer(bytes)?;
     let artefact = compiler.artefact(&engine::compiling(code).map_err(engine_error)?, code, bytes).await?;
     let engine = engine::looking(code).map_err(engine_error)?;
     check_world(&engine, &artefact.load(&engine)?)?;
@@ -66,7 +67,8 @@ pub async fn inspect(bytes: &[u8], compiler: &Compiler) -> Result<Interfaces, Lo
     let ty = component.component_type();
     let mut linker = Linker::new(&engine);
     host::add_to_linker(&mut linker).map_err(engine_error)?;
-    let fits = check_world(&engine, &component).map_err(|error| error.to_string()).and_then(|world| {
+    let world = check_offer(bytes).and_then(|()| check_world(&engine, &component));
+    let fits = world.map_err(|error| error.to_string()).and_then(|world| {
         let linked = linker.instantiate_pre(&component).and_then(|pre| Linked::new(world, pre));
         linked.map(|_| world).map_err(|error| missing(world, &error))
     });

@@ -1,7 +1,7 @@
 //! Loads a component, and detects everything that would make each of its tasks fail.
 
 use super::inspect::Needs;
-use super::{Component, Pool};
+use super::{Component, Pool, offer};
 use crate::engine::capacity::{Host, TooSmall, capacity};
 use crate::engine::compile::{Artefact, CompileError, Compiler};
 use crate::engine::names;
@@ -91,6 +91,7 @@ impl Component {
         } = options;
         // A component that doesn't fit in any case needn't be compiled.
         capacity(instances, &limits, &host, bytes.len() as u64)?;
+        check_offer(bytes)?;
         let code = CodeOptions { deterministic, portable: false };
         // The author of precompiled code is trusted; other components have their names checked.
         let frames =
@@ -324,6 +325,11 @@ pub(super) fn check_world(engine: &Engine, component: &Code) -> Result<World, Lo
     )))
 }
 
+/// Refuses a component that imports what isn't offered, before it is compiled.
+pub(super) fn check_offer(bytes: &[u8]) -> Result<(), LoadError> {
+    offer::misfit(bytes).map_or(Ok(()), |misfit| Err(LoadError::World(shorten(&misfit))))
+}
+
 /// Describes in one sentence what the linker misses.
 pub(super) fn missing(world: World, error: &wasmtime::Error) -> String {
     shorten(&format!("the component does not fit the world {}: {error:#}", world.as_str()))
@@ -357,6 +363,21 @@ mod tests {
     async fn where_no_task_fits_nothing_is_compiled() {
         let error = load(b"no component", host(1 << 20)).await;
         assert!(matches!(error, LoadError::TooSmall(TooSmall::Memory { .. })), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_imports_what_is_not_offered_is_refused_before_it_is_compiled() {
+        // The body doesn't validate, so compiling would fail with another error.
+        let text = r#"(component
+            (import "wasi:http/types@0.2.0" (instance (export "f" (func))))
+            (core module (func (result i32)))
+            (instance $handler)
+            (export "wasmrun:task/handler@0.1.0" (instance $handler)))"#;
+        let error = load(&wat::parse_str(text).expect("a component"), Host::default()).await;
+        assert!(
+            matches!(&error, LoadError::World(text) if text.contains("wasi:http/types@0.2.0")),
+            "{error}"
+        );
     }
 
     #[tokio::test]

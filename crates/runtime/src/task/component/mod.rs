@@ -2,6 +2,7 @@
 
 mod inspect;
 mod load;
+mod offer;
 
 #[cfg(feature = "compiler")]
 pub use self::inspect::precompile;
