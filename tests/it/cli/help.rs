@@ -53,6 +53,7 @@ fn run_shows_the_common_flags_first_and_all_of_them_in_groups() {
         "Options",
         "Queue",
         "Grants",
+        "Commands (programs with main)",
         "Limits of a task",
         "Concurrency",
         "Monitoring",

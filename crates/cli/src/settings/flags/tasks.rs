@@ -26,8 +26,6 @@ Examples:
       --store input=s3://photos-in:ro --store output=s3://photos-out/thumbs:rw
   wasmrun run s3://components/thumbnail.wasm --queue uploads \\
       --store input=s3://photos-in:ro --store output=s3://photos-out:rw
-  wasmrun run filter.wasm --queue sqlite:jobs.db --output-object output:{stem}.txt \\
-      --store input=dir:in:ro --store output=dir:out:rw
   wasmrun run --config wasmrun.toml --check
   wasmrun run --config wasmrun.toml --usage usage.jsonl
   wasmrun run --config wasmrun.toml --listen 9464
