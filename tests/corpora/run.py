@@ -227,7 +227,7 @@ def kind(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("component", help="thumbnail.wasm, or image-processor.wasm with --processor")
+    parser.add_argument("component", help="thumbnail.wasm, or image_processor.wasm with --processor")
     parser.add_argument("--processor", action="store_true", help="the component is image-processor")
     parser.add_argument("--at-once", type=int, default=os.cpu_count())
     parser.add_argument("--only", default="*", help="pattern of the pictures' paths")

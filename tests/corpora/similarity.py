@@ -2,7 +2,7 @@
 """Compares thumbnails with Pillow's: the demo's photographs and generated pictures, in each format.
 
     WASMRUN=target/release/wasmrun tests/corpora/similarity.py target/guests/thumbnail.wasm
-    WASMRUN=target/release/wasmrun tests/corpora/similarity.py --fits target/guests/image-processor.wasm
+    WASMRUN=target/release/wasmrun tests/corpora/similarity.py --fits target/guests/image_processor.wasm
 
 With `--fits`, the component is `image-processor`, and each picture is made in each of its fit modes. A result should have a structural similarity (SSIM) of at least 0.98 to the turned, converted picture resized with
 LANCZOS, and a mean difference of at most 2 of 255. The exit code is 1 if one has less. Results are written as lossless
@@ -119,7 +119,7 @@ def row(name, made, wanted):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("component", help="thumbnail.wasm, or image-processor.wasm with --fits")
+    parser.add_argument("component", help="thumbnail.wasm, or image_processor.wasm with --fits")
     parser.add_argument("--fits", action="store_true", help="compare the fit modes of image-processor")
     options = parser.parse_args()
     CACHE.mkdir(parents=True, exist_ok=True)

@@ -66,7 +66,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 12] = [
+const LISTED: [(&str, &str, &str); 15] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
@@ -75,12 +75,16 @@ const LISTED: [(&str, &str, &str); 12] = [
     ("docs/src/guides/guest-python.md", "A guest in Python", TEMPLATES),
     ("docs/src/guides/guest-c.md", "A guest in C", TEMPLATES),
     ("docs/src/guides/guest-javascript.md", "A guest in JavaScript", TEMPLATES),
+    (CORPORA, "Pictures of others", "fetches test pictures of a dozen projects"),
+    (CORPORA, "Similarity", "needs Pillow"),
+    (CORPORA, "Damaged pictures", "takes minutes; the tests of `picture-properties` do the same with fewer files"),
     (IDEMPOTENCY, "1. Derive the output's key from the input alone", FRAGMENT),
     (IDEMPOTENCY, "2. Read the version that was announced", FRAGMENT),
     (IDEMPOTENCY, "3. What must not be done twice: put if absent", FRAGMENT),
     (IDEMPOTENCY, "4. The newest wins: sequencer and if-match", FRAGMENT),
 ];
 const TEMPLATES: &str = "the commands of a new project, which the tests `authors::templates` run";
+const CORPORA: &str = "docs/src/benchmarks/corpora.md";
 const IDEMPOTENCY: &str = "docs/src/guides/idempotency.md";
 const FRAGMENT: &str = "fragments of the guest `careful`, which the tests `idempotency` run";
 
