@@ -77,7 +77,11 @@ const LISTED: [(&str, &str, &str); 15] = [
     ("docs/src/guides/guest-javascript.md", "A guest in JavaScript", TEMPLATES),
     (CORPORA, "Pictures of others", "fetches test pictures of a dozen projects"),
     (CORPORA, "Similarity", "needs Pillow"),
-    (CORPORA, "Damaged pictures", "takes minutes; the tests of `picture-properties` do the same with fewer files"),
+    (
+        CORPORA,
+        "Damaged pictures",
+        "takes minutes; the tests of `picture-properties` do the same with fewer files",
+    ),
     (IDEMPOTENCY, "1. Derive the output's key from the input alone", FRAGMENT),
     (IDEMPOTENCY, "2. Read the version that was announced", FRAGMENT),
     (IDEMPOTENCY, "3. What must not be done twice: put if absent", FRAGMENT),
