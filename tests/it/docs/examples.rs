@@ -55,6 +55,7 @@ sections! {
     the_benchmark_of_a_task_exists: "docs/src/internals/performance.md", "A task" => is_noted;
     the_benchmark_of_concurrency_exists: "docs/src/internals/performance.md", "Concurrency" => is_noted;
     the_benchmark_of_isolation_exists: "docs/src/internals/performance.md", "Isolation" => is_noted;
+    the_benchmark_of_pictures_exists: "docs/src/internals/performance.md", "Thumbnails" => is_noted;
     the_benchmark_on_sqs_exists: "docs/src/internals/performance.md", "SQS" => is_noted;
     the_benchmark_of_endurance_exists: "docs/src/internals/performance.md", "Endurance" => is_noted;
     the_benchmarks_of_starts_exist: "docs/src/internals/performance.md", "Start" => is_noted;
@@ -66,7 +67,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 15] = [
+const LISTED: [(&str, &str, &str); 16] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
@@ -75,6 +76,7 @@ const LISTED: [(&str, &str, &str); 15] = [
     ("docs/src/guides/guest-python.md", "A guest in Python", TEMPLATES),
     ("docs/src/guides/guest-c.md", "A guest in C", TEMPLATES),
     ("docs/src/guides/guest-javascript.md", "A guest in JavaScript", TEMPLATES),
+    ("guest-examples/fuzz/README.md", "Fuzz target `picture`", "needs a nightly compiler and cargo-fuzz"),
     (CORPORA, "Pictures of others", "fetches test pictures of a dozen projects"),
     (CORPORA, "Similarity", "needs Pillow"),
     (
