@@ -111,7 +111,7 @@ impl Worker {
         Self { process, queue: created, usage, runtime }
     }
 
-    /// Makes so many thumbnails of a picture.
+    /// Makes `count` thumbnails of a picture.
     pub(crate) fn measure(&mut self, picture: &Path, count: usize) -> Cost {
         let before = fs::metadata(&self.usage).map_or(0, |file| file.len());
         system::reset_peak(self.process.pid());

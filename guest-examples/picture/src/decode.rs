@@ -65,7 +65,7 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    /// The cost of a picture whose decoder doesn't scale, and takes so many bytes for each pixel.
+    /// The cost of a picture whose decoder doesn't scale, and takes `bytes_per_pixel` in memory.
     pub(crate) fn unscaled(
         format: &'static str,
         (width, height): (u32, u32),

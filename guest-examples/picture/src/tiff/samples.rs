@@ -25,7 +25,7 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// Returns the number of bytes of so many rows of `width` pixels.
+    /// Returns the number of bytes of `rows` rows of `width` pixels.
     pub(super) fn bytes(&self, width: u32, rows: u32) -> u64 {
         let (width, rows) = (u64::from(width), u64::from(rows));
         if let Meaning::YCbCr { across, down } = self.meaning
