@@ -74,10 +74,13 @@ fn cases(kind: Kind) -> Vec<File> {
 
 /// The world of a guest, and the package that it imports from.
 fn wit(kind: Kind) -> Vec<File> {
-    let world = match kind {
+    with_package(match kind {
         Kind::Object => files! { "wit/guest.wit" <- "wit/object.wit" },
         Kind::Message => files! { "wit/guest.wit" <- "wit/message.wit" },
-    };
+    })
+}
+
+fn with_package(world: [File; 1]) -> Vec<File> {
     let package = wit!["handler.wit", "message.wit", "object-store.wit", "queue.wit", "task.wit"];
     [&world[..], &package].concat()
 }
@@ -140,36 +143,28 @@ fn javascript(kind: Kind) -> Vec<File> {
     [&own[..], &common, &wit(kind)].concat()
 }
 
+/// Both kinds have the same bindings, and so the same world: the linker leaves out the interfaces that aren't called.
 fn c(kind: Kind) -> Vec<File> {
-    let (own, types): (_, &[u8]) = match kind {
-        Kind::Object => (
-            files! {
-                "guest.toml" <- "c/guest.object.toml",
-                "shout.c" <- "c/object/shout.c",
-                "bindings/guest.c" <- "c/object/guest.c",
-                "bindings/guest.h" <- "c/object/guest.h",
-            },
-            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/c/object/guest_component_type.o")),
-        ),
-        Kind::Message => (
-            files! {
-                "guest.toml" <- "c/guest.message.toml",
-                "shout.c" <- "c/message/shout.c",
-                "bindings/guest.c" <- "c/message/guest.c",
-                "bindings/guest.h" <- "c/message/guest.h",
-            },
-            include_bytes!(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/templates/c/message/guest_component_type.o"
-            )),
-        ),
+    let own = match kind {
+        Kind::Object => files! {
+            "guest.toml" <- "c/guest.object.toml",
+            "shout.c" <- "c/object.c",
+        },
+        Kind::Message => files! {
+            "guest.toml" <- "c/guest.message.toml",
+            "shout.c" <- "c/message.c",
+        },
     };
     let common = files! {
         ".gitignore" <- "c/gitignore",
         "README.md" <- "c/README.md.in",
+        "bindings/guest.c" <- "c/bindings/guest.c",
+        "bindings/guest.h" <- "c/bindings/guest.h",
         "build.sh" <- "c/build.sh",
         "requirements.txt" <- "c/requirements.txt",
     };
+    let types =
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/c/bindings/guest_component_type.o"));
     let types = [("bindings/guest_component_type.o", Content::Bytes(types))];
-    [&own[..], &common, &types, &wit(kind)].concat()
+    [&own[..], &common, &types, &with_package(files! { "wit/guest.wit" <- "wit/c.wit" })].concat()
 }

@@ -70,6 +70,17 @@ extern void __wasm_import_wasmrun_task_object_store_method_writer_write(int32_t,
 __attribute__((__import_module__("wasmrun:task/object-store@0.1.0"), __import_name__("[static]writer.finish")))
 extern void __wasm_import_wasmrun_task_object_store_static_writer_finish(int32_t, uint8_t *);
 
+// Imported Functions from `wasmrun:task/queue@0.1.0`
+
+__attribute__((__import_module__("wasmrun:task/queue@0.1.0"), __import_name__("[static]queue.open")))
+extern void __wasm_import_wasmrun_task_queue_static_queue_open(uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("wasmrun:task/queue@0.1.0"), __import_name__("[method]queue.send")))
+extern void __wasm_import_wasmrun_task_queue_method_queue_send(int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("wasmrun:task/queue@0.1.0"), __import_name__("[method]queue.send-batch")))
+extern void __wasm_import_wasmrun_task_queue_method_queue_send_batch(int32_t, uint8_t *, size_t, uint8_t *);
+
 // Exported Functions from `wasmrun:task/handler@0.1.0`
 
 __attribute__((__weak__, __export_name__("cabi_post_wasmrun:task/handler@0.1.0#handle")))
@@ -380,13 +391,108 @@ void wasmrun_task_object_store_result_void_error_free(wasmrun_task_object_store_
   }
 }
 
+void wasmrun_task_queue_attribute_free(wasmrun_task_queue_attribute_t *ptr) {
+  wasmrun_task_message_attribute_free(ptr);
+}
+
+void wasmrun_task_queue_error_free(wasmrun_task_queue_error_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 1: {
+      guest_string_free(&ptr->val.invalid_message);
+      break;
+    }
+    case 3: {
+      guest_string_free(&ptr->val.other);
+      break;
+    }
+  }
+}
+
+void wasmrun_task_queue_list_attribute_free(wasmrun_task_queue_list_attribute_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    wasmrun_task_queue_attribute_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      wasmrun_task_queue_attribute_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
 void guest_option_u32_free(guest_option_u32_t *ptr) {
   if (ptr->is_some) {
   }
 }
 
-void exports_wasmrun_task_handler_retry_request_free(exports_wasmrun_task_handler_retry_request_t *ptr) {
+void wasmrun_task_queue_outgoing_message_free(wasmrun_task_queue_outgoing_message_t *ptr) {
+  guest_string_free(&ptr->body);
+  wasmrun_task_queue_list_attribute_free(&ptr->attributes);
   guest_option_u32_free(&ptr->delay_seconds);
+  guest_option_string_free(&ptr->group);
+  guest_option_string_free(&ptr->deduplication_id);
+}
+
+__attribute__((__import_module__("wasmrun:task/queue@0.1.0"), __import_name__("[resource-drop]queue")))
+extern void __wasm_import_wasmrun_task_queue_queue_drop(int32_t handle);
+
+void wasmrun_task_queue_queue_drop_own(wasmrun_task_queue_own_queue_t handle) {
+  __wasm_import_wasmrun_task_queue_queue_drop(handle.__handle);
+}
+
+void wasmrun_task_queue_queue_drop_borrow(wasmrun_task_queue_borrow_queue_t handle) {
+  __wasm_import_wasmrun_task_queue_queue_drop(handle.__handle);
+}
+
+wasmrun_task_queue_borrow_queue_t wasmrun_task_queue_borrow_queue(wasmrun_task_queue_own_queue_t arg) {
+  return (wasmrun_task_queue_borrow_queue_t) { arg.__handle };
+}
+
+void wasmrun_task_queue_result_own_queue_error_free(wasmrun_task_queue_result_own_queue_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    wasmrun_task_queue_error_free(&ptr->val.err);
+  }
+}
+
+void wasmrun_task_queue_result_string_error_free(wasmrun_task_queue_result_string_error_t *ptr) {
+  if (!ptr->is_err) {
+    guest_string_free(&ptr->val.ok);
+  } else {
+    wasmrun_task_queue_error_free(&ptr->val.err);
+  }
+}
+
+void wasmrun_task_queue_list_outgoing_message_free(wasmrun_task_queue_list_outgoing_message_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    wasmrun_task_queue_outgoing_message_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      wasmrun_task_queue_outgoing_message_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void wasmrun_task_queue_list_result_string_error_free(wasmrun_task_queue_list_result_string_error_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    wasmrun_task_queue_result_string_error_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      wasmrun_task_queue_result_string_error_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void wasmrun_task_queue_result_list_result_string_error_error_free(wasmrun_task_queue_result_list_result_string_error_error_t *ptr) {
+  if (!ptr->is_err) {
+    wasmrun_task_queue_list_result_string_error_free(&ptr->val.ok);
+  } else {
+    wasmrun_task_queue_error_free(&ptr->val.err);
+  }
+}
+
+void exports_wasmrun_task_handler_retry_request_free(exports_wasmrun_task_handler_retry_request_t *ptr) {
   guest_string_free(&ptr->reason);
 }
 
@@ -1723,6 +1829,180 @@ bool wasmrun_task_object_store_static_writer_finish(wasmrun_task_object_store_ow
     return 1;
   } else {
     *err = result.val.err;
+    return 0;
+  }
+}
+
+bool wasmrun_task_queue_static_queue_open(guest_string_t *alias, wasmrun_task_queue_own_queue_t *ret, wasmrun_task_queue_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_wasmrun_task_queue_static_queue_open((uint8_t *) (*alias).ptr, (*alias).len, ptr);
+  wasmrun_task_queue_result_own_queue_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (wasmrun_task_queue_own_queue_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      wasmrun_task_queue_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          variant.val.invalid_message = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          break;
+        }
+        case 3: {
+          variant.val.other = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool wasmrun_task_queue_method_queue_send(wasmrun_task_queue_borrow_queue_t self, wasmrun_task_queue_outgoing_message_t *message, guest_string_t *ret, wasmrun_task_queue_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  int32_t option;
+  int32_t option3;
+  if (((*message).delay_seconds).is_some) {
+    const uint32_t *payload2 = &((*message).delay_seconds).val;
+    option = 1;
+    option3 = (int32_t) (*payload2);
+  } else {
+    option = 0;
+    option3 = 0;
+  }
+  int32_t option6;
+  uint8_t * option7;
+  size_t option8;
+  if (((*message).group).is_some) {
+    const guest_string_t *payload5 = &((*message).group).val;
+    option6 = 1;
+    option7 = (uint8_t *) (*payload5).ptr;
+    option8 = (*payload5).len;
+  } else {
+    option6 = 0;
+    option7 = 0;
+    option8 = 0;
+  }
+  int32_t option11;
+  uint8_t * option12;
+  size_t option13;
+  if (((*message).deduplication_id).is_some) {
+    const guest_string_t *payload10 = &((*message).deduplication_id).val;
+    option11 = 1;
+    option12 = (uint8_t *) (*payload10).ptr;
+    option13 = (*payload10).len;
+  } else {
+    option11 = 0;
+    option12 = 0;
+    option13 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_wasmrun_task_queue_method_queue_send((self).__handle, (uint8_t *) ((*message).body).ptr, ((*message).body).len, (uint8_t *) ((*message).attributes).ptr, ((*message).attributes).len, option, option3, option6, option7, option8, option11, option12, option13, ptr);
+  wasmrun_task_queue_result_string_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      wasmrun_task_queue_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          variant.val.invalid_message = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          break;
+        }
+        case 3: {
+          variant.val.other = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool wasmrun_task_queue_method_queue_send_batch(wasmrun_task_queue_borrow_queue_t self, wasmrun_task_queue_list_outgoing_message_t *messages, wasmrun_task_queue_list_result_string_error_t *ret, wasmrun_task_queue_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_wasmrun_task_queue_method_queue_send_batch((self).__handle, (uint8_t *) (*messages).ptr, (*messages).len, ptr);
+  wasmrun_task_queue_result_list_result_string_error_error_t result8;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result8.is_err = false;
+      result8.val.ok = (wasmrun_task_queue_list_result_string_error_t) { (wasmrun_task_queue_result_string_error_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result8.is_err = true;
+      wasmrun_task_queue_error_t variant7;
+      variant7.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant7.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          variant7.val.invalid_message = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          break;
+        }
+        case 3: {
+          variant7.val.other = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result8.val.err = variant7;
+      break;
+    }
+  }
+  if (!result8.is_err) {
+    *ret = result8.val.ok;
+    return 1;
+  } else {
+    *err = result8.val.err;
     return 0;
   }
 }

@@ -274,10 +274,92 @@ typedef struct {
   } val;
 } wasmrun_task_object_store_result_void_error_t;
 
+typedef wasmrun_task_message_attribute_t wasmrun_task_queue_attribute_t;
+
+// Reason why a send failed.
+typedef struct wasmrun_task_queue_error_t {
+  uint8_t tag;
+  union {
+    guest_string_t     invalid_message;
+    guest_string_t     other;
+  } val;
+} wasmrun_task_queue_error_t;
+
+// There is no such grant.
+#define WASMRUN_TASK_QUEUE_ERROR_ACCESS_DENIED 0
+// The queue would always refuse this message; the text says why.
+#define WASMRUN_TASK_QUEUE_ERROR_INVALID_MESSAGE 1
+// The queue can't be reached or refuses work for now. Return this error: the message is retried later, and the
+// failure isn't counted as the task's.
+#define WASMRUN_TASK_QUEUE_ERROR_UNAVAILABLE 2
+// Any other error, as text.
+#define WASMRUN_TASK_QUEUE_ERROR_OTHER 3
+
+typedef struct {
+  wasmrun_task_queue_attribute_t *ptr;
+  size_t len;
+} wasmrun_task_queue_list_attribute_t;
+
 typedef struct {
   bool is_some;
   uint32_t val;
 } guest_option_u32_t;
+
+// A message to send.
+typedef struct wasmrun_task_queue_outgoing_message_t {
+  // Text of the message. A character that XML 1.0 doesn't allow is an `invalid-message`.
+  guest_string_t   body;
+  // At most ten attributes. The name `wasmrun` is reserved for the worker.
+  wasmrun_task_queue_list_attribute_t   attributes;
+  // Delay in seconds before the message can be received: at most 900.
+  guest_option_u32_t   delay_seconds;
+  // Message group, which a FIFO queue requires.
+  guest_option_string_t   group;
+  // Deduplication id: a FIFO queue drops a message whose id it received within the last five minutes.
+  guest_option_string_t   deduplication_id;
+} wasmrun_task_queue_outgoing_message_t;
+
+typedef struct wasmrun_task_queue_own_queue_t {
+  int32_t __handle;
+} wasmrun_task_queue_own_queue_t;
+
+typedef struct wasmrun_task_queue_borrow_queue_t {
+  int32_t __handle;
+} wasmrun_task_queue_borrow_queue_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    wasmrun_task_queue_own_queue_t ok;
+    wasmrun_task_queue_error_t err;
+  } val;
+} wasmrun_task_queue_result_own_queue_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    guest_string_t ok;
+    wasmrun_task_queue_error_t err;
+  } val;
+} wasmrun_task_queue_result_string_error_t;
+
+typedef struct {
+  wasmrun_task_queue_outgoing_message_t *ptr;
+  size_t len;
+} wasmrun_task_queue_list_outgoing_message_t;
+
+typedef struct {
+  wasmrun_task_queue_result_string_error_t *ptr;
+  size_t len;
+} wasmrun_task_queue_list_result_string_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    wasmrun_task_queue_list_result_string_error_t ok;
+    wasmrun_task_queue_error_t err;
+  } val;
+} wasmrun_task_queue_result_list_result_string_error_error_t;
 
 // A request to retry the message later.
 typedef struct exports_wasmrun_task_handler_retry_request_t {
@@ -354,6 +436,15 @@ extern bool wasmrun_task_object_store_method_reader_read(wasmrun_task_object_sto
 extern bool wasmrun_task_object_store_method_writer_write(wasmrun_task_object_store_borrow_writer_t self, guest_list_u8_t *content, wasmrun_task_object_store_error_t *err);
 // Makes the object visible. The object is durable when the call returns.
 extern bool wasmrun_task_object_store_static_writer_finish(wasmrun_task_object_store_own_writer_t this_, wasmrun_task_object_store_object_info_t *ret, wasmrun_task_object_store_error_t *err);
+
+// Imported Functions from `wasmrun:task/queue@0.1.0`
+// Opens the queue with this alias. The error is `access-denied` if there is none.
+extern bool wasmrun_task_queue_static_queue_open(guest_string_t *alias, wasmrun_task_queue_own_queue_t *ret, wasmrun_task_queue_error_t *err);
+// Sends one message and returns its id. The message is durable when the call returns.
+extern bool wasmrun_task_queue_method_queue_send(wasmrun_task_queue_borrow_queue_t self, wasmrun_task_queue_outgoing_message_t *message, guest_string_t *ret, wasmrun_task_queue_error_t *err);
+// Sends at most ten messages. The results are in the order of the messages, and each message can fail on its
+// own.
+extern bool wasmrun_task_queue_method_queue_send_batch(wasmrun_task_queue_borrow_queue_t self, wasmrun_task_queue_list_outgoing_message_t *messages, wasmrun_task_queue_list_result_string_error_t *ret, wasmrun_task_queue_error_t *err);
 
 // Exported Functions from `wasmrun:task/handler@0.1.0`
 bool exports_wasmrun_task_handler_handle(exports_wasmrun_task_handler_own_message_t message, exports_wasmrun_task_handler_failure_t *err);
@@ -436,7 +527,31 @@ void wasmrun_task_object_store_result_object_page_error_free(wasmrun_task_object
 
 void wasmrun_task_object_store_result_void_error_free(wasmrun_task_object_store_result_void_error_t *ptr);
 
+void wasmrun_task_queue_attribute_free(wasmrun_task_queue_attribute_t *ptr);
+
+void wasmrun_task_queue_error_free(wasmrun_task_queue_error_t *ptr);
+
+void wasmrun_task_queue_list_attribute_free(wasmrun_task_queue_list_attribute_t *ptr);
+
 void guest_option_u32_free(guest_option_u32_t *ptr);
+
+void wasmrun_task_queue_outgoing_message_free(wasmrun_task_queue_outgoing_message_t *ptr);
+
+extern void wasmrun_task_queue_queue_drop_own(wasmrun_task_queue_own_queue_t handle);
+
+extern void wasmrun_task_queue_queue_drop_borrow(wasmrun_task_queue_borrow_queue_t handle);
+
+extern wasmrun_task_queue_borrow_queue_t wasmrun_task_queue_borrow_queue(wasmrun_task_queue_own_queue_t handle);
+
+void wasmrun_task_queue_result_own_queue_error_free(wasmrun_task_queue_result_own_queue_error_t *ptr);
+
+void wasmrun_task_queue_result_string_error_free(wasmrun_task_queue_result_string_error_t *ptr);
+
+void wasmrun_task_queue_list_outgoing_message_free(wasmrun_task_queue_list_outgoing_message_t *ptr);
+
+void wasmrun_task_queue_list_result_string_error_free(wasmrun_task_queue_list_result_string_error_t *ptr);
+
+void wasmrun_task_queue_result_list_result_string_error_error_free(wasmrun_task_queue_result_list_result_string_error_error_t *ptr);
 
 void exports_wasmrun_task_handler_retry_request_free(exports_wasmrun_task_handler_retry_request_t *ptr);
 
