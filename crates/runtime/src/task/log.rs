@@ -24,7 +24,7 @@ const LINE_BYTES: usize = 64;
 /// guest may cause either in a loop, and mustn't hide the others.
 const MAX_NOTES: u64 = 20;
 /// Maximum number of bytes that a guest may pass in one write; larger output takes several writes.
-const PERMIT_BYTES: usize = 64 << 10;
+pub(super) const PERMIT_BYTES: usize = 64 << 10;
 
 /// The log of one task.
 #[derive(Clone)]
@@ -223,12 +223,18 @@ impl Pollable for LogStream {
     async fn ready(&mut self) {}
 }
 
+/// Ends a task that writes more than it is permitted to. WASI requires this check, and larger writes would also prolong the
+/// time slice.
+pub(super) fn check_permit(bytes: &Bytes, permit: usize) -> StreamResult<()> {
+    if bytes.len() > permit {
+        return Err(StreamError::trap("it wrote more to its standard output than it was permitted to"));
+    }
+    Ok(())
+}
+
 impl OutputStream for LogStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        // WASI requires this check. Larger writes would also prolong the time slice.
-        if bytes.len() > PERMIT_BYTES {
-            return Err(StreamError::trap("it wrote more to its standard output than it was permitted to"));
-        }
+        check_permit(&bytes, PERMIT_BYTES)?;
         self.append(&bytes);
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! The variables that describe a message to a command.
 
 use crate::model::message::AttributeValue;
+use crate::task::host::milliseconds;
 use crate::task::store::Delivered;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
-use std::time::UNIX_EPOCH;
 
 /// Beginning of the names of all these variables. A grant of such a name has no effect.
 const PREFIX: &str = "WASMRUN_";
@@ -17,7 +17,7 @@ pub(crate) fn variables(granted: &[(String, String)], delivered: &Delivered) -> 
     let message = &delivered.message;
     variables.add("MESSAGE_ID", message.id.clone());
     variables.add("RECEIVE_COUNT", message.receive_count.to_string());
-    variables.add("SENT_AT", milliseconds(delivered).to_string());
+    variables.add("SENT_AT", milliseconds(message.sent_at).to_string());
     if let Some(group) = &message.group {
         variables.add("GROUP", group.clone());
     }
@@ -70,12 +70,6 @@ impl Variables {
     }
 }
 
-/// Milliseconds since 1970 at which the message was sent.
-fn milliseconds(delivered: &Delivered) -> u64 {
-    let since = delivered.message.sent_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// The message without its body. Binary attributes are in hexadecimal digits.
 fn as_json(delivered: &Delivered) -> Value {
     let message = &delivered.message;
@@ -101,7 +95,7 @@ fn as_json(delivered: &Delivered) -> Value {
         })
         .collect();
     json!({
-        "id": message.id, "receive_count": message.receive_count, "sent_at": milliseconds(delivered),
+        "id": message.id, "receive_count": message.receive_count, "sent_at": milliseconds(message.sent_at),
         "group": message.group, "attributes": attributes, "objects": objects,
     })
 }

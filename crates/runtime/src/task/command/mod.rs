@@ -23,7 +23,7 @@ pub use self::template::{KeyTemplate, ObjectTemplate};
 
 use self::template::Names;
 use super::calls::StoreCall;
-use super::grant::{Grants, StoreGrant, check_key};
+use super::grant::{Grants, Mode, StoreGrant, check_key};
 use super::host::object_store::{self, Fault};
 use super::host::{Failure, HostFault, RetryRequest};
 use super::store::{Delivered, TaskState};
@@ -58,22 +58,18 @@ impl CommandOptions {
     ///
     /// Names the missing grant.
     pub fn check(&self, grants: &Grants) -> std::result::Result<(), String> {
-        for (object, flag, modes) in
-            [(&self.input, "--input-object", "ro or rw"), (&self.output, "--output-object", "wo or rw")]
-        {
-            let Some(ObjectTemplate { store, .. }) = object else { continue };
-            let grant = grants.stores.get(store);
-            let suffices = |grant: &StoreGrant| {
-                if flag == "--input-object" { grant.mode.reads() } else { grant.mode.writes() }
-            };
-            if !grant.is_some_and(suffices) {
-                return Err(format!(
-                    "{flag} names the store {store:?}, which is not granted as {modes}: add --store {store}=URL:{}",
-                    &modes[..2]
-                ));
+        let check = |object: &Option<ObjectTemplate>, flag, mode, suffices: fn(Mode) -> bool| match object {
+            Some(ObjectTemplate { store, .. })
+                if !grants.stores.get(store).is_some_and(|grant| suffices(grant.mode)) =>
+            {
+                Err(format!(
+                    "{flag} names the store {store:?}, which is not granted as {mode} or rw: add --store {store}=URL:{mode}"
+                ))
             }
-        }
-        Ok(())
+            _ => Ok(()),
+        };
+        check(&self.input, "--input-object", "ro", Mode::reads)?;
+        check(&self.output, "--output-object", "wo", Mode::writes)
     }
 
     /// Returns whether standard input is an object, and not the body.
@@ -81,13 +77,9 @@ impl CommandOptions {
         self.input.is_some() || (delivered.body_hidden && !delivered.objects.is_empty())
     }
 
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// Refuses options that have no effect, as the component is no command.
     pub(crate) fn check_unused(&self) -> std::result::Result<(), String> {
-        if self.is_default() {
+        if *self == Self::default() {
             return Ok(());
         }
         Err("--arg, --exit-code, --input-object and --output-object are for commands, and the component is a handler of \
@@ -103,8 +95,9 @@ pub(super) async fn run(
     delivered: &Delivered,
 ) -> Result<std::result::Result<(), Failure>> {
     let config = store.data().config.clone();
-    let options = config.command.as_deref().cloned().unwrap_or_default();
-    if let Err(failure) = connect(store.data_mut(), &options, delivered).await? {
+    let default = CommandOptions::default();
+    let options = config.command.as_deref().unwrap_or(&default);
+    if let Err(failure) = connect(store.data_mut(), options, delivered).await? {
         return Ok(Err(failure));
     }
     let code = match command.wasi_cli_run().call_run(&mut *store).await {

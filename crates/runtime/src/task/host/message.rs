@@ -3,11 +3,11 @@
 use super::bindings::wasmrun::task::message::{
     AnnouncedObject, Attribute, AttributeValue, Change, Host, HostMessage,
 };
+use super::milliseconds;
 use crate::model::event;
 use crate::model::message as runtime;
 use crate::task::store::{Delivered, TaskState};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
@@ -40,8 +40,7 @@ impl HostMessage for TaskState {
     }
 
     fn sent_at(&mut self, this: Resource<MessageHandle>) -> Result<u64> {
-        let since = self.delivered(&this)?.message.sent_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        Ok(milliseconds(self.delivered(&this)?.message.sent_at))
     }
 
     fn group(&mut self, this: Resource<MessageHandle>) -> Result<Option<String>> {

@@ -21,7 +21,7 @@ use crate::model::outcome::shorten;
 use crate::task::store::{TaskState, UnderWay};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::{HasSelf, Linker, ResourceTableError};
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
@@ -50,6 +50,11 @@ mod bindings {
             "wasmrun:task/queue.error" => super::queue::Fault,
         },
     });
+}
+
+/// Returns a time as guests are told it: in milliseconds since 1970.
+pub(super) fn milliseconds(time: SystemTime) -> u64 {
+    u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Trap of a guest that exceeded a limit in a host call.

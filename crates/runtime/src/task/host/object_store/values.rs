@@ -5,7 +5,7 @@ use super::super::bindings::wasmrun::task::object_store::{
 };
 use super::{Fault, Result};
 use crate::ports::object_store::{self as runtime, MAX_KEY_BYTES, MAX_METADATA_BYTES};
-use std::time::{SystemTime, UNIX_EPOCH};
+use crate::task::host::milliseconds;
 
 pub(super) fn other(text: &str) -> Fault {
     Error::Other(text.to_owned()).into()
@@ -71,10 +71,6 @@ pub(super) fn checked_name(name: Option<String>) -> Result<Option<String>> {
     }
 }
 
-fn millis(time: SystemTime) -> u64 {
-    u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-}
-
 impl From<runtime::ObjectInfo> for ObjectInfo {
     fn from(info: runtime::ObjectInfo) -> Self {
         Self {
@@ -84,7 +80,7 @@ impl From<runtime::ObjectInfo> for ObjectInfo {
             version: info.version,
             content_type: info.content_type,
             metadata: info.metadata,
-            modified_at: info.modified_at.map(millis),
+            modified_at: info.modified_at.map(milliseconds),
         }
     }
 }
@@ -95,7 +91,7 @@ impl From<runtime::ObjectPage> for ObjectPage {
             key: object.key,
             size: object.size,
             etag: object.etag,
-            modified_at: object.modified_at.map(millis),
+            modified_at: object.modified_at.map(milliseconds),
         };
         Self { objects: page.objects.into_iter().map(summary).collect(), continuation: page.continuation }
     }

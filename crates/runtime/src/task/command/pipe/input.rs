@@ -1,0 +1,99 @@
+//! Standard input that is an object: the next piece is read when the guest has taken the last one.
+
+use super::line::Line;
+use super::{Name, PIECE_BYTES};
+use crate::ports::object_store::ObjectReader;
+use crate::task::calls::StoreCall;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::AsyncRead;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdinStream};
+use wasmtime_wasi::p2::{InputStream, Pollable, StreamError, StreamResult};
+
+/// Standard input.
+#[derive(Clone, Default)]
+pub(super) struct Input(pub(super) Arc<Mutex<Arriving>>);
+
+#[derive(Default)]
+pub(super) struct Arriving {
+    pub(super) name: Option<Name>,
+    pub(super) line: Line<Box<dyn ObjectReader>, Bytes>,
+    /// What has arrived and wasn't taken yet.
+    arrived: Bytes,
+}
+
+impl Arriving {
+    /// Waits until there is something to read, or the end.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if !self.arrived.is_empty() {
+                return Poll::Ready(());
+            }
+            if let Some(bytes) = ready!(self.line.poll_idle(context)) {
+                if bytes.is_empty() {
+                    self.line = Line::Closed;
+                }
+                self.arrived = bytes;
+                continue;
+            }
+            match std::mem::take(&mut self.line) {
+                Line::Idle(reader, caller) => {
+                    self.line = caller.start(
+                        0,
+                        StoreCall::ReaderRead,
+                        reader,
+                        |reader| reader.read(PIECE_BYTES),
+                        |bytes| bytes.len() as u64,
+                    );
+                }
+                line => {
+                    self.line = line;
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Pollable for Input {
+    async fn ready(&mut self) {
+        poll_fn(|context| self.0.lock().poll_ready(context)).await;
+    }
+}
+
+impl InputStream for Input {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        let mut arriving = self.0.lock();
+        // A guest may read without waiting before.
+        if arriving.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending() {
+            return Ok(Bytes::new());
+        }
+        if arriving.arrived.is_empty() {
+            return Err(StreamError::Closed);
+        }
+        let size = size.min(arriving.arrived.len());
+        Ok(arriving.arrived.split_to(size))
+    }
+}
+
+impl IsTerminal for Input {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdinStream for Input {
+    /// Only for WASI 0.3, which isn't offered.
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        Box::new(tokio::io::empty())
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(self.clone())
+    }
+}
