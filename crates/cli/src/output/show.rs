@@ -29,6 +29,11 @@ pub(crate) fn count(number: u64) -> String {
     }
 }
 
+/// Formats by how many percent an amount is above or below another: "+1.5 %".
+pub(crate) fn change(now: u64, before: u64) -> String {
+    format!("{:+.1} %", (now as f64 / before.max(1) as f64 - 1.0) * 100.0)
+}
+
 /// Formats a number of at least 1 with three digits, or its whole part if that has more digits.
 fn digits(number: f64) -> String {
     match number {
@@ -88,6 +93,7 @@ mod tests {
             [0, 99_999, 1_234_567, 20_000_000_000].map(count),
             ["0", "99999", "1.23 million", "20.0 billion"]
         );
+        assert_eq!([change(203, 200), change(1, 2), change(1, 0)], ["+1.5 %", "-50.0 %", "+0.0 %"]);
         assert_eq!([0.0, 0.000_206_3, 0.5, 206.3].map(amount), ["0.00", "0.000206", "0.500", "206.30"]);
     }
 }

@@ -1,7 +1,7 @@
 //! Compares what is seen of a task with what its case expects.
 
 use super::diff::{difference, short};
-use crate::output::show::size;
+use crate::output::show::{change, size};
 use crate::settings::project::{ExpectedObject, SentMessage, Text};
 use crate::wiring::cases::{Case, Seen, SeenObject};
 use std::collections::{BTreeMap, BTreeSet};
@@ -255,12 +255,11 @@ fn log(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
 fn budgets(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
     let (expect, usage) = (&case.file.expect, &seen.report.usage);
     let tolerance = expect.tolerance();
-    let over = |seen: u64, most: u64| format!("{:+.1} %", (seen as f64 / most.max(1) as f64 - 1.0) * 100.0);
     if let Some(most) = expect.max_fuel.filter(|most| expect.is_over(usage.fuel, *most)) {
         let what = format!(
             "fuel: at most {most} expected, {} seen: {}, with a tolerance of {tolerance} %",
             usage.fuel,
-            over(usage.fuel, most)
+            change(usage.fuel, most)
         );
         findings.push(Finding::new(Part::Fuel, what));
     }
@@ -270,7 +269,7 @@ fn budgets(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
             "memory: at most {} expected, {} seen: {}, with a tolerance of {tolerance} %",
             size(most.0),
             size(memory),
-            over(memory, most.0)
+            change(memory, most.0)
         );
         findings.push(Finding::new(Part::Memory, what));
     }

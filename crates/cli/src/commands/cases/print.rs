@@ -2,7 +2,7 @@
 
 use super::{Done, Ran};
 use crate::output::Output;
-use crate::output::show::{count, size, time};
+use crate::output::show::{change, count, size, time};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -39,7 +39,7 @@ fn usage(ran: &Ran, before: Option<&Usage>) -> String {
     let usage = &ran.usage;
     let changed = |now: u64, before: Option<u64>| match before.filter(|before| *before != now && *before > 0)
     {
-        Some(before) => format!(" ({:+.1} %)", (now as f64 / before as f64 - 1.0) * 100.0),
+        Some(before) => format!(" ({})", change(now, before)),
         None => String::new(),
     };
     format!(
