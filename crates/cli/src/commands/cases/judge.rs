@@ -145,22 +145,12 @@ fn objects(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
 }
 
 fn compare(name: &str, wanted: &Wanted<'_>, object: &SeenObject, findings: &mut Vec<Finding>) {
-    let content = &object.content;
-    let text = String::from_utf8_lossy(content);
-    match (wanted.bytes, wanted.text) {
-        (Some(bytes), _) if bytes != content => {
-            findings.push(Finding::object(name, "its content differs", difference(bytes, content)));
-        }
-        (None, Some(Text::Exact(exact))) if exact.as_bytes() != content => {
-            let lines = difference(exact.as_bytes(), content);
-            findings.push(Finding::object(name, "its content differs", lines));
-        }
-        (None, Some(pattern @ Text::Matches(..))) if !pattern.fits(&text) => {
-            let lines = vec![format!("+ {}", short(&text))];
-            findings.push(Finding::object(name, &format!("{pattern} expected"), lines));
-        }
-        _ => {}
-    }
+    let unlike = match (wanted.bytes, wanted.text) {
+        (Some(bytes), _) => unlike_bytes("content", bytes, &object.content),
+        (None, Some(text)) => unlike_text("content", text, &object.content),
+        (None, None) => None,
+    };
+    findings.extend(unlike.map(|(what, lines)| Finding::object(name, &what, lines)));
     if let Some(expected) = wanted.content_type
         && object.content_type.as_deref() != Some(expected)
     {
@@ -184,7 +174,7 @@ fn sent(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
         for number in 0..expected.len().max(sent.len()) {
             let place = format!("message {} to {queue}", number + 1);
             let finding = match (expected.get(number), sent.get(number)) {
-                (Some(expected), Some(message)) => match unlike(expected, message) {
+                (Some(expected), Some(message)) => match unlike_message(expected, message) {
                     Some((what, lines)) => (format!("{place}: {what}"), lines),
                     None => continue,
                 },
@@ -200,16 +190,25 @@ fn sent(case: &Case, seen: &Seen, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Returns how a body or content differs from what is expected, if it does. `noun` names it.
+fn unlike_text(noun: &str, expected: &Text, seen: &[u8]) -> Option<(String, Vec<String>)> {
+    if let Text::Exact(exact) = expected {
+        return unlike_bytes(noun, exact.as_bytes(), seen);
+    }
+    let seen = String::from_utf8_lossy(seen);
+    (!expected.fits(&seen)).then(|| (format!("{expected} expected"), vec![format!("+ {}", short(&seen))]))
+}
+
+fn unlike_bytes(noun: &str, expected: &[u8], seen: &[u8]) -> Option<(String, Vec<String>)> {
+    (expected != seen).then(|| (format!("its {noun} differs"), difference(expected, seen)))
+}
+
 /// Returns how a message differs from what is expected, if it does.
-fn unlike(expected: &SentMessage, message: &OutgoingMessage) -> Option<(String, Vec<String>)> {
+fn unlike_message(expected: &SentMessage, message: &OutgoingMessage) -> Option<(String, Vec<String>)> {
     let SentMessage { body, attributes, group, delay_seconds } = expected;
-    if let Some(body) = body.as_ref().filter(|body| !body.fits(&message.body)) {
-        return Some(match body {
-            Text::Exact(exact) => {
-                ("its body differs".into(), difference(exact.as_bytes(), message.body.as_bytes()))
-            }
-            Text::Matches(..) => (format!("{body} expected"), vec![format!("+ {}", short(&message.body))]),
-        });
+    let unlike = body.as_ref().and_then(|body| unlike_text("body", body, message.body.as_bytes()));
+    if unlike.is_some() {
+        return unlike;
     }
     if let Some(expected) = attributes {
         let seen = attributes_of(message);
