@@ -1,7 +1,7 @@
 //! Writes what was seen of a task into its case.
 
 use super::judge::{Finding, Part, attributes_of};
-use crate::settings::project::{CASE_FILE, CaseFile, Expect, SentMessage, Text, quoted};
+use crate::settings::project::{CASE_FILE, CaseFile, Expect, ExpectedObject, SentMessage, Text, quoted};
 use crate::wiring::cases::{Case, Seen, expected_path};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -45,20 +45,23 @@ impl<'a> Objects<'a> {
             return Self { listed: None, files: Vec::new() };
         }
         let is_wrong = |name: &str| findings.iter().any(|finding| finding.object.as_deref() == Some(name));
-        let mut listed = BTreeMap::new();
-        for (name, object) in case.file.expect.objects.iter().flatten().filter(|(name, _)| !is_wrong(name)) {
-            listed.insert(name.clone(), object.to_toml());
-        }
+        let kept: BTreeMap<&str, &ExpectedObject> = expect
+            .objects
+            .iter()
+            .flatten()
+            .map(|(name, object)| (name.as_str(), object))
+            .filter(|(name, _)| !is_wrong(name))
+            .collect();
+        let mut listed: BTreeMap<String, String> =
+            kept.iter().map(|(name, object)| ((*name).to_owned(), object.to_toml())).collect();
         let mut files = Vec::new();
         for (alias, objects) in &seen.objects {
             let given = case.given.get(alias);
             for (key, object) in objects {
                 let is_given =
                     given.is_some_and(|given| given.get(key).is_some_and(|it| *it == object.content));
-                let entry =
-                    case.file.expect.objects.as_ref().and_then(|it| it.get(&format!("{alias}/{key}")));
-                let is_described = entry.is_some_and(|entry| entry.content.is_some())
-                    && listed.contains_key(&format!("{alias}/{key}"));
+                let entry = kept.get(&*format!("{alias}/{key}"));
+                let is_described = entry.is_some_and(|entry| entry.content.is_some());
                 if !is_given && !is_described {
                     files.push((alias.as_str(), key.as_str(), object.content.as_slice()));
                 }
@@ -181,35 +184,36 @@ impl Section<'_> {
 
     /// Returns the lines of each expected message, with its queue. `None`: messages aren't mentioned.
     fn sent(&self) -> Option<Vec<(&str, Vec<String>)>> {
-        if let Some(sent) = self.kept(&self.expect.sent, Part::Sent) {
-            let of_queue = |(queue, messages): (_, &'_ Vec<SentMessage>)| {
-                messages.iter().map(|message| (queue, message.to_toml())).collect::<Vec<_>>()
-            };
-            return Some(sent.iter().map(|(queue, it)| (queue.as_str(), it)).flat_map(of_queue).collect());
+        let Self { expect, seen, .. } = self;
+        if let Some(sent) = self.kept(&expect.sent, Part::Sent) {
+            return Some(by_queue(sent, SentMessage::to_toml));
         }
-        if !self.takes(&self.expect.sent, Part::Sent) || self.seen.sent.is_empty() {
-            return None;
-        }
-        let of_queue = |(queue, messages): (_, &'_ Vec<OutgoingMessage>)| {
-            messages.iter().map(|message| (queue, seen_message(message))).collect::<Vec<_>>()
-        };
-        Some(self.seen.sent.iter().map(|(queue, it)| (queue.as_str(), it)).flat_map(of_queue).collect())
+        let is_written = self.takes(&expect.sent, Part::Sent) && !seen.sent.is_empty();
+        is_written.then(|| by_queue(&seen.sent, |message| SentMessage::exactly(message).to_toml()))
     }
 }
 
-fn seen_message(message: &OutgoingMessage) -> Vec<String> {
-    let mut lines = vec![format!("body = {}", quoted(&message.body))];
-    if !message.attributes.is_empty() {
-        let attributes = attributes_of(message);
-        let attributes = attributes.iter().map(|(name, value)| (name, quoted(value)));
-        lines.push(format!("attributes = {}", table(attributes)));
-    }
-    lines.extend(message.group.iter().map(|group| format!("group = {}", quoted(group))));
-    lines.extend(message.delay.iter().map(|delay| format!("delay-seconds = {}", delay.as_secs())));
-    lines
+/// Returns the lines of each message, with its queue.
+fn by_queue<T>(
+    sent: &BTreeMap<String, Vec<T>>,
+    lines: impl Fn(&T) -> Vec<String>,
+) -> Vec<(&str, Vec<String>)> {
+    let messages = sent.iter().flat_map(|(queue, messages)| messages.iter().map(|it| (queue.as_str(), it)));
+    messages.map(|(queue, message)| (queue, lines(message))).collect()
 }
 
 impl SentMessage {
+    /// Returns the expectation of a message that was seen.
+    fn exactly(message: &OutgoingMessage) -> Self {
+        let attributes = attributes_of(message).into_iter().map(|(name, value)| (name, Text::Exact(value)));
+        Self {
+            body: Some(Text::Exact(message.body.clone())),
+            attributes: (!message.attributes.is_empty()).then(|| attributes.collect()),
+            group: message.group.clone(),
+            delay_seconds: message.delay.map(|delay| delay.as_secs()),
+        }
+    }
+
     fn to_toml(&self) -> Vec<String> {
         let Self { body, attributes, group, delay_seconds } = self;
         let mut lines: Vec<String> = body.iter().map(|body| format!("body = {}", body.to_toml())).collect();
@@ -224,7 +228,11 @@ impl SentMessage {
 }
 
 fn table<'a>(entries: impl Iterator<Item = (&'a String, String)>) -> String {
-    let entries: Vec<String> = entries.map(|(name, value)| format!("{} = {value}", quoted(name))).collect();
+    inline(entries.map(|(name, value)| format!("{} = {value}", quoted(name))).collect())
+}
+
+/// Formats the entries of a table on one line.
+fn inline(entries: Vec<String>) -> String {
     if entries.is_empty() { "{}".into() } else { format!("{{ {} }}", entries.join(", ")) }
 }
 
@@ -237,7 +245,7 @@ fn list(values: impl IntoIterator<Item = String>) -> String {
     }
 }
 
-impl crate::settings::project::ExpectedObject {
+impl ExpectedObject {
     fn to_toml(&self) -> String {
         let Self { content, content_type, metadata, absent } = self;
         let mut entries = Vec::new();
@@ -249,7 +257,7 @@ impl crate::settings::project::ExpectedObject {
         if *absent {
             entries.push("absent = true".into());
         }
-        if entries.is_empty() { "{}".into() } else { format!("{{ {} }}", entries.join(", ")) }
+        inline(entries)
     }
 }
 
