@@ -4,7 +4,7 @@ use super::{Done, print, run, start_log};
 use crate::output::Output;
 use crate::output::failure::Failure;
 use crate::settings::flags::DevArgs;
-use crate::settings::project::ProjectFile;
+use crate::settings::project::{PROJECT_FILE, ProjectFile};
 use crate::wiring::signals::StopSignals;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,13 +44,14 @@ async fn watch(args: &DevArgs, output: &Output) -> Result<(), Failure> {
         round(args, output, &directory, &mut before).await?;
         output.line("waiting for changes");
         // A wrong project file is a result like a failed build: it is watched, too.
-        while !files.look(&watched(args, &directory).unwrap_or_else(|_| vec![directory.clone()])) {
+        let mut look = || files.look(&watched(args, &directory).unwrap_or_else(|_| vec![directory.clone()]));
+        while !look() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         // Until an editor or a checkout has written all files.
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            if !files.look(&watched(args, &directory).unwrap_or_else(|_| vec![directory.clone()])) {
+            if !look() {
                 break;
             }
         }
@@ -111,7 +112,7 @@ fn watched(args: &DevArgs, directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     if paths.is_empty() {
         paths.push(directory.to_owned());
     }
-    paths.extend([directory.join("cases"), directory.join(crate::settings::project::PROJECT_FILE)]);
+    paths.extend([directory.join("cases"), directory.join(PROJECT_FILE)]);
     if project.build.is_none() {
         paths.extend(project.component.map(|component| directory.join(component)));
     }
