@@ -7,9 +7,8 @@ use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::model::message::OutgoingMessage;
 use wasmrun_runtime::ports::queue::{Delivery, Depth, Queue, QueueAttributes, QueueError, Receipt};
 
-/// A queue that keeps the messages that a task sends, and delivers none.
+/// A standard queue that keeps the messages that a task sends, and delivers none.
 pub(super) struct SentQueue {
-    /// Ends with `.fifo` for a FIFO queue.
     url: String,
     sent: Mutex<Vec<OutgoingMessage>>,
 }
@@ -23,10 +22,6 @@ impl SentQueue {
     pub(super) fn sent(&self) -> Vec<OutgoingMessage> {
         self.sent.lock().clone()
     }
-
-    fn is_fifo(&self) -> bool {
-        self.url.ends_with(".fifo")
-    }
 }
 
 #[async_trait]
@@ -36,7 +31,7 @@ impl Queue for SentQueue {
     }
 
     async fn attributes(&self) -> Result<QueueAttributes, QueueError> {
-        Ok(QueueAttributes { fifo: self.is_fifo(), ..QueueAttributes::default() })
+        Ok(QueueAttributes::default())
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {
@@ -64,7 +59,7 @@ impl Queue for SentQueue {
         let mut sent = self.sent.lock();
         let mut send = |message: &OutgoingMessage| {
             message.validate().map_err(QueueError::InvalidMessage)?;
-            message.fits(self.is_fifo()).map_err(|why| QueueError::InvalidMessage(why.into()))?;
+            message.fits(false).map_err(|why| QueueError::InvalidMessage(why.into()))?;
             sent.push(message.clone());
             // The same in each run.
             Ok(format!("sent-{}", sent.len()))
