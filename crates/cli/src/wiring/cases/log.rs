@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tracing::field::{Field, Visit};
 use tracing::{Dispatch, Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::registry::Registry;
 
 /// Maximum number of collected lines. The limit of a task's log allows some thousand short ones.
 const MAX_LINES: usize = 10_000;
@@ -39,7 +39,7 @@ impl TaskLog {
 
 struct Collector(TaskLog);
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
+impl<S: Subscriber> Layer<S> for Collector {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let (level, is_guests) = (*metadata.level(), metadata.target() == GUEST);
