@@ -3,11 +3,11 @@
 use crate::output::failure::Failure;
 use crate::settings::flags::InspectArgs;
 use crate::wiring::compiler::{compiler, open_cache};
-use crate::wiring::component::read_component;
+use crate::wiring::component::{grant_flags, read_component};
 use crate::wiring::logging;
 use serde_json::json;
 use std::process::ExitCode;
-use wasmrun_runtime::task::component::{Interfaces, Needs};
+use wasmrun_runtime::task::component::Interfaces;
 
 pub(crate) async fn inspect(args: InspectArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&args.log)?;
@@ -42,12 +42,7 @@ fn as_lines(shown: &str, interfaces: &Interfaces) -> Vec<String> {
         Ok(world) => world.as_str().to_owned(),
         Err(misfit) => format!("none: {misfit}"),
     };
-    let Needs { object_store, queue } = interfaces.needs;
-    let needs: Vec<&str> = [(object_store, "--store ALIAS=URL:MODE"), (queue, "--send ALIAS=URL")]
-        .iter()
-        .filter(|(needed, _)| *needed)
-        .map(|(_, flag)| *flag)
-        .collect();
+    let needs: Vec<&str> = grant_flags(interfaces.needs).map(|(_, flag)| flag).collect();
     let grants = if needs.is_empty() {
         "none".to_owned()
     } else {

@@ -18,7 +18,7 @@ use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::Message;
 use wasmrun_runtime::model::trace;
-use wasmrun_runtime::task::component::{Component, LoadOptions, Report};
+use wasmrun_runtime::task::component::{Component, LoadOptions, Needs, Report};
 use wasmrun_runtime::task::grant::{Grants, StoreGrant};
 
 /// Maximum size of precompiled code. Code is about three times as large as its component, and larger without
@@ -153,13 +153,12 @@ pub(crate) fn host(ecs_bytes: Option<u64>) -> Host {
 /// Notes the interfaces that a component imports without a grant for them. They aren't refused, as many toolchains import
 /// all of a world, used or not: a call without a grant is `access-denied`.
 fn note_missing_grants(component: &Component, shown: &str) {
-    let grants = component.grants();
-    let needs = component.needs();
-    let missing = [
-        (needs.object_store && grants.stores.is_empty(), "object-store", "--store ALIAS=URL:MODE"),
-        (needs.queue && grants.queues.is_empty(), "queue", "--send ALIAS=URL"),
-    ];
-    for (_, interface, flag) in missing.into_iter().filter(|(is_missing, ..)| *is_missing) {
+    let (grants, needs) = (component.grants(), component.needs());
+    let missing = Needs {
+        object_store: needs.object_store && grants.stores.is_empty(),
+        queue: needs.queue && grants.queues.is_empty(),
+    };
+    for (interface, flag) in grant_flags(missing) {
         tracing::warn!(
             component = shown,
             interface,
@@ -167,6 +166,15 @@ fn note_missing_grants(component: &Component, shown: &str) {
             "an imported interface has no grant, and its calls are refused"
         );
     }
+}
+
+/// Returns the needed interfaces, each with the flag that grants it.
+pub(crate) fn grant_flags(needs: Needs) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let flags = [
+        (needs.object_store, ("object-store", "--store ALIAS=URL:MODE")),
+        (needs.queue, ("queue", "--send ALIAS=URL")),
+    ];
+    flags.into_iter().filter_map(|(is_needed, flag)| is_needed.then_some(flag))
 }
 
 fn refuse_protected(alias: &str, store: &OpenStore, protected: &[Protected]) -> Result<(), Failure> {
