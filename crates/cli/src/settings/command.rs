@@ -4,6 +4,7 @@ use super::named::named;
 use super::text::{named_texts, written};
 use crate::output::failure::Failure;
 use clap::Args;
+use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -99,8 +100,6 @@ fn exit_code(code: &str, outcome: &str) -> Result<(u8, ExitMeaning), String> {
 
 /// Reads a list of texts.
 fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    struct Text(#[serde(deserialize_with = "written")] Option<String>);
     struct Texts;
 
     impl<'de> Visitor<'de> for Texts {
@@ -110,12 +109,8 @@ fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
             f.write_str("a list of texts")
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut texts = Vec::new();
-            while let Some(Text(text)) = list.next_element()? {
-                texts.extend(text);
-            }
-            Ok(texts)
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+            Deserialize::deserialize(SeqAccessDeserializer::new(list))
         }
     }
 
@@ -132,6 +127,7 @@ fn exit_codes_of_file<'de, D: Deserializer<'de>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::read::toml_from;
 
     fn resolved(args: CommandArgs, file: &str) -> Result<CommandOptions, String> {
         let file = toml::from_str(file).map_err(|error| error.to_string())?;
@@ -178,6 +174,10 @@ mod tests {
         ] {
             let error = resolved(args, "").expect_err(said);
             assert!(error.contains(said), "{error}");
+        }
+        for (toml, said) in [("arg = '-n'", "a list of texts"), ("arg = ['-n', 5]", "text in quotes")] {
+            let error = toml_from::<CommandTable>(toml, "x").expect_err(said).to_string();
+            assert!(error.contains(&format!(": expected {said}")), "{error}");
         }
         assert!(resolved(CommandArgs::default(), "exit-code = { 300 = 'retry' }").is_err());
     }

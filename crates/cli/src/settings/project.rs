@@ -102,8 +102,8 @@ impl CaseFile {
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let file: Self = toml_from(text, CASE_FILE)?;
         let of_queues = file.expect.sent.iter().flat_map(BTreeMap::keys);
-        let aliases: Vec<String> = file.send.iter().chain(of_queues).cloned().collect();
-        check_aliases(&aliases).map_err(|error| Failure::usage(format!("in {CASE_FILE}: {error}")))?;
+        check_aliases(file.send.iter().chain(of_queues))
+            .map_err(|error| Failure::usage(format!("in {CASE_FILE}: {error}")))?;
         Ok(file)
     }
 }
@@ -219,13 +219,14 @@ impl fmt::Display for Text {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const FORM: &str = "text in quotes, or { matches = \"PATTERN\" }";
         struct Reader;
 
         impl<'de> Visitor<'de> for Reader {
             type Value = Text;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text in quotes, or { matches = \"PATTERN\" }")
+                f.write_str(FORM)
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Text, E> {
@@ -233,7 +234,7 @@ impl<'de> Deserialize<'de> for Text {
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {
-                let wrong = || de::Error::custom("expected text in quotes, or { matches = \"PATTERN\" }");
+                let wrong = || de::Error::custom(format_args!("expected {FORM}"));
                 let Some((key, pattern)) = map.next_entry::<String, String>()? else { return Err(wrong()) };
                 if key != "matches" || map.next_key::<String>()?.is_some() {
                     return Err(wrong());
@@ -305,8 +306,8 @@ fn stores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String,
     named_texts(deserializer, |alias, value| well_formed_alias(alias).and(case_store(alias, value).map(drop)))
 }
 
-fn check_aliases(aliases: &[String]) -> Result<(), String> {
-    aliases.iter().try_for_each(|alias| well_formed_alias(alias))
+fn check_aliases<'a>(aliases: impl IntoIterator<Item = &'a String>) -> Result<(), String> {
+    aliases.into_iter().try_for_each(|alias| well_formed_alias(alias))
 }
 
 #[cfg(test)]
