@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
-use wasmrun_benches::program::{Process, dir_store, until, wasmrun};
+use wasmrun_benches::program::{Process, dir_store, milliseconds, until, wasmrun};
 use wasmrun_benches::rounds::median;
 use wasmrun_benches::worker::message;
 use wasmrun_benches::{guests, system};
@@ -127,7 +127,7 @@ impl Worker {
         };
         // From the end of the first to the end of the last.
         let seconds = match records.as_slice() {
-            [first, .., last] => ended(last).duration_since(ended(first)).as_secs_f64(),
+            [first, .., last] => milliseconds(ended(first), ended(last)) / 1e3,
             _ => f64::NAN,
         };
         let of = |field: &str| median(records.iter().map(|record| number(record, field)));

@@ -24,6 +24,7 @@ use serde_json::Value;
 use std::path::Path;
 use wasmrun_benches::packages::Packages;
 use wasmrun_benches::report::Report;
+use wasmrun_benches::run::Only;
 use wasmrun_benches::{guests, run, system};
 
 fn main() {
@@ -32,8 +33,7 @@ fn main() {
         println!("Skipped: sharp and Pillow aren't installed (cargo xtask bench images installs them).");
         return;
     };
-    let only = std::env::args().skip_while(|argument| argument != "--only").nth(1);
-    let is_wanted = |module: &str| only.as_deref().is_none_or(|only| only == module);
+    let only = Only::given();
     let scratch = tempfile::tempdir().expect("a directory");
     let folder = scratch.path().join("pictures");
     std::fs::create_dir(&folder).expect("a directory");
@@ -41,16 +41,16 @@ fn main() {
     system::output(make.arg(guests::photographs()).arg(&folder)).expect("the pictures");
 
     let mut report = Report::new("images", size, &versions(&packages));
-    if is_wanted("pictures") {
+    if only.wants("pictures") {
         pictures::measure(&mut report, &packages, scratch.path(), size);
     }
-    if is_wanted("steps") {
+    if only.wants("steps") {
         steps::measure(&mut report, scratch.path(), size);
     }
-    if is_wanted("whole") {
+    if only.wants("whole") {
         whole::measure(&mut report, &packages, scratch.path(), size);
     }
-    if only.is_none() {
+    if only.is_all() {
         report.write();
     }
 }

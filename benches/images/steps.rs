@@ -64,13 +64,7 @@ pub(crate) fn measure(report: &mut Report, scratch: &Path, size: Size) {
 
 /// Builds the native program, and returns its file.
 fn build() -> PathBuf {
-    let target = guests::target().join("native");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .args(["build", "--quiet", "--release", "--locked", "--package", "picture", "--example", "steps"])
-        .arg("--manifest-path")
-        .arg(guests::repository().join("guest-examples/Cargo.toml"))
-        .env("CARGO_TARGET_DIR", &target);
-    system::output(&mut cargo).expect("the native program");
-    target.join("release/examples/steps")
+    let (mut cargo, release) = guests::native_build("guest-examples/Cargo.toml");
+    system::output(cargo.args(["--package", "picture", "--example", "steps"])).expect("the native program");
+    release.join("examples/steps")
 }

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 use wasmrun_benches::packages::Packages;
 use wasmrun_benches::program::{dir_store, wasmrun};
 use wasmrun_benches::report::Report;
-use wasmrun_benches::rounds::{Found, Way, interleaved};
+use wasmrun_benches::rounds::{Cost, Found, Way, interleaved, micros};
 use wasmrun_benches::run::Size;
 use wasmrun_benches::{guests, system};
 
@@ -16,12 +16,6 @@ use crate::picture;
 
 /// The photographs, which the folder has in turns.
 const FILES: [&str; 3] = ["few.jpg", "some.jpg", "many.jpg"];
-
-/// A folder that was worked off.
-struct Run {
-    seconds: f64,
-    cpu_seconds: f64,
-}
 
 pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path, size: Size) {
     let (rounds, photographs) = size.pick((1, 12), (3, 2_000));
@@ -32,6 +26,7 @@ pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path, 
         let file = picture(scratch, FILES[number % FILES.len()]);
         fs::hard_link(file, input.join(format!("{number:04}.jpg"))).expect("another name of a photograph");
     }
+    let store = dir_store("input", &input, "ro");
     let out = |name: &str, round: usize| {
         let out = folder.join(format!("{name}-{round}"));
         fs::create_dir(&out).expect("a directory");
@@ -43,13 +38,12 @@ pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path, 
             let queue = format!("sqlite:{}", out.with_extension("db").display());
             let mut enqueue = wasmrun();
             enqueue.args(["enqueue", "--queue", &queue]);
-            enqueue.args(["--store", dir_store("input", &input, "ro").trim_end_matches(":ro")]);
+            enqueue.args(["--store", store.trim_end_matches(":ro")]);
             system::output(&mut enqueue).expect("messages");
             let mut run = wasmrun();
             run.arg("run").arg(guests::path("thumbnail"));
             run.args(["--queue", &queue, "--until-empty", "--log", "error"]);
-            run.args(["--store", &dir_store("input", &input, "ro")]);
-            run.args(["--store", &dir_store("output", &out, "rw")]);
+            run.args(["--store", &store, "--store", &dir_store("output", &out, "rw")]);
             worked_off(&mut run, &out, photographs)
         }),
         Way::new("sharp in a worker of Node", |round| {
@@ -61,17 +55,17 @@ pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path, 
     ];
     let found = interleaved("A folder of photographs", rounds, ways);
     let [ours, theirs] = &found[..] else { unreachable!("two ways") };
-    let row = |way: &Found<Run>| {
+    let row = |way: &Found<Cost>| {
         json!({
             "what": way.name,
-            "per_second": way.median(|run| photographs as f64 / run.seconds),
-            "cpu_ms": way.median(|run| run.cpu_seconds * 1e3 / photographs as f64),
+            "per_second": way.median(|cost| 1e6 / cost.wall),
+            "cpu_ms": way.median(|cost| cost.cpu / 1e3),
         })
     };
     let rows = found.iter().map(row).collect();
     report.table("whole", "| | pictures a second | CPU ms each |", "what per_second:1 cpu_ms:1", rows);
-    let speed = theirs.ratio(ours, |run| run.seconds);
-    let cpu = ours.ratio(theirs, |run| run.cpu_seconds);
+    let speed = theirs.ratio(ours, |cost| cost.wall);
+    let cpu = ours.ratio(theirs, |cost| cost.cpu);
     report.data("whole_ratios", json!({"speed": speed, "cpu": cpu}));
     report.text(
         "whole-ratio",
@@ -82,14 +76,15 @@ pub(crate) fn measure(report: &mut Report, packages: &Packages, scratch: &Path, 
     );
 }
 
-/// Runs a command to its end, and checks that it made all thumbnails.
-fn worked_off(command: &mut Command, out: &PathBuf, photographs: usize) -> Run {
+/// Runs a command to its end, and checks that it made all thumbnails. Returns what a photograph cost it.
+fn worked_off(command: &mut Command, out: &Path, photographs: usize) -> Cost {
     let (cpu, began) = (system::children_cpu(), Instant::now());
     system::output(command).expect("thumbnails");
-    let (seconds, cpu) = (began.elapsed().as_secs_f64(), system::children_cpu() - cpu);
+    let (wall, cpu) = (began.elapsed(), system::children_cpu() - cpu);
     let is_thumbnail = |name: std::ffi::OsString| name.to_string_lossy().ends_with(".jpg.jpg");
     let names = fs::read_dir(out).expect("a directory").filter_map(Result::ok);
     assert_eq!(names.filter(|entry| is_thumbnail(entry.file_name())).count(), photographs);
     fs::remove_dir_all(out).expect("a directory");
-    Run { seconds, cpu_seconds: cpu.as_secs_f64() }
+    let each = |time| micros(time) / photographs as f64;
+    Cost { cpu: each(cpu), wall: each(wall) }
 }

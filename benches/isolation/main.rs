@@ -30,6 +30,7 @@ mod ways;
 
 use std::process::Command;
 use wasmrun_benches::report::Report;
+use wasmrun_benches::run::Only;
 use wasmrun_benches::system::output;
 use wasmrun_benches::{guests, run};
 
@@ -44,28 +45,27 @@ fn main() {
         return limits::thumbnails(&arguments);
     }
     let Some(size) = run::size("isolation") else { return };
-    let only = std::env::args().skip_while(|argument| argument != "--only").nth(1);
-    let is_wanted = |module: &str| only.as_deref().is_none_or(|only| only == module);
+    let only = Only::given();
 
     memory::adopt_orphans();
     let scratch = tempfile::tempdir().expect("a directory");
     let program = Program::build(scratch.path());
     let (sandboxes, skipped) = sandbox::available(&program, scratch.path());
     let mut report = Report::new("isolation", size, &with(&sandboxes, &skipped));
-    if is_wanted("start") {
+    if only.wants("start") {
         start::measure(&mut report, &program, &sandboxes, size);
     }
-    if is_wanted("density") {
+    if only.wants("density") {
         density::measure(&mut report, scratch.path(), &sandboxes, size);
     }
-    if is_wanted("limits") {
+    if only.wants("limits") {
         limits::measure(&mut report, size);
     }
-    if is_wanted("neighbours") {
+    if only.wants("neighbours") {
         neighbours::measure(&mut report, &program, size);
     }
     sandboxes.iter().for_each(Sandbox::remove);
-    if only.is_none() {
+    if only.is_all() {
         report.write();
     }
 }

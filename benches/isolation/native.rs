@@ -21,21 +21,15 @@ pub(crate) struct Program {
 impl Program {
     /// Builds it into a root in the scratch folder.
     pub(crate) fn build(scratch: &Path) -> Self {
-        let target = guests::target().join("native");
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo
-            .args(["build", "--quiet", "--release", "--locked", "--manifest-path"])
-            .arg(guests::repository().join("benches/native/Cargo.toml"))
-            .env("CARGO_TARGET_DIR", &target)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        let (mut cargo, release) = guests::native_build("benches/native/Cargo.toml");
+        cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
         output(&mut cargo).expect("the native program");
         let program = Self::at(scratch);
         // Folders that sandboxes mount to must exist in a root that can't be written.
         for folder in ["dev", "proc", "sys", "tmp"] {
             fs::create_dir_all(program.root.join(folder)).expect("a directory");
         }
-        fs::copy(target.join("release").join(NAME), program.root.join(NAME)).expect("the native program");
+        fs::copy(release.join(NAME), program.root.join(NAME)).expect("the native program");
         program
     }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::SystemTime;
 use wasmrun_runtime::engine::Allocator;
@@ -24,6 +25,17 @@ pub fn repository() -> &'static Path {
 pub fn target() -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program");
     program.ancestors().nth(3).expect("a target folder").to_owned()
+}
+
+/// The build of a native program in another workspace of the repository, and the folder of what it builds.
+pub fn native_build(manifest: &str) -> (Command, PathBuf) {
+    let target = target().join("native");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--release", "--locked", "--manifest-path"])
+        .arg(repository().join(manifest))
+        .env("CARGO_TARGET_DIR", &target);
+    (cargo, target.join("release"))
 }
 
 /// The file of a component that `cargo xtask guests` built.

@@ -57,7 +57,7 @@ impl<T> Found<T> {
 /// The cost of a task, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// CPU time of this process, on all threads.
+    /// CPU time on all threads: of this process, or of those that work on the task.
     pub cpu: f64,
     /// Wall-clock time.
     pub wall: f64,

@@ -36,6 +36,26 @@ pub fn size(name: &str) -> Option<Size> {
     None
 }
 
+/// The part of a benchmark that `--only NAME` selects; all of it without that flag.
+pub struct Only(Option<String>);
+
+impl Only {
+    /// Reads this program's arguments.
+    pub fn given() -> Self {
+        Self(std::env::args().skip_while(|argument| argument != "--only").nth(1))
+    }
+
+    /// Whether the part of this name is selected.
+    pub fn wants(&self, part: &str) -> bool {
+        self.0.as_deref().is_none_or(|only| only == part)
+    }
+
+    /// Whether all parts are selected.
+    pub fn is_all(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 /// This program as a child process, with a flag that [`child_arguments`] recognizes.
 pub fn child(flag: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("the path of this program"));

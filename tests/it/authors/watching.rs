@@ -40,10 +40,7 @@ fn each_change_builds_and_runs_the_cases_and_shows_what_changed() {
 #[test]
 fn a_component_without_a_build_command_is_watched_itself() {
     let world = project(&[("ok", "message = 'x'")]);
-    let copy = |name: &str| {
-        std::fs::copy(guest(name), world.path("replacement")).expect("copied");
-        std::fs::rename(world.path("replacement"), world.path("guest.wasm")).expect("renamed");
-    };
+    let copy = |name: &str| world.replace("guest.wasm", std::fs::read(guest(name)).expect("a component"));
     copy("empty");
     world.write("guest.toml", "component = 'guest.wasm'\n");
     let dev = world.wasmrun(["dev"]).start();

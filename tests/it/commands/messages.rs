@@ -1,28 +1,8 @@
 //! What a command sees of its message, and what its exit code means.
 
-use crate::harness::{Command, World, guest};
+use super::{ended, program, said};
+use crate::harness::{World, field, guest, why};
 use serde_json::{Value, json};
-
-/// One task of the guest `program` with these arguments.
-fn program(world: &World, arguments: &str, message: &str) -> Command {
-    let command = world.invoke("program", message);
-    arguments.split_whitespace().fold(command, |command, word| command.args(["--arg", word]))
-}
-
-/// Outcome and reason.
-#[track_caller]
-fn ended(command: Command) -> (String, String) {
-    let report = command.ends().json();
-    let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
-    (text("outcome"), text("reason"))
-}
-
-#[track_caller]
-fn said(command: Command) -> String {
-    let (outcome, reason) = ended(command);
-    assert_eq!(outcome, "rejected", "{reason}");
-    reason
-}
 
 #[test]
 fn the_body_is_on_standard_input_and_the_message_in_variables() {
@@ -192,19 +172,10 @@ fn a_worker_settles_the_messages_of_a_command_by_its_exit_codes() {
     let output = world.run("program").args(["--until-empty", "--backoff", "1ms..1ms"]).succeeds();
     let outcomes = json!({"completed": 2, "rejected": 1, "retry": 2, "trapped": 2});
     assert_eq!(output.summary()["outcomes"], outcomes);
-    let mut dead: Vec<String> = world
-        .peek("sqlite:jobs.db#dead")
-        .iter()
-        .map(|letter| letter["attributes"]["wasmrun"].as_str().expect("an explanation").to_owned())
-        .map(|why| {
-            serde_json::from_str::<Value>(&why).expect("JSON")["reason"]
-                .as_str()
-                .expect("a reason")
-                .to_owned()
-        })
-        .collect();
-    dead.sort();
-    assert_eq!(dead, ["exited with status 1: broken", "later", "no picture"]);
+    let letters = world.peek("sqlite:jobs.db#dead");
+    let mut reasons: Vec<_> = letters.iter().map(|letter| field(&why(letter), "reason").to_owned()).collect();
+    reasons.sort();
+    assert_eq!(reasons, ["exited with status 1: broken", "later", "no picture"]);
 }
 
 #[test]

@@ -1,35 +1,22 @@
 //! Objects on the standard input of commands, and the keys of objects on both streams.
 
+use super::{ended, said};
 use crate::harness::{Answer, Command, Stub, World, guest, signed};
 use serde_json::{Value, json};
 
 /// S3's notification of objects in the store `in`.
-fn event(world: &World, keys: &[&str], name: &str) -> String {
+fn event(world: &World, keys: &[&str]) -> String {
     let bucket = format!("dir:{}", world.path("in").display());
     let record = |key: &&str| {
-        json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": name,
+        json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
                "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 5}}})
     };
     json!({"Records": keys.iter().map(record).collect::<Vec<Value>>()}).to_string()
 }
 
+/// One task of the guest `program` with these arguments, for objects of `in`.
 fn program(world: &World, arguments: &str, keys: &[&str]) -> Command {
-    let command = world.invoke("program", &event(world, keys, "ObjectCreated:Put"));
-    arguments.split_whitespace().fold(command, |command, word| command.args(["--arg", word]))
-}
-
-#[track_caller]
-fn ended(command: Command) -> (String, String) {
-    let report = command.ends().json();
-    let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
-    (text("outcome"), text("reason"))
-}
-
-#[track_caller]
-fn said(command: Command) -> String {
-    let (outcome, reason) = ended(command);
-    assert_eq!(outcome, "rejected", "{reason}");
-    reason
+    super::program(world, arguments, &event(world, keys))
 }
 
 #[test]
@@ -62,7 +49,7 @@ fn the_announced_object_is_standard_input_and_named_in_variables() {
         assert_eq!(said(program(&world, &format!("say WASMRUN_OBJECT_{name}"), &keys)), value);
     }
     // The event itself, for a program that wants it.
-    let event = event(&world, &keys, "ObjectCreated:Put");
+    let event = event(&world, &keys);
     assert_eq!(said(program(&world, "count", &keys).arg("--raw-body")), event.len().to_string());
 }
 

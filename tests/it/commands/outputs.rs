@@ -1,28 +1,14 @@
 //! Objects on the standard output of commands: written as a whole or not at all.
 
-use crate::harness::{Command, World, guest, wait_until};
+use super::ended;
+use crate::harness::{Command, World, large, wait_until};
 use rustix::process::Signal;
 use serde_json::json;
-use std::fs::{self, File};
-use std::io::{BufReader, Read};
-use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::fs;
 
-/// Size of an object that is larger than the memory of its task, and its host.
-const LARGE: u64 = 1 << 30;
-/// What the host may hold meanwhile.
-const HOST_MEMORY: u64 = 200 << 20;
-
+/// One task of the guest `program` with these arguments, whose output is the object `result`.
 fn program(world: &World, arguments: &str) -> Command {
-    let command = world.invoke("program", "x").args(["--output-object", "output:result"]);
-    arguments.split_whitespace().fold(command, |command, word| command.args(["--arg", word]))
-}
-
-#[track_caller]
-fn ended(command: Command) -> (String, String) {
-    let report = command.ends().json();
-    let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
-    (text("outcome"), text("reason"))
+    super::program(world, arguments, "x").args(["--output-object", "output:result"])
 }
 
 /// Asserts that no object exists, nor a part of one.
@@ -104,50 +90,8 @@ fn a_worker_that_is_killed_during_the_output_leaves_no_object_and_the_next_one_w
 
 #[test]
 fn a_gibibyte_goes_through_a_command_of_sixteen_mebibytes() {
-    let world = World::with_queue(&[]);
-    write_sparse(&world);
-    world.announce();
-    world.wasmrun(["inspect"]).arg(guest("program")).succeeds();
-    let worker = world
-        .run("program")
-        .args(["--arg", "cat", "--output-object", "output:{key}.copy"])
-        .args(["--memory", "16MiB", "--timeout", "10m"])
-        .within(Duration::from_secs(300))
-        .start();
-    worker.until_logged("\"ready\"");
-    worker.until_logged_at_last("\"task completed\"");
-    let peak = worker.vitals().peak;
-    worker.signal(Signal::TERM);
-    let summary = worker.finish().succeeded().summary();
-    println!("the host's memory peaked at {} KiB, {summary}", peak >> 10);
-    assert!(peak < HOST_MEMORY, "{peak}");
-    assert_eq!((&summary["bytes_read"], &summary["bytes_written"]), (&json!(LARGE), &json!(LARGE)));
-    assert!(summary["peak_memory_bytes"].as_u64() <= Some(16 << 20), "{summary}");
-    assert!(same(&world), "the copy differs");
-}
-
-/// Writes holes, which read as zeros, and random blocks among them, the last at the very end.
-fn write_sparse(world: &World) {
-    let file = File::create(world.path("in/large")).expect("a file");
-    file.set_len(LARGE).expect("a size");
-    let mut random = fastrand::Rng::with_seed(5);
-    let mut block = vec![0; 1 << 20];
-    let last = LARGE - block.len() as u64;
-    for place in (0..15).map(|_| random.u64(..last)).chain([last]).collect::<Vec<_>>() {
-        random.fill(&mut block);
-        file.write_all_at(&block, place).expect("written");
-    }
-}
-
-fn same(world: &World) -> bool {
-    let open = |path| BufReader::with_capacity(1 << 20, File::open(world.path(path)).expect(path));
-    let (mut original, mut copy) = (open("in/large"), open("out/large.copy"));
-    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
-    for _ in 0..LARGE >> 20 {
-        original.read_exact(&mut left).expect("read");
-        if copy.read_exact(&mut right).is_err() || left != right {
-            return false;
-        }
-    }
-    copy.read(&mut right).expect("read") == 0
+    const SIZE: u64 = 1 << 30;
+    let arguments = ["--arg", "cat", "--output-object", "output:{key}.copy"];
+    let summary = large::copied("program", &arguments, "out/large.copy", SIZE, 16);
+    assert_eq!(summary["bytes_read"], SIZE);
 }

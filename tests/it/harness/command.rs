@@ -152,6 +152,14 @@ impl Output {
         serde_json::from_str(&self.stdout[0]).unwrap_or_else(|error| panic!("{error}: {self}"))
     }
 
+    /// Outcome and reason of the task that `wasmrun invoke --json` ran. The reason is empty if there is none.
+    #[track_caller]
+    pub(crate) fn outcome(&self) -> (String, String) {
+        let report = self.json();
+        let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
+        (text("outcome"), text("reason"))
+    }
+
     /// Parses standard error, where each line must be a JSON object.
     #[track_caller]
     pub(crate) fn logs(&self) -> Vec<Value> {
@@ -203,6 +211,12 @@ impl std::fmt::Display for Output {
 /// The outcomes that a summary counts, each in its own field.
 const OUTCOMES: [&str; 8] =
     ["completed", "retry", "rejected", "limit-exceeded", "timed-out", "trapped", "host-failed", "cancelled"];
+
+/// The worker's explanation in a dead letter, as `wasmrun queue peek` prints it.
+#[track_caller]
+pub(crate) fn why(letter: &Value) -> Value {
+    serde_json::from_str(field(&letter["attributes"], "wasmrun")).expect("JSON")
+}
 
 /// A field that holds a string.
 #[track_caller]

@@ -8,6 +8,7 @@ mod amazon;
 mod command;
 mod disk;
 mod guard;
+pub(crate) mod large;
 pub(crate) mod png;
 mod process;
 mod proxy;
@@ -18,7 +19,7 @@ mod watcher;
 mod world;
 
 pub(crate) use amazon::{ACCOUNT, Amazon, Faults, arn, installed, program, signed};
-pub(crate) use command::{Command, Output, field};
+pub(crate) use command::{Command, Output, field, why};
 pub(crate) use disk::Disk;
 pub(crate) use guard::Guard;
 pub(crate) use process::Process;

@@ -74,7 +74,7 @@ impl World {
     }
 
     /// Replaces a file atomically, so that a watcher never sees a part of it.
-    pub(crate) fn replace(&self, relative: &str, content: &str) {
+    pub(crate) fn replace(&self, relative: &str, content: impl AsRef<[u8]>) {
         self.write("replacement", content);
         fs::rename(self.path("replacement"), self.path(relative)).expect("renamed");
     }
@@ -113,9 +113,7 @@ impl World {
     /// The outcome and the reason of the task for this message.
     #[track_caller]
     pub(crate) fn outcome(&self, message: &str) -> (String, String) {
-        let report = self.invoke("misbehave", message).ends().json();
-        let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
-        (text("outcome"), text("reason"))
+        self.invoke("misbehave", message).ends().outcome()
     }
 
     pub(crate) fn grants() -> [&'static str; 6] {

@@ -361,10 +361,6 @@ const MARKING: &str = r#"
         (return (call $ok)))
       (call $reject (i32.const 256) (i32.const 6)))"#;
 
-/// Bounds what a task and its neighbour may make the process hold: 16 MiB of memory and the arguments of a call for the
-/// task, and as much again for the neighbour.
-const MOST_MEMORY: u64 = 48 << 20;
-
 #[test]
 fn each_lie_of_a_guest_ends_its_task_and_nothing_else_is_touched() {
     let tricks: Vec<_> = COUNTED.iter().collect();
@@ -373,7 +369,7 @@ fn each_lie_of_a_guest_ends_its_task_and_nothing_else_is_touched() {
     let mut siege = Siege::start(&BARE, |world| worker(world, &component, &options));
     let cases = frame::cases(&tricks);
     siege.storm_twice(&cases);
-    siege.one_by_one(&cases, MOST_MEMORY);
+    siege.one_by_one(&cases);
     siege.end(&[]);
 }
 

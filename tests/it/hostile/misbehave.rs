@@ -205,10 +205,6 @@ fn timed() -> Vec<Case> {
     cases
 }
 
-/// Bounds what a task and its neighbour may make the process hold: 16 MiB of memory and the arguments of a call for the
-/// task, and as much again for the neighbour.
-const MOST_MEMORY: u64 = 48 << 20;
-
 #[test]
 fn each_hostile_task_ends_as_it_must_and_nothing_else_is_touched() {
     let mut siege = Siege::start(&MISBEHAVE, |world| {
@@ -218,7 +214,7 @@ fn each_hostile_task_ends_as_it_must_and_nothing_else_is_touched() {
     let cases = counted(&siege.world);
     // All cases at once also warm up the worker.
     siege.storm_twice(&cases);
-    siege.one_by_one(&cases, MOST_MEMORY);
+    siege.one_by_one(&cases);
     // No objects of tasks that ended half-way or whose writes were refused.
     siege.end(&[&THERE[..], &["again", "finished", "nf-\u{e9}", "nf-e\u{301}"]].concat());
 }

@@ -23,9 +23,6 @@ const PROGRAM: Guest = Guest {
 /// The same guest without a pulse, for cases that last for four seconds themselves.
 const FOR_LONG: Guest = Guest { pulse: None, ..PROGRAM };
 
-/// Bounds what a task and its neighbour may make the process hold, as for `misbehave`.
-const MOST_MEMORY: u64 = 48 << 20;
-
 fn worker(world: &World) -> Command {
     world
         .run("program")
@@ -62,7 +59,7 @@ fn each_hostile_command_ends_as_it_must_and_nothing_else_is_touched() {
     });
     let cases = counted();
     siege.storm_twice(&cases);
-    siege.one_by_one(&cases, MOST_MEMORY);
+    siege.one_by_one(&cases);
     siege.idle();
     remove_pulses(&siege.world);
     siege.end(&[]);

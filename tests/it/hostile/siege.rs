@@ -17,6 +17,9 @@ const IDLE_THREAD: Duration = Duration::from_millis(300);
 /// Growth in bytes that is allowed for an idle worker after some hundred tasks, because the allocators of its threads
 /// keep memory.
 const SLACK: u64 = 8 << 20;
+/// Bounds what a task and its neighbour may make the process hold: 16 MiB of memory and the arguments of a call for the
+/// task, and as much again for the neighbour.
+const MOST_MEMORY: u64 = 48 << 20;
 
 /// Triggers in the queue's own database that count the receives and renewals of each message, so that none is missed
 /// and the test doesn't need to poll.
@@ -160,7 +163,7 @@ impl Siege {
     /// Runs the cases one by one, each with a neighbour that starts at the same moment, while a pulse is running. After
     /// each case, its resources must have been freed.
     #[track_caller]
-    pub(super) fn one_by_one(&mut self, cases: &[Case], most_memory: u64) {
+    pub(super) fn one_by_one(&mut self, cases: &[Case]) {
         let before = self.idle();
         let mut wrong = Wrong::default();
         println!("milliseconds  KiB at most  KiB after  case");
@@ -188,7 +191,7 @@ impl Siege {
             let held = after.peak.saturating_sub(resident);
             let milliseconds = began.elapsed().as_millis();
             println!("{milliseconds:>12}  {:>11}  {:>9}  {name}", held >> 10, after.resident >> 10);
-            if held > most_memory {
+            if held > MOST_MEMORY {
                 wrong.extend(Some(format!(
                     "{name} made the process hold {held} bytes: {before:?}, {after:?}"
                 )));

@@ -12,9 +12,7 @@ fn notification(world: &World, source: &str, event_name: &str, key: &str) -> Val
 
 /// Outcome and reason of the task for this event.
 fn task(world: &World, component: &str, event: &Value, options: &[&str]) -> (String, String) {
-    let report = world.invoke(component, &event.to_string()).args(options).ends().json();
-    let text = |name: &str| report[name].as_str().unwrap_or_default().to_owned();
-    (text("outcome"), text("reason"))
+    world.invoke(component, &event.to_string()).args(options).ends().outcome()
 }
 
 #[test]

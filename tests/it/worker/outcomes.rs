@@ -1,6 +1,6 @@
 //! How tasks fail, and the effect on their messages.
 
-use crate::harness::{Depth, Output, World, field};
+use crate::harness::{Depth, Output, World, field, why};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -64,12 +64,6 @@ fn each_failure_has_its_outcome_is_retried_and_dead_lettered_with_the_reason_whi
     assert_eq!(summary["outcomes"], outcomes);
     assert_eq!(summary["limits"], json!({"fuel": 3, "memory": 3, "stack": 3}));
     assert_eq!(summary["dead_lettered"], FAILURES.len());
-}
-
-/// The worker's explanation in a dead letter.
-fn why(letter: &Value) -> Value {
-    let text = field(&letter["attributes"], "wasmrun");
-    serde_json::from_str(text).expect("JSON")
 }
 
 /// Asserts that each retry comes after the backoff that follows the previous try: at least half of 200 ms, then of 400

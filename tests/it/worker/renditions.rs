@@ -1,6 +1,6 @@
 //! The image processor: several renditions of each picture, a sidecar, and the settings that it refuses.
 
-use crate::harness::{Depth, World, png, repository};
+use crate::harness::{Depth, World, field, png, repository};
 use serde_json::{Value, json};
 
 const THREE: &str = r#"RENDITIONS={
@@ -68,7 +68,7 @@ fn renditions_can_be_described_in_an_object() {
     // That the object is missing isn't the message's fault.
     let report = invoked(&world, &grant, &["RENDITIONS_OBJECT=settings:others.toml"]);
     assert_eq!(report["outcome"], "retry", "{report}");
-    assert!(text(&report, "reason").contains("RENDITIONS_OBJECT is settings:others.toml"), "{report}");
+    assert!(field(&report, "reason").contains("RENDITIONS_OBJECT is settings:others.toml"), "{report}");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_wrong_setting_is_named_and_the_message_is_tried_again() {
     ] {
         let report = invoked(&world, &[], &[setting]);
         assert_eq!(report["outcome"], "retry", "{report}");
-        assert!(text(&report, "reason").contains(expected), "{report}");
+        assert!(field(&report, "reason").contains(expected), "{report}");
     }
     assert_eq!(world.keys("out"), [""; 0]);
 }
@@ -108,7 +108,7 @@ fn a_picture_that_exceeds_a_bound_is_rejected_with_the_setting_and_leaves_no_out
         let report = invoke(&world, &[], &[renditions, setting]);
         assert_eq!(report["outcome"], "rejected", "{report}");
         let name = setting.split('=').next().expect("a name");
-        assert!(text(&report, "reason").ends_with(&format!("by {name}")), "{report}");
+        assert!(field(&report, "reason").ends_with(&format!("by {name}")), "{report}");
     }
     assert_eq!(world.keys("out"), [""; 0]);
 }
@@ -119,7 +119,7 @@ fn no_output_leads_out_of_its_folder() {
     world.write("in/a/...png", picture(8, 8));
     let report = invoke(&world, &[], &[r#"RENDITIONS={"r": {"key": "{dir}/{stem}/{name}.{ext}"}}"#]);
     assert_eq!(report["outcome"], "rejected", "{report}");
-    assert!(text(&report, "reason").contains("\"a/../r.jpg\""), "{report}");
+    assert!(field(&report, "reason").contains("\"a/../r.jpg\""), "{report}");
     assert_eq!(world.keys("out"), [""; 0]);
 }
 
@@ -169,10 +169,6 @@ fn invoke(world: &World, arguments: &[&str], settings: &[&str]) -> Value {
 
 fn sidecar(world: &World, key: &str) -> Value {
     serde_json::from_slice(&world.read(&format!("out/{key}"))).expect("JSON")
-}
-
-fn text<'a>(report: &'a Value, name: &str) -> &'a str {
-    report[name].as_str().unwrap_or_default()
 }
 
 fn picture(width: u32, height: u32) -> Vec<u8> {

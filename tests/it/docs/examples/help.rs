@@ -1,12 +1,16 @@
 //! The examples of each command in the output of `--help`.
 
-use crate::harness::{World, repository};
+use super::checks::{here, in_account, photograph, project, thumbnails};
+use super::place::Place;
+use crate::harness::{Amazon, World, field, guest, repository};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpListener;
 
 /// The examples of each command that has any, by the command's words. The list of commands is the page of commands,
 /// which `cargo xtask docs --check` compares with the program.
-pub(super) fn all(world: &World, columns: u32) -> BTreeMap<String, Vec<String>> {
+fn all(world: &World, columns: u32) -> BTreeMap<String, Vec<String>> {
     let page = fs::read_to_string(repository().join("docs/src/reference/cli.md")).expect("a page");
     let commands = page.lines().filter_map(|line| line.strip_prefix("## wasmrun "));
     let all = commands.map(|command| (command.to_owned(), of(world, command, columns)));
@@ -33,4 +37,103 @@ fn examples(help: &[String]) -> Vec<String> {
         goes_on = line.ends_with('\\');
     }
     examples
+}
+
+/// A configuration for workers on AWS.
+const CONFIGURATION: &str = r#"
+component = "thumbnail.wasm"
+queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/uploads"
+
+[store]
+input = "s3://photos-in:ro"
+output = "s3://photos-out:rw"
+
+[assume-role]
+output = "arn:aws:iam::123456789012:role/thumbs"
+"#;
+
+#[test]
+fn the_examples_of_each_help_run_as_printed() {
+    let Some(amazon) = Amazon::moto() else { return };
+    in_account(&amazon);
+    let shown = all(&World::new(), 80);
+    for command in
+        ["run", "invoke", "enqueue", "new", "test", "dev", "queue", "policy", "report", "completions"]
+    {
+        assert!(shown.contains_key(command), "the help of {command} has no examples");
+    }
+    for (command, examples) in shown {
+        let place = Place::on(&amazon);
+        prepare(&place, &command);
+        let port = free_port();
+        let listening = ["health", "top"].contains(&&*command).then(|| {
+            let world = World::with_queue(&[]);
+            let worker = world.run("misbehave").args(["--listen", &port]).start();
+            worker.until_logged("ready");
+            (worker, world)
+        });
+        for example in examples {
+            // Other tests listen on ports, too.
+            let example = example.replace("9464", &port).replace("10.0.0.7:", "");
+            println!("{example}");
+            let script = place.script(&example).env("WASMRUN_LISTEN", &port);
+            // These run until they are stopped.
+            let working = match &*command {
+                "dev" => Some("waiting for changes"),
+                _ => example.contains(" --watch").then_some("announced"),
+            };
+            if let Some(working) = working {
+                let process = script.start();
+                process.until_printed(1, working);
+                process.signal(Signal::TERM);
+                process.finish().succeeded();
+            } else if command == "top" && !example.contains(" --once") {
+                script.fails_with(2, "terminal");
+            } else {
+                script.succeeds();
+            }
+        }
+        drop(listening);
+    }
+}
+
+#[test]
+fn no_example_of_a_help_is_wrapped() {
+    let world = World::new();
+    let narrow = all(&world, 80);
+    for (command, examples) in all(&world, 200) {
+        assert_eq!(narrow.get(&command), Some(&examples), "{command}");
+    }
+}
+
+/// Prepares what the examples of a command need.
+fn prepare(place: &Place, command: &str) {
+    here(place);
+    let world = &place.world;
+    world.write("in/2026/cup.jpg", photograph());
+    thumbnails(place, &["--usage", "usage.jsonl"]);
+    for old in ["usage.jsonl.1", "usage.jsonl.2"] {
+        world.write(old, world.read("usage.jsonl"));
+    }
+    world.announce();
+    let event = field(&world.peek("sqlite:jobs.db")[0], "body").to_owned();
+    world.write("event.json", event);
+    world.write("wasmrun.toml", CONFIGURATION);
+    fs::copy(repository().join("crates/cli/src/prices.toml"), place.path("eu-west-1.toml")).expect("copied");
+    if ["test", "dev"].contains(&command) {
+        project(place);
+        fs::copy(guest("forward"), place.path("other.wasm")).expect("copied");
+        for directory in ["guest.toml", "cases/blank/case.toml"] {
+            world.write(&format!("thumbnail/{directory}"), world.read(directory));
+        }
+    }
+    if command == "queue" {
+        // The examples create this database themselves.
+        fs::remove_file(place.path("jobs.db")).expect("removed");
+    }
+}
+
+fn free_port() -> String {
+    let socket = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    socket.expect("a port").port().to_string()
 }
