@@ -12,12 +12,11 @@ mod sidecar;
 mod table;
 mod template;
 
-use std::io::Read;
-
 use make::{check_size, make};
 use picture::{Excess, Metadata, Refusal, Target};
+use picture_guest::read;
 use renditions::Renditions;
-use settings::{Settings, Source, reason};
+use settings::{Settings, Source};
 use sidecar::{Asked, Sidecar};
 use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, Store, handler, info};
 
@@ -67,7 +66,8 @@ fn process(
     let wrong_key = |reason: String| rejected(format!("{} {reason}", settings.renditions.setting()));
     renditions.check_keys(key).map_err(wrong_key)?;
 
-    let content = read(object, settings)?;
+    let bound = settings.bounds.memory;
+    let content = read(object, bound, |needed| refused(Refusal::TooLarge(Excess::Memory { needed, bound })))?;
     let bytes = content.len() as u64;
     let metadata = picture::metadata(&content, settings.gps);
     check_frames(&metadata, settings).map_err(rejected)?;
@@ -99,17 +99,8 @@ fn process(
     Ok(())
 }
 
-/// Reads the whole object. Refuses an object that is too large before allocating memory for it.
-fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failure> {
-    let mut reader = object.read()?;
-    let size = reader.info().size;
-    if size > settings.bounds.memory {
-        let excess = Excess::Memory { needed: size, bound: settings.bounds.memory };
-        return Err(Failure::reject(reason(&object.key, &Refusal::TooLarge(excess))));
-    }
-    let mut content = Vec::with_capacity(size as usize);
-    reader.read_to_end(&mut content)?;
-    Ok(content)
+fn reason(key: &str, refusal: &Refusal) -> String {
+    picture_guest::reason(&format!("process {key}"), refusal)
 }
 
 fn check_frames(metadata: &Metadata, settings: &Settings) -> Result<(), String> {

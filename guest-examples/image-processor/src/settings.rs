@@ -1,10 +1,9 @@
 //! The operator's settings, from the task's environment.
 
-use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 
-use picture::{Bounds, Excess, Refusal, Truncated};
+use picture::Bounds;
+use picture_guest::Variables;
 
 use crate::template::{Field, Template};
 
@@ -49,28 +48,23 @@ impl Source {
 
 impl Settings {
     /// Reads the environment variables through `env`. A variable that is absent or empty has its default.
-    pub(crate) fn read(env: impl Copy + Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let env = |key: &str| env(key).filter(|value| !value.is_empty());
-        let task_memory_mib = number(env, "TASK_MEMORY_MIB", 256, 16..=4096)?;
-        let has_sidecar = flag(env, "SIDECAR")?;
+    pub(crate) fn read(env: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let variables = Variables(env);
+        let flag = |key| variables.choice(key, [("no", false), ("yes", true)]);
+        let memory = variables.memory()?;
+        let has_sidecar = flag("SIDECAR")?;
+        let env = |key: &str| variables.text(key);
         Ok(Settings {
             renditions: source(env)?,
             sidecar: has_sidecar.then(|| sidecar_key(env)).transpose()?,
-            exif: flag(env, "SIDECAR_EXIF")?,
-            gps: flag(env, "SIDECAR_GPS")?,
-            keeps_rights: flag(env, "KEEP_RIGHTS")?,
+            exif: flag("SIDECAR_EXIF")?,
+            gps: flag("SIDECAR_GPS")?,
+            keeps_rights: flag("KEEP_RIGHTS")?,
             bounds: Bounds {
-                pixels: number(env, "MAX_PIXELS", 100_000_000, 1..=u64::MAX)?,
-                side: number(env, "MAX_SOURCE_SIDE", 65_535, 1..=u32::MAX)?,
-                ratio: number(env, "MAX_RATIO", 1000, 1..=u32::MAX)?,
-                // An eighth of the task's memory is for the code's own data, its stack, and gaps between allocations.
-                memory: (task_memory_mib << 20) / 8 * 7,
-                truncated: choice(env, "ON_TRUNCATED", ["reject", "keep"])?.map_or(
-                    Truncated::Reject,
-                    |keeps| if keeps { Truncated::Keep } else { Truncated::Reject },
-                ),
+                ratio: variables.number("MAX_RATIO", 1000, 1..=u32::MAX)?,
+                ..variables.bounds(memory)?
             },
-            max_frames: number(env, "MAX_FRAMES", 10_000, MAX_FRAMES)?,
+            max_frames: variables.number("MAX_FRAMES", 10_000, MAX_FRAMES)?,
         })
     }
 }
@@ -104,50 +98,11 @@ fn sidecar_key(env: impl Fn(&str) -> Option<String>) -> Result<Template, String>
     Template::parse(&text, of_source).map_err(|reason| format!("SIDECAR_KEY is {text:?}: {reason}"))
 }
 
-/// Returns why nothing is made of a picture, in one sentence, with the environment variable that decided it.
-pub(crate) fn reason(key: &str, refusal: &Refusal) -> String {
-    let setting = match refusal {
-        Refusal::TooLarge(Excess::Pixels { .. }) => " by MAX_PIXELS",
-        Refusal::TooLarge(Excess::Side { .. }) => " by MAX_SOURCE_SIDE",
-        Refusal::TooLarge(Excess::Ratio { .. }) => " by MAX_RATIO",
-        Refusal::TooLarge(Excess::Memory { .. }) => " by TASK_MEMORY_MIB",
-        Refusal::NotSupported(_) | Refusal::CutShort(_) | Refusal::Damaged(..) => "",
-    };
-    format!("cannot process {key}: {refusal}{setting}")
-}
-
-fn number<T: FromStr + PartialOrd + Display>(
-    env: impl Fn(&str) -> Option<String>,
-    key: &str,
-    default: T,
-    range: RangeInclusive<T>,
-) -> Result<T, String> {
-    let Some(value) = env(key) else {
-        return Ok(default);
-    };
-    value.trim().parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
-        format!("{key} is {value:?}: it must be a whole number from {} to {}", range.start(), range.end())
-    })
-}
-
-fn flag(env: impl Fn(&str) -> Option<String>, key: &str) -> Result<bool, String> {
-    Ok(choice(env, key, ["no", "yes"])?.unwrap_or(false))
-}
-
-/// Returns whether the value is the second of two.
-fn choice(env: impl Fn(&str) -> Option<String>, key: &str, names: [&str; 2]) -> Result<Option<bool>, String> {
-    let [first, second] = names;
-    match env(key) {
-        None => Ok(None),
-        Some(value) if value == first => Ok(Some(false)),
-        Some(value) if value == second => Ok(Some(true)),
-        Some(value) => Err(format!("{key} is {value:?}: it must be {first} or {second}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason;
+    use picture::{Excess, Refusal, Truncated};
 
     fn read(set: &[(&str, &str)]) -> Result<Settings, String> {
         Settings::read(|asked| {

@@ -5,11 +5,10 @@
 
 mod settings;
 
-use std::io::Read;
-
 use picture::{Excess, Format, Refusal, encode_jpeg, encode_webp};
-use settings::{Settings, reason};
-use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, Store, handler, info};
+use picture_guest::read;
+use settings::Settings;
+use wasmrun_guest::{Change, Failure, Message, Store, handler, info};
 
 handler!(handle);
 
@@ -22,9 +21,11 @@ fn handle(message: Message) -> Result<(), Failure> {
         return Err(Failure::reject("the message announces no object"));
     }
     for object in objects.iter().filter(|object| object.change != Change::Removed) {
-        let content = read(object, &settings)?;
-        let thumbnail = thumbnail(content, &settings)
-            .map_err(|refusal| Failure::reject(reason(&object.key, &refusal)))?;
+        let refused = |refusal| Failure::reject(reason(&object.key, &refusal));
+        let bound = settings.bounds.memory;
+        let content =
+            read(object, bound, |needed| refused(Refusal::TooLarge(Excess::Memory { needed, bound })))?;
+        let thumbnail = thumbnail(content, &settings).map_err(refused)?;
         // The whole key is kept, so that the thumbnails of a.jpg and a.png have different keys.
         let key = format!("{}.{}", object.key, settings.format.extension());
         output.new_object(&key).content_type(settings.format.content_type()).put(&thumbnail)?;
@@ -33,17 +34,8 @@ fn handle(message: Message) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads the whole object. Refuses an object that is too large before allocating memory for it.
-fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Vec<u8>, Failure> {
-    let mut reader = object.read()?;
-    let size = reader.info().size;
-    if size > settings.bounds.memory {
-        let excess = Excess::Memory { needed: size, bound: settings.bounds.memory };
-        return Err(Failure::reject(reason(&object.key, &Refusal::TooLarge(excess))));
-    }
-    let mut content = Vec::with_capacity(size as usize);
-    reader.read_to_end(&mut content)?;
-    Ok(content)
+fn reason(key: &str, refusal: &Refusal) -> String {
+    picture_guest::reason(&format!("make a thumbnail of {key}"), refusal)
 }
 
 /// Returns the thumbnail's file for a picture's file.

@@ -1,10 +1,9 @@
 //! The operator's settings, from the task's environment.
 
-use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 
-use picture::{Bounds, Chroma, Encoding, Excess, Format, Refusal, Truncated};
+use picture::{Bounds, Chroma, Encoding, Format};
+use picture_guest::Variables;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -22,32 +21,14 @@ const MAX_SIDE: RangeInclusive<u32> = 1..=16_383;
 
 impl Settings {
     /// Reads the environment variables through `env`. A variable that is absent or empty has its default.
-    pub(crate) fn read(env: impl Copy + Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let env = |key: &str| env(key).filter(|value| !value.is_empty());
-        let task_memory_mib = number(env, "TASK_MEMORY_MIB", 256, 16..=4096)?;
+    pub(crate) fn read(env: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let variables = Variables(env);
+        let memory = variables.memory()?;
         Ok(Settings {
-            max_side: number(env, "MAX_SIDE", 320, MAX_SIDE)?,
-            quality: number(env, "QUALITY", 80, 1..=100)?,
-            format: match env("FORMAT").as_deref() {
-                None | Some("jpeg") => Format::Jpeg,
-                Some("webp") => Format::WebP,
-                Some(other) => return Err(format!("FORMAT is {other:?}: it must be jpeg or webp")),
-            },
-            bounds: Bounds {
-                pixels: number(env, "MAX_PIXELS", 100_000_000, 1..=u64::MAX)?,
-                side: number(env, "MAX_SOURCE_SIDE", 65_535, 1..=u32::MAX)?,
-                // A long and thin picture makes a small thumbnail.
-                ratio: u32::MAX,
-                // An eighth of the task's memory is for the code's own data, its stack, and gaps between allocations.
-                memory: (task_memory_mib << 20) / 8 * 7,
-                truncated: match env("ON_TRUNCATED").as_deref() {
-                    None | Some("reject") => Truncated::Reject,
-                    Some("keep") => Truncated::Keep,
-                    Some(other) => {
-                        return Err(format!("ON_TRUNCATED is {other:?}: it must be reject or keep"));
-                    }
-                },
-            },
+            max_side: variables.number("MAX_SIDE", 320, MAX_SIDE)?,
+            quality: variables.number("QUALITY", 80, 1..=100)?,
+            format: variables.choice("FORMAT", [("jpeg", Format::Jpeg), ("webp", Format::WebP)])?,
+            bounds: variables.bounds(memory)?,
         })
     }
 
@@ -57,35 +38,11 @@ impl Settings {
     }
 }
 
-/// Returns why there is no thumbnail, in one sentence, with the environment variable that decided it.
-pub(crate) fn reason(key: &str, refusal: &Refusal) -> String {
-    let setting = match refusal {
-        Refusal::TooLarge(Excess::Pixels { .. }) => " by MAX_PIXELS",
-        Refusal::TooLarge(Excess::Side { .. }) => " by MAX_SOURCE_SIDE",
-        Refusal::TooLarge(Excess::Memory { .. }) => " by TASK_MEMORY_MIB",
-        Refusal::TooLarge(Excess::Ratio { .. }) => "",
-        Refusal::NotSupported(_) | Refusal::CutShort(_) | Refusal::Damaged(..) => "",
-    };
-    format!("cannot make a thumbnail of {key}: {refusal}{setting}")
-}
-
-fn number<T: FromStr + PartialOrd + Display>(
-    env: impl Fn(&str) -> Option<String>,
-    key: &str,
-    default: T,
-    range: RangeInclusive<T>,
-) -> Result<T, String> {
-    let Some(value) = env(key) else {
-        return Ok(default);
-    };
-    value.trim().parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
-        format!("{key} is {value:?}: it must be a whole number from {} to {}", range.start(), range.end())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason;
+    use picture::{Excess, Refusal};
 
     fn read(key: &str, value: &str) -> Result<Settings, String> {
         Settings::read(|asked| (asked == key).then(|| value.to_owned()))

@@ -9,11 +9,10 @@ mod refusal;
 mod settings;
 mod survey;
 
-use std::io::Read;
-
+use picture_guest::read;
 use refusal::Refusal;
 use settings::Settings;
-use wasmrun_guest::{AnnouncedObject, Change, Failure, Message, Store, handler, info};
+use wasmrun_guest::{Change, Failure, Message, Store, handler, info};
 
 handler!(handle);
 
@@ -27,7 +26,10 @@ fn handle(message: Message) -> Result<(), Failure> {
     }
     for object in objects.iter().filter(|object| object.change != Change::Removed) {
         let reason = |refusal: Refusal| Failure::reject(format!("cannot draw {}: {refusal}", object.key));
-        let content = read(object, &settings)?.map_err(reason)?;
+        let bound = settings.max_bytes;
+        let content = read(object, bound, |found| {
+            reason(Refusal::TooLarge { what: "bytes", found, setting: "MAX_BYTES", bound })
+        })?;
         let drawn = draw::draw(&content, &settings).map_err(reason)?;
         for ignored in drawn.ignored {
             info!("{}: ignored {ignored}", object.key);
@@ -38,23 +40,6 @@ fn handle(message: Message) -> Result<(), Failure> {
         info!("{key}: {} bytes", drawn.file.len());
     }
     Ok(())
-}
-
-/// Reads the whole object. Refuses an object that is too large before allocating memory for it.
-fn read(object: &AnnouncedObject, settings: &Settings) -> Result<Result<Vec<u8>, Refusal>, Failure> {
-    let mut reader = object.read()?;
-    let size = reader.info().size;
-    if size > settings.max_bytes {
-        return Ok(Err(Refusal::TooLarge {
-            what: "bytes",
-            found: size,
-            setting: "MAX_BYTES",
-            bound: settings.max_bytes,
-        }));
-    }
-    let mut content = Vec::with_capacity(size as usize);
-    reader.read_to_end(&mut content)?;
-    Ok(Ok(content))
 }
 
 #[cfg(test)]

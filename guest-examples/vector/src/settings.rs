@@ -1,10 +1,7 @@
 //! The operator's settings, from the task's environment.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
-use std::str::FromStr;
-
 use picture::Format;
+use picture_guest::Variables;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -23,43 +20,18 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Reads the environment variables through `env`. A variable that is absent or empty has its default.
-    pub(crate) fn read(env: impl Copy + Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let env = |key: &str| env(key).filter(|value| !value.is_empty());
-        let task_memory_mib = number(env, "TASK_MEMORY_MIB", 256, 16..=4096)?;
+    pub(crate) fn read(env: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let variables = Variables(env);
+        let memory = variables.memory()?;
         Ok(Settings {
-            max_side: number(env, "MAX_SIDE", 320, 1..=8192)?,
-            format: match env("FORMAT").as_deref() {
-                None | Some("png") => Format::Png,
-                Some("webp") => Format::WebP,
-                Some(other) => return Err(format!("FORMAT is {other:?}: it must be png or webp")),
-            },
-            max_bytes: number(env, "MAX_BYTES", 4 << 20, 1..=256 << 20)?,
-            max_elements: number(env, "MAX_ELEMENTS", 50_000, 1..=10_000_000)?,
-            // An eighth of the task's memory is for the code's own data, its stack, and gaps between allocations.
-            memory: (task_memory_mib << 20) / 8 * 7,
-            ignores: match env("ON_UNSUPPORTED").as_deref() {
-                None | Some("reject") => false,
-                Some("ignore") => true,
-                Some(other) => {
-                    return Err(format!("ON_UNSUPPORTED is {other:?}: it must be reject or ignore"));
-                }
-            },
+            max_side: variables.number("MAX_SIDE", 320, 1..=8192)?,
+            format: variables.choice("FORMAT", [("png", Format::Png), ("webp", Format::WebP)])?,
+            max_bytes: variables.number("MAX_BYTES", 4 << 20, 1..=256 << 20)?,
+            max_elements: variables.number("MAX_ELEMENTS", 50_000, 1..=10_000_000)?,
+            memory,
+            ignores: variables.choice("ON_UNSUPPORTED", [("reject", false), ("ignore", true)])?,
         })
     }
-}
-
-fn number<T: FromStr + PartialOrd + Display>(
-    env: impl Fn(&str) -> Option<String>,
-    key: &str,
-    default: T,
-    range: RangeInclusive<T>,
-) -> Result<T, String> {
-    let Some(value) = env(key) else {
-        return Ok(default);
-    };
-    value.trim().parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
-        format!("{key} is {value:?}: it must be a whole number from {} to {}", range.start(), range.end())
-    })
 }
 
 #[cfg(test)]
