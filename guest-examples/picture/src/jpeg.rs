@@ -49,13 +49,12 @@ pub(crate) fn decode(content: Vec<u8>, target: Target<'_>, bounds: &Bounds) -> R
     let mut rest = mended.as_slice();
     let mut decoder = Decoder::new(&mut rest);
     let (width, height) = scaled(&mut decoder, full, side)?;
-    // The pixels, and the planes that they are assembled from.
-    let is_kept = bounds.truncated == Truncated::Keep;
-    // What is kept of a file that is cut is there while more is tried.
     let channels = layout.channels();
-    let pixels = u64::from(width) * u64::from(height) * channels as u64 * if is_kept { 3 } else { 2 };
-    // Progressive data comes in passes over the whole picture, which are kept at full size whatever the scale.
-    let coefficients = if frame.is_progressive() { 2 * frame.samples() } else { 0 };
+    let pixels = u64::from(width) * u64::from(height) * channels as u64;
+    // What is kept of a file that is cut is there while more is tried.
+    let is_kept = bounds.truncated == Truncated::Keep;
+    let kept = if is_kept { pixels } else { 0 };
+    let memory = frame.memory(pixels, eighths(full, (width, height)).unwrap_or(8));
     Cost {
         format: FORMAT,
         width: full.0,
@@ -63,7 +62,7 @@ pub(crate) fn decode(content: Vec<u8>, target: Target<'_>, bounds: &Bounds) -> R
         decoded_rows: height,
         channels,
         // The file is there twice while its end is looked after.
-        decoding: pixels + coefficients + 2 * size,
+        decoding: kept + memory + 2 * size,
     }
     .check(target, bounds)?;
 
@@ -116,6 +115,14 @@ fn scaled<R: std::io::Read>(
         if to_width >= to_height { (to_width as u16, u16::MAX) } else { (u16::MAX, to_height as u16) };
     let (width, height) = decoder.scale(request_width, request_height).map_err(|error| refusal(&error))?;
     Ok((u32::from(width), u32::from(height)))
+}
+
+/// Returns how many eighths of the full size give this size.
+fn eighths(full: (u32, u32), size: (u32, u32)) -> Option<u32> {
+    [1, 2, 4, 8].into_iter().find(|eighths| {
+        let scaled = |side: u32| (side * eighths).div_ceil(8);
+        (scaled(full.0), scaled(full.1)) == size
+    })
 }
 
 fn refusal(error: &Error) -> Refusal {

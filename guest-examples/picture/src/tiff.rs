@@ -54,9 +54,10 @@ pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Res
     let Page { width, height, layout, .. } = page;
     let channels = layout.channels();
     let samples = (u64::from(width) * u64::from(height)).saturating_mul(channels as u64);
-    // A JPEG is in memory as planes and as pixels.
-    let copies = if page.compression == Compression::Jpeg { 2 } else { 1 };
-    let part = page.form.bytes(page.part.0, page.part.1).saturating_mul(copies);
+    let part = match page.compression {
+        Compression::Jpeg => part::memory(page.part, page.form.samples),
+        _ => page.form.bytes(page.part.0, page.part.1),
+    };
     let file = 2 * content.len() as u64;
     let decoding = samples.saturating_add(part).saturating_add(file);
     Cost { format: FORMAT, width, height, decoded_rows: height, channels, decoding }.check(target, bounds)?;

@@ -86,15 +86,32 @@ impl Frame {
 
     /// Counts the samples of all components together, in whole groups of blocks, as the decoder stores them. Colour
     /// mostly has a lower resolution than brightness.
-    pub(super) fn samples(&self) -> u64 {
-        let factors = || {
-            self.components.iter().map(|component| (u64::from(component.across), u64::from(component.down)))
-        };
-        let across = factors().map(|factor| factor.0).max().unwrap_or(1).max(1);
-        let down = factors().map(|factor| factor.1).max().unwrap_or(1).max(1);
-        let columns = u64::from(self.width).div_ceil(8 * across);
-        let rows = u64::from(self.height).div_ceil(8 * down);
-        factors().map(|(x, y)| columns * x * rows * y * 64).sum()
+    fn samples(&self) -> u64 {
+        let rows = u64::from(self.height).div_ceil(u64::from(self.block_rows()));
+        rows * self.row_samples().sum::<u64>()
+    }
+
+    /// Counts the samples of each component in a row of groups of blocks.
+    fn row_samples(&self) -> impl Iterator<Item = u64> {
+        let across = self.components.iter().map(|component| component.across).max().unwrap_or(1).max(1);
+        let columns = u64::from(self.width).div_ceil(8 * u64::from(across));
+        let blocks = |component: &Component| u64::from(component.across) * u64::from(component.down);
+        self.components.iter().map(move |component| columns * blocks(component) * 64)
+    }
+
+    /// Returns the memory, in bytes, that the decoder takes for a result of `pixels` bytes, which counts, at a scale.
+    pub(super) fn memory(&self, pixels: u64, eighths: u32) -> u64 {
+        let eighths = u64::from(eighths);
+        let planes = pixels.max(self.samples() * eighths * eighths / 64);
+        // Of two bytes each, at full size whatever the scale. A component's row is copied while it becomes samples.
+        let copied = 2 * self.row_samples().max().unwrap_or(0);
+        if self.is_progressive() {
+            // Passes over the whole picture. Their coefficients are kept until the end.
+            planes + 2 * self.samples() + pixels.max(copied)
+        } else {
+            // A row of groups of blocks, before the pixels are assembled.
+            planes + pixels.max(2 * self.row_samples().sum::<u64>() + copied)
+        }
     }
 }
 
@@ -108,6 +125,13 @@ mod tests {
         let segment = [0, 17, 8, 0, 50, 0, 100, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
         let frame = Frame::read(0xc2, &segment).expect("it is whole");
         assert_eq!(frame.samples(), 7 * 4 * 6 * 64);
+        // The planes, all coefficients and those of a row of brightness at a quarter; else those of a row of all.
+        let (planes, row) = (7 * 4 * 6 * 4, 2 * 7 * 64);
+        assert_eq!(frame.memory(25 * 13 * 3, 2), 25 * 13 * 3 + 2 * 7 * 4 * 6 * 64 + row * 4);
+        assert_eq!(frame.memory(10, 2), planes + 2 * 7 * 4 * 6 * 64 + row * 4);
+        let sequential = Frame { marker: 0xc0, ..frame };
+        assert_eq!(sequential.memory(10, 2), planes + row * 10);
+        assert_eq!(sequential.memory(100_000, 8), 200_000);
         for length in 0..segment.len() {
             assert!(Frame::read(0xc2, &segment[..length]).is_none(), "cut at {length}");
         }

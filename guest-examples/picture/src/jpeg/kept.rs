@@ -41,10 +41,7 @@ impl Cut<'_> {
         if self.pads.len() != 1 {
             return None;
         }
-        let eighths = [1, 2, 4, 8].into_iter().find(|eighths| {
-            let scaled = |side: u32| (side * eighths).div_ceil(8);
-            (scaled(self.full.0), scaled(self.full.1)) == self.size
-        })?;
+        let eighths = super::eighths(self.full, self.size)?;
         let (frame_at, block_rows) = (self.file.frame_at, self.frame.block_rows());
         let (mut whole, mut cut) = (0, self.full.1.div_ceil(block_rows));
         let mut kept = None;

@@ -15,6 +15,16 @@ pub(crate) struct Part {
     pub(crate) pixels: Vec<u8>,
 }
 
+/// Returns the memory that decoding a part takes at most, in bytes: for planes in whole groups of blocks, each of up to
+/// 32 x 32 pixels, and for the pixels, or before them for the coefficients of a row of groups, one component's twice.
+pub(crate) fn memory(largest: (u32, u32), channels: usize) -> u64 {
+    const GROUP: u64 = 32;
+    let [width, height] = [largest.0, largest.1].map(|side| u64::from(side).next_multiple_of(GROUP));
+    let row = width * GROUP * 2 * (channels as u64 + 1);
+    let planes = width.saturating_mul(height).saturating_mul(channels as u64);
+    planes.saturating_add(planes.max(row))
+}
+
 /// Decodes a JPEG whose components mean what the file says that contains it: with `is_ycbcr` three of them are brightness
 /// and two differences, else red, green and blue.
 ///
