@@ -58,29 +58,56 @@ fn whole(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture,
     Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, colour })
 }
 
-/// Returns the chunks of a file: their names and their data.
-fn chunks(content: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut rest = content.get(12..).unwrap_or_default();
+/// Length of the file's header: "RIFF", a size, and "WEBP".
+const HEADER_BYTES: usize = 12;
+
+struct Chunk<'a> {
+    kind: &'a [u8],
+    /// The length that it states.
+    length: usize,
+    /// As far as it is there.
+    data: &'a [u8],
+}
+
+impl Chunk<'_> {
+    fn is_whole(&self) -> bool {
+        self.data.len() == self.length
+    }
+}
+
+/// Returns the chunks of a file. The last one may be cut short. Source: RFC 9649, 2.3 and 2.4.
+fn chunks(content: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
+    chunks_in(content.get(HEADER_BYTES..).unwrap_or_default())
+}
+
+/// Returns chunks that follow each other.
+fn chunks_in(mut rest: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     std::iter::from_fn(move || {
         let (head, after) = rest.split_first_chunk::<8>()?;
         let (kind, length) = head.split_at(4);
         let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
-        let data = after.get(..length)?;
+        let (data, after) = after.split_at(length.min(after.len()));
         // Chunks begin at even places.
-        rest = after.get(length + length % 2..).unwrap_or_default();
-        Some((kind, data))
+        rest = after.get(length % 2..).unwrap_or_default();
+        Some(Chunk { kind, length, data })
     })
+}
+
+/// Returns the chunks that are whole.
+fn whole_chunks(content: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
+    chunks(content).take_while(Chunk::is_whole)
 }
 
 /// Returns the file's EXIF block and XMP packet.
 pub(crate) fn blocks(content: &[u8]) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
-    let named = |name: &[u8]| chunks(content).find(|(kind, _)| *kind == name).map(|(_, data)| data.to_vec());
+    let named =
+        |name: &[u8]| whole_chunks(content).find(|chunk| chunk.kind == name).map(|chunk| chunk.data.to_vec());
     (named(b"EXIF"), named(b"XMP "))
 }
 
 /// Counts the frames of an animation.
 pub(crate) fn frames(content: &[u8]) -> u32 {
-    chunks(content).filter(|(kind, _)| kind == b"ANMF").count().try_into().unwrap_or(u32::MAX)
+    whole_chunks(content).filter(|chunk| chunk.kind == b"ANMF").count().try_into().unwrap_or(u32::MAX)
 }
 
 fn refusal(content: &[u8], error: &DecodingError) -> Refusal {

@@ -1,6 +1,7 @@
 //! What can be kept of a WebP that is cut short. Its decoder gives whole pictures only, so the file is padded and decoded
 //! twice, with different bytes in the place of those that are missing. Rows that come out alike were there.
 
+use super::chunks;
 use crate::Bounds;
 use crate::picture::Picture;
 use crate::refusal::Refusal;
@@ -17,21 +18,15 @@ pub(super) fn kept(
     decode: impl Fn(&[u8], &Bounds) -> Result<Picture, Refusal>,
     bounds: &Bounds,
 ) -> Option<Picture> {
-    // The chunk in which the file ends. Source: RFC 9649, 2.3 and 2.4.
-    let mut at = 12;
-    let (start, missing, is_lossy) = loop {
-        let header = content.get(at..at + 8)?;
-        let length = u32::from_le_bytes(header[4..].try_into().ok()?) as usize;
-        let end = (at + 8).checked_add(length)?;
-        if end > content.len() {
-            match &header[..4] {
-                b"VP8 " => break (at, end - content.len(), true),
-                b"VP8L" => break (at, end - content.len(), false),
-                _ => return None,
-            }
-        }
-        at = end + length % 2;
+    // The chunk in which the file ends.
+    let chunk = chunks(content).find(|chunk| !chunk.is_whole())?;
+    let is_lossy = match chunk.kind {
+        b"VP8 " => true,
+        b"VP8L" => false,
+        _ => return None,
     };
+    let start = content.len() - chunk.data.len() - 8;
+    let missing = chunk.length - chunk.data.len();
     // Enough for what is missing, and bounded by what is there.
     let room = missing.min(content.len().saturating_mul(8)).saturating_mul(2).saturating_add(EXTRA_BYTES);
     let mut file = content.to_vec();

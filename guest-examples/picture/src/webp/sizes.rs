@@ -1,8 +1,8 @@
 //! The sizes of lossy frames, which stand in two places. The decoder panics where they differ.
 //! Source: WebP Container Specification, "Extended File Format"; RFC 6386, 9.1.
 
-/// Length of the file's header: "RIFF", a size, and "WEBP".
-const HEADER_BYTES: usize = 12;
+use super::{Chunk, HEADER_BYTES, chunks_in};
+
 /// Length of an animated frame's header.
 const FRAME_BYTES: usize = 16;
 
@@ -12,11 +12,8 @@ pub(super) fn fit(content: &[u8], size: (u32, u32)) -> bool {
 }
 
 /// Stops after the first frame of an animation, as the others aren't decoded.
-fn chunks_fit(mut bytes: &[u8], size: (u32, u32)) -> bool {
-    while let Some((kind, rest)) = bytes.split_first_chunk::<4>() {
-        let Some((length, rest)) = rest.split_first_chunk() else { break };
-        let length = u32::from_le_bytes(*length) as usize;
-        let (data, _) = rest.split_at(length.min(rest.len()));
+fn chunks_fit(bytes: &[u8], size: (u32, u32)) -> bool {
+    for Chunk { kind, data, .. } in chunks_in(bytes) {
         match kind {
             b"VP8 " => return lossy_size(data).is_none_or(|found| found == size),
             b"ANMF" => {
@@ -29,7 +26,6 @@ fn chunks_fit(mut bytes: &[u8], size: (u32, u32)) -> bool {
             }
             _ => {}
         }
-        bytes = rest.get(length.next_multiple_of(2)..).unwrap_or_default();
     }
     true
 }
