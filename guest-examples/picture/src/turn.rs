@@ -36,28 +36,19 @@ impl Picture {
         if orientation == Orientation::UPRIGHT {
             return self;
         }
-        let (width, height) = (self.width as usize, self.height as usize);
-        let (turned_width, turned_height) = orientation.turned((self.width, self.height));
+        let (width, height) = orientation.turned((self.width, self.height));
         let channels = self.layout.channels();
         let mut pixels = Vec::with_capacity(self.pixels.len());
-        for y in 0..turned_height as usize {
-            for x in 0..turned_width as usize {
-                // The place in the file of the pixel that belongs here.
-                let (from_x, from_y) = match orientation.number() {
-                    2 => (width - 1 - x, y),
-                    3 => (width - 1 - x, height - 1 - y),
-                    4 => (x, height - 1 - y),
-                    5 => (y, x),
-                    6 => (y, height - 1 - x),
-                    7 => (width - 1 - y, height - 1 - x),
-                    _ => (width - 1 - y, x),
-                };
-                let start = (from_y * width + from_x) * channels;
+        for y in 0..height {
+            for x in 0..width {
+                // The pixel that belongs here.
+                let ((from_x, from_y), _) = orientation.stored_part((x, y), (1, 1), (width, height));
+                let start = (from_y as usize * self.width as usize + from_x as usize) * channels;
                 pixels.extend_from_slice(&self.pixels[start..start + channels]);
             }
         }
         let full = orientation.turned(self.full);
-        Picture { full, width: turned_width, height: turned_height, pixels, ..self }
+        Picture { full, width, height, pixels, ..self }
     }
 }
 
