@@ -94,10 +94,7 @@ pub(crate) fn make(
 
 /// Applies what changes the pixels but not the size, and the turns.
 fn changed(picture: Picture, rendition: &Rendition) -> Picture {
-    let mut picture = match rendition.quarters {
-        0 => picture,
-        quarters => picture.rotated(quarters),
-    };
+    let mut picture = picture.rotated(rendition.quarters);
     if rendition.flip {
         picture = picture.flipped();
     }

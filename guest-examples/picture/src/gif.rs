@@ -5,11 +5,10 @@ use std::num::NonZeroU64;
 
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
-use crate::colour::Colour;
 use crate::decode::Cost;
-use crate::orientation::Orientation;
-use crate::picture::{Layout, Picture, drop_alpha};
+use crate::picture::Picture;
 use crate::refusal::Refusal;
+use crate::resize::UNFILLED;
 use crate::target::Target;
 use crate::{Bounds, Truncated};
 
@@ -45,7 +44,7 @@ pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Res
         result => result.map_err(|error| refusal(&error))?,
     }
     let (canvas_wide, canvas_high) = (width as usize, height as usize);
-    let mut pixels = if (left, top, wide, high) == (0, 0, canvas_wide, canvas_high) {
+    let pixels = if (left, top, wide, high) == (0, 0, canvas_wide, canvas_high) {
         frame
     } else {
         let mut canvas = vec![0; canvas_wide * canvas_high * 4];
@@ -58,13 +57,7 @@ pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Res
         }
         canvas
     };
-    let mut layout = Layout::Rgba;
-    if pixels.chunks_exact(4).all(|pixel| pixel[3] == 255) {
-        layout = Layout::Rgb;
-        drop_alpha(&mut pixels);
-    }
-    let (orientation, colour) = (Orientation::UPRIGHT, Colour::Standard);
-    Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, colour })
+    Picture::from_rgba(width, height, pixels).ok_or(UNFILLED)
 }
 
 fn refusal(error: &DecodingError) -> Refusal {

@@ -48,7 +48,7 @@ pub use encode::{Chroma, Encoding, Format, Rights, encode, encode_jpeg, encode_p
 pub use orientation::Orientation;
 pub use picture::{Layout, Picture, fit};
 pub use refusal::{Excess, Refusal};
-pub use shape::{Fit, Gravity, Shape, needed_side};
+pub use shape::{Fit, Gravity, Shape};
 pub use target::Target;
 
 /// What a picture may cost at most.

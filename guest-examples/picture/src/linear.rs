@@ -16,11 +16,7 @@ impl Picture {
     ///
     /// When the pixels don't fill the picture, or the size is zero.
     pub(crate) fn part_resized_in_light(&self, part: Part, to: (u32, u32)) -> Result<Self, Refusal> {
-        let (full, width, height, layout) = (self.full, self.width, self.height, self.layout);
-        let (orientation, colour) = (self.orientation, self.colour.clone());
-        let picture =
-            Picture { full, width, height, layout, pixels: self.pixels.clone(), orientation, colour };
-        let picture = picture.in_srgb();
+        let picture = self.clone().in_srgb();
         let pixels = match picture.layout {
             Layout::Gray => resampled_as::<U16>(&picture, part, to),
             Layout::GrayAlpha => resampled_as::<U16x2>(&picture, part, to),

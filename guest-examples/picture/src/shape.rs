@@ -146,7 +146,7 @@ fn scaled(side: u32, numerator: u32, denominator: u32) -> u32 {
 }
 
 /// Returns the length of the longer side that these shapes need of an upright picture of this size.
-pub fn needed_side<'a>(full: (u32, u32), shapes: impl IntoIterator<Item = &'a Shape>) -> u32 {
+pub(crate) fn needed_side<'a>(full: (u32, u32), shapes: impl IntoIterator<Item = &'a Shape>) -> u32 {
     let longer = full.0.max(full.1);
     let needed = |shape: &Shape| {
         if shape.linear {

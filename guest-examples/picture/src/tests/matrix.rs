@@ -2,7 +2,7 @@
 //! the source's.
 
 use super::colours::{PRIMARIES, matrix, srgb};
-use super::turned::{exif, with_chunks, with_segments};
+use super::turned::{self, exif, with_chunks, with_segments};
 use super::*;
 
 /// The source is made of cells of one colour each, so that lossy formats keep them.
@@ -42,22 +42,9 @@ fn shown_colour([red, green, blue, alpha]: [u8; 4], kind: Kind) -> [u8; 4] {
     [of(blue), of(green), of(red), alpha]
 }
 
-/// Size and RGBA of the source as it is stored. Source: TIFF 6.0, section 8, Orientation.
+/// Size and RGBA of the source as it is stored.
 fn stored(kind: Kind) -> (u32, u32, Vec<[u8; 4]>) {
-    let (width, height) = SIZE;
-    let (across, down) = if kind.orientation >= 5 { (height, width) } else { SIZE };
-    let place = |x: u32, y: u32| match kind.orientation {
-        1 => (x, y),
-        2 => (width - 1 - x, y),
-        3 => (width - 1 - x, height - 1 - y),
-        4 => (x, height - 1 - y),
-        5 => (y, x),
-        6 => (width - 1 - y, x),
-        7 => (width - 1 - y, height - 1 - x),
-        _ => (y, height - 1 - x),
-    };
-    let places = (0..down).flat_map(|y| (0..across).map(move |x| place(x, y)));
-    (across, down, places.map(|(x, y)| source(x, y, kind.has_alpha)).collect())
+    turned::stored(SIZE, kind.orientation, |x, y| source(x, y, kind.has_alpha))
 }
 
 /// The samples of the pixels, without alpha if the file has none.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::colour::Colour;
+use crate::shape::needed_side;
 
 pub(super) fn picture(width: u32, height: u32, layout: Layout, pixels: Vec<u8>) -> Picture {
     let (orientation, colour) = (Orientation::UPRIGHT, Colour::Standard);
@@ -85,23 +86,8 @@ fn gravity_chooses_the_part_that_is_kept() {
 
 /// Stores an upright picture of one channel as a camera held in this way does.
 fn stored(width: u32, height: u32, pixels: &[u8], orientation: u8) -> Picture {
-    let (wide, high) = if orientation >= 5 { (height, width) } else { (width, height) };
-    let mut stored = vec![0; pixels.len()];
-    for y in 0..height {
-        for x in 0..width {
-            let (to_x, to_y) = match orientation {
-                1 => (x, y),
-                2 => (width - 1 - x, y),
-                3 => (width - 1 - x, height - 1 - y),
-                4 => (x, height - 1 - y),
-                5 => (y, x),
-                6 => (y, width - 1 - x),
-                7 => (height - 1 - y, width - 1 - x),
-                _ => (height - 1 - y, x),
-            };
-            stored[(to_y * wide + to_x) as usize] = pixels[(y * width + x) as usize];
-        }
-    }
+    let pixel = |x: u32, y: u32| pixels[(y * width + x) as usize];
+    let (wide, high, stored) = turned::stored((width, height), orientation, pixel);
     Picture { orientation: Orientation(orientation), ..picture(wide, high, Layout::Gray, stored) }
 }
 

@@ -12,29 +12,40 @@ fn xmp(orientation: u8) -> Vec<u8> {
     format!("<x:xmpmeta><rdf:Description tiff:Orientation=\"{orientation}\"/></x:xmpmeta>").into_bytes()
 }
 
-/// The photograph as a camera stores it that is held as `orientation` says: reading it gives the photograph back.
-fn stored(width: u32, height: u32, orientation: u8) -> (u32, u32, Vec<u8>) {
-    let pixels = photograph(width as u16, height as u16);
+/// Returns the size and the pixels of a picture as a camera stores it that is held as `orientation` says. `pixel` gives the
+/// pixel at a place of the upright picture, which has the size `(width, height)`.
+pub(super) fn stored<T>(
+    (width, height): (u32, u32),
+    orientation: u8,
+    pixel: impl Fn(u32, u32) -> T,
+) -> (u32, u32, Vec<T>) {
     let (across, down) = if orientation >= 5 { (height, width) } else { (width, height) };
-    let mut turned = Vec::new();
+    // Where a stored pixel is to be shown. Source: TIFF 6.0, section 8, Orientation.
+    let shown = |x: u32, y: u32| match orientation {
+        1 => (x, y),
+        2 => (width - 1 - x, y),
+        3 => (width - 1 - x, height - 1 - y),
+        4 => (x, height - 1 - y),
+        5 => (y, x),
+        6 => (width - 1 - y, x),
+        7 => (width - 1 - y, height - 1 - x),
+        _ => (y, height - 1 - x),
+    };
+    let mut pixels = Vec::new();
     for y in 0..down {
-        for x in 0..across {
-            // Where this pixel is to be shown. Source: TIFF 6.0, section 8, Orientation.
-            let (to_x, to_y) = match orientation {
-                1 => (x, y),
-                2 => (width - 1 - x, y),
-                3 => (width - 1 - x, height - 1 - y),
-                4 => (x, height - 1 - y),
-                5 => (y, x),
-                6 => (width - 1 - y, x),
-                7 => (width - 1 - y, height - 1 - x),
-                _ => (y, height - 1 - x),
-            };
-            let start = (to_y * width + to_x) as usize * 3;
-            turned.extend_from_slice(&pixels[start..start + 3]);
-        }
+        pixels.extend((0..across).map(|x| shown(x, y)).map(|(x, y)| pixel(x, y)));
     }
-    (across, down, turned)
+    (across, down, pixels)
+}
+
+/// The photograph as a camera stores it that is held as `orientation` says: reading it gives the photograph back.
+fn photograph_stored(width: u32, height: u32, orientation: u8) -> (u32, u32, Vec<u8>) {
+    let pixels = photograph(width as u16, height as u16);
+    let (across, down, stored) = stored((width, height), orientation, |x, y| {
+        let start = (y * width + x) as usize * 3;
+        &pixels[start..start + 3]
+    });
+    (across, down, stored.concat())
 }
 
 fn shows_the_photograph(file: &[u8], what: &str) {
@@ -71,7 +82,7 @@ pub(super) fn with_segments(jpeg: &[u8], segments: &[Vec<u8>]) -> Vec<u8> {
 #[test]
 fn all_eight_orientations_are_read_wherever_a_file_says_them() {
     for orientation in 1..=8 {
-        let (width, height, pixels) = stored(640, 320, orientation);
+        let (width, height, pixels) = photograph_stored(640, 320, orientation);
         let jpeg = {
             let mut file = Vec::new();
             let encoder = Encoder::new(&mut file, 90);
@@ -128,7 +139,7 @@ fn zlib(data: &[u8]) -> Vec<u8> {
 
 #[test]
 fn of_several_places_exif_counts_and_of_two_segments_the_first() {
-    let (width, height, pixels) = stored(640, 320, 6);
+    let (width, height, pixels) = photograph_stored(640, 320, 6);
     let mut file = Vec::new();
     Encoder::new(&mut file, 90)
         .encode(&pixels, width as u16, height as u16, jpeg_encoder::ColorType::Rgb)
