@@ -2,6 +2,7 @@
 //!
 //! | folder | shows |
 //! |---|---|
+//! | `worlds` | components of other runtimes, built from the WIT that these publish |
 //! | `worker` | a worker on its queue: outcomes, concurrency, signals |
 //! | `commands` | programs with `main`: their messages, exit codes, inputs and outputs |
 //! | `queues` | the queue commands, and the contents of messages |
@@ -38,3 +39,4 @@ mod queues;
 mod stores;
 mod watch;
 mod worker;
+mod worlds;

@@ -6,6 +6,7 @@
 //! | `store` | the one function that builds a task's store: all that the task can reach |
 //! | [`world`] | the kinds of components: wasmrun's own world, and the others as adapters |
 //! | [`command`] | the adapter of programs with `main` |
+//! | `spin` | the adapter of Spin's SQS trigger |
 //! | `host` | the WIT interfaces that a guest calls, above the backends |
 //! | [`grant`] | what a task may touch |
 //! | `limiter` | the limit of the sum of a task's memories |
@@ -28,6 +29,7 @@ mod last_words;
 mod limiter;
 pub(crate) mod log;
 mod metering;
+mod spin;
 mod store;
 mod time_slice;
 pub mod world;

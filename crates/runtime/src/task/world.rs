@@ -3,17 +3,21 @@
 
 use super::command;
 use super::host::{Failure, MessageHandle, Task, TaskPre};
+use super::spin::{self, SpinSqs, SpinSqsPre};
 use super::store::{Delivered, TaskState};
 use std::sync::Arc;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 
-/// A world that wasmrun runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A world that wasmrun runs. Of a component that fits several, the first counts: a program may export `main` without
+/// meaning it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum World {
     /// wasmrun's own: the component exports a handler of messages.
     Task,
+    /// Spin's SQS trigger: the component exports a function that handles a message.
+    SpinSqs,
     /// A program with `main`.
     Command,
 }
@@ -21,24 +25,34 @@ pub enum World {
 impl World {
     /// Returns the world that a component with these exports fits, if there is one.
     pub(crate) fn of<'a>(exports: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        let mut found = None;
-        for name in exports {
-            if name.starts_with("wasmrun:task/handler@") {
-                return Some(Self::Task);
-            }
-            if name.starts_with("wasi:cli/run@0.2.") {
-                found = Some(Self::Command);
-            }
+        exports.into_iter().filter_map(Self::of_export).min()
+    }
+
+    fn of_export(name: &str) -> Option<Self> {
+        if name.starts_with("wasmrun:task/handler@") {
+            Some(Self::Task)
+        } else if name == spin::EXPORT {
+            Some(Self::SpinSqs)
+        } else if name.starts_with("wasi:cli/run@0.2.") {
+            Some(Self::Command)
+        } else {
+            None
         }
-        found
     }
 
     /// Returns the name of the world.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Task => "wasmrun:task/task@0.1.0",
+            Self::SpinSqs => spin::WORLD,
             Self::Command => "wasi:cli/command@0.2",
         }
+    }
+
+    /// Returns whether a guest of this world can be told which objects its message announces. Others receive each body
+    /// as it was sent, and what it announces has no meaning.
+    pub(crate) fn knows_objects(self) -> bool {
+        matches!(self, Self::Task | Self::Command)
     }
 }
 
@@ -46,6 +60,7 @@ impl World {
 #[derive(Clone)]
 pub(crate) enum Linked {
     Task(TaskPre<TaskState>),
+    SpinSqs(SpinSqsPre<TaskState>),
     Command(CommandPre<TaskState>),
 }
 
@@ -53,6 +68,7 @@ impl Linked {
     pub(crate) fn new(world: World, pre: InstancePre<TaskState>) -> Result<Self> {
         Ok(match world {
             World::Task => Self::Task(TaskPre::new(pre)?),
+            World::SpinSqs => Self::SpinSqs(SpinSqsPre::new(pre)?),
             World::Command => Self::Command(CommandPre::new(pre)?),
         })
     }
@@ -60,6 +76,7 @@ impl Linked {
     pub(crate) fn world(&self) -> World {
         match self {
             Self::Task(_) => World::Task,
+            Self::SpinSqs(_) => World::SpinSqs,
             Self::Command(_) => World::Command,
         }
     }
@@ -67,6 +84,7 @@ impl Linked {
     pub(crate) fn engine(&self) -> &Engine {
         match self {
             Self::Task(pre) => pre.engine(),
+            Self::SpinSqs(pre) => pre.engine(),
             Self::Command(pre) => pre.engine(),
         }
     }
@@ -74,6 +92,7 @@ impl Linked {
     pub(crate) fn component(&self) -> &Component {
         match self {
             Self::Task(pre) => pre.instance_pre().component(),
+            Self::SpinSqs(pre) => pre.instance_pre().component(),
             Self::Command(pre) => pre.instance_pre().component(),
         }
     }
@@ -81,6 +100,7 @@ impl Linked {
     pub(crate) async fn instantiate(&self, store: &mut Store<TaskState>) -> Result<Instance> {
         Ok(match self {
             Self::Task(pre) => Instance::Task(pre.instantiate_async(store).await?),
+            Self::SpinSqs(pre) => Instance::SpinSqs(pre.instantiate_async(store).await?),
             Self::Command(pre) => Instance::Command(pre.instantiate_async(store).await?),
         })
     }
@@ -89,6 +109,7 @@ impl Linked {
 /// The instance of a task.
 pub(crate) enum Instance {
     Task(Task),
+    SpinSqs(SpinSqs),
     Command(Command),
 }
 
@@ -104,6 +125,7 @@ impl Instance {
                 let message = store.data_mut().table.push(MessageHandle(delivered))?;
                 instance.wasmrun_task_handler().call_handle(store, message).await
             }
+            Self::SpinSqs(instance) => spin::run(instance, store, &delivered).await,
             Self::Command(instance) => command::run(instance, store, &delivered).await,
         }
     }
@@ -117,6 +139,7 @@ mod tests {
     fn a_component_with_a_handler_is_no_command_even_if_it_has_main_as_well() {
         let both = ["wasi:cli/run@0.2.3", "wasmrun:task/handler@0.1.0"];
         assert_eq!(World::of(both), Some(World::Task));
+        assert_eq!(World::of(["wasi:cli/run@0.2.3", "handle-queue-message"]), Some(World::SpinSqs));
         assert_eq!(World::of(["memory", "wasi:cli/run@0.2.0"]), Some(World::Command));
         assert_eq!(World::of(["wasi:cli/run@0.3.0"]), None);
         assert_eq!(World::of([]), None);

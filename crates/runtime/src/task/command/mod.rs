@@ -27,6 +27,7 @@ use super::grant::{Grants, Mode, StoreGrant, check_key};
 use super::host::object_store::{self, Fault};
 use super::host::{Failure, HostFault, RetryRequest};
 use super::store::{Delivered, TaskState};
+use super::world::World;
 use crate::model::outcome::shorten;
 use wasmtime::{Result, Store};
 use wasmtime_wasi::I32Exit;
@@ -78,13 +79,15 @@ impl CommandOptions {
     }
 
     /// Refuses options that have no effect, as the component is no command.
-    pub(crate) fn check_unused(&self) -> std::result::Result<(), String> {
+    pub(crate) fn check_unused(&self, world: World) -> std::result::Result<(), String> {
         if *self == Self::default() {
             return Ok(());
         }
-        Err("--arg, --exit-code, --input-object and --output-object are for commands, and the component is a handler of \
-             the world wasmrun:task/task: remove them"
-            .into())
+        Err(format!(
+            "--arg, --exit-code, --input-object and --output-object are for commands, and the component is of the world {}: \
+             remove them",
+            world.as_str()
+        ))
     }
 }
 

@@ -108,8 +108,8 @@ impl Component {
                 command.check(&grants).map_err(LoadError::World)?;
                 Some(Arc::new(command))
             }
-            World::Task => {
-                command.check_unused().map_err(LoadError::World)?;
+            World::Task | World::SpinSqs => {
+                command.check_unused(world).map_err(LoadError::World)?;
                 None
             }
         };
@@ -321,7 +321,7 @@ pub(super) fn check_world(engine: &Engine, component: &Code) -> Result<World, Lo
         ""
     };
     Err(LoadError::World(format!(
-        "the component does not export wasmrun:task/handler@0.1.0 or wasi:cli/run@0.2{instead}. Build it as a program with main, or as a library (crate-type cdylib) against the world wasmrun:task/task"
+        "the component does not export wasmrun:task/handler@0.1.0, wasi:cli/run@0.2 or the handler of another world that wasmrun runs{instead}. Build it as a program with main, or as a library (crate-type cdylib) against the world wasmrun:task/task"
     )))
 }
 

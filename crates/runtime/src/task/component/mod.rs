@@ -222,6 +222,9 @@ impl Component {
 
     /// Decodes which objects the message announces.
     fn prepare(&self, message: Arc<Message>) -> Result<Delivered, (Outcome, Option<Box<HostError>>)> {
+        if !self.world().knows_objects() {
+            return Ok(Delivered::plain(message));
+        }
         let mut body_hidden = false;
         let objects = match event::decode(&message.body) {
             Decoded::Plain => Vec::new(),

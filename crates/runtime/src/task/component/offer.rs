@@ -5,6 +5,7 @@
 //! child reads them. Packages that aren't known here are left to the linker, as an import of types alone needs no
 //! implementation.
 
+use crate::task::world::World;
 use wasmparser::{Parser, Payload};
 
 /// Packages of WASI that the host implements, in version 0.2.
@@ -16,7 +17,7 @@ const MOST_NAMED: usize = 8;
 const NAME_CHARS: usize = 80;
 
 /// Describes in one sentence each import that isn't offered and what to do about it. Returns `None` if there is none, or
-/// if the component exports neither a task's handler nor a command, which is the first thing to say of it.
+/// if the component exports the handler of no world, which is the first thing to say of it.
 pub(super) fn misfit(component: &[u8]) -> Option<String> {
     let mut depth = 0_u32;
     let mut is_for_tasks = false;
@@ -40,8 +41,7 @@ pub(super) fn misfit(component: &[u8]) -> Option<String> {
             Payload::ComponentExportSection(exports) if depth == 1 => {
                 for export in exports {
                     let name = export.ok()?.name.name;
-                    is_for_tasks |=
-                        name.starts_with("wasmrun:task/handler@") || name.starts_with("wasi:cli/run@");
+                    is_for_tasks |= World::of([name]).is_some() || name.starts_with("wasi:cli/run@");
                 }
             }
             _ => {}
@@ -66,6 +66,19 @@ fn not_offered(name: &str) -> Option<String> {
             _ if is("0.1") => None,
             _ => Some(format!("{shown} (this wasmrun offers version 0.1.0: build against that)")),
         };
+    }
+    if package == "fermyon:spin-sqs" {
+        return (version != "2.0.0")
+            .then(|| format!("{shown} (this wasmrun offers version 2.0.0: build against that)"));
+    }
+    if package.starts_with("fermyon:") || package.starts_with("spin:") {
+        let (_, interface) = interface.split_once('/')?;
+        let instead = match interface {
+            "key-value" => "of Spin: use wasmrun:task/object-store, granted by --store",
+            "variables" | "config" => "of Spin: use environment variables, granted by --env",
+            _ => "of Spin: build without it",
+        };
+        return Some(format!("{shown} ({instead})"));
     }
     if !package.starts_with("wasi:") {
         return None;
@@ -116,6 +129,7 @@ mod tests {
             "wasi:random/random@0.1.0",
             "wasmrun:task/message@0.2.0",
             "wasmrun:task/queue",
+            "fermyon:spin/key-value@2.0.0",
         ];
         let text = of(&imports.map(import).concat(), HANDLER).expect("refused");
         for name in imports {

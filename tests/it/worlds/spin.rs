@@ -1,0 +1,139 @@
+//! Components of Spin's SQS trigger.
+
+use crate::harness::{Command, World, field, guest, why};
+use serde_json::json;
+
+/// One task of the guest `spin`, which does what its message says.
+fn spin(world: &World, message: &str) -> Command {
+    world.invoke("spin", message)
+}
+
+/// The reason of a task that asks for a retry: the guest fails to say something.
+#[track_caller]
+fn said(command: Command) -> String {
+    let (outcome, reason) = command.ends().outcome();
+    assert_eq!(outcome, "retry", "{reason}");
+    reason
+}
+
+#[test]
+fn what_the_handler_answers_is_the_outcome_and_its_error_the_reason() {
+    let world = World::new();
+    let limits = ["--memory", "16MiB", "--fuel", "200000000", "--timeout", "1s"];
+    for (message, outcome, reason) in [
+        ("delete", "completed", ""),
+        ("leave", "retry", "the handler left the message in the queue"),
+        ("fail no picture", "retry", "no picture"),
+        ("fail ", "retry", "the handler failed without a reason"),
+        ("spin", "limit-exceeded", "fuel"),
+        ("alloc", "limit-exceeded", "memory"),
+        ("sleep", "timed-out", ""),
+    ] {
+        let ended = spin(&world, message).args(limits).ends().outcome();
+        assert_eq!(ended, (outcome.into(), reason.into()), "{message}");
+    }
+    for (message, says) in [("panic at once", "at once"), ("exit", "exited with status")] {
+        let (outcome, reason) = spin(&world, message).ends().outcome();
+        assert!(outcome == "trapped" && reason.contains(says), "{outcome}: {reason}");
+    }
+}
+
+#[test]
+fn the_handler_is_given_the_id_the_attributes_and_what_the_queue_says() {
+    let world = World::new();
+    let of = |message: &str| {
+        let command = spin(&world, message).args(["--message-id", "seven"]);
+        said(command.args(["--sent-at", "2026-11-28T00:00:00Z", "--attribute", "tenant=a=b"]))
+    };
+    assert_eq!(of("id"), "seven");
+    assert_eq!(
+        of("attributes"),
+        "ApproximateReceiveCount:-=1 SentTimestamp:-=1795824000000 tenant:String=a=b"
+    );
+    let environment = spin(&world, "environment").env("AWS_SECRET_ACCESS_KEY", "SECRET");
+    assert_eq!(said(environment.args(["--env", "GIVEN=1"])), r#"["GIVEN"] 0"#);
+}
+
+/// Spin has no announced objects: an event, even one that wasmrun can't decode or has no grant for, is text.
+#[test]
+fn the_body_is_always_what_was_sent() {
+    let world = World::new();
+    let record = json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+                        "s3": {"bucket": {"name": "elsewhere"}, "object": {"key": "a", "size": 5}}});
+    for event in [
+        json!({"Records": [record]}).to_string(),
+        json!({"Records": [{"eventSource": "aws:s3"}]}).to_string(),
+        json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"}).to_string(),
+    ] {
+        assert_eq!(said(spin(&world, &event)), format!("body of {} bytes", event.len()));
+    }
+}
+
+#[test]
+fn a_worker_settles_its_messages_by_the_answers_of_the_handler() {
+    let world = World::with_queue(&["--max-receives", "2"]);
+    world.send(["delete", "leave", "fail no picture", "panic at once"]);
+    let output = world.run("spin").args(["--until-empty", "--backoff", "1ms..1ms"]).succeeds();
+    let outcomes = json!({"completed": 1, "retry": 4, "trapped": 2});
+    assert_eq!(output.summary()["outcomes"], outcomes, "{output}");
+    let letters = world.peek("sqlite:jobs.db#dead");
+    let mut reasons: Vec<_> = letters.iter().map(|letter| field(&why(letter), "reason").to_owned()).collect();
+    reasons.sort();
+    assert_eq!(reasons.len(), 3);
+    assert_eq!(reasons[0], "no picture");
+    assert_eq!(reasons[1], "the handler left the message in the queue");
+    assert!(reasons[2].contains("at once"), "{reasons:?}");
+}
+
+#[test]
+fn what_a_handler_says_is_bounded_and_stays_in_its_line_of_the_log() {
+    let world = World::new();
+    let reason = said(spin(&world, "fail-at-length 900000"));
+    assert!(reason.len() <= 1100, "{}", reason.len());
+    let ended = spin(&world, "fail-at-length 2000000").args(["--memory", "16MiB"]).ends().outcome();
+    assert!(ended.1.len() <= 1100, "{}", ended.1.len());
+    let output = spin(&world, "print first\n{\"level\":\"forged\"}").succeeds();
+    assert_eq!(output.logs_of("Guest").len(), 2, "{output}");
+    assert!(output.logs().iter().all(|line| line["level"] != "forged"), "{output}");
+}
+
+#[test]
+fn inspect_names_the_world_and_flags_of_commands_are_refused() {
+    let world = World::new();
+    let inspected = world.wasmrun(["inspect", "--json"]).arg(guest("spin")).succeeds().json();
+    assert_eq!(inspected["world"], "fermyon:spin-sqs/spin-sqs@2.0.0", "{inspected}");
+    assert_eq!(inspected["needs"], json!({"store": false, "send": false}));
+    spin(&world, "delete").args(["--arg", "x"]).fails_with(2, "are for commands");
+}
+
+#[test]
+fn what_spin_offers_besides_is_refused_by_name() {
+    let world = World::new();
+    let handler = r#"(import "handler" (func $f)) (export "handle-queue-message" (func $f))"#;
+    for (import, says) in [
+        ("fermyon:spin/key-value@2.0.0", "--store"),
+        ("fermyon:spin/variables@2.0.0", "--env"),
+        ("fermyon:spin/sqlite@2.0.0", "of Spin"),
+        ("fermyon:spin-sqs/sqs-types@1.0.0", "offers version 2.0.0"),
+        ("spin:postgres/postgres@3.0.0", "of Spin"),
+    ] {
+        let text = format!(r#"(component (import "{import}" (instance (export "f" (func)))) {handler})"#);
+        world.write("other.wasm", wat::parse_str(&text).expect("a component"));
+        let output = world.wasmrun(["invoke", "--message", "x", "other.wasm"]).fails_with(2, import);
+        assert!(output.error().contains(says), "{says} in {output}");
+    }
+}
+
+/// A function of the right name and another type is no handler.
+#[test]
+fn a_handler_of_another_type_is_refused_at_the_start() {
+    let world = World::new();
+    let text = r#"(component
+        (core module $m (func (export "f")))
+        (core instance $i (instantiate $m))
+        (func $f (canon lift (core func $i "f")))
+        (export "handle-queue-message" (func $f)))"#;
+    world.write("other.wasm", wat::parse_str(text).expect("a component"));
+    let output = world.wasmrun(["invoke", "--message", "x", "other.wasm"]).ends().exited_with(2);
+    assert!(output.error().contains("handle-queue-message"), "{output}");
+}
