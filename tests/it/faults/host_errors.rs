@@ -291,6 +291,8 @@ fn messages_that_wait_for_a_store_are_released_when_the_worker_stops() {
     let stub = bucket.serve();
     let queue = refused_messages(&bucket);
     let worker = on_scripted(&queue, &world, &stub).start();
+    // A message whose task is running while the worker stops is retried, not held.
+    worker.until_logged_times(5, "\"task did not complete\"");
     wait_until("all are held", || queue.received() == 5 && queue.depth() == [0, 3]);
     stop(worker);
     assert_eq!(queue.depth(), [3, 0]);
