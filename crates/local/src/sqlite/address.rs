@@ -10,9 +10,29 @@ const DEFAULT_NAME: &str = "main";
 /// As in SQS, a queue's name has at most 80 characters.
 const MAX_NAME: usize = 80;
 
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Queues, by name.
+    Queues,
+    /// One key-value bucket.
+    Bucket,
+}
+
+impl Kind {
+    /// Returns the noun for sentences to users.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Self::Queues => "queue",
+            Self::Bucket => "bucket",
+        }
+    }
+}
+
 /// A file and the name of a queue in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
+    pub(super) kind: Kind,
     /// The file's path, absolute and without symbolic links. So it is the same from every working directory, and can't
     /// be mistaken for one of SQLite's special names.
     pub(super) path: PathBuf,
@@ -25,9 +45,7 @@ impl Address {
         let (path, name) = split(url)?;
         match path.canonicalize() {
             Ok(path) if path.is_file() => Self::new(path, name),
-            Ok(_) => {
-                Err(QueueError::Unusable(format!("{url} is no queue: {} is not a file", path.display())))
-            }
+            Ok(_) => Err(QueueError::Unusable(format!("cannot use {url}: {} is not a file", path.display()))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(not_found(url)),
             Err(error) => Err(QueueError::Unusable(format!("cannot open {url}: {error}"))),
         }
@@ -55,6 +73,17 @@ impl Address {
         }
     }
 
+    /// Returns the address of a bucket whose file may have to be created. The file's directory must exist.
+    pub(super) fn of_bucket(url: &str) -> Result<Self, QueueError> {
+        let address = Self::to_create(url)?;
+        if address.name != DEFAULT_NAME {
+            return Err(QueueError::Unusable(format!(
+                "{url} names a part of a file, and a file holds one key-value bucket: write {SCHEME}PATH"
+            )));
+        }
+        Ok(Self { kind: Kind::Bucket, ..address })
+    }
+
     /// Checks that the file can be created.
     pub(super) fn may_be_created(&self) -> Result<(), QueueError> {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
@@ -70,7 +99,7 @@ impl Address {
 
     /// Returns the address of another queue in the same file.
     pub(super) fn sibling(&self, name: &str) -> Self {
-        Self { path: self.path.clone(), name: name.to_owned() }
+        Self { kind: self.kind, path: self.path.clone(), name: name.to_owned() }
     }
 
     /// Returns the URL, which is the same for every way of writing it.
@@ -87,7 +116,7 @@ impl Address {
         if path.to_str().is_none() {
             return Err(QueueError::Unusable(format!("the path {} is not UTF-8: rename it", path.display())));
         }
-        Ok(Self { path, name })
+        Ok(Self { kind: Kind::Queues, path, name })
     }
 }
 
@@ -118,7 +147,7 @@ pub(super) fn not_found(url: &str) -> QueueError {
 /// Splits a URL into path and name. The name follows the last `#`, so a path that contains `#` needs `#NAME` after it.
 fn split(url: &str) -> Result<(PathBuf, String), QueueError> {
     let rest = url.strip_prefix(SCHEME).ok_or_else(|| {
-        QueueError::Unusable(format!("{url:?} is not a queue's URL: it starts with `{SCHEME}`"))
+        QueueError::Unusable(format!("{url:?} is not such a URL: it starts with `{SCHEME}`"))
     })?;
     let (path, name) = rest.rsplit_once('#').unwrap_or((rest, DEFAULT_NAME));
     if path.is_empty() || path.contains('\0') {

@@ -1,6 +1,6 @@
 //! Recognising, creating and opening the database file, and the meaning of SQLite's errors.
 
-use super::address::{self, Address};
+use super::address::{self, Address, Kind};
 use super::clock::Clock;
 use rusqlite::ffi::{self, ErrorCode};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -9,17 +9,31 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use wasmrun_runtime::ports::queue::QueueError;
 
-/// "wrun": marks a SQLite database as a file of wasmrun.
-const APPLICATION_ID: i32 = 0x7772_756e;
-/// Increases with every change of the schema that an older program would misread.
+/// Increases with every change of a schema that an older program would misread.
 const SCHEMA_VERSION: i32 = 1;
-const SCHEMA: &str = include_str!("schema.sql");
 /// How long to wait for another process's write. A write takes milliseconds, so the timeout is only reached if a
 /// process hangs while it holds the lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Size to which the write-ahead log is truncated after a checkpoint, so that a burst of large messages doesn't stay on
 /// disk twice.
 const LOG_SIZE_LIMIT: i64 = 64 << 20;
+
+impl Kind {
+    /// Returns what marks a SQLite database as a file of this kind: "wrun" and "wrkv".
+    fn application_id(self) -> i32 {
+        match self {
+            Self::Queues => 0x7772_756e,
+            Self::Bucket => 0x7772_6b76,
+        }
+    }
+
+    fn schema(self) -> &'static str {
+        match self {
+            Self::Queues => include_str!("schema.sql"),
+            Self::Bucket => include_str!("bucket/schema.sql"),
+        }
+    }
+}
 
 /// An error inside a transaction.
 #[derive(Debug)]
@@ -72,7 +86,7 @@ impl OpenFile {
     pub(super) fn open_or_create(address: &Address, clock: &Clock) -> Result<Self, QueueError> {
         Self::connect(address, OpenFlags::SQLITE_OPEN_CREATE, |connection| {
             if is_empty(connection)? {
-                initialise(connection, clock)?;
+                initialise(connection, address.kind, clock)?;
                 sync_directory(&address.path);
             }
             recognise(connection, address)
@@ -122,7 +136,11 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
 
 /// Returns the error for a file that existed and can't be found now.
 pub(super) fn gone(address: &Address, error: &std::io::Error) -> QueueError {
-    QueueError::Unavailable(format!("the queue's file {} cannot be reached: {error}", address.path.display()))
+    let noun = address.kind.noun();
+    QueueError::Unavailable(format!(
+        "the {noun}'s file {} cannot be reached: {error}",
+        address.path.display()
+    ))
 }
 
 /// Checks that the path leads to a file, before SQLite would create the file or blame its directory.
@@ -141,13 +159,13 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 fn recognise(connection: &Connection, address: &Address) -> Result<(), Fault> {
-    let path = address.path.display();
+    let (path, noun) = (address.path.display(), address.kind.noun());
     if is_empty(connection)? {
         return Err(address::not_found(&address.url()).into());
     }
-    if pragma(connection, "application_id")? != APPLICATION_ID {
+    if pragma(connection, "application_id")? != address.kind.application_id() {
         return Err(QueueError::Unusable(format!(
-            "{path} is the database of another application: give the queue a file of its own"
+            "{path} is the database of another application: give the {noun} a file of its own"
         ))
         .into());
     }
@@ -155,21 +173,23 @@ fn recognise(connection: &Connection, address: &Address) -> Result<(), Fault> {
         SCHEMA_VERSION => Ok(()),
         version => Err(QueueError::Unusable(format!(
             "{path} was made by another version of wasmrun (its format is {version}, this one's is {SCHEMA_VERSION}): \
-             use that version, or drain the queue with it and create a new one"
+             use that version, or empty the {noun} with it and create a new one"
         ))
         .into()),
     }
 }
 
 /// Writes the whole schema in one transaction, so that a kill leaves either an empty file or a complete one.
-fn initialise(connection: &mut Connection, clock: &Clock) -> rusqlite::Result<()> {
+fn initialise(connection: &mut Connection, kind: Kind, clock: &Clock) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have written the schema meanwhile.
     if is_empty(&transaction)? {
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "application_id", kind.application_id())?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        transaction.execute_batch(SCHEMA)?;
-        transaction.execute("UPDATE clock SET seen_ms = ?1", [clock.now_ms()])?;
+        transaction.execute_batch(kind.schema())?;
+        if kind == Kind::Queues {
+            transaction.execute("UPDATE clock SET seen_ms = ?1", [clock.now_ms()])?;
+        }
     }
     transaction.commit()
 }
@@ -183,8 +203,9 @@ fn use_write_ahead_log(connection: &Connection, address: &Address) -> Result<(),
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(_) => {
                 return Err(QueueError::Unusable(format!(
-                    "{} is on a file system that does not support write-ahead logs: put the queue on a local disk",
-                    address.path.display()
+                    "{} is on a file system that does not support write-ahead logs: put the {} on a local disk",
+                    address.path.display(),
+                    address.kind.noun()
                 ))
                 .into());
             }
@@ -227,7 +248,7 @@ fn not_writable(address: &Address) -> QueueError {
 
 /// Returns the error for the caller: one sentence that says what SQLite's error means.
 fn explain(error: &rusqlite::Error, address: &Address) -> QueueError {
-    let path = address.path.display();
+    let (path, noun) = (address.path.display(), address.kind.noun());
     let rusqlite::Error::SqliteFailure(failure, message) = error else {
         return QueueError::Unusable(format!("{path} holds something unexpected: {error}"));
     };
@@ -254,10 +275,10 @@ fn explain(error: &rusqlite::Error, address: &Address) -> QueueError {
             _,
         ) => not_writable(address),
         (ErrorCode::DatabaseCorrupt, _) => QueueError::Unusable(format!(
-            "{path} is damaged ({detail}): restore it from a backup, or move it away and create a new queue"
+            "{path} is damaged ({detail}): restore it from a backup, or move it away and create a new {noun}"
         )),
         (ErrorCode::NotADatabase, _) => QueueError::Unusable(format!(
-            "{path} is no queue: it is not a SQLite database; name another file, or move this one away"
+            "{path} is no {noun}: it is not a SQLite database; name another file, or move this one away"
         )),
         _ => QueueError::Unusable(format!("{path} cannot be used: {detail}")),
     }

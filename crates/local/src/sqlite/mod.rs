@@ -26,9 +26,11 @@
 //! | `rows`          | queues and messages as the file holds them                       |
 //! | `moves`         | messages that move between files                                 |
 //! | `redrive`       | from the dead-letter queue back                                  |
+//! | `bucket`        | a key-value bucket in a file of its own                          |
 
 mod address;
 mod attributes;
+mod bucket;
 mod clock;
 mod file;
 mod moves;
@@ -43,6 +45,7 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
+pub use bucket::SqliteBucket;
 pub use settings::{DeadLetter, PlannedQueue, QueueSettings};
 
 use address::Address;
@@ -151,7 +154,7 @@ impl SqliteQueue {
     }
 
     fn start(address: Address, clock: Clock, file: OpenFile) -> Result<Self, QueueError> {
-        let database = Database::start(address.clone(), clock.clone(), file)?;
+        let database = Database::start(address.clone(), clock.clone(), Some(file))?;
         let url = address.url();
         Ok(Self { url, address, clock, database, arrivals: Notify::new(), peers: Mutex::default() })
     }

@@ -1,7 +1,7 @@
 //! The thread that owns the connection. SQLite's calls block, and the writes that wait during a commit share the next
 //! commit.
 
-use super::address::Address;
+use super::address::{Address, Kind};
 use super::clock::Clock;
 use super::file::{self, Fault, OpenFile};
 use super::transaction::Transaction;
@@ -23,12 +23,13 @@ pub(super) struct Database {
 }
 
 impl Database {
-    pub(super) fn start(address: Address, clock: Clock, file: OpenFile) -> Result<Self, QueueError> {
+    /// Starts the thread. Without a file, the first job creates it.
+    pub(super) fn start(address: Address, clock: Clock, file: Option<OpenFile>) -> Result<Self, QueueError> {
         let (jobs, inbox) = mpsc::channel();
         let url = address.url();
         let thread = std::thread::Builder::new()
-            .name("sqlite-queue".into())
-            .spawn(move || Keeper { address, clock, file: Some(file) }.serve(&inbox))
+            .name("sqlite".into())
+            .spawn(move || Keeper { address, clock, may_create: file.is_none(), file }.serve(&inbox))
             .map_err(|error| QueueError::Unavailable(format!("cannot start a thread for {url}: {error}")))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
@@ -58,7 +59,7 @@ impl Database {
         let (reply, answer) = oneshot::channel();
         let job = Arc::new(Slot::new(Call { work, writes, value: None, reply }));
         let _taken_back_if_dropped = TakeBack(Arc::downgrade(&job));
-        let ended = || QueueError::Unusable("the queue's thread ended unexpectedly".into());
+        let ended = || QueueError::Unusable("the thread of its file ended unexpectedly".into());
         self.jobs.as_ref().ok_or_else(ended)?.send(job).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
@@ -142,6 +143,8 @@ struct Keeper {
     clock: Clock,
     /// `None` after an error. The next job then opens the file anew.
     file: Option<OpenFile>,
+    /// Whether the file may still have to be created.
+    may_create: bool,
 }
 
 impl Keeper {
@@ -198,8 +201,14 @@ impl Keeper {
                     tracing::warn!(queue = self.address.url(), "the queue file was moved or replaced");
                 }
                 drop(stale);
-                file::must_exist(&self.address)?;
-                Ok(self.file.insert(OpenFile::open(&self.address)?))
+                let file = if self.may_create {
+                    OpenFile::open_or_create(&self.address, &self.clock)?
+                } else {
+                    file::must_exist(&self.address)?;
+                    OpenFile::open(&self.address)?
+                };
+                self.may_create = false;
+                Ok(self.file.insert(file))
             }
         }
     }
@@ -216,7 +225,7 @@ fn run_all(
     let transaction = file.connection.transaction_with_behavior(behavior)?;
     // The clock is read only now: as this transaction holds the lock, no other process has seen a later time.
     let view = Transaction { sql: &transaction, address, now_ms: clock.now_ms() };
-    if writes {
+    if writes && address.kind == Kind::Queues {
         view.follow_clock()?;
     }
     for job in jobs {

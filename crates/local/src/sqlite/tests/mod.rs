@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod abandoned;
+mod bucket;
 mod delivery;
 mod fifo;
 mod files;

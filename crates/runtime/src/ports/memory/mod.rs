@@ -1,7 +1,9 @@
-//! A queue and an object store in memory, for tests, benchmarks and embedders: what they hold is gone with the process.
+//! A queue, an object store and a key-value bucket in memory, for tests, benchmarks and embedders: what they hold is gone with the process.
 
+mod keyvalue;
 mod queue;
 mod store;
 
+pub use self::keyvalue::MemoryBucket;
 pub use self::queue::MemoryQueue;
 pub use self::store::MemoryStore;

@@ -1,0 +1,102 @@
+//! Inside a transaction: the entries of a bucket.
+
+use super::super::file::Fault;
+use super::super::transaction::Transaction;
+use bytes::Bytes;
+use rusqlite::{OptionalExtension, params};
+use wasmrun_runtime::ports::keyvalue::{Entry, KeyPage, KeyValueError, sum};
+
+/// Longest decimal number of 64 bits, with its sign.
+const MAX_NUMBER_BYTES: usize = 20;
+
+impl Transaction<'_> {
+    /// Returns the entries of keys, or `None` if their values have more than `max_bytes` together. Never reads more than
+    /// that: another program may have written larger values.
+    pub(super) fn entries(
+        &self,
+        keys: &[String],
+        max_bytes: usize,
+    ) -> Result<Option<Vec<Option<Entry>>>, Fault> {
+        let mut left = max_bytes;
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in keys {
+            let entry = match self.entry(key, left)? {
+                Some(None) => return Ok(None),
+                found => found.flatten(),
+            };
+            left -= entry.as_ref().map_or(0, |entry| entry.value.len());
+            entries.push(entry);
+        }
+        Ok(Some(entries))
+    }
+
+    /// Returns a key's entry: `Some(None)` if its value has more than `max_bytes`.
+    fn entry(&self, key: &str, max_bytes: usize) -> Result<Option<Option<Entry>>, Fault> {
+        let mut query = self.sql.prepare_cached(
+            "SELECT version, CASE WHEN length(value) <= ?2 THEN value END FROM entry WHERE key = ?1",
+        )?;
+        let most = i64::try_from(max_bytes).unwrap_or(i64::MAX);
+        let entry = query.query_row(params![key, most], |row| {
+            let version = row.get::<_, i64>(0)?.cast_unsigned();
+            let value = row.get::<_, Option<Vec<u8>>>(1)?;
+            Ok(value.map(|value| Entry { value: value.into(), version }))
+        });
+        Ok(entry.optional()?)
+    }
+
+    pub(super) fn version(&self, key: &str) -> Result<Option<u64>, Fault> {
+        let mut query = self.sql.prepare_cached("SELECT version FROM entry WHERE key = ?1")?;
+        let version = query.query_row([key], |row| row.get::<_, i64>(0)).optional()?;
+        Ok(version.map(i64::cast_unsigned))
+    }
+
+    pub(super) fn set_entry(&self, key: &str, value: &Bytes) -> Result<(), Fault> {
+        self.sql.prepare_cached("UPDATE counter SET version = version + 1")?.execute([])?;
+        let mut upsert = self.sql.prepare_cached(
+            "INSERT INTO entry (key, version, value) VALUES (?1, (SELECT version FROM counter), ?2)
+             ON CONFLICT (key) DO UPDATE SET version = excluded.version, value = excluded.value",
+        )?;
+        upsert.execute(params![key, &value[..]])?;
+        Ok(())
+    }
+
+    pub(super) fn delete_entry(&self, key: &str) -> Result<(), Fault> {
+        self.sql.prepare_cached("DELETE FROM entry WHERE key = ?1")?.execute([key])?;
+        Ok(())
+    }
+
+    /// Returns the keys after a place in the listing.
+    pub(super) fn keys_after(&self, after: u64, limit: usize) -> Result<KeyPage, Fault> {
+        // No key has a place beyond.
+        let Ok(after) = i64::try_from(after) else { return Ok(KeyPage::default()) };
+        let mut query =
+            self.sql.prepare_cached("SELECT id, key FROM entry WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+        let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+        let mut rows = query.query(params![after, one_more])?;
+        let mut page = KeyPage::default();
+        let mut last = after;
+        while let Some(row) = rows.next()? {
+            if page.keys.len() == limit {
+                page.next = Some(last.cast_unsigned());
+                break;
+            }
+            last = row.get(0)?;
+            page.keys.push(row.get(1)?);
+        }
+        Ok(page)
+    }
+
+    /// Adds to a number. The inner error is an error of the value.
+    pub(super) fn increment(&self, key: &str, delta: i64) -> Result<Result<i64, KeyValueError>, Fault> {
+        let value = match self.entry(key, MAX_NUMBER_BYTES)? {
+            Some(None) => Some(Bytes::from_static(b"no number")),
+            found => found.flatten().map(|entry| entry.value),
+        };
+        let sum = match sum(value.as_deref(), delta) {
+            Ok(sum) => sum,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.set_entry(key, &sum.to_string().into())?;
+        Ok(Ok(sum))
+    }
+}
