@@ -6,6 +6,7 @@
 //! | `worker` | a worker on its queue: outcomes, concurrency, signals |
 //! | `commands` | programs with `main`: their messages, exit codes, inputs and outputs |
 //! | `queues` | the queue commands, and the contents of messages |
+//! | `interfaces` | interfaces that WASI proposes: configuration values, log messages |
 //! | `stores` | objects of any size, and their headers, versions and keys |
 //! | `limits` | the bounds of a worker and of its compiler |
 //! | `isolation` | what a guest can reach |
@@ -33,6 +34,7 @@ mod example;
 mod faults;
 mod harness;
 mod hostile;
+mod interfaces;
 mod isolation;
 mod limits;
 mod queues;

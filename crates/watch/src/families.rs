@@ -3,7 +3,7 @@
 use crate::{About, health};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use std::time::{Duration, UNIX_EPOCH};
-use wasmrun_runtime::task::calls::{CallResult, HostCalls, StoreCall};
+use wasmrun_runtime::task::calls::{BucketCall, CallResult, HostCalls, StoreCall};
 use wasmrun_runtime::worker::Status;
 use wasmrun_runtime::worker::scaler::Because;
 
@@ -100,7 +100,7 @@ fn of_queue(status: &Status) -> Vec<MetricFamily> {
     families
 }
 
-/// Returns the families of tasks' calls to stores and queues, by alias. Counters that are zero are included, so that
+/// Returns the families of tasks' calls to stores, queues and key-value buckets, by alias. Counters that are zero are included, so that
 /// the first call is seen as a change.
 pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
     let mut answered = Vec::new();
@@ -119,9 +119,20 @@ pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
             sent.push((labels, queue.messages(result) as f64));
         }
     }
+    let mut of_buckets = Vec::new();
+    for (alias, bucket) in calls.buckets() {
+        for &call in BucketCall::ALL {
+            for &result in CallResult::ALL {
+                let labels = vec![("bucket", alias), ("call", call.as_str()), ("result", result.as_str())];
+                of_buckets.push((labels, bucket.calls(call, result) as f64));
+            }
+        }
+    }
     let of = |label, alias, number: u64| (vec![(label, alias)], number as f64);
     let read = calls.stores().map(|(alias, store)| of("store", alias, store.bytes_read()));
     let written = calls.stores().map(|(alias, store)| of("store", alias, store.bytes_written()));
+    let bucket_read = calls.buckets().map(|(alias, bucket)| of("bucket", alias, bucket.bytes_read()));
+    let bucket_written = calls.buckets().map(|(alias, bucket)| of("bucket", alias, bucket.bytes_written()));
     let bytes = calls.queues().map(|(alias, queue)| of("queue", alias, queue.bytes()));
     let families = [
         (
@@ -138,6 +149,21 @@ pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
             "wasmrun_store_written_bytes_total",
             "Bytes of object content that tasks wrote, by alias of the store, unfinished objects included.",
             written.collect(),
+        ),
+        (
+            "wasmrun_bucket_calls_total",
+            "Answered calls of tasks to key-value buckets, by alias of the bucket, call and result; a batch is one call.",
+            of_buckets,
+        ),
+        (
+            "wasmrun_bucket_read_bytes_total",
+            "Bytes of values that tasks read, by alias of the bucket.",
+            bucket_read.collect(),
+        ),
+        (
+            "wasmrun_bucket_written_bytes_total",
+            "Bytes of keys and values that tasks wrote, by alias of the bucket.",
+            bucket_written.collect(),
         ),
         ("wasmrun_sent_messages_total", "Messages that tasks sent, by alias of the queue and result.", sent),
         (

@@ -86,12 +86,13 @@ fn counts(counts: &Counts) -> Map<String, Value> {
     counts.named().map(|count| (count.name.to_owned(), json!(count.value))).collect()
 }
 
-/// Returns the total usage of all tasks, without the usage by store and queue alias.
+/// Returns the total usage of all tasks, without the usage by alias.
 fn usage(usage: &Usage) -> Value {
     let mut usage = json!(usage);
     if let Some(usage) = usage.as_object_mut() {
         usage.remove("stores");
         usage.remove("queues");
+        usage.remove("buckets");
     }
     usage
 }

@@ -211,8 +211,21 @@ const VALUES: [&str; 12] = [
     "1e400",
 ];
 
-const SECTIONS: [&str; 11] =
-    ["", "store", "send", "assume-role", "env", "on", "command", "limits", "worker", "engine", "aws"];
+const SECTIONS: [&str; 13] = [
+    "",
+    "store",
+    "send",
+    "assume-role",
+    "env",
+    "config-value",
+    "keyvalue",
+    "on",
+    "command",
+    "limits",
+    "worker",
+    "engine",
+    "aws",
+];
 
 /// The keys that a section may have, as the program itself lists them. Arbitrary keys for sections whose keys the user
 /// chooses.

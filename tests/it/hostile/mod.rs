@@ -14,6 +14,7 @@
 //! | `components` | components that are hostile as a whole, by their structure |
 //! | `ends` | how a task must end, and how it ended |
 //! | `frame` | the component that the attacks of `bare` are put into |
+//! | `interfaces` | attacks through interfaces that WASI proposes |
 //! | `misbehave` | attacks by a program in Rust |
 //! | `program` | attacks by a program with `main`, on what only commands have |
 //! | `outside` | the files around a worker's stores, and those that guests leave in a store |
@@ -23,6 +24,7 @@ mod bare;
 mod components;
 mod ends;
 mod frame;
+mod interfaces;
 mod misbehave;
 mod outside;
 mod program;

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Prefixes of the files that the worker and the test write: queues, and messages that are too long for a command line.
-const WRITTEN: [&str; 3] = ["jobs.db", "next.db", "message-"];
+/// Prefixes of the files that the worker and the test write: queues, a bucket, and messages that are too long for a
+/// command line.
+const WRITTEN: [&str; 4] = ["jobs.db", "next.db", "cache.db", "message-"];
 /// The store that guests may write to.
 const OUTPUT: &str = "out";
 /// A file that a key might reach by climbing to the root.

@@ -102,7 +102,11 @@ fn inspect_names_the_world_and_flags_of_commands_are_refused() {
     let world = World::new();
     let inspected = world.wasmrun(["inspect", "--json"]).arg(guest("spin")).succeeds().json();
     assert_eq!(inspected["world"], "fermyon:spin-sqs/spin-sqs@2.0.0", "{inspected}");
-    assert_eq!(inspected["needs"], json!({"store": false, "send": false}));
+    let needs = inspected["needs"].as_object().expect("an object");
+    assert!(
+        needs.contains_key("store") && needs.values().all(|is_needed| *is_needed == false),
+        "{inspected}"
+    );
     spin(&world, "delete").args(["--arg", "x"]).fails_with(2, "are for commands");
 }
 
@@ -111,8 +115,8 @@ fn what_spin_offers_besides_is_refused_by_name() {
     let world = World::new();
     let handler = r#"(import "handler" (func $f)) (export "handle-queue-message" (func $f))"#;
     for (import, says) in [
-        ("fermyon:spin/key-value@2.0.0", "--store"),
-        ("fermyon:spin/variables@2.0.0", "--env"),
+        ("fermyon:spin/key-value@2.0.0", "--keyvalue"),
+        ("fermyon:spin/variables@2.0.0", "--config-value"),
         ("fermyon:spin/sqlite@2.0.0", "of Spin"),
         ("fermyon:spin-sqs/sqs-types@1.0.0", "offers version 2.0.0"),
         ("spin:postgres/postgres@3.0.0", "of Spin"),

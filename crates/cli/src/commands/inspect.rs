@@ -32,7 +32,9 @@ fn as_json(interfaces: &Interfaces) -> serde_json::Value {
         "world": interfaces.fits.as_ref().ok().map(|world| world.as_str()),
         "misfit": interfaces.fits.as_ref().err(),
         "initial_memory_bytes": interfaces.initial_memory_bytes,
-        "needs": {"store": interfaces.needs.object_store, "send": interfaces.needs.queue},
+        "needs": {"store": interfaces.needs.object_store, "send": interfaces.needs.queue,
+            "keyvalue": interfaces.needs.keyvalue,
+            "config-value": interfaces.needs.config},
     })
 }
 
@@ -46,7 +48,8 @@ fn as_lines(shown: &str, interfaces: &Interfaces) -> Vec<String> {
     let grants = if needs.is_empty() {
         "none".to_owned()
     } else {
-        format!("{}; calls without a grant are access-denied", needs.join(", "))
+        let values = if interfaces.needs.config { ", and wasi:config has no value" } else { "" };
+        format!("{}; calls without a grant are access-denied{values}", needs.join(", "))
     };
     let mut lines =
         vec![format!("component  {shown}"), format!("world      {world}"), format!("grants     {grants}")];

@@ -10,7 +10,7 @@ use super::read::{MAX_TOML_BYTES, read_text, toml_from};
 use super::text::written;
 use super::watch::{Listen, Namespace, WatchSettings};
 use super::worker::WorkerSettings;
-use super::{grants, outcome_actions};
+use super::{config_values, grants, outcome_actions};
 use crate::output::failure::Failure;
 use bytesize::ByteSize;
 use serde::Deserialize;
@@ -42,9 +42,13 @@ pub(crate) struct ConfigFile {
     pub(crate) store: BTreeMap<String, String>,
     #[serde(deserialize_with = "grants::sends_of_file")]
     pub(crate) send: BTreeMap<String, String>,
+    #[serde(deserialize_with = "grants::buckets_of_file")]
+    pub(crate) keyvalue: BTreeMap<String, String>,
     #[serde(deserialize_with = "grants::roles_of_file")]
     pub(crate) assume_role: BTreeMap<String, String>,
     pub(crate) env: BTreeMap<String, EnvValue>,
+    #[serde(deserialize_with = "config_values::config_values_of_file")]
+    pub(crate) config_value: BTreeMap<String, String>,
     #[serde(deserialize_with = "outcome_actions::actions_of_file")]
     pub(crate) on: BTreeMap<String, String>,
     pub(crate) command: CommandTable,

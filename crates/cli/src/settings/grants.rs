@@ -1,4 +1,4 @@
-//! Grants of tasks: stores, queues to send to, and the roles that are assumed for them.
+//! Grants of tasks: stores, queues to send to, key-value buckets, and the roles that are assumed for them.
 
 use super::named::{named, well_formed_alias};
 use super::text::named_texts;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use wasmrun_aws::is_role;
 use wasmrun_runtime::task::grant::Mode;
 
-/// Grant of a store, as written in a flag, a variable or the file.
+/// Grant of a store or of a key-value bucket, as written in a flag, a variable or the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoreSetting {
     pub(crate) alias: String,
@@ -24,8 +24,28 @@ pub(crate) fn stores(flags: &[String], file: BTreeMap<String, String>) -> Result
         .collect()
 }
 
+/// Merges the grants of key-value buckets: by alias, flags win over variables, and these over the file.
+pub(crate) fn buckets(
+    flags: &[String],
+    file: BTreeMap<String, String>,
+) -> Result<Vec<StoreSetting>, Failure> {
+    named("--keyvalue", "ALIAS=sqlite:FILE:MODE", flags, "WASMRUN_KEYVALUE_", file)?
+        .into_iter()
+        .map(|(alias, value)| bucket(&alias, &value).map_err(Failure::usage))
+        .collect()
+}
+
+/// Parses `sqlite:FILE:MODE`, the grant of a bucket.
+fn bucket(alias: &str, value: &str) -> Result<StoreSetting, String> {
+    with_mode("key-value bucket", "ALIAS=sqlite:FILE:MODE", alias, value)
+}
+
 /// Parses `URL:MODE`, the grant of a store.
 fn store(alias: &str, value: &str) -> Result<StoreSetting, String> {
+    with_mode("store", "ALIAS=URL:MODE", alias, value)
+}
+
+fn with_mode(what: &str, form: &str, alias: &str, value: &str) -> Result<StoreSetting, String> {
     // In `dir:in` and `s3://bucket` the last colon belongs to the scheme, so there is no mode.
     let is_mode = |mode: &str| mode.parse::<Mode>().is_ok();
     let parts = value
@@ -33,10 +53,10 @@ fn store(alias: &str, value: &str) -> Result<StoreSetting, String> {
         .filter(|(url, mode)| is_mode(mode) || (url.contains(':') && !mode.starts_with("//")));
     let Some((url, mode)) = parts else {
         return Err(format!(
-            "the store {alias}={value} has no mode: write ALIAS=URL:MODE with the mode ro, wo or rw, such as {alias}={value}:ro"
+            "the {what} {alias}={value} has no mode: write {form} with the mode ro, wo or rw, such as {alias}={value}:ro"
         ));
     };
-    let mode = mode.parse().map_err(|error| format!("the store {alias}={value} has an {error}"))?;
+    let mode = mode.parse().map_err(|error| format!("the {what} {alias}={value} has an {error}"))?;
     Ok(StoreSetting { alias: alias.to_owned(), url: url.to_owned(), mode })
 }
 
@@ -45,6 +65,13 @@ pub(super) fn stores_of_file<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
     named_texts(deserializer, |alias, value| well_formed_alias(alias).and(store(alias, value).map(drop)))
+}
+
+/// Reads the key-value buckets of the configuration file.
+pub(super) fn buckets_of_file<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    named_texts(deserializer, |alias, value| well_formed_alias(alias).and(bucket(alias, value).map(drop)))
 }
 
 /// Reads the configuration file's queues to send to.

@@ -91,11 +91,11 @@ limits! {
     /// Size of an object that is read or written as a whole; larger ones are streamed [default: 32MiB, and at most half of
     /// --memory]
     object_size: ByteSize in ByteSize(1)..=MAX_SIZE, "WASMRUN_OBJECT_SIZE" => max_object_bytes;
-    /// Bytes read from stores, in all [default: 4GiB]
+    /// Bytes read from stores and key-value buckets, in all [default: 4GiB]
     read_size: ByteSize, "WASMRUN_READ_SIZE" => read_bytes;
-    /// Bytes written to stores and queues, in all [default: 4GiB]
+    /// Bytes written to stores, key-value buckets and queues, in all [default: 4GiB]
     write_size: ByteSize, "WASMRUN_WRITE_SIZE" => write_bytes;
-    /// Number of calls to stores [default: 100000]
+    /// Number of calls to stores and key-value buckets; each key of a batch counts [default: 100000]
     store_calls: u64, "WASMRUN_STORE_CALLS" => store_calls;
     /// Number of sent messages; each message of a batch counts [default: 1000]
     sent_messages: u64, "WASMRUN_SENT_MESSAGES" => sent_messages;

@@ -12,7 +12,7 @@
 //! | `aws`, `engine`, `instances`, `limit_flags`, `log`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
 //! | `variables` | finds and checks the names of variables |
-//! | `named`, `environment`, `grants`, `outcome_actions`, `command`, `message` | settings with a name; the message of a flag |
+//! | `named`, `environment`, `config_values`, `grants`, `outcome_actions`, `command`, `message` | settings with a name; the message of a flag |
 //! | `file` | the configuration file |
 //! | `project` | the files of a guest's project and of its cases |
 //! | `task` | merges the settings of tasks into a plan |
@@ -41,6 +41,7 @@ macro_rules! settings {
 
 pub(crate) mod aws;
 pub(crate) mod command;
+pub(crate) mod config_values;
 pub(crate) mod engine;
 pub(crate) mod environment;
 pub(crate) mod file;

@@ -16,20 +16,25 @@ pub(super) fn named(
     for (name, value) in variables_with(variables) {
         merged.insert(name.to_ascii_lowercase().replace('_', "-"), value);
     }
-    let mut typed = BTreeMap::new();
-    for text in flags {
-        let (alias, value) = text
-            .split_once('=')
-            .ok_or_else(|| Failure::usage(format!("{flag} {text} is incomplete: write {flag} {form}")))?;
-        if typed.insert(alias.to_owned(), value.to_owned()).is_some() {
-            return Err(Failure::usage(format!("{flag} names {alias} twice")));
-        }
-    }
-    merged.extend(typed);
+    merged.extend(pairs(flag, form, flags)?);
     for alias in merged.keys() {
         check_alias(alias)?;
     }
     Ok(merged)
+}
+
+/// Splits each value of a flag at its first `=`. Refuses a name that is given twice.
+pub(super) fn pairs(flag: &str, form: &str, flags: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut pairs = BTreeMap::new();
+    for text in flags {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("{flag} {text} is incomplete: write {flag} {form}")))?;
+        if pairs.insert(name.to_owned(), value.to_owned()).is_some() {
+            return Err(Failure::usage(format!("{flag} names {name} twice")));
+        }
+    }
+    Ok(pairs)
 }
 
 /// Checks an alias. Its characters are allowed everywhere: in WIT, in variables and in metrics.

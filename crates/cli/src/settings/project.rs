@@ -44,7 +44,9 @@ pub(crate) struct ProjectFile {
     #[serde(deserialize_with = "stores")]
     pub(crate) store: BTreeMap<String, String>,
     pub(crate) send: Vec<String>,
+    pub(crate) keyvalue: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
+    pub(crate) config_value: BTreeMap<String, String>,
     pub(crate) command: CommandTable,
     pub(crate) limits: LimitSettings,
     pub(crate) raw_body: Option<bool>,
@@ -60,7 +62,8 @@ impl ProjectFile {
         }
         let what = format!("the project {}", path.display());
         let file: Self = toml_from(&read_text(&path, &what, MAX_TOML_BYTES)?, &what)?;
-        check_aliases(&file.send).map_err(|error| Failure::usage(format!("in {what}: {error}")))?;
+        check_aliases(file.send.iter().chain(&file.keyvalue))
+            .map_err(|error| Failure::usage(format!("in {what}: {error}")))?;
         Ok(file)
     }
 }
@@ -90,7 +93,9 @@ pub(crate) struct CaseFile {
     #[serde(deserialize_with = "stores")]
     pub(crate) store: BTreeMap<String, String>,
     pub(crate) send: Vec<String>,
+    pub(crate) keyvalue: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
+    pub(crate) config_value: BTreeMap<String, String>,
     pub(crate) limits: LimitSettings,
     pub(crate) raw_body: Option<bool>,
     pub(crate) deterministic: Option<bool>,
@@ -102,7 +107,7 @@ impl CaseFile {
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let file: Self = toml_from(text, CASE_FILE)?;
         let of_queues = file.expect.sent.iter().flat_map(BTreeMap::keys);
-        check_aliases(file.send.iter().chain(of_queues))
+        check_aliases(file.send.iter().chain(&file.keyvalue).chain(of_queues))
             .map_err(|error| Failure::usage(format!("in {CASE_FILE}: {error}")))?;
         Ok(file)
     }

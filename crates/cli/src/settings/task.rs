@@ -1,6 +1,7 @@
 //! Merges the settings of tasks, which `run` and `invoke` share, into a plan.
 
 use super::aws::AwsSettings;
+use super::config_values::config_values;
 use super::engine::EngineSettings;
 use super::environment::environment;
 use super::file::ConfigFile;
@@ -23,9 +24,13 @@ pub(crate) struct TaskPlan {
     pub(crate) stores: Vec<StoreSetting>,
     /// Alias and URL of each queue to send to.
     pub(crate) sends: Vec<(String, String)>,
+    /// Grants of key-value buckets.
+    pub(crate) buckets: Vec<StoreSetting>,
     /// ARN of each assumed role, by the alias of its grant.
     pub(crate) roles: BTreeMap<String, String>,
     pub(crate) env: Vec<(String, String)>,
+    /// Values of `wasi:config`.
+    pub(crate) config_values: BTreeMap<String, String>,
     pub(crate) limits: Limits,
     pub(crate) engine: EngineSettings,
     pub(crate) raw_body: bool,
@@ -60,7 +65,9 @@ impl TaskPlan {
             })?,
             stores,
             sends: sends.into_iter().collect(),
+            buckets: grants::buckets(&args.keyvalue, std::mem::take(&mut file.keyvalue))?,
             env: environment(&args.env, std::mem::take(&mut file.env))?,
+            config_values: config_values(&args.config_value, std::mem::take(&mut file.config_value))?,
             limits,
             engine: args.engine.or(std::mem::take(&mut file.engine)),
             command: args.command.resolve(std::mem::take(&mut file.command))?,

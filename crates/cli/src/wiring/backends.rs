@@ -5,7 +5,7 @@ use crate::settings::aws::AwsSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wasmrun_aws::{Aws, FetchError, S3Store, SqsQueue, is_queue_address};
-use wasmrun_local::{DirStore, PlannedQueue, QueueSettings, SqliteQueue};
+use wasmrun_local::{DirStore, PlannedQueue, QueueSettings, SqliteBucket, SqliteQueue};
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::ports::object_store::{ObjectStore, StoreError};
 use wasmrun_runtime::ports::queue::{Queue, QueueAdmin};
@@ -112,6 +112,15 @@ impl Backends {
             ))),
         }
     }
+}
+
+/// Opens a key-value bucket. With `create`, the first task creates a missing file.
+pub(crate) fn open_bucket(url: &str, create: bool) -> Result<SqliteBucket, Failure> {
+    if !is_sqlite(url) {
+        return Err(Failure::usage(format!("unknown key-value bucket {url:?}: use sqlite:FILE")));
+    }
+    SqliteBucket::open(url, create)
+        .map_err(|error| Failure::backend(format!("cannot use the key-value bucket {url}: {error}")))
 }
 
 /// Returns the [`Limits::streams_bytes`] of a task that may use this store.

@@ -1,6 +1,6 @@
 //! Reads a component, opens its grants, and loads it.
 
-use super::backends::{Backends, OpenStore, streams_bytes};
+use super::backends::{Backends, OpenStore, open_bucket, streams_bytes};
 use super::compiler::{compiler, open_cache, program};
 use crate::output::failure::Failure;
 use crate::settings::read::read_file;
@@ -19,8 +19,10 @@ use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::Message;
 use wasmrun_runtime::model::trace;
 use wasmrun_runtime::task::component::{Component, LoadOptions, Needs, Report};
-use wasmrun_runtime::task::grant::{Grants, StoreGrant};
+use wasmrun_runtime::task::grant::{BucketGrant, Grants, StoreGrant};
 
+/// The interface of configuration values, and the flag that grants one.
+const CONFIG: (&str, &str) = ("wasi:config", "--config-value KEY=VALUE");
 /// Maximum size of precompiled code. Code is about three times as large as its component, and larger without
 /// optimisation.
 const MAX_CODE_BYTES: u64 = 1 << 30;
@@ -112,12 +114,20 @@ async fn open_grants(
     backends: &Backends,
     mut protected: Vec<Protected>,
 ) -> Result<Grants, Failure> {
-    let mut grants = Grants { env: plan.env.clone(), ..Grants::default() };
+    let mut grants =
+        Grants { env: plan.env.clone(), config_values: plan.config_values.clone(), ..Grants::default() };
     let role = |alias: &str| plan.roles.get(alias).map(String::as_str);
     for (alias, url) in &plan.sends {
         let opened = backends.open_queue_as(role(alias), url).await?;
         protected.extend(opened.file.clone().map(|path| Protected { what: "a queue", path }));
         grants.queues.insert(alias.clone(), opened.into_queue());
+    }
+    for setting in &plan.buckets {
+        let bucket = open_bucket(&setting.url, setting.mode.writes())?;
+        protected.push(Protected { what: "a key-value bucket", path: bucket.path().to_owned() });
+        let grant =
+            BucketGrant { alias: setting.alias.clone(), bucket: Arc::new(bucket), mode: setting.mode };
+        grants.buckets.insert(setting.alias.clone(), grant);
     }
     for setting in &plan.stores {
         let opened = backends.open_store_as(role(&setting.alias), &setting.url).await?;
@@ -157,6 +167,8 @@ fn note_missing_grants(component: &Component, shown: &str) {
     let missing = Needs {
         object_store: needs.object_store && grants.stores.is_empty(),
         queue: needs.queue && grants.queues.is_empty(),
+        keyvalue: needs.keyvalue && grants.buckets.is_empty(),
+        config: false,
     };
     for (interface, flag) in grant_flags(missing) {
         tracing::warn!(
@@ -166,6 +178,15 @@ fn note_missing_grants(component: &Component, shown: &str) {
             "an imported interface has no grant, and its calls are refused"
         );
     }
+    if needs.config && grants.config_values.is_empty() {
+        let (interface, flag) = CONFIG;
+        tracing::warn!(
+            component = shown,
+            interface,
+            flag,
+            "an imported interface has no grant, and its calls find no value"
+        );
+    }
 }
 
 /// Returns the needed interfaces, each with the flag that grants it.
@@ -173,6 +194,8 @@ pub(crate) fn grant_flags(needs: Needs) -> impl Iterator<Item = (&'static str, &
     let flags = [
         (needs.object_store, ("object-store", "--store ALIAS=URL:MODE")),
         (needs.queue, ("queue", "--send ALIAS=URL")),
+        (needs.keyvalue, ("wasi:keyvalue", "--keyvalue ALIAS=sqlite:FILE:MODE")),
+        (needs.config, CONFIG),
     ];
     flags.into_iter().filter_map(|(is_needed, flag)| is_needed.then_some(flag))
 }

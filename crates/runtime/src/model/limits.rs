@@ -101,12 +101,12 @@ limits! {
     /// Body of the delivered message: the queue's own bound, or the bound on a fetched body; see
     /// [`Limits::FETCHED_BODY_BYTES`].
     body_bytes: usize = 1 << 20;
-    /// Bytes read from object stores, in all.
+    /// Bytes read from object stores and key-value buckets, in all.
     // The size of a DVD: photographs and documents are smaller, and a task that fills disks is stopped eventually.
     read_bytes: u64 = 4 << 30, ReadSize is "read-size";
-    /// Bytes written to object stores and queues, in all.
+    /// Bytes written to object stores, key-value buckets and queues, in all.
     write_bytes: u64 = 4 << 30, WriteSize is "write-size";
-    /// Calls to object stores, of any kind.
+    /// Calls to object stores and key-value buckets, of any kind; each key of a batch counts.
     // 100,000 pieces of 64 KiB are more than `read_bytes`.
     store_calls: u64 = 100_000, StoreCalls is "store-calls";
     /// Messages sent to queues; each message of a batch counts.

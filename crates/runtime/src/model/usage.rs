@@ -38,11 +38,11 @@ pub struct Usage {
     pub log_bytes: u64,
     /// Random bytes that the guest asked for.
     pub random_bytes: u64,
-    /// Bytes read from all object stores.
+    /// Bytes read from all object stores and key-value buckets.
     pub bytes_read: u64,
-    /// Bytes written to all object stores and queues.
+    /// Bytes written to all object stores, key-value buckets and queues.
     pub bytes_written: u64,
-    /// Calls to all object stores and queues.
+    /// Calls to all object stores, key-value buckets and queues.
     pub calls: u64,
     /// Calls refused for lack of a grant.
     pub refusals: u64,
@@ -50,6 +50,8 @@ pub struct Usage {
     pub stores: BTreeMap<String, StoreUsage>,
     /// Usage of each queue, by alias.
     pub queues: BTreeMap<String, QueueUsage>,
+    /// Usage of each key-value bucket, by alias.
+    pub buckets: BTreeMap<String, BucketUsage>,
 }
 
 /// One task's usage of one object store.
@@ -60,6 +62,17 @@ pub struct StoreUsage {
     /// Bytes of object content read.
     pub bytes_read: u64,
     /// Bytes of object content written.
+    pub bytes_written: u64,
+}
+
+/// One task's usage of one key-value bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BucketUsage {
+    /// Calls of any kind; each key of a batch counts.
+    pub calls: u64,
+    /// Bytes of values read.
+    pub bytes_read: u64,
+    /// Bytes of keys and values written.
     pub bytes_written: u64,
 }
 
@@ -79,7 +92,7 @@ fn as_micros<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result
 }
 
 impl Usage {
-    /// Adds another task's usage. Of the memory peaks it keeps the higher one. The usage of each store and queue isn't
+    /// Adds another task's usage. Of the memory peaks it keeps the higher one. The usage of each store, queue and bucket isn't
     /// added.
     pub(crate) fn add(&mut self, other: &Self) {
         for (sum, number) in [

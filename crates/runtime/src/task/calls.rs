@@ -1,9 +1,10 @@
-//! Counts the tasks' calls to stores and queues, and their results.
+//! Counts the tasks' calls to stores, queues and key-value buckets, and their results.
 //!
 //! The calls of all tasks of a component are counted together, in a table of fixed size for each alias, so that guests
 //! can't make the counts grow.
 
 use crate::model::host_error::Access;
+use crate::ports::keyvalue::KeyValueError;
 use crate::ports::object_store::StoreError;
 use crate::ports::queue::QueueError;
 use crate::task::grant::Grants;
@@ -64,7 +65,27 @@ words! {
 }
 
 words! {
-    /// The result of a call to a store or queue.
+    /// A kind of call to a key-value bucket. A batch is a call of the kind that it does for each key.
+    BucketCall {
+        /// Reads values.
+        Get = "get",
+        /// Writes values.
+        Set = "set",
+        /// Deletes keys.
+        Delete = "delete",
+        /// Asks whether a key exists, or for the version of its value.
+        Exists = "exists",
+        /// Reads a page of keys.
+        ListKeys = "list-keys",
+        /// Adds to a number.
+        Increment = "increment",
+        /// Writes a value if it hasn't changed.
+        Swap = "swap",
+    }
+}
+
+words! {
+    /// The result of a call to a store, a queue or a bucket.
     CallResult {
         /// The call succeeded.
         Ok = "ok",
@@ -101,14 +122,27 @@ impl StoreCall {
     }
 }
 
+impl BucketCall {
+    /// Returns the access that the call needs.
+    pub(crate) fn access(self) -> Access {
+        match self {
+            Self::Get | Self::Exists => Access::Read,
+            Self::ListKeys => Access::List,
+            Self::Set | Self::Delete | Self::Increment | Self::Swap => Access::Write,
+        }
+    }
+}
+
+const BUCKET_CALLS: usize = BucketCall::ALL.len();
 const STORE_CALLS: usize = StoreCall::ALL.len();
 const RESULTS: usize = CallResult::ALL.len();
 
-/// Counts of the calls to all granted stores and queues.
+/// Counts of the calls to all granted stores, queues and buckets.
 #[derive(Debug, Default)]
 pub struct HostCalls {
     stores: BTreeMap<String, StoreCounts>,
     queues: BTreeMap<String, QueueCounts>,
+    buckets: BTreeMap<String, BucketCounts>,
 }
 
 /// Counts of the calls to one store.
@@ -119,6 +153,14 @@ pub struct StoreCounts {
     bytes_written: AtomicU64,
     /// The key of the object that was read last; empty if none was.
     last_read: Mutex<String>,
+}
+
+/// Counts of the calls to one key-value bucket.
+#[derive(Debug, Default)]
+pub struct BucketCounts {
+    calls: [[AtomicU64; RESULTS]; BUCKET_CALLS],
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
 }
 
 /// Counts of the messages sent to one queue.
@@ -133,6 +175,7 @@ impl HostCalls {
         Self {
             stores: grants.stores.keys().map(|alias| (alias.clone(), StoreCounts::default())).collect(),
             queues: grants.queues.keys().map(|alias| (alias.clone(), QueueCounts::default())).collect(),
+            buckets: grants.buckets.keys().map(|alias| (alias.clone(), BucketCounts::default())).collect(),
         }
     }
 
@@ -144,6 +187,34 @@ impl HostCalls {
     /// Iterates over the queues with their aliases.
     pub fn queues(&self) -> impl Iterator<Item = (&str, &QueueCounts)> {
         self.queues.iter().map(|(alias, counts)| (alias.as_str(), counts))
+    }
+
+    /// Iterates over the key-value buckets with their aliases.
+    pub fn buckets(&self) -> impl Iterator<Item = (&str, &BucketCounts)> {
+        self.buckets.iter().map(|(alias, counts)| (alias.as_str(), counts))
+    }
+
+    pub(crate) fn bucket_answered<T>(
+        &self,
+        bucket: &str,
+        call: BucketCall,
+        answer: &Result<T, KeyValueError>,
+    ) {
+        if let Some(counts) = self.buckets.get(bucket) {
+            add(&counts.calls[call as usize][of_bucket(answer) as usize], 1);
+        }
+    }
+
+    pub(crate) fn bucket_read(&self, bucket: &str, bytes: u64) {
+        if let Some(counts) = self.buckets.get(bucket) {
+            add(&counts.bytes_read, bytes);
+        }
+    }
+
+    pub(crate) fn bucket_written(&self, bucket: &str, bytes: u64) {
+        if let Some(counts) = self.buckets.get(bucket) {
+            add(&counts.bytes_written, bytes);
+        }
     }
 
     pub(crate) fn answered<T>(&self, store: &str, call: StoreCall, answer: &Result<T, StoreError>) {
@@ -209,6 +280,23 @@ impl StoreCounts {
     }
 }
 
+impl BucketCounts {
+    /// Returns the number of calls of this kind with this result; a batch is one call.
+    pub fn calls(&self, call: BucketCall, result: CallResult) -> u64 {
+        self.calls[call as usize][result as usize].load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes of values read.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes of keys and values written, whatever the result.
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written.load(Ordering::Relaxed)
+    }
+}
+
 impl QueueCounts {
     /// Returns the number of messages with this result; each message of a batch counts.
     pub fn messages(&self, result: CallResult) -> u64 {
@@ -230,6 +318,17 @@ fn of_store<T>(answer: &Result<T, StoreError>) -> CallResult {
         Err(StoreError::PreconditionFailed) => CallResult::PreconditionFailed,
         Err(StoreError::Unavailable(_) | StoreError::Conflict(_)) => CallResult::Unavailable,
         Err(StoreError::Invalid(_)) => CallResult::Invalid,
+    }
+}
+
+fn of_bucket<T>(answer: &Result<T, KeyValueError>) -> CallResult {
+    match answer {
+        Ok(_) => CallResult::Ok,
+        Err(KeyValueError::Unavailable(_)) => CallResult::Unavailable,
+        Err(KeyValueError::Unusable(_)) => CallResult::AccessDenied,
+        Err(KeyValueError::TooLarge) => CallResult::TooLarge,
+        Err(KeyValueError::Changed) => CallResult::PreconditionFailed,
+        Err(KeyValueError::Invalid(_)) => CallResult::Invalid,
     }
 }
 
@@ -277,6 +376,9 @@ mod tests {
     #[test]
     fn each_kind_has_a_place_and_a_word_of_its_own() {
         for (index, call) in StoreCall::ALL.iter().enumerate() {
+            assert_eq!(*call as usize, index);
+        }
+        for (index, call) in BucketCall::ALL.iter().enumerate() {
             assert_eq!(*call as usize, index);
         }
         for (index, result) in CallResult::ALL.iter().enumerate() {

@@ -1,6 +1,7 @@
-//! Grants: the stores, queues and environment of a task. Everything else is denied.
+//! Grants: the stores, queues, key-value buckets, environment and configuration values of a task. Everything else is denied.
 
 use crate::model::event::{Change, ObjectEvent};
+use crate::ports::keyvalue::KeyValueBucket;
 use crate::ports::object_store::{MAX_KEY_BYTES, ObjectStore};
 use crate::ports::queue::Queue;
 use std::collections::BTreeMap;
@@ -15,8 +16,12 @@ pub struct Grants {
     pub stores: BTreeMap<String, StoreGrant>,
     /// Granted queues by alias.
     pub queues: BTreeMap<String, Arc<dyn Queue>>,
+    /// Granted key-value buckets by alias.
+    pub buckets: BTreeMap<String, BucketGrant>,
     /// Keys and values of the task's environment.
     pub env: Vec<(String, String)>,
+    /// Values of `wasi:config`, by key.
+    pub config_values: BTreeMap<String, String>,
 }
 
 /// A grant of one store under an alias.
@@ -30,7 +35,26 @@ pub struct StoreGrant {
     pub mode: Mode,
 }
 
-/// The operations that a grant allows on a store.
+/// A grant of one key-value bucket under an alias.
+#[derive(Clone)]
+pub struct BucketGrant {
+    /// The name that the guest uses.
+    pub alias: String,
+    /// The bucket.
+    pub bucket: Arc<dyn KeyValueBucket>,
+    /// The allowed operations.
+    pub mode: Mode,
+}
+
+impl BucketGrant {
+    /// Returns the bucket's name among the backends to which errors are attributed. Stores and queues go by their bare
+    /// aliases.
+    pub(crate) fn backend(&self) -> String {
+        format!("keyvalue {}", self.alias)
+    }
+}
+
+/// The operations that a grant allows on a store or a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Read and list.

@@ -1,4 +1,4 @@
-//! Turns a guest's standard output and error into log lines of its task.
+//! Turns a guest's standard output and error, and its messages to `wasi:logging`, into log lines of its task.
 //!
 //! A guest's text is a value of an event, never an event of its own: the formatter escapes it, so that a guest can't
 //! forge a line. The total size is limited.
@@ -20,11 +20,23 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 const MAX_LINE_BYTES: usize = 8 << 10;
 /// Bytes that each line takes of the log limit in addition to its text, as a line costs the log more than its text.
 const LINE_BYTES: usize = 64;
+/// Longest context of a message that is logged; the rest is left out, as each line of the message repeats it.
+const MAX_CONTEXT_BYTES: usize = 256;
 /// Maximum number of refused calls of a task that are logged, and of failed calls. The two are counted separately: a
 /// guest may cause either in a loop, and mustn't hide the others.
 const MAX_NOTES: u64 = 20;
 /// Maximum number of bytes that a guest may pass in one write; larger output takes several writes.
 pub(super) const PERMIT_BYTES: usize = 64 << 10;
+
+/// The level of a guest's line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
 
 /// The log of one task.
 #[derive(Clone)]
@@ -64,6 +76,11 @@ impl GuestLog {
 
     pub(crate) fn stream(&self, name: &'static str) -> LogStream {
         LogStream { log: self.0.clone(), name }
+    }
+
+    /// Logs a message that the guest didn't write to a stream.
+    pub(crate) fn message(&self, level: Level, context: &str, text: &str) {
+        self.0.lock().message(level, context, text);
     }
 
     /// Logs for the operator why a call to a store or queue was refused.
@@ -173,15 +190,50 @@ impl Lines {
             return;
         }
         let (level, text) = match text.split_once(' ') {
-            Some((level @ ("ERROR" | "WARN" | "INFO" | "DEBUG"), rest)) => (level, rest),
-            _ => ("INFO", &*text),
+            Some(("ERROR", rest)) => (Level::Error, rest),
+            Some(("WARN", rest)) => (Level::Warn, rest),
+            Some(("INFO", rest)) => (Level::Info, rest),
+            Some(("DEBUG", rest)) => (Level::Debug, rest),
+            _ => (Level::Info, &*text),
         };
+        self.event(level, stream, None, text);
+    }
+
+    /// Logs a message: an event for each of its lines, with the same bounds as lines of a stream.
+    fn message(&mut self, level: Level, context: &str, text: &str) {
+        let context = &context[..context.floor_char_boundary(MAX_CONTEXT_BYTES)];
+        let (text, dropped) = text.split_at(text.floor_char_boundary(self.left.min(PERMIT_BYTES)));
+        self.dropped += dropped.len() as u64;
+        for line in text.lines() {
+            let mut rest = line;
+            loop {
+                let (piece, later) = rest.split_at(rest.floor_char_boundary(MAX_LINE_BYTES));
+                let bytes = context.len() + piece.len();
+                if self.left < bytes {
+                    self.dropped += rest.len() as u64;
+                    break;
+                }
+                self.left = self.left.saturating_sub(bytes + LINE_BYTES);
+                self.kept += bytes as u64;
+                if !piece.trim().is_empty() {
+                    self.event(level, "log", Some(context), piece);
+                }
+                if later.is_empty() {
+                    break;
+                }
+                rest = later;
+            }
+        }
+    }
+
+    fn event(&self, level: Level, stream: &'static str, context: Option<&str>, text: &str) {
         let message_id = &self.message_id;
         match level {
-            "ERROR" => tracing::error!(target: "guest", message_id, stream, text, "Guest"),
-            "WARN" => tracing::warn!(target: "guest", message_id, stream, text, "Guest"),
-            "DEBUG" => tracing::debug!(target: "guest", message_id, stream, text, "Guest"),
-            _ => tracing::info!(target: "guest", message_id, stream, text, "Guest"),
+            Level::Error => tracing::error!(target: "guest", message_id, stream, context, text, "Guest"),
+            Level::Warn => tracing::warn!(target: "guest", message_id, stream, context, text, "Guest"),
+            Level::Info => tracing::info!(target: "guest", message_id, stream, context, text, "Guest"),
+            Level::Debug => tracing::debug!(target: "guest", message_id, stream, context, text, "Guest"),
+            Level::Trace => tracing::trace!(target: "guest", message_id, stream, context, text, "Guest"),
         }
     }
 }

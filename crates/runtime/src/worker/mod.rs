@@ -62,6 +62,7 @@ use self::waiting::WaitingMessages;
 use crate::model::message::MAX_VISIBILITY;
 use crate::ports::queue::{Queue, QueueAttributes};
 use crate::task::component::Component;
+use crate::task::grant::BucketGrant;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -151,7 +152,8 @@ impl Worker {
         let grants = component.grants();
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
         let aliases = grants.stores.keys().chain(grants.queues.keys()).cloned();
-        let attributions = Attributions::of(aliases.chain(body_store));
+        let buckets = grants.buckets.values().map(BucketGrant::backend);
+        let attributions = Attributions::of(aliases.chain(buckets).chain(body_store));
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
         let max_visibility = attributes.max_visibility;
         let max_unsettled = queue.batch_policy().unsettled();

@@ -51,12 +51,14 @@ pub(super) struct Record<'a> {
     pub(super) stores: BTreeMap<String, Traffic>,
     #[serde(default)]
     pub(super) queues: BTreeMap<String, Traffic>,
+    #[serde(default)]
+    pub(super) buckets: BTreeMap<String, Traffic>,
     /// Time at which the task ended.
     #[serde(skip)]
     pub(super) ended: Timestamp,
 }
 
-/// Calls to a store or a queue, and their messages and bytes.
+/// Calls to a store, a queue or a key-value bucket, and their messages and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Traffic {
@@ -92,9 +94,10 @@ impl<'a> Record<'a> {
             ("calls", record.calls),
             ("refusals", record.refusals),
         ];
-        let traffic = record.stores.values().chain(record.queues.values()).flat_map(|traffic| {
+        let traffic = [&record.stores, &record.queues, &record.buckets];
+        let traffic = traffic.into_iter().flat_map(BTreeMap::values).flat_map(|traffic| {
             [traffic.calls, traffic.messages, traffic.bytes_read, traffic.bytes_written]
-                .map(|number| ("a store or a queue", number))
+                .map(|number| ("a store, a queue or a bucket", number))
         });
         let absurd = durations
             .into_iter()

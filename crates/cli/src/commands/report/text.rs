@@ -69,12 +69,18 @@ fn summary(text: &mut String, totals: &Totals, bad: &BadLines) {
     line("read, written", format!("{}, {}", size(sums.bytes_read), size(sums.bytes_written)));
     line(
         "calls",
-        format!("{} to stores and queues, {} refused for want of a grant", sums.calls, sums.refusals),
+        format!(
+            "{} to stores, queues and buckets, {} refused for want of a grant",
+            sums.calls, sums.refusals
+        ),
     );
-    for (index, (alias, store)) in totals.stores.iter().enumerate() {
-        let Traffic { calls, bytes_read, bytes_written, .. } = *store;
-        let traffic = format!("{calls} calls, {} read, {} written", size(bytes_read), size(bytes_written));
-        line(if index == 0 { "stores" } else { "" }, format!("{alias}: {traffic}"));
+    for (title, all) in [("stores", &totals.stores), ("buckets", &totals.buckets)] {
+        for (index, (alias, traffic)) in all.iter().enumerate() {
+            let Traffic { calls, bytes_read, bytes_written, .. } = *traffic;
+            let traffic =
+                format!("{calls} calls, {} read, {} written", size(bytes_read), size(bytes_written));
+            line(if index == 0 { title } else { "" }, format!("{alias}: {traffic}"));
+        }
     }
     for (index, (alias, queue)) in totals.queues.iter().enumerate() {
         let Traffic { calls, messages, bytes_written, .. } = *queue;
@@ -184,6 +190,7 @@ pub(super) fn json(totals: &Totals, bad: &BadLines) -> Value {
         "usage": totals.sums,
         "stores": totals.stores,
         "queues": totals.queues,
+        "buckets": totals.buckets,
         "spreads": spreads,
         "over_time": {"seconds": totals.timeline.width(), "rows": rows},
         "heaviest": heaviest,

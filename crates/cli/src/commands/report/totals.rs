@@ -12,7 +12,7 @@ use wasmrun_runtime::model::outcome::OutcomeKind;
 /// Number of tasks for each outcome that this version knows, and for all others together.
 pub(super) type Outcomes = [u64; OutcomeKind::ALL.len() + 1];
 
-/// Maximum number of names of limits, of stores and of queues, as a hostile file may hold any number. There are some
+/// Maximum number of names of limits, of stores, of queues and of buckets, as a hostile file may hold any number. There are some
 /// twenty limits, and usually few stores and queues.
 const MAX_NAMES: usize = 64;
 /// Maximum length of a text of the heaviest tasks. Longer texts are cut.
@@ -34,6 +34,7 @@ pub(super) struct Totals {
     pub(super) limits: BTreeMap<String, u64>,
     pub(super) stores: BTreeMap<String, Traffic>,
     pub(super) queues: BTreeMap<String, Traffic>,
+    pub(super) buckets: BTreeMap<String, Traffic>,
     pub(super) sums: Sums,
     pub(super) distributions: Distributions,
     pub(super) timeline: Timeline,
@@ -95,6 +96,7 @@ impl Totals {
             limits: BTreeMap::new(),
             stores: BTreeMap::new(),
             queues: BTreeMap::new(),
+            buckets: BTreeMap::new(),
             sums: Sums::default(),
             distributions: Distributions::default(),
             timeline: Timeline::default(),
@@ -114,7 +116,11 @@ impl Totals {
         if let Some(limit) = &record.limit {
             *by_name(&mut self.limits, limit) += 1;
         }
-        for (sums, traffic) in [(&mut self.stores, &record.stores), (&mut self.queues, &record.queues)] {
+        for (sums, traffic) in [
+            (&mut self.stores, &record.stores),
+            (&mut self.queues, &record.queues),
+            (&mut self.buckets, &record.buckets),
+        ] {
             traffic.iter().for_each(|(alias, traffic)| by_name(sums, alias).add(traffic));
         }
         self.sums.add(record);

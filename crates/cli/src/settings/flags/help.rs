@@ -37,7 +37,11 @@ const FLAGS: [Group; 10] = [
         ],
     },
     Group { heading: "Message", common: &["message", "attribute"], others: &["message-id", "sent-at"] },
-    Group { heading: "Grants", common: &["store", "send", "env"], others: &["assume-role"] },
+    Group {
+        heading: "Grants",
+        common: &["store", "send", "env"],
+        others: &["keyvalue", "config-value", "assume-role"],
+    },
     Group {
         heading: "Commands (programs with main)",
         common: &["arg", "input-object", "output-object"],

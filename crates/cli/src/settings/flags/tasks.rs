@@ -108,12 +108,19 @@ pub(crate) struct TaskArgs {
     /// Grant a queue to send to
     #[arg(long, value_name = "ALIAS=URL")]
     pub(crate) send: Vec<String>,
+    /// Grant a key-value bucket in a SQLite file of its own, which a task uses through wasi:keyvalue; with the mode ro, wo
+    /// or rw. A missing file is created by the first task
+    #[arg(long, value_name = "ALIAS=sqlite:FILE:MODE")]
+    pub(crate) keyvalue: Vec<String>,
     /// Use a store in S3 or a queue to send to with the rights of a role instead of the worker's own
     #[arg(long, value_name = "ALIAS=ARN")]
     pub(crate) assume_role: Vec<String>,
     /// Grant an environment key, with a value or with the worker's own
     #[arg(long, value_name = "KEY[=VALUE]")]
     pub(crate) env: Vec<String>,
+    /// Grant a configuration value, which a task reads through wasi:config
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) config_value: Vec<String>,
     /// Pass the body of an object event to the guest, next to the objects that it announces
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_RAW_BODY")]
     pub(crate) raw_body: Option<bool>,

@@ -4,6 +4,7 @@ use super::files::Case;
 use super::log::{LogLine, TaskLog};
 use super::queue::SentQueue;
 use crate::output::failure::Failure;
+use crate::settings::config_values::check_config_values;
 use crate::settings::environment::check_variable;
 use crate::settings::project::{CaseStore, ProjectFile, case_store};
 use crate::wiring::component::{host, run_task};
@@ -17,12 +18,12 @@ use wasmrun_runtime::engine::compile::Compiler;
 use wasmrun_runtime::model::event::notification;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::{Attribute, AttributeValue, Message, OutgoingMessage};
-use wasmrun_runtime::ports::memory::MemoryStore;
+use wasmrun_runtime::ports::memory::{MemoryBucket, MemoryStore};
 use wasmrun_runtime::ports::object_store::{MAX_PAGE, ObjectStore};
 use wasmrun_runtime::ports::queue::Queue;
 use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions, Report};
-use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant};
+use wasmrun_runtime::task::grant::{BucketGrant, Grants, Mode, StoreGrant};
 
 /// Id of a case's message. It seeds the random numbers of a deterministic task.
 const MESSAGE_ID: &str = "case";
@@ -63,7 +64,9 @@ pub(crate) struct SeenObject {
 struct CaseGrants {
     stores: BTreeMap<String, (MemoryStore, Mode)>,
     queues: BTreeMap<String, Arc<SentQueue>>,
+    buckets: BTreeMap<String, BucketGrant>,
     env: Vec<(String, String)>,
+    config_values: BTreeMap<String, String>,
 }
 
 impl Runner {
@@ -135,6 +138,9 @@ impl CaseGrants {
         for (key, value) in &env {
             check_variable(key, Some(value))?;
         }
+        let mut config_values = project.config_value.clone();
+        config_values.extend(file.config_value.clone());
+        check_config_values(&config_values)?;
         let aliases_of_objects =
             file.expect.objects.iter().flatten().filter_map(|(name, _)| name.split_once('/'));
         let expected: BTreeSet<&str> = case
@@ -162,7 +168,13 @@ impl CaseGrants {
         let queues = queues
             .chain(file.expect.sent.iter().flat_map(BTreeMap::keys))
             .map(|alias| (alias.clone(), Arc::new(SentQueue::new(format!("memory:{alias}")))));
-        Ok(Self { stores, queues: queues.collect(), env: env.into_iter().collect() })
+        // Each case begins with empty buckets.
+        let bucket = |alias: &String| {
+            let bucket = Arc::new(MemoryBucket::default());
+            (alias.clone(), BucketGrant { alias: alias.clone(), bucket, mode: Mode::ReadWrite })
+        };
+        let buckets = project.keyvalue.iter().chain(&file.keyvalue).map(bucket).collect();
+        Ok(Self { buckets, stores, queues: queues.collect(), env: env.into_iter().collect(), config_values })
     }
 
     fn grants(&self) -> Grants {
@@ -175,7 +187,9 @@ impl CaseGrants {
         Grants {
             stores: self.stores.iter().map(store).collect(),
             queues: self.queues.iter().map(queue).collect(),
+            buckets: self.buckets.clone(),
             env: self.env.clone(),
+            config_values: self.config_values.clone(),
         }
     }
 

@@ -16,13 +16,22 @@ pub struct Needs {
     pub object_store: bool,
     /// The component sends messages.
     pub queue: bool,
+    /// The component uses key-value buckets.
+    pub keyvalue: bool,
+    /// The component reads configuration values.
+    pub config: bool,
 }
 
 impl Needs {
     pub(super) fn of(engine: &wasmtime::Engine, component: &Code) -> Self {
         let ty = component.component_type();
         let imports = |interface: &str| ty.imports(engine).any(|(name, _)| name.starts_with(interface));
-        Self { object_store: imports("wasmrun:task/object-store@"), queue: imports("wasmrun:task/queue@") }
+        Self {
+            object_store: imports("wasmrun:task/object-store@"),
+            queue: imports("wasmrun:task/queue@"),
+            keyvalue: imports("wasi:keyvalue/"),
+            config: imports("wasi:config/"),
+        }
     }
 }
 

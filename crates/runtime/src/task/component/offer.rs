@@ -5,12 +5,19 @@
 //! child reads them. Packages that aren't known here are left to the linker, as an import of types alone needs no
 //! implementation.
 
+use crate::task::host::{config, keyvalue, logging};
 use crate::task::world::World;
 use wasmparser::{Parser, Payload};
 
 /// Packages of WASI that the host implements, in version 0.2.
 const OFFERED: [&str; 6] =
     ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
+/// Versions of proposals that the host implements, in addition to their other names.
+const PROPOSALS: [(&str, &str); 3] = [
+    ("wasi:config", "wasi:config/store@0.2.0-rc.1"),
+    ("wasi:logging", "wasi:logging/logging@0.1.0-draft"),
+    ("wasi:keyvalue", "store, atomics and batch of wasi:keyvalue@0.2.0-draft2 and @0.2.0-draft"),
+];
 /// Maximum number of imports that are named; a component may have millions.
 const MOST_NAMED: usize = 8;
 /// Longest import name that is quoted, in characters.
@@ -74,8 +81,8 @@ fn not_offered(name: &str) -> Option<String> {
     if package.starts_with("fermyon:") || package.starts_with("spin:") {
         let (_, interface) = interface.split_once('/')?;
         let instead = match interface {
-            "key-value" => "of Spin: use wasmrun:task/object-store, granted by --store",
-            "variables" | "config" => "of Spin: use environment variables, granted by --env",
+            "key-value" => "of Spin: use wasi:keyvalue, granted by --keyvalue",
+            "variables" | "config" => "of Spin: use wasi:config, granted by --config-value",
             _ => "of Spin: build without it",
         };
         return Some(format!("{shown} ({instead})"));
@@ -92,14 +99,19 @@ fn not_offered(name: &str) -> Option<String> {
             _ => Some(format!("{shown} (this wasmrun offers WASI 0.2: build the component for that)")),
         };
     }
+    if let Some((_, offered)) = PROPOSALS.iter().find(|(proposal, _)| *proposal == package) {
+        let is_offered = name == *offered
+            || name == logging::UNVERSIONED
+            || config::OTHER_NAMES.contains(&name)
+            || keyvalue::NAMES.contains(&name);
+        return (!is_offered).then(|| format!("{shown} (this wasmrun offers {offered}: build against that)"));
+    }
     let instead = match package {
         "wasi:http" => {
             "tasks have no HTTP: build without it; in JavaScript, disable componentize-js's features http and fetch-event"
         }
-        "wasi:keyvalue" | "wasi:blobstore" => "use wasmrun:task/object-store, granted by --store",
+        "wasi:blobstore" => "use wasmrun:task/object-store, granted by --store",
         "wasi:messaging" => "use wasmrun:task/queue, granted by --send",
-        "wasi:config" => "use environment variables, granted by --env",
-        "wasi:logging" => "write to standard error, which is logged",
         _ => "build without it",
     };
     Some(format!("{shown} ({instead})"))
@@ -123,8 +135,8 @@ mod tests {
     fn each_import_that_is_not_offered_is_named_with_what_to_do() {
         let imports = [
             "wasi:http/types@0.2.10",
-            "wasi:logging/logging@0.1.0-draft",
-            "wasi:config/store@0.2.0-draft",
+            "wasi:logging/logging@0.2.0",
+            "wasi:config/store@0.1.0",
             "wasi:clocks/monotonic-clock@0.3.0",
             "wasi:random/random@0.1.0",
             "wasmrun:task/message@0.2.0",
@@ -135,12 +147,25 @@ mod tests {
         for name in imports {
             assert!(text.contains(name), "{name} in {text}");
         }
-        for hint in
-            ["fetch-event", "standard error", "--env", "WASI 0.2", "offers version 0.1.0", "names no version"]
-        {
+        for hint in [
+            "fetch-event",
+            "logging@0.1.0-draft",
+            "store@0.2.0-rc.1",
+            "WASI 0.2",
+            "offers version 0.1.0",
+            "names no version",
+        ] {
             assert!(text.contains(hint), "{hint} in {text}");
         }
         assert!(!text.contains("more"), "{text}");
+    }
+
+    #[test]
+    fn a_part_of_a_proposal_that_is_not_offered_is_told_what_is() {
+        for name in ["wasi:keyvalue/watcher@0.2.0-draft2", "wasi:keyvalue/store@0.2.0"] {
+            let text = of(&import(name), HANDLER).expect("refused");
+            assert!(text.contains(name) && text.contains("store, atomics and batch"), "{text}");
+        }
     }
 
     #[test]
@@ -148,6 +173,13 @@ mod tests {
         let imports = [
             "wasi:io/streams@0.2.12",
             "wasi:cli/environment@0.2.0",
+            "wasi:logging/logging@0.1.0-draft",
+            "wasi:logging/logging",
+            "wasi:keyvalue/batch@0.2.0-draft",
+            "wasi:keyvalue/atomics@0.2.0-draft2",
+            "wasi:config/store@0.2.0-rc.1",
+            "wasi:config/store@0.2.0-draft",
+            "wasi:config/runtime@0.2.0-draft",
             "wasmrun:task/message@0.1.7",
             "acme:billing/ledger@1.2.3",
             "plain-name",

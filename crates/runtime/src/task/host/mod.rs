@@ -4,6 +4,10 @@
 //! that a guest can only commit on purpose is a trap that names a limit. A fault of the host itself ends the task as
 //! such.
 
+pub(super) mod config;
+#[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
+pub(super) mod keyvalue;
+pub(super) mod logging;
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 mod message;
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
@@ -113,13 +117,16 @@ impl<E> From<ResourceTableError> for Fault<E> {
     }
 }
 
-/// Adds wasmrun's interfaces and WASI 0.2 to a linker.
+/// Adds wasmrun's interfaces, WASI 0.2 and proposals of WASI to a linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     // Timers may run on the task's own clock.
     linker.allow_shadowing(true);
     monotonic_clock::add_to_linker::<_, HasSelf<_>>(linker, TaskState::called)?;
     linker.allow_shadowing(false);
+    config::add_to_linker(linker)?;
+    logging::add_to_linker(linker)?;
+    keyvalue::add_to_linker(linker)?;
     Task::add_to_linker::<_, HasSelf<_>>(linker, TaskState::called)
 }
 
@@ -137,8 +144,14 @@ impl TaskState {
     /// Counts a call to a store, and ends a task that exceeds its limit of calls.
     pub(super) fn count_store_call(&mut self, alias: &str) -> wasmtime::Result<()> {
         usage_of(&mut self.usage.stores, alias).calls += 1;
-        let calls = self.usage.stores.values().map(|usage| usage.calls).sum();
-        self.within(calls, self.config.limits.store_calls, Limit::StoreCalls)
+        self.check_store_calls()
+    }
+
+    /// Ends a task that has made more calls to stores and buckets than its limit.
+    fn check_store_calls(&self) -> wasmtime::Result<()> {
+        let to_stores: u64 = self.usage.stores.values().map(|usage| usage.calls).sum();
+        let to_buckets: u64 = self.usage.buckets.values().map(|usage| usage.calls).sum();
+        self.within(to_stores + to_buckets, self.config.limits.store_calls, Limit::StoreCalls)
     }
 
     /// Carries out a call to a queue that sends this number of messages and bytes in all.
