@@ -115,6 +115,7 @@ fn info(key: &str, size: usize) -> ObjectInfo {
         etag: None,
         version: None,
         content_type: None,
+        cache_control: None,
         metadata: Vec::new(),
         modified_at: None,
     }

@@ -100,7 +100,7 @@ impl Store {
     }
 
     /// Writes a whole object, all or nothing, and replaces an existing one. When it returns, the object is durable. Use
-    /// [`new_object`](Self::new_object) to set a content type, metadata or a condition.
+    /// [`new_object`](Self::new_object) to set a content type, a cache control, metadata or a condition.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Store {
     }
 
     /// Begins to write an object of any size, all or nothing. It replaces an existing one. Use
-    /// [`new_object`](Self::new_object) to set a content type, metadata or a condition.
+    /// [`new_object`](Self::new_object) to set a content type, a cache control, metadata or a condition.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Store {
         self.new_object(key).write()
     }
 
-    /// Prepares an object to write, with a content type, metadata or a condition.
+    /// Prepares an object to write, with a content type, a cache control, metadata or a condition.
     ///
     /// ```no_run
     /// # fn run(store: &wasmrun_guest::Store) -> Result<(), wasmrun_guest::Failure> {
@@ -129,8 +129,12 @@ impl Store {
     /// # }
     /// ```
     pub fn new_object<'a>(&'a self, key: &'a str) -> NewObject<'a> {
-        let options =
-            raw::PutOptions { content_type: None, metadata: Vec::new(), condition: Condition::Always };
+        let options = raw::PutOptions {
+            content_type: None,
+            cache_control: None,
+            metadata: Vec::new(),
+            condition: Condition::Always,
+        };
         NewObject { store: self, key, options }
     }
 
@@ -166,7 +170,7 @@ impl Store {
         self.inner.delete(key).map_err(|kind| self.error("delete", key, kind))
     }
 
-    /// Copies an object with its content type and metadata, within the stores' service where that is possible.
+    /// Copies an object with its content type, cache control and metadata, within the stores' service where that is possible.
     ///
     /// # Errors
     ///
@@ -239,15 +243,22 @@ impl NewObject<'_> {
         self
     }
 
+    /// Sets the value of the header `Cache-Control` with which the object is served, such as `public, max-age=3600`.
+    pub fn cache_control(mut self, cache_control: impl Into<String>) -> Self {
+        self.options.cache_control = Some(cache_control.into());
+        self
+    }
+
     /// Adds a name and a value to the object's metadata.
     pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.metadata.push((name.into(), value.into()));
         self
     }
 
-    /// Sets the content type and the metadata to those of another object.
+    /// Sets the content type, the cache control and the metadata to those of another object.
     pub fn like(mut self, other: &ObjectInfo) -> Self {
         self.options.content_type.clone_from(&other.content_type);
+        self.options.cache_control.clone_from(&other.cache_control);
         self.options.metadata.clone_from(&other.metadata);
         self
     }

@@ -1,5 +1,5 @@
-//! Copies each announced object to the store `output`, under the same key, with its content type and metadata. The task
-//! holds 256 KiB of an object at a time, whatever its size, and runs within 4 MiB of memory.
+//! Copies each announced object to the store `output`, under the same key, with its content type, cache control and
+//! metadata. The task holds 256 KiB of an object at a time, whatever its size, and runs within 4 MiB of memory.
 //!
 //! (Between two stores of one service, `Store::copy` is better: it moves no bytes through the task. This guest shows
 //! how to stream.)

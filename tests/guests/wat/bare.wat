@@ -18,12 +18,12 @@
     (export "error" (type $error' (eq $error)))
     (type $object-info (record (field "key" string) (field "size" u64) (field "etag" (option string))
       (field "version" (option string)) (field "content-type" (option string))
-      (field "metadata" (list (tuple string string))) (field "modified-at" (option u64))))
+      (field "cache-control" (option string)) (field "metadata" (list (tuple string string))) (field "modified-at" (option u64))))
     (export "object-info" (type $object-info' (eq $object-info)))
     (type $condition (variant (case "always") (case "if-absent") (case "if-match" string)))
     (export "condition" (type $condition' (eq $condition)))
-    (type $put-options (record (field "content-type" (option string)) (field "metadata" (list (tuple string string)))
-      (field "condition" $condition')))
+    (type $put-options (record (field "content-type" (option string)) (field "cache-control" (option string))
+      (field "metadata" (list (tuple string string))) (field "condition" $condition')))
     (export "put-options" (type $put-options' (eq $put-options)))
     (export "store" (type $store (sub resource)))
     (export "[static]store.open" (func (param "alias" string) (result (result (own $store) (error $error')))))
@@ -85,7 +85,7 @@
     (import "host" "store.drop" (func $store.drop (param i32)))
     (import "host" "store.open" (func $store.open (param i32 i32 i32)))
     (import "host" "store.put"
-      (func $store.put (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+      (func $store.put (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
     (import "host" "random" (func $random (param i64 i32)))
     (import "host" "poll" (func $poll (param i32 i32 i32)))
     (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
@@ -120,7 +120,8 @@
     ;; MiB.
     (func $put (param $store i32) (param $key i32) (param $bytes i32) (param $metadata i32)
       (call $store.put (local.get $store) (local.get $key) (local.get $bytes) (i32.const 16) (i32.const 1)
-        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0x180000) (local.get $metadata)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+        (i32.const 0x180000) (local.get $metadata)
         (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 64)))
 
     ;; Allocators.

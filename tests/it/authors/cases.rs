@@ -57,7 +57,7 @@ fn a_wrong_byte_a_missing_and_an_additional_object_are_found() {
 }
 
 #[test]
-fn objects_are_compared_by_pattern_and_type_and_may_be_absent() {
+fn objects_are_compared_by_pattern_and_headers_and_may_be_absent() {
     let world = project(&[("put", "")]);
     let case = |message: &str, objects: &str| {
         world.write("cases/put/case.toml", format!("message = '{message}'\n[expect.objects]\n{objects}\n"));
@@ -71,6 +71,13 @@ fn objects_are_compared_by_pattern_and_type_and_may_be_absent() {
     fails(&world, &["object output/a.txt: a match of \"at [0-9]+$\" expected", "+ done"]);
     case("put a.txt done", "'output/a.txt' = { content-type = 'image/png' }");
     fails(&world, &["content type image/png expected, text/plain seen"]);
+    case("put a.txt done", "'output/a.txt' = { cache-control = 'max-age=60' }");
+    fails(&world, &["cache control max-age=60 expected, none seen"]);
+    case(
+        "write-cached 3 a.txt public, max-age=60",
+        "'output/a.txt' = { cache-control = 'public, max-age=60' }",
+    );
+    test(&world).succeeds();
     // A given object stays unless the case says otherwise.
     world.write("cases/put/given/output/old.txt", "old");
     case("ok", "");

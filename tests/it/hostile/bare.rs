@@ -87,8 +87,8 @@ const COUNTED: &[Trick] = &[
         "hands over a condition of no kind",
         Trapped("discriminant"),
         "(call $store.put (call $open) (i32.const 16) (i32.const 1) (i32.const 16) (i32.const 1)
-            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
-            (i32.const 77) (i32.const 0) (i32.const 0) (i32.const 64))
+            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+            (i32.const 0) (i32.const 0) (i32.const 77) (i32.const 0) (i32.const 0) (i32.const 64))
          (call $ok)",
     ),
     trick(

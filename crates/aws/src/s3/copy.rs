@@ -100,6 +100,7 @@ impl<'a> Source<'a> {
     ) -> Result<ObjectInfo, StoreError> {
         let options = PutOptions {
             content_type: self.info.content_type.clone(),
+            cache_control: self.info.cache_control.clone(),
             metadata: self.info.metadata.clone(),
             condition: condition.clone(),
         };

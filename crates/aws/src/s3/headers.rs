@@ -6,12 +6,14 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use wasmrun_runtime::ports::object_store::is_header;
 
 const METADATA: &str = "x-amz-meta-";
 const CHECKSUM: &str = "x-amz-checksum-";
 /// Headers of a successful response that the worker reads, in addition to metadata and checksums. All others are
 /// removed, as the SDK would fail on values that it can't parse.
-const READ: [&str; 10] = [
+const READ: [&str; 11] = [
+    "cache-control",
     "content-length",
     "content-range",
     "content-type",
@@ -71,7 +73,7 @@ fn readable<'a>(name: &str, values: &[&'a [u8]]) -> Option<Cow<'a, str>> {
     let is_fine = match name {
         "last-modified" => DateTime::from_str(value.trim(), DateTimeFormat::HttpDate).is_ok(),
         // Copies write the value to the headers of other objects unchanged.
-        "content-type" => value.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+        "cache-control" | "content-type" => is_header(value),
         _ => true,
     };
     is_fine.then_some(Cow::Borrowed(value))
@@ -114,13 +116,14 @@ mod tests {
         let (kept, missed) = read(&[
             ("etag", b"\"abc\""),
             ("last-modified", b"yesterday"),
+            ("cache-control", b"max-age=1\t"),
             ("content-type", b"text/\xeb"),
             ("x-amz-meta-author", b"Zo\xeb"),
             ("x-amz-meta-town", "Köln".as_bytes()),
         ]);
         let kept: Vec<_> = kept.iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(kept, [("etag", "\"abc\""), ("x-amz-meta-town", "Köln")]);
-        assert_eq!(missed, ["content-type", "last-modified", "x-amz-meta-author"]);
+        assert_eq!(missed, ["cache-control", "content-type", "last-modified", "x-amz-meta-author"]);
     }
 
     #[test]

@@ -116,6 +116,7 @@ fn arriving(
         etag: answer.e_tag.map(unquoted),
         version: answer.version_id.filter(is_version),
         content_type: answer.content_type,
+        cache_control: answer.cache_control,
         metadata: sorted(answer.metadata.unwrap_or_default()),
         modified_at: answer.last_modified.and_then(time),
     };

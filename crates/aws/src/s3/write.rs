@@ -72,6 +72,7 @@ impl S3Writer {
                 .bucket(&self.place.bucket)
                 .key(self.place.full(&self.key))
                 .set_content_type(self.options.content_type.clone())
+                .set_cache_control(self.options.cache_control.clone())
                 .set_metadata(Some(metadata(&self.options)))
                 .set_server_side_encryption(self.place.put.encryption.clone())
                 .set_ssekms_key_id(self.place.put.kms_key.clone())
@@ -92,6 +93,7 @@ impl S3Writer {
             etag: etag.map(unquoted),
             version: version.filter(is_version),
             content_type: self.options.content_type.clone(),
+            cache_control: self.options.cache_control.clone(),
             metadata: self.options.metadata.clone(),
             modified_at: Some(SystemTime::now()),
         }
@@ -139,6 +141,7 @@ impl Upload {
             .bucket(&place.bucket)
             .key(&key)
             .set_content_type(options.content_type.clone())
+            .set_cache_control(options.cache_control.clone())
             .set_metadata(Some(metadata(options)))
             .set_server_side_encryption(place.put.encryption.clone())
             .set_ssekms_key_id(place.put.kms_key.clone())

@@ -165,6 +165,8 @@ pub(crate) struct ExpectedObject {
     pub(crate) content: Option<Text>,
     #[serde(deserialize_with = "written")]
     pub(crate) content_type: Option<String>,
+    #[serde(deserialize_with = "written")]
+    pub(crate) cache_control: Option<String>,
     pub(crate) metadata: Option<BTreeMap<String, String>>,
     /// The object must not exist.
     pub(crate) absent: bool,

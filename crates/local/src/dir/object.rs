@@ -15,13 +15,14 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use wasmrun_runtime::ports::object_store::{ObjectInfo, ObjectReader, StoreError};
+use wasmrun_runtime::ports::object_store::{ObjectInfo, ObjectReader, StoreError, is_header};
 
 /// The attribute's name at freedesktop.org, which other programs read and write as well.
 pub(super) const CONTENT_TYPE: &str = "user.mime_type";
+pub(super) const CACHE_CONTROL: &str = "user.wasmrun.cache-control";
 /// JSON: `[["name", "value"], …]`.
 pub(super) const METADATA: &str = "user.wasmrun.metadata";
-/// Maximum size of content type and metadata together: ext4 gives all attributes of a file one block of 4 KiB.
+/// Maximum size of content type, cache control and metadata together: ext4 gives all attributes of a file one block of 4 KiB.
 pub(super) const MAX_ATTRIBUTE_BYTES: usize = 3500;
 /// Maximum size of one read, however much the caller asks for.
 const MAX_READ: usize = 1 << 20;
@@ -109,7 +110,9 @@ pub(super) fn open(root: &OpenRoot, key: &Key) -> Result<(File, ObjectInfo), Sto
 
 pub(super) fn describe(file: &File, metadata: &Metadata, key: &Key) -> io::Result<ObjectInfo> {
     let stamp = Stamp::from(metadata);
-    let content_type = attribute(file, CONTENT_TYPE)?;
+    // Other programs may have written anything.
+    let header = |name| Ok::<_, io::Error>(attribute(file, name)?.filter(|value| is_header(value)));
+    let (content_type, cache_control) = (header(CONTENT_TYPE)?, header(CACHE_CONTROL)?);
     let stored = attribute(file, METADATA)?;
     Ok(ObjectInfo {
         key: key.as_str().to_owned(),
@@ -117,6 +120,7 @@ pub(super) fn describe(file: &File, metadata: &Metadata, key: &Key) -> io::Resul
         etag: Some(stamp.etag()),
         version: None,
         content_type: content_type.or_else(|| content_type::guess(key.as_str()).map(str::to_owned)),
+        cache_control,
         metadata: stored.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
         modified_at: stamp.modified_at(),
     })

@@ -9,7 +9,7 @@ use super::content_type;
 use super::error::{failed, is_missing, is_no_directory};
 use super::key::Key;
 use super::lock::{Hold, Lock, Temporary};
-use super::object::{self, CONTENT_TYPE, MAX_ATTRIBUTE_BYTES, METADATA};
+use super::object::{self, CACHE_CONTROL, CONTENT_TYPE, MAX_ATTRIBUTE_BYTES, METADATA};
 use super::root::{Found, OpenRoot, Root, find, not_plain, to_sync};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -120,19 +120,20 @@ impl Put {
         )))
     }
 
-    /// Attaches content type and metadata before the rename, so that they become visible together with the content.
+    /// Attaches content type, cache control and metadata before the rename, so that they become visible together with the content.
     fn attach_metadata(&self) -> Result<(), StoreError> {
-        let PutOptions { content_type, metadata, .. } = &self.options;
+        let PutOptions { content_type, cache_control, metadata, .. } = &self.options;
         let key = self.key.as_str();
         let json = if metadata.is_empty() { None } else { serde_json::to_string(metadata).ok() };
-        let size = content_type.as_ref().map_or(0, String::len) + json.as_ref().map_or(0, String::len);
+        let attributes = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, cache_control), (METADATA, &json)];
+        let size: usize = attributes.iter().filter_map(|(_, value)| value.as_ref().map(String::len)).sum();
         if size > MAX_ATTRIBUTE_BYTES {
             return Err(StoreError::Invalid(format!(
-                "cannot write {key:?}: its content type and metadata take {size} bytes, and a file keeps at most \
-                 {MAX_ATTRIBUTE_BYTES}"
+                "cannot write {key:?}: its content type, cache control and metadata take {size} bytes, and a file \
+                 keeps at most {MAX_ATTRIBUTE_BYTES}"
             )));
         }
-        for (name, value) in [(CONTENT_TYPE, content_type), (METADATA, &json)] {
+        for (name, value) in attributes {
             let Some(value) = value else { continue };
             match rustix::fs::fsetxattr(&self.temporary.file, name, value.as_bytes(), XattrFlags::empty()) {
                 Ok(()) => {}
@@ -142,7 +143,7 @@ impl Put {
                 Err(Errno::OPNOTSUPP) => {
                     return Err(StoreError::Invalid(format!(
                         "cannot write {key:?}: the store's file system has no extended attributes to keep its content \
-                         type and metadata in"
+                         type, cache control and metadata in"
                     )));
                 }
                 Err(error) => return Err(failed("write", key, &error.into())),

@@ -64,8 +64,8 @@ pub trait ObjectStore: Any + Send + Sync {
     /// Deletes an object durably; succeeds if there is none.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 
-    /// Copies an object to another store of the same service, with content type and metadata, if the transfer allows
-    /// for its size. The content doesn't move through this process. Returns `None` if this store can't do so, and the
+    /// Copies an object to another store of the same service, with content type, cache control and metadata, if the
+    /// transfer allows for its size. The content doesn't move through this process. Returns `None` if this store can't do so, and the
     /// caller copies by reading and writing.
     async fn copy(
         &self,
@@ -114,6 +114,8 @@ pub struct ObjectInfo {
     pub version: Option<String>,
     /// Media type.
     pub content_type: Option<String>,
+    /// How long, and by whom, an HTTP response with the object may be cached, in the form of RFC 9111.
+    pub cache_control: Option<String>,
     /// Metadata that the writer stored with the content.
     pub metadata: Vec<(String, String)>,
     /// When it was written.
@@ -147,10 +149,23 @@ pub struct ObjectSummary {
 pub struct PutOptions {
     /// Media type.
     pub content_type: Option<String>,
+    /// Value of the header `Cache-Control` with which the object is served.
+    pub cache_control: Option<String>,
     /// Metadata to store with the content.
     pub metadata: Vec<(String, String)>,
     /// Condition under which the write takes place.
     pub condition: Condition,
+}
+
+/// Longest content type and cache control, in bytes.
+const MAX_HEADER_BYTES: usize = 256;
+
+/// Returns whether every store keeps this text, unchanged, as a content type or cache control. A store leaves out other
+/// texts of objects that it didn't write, so that each object that is read can be written elsewhere.
+pub fn is_header(text: &str) -> bool {
+    (1..=MAX_HEADER_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        && text.trim() == text
 }
 
 /// Error: an object has more bytes than may be copied.

@@ -105,6 +105,9 @@ fn handle(message: Message) -> Result<(), Failure> {
         "range" => stores::range(words.number()?, words.number()?, words.rest()),
         "put-new" => stores::put_new(words.alias("output"), words.next(), words.rest()),
         "write-bytes" => stores::write_bytes(words.alias("output"), words.number()?, words.rest()),
+        "write-cached" => {
+            stores::write_cached(words.alias("output"), words.number()?, words.next(), words.rest())
+        }
         "copy" => stores::copy(words.next(), words.rest()),
         "open-readers" => stores::open_readers(words.alias("input"), words.number()?, words.rest()),
         "open-writers" => stores::open_writers(words.alias("output"), words.number()?, words.rest()),

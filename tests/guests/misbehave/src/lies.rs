@@ -6,7 +6,12 @@ use wasmrun_guest::bindings::wasmrun::task::object_store as raw;
 use wasmrun_guest::{Failure, Message};
 
 fn options() -> raw::PutOptions {
-    raw::PutOptions { content_type: None, metadata: Vec::new(), condition: raw::Condition::Always }
+    raw::PutOptions {
+        content_type: None,
+        cache_control: None,
+        metadata: Vec::new(),
+        condition: raw::Condition::Always,
+    }
 }
 
 fn store() -> Result<raw::Store, Failure> {

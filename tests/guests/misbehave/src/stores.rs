@@ -32,10 +32,11 @@ pub(crate) fn get(alias: &str, key: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `head [@STORE] KEY`: logs the size and content type of an object.
+/// `head [@STORE] KEY`: logs the size, content type and cache control of an object.
 pub(crate) fn head(alias: &str, key: &str) -> Result<(), Failure> {
     let info = open(alias)?.head(key).map_err(named)?;
-    info!("found {} of {} bytes, {:?}", info.key, info.size, info.content_type);
+    let (content_type, cache_control) = (info.content_type, info.cache_control);
+    info!("found {} of {} bytes, {content_type:?}, {cache_control:?}", info.key, info.size);
     Ok(())
 }
 
@@ -55,7 +56,8 @@ pub(crate) fn list_none(alias: &str, prefix: &str) -> Result<(), Failure> {
     if is_none { Ok(()) } else { Err(Failure::reject(format!("{} objects", page.objects.len()))) }
 }
 
-/// `put-like A B`: copies object A of `input` to B in `output` by get and put, with its content type and metadata.
+/// `put-like A B`: copies object A of `input` to B in `output` by get and put, with its content type, cache
+/// control and metadata.
 pub(crate) fn put_like(from: &str, to: &str) -> Result<(), Failure> {
     let object = open("input")?.get(from).map_err(named)?;
     open("output")?.new_object(to).like(&object.info).put(&object.content).map_err(named)?;
@@ -93,6 +95,16 @@ pub(crate) fn write_bytes(alias: &str, bytes: u64, key: &str) -> Result<(), Fail
     std::io::copy(&mut std::io::Read::take(std::io::repeat(b'x'), bytes), &mut writer).map_err(named_io)?;
     let info = writer.finish().map_err(named)?;
     info!("wrote {} of {} bytes", info.key, info.size);
+    Ok(())
+}
+
+/// `write-cached [@STORE] N KEY VALUE`: writes N bytes through a writer, with VALUE as cache control.
+pub(crate) fn write_cached(alias: &str, bytes: u64, key: &str, value: &str) -> Result<(), Failure> {
+    let store = open(alias)?;
+    let mut writer = store.new_object(key).cache_control(value).write().map_err(named)?;
+    std::io::copy(&mut std::io::Read::take(std::io::repeat(b'x'), bytes), &mut writer).map_err(named_io)?;
+    let info = writer.finish().map_err(named)?;
+    info!("wrote {} of {} bytes, {:?}", info.key, info.size, info.cache_control);
     Ok(())
 }
 

@@ -82,6 +82,7 @@ struct Wanted<'a> {
     bytes: Option<&'a [u8]>,
     text: Option<&'a Text>,
     content_type: Option<&'a str>,
+    cache_control: Option<&'a str>,
     metadata: Option<&'a BTreeMap<String, String>>,
 }
 
@@ -100,14 +101,17 @@ fn wanted<'a>(case: &'a Case, seen: &Seen) -> Option<BTreeMap<String, Wanted<'a>
             wanted.insert(format!("{alias}/{key}"), object);
         }
     }
-    for (name, ExpectedObject { content, content_type, metadata, absent }) in listed.iter().flatten() {
+    for (name, expected) in listed.iter().flatten() {
+        let ExpectedObject { content, content_type, cache_control, metadata, absent } = expected;
         if *absent {
             wanted.remove(name);
             continue;
         }
         let in_file = is_in_expected(case, name);
         let object = wanted.entry(name.clone()).or_default();
-        (object.content_type, object.metadata) = (content_type.as_deref(), metadata.as_ref());
+        object.content_type = content_type.as_deref();
+        object.cache_control = cache_control.as_deref();
+        object.metadata = metadata.as_ref();
         // The content of a given object isn't expected any more, but that of a file in `expected` is.
         if content.is_some() || !in_file {
             (object.bytes, object.text) = (None, content.as_ref());
@@ -151,12 +155,15 @@ fn compare(name: &str, wanted: &Wanted<'_>, object: &SeenObject, findings: &mut 
         (None, None) => None,
     };
     findings.extend(unlike.map(|(what, lines)| Finding::object(name, &what, lines)));
-    if let Some(expected) = wanted.content_type
-        && object.content_type.as_deref() != Some(expected)
-    {
-        let seen = object.content_type.as_deref().unwrap_or("none");
-        let what = format!("content type {expected} expected, {} seen", short(seen));
-        findings.push(Finding::object(name, &what, Vec::new()));
+    for (noun, expected, seen) in [
+        ("content type", wanted.content_type, &object.content_type),
+        ("cache control", wanted.cache_control, &object.cache_control),
+    ] {
+        if let Some(expected) = expected.filter(|expected| seen.as_deref() != Some(expected)) {
+            let what =
+                format!("{noun} {expected} expected, {} seen", short(seen.as_deref().unwrap_or("none")));
+            findings.push(Finding::object(name, &what, Vec::new()));
+        }
     }
     if let Some(expected) = wanted.metadata.filter(|expected| **expected != object.metadata) {
         let what = format!("metadata {expected:?} expected, {:?} seen", object.metadata);

@@ -247,10 +247,11 @@ fn list(values: impl IntoIterator<Item = String>) -> String {
 
 impl ExpectedObject {
     fn to_toml(&self) -> String {
-        let Self { content, content_type, metadata, absent } = self;
+        let Self { content, content_type, cache_control, metadata, absent } = self;
         let mut entries = Vec::new();
         entries.extend(content.iter().map(|content| format!("content = {}", content.to_toml())));
         entries.extend(content_type.iter().map(|kind| format!("content-type = {}", quoted(kind))));
+        entries.extend(cache_control.iter().map(|value| format!("cache-control = {}", quoted(value))));
         entries.extend(metadata.iter().map(|metadata| {
             format!("metadata = {}", table(metadata.iter().map(|(name, value)| (name, quoted(value)))))
         }));

@@ -57,6 +57,7 @@ pub(crate) struct Seen {
 pub(crate) struct SeenObject {
     pub(crate) content: Vec<u8>,
     pub(crate) content_type: Option<String>,
+    pub(crate) cache_control: Option<String>,
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
@@ -270,6 +271,7 @@ impl CaseGrants {
                     let seen = SeenObject {
                         content: content.unwrap_or_default(),
                         content_type: info.content_type,
+                        cache_control: info.cache_control,
                         metadata: info.metadata.into_iter().collect(),
                     };
                     objects.insert(object.key, seen);

@@ -44,10 +44,10 @@ __attribute__((__import_module__("wasmrun:task/object-store@0.1.0"), __import_na
 extern void __wasm_import_wasmrun_task_object_store_method_store_read(int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("wasmrun:task/object-store@0.1.0"), __import_name__("[method]store.put")))
-extern void __wasm_import_wasmrun_task_object_store_method_store_put(int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_wasmrun_task_object_store_method_store_put(int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("wasmrun:task/object-store@0.1.0"), __import_name__("[method]store.write")))
-extern void __wasm_import_wasmrun_task_object_store_method_store_write(int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_wasmrun_task_object_store_method_store_write(int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("wasmrun:task/object-store@0.1.0"), __import_name__("[method]store.list-objects")))
 extern void __wasm_import_wasmrun_task_object_store_method_store_list_objects(int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *);
@@ -240,6 +240,7 @@ void wasmrun_task_object_store_object_info_free(wasmrun_task_object_store_object
   guest_option_string_free(&ptr->etag);
   guest_option_string_free(&ptr->version);
   guest_option_string_free(&ptr->content_type);
+  guest_option_string_free(&ptr->cache_control);
   guest_list_tuple2_string_string_free(&ptr->metadata);
   guest_option_u64_free(&ptr->modified_at);
 }
@@ -277,6 +278,7 @@ void wasmrun_task_object_store_condition_free(wasmrun_task_object_store_conditio
 
 void wasmrun_task_object_store_put_options_free(wasmrun_task_object_store_put_options_t *ptr) {
   guest_option_string_free(&ptr->content_type);
+  guest_option_string_free(&ptr->cache_control);
   guest_list_tuple2_string_string_free(&ptr->metadata);
   wasmrun_task_object_store_condition_free(&ptr->condition);
 }
@@ -659,7 +661,7 @@ bool wasmrun_task_object_store_static_store_open(guest_string_t *alias, wasmrun_
 
 bool wasmrun_task_object_store_method_store_head(wasmrun_task_object_store_borrow_store_t self, guest_string_t *key, guest_string_t *maybe_version, wasmrun_task_object_store_object_info_t *ret, wasmrun_task_object_store_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(40+12*sizeof(void*))];
+  uint8_t ret_area[(32+16*sizeof(void*))];
   guest_option_string_t version;
   version.is_some = maybe_version != NULL;if (maybe_version) {
     version.val = *maybe_version;
@@ -719,15 +721,27 @@ bool wasmrun_task_object_store_method_store_head(wasmrun_task_object_store_borro
           break;
         }
       }
-      guest_option_u64_t option6;
-      switch ((int32_t) *((uint8_t*) (ptr + (24+12*sizeof(void*))))) {
+      guest_option_string_t option6;
+      switch ((int32_t) *((uint8_t*) (ptr + (16+11*sizeof(void*))))) {
         case 0: {
           option6.is_some = false;
           break;
         }
         case 1: {
           option6.is_some = true;
-          option6.val = (uint64_t) (*((int64_t*) (ptr + (32+12*sizeof(void*)))));
+          option6.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+12*sizeof(void*))))), (*((size_t*) (ptr + (16+13*sizeof(void*))))) };
+          break;
+        }
+      }
+      guest_option_u64_t option7;
+      switch ((int32_t) *((uint8_t*) (ptr + (16+16*sizeof(void*))))) {
+        case 0: {
+          option7.is_some = false;
+          break;
+        }
+        case 1: {
+          option7.is_some = true;
+          option7.val = (uint64_t) (*((int64_t*) (ptr + (24+16*sizeof(void*)))));
           break;
         }
       }
@@ -738,8 +752,9 @@ bool wasmrun_task_object_store_method_store_head(wasmrun_task_object_store_borro
         (guest_option_string_t) option3,
         (guest_option_string_t) option4,
         (guest_option_string_t) option5,
-        (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (16+11*sizeof(void*))))), (*((size_t*) (ptr + (16+12*sizeof(void*))))) },
-        (guest_option_u64_t) option6,
+        (guest_option_string_t) option6,
+        (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (16+14*sizeof(void*))))), (*((size_t*) (ptr + (16+15*sizeof(void*))))) },
+        (guest_option_u64_t) option7,
       };
       break;
     }
@@ -784,7 +799,7 @@ bool wasmrun_task_object_store_method_store_head(wasmrun_task_object_store_borro
 
 bool wasmrun_task_object_store_method_store_get(wasmrun_task_object_store_borrow_store_t self, guest_string_t *key, guest_string_t *maybe_version, wasmrun_task_object_store_object_t *ret, wasmrun_task_object_store_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(40+14*sizeof(void*))];
+  uint8_t ret_area[(32+18*sizeof(void*))];
   guest_option_string_t version;
   version.is_some = maybe_version != NULL;if (maybe_version) {
     version.val = *maybe_version;
@@ -844,15 +859,27 @@ bool wasmrun_task_object_store_method_store_get(wasmrun_task_object_store_borrow
           break;
         }
       }
-      guest_option_u64_t option6;
-      switch ((int32_t) *((uint8_t*) (ptr + (24+12*sizeof(void*))))) {
+      guest_option_string_t option6;
+      switch ((int32_t) *((uint8_t*) (ptr + (16+11*sizeof(void*))))) {
         case 0: {
           option6.is_some = false;
           break;
         }
         case 1: {
           option6.is_some = true;
-          option6.val = (uint64_t) (*((int64_t*) (ptr + (32+12*sizeof(void*)))));
+          option6.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+12*sizeof(void*))))), (*((size_t*) (ptr + (16+13*sizeof(void*))))) };
+          break;
+        }
+      }
+      guest_option_u64_t option7;
+      switch ((int32_t) *((uint8_t*) (ptr + (16+16*sizeof(void*))))) {
+        case 0: {
+          option7.is_some = false;
+          break;
+        }
+        case 1: {
+          option7.is_some = true;
+          option7.val = (uint64_t) (*((int64_t*) (ptr + (24+16*sizeof(void*)))));
           break;
         }
       }
@@ -864,10 +891,11 @@ bool wasmrun_task_object_store_method_store_get(wasmrun_task_object_store_borrow
           (guest_option_string_t) option3,
           (guest_option_string_t) option4,
           (guest_option_string_t) option5,
-          (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (16+11*sizeof(void*))))), (*((size_t*) (ptr + (16+12*sizeof(void*))))) },
-          (guest_option_u64_t) option6,
+          (guest_option_string_t) option6,
+          (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (16+14*sizeof(void*))))), (*((size_t*) (ptr + (16+15*sizeof(void*))))) },
+          (guest_option_u64_t) option7,
         },
-        (guest_list_u8_t) (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (40+12*sizeof(void*))))), (*((size_t*) (ptr + (40+13*sizeof(void*))))) },
+        (guest_list_u8_t) (guest_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (32+16*sizeof(void*))))), (*((size_t*) (ptr + (32+17*sizeof(void*))))) },
       };
       break;
     }
@@ -1048,7 +1076,7 @@ bool wasmrun_task_object_store_method_store_read(wasmrun_task_object_store_borro
 
 bool wasmrun_task_object_store_method_store_put(wasmrun_task_object_store_borrow_store_t self, guest_string_t *key, guest_list_u8_t *content, wasmrun_task_object_store_put_options_t *options, wasmrun_task_object_store_object_info_t *ret, wasmrun_task_object_store_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(40+12*sizeof(void*))];
+  uint8_t ret_area[(32+16*sizeof(void*))];
   int32_t option;
   uint8_t * option1;
   size_t option2;
@@ -1062,81 +1090,106 @@ bool wasmrun_task_object_store_method_store_put(wasmrun_task_object_store_borrow
     option1 = 0;
     option2 = 0;
   }
+  int32_t option5;
+  uint8_t * option6;
+  size_t option7;
+  if (((*options).cache_control).is_some) {
+    const guest_string_t *payload4 = &((*options).cache_control).val;
+    option5 = 1;
+    option6 = (uint8_t *) (*payload4).ptr;
+    option7 = (*payload4).len;
+  } else {
+    option5 = 0;
+    option6 = 0;
+    option7 = 0;
+  }
   int32_t variant;
-  uint8_t * variant6;
-  size_t variant7;
+  uint8_t * variant11;
+  size_t variant12;
   switch ((int32_t) ((*options).condition).tag) {
     case 0: {
       variant = 0;
-      variant6 = 0;
-      variant7 = 0;
+      variant11 = 0;
+      variant12 = 0;
       break;
     }
     case 1: {
       variant = 1;
-      variant6 = 0;
-      variant7 = 0;
+      variant11 = 0;
+      variant12 = 0;
       break;
     }
     case 2: {
-      const guest_string_t *payload5 = &((*options).condition).val.if_match;
+      const guest_string_t *payload10 = &((*options).condition).val.if_match;
       variant = 2;
-      variant6 = (uint8_t *) (*payload5).ptr;
-      variant7 = (*payload5).len;
+      variant11 = (uint8_t *) (*payload10).ptr;
+      variant12 = (*payload10).len;
       break;
     }
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_wasmrun_task_object_store_method_store_put((self).__handle, (uint8_t *) (*key).ptr, (*key).len, (uint8_t *) (*content).ptr, (*content).len, option, option1, option2, (uint8_t *) ((*options).metadata).ptr, ((*options).metadata).len, variant, variant6, variant7, ptr);
+  __wasm_import_wasmrun_task_object_store_method_store_put((self).__handle, (uint8_t *) (*key).ptr, (*key).len, (uint8_t *) (*content).ptr, (*content).len, option, option1, option2, option5, option6, option7, (uint8_t *) ((*options).metadata).ptr, ((*options).metadata).len, variant, variant11, variant12, ptr);
   wasmrun_task_object_store_result_object_info_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
-      guest_option_string_t option8;
+      guest_option_string_t option13;
       switch ((int32_t) *((uint8_t*) (ptr + (16+2*sizeof(void*))))) {
         case 0: {
-          option8.is_some = false;
+          option13.is_some = false;
           break;
         }
         case 1: {
-          option8.is_some = true;
-          option8.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+3*sizeof(void*))))), (*((size_t*) (ptr + (16+4*sizeof(void*))))) };
+          option13.is_some = true;
+          option13.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+3*sizeof(void*))))), (*((size_t*) (ptr + (16+4*sizeof(void*))))) };
           break;
         }
       }
-      guest_option_string_t option9;
+      guest_option_string_t option14;
       switch ((int32_t) *((uint8_t*) (ptr + (16+5*sizeof(void*))))) {
         case 0: {
-          option9.is_some = false;
+          option14.is_some = false;
           break;
         }
         case 1: {
-          option9.is_some = true;
-          option9.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+6*sizeof(void*))))), (*((size_t*) (ptr + (16+7*sizeof(void*))))) };
+          option14.is_some = true;
+          option14.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+6*sizeof(void*))))), (*((size_t*) (ptr + (16+7*sizeof(void*))))) };
           break;
         }
       }
-      guest_option_string_t option10;
+      guest_option_string_t option15;
       switch ((int32_t) *((uint8_t*) (ptr + (16+8*sizeof(void*))))) {
         case 0: {
-          option10.is_some = false;
+          option15.is_some = false;
           break;
         }
         case 1: {
-          option10.is_some = true;
-          option10.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+9*sizeof(void*))))), (*((size_t*) (ptr + (16+10*sizeof(void*))))) };
+          option15.is_some = true;
+          option15.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+9*sizeof(void*))))), (*((size_t*) (ptr + (16+10*sizeof(void*))))) };
           break;
         }
       }
-      guest_option_u64_t option11;
-      switch ((int32_t) *((uint8_t*) (ptr + (24+12*sizeof(void*))))) {
+      guest_option_string_t option16;
+      switch ((int32_t) *((uint8_t*) (ptr + (16+11*sizeof(void*))))) {
         case 0: {
-          option11.is_some = false;
+          option16.is_some = false;
           break;
         }
         case 1: {
-          option11.is_some = true;
-          option11.val = (uint64_t) (*((int64_t*) (ptr + (32+12*sizeof(void*)))));
+          option16.is_some = true;
+          option16.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+12*sizeof(void*))))), (*((size_t*) (ptr + (16+13*sizeof(void*))))) };
+          break;
+        }
+      }
+      guest_option_u64_t option17;
+      switch ((int32_t) *((uint8_t*) (ptr + (16+16*sizeof(void*))))) {
+        case 0: {
+          option17.is_some = false;
+          break;
+        }
+        case 1: {
+          option17.is_some = true;
+          option17.val = (uint64_t) (*((int64_t*) (ptr + (24+16*sizeof(void*)))));
           break;
         }
       }
@@ -1144,19 +1197,20 @@ bool wasmrun_task_object_store_method_store_put(wasmrun_task_object_store_borrow
       result.val.ok = (wasmrun_task_object_store_object_info_t) {
         (guest_string_t) (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) },
         (uint64_t) (uint64_t) (*((int64_t*) (ptr + (8+2*sizeof(void*))))),
-        (guest_option_string_t) option8,
-        (guest_option_string_t) option9,
-        (guest_option_string_t) option10,
-        (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (16+11*sizeof(void*))))), (*((size_t*) (ptr + (16+12*sizeof(void*))))) },
-        (guest_option_u64_t) option11,
+        (guest_option_string_t) option13,
+        (guest_option_string_t) option14,
+        (guest_option_string_t) option15,
+        (guest_option_string_t) option16,
+        (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (16+14*sizeof(void*))))), (*((size_t*) (ptr + (16+15*sizeof(void*))))) },
+        (guest_option_u64_t) option17,
       };
       break;
     }
     case 1: {
       result.is_err = true;
-      wasmrun_task_object_store_error_t variant12;
-      variant12.tag = (int32_t) *((uint8_t*) (ptr + 8));
-      switch ((int32_t) variant12.tag) {
+      wasmrun_task_object_store_error_t variant18;
+      variant18.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant18.tag) {
         case 0: {
           break;
         }
@@ -1173,12 +1227,12 @@ bool wasmrun_task_object_store_method_store_put(wasmrun_task_object_store_borrow
           break;
         }
         case 5: {
-          variant12.val.other = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          variant18.val.other = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
           break;
         }
       }
 
-      result.val.err = variant12;
+      result.val.err = variant18;
       break;
     }
   }
@@ -1207,32 +1261,45 @@ bool wasmrun_task_object_store_method_store_write(wasmrun_task_object_store_borr
     option1 = 0;
     option2 = 0;
   }
+  int32_t option5;
+  uint8_t * option6;
+  size_t option7;
+  if (((*options).cache_control).is_some) {
+    const guest_string_t *payload4 = &((*options).cache_control).val;
+    option5 = 1;
+    option6 = (uint8_t *) (*payload4).ptr;
+    option7 = (*payload4).len;
+  } else {
+    option5 = 0;
+    option6 = 0;
+    option7 = 0;
+  }
   int32_t variant;
-  uint8_t * variant6;
-  size_t variant7;
+  uint8_t * variant11;
+  size_t variant12;
   switch ((int32_t) ((*options).condition).tag) {
     case 0: {
       variant = 0;
-      variant6 = 0;
-      variant7 = 0;
+      variant11 = 0;
+      variant12 = 0;
       break;
     }
     case 1: {
       variant = 1;
-      variant6 = 0;
-      variant7 = 0;
+      variant11 = 0;
+      variant12 = 0;
       break;
     }
     case 2: {
-      const guest_string_t *payload5 = &((*options).condition).val.if_match;
+      const guest_string_t *payload10 = &((*options).condition).val.if_match;
       variant = 2;
-      variant6 = (uint8_t *) (*payload5).ptr;
-      variant7 = (*payload5).len;
+      variant11 = (uint8_t *) (*payload10).ptr;
+      variant12 = (*payload10).len;
       break;
     }
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_wasmrun_task_object_store_method_store_write((self).__handle, (uint8_t *) (*key).ptr, (*key).len, option, option1, option2, (uint8_t *) ((*options).metadata).ptr, ((*options).metadata).len, variant, variant6, variant7, ptr);
+  __wasm_import_wasmrun_task_object_store_method_store_write((self).__handle, (uint8_t *) (*key).ptr, (*key).len, option, option1, option2, option5, option6, option7, (uint8_t *) ((*options).metadata).ptr, ((*options).metadata).len, variant, variant11, variant12, ptr);
   wasmrun_task_object_store_result_own_writer_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
@@ -1242,9 +1309,9 @@ bool wasmrun_task_object_store_method_store_write(wasmrun_task_object_store_borr
     }
     case 1: {
       result.is_err = true;
-      wasmrun_task_object_store_error_t variant8;
-      variant8.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
-      switch ((int32_t) variant8.tag) {
+      wasmrun_task_object_store_error_t variant13;
+      variant13.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant13.tag) {
         case 0: {
           break;
         }
@@ -1261,12 +1328,12 @@ bool wasmrun_task_object_store_method_store_write(wasmrun_task_object_store_borr
           break;
         }
         case 5: {
-          variant8.val.other = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant13.val.other = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
 
-      result.val.err = variant8;
+      result.val.err = variant13;
       break;
     }
   }
@@ -1414,7 +1481,7 @@ bool wasmrun_task_object_store_method_store_delete(wasmrun_task_object_store_bor
 
 bool wasmrun_task_object_store_method_store_copy(wasmrun_task_object_store_borrow_store_t self, guest_string_t *key, guest_string_t *maybe_version, wasmrun_task_object_store_borrow_store_t to, guest_string_t *to_key, wasmrun_task_object_store_condition_t *condition, wasmrun_task_object_store_object_info_t *ret, wasmrun_task_object_store_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(40+12*sizeof(void*))];
+  uint8_t ret_area[(32+16*sizeof(void*))];
   guest_option_string_t version;
   version.is_some = maybe_version != NULL;if (maybe_version) {
     version.val = *maybe_version;
@@ -1498,15 +1565,27 @@ bool wasmrun_task_object_store_method_store_copy(wasmrun_task_object_store_borro
           break;
         }
       }
-      guest_option_u64_t option11;
-      switch ((int32_t) *((uint8_t*) (ptr + (24+12*sizeof(void*))))) {
+      guest_option_string_t option11;
+      switch ((int32_t) *((uint8_t*) (ptr + (16+11*sizeof(void*))))) {
         case 0: {
           option11.is_some = false;
           break;
         }
         case 1: {
           option11.is_some = true;
-          option11.val = (uint64_t) (*((int64_t*) (ptr + (32+12*sizeof(void*)))));
+          option11.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+12*sizeof(void*))))), (*((size_t*) (ptr + (16+13*sizeof(void*))))) };
+          break;
+        }
+      }
+      guest_option_u64_t option12;
+      switch ((int32_t) *((uint8_t*) (ptr + (16+16*sizeof(void*))))) {
+        case 0: {
+          option12.is_some = false;
+          break;
+        }
+        case 1: {
+          option12.is_some = true;
+          option12.val = (uint64_t) (*((int64_t*) (ptr + (24+16*sizeof(void*)))));
           break;
         }
       }
@@ -1517,16 +1596,17 @@ bool wasmrun_task_object_store_method_store_copy(wasmrun_task_object_store_borro
         (guest_option_string_t) option8,
         (guest_option_string_t) option9,
         (guest_option_string_t) option10,
-        (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (16+11*sizeof(void*))))), (*((size_t*) (ptr + (16+12*sizeof(void*))))) },
-        (guest_option_u64_t) option11,
+        (guest_option_string_t) option11,
+        (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (16+14*sizeof(void*))))), (*((size_t*) (ptr + (16+15*sizeof(void*))))) },
+        (guest_option_u64_t) option12,
       };
       break;
     }
     case 1: {
       result.is_err = true;
-      wasmrun_task_object_store_error_t variant12;
-      variant12.tag = (int32_t) *((uint8_t*) (ptr + 8));
-      switch ((int32_t) variant12.tag) {
+      wasmrun_task_object_store_error_t variant13;
+      variant13.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant13.tag) {
         case 0: {
           break;
         }
@@ -1543,12 +1623,12 @@ bool wasmrun_task_object_store_method_store_copy(wasmrun_task_object_store_borro
           break;
         }
         case 5: {
-          variant12.val.other = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          variant13.val.other = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
           break;
         }
       }
 
-      result.val.err = variant12;
+      result.val.err = variant13;
       break;
     }
   }
@@ -1563,7 +1643,7 @@ bool wasmrun_task_object_store_method_store_copy(wasmrun_task_object_store_borro
 
 void wasmrun_task_object_store_method_reader_info(wasmrun_task_object_store_borrow_reader_t self, wasmrun_task_object_store_object_info_t *ret) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(32+12*sizeof(void*))];
+  uint8_t ret_area[(24+16*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
   __wasm_import_wasmrun_task_object_store_method_reader_info((self).__handle, ptr);
   guest_option_string_t option;
@@ -1602,15 +1682,27 @@ void wasmrun_task_object_store_method_reader_info(wasmrun_task_object_store_borr
       break;
     }
   }
-  guest_option_u64_t option2;
-  switch ((int32_t) *((uint8_t*) (ptr + (16+12*sizeof(void*))))) {
+  guest_option_string_t option2;
+  switch ((int32_t) *((uint8_t*) (ptr + (8+11*sizeof(void*))))) {
     case 0: {
       option2.is_some = false;
       break;
     }
     case 1: {
       option2.is_some = true;
-      option2.val = (uint64_t) (*((int64_t*) (ptr + (24+12*sizeof(void*)))));
+      option2.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+12*sizeof(void*))))), (*((size_t*) (ptr + (8+13*sizeof(void*))))) };
+      break;
+    }
+  }
+  guest_option_u64_t option3;
+  switch ((int32_t) *((uint8_t*) (ptr + (8+16*sizeof(void*))))) {
+    case 0: {
+      option3.is_some = false;
+      break;
+    }
+    case 1: {
+      option3.is_some = true;
+      option3.val = (uint64_t) (*((int64_t*) (ptr + (16+16*sizeof(void*)))));
       break;
     }
   }
@@ -1620,8 +1712,9 @@ void wasmrun_task_object_store_method_reader_info(wasmrun_task_object_store_borr
     (guest_option_string_t) option,
     (guest_option_string_t) option0,
     (guest_option_string_t) option1,
-    (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (8+11*sizeof(void*))))), (*((size_t*) (ptr + (8+12*sizeof(void*))))) },
-    (guest_option_u64_t) option2,
+    (guest_option_string_t) option2,
+    (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (8+14*sizeof(void*))))), (*((size_t*) (ptr + (8+15*sizeof(void*))))) },
+    (guest_option_u64_t) option3,
   };
 }
 
@@ -1727,7 +1820,7 @@ bool wasmrun_task_object_store_method_writer_write(wasmrun_task_object_store_bor
 
 bool wasmrun_task_object_store_static_writer_finish(wasmrun_task_object_store_own_writer_t this_, wasmrun_task_object_store_object_info_t *ret, wasmrun_task_object_store_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(40+12*sizeof(void*))];
+  uint8_t ret_area[(32+16*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
   __wasm_import_wasmrun_task_object_store_static_writer_finish((this_).__handle, ptr);
   wasmrun_task_object_store_result_object_info_error_t result;
@@ -1770,15 +1863,27 @@ bool wasmrun_task_object_store_static_writer_finish(wasmrun_task_object_store_ow
           break;
         }
       }
-      guest_option_u64_t option2;
-      switch ((int32_t) *((uint8_t*) (ptr + (24+12*sizeof(void*))))) {
+      guest_option_string_t option2;
+      switch ((int32_t) *((uint8_t*) (ptr + (16+11*sizeof(void*))))) {
         case 0: {
           option2.is_some = false;
           break;
         }
         case 1: {
           option2.is_some = true;
-          option2.val = (uint64_t) (*((int64_t*) (ptr + (32+12*sizeof(void*)))));
+          option2.val = (guest_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+12*sizeof(void*))))), (*((size_t*) (ptr + (16+13*sizeof(void*))))) };
+          break;
+        }
+      }
+      guest_option_u64_t option3;
+      switch ((int32_t) *((uint8_t*) (ptr + (16+16*sizeof(void*))))) {
+        case 0: {
+          option3.is_some = false;
+          break;
+        }
+        case 1: {
+          option3.is_some = true;
+          option3.val = (uint64_t) (*((int64_t*) (ptr + (24+16*sizeof(void*)))));
           break;
         }
       }
@@ -1789,8 +1894,9 @@ bool wasmrun_task_object_store_static_writer_finish(wasmrun_task_object_store_ow
         (guest_option_string_t) option,
         (guest_option_string_t) option0,
         (guest_option_string_t) option1,
-        (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (16+11*sizeof(void*))))), (*((size_t*) (ptr + (16+12*sizeof(void*))))) },
-        (guest_option_u64_t) option2,
+        (guest_option_string_t) option2,
+        (guest_list_tuple2_string_string_t) (guest_list_tuple2_string_string_t) { (guest_tuple2_string_string_t*)(*((uint8_t **) (ptr + (16+14*sizeof(void*))))), (*((size_t*) (ptr + (16+15*sizeof(void*))))) },
+        (guest_option_u64_t) option3,
       };
       break;
     }

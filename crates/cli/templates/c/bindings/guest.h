@@ -132,6 +132,8 @@ typedef struct wasmrun_task_object_store_object_info_t {
   guest_option_string_t   etag;
   guest_option_string_t   version;
   guest_option_string_t   content_type;
+  // How long, and by whom, an HTTP response with the object may be cached, in the form of RFC 9111.
+  guest_option_string_t   cache_control;
   // Names and values that the writer stored with the content.
   guest_list_tuple2_string_string_t   metadata;
   // Time of the last change, in milliseconds since 1970 (UTC).
@@ -177,6 +179,8 @@ typedef struct wasmrun_task_object_store_condition_t {
 // Options for writing an object.
 typedef struct wasmrun_task_object_store_put_options_t {
   guest_option_string_t   content_type;
+  // Value of the header `Cache-Control` with which the object is served, such as `public, max-age=3600`.
+  guest_option_string_t   cache_control;
   guest_list_tuple2_string_string_t   metadata;
   wasmrun_task_object_store_condition_t   condition;
 } wasmrun_task_object_store_put_options_t;
@@ -428,7 +432,7 @@ extern bool wasmrun_task_object_store_method_store_write(wasmrun_task_object_sto
 extern bool wasmrun_task_object_store_method_store_list_objects(wasmrun_task_object_store_borrow_store_t self, guest_string_t *prefix, guest_string_t *maybe_continuation, uint32_t limit, wasmrun_task_object_store_object_page_t *ret, wasmrun_task_object_store_error_t *err);
 // Deletes an object. Also succeeds if there is none.
 extern bool wasmrun_task_object_store_method_store_delete(wasmrun_task_object_store_borrow_store_t self, guest_string_t *key, wasmrun_task_object_store_error_t *err);
-// Copies an object with its content type and metadata, within the stores' service where that is possible.
+// Copies an object with its content type, cache control and metadata, within the stores' service where that is possible.
 extern bool wasmrun_task_object_store_method_store_copy(wasmrun_task_object_store_borrow_store_t self, guest_string_t *key, guest_string_t *maybe_version, wasmrun_task_object_store_borrow_store_t to, guest_string_t *to_key, wasmrun_task_object_store_condition_t *condition, wasmrun_task_object_store_object_info_t *ret, wasmrun_task_object_store_error_t *err);
 extern void wasmrun_task_object_store_method_reader_info(wasmrun_task_object_store_borrow_reader_t self, wasmrun_task_object_store_object_info_t *ret);
 // Returns the next bytes: at most `max` and at most 1 MiB. Empty only at the end.

@@ -4,10 +4,11 @@ use super::*;
 use std::time::Duration;
 
 #[tokio::test]
-async fn an_object_comes_back_with_its_content_type_and_metadata() {
+async fn an_object_comes_back_with_its_content_type_cache_control_and_metadata() {
     let world = World::new();
     let options = PutOptions {
         content_type: Some("image/x-odd".into()),
+        cache_control: Some("public, max-age=60".into()),
         metadata: vec![("name".into(), "größe \"1\"".into()), ("b".into(), String::new())],
         condition: Condition::Always,
     };
@@ -15,6 +16,7 @@ async fn an_object_comes_back_with_its_content_type_and_metadata() {
     assert_eq!(written.key, "a/b/c.jpg");
     assert_eq!(written.size, 7);
     assert_eq!((&written.content_type, &written.metadata), (&options.content_type, &options.metadata));
+    assert_eq!(written.cache_control, options.cache_control);
     assert!(written.modified_at.unwrap().elapsed().unwrap().as_secs() < 60);
     assert_eq!(world.store.head("a/b/c.jpg", None).await.unwrap(), written);
     assert_eq!(get(&world.store, "a/b/c.jpg").await.unwrap(), "content");
@@ -33,6 +35,25 @@ async fn files_of_other_programs_are_objects() {
     assert_eq!(get(&world.store, "in/photo.JPG").await.unwrap(), "pixels");
     world.place("in/photo.JPG", "other pixels");
     assert_ne!(world.store.head("in/photo.JPG", None).await.unwrap().etag, info.etag);
+}
+
+#[tokio::test]
+async fn attributes_of_other_programs_that_no_header_can_carry_are_left_out() {
+    let world = World::new();
+    world.place("photo.jpg", "pixels");
+    let file = std::fs::File::open(world.path("photo.jpg")).unwrap();
+    let long = "x".repeat(257);
+    for value in ["a\r\nb: c", "\t", "", "größe", &long] {
+        for name in ["user.mime_type", "user.wasmrun.cache-control"] {
+            rustix::fs::fsetxattr(&file, name, value.as_bytes(), rustix::fs::XattrFlags::empty()).unwrap();
+        }
+        let info = world.store.head("photo.jpg", None).await.unwrap();
+        assert_eq!(
+            (info.content_type.as_deref(), info.cache_control),
+            (Some("image/jpeg"), None),
+            "{value:?}"
+        );
+    }
 }
 
 #[tokio::test]

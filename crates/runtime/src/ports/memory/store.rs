@@ -62,6 +62,7 @@ impl MemoryStore {
             etag: Some(format!("{:x}", Sha256::digest(content))),
             version: None,
             content_type: options.content_type,
+            cache_control: options.cache_control,
             metadata: options.metadata,
             modified_at: Some(self.time.unwrap_or_else(SystemTime::now)),
         }

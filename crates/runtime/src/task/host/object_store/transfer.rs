@@ -79,6 +79,7 @@ pub(super) async fn stream(
     let info = reader.info();
     let options = runtime::PutOptions {
         content_type: info.content_type.clone(),
+        cache_control: info.cache_control.clone(),
         metadata: info.metadata.clone(),
         condition,
     };

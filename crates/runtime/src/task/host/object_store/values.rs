@@ -4,21 +4,24 @@ use super::super::bindings::wasmrun::task::object_store::{
     Condition, Error, ObjectInfo, ObjectPage, ObjectSummary, PutOptions,
 };
 use super::{Fault, Result};
-use crate::ports::object_store::{self as runtime, MAX_KEY_BYTES, MAX_METADATA_BYTES};
+use crate::ports::object_store::{self as runtime, MAX_KEY_BYTES, MAX_METADATA_BYTES, is_header};
 use crate::task::host::milliseconds;
 
 pub(super) fn other(text: &str) -> Fault {
     Error::Other(text.to_owned()).into()
 }
 
-/// Accepts only options that every store can keep: S3 sends content type and metadata in HTTP headers, the latter
-/// encoded.
+/// Accepts only options that every store can keep: S3 sends them in HTTP headers, and encodes only metadata.
 pub(super) fn checked(options: PutOptions) -> Result<runtime::PutOptions> {
-    let printable = |text: &str| text.bytes().all(|b| matches!(b, b' '..=b'~'));
-    if let Some(content_type) = &options.content_type
-        && (content_type.is_empty() || content_type.len() > 256 || !printable(content_type))
-    {
-        return Err(other("a content type is 1 to 256 printable ASCII characters"));
+    if !options.content_type.as_deref().is_none_or(is_header) {
+        return Err(other(
+            "a content type is 1 to 256 printable ASCII characters, without spaces around them",
+        ));
+    }
+    if !options.cache_control.as_deref().is_none_or(is_header) {
+        return Err(other(
+            "a cache control is 1 to 256 printable ASCII characters, without spaces around them",
+        ));
     }
     // Checked first, so that the loop below sees only a few entries, however many the guest passes.
     let mut total = 0;
@@ -43,6 +46,7 @@ pub(super) fn checked(options: PutOptions) -> Result<runtime::PutOptions> {
     }
     Ok(runtime::PutOptions {
         content_type: options.content_type,
+        cache_control: options.cache_control,
         metadata: options.metadata,
         condition: checked_condition(options.condition)?,
     })
@@ -79,6 +83,7 @@ impl From<runtime::ObjectInfo> for ObjectInfo {
             etag: info.etag,
             version: info.version,
             content_type: info.content_type,
+            cache_control: info.cache_control,
             metadata: info.metadata,
             modified_at: info.modified_at.map(milliseconds),
         }
@@ -102,7 +107,7 @@ mod tests {
     use super::*;
 
     fn put(metadata: Vec<(String, String)>) -> PutOptions {
-        PutOptions { content_type: None, metadata, condition: Condition::Always }
+        PutOptions { content_type: None, cache_control: None, metadata, condition: Condition::Always }
     }
 
     #[test]
@@ -110,6 +115,36 @@ mod tests {
         let names = (0..1_000_000).map(|n| (format!("{n}"), String::new())).collect();
         assert!(checked(put(names)).is_err());
         assert!(checked(put(vec![(String::new(), String::new()); 1_000_000])).is_err());
+    }
+
+    #[test]
+    fn a_content_type_or_cache_control_that_http_headers_cannot_carry_is_refused() {
+        let refused = |content_type: Option<&str>, cache_control: Option<&str>| {
+            let options = PutOptions {
+                content_type: content_type.map(str::to_owned),
+                cache_control: cache_control.map(str::to_owned),
+                ..put(Vec::new())
+            };
+            match checked(options) {
+                Ok(kept) => {
+                    assert_eq!(kept.cache_control.as_deref(), cache_control);
+                    None
+                }
+                Err(fault) => Some(format!("{fault:?}")),
+            }
+        };
+        let (longest, longer) = ("x".repeat(256), "x".repeat(257));
+        for value in ["public, max-age=31536000, immutable", "no-cache=\"set-cookie\"", &longest] {
+            assert_eq!(refused(Some(value), Some(value)), None);
+        }
+        for value in
+            ["", " ", " a", "a ", "a\r\nx-amz-acl: public-read", "a\tb", "a\0", "a\x7f", "Zoë", &longer]
+        {
+            let text = refused(Some(value), None).expect("it is refused");
+            assert!(text.contains("a content type is 1 to 256 printable ASCII"), "{value:?}: {text}");
+            let text = refused(None, Some(value)).expect("it is refused");
+            assert!(text.contains("a cache control is 1 to 256 printable ASCII"), "{value:?}: {text}");
+        }
     }
 
     #[test]
