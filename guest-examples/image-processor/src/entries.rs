@@ -2,14 +2,17 @@
 
 use std::ops::RangeInclusive;
 
+use picture_guest::{CACHE_CONTROL, is_cache_control};
+
 use crate::table::Scalar;
 use crate::template::{Field, Template};
 
 const DEFAULT_KEY: &str = "{key}.{name}.{ext}";
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "background",
     "blur",
+    "cache_control",
     "chroma",
     "enlarge",
     "fit",
@@ -104,6 +107,14 @@ impl Entries<'_> {
             _ => None,
         };
         self.value(key, read, || "it must be a colour such as #ff8000, or #ff800080 with alpha".to_owned())
+    }
+
+    pub(crate) fn cache_control(&self, key: &str) -> Result<Option<String>, String> {
+        let read = |value: &Scalar| match value {
+            Scalar::Text(text) => Some(text.clone()).filter(|text| is_cache_control(text)),
+            _ => None,
+        };
+        self.value(key, read, || CACHE_CONTROL.to_owned())
     }
 
     pub(crate) fn template(

@@ -14,7 +14,7 @@ mod template;
 
 use make::{check_size, make};
 use picture::{Excess, Metadata, Refusal, Target};
-use picture_guest::read;
+use picture_guest::{new_object, read};
 use renditions::Renditions;
 use settings::{Settings, Source};
 use sidecar::{Asked, Sidecar};
@@ -86,14 +86,17 @@ fn process(
     for rendition in &renditions.all {
         let made = make(&picture, rendition, rights).map_err(refused)?;
         let key = rendition.key(key, made.format).map_err(wrong_key)?;
-        output.new_object(&key).content_type(made.format.content_type()).put(&made.file)?;
+        let cache_control = rendition.cache_control.as_ref().or(settings.cache_control.as_ref());
+        let content_type = made.format.content_type();
+        new_object(output, &key, content_type, cache_control.map(String::as_str)).put(&made.file)?;
         outputs.push(made.output(rendition, &key));
     }
     if let Some(sidecar_key) = renditions.sidecar_key(key).map_err(wrong_key)? {
         let asked = Asked { exif: settings.exif, gps: settings.gps, rights };
         let sidecar = Sidecar::new((key, bytes), &metadata, &description, asked, &outputs);
         let document = sidecar.to_json().map_err(Failure::reject)?;
-        output.new_object(&sidecar_key).content_type("application/json").put(&document)?;
+        let cache_control = settings.cache_control.as_deref();
+        new_object(output, &sidecar_key, "application/json", cache_control).put(&document)?;
     }
     info!("{key}: {} outputs", outputs.len());
     Ok(())

@@ -39,6 +39,8 @@ pub(crate) struct Rendition {
     pub(crate) grayscale: bool,
     pub(crate) sharpen: Option<f32>,
     pub(crate) blur: Option<f32>,
+    /// `Cache-Control` of the output. `None`: that of all outputs.
+    pub(crate) cache_control: Option<String>,
     width: Option<u32>,
     height: Option<u32>,
     key: Template,
@@ -179,6 +181,7 @@ impl Rendition {
             grayscale: entries.flag("grayscale")?,
             sharpen: entries.decimal("sharpen", SIGMAS)?,
             blur: entries.decimal("blur", SIGMAS)?,
+            cache_control: entries.cache_control("cache_control")?,
             width,
             height,
             key,
@@ -245,7 +248,7 @@ mod tests {
             "width = 200\nheight = 100\nfit = 'cover'\ngravity = 'attention'\nenlarge = true\nlinear = true\n\
              quality = 95\nprogressive = true\nchroma = '4:2:0'\nformat = 'auto'\nbackground = '#0a141e80'\n\
              sharpen = 1\nblur = 0.5\nrotate = 180\ngrayscale = true\nflip = true\nflop = true\n\
-             key = '{stem}_{width}x{height}.{format}'",
+             cache_control = 'public, max-age=60'\nkey = '{stem}_{width}x{height}.{format}'",
         )
         .expect("it is valid");
         let expected = Shape {
@@ -260,6 +263,7 @@ mod tests {
         assert_eq!(rendition.shape, expected);
         assert_eq!((rendition.quality, rendition.progressive, rendition.chroma), (95, true, Chroma::Half));
         assert_eq!((rendition.format, rendition.background), (Choice::Auto, Some([10, 20, 30, 128])));
+        assert_eq!(rendition.cache_control.as_deref(), Some("public, max-age=60"));
         assert_eq!((rendition.sharpen, rendition.blur), (Some(1.0), Some(0.5)));
         assert_eq!(
             (rendition.quarters, rendition.grayscale, rendition.flip, rendition.flop),
@@ -284,6 +288,13 @@ mod tests {
             ("background = 'white'", "it must be a colour such as #ff8000"),
             ("background = '#+f8000'", "it must be a colour"),
             ("key = 3", "it must be text"),
+            (
+                "cache_control = 'größe'",
+                "has cache_control = \"größe\" in rendition \"r\": it must be 1 to 256 printable ASCII characters",
+            ),
+            ("cache_control = \"no-store\\r\\nx: y\"", "it must be 1 to 256 printable ASCII characters"),
+            ("cache_control = ''", "it must be 1 to 256 printable ASCII characters"),
+            ("cache_control = 3600", "it must be 1 to 256 printable ASCII characters"),
             ("key = '{stem}_{width}.jpg'", "the rendition has no width"),
             (
                 "height = 3\nfit = 'cover'",

@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) gps: bool,
     /// Whether copyright and creator are kept in each output and in the sidecar.
     pub(crate) keeps_rights: bool,
+    /// `Cache-Control` of outputs that have no other.
+    pub(crate) cache_control: Option<String>,
     /// What a picture may cost.
     pub(crate) bounds: Bounds,
     /// Number of frames of an animation, of which only the first is shown.
@@ -60,6 +62,7 @@ impl Settings {
             exif: flag("SIDECAR_EXIF")?,
             gps: flag("SIDECAR_GPS")?,
             keeps_rights: flag("KEEP_RIGHTS")?,
+            cache_control: variables.cache_control()?,
             bounds: Bounds {
                 ratio: variables.number("MAX_RATIO", 1000, 1..=u32::MAX)?,
                 ..variables.bounds(memory)?
@@ -123,7 +126,9 @@ mod tests {
             (None, false, false, false)
         );
         assert_eq!((settings.bounds.memory, settings.bounds.ratio), (224 << 20, 1000));
-        assert_eq!(settings.bounds.truncated, Truncated::Reject);
+        assert_eq!((settings.bounds.truncated, settings.cache_control), (Truncated::Reject, None));
+        let cached = with("CACHE_CONTROL", "no-cache").expect("it is valid");
+        assert_eq!(cached.cache_control.as_deref(), Some("no-cache"));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use picture::{Bounds, Excess, Refusal, Truncated};
-use wasmrun_guest::{AnnouncedObject, Failure};
+use wasmrun_guest::object_store::NewObject;
+use wasmrun_guest::{AnnouncedObject, Failure, Store};
 
 /// Environment variables, by a function that looks one up. A variable that is absent or empty has its default.
 ///
@@ -55,6 +56,19 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         }
     }
 
+    /// Reads `CACHE_CONTROL`, which outputs have if nothing else is set for them.
+    ///
+    /// # Errors
+    ///
+    /// No HTTP header can have the value.
+    pub fn cache_control(&self) -> Result<Option<String>, String> {
+        const KEY: &str = "CACHE_CONTROL";
+        match self.text(KEY) {
+            Some(value) if !is_cache_control(&value) => Err(format!("{KEY} is {value:?}: {CACHE_CONTROL}")),
+            value => Ok(value),
+        }
+    }
+
     /// Reads `TASK_MEMORY_MIB`, and returns the bytes that a picture may take.
     ///
     /// # Errors
@@ -80,6 +94,31 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             truncated: self
                 .choice("ON_TRUNCATED", [("reject", Truncated::Reject), ("keep", Truncated::Keep)])?,
         })
+    }
+}
+
+/// What a value for `Cache-Control` must be, as the end of a sentence.
+pub const CACHE_CONTROL: &str =
+    "it must be 1 to 256 printable ASCII characters without spaces around them, such as public, max-age=3600";
+
+/// Returns whether stores can keep this value for `Cache-Control`.
+pub fn is_cache_control(value: &str) -> bool {
+    (1..=256).contains(&value.len())
+        && value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        && value.trim() == value
+}
+
+/// Prepares an output, to be served with this content type and `Cache-Control`.
+pub fn new_object<'a>(
+    store: &'a Store,
+    key: &'a str,
+    content_type: &str,
+    cache_control: Option<&str>,
+) -> NewObject<'a> {
+    let object = store.new_object(key).content_type(content_type);
+    match cache_control {
+        Some(value) => object.cache_control(value),
+        None => object,
     }
 }
 

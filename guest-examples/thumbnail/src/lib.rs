@@ -6,7 +6,7 @@
 mod settings;
 
 use picture::{Excess, Format, Refusal, encode_jpeg, encode_webp};
-use picture_guest::read;
+use picture_guest::{new_object, read};
 use settings::Settings;
 use wasmrun_guest::{Change, Failure, Message, Store, handler, info};
 
@@ -28,7 +28,8 @@ fn handle(message: Message) -> Result<(), Failure> {
         let thumbnail = thumbnail(content, &settings).map_err(refused)?;
         // The whole key is kept, so that the thumbnails of a.jpg and a.png have different keys.
         let key = format!("{}.{}", object.key, settings.format.extension());
-        output.new_object(&key).content_type(settings.format.content_type()).put(&thumbnail)?;
+        let content_type = settings.format.content_type();
+        new_object(&output, &key, content_type, settings.cache_control.as_deref()).put(&thumbnail)?;
         info!("{key}: {} bytes", thumbnail.len());
     }
     Ok(())

@@ -12,6 +12,8 @@ pub(crate) struct Settings {
     /// The quality of a JPEG, 1 to 100.
     pub(crate) quality: u8,
     pub(crate) format: Format,
+    /// `Cache-Control` of the output.
+    pub(crate) cache_control: Option<String>,
     /// What a picture may cost.
     pub(crate) bounds: Bounds,
 }
@@ -28,6 +30,7 @@ impl Settings {
             max_side: variables.number("MAX_SIDE", 320, MAX_SIDE)?,
             quality: variables.number("QUALITY", 80, 1..=100)?,
             format: variables.choice("FORMAT", [("jpeg", Format::Jpeg), ("webp", Format::WebP)])?,
+            cache_control: variables.cache_control()?,
             bounds: variables.bounds(memory)?,
         })
     }
@@ -52,7 +55,7 @@ mod tests {
     fn what_is_not_set_has_its_default() {
         let settings = Settings::read(|_| None).expect("the defaults are valid");
         assert_eq!((settings.max_side, settings.quality, settings.format), (320, 80, Format::Jpeg));
-        assert_eq!(settings.bounds.memory, 224 << 20);
+        assert_eq!((settings.bounds.memory, &settings.cache_control), (224 << 20, &None));
         assert_eq!(read("MAX_SIDE", ""), Ok(settings));
     }
 
@@ -67,6 +70,15 @@ mod tests {
             Err("QUALITY is \"good\": it must be a whole number from 1 to 100".to_owned())
         );
         assert_eq!(read("FORMAT", "gif"), Err("FORMAT is \"gif\": it must be jpeg or webp".to_owned()));
+        for value in [" no-store", "no-store\r\nx: y", "größe"] {
+            let expected = format!(
+                "CACHE_CONTROL is {value:?}: it must be 1 to 256 printable ASCII characters without spaces around them, such \
+                 as public, max-age=3600"
+            );
+            assert_eq!(read("CACHE_CONTROL", value), Err(expected));
+        }
+        assert!(read("CACHE_CONTROL", &"x".repeat(256)).is_ok());
+        assert!(read("CACHE_CONTROL", &"x".repeat(257)).is_err());
         assert_eq!(
             read("ON_TRUNCATED", "no"),
             Err("ON_TRUNCATED is \"no\": it must be reject or keep".to_owned())

@@ -9,7 +9,7 @@ mod refusal;
 mod settings;
 mod survey;
 
-use picture_guest::read;
+use picture_guest::{new_object, read};
 use refusal::Refusal;
 use settings::Settings;
 use wasmrun_guest::{Change, Failure, Message, Store, handler, info};
@@ -36,7 +36,8 @@ fn handle(message: Message) -> Result<(), Failure> {
         }
         // The whole key is kept, so that the pictures of a.svg and a.xml have different keys.
         let key = format!("{}.{}", object.key, settings.format.extension());
-        output.new_object(&key).content_type(settings.format.content_type()).put(&drawn.file)?;
+        let content_type = settings.format.content_type();
+        new_object(&output, &key, content_type, settings.cache_control.as_deref()).put(&drawn.file)?;
         info!("{key}: {} bytes", drawn.file.len());
     }
     Ok(())

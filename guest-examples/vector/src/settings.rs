@@ -8,6 +8,8 @@ pub(crate) struct Settings {
     /// The picture's longest side, in pixels.
     pub(crate) max_side: u32,
     pub(crate) format: Format,
+    /// `Cache-Control` of the output.
+    pub(crate) cache_control: Option<String>,
     /// The size of a file.
     pub(crate) max_bytes: u64,
     /// The number of elements, each counted as often as it is drawn.
@@ -26,6 +28,7 @@ impl Settings {
         Ok(Settings {
             max_side: variables.number("MAX_SIDE", 320, 1..=8192)?,
             format: variables.choice("FORMAT", [("png", Format::Png), ("webp", Format::WebP)])?,
+            cache_control: variables.cache_control()?,
             max_bytes: variables.number("MAX_BYTES", 4 << 20, 1..=256 << 20)?,
             max_elements: variables.number("MAX_ELEMENTS", 50_000, 1..=10_000_000)?,
             memory,
@@ -45,6 +48,7 @@ mod tests {
         let wrong = [
             ("MAX_SIDE", "0"),
             ("FORMAT", "jpeg"),
+            ("CACHE_CONTROL", "no-store "),
             ("MAX_BYTES", "x"),
             ("MAX_ELEMENTS", "0"),
             ("TASK_MEMORY_MIB", "1"),
