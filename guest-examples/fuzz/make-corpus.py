@@ -87,6 +87,24 @@ def pngs():
     write("png-interlaced", png(8, 2, rows, interlaced=1))
 
 
+def many_codes(groups):
+    """A lossless WebP with Huffman codes of 2,048 symbols: each takes some bytes here, and 36 KiB in the decoder."""
+    bits = []
+    put = lambda value, count: bits.extend(value >> bit & 1 for bit in range(count))
+    one = lambda symbol: [put(5, 3), put(symbol, 8)]
+    for value, count in [(0x2f, 8), (WIDTH - 1, 14), (HEIGHT - 1, 14), (0, 4), (0, 1), (1, 1), (11, 4), (1, 1), (0, 4)]:
+        put(value, count)
+    for symbol in [(groups - 1) & 255, (groups - 1) >> 8, 0, 0, 0]:
+        one(symbol)
+    for _ in range(groups):
+        for value, count in [(0, 1), (11, 4), (0, 42), (1, 3), (1, 1), (5, 3), (2046, 12)] + 4 * [(1, 4)]:
+            put(value, count)
+    bits += [0] * (-len(bits) % 8 + WIDTH * HEIGHT * 16)
+    data = bytes(sum(bit << at for at, bit in enumerate(bits[start:start + 8])) for start in range(0, len(bits), 8))
+    body = b"WEBPVP8L" + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
 def webps():
     save("webp-lossy", COLOUR, "WEBP", quality=50)
     save("webp-lossy-alpha-exif", CLEAR, "WEBP", quality=50, exif=EXIF)
@@ -94,6 +112,7 @@ def webps():
     save("webp-lossless-alpha-xmp", CLEAR, "WEBP", lossless=True, xmp=XMP)
     save("webp-palette-profile", INDEXED.convert("RGB"), "WEBP", lossless=True, icc_profile=PROFILE)
     save("webp-animated", CLEAR, "WEBP", save_all=True, quality=40, append_images=[CLEAR.rotate(180)])
+    write("webp-lossless-many-codes", many_codes(500))
     write("webp-frame-without-height", with_height("webp-lossy-alpha-exif", 0))
     write("webp-frame-too-high", with_height("webp-animated", HEIGHT + 17))
 

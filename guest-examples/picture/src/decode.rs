@@ -78,9 +78,9 @@ impl Cost {
         Cost { format, width, height, decoded_rows: height, channels: layout.channels(), decoding }
     }
 
-    /// Refuses a picture that exceeds the bounds.
-    pub(crate) fn check(&self, target: Target<'_>, bounds: &Bounds) -> Result<(), Refusal> {
-        let &Cost { format, width, height, decoded_rows, channels, decoding } = self;
+    /// Refuses a picture that has more pixels than the bounds allow, or none.
+    pub(crate) fn check_size(&self, bounds: &Bounds) -> Result<(), Refusal> {
+        let &Cost { format, width, height, .. } = self;
         if width == 0 || height == 0 {
             return Err(Refusal::Damaged(format, "its header says that it has no pixels"));
         }
@@ -93,6 +93,13 @@ impl Cost {
         if u64::from(width.max(height)) > u64::from(width.min(height)) * u64::from(bounds.ratio) {
             return Err(Refusal::TooLarge(Excess::Ratio { width, height, bound: bounds.ratio }));
         }
+        Ok(())
+    }
+
+    /// Refuses a picture that exceeds the bounds.
+    pub(crate) fn check(&self, target: Target<'_>, bounds: &Bounds) -> Result<(), Refusal> {
+        self.check_size(bounds)?;
+        let &Cost { width, height, decoded_rows, channels, decoding, .. } = self;
         // A decoder that scales does so in both directions.
         let decoded_columns = (u64::from(width) * u64::from(decoded_rows)).div_ceil(u64::from(height)) as u32;
         let results = target.memory((width, height), (decoded_columns.min(width), decoded_rows), channels);

@@ -22,6 +22,7 @@ mod tiff_fax;
 mod tiff_kinds;
 mod tiffs;
 mod turned;
+mod webp_codes;
 mod webp_cut;
 
 /// Draws red on the left and blue on the right, with a gradient so that the picture isn't trivially compressible.

@@ -1,6 +1,7 @@
 //! Decodes WebP. Of an animation the first frame is taken.
 
 mod cut;
+mod lossless;
 mod sizes;
 
 use std::io::Cursor;
@@ -29,8 +30,8 @@ pub(crate) fn decode(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Res
 }
 
 fn whole(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture, Refusal> {
-    let refusal = |error| refusal(content, &error);
-    let mut decoder = WebPDecoder::new(Cursor::new(content)).map_err(refusal)?;
+    let refusal = |error: &_| refusal(content, error);
+    let mut decoder = WebPDecoder::new(Cursor::new(content)).map_err(|error| refusal(&error))?;
     decoder.set_memory_limit(usize::try_from(bounds.memory).unwrap_or(usize::MAX));
     let (width, height) = decoder.dimensions();
     let layout = if decoder.has_alpha() { Layout::Rgba } else { Layout::Rgb };
@@ -43,7 +44,15 @@ fn whole(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture,
         (false, false, true) => 4,
         (false, false, false) => 7,
     };
-    Cost::unscaled(FORMAT, (width, height), layout, bytes_per_pixel, content).check(target, bounds)?;
+    let mut cost = Cost::unscaled(FORMAT, (width, height), layout, bytes_per_pixel, content);
+    cost.check_size(bounds)?;
+    let (is_animated, has_alpha) = (decoder.is_animated(), decoder.has_alpha());
+    let tables = lossless::tables(content, (width, height), is_animated, has_alpha);
+    cost.decoding = cost.decoding.saturating_add(tables.unwrap_or(0));
+    cost.check(target, bounds)?;
+    if tables.is_none() {
+        return Err(refusal(&DecodingError::BitStreamError));
+    }
     if !sizes::fit(content, (width, height)) {
         return Err(Refusal::Damaged(FORMAT, "a frame is not as large as its header says"));
     }
@@ -54,7 +63,7 @@ fn whole(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture,
     let xmp = decoder.xmp_metadata().ok().flatten();
     let orientation = Orientation::choose(exif.as_deref(), xmp.as_deref(), None);
     let mut pixels = vec![0; width as usize * height as usize * layout.channels()];
-    decoder.read_image(&mut pixels).map_err(refusal)?;
+    decoder.read_image(&mut pixels).map_err(|error| refusal(&error))?;
     Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, colour })
 }
 

@@ -186,20 +186,11 @@ pub fn check(file: &[u8], meter: Option<&Meter>) -> Report {
         }
     };
     // A file that is refused by its header takes no more than its own size and the tables.
-    let partition = if file.starts_with(b"RIFF") { PARTITION_BYTES } else { 0 };
+    let is_lossy = file.starts_with(b"RIFF") && file.windows(4).any(|kind| kind == b"VP8 ");
+    let partition = if is_lossy { PARTITION_BYTES } else { 0 };
     let allowed = claimed.unwrap_or(4 * file.len() as u64) + FIXED_BYTES + partition;
-    let is_unbounded = holds(file, b"VP8L") || holds(file, b"ALPH");
-    assert!(
-        taken <= allowed || is_unbounded,
-        "it took {taken} bytes, and {allowed} are allowed, {claimed:?} claimed"
-    );
+    assert!(taken <= allowed, "it took {taken} bytes, and {allowed} are allowed, {claimed:?} claimed");
     Report { outcome, claimed, taken }
-}
-
-/// Whether a WebP has such a chunk. Lossless pictures, and the lossless opacity of lossy ones, name the number of their
-/// Huffman tables nowhere before they are read: up to 65,536 groups of five. Only the task's memory bounds them.
-fn holds(file: &[u8], chunk: &[u8; 4]) -> bool {
-    file.starts_with(b"RIFF") && file.windows(4).any(|kind| kind == chunk)
 }
 
 /// An operator reads it in a log.

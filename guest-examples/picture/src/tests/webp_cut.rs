@@ -4,7 +4,7 @@ use super::*;
 
 /// 48 x 80 pixels: red on the left, blue on the right, under a pattern. No encoder for lossy WebP is written in Rust, so this
 /// one was made with libwebp at quality 60.
-const LOSSY: &[u8] = include_bytes!("lossy.webp");
+pub(super) const LOSSY: &[u8] = include_bytes!("lossy.webp");
 
 fn keep() -> Bounds {
     Bounds { truncated: Truncated::Keep, ..settings().bounds }

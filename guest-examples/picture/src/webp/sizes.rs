@@ -16,18 +16,18 @@ fn chunks_fit(bytes: &[u8], size: (u32, u32)) -> bool {
     for Chunk { kind, data, .. } in chunks_in(bytes) {
         match kind {
             b"VP8 " => return lossy_size(data).is_none_or(|found| found == size),
-            b"ANMF" => {
-                let side = |at: usize| {
-                    let bytes = data.get(at..at + 3)?;
-                    Some(1 + u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]))
-                };
-                let (Some(width), Some(height)) = (side(6), side(9)) else { break };
-                return chunks_fit(data.get(FRAME_BYTES..).unwrap_or_default(), (width, height));
-            }
+            b"ANMF" => return frame(data).is_none_or(|(chunks, size)| chunks_fit(chunks, size)),
             _ => {}
         }
     }
     true
+}
+
+/// Returns the chunks of an animation's frame, and its size.
+pub(super) fn frame(data: &[u8]) -> Option<(&[u8], (u32, u32))> {
+    let (head, chunks) = data.split_first_chunk::<FRAME_BYTES>()?;
+    let side = |at: usize| 1 + u32::from_le_bytes([head[at], head[at + 1], head[at + 2], 0]);
+    Some((chunks, (side(6), side(9))))
 }
 
 /// Returns nothing if the data end within the header. Then the decoder refuses them.
