@@ -6,6 +6,8 @@ use super::*;
 #[cfg(feature = "jxl")]
 use crate::decode_with_jxl as decode;
 
+#[cfg(feature = "avif")]
+mod avif;
 mod broken;
 mod colours;
 mod description;

@@ -7,7 +7,7 @@ use zune_jpegxl::JxlSimpleEncoder;
 
 use super::*;
 
-fn encoded(size: (usize, usize), space: ColorSpace, pixels: &[u8]) -> Vec<u8> {
+pub(super) fn encoded(size: (usize, usize), space: ColorSpace, pixels: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     let options = EncoderOptions::new(size.0, size.1, space, BitDepth::Eight);
     JxlSimpleEncoder::new(pixels, options).encode(&mut file).expect("the picture is valid");
@@ -33,7 +33,7 @@ impl Bits {
 
 /// Writes the header of an RGB picture of at most 512 pixels a side, with another orientation, and with another curve if one
 /// is given. Source: ISO/IEC 18181-1, annex D.
-fn with_header(file: &[u8], size: (u32, u32), orientation: u32, curve: Option<u32>) -> Vec<u8> {
+pub(super) fn with_header(file: &[u8], size: (u32, u32), orientation: u32, curve: Option<u32>) -> Vec<u8> {
     let mut bits = Bits::default();
     bits.put(16, 0x0aff);
     bits.put(1, 0);

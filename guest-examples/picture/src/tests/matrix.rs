@@ -204,6 +204,14 @@ fn in_qoi(kind: Kind) -> Vec<u8> {
     file
 }
 
+#[cfg(feature = "jxl")]
+fn in_jxl(kind: Kind) -> Vec<u8> {
+    let (width, height, pixels) = stored(kind);
+    let space = zune_core::colorspace::ColorSpace::RGB;
+    let file = jxl::encoded((width as usize, height as usize), space, &samples(&pixels, kind));
+    jxl::with_header(&file, (width, height), kind.orientation.into(), None)
+}
+
 /// An icon of one PNG. Source: Microsoft, ICONDIR.
 fn in_ico(kind: Kind) -> Vec<u8> {
     let png = in_png(kind, false);
@@ -228,7 +236,7 @@ const fn row(name: &'static str, can: [bool; 3], tolerance: u8, file: fn(Kind) -
     Row { name, turns, has_alpha, has_profile, tolerance, file }
 }
 
-const FORMATS: [Row; 11] = [
+const FORMATS: &[Row] = &[
     //                        orientation, alpha, profile
     row("JPEG", [true, false, true], 3, |kind| in_jpeg(kind, false)),
     row("progressive JPEG", [true, false, true], 3, |kind| in_jpeg(kind, true)),
@@ -241,6 +249,9 @@ const FORMATS: [Row; 11] = [
     row("ICO", [false, true, false], 0, in_ico),
     row("PNM", [false, true, false], 0, in_pnm),
     row("QOI", [false, true, false], 0, in_qoi),
+    // The encoder writes neither orientation nor profile, and a header that is written here has no alpha.
+    #[cfg(feature = "jxl")]
+    row("JPEG XL", [true, false, false], 0, in_jxl),
 ];
 
 fn assert_shown(picture: &Picture, kind: Kind, tolerance: u8, cell: u32, what: &str) {
@@ -270,7 +281,7 @@ fn assert_shown(picture: &Picture, kind: Kind, tolerance: u8, cell: u32, what: &
 #[test]
 fn each_format_shows_its_source_however_it_is_stored() {
     let mut files = 0;
-    for Row { name, turns, has_alpha, has_profile, tolerance, file } in FORMATS {
+    for &Row { name, turns, has_alpha, has_profile, tolerance, file } in FORMATS {
         let options = |can: bool| if can { [false, true].as_slice() } else { &[false] };
         for orientation in 1..=if turns { 8 } else { 1 } {
             for &has_alpha in options(has_alpha) {
@@ -294,5 +305,6 @@ fn each_format_shows_its_source_however_it_is_stored() {
         }
     }
     // Eight orientations: two of JPEG with two kinds, four formats with four. One: four kinds of BMP, two of four others.
-    assert_eq!(files, 8 * (2 * 2 + 4 * 4) + 4 + 4 * 2);
+    // JPEG XL, where it is read: eight orientations.
+    assert_eq!(files, 8 * (2 * 2 + 4 * 4) + 4 + 4 * 2 + 8 * usize::from(cfg!(feature = "jxl")));
 }
