@@ -33,7 +33,9 @@ def shout(message: Message) -> None:
             text = content.decode("utf-8")
         except UnicodeDecodeError:
             raise Err(Failure_Reject(f"{announced.key} is not UTF-8 text")) from None
-        options = PutOptions("text/plain", [], Condition_Always())
+        options = PutOptions(
+            content_type="text/plain", cache_control=None, metadata=[], condition=Condition_Always()
+        )
         output.put(announced.key, text.upper().encode("utf-8"), options)
         print(f"wrote {announced.key}")
 
