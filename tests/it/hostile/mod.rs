@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `bare` | attacks in WebAssembly text that no Rust compiler would produce |
 //! | `components` | components that are hostile as a whole, by their structure |
+//! | `drafts` | attacks by a component of `wasi:messaging` and `wasi:blobstore` |
 //! | `ends` | how a task must end, and how it ended |
 //! | `frame` | the component that the attacks of `bare` are put into |
 //! | `interfaces` | attacks through interfaces that WASI proposes |
@@ -22,6 +23,7 @@
 
 mod bare;
 mod components;
+mod drafts;
 mod ends;
 mod frame;
 mod interfaces;

@@ -1,19 +1,12 @@
 //! Components of Spin's SQS trigger.
 
+use super::said;
 use crate::harness::{Command, World, field, guest, why};
 use serde_json::json;
 
 /// One task of the guest `spin`, which does what its message says.
 fn spin(world: &World, message: &str) -> Command {
     world.invoke("spin", message)
-}
-
-/// The reason of a task that asks for a retry: the guest fails to say something.
-#[track_caller]
-fn said(command: Command) -> String {
-    let (outcome, reason) = command.ends().outcome();
-    assert_eq!(outcome, "retry", "{reason}");
-    reason
 }
 
 #[test]

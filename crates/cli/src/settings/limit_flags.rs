@@ -219,6 +219,7 @@ mod tests {
             handles: 16,
             streams_bytes: 0,
             command_bytes: 0,
+            values_bytes: 0,
             files: usize::MAX,
             call_bytes: Some(1 << 20),
             max_object_bytes: 5 << 10,

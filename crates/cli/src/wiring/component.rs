@@ -169,6 +169,7 @@ fn note_missing_grants(component: &Component, shown: &str) {
         queue: needs.queue && grants.queues.is_empty(),
         keyvalue: needs.keyvalue && grants.buckets.is_empty(),
         config: false,
+        values: false,
     };
     for (interface, flag) in grant_flags(missing) {
         tracing::warn!(

@@ -120,6 +120,9 @@ limits! {
     streams_bytes: usize = 0;
     /// Bytes that the host holds for the standard streams and the variables of a command; 0 for other components.
     command_bytes: usize = 0;
+    /// Bytes that the host holds for the messages and the streams that a guest makes through `wasi:messaging` and
+    /// `wasi:blobstore`; 0 for components that import neither. Exceeding it ends the task with the limit `handles`.
+    values_bytes: usize = 0;
     /// File descriptors of open readers and writers and of the call in progress: the task's share of those of the
     /// process. Exceeding it ends the task with the limit `handles`.
     files: usize = usize::MAX;
@@ -144,6 +147,9 @@ impl Limits {
     pub const READ_BYTES: usize = 1 << 20;
     /// [`Limits::streams_bytes`] where a store is behind a network: enough for four writers or eight readers of S3.
     pub const STREAMS_BYTES: usize = 32 << 20;
+    /// [`Limits::values_bytes`] of a component that imports the interfaces: some messages of the largest size, or 16
+    /// streams.
+    pub const VALUES_BYTES: usize = 8 << 20;
     /// Bytes for the reader and writer of the call in progress, such as a copy, in addition to those that the task
     /// opened.
     const CALL_STREAMS_BYTES: usize = 12 << 20;
@@ -185,9 +191,12 @@ impl Limits {
             .unwrap_or_else(|| self.object_bytes().max(self.message_bytes) + Self::CALL_OVERHEAD_BYTES)
     }
 
-    /// Returns what the open readers and writers may hold together.
+    /// Returns what the open handles may hold together.
     pub(crate) fn held(&self) -> Footprint {
-        Footprint { bytes: self.streams_bytes, files: self.files.saturating_sub(Self::CALL_FILES) }
+        Footprint {
+            bytes: self.streams_bytes.saturating_add(self.values_bytes),
+            files: self.files.saturating_sub(Self::CALL_FILES),
+        }
     }
 
     /// Returns how long a task may wait for the host in all.
@@ -215,6 +224,7 @@ impl Limits {
             self.handles.saturating_mul(Self::HANDLE_BYTES),
             self.streams_bytes.saturating_add(self.streams_bytes.min(Self::CALL_STREAMS_BYTES)),
             self.command_bytes,
+            self.values_bytes,
             self.log_bytes,
             usize::try_from(self.random_bytes).unwrap_or(usize::MAX),
             MEMORY_KEPT_BYTES + TABLE_KEPT_BYTES,

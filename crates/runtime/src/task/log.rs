@@ -279,7 +279,7 @@ impl Pollable for LogStream {
 /// time slice.
 pub(super) fn check_permit(bytes: &Bytes, permit: usize) -> StreamResult<()> {
     if bytes.len() > permit {
-        return Err(StreamError::trap("it wrote more to its standard output than it was permitted to"));
+        return Err(StreamError::trap("it wrote more to a stream than it was permitted to"));
     }
     Ok(())
 }

@@ -6,7 +6,10 @@
 //! | `store` | the one function that builds a task's store: all that the task can reach |
 //! | [`world`] | the kinds of components: wasmrun's own world, and the others as adapters |
 //! | [`command`] | the adapter of programs with `main` |
+//! | `messaging` | the adapter of `wasi:messaging` |
 //! | `spin` | the adapter of Spin's SQS trigger |
+//! | `stream` | streams of WASI that are connected to objects |
+//! | `holds` | what the open handles of a task hold of the host |
 //! | `host` | the WIT interfaces that a guest calls, above the backends |
 //! | [`grant`] | what a task may touch |
 //! | `limiter` | the limit of the sum of a task's memories |
@@ -24,12 +27,15 @@ pub mod command;
 pub mod component;
 mod deterministic;
 pub mod grant;
+mod holds;
 mod host;
 mod last_words;
 mod limiter;
 pub(crate) mod log;
+mod messaging;
 mod metering;
 mod spin;
 mod store;
+mod stream;
 mod time_slice;
 pub mod world;

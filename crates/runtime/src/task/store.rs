@@ -7,14 +7,16 @@ use crate::model::limits::{Limit, Limits};
 use crate::model::message::Message;
 use crate::model::trace::Trace;
 use crate::model::usage::Usage;
-use crate::ports::object_store::{Footprint, Transfer};
+use crate::ports::object_store::Transfer;
 use crate::task::calls::HostCalls;
 use crate::task::command::{self, CommandOptions, Pipes};
 use crate::task::deterministic::{self, RandomCount, VirtualClock};
 use crate::task::grant::{AnnouncedObject, Grants};
+use crate::task::holds::Holdings;
 use crate::task::host::LimitHit;
 use crate::task::limiter::Limiter;
 use crate::task::log::GuestLog;
+use crate::task::stream::Streams;
 use crate::task::time_slice::{self, TimeSlice};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -86,15 +88,17 @@ pub(crate) struct TaskState {
     pub(crate) host_called: bool,
     /// The task's time slice on its thread.
     pub(crate) time_slice: Arc<TimeSlice>,
-    /// Memory and files that the open readers and writers hold together.
-    pub(crate) held: Footprint,
+    /// Memory and files that the open handles hold together.
+    pub(crate) held: Holdings,
     /// Counts the random bytes that the guest was given.
     pub(crate) random: RandomCount,
     /// Clock of the guest's timers; `None`: real time.
     pub(crate) clock: Option<VirtualClock>,
     /// Trace that the message belongs to. The messages that the task sends belong to it too.
     pub(crate) trace: Option<Trace>,
-    /// Standard input and output of a command that are connected to objects.
+    /// The streams that are connected to objects.
+    pub(crate) streams: Streams,
+    /// Standard input and output of a command.
     pub(crate) pipes: Option<Pipes>,
     wasi: WasiCtx,
 }
@@ -134,16 +138,16 @@ pub(crate) fn task_store(
         }
         // A command has no other way to its message than its arguments, its variables and standard input.
         Some(options) => {
-            let pipes = Pipes::new(&config.io);
+            let pipes = Pipes::default();
             wasi.arg(command::NAME).args(&options.args);
             wasi.envs(&command::variables(&config.grants.env, delivered));
             if options.reads_object(delivered) {
-                wasi.stdin(pipes.input());
+                wasi.stdin(pipes.input.clone());
             } else {
                 wasi.stdin(MemoryInputPipe::new(Bytes::copy_from_slice(delivered.body().as_bytes())));
             }
             if options.output.is_some() {
-                wasi.stdout(pipes.output());
+                wasi.stdout(pipes.output.clone());
             }
             Some(pipes)
         }
@@ -173,10 +177,11 @@ pub(crate) fn task_store(
             under_way: None,
             host_called: false,
             time_slice: TimeSlice::new(config.load.clone()),
-            held: Footprint::default(),
+            held: Holdings::new(limits.held()),
             random,
             clock,
             trace: Trace::of(message),
+            streams: Streams::new(&config.io),
             pipes,
             wasi: wasi.build(),
         },
@@ -194,7 +199,7 @@ pub(crate) fn task_store(
 impl TaskState {
     /// Returns for how long the store or the queue that is being called has given no sign of life.
     pub(crate) fn unanswered(&self) -> Option<Duration> {
-        let Some(since) = self.in_call_since else { return self.pipes.as_ref()?.unanswered() };
+        let Some(since) = self.in_call_since else { return self.streams.unanswered() };
         let waited = since.elapsed();
         Some(self.under_way.as_ref().map_or(waited, |under_way| waited.min(under_way.transfer.idle())))
     }

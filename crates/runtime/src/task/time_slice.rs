@@ -120,7 +120,7 @@ pub(crate) fn bound_time_slices(store: &mut Store<TaskState>) {
                 let of_host = std::mem::replace(&mut store.data_mut().host_called, call.outer);
                 if of_host {
                     store.data().check_random()?;
-                    store.data_mut().count_pipes()?;
+                    store.data_mut().count_streams()?;
                 } else {
                     helpers = helpers.wrapping_add(1);
                     if helpers.is_multiple_of(HELPERS_UNWATCHED) && time_slice.is_too_long() {

@@ -3,6 +3,7 @@
 
 use super::command;
 use super::host::{Failure, MessageHandle, Task, TaskPre};
+use super::messaging::{self, MessagingRequestReply, MessagingRequestReplyPre};
 use super::spin::{self, SpinSqs, SpinSqsPre};
 use super::store::{Delivered, TaskState};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub enum World {
     Task,
     /// Spin's SQS trigger: the component exports a function that handles a message.
     SpinSqs,
+    /// `wasi:messaging`: the component exports a handler of messages.
+    Messaging,
     /// A program with `main`.
     Command,
 }
@@ -33,6 +36,8 @@ impl World {
             Some(Self::Task)
         } else if name == spin::EXPORT {
             Some(Self::SpinSqs)
+        } else if name == messaging::EXPORT {
+            Some(Self::Messaging)
         } else if name.starts_with("wasi:cli/run@0.2.") {
             Some(Self::Command)
         } else {
@@ -45,6 +50,7 @@ impl World {
         match self {
             Self::Task => "wasmrun:task/task@0.1.0",
             Self::SpinSqs => spin::WORLD,
+            Self::Messaging => messaging::WORLD,
             Self::Command => "wasi:cli/command@0.2",
         }
     }
@@ -61,6 +67,7 @@ impl World {
 pub(crate) enum Linked {
     Task(TaskPre<TaskState>),
     SpinSqs(SpinSqsPre<TaskState>),
+    Messaging(MessagingRequestReplyPre<TaskState>),
     Command(CommandPre<TaskState>),
 }
 
@@ -69,6 +76,7 @@ impl Linked {
         Ok(match world {
             World::Task => Self::Task(TaskPre::new(pre)?),
             World::SpinSqs => Self::SpinSqs(SpinSqsPre::new(pre)?),
+            World::Messaging => Self::Messaging(MessagingRequestReplyPre::new(pre)?),
             World::Command => Self::Command(CommandPre::new(pre)?),
         })
     }
@@ -77,6 +85,7 @@ impl Linked {
         match self {
             Self::Task(_) => World::Task,
             Self::SpinSqs(_) => World::SpinSqs,
+            Self::Messaging(_) => World::Messaging,
             Self::Command(_) => World::Command,
         }
     }
@@ -85,6 +94,7 @@ impl Linked {
         match self {
             Self::Task(pre) => pre.engine(),
             Self::SpinSqs(pre) => pre.engine(),
+            Self::Messaging(pre) => pre.engine(),
             Self::Command(pre) => pre.engine(),
         }
     }
@@ -93,6 +103,7 @@ impl Linked {
         match self {
             Self::Task(pre) => pre.instance_pre().component(),
             Self::SpinSqs(pre) => pre.instance_pre().component(),
+            Self::Messaging(pre) => pre.instance_pre().component(),
             Self::Command(pre) => pre.instance_pre().component(),
         }
     }
@@ -101,6 +112,7 @@ impl Linked {
         Ok(match self {
             Self::Task(pre) => Instance::Task(pre.instantiate_async(store).await?),
             Self::SpinSqs(pre) => Instance::SpinSqs(pre.instantiate_async(store).await?),
+            Self::Messaging(pre) => Instance::Messaging(pre.instantiate_async(store).await?),
             Self::Command(pre) => Instance::Command(pre.instantiate_async(store).await?),
         })
     }
@@ -110,6 +122,7 @@ impl Linked {
 pub(crate) enum Instance {
     Task(Task),
     SpinSqs(SpinSqs),
+    Messaging(MessagingRequestReply),
     Command(Command),
 }
 
@@ -126,6 +139,7 @@ impl Instance {
                 instance.wasmrun_task_handler().call_handle(store, message).await
             }
             Self::SpinSqs(instance) => spin::run(instance, store, &delivered).await,
+            Self::Messaging(instance) => messaging::run(instance, store, delivered).await,
             Self::Command(instance) => command::run(instance, store, &delivered).await,
         }
     }

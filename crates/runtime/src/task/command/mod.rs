@@ -8,36 +8,44 @@
 //! | `exit` | the outcome of each exit code |
 //! | `template` | names of objects, built from the key of the announced object |
 //! | `environment` | the variables of a message |
-//! | `pipe` | standard input and output that are connected to objects |
 
 mod environment;
 mod exit;
-mod pipe;
 mod template;
 
 pub(crate) use self::environment::variables;
 pub(crate) use self::exit::ExitedWith;
 pub use self::exit::{ExitCodes, ExitMeaning};
-pub(crate) use self::pipe::Pipes;
 pub use self::template::{KeyTemplate, ObjectTemplate};
 
 use self::template::Names;
-use super::calls::StoreCall;
 use super::grant::{Grants, Mode, StoreGrant, check_key};
 use super::host::object_store::{self, Fault};
-use super::host::{Failure, HostFault, RetryRequest};
+use super::host::{Failure, RetryRequest};
 use super::store::{Delivered, TaskState};
+use super::stream::{End, Input, Name, Output, STREAM_BYTES};
 use super::world::World;
 use crate::model::outcome::shorten;
+use std::sync::Arc;
 use wasmtime::{Result, Store};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::Command;
 
+/// The names of the streams in errors.
+const INPUT: &str = "standard input";
+const OUTPUT: &str = "standard output";
 /// The first argument of every command: programs expect their own name there.
 pub(crate) const NAME: &str = "command";
 /// Bytes that the host holds for a command in addition to what any task holds: its connected streams, and its variables
 /// with the copy that the guest is given.
-pub(crate) const COMMAND_BYTES: usize = pipe::PIPE_BYTES + 2 * environment::MAX_BYTES;
+pub(crate) const COMMAND_BYTES: usize = 2 * STREAM_BYTES + 2 * environment::MAX_BYTES;
+
+/// Standard input and output of a command that may be connected to objects. They are closed until then.
+#[derive(Default)]
+pub(crate) struct Pipes {
+    pub(crate) input: Input,
+    pub(crate) output: Output,
+}
 
 /// How commands are run. It has no meaning for components of wasmrun's own world.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,15 +157,18 @@ async fn connect(
     };
     if let Some((alias, key, version)) = input {
         let opened = match granted(state, &alias, &key) {
-            Ok(grant) => state.open_reader(grant, key.clone(), version).await,
+            Ok(grant) => state.open_reader(grant, key.clone(), version, None).await,
             Err(failure) => return Ok(Err(failure)),
         };
         match opened {
-            Ok((reader, holds)) => {
-                state.opened(holds);
-                state.pipes_mut().read_from(&alias, &key, reader);
+            Ok((end, hold)) => {
+                let name = Arc::new(Name { alias, key, standard: Some(INPUT) });
+                if let Some(pipes) = &state.pipes {
+                    // The pipes themselves are part of `COMMAND_BYTES`.
+                    pipes.input.connect(&state.streams, End { name, end, hold }, None);
+                }
             }
-            Err(fault) => return refused("standard input", &alias, &key, fault),
+            Err(fault) => return refused(INPUT, &alias, &key, fault),
         }
     }
     if let Some(template) = &options.output {
@@ -171,11 +182,13 @@ async fn connect(
             Err(failure) => return Ok(Err(failure)),
         };
         match opened {
-            Ok((writer, holds)) => {
-                state.opened(holds);
-                state.pipes_mut().write_to(alias, &key, writer);
+            Ok((end, hold)) => {
+                let name = Arc::new(Name { alias: alias.clone(), key, standard: Some(OUTPUT) });
+                if let Some(pipes) = &state.pipes {
+                    pipes.output.connect(&state.streams, End { name, end, hold });
+                }
             }
-            Err(fault) => return refused("standard output", alias, &key, fault),
+            Err(fault) => return refused(OUTPUT, alias, &key, fault),
         }
     }
     Ok(Ok(()))
@@ -192,26 +205,11 @@ fn granted(state: &TaskState, alias: &str, key: &str) -> std::result::Result<Sto
 
 /// Completes the object on standard output, if there is one.
 async fn complete(state: &mut TaskState) -> Result<std::result::Result<(), Failure>> {
-    let Some(output) = state.pipes_mut().take_output() else { return Ok(Ok(())) };
-    let (alias, key) = (output.alias().to_owned(), output.key().to_owned());
-    let rest = output.rest().await;
-    state.count_pipes()?;
-    let Some((mut writer, rest)) = rest else {
-        // A failed call would have ended the task above.
-        return Err(HostFault("standard output was lost".into()).into());
-    };
-    if !rest.is_empty() {
-        let answer =
-            state.call_store(&alias, async move { writer.write(rest).await.map(|()| writer) }).await?;
-        writer = match state.answered(StoreCall::WriterWrite, &alias, &key, answer) {
-            Ok(writer) => writer,
-            Err(fault) => return refused("standard output", &alias, &key, fault),
-        };
-    }
-    let answer = state.call_store(&alias, async move { writer.finish().await }).await?;
-    match state.answered(StoreCall::WriterFinish, &alias, &key, answer) {
-        Ok(_) => Ok(Ok(())),
-        Err(fault) => refused("standard output", &alias, &key, fault),
+    let Some(output) = state.pipes.as_ref().and_then(|pipes| pipes.output.take()) else { return Ok(Ok(())) };
+    let name = output.name().clone();
+    match state.complete(output).await {
+        Ok(()) => Ok(Ok(())),
+        Err(fault) => refused(OUTPUT, &name.alias, &name.key, fault),
     }
 }
 

@@ -20,17 +20,21 @@ pub struct Needs {
     pub keyvalue: bool,
     /// The component reads configuration values.
     pub config: bool,
+    /// The component makes messages or streams through `wasi:messaging` or `wasi:blobstore`, which the host holds.
+    pub values: bool,
 }
 
 impl Needs {
     pub(super) fn of(engine: &wasmtime::Engine, component: &Code) -> Self {
         let ty = component.component_type();
         let imports = |interface: &str| ty.imports(engine).any(|(name, _)| name.starts_with(interface));
+        let (blobstore, messaging) = (imports("wasi:blobstore/"), imports("wasi:messaging/"));
         Self {
-            object_store: imports("wasmrun:task/object-store@"),
-            queue: imports("wasmrun:task/queue@"),
+            object_store: imports("wasmrun:task/object-store@") || blobstore,
+            queue: imports("wasmrun:task/queue@") || imports("wasi:messaging/producer@"),
             keyvalue: imports("wasi:keyvalue/"),
             config: imports("wasi:config/"),
+            values: blobstore || messaging,
         }
     }
 }

@@ -108,17 +108,18 @@ impl Component {
                 command.check(&grants).map_err(LoadError::World)?;
                 Some(Arc::new(command))
             }
-            World::Task | World::SpinSqs => {
+            World::Task | World::SpinSqs | World::Messaging => {
                 command.check_unused(world).map_err(LoadError::World)?;
                 None
             }
         };
         let command_bytes = if command.is_some() { COMMAND_BYTES } else { 0 };
-        let limits = Limits { command_bytes, ..limits };
+        let needs = Needs::of(&on_demand, &component);
+        let values_bytes = if needs.values { Limits::VALUES_BYTES } else { 0 };
+        let limits = Limits { command_bytes, values_bytes, ..limits };
         let capacity = fitting(&limits)?;
         let (instances, limits) = (capacity.instances, Limits { files: capacity.files, ..limits });
         check_numbers(&component, &limits)?;
-        let needs = Needs::of(&on_demand, &component);
 
         let pool = Pool { code, instances, frames };
         let pooled = pooled(allocator, &component, &artefact, pool, &limits)?;

@@ -300,7 +300,7 @@ fn report(
     let in_call = state.unanswered();
     // The task is over, so exceeding a limit no longer matters.
     let _ = state.count_transfer();
-    let _ = state.count_pipes();
+    let _ = state.count_streams();
     let outcome = match result {
         Ok(result) => {
             if let Err(error) = &result {

@@ -18,6 +18,15 @@ const PROPOSALS: [(&str, &str); 3] = [
     ("wasi:logging", "wasi:logging/logging@0.1.0-draft"),
     ("wasi:keyvalue", "store, atomics and batch of wasi:keyvalue@0.2.0-draft2 and @0.2.0-draft"),
 ];
+/// Interfaces of drafts that the host implements, in version 0.2.0-draft.
+const DRAFTS: [&str; 6] = [
+    "wasi:blobstore/blobstore",
+    "wasi:blobstore/container",
+    "wasi:blobstore/types",
+    "wasi:messaging/producer",
+    "wasi:messaging/request-reply",
+    "wasi:messaging/types",
+];
 /// Maximum number of imports that are named; a component may have millions.
 const MOST_NAMED: usize = 8;
 /// Longest import name that is quoted, in characters.
@@ -90,6 +99,12 @@ fn not_offered(name: &str) -> Option<String> {
     if !package.starts_with("wasi:") {
         return None;
     }
+    if let "wasi:messaging" | "wasi:blobstore" = package {
+        let is_offered = version == "0.2.0-draft" && DRAFTS.contains(&interface);
+        let versions =
+            "of version 0.2.0-draft this wasmrun offers the interfaces as published: build against them";
+        return (!is_offered).then(|| format!("{shown} ({versions})"));
+    }
     if OFFERED.contains(&package) {
         return match version {
             _ if is("0.2") => None,
@@ -110,8 +125,6 @@ fn not_offered(name: &str) -> Option<String> {
         "wasi:http" => {
             "tasks have no HTTP: build without it; in JavaScript, disable componentize-js's features http and fetch-event"
         }
-        "wasi:blobstore" => "use wasmrun:task/object-store, granted by --store",
-        "wasi:messaging" => "use wasmrun:task/queue, granted by --send",
         _ => "build without it",
     };
     Some(format!("{shown} ({instead})"))
@@ -142,6 +155,7 @@ mod tests {
             "wasmrun:task/message@0.2.0",
             "wasmrun:task/queue",
             "fermyon:spin/key-value@2.0.0",
+            "wasi:messaging/consumer@0.2.0-draft",
         ];
         let text = of(&imports.map(import).concat(), HANDLER).expect("refused");
         for name in imports {
@@ -183,6 +197,7 @@ mod tests {
             "wasmrun:task/message@0.1.7",
             "acme:billing/ledger@1.2.3",
             "plain-name",
+            "wasi:blobstore/types@0.2.0-draft",
         ];
         assert_eq!(of(&imports.map(import).concat(), HANDLER), None);
     }

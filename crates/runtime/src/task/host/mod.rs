@@ -4,6 +4,8 @@
 //! that a guest can only commit on purpose is a trap that names a limit. A fault of the host itself ends the task as
 //! such.
 
+#[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
+mod blobstore;
 pub(super) mod config;
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 pub(super) mod keyvalue;
@@ -13,7 +15,7 @@ mod message;
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 pub(super) mod object_store;
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
-mod queue;
+pub(super) mod queue;
 
 pub(crate) use self::message::MessageHandle;
 pub(crate) use bindings::exports::wasmrun::task::handler::{Failure, RetryRequest};
@@ -22,6 +24,7 @@ pub(crate) use bindings::{Task, TaskPre};
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::limits::Limit;
 use crate::model::outcome::shorten;
+use crate::task::messaging;
 use crate::task::store::{TaskState, UnderWay};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -97,7 +100,7 @@ pub enum Fault<E> {
 
 impl<E> Fault<E> {
     /// Returns the error for the guest, or the trap that ends the task.
-    fn into_guest_error(self) -> wasmtime::Result<E> {
+    pub(super) fn into_guest_error(self) -> wasmtime::Result<E> {
         match self {
             Self::Error(error) => Ok(error),
             Self::Trap(trap) => Err(trap),
@@ -127,7 +130,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<
     config::add_to_linker(linker)?;
     logging::add_to_linker(linker)?;
     keyvalue::add_to_linker(linker)?;
-    Task::add_to_linker::<_, HasSelf<_>>(linker, TaskState::called)
+    Task::add_to_linker::<_, HasSelf<_>>(linker, TaskState::called)?;
+    blobstore::add_to_linker(linker)?;
+    messaging::add_to_linker(linker)
 }
 
 impl TaskState {

@@ -1,6 +1,8 @@
 //! Host functions with which a guest sends messages: they check grant and message, and delegate to the queue.
 
-use super::bindings::wasmrun::task::queue::{Error, Host, HostQueue, OutgoingMessage};
+pub(crate) use super::bindings::wasmrun::task::message::{Attribute, AttributeValue};
+use super::bindings::wasmrun::task::queue::Host;
+pub(crate) use super::bindings::wasmrun::task::queue::{Error, HostQueue, OutgoingMessage};
 use super::{HostFault, listed};
 use crate::model::host_error::{Access, HostErrorKind};
 use crate::model::message::{self as runtime, MAX_BATCH, OUTCOME_ATTRIBUTE};

@@ -2,10 +2,10 @@
 
 use super::Result;
 use super::values::other;
-use crate::model::limits::{Footprint, Limit, Limits};
+use crate::model::limits::Limits;
 use crate::ports::object_store::{self as runtime, ObjectReader, ObjectWriter};
 use crate::task::calls::StoreCall;
-use crate::task::host::LimitHit;
+use crate::task::holds::Hold;
 use crate::task::host::bindings::wasmrun::task::object_store::{HostReader, HostWriter, ObjectInfo};
 use crate::task::store::TaskState;
 use bytes::Bytes;
@@ -14,7 +14,8 @@ use wasmtime::component::Resource;
 /// A guest's handle to an object that it reads.
 pub struct ReaderHandle {
     pub(super) alias: String,
-    pub(super) holds: Footprint,
+    #[expect(dead_code, reason = "it is returned when it is dropped")]
+    pub(super) hold: Hold,
     pub(super) info: runtime::ObjectInfo,
     /// `None` during a call and after a failure.
     pub(super) reader: Option<Box<dyn ObjectReader>>,
@@ -23,7 +24,7 @@ pub struct ReaderHandle {
 /// A guest's handle to an object that it writes.
 pub struct WriterHandle {
     pub(super) alias: String,
-    pub(super) holds: Footprint,
+    pub(super) hold: Hold,
     pub(super) key: String,
     /// `None` during a call and after a failure.
     pub(super) writer: Option<Box<dyn ObjectWriter>>,
@@ -55,8 +56,7 @@ impl HostReader for TaskState {
     }
 
     async fn drop(&mut self, this: Resource<ReaderHandle>) -> wasmtime::Result<()> {
-        let handle = self.table.delete(this)?;
-        self.closed(handle.holds);
+        self.table.delete(this)?;
         Ok(())
     }
 }
@@ -82,8 +82,8 @@ impl HostWriter for TaskState {
     }
 
     async fn finish(&mut self, this: Resource<WriterHandle>) -> Result<ObjectInfo> {
-        let WriterHandle { alias, holds, key, writer } = self.table.delete(this)?;
-        self.closed(holds);
+        let WriterHandle { alias, hold, key, writer } = self.table.delete(this)?;
+        drop(hold);
         let Some(writer) = writer else {
             return Err(other("the writer has failed before"));
         };
@@ -92,29 +92,7 @@ impl HostWriter for TaskState {
     }
 
     async fn drop(&mut self, this: Resource<WriterHandle>) -> wasmtime::Result<()> {
-        let handle = self.table.delete(this)?;
-        self.closed(handle.holds);
+        self.table.delete(this)?;
         Ok(())
-    }
-}
-
-impl TaskState {
-    /// Ends a task that opens more readers and writers than its limits allow.
-    pub(super) fn may_open(&self, one: Footprint) -> wasmtime::Result<()> {
-        let (held, most) = (self.held, self.config.limits.held());
-        if held.bytes + one.bytes > most.bytes || held.files + one.files > most.files {
-            return Err(LimitHit(Limit::Handles).into());
-        }
-        Ok(())
-    }
-
-    pub(crate) fn opened(&mut self, one: Footprint) {
-        self.held.bytes += one.bytes;
-        self.held.files += one.files;
-    }
-
-    fn closed(&mut self, one: Footprint) {
-        self.held.bytes = self.held.bytes.saturating_sub(one.bytes);
-        self.held.files = self.held.files.saturating_sub(one.files);
     }
 }

@@ -5,26 +5,31 @@ mod transfer;
 mod values;
 
 pub use self::handles::{ReaderHandle, WriterHandle};
+pub(super) use self::transfer::drain;
 use self::transfer::stream;
 use self::values::{checked, checked_condition, checked_name, other};
+pub(crate) use super::bindings::wasmrun::task::object_store::Error;
 use super::bindings::wasmrun::task::object_store::{
-    Condition, Error, Host, HostStore, Object, ObjectInfo, ObjectPage, PutOptions,
+    Condition, Host, HostStore, Object, ObjectInfo, ObjectPage, PutOptions,
 };
 use super::{LimitHit, listed};
 use crate::model::host_error::{Access, HostErrorKind};
 use crate::model::limits::Limit;
 use crate::model::outcome::shorten;
 use crate::ports::object_store::{
-    self as runtime, Footprint, MAX_PAGE, ObjectReader, ObjectWriter, StoreError, TooMuch,
+    self as runtime, MAX_PAGE, ObjectReader, ObjectWriter, StoreError, TooMuch,
 };
 use crate::task::calls::StoreCall;
 use crate::task::grant::{BadKey, Mode, StoreGrant, check_key, check_prefix};
+use crate::task::holds::Hold;
 use crate::task::store::TaskState;
 use bytes::Bytes;
+use std::ops::Range;
 use wasmtime::component::Resource;
+use wasmtime_wasi::p2::StreamError;
 
 /// A guest's handle to a granted store.
-pub struct StoreHandle(StoreGrant);
+pub struct StoreHandle(pub(super) StoreGrant);
 
 /// Failure of a call to a store.
 pub type Fault = super::Fault<Error>;
@@ -61,6 +66,23 @@ pub(crate) fn in_words(error: &Error) -> (String, bool) {
         Error::Unavailable => ("the store cannot be used now".into(), false),
         Error::Other(text) => (shorten(text), true),
     }
+}
+
+/// Returns the error that a guest is told of a store's error, without details of the store.
+pub(crate) fn error_of(error: &StoreError) -> Error {
+    match error {
+        StoreError::NotFound => Error::NotFound,
+        StoreError::PreconditionFailed => Error::PreconditionFailed,
+        StoreError::TooLarge(_) => Error::TooLarge,
+        StoreError::AccessDenied(_) => Error::AccessDenied,
+        StoreError::Unavailable(_) | StoreError::Conflict(_) => Error::Unavailable,
+        StoreError::Invalid(text) => Error::Other(text.clone()),
+    }
+}
+
+/// Returns the error of a stream whose object can't be read or written.
+pub(crate) fn failed_operation(error: &Error) -> StreamError {
+    StreamError::LastOperationFailed(wasmtime::format_err!("{}", in_words(error).0))
 }
 
 impl Host for TaskState {
@@ -131,11 +153,9 @@ impl HostStore for TaskState {
         let grant = self.granted(&this, Mode::reads, &key)?;
         let alias = grant.alias.clone();
         let version = checked_name(version)?;
-        let (reader, holds) = self.open_reader(grant, key, version).await?;
+        let (reader, hold) = self.open_reader(grant, key, version, None).await?;
         let info = reader.info().clone();
-        let handle = self.table.push(ReaderHandle { alias, holds, info, reader: Some(reader) })?;
-        self.opened(holds);
-        Ok(handle)
+        Ok(self.table.push(ReaderHandle { alias, hold, info, reader: Some(reader) })?)
     }
 
     async fn put(
@@ -173,10 +193,8 @@ impl HostStore for TaskState {
         let grant = self.granted(&this, Mode::writes, &key)?;
         let alias = grant.alias.clone();
         let options = checked(options)?;
-        let (writer, holds) = self.open_writer(grant, key.clone(), options).await?;
-        let handle = self.table.push(WriterHandle { alias, holds, key, writer: Some(writer) })?;
-        self.opened(holds);
-        Ok(handle)
+        let (writer, hold) = self.open_writer(grant, key.clone(), options).await?;
+        Ok(self.table.push(WriterHandle { alias, hold, key, writer: Some(writer) })?)
     }
 
     async fn list_objects(
@@ -253,20 +271,20 @@ impl HostStore for TaskState {
 }
 
 impl TaskState {
-    /// Opens an object for reading. Returns the reader and what it holds.
+    /// Opens an object or a range of it for reading. Returns the reader and what it holds.
     pub(crate) async fn open_reader(
         &mut self,
         grant: StoreGrant,
         key: String,
         version: Option<String>,
-    ) -> Result<(Box<dyn ObjectReader>, Footprint)> {
+        range: Option<Range<u64>>,
+    ) -> Result<(Box<dyn ObjectReader>, Hold)> {
         let StoreGrant { alias, store, .. } = grant;
-        let holds = store.reader_holds();
-        self.may_open(holds)?;
+        let hold = self.held.take(store.reader_holds())?;
         let named = key.clone();
         let answer =
-            self.call_store(&alias, async move { store.read(&key, version.as_deref(), None).await }).await?;
-        Ok((self.answered(StoreCall::Read, &alias, &named, answer)?, holds))
+            self.call_store(&alias, async move { store.read(&key, version.as_deref(), range).await }).await?;
+        Ok((self.answered(StoreCall::Read, &alias, &named, answer)?, hold))
     }
 
     /// Opens an object for writing. Returns the writer and what it holds.
@@ -275,17 +293,20 @@ impl TaskState {
         grant: StoreGrant,
         key: String,
         options: runtime::PutOptions,
-    ) -> Result<(Box<dyn ObjectWriter>, Footprint)> {
+    ) -> Result<(Box<dyn ObjectWriter>, Hold)> {
         let StoreGrant { alias, store, .. } = grant;
-        let holds = store.writer_holds();
-        self.may_open(holds)?;
+        let hold = self.held.take(store.writer_holds())?;
         let named = key.clone();
         let answer = self.call_store(&alias, async move { store.write(&key, options).await }).await?;
-        Ok((self.answered(StoreCall::Write, &alias, &named, answer)?, holds))
+        Ok((self.answered(StoreCall::Write, &alias, &named, answer)?, hold))
     }
 
     /// Returns the grant behind a handle if its mode allows the call.
-    fn allowed(&mut self, this: &Resource<StoreHandle>, allows: fn(Mode) -> bool) -> Result<StoreGrant> {
+    pub(super) fn allowed(
+        &mut self,
+        this: &Resource<StoreHandle>,
+        allows: fn(Mode) -> bool,
+    ) -> Result<StoreGrant> {
         let grant = self.table.get(this)?.0.clone();
         if allows(grant.mode) {
             Ok(grant)
@@ -302,7 +323,7 @@ impl TaskState {
     }
 
     /// Returns the grant behind a handle if its mode allows the call and the key is valid.
-    fn granted(
+    pub(super) fn granted(
         &mut self,
         this: &Resource<StoreHandle>,
         allows: fn(Mode) -> bool,
@@ -350,30 +371,26 @@ impl TaskState {
             }
             Err(error) => error,
         };
+        let told = error_of(&error);
         let details = || format!("{:?}: {error}", shorten(key));
         let reading = (call.access() == Access::Read).then(|| key.to_owned());
         let text = || format!("store {alias}: {error}");
-        Err(match error {
-            StoreError::NotFound => Error::NotFound,
-            StoreError::PreconditionFailed => Error::PreconditionFailed,
-            StoreError::TooLarge(_) => Error::TooLarge,
+        match error {
             StoreError::AccessDenied(_) => {
                 self.log.call_failed("store", alias, &details());
                 self.host_failed(alias, call.access(), HostErrorKind::Refused { reading }, text());
-                Error::AccessDenied
             }
             StoreError::Unavailable(_) => {
                 self.log.call_failed("store", alias, &details());
                 self.host_failed(alias, call.access(), HostErrorKind::Unavailable { reading }, text());
-                Error::Unavailable
             }
             // The message may be retried, which counts like any other retry.
-            StoreError::Conflict(_) => {
-                self.log.call_failed("store", alias, &details());
-                Error::Unavailable
-            }
-            StoreError::Invalid(text) => Error::Other(text),
+            StoreError::Conflict(_) => self.log.call_failed("store", alias, &details()),
+            StoreError::NotFound
+            | StoreError::PreconditionFailed
+            | StoreError::TooLarge(_)
+            | StoreError::Invalid(_) => {}
         }
-        .into())
+        Err(told.into())
     }
 }

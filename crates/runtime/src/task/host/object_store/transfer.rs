@@ -3,7 +3,7 @@
 use super::values::checked_name;
 use super::{Result, StoreHandle};
 use crate::model::limits::Limits;
-use crate::ports::object_store::{self as runtime, ObjectStore, StoreError, TooMuch, Transfer};
+use crate::ports::object_store::{self as runtime, ObjectReader, ObjectStore, StoreError, TooMuch, Transfer};
 use crate::task::calls::StoreCall;
 use crate::task::grant::{Mode, StoreGrant};
 use crate::task::store::{TaskState, UnderWay};
@@ -13,7 +13,7 @@ use wasmtime::component::Resource;
 
 impl TaskState {
     /// Begins a transfer, whose bytes are counted when the call ends.
-    pub(super) fn begin(&mut self, from: &str, to: Option<&str>, most: u64) -> Arc<Transfer> {
+    pub(in crate::task::host) fn begin(&mut self, from: &str, to: Option<&str>, most: u64) -> Arc<Transfer> {
         let transfer = Arc::new(Transfer::of_at_most(most));
         let under_way = UnderWay { transfer: transfer.clone(), from: from.into(), to: to.map(str::to_owned) };
         self.under_way = Some(under_way);
@@ -42,26 +42,36 @@ impl TaskState {
                     Some(range) => range.end.min(info.size).saturating_sub(range.start),
                     None => info.size,
                 };
-                let too_large = || StoreError::TooLarge(format!("it has more than {max} bytes"));
-                let size = usize::try_from(size).ok().filter(|&size| size <= max).ok_or_else(too_large)?;
-                let mut content = Vec::with_capacity(size);
-                loop {
-                    let bytes = reader.read(Limits::READ_BYTES).await?;
-                    if bytes.is_empty() {
-                        return Ok((info, content));
-                    }
-                    // Can't fail: this transfer has no limit of its own.
-                    let _ = transfer.moves(bytes.len() as u64);
-                    // The object may have grown since it was opened.
-                    if content.len() + bytes.len() > max {
-                        return Err(too_large());
-                    }
-                    content.extend_from_slice(&bytes);
-                }
+                Ok((info, drain(&mut *reader, size, max, &transfer).await?))
             })
             .await?;
         self.count_transfer()?;
         self.answered(call, &alias, &named, answer)
+    }
+}
+
+/// Reads what is left of an object, `size` bytes if it hasn't changed, but at most `max`.
+pub(in crate::task::host) async fn drain(
+    reader: &mut dyn ObjectReader,
+    size: u64,
+    max: usize,
+    transfer: &Transfer,
+) -> std::result::Result<Vec<u8>, StoreError> {
+    let too_large = || StoreError::TooLarge(format!("it has more than {max} bytes"));
+    let size = usize::try_from(size).ok().filter(|&size| size <= max).ok_or_else(too_large)?;
+    let mut content = Vec::with_capacity(size);
+    loop {
+        let bytes = reader.read(Limits::READ_BYTES).await?;
+        if bytes.is_empty() {
+            return Ok(content);
+        }
+        // Can't fail: this transfer has no limit of its own.
+        let _ = transfer.moves(bytes.len() as u64);
+        // The object may have grown since it was opened.
+        if content.len() + bytes.len() > max {
+            return Err(too_large());
+        }
+        content.extend_from_slice(&bytes);
     }
 }
 

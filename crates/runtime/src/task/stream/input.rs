@@ -1,9 +1,11 @@
-//! Standard input that is an object: the next piece is read when the guest has taken the last one.
+//! A stream that reads an object: the next piece is read when the guest has taken the last one.
 
 use super::line::Line;
-use super::{Name, PIECE_BYTES};
+use super::{End, PIECE_BYTES, Streams};
 use crate::ports::object_store::ObjectReader;
 use crate::task::calls::StoreCall;
+use crate::task::holds::Hold;
+use crate::task::host::object_store::failed_operation;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::future::poll_fn;
@@ -14,16 +16,32 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream};
 use wasmtime_wasi::p2::{InputStream, Pollable, StreamError, StreamResult};
 
-/// Standard input.
+/// A stream that is closed until an object is connected.
 #[derive(Clone, Default)]
-pub(super) struct Input(pub(super) Arc<Mutex<Arriving>>);
+pub(crate) struct Input(Arc<Mutex<Arriving>>);
 
 #[derive(Default)]
-pub(super) struct Arriving {
-    pub(super) name: Option<Name>,
-    pub(super) line: Line<Box<dyn ObjectReader>, Bytes>,
+struct Arriving {
+    line: Line<Box<dyn ObjectReader>, Bytes>,
     /// What has arrived and wasn't taken yet.
     arrived: Bytes,
+    holds: Vec<Hold>,
+}
+
+impl Input {
+    /// Connects an object. `hold` is for the stream itself.
+    pub(crate) fn connect(
+        &self,
+        streams: &Streams,
+        reader: End<Box<dyn ObjectReader>>,
+        hold: impl Into<Option<Hold>>,
+    ) {
+        let mut arriving = self.0.lock();
+        let caller = streams.caller(&reader.name);
+        arriving.line = Line::Idle(reader.end, caller);
+        arriving.holds.push(reader.hold);
+        arriving.holds.extend(hold.into());
+    }
 }
 
 impl Arriving {
@@ -43,7 +61,6 @@ impl Arriving {
             match std::mem::take(&mut self.line) {
                 Line::Idle(reader, caller) => {
                     self.line = caller.start(
-                        0,
                         StoreCall::ReaderRead,
                         reader,
                         |reader| reader.read(PIECE_BYTES),
@@ -74,7 +91,10 @@ impl InputStream for Input {
             return Ok(Bytes::new());
         }
         if arriving.arrived.is_empty() {
-            return Err(StreamError::Closed);
+            return Err(arriving
+                .line
+                .take_error()
+                .map_or(StreamError::Closed, |error| failed_operation(&error)));
         }
         let size = size.min(arriving.arrived.len());
         Ok(arriving.arrived.split_to(size))

@@ -1,0 +1,155 @@
+//! Streams of WASI that are connected to objects: standard input and output of commands, and the values of
+//! `wasi:blobstore`.
+//!
+//! A store is called on the threads that own its connections, a piece at a time. The calls end whenever they end; the task
+//! counts them after its next host call ([`TaskState::count_streams`]).
+//!
+//! | module | owns |
+//! |---|---|
+//! | `input` | a stream that reads an object |
+//! | `output` | a stream that writes an object |
+//! | `line` | the call of either that is in progress |
+
+mod input;
+mod line;
+mod output;
+
+pub(crate) use self::input::Input;
+pub(crate) use self::output::{Output, Unfinished};
+
+use self::line::Caller;
+use super::calls::StoreCall;
+use super::holds::Hold;
+use super::host::object_store::{Fault, StreamFailed};
+use super::store::TaskState;
+use crate::ports::object_store::StoreError;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use wasmtime::Result;
+
+/// Maximum number of bytes of a piece of input, and of the output that waits to be written.
+const PIECE_BYTES: usize = 256 << 10;
+/// Bytes that a stream holds: a piece, and one on its way.
+pub(crate) const STREAM_BYTES: usize = 2 * PIECE_BYTES;
+
+/// The streams of one task.
+pub(crate) struct Streams {
+    calls: Arc<Mutex<Calls>>,
+    io: Handle,
+}
+
+/// The calls of all streams that the task hasn't counted yet.
+#[derive(Default)]
+struct Calls {
+    ended: Vec<Ended>,
+    /// Bytes of output that were accepted from the guest, with the object that they are for.
+    accepted: Vec<(Arc<Name>, u64)>,
+    /// Starts of the calls in progress, by number.
+    since: BTreeMap<u64, Instant>,
+    /// Number of the next call.
+    next: u64,
+}
+
+/// A call that has ended, with the number of bytes that it read.
+struct Ended {
+    name: Arc<Name>,
+    call: StoreCall,
+    /// `None`: the guest dropped the stream first.
+    answer: Option<std::result::Result<u64, StoreError>>,
+}
+
+/// The object of a stream.
+pub(crate) struct Name {
+    pub(crate) alias: String,
+    pub(crate) key: String,
+    /// The name of a standard stream, of which a failed call ends the task: a program can't tell a failed read from the
+    /// end of its input.
+    pub(crate) standard: Option<&'static str>,
+}
+
+/// The host's end of a stream, with what it holds of the host.
+pub(crate) struct End<P> {
+    pub(crate) name: Arc<Name>,
+    pub(crate) end: P,
+    pub(crate) hold: Hold,
+}
+
+impl Calls {
+    fn accept(&mut self, name: &Arc<Name>, bytes: usize) {
+        match self.accepted.last_mut() {
+            Some((last, sum)) if Arc::ptr_eq(last, name) => *sum += bytes as u64,
+            _ => self.accepted.push((name.clone(), bytes as u64)),
+        }
+    }
+}
+
+impl Streams {
+    pub(crate) fn new(io: &Handle) -> Self {
+        Self { calls: Arc::default(), io: io.clone() }
+    }
+
+    /// Returns for how long the oldest call in progress has lasted.
+    pub(crate) fn unanswered(&self) -> Option<Duration> {
+        let oldest = self.calls.lock().since.values().min().copied()?;
+        Some(oldest.elapsed())
+    }
+
+    fn caller(&self, name: &Arc<Name>) -> Caller {
+        Caller { name: name.clone(), calls: self.calls.clone(), io: self.io.clone() }
+    }
+}
+
+impl TaskState {
+    /// Counts the calls of the streams that have ended. Ends a task that exceeded a limit, and one whose standard stream
+    /// failed.
+    pub(crate) fn count_streams(&mut self) -> Result<()> {
+        let (ended, accepted) = {
+            let mut calls = self.streams.calls.lock();
+            if calls.ended.is_empty() && calls.accepted.is_empty() {
+                return Ok(());
+            }
+            (std::mem::take(&mut calls.ended), std::mem::take(&mut calls.accepted))
+        };
+        for (name, bytes) in accepted {
+            self.count_written(&name.alias, bytes)?;
+        }
+        for Ended { name, call, answer } in ended {
+            let Name { alias, key, standard } = &*name;
+            self.usage.calls += 1;
+            self.count_store_call(alias)?;
+            let Some(answer) = answer else { continue };
+            if let (StoreCall::ReaderRead, Ok(bytes)) = (call, &answer) {
+                self.count_read(alias, *bytes)?;
+            }
+            match (self.answered(call, alias, key, answer), standard) {
+                (Err(Fault::Trap(trap)), _) => return Err(trap),
+                (Err(Fault::Error(error)), Some(stream)) => {
+                    return Err(StreamFailed::new(stream, &error).into());
+                }
+                // The stream tells the guest.
+                (Err(Fault::Error(_)), None) | (Ok(_), _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Completes the object of an output, which the guest no longer has.
+    pub(crate) async fn complete(&mut self, output: Unfinished) -> std::result::Result<(), Fault> {
+        let name = output.name().clone();
+        let rest = output.rest().await;
+        self.count_streams()?;
+        let (mut writer, rest) = rest.map_err(Fault::Error)?;
+        let Name { alias, key, .. } = &*name;
+        if !rest.is_empty() {
+            let answer =
+                self.call_store(alias, async move { writer.write(rest).await.map(|()| writer) }).await?;
+            writer = self.answered(StoreCall::WriterWrite, alias, key, answer)?;
+        }
+        let answer = self.call_store(alias, async move { writer.finish().await }).await?;
+        self.answered(StoreCall::WriterFinish, alias, key, answer)?;
+        Ok(())
+    }
+}
