@@ -57,6 +57,18 @@ fn a_wrong_byte_a_missing_and_an_additional_object_are_found() {
 }
 
 #[test]
+fn the_files_of_a_program_are_objects_of_its_case() {
+    let world = project(&[("copy", "message = 'file copy-and-complete /in/a.txt /out/b.txt'")]);
+    let directories = "[dir]\n'/in' = 'input'\n'/out' = 'output:files:wo'\n";
+    world.write("guest.toml", format!("component = {:?}\n{directories}", guest("program")));
+    world.write("cases/copy/given/input/a.txt", "content");
+    world.write("cases/copy/expected/output/files/b.txt", "content");
+    test(&world).succeeds();
+    world.write("cases/copy/expected/output/files/b.txt", "other");
+    fails(&world, &["object output/files/b.txt: its content differs"]);
+}
+
+#[test]
 fn objects_are_compared_by_pattern_and_headers_and_may_be_absent() {
     let world = project(&[("put", "")]);
     let case = |message: &str, objects: &str| {

@@ -44,7 +44,7 @@ fn a_command_sees_nothing_else_of_its_host() {
     let names =
         program(&world, "names", "x").env("AWS_SECRET_ACCESS_KEY", "SECRET").args(["--env", "GIVEN=1"]);
     assert_eq!(said(names), format!("GIVEN {own}"));
-    assert_eq!(said(program(&world, "files", "x")), "0");
+    assert_eq!(said(program(&world, "file list /", "x")), "message.json");
     assert_eq!(said(program(&world, "args -n --flag=x", "x")), r#"["args", "-n", "--flag=x"]"#);
     // A grant can't stand for what the message says.
     let forged = program(&world, "say WASMRUN_MESSAGE_ID", "x").args(["--env", "WASMRUN_MESSAGE_ID=forged"]);

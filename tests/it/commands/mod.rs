@@ -1,5 +1,6 @@
 //! Commands: programs with `main`, run as tasks.
 
+mod files;
 mod messages;
 mod objects;
 mod outputs;

@@ -24,9 +24,11 @@ const PROGRAM: Guest = Guest {
 const FOR_LONG: Guest = Guest { pulse: None, ..PROGRAM };
 
 fn worker(world: &World) -> Command {
+    world.write("in/a", vec![1; 500_000]);
     world
         .run("program")
         .args(["--output-object", "output:{id}", "--memory", "16MiB", "--object-size", "1MiB"])
+        .args(["--dir", "/in=input", "--dir", "/files=output:files:wo"])
         .args(["--log-size", "16KiB", "--handles", "32", "--write-size", "16MiB"])
 }
 
@@ -49,6 +51,14 @@ fn counted() -> Vec<Case> {
         case("alloc", Limit("memory")),
         case("handles", Limit("handles")),
         case(format!("count {}", "x".repeat(1_000_000)), Rejected("0")),
+        case("file open-on /in/a", Limit("handles")),
+        case("file stream-on in/a", Limit("handles")),
+        case("file list-on in", Limit("handles")),
+        case("file write-on /files", Limit("handles")),
+        case("file grow-on /files/x", Limit("write-size")),
+        case("file make-on /files", Rejected("error: QuotaExceeded")),
+        case(format!("file read /in/{}", "../".repeat(100_000)), Rejected("error: InvalidFilename")),
+        case("file read /../../etc/passwd", Rejected("error: PermissionDenied")),
     ]
 }
 

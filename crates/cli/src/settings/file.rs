@@ -40,6 +40,8 @@ pub(crate) struct ConfigFile {
     pub(crate) service: Option<String>,
     #[serde(deserialize_with = "grants::stores_of_file")]
     pub(crate) store: BTreeMap<String, String>,
+    #[serde(deserialize_with = "grants::directories_of_file")]
+    pub(crate) dir: BTreeMap<String, String>,
     #[serde(deserialize_with = "grants::sends_of_file")]
     pub(crate) send: BTreeMap<String, String>,
     #[serde(deserialize_with = "grants::buckets_of_file")]

@@ -5,7 +5,9 @@ use super::text::named_texts;
 use crate::output::failure::Failure;
 use serde::Deserializer;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use wasmrun_aws::is_role;
+use wasmrun_runtime::task::directory::Directory;
 use wasmrun_runtime::task::grant::Mode;
 
 /// Grant of a store or of a key-value bucket, as written in a flag, a variable or the file.
@@ -81,6 +83,35 @@ pub(super) fn sends_of_file<'de, D: Deserializer<'de>>(
     named_texts(deserializer, |alias, _| well_formed_alias(alias))
 }
 
+/// Merges the granted directories: by path, flags win over the file.
+pub(crate) fn directories(
+    flags: &[String],
+    file: BTreeMap<String, String>,
+) -> Result<Vec<Arc<Directory>>, Failure> {
+    let mut typed = BTreeMap::new();
+    for flag in flags {
+        let (path, granted) = flag.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("--dir {flag} is incomplete: write --dir PATH=STORE[:PREFIX][:MODE]"))
+        })?;
+        if typed.insert(path.to_owned(), granted.to_owned()).is_some() {
+            return Err(Failure::usage(format!("--dir names {path} twice")));
+        }
+    }
+    let merged = file.into_iter().chain(typed).collect::<BTreeMap<_, _>>();
+    let parsed = merged.iter().map(|(path, granted)| {
+        let directory = Directory::parse(path, granted).map(Arc::new);
+        directory.map_err(|wrong| Failure::usage(format!("--dir {path}={granted}: {wrong}")))
+    });
+    parsed.collect()
+}
+
+/// Reads the directories of the configuration file.
+pub(super) fn directories_of_file<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    named_texts(deserializer, |path, granted| Directory::parse(path, granted).map(drop))
+}
+
 /// Reads the roles of the configuration file.
 pub(super) fn roles_of_file<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -136,6 +167,20 @@ mod tests {
         let stores = stores(&["in=dir:a=b:c:ro".into()], BTreeMap::new()).expect("valid");
         let expected = StoreSetting { alias: "in".into(), url: "dir:a=b:c".into(), mode: Mode::ReadOnly };
         assert_eq!(stores, [expected]);
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_for_the_same_path() {
+        let file = [("/in", "input:ro"), ("/out", "output:wo")];
+        let file = file.map(|(path, granted)| (path.to_owned(), granted.to_owned()));
+        let merged = directories(&["/in=other:a/".into()], file.into()).expect("valid");
+        let expected = [("/in", "other:a/"), ("/out", "output:wo")];
+        let expected = expected.map(|(path, granted)| Directory::parse(path, granted).map(Arc::new));
+        assert_eq!(merged, expected.map(|directory| directory.expect("valid")));
+        for flags in [&["/in"][..], &["in=x"], &["/in=x", "/in=y"]] {
+            let flags: Vec<_> = flags.iter().map(|&flag| flag.to_owned()).collect();
+            assert!(directories(&flags, BTreeMap::new()).is_err(), "{flags:?}");
+        }
     }
 
     #[test]

@@ -11,9 +11,11 @@ use super::log::LogSettings;
 use crate::output::failure::Failure;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use wasmrun_aws::is_object;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::task::command::CommandOptions;
+use wasmrun_runtime::task::directory::Directory;
 
 /// Settings of tasks, merged and validated before anything is opened.
 pub(crate) struct TaskPlan {
@@ -22,6 +24,7 @@ pub(crate) struct TaskPlan {
     /// Path of the configuration file.
     pub(crate) config: Option<PathBuf>,
     pub(crate) stores: Vec<StoreSetting>,
+    pub(crate) directories: Vec<Arc<Directory>>,
     /// Alias and URL of each queue to send to.
     pub(crate) sends: Vec<(String, String)>,
     /// Grants of key-value buckets.
@@ -64,6 +67,7 @@ impl TaskPlan {
                 stores.iter().any(|store| store.alias == alias) || sends.contains_key(alias)
             })?,
             stores,
+            directories: grants::directories(&args.dir, std::mem::take(&mut file.dir))?,
             sends: sends.into_iter().collect(),
             buckets: grants::buckets(&args.keyvalue, std::mem::take(&mut file.keyvalue))?,
             env: environment(&args.env, std::mem::take(&mut file.env))?,

@@ -114,8 +114,12 @@ async fn open_grants(
     backends: &Backends,
     mut protected: Vec<Protected>,
 ) -> Result<Grants, Failure> {
-    let mut grants =
-        Grants { env: plan.env.clone(), config_values: plan.config_values.clone(), ..Grants::default() };
+    let mut grants = Grants {
+        env: plan.env.clone(),
+        config_values: plan.config_values.clone(),
+        directories: plan.directories.clone(),
+        ..Grants::default()
+    };
     let role = |alias: &str| plan.roles.get(alias).map(String::as_str);
     for (alias, url) in &plan.sends {
         let opened = backends.open_queue_as(role(alias), url).await?;

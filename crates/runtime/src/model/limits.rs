@@ -121,7 +121,7 @@ limits! {
     /// Bytes that the host holds for the standard streams and the variables of a command; 0 for other components.
     command_bytes: usize = 0;
     /// Bytes that the host holds for the messages and the streams that a guest makes through `wasi:messaging` and
-    /// `wasi:blobstore`; 0 for components that import neither. Exceeding it ends the task with the limit `handles`.
+    /// `wasi:blobstore`, and for its files; 0 for components that have none of these. Exceeding it ends the task with the limit `handles`.
     values_bytes: usize = 0;
     /// File descriptors of open readers and writers and of the call in progress: the task's share of those of the
     /// process. Exceeding it ends the task with the limit `handles`.
@@ -147,8 +147,8 @@ impl Limits {
     pub const READ_BYTES: usize = 1 << 20;
     /// [`Limits::streams_bytes`] where a store is behind a network: enough for four writers or eight readers of S3.
     pub const STREAMS_BYTES: usize = 32 << 20;
-    /// [`Limits::values_bytes`] of a component that imports the interfaces: some messages of the largest size, or 16
-    /// streams.
+    /// [`Limits::values_bytes`] of a component that imports the interfaces: some messages of the largest size, 16
+    /// streams, or 64 files.
     pub const VALUES_BYTES: usize = 8 << 20;
     /// Bytes for the reader and writer of the call in progress, such as a copy, in addition to those that the task
     /// opened.

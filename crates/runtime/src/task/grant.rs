@@ -4,6 +4,7 @@ use crate::model::event::{Change, ObjectEvent};
 use crate::ports::keyvalue::KeyValueBucket;
 use crate::ports::object_store::{MAX_KEY_BYTES, ObjectStore};
 use crate::ports::queue::Queue;
+use crate::task::directory::Directory;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +23,8 @@ pub struct Grants {
     pub env: Vec<(String, String)>,
     /// Values of `wasi:config`, by key.
     pub config_values: BTreeMap<String, String>,
+    /// Parts of granted stores that the task sees as directories.
+    pub directories: Vec<Arc<Directory>>,
 }
 
 /// A grant of one store under an alias.

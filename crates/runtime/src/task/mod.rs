@@ -10,8 +10,9 @@
 //! | `spin` | the adapter of Spin's SQS trigger |
 //! | `stream` | streams of WASI that are connected to objects |
 //! | `holds` | what the open handles of a task hold of the host |
-//! | `host` | the WIT interfaces that a guest calls, above the backends |
+//! | `host` | the interfaces that a guest calls, above the backends |
 //! | [`grant`] | what a task may touch |
+//! | [`directory`] | stores that are granted as directories |
 //! | `limiter` | the limit of the sum of a task's memories |
 //! | `time_slice` | when a task yields its thread |
 //! | `metering` | where a task's time goes |
@@ -26,6 +27,7 @@ mod classify;
 pub mod command;
 pub mod component;
 mod deterministic;
+pub mod directory;
 pub mod grant;
 mod holds;
 mod host;

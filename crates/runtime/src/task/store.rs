@@ -14,6 +14,7 @@ use crate::task::deterministic::{self, RandomCount, VirtualClock};
 use crate::task::grant::{AnnouncedObject, Grants};
 use crate::task::holds::Holdings;
 use crate::task::host::LimitHit;
+use crate::task::host::files::WrittenFiles;
 use crate::task::limiter::Limiter;
 use crate::task::log::GuestLog;
 use crate::task::stream::Streams;
@@ -70,6 +71,7 @@ impl Delivered {
 /// The state of one task. It is dropped with the task.
 pub(crate) struct TaskState {
     pub(crate) config: Arc<TaskConfig>,
+    pub(crate) delivered: Arc<Delivered>,
     pub(crate) limiter: Limiter,
     /// All handles that the guest holds.
     pub(crate) table: ResourceTable,
@@ -100,6 +102,8 @@ pub(crate) struct TaskState {
     pub(crate) streams: Streams,
     /// Standard input and output of a command.
     pub(crate) pipes: Option<Pipes>,
+    /// Files that the guest has written, and directories that it has made.
+    pub(crate) files: WrittenFiles,
     wasi: WasiCtx,
 }
 
@@ -116,14 +120,14 @@ pub(crate) struct UnderWay {
 pub(crate) fn task_store(
     engine: &Engine,
     config: &Arc<TaskConfig>,
-    delivered: &Delivered,
+    delivered: &Arc<Delivered>,
 ) -> wasmtime::Result<Store<TaskState>> {
     let message = &*delivered.message;
     let limits = &config.limits;
     let log = GuestLog::new(&message.id, limits.log_bytes);
 
-    // WASI starts with nothing: no files, no arguments, no input. The environment holds the granted keys only, and of a
-    // command the message.
+    // WASI starts with nothing: no arguments, no input, and no files, as `host::files` takes the place of its file system.
+    // The environment holds the granted keys only, and of a command the message.
     let mut wasi = WasiCtxBuilder::new();
     wasi.stdout(log.stream("stdout"))
         .stderr(log.stream("stderr"))
@@ -167,6 +171,7 @@ pub(crate) fn task_store(
         engine,
         TaskState {
             config: config.clone(),
+            delivered: delivered.clone(),
             limiter: Limiter::new(limits),
             table,
             usage: Usage::default(),
@@ -183,6 +188,7 @@ pub(crate) fn task_store(
             trace: Trace::of(message),
             streams: Streams::new(&config.io),
             pipes,
+            files: WrittenFiles::default(),
             wasi: wasi.build(),
         },
     );

@@ -211,7 +211,7 @@ mod tests {
             io: Handle::current(),
             load: others.clone(),
         };
-        let delivered = Delivered::plain(Arc::new(Message::new("m", "")));
+        let delivered = Arc::new(Delivered::plain(Arc::new(Message::new("m", ""))));
         let mut store = store::task_store(&engine, &Arc::new(config), &delivered).expect("a store");
         let mut linker = Linker::new(&engine);
         linker

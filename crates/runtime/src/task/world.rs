@@ -2,6 +2,7 @@
 //! front of the same task, with the same store, limits, outcomes and usage.
 
 use super::command;
+use super::host::files;
 use super::host::{Failure, MessageHandle, Task, TaskPre};
 use super::messaging::{self, MessagingRequestReply, MessagingRequestReplyPre};
 use super::spin::{self, SpinSqs, SpinSqsPre};
@@ -127,8 +128,19 @@ pub(crate) enum Instance {
 }
 
 impl Instance {
-    /// Calls the guest with the message.
+    /// Calls the guest with the message, and completes the files that it has written.
     pub(crate) async fn handle(
+        &self,
+        store: &mut Store<TaskState>,
+        delivered: Arc<Delivered>,
+    ) -> Result<std::result::Result<(), Failure>> {
+        match self.call(store, delivered).await? {
+            Ok(()) => files::complete(store.data_mut()).await,
+            failure => Ok(failure),
+        }
+    }
+
+    async fn call(
         &self,
         store: &mut Store<TaskState>,
         delivered: Arc<Delivered>,

@@ -2,6 +2,8 @@
 //!
 //! Its last words on standard error are the reason of the outcome.
 
+mod files;
+
 use std::io::{self, BufRead, Read, Write};
 use wasip2::cli::{exit::exit_with_code, stdin::get_stdin, stdout::get_stdout};
 use wasip2::io::streams::StreamError;
@@ -67,7 +69,14 @@ fn main() -> io::Result<()> {
             names.sort();
             say(&names.join(" "));
         }
-        "files" => say(&format!("{:?}", wasip2::filesystem::preopens::get_directories().len())),
+        "file" => {
+            let words: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+            match files::act(&words) {
+                Ok(text) if text.is_empty() => {}
+                Ok(text) => say(&text),
+                Err(kind) => say(&format!("error: {kind:?}")),
+            }
+        }
         "count" => {
             let mut all = Vec::new();
             io::stdin().lock().read_to_end(&mut all)?;

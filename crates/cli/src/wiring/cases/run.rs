@@ -6,6 +6,7 @@ use super::queue::SentQueue;
 use crate::output::failure::Failure;
 use crate::settings::config_values::check_config_values;
 use crate::settings::environment::check_variable;
+use crate::settings::grants;
 use crate::settings::project::{CaseStore, ProjectFile, case_store};
 use crate::wiring::component::{host, run_task};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use wasmrun_runtime::ports::object_store::{MAX_PAGE, ObjectStore};
 use wasmrun_runtime::ports::queue::Queue;
 use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions, Report};
+use wasmrun_runtime::task::directory::Directory;
 use wasmrun_runtime::task::grant::{BucketGrant, Grants, Mode, StoreGrant};
 
 /// Id of a case's message. It seeds the random numbers of a deterministic task.
@@ -68,6 +70,7 @@ struct CaseGrants {
     buckets: BTreeMap<String, BucketGrant>,
     env: Vec<(String, String)>,
     config_values: BTreeMap<String, String>,
+    directories: Vec<Arc<Directory>>,
 }
 
 impl Runner {
@@ -175,7 +178,14 @@ impl CaseGrants {
             (alias.clone(), BucketGrant { alias: alias.clone(), bucket, mode: Mode::ReadWrite })
         };
         let buckets = project.keyvalue.iter().chain(&file.keyvalue).map(bucket).collect();
-        Ok(Self { buckets, stores, queues: queues.collect(), env: env.into_iter().collect(), config_values })
+        Ok(Self {
+            buckets,
+            stores,
+            queues: queues.collect(),
+            env: env.into_iter().collect(),
+            config_values,
+            directories: grants::directories(&[], project.dir.clone())?,
+        })
     }
 
     fn grants(&self) -> Grants {
@@ -191,6 +201,7 @@ impl CaseGrants {
             buckets: self.buckets.clone(),
             env: self.env.clone(),
             config_values: self.config_values.clone(),
+            directories: self.directories.clone(),
         }
     }
 

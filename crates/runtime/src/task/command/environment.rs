@@ -31,7 +31,7 @@ pub(crate) fn variables(granted: &[(String, String)], delivered: &Delivered) -> 
         }
         object.size.iter().for_each(|size| variables.add("OBJECT_SIZE", size.to_string()));
     }
-    variables.add("MESSAGE", as_json(delivered).to_string());
+    variables.add("MESSAGE", describe(delivered));
     for attribute in &message.attributes {
         if let AttributeValue::Text(text) | AttributeValue::Number(text) = &attribute.value {
             variables.add(&format!("ATTRIBUTE_{}", attribute.name), text.clone());
@@ -68,6 +68,11 @@ impl Variables {
             None => self.left_out.push(name.chars().take(64).collect()),
         }
     }
+}
+
+/// Describes the message without its body, in JSON.
+pub(crate) fn describe(delivered: &Delivered) -> String {
+    as_json(delivered).to_string()
 }
 
 /// The message without its body. Binary attributes are in hexadecimal digits.

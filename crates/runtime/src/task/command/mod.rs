@@ -13,13 +13,14 @@ mod environment;
 mod exit;
 mod template;
 
-pub(crate) use self::environment::variables;
+pub(crate) use self::environment::{describe, variables};
 pub(crate) use self::exit::ExitedWith;
 pub use self::exit::{ExitCodes, ExitMeaning};
 pub use self::template::{KeyTemplate, ObjectTemplate};
 
 use self::template::Names;
 use super::grant::{Grants, Mode, StoreGrant, check_key};
+use super::host::files::MESSAGE_BYTES;
 use super::host::object_store::{self, Fault};
 use super::host::{Failure, RetryRequest};
 use super::store::{Delivered, TaskState};
@@ -36,9 +37,9 @@ const INPUT: &str = "standard input";
 const OUTPUT: &str = "standard output";
 /// The first argument of every command: programs expect their own name there.
 pub(crate) const NAME: &str = "command";
-/// Bytes that the host holds for a command in addition to what any task holds: its connected streams, and its variables
-/// with the copy that the guest is given.
-pub(crate) const COMMAND_BYTES: usize = 2 * STREAM_BYTES + 2 * environment::MAX_BYTES;
+/// Bytes that the host holds for a command in addition to what any task holds: its connected streams, its variables with
+/// the copy that the guest is given, and the description of its message.
+pub(crate) const COMMAND_BYTES: usize = 2 * STREAM_BYTES + 2 * environment::MAX_BYTES + MESSAGE_BYTES;
 
 /// Standard input and output of a command that may be connected to objects. They are closed until then.
 #[derive(Default)]
@@ -214,7 +215,12 @@ async fn complete(state: &mut TaskState) -> Result<std::result::Result<(), Failu
 }
 
 /// Converts a store's error about a stream's object. What the store will always refuse is rejected, the rest is retried.
-fn refused(stream: &str, alias: &str, key: &str, fault: Fault) -> Result<std::result::Result<(), Failure>> {
+pub(crate) fn refused(
+    stream: &str,
+    alias: &str,
+    key: &str,
+    fault: Fault,
+) -> Result<std::result::Result<(), Failure>> {
     let (what, is_final) = match fault {
         Fault::Trap(trap) => return Err(trap),
         Fault::Error(error) => object_store::in_words(&error),

@@ -13,6 +13,7 @@ use crate::model::outcome::shorten;
 use crate::task::calls::HostCalls;
 use crate::task::classify::{limit_before, limit_in};
 use crate::task::command::{COMMAND_BYTES, CommandOptions};
+use crate::task::directory;
 use crate::task::grant::Grants;
 use crate::task::host;
 use crate::task::limiter::Limiter;
@@ -113,9 +114,11 @@ impl Component {
                 None
             }
         };
+        directory::check(&grants).map_err(LoadError::World)?;
         let command_bytes = if command.is_some() { COMMAND_BYTES } else { 0 };
         let needs = Needs::of(&on_demand, &component);
-        let values_bytes = if needs.values { Limits::VALUES_BYTES } else { 0 };
+        let values_bytes =
+            if needs.values || !grants.directories.is_empty() { Limits::VALUES_BYTES } else { 0 };
         let limits = Limits { command_bytes, values_bytes, ..limits };
         let capacity = fitting(&limits)?;
         let (instances, limits) = (capacity.instances, Limits { files: capacity.files, ..limits });
@@ -192,7 +195,7 @@ impl Pool {
 
 /// Instantiates the component once, within the limits of a task, without handling a message.
 async fn try_start(threads: &GuestThreads, pre: Linked, config: Arc<TaskConfig>) -> Result<(), LoadError> {
-    let delivered = Delivered::plain(Arc::new(Message::new("start", "")));
+    let delivered = Arc::new(Delivered::plain(Arc::new(Message::new("start", ""))));
     let started = threads.handle().spawn(async move {
         let limits = &config.limits;
         let mut store = store::task_store(pre.engine(), &config, &delivered)?;

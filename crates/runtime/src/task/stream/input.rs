@@ -17,18 +17,39 @@ use wasmtime_wasi::cli::{IsTerminal, StdinStream};
 use wasmtime_wasi::p2::{InputStream, Pollable, StreamError, StreamResult};
 
 /// A stream that is closed until an object is connected.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Input(Arc<Mutex<Arriving>>);
 
-#[derive(Default)]
 struct Arriving {
     line: Line<Box<dyn ObjectReader>, Bytes>,
+    /// Maximum number of bytes of a piece.
+    piece: usize,
     /// What has arrived and wasn't taken yet.
     arrived: Bytes,
     holds: Vec<Hold>,
 }
 
+impl Default for Input {
+    fn default() -> Self {
+        Self::of_pieces(PIECE_BYTES)
+    }
+}
+
 impl Input {
+    /// Creates a stream that holds at most two pieces of this number of bytes.
+    pub(crate) fn of_pieces(piece: usize) -> Self {
+        let (line, arrived, holds) = (Line::Closed, Bytes::new(), Vec::new());
+        Self(Arc::new(Mutex::new(Arriving { line, piece, arrived, holds })))
+    }
+
+    /// Ends the stream, and frees what it holds.
+    pub(crate) fn close(&self) {
+        let mut arriving = self.0.lock();
+        arriving.line = Line::Closed;
+        arriving.arrived = Bytes::new();
+        arriving.holds.clear();
+    }
+
     /// Connects an object. `hold` is for the stream itself.
     pub(crate) fn connect(
         &self,
@@ -60,10 +81,11 @@ impl Arriving {
             }
             match std::mem::take(&mut self.line) {
                 Line::Idle(reader, caller) => {
+                    let piece = self.piece;
                     self.line = caller.start(
                         StoreCall::ReaderRead,
                         reader,
-                        |reader| reader.read(PIECE_BYTES),
+                        move |reader| reader.read(piece),
                         |bytes| bytes.len() as u64,
                     );
                 }

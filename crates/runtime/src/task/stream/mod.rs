@@ -1,4 +1,4 @@
-//! Streams of WASI that are connected to objects: standard input and output of commands, and the values of
+//! Streams of WASI that are connected to objects: standard input and output of commands, files, and the values of
 //! `wasi:blobstore`.
 //!
 //! A store is called on the threads that own its connections, a piece at a time. The calls end whenever they end; the task

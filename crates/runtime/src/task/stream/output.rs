@@ -17,22 +17,22 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-/// Bytes of output that begin a call to the store.
-const WRITE_FROM_BYTES: usize = PIECE_BYTES / 2;
-
 /// A stream whose output becomes an object when it's completed.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Output(Arc<Mutex<Leaving>>);
 
-#[derive(Default)]
 struct Leaving {
     name: Option<Arc<Name>>,
     line: Line<Box<dyn ObjectWriter>, ()>,
     /// Whether output is accepted before an object is connected. Otherwise the stream is closed until then.
     awaits: bool,
     holds: Vec<Hold>,
-    /// What the guest has written and no call has taken yet: at most [`PIECE_BYTES`].
+    /// Maximum number of bytes in the buffer.
+    piece: usize,
+    /// What the guest has written and no call has taken yet.
     buffer: BytesMut,
+    /// Bytes that were accepted from the guest, in all.
+    accepted: u64,
 }
 
 impl Leaving {
@@ -44,11 +44,11 @@ impl Leaving {
         }
         loop {
             let idle = self.line.poll_idle(context).is_ready();
-            if idle && self.buffer.len() >= WRITE_FROM_BYTES && !self.line.is_over() {
+            if idle && self.buffer.len() >= self.piece / 2 && !self.line.is_over() {
                 self.start();
                 continue;
             }
-            return if self.line.is_over() || self.buffer.len() < PIECE_BYTES {
+            return if self.line.is_over() || self.buffer.len() < self.piece {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -70,7 +70,7 @@ impl Leaving {
 
     /// Returns how many bytes the guest may write now.
     fn permit(&mut self) -> StreamResult<usize> {
-        let permit = PERMIT_BYTES.min(PIECE_BYTES.saturating_sub(self.buffer.len()));
+        let permit = PERMIT_BYTES.min(self.piece.saturating_sub(self.buffer.len()));
         if self.awaits {
             return if permit > 0 { Ok(permit) } else { Err(failed_operation(&no_object())) };
         }
@@ -95,10 +95,40 @@ fn no_object() -> Error {
     ))
 }
 
+impl Default for Output {
+    fn default() -> Self {
+        Self::of_pieces(PIECE_BYTES)
+    }
+}
+
 impl Output {
+    /// Creates a stream that holds at most two pieces of this number of bytes.
+    pub(crate) fn of_pieces(piece: usize) -> Self {
+        Self(Arc::new(Mutex::new(Leaving {
+            name: None,
+            line: Line::Closed,
+            awaits: false,
+            holds: Vec::new(),
+            piece,
+            buffer: BytesMut::new(),
+            accepted: 0,
+        })))
+    }
+
     /// Creates a stream that accepts output before its object is connected.
     pub(crate) fn awaiting(hold: Hold) -> Self {
-        Self(Arc::new(Mutex::new(Leaving { awaits: true, holds: vec![hold], ..Leaving::default() })))
+        let output = Self::default();
+        {
+            let mut leaving = output.0.lock();
+            leaving.awaits = true;
+            leaving.holds.push(hold);
+        }
+        output
+    }
+
+    /// Returns how many bytes were accepted from the guest.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.0.lock().accepted
     }
 
     /// Connects an object.
@@ -142,6 +172,7 @@ impl OutputStream for Output {
         let mut leaving = self.0.lock();
         check_permit(&bytes, leaving.permit()?)?;
         leaving.accept(bytes.len());
+        leaving.accepted += bytes.len() as u64;
         leaving.buffer.extend_from_slice(&bytes);
         // Begins a call if there is enough to write.
         let _ = leaving.poll_ready(&mut Context::from_waker(Waker::noop()));

@@ -29,9 +29,22 @@ impl TaskState {
         version: Option<String>,
         range: Option<Range<u64>>,
     ) -> Result<(runtime::ObjectInfo, Vec<u8>)> {
-        let StoreGrant { alias, store, .. } = self.granted(&this, Mode::reads, &key)?;
-        let max = self.config.limits.object_bytes();
+        let grant = self.granted(&this, Mode::reads, &key)?;
         let version = checked_name(version)?;
+        self.fetch_from(call, grant, key, version, range).await
+    }
+
+    /// Reads a whole object, or a range of one, from a store that may be read.
+    pub(in crate::task::host) async fn fetch_from(
+        &mut self,
+        call: StoreCall,
+        grant: StoreGrant,
+        key: String,
+        version: Option<String>,
+        range: Option<Range<u64>>,
+    ) -> Result<(runtime::ObjectInfo, Vec<u8>)> {
+        let StoreGrant { alias, store, .. } = grant;
+        let max = self.config.limits.object_bytes();
         let named = key.clone();
         let transfer = self.begin(&alias, None, u64::MAX);
         let answer = self

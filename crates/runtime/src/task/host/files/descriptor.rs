@@ -1,0 +1,569 @@
+//! Open files and directories.
+
+use super::path::{Place, join, place};
+use super::types::{
+    Advice, DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, Filesize, HostDescriptor,
+    MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+};
+use super::written::put_options;
+use super::{FILE_BYTES, Fault, Listing, PIECE_BYTES, Result, of_store};
+use crate::model::limits::Limits;
+use crate::ports::object_store::{ObjectInfo, StoreError};
+use crate::task::calls::StoreCall;
+use crate::task::directory::Directory;
+use crate::task::grant::{BadKey, StoreGrant, check_key};
+use crate::task::store::TaskState;
+use crate::task::stream::{End, Input, Name, Output};
+use bytes::Bytes;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use wasmtime::component::Resource;
+use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, OutputStream, Pollable, StreamError};
+
+/// An open file or directory.
+pub struct Descriptor {
+    /// Path from the root.
+    path: String,
+    file: File,
+}
+
+enum File {
+    Directory,
+    /// The description of the message.
+    Message(Bytes),
+    Object(OpenObject),
+    /// A file of [`super::WrittenFiles`].
+    Written,
+}
+
+/// An object that is open for reading.
+struct OpenObject {
+    directory: Arc<Directory>,
+    info: ObjectInfo,
+    /// The stream that was opened last. An earlier one has ended.
+    input: Option<Input>,
+}
+
+/// What there is at a path.
+enum Found {
+    Directory,
+    Message(Bytes),
+    Object(Arc<Directory>, ObjectInfo),
+    Written,
+}
+
+impl Descriptor {
+    pub(super) fn directory(path: String) -> Self {
+        Self { path, file: File::Directory }
+    }
+}
+
+impl HostDescriptor for TaskState {
+    async fn read_via_stream(
+        &mut self,
+        this: Resource<Descriptor>,
+        offset: Filesize,
+    ) -> Result<Resource<DynInputStream>> {
+        let input: DynInputStream = match &self.table.get(&this)?.file {
+            File::Directory => return Err(ErrorCode::IsDirectory.into()),
+            File::Written => return Err(ErrorCode::Unsupported.into()),
+            File::Message(text) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
+                Box::new(MemoryInputPipe::new(text.slice(start..)))
+            }
+            File::Object(object) if offset >= object.info.size => {
+                Box::new(MemoryInputPipe::new(Bytes::new()))
+            }
+            File::Object(_) => Box::new(self.stream(&this, offset).await?),
+        };
+        Ok(self.table.push(input)?)
+    }
+
+    async fn write_via_stream(
+        &mut self,
+        this: Resource<Descriptor>,
+        offset: Filesize,
+    ) -> Result<Resource<DynOutputStream>> {
+        let output = self.output(&this)?;
+        if offset != output.accepted() {
+            return Err(ErrorCode::InvalidSeek.into());
+        }
+        let output: DynOutputStream = Box::new(output);
+        Ok(self.table.push(output)?)
+    }
+
+    async fn append_via_stream(&mut self, this: Resource<Descriptor>) -> Result<Resource<DynOutputStream>> {
+        let output: DynOutputStream = Box::new(self.output(&this)?);
+        Ok(self.table.push(output)?)
+    }
+
+    async fn advise(
+        &mut self,
+        _this: Resource<Descriptor>,
+        _offset: Filesize,
+        _length: Filesize,
+        _advice: Advice,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// Does nothing: a file is durable when its task completes.
+    async fn sync_data(&mut self, _this: Resource<Descriptor>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn get_flags(&mut self, this: Resource<Descriptor>) -> Result<DescriptorFlags> {
+        let Descriptor { path, file } = self.table.get(&this)?;
+        Ok(match file {
+            File::Directory => match self.place(path) {
+                Some(Place::In(directory, _)) if directory.mode.writes() => {
+                    DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY
+                }
+                _ => DescriptorFlags::READ,
+            },
+            File::Message(_) | File::Object(_) => DescriptorFlags::READ,
+            File::Written => DescriptorFlags::WRITE,
+        })
+    }
+
+    async fn get_type(&mut self, this: Resource<Descriptor>) -> Result<DescriptorType> {
+        Ok(match self.table.get(&this)?.file {
+            File::Directory => DescriptorType::Directory,
+            File::Message(_) | File::Object(_) | File::Written => DescriptorType::RegularFile,
+        })
+    }
+
+    /// Accepts the size that a file has: content can only be appended.
+    async fn set_size(&mut self, this: Resource<Descriptor>, size: Filesize) -> Result<()> {
+        if self.output(&this)?.accepted() == size { Ok(()) } else { Err(ErrorCode::Unsupported.into()) }
+    }
+
+    async fn set_times(
+        &mut self,
+        _this: Resource<Descriptor>,
+        _accessed: NewTimestamp,
+        _modified: NewTimestamp,
+    ) -> Result<()> {
+        Err(ErrorCode::Unsupported.into())
+    }
+
+    async fn read(
+        &mut self,
+        this: Resource<Descriptor>,
+        length: Filesize,
+        offset: Filesize,
+    ) -> Result<(Vec<u8>, bool)> {
+        let length = length.min(Limits::READ_BYTES as u64);
+        let end = offset.saturating_add(length);
+        let object = match &self.table.get(&this)?.file {
+            File::Directory => return Err(ErrorCode::IsDirectory.into()),
+            File::Written => return Err(ErrorCode::Unsupported.into()),
+            File::Message(text) => {
+                let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(text.len());
+                return Ok((text[at(offset)..at(end)].to_vec(), at(end) == text.len()));
+            }
+            File::Object(object) => object,
+        };
+        let ObjectInfo { size, version, etag, key, .. } = object.info.clone();
+        if length == 0 || offset >= size {
+            return Ok((Vec::new(), offset >= size));
+        }
+        let grant = self.grant(&object.directory)?;
+        let range = offset..end.min(size);
+        let read = self.fetch_from(StoreCall::GetRange, grant, key, version, Some(range)).await;
+        let (info, content) = read.map_err(of_store)?;
+        same(&etag, &info)?;
+        let is_end = offset + content.len() as u64 >= size;
+        Ok((content, is_end))
+    }
+
+    async fn write(
+        &mut self,
+        this: Resource<Descriptor>,
+        buffer: Vec<u8>,
+        offset: Filesize,
+    ) -> Result<Filesize> {
+        let mut output = self.output(&this)?;
+        if offset != output.accepted() {
+            return Err(ErrorCode::InvalidSeek.into());
+        }
+        let length = buffer.len() as u64;
+        let mut rest = Bytes::from(buffer);
+        while !rest.is_empty() {
+            output.ready().await;
+            let permit = output.check_write().map_err(stream_failed)?.min(rest.len());
+            output.write(rest.split_to(permit)).map_err(stream_failed)?;
+        }
+        Ok(length)
+    }
+
+    async fn read_directory(&mut self, this: Resource<Descriptor>) -> Result<Resource<Listing>> {
+        let Descriptor { path, file: File::Directory } = self.table.get(&this)? else {
+            return Err(ErrorCode::NotDirectory.into());
+        };
+        let path = path.clone();
+        let listing = self.listing(&path)?;
+        Ok(self.table.push(listing)?)
+    }
+
+    /// Does nothing: a file is durable when its task completes.
+    async fn sync(&mut self, _this: Resource<Descriptor>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Remembers the directory. A store has no directories: there is one where objects are below it.
+    async fn create_directory_at(&mut self, this: Resource<Descriptor>, path: String) -> Result<()> {
+        let (path, _) = self.joined(&this, &path)?;
+        match self.found(&path).await? {
+            Some(_) => Err(ErrorCode::Exist.into()),
+            None => {
+                self.writable(&path)?;
+                let most = self.config.limits.handles;
+                if self.files.make(path, most) { Ok(()) } else { Err(ErrorCode::Quota.into()) }
+            }
+        }
+    }
+
+    async fn stat(&mut self, this: Resource<Descriptor>) -> Result<DescriptorStat> {
+        let Descriptor { path, file } = self.table.get(&this)?;
+        Ok(match file {
+            File::Directory => stat(DescriptorType::Directory, 0, None),
+            File::Message(text) => stat(DescriptorType::RegularFile, text.len() as u64, None),
+            File::Object(OpenObject { info, .. }) => of_object(info),
+            File::Written => stat(DescriptorType::RegularFile, self.files.size(path), None),
+        })
+    }
+
+    async fn stat_at(
+        &mut self,
+        this: Resource<Descriptor>,
+        _flags: PathFlags,
+        path: String,
+    ) -> Result<DescriptorStat> {
+        let (path, must_be_directory) = self.joined(&this, &path)?;
+        let found = self.found(&path).await?.ok_or(ErrorCode::NoEntry)?;
+        Ok(match found {
+            Found::Directory => stat(DescriptorType::Directory, 0, None),
+            _ if must_be_directory => return Err(ErrorCode::NotDirectory.into()),
+            Found::Message(text) => stat(DescriptorType::RegularFile, text.len() as u64, None),
+            Found::Object(_, info) => of_object(&info),
+            Found::Written => stat(DescriptorType::RegularFile, self.files.size(&path), None),
+        })
+    }
+
+    async fn set_times_at(
+        &mut self,
+        _this: Resource<Descriptor>,
+        _flags: PathFlags,
+        _path: String,
+        _accessed: NewTimestamp,
+        _modified: NewTimestamp,
+    ) -> Result<()> {
+        Err(ErrorCode::Unsupported.into())
+    }
+
+    async fn link_at(
+        &mut self,
+        _this: Resource<Descriptor>,
+        _flags: PathFlags,
+        _path: String,
+        _new: Resource<Descriptor>,
+        _new_path: String,
+    ) -> Result<()> {
+        Err(ErrorCode::Unsupported.into())
+    }
+
+    async fn open_at(
+        &mut self,
+        this: Resource<Descriptor>,
+        _flags: PathFlags,
+        path: String,
+        open: OpenFlags,
+        access: DescriptorFlags,
+    ) -> Result<Resource<Descriptor>> {
+        let (path, ends_as_directory) = self.joined(&this, &path)?;
+        let must_be_directory = ends_as_directory || open.contains(OpenFlags::DIRECTORY);
+        let writes = access.contains(DescriptorFlags::WRITE) || open.contains(OpenFlags::TRUNCATE);
+        let file = match self.found(&path).await? {
+            Some(_) if open.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE) => {
+                return Err(ErrorCode::Exist.into());
+            }
+            Some(Found::Directory) if writes => return Err(ErrorCode::IsDirectory.into()),
+            Some(Found::Directory) => File::Directory,
+            Some(_) if must_be_directory => return Err(ErrorCode::NotDirectory.into()),
+            Some(Found::Message(text)) if !writes => File::Message(text),
+            Some(Found::Message(_)) => return Err(ErrorCode::ReadOnly.into()),
+            Some(Found::Object(directory, info)) if !writes => {
+                File::Object(OpenObject { directory, info, input: None })
+            }
+            Some(Found::Written) if !writes => return Err(ErrorCode::Busy.into()),
+            // An object is replaced as a whole.
+            Some(_) if !open.contains(OpenFlags::TRUNCATE) => return Err(ErrorCode::Unsupported.into()),
+            None if !open.contains(OpenFlags::CREATE) => return Err(ErrorCode::NoEntry.into()),
+            None if must_be_directory => return Err(ErrorCode::IsDirectory.into()),
+            Some(_) | None => {
+                self.create(&path, open.contains(OpenFlags::EXCLUSIVE)).await?;
+                File::Written
+            }
+        };
+        Ok(self.table.push(Descriptor { path, file })?)
+    }
+
+    async fn readlink_at(&mut self, _this: Resource<Descriptor>, _path: String) -> Result<String> {
+        Err(ErrorCode::Invalid.into())
+    }
+
+    async fn remove_directory_at(&mut self, this: Resource<Descriptor>, path: String) -> Result<()> {
+        let (path, _) = self.joined(&this, &path)?;
+        match self.found(&path).await? {
+            None => Err(ErrorCode::NoEntry.into()),
+            Some(Found::Directory) if self.files.unmake(&path) => Ok(()),
+            Some(Found::Directory) => Err(ErrorCode::Unsupported.into()),
+            Some(_) => Err(ErrorCode::NotDirectory.into()),
+        }
+    }
+
+    async fn rename_at(
+        &mut self,
+        _this: Resource<Descriptor>,
+        _path: String,
+        _new: Resource<Descriptor>,
+        _new_path: String,
+    ) -> Result<()> {
+        Err(ErrorCode::Unsupported.into())
+    }
+
+    async fn symlink_at(&mut self, _this: Resource<Descriptor>, _old: String, _new: String) -> Result<()> {
+        Err(ErrorCode::Unsupported.into())
+    }
+
+    /// Removes a file that this task has written. An object can't be removed.
+    async fn unlink_file_at(&mut self, this: Resource<Descriptor>, path: String) -> Result<()> {
+        let (path, _) = self.joined(&this, &path)?;
+        match self.found(&path).await? {
+            None => Err(ErrorCode::NoEntry.into()),
+            Some(Found::Directory) => Err(ErrorCode::IsDirectory.into()),
+            Some(Found::Written) => {
+                self.files.remove(&path);
+                Ok(())
+            }
+            Some(Found::Message(_) | Found::Object(..)) => {
+                self.writable(&path)?;
+                Err(ErrorCode::Unsupported.into())
+            }
+        }
+    }
+
+    async fn is_same_object(
+        &mut self,
+        this: Resource<Descriptor>,
+        other: Resource<Descriptor>,
+    ) -> wasmtime::Result<bool> {
+        Ok(self.table.get(&this)?.path == self.table.get(&other)?.path)
+    }
+
+    async fn metadata_hash(&mut self, this: Resource<Descriptor>) -> Result<MetadataHashValue> {
+        let Descriptor { path, file } = self.table.get(&this)?;
+        let info = match file {
+            File::Object(OpenObject { info, .. }) => Some(info),
+            File::Directory | File::Message(_) | File::Written => None,
+        };
+        Ok(hash(path, info))
+    }
+
+    async fn metadata_hash_at(
+        &mut self,
+        this: Resource<Descriptor>,
+        _flags: PathFlags,
+        path: String,
+    ) -> Result<MetadataHashValue> {
+        let (path, _) = self.joined(&this, &path)?;
+        let found = self.found(&path).await?.ok_or(ErrorCode::NoEntry)?;
+        let info = if let Found::Object(_, info) = &found { Some(info) } else { None };
+        Ok(hash(&path, info))
+    }
+
+    fn drop(&mut self, this: Resource<Descriptor>) -> wasmtime::Result<()> {
+        if let File::Object(OpenObject { input: Some(input), .. }) = self.table.delete(this)?.file {
+            input.close();
+        }
+        Ok(())
+    }
+}
+
+impl TaskState {
+    /// Joins a path to that of a directory. See [`join`].
+    fn joined(&self, base: &Resource<Descriptor>, path: &str) -> Result<(String, bool)> {
+        match self.table.get(base)? {
+            Descriptor { path: base, file: File::Directory } => Ok(join(base, path)?),
+            _ => Err(ErrorCode::NotDirectory.into()),
+        }
+    }
+
+    pub(super) fn place(&self, path: &str) -> Option<Place> {
+        place(&self.config.grants.directories, self.config.command.is_some(), path)
+    }
+
+    /// Returns the grant of a directory's store. The directory's own mode allows no more than the store's.
+    pub(super) fn grant(&self, directory: &Directory) -> Result<StoreGrant> {
+        Ok(self.config.grants.stores.get(&directory.store).cloned().ok_or(ErrorCode::Access)?)
+    }
+
+    /// Returns the key of a file.
+    fn key(&mut self, directory: &Directory, rest: &str) -> Result<String> {
+        let key = format!("{}{rest}", directory.prefix);
+        match check_key(&key) {
+            Ok(()) => Ok(key),
+            Err(BadKey::TooLong) => Err(ErrorCode::NameTooLong.into()),
+            Err(_) => Err(ErrorCode::Invalid.into()),
+        }
+    }
+
+    /// Returns what there is at a path.
+    async fn found(&mut self, path: &str) -> Result<Option<Found>> {
+        let (directory, rest) = match self.place(path) {
+            None => return Ok(None),
+            Some(Place::Above) => return Ok(Some(Found::Directory)),
+            Some(Place::Message) => return Ok(Some(Found::Message(self.message_file()?))),
+            Some(Place::In(directory, rest)) => (directory, rest),
+        };
+        if rest.is_empty() || self.files.has_made(path) {
+            return Ok(Some(Found::Directory));
+        }
+        if self.files.has_written(path) {
+            return Ok(Some(Found::Written));
+        }
+        let key = self.key(&directory, &rest)?;
+        if !directory.mode.reads() {
+            return Ok(None);
+        }
+        let StoreGrant { alias, store, .. } = self.grant(&directory)?;
+        let (asked, of) = (key.clone(), store.clone());
+        let answer = self.call_store(&alias, async move { of.head(&asked, None).await }).await?;
+        let is_missing = matches!(answer, Err(StoreError::NotFound));
+        let head = self.answered(StoreCall::Head, &alias, &key, answer);
+        if !is_missing {
+            return Ok(Some(Found::Object(directory, head.map_err(of_store)?)));
+        }
+        let below = format!("{key}/");
+        let named = below.clone();
+        let answer = self.call_store(&alias, async move { store.list(&below, None, 1).await }).await?;
+        let page = self.answered(StoreCall::List, &alias, &named, answer).map_err(of_store)?;
+        Ok((!page.objects.is_empty()).then_some(Found::Directory))
+    }
+
+    /// Returns the description of the message.
+    fn message_file(&mut self) -> Result<Bytes> {
+        let delivered = self.delivered.clone();
+        Ok(self.files.message(&delivered).ok_or(ErrorCode::FileTooLarge)?)
+    }
+
+    /// Returns the granted directory that holds a path, if it can be written to.
+    fn writable(&mut self, path: &str) -> Result<(Arc<Directory>, String)> {
+        match self.place(path) {
+            Some(Place::In(directory, rest)) if directory.mode.writes() => Ok((directory, rest)),
+            Some(Place::In(directory, _)) => {
+                let missing = format!(
+                    "the component writes to the directory {directory}, which is granted as ro: grant it as rw"
+                );
+                self.not_granted("store", &directory.store, &format!("{directory} is ro"), missing);
+                Err(ErrorCode::ReadOnly.into())
+            }
+            _ => Err(ErrorCode::ReadOnly.into()),
+        }
+    }
+
+    /// Begins to write a file.
+    async fn create(&mut self, path: &str, is_exclusive: bool) -> Result<()> {
+        let (directory, rest) = self.writable(path)?;
+        let key = self.key(&directory, &rest)?;
+        let grant = self.grant(&directory)?;
+        // Of a file that is truncated, nothing remains.
+        self.files.remove(path);
+        self.may_write_files()?;
+        let file = self.held.take_bytes(FILE_BYTES)?;
+        let name = Name { alias: grant.alias.clone(), key: key.clone(), standard: None };
+        let options = put_options(is_exclusive);
+        let (end, hold) = self.open_writer(grant, key, options).await.map_err(of_store)?;
+        let output = Output::of_pieces(PIECE_BYTES);
+        output.connect(&self.streams, End { name: Arc::new(name), end, hold });
+        self.files.write(path, output, file);
+        Ok(())
+    }
+
+    /// Returns the content of a file that is being written.
+    fn output(&self, this: &Resource<Descriptor>) -> Result<Output> {
+        match self.table.get(this)? {
+            Descriptor { path, file: File::Written } => {
+                Ok(self.files.output(path).ok_or(ErrorCode::BadDescriptor)?)
+            }
+            Descriptor { file: File::Directory, .. } => Err(ErrorCode::IsDirectory.into()),
+            _ => Err(ErrorCode::BadDescriptor.into()),
+        }
+    }
+
+    /// Opens a stream of an object's content. It ends the stream that was opened before.
+    async fn stream(&mut self, this: &Resource<Descriptor>, offset: u64) -> Result<Input> {
+        let File::Object(object) = &mut self.table.get_mut(this)?.file else {
+            return Err(ErrorCode::BadDescriptor.into());
+        };
+        object.input.take().iter().for_each(Input::close);
+        let (directory, info) = (object.directory.clone(), object.info.clone());
+        let grant = self.grant(&directory)?;
+        let file = self.held.take_bytes(FILE_BYTES)?;
+        let name = Name { alias: grant.alias.clone(), key: info.key.clone(), standard: None };
+        let range = (offset > 0).then_some(offset..info.size);
+        let opened = self.open_reader(grant, info.key, info.version, range).await;
+        let (end, hold) = opened.map_err(of_store)?;
+        same(&info.etag, end.info())?;
+        let input = Input::of_pieces(PIECE_BYTES);
+        input.connect(&self.streams, End { name: Arc::new(name), end, hold }, file);
+        if let File::Object(object) = &mut self.table.get_mut(this)?.file {
+            object.input = Some(input.clone());
+        }
+        Ok(input)
+    }
+}
+
+/// Refuses an object that has been replaced since its file was opened: a part of each would be mixed.
+fn same(etag: &Option<String>, now: &ObjectInfo) -> Result<()> {
+    if *etag == now.etag { Ok(()) } else { Err(ErrorCode::Io.into()) }
+}
+
+fn stream_failed(error: StreamError) -> Fault {
+    match error {
+        StreamError::Trap(trap) => Fault::Trap(trap),
+        StreamError::Closed | StreamError::LastOperationFailed(_) => ErrorCode::Io.into(),
+    }
+}
+
+fn of_object(info: &ObjectInfo) -> DescriptorStat {
+    stat(DescriptorType::RegularFile, info.size, info.modified_at)
+}
+
+fn stat(type_: DescriptorType, size: u64, modified_at: Option<SystemTime>) -> DescriptorStat {
+    let since = modified_at.map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default());
+    let modified =
+        since.map(|since| Datetime { seconds: since.as_secs(), nanoseconds: since.subsec_nanos() });
+    DescriptorStat {
+        type_,
+        link_count: 1,
+        size,
+        data_access_timestamp: modified,
+        data_modification_timestamp: modified,
+        status_change_timestamp: modified,
+    }
+}
+
+/// Returns a value that differs for files that differ.
+fn hash(path: &str, info: Option<&ObjectInfo>) -> MetadataHashValue {
+    let of = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, path, info.map(|info| (&info.etag, info.size, info.modified_at))).hash(&mut hasher);
+        hasher.finish()
+    };
+    MetadataHashValue { lower: of(0), upper: of(1) }
+}

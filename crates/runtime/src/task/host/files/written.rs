@@ -1,0 +1,126 @@
+//! Files that a task has written and directories that it has made. Files become objects when the task completes.
+
+use crate::model::limits::Limit;
+use crate::model::outcome::shorten;
+use crate::ports::object_store::{Condition, PutOptions};
+use crate::task::command;
+use crate::task::holds::Hold;
+use crate::task::host::{Failure, LimitHit};
+use crate::task::store::{Delivered, TaskState};
+use crate::task::stream::Output;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+
+/// Maximum number of bytes of the description of the message.
+pub(crate) const MESSAGE_BYTES: usize = 1 << 20;
+
+/// What a task has written.
+#[derive(Default)]
+pub(crate) struct WrittenFiles {
+    /// Files in the order in which they were created.
+    files: Vec<WrittenFile>,
+    /// Paths of directories.
+    made: BTreeSet<String>,
+    /// The description of the message, once it was asked for.
+    message: Option<Bytes>,
+}
+
+struct WrittenFile {
+    path: String,
+    output: Output,
+    _hold: Hold,
+}
+
+impl WrittenFiles {
+    fn file(&self, path: &str) -> Option<&WrittenFile> {
+        self.files.iter().find(|file| file.path == path)
+    }
+
+    pub(super) fn has_written(&self, path: &str) -> bool {
+        self.file(path).is_some()
+    }
+
+    /// Returns the content of a file, to append to.
+    pub(super) fn output(&self, path: &str) -> Option<Output> {
+        self.file(path).map(|file| file.output.clone())
+    }
+
+    /// Returns the size of a file.
+    pub(super) fn size(&self, path: &str) -> u64 {
+        self.file(path).map_or(0, |file| file.output.accepted())
+    }
+
+    /// Adds a file.
+    pub(super) fn write(&mut self, path: &str, output: Output, hold: Hold) {
+        self.files.push(WrittenFile { path: path.to_owned(), output, _hold: hold });
+    }
+
+    /// Removes a file, if there is one.
+    pub(super) fn remove(&mut self, path: &str) {
+        if let Some(index) = self.files.iter().position(|file| file.path == path) {
+            // Dropping what was written removes it. A descriptor of the file may stay open.
+            drop(self.files.remove(index).output.take());
+        }
+    }
+
+    /// Returns whether there is a directory that the task has made, or one that a file lies in.
+    pub(super) fn has_made(&self, path: &str) -> bool {
+        let is_below =
+            |file: &WrittenFile| file.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        self.made.contains(path) || self.files.iter().any(is_below)
+    }
+
+    /// Makes a directory. Returns `false` if there are `most` already.
+    pub(super) fn make(&mut self, path: String, most: usize) -> bool {
+        self.made.len() < most && self.made.insert(path)
+    }
+
+    /// Removes an empty directory that the task has made. Returns `false` if there is no such one.
+    pub(super) fn unmake(&mut self, path: &str) -> bool {
+        let was_made = self.made.remove(path);
+        if was_made && self.has_made(path) {
+            self.made.insert(path.to_owned());
+            return false;
+        }
+        was_made
+    }
+
+    /// Returns the description of the message, unless it is too large.
+    pub(super) fn message(&mut self, delivered: &Delivered) -> Option<Bytes> {
+        let text = self.message.get_or_insert_with(|| {
+            let text = command::describe(delivered);
+            if text.len() > MESSAGE_BYTES { Bytes::new() } else { text.into() }
+        });
+        (!text.is_empty()).then(|| text.clone())
+    }
+}
+
+/// Returns the options of a file's object.
+pub(super) fn put_options(is_exclusive: bool) -> PutOptions {
+    let condition = if is_exclusive { Condition::IfAbsent } else { Condition::Always };
+    PutOptions { condition, ..PutOptions::default() }
+}
+
+impl TaskState {
+    /// Ends a task that writes more files than it may have handles: each is held until the task completes.
+    pub(super) fn may_write_files(&self) -> wasmtime::Result<()> {
+        if self.files.files.len() < self.config.limits.handles {
+            Ok(())
+        } else {
+            Err(LimitHit(Limit::Handles).into())
+        }
+    }
+}
+
+/// Completes the objects of all files that the task has written, in the order in which they were created.
+pub(crate) async fn complete(state: &mut TaskState) -> wasmtime::Result<Result<(), Failure>> {
+    for file in std::mem::take(&mut state.files.files) {
+        let Some(unfinished) = file.output.take() else { continue };
+        let name = unfinished.name().clone();
+        if let Err(fault) = state.complete(unfinished).await {
+            let file = format!("the file /{}", shorten(&file.path));
+            return command::refused(&file, &name.alias, &name.key, fault);
+        }
+    }
+    Ok(Ok(()))
+}
