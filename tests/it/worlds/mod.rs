@@ -1,7 +1,8 @@
-//! Components of other runtimes' worlds, built from the published WIT: they run unchanged as tasks.
+//! Components of smaller worlds, and of other runtimes' worlds, built from the published WIT: they run unchanged as tasks.
 
 mod blobstore;
 mod messaging;
+mod small;
 mod spin;
 
 use crate::harness::{Command, World};
