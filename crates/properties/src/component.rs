@@ -56,7 +56,7 @@ fn changed(seed: usize, changes: &[u8]) -> Vec<u8> {
 fn is_refused_or_runs(bytes: &[u8]) {
     let compiler = Compiler::in_process();
     block_on(async {
-        let interfaces = match inspect(bytes, &compiler).await {
+        let interfaces = match inspect(bytes, &compiler, &Limits::default()).await {
             Ok(interfaces) => interfaces,
             Err(error) => return assert!(!error.to_string().is_empty()),
         };

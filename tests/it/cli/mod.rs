@@ -8,6 +8,7 @@
 //! | `components` | where components come from: buckets and precompiled code |
 //! | `configuration` | flags, environment variables and the configuration file |
 //! | `help` | the output of `--help` |
+//! | `inspecting` | what `inspect` shows, and what is refused before it is compiled |
 //! | `told` | messages to users about surprising situations |
 
 mod bad_components;
@@ -16,4 +17,5 @@ mod bad_settings;
 mod components;
 mod configuration;
 mod help;
+mod inspecting;
 mod told;

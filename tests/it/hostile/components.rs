@@ -144,11 +144,11 @@ fn a_component_of_more_parts_than_a_task_may_have_is_refused() {
     let tables = module(&format!("{} {OK}", "(table 1 funcref)".repeat(17)));
     for allocator in ["pooling", "on-demand"] {
         let options = ["--allocator", allocator];
-        refused(&of(900), &options, "raise --core-instances");
+        refused(&of(900), &options, "901 core instances, more than the limit of 64: --core-instances 901");
         // The engine's own limit applies first.
         refused(&of(1000), &options, "instances count exceeds limit of 1000");
-        refused(&memories, &options, "raise --memories");
-        refused(&tables, &options, "raise --tables");
+        refused(&memories, &options, "9 memories, more than the limit of 8: --memories 9");
+        refused(&tables, &options, "17 tables, more than the limit of 16: --tables 17");
     }
 }
 
@@ -162,9 +162,9 @@ fn what_a_component_starts_with_counts_as_what_it_grows_to() {
     ));
     for allocator in ["pooling", "on-demand"] {
         let options = ["--allocator", allocator];
-        refused(&memories, &options, "raise --memory");
-        refused(&tables, &options, "raise --table-elements");
-        refused(&data, &options, "raise --memory");
+        refused(&memories, &options, ": --memory 25664KiB");
+        refused(&tables, &options, ": --table-elements 120000");
+        refused(&data, &options, ": --memory 51264KiB");
     }
 }
 

@@ -7,11 +7,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+/// A command with these core modules and types: a component that can't run isn't compiled.
+fn command(parts: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component {parts}
+            (core module $main (func (export "run") (result i32) (i32.const 0)))
+            (core instance $i (instantiate $main))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (instance $interface (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.0" (instance $interface)))"#
+    );
+    wat::parse_str(text).expect("a component")
+}
+
 /// A component of one function with this body.
 fn function(locals: usize, body: &str) -> Vec<u8> {
     let locals = "i32 ".repeat(locals);
-    let text = format!("(component (core module (func (local {locals}) {body})))");
-    wat::parse_str(text).expect("a component")
+    command(&format!("(core module (func (local {locals}) {body}))"))
 }
 
 /// Nested loops: each level costs the compiler a block, and its costs grow with the square of the blocks' depth.
@@ -41,8 +53,7 @@ fn much_code() -> Vec<u8> {
     let values = "i64.const 1\n".repeat(1000);
     let drops = "drop\n".repeat(1000);
     let calls = format!("call $many\n{drops}").repeat(200);
-    let text = format!("(component (core module (func $many (result {results}) {values}) (func {calls})))");
-    wat::parse_str(text).expect("a component")
+    command(&format!("(core module (func $many (result {results}) {values}) (func {calls}))"))
 }
 
 #[test]
@@ -107,10 +118,10 @@ fn ten_thousand_functions_and_wide_types_are_fine() {
     let functions = "(func (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))".repeat(10_000);
     let targets = "0 ".repeat(60_000);
     let fields: String = (0..1_000).map(|i| format!("(field \"f{i}\" (list (tuple u8 string)))")).collect();
-    let text = format!(
-        "(component (core module {functions} (func (block (br_table {targets} (i32.const 0))))) (type (record {fields})))"
+    let parts = format!(
+        "(core module {functions} (func (block (br_table {targets} (i32.const 0))))) (type (record {fields}))"
     );
-    world.write("large.wasm", wat::parse_str(text).expect("a component"));
+    world.write("large.wasm", command(&parts));
     world.wasmrun(["inspect", "large.wasm", "--cache", "off"]).succeeds();
 }
 
@@ -119,8 +130,7 @@ fn ten_thousand_functions_and_wide_types_are_fine() {
 fn types_that_double_are_refused_at_once() {
     let world = World::new();
     let doubling: String = (1..60).map(|i| format!("(type $t{i} (tuple $t{0} $t{0}))", i - 1)).collect();
-    let text = format!("(component (type $t0 (tuple u8 u8)) {doubling})");
-    world.write("types.wasm", wat::parse_str(text).expect("a component"));
+    world.write("types.wasm", command(&format!("(type $t0 (tuple u8 u8)) {doubling}")));
     world.wasmrun(["inspect", "types.wasm", "--cache", "off"]).fails_with(2, "type size");
 }
 

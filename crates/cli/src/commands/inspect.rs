@@ -2,36 +2,54 @@
 
 use crate::output::failure::Failure;
 use crate::settings::flags::InspectArgs;
+use crate::settings::limit_flags::LimitSettings;
 use crate::wiring::compiler::{compiler, open_cache};
 use crate::wiring::component::{grant_flags, read_component};
 use crate::wiring::logging;
-use serde_json::json;
+use bytesize::ByteSize;
+use serde_json::{Value, json};
 use std::process::ExitCode;
-use wasmrun_runtime::task::component::Interfaces;
+use wasmrun_runtime::model::limits::{Limit, Limits};
+use wasmrun_runtime::task::component::{Excess, Interfaces, LoadError};
 
 pub(crate) async fn inspect(args: InspectArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&args.log)?;
     let shown = args.component.display().to_string();
+    let limits = args.limits.resolve(LimitSettings::default(), false)?;
     let bytes = read_component(&args.component, args.engine.is_precompiled())?;
     let compiler = compiler(&args.engine, open_cache(&args.engine)?)?;
-    let interfaces = wasmrun_runtime::task::component::inspect(&bytes, &compiler)
-        .await
-        .map_err(|error| Failure::component(&shown, &error))?;
+    let failed = |error| Failure::component(&shown, &error);
+    let interfaces =
+        wasmrun_runtime::task::component::inspect(&bytes, &compiler, &limits).await.map_err(failed)?;
     if args.json {
-        output.print(&as_json(&interfaces).to_string());
+        output.print(&as_json(&interfaces, &limits).to_string());
     } else {
-        as_lines(&shown, &interfaces).iter().for_each(|line| output.line(line));
+        as_lines(&shown, &interfaces, &limits).iter().for_each(|line| output.line(line));
     }
-    Ok(ExitCode::SUCCESS)
+    match (interfaces.fits, interfaces.parts.map(|parts| parts.check(&limits))) {
+        (Err(misfit), _) => Err(failed(LoadError::World(misfit))),
+        (_, Some(Err(error))) => Err(failed(error)),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
-fn as_json(interfaces: &Interfaces) -> serde_json::Value {
+fn as_json(interfaces: &Interfaces, limits: &Limits) -> Value {
+    let parts = interfaces.parts.map(|parts| {
+        let part = |part: &Excess| {
+            let key = part.limit.as_str().replace('-', "_");
+            let flag = (part.needed > part.allowed).then(|| part.flag());
+            let value =
+                json!({"needed": part.needed, "limit": part.allowed, "exact": part.is_exact, "raise": flag});
+            (key, value)
+        };
+        parts.beside(limits).iter().map(part).collect::<serde_json::Map<String, Value>>()
+    });
     json!({
         "imports": interfaces.imports,
         "exports": interfaces.exports,
         "world": interfaces.fits.as_ref().ok().map(|world| world.as_str()),
         "misfit": interfaces.fits.as_ref().err(),
-        "initial_memory_bytes": interfaces.initial_memory_bytes,
+        "parts": parts,
         "needs": {"store": interfaces.needs.object_store, "send": interfaces.needs.queue,
             "keyvalue": interfaces.needs.keyvalue,
             "config-value": interfaces.needs.config},
@@ -39,7 +57,7 @@ fn as_json(interfaces: &Interfaces) -> serde_json::Value {
 }
 
 /// Formats the interfaces as lines. They are printed one by one, as the names in a component may hold any characters.
-fn as_lines(shown: &str, interfaces: &Interfaces) -> Vec<String> {
+fn as_lines(shown: &str, interfaces: &Interfaces, limits: &Limits) -> Vec<String> {
     let world = match &interfaces.fits {
         Ok(world) => world.as_str().to_owned(),
         Err(misfit) => format!("none: {misfit}"),
@@ -53,8 +71,9 @@ fn as_lines(shown: &str, interfaces: &Interfaces) -> Vec<String> {
     };
     let mut lines =
         vec![format!("component  {shown}"), format!("world      {world}"), format!("grants     {grants}")];
-    if let Some(bytes) = interfaces.initial_memory_bytes {
-        lines.push(format!("memory     {} at the start", bytesize::ByteSize(bytes).display().iec()));
+    let parts = interfaces.parts.map(|parts| parts.beside(limits).map(|part| of_limit(&part)));
+    for (index, part) in parts.iter().flatten().enumerate() {
+        lines.push(format!("{:<11}{part}", if index == 0 { "parts" } else { "" }));
     }
     for (title, names) in [("imports", &interfaces.imports), ("exports", &interfaces.exports)] {
         for (index, name) in names.iter().enumerate() {
@@ -62,4 +81,15 @@ fn as_lines(shown: &str, interfaces: &Interfaces) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Formats what a component needs of a limit, and the flag that would allow it if it's more than the limit.
+fn of_limit(part: &Excess) -> String {
+    let allowed = match part.limit {
+        Limit::Memory => ByteSize(part.allowed).display().iec().to_string(),
+        _ => part.allowed.to_string(),
+    };
+    let flag = if part.needed > part.allowed { format!(": {}", part.flag()) } else { String::new() };
+    let at_least = if part.is_exact { "" } else { "at least " };
+    format!("{at_least}{} (limit {allowed}){flag}", part.amount())
 }

@@ -78,7 +78,7 @@ limits! {
     stack: ByteSize in MIN_STACK..=MAX_STACK, "WASMRUN_STACK" => stack_bytes;
     /// Number of elements of all tables together [default: 100000]
     table_elements: usize in 0..=MAX_TABLE_ELEMENTS, "WASMRUN_TABLE_ELEMENTS" => table_elements;
-    /// Number of core instances in the component [default: 16]
+    /// Number of core instances in the component [default: 64]
     core_instances: usize in 1..=MAX_NUMBER, "WASMRUN_CORE_INSTANCES" => core_instances;
     /// Number of memories [default: 8]
     memories: usize in 1..=MAX_NUMBER, "WASMRUN_MEMORIES" => memories;

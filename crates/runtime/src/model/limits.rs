@@ -76,8 +76,9 @@ limits! {
     // Ten times the number in large Rust and Go programs.
     table_elements: usize = 100_000, TableElements is "table-elements";
     /// Number of core instances: a component consists of several.
-    // A component in Rust has about four, in other languages five; two or three components may be composed.
-    core_instances: usize = 16, CoreInstances is "core-instances";
+    // A component in Rust has four, in Python up to 38, and components may be composed. Only those that a component has cost
+    // anything.
+    core_instances: usize = 64, CoreInstances is "core-instances";
     /// Number of linear memories.
     // One for each composed component; each reserves address space.
     memories: usize = 8, Memories is "memories";

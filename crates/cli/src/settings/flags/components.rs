@@ -2,19 +2,29 @@
 
 use super::tasks::RunArgs;
 use crate::settings::engine::EngineSettings;
+use crate::settings::limit_flags::LimitSettings;
 use crate::settings::log::LogSettings;
 use clap::Args;
 use std::path::PathBuf;
 
-/// Print a component's imports, exports and required grants
+/// Print a component's imports, exports, required grants and parts
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  wasmrun inspect thumbnail.wasm")]
+#[command(after_help = "\
+A component that can't run, for its imports, its exports or the number of its parts, isn't compiled.
+
+Examples:
+  wasmrun inspect thumbnail.wasm
+  wasmrun inspect thumbnail.wasm --memory 64MiB --json
+
+Exit codes: 0 the component can run within these limits, 2 it can't, or wrong usage.")]
 pub(crate) struct InspectArgs {
     /// Component: a .wasm file
     pub(crate) component: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) limits: LimitSettings,
     #[command(flatten)]
     pub(crate) engine: EngineSettings,
     #[command(flatten)]

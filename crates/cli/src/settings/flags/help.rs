@@ -14,7 +14,7 @@ const COMMANDS: [(&str, &[&str]); 5] = [
     ("Components and rights", &["inspect", "compile", "policy", "completions"]),
 ];
 
-/// A group of flags of `run` and `invoke`, by their long names, with hyphens or underscores.
+/// A group of flags of `run`, `invoke` and `inspect`, by their long names, with hyphens or underscores.
 struct Group {
     heading: &'static str,
     /// Flags that `-h` and `--help` show.
@@ -91,6 +91,7 @@ pub(crate) fn command() -> Command {
     let mut command = Cli::command().mut_subcommands(|command| match command.get_name() {
         "run" => grouped(command, "run"),
         "invoke" => grouped(command, "invoke"),
+        "inspect" => grouped(command, "inspect"),
         _ => command,
     });
     command = negative_numbers_are_values(command);
@@ -162,7 +163,7 @@ mod tests {
         for subcommand in command.get_subcommands() {
             assert!(grouped.contains(&subcommand.get_name()), "{}", subcommand.get_name());
         }
-        for name in ["run", "invoke"] {
+        for name in ["run", "invoke", "inspect"] {
             let subcommand = command.find_subcommand(name).expect("a command");
             for flag in subcommand.get_arguments().filter(|arg| !arg.is_positional()) {
                 assert!(flag.get_help_heading().is_some(), "{name} {flag}");

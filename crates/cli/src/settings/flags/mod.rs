@@ -58,7 +58,7 @@ pub(crate) enum Command {
     New(NewArgs),
     Test(TestArgs),
     Dev(DevArgs),
-    Inspect(InspectArgs),
+    Inspect(Box<InspectArgs>),
     #[cfg(feature = "compiler")]
     Compile(CompileArgs),
     Policy(Box<PolicyArgs>),

@@ -209,9 +209,7 @@ fn check_format(bytes: &[u8]) -> Result<(), CompileError> {
         ))),
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
         _ if precompiled::is_code(bytes) => invalid("this is precompiled code: run it with --precompiled"),
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => invalid(
-            "this is a core module, not a component: turn it into one with `wasm-tools component embed` and `wasm-tools component new`; in Rust, build it with `cargo build --target wasm32-wasip2`",
-        ),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => invalid("this is a core module, not a component"),
         [0, b'a', b's', b'm', ..] => {
             invalid("this is WebAssembly of a version that is not known here, or a truncated file")
         }

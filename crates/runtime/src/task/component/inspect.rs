@@ -1,12 +1,16 @@
 //! Inspects and compiles components without running them.
 
-use super::load::{LoadError, check_offer, check_world, engine_error, missing};
+use super::load::{LoadError, check_file, check_world, engine_error, missing, read_file};
+use super::outline::Outline;
+use super::parts::Parts;
 use crate::engine;
 #[cfg(feature = "compiler")]
 use crate::engine::CodeOptions;
 use crate::engine::compile::Compiler;
+use crate::model::limits::Limits;
 use crate::task::host;
 use crate::task::world::{Linked, World};
+use wasmparser::ComponentExternalKind;
 use wasmtime::component::{Component as Code, Linker, types::ComponentItem};
 
 /// Which of the grantable interfaces a component imports.
@@ -25,17 +29,22 @@ pub struct Needs {
 }
 
 impl Needs {
-    pub(super) fn of(engine: &wasmtime::Engine, component: &Code) -> Self {
-        let ty = component.component_type();
-        let imports = |interface: &str| ty.imports(engine).any(|(name, _)| name.starts_with(interface));
-        let (blobstore, messaging) = (imports("wasi:blobstore/"), imports("wasi:messaging/"));
-        Self {
-            object_store: imports("wasmrun:task/object-store@") || blobstore,
-            queue: imports("wasmrun:task/queue@") || imports("wasi:messaging/producer@"),
-            keyvalue: imports("wasi:keyvalue/"),
-            config: imports("wasi:config/"),
-            values: blobstore || messaging,
+    fn of<'a>(imports: impl Iterator<Item = &'a str>) -> Self {
+        let mut needs = Self::default();
+        for name in imports {
+            let (blobstore, messaging) = (name.starts_with("wasi:blobstore/"), name.starts_with("wasi:messaging/"));
+            needs.object_store |= name.starts_with("wasmrun:task/object-store@") || blobstore;
+            needs.queue |= name.starts_with("wasmrun:task/queue@") || name.starts_with("wasi:messaging/producer@");
+            needs.keyvalue |= name.starts_with("wasi:keyvalue/");
+            needs.config |= name.starts_with("wasi:config/");
+            needs.values |= blobstore || messaging;
         }
+        needs
+    }
+
+    pub(super) fn of_code(engine: &wasmtime::Engine, component: &Code) -> Self {
+        let ty = component.component_type();
+        Self::of(ty.imports(engine).map(|(name, _)| name))
     }
 }
 
@@ -50,8 +59,8 @@ pub struct Interfaces {
     pub needs: Needs,
     /// The world that the component fits; if there is none, why.
     pub fits: Result<World, String>,
-    /// Initial size in bytes of its largest memory, if it is known without starting the component.
-    pub initial_memory_bytes: Option<u64>,
+    /// Of how many parts it consists when it starts, if the file says that: precompiled code doesn't.
+    pub parts: Option<Parts>,
 }
 
 /// Compiles a component into a file that [`Compiler::precompiled`] takes.
@@ -61,43 +70,81 @@ pub struct Interfaces {
 /// The component can't be compiled, or fits no world.
 #[cfg(feature = "compiler")]
 pub async fn precompile(bytes: &[u8], compiler: &Compiler, code: CodeOptions) -> Result<Vec<u8>, LoadError> {
-    check_offer(bytes)?;
+    if let Some(outline) = read_file(bytes)? {
+        check_file(&outline)?;
+    }
     let artefact = compiler.artefact(&engine::compiling(code).map_err(engine_error)?, code, bytes).await?;
     let engine = engine::looking(code).map_err(engine_error)?;
     check_world(&engine, &artefact.load(&engine)?)?;
     Ok(artefact.pack(code))
 }
 
-/// Inspects a component without running it.
+/// Inspects a component without running it. One that can't run, for its imports, its exports or the number of its parts, isn't
+/// compiled.
 ///
 /// # Errors
 ///
-/// The component can't be compiled.
-pub async fn inspect(bytes: &[u8], compiler: &Compiler) -> Result<Interfaces, LoadError> {
+/// The file is no component, or it can't be compiled.
+pub async fn inspect(bytes: &[u8], compiler: &Compiler, limits: &Limits) -> Result<Interfaces, LoadError> {
+    let outline = if compiler.is_trusting() { None } else { read_file(bytes)? };
+    let file = outline.map(|outline| Interfaces::of_file(&outline));
+    if let Some(file) = &file
+        && (file.fits.is_err() || file.parts.is_some_and(|parts| parts.check(limits).is_err()))
+    {
+        return Ok(file.clone());
+    }
     let code = compiler.options_of(bytes);
     let engine = engine::looking(code).map_err(engine_error)?;
     let component = compiler.artefact(&engine, code, bytes).await?.load(&engine)?;
-    let ty = component.component_type();
     let mut linker = Linker::new(&engine);
     host::add_to_linker(&mut linker).map_err(engine_error)?;
-    let world = check_offer(bytes).and_then(|()| check_world(&engine, &component));
-    let fits = world.map_err(|error| error.to_string()).and_then(|world| {
+    let fits = match &file {
+        Some(file) => file.fits.clone(),
+        None => check_world(&engine, &component).map_err(|error| error.to_string()),
+    };
+    let fits = fits.and_then(|world| {
         let linked = linker.instantiate_pre(&component).and_then(|pre| Linked::new(world, pre));
         linked.map(|_| world).map_err(|error| missing(world, &error))
     });
-    let name = |name: &str, item: &ComponentItem| match item {
-        ComponentItem::ComponentInstance(_) => name.to_owned(),
-        ComponentItem::ComponentFunc(_) => format!("{name} (a function)"),
-        _ => format!("{name} (a type)"),
-    };
-    Ok(Interfaces {
-        imports: ty.imports(&engine).map(|(n, item)| name(n, &item.ty)).collect(),
-        exports: ty.exports(&engine).map(|(n, item)| name(n, &item.ty)).collect(),
-        needs: Needs::of(&engine, &component),
-        fits,
-        initial_memory_bytes: component
-            .resources_required()
-            .and_then(|needs| needs.max_initial_memory_size)
-            .map(|pages| pages.saturating_mul(64 << 10)),
-    })
+    let file = file.unwrap_or_else(|| Interfaces::of_code(&engine, &component));
+    Ok(Interfaces { fits, ..file })
+}
+
+impl Interfaces {
+    /// Reads them from the file, as far as that shows them.
+    fn of_file(outline: &Outline<'_>) -> Self {
+        let shown = |name: &str, kind| match kind {
+            ComponentExternalKind::Instance => name.to_owned(),
+            ComponentExternalKind::Func => format!("{name} (a function)"),
+            _ => format!("{name} (a type)"),
+        };
+        let imports = outline.imports.iter().map(|import| match import.implements {
+            Some(interface) => format!("{} (implements {interface})", shown(import.name, import.kind)),
+            None => shown(import.name, import.kind),
+        });
+        Self {
+            imports: imports.collect(),
+            exports: outline.exports.iter().map(|(name, kind)| shown(name, *kind)).collect(),
+            needs: Needs::of(outline.imports.iter().map(|import| import.name)),
+            fits: check_file(outline).map_err(|error| error.to_string()),
+            parts: outline.parts,
+        }
+    }
+
+    /// Reads them from compiled code.
+    fn of_code(engine: &wasmtime::Engine, component: &Code) -> Self {
+        let ty = component.component_type();
+        let name = |name: &str, item: &ComponentItem| match item {
+            ComponentItem::ComponentInstance(_) => name.to_owned(),
+            ComponentItem::ComponentFunc(_) => format!("{name} (a function)"),
+            _ => format!("{name} (a type)"),
+        };
+        Self {
+            imports: ty.imports(engine).map(|(n, item)| name(n, &item.ty)).collect(),
+            exports: ty.exports(engine).map(|(n, item)| name(n, &item.ty)).collect(),
+            needs: Needs::of_code(engine, component),
+            fits: Err(String::new()),
+            parts: None,
+        }
+    }
 }

@@ -1,7 +1,10 @@
 //! Loads a component, and detects everything that would make each of its tasks fail.
 
+use super::author::Author;
 use super::inspect::Needs;
-use super::{Component, Pool, offer};
+use super::outline::Outline;
+use super::parts::Parts;
+use super::{Component, Pool, author, offer};
 use crate::engine::capacity::{Host, TooSmall, capacity};
 use crate::engine::compile::{Artefact, CompileError, Compiler};
 use crate::engine::names;
@@ -91,8 +94,16 @@ impl Component {
             deterministic,
         } = options;
         // A component that doesn't fit in any case needn't be compiled.
+        let outline = if compiler.is_trusting() { None } else { read_file(bytes)? };
+        let mut limits = limits;
+        if let Some(outline) = &outline {
+            check_file(outline)?;
+            if let Some(parts) = outline.parts {
+                parts.check(&limits)?;
+                limits = parts.tighten(limits);
+            }
+        }
         capacity(instances, &limits, &host, bytes.len() as u64)?;
-        check_offer(bytes)?;
         let code = CodeOptions { deterministic, portable: false };
         // The author of precompiled code is trusted; other components have their names checked.
         let frames =
@@ -116,7 +127,7 @@ impl Component {
         };
         directory::check(&grants).map_err(LoadError::World)?;
         let command_bytes = if command.is_some() { COMMAND_BYTES } else { 0 };
-        let needs = Needs::of(&on_demand, &component);
+        let needs = Needs::of_code(&on_demand, &component);
         let values_bytes =
             if needs.values || !grants.directories.is_empty() { Limits::VALUES_BYTES } else { 0 };
         let limits = Limits { command_bytes, values_bytes, ..limits };
@@ -294,13 +305,18 @@ fn check_numbers(component: &Code, limits: &Limits) -> Result<(), LoadError> {
 
 /// Converts the engine's error about a well-formed component that can't start.
 fn misfit(error: &str, limits: &Limits) -> LoadError {
-    // "... count too high at 17" comes from Wasmtime's stores, "transitively contains 17 core module instances" from
+    // "... count too high at 17" comes from Wasmtime's stores, "transitively contains 19 core module instances" from
     // its pool.
     if error.contains("instance count too high") || error.contains("core module instances") {
-        LoadError::Limits(format!(
-            "the component has more core instances than its limit of {}: raise --core-instances",
-            limits.core_instances
-        ))
+        let (_, number) = error.split_once("transitively contains ").unwrap_or_default();
+        let number = number.split(' ').next().and_then(|number| number.parse::<u64>().ok());
+        let parts = number.map(|core_instances| Parts { core_instances, ..Parts::default() });
+        parts.and_then(|parts| parts.check(limits).err()).unwrap_or_else(|| {
+            LoadError::Limits(format!(
+                "the component has more core instances than its limit of {}: raise --core-instances",
+                limits.core_instances
+            ))
+        })
     } else if error.contains("table does not fit") {
         too_few_table_elements(limits)
     } else {
@@ -315,23 +331,46 @@ pub(super) fn engine_error(error: wasmtime::Error) -> LoadError {
 /// Finds the component's world first, as the linker's own error would be harder to understand.
 pub(super) fn check_world(engine: &Engine, component: &Code) -> Result<World, LoadError> {
     let ty = component.component_type();
-    let exports: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
+    world_of(ty.exports(engine).map(|(name, _)| name), None)
+}
+
+fn world_of<'a>(exports: impl Iterator<Item = &'a str>, author: Option<Author>) -> Result<World, LoadError> {
+    let exports: Vec<&str> = exports.collect();
     if let Some(world) = World::of(exports.iter().copied()) {
         return Ok(world);
     }
-    let instead = if exports.iter().any(|name| name.starts_with("wasi:http/")) {
-        ": it is an HTTP handler"
-    } else {
-        ""
-    };
+    let is_http = exports.iter().any(|name| name.starts_with("wasi:http/"));
+    let instead = if is_http { ": it is an HTTP handler" } else { "" };
     Err(LoadError::World(format!(
-        "the component does not export wasmrun:task/handler@0.1.0, wasi:cli/run@0.2 or the handler of another world that wasmrun runs{instead}. Build it as a program with main, or as a library (crate-type cdylib) against the world wasmrun:task/task"
+        "the component does not export wasmrun:task/handler@0.1.0, wasi:cli/run@0.2 or the handler of another world that wasmrun runs{instead}. {}",
+        author::task(author)
     )))
 }
 
-/// Refuses a component that imports what isn't offered, before it is compiled.
-pub(super) fn check_offer(bytes: &[u8]) -> Result<(), LoadError> {
-    offer::misfit(bytes).map_or(Ok(()), |misfit| Err(LoadError::World(shorten(&misfit))))
+/// Reads a file before it is compiled, and refuses a core module. Returns `None` if it can't be read: the compiler says
+/// why.
+pub(super) fn read_file(bytes: &[u8]) -> Result<Option<Outline<'_>>, LoadError> {
+    match Outline::read(bytes) {
+        Some(Outline { is_module: true, author, .. }) => {
+            let advice = author::component(author);
+            Err(LoadError::World(format!("this is a core module, not a component: {advice}")))
+        }
+        outline => Ok(outline),
+    }
+}
+
+/// Returns the world of a component before it is compiled. Refuses one that imports what isn't offered.
+pub(super) fn check_file(outline: &Outline<'_>) -> Result<World, LoadError> {
+    let exports = || outline.exports.iter().map(|(name, _)| *name);
+    let world = world_of(exports(), outline.author);
+    // Of a command for another version of WASI, the imports say more.
+    let is_command = exports().any(|name| name.starts_with("wasi:cli/run@"));
+    if (world.is_ok() || is_command)
+        && let Some(misfit) = offer::misfit(outline)
+    {
+        return Err(LoadError::World(shorten(&misfit)));
+    }
+    world
 }
 
 /// Describes in one sentence what the linker misses.

@@ -1,13 +1,17 @@
 //! The component: loaded once, and instantiated for each message to run its task.
 
+mod author;
 mod inspect;
 mod load;
 mod offer;
+mod outline;
+mod parts;
 
 #[cfg(feature = "compiler")]
 pub use self::inspect::precompile;
 pub use self::inspect::{Interfaces, Needs, inspect};
 pub use self::load::{LoadError, LoadOptions};
+pub use self::parts::{Excess, Parts};
 
 use self::load::renew;
 use crate::engine::capacity::Capacity;

@@ -1,17 +1,16 @@
-//! Finds by the names of a component's imports, before it is compiled, what wasmrun doesn't offer.
+//! Finds by the imports of a component, before it is compiled, what wasmrun doesn't offer.
 //!
-//! Compiling a large component takes half a minute, and the linker names only the first import that it misses. This
-//! check reads names alone: types of a component can be nested deeply enough to exhaust the stack, so only the compiling
-//! child reads them. Packages that aren't known here are left to the linker, as an import of types alone needs no
-//! implementation.
+//! Compiling a large component takes half a minute, and the linker names only the first import that it misses.
 
+use super::author::{self, Author};
+use super::outline::{Import, Outline};
 use crate::task::host::{config, keyvalue, logging};
-use crate::task::world::World;
-use wasmparser::{Parser, Payload};
+use wasmparser::ComponentExternalKind;
 
-/// Packages of WASI that the host implements, in version 0.2.
-const OFFERED: [&str; 6] =
-    ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
+/// The interfaces that the host implements, one in a line: its name, and its functions.
+const OFFERED: &str = include_str!("offered.txt");
+/// The version of WASI that [`OFFERED`] lists.
+const WASI: &str = "0.2.12";
 /// Versions of proposals that the host implements, in addition to their other names.
 const PROPOSALS: [(&str, &str); 3] = [
     ("wasi:config", "wasi:config/store@0.2.0-rc.1"),
@@ -31,103 +30,103 @@ const DRAFTS: [&str; 6] = [
 const MOST_NAMED: usize = 8;
 /// Longest import name that is quoted, in characters.
 const NAME_CHARS: usize = 80;
+/// What to do about an interface of a library.
+const COMPOSE: &str = "compose the component with one that exports it, such as with `wac plug`";
 
-/// Describes in one sentence each import that isn't offered and what to do about it. Returns `None` if there is none, or
-/// if the component exports the handler of no world, which is the first thing to say of it.
-pub(super) fn misfit(component: &[u8]) -> Option<String> {
-    let mut depth = 0_u32;
-    let mut is_for_tasks = false;
-    let mut missing: Vec<String> = Vec::new();
-    let mut more = 0_usize;
-    for payload in Parser::new(0).parse_all(component) {
-        // The compiler says what is wrong with a component that can't be read.
-        match payload.ok()? {
-            Payload::Version { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentImportSection(imports) if depth == 1 => {
-                for import in imports {
-                    let Some(text) = not_offered(import.ok()?.name.name) else { continue };
-                    if missing.len() < MOST_NAMED {
-                        missing.push(text);
-                    } else {
-                        more += 1;
-                    }
-                }
-            }
-            Payload::ComponentExportSection(exports) if depth == 1 => {
-                for export in exports {
-                    let name = export.ok()?.name.name;
-                    is_for_tasks |= World::of([name]).is_some() || name.starts_with("wasi:cli/run@");
-                }
-            }
-            _ => {}
-        }
-    }
-    if missing.is_empty() || !is_for_tasks {
-        return None;
-    }
-    let more = if more == 0 { String::new() } else { format!("; and {more} more") };
-    Some(format!("the component imports what this wasmrun does not offer: {}{more}", missing.join("; ")))
+/// Describes in one sentence each import that isn't offered and what to do about it. Returns `None` if there is none.
+pub(super) fn misfit(outline: &Outline<'_>) -> Option<String> {
+    let mut missing = outline.imports.iter().filter_map(|import| not_offered(import, outline.author));
+    let named: Vec<String> = missing.by_ref().take(MOST_NAMED).collect();
+    let more = match missing.count() {
+        _ if named.is_empty() => return None,
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    Some(format!("the component imports what this wasmrun does not offer: {}{more}", named.join("; ")))
 }
 
-/// Says why an import isn't offered, and what to do. Returns `None` if it's offered or unknown.
-fn not_offered(name: &str) -> Option<String> {
-    let (interface, version) = name.split_once('@').unwrap_or((name, ""));
-    let (package, _) = interface.split_once('/')?;
-    let shown: String = name.chars().take(NAME_CHARS).collect();
-    let is = |minor: &str| version.strip_prefix(minor).is_some_and(|rest| rest.starts_with('.'));
-    if package == "wasmrun:task" {
-        return match version {
-            "" => Some(format!("{shown} (it names no version: build against version 0.1.0)")),
-            _ if is("0.1") => None,
-            _ => Some(format!("{shown} (this wasmrun offers version 0.1.0: build against that)")),
-        };
+/// Says why an import isn't offered, and what to do. Returns `None` if it's offered, or if only the linker can tell.
+fn not_offered(import: &Import<'_>, author: Option<Author>) -> Option<String> {
+    let shown = |text: &str| text.chars().take(NAME_CHARS).collect::<String>();
+    let name = shown(import.name);
+    if let Some(interface) = import.implements {
+        let interface = shown(interface);
+        return Some(format!(
+            "{name} (it implements {interface} under a label of its own: import the interface by its name)"
+        ));
     }
-    if package == "fermyon:spin-sqs" {
-        return (version != "2.0.0")
-            .then(|| format!("{shown} (this wasmrun offers version 2.0.0: build against that)"));
+    match (import.kind, &import.contract) {
+        (ComponentExternalKind::Func, _) => {
+            return Some(format!("{name} (a function without an interface: {COMPOSE})"));
+        }
+        // An instance of types alone needs no implementation.
+        (ComponentExternalKind::Instance, Some(contract))
+            if contract.functions.is_empty() && !contract.has_resources =>
+        {
+            return None;
+        }
+        (ComponentExternalKind::Instance, _) => {}
+        _ => return None,
     }
-    if package.starts_with("fermyon:") || package.starts_with("spin:") {
-        let (_, interface) = interface.split_once('/')?;
-        let instead = match interface {
-            "key-value" => "of Spin: use wasi:keyvalue, granted by --keyvalue",
-            "variables" | "config" => "of Spin: use wasi:config, granted by --config-value",
-            _ => "of Spin: build without it",
-        };
-        return Some(format!("{shown} ({instead})"));
-    }
-    if !package.starts_with("wasi:") {
-        return None;
+    let (interface, version) = import.name.split_once('@').unwrap_or((import.name, ""));
+    let Some((package, name_in_package)) = interface.split_once('/') else {
+        return Some(format!("{name} ({COMPOSE})"));
+    };
+    if let Some((_, offered)) = PROPOSALS.iter().find(|(proposal, _)| *proposal == package) {
+        let is_offered = import.name == *offered
+            || import.name == logging::UNVERSIONED
+            || config::OTHER_NAMES.contains(&import.name)
+            || keyvalue::NAMES.contains(&import.name);
+        return (!is_offered).then(|| format!("{name} (this wasmrun offers {offered}: build against that)"));
     }
     if let "wasi:messaging" | "wasi:blobstore" = package {
         let is_offered = version == "0.2.0-draft" && DRAFTS.contains(&interface);
-        let versions =
-            "of version 0.2.0-draft this wasmrun offers the interfaces as published: build against them";
-        return (!is_offered).then(|| format!("{shown} ({versions})"));
+        let advice = "of version 0.2.0-draft this wasmrun offers the interfaces as published: build against them";
+        return (!is_offered).then(|| format!("{name} ({advice})"));
     }
-    if OFFERED.contains(&package) {
-        return match version {
-            _ if is("0.2") => None,
-            _ if is("0.3") => {
-                Some(format!("{shown} (WASI 0.3, with async functions: build the component for WASI 0.2)"))
+    let is = |minor: &str| version.strip_prefix(minor).is_some_and(|rest| rest.starts_with('.'));
+    let advice = match package {
+        "wasmrun:task" => match version {
+            "" => "it names no version: build against version 0.1.0",
+            _ if is("0.1") => {
+                return lacking(import, interface, "0.1.0").map(|why| format!("{name} ({why})"));
             }
-            _ => Some(format!("{shown} (this wasmrun offers WASI 0.2: build the component for that)")),
-        };
-    }
-    if let Some((_, offered)) = PROPOSALS.iter().find(|(proposal, _)| *proposal == package) {
-        let is_offered = name == *offered
-            || name == logging::UNVERSIONED
-            || config::OTHER_NAMES.contains(&name)
-            || keyvalue::NAMES.contains(&name);
-        return (!is_offered).then(|| format!("{shown} (this wasmrun offers {offered}: build against that)"));
-    }
-    let instead = match package {
+            _ => "this wasmrun offers version 0.1.0: build against that",
+        },
+        "fermyon:spin-sqs" if version == "2.0.0" => return None,
+        "fermyon:spin-sqs" => "this wasmrun offers version 2.0.0: build against that",
+        _ if package.starts_with("fermyon:") || package.starts_with("spin:") => match name_in_package {
+            "key-value" => "of Spin: use wasi:keyvalue, granted by --keyvalue",
+            "variables" | "config" => "of Spin: use wasi:config, granted by --config-value",
+            _ => "of Spin: build without it",
+        },
         "wasi:http" => {
-            "tasks have no HTTP: build without it; in JavaScript, disable componentize-js's features http and fetch-event"
+            let leave_out = author::without_http(author);
+            return Some(format!("{name} (tasks have no HTTP: {leave_out})"));
         }
-        _ => "build without it",
+        _ if OFFERED.lines().any(|line| line.split('/').next() == Some(package)) => match version {
+            _ if is("0.2") => return lacking(import, interface, WASI).map(|why| format!("{name} ({why})")),
+            _ if is("0.3") => "WASI 0.3, with async functions: build the component for WASI 0.2",
+            _ => "this wasmrun offers WASI 0.2: build the component for that",
+        },
+        _ if package.starts_with("wasi:") => "build without it",
+        _ => COMPOSE,
     };
-    Some(format!("{shown} ({instead})"))
+    Some(format!("{name} ({advice})"))
+}
+
+/// Says what an interface of an offered version lacks here: a newer version may have more functions.
+fn lacking(import: &Import<'_>, interface: &str, version: &str) -> Option<String> {
+    let mut lines = OFFERED.lines().map(|line| line.split(' '));
+    let Some(offered) = lines.find_map(|mut words| (words.next() == Some(interface)).then_some(words)) else {
+        return Some(format!(
+            "version {version} of the package, which this wasmrun offers, has no such interface"
+        ));
+    };
+    let functions = &import.contract.as_ref()?.functions;
+    let lacking = functions.iter().find(|function| !offered.clone().any(|offered| offered == **function))?;
+    let lacking: String = lacking.chars().take(NAME_CHARS).collect();
+    Some(format!("this wasmrun offers version {version}, without {lacking}: build against that version"))
 }
 
 #[cfg(test)]
@@ -137,11 +136,16 @@ mod tests {
     const HANDLER: &str = r#"(instance $h) (export "wasmrun:task/handler@0.1.0" (instance $h))"#;
 
     fn of(imports: &str, exports: &str) -> Option<String> {
-        misfit(&wat::parse_str(format!("(component {imports} {exports})")).expect("a component"))
+        let bytes = wat::parse_str(format!("(component {imports} {exports})")).expect("a component");
+        misfit(&Outline::read(&bytes)?)
     }
 
     fn import(name: &str) -> String {
-        format!(r#"(import "{name}" (instance (export "f" (func))))"#)
+        with_function(name, "f")
+    }
+
+    fn with_function(name: &str, function: &str) -> String {
+        format!(r#"(import "{name}" (instance (export "{function}" (func))))"#)
     }
 
     #[test]
@@ -156,6 +160,7 @@ mod tests {
             "wasmrun:task/queue",
             "fermyon:spin/key-value@2.0.0",
             "wasi:messaging/consumer@0.2.0-draft",
+            "lib:text/upper",
         ];
         let text = of(&imports.map(import).concat(), HANDLER).expect("refused");
         for name in imports {
@@ -168,6 +173,7 @@ mod tests {
             "WASI 0.2",
             "offers version 0.1.0",
             "names no version",
+            "wac plug",
         ] {
             assert!(text.contains(hint), "{hint} in {text}");
         }
@@ -183,35 +189,83 @@ mod tests {
     }
 
     #[test]
-    fn what_is_offered_or_unknown_is_left_to_the_linker() {
+    fn what_is_offered_in_some_version_is_no_misfit() {
         let imports = [
-            "wasi:io/streams@0.2.12",
-            "wasi:cli/environment@0.2.0",
-            "wasi:logging/logging@0.1.0-draft",
-            "wasi:logging/logging",
-            "wasi:keyvalue/batch@0.2.0-draft",
-            "wasi:keyvalue/atomics@0.2.0-draft2",
-            "wasi:config/store@0.2.0-rc.1",
-            "wasi:config/store@0.2.0-draft",
-            "wasi:config/runtime@0.2.0-draft",
-            "wasmrun:task/message@0.1.7",
-            "acme:billing/ledger@1.2.3",
-            "plain-name",
-            "wasi:blobstore/types@0.2.0-draft",
+            ("wasi:io/streams@0.2.77", "[method]input-stream.read"),
+            ("wasi:cli/environment@0.2.0", "get-environment"),
+            ("wasmrun:task/message@0.1.7", "[method]message.id"),
+            ("wasi:logging/logging@0.1.0-draft", "log"),
+            ("wasi:logging/logging", "log"),
+            ("wasi:keyvalue/batch@0.2.0-draft", "get-many"),
+            ("wasi:keyvalue/atomics@0.2.0-draft2", "increment"),
+            ("wasi:config/store@0.2.0-rc.1", "get"),
+            ("wasi:config/store@0.2.0-draft", "get"),
+            ("wasi:config/runtime@0.2.0-draft", "get"),
+            ("wasi:blobstore/types@0.2.0-draft", "x"),
+            ("wasi:messaging/producer@0.2.0-draft", "send"),
         ];
-        assert_eq!(of(&imports.map(import).concat(), HANDLER), None);
+        assert_eq!(
+            of(&imports.map(|(name, function)| with_function(name, function)).concat(), HANDLER),
+            None
+        );
+        let types = r#"(import "acme:billing/types@1.2.3" (instance (type $t (record (field "x" u8))) (export "t" (type (eq $t)))))"#;
+        assert_eq!(of(types, HANDLER), None, "types need no implementation");
+    }
+
+    #[test]
+    fn a_function_that_only_newer_versions_have_is_named() {
+        let of_one = |name, function| of(&with_function(name, function), HANDLER).expect("refused");
+        let text = of_one("wasi:clocks/monotonic-clock@0.2.99", "brand-new");
+        assert!(
+            text.contains("wasi:clocks/monotonic-clock@0.2.99") && text.contains("0.2.12, without brand-new"),
+            "{text}"
+        );
+        let text = of_one("wasi:clocks/timezone@0.2.5", "display");
+        assert!(text.contains("no such interface"), "{text}");
+        let text = of_one("wasmrun:task/queue@0.1.9", "[method]queue.peek");
+        assert!(text.contains("version 0.1.0, without [method]queue.peek"), "{text}");
+    }
+
+    #[test]
+    fn a_function_and_an_instance_without_an_interface_are_named() {
+        let text = of(r#"(import "upper" (func)) (import "tools" (instance (export "f" (func))))"#, HANDLER);
+        let text = text.expect("refused");
+        assert!(text.contains("upper (a function") && text.contains("tools (compose"), "{text}");
+    }
+
+    #[test]
+    fn a_label_is_named_with_the_interface_that_it_implements() {
+        let import = Import {
+            name: "cache",
+            implements: Some("wasi:keyvalue/store@0.2.0"),
+            kind: ComponentExternalKind::Instance,
+            contract: None,
+        };
+        let text = not_offered(&import, None).expect("refused");
+        assert!(text.starts_with("cache (it implements wasi:keyvalue/store@0.2.0 under a label"), "{text}");
+    }
+
+    /// With another version of the engine, the list is generated again from its WIT.
+    #[test]
+    fn what_is_listed_as_offered_is_what_the_host_implements() {
+        let engine = wasmtime::Engine::default();
+        let mut linker = wasmtime::component::Linker::new(&engine);
+        crate::task::host::add_to_linker(&mut linker).expect("linked");
+        for line in OFFERED.lines() {
+            let (interface, functions) = line.split_once(' ').unwrap_or((line, ""));
+            let version = if interface.starts_with("wasi:") { WASI } else { "0.1.0" };
+            let mut instance = linker.instance(&format!("{interface}@{version}")).expect("an instance");
+            for function in functions.split_whitespace() {
+                let defined = instance.func_new(function, |_, _, _, _| Ok(()));
+                assert!(defined.is_err(), "{interface} has no {function}");
+            }
+        }
     }
 
     #[test]
     fn what_an_inner_component_imports_is_its_own_affair() {
         let inner = format!("(component {})", import("wasi:http/types@0.2.0"));
         assert_eq!(of(&inner, HANDLER), None);
-    }
-
-    #[test]
-    fn a_component_of_another_world_is_first_told_its_world() {
-        let exports = r#"(instance $h) (export "wasi:http/incoming-handler@0.2.0" (instance $h))"#;
-        assert_eq!(of(&import("wasi:http/types@0.2.0"), exports), None);
     }
 
     #[test]
@@ -228,11 +282,11 @@ mod tests {
         let whole = wat::parse_str(format!("(component {} {HANDLER})", import("wasi:http/types@0.2.0")));
         let whole = whole.expect("a component");
         for end in 0..whole.len() {
-            let _ = misfit(&whole[..end]);
+            let _ = Outline::read(&whole[..end]).as_ref().and_then(misfit);
             let mut changed = whole.clone();
             changed[end] ^= 0xff;
-            let _ = misfit(&changed);
+            let _ = Outline::read(&changed).as_ref().and_then(misfit);
         }
-        assert_eq!(misfit(b"no component"), None);
+        assert!(Outline::read(b"no component").is_none());
     }
 }
