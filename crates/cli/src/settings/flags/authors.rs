@@ -14,6 +14,7 @@ Examples:
   wasmrun new shout --lang python
   wasmrun new forward --lang javascript --kind message
   wasmrun new scale --lang rust
+  wasmrun new filter --lang go --kind command
 
 Exit codes: 0 success, 2 wrong usage, or the directory exists, 3 a file can't be written.")]
 pub(crate) struct NewArgs {
@@ -22,7 +23,8 @@ pub(crate) struct NewArgs {
     /// Language of the guest
     #[arg(long, value_name = "LANGUAGE")]
     pub(crate) lang: Language,
-    /// What the guest does: object writes an object for each that a message announces, message sends each message on
+    /// What the guest does: object writes an object for each that a message announces, message sends each message on, command is
+    /// a program with main that reads the announced object and writes another
     #[arg(long, value_name = "KIND", default_value = "object")]
     pub(crate) kind: Kind,
     /// Rust: take the SDK from this directory, crates/guest in a clone of wasmrun, instead of its published version
@@ -37,6 +39,7 @@ pub(crate) enum Language {
     Python,
     Javascript,
     C,
+    Go,
 }
 
 /// What the guest of a new project does.
@@ -44,6 +47,7 @@ pub(crate) enum Language {
 pub(crate) enum Kind {
     Object,
     Message,
+    Command,
 }
 
 /// Run the test cases of a guest
