@@ -100,8 +100,9 @@ mod tests {
     /// Checks the seeds: a fuzzer should not change files that are refused anyway.
     #[test]
     fn the_first_seed_is_a_task_and_the_second_a_component() {
-        let look =
-            |seed: usize| block_on(inspect(&SEEDS[seed], &Compiler::in_process())).expect("a component");
+        let look = |seed: usize| {
+            block_on(inspect(&SEEDS[seed], &Compiler::in_process(), &Limits::default())).expect("a component")
+        };
         assert_eq!(look(0).fits, Ok(World::Task));
         assert!(look(1).fits.is_err_and(|misfit| misfit.contains("handler")));
         assert_eq!(changed(0, &[]), SEEDS[0]);
