@@ -240,6 +240,9 @@ pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
             "images" => Some(&servers::THUMBNAILERS),
             _ => None,
         };
+        if name == "languages" {
+            runner.env("WASMRUN_GUEST_TOOLS", servers::guest_tools(places)?);
+        }
         if let Some(compared) = compared {
             runner.env("WASMRUN_BENCH_SERVERS", servers::ready_to_compare(places, compared)?);
         }
