@@ -17,7 +17,7 @@ use wasmrun_benches::rounds::{Way, interleaved, median};
 use wasmrun_benches::{report, run, system};
 
 /// The languages, and where each one's tools are: in the folder of the tools, and in a project.
-const LANGUAGES: [(&str, Option<(&str, &str)>); 5] = [
+static LANGUAGES: [(&str, Option<(&str, &str)>); 5] = [
     ("c", Some(("python", ".venv"))),
     ("rust", None),
     ("go", Some(("python", ".venv"))),
@@ -38,9 +38,9 @@ fn main() {
     let directory = tempfile::tempdir().expect("a directory");
     let built: Vec<Project> = languages
         .iter()
-        .filter_map(|(lang, place)| Project::build(directory.path(), &tools, lang, *place))
+        .filter_map(|(lang, place)| Project::build(directory.path(), &tools, *lang, *place))
         .collect();
-    let ways = built.iter().map(|project| Way::new(project.lang, |_| project.measure(tasks))).collect();
+    let ways = built.iter().map(|project| Way::new(project.lang, move |_| project.measure(tasks))).collect();
     let found = interleaved("languages", rounds, ways);
     let rows: Vec<Value> = built
         .iter()
@@ -132,7 +132,9 @@ impl Project {
         let body = format!("@{}", queue.path().join("body").display());
         let mut enqueue = wasmrun();
         enqueue.args(["enqueue", "--queue", &url]);
-        (0..tasks).for_each(|_| drop(enqueue.args(["--message", &body])));
+        for _ in 0..tasks {
+            enqueue.args(["--message", &body]);
+        }
         system::output(&mut enqueue).expect("messages");
         let output = queue.path().join("out");
         fs::create_dir(&output).expect("a directory");
@@ -142,8 +144,8 @@ impl Project {
         worker.args(["--store", &dir_store("output", &output, "wo"), "--output-object", "output:{id}"]);
         let ended = worker.output().expect("a worker");
         let log = String::from_utf8_lossy(&ended.stderr).into_owned();
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let summary = lines.into_iter().find(|line| line["message"] == "summary");
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let summary = lines.find(|line| line["message"] == "summary");
         let summary = summary.unwrap_or_else(|| panic!("no summary: {log}"));
         assert_eq!(summary["completed"], tasks, "{log}");
         summary

@@ -76,6 +76,8 @@ type ObjectInfo struct {
 	Etag        witTypes.Option[string]
 	Version     witTypes.Option[string]
 	ContentType witTypes.Option[string]
+	// How long, and by whom, an HTTP response with the object may be cached, in the form of RFC 9111.
+	CacheControl witTypes.Option[string]
 	// Names and values that the writer stored with the content.
 	Metadata []witTypes.Tuple2[string, string]
 	// Time of the last change, in milliseconds since 1970 (UTC).
@@ -137,8 +139,10 @@ func MakeConditionIfMatch(value string) Condition {
 // Options for writing an object.
 type PutOptions struct {
 	ContentType witTypes.Option[string]
-	Metadata    []witTypes.Tuple2[string, string]
-	Condition   Condition
+	// Value of the header `Cache-Control` with which the object is served, such as `public, max-age=3600`.
+	CacheControl witTypes.Option[string]
+	Metadata     []witTypes.Tuple2[string, string]
+	Condition    Condition
 }
 
 // An object with its content.
@@ -343,7 +347,7 @@ func (self *Store) Head(key string, version witTypes.Option[string]) witTypes.Re
 	pinner := &runtime.Pinner{}
 	defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (40 + 12*4), 8))
+	returnArea := uintptr(witRuntime.Allocate(pinner, (32 + 16*4), 8))
 	utf8 := unsafe.Pointer(unsafe.StringData(key))
 	pinner.Pin(utf8)
 	var option int32
@@ -367,7 +371,7 @@ func (self *Store) Head(key string, version witTypes.Option[string]) witTypes.Re
 		panic("unreachable")
 	}
 	wasm_import_method_store_head((self).Handle(), uintptr(utf8), uint32(len(key)), option, option1, option2, returnArea)
-	var result13 witTypes.Result[ObjectInfo, Error]
+	var result15 witTypes.Result[ObjectInfo, Error]
 	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
 	case 0:
 		value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4))))
@@ -407,28 +411,40 @@ func (self *Store) Head(key string, version witTypes.Option[string]) witTypes.Re
 		default:
 			panic("unreachable")
 		}
-		result := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4))))
-		for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4)))); index++ {
-			base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 11*4))))), index*(4*4))
-			value9 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
-			value10 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
-
-			result = append(result, witTypes.Tuple2[string, string]{F0: value9, F1: value10})
-		}
-
-		var option11 witTypes.Option[uint64]
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (24 + 12*4)))) {
+		var option10 witTypes.Option[string]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 11*4)))) {
 		case 0:
 
-			option11 = witTypes.None[uint64]()
+			option10 = witTypes.None[string]()
+		case 1:
+			value9 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 13*4))))
+
+			option10 = witTypes.Some[string](value9)
+		default:
+			panic("unreachable")
+		}
+		result := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 15*4))))
+		for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 15*4)))); index++ {
+			base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 14*4))))), index*(4*4))
+			value11 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+			value12 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
+
+			result = append(result, witTypes.Tuple2[string, string]{F0: value11, F1: value12})
+		}
+
+		var option13 witTypes.Option[uint64]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 16*4)))) {
+		case 0:
+
+			option13 = witTypes.None[uint64]()
 		case 1:
 
-			option11 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (32 + 12*4)))))
+			option13 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (24 + 16*4)))))
 		default:
 			panic("unreachable")
 		}
 
-		result13 = witTypes.Ok[ObjectInfo, Error](ObjectInfo{Key: value, Size: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4)))), Etag: option4, Version: option6, ContentType: option8, Metadata: result, ModifiedAt: option11})
+		result15 = witTypes.Ok[ObjectInfo, Error](ObjectInfo{Key: value, Size: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4)))), Etag: option4, Version: option6, ContentType: option8, CacheControl: option10, Metadata: result, ModifiedAt: option13})
 	case 1:
 		var variant Error
 		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
@@ -453,20 +469,20 @@ func (self *Store) Head(key string, version witTypes.Option[string]) witTypes.Re
 			variant = MakeErrorUnavailable()
 
 		case 5:
-			value12 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4))))
+			value14 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4))))
 
-			variant = MakeErrorOther(value12)
+			variant = MakeErrorOther(value14)
 
 		default:
 			panic("unreachable")
 		}
 
-		result13 = witTypes.Err[ObjectInfo, Error](variant)
+		result15 = witTypes.Err[ObjectInfo, Error](variant)
 	default:
 		panic("unreachable")
 	}
-	result14 := result13
-	return result14
+	result16 := result15
+	return result16
 
 }
 
@@ -477,7 +493,7 @@ func (self *Store) Get(key string, version witTypes.Option[string]) witTypes.Res
 	pinner := &runtime.Pinner{}
 	defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (40 + 14*4), 8))
+	returnArea := uintptr(witRuntime.Allocate(pinner, (32 + 18*4), 8))
 	utf8 := unsafe.Pointer(unsafe.StringData(key))
 	pinner.Pin(utf8)
 	var option int32
@@ -501,7 +517,7 @@ func (self *Store) Get(key string, version witTypes.Option[string]) witTypes.Res
 		panic("unreachable")
 	}
 	wasm_import_method_store_get((self).Handle(), uintptr(utf8), uint32(len(key)), option, option1, option2, returnArea)
-	var result14 witTypes.Result[Object, Error]
+	var result16 witTypes.Result[Object, Error]
 	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
 	case 0:
 		value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4))))
@@ -541,29 +557,41 @@ func (self *Store) Get(key string, version witTypes.Option[string]) witTypes.Res
 		default:
 			panic("unreachable")
 		}
-		result := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4))))
-		for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4)))); index++ {
-			base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 11*4))))), index*(4*4))
-			value9 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
-			value10 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
-
-			result = append(result, witTypes.Tuple2[string, string]{F0: value9, F1: value10})
-		}
-
-		var option11 witTypes.Option[uint64]
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (24 + 12*4)))) {
+		var option10 witTypes.Option[string]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 11*4)))) {
 		case 0:
 
-			option11 = witTypes.None[uint64]()
+			option10 = witTypes.None[string]()
 		case 1:
+			value9 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 13*4))))
 
-			option11 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (32 + 12*4)))))
+			option10 = witTypes.Some[string](value9)
 		default:
 			panic("unreachable")
 		}
-		value12 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (40 + 12*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (40 + 13*4))))
+		result := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 15*4))))
+		for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 15*4)))); index++ {
+			base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 14*4))))), index*(4*4))
+			value11 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+			value12 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
 
-		result14 = witTypes.Ok[Object, Error](Object{Info: ObjectInfo{Key: value, Size: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4)))), Etag: option4, Version: option6, ContentType: option8, Metadata: result, ModifiedAt: option11}, Content: value12})
+			result = append(result, witTypes.Tuple2[string, string]{F0: value11, F1: value12})
+		}
+
+		var option13 witTypes.Option[uint64]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 16*4)))) {
+		case 0:
+
+			option13 = witTypes.None[uint64]()
+		case 1:
+
+			option13 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (24 + 16*4)))))
+		default:
+			panic("unreachable")
+		}
+		value14 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (32 + 16*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (32 + 17*4))))
+
+		result16 = witTypes.Ok[Object, Error](Object{Info: ObjectInfo{Key: value, Size: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4)))), Etag: option4, Version: option6, ContentType: option8, CacheControl: option10, Metadata: result, ModifiedAt: option13}, Content: value14})
 	case 1:
 		var variant Error
 		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
@@ -588,20 +616,20 @@ func (self *Store) Get(key string, version witTypes.Option[string]) witTypes.Res
 			variant = MakeErrorUnavailable()
 
 		case 5:
-			value13 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4))))
+			value15 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4))))
 
-			variant = MakeErrorOther(value13)
+			variant = MakeErrorOther(value15)
 
 		default:
 			panic("unreachable")
 		}
 
-		result14 = witTypes.Err[Object, Error](variant)
+		result16 = witTypes.Err[Object, Error](variant)
 	default:
 		panic("unreachable")
 	}
-	result15 := result14
-	return result15
+	result17 := result16
+	return result17
 
 }
 
@@ -761,13 +789,13 @@ func (self *Store) Read(key string, version witTypes.Option[string]) witTypes.Re
 }
 
 //go:wasmimport wasmrun:task/object-store@0.1.0 [method]store.put
-func wasm_import_method_store_put(arg0 int32, arg1 uintptr, arg2 uint32, arg3 uintptr, arg4 uint32, arg5 int32, arg6 uintptr, arg7 uint32, arg8 uintptr, arg9 uint32, arg10 int32, arg11 uintptr, arg12 uint32, arg13 uintptr)
+func wasm_import_method_store_put(arg0 int32, arg1 uintptr, arg2 uint32, arg3 uintptr, arg4 uint32, arg5 int32, arg6 uintptr, arg7 uint32, arg8 int32, arg9 uintptr, arg10 uint32, arg11 uintptr, arg12 uint32, arg13 int32, arg14 uintptr, arg15 uint32, arg16 uintptr)
 
 func (self *Store) Put(key string, content []uint8, options PutOptions) witTypes.Result[ObjectInfo, Error] {
 	pinner := &runtime.Pinner{}
 	defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (40 + 12*4), 8))
+	returnArea := uintptr(witRuntime.Allocate(pinner, (32 + 16*4), 8))
 	utf8 := unsafe.Pointer(unsafe.StringData(key))
 	pinner.Pin(utf8)
 	data := unsafe.Pointer(unsafe.SliceData(content))
@@ -792,156 +820,188 @@ func (self *Store) Put(key string, content []uint8, options PutOptions) witTypes
 	default:
 		panic("unreachable")
 	}
+	var option4 int32
+	var option5 uintptr
+	var option6 uint32
+	switch (options).CacheControl.Tag() {
+	case witTypes.OptionNone:
+
+		option4 = int32(0)
+		option5 = 0
+		option6 = 0
+	case witTypes.OptionSome:
+		payload := (options).CacheControl.Some()
+		utf83 := unsafe.Pointer(unsafe.StringData(payload))
+		pinner.Pin(utf83)
+
+		option4 = int32(1)
+		option5 = uintptr(utf83)
+		option6 = uint32(len(payload))
+	default:
+		panic("unreachable")
+	}
 	slice := (options).Metadata
 	length := uint32(len(slice))
 	result := witRuntime.Allocate(pinner, uintptr(length*(4*4)), 4)
 	for index, element := range slice {
 		base := unsafe.Add(result, index*(4*4))
-		utf83 := unsafe.Pointer(unsafe.StringData((element).F0))
-		pinner.Pin(utf83)
+		utf87 := unsafe.Pointer(unsafe.StringData((element).F0))
+		pinner.Pin(utf87)
 		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).F0)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf83)))
-		utf84 := unsafe.Pointer(unsafe.StringData((element).F1))
-		pinner.Pin(utf84)
+		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf87)))
+		utf88 := unsafe.Pointer(unsafe.StringData((element).F1))
+		pinner.Pin(utf88)
 		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).F1)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf84)))
+		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf88)))
 
 	}
 
 	var variant int32
-	var variant6 uintptr
-	var variant7 uint32
+	var variant10 uintptr
+	var variant11 uint32
 	switch (options).Condition.Tag() {
 	case ConditionAlways:
 
 		variant = int32(0)
-		variant6 = 0
-		variant7 = 0
+		variant10 = 0
+		variant11 = 0
 
 	case ConditionIfAbsent:
 
 		variant = int32(1)
-		variant6 = 0
-		variant7 = 0
+		variant10 = 0
+		variant11 = 0
 
 	case ConditionIfMatch:
 		payload := (options).Condition.IfMatch()
-		utf85 := unsafe.Pointer(unsafe.StringData(payload))
-		pinner.Pin(utf85)
+		utf89 := unsafe.Pointer(unsafe.StringData(payload))
+		pinner.Pin(utf89)
 
 		variant = int32(2)
-		variant6 = uintptr(utf85)
-		variant7 = uint32(len(payload))
+		variant10 = uintptr(utf89)
+		variant11 = uint32(len(payload))
 
 	default:
 		panic("unreachable")
 	}
-	wasm_import_method_store_put((self).Handle(), uintptr(utf8), uint32(len(key)), uintptr(data), uint32(len(content)), option, option1, option2, uintptr(result), length, variant, variant6, variant7, returnArea)
-	var result20 witTypes.Result[ObjectInfo, Error]
+	wasm_import_method_store_put((self).Handle(), uintptr(utf8), uint32(len(key)), uintptr(data), uint32(len(content)), option, option1, option2, option4, option5, option6, uintptr(result), length, variant, variant10, variant11, returnArea)
+	var result26 witTypes.Result[ObjectInfo, Error]
 	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
 	case 0:
 		value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4))))
-		var option9 witTypes.Option[string]
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 2*4)))) {
-		case 0:
-
-			option9 = witTypes.None[string]()
-		case 1:
-			value8 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 3*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 4*4))))
-
-			option9 = witTypes.Some[string](value8)
-		default:
-			panic("unreachable")
-		}
-		var option11 witTypes.Option[string]
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 5*4)))) {
-		case 0:
-
-			option11 = witTypes.None[string]()
-		case 1:
-			value10 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 6*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 7*4))))
-
-			option11 = witTypes.Some[string](value10)
-		default:
-			panic("unreachable")
-		}
 		var option13 witTypes.Option[string]
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 8*4)))) {
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 2*4)))) {
 		case 0:
 
 			option13 = witTypes.None[string]()
 		case 1:
-			value12 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 9*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 10*4))))
+			value12 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 3*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 4*4))))
 
 			option13 = witTypes.Some[string](value12)
 		default:
 			panic("unreachable")
 		}
-		result16 := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4))))
-		for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4)))); index++ {
-			base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 11*4))))), index*(4*4))
-			value14 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
-			value15 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
-
-			result16 = append(result16, witTypes.Tuple2[string, string]{F0: value14, F1: value15})
-		}
-
-		var option17 witTypes.Option[uint64]
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (24 + 12*4)))) {
+		var option15 witTypes.Option[string]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 5*4)))) {
 		case 0:
 
-			option17 = witTypes.None[uint64]()
+			option15 = witTypes.None[string]()
+		case 1:
+			value14 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 6*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 7*4))))
+
+			option15 = witTypes.Some[string](value14)
+		default:
+			panic("unreachable")
+		}
+		var option17 witTypes.Option[string]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 8*4)))) {
+		case 0:
+
+			option17 = witTypes.None[string]()
+		case 1:
+			value16 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 9*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 10*4))))
+
+			option17 = witTypes.Some[string](value16)
+		default:
+			panic("unreachable")
+		}
+		var option19 witTypes.Option[string]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 11*4)))) {
+		case 0:
+
+			option19 = witTypes.None[string]()
+		case 1:
+			value18 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 13*4))))
+
+			option19 = witTypes.Some[string](value18)
+		default:
+			panic("unreachable")
+		}
+		result22 := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 15*4))))
+		for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 15*4)))); index++ {
+			base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 14*4))))), index*(4*4))
+			value20 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+			value21 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
+
+			result22 = append(result22, witTypes.Tuple2[string, string]{F0: value20, F1: value21})
+		}
+
+		var option23 witTypes.Option[uint64]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 16*4)))) {
+		case 0:
+
+			option23 = witTypes.None[uint64]()
 		case 1:
 
-			option17 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (32 + 12*4)))))
+			option23 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (24 + 16*4)))))
 		default:
 			panic("unreachable")
 		}
 
-		result20 = witTypes.Ok[ObjectInfo, Error](ObjectInfo{Key: value, Size: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4)))), Etag: option9, Version: option11, ContentType: option13, Metadata: result16, ModifiedAt: option17})
+		result26 = witTypes.Ok[ObjectInfo, Error](ObjectInfo{Key: value, Size: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4)))), Etag: option13, Version: option15, ContentType: option17, CacheControl: option19, Metadata: result22, ModifiedAt: option23})
 	case 1:
-		var variant19 Error
+		var variant25 Error
 		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
 		case 0:
 
-			variant19 = MakeErrorNotFound()
+			variant25 = MakeErrorNotFound()
 
 		case 1:
 
-			variant19 = MakeErrorAccessDenied()
+			variant25 = MakeErrorAccessDenied()
 
 		case 2:
 
-			variant19 = MakeErrorTooLarge()
+			variant25 = MakeErrorTooLarge()
 
 		case 3:
 
-			variant19 = MakeErrorPreconditionFailed()
+			variant25 = MakeErrorPreconditionFailed()
 
 		case 4:
 
-			variant19 = MakeErrorUnavailable()
+			variant25 = MakeErrorUnavailable()
 
 		case 5:
-			value18 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4))))
+			value24 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4))))
 
-			variant19 = MakeErrorOther(value18)
+			variant25 = MakeErrorOther(value24)
 
 		default:
 			panic("unreachable")
 		}
 
-		result20 = witTypes.Err[ObjectInfo, Error](variant19)
+		result26 = witTypes.Err[ObjectInfo, Error](variant25)
 	default:
 		panic("unreachable")
 	}
-	result21 := result20
-	return result21
+	result27 := result26
+	return result27
 
 }
 
 //go:wasmimport wasmrun:task/object-store@0.1.0 [method]store.write
-func wasm_import_method_store_write(arg0 int32, arg1 uintptr, arg2 uint32, arg3 int32, arg4 uintptr, arg5 uint32, arg6 uintptr, arg7 uint32, arg8 int32, arg9 uintptr, arg10 uint32, arg11 uintptr)
+func wasm_import_method_store_write(arg0 int32, arg1 uintptr, arg2 uint32, arg3 int32, arg4 uintptr, arg5 uint32, arg6 int32, arg7 uintptr, arg8 uint32, arg9 uintptr, arg10 uint32, arg11 int32, arg12 uintptr, arg13 uint32, arg14 uintptr)
 
 func (self *Store) Write(key string, options PutOptions) witTypes.Result[*Writer, Error] {
 	pinner := &runtime.Pinner{}
@@ -970,94 +1030,114 @@ func (self *Store) Write(key string, options PutOptions) witTypes.Result[*Writer
 	default:
 		panic("unreachable")
 	}
+	var option4 int32
+	var option5 uintptr
+	var option6 uint32
+	switch (options).CacheControl.Tag() {
+	case witTypes.OptionNone:
+
+		option4 = int32(0)
+		option5 = 0
+		option6 = 0
+	case witTypes.OptionSome:
+		payload := (options).CacheControl.Some()
+		utf83 := unsafe.Pointer(unsafe.StringData(payload))
+		pinner.Pin(utf83)
+
+		option4 = int32(1)
+		option5 = uintptr(utf83)
+		option6 = uint32(len(payload))
+	default:
+		panic("unreachable")
+	}
 	slice := (options).Metadata
 	length := uint32(len(slice))
 	result := witRuntime.Allocate(pinner, uintptr(length*(4*4)), 4)
 	for index, element := range slice {
 		base := unsafe.Add(result, index*(4*4))
-		utf83 := unsafe.Pointer(unsafe.StringData((element).F0))
-		pinner.Pin(utf83)
+		utf87 := unsafe.Pointer(unsafe.StringData((element).F0))
+		pinner.Pin(utf87)
 		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).F0)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf83)))
-		utf84 := unsafe.Pointer(unsafe.StringData((element).F1))
-		pinner.Pin(utf84)
+		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf87)))
+		utf88 := unsafe.Pointer(unsafe.StringData((element).F1))
+		pinner.Pin(utf88)
 		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).F1)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf84)))
+		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf88)))
 
 	}
 
 	var variant int32
-	var variant6 uintptr
-	var variant7 uint32
+	var variant10 uintptr
+	var variant11 uint32
 	switch (options).Condition.Tag() {
 	case ConditionAlways:
 
 		variant = int32(0)
-		variant6 = 0
-		variant7 = 0
+		variant10 = 0
+		variant11 = 0
 
 	case ConditionIfAbsent:
 
 		variant = int32(1)
-		variant6 = 0
-		variant7 = 0
+		variant10 = 0
+		variant11 = 0
 
 	case ConditionIfMatch:
 		payload := (options).Condition.IfMatch()
-		utf85 := unsafe.Pointer(unsafe.StringData(payload))
-		pinner.Pin(utf85)
+		utf89 := unsafe.Pointer(unsafe.StringData(payload))
+		pinner.Pin(utf89)
 
 		variant = int32(2)
-		variant6 = uintptr(utf85)
-		variant7 = uint32(len(payload))
+		variant10 = uintptr(utf89)
+		variant11 = uint32(len(payload))
 
 	default:
 		panic("unreachable")
 	}
-	wasm_import_method_store_write((self).Handle(), uintptr(utf8), uint32(len(key)), option, option1, option2, uintptr(result), length, variant, variant6, variant7, returnArea)
-	var result9 witTypes.Result[*Writer, Error]
+	wasm_import_method_store_write((self).Handle(), uintptr(utf8), uint32(len(key)), option, option1, option2, option4, option5, option6, uintptr(result), length, variant, variant10, variant11, returnArea)
+	var result13 witTypes.Result[*Writer, Error]
 	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
 	case 0:
 
-		result9 = witTypes.Ok[*Writer, Error](WriterFromOwnHandle(int32(uintptr(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 4))))))
+		result13 = witTypes.Ok[*Writer, Error](WriterFromOwnHandle(int32(uintptr(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 4))))))
 	case 1:
-		var variant8 Error
+		var variant12 Error
 		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4))) {
 		case 0:
 
-			variant8 = MakeErrorNotFound()
+			variant12 = MakeErrorNotFound()
 
 		case 1:
 
-			variant8 = MakeErrorAccessDenied()
+			variant12 = MakeErrorAccessDenied()
 
 		case 2:
 
-			variant8 = MakeErrorTooLarge()
+			variant12 = MakeErrorTooLarge()
 
 		case 3:
 
-			variant8 = MakeErrorPreconditionFailed()
+			variant12 = MakeErrorPreconditionFailed()
 
 		case 4:
 
-			variant8 = MakeErrorUnavailable()
+			variant12 = MakeErrorUnavailable()
 
 		case 5:
 			value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (3 * 4))))
 
-			variant8 = MakeErrorOther(value)
+			variant12 = MakeErrorOther(value)
 
 		default:
 			panic("unreachable")
 		}
 
-		result9 = witTypes.Err[*Writer, Error](variant8)
+		result13 = witTypes.Err[*Writer, Error](variant12)
 	default:
 		panic("unreachable")
 	}
-	result10 := result9
-	return result10
+	result14 := result13
+	return result14
 
 }
 
@@ -1245,7 +1325,7 @@ func (self *Store) Copy(key string, version witTypes.Option[string], to *Store, 
 	pinner := &runtime.Pinner{}
 	defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (40 + 12*4), 8))
+	returnArea := uintptr(witRuntime.Allocate(pinner, (32 + 16*4), 8))
 	utf8 := unsafe.Pointer(unsafe.StringData(key))
 	pinner.Pin(utf8)
 	var option int32
@@ -1299,7 +1379,7 @@ func (self *Store) Copy(key string, version witTypes.Option[string], to *Store, 
 		panic("unreachable")
 	}
 	wasm_import_method_store_copy((self).Handle(), uintptr(utf8), uint32(len(key)), option, option1, option2, (to).Handle(), uintptr(utf83), uint32(len(toKey)), variant, variant5, variant6, returnArea)
-	var result18 witTypes.Result[ObjectInfo, Error]
+	var result20 witTypes.Result[ObjectInfo, Error]
 	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
 	case 0:
 		value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4))))
@@ -1339,66 +1419,78 @@ func (self *Store) Copy(key string, version witTypes.Option[string], to *Store, 
 		default:
 			panic("unreachable")
 		}
-		result := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4))))
-		for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4)))); index++ {
-			base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 11*4))))), index*(4*4))
-			value13 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
-			value14 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
-
-			result = append(result, witTypes.Tuple2[string, string]{F0: value13, F1: value14})
-		}
-
-		var option15 witTypes.Option[uint64]
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (24 + 12*4)))) {
+		var option14 witTypes.Option[string]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 11*4)))) {
 		case 0:
 
-			option15 = witTypes.None[uint64]()
+			option14 = witTypes.None[string]()
+		case 1:
+			value13 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 13*4))))
+
+			option14 = witTypes.Some[string](value13)
+		default:
+			panic("unreachable")
+		}
+		result := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 15*4))))
+		for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 15*4)))); index++ {
+			base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 14*4))))), index*(4*4))
+			value15 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+			value16 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
+
+			result = append(result, witTypes.Tuple2[string, string]{F0: value15, F1: value16})
+		}
+
+		var option17 witTypes.Option[uint64]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 16*4)))) {
+		case 0:
+
+			option17 = witTypes.None[uint64]()
 		case 1:
 
-			option15 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (32 + 12*4)))))
+			option17 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (24 + 16*4)))))
 		default:
 			panic("unreachable")
 		}
 
-		result18 = witTypes.Ok[ObjectInfo, Error](ObjectInfo{Key: value, Size: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4)))), Etag: option8, Version: option10, ContentType: option12, Metadata: result, ModifiedAt: option15})
+		result20 = witTypes.Ok[ObjectInfo, Error](ObjectInfo{Key: value, Size: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4)))), Etag: option8, Version: option10, ContentType: option12, CacheControl: option14, Metadata: result, ModifiedAt: option17})
 	case 1:
-		var variant17 Error
+		var variant19 Error
 		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
 		case 0:
 
-			variant17 = MakeErrorNotFound()
+			variant19 = MakeErrorNotFound()
 
 		case 1:
 
-			variant17 = MakeErrorAccessDenied()
+			variant19 = MakeErrorAccessDenied()
 
 		case 2:
 
-			variant17 = MakeErrorTooLarge()
+			variant19 = MakeErrorTooLarge()
 
 		case 3:
 
-			variant17 = MakeErrorPreconditionFailed()
+			variant19 = MakeErrorPreconditionFailed()
 
 		case 4:
 
-			variant17 = MakeErrorUnavailable()
+			variant19 = MakeErrorUnavailable()
 
 		case 5:
-			value16 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4))))
+			value18 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4))))
 
-			variant17 = MakeErrorOther(value16)
+			variant19 = MakeErrorOther(value18)
 
 		default:
 			panic("unreachable")
 		}
 
-		result18 = witTypes.Err[ObjectInfo, Error](variant17)
+		result20 = witTypes.Err[ObjectInfo, Error](variant19)
 	default:
 		panic("unreachable")
 	}
-	result19 := result18
-	return result19
+	result21 := result20
+	return result21
 
 }
 
@@ -1409,7 +1501,7 @@ func (self *Reader) Info() ObjectInfo {
 	pinner := &runtime.Pinner{}
 	defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (32 + 12*4), 8))
+	returnArea := uintptr(witRuntime.Allocate(pinner, (24 + 16*4), 8))
 	wasm_import_method_reader_info((self).Handle(), returnArea)
 	value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4)))
 	var option witTypes.Option[string]
@@ -1448,28 +1540,40 @@ func (self *Reader) Info() ObjectInfo {
 	default:
 		panic("unreachable")
 	}
-	result := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 12*4))))
-	for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 12*4)))); index++ {
-		base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 11*4))))), index*(4*4))
-		value5 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
-		value6 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
-
-		result = append(result, witTypes.Tuple2[string, string]{F0: value5, F1: value6})
-	}
-
-	var option7 witTypes.Option[uint64]
-	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4)))) {
+	var option6 witTypes.Option[string]
+	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 11*4)))) {
 	case 0:
 
-		option7 = witTypes.None[uint64]()
+		option6 = witTypes.None[string]()
 	case 1:
+		value5 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 12*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 13*4))))
 
-		option7 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (24 + 12*4)))))
+		option6 = witTypes.Some[string](value5)
 	default:
 		panic("unreachable")
 	}
-	result8 := ObjectInfo{Key: value, Size: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (2 * 4)))), Etag: option, Version: option2, ContentType: option4, Metadata: result, ModifiedAt: option7}
-	return result8
+	result := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 15*4))))
+	for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 15*4)))); index++ {
+		base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 14*4))))), index*(4*4))
+		value7 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+		value8 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
+
+		result = append(result, witTypes.Tuple2[string, string]{F0: value7, F1: value8})
+	}
+
+	var option9 witTypes.Option[uint64]
+	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 16*4)))) {
+	case 0:
+
+		option9 = witTypes.None[uint64]()
+	case 1:
+
+		option9 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 16*4)))))
+	default:
+		panic("unreachable")
+	}
+	result10 := ObjectInfo{Key: value, Size: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (2 * 4)))), Etag: option, Version: option2, ContentType: option4, CacheControl: option6, Metadata: result, ModifiedAt: option9}
+	return result10
 
 }
 
@@ -1593,9 +1697,9 @@ func WriterFinish(this *Writer) witTypes.Result[ObjectInfo, Error] {
 	pinner := &runtime.Pinner{}
 	defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (40 + 12*4), 8))
+	returnArea := uintptr(witRuntime.Allocate(pinner, (32 + 16*4), 8))
 	wasm_import_static_writer_finish((this).TakeHandle(), returnArea)
-	var result9 witTypes.Result[ObjectInfo, Error]
+	var result11 witTypes.Result[ObjectInfo, Error]
 	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
 	case 0:
 		value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4))))
@@ -1635,28 +1739,40 @@ func WriterFinish(this *Writer) witTypes.Result[ObjectInfo, Error] {
 		default:
 			panic("unreachable")
 		}
-		result := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4))))
-		for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4)))); index++ {
-			base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 11*4))))), index*(4*4))
-			value5 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
-			value6 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
-
-			result = append(result, witTypes.Tuple2[string, string]{F0: value5, F1: value6})
-		}
-
-		var option7 witTypes.Option[uint64]
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (24 + 12*4)))) {
+		var option6 witTypes.Option[string]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 11*4)))) {
 		case 0:
 
-			option7 = witTypes.None[uint64]()
+			option6 = witTypes.None[string]()
+		case 1:
+			value5 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 12*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 13*4))))
+
+			option6 = witTypes.Some[string](value5)
+		default:
+			panic("unreachable")
+		}
+		result := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 15*4))))
+		for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 15*4)))); index++ {
+			base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 14*4))))), index*(4*4))
+			value7 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+			value8 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
+
+			result = append(result, witTypes.Tuple2[string, string]{F0: value7, F1: value8})
+		}
+
+		var option9 witTypes.Option[uint64]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 16*4)))) {
+		case 0:
+
+			option9 = witTypes.None[uint64]()
 		case 1:
 
-			option7 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (32 + 12*4)))))
+			option9 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (24 + 16*4)))))
 		default:
 			panic("unreachable")
 		}
 
-		result9 = witTypes.Ok[ObjectInfo, Error](ObjectInfo{Key: value, Size: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4)))), Etag: option, Version: option2, ContentType: option4, Metadata: result, ModifiedAt: option7})
+		result11 = witTypes.Ok[ObjectInfo, Error](ObjectInfo{Key: value, Size: uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4)))), Etag: option, Version: option2, ContentType: option4, CacheControl: option6, Metadata: result, ModifiedAt: option9})
 	case 1:
 		var variant Error
 		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
@@ -1681,19 +1797,19 @@ func WriterFinish(this *Writer) witTypes.Result[ObjectInfo, Error] {
 			variant = MakeErrorUnavailable()
 
 		case 5:
-			value8 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4))))
+			value10 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 1*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8 + 2*4))))
 
-			variant = MakeErrorOther(value8)
+			variant = MakeErrorOther(value10)
 
 		default:
 			panic("unreachable")
 		}
 
-		result9 = witTypes.Err[ObjectInfo, Error](variant)
+		result11 = witTypes.Err[ObjectInfo, Error](variant)
 	default:
 		panic("unreachable")
 	}
-	result10 := result9
-	return result10
+	result12 := result11
+	return result12
 
 }
