@@ -38,7 +38,7 @@ fn main() {
     let directory = tempfile::tempdir().expect("a directory");
     let built: Vec<Project> = languages
         .iter()
-        .filter_map(|(lang, place)| Project::build(directory.path(), &tools, *lang, *place))
+        .filter_map(|(lang, place)| Project::build(directory.path(), &tools, lang, *place))
         .collect();
     let ways = built.iter().map(|project| Way::new(project.lang, move |_| project.measure(tasks))).collect();
     let found = interleaved("languages", rounds, ways);

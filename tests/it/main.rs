@@ -5,6 +5,7 @@
 //! | `worlds` | components of other runtimes, built from the WIT that these publish |
 //! | `worker` | a worker on its queue: outcomes, concurrency, signals |
 //! | `commands` | programs with `main`: their messages, exit codes, inputs and outputs |
+//! | `http` | the HTTP requests of guests |
 //! | `queues` | the queue commands, and the contents of messages |
 //! | `interfaces` | interfaces that WASI proposes: configuration values, log messages |
 //! | `stores` | objects of any size, and their headers, versions and keys |
@@ -34,6 +35,7 @@ mod example;
 mod faults;
 mod harness;
 mod hostile;
+mod http;
 mod interfaces;
 mod isolation;
 mod limits;

@@ -100,7 +100,7 @@ fn of_queue(status: &Status) -> Vec<MetricFamily> {
     families
 }
 
-/// Returns the families of tasks' calls to stores, queues and key-value buckets, by alias. Counters that are zero are included, so that
+/// Returns the families of tasks' calls to stores, queues and key-value buckets, by alias, and of their HTTP requests. Counters that are zero are included, so that
 /// the first call is seen as a change.
 pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
     let mut answered = Vec::new();
@@ -134,7 +134,29 @@ pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
     let bucket_read = calls.buckets().map(|(alias, bucket)| of("bucket", alias, bucket.bytes_read()));
     let bucket_written = calls.buckets().map(|(alias, bucket)| of("bucket", alias, bucket.bytes_written()));
     let bytes = calls.queues().map(|(alias, queue)| of("queue", alias, queue.bytes()));
+    let http = calls.http();
+    let requests = http.into_iter().flat_map(|http| {
+        CallResult::ALL
+            .iter()
+            .map(|&result| (vec![("result", result.as_str())], http.requests(result) as f64))
+    });
+    let of_http = |number: u64| (Vec::new(), number as f64);
     let families = [
+        (
+            "wasmrun_http_requests_total",
+            "HTTP requests of tasks, by result: ok for any response.",
+            requests.collect(),
+        ),
+        (
+            "wasmrun_http_sent_bytes_total",
+            "Bytes of HTTP requests that tasks sent, heads and bodies.",
+            http.iter().map(|http| of_http(http.bytes_sent())).collect(),
+        ),
+        (
+            "wasmrun_http_received_bytes_total",
+            "Bytes of HTTP responses that tasks received, heads and bodies.",
+            http.iter().map(|http| of_http(http.bytes_received())).collect(),
+        ),
         (
             "wasmrun_store_calls_total",
             "Answered calls of tasks to stores, by alias of the store, call and result.",

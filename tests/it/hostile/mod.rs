@@ -15,6 +15,7 @@
 //! | `drafts` | attacks by a component of `wasi:messaging` and `wasi:blobstore` |
 //! | `ends` | how a task must end, and how it ended |
 //! | `frame` | the component that the attacks of `bare` are put into |
+//! | `http` | attacks by requests, and by the servers that answer them |
 //! | `interfaces` | attacks through interfaces that WASI proposes |
 //! | `misbehave` | attacks by a program in Rust |
 //! | `program` | attacks by a program with `main`, on what only commands have |
@@ -26,6 +27,7 @@ mod components;
 mod drafts;
 mod ends;
 mod frame;
+mod http;
 mod interfaces;
 mod misbehave;
 mod outside;

@@ -76,7 +76,7 @@ fn each_hostile_command_ends_as_it_must_and_nothing_else_is_touched() {
 }
 
 /// Removes the outputs of the pulses, which completed.
-fn remove_pulses(world: &World) {
+pub(super) fn remove_pulses(world: &World) {
     for entry in fs::read_dir(world.path("out")).expect("a directory").flatten() {
         if fs::read(entry.path()).is_ok_and(|content| content == b"pulse") {
             fs::remove_file(entry.path()).expect("removed");

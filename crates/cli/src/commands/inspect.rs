@@ -51,7 +51,7 @@ fn as_json(interfaces: &Interfaces, limits: &Limits) -> Value {
         "misfit": interfaces.fits.as_ref().err(),
         "parts": parts,
         "needs": {"store": interfaces.needs.object_store, "send": interfaces.needs.queue,
-            "keyvalue": interfaces.needs.keyvalue,
+            "keyvalue": interfaces.needs.keyvalue, "http": interfaces.needs.http,
             "config-value": interfaces.needs.config},
     })
 }
@@ -67,7 +67,7 @@ fn as_lines(shown: &str, interfaces: &Interfaces, limits: &Limits) -> Vec<String
         "none".to_owned()
     } else {
         let values = if interfaces.needs.config { ", and wasi:config has no value" } else { "" };
-        format!("{}; calls without a grant are access-denied{values}", needs.join(", "))
+        format!("{}; calls without a grant are refused{values}", needs.join(", "))
     };
     let mut lines =
         vec![format!("component  {shown}"), format!("world      {world}"), format!("grants     {grants}")];

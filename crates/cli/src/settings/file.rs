@@ -7,7 +7,7 @@ use super::environment::EnvValue;
 use super::limit_flags::LimitSettings;
 use super::log::LogSettings;
 use super::read::{MAX_TOML_BYTES, read_text, toml_from};
-use super::text::written;
+use super::text::{parsed_list, written};
 use super::watch::{Listen, Namespace, WatchSettings};
 use super::worker::WorkerSettings;
 use super::{config_values, grants, outcome_actions};
@@ -17,6 +17,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use wasmrun_runtime::task::http::{AddressRule, HttpRule};
 
 /// The configuration file: a field for each key and each table at its top.
 #[derive(Debug, Default, Deserialize)]
@@ -46,6 +47,10 @@ pub(crate) struct ConfigFile {
     pub(crate) send: BTreeMap<String, String>,
     #[serde(deserialize_with = "grants::buckets_of_file")]
     pub(crate) keyvalue: BTreeMap<String, String>,
+    #[serde(deserialize_with = "parsed_list")]
+    pub(crate) allow_http: Vec<HttpRule>,
+    #[serde(deserialize_with = "parsed_list")]
+    pub(crate) allow_http_address: Vec<AddressRule>,
     #[serde(deserialize_with = "grants::roles_of_file")]
     pub(crate) assume_role: BTreeMap<String, String>,
     pub(crate) env: BTreeMap<String, EnvValue>,

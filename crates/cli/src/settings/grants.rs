@@ -1,14 +1,16 @@
-//! Grants of tasks: stores, queues to send to, key-value buckets, and the roles that are assumed for them.
+//! Grants of tasks: stores, queues to send to, key-value buckets, HTTP requests, and the roles that are assumed for them.
 
 use super::named::{named, well_formed_alias};
 use super::text::named_texts;
 use crate::output::failure::Failure;
 use serde::Deserializer;
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::sync::Arc;
 use wasmrun_aws::is_role;
 use wasmrun_runtime::task::directory::Directory;
 use wasmrun_runtime::task::grant::Mode;
+use wasmrun_runtime::task::http::{AddressRule, HttpRule};
 
 /// Grant of a store or of a key-value bucket, as written in a flag, a variable or the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +134,39 @@ pub(crate) fn sends(
     file: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Failure> {
     named("--send", "ALIAS=URL", flags, "WASMRUN_SEND_", file)
+}
+
+/// Grant of HTTP requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HttpSetting {
+    pub(crate) rules: Vec<HttpRule>,
+    pub(crate) addresses: Vec<AddressRule>,
+}
+
+/// Merges the grant of HTTP. A list of flags or of a variable replaces that of the file.
+pub(crate) fn http(
+    rules: &[String],
+    addresses: &[String],
+    file: HttpSetting,
+) -> Result<HttpSetting, Failure> {
+    let setting = HttpSetting {
+        rules: listed("--allow-http", rules, file.rules)?,
+        addresses: listed("--allow-http-address", addresses, file.addresses)?,
+    };
+    match setting.addresses.first() {
+        Some(address) if setting.rules.is_empty() => Err(Failure::usage(format!(
+            "--allow-http-address {address} allows nothing without a host: add --allow-http HOST"
+        ))),
+        _ => Ok(setting),
+    }
+}
+
+fn listed<T: FromStr<Err = String>>(flag: &str, flags: &[String], file: Vec<T>) -> Result<Vec<T>, Failure> {
+    if flags.is_empty() {
+        return Ok(file);
+    }
+    let parse = |text: &String| text.parse().map_err(|error| Failure::usage(format!("{flag}: {error}")));
+    flags.iter().map(parse).collect()
 }
 
 /// Merges the roles that are assumed for grants. Returns the ARN of each by the alias of its grant. Refuses a role for

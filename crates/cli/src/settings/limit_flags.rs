@@ -20,6 +20,12 @@ const MESSAGE: ByteSize = ByteSize(MAX_MESSAGE_BYTES as u64);
 const MIN_TIME: Duration = Duration::from_nanos(1);
 /// Maximum number of handles. The host holds some kilobytes for each.
 const MAX_HANDLES: usize = 1_000_000;
+/// Minimum size of an HTTP request's headers: a dozen short ones.
+const MIN_HEADERS: ByteSize = ByteSize(1 << 10);
+/// Maximum size of an HTTP request's headers. The host holds a multiple of it for each handle.
+const MAX_HEADERS: ByteSize = ByteSize(1 << 20);
+/// Maximum number of HTTP connections of a task. The host holds some hundred kilobytes and a file descriptor for each.
+const MAX_CONNECTIONS: usize = 1_000;
 /// Minimum number of handles: WASI itself needs some.
 const MIN_HANDLES: usize = 16;
 /// Maximum number of table elements. The host holds 16 bytes for each.
@@ -99,6 +105,18 @@ limits! {
     store_calls: u64, "WASMRUN_STORE_CALLS" => store_calls;
     /// Number of sent messages; each message of a batch counts [default: 1000]
     sent_messages: u64, "WASMRUN_SENT_MESSAGES" => sent_messages;
+    /// Number of HTTP requests [default: 1000]
+    http_requests: u64, "WASMRUN_HTTP_REQUESTS" => http_requests;
+    /// Bytes sent in HTTP requests, in all [default: 256MiB]
+    http_sent_size: ByteSize, "WASMRUN_HTTP_SENT_SIZE" => http_sent_bytes;
+    /// Bytes received in HTTP responses, in all [default: 1GiB]
+    http_received_size: ByteSize, "WASMRUN_HTTP_RECEIVED_SIZE" => http_received_bytes;
+    /// Size of the headers of an HTTP request, with some 70 bytes for each header [default: 16KiB]
+    http_header_size: ByteSize in MIN_HEADERS..=MAX_HEADERS, "WASMRUN_HTTP_HEADER_SIZE" => http_header_bytes;
+    /// Number of HTTP connections that are open at once; further requests wait [default: 8]
+    http_connections: usize in 1..=MAX_CONNECTIONS, "WASMRUN_HTTP_CONNECTIONS" => http_connections;
+    /// Time to connect, until the head of an HTTP response, and between its bytes, each [default: 10s]
+    http_timeout: Duration in MIN_TIME..=Duration::MAX, "WASMRUN_HTTP_TIMEOUT" => http_timeout;
     /// Size of a sent message [default: 1MiB]
     message_size: ByteSize in ByteSize(1)..=MESSAGE, "WASMRUN_MESSAGE_SIZE" => message_bytes;
     /// Size of a body that is fetched from the --body-store [default: 16MiB]
@@ -202,7 +220,7 @@ mod tests {
     #[test]
     fn each_limit_can_be_set_in_the_file_by_the_name_of_its_flag() {
         let file: LimitSettings = toml::from_str(
-            "fuel = 1\nmemory = '1MiB'\ntimeout = '2s'\nblocked-time = '1s'\nstack = '128KiB'\ntable-elements = 2\ncore-instances = 3\nmemories = 4\ntables = 5\nhandles = 16\ncall-size = '1MiB'\nobject-size = '5KiB'\nread-size = '6KiB'\nwrite-size = '7KiB'\nstore-calls = 8\nsent-messages = 9\nmessage-size = '10KiB'\nbody-size = '2MiB'\nlog-size = '11KiB'\nrandom-size = '12KiB'",
+            "fuel = 1\nmemory = '1MiB'\ntimeout = '2s'\nblocked-time = '1s'\nstack = '128KiB'\ntable-elements = 2\ncore-instances = 3\nmemories = 4\ntables = 5\nhandles = 16\ncall-size = '1MiB'\nobject-size = '5KiB'\nread-size = '6KiB'\nwrite-size = '7KiB'\nstore-calls = 8\nsent-messages = 9\nhttp-requests = 13\nhttp-sent-size = '14KiB'\nhttp-received-size = '15KiB'\nhttp-header-size = '18KiB'\nhttp-connections = 16\nhttp-timeout = '17s'\nmessage-size = '10KiB'\nbody-size = '2MiB'\nlog-size = '11KiB'\nrandom-size = '12KiB'",
         )
         .expect("valid");
         let limits = none().resolve(file, false).expect("valid");
@@ -217,6 +235,13 @@ mod tests {
             memories: 4,
             tables: 5,
             handles: 16,
+            http_requests: 13,
+            http_sent_bytes: 14 << 10,
+            http_received_bytes: 15 << 10,
+            http_header_bytes: 18 << 10,
+            http_connections: 16,
+            http_timeout: Duration::from_secs(17),
+            has_http: false,
             streams_bytes: 0,
             command_bytes: 0,
             values_bytes: 0,

@@ -6,7 +6,7 @@ use super::engine::EngineSettings;
 use super::environment::environment;
 use super::file::ConfigFile;
 use super::flags::TaskArgs;
-use super::grants::{self, StoreSetting};
+use super::grants::{self, HttpSetting, StoreSetting};
 use super::log::LogSettings;
 use crate::output::failure::Failure;
 use std::collections::BTreeMap;
@@ -31,6 +31,7 @@ pub(crate) struct TaskPlan {
     pub(crate) buckets: Vec<StoreSetting>,
     /// ARN of each assumed role, by the alias of its grant.
     pub(crate) roles: BTreeMap<String, String>,
+    pub(crate) http: HttpSetting,
     pub(crate) env: Vec<(String, String)>,
     /// Values of `wasi:config`.
     pub(crate) config_values: BTreeMap<String, String>,
@@ -59,6 +60,11 @@ impl TaskPlan {
         })?;
         let stores = grants::stores(&args.store, std::mem::take(&mut file.store))?;
         let sends = grants::sends(&args.send, std::mem::take(&mut file.send))?;
+        let http = HttpSetting {
+            rules: std::mem::take(&mut file.allow_http),
+            addresses: std::mem::take(&mut file.allow_http_address),
+        };
+        let http = grants::http(&args.allow_http, &args.allow_http_address, http)?;
         let limits = args.limits.resolve(std::mem::take(&mut file.limits), fetches_bodies)?;
         Ok(Self {
             component,
@@ -70,6 +76,7 @@ impl TaskPlan {
             directories: grants::directories(&args.dir, std::mem::take(&mut file.dir))?,
             sends: sends.into_iter().collect(),
             buckets: grants::buckets(&args.keyvalue, std::mem::take(&mut file.keyvalue))?,
+            http,
             env: environment(&args.env, std::mem::take(&mut file.env))?,
             config_values: config_values(&args.config_value, std::mem::take(&mut file.config_value))?,
             limits,

@@ -1,6 +1,7 @@
 //! Parses values, which have the same form in flags, variables and the configuration file, and words the errors.
 
 use bytesize::ByteSize;
+use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -36,6 +37,14 @@ pub(crate) fn expected<T: Written>() -> String {
 /// Reads the value of a flag or a variable.
 pub(crate) fn typed<T: Written>(text: &str) -> Result<T, String> {
     T::read(text)
+}
+
+/// Reads a list of the configuration file whose values word their own errors.
+pub(crate) fn parsed_list<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
 }
 
 /// Reads a value of the configuration file.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use wasmrun_aws::{Aws, FetchError, S3Store, SqsQueue, is_queue_address};
 use wasmrun_local::{DirStore, PlannedQueue, QueueSettings, SqliteBucket, SqliteQueue};
 use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::ports::http::HttpClient;
 use wasmrun_runtime::ports::object_store::{ObjectStore, StoreError};
 use wasmrun_runtime::ports::queue::{Queue, QueueAdmin};
 
@@ -121,6 +122,11 @@ pub(crate) fn open_bucket(url: &str, create: bool) -> Result<SqliteBucket, Failu
     }
     SqliteBucket::open(url, create)
         .map_err(|error| Failure::backend(format!("cannot use the key-value bucket {url}: {error}")))
+}
+
+/// Opens the client of guests' HTTP requests.
+pub(crate) fn http_client() -> Result<Arc<dyn HttpClient>, Failure> {
+    Ok(Arc::new(wasmrun_http::Client::from_environment().map_err(Failure::usage)?))
 }
 
 /// Returns the [`Limits::streams_bytes`] of a task that may use this store.

@@ -1,8 +1,9 @@
 //! Reads a component, opens its grants, and loads it.
 
-use super::backends::{Backends, OpenStore, open_bucket, streams_bytes};
+use super::backends::{Backends, OpenStore, http_client, open_bucket, streams_bytes};
 use super::compiler::{compiler, open_cache, program};
 use crate::output::failure::Failure;
+use crate::settings::grants::HttpSetting;
 use crate::settings::read::read_file;
 use crate::settings::task::{TaskPlan, object_url};
 use rustix::process::{Resource, getrlimit};
@@ -20,6 +21,7 @@ use wasmrun_runtime::model::message::Message;
 use wasmrun_runtime::model::trace;
 use wasmrun_runtime::task::component::{Component, LoadOptions, Needs, Report};
 use wasmrun_runtime::task::grant::{BucketGrant, Grants, StoreGrant};
+use wasmrun_runtime::task::http::HttpGrant;
 
 /// The interface of configuration values, and the flag that grants one.
 const CONFIG: (&str, &str) = ("wasi:config", "--config-value KEY=VALUE");
@@ -108,7 +110,7 @@ pub(crate) async fn run_task<F: Future<Output = Report> + Send + 'static>(
     Ok(report)
 }
 
-/// Opens the queues and stores that tasks are granted, and checks that the stores can be used.
+/// Opens the queues, stores and HTTP client that tasks are granted, and checks that the stores can be used.
 async fn open_grants(
     plan: &TaskPlan,
     backends: &Backends,
@@ -132,6 +134,10 @@ async fn open_grants(
         let grant =
             BucketGrant { alias: setting.alias.clone(), bucket: Arc::new(bucket), mode: setting.mode };
         grants.buckets.insert(setting.alias.clone(), grant);
+    }
+    if !plan.http.rules.is_empty() {
+        let HttpSetting { rules, addresses } = plan.http.clone();
+        grants.http = Some(HttpGrant { rules, addresses, client: http_client()? });
     }
     for setting in &plan.stores {
         let opened = backends.open_store_as(role(&setting.alias), &setting.url).await?;
@@ -165,7 +171,7 @@ pub(crate) fn host(ecs_bytes: Option<u64>) -> Host {
 }
 
 /// Notes the interfaces that a component imports without a grant for them. They aren't refused, as many toolchains import
-/// all of a world, used or not: a call without a grant is `access-denied`.
+/// all of a world, used or not: a call without a grant is refused.
 fn note_missing_grants(component: &Component, shown: &str) {
     let (grants, needs) = (component.grants(), component.needs());
     let missing = Needs {
@@ -173,6 +179,7 @@ fn note_missing_grants(component: &Component, shown: &str) {
         queue: needs.queue && grants.queues.is_empty(),
         keyvalue: needs.keyvalue && grants.buckets.is_empty(),
         config: false,
+        http: needs.http && grants.http.is_none(),
         values: false,
     };
     for (interface, flag) in grant_flags(missing) {
@@ -201,6 +208,7 @@ pub(crate) fn grant_flags(needs: Needs) -> impl Iterator<Item = (&'static str, &
         (needs.queue, ("queue", "--send ALIAS=URL")),
         (needs.keyvalue, ("wasi:keyvalue", "--keyvalue ALIAS=sqlite:FILE:MODE")),
         (needs.config, CONFIG),
+        (needs.http, ("outgoing-handler", "--allow-http HOST")),
     ];
     flags.into_iter().filter_map(|(is_needed, flag)| is_needed.then_some(flag))
 }

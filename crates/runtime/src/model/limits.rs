@@ -113,6 +113,25 @@ limits! {
     /// Messages sent to queues; each message of a batch counts.
     // A task that fans out further should send to a task that fans out.
     sent_messages: u64 = 1_000, SentMessages is "sent-messages";
+    /// HTTP requests, in all.
+    // A task that crawls a site should send to tasks that fetch its pages.
+    http_requests: u64 = 1_000, HttpRequests is "http-requests";
+    /// Bytes of HTTP requests, in all: heads and bodies.
+    // A task that uploads more should write an object, which is cheaper.
+    http_sent_bytes: u64 = 256 << 20, HttpSentSize is "http-sent-size";
+    /// Bytes of HTTP responses, in all: heads and bodies.
+    http_received_bytes: u64 = 1 << 30, HttpReceivedSize is "http-received-size";
+    /// Headers of one HTTP request: names and values, with some 70 bytes for each header. WASI has no error for more.
+    // Servers take 8 KiB, of which a token may be half.
+    http_header_bytes: usize = 16 << 10, HttpHeaderSize is "http-header-size";
+    /// HTTP connections that are open at once. Further requests wait for one.
+    // A browser opens six to one server.
+    http_connections: usize = 8;
+    /// Longest time to connect, until the head of a response, and between its bytes, each. The guest receives the error.
+    // A third of the default timeout, so that a task can handle the error of a silent server.
+    http_timeout: Duration = Duration::from_secs(10);
+    /// Whether the component can build HTTP requests, granted or not: then handles and connections may hold more.
+    has_http: bool = false;
     /// Readers, writers, stores and other handles that are open at once.
     // A writer to a directory holds three file descriptors, and the tasks share those of the process.
     handles: usize = 100, Handles is "handles";
@@ -170,6 +189,17 @@ impl Limits {
     pub const INSTANCE_BYTES: usize = 512 << 10;
     /// Bytes that the host holds for one handle: name, content type and metadata of an object, and a file descriptor.
     const HANDLE_BYTES: usize = 8 << 10;
+    /// Maximum number of bytes that the host holds for one byte of an HTTP request's headers, as Wasmtime counts them.
+    const HEADER_COPIES: usize = 4;
+    /// Longest method, host and path of an HTTP request, each.
+    pub(crate) const HTTP_TEXT_BYTES: usize = 8 << 10;
+    /// Size of the part of an HTTP request's body that is held until it's sent.
+    pub(crate) const HTTP_CHUNK_BYTES: usize = 16 << 10;
+    /// Bytes that the host holds for one handle of HTTP besides headers of a request: its texts, or a part of its body, or
+    /// headers of a response.
+    const HTTP_HANDLE_BYTES: usize = 48 << 10;
+    /// Bytes that one HTTP connection holds: buffers of TLS and of HTTP for both directions.
+    const HTTP_CONNECTION_BYTES: usize = 384 << 10;
     /// Copies of a message's body: as delivered, with the objects that it announces, and on its way to the guest.
     const BODY_COPIES: usize = 3;
     /// Bytes of a page of a listing: keys of up to 1 KiB, with each object's summary.
@@ -194,10 +224,25 @@ impl Limits {
 
     /// Returns what the open handles may hold together.
     pub(crate) fn held(&self) -> Footprint {
-        Footprint {
-            bytes: self.streams_bytes.saturating_add(self.values_bytes),
-            files: self.files.saturating_sub(Self::CALL_FILES),
+        let connections = if self.has_http { self.http_connections() } else { 0 };
+        let files = self.files.saturating_sub(Self::CALL_FILES).saturating_sub(connections);
+        Footprint { bytes: self.streams_bytes.saturating_add(self.values_bytes), files }
+    }
+
+    /// Returns how many HTTP connections may be open at once: at most half of the task's file descriptors.
+    pub(crate) fn http_connections(&self) -> usize {
+        self.http_connections.min(self.files.saturating_sub(Self::CALL_FILES) / 2).max(1)
+    }
+
+    /// Returns the bytes for the HTTP connections of a task, and for what its handles hold of HTTP.
+    fn http_bytes(&self) -> usize {
+        if !self.has_http {
+            return 0;
         }
+        let connections = self.http_connections.saturating_mul(Self::HTTP_CONNECTION_BYTES);
+        let headers = self.http_header_bytes.saturating_mul(Self::HEADER_COPIES);
+        let handle = headers.saturating_add(Self::HTTP_HANDLE_BYTES);
+        self.handles.saturating_mul(handle).saturating_add(connections)
     }
 
     /// Returns how long a task may wait for the host in all.
@@ -226,6 +271,7 @@ impl Limits {
             self.streams_bytes.saturating_add(self.streams_bytes.min(Self::CALL_STREAMS_BYTES)),
             self.command_bytes,
             self.values_bytes,
+            self.http_bytes(),
             self.log_bytes,
             usize::try_from(self.random_bytes).unwrap_or(usize::MAX),
             MEMORY_KEPT_BYTES + TABLE_KEPT_BYTES,

@@ -23,7 +23,7 @@ pub struct Usage {
     /// Time on a thread after the start.
     #[serde(rename = "compute_us", serialize_with = "as_micros")]
     pub compute: Duration,
-    /// Time spent waiting for the host: stores, queues, clocks.
+    /// Time spent waiting for the host: stores, queues, HTTP, clocks.
     #[serde(rename = "blocked_us", serialize_with = "as_micros")]
     pub blocked: Duration,
     /// Time spent waiting for a thread while other tasks computed.
@@ -52,6 +52,8 @@ pub struct Usage {
     pub queues: BTreeMap<String, QueueUsage>,
     /// Usage of each key-value bucket, by alias.
     pub buckets: BTreeMap<String, BucketUsage>,
+    /// Usage of HTTP.
+    pub http: HttpUsage,
 }
 
 /// One task's usage of one object store.
@@ -87,6 +89,17 @@ pub struct QueueUsage {
     pub messages: u64,
 }
 
+/// One task's usage of HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HttpUsage {
+    /// Requests, refused ones included.
+    pub requests: u64,
+    /// Bytes of requests: heads and bodies.
+    pub bytes_sent: u64,
+    /// Bytes of responses: heads and bodies.
+    pub bytes_received: u64,
+}
+
 fn as_micros<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
 }
@@ -103,6 +116,9 @@ impl Usage {
             (&mut self.bytes_written, other.bytes_written),
             (&mut self.calls, other.calls),
             (&mut self.refusals, other.refusals),
+            (&mut self.http.requests, other.http.requests),
+            (&mut self.http.bytes_sent, other.http.bytes_sent),
+            (&mut self.http.bytes_received, other.http.bytes_received),
         ] {
             *sum = sum.saturating_add(number);
         }

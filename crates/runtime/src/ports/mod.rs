@@ -1,5 +1,6 @@
 //! Traits that backends implement, and backends in memory for tests and benchmarks.
 
+pub mod http;
 pub mod keyvalue;
 pub mod memory;
 pub mod object_store;

@@ -1,4 +1,4 @@
-//! Counts the tasks' calls to stores, queues and key-value buckets, and their results.
+//! Counts the tasks' calls to stores, queues and key-value buckets and their HTTP requests, with the results.
 //!
 //! The calls of all tasks of a component are counted together, in a table of fixed size for each alias, so that guests
 //! can't make the counts grow.
@@ -137,12 +137,13 @@ const BUCKET_CALLS: usize = BucketCall::ALL.len();
 const STORE_CALLS: usize = StoreCall::ALL.len();
 const RESULTS: usize = CallResult::ALL.len();
 
-/// Counts of the calls to all granted stores, queues and buckets.
+/// Counts of the calls to all granted stores, queues and buckets, and of HTTP requests.
 #[derive(Debug, Default)]
 pub struct HostCalls {
     stores: BTreeMap<String, StoreCounts>,
     queues: BTreeMap<String, QueueCounts>,
     buckets: BTreeMap<String, BucketCounts>,
+    http: Option<HttpCounts>,
 }
 
 /// Counts of the calls to one store.
@@ -170,12 +171,21 @@ pub struct QueueCounts {
     bytes: AtomicU64,
 }
 
+/// Counts of HTTP requests.
+#[derive(Debug, Default)]
+pub struct HttpCounts {
+    requests: [AtomicU64; RESULTS],
+    bytes_sent: AtomicU64,
+    bytes_received: AtomicU64,
+}
+
 impl HostCalls {
     pub(crate) fn of(grants: &Grants) -> Self {
         Self {
             stores: grants.stores.keys().map(|alias| (alias.clone(), StoreCounts::default())).collect(),
             queues: grants.queues.keys().map(|alias| (alias.clone(), QueueCounts::default())).collect(),
             buckets: grants.buckets.keys().map(|alias| (alias.clone(), BucketCounts::default())).collect(),
+            http: grants.http.as_ref().map(|_| HttpCounts::default()),
         }
     }
 
@@ -214,6 +224,30 @@ impl HostCalls {
     pub(crate) fn bucket_written(&self, bucket: &str, bytes: u64) {
         if let Some(counts) = self.buckets.get(bucket) {
             add(&counts.bytes_written, bytes);
+        }
+    }
+
+    /// Returns the counts of HTTP requests, if there is a grant for them.
+    pub fn http(&self) -> Option<&HttpCounts> {
+        self.http.as_ref()
+    }
+
+    /// Records the result of an HTTP request.
+    pub(crate) fn requested(&self, result: CallResult) {
+        if let Some(counts) = &self.http {
+            add(&counts.requests[result as usize], 1);
+        }
+    }
+
+    pub(crate) fn http_sent(&self, bytes: u64) {
+        if let Some(counts) = &self.http {
+            add(&counts.bytes_sent, bytes);
+        }
+    }
+
+    pub(crate) fn http_received(&self, bytes: u64) {
+        if let Some(counts) = &self.http {
+            add(&counts.bytes_received, bytes);
         }
     }
 
@@ -306,6 +340,24 @@ impl QueueCounts {
     /// Returns the bytes of messages with their attributes, whatever the result.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl HttpCounts {
+    /// Returns the number of requests with this result: `ok` for any response, `access-denied` for a request without a
+    /// grant or to a refused address, `invalid` for one that can't be sent, and `unavailable` without a response.
+    pub fn requests(&self, result: CallResult) -> u64 {
+        self.requests[result as usize].load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes of requests, heads and bodies.
+    pub fn bytes_sent(&self) -> u64 {
+        self.bytes_sent.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes of responses, heads and bodies.
+    pub fn bytes_received(&self) -> u64 {
+        self.bytes_received.load(Ordering::Relaxed)
     }
 }
 

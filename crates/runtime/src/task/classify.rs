@@ -12,6 +12,7 @@ use crate::model::outcome::{Outcome, shorten};
 use std::time::Duration;
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
+use wasmtime_wasi_http::FieldMapError;
 
 /// The remains of a task that has ended, in addition to its result.
 pub(super) struct Remains<'a> {
@@ -123,6 +124,9 @@ pub(super) fn limit_in(error: &wasmtime::Error) -> Option<Limit> {
     }
     if let Some(ResourceTableError::Full) = error.downcast_ref() {
         return Some(Limit::Handles);
+    }
+    if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) = error.downcast_ref() {
+        return Some(Limit::HttpHeaderSize);
     }
     // Wasmtime 48 has no public type for these errors.
     let text = error.root_cause().to_string();

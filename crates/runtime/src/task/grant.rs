@@ -1,10 +1,12 @@
-//! Grants: the stores, queues, key-value buckets, environment and configuration values of a task. Everything else is denied.
+//! Grants: the stores, queues, key-value buckets, HTTP requests, environment and configuration values of a task. Everything
+//! else is denied.
 
 use crate::model::event::{Change, ObjectEvent};
 use crate::ports::keyvalue::KeyValueBucket;
 use crate::ports::object_store::{MAX_KEY_BYTES, ObjectStore};
 use crate::ports::queue::Queue;
 use crate::task::directory::Directory;
+use crate::task::http::HttpGrant;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -19,6 +21,8 @@ pub struct Grants {
     pub queues: BTreeMap<String, Arc<dyn Queue>>,
     /// Granted key-value buckets by alias.
     pub buckets: BTreeMap<String, BucketGrant>,
+    /// Requests that tasks may send; `None`: none.
+    pub http: Option<HttpGrant>,
     /// Keys and values of the task's environment.
     pub env: Vec<(String, String)>,
     /// Values of `wasi:config`, by key.

@@ -11,7 +11,7 @@
 //! | `stream` | streams of WASI that are connected to objects |
 //! | `holds` | what the open handles of a task hold of the host |
 //! | `host` | the interfaces that a guest calls, above the backends |
-//! | [`grant`] | what a task may touch |
+//! | [`grant`], [`http`] | what a task may touch; what it may request over HTTP |
 //! | [`directory`] | stores that are granted as directories |
 //! | `limiter` | the limit of the sum of a task's memories |
 //! | `time_slice` | when a task yields its thread |
@@ -31,6 +31,7 @@ pub mod directory;
 pub mod grant;
 mod holds;
 mod host;
+pub mod http;
 mod last_words;
 mod limiter;
 pub(crate) mod log;

@@ -13,8 +13,8 @@ use crate::task::command::{self, CommandOptions, Pipes};
 use crate::task::deterministic::{self, RandomCount, VirtualClock};
 use crate::task::grant::{AnnouncedObject, Grants};
 use crate::task::holds::Holdings;
-use crate::task::host::LimitHit;
 use crate::task::host::files::WrittenFiles;
+use crate::task::host::{LimitHit, TaskHttp};
 use crate::task::limiter::Limiter;
 use crate::task::log::GuestLog;
 use crate::task::stream::Streams;
@@ -104,6 +104,8 @@ pub(crate) struct TaskState {
     pub(crate) pipes: Option<Pipes>,
     /// Files that the guest has written, and directories that it has made.
     pub(crate) files: WrittenFiles,
+    /// HTTP requests under way, and what is counted of them.
+    pub(crate) http: TaskHttp,
     wasi: WasiCtx,
 }
 
@@ -164,6 +166,7 @@ pub(crate) fn task_store(
         None
     };
 
+    let http = TaskHttp::new(config, &log);
     let mut table = ResourceTable::new();
     table.set_max_capacity(limits.handles);
 
@@ -189,6 +192,7 @@ pub(crate) fn task_store(
             streams: Streams::new(&config.io),
             pipes,
             files: WrittenFiles::default(),
+            http,
             wasi: wasi.build(),
         },
     );

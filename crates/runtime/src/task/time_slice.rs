@@ -121,6 +121,7 @@ pub(crate) fn bound_time_slices(store: &mut Store<TaskState>) {
                 if of_host {
                     store.data().check_random()?;
                     store.data_mut().count_streams()?;
+                    store.data_mut().check_http()?;
                 } else {
                     helpers = helpers.wrapping_add(1);
                     if helpers.is_multiple_of(HELPERS_UNWATCHED) && time_slice.is_too_long() {

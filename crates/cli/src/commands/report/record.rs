@@ -53,6 +53,7 @@ pub(super) struct Record<'a> {
     pub(super) queues: BTreeMap<String, Traffic>,
     #[serde(default)]
     pub(super) buckets: BTreeMap<String, Traffic>,
+    pub(super) http: HttpTraffic,
     /// Time at which the task ended.
     #[serde(skip)]
     pub(super) ended: Timestamp,
@@ -66,6 +67,15 @@ pub(super) struct Traffic {
     pub(super) messages: u64,
     pub(super) bytes_read: u64,
     pub(super) bytes_written: u64,
+}
+
+/// HTTP requests, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(super) struct HttpTraffic {
+    pub(super) requests: u64,
+    pub(super) bytes_sent: u64,
+    pub(super) bytes_received: u64,
 }
 
 impl<'a> Record<'a> {
@@ -93,6 +103,9 @@ impl<'a> Record<'a> {
             ("bytes_written", record.bytes_written),
             ("calls", record.calls),
             ("refusals", record.refusals),
+            ("http", record.http.requests),
+            ("http", record.http.bytes_sent),
+            ("http", record.http.bytes_received),
         ];
         let traffic = [&record.stores, &record.queues, &record.buckets];
         let traffic = traffic.into_iter().flat_map(BTreeMap::values).flat_map(|traffic| {
@@ -145,6 +158,7 @@ pub(super) mod tests {
             "peak_memory_bytes": 8, "log_bytes": 9, "random_bytes": 10, "bytes_read": 11, "bytes_written": 12,
             "calls": 13, "refusals": 14, "stores": {"input": {"calls": 12, "bytes_read": 11, "bytes_written": 0}},
             "queues": {"next": {"calls": 1, "bytes_written": 12, "messages": 2}},
+            "http": {"requests": 15, "bytes_sent": 16, "bytes_received": 17},
         })
     }
 
@@ -182,6 +196,7 @@ pub(super) mod tests {
             ("message_id", json!(null)),
             ("stores", json!({"input": {"calls": u64::MAX}})),
             ("queues", json!([1])),
+            ("http", json!({"bytes_received": u64::MAX})),
             ("time", json!("yesterday")),
             ("time", json!(5)),
         ] {

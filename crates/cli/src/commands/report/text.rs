@@ -2,7 +2,7 @@
 
 use super::BadLines;
 use super::cost::Cost;
-use super::record::Traffic;
+use super::record::{HttpTraffic, Traffic};
 use super::totals::{Heaviest, HeavyTask, Outcomes, Totals, outcome_names};
 use crate::output::show::{amount, count, size, spreads, time};
 use jiff::Timestamp;
@@ -86,6 +86,11 @@ fn summary(text: &mut String, totals: &Totals, bad: &BadLines) {
         let Traffic { calls, messages, bytes_written, .. } = *queue;
         let traffic = format!("{calls} calls, {messages} messages, {} written", size(bytes_written));
         line(if index == 0 { "queues" } else { "" }, format!("{alias}: {traffic}"));
+    }
+    let HttpTraffic { requests, bytes_sent, bytes_received } = totals.http;
+    if requests > 0 {
+        let traffic = format!("{} sent, {} received", size(bytes_sent), size(bytes_received));
+        line("HTTP", format!("{requests} requests, {traffic}"));
     }
 }
 
@@ -191,6 +196,7 @@ pub(super) fn json(totals: &Totals, bad: &BadLines) -> Value {
         "stores": totals.stores,
         "queues": totals.queues,
         "buckets": totals.buckets,
+        "http": totals.http,
         "spreads": spreads,
         "over_time": {"seconds": totals.timeline.width(), "rows": rows},
         "heaviest": heaviest,

@@ -1,7 +1,7 @@
 //! Adds up all records, in memory that doesn't grow with their number.
 
 use super::cost::Bill;
-use super::record::{Record, Traffic};
+use super::record::{HttpTraffic, Record, Traffic};
 use super::timeline::Timeline;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -35,6 +35,7 @@ pub(super) struct Totals {
     pub(super) stores: BTreeMap<String, Traffic>,
     pub(super) queues: BTreeMap<String, Traffic>,
     pub(super) buckets: BTreeMap<String, Traffic>,
+    pub(super) http: HttpTraffic,
     pub(super) sums: Sums,
     pub(super) distributions: Distributions,
     pub(super) timeline: Timeline,
@@ -97,6 +98,7 @@ impl Totals {
             stores: BTreeMap::new(),
             queues: BTreeMap::new(),
             buckets: BTreeMap::new(),
+            http: HttpTraffic::default(),
             sums: Sums::default(),
             distributions: Distributions::default(),
             timeline: Timeline::default(),
@@ -123,6 +125,7 @@ impl Totals {
         ] {
             traffic.iter().for_each(|(alias, traffic)| by_name(sums, alias).add(traffic));
         }
+        self.http.add(record.http);
         self.sums.add(record);
         self.distributions.record(|quantity| record.of(quantity));
         self.heaviest.iter_mut().for_each(|heaviest| heaviest.consider(record));
@@ -145,6 +148,14 @@ impl Traffic {
         self.messages = self.messages.saturating_add(other.messages);
         self.bytes_read = self.bytes_read.saturating_add(other.bytes_read);
         self.bytes_written = self.bytes_written.saturating_add(other.bytes_written);
+    }
+}
+
+impl HttpTraffic {
+    fn add(&mut self, other: Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.bytes_sent = self.bytes_sent.saturating_add(other.bytes_sent);
+        self.bytes_received = self.bytes_received.saturating_add(other.bytes_received);
     }
 }
 

@@ -199,6 +199,8 @@ impl CaseGrants {
             stores: self.stores.iter().map(store).collect(),
             queues: self.queues.iter().map(queue).collect(),
             buckets: self.buckets.clone(),
+            // A case doesn't depend on a server.
+            http: None,
             env: self.env.clone(),
             config_values: self.config_values.clone(),
             directories: self.directories.clone(),

@@ -24,6 +24,8 @@ pub struct Needs {
     pub keyvalue: bool,
     /// The component reads configuration values.
     pub config: bool,
+    /// The component sends HTTP requests.
+    pub http: bool,
     /// The component makes messages or streams through `wasi:messaging` or `wasi:blobstore`, which the host holds.
     pub values: bool,
 }
@@ -32,11 +34,14 @@ impl Needs {
     fn of<'a>(imports: impl Iterator<Item = &'a str>) -> Self {
         let mut needs = Self::default();
         for name in imports {
-            let (blobstore, messaging) = (name.starts_with("wasi:blobstore/"), name.starts_with("wasi:messaging/"));
+            let (blobstore, messaging) =
+                (name.starts_with("wasi:blobstore/"), name.starts_with("wasi:messaging/"));
             needs.object_store |= name.starts_with("wasmrun:task/object-store@") || blobstore;
-            needs.queue |= name.starts_with("wasmrun:task/queue@") || name.starts_with("wasi:messaging/producer@");
+            needs.queue |=
+                name.starts_with("wasmrun:task/queue@") || name.starts_with("wasi:messaging/producer@");
             needs.keyvalue |= name.starts_with("wasi:keyvalue/");
             needs.config |= name.starts_with("wasi:config/");
+            needs.http |= name.starts_with("wasi:http/outgoing-handler@");
             needs.values |= blobstore || messaging;
         }
         needs

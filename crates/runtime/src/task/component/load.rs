@@ -130,7 +130,8 @@ impl Component {
         let needs = Needs::of_code(&on_demand, &component);
         let values_bytes =
             if needs.values || !grants.directories.is_empty() { Limits::VALUES_BYTES } else { 0 };
-        let limits = Limits { command_bytes, values_bytes, ..limits };
+        let has_http = imports_http(&on_demand, &component);
+        let limits = Limits { command_bytes, values_bytes, has_http, ..limits };
         let capacity = fitting(&limits)?;
         let (instances, limits) = (capacity.instances, Limits { files: capacity.files, ..limits });
         check_numbers(&component, &limits)?;
@@ -345,6 +346,11 @@ fn world_of<'a>(exports: impl Iterator<Item = &'a str>, author: Option<Author>) 
         "the component does not export wasmrun:task/handler@0.1.0, wasi:cli/run@0.2 or the handler of another world that wasmrun runs{instead}. {}",
         author::task(author)
     )))
+}
+
+/// Returns whether a component can build HTTP requests.
+fn imports_http(engine: &Engine, component: &Code) -> bool {
+    component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:http/"))
 }
 
 /// Reads a file before it is compiled, and refuses a core module. Returns `None` if it can't be read: the compiler says

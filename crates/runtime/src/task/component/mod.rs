@@ -305,6 +305,7 @@ fn report(
     // The task is over, so exceeding a limit no longer matters.
     let _ = state.count_transfer();
     let _ = state.count_streams();
+    let _ = state.check_http();
     let outcome = match result {
         Ok(result) => {
             if let Err(error) = &result {
@@ -325,6 +326,8 @@ fn report(
     usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
     usage.log_bytes = state.log.bytes();
     usage.random_bytes = state.random.bytes();
+    usage.http = state.http.usage();
+    usage.refusals += state.http.refusals();
     // Frees memory and handles before the message is settled. Unfinished writes are being removed and never become
     // objects.
     drop(store);

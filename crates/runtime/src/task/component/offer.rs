@@ -11,6 +11,8 @@ use wasmparser::ComponentExternalKind;
 const OFFERED: &str = include_str!("offered.txt");
 /// The version of WASI that [`OFFERED`] lists.
 const WASI: &str = "0.2.12";
+/// The interfaces of `wasi:http` for a client.
+const OFFERED_OF_HTTP: [&str; 2] = ["wasi:http/outgoing-handler", "wasi:http/types"];
 /// Versions of proposals that the host implements, in addition to their other names.
 const PROPOSALS: [(&str, &str); 3] = [
     ("wasi:config", "wasi:config/store@0.2.0-rc.1"),
@@ -81,7 +83,8 @@ fn not_offered(import: &Import<'_>, author: Option<Author>) -> Option<String> {
     }
     if let "wasi:messaging" | "wasi:blobstore" = package {
         let is_offered = version == "0.2.0-draft" && DRAFTS.contains(&interface);
-        let advice = "of version 0.2.0-draft this wasmrun offers the interfaces as published: build against them";
+        let advice =
+            "of version 0.2.0-draft this wasmrun offers the interfaces as published: build against them";
         return (!is_offered).then(|| format!("{name} ({advice})"));
     }
     let is = |minor: &str| version.strip_prefix(minor).is_some_and(|rest| rest.starts_with('.'));
@@ -100,9 +103,12 @@ fn not_offered(import: &Import<'_>, author: Option<Author>) -> Option<String> {
             "variables" | "config" => "of Spin: use wasi:config, granted by --config-value",
             _ => "of Spin: build without it",
         },
+        "wasi:http" if is("0.2") && OFFERED_OF_HTTP.contains(&interface) => return None,
         "wasi:http" => {
             let leave_out = author::without_http(author);
-            return Some(format!("{name} (tasks have no HTTP: {leave_out})"));
+            return Some(format!(
+                "{name} (tasks send requests with outgoing-handler of WASI 0.2, and serve none: {leave_out})"
+            ));
         }
         _ if OFFERED.lines().any(|line| line.split('/').next() == Some(package)) => match version {
             _ if is("0.2") => return lacking(import, interface, WASI).map(|why| format!("{name} ({why})")),
@@ -151,7 +157,7 @@ mod tests {
     #[test]
     fn each_import_that_is_not_offered_is_named_with_what_to_do() {
         let imports = [
-            "wasi:http/types@0.2.10",
+            "wasi:http/incoming-handler@0.2.10",
             "wasi:logging/logging@0.2.0",
             "wasi:config/store@0.1.0",
             "wasi:clocks/monotonic-clock@0.3.0",
@@ -167,7 +173,7 @@ mod tests {
             assert!(text.contains(name), "{name} in {text}");
         }
         for hint in [
-            "fetch-event",
+            "serve none",
             "logging@0.1.0-draft",
             "store@0.2.0-rc.1",
             "WASI 0.2",
@@ -203,6 +209,8 @@ mod tests {
             ("wasi:config/runtime@0.2.0-draft", "get"),
             ("wasi:blobstore/types@0.2.0-draft", "x"),
             ("wasi:messaging/producer@0.2.0-draft", "send"),
+            ("wasi:http/types@0.2.3", "[constructor]fields"),
+            ("wasi:http/outgoing-handler@0.2.12", "handle"),
         ];
         assert_eq!(
             of(&imports.map(|(name, function)| with_function(name, function)).concat(), HANDLER),
@@ -264,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_an_inner_component_imports_is_its_own_affair() {
-        let inner = format!("(component {})", import("wasi:http/types@0.2.0"));
+        let inner = format!("(component {})", import("wasi:nn/types@0.2.0"));
         assert_eq!(of(&inner, HANDLER), None);
     }
 
@@ -279,7 +287,7 @@ mod tests {
 
     #[test]
     fn damaged_and_truncated_components_are_left_to_the_compiler() {
-        let whole = wat::parse_str(format!("(component {} {HANDLER})", import("wasi:http/types@0.2.0")));
+        let whole = wat::parse_str(format!("(component {} {HANDLER})", import("wasi:nn/types@0.2.0")));
         let whole = whole.expect("a component");
         for end in 0..whole.len() {
             let _ = Outline::read(&whole[..end]).as_ref().and_then(misfit);

@@ -9,6 +9,7 @@ mod blobstore;
 pub(super) mod config;
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 pub(super) mod files;
+mod http;
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 pub(super) mod keyvalue;
 pub(super) mod logging;
@@ -19,6 +20,7 @@ pub(super) mod object_store;
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 pub(super) mod queue;
 
+pub(crate) use self::http::TaskHttp;
 pub(crate) use self::message::MessageHandle;
 pub(crate) use bindings::exports::wasmrun::task::handler::{Failure, RetryRequest};
 pub(crate) use bindings::{Task, TaskPre};
@@ -122,13 +124,14 @@ impl<E> From<ResourceTableError> for Fault<E> {
     }
 }
 
-/// Adds wasmrun's interfaces, WASI 0.2 and proposals of WASI to a linker.
+/// Adds wasmrun's interfaces, WASI 0.2 with its HTTP client, and proposals of WASI to a linker.
 pub(crate) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     // Timers may run on the task's own clock, and files are objects.
     linker.allow_shadowing(true);
     monotonic_clock::add_to_linker::<_, HasSelf<_>>(linker, TaskState::called)?;
     files::add_to_linker(linker)?;
+    http::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     config::add_to_linker(linker)?;
     logging::add_to_linker(linker)?;

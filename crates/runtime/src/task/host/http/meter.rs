@@ -1,0 +1,136 @@
+//! What is counted of a task's requests, and the bodies whose bytes are counted.
+
+use crate::model::limits::Limit;
+use crate::ports::http::HttpError;
+use crate::task::log::GuestLog;
+use crate::task::store::TaskConfig;
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Sleep, sleep};
+use wasmtime_wasi_http::Error;
+
+/// Counts of one task's requests. Requests under way share them.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) requests: AtomicU64,
+    pub(super) sent: AtomicU64,
+    pub(super) received: AtomicU64,
+    pub(super) refusals: AtomicU64,
+    /// The first limit that was exceeded.
+    pub(super) exceeded: OnceLock<Limit>,
+}
+
+impl Counts {
+    pub(super) fn exceed(&self, limit: Limit) -> HttpError {
+        let _ = self.exceeded.set(limit);
+        HttpError::Limit
+    }
+
+    pub(super) fn refuse(&self, log: &GuestLog, host: &str, why: &str) -> Error {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        log.call_refused("http", host, why);
+        Error::HttpRequestDenied
+    }
+}
+
+/// Returns the bytes of headers as they are sent.
+pub(super) fn head_bytes(headers: &HeaderMap) -> u64 {
+    // A colon, a space and a line's end.
+    headers.iter().map(|(name, value)| name.as_str().len() as u64 + value.len() as u64 + 4).sum()
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Direction {
+    Sent,
+    Received,
+}
+
+/// Counts the bytes of one direction against the task's limit.
+pub(super) struct Meter {
+    pub(super) config: Arc<TaskConfig>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) direction: Direction,
+}
+
+impl Meter {
+    pub(super) fn count(&self, bytes: u64) -> Result<(), HttpError> {
+        let (calls, limits) = (&self.config.calls, &self.config.limits);
+        let (sum, most, limit) = match self.direction {
+            Direction::Sent => {
+                calls.http_sent(bytes);
+                (&self.counts.sent, limits.http_sent_bytes, Limit::HttpSentSize)
+            }
+            Direction::Received => {
+                calls.http_received(bytes);
+                (&self.counts.received, limits.http_received_bytes, Limit::HttpReceivedSize)
+            }
+        };
+        let sum = sum.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if sum > most { Err(self.counts.exceed(limit)) } else { Ok(()) }
+    }
+}
+
+/// A body whose bytes are counted, and which may not pause for longer than `between_bytes`.
+pub(super) struct Counted<B> {
+    body: B,
+    meter: Meter,
+    between_bytes: Option<Duration>,
+    /// Set while the reader waits.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> Counted<B> {
+    pub(super) fn new(body: B, meter: Meter, between_bytes: Option<Duration>) -> Self {
+        Self { body, meter, between_bytes, waiting: None }
+    }
+}
+
+impl<B> http_body::Body for Counted<B>
+where
+    B: http_body::Body<Data = Bytes, Error = HttpError> + Unpin,
+{
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let frame = match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let Some(most) = self.between_bytes else { return Poll::Pending };
+                let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(most)));
+                let expired = waiting.as_mut().poll(context);
+                return expired.map(|()| Some(Err(HttpError::BetweenBytesTimeout)));
+            }
+        };
+        self.waiting = None;
+        let bytes = match &frame {
+            Some(Ok(frame)) => match (frame.data_ref(), frame.trailers_ref()) {
+                (Some(data), _) => data.len() as u64,
+                (None, trailers) => trailers.map_or(0, head_bytes),
+            },
+            _ => 0,
+        };
+        match self.meter.count(bytes) {
+            Ok(()) => Poll::Ready(frame),
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,216 @@
+//! `wasi:http/outgoing-handler`: checks a guest's request against the grant, resolves and checks its addresses, bounds
+//! every size and time, and hands it to the client. A server that fails is the guest's business: it receives the error.
+
+mod exchange;
+mod meter;
+
+use self::exchange::{Exchange, Timeouts};
+use self::meter::Counts;
+use super::LimitHit;
+use crate::model::host_error::{Access, HostErrorKind};
+use crate::model::limits::{Limit, Limits};
+use crate::model::outcome::shorten;
+use crate::model::usage::HttpUsage;
+use crate::task::calls::CallResult;
+use crate::task::http::{HttpGrant, Target};
+use crate::task::log::GuestLog;
+use crate::task::store::{TaskConfig, TaskState};
+use http::header::{TE, TRAILER};
+use http::{HeaderName, Method, Request, Response};
+use std::future::{Future, ready};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi_http::p2::bindings::http::types::{self, HostOutgoingRequest as _};
+use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx,
+    WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
+
+/// The interface in the version that Wasmtime implements.
+const TYPES: &str = "wasi:http/types@0.2.12";
+
+/// A response, and the future of the connection behind it.
+type Answered = Result<(Response<WasiBody>, Connection), Error>;
+type Connection = Box<dyn Future<Output = Result<(), Error>> + Send>;
+
+/// HTTP requests of one task.
+pub(crate) struct TaskHttp {
+    context: WasiHttpCtx,
+    hooks: Hooks,
+}
+
+struct Hooks {
+    config: Arc<TaskConfig>,
+    log: GuestLog,
+    counts: Arc<Counts>,
+    /// A permit for each connection that may be open.
+    connections: Arc<Semaphore>,
+    /// For the operator: the component needs a grant that there isn't.
+    missing: Option<String>,
+}
+
+impl TaskHttp {
+    pub(crate) fn new(config: &Arc<TaskConfig>, log: &GuestLog) -> Self {
+        let mut context = WasiHttpCtx::new();
+        context.set_field_size_limit(config.limits.http_header_bytes);
+        let hooks = Hooks {
+            config: config.clone(),
+            log: log.clone(),
+            counts: Arc::default(),
+            connections: Arc::new(Semaphore::new(config.limits.http_connections())),
+            missing: None,
+        };
+        Self { context, hooks }
+    }
+
+    pub(crate) fn usage(&self) -> HttpUsage {
+        let Counts { requests, sent, received, .. } = &*self.hooks.counts;
+        let [requests, bytes_sent, bytes_received] =
+            [requests, sent, received].map(|count| count.load(Ordering::Relaxed));
+        HttpUsage { requests, bytes_sent, bytes_received }
+    }
+
+    /// Returns the number of requests that were refused.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.hooks.counts.refusals.load(Ordering::Relaxed)
+    }
+}
+
+impl TaskState {
+    /// Ends a task whose requests have exceeded a limit, and records the lack of a grant.
+    pub(crate) fn check_http(&mut self) -> wasmtime::Result<()> {
+        if let Some(missing) = self.http.hooks.missing.take() {
+            self.host_failed("http", Access::Write, HostErrorKind::NotGranted, missing);
+        }
+        self.http.hooks.counts.exceeded.get().map_or(Ok(()), |limit| Err(LimitHit(*limit).into()))
+    }
+}
+
+impl WasiHttpView for TaskState {
+    /// Marks a host call. Each host function of HTTP begins with this.
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.host_called = true;
+        let TaskHttp { context, hooks } = &mut self.http;
+        WasiHttpCtxView { ctx: context, table: &mut self.table, hooks }
+    }
+}
+
+/// Adds the client side of HTTP to a linker that allows shadowing.
+pub(super) fn add_to_linker(linker: &mut Linker<TaskState>) -> wasmtime::Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    // Wasmtime keeps these texts however long they are, for each request that a guest builds.
+    type Setting<T> = (Resource<HostOutgoingRequest>, T);
+    let mut types = linker.instance(TYPES)?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut store: StoreContextMut<'_, TaskState>, (request, method): Setting<types::Method>| {
+            let text = if let types::Method::Other(text) = &method { Some(text) } else { None };
+            let fits = fits(text);
+            let mut http = store.data_mut().http();
+            Ok((if fits { http.set_method(request, method)? } else { Err(()) },))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut store: StoreContextMut<'_, TaskState>, (request, text): Setting<Option<String>>| {
+            let mut http = store.data_mut().http();
+            Ok((if fits(text.as_ref()) { http.set_authority(request, text)? } else { Err(()) },))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-path-with-query",
+        |mut store: StoreContextMut<'_, TaskState>, (request, text): Setting<Option<String>>| {
+            let mut http = store.data_mut().http();
+            Ok((if fits(text.as_ref()) { http.set_path_with_query(request, text)? } else { Err(()) },))
+        },
+    )
+}
+
+/// Returns whether a text isn't too long for a request.
+fn fits(text: Option<&String>) -> bool {
+    text.is_none_or(|text| text.len() <= Limits::HTTP_TEXT_BYTES)
+}
+
+impl WasiHttpHooks for Hooks {
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(is_forbidden)
+    }
+
+    /// The header is set from the checked target.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        Limits::HTTP_CHUNK_BYTES
+    }
+
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Answered> + Send> {
+        match self.permitted(&request) {
+            Ok((grant, target)) => {
+                let timeouts = Timeouts::of(options, self.config.limits.http_timeout);
+                let exchange = Exchange {
+                    config: self.config.clone(),
+                    grant,
+                    log: self.log.clone(),
+                    counts: self.counts.clone(),
+                    connections: self.connections.clone(),
+                    target,
+                    timeouts,
+                };
+                // The threads that own connections carry it out. It is abandoned with the guest's future.
+                let io = self.config.io.clone();
+                Box::new(async move {
+                    let work = AbortOnDropHandle::new(io.spawn(exchange.carry_out(request)));
+                    work.await.unwrap_or_else(|error| Err(Error::InternalError(Some(error.to_string()))))
+                })
+            }
+            Err(error) => Box::new(ready(Err(error))),
+        }
+    }
+}
+
+/// Returns whether a guest may not set a header: those of the connection, of proxies, and `Host`.
+fn is_forbidden(name: &HeaderName) -> bool {
+    DEFAULT_FORBIDDEN_HEADERS.contains(name)
+        || [TE, TRAILER].contains(name)
+        || name.as_str().starts_with("proxy-")
+}
+
+impl Hooks {
+    /// Counts a request, and checks whether it is granted.
+    fn permitted(&mut self, request: &Request<WasiBody>) -> Result<(HttpGrant, Target), Error> {
+        let requests = self.counts.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        if requests > self.config.limits.http_requests {
+            return Err(self.counts.exceed(Limit::HttpRequests).into_wasi());
+        }
+        let uri = request.uri();
+        let host = shorten(uri.host().unwrap_or_default());
+        let Some(grant) = self.config.grants.http.clone() else {
+            self.missing.get_or_insert_with(|| {
+                format!("the component requests {host:?} over HTTP, which is not granted: add --allow-http HOST (granted: none)")
+            });
+            return Err(self.counts.refuse(&self.log, &host, "no such grant"));
+        };
+        let Some(target) = Target::of(uri) else {
+            self.config.calls.requested(CallResult::Invalid);
+            return Err(Error::HttpRequestUriInvalid);
+        };
+        // CONNECT would make a tunnel of the connection.
+        if request.method() == Method::CONNECT || !grant.allows(&target) {
+            self.config.calls.requested(CallResult::AccessDenied);
+            return Err(self.counts.refuse(&self.log, &host, "no rule of --allow-http covers it"));
+        }
+        Ok((grant, target))
+    }
+}
