@@ -1,6 +1,6 @@
 //! The image processor: several renditions of each picture, a sidecar, and the settings that it refuses.
 
-use crate::harness::{Depth, World, field, png, repository};
+use crate::harness::{Depth, World, field, guest, png, repository};
 use serde_json::{Value, json};
 
 const THREE: &str = r#"RENDITIONS={
@@ -69,6 +69,33 @@ fn renditions_can_be_described_in_an_object() {
     let report = invoked(&world, &grant, &["RENDITIONS_OBJECT=settings:others.toml"]);
     assert_eq!(report["outcome"], "retry", "{report}");
     assert!(field(&report, "reason").contains("RENDITIONS_OBJECT is settings:others.toml"), "{report}");
+}
+
+#[test]
+fn outputs_have_the_cache_control_of_their_rendition_or_else_of_the_variable() {
+    let world = World::with_queue(&[]);
+    let settings = [
+        r#"RENDITIONS={"own": {"width": 8, "cache_control": "no-store"}, "other": {"width": 8}}"#,
+        "CACHE_CONTROL=public, max-age=60",
+        "SIDECAR=yes",
+    ];
+    let report = invoked(&world, &[], &settings);
+    assert_eq!(report["outcome"], "completed", "{report}");
+    for (key, expected) in [
+        ("a.png.own.jpg", "no-store"),
+        ("a.png.other.jpg", "public, max-age=60"),
+        ("a.png.json", "public, max-age=60"),
+    ] {
+        let output = world
+            .wasmrun(["invoke", "--json", "--message", &format!("head {key}")])
+            .arg(guest("misbehave"))
+            .args(["--store", "input=dir:out:ro", "--store", "output=dir:in:rw"])
+            .args(["--send", "next=sqlite:next.db"])
+            .succeeds();
+        let logs = output.logs_of("Guest");
+        let found = field(&logs[0], "text");
+        assert!(found.ends_with(&format!("Some({expected:?})")), "{key}: {found}");
+    }
 }
 
 #[test]
