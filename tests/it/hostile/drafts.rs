@@ -25,7 +25,7 @@ fn worker(world: &World) -> Command {
     world
         .run("drafts")
         .args(["--memory", "16MiB", "--object-size", "1MiB", "--log-size", "16KiB", "--handles", "32"])
-        .args(["--read-size", "16MiB", "--write-size", "16MiB", "--store-calls", "1000"])
+        .args(["--read-size", "256MiB", "--write-size", "16MiB", "--store-calls", "1000"])
         .args(["--sent-messages", "100"])
 }
 
