@@ -199,7 +199,7 @@ mod tests {
             let sample = format!("wasmrun_tasks_limited_total{{limit=\"{limit}\"}} 1\n");
             assert!(text.contains(&sample), "no {sample} in {text}");
         }
-        for (outcome, count) in [("completed", 1), ("limit-exceeded", 15), ("trapped", 0)] {
+        for (outcome, count) in [("completed", 1), ("limit-exceeded", Limit::ALL.len()), ("trapped", 0)] {
             let sample = format!("wasmrun_tasks_total{{outcome=\"{outcome}\"}} {count}\n");
             assert!(text.contains(&sample), "no {sample} in {text}");
         }

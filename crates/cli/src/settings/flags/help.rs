@@ -40,7 +40,7 @@ const FLAGS: [Group; 10] = [
     Group {
         heading: "Grants",
         common: &["store", "send", "env"],
-        others: &["keyvalue", "config-value", "dir", "assume-role"],
+        others: &["keyvalue", "allow-http", "allow-http-address", "config-value", "dir", "assume-role"],
     },
     Group {
         heading: "Commands (programs with main)",

@@ -118,10 +118,16 @@ pub(crate) struct TaskArgs {
     pub(crate) keyvalue: Vec<String>,
     /// Grant HTTP requests: HOST[:PORT][/PATH] with TLS, http://HOST[:PORT][/PATH] without; *.example.com stands for all
     /// names below example.com
-    #[arg(long, value_name = "HOST", env = "WASMRUN_ALLOW_HTTP", value_delimiter = ',')]
+    #[arg(long, value_name = "HOST", env = "WASMRUN_ALLOW_HTTP", num_args = 1, value_delimiter = ',')]
     pub(crate) allow_http: Vec<String>,
     /// Let HTTP requests reach an address, or a range of addresses, that isn't public: 10.0.0.5 or 10.0.0.0/8
-    #[arg(long, value_name = "ADDRESS", env = "WASMRUN_ALLOW_HTTP_ADDRESS", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "WASMRUN_ALLOW_HTTP_ADDRESS",
+        num_args = 1,
+        value_delimiter = ','
+    )]
     pub(crate) allow_http_address: Vec<String>,
     /// Use a store in S3 or a queue to send to with the rights of a role instead of the worker's own
     #[arg(long, value_name = "ALIAS=ARN")]

@@ -418,13 +418,13 @@ mod tests {
     async fn what_imports_what_is_not_offered_is_refused_before_it_is_compiled() {
         // The body doesn't validate, so compiling would fail with another error.
         let text = r#"(component
-            (import "wasi:http/types@0.2.0" (instance (export "f" (func))))
+            (import "wasi:http/incoming-handler@0.2.0" (instance (export "f" (func))))
             (core module (func (result i32)))
             (instance $handler)
             (export "wasmrun:task/handler@0.1.0" (instance $handler)))"#;
         let error = load(&wat::parse_str(text).expect("a component"), Host::default()).await;
         assert!(
-            matches!(&error, LoadError::World(text) if text.contains("wasi:http/types@0.2.0")),
+            matches!(&error, LoadError::World(text) if text.contains("wasi:http/incoming-handler@0.2.0")),
             "{error}"
         );
     }
