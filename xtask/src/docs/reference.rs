@@ -87,8 +87,9 @@ task have [a page of their own](limits.md).
                 &format!("\n## {group}\n\n| flag | variable | in the file | default |\n|---|---|---|---|\n");
         }
         let key = keys.iter().find(|key| key.flag == flag.name);
-        // What has a name carries it in the variable.
-        let is_named = key.is_some_and(|key| key.section.is_none()) && flag.variable.is_none();
+        let is_table = key.is_some_and(|key| key.section.is_none()) && flag.variable.is_none();
+        // What has a name carries it in the variable. Paths of directories can't be in one; exit codes can.
+        let is_named = (is_table && flag.name != "dir") || flag.name == "exit-code";
         let capitals = flag.name.to_uppercase().replace('-', "_");
         let variable = match &flag.variable {
             Some(variable) => code(variable),
@@ -96,7 +97,7 @@ task have [a page of their own](limits.md).
             None => "–".into(),
         };
         let key = match key {
-            Some(key) if is_named => format!("`[{}]`", key.name),
+            Some(key) if is_table => format!("`[{}]`", key.name),
             Some(Key { section: Some(section), name, .. }) => format!("`[{section}]` `{name}`"),
             Some(key) => code(&key.name),
             None => "–".into(),
