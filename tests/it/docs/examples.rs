@@ -69,7 +69,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 16] = [
+const LISTED: [(&str, &str, &str); 17] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
@@ -78,6 +78,7 @@ const LISTED: [(&str, &str, &str); 16] = [
     ("docs/src/guides/guest-python.md", "A guest in Python", TEMPLATES),
     ("docs/src/guides/guest-c.md", "A guest in C", TEMPLATES),
     ("docs/src/guides/guest-javascript.md", "A guest in JavaScript", TEMPLATES),
+    ("docs/src/guides/guest-go.md", "A guest in Go", TEMPLATES),
     ("guest-examples/fuzz/README.md", "Fuzz target `picture`", "needs a nightly compiler and cargo-fuzz"),
     (CORPORA, "Pictures of others", "fetches test pictures of a dozen projects"),
     (CORPORA, "Similarity", "needs Pillow"),
