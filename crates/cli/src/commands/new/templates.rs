@@ -129,17 +129,14 @@ fn common(lang: Language) -> &'static [File] {
     match lang {
         Language::Rust => files! {
             ".gitignore" <- "rust/gitignore",
-            "README.md" <- "rust/README.md.in",
             "rust-toolchain.toml" <- "rust/rust-toolchain.toml",
         },
         Language::Python => files! {
             ".gitignore" <- "python/gitignore",
-            "README.md" <- "python/README.md.in",
             "requirements.txt" <- "python/requirements.txt",
         },
         Language::Javascript => files! {
             ".gitignore" <- "javascript/gitignore",
-            "README.md" <- "javascript/README.md.in",
             "package.json" <- "javascript/package.json.in",
         },
         Language::C => files! {
@@ -156,8 +153,12 @@ fn common(lang: Language) -> &'static [File] {
 /// Returns the files of a language for guests that call wasmrun's interfaces.
 fn bindings(lang: Language) -> &'static [File] {
     match lang {
-        Language::Rust => files! { "Cargo.toml" <- "rust/Cargo.toml.in" },
-        Language::Python | Language::Javascript => &[],
+        Language::Rust => files! {
+            "Cargo.toml" <- "rust/Cargo.toml.in",
+            "README.md" <- "rust/README.md.in",
+        },
+        Language::Python => files! { "README.md" <- "python/README.md.in" },
+        Language::Javascript => files! { "README.md" <- "javascript/README.md.in" },
         Language::C => files! {
             "README.md" <- "c/README.md.in",
             "bindings/guest.c" <- "c/bindings/guest.c",
@@ -194,9 +195,16 @@ fn bindings(lang: Language) -> &'static [File] {
 /// Returns the files of a language for programs with `main`.
 fn command(lang: Language) -> &'static [File] {
     match lang {
-        Language::Rust => files! { "Cargo.toml" <- "rust/Cargo.command.toml.in" },
-        Language::Python => files! { "wit/deps/wasi-cli/run.wit" <- "wit/command/run.wit" },
+        Language::Rust => files! {
+            "Cargo.toml" <- "rust/Cargo.command.toml.in",
+            "README.md" <- "rust/README.command.md.in",
+        },
+        Language::Python => files! {
+            "README.md" <- "python/README.command.md.in",
+            "wit/deps/wasi-cli/run.wit" <- "wit/command/run.wit",
+        },
         Language::Javascript => files! {
+            "README.md" <- "javascript/README.command.md.in",
             "wit/deps/wasi-cli/cli.wit" <- "wit/command/cli.wit",
             "wit/deps/wasi-io/streams.wit" <- "wit/command/streams.wit",
         },
