@@ -65,7 +65,7 @@ const TIMES: [Time; 6] = [
     },
     Time {
         name: "wasmrun_task_blocked_seconds",
-        help: "Time that a task waited for the host: stores, queues, clocks.",
+        help: "Time that a task waited for the host: stores, queues, HTTP, clocks.",
         bounds: TASK,
         of: |usage| usage.blocked,
     },

@@ -78,7 +78,7 @@ limits! {
     memory: ByteSize in PAGE..=MAX_SIZE, "WASMRUN_MEMORY" => memory_bytes;
     /// Wall-clock time, including waiting [default: 30s]
     timeout: Duration in MIN_TIME..=Duration::MAX, "WASMRUN_TIMEOUT" => timeout;
-    /// Time spent waiting for stores, queues and clocks, in all [default: as long as --timeout]
+    /// Time spent waiting for stores, queues, HTTP and clocks, in all [default: as long as --timeout]
     blocked_time: Duration in MIN_TIME..=Duration::MAX, "WASMRUN_BLOCKED_TIME" => blocked_time;
     /// Size of the Wasm code's stack [default: 512KiB]
     stack: ByteSize in MIN_STACK..=MAX_STACK, "WASMRUN_STACK" => stack_bytes;

@@ -30,7 +30,8 @@ use clap_complete::Shell;
 /// Runs every queue message as its own WebAssembly instance.
 ///
 /// Each message is a task of its own: with its own memory, limits on computing, memory and time, and nothing
-/// granted but the stores, queues and environment keys that are named here.
+/// but what is granted here: stores, queues, key-value buckets, directories, HTTP hosts, environment keys and
+/// configuration values.
 #[derive(Debug, Parser)]
 #[command(
     name = "wasmrun",

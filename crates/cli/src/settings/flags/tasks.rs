@@ -105,8 +105,8 @@ pub(crate) struct TaskArgs {
     /// or dir:PATH; with the mode ro, wo or rw
     #[arg(long, value_name = "ALIAS=URL:MODE")]
     pub(crate) store: Vec<String>,
-    /// Show objects of a granted store as files: those whose keys begin with a prefix, at a path; with the mode ro, wo or
-    /// rw [default mode: ro]
+    /// Show objects of a granted store as files: those below a prefix, at a path; with the mode ro, wo or rw
+    /// [default mode: ro]
     #[arg(long, value_name = "PATH=STORE[:PREFIX][:MODE]")]
     pub(crate) dir: Vec<String>,
     /// Grant a queue to send to
