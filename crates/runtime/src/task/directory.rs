@@ -1,4 +1,5 @@
 //! Granted directories: a part of a granted store that a guest sees as a directory with files.
+//! `task::host::files` has the host functions of these files.
 
 use super::grant::{Grants, Mode, check_prefix};
 use std::fmt;

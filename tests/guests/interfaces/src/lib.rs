@@ -1,6 +1,5 @@
-//! Runs the command in its message with the interfaces that WASI proposes: configuration values, log messages and key-value
-//! buckets. The
-//! body is a command and its arguments, separated by spaces.
+//! Runs the command in its message with the interfaces that WASI proposes: configuration values, log messages and
+//! key-value buckets. The body is a command and its arguments, separated by spaces.
 //!
 //! A command returns its observations as the reason of a rejection, the only text that a task can return.
 

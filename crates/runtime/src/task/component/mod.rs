@@ -1,4 +1,13 @@
 //! The component: loaded once, and instantiated for each message to run its task.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `load` | loads a component, and finds what would make each of its tasks fail |
+//! | `inspect` | inspects and compiles components without running them |
+//! | `outline` | reads imports, exports and parts from a component's file |
+//! | `offer` | names the imports that aren't offered |
+//! | `parts` | compares a component's parts with the limits |
+//! | `author` | advice for the language that a component was written in |
 
 mod author;
 mod inspect;
@@ -261,7 +270,7 @@ impl Component {
                         let reason = format!("the announced object's key cannot be used: {bad_key}");
                         return (Outcome::Rejected { reason }, None);
                     }
-                    tracing::warn!(message_id = message.id, object, "rejected a message: no readable store holds the announced object");
+                    tracing::warn!(message_id = message.id, object, "no readable store holds the announced object");
                     let reason = "no grant: the message announces an object outside every readable store";
                     let error = HostError {
                         used: Used { backend: "grants".into(), access: Access::Read },

@@ -1,8 +1,17 @@
 //! Host functions: the implementation of the WIT interfaces on top of the backends.
 //!
 //! Three kinds of failure are distinguished. An error that the guest may know is an error of the interface. A violation
-//! that a guest can only commit on purpose is a trap that names a limit. A fault of the host itself ends the task as
-//! such.
+//! that a guest can only commit on purpose is a trap that names a limit. A host error ends the task as such.
+//!
+//! | module | interface |
+//! |---|---|
+//! | `message`, `object_store`, `queue` | `wasmrun:task` |
+//! | `blobstore` | `wasi:blobstore` |
+//! | `config` | `wasi:config` |
+//! | `files` | `wasi:filesystem`, with the grants of `task::directory` |
+//! | `http` | `wasi:http`, with the grants of `task::http` |
+//! | `keyvalue` | `wasi:keyvalue` |
+//! | `logging` | `wasi:logging` |
 
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 mod blobstore;

@@ -1,4 +1,5 @@
 //! The grant of HTTP: which requests a task may send, and which addresses they may reach.
+//! `task::host::http` checks each request against it.
 //!
 //! | module | owns |
 //! |---|---|

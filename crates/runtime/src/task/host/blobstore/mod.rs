@@ -1,7 +1,6 @@
 //! Host functions of `wasi:blobstore` 0.2.0-draft: they read and write through those of `wasmrun:task/object-store`.
 //!
-//! A container is the alias of a granted store. What no grant can say is an error: making, deleting and emptying
-//! containers.
+//! A container is the alias of a granted store. Creating, deleting and emptying containers are errors.
 //!
 //! | module | owns |
 //! |---|---|

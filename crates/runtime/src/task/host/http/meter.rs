@@ -1,4 +1,4 @@
-//! What is counted of a task's requests, and the bodies whose bytes are counted.
+//! Counts a task's requests and the bytes of their bodies.
 
 use crate::model::limits::Limit;
 use crate::ports::http::HttpError;

@@ -1,5 +1,11 @@
 //! `wasi:http/outgoing-handler`: checks a guest's request against the grant, resolves and checks its addresses, bounds
-//! every size and time, and hands it to the client. A server that fails is the guest's business: it receives the error.
+//! every size and time, and hands it to the client. An error of the server is returned to the guest and isn't a host error.
+//! The grant is `task::http`.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `exchange` | one granted request, from the look-up of its host to its response |
+//! | `meter` | counts requests and the bytes of their bodies |
 
 mod exchange;
 mod meter;
