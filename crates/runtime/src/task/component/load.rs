@@ -433,7 +433,9 @@ mod tests {
     async fn the_code_that_a_component_becomes_leaves_room_for_fewer_tasks() {
         let functions =
             "(func (param i64) (result i64) (i64.mul (local.get 0) (local.get 0)))".repeat(20_000);
-        let bytes = wat::parse_str(format!("(component (core module {functions}))")).expect("a component");
+        let handler = r#"(instance $h) (export "wasmrun:task/handler@0.1.0" (instance $h))"#;
+        let text = format!("(component (core module {functions}) {handler})");
+        let bytes = wat::parse_str(text).expect("a component");
         // Sizes of memory in MiB on which one task fits in addition to the file.
         let fits = |mib: &u64| {
             capacity(NonZeroUsize::MIN, &Limits::default(), &host(mib << 20), bytes.len() as u64).is_ok()

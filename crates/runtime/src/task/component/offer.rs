@@ -161,10 +161,8 @@ mod tests {
             "wasi:logging/logging@0.2.0",
             "wasi:config/store@0.1.0",
             "wasi:clocks/monotonic-clock@0.3.0",
-            "wasi:random/random@0.1.0",
             "wasmrun:task/message@0.2.0",
             "wasmrun:task/queue",
-            "fermyon:spin/key-value@2.0.0",
             "wasi:messaging/consumer@0.2.0-draft",
             "lib:text/upper",
         ];

@@ -12,6 +12,9 @@ use wasmparser::{
 
 /// Maximum number of a component's types that are read.
 const MOST_TYPES: usize = 100_000;
+/// Maximum number of imports and of exports that are read, and of functions of one instance. More are left to the
+/// compiler, which reads them in a confined process: each import has a copy of what it must have.
+const MOST_NAMES: usize = 500;
 /// Maximum number of types in types of one section: their reader recurses.
 const MOST_NESTED: usize = 500;
 /// First bytes of the type of a component and of an instance, which hold other types.
@@ -96,7 +99,11 @@ impl<'a> Outline<'a> {
                     types.is_lost = true;
                 } else {
                     for ty in section.clone() {
-                        types.push(contract(ty.ok()?));
+                        let contract = contract(ty.ok()?);
+                        if contract.as_ref().is_some_and(|contract| contract.functions.len() > MOST_NAMES) {
+                            return None;
+                        }
+                        types.push(contract);
                     }
                 }
             }
@@ -120,6 +127,9 @@ impl<'a> Outline<'a> {
                     if kind == ComponentExternalKind::Type {
                         types.push(None);
                     }
+                    if self.imports.len() == MOST_NAMES {
+                        return None;
+                    }
                     self.imports.push(Import {
                         name: name.name,
                         implements: name.implements,
@@ -133,6 +143,9 @@ impl<'a> Outline<'a> {
                     let export = export.ok()?;
                     if export.kind == ComponentExternalKind::Type {
                         types.push(None);
+                    }
+                    if self.exports.len() == MOST_NAMES {
+                        return None;
                     }
                     self.exports.push((export.name.name, export.kind));
                 }
@@ -164,7 +177,10 @@ fn contract(ty: ComponentType<'_>) -> Option<Contract<'_>> {
         let InstanceTypeDeclaration::Export { name, ty } = declaration else { continue };
         match ty {
             ComponentTypeRef::Type(TypeBounds::Eq(_)) => {}
-            ComponentTypeRef::Func(_) => contract.functions.push(name.name),
+            ComponentTypeRef::Func(_) if contract.functions.len() <= MOST_NAMES => {
+                contract.functions.push(name.name);
+            }
+            ComponentTypeRef::Func(_) => {}
             _ => contract.has_resources = true,
         }
     }
@@ -195,6 +211,22 @@ mod tests {
         assert_eq!(contracts, [Some((vec![], false)), Some((vec!["f".to_owned()], true)), None]);
     }
 
+    #[test]
+    fn a_file_with_very_many_names_is_left_to_the_compiler() {
+        let read = |text: String| {
+            Outline::read(&wat::parse_str(format!("(component {text})")).expect("text")).is_some()
+        };
+        let functions = |number: usize| -> String {
+            let exports: String =
+                (0..number).map(|number| format!(r#"(export "f{number}" (func))"#)).collect();
+            format!(r#"(import "a:b/c" (instance {exports}))"#)
+        };
+        let imports =
+            |number: usize| (0..number).map(|number| format!(r#"(import "f{number}" (func))"#)).collect();
+        assert!(read(functions(MOST_NAMES)) && read(imports(MOST_NAMES)));
+        assert!(!read(functions(MOST_NAMES + 1)) && !read(imports(MOST_NAMES + 1)));
+    }
+
     /// The reader of types recurses.
     #[test]
     fn types_that_are_nested_too_deeply_are_not_read() {
@@ -203,6 +235,10 @@ mod tests {
             contracts_of(&format!(r#"{open}{close} (import "a:b/c" (instance (export "f" (func))))"#))
         };
         assert_eq!(nested(10), [Some((vec!["f".to_owned()], false))]);
-        assert_eq!(nested(MOST_NESTED + 1), [None]);
+        let many = "(type (instance))".repeat(MOST_NESTED + 1);
+        assert_eq!(
+            contracts_of(&format!(r#"{many} (import "a:b/c" (instance (export "f" (func))))"#)),
+            [None]
+        );
     }
 }
