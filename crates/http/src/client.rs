@@ -17,9 +17,12 @@ use rustls::pki_types::ServerName;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -33,8 +36,51 @@ const LOOK_UPS: usize = 16;
 /// Maximum number of addresses of a host that are tried.
 const MOST_ADDRESSES: usize = 8;
 
+/// Maximum number of bytes that may arrive before the head of the response is complete: informational heads, of which a
+/// server may send any number, and the beginning of the body.
+const MOST_BEFORE_HEAD: usize = 8 * MAX_HEAD_BYTES;
+
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection from which a bounded number of bytes can be read.
+struct Bounded<S> {
+    stream: S,
+    left: Arc<AtomicUsize>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = buffer.filled().len() - before;
+        let left = self.left.load(Ordering::Relaxed).checked_sub(read);
+        self.left.store(left.ok_or_else(|| io::Error::other(HttpError::HeadSize))?, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
 
 /// The client of all guests.
 pub struct Client {
@@ -151,9 +197,13 @@ fn tls_error(error: &io::Error) -> HttpError {
 }
 
 fn http_error(error: &hyper::Error) -> HttpError {
-    let is_of_body = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<HttpError>().cloned();
-    if let Some(of_body) = std::error::Error::source(error).and_then(is_of_body) {
-        of_body
+    // Of the request's body, or of the connection.
+    let own = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<io::Error>() {
+        Some(error) => error.get_ref().and_then(|error| error.downcast_ref::<HttpError>()).cloned(),
+        None => cause.downcast_ref::<HttpError>().cloned(),
+    };
+    if let Some(own) = std::error::Error::source(error).and_then(own) {
+        own
     } else if error.is_parse_too_large() {
         HttpError::HeadSize
     } else if error.is_parse() {
@@ -200,10 +250,11 @@ impl HttpClient for Client {
             }
             None => *request.uri_mut() = origin(request.uri())?,
         }
+        let left = Arc::new(AtomicUsize::new(MOST_BEFORE_HEAD));
         let handshake = hyper::client::conn::http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(stream));
+            .handshake(TokioIo::new(Bounded { stream, left: left.clone() }));
         let (mut sender, connection) = handshake.await.map_err(|error| http_error(&error))?;
         let mut connection = Box::pin(connection);
         let mut has_ended = false;
@@ -225,6 +276,7 @@ impl HttpClient for Client {
             };
             within(to.first_byte, HttpError::FirstByteTimeout, moved).await?
         };
+        left.store(usize::MAX, Ordering::Relaxed);
         let connection = async move {
             if !has_ended {
                 // Its error is that of the body.

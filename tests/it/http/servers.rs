@@ -30,6 +30,11 @@ fn answer(path: &str, client: &mut TcpStream) -> std::io::Result<()> {
                 client.write_all(&[b'x'; 4096])?;
             }
         }
+        // Informational heads without end, each a small one.
+        "/endless-informational" => loop {
+            client
+                .write_all(format!("HTTP/1.1 100 Continue\r\nx: {}\r\n\r\n", "x".repeat(4096)).as_bytes())?;
+        },
         // A head that never ends, byte by byte.
         "/drip" => {
             client.write_all(b"HTTP/1.1 200 OK\r\nx: ")?;
@@ -78,6 +83,7 @@ fn a_server_that_answers_badly_is_the_guests_business() {
         ("garbage", "ErrorCode::HttpProtocolError"),
         ("long-header", "ErrorCode::HttpResponseHeaderSectionSize"),
         ("endless-header", "ErrorCode::HttpResponseHeaderSectionSize"),
+        ("endless-informational", "ErrorCode::HttpResponseHeaderSectionSize"),
         ("many-headers", "ErrorCode::HttpResponseHeaderSectionSize"),
         ("half", "200 failed after 5"),
         ("two-lengths", "ErrorCode::HttpProtocolError"),
