@@ -17,6 +17,14 @@ impl Transaction<'_> {
         keys: &[String],
         max_bytes: usize,
     ) -> Result<Option<Vec<Option<Entry>>>, Fault> {
+        // The lengths cost nothing to read: no value is read in vain.
+        let mut sum = 0_u64;
+        for key in keys {
+            sum = sum.saturating_add(self.length(key)?);
+        }
+        if sum > max_bytes as u64 {
+            return Ok(None);
+        }
         let mut left = max_bytes;
         let mut entries = Vec::with_capacity(keys.len());
         for key in keys {
@@ -28,6 +36,13 @@ impl Transaction<'_> {
             entries.push(entry);
         }
         Ok(Some(entries))
+    }
+
+    /// Returns the number of bytes of a key's value; 0 if there is none.
+    fn length(&self, key: &str) -> Result<u64, Fault> {
+        let mut query = self.sql.prepare_cached("SELECT length(value) FROM entry WHERE key = ?1")?;
+        let length = query.query_row(params![key], |row| row.get::<_, Option<i64>>(0)).optional()?;
+        Ok(length.flatten().unwrap_or_default().cast_unsigned())
     }
 
     /// Returns a key's entry: `Some(None)` if its value has more than `max_bytes`.
