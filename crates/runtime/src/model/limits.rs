@@ -259,7 +259,10 @@ impl Limits {
     ///
     /// A guest makes one host call at a time: either the call's arguments are large or its answer is.
     pub fn task_bytes(&self) -> u64 {
-        let answer = (self.object_bytes() + Self::READ_BYTES).max(Self::PAGE_BYTES);
+        // The metadata of a message that a guest has built is copied for it as a whole.
+        let metadata =
+            if self.values_bytes > 0 { self.values_bytes.saturating_add(self.streams_bytes) } else { 0 };
+        let answer = (self.object_bytes() + Self::READ_BYTES).max(Self::PAGE_BYTES).max(metadata);
         [
             self.memory_bytes,
             self.table_elements.saturating_mul(Self::ELEMENT_BYTES),
