@@ -59,7 +59,7 @@ fn a_wrong_byte_a_missing_and_an_additional_object_are_found() {
 #[test]
 fn the_files_of_a_program_are_objects_of_its_case() {
     let world = project(&[("copy", "message = 'file copy-and-complete /in/a.txt /out/b.txt'")]);
-    let directories = "[dir]\n'/in' = 'input'\n'/out' = 'output:files:wo'\n";
+    let directories = "[dir]\n'/in' = 'input'\n'/out' = 'output:files/:wo'\n";
     world.write("guest.toml", format!("component = {:?}\n{directories}", guest("program")));
     world.write("cases/copy/given/input/a.txt", "content");
     world.write("cases/copy/expected/output/files/b.txt", "content");

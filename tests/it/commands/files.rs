@@ -1,7 +1,7 @@
 //! Granted directories: objects that a program reads and writes as files.
 
 use super::{ended, program, said};
-use crate::harness::{Command, World};
+use crate::harness::{Answer, Command, Stub, World, signed};
 use serde_json::{Value, json};
 
 /// One task of the guest `program` that acts on files.
@@ -11,7 +11,7 @@ fn file(world: &World, action: &str) -> Command {
 
 /// The same, with the stores `input` and `output` as directories.
 fn granted(world: &World, action: &str) -> Command {
-    file(world, action).args(["--dir", "/in=input", "--dir", "/out/deep=output:results:wo"])
+    file(world, action).args(["--dir", "/in=input", "--dir", "/out/deep=output:results/:wo"])
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_prefix_is_all_that_a_directory_shows() {
     let world = World::new();
     world.write("in/a/b/x", "inside");
     world.write("in/a/secret", "outside");
-    let of = |action: &str| said(file(&world, action).args(["--dir", "/=input:a/b"]));
+    let of = |action: &str| said(file(&world, action).args(["--dir", "/=input:a/b/"]));
     assert_eq!(of("list /"), "x");
     assert_eq!(of("read /x"), "inside");
     for action in ["read /../secret", "read ../secret"] {
@@ -107,6 +107,31 @@ fn a_task_that_does_not_complete_leaves_no_file() {
 }
 
 #[test]
+fn nothing_is_completed_if_a_file_could_not_be_written_even_if_the_guest_does_not_care() {
+    for action in ["write /out/a 10", "write-whatever-comes /out/a 30000000 /out/b"] {
+        let world = World::new();
+        let stub = Stub::answering(|request| match &*request.method {
+            "PUT" | "POST" if request.target.contains("/to/a") => {
+                Answer::new(403, "<Error><Code>AccessDenied</Code></Error>")
+            }
+            _ if request.is_probe() => Answer::no_such_key(),
+            _ => Answer::new(200, "").with("etag", "\"e\""),
+        });
+        let command = file(&world, action)
+            .args(["--store", "bucket=s3://bucket/to:wo", "--dir", "/out=bucket:wo"])
+            .args(["--output-object", "output:result"])
+            .env("AWS_ENDPOINT_URL", stub.endpoint());
+        let report = signed(command).ends().exited_with(1).json();
+        assert_eq!(report["outcome"], "retry", "{action}: {report}");
+        assert!(report["host_error"].is_string(), "{action}: {report}");
+        let seen = stub.seen();
+        let is_other = |target: &str| target.contains("/to/b");
+        assert!(!seen.iter().any(|request| request.method == "PUT" && is_other(&request.target)), "{action}");
+        assert_eq!(world.keys("out"), [""; 0], "{action}");
+    }
+}
+
+#[test]
 fn what_a_store_cannot_do_is_refused_and_changes_nothing() {
     let world = World::new();
     world.write("out/a", "kept");
@@ -148,11 +173,11 @@ fn a_guest_that_holds_files_is_ended_by_its_limit_of_handles() {
 fn a_directory_that_cannot_be_granted_is_refused_at_the_start() {
     let world = World::new();
     for (flags, said) in [
-        (&["--dir", "/in=nowhere"][..], "names the store \"nowhere\", which is not granted as ro"),
-        (&["--dir", "/in=input:rw"], "which is not granted as rw"),
+        (&["--dir", "/in=nowhere"][..], "the store \"nowhere\", which is not granted"),
+        (&["--dir", "/in=input:rw"], "grant the store as rw"),
         (&["--dir", "in=input"], "does not begin with a slash"),
-        (&["--dir", "/a=input", "--dir", "/a/b=input:x"], "lies in --dir /a"),
-        (&["--dir", "/a=input:../x"], "`..` segment"),
+        (&["--dir", "/a=input", "--dir", "/a/b=input:x/"], "lies in the directory /a"),
+        (&["--dir", "/a=input:../x/"], "`..` segment"),
     ] {
         let command = program(&world, "ok", "x").args(flags);
         command.fails_with(2, said);

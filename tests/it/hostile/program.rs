@@ -28,7 +28,7 @@ fn worker(world: &World) -> Command {
     world
         .run("program")
         .args(["--output-object", "output:{id}", "--memory", "16MiB", "--object-size", "1MiB"])
-        .args(["--dir", "/in=input", "--dir", "/files=output:files:wo"])
+        .args(["--dir", "/in=input", "--dir", "/files=output:files/:wo"])
         .args(["--log-size", "16KiB", "--handles", "32", "--write-size", "16MiB"])
 }
 

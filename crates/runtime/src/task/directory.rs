@@ -2,6 +2,7 @@
 //! `task::host::files` has the host functions of these files.
 
 use super::grant::{Grants, Mode, check_prefix};
+use super::host::files::MESSAGE_FILE;
 use std::fmt;
 
 /// Maximum number of granted directories.
@@ -37,6 +38,9 @@ impl Directory {
         if !inner.is_empty() && !inner.split('/').all(is_segment) {
             return Err(format!("the path {path:?} has an empty segment, `.`, `..` or a control character"));
         }
+        if inner == MESSAGE_FILE {
+            return Err(format!("{path} is the description of the message: use another path"));
+        }
         if inner.len() > MAX_PATH_BYTES {
             return Err(format!("the path {path:?} has more than {MAX_PATH_BYTES} bytes"));
         }
@@ -46,9 +50,15 @@ impl Directory {
         };
         let (store, prefix) = granted.split_once(':').unwrap_or((granted, ""));
         check_prefix(prefix).map_err(|bad| format!("the prefix {prefix:?} cannot be used: {bad}"))?;
-        let separator = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
-        let prefix = format!("{prefix}{separator}");
-        Ok(Self { path: inner.to_owned(), store: store.to_owned(), prefix, mode })
+        if store.is_empty() {
+            return Err("no store is named: write --dir PATH=STORE[:PREFIX][:MODE]".into());
+        }
+        if !prefix.is_empty() && !prefix.ends_with('/') {
+            return Err(format!(
+                "{prefix:?} is no mode, which is ro, wo or rw, and no prefix, which ends with a slash"
+            ));
+        }
+        Ok(Self { path: inner.to_owned(), store: store.to_owned(), prefix: prefix.to_owned(), mode })
     }
 
     /// Returns the path relative to this directory, if it lies in it.
@@ -79,17 +89,22 @@ pub(crate) fn check(grants: &Grants) -> Result<(), String> {
     }
     for (index, directory) in directories.iter().enumerate() {
         let Directory { store, mode, .. } = &**directory;
-        let allowed = grants.stores.get(store).is_some_and(|grant| {
-            (grant.mode.reads() || !mode.reads()) && (grant.mode.writes() || !mode.writes())
-        });
-        if !allowed {
+        let Some(grant) = grants.stores.get(store) else {
             return Err(format!(
-                "--dir {directory} names the store {store:?}, which is not granted as {mode}: add --store {store}=URL:{mode}"
+                "the directory {directory} is of the store {store:?}, which is not granted: add --store {store}=URL:{mode}"
+            ));
+        };
+        if (mode.reads() && !grant.mode.reads()) || (mode.writes() && !grant.mode.writes()) {
+            let granted = grant.mode;
+            return Err(format!(
+                "the directory {directory} is granted as {mode}, and its store {store:?} as {granted}: grant the store as rw, or the directory as {granted}"
             ));
         }
         let others = directories[..index].iter().chain(&directories[index + 1..]);
         if let Some(outer) = others.clone().find(|outer| outer.relative(&directory.path).is_some()) {
-            return Err(format!("--dir {directory} lies in --dir {outer}: give it another path"));
+            return Err(format!(
+                "the directory {directory} lies in the directory {outer}: give it another path"
+            ));
         }
     }
     Ok(())
@@ -111,14 +126,17 @@ mod tests {
         };
         assert_eq!(parsed("/in", "input"), of("in", "input", "", Mode::ReadOnly));
         assert_eq!(parsed("/in/", "input:rw"), of("in", "input", "", Mode::ReadWrite));
-        assert_eq!(parsed("/", "input:a/b:wo"), of("", "input", "a/b/", Mode::WriteOnly));
+        assert_eq!(parsed("/", "input:a/b/:wo"), of("", "input", "a/b/", Mode::WriteOnly));
         assert_eq!(parsed("/a/b", "input:a:b/"), of("a/b", "input", "a:b/", Mode::ReadOnly));
         for (path, granted, said) in [
             ("in", "input", "does not begin with a slash"),
             ("/a//b", "input", "an empty segment"),
             ("/a/../b", "input", "`..`"),
             ("/a\n", "input", "a control character"),
-            ("/a", "input:../x", "`..` segment"),
+            ("/a", "input:../x/", "`..` segment"),
+            ("/a", "input:rx", "is no mode"),
+            ("/a", ":ro", "no store is named"),
+            ("/message.json", "input", "the description of the message"),
         ] {
             let error = parsed(path, granted).expect_err(said);
             assert!(error.contains(said), "{error}");

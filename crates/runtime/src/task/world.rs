@@ -128,14 +128,17 @@ pub(crate) enum Instance {
 }
 
 impl Instance {
-    /// Calls the guest with the message, and completes the files that it has written.
+    /// Calls the guest with the message, and completes what it has written: its files, and at last its standard output.
     pub(crate) async fn handle(
         &self,
         store: &mut Store<TaskState>,
         delivered: Arc<Delivered>,
     ) -> Result<std::result::Result<(), Failure>> {
-        match self.call(store, delivered).await? {
-            Ok(()) => files::complete(store.data_mut()).await,
+        if let Err(failure) = self.call(store, delivered).await? {
+            return Ok(Err(failure));
+        }
+        match files::complete(store.data_mut()).await? {
+            Ok(()) => command::complete(store.data_mut()).await,
             failure => Ok(failure),
         }
     }

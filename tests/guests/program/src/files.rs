@@ -24,6 +24,10 @@ pub(crate) fn act(words: &[&str]) -> Result<String, io::ErrorKind> {
         "part" => part(word(1), number(2), number(3)),
         "sum" => sum(word(1)),
         "write" => write(word(1), number(2)).map(|()| String::new()),
+        "write-whatever-comes" => {
+            let _ = write(word(1), number(2));
+            write(word(3), 10).map(|()| String::new())
+        }
         "fill" => (0..number(2))
             .try_for_each(|number| write(&format!("{}/{number}", word(1)), 10))
             .map(|()| String::new()),

@@ -125,7 +125,7 @@ pub(super) async fn run(
     state.log.finish();
     let reason = || state.log.last_words().unwrap_or_else(|| ExitedWith(code).to_string());
     Ok(match options.exit_codes.meaning(code) {
-        ExitMeaning::Completed => return complete(state).await,
+        ExitMeaning::Completed => Ok(()),
         ExitMeaning::Retry => Err(Failure::Retry(RetryRequest { delay_seconds: None, reason: reason() })),
         ExitMeaning::Rejected => Err(Failure::Reject(reason())),
         ExitMeaning::Trapped => return Err(ExitedWith(code).into()),
@@ -205,7 +205,7 @@ fn granted(state: &TaskState, alias: &str, key: &str) -> std::result::Result<Sto
 }
 
 /// Completes the object on standard output, if there is one.
-async fn complete(state: &mut TaskState) -> Result<std::result::Result<(), Failure>> {
+pub(super) async fn complete(state: &mut TaskState) -> Result<std::result::Result<(), Failure>> {
     let Some(output) = state.pipes.as_ref().and_then(|pipes| pipes.output.take()) else { return Ok(Ok(())) };
     let name = output.name().clone();
     match state.complete(output).await {

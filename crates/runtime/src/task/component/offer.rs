@@ -275,12 +275,12 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_imports_with_long_names_make_one_bounded_sentence() {
+    fn hundreds_of_imports_with_long_names_make_one_bounded_sentence() {
         let long = "x".repeat(2_000);
-        let imports: String = (0..5_000).map(|i| import(&format!("wasi:{long}/i{i}@0.2.0"))).collect();
+        let imports: String = (0..400).map(|i| import(&format!("wasi:{long}/i{i}@0.2.0"))).collect();
         let text = of(&imports, HANDLER).expect("refused");
         assert!(text.len() < 2_000, "{}", text.len());
-        assert!(text.ends_with("; and 4992 more"), "{text}");
+        assert!(text.ends_with("; and 392 more"), "{text}");
     }
 
     #[test]

@@ -87,7 +87,9 @@ pub(super) enum Line<P, T> {
     Busy(AbortOnDropHandle<Result<(P, T), Error>>, Caller),
     /// A call has failed, and the guest hasn't been told.
     Failed(Error),
-    /// The object has ended, the guest knows of a failed call, or no object is connected.
+    /// A call has failed, and the guest knows.
+    Told(Error),
+    /// The object has ended, or no object is connected.
     #[default]
     Closed,
 }
@@ -116,17 +118,14 @@ impl<P, T> Line<P, T> {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        matches!(self, Self::Closed | Self::Failed(_))
+        matches!(self, Self::Closed | Self::Failed(_) | Self::Told(_))
     }
 
     /// Takes the error of a failed call, which a guest is told once.
     pub(super) fn take_error(&mut self) -> Option<Error> {
-        match std::mem::take(self) {
-            Self::Failed(error) => Some(error),
-            line => {
-                *self = line;
-                None
-            }
-        }
+        let Self::Failed(error) = self else { return None };
+        let error = error.clone();
+        *self = Self::Told(error.clone());
+        Some(error)
     }
 }

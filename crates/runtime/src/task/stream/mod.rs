@@ -113,27 +113,33 @@ impl TaskState {
             }
             (std::mem::take(&mut calls.ended), std::mem::take(&mut calls.accepted))
         };
+        // All are counted, whatever the first of them leads to.
+        let mut result = Ok(());
         for (name, bytes) in accepted {
-            self.count_written(&name.alias, bytes)?;
+            result = result.and(self.count_written(&name.alias, bytes));
         }
-        for Ended { name, call, answer } in ended {
-            let Name { alias, key, standard } = &*name;
-            self.usage.calls += 1;
-            self.count_store_call(alias)?;
-            let Some(answer) = answer else { continue };
-            if let (StoreCall::ReaderRead, Ok(bytes)) = (call, &answer) {
-                self.count_read(alias, *bytes)?;
-            }
-            match (self.answered(call, alias, key, answer), standard) {
-                (Err(Fault::Trap(trap)), _) => return Err(trap),
-                (Err(Fault::Error(error)), Some(stream)) => {
-                    return Err(StreamFailed::new(stream, &error).into());
-                }
-                // The stream tells the guest.
-                (Err(Fault::Error(_)), None) | (Ok(_), _) => {}
-            }
+        for call in ended {
+            let counted = self.count_stream(call);
+            result = result.and(counted);
         }
-        Ok(())
+        result
+    }
+
+    /// Counts a call that has ended.
+    fn count_stream(&mut self, Ended { name, call, answer }: Ended) -> Result<()> {
+        let Name { alias, key, standard } = &*name;
+        self.usage.calls += 1;
+        self.count_store_call(alias)?;
+        let Some(answer) = answer else { return Ok(()) };
+        if let (StoreCall::ReaderRead, Ok(bytes)) = (call, &answer) {
+            self.count_read(alias, *bytes)?;
+        }
+        match (self.answered(call, alias, key, answer), standard) {
+            (Err(Fault::Trap(trap)), _) => Err(trap),
+            (Err(Fault::Error(error)), Some(stream)) => Err(StreamFailed::new(stream, &error).into()),
+            // The stream tells the guest.
+            (Err(Fault::Error(_)), None) | (Ok(_), _) => Ok(()),
+        }
     }
 
     /// Completes the object of an output, which the guest no longer has.

@@ -221,13 +221,22 @@ impl Unfinished {
         &self.name
     }
 
+    /// Waits for the call in progress, and returns the error of a call that has failed.
+    pub(crate) async fn error(&mut self) -> Option<Error> {
+        poll_fn(|context| self.line.poll_idle(context)).await;
+        match &self.line {
+            Line::Failed(error) | Line::Told(error) => Some(error.clone()),
+            Line::Idle(..) | Line::Busy(..) | Line::Closed => None,
+        }
+    }
+
     /// Waits for the call in progress. Returns the writer and what isn't written yet, or the error of a failed call.
     pub(super) async fn rest(mut self) -> Result<(Box<dyn ObjectWriter>, Bytes), Error> {
         poll_fn(|context| self.line.poll_idle(context)).await;
         match self.line {
             Line::Idle(writer, _) => Ok((writer, self.rest)),
-            Line::Failed(error) => Err(error),
-            Line::Busy(..) | Line::Closed => Err(Error::Other("the stream has failed before".into())),
+            Line::Failed(error) | Line::Told(error) => Err(error),
+            Line::Busy(..) | Line::Closed => Err(Error::Other("the stream has no object".into())),
         }
     }
 }

@@ -1,25 +1,22 @@
 //! Open files and directories.
 
-use super::path::{Place, join, place};
+use super::lookup::Found;
+use super::path::{Place, join};
+use super::properties::{hash, of_object, stat};
 use super::types::{
     Advice, DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, Filesize, HostDescriptor,
     MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
 };
-use super::written::put_options;
 use super::{FILE_BYTES, Fault, Listing, PIECE_BYTES, Result, of_store};
 use crate::model::limits::Limits;
-use crate::ports::object_store::{ObjectInfo, StoreError};
+use crate::ports::object_store::ObjectInfo;
 use crate::task::calls::StoreCall;
 use crate::task::directory::Directory;
-use crate::task::grant::{BadKey, StoreGrant, check_key};
 use crate::task::store::TaskState;
 use crate::task::stream::{End, Input, Name, Output};
 use bytes::Bytes;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use wasmtime::component::Resource;
-use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, OutputStream, Pollable, StreamError};
 
@@ -45,14 +42,6 @@ struct OpenObject {
     info: ObjectInfo,
     /// The stream that was opened last. An earlier one has ended.
     input: Option<Input>,
-}
-
-/// What there is at a path.
-enum Found {
-    Directory,
-    Message(Bytes),
-    Object(Arc<Directory>, ObjectInfo),
-    Written,
 }
 
 impl Descriptor {
@@ -403,97 +392,6 @@ impl TaskState {
         }
     }
 
-    pub(super) fn place(&self, path: &str) -> Option<Place> {
-        place(&self.config.grants.directories, self.config.command.is_some(), path)
-    }
-
-    /// Returns the grant of a directory's store. The directory's own mode allows no more than the store's.
-    pub(super) fn grant(&self, directory: &Directory) -> Result<StoreGrant> {
-        Ok(self.config.grants.stores.get(&directory.store).cloned().ok_or(ErrorCode::Access)?)
-    }
-
-    /// Returns the key of a file.
-    fn key(&mut self, directory: &Directory, rest: &str) -> Result<String> {
-        let key = format!("{}{rest}", directory.prefix);
-        match check_key(&key) {
-            Ok(()) => Ok(key),
-            Err(BadKey::TooLong) => Err(ErrorCode::NameTooLong.into()),
-            Err(_) => Err(ErrorCode::Invalid.into()),
-        }
-    }
-
-    /// Returns what there is at a path.
-    async fn found(&mut self, path: &str) -> Result<Option<Found>> {
-        let (directory, rest) = match self.place(path) {
-            None => return Ok(None),
-            Some(Place::Above) => return Ok(Some(Found::Directory)),
-            Some(Place::Message) => return Ok(Some(Found::Message(self.message_file()?))),
-            Some(Place::In(directory, rest)) => (directory, rest),
-        };
-        if rest.is_empty() || self.files.has_made(path) {
-            return Ok(Some(Found::Directory));
-        }
-        if self.files.has_written(path) {
-            return Ok(Some(Found::Written));
-        }
-        let key = self.key(&directory, &rest)?;
-        if !directory.mode.reads() {
-            return Ok(None);
-        }
-        let StoreGrant { alias, store, .. } = self.grant(&directory)?;
-        let (asked, of) = (key.clone(), store.clone());
-        let answer = self.call_store(&alias, async move { of.head(&asked, None).await }).await?;
-        let is_missing = matches!(answer, Err(StoreError::NotFound));
-        let head = self.answered(StoreCall::Head, &alias, &key, answer);
-        if !is_missing {
-            return Ok(Some(Found::Object(directory, head.map_err(of_store)?)));
-        }
-        let below = format!("{key}/");
-        let named = below.clone();
-        let answer = self.call_store(&alias, async move { store.list(&below, None, 1).await }).await?;
-        let page = self.answered(StoreCall::List, &alias, &named, answer).map_err(of_store)?;
-        Ok((!page.objects.is_empty()).then_some(Found::Directory))
-    }
-
-    /// Returns the description of the message.
-    fn message_file(&mut self) -> Result<Bytes> {
-        let delivered = self.delivered.clone();
-        Ok(self.files.message(&delivered).ok_or(ErrorCode::FileTooLarge)?)
-    }
-
-    /// Returns the granted directory that holds a path, if it can be written to.
-    fn writable(&mut self, path: &str) -> Result<(Arc<Directory>, String)> {
-        match self.place(path) {
-            Some(Place::In(directory, rest)) if directory.mode.writes() => Ok((directory, rest)),
-            Some(Place::In(directory, _)) => {
-                let missing = format!(
-                    "the component writes to the directory {directory}, which is granted as ro: grant it as rw"
-                );
-                self.not_granted("store", &directory.store, &format!("{directory} is ro"), missing);
-                Err(ErrorCode::ReadOnly.into())
-            }
-            _ => Err(ErrorCode::ReadOnly.into()),
-        }
-    }
-
-    /// Begins to write a file.
-    async fn create(&mut self, path: &str, is_exclusive: bool) -> Result<()> {
-        let (directory, rest) = self.writable(path)?;
-        let key = self.key(&directory, &rest)?;
-        let grant = self.grant(&directory)?;
-        // Of a file that is truncated, nothing remains.
-        self.files.remove(path);
-        self.may_write_files()?;
-        let file = self.held.take_bytes(FILE_BYTES)?;
-        let name = Name { alias: grant.alias.clone(), key: key.clone(), standard: None };
-        let options = put_options(is_exclusive);
-        let (end, hold) = self.open_writer(grant, key, options).await.map_err(of_store)?;
-        let output = Output::of_pieces(PIECE_BYTES);
-        output.connect(&self.streams, End { name: Arc::new(name), end, hold });
-        self.files.write(path, output, file);
-        Ok(())
-    }
-
     /// Returns the content of a file that is being written.
     fn output(&self, this: &Resource<Descriptor>) -> Result<Output> {
         match self.table.get(this)? {
@@ -538,32 +436,4 @@ fn stream_failed(error: StreamError) -> Fault {
         StreamError::Trap(trap) => Fault::Trap(trap),
         StreamError::Closed | StreamError::LastOperationFailed(_) => ErrorCode::Io.into(),
     }
-}
-
-fn of_object(info: &ObjectInfo) -> DescriptorStat {
-    stat(DescriptorType::RegularFile, info.size, info.modified_at)
-}
-
-fn stat(type_: DescriptorType, size: u64, modified_at: Option<SystemTime>) -> DescriptorStat {
-    let since = modified_at.map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default());
-    let modified =
-        since.map(|since| Datetime { seconds: since.as_secs(), nanoseconds: since.subsec_nanos() });
-    DescriptorStat {
-        type_,
-        link_count: 1,
-        size,
-        data_access_timestamp: modified,
-        data_modification_timestamp: modified,
-        status_change_timestamp: modified,
-    }
-}
-
-/// Returns a value that differs for files that differ.
-fn hash(path: &str, info: Option<&ObjectInfo>) -> MetadataHashValue {
-    let of = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        (salt, path, info.map(|info| (&info.etag, info.size, info.modified_at))).hash(&mut hasher);
-        hasher.finish()
-    };
-    MetadataHashValue { lower: of(0), upper: of(1) }
 }

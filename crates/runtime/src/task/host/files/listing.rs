@@ -52,8 +52,10 @@ enum Next {
 /// Turns keys into names.
 #[derive(Default)]
 struct Names {
-    /// Files that a directory of the same name could follow: each is the beginning of the next and of the last key.
-    files: Vec<String>,
+    /// The last key.
+    last: String,
+    /// Files that a directory of the same name could follow, by the bytes of their names: each is a beginning of the last key.
+    files: Vec<usize>,
     /// The last directory.
     directory: Option<String>,
 }
@@ -65,11 +67,12 @@ impl Names {
             Some((name, _)) => (name, true),
             None => (key, false),
         };
-        while self.files.last().is_some_and(|file| !key.starts_with(&**file)) {
+        while self.files.last().is_some_and(|&bytes| !key.starts_with(&self.last[..bytes])) {
             self.files.pop();
         }
-        let is_known = is_directory
-            && (self.directory.as_deref() == Some(name) || self.files.iter().any(|file| file == name));
+        key.clone_into(&mut self.last);
+        let is_known =
+            is_directory && (self.directory.as_deref() == Some(name) || self.files.contains(&name.len()));
         if is_known || matches!(name, "" | "." | "..") {
             return None;
         }
@@ -77,7 +80,7 @@ impl Names {
             self.directory = Some(name.to_owned());
             DescriptorType::Directory
         } else {
-            self.files.push(name.to_owned());
+            self.files.push(name.len());
             DescriptorType::RegularFile
         };
         Some(DirectoryEntry { type_, name: name.to_owned() })

@@ -6,17 +6,22 @@
 //! | module | owns |
 //! |---|---|
 //! | `path` | what a path names |
+//! | `lookup` | what there is at a path, as the stores say |
 //! | `descriptor` | open files and directories |
+//! | `properties` | sizes, times and hashes |
 //! | `listing` | the entries of a directory |
 //! | `written` | files that are written, which become objects when the task completes |
 
 mod descriptor;
 mod listing;
+mod lookup;
 mod path;
+mod properties;
 mod written;
 
 pub use self::descriptor::Descriptor;
 pub use self::listing::Listing;
+pub(crate) use self::path::MESSAGE_FILE;
 pub(crate) use self::written::{MESSAGE_BYTES, WrittenFiles, complete};
 
 use self::bindings::wasi::filesystem::{preopens, types};

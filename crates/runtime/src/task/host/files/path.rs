@@ -6,7 +6,7 @@ use crate::task::directory::Directory;
 use std::sync::Arc;
 
 /// Name of the file that describes a command's message.
-pub(super) const MESSAGE_FILE: &str = "message.json";
+pub(crate) const MESSAGE_FILE: &str = "message.json";
 /// Maximum number of bytes of a path. A key has fewer.
 const MAX_PATH_BYTES: usize = 4 << 10;
 
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn directories() -> Vec<Arc<Directory>> {
-        let granted = [("/in", "input:ro"), ("/data/a", "input:a:ro"), ("/data/b", "output:rw")];
+        let granted = [("/in", "input:ro"), ("/data/a", "input:a/:ro"), ("/data/b", "output:rw")];
         granted.map(|(path, granted)| Arc::new(Directory::parse(path, granted).expect("valid"))).to_vec()
     }
 

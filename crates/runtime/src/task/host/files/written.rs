@@ -1,5 +1,6 @@
 //! Files that a task has written and directories that it has made. Files become objects when the task completes.
 
+use super::{FILE_BYTES, PIECE_BYTES, of_store};
 use crate::model::limits::Limit;
 use crate::model::outcome::shorten;
 use crate::ports::object_store::{Condition, PutOptions};
@@ -7,9 +8,10 @@ use crate::task::command;
 use crate::task::holds::Hold;
 use crate::task::host::{Failure, LimitHit};
 use crate::task::store::{Delivered, TaskState};
-use crate::task::stream::Output;
+use crate::task::stream::{End, Name, Output};
 use bytes::Bytes;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Maximum number of bytes of the description of the message.
 pub(crate) const MESSAGE_BYTES: usize = 1 << 20;
@@ -102,6 +104,24 @@ pub(super) fn put_options(is_exclusive: bool) -> PutOptions {
 }
 
 impl TaskState {
+    /// Begins to write a file.
+    pub(super) async fn create(&mut self, path: &str, is_exclusive: bool) -> super::Result<()> {
+        let (directory, rest) = self.writable(path)?;
+        let key = self.key(&directory, &rest)?;
+        let grant = self.grant(&directory)?;
+        // Of a file that is truncated, nothing remains.
+        self.files.remove(path);
+        self.may_write_files()?;
+        let file = self.held.take_bytes(FILE_BYTES)?;
+        let name = Name { alias: grant.alias.clone(), key: key.clone(), standard: None };
+        let options = put_options(is_exclusive);
+        let (end, hold) = self.open_writer(grant, key, options).await.map_err(of_store)?;
+        let output = Output::of_pieces(PIECE_BYTES);
+        output.connect(&self.streams, End { name: Arc::new(name), end, hold });
+        self.files.write(path, output, file);
+        Ok(())
+    }
+
     /// Ends a task that writes more files than it may have handles: each is held until the task completes.
     pub(super) fn may_write_files(&self) -> wasmtime::Result<()> {
         if self.files.files.len() < self.config.limits.handles {
@@ -112,14 +132,24 @@ impl TaskState {
     }
 }
 
-/// Completes the objects of all files that the task has written, in the order in which they were created.
+/// Completes the objects of all files that the task has written, in the order in which they were created. Completes none
+/// if one of them couldn't be written.
 pub(crate) async fn complete(state: &mut TaskState) -> wasmtime::Result<Result<(), Failure>> {
+    let mut unfinished = Vec::new();
     for file in std::mem::take(&mut state.files.files) {
-        let Some(unfinished) = file.output.take() else { continue };
-        let name = unfinished.name().clone();
-        if let Err(fault) = state.complete(unfinished).await {
-            let file = format!("the file /{}", shorten(&file.path));
-            return command::refused(&file, &name.alias, &name.key, fault);
+        let Some(mut output) = file.output.take() else { continue };
+        let stream = format!("the file /{}", shorten(&file.path));
+        let error = output.error().await;
+        unfinished.push((stream, output));
+        if let (Some(error), Some((stream, output))) = (error, unfinished.last()) {
+            state.count_streams()?;
+            return command::refused(stream, &output.name().alias, &output.name().key, error.into());
+        }
+    }
+    for (stream, output) in unfinished {
+        let name = output.name().clone();
+        if let Err(fault) = state.complete(output).await {
+            return command::refused(&stream, &name.alias, &name.key, fault);
         }
     }
     Ok(Ok(()))
