@@ -53,6 +53,7 @@ pub(super) struct Record<'a> {
     pub(super) queues: BTreeMap<String, Traffic>,
     #[serde(default)]
     pub(super) buckets: BTreeMap<String, Traffic>,
+    #[serde(default)]
     pub(super) http: HttpTraffic,
     /// Time at which the task ended.
     #[serde(skip)]
