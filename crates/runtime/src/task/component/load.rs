@@ -437,9 +437,10 @@ mod tests {
         let text = format!("(component (core module {functions}) {handler})");
         let bytes = wat::parse_str(text).expect("a component");
         // Sizes of memory in MiB on which one task fits in addition to the file.
-        let fits = |mib: &u64| {
-            capacity(NonZeroUsize::MIN, &Limits::default(), &host(mib << 20), bytes.len() as u64).is_ok()
-        };
+        let parts = read_file(&bytes).expect("no module").and_then(|outline| outline.parts).expect("counted");
+        let limits = parts.tighten(Limits::default());
+        let fits =
+            |mib: &u64| capacity(NonZeroUsize::MIN, &limits, &host(mib << 20), bytes.len() as u64).is_ok();
         let mib = (1..).find(fits).expect("a number");
         let error = load(&bytes, host(mib << 20)).await;
         assert!(matches!(error, LoadError::TooSmall(TooSmall::Memory { .. })), "{error}");
