@@ -123,7 +123,10 @@ fn nothing_is_completed_if_a_file_could_not_be_written_even_if_the_guest_does_no
             .env("AWS_ENDPOINT_URL", stub.endpoint());
         let report = signed(command).ends().exited_with(1).json();
         assert_eq!(report["outcome"], "retry", "{action}: {report}");
-        assert!(report["host_error"].is_string(), "{action}: {report}");
+        assert!(
+            report["reason"].as_str().is_some_and(|reason| reason.contains("refuses access")),
+            "{action}: {report}"
+        );
         let seen = stub.seen();
         let is_other = |target: &str| target.contains("/to/b");
         assert!(!seen.iter().any(|request| request.method == "PUT" && is_other(&request.target)), "{action}");
