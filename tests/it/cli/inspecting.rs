@@ -24,7 +24,7 @@ fn the_parts_of_a_component_are_shown_beside_the_limits() {
     let instances = &json["parts"]["core_instances"];
     assert_eq!((&instances["limit"], &instances["raise"]), (&json!(64), &json!(null)));
     let needed = instances["needed"].as_u64().expect("a number");
-    // So many do, and one fewer doesn't.
+    // With this number the component fits, and with one fewer it does not.
     inspect().args(["--core-instances", &needed.to_string()]).succeeds();
     let flag = format!("--core-instances {needed}");
     let fewer = (needed - 1).to_string();

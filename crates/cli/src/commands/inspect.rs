@@ -42,7 +42,7 @@ fn as_json(interfaces: &Interfaces, limits: &Limits) -> Value {
                 json!({"needed": part.needed, "limit": part.allowed, "exact": part.is_exact, "raise": flag});
             (key, value)
         };
-        parts.beside(limits).iter().map(part).collect::<serde_json::Map<String, Value>>()
+        parts.against(limits).iter().map(part).collect::<serde_json::Map<String, Value>>()
     });
     json!({
         "imports": interfaces.imports,
@@ -71,7 +71,7 @@ fn as_lines(shown: &str, interfaces: &Interfaces, limits: &Limits) -> Vec<String
     };
     let mut lines =
         vec![format!("component  {shown}"), format!("world      {world}"), format!("grants     {grants}")];
-    let parts = interfaces.parts.map(|parts| parts.beside(limits).map(|part| of_limit(&part)));
+    let parts = interfaces.parts.map(|parts| parts.against(limits).map(|part| of_limit(&part)));
     for (index, part) in parts.iter().flatten().enumerate() {
         lines.push(format!("{:<11}{part}", if index == 0 { "parts" } else { "" }));
     }

@@ -61,7 +61,7 @@ impl Parts {
     }
 
     /// Returns each limit next to what the component needs of it.
-    pub fn beside(&self, limits: &Limits) -> [Excess; 5] {
+    pub fn against(&self, limits: &Limits) -> [Excess; 5] {
         let of = |limit, needed, allowed: usize| Excess {
             limit,
             needed,
@@ -93,7 +93,7 @@ impl Parts {
 
     /// Returns the limits that the component exceeds.
     fn exceeded(&self, limits: &Limits) -> Vec<Excess> {
-        self.beside(limits).into_iter().filter(|limit| limit.needed > limit.allowed).collect()
+        self.against(limits).into_iter().filter(|limit| limit.needed > limit.allowed).collect()
     }
 
     /// Returns the limits with no more core instances than the component can have: the host's memory is divided by what
