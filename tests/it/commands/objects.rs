@@ -1,7 +1,7 @@
 //! Objects on the standard input of commands, and the keys of objects on both streams.
 
 use super::{ended, said};
-use crate::harness::{Answer, Command, Stub, World, guest, signed};
+use crate::harness::{Command, Stub, World, guest, signed};
 use serde_json::{Value, json};
 
 /// S3's notification of objects in the store `in`.
@@ -114,13 +114,7 @@ fn what_is_read_from_the_input_counts_against_the_limits_of_the_task() {
 #[test]
 fn an_input_that_breaks_off_is_never_taken_for_the_whole() {
     let world = World::new();
-    let stub = Stub::answering(|request| match &*request.method {
-        "GET" if request.target.contains("/from/large") => {
-            let part = if request.header("range").is_empty() { vec![b'x'; 300_000] } else { Vec::new() };
-            Answer::new(200, part).with("content-length", 1_000_000).with("etag", "\"e\"")
-        }
-        _ => Answer::no_such_key(),
-    });
+    let stub = Stub::breaking_off();
     let command = world
         .wasmrun(["invoke", "--json", "--message", "x", "--arg", "cat", "--input-object", "input:large"])
         .arg(guest("program"))

@@ -97,6 +97,17 @@ impl Stub {
         Self { address, seen }
     }
 
+    /// S3 with one object, `from/large` of 1,000,000 bytes, whose content ends after 300,000.
+    pub(crate) fn breaking_off() -> Self {
+        Self::answering(|request| match &*request.method {
+            "GET" if request.target.contains("/from/large") => {
+                let part = if request.header("range").is_empty() { vec![b'x'; 300_000] } else { Vec::new() };
+                Answer::new(200, part).with("content-length", 1_000_000).with("etag", "\"e\"")
+            }
+            _ => Answer::no_such_key(),
+        })
+    }
+
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -1,7 +1,7 @@
 //! Components that read and write objects through `wasi:blobstore`.
 
 use super::{drafts, said};
-use crate::harness::{Answer, Stub, World, guest, signed};
+use crate::harness::{Stub, World, guest, signed};
 use serde_json::json;
 use std::fs;
 
@@ -194,13 +194,7 @@ fn what_is_read_and_written_counts_against_the_limits_of_the_task() {
 #[test]
 fn a_content_that_breaks_off_is_an_error_of_its_stream() {
     let world = World::new();
-    let stub = Stub::answering(|request| match &*request.method {
-        "GET" if request.target.contains("/from/large") => {
-            let part = if request.header("range").is_empty() { vec![b'x'; 300_000] } else { Vec::new() };
-            Answer::new(200, part).with("content-length", 1_000_000).with("etag", "\"e\"")
-        }
-        _ => Answer::no_such_key(),
-    });
+    let stub = Stub::breaking_off();
     let command = world
         .wasmrun(["invoke", "--json", "--message", "upper input large output result"])
         .arg(guest("drafts"))
