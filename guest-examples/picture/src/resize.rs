@@ -27,13 +27,17 @@ impl Part {
     }
 }
 
+/// Returns by how much a decoder has scaled a side: a power of two.
+pub(crate) fn scale(full: u32, pixels: u32) -> u32 {
+    if full > pixels { full.div_ceil(pixels).next_power_of_two() } else { 1 }
+}
+
 impl Picture {
     /// Returns the part of the pixels that the picture covers, in pixels. A decoder that scales by eight makes 107 rows of
     /// 853: the last of them is covered by five eighths, and repeats for the rest what it covers.
     pub(crate) fn covered(&self) -> (f64, f64) {
         let side = |full: u32, pixels: u32| {
-            let scale = if full > pixels { full.div_ceil(pixels).next_power_of_two() } else { 1 };
-            (f64::from(full) / f64::from(scale)).min(f64::from(pixels))
+            (f64::from(full) / f64::from(scale(full, pixels))).min(f64::from(pixels))
         };
         (side(self.full.0, self.width), side(self.full.1, self.height))
     }

@@ -2,6 +2,7 @@
 
 mod cut;
 mod lossless;
+mod lossy;
 mod sizes;
 
 use std::io::Cursor;
@@ -34,13 +35,17 @@ fn whole(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture,
     let mut decoder = WebPDecoder::new(Cursor::new(content)).map_err(|error| refusal(&error))?;
     decoder.set_memory_limit(usize::try_from(bounds.memory).unwrap_or(usize::MAX));
     let (width, height) = decoder.dimensions();
+    let is_still = !decoder.is_animated() && !decoder.has_alpha();
+    if is_still && decoder.is_lossy() && chunks(content).all(|chunk| chunk.kind != b"VP8L") {
+        let profile = || decoder.icc_profile().ok().flatten();
+        return lossy::decode(content, (width, height), profile, target, bounds);
+    }
     let layout = if decoder.has_alpha() { Layout::Rgba } else { Layout::Rgb };
     // The result, and next to it: the planes of lossy frames before they are RGB (three bytes for two pixels), the RGBA
     // pixels that lossless frames pass through, the two planes of a lossy picture's alpha, the canvas of an animation.
     let bytes_per_pixel = match (decoder.is_animated(), decoder.is_lossy(), decoder.has_alpha()) {
         (true, _, _) => 16,
-        (false, true, true) => 11,
-        (false, true, false) => 5,
+        (false, true, _) => 11,
         (false, false, true) => 4,
         (false, false, false) => 7,
     };
@@ -54,14 +59,12 @@ fn whole(content: &[u8], target: Target<'_>, bounds: &Bounds) -> Result<Picture,
         return Err(refusal(&DecodingError::BitStreamError));
     }
     if !sizes::fit(content, (width, height)) {
-        return Err(Refusal::Damaged(FORMAT, "a frame is not as large as its header says"));
+        return Err(sizes::UNFIT);
     }
 
     // What says how to show the pixels is read first: it may refuse the picture.
     let colour = Colour::of_profile(decoder.icc_profile().ok().flatten())?;
-    let exif = decoder.exif_metadata().ok().flatten();
-    let xmp = decoder.xmp_metadata().ok().flatten();
-    let orientation = Orientation::choose(exif.as_deref(), xmp.as_deref(), None);
+    let orientation = orientation(content);
     let mut pixels = vec![0; width as usize * height as usize * layout.channels()];
     decoder.read_image(&mut pixels).map_err(|error| refusal(&error))?;
     Ok(Picture { full: (width, height), width, height, layout, pixels, orientation, colour })
@@ -107,11 +110,19 @@ fn whole_chunks(content: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     chunks(content).take_while(Chunk::is_whole)
 }
 
+/// Returns the data of the first chunk of a kind that is whole.
+fn named<'a>(content: &'a [u8], kind: &[u8]) -> Option<&'a [u8]> {
+    whole_chunks(content).find(|chunk| chunk.kind == kind).map(|chunk| chunk.data)
+}
+
+fn orientation(content: &[u8]) -> Orientation {
+    Orientation::choose(named(content, b"EXIF"), named(content, b"XMP "), None)
+}
+
 /// Returns the file's EXIF block and XMP packet.
 pub(crate) fn blocks(content: &[u8]) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
-    let named =
-        |name: &[u8]| whole_chunks(content).find(|chunk| chunk.kind == name).map(|chunk| chunk.data.to_vec());
-    (named(b"EXIF"), named(b"XMP "))
+    let copied = |kind: &[u8]| named(content, kind).map(<[u8]>::to_vec);
+    (copied(b"EXIF"), copied(b"XMP "))
 }
 
 /// Counts the frames of an animation.
@@ -119,13 +130,16 @@ pub(crate) fn frames(content: &[u8]) -> u32 {
     whole_chunks(content).filter(|chunk| chunk.kind == b"ANMF").count().try_into().unwrap_or(u32::MAX)
 }
 
-fn refusal(content: &[u8], error: &DecodingError) -> Refusal {
-    // The size of the file, less the first eight bytes, stands in bytes 4 to 8.
+/// Whether the file is shorter than its header says: its size, less the first eight bytes, stands in bytes 4 to 8.
+fn is_short(content: &[u8]) -> bool {
     let said = content.get(4..8).and_then(|size| size.try_into().ok()).map_or(0, u32::from_le_bytes);
-    let is_short = (content.len() as u64) < u64::from(said) + 8;
+    (content.len() as u64) < u64::from(said) + 8
+}
+
+fn refusal(content: &[u8], error: &DecodingError) -> Refusal {
     match error {
         DecodingError::IoError(_) => Refusal::CutShort(FORMAT),
-        _ if is_short => Refusal::CutShort(FORMAT),
+        _ if is_short(content) => Refusal::CutShort(FORMAT),
         DecodingError::ChunkMissing | DecodingError::ChunkHeaderInvalid(_) => {
             Refusal::Damaged(FORMAT, "a chunk is missing or invalid")
         }

@@ -72,3 +72,28 @@ fn keeping_what_is_there_of_a_webp_never_panics_and_never_shows_what_was_not_the
         }
     }
 }
+
+#[test]
+fn a_lossy_webp_is_scaled_while_it_is_decoded() {
+    let whole = decode(LOSSY.to_vec(), 320, &settings().bounds).expect("it is whole");
+    for (side, divisor) in [(80, 1), (33, 1), (32, 2), (17, 2), (16, 4), (9, 4), (8, 8), (1, 8)] {
+        let scaled = decode(LOSSY.to_vec(), side, &settings().bounds).expect("it is whole");
+        assert_eq!((scaled.full, scaled.width, scaled.height), ((48, 80), 48 / divisor, 80 / divisor));
+        let small = whole.clone().resized(3, 5).expect("it has a size");
+        let scaled = scaled.resized(3, 5).expect("it has a size");
+        let differences = small.pixels.iter().zip(&scaled.pixels).map(|(&a, &b)| u32::from(a.abs_diff(b)));
+        let mean = f64::from(differences.sum::<u32>()) / small.pixels.len() as f64;
+        assert!(mean < 3.0, "{mean} for a side of {side}");
+    }
+}
+
+#[test]
+fn what_is_there_of_a_lossy_webp_is_kept_at_each_scale() {
+    for side in [40, 16, 8] {
+        let whole = decode(LOSSY.to_vec(), side, &keep()).expect("it is whole");
+        let cut = LOSSY[..LOSSY.len() * 7 / 8].to_vec();
+        let kept = decode(cut, side, &keep()).expect("most of it is there");
+        let rows = rows_kept(&kept, &whole, "scaled");
+        assert!(rows >= whole.height as usize / 3, "{rows} of {} rows", whole.height);
+    }
+}

@@ -5,6 +5,7 @@ use super::chunks;
 use crate::Bounds;
 use crate::picture::Picture;
 use crate::refusal::Refusal;
+use crate::resize::scale;
 
 /// What may stand for the missing bytes. With some of them a lossless picture refers to pixels before its first.
 const PADS: [u8; 6] = [0, 0xff, 0x55, 0xaa, 0x33, 0xcc];
@@ -51,8 +52,9 @@ pub(super) fn kept(
     let row_bytes = first.width as usize * first.layout.channels();
     let rows = first.pixels.chunks(row_bytes).zip(second.pixels.chunks(row_bytes));
     let alike = rows.take_while(|(first, second)| first == second).count();
-    // The last of these may be alike by chance. A lossy picture consists of blocks of sixteen rows.
-    let there = if is_lossy { (alike / 16 * 16).saturating_sub(16) } else { alike.saturating_sub(1) };
+    // The last of these may be alike by chance. A lossy picture consists of blocks of sixteen rows at full size.
+    let block = if is_lossy { 16 / scale(first.full.1, first.height).min(16) as usize } else { 1 };
+    let there = (alike / block * block).saturating_sub(block);
     if there == 0 {
         return None;
     }

@@ -1,7 +1,11 @@
 //! The sizes of lossy frames, which stand in two places. The decoder panics where they differ.
 //! Source: WebP Container Specification, "Extended File Format"; RFC 6386, 9.1.
 
-use super::{Chunk, HEADER_BYTES, chunks_in};
+use super::{Chunk, FORMAT, HEADER_BYTES, chunks_in};
+use crate::refusal::Refusal;
+
+/// What is said of a file whose sizes differ.
+pub(super) const UNFIT: Refusal = Refusal::Damaged(FORMAT, "a frame is not as large as its header says");
 
 /// Length of an animated frame's header.
 const FRAME_BYTES: usize = 16;
