@@ -84,22 +84,25 @@ impl<const SIDE: usize> Lines<SIDE> {
         }
     }
 
-    /// Filters across a vertical edge to the left of `at`.
+    /// Filters across a vertical edge to the left of `at`. Rows become columns for it, and back.
     fn across<const IS_OUTER: bool>(&mut self, at: usize, bounds: Bounds, kind: Kind) {
+        let start = |y: usize| at + y * self.stride - 4;
         let mut samples = [[0; SIDE]; 8];
-        for y in 0..SIDE {
-            if let Some(row) = self.samples[at + y * self.stride - 4..].first_chunk::<8>() {
-                for (samples, &sample) in samples.iter_mut().zip(row) {
-                    samples[y] = sample;
-                }
+        for top in (0..SIDE).step_by(8) {
+            let row = |y: usize| self.samples[start(top + y)..].first_chunk().copied().unwrap_or_default();
+            let columns = transposed([0, 1, 2, 3, 4, 5, 6, 7].map(row));
+            for (samples, column) in samples.iter_mut().zip(columns) {
+                samples[top..top + 8].copy_from_slice(&column);
             }
         }
         if !segments::<SIDE, IS_OUTER>(&mut samples, bounds, kind) {
             return;
         }
-        for y in 0..SIDE {
-            if let Some(row) = self.samples[at + y * self.stride - 4..].first_chunk_mut::<8>() {
-                *row = samples.map(|samples| samples[y]);
+        for top in (0..SIDE).step_by(8) {
+            let column = |samples: [u8; SIDE]| samples[top..].first_chunk().copied().unwrap_or_default();
+            for (y, row) in transposed(samples.map(column)).into_iter().enumerate() {
+                let start = start(top + y);
+                self.samples[start..start + 8].copy_from_slice(&row);
             }
         }
     }
@@ -145,6 +148,23 @@ fn segments<const SIDE: usize, const IS_OUTER: bool>(
     }
 }
 
+/// Turns rows into columns: swaps pairs of samples, then pairs of these, and again.
+#[inline]
+fn transposed(rows: [[u8; 8]; 8]) -> [[u8; 8]; 8] {
+    let mut rows = rows.map(u64::from_le_bytes);
+    for (distance, mask) in
+        [(1, 0x00ff_00ff_00ff_00ff), (2, 0x0000_ffff_0000_ffff), (4, 0x0000_0000_ffff_ffff)]
+    {
+        for first in (0..8).filter(|row| row & distance == 0) {
+            let (a, b) = (rows[first], rows[first + distance]);
+            let swapped = (a >> (8 * distance) ^ b) & mask;
+            rows[first] = a ^ swapped << (8 * distance);
+            rows[first + distance] = b ^ swapped;
+        }
+    }
+    rows.map(u64::to_le_bytes)
+}
+
 #[inline(always)]
 fn clamp(value: i16) -> i16 {
     value.clamp(-128, 127)
@@ -155,70 +175,77 @@ fn sample(value: i16) -> u8 {
     value.clamp(0, 255) as u8
 }
 
+/// Whether samples are so alike across an edge that it is smoothed.
 #[inline(always)]
-fn is_near(p1: i16, p0: i16, q0: i16, q1: i16, bound: i16) -> bool {
-    (p0 - q0).abs() * 2 + (p1 - q1).abs() / 2 <= bound
+fn is_near([p1, p0, q0, q1]: [i16; 4], bound: i16) -> bool {
+    (p0 - q0).abs() * 2 + ((p1 - q1).abs() >> 1) <= bound
 }
 
-/// The simple filter (15.2).
+/// The simple filter (15.2). Returns whether any sample has changed.
 #[expect(
     clippy::needless_range_loop,
     reason = "lanes that are indexed alike are computed at once, with SIMD"
 )]
-#[inline(always)]
+#[inline(never)]
 fn simple<const SIDE: usize>(samples: &mut [[u8; SIDE]; 8], bound: i16) -> bool {
-    let mut changed = false;
+    let [_, _, p1, p0, q0, q1, _, _] = *samples;
+    let mut results = [[0; SIDE]; 2];
+    let mut changed = 0;
     for at in 0..SIDE {
-        let [p1, p0, q0, q1] = [2, 3, 4, 5].map(|index: usize| i16::from(samples[index][at]));
-        let is_filtered = is_near(p1, p0, q0, q1, bound);
+        let [p1, p0, q0, q1] = [p1[at], p0[at], q0[at], q1[at]].map(i16::from);
+        let is_filtered = is_near([p1, p0, q0, q1], bound);
         let step = clamp(clamp(p1 - q1) + 3 * (q0 - p0));
-        let (p, q) = (p0 + (clamp(step + 3) >> 3), q0 - (clamp(step + 4) >> 3));
-        samples[3][at] = if is_filtered { sample(p) } else { samples[3][at] };
-        samples[4][at] = if is_filtered { sample(q) } else { samples[4][at] };
-        changed |= is_filtered;
+        let step = if is_filtered { step } else { 0 };
+        results[0][at] = sample(p0 + (clamp(step + 3) >> 3));
+        results[1][at] = sample(q0 - (clamp(step + 4) >> 3));
+        changed |= u8::from(is_filtered);
     }
-    changed
+    (samples[3], samples[4]) = (results[0], results[1]);
+    changed != 0
 }
 
-/// The normal filter (15.3).
+/// The normal filter (15.3). Returns whether any sample has changed.
 #[expect(
     clippy::needless_range_loop,
     reason = "lanes that are indexed alike are computed at once, with SIMD"
 )]
-#[inline(always)]
+#[inline(never)]
 fn normal<const SIDE: usize, const IS_OUTER: bool>(samples: &mut [[u8; SIDE]; 8], bounds: Bounds) -> bool {
     let edge = if IS_OUTER { bounds.outer } else { bounds.inner };
-    let mut changed = false;
+    let [p3, p2, p1, p0, q0, q1, q2, q3] = *samples;
+    let mut results = [[0; SIDE]; 6];
+    let mut changed = 0;
     for at in 0..SIDE {
-        let [p3, p2, p1, p0, q0, q1, q2, q3] =
-            [0, 1, 2, 3, 4, 5, 6, 7].map(|index: usize| i16::from(samples[index][at]));
-        let is_smooth = |a: i16, b: i16| (a - b).abs() <= bounds.interior;
-        let is_filtered = is_near(p1, p0, q0, q1, edge)
-            & is_smooth(p3, p2)
-            & is_smooth(p2, p1)
-            & is_smooth(p1, p0)
-            & is_smooth(q3, q2)
-            & is_smooth(q2, q1)
-            & is_smooth(q1, q0);
-        let is_varied = ((p1 - p0).abs() > bounds.variance) | ((q1 - q0).abs() > bounds.variance);
-        let outer = clamp(p1 - q1);
-        let step = clamp(if IS_OUTER | is_varied { outer } else { 0 } + 3 * (q0 - p0));
-        // By how much the samples at the edge change, and the next, and the ones after those.
+        let [p3, p2, p1, p0] = [p3[at], p2[at], p1[at], p0[at]].map(i16::from);
+        let [q3, q2, q1, q0] = [q3[at], q2[at], q1[at], q0[at]].map(i16::from);
+        let (p_step, q_step) = ((p1 - p0).abs(), (q1 - q0).abs());
+        let steepest = p_step.max(q_step);
+        let interior = (p3 - p2).abs().max((p2 - p1).abs()).max((q3 - q2).abs()).max((q2 - q1).abs());
+        let is_filtered = is_near([p1, p0, q0, q1], edge) & (interior.max(steepest) <= bounds.interior);
+        let is_varied = steepest > bounds.variance;
+        // What is not filtered has no step, and so doesn't change.
+        let outer = if IS_OUTER | is_varied { clamp(p1 - q1) } else { 0 };
+        let step = clamp(outer + 3 * (q0 - p0));
+        let step = if is_filtered { step } else { 0 };
         let (up, down) = (clamp(step + 3) >> 3, clamp(step + 4) >> 3);
-        let (mut p, mut q) = ([p0 + up, p1, p2], [q0 - down, q1, q2]);
-        if IS_OUTER {
-            let part = |of: i16| (of * step + 63) >> 7;
-            let (first, second, third) = (part(27), part(18), part(9));
-            p = if is_varied { p } else { [p0 + first, p1 + second, p2 + third] };
-            q = if is_varied { q } else { [q0 - first, q1 - second, q2 - third] };
+        // By how much the samples at the edge change, the next ones, and those after them.
+        let (p, q) = if IS_OUTER {
+            let wide = if is_varied { 0 } else { step };
+            let part = |of: i16| (of * wide + 63) >> 7;
+            let (up, down) = if is_varied { (up, down) } else { (part(27), part(27)) };
+            ([up, part(18), part(9)], [down, part(18), part(9)])
         } else {
             let half = if is_varied { 0 } else { (down + 1) >> 1 };
-            (p[1], q[1]) = (p1 + half, q1 - half);
-        }
-        for (index, value) in [3, 2, 1].into_iter().zip(p).chain([4, 5, 6].into_iter().zip(q)) {
-            samples[index][at] = if is_filtered { sample(value) } else { samples[index][at] };
-        }
-        changed |= is_filtered;
+            ([up, half, 0], [down, half, 0])
+        };
+        results[0][at] = sample(p2 + p[2]);
+        results[1][at] = sample(p1 + p[1]);
+        results[2][at] = sample(p0 + p[0]);
+        results[3][at] = sample(q0 - q[0]);
+        results[4][at] = sample(q1 - q[1]);
+        results[5][at] = sample(q2 - q[2]);
+        changed |= u8::from(is_filtered);
     }
-    changed
+    samples[1..7].copy_from_slice(&results);
+    changed != 0
 }
