@@ -182,10 +182,6 @@ fn is_near([p1, p0, q0, q1]: [i16; 4], bound: i16) -> bool {
 }
 
 /// The simple filter (15.2). Returns whether any sample has changed.
-#[expect(
-    clippy::needless_range_loop,
-    reason = "lanes that are indexed alike are computed at once, with SIMD"
-)]
 #[inline(never)]
 fn simple<const SIDE: usize>(samples: &mut [[u8; SIDE]; 8], bound: i16) -> bool {
     let [_, _, p1, p0, q0, q1, _, _] = *samples;
@@ -205,10 +201,6 @@ fn simple<const SIDE: usize>(samples: &mut [[u8; SIDE]; 8], bound: i16) -> bool 
 }
 
 /// The normal filter (15.3). Returns whether any sample has changed.
-#[expect(
-    clippy::needless_range_loop,
-    reason = "lanes that are indexed alike are computed at once, with SIMD"
-)]
 #[inline(never)]
 fn normal<const SIDE: usize, const IS_OUTER: bool>(samples: &mut [[u8; SIDE]; 8], bounds: Bounds) -> bool {
     let edge = if IS_OUTER { bounds.outer } else { bounds.inner };
