@@ -4,7 +4,7 @@
 //!
 //! All run the same component with the same kind of store: WASI context, limiter, fuel, instantiate, call, drop. The
 //! worker adds receive, a hand-over between threads, a timeout, a lease, counts and settlement. The bare loop runs with the
-//! engine's own pool, and with a pool that keeps touched pages between tasks, as the worker's does.
+//! engine's own pool, and with a pool that keeps pages of stacks and tables between tasks, as the worker's does.
 
 use serde_json::json;
 use std::num::NonZeroUsize;

@@ -55,7 +55,7 @@ pub(crate) enum Way {
     /// The engine without wasmrun, …
     AloneOnDemand,
     AlonePooling,
-    /// … with a pool that keeps touched pages.
+    /// … with a pool that keeps touched pages of stacks and tables.
     AloneKept,
     WasmrunOnDemand,
     Wasmrun,

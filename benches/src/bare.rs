@@ -13,17 +13,15 @@ use std::hint::black_box;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime::{
-    CallHook, Config, Enabled, Engine, PoolingAllocationConfig, Store, StoreLimits, StoreLimitsBuilder,
-};
+use wasmtime::{CallHook, Config, Engine, PoolingAllocationConfig, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// Fuel after which a guest yields its thread: about as often as in the worker while others wait.
 const FUEL_SLICE: u64 = 4_000_000;
 /// Time after which a guest yields with epochs: about as often.
 const EPOCH: Duration = Duration::from_micros(500);
-/// Bytes of touched pages that the worker's pool keeps: of stacks, memories and tables.
-const KEPT: (usize, usize, usize) = (32 << 10, 1 << 20, 64 << 10);
+/// Bytes of touched pages that the worker's pool keeps: of stacks and tables.
+const KEPT: (usize, usize) = (32 << 10, 64 << 10);
 
 /// The source of memories, tables and stacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +30,7 @@ pub enum Memory {
     OnDemand,
     /// From a pool for this number of instances, with the engine's defaults.
     Pool(u32),
-    /// From a pool that keeps touched pages, as the worker's does.
+    /// From a pool that keeps touched pages of stacks and tables, as the worker's does.
     KeptPool(u32),
 }
 
@@ -152,10 +150,7 @@ fn pool(memory: Memory) -> Option<PoolingAllocationConfig> {
         .total_tables(instances.saturating_mul(2))
         .total_stacks(instances);
     if keep {
-        pool.async_stack_keep_resident(KEPT.0);
-        if PoolingAllocationConfig::is_pagemap_scan_available() {
-            pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(KEPT.1).table_keep_resident(KEPT.2);
-        }
+        pool.async_stack_keep_resident(KEPT.0).table_keep_resident(KEPT.1);
     }
     Some(pool)
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `deterministic` | what a guest sees that is the same on each run |
 //! | `reach` | what a guest can see and touch |
+//! | `snapshot` | that each task finds the component's snapshot as it was built |
 
 mod deterministic;
 mod reach;
+mod snapshot;

@@ -8,7 +8,7 @@ pub(crate) mod heap;
 pub(crate) mod names;
 pub mod threads;
 
-use crate::model::limits::{Limits, MEMORY_KEPT_BYTES, TABLE_KEPT_BYTES};
+use crate::model::limits::{Limits, TABLE_KEPT_BYTES};
 use std::num::NonZeroUsize;
 use wasmtime::{Config, Enabled, OperatorCost, PoolingAllocationConfig, ResourcesRequired};
 
@@ -139,6 +139,13 @@ pub(crate) fn pooling(
     limits: &Limits,
     frames: Frames,
 ) -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = running(code, limits, frames);
+    config.allocation_strategy(pool(instances, needs, limits));
+    wasmtime::Engine::new(&config)
+}
+
+/// Returns the settings of the pool.
+fn pool(instances: usize, needs: &ResourcesRequired, limits: &Limits) -> PoolingAllocationConfig {
     let of_one = |each: u32, most: usize| (each as usize).clamp(1, most.max(1));
     let slots = |each: u32, most: usize| {
         // One slot more than instances: the next task may start while the last one is torn down.
@@ -160,21 +167,14 @@ pub(crate) fn pooling(
         .max_component_instance_size(Limits::INSTANCE_BYTES)
         .max_unused_warm_slots(slots(1, 1))
         // The top of a stack is zeroed in place, as nearly all tasks use no more of it. Releasing pages and faulting
-        // them in again costs more, even more so with several threads.
-        .async_stack_keep_resident(STACK_KEPT_BYTES);
-
-    // The same for the pages that a task wrote, if the system (Linux 6.7) reports which they are.
-    let mut scanning = pool.clone();
-    scanning
-        .pagemap_scan(Enabled::Yes)
-        .linear_memory_keep_resident(MEMORY_KEPT_BYTES / of_one(needs.num_memories, limits.memories))
-        .table_keep_resident(TABLE_KEPT_BYTES / of_one(needs.num_tables, limits.tables));
-    let engine = |pool| {
-        let mut config = running(code, limits, frames);
-        config.allocation_strategy(pool);
-        wasmtime::Engine::new(&config)
-    };
-    engine(scanning).or_else(|_| engine(pool))
+        // them in again costs more, even more so with several threads. The same for the start of each table.
+        .async_stack_keep_resident(STACK_KEPT_BYTES)
+        .table_keep_resident(TABLE_KEPT_BYTES / of_one(needs.num_tables, limits.tables))
+        // The pages of memories are released, although keeping them would be cheaper. To find those that a task wrote,
+        // this version of the engine asks the kernel only for pages that are present. It would leave a page that is
+        // swapped out, or is being moved, as the task left it (bytecodealliance/wasmtime#14357).
+        .pagemap_scan(Enabled::No);
+    pool
 }
 
 fn count(number: usize) -> u32 {
@@ -199,4 +199,22 @@ pub(crate) fn compatibility(engine: &wasmtime::Engine) -> [u8; 32] {
     let mut hasher = Sha(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.0.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Such pages can't be made to occur in a test, so this one looks at the setting.
+    #[test]
+    fn no_page_is_left_as_it_is_because_the_kernel_does_not_report_it_as_present() {
+        let needs = ResourcesRequired {
+            num_memories: 1,
+            max_initial_memory_size: None,
+            num_tables: 1,
+            max_initial_table_size: None,
+        };
+        let pool = format!("{:?}", pool(4, &needs, &Limits::default()));
+        assert!(pool.contains("pagemap_scan: No"), "{pool}");
+    }
 }

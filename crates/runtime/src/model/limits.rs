@@ -12,10 +12,8 @@ pub const MAX_PAGE: usize = 1000;
 /// Maximum number of bytes of names and values of an object's metadata together: 2 KiB, as in S3.
 pub const MAX_METADATA_BYTES: usize = 2048;
 
-/// Bytes of an instance's linear memories that stay resident in the pool between tasks. Divided among all memories, as
-/// a task may use one of them and the next task another.
-pub(crate) const MEMORY_KEPT_BYTES: usize = 1 << 20;
-/// Bytes of an instance's tables that stay resident in the pool, divided likewise.
+/// Bytes of an instance's tables that stay resident in the pool between tasks. Divided among all tables, as a task may
+/// use one of them and the next task another.
 pub(crate) const TABLE_KEPT_BYTES: usize = 64 << 10;
 
 /// Resources of the host that an open reader or writer holds, in addition to those of any handle.
@@ -277,7 +275,7 @@ impl Limits {
             self.http_bytes(),
             self.log_bytes,
             usize::try_from(self.random_bytes).unwrap_or(usize::MAX),
-            MEMORY_KEPT_BYTES + TABLE_KEPT_BYTES,
+            TABLE_KEPT_BYTES,
             Self::REST_BYTES,
         ]
         .into_iter()
