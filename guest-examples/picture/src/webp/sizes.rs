@@ -19,12 +19,27 @@ pub(super) fn fit(content: &[u8], size: (u32, u32)) -> bool {
 fn chunks_fit(bytes: &[u8], size: (u32, u32)) -> bool {
     for Chunk { kind, data, .. } in chunks_in(bytes) {
         match kind {
-            b"VP8 " => return lossy_size(data).is_none_or(|found| found == size),
-            b"ANMF" => return frame(data).is_none_or(|(chunks, size)| chunks_fit(chunks, size)),
+            b"VP8 " => return lossy_fits(data, size),
+            b"ANMF" => return frame(data).is_none_or(|(chunks, size)| frame_fits(chunks, size)),
             _ => {}
         }
     }
     true
+}
+
+/// Whether the lossy picture of a frame fits. After transparency, the decoder takes the next chunk for it, whatever its name.
+fn frame_fits(bytes: &[u8], size: (u32, u32)) -> bool {
+    let mut chunks = chunks_in(bytes);
+    let lossy = match chunks.next() {
+        Some(chunk) if chunk.kind == b"VP8 " => Some(chunk),
+        Some(chunk) if chunk.kind == b"ALPH" => chunks.next(),
+        _ => None,
+    };
+    lossy.is_none_or(|chunk| lossy_fits(chunk.data, size))
+}
+
+fn lossy_fits(data: &[u8], size: (u32, u32)) -> bool {
+    lossy_size(data).is_none_or(|found| found == size)
 }
 
 /// Returns the chunks of an animation's frame, and its size.
