@@ -74,18 +74,19 @@ impl<const SIDE: usize> Lines<SIDE> {
             let at = SIDE * self.stride + x * SIDE;
             let inner = || (4..SIDE).step_by(4).take_while(|_| strength.is_inner);
             if x > 0 {
-                self.across::<true>(at, bounds, kind);
+                self.across(at, bounds, kind, true);
             }
-            inner().for_each(|column| self.across::<false>(at + column, bounds, kind));
+            inner().for_each(|column| self.across(at + column, bounds, kind, false));
             if !is_first {
-                self.down::<true>(at, bounds, kind);
+                self.down(at, bounds, kind, true);
             }
-            inner().for_each(|line| self.down::<false>(at + line * self.stride, bounds, kind));
+            inner().for_each(|line| self.down(at + line * self.stride, bounds, kind, false));
         }
     }
 
     /// Filters across a vertical edge to the left of `at`. Rows become columns for it, and back.
-    fn across<const IS_OUTER: bool>(&mut self, at: usize, bounds: Bounds, kind: Kind) {
+    #[inline(never)]
+    fn across(&mut self, at: usize, bounds: Bounds, kind: Kind, is_outer: bool) {
         let start = |y: usize| at + y * self.stride - 4;
         let mut samples = [[0; SIDE]; 8];
         for top in (0..SIDE).step_by(8) {
@@ -95,7 +96,7 @@ impl<const SIDE: usize> Lines<SIDE> {
                 samples[top..top + 8].copy_from_slice(&column);
             }
         }
-        if !segments::<SIDE, IS_OUTER>(&mut samples, bounds, kind) {
+        if !segments(&mut samples, bounds, kind, is_outer) {
             return;
         }
         for top in (0..SIDE).step_by(8) {
@@ -108,13 +109,14 @@ impl<const SIDE: usize> Lines<SIDE> {
     }
 
     /// Filters across a horizontal edge above `at`.
-    fn down<const IS_OUTER: bool>(&mut self, at: usize, bounds: Bounds, kind: Kind) {
+    #[inline(never)]
+    fn down(&mut self, at: usize, bounds: Bounds, kind: Kind, is_outer: bool) {
         let mut samples = [[0; SIDE]; 8];
         let start = at - 4 * self.stride;
         for (samples, row) in samples.iter_mut().zip(self.samples[start..].chunks(self.stride)) {
             samples.copy_from_slice(&row[..SIDE]);
         }
-        if !segments::<SIDE, IS_OUTER>(&mut samples, bounds, kind) {
+        if !segments(&mut samples, bounds, kind, is_outer) {
             return;
         }
         for (samples, row) in samples[1..7].iter().zip(self.samples[start..].chunks_mut(self.stride).skip(1))
@@ -136,15 +138,16 @@ impl<const SIDE: usize> Lines<SIDE> {
 }
 
 /// Filters segments of eight samples across an edge, which is in their middle. Returns whether any has changed.
-#[inline(always)]
-fn segments<const SIDE: usize, const IS_OUTER: bool>(
+fn segments<const SIDE: usize>(
     samples: &mut [[u8; SIDE]; 8],
     bounds: Bounds,
     kind: Kind,
+    is_outer: bool,
 ) -> bool {
     match kind {
-        Kind::Simple => simple::<SIDE>(samples, if IS_OUTER { bounds.outer } else { bounds.inner }),
-        Kind::Normal => normal::<SIDE, IS_OUTER>(samples, bounds),
+        Kind::Simple => simple(samples, if is_outer { bounds.outer } else { bounds.inner }),
+        Kind::Normal if is_outer => normal::<SIDE, true>(samples, bounds),
+        Kind::Normal => normal::<SIDE, false>(samples, bounds),
     }
 }
 

@@ -59,16 +59,17 @@ fn large(bools: &mut Bools, token: &Token) -> i32 {
         if !bools.read(token[4]) { 2 } else { 3 + i32::from(bools.read(token[5])) }
     } else if !bools.read(token[6]) {
         if !bools.read(token[7]) { 5 + rest(bools, &[159]) } else { 7 + rest(bools, &[165, 145]) }
-    } else if !bools.read(token[8]) {
-        if !bools.read(token[9]) {
-            11 + rest(bools, &[173, 148, 140])
-        } else {
-            19 + rest(bools, &[176, 155, 140, 135])
-        }
-    } else if !bools.read(token[10]) {
-        35 + rest(bools, &[180, 157, 141, 134, 130])
     } else {
-        67 + rest(bools, &[254, 254, 243, 230, 196, 177, 153, 140, 133, 130, 129])
+        let (least, probabilities): (_, &[u8]) = if !bools.read(token[8]) {
+            if !bools.read(token[9]) { (11, &[173, 148, 140]) } else { (19, &[176, 155, 140, 135]) }
+        } else if !bools.read(token[10]) {
+            (35, &[180, 157, 141, 134, 130])
+        } else {
+            (67, &[254, 254, 243, 230, 196, 177, 153, 140, 133, 130, 129])
+        };
+        let (reader, more) = long_rest(*bools, probabilities);
+        *bools = reader;
+        least + more
     }
 }
 
@@ -76,4 +77,11 @@ fn large(bools: &mut Bools, token: &Token) -> i32 {
 #[inline(always)]
 fn rest(bools: &mut Bools, probabilities: &[u8]) -> i32 {
     probabilities.iter().fold(0, |value, &probability| value << 1 | i32::from(bools.read(probability)))
+}
+
+/// The same where it is seldom needed, and takes the reader by value, so that it stays in registers elsewhere.
+#[inline(never)]
+fn long_rest<'a>(mut bools: Bools<'a>, probabilities: &[u8]) -> (Bools<'a>, i32) {
+    let more = rest(&mut bools, probabilities);
+    (bools, more)
 }
