@@ -24,6 +24,7 @@ fn without_a_grant_a_component_starts_and_each_request_is_denied() {
     assert!(report["host_error"].as_str().is_some_and(|text| text.contains("--allow-http")), "{report}");
     assert_eq!(report["usage"]["refusals"], 1);
     assert!(server.seen().is_empty());
+    assert_eq!(output.logs_of("refused a host call")[0]["alias"], format!("{url}/"), "{output}");
     // The note at the start, and what `inspect` says.
     let note = output.logs_of("an imported interface has no grant, and its calls are refused");
     assert!(note.iter().any(|line| line["flag"] == "--allow-http HOST"), "{output}");

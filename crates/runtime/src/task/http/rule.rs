@@ -3,6 +3,7 @@
 use super::path::{is_below, segments};
 use http::Uri;
 use http::uri::{PathAndQuery, Scheme};
+use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -11,7 +12,7 @@ use std::str::FromStr;
 const MAX_HOST_BYTES: usize = 253;
 /// Longest label of a host name.
 const MAX_LABEL_BYTES: usize = 63;
-const FORM: &str = "write HOST, HOST:PORT or HOST:PORT/PATH, with http:// before it for requests without TLS";
+const FORM: &str = "write HOST[:PORT][/PATH], where *.HOST is any name below HOST, with http:// before it for requests without TLS";
 
 /// The host of a request or a rule: lower-case ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +158,12 @@ impl FromStr for HttpRule {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("{text:?} allows no requests: {why}; {FORM}");
+        // `10.0.0.0/8` would be read as one address and a path.
+        if text.parse::<IpNet>().is_ok() {
+            return Err(wrong(
+                "it is a range of addresses, which --allow-http-address takes (a host with a path is written with its port)",
+            ));
+        }
         let (is_tls, rest) = match text.split_once("://") {
             Some(("https", rest)) => (true, rest),
             Some(("http", rest)) => (false, rest),
@@ -200,6 +207,14 @@ impl FromStr for HttpRule {
 impl fmt::Display for HttpRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+/// Without the query, which may hold secrets.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_tls { Scheme::HTTPS } else { Scheme::HTTP };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path)
     }
 }
 
@@ -306,6 +321,8 @@ mod tests {
             ("", "not valid"),
             ("*", "not valid"),
             ("*.10.0.0.1", "no names below"),
+            ("10.0.0.0/8", "--allow-http-address"),
+            ("fd00::/8", "--allow-http-address"),
             ("a.*.test", "not valid"),
             ("ftp://x.test", "only http"),
             ("me:pw@x.test", "user name"),

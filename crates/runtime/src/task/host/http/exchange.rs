@@ -118,7 +118,7 @@ impl Exchange {
                 }
                 None => "it has no address".into(),
             };
-            self.counts.refuse(&self.log, &host, &why);
+            self.counts.refuse(&self.log, &self.target, &why);
             return Err(Error::DestinationIpProhibited);
         }
         Ok(allowed)

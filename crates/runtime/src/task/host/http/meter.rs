@@ -1,7 +1,9 @@
 //! Counts a task's requests and the bytes of their bodies.
 
 use crate::model::limits::Limit;
+use crate::model::outcome::shorten;
 use crate::ports::http::HttpError;
+use crate::task::http::Target;
 use crate::task::log::GuestLog;
 use crate::task::store::TaskConfig;
 use bytes::Bytes;
@@ -33,9 +35,9 @@ impl Counts {
         HttpError::Limit
     }
 
-    pub(super) fn refuse(&self, log: &GuestLog, host: &str, why: &str) -> Error {
+    pub(super) fn refuse(&self, log: &GuestLog, target: &Target, why: &str) -> Error {
         self.refusals.fetch_add(1, Ordering::Relaxed);
-        log.call_refused("http", host, why);
+        log.call_refused("http", &shorten(&target.to_string()), why);
         Error::HttpRequestDenied
     }
 }

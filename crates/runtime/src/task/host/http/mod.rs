@@ -15,7 +15,6 @@ use self::meter::Counts;
 use super::LimitHit;
 use crate::model::host_error::{Access, HostErrorKind};
 use crate::model::limits::{Limit, Limits};
-use crate::model::outcome::shorten;
 use crate::model::usage::HttpUsage;
 use crate::task::calls::CallResult;
 use crate::task::http::{HttpGrant, Target};
@@ -200,23 +199,25 @@ impl Hooks {
         if requests > self.config.limits.http_requests {
             return Err(self.counts.exceed(Limit::HttpRequests).into_wasi());
         }
-        let uri = request.uri();
-        let host = shorten(uri.host().unwrap_or_default());
-        let Some(grant) = self.config.grants.http.clone() else {
-            self.missing.get_or_insert_with(|| {
-                format!("the component requests {host:?} over HTTP, which is not granted: add --allow-http HOST (granted: none)")
-            });
-            return Err(self.counts.refuse(&self.log, &host, "no such grant"));
-        };
-        let Some(target) = Target::of(uri) else {
+        let Some(target) = Target::of(request.uri()) else {
             self.config.calls.requested(CallResult::Invalid);
             return Err(Error::HttpRequestUriInvalid);
         };
-        // CONNECT would make a tunnel of the connection.
-        if request.method() == Method::CONNECT || !grant.allows(&target) {
-            self.config.calls.requested(CallResult::AccessDenied);
-            return Err(self.counts.refuse(&self.log, &host, "no rule of --allow-http covers it"));
-        }
-        Ok((grant, target))
+        let Some(grant) = self.config.grants.http.clone() else {
+            self.missing.get_or_insert_with(|| {
+                let host = target.host();
+                format!("the component requests {host:?} over HTTP, which is not granted: add --allow-http HOST (granted: none)")
+            });
+            return Err(self.counts.refuse(&self.log, &target, "no such grant"));
+        };
+        let why = if request.method() == Method::CONNECT {
+            "CONNECT would make a tunnel of the connection"
+        } else if !grant.allows(&target) {
+            "no rule of --allow-http covers it"
+        } else {
+            return Ok((grant, target));
+        };
+        self.config.calls.requested(CallResult::AccessDenied);
+        Err(self.counts.refuse(&self.log, &target, why))
     }
 }
