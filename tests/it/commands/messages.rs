@@ -47,8 +47,9 @@ fn a_command_sees_nothing_else_of_its_host() {
     assert_eq!(said(program(&world, "file list /", "x")), "message.json");
     assert_eq!(said(program(&world, "args -n --flag=x", "x")), r#"["args", "-n", "--flag=x"]"#);
     // A grant can't stand for what the message says.
+    assert_eq!(said(program(&world, "say WASMRUN_MESSAGE_ID", "x")), "invoke");
     let forged = program(&world, "say WASMRUN_MESSAGE_ID", "x").args(["--env", "WASMRUN_MESSAGE_ID=forged"]);
-    assert_eq!(said(forged), "invoke");
+    forged.fails_with(2, "WASMRUN_MESSAGE_ID");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use crate::task::store::Delivered;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
-/// Beginning of the names of all these variables. A grant of such a name has no effect.
-const PREFIX: &str = "WASMRUN_";
+/// Beginning of the names of all these variables. None is granted.
+pub(super) const PREFIX: &str = "WASMRUN_";
 /// Maximum number of bytes of these variables, names and values together. A variable that exceeds it is left out.
 pub(super) const MAX_BYTES: usize = 128 << 10;
 
@@ -45,8 +45,7 @@ pub(crate) fn variables(granted: &[(String, String)], delivered: &Delivered) -> 
             "left out variables of the message that are too large"
         );
     }
-    let granted = granted.iter().filter(|(name, _)| !name.starts_with(PREFIX)).cloned();
-    granted.chain(variables.all).collect()
+    granted.iter().cloned().chain(variables.all).collect()
 }
 
 struct Variables {
@@ -128,8 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_described_without_its_body_and_a_grant_cannot_stand_for_it() {
-        let granted = [("WASMRUN_GROUP".into(), "forged".into()), ("KEY".into(), "value".into())];
+    fn a_message_is_described_without_its_body() {
+        let granted = [("KEY".into(), "value".into())];
         let delivered = delivered(vec![
             attribute("tenant", AttributeValue::Text("a=b\n".into())),
             attribute("raw", AttributeValue::Binary(vec![0, 255])),

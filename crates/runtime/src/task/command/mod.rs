@@ -18,6 +18,7 @@ pub(crate) use self::exit::ExitedWith;
 pub use self::exit::{ExitCodes, ExitMeaning};
 pub use self::template::{KeyTemplate, ObjectTemplate};
 
+use self::environment::PREFIX;
 use self::template::Names;
 use super::grant::{Grants, Mode, StoreGrant, check_key};
 use super::host::files::MESSAGE_BYTES;
@@ -62,12 +63,19 @@ pub struct CommandOptions {
 }
 
 impl CommandOptions {
-    /// Checks that the stores of the objects are granted.
+    /// Checks that the stores of the objects are granted, and that no granted variable takes the name of one that
+    /// describes the message.
     ///
     /// # Errors
     ///
-    /// Names the missing grant.
+    /// Names the missing grant, or the variable.
     pub fn check(&self, grants: &Grants) -> std::result::Result<(), String> {
+        if let Some((name, _)) = grants.env.iter().find(|(name, _)| name.starts_with(PREFIX)) {
+            return Err(format!(
+                "the environment key {name:?} cannot be granted to a command, as keys that begin with {PREFIX} describe its message: \
+                 choose another name"
+            ));
+        }
         let check = |object: &Option<ObjectTemplate>, flag, mode, suffices: fn(Mode) -> bool| match object {
             Some(ObjectTemplate { store, .. })
                 if !grants.stores.get(store).is_some_and(|grant| suffices(grant.mode)) =>
