@@ -54,6 +54,19 @@ fn objects_are_read_as_files() {
 }
 
 #[test]
+fn a_listing_does_not_read_what_lies_deeper() {
+    let world = World::new();
+    for number in 0..1000 {
+        world.write(&format!("in/deep/{number:04}/x"), "");
+    }
+    world.write("in/last", "");
+    let report = granted(&world, "list /in").ends().json();
+    assert_eq!(report["usage"]["stores"]["input"]["calls"].as_u64(), Some(4), "{report}");
+    assert_eq!(said(granted(&world, "list /in")), "deep/ last");
+    assert_eq!(said(granted(&world, "list /in/deep")).split(' ').count(), 1000);
+}
+
+#[test]
 fn a_prefix_is_all_that_a_directory_shows() {
     let world = World::new();
     world.write("in/a/b/x", "inside");

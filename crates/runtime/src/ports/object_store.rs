@@ -53,7 +53,8 @@ pub trait ObjectStore: Any + Send + Sync {
     async fn write(&self, key: &str, options: PutOptions) -> Result<Box<dyn ObjectWriter>, StoreError>;
 
     /// Lists at most `limit` objects whose keys start with `prefix`, in the order of the keys' bytes. With a limit of 0
-    /// the page has no objects and no continuation.
+    /// the page has no objects and no continuation. `continuation` is that of the previous page, or any other text that is
+    /// no longer than a key: the page has the keys after it.
     async fn list(
         &self,
         prefix: &str,
@@ -127,7 +128,7 @@ pub struct ObjectInfo {
 pub struct ObjectPage {
     /// Objects in the order of their keys' bytes.
     pub objects: Vec<ObjectSummary>,
-    /// Token for the next call; `None` on the last page.
+    /// The key after which the next page begins; `None` on the last page.
     pub continuation: Option<String>,
 }
 

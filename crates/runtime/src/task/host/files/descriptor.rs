@@ -2,7 +2,7 @@
 
 use super::lookup::Found;
 use super::path::{Place, join};
-use super::properties::{hash, of_object, stat};
+use super::properties::hash;
 use super::types::{
     Advice, DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, Filesize, HostDescriptor,
     MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
@@ -11,7 +11,6 @@ use super::{FILE_BYTES, Fault, Listing, PIECE_BYTES, Result, of_store};
 use crate::model::limits::Limits;
 use crate::ports::object_store::ObjectInfo;
 use crate::task::calls::StoreCall;
-use crate::task::directory::Directory;
 use crate::task::store::TaskState;
 use crate::task::stream::{End, Input, Name, Output};
 use bytes::Bytes;
@@ -24,29 +23,14 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, OutputStream, Pollable,
 pub struct Descriptor {
     /// Path from the root.
     path: String,
-    file: File,
-}
-
-enum File {
-    Directory,
-    /// The description of the message.
-    Message(Bytes),
-    Object(OpenObject),
-    /// A file of [`super::WrittenFiles`].
-    Written,
-}
-
-/// An object that is open for reading.
-struct OpenObject {
-    directory: Arc<Directory>,
-    info: ObjectInfo,
-    /// The stream that was opened last. An earlier one has ended.
+    found: Found,
+    /// The stream of an object that was opened last. An earlier one has ended.
     input: Option<Input>,
 }
 
 impl Descriptor {
-    pub(super) fn directory(path: String) -> Self {
-        Self { path, file: File::Directory }
+    pub(super) fn new(path: String, found: Found) -> Self {
+        Self { path, found, input: None }
     }
 }
 
@@ -56,17 +40,15 @@ impl HostDescriptor for TaskState {
         this: Resource<Descriptor>,
         offset: Filesize,
     ) -> Result<Resource<DynInputStream>> {
-        let input: DynInputStream = match &self.table.get(&this)?.file {
-            File::Directory => return Err(ErrorCode::IsDirectory.into()),
-            File::Written => return Err(ErrorCode::Unsupported.into()),
-            File::Message(text) => {
+        let input: DynInputStream = match &self.table.get(&this)?.found {
+            Found::Directory => return Err(ErrorCode::IsDirectory.into()),
+            Found::Written => return Err(ErrorCode::Unsupported.into()),
+            Found::Message(text) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
                 Box::new(MemoryInputPipe::new(text.slice(start..)))
             }
-            File::Object(object) if offset >= object.info.size => {
-                Box::new(MemoryInputPipe::new(Bytes::new()))
-            }
-            File::Object(_) => Box::new(self.stream(&this, offset).await?),
+            Found::Object(_, info) if offset >= info.size => Box::new(MemoryInputPipe::new(Bytes::new())),
+            Found::Object(..) => Box::new(self.stream(&this, offset).await?),
         };
         Ok(self.table.push(input)?)
     }
@@ -105,23 +87,23 @@ impl HostDescriptor for TaskState {
     }
 
     async fn get_flags(&mut self, this: Resource<Descriptor>) -> Result<DescriptorFlags> {
-        let Descriptor { path, file } = self.table.get(&this)?;
-        Ok(match file {
-            File::Directory => match self.place(path) {
+        let Descriptor { path, found, .. } = self.table.get(&this)?;
+        Ok(match found {
+            Found::Directory => match self.place(path) {
                 Some(Place::In(directory, _)) if directory.mode.writes() => {
                     DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY
                 }
                 _ => DescriptorFlags::READ,
             },
-            File::Message(_) | File::Object(_) => DescriptorFlags::READ,
-            File::Written => DescriptorFlags::WRITE,
+            Found::Message(_) | Found::Object(..) => DescriptorFlags::READ,
+            Found::Written => DescriptorFlags::WRITE,
         })
     }
 
     async fn get_type(&mut self, this: Resource<Descriptor>) -> Result<DescriptorType> {
-        Ok(match self.table.get(&this)?.file {
-            File::Directory => DescriptorType::Directory,
-            File::Message(_) | File::Object(_) | File::Written => DescriptorType::RegularFile,
+        Ok(match self.table.get(&this)?.found {
+            Found::Directory => DescriptorType::Directory,
+            Found::Message(_) | Found::Object(..) | Found::Written => DescriptorType::RegularFile,
         })
     }
 
@@ -147,20 +129,20 @@ impl HostDescriptor for TaskState {
     ) -> Result<(Vec<u8>, bool)> {
         let length = length.min(Limits::READ_BYTES as u64);
         let end = offset.saturating_add(length);
-        let object = match &self.table.get(&this)?.file {
-            File::Directory => return Err(ErrorCode::IsDirectory.into()),
-            File::Written => return Err(ErrorCode::Unsupported.into()),
-            File::Message(text) => {
+        let (directory, info) = match &self.table.get(&this)?.found {
+            Found::Directory => return Err(ErrorCode::IsDirectory.into()),
+            Found::Written => return Err(ErrorCode::Unsupported.into()),
+            Found::Message(text) => {
                 let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX).min(text.len());
                 return Ok((text[at(offset)..at(end)].to_vec(), at(end) == text.len()));
             }
-            File::Object(object) => object,
+            Found::Object(directory, info) => (directory, info),
         };
-        let ObjectInfo { size, version, etag, key, .. } = object.info.clone();
+        let ObjectInfo { size, version, etag, key, .. } = info.clone();
         if length == 0 || offset >= size {
             return Ok((Vec::new(), offset >= size));
         }
-        let grant = self.grant(&object.directory)?;
+        let grant = self.grant(directory)?;
         let range = offset..end.min(size);
         let read = self.fetch_from(StoreCall::GetRange, grant, key, version, Some(range)).await;
         let (info, content) = read.map_err(of_store)?;
@@ -190,7 +172,7 @@ impl HostDescriptor for TaskState {
     }
 
     async fn read_directory(&mut self, this: Resource<Descriptor>) -> Result<Resource<Listing>> {
-        let Descriptor { path, file: File::Directory } = self.table.get(&this)? else {
+        let Descriptor { path, found: Found::Directory, .. } = self.table.get(&this)? else {
             return Err(ErrorCode::NotDirectory.into());
         };
         let path = path.clone();
@@ -217,13 +199,8 @@ impl HostDescriptor for TaskState {
     }
 
     async fn stat(&mut self, this: Resource<Descriptor>) -> Result<DescriptorStat> {
-        let Descriptor { path, file } = self.table.get(&this)?;
-        Ok(match file {
-            File::Directory => stat(DescriptorType::Directory, 0, None),
-            File::Message(text) => stat(DescriptorType::RegularFile, text.len() as u64, None),
-            File::Object(OpenObject { info, .. }) => of_object(info),
-            File::Written => stat(DescriptorType::RegularFile, self.files.size(path), None),
-        })
+        let Descriptor { path, found, .. } = self.table.get(&this)?;
+        Ok(self.stat_of(path, found))
     }
 
     async fn stat_at(
@@ -234,13 +211,10 @@ impl HostDescriptor for TaskState {
     ) -> Result<DescriptorStat> {
         let (path, must_be_directory) = self.joined(&this, &path)?;
         let found = self.found(&path).await?.ok_or(ErrorCode::NoEntry)?;
-        Ok(match found {
-            Found::Directory => stat(DescriptorType::Directory, 0, None),
-            _ if must_be_directory => return Err(ErrorCode::NotDirectory.into()),
-            Found::Message(text) => stat(DescriptorType::RegularFile, text.len() as u64, None),
-            Found::Object(_, info) => of_object(&info),
-            Found::Written => stat(DescriptorType::RegularFile, self.files.size(&path), None),
-        })
+        if must_be_directory && !matches!(found, Found::Directory) {
+            return Err(ErrorCode::NotDirectory.into());
+        }
+        Ok(self.stat_of(&path, &found))
     }
 
     async fn set_times_at(
@@ -276,18 +250,15 @@ impl HostDescriptor for TaskState {
         let (path, ends_as_directory) = self.joined(&this, &path)?;
         let must_be_directory = ends_as_directory || open.contains(OpenFlags::DIRECTORY);
         let writes = access.contains(DescriptorFlags::WRITE) || open.contains(OpenFlags::TRUNCATE);
-        let file = match self.found(&path).await? {
+        let found = match self.found(&path).await? {
             Some(_) if open.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE) => {
                 return Err(ErrorCode::Exist.into());
             }
             Some(Found::Directory) if writes => return Err(ErrorCode::IsDirectory.into()),
-            Some(Found::Directory) => File::Directory,
+            Some(Found::Directory) => Found::Directory,
             Some(_) if must_be_directory => return Err(ErrorCode::NotDirectory.into()),
-            Some(Found::Message(text)) if !writes => File::Message(text),
+            Some(found @ (Found::Message(_) | Found::Object(..))) if !writes => found,
             Some(Found::Message(_)) => return Err(ErrorCode::ReadOnly.into()),
-            Some(Found::Object(directory, info)) if !writes => {
-                File::Object(OpenObject { directory, info, input: None })
-            }
             Some(Found::Written) if !writes => return Err(ErrorCode::Busy.into()),
             // An object is replaced as a whole.
             Some(_) if !open.contains(OpenFlags::TRUNCATE) => return Err(ErrorCode::Unsupported.into()),
@@ -295,10 +266,10 @@ impl HostDescriptor for TaskState {
             None if must_be_directory => return Err(ErrorCode::IsDirectory.into()),
             Some(_) | None => {
                 self.create(&path, open.contains(OpenFlags::EXCLUSIVE)).await?;
-                File::Written
+                Found::Written
             }
         };
-        Ok(self.table.push(Descriptor { path, file })?)
+        Ok(self.table.push(Descriptor::new(path, found))?)
     }
 
     async fn readlink_at(&mut self, _this: Resource<Descriptor>, _path: String) -> Result<String> {
@@ -355,12 +326,8 @@ impl HostDescriptor for TaskState {
     }
 
     async fn metadata_hash(&mut self, this: Resource<Descriptor>) -> Result<MetadataHashValue> {
-        let Descriptor { path, file } = self.table.get(&this)?;
-        let info = match file {
-            File::Object(OpenObject { info, .. }) => Some(info),
-            File::Directory | File::Message(_) | File::Written => None,
-        };
-        Ok(hash(path, info))
+        let Descriptor { path, found, .. } = self.table.get(&this)?;
+        Ok(hash(path, found))
     }
 
     async fn metadata_hash_at(
@@ -371,14 +338,11 @@ impl HostDescriptor for TaskState {
     ) -> Result<MetadataHashValue> {
         let (path, _) = self.joined(&this, &path)?;
         let found = self.found(&path).await?.ok_or(ErrorCode::NoEntry)?;
-        let info = if let Found::Object(_, info) = &found { Some(info) } else { None };
-        Ok(hash(&path, info))
+        Ok(hash(&path, &found))
     }
 
     fn drop(&mut self, this: Resource<Descriptor>) -> wasmtime::Result<()> {
-        if let File::Object(OpenObject { input: Some(input), .. }) = self.table.delete(this)?.file {
-            input.close();
-        }
+        self.table.delete(this)?.input.iter().for_each(Input::close);
         Ok(())
     }
 }
@@ -387,7 +351,7 @@ impl TaskState {
     /// Joins a path to that of a directory. See [`join`].
     fn joined(&self, base: &Resource<Descriptor>, path: &str) -> Result<(String, bool)> {
         match self.table.get(base)? {
-            Descriptor { path: base, file: File::Directory } => Ok(join(base, path)?),
+            Descriptor { path: base, found: Found::Directory, .. } => Ok(join(base, path)?),
             _ => Err(ErrorCode::NotDirectory.into()),
         }
     }
@@ -395,21 +359,22 @@ impl TaskState {
     /// Returns the content of a file that is being written.
     fn output(&self, this: &Resource<Descriptor>) -> Result<Output> {
         match self.table.get(this)? {
-            Descriptor { path, file: File::Written } => {
+            Descriptor { path, found: Found::Written, .. } => {
                 Ok(self.files.output(path).ok_or(ErrorCode::BadDescriptor)?)
             }
-            Descriptor { file: File::Directory, .. } => Err(ErrorCode::IsDirectory.into()),
+            Descriptor { found: Found::Directory, .. } => Err(ErrorCode::IsDirectory.into()),
             _ => Err(ErrorCode::BadDescriptor.into()),
         }
     }
 
     /// Opens a stream of an object's content. It ends the stream that was opened before.
     async fn stream(&mut self, this: &Resource<Descriptor>, offset: u64) -> Result<Input> {
-        let File::Object(object) = &mut self.table.get_mut(this)?.file else {
+        let Descriptor { found: Found::Object(directory, info), input, .. } = self.table.get_mut(this)?
+        else {
             return Err(ErrorCode::BadDescriptor.into());
         };
-        object.input.take().iter().for_each(Input::close);
-        let (directory, info) = (object.directory.clone(), object.info.clone());
+        input.take().iter().for_each(Input::close);
+        let (directory, info) = (directory.clone(), info.clone());
         let grant = self.grant(&directory)?;
         let file = self.held.take_bytes(FILE_BYTES)?;
         let name = Name { alias: grant.alias.clone(), key: info.key.clone(), standard: None };
@@ -419,9 +384,7 @@ impl TaskState {
         same(&info.etag, end.info())?;
         let input = Input::of_pieces(PIECE_BYTES);
         input.connect(&self.streams, End { name: Arc::new(name), end, hold }, file);
-        if let File::Object(object) = &mut self.table.get_mut(this)?.file {
-            object.input = Some(input.clone());
-        }
+        self.table.get_mut(this)?.input = Some(input.clone());
         Ok(input)
     }
 }

@@ -115,7 +115,8 @@ impl HostDirectoryEntryStream for TaskState {
             let names: Vec<_> = page.objects.into_iter().filter_map(|object| name(object.key)).collect();
             if let Entries::Objects(objects) = &mut self.table.get_mut(&this)?.entries {
                 objects.page = names.into_iter();
-                objects.next = page.continuation.map_or(Next::None, Next::After);
+                objects.next =
+                    page.continuation.map_or(Next::None, |last| Next::After(past_directory(&prefix, last)));
             }
         }
     }
@@ -124,6 +125,14 @@ impl HostDirectoryEntryStream for TaskState {
         self.table.delete(this)?;
         Ok(())
     }
+}
+
+/// Returns where a listing continues after a page whose last key is this: if that lies in a directory below the prefix, at
+/// the end of that directory, as its name is known by now.
+fn past_directory(prefix: &str, last: String) -> String {
+    let directory = last.strip_prefix(prefix).and_then(|name| name.split_once('/'));
+    let end = directory.map(|(directory, _)| format!("{prefix}{directory}/{}", char::MAX));
+    end.filter(|end| end.len() <= MAX_KEY_BYTES).unwrap_or(last)
 }
 
 impl TaskState {
@@ -173,6 +182,16 @@ mod tests {
         };
         assert_eq!(of(DescriptorType::RegularFile), ["a", "a-b", "d", "d0"]);
         assert_eq!(of(DescriptorType::Directory), ["b", "c", "e"]);
+    }
+
+    #[test]
+    fn the_rest_of_a_directory_is_passed_over_and_files_are_not() {
+        let past = |last: &str| past_directory("in/", last.to_owned());
+        assert!("in/a/zzz" < past("in/a/b").as_str() && past("in/a/b").as_str() < "in/a0");
+        assert_eq!(past("in/a"), "in/a");
+        assert_eq!(past("other/a"), "other/a");
+        let long = format!("in/{}/x", "d".repeat(MAX_KEY_BYTES - 5));
+        assert_eq!(past(&long), long);
     }
 
     #[test]

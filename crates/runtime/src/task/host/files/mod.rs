@@ -25,6 +25,7 @@ pub(crate) use self::path::MESSAGE_FILE;
 pub(crate) use self::written::{MESSAGE_BYTES, WrittenFiles, complete};
 
 use self::bindings::wasi::filesystem::{preopens, types};
+use self::lookup::Found;
 use self::types::ErrorCode;
 use super::object_store::Fault as StoreFault;
 use crate::task::store::TaskState;
@@ -95,7 +96,7 @@ impl preopens::Host for TaskState {
         if self.config.grants.directories.is_empty() && self.config.command.is_none() {
             return Ok(Vec::new());
         }
-        let root = self.table.push(Descriptor::directory(String::new()))?;
+        let root = self.table.push(Descriptor::new(String::new(), Found::Directory))?;
         Ok(vec![(root, "/".to_owned())])
     }
 }
