@@ -123,12 +123,12 @@ fn an_import_without_a_grant_is_noted_and_only_its_calls_are_refused() {
     let world = World::with_queue(&[]);
     let notes = |output: &Output| -> Vec<String> {
         let notes = output.logs_of("an imported interface has no grant, and its calls are refused");
-        notes.iter().map(|note| note["interface"].as_str().expect("a name").to_owned()).collect()
+        notes.iter().map(|note| note["interfaces"].as_str().expect("a name").to_owned()).collect()
     };
     let check = || world.wasmrun(["run", "--check", "--queue", "sqlite:jobs.db"]).arg(guest("misbehave"));
-    assert_eq!(notes(&check().succeeds()), ["object-store", "queue"]);
+    assert_eq!(notes(&check().succeeds()), ["wasmrun:task/object-store@0.1.0", "wasmrun:task/queue@0.1.0"]);
     let granted = check().args(["--store", "input=dir:in:ro"]).succeeds();
-    assert_eq!(notes(&granted), ["queue"]);
+    assert_eq!(notes(&granted), ["wasmrun:task/queue@0.1.0"]);
     let invoke = |message| {
         world.wasmrun(["invoke", "--json", "--message", message]).arg(guest("misbehave")).ends().json()
     };

@@ -235,7 +235,7 @@ fn a_wrong_grant_is_refused_at_the_start_and_a_check_creates_nothing() {
     let check = || world.wasmrun(["run", "--check", "--queue", "sqlite:jobs.db"]).arg(guest("interfaces"));
     let notes = |output: &Output| {
         let notes = output.logs_of("an imported interface has no grant, and its calls are refused");
-        notes.iter().any(|note| note["interface"] == "wasi:keyvalue")
+        notes.iter().any(|note| note["flag"] == "--keyvalue ALIAS=sqlite:FILE:MODE")
     };
     assert!(notes(&check().succeeds()));
     assert!(!notes(&check().args(GRANT).succeeds()));

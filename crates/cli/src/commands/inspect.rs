@@ -4,13 +4,13 @@ use crate::output::failure::Failure;
 use crate::settings::flags::InspectArgs;
 use crate::settings::limit_flags::LimitSettings;
 use crate::wiring::compiler::{compiler, open_cache};
-use crate::wiring::component::{grant_flags, read_component};
+use crate::wiring::component::{grant_flag, read_component};
 use crate::wiring::logging;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use wasmrun_runtime::model::limits::{Limit, Limits};
-use wasmrun_runtime::task::component::{Excess, Interfaces, LoadError};
+use wasmrun_runtime::task::component::{Excess, Grantable, Interfaces, LoadError};
 
 pub(crate) async fn inspect(args: InspectArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&args.log)?;
@@ -44,15 +44,16 @@ fn as_json(interfaces: &Interfaces, limits: &Limits) -> Value {
         };
         parts.against(limits).iter().map(part).collect::<serde_json::Map<String, Value>>()
     });
+    let needs = |grantable| interfaces.needs.grants.contains_key(&grantable);
     json!({
         "imports": interfaces.imports,
         "exports": interfaces.exports,
         "world": interfaces.fits.as_ref().ok().map(|world| world.as_str()),
         "misfit": interfaces.fits.as_ref().err(),
         "parts": parts,
-        "needs": {"store": interfaces.needs.object_store, "send": interfaces.needs.queue,
-            "keyvalue": interfaces.needs.keyvalue, "http": interfaces.needs.http,
-            "config-value": interfaces.needs.config},
+        "needs": {"store": needs(Grantable::Store), "send": needs(Grantable::Queue),
+            "keyvalue": needs(Grantable::Bucket), "http": needs(Grantable::Http),
+            "config-value": needs(Grantable::ConfigValue)},
     })
 }
 
@@ -62,11 +63,15 @@ fn as_lines(shown: &str, interfaces: &Interfaces, limits: &Limits) -> Vec<String
         Ok(world) => world.as_str().to_owned(),
         Err(misfit) => format!("none: {misfit}"),
     };
-    let needs: Vec<&str> = grant_flags(interfaces.needs).map(|(_, flag)| flag).collect();
+    let needs: Vec<&str> = interfaces.needs.grants.keys().map(|grantable| grant_flag(*grantable)).collect();
     let grants = if needs.is_empty() {
         "none".to_owned()
     } else {
-        let values = if interfaces.needs.config { ", and wasi:config has no value" } else { "" };
+        let values = if interfaces.needs.grants.contains_key(&Grantable::ConfigValue) {
+            ", and wasi:config has no value"
+        } else {
+            ""
+        };
         format!("{}; calls without a grant are refused{values}", needs.join(", "))
     };
     let mut lines =

@@ -19,12 +19,10 @@ use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::Message;
 use wasmrun_runtime::model::trace;
-use wasmrun_runtime::task::component::{Component, LoadOptions, Needs, Report};
+use wasmrun_runtime::task::component::{Component, Grantable, LoadOptions, Report};
 use wasmrun_runtime::task::grant::{BucketGrant, Grants, StoreGrant};
 use wasmrun_runtime::task::http::HttpGrant;
 
-/// The interface of configuration values, and the flag that grants one.
-const CONFIG: (&str, &str) = ("wasi:config", "--config-value KEY=VALUE");
 /// Maximum size of precompiled code. Code is about three times as large as its component, and larger without
 /// optimisation.
 const MAX_CODE_BYTES: u64 = 1 << 30;
@@ -173,44 +171,39 @@ pub(crate) fn host(ecs_bytes: Option<u64>) -> Host {
 /// Notes the interfaces that a component imports without a grant for them. They aren't refused, as many toolchains import
 /// all of a world, used or not: a call without a grant is refused.
 fn note_missing_grants(component: &Component, shown: &str) {
-    let (grants, needs) = (component.grants(), component.needs());
-    let missing = Needs {
-        object_store: needs.object_store && grants.stores.is_empty(),
-        queue: needs.queue && grants.queues.is_empty(),
-        keyvalue: needs.keyvalue && grants.buckets.is_empty(),
-        config: false,
-        http: needs.http && grants.http.is_none(),
-        values: false,
-    };
-    for (interface, flag) in grant_flags(missing) {
+    let grants = component.grants();
+    for (grantable, interfaces) in &component.needs().grants {
+        let has_grant = match grantable {
+            Grantable::Store => !grants.stores.is_empty(),
+            Grantable::Queue => !grants.queues.is_empty(),
+            Grantable::Bucket => !grants.buckets.is_empty(),
+            Grantable::ConfigValue => !grants.config_values.is_empty(),
+            Grantable::Http => grants.http.is_some(),
+        };
+        if has_grant {
+            continue;
+        }
+        let (interfaces, flag) = (interfaces.join(", "), grant_flag(*grantable));
+        // Configuration is read without rights: there is just none.
+        let calls = if *grantable == Grantable::ConfigValue { "find no value" } else { "are refused" };
         tracing::warn!(
             component = shown,
-            interface,
+            interfaces,
             flag,
-            "an imported interface has no grant, and its calls are refused"
-        );
-    }
-    if needs.config && grants.config_values.is_empty() {
-        let (interface, flag) = CONFIG;
-        tracing::warn!(
-            component = shown,
-            interface,
-            flag,
-            "an imported interface has no grant, and its calls find no value"
+            "an imported interface has no grant, and its calls {calls}"
         );
     }
 }
 
-/// Returns the needed interfaces, each with the flag that grants it.
-pub(crate) fn grant_flags(needs: Needs) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let flags = [
-        (needs.object_store, ("object-store", "--store ALIAS=URL:MODE")),
-        (needs.queue, ("queue", "--send ALIAS=URL")),
-        (needs.keyvalue, ("wasi:keyvalue", "--keyvalue ALIAS=sqlite:FILE:MODE")),
-        (needs.config, CONFIG),
-        (needs.http, ("outgoing-handler", "--allow-http HOST")),
-    ];
-    flags.into_iter().filter_map(|(is_needed, flag)| is_needed.then_some(flag))
+/// Returns the flag that grants something.
+pub(crate) fn grant_flag(grantable: Grantable) -> &'static str {
+    match grantable {
+        Grantable::Store => "--store ALIAS=URL:MODE",
+        Grantable::Queue => "--send ALIAS=URL",
+        Grantable::Bucket => "--keyvalue ALIAS=sqlite:FILE:MODE",
+        Grantable::ConfigValue => "--config-value KEY=VALUE",
+        Grantable::Http => "--allow-http HOST",
+    }
 }
 
 fn refuse_protected(alias: &str, store: &OpenStore, protected: &[Protected]) -> Result<(), Failure> {

@@ -1,8 +1,9 @@
 //! Inspects and compiles components without running them.
 
-use super::load::{LoadError, check_file, check_world, engine_error, missing, read_file};
+use super::load::{check_file, check_world, read_file};
 use super::outline::Outline;
 use super::parts::Parts;
+use super::refusal::{LoadError, engine_error, missing};
 use crate::engine;
 #[cfg(feature = "compiler")]
 use crate::engine::CodeOptions;
@@ -10,39 +11,61 @@ use crate::engine::compile::Compiler;
 use crate::model::limits::Limits;
 use crate::task::host;
 use crate::task::world::{Linked, World};
+use std::collections::BTreeMap;
 use wasmparser::ComponentExternalKind;
 use wasmtime::component::{Component as Code, Linker, types::ComponentItem};
 
-/// Which of the grantable interfaces a component imports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What can be granted to tasks and is reached through interfaces of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grantable {
+    /// Object stores.
+    Store,
+    /// Queues to send to.
+    Queue,
+    /// Key-value buckets.
+    Bucket,
+    /// Configuration values.
+    ConfigValue,
+    /// HTTP requests.
+    Http,
+}
+
+impl Grantable {
+    /// Returns what an imported interface uses.
+    fn of(import: &str) -> Option<Self> {
+        let interface = import.split('@').next().unwrap_or(import);
+        match interface {
+            "wasmrun:task/object-store" => Some(Self::Store),
+            "wasmrun:task/queue" | "wasi:messaging/producer" => Some(Self::Queue),
+            "wasi:http/outgoing-handler" => Some(Self::Http),
+            _ if interface.starts_with("wasi:blobstore/") => Some(Self::Store),
+            _ if interface.starts_with("wasi:keyvalue/") => Some(Self::Bucket),
+            _ if interface.starts_with("wasi:config/") => Some(Self::ConfigValue),
+            _ => None,
+        }
+    }
+}
+
+/// What a component needs of its grants, by its imports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// The component reads or writes objects.
-    pub object_store: bool,
-    /// The component sends messages.
-    pub queue: bool,
-    /// The component uses key-value buckets.
-    pub keyvalue: bool,
-    /// The component reads configuration values.
-    pub config: bool,
-    /// The component sends HTTP requests.
-    pub http: bool,
+    /// Of each thing that can be granted, the names of the imports that use it.
+    pub grants: BTreeMap<Grantable, Vec<String>>,
     /// The component makes messages or streams through `wasi:messaging` or `wasi:blobstore`, which the host holds.
     pub values: bool,
+    /// The component builds HTTP requests, which the host holds.
+    pub http: bool,
 }
 
 impl Needs {
     fn of<'a>(imports: impl Iterator<Item = &'a str>) -> Self {
         let mut needs = Self::default();
         for name in imports {
-            let (blobstore, messaging) =
-                (name.starts_with("wasi:blobstore/"), name.starts_with("wasi:messaging/"));
-            needs.object_store |= name.starts_with("wasmrun:task/object-store@") || blobstore;
-            needs.queue |=
-                name.starts_with("wasmrun:task/queue@") || name.starts_with("wasi:messaging/producer@");
-            needs.keyvalue |= name.starts_with("wasi:keyvalue/");
-            needs.config |= name.starts_with("wasi:config/");
-            needs.http |= name.starts_with("wasi:http/outgoing-handler@");
-            needs.values |= blobstore || messaging;
+            if let Some(grantable) = Grantable::of(name) {
+                needs.grants.entry(grantable).or_default().push(name.to_owned());
+            }
+            needs.values |= name.starts_with("wasi:blobstore/") || name.starts_with("wasi:messaging/");
+            needs.http |= name.starts_with("wasi:http/");
         }
         needs
     }

@@ -3,10 +3,10 @@
 use super::author::Author;
 use super::inspect::Needs;
 use super::outline::Outline;
-use super::parts::Parts;
+use super::refusal::{LoadError, check_numbers, engine_error, exceeded, misfit, missing, not_started};
 use super::{Component, Pool, author, offer};
-use crate::engine::capacity::{Host, TooSmall, capacity};
-use crate::engine::compile::{Artefact, CompileError, Compiler};
+use crate::engine::capacity::{Host, capacity};
+use crate::engine::compile::{Artefact, Compiler};
 use crate::engine::names;
 use crate::engine::threads::GuestThreads;
 use crate::engine::{self, Allocator, CodeOptions, Frames};
@@ -14,12 +14,10 @@ use crate::model::limits::{Limit, Limits};
 use crate::model::message::Message;
 use crate::model::outcome::shorten;
 use crate::task::calls::HostCalls;
-use crate::task::classify::{limit_before, limit_in};
 use crate::task::command::{COMMAND_BYTES, CommandOptions};
 use crate::task::directory;
 use crate::task::grant::Grants;
 use crate::task::host;
-use crate::task::limiter::Limiter;
 use crate::task::metering::{BlockedTooLong, Metered, Times};
 use crate::task::store::{self, Delivered, TaskConfig};
 use crate::task::world::{Linked, World};
@@ -51,26 +49,6 @@ pub struct LoadOptions {
     pub command: CommandOptions,
     /// Random numbers and clocks depend only on the message, and so do all results.
     pub deterministic: bool,
-}
-
-/// Why a component can't be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The component can't be compiled.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// The component isn't made for wasmrun's world.
-    #[error("{0}")]
-    World(String),
-    /// The component can't start within the limits.
-    #[error("{0}")]
-    Limits(String),
-    /// The host has no capacity for a task in addition to the component.
-    #[error(transparent)]
-    TooSmall(#[from] TooSmall),
-    /// The engine failed on this host.
-    #[error("the engine cannot be started: {0}")]
-    Engine(String),
 }
 
 impl Component {
@@ -130,8 +108,7 @@ impl Component {
         let needs = Needs::of_code(&on_demand, &component);
         let values_bytes =
             if needs.values || !grants.directories.is_empty() { Limits::VALUES_BYTES } else { 0 };
-        let has_http = imports_http(&on_demand, &component);
-        let limits = Limits { command_bytes, values_bytes, has_http, ..limits };
+        let limits = Limits { command_bytes, values_bytes, has_http: needs.http, ..limits };
         let capacity = fitting(&limits)?;
         let (instances, limits) = (capacity.instances, Limits { files: capacity.files, ..limits });
         check_numbers(&component, &limits)?;
@@ -234,28 +211,6 @@ async fn try_start(threads: &GuestThreads, pre: Linked, config: Arc<TaskConfig>)
     result.map_err(engine_error)?
 }
 
-/// Names the limit that ended a start. As with a task, an earlier refusal counts only if the error itself names no
-/// limit: code may handle refused memory.
-fn not_started(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits) -> LoadError {
-    LoadError::Limits(match limit_in(error).or_else(|| limit_before(error, limiter)) {
-        Some(Limit::Fuel) => {
-            format!("the component burns more fuel to start than its limit of {}: raise --fuel", limits.fuel)
-        }
-        Some(Limit::Memory) => format!(
-            "the component needs at least {} of memory to start, and its limit is {}: raise --memory",
-            shown(limiter.refused_memory().unwrap_or(limits.memory_bytes)),
-            shown(limits.memory_bytes)
-        ),
-        Some(Limit::TableElements) => return too_few_table_elements(limits),
-        Some(limit) => return exceeded(limit),
-        None => return misfit(&shorten(&error.root_cause().to_string()), limits),
-    })
-}
-
-fn exceeded(limit: Limit) -> LoadError {
-    LoadError::Limits(format!("the component exceeds its limit of {limit} when it starts: raise --{limit}"))
-}
-
 /// Prepares a component for instantiation.
 pub(super) fn link(engine: &Engine, component: &Code, world: World) -> Result<Linked, LoadError> {
     let mut linker = Linker::new(engine);
@@ -277,58 +232,6 @@ pub(super) fn renew(before: &Linked, pool: Pool, limits: &Limits) -> Result<Link
     link(&engine, &artefact.load(&engine)?, before.world())
 }
 
-fn shown(bytes: usize) -> String {
-    bytesize::ByteSize(bytes as u64).to_string()
-}
-
-fn too_few_table_elements(limits: &Limits) -> LoadError {
-    LoadError::Limits(format!(
-        "the component's tables need more elements to start than its limit of {}: raise --table-elements",
-        limits.table_elements
-    ))
-}
-
-/// Refuses a component with more memories or tables than its limits allow; the error names the flag.
-fn check_numbers(component: &Code, limits: &Limits) -> Result<(), LoadError> {
-    let Some(needs) = component.resources_required() else { return Ok(()) };
-    for (number, most, limit) in [
-        (needs.num_memories, limits.memories, Limit::Memories),
-        (needs.num_tables, limits.tables, Limit::Tables),
-    ] {
-        if number as usize > most {
-            return Err(LoadError::Limits(format!(
-                "the component has {number} {limit}, and its limit is {most}: raise --{limit}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Converts the engine's error about a well-formed component that can't start.
-fn misfit(error: &str, limits: &Limits) -> LoadError {
-    // "... count too high at 17" comes from Wasmtime's stores, "transitively contains 19 core module instances" from
-    // its pool.
-    if error.contains("instance count too high") || error.contains("core module instances") {
-        let (_, number) = error.split_once("transitively contains ").unwrap_or_default();
-        let number = number.split(' ').next().and_then(|number| number.parse::<u64>().ok());
-        let parts = number.map(|core_instances| Parts { core_instances, ..Parts::default() });
-        parts.and_then(|parts| parts.check(limits).err()).unwrap_or_else(|| {
-            LoadError::Limits(format!(
-                "the component has more core instances than its limit of {}: raise --core-instances",
-                limits.core_instances
-            ))
-        })
-    } else if error.contains("table does not fit") {
-        too_few_table_elements(limits)
-    } else {
-        LoadError::Limits(format!("the component cannot start: {error}"))
-    }
-}
-
-pub(super) fn engine_error(error: wasmtime::Error) -> LoadError {
-    LoadError::Engine(format!("{error:#}"))
-}
-
 /// Finds the component's world first, as the linker's own error would be harder to understand.
 pub(super) fn check_world(engine: &Engine, component: &Code) -> Result<World, LoadError> {
     let ty = component.component_type();
@@ -346,11 +249,6 @@ fn world_of<'a>(exports: impl Iterator<Item = &'a str>, author: Option<Author>) 
         "the component does not export wasmrun:task/handler@0.1.0, wasi:cli/run@0.2 or the handler of another world that wasmrun runs{instead}. {}",
         author::task(author)
     )))
-}
-
-/// Returns whether a component can build HTTP requests.
-fn imports_http(engine: &Engine, component: &Code) -> bool {
-    component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:http/"))
 }
 
 /// Reads a file before it is compiled, and refuses a core module. Returns `None` if it can't be read: the compiler says
@@ -379,15 +277,10 @@ pub(super) fn check_file(outline: &Outline<'_>) -> Result<World, LoadError> {
     world
 }
 
-/// Describes in one sentence what the linker misses.
-pub(super) fn missing(world: World, error: &wasmtime::Error) -> String {
-    shorten(&format!("the component does not fit the world {}: {error:#}", world.as_str()))
-}
-
 #[cfg(all(test, feature = "compiler"))]
 mod tests {
     use super::*;
-    use crate::engine::capacity::{HostMemory, MemorySource};
+    use crate::engine::capacity::{HostMemory, MemorySource, TooSmall};
 
     fn host(bytes: u64) -> Host {
         Host { memory: Some(HostMemory { bytes, source: MemorySource::Cgroup }), ..Host::default() }

@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `load` | loads a component, and finds what would make each of its tasks fail |
+//! | `refusal` | says why a component can't be loaded |
 //! | `inspect` | inspects and compiles components without running them |
 //! | `outline` | reads imports, exports and parts from a component's file |
 //! | `offer` | names the imports that aren't offered |
@@ -15,12 +16,14 @@ mod load;
 mod offer;
 mod outline;
 mod parts;
+mod refusal;
 
 #[cfg(feature = "compiler")]
 pub use self::inspect::precompile;
-pub use self::inspect::{Interfaces, Needs, inspect};
-pub use self::load::{LoadError, LoadOptions};
+pub use self::inspect::{Grantable, Interfaces, Needs, inspect};
+pub use self::load::LoadOptions;
 pub use self::parts::{Excess, Parts};
+pub use self::refusal::LoadError;
 
 use self::load::renew;
 use crate::engine::capacity::Capacity;
@@ -148,8 +151,8 @@ impl Component {
     }
 
     /// Returns which of the grantable interfaces the component imports.
-    pub fn needs(&self) -> Needs {
-        self.needs
+    pub fn needs(&self) -> &Needs {
+        &self.needs
     }
 
     /// Returns the counts of its tasks' calls to stores and queues.

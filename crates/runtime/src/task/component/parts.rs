@@ -1,6 +1,6 @@
 //! Of how many parts a component consists when it starts, and whether its limits allow them.
 
-use super::load::LoadError;
+use super::refusal::LoadError;
 use crate::model::limits::{Limit, Limits};
 use bytesize::ByteSize;
 use std::fmt;
