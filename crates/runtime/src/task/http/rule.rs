@@ -333,7 +333,7 @@ mod tests {
             ("fd00::1", "not valid"),
         ] {
             let error = rule.parse::<HttpRule>().expect_err(rule);
-            assert!(error.contains(why) && error.contains("HOST:PORT/PATH"), "{rule}: {error}");
+            assert!(error.contains(why) && error.contains("HOST[:PORT][/PATH]"), "{rule}: {error}");
         }
     }
 
