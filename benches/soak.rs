@@ -5,7 +5,7 @@
 //!
 //! The worker is the real program on a `sqlite:` queue, fed as fast as it works. Dead letters are deleted, so that the
 //! queue's file doesn't grow. Once everything that was sent is settled, the worker's memory, descriptors and threads are
-//! read: after the first ten thousand tasks, and at the end. The CPU time of a task is compared between the tenths.
+//! read: after the first tenth, in which pools and caches fill, and at the end. The CPU time of a task is compared between the tenths.
 
 #![allow(clippy::print_stderr, reason = "a benchmark shows its progress")]
 
@@ -45,7 +45,7 @@ fn main() {
     let Some(size) = run::size("soak") else { return };
     // Threads that waited for a store end when they had nothing to do for a fifth of a second.
     let rest = size.pick(Duration::ZERO, Duration::from_secs(1));
-    let (tasks, first) = size.pick((10 * EACH, EACH), (20_000 * EACH, 10_000));
+    let (tasks, first) = size.pick((10 * EACH, EACH), (20_000 * EACH, 2_000 * EACH));
     let directory = tempfile::tempdir().expect("a directory");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(soak(directory.path(), tasks, first, rest));
