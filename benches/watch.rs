@@ -75,7 +75,6 @@ impl Bench {
         let worker = self.worker(vec![metrics.clone(), emf.clone()]);
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
-            component: "empty.wasm".into(),
             queue: "memory:work".into(),
             started_at: SystemTime::now(),
         };

@@ -65,6 +65,7 @@ pub async fn load_with(
     limits: Limits,
 ) -> Arc<Component> {
     let options = LoadOptions {
+        name: guest.into(),
         grants,
         limits,
         instances,
@@ -74,6 +75,7 @@ pub async fn load_with(
         raw_body: false,
         command: CommandOptions::default(),
         deterministic: false,
+        refreshed: false,
     };
     Arc::new(Component::load(&bytes(guest), &Compiler::in_process(), options).await.expect("a component"))
 }

@@ -24,7 +24,7 @@ mod sqs;
 
 pub use config::{Aws, is_role};
 pub use policy::Permissions;
-pub use s3::{FetchError, S3Store, fetch, is_object};
+pub use s3::{FetchError, S3Store, fetch, is_object, revision};
 pub use sqs::{SqsQueue, is_queue_address};
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ fn is_refused_or_runs(bytes: &[u8]) {
             return;
         }
         let options = LoadOptions {
+            name: "component".into(),
             grants: Grants::default(),
             limits: Limits {
                 fuel: 10_000_000,
@@ -78,6 +79,7 @@ fn is_refused_or_runs(bytes: &[u8]) {
             raw_body: false,
             command: CommandOptions::default(),
             deterministic: bytes.len() % 2 == 1,
+            refreshed: false,
         };
         let loaded = match Component::load(bytes, &compiler, options).await {
             Ok(loaded) => Arc::new(loaded),

@@ -66,6 +66,7 @@ async fn work(component: &str, files: &[String]) -> Result<ExitCode, Box<dyn Err
         grants.stores.insert(alias.into(), grant);
     }
     let options = LoadOptions {
+        name: "example".into(),
         grants,
         limits: Limits { memory_bytes: 64 << 20, timeout: Duration::from_secs(10), ..Limits::default() },
         instances: NonZeroUsize::MIN.saturating_add(3),
@@ -75,6 +76,7 @@ async fn work(component: &str, files: &[String]) -> Result<ExitCode, Box<dyn Err
         raw_body: false,
         command: CommandOptions::default(),
         deterministic: false,
+        refreshed: false,
     };
     let compiler = Compiler::in_child(std::env::current_exe()?, CompileLimits::default(), None);
     let component = Component::load(&std::fs::read(component)?, &compiler, options).await?;

@@ -2,8 +2,10 @@
 
 use crate::{About, health};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 use wasmrun_runtime::task::calls::{BucketCall, CallResult, HostCalls, StoreCall};
+use wasmrun_runtime::task::component::{Component, Refreshes};
 use wasmrun_runtime::worker::Status;
 use wasmrun_runtime::worker::scaler::Because;
 
@@ -198,8 +200,36 @@ pub(crate) fn of_calls(calls: &HostCalls) -> Vec<MetricFamily> {
     known.map(|(name, help, samples)| family(name, help, MetricType::COUNTER, samples)).collect()
 }
 
+/// Returns the families of the component's versions.
+pub(crate) fn of_versions(component: &Component) -> Vec<MetricFamily> {
+    let Refreshes { done, refused, reverted, failed } = component.refreshes();
+    let refreshes = [("done", done), ("refused", refused), ("reverted", reverted), ("failed", failed)];
+    let refreshes = refreshes
+        .map(|(result, count)| (vec![("result", result)], count.load(Ordering::Relaxed) as f64))
+        .into();
+    let versions = component.versions();
+    let tasks = versions.iter().flat_map(|(name, counts)| {
+        [("completed", counts.completed), ("failed", counts.failed)]
+            .map(|(result, count)| (vec![("component", &**name), ("result", result)], count as f64))
+    });
+    vec![
+        family(
+            "wasmrun_component_refreshes_total",
+            "New versions of the component, by result; failed: a look for one failed.",
+            MetricType::COUNTER,
+            refreshes,
+        ),
+        family(
+            "wasmrun_component_tasks_total",
+            "Tasks that ended for reasons of their own, by version of the component and result: completed or failed.",
+            MetricType::COUNTER,
+            tasks.collect(),
+        ),
+    ]
+}
+
 /// Returns the families that describe the program.
-pub(crate) fn of_program(about: &About, was_cached: bool) -> Vec<MetricFamily> {
+pub(crate) fn of_program(about: &About, component: &str, was_cached: bool) -> Vec<MetricFamily> {
     let started = about.started_at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let [hit, miss] = [was_cached, !was_cached].map(|found| f64::from(u8::from(found)));
     vec![
@@ -207,7 +237,7 @@ pub(crate) fn of_program(about: &About, was_cached: bool) -> Vec<MetricFamily> {
             "wasmrun_build_info",
             "Always 1; the labels are the version of the program and the component that it runs.",
             MetricType::GAUGE,
-            vec![(vec![("version", about.version), ("component", &about.component)], 1.0)],
+            vec![(vec![("version", about.version), ("component", component)], 1.0)],
         ),
         family(
             "wasmrun_compile_cache_requests_total",
@@ -290,11 +320,10 @@ mod tests {
     fn a_component_may_be_called_anything() {
         let about = About {
             version: "1.2.3",
-            component: "a\"b\\c\nd.wasm".into(),
             queue: "sqlite:q".into(),
             started_at: UNIX_EPOCH + Duration::from_secs(7),
         };
-        let text = Metrics::default().text(of_program(&about, true));
+        let text = Metrics::default().text(of_program(&about, "a\"b\\c\nd.wasm", true));
         for sample in [
             r#"{version="1.2.3",component="a\"b\\c\nd.wasm"} 1"#,
             "wasmrun_compile_cache_requests_total{result=\"hit\"} 1\n",

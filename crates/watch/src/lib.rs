@@ -44,8 +44,6 @@ pub struct Watch {
 pub struct About {
     /// Version of the program.
     pub version: &'static str,
-    /// File name of the component.
-    pub component: String,
     /// The queue's URL, without secrets.
     pub queue: String,
     /// Start time of the program.
@@ -62,12 +60,17 @@ impl Watch {
     fn metrics(&self) -> String {
         let mut families = families::of_status(&self.status());
         families.extend(families::of_calls(self.component.calls()));
-        families.extend(families::of_program(&self.about, self.component.was_cached()));
+        families.extend(families::of_versions(&self.component));
+        families.extend(families::of_program(
+            &self.about,
+            &self.component.name(),
+            self.component.was_cached(),
+        ));
         self.metrics.text(families)
     }
 
     /// Returns the status as JSON.
     fn json(&self) -> String {
-        status::json(&self.about, &self.status(), &self.worker.tally().summary())
+        status::json(&self.about, &self.component.name(), &self.status(), &self.worker.tally().summary())
     }
 }

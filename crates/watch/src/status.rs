@@ -12,17 +12,17 @@ use wasmrun_runtime::worker::scaler::Because;
 use wasmrun_runtime::worker::{Counts, FailedTask, RunningTask, Status, Summary};
 
 /// Returns the status as one line of JSON, with a newline.
-pub(crate) fn json(about: &About, status: &Status, summary: &Summary) -> String {
-    let value = value(about, status, summary);
+pub(crate) fn json(about: &About, component: &str, status: &Status, summary: &Summary) -> String {
+    let value = value(about, component, status, summary);
     let line = format!("{value}\n");
     String::from_utf8_lossy(&tamed(line.as_bytes())).into_owned()
 }
 
-fn value(about: &About, status: &Status, summary: &Summary) -> Value {
+fn value(about: &About, component: &str, status: &Status, summary: &Summary) -> Value {
     let instances = status.instances;
     json!({
         "version": about.version,
-        "component": about.component,
+        "component": component,
         "queue": about.queue,
         "uptime_seconds": seconds(status.uptime),
         "alive": check(health::alive(status)),
@@ -115,12 +115,7 @@ mod tests {
     use wasmrun_runtime::ports::queue::Depth;
 
     fn about() -> About {
-        About {
-            version: "0.0.0",
-            component: "c.wasm".into(),
-            queue: "memory:q".into(),
-            started_at: SystemTime::UNIX_EPOCH,
-        }
+        About { version: "0.0.0", queue: "memory:q".into(), started_at: SystemTime::UNIX_EPOCH }
     }
 
     #[test]
@@ -134,7 +129,7 @@ mod tests {
             ago: Duration::from_millis(1234),
         };
         let status = Status { failures: vec![failure], ..healthy() };
-        let line = json(&about(), &status, &Summary::default());
+        let line = json(&about(), "c.wasm", &status, &Summary::default());
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.trim_end().is_ascii() && !line.contains('\u{1b}'), "{line}");
         let value: Value = serde_json::from_str(&line).expect("JSON");
@@ -149,7 +144,7 @@ mod tests {
         status.instances.because = Some(Because::ScaleInDelay);
         let mut summary = Summary { tasks: 4, ..Summary::default() };
         summary.outcomes.insert(OutcomeKind::LimitExceeded, 4);
-        let value = value(&about(), &status, &summary);
+        let value = value(&about(), "c.wasm", &status, &summary);
         assert_eq!(value["depth"], json!({"visible": 3, "in_flight": 2, "delayed": 1, "seconds_ago": 2.0}));
         assert_eq!(value["instances"]["because"], "scale-in-delay");
         assert_eq!((&value["outcomes"]["limit-exceeded"], &value["alive"]["is"]), (&json!(4), &json!(true)));

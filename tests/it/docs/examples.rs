@@ -45,6 +45,7 @@ sections! {
     the_case_that_is_shown_is_one: "docs/src/guides/testing-guests.md", "A case" => is_a_case;
     the_first_guest_shouts: "docs/src/getting-started/first-guest.md", "The crate" => shouts;
     the_configuration_file_is_taken: "docs/src/guides/configuration.md", "A configuration file" => is_configured;
+    components_have_new_versions: "docs/src/guides/components.md", "New versions while the worker runs" => refreshes;
     components_are_compiled_before: "docs/src/guides/components.md", "Precompiled components" => compiles_before;
     an_existing_program_is_a_filter: "docs/src/guides/programs.md", "A filter" => filters;
     a_dead_letter_says_what_is_shown: "docs/src/concepts/outcomes.md", "Dead letters" => tells_why;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `first_run` | the first minutes: a queue that doesn't exist yet, and one without a dead-letter queue |
 //! | `outcomes` | how tasks fail, and the effect on their messages |
+//! | `refreshing` | new versions of the component |
 //! | `reloading` | a configuration that changes while the worker runs |
 //! | `renditions` | several outputs of each picture, and the settings that are refused |
 //! | `scaling` | the number of concurrent tasks, depending on the load |
@@ -12,6 +13,7 @@
 
 mod first_run;
 mod outcomes;
+mod refreshing;
 mod reloading;
 mod renditions;
 mod scaling;

@@ -19,7 +19,7 @@ pub(crate) use self::address::Address as StoreAddress;
 pub(crate) use self::headers::make_readable;
 pub(crate) use self::name::Kind as BucketKind;
 pub(crate) use self::object::ObjectAddress;
-pub use self::object::{FetchError, fetch, is_object};
+pub use self::object::{FetchError, fetch, is_object, revision};
 
 use self::address::{Address, Addressing, PutSettings};
 use self::copy::Source;

@@ -58,6 +58,19 @@ pub async fn fetch(url: &str, aws: &Aws, most: u64) -> Result<Vec<u8>, FetchErro
     content.map_err(|_| late("does not send the object"))?
 }
 
+/// Returns a text that changes whenever the object that [`fetch`] would read does.
+///
+/// # Errors
+///
+/// See [`FetchError`].
+pub async fn revision(url: &str, aws: &Aws) -> Result<String, FetchError> {
+    let ObjectAddress { store, key, version, .. } = ObjectAddress::parse(url).map_err(FetchError::Unfit)?;
+    let look = async { S3Store::at(store, aws, None).await?.head(&key, version.as_deref()).await };
+    let late = |_| StoreError::Unavailable("the store does not answer in time".into());
+    let info = tokio::time::timeout(ANSWER, look).await.map_err(late)??;
+    Ok(format!("{:?} {:?} {} {:?}", info.etag, info.version, info.size, info.modified_at))
+}
+
 async fn open(url: &str, aws: &Aws, most: u64) -> Result<Box<dyn ObjectReader>, FetchError> {
     let ObjectAddress { store, key, version, etag } = ObjectAddress::parse(url).map_err(FetchError::Unfit)?;
     let bucket = S3Store::at(store, aws, None).await;

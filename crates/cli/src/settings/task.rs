@@ -18,9 +18,12 @@ use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::directory::Directory;
 
 /// Settings of tasks, merged and validated before anything is opened.
+#[derive(Clone)]
 pub(crate) struct TaskPlan {
     /// Path of a file, or URL of an object.
     pub(crate) component: PathBuf,
+    /// Whether other versions of the component may follow.
+    pub(crate) refreshed: bool,
     /// Path of the configuration file.
     pub(crate) config: Option<PathBuf>,
     pub(crate) stores: Vec<StoreSetting>,
@@ -68,6 +71,7 @@ impl TaskPlan {
         let limits = args.limits.resolve(std::mem::take(&mut file.limits), fetches_bodies)?;
         Ok(Self {
             component,
+            refreshed: false,
             config: args.config,
             roles: grants::roles(&args.assume_role, std::mem::take(&mut file.assume_role), |alias| {
                 stores.iter().any(|store| store.alias == alias) || sends.contains_key(alias)

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::num::NonZeroU32;
 use std::time::Duration;
+use wasmrun_runtime::task::component::Share;
 use wasmrun_runtime::worker::{Backoff, OnLeaseExpired, Rate, WorkerOptions};
 
 settings! {
@@ -70,6 +71,29 @@ settings! {
         #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE", value_parser = typed::<Rate>)]
         #[serde(deserialize_with = "written")]
         pub(crate) rate: Option<Rate>,
+        /// Look for a new version of the component at this interval, and start new tasks on it: at least 1s
+        /// [default: the version at the start]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPONENT_REFRESH", value_parser = typed::<Interval>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) component_refresh: Option<Interval>,
+        /// Share of the new tasks that a new version runs until it's known to fail no more often than the one before:
+        /// 0.1% to 50% [default: all tasks run it at once]
+        #[arg(long, value_name = "PERCENT", env = "WASMRUN_ROLLOUT", value_parser = typed::<Share>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) rollout: Option<Share>,
+    }
+}
+
+/// Time between two looks at the component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interval(pub(crate) Duration);
+
+impl Written for Interval {
+    const FORM: &'static str = "a duration of at least 1s, such as 5m";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let interval = Duration::read(text)?;
+        if interval < Duration::from_secs(1) { Err(expected::<Self>()) } else { Ok(Self(interval)) }
     }
 }
 
@@ -108,6 +132,14 @@ impl Written for OnLeaseExpiredSetting {
 
 impl Written for Rate {
     const FORM: &'static str = "a rate such as 50/s, 600/m or 1000/h";
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| expected::<Self>())
+    }
+}
+
+impl Written for Share {
+    const FORM: &'static str = "a percentage from 0.1% to 50%";
 
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| expected::<Self>())

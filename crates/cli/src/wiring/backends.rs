@@ -74,15 +74,16 @@ impl Backends {
     /// Fetches a component from S3. Refuses an object of more than `most` bytes.
     pub(crate) async fn fetch(&self, url: &str, most: u64) -> Result<Vec<u8>, Failure> {
         let started = std::time::Instant::now();
-        let content = wasmrun_aws::fetch(url, &self.aws, most).await.map_err(|error| match error {
-            FetchError::Unfit(why) => Failure::usage(format!("cannot use the component {url}: {why}")),
-            FetchError::Store(error) => {
-                Failure::backend(format!("cannot fetch the component {url}: {error}"))
-            }
-        })?;
+        let content =
+            wasmrun_aws::fetch(url, &self.aws, most).await.map_err(|error| not_fetched(url, error))?;
         let milliseconds = started.elapsed().as_millis() as u64;
         tracing::info!(url, bytes = content.len(), milliseconds, "fetched the component");
         Ok(content)
+    }
+
+    /// Returns a text that changes whenever a component in S3 does.
+    pub(crate) async fn revision(&self, url: &str) -> Result<String, Failure> {
+        wasmrun_aws::revision(url, &self.aws).await.map_err(|error| not_fetched(url, error))
     }
 
     /// Opens a store.
@@ -112,6 +113,13 @@ impl Backends {
                 "unknown store {url:?}: use s3://BUCKET, s3://BUCKET/PREFIX or dir:PATH"
             ))),
         }
+    }
+}
+
+fn not_fetched(url: &str, error: FetchError) -> Failure {
+    match error {
+        FetchError::Unfit(why) => Failure::usage(format!("cannot use the component {url}: {why}")),
+        FetchError::Store(error) => Failure::backend(format!("cannot fetch the component {url}: {error}")),
     }
 }
 

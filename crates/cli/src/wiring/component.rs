@@ -7,6 +7,7 @@ use crate::settings::grants::HttpSetting;
 use crate::settings::read::read_file;
 use crate::settings::task::{TaskPlan, object_url};
 use rustix::process::{Resource, getrlimit};
+use sha2::{Digest, Sha256};
 use std::future::pending;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
@@ -47,6 +48,12 @@ pub(crate) async fn read(plan: &TaskPlan, backends: &Backends) -> Result<Vec<u8>
     }
 }
 
+/// Returns the name of a version of the component: its file's, and the digest of its content if that may change.
+pub(crate) fn version_name(plan: &TaskPlan, bytes: &[u8]) -> String {
+    let name = plan.component_name();
+    if plan.refreshed { format!("{name}@sha256:{:x}", Sha256::digest(bytes)) } else { name }
+}
+
 /// Opens the grants, and loads the component from its bytes. The concurrency limit is `instances`, or fewer if the
 /// host's memory or file descriptors allow fewer.
 pub(crate) async fn load(
@@ -68,6 +75,7 @@ pub(crate) async fn load(
         protected.push(Protected { what: "the cache of compiled components", path });
     }
     let options = LoadOptions {
+        name: version_name(plan, &bytes),
         grants: open_grants(plan, backends, protected).await?,
         limits: limits(plan),
         instances,
@@ -77,6 +85,7 @@ pub(crate) async fn load(
         raw_body: plan.raw_body,
         command: plan.command.clone(),
         deterministic: plan.deterministic,
+        refreshed: plan.refreshed,
     };
     let shown = plan.component.display().to_string();
     let component = Component::load(&bytes, &compiler(&plan.engine, cache)?, options)

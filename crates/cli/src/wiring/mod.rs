@@ -6,6 +6,7 @@
 //! | `backends` | opens a queue or a store by its URL |
 //! | `compiler`, `component` | load a component with its grants |
 //! | `cases` | reads the cases of a guest's project, and runs each as a task |
+//! | `refresh` | looks for new versions of the component |
 //! | `signals`, `reload` | handle signals; reload the configuration |
 //! | `watch` | serves metrics, status and health of a worker, and finds a worker by its address |
 //! | `usage_log` | appends the usage of each task to a file |
@@ -15,6 +16,7 @@ pub(crate) mod cases;
 pub(crate) mod compiler;
 pub(crate) mod component;
 pub(crate) mod logging;
+pub(crate) mod refresh;
 pub(crate) mod reload;
 pub(crate) mod signals;
 pub(crate) mod usage_log;

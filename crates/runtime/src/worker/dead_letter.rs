@@ -7,6 +7,7 @@ use crate::model::message::{
 };
 use crate::model::outcome::Outcome;
 use crate::ports::queue::{Queue, QueueError};
+use crate::task::component::Report;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,13 +76,13 @@ impl Worker {
     pub(super) async fn send_dead_letter(
         &self,
         message: &Message,
-        outcome: &Outcome,
+        report: &Report,
         abandon: &CancellationToken,
     ) -> Decision {
         let Some(DeadLetterQueue { queue, fifo }) = &self.dead_letter else {
             return Decision::Retry(self.options.backoff.longest);
         };
-        let component = &self.options.component_name;
+        let Report { outcome, component, .. } = report;
         let way = DeadLettering { queue: self.queue.url(), component, fifo: *fifo };
         let dead = dead_letter(message, outcome, &way);
         // Backends are called on the worker's I/O threads, never on guest threads.

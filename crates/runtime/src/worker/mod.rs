@@ -147,7 +147,7 @@ impl Worker {
             dead_letter: dead_letter.is_some(),
         };
         let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
-        check_timeout(component.limits().timeout, longest)?;
+        check_timeout(component.timeout(), longest)?;
         let (tally, io) = (Arc::<Tally>::default(), Handle::current());
         let grants = component.grants();
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());

@@ -16,8 +16,6 @@ use std::time::Duration;
 /// The options of a worker.
 #[derive(Clone)]
 pub struct WorkerOptions {
-    /// Name of the component in dead letters and in the records of tasks.
-    pub component_name: String,
     /// Maximum number of concurrent tasks.
     pub instances: NonZeroUsize,
     /// How to move the number of concurrent tasks below `instances`; `None`: it is fixed.
@@ -52,7 +50,6 @@ pub struct WorkerOptions {
 impl Default for WorkerOptions {
     fn default() -> Self {
         Self {
-            component_name: "component".into(),
             instances: NonZeroUsize::MIN,
             scale: None,
             policy: Policy::default(),

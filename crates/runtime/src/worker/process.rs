@@ -56,7 +56,7 @@ impl Worker {
         if verdict.decision == Decision::DeadLetter {
             permit = None;
             // The lease is still renewed. A crash after this duplicates the message, but never loses it.
-            verdict = self.dead_letter(&leased.message, &report.outcome, verdict, &in_progress.abandon).await;
+            verdict = self.dead_letter(&leased.message, &report, verdict, &in_progress.abandon).await;
         }
         let Some(leased) = self.wait_or_settle(leased, &verdict) else { return };
         let Some(operation) = self.operation(verdict.decision, &leased) else {
@@ -86,11 +86,11 @@ impl Worker {
     async fn dead_letter(
         &self,
         message: &Message,
-        outcome: &Outcome,
+        report: &Report,
         verdict: Verdict,
         abandon: &CancellationToken,
     ) -> Verdict {
-        match self.send_dead_letter(message, outcome, abandon).await {
+        match self.send_dead_letter(message, report, abandon).await {
             Decision::DeadLetter => verdict,
             decision => Verdict { decision, evidence: Evidence::None, of_host: true },
         }
@@ -122,7 +122,7 @@ impl Worker {
     pub(super) fn wait_for_backend(&self, leased: LeasedMessage) -> Option<LeasedMessage> {
         let message_id = leased.message.id.clone();
         // Time in which each waiting message probes once.
-        let next_try = self.breaker.pause() * MOST_WAITING + self.component.limits().timeout;
+        let next_try = self.breaker.pause() * MOST_WAITING + self.component.timeout();
         let released = self.waiting.add(leased, next_try);
         tracing::debug!(
             message_id,
@@ -197,7 +197,7 @@ impl Worker {
         let fetched = tokio::select! {
             fetched = bodies.fetch(message, &self.io) => fetched,
             why = &mut cancelled => Err(Failed { outcome: Outcome::Cancelled { why }, host_error: None }),
-            () = tokio::time::sleep(self.component.limits().timeout) => {
+            () = tokio::time::sleep(self.component.timeout()) => {
                 let what = "body store: no answer in time".into();
                 Err(Failed { outcome: Outcome::HostFailed { what }, host_error: None })
             }
@@ -213,7 +213,7 @@ impl Worker {
                 let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
                 let wall = began.elapsed();
                 let usage = Usage { queued, blocked: wall, wall, ..Usage::default() };
-                Report::of_no_instance(outcome, usage, host_error)
+                Report::of_no_instance(self.component.name(), outcome, usage, host_error)
             }
         }
     }
@@ -230,9 +230,8 @@ impl Worker {
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
         self.window.ended(report);
-        let Report { outcome, usage, .. } = report;
+        let Report { outcome, usage, component, .. } = report;
         if !self.options.observers.is_empty() {
-            let component = &self.options.component_name;
             let record = TaskRecord::new(&message.id, message.receive_count, component, outcome, usage);
             self.options.observers.iter().for_each(|observer| observer.ended(&record));
         }

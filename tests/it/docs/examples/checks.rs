@@ -128,6 +128,15 @@ pub(super) fn compiles_before(section: &Section) {
     assert_noted(&place);
 }
 
+/// The worker of the documentation goes on; here it ends when the queue is empty.
+pub(super) fn refreshes(section: &Section) {
+    let place = Place::new();
+    here(&place);
+    place.run(&format!("{} --until-empty", section.commands().trim_end()));
+    assert_eq!(place.world.keys("out"), ["cup.jpg.jpg"]);
+    assert_noted(&place);
+}
+
 pub(super) fn filters(section: &Section) {
     let place = Place::new();
     place.link_to(&guest("filter"), "filter.wasm");

@@ -41,9 +41,15 @@ impl RunPlan {
             args.usage.or_else(|| file.usage.take()).map(|path| usage_log::resolve(&path)).transpose()?;
         let usage_bytes = usage_bytes(args.usage_size.or(file.usage_size))?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
+        if worker.rollout.is_some() && worker.component_refresh.is_none() {
+            return Err(Failure::usage(
+                "--rollout has no effect without new versions: add --component-refresh",
+            ));
+        }
         let watching = args.watch.or(file.watch());
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
+        let task = TaskPlan { refreshed: worker.component_refresh.is_some(), ..task };
         Ok(Self {
             queue_url,
             usage: usage.map(|path| (path, usage_bytes)),
@@ -85,7 +91,6 @@ impl RunPlan {
     pub(super) fn options(&self, instances: NonZeroUsize) -> Result<WorkerOptions, Failure> {
         let (worker, defaults) = (&self.worker, WorkerOptions::default());
         Ok(WorkerOptions {
-            component_name: self.task.component_name(),
             instances,
             scale: worker.scale()?,
             policy: self.outcomes.policy,

@@ -6,6 +6,8 @@ use super::plan::RunPlan;
 use crate::output::Output;
 use crate::output::failure::Failure;
 use crate::output::progress::progress;
+use crate::settings::worker::Interval;
+use crate::wiring::refresh::Refresh;
 use crate::wiring::watch::{self, Observers};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -58,7 +60,7 @@ impl Opened {
             queue = self.queue.url(),
             instances = self.component.capacity().instances,
             bounded_by = self.bounded_by(plan),
-            task_bytes = self.component.limits().task_bytes(),
+            task_bytes = self.component.task_bytes(),
             allocator = ?self.component.allocator(),
             stores = stores.join(" "),
             ecs_task = (!self.ecs.arn.is_empty()).then_some(&*self.ecs.arn),
@@ -79,13 +81,11 @@ pub(super) async fn serve(
     let progress = draw_progress(plan, &opened, output).await?;
     let Opened { queue, component, worker, usage, observers, protection, server, .. } = opened;
     let Observers { metrics, emf } = observers;
+    let refreshing = plan.worker.component_refresh.map(|Interval(every)| {
+        Refresh::new(plan.task.clone(), component.clone(), plan.worker.rollout).keep(every)
+    });
     let serving = server.zip(metrics).map(|(server, metrics)| {
-        let about = About {
-            version: env!("CARGO_PKG_VERSION"),
-            component: plan.task.component_name(),
-            queue: queue.url().to_owned(),
-            started_at,
-        };
+        let about = About { version: env!("CARGO_PKG_VERSION"), queue: queue.url().to_owned(), started_at };
         let watch = Watch { about, metrics, worker: worker.clone(), component };
         watch::serve(server, Arc::new(watch))
     });
@@ -95,7 +95,7 @@ pub(super) async fn serve(
         summary = worker.clone().run(stop.clone(), abandon) => summary,
         () = keep_protected(protection.as_ref(), &worker) => unreachable!("it goes on until it's dropped"),
     };
-    drop((serving, reporting));
+    drop((refreshing, serving, reporting));
     if let Some(protection) = &protection {
         protection.end().await;
     }

@@ -62,6 +62,8 @@ const FLAGS: [Group; 10] = [
             "scale-in-delay",
             "stop-timeout",
             "scale-in-protection",
+            "component-refresh",
+            "rollout",
         ],
     },
     Group {

@@ -92,6 +92,7 @@ impl Runner {
         deterministic: bool,
     ) -> Result<Component, Failure> {
         let options = LoadOptions {
+            name: self.shown.clone(),
             command,
             grants,
             limits,
@@ -101,6 +102,7 @@ impl Runner {
             allocator: self.allocator,
             raw_body,
             deterministic,
+            refreshed: false,
         };
         Component::load(&self.bytes, &self.compiler, options)
             .await

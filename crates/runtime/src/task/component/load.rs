@@ -3,9 +3,11 @@
 use super::author::Author;
 use super::inspect::Needs;
 use super::outline::Outline;
+use super::refresh::Refreshes;
 use super::refusal::{LoadError, check_numbers, engine_error, exceeded, misfit, missing, not_started};
-use super::{Component, Pool, author, offer};
-use crate::engine::capacity::{Host, capacity};
+use super::rollout::Versions;
+use super::{Component, Pool, Version, author, offer};
+use crate::engine::capacity::{Capacity, Host, capacity};
 use crate::engine::compile::{Artefact, Compiler};
 use crate::engine::names;
 use crate::engine::threads::GuestThreads;
@@ -31,6 +33,8 @@ use wasmtime::{Engine, ResourcesRequired};
 
 /// Options for loading a component.
 pub struct LoadOptions {
+    /// Name of the component in records of tasks and in dead letters.
+    pub name: String,
     /// Grants of its tasks.
     pub grants: Grants,
     /// Limits of a task.
@@ -49,6 +53,29 @@ pub struct LoadOptions {
     pub command: CommandOptions,
     /// Random numbers and clocks depend only on the message, and so do all results.
     pub deterministic: bool,
+    /// Whether [`Component::refresh`] will be called: memory is reserved for the code of two versions.
+    pub refreshed: bool,
+}
+
+/// What all versions of a component have in common.
+pub(super) struct Common {
+    pub(super) grants: Arc<Grants>,
+    pub(super) calls: Arc<HostCalls>,
+    pub(super) threads: GuestThreads,
+    limits: Limits,
+    host: Host,
+    allocator: Allocator,
+    command: CommandOptions,
+    deterministic: bool,
+    refreshed: bool,
+    pub(super) io: Handle,
+}
+
+/// A version, and what was found on the way to it.
+pub(super) struct Loaded {
+    pub(super) version: Version,
+    pub(super) capacity: Capacity,
+    was_cached: bool,
 }
 
 impl Component {
@@ -61,6 +88,7 @@ impl Component {
     /// Everything that would make each task fail.
     pub async fn load(bytes: &[u8], compiler: &Compiler, options: LoadOptions) -> Result<Self, LoadError> {
         let LoadOptions {
+            name,
             grants,
             limits,
             instances,
@@ -70,10 +98,31 @@ impl Component {
             raw_body,
             command,
             deterministic,
+            refreshed,
         } = options;
+        let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
+        let (calls, grants, io) = (Arc::new(HostCalls::of(&grants)), Arc::new(grants), Handle::current());
+        let common =
+            Common { grants, calls, threads, limits, host, allocator, command, deterministic, refreshed, io };
+        let Loaded { version, capacity, was_cached } =
+            Version::load(name, bytes, compiler, &common, instances).await?;
+        let versions = RwLock::new(Versions { current: Arc::new(version), candidate: None });
+        Ok(Self { versions, refreshes: Refreshes::default(), common, raw_body, was_cached, capacity })
+    }
+}
+
+impl Version {
+    pub(super) async fn load(
+        name: String,
+        bytes: &[u8],
+        compiler: &Compiler,
+        common: &Common,
+        instances: NonZeroUsize,
+    ) -> Result<Loaded, LoadError> {
+        let Common { grants, host, allocator, deterministic, .. } = common;
         // A component that doesn't fit in any case needn't be compiled.
         let outline = if compiler.is_trusting() { None } else { read_file(bytes)? };
-        let mut limits = limits;
+        let mut limits = common.limits.clone();
         if let Some(outline) = &outline {
             check_file(outline)?;
             if let Some(parts) = outline.parts {
@@ -81,70 +130,57 @@ impl Component {
                 limits = parts.tighten(limits);
             }
         }
-        capacity(instances, &limits, &host, bytes.len() as u64)?;
-        let code = CodeOptions { deterministic, portable: false };
+        let versions = if common.refreshed { 2 } else { 1 };
+        capacity(instances, &limits, host, versions * bytes.len() as u64)?;
+        let code = CodeOptions { deterministic: *deterministic, portable: false };
         // The author of precompiled code is trusted; other components have their names checked.
         let frames =
             if compiler.is_trusting() || names::are_short(bytes) { Frames::Named } else { Frames::None };
         let on_demand = engine::on_demand(code, &limits, frames).map_err(engine_error)?;
         let artefact = compiler.artefact(&on_demand, code, bytes).await?;
-        let component_bytes = artefact.len().max(bytes.len()) as u64;
-        let fitting = |limits: &Limits| capacity(instances, limits, &host, component_bytes);
+        let component_bytes = versions * artefact.len().max(bytes.len()) as u64;
+        let fitting = |limits: &Limits| capacity(instances, limits, host, component_bytes);
         fitting(&limits)?;
         let component = artefact.load(&on_demand)?;
         let world = check_world(&on_demand, &component)?;
         let command = match world {
             World::Command => {
-                command.check(&grants).map_err(LoadError::World)?;
-                Some(Arc::new(command))
+                common.command.check(grants).map_err(LoadError::World)?;
+                Some(Arc::new(common.command.clone()))
             }
             World::Task | World::SpinSqs | World::Messaging => {
-                command.check_unused(world).map_err(LoadError::World)?;
+                common.command.check_unused(world).map_err(LoadError::World)?;
                 None
             }
         };
-        directory::check(&grants).map_err(LoadError::World)?;
+        directory::check(grants).map_err(LoadError::World)?;
         let command_bytes = if command.is_some() { COMMAND_BYTES } else { 0 };
         let needs = Needs::of_code(&on_demand, &component);
         let values_bytes =
             if needs.values || !grants.directories.is_empty() { Limits::VALUES_BYTES } else { 0 };
         let limits = Limits { command_bytes, values_bytes, has_http: needs.http, ..limits };
         let capacity = fitting(&limits)?;
-        let (instances, limits) = (capacity.instances, Limits { files: capacity.files, ..limits });
+        let limits = Limits { files: capacity.files, ..limits };
         check_numbers(&component, &limits)?;
 
-        let pool = Pool { code, instances, frames };
-        let pooled = pooled(allocator, &component, &artefact, pool, &limits)?;
+        let pool = Pool { code, instances: capacity.instances, frames };
+        let pooled = pooled(*allocator, &component, &artefact, pool, &limits)?;
         let pool = pooled.is_some().then_some(pool);
         let (component, engine) = pooled.unwrap_or((component, on_demand));
 
         let pre = link(&engine, &component, world)?;
-        let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
-        let calls = Arc::new(HostCalls::of(&grants));
-        let grants = Arc::new(grants);
         let config = Arc::new(TaskConfig {
             grants: grants.clone(),
             limits,
-            calls: calls.clone(),
+            calls: common.calls.clone(),
             command,
-            deterministic,
-            io: Handle::current(),
-            load: threads.load().clone(),
+            deterministic: *deterministic,
+            io: common.io.clone(),
+            load: common.threads.load().clone(),
         });
-        try_start(&threads, pre.clone(), config.clone()).await?;
-        let was_cached = artefact.was_cached();
-        Ok(Self {
-            pre: RwLock::new(pre),
-            config,
-            pool,
-            grants,
-            calls,
-            threads,
-            needs,
-            raw_body,
-            was_cached,
-            capacity,
-        })
+        try_start(&common.threads, pre.clone(), config.clone()).await?;
+        let version = Self { name: name.into(), pre, config, pool, needs, tally: Arc::default() };
+        Ok(Loaded { version, capacity, was_cached: artefact.was_cached() })
     }
 }
 
@@ -288,6 +324,7 @@ mod tests {
 
     async fn load(bytes: &[u8], host: Host) -> LoadError {
         let options = LoadOptions {
+            name: "component".into(),
             grants: Grants::default(),
             limits: Limits::default(),
             instances: NonZeroUsize::MIN,
@@ -297,6 +334,7 @@ mod tests {
             raw_body: false,
             command: CommandOptions::default(),
             deterministic: false,
+            refreshed: false,
         };
         Component::load(bytes, &Compiler::in_process(), options).await.err().expect("an error")
     }

@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `load` | loads a component, and finds what would make each of its tasks fail |
+//! | `refresh`, `rollout` | load new versions; decide whether they take over |
 //! | `refusal` | says why a component can't be loaded |
 //! | `inspect` | inspects and compiles components without running them |
 //! | `outline` | reads imports, exports and parts from a component's file |
@@ -16,23 +17,28 @@ mod load;
 mod offer;
 mod outline;
 mod parts;
+mod refresh;
 mod refusal;
+mod rollout;
 
 #[cfg(feature = "compiler")]
 pub use self::inspect::precompile;
 pub use self::inspect::{Grantable, Interfaces, Needs, inspect};
 pub use self::load::LoadOptions;
 pub use self::parts::{Excess, Parts};
+pub use self::refresh::Refreshes;
 pub use self::refusal::LoadError;
+pub use self::rollout::{Counts, Share};
 
-use self::load::renew;
+use self::load::{Common, renew};
+use self::refresh::free;
+use self::rollout::{Tally, Versions};
 use crate::engine::capacity::Capacity;
-use crate::engine::heap;
 use crate::engine::threads::GuestThreads;
 use crate::engine::{Allocator, CodeOptions, Frames};
 use crate::model::event::{self, Decoded};
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
-use crate::model::limits::{Limit, Limits};
+use crate::model::limits::Limit;
 use crate::model::message::Message;
 use crate::model::outcome::{Cancel, Outcome, shorten};
 use crate::model::usage::Usage;
@@ -56,18 +62,25 @@ const CLEARING_AWAY: Duration = Duration::from_secs(2);
 
 /// A component that is ready to run tasks.
 pub struct Component {
-    /// Replaced when the pool's idle memory is reclaimed.
-    pre: RwLock<Linked>,
-    config: Arc<TaskConfig>,
-    /// Parameters of the pool; `None` if instances come from the system.
-    pool: Option<Pool>,
-    grants: Arc<Grants>,
-    calls: Arc<HostCalls>,
-    threads: GuestThreads,
-    needs: Needs,
+    versions: RwLock<Versions>,
+    refreshes: Refreshes,
+    common: Common,
     raw_body: bool,
     was_cached: bool,
     capacity: Capacity,
+}
+
+/// What the instances of a component are made from. Replaced as a whole when the component is refreshed, and when the
+/// pool's idle memory is reclaimed.
+#[derive(Clone)]
+struct Version {
+    name: Arc<str>,
+    pre: Linked,
+    config: Arc<TaskConfig>,
+    /// Parameters of the pool; `None` if instances come from the system.
+    pool: Option<Pool>,
+    needs: Needs,
+    tally: Arc<Tally>,
 }
 
 /// Parameters for creating an instance pool.
@@ -91,76 +104,93 @@ pub struct Report {
     pub well: Vec<Used>,
     /// Whether the task got as far as instantiating the component.
     pub ran: bool,
+    /// Name of the component's version.
+    pub component: Arc<str>,
 }
 
 impl Report {
     /// Creates the report of a task that ended before it had an instance.
-    pub(crate) fn of_no_instance(outcome: Outcome, usage: Usage, host_error: Option<Box<HostError>>) -> Self {
+    pub(crate) fn of_no_instance(
+        component: Arc<str>,
+        outcome: Outcome,
+        usage: Usage,
+        host_error: Option<Box<HostError>>,
+    ) -> Self {
         let host_error = host_error.map(|error| *error);
-        Self { outcome, usage, host_error, well: Vec::new(), ran: false }
+        Self { outcome, usage, host_error, well: Vec::new(), ran: false, component }
     }
 }
 
 impl Component {
-    /// Returns the limits of its tasks.
-    pub fn limits(&self) -> &Limits {
-        &self.config.limits
+    /// Returns the name of its version: of the one before, as long as a new version is on trial.
+    pub fn name(&self) -> Arc<str> {
+        self.version().name.clone()
+    }
+
+    /// Returns the longest time that a task may take.
+    pub fn timeout(&self) -> Duration {
+        self.versions.read().current.config.limits.timeout
+    }
+
+    /// Returns the bytes that a task within its limits can make the process hold.
+    pub fn task_bytes(&self) -> u64 {
+        self.version().config.limits.task_bytes()
     }
 
     /// Reclaims the memory that the pool keeps for future tasks, by replacing the pool: the engine has no other way.
     /// Running tasks keep the previous pool, which is freed with the last of them.
     pub(crate) async fn reclaim_idle_memory(&self) {
-        let Some(pool) = self.pool else { return };
-        let (pre, config) = (self.pre(), self.config.clone());
-        let renewed = tokio::task::spawn_blocking(move || renew(&pre, pool, &config.limits)).await;
-        let before = match renewed.map_err(|error| LoadError::Engine(error.to_string())).flatten() {
-            Ok(pre) => Some(std::mem::replace(&mut *self.pre.write(), pre)),
-            // Then the component keeps its current pool.
-            Err(error) => {
-                tracing::warn!(%error, "cannot reclaim the memory of the instance pool");
-                None
+        let version = self.version();
+        let Some(pool) = version.pool else { return };
+        let seen = version.clone();
+        let renewed = tokio::task::spawn_blocking(move || renew(&seen.pre, pool, &seen.config.limits)).await;
+        match renewed.map_err(|error| LoadError::Engine(error.to_string())).flatten() {
+            Ok(pre) => {
+                let renewed = Arc::new(Version { pre, ..Version::clone(&version) });
+                let current = &mut self.versions.write().current;
+                // Another version may have come in the meantime, with a pool of its own.
+                if Arc::ptr_eq(current, &version) {
+                    *current = renewed;
+                }
             }
-        };
-        // Dropping the last reference unmaps the pool, which takes a while.
-        let reclaimed = move || {
-            drop(before);
-            heap::trim();
-        };
-        let _ = tokio::task::spawn_blocking(reclaimed).await;
+            // Then the component keeps its current pool.
+            Err(error) => tracing::warn!(%error, "cannot reclaim the memory of the instance pool"),
+        }
+        free(version).await;
     }
 
     /// Waits until the stores have closed and removed everything that tasks left open, but at most `CLEARING_AWAY`.
     /// Files left by a hanging disk are removed at the next start.
     pub async fn clear_away(&self) {
-        let stores = self.grants.stores.values().map(|grant| grant.store.clear_away());
+        let stores = self.grants().stores.values().map(|grant| grant.store.clear_away());
         let _ = tokio::time::timeout(CLEARING_AWAY, join_all(stores)).await;
     }
 
-    fn pre(&self) -> Linked {
-        self.pre.read().clone()
+    fn version(&self) -> Arc<Version> {
+        self.versions.read().current.clone()
     }
 
     /// Returns the grants of its tasks.
     pub fn grants(&self) -> &Grants {
-        &self.grants
+        &self.common.grants
     }
 
     /// Returns the world that it fits.
     pub fn world(&self) -> World {
-        self.pre.read().world()
+        self.versions.read().current.pre.world()
     }
 
     /// Returns which of the grantable interfaces the component imports.
-    pub fn needs(&self) -> &Needs {
-        &self.needs
+    pub fn needs(&self) -> Needs {
+        self.versions.read().current.needs.clone()
     }
 
     /// Returns the counts of its tasks' calls to stores and queues.
     pub fn calls(&self) -> &HostCalls {
-        &self.calls
+        &self.common.calls
     }
 
-    /// Returns whether its code was in the cache, so that it wasn't compiled now.
+    /// Returns whether the code of its first version was in the cache, so that it wasn't compiled at the start.
     pub fn was_cached(&self) -> bool {
         self.was_cached
     }
@@ -172,73 +202,35 @@ impl Component {
 
     /// Returns where its instances come from: never [`Allocator::Auto`].
     pub fn allocator(&self) -> Allocator {
-        if self.pool.is_some() { Allocator::Pooling } else { Allocator::OnDemand }
+        if self.versions.read().current.pool.is_some() { Allocator::Pooling } else { Allocator::OnDemand }
     }
 
     /// Returns the threads on which its tasks compute.
     pub fn threads(&self) -> &GuestThreads {
-        &self.threads
+        &self.common.threads
     }
 
     /// Runs the task of a message until it ends, times out or is `cancelled`. The guest computes on the thread that
     /// polls this future: spawn it on [`Component::threads`]. Dropping the future ends the task.
     pub async fn run(&self, message: Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
-        match self.prepare(message) {
-            Ok(delivered) => self.run_prepared(Arc::new(delivered), cancelled).await,
-            Err((outcome, host_error)) => Report::of_no_instance(outcome, Usage::default(), host_error),
-        }
-    }
-
-    /// Runs one task, from an empty store to its report.
-    async fn run_prepared(
-        &self,
-        delivered: Arc<Delivered>,
-        cancelled: impl Future<Output = Cancel>,
-    ) -> Report {
-        let queued = SystemTime::now().duration_since(delivered.message.sent_at).unwrap_or_default();
-        let mut clock = Clock { began: Instant::now(), queued, started: None, times: Times::default() };
-        let pre = self.pre();
-        let limits = self.limits();
-        let mut store = match store::task_store(pre.engine(), &self.config, &delivered) {
-            Ok(store) => store,
-            Err(error) => {
-                let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
-                return Report::of_no_instance(outcome, Usage { queued, ..Usage::default() }, None);
+        let version = self.versions.read().next(fastrand::f64);
+        let report = match self.prepare(&version, message) {
+            Ok(delivered) => run_prepared(&version, Arc::new(delivered), cancelled).await,
+            Err((outcome, host_error)) => {
+                return Report::of_no_instance(version.name.clone(), outcome, Usage::default(), host_error);
             }
         };
-
-        let result = {
-            let time_slice = store.data().time_slice.clone();
-            let call = async {
-                let instance = match pre.instantiate(&mut store).await {
-                    Ok(instance) => instance,
-                    Err(error) => {
-                        let has_run = store.get_fuel().is_ok_and(|left| left < limits.fuel);
-                        return Err(host::not_started(error, has_run));
-                    }
-                };
-                clock.started = Some(clock.began.elapsed());
-                instance.handle(&mut store, delivered).await
-            };
-            let call = pin!(call);
-            let most_blocked = limits.blocked_bound();
-            // A task that never waits ends before the timer is set.
-            tokio::select! {
-                biased;
-                result = Metered::new(call, time_slice, &mut clock.times, most_blocked) => match result {
-                    Ok(result) => Ok(result),
-                    Err(BlockedTooLong) => Err(Outcome::LimitExceeded { limit: Limit::BlockedTime }),
-                },
-                why = cancelled => Err(Outcome::Cancelled { why }),
-                () = tokio::time::sleep(limits.timeout) => Err(Outcome::TimedOut),
-            }
-        };
-        report(store, result, limits, clock)
+        self.ended(&version, &report.outcome);
+        report
     }
 
     /// Decodes which objects the message announces.
-    fn prepare(&self, message: Arc<Message>) -> Result<Delivered, (Outcome, Option<Box<HostError>>)> {
-        if !self.world().knows_objects() {
+    fn prepare(
+        &self,
+        version: &Version,
+        message: Arc<Message>,
+    ) -> Result<Delivered, (Outcome, Option<Box<HostError>>)> {
+        if !version.pre.world().knows_objects() {
             return Ok(Delivered::plain(message));
         }
         let mut body_hidden = false;
@@ -261,7 +253,7 @@ impl Component {
             }
             Decoded::Test => return Err((Outcome::Completed, None)),
             Decoded::Objects(events) => {
-                let objects = self.grants.announce(events).map_err(|Unannounced { url, bad_key }| {
+                let objects = self.grants().announce(events).map_err(|Unannounced { url, bad_key }| {
                     let object = shorten(&url);
                     if let Some(bad_key) = bad_key {
                         tracing::warn!(
@@ -280,7 +272,7 @@ impl Component {
                         kind: HostErrorKind::NotGranted,
                         text: format!(
                             "no readable store holds the announced object {object:?}: grant one with --store ALIAS=URL:ro (granted: {})",
-                            self.grants
+                            self.grants()
                         ),
                     };
                     (Outcome::Rejected { reason: reason.into() }, Some(Box::new(error)))
@@ -291,6 +283,53 @@ impl Component {
         };
         Ok(Delivered { message, body_hidden, objects })
     }
+}
+
+/// Runs one task, from an empty store to its report.
+async fn run_prepared(
+    version: &Version,
+    delivered: Arc<Delivered>,
+    cancelled: impl Future<Output = Cancel>,
+) -> Report {
+    let queued = SystemTime::now().duration_since(delivered.message.sent_at).unwrap_or_default();
+    let mut clock = Clock { began: Instant::now(), queued, started: None, times: Times::default() };
+    let Version { name, pre, config, .. } = version;
+    let limits = &config.limits;
+    let mut store = match store::task_store(pre.engine(), config, &delivered) {
+        Ok(store) => store,
+        Err(error) => {
+            let outcome = Outcome::HostFailed { what: format!("no store: {error:#}") };
+            return Report::of_no_instance(name.clone(), outcome, Usage { queued, ..Usage::default() }, None);
+        }
+    };
+
+    let result = {
+        let time_slice = store.data().time_slice.clone();
+        let call = async {
+            let instance = match pre.instantiate(&mut store).await {
+                Ok(instance) => instance,
+                Err(error) => {
+                    let has_run = store.get_fuel().is_ok_and(|left| left < limits.fuel);
+                    return Err(host::not_started(error, has_run));
+                }
+            };
+            clock.started = Some(clock.began.elapsed());
+            instance.handle(&mut store, delivered).await
+        };
+        let call = pin!(call);
+        let most_blocked = limits.blocked_bound();
+        // A task that never waits ends before the timer is set.
+        tokio::select! {
+            biased;
+            result = Metered::new(call, time_slice, &mut clock.times, most_blocked) => match result {
+                Ok(result) => Ok(result),
+                Err(BlockedTooLong) => Err(Outcome::LimitExceeded { limit: Limit::BlockedTime }),
+            },
+            why = cancelled => Err(Outcome::Cancelled { why }),
+            () = tokio::time::sleep(limits.timeout) => Err(Outcome::TimedOut),
+        }
+    };
+    report(store, result, version, clock)
 }
 
 /// Times of a task, taken while it runs.
@@ -307,9 +346,10 @@ struct Clock {
 fn report(
     mut store: Store<TaskState>,
     result: Result<wasmtime::Result<Result<(), host::Failure>>, Outcome>,
-    limits: &Limits,
+    version: &Version,
     clock: Clock,
 ) -> Report {
+    let limits = &version.config.limits;
     let fuel_left = store.get_fuel().unwrap_or_default();
     let state = store.data_mut();
     state.log.finish();
@@ -348,5 +388,5 @@ fn report(
     let start = started.unwrap_or(wall);
     let compute = wall.saturating_sub(start).saturating_sub(blocked).saturating_sub(ready);
     let usage = Usage { cpu, queued, start, compute, blocked, ready, wall, ..usage };
-    Report { outcome, usage, host_error, well, ran: true }
+    Report { outcome, usage, host_error, well, ran: true, component: version.name.clone() }
 }

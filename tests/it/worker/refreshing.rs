@@ -1,0 +1,150 @@
+//! New versions of the component, which take over while the worker runs.
+
+use crate::harness::{Command, Depth, World, wait_until};
+use rustix::process::Signal;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+const USAGE: &str = "usage.jsonl";
+const FILE: &str = "component.wasm";
+const TOOK_OVER: &str = "\"all new tasks run a new version of the component\"";
+const REFUSED: &str = "\"kept the component: its new version cannot run\"";
+
+/// A component whose only function has this body. The text `output` in its memory is the number of the version.
+fn version(number: usize, body: &str) -> Vec<u8> {
+    let cases = format!(
+        "(table $cases 1 funcref) (elem (table $cases) (i32.const 0) func $case0)
+         (func $case0 (type $case) (param $message i32) (result i32) {body})"
+    );
+    let text = include_str!("../../guests/wat/bare.wat")
+        .replace("    (;cases;)\n", &cases)
+        .replace(r#"(data (i32.const 16) "output")"#, &format!(r#"(data (i32.const 16) "{number:06}")"#));
+    wat::parse_str(text).expect("a component")
+}
+
+/// Rejects each message with the number of the version.
+const REJECTS: &str = "(call $reject (i32.const 16) (i32.const 6))";
+const COMPLETES: &str = "(call $ok)";
+
+fn name(version: &[u8]) -> String {
+    format!("{FILE}@sha256:{:x}", Sha256::digest(version))
+}
+
+fn worker(world: &World) -> Command {
+    world
+        .wasmrun(["run", FILE, "--queue", "sqlite:jobs.db", "--component-refresh", "1s", "--usage", USAGE])
+        .args(["--cache", "off", "--memory", "4MiB"])
+}
+
+fn records(world: &World) -> Vec<Value> {
+    let text = String::from_utf8(world.read(USAGE)).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+}
+
+#[test]
+fn each_task_is_of_one_version_which_its_record_names() {
+    const VERSIONS: usize = 5;
+    let world = World::with_queue(&[]);
+    let versions: Vec<_> = (0..VERSIONS).map(|number| version(number, REJECTS)).collect();
+    world.write(FILE, &versions[0]);
+    let options = ["--on", "rejected=drop", "--max-consecutive-failures", "off"];
+    let worker = worker(&world).args(options).start();
+    worker.until_logged("\"ready\"");
+    let mut sent = 0;
+    for (index, version) in versions.iter().enumerate() {
+        if index > 0 {
+            world.replace(FILE, version);
+        }
+        // They are worked off while the version changes.
+        while worker.logged(TOOK_OVER) < index || sent < 100 * (index + 1) {
+            world.send(["00"; 100]);
+            sent += 100;
+        }
+    }
+    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+
+    let numbers: BTreeMap<_, _> = versions
+        .iter()
+        .enumerate()
+        .map(|(number, version)| (name(version), format!("{number:06}")))
+        .collect();
+    let (mut messages, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    for record in records(&world) {
+        let component = record["component"].as_str().expect("a name");
+        assert_eq!(record["reason"].as_str(), Some(&*numbers[component]), "{record}");
+        assert!(messages.insert(record["message_id"].to_string()), "twice: {record}");
+        seen.insert(component.to_owned());
+    }
+    assert_eq!((messages.len(), seen.len()), (sent, VERSIONS));
+}
+
+#[test]
+fn a_version_that_cannot_run_is_refused_and_the_one_before_stays() {
+    let world = World::with_queue(&[]);
+    let first = version(0, COMPLETES);
+    world.write(FILE, &first);
+    let worker = worker(&world).start();
+    worker.until_logged("\"ready\"");
+    let needs_more = "(component (core module $m (memory 100)) (core instance (instantiate $m))
+        (instance $handler) (export \"wasmrun:task/handler@0.1.0\" (instance $handler)))";
+    for (index, (bytes, says)) in [
+        (b"no component".to_vec(), "component.wasm"),
+        (
+            wat::parse_str("(component (import \"a:b/c\" (instance)))").expect("a component"),
+            "does not export",
+        ),
+        (wat::parse_str(needs_more).expect("a component"), "--memory"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.replace(FILE, &bytes);
+        worker.until_logged_times(index + 1, REFUSED);
+        let line = worker.logs_with(REFUSED).pop().expect("a line");
+        assert!(line["error"].as_str().is_some_and(|error| error.contains(says)), "{line}");
+        assert_eq!((&line["component"], &line["refused"]), (&name(&first).into(), &name(&bytes).into()));
+    }
+    std::fs::remove_file(world.path(FILE)).expect("a file");
+    worker.until_logged("\"cannot look for a new version of the component\"");
+    world.send(["00"; 20]);
+    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+    assert!(records(&world).iter().all(|record| record["component"] == name(&first)));
+}
+
+#[test]
+fn a_share_of_the_tasks_decides_whether_a_version_takes_over() {
+    let world = World::with_queue(&["--max-receives", "1"]);
+    let versions = [version(0, COMPLETES), version(1, REJECTS), version(2, COMPLETES)];
+    world.write(FILE, &versions[0]);
+    let worker = worker(&world).args(["--rollout", "50%", "--on", "rejected=drop"]).start();
+    worker.until_logged("\"ready\"");
+    for (version, ends) in [
+        (
+            &versions[1],
+            "\"went back to the version before: the new version of the component fails more often\"",
+        ),
+        (&versions[2], TOOK_OVER),
+    ] {
+        world.replace(FILE, version);
+        while worker.logged(ends) == 0 {
+            world.send(["00"; 100]);
+            wait_until("all is done", || world.depth() == Depth::EMPTY);
+        }
+    }
+    world.send(["00"; 100]);
+    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+    let records = records(&world);
+    let of = |version: &[u8]| records.iter().filter(|record| record["component"] == name(version)).count();
+    let failed = of(&versions[1]);
+    assert!((1..100).contains(&failed), "{failed} tasks of the version that fails");
+    assert!(of(&versions[2]) >= 300, "{} tasks of the good one", of(&versions[2]));
+    let last = records.iter().rev().take(100);
+    assert!(last.clone().all(|record| record["component"] == name(&versions[2])));
+}
