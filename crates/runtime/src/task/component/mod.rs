@@ -5,6 +5,7 @@
 //! | `load` | loads a component, and finds what would make each of its tasks fail |
 //! | `inspect` | inspects and compiles components without running them |
 //! | `outline` | reads imports, exports and parts from a component's file |
+//! | `metadata` | reads what a component's authors say of it |
 //! | `offer` | names the imports that aren't offered |
 //! | `parts` | compares a component's parts with the limits |
 //! | `author` | advice for the language that a component was written in |
@@ -12,6 +13,7 @@
 mod author;
 mod inspect;
 mod load;
+mod metadata;
 mod offer;
 mod outline;
 mod parts;
@@ -20,6 +22,7 @@ mod parts;
 pub use self::inspect::precompile;
 pub use self::inspect::{Interfaces, Needs, inspect};
 pub use self::load::{LoadError, LoadOptions};
+pub use self::metadata::{Metadata, metadata};
 pub use self::parts::{Excess, Parts};
 
 use self::load::renew;
