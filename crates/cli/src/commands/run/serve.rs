@@ -77,12 +77,13 @@ pub(super) async fn serve(
     started_at: SystemTime,
 ) -> Result<ExitCode, Failure> {
     let progress = draw_progress(plan, &opened, output).await?;
-    let Opened { queue, component, worker, usage, observers, protection, server, .. } = opened;
+    let Opened { queue, component, component_name, worker, usage, observers, protection, server, .. } =
+        opened;
     let Observers { metrics, emf } = observers;
     let serving = server.zip(metrics).map(|(server, metrics)| {
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
-            component: plan.task.component_name(),
+            component: component_name,
             queue: queue.url().to_owned(),
             started_at,
         };
