@@ -18,6 +18,7 @@
 //! | `cli` | what the command line accepts and refuses, and its error messages |
 //! | `docs` | that the examples in documents and help run as printed |
 //! | `aws` | the behaviour of SQS and S3, the connections to them, and the permissions needed |
+//! | `registry` | components in registries: pulled, pushed, and registries that misbehave |
 //! | `deploy` | the container image and ECS |
 //!
 //! [`example`] shows how to write a test. Each folder's `mod.rs` lists its modules. `harness` holds the code that all
@@ -40,6 +41,7 @@ mod interfaces;
 mod isolation;
 mod limits;
 mod queues;
+mod registry;
 mod stores;
 mod watch;
 mod worker;

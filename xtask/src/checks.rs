@@ -63,15 +63,21 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     let mut runner = test_runner(places);
     runner.envs(servers.map(|folder| ("WASMRUN_SERVERS", folder)));
     runner.env("WASMRUN_GUEST_TOOLS", servers::guest_tools(places)?);
-    runner.envs(tools::promtool(places).map(|program| ("WASMRUN_PROMTOOL", program)));
+    for (variable, tool) in TOOLS {
+        runner.envs(tool.ready(places).map(|program| (variable, program)));
+    }
     runner.envs(image.iter().flat_map(image::Image::environment));
     runner.args(["--release", "--workspace"]).args(arguments);
     command::show(&mut runner).map(exit_code)
 }
 
+/// Programs that tests need, and the variables that name them.
+const TOOLS: [(&str, DebianTool); 2] =
+    [("WASMRUN_PROMTOOL", tools::PROMTOOL), ("WASMRUN_DOCKER_REGISTRY", tools::DOCKER_REGISTRY)];
+
 /// Name parts of the integration tests that the fast run leaves out: tests that need servers, containers or whole
 /// documents, and tests that take several seconds.
-const NOT_FAST: [&str; 13] = [
+const NOT_FAST: [&str; 14] = [
     // Projects that are built first.
     "templates::",
     // Servers that stand in for SQS and S3.
@@ -94,6 +100,8 @@ const NOT_FAST: [&str; 13] = [
     "bad_settings::",
     // Bursts that the tests wait for.
     "scaling::",
+    // Registries that stop.
+    "registry::faults",
     // A thousand thumbnails.
     "thumbnails::",
 ];
@@ -106,8 +114,10 @@ pub(crate) fn test_fast(places: &Places) -> Result<ExitCode> {
     let selections: [(&[&str], &[&str]); 2] = [(&["--lib", "--bins"], &[]), (&["--test", "it"], &left_out)];
     for (targets, skipped) in selections {
         let mut runner = test_runner(places);
-        for variable in ["WASMRUN_SERVERS", "WASMRUN_GUEST_TOOLS", "WASMRUN_PROMTOOL", "WASMRUN_SKIP_NOTHING"]
-        {
+        for variable in ["WASMRUN_SERVERS", "WASMRUN_GUEST_TOOLS", "WASMRUN_SKIP_NOTHING"] {
+            runner.env_remove(variable);
+        }
+        for (variable, _) in TOOLS {
             runner.env_remove(variable);
         }
         runner.args(["--release", "--workspace"]).args(targets).arg("--").args(skipped);

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// In this order: SQS, S3, bucket notifications and stacks; the same with STS and scaling; S3 that checks signatures; a
-/// proxy that injects the faults of AWS; a checker for templates; and the command that docs/src/guides/ecs.md uses.
+/// proxy that injects the faults of AWS; a checker for templates; the command that docs/src/guides/ecs.md uses; and a client of registries.
 const PACKAGES: &[&str] = &[
     "ministack==1.5.33",
     "moto[server,s3,sqs]==5.2.5",
@@ -23,6 +23,7 @@ const PACKAGES: &[&str] = &[
     "microburst==0.10.0",
     "cfn-lint==1.58.0",
     "awscli==1.46.3",
+    "oras==0.2.43",
 ];
 
 /// Packages of PyPI and npm, which are installed into `python` and `node` of one folder.

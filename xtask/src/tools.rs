@@ -66,33 +66,50 @@ impl Tool {
     }
 }
 
-/// Prometheus' own tool, which checks a worker's metrics. Returns `None` if it is missing and can't be installed, so
-/// that tests that need it are skipped.
-pub(crate) fn promtool(places: &Places) -> Option<PathBuf> {
-    let program = places.tools().join("bin/promtool");
-    if program.is_file() {
-        return Some(program);
-    }
-    if let Some(found) = on_path("promtool") {
-        return Some(found);
-    }
-    eprintln!("Taking promtool from Debian's package prometheus into {} …", places.tools().display());
-    match install_promtool(places, &program) {
-        Ok(()) => Some(program),
-        Err(error) => {
-            eprintln!("There is no promtool here ({error:#}): tests that need it are skipped.");
-            None
-        }
-    }
+/// A program of a Debian package that needs no other package.
+pub(crate) struct DebianTool {
+    name: &'static str,
+    package: &'static str,
 }
 
-fn install_promtool(places: &Places, program: &Path) -> Result<()> {
-    let folder = places.cache.join("promtool");
-    remove(&folder)?;
-    let root = folder.join("root");
-    fs::create_dir_all(&root)?;
-    fs::create_dir_all(places.tools().join("bin"))?;
-    Apt::new(&folder.join("apt"))?.unpack_alone("prometheus", &root)?;
-    fs::rename(root.join("usr/bin/promtool"), program).context("the package has no promtool")?;
-    remove(&folder)
+/// Prometheus' own tool, which checks a worker's metrics.
+pub(crate) const PROMTOOL: DebianTool = DebianTool { name: "promtool", package: "prometheus" };
+/// A registry.
+pub(crate) const DOCKER_REGISTRY: DebianTool =
+    DebianTool { name: "docker-registry", package: "docker-registry" };
+
+impl DebianTool {
+    /// Finds the program, or takes it from its package. Returns `None` if it is missing and can't be installed, so that
+    /// tests that need it are skipped.
+    pub(crate) fn ready(&self, places: &Places) -> Option<PathBuf> {
+        let Self { name, package } = self;
+        let program = places.tools().join("bin").join(name);
+        if program.is_file() {
+            return Some(program);
+        }
+        if let Some(found) = on_path(name) {
+            return Some(found);
+        }
+        eprintln!("Taking {name} from Debian's package {package} into {} …", places.tools().display());
+        match self.install(places, &program) {
+            Ok(()) => Some(program),
+            Err(error) => {
+                eprintln!("There is no {name} here ({error:#}): tests that need it are skipped.");
+                None
+            }
+        }
+    }
+
+    fn install(&self, places: &Places, program: &Path) -> Result<()> {
+        let Self { name, package } = self;
+        let folder = places.cache.join(name);
+        remove(&folder)?;
+        let root = folder.join("root");
+        fs::create_dir_all(&root)?;
+        fs::create_dir_all(places.tools().join("bin"))?;
+        Apt::new(&folder.join("apt"))?.unpack_alone(package, &root)?;
+        let unpacked = root.join("usr/bin").join(name);
+        fs::rename(unpacked, program).with_context(|| format!("the package has no {name}"))?;
+        remove(&folder)
+    }
 }

@@ -16,6 +16,7 @@ const VARIABLE: &str = "AWS_ENDPOINT_URL";
 pub(crate) enum Service {
     S3,
     Sqs,
+    Ecr,
 }
 
 impl Service {
@@ -23,6 +24,7 @@ impl Service {
         match self {
             Self::S3 => "S3",
             Self::Sqs => "SQS",
+            Self::Ecr => "ECR",
         }
     }
 }

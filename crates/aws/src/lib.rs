@@ -1,4 +1,4 @@
-//! Implements the runtime's interfaces with AWS services: SQS queues, S3 stores and the ECS agent.
+//! Implements the runtime's interfaces with AWS services: SQS queues, S3 stores, the ECS agent, and passwords of ECR.
 //!
 //! | module | owns |
 //! |---|---|
@@ -9,10 +9,12 @@
 //! | `response` | checks that a response comes from the service and can be parsed |
 //! | `sqs` | an SQS queue |
 //! | `s3` | an S3 store: a bucket or a prefix of a bucket |
+//! | `ecr` | passwords for registries of ECR |
 //! | `policy` | the IAM policy that the calls of this crate need |
 //! | [`ecs`] | the agent next to an ECS task |
 
 mod config;
+mod ecr;
 pub mod ecs;
 mod endpoint;
 mod failure;
@@ -23,6 +25,7 @@ mod s3;
 mod sqs;
 
 pub use config::{Aws, is_role};
+pub use ecr::{EcrPassword, EcrRegistry, ecr_password};
 pub use policy::Permissions;
 pub use s3::{FetchError, S3Store, fetch, is_object, revision};
 pub use sqs::{SqsQueue, is_queue_address};

@@ -1,9 +1,10 @@
 //! Builds the IAM policy that a worker needs: the actions that the calls of this crate are refused without, and no
 //! others.
 //!
-//! Source of the action names: "Actions, resources, and condition keys" for SQS, S3, KMS, STS and ECS in the Service
+//! Source of the action names: "Actions, resources, and condition keys" for SQS, S3, KMS, STS, ECR and ECS in the Service
 //! Authorization Reference, and the pages of each call in the API references.
 
+use crate::ecr::EcrRegistry;
 use crate::s3::{BucketKind, ObjectAddress, StoreAddress};
 use crate::sqs::QueueAddress;
 use serde::Serialize;
@@ -140,6 +141,16 @@ impl Permissions {
         let resource = self.s3_arn(&object.store, &literal(&object.key))?;
         self.allow("Component".into(), &[action], resource, None);
         Ok(())
+    }
+
+    /// Allows pulling the component from a repository of ECR. The password opens all registries that the role may use, and
+    /// has no resource.
+    pub fn pull(&mut self, registry: &EcrRegistry, repository: &str) {
+        let EcrRegistry { account, region, .. } = registry;
+        let arn = format!("arn:{}:ecr:{region}:{account}:repository/{repository}", partition(region));
+        self.allow("RegistryPassword".into(), &["ecr:GetAuthorizationToken"], "*".into(), None);
+        let actions = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"];
+        self.allow("Component".into(), &actions, arn, None);
     }
 
     /// Allows assuming a role for the grant with this alias.

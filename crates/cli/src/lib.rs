@@ -19,7 +19,7 @@ mod wiring;
 
 #[cfg(feature = "compiler")]
 use self::commands::compile;
-use self::commands::{cases, enqueue, health, inspect, invoke, new, policy, queue, report, run, top};
+use self::commands::{cases, enqueue, health, inspect, invoke, new, policy, push, queue, report, run, top};
 use self::output::failure::Failure;
 use self::settings::flags::{Cli, Command, help};
 use self::settings::variables;
@@ -106,6 +106,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Inspect(args) => block_on(inspect::inspect(*args)),
         #[cfg(feature = "compiler")]
         Command::Compile(args) => block_on(compile::compile(args)),
+        Command::Push(args) => block_on(push::push(args)),
         Command::Policy(args) => policy::policy(*args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

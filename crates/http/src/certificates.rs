@@ -1,4 +1,4 @@
-//! Reads bundles of certificates, and the roots that guests' requests trust.
+//! Reads bundles of certificates, and the roots that requests of guests and to registries trust.
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -24,7 +24,7 @@ pub(crate) fn roots(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<RootCe
     if usable == 0 {
         tracing::warn!(
             unusable,
-            "no trusted root certificate: HTTPS requests of guests will fail; install the package ca-certificates"
+            "no trusted root certificate: HTTPS requests will fail; install the package ca-certificates"
         );
     }
     Ok(roots)

@@ -82,7 +82,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     }
 }
 
-/// The client of all guests.
+/// The client of all guests and of registries.
 pub struct Client {
     tls: TlsConnector,
     proxies: Matcher,
@@ -113,6 +113,11 @@ impl Client {
             .build();
         let look_ups = Arc::new(Semaphore::new(LOOK_UPS));
         Ok(Self { tls: TlsConnector::from(Arc::new(tls)), proxies, look_ups })
+    }
+
+    /// Returns whether requests to a destination go through a proxy, which looks its name up.
+    pub fn uses_proxy(&self, to: &Destination) -> bool {
+        self.proxy(to).is_some()
     }
 
     /// Returns the proxy for a destination, if there is one.

@@ -181,6 +181,10 @@ fn a_queue_that_is_none_is_refused_and_a_dead_letter_queue_that_is_not_told_is_a
     let policy = |queue: &str| world.wasmrun(["policy", "--queue", queue]);
     policy("https://sqs.eu-west-1.amazonaws.com/jobs").fails_with(2, "unknown queue");
     policy("sqlite:jobs.db").fails_with(2, "no rights are needed");
+    let registry = |host: &str| policy("sqlite:jobs.db").arg(format!("oci://{host}/team/thumbnail:1"));
+    registry("ghcr.io").fails_with(2, "no rights are needed");
+    let pulling = registry("123456789012.dkr.ecr.eu-west-1.amazonaws.com").succeeds().stdout.concat();
+    assert!(pulling.contains("arn:aws:ecr:eu-west-1:123456789012:repository/team/thumbnail"), "{pulling}");
     let output = policy("https://sqs.eu-west-1.amazonaws.com/123456789012/jobs").succeeds();
     assert!(output.stderr.concat().contains("add --dead-letter"), "{output}");
 }

@@ -21,7 +21,8 @@ fn the_first_screen_shows_how_to_call_it_and_the_three_commands_that_people_need
     assert!(
         (write..queues).contains(&at("  test         ")) && (write..queues).contains(&at("  dev          "))
     );
-    for command in ["queue", "report", "top", "health", "inspect", "compile", "policy", "completions"] {
+    for command in ["queue", "report", "top", "health", "inspect", "compile", "push", "policy", "completions"]
+    {
         assert!(at(&format!("  {command:<12} ")) > queues);
     }
     assert!(help.stdout.len() <= 40, "it is one screen: {help}");
@@ -60,6 +61,7 @@ fn run_shows_the_common_flags_first_and_all_of_them_in_groups() {
         "Configuration",
         "Engine",
         "AWS",
+        "Registry",
         "Examples",
     ];
     assert_eq!(headings, expected, "{long}");
@@ -71,8 +73,8 @@ fn run_shows_the_common_flags_first_and_all_of_them_in_groups() {
 fn no_line_of_an_example_is_wrapped() {
     let world = World::new();
     for command in [
-        "run", "invoke", "enqueue", "new", "test", "dev", "queue", "inspect", "compile", "policy", "report",
-        "health", "top",
+        "run", "invoke", "enqueue", "new", "test", "dev", "queue", "inspect", "compile", "push", "policy",
+        "report", "health", "top",
     ] {
         let help = world.wasmrun([command, "--help"]).succeeds();
         let from = help.stdout.iter().position(|line| line.starts_with("Example")).expect("examples");

@@ -37,6 +37,7 @@ fn sample(template: &Template, name: &str, [region, partition, domain]: [&str; 3
         .with("AWS::Partition", partition)
         .with("AWS::AccountId", ACCOUNT)
         .with("AWS::StackName", name)
+        .with("AWS::URLSuffix", domain)
         .with("Name", name)
         .with("Image", image("wasmrun:0.1.0"))
         .with("AppImage", image("app:1.0.0"))
@@ -131,6 +132,10 @@ fn a_task_may_do_what_wasmrun_says_that_it_needs_and_nothing_else() {
     let encrypted = plain.clone().with("KmsKeyArn", key);
     let pinned = plain.clone().with("ComponentVersion", "3L4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY");
     let in_image = plain.clone().with("ComponentUrl", "").with("ComponentPath", "/processor.wasm");
+    let elsewhere = plain.clone().with("ComponentUrl", "").with("ComponentVersion", "x");
+    let tagged = elsewhere.clone().with("ComponentArtefact", "team/thumbnail:1.2");
+    let by_digest = format!("team/thumbnail@sha256:{}", "0".repeat(64));
+    let by_digest = elsewhere.with("ComponentArtefact", by_digest);
     let measured = encrypted.clone().with("ComponentVersion", "null").with("MetricsNamespace", "Thumbnails");
     let beside = sample(&sidecar, "sidecar", IRELAND);
     let with_policies =
@@ -140,6 +145,8 @@ fn a_task_may_do_what_wasmrun_says_that_it_needs_and_nothing_else() {
         (encrypted, 9),
         (pinned, 7),
         (in_image, 6),
+        (tagged, 8),
+        (by_digest, 8),
         (measured, 9),
         (beside, 6),
         (with_policies, 6),

@@ -46,6 +46,7 @@ sections! {
     the_first_guest_shouts: "docs/src/getting-started/first-guest.md", "The crate" => shouts;
     the_configuration_file_is_taken: "docs/src/guides/configuration.md", "A configuration file" => is_configured;
     components_have_new_versions: "docs/src/guides/components.md", "New versions while the worker runs" => refreshes;
+    components_are_pushed_and_run: "docs/src/guides/components.md", "Registries" => runs_from_a_registry;
     components_are_compiled_before: "docs/src/guides/components.md", "Precompiled components" => compiles_before;
     an_existing_program_is_a_filter: "docs/src/guides/programs.md", "A filter" => filters;
     a_dead_letter_says_what_is_shown: "docs/src/concepts/outcomes.md", "Dead letters" => tells_why;
@@ -70,9 +71,14 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 17] = [
+const LISTED: [(&str, &str, &str); 18] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
+    (
+        "docs/src/guides/ecs.md",
+        "Another component",
+        "needs a registry of ECR, like the tests `registry::credentials`",
+    ),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "The work on a guest", TEMPLATES),
     ("docs/src/guides/guest-rust.md", "A guest in Rust", TEMPLATES),

@@ -376,7 +376,7 @@ impl Faults {
 
 /// Finds a free port. Another process can take it before the server does, but that is rare. Ports from 55000 are
 /// skipped because some servers also listen on their port plus 10000.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     loop {
         let socket = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let port = socket.expect("a port").port();

@@ -2,6 +2,22 @@
 
 use super::{Command, Process, World, skip, wait_until};
 
+/// Writes `ca.pem`, and `cert.pem` and `key.pem` of a server with these names (`DNS:localhost`), into a world. Prints that
+/// the test is skipped and returns `None` without openssl.
+pub(crate) fn certificate(world: &World, names: &str) -> Option<()> {
+    const CA: &str = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem";
+    const LEAF: &str = "req -x509 -CA ca.pem -CAkey ca.key -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=server -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem -addext";
+    if std::process::Command::new("openssl").arg("version").output().is_err() {
+        skip("openssl is not installed");
+        return None;
+    }
+    let names = format!("subjectAltName={names}");
+    for arguments in [CA.split(' ').collect::<Vec<_>>(), LEAF.split(' ').chain([&*names]).collect()] {
+        Command::new("openssl", &world.path(".")).args(arguments).succeeds();
+    }
+    Some(())
+}
+
 /// An S3 server with TLS, whose certificate is signed by an authority that only `ca.pem` contains.
 pub(crate) struct Tls {
     pub(crate) port: u16,
@@ -10,8 +26,6 @@ pub(crate) struct Tls {
 
 impl Tls {
     pub(crate) fn start(world: &World) -> Option<Self> {
-        const CA: &str = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem";
-        const LEAF: &str = "req -x509 -CA ca.pem -CAkey ca.key -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem";
         const SERVER: &str = "
 import http.server, ssl
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -31,15 +45,11 @@ server.socket = context.wrap_socket(server.socket, server_side=True)
 open('port', 'w').write(str(server.server_address[1]))
 server.serve_forever()
 ";
-        for (name, version) in [("openssl", "version"), ("python3", "--version")] {
-            if std::process::Command::new(name).arg(version).output().is_err() {
-                skip(&format!("{name} is not installed"));
-                return None;
-            }
+        if std::process::Command::new("python3").arg("--version").output().is_err() {
+            skip("python3 is not installed");
+            return None;
         }
-        for arguments in [CA, LEAF] {
-            Command::new("openssl", &world.path(".")).args(arguments.split(' ')).succeeds();
-        }
+        certificate(world, "DNS:localhost")?;
         let server = Command::new("python3", &world.path(".")).args(["-c", SERVER]).start();
         let port = || std::fs::read_to_string(world.path("port")).ok().and_then(|port| port.parse().ok());
         wait_until("the server listens", || port().is_some());

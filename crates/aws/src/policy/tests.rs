@@ -25,6 +25,23 @@ fn a_worker_may_receive_and_settle_and_nothing_else_of_its_queue() {
 }
 
 #[test]
+fn a_component_in_ecr_may_be_pulled_from_its_repository_alone() {
+    for (host, partition, region) in [
+        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", "aws", "eu-west-1"),
+        ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "aws-cn", "cn-north-1"),
+    ] {
+        let mut permissions = Permissions::new(None);
+        permissions.pull(&EcrRegistry::of(host).expect("a registry"), "team/thumbnail");
+        let [password, component] = &statements(&permissions)[..] else { panic!("two statements") };
+        assert_eq!(password["Action"], json!(["ecr:GetAuthorizationToken"]));
+        assert_eq!(password["Resource"], "*");
+        assert_eq!(component["Action"], json!(["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]));
+        let arn = format!("arn:{partition}:ecr:{region}:123456789012:repository/team/thumbnail");
+        assert_eq!(component["Resource"], arn);
+    }
+}
+
+#[test]
 fn a_queue_that_has_to_be_looked_up_may_be() {
     let mut permissions = Permissions::new(None);
     permissions.send_to("next-one", "arn:aws-cn:sqs:cn-north-1:123456789012:next").expect("known");

@@ -2,9 +2,10 @@
 
 use crate::output::failure::Failure;
 use crate::settings::flags::CompileArgs;
-use crate::settings::task::object_url;
+use crate::settings::source::Source;
+use crate::wiring::backends::Backends;
 use crate::wiring::compiler::{compiler, open_cache};
-use crate::wiring::component::read_component;
+use crate::wiring::component::read;
 use crate::wiring::logging;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -16,10 +17,8 @@ use wasmrun_runtime::task::component::precompile;
 
 pub(crate) async fn compile(args: CompileArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&args.log)?;
-    let shown = args.component.display().to_string();
-    if object_url(&args.component).is_some() {
-        return Err(Failure::usage(format!("{shown} is not a file: download the object first")));
-    }
+    let source = Source::of(&args.component)?;
+    let shown = source.to_string();
     if args
         .output
         .canonicalize()
@@ -30,14 +29,15 @@ pub(crate) async fn compile(args: CompileArgs) -> Result<ExitCode, Failure> {
             "the code would replace the component {shown}: name another file with --output"
         )));
     }
-    let bytes = read_component(&args.component, false)?;
     if args.engine.is_precompiled() {
         return Err(Failure::usage("--precompiled is for code that is run, and this compiles"));
     }
     let code = CodeOptions { deterministic: args.deterministic, portable: args.portable };
-    let compiler = compiler(&args.engine, open_cache(&args.engine)?)?;
+    let (backends, cache) = (Backends::new(args.aws), open_cache(&args.engine)?);
+    let read = read(&source, &args.engine, &args.registry, cache.as_ref(), &backends).await?;
+    let compiler = compiler(&args.engine, cache)?;
     let code =
-        precompile(&bytes, &compiler, code).await.map_err(|error| Failure::component(&shown, &error))?;
+        precompile(&read.bytes, &compiler, code).await.map_err(|error| Failure::component(&shown, &error))?;
     write(&args.output, &code).map_err(|error| {
         Failure::backend(format!("cannot write the file {}: {error}", args.output.display()))
     })?;

@@ -3,8 +3,10 @@
 use crate::output::failure::Failure;
 use crate::settings::flags::InspectArgs;
 use crate::settings::limit_flags::LimitSettings;
+use crate::settings::source::Source;
+use crate::wiring::backends::Backends;
 use crate::wiring::compiler::{compiler, open_cache};
-use crate::wiring::component::{grant_flag, read_component};
+use crate::wiring::component::{grant_flag, read};
 use crate::wiring::logging;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
@@ -14,17 +16,19 @@ use wasmrun_runtime::task::component::{Excess, Grantable, Interfaces, LoadError}
 
 pub(crate) async fn inspect(args: InspectArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&args.log)?;
-    let shown = args.component.display().to_string();
+    let source = Source::of(&args.component)?;
+    let shown = source.to_string();
     let limits = args.limits.resolve(LimitSettings::default(), false)?;
-    let bytes = read_component(&args.component, args.engine.is_precompiled())?;
-    let compiler = compiler(&args.engine, open_cache(&args.engine)?)?;
+    let (backends, cache) = (Backends::new(args.aws), open_cache(&args.engine)?);
+    let read = read(&source, &args.engine, &args.registry, cache.as_ref(), &backends).await?;
+    let compiler = compiler(&args.engine, cache)?;
     let failed = |error| Failure::component(&shown, &error);
     let interfaces =
-        wasmrun_runtime::task::component::inspect(&bytes, &compiler, &limits).await.map_err(failed)?;
+        wasmrun_runtime::task::component::inspect(&read.bytes, &compiler, &limits).await.map_err(failed)?;
     if args.json {
         output.print(&as_json(&interfaces, &limits).to_string());
     } else {
-        as_lines(&shown, &interfaces, &limits).iter().for_each(|line| output.line(line));
+        as_lines(&read.place, &interfaces, &limits).iter().for_each(|line| output.line(line));
     }
     match (interfaces.fits, interfaces.parts.map(|parts| parts.check(&limits))) {
         (Err(misfit), _) => Err(failed(LoadError::World(misfit))),

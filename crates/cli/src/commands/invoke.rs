@@ -6,6 +6,7 @@ use crate::settings::flags::InvokeArgs;
 use crate::settings::message::{attributes_from, body_from};
 use crate::settings::task::TaskPlan;
 use crate::wiring::backends::Backends;
+use crate::wiring::compiler::open_cache;
 use crate::wiring::component::{host, load, read, run_task};
 use crate::wiring::logging;
 use std::num::NonZeroUsize;
@@ -21,8 +22,10 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let backends = Backends::new(plan.aws.clone());
     let output = logging::start(&plan.log)?;
 
-    let bytes = read(&plan, &backends).await?;
-    let component = Arc::new(load(&plan, &backends, bytes, NonZeroUsize::MIN, host(None), Vec::new()).await?);
+    let cache = open_cache(&plan.engine)?;
+    let read = read(&plan.component, &plan.engine, &plan.registry, cache.as_ref(), &backends).await?;
+    let component = load(&plan, &backends, read, cache, NonZeroUsize::MIN, host(None), Vec::new()).await?;
+    let component = Arc::new(component);
     let report = run_task(component, Arc::new(message), |task| task).await?;
     output.report(&report, args.json);
     Ok(match report.outcome {

@@ -9,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod invoke;
 pub(crate) mod new;
 pub(crate) mod policy;
+pub(crate) mod push;
 pub(crate) mod queue;
 pub(crate) mod report;
 pub(crate) mod run;

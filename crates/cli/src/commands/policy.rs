@@ -4,17 +4,17 @@ use crate::output::failure::Failure;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::PolicyArgs;
 use crate::settings::grants;
-use crate::settings::task::object_url;
+use crate::settings::source::Source;
 use crate::wiring::backends::{is_sqlite, unknown_queue};
 use std::io::{self, Write};
 use std::process::ExitCode;
-use wasmrun_aws::{Permissions, is_queue_address};
+use wasmrun_aws::{EcrRegistry, Permissions, is_queue_address};
 
 pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
     let asks_for_dead_letters = args.role.is_none();
     let (permissions, names_dead_letters) = permissions(args)?;
     if permissions.is_empty() {
-        return Err(Failure::usage("no rights are needed: neither a queue nor a store here is Amazon's"));
+        return Err(Failure::usage("no rights are needed: no queue, store or registry here is Amazon's"));
     }
     if permissions.is_too_long() {
         return Err(Failure::usage(
@@ -68,8 +68,14 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
             permissions.read_bodies(url).map_err(|why| wrong(url, why))?;
         }
         let component = run.component.or_else(|| file.component.take());
-        if let Some(url) = component.as_deref().and_then(object_url) {
-            permissions.fetch(url).map_err(|why| wrong(url, why))?;
+        match component.as_deref().map(Source::of).transpose()? {
+            Some(Source::Object(url)) => permissions.fetch(&url).map_err(|why| wrong(&url, why))?,
+            Some(Source::Artefact(reference)) => {
+                if let Some(registry) = EcrRegistry::of(reference.host()) {
+                    permissions.pull(&registry, reference.repository());
+                }
+            }
+            Some(Source::File(_)) | None => {}
         }
         if let Some(cluster) = &cluster {
             let queue = queue.as_ref().ok_or_else(|| Failure::usage("--cluster needs a queue of SQS"))?;

@@ -7,6 +7,7 @@ use super::environment::EnvValue;
 use super::limit_flags::LimitSettings;
 use super::log::LogSettings;
 use super::read::{MAX_TOML_BYTES, read_text, toml_from};
+use super::registry::RegistrySettings;
 use super::text::{parsed_list, written};
 use super::watch::{Listen, Namespace, WatchSettings};
 use super::worker::WorkerSettings;
@@ -63,6 +64,7 @@ pub(crate) struct ConfigFile {
     pub(crate) worker: WorkerSettings,
     pub(crate) engine: EngineSettings,
     pub(crate) aws: AwsSettings,
+    pub(crate) registry: RegistrySettings,
     pub(crate) log: LogSettings,
 }
 

@@ -9,12 +9,13 @@
 //! | module | owns |
 //! |---|---|
 //! | `text`, `range`, `read` | parse values, check their range, read files that a user names |
-//! | `aws`, `engine`, `instances`, `limit_flags`, `log`, `usage_size`, `watch`, `worker` | one group of settings each |
+//! | `aws`, `engine`, `instances`, `limit_flags`, `log`, `registry`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
 //! | `variables` | finds and checks the names of variables |
 //! | `named`, `environment`, `config_values`, `grants`, `outcome_actions`, `command`, `message` | settings with a name; the message of a flag |
 //! | `file` | the configuration file |
 //! | `project` | the files of a guest's project and of its cases |
+//! | `source` | where a component is |
 //! | `task` | merges the settings of tasks into a plan |
 
 /// Defines a group of settings that flags, variables and a table of the file share. Each setting is optional, so that
@@ -56,6 +57,8 @@ pub(crate) mod outcome_actions;
 pub(crate) mod project;
 mod range;
 pub(crate) mod read;
+pub(crate) mod registry;
+pub(crate) mod source;
 pub(crate) mod task;
 pub(crate) mod text;
 pub(crate) mod usage_size;

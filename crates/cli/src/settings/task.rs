@@ -8,11 +8,12 @@ use super::file::ConfigFile;
 use super::flags::TaskArgs;
 use super::grants::{self, HttpSetting, StoreSetting};
 use super::log::LogSettings;
+use super::registry::RegistrySettings;
+use super::source::Source;
 use crate::output::failure::Failure;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use wasmrun_aws::is_object;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::directory::Directory;
@@ -20,8 +21,8 @@ use wasmrun_runtime::task::directory::Directory;
 /// Settings of tasks, merged and validated before anything is opened.
 #[derive(Clone)]
 pub(crate) struct TaskPlan {
-    /// Path of a file, or URL of an object.
-    pub(crate) component: PathBuf,
+    /// Where the component is.
+    pub(crate) component: Source,
     /// Whether other versions of the component may follow.
     pub(crate) refreshed: bool,
     /// Path of the configuration file.
@@ -44,6 +45,7 @@ pub(crate) struct TaskPlan {
     pub(crate) command: CommandOptions,
     pub(crate) deterministic: bool,
     pub(crate) aws: AwsSettings,
+    pub(crate) registry: RegistrySettings,
     pub(crate) log: LogSettings,
 }
 
@@ -58,9 +60,10 @@ impl TaskPlan {
     ) -> Result<Self, Failure> {
         let component = component.or_else(|| file.component.take()).ok_or_else(|| {
             Failure::usage(
-                "no component: name a .wasm file or an object in S3, or set `component` in the configuration",
+                "no component: name a .wasm file, an object in S3 or an artefact in a registry, or set `component` in the configuration",
             )
         })?;
+        let component = Source::of(&component)?;
         let stores = grants::stores(&args.store, std::mem::take(&mut file.store))?;
         let sends = grants::sends(&args.send, std::mem::take(&mut file.send))?;
         let http = HttpSetting {
@@ -89,21 +92,8 @@ impl TaskPlan {
             raw_body: args.raw_body.or(file.raw_body).unwrap_or(false),
             deterministic: args.deterministic.or(file.deterministic).unwrap_or(false),
             aws: args.aws.or(std::mem::take(&mut file.aws)),
+            registry: args.registry.or(std::mem::take(&mut file.registry)),
             log: args.log.or(std::mem::take(&mut file.log)),
         })
     }
-
-    /// Returns the component's file name, or the last part of its key.
-    pub(crate) fn component_name(&self) -> String {
-        let name = match object_url(&self.component) {
-            Some(url) => url.split('?').next().and_then(|place| place.rsplit('/').next()).map(Into::into),
-            None => self.component.file_name().map(|name| name.to_string_lossy().into_owned()),
-        };
-        name.unwrap_or_default()
-    }
-}
-
-/// Returns the URL of a component that is an object in S3. Returns `None` if the component is a file.
-pub(crate) fn object_url(component: &Path) -> Option<&str> {
-    component.to_str().filter(|text| is_object(text))
 }

@@ -2,18 +2,25 @@
 
 use crate::output::failure::Failure;
 use crate::settings::aws::AwsSettings;
+use crate::settings::registry::RegistrySettings;
+use futures_util::future::BoxFuture;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wasmrun_aws::{Aws, FetchError, S3Store, SqsQueue, is_queue_address};
+use wasmrun_aws::{
+    Aws, EcrPassword, EcrRegistry, FetchError, S3Store, SqsQueue, ecr_password, is_queue_address,
+};
 use wasmrun_local::{DirStore, PlannedQueue, QueueSettings, SqliteBucket, SqliteQueue};
+use wasmrun_registry::{Credential, Pulled, Reference, Registry, RegistryError, docker};
+use wasmrun_runtime::engine::cache::Cache;
+use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::ports::http::HttpClient;
 use wasmrun_runtime::ports::object_store::{ObjectStore, StoreError};
 use wasmrun_runtime::ports::queue::{Queue, QueueAdmin};
 
-/// Opens queues and stores, and fetches objects.
+/// Opens queues and stores, and fetches components.
 pub(crate) struct Backends {
-    aws: Aws,
+    aws: Arc<Aws>,
 }
 
 /// A queue that is open.
@@ -32,7 +39,7 @@ pub(crate) struct OpenStore {
 
 impl Backends {
     pub(crate) fn new(settings: AwsSettings) -> Self {
-        Self { aws: Aws::new(settings.endpoint_url) }
+        Self { aws: Arc::new(Aws::new(settings.endpoint_url)) }
     }
 
     /// Opens a queue that exists.
@@ -86,6 +93,47 @@ impl Backends {
         wasmrun_aws::revision(url, &self.aws).await.map_err(|error| not_fetched(url, error))
     }
 
+    /// Pulls a component from a registry, or takes it from the cache.
+    pub(crate) async fn pull(
+        &self,
+        reference: &Reference,
+        settings: &RegistrySettings,
+        cache: Option<&Cache>,
+    ) -> Result<Pulled, Failure> {
+        let started = std::time::Instant::now();
+        let pulled = self.registry(settings)?.pull(reference, MAX_COMPONENT_BYTES, cache).await;
+        let pulled = pulled.map_err(|error| not_pulled(reference, error))?;
+        let (url, digest, bytes) = (reference.to_string(), pulled.digest.to_string(), pulled.component.len());
+        let milliseconds = started.elapsed().as_millis() as u64;
+        if pulled.was_cached {
+            tracing::info!(url, digest, bytes, milliseconds, "found the component in the cache");
+        } else {
+            tracing::info!(url, digest, bytes, milliseconds, "fetched the component");
+        }
+        Ok(pulled)
+    }
+
+    /// Returns the digest of the artefact that a name stands for now.
+    pub(crate) async fn resolve(
+        &self,
+        reference: &Reference,
+        settings: &RegistrySettings,
+    ) -> Result<String, Failure> {
+        let digest = self.registry(settings)?.resolve(reference).await;
+        digest.map(|digest| digest.to_string()).map_err(|error| not_pulled(reference, error))
+    }
+
+    /// Opens the client of registries. Its credentials are those of Docker's configuration, else for ECR those of AWS.
+    pub(crate) fn registry(&self, settings: &RegistrySettings) -> Result<Registry, Failure> {
+        let client = wasmrun_http::Client::from_environment().map_err(Failure::usage)?;
+        let aws = self.aws.clone();
+        let credentials = move |host: String| {
+            let aws = aws.clone();
+            Box::pin(async move { registry_credential(&host, &aws).await }) as BoxFuture<'static, _>
+        };
+        Ok(Registry::new(Arc::new(client), settings.plain_http, Arc::new(credentials)))
+    }
+
     /// Opens a store.
     pub(crate) async fn open_store(&self, url: &str) -> Result<OpenStore, Failure> {
         self.open_store_as(None, url).await
@@ -116,11 +164,32 @@ impl Backends {
     }
 }
 
+fn not_pulled(reference: &Reference, error: RegistryError) -> Failure {
+    match error {
+        RegistryError::Unfit(why) => Failure::usage(format!("cannot use the component {reference}: {why}")),
+        RegistryError::Unavailable(why) => {
+            Failure::backend(format!("cannot fetch the component {reference}: {why}"))
+        }
+    }
+}
+
 fn not_fetched(url: &str, error: FetchError) -> Failure {
     match error {
         FetchError::Unfit(why) => Failure::usage(format!("cannot use the component {url}: {why}")),
         FetchError::Store(error) => Failure::backend(format!("cannot fetch the component {url}: {error}")),
     }
+}
+
+/// Finds the credential for a registry.
+async fn registry_credential(host: &str, aws: &Aws) -> Result<Option<Credential>, String> {
+    if let Some(directory) = docker::directory(|name| std::env::var_os(name).map(PathBuf::from))
+        && let Some(found) = docker::credential(&directory, host).await?
+    {
+        return Ok(Some(found));
+    }
+    let Some(registry) = EcrRegistry::of(host) else { return Ok(None) };
+    let EcrPassword { user, password } = ecr_password(&registry, aws).await?;
+    Ok(Some(Credential::Password { user, password }))
 }
 
 /// Opens a key-value bucket. With `create`, the first task creates a missing file.

@@ -1,11 +1,14 @@
 //! Reads a component, opens its grants, and loads it.
 
 use super::backends::{Backends, OpenStore, http_client, open_bucket, streams_bytes};
-use super::compiler::{compiler, open_cache, program};
+use super::compiler::{compiler, program};
 use crate::output::failure::Failure;
+use crate::settings::engine::EngineSettings;
 use crate::settings::grants::HttpSetting;
 use crate::settings::read::read_file;
-use crate::settings::task::{TaskPlan, object_url};
+use crate::settings::registry::RegistrySettings;
+use crate::settings::source::Source;
+use crate::settings::task::TaskPlan;
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
 use std::future::pending;
@@ -15,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use tracing::Instrument;
+use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::capacity::{Host, HostMemory};
 use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
 use wasmrun_runtime::model::limits::Limits;
@@ -37,21 +41,54 @@ pub(crate) struct Protected {
     pub(crate) path: PathBuf,
 }
 
-/// Reads the component from its file, or fetches its object.
-pub(crate) async fn read(plan: &TaskPlan, backends: &Backends) -> Result<Vec<u8>, Failure> {
-    match object_url(&plan.component) {
-        Some(url) if plan.engine.is_precompiled() => Err(Failure::usage(format!(
-            "cannot use the component {url}: precompiled code is run as it is, and so only from a local file"
+/// A component that was read.
+pub(crate) struct ReadComponent {
+    pub(crate) bytes: Vec<u8>,
+    /// Its name in logs, metrics and results: with the digest, if it comes from a registry.
+    pub(crate) name: String,
+    /// Its path or URL: with the digest, if it comes from a registry.
+    pub(crate) place: String,
+}
+
+/// Reads the component from its file, or fetches it.
+pub(crate) async fn read(
+    source: &Source,
+    engine: &EngineSettings,
+    registry: &RegistrySettings,
+    cache: Option<&Cache>,
+    backends: &Backends,
+) -> Result<ReadComponent, Failure> {
+    let (name, place) = (source.name(), source.to_string());
+    match source {
+        Source::Object(_) | Source::Artefact(_) if engine.is_precompiled() => Err(Failure::usage(format!(
+            "cannot use the component {source}: precompiled code is run as it is, and so only from a local file"
         ))),
-        Some(url) => backends.fetch(url, MAX_COMPONENT_BYTES).await,
-        None => read_component(&plan.component, plan.engine.is_precompiled()),
+        Source::Object(url) => {
+            let bytes = backends.fetch(url, MAX_COMPONENT_BYTES).await?;
+            Ok(ReadComponent { bytes, name, place })
+        }
+        Source::Artefact(reference) => {
+            let pulled = backends.pull(reference, registry, cache).await?;
+            let pinned = reference.pinned(&pulled.digest);
+            Ok(ReadComponent { name: pinned.versioned(), place: pinned.to_string(), bytes: pulled.component })
+        }
+        Source::File(path) => {
+            let bytes = read_component(path, engine.is_precompiled())?;
+            Ok(ReadComponent { bytes, name, place })
+        }
     }
 }
 
-/// Returns the name of a version of the component: its file's, and the digest of its content if that may change.
-pub(crate) fn version_name(plan: &TaskPlan, bytes: &[u8]) -> String {
-    let name = plan.component_name();
-    if plan.refreshed { format!("{name}@sha256:{:x}", Sha256::digest(bytes)) } else { name }
+impl ReadComponent {
+    /// Returns the name of this version of the component. If others may follow, it has a digest wherever it comes from.
+    pub(crate) fn version_name(&self, plan: &TaskPlan) -> String {
+        match plan.component {
+            Source::File(_) | Source::Object(_) if plan.refreshed => {
+                format!("{}@sha256:{:x}", self.name, Sha256::digest(&self.bytes))
+            }
+            Source::File(_) | Source::Object(_) | Source::Artefact(_) => self.name.clone(),
+        }
+    }
 }
 
 /// Opens the grants, and loads the component from its bytes. The concurrency limit is `instances`, or fewer if the
@@ -59,14 +96,14 @@ pub(crate) fn version_name(plan: &TaskPlan, bytes: &[u8]) -> String {
 pub(crate) async fn load(
     plan: &TaskPlan,
     backends: &Backends,
-    bytes: Vec<u8>,
+    read: ReadComponent,
+    cache: Option<Cache>,
     instances: NonZeroUsize,
     host: Host,
     mut protected: Vec<Protected>,
 ) -> Result<Component, Failure> {
-    let cache = open_cache(&plan.engine)?;
-    if object_url(&plan.component).is_none() {
-        protected.push(Protected { what: "the component", path: plan.component.clone() });
+    if let Source::File(path) = &plan.component {
+        protected.push(Protected { what: "the component", path: path.clone() });
     }
     protected.push(Protected { what: "this program", path: program()? });
     protected.extend(plan.config.clone().map(|path| Protected { what: "the configuration", path }));
@@ -75,7 +112,7 @@ pub(crate) async fn load(
         protected.push(Protected { what: "the cache of compiled components", path });
     }
     let options = LoadOptions {
-        name: version_name(plan, &bytes),
+        name: read.version_name(plan),
         grants: open_grants(plan, backends, protected).await?,
         limits: limits(plan),
         instances,
@@ -87,8 +124,8 @@ pub(crate) async fn load(
         deterministic: plan.deterministic,
         refreshed: plan.refreshed,
     };
-    let shown = plan.component.display().to_string();
-    let component = Component::load(&bytes, &compiler(&plan.engine, cache)?, options)
+    let shown = plan.component.to_string();
+    let component = Component::load(&read.bytes, &compiler(&plan.engine, cache)?, options)
         .await
         .map_err(|error| Failure::component(&shown, &error))?;
     note_missing_grants(&component, &shown);

@@ -2,9 +2,10 @@
 
 use super::backends::Backends;
 use super::compiler::{compiler, open_cache};
-use super::component::{read, version_name};
+use super::component::{ReadComponent, read};
 use crate::output::failure::Failure;
-use crate::settings::task::{TaskPlan, object_url};
+use crate::settings::source::Source;
+use crate::settings::task::TaskPlan;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,7 +41,7 @@ impl Refresh {
         loop {
             tokio::time::sleep(every).await;
             match self.changed().await {
-                Ok(Some(bytes)) => self.refresh(&bytes).await,
+                Ok(Some(read)) => self.refresh(&read).await,
                 Ok(None) => {}
                 Err(failure) => {
                     self.component.refreshes().failed.fetch_add(1, Ordering::Relaxed);
@@ -50,22 +51,21 @@ impl Refresh {
         }
     }
 
-    /// Lets new tasks be of the version with this content, unless they are already.
-    async fn refresh(&self, bytes: &[u8]) {
-        let name = version_name(&self.plan, bytes);
+    /// Lets new tasks be of this version, unless they are already.
+    async fn refresh(&self, read: &ReadComponent) {
+        let name = read.version_name(&self.plan);
         if self.component.versions().iter().any(|(known, _)| **known == *name) {
             return;
         }
-        let refreshed = match open_cache(&self.plan.engine)
-            .and_then(|cache| compiler(&self.plan.engine, cache))
-        {
-            Ok(compiler) => {
-                let refreshed = self.component.refresh(name.clone(), bytes, &compiler, self.share).await;
-                refreshed
-                    .map_err(|error| Failure::component(&self.plan.component.display().to_string(), &error))
-            }
-            Err(failure) => Err(failure),
-        };
+        let refreshed =
+            match open_cache(&self.plan.engine).and_then(|cache| compiler(&self.plan.engine, cache)) {
+                Ok(compiler) => {
+                    let refreshed =
+                        self.component.refresh(name.clone(), &read.bytes, &compiler, self.share).await;
+                    refreshed.map_err(|error| Failure::component(&self.plan.component.to_string(), &error))
+                }
+                Err(failure) => Err(failure),
+            };
         let component = self.component.name();
         match refreshed {
             Ok(()) if self.share.is_some() => {
@@ -82,17 +82,20 @@ impl Refresh {
     }
 
     /// Reads the component if it may have changed.
-    async fn changed(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        let revision = match object_url(&self.plan.component) {
-            Some(url) => self.backends.revision(url).await?,
-            None => revision(&self.plan.component)?,
+    async fn changed(&mut self) -> Result<Option<ReadComponent>, Failure> {
+        let TaskPlan { component: source, engine, registry, .. } = &self.plan;
+        let revision = match source {
+            Source::File(path) => revision(path)?,
+            Source::Object(url) => self.backends.revision(url).await?,
+            Source::Artefact(reference) => self.backends.resolve(reference, registry).await?,
         };
         if self.seen.as_ref() == Some(&revision) {
             return Ok(None);
         }
-        let bytes = read(&self.plan, &self.backends).await?;
+        let cache = open_cache(engine)?;
+        let read = read(source, engine, registry, cache.as_ref(), &self.backends).await?;
         self.seen = Some(revision);
-        Ok(Some(bytes))
+        Ok(Some(read))
     }
 }
 

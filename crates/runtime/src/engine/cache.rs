@@ -1,13 +1,13 @@
-//! The directory that caches compiled components.
+//! The directory that caches compiled components, and components of registries.
 //!
 //! It holds native code that runs without further checks, so write access to it is equivalent to full control over the
-//! worker. Therefore the directory must belong to this user and have mode 0700. Each file carries a digest, which
-//! detects damage by a crash or a failing disk.
+//! worker. Therefore the directory must belong to this user and have mode 0700. Each file of code carries a digest, which
+//! detects damage by a crash or a failing disk. What comes from a registry is named by its digest.
 
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -76,22 +76,48 @@ impl Cache {
 
     /// Stores code. If that fails, the next start has to compile again.
     pub(crate) fn put(&self, key: &str, code: &[u8]) {
-        if let Err(error) = self.try_put(key, code) {
+        if let Err(error) = self.try_put(&self.path(key), &[code, &Sha256::digest(code)]) {
             let directory = self.directory.display();
             tracing::warn!(%directory, %error, "cannot cache the compiled component");
         }
         self.evict();
     }
 
-    fn try_put(&self, key: &str, code: &[u8]) -> io::Result<()> {
-        let temporary = self.directory.join(format!("{key}.{}.tmp", std::process::id()));
+    /// Returns the content with this SHA-256 digest, in lower-case hexadecimal digits, if it has at most `most` bytes. A
+    /// damaged file is treated as missing.
+    pub fn blob(&self, digest: &str, most: u64) -> Option<Vec<u8>> {
+        let file = File::open(self.blob_path(digest)).ok()?;
+        if file.metadata().ok()?.len() > most {
+            return None;
+        }
+        let mut content = Vec::new();
+        (&file).take(most).read_to_end(&mut content).ok()?;
+        let is_whole = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).eq(pairs(digest));
+        if !is_whole {
+            tracing::warn!(digest, "fetching again: a file of the cache is damaged");
+            return None;
+        }
+        let _ = file.set_modified(SystemTime::now());
+        Some(content)
+    }
+
+    /// Stores content under its digest. If that fails, the next start has to fetch it again.
+    pub fn keep_blob(&self, digest: &str, content: &[u8]) {
+        if let Err(error) = self.try_put(&self.blob_path(digest), &[content]) {
+            let directory = self.directory.display();
+            tracing::warn!(%directory, %error, "cannot cache the component");
+        }
+        self.evict();
+    }
+
+    fn try_put(&self, path: &Path, content: &[&[u8]]) -> io::Result<()> {
+        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(rustix::fs::open(&temporary, flags, Mode::RUSR | Mode::WUSR)?);
         let written = (|| {
-            file.write_all(code)?;
-            file.write_all(&Sha256::digest(code))?;
+            content.iter().try_for_each(|part| file.write_all(part))?;
             file.sync_all()?;
-            fs::rename(&temporary, self.path(key))
+            fs::rename(&temporary, path)
         })();
         if written.is_err() {
             let _ = fs::remove_file(&temporary);
@@ -101,6 +127,10 @@ impl Cache {
 
     fn path(&self, key: &str) -> PathBuf {
         self.directory.join(format!("{key}.cwasm"))
+    }
+
+    fn blob_path(&self, digest: &str) -> PathBuf {
+        self.directory.join(format!("sha256-{digest}"))
     }
 
     fn evict(&self) {
@@ -126,6 +156,11 @@ impl Cache {
     }
 }
 
+/// Splits hexadecimal digits into those of each byte.
+fn pairs(digits: &str) -> impl Iterator<Item = &str> {
+    (0..digits.len().div_ceil(2)).map(|at| digits.get(2 * at..2 * at + 2).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +180,19 @@ mod tests {
         assert_eq!(cache.get("k"), None);
         fs::write(&path, b"short").expect("written");
         assert_eq!(cache.get("k"), None);
+    }
+
+    #[test]
+    fn content_is_kept_under_its_digest_and_not_taken_if_it_has_another() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cache = Cache::open(&directory.path().join("cache")).expect("a cache");
+        let digest = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+        assert_eq!(cache.blob(digest, 9), None);
+        cache.keep_blob(digest, b"x");
+        assert_eq!(cache.blob(digest, 9).as_deref(), Some(&b"x"[..]));
+        assert_eq!(cache.blob(digest, 0), None, "it is longer");
+        cache.keep_blob(digest, b"y");
+        assert_eq!(cache.blob(digest, 9), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::document::{self, Section};
 use super::place::Place;
-use crate::harness::{Amazon, Output, guest, keys, repository, wait_until, why};
+use crate::harness::{Amazon, DockerRegistry, Output, guest, keys, repository, wait_until, why};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -118,6 +118,21 @@ pub(super) fn is_configured(section: &Section) {
         let is_local = lines[at].contains(":role/") && output.to_string().contains("role");
         assert!(output.status.success() || is_local, "{}\n{output}", lines[at]);
     }
+}
+
+/// Replaces the registries of examples by one that runs here.
+pub(super) fn with_registry(example: &str, registry: &DockerRegistry) -> String {
+    let ours = registry.host();
+    let hosts = ["ghcr.io/acme", "123456789012.dkr.ecr.eu-west-1.amazonaws.com"];
+    hosts.iter().fold(example.to_owned(), |example, host| example.replace(host, &ours))
+}
+
+pub(super) fn runs_from_a_registry(section: &Section) {
+    let Some(registry) = DockerRegistry::start() else { return };
+    let place = Place::new();
+    here(&place);
+    place.run(&with_registry(&section.commands(), &registry));
+    assert_eq!(place.world.keys("out"), ["cup.jpg.jpg"]);
 }
 
 pub(super) fn compiles_before(section: &Section) {

@@ -1,8 +1,8 @@
 //! The examples of each command in the output of `--help`.
 
-use super::checks::{here, in_account, photograph, project, thumbnails};
+use super::checks::{here, in_account, photograph, project, thumbnails, with_registry};
 use super::place::Place;
-use crate::harness::{Amazon, World, field, guest, repository};
+use crate::harness::{Amazon, DockerRegistry, World, field, guest, repository};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
@@ -55,6 +55,7 @@ output = "arn:aws:iam::123456789012:role/thumbs"
 #[test]
 fn the_examples_of_each_help_run_as_printed() {
     let Some(amazon) = Amazon::moto() else { return };
+    let Some(registry) = DockerRegistry::start() else { return };
     in_account(&amazon);
     let shown = all(&World::new(), 80);
     for command in
@@ -65,6 +66,8 @@ fn the_examples_of_each_help_run_as_printed() {
     for (command, examples) in shown {
         let place = Place::on(&amazon);
         prepare(&place, &command);
+        let component = with_registry("oci://ghcr.io/acme/thumbnail:1.2", &registry);
+        place.run(&format!("wasmrun push thumbnail.wasm {component}"));
         let port = free_port();
         let listening = ["health", "top"].contains(&&*command).then(|| {
             let world = World::with_queue(&[]);
@@ -75,6 +78,7 @@ fn the_examples_of_each_help_run_as_printed() {
         for example in examples {
             // Other tests listen on ports, too.
             let example = example.replace("9464", &port).replace("10.0.0.7:", "");
+            let example = with_registry(&example, &registry);
             println!("{example}");
             let script = place.script(&example).env("WASMRUN_LISTEN", &port);
             // These run until they are stopped.

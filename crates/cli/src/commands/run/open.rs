@@ -3,7 +3,9 @@
 use super::plan::RunPlan;
 use super::queues::{WorkQueue, create_planned, work_queue};
 use crate::output::failure::Failure;
+use crate::settings::task::TaskPlan;
 use crate::wiring::backends::Backends;
+use crate::wiring::compiler::open_cache;
 use crate::wiring::component::{self, Protected};
 use crate::wiring::usage_log::UsageLog;
 use crate::wiring::watch::{self, Observers};
@@ -40,7 +42,9 @@ pub(super) async fn open(plan: &RunPlan) -> Result<Opened, Failure> {
     let backends = Backends::new(plan.task.aws.clone());
     let work = work_queue(&backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?;
     let ecs = EcsTask::find().await.unwrap_or_default();
-    let bytes = component::read(&plan.task, &backends).await?;
+    let cache = open_cache(&plan.task.engine)?;
+    let TaskPlan { component: source, engine, registry, .. } = &plan.task;
+    let read = component::read(source, engine, registry, cache.as_ref(), &backends).await?;
     let (wanted, host) = (plan.worker.instances()?, component::host(ecs.memory_bytes));
     let has_dead_letter_queue = work.dead_letter.queue.is_some();
     plan.check_dead_letters(has_dead_letter_queue)?;
@@ -49,7 +53,8 @@ pub(super) async fn open(plan: &RunPlan) -> Result<Opened, Failure> {
         None => None,
     };
     let protected = protected(plan, &work);
-    let component = Arc::new(component::load(&plan.task, &backends, bytes, wanted, host, protected).await?);
+    let component =
+        Arc::new(component::load(&plan.task, &backends, read, cache, wanted, host, protected).await?);
     // Opened after the check that no guest may write to the file.
     let usage = match &plan.usage {
         Some((path, most_bytes)) => Some(Arc::new(UsageLog::start(path, *most_bytes)?)),
@@ -57,7 +62,7 @@ pub(super) async fn open(plan: &RunPlan) -> Result<Opened, Failure> {
     };
     let is_protected = plan.worker.scale_in_protection.unwrap_or(true);
     let protection = is_protected.then(Protection::from_environment).flatten();
-    let observers = watch::observers(&plan.watching, &plan.task.component_name(), work.queue.url());
+    let observers = watch::observers(&plan.watching, &plan.task.component.name(), work.queue.url());
     let options = WorkerOptions {
         bodies,
         starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),

@@ -131,7 +131,7 @@ mod tests {
         assert!(from_file.until_empty() && !from_file.is_check && from_file.usage.is_none());
         let typed = plan("x.wasm --queue uploads --until-empty=false --check --usage new.jsonl", file);
         let typed = typed.expect("a plan");
-        assert_eq!((typed.queue_url.as_str(), typed.task.component_name().as_str()), ("uploads", "x.wasm"));
+        assert_eq!((typed.queue_url.as_str(), typed.task.component.name().as_str()), ("uploads", "x.wasm"));
         assert!(!typed.until_empty() && typed.is_check);
         let (path, bytes) = typed.usage.expect("a usage file");
         assert!(path.is_absolute() && !path.exists(), "{}", path.display());
@@ -163,7 +163,8 @@ mod tests {
     #[test]
     fn what_is_not_set_is_as_the_worker_has_it() {
         let instances = NonZeroUsize::MIN;
-        let options = plan("x.wasm --queue q", "").expect("a plan").options(instances).expect("valid");
+        let options =
+            plan("x.wasm --queue q", "").expect("a plan").options("x".into(), instances).expect("valid");
         let defaults = WorkerOptions::default();
         assert_eq!(options.stop_timeout, defaults.stop_timeout);
         assert_eq!(options.max_visibility, defaults.max_visibility);
@@ -171,7 +172,7 @@ mod tests {
         assert!(!options.until_empty && !options.watch_depth && options.bodies.is_none());
         let set =
             "x.wasm --queue q --stop-timeout 1s --max-consecutive-failures off --listen 0 --until-empty";
-        let options = plan(set, "").expect("a plan").options(instances).expect("valid");
+        let options = plan(set, "").expect("a plan").options("x".into(), instances).expect("valid");
         assert_eq!((options.stop_timeout, options.max_consecutive_failures), (Duration::from_secs(1), None));
         assert!(options.until_empty && options.watch_depth);
     }

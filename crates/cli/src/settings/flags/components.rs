@@ -1,9 +1,11 @@
-//! Flags of `inspect`, `compile` and `policy`.
+//! Flags of `inspect`, `compile`, `push` and `policy`.
 
 use super::tasks::RunArgs;
+use crate::settings::aws::AwsSettings;
 use crate::settings::engine::EngineSettings;
 use crate::settings::limit_flags::LimitSettings;
 use crate::settings::log::LogSettings;
+use crate::settings::registry::RegistrySettings;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -15,10 +17,11 @@ A component that can't run, for its imports, its exports or the number of its pa
 Examples:
   wasmrun inspect thumbnail.wasm
   wasmrun inspect thumbnail.wasm --memory 64MiB --json
+  wasmrun inspect oci://ghcr.io/acme/thumbnail:1.2
 
-Exit codes: 0 the component can run within these limits, 2 it can't, or wrong usage.")]
+Exit codes: 0 the component can run within these limits, 2 it can't, or wrong usage, 3 the component can't be fetched.")]
 pub(crate) struct InspectArgs {
-    /// Component: a .wasm file
+    /// Component: a .wasm file, s3://BUCKET/KEY or oci://HOST/REPOSITORY:TAG
     pub(crate) component: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -27,6 +30,10 @@ pub(crate) struct InspectArgs {
     pub(crate) limits: LimitSettings,
     #[command(flatten)]
     pub(crate) engine: EngineSettings,
+    #[command(flatten)]
+    pub(crate) aws: AwsSettings,
+    #[command(flatten)]
+    pub(crate) registry: RegistrySettings,
     #[command(flatten)]
     pub(crate) log: LogSettings,
 }
@@ -45,9 +52,10 @@ Examples:
   wasmrun run thumbnail.cwasm --precompiled --queue uploads \\
       --store input=s3://photos-in:ro --store output=s3://photos-out:rw
 
-Exit codes: 0 success, 2 wrong usage or component, 3 the file can't be written.")]
+Exit codes: 0 success, 2 wrong usage or component, 3 the file can't be written or the component can't be
+fetched.")]
 pub(crate) struct CompileArgs {
-    /// Component: a .wasm file
+    /// Component: a .wasm file, s3://BUCKET/KEY or oci://HOST/REPOSITORY:TAG
     pub(crate) component: PathBuf,
     /// Where the code is written to
     #[arg(long, short, value_name = "FILE.cwasm")]
@@ -60,6 +68,41 @@ pub(crate) struct CompileArgs {
     pub(crate) deterministic: bool,
     #[command(flatten)]
     pub(crate) engine: EngineSettings,
+    #[command(flatten)]
+    pub(crate) aws: AwsSettings,
+    #[command(flatten)]
+    pub(crate) registry: RegistrySettings,
+    #[command(flatten)]
+    pub(crate) log: LogSettings,
+}
+
+/// Push a component to a registry
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Writes the layout of Wasm OCI artefacts, which `wkg` and `oras` read, and prints the digest. Pushing the
+same component again writes the same artefact. The component's own metadata (authors, description,
+licenses, source, revision, version) become annotations; SOURCE_DATE_EPOCH is the time when it was made.
+Credentials: those of `docker login` and its helpers, and for ECR those of AWS.
+
+Examples:
+  wasmrun push thumbnail.wasm oci://ghcr.io/acme/thumbnail:1.2
+  wasmrun push thumbnail.wasm \\
+      oci://123456789012.dkr.ecr.eu-west-1.amazonaws.com/thumbnail:1.2
+
+Exit codes: 0 success, 2 wrong usage or component, 3 the registry can't be used.")]
+pub(crate) struct PushArgs {
+    /// Component: a .wasm file
+    pub(crate) component: PathBuf,
+    /// Where to push it: oci://HOST/REPOSITORY:TAG
+    #[arg(value_name = "REFERENCE")]
+    pub(crate) to: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) aws: AwsSettings,
+    #[command(flatten)]
+    pub(crate) registry: RegistrySettings,
     #[command(flatten)]
     pub(crate) log: LogSettings,
 }

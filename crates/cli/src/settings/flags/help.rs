@@ -11,7 +11,7 @@ const COMMANDS: [(&str, &[&str]); 5] = [
     ("Write a guest", &["new", "test", "dev"]),
     ("Queues and results", &["queue", "report"]),
     ("Workers", &["top", "health"]),
-    ("Components and rights", &["inspect", "compile", "policy", "completions"]),
+    ("Components and rights", &["inspect", "compile", "push", "policy", "completions"]),
 ];
 
 /// A group of flags of `run`, `invoke` and `inspect`, by their long names, with hyphens or underscores.
@@ -23,7 +23,7 @@ struct Group {
     others: &'static [&'static str],
 }
 
-const FLAGS: [Group; 10] = [
+const FLAGS: [Group; 11] = [
     Group {
         heading: "Queue",
         common: &["queue", "until-empty", "dead-letter", "on"],
@@ -86,6 +86,7 @@ const FLAGS: [Group; 10] = [
         ],
     },
     Group { heading: "AWS", common: &[], others: &["endpoint-url"] },
+    Group { heading: "Registry", common: &[], others: &["registry-plain-http"] },
 ];
 
 /// Builds the command line, with its help in groups.

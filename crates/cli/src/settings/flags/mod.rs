@@ -6,7 +6,7 @@
 //! | `queues` | `enqueue` and `queue` |
 //! | `workers` | `health`, `top` and `report` |
 //! | `authors` | `new`, `test` and `dev` |
-//! | `components` | `inspect`, `compile` and `policy` |
+//! | `components` | `inspect`, `compile`, `push` and `policy` |
 //! | `help` | groups the flags in `--help` |
 
 mod authors;
@@ -19,7 +19,7 @@ mod workers;
 pub(crate) use self::authors::{CaseArgs, DevArgs, Kind, Language, NewArgs, TestArgs};
 #[cfg(feature = "compiler")]
 pub(crate) use self::components::CompileArgs;
-pub(crate) use self::components::{InspectArgs, PolicyArgs};
+pub(crate) use self::components::{InspectArgs, PolicyArgs, PushArgs};
 pub(crate) use self::queues::{EnqueueArgs, QueueArgs, QueueCommand};
 pub(crate) use self::tasks::{InvokeArgs, RunArgs, TaskArgs};
 pub(crate) use self::workers::{FargateSize, HealthArgs, ReportArgs, TopArgs};
@@ -29,9 +29,8 @@ use clap_complete::Shell;
 
 /// Runs every queue message as its own WebAssembly instance.
 ///
-/// Each message is a task of its own: with its own memory, limits on computing, memory and time, and nothing
-/// but what is granted here: stores, queues, key-value buckets, directories, HTTP hosts, environment keys and
-/// configuration values.
+/// Each message is a task of its own, with its own memory and limits, and nothing but what is granted:
+/// stores, queues, key-value buckets, directories, HTTP hosts, environment keys, configuration values.
 #[derive(Debug, Parser)]
 #[command(
     name = "wasmrun",
@@ -62,6 +61,7 @@ pub(crate) enum Command {
     Inspect(Box<InspectArgs>),
     #[cfg(feature = "compiler")]
     Compile(CompileArgs),
+    Push(PushArgs),
     Policy(Box<PolicyArgs>),
     Report(ReportArgs),
     Health(HealthArgs),

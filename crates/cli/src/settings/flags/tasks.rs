@@ -5,6 +5,7 @@ use crate::settings::command::CommandArgs;
 use crate::settings::engine::EngineSettings;
 use crate::settings::limit_flags::LimitSettings;
 use crate::settings::log::LogSettings;
+use crate::settings::registry::RegistrySettings;
 use crate::settings::text::typed;
 use crate::settings::watch::WatchSettings;
 use crate::settings::worker::WorkerSettings;
@@ -26,6 +27,8 @@ Examples:
       --store input=s3://photos-in:ro --store output=s3://photos-out/thumbs:rw
   wasmrun run s3://components/thumbnail.wasm --queue uploads \\
       --store input=s3://photos-in:ro --store output=s3://photos-out:rw
+  wasmrun run oci://ghcr.io/acme/thumbnail:1.2 --queue uploads \\
+      --store input=s3://photos-in:ro --store output=s3://photos-out:rw
   wasmrun run --config wasmrun.toml --check
   wasmrun run --config wasmrun.toml --usage usage.jsonl
   wasmrun run --config wasmrun.toml --listen 9464
@@ -34,7 +37,8 @@ Examples:
 Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or
 configuration, 3 a queue or a store can't be used, 4 ended as no task can complete.")]
 pub(crate) struct RunArgs {
-    /// Component: a .wasm file or s3://BUCKET/KEY; ?version=ID or ?etag=ETAG pins its content
+    /// Component: a .wasm file, s3://BUCKET/KEY (?version=ID or ?etag=ETAG pins its content), or
+    /// oci://HOST/REPOSITORY:TAG (@sha256:DIGEST pins its content)
     #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
     /// Queue: an SQS queue's URL, ARN or name; sqlite:PATH or sqlite:PATH#NAME
@@ -72,7 +76,7 @@ Examples:
 
 Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a store can't be used.")]
 pub(crate) struct InvokeArgs {
-    /// Component: a .wasm file or s3://BUCKET/KEY
+    /// Component: a .wasm file, s3://BUCKET/KEY or oci://HOST/REPOSITORY:TAG
     #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
     /// Body of the message: text, @FILE, or - for standard input
@@ -153,6 +157,8 @@ pub(crate) struct TaskArgs {
     pub(crate) engine: EngineSettings,
     #[command(flatten)]
     pub(crate) aws: AwsSettings,
+    #[command(flatten)]
+    pub(crate) registry: RegistrySettings,
     #[command(flatten)]
     pub(crate) log: LogSettings,
 }

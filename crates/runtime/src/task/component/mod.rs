@@ -7,6 +7,7 @@
 //! | `refusal` | says why a component can't be loaded |
 //! | `inspect` | inspects and compiles components without running them |
 //! | `outline` | reads imports, exports and parts from a component's file |
+//! | `metadata` | reads what a component's authors say of it |
 //! | `offer` | names the imports that aren't offered |
 //! | `parts` | compares a component's parts with the limits |
 //! | `author` | advice for the language that a component was written in |
@@ -14,6 +15,7 @@
 mod author;
 mod inspect;
 mod load;
+mod metadata;
 mod offer;
 mod outline;
 mod parts;
@@ -25,6 +27,7 @@ mod rollout;
 pub use self::inspect::precompile;
 pub use self::inspect::{Grantable, Interfaces, Needs, inspect};
 pub use self::load::LoadOptions;
+pub use self::metadata::{Metadata, metadata};
 pub use self::parts::{Excess, Parts};
 pub use self::refresh::Refreshes;
 pub use self::refusal::LoadError;

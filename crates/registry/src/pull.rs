@@ -1,0 +1,172 @@
+//! Reads an artefact: its manifest, and the layer that is the component.
+
+use crate::digest::Digest;
+use crate::manifest::{ACCEPTED, Layer, component_of};
+use crate::reference::Reference;
+use crate::session::{Access, Ask, Session};
+use crate::transport::SLOWEST_BYTES_PER_SECOND;
+use crate::{Registry, RegistryError};
+use hyper::{Method, StatusCode};
+use sha2::{Digest as _, Sha256};
+use std::time::Duration;
+use tokio::time::timeout;
+use wasmrun_runtime::engine::cache::Cache;
+
+/// Maximum size of a manifest, in bytes: what the distribution specification asks registries to accept.
+const MAX_MANIFEST: usize = 4 << 20;
+/// Time for the manifest, with credentials and retries.
+const FOR_MANIFEST: Duration = Duration::from_secs(60);
+/// Time for the content in addition to its size divided by [`SLOWEST_BYTES_PER_SECOND`].
+const FOR_CONTENT: Duration = Duration::from_secs(30);
+
+/// A component from a registry.
+#[derive(Debug)]
+pub struct Pulled {
+    /// The component.
+    pub component: Vec<u8>,
+    /// Digest of the artefact's manifest, which names the artefact.
+    pub digest: Digest,
+    /// Whether the component comes from the cache.
+    pub was_cached: bool,
+}
+
+impl Registry {
+    /// Returns the digest of the artefact that a name stands for now.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegistryError`].
+    pub async fn resolve(&self, reference: &Reference) -> Result<Digest, RegistryError> {
+        if let Some(digest) = reference.digest() {
+            return Ok(digest.clone());
+        }
+        let mut session = Session::new(self, reference, Access::Pull);
+        let late = |_| RegistryError::Unavailable(format!("{} does not answer in time", reference.host()));
+        let (digest, _) =
+            timeout(FOR_MANIFEST, manifest(&mut session, reference, None)).await.map_err(late)??;
+        Ok(digest)
+    }
+
+    /// Pulls the component of an artefact, or takes it from the cache. A tag is looked up in any case, a digest only if the
+    /// cache doesn't have it. Fails without reading a component of more than `most` bytes.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegistryError`].
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        most: u64,
+        cache: Option<&Cache>,
+    ) -> Result<Pulled, RegistryError> {
+        let mut session = Session::new(self, reference, Access::Pull);
+        let late = || RegistryError::Unavailable(format!("{} does not answer in time", reference.host()));
+        let manifest = timeout(FOR_MANIFEST, manifest(&mut session, reference, cache)).await;
+        let (digest, manifest) = manifest.map_err(|_| late())??;
+        let layer = component_of(&manifest)?;
+        if layer.size > most {
+            let size = layer.size;
+            return Err(RegistryError::Unfit(format!("it has {size} bytes, and {most} bytes are allowed")));
+        }
+        if let Some(component) = cache.and_then(|cache| cache.blob(layer.digest.hex(), most)) {
+            return Ok(Pulled { component, digest, was_cached: true });
+        }
+        let patience = FOR_CONTENT + Duration::from_secs(layer.size / SLOWEST_BYTES_PER_SECOND);
+        let component = timeout(patience, content(&mut session, &layer)).await;
+        let component = component.map_err(|_| late())??;
+        if let Some(cache) = cache {
+            cache.keep_blob(layer.digest.hex(), &component);
+            cache.keep_blob(digest.hex(), &manifest);
+        }
+        Ok(Pulled { component, digest, was_cached: false })
+    }
+}
+
+/// Returns the manifest and its digest.
+async fn manifest(
+    session: &mut Session<'_>,
+    reference: &Reference,
+    cache: Option<&Cache>,
+) -> Result<(Digest, Vec<u8>), RegistryError> {
+    if let Some(digest) = reference.digest()
+        && let Some(known) = cache.and_then(|cache| cache.blob(digest.hex(), MAX_MANIFEST as u64))
+    {
+        return Ok((digest.clone(), known));
+    }
+    let path = session.path(&format!("manifests/{}", reference.version()));
+    let ask = Ask { accept: Some(ACCEPTED), ..Ask::new(Method::GET, path) };
+    let mut response = session.ask(&ask).await?;
+    let server = session.server();
+    match response.status {
+        StatusCode::OK => {}
+        StatusCode::NOT_FOUND => {
+            let said = response.describe().await;
+            return Err(RegistryError::Unfit(format!("there is no such artefact: {server} answered {said}")));
+        }
+        _ => {
+            let said = response.describe().await;
+            return Err(RegistryError::Unavailable(format!("{server} answered {said}")));
+        }
+    }
+    let stated = response.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
+    let content = response.read(MAX_MANIFEST).await.map_err(|error| {
+        RegistryError::Unavailable(format!("{server} does not send the whole manifest: {error}"))
+    })?;
+    let Some(content) = content else {
+        return Err(RegistryError::Unfit(format!("its manifest is larger than {MAX_MANIFEST} bytes")));
+    };
+    let digest = Digest::of(&content);
+    let wanted = reference.digest().cloned().or(stated);
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != digest) {
+        return Err(RegistryError::Unavailable(format!(
+            "{server} sends a manifest with the digest {digest} instead of {wanted}"
+        )));
+    }
+    Ok((digest, content))
+}
+
+/// Reads a layer, and checks its size and digest while it arrives.
+async fn content(session: &mut Session<'_>, layer: &Layer) -> Result<Vec<u8>, RegistryError> {
+    let Layer { digest, size } = layer;
+    let ask = Ask::new(Method::GET, session.path(&format!("blobs/{digest}")));
+    let mut response = session.ask(&ask).await?;
+    let server = session.server();
+    let refuse = |why: String| Err(RegistryError::Unavailable(why));
+    if response.status != StatusCode::OK {
+        let said = response.describe().await;
+        return refuse(format!("{server} does not have the component {digest}: it answered {said}"));
+    }
+    let length = response.header("content-length").and_then(|length| length.parse::<u64>().ok());
+    if let Some(length) = length.filter(|length| length != size) {
+        return refuse(format!(
+            "{server} sends {length} bytes instead of the {size} that the manifest states"
+        ));
+    }
+    let (mut content, mut hash) = (Vec::with_capacity(*size as usize), Sha256::new());
+    loop {
+        let piece = response.next().await;
+        let Some(piece) = piece.map_err(|error| {
+            let received = content.len();
+            RegistryError::Unavailable(format!(
+                "{server} sends only {received} of the component's {size} bytes: {error}"
+            ))
+        })?
+        else {
+            break;
+        };
+        if content.len() as u64 + piece.len() as u64 > *size {
+            return refuse(format!("{server} sends more than the {size} bytes that the manifest states"));
+        }
+        hash.update(&piece);
+        content.extend_from_slice(&piece);
+    }
+    if content.len() as u64 != *size {
+        let received = content.len();
+        return refuse(format!("{server} sends only {received} of the component's {size} bytes"));
+    }
+    let found = Digest::from_hash(&hash.finalize());
+    if found != *digest {
+        return refuse(format!("{server} sends a component with the digest {found} instead of {digest}"));
+    }
+    Ok(content)
+}
