@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `cases` | what `wasmrun test` finds, prints and writes |
 //! | `hostile_cases` | cases that try to read other files, or too much |
+//! | `live` | what `wasmrun dev --queue` does after each change |
 //! | `templates` | that the projects of `wasmrun new` build and pass |
 //! | `watching` | what `wasmrun dev` does after each change |
 
 mod cases;
 mod hostile_cases;
+mod live;
 mod templates;
 mod watching;
 

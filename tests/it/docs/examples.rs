@@ -69,11 +69,12 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 17] = [
+const LISTED: [(&str, &str, &str); 18] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "The work on a guest", TEMPLATES),
+    ("docs/src/guides/guests.md", "On a queue", "run by the examples of `wasmrun dev --help`"),
     ("docs/src/guides/guest-rust.md", "A guest in Rust", TEMPLATES),
     ("docs/src/guides/guest-python.md", "A guest in Python", TEMPLATES),
     ("docs/src/guides/guest-c.md", "A guest in C", TEMPLATES),

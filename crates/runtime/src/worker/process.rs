@@ -233,7 +233,7 @@ impl Worker {
         let Report { outcome, usage, .. } = report;
         if !self.options.observers.is_empty() {
             let component = &self.options.component_name;
-            let record = TaskRecord::new(&message.id, message.receive_count, component, outcome, usage);
+            let record = TaskRecord::new(message, component, outcome, usage);
             self.options.observers.iter().for_each(|observer| observer.ended(&record));
         }
         let (message_id, receive_count) = (&message.id, message.receive_count);
