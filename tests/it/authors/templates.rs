@@ -67,7 +67,7 @@ fn builds_and_passes(lang: &str, prepare: impl Fn(&World, &str)) {
 }
 
 /// The folder of a tool that builds guests, if `cargo xtask test` could install it.
-fn tool(path: &str) -> Option<PathBuf> {
+pub(super) fn tool(path: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("WASMRUN_GUEST_TOOLS").map(PathBuf::from);
     let name = Path::new(path).file_name().expect("a name").to_string_lossy().into_owned();
     installed(&name, folder.as_ref().map(|folder| folder.join(path)))?;

@@ -69,7 +69,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 18] = [
+const LISTED: [(&str, &str, &str); 20] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
@@ -80,6 +80,8 @@ const LISTED: [(&str, &str, &str); 18] = [
     ("docs/src/guides/guest-c.md", "A guest in C", TEMPLATES),
     ("docs/src/guides/guest-javascript.md", "A guest in JavaScript", TEMPLATES),
     ("docs/src/guides/guest-go.md", "A guest in Go", TEMPLATES),
+    ("sdk/javascript/README.md", "wasmrun-guest", PACKAGES),
+    ("sdk/python/README.md", "wasmrun-guest", PACKAGES),
     ("guest-examples/fuzz/README.md", "Fuzz target `picture`", "needs a nightly compiler and cargo-fuzz"),
     (CORPORA, "Pictures of others", "fetches test pictures of a dozen projects"),
     (CORPORA, "Similarity", "needs Pillow"),
@@ -94,6 +96,7 @@ const LISTED: [(&str, &str, &str); 18] = [
     (IDEMPOTENCY, "4. The newest wins: sequencer and if-match", FRAGMENT),
 ];
 const TEMPLATES: &str = "the commands of a new project, which the tests `authors::templates` run";
+const PACKAGES: &str = "built by the tests `authors::packages`";
 const CORPORA: &str = "docs/src/benchmarks/corpora.md";
 const IDEMPOTENCY: &str = "docs/src/guides/idempotency.md";
 const FRAGMENT: &str = "fragments of the guest `careful`, which the tests `idempotency` run";
