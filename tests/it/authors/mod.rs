@@ -6,12 +6,13 @@
 //! | `hostile_cases` | cases that try to read other files, or too much |
 //! | `live` | what `wasmrun dev --queue` does after each change |
 //! | `packages` | that the SDKs for Python and JavaScript build, and have the types of `wit/` |
-//! | `templates` | that the projects of `wasmrun new` build and pass |
+//! | `templates`, `outcomes` | that the projects of `wasmrun new` build and pass, and have each outcome |
 //! | `watching` | what `wasmrun dev` does after each change |
 
 mod cases;
 mod hostile_cases;
 mod live;
+mod outcomes;
 mod packages;
 mod templates;
 mod watching;
