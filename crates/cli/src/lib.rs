@@ -62,7 +62,10 @@ pub fn main(build: &Build) -> ExitCode {
 
 /// Parses the arguments. If they ask for help or are wrong, prints the parser's text and ends the program.
 fn parse() -> Result<Cli, Failure> {
-    let parsed = help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = help::command().try_get_matches().and_then(|matches| {
+        help::check(&matches)?;
+        Cli::from_arg_matches(&matches)
+    });
     parsed.or_else(|error| match error.kind() {
         ErrorKind::InvalidUtf8 => Err(Failure::usage(format!("{} is not UTF-8 text", variables::not_utf8()))),
         _ => exit(&error),
@@ -102,7 +105,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Report(args) => report::report(&args),
         Command::New(args) => new::new(&args),
         Command::Test(args) => block_on(cases::test(args)),
-        Command::Dev(args) => block_on(cases::dev::dev(args)),
+        Command::Dev(args) => block_on(cases::dev::dev(*args)),
         Command::Inspect(args) => block_on(inspect::inspect(*args)),
         #[cfg(feature = "compiler")]
         Command::Compile(args) => block_on(compile::compile(args)),

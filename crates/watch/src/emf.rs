@@ -218,6 +218,7 @@ fn micros(time: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::health::tests::healthy;
+    use wasmrun_runtime::model::message::Message;
     use wasmrun_runtime::model::outcome::Outcome;
     use wasmrun_runtime::model::usage::Usage;
 
@@ -237,7 +238,7 @@ mod tests {
             wall: Duration::from_millis(wall_ms),
             ..Usage::default()
         };
-        emf.ended(&TaskRecord::new("m", 1, "c", outcome, &usage));
+        emf.ended(&TaskRecord::new(&Message::new("m", ""), "c", outcome, &usage));
     }
 
     #[test]

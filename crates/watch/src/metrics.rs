@@ -184,16 +184,17 @@ fn histogram(registry: &Registry, name: &str, help: &str, bounds: &[f64]) -> His
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmrun_runtime::model::message::Message;
     use wasmrun_runtime::model::outcome::Outcome;
 
     #[test]
     fn each_outcome_and_each_limit_has_a_place_of_its_own() {
         let metrics = Metrics::default();
-        let usage = Usage::default();
+        let (message, usage) = (Message::new("m", ""), Usage::default());
         for limit in Limit::ALL {
-            metrics.ended(&TaskRecord::new("m", 1, "c", &Outcome::LimitExceeded { limit }, &usage));
+            metrics.ended(&TaskRecord::new(&message, "c", &Outcome::LimitExceeded { limit }, &usage));
         }
-        metrics.ended(&TaskRecord::new("m", 1, "c", &Outcome::Completed, &usage));
+        metrics.ended(&TaskRecord::new(&message, "c", &Outcome::Completed, &usage));
         let text = metrics.text(Vec::new());
         for limit in Limit::ALL {
             let sample = format!("wasmrun_tasks_limited_total{{limit=\"{limit}\"}} 1\n");
@@ -215,7 +216,7 @@ mod tests {
             refusals: 2,
             ..Usage::default()
         };
-        metrics.ended(&TaskRecord::new("m", 7, "c", &Outcome::Completed, &usage));
+        metrics.ended(&TaskRecord::new(&Message::new("m", ""), "c", &Outcome::Completed, &usage));
         let text = metrics.text(Vec::new());
         for sample in [
             "wasmrun_task_compute_seconds_bucket{le=\"0.001\"} 0\n",

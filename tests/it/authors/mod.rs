@@ -1,14 +1,19 @@
-//! What authors of guests use: `wasmrun test`, `wasmrun dev` and `wasmrun new`.
+//! What authors of guests use: `wasmrun test`, `wasmrun dev`, `wasmrun new` and the SDKs.
 //!
 //! | module | shows |
 //! |---|---|
 //! | `cases` | what `wasmrun test` finds, prints and writes |
 //! | `hostile_cases` | cases that try to read other files, or too much |
-//! | `templates` | that the projects of `wasmrun new` build and pass |
+//! | `live` | what `wasmrun dev --queue` does after each change |
+//! | `packages` | that the SDKs for Python and JavaScript build, and have the types of `wit/` |
+//! | `templates`, `outcomes` | that the projects of `wasmrun new` build and pass, and have each outcome |
 //! | `watching` | what `wasmrun dev` does after each change |
 
 mod cases;
 mod hostile_cases;
+mod live;
+mod outcomes;
+mod packages;
 mod templates;
 mod watching;
 

@@ -1,5 +1,6 @@
 //! `wasmrun new`: each project builds and passes its own cases at once.
 
+use super::outcomes::{C, GO, JAVASCRIPT, Language, PYTHON, RUST};
 use crate::harness::{Command, World, installed, repository, scratch, skip};
 use serde_json::Value;
 use std::fs;
@@ -30,12 +31,15 @@ fn shell(world: &World, project: &str, script: &str) -> Command {
         .args(["-euo", "pipefail", "-c", &format!("cd {project}\n{script}")])
         .env("CARGO_HOME", of_user("CARGO_HOME", ".cargo"))
         .env("RUSTUP_HOME", of_user("RUSTUP_HOME", ".rustup"))
+        // Where compiled standard libraries stay, which take most of a first build.
+        .env("GOCACHE", scratch().join("go-cache"))
+        .env("ZIG_GLOBAL_CACHE_DIR", scratch().join("zig-cache"))
         .within(PATIENCE)
 }
 
-/// Creates a project, builds it as its file says, and runs its cases.
-fn builds_and_passes(lang: &str, prepare: impl Fn(&World, &str)) {
-    let world = World::new();
+/// Creates a project of each kind, builds it as its file says, runs its cases, and checks that each outcome is seen.
+fn builds_and_passes(language: &Language, prepare: impl Fn(&World, &str)) {
+    let (world, lang) = (World::new(), language.name);
     for kind in KINDS {
         let name = format!("{lang}-{kind}");
         let mut new = world.wasmrun(["new", &name, "--lang", lang, "--kind", kind]);
@@ -49,6 +53,9 @@ fn builds_and_passes(lang: &str, prepare: impl Fn(&World, &str)) {
         assert!(said.stdout.iter().any(|line| line.trim() == build), "{said}");
         let readme = String::from_utf8(world.read(&format!("{name}/README.md"))).expect("text");
         assert!(readme.contains(&build), "{readme}");
+        if kind == "message" {
+            language.add_outcomes(&world, &name);
+        }
         shell(&world, &name, &build).succeeds();
         let tested = world.wasmrun(["test", &name, "--json"]).within(PATIENCE).ends();
         let results = tested.json();
@@ -63,11 +70,13 @@ fn builds_and_passes(lang: &str, prepare: impl Fn(&World, &str)) {
         world.wasmrun(["test", &name]).ends().exited_with(1);
         world.wasmrun(["test", &name, "--update"]).succeeds();
         world.wasmrun(["test", &name]).succeeds();
+        language.has_each_outcome(&world, &name, kind);
     }
+    language.is_in_the_book();
 }
 
 /// The folder of a tool that builds guests, if `cargo xtask test` could install it.
-fn tool(path: &str) -> Option<PathBuf> {
+pub(super) fn tool(path: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("WASMRUN_GUEST_TOOLS").map(PathBuf::from);
     let name = Path::new(path).file_name().expect("a name").to_string_lossy().into_owned();
     installed(&name, folder.as_ref().map(|folder| folder.join(path)))?;
@@ -82,7 +91,7 @@ fn a_guest_in_rust_builds_and_passes() {
     if !found.stdout.first().is_some_and(|folder| Path::new(folder.trim()).is_dir()) {
         return skip("this toolchain has no wasm32-wasip2");
     }
-    builds_and_passes("rust", |world, name| {
+    builds_and_passes(&RUST, |world, name| {
         // The versions of the other guests, so that nothing is downloaded; and the toolchain of this test.
         fs::copy(repository().join("guest-examples/Cargo.lock"), world.path(&format!("{name}/Cargo.lock")))
             .expect("copied");
@@ -97,7 +106,7 @@ fn a_guest_in_rust_builds_and_passes() {
 #[test]
 fn a_guest_in_python_builds_and_passes() {
     let Some(tools) = tool("python/bin/componentize-py") else { return };
-    builds_and_passes("python", |world, name| {
+    builds_and_passes(&PYTHON, |world, name| {
         symlink(tools.join("python"), world.path(&format!("{name}/.venv"))).expect("linked");
     });
 }
@@ -105,7 +114,7 @@ fn a_guest_in_python_builds_and_passes() {
 #[test]
 fn a_guest_in_c_builds_and_passes() {
     let Some(tools) = tool("python/bin/wasm-tools") else { return };
-    builds_and_passes("c", |world, name| {
+    builds_and_passes(&C, |world, name| {
         symlink(tools.join("python"), world.path(&format!("{name}/.venv"))).expect("linked");
     });
 }
@@ -113,7 +122,7 @@ fn a_guest_in_c_builds_and_passes() {
 #[test]
 fn a_guest_in_go_builds_and_passes() {
     let Some(tools) = tool("python/bin/go") else { return };
-    builds_and_passes("go", |world, name| {
+    builds_and_passes(&GO, |world, name| {
         symlink(tools.join("python"), world.path(&format!("{name}/.venv"))).expect("linked");
     });
 }
@@ -121,7 +130,7 @@ fn a_guest_in_go_builds_and_passes() {
 #[test]
 fn a_guest_in_javascript_builds_and_passes() {
     let Some(tools) = tool("node/node_modules/.bin/componentize-js") else { return };
-    builds_and_passes("javascript", |world, name| {
+    builds_and_passes(&JAVASCRIPT, |world, name| {
         let modules = tools.join("node/node_modules");
         symlink(modules, world.path(&format!("{name}/node_modules"))).expect("linked");
     });

@@ -71,7 +71,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 18] = [
+const LISTED: [(&str, &str, &str); 21] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
     (
@@ -81,11 +81,14 @@ const LISTED: [(&str, &str, &str); 18] = [
     ),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "The work on a guest", TEMPLATES),
+    ("docs/src/guides/guests.md", "On a queue", "run by the examples of `wasmrun dev --help`"),
     ("docs/src/guides/guest-rust.md", "A guest in Rust", TEMPLATES),
     ("docs/src/guides/guest-python.md", "A guest in Python", TEMPLATES),
     ("docs/src/guides/guest-c.md", "A guest in C", TEMPLATES),
     ("docs/src/guides/guest-javascript.md", "A guest in JavaScript", TEMPLATES),
     ("docs/src/guides/guest-go.md", "A guest in Go", TEMPLATES),
+    ("sdk/javascript/README.md", "wasmrun-guest", PACKAGES),
+    ("sdk/python/README.md", "wasmrun-guest", PACKAGES),
     ("guest-examples/fuzz/README.md", "Fuzz target `picture`", "needs a nightly compiler and cargo-fuzz"),
     (CORPORA, "Pictures of others", "fetches test pictures of a dozen projects"),
     (CORPORA, "Similarity", "needs Pillow"),
@@ -100,6 +103,7 @@ const LISTED: [(&str, &str, &str); 18] = [
     (IDEMPOTENCY, "4. The newest wins: sequencer and if-match", FRAGMENT),
 ];
 const TEMPLATES: &str = "the commands of a new project, which the tests `authors::templates` run";
+const PACKAGES: &str = "built by the tests `authors::packages`";
 const CORPORA: &str = "docs/src/benchmarks/corpora.md";
 const IDEMPOTENCY: &str = "docs/src/guides/idempotency.md";
 const FRAGMENT: &str = "fragments of the guest `careful`, which the tests `idempotency` run";

@@ -14,6 +14,13 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// Time without a finished task after which no remaining time is estimated.
 const STALLED: Duration = Duration::from_secs(3);
 
+impl Output {
+    /// Removes the progress of a worker from the terminal.
+    pub(crate) fn end_progress(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// Draws the progress of a worker on a terminal until the future is dropped.
 pub(crate) async fn progress(output: Output, tally: Arc<Tally>, total: u64) {
     if output.format == LogFormat::Json || !io::stderr().is_terminal() {

@@ -38,7 +38,6 @@ impl Output {
 
     /// Prints the summary of a worker, as text or as a log line.
     pub(crate) fn summary(&self, summary: &Summary) {
-        self.bar.finish_and_clear();
         match self.format {
             LogFormat::Json => log_summary(summary),
             LogFormat::Text => self.print(&summary_text(summary)),

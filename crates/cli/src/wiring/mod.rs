@@ -10,6 +10,7 @@
 //! | `signals`, `reload` | handle signals; reload the configuration |
 //! | `watch` | serves metrics, status and health of a worker, and finds a worker by its address |
 //! | `usage_log` | appends the usage of each task to a file |
+//! | `worker` | opens and runs a worker |
 
 pub(crate) mod backends;
 pub(crate) mod cases;
@@ -21,3 +22,4 @@ pub(crate) mod reload;
 pub(crate) mod signals;
 pub(crate) mod usage_log;
 pub(crate) mod watch;
+pub(crate) mod worker;

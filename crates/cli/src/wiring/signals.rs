@@ -36,9 +36,30 @@ fn heard(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| Failure::backend(format!("signals cannot be received: {error}")))
 }
 
-/// Handles SIGINT and SIGTERM: the first drains the worker, the second stops it at once.
-pub(crate) fn stop_on_signals(stop: CancellationToken, abandon: CancellationToken) -> Result<(), Failure> {
-    let mut signals = StopSignals::new()?;
+/// Tokens that stop a worker.
+#[derive(Clone, Default)]
+pub(crate) struct Stop {
+    /// Lets running tasks finish.
+    pub(crate) drain: CancellationToken,
+    /// Ends running tasks, and releases their messages.
+    pub(crate) abandon: CancellationToken,
+}
+
+impl Stop {
+    /// Handles SIGINT and SIGTERM: the first drains the worker, the second stops it at once.
+    pub(crate) fn on_signals() -> Result<Self, Failure> {
+        let stop = Self::default();
+        stop_on_signals(StopSignals::new()?, stop.clone());
+        Ok(stop)
+    }
+
+    /// Returns tokens that stop one of several workers, and that are cancelled with these.
+    pub(crate) fn child(&self) -> Self {
+        Self { drain: self.drain.child_token(), abandon: self.abandon.child_token() }
+    }
+}
+
+fn stop_on_signals(mut signals: StopSignals, stop: Stop) {
     tokio::spawn(async move {
         let mut next = async || {
             signals.next().await;
@@ -51,12 +72,11 @@ pub(crate) fn stop_on_signals(stop: CancellationToken, abandon: CancellationToke
         };
         next().await;
         tracing::info!("stopping: running tasks may finish; a second signal stops at once");
-        stop.cancel();
+        stop.drain.cancel();
         next().await;
         tracing::warn!("stopping at once: releasing the messages of running tasks");
-        abandon.cancel();
+        stop.abandon.cancel();
     });
-    Ok(())
 }
 
 /// Handles SIGHUP: reloads the configuration. Without a configuration file, SIGHUP means that the terminal was closed,

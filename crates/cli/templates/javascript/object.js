@@ -1,15 +1,8 @@
 // Writes each announced text in upper case to the store `output`.
 import { Store } from "wasmrun:task/object-store@0.1.0";
+import { convertErrors, reject } from "./wasmrun-guest.js";
 
-export const handler = {
-  handle(message) {
-    try {
-      shout(message);
-    } catch (error) {
-      throw failure(error);
-    }
-  },
-};
+export const handler = { handle: convertErrors(shout) };
 
 // The task ends when this function returns: a timer or a promise that is then still open never runs.
 function shout(message) {
@@ -24,24 +17,11 @@ function shout(message) {
     } catch {
       throw reject(`${announced.key} is not UTF-8 text`);
     }
-    const options = { contentType: "text/plain", metadata: [], condition: { tag: "always" } };
-    output.put(announced.key, new TextEncoder().encode(text.toUpperCase()), options);
+    output.put(announced.key, new TextEncoder().encode(text.toUpperCase()), {
+      contentType: "text/plain",
+      metadata: [],
+      condition: { tag: "always" },
+    });
     console.log(`wrote ${announced.key}`);
   }
-}
-
-function reject(reason) {
-  return { tag: "reject", val: reason };
-}
-
-// Converts an error of a store: retried is what may work later, when the store is back or the grant corrected.
-function failure(error) {
-  if (error?.tag === "reject" || error?.tag === "retry") return error;
-  const name = error?.payload?.tag ?? error?.tag;
-  if (name === "unavailable" || name === "access-denied") {
-    return { tag: "retry", val: { delaySeconds: undefined, reason: name } };
-  }
-  // An error of the guest itself: the task traps, with the error in the dead letter.
-  if (name === undefined) throw error;
-  return reject(error.payload?.val ?? error.val ?? name);
 }

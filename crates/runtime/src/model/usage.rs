@@ -1,6 +1,7 @@
 //! Usage: how much a task consumed.
 
 use crate::model::limits::Limit;
+use crate::model::message::Message;
 use crate::model::outcome::{Outcome, OutcomeKind};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -147,6 +148,9 @@ pub struct TaskRecord<'a> {
     pub message_id: &'a str,
     /// Number of deliveries of the message, including this one.
     pub receive_count: u32,
+    /// The text of the message, which usage files don't have.
+    #[serde(skip)]
+    pub body: &'a str,
     /// Name of the component in dead letters.
     pub component: &'a str,
     /// How the task ended.
@@ -162,19 +166,22 @@ pub struct TaskRecord<'a> {
 
 impl<'a> TaskRecord<'a> {
     /// Creates the record of a task that ends now.
-    pub fn new(
-        message_id: &'a str,
-        receive_count: u32,
-        component: &'a str,
-        outcome: &'a Outcome,
-        usage: &'a Usage,
-    ) -> Self {
+    pub fn new(message: &'a Message, component: &'a str, outcome: &'a Outcome, usage: &'a Usage) -> Self {
         let limit = match outcome {
             Outcome::LimitExceeded { limit } => Some(*limit),
             _ => None,
         };
-        let (time, reason) = (SystemTime::now(), outcome.reason());
-        Self { time, message_id, receive_count, component, outcome: outcome.kind(), limit, reason, usage }
+        Self {
+            time: SystemTime::now(),
+            message_id: &message.id,
+            receive_count: message.receive_count,
+            body: &message.body,
+            component,
+            outcome: outcome.kind(),
+            limit,
+            reason: outcome.reason(),
+            usage,
+        }
     }
 }
 
@@ -200,13 +207,15 @@ mod tests {
         let mut usage = Usage { fuel: 7, wall: Duration::from_millis(3), ..Usage::default() };
         usage.stores.insert("input".into(), StoreUsage { calls: 2, bytes_read: 10, bytes_written: 0 });
         let outcome = Outcome::LimitExceeded { limit: Limit::TableElements };
-        let mut record = TaskRecord::new("id", 2, "c.wasm", &outcome, &usage);
+        let message = Message { receive_count: 2, ..Message::new("id", "secret") };
+        let mut record = TaskRecord::new(&message, "c.wasm", &outcome, &usage);
         record.time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_500_000);
         let line = serde_json::to_value(&record).expect("JSON");
         assert_eq!(line["time"], "1970-01-01T00:00:01.500000Z");
         assert_eq!(line["limit"], "table-elements");
         assert_eq!((&line["fuel"], &line["wall_us"]), (&7.into(), &3000.into()));
         assert_eq!(line["stores"]["input"]["bytes_read"], 10);
-        assert_eq!(line["outcome"], "limit-exceeded");
+        assert_eq!((&line["outcome"], &line["receive_count"]), (&"limit-exceeded".into(), &2.into()));
+        assert!(!line.to_string().contains("secret"), "{line}");
     }
 }

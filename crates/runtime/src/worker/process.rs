@@ -232,7 +232,7 @@ impl Worker {
         self.window.ended(report);
         let Report { outcome, usage, component, .. } = report;
         if !self.options.observers.is_empty() {
-            let record = TaskRecord::new(&message.id, message.receive_count, component, outcome, usage);
+            let record = TaskRecord::new(message, component, outcome, usage);
             self.options.observers.iter().for_each(|observer| observer.ended(&record));
         }
         let (message_id, receive_count) = (&message.id, message.receive_count);

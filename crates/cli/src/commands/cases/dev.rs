@@ -1,11 +1,12 @@
-//! `wasmrun dev`: builds the guest and runs its cases after each change.
+//! `wasmrun dev`: builds the guest after each change, and runs its cases or a worker on a queue.
 
-use super::{Done, print, run, start_log};
+use super::live::Live;
+use super::{Done, component, print, run, start_log};
 use crate::output::Output;
 use crate::output::failure::Failure;
-use crate::settings::flags::DevArgs;
+use crate::settings::flags::{CaseArgs, DevArgs};
 use crate::settings::project::{PROJECT_FILE, ProjectFile};
-use crate::wiring::signals::StopSignals;
+use crate::wiring::signals::Stop;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,62 +28,144 @@ const MAX_BYTES: u64 = 256 << 20;
 const OUTPUT: [&str; 4] = ["target", "node_modules", "__pycache__", "build"];
 
 pub(crate) async fn dev(args: DevArgs) -> Result<ExitCode, Failure> {
-    let output = start_log(&args.cases)?;
-    let mut signals = StopSignals::new()?;
-    tokio::select! {
-        result = watch(&args, &output) => result.map(|()| ExitCode::SUCCESS),
-        () = signals.next() => Ok(ExitCode::SUCCESS),
+    let live = args.live();
+    // Without the flag, what a guest says on a queue is shown; the outcomes of tasks are shown in any case.
+    let level =
+        if live.is_some() { "warn,guest=info,wasmrun_runtime::worker::process=error" } else { "warn" };
+    let output = start_log(&args.task.log, level)?;
+    let stop = Stop::on_signals()?;
+    let live = live.map(|run| Live::new(run, output.clone(), stop.clone()));
+    let mut dev = Dev { cases: args.cases(), config: args.task.config.clone(), output, live };
+    let result = tokio::select! {
+        result = dev.watch() => result,
+        () = stop.drain.cancelled() => Ok(()),
+    };
+    if let Some(live) = &mut dev.live {
+        live.finish().await;
     }
+    result.map(|()| ExitCode::SUCCESS)
 }
 
-async fn watch(args: &DevArgs, output: &Output) -> Result<(), Failure> {
-    let directory = args.cases.directory();
-    let (mut files, mut before) = (Files::default(), BTreeMap::new());
-    // A first look at all files, so that the first build and run aren't started twice.
-    files.look(&watched(args, &directory)?);
-    loop {
-        round(args, output, &directory, &mut before).await?;
-        output.line("waiting for changes");
-        // A wrong project file is a result like a failed build: it is watched, too.
-        let mut look = || files.look(&watched(args, &directory).unwrap_or_else(|_| vec![directory.clone()]));
-        while !look() {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        // Until an editor or a checkout has written all files.
+/// What is done after each change.
+struct Dev {
+    cases: CaseArgs,
+    /// The worker's configuration file, which is watched, too.
+    config: Option<PathBuf>,
+    output: Output,
+    /// Runs instead of the cases.
+    live: Option<Live>,
+}
+
+impl Dev {
+    async fn watch(&mut self) -> Result<(), Failure> {
+        let directory = self.cases.directory();
+        let (mut files, mut before) = (Files::default(), BTreeMap::new());
+        // A first look at all files, so that the first build and run aren't started twice.
+        files.look(&self.watched(&directory)?);
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            if !look() {
-                break;
+            self.round(&directory, &mut before).await?;
+            self.output.line("waiting for changes");
+            while !files.look(&self.watched_now(&directory)) {
+                self.pause().await;
             }
-        }
-    }
-}
-
-/// Builds the component and runs the cases once. A failed build or run is printed.
-async fn round(
-    args: &DevArgs,
-    output: &Output,
-    directory: &Path,
-    before: &mut BTreeMap<String, Usage>,
-) -> Result<(), Failure> {
-    if args.cases.component.is_none()
-        && let Ok(ProjectFile { build: Some(build), .. }) = ProjectFile::read(directory)
-        && !is_built(output, directory, &build).await?
-    {
-        return Ok(());
-    }
-    match run(&args.cases, false).await {
-        Ok(done) => {
-            print::lines(output, &done, before);
-            for Done { name, result, .. } in done {
-                if let Ok(ran) = result {
-                    before.insert(name, ran.usage);
+            // Until an editor or a checkout has written all files.
+            loop {
+                self.pause().await;
+                if !files.look(&self.watched_now(&directory)) {
+                    break;
                 }
             }
         }
-        Err(failure) => output.line(format_args!("error: {failure}")),
     }
-    Ok(())
+
+    /// Waits until the files are looked at again. Meanwhile, says how the worker ended.
+    async fn pause(&mut self) {
+        let pause = tokio::time::sleep(LOOK_EVERY);
+        match &mut self.live {
+            Some(live) => {
+                let mut pause = std::pin::pin!(pause);
+                tokio::select! {
+                    () = &mut pause => {}
+                    () = live.ended() => pause.await,
+                }
+            }
+            None => pause.await,
+        }
+    }
+
+    /// Builds the component, and runs the cases once or replaces the worker. A failed build or run is printed.
+    async fn round(&mut self, directory: &Path, before: &mut BTreeMap<String, Usage>) -> Result<(), Failure> {
+        if self.cases.component.is_none()
+            && let Ok(ProjectFile { build: Some(build), .. }) = ProjectFile::read(directory)
+            && !is_built(&self.output, directory, &build).await?
+        {
+            self.live.iter().for_each(Live::keep);
+            return Ok(());
+        }
+        if let Some(live) = &mut self.live {
+            let found =
+                ProjectFile::read(directory).and_then(|project| component(&self.cases, directory, &project));
+            let replaced = match found {
+                Ok(component) => live.replace(&component).await,
+                Err(failure) => Err(failure),
+            };
+            if let Err(failure) = replaced {
+                self.output.line(format_args!("error: {failure}"));
+                live.keep();
+            }
+            return Ok(());
+        }
+        match run(&self.cases, false).await {
+            Ok(done) => {
+                print::lines(&self.output, &done, before);
+                for Done { name, result, .. } in done {
+                    if let Ok(ran) = result {
+                        before.insert(name, ran.usage);
+                    }
+                }
+            }
+            Err(failure) => self.output.line(format_args!("error: {failure}")),
+        }
+        Ok(())
+    }
+
+    /// Returns the paths to watch. A wrong project file is a result like a failed build: it is watched, too.
+    fn watched_now(&self, directory: &Path) -> Vec<PathBuf> {
+        self.watched(directory).unwrap_or_else(|_| match &self.live {
+            Some(_) => vec![directory.join(PROJECT_FILE)],
+            None => vec![directory.to_owned()],
+        })
+    }
+
+    /// Returns the paths to watch: those of the project's file, or else the whole directory; and its cases, or the
+    /// worker's configuration.
+    fn watched(&self, directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+        let mut paths = match &self.live {
+            Some(_) => self.config.iter().cloned().collect(),
+            None => vec![directory.join("cases")],
+        };
+        if let Some(component) = &self.cases.component {
+            paths.push(component.clone());
+            return Ok(paths);
+        }
+        let project = ProjectFile::read(directory)?;
+        paths.push(directory.join(PROJECT_FILE));
+        match (&*project.watch, &self.live) {
+            ([], None) => paths.push(directory.to_owned()),
+            // The queue and the stores may be in the directory, and tasks change them.
+            ([], Some(_)) if project.build.is_some() => {
+                return Err(Failure::usage(format!(
+                    "{} has no `watch`: with --queue, name the files that are built",
+                    directory.join(PROJECT_FILE).display()
+                )));
+            }
+            (watch, _) => paths.extend(watch.iter().map(|path| directory.join(path))),
+        }
+        if project.build.is_none() {
+            paths.extend(project.component.map(|component| directory.join(component)));
+        }
+        Ok(paths)
+    }
 }
 
 /// Runs the project's build command, which prints to this terminal. Returns whether it succeeded.
@@ -100,23 +183,6 @@ async fn is_built(output: &Output, directory: &Path, build: &str) -> Result<bool
         output.line(format_args!("the build failed: {status}"));
     }
     Ok(status.success())
-}
-
-/// Returns the paths to watch: those of the project's file, or else the whole directory; and its cases.
-fn watched(args: &DevArgs, directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if let Some(component) = &args.cases.component {
-        return Ok(vec![component.clone(), directory.join("cases")]);
-    }
-    let project = ProjectFile::read(directory)?;
-    let mut paths: Vec<PathBuf> = project.watch.iter().map(|path| directory.join(path)).collect();
-    if paths.is_empty() {
-        paths.push(directory.to_owned());
-    }
-    paths.extend([directory.join("cases"), directory.join(PROJECT_FILE)]);
-    if project.build.is_none() {
-        paths.extend(project.component.map(|component| directory.join(component)));
-    }
-    Ok(paths)
 }
 
 /// The watched files, as they were at the last look.

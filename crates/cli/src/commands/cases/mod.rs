@@ -7,10 +7,12 @@
 //! | `update` | writes what was seen into a case |
 //! | `print` | prints results as lines, JSON and JUnit |
 //! | `dev` | `wasmrun dev`: watches, builds and runs the cases again |
+//! | `live` | the worker of `wasmrun dev --queue` |
 
 pub(crate) mod dev;
 mod diff;
 mod judge;
+mod live;
 mod print;
 mod update;
 
@@ -64,7 +66,7 @@ impl Done {
 }
 
 pub(crate) async fn test(args: TestArgs) -> Result<ExitCode, Failure> {
-    let output = start_log(&args.cases)?;
+    let output = start_log(&args.cases.log, "warn")?;
     let done = run(&args.cases, args.update).await?;
     if let Some(path) = &args.junit {
         fs::write(path, print::junit(&done)).map_err(|error| {
@@ -80,9 +82,9 @@ pub(crate) async fn test(args: TestArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Starts the log. What isn't asked for is a warning at least: a result isn't to be searched for among log lines.
-fn start_log(args: &CaseArgs) -> Result<Output, Failure> {
-    let warnings = LogSettings { level: Some("warn".into()), format: None };
-    logging::start(&args.log.clone().or(warnings))
+fn start_log(log: &LogSettings, default_level: &str) -> Result<Output, Failure> {
+    let default = LogSettings { level: Some(default_level.into()), format: None };
+    logging::start(&log.clone().or(default))
 }
 
 /// Runs all cases that the arguments name. The results are in the order of the names.

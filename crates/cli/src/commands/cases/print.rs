@@ -1,6 +1,6 @@
 //! Prints the results of cases: as lines for people, as JSON, and as JUnit's XML for CI.
 
-use super::{Done, Ran};
+use super::Done;
 use crate::output::Output;
 use crate::output::show::{change, count, size, time};
 use serde_json::json;
@@ -22,7 +22,8 @@ pub(super) fn lines(output: &Output, done: &[Done], before: &BTreeMap<String, Us
             _ if case.passed() => "ok",
             _ => "FAILED",
         };
-        let usage = case.result.as_ref().map(|ran| usage(ran, before.get(&case.name))).unwrap_or_default();
+        let usage =
+            case.result.as_ref().map(|ran| usage(&ran.usage, before.get(&case.name))).unwrap_or_default();
         output.line(format_args!("{word:<8}{:<width$}  {usage}", case.name));
         if word == "FAILED" {
             details(case).iter().for_each(|line| output.line(format_args!("        {line}")));
@@ -35,8 +36,8 @@ pub(super) fn lines(output: &Output, done: &[Done], before: &BTreeMap<String, Us
     output.line(format_args!("{passed} passed, {failed} failed{updated}"));
 }
 
-fn usage(ran: &Ran, before: Option<&Usage>) -> String {
-    let usage = &ran.usage;
+/// Formats the usage of a task, next to that of an earlier one.
+pub(super) fn usage(usage: &Usage, before: Option<&Usage>) -> String {
     let changed = |now: u64, before: Option<u64>| match before.filter(|before| *before != now && *before > 0)
     {
         Some(before) => format!(" ({})", change(now, before)),

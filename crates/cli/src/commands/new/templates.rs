@@ -157,8 +157,14 @@ fn bindings(lang: Language) -> &'static [File] {
             "Cargo.toml" <- "rust/Cargo.toml.in",
             "README.md" <- "rust/README.md.in",
         },
-        Language::Python => files! { "README.md" <- "python/README.md.in" },
-        Language::Javascript => files! { "README.md" <- "javascript/README.md.in" },
+        Language::Python => files! {
+            "README.md" <- "python/README.md.in",
+            "wasmrun_guest.py" <- "python/wasmrun_guest.py",
+        },
+        Language::Javascript => files! {
+            "README.md" <- "javascript/README.md.in",
+            "wasmrun-guest.js" <- "javascript/wasmrun-guest.js",
+        },
         Language::C => files! {
             "README.md" <- "c/README.md.in",
             "bindings/guest.c" <- "c/bindings/guest.c",

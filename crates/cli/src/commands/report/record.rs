@@ -147,6 +147,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
     use std::time::Duration;
+    use wasmrun_runtime::model::message::Message;
     use wasmrun_runtime::model::outcome::Outcome;
     use wasmrun_runtime::model::usage::{StoreUsage, TaskRecord, Usage};
 
@@ -237,7 +238,8 @@ pub(super) mod tests {
                 ..Usage::default()
             };
             let outcome = Outcome::Trapped { what: reason.clone() };
-            let line = serde_json::to_vec(&TaskRecord::new(&id, 2, "c.wasm", &outcome, &usage)).expect("JSON");
+            let message = Message { receive_count: 2, ..Message::new(&id, "") };
+            let line = serde_json::to_vec(&TaskRecord::new(&message, "c.wasm", &outcome, &usage)).expect("JSON");
             let record = Record::read(&line).expect("a record");
             prop_assert_eq!(Quantity::ALL.map(|quantity| record.of(quantity)), Quantity::ALL.map(|q| q.of(&usage)));
             prop_assert_eq!(record.outcome(), Some(OutcomeKind::Trapped));

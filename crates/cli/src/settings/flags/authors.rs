@@ -1,7 +1,10 @@
 //! Flags of `new`, `test` and `dev`.
 
+use super::tasks::{RunArgs, TaskArgs};
 use crate::settings::engine::EngineSettings;
 use crate::settings::log::LogSettings;
+use crate::settings::watch::WatchSettings;
+use crate::settings::worker::WorkerSettings;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -77,19 +80,71 @@ pub(crate) struct TestArgs {
     pub(crate) junit: Option<PathBuf>,
 }
 
-/// Build a guest and run its test cases after each change
+/// Build a guest after each change, and run its test cases or a queue
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-guest.toml names the command that builds the component, and the files to watch.
+guest.toml names the command that builds the component, and the files to watch. With --queue, a worker
+takes the place of the cases, with the flags and the configuration file of `wasmrun run`. After each
+build, it lets running tasks finish and runs the new component. If a build fails, the previous
+component keeps running.
 
 Examples:
   wasmrun dev
   wasmrun dev thumbnail --case blank
+  wasmrun dev thumbnail --queue sqlite:jobs.db \\
+      --store input=dir:in:ro --store output=dir:out:rw
+  wasmrun dev --queue sqlite:jobs.db --config wasmrun.toml
 
 Exit codes: 0 stopped by a signal, 2 wrong usage or project, 3 the host can't be used.")]
 pub(crate) struct DevArgs {
+    /// Directory of the project [default: the current one]
+    pub(crate) directory: Option<PathBuf>,
+    /// Component: a .wasm file [default: `component` in guest.toml]
+    #[arg(long, value_name = "FILE.wasm")]
+    pub(crate) component: Option<PathBuf>,
+    /// Run only the cases whose names contain this text
+    #[arg(long, value_name = "NAME")]
+    pub(crate) case: Option<String>,
+    /// Run a worker on this queue instead of the cases: sqlite:PATH or sqlite:PATH#NAME, or an SQS queue's URL, ARN or
+    /// name
+    #[arg(long, value_name = "URL", conflicts_with = "case")]
+    pub(crate) queue: Option<String>,
+    /// Action for an outcome (retry, rejected, limit-exceeded, timed-out, trapped): retry, dead-letter or
+    /// drop
+    #[arg(long, value_name = "OUTCOME=ACTION")]
+    pub(crate) on: Vec<String>,
     #[command(flatten)]
-    pub(crate) cases: CaseArgs,
+    pub(crate) task: TaskArgs,
+    #[command(flatten)]
+    pub(crate) worker: WorkerSettings,
+}
+
+impl DevArgs {
+    /// Returns what the cases are run with.
+    pub(crate) fn cases(&self) -> CaseArgs {
+        CaseArgs {
+            directory: self.directory.clone(),
+            component: self.component.clone(),
+            case: self.case.clone(),
+            engine: self.task.engine.clone(),
+            log: self.task.log.clone(),
+        }
+    }
+
+    /// Returns what a worker is run with, if a queue is named. The component isn't among it.
+    pub(crate) fn live(&self) -> Option<RunArgs> {
+        Some(RunArgs {
+            component: None,
+            queue: Some(self.queue.clone()?),
+            on: self.on.clone(),
+            usage: None,
+            usage_size: None,
+            check: false,
+            task: self.task.clone(),
+            worker: self.worker.clone(),
+            watch: WatchSettings::default(),
+        })
+    }
 }
 
 /// What `test` and `dev` share.

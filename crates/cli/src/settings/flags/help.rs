@@ -2,7 +2,9 @@
 
 use crate::settings::flags::Cli;
 use crate::settings::limit_flags::LimitSettings;
-use clap::{Arg, Command, CommandFactory};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, CommandFactory};
 use std::fmt::Write as _;
 
 /// Groups of commands by purpose. New users need the first group.
@@ -14,7 +16,7 @@ const COMMANDS: [(&str, &[&str]); 5] = [
     ("Components and rights", &["inspect", "compile", "push", "policy", "completions"]),
 ];
 
-/// A group of flags of `run`, `invoke` and `inspect`, by their long names, with hyphens or underscores.
+/// A group of flags of `run`, `invoke`, `inspect` and `dev`, by their long names, with hyphens or underscores.
 struct Group {
     heading: &'static str,
     /// Flags that `-h` and `--help` show.
@@ -24,6 +26,7 @@ struct Group {
 }
 
 const FLAGS: [Group; 11] = [
+    Group { heading: "Project", common: &["component", "case"], others: &[] },
     Group {
         heading: "Queue",
         common: &["queue", "until-empty", "dead-letter", "on"],
@@ -95,6 +98,7 @@ pub(crate) fn command() -> Command {
         "run" => grouped(command, "run"),
         "invoke" => grouped(command, "invoke"),
         "inspect" => grouped(command, "inspect"),
+        "dev" => grouped(command, "dev"),
         _ => command,
     });
     command = negative_numbers_are_values(command);
@@ -126,6 +130,31 @@ fn first_screen(command: &Command) -> String {
     }
     screen
         + "\nOptions:\n{options}\n\n`wasmrun <COMMAND> -h` shows a command's common flags, `--help` all of them, with examples.\n"
+}
+
+/// Refuses flags of `dev` that only a worker has, if there is no queue: they would have no effect.
+pub(crate) fn check(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some(("dev", typed)) = matches.subcommand() else { return Ok(()) };
+    if typed.contains_id("queue") {
+        return Ok(());
+    }
+    let mut command = command();
+    let of_cases: Vec<String> = command.find_subcommand("test").map(longs).unwrap_or_default();
+    let Some(dev) = command.find_subcommand_mut("dev") else { return Ok(()) };
+    let is_typed = |id: &str| typed.value_source(id) == Some(ValueSource::CommandLine);
+    let wrong = dev.get_arguments().filter(|arg| is_typed(arg.get_id().as_str()));
+    let wrong = wrong.filter_map(Arg::get_long).find(|long| !of_cases.iter().any(|of| of == long));
+    match wrong.map(str::to_owned) {
+        Some(long) => Err(dev.error(
+            ErrorKind::MissingRequiredArgument,
+            format!("--{long} needs --queue URL: cases have their grants and limits in guest.toml"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn longs(command: &Command) -> Vec<String> {
+    command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect()
 }
 
 /// Arranges the flags of a command in groups.
@@ -166,7 +195,7 @@ mod tests {
         for subcommand in command.get_subcommands() {
             assert!(grouped.contains(&subcommand.get_name()), "{}", subcommand.get_name());
         }
-        for name in ["run", "invoke", "inspect"] {
+        for name in ["run", "invoke", "inspect", "dev"] {
             let subcommand = command.find_subcommand(name).expect("a command");
             for flag in subcommand.get_arguments().filter(|arg| !arg.is_positional()) {
                 assert!(flag.get_help_heading().is_some(), "{name} {flag}");

@@ -57,7 +57,7 @@ pub(crate) enum Command {
     Queue(QueueArgs),
     New(NewArgs),
     Test(TestArgs),
-    Dev(DevArgs),
+    Dev(Box<DevArgs>),
     Inspect(Box<InspectArgs>),
     #[cfg(feature = "compiler")]
     Compile(CompileArgs),

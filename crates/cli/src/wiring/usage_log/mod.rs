@@ -183,6 +183,7 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmrun_runtime::model::message::Message;
     use wasmrun_runtime::model::outcome::Outcome;
     use wasmrun_runtime::model::usage::Usage;
 
@@ -194,7 +195,7 @@ mod tests {
         let outcome = Outcome::Rejected { reason: "a\u{9b}\nb".into() };
         for fuel in 0..100 {
             let usage = Usage { fuel, ..Usage::default() };
-            log.ended(&TaskRecord::new("id", 1, "c.wasm", &outcome, &usage));
+            log.ended(&TaskRecord::new(&Message::new("id", ""), "c.wasm", &outcome, &usage));
         }
         log.close();
         let text = std::fs::read_to_string(&path).expect("text");

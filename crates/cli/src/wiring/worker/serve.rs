@@ -1,6 +1,5 @@
-//! Runs a worker, and prints its summary.
+//! Runs a worker.
 
-use super::Signals;
 use super::open::Opened;
 use super::plan::RunPlan;
 use crate::output::Output;
@@ -8,8 +7,8 @@ use crate::output::failure::Failure;
 use crate::output::progress::progress;
 use crate::settings::worker::Interval;
 use crate::wiring::refresh::Refresh;
+use crate::wiring::signals::Stop;
 use crate::wiring::watch::{self, Observers};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::task::JoinHandle;
@@ -19,7 +18,7 @@ use wasmrun_watch::{About, Watch};
 
 impl Opened {
     /// Warns of rejected messages that stay in the queue.
-    pub(super) fn warn_of_rejected(&self, plan: &RunPlan) {
+    pub(crate) fn warn_of_rejected(&self, plan: &RunPlan) {
         if !self.keeps_rejected {
             return;
         }
@@ -38,7 +37,7 @@ impl Opened {
     }
 
     /// Prints the result of a check.
-    pub(super) fn say_checked(&self, plan: &RunPlan, output: &Output) {
+    pub(crate) fn say_checked(&self, plan: &RunPlan, output: &Output) {
         let queue_url = &plan.queue_url;
         output.line(format_args!("ok: {queue_url} and the component are ready"));
         if self.is_planned {
@@ -52,7 +51,7 @@ impl Opened {
     }
 
     /// Logs that the worker is ready, with its queue, limits and grants.
-    pub(super) fn log_ready(&self, plan: &RunPlan) {
+    pub(crate) fn log_ready(&self, plan: &RunPlan) {
         let grants = self.component.grants().stores.iter();
         let stores: Vec<String> =
             grants.map(|(alias, grant)| format!("{alias}={}:{}", grant.store.url(), grant.mode)).collect();
@@ -70,14 +69,14 @@ impl Opened {
     }
 }
 
-/// Runs the worker, its HTTP server and its metrics until the worker ends. Then prints the summary.
-pub(super) async fn serve(
+/// Runs the worker, its HTTP server and its metrics until the worker ends.
+pub(crate) async fn serve(
     plan: &RunPlan,
     opened: Opened,
     output: &Output,
-    signals: Signals,
+    stop: Stop,
     started_at: SystemTime,
-) -> Result<ExitCode, Failure> {
+) -> Result<Summary, Failure> {
     let progress = draw_progress(plan, &opened, output).await?;
     let Opened { queue, component, worker, usage, observers, protection, server, .. } = opened;
     let Observers { metrics, emf } = observers;
@@ -90,9 +89,8 @@ pub(super) async fn serve(
         watch::serve(server, Arc::new(watch))
     });
     let reporting = emf.clone().map(|emf| watch::print_metrics(emf, worker.clone(), output.clone()));
-    let Signals { stop, abandon } = signals;
     let summary = tokio::select! {
-        summary = worker.clone().run(stop.clone(), abandon) => summary,
+        summary = worker.clone().run(stop.drain, stop.abandon) => summary,
         () = keep_protected(protection.as_ref(), &worker) => unreachable!("it goes on until it's dropped"),
     };
     drop((refreshing, serving, reporting));
@@ -104,12 +102,12 @@ pub(super) async fn serve(
     }
     if let Some(progress) = progress {
         progress.abort();
+        output.end_progress();
     }
     if let Some(usage) = usage {
         usage.close();
     }
-    output.summary(&summary);
-    ended(plan, &summary, stop.is_cancelled())
+    Ok(summary)
 }
 
 /// Starts to draw the progress of a worker that ends when the queue is empty.
@@ -130,15 +128,5 @@ async fn keep_protected(protection: Option<&Protection>, worker: &Worker) {
     match protection {
         Some(protection) => protection.keep(|| worker.is_busy()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Returns the exit code. A stalled worker has failed, unless a signal stopped it.
-fn ended(plan: &RunPlan, summary: &Summary, is_stopped: bool) -> Result<ExitCode, Failure> {
-    match &summary.stalled {
-        Some(why) if plan.until_empty() && !is_stopped => Err(Failure::Stalled(format!(
-            "{why}; unsettled messages stay in the queue: fix the cause and run again"
-        ))),
-        _ => Ok(ExitCode::SUCCESS),
     }
 }

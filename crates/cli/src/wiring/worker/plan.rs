@@ -15,16 +15,16 @@ use wasmrun_runtime::model::outcome::Action;
 use wasmrun_runtime::worker::{Backoff, WorkerOptions};
 
 /// Settings of a worker, merged and validated before anything is opened.
-pub(super) struct RunPlan {
-    pub(super) queue_url: String,
+pub(crate) struct RunPlan {
+    pub(crate) queue_url: String,
     /// Path of the usage file, with all links resolved, and the size in bytes at which it's rotated.
-    pub(super) usage: Option<(PathBuf, u64)>,
+    pub(crate) usage: Option<(PathBuf, u64)>,
     pub(super) worker: WorkerSettings,
-    pub(super) watching: WatchSettings,
+    pub(crate) watching: WatchSettings,
     outcomes: OutcomeActions,
-    pub(super) task: TaskPlan,
+    pub(crate) task: TaskPlan,
     /// Whether to open and check everything without running a task.
-    pub(super) is_check: bool,
+    pub(crate) is_check: bool,
 }
 
 impl RunPlan {
@@ -33,7 +33,7 @@ impl RunPlan {
     /// # Errors
     ///
     /// Names the first wrong setting, in the order of the checks below.
-    pub(super) fn new(args: RunArgs, mut file: ConfigFile) -> Result<Self, Failure> {
+    pub(crate) fn new(args: RunArgs, mut file: ConfigFile) -> Result<Self, Failure> {
         let queue_url = args.queue.or_else(|| file.queue.take()).ok_or_else(|| {
             Failure::usage("no queue: add --queue URL, or set `queue` in the configuration")
         })?;
@@ -62,7 +62,7 @@ impl RunPlan {
     }
 
     /// Returns whether the worker ends when the queue is empty.
-    pub(super) fn until_empty(&self) -> bool {
+    pub(crate) fn until_empty(&self) -> bool {
         self.worker.until_empty.unwrap_or(false)
     }
 

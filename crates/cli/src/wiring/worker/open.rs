@@ -19,10 +19,10 @@ use wasmrun_runtime::worker::{BodyStore, TasksStart, Worker, WorkerOptions};
 use wasmrun_watch::server::Server;
 
 /// A worker, and everything that is opened for it.
-pub(super) struct Opened {
+pub(crate) struct Opened {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) component: Arc<Component>,
-    pub(super) worker: Arc<Worker>,
+    pub(crate) worker: Arc<Worker>,
     pub(super) usage: Option<Arc<UsageLog>>,
     pub(super) observers: Observers,
     /// Scale-in protection of this ECS task.
@@ -37,8 +37,8 @@ pub(super) struct Opened {
 }
 
 /// Opens everything, and returns the first error. A planned queue is created last, so that a failed start leaves no
-/// queue behind.
-pub(super) async fn open(plan: &RunPlan) -> Result<Opened, Failure> {
+/// queue behind. Reports the end of each task to `shown`, too.
+pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -> Result<Opened, Failure> {
     let backends = Backends::new(plan.task.aws.clone());
     let work = work_queue(&backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?;
     let ecs = EcsTask::find().await.unwrap_or_default();
@@ -66,7 +66,7 @@ pub(super) async fn open(plan: &RunPlan) -> Result<Opened, Failure> {
     let options = WorkerOptions {
         bodies,
         starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
-        observers: all_observers(usage.as_ref(), &observers),
+        observers: all_observers(usage.as_ref(), &observers, shown),
         ..plan.options(component.capacity().instances)?
     };
     // A check doesn't listen, as another worker may use the address.
@@ -112,12 +112,17 @@ async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result
     Ok(BodyStore { store, most_bytes })
 }
 
-fn all_observers(usage: Option<&Arc<UsageLog>>, observers: &Observers) -> Vec<Arc<dyn TaskObserver>> {
+fn all_observers(
+    usage: Option<&Arc<UsageLog>>,
+    observers: &Observers,
+    shown: Option<Arc<dyn TaskObserver>>,
+) -> Vec<Arc<dyn TaskObserver>> {
     let Observers { metrics, emf } = observers;
     [
         usage.cloned().map(|usage| usage as Arc<dyn TaskObserver>),
         metrics.clone().map(|metrics| metrics as Arc<dyn TaskObserver>),
         emf.clone().map(|emf| emf as Arc<dyn TaskObserver>),
+        shown,
     ]
     .into_iter()
     .flatten()

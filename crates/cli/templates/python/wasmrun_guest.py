@@ -1,0 +1,1 @@
+../../../../sdk/python/src/wasmrun_guest/__init__.py

@@ -1,0 +1,14 @@
+/// <reference path="./types/task.d.ts" />
+import type { FailureReject, FailureRetry, Message } from "wasmrun:task/handler@0.1.0";
+
+/** Returns what to throw to reject the message: a retry can't succeed. */
+export function reject(reason: string): FailureReject;
+
+/** Returns what to throw to retry the message later. Without a delay, the worker's backoff decides. */
+export function retry(reason: string, delaySeconds?: number): FailureRetry;
+
+/**
+ * Returns a `handle` that converts the errors that stores and queues throw: `unavailable` and `access-denied` are
+ * retried, other errors are rejected. Errors of the guest itself are left alone, and trap the task.
+ */
+export function convertErrors(handle: (message: Message) => void): (message: Message) => void;
