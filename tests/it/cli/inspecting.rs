@@ -68,3 +68,27 @@ fn a_core_module_is_told_how_its_language_makes_a_component() {
         assert!(output.error().contains(says), "{output}");
     }
 }
+
+#[test]
+fn an_import_with_a_label_is_named_with_the_interface_that_it_implements() {
+    let world = World::with_queue(&[]);
+    let text = r#"(component
+        (import "sessions" (implements "wasi:keyvalue/store@0.2.0-draft2") (instance (export "open" (func))))
+        (import "wasi:keyvalue/store@0.2.0-draft2" (instance (export "open" (func))))
+        (instance $handler)
+        (export "wasmrun:task/handler@0.1.0" (instance $handler)))"#;
+    world.write("labels.wasm", wat::parse_str(text).expect("a component"));
+    let named = "sessions (implements wasi:keyvalue/store@0.2.0-draft2)";
+    let output = world.wasmrun(["inspect", "--cache", "off", "labels.wasm"]).fails_with(2, "sessions");
+    assert!(output.stdout.iter().any(|line| line.ends_with(named)), "{output}");
+    let json =
+        world.wasmrun(["inspect", "--json", "--cache", "off", "labels.wasm"]).ends().exited_with(2).json();
+    assert_eq!(json["imports"], json!([named, "wasi:keyvalue/store@0.2.0-draft2"]));
+    for command in [
+        world.wasmrun(["run", "labels.wasm", "--queue", "sqlite:jobs.db"]),
+        world.wasmrun(["invoke", "labels.wasm", "--message", "x"]),
+    ] {
+        let says = "sessions (it implements wasi:keyvalue/store@0.2.0-draft2 under a label of its own: import the interface by its name)";
+        command.args(["--cache", "off"]).fails_with(2, says);
+    }
+}

@@ -49,7 +49,7 @@ const OK: &str = r#"(func (export "handle") (param i32) (result i32) (i32.const 
 /// Asserts that the component is refused within 30 seconds with a message that contains `says`, and that no message is
 /// received.
 #[track_caller]
-fn refused(component: &[u8], options: &[&str], says: &str) {
+pub(super) fn refused(component: &[u8], options: &[&str], says: &str) {
     let world = World::with_queue(&[]);
     world.send(["never received"]);
     let began = Instant::now();

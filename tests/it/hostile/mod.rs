@@ -10,6 +10,7 @@
 //!
 //! | module | shows |
 //! |---|---|
+//! | `asynchronous` | components with async functions, which are refused |
 //! | `bare` | attacks in WebAssembly text that no Rust compiler would produce |
 //! | `components` | components that are hostile as a whole, by their structure |
 //! | `drafts` | attacks by a component of `wasi:messaging` and `wasi:blobstore` |
@@ -22,6 +23,7 @@
 //! | `outside` | the files around a worker's stores, and those that guests leave in a store |
 //! | `siege` | a worker under attack, and the checks of the five properties |
 
+mod asynchronous;
 mod bare;
 mod components;
 mod drafts;

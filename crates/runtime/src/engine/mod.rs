@@ -54,9 +54,10 @@ fn config(code: CodeOptions) -> Config {
         // The next task reuses the stack, so nothing of the previous task may be left on it.
         .async_stack_zeroing(true)
         .memory_init_cow(true)
-        // Features that no guest needs yet are disabled, which reduces the attack surface.
+        // A guest with async functions can make the host panic: see `task::async_tests`.
         .wasm_component_model_async(false)
         .concurrency_support(false)
+        // Features that no guest needs yet are disabled, which reduces the attack surface.
         .wasm_gc(false)
         .wasm_function_references(false)
         .wasm_exceptions(false)
@@ -129,6 +130,14 @@ fn running(code: CodeOptions, limits: &Limits, frames: Frames) -> Config {
         .max_wasm_stack(limits.stack_bytes)
         .async_stack_size(limits.stack_bytes.saturating_add(Limits::HOST_STACK_BYTES));
     config
+}
+
+/// Creates an engine that runs tasks with component-model-async, to show what it doesn't isolate.
+#[cfg(all(test, feature = "compiler"))]
+pub(crate) fn with_async(limits: &Limits) -> wasmtime::Result<wasmtime::Engine> {
+    let mut config = running(CodeOptions::default(), limits, Frames::Named);
+    config.wasm_component_model_async(true).concurrency_support(true);
+    wasmtime::Engine::new(&config)
 }
 
 /// Creates an engine with a pool for `instances` concurrent instances of one component.

@@ -22,6 +22,8 @@
 //! | `last_words` | which lines of standard error say why a guest failed |
 //! | [`calls`] | counts of the calls to stores and queues |
 
+#[cfg(all(test, feature = "compiler"))]
+mod async_tests;
 pub mod calls;
 mod classify;
 pub mod command;
