@@ -25,7 +25,7 @@ mod sqs;
 pub use config::{Aws, is_role};
 pub use policy::Permissions;
 pub use s3::{FetchError, S3Store, fetch, is_object};
-pub use sqs::{SqsQueue, is_queue_address};
+pub use sqs::{QueuePlace, SqsQueue, is_queue_address};
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ const COMMANDS: [(&str, &[&str]); 5] = [
     ("Write a guest", &["new", "test", "dev"]),
     ("Queues and results", &["queue", "report"]),
     ("Workers", &["top", "health"]),
-    ("Components and rights", &["inspect", "compile", "policy", "completions"]),
+    ("Components and rights", &["inspect", "compile", "policy", "manifest", "completions"]),
 ];
 
 /// A group of flags of `run`, `invoke` and `inspect`, by their long names, with hyphens or underscores.
