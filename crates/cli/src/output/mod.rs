@@ -10,6 +10,7 @@
 //! | `results` | prints the result of a task and the summary of a worker |
 //! | `failure` | the sentence of an error, and its exit code |
 //! | `show` | formats numbers |
+//! | `tree` | writes documents as JSON and YAML |
 //! | `version` | prints the version and the build information |
 
 pub(crate) mod failure;
@@ -17,6 +18,7 @@ pub(crate) mod log_lines;
 pub(crate) mod progress;
 mod results;
 pub(crate) mod show;
+pub(crate) mod tree;
 pub(crate) mod version;
 
 use self::failure::Failure;

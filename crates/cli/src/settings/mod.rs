@@ -9,7 +9,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `text`, `range`, `read` | parse values, check their range, read files that a user names |
-//! | `aws`, `engine`, `instances`, `limit_flags`, `log`, `registry`, `usage_size`, `watch`, `worker` | one group of settings each |
+//! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `registry`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
 //! | `variables` | finds and checks the names of variables |
 //! | `named`, `environment`, `config_values`, `grants`, `outcome_actions`, `command`, `message` | settings with a name; the message of a flag |
@@ -17,6 +17,7 @@
 //! | `project` | the files of a guest's project and of its cases |
 //! | `source` | where a component is |
 //! | `task` | merges the settings of tasks into a plan |
+//! | `as_flags` | writes settings as flags of `run`, for a container's command |
 
 /// Defines a group of settings that flags, variables and a table of the file share. Each setting is optional, so that
 /// groups from two places can be merged.
@@ -40,9 +41,11 @@ macro_rules! settings {
     };
 }
 
+pub(crate) mod as_flags;
 pub(crate) mod aws;
 pub(crate) mod command;
 pub(crate) mod config_values;
+pub(crate) mod deployment;
 pub(crate) mod engine;
 pub(crate) mod environment;
 pub(crate) mod file;

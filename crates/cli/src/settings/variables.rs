@@ -29,6 +29,16 @@ const FAMILIES: [&str; 8] =
 /// [`PREFIX`].
 const OF_SERVICES: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];
 
+/// Returns the variables that end in a name: the flag that each stands for, the name, and the value.
+pub(super) fn families() -> Vec<(String, String, String)> {
+    let found = FAMILIES.iter().flat_map(|family| {
+        let flag = family.trim_end_matches('_').to_ascii_lowercase().replace('_', "-");
+        let variables: Vec<_> = variables_with(&format!("{PREFIX}{family}")).collect();
+        variables.into_iter().map(move |(name, value)| (flag.clone(), name, value))
+    });
+    found.collect()
+}
+
 /// Warns of variables that look like settings but aren't.
 pub(crate) fn warn_of_unknown_variables() {
     for (variable, _) in std::env::vars_os() {

@@ -58,9 +58,19 @@ fn the_examples_of_each_help_run_as_printed() {
     let Some(registry) = DockerRegistry::start() else { return };
     in_account(&amazon);
     let shown = all(&World::new(), 80);
-    for command in
-        ["run", "invoke", "enqueue", "new", "test", "dev", "queue", "policy", "report", "completions"]
-    {
+    for command in [
+        "run",
+        "invoke",
+        "enqueue",
+        "new",
+        "test",
+        "dev",
+        "queue",
+        "policy",
+        "manifest",
+        "report",
+        "completions",
+    ] {
         assert!(shown.contains_key(command), "the help of {command} has no examples");
     }
     for (command, examples) in shown {
@@ -80,7 +90,11 @@ fn the_examples_of_each_help_run_as_printed() {
             let example = example.replace("9464", &port).replace("10.0.0.7:", "");
             let example = with_registry(&example, &registry);
             println!("{example}");
-            let script = place.script(&example).env("WASMRUN_LISTEN", &port);
+            let mut script = place.script(&example).env("WASMRUN_LISTEN", &port);
+            if command.starts_with("manifest") {
+                // Settings of a worker here, which a container wouldn't have.
+                script = script.without_env("WASMRUN_LISTEN").without_env("WASMRUN_UNTIL_EMPTY");
+            }
             // These run until they are stopped.
             let working = match &*command {
                 "dev" => Some("waiting for changes"),
@@ -123,6 +137,10 @@ fn prepare(place: &Place, command: &str) {
     let event = field(&world.peek("sqlite:jobs.db")[0], "body").to_owned();
     world.write("event.json", event);
     world.write("wasmrun.toml", CONFIGURATION);
+    world.write(
+        "worker.toml",
+        CONFIGURATION.replace("\"thumbnail.wasm\"", "\"s3://components/thumbnail.wasm\""),
+    );
     fs::copy(repository().join("crates/cli/src/prices.toml"), place.path("eu-west-1.toml")).expect("copied");
     if ["test", "dev"].contains(&command) {
         project(place);

@@ -6,9 +6,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Programs that examples call and that aren't run here, because building takes minutes and other tests run containers.
-/// A script of the same name notes its arguments.
-const NOTED: [&str; 4] = ["cargo", "docker", "podman", "rustup"];
+/// Programs that examples call and that aren't run here, because building takes minutes, other tests run containers, and
+/// there is no cluster. A script of the same name notes its arguments.
+const NOTED: [&str; 7] = ["cargo", "docker", "eksctl", "helm", "kubectl", "podman", "rustup"];
 const NOTES: &str = "notes";
 /// Time limit of a script, which may wait for several services.
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -13,7 +13,7 @@ const COMMANDS: [(&str, &[&str]); 5] = [
     ("Write a guest", &["new", "test", "dev"]),
     ("Queues and results", &["queue", "report"]),
     ("Workers", &["top", "health"]),
-    ("Components and rights", &["inspect", "compile", "push", "policy", "completions"]),
+    ("Components and rights", &["inspect", "compile", "push", "policy", "manifest", "completions"]),
 ];
 
 /// A group of flags of `run`, `invoke`, `inspect` and `dev`, by their long names, with hyphens or underscores.

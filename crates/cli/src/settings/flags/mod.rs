@@ -7,11 +7,13 @@
 //! | `workers` | `health`, `top` and `report` |
 //! | `authors` | `new`, `test` and `dev` |
 //! | `components` | `inspect`, `compile`, `push` and `policy` |
+//! | `manifests` | `manifest` |
 //! | `help` | groups the flags in `--help` |
 
 mod authors;
 mod components;
 pub(crate) mod help;
+mod manifests;
 mod queues;
 mod tasks;
 mod workers;
@@ -20,6 +22,9 @@ pub(crate) use self::authors::{CaseArgs, DevArgs, Kind, Language, NewArgs, TestA
 #[cfg(feature = "compiler")]
 pub(crate) use self::components::CompileArgs;
 pub(crate) use self::components::{InspectArgs, PolicyArgs, PushArgs};
+pub(crate) use self::manifests::{
+    ContainerArgs, EcsArgs, KedaIdentity, KubernetesArgs, ManifestArgs, Platform,
+};
 pub(crate) use self::queues::{EnqueueArgs, QueueArgs, QueueCommand};
 pub(crate) use self::tasks::{InvokeArgs, RunArgs, TaskArgs};
 pub(crate) use self::workers::{FargateSize, HealthArgs, ReportArgs, TopArgs};
@@ -63,6 +68,7 @@ pub(crate) enum Command {
     Compile(CompileArgs),
     Push(PushArgs),
     Policy(Box<PolicyArgs>),
+    Manifest(Box<ManifestArgs>),
     Report(ReportArgs),
     Health(HealthArgs),
     Top(TopArgs),

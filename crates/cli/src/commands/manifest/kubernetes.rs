@@ -1,0 +1,184 @@
+//! Kubernetes objects, and the values of the Helm chart that renders the same ones.
+
+use super::plan::Plan;
+use super::{network, pod, scaling};
+use crate::output::failure::Failure;
+use crate::output::tree::{Tree, map, texts};
+use crate::settings::deployment::Architecture;
+use crate::settings::flags::{KedaIdentity, KubernetesArgs};
+
+/// An object, and the comment above it.
+pub(super) struct Object {
+    pub(super) about: &'static str,
+    pub(super) tree: Tree,
+}
+
+const HEADER: &str = "\
+# Written by `wasmrun manifest kubernetes`. Change the configuration and print it again, or patch it with Kustomize.
+";
+
+/// Returns the objects as YAML, or the chart's values.
+///
+/// # Errors
+///
+/// Names a setting that can't work in a pod.
+pub(super) fn print(args: &KubernetesArgs, plan: &Plan) -> Result<String, Failure> {
+    check(args, plan)?;
+    if args.helm_values {
+        return Ok(format!("{VALUES_HEADER}{}", values(args, plan)?.to_yaml()));
+    }
+    let mut text = HEADER.to_owned();
+    for Object { about, tree } in objects(args, plan)? {
+        text.push_str("---\n");
+        about.lines().for_each(|line| text.push_str(&format!("# {line}\n")));
+        text.push_str(&tree.to_yaml());
+    }
+    Ok(text)
+}
+
+fn check(args: &KubernetesArgs, plan: &Plan) -> Result<(), Failure> {
+    if let Some(listen) = plan.listen {
+        if listen.ip().is_loopback() {
+            return Err(Failure::usage(format!(
+                "--listen {listen} is an address that probes cannot reach: write 0.0.0.0:{}, or leave it out",
+                listen.port()
+            )));
+        }
+        if listen.port() == 0 {
+            return Err(Failure::usage("--listen with port 0 has a port that probes cannot know: name one"));
+        }
+    }
+    match (args.job, plan.until_empty) {
+        (false, Some(true)) => Err(Failure::usage(
+            "a Deployment starts a worker again that ends with --until-empty: add --job, or leave it out",
+        )),
+        (true, Some(false)) => {
+            Err(Failure::usage("a job ends when the queue is empty: leave out --until-empty=false"))
+        }
+        _ => Ok(()),
+    }?;
+    if args.max_pods == 0 || args.max_pods < args.min_pods {
+        return Err(Failure::usage(format!(
+            "--max-pods {} is too small: at least 1, and not less than --min-pods",
+            args.max_pods
+        )));
+    }
+    if args.messages_per_pod == 0 {
+        return Err(Failure::usage("--messages-per-pod 0 is too small: at least 1"));
+    }
+    if args.keda_identity == KedaIdentity::Workload && args.role_arn.is_none() {
+        return Err(Failure::usage(
+            "--keda-identity workload needs the role of the service account: add --role-arn ARN",
+        ));
+    }
+    Ok(())
+}
+
+/// Returns all objects, in the order in which a cluster can take them.
+fn objects(args: &KubernetesArgs, plan: &Plan) -> Result<Vec<Object>, Failure> {
+    let mut objects = vec![service_account(args, plan)];
+    objects.extend(plan.file.as_ref().map(|file| config_map(args, plan, file)));
+    if args.job {
+        objects.extend([scaling::authentication(args, plan), scaling::job(args, plan)?]);
+    } else {
+        objects.push(pod::deployment(args, plan));
+    }
+    if !args.job && args.sidecar.is_none() {
+        let scaled = scaling::deployment(args, plan)?;
+        objects.extend([scaling::authentication(args, plan), scaled, scaling::disruption_budget(args, plan)]);
+    }
+    if args.sidecar.is_none() {
+        objects.push(network::policy(args, plan));
+    }
+    objects.push(network::pod_monitor(args, plan));
+    Ok(objects)
+}
+
+/// Returns the metadata of an object.
+pub(super) fn metadata(args: &KubernetesArgs, plan: &Plan) -> Tree {
+    let namespace = args.namespace.as_ref().map(|namespace| namespace.as_str());
+    map([("name", plan.name.as_str().into())]).with_some("namespace", namespace).with("labels", labels(plan))
+}
+
+/// Returns the labels of all objects. They select the pods.
+pub(super) fn labels(plan: &Plan) -> Tree {
+    map([
+        ("app.kubernetes.io/name", "wasmrun".into()),
+        ("app.kubernetes.io/instance", plan.name.as_str().into()),
+    ])
+}
+
+/// Returns the selector of the pods.
+pub(super) fn selector(plan: &Plan) -> Tree {
+    map([("matchLabels", labels(plan))])
+}
+
+/// Returns an object with `apiVersion` and `kind` first.
+pub(super) fn object(api_version: &str, kind: &str, metadata: Tree) -> Tree {
+    map([("apiVersion", api_version.into()), ("kind", kind.into()), ("metadata", metadata)])
+}
+
+fn service_account(args: &KubernetesArgs, plan: &Plan) -> Object {
+    let annotations =
+        args.role_arn.as_ref().map(|role| map([("eks.amazonaws.com/role-arn", role.as_str().into())]));
+    let metadata = metadata(args, plan).with_some("annotations", annotations);
+    Object {
+        about: "The identity of the pods in AWS: EKS gives a role's credentials to pods with this service account. They don't\nneed the API server, so they get no token for it; EKS's own token is mounted apart from that.",
+        tree: object("v1", "ServiceAccount", metadata).with("automountServiceAccountToken", false),
+    }
+}
+
+fn config_map(args: &KubernetesArgs, plan: &Plan, file: &str) -> Object {
+    Object {
+        about: "The configuration file.",
+        tree: object("v1", "ConfigMap", metadata(args, plan)).with("data", map([(pod::CONFIG, file.into())])),
+    }
+}
+
+const VALUES_HEADER: &str = "\
+# Written by `wasmrun manifest kubernetes --helm-values`: what the configuration needs. Values that follow from the
+# configuration (stopSeconds, port, egressPorts, queue) must change together with it, so print them again.
+";
+
+/// Returns the values of the chart.
+fn values(args: &KubernetesArgs, plan: &Plan) -> Result<Tree, Failure> {
+    let role = args.role_arn.as_ref().map_or("", |role| role.as_str());
+    Ok(map([
+        ("name", plan.name.as_str().into()),
+        ("image", plan.image.as_str().into()),
+        ("architecture", architecture(plan).into()),
+        ("config", plan.file.as_deref().unwrap_or_default().into()),
+        ("args", texts(pod::arguments(args, plan))),
+        ("region", plan.region.as_str().into()),
+        ("cache", pod::cache(plan).into()),
+        ("port", u64::from(plan.port()).into()),
+        ("stopSeconds", plan.stop_seconds().into()),
+        ("cpu", pod::cpu(plan).into()),
+        ("memory", pod::memory(plan).into()),
+        ("roleArn", role.into()),
+        ("podIdentity", args.pod_identity.into()),
+        ("kedaIdentity", scaling::owner(args).into()),
+        (
+            "queue",
+            map([
+                ("url", scaling::queue(plan)?.into()),
+                ("region", scaling::region(plan).into()),
+                ("endpoint", plan.endpoint.as_deref().unwrap_or_default().into()),
+            ]),
+        ),
+        ("minPods", u64::from(args.min_pods).into()),
+        ("maxPods", u64::from(args.max_pods).into()),
+        ("messagesPerPod", u64::from(args.messages_per_pod).into()),
+        ("egressPorts", Tree::List(plan.ports.iter().map(|port| u64::from(*port).into()).collect())),
+        ("monitoringNamespace", args.monitoring_namespace.as_str().into()),
+        ("podMonitor", true.into()),
+    ]))
+}
+
+/// Returns the value of the label `kubernetes.io/arch`.
+pub(super) fn architecture(plan: &Plan) -> &'static str {
+    match plan.architecture {
+        Architecture::Amd64 => "amd64",
+        Architecture::Arm64 => "arm64",
+    }
+}

@@ -1,0 +1,45 @@
+//! `wasmrun manifest`: prints what a worker needs on Kubernetes or ECS, so that files and flags can't disagree.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `plan` | what both platforms need: the container's command, and settings that can't work in a container |
+//! | `ecs` | the task definition |
+//! | `kubernetes` | the objects, and the values of the Helm chart; `pod`, `scaling` and `network` are parts of it |
+
+mod ecs;
+mod kubernetes;
+mod network;
+mod plan;
+mod pod;
+mod scaling;
+
+use self::plan::Plan;
+use crate::output::failure::Failure;
+use crate::settings::as_flags::Flags;
+use crate::settings::flags::{ManifestArgs, Platform, help};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+pub(crate) fn manifest(args: ManifestArgs) -> Result<ExitCode, Failure> {
+    let text = match args.platform {
+        Platform::Kubernetes(args) => {
+            let plan = Plan::new(&args.container, args.run.clone(), typed("kubernetes"))?;
+            kubernetes::print(&args, &plan)?
+        }
+        Platform::Ecs(args) => {
+            ecs::print(&args, &Plan::new(&args.container, args.run.clone(), typed("ecs"))?)?
+        }
+    };
+    // A failed write is ignored.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the settings that were typed or are variables, in the words of the command line.
+fn typed(platform: &str) -> Flags {
+    let matches = help::command().try_get_matches().ok();
+    let of_platform = matches.as_ref().and_then(|matches| {
+        matches.subcommand_matches("manifest").and_then(|manifest| manifest.subcommand_matches(platform))
+    });
+    of_platform.map(Flags::typed).unwrap_or_default()
+}

@@ -1,0 +1,212 @@
+//! What the manifests of both platforms need, and settings that can't work in a container.
+
+use crate::output::failure::Failure;
+use crate::settings::as_flags::Flags;
+use crate::settings::deployment::{Architecture, Memory, Vcpu};
+use crate::settings::file::ConfigFile;
+use crate::settings::flags::{ContainerArgs, RunArgs};
+use crate::settings::outcome_actions::outcome_actions;
+use crate::settings::read::{MAX_TOML_BYTES, read_text};
+use crate::settings::source::Source;
+use crate::settings::task::TaskPlan;
+use crate::settings::usage_size::usage_bytes;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use wasmrun_aws::{QueuePlace, is_queue_address};
+use wasmrun_runtime::worker::WorkerOptions;
+
+/// Time that a worker may take from the end of `--stop-timeout` to its exit: to release messages, and to delete those
+/// of completed tasks.
+pub(super) const STOP_MARGIN: Duration = Duration::from_secs(10);
+/// Port of the HTTP server if the settings name none.
+const PORT: u16 = 9464;
+
+/// A worker in a container.
+pub(super) struct Plan {
+    pub(super) name: String,
+    pub(super) image: String,
+    pub(super) architecture: Architecture,
+    pub(super) cpu: Vcpu,
+    pub(super) memory: Memory,
+    pub(super) region: String,
+    pub(super) queue: QueuePlace,
+    /// Address of the queue, as the settings have it.
+    pub(super) queue_address: String,
+    pub(super) component: String,
+    /// Text of the configuration file.
+    pub(super) file: Option<String>,
+    /// Settings of flags and variables.
+    pub(super) typed: Flags,
+    /// Settings of the file.
+    pub(super) in_file: Flags,
+    /// Address of the HTTP server, if the settings name one.
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) is_cache_off: bool,
+    pub(super) stop_timeout: Duration,
+    pub(super) until_empty: Option<bool>,
+    pub(super) endpoint: Option<String>,
+    /// Ports that the worker connects to.
+    pub(super) ports: BTreeSet<u16>,
+}
+
+impl Plan {
+    /// Merges and validates the settings.
+    ///
+    /// # Errors
+    ///
+    /// Names the first setting that is wrong, or that can't work in a container.
+    pub(super) fn new(container: &ContainerArgs, args: RunArgs, typed: Flags) -> Result<Self, Failure> {
+        let text = args.task.config.as_deref().map(read).transpose()?;
+        let (mut file, in_file) = match &text {
+            Some((shown, text)) => (
+                ConfigFile::parse(text, shown)?,
+                Flags::of_file(text, &format!("the configuration {shown}"))?,
+            ),
+            None => Default::default(),
+        };
+        let settings = typed.clone().over(in_file.clone());
+        if let Some(key) = settings.inherited().next() {
+            return Err(Failure::usage(format!(
+                "the environment key {key} has the worker's own value, and the container has none: write --env {key}=VALUE"
+            )));
+        }
+        let queue_address = args.queue.or_else(|| file.queue.take()).ok_or_else(|| {
+            Failure::usage("no queue: add --queue URL, or set `queue` in the configuration")
+        })?;
+        let worker = args.worker.over(std::mem::take(&mut file.worker));
+        worker.scale()?;
+        worker.instances()?;
+        usage_bytes(args.usage_size.or(file.usage_size))?;
+        outcome_actions(&args.on, std::mem::take(&mut file.on))?;
+        let usage = args.usage.or_else(|| file.usage.take());
+        let watch = args.watch.or(file.watch());
+        let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
+
+        of_amazon("queue", &queue_address)?;
+        if let Some(queue) = &worker.dead_letter {
+            of_amazon("dead-letter queue", queue)?;
+        }
+        for (alias, queue) in &task.sends {
+            of_amazon(&format!("queue {alias}"), queue)?;
+        }
+        if let Some(store) = task.stores.iter().find(|store| !store.url.starts_with("s3:")) {
+            let what = format!("the store {} is {}", store.alias, store.url);
+            return Err(no_disk(&what, "use s3://BUCKET"));
+        }
+        if let Some(bucket) = task.buckets.first() {
+            let what = format!("the key-value bucket {} is {}", bucket.alias, bucket.url);
+            return Err(no_disk(&what, "leave it out"));
+        }
+        if let Some(usage) = usage {
+            return Err(no_disk(&format!("the usage file is {}", usage.display()), "leave it out"));
+        }
+        let component = in_container(&task.component)?;
+        let queue = QueuePlace::of(&queue_address).map_err(Failure::usage)?;
+        let region = region(container, &queue, &queue_address)?;
+        let endpoint = task.aws.endpoint_url.clone();
+        let mut ports: BTreeSet<u16> = task.http.rules.iter().map(|rule| rule.port()).collect();
+        ports.insert(443);
+        ports.extend([endpoint.as_deref(), queue.url.as_deref()].into_iter().flatten().filter_map(port_of));
+        Ok(Self {
+            name: container.name.as_str().to_owned(),
+            image: image(container, &queue, &region)?,
+            architecture: container.architecture,
+            cpu: container.container_cpu,
+            memory: container.container_memory,
+            region,
+            queue,
+            queue_address,
+            component,
+            file: text.map(|(_, text)| text),
+            typed,
+            in_file,
+            listen: watch.listen.map(|listen| listen.0),
+            is_cache_off: task.engine.cache.as_deref() == Some(Path::new("off")),
+            stop_timeout: worker.stop_timeout.unwrap_or(WorkerOptions::default().stop_timeout),
+            until_empty: worker.until_empty,
+            endpoint,
+            ports,
+        })
+    }
+
+    /// Returns the port of the HTTP server.
+    pub(super) fn port(&self) -> u16 {
+        self.listen.map_or(PORT, |listen| listen.port())
+    }
+
+    /// Returns the time after which a worker that was asked to stop may be killed, in whole seconds.
+    pub(super) fn stop_seconds(&self) -> u64 {
+        let time = self.stop_timeout + STOP_MARGIN;
+        time.as_secs() + u64::from(time.subsec_nanos() > 0)
+    }
+}
+
+fn read(path: &Path) -> Result<(String, String), Failure> {
+    let shown = path.display().to_string();
+    let text = read_text(path, &format!("the configuration {shown}"), MAX_TOML_BYTES)?;
+    Ok((shown, text))
+}
+
+/// Refuses a queue that isn't a queue of SQS.
+fn of_amazon(what: &str, queue: &str) -> Result<(), Failure> {
+    if is_queue_address(queue) {
+        return Ok(());
+    }
+    Err(no_disk(&format!("the {what} is {queue}"), "use a queue of SQS"))
+}
+
+fn no_disk(what: &str, instead: &str) -> Failure {
+    Failure::usage(format!("{what}, and the container has no disk that outlives it: {instead}"))
+}
+
+/// Returns the component, if a container can have it.
+fn in_container(component: &Path) -> Result<String, Failure> {
+    match Source::of(component)? {
+        Source::File(path) if !path.is_absolute() => Err(Failure::usage(format!(
+            "the component {} is a relative path: name an object in S3, an artefact in a registry, or the absolute path of a file in the image",
+            path.display()
+        ))),
+        source => Ok(source.to_string()),
+    }
+}
+
+/// Returns the region of the container: the queue's, unless a flag names another one.
+fn region(container: &ContainerArgs, queue: &QueuePlace, address: &str) -> Result<String, Failure> {
+    let named =
+        container.region.as_ref().map(|region| region.as_str().to_owned()).or_else(|| queue.region.clone());
+    let variables =
+        ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().filter_map(|name| std::env::var(name).ok());
+    named.or_else(|| variables.into_iter().find(|region| !region.is_empty())).ok_or_else(|| {
+        Failure::usage(format!("the region of the queue {address} is not known: add --region REGION"))
+    })
+}
+
+/// Returns the image, by default in the registry of the queue's account.
+fn image(container: &ContainerArgs, queue: &QueuePlace, region: &str) -> Result<String, Failure> {
+    if let Some(image) = &container.image {
+        return Ok(image.as_str().to_owned());
+    }
+    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let account =
+        account(queue).ok_or_else(|| Failure::usage("the container needs an image: add --image IMAGE"))?;
+    Ok(format!("{account}.dkr.ecr.{region}.{domain}/wasmrun:{}", env!("CARGO_PKG_VERSION")))
+}
+
+/// Returns the account of a queue of AWS.
+pub(super) fn account(queue: &QueuePlace) -> Option<&str> {
+    let is_account = |text: &&str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
+    queue.account.as_deref().filter(is_account)
+}
+
+/// Returns the port of a URL, if it names one or has another scheme than HTTPS.
+fn port_of(url: &str) -> Option<u16> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split('/').next()?;
+    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    port.or(match scheme {
+        "http" => Some(80),
+        _ => None,
+    })
+}

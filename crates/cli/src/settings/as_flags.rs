@@ -1,0 +1,201 @@
+//! Settings as flags of `run`: those of the command line, of variables and of a configuration file.
+//!
+//! A container gets the settings of another command this way. All three sources have the same names and the same forms
+//! of values, so nothing is translated except the table `log`, whose keys are shorter.
+
+use super::flags::RunArgs;
+use super::read::toml_from;
+use super::variables::families;
+use crate::output::failure::Failure;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command};
+use std::collections::BTreeMap;
+use toml::{Table, Value};
+
+/// Flags whose values are `NAME=VALUE`, and whose names are the keys of a table of the file.
+const NAMED: [&str; 9] =
+    ["assume-role", "config-value", "dir", "env", "exit-code", "keyvalue", "on", "send", "store"];
+/// Settings that are no flags of a worker: the place of the file, what is run, and a check without a worker.
+const LEFT_OUT: [&str; 3] = ["check", "component", "config"];
+
+/// A setting: the flag, and the name in its value if it is one of [`NAMED`].
+type Key = (String, Option<String>);
+
+/// Settings, and the values of each in their order. The value of a [`NAMED`] flag contains the name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Flags(BTreeMap<Key, Vec<String>>);
+
+impl Flags {
+    /// Returns the settings of the command line and of variables.
+    pub(crate) fn typed(matches: &ArgMatches) -> Self {
+        let (mut typed, mut variables) = (Self::default(), Self::default());
+        for (family, name, value) in families() {
+            // The names of variables are in upper case; only the environment's and wasi:config's have their own.
+            let name = match family.as_str() {
+                "env" | "config-value" => name,
+                _ => name.to_ascii_lowercase().replace('_', "-"),
+            };
+            variables.add(&family, &format!("{name}={value}"));
+        }
+        for (id, flag) in flags() {
+            let values = matches.get_raw(&id).into_iter().flatten().map(|value| value.to_string_lossy());
+            let of = match matches.value_source(&id) {
+                Some(ValueSource::CommandLine) => &mut typed,
+                Some(ValueSource::EnvVariable) => &mut variables,
+                _ => continue,
+            };
+            values.for_each(|value| of.add(&flag, &value));
+        }
+        typed.over(variables)
+    }
+
+    /// Returns the settings of a configuration file, which is known to be valid.
+    pub(crate) fn of_file(text: &str, shown: &str) -> Result<Self, Failure> {
+        let mut flags = Self::default();
+        flags.add_table(toml_from::<Table>(text, shown)?, |key| key.to_owned());
+        Ok(flags)
+    }
+
+    fn add_table(&mut self, table: Table, flag: impl Fn(&str) -> String) {
+        for (key, value) in table {
+            match value {
+                Value::Table(named) if NAMED.contains(&key.as_str()) => self.add_named(&key, named),
+                Value::Table(inner) if key == "log" => self.add_table(inner, |key| match key {
+                    "level" => "log".to_owned(),
+                    key => format!("log-{key}"),
+                }),
+                Value::Table(inner) => self.add_table(inner, |key| key.to_owned()),
+                Value::Array(items) => items.iter().for_each(|item| self.add(&flag(&key), &written(item))),
+                value => self.add(&flag(&key), &written(&value)),
+            }
+        }
+    }
+
+    fn add_named(&mut self, flag: &str, table: Table) {
+        for (name, value) in table {
+            match value {
+                // Only the environment has these: the worker's own value, or none.
+                Value::Boolean(true) => self.add(flag, &name),
+                Value::Boolean(false) => {}
+                value => self.add(flag, &format!("{name}={}", written(&value))),
+            }
+        }
+    }
+
+    fn add(&mut self, flag: &str, value: &str) {
+        if LEFT_OUT.contains(&flag) {
+            return;
+        }
+        let is_named = NAMED.contains(&flag);
+        let name = is_named.then(|| value.split('=').next().unwrap_or_default().to_owned());
+        self.0.entry((flag.to_owned(), name)).or_default().push(value.to_owned());
+    }
+
+    /// Takes each setting that isn't set here from `other`.
+    pub(crate) fn over(self, mut other: Self) -> Self {
+        // A goal replaces any goal, and a fixed concurrency limit has none, as in `WorkerSettings::over`.
+        let is_fixed = self.value("instances").is_some_and(|value| value.parse::<u64>().is_ok());
+        let goals = ["target-latency", "backlog-per-instance"];
+        if is_fixed || goals.iter().any(|goal| self.value(goal).is_some()) {
+            goals.iter().for_each(|goal| other.remove(goal));
+        }
+        other.0.extend(self.0);
+        other
+    }
+
+    /// Returns the value of a flag that has one.
+    pub(crate) fn value(&self, flag: &str) -> Option<&str> {
+        self.0.get(&(flag.to_owned(), None))?.first().map(String::as_str)
+    }
+
+    /// Removes a flag with all its values.
+    pub(crate) fn remove(&mut self, flag: &str) {
+        self.0.retain(|(name, _), _| name != flag);
+    }
+
+    /// Returns the names of environment keys whose value is the worker's own.
+    pub(crate) fn inherited(&self) -> impl Iterator<Item = &str> {
+        let of_env = self.0.iter().filter(|((flag, _), _)| flag == "env");
+        of_env.flat_map(|(_, values)| values).map(String::as_str).filter(|value| !value.contains('='))
+    }
+
+    /// Returns the words of a command line, in the order in which `run` lists its flags.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let command = run();
+        let flags = command.get_arguments().filter_map(|arg| Some((arg, arg.get_long()?)));
+        let words = flags.flat_map(|(arg, flag)| {
+            let settings = self.0.iter().filter(move |((name, _), _)| name == flag);
+            settings.flat_map(|(_, values)| values).flat_map(move |value| word(arg, flag, value))
+        });
+        words.collect()
+    }
+}
+
+/// Writes a flag with its value.
+fn word(arg: &Arg, flag: &str, value: &str) -> Vec<String> {
+    match value {
+        "true" if arg.is_require_equals_set() => vec![format!("--{flag}")],
+        // A value that begins like a flag.
+        value if arg.is_require_equals_set() || value.starts_with('-') => vec![format!("--{flag}={value}")],
+        value => vec![format!("--{flag}"), value.to_owned()],
+    }
+}
+
+/// Returns a value of a file as a flag takes it.
+fn written(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+fn run() -> Command {
+    RunArgs::augment_args(Command::new("run"))
+}
+
+/// Returns the ids of all flags of `run`, and their names.
+fn flags() -> Vec<(String, String)> {
+    let command = run();
+    let flags = command
+        .get_arguments()
+        .filter_map(|arg| Some((arg.get_id().to_string(), arg.get_long()?.to_owned())));
+    flags.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::file::ConfigFile;
+
+    fn typed(words: &str) -> Flags {
+        let words = std::iter::once("run").chain(words.split_whitespace());
+        Flags::typed(&run().try_get_matches_from(words).expect("arguments"))
+    }
+
+    #[test]
+    fn flags_come_out_as_they_were_typed_in_the_order_of_run() {
+        let words = "x.wasm --timeout 5s --store b=s3://b:ro --store a=s3://a:rw --queue q --raw-body --until-empty=false --arg=-n --arg=-- --arg=x --config c.toml";
+        let expected = "--queue q --store a=s3://a:rw --store b=s3://b:ro --raw-body --arg=-n --arg=-- --arg x --timeout 5s --until-empty=false";
+        assert_eq!(typed(words).words().join(" "), expected);
+    }
+
+    #[test]
+    fn flags_win_over_the_file_by_name_and_a_list_as_a_whole() {
+        let file = "queue = 'q'\nallow-http = ['a.example', 'b.example']\n[store]\na = 's3://a:ro'\nb = 's3://b:ro'\n[env]\nA = '1'\nB = true\nC = false\n[worker]\ninstances = '0..9'\ntarget-latency = '30s'\n[log]\nlevel = 'warn'\nformat = 'text'";
+        let file = Flags::of_file(file, "the configuration").expect("valid");
+        assert_eq!(file.inherited().collect::<Vec<_>>(), ["B"]);
+        let merged = typed("--queue r --store b=s3://c:rw --allow-http c.example --instances 4").over(file);
+        let expected = "--queue r --store a=s3://a:ro --store b=s3://c:rw --allow-http c.example --env A=1 --env B --log warn --log-format text --instances 4";
+        assert_eq!(merged.words().join(" "), expected);
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same_settings() {
+        let file = "queue = 'q'\nraw-body = false\ndeterministic = true\nusage-size = '1MiB'\nlisten = 9464\n[keyvalue]\nk = 'sqlite:k.db:rw'\n[dir]\n'/in' = 'a:x/:ro'\n[config-value]\nKey = \"a=b\\n'c' $(D)\"\n[command]\narg = ['-v', '', '--']\nexit-code = { 3 = 'retry' }\noutput-object = 'a:{id}'\n[limits]\nfuel = 200_000\n[on]\ntimed-out = 'drop'\n[engine]\nthreads = 2\n[aws]\nendpoint-url = 'http://127.0.0.1:1'";
+        ConfigFile::parse(file, &"the file").expect("valid");
+        let flags = Flags::of_file(file, "the file").expect("valid");
+        let words = std::iter::once("run".to_owned()).chain(flags.words());
+        let taken = run().try_get_matches_from(words).expect("a command line of run");
+        assert_eq!(Flags::typed(&taken), flags);
+    }
+}

@@ -1,0 +1,18 @@
+{{- /* Texts are written with `quote`, whose escapes are also YAML's: whatever they contain, they stay texts. `toJson`
+leaves line breaks of YAML 1.1, such as U+0085, as they are. */ -}}
+
+{{- define "wasmrun.metadata" -}}
+name: {{ .Values.name | quote }}
+labels:
+{{ include "wasmrun.labels" . | indent 2 }}
+{{- end }}
+
+{{- define "wasmrun.labels" -}}
+app.kubernetes.io/name: wasmrun
+app.kubernetes.io/instance: {{ .Values.name | quote }}
+{{- end }}
+
+{{- define "wasmrun.quantities" -}}
+cpu: {{ .Values.cpu | quote }}
+memory: {{ .Values.memory | quote }}
+{{- end }}

@@ -1,0 +1,346 @@
+//! The manifests that `wasmrun manifest` prints: they are the files in `deploy`, follow the published schemas, and keep
+//! hostile texts what they are.
+
+mod documented;
+mod pod;
+
+pub(crate) use documented::SECTIONS;
+
+use crate::harness::{Command, World, field, installed, repository};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The configuration of the files in `deploy/kubernetes`.
+const CONFIG: &str = "deploy/kubernetes/worker.toml";
+/// Each file in `deploy`, and the arguments that it is the output of.
+const FILES: [(&str, &str); 5] = [
+    ("kubernetes/base/manifest.yaml", "kubernetes --config deploy/kubernetes/worker.toml --name thumbnails"),
+    (
+        "kubernetes/job/manifest.yaml",
+        "kubernetes --config deploy/kubernetes/worker.toml --name thumbnails --job",
+    ),
+    (
+        "kubernetes/sidecar/manifest.yaml",
+        "kubernetes --config deploy/kubernetes/worker.toml --name thumbnails --sidecar 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.0.0",
+    ),
+    (
+        "kubernetes/chart/values.yaml",
+        "kubernetes --config deploy/kubernetes/worker.toml --name thumbnails --helm-values",
+    ),
+    (
+        "ecs/batch.task-definition.json",
+        "ecs --config deploy/kubernetes/worker.toml --stop-timeout 110s --name thumbnails --family thumbnails-batch",
+    ),
+];
+
+/// The command `wasmrun manifest` in the repository, without the settings of the tests' environment.
+fn manifest<'a>(world: &World, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    let command = world.program(&crate::harness::wasmrun()).args(["manifest"]).args(arguments);
+    ["AWS_REGION", "WASMRUN_LISTEN", "WASMRUN_UNTIL_EMPTY"].into_iter().fold(command, Command::without_env)
+}
+
+/// Prints a manifest for a configuration.
+fn printed(world: &World, config: &str, arguments: &[&str]) -> String {
+    world.write("worker.toml", config);
+    let all = ["kubernetes", "--config", "worker.toml"].iter().chain(arguments).copied();
+    manifest(world, all).succeeds().stdout.join("\n") + "\n"
+}
+
+/// A tool that `cargo xtask test` installs, below its folder.
+fn tool(path: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("WASMRUN_MANIFEST_TOOLS").map(PathBuf::from);
+    installed(path, folder.map(|folder| folder.join(path)))
+}
+
+/// A script in Python of this test, with this input.
+fn script(world: &World, name: &str, input: &str) -> Option<Command> {
+    let script = repository().join("tests/it/deploy/kubernetes").join(name);
+    let python = tool("python/bin/python")?;
+    Some(world.program(&python).arg(script).input(input))
+}
+
+/// The objects in a text of YAML.
+fn objects(world: &World, yaml: &str) -> Option<Vec<Value>> {
+    let Value::Array(objects) = script(world, "parse.py", yaml)?.succeeds().json() else { panic!("no list") };
+    Some(objects)
+}
+
+#[track_caller]
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    objects.iter().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"))
+}
+
+#[test]
+fn the_files_in_the_repository_are_what_the_command_prints() {
+    let world = World::new();
+    world.write(CONFIG, fs::read(repository().join(CONFIG)).expect("the configuration"));
+    for (file, arguments) in FILES {
+        let printed = manifest(&world, arguments.split(' ')).succeeds().stdout.join("\n") + "\n";
+        let path = repository().join("deploy").join(file);
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            written == printed,
+            "deploy/{file} is not what `wasmrun manifest {arguments}` prints:\n{printed}"
+        );
+    }
+    for folder in ["base", "job", "sidecar"] {
+        let path = repository().join("deploy/kubernetes").join(folder).join("kustomization.yaml");
+        assert!(fs::read_to_string(path).expect("a file").ends_with("resources:\n  - manifest.yaml\n"));
+    }
+}
+
+/// Arguments that together print each form of each object.
+const FORMS: [&[&str]; 5] = [
+    &[],
+    &["--job", "--pod-identity"],
+    &["--sidecar", "app:1"],
+    &[
+        "--role-arn",
+        "arn:aws:iam::123456789012:role/thumbs",
+        "--keda-identity",
+        "workload",
+        "--namespace",
+        "media",
+    ],
+    &[
+        "--cache",
+        "off",
+        "--endpoint-url",
+        "http://127.0.0.1:4566",
+        "--allow-http",
+        "api.example.com:8443",
+        "--min-pods",
+        "2",
+    ],
+];
+
+#[test]
+fn the_objects_follow_the_published_schemas() {
+    let world = World::new();
+    let config = fs::read_to_string(repository().join(CONFIG)).expect("the configuration");
+    let Some(keda) = tool("node/node_modules/@kubernetes-models/keda/package.json") else { return };
+    let node = keda.ancestors().nth(4).expect("a folder").to_owned();
+    let check = |objects: &[Value]| {
+        let (others, own): (Vec<_>, Vec<_>) =
+            objects.iter().cloned().partition(|object| is_of_others(field(object, "apiVersion")));
+        let own = json!(own).to_string();
+        // The oldest version that has native sidecars, and the newest.
+        let versions = ["1.29", "1.37"]
+            .map(|version| script(&world, "validate.py", &own).map(|command| command.arg(version).ends()));
+        let types = world
+            .program(Path::new("node"))
+            .arg(repository().join("tests/it/deploy/kubernetes/validate.mjs"))
+            .arg(&node)
+            .input(json!(others).to_string())
+            .ends();
+        versions.into_iter().flatten().chain([types]).collect::<Vec<_>>()
+    };
+    for form in FORMS {
+        let Some(objects) = objects(&world, &printed(&world, &config, form)) else { return };
+        for output in check(&objects) {
+            assert!(output.status.success(), "{form:?}: {output}");
+        }
+    }
+    // The schemas do find errors.
+    let Some(mut wrong) = objects(&world, &printed(&world, &config, &[])) else { return };
+    for object in &mut wrong {
+        object["spec"]["nosuchfield"] = json!(1);
+    }
+    for output in check(&wrong) {
+        assert!(!output.status.success(), "{output}");
+    }
+}
+
+fn is_of_others(api_version: &str) -> bool {
+    api_version.starts_with("keda.sh/") || api_version.starts_with("monitoring.coreos.com/")
+}
+
+/// Renders the chart with these values. The objects are in the order of their kinds.
+fn rendered(world: &World, values: &Value) -> Option<Vec<Value>> {
+    let chart = repository().join("deploy/kubernetes/chart");
+    let output = script(world, "render.py", &values.to_string())?.arg(chart).succeeds().json();
+    Some(by_kind(output.as_array().expect("objects").clone()))
+}
+
+fn by_kind(mut objects: Vec<Value>) -> Vec<Value> {
+    objects.sort_by_key(|object| field(object, "kind").to_owned());
+    objects
+}
+
+#[test]
+fn the_chart_renders_what_the_command_prints() {
+    let world = World::new();
+    let config = fs::read_to_string(repository().join(CONFIG)).expect("the configuration");
+    let base =
+        fs::read_to_string(repository().join("deploy/kubernetes/base/manifest.yaml")).expect("the base");
+    let Some(base) = objects(&world, &base) else { return };
+    let Some(default) = rendered(&world, &json!({})) else { return };
+    assert_eq!(default, by_kind(base));
+    // Neither a job nor a sidecar, which the chart doesn't have, nor a namespace, which `helm --namespace` sets.
+    for form in [FORMS[4], &["--pod-identity", "--container-cpu", "0.5", "--architecture", "arm64"]] {
+        let values = printed(&world, &config, &[form, &["--helm-values"]].concat());
+        let values = script(&world, "values.py", &values).expect("a parser").succeeds().json();
+        let objects = objects(&world, &printed(&world, &config, form)).expect("a parser");
+        assert_eq!(rendered(&world, &values).expect("a renderer"), by_kind(objects), "{form:?}");
+    }
+}
+
+/// A configuration whose values contain what YAML, Kubernetes, Helm and shells read otherwise.
+const HOSTILE: &str = "component = \"s3://components/a.wasm\"\r
+queue = \"https://sqs.eu-west-1.amazonaws.com/123456789012/jobs\"
+# --- \t {{ .Values.name }} {{ fail \"x\" }} $(HOSTNAME) ${HOME} $$ `id` %TAG & * ! | > ' \" \\
+[env]
+NORWAY = \"no\"
+LINES = \"a\\nb: c\\n--- \\n\\u0085\\u2028\"
+[config-value]
+\"a: b\" = \"{{ .Release.Name }}\"
+";
+const HOSTILE_TEXTS: [&str; 14] = [
+    "no",
+    "1:20",
+    "a: b #c",
+    "- a",
+    "a\nkind: Secret\n---\nb",
+    "$(HOSTNAME) ${HOME} $$",
+    "{{ .Values.name }}",
+    "'\"\\",
+    "\u{85}\u{2028}\u{202e}\u{feff}\u{7f}",
+    "*a &b !c",
+    " ",
+    "",
+    "-x",
+    "ü 😀\t\r",
+];
+
+/// What Kubernetes passes to a container: it replaces `$$` by `$`, and `$(NAME)` by a variable.
+fn expanded(text: &str) -> String {
+    assert!(!text.replace("$$", "").contains("$("), "a variable would be replaced: {text}");
+    text.replace("$$", "$")
+}
+
+#[test]
+fn hostile_texts_stay_what_they_are() {
+    let world = World::new();
+    let mut arguments = Vec::new();
+    for text in HOSTILE_TEXTS {
+        arguments.push(format!("--arg={text}"));
+    }
+    let mut flags: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let yaml = printed(&world, HOSTILE, &flags);
+    let Some(objects) = objects(&world, &yaml) else { return };
+    let args = |objects: &[Value]| {
+        let args = &of_kind(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"];
+        args.as_array()
+            .expect("arguments")
+            .iter()
+            .map(|arg| expanded(arg.as_str().expect("text")))
+            .collect::<Vec<_>>()
+    };
+    let found = args(&objects);
+    let passed: Vec<_> = HOSTILE_TEXTS
+        .iter()
+        .flat_map(|text| match text.starts_with('-') {
+            true => vec![format!("--arg={text}")],
+            false => vec!["--arg".to_owned(), (*text).to_owned()],
+        })
+        .collect();
+    assert!(found.windows(passed.len()).any(|part| part == passed), "{found:?}");
+    assert_eq!(of_kind(&objects, "ConfigMap")["data"]["wasmrun.toml"], HOSTILE);
+    assert_eq!(objects.len(), 8);
+
+    flags.push("--helm-values");
+    let values =
+        script(&world, "values.py", &printed(&world, HOSTILE, &flags)).expect("a parser").succeeds().json();
+    assert_eq!(values["config"], HOSTILE);
+    let chart = rendered(&world, &values).expect("a renderer");
+    assert_eq!(chart, by_kind(objects));
+
+    // A task definition has no file, and its command nothing that is expanded.
+    world.write("worker.toml", HOSTILE);
+    let task = manifest(&world, ["ecs", "--config", "worker.toml"]).succeeds().json();
+    let command = task["containerDefinitions"][0]["command"].to_string();
+    for text in
+        [r#""NORWAY=no""#, r#""a: b={{ .Release.Name }}""#, "LINES=a\\nb: c\\n--- \\n\u{85}\u{2028}\""]
+    {
+        assert!(command.contains(text), "{text} in {command}");
+    }
+}
+
+#[test]
+fn a_task_definition_has_each_setting_of_the_file_as_a_flag() {
+    let world = World::new();
+    let file = "component = '/a.wasm'\nqueue = 'https://sqs.eu-west-1.amazonaws.com/123456789012/jobs'\nlisten = '0.0.0.0:80'\nallow-http = ['a.example', 'b.example']\n[store]\nin = 's3://a:ro'\nout = 's3://b:rw'\n[worker]\nbackoff = '1s..2s'\n[engine]\ncache = 'off'\n[limits]\nfuel = 7_000\n[log]\nlevel = 'warn'\n[command]\narg = ['-n']";
+    world.write("worker.toml", file);
+    let arguments = ["ecs", "--config", "worker.toml", "--store", "out=s3://c:wo", "--raw-body"];
+    let task = manifest(&world, arguments).env("WASMRUN_STORE_MORE", "s3://d:ro").succeeds().json();
+    let container = &task["containerDefinitions"][0];
+    let words: Vec<_> = container["command"]
+        .as_array()
+        .expect("words")
+        .iter()
+        .map(|word| word.as_str().expect("text"))
+        .collect();
+    let expected = "run /a.wasm --queue https://sqs.eu-west-1.amazonaws.com/123456789012/jobs --store in=s3://a:ro --store more=s3://d:ro --store out=s3://c:wo --allow-http a.example --allow-http b.example --raw-body --arg=-n --fuel 7000 --log warn --backoff 1s..2s";
+    assert_eq!(words.join(" "), expected);
+    let variables = json!([
+        {"name": "AWS_REGION", "value": "eu-west-1"},
+        {"name": "WASMRUN_CACHE", "value": "off"},
+        {"name": "WASMRUN_LISTEN", "value": "0.0.0.0:80"},
+    ]);
+    assert_eq!(container["environment"], variables);
+}
+
+#[test]
+fn what_cannot_work_in_a_container_is_refused_by_name() {
+    let world = World::new();
+    let works = "--queue https://sqs.eu-west-1.amazonaws.com/123456789012/jobs";
+    for (arguments, said) in [
+        (
+            "kubernetes /a.wasm --queue sqlite:jobs.db",
+            "the queue is sqlite:jobs.db, and the container has no disk",
+        ),
+        ("ecs /a.wasm WORKS --dead-letter sqlite:d.db", "the dead-letter queue is sqlite:d.db"),
+        ("ecs /a.wasm WORKS --send next=sqlite:n.db", "the queue next is sqlite:n.db"),
+        ("kubernetes /a.wasm WORKS --store in=dir:in:ro", "the store in is dir:in"),
+        ("kubernetes /a.wasm WORKS --keyvalue k=sqlite:k.db:rw", "the key-value bucket k is sqlite:k.db"),
+        ("kubernetes /a.wasm WORKS --usage u.jsonl", "the usage file is u.jsonl"),
+        ("kubernetes a.wasm WORKS", "the component a.wasm is a relative path"),
+        ("kubernetes /a.wasm WORKS --env HOME", "the environment key HOME has the worker's own value"),
+        (
+            "kubernetes /a.wasm --queue jobs --image i",
+            "the region of the queue jobs is not known: add --region",
+        ),
+        ("kubernetes /a.wasm --queue jobs --region eu-west-1", "add --image IMAGE"),
+        (
+            "kubernetes /a.wasm --queue http://127.0.0.1:1/queue/eu-west-1/1/jobs --image i",
+            "KEDA takes no queue such as",
+        ),
+        ("kubernetes /a.wasm WORKS --listen 9464", "an address that probes cannot reach: write 0.0.0.0:9464"),
+        ("kubernetes /a.wasm WORKS --until-empty", "add --job"),
+        ("ecs /a.wasm WORKS --until-empty", "--until-empty"),
+        ("kubernetes /a.wasm WORKS --max-pods 0", "--max-pods 0 is too small"),
+        ("kubernetes /a.wasm WORKS --keda-identity workload", "add --role-arn"),
+        ("kubernetes /a.wasm WORKS --name A", "small letters"),
+        ("kubernetes /a.wasm WORKS --name a\nb", "small letters"),
+        ("kubernetes /a.wasm WORKS --image a:{{x}}", "an image such as"),
+        ("kubernetes /a.wasm WORKS --role-arn role/x", "the ARN of a role"),
+        (
+            "kubernetes /a.wasm WORKS --pod-identity --role-arn arn:aws:iam::123456789012:role/x",
+            "cannot be used with",
+        ),
+        (
+            "ecs /a.wasm WORKS --stop-timeout 2m",
+            "too long for Fargate, which kills a container after 120s: at most 110s",
+        ),
+        ("ecs /a.wasm WORKS --container-cpu 3", "0.25, 0.5, 1, 2, 4, 8 or 16"),
+        ("ecs /a.wasm WORKS --container-memory 1GiB", "2048MiB to 8192MiB"),
+        ("ecs /a.wasm WORKS --fuel 0", "--fuel 0 is too small"),
+    ] {
+        let words = arguments.split(' ').flat_map(|word| match word {
+            "WORKS" => works.split(' ').collect(),
+            word => vec![word],
+        });
+        manifest(&world, words).fails_with(2, said);
+    }
+}

@@ -1,0 +1,56 @@
+//! Runs the page on Kubernetes. The commands of AWS and of a cluster are noted instead of run.
+
+use super::{objects, of_kind};
+use crate::docs::examples::document::Section;
+use crate::docs::examples::place::Place;
+use crate::docs::examples::sections;
+use crate::harness::Output;
+use serde_json::Value;
+
+sections! {
+    a_cluster_gets_what_is_written: "docs/src/guides/kubernetes.md", "From a cluster to the first thumbnail" => cluster;
+    values_are_printed_for_the_chart: "docs/src/guides/kubernetes.md", "With Kustomize or Helm" => chart;
+}
+
+fn run(place: &Place, text: &str) -> Output {
+    place.is_clone();
+    place.link("deploy");
+    place.install("aws", &format!("echo \"aws $*\" >> '{}'", place.path("notes").display()));
+    let known = "export AWS_REGION=eu-west-1 account=123456789012 cluster=media keda=keda-operator\n";
+    println!("{text}");
+    // A setting of a worker here, which a pod wouldn't have.
+    place.script(&(known.to_owned() + text)).without_env("WASMRUN_UNTIL_EMPTY").succeeds()
+}
+
+fn cluster(section: &Section) {
+    let place = Place::new();
+    run(&place, &section.commands());
+    let noted = place.noted();
+    for beginning in [
+        "aws eks create-pod-identity-association --cluster-name media --namespace media --service-account thumbnails",
+        "kubectl label namespace media pod-security.kubernetes.io/enforce=restricted",
+        "kubectl apply --namespace media --filename worker.yaml",
+    ] {
+        assert!(noted.iter().any(|command| command.starts_with(beginning)), "{beginning}: {noted:#?}");
+    }
+    let policy: Value = serde_json::from_slice(&place.world.read("policy.json")).expect("JSON");
+    assert_eq!(policy["Statement"].as_array().expect("statements").len(), 6, "{policy}");
+    let printed = String::from_utf8(place.world.read("worker.yaml")).expect("text");
+    let Some(objects) = objects(&place.world, &printed) else { return };
+    assert_eq!(of_kind(&objects, "NetworkPolicy")["spec"]["egress"].as_array().expect("rules").len(), 3);
+    assert_eq!(of_kind(&objects, "ServiceAccount")["metadata"]["name"], "thumbnails");
+}
+
+fn chart(section: &Section) {
+    let place = Place::new();
+    place.link_to(&crate::harness::repository().join("deploy/kubernetes/worker.toml"), "worker.toml");
+    run(&place, &section.commands());
+    let values = String::from_utf8(place.world.read("values.yaml")).expect("text");
+    assert!(values.contains("podIdentity: true"), "{values}");
+    assert!(
+        place
+            .noted()
+            .iter()
+            .any(|command| command.starts_with("helm install thumbnails deploy/kubernetes/chart"))
+    );
+}
