@@ -162,8 +162,8 @@ fn no_disk(what: &str, instead: &str) -> Failure {
 }
 
 /// Returns the component, if a container can have it.
-fn in_container(component: &Path) -> Result<String, Failure> {
-    match Source::of(component)? {
+fn in_container(component: &Source) -> Result<String, Failure> {
+    match component {
         Source::File(path) if !path.is_absolute() => Err(Failure::usage(format!(
             "the component {} is a relative path: name an object in S3, an artefact in a registry, or the absolute path of a file in the image",
             path.display()

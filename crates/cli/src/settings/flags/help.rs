@@ -25,7 +25,7 @@ struct Group {
     others: &'static [&'static str],
 }
 
-const FLAGS: [Group; 11] = [
+const FLAGS: [Group; 12] = [
     Group { heading: "Project", common: &["component", "case"], others: &[] },
     Group {
         heading: "Queue",

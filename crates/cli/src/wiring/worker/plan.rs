@@ -163,8 +163,7 @@ mod tests {
     #[test]
     fn what_is_not_set_is_as_the_worker_has_it() {
         let instances = NonZeroUsize::MIN;
-        let options =
-            plan("x.wasm --queue q", "").expect("a plan").options("x".into(), instances).expect("valid");
+        let options = plan("x.wasm --queue q", "").expect("a plan").options(instances).expect("valid");
         let defaults = WorkerOptions::default();
         assert_eq!(options.stop_timeout, defaults.stop_timeout);
         assert_eq!(options.max_visibility, defaults.max_visibility);
@@ -172,7 +171,7 @@ mod tests {
         assert!(!options.until_empty && !options.watch_depth && options.bodies.is_none());
         let set =
             "x.wasm --queue q --stop-timeout 1s --max-consecutive-failures off --listen 0 --until-empty";
-        let options = plan(set, "").expect("a plan").options("x".into(), instances).expect("valid");
+        let options = plan(set, "").expect("a plan").options(instances).expect("valid");
         assert_eq!((options.stop_timeout, options.max_consecutive_failures), (Duration::from_secs(1), None));
         assert!(options.until_empty && options.watch_depth);
     }
