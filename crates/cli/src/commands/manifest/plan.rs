@@ -106,7 +106,8 @@ impl Plan {
         let queue = QueuePlace::of(&queue_address).map_err(Failure::usage)?;
         let region = region(container, &queue, &queue_address)?;
         let endpoint = task.aws.endpoint_url.clone();
-        let mut ports: BTreeSet<u16> = task.http.rules.iter().map(|rule| rule.port()).collect();
+        let mut ports: BTreeSet<u16> =
+            task.http.rules.iter().filter_map(|rule| port_of(&rule.to_string())).collect();
         ports.insert(443);
         ports.extend([endpoint.as_deref(), queue.url.as_deref()].into_iter().flatten().filter_map(port_of));
         Ok(Self {
@@ -200,13 +201,35 @@ pub(super) fn account(queue: &QueuePlace) -> Option<&str> {
     queue.account.as_deref().filter(is_account)
 }
 
-/// Returns the port of a URL, if it names one or has another scheme than HTTPS.
+/// Returns the port of a URL, or of a rule of `--allow-http`, which stands for HTTPS if it has no scheme.
 fn port_of(url: &str) -> Option<u16> {
-    let (scheme, rest) = url.split_once("://")?;
-    let host = rest.split('/').next()?;
-    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-    port.or(match scheme {
-        "http" => Some(80),
-        _ => None,
-    })
+    let (default, rest) = match url.split_once("://") {
+        Some(("http", rest)) => (80, rest),
+        Some((_, rest)) => (443, rest),
+        None => (443, url),
+    };
+    let authority = rest.split('/').next()?;
+    // A port follows the last colon, unless that is inside an address of IPv6 in brackets.
+    let port = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+    port.map_or(Some(default), |(_, port)| port.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_that_of_the_url_or_of_its_scheme() {
+        for (url, port) in [
+            ("https://sqs.eu-west-1.amazonaws.com/1/jobs", 443),
+            ("http://127.0.0.1:4566", 4566),
+            ("http://example.com/a:b", 80),
+            ("api.example.com", 443),
+            ("*.example.com:8443/path", 8443),
+            ("http://[::1]", 80),
+            ("[::1]:81", 81),
+        ] {
+            assert_eq!(port_of(url), Some(port), "{url}");
+        }
+    }
 }

@@ -44,11 +44,6 @@ pub struct HttpRule {
 }
 
 impl HttpRule {
-    /// Returns the port of the requests.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     pub(super) fn matches(&self, target: &Target) -> bool {
         self.is_tls == target.is_tls
             && self.port == target.port
