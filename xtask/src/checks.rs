@@ -12,7 +12,7 @@ use crate::{
     image,
     places::Places,
     servers,
-    tools::{self, CARGO_DENY},
+    tools::{self, CARGO_DENY, DebianTool},
 };
 
 /// The workspaces whose dependencies are checked: all that the repository builds.
