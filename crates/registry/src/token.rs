@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(form(&wanted, None), "scope=repository%3Aa%2Fb%3Apull&service=r%2Etest");
         let identity = form(&wanted, Some(&Credential::Identity("a&b".into())));
         assert!(
-            identity.ends_with("&grant_type=refresh_token&client_id=wasmrun&refresh_token=a%26b"),
+            identity.ends_with("&grant_type=refresh%5Ftoken&client_id=wasmrun&refresh_token=a%26b"),
             "{identity}"
         );
         assert!(bearer("a\nb").is_none() && bearer("abc").is_some_and(|value| value.is_sensitive()));
