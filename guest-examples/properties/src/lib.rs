@@ -48,7 +48,8 @@ pub struct Report {
 /// Memory that no header tells: the decoders' tables and windows, and a colour profile of at most 4 MiB, compressed,
 /// parsed and as tables. The guests leave an eighth of the task's memory for it.
 pub const FIXED_BYTES: u64 = 2 << 20;
-/// Memory for a part of a lossy WebP, by its size in 24 bits. The decoder takes it before it finds that the file is shorter.
+/// Memory for a part of a lossy picture in an extended WebP, by its size in 24 bits. The decoder takes it before it finds that
+/// the file is shorter.
 const PARTITION_BYTES: u64 = 1 << 24;
 
 /// How a file is checked.
@@ -186,8 +187,11 @@ pub fn check(file: &[u8], meter: Option<&Meter>) -> Report {
         }
     };
     // A file that is refused by its header takes no more than its own size and the tables.
-    let is_lossy = file.starts_with(b"RIFF") && file.windows(4).any(|kind| kind == b"VP8 ");
-    let partition = if is_lossy { PARTITION_BYTES } else { 0 };
+    // The general decoder of WebP decodes animations and transparency, which only files with an extended header have.
+    let has_chunk = |kind: &[u8]| file.windows(4).any(|bytes| bytes == kind);
+    let is_extended = file.starts_with(b"RIFF") && has_chunk(b"VP8X");
+    let partition =
+        if is_extended && (has_chunk(b"VP8 ") || has_chunk(b"ALPH")) { PARTITION_BYTES } else { 0 };
     let allowed = claimed.unwrap_or(4 * file.len() as u64) + FIXED_BYTES + partition;
     assert!(taken <= allowed, "it took {taken} bytes, and {allowed} are allowed, {claimed:?} claimed");
     Report { outcome, claimed, taken }
