@@ -56,7 +56,7 @@ impl Flags {
         Ok(flags)
     }
 
-    fn add_table(&mut self, table: Table, flag: impl Fn(&str) -> String) {
+    fn add_table(&mut self, table: Table, flag: fn(&str) -> String) {
         for (key, value) in table {
             match value {
                 Value::Table(named) if NAMED.contains(&key.as_str()) => self.add_named(&key, named),
