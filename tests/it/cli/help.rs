@@ -21,8 +21,18 @@ fn the_first_screen_shows_how_to_call_it_and_the_three_commands_that_people_need
     assert!(
         (write..queues).contains(&at("  test         ")) && (write..queues).contains(&at("  dev          "))
     );
-    for command in ["queue", "report", "top", "health", "inspect", "compile", "push", "policy", "completions"]
-    {
+    for command in [
+        "queue",
+        "report",
+        "top",
+        "health",
+        "inspect",
+        "compile",
+        "push",
+        "policy",
+        "manifest",
+        "completions",
+    ] {
         assert!(at(&format!("  {command:<12} ")) > queues);
     }
     assert!(help.stdout.len() <= 40, "it is one screen: {help}");

@@ -40,6 +40,12 @@ fn manifest<'a>(world: &World, arguments: impl IntoIterator<Item = &'a str>) -> 
     ["AWS_REGION", "WASMRUN_LISTEN", "WASMRUN_UNTIL_EMPTY"].into_iter().fold(command, Command::without_env)
 }
 
+/// Prints the task definition for `worker.toml`.
+fn task_definition(command: Command) -> Value {
+    let printed = command.succeeds().stdout.join("\n");
+    serde_json::from_str(&printed).expect("JSON")
+}
+
 /// Prints a manifest for a configuration.
 fn printed(world: &World, config: &str, arguments: &[&str]) -> String {
     world.write("worker.toml", config);
@@ -258,7 +264,7 @@ fn hostile_texts_stay_what_they_are() {
 
     // A task definition has no file, and its command nothing that is expanded.
     world.write("worker.toml", HOSTILE);
-    let task = manifest(&world, ["ecs", "--config", "worker.toml"]).succeeds().json();
+    let task = task_definition(manifest(&world, ["ecs", "--config", "worker.toml"]));
     let command = task["containerDefinitions"][0]["command"].to_string();
     for text in
         [r#""NORWAY=no""#, r#""a: b={{ .Release.Name }}""#, "LINES=a\\nb: c\\n--- \\n\u{85}\u{2028}\""]
@@ -273,7 +279,7 @@ fn a_task_definition_has_each_setting_of_the_file_as_a_flag() {
     let file = "component = '/a.wasm'\nqueue = 'https://sqs.eu-west-1.amazonaws.com/123456789012/jobs'\nlisten = '0.0.0.0:80'\nallow-http = ['a.example', 'b.example']\n[store]\nin = 's3://a:ro'\nout = 's3://b:rw'\n[worker]\nbackoff = '1s..2s'\n[engine]\ncache = 'off'\n[limits]\nfuel = 7_000\n[log]\nlevel = 'warn'\n[command]\narg = ['-n']";
     world.write("worker.toml", file);
     let arguments = ["ecs", "--config", "worker.toml", "--store", "out=s3://c:wo", "--raw-body"];
-    let task = manifest(&world, arguments).env("WASMRUN_STORE_MORE", "s3://d:ro").succeeds().json();
+    let task = task_definition(manifest(&world, arguments).env("WASMRUN_STORE_MORE", "s3://d:ro"));
     let container = &task["containerDefinitions"][0];
     let words: Vec<_> = container["command"]
         .as_array()
@@ -294,7 +300,6 @@ fn a_task_definition_has_each_setting_of_the_file_as_a_flag() {
 #[test]
 fn what_cannot_work_in_a_container_is_refused_by_name() {
     let world = World::new();
-    let works = "--queue https://sqs.eu-west-1.amazonaws.com/123456789012/jobs";
     for (arguments, said) in [
         (
             "kubernetes /a.wasm --queue sqlite:jobs.db",
@@ -321,14 +326,6 @@ fn what_cannot_work_in_a_container_is_refused_by_name() {
         ("ecs /a.wasm WORKS --until-empty", "--until-empty"),
         ("kubernetes /a.wasm WORKS --max-pods 0", "--max-pods 0 is too small"),
         ("kubernetes /a.wasm WORKS --keda-identity workload", "add --role-arn"),
-        ("kubernetes /a.wasm WORKS --name A", "small letters"),
-        ("kubernetes /a.wasm WORKS --name a\nb", "small letters"),
-        ("kubernetes /a.wasm WORKS --image a:{{x}}", "an image such as"),
-        ("kubernetes /a.wasm WORKS --role-arn role/x", "the ARN of a role"),
-        (
-            "kubernetes /a.wasm WORKS --pod-identity --role-arn arn:aws:iam::123456789012:role/x",
-            "cannot be used with",
-        ),
         (
             "ecs /a.wasm WORKS --stop-timeout 2m",
             "too long for Fargate, which kills a container after 120s: at most 110s",
@@ -337,10 +334,33 @@ fn what_cannot_work_in_a_container_is_refused_by_name() {
         ("ecs /a.wasm WORKS --container-memory 1GiB", "2048MiB to 8192MiB"),
         ("ecs /a.wasm WORKS --fuel 0", "--fuel 0 is too small"),
     ] {
-        let words = arguments.split(' ').flat_map(|word| match word {
-            "WORKS" => works.split(' ').collect(),
-            word => vec![word],
-        });
-        manifest(&world, words).fails_with(2, said);
+        manifest(&world, with_queue(arguments)).fails_with(2, said);
+    }
+}
+
+/// The words of a command line, with a queue that works in place of `WORKS`.
+fn with_queue(arguments: &str) -> impl Iterator<Item = &str> {
+    let works = ["--queue", "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs"];
+    arguments.split(' ').flat_map(move |word| match word {
+        "WORKS" => works.to_vec(),
+        word => vec![word],
+    })
+}
+
+#[test]
+fn names_that_a_platform_would_refuse_are_refused() {
+    let world = World::new();
+    for (arguments, said) in [
+        ("kubernetes /a.wasm WORKS --name A", "small letters"),
+        ("kubernetes /a.wasm WORKS --name a\nb", "small letters"),
+        ("kubernetes /a.wasm WORKS --image a:{{x}}", "an image such as"),
+        ("kubernetes /a.wasm WORKS --role-arn role/x", "the ARN of a role"),
+        (
+            "kubernetes /a.wasm WORKS --pod-identity --role-arn arn:aws:iam::123456789012:role/x",
+            "cannot be used with",
+        ),
+    ] {
+        let output = manifest(&world, with_queue(arguments)).ends().exited_with(2);
+        assert!(output.stderr.join("\n").contains(said), "{output}");
     }
 }
