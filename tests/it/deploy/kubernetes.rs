@@ -37,7 +37,9 @@ const FILES: [(&str, &str); 5] = [
 /// The command `wasmrun manifest` in the repository, without the settings of the tests' environment.
 fn manifest<'a>(world: &World, arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let command = world.program(&crate::harness::wasmrun()).args(["manifest"]).args(arguments);
-    ["AWS_REGION", "WASMRUN_LISTEN", "WASMRUN_UNTIL_EMPTY"].into_iter().fold(command, Command::without_env)
+    ["AWS_REGION", "WASMRUN_CACHE", "WASMRUN_LISTEN", "WASMRUN_UNTIL_EMPTY"]
+        .into_iter()
+        .fold(command, Command::without_env)
 }
 
 /// Prints the task definition for `worker.toml`.

@@ -34,8 +34,7 @@ use clap_complete::Shell;
 
 /// Runs every queue message as its own WebAssembly instance.
 ///
-/// Each message is a task of its own, with its own memory and limits, and nothing but what is granted:
-/// stores, queues, key-value buckets, directories, HTTP hosts, environment keys, configuration values.
+/// Each message is a task of its own, with its own memory and limits, and nothing but what is granted.
 #[derive(Debug, Parser)]
 #[command(
     name = "wasmrun",
