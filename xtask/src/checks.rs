@@ -189,12 +189,12 @@ pub(crate) fn deny(places: &Places, advisories: bool) -> Result<()> {
 /// image, with its digest, is the user's. With a digest, or a tag that never moves, `imagePullPolicy: Always` adds only
 /// a request to the registry, without which no pod would start.
 const UNCHECKED: &str = "CKV_K8S_21,CKV_K8S_43,CKV_K8S_15";
-/// The manifests that are checked for security, and the checks that are off for each in addition. The probes of the
-/// application next to a sidecar are its own. The linter knows no ScaledJob, whose pods differ from those of the base
-/// only in their arguments and annotations.
+/// The manifests that are checked for security, and the checks that are off for each in addition. The probes and the
+/// network policy of an application with a sidecar are its own. The linter knows no ScaledJob, whose pods differ from
+/// those of the base only in their arguments and annotations.
 const MANIFESTS: [(&str, &str); 2] = [
     ("deploy/kubernetes/base/manifest.yaml", ""),
-    ("deploy/kubernetes/sidecar/manifest.yaml", ",CKV_K8S_8,CKV_K8S_9"),
+    ("deploy/kubernetes/sidecar/manifest.yaml", ",CKV_K8S_8,CKV_K8S_9,CKV2_K8S_6"),
 ];
 
 /// Checks the Kubernetes manifests with checkov. It isn't part of the tests, because it takes 290 MB.
