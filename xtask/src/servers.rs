@@ -186,6 +186,15 @@ fn install_python(python: &Path, folder: &Path, packages: &[&str]) -> Result<()>
 
 fn install_node(npm: &Path, folder: &Path, packages: &[&str]) -> Result<()> {
     install(folder, packages, || {
+        // npm leaves gaps where it changes what was installed before.
+        for old in ["node_modules", "package.json", "package-lock.json"] {
+            let old = folder.join(old);
+            if old.is_dir() {
+                fs::remove_dir_all(old)?
+            } else if old.exists() {
+                fs::remove_file(old)?
+            }
+        }
         let mut npm = Command::new(npm);
         npm.current_dir(folder).args(["install", "--no-audit", "--no-fund", "--silent"]).args(packages);
         quiet(&mut npm).map(drop)

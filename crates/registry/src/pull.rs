@@ -68,6 +68,9 @@ impl Registry {
             let size = layer.size;
             return Err(RegistryError::Unfit(format!("it has {size} bytes, and {most} bytes are allowed")));
         }
+        if let Some(cache) = cache {
+            cache.keep_blob(digest.hex(), &manifest);
+        }
         if let Some(component) = cache.and_then(|cache| cache.blob(layer.digest.hex(), most)) {
             return Ok(Pulled { component, digest, was_cached: true });
         }
@@ -76,7 +79,6 @@ impl Registry {
         let component = component.map_err(|_| late())??;
         if let Some(cache) = cache {
             cache.keep_blob(layer.digest.hex(), &component);
-            cache.keep_blob(digest.hex(), &manifest);
         }
         Ok(Pulled { component, digest, was_cached: false })
     }

@@ -62,12 +62,14 @@ pub(crate) async fn token(
     match answer.status {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
-            let (status, said) = (answer.status, answer.describe().await);
-            return Err(denied(credential, status, &format!("{realm} issues no token: it answered {said}")));
+            let status = answer.status;
+            let said = format!("{realm} issues no token: it answered {}", status.as_u16());
+            return Err(denied(credential, status, &said));
         }
         _ => {
-            let said = answer.describe().await;
-            return Err(RegistryError::Unavailable(format!("{realm} issues no token: it answered {said}")));
+            // Its text may repeat the credential that it was sent.
+            let status = answer.status.as_u16();
+            return Err(RegistryError::Unavailable(format!("{realm} issues no token: it answered {status}")));
         }
     }
     let wrong = |why: &str| RegistryError::Unavailable(format!("{realm} issues no token: {why}"));
@@ -83,7 +85,7 @@ fn realm_of(registry: &Server, realm: &str) -> Result<(Server, String), Registry
     let parsed = realm.parse::<Uri>().ok().and_then(|url| Server::of(&url));
     let (server, path) = parsed
         .ok_or_else(|| RegistryError::unavailable(format!("{registry} names no realm for its tokens")))?;
-    let is_own = server.host == registry.host || is_loopback(&server.host);
+    let is_own = server.host == registry.host || (is_loopback(&server.host) && is_loopback(&registry.host));
     if !server.is_tls && (registry.is_tls || !is_own) {
         return Err(RegistryError::Unavailable(format!(
             "{registry} asks for credentials at {server}, without TLS: they are not sent there"

@@ -216,7 +216,8 @@ mod tests {
             refusals: 2,
             ..Usage::default()
         };
-        metrics.ended(&TaskRecord::new(&Message::new("m", ""), "c", &Outcome::Completed, &usage));
+        let message = Message { receive_count: 7, ..Message::new("m", "") };
+        metrics.ended(&TaskRecord::new(&message, "c", &Outcome::Completed, &usage));
         let text = metrics.text(Vec::new());
         for sample in [
             "wasmrun_task_compute_seconds_bucket{le=\"0.001\"} 0\n",

@@ -138,9 +138,15 @@ fn a_share_of_the_tasks_decides_whether_a_version_takes_over() {
     }
     world.send(["00"; 100]);
     wait_until("all is done", || world.depth() == Depth::EMPTY);
+    // A version on trial whose file is replaced by the version before ends its trial.
+    let all = records(&world).len();
+    world.replace(FILE, &versions[0]);
+    worker.until_logged_times(3, "\"a share of the new tasks runs a new version of the component\"");
+    world.replace(FILE, &versions[2]);
+    worker.until_logged("\"all new tasks run the version before: it is there again\"");
     worker.signal(Signal::TERM);
     worker.finish().succeeded();
-    let records = records(&world);
+    let records = records(&world)[..all].to_vec();
     let of = |version: &[u8]| records.iter().filter(|record| record["component"] == name(version)).count();
     let failed = of(&versions[1]);
     assert!((1..100).contains(&failed), "{failed} tasks of the version that fails");

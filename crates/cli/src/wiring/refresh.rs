@@ -14,6 +14,9 @@ use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 use wasmrun_runtime::task::component::{Component, Share};
 
+/// Longest pause after failures, unless the interval is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
 /// Keeps a worker's component up to date.
 pub(crate) struct Refresh {
     plan: TaskPlan,
@@ -21,7 +24,7 @@ pub(crate) struct Refresh {
     /// Share of the tasks that a new version runs first; `None`: all.
     share: Option<Share>,
     backends: Backends,
-    /// Where the component was when it was last read: what has not changed since needn't be read again.
+    /// What the component was when it was last looked at: it needn't be read again until that changes.
     seen: Option<String>,
 }
 
@@ -38,51 +41,67 @@ impl Refresh {
     }
 
     async fn go_on(mut self, every: Duration) {
+        let mut pause = every;
         loop {
-            tokio::time::sleep(every).await;
-            match self.changed().await {
-                Ok(Some(read)) => self.refresh(&read).await,
-                Ok(None) => {}
+            tokio::time::sleep(pause).await;
+            pause = match self.look().await {
+                Ok(()) => every,
                 Err(failure) => {
                     self.component.refreshes().failed.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(error = %failure, "cannot look for a new version of the component");
+                    // What fails is tried less and less often.
+                    (2 * pause).min(every.max(LONGEST_PAUSE))
                 }
-            }
+            };
         }
     }
 
-    /// Lets new tasks be of this version, unless they are already.
-    async fn refresh(&self, read: &ReadComponent) {
-        let name = read.version_name(&self.plan);
-        if self.component.versions().iter().any(|(known, _)| **known == *name) {
-            return;
+    /// Lets new tasks be of the version that there is now. An error says nothing about that version.
+    async fn look(&mut self) -> Result<(), Failure> {
+        let Some((revision, read)) = self.changed().await? else { return Ok(()) };
+        let (component, name) = (self.component.name(), read.version_name(&self.plan));
+        if *component == *name {
+            if self.component.end_trial().await {
+                tracing::info!(%component, "all new tasks run the version before: it is there again");
+            }
+        } else if self.component.versions().iter().all(|(known, _)| **known != *name) {
+            self.refresh(&component, name, &read).await?;
         }
+        self.seen = Some(revision);
+        Ok(())
+    }
+
+    /// Loads a version. A version that can't run is refused.
+    async fn refresh(&self, component: &str, name: String, read: &ReadComponent) -> Result<(), Failure> {
+        let compiler = compiler(&self.plan.engine, open_cache(&self.plan.engine)?)?;
+        let refreshed = self.component.refresh(name.clone(), &read.bytes, &compiler, self.share).await;
         let refreshed =
-            match open_cache(&self.plan.engine).and_then(|cache| compiler(&self.plan.engine, cache)) {
-                Ok(compiler) => {
-                    let refreshed =
-                        self.component.refresh(name.clone(), &read.bytes, &compiler, self.share).await;
-                    refreshed.map_err(|error| Failure::component(&self.plan.component.to_string(), &error))
-                }
-                Err(failure) => Err(failure),
-            };
-        let component = self.component.name();
+            refreshed.map_err(|error| Failure::component(&self.plan.component.to_string(), &error));
         match refreshed {
             Ok(()) if self.share.is_some() => {
-                tracing::info!(%component, new = name, "a share of the new tasks runs a new version of the component");
+                tracing::info!(
+                    component,
+                    new = name,
+                    "a share of the new tasks runs a new version of the component"
+                );
             }
             Ok(()) => tracing::info!(component = name, "all new tasks run a new version of the component"),
-            Err(failure) => tracing::error!(
-                %component,
-                refused = name,
-                error = %failure,
-                "kept the component: its new version cannot run"
-            ),
+            Err(failure @ Failure::Usage(_)) => {
+                self.component.refreshes().refused.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(
+                    component,
+                    refused = name,
+                    error = %failure,
+                    "kept the component: its new version cannot run"
+                );
+            }
+            Err(failure) => return Err(failure),
         }
+        Ok(())
     }
 
     /// Reads the component if it may have changed.
-    async fn changed(&mut self) -> Result<Option<ReadComponent>, Failure> {
+    async fn changed(&self) -> Result<Option<(String, ReadComponent)>, Failure> {
         let TaskPlan { component: source, engine, registry, .. } = &self.plan;
         let revision = match source {
             Source::File(path) => revision(path)?,
@@ -94,8 +113,7 @@ impl Refresh {
         }
         let cache = open_cache(engine)?;
         let read = read(source, engine, registry, cache.as_ref(), &self.backends).await?;
-        self.seen = Some(revision);
-        Ok(Some(read))
+        Ok(Some((revision, read)))
     }
 }
 

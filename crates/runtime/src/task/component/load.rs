@@ -253,7 +253,9 @@ pub(super) fn link(engine: &Engine, component: &Code, world: World) -> Result<Li
     host::add_to_linker(&mut linker).map_err(engine_error)?;
     let pre = linker.instantiate_pre(component).and_then(|pre| Linked::new(world, pre));
     let pre = pre.map_err(|error| LoadError::World(missing(world, &error)))?;
-    component.initialize_copy_on_write_image().map_err(engine_error)?;
+    // The kernel refuses to seal the image's pages while it moves them, although it waits a little.
+    let image = || component.initialize_copy_on_write_image();
+    image().or_else(|_| image()).or_else(|_| image()).map_err(engine_error)?;
     Ok(pre)
 }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Refreshes {
     /// New versions that have taken over.
     pub done: AtomicU64,
-    /// New versions that can't run.
+    /// New versions that can't run. The caller of [`Component::refresh`] counts them.
     pub refused: AtomicU64,
     /// New versions that failed more often than the one before.
     pub reverted: AtomicU64,
@@ -33,27 +33,6 @@ impl Component {
     /// Those of [`Component::load`], and [`LoadError::Limits`] if fewer of its tasks fit than of the first version's. The
     /// version before remains.
     pub async fn refresh(
-        &self,
-        name: String,
-        bytes: &[u8],
-        compiler: &Compiler,
-        share: Option<Share>,
-    ) -> Result<(), LoadError> {
-        let refreshed = self.replace(name, bytes, compiler, share).await;
-        match &refreshed {
-            // A version on trial is counted in the end.
-            Ok(()) if share.is_some() => {}
-            Ok(()) => {
-                self.refreshes.done.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(_) => {
-                self.refreshes.refused.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        refreshed
-    }
-
-    async fn replace(
         &self,
         name: String,
         bytes: &[u8],
@@ -80,12 +59,24 @@ impl Component {
             (before, std::mem::replace(candidate, next))
         };
         if let Some(before) = gone.0 {
+            // A version on trial is counted in the end.
+            self.refreshes.done.fetch_add(1, Ordering::Relaxed);
             free(before).await;
         }
         if let Some(candidate) = gone.1 {
             free(candidate.version).await;
         }
         Ok(())
+    }
+
+    /// Lets all new tasks be of the current version again. Returns whether a new version was on trial.
+    pub async fn end_trial(&self) -> bool {
+        let candidate = self.versions.write().candidate.take();
+        let was_on_trial = candidate.is_some();
+        if let Some(candidate) = candidate {
+            free(candidate.version).await;
+        }
+        was_on_trial
     }
 
     /// Returns the name of each version that tasks start on, with how its tasks ended.
@@ -102,12 +93,10 @@ impl Component {
     }
 
     /// Counts the end of a task, and ends the trial of a new version if its result is known.
-    pub(super) fn ended(&self, version: &Version, outcome: &Outcome) {
+    pub(super) fn ended(&self, version: &Arc<Version>, outcome: &Outcome) {
         version.tally.count(outcome);
-        if self.versions.read().candidate.is_none() {
-            return;
-        }
-        let Some((ended, version)) = self.versions.write().judge() else { return };
+        let Some(is_worse) = self.versions.read().judge(version) else { return };
+        let Some((ended, version)) = self.versions.write().end_trial(version, is_worse) else { return };
         let (current, component) = (self.name(), &version.name);
         match ended {
             Ended::TookOver => {

@@ -67,12 +67,21 @@ impl Versions {
         }
     }
 
-    /// Ends the trial if its result is known. Returns the version that no task starts on any more.
-    pub(super) fn judge(&mut self) -> Option<(Ended, Arc<Version>)> {
-        let candidate = self.candidate.as_ref()?;
-        let current = self.current.tally.counts().since(candidate.before);
-        let is_worse = is_worse(current, candidate.version.tally.counts())?;
-        let candidate = self.candidate.take()?.version;
+    /// Returns whether the version on trial, one of whose tasks has just ended, is worse than the current one. Returns
+    /// `None` if that isn't known yet, or if this version isn't on trial.
+    pub(super) fn judge(&self, version: &Arc<Version>) -> Option<bool> {
+        let candidate =
+            self.candidate.as_ref().filter(|candidate| Arc::ptr_eq(&candidate.version, version))?;
+        is_worse(self.current.tally.counts().since(candidate.before), version.tally.counts())
+    }
+
+    /// Ends the trial of a version, unless it has ended. Returns the version that no task starts on any more.
+    pub(super) fn end_trial(
+        &mut self,
+        version: &Arc<Version>,
+        is_worse: bool,
+    ) -> Option<(Ended, Arc<Version>)> {
+        let candidate = self.candidate.take_if(|candidate| Arc::ptr_eq(&candidate.version, version))?.version;
         if is_worse {
             return Some((Ended::WentBack, candidate));
         }
@@ -140,13 +149,17 @@ fn is_worse(current: Counts, new: Counts) -> Option<bool> {
 fn by_chance(current: Counts, new: Counts) -> f64 {
     let (tasks, of_new) = (current.tasks() + new.tasks(), new.tasks());
     let (failed, completed) = (current.failed + new.failed, current.completed + new.completed);
-    let all = ln_choose(tasks, of_new);
-    (new.failed..=failed.min(of_new))
-        .filter(|of_failed| of_new - of_failed <= completed)
-        .map(|of_failed| {
-            (ln_choose(failed, of_failed) + ln_choose(completed, of_new - of_failed) - all).exp()
-        })
-        .sum()
+    // The probability of this very number; each further one follows from the one before.
+    let exactly =
+        ln_choose(failed, new.failed) + ln_choose(completed, new.completed) - ln_choose(tasks, of_new);
+    let (mut each, mut sum) = (exactly.exp(), 0.0);
+    for of_failed in new.failed..=failed.min(of_new) {
+        sum += each;
+        let of_completed = of_new - of_failed;
+        let more = (failed - of_failed) as f64 * of_completed as f64;
+        each *= more / ((of_failed + 1) as f64 * (completed + 1 - of_completed) as f64);
+    }
+    sum
 }
 
 /// Returns the logarithm of the number of ways to choose `of` things from `from`.
