@@ -24,9 +24,9 @@ pub struct Refreshes {
 }
 
 impl Component {
-    /// Loads a new version of the component, beside the one whose tasks run. New tasks are of the new version: all of
-    /// them, or first a share, until it's known that it fails no more often than the version before. Running tasks end as
-    /// they began. A new version on trial gives way.
+    /// Loads a new version of the component while tasks of the current one run. New tasks start on the new version: all
+    /// of them, or a share until the new version is known to fail no more often. Running tasks finish on the version that
+    /// they started on. A version on trial is dropped.
     ///
     /// # Errors
     ///
