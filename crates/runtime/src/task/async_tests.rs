@@ -5,13 +5,12 @@
 //! left, decide again whether async components may run. `docs/src/internals/decisions/async.md` says what else must hold.
 
 use super::store::{self, Delivered, TaskConfig, TaskState};
-use crate::engine::{self, threads::ThreadLoad};
+use crate::engine;
 use crate::model::limits::Limits;
 use crate::model::message::Message;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::runtime::Handle;
 use wasmtime::component::{
     Component, ComponentNamedList, Linker, Lower, Source, StreamConsumer, StreamReader, StreamResult,
 };
@@ -119,15 +118,7 @@ where
     let limits = Limits { fuel: 1_000_000, ..Limits::default() };
     let engine = engine::with_async(&limits)?;
     let component = Component::new(&engine, wat::parse_str(text).expect("text"))?;
-    let config = TaskConfig {
-        grants: Arc::default(),
-        limits,
-        calls: Arc::default(),
-        command: None,
-        deterministic: false,
-        io: Handle::current(),
-        load: ThreadLoad::default(),
-    };
+    let config = TaskConfig::within(limits);
     let delivered = Arc::new(Delivered::plain(Arc::new(Message::new("m", ""))));
     let mut store = store::task_store(&engine, &Arc::new(config), &delivered)?;
     prepare(&mut store);

@@ -45,6 +45,22 @@ pub(crate) struct TaskConfig {
     pub(crate) load: ThreadLoad,
 }
 
+#[cfg(test)]
+impl TaskConfig {
+    /// Returns the configuration of a task within these limits, without grants. Calls run on the current runtime.
+    pub(crate) fn within(limits: Limits) -> Self {
+        Self {
+            grants: Arc::default(),
+            limits,
+            calls: Arc::default(),
+            command: None,
+            deterministic: false,
+            io: Handle::current(),
+            load: ThreadLoad::default(),
+        }
+    }
+}
+
 /// The message of a task, and its objects.
 #[derive(Debug)]
 pub(crate) struct Delivered {

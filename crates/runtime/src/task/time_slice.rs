@@ -168,7 +168,6 @@ mod tests {
     use crate::task::store::{self, Delivered, TaskConfig};
     use std::future::poll_fn;
     use std::pin::pin;
-    use tokio::runtime::Handle;
     use wasmtime::{Caller, Linker, Module};
 
     /// Calls the host, then a helper of the engine, then computes, ten times over.
@@ -203,15 +202,7 @@ mod tests {
         let limits = Limits::default();
         let fuel = limits.fuel;
         let engine = engine::on_demand(CodeOptions::default(), &limits, Frames::Named).expect("an engine");
-        let config = TaskConfig {
-            grants: Arc::default(),
-            limits,
-            calls: Arc::default(),
-            command: None,
-            deterministic: false,
-            io: Handle::current(),
-            load: others.clone(),
-        };
+        let config = TaskConfig { load: others.clone(), ..TaskConfig::within(limits) };
         let delivered = Arc::new(Delivered::plain(Arc::new(Message::new("m", ""))));
         let mut store = store::task_store(&engine, &Arc::new(config), &delivered).expect("a store");
         let mut linker = Linker::new(&engine);

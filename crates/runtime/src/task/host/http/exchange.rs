@@ -181,7 +181,6 @@ impl HttpError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::threads::ThreadLoad;
     use crate::model::limits::Limits;
     use crate::ports::http::{Answer, HttpClient};
     use crate::task::calls::HostCalls;
@@ -190,7 +189,6 @@ mod tests {
     use http::Response;
     use http_body_util::{Empty, Full};
     use parking_lot::Mutex;
-    use tokio::runtime::Handle;
 
     /// A client that connects nowhere. Each look-up has the next answer.
     #[derive(Default)]
@@ -239,11 +237,7 @@ mod tests {
             let config = TaskConfig {
                 calls: Arc::new(HostCalls::of(&grants)),
                 grants: Arc::new(grants),
-                limits: Limits { http_received_bytes: 12, ..Limits::default() },
-                command: None,
-                deterministic: false,
-                io: Handle::current(),
-                load: ThreadLoad::default(),
+                ..TaskConfig::within(Limits { http_received_bytes: 12, ..Limits::default() })
             };
             Self { client, config: Arc::new(config), counts: Arc::default() }
         }
