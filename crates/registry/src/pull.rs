@@ -42,9 +42,8 @@ impl Registry {
         }
         let mut session = Session::new(self, reference, Access::Pull);
         let late = |_| RegistryError::Unavailable(format!("{} does not answer in time", reference.host()));
-        let (digest, _) =
-            timeout(FOR_MANIFEST, manifest(&mut session, reference, None)).await.map_err(late)??;
-        Ok(digest)
+        let manifest = timeout(FOR_MANIFEST, manifest(&mut session, reference, None)).await;
+        Ok(manifest.map_err(late)??.digest)
     }
 
     /// Pulls the component of an artefact, or takes it from the cache. A tag is looked up in any case, a digest only if the
@@ -62,13 +61,13 @@ impl Registry {
         let mut session = Session::new(self, reference, Access::Pull);
         let late = || RegistryError::Unavailable(format!("{} does not answer in time", reference.host()));
         let manifest = timeout(FOR_MANIFEST, manifest(&mut session, reference, cache)).await;
-        let (digest, manifest) = manifest.map_err(|_| late())??;
+        let ReadManifest { digest, content: manifest, was_cached } = manifest.map_err(|_| late())??;
         let layer = component_of(&manifest)?;
         if layer.size > most {
             let size = layer.size;
             return Err(RegistryError::Unfit(format!("it has {size} bytes, and {most} bytes are allowed")));
         }
-        if let Some(cache) = cache {
+        if let Some(cache) = cache.filter(|_| !was_cached) {
             cache.keep_blob(digest.hex(), &manifest);
         }
         if let Some(component) = cache.and_then(|cache| cache.blob(layer.digest.hex(), most)) {
@@ -84,16 +83,23 @@ impl Registry {
     }
 }
 
-/// Returns the manifest and its digest.
+/// A manifest that was read.
+struct ReadManifest {
+    digest: Digest,
+    content: Vec<u8>,
+    was_cached: bool,
+}
+
+/// Reads the manifest, and checks its digest.
 async fn manifest(
     session: &mut Session<'_>,
     reference: &Reference,
     cache: Option<&Cache>,
-) -> Result<(Digest, Vec<u8>), RegistryError> {
+) -> Result<ReadManifest, RegistryError> {
     if let Some(digest) = reference.digest()
         && let Some(known) = cache.and_then(|cache| cache.blob(digest.hex(), MAX_MANIFEST as u64))
     {
-        return Ok((digest.clone(), known));
+        return Ok(ReadManifest { digest: digest.clone(), content: known, was_cached: true });
     }
     let path = session.path(&format!("manifests/{}", reference.version()));
     let ask = Ask { accept: Some(ACCEPTED), ..Ask::new(Method::GET, path) };
@@ -124,7 +130,7 @@ async fn manifest(
             "{server} sends a manifest with the digest {digest} instead of {wanted}"
         )));
     }
-    Ok((digest, content))
+    Ok(ReadManifest { digest, content, was_cached: false })
 }
 
 /// Reads a layer, and checks its size and digest while it arrives.

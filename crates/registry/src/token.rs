@@ -59,18 +59,16 @@ pub(crate) async fn token(
     };
     let answer = send(client, &realm, request, content).await;
     let mut answer = answer.map_err(|error| unreachable(&realm, &error))?;
-    match answer.status {
-        StatusCode::OK => {}
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
-            let status = answer.status;
-            let said = format!("{realm} issues no token: it answered {}", status.as_u16());
-            return Err(denied(credential, status, &said));
-        }
-        _ => {
-            // Its text may repeat the credential that it was sent.
-            let status = answer.status.as_u16();
-            return Err(RegistryError::Unavailable(format!("{realm} issues no token: it answered {status}")));
-        }
+    if answer.status != StatusCode::OK {
+        let status = answer.status;
+        // The text of the answer may repeat the credential.
+        let said = format!("{realm} issues no token: it answered {}", status.as_u16());
+        return Err(match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
+                denied(credential, status, &said)
+            }
+            _ => RegistryError::Unavailable(said),
+        });
     }
     let wrong = |why: &str| RegistryError::Unavailable(format!("{realm} issues no token: {why}"));
     let content = answer.read(MAX_ANSWER).await.map_err(|error| wrong(&error.to_string()))?;

@@ -232,6 +232,20 @@ fn a_registry_that_always_asks_for_a_token_is_not_asked_for_ever() {
 }
 
 #[test]
+fn what_a_realm_answers_is_not_shown_as_it_may_repeat_the_credential() {
+    let world = World::new();
+    let echo = with_realm(|request| {
+        let sent = request.header("authorization");
+        Answer::new(400, format!(r#"{{"errors":[{{"code":"E","message":"echo {sent}"}}]}}"#))
+    });
+    let host = echo.endpoint().trim_start_matches("http://").to_owned();
+    world.write(".docker/config.json", format!(r#"{{"auths":{{"{host}":{{"auth":"bWU6c2VjcmV0"}}}}}}"#));
+    let output = fails(&world, &echo, 3, "issues no token: it answered 400");
+    assert_eq!(echo.seen()[1].header("authorization"), "Basic bWU6c2VjcmV0", "the realm had it");
+    assert!(!output.to_string().contains("bWU6c2VjcmV0"), "{output}");
+}
+
+#[test]
 fn a_redirect_is_followed_without_the_token_and_not_for_ever() {
     let world = World::new();
     let elsewhere = Arc::new(Stub::answering(|_| Answer::new(200, component())));

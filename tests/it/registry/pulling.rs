@@ -68,6 +68,28 @@ fn what_names_a_component_of_a_registry_names_its_digest() {
 }
 
 #[test]
+fn a_tag_that_moves_is_a_new_version_of_the_component() {
+    let Some(registry) = DockerRegistry::start() else { return };
+    let world = World::with_queue(&[]);
+    let url = registry.url("guests/any:1");
+    push(&world, "empty", &url);
+    let options =
+        ["--component-refresh", "1s", "--instances", "4", "--usage", "usage.jsonl", "--cache", "cache"];
+    let worker = world.wasmrun(["run", &url, "--queue", "sqlite:jobs.db"]).args(options).start();
+    worker.until_logged("\"ready\"");
+    let pinned = push(&world, "misbehave", &url);
+    worker.until_logged("\"all new tasks run a new version of the component\"");
+    world.send(["ok"]);
+    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    worker.signal(rustix::process::Signal::TERM);
+    worker.finish().succeeded();
+    let usage = String::from_utf8(world.read("usage.jsonl")).expect("text");
+    let usage: Value = serde_json::from_str(usage.lines().next().expect("a line")).expect("JSON");
+    let name = format!("any:1@{}", pinned.split_once('@').expect("a digest").1);
+    assert_eq!(usage["component"], name.as_str());
+}
+
+#[test]
 fn a_component_of_a_registry_is_inspected_and_compiled_like_a_file() {
     let Some(registry) = DockerRegistry::start() else { return };
     let world = World::new();
