@@ -10,7 +10,6 @@ use crate::settings::registry::RegistrySettings;
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
 use rustix::process::{Resource, getrlimit};
-use sha2::{Digest, Sha256};
 use std::future::pending;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
@@ -18,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use tracing::Instrument;
+use wasmrun_registry::Digest;
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::capacity::{Host, HostMemory};
 use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
@@ -84,7 +84,7 @@ impl ReadComponent {
     pub(crate) fn version_name(&self, plan: &TaskPlan) -> String {
         match plan.component {
             Source::File(_) | Source::Object(_) if plan.refreshed => {
-                format!("{}@sha256:{:x}", self.name, Sha256::digest(&self.bytes))
+                format!("{}@{}", self.name, Digest::of(&self.bytes))
             }
             Source::File(_) | Source::Object(_) | Source::Artefact(_) => self.name.clone(),
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
+use wasmrun_runtime::engine::compile::Compiler;
 use wasmrun_runtime::task::component::{Component, Share};
 
 /// Longest pause after failures, unless the interval is longer.
@@ -58,23 +59,34 @@ impl Refresh {
 
     /// Lets new tasks be of the version that there is now. An error says nothing about that version.
     async fn look(&mut self) -> Result<(), Failure> {
-        let Some((revision, read)) = self.changed().await? else { return Ok(()) };
+        let revision = self.revision().await?;
+        if self.seen.as_ref() == Some(&revision) {
+            return Ok(());
+        }
+        let TaskPlan { component: source, engine, registry, .. } = &self.plan;
+        let cache = open_cache(engine)?;
+        let read = read(source, engine, registry, cache.as_ref(), &self.backends).await?;
         let (component, name) = (self.component.name(), read.version_name(&self.plan));
         if *component == *name {
             if self.component.end_trial().await {
                 tracing::info!(%component, "all new tasks run the version before: it is there again");
             }
         } else if self.component.versions().iter().all(|(known, _)| **known != *name) {
-            self.refresh(&component, name, &read).await?;
+            self.refresh(&component, name, &read, &compiler(engine, cache)?).await?;
         }
         self.seen = Some(revision);
         Ok(())
     }
 
     /// Loads a version. A version that can't run is refused.
-    async fn refresh(&self, component: &str, name: String, read: &ReadComponent) -> Result<(), Failure> {
-        let compiler = compiler(&self.plan.engine, open_cache(&self.plan.engine)?)?;
-        let refreshed = self.component.refresh(name.clone(), &read.bytes, &compiler, self.share).await;
+    async fn refresh(
+        &self,
+        component: &str,
+        name: String,
+        read: &ReadComponent,
+        compiler: &Compiler,
+    ) -> Result<(), Failure> {
+        let refreshed = self.component.refresh(name.clone(), &read.bytes, compiler, self.share).await;
         let refreshed =
             refreshed.map_err(|error| Failure::component(&self.plan.component.to_string(), &error));
         match refreshed {
@@ -100,20 +112,13 @@ impl Refresh {
         Ok(())
     }
 
-    /// Reads the component if it may have changed.
-    async fn changed(&self) -> Result<Option<(String, ReadComponent)>, Failure> {
-        let TaskPlan { component: source, engine, registry, .. } = &self.plan;
-        let revision = match source {
-            Source::File(path) => revision(path)?,
-            Source::Object(url) => self.backends.revision(url).await?,
-            Source::Artefact(reference) => self.backends.resolve(reference, registry).await?,
-        };
-        if self.seen.as_ref() == Some(&revision) {
-            return Ok(None);
+    /// Returns a text that changes whenever the component does.
+    async fn revision(&self) -> Result<String, Failure> {
+        match &self.plan.component {
+            Source::File(path) => revision(path),
+            Source::Object(url) => self.backends.revision(url).await,
+            Source::Artefact(reference) => self.backends.resolve(reference, &self.plan.registry).await,
         }
-        let cache = open_cache(engine)?;
-        let read = read(source, engine, registry, cache.as_ref(), &self.backends).await?;
-        Ok(Some((revision, read)))
     }
 }
 

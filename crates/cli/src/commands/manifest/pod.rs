@@ -4,8 +4,7 @@ use super::kubernetes::{Object, architecture, labels, metadata, object, selector
 use super::plan::Plan;
 use crate::output::tree::{Tree, list, map, texts};
 use crate::settings::flags::KubernetesArgs;
-use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
+use wasmrun_registry::Digest;
 
 /// Name of the configuration file in its folder.
 pub(super) const CONFIG: &str = "wasmrun.toml";
@@ -38,7 +37,10 @@ pub(super) fn deployment(args: &KubernetesArgs, plan: &Plan) -> Object {
 /// Returns the template of the pods.
 pub(super) fn template(args: &KubernetesArgs, plan: &Plan) -> Tree {
     // With a new configuration, pods are replaced: a worker reads it when it starts.
-    let digest = plan.file.as_ref().map(|file| map([("wasmrun/config-sha256", sha256(file).into())]));
+    let digest = plan
+        .file
+        .as_ref()
+        .map(|file| map([("wasmrun/config-sha256", Digest::of(file.as_bytes()).hex().into())]));
     map([
         ("metadata", map([("labels", labels(plan))]).with_some("annotations", annotations(args, digest))),
         ("spec", spec(args, plan)),
@@ -219,11 +221,4 @@ fn mounts(plan: &Plan) -> Vec<Tree> {
         map([("name", "config".into()), ("mountPath", CONFIG_FOLDER.into()), ("readOnly", true.into())])
     });
     cache.into_iter().chain(config).collect()
-}
-
-fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
