@@ -5,8 +5,9 @@
 //!     cargo xtask bench container -- --quick                   # each start once, to see that it works
 //!
 //! The task is the example `thumbnail` with one photograph, whose message waits in the queue. Queue and stores are mounted
-//! files and folders, and there is no network: no server shares the machine. Each start is made in a container, and as a
-//! plain process of the program out of the image, with the same arguments, in turns: the difference is the container's part.
+//! files and folders, and containers have no network. Each start is made in a container, and as a plain process of the program
+//! out of the image, with the same arguments, in turns: the difference is the container's part. Starts from a registry are
+//! made as plain processes only, with Debian's `docker-registry` on a loopback address.
 //!
 //! The clock runs from before podman is asked until the worker logs that the task completed, by the time in that line. The
 //! machine has to be idle: next to others that compute, all threads of a container get what one of theirs gets, and so
@@ -22,6 +23,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
 
 mod podman;
+mod registry;
 mod start;
 
 use serde_json::{Value, json};
@@ -38,6 +40,12 @@ use crate::podman::Podman;
 use crate::start::{Place, Start, World};
 
 const WITHOUT_COMPILER: &str = "WASMRUN_BENCH_WITHOUT_COMPILER";
+/// These are measured as plain processes, as the containers have no network.
+const FROM_REGISTRY: [(Start, &str); 3] = [
+    (Start::Pulled, "from a registry, cold cache: the component is pulled and compiled"),
+    (Start::Resolved, "from a registry, warm cache: the digest of the tag is asked for"),
+    (Start::ByDigest, "from a registry, warm cache, named by digest"),
+];
 const STARTS: [(Start, &str); 4] = [
     (Start::Cold, "cold cache: the component is compiled"),
     (Start::Warm, "warm cache"),
@@ -60,6 +68,9 @@ fn main() {
     starts(&mut report, &world, size);
     sizes(&mut report, &world, &podman);
     idle(&mut report, &world, size);
+    if let Some((registry, _)) = &world.registry {
+        registry.pull(&mut report, size, &world.program, scratch.path());
+    }
     report.write();
 }
 
@@ -70,6 +81,9 @@ fn starts(report: &mut Report, world: &World, size: Size) {
         .collect();
     if world.without_compiler.is_some() {
         cases.push((Start::Precompiled, Place::WithoutCompiler));
+    }
+    if world.registry.is_some() {
+        cases.extend(FROM_REGISTRY.map(|(start, _)| (start, Place::Process)));
     }
     let ways = cases.iter().map(|(start, place)| {
         let name = format!("{start:?} in {place:?}");
@@ -94,6 +108,11 @@ fn starts(report: &mut Report, world: &World, size: Size) {
     if let Some(figures) = figures(Start::Precompiled, Place::WithoutCompiler) {
         rows.push(json!({"what": "precompiled, program without the compiler", "process": figures}));
     }
+    rows.extend(
+        FROM_REGISTRY.into_iter().filter_map(|(start, what)| {
+            Some(json!({"what": what, "process": figures(start, Place::Process)?}))
+        }),
+    );
     let headings =
         "| | container: p50 | p95 | ready | plain process: p50 | p95 | ready | the container's part: p50 |";
     let fields = "what container/p50_ms:0 container/p95_ms:0 container/ready_ms:0 process/p50_ms:0 process/p95_ms:0 process/ready_ms:0 part_ms:0";

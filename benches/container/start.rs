@@ -1,6 +1,7 @@
 //! One start, from asking for it to the end of the first task.
 
 use jiff::Timestamp;
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -13,6 +14,7 @@ use wasmrun_benches::rounds::micros;
 use wasmrun_benches::system::{memory_of, output};
 
 use crate::podman::Podman;
+use crate::registry::Registry;
 
 /// A small one: 77 kB.
 const PHOTOGRAPH: &str = "rocket.jpg";
@@ -22,6 +24,8 @@ const CODE: &str = "thumbnail.cwasm";
 const PHOTOGRAPHS: &str = "photographs";
 /// … and, in a folder of its own, what each start has anew.
 const TASKS: &str = "tasks";
+/// In the registry.
+const REPOSITORY: &str = "thumbnail";
 const QUEUE: &str = "queue";
 const DATABASE: &str = "jobs.db";
 const THUMBNAILS: &str = "thumbnails";
@@ -38,6 +42,12 @@ pub(crate) enum Start {
     Warm,
     /// The code in a file.
     Precompiled,
+    /// Nothing: the component comes from a registry, and is compiled.
+    Pulled,
+    /// Component and code in the cache: the registry tells the digest of the tag.
+    Resolved,
+    /// The same with the digest in the URL: no registry is asked.
+    ByDigest,
     /// No worker: the program prints its version.
     Version,
 }
@@ -69,6 +79,15 @@ pub(crate) struct World<'a> {
     pub(crate) program: PathBuf,
     /// A program without the compiler, if it was given.
     pub(crate) without_compiler: Option<PathBuf>,
+    /// A registry with the component, and the component's URL with its digest.
+    pub(crate) registry: Option<(Registry, String)>,
+}
+
+impl Start {
+    /// Does it begin with an empty cache?
+    fn is_cold(self) -> bool {
+        matches!(self, Self::Cold | Self::Pulled)
+    }
 }
 
 impl<'a> World<'a> {
@@ -76,8 +95,12 @@ impl<'a> World<'a> {
     pub(crate) fn prepare(podman: &'a Podman, scratch: &'a Path, without_compiler: Option<PathBuf>) -> Self {
         let program = scratch.join("wasmrun");
         podman.copy_program(&program);
-        let world = Self { podman, scratch, program, without_compiler };
         fs::copy(guests::path("thumbnail"), scratch.join(COMPONENT)).expect("a copy");
+        let registry = Registry::start(scratch).map(|registry| {
+            let url = registry.push(&program, &scratch.join(COMPONENT), REPOSITORY);
+            (registry, url)
+        });
+        let world = Self { podman, scratch, program, without_compiler, registry };
         let photographs = world.folder(PHOTOGRAPHS);
         fs::write(photographs.join(PHOTOGRAPH), guests::photograph(PHOTOGRAPH)).expect("a copy");
         let mut compile = Command::new(&world.program);
@@ -90,6 +113,9 @@ impl<'a> World<'a> {
         for place in [Place::Container, Place::Process] {
             world.start(Start::Warm, place);
         }
+        if world.registry.is_some() {
+            world.start(Start::Resolved, Place::Process);
+        }
         world
     }
 
@@ -98,7 +124,7 @@ impl<'a> World<'a> {
         if start == Start::Version {
             return self.version(place);
         }
-        let has_volume = start == Start::Cold && place == Place::Container;
+        let has_volume = start.is_cold() && place == Place::Container;
         if has_volume {
             self.podman.create_cache(COLD);
         }
@@ -135,13 +161,12 @@ impl<'a> World<'a> {
             Place::Container => self.podman.run(&self.mounts(start, tasks)),
             Place::Process | Place::WithoutCompiler => {
                 let mut command = Command::new(self.program_in(place));
-                let cache = if start == Start::Cold { tasks.join(COLD) } else { self.scratch.join(WARM) };
+                let cache = if start.is_cold() { tasks.join(COLD) } else { self.scratch.join(WARM) };
                 command.current_dir(tasks).env("WASMRUN_CACHE", cache);
                 command
             }
         };
-        let component = if start == Start::Precompiled { CODE } else { COMPONENT };
-        command.arg("run").arg(self.scratch.join(component));
+        command.arg("run").arg(self.component(start));
         if start == Start::Precompiled {
             command.arg("--precompiled");
         }
@@ -156,13 +181,23 @@ impl<'a> World<'a> {
         command
     }
 
+    fn component(&self, start: Start) -> OsString {
+        let registry = || self.registry.as_ref().expect("it was started");
+        match start {
+            Start::Precompiled => self.scratch.join(CODE).into(),
+            Start::Pulled | Start::Resolved => registry().0.url(REPOSITORY).into(),
+            Start::ByDigest => registry().1.clone().into(),
+            Start::Cold | Start::Warm | Start::Version => self.scratch.join(COMPONENT).into(),
+        }
+    }
+
     /// Everything has the same path as outside: the message names the photograph by its path.
     fn mounts(&self, start: Start, tasks: &Path) -> Vec<String> {
         let mount = |path: PathBuf, mode: &str| format!("--volume={0}:{0}:{mode}", path.display());
         let mut mounts: Vec<String> =
             [QUEUE, THUMBNAILS].map(|folder| mount(tasks.join(folder), "rw")).into();
         mounts.extend([COMPONENT, CODE, PHOTOGRAPHS].map(|name| mount(self.scratch.join(name), "ro")));
-        mounts.push(self.podman.mount_cache(if start == Start::Cold { COLD } else { WARM }));
+        mounts.push(self.podman.mount_cache(if start.is_cold() { COLD } else { WARM }));
         mounts
     }
 

@@ -280,6 +280,10 @@ pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
         if name == "languages" {
             runner.env("WASMRUN_GUEST_TOOLS", servers::guest_tools(places)?);
         }
+        if name == "container" {
+            let registry = tools::DOCKER_REGISTRY.ready(places);
+            runner.envs(registry.map(|program| ("WASMRUN_DOCKER_REGISTRY", program)));
+        }
         if let Some(compared) = compared {
             runner.env("WASMRUN_BENCH_SERVERS", servers::ready_to_compare(places, compared)?);
         }
