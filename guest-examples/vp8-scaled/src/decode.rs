@@ -54,14 +54,15 @@ impl Header {
         let (width, height) = self.size(scale);
         let luma = u64::from(width) * u64::from(height);
         let columns = u64::from(self.width.div_ceil(SIDE));
-        // Three planes, or color at half the resolution; two rows of macroblocks, and what is known of one; the tables.
+        // Three planes, or color at half the resolution; two rows of macroblocks, and what is known of one; the
+        // tables. Smoothing color at a half takes three bytes for each of its columns.
         let planes = if scale == Scale::Full {
             luma + 2 * u64::from(width.div_ceil(2)) * u64::from(height.div_ceil(2))
         } else {
             3 * luma
         };
         let rows = columns * (2 * 384 + size_of::<Column>() + size_of::<Strength>()) as u64;
-        planes + rows + TABLES_BYTES
+        planes + rows + 3 * u64::from(width) + TABLES_BYTES
     }
 }
 

@@ -64,7 +64,7 @@ pub enum Scale {
     Eighth,
     /// A quarter: each pixel is the mean of 4 x 4, without the loop filter.
     Quarter,
-    /// Half: each pixel is the mean of 2 x 2, after the loop filter.
+    /// Half: each pixel is the mean of 2 x 2, after the loop filter. Color is interpolated before, as at full size.
     Half,
     /// Full size, after the loop filter.
     Full,

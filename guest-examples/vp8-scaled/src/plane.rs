@@ -18,7 +18,8 @@ pub struct Plane {
 pub struct Planes {
     /// Luma, of the picture's size.
     pub luma: Plane,
-    /// The two color differences, U and V. They have the picture's size, rounded up, or half of it at full scale.
+    /// The two color differences, U and V. At full scale they have half the picture's size, rounded up; at the others they
+    /// have the picture's size.
     pub chroma: [Plane; 2],
 }
 
@@ -76,6 +77,30 @@ impl Plane {
             |near: &[u16]| [near[0], near[2]].map(|neighbour| ((3 * near[1] + neighbour + 8) >> 4) as u8);
         for (to, near) in row.chunks_mut(2).zip(sums.windows(3)) {
             to.copy_from_slice(&pair(near)[..to.len()]);
+        }
+    }
+}
+
+impl Plane {
+    /// Replaces each sample by the mean of the 2 x 2 pixels that [`Planes::to_rgb`] would interpolate at full size: the
+    /// neighbours of a row and of a column count an eighth each.
+    fn smooth(&mut self) {
+        let width = self.width as usize;
+        let mut above = self.samples[..width].to_vec();
+        let mut sums = vec![0; width + 2];
+        for y in 0..self.height as usize {
+            let (line, below) = self.samples[y * width..].split_at_mut(width);
+            // The first and the last are their own neighbours.
+            let below = below.get(..width).unwrap_or(line);
+            for (((sum, &own), above), &below) in sums[1..].iter_mut().zip(&*line).zip(&mut above).zip(below)
+            {
+                *sum = 6 * u16::from(own) + u16::from(*above) + u16::from(below);
+                *above = own;
+            }
+            (sums[0], sums[width + 1]) = (sums[1], sums[width]);
+            for (to, sums) in line.iter_mut().zip(sums.windows(3)) {
+                *to = ((sums[0] + 6 * sums[1] + sums[2] + 32) >> 6) as u8;
+            }
         }
     }
 }
@@ -194,6 +219,7 @@ impl<const SIDE: usize> Canvas<SIDE> {
 pub(crate) struct Canvases {
     pub(crate) luma: Canvas<16>,
     pub(crate) chroma: [Canvas<8>; 2],
+    scale: Scale,
 }
 
 impl Canvases {
@@ -203,10 +229,15 @@ impl Canvases {
         Canvases {
             luma: Canvas::new((width, height), cell),
             chroma: [(); 2].map(|()| Canvas::new(chroma, (cell / 2).max(1))),
+            scale,
         }
     }
 
     pub(crate) fn into_planes(self) -> Planes {
-        Planes { luma: self.luma.into_plane(), chroma: self.chroma.map(Canvas::into_plane) }
+        let mut chroma = self.chroma.map(Canvas::into_plane);
+        if self.scale == Scale::Half {
+            chroma.iter_mut().for_each(Plane::smooth);
+        }
+        Planes { luma: self.luma.into_plane(), chroma }
     }
 }
