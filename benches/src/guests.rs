@@ -11,6 +11,7 @@ use wasmrun_runtime::engine::capacity::Host;
 use wasmrun_runtime::engine::compile::Compiler;
 use wasmrun_runtime::model::event;
 use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::model::trace::Sampling;
 use wasmrun_runtime::ports::memory::MemoryStore;
 use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::component::{Component, LoadOptions};
@@ -56,6 +57,12 @@ pub async fn load(guest: &str, instances: NonZeroUsize) -> Arc<Component> {
     load_with(guest, Allocator::Pooling, instances, Grants::default(), Limits::default()).await
 }
 
+/// The same with traces, of which this share of the new ones is exported.
+pub async fn load_traced(guest: &str, instances: NonZeroUsize, sampling: Sampling) -> Arc<Component> {
+    let options = options(guest, Allocator::Pooling, instances, Grants::default(), Limits::default());
+    loaded(LoadOptions { sampling: Some(sampling), ..options }).await
+}
+
 /// Loads a component for as many threads as there are cores. It is compiled in this process.
 pub async fn load_with(
     guest: &str,
@@ -64,7 +71,22 @@ pub async fn load_with(
     grants: Grants,
     limits: Limits,
 ) -> Arc<Component> {
-    let options = LoadOptions {
+    loaded(options(guest, allocator, instances, grants, limits)).await
+}
+
+async fn loaded(options: LoadOptions) -> Arc<Component> {
+    let bytes = bytes(&options.name);
+    Arc::new(Component::load(&bytes, &Compiler::in_process(), options).await.expect("a component"))
+}
+
+fn options(
+    guest: &str,
+    allocator: Allocator,
+    instances: NonZeroUsize,
+    grants: Grants,
+    limits: Limits,
+) -> LoadOptions {
+    LoadOptions {
         name: guest.into(),
         grants,
         limits,
@@ -75,9 +97,9 @@ pub async fn load_with(
         raw_body: false,
         command: CommandOptions::default(),
         deterministic: false,
+        sampling: None,
         refreshed: false,
-    };
-    Arc::new(Component::load(&bytes(guest), &Compiler::in_process(), options).await.expect("a component"))
+    }
 }
 
 /// The folder of the photographs that the example `thumbnail` reads.

@@ -79,6 +79,7 @@ fn is_refused_or_runs(bytes: &[u8]) {
             raw_body: false,
             command: CommandOptions::default(),
             deterministic: bytes.len() % 2 == 1,
+            sampling: None,
             refreshed: false,
         };
         let loaded = match Component::load(bytes, &compiler, options).await {

@@ -76,6 +76,7 @@ async fn work(component: &str, files: &[String]) -> Result<ExitCode, Box<dyn Err
         raw_body: false,
         command: CommandOptions::default(),
         deterministic: false,
+        sampling: None,
         refreshed: false,
     };
     let compiler = Compiler::in_child(std::env::current_exe()?, CompileLimits::default(), None);

@@ -56,6 +56,7 @@ sections! {
     a_record_has_the_fields_that_are_shown: "docs/src/guides/usage.md", "The usage file" => records_usage;
     the_health_check_is_that_of_the_templates: "docs/src/guides/monitoring.md", "Health checks" => is_watched;
     the_benchmark_of_watching_exists: "docs/src/guides/monitoring.md", "What watching costs" => is_noted;
+    the_benchmark_of_traces_exists: "docs/src/guides/traces.md", "What traces cost" => is_noted;
     the_benchmark_of_a_task_exists: "docs/src/internals/performance.md", "A task" => is_noted;
     the_benchmark_of_concurrency_exists: "docs/src/internals/performance.md", "Concurrency" => is_noted;
     the_benchmark_of_isolation_exists: "docs/src/internals/performance.md", "Isolation" => is_noted;
@@ -71,7 +72,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 22] = [
+const LISTED: [(&str, &str, &str); 23] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
     ("guest-examples/vp8-scaled/README.md", "vp8-scaled", "run by a documentation test of the crate"),
@@ -80,6 +81,7 @@ const LISTED: [(&str, &str, &str); 22] = [
         "Another component",
         "needs a registry of ECR, like the tests `registry::credentials`",
     ),
+    ("docs/src/guides/traces.md", "Traces", "needs a collector, as the tests `watch::traces` have one"),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "The work on a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "On a queue", "run by the examples of `wasmrun dev --help`"),

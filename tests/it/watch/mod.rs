@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `logs` | the effects of guests on the log |
 //! | `report` | the report on the usage file |
+//! | `traces` | the traces that a collector receives |
 //! | `usage` | the file that records the usage of each task |
 //! | `watching` | the HTTP endpoints and the metrics of a worker |
 
 mod logs;
 mod report;
+mod traces;
 mod usage;
 mod watching;

@@ -9,7 +9,7 @@ use super::log::LogSettings;
 use super::read::{MAX_TOML_BYTES, read_text, toml_from};
 use super::registry::RegistrySettings;
 use super::text::{parsed_list, written};
-use super::watch::{Listen, Namespace, WatchSettings};
+use super::watch::{CollectorUrl, Listen, Namespace, Percent, WatchSettings};
 use super::worker::WorkerSettings;
 use super::{config_values, grants, outcome_actions};
 use crate::output::failure::Failure;
@@ -38,6 +38,10 @@ pub(crate) struct ConfigFile {
     pub(crate) listen: Option<Listen>,
     #[serde(deserialize_with = "written")]
     pub(crate) emf: Option<Namespace>,
+    #[serde(deserialize_with = "written")]
+    pub(crate) otlp: Option<CollectorUrl>,
+    #[serde(deserialize_with = "written")]
+    pub(crate) trace_sampling: Option<Percent>,
     #[serde(deserialize_with = "written")]
     pub(crate) service: Option<String>,
     #[serde(deserialize_with = "grants::stores_of_file")]
@@ -69,9 +73,15 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Takes the settings of metrics and status, which have no table of their own.
+    /// Takes the settings of metrics, status and traces, which have no table of their own.
     pub(crate) fn watch(&mut self) -> WatchSettings {
-        WatchSettings { listen: self.listen.take(), emf: self.emf.take(), service: self.service.take() }
+        WatchSettings {
+            listen: self.listen.take(),
+            emf: self.emf.take(),
+            otlp: self.otlp.take(),
+            trace_sampling: self.trace_sampling.take(),
+            service: self.service.take(),
+        }
     }
 
     /// Reads the file at `path`. Without a path, returns an empty configuration.

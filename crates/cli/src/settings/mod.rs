@@ -17,6 +17,7 @@
 //! | `project` | the files of a guest's project and of its cases |
 //! | `source` | where a component is |
 //! | `task` | merges the settings of tasks into a plan |
+//! | `traces` | where traces are exported to |
 //! | `as_flags` | writes settings as flags of `run`, for a container's command |
 
 /// Defines a group of settings that flags, variables and a table of the file share. Each setting is optional, so that
@@ -64,6 +65,7 @@ pub(crate) mod registry;
 pub(crate) mod source;
 pub(crate) mod task;
 pub(crate) mod text;
+pub(crate) mod traces;
 pub(crate) mod usage_size;
 pub(crate) mod variables;
 pub(crate) mod watch;

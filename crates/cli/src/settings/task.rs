@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::model::trace::Sampling;
 use wasmrun_runtime::task::command::CommandOptions;
 use wasmrun_runtime::task::directory::Directory;
 
@@ -44,6 +45,8 @@ pub(crate) struct TaskPlan {
     pub(crate) raw_body: bool,
     pub(crate) command: CommandOptions,
     pub(crate) deterministic: bool,
+    /// The share of new traces that is exported; `None`: no trace is.
+    pub(crate) sampling: Option<Sampling>,
     pub(crate) aws: AwsSettings,
     pub(crate) registry: RegistrySettings,
     pub(crate) log: LogSettings,
@@ -91,6 +94,7 @@ impl TaskPlan {
             command: args.command.resolve(std::mem::take(&mut file.command))?,
             raw_body: args.raw_body.or(file.raw_body).unwrap_or(false),
             deterministic: args.deterministic.or(file.deterministic).unwrap_or(false),
+            sampling: None,
             aws: args.aws.or(std::mem::take(&mut file.aws)),
             registry: args.registry.or(std::mem::take(&mut file.registry)),
             log: args.log.or(std::mem::take(&mut file.log)),

@@ -1,9 +1,11 @@
-//! Settings of metrics and status, and the address of a worker.
+//! Settings of metrics, status and traces, and the address of a worker.
 
 use super::text::{Written, expected, typed};
 use clap::Args;
+use http::Uri;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use wasmrun_runtime::model::trace::Sampling;
 
 /// How a worker may be watched.
 #[derive(Clone, Debug, Default, Args)]
@@ -16,7 +18,16 @@ pub(crate) struct WatchSettings {
     /// Format) [default: off]
     #[arg(long, value_name = "NAMESPACE", env = "WASMRUN_EMF", value_parser = typed::<Namespace>)]
     pub(crate) emf: Option<Namespace>,
-    /// Value of the CloudWatch dimension `service` [default: the component's name]
+    /// Send traces of tasks to this collector (OTLP over HTTP), with /v1/traces added [default:
+    /// OTEL_EXPORTER_OTLP_ENDPOINT and its like, else off]
+    #[arg(long, value_name = "URL", env = "WASMRUN_OTLP", value_parser = typed::<CollectorUrl>)]
+    pub(crate) otlp: Option<CollectorUrl>,
+    /// Share of the traces that begin here to send; those of failed tasks always are [default:
+    /// OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG, else 100%]
+    #[arg(long, value_name = "PERCENT", env = "WASMRUN_TRACE_SAMPLING", value_parser = typed::<Percent>)]
+    pub(crate) trace_sampling: Option<Percent>,
+    /// Name of the service in traces and in the CloudWatch dimension `service` [default: the
+    /// component's name]
     #[arg(long, value_name = "NAME", env = "WASMRUN_SERVICE")]
     pub(crate) service: Option<String>,
 }
@@ -77,6 +88,8 @@ impl WatchSettings {
         Self {
             listen: self.listen.or(other.listen),
             emf: self.emf.or(other.emf),
+            otlp: self.otlp.or(other.otlp),
+            trace_sampling: self.trace_sampling.or(other.trace_sampling),
             service: self.service.or(other.service),
         }
     }
@@ -91,6 +104,41 @@ fn on_this_host(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+/// URL of an OTLP collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CollectorUrl(pub(crate) String);
+
+impl Written for CollectorUrl {
+    const FORM: &'static str = "http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let url: Uri = text.parse().map_err(|_| expected::<Self>())?;
+        let is_http = matches!(url.scheme_str(), Some("http" | "https"));
+        let has_user = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        if !is_http || url.host().is_none_or(str::is_empty) || url.query().is_some() {
+            return Err(expected::<Self>());
+        }
+        if has_user {
+            return Err("credentials belong into OTEL_EXPORTER_OTLP_HEADERS".into());
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+/// A share of 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Percent(pub(crate) Sampling);
+
+impl Written for Percent {
+    const FORM: &'static str = "a percentage from 0% to 100%";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+        let sampling = number.and_then(|number| Sampling::new(number / 100.0));
+        sampling.map(Self).ok_or_else(expected::<Self>)
+    }
 }
 
 /// CloudWatch namespace of a worker's metrics.
@@ -164,6 +212,28 @@ mod tests {
         let long = "x".repeat(256);
         for text in ["", " ", "AWS/SQS", ":x", "ü", "a\nb", "a,b", &long] {
             assert!(Namespace::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_collector_is_named_by_an_http_url_without_credentials() {
+        for text in ["http://127.0.0.1:4318", "https://collector.example/otlp", "http://[::1]:4318/"] {
+            assert_eq!(CollectorUrl::read(text).map(|url| url.0), Ok(text.trim_end_matches('/').into()));
+        }
+        for text in
+            ["", "4318", "localhost:4318", "grpc://h:4317", "http://", "http://u:p@h", "http://h/?x=1"]
+        {
+            assert!(CollectorUrl::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_percentage() {
+        let share = |text: &str| Percent::read(text).map(|percent| percent.0);
+        assert_eq!(share("1%").ok(), Sampling::new(0.01));
+        assert_eq!(share("0 %").ok(), Sampling::new(0.0));
+        for text in ["", "1", "%", "-1%", "101%", "nan%", "inf%", "0.01"] {
+            assert!(share(text).is_err(), "{text}");
         }
     }
 }

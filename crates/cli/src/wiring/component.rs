@@ -122,6 +122,7 @@ pub(crate) async fn load(
         raw_body: plan.raw_body,
         command: plan.command.clone(),
         deterministic: plan.deterministic,
+        sampling: plan.sampling,
         refreshed: plan.refreshed,
     };
     let shown = plan.component.to_string();

@@ -2,33 +2,60 @@
 
 use crate::output::Output;
 use crate::output::failure::Failure;
+use crate::settings::traces::TracesPlan;
 use crate::settings::watch::{Listen, Namespace, WatchSettings, WorkerAddress};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
+use wasmrun_http::Client;
+use wasmrun_otlp::{Options, Traces};
 use wasmrun_runtime::worker::Worker;
 use wasmrun_watch::emf::{self, Emf};
 use wasmrun_watch::metrics::Metrics;
 use wasmrun_watch::server::Server;
 use wasmrun_watch::{Watch, probe};
 
-/// Observers that record the end of each task, for metrics and status.
+/// Observers that record the end of each task, for metrics, status and traces.
 pub(crate) struct Observers {
+    pub(crate) traces: Option<Arc<Traces>>,
     pub(crate) metrics: Option<Arc<Metrics>>,
     pub(crate) emf: Option<Arc<Emf>>,
 }
 
 /// Creates the observers that the settings ask for.
-pub(crate) fn observers(settings: &WatchSettings, component: &str, queue: &str) -> Observers {
-    let service = settings.service.clone().unwrap_or_else(|| {
-        Path::new(component).file_stem().unwrap_or_default().to_string_lossy().into_owned()
-    });
-    Observers {
+///
+/// # Errors
+///
+/// Says why traces can't be exported.
+pub(crate) fn observers(
+    settings: &WatchSettings,
+    traces: Option<&TracesPlan>,
+    component: &str,
+    queue: &str,
+) -> Result<Observers, Failure> {
+    let default_service = Path::new(component).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let service = settings.service.clone().unwrap_or_else(|| default_service.clone());
+    let traces = match traces {
+        None => None,
+        Some(TracesPlan { endpoint, .. }) => {
+            let wrong = |error| Failure::usage(format!("cannot export traces to {endpoint}: {error}"));
+            let client = Client::from_environment().map_err(wrong)?;
+            let options = Options {
+                endpoint: endpoint.clone(),
+                service: settings.service.clone(),
+                default_service,
+                queue: queue.to_owned(),
+            };
+            Some(Arc::new(Traces::start(options, client).map_err(wrong)?))
+        }
+    };
+    Ok(Observers {
+        traces,
         metrics: settings.listen.map(|_| Arc::new(Metrics::default())),
         emf: settings.emf.clone().map(|Namespace(name)| Arc::new(Emf::new(name, &service, queue))),
-    }
+    })
 }
 
 /// Binds the address of the HTTP server, if the settings name one.

@@ -3,11 +3,15 @@
 //! Two forms are understood: W3C's "Trace Context" in the message attributes `traceparent` and `tracestate`, and the
 //! AWS X-Ray header that SQS carries next to a message ("Tracing header" in X-Ray's developer guide). A task passes on
 //! its trace in the forms in which it arrived. A malformed trace is ignored and is never an error.
+//!
+//! If traces are exported, a task whose message has no trace starts one, and its calls to the host are recorded.
 
 use crate::model::message::{
     Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, Message, OutgoingMessage,
 };
+use crate::model::outcome::OutcomeKind;
 use sha2::{Digest, Sha256};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 use tracing::Span;
 
 /// The attribute that holds the trace ID and the sender's span ID.
@@ -19,14 +23,35 @@ const MAX_STATE_BYTES: usize = 512;
 /// The longest X-Ray header that is parsed; real ones are much shorter.
 const MAX_HEADER_BYTES: usize = 1024;
 
+/// Maximum number of calls of one task that are recorded.
+const MAX_CALLS: usize = 128;
+
 /// Returns a span that adds the message's trace to the log lines of its task, or an empty span if there is no trace.
 pub fn task_span(message: &Message) -> Span {
     Trace::of(message).map_or_else(Span::none, |trace| trace.span())
 }
 
+/// The share of new traces that is exported. Whether a trace is part of it depends on its ID alone, as with
+/// OpenTelemetry's sampler `TraceIdRatioBased`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling(f64);
+
+impl Sampling {
+    /// Creates a share of 0 to 1. Returns `None` for other numbers.
+    pub fn new(share: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&share).then_some(Self(share))
+    }
+
+    fn includes(self, id: u128) -> bool {
+        // The lower 63 bits of the ID, compared with the share of their range.
+        let position = (id as u64 >> 1) as f64 / (1_u64 << 63) as f64;
+        position < self.0
+    }
+}
+
 /// A task's position in a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trace {
+pub struct Trace {
     /// Trace ID of the request; not 0.
     id: u128,
     /// Span ID of the sender, if it's known.
@@ -67,7 +92,44 @@ impl Trace {
         })
     }
 
-    fn span(&self) -> Span {
+    /// Returns the trace of a message. If the message has none and traces are exported, starts one: each delivery of the
+    /// message belongs to the same trace.
+    pub(crate) fn of_task(message: &Message, sampling: Option<Sampling>) -> Option<Self> {
+        Self::of(message).or_else(|| {
+            let id = new_id(message);
+            Some(Self {
+                id,
+                parent: None,
+                span: span_of(message),
+                sampled: sampling?.includes(id),
+                w3c: Some(None),
+                xray: false,
+            })
+        })
+    }
+
+    /// Returns the trace ID.
+    pub fn id(&self) -> u128 {
+        self.id
+    }
+
+    /// Returns the span ID of the task.
+    pub fn span_id(&self) -> u64 {
+        self.span
+    }
+
+    /// Returns the span ID of the sender, if it's known.
+    pub fn parent_id(&self) -> Option<u64> {
+        self.parent
+    }
+
+    /// Returns whether the trace is recorded: the sender decides, or the sampling if the task started the trace.
+    pub fn is_sampled(&self) -> bool {
+        self.sampled
+    }
+
+    /// Returns a span that adds the trace to log lines.
+    pub(crate) fn span(&self) -> Span {
         let (trace_id, span_id) = (format!("{:032x}", self.id), format!("{:016x}", self.span));
         match self.parent {
             Some(parent) => {
@@ -78,12 +140,19 @@ impl Trace {
     }
 
     /// Adds the trace to a message that the task sends, unless the guest set a trace itself or the message has no room
-    /// for it.
+    /// for it. A guest that copies the attributes of its message set none: the task becomes the sender.
     pub(crate) fn pass_on(&self, message: &mut OutgoingMessage) {
         if self.xray {
             message.trace_header = Some(self.xray_header());
         }
         let Some(state) = &self.w3c else { return };
+        let own = message.attributes.iter_mut().find(|attribute| attribute.name == TRACEPARENT);
+        if let Some(AttributeValue::Text(text)) = own.map(|attribute| &mut attribute.value)
+            && traceparent(text).is_some_and(|sender| self.is_from(sender))
+        {
+            *text = self.traceparent();
+            return;
+        }
         if message.attributes.iter().any(|attribute| matches!(&*attribute.name, TRACEPARENT | TRACESTATE)) {
             return;
         }
@@ -100,6 +169,10 @@ impl Trace {
         }
     }
 
+    fn is_from(&self, sender: Sender) -> bool {
+        (self.id, self.parent, self.sampled) == (sender.id, sender.span, sender.sampled)
+    }
+
     fn traceparent(&self) -> String {
         format!("00-{:032x}-{:016x}-{:02x}", self.id, self.span, u8::from(self.sampled))
     }
@@ -107,6 +180,82 @@ impl Trace {
     fn xray_header(&self) -> String {
         let (time, rest) = (self.id >> 96, self.id & ((1 << 96) - 1));
         format!("Root=1-{time:08x}-{rest:024x};Parent={:016x};Sampled={}", self.span, u8::from(self.sampled))
+    }
+}
+
+/// The trace of one task, with the task's calls to the host.
+#[derive(Clone, Debug)]
+pub struct TaskTrace {
+    /// The task's position.
+    pub trace: Trace,
+    /// Calls to stores, queues, buckets and HTTP hosts, in the order of their end.
+    pub calls: Vec<HostCall>,
+    /// Number of calls that weren't recorded, as there were too many.
+    pub dropped_calls: u64,
+}
+
+impl TaskTrace {
+    /// Returns whether the trace is exported: it is recorded, or the task failed.
+    pub fn is_exported(&self, outcome: OutcomeKind) -> bool {
+        self.trace.sampled || outcome != OutcomeKind::Completed
+    }
+}
+
+/// A call of a task to the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostCall {
+    /// What was called: `store`, `queue`, `bucket` or `http`.
+    pub kind: &'static str,
+    /// Name of the call, as in metrics.
+    pub name: &'static str,
+    /// Alias of the store, queue or bucket, or the host of a request.
+    pub target: String,
+    /// When it began, from the start of the task.
+    pub began: Duration,
+    /// How long it took.
+    pub took: Duration,
+    /// Its result, as in metrics.
+    pub result: &'static str,
+}
+
+/// The calls of a running task.
+#[derive(Debug)]
+pub(crate) struct CallRecorder {
+    began: Instant,
+    calls: Vec<HostCall>,
+    dropped: u64,
+}
+
+impl CallRecorder {
+    /// Creates the recorder of a task that starts now.
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), calls: Vec::new(), dropped: 0 }
+    }
+
+    /// Records a call that began at `since` and has ended now.
+    pub(crate) fn record(
+        &mut self,
+        since: Instant,
+        kind: &'static str,
+        name: &'static str,
+        target: &str,
+        result: &'static str,
+    ) {
+        if self.calls.len() == MAX_CALLS {
+            self.dropped += 1;
+            return;
+        }
+        let (began, took) = (since.saturating_duration_since(self.began), since.elapsed());
+        self.calls.push(HostCall { kind, name, target: target.to_owned(), began, took, result });
+    }
+
+    /// Returns the task's trace with the calls so far, and forgets them.
+    pub(crate) fn take(&mut self, trace: Trace) -> TaskTrace {
+        TaskTrace {
+            trace,
+            calls: std::mem::take(&mut self.calls),
+            dropped_calls: std::mem::take(&mut self.dropped),
+        }
     }
 }
 
@@ -163,6 +312,15 @@ fn span_of(message: &Message) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&digest.finalize()[..8]);
     u64::from_be_bytes(bytes).max(1)
+}
+
+/// Derives the ID of a new trace from a message. IDs of messages alone may occur in several queues.
+fn new_id(message: &Message) -> u128 {
+    let sent = message.sent_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let digest = Sha256::new().chain_update(sent.as_nanos().to_be_bytes()).chain_update(&message.id);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.finalize()[..16]);
+    u128::from_be_bytes(bytes).max(1)
 }
 
 #[cfg(test)]
@@ -222,6 +380,55 @@ mod tests {
     }
 
     #[test]
+    fn a_message_without_a_trace_starts_one_if_traces_are_exported() {
+        let all = Sampling::new(1.0);
+        let mut message = message(&[], None);
+        assert_eq!(Trace::of_task(&message, None), None);
+        let first = Trace::of_task(&message, all).expect("a trace");
+        assert_eq!((first.parent, first.sampled), (None, true));
+        message.receive_count = 2;
+        let second = Trace::of_task(&message, all).expect("a trace");
+        assert_eq!(second.id, first.id);
+        assert_ne!(second.span, first.span);
+        message.sent_at += Duration::from_millis(1);
+        assert_ne!(Trace::of_task(&message, all).expect("a trace").id, first.id);
+        let sent = sent_by(&first, OutgoingMessage::default());
+        let value = format!("00-{:032x}-{:016x}-01", first.id, first.span);
+        assert_eq!(sent.attributes[0].value, AttributeValue::Text(value));
+    }
+
+    #[test]
+    fn a_share_of_the_new_traces_is_recorded_and_a_sender_decides_for_its_own() {
+        let sampled = |share: f64| {
+            let sampling = Sampling::new(share);
+            (0..10_000)
+                .filter(|number| {
+                    let message = Message::new(number.to_string(), "x");
+                    Trace::of_task(&message, sampling).is_some_and(|trace| trace.sampled)
+                })
+                .count()
+        };
+        assert_eq!((sampled(0.0), sampled(1.0)), (0, 10_000));
+        assert!((800..1200).contains(&sampled(0.1)), "{}", sampled(0.1));
+        assert_eq!([-0.1, 1.1, f64::NAN].map(Sampling::new), [None; 3]);
+        let unsampled = PARENT.replace("-01", "-00");
+        let of_sender = message(&[("traceparent", &unsampled)], None);
+        assert!(!Trace::of_task(&of_sender, Sampling::new(1.0)).expect("a trace").sampled);
+    }
+
+    #[test]
+    fn a_bounded_number_of_calls_is_recorded() {
+        let mut recorder = CallRecorder::new();
+        for _ in 0..MAX_CALLS + 3 {
+            recorder.record(Instant::now(), "store", "get", "input", "ok");
+        }
+        let trace = Trace::of_task(&message(&[], None), Sampling::new(0.0)).expect("a trace");
+        let task = recorder.take(trace);
+        assert_eq!((task.calls.len(), task.dropped_calls), (MAX_CALLS, 3));
+        assert!(!task.is_exported(OutcomeKind::Completed) && task.is_exported(OutcomeKind::Trapped));
+    }
+
+    #[test]
     fn what_is_not_well_formed_is_no_trace() {
         let long = format!("{PARENT}{}", "x".repeat(2000));
         for text in [
@@ -252,6 +459,15 @@ mod tests {
         let alone =
             Trace::of(&message(&[], Some("Root=1-5759e988-bd862e3fe1be46a994272793"))).expect("a trace");
         assert_eq!((alone.parent, alone.sampled), (None, false));
+    }
+
+    #[test]
+    fn a_guest_that_copies_its_messages_attributes_sends_from_its_own_task() {
+        let trace = Trace::of(&message(&[("traceparent", PARENT)], None)).expect("a trace");
+        let copied = message(&[("traceparent", PARENT), ("tracestate", "a=1")], None).attributes;
+        let sent = sent_by(&trace, OutgoingMessage { attributes: copied, ..OutgoingMessage::default() });
+        assert_eq!(sent.attributes[0].value, AttributeValue::Text(trace.traceparent()));
+        assert_eq!(sent.attributes.len(), 2);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::model::limits::Limit;
 use crate::model::message::Message;
 use crate::model::outcome::{Outcome, OutcomeKind};
+use crate::model::trace::{TaskTrace, Trace};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -159,6 +160,9 @@ pub struct TaskRecord<'a> {
     pub limit: Option<Limit>,
     /// The reason in words. It may hold a guest's text: never write it as a raw line.
     pub reason: Option<&'a str>,
+    /// The task's trace, if traces are exported.
+    #[serde(skip)]
+    pub trace: Option<&'a TaskTrace>,
     /// The resources that the task consumed.
     #[serde(flatten)]
     pub usage: &'a Usage,
@@ -180,6 +184,7 @@ impl<'a> TaskRecord<'a> {
             outcome: outcome.kind(),
             limit,
             reason: outcome.reason(),
+            trace: None,
             usage,
         }
     }
@@ -189,6 +194,24 @@ impl<'a> TaskRecord<'a> {
 pub trait TaskObserver: Send + Sync {
     /// Called when a task has ended, on a guest thread: an implementation must not block.
     fn ended(&self, record: &TaskRecord<'_>);
+
+    /// Called when the message of a task with an exported trace was settled, or couldn't be.
+    fn settled(&self, _settled: &Settled<'_>) {}
+}
+
+/// A settlement that was carried out, or failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled<'a> {
+    /// The task's trace.
+    pub trace: &'a Trace,
+    /// The queue's ID of the message.
+    pub message_id: &'a str,
+    /// What was done: `delete`, `retry` or `release`.
+    pub operation: &'static str,
+    /// How long the call to the queue took. It ended now.
+    pub took: Duration,
+    /// Why it failed.
+    pub error: Option<&'a str>,
 }
 
 fn as_rfc3339<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

@@ -209,10 +209,12 @@ impl HostCalls {
         bucket: &str,
         call: BucketCall,
         answer: &Result<T, KeyValueError>,
-    ) {
+    ) -> CallResult {
+        let result = of_bucket(answer);
         if let Some(counts) = self.buckets.get(bucket) {
-            add(&counts.calls[call as usize][of_bucket(answer) as usize], 1);
+            add(&counts.calls[call as usize][result as usize], 1);
         }
+        result
     }
 
     pub(crate) fn bucket_read(&self, bucket: &str, bytes: u64) {
@@ -251,10 +253,17 @@ impl HostCalls {
         }
     }
 
-    pub(crate) fn answered<T>(&self, store: &str, call: StoreCall, answer: &Result<T, StoreError>) {
+    pub(crate) fn answered<T>(
+        &self,
+        store: &str,
+        call: StoreCall,
+        answer: &Result<T, StoreError>,
+    ) -> CallResult {
+        let result = of_store(answer);
         if let Some(counts) = self.stores.get(store) {
-            add(&counts.calls[call as usize][of_store(answer) as usize], 1);
+            add(&counts.calls[call as usize][result as usize], 1);
         }
+        result
     }
 
     /// Records that an object's content was opened for reading.
@@ -284,10 +293,12 @@ impl HostCalls {
     }
 
     /// Records the result of sending a message.
-    pub(crate) fn sent<T>(&self, queue: &str, answer: &Result<T, QueueError>) {
+    pub(crate) fn sent<T>(&self, queue: &str, answer: &Result<T, QueueError>) -> CallResult {
+        let result = of_queue(answer);
         if let Some(counts) = self.queues.get(queue) {
-            add(&counts.messages[of_queue(answer) as usize], 1);
+            add(&counts.messages[result as usize], 1);
         }
+        result
     }
 
     pub(crate) fn sent_bytes(&self, queue: &str, bytes: u64) {

@@ -5,10 +5,10 @@ use crate::engine::threads::ThreadLoad;
 use crate::model::host_error::{HostError, Used};
 use crate::model::limits::{Limit, Limits};
 use crate::model::message::Message;
-use crate::model::trace::Trace;
+use crate::model::trace::{CallRecorder, Sampling, TaskTrace, Trace};
 use crate::model::usage::Usage;
 use crate::ports::object_store::Transfer;
-use crate::task::calls::HostCalls;
+use crate::task::calls::{CallResult, HostCalls};
 use crate::task::command::{self, CommandOptions, Pipes};
 use crate::task::deterministic::{self, RandomCount, VirtualClock};
 use crate::task::grant::{AnnouncedObject, Grants};
@@ -20,6 +20,7 @@ use crate::task::log::GuestLog;
 use crate::task::stream::Streams;
 use crate::task::time_slice::{self, TimeSlice};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -39,6 +40,8 @@ pub(crate) struct TaskConfig {
     pub(crate) command: Option<Arc<CommandOptions>>,
     /// Whether random numbers and clocks depend on the message alone.
     pub(crate) deterministic: bool,
+    /// The share of new traces that is exported; `None`: no trace is.
+    pub(crate) sampling: Option<Sampling>,
     /// Runtime on which stores and queues are called.
     pub(crate) io: Handle,
     /// Load of the guest threads that the tasks share.
@@ -55,6 +58,7 @@ impl TaskConfig {
             calls: Arc::default(),
             command: None,
             deterministic: false,
+            sampling: None,
             io: Handle::current(),
             load: ThreadLoad::default(),
         }
@@ -114,6 +118,10 @@ pub(crate) struct TaskState {
     pub(crate) clock: Option<VirtualClock>,
     /// Trace that the message belongs to. The messages that the task sends belong to it too.
     pub(crate) trace: Option<Trace>,
+    /// The calls of the task, if traces are exported.
+    pub(crate) recorder: Option<Arc<Mutex<CallRecorder>>>,
+    /// When the last call to a store, a queue or a bucket began that isn't recorded yet.
+    pub(crate) called_at: Option<Instant>,
     /// The streams that are connected to objects.
     pub(crate) streams: Streams,
     /// Standard input and output of a command.
@@ -182,7 +190,8 @@ pub(crate) fn task_store(
         None
     };
 
-    let http = TaskHttp::new(config, &log);
+    let recorder = config.sampling.map(|_| Arc::new(Mutex::new(CallRecorder::new())));
+    let http = TaskHttp::new(config, &log, recorder.clone());
     let mut table = ResourceTable::new();
     table.set_max_capacity(limits.handles);
 
@@ -204,7 +213,9 @@ pub(crate) fn task_store(
             held: Holdings::new(limits.held()),
             random,
             clock,
-            trace: Trace::of(message),
+            trace: Trace::of_task(message, config.sampling),
+            recorder,
+            called_at: None,
             streams: Streams::new(&config.io),
             pipes,
             files: WrittenFiles::default(),
@@ -228,6 +239,24 @@ impl TaskState {
         let Some(since) = self.in_call_since else { return self.streams.unanswered() };
         let waited = since.elapsed();
         Some(self.under_way.as_ref().map_or(waited, |under_way| waited.min(under_way.transfer.idle())))
+    }
+
+    /// Records the last call for the task's trace, if traces are exported.
+    pub(crate) fn record_call(
+        &mut self,
+        kind: &'static str,
+        name: &'static str,
+        target: &str,
+        result: CallResult,
+    ) {
+        if let (Some(recorder), Some(since)) = (&self.recorder, self.called_at.take()) {
+            recorder.lock().record(since, kind, name, target, result.as_str());
+        }
+    }
+
+    /// Returns the task's trace with its calls, if traces are exported.
+    pub(crate) fn task_trace(&self) -> Option<TaskTrace> {
+        Some(self.recorder.as_ref()?.lock().take(self.trace.clone()?))
     }
 
     /// Marks a host call. Each host function of wasmrun begins with this.

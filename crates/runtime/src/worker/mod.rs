@@ -225,8 +225,14 @@ impl Worker {
             }
         };
         let settle = async {
-            let (queue, breaker, tally) = (&*self.queue, &*self.breaker, &*self.tally);
-            settle_all(Settling { queue, breaker, tally, give_up: &give_up }, receiver).await;
+            let settling = Settling {
+                queue: &*self.queue,
+                breaker: &self.breaker,
+                tally: &self.tally,
+                observers: &self.options.observers,
+                give_up: &give_up,
+            };
+            settle_all(settling, receiver).await;
             settled.cancel();
         };
         tokio::select! {

@@ -58,15 +58,21 @@ impl Worker {
             // The lease is still renewed. A crash after this duplicates the message, but never loses it.
             verdict = self.dead_letter(&leased.message, &report, verdict, &in_progress.abandon).await;
         }
+        let message = leased.message.clone();
         let Some(leased) = self.wait_or_settle(leased, &verdict) else { return };
+        // Another message may be settled instead.
+        let is_same = Arc::ptr_eq(&message, &leased.message);
         let Some(operation) = self.operation(verdict.decision, &leased) else {
             self.tally.counters.leases_expired.add(1);
             return;
         };
         if let Some(settlement) = self.settlement(leased, operation, unsettled).await {
+            let kind = report.outcome.kind();
+            let trace = report.trace.filter(|task| is_same && task.is_exported(kind));
+            let trace = trace.map(|task| Box::new(task.trace));
+            let settlement = Settlement { evidence: verdict.evidence, probe, trace, ..settlement };
             // Can't fail: the receiver lives until all senders are dropped.
-            let _ =
-                in_progress.settlements.send(Settlement { evidence: verdict.evidence, probe, ..settlement });
+            let _ = in_progress.settlements.send(settlement);
         }
         drop(permit);
     }
@@ -167,6 +173,7 @@ impl Worker {
             ours_until,
             evidence: Evidence::None,
             probe: None,
+            trace: None,
             _unsettled: unsettled,
         })
     }
@@ -232,7 +239,10 @@ impl Worker {
         self.window.ended(report);
         let Report { outcome, usage, component, .. } = report;
         if !self.options.observers.is_empty() {
-            let record = TaskRecord::new(message, component, outcome, usage);
+            let record = TaskRecord {
+                trace: report.trace.as_ref(),
+                ..TaskRecord::new(message, component, outcome, usage)
+            };
             self.options.observers.iter().for_each(|observer| observer.ended(&record));
         }
         let (message_id, receive_count) = (&message.id, message.receive_count);

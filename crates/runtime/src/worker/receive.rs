@@ -8,7 +8,6 @@ use super::breaker::{Admission, Cause};
 use super::settle::Operation;
 use super::waiting::LeasedMessage;
 use super::{InProgress, Worker};
-use crate::model::trace;
 use crate::ports::queue::Delivery;
 use futures_util::future::join_all;
 use std::ops::ControlFlow;
@@ -124,7 +123,7 @@ impl Worker {
             starting.before_tasks().await;
         }
         for (leased, permit) in messages.into_iter().zip(permits) {
-            let span = trace::task_span(&leased.message);
+            let span = self.component.task_span(&leased.message);
             let task = self.clone().process(leased, permit, probe.take(), polling.in_progress.clone());
             self.component.threads().spawn(polling.tasks, task.instrument(span));
         }

@@ -10,8 +10,11 @@ use super::permits::Unsettled;
 use super::tally::Tally;
 use crate::model::message::{MAX_BATCH, MAX_VISIBILITY};
 use crate::model::outcome::{Action, Cancel, Outcome, Policy};
+use crate::model::trace::Trace;
+use crate::model::usage::{Settled, TaskObserver};
 use crate::ports::queue::{Queue, QueueError, Receipt};
 use futures_util::future::join_all;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -121,6 +124,8 @@ pub(super) struct Settlement {
     pub(super) evidence: Evidence,
     /// Set if the message probes the backends for the circuit breaker.
     pub(super) probe: Option<Probe>,
+    /// The task's trace, if it is exported.
+    pub(super) trace: Option<Box<Trace>>,
     /// Counts the message as unsettled until this is dropped.
     pub(super) _unsettled: Unsettled,
 }
@@ -133,12 +138,24 @@ pub(super) enum Operation {
     Release(Duration),
 }
 
+impl Operation {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Retry(_) => "retry",
+            Self::Release(_) => "release",
+        }
+    }
+}
+
 /// Where settlements are carried out, and where the results are recorded.
 #[derive(Clone, Copy)]
 pub(super) struct Settling<'a> {
     pub(super) queue: &'a dyn Queue,
     pub(super) breaker: &'a Breaker,
     pub(super) tally: &'a Tally,
+    /// Told of the settlements whose traces are exported.
+    pub(super) observers: &'a [Arc<dyn TaskObserver>],
     /// Ends all retries when it is cancelled.
     pub(super) give_up: &'a CancellationToken,
 }
@@ -232,10 +249,11 @@ async fn next_batch(
 
 /// Settles a batch with one call. Returns the settlements to retry.
 async fn settle_batch(
-    Settling { queue, breaker, tally, .. }: Settling<'_>,
+    Settling { queue, breaker, tally, observers, .. }: Settling<'_>,
     operation: Operation,
     batch: Vec<Settlement>,
 ) -> Vec<Settlement> {
+    let began = Instant::now();
     let receipts: Vec<Receipt> = batch.iter().map(|settlement| settlement.receipt.clone()).collect();
     let answers = match operation {
         Operation::Delete => queue.delete(&receipts).await,
@@ -247,6 +265,17 @@ async fn settle_batch(
         .into_iter()
         .filter_map(|mut settlement| {
             let answer = answers.next().unwrap_or_else(|| Err(QueueError::unanswered()));
+            if let Some(trace) = &settlement.trace {
+                let error = answer.as_ref().err().map(ToString::to_string);
+                let settled = Settled {
+                    trace,
+                    message_id: &settlement.message_id,
+                    operation: operation.as_str(),
+                    took: began.elapsed(),
+                    error: error.as_deref(),
+                };
+                observers.iter().for_each(|observer| observer.settled(&settled));
+            }
             match answer {
                 Ok(()) => {
                     breaker.settled(settlement.evidence, settlement.probe.take());

@@ -131,6 +131,7 @@ async fn deletions(
             ours_until: Instant::now() + ours,
             evidence: Evidence::None,
             probe: None,
+            trace: None,
             _unsettled: permits.unsettled(),
         };
         sender.send(settlement).unwrap_or_else(|_| panic!("the receiver lives"));
@@ -138,7 +139,7 @@ async fn deletions(
     drop(sender);
     assert!(permits.try_acquire().is_none());
     let (breaker, tally) = (Breaker::new(None), Tally::default());
-    let settling = Settling { queue: &queue, breaker: &breaker, tally: &tally, give_up };
+    let settling = Settling { queue: &queue, breaker: &breaker, tally: &tally, observers: &[], give_up };
     settle_all(settling, receiver).await;
     assert!(permits.try_acquire().is_some(), "none is unsettled");
     queue.deleted.into_inner().expect("a lock")

@@ -61,6 +61,7 @@ impl Live {
         let mut plan = RunPlan::new(args, file)?;
         // The old worker has the usage file and the address while this one is opened.
         (plan.usage, plan.watching) = (None, WatchSettings::default());
+        (plan.traces, plan.task.sampling) = (None, None);
         let opened = open(&plan, Some(self.shown.clone())).await?;
         self.finish().await;
         opened.warn_of_rejected(&plan);

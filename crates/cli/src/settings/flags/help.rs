@@ -72,7 +72,7 @@ const FLAGS: [Group; 12] = [
     Group {
         heading: "Monitoring",
         common: &["listen", "usage", "log", "json"],
-        others: &["log-format", "usage-size", "emf", "service"],
+        others: &["log-format", "usage-size", "emf", "otlp", "trace-sampling", "service"],
     },
     Group { heading: "Configuration", common: &["config", "check"], others: &[] },
     Group {

@@ -102,6 +102,7 @@ impl Runner {
             allocator: self.allocator,
             raw_body,
             deterministic,
+            sampling: None,
             refreshed: false,
         };
         Component::load(&self.bytes, &self.compiler, options)

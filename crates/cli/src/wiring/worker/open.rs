@@ -62,7 +62,9 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     };
     let is_protected = plan.worker.scale_in_protection.unwrap_or(true);
     let protection = is_protected.then(Protection::from_environment).flatten();
-    let observers = watch::observers(&plan.watching, &plan.task.component.name(), work.queue.url());
+    // A check runs no task.
+    let traces = plan.traces.as_ref().filter(|_| !plan.is_check);
+    let observers = watch::observers(&plan.watching, traces, &plan.task.component.name(), work.queue.url())?;
     let options = WorkerOptions {
         bodies,
         starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
@@ -117,9 +119,10 @@ fn all_observers(
     observers: &Observers,
     shown: Option<Arc<dyn TaskObserver>>,
 ) -> Vec<Arc<dyn TaskObserver>> {
-    let Observers { metrics, emf } = observers;
+    let Observers { traces, metrics, emf } = observers;
     [
         usage.cloned().map(|usage| usage as Arc<dyn TaskObserver>),
+        traces.clone().map(|traces| traces as Arc<dyn TaskObserver>),
         metrics.clone().map(|metrics| metrics as Arc<dyn TaskObserver>),
         emf.clone().map(|emf| emf as Arc<dyn TaskObserver>),
         shown,

@@ -5,6 +5,7 @@ use crate::settings::file::ConfigFile;
 use crate::settings::flags::RunArgs;
 use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
 use crate::settings::task::TaskPlan;
+use crate::settings::traces::TracesPlan;
 use crate::settings::usage_size::usage_bytes;
 use crate::settings::watch::WatchSettings;
 use crate::settings::worker::WorkerSettings;
@@ -21,6 +22,8 @@ pub(crate) struct RunPlan {
     pub(crate) usage: Option<(PathBuf, u64)>,
     pub(super) worker: WorkerSettings,
     pub(crate) watching: WatchSettings,
+    /// Where traces are exported to; `None`: they aren't.
+    pub(crate) traces: Option<TracesPlan>,
     outcomes: OutcomeActions,
     pub(crate) task: TaskPlan,
     /// Whether to open and check everything without running a task.
@@ -47,14 +50,20 @@ impl RunPlan {
             ));
         }
         let watching = args.watch.or(file.watch());
+        let traces = TracesPlan::new(&watching, |name| std::env::var(name).ok())?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
-        let task = TaskPlan { refreshed: worker.component_refresh.is_some(), ..task };
+        let task = TaskPlan {
+            refreshed: worker.component_refresh.is_some(),
+            sampling: traces.as_ref().map(|traces| traces.sampling),
+            ..task
+        };
         Ok(Self {
             queue_url,
             usage: usage.map(|path| (path, usage_bytes)),
             worker,
             watching,
+            traces,
             outcomes,
             task,
             is_check: args.check,

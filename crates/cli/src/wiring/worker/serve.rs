@@ -10,11 +10,14 @@ use crate::wiring::refresh::Refresh;
 use crate::wiring::signals::Stop;
 use crate::wiring::watch::{self, Observers};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 use wasmrun_aws::ecs::Protection;
 use wasmrun_runtime::worker::{Summary, Worker};
 use wasmrun_watch::{About, Watch};
+
+/// Longest time in which the last spans are sent, before the process is killed.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 impl Opened {
     /// Warns of rejected messages that stay in the queue.
@@ -79,7 +82,7 @@ pub(crate) async fn serve(
 ) -> Result<Summary, Failure> {
     let progress = draw_progress(plan, &opened, output).await?;
     let Opened { queue, component, worker, usage, observers, protection, server, .. } = opened;
-    let Observers { metrics, emf } = observers;
+    let Observers { traces, metrics, emf } = observers;
     let refreshing = plan.worker.component_refresh.map(|Interval(every)| {
         Refresh::new(plan.task.clone(), component.clone(), plan.worker.rollout).keep(every)
     });
@@ -99,6 +102,9 @@ pub(crate) async fn serve(
     }
     if let Some(emf) = emf {
         output.print(&emf.line(&worker.status(), SystemTime::now(), true));
+    }
+    if let Some(traces) = traces {
+        traces.close(LAST_SPANS).await;
     }
     if let Some(progress) = progress {
         progress.abort();

@@ -15,6 +15,7 @@ use crate::engine::{self, Allocator, CodeOptions, Frames};
 use crate::model::limits::{Limit, Limits};
 use crate::model::message::Message;
 use crate::model::outcome::shorten;
+use crate::model::trace::Sampling;
 use crate::task::calls::HostCalls;
 use crate::task::command::{COMMAND_BYTES, CommandOptions};
 use crate::task::directory;
@@ -53,6 +54,9 @@ pub struct LoadOptions {
     pub command: CommandOptions,
     /// Random numbers and clocks depend only on the message, and so do all results.
     pub deterministic: bool,
+    /// The share of new traces that is exported; `None`: no trace is. A task whose message has no trace starts one only if
+    /// traces are exported.
+    pub sampling: Option<Sampling>,
     /// Whether [`Component::refresh`] will be called: memory is reserved for the code of two versions.
     pub refreshed: bool,
 }
@@ -67,6 +71,7 @@ pub(super) struct Common {
     allocator: Allocator,
     command: CommandOptions,
     deterministic: bool,
+    sampling: Option<Sampling>,
     refreshed: bool,
     pub(super) io: Handle,
 }
@@ -98,12 +103,24 @@ impl Component {
             raw_body,
             command,
             deterministic,
+            sampling,
             refreshed,
         } = options;
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
         let (calls, grants, io) = (Arc::new(HostCalls::of(&grants)), Arc::new(grants), Handle::current());
-        let common =
-            Common { grants, calls, threads, limits, host, allocator, command, deterministic, refreshed, io };
+        let common = Common {
+            grants,
+            calls,
+            threads,
+            limits,
+            host,
+            allocator,
+            command,
+            deterministic,
+            sampling,
+            refreshed,
+            io,
+        };
         let Loaded { version, capacity, was_cached } =
             Version::load(name, bytes, compiler, &common, instances).await?;
         let versions = RwLock::new(Versions { current: Arc::new(version), candidate: None });
@@ -175,6 +192,7 @@ impl Version {
             calls: common.calls.clone(),
             command,
             deterministic: *deterministic,
+            sampling: common.sampling,
             io: common.io.clone(),
             load: common.threads.load().clone(),
         });
@@ -336,6 +354,7 @@ mod tests {
             raw_body: false,
             command: CommandOptions::default(),
             deterministic: false,
+            sampling: None,
             refreshed: false,
         };
         Component::load(bytes, &Compiler::in_process(), options).await.err().expect("an error")

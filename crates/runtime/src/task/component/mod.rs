@@ -44,6 +44,7 @@ use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::limits::Limit;
 use crate::model::message::Message;
 use crate::model::outcome::{Cancel, Outcome, shorten};
+use crate::model::trace::{TaskTrace, Trace};
 use crate::model::usage::Usage;
 use crate::task::calls::HostCalls;
 use crate::task::classify::Remains;
@@ -58,6 +59,7 @@ use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use tracing::Span;
 use wasmtime::Store;
 
 /// Longest wait for cleaning up: a file of four gigabytes is removed in a second.
@@ -109,6 +111,8 @@ pub struct Report {
     pub ran: bool,
     /// Name of the component's version.
     pub component: Arc<str>,
+    /// The task's trace, if traces are exported.
+    pub trace: Option<TaskTrace>,
 }
 
 impl Report {
@@ -120,7 +124,7 @@ impl Report {
         host_error: Option<Box<HostError>>,
     ) -> Self {
         let host_error = host_error.map(|error| *error);
-        Self { outcome, usage, host_error, well: Vec::new(), ran: false, component }
+        Self { outcome, usage, host_error, well: Vec::new(), ran: false, component, trace: None }
     }
 }
 
@@ -128,6 +132,15 @@ impl Component {
     /// Returns the name of its version: of the one before, as long as a new version is on trial.
     pub fn name(&self) -> Arc<str> {
         self.version().name.clone()
+    }
+
+    /// Returns a span for the log lines of a message's task: it names the trace, if there is one. A trace that the task
+    /// starts itself and that isn't recorded is left out, as nothing else would name it.
+    pub fn task_span(&self, message: &Message) -> Span {
+        let trace = Trace::of_task(message, self.versions.read().current.config.sampling);
+        trace
+            .filter(|trace| trace.is_sampled() || trace.parent_id().is_some())
+            .map_or_else(Span::none, |trace| trace.span())
     }
 
     /// Returns the longest time that a task may take.
@@ -376,6 +389,7 @@ fn report(
     };
     let host_error = state.host_error.take().filter(|_| outcome != Outcome::Completed);
     let well = std::mem::take(&mut state.well);
+    let trace = state.task_trace();
     let mut usage = std::mem::take(&mut state.usage);
     usage.fuel = limits.fuel.saturating_sub(fuel_left);
     usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
@@ -391,5 +405,5 @@ fn report(
     let start = started.unwrap_or(wall);
     let compute = wall.saturating_sub(start).saturating_sub(blocked).saturating_sub(ready);
     let usage = Usage { cpu, queued, start, compute, blocked, ready, wall, ..usage };
-    Report { outcome, usage, host_error, well, ran: true, component: version.name.clone() }
+    Report { outcome, usage, host_error, well, ran: true, component: version.name.clone(), trace }
 }

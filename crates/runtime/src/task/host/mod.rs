@@ -229,6 +229,7 @@ impl TaskState {
     ) -> wasmtime::Result<T> {
         self.usage.calls += 1;
         self.in_call_since = Some(Instant::now());
+        self.called_at = self.in_call_since;
         let result = AbortOnDropHandle::new(self.config.io.spawn(work)).await;
         self.in_call_since = None;
         result.map_err(|error| HostFault(format!("a call of the host was lost: {error}")).into())

@@ -8,6 +8,7 @@ use crate::model::host_error::{Access, HostErrorKind};
 use crate::model::message::{self as runtime, MAX_BATCH, OUTCOME_ATTRIBUTE};
 use crate::model::outcome::shorten;
 use crate::ports::queue::{Queue, QueueError};
+use crate::task::calls::CallResult;
 use crate::task::store::TaskState;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,20 +100,26 @@ impl TaskState {
             self.call_queue(&alias, valid.len(), bytes, async move { queue.send(&valid).await }).await?
         }
         .into_iter();
-        Ok(checks
+        // A batch is one call in a trace, which failed if one of its messages did.
+        let mut result = CallResult::Ok;
+        let answers = checks
             .into_iter()
             .map(|check| {
                 let answer = match check {
                     Err(reason) => Err(QueueError::InvalidMessage(reason)),
                     Ok(()) => answers.next().unwrap_or_else(|| Err(QueueError::unanswered())),
                 };
-                self.config.calls.sent(&alias, &answer);
+                let sent = self.config.calls.sent(&alias, &answer);
                 if answer.is_ok() {
                     self.host_succeeded(&alias, Access::Write);
+                } else {
+                    result = sent;
                 }
                 answer.map_err(|error| self.tell(&alias, error))
             })
-            .collect())
+            .collect();
+        self.record_call("queue", "send", &alias, result);
+        Ok(answers)
     }
 
     /// Converts an error for the guest; its details go to the operator only.

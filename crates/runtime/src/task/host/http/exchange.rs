@@ -2,6 +2,7 @@
 
 use super::meter::{Counted, Counts, Direction, Meter, head_bytes};
 use super::{Answered, Connection};
+use crate::model::trace::CallRecorder;
 use crate::ports::http::{Body, Destination, HttpError, MAX_HEAD_BYTES};
 use crate::task::calls::CallResult;
 use crate::task::http::{HttpGrant, Target};
@@ -10,9 +11,10 @@ use crate::task::store::TaskConfig;
 use http::Request;
 use http::header::{CONNECTION, HOST, HeaderValue};
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -43,6 +45,8 @@ pub(super) struct Exchange {
     pub(super) grant: HttpGrant,
     pub(super) log: GuestLog,
     pub(super) counts: Arc<Counts>,
+    /// Records the request for the task's trace, if traces are exported.
+    pub(super) recorder: Option<Arc<Mutex<CallRecorder>>>,
     pub(super) connections: Arc<Semaphore>,
     pub(super) target: Target,
     pub(super) timeouts: Timeouts,
@@ -50,13 +54,18 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) async fn carry_out(self, request: Request<WasiBody>) -> Answered {
-        let result = self.try_carry_out(request).await;
-        self.config.calls.requested(match &result {
+        let began = Instant::now();
+        let answered = self.try_carry_out(request).await;
+        let result = match &answered {
             Ok(_) => CallResult::Ok,
             Err(Error::DestinationIpProhibited) => CallResult::AccessDenied,
             Err(_) => CallResult::Unavailable,
-        });
-        result
+        };
+        self.config.calls.requested(result);
+        if let Some(recorder) = &self.recorder {
+            recorder.lock().record(began, "http", "request", &self.target.host(), result.as_str());
+        }
+        answered
     }
 
     async fn try_carry_out(&self, request: Request<WasiBody>) -> Answered {
@@ -252,6 +261,7 @@ mod tests {
                 grant,
                 log: GuestLog::new("message", 1000),
                 counts: self.counts.clone(),
+                recorder: None,
                 connections: Arc::new(Semaphore::new(1)),
                 target,
                 timeouts: Timeouts::of(None, self.config.limits.http_timeout),

@@ -15,6 +15,7 @@ use self::meter::Counts;
 use super::LimitHit;
 use crate::model::host_error::{Access, HostErrorKind};
 use crate::model::limits::{Limit, Limits};
+use crate::model::trace::CallRecorder;
 use crate::model::usage::HttpUsage;
 use crate::task::calls::CallResult;
 use crate::task::http::{HttpGrant, Target};
@@ -22,6 +23,7 @@ use crate::task::log::GuestLog;
 use crate::task::store::{TaskConfig, TaskState};
 use http::header::{TE, TRAILER};
 use http::{HeaderName, Method, Request, Response};
+use parking_lot::Mutex;
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -53,6 +55,7 @@ struct Hooks {
     config: Arc<TaskConfig>,
     log: GuestLog,
     counts: Arc<Counts>,
+    recorder: Option<Arc<Mutex<CallRecorder>>>,
     /// A permit for each connection that may be open.
     connections: Arc<Semaphore>,
     /// For the operator: the component needs a grant that there isn't.
@@ -60,13 +63,18 @@ struct Hooks {
 }
 
 impl TaskHttp {
-    pub(crate) fn new(config: &Arc<TaskConfig>, log: &GuestLog) -> Self {
+    pub(crate) fn new(
+        config: &Arc<TaskConfig>,
+        log: &GuestLog,
+        recorder: Option<Arc<Mutex<CallRecorder>>>,
+    ) -> Self {
         let mut context = WasiHttpCtx::new();
         context.set_field_size_limit(config.limits.http_header_bytes);
         let hooks = Hooks {
             config: config.clone(),
             log: log.clone(),
             counts: Arc::default(),
+            recorder,
             connections: Arc::new(Semaphore::new(config.limits.http_connections())),
             missing: None,
         };
@@ -169,6 +177,7 @@ impl WasiHttpHooks for Hooks {
                     grant,
                     log: self.log.clone(),
                     counts: self.counts.clone(),
+                    recorder: self.recorder.clone(),
                     connections: self.connections.clone(),
                     target,
                     timeouts,

@@ -268,7 +268,8 @@ impl TaskState {
         usage_of(&mut self.usage.buckets, alias).calls += keys.max(1) as u64;
         self.check_store_calls()?;
         let answer = self.call(work).await?;
-        self.config.calls.bucket_answered(alias, call, &answer);
+        let result = self.config.calls.bucket_answered(alias, call, &answer);
+        self.record_call("bucket", call.as_str(), alias, result);
         let (kind, text, error) = match answer {
             Ok(value) => {
                 self.host_succeeded(&grant.backend(), call.access());

@@ -360,7 +360,8 @@ impl TaskState {
         key: &str,
         answer: std::result::Result<T, StoreError>,
     ) -> Result<T> {
-        self.config.calls.answered(alias, call, &answer);
+        let result = self.config.calls.answered(alias, call, &answer);
+        self.record_call("store", call.as_str(), alias, result);
         let error = match answer {
             Ok(value) => {
                 self.host_succeeded(alias, call.access());
