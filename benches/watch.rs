@@ -1,14 +1,16 @@
-//! What watching costs: empty tasks of a worker that nothing watches, and of a worker with metrics, status and EMF.
+//! What watching costs: empty tasks of a worker that nothing watches, of one with metrics, status and EMF, and of one that
+//! exports a hundredth of the traces.
 //!
 //!     cargo xtask bench watch
 //!
 //! Metrics and status are asked for each second, and at the beginning of each round. CPU time is that of the process, on
-//! all threads, the asking included.
+//! all threads, the asking and the collector of the traces included.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 use serde_json::json;
-use std::net::SocketAddr;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
@@ -17,7 +19,10 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmrun_benches::program::get;
 use wasmrun_benches::rounds::{Way, cost, interleaved};
 use wasmrun_benches::{guests, report, run, worker};
+use wasmrun_http::Client;
+use wasmrun_otlp::{Options, Traces};
 use wasmrun_runtime::engine::threads;
+use wasmrun_runtime::model::trace::Sampling;
 use wasmrun_runtime::model::usage::TaskObserver;
 use wasmrun_runtime::task::component::Component;
 use wasmrun_runtime::worker::{Worker, WorkerOptions};
@@ -35,13 +40,17 @@ fn main() {
     let runtime = threads::start_io().expect("threads");
     let instances = NonZeroUsize::new(4).expect("not zero");
     let component = runtime.block_on(guests::load("empty", instances));
-    let bench = Bench { runtime, component, instances, tasks };
+    let sampling = Sampling::new(0.01).expect("a share");
+    let traced = runtime.block_on(guests::load_traced("empty", instances, sampling));
+    let bench = Bench { runtime, component, traced, instances, tasks };
     // Fills the pool's pages and the caches.
     bench.plain();
 
+    let collector = start_collector();
     let ways = vec![
         Way::new("nothing watches", |_| bench.plain()),
         Way::new("metrics, status, EMF", |_| bench.watched()),
+        Way::new("traces, 1 % sampled", |_| bench.traced(collector)),
     ];
     let found = interleaved("Watching", rounds, ways);
     let rows = found.iter().map(|way| json!({"what": way.name, "cpu_us": way.median(|cpu| *cpu)}));
@@ -51,14 +60,21 @@ fn main() {
         "An empty task: {rounds} rounds of {tasks} tasks of each kind, interleaved; medians of the rounds."
     );
     report::print(&title, headings, fields, &rows.collect::<Vec<_>>());
-    let [plain, watched] = [0, 1].map(|way: usize| found[way].median(|cpu| *cpu));
-    println!("Ratio of the medians: {:.3}.", watched / plain);
-    println!("Median of the rounds' ratios: {:.3}.", found[1].ratio(&found[0], |cpu| *cpu));
+    for way in &found[1..] {
+        let ratio = way.median(|cpu| *cpu) / found[0].median(|cpu| *cpu);
+        let of_rounds = way.ratio(&found[0], |cpu| *cpu);
+        println!(
+            "{}: ratio of the medians {ratio:.3}, median of the rounds' ratios {of_rounds:.3}.",
+            way.name
+        );
+    }
 }
 
 struct Bench {
     runtime: Runtime,
     component: Arc<Component>,
+    /// The same, with traces.
+    traced: Arc<Component>,
     instances: NonZeroUsize,
     tasks: usize,
 }
@@ -66,13 +82,28 @@ struct Bench {
 impl Bench {
     /// CPU time of a task in microseconds.
     fn plain(&self) -> f64 {
-        self.measure(self.worker(Vec::new()))
+        self.measure(self.worker(&self.component, Vec::new()))
+    }
+
+    fn traced(&self, collector: SocketAddr) -> f64 {
+        let options = Options {
+            endpoint: format!("http://{collector}/v1/traces"),
+            service: None,
+            default_service: "empty".into(),
+            queue: "memory:work".into(),
+        };
+        let _entered = self.runtime.enter();
+        let client = Client::from_environment().expect("a client");
+        let traces = Arc::new(Traces::start(options, client).expect("traces"));
+        let cpu = self.measure(self.worker(&self.traced, vec![traces.clone()]));
+        self.runtime.block_on(traces.close(Duration::from_secs(5)));
+        cpu
     }
 
     fn watched(&self) -> f64 {
         let metrics = Arc::<Metrics>::default();
         let emf = Arc::new(Emf::new("Bench".into(), "empty", "memory:work"));
-        let worker = self.worker(vec![metrics.clone(), emf.clone()]);
+        let worker = self.worker(&self.component, vec![metrics.clone(), emf.clone()]);
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             queue: "memory:work".into(),
@@ -99,16 +130,39 @@ impl Bench {
     }
 
     /// A worker, with messages in its queue.
-    fn worker(&self, observers: Vec<Arc<dyn TaskObserver>>) -> Arc<Worker> {
+    fn worker(&self, component: &Arc<Component>, observers: Vec<Arc<dyn TaskObserver>>) -> Arc<Worker> {
         let watch_depth = !observers.is_empty();
         let options = WorkerOptions { watch_depth, observers, ..worker::fixed(self.instances) };
-        self.runtime.block_on(worker::with_tasks(self.tasks, self.component.clone(), options))
+        self.runtime.block_on(worker::with_tasks(self.tasks, component.clone(), options))
     }
 
     fn measure(&self, worker: Arc<Worker>) -> f64 {
         let work = worker::work_off(worker, self.tasks);
         cost(self.tasks, || self.runtime.block_on(self.runtime.spawn(work)).expect("no panic")).cpu
     }
+}
+
+/// A collector that takes whatever it gets.
+fn start_collector() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its port");
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let mut reader = BufReader::new(connection);
+            let mut length = 0;
+            for line in reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
+                if let Some((name, value)) = line.split_once(':')
+                    && name.eq_ignore_ascii_case("content-length")
+                {
+                    length = value.trim().parse().expect("a length");
+                }
+            }
+            io::copy(&mut reader.by_ref().take(length), &mut io::sink()).expect("spans");
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            reader.get_mut().write_all(answer).expect("sent");
+        }
+    });
+    address
 }
 
 fn ask(address: SocketAddr) {
