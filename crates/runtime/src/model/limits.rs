@@ -202,7 +202,8 @@ impl Limits {
     const BODY_COPIES: usize = 3;
     /// Bytes of a page of a listing: keys of up to 1 KiB, with each object's summary.
     const PAGE_BYTES: usize = MAX_PAGE * 2560;
-    /// Bytes for the rest: the store, WASI's context, futures, a blocking thread.
+    /// Bytes for the rest: the store, WASI's context, futures, a blocking thread, the calls of
+    /// a trace.
     const REST_BYTES: usize = 256 << 10;
     /// Bytes of a table's element.
     const ELEMENT_BYTES: usize = 16;

@@ -25,6 +25,8 @@ const MAX_HEADER_BYTES: usize = 1024;
 
 /// Maximum number of calls of one task that are recorded.
 const MAX_CALLS: usize = 128;
+/// Maximum length of the name of a host that is recorded.
+const MAX_TARGET_BYTES: usize = 255;
 
 /// Returns a span that adds the message's trace to the log lines of its task, or an empty span if there is no trace.
 pub fn task_span(message: &Message) -> Span {
@@ -245,6 +247,7 @@ impl CallRecorder {
             self.dropped += 1;
             return;
         }
+        let target = &target[..target.floor_char_boundary(MAX_TARGET_BYTES)];
         let (began, took) = (since.saturating_duration_since(self.began), since.elapsed());
         self.calls.push(HostCall { kind, name, target: target.to_owned(), began, took, result });
     }
@@ -420,11 +423,12 @@ mod tests {
     fn a_bounded_number_of_calls_is_recorded() {
         let mut recorder = CallRecorder::new();
         for _ in 0..MAX_CALLS + 3 {
-            recorder.record(Instant::now(), "store", "get", "input", "ok");
+            recorder.record(Instant::now(), "http", "request", &"ü".repeat(1000), "ok");
         }
         let trace = Trace::of_task(&message(&[], None), Sampling::new(0.0)).expect("a trace");
         let task = recorder.take(trace);
         assert_eq!((task.calls.len(), task.dropped_calls), (MAX_CALLS, 3));
+        assert!(task.calls.iter().all(|call| call.target.len() <= MAX_TARGET_BYTES));
         assert!(!task.is_exported(OutcomeKind::Completed) && task.is_exported(OutcomeKind::Trapped));
     }
 
