@@ -75,7 +75,7 @@ fn metrics_count_what_happened_and_are_what_prometheus_reads() {
         ("wasmrun_tasks_limited_total{limit=\"fuel\"}", 1.0),
         ("wasmrun_tasks_limited_total{limit=\"memory\"}", 1.0),
         ("wasmrun_task_duration_seconds_count", 12.0),
-        ("wasmrun_task_receive_count_bucket{le=\"1\"}", 12.0),
+        ("wasmrun_task_receives_bucket{le=\"1\"}", 12.0),
         ("wasmrun_messages_received_total", 12.0),
         ("wasmrun_messages_dead_lettered_total", 8.0),
         ("wasmrun_leases_expired_total", 0.0),

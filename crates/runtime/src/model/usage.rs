@@ -3,6 +3,7 @@
 use crate::model::limits::Limit;
 use crate::model::message::Message;
 use crate::model::outcome::{Outcome, OutcomeKind};
+use crate::model::trace;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -148,6 +149,9 @@ pub struct TaskRecord<'a> {
     pub message_id: &'a str,
     /// Number of deliveries of the message, including this one.
     pub receive_count: u32,
+    /// Trace ID of the message, if its sender records the trace; usage files don't have it.
+    #[serde(skip)]
+    pub trace_id: Option<u128>,
     /// The text of the message, which usage files don't have.
     #[serde(skip)]
     pub body: &'a str,
@@ -175,6 +179,7 @@ impl<'a> TaskRecord<'a> {
             time: SystemTime::now(),
             message_id: &message.id,
             receive_count: message.receive_count,
+            trace_id: trace::recorded(message),
             body: &message.body,
             component,
             outcome: outcome.kind(),
