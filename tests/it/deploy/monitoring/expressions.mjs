@@ -57,7 +57,7 @@ const variables = dashboard.templating.list
 
 console.log(
     JSON.stringify({
-        rules: rules.map((rule) => ({ ...rule, ...parsed(rule.alert ?? rule.record, rule.expr) })),
+        rules: rules.map((rule) => ({ ...rule, severity: rule.labels?.severity, ...parsed(rule.alert ?? rule.record, rule.expr) })),
         cases: cases.map((one) => ({ alert: one.alertname, fires: one.exp_alerts.length > 0 })),
         panels,
         variables,
