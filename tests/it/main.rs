@@ -19,7 +19,7 @@
 //! | `docs` | that the examples in documents and help run as printed |
 //! | `aws` | the behaviour of SQS and S3, the connections to them, and the permissions needed |
 //! | `registry` | components in registries: pulled, pushed, and registries that misbehave |
-//! | `deploy` | the container image and ECS |
+//! | `deploy` | the container image, ECS, Kubernetes, Prometheus and Grafana |
 //!
 //! [`example`] shows how to write a test. Each folder's `mod.rs` lists its modules. `harness` holds the code that all
 //! tests share.

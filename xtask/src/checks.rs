@@ -67,14 +67,18 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
         runner.envs(tool.ready(places).map(|program| (variable, program)));
     }
     runner.env("WASMRUN_MANIFEST_TOOLS", servers::manifest_tools(places)?);
+    runner.env("WASMRUN_MONITORING_TOOLS", servers::monitoring_tools(places)?);
     runner.envs(image.iter().flat_map(image::Image::environment));
     runner.args(["--release", "--workspace"]).args(arguments);
     command::show(&mut runner).map(exit_code)
 }
 
 /// Programs that tests need, and the variables that name them.
-const TOOLS: [(&str, DebianTool); 2] =
-    [("WASMRUN_PROMTOOL", tools::PROMTOOL), ("WASMRUN_DOCKER_REGISTRY", tools::DOCKER_REGISTRY)];
+const TOOLS: [(&str, DebianTool); 3] = [
+    ("WASMRUN_PROMTOOL", tools::PROMTOOL),
+    ("WASMRUN_PROMETHEUS", tools::PROMETHEUS),
+    ("WASMRUN_DOCKER_REGISTRY", tools::DOCKER_REGISTRY),
+];
 
 /// Name parts of the integration tests that the fast run leaves out: tests that need servers, containers or whole
 /// documents, and tests that take several seconds.
@@ -115,9 +119,13 @@ pub(crate) fn test_fast(places: &Places) -> Result<ExitCode> {
     let selections: [(&[&str], &[&str]); 2] = [(&["--lib", "--bins"], &[]), (&["--test", "it"], &left_out)];
     for (targets, skipped) in selections {
         let mut runner = test_runner(places);
-        for variable in
-            ["WASMRUN_SERVERS", "WASMRUN_GUEST_TOOLS", "WASMRUN_MANIFEST_TOOLS", "WASMRUN_SKIP_NOTHING"]
-        {
+        for variable in [
+            "WASMRUN_SERVERS",
+            "WASMRUN_GUEST_TOOLS",
+            "WASMRUN_MANIFEST_TOOLS",
+            "WASMRUN_MONITORING_TOOLS",
+            "WASMRUN_SKIP_NOTHING",
+        ] {
             runner.env_remove(variable);
         }
         for (variable, _) in TOOLS {

@@ -69,6 +69,18 @@ const MANIFEST_TOOLS: Packages = Packages {
     python: &["kubernetes-validate==1.37.0", "helm-python-sdk==0.2.2"],
     node: &["@kubernetes-models/keda@2.0.0", "@kubernetes-models/prometheus-operator@6.0.0"],
 };
+/// What checks rules of Prometheus and dashboards of Grafana: a parser of OpenMetrics from PyPI; Prometheus' grammar and
+/// Grafana's types from npm.
+const MONITORING_TOOLS: Packages = Packages {
+    folder: "monitoring-tools",
+    python: &["prometheus-client==0.26.0"],
+    node: &[
+        "@prometheus-io/lezer-promql@0.315.0",
+        "@grafana/schema@13.2.3",
+        "typescript@7.0.2",
+        "yaml@2.9.1",
+    ],
+};
 /// A linter for the security of Kubernetes objects. It takes 290 MB.
 pub(crate) const LINTER: Packages = Packages { folder: "linter", python: &["checkov==3.3.30"], node: &[] };
 /// Consumers of SQS for Python and Node, and a server that is fast enough for both.
@@ -119,6 +131,16 @@ pub(crate) fn guest_tools(places: &Places) -> Result<PathBuf> {
 /// Fails if the folder can't be created.
 pub(crate) fn manifest_tools(places: &Places) -> Result<PathBuf> {
     tools(places, &MANIFEST_TOOLS, ["schemas of Kubernetes, or Helm", "types of KEDA"])
+}
+
+/// The folder of the tools that check what is deployed for Prometheus and Grafana, in `python` and `node`. They are
+/// installed on first use. A tool that can't be installed is left out, and the tests that need it are skipped.
+///
+/// # Errors
+///
+/// Fails if the folder can't be created.
+pub(crate) fn monitoring_tools(places: &Places) -> Result<PathBuf> {
+    tools(places, &MONITORING_TOOLS, ["parser of OpenMetrics", "grammar of PromQL, or types of Grafana"])
 }
 
 /// Installs packages, and says which of those of Python and Node aren't here.

@@ -74,6 +74,8 @@ pub(crate) struct DebianTool {
 
 /// Prometheus' own tool, which checks a worker's metrics.
 pub(crate) const PROMTOOL: DebianTool = DebianTool { name: "promtool", package: "prometheus" };
+/// Prometheus itself, which the tests let scrape a worker.
+pub(crate) const PROMETHEUS: DebianTool = DebianTool { name: "prometheus", package: "prometheus" };
 /// A registry.
 pub(crate) const DOCKER_REGISTRY: DebianTool =
     DebianTool { name: "docker-registry", package: "docker-registry" };

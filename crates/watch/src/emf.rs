@@ -5,6 +5,7 @@
 //! format:
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
+use crate::queue_name;
 use hdrhistogram::Histogram;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
@@ -57,7 +58,7 @@ impl Emf {
         Self {
             namespace,
             service: dimension(service),
-            queue: dimension(name_of(queue)),
+            queue: dimension(queue_name(queue)),
             interval: Mutex::new(Interval {
                 outcomes: Default::default(),
                 wall: Duration::ZERO,
@@ -194,13 +195,6 @@ fn name(kind: OutcomeKind) -> &'static str {
     }
 }
 
-/// Returns the name of a queue from its URL.
-fn name_of(url: &str) -> &str {
-    let path = url.trim_end_matches('/');
-    let path = path.strip_prefix("sqlite:").unwrap_or(path);
-    path.rsplit('/').next().unwrap_or(path)
-}
-
 /// Converts a text to a valid dimension of CloudWatch: printable ASCII, and not blank.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html>
 fn dimension(text: &str) -> String {
@@ -332,7 +326,7 @@ mod tests {
             ("sqlite:jobs.db", "jobs.db"),
             ("memory:q", "memory:q"),
         ] {
-            assert_eq!(name_of(url), name);
+            assert_eq!(queue_name(url), name);
         }
         assert_eq!([dimension(""), dimension("ä\nb"), dimension(" ")], ["unknown", "__b", "unknown"]);
     }

@@ -1,12 +1,13 @@
 //! Converts the state of a worker to Prometheus metric families, on each scrape.
 
-use crate::{About, health};
+use crate::{About, health, queue_name};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 use wasmrun_runtime::task::calls::{BucketCall, CallResult, HostCalls, StoreCall};
 use wasmrun_runtime::task::component::{Component, Refreshes};
 use wasmrun_runtime::worker::Status;
+use wasmrun_runtime::worker::circuit::Cause;
 use wasmrun_runtime::worker::scaler::Because;
 
 /// Label names and values, and the value of the sample.
@@ -61,6 +62,14 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
         let name = format!("wasmrun_{}_total", count.metric);
         family(&name, count.help, MetricType::COUNTER, vec![(Vec::new(), count.value as f64)])
     }));
+    let circuit = Cause::ALL
+        .map(|cause| (vec![("cause", cause.as_str())], f64::from(u8::from(status.circuit == Some(cause)))));
+    families.push(family(
+        "wasmrun_circuit_open",
+        "1 while the circuit is open for this cause, otherwise 0. backend: a store or a queue fails, and nothing is received; tasks: no task completes, and one message at a time is received.",
+        MetricType::GAUGE,
+        circuit.into(),
+    ));
     if let Some(because) = instances.because {
         let samples = Because::ALL.map(|by| (vec![("by", by.as_str())], f64::from(u8::from(by == because))));
         families.push(family(
@@ -215,13 +224,13 @@ pub(crate) fn of_versions(component: &Component) -> Vec<MetricFamily> {
     vec![
         family(
             "wasmrun_component_refreshes_total",
-            "New versions of the component, by result; failed: a look for one failed.",
+            "New versions of the component, by result; failed: a check for a new version failed.",
             MetricType::COUNTER,
             refreshes,
         ),
         family(
             "wasmrun_component_tasks_total",
-            "Tasks that ended for reasons of their own, by version of the component and result: completed or failed.",
+            "Tasks that ended, host errors and cancellations excluded, by version of the component and result: completed or failed.",
             MetricType::COUNTER,
             tasks.collect(),
         ),
@@ -240,8 +249,14 @@ pub(crate) fn of_program(about: &About, component: &str, was_cached: bool) -> Ve
             vec![(vec![("version", about.version), ("component", component)], 1.0)],
         ),
         family(
+            "wasmrun_queue_info",
+            "Always 1; the label is the name of the queue from which the worker receives.",
+            MetricType::GAUGE,
+            vec![(vec![("queue", queue_name(&about.queue))], 1.0)],
+        ),
+        family(
             "wasmrun_compile_cache_requests_total",
-            "Whether the start found the component's code in the cache (hit) or compiled it (miss).",
+            "Lookups of the component's compiled code in the cache, at the start; miss: it was compiled.",
             MetricType::COUNTER,
             vec![(vec![("result", "hit")], hit), (vec![("result", "miss")], miss)],
         ),
@@ -310,6 +325,7 @@ mod tests {
             "wasmrun_queue_age_seconds 1.5\n",
             "wasmrun_instances_max 8\n",
             "wasmrun_ready 1\n",
+            "wasmrun_circuit_open{cause=\"backend\"} 0\n",
             "wasmrun_waiting_messages 0\n",
         ] {
             assert!(known.contains(sample), "no {sample} in {known}");
@@ -328,6 +344,7 @@ mod tests {
             r#"{version="1.2.3",component="a\"b\\c\nd.wasm"} 1"#,
             "wasmrun_compile_cache_requests_total{result=\"hit\"} 1\n",
             "process_start_time_seconds 7\n",
+            "wasmrun_queue_info{queue=\"q\"} 1\n",
         ] {
             assert!(text.contains(sample), "no {sample} in {text}");
         }

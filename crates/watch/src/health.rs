@@ -65,6 +65,7 @@ pub(crate) mod tests {
             beat_ago: Duration::from_millis(500),
             receiving_for: Some(Duration::from_secs(19)),
             receiving: Receiving::Yes,
+            circuit: None,
             waiting: 0,
             consecutive_failures: 0,
             instances: InstancesStatus {

@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`metrics`] | counters and histograms of ended tasks, for Prometheus |
+//! | `openmetrics` | the text format of OpenMetrics, and exemplars |
 //! | `families` | metric families of a worker's state, for Prometheus |
 //! | [`health`] | whether a worker is alive, and whether it's ready |
 //! | `status` | the state of a worker as JSON, for people and scripts |
@@ -17,6 +18,7 @@ pub mod emf;
 mod families;
 pub mod health;
 pub mod metrics;
+mod openmetrics;
 pub mod probe;
 pub mod server;
 mod status;
@@ -50,14 +52,21 @@ pub struct About {
     pub started_at: SystemTime,
 }
 
+/// Returns the name of a queue from its URL, for labels and dimensions.
+fn queue_name(url: &str) -> &str {
+    let path = url.trim_end_matches('/');
+    let path = path.strip_prefix("sqlite:").unwrap_or(path);
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 impl Watch {
     /// Returns the current status of the worker.
     pub fn status(&self) -> Status {
         self.worker.status()
     }
 
-    /// Returns all metrics in Prometheus' text format.
-    fn metrics(&self) -> String {
+    /// Returns all metrics in Prometheus' text format, or in that of OpenMetrics.
+    fn metrics(&self, in_openmetrics: bool) -> String {
         let mut families = families::of_status(&self.status());
         families.extend(families::of_calls(self.component.calls()));
         families.extend(families::of_versions(&self.component));
@@ -66,7 +75,7 @@ impl Watch {
             &self.component.name(),
             self.component.was_cached(),
         ));
-        self.metrics.text(families)
+        if in_openmetrics { self.metrics.openmetrics(families) } else { self.metrics.text(families) }
     }
 
     /// Returns the status as JSON.

@@ -3,6 +3,7 @@
 //! Tasks end on the guest threads, up to some hundred thousand a second. So each counter is held directly, and none is
 //! looked up by its labels.
 
+use crate::openmetrics::{self, Exemplars};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 use std::time::Duration;
@@ -91,6 +92,8 @@ pub struct Metrics {
     refusals: IntCounter,
     /// In the order of [`TIMES`].
     times: [Histogram; TIMES.len()],
+    /// Traces of messages, in the order of [`TIMES`].
+    exemplars: [Exemplars; TIMES.len()],
     fuel: Histogram,
     memory: Histogram,
     receives: Histogram,
@@ -117,6 +120,7 @@ impl Default for Metrics {
             limits: Limit::ALL.map(|limit| limits.with_label_values(&[limit.as_str()])),
             refusals,
             times: TIMES.each_ref().map(|time| histogram(&registry, time.name, time.help, time.bounds)),
+            exemplars: TIMES.each_ref().map(|time| Exemplars::new(time.bounds)),
             fuel: histogram(
                 &registry,
                 "wasmrun_task_fuel",
@@ -131,7 +135,7 @@ impl Default for Metrics {
             ),
             receives: histogram(
                 &registry,
-                "wasmrun_task_receive_count",
+                "wasmrun_task_receives",
                 "Number of receives of a task's message, this one included; high values are messages that fail repeatedly.",
                 RECEIVES,
             ),
@@ -143,10 +147,21 @@ impl Default for Metrics {
 impl Metrics {
     /// Returns these metrics and `others` in Prometheus' text format.
     pub(crate) fn text(&self, others: Vec<MetricFamily>) -> String {
-        let mut families = self.registry.gather();
-        families.extend(others);
+        let families = self.families(others);
         // The encoder fails only for families without a sample, and there are none.
         TextEncoder::new().encode_to_string(&families).unwrap_or_default()
+    }
+
+    /// Returns these metrics and `others` in the text format of OpenMetrics, with exemplars.
+    pub(crate) fn openmetrics(&self, others: Vec<MetricFamily>) -> String {
+        let exemplars = TIMES.iter().map(|time| time.name).zip(&self.exemplars).collect();
+        openmetrics::text(&self.families(others), &exemplars)
+    }
+
+    fn families(&self, others: Vec<MetricFamily>) -> Vec<MetricFamily> {
+        let mut families = self.registry.gather();
+        families.extend(others);
+        families
     }
 }
 
@@ -161,6 +176,11 @@ impl TaskObserver for Metrics {
         }
         for (time, histogram) in TIMES.iter().zip(&self.times) {
             histogram.observe((time.of)(record.usage).as_secs_f64());
+        }
+        if let Some(trace_id) = record.trace_id {
+            for (time, exemplars) in TIMES.iter().zip(&self.exemplars) {
+                exemplars.record((time.of)(record.usage).as_secs_f64(), trace_id, record.time);
+            }
         }
         self.fuel.observe(record.usage.fuel as f64);
         self.memory.observe(record.usage.peak_memory_bytes as f64);
@@ -226,8 +246,8 @@ mod tests {
             "wasmrun_task_queued_seconds_bucket{le=\"3600\"} 0\n",
             "wasmrun_task_queued_seconds_bucket{le=\"+Inf\"} 1\n",
             "wasmrun_task_peak_memory_bytes_bucket{le=\"65536\"} 1\n",
-            "wasmrun_task_receive_count_bucket{le=\"5\"} 0\n",
-            "wasmrun_task_receive_count_sum 7\n",
+            "wasmrun_task_receives_bucket{le=\"5\"} 0\n",
+            "wasmrun_task_receives_sum 7\n",
             "wasmrun_refused_calls_total 2\n",
         ] {
             assert!(text.contains(sample), "no {sample} in {text}");

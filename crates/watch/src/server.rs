@@ -4,10 +4,10 @@
 //! resources that clients can use are bounded: the number of connections, the duration of each, and the bytes that are
 //! read of a request.
 
-use crate::{Watch, health};
+use crate::{Watch, health, openmetrics};
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -92,7 +92,7 @@ impl Server {
 /// Answers one request of a connection.
 async fn answer(stream: TcpStream, watch: Arc<Watch>) {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-        let response = respond(&watch, request.method(), request.uri().path());
+        let response = respond(&watch, request.method(), request.uri().path(), request.headers());
         async { Ok::<_, Infallible>(response) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -108,7 +108,7 @@ async fn answer(stream: TcpStream, watch: Arc<Watch>) {
     }
 }
 
-fn respond(watch: &Watch, method: &Method, path: &str) -> Response<Full<Bytes>> {
+fn respond(watch: &Watch, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
     let (status, kind, body) = match path {
         "/healthz" | "/readyz" | "/metrics" | "/status"
             if method != Method::GET && method != Method::HEAD =>
@@ -119,7 +119,12 @@ fn respond(watch: &Watch, method: &Method, path: &str) -> Response<Full<Bytes>> 
         }
         "/healthz" => said(health::alive(&watch.status()), "alive"),
         "/readyz" => said(health::ready(&watch.status()), "ready"),
-        "/metrics" => (StatusCode::OK, METRICS, watch.metrics()),
+        "/metrics" => {
+            let accept = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+            let in_openmetrics = openmetrics::is_preferred(accept);
+            let kind = if in_openmetrics { openmetrics::TYPE } else { METRICS };
+            (StatusCode::OK, kind, watch.metrics(in_openmetrics))
+        }
         "/status" => (StatusCode::OK, JSON, watch.json()),
         _ => (StatusCode::NOT_FOUND, TEXT, "/healthz, /readyz, /metrics or /status\n".into()),
     };

@@ -72,7 +72,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 23] = [
+const LISTED: [(&str, &str, &str); 24] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
     ("guest-examples/vp8-scaled/README.md", "vp8-scaled", "run by a documentation test of the crate"),
@@ -82,6 +82,7 @@ const LISTED: [(&str, &str, &str); 23] = [
         "needs a registry of ECR, like the tests `registry::credentials`",
     ),
     ("docs/src/guides/traces.md", "Traces", "needs a collector, as the tests `watch::traces` have one"),
+    ("docs/src/guides/alerts.md", "Set up", "the test `deploy::monitoring` gives it to Prometheus"),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "The work on a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "On a queue", "run by the examples of `wasmrun dev --help`"),

@@ -335,6 +335,7 @@ fn a_worker_in_which_no_task_completes_slows_down_and_goes_on_at_once_when_one_d
     wait_until("it is not ready", || get(address, "/readyz").body.contains("no task has completed"));
     let metrics = get(address, "/metrics").body;
     assert!(metrics.contains("\nwasmrun_consecutive_failures 8\n"), "{metrics}");
+    assert!(metrics.contains("\nwasmrun_circuit_open{cause=\"tasks\"} 1\n"), "{metrics}");
     assert!(world.dead().visible <= 8);
     world.send(["ok"]);
     worker.until_logged("resumed receiving at full speed");

@@ -75,7 +75,7 @@ fn metrics_count_what_happened_and_are_what_prometheus_reads() {
         ("wasmrun_tasks_limited_total{limit=\"fuel\"}", 1.0),
         ("wasmrun_tasks_limited_total{limit=\"memory\"}", 1.0),
         ("wasmrun_task_duration_seconds_count", 12.0),
-        ("wasmrun_task_receive_count_bucket{le=\"1\"}", 12.0),
+        ("wasmrun_task_receives_bucket{le=\"1\"}", 12.0),
         ("wasmrun_messages_received_total", 12.0),
         ("wasmrun_messages_dead_lettered_total", 8.0),
         ("wasmrun_leases_expired_total", 0.0),
@@ -174,9 +174,12 @@ fn a_worker_whose_queue_vanishes_is_not_ready_and_alive_and_ready_when_it_is_bac
     fs::rename(&there, &away).expect("renamed");
     let why = until_ready_is(address, 503);
     assert!(why.contains("queue"), "{why}");
+    let open = || samples(&get(address, "/metrics").body)["wasmrun_circuit_open{cause=\"backend\"}"];
+    wait_until("the circuit is open", || open() == 1.0);
     fs::rename(&away, &there).expect("renamed");
     // The queue holds no message for a probe.
     assert_eq!(until_ready_is(address, 200), "ready\n");
+    assert_eq!(open(), 0.0);
     stop(worker);
 }
 

@@ -21,9 +21,11 @@ use crate::{command::quiet, places::Places};
 const HEAD: &str = "\
 # Metrics
 
-What a worker with `--listen` answers to `/metrics`, in Prometheus' text format. [Monitor
-workers](../guides/monitoring.md) says how to ask it. Labels are words of wasmrun's own and the aliases of your
-grants, so that no guest can make more of them.
+What a worker with `--listen` answers to `/metrics`, in Prometheus' text format or in that of OpenMetrics. [Monitor
+workers](../guides/monitoring.md) says how to ask it, and [Dashboard and alerts](../guides/alerts.md) use it. Labels are
+words of wasmrun's own, names of your queue and component, and the aliases of your grants, so that no guest can make more
+of them. In OpenMetrics, the histograms of times have exemplars: the last message of each bucket whose sender records its
+trace, with the label `trace_id`.
 
 | metric | type | labels | meaning |
 |---|---|---|---|
@@ -160,7 +162,7 @@ fn written(metrics: &BTreeMap<String, Metric>) -> String {
         let values: Vec<String> = values.iter().map(|value| code(value)).collect();
         page += &row(&[code(label), values.join(", ")]);
     }
-    page += "\n`store` and `queue` are aliases of grants.\n";
+    page += "\n`store` and `queue` are aliases of grants. In `wasmrun_queue_info`, `queue` is the name of the queue.\n";
     page
 }
 

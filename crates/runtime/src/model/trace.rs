@@ -51,6 +51,12 @@ impl Sampling {
     }
 }
 
+/// Returns the trace ID of a message whose sender records the trace, so that it can be looked up.
+pub(super) fn recorded(message: &Message) -> Option<u128> {
+    let (w3c, xray) = senders(message);
+    w3c.or(xray).filter(|sender| sender.sampled).map(|sender| sender.id)
+}
+
 /// A task's position in a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
@@ -71,17 +77,9 @@ pub struct Trace {
 impl Trace {
     /// Returns the trace of a message, with a span for the task of this delivery. If the two forms differ, W3C's wins.
     pub(crate) fn of(message: &Message) -> Option<Self> {
-        let text = |name: &str| {
-            let attribute = message.attributes.iter().find(|attribute| attribute.name == name);
-            match &attribute?.value {
-                AttributeValue::Text(text) => Some(text.as_str()),
-                AttributeValue::Number(_) | AttributeValue::Binary(_) => None,
-            }
-        };
-        let w3c = text(TRACEPARENT).and_then(traceparent);
-        let xray = message.trace_header.as_deref().and_then(xray_header);
+        let (w3c, xray) = senders(message);
         let Sender { id, span: parent, sampled } = w3c.or(xray)?;
-        let state = text(TRACESTATE).filter(|state| {
+        let state = text(message, TRACESTATE).filter(|state| {
             (1..=MAX_STATE_BYTES).contains(&state.len()) && state.bytes().all(|b| (b' '..=b'~').contains(&b))
         });
         Some(Self {
@@ -270,6 +268,20 @@ struct Sender {
     sampled: bool,
 }
 
+/// Returns the trace contexts of a message: W3C's and X-Ray's.
+fn senders(message: &Message) -> (Option<Sender>, Option<Sender>) {
+    let w3c = text(message, TRACEPARENT).and_then(traceparent);
+    (w3c, message.trace_header.as_deref().and_then(xray_header))
+}
+
+/// Returns the text of an attribute.
+fn text<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    match &message.attributes.iter().find(|attribute| attribute.name == name)?.value {
+        AttributeValue::Text(text) => Some(text),
+        AttributeValue::Number(_) | AttributeValue::Binary(_) => None,
+    }
+}
+
 /// Parses `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`; later versions may append more fields.
 fn traceparent(text: &str) -> Option<Sender> {
     let mut fields = text.split('-');
@@ -371,6 +383,17 @@ mod tests {
         let expected =
             format!("Root=1-5759e988-bd862e3fe1be46a994272793;Parent={:016x};Sampled=1", trace.span);
         assert_eq!(sent.trace_header, Some(expected));
+    }
+
+    #[test]
+    fn only_a_trace_that_its_sender_records_can_be_looked_up() {
+        let id = Some(0x0af7651916cd43dd8448eb211c80319c);
+        let unsampled = PARENT.replace("-01", "-00");
+        assert_eq!(recorded(&message(&[("traceparent", PARENT)], None)), id);
+        assert_eq!(recorded(&message(&[("traceparent", &unsampled)], None)), None);
+        assert_eq!(recorded(&message(&[], Some(HEADER))), Some(0x5759e988bd862e3fe1be46a994272793));
+        assert_eq!(recorded(&message(&[], Some("Root=1-5759e988-bd862e3fe1be46a994272793"))), None);
+        assert_eq!(recorded(&message(&[], None)), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::model::limits::Limit;
 use crate::model::message::Message;
 use crate::model::outcome::{Outcome, OutcomeKind};
-use crate::model::trace::{TaskTrace, Trace};
+use crate::model::trace::{self, TaskTrace, Trace};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -149,6 +149,9 @@ pub struct TaskRecord<'a> {
     pub message_id: &'a str,
     /// Number of deliveries of the message, including this one.
     pub receive_count: u32,
+    /// ID of the task's trace, if the trace is recorded; usage files don't have it.
+    #[serde(skip)]
+    pub trace_id: Option<u128>,
     /// The text of the message, which usage files don't have.
     #[serde(skip)]
     pub body: &'a str,
@@ -179,6 +182,7 @@ impl<'a> TaskRecord<'a> {
             time: SystemTime::now(),
             message_id: &message.id,
             receive_count: message.receive_count,
+            trace_id: trace::recorded(message),
             body: &message.body,
             component,
             outcome: outcome.kind(),
@@ -187,6 +191,14 @@ impl<'a> TaskRecord<'a> {
             trace: None,
             usage,
         }
+    }
+}
+
+impl<'a> TaskRecord<'a> {
+    /// Adds the task's trace, if traces are exported.
+    pub(crate) fn with_trace(self, trace: Option<&'a TaskTrace>) -> Self {
+        let exported = trace.filter(|task| task.is_exported(self.outcome)).map(|task| task.trace.id());
+        Self { trace_id: exported.or(self.trace_id), trace, ..self }
     }
 }
 

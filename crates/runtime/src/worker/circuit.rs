@@ -36,11 +36,24 @@ pub(super) enum Circuit {
 
 /// The cause of an open circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub enum Cause {
     /// A store or a queue fails.
     Backend,
     /// No task completes.
     Tasks,
+}
+
+impl Cause {
+    /// All causes.
+    pub const ALL: [Self; 2] = [Self::Backend, Self::Tasks];
+
+    /// Returns the cause as a word for metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Backend => "backend",
+            Self::Tasks => "tasks",
+        }
+    }
 }
 
 /// Evidence about the backends from the end of a task.

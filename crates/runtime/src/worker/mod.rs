@@ -7,7 +7,7 @@
 //! | module, in the order of the path | owns |
 //! |---|---|
 //! | `receive`, `admission` | what is asked of the queue; what must be had before |
-//! | `permits`, `rate`, `breaker`, `circuit` | the concurrency limit, the rate, and whether backends work |
+//! | `permits`, `rate`, `breaker`, [`circuit`] | the concurrency limit, the rate, and whether backends work |
 //! | `lease` | the visibility of messages, and its renewal |
 //! | `process`, `body` | the task of one message, and its body |
 //! | `attribution`, `misconfiguration` | whose error it is; errors that only the operator can mend |
@@ -20,7 +20,7 @@ mod admission;
 mod attribution;
 mod body;
 mod breaker;
-mod circuit;
+pub mod circuit;
 mod dead_letter;
 mod lease;
 mod mean;

@@ -239,10 +239,8 @@ impl Worker {
         self.window.ended(report);
         let Report { outcome, usage, component, .. } = report;
         if !self.options.observers.is_empty() {
-            let record = TaskRecord {
-                trace: report.trace.as_ref(),
-                ..TaskRecord::new(message, component, outcome, usage)
-            };
+            let record =
+                TaskRecord::new(message, component, outcome, usage).with_trace(report.trace.as_ref());
             self.options.observers.iter().for_each(|observer| observer.ended(&record));
         }
         let (message_id, receive_count) = (&message.id, message.receive_count);

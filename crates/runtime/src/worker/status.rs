@@ -36,6 +36,9 @@ pub struct Status {
     pub receiving_for: Option<Duration>,
     /// Whether the worker receives messages.
     pub receiving: Receiving,
+    /// Why the circuit is open: nothing is received, or one message at a time until a task completes; `None`: it is
+    /// closed, or a message may probe a failing backend.
+    pub circuit: Option<Cause>,
     /// Number of messages that wait in the worker until a failing backend works again. No task runs for them.
     pub waiting: usize,
     /// Number of failed tasks since the last one that completed, without host errors.
@@ -257,9 +260,10 @@ impl Worker {
         let noted = watched.noted();
         // A half-open circuit doesn't count as paused: the worker waits for one message, and there may be none for
         // hours. But if no task completes, the worker is paused until one does.
-        let is_open = matches!(self.breaker.admission(), Admission::Check(_))
-            || self.breaker.cause() == Some(Cause::Tasks);
-        let why = if is_open { Some(self.breaker.why()) } else { noted.queue_failure() };
+        let circuit = self.breaker.cause().filter(|cause| {
+            *cause == Cause::Tasks || matches!(self.breaker.admission(), Admission::Check(_))
+        });
+        let why = if circuit.is_some() { Some(self.breaker.why()) } else { noted.queue_failure() };
         Status {
             uptime: watched.began.elapsed(),
             beat_ago: since(watched.beat.load(Ordering::Relaxed)),
@@ -269,6 +273,7 @@ impl Worker {
             } else {
                 why.map_or(Receiving::Yes, |why| Receiving::Paused { why })
             },
+            circuit,
             waiting: self.waiting.len(),
             consecutive_failures: self.breaker.failed_tasks(),
             instances: InstancesStatus {

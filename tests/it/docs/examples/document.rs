@@ -106,7 +106,7 @@ impl Section {
 
     /// Languages that no test handles.
     pub(crate) fn unknown(&self) -> Vec<&str> {
-        let known = ["", "sh", "bash", "toml", "rust", "json", "dockerfile", "text", "js", "python"];
+        let known = ["", "sh", "bash", "toml", "rust", "json", "yaml", "dockerfile", "text", "js", "python"];
         let languages = self.blocks.iter().map(|block| &*block.language);
         languages.filter(|language| !known.contains(language)).collect()
     }

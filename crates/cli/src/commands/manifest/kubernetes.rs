@@ -172,6 +172,8 @@ fn values(args: &KubernetesArgs, plan: &Plan) -> Result<Tree, Failure> {
         ("egressPorts", Tree::List(plan.ports.iter().map(|port| u64::from(*port).into()).collect())),
         ("monitoringNamespace", args.monitoring_namespace.as_str().into()),
         ("podMonitor", true.into()),
+        ("prometheusRule", false.into()),
+        ("dashboard", false.into()),
     ]))
 }
 
