@@ -6,27 +6,32 @@
 //! | `digest` | a digest, and the check that content has it |
 //! | `manifest` | which layer of an artefact is the component |
 //! | `pull`, `push` | read and write an artefact |
+//! | `key`, `signed`, `signatures` | public keys, what a signature signs, and the signatures of an artefact |
 //! | `session` | requests to one repository: credentials, redirects, retries |
 //! | `challenge`, `token` | which credentials a registry asks for, and the tokens of its realm |
 //! | `docker` | credentials in Docker's configuration and its helpers |
 //! | `transport` | one request, bounded in bytes and time |
 //!
 //! Sources: the OCI distribution and image specifications 1.1, the Wasm OCI artefact layout of the CNCF's TAG Runtime,
-//! and Docker's token authentication specification. A registry is trusted with nothing: each answer is bounded, and content
+//! Docker's token authentication specification, and cosign's specifications of signatures. A registry is trusted with nothing: each answer is bounded, and content
 //! counts only if it has the digest that the name or the manifest states.
 
 mod challenge;
 mod digest;
 pub mod docker;
+mod key;
 mod manifest;
 mod pull;
 mod push;
 mod reference;
 mod session;
+mod signatures;
+mod signed;
 mod token;
 mod transport;
 
 pub use self::digest::Digest;
+pub use self::key::VerifyKeys;
 pub use self::pull::Pulled;
 pub use self::push::Artefact;
 pub use self::reference::{Reference, SCHEME, is_reference};
@@ -40,6 +45,8 @@ pub struct Registry {
     client: Arc<wasmrun_http::Client>,
     /// Whether to send requests without TLS. `None` means only to the host itself.
     plain_http: Option<bool>,
+    /// Keys of which one must have signed an artefact that is pulled.
+    keys: Option<VerifyKeys>,
     credentials: FindCredential,
 }
 
@@ -50,12 +57,14 @@ pub type FindCredential =
 
 impl Registry {
     /// Creates a client. `plain_http` says whether requests are sent without TLS; `None` means only to a loopback address.
+    /// With `keys`, only artefacts that one of them signed are pulled.
     pub fn new(
         client: Arc<wasmrun_http::Client>,
         plain_http: Option<bool>,
+        keys: Option<VerifyKeys>,
         credentials: FindCredential,
     ) -> Self {
-        Self { client, plain_http, credentials }
+        Self { client, plain_http, keys, credentials }
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const WASM_CONFIG: &str = "application/vnd.wasm.config.v0+json";
 /// Media type of the layer with the component.
 pub(crate) const WASM: &str = "application/wasm";
+/// Media type of an index.
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Media types that manifests are asked for by. Those of an index are among them, so that it can be named in the error.
 pub(crate) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json";
 /// Media types of layers of a component: today's, and those of older tools.

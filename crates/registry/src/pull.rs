@@ -4,7 +4,9 @@ use crate::digest::Digest;
 use crate::manifest::{ACCEPTED, Layer, component_of};
 use crate::reference::Reference;
 use crate::session::{Access, Ask, Session};
-use crate::transport::SLOWEST_BYTES_PER_SECOND;
+use crate::signatures::check;
+use crate::signed::Artefact;
+use crate::transport::{Response, SLOWEST_BYTES_PER_SECOND, Server};
 use crate::{Registry, RegistryError};
 use hyper::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
@@ -13,9 +15,11 @@ use tokio::time::timeout;
 use wasmrun_runtime::engine::cache::Cache;
 
 /// Maximum size of a manifest, in bytes: what the distribution specification asks registries to accept.
-const MAX_MANIFEST: usize = 4 << 20;
+pub(crate) const MAX_MANIFEST: usize = 4 << 20;
 /// Time for the manifest, with credentials and retries.
 const FOR_MANIFEST: Duration = Duration::from_secs(60);
+/// Time for all signatures.
+const FOR_SIGNATURES: Duration = Duration::from_secs(60);
 /// Time for the content in addition to its size divided by [`SLOWEST_BYTES_PER_SECOND`].
 const FOR_CONTENT: Duration = Duration::from_secs(30);
 
@@ -47,7 +51,8 @@ impl Registry {
     }
 
     /// Pulls the component of an artefact, or takes it from the cache. A tag is looked up in any case, a digest only if the
-    /// cache doesn't have it. Fails without reading a component of more than `most` bytes.
+    /// cache doesn't have it, and signatures whenever there are keys. Fails without reading a component of more than `most`
+    /// bytes, or one that no key signed.
     ///
     /// # Errors
     ///
@@ -67,6 +72,11 @@ impl Registry {
             let size = layer.size;
             return Err(RegistryError::Unfit(format!("it has {size} bytes, and {most} bytes are allowed")));
         }
+        if let Some(keys) = &self.keys {
+            let artefact = Artefact { digest: &digest, manifest: &manifest };
+            let checked = timeout(FOR_SIGNATURES, check(&mut session, artefact, keys)).await;
+            checked.map_err(|_| late())??;
+        }
         if let Some(cache) = cache.filter(|_| !was_cached) {
             cache.keep_blob(digest.hex(), &manifest);
         }
@@ -74,7 +84,7 @@ impl Registry {
             return Ok(Pulled { component, digest, was_cached: true });
         }
         let patience = FOR_CONTENT + Duration::from_secs(layer.size / SLOWEST_BYTES_PER_SECOND);
-        let component = timeout(patience, content(&mut session, &layer)).await;
+        let component = timeout(patience, content(&mut session, &layer, "the component")).await;
         let component = component.map_err(|_| late())??;
         if let Some(cache) = cache {
             cache.keep_blob(layer.digest.hex(), &component);
@@ -101,40 +111,63 @@ async fn manifest(
     {
         return Ok(ReadManifest { digest: digest.clone(), content: known, was_cached: true });
     }
-    let path = session.path(&format!("manifests/{}", reference.version()));
+    let found = read_manifest(session, &reference.version(), MAX_MANIFEST).await?;
+    let server = session.server();
+    let (digest, content) = found.map_err(|said| {
+        RegistryError::Unfit(format!("there is no such artefact: {server} answered {said}"))
+    })?;
+    Ok(ReadManifest { digest, content, was_cached: false })
+}
+
+/// Asks for a manifest by its tag or digest, and checks its digest. If there is none, the inner error is the answer.
+pub(crate) async fn read_manifest(
+    session: &mut Session<'_>,
+    version: &str,
+    most_bytes: usize,
+) -> Result<Result<(Digest, Vec<u8>), String>, RegistryError> {
+    let path = session.path(&format!("manifests/{version}"));
     let ask = Ask { accept: Some(ACCEPTED), ..Ask::new(Method::GET, path) };
     let mut response = session.ask(&ask).await?;
     let server = session.server();
     match response.status {
         StatusCode::OK => {}
-        StatusCode::NOT_FOUND => {
-            let said = response.describe().await;
-            return Err(RegistryError::Unfit(format!("there is no such artefact: {server} answered {said}")));
-        }
+        StatusCode::NOT_FOUND => return Ok(Err(response.describe().await)),
         _ => {
             let said = response.describe().await;
             return Err(RegistryError::Unavailable(format!("{server} answered {said}")));
         }
     }
     let stated = response.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
-    let content = response.read(MAX_MANIFEST).await.map_err(|error| {
-        RegistryError::Unavailable(format!("{server} does not send the whole manifest: {error}"))
-    })?;
-    let Some(content) = content else {
-        return Err(RegistryError::Unfit(format!("its manifest is larger than {MAX_MANIFEST} bytes")));
-    };
+    let content = whole(server, &mut response, "manifest", most_bytes).await?;
     let digest = Digest::of(&content);
-    let wanted = reference.digest().cloned().or(stated);
+    let wanted = version.parse().ok().or(stated);
     if let Some(wanted) = wanted.filter(|wanted| *wanted != digest) {
         return Err(RegistryError::Unavailable(format!(
             "{server} sends a manifest with the digest {digest} instead of {wanted}"
         )));
     }
-    Ok(ReadManifest { digest, content, was_cached: false })
+    Ok(Ok((digest, content)))
 }
 
-/// Reads a layer, and checks its size and digest while it arrives.
-async fn content(session: &mut Session<'_>, layer: &Layer) -> Result<Vec<u8>, RegistryError> {
+/// Reads the whole body of a response. `what` names it in errors.
+pub(crate) async fn whole(
+    server: &Server,
+    response: &mut Response,
+    what: &str,
+    most_bytes: usize,
+) -> Result<Vec<u8>, RegistryError> {
+    let content = response.read(most_bytes).await.map_err(|error| {
+        RegistryError::Unavailable(format!("{server} does not send the whole {what}: {error}"))
+    })?;
+    content.ok_or_else(|| RegistryError::Unfit(format!("its {what} is larger than {most_bytes} bytes")))
+}
+
+/// Reads a layer, and checks its size and digest while it arrives. `what` names it in errors, such as "the component".
+pub(crate) async fn content(
+    session: &mut Session<'_>,
+    layer: &Layer,
+    what: &str,
+) -> Result<Vec<u8>, RegistryError> {
     let Layer { digest, size } = layer;
     let ask = Ask::new(Method::GET, session.path(&format!("blobs/{digest}")));
     let mut response = session.ask(&ask).await?;
@@ -142,7 +175,7 @@ async fn content(session: &mut Session<'_>, layer: &Layer) -> Result<Vec<u8>, Re
     let refuse = |why: String| Err(RegistryError::Unavailable(why));
     if response.status != StatusCode::OK {
         let said = response.describe().await;
-        return refuse(format!("{server} does not have the component {digest}: it answered {said}"));
+        return refuse(format!("{server} does not have {what} {digest}: it answered {said}"));
     }
     let length = response.header("content-length").and_then(|length| length.parse::<u64>().ok());
     if let Some(length) = length.filter(|length| length != size) {
@@ -156,7 +189,7 @@ async fn content(session: &mut Session<'_>, layer: &Layer) -> Result<Vec<u8>, Re
         let Some(piece) = piece.map_err(|error| {
             let received = content.len();
             RegistryError::Unavailable(format!(
-                "{server} sends only {received} of the component's {size} bytes: {error}"
+                "{server} sends only {received} of the {size} bytes of {what}: {error}"
             ))
         })?
         else {
@@ -170,11 +203,11 @@ async fn content(session: &mut Session<'_>, layer: &Layer) -> Result<Vec<u8>, Re
     }
     if content.len() as u64 != *size {
         let received = content.len();
-        return refuse(format!("{server} sends only {received} of the component's {size} bytes"));
+        return refuse(format!("{server} sends only {received} of the {size} bytes of {what}"));
     }
     let found = Digest::from_hash(&hash.finalize());
     if found != *digest {
-        return refuse(format!("{server} sends a component with the digest {found} instead of {digest}"));
+        return refuse(format!("{server} sends {what} with the digest {found} instead of {digest}"));
     }
     Ok(content)
 }

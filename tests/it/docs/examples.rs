@@ -72,7 +72,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 24] = [
+const LISTED: [(&str, &str, &str); 25] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
     ("guest-examples/vp8-scaled/README.md", "vp8-scaled", "run by a documentation test of the crate"),
@@ -83,6 +83,11 @@ const LISTED: [(&str, &str, &str); 24] = [
     ),
     ("docs/src/guides/traces.md", "Traces", "needs a collector, as the tests `watch::traces` have one"),
     ("docs/src/guides/alerts.md", "Set up", "the test `deploy::monitoring` gives it to Prometheus"),
+    (
+        "docs/src/guides/components.md",
+        "Signed components",
+        "needs cosign; the tests `registry::signatures` make the same signatures",
+    ),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "The work on a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "On a queue", "run by the examples of `wasmrun dev --help`"),

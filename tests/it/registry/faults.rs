@@ -127,11 +127,11 @@ fn content_that_is_not_what_was_announced_is_not_taken() {
         content[100] ^= 1;
         Answer::new(200, content)
     });
-    fails(&world, &damaged, 3, "sends a component with the digest sha256:");
+    fails(&world, &damaged, 3, "sends the component with the digest sha256:");
     let short = blob(|_| Answer::new(200, &component()[1..]));
     fails(&world, &short, 3, &format!("sends {} bytes instead of the {size}", size - 1));
     let cut = blob(move |_| Answer::new(200, &component()[..1000]).with("content-length", size));
-    fails(&world, &cut, 3, &format!("only 1000 of the component's {size} bytes"));
+    fails(&world, &cut, 3, &format!("only 1000 of the {size} bytes of the component"));
     let missing = blob(|_| Answer::new(404, r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"gone"}]}"#));
     fails(&world, &missing, 3, "404 (BLOB_UNKNOWN gone)");
     let huge = manifest(|| Answer::new(200, manifest_of(&component(), 1 << 40)));

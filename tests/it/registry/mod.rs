@@ -6,11 +6,17 @@
 //! | `pushing` | that other clients read what is pushed, and the other way |
 //! | `credentials` | Docker's configuration and helpers, and passwords of ECR |
 //! | `faults` | registries that misbehave |
+//! | `signatures` | that with keys only signed components run |
+//! | `signature_faults` | registries whose signatures are damaged, huge or endless |
+//! | `signing` | signatures as cosign writes them |
 
 mod credentials;
 mod faults;
 mod pulling;
 mod pushing;
+mod signature_faults;
+mod signatures;
+mod signing;
 
 use crate::harness::{Command, World, guest};
 use std::os::unix::fs::PermissionsExt;

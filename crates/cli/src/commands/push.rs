@@ -2,6 +2,7 @@
 
 use crate::output::failure::Failure;
 use crate::settings::flags::PushArgs;
+use crate::settings::registry::RegistrySettings;
 use crate::settings::source::{Source, reference};
 use crate::wiring::backends::Backends;
 use crate::wiring::component::read_component;
@@ -47,7 +48,8 @@ pub(crate) async fn push(args: PushArgs) -> Result<ExitCode, Failure> {
         author: annotations.get(AUTHORS).cloned(),
         annotations,
     };
-    let digest = Backends::new(args.aws).registry(&args.registry)?.push(&to, &artefact).await;
+    let settings = RegistrySettings { plain_http: args.registry_plain_http, verify_key: None };
+    let digest = Backends::new(args.aws).registry(&settings)?.push(&to, &artefact).await;
     let digest = digest.map_err(|error| {
         let text = format!("cannot push the component to {to}: {error}");
         match error {

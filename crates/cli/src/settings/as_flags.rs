@@ -1,7 +1,7 @@
 //! Settings as flags of `run`: those of the command line, of variables and of a configuration file.
 //!
 //! A container gets the settings of another command this way. All three sources have the same names and the same forms
-//! of values, so nothing is translated except the table `log`, whose keys are shorter.
+//! of values, so nothing is translated except the tables `log` and `registry`, which have shorter keys.
 
 use super::flags::RunArgs;
 use super::read::toml_from;
@@ -64,6 +64,10 @@ impl Flags {
                     "level" => "log".to_owned(),
                     key => format!("log-{key}"),
                 }),
+                Value::Table(inner) if key == "registry" => self.add_table(inner, |key| match key {
+                    "plain-http" => "registry-plain-http".to_owned(),
+                    key => key.to_owned(),
+                }),
                 Value::Table(inner) => self.add_table(inner, |key| key.to_owned()),
                 Value::Array(items) => items.iter().for_each(|item| self.add(&flag(&key), &written(item))),
                 value => self.add(&flag(&key), &written(&value)),
@@ -106,6 +110,11 @@ impl Flags {
     /// Returns the value of a flag that has one.
     pub(crate) fn value(&self, flag: &str) -> Option<&str> {
         self.0.get(&(flag.to_owned(), None))?.first().map(String::as_str)
+    }
+
+    /// Sets the only value of a flag.
+    pub(crate) fn set(&mut self, flag: &str, value: String) {
+        self.0.insert((flag.to_owned(), None), vec![value]);
     }
 
     /// Removes a flag with all its values.
@@ -191,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_as_the_same_settings() {
-        let file = "queue = 'q'\nraw-body = false\ndeterministic = true\nusage-size = '1MiB'\nlisten = 9464\n[keyvalue]\nk = 'sqlite:k.db:rw'\n[dir]\n'/in' = 'a:x/:ro'\n[config-value]\nKey = \"a=b\\n'c' $(D)\"\n[command]\narg = ['-v', '', '--']\nexit-code = { 3 = 'retry' }\noutput-object = 'a:{id}'\n[limits]\nfuel = 200_000\n[on]\ntimed-out = 'drop'\n[engine]\nthreads = 2\n[aws]\nendpoint-url = 'http://127.0.0.1:1'";
+        let file = "queue = 'q'\nraw-body = false\ndeterministic = true\nusage-size = '1MiB'\nlisten = 9464\n[keyvalue]\nk = 'sqlite:k.db:rw'\n[dir]\n'/in' = 'a:x/:ro'\n[config-value]\nKey = \"a=b\\n'c' $(D)\"\n[command]\narg = ['-v', '', '--']\nexit-code = { 3 = 'retry' }\noutput-object = 'a:{id}'\n[limits]\nfuel = 200_000\n[on]\ntimed-out = 'drop'\n[engine]\nthreads = 2\n[aws]\nendpoint-url = 'http://127.0.0.1:1'\n[registry]\nplain-http = true\nverify-key = 'cosign.pub'";
         ConfigFile::parse(file, &"the file").expect("valid");
         let flags = Flags::of_file(file, "the file").expect("valid");
         let words = std::iter::once("run".to_owned()).chain(flags.words());

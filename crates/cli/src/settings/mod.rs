@@ -9,13 +9,13 @@
 //! | module | owns |
 //! |---|---|
 //! | `text`, `range`, `read` | parse values, check their range, read files that a user names |
+//! | `source` | where a component is |
 //! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `registry`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
 //! | `variables` | finds and checks the names of variables |
 //! | `named`, `environment`, `config_values`, `grants`, `outcome_actions`, `command`, `message` | settings with a name; the message of a flag |
 //! | `file` | the configuration file |
 //! | `project` | the files of a guest's project and of its cases |
-//! | `source` | where a component is |
 //! | `task` | merges the settings of tasks into a plan |
 //! | `traces` | where traces are exported to |
 //! | `as_flags` | writes settings as flags of `run`, for a container's command |

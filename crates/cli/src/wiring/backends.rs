@@ -2,7 +2,7 @@
 
 use crate::output::failure::Failure;
 use crate::settings::aws::AwsSettings;
-use crate::settings::registry::RegistrySettings;
+use crate::settings::registry::{KeySetting, RegistrySettings};
 use futures_util::future::BoxFuture;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,12 +126,13 @@ impl Backends {
     /// Opens the client of registries. Its credentials are those of Docker's configuration, else for ECR those of AWS.
     pub(crate) fn registry(&self, settings: &RegistrySettings) -> Result<Registry, Failure> {
         let client = wasmrun_http::Client::from_environment().map_err(Failure::usage)?;
+        let keys = settings.verify_key.as_ref().map(KeySetting::keys).transpose()?;
         let aws = self.aws.clone();
         let credentials = move |host: String| {
             let aws = aws.clone();
             Box::pin(async move { registry_credential(&host, &aws).await }) as BoxFuture<'static, _>
         };
-        Ok(Registry::new(Arc::new(client), settings.plain_http, Arc::new(credentials)))
+        Ok(Registry::new(Arc::new(client), settings.plain_http, keys, Arc::new(credentials)))
     }
 
     /// Opens a store.

@@ -6,7 +6,7 @@ use crate::output::failure::Failure;
 use crate::settings::engine::EngineSettings;
 use crate::settings::grants::HttpSetting;
 use crate::settings::read::read_file;
-use crate::settings::registry::RegistrySettings;
+use crate::settings::registry::{KeySetting, RegistrySettings};
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
 use rustix::process::{Resource, getrlimit};
@@ -58,6 +58,7 @@ pub(crate) async fn read(
     cache: Option<&Cache>,
     backends: &Backends,
 ) -> Result<ReadComponent, Failure> {
+    registry.check(source)?;
     let (name, place) = (source.name(), source.to_string());
     match source {
         Source::Object(_) | Source::Artefact(_) if engine.is_precompiled() => Err(Failure::usage(format!(
@@ -105,6 +106,8 @@ pub(crate) async fn load(
     if let Source::File(path) = &plan.component {
         protected.push(Protected { what: "the component", path: path.clone() });
     }
+    let keys = plan.registry.verify_key.as_ref().and_then(KeySetting::file);
+    protected.extend(keys.map(|path| Protected { what: "the file of --verify-key", path: path.to_owned() }));
     protected.push(Protected { what: "this program", path: program()? });
     protected.extend(plan.config.clone().map(|path| Protected { what: "the configuration", path }));
     if let Some(cache) = &cache {

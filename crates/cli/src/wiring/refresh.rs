@@ -27,12 +27,14 @@ pub(crate) struct Refresh {
     backends: Backends,
     /// What the component was when it was last looked at: it needn't be read again until that changes.
     seen: Option<String>,
+    /// Name of the artefact that could not be read last, and why: it is counted and logged once.
+    refused: Option<(String, String)>,
 }
 
 impl Refresh {
     pub(crate) fn new(plan: TaskPlan, component: Arc<Component>, share: Option<Share>) -> Self {
         let backends = Backends::new(plan.aws.clone());
-        Self { plan, component, share, backends, seen: None }
+        Self { plan, component, share, backends, seen: None, refused: None }
     }
 
     /// Looks for a new version at each interval until the returned handle is dropped.
@@ -64,52 +66,84 @@ impl Refresh {
             return Ok(());
         }
         let TaskPlan { component: source, engine, registry, .. } = &self.plan;
-        let cache = open_cache(engine)?;
-        let read = read(source, engine, registry, cache.as_ref(), &self.backends).await?;
-        let (component, name) = (self.component.name(), read.version_name(&self.plan));
-        if *component == *name {
-            if self.component.end_trial().await {
-                tracing::info!(%component, "all new tasks run the version before: it is there again");
+        // Only the version of an artefact has a name before it is read.
+        let named = match source {
+            Source::Artefact(reference) => {
+                revision.parse().ok().map(|digest| reference.pinned(&digest).versioned())
             }
-        } else if self.component.versions().iter().all(|(known, _)| **known != *name) {
-            self.refresh(&component, name, &read, &compiler(engine, cache)?).await?;
+            Source::File(_) | Source::Object(_) => None,
+        };
+        if let Some(name) = &named
+            && self.is_known(name).await
+        {
+            self.seen = Some(revision);
+            return Ok(());
+        }
+        let cache = open_cache(engine)?;
+        let read = match (read(source, engine, registry, cache.as_ref(), &self.backends).await, named) {
+            (Err(failure @ Failure::Usage(_)), Some(name)) => {
+                let refused = (name, failure.to_string());
+                // The next look reads it again, because artefacts are often signed after they were pushed.
+                if self.refused.as_ref() != Some(&refused) {
+                    self.refuse(&refused.0, &failure);
+                    self.refused = Some(refused);
+                }
+                return Ok(());
+            }
+            (read, _) => read?,
+        };
+        self.refused = None;
+        let name = read.version_name(&self.plan);
+        if !self.is_known(&name).await {
+            self.refresh(name, &read, &compiler(engine, cache)?).await?;
         }
         self.seen = Some(revision);
         Ok(())
     }
 
+    /// Returns whether a version is one of those that run. If it is the one before a trial, the trial ends.
+    async fn is_known(&self, name: &str) -> bool {
+        let component = self.component.name();
+        if *component == *name {
+            if self.component.end_trial().await {
+                tracing::info!(%component, "all new tasks run the version before: it is there again");
+            }
+            return true;
+        }
+        self.component.versions().iter().any(|(known, _)| **known == *name)
+    }
+
     /// Loads a version. A version that can't run is refused.
-    async fn refresh(
-        &self,
-        component: &str,
-        name: String,
-        read: &ReadComponent,
-        compiler: &Compiler,
-    ) -> Result<(), Failure> {
+    async fn refresh(&self, name: String, read: &ReadComponent, compiler: &Compiler) -> Result<(), Failure> {
+        let component = self.component.name();
         let refreshed = self.component.refresh(name.clone(), &read.bytes, compiler, self.share).await;
         let refreshed =
             refreshed.map_err(|error| Failure::component(&self.plan.component.to_string(), &error));
         match refreshed {
             Ok(()) if self.share.is_some() => {
                 tracing::info!(
-                    component,
+                    %component,
                     new = name,
                     "a share of the new tasks runs a new version of the component"
                 );
             }
             Ok(()) => tracing::info!(component = name, "all new tasks run a new version of the component"),
-            Err(failure @ Failure::Usage(_)) => {
-                self.component.refreshes().refused.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(
-                    component,
-                    refused = name,
-                    error = %failure,
-                    "kept the component: its new version cannot run"
-                );
-            }
+            Err(failure @ Failure::Usage(_)) => self.refuse(&name, &failure),
             Err(failure) => return Err(failure),
         }
         Ok(())
+    }
+
+    /// Counts and logs a version that can't run.
+    fn refuse(&self, name: &str, failure: &Failure) {
+        self.component.refreshes().refused.fetch_add(1, Ordering::Relaxed);
+        let component = self.component.name();
+        tracing::error!(
+            %component,
+            refused = name,
+            error = %failure,
+            "kept the component: its new version cannot run"
+        );
     }
 
     /// Returns a text that changes whenever the component does.

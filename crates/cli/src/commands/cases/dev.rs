@@ -28,6 +28,11 @@ const MAX_BYTES: u64 = 256 << 20;
 const OUTPUT: [&str; 4] = ["target", "node_modules", "__pycache__", "build"];
 
 pub(crate) async fn dev(args: DevArgs) -> Result<ExitCode, Failure> {
+    if args.task.registry.verify_key.is_some() {
+        return Err(Failure::usage(
+            "--verify-key is for a component in a registry, and the component of a project is a file: leave it out",
+        ));
+    }
     let live = args.live();
     // Without the flag, what a guest says on a queue is shown; the outcomes of tasks are shown in any case.
     let level =

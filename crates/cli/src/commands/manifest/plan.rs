@@ -7,6 +7,7 @@ use crate::settings::file::ConfigFile;
 use crate::settings::flags::{ContainerArgs, RunArgs};
 use crate::settings::outcome_actions::outcome_actions;
 use crate::settings::read::{MAX_TOML_BYTES, read_text};
+use crate::settings::registry::{KeySetting, read_keys};
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
 use crate::settings::usage_size::usage_bytes;
@@ -57,7 +58,7 @@ impl Plan {
     /// # Errors
     ///
     /// Names the first setting that is wrong, or that can't work in a container.
-    pub(super) fn new(container: &ContainerArgs, args: RunArgs, typed: Flags) -> Result<Self, Failure> {
+    pub(super) fn new(container: &ContainerArgs, args: RunArgs, mut typed: Flags) -> Result<Self, Failure> {
         let text = args.task.config.as_deref().map(read).transpose()?;
         let (mut file, in_file) = match &text {
             Some((shown, text)) => (
@@ -103,6 +104,11 @@ impl Plan {
             return Err(no_disk(&format!("the usage file is {}", usage.display()), "leave it out"));
         }
         let component = in_container(&task.component)?;
+        task.registry.check(&task.component)?;
+        // The container has no such file, so it gets the keys themselves.
+        if let Some(path) = task.registry.verify_key.as_ref().and_then(KeySetting::file) {
+            typed.set("verify-key", read_keys(path)?.0);
+        }
         let queue = QueuePlace::of(&queue_address).map_err(Failure::usage)?;
         let region = region(container, &queue, &queue_address)?;
         let endpoint = task.aws.endpoint_url.clone();

@@ -82,7 +82,8 @@ pub(crate) struct CompileArgs {
 Writes the layout of Wasm OCI artefacts, which `wkg` and `oras` read, and prints the digest. Pushing the
 same component again writes the same artefact. The component's own metadata (authors, description,
 licenses, source, revision, version) become annotations; SOURCE_DATE_EPOCH is the time when it was made.
-Credentials: those of `docker login` and its helpers, and for ECR those of AWS.
+Credentials: those of `docker login` and its helpers, and for ECR those of AWS. For workers with
+--verify-key, sign the printed digest with `cosign sign`.
 
 Examples:
   wasmrun push thumbnail.wasm oci://ghcr.io/acme/thumbnail:1.2
@@ -101,8 +102,9 @@ pub(crate) struct PushArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) aws: AwsSettings,
-    #[command(flatten)]
-    pub(crate) registry: RegistrySettings,
+    /// Send requests to the registry without TLS [default: only if the registry is on a loopback address]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", env = "WASMRUN_REGISTRY_PLAIN_HTTP")]
+    pub(crate) registry_plain_http: Option<bool>,
     #[command(flatten)]
     pub(crate) log: LogSettings,
 }

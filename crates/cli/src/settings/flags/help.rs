@@ -89,7 +89,7 @@ const FLAGS: [Group; 12] = [
         ],
     },
     Group { heading: "AWS", common: &[], others: &["endpoint-url"] },
-    Group { heading: "Registry", common: &[], others: &["registry-plain-http"] },
+    Group { heading: "Registry", common: &[], others: &["registry-plain-http", "verify-key"] },
 ];
 
 /// Builds the command line, with its help in groups.
