@@ -3,11 +3,13 @@
 //! | module | shows |
 //! |---|---|
 //! | `logs` | the effects of guests on the log |
+//! | `page` | the page, in a browser |
 //! | `report` | the report on the usage file |
 //! | `usage` | the file that records the usage of each task |
 //! | `watching` | the HTTP endpoints and the metrics of a worker |
 
 mod logs;
+mod page;
 mod report;
 mod usage;
 mod watching;
