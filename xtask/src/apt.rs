@@ -89,6 +89,16 @@ impl Apt {
         self.unpack_all(root).map(drop)
     }
 
+    /// Downloads one package and the dependencies that the system lacks, and unpacks all of them into `root`.
+    pub(crate) fn unpack_with_dependencies(&self, package: &str, root: &Path) -> Result<()> {
+        // A failure is ignored for the same reason as in `unpack`.
+        let _ = quiet(self.command("apt-get").args(["update", "-q"]));
+        let mut install = self.command("apt-get");
+        install.args(["install", "-q", "-y", "--no-install-recommends", "--download-only", package]);
+        quiet(&mut install).with_context(|| format!("apt cannot download {package}"))?;
+        self.unpack_all(root).map(drop)
+    }
+
     fn archives(&self) -> PathBuf {
         self.folder.join("cache/archives")
     }

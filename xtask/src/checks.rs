@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     command::{self, on_path},
@@ -68,21 +68,25 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     }
     runner.env("WASMRUN_MANIFEST_TOOLS", servers::manifest_tools(places)?);
     runner.env("WASMRUN_MONITORING_TOOLS", servers::monitoring_tools(places)?);
+    runner.envs(servers::uplot(places)?.map(|folder| ("WASMRUN_UPLOT", folder)));
     runner.envs(image.iter().flat_map(image::Image::environment));
     runner.args(["--release", "--workspace"]).args(arguments);
     command::show(&mut runner).map(exit_code)
 }
 
 /// Programs that tests need, and the variables that name them.
-const TOOLS: [(&str, DebianTool); 3] = [
+const TOOLS: [(&str, DebianTool); 4] = [
     ("WASMRUN_PROMTOOL", tools::PROMTOOL),
     ("WASMRUN_PROMETHEUS", tools::PROMETHEUS),
     ("WASMRUN_DOCKER_REGISTRY", tools::DOCKER_REGISTRY),
+    (CHROMIUM, tools::CHROMIUM),
 ];
+/// The variable that names the browser.
+const CHROMIUM: &str = "WASMRUN_CHROMIUM";
 
 /// Name parts of the integration tests that the fast run leaves out: tests that need servers, containers or whole
 /// documents, and tests that take several seconds.
-const NOT_FAST: [&str; 14] = [
+const NOT_FAST: [&str; 15] = [
     // Projects that are built first.
     "templates::",
     // Servers that stand in for SQS and S3.
@@ -109,6 +113,8 @@ const NOT_FAST: [&str; 14] = [
     "registry::faults",
     // A thousand thumbnails.
     "thumbnails::",
+    // Streams of events that the tests wait for.
+    "watch::page::",
 ];
 
 /// Builds what is missing and runs the tests for a quick check of a change: unit tests, and the integration tests that
@@ -124,6 +130,7 @@ pub(crate) fn test_fast(places: &Places) -> Result<ExitCode> {
             "WASMRUN_GUEST_TOOLS",
             "WASMRUN_MANIFEST_TOOLS",
             "WASMRUN_MONITORING_TOOLS",
+            "WASMRUN_UPLOT",
             "WASMRUN_SKIP_NOTHING",
         ] {
             runner.env_remove(variable);
@@ -160,6 +167,23 @@ pub(crate) fn endure(places: &Places) -> Result<ExitCode> {
         .env("WASMRUN_ENDURE", "1")
         .args(["test", "--release", "--workspace", "--test", "it"])
         .args(["--", "endurance::", "--test-threads", "1", "--nocapture"]);
+    command::show(&mut runner).map(exit_code)
+}
+
+/// The picture of a worker's page in the README.
+const PICTURE: &str = "docs/src/images/page.png";
+
+/// Makes the picture of a worker's page anew, of a worker that makes thumbnails for two minutes.
+pub(crate) fn picture(places: &Places) -> Result<ExitCode> {
+    guests::build(places, Kinds::Cargo)?;
+    command::build(places)?;
+    let browser = tools::CHROMIUM.ready(places).context("there is no browser to take the picture")?;
+    let mut runner = cargo(places);
+    runner
+        .env(CHROMIUM, browser)
+        .env("WASMRUN_PICTURE", places.root.join(PICTURE))
+        .args(["test", "--release", "--workspace", "--test", "it"])
+        .args(["--", "--ignored", "--exact", "watch::page::the_picture_of_the_page", "--nocapture"]);
     command::show(&mut runner).map(exit_code)
 }
 

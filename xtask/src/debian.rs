@@ -236,7 +236,7 @@ exec "$root/debian/usr/bin/{program}" "$@"
     )
 }
 
-fn write_program(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_program(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
     Ok(())

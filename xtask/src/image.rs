@@ -185,7 +185,7 @@ fn fill(places: &Places, folder: &Path, program: &Program, source: &Source) -> R
     fs::copy(&program.file, &copy).with_context(|| format!("cannot copy {}", program.file.display()))?;
     fs::rename(copy, place)?;
     let certificates = Part::of_debian("ca-certificates", "MPL-2.0");
-    let within = [Part::sqlite(places)?].into_iter().chain(certificates);
+    let within = [Part::sqlite(places)?, Part::uplot(places)?].into_iter().chain(certificates);
     let parts: Vec<Part> = program.parts.iter().cloned().chain(within).collect();
     let sbom = sbom::describe(places, &program.target, &parts, &source.time)?;
     fs::write(of_processor.join("wasmrun.cdx.json"), sbom)?;

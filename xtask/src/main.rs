@@ -1,5 +1,5 @@
 //! The build tool for newcomers and CI: `cargo xtask demo | test | guests | docs | image | bench | hostile | endure |
-//! deny | lint`.
+//! deny | lint | picture`.
 //!
 //! This file parses the command line; each command is in the module of its name. Nothing here is part of the product.
 //! Nothing is installed outside the user's cache folder, except the link to a rustup toolchain.
@@ -48,6 +48,7 @@ Commands:
   deny [--advisories]      check the licences, versions and sources of all dependencies; with --advisories also
                            known vulnerabilities, whose list comes from GitHub
   lint                     check the Kubernetes manifests for security with checkov, which takes 290 MB
+  picture                  make the picture of a worker's page in the README anew, with Chromium: three minutes
   help                     print this text";
 
 fn main() -> ExitCode {
@@ -80,6 +81,7 @@ enum Command<'a> {
     Endure,
     Deny { advisories: bool },
     Lint,
+    Picture,
 }
 
 impl<'a> Command<'a> {
@@ -106,6 +108,7 @@ impl<'a> Command<'a> {
             "hostile" => return hostile(rest),
             "endure" => Self::Endure,
             "lint" => Self::Lint,
+            "picture" => Self::Picture,
             "deny" if rest == ["--advisories"] => return Ok(Self::Deny { advisories: true }),
             "deny" => Self::Deny { advisories: false },
             "bench" => return Ok(Self::Bench(rest)),
@@ -141,6 +144,7 @@ impl<'a> Command<'a> {
             Self::Endure => return checks::endure(&places),
             Self::Deny { advisories } => checks::deny(&places, advisories)?,
             Self::Lint => checks::lint(&places)?,
+            Self::Picture => return checks::picture(&places),
         }
         Ok(ExitCode::SUCCESS)
     }

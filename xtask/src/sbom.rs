@@ -102,6 +102,26 @@ impl Part {
         })
     }
 
+    /// uPlot, which is JavaScript inside a crate of this repository.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file doesn't name its version.
+    pub(crate) fn uplot(places: &Places) -> Result<Self> {
+        let file = places.root.join("crates/watch/src/page/uPlot.iife.min.js");
+        let script = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        // The first line is `/*! https://github.com/leeoniya/uPlot (v1.6.32) */`.
+        let version = script.lines().next().and_then(|line| line.split_once("(v")?.1.split_once(')'));
+        let (version, _) = version.context("uPlot does not say its version")?;
+        Ok(Self {
+            name: "uplot".into(),
+            version: version.into(),
+            licence: "MIT".into(),
+            purl: Some(format!("pkg:npm/uplot@{version}")),
+            checksum: None,
+        })
+    }
+
     /// The part's identifier within the document.
     fn reference(&self) -> String {
         self.purl.clone().unwrap_or_else(|| format!("{}@{}", self.name, self.version))

@@ -81,6 +81,8 @@ const MONITORING_TOOLS: Packages = Packages {
         "yaml@2.9.1",
     ],
 };
+/// The charts of a worker's page, as npm publishes them.
+const UPLOT: &str = "uplot@1.6.32";
 /// A linter for the security of Kubernetes objects. It takes 290 MB.
 pub(crate) const LINTER: Packages = Packages { folder: "linter", python: &["checkov==3.3.30"], node: &[] };
 /// Consumers of SQS for Python and Node, and a server that is fast enough for both.
@@ -141,6 +143,25 @@ pub(crate) fn manifest_tools(places: &Places) -> Result<PathBuf> {
 /// Fails if the folder can't be created.
 pub(crate) fn monitoring_tools(places: &Places) -> Result<PathBuf> {
     tools(places, &MONITORING_TOOLS, ["parser of OpenMetrics", "grammar of PromQL, or types of Grafana"])
+}
+
+/// The folder of the npm package that draws the charts of a worker's page, to compare with the files in this repository.
+/// Returns `None` if it can't be installed, so that the test that needs it is skipped.
+///
+/// # Errors
+///
+/// Fails if the folder can't be created.
+pub(crate) fn uplot(places: &Places) -> Result<Option<PathBuf>> {
+    let folder = places.cache.join("uplot");
+    fs::create_dir_all(&folder)?;
+    let npm = on_path("npm").context("there is no npm here");
+    match npm.and_then(|npm| install_node(&npm, &folder, &[UPLOT])) {
+        Ok(()) => Ok(Some(folder.join("node_modules/uplot"))),
+        Err(error) => {
+            eprintln!("There is no uPlot here ({error:#}): the test that needs it is skipped.");
+            Ok(None)
+        }
+    }
 }
 
 /// Installs packages, and says which of those of Python and Node aren't here.

@@ -5,11 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     apt::Apt,
     command::{self, on_path, quiet},
+    debian::write_program,
     places::{Places, remove},
 };
 
@@ -66,25 +67,36 @@ impl Tool {
     }
 }
 
-/// A program of a Debian package that needs no other package.
+/// A program of a Debian package.
 pub(crate) struct DebianTool {
     name: &'static str,
     package: &'static str,
+    /// Path in the package of a program that needs other files of its package and other packages. `None` if the program
+    /// needs neither.
+    needs_others: Option<&'static str>,
 }
 
 /// Prometheus' own tool, which checks a worker's metrics.
-pub(crate) const PROMTOOL: DebianTool = DebianTool { name: "promtool", package: "prometheus" };
+pub(crate) const PROMTOOL: DebianTool =
+    DebianTool { name: "promtool", package: "prometheus", needs_others: None };
 /// Prometheus itself, which the tests let scrape a worker.
-pub(crate) const PROMETHEUS: DebianTool = DebianTool { name: "prometheus", package: "prometheus" };
+pub(crate) const PROMETHEUS: DebianTool =
+    DebianTool { name: "prometheus", package: "prometheus", needs_others: None };
 /// A registry.
 pub(crate) const DOCKER_REGISTRY: DebianTool =
-    DebianTool { name: "docker-registry", package: "docker-registry" };
+    DebianTool { name: "docker-registry", package: "docker-registry", needs_others: None };
+/// A browser without a screen, which shows a worker's page. It takes 97 MB to download and 293 MB on the disk.
+pub(crate) const CHROMIUM: DebianTool = DebianTool {
+    name: "chromium-headless-shell",
+    package: "chromium-headless-shell",
+    needs_others: Some("usr/lib/chromium/chromium-headless-shell"),
+};
 
 impl DebianTool {
     /// Finds the program, or takes it from its package. Returns `None` if it is missing and can't be installed, so that
     /// tests that need it are skipped.
     pub(crate) fn ready(&self, places: &Places) -> Option<PathBuf> {
-        let Self { name, package } = self;
+        let Self { name, package, .. } = self;
         let program = places.tools().join("bin").join(name);
         if program.is_file() {
             return Some(program);
@@ -103,15 +115,44 @@ impl DebianTool {
     }
 
     fn install(&self, places: &Places, program: &Path) -> Result<()> {
-        let Self { name, package } = self;
+        let Self { name, package, needs_others } = self;
         let folder = places.cache.join(name);
         remove(&folder)?;
         let root = folder.join("root");
         fs::create_dir_all(&root)?;
         fs::create_dir_all(places.tools().join("bin"))?;
-        Apt::new(&folder.join("apt"))?.unpack_alone(package, &root)?;
-        let unpacked = root.join("usr/bin").join(name);
-        fs::rename(unpacked, program).with_context(|| format!("the package has no {name}"))?;
-        remove(&folder)
+        let apt = Apt::new(&folder.join("apt"))?;
+        match needs_others {
+            None => {
+                apt.unpack_alone(package, &root)?;
+                let unpacked = root.join("usr/bin").join(name);
+                fs::rename(unpacked, program).with_context(|| format!("the package has no {name}"))?;
+                remove(&folder)
+            }
+            Some(unpacked) => {
+                apt.unpack_with_dependencies(package, &root)?;
+                let unpacked = root.join(unpacked);
+                if !unpacked.is_file() {
+                    bail!("the package has no {}", unpacked.display());
+                }
+                remove(&folder.join("apt"))?;
+                // Written last, so that an interrupted installation begins again.
+                write_program(program, &script(&root, &unpacked))
+            }
+        }
     }
+}
+
+/// Returns a script that starts an unpacked program with the libraries that were unpacked next to it.
+fn script(root: &Path, program: &Path) -> String {
+    let (root, program) = (root.display(), program.display());
+    format!(
+        r#"#!/bin/sh
+for folder in "{root}"/usr/lib/*-linux-* "{root}"/usr/lib/*-linux-*/pulseaudio; do
+    LD_LIBRARY_PATH="$folder${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+done
+export LD_LIBRARY_PATH
+exec "{program}" "$@"
+"#
+    )
 }

@@ -7,7 +7,8 @@
 //! | `families` | metric families of a worker's state, for Prometheus |
 //! | [`health`] | whether a worker is alive, and whether it's ready |
 //! | `status` | the state of a worker as JSON, for people and scripts |
-//! | [`server`] | HTTP: `/healthz`, `/readyz`, `/metrics`, `/status` |
+//! | `page` | the page that shows the status in a browser |
+//! | [`server`] | HTTP: `/`, `/events`, `/healthz`, `/readyz`, `/metrics`, `/status` |
 //! | [`probe`] | queries another worker over HTTP: whether it's alive, and its status |
 //! | [`emf`] | a line for CloudWatch each minute |
 //!
@@ -19,6 +20,7 @@ mod families;
 pub mod health;
 pub mod metrics;
 mod openmetrics;
+mod page;
 pub mod probe;
 pub mod server;
 mod status;

@@ -5,6 +5,7 @@
 //! process that a test starts ends with the test.
 
 mod amazon;
+mod browser;
 mod command;
 mod disk;
 mod guard;
@@ -22,6 +23,7 @@ mod watcher;
 mod world;
 
 pub(crate) use amazon::{ACCOUNT, Amazon, Faults, arn, installed, program, signed};
+pub(crate) use browser::Browser;
 pub(crate) use command::{Command, Output, field, why};
 pub(crate) use disk::Disk;
 pub(crate) use guard::Guard;

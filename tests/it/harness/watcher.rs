@@ -36,7 +36,7 @@ pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> io::Result<Vec<u8
 
 #[track_caller]
 pub(crate) fn request(address: SocketAddr, method: &str, path: &str) -> Seen {
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: worker\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let answer = exchange(address, request.as_bytes()).expect("an answer");
     let answer = String::from_utf8(answer).expect("text");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");

@@ -3,12 +3,14 @@
 //! | module | shows |
 //! |---|---|
 //! | `logs` | the effects of guests on the log |
+//! | `page` | the page, in a browser |
 //! | `report` | the report on the usage file |
 //! | `traces` | the traces that a collector receives |
 //! | `usage` | the file that records the usage of each task |
 //! | `watching` | the HTTP endpoints and the metrics of a worker |
 
 mod logs;
+mod page;
 mod report;
 mod traces;
 mod usage;

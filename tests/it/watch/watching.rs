@@ -329,12 +329,14 @@ fn what_is_no_request_is_refused_and_changes_nothing() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{bytes:?}: {answer}");
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "QUERY"] {
-        assert_eq!(request(address, method, "/status").status, 405);
+        for path in ["/", "/events", "/status"] {
+            assert_eq!(request(address, method, path).status, 405, "{method} {path}");
+        }
     }
-    let body = b"POST /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\nabc";
+    let body = b"POST /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\nabc";
     let refused = exchange(address, body).unwrap_or_default();
     assert!(refused.starts_with(b"HTTP/1.1 405"), "{}", String::from_utf8_lossy(&refused));
-    for path in ["/", "/metrics/", "//status", "/../status", "/status%2f", "*"] {
+    for path in ["/index.html", "/events/", "/metrics/", "//status", "/../status", "/status%2f", "*"] {
         assert_eq!(get(address, path).status, 404, "{path}");
     }
     let head = request(address, "HEAD", "/metrics");
