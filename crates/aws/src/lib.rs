@@ -28,7 +28,7 @@ pub use config::{Aws, is_role};
 pub use ecr::{EcrPassword, EcrRegistry, ecr_password};
 pub use policy::Permissions;
 pub use s3::{FetchError, S3Store, fetch, is_object, revision};
-pub use sqs::{QueuePlace, SqsQueue, is_queue_address};
+pub use sqs::{BATCH_POLICY, LONGEST_WAIT, QueuePlace, SqsQueue, is_queue_address};
 
 #[cfg(test)]
 mod tests {

@@ -20,7 +20,7 @@ mod wiring;
 #[cfg(feature = "compiler")]
 use self::commands::compile;
 use self::commands::{
-    cases, enqueue, health, inspect, invoke, manifest, new, policy, push, queue, report, run, top,
+    cases, enqueue, health, inspect, invoke, manifest, new, policy, push, queue, report, run, simulate, top,
 };
 use self::output::failure::Failure;
 use self::settings::flags::{Cli, Command, help};
@@ -105,6 +105,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Health(args) => block_on(health::health(args)),
         Command::Top(args) => block_on(top::top(args)),
         Command::Report(args) => report::report(&args),
+        Command::Simulate(args) => simulate::simulate(&args),
         Command::New(args) => new::new(&args),
         Command::Test(args) => block_on(cases::test(args)),
         Command::Dev(args) => block_on(cases::dev::dev(*args)),

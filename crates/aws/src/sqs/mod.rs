@@ -41,7 +41,7 @@ use wasmrun_runtime::ports::queue::{
 /// dropped still takes the next message, which is then hidden for its visibility timeout and counts a receive
 /// (aws/aws-sdk-js#2350, aws/aws-sdk-java-v2#1395). So a poll is always awaited, and an idle worker takes this long to
 /// stop: it must be less than 3 s. The cost is 1,800 requests an hour instead of 180.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+pub const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Longest visibility of a message, counted from its receipt: twelve hours, less a margin for whole seconds and clock
 /// differences. A renewal beyond twelve hours fails.
 const LONGEST_VISIBILITY: Duration = MAX_VISIBILITY.saturating_sub(Duration::from_secs(10));
@@ -55,6 +55,14 @@ const RECEIVING_WAIT: Duration = Duration::from_millis(5);
 /// 40 ms later still, and a crash in that time repeats a completed task. A full queue fills its calls at any wait from
 /// 20 ms on (`cargo xtask bench queue`).
 const SETTLING_WAIT: Duration = Duration::from_millis(50);
+/// How a worker batches its calls to a standard queue.
+pub const BATCH_POLICY: BatchPolicy = BatchPolicy {
+    receive_batch: MAX_BATCH,
+    receiving_wait: RECEIVING_WAIT,
+    settling_calls: 8,
+    settling_wait: SETTLING_WAIT,
+    empty_receives: 2,
+};
 /// Timeout of one attempt of a call.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// Longest time that a response is assumed to have been on its way, unless a quarter of the visibility timeout is
@@ -184,14 +192,12 @@ impl Queue for SqsQueue {
 
     /// A request takes about ten milliseconds, and is billed the same for one message and for ten.
     fn batch_policy(&self) -> BatchPolicy {
-        BatchPolicy {
-            // One receive can bring several messages of one group of a FIFO queue. A single message blocks the rest of
-            // its group in the queue until it is settled, as the order requires.
-            receive_batch: if self.fifo { 1 } else { MAX_BATCH },
-            receiving_wait: if self.fifo { Duration::ZERO } else { RECEIVING_WAIT },
-            settling_calls: 8,
-            settling_wait: SETTLING_WAIT,
-            empty_receives: 2,
+        // One receive can bring several messages of one group of a FIFO queue. A single message blocks the rest of its
+        // group in the queue until it is settled, as the order requires.
+        if self.fifo {
+            BatchPolicy { receive_batch: 1, receiving_wait: Duration::ZERO, ..BATCH_POLICY }
+        } else {
+            BATCH_POLICY
         }
     }
 

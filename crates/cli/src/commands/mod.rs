@@ -14,4 +14,5 @@ pub(crate) mod push;
 pub(crate) mod queue;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod simulate;
 pub(crate) mod top;

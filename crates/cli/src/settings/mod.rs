@@ -62,6 +62,7 @@ pub(crate) mod project;
 mod range;
 pub(crate) mod read;
 pub(crate) mod registry;
+pub(crate) mod simulate;
 pub(crate) mod source;
 pub(crate) mod task;
 pub(crate) mod text;

@@ -10,6 +10,7 @@
 //! | `signals`, `reload` | handle signals; reload the configuration |
 //! | `watch` | serves metrics, status and health of a worker, and finds a worker by its address |
 //! | `usage_log` | appends the usage of each task to a file |
+//! | `usage_records`, `prices` | read usage files and the price table |
 //! | `worker` | opens and runs a worker |
 
 pub(crate) mod backends;
@@ -17,9 +18,11 @@ pub(crate) mod cases;
 pub(crate) mod compiler;
 pub(crate) mod component;
 pub(crate) mod logging;
+pub(crate) mod prices;
 pub(crate) mod refresh;
 pub(crate) mod reload;
 pub(crate) mod signals;
 pub(crate) mod usage_log;
+pub(crate) mod usage_records;
 pub(crate) mod watch;
 pub(crate) mod worker;

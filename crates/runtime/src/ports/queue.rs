@@ -90,7 +90,7 @@ impl Default for BatchPolicy {
 impl BatchPolicy {
     /// Returns how many messages may be unsettled after their tasks ended, in addition to those of running tasks: two
     /// batches for each call.
-    pub(crate) fn unsettled(&self) -> usize {
+    pub fn unsettled(&self) -> usize {
         2 * MAX_BATCH * self.settling_calls
     }
 }

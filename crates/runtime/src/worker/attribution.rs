@@ -6,6 +6,7 @@
 //! backend successfully, the backend works.
 
 use super::Worker;
+use super::decision::Attribution;
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::message::Message;
 use crate::model::outcome::Outcome;
@@ -22,20 +23,6 @@ const ITS_OWN_AFTER: u32 = 3;
 const CONTROL_READ: Duration = Duration::from_secs(2);
 /// Number of suspects that are remembered. Beyond it the oldest is forgotten, and starts from zero.
 const MAX_SUSPECTS: usize = 1000;
-
-/// The party to blame for a failed task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attribution {
-    /// The message, or the component: the policy for the outcome decides, and the receive counts.
-    Message,
-    /// Probably the message. The receive doesn't count yet, and the breaker doesn't record a failure.
-    Suspect {
-        /// Number of times that this has happened to the message.
-        times: u32,
-    },
-    /// The host: every message would meet the error.
-    Host,
-}
 
 /// Results of the tasks so far, from which the state of the backends follows.
 #[derive(Debug)]

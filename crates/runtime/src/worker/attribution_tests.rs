@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::outcome::Policy;
 use crate::worker::breaker::{Admission, Breaker, Evidence, Probe};
-use crate::worker::settle::{Decision, Rules, decide};
+use crate::worker::decision::{Decision, Rules, decide};
 use crate::worker::{Backoff, WorkerOptions};
 use proptest::prelude::*;
 use std::sync::Arc;

@@ -5,9 +5,8 @@
 //! pause the worker checks the backends, and the circuit is half-open: one message probes. If the probe succeeds, the
 //! circuit closes; if it fails, the next pause is longer.
 
-use super::attribution::Attribution;
 use super::circuit::{Circuit, FIRST_PAUSE, State, longer};
-use super::settle::Decision;
+use super::decision::{Attribution, Decision};
 use crate::model::host_error::{HostError, HostErrorKind, Used};
 use crate::model::outcome::Outcome;
 use parking_lot::{Mutex, MutexGuard};

@@ -1,6 +1,6 @@
 //! State of the circuit breaker: closed, open or half-open, and the failures that open it. It neither logs nor waits.
 
-use super::attribution::Attribution;
+use super::decision::Attribution;
 use crate::model::host_error::Used;
 use crate::model::outcome::Outcome;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Dead letters: sends messages to the dead-letter queue, with the reason.
 
 use super::Worker;
-use super::settle::Decision;
+use super::decision::Decision;
 use crate::model::message::{
     Attribute, AttributeValue, MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage,
 };

@@ -11,7 +11,7 @@
 //! | `lease` | the visibility of messages, and its renewal |
 //! | `process`, `body` | the task of one message, and its body |
 //! | `attribution`, `misconfiguration` | whose error it is; errors that only the operator can mend |
-//! | `settle`, `dead_letter`, `waiting` | what becomes of the message |
+//! | [`decision`], `settle`, `dead_letter`, `waiting` | what becomes of the message |
 //! | `scale`, [`scaler`], `mean` | how many tasks run at once |
 //! | `status`, `tally` | what operators see |
 //! | `options` | settings, and the checks at the start |
@@ -22,6 +22,7 @@ mod body;
 mod breaker;
 pub mod circuit;
 mod dead_letter;
+pub mod decision;
 mod lease;
 mod mean;
 mod misconfiguration;
@@ -38,10 +39,11 @@ mod tally;
 mod waiting;
 
 pub use self::body::BodyStore;
+pub use self::decision::Backoff;
 pub use self::options::{OnLeaseExpired, StartError, TasksStart, WorkerOptions};
 pub use self::rate::Rate;
+pub use self::receive::{LONG_POLL, MOST_POLLERS, SHORT_POLL};
 pub use self::scale::{ScaleOptions, Sizing};
-pub use self::settle::Backoff;
 pub use self::status::{FailedTask, InstancesStatus, NAMED, Receiving, RunningTask, Status};
 pub use self::tally::{Count, Counts, Summary, Tally};
 
@@ -49,6 +51,7 @@ use self::attribution::Attributions;
 use self::body::BODY_STORE;
 use self::breaker::{Breaker, Cause};
 use self::dead_letter::DeadLetterQueue;
+use self::decision::Rules;
 use self::lease::Leases;
 use self::mean::MeanTime;
 use self::misconfiguration::Misconfiguration;
@@ -56,7 +59,7 @@ use self::options::{check_queue, check_timeout};
 use self::permits::Permits;
 use self::rate::Starts;
 use self::scale::StatisticsWindow;
-use self::settle::{Rules, Settlement, Settling, settle_all};
+use self::settle::{Settlement, Settling, settle_all};
 use self::status::Watched;
 use self::waiting::WaitingMessages;
 use crate::model::message::MAX_VISIBILITY;

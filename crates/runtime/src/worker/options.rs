@@ -1,9 +1,9 @@
 //! The options of a worker, and the errors of its start.
 
 use super::body::BodyStore;
+use super::decision::Backoff;
 use super::rate::Rate;
 use super::scale::ScaleOptions;
-use super::settle::Backoff;
 use crate::model::message::MAX_VISIBILITY;
 use crate::model::outcome::Policy;
 use crate::model::usage::TaskObserver;

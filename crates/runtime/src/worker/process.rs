@@ -1,10 +1,10 @@
 //! Processing: runs the task of one message, from fetching its body to sending its settlement.
 
-use super::attribution::Attribution;
 use super::body::{self, Failed, body_store};
 use super::breaker::{Cause, Evidence, Probe};
+use super::decision::{Attribution, Decision, decide};
 use super::permits::{Permit, Unsettled};
-use super::settle::{Decision, Operation, Settlement, decide};
+use super::settle::{Operation, Settlement};
 use super::waiting::{LeasedMessage, MOST_WAITING};
 use super::{InProgress, OnLeaseExpired, Worker};
 use crate::model::message::Message;

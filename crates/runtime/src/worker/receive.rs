@@ -20,12 +20,12 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 /// Longest wait that a receive asks for. A queue may wait for less: SQS's waits for 2 s.
-const LONG_POLL: Duration = Duration::from_secs(20);
+pub const LONG_POLL: Duration = Duration::from_secs(20);
 /// How long a receive waits with `until_empty`, in a helper, or while messages wait for a backend. SQS counts in
 /// seconds, and rounds this up to one.
-const SHORT_POLL: Duration = Duration::from_millis(200);
+pub const SHORT_POLL: Duration = Duration::from_millis(200);
 /// Maximum number of pollers. Each keeps a connection busy.
-const MOST_POLLERS: usize = 16;
+pub const MOST_POLLERS: usize = 16;
 
 /// State that the pollers share.
 pub(super) struct Polling<'a> {

@@ -3,23 +3,17 @@
 use super::Worker;
 use crate::model::outcome::Outcome;
 use crate::task::component::Report;
-use crate::worker::scaler::{Goal, Scaler, Scaling, Snapshot, Target};
+use crate::worker::scaler::{
+    ASK_EVERY, BUSY, Goal, IDLE, LONGEST_REQUEST, Scaler, Scaling, Snapshot, Target,
+};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-/// Interval of the scaler's decisions while tasks run, …
-const BUSY: Duration = Duration::from_millis(50);
-/// … and while none runs.
-const IDLE: Duration = Duration::from_secs(1);
-/// Interval at which the queue is asked for its depth, if the goal or the status needs it.
-const ASK_EVERY: Duration = Duration::from_secs(10);
 /// How long the queue may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Longest time that a receive takes without waiting for messages to come.
-const LONGEST_REQUEST: Duration = Duration::from_millis(100);
 
 /// How to move the number of concurrent tasks between a minimum and [`super::WorkerOptions::instances`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +63,6 @@ impl StatisticsWindow {
             self.empty_receives.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        // A longer receive waited for messages. Meanwhile its permits count as free.
         let running_time = micros(running_time.min(LONGEST_REQUEST));
         self.receiving_us.fetch_add(running_time.saturating_mul(count as u64), Ordering::Relaxed);
         if count >= asked {

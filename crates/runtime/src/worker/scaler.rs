@@ -15,6 +15,16 @@ use std::collections::VecDeque;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+/// Interval of the scaler's decisions while tasks run, …
+pub const BUSY: Duration = Duration::from_millis(50);
+/// … and while none runs. A receive that returned all that was asked for cuts it short.
+pub const IDLE: Duration = Duration::from_secs(1);
+/// Interval at which the queue is asked for its depth, if the goal or the status needs it.
+pub const ASK_EVERY: Duration = Duration::from_secs(10);
+/// Longest time that a receive takes without waiting for messages to come. A longer receive waited for messages:
+/// meanwhile its permits count as free.
+pub const LONGEST_REQUEST: Duration = Duration::from_millis(100);
+
 /// Average number of tasks for each thread, running or ready, beyond which more are useless: one computes, and half the
 /// time another is ready when it ends.
 const RUNNABLE_PER_THREAD: f64 = 1.5;

@@ -1,15 +1,13 @@
 //! Settlement: deletes a message or makes it visible again, after its task has ended.
 //!
-//! [`decide`] is a pure function that chooses what to do. [`settle_all`] is the one place that deletes and releases
+//! [`decide`](super::decision::decide) chooses what to do. [`settle_all`] is the one place that deletes and releases
 //! messages. Each of its calls settles the batch that arrived during the previous call, so that a busy worker settles
 //! in batches and an idle worker settles at once. A failed settlement is retried for as long as the message is ours.
 
-use super::attribution::Attribution;
 use super::breaker::{Breaker, Evidence, Probe};
 use super::permits::Unsettled;
 use super::tally::Tally;
-use crate::model::message::{MAX_BATCH, MAX_VISIBILITY};
-use crate::model::outcome::{Action, Cancel, Outcome, Policy};
+use crate::model::message::MAX_BATCH;
 use crate::model::trace::Trace;
 use crate::model::usage::{Settled, TaskObserver};
 use crate::ports::queue::{Queue, QueueError, Receipt};
@@ -21,97 +19,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Shortest and longest pause before failed settlements are retried. The pause doubles with each failure.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-
-/// The delay before a failed message is retried. It doubles with each receive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
-    /// Delay after the first receive.
-    pub first: Duration,
-    /// Upper bound of the delay.
-    pub longest: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { first: Duration::from_secs(1), longest: Duration::from_secs(900) }
-    }
-}
-
-impl Backoff {
-    /// Returns a time between half of the full delay and all of it, so that messages that failed together aren't
-    /// retried together. `chance` is a random number between 0 and 1.
-    fn after(&self, receive_count: u32, chance: f64) -> Duration {
-        let doublings = receive_count.saturating_sub(1).min(31);
-        let full = self.first.saturating_mul(1 << doublings).min(self.longest).min(MAX_VISIBILITY);
-        full.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
-    }
-}
-
-/// The decision about a message whose task has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decision {
-    /// Delete it.
-    Delete,
-    /// Make it visible again after this delay. This receive counts.
-    Retry(Duration),
-    /// Make it visible again after this delay. This receive doesn't count, where the queue can do that: the task isn't
-    /// to blame.
-    Release(Duration),
-    /// Send it to the dead-letter queue, then delete it.
-    DeadLetter,
-    /// Do nothing: the message is no longer ours.
-    Leave,
-}
-
-/// The settings that a decision depends on, in addition to the outcome.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) policy: Policy,
-    pub(super) backoff: Backoff,
-    /// Number of receives after which the queue itself dead-letters a message.
-    pub(super) max_receives: Option<u32>,
-    /// Whether there is a dead-letter queue.
-    pub(super) dead_letter: bool,
-}
-
-/// Decides what to do with a message. `chance` is a random number between 0 and 1, for the backoff.
-pub(super) fn decide(
-    outcome: &Outcome,
-    attribution: Attribution,
-    receive_count: u32,
-    rules: &Rules,
-    chance: f64,
-) -> Decision {
-    let backoff = || rules.backoff.after(receive_count, chance);
-    let (action, delay) = match outcome {
-        Outcome::Completed => return Decision::Delete,
-        Outcome::HostFailed { .. } => match attribution {
-            Attribution::Message => (Action::Retry, None),
-            Attribution::Suspect { times } => {
-                let tries = receive_count.max(times.saturating_add(1));
-                return Decision::Release(rules.backoff.after(tries, chance));
-            }
-            Attribution::Host => return Decision::Release(backoff()),
-        },
-        Outcome::Cancelled { why: Cancel::LeaseExpired } => return Decision::Leave,
-        Outcome::Cancelled { .. } => return Decision::Release(Duration::ZERO),
-        Outcome::Retry { delay, .. } => (rules.policy.retry, *delay),
-        Outcome::Rejected { .. } => (rules.policy.rejected, None),
-        Outcome::LimitExceeded { .. } => (rules.policy.limit_exceeded, None),
-        Outcome::TimedOut => (rules.policy.timed_out, None),
-        Outcome::Trapped { .. } => (rules.policy.trapped, None),
-    };
-    match action {
-        Action::Drop => Decision::Delete,
-        Action::DeadLetter => Decision::DeadLetter,
-        // This is the last receive: the queue itself would dead-letter the message at its next receive, without a
-        // reason.
-        Action::Retry if rules.dead_letter && rules.max_receives.is_some_and(|max| receive_count >= max) => {
-            Decision::DeadLetter
-        }
-        Action::Retry => Decision::Retry(delay.unwrap_or_else(backoff)),
-    }
-}
 
 /// The settlement of one message: an operation for [`settle_all`] to carry out.
 pub(super) struct Settlement {

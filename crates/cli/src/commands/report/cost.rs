@@ -4,11 +4,11 @@
 //! largest task determines the size, and is known only at the end. So the time is added up for each speed that the
 //! sizes have.
 
-use super::prices::Prices;
-use super::record::Record;
 use crate::output::failure::Failure;
 use crate::output::show::{amount, size};
 use crate::settings::flags::FargateSize;
+use crate::wiring::prices::{Prices, check_size};
+use crate::wiring::usage_records::record::Record;
 use serde::Serialize;
 
 /// Bytes of a GB, as AWS counts them.
@@ -61,16 +61,8 @@ impl Bill {
         lambda_mb: Option<u32>,
     ) -> Result<Self, Failure> {
         let sizes = prices.fargate.sizes();
-        if let Some(chosen) = fargate_size.filter(|chosen| !sizes.contains(chosen)) {
-            let (vcpu, gb) = (chosen.vcpu, chosen.gb);
-            let gbs: Vec<String> =
-                sizes.iter().filter(|size| size.vcpu == vcpu).map(|size| size.gb.to_string()).collect();
-            let wrong = format!("--fargate-size {vcpu},{gb}: Fargate has no such size");
-            return Err(Failure::usage(if gbs.is_empty() {
-                wrong
-            } else {
-                format!("{wrong}; with {vcpu} vCPU there may be {} GB", gbs.join(", "))
-            }));
+        if let Some(chosen) = fargate_size {
+            check_size(&prices, chosen, "--fargate-size")?;
         }
         let fargate = match fargate_size {
             Some(size) => vec![size.vcpu],
@@ -238,8 +230,8 @@ fn plain(number: f64) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::record::tests::record;
     use super::*;
+    use crate::wiring::usage_records::record::tests::record;
     use serde_json::json;
 
     pub(crate) fn bill() -> Bill {

@@ -5,50 +5,25 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `lines` | reads the lines of a file, however long |
-//! | `record` | parses a line |
 //! | `totals`, `timeline` | add up all records; count outcomes over time |
-//! | `prices`, `cost` | the price table; the cost of the same work elsewhere |
+//! | `cost` | the cost of the same work elsewhere |
 //! | `text` | formats the report as text or JSON |
 
 mod cost;
-mod lines;
-mod prices;
-mod record;
 mod text;
 mod timeline;
 mod totals;
 
 use self::cost::Bill;
-use self::lines::{Line, Lines, MAX_LINE_BYTES};
-use self::prices::Prices;
-use self::record::Record;
-use self::totals::{Totals, cut};
+use self::totals::Totals;
 
 use crate::output::failure::Failure;
 use crate::settings::flags::ReportArgs;
 use crate::settings::log::LogSettings;
 use crate::wiring::logging;
-use serde::Serialize;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use crate::wiring::prices::Prices;
+use crate::wiring::usage_records::{BadLines, no_record, read};
 use std::process::ExitCode;
-
-/// Lines that aren't records: their number, and the first.
-#[derive(Debug, Default, Serialize)]
-struct BadLines {
-    count: u64,
-    first: Option<BadLine>,
-}
-
-/// A line that isn't a record. `error` may quote the line.
-#[derive(Debug, Serialize)]
-struct BadLine {
-    file: String,
-    line: u64,
-    error: String,
-}
 
 pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&LogSettings::default())?;
@@ -56,68 +31,25 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let mut totals = Totals::new(args.top, Bill::new(prices, args.fargate_size, args.lambda_size)?);
     let mut bad = BadLines::default();
     for path in &args.files {
-        read(path, &mut totals, &mut bad)?;
+        read(path, &mut bad, |record| totals.count(record))?;
     }
     if totals.tasks == 0 {
-        return Err(Failure::usage(match &bad.first {
-            Some(BadLine { file, line, error }) => {
-                format!("there is no record of a task: line {line} of {file}: {error}")
-            }
-            None => {
-                let files: Vec<_> = args.files.iter().map(|file| shown(file)).collect();
-                format!("there is no record of a task: {} is empty", files.join(" and "))
-            }
-        }));
+        return Err(no_record(&args.files, &bad));
     }
     output.print(&if args.json { text::json(&totals, &bad).to_string() } else { text::text(&totals, &bad) });
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the name of a file in errors.
-fn shown(path: &Path) -> String {
-    if path.as_os_str() == "-" { "standard input".into() } else { path.display().to_string() }
-}
-
-fn read(path: &Path, totals: &mut Totals, bad: &mut BadLines) -> Result<(), Failure> {
-    let shown = shown(path);
-    if path.as_os_str() == "-" {
-        return read_lines(io::stdin().lock(), &shown, totals, bad);
-    }
-    let file = File::open(path).map_err(|error| Failure::usage(format!("cannot read {shown}: {error}")))?;
-    read_lines(file, &shown, totals, bad)
-}
-
-fn read_lines(input: impl Read, shown: &str, totals: &mut Totals, bad: &mut BadLines) -> Result<(), Failure> {
-    let mut lines = Lines::new(input);
-    let mut number = 0;
-    loop {
-        let line = lines.next().map_err(|error| Failure::backend(format!("cannot read {shown}: {error}")))?;
-        number += 1;
-        let error = match line {
-            None => return Ok(()),
-            Some(Line::Whole(line)) if line.trim_ascii().is_empty() => continue,
-            Some(Line::Whole(line)) => match Record::read(line) {
-                Ok(record) => {
-                    totals.count(&record);
-                    continue;
-                }
-                Err(error) => error,
-            },
-            Some(Line::TooLong) => format!("it is longer than {MAX_LINE_BYTES} bytes"),
-        };
-        bad.count += 1;
-        bad.first.get_or_insert_with(|| BadLine { file: shown.to_owned(), line: number, error: cut(&error) });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wiring::usage_records::read_lines;
+    use crate::wiring::usage_records::record;
     use proptest::prelude::*;
 
     fn report_of(input: &[u8]) -> (Totals, BadLines) {
         let (mut totals, mut bad) = (Totals::new(5, cost::tests::bill()), BadLines::default());
-        read_lines(input, "file", &mut totals, &mut bad).expect("read");
+        read_lines(input, "file", &mut bad, |record| totals.count(record)).expect("read");
         (totals, bad)
     }
 

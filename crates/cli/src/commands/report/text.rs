@@ -1,10 +1,10 @@
 //! Formats the report as text or JSON.
 
-use super::BadLines;
 use super::cost::Cost;
-use super::record::{HttpTraffic, Traffic};
 use super::totals::{Heaviest, HeavyTask, Outcomes, Totals, outcome_names};
 use crate::output::show::{amount, count, size, spreads, time};
+use crate::wiring::usage_records::BadLines;
+use crate::wiring::usage_records::record::{HttpTraffic, Traffic};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;

@@ -1,8 +1,9 @@
 //! Adds up all records, in memory that doesn't grow with their number.
 
 use super::cost::Bill;
-use super::record::{HttpTraffic, Record, Traffic};
 use super::timeline::Timeline;
+use crate::wiring::usage_records::cut;
+use crate::wiring::usage_records::record::{HttpTraffic, Record, Traffic};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -15,8 +16,6 @@ pub(super) type Outcomes = [u64; OutcomeKind::ALL.len() + 1];
 /// Maximum number of names of limits, of stores, of queues and of buckets, as a hostile file may hold any number. There are some
 /// twenty limits, and usually few stores and queues.
 const MAX_NAMES: usize = 64;
-/// Maximum length of a text of the heaviest tasks. Longer texts are cut.
-const MAX_TEXT_BYTES: usize = 200;
 /// Name under which all other names are counted.
 const OTHER: &str = "other";
 
@@ -213,19 +212,11 @@ impl HeavyTask {
     }
 }
 
-/// Cuts a text to `MAX_TEXT_BYTES`, at a character boundary.
-pub(super) fn cut(text: &str) -> String {
-    match text.char_indices().find(|(at, c)| at + c.len_utf8() > MAX_TEXT_BYTES) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}…", &text[..end]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::cost::tests::bill;
-    use super::super::record::tests::record;
     use super::*;
+    use crate::wiring::usage_records::record::tests::record;
     use proptest::prelude::*;
 
     fn totals(top: usize, records: impl IntoIterator<Item = serde_json::Value>) -> Totals {

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 const COMMANDS: [(&str, &[&str]); 5] = [
     ("Start here", &["enqueue", "run", "invoke"]),
     ("Write a guest", &["new", "test", "dev"]),
-    ("Queues and results", &["queue", "report"]),
+    ("Queues and results", &["queue", "report", "simulate"]),
     ("Workers", &["top", "health"]),
     ("Components and rights", &["inspect", "compile", "push", "policy", "manifest", "completions"]),
 ];

@@ -8,6 +8,7 @@
 //! | `authors` | `new`, `test` and `dev` |
 //! | `components` | `inspect`, `compile`, `push` and `policy` |
 //! | `manifests` | `manifest` |
+//! | `simulate` | `simulate` |
 //! | `help` | groups the flags in `--help` |
 
 mod authors;
@@ -15,6 +16,7 @@ mod components;
 pub(crate) mod help;
 mod manifests;
 mod queues;
+mod simulate;
 mod tasks;
 mod workers;
 
@@ -26,6 +28,7 @@ pub(crate) use self::manifests::{
     ContainerArgs, EcsArgs, KedaIdentity, KubernetesArgs, ManifestArgs, Platform,
 };
 pub(crate) use self::queues::{EnqueueArgs, QueueArgs, QueueCommand};
+pub(crate) use self::simulate::{ModelArgs, SimulateArgs};
 pub(crate) use self::tasks::{InvokeArgs, RunArgs, TaskArgs};
 pub(crate) use self::workers::{FargateSize, HealthArgs, ReportArgs, TopArgs};
 
@@ -69,6 +72,7 @@ pub(crate) enum Command {
     Policy(Box<PolicyArgs>),
     Manifest(Box<ManifestArgs>),
     Report(ReportArgs),
+    Simulate(Box<SimulateArgs>),
     Health(HealthArgs),
     Top(TopArgs),
     /// Print a shell completion script

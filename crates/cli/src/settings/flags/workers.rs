@@ -86,7 +86,7 @@ pub(crate) struct FargateSize {
 }
 
 /// Parses `VCPU,GB`.
-fn parse_fargate_size(text: &str) -> Result<FargateSize, String> {
+pub(super) fn parse_fargate_size(text: &str) -> Result<FargateSize, String> {
     let number = |text: &str| text.trim().parse().map_err(|_| "write VCPU,GB, such as 0.25,0.5".to_owned());
     let (vcpu, gb) = text.split_once(',').unwrap_or((text, ""));
     Ok(FargateSize { vcpu: number(vcpu)?, gb: number(gb)? })

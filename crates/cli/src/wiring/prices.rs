@@ -6,7 +6,7 @@ use crate::settings::read::{MAX_TOML_BYTES, read_text, toml_from};
 use serde::Deserialize;
 use std::path::Path;
 
-const SHIPPED: &str = include_str!("../../prices.toml");
+const SHIPPED: &str = include_str!("../prices.toml");
 /// Maximum price: a higher price is a typing error.
 const MAX_PRICE: f64 = 1e6;
 /// Maximum number of entries in each list of sizes, as each costs time for each record. AWS has some hundred sizes.
@@ -14,20 +14,22 @@ const MAX_SIZES: usize = 64;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Prices {
-    pub(super) region: String,
-    pub(super) offer: String,
-    pub(super) currency: String,
-    pub(super) fargate: Fargate,
-    pub(super) lambda: Lambda,
+pub(crate) struct Prices {
+    pub(crate) region: String,
+    pub(crate) offer: String,
+    pub(crate) currency: String,
+    pub(crate) fargate: Fargate,
+    pub(crate) lambda: Lambda,
+    /// Not in tables that were written before `wasmrun simulate` existed.
+    pub(crate) sqs: Option<Sqs>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Fargate {
-    pub(super) minimum_seconds: u32,
-    pub(super) vcpu_hour: Price,
-    pub(super) gb_hour: Price,
+pub(crate) struct Fargate {
+    pub(crate) minimum_seconds: u32,
+    pub(crate) vcpu_hour: Price,
+    pub(crate) gb_hour: Price,
     sizes: Vec<FargateSizes>,
 }
 
@@ -40,26 +42,32 @@ struct FargateSizes {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Lambda {
-    pub(super) minimum_milliseconds: u32,
-    pub(super) mb_per_vcpu: u32,
-    pub(super) timeout_seconds: u32,
-    pub(super) gb_second: Price,
-    pub(super) million_requests: Price,
-    pub(super) sizes_mb: Vec<u32>,
+pub(crate) struct Lambda {
+    pub(crate) minimum_milliseconds: u32,
+    pub(crate) mb_per_vcpu: u32,
+    pub(crate) timeout_seconds: u32,
+    pub(crate) gb_second: Price,
+    pub(crate) million_requests: Price,
+    pub(crate) sizes_mb: Vec<u32>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Price {
-    pub(super) price: f64,
+pub(crate) struct Sqs {
+    pub(crate) million_requests: Price,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Price {
+    pub(crate) price: f64,
     date: String,
     source: String,
 }
 
 impl Prices {
     /// Reads and checks the user's table, or the built-in table without a path.
-    pub(super) fn read(path: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn read(path: Option<&Path>) -> Result<Self, Failure> {
         let (shown, text) = match path {
             None => ("prices.toml".to_owned(), SHIPPED.to_owned()),
             Some(path) => {
@@ -74,7 +82,8 @@ impl Prices {
     }
 
     fn check(&self) -> Result<(), String> {
-        for (name, price) in self.all() {
+        let sqs = self.sqs.as_ref().map(|sqs| ("sqs.million-requests", &sqs.million_requests));
+        for (name, price) in self.all().into_iter().chain(sqs) {
             if !(0.0..=MAX_PRICE).contains(&price.price) {
                 return Err(format!("{name} is {}: a price is 0 to {MAX_PRICE}", price.price));
             }
@@ -108,21 +117,38 @@ impl Prices {
     }
 
     /// Returns the date of the oldest price.
-    pub(super) fn date(&self) -> &str {
+    pub(crate) fn date(&self) -> &str {
         self.all().iter().map(|(_, price)| price.date.as_str()).min().unwrap_or_default()
     }
 
     /// Returns the sources of the prices, each once.
-    pub(super) fn sources(&self) -> Vec<&str> {
+    pub(crate) fn sources(&self) -> Vec<&str> {
         let mut sources: Vec<&str> = self.all().iter().map(|(_, price)| price.source.as_str()).collect();
         sources.dedup();
         sources
     }
 }
 
+/// Refuses a size that Fargate doesn't have. `flag` is the flag that names it.
+pub(crate) fn check_size(prices: &Prices, chosen: FargateSize, flag: &str) -> Result<(), Failure> {
+    let sizes = prices.fargate.sizes();
+    if sizes.contains(&chosen) {
+        return Ok(());
+    }
+    let FargateSize { vcpu, gb } = chosen;
+    let gbs: Vec<String> =
+        sizes.iter().filter(|size| size.vcpu == vcpu).map(|size| size.gb.to_string()).collect();
+    let wrong = format!("{flag} {vcpu},{gb}: Fargate has no such size");
+    Err(Failure::usage(if gbs.is_empty() {
+        wrong
+    } else {
+        format!("{wrong}; with {vcpu} vCPU there may be {} GB", gbs.join(", "))
+    }))
+}
+
 impl Fargate {
     /// Returns all sizes of Fargate tasks.
-    pub(super) fn sizes(&self) -> Vec<FargateSize> {
+    pub(crate) fn sizes(&self) -> Vec<FargateSize> {
         let of = |sizes: &FargateSizes| {
             let vcpu = sizes.vcpu;
             sizes.gb.iter().map(move |gb| FargateSize { vcpu, gb: *gb }).collect::<Vec<_>>()
@@ -131,7 +157,7 @@ impl Fargate {
     }
 
     /// Returns the price of a size for an hour.
-    pub(super) fn hour(&self, size: FargateSize) -> f64 {
+    pub(crate) fn hour(&self, size: FargateSize) -> f64 {
         size.vcpu * self.vcpu_hour.price + size.gb * self.gb_hour.price
     }
 }

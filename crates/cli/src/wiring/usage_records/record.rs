@@ -14,69 +14,69 @@ const LARGEST: u64 = 1 << 53;
 
 /// Record of a task, with the fields that the report needs. Other fields are ignored.
 #[derive(Debug, Deserialize)]
-pub(super) struct Record<'a> {
+pub(crate) struct Record<'a> {
     time: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) message_id: Cow<'a, str>,
+    pub(crate) message_id: Cow<'a, str>,
     #[serde(default)]
-    pub(super) receive_count: u32,
+    pub(crate) receive_count: u32,
     #[serde(borrow, default)]
-    pub(super) component: Cow<'a, str>,
+    pub(crate) component: Cow<'a, str>,
     #[serde(borrow)]
-    pub(super) outcome: Cow<'a, str>,
+    pub(crate) outcome: Cow<'a, str>,
     #[serde(default)]
-    pub(super) limit: Option<String>,
+    pub(crate) limit: Option<String>,
     #[serde(default)]
-    pub(super) reason: Option<String>,
-    pub(super) fuel: u64,
-    pub(super) cpu_us: u64,
-    pub(super) wall_us: u64,
-    pub(super) peak_memory_bytes: u64,
-    pub(super) bytes_read: u64,
-    pub(super) bytes_written: u64,
+    pub(crate) reason: Option<String>,
+    pub(crate) fuel: u64,
+    pub(crate) cpu_us: u64,
+    pub(crate) wall_us: u64,
+    pub(crate) peak_memory_bytes: u64,
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_written: u64,
     #[serde(default)]
-    pub(super) queued_us: u64,
+    pub(crate) queued_us: u64,
     #[serde(default)]
-    pub(super) start_us: u64,
+    pub(crate) start_us: u64,
     #[serde(default)]
-    pub(super) compute_us: u64,
-    pub(super) blocked_us: u64,
+    pub(crate) compute_us: u64,
+    pub(crate) blocked_us: u64,
     #[serde(default)]
-    pub(super) ready_us: u64,
+    pub(crate) ready_us: u64,
     #[serde(default)]
-    pub(super) calls: u64,
+    pub(crate) calls: u64,
     #[serde(default)]
-    pub(super) refusals: u64,
+    pub(crate) refusals: u64,
     #[serde(default)]
-    pub(super) stores: BTreeMap<String, Traffic>,
+    pub(crate) stores: BTreeMap<String, Traffic>,
     #[serde(default)]
-    pub(super) queues: BTreeMap<String, Traffic>,
+    pub(crate) queues: BTreeMap<String, Traffic>,
     #[serde(default)]
-    pub(super) buckets: BTreeMap<String, Traffic>,
+    pub(crate) buckets: BTreeMap<String, Traffic>,
     #[serde(default)]
-    pub(super) http: HttpTraffic,
+    pub(crate) http: HttpTraffic,
     /// Time at which the task ended.
     #[serde(skip)]
-    pub(super) ended: Timestamp,
+    pub(crate) ended: Timestamp,
 }
 
 /// Calls to a store, a queue or a key-value bucket, and their messages and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
-pub(super) struct Traffic {
-    pub(super) calls: u64,
-    pub(super) messages: u64,
-    pub(super) bytes_read: u64,
-    pub(super) bytes_written: u64,
+pub(crate) struct Traffic {
+    pub(crate) calls: u64,
+    pub(crate) messages: u64,
+    pub(crate) bytes_read: u64,
+    pub(crate) bytes_written: u64,
 }
 
 /// HTTP requests, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
-pub(super) struct HttpTraffic {
-    pub(super) requests: u64,
-    pub(super) bytes_sent: u64,
-    pub(super) bytes_received: u64,
+pub(crate) struct HttpTraffic {
+    pub(crate) requests: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
 }
 
 impl<'a> Record<'a> {
@@ -85,7 +85,7 @@ impl<'a> Record<'a> {
     /// # Errors
     ///
     /// Says what is wrong with the line, and may quote it.
-    pub(super) fn read(line: &'a [u8]) -> Result<Self, String> {
+    pub(crate) fn read(line: &'a [u8]) -> Result<Self, String> {
         let mut record: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         record.ended = record.time.parse().map_err(|_| format!("{:?} is no time", record.time))?;
         let durations = [
@@ -124,7 +124,7 @@ impl<'a> Record<'a> {
     }
 
     /// Returns the task's value of a quantity.
-    pub(super) fn of(&self, quantity: Quantity) -> u64 {
+    pub(crate) fn of(&self, quantity: Quantity) -> u64 {
         match quantity {
             Quantity::Wall => self.wall_us,
             Quantity::Queued => self.queued_us,
@@ -136,13 +136,13 @@ impl<'a> Record<'a> {
     }
 
     /// Returns the outcome, or `None` if this version doesn't know it.
-    pub(super) fn outcome(&self) -> Option<OutcomeKind> {
+    pub(crate) fn outcome(&self) -> Option<OutcomeKind> {
         OutcomeKind::ALL.into_iter().find(|kind| kind.as_str() == self.outcome)
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};

@@ -3,17 +3,17 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 /// Maximum length of a line. A record takes a few hundred bytes, or some thousand with the longest reason.
-pub(super) const MAX_LINE_BYTES: usize = 64 << 10;
+pub(crate) const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// Reads one line at a time.
-pub(super) struct Lines<R> {
+pub(crate) struct Lines<R> {
     input: BufReader<R>,
     line: Vec<u8>,
 }
 
 /// A line of a file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub(crate) enum Line<'a> {
     /// The line without its line break.
     Whole(&'a [u8]),
     /// The line is longer than [`MAX_LINE_BYTES`].
@@ -21,12 +21,12 @@ pub(super) enum Line<'a> {
 }
 
 impl<R: Read> Lines<R> {
-    pub(super) fn new(input: R) -> Self {
+    pub(crate) fn new(input: R) -> Self {
         Self { input: BufReader::with_capacity(256 << 10, input), line: Vec::new() }
     }
 
     /// Reads the next line. Returns `None` at the end of the file.
-    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let most = MAX_LINE_BYTES as u64 + 1;
         let read = self.input.by_ref().take(most).read_until(b'\n', &mut self.line)?;

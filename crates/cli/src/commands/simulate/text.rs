@@ -1,0 +1,183 @@
+//! Formats the result of simulations as text or JSON.
+
+use super::{Cost, Point};
+use crate::output::show::{amount, count, time};
+use crate::settings::flags::ModelArgs;
+use crate::settings::simulate::Sweep;
+use crate::wiring::prices::Prices;
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use wasmrun_simulate::report::{Mean, Report, Spread};
+
+/// Width of the first column.
+const NAMES: usize = 24;
+
+fn seconds(seconds: f64) -> String {
+    time((seconds * 1e6).round() as u64)
+}
+
+/// Formats a number with three digits at most after the point.
+fn number(value: f64) -> String {
+    match value {
+        ..100.0 => {
+            let text = format!("{value:.2}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// Formats one result.
+pub(super) fn one(report: &Report, model: &ModelArgs, prices: &Prices) -> String {
+    let cost = Cost::of(report, model, prices);
+    let mut text = String::new();
+    // Writing to a string doesn't fail.
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<NAMES$}{value}");
+    };
+    row("simulated", seconds(report.simulated_seconds));
+    row("messages", count(report.arrived));
+    row("completed", count(report.completed));
+    for (name, number) in [
+        ("dead-lettered", report.dead_lettered),
+        ("not settled", report.left),
+        ("retries", report.retries),
+        ("Spot interruptions", report.interruptions),
+        ("deploys", report.deploys),
+        ("cancelled tasks", report.cancelled),
+        ("starts for nothing", report.stray_starts),
+    ] {
+        if number > 0 {
+            row(name, count(number));
+        }
+    }
+    if report.cancelled > 0 {
+        row("time lost by them", seconds(report.wasted_seconds));
+    }
+    let spread = |spread: Option<Spread>| {
+        spread.map_or("none".to_owned(), |Spread { mean, p50, p95, p99, max }| {
+            let [mean, p50, p95, p99, max] = [mean, p50, p95, p99, max].map(seconds);
+            format!("{mean:>11}{p50:>11}{p95:>11}{p99:>11}{max:>11}")
+        })
+    };
+    row("", format!("{:>11}{:>11}{:>11}{:>11}{:>11}", "mean", "p50", "p95", "p99", "max"));
+    row("arrival to deletion", spread(report.latency));
+    row("arrival to start", spread(report.wait));
+    let mean = |Mean { mean, max }| format!("{:>11}{:>44}", number(mean), number(max));
+    row("messages that wait", mean(report.backlog));
+    row("tasks that run", mean(report.concurrency));
+    row("workers", mean(report.workers));
+    row("worker hours", number(report.worker_seconds / 3600.0));
+    row(
+        "workers started",
+        format!("{}, {} of them got no message", count(report.launched), count(report.idle_starts)),
+    );
+    row("task seconds", number(report.task_seconds));
+    row("receives", format!("{}, {} of them empty", count(report.receives), count(report.empty_receives)));
+    let currency = &prices.currency;
+    let per_million = cost
+        .per_million(report)
+        .map(|each| format!(", {} for a million messages", amount(each)))
+        .unwrap_or_default();
+    row("cost", format!("{} {currency}{per_million}", amount(cost.total())));
+    let size = model.fargate_size();
+    let _ = write!(
+        text,
+        "\nCost: {} for the workers, each with {} vCPU and {} GB ({}, {}, {}; billed by the second, a minute at least), and {} for calls of the queue. Not counted: sending, logs, network.",
+        amount(cost.workers),
+        size.vcpu,
+        size.gb,
+        prices.region,
+        prices.offer,
+        prices.date(),
+        amount(cost.requests)
+    );
+    if report.left > 0 {
+        let _ = write!(
+            text,
+            "\nThe fleet doesn't keep up: {} messages were left at the end.",
+            count(report.left)
+        );
+    }
+    text
+}
+
+/// Formats the results of sweeps, a line each.
+pub(super) fn table(results: &[(&Point, &Report)], sweeps: &[Sweep], prices: &Prices) -> String {
+    let columns = [
+        "p50",
+        "p95",
+        "p99",
+        "most waiting",
+        "tasks",
+        "workers",
+        "at most",
+        "hours",
+        "cost",
+        "per million",
+        "left",
+    ];
+    let mut rows: Vec<Vec<String>> =
+        vec![sweeps.iter().map(|sweep| sweep.key.clone()).chain(columns.map(str::to_owned)).collect()];
+    for (point, report) in results {
+        let cost = Cost::of(report, &point.model, prices);
+        let latency =
+            |of: fn(Spread) -> f64| report.latency.map_or("none".to_owned(), |spread| seconds(of(spread)));
+        let values = [
+            latency(|spread| spread.p50),
+            latency(|spread| spread.p95),
+            latency(|spread| spread.p99),
+            count(report.backlog.max as u64),
+            number(report.concurrency.mean),
+            number(report.workers.mean),
+            number(report.workers.max),
+            number(report.worker_seconds / 3600.0),
+            amount(cost.total()),
+            cost.per_million(report).map_or("none".to_owned(), amount),
+            count(report.left),
+        ];
+        rows.push(point.values.iter().cloned().chain(values).collect());
+    }
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default())
+        .collect();
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}"));
+        cells.collect::<Vec<_>>().join("  ")
+    });
+    let currency = &prices.currency;
+    let lines: Vec<String> = lines.collect();
+    format!(
+        "{}\n\nLatency: from arrival to deletion. Tasks and workers: means over time. Hours: of all workers. Cost in {currency}.",
+        lines.join("\n")
+    )
+}
+
+/// Returns the results as JSON: one, or a list with the values of the sweeps.
+pub(super) fn json(results: &[(&Point, &Report)], sweeps: &[Sweep], prices: &Prices) -> Value {
+    let of = |(point, report): &(&Point, &Report)| {
+        let cost = Cost::of(report, &point.model, prices);
+        let mut value = serde_json::to_value(report).unwrap_or_default();
+        value["cost"] = json!({
+            "currency": prices.currency,
+            "workers": cost.workers,
+            "requests": cost.requests,
+            "total": cost.total(),
+            "per_million": cost.per_million(report),
+        });
+        let values =
+            sweeps.iter().map(|sweep| sweep.key.clone()).zip(point.values.iter().cloned().map(Value::from));
+        if !sweeps.is_empty() {
+            value["sweep"] = Value::Object(values.collect::<Map<_, _>>());
+            // A sweep compares; the values over time are those of one simulation.
+            if let Some(fields) = value.as_object_mut() {
+                fields.remove("series");
+            }
+        }
+        value
+    };
+    match results {
+        [one] if sweeps.is_empty() => of(one),
+        all => all.iter().map(of).collect(),
+    }
+}

@@ -1,0 +1,331 @@
+use super::*;
+use crate::plan::{Arrivals, Autoscaling, Backlog, Fleet, Plan, QueueModel, Service, WorkerModel};
+use crate::sources::{FARGATE_LEAST_BILLED, FARGATE_START};
+use proptest::prelude::*;
+use std::num::{NonZeroU32, NonZeroUsize};
+use wasmrun_runtime::ports::queue::BatchPolicy;
+use wasmrun_runtime::worker::scaler::Goal;
+use wasmrun_runtime::worker::{Backoff, LONG_POLL, SHORT_POLL, ScaleOptions, Sizing};
+
+fn some(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).expect("not zero")
+}
+
+/// One worker with one permit, and a message of a second every two seconds for a minute.
+pub(crate) fn plan() -> Plan {
+    Plan {
+        seed: 1,
+        duration: Duration::from_secs(60),
+        longest_drain: Duration::from_secs(24 * 3600),
+        arrivals: vec![Arrivals::Steady { rate: 0.5 }],
+        service: Service::Fixed { mean: Duration::from_secs(1), cpu: 0.0 },
+        failing: 0.0,
+        queue: QueueModel {
+            latency: Duration::ZERO,
+            batches: BatchPolicy::default(),
+            long_poll: LONG_POLL,
+            short_poll: SHORT_POLL,
+            max_receives: NonZeroU32::new(5),
+            counts_releases: true,
+        },
+        worker: WorkerModel {
+            threads: some(1),
+            speed: 1.0,
+            sizing: Sizing { most: some(1), scale: None },
+            backoff: Backoff::default(),
+            stop_timeout: Duration::from_secs(25),
+        },
+        fleet: Fleet {
+            min: 1,
+            max: 1,
+            autoscaling: Autoscaling::None,
+            start_up: FARGATE_START,
+            interruptions_per_hour: 0.0,
+            deploy_every: None,
+            stray_starts_per_hour: 0.0,
+            least_billed: FARGATE_LEAST_BILLED,
+        },
+    }
+}
+
+fn run(plan: &Plan) -> Report {
+    simulate(plan, &mut |_| ()).expect("a result")
+}
+
+fn scaled(min: usize, most: usize) -> Sizing {
+    let scale = ScaleOptions { min, goal: Goal::AtOnce, scale_in_delay: Duration::from_secs(300) };
+    Sizing { most: some(most), scale: Some(scale) }
+}
+
+fn fleet(max: u32, autoscaling: Autoscaling) -> Fleet {
+    Fleet { min: 0, max, autoscaling, ..plan().fleet }
+}
+
+fn backlog() -> Backlog {
+    Backlog { acceptable_latency: Duration::from_secs(60), time_per_message: Duration::from_millis(100) }
+}
+
+/// Mean wait in a queue with `servers`, by Erlang's C formula, in mean times of a task.
+fn erlang_c(servers: u32, load: f64) -> f64 {
+    let c = f64::from(servers);
+    // Erlang's B formula, by its recursion.
+    let blocked = (1..=servers).fold(1.0, |b, n| load * b / (f64::from(n) + load * b));
+    let waits = blocked / (1.0 - load / c * (1.0 - blocked));
+    waits / (c - load)
+}
+
+#[test]
+fn erlang_c_is_that_of_the_tables() {
+    // One server: rho / (1 - rho). Two servers at a load of one: a third of a mean time.
+    assert!((erlang_c(1, 0.5) - 1.0).abs() < 1e-12);
+    assert!((erlang_c(2, 1.0) - 1.0 / 3.0).abs() < 1e-12);
+}
+
+/// Tasks that wait need a permit, tasks that compute a thread. Either way it's the same queue.
+#[test]
+fn the_mean_wait_of_random_arrivals_is_that_of_erlang() {
+    for (servers, rate, cpu) in [(1, 0.7, 0.0), (4, 3.2, 0.0), (20, 18.0, 0.0), (4, 3.0, 1.0)] {
+        let mut plan = Plan {
+            duration: Duration::from_secs(1_000_000),
+            arrivals: vec![Arrivals::Poisson { rate }],
+            service: Service::Exponential { mean: Duration::from_secs(1), cpu },
+            ..plan()
+        };
+        plan.worker.sizing.most = some(servers as usize);
+        plan.worker.threads = some(servers as usize);
+        let report = run(&plan);
+        let (is, expected) = (report.wait.expect("messages").mean, erlang_c(servers, rate));
+        assert!((is / expected - 1.0).abs() < 0.05, "{servers} servers, {rate}/s: {is} is not {expected}");
+        // Little's law.
+        let in_backlog = report.backlog.mean / rate;
+        assert!((in_backlog / is - 1.0).abs() < 0.01, "{in_backlog} {is}");
+        assert!((report.concurrency.mean / rate - 1.0).abs() < 0.01, "{}", report.concurrency.mean);
+    }
+}
+
+/// One thread that several tasks share: the time in the system is that of a queue with one server, whatever the
+/// distribution of their work.
+#[test]
+fn tasks_that_compute_share_a_thread() {
+    for service in [
+        Service::Exponential { mean: Duration::from_secs(1), cpu: 1.0 },
+        Service::Fixed { mean: Duration::from_secs(1), cpu: 1.0 },
+    ] {
+        let mut plan = Plan {
+            duration: Duration::from_secs(1_000_000),
+            arrivals: vec![Arrivals::Poisson { rate: 0.7 }],
+            service,
+            ..plan()
+        };
+        plan.worker.sizing.most = some(1000);
+        let latency = run(&plan).latency.expect("messages").mean;
+        assert!((latency * 0.3 - 1.0).abs() < 0.05, "{latency}");
+    }
+}
+
+#[test]
+fn a_worker_that_keeps_up_lets_no_message_wait() {
+    let report = run(&plan());
+    let (latency, wait) = (report.latency.expect("messages"), report.wait.expect("messages"));
+    assert_eq!((report.arrived, report.completed, report.left), (29, 29, 0));
+    assert_eq!((wait.max, latency.mean), (0.0, 1.0));
+    assert_eq!((report.workers.mean, report.billed_seconds), (1.0, 60.0));
+    assert!((report.task_seconds - 29.0).abs() < 1e-6);
+}
+
+/// The worker's own scaler doubles its limit at each decision.
+#[test]
+fn a_burst_is_met_by_the_scaler_of_the_worker() {
+    let mut plan =
+        Plan { arrivals: vec![Arrivals::Burst { count: 6_400, at: Duration::from_secs(10) }], ..plan() };
+    plan.worker.sizing = scaled(0, 64);
+    plan.service = Service::Fixed { mean: Duration::from_millis(100), cpu: 0.01 };
+    plan.queue.latency = Duration::from_millis(2);
+    let report = run(&plan);
+    assert_eq!((report.completed, report.concurrency.max), (6_400, 64.0));
+    let took = report.latency.expect("messages").max;
+    assert!((10.0..13.0).contains(&took), "ideally 10 s: {took}");
+    // Tasks that only compute get no more permits than keep the thread busy.
+    plan.service = Service::Fixed { mean: Duration::from_millis(100), cpu: 1.0 };
+    let busy = run(&plan).concurrency.max;
+    assert!(busy <= 2.0, "{busy}");
+}
+
+#[test]
+fn a_fleet_starts_works_and_ends() {
+    for (autoscaling, first) in [
+        (Autoscaling::TargetTracking(backlog()), 240.0..320.0),
+        (Autoscaling::Step(backlog()), 240.0..320.0),
+        (Autoscaling::Keda { messages_per_worker: NonZeroU32::new(100).expect("not zero") }, 80.0..100.0),
+    ] {
+        let plan = Plan {
+            duration: Duration::from_secs(2 * 3600),
+            arrivals: vec![Arrivals::Burst { count: 10_000, at: Duration::from_secs(1) }],
+            fleet: fleet(50, autoscaling),
+            ..plan()
+        };
+        let report = run(&plan);
+        assert_eq!((report.completed, report.left), (10_000, 0), "{autoscaling:?}");
+        assert!(
+            report.workers.max > 8.0 && report.workers.max <= 50.0,
+            "{autoscaling:?}: {:?}",
+            report.workers
+        );
+        let series = &report.series;
+        let started = series.points.iter().position(|point| point.workers > 0.0).expect("some");
+        let started = started as f64 * series.step_seconds;
+        assert!(first.contains(&started), "{autoscaling:?}: {started}");
+        assert_eq!(series.points.last().expect("some").workers, 0.0, "{autoscaling:?}: scaled in");
+        assert!(report.worker_seconds >= 10_000.0 && report.billed_seconds >= report.worker_seconds);
+    }
+}
+
+#[test]
+fn interruptions_and_deploys_lose_no_message() {
+    let mut plan = Plan {
+        duration: Duration::from_secs(4 * 3600),
+        arrivals: vec![Arrivals::Poisson { rate: 2.0 }],
+        service: Service::Exponential { mean: Duration::from_secs(20), cpu: 0.0 },
+        ..plan()
+    };
+    plan.worker.sizing.most = some(10);
+    plan.queue.max_receives = None;
+    plan.fleet = Fleet { min: 10, max: 10, interruptions_per_hour: 2.0, ..plan.fleet };
+    let report = run(&plan);
+    assert_eq!((report.completed, report.left), (report.arrived, 0));
+    assert!((50..110).contains(&report.interruptions), "{}", report.interruptions);
+    assert!(report.cancelled > 0 && report.wasted_seconds > 0.0, "tasks are longer than the stop timeout");
+    let still = plan.fleet;
+    plan.fleet =
+        Fleet { interruptions_per_hour: 0.0, deploy_every: Some(Duration::from_secs(3600)), ..still };
+    let report = run(&plan);
+    assert_eq!((report.completed, report.left, report.deploys), (report.arrived, 0, 4));
+    assert_eq!(report.cancelled, 0, "a worker of ECS protects itself while it works");
+    assert!(report.launched >= 40 && report.workers.max <= 20.0, "{}", report.launched);
+}
+
+#[test]
+fn failed_tasks_are_retried_with_backoff_and_then_dead_lettered() {
+    let mut plan = Plan { failing: 1.0, ..plan() };
+    let report = run(&plan);
+    assert_eq!((report.completed, report.dead_lettered, report.left), (0, 29, 0));
+    assert_eq!(report.retries, 29 * 4, "five receives");
+    plan.failing = 0.5;
+    let report = run(&plan);
+    assert_eq!(report.completed + report.dead_lettered, 29);
+    assert!(report.completed > 20 && report.retries > 10);
+}
+
+#[test]
+fn a_stray_start_costs_a_worker_that_does_nothing() {
+    let tracking = Autoscaling::TargetTracking(backlog());
+    let plan = Plan {
+        duration: Duration::from_secs(24 * 3600),
+        arrivals: Vec::new(),
+        fleet: Fleet { stray_starts_per_hour: 1.0, ..fleet(4, tracking) },
+        ..plan()
+    };
+    let report = run(&plan);
+    assert!(report.stray_starts > 5 && report.idle_starts == report.launched, "{report:?}");
+    assert!(report.empty_receives > 100 && report.latency.is_none());
+    assert!(report.worker_seconds > 5.0 * 15.0 * 60.0, "it runs until the idle alarm");
+}
+
+#[test]
+fn a_fleet_that_never_starts_says_what_is_left() {
+    let plan = Plan {
+        longest_drain: Duration::from_secs(600),
+        fleet: fleet(1, Autoscaling::Step(backlog())),
+        ..plan()
+    };
+    let mut never = plan.clone();
+    never.fleet.start_up = (plan::LONGEST, plan::LONGEST);
+    let report = run(&never);
+    assert_eq!((report.left, report.settled(), report.simulated_seconds), (29, 0, 660.0));
+}
+
+#[test]
+fn huge_numbers_are_refused_in_a_sentence() {
+    let wrong = |change: &dyn Fn(&mut Plan)| {
+        let mut plan = plan();
+        change(&mut plan);
+        simulate(&plan, &mut |_| ()).expect_err("refused").to_string()
+    };
+    let year = |plan: &mut Plan| plan.duration = Duration::from_secs(u64::MAX);
+    assert_eq!(wrong(&year), "the simulation is at most a year");
+    let many =
+        |plan: &mut Plan| plan.arrivals = vec![Arrivals::Burst { count: u64::MAX, at: Duration::ZERO }];
+    assert!(wrong(&many).contains("messages would arrive"));
+    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e18] {
+        assert!(wrong(&|plan| plan.arrivals = vec![Arrivals::Poisson { rate }]).contains("rate of arrivals"));
+    }
+    assert!(wrong(&|plan| plan.service = Service::Recorded(Vec::new().into())).contains("no recorded task"));
+    assert!(wrong(&|plan| plan.failing = 2.0).contains("share"));
+    assert!(wrong(&|plan| plan.fleet.max = u32::MAX).contains("number of workers"));
+    assert!(wrong(&|plan| plan.fleet.min = 0).contains("is fixed"));
+    assert!(wrong(&|plan| plan.worker.sizing.most = NonZeroUsize::MAX).contains("concurrency limit"));
+    assert!(wrong(&|plan| plan.worker.speed = f64::NAN).contains("threads"));
+    let endless = |plan: &mut Plan| (plan.failing, plan.queue.max_receives) = (1.0, None);
+    assert!(wrong(&endless).contains("dead-lettered"));
+}
+
+#[test]
+fn a_drawing_is_markup_whatever_its_title() {
+    let svg = svg::svg(&run(&plan()), "<script>alert(1)</script> & \"\u{0}\u{1b}");
+    assert!(svg.contains("&lt;script&gt;") && !svg.contains("<script") && !svg.contains('\u{1b}'));
+    assert!(!svg.contains("NaN") && !svg.contains("inf") && svg.matches("<polyline").count() == 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Each message that arrives is settled once, whatever happens to workers and tasks, and the same seed gives the
+    /// same bytes.
+    #[test]
+    fn what_arrives_is_settled_once(
+        seed in any::<u64>(),
+        (rate, burst) in (0.01..20.0, 0u64..2000),
+        (mean, cpu) in (0u64..30_000, 0.0..=1.0),
+        (most, min, max) in (1usize..40, 0u32..3, 3u32..12),
+        (failing, interruptions, deploys) in (0.0..0.9, 0.0..20.0, prop::option::of(120u64..3600)),
+        (way, latency, scales) in (0..4, 0u64..200, any::<bool>()),
+    ) {
+        let messages_per_worker = NonZeroU32::new(50).expect("not zero");
+        let (min, autoscaling) = match way {
+            0 => (max, Autoscaling::None),
+            1 => (min, Autoscaling::TargetTracking(backlog())),
+            2 => (min, Autoscaling::Step(backlog())),
+            _ => (min, Autoscaling::Keda { messages_per_worker }),
+        };
+        let mut plan = Plan {
+            seed,
+            duration: Duration::from_secs(1200),
+            arrivals: vec![
+                Arrivals::Poisson { rate },
+                Arrivals::Burst { count: burst, at: Duration::from_secs(30) },
+                Arrivals::Wave { rate, period: Duration::from_secs(600) },
+            ],
+            service: Service::Exponential { mean: Duration::from_millis(mean), cpu },
+            failing,
+            ..plan()
+        };
+        plan.longest_drain = plan::LONGEST;
+        plan.queue.latency = Duration::from_millis(latency);
+        plan.worker.sizing = if scales { scaled(0, most) } else { Sizing { most: some(most), scale: None } };
+        plan.fleet = Fleet {
+            min,
+            max,
+            autoscaling,
+            interruptions_per_hour: interruptions,
+            deploy_every: deploys.map(Duration::from_secs),
+            stray_starts_per_hour: interruptions,
+            ..plan.fleet
+        };
+        let report = run(&plan);
+        prop_assert_eq!(report.settled(), report.arrived);
+        prop_assert_eq!(report.left, 0);
+        prop_assert!(report.arrived >= burst && report.concurrency.max <= (most * 2 * max as usize) as f64);
+        let again = serde_json::to_string(&run(&plan)).expect("JSON");
+        prop_assert_eq!(serde_json::to_string(&report).expect("JSON"), again);
+    }
+}

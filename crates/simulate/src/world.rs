@@ -1,0 +1,221 @@
+//! Virtual time, and the events in it.
+
+use crate::arrivals::{Group, Stream};
+use crate::autoscaling::Autoscaler;
+use crate::calendar::Calendar;
+use crate::measure::Measure;
+use crate::plan::{Autoscaling, Plan};
+use crate::queue::{Message, Queue};
+use crate::report::Report;
+use crate::slots::{Key, Slots};
+use crate::sources::{HPA_SYNC, KEDA_POLL, METRIC_PERIOD};
+use crate::work::{Call, Receive, Task, nanos};
+use crate::worker::{Worker, max_unsettled};
+use crate::{Progress, SimulateError};
+use fastrand::Rng;
+use std::time::Duration;
+use wasmrun_runtime::model::outcome::Policy;
+use wasmrun_runtime::worker::decision::Rules;
+
+/// Maximum number of groups of messages that wait, each of some 30 bytes.
+const MAX_ENTRIES: usize = 15_000_000;
+/// Number of events between two reports of progress.
+const PROGRESS_EVERY: u64 = 1 << 20;
+
+/// Something that happens at a time. The keys are those of workers, receives, tasks and calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    Arrive,
+    Visible,
+    Receive(Key),
+    PollEnds(Key),
+    Computed(Key, u32),
+    TaskEnds(Key),
+    SettlingDue(Key),
+    Settled(Key),
+    Decide(Key, u32),
+    Ready(Key),
+    StopTimeout(Key),
+    Interrupt(Key),
+    Minute,
+    KedaPoll,
+    HpaSync,
+    Stray,
+    Deploy,
+}
+
+pub(crate) struct World<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) rules: Rules,
+    pub(crate) max_unsettled: usize,
+    /// Time of a call, in nanoseconds.
+    pub(crate) latency: u64,
+    pub(crate) now: u64,
+    pub(crate) calendar: Calendar<Event>,
+    pub(crate) queue: Queue,
+    pub(crate) workers: Slots<Worker>,
+    pub(crate) receives: Slots<Receive>,
+    pub(crate) tasks: Slots<Task>,
+    pub(crate) calls: Slots<Call>,
+    pub(crate) autoscaler: Autoscaler,
+    pub(crate) measure: Measure,
+    /// Number of workers that are wanted, and of deploys so far.
+    pub(crate) desired: u32,
+    pub(crate) version: u64,
+    /// Whether workers are to be stopped that are busy and protected.
+    pub(crate) stops_when_idle: bool,
+    /// Starts that the platform's quota allows now, and when that was right.
+    pub(crate) launches: (f64, u64),
+    stream: Stream,
+    group: Option<Group>,
+    // Each kind of chance has its own numbers, so that a change of one thing leaves the others as they were.
+    pub(crate) service_rng: Rng,
+    pub(crate) chance_rng: Rng,
+    pub(crate) fleet_rng: Rng,
+    /// Kept to be used again.
+    pub(crate) taken: Vec<Message>,
+    pub(crate) ended: Vec<Key>,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(plan: &'a Plan) -> Self {
+        let mut seeds = Rng::with_seed(plan.seed);
+        let mut rng = || Rng::with_seed(seeds.u64(..));
+        let rules = Rules {
+            policy: Policy::default(),
+            backoff: plan.worker.backoff,
+            max_receives: plan.queue.max_receives.map(|most| most.get()),
+            dead_letter: plan.queue.max_receives.is_some(),
+        };
+        Self {
+            plan,
+            rules,
+            max_unsettled: max_unsettled(plan),
+            latency: nanos(plan.queue.latency),
+            now: 0,
+            calendar: Calendar::default(),
+            queue: Queue::default(),
+            workers: Slots::default(),
+            receives: Slots::default(),
+            tasks: Slots::default(),
+            calls: Slots::default(),
+            autoscaler: Autoscaler::new(plan.fleet),
+            measure: Measure::new(plan.duration),
+            desired: plan.fleet.min,
+            version: 0,
+            stops_when_idle: false,
+            launches: (crate::sources::FARGATE_LAUNCHES.0, 0),
+            stream: Stream::new(plan, rng()),
+            group: None,
+            service_rng: rng(),
+            chance_rng: rng(),
+            fleet_rng: rng(),
+            taken: Vec::new(),
+            ended: Vec::new(),
+        }
+    }
+
+    pub(crate) fn run(mut self, progress: &mut dyn FnMut(Progress)) -> Result<Report, SimulateError> {
+        let duration = nanos(self.plan.duration);
+        let end = duration.saturating_add(nanos(self.plan.longest_drain));
+        self.begin();
+        let mut events = 0u64;
+        while let Some((at, event)) = self.calendar.next() {
+            // All is settled at the end of the arrivals, or later.
+            let over = at >= duration && self.group.is_none() && self.is_settled();
+            if at > end || over {
+                // What follows changes nothing but the time until which workers are paid for.
+                let last = if over { duration.max(self.now) } else { end };
+                self.pass(last);
+                break;
+            }
+            self.pass(at);
+            self.happen(event);
+            events += 1;
+            if events.is_multiple_of(PROGRESS_EVERY) {
+                progress(Progress { now: Duration::from_nanos(self.now), settled: self.measure.settled() });
+                let entries = self.queue.entries();
+                if entries > MAX_ENTRIES {
+                    let after = Duration::from_nanos(self.now);
+                    return Err(SimulateError::Backlog { most: MAX_ENTRIES, after });
+                }
+            }
+        }
+        self.bill_all();
+        let left = self.queue.visible() + self.queue.in_flight() + self.queue.delayed();
+        let left = left + self.group.map_or(0, |group| group.count);
+        Ok(self.measure.report(self.now, left, self.plan))
+    }
+
+    /// Schedules what happens by itself, and starts the first workers, which are ready at once.
+    fn begin(&mut self) {
+        let fleet = self.plan.fleet;
+        self.launch_first();
+        self.group = self.stream.next();
+        if let Some(group) = self.group {
+            self.calendar.add(group.at, Event::Arrive);
+        }
+        match fleet.autoscaling {
+            Autoscaling::None => {}
+            Autoscaling::TargetTracking(_) | Autoscaling::Step(_) => {
+                self.calendar.add(nanos(METRIC_PERIOD), Event::Minute);
+            }
+            Autoscaling::Keda { .. } => {
+                self.calendar.add(nanos(KEDA_POLL), Event::KedaPoll);
+                self.calendar.add(nanos(HPA_SYNC), Event::HpaSync);
+            }
+        }
+        self.schedule_stray();
+        if let Some(every) = fleet.deploy_every {
+            self.calendar.add(nanos(every), Event::Deploy);
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.queue.visible() == 0 && self.queue.in_flight() == 0 && self.queue.delayed() == 0
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, at: u64) {
+        let visible = self.queue.visible();
+        self.autoscaler.pass(at - self.now, visible, self.queue.in_flight(), self.measure.workers);
+        self.measure.pass(self.now, at, visible);
+        self.now = at;
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrive => {
+                if let Some(Group { arrived, count, .. }) = self.group {
+                    self.queue.arrive(arrived, count);
+                    self.measure.arrived += count;
+                    self.group = self.stream.next();
+                    if let Some(group) = self.group {
+                        self.calendar.add(group.at, Event::Arrive);
+                    }
+                    self.offer();
+                }
+            }
+            Event::Visible => {
+                if self.queue.wake(self.now) > 0 {
+                    self.offer();
+                }
+            }
+            Event::Receive(receive) => self.receive(receive),
+            Event::PollEnds(receive) => self.received(receive, &[]),
+            Event::Computed(worker, stamp) => self.computed(worker, stamp),
+            Event::TaskEnds(task) => self.end(task),
+            Event::SettlingDue(worker) => self.settle_batches(worker, true),
+            Event::Settled(call) => self.settled(call),
+            Event::Decide(worker, stamp) => self.decide(worker, stamp),
+            Event::Ready(worker) => self.ready(worker),
+            Event::StopTimeout(worker) => self.cancel_tasks(worker),
+            Event::Interrupt(worker) => self.interrupt(worker),
+            Event::Minute => self.minute(),
+            Event::KedaPoll => self.keda_poll(),
+            Event::HpaSync => self.hpa_sync(),
+            Event::Stray => self.stray(),
+            Event::Deploy => self.deploy(),
+        }
+    }
+}
