@@ -72,6 +72,15 @@ impl Autoscaler {
         self.elapsed += time;
     }
 
+    /// Records that a message seems to wait.
+    pub(crate) fn saw_message(&mut self, now: u64) {
+        self.active_at = Some(now);
+        // What an alarm acts on is a period that it can see already.
+        for period in self.periods.back_mut().into_iter().chain([&mut self.current]) {
+            period.most_visible = period.most_visible.max(1);
+        }
+    }
+
     /// Ends a period of the metrics. Returns the number of workers that is wanted from now on, if it changes.
     pub(crate) fn minute(&mut self, now: u64, desired: u32) -> Option<u32> {
         let mut period = std::mem::take(&mut self.current);

@@ -214,6 +214,7 @@ impl World<'_> {
         self.schedule_stray();
         if self.desired == 0 {
             self.measure.stray_starts += 1;
+            self.autoscaler.saw_message(self.now);
             self.want(1);
         }
     }

