@@ -72,7 +72,7 @@ fn work(world: &World, address: SocketAddr, before: u64) -> u64 {
 /// The samples of a worker, read by a parser of OpenMetrics.
 fn samples(world: &World, address: SocketAddr) -> Option<Vec<Value>> {
     let python = tool("python/bin/python")?;
-    let request = "GET /metrics HTTP/1.1\r\nhost: worker\r\naccept: application/openmetrics-text\r\n\r\n";
+    let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\naccept: application/openmetrics-text\r\n\r\n";
     let answer = String::from_utf8(exchange(address, request.as_bytes()).expect("an answer")).expect("text");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     let head = head.to_ascii_lowercase();

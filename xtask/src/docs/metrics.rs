@@ -120,7 +120,7 @@ fn watch(port: &str, finished: impl Fn(String) -> (bool, String)) -> Result<Stri
 fn ask(port: &str) -> Option<String> {
     let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: worker\r\n\r\n").ok()?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;

@@ -58,7 +58,7 @@ fn the_pod_of_a_manifest_becomes_ready_works_and_drains_when_it_is_stopped() {
     let pod = Pod { podman: &podman, name: &name };
     podman.podman(["kube", "play", "--quiet", "pod.yaml"]).within(Duration::from_secs(60)).succeeds();
 
-    let asked = || exchange(address, b"GET /readyz HTTP/1.1\r\nhost: worker\r\n\r\n");
+    let asked = || exchange(address, b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n");
     wait_until("the pod is ready", || asked().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200")));
     for _ in 0..3 {
         amazon.send(&queue, "sleep 1");
