@@ -9,6 +9,7 @@
 //! | `configuration` | flags, environment variables and the configuration file |
 //! | `help` | the output of `--help` |
 //! | `inspecting` | what `inspect` shows, and what is refused before it is compiled |
+//! | `simulate` | fleets in virtual time |
 //! | `told` | messages to users about surprising situations |
 
 mod bad_components;
@@ -18,4 +19,5 @@ mod components;
 mod configuration;
 mod help;
 mod inspecting;
+mod simulate;
 mod told;

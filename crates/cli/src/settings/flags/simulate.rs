@@ -29,8 +29,8 @@ Examples:
   wasmrun simulate --arrivals poisson:50/s --service fixed:300ms \\
       --workers 0..20 --autoscaling keda --json --svg keda.svg
 
-Exit codes: 0 success, 2 wrong usage, or a fleet that can't keep up within the memory of a simulation, 3 a
-file can't be read or written.")]
+Exit codes: 0 success, 2 wrong usage, no record in the files, or a fleet that can't keep up within the memory
+of a simulation, 3 a file can't be read to its end or written.")]
 pub(crate) struct SimulateArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
