@@ -14,7 +14,7 @@ fn the_first_screen_shows_how_to_call_it_and_the_three_commands_that_people_need
         found.unwrap_or_else(|| panic!("{text:?} isn't in {help}"))
     };
     at("Usage: wasmrun <COMMAND> [OPTIONS]");
-    let (start, write, queues) = (at("Start here:"), at("Write a guest:"), at("Queues and results:"));
+    let (start, write, queues) = (at("Start here:"), at("Write a guest:"), at("Queues and workers:"));
     let first: Vec<&str> =
         help.stdout[start + 1..write - 1].iter().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(first, ["enqueue", "run", "invoke"], "{help}");
@@ -24,6 +24,7 @@ fn the_first_screen_shows_how_to_call_it_and_the_three_commands_that_people_need
     for command in [
         "queue",
         "report",
+        "simulate",
         "top",
         "health",
         "inspect",

@@ -8,11 +8,10 @@ use clap::{Arg, ArgMatches, Command, CommandFactory};
 use std::fmt::Write as _;
 
 /// Groups of commands by purpose. New users need the first group.
-const COMMANDS: [(&str, &[&str]); 5] = [
+const COMMANDS: [(&str, &[&str]); 4] = [
     ("Start here", &["enqueue", "run", "invoke"]),
     ("Write a guest", &["new", "test", "dev"]),
-    ("Queues and results", &["queue", "report", "simulate"]),
-    ("Workers", &["top", "health"]),
+    ("Queues and workers", &["queue", "report", "simulate", "top", "health"]),
     ("Components and rights", &["inspect", "compile", "push", "policy", "manifest", "completions"]),
 ];
 
