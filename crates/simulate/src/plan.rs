@@ -189,7 +189,7 @@ impl Arrivals {
         }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self, duration: Duration) -> Result<(), String> {
         match self {
             Self::Steady { rate } | Self::Poisson { rate } | Self::Wave { rate, .. }
                 if !(*rate > 0.0 && *rate <= MAX_RATE) =>
@@ -201,7 +201,9 @@ impl Arrivals {
             Self::Wave { period, .. } if *period < Duration::from_secs(1) || *period > LONGEST => {
                 Err("the period of a wave is one second to one year".to_owned())
             }
-            Self::Burst { at, .. } if *at > LONGEST => Err("a burst is at most a year away".to_owned()),
+            Self::Burst { at, .. } if *at >= duration => {
+                Err("a burst comes before messages end to arrive: lengthen the duration".to_owned())
+            }
             _ => Ok(()),
         }
     }
@@ -231,11 +233,14 @@ impl Plan {
     ///
     /// Says what is wrong.
     pub fn check(&self) -> Result<(), PlanError> {
-        self.wrong().map_or(Ok(()), |wrong| Err(PlanError(wrong)))
+        self.first_error().map_or(Ok(()), |wrong| Err(PlanError(wrong)))
     }
 
-    fn wrong(&self) -> Option<String> {
-        if let Some(Err(wrong)) = self.arrivals.iter().map(Arrivals::check).find(Result::is_err) {
+    /// Says what is wrong, of the first number that can't be simulated. One list of checks, in the order of importance.
+    fn first_error(&self) -> Option<String> {
+        if let Some(Err(wrong)) =
+            self.arrivals.iter().map(|arrivals| arrivals.check(self.duration)).find(Result::is_err)
+        {
             return Some(wrong);
         }
         let messages: f64 = self.arrivals.iter().map(|arrivals| arrivals.expected(self.duration)).sum();

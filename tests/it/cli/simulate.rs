@@ -67,6 +67,7 @@ fn what_cannot_be_simulated_is_refused_in_a_sentence() {
         (2, "--usage huge.jsonl", "huge.jsonl"),
         (2, "--arrivals steady:1e12/s --service fixed:1s", "rate"),
         (2, "--arrivals burst:1000000000000 --service fixed:1s", "messages"),
+        (2, "--arrivals burst:1@2h --service fixed:1s", "burst"),
         (2, "--arrivals steady:0/s --service fixed:1s", "--arrivals"),
         (2, "--arrivals steady:1/s --service fixed:1s --cpu 7", "--cpu"),
         (2, "--arrivals steady:1/s --service fixed:1s --instances 0", "--instances"),

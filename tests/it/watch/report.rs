@@ -131,7 +131,7 @@ fn a_file_without_a_record_is_no_usage_file() {
     world
         .wasmrun(["report", "notes.txt"])
         .fails_with(2, "there is no record of a task: line 1 of notes.txt: ");
-    world.wasmrun(["report", "missing"]).fails_with(2, "cannot read missing: ");
+    world.wasmrun(["report", "missing"]).fails_with(2, "cannot read the usage file missing: ");
     world.wasmrun(["report", "in"]).fails_with(3, "cannot read in: ");
 }
 

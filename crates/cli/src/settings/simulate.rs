@@ -137,7 +137,7 @@ impl Written for ServiceSetting {
 }
 
 impl Written for Share {
-    const FORM: &'static str = "a number from 0 to 1";
+    const FORM: &'static str = "a number from 0 to 1, such as 0.2";
 
     fn read(text: &str) -> Result<Self, String> {
         let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));

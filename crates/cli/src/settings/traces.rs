@@ -8,6 +8,8 @@ use wasmrun_runtime::model::trace::Sampling;
 
 /// The path of traces below the URL of a collector.
 const PATH: &str = "/v1/traces";
+/// Maximum number of spans that may wait to be sent: memory is taken for all of them.
+const MAX_WAITING: u64 = 1_000_000;
 
 /// Where traces are exported to, and which.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,12 +51,29 @@ impl TracesPlan {
                 endpoint
             }
         };
+        check_sdk(variable)?;
         let sampling = match settings.trace_sampling {
             Some(Percent(sampling)) => sampling,
             None => sampling(variable)?,
         };
         Ok(Some(Self { endpoint, sampling }))
     }
+}
+
+/// Refuses values that OpenTelemetry's SDK would take literally.
+fn check_sdk(variable: impl Fn(&str) -> Option<String>) -> Result<(), Failure> {
+    let name = "OTEL_BSP_MAX_QUEUE_SIZE";
+    if let Some(text) = variable(name)
+        && text.trim().parse().is_ok_and(|spans: u64| spans > MAX_WAITING)
+    {
+        return Err(wrong(name, &text, &format!("at most {MAX_WAITING} spans may wait")));
+    }
+    for name in ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"] {
+        if let Some(text) = variable(name).filter(|text| text != "none") {
+            return Err(wrong(name, &text, "spans are sent as they are: set it to none, or unset it"));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses another protocol than the one that is spoken: the port of gRPC is another one.
@@ -131,6 +150,12 @@ mod tests {
         assert!(plan(None, &[all, grpc]).is_err_and(|error| error.contains("http/protobuf")));
         assert_eq!(plan(None, &[grpc]), Ok(None));
         assert!(plan(None, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "b:4318")]).is_err());
+        for (name, value) in
+            [("OTEL_BSP_MAX_QUEUE_SIZE", "18446744073709551615"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")]
+        {
+            assert!(plan(Some("http://a"), &[(name, value)]).is_err_and(|error| error.contains(name)));
+            assert_eq!(plan(None, &[(name, value)]), Ok(None));
+        }
     }
 
     #[test]

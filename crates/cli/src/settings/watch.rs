@@ -19,7 +19,7 @@ pub(crate) struct WatchSettings {
     #[arg(long, value_name = "NAMESPACE", env = "WASMRUN_EMF", value_parser = typed::<Namespace>)]
     pub(crate) emf: Option<Namespace>,
     /// Send traces of tasks to this collector (OTLP over HTTP), with /v1/traces added [default:
-    /// OTEL_EXPORTER_OTLP_ENDPOINT and its like, else off]
+    /// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, else off]
     #[arg(long, value_name = "URL", env = "WASMRUN_OTLP", value_parser = typed::<CollectorUrl>)]
     pub(crate) otlp: Option<CollectorUrl>,
     /// Share of the traces that begin here to send; those of failed tasks always are [default:
@@ -132,7 +132,7 @@ impl Written for CollectorUrl {
 pub(crate) struct Percent(pub(crate) Sampling);
 
 impl Written for Percent {
-    const FORM: &'static str = "a percentage from 0% to 100%";
+    const FORM: &'static str = "a percentage from 0% to 100%, such as 1%";
 
     fn read(text: &str) -> Result<Self, String> {
         let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());

@@ -147,7 +147,9 @@ impl ModelArgs {
             .try_get_matches_from([format!("--{key}={value}")])
             .and_then(|mut matches| changed.update_from_arg_matches_mut(&mut matches))
             .map_err(|error| match error.kind() {
-                ErrorKind::UnknownArgument => format!("there is no --{key} to sweep"),
+                ErrorKind::UnknownArgument => {
+                    format!("there is no --{key} to sweep: name a flag of `wasmrun simulate --help`")
+                }
                 _ => {
                     let text = error.to_string();
                     text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()

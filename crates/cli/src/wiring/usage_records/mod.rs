@@ -52,7 +52,8 @@ pub(crate) fn read(path: &Path, bad: &mut BadLines, count: impl FnMut(&Record<'_
     if path.as_os_str() == "-" {
         return read_lines(io::stdin().lock(), &shown, bad, count);
     }
-    let file = File::open(path).map_err(|error| Failure::usage(format!("cannot read {shown}: {error}")))?;
+    let file = File::open(path)
+        .map_err(|error| Failure::usage(format!("cannot read the usage file {shown}: {error}")))?;
     read_lines(file, &shown, bad, count)
 }
 
