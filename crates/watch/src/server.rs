@@ -94,11 +94,13 @@ impl Server {
         let is_loopback = self.address.ip().is_loopback();
         loop {
             by_age.retain(|connection| !connection.is_finished());
-            // Idle connections must not keep a health check from being answered.
-            if by_age.len() >= MOST_CONNECTIONS
-                && let Some(oldest) = by_age.pop_front()
-            {
-                oldest.abort();
+            // Idle connections must not keep a health check from being answered. One that is ended still holds its socket
+            // for a moment: the next is accepted after that.
+            while connections.len() >= MOST_CONNECTIONS {
+                if let Some(oldest) = by_age.pop_front() {
+                    oldest.abort();
+                }
+                let _ = connections.join_next().await;
             }
             tokio::select! {
                 Some(_) = connections.join_next() => {}
