@@ -68,7 +68,6 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     }
     runner.env("WASMRUN_MANIFEST_TOOLS", servers::manifest_tools(places)?);
     runner.env("WASMRUN_MONITORING_TOOLS", servers::monitoring_tools(places)?);
-    runner.envs(servers::uplot(places)?.map(|folder| ("WASMRUN_UPLOT", folder)));
     runner.envs(image.iter().flat_map(image::Image::environment));
     runner.args(["--release", "--workspace"]).args(arguments);
     command::show(&mut runner).map(exit_code)
@@ -130,7 +129,6 @@ pub(crate) fn test_fast(places: &Places) -> Result<ExitCode> {
             "WASMRUN_GUEST_TOOLS",
             "WASMRUN_MANIFEST_TOOLS",
             "WASMRUN_MONITORING_TOOLS",
-            "WASMRUN_UPLOT",
             "WASMRUN_SKIP_NOTHING",
         ] {
             runner.env_remove(variable);

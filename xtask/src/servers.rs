@@ -69,8 +69,8 @@ const MANIFEST_TOOLS: Packages = Packages {
     python: &["kubernetes-validate==1.37.0", "helm-python-sdk==0.2.2"],
     node: &["@kubernetes-models/keda@2.0.0", "@kubernetes-models/prometheus-operator@6.0.0"],
 };
-/// What checks rules of Prometheus and dashboards of Grafana: a parser of OpenMetrics from PyPI; Prometheus' grammar and
-/// Grafana's types from npm.
+/// What checks rules of Prometheus, dashboards of Grafana and a worker's page: a parser of OpenMetrics from PyPI;
+/// Prometheus' grammar, Grafana's types and the page's charts from npm.
 const MONITORING_TOOLS: Packages = Packages {
     folder: "monitoring-tools",
     python: &["prometheus-client==0.26.0"],
@@ -78,11 +78,10 @@ const MONITORING_TOOLS: Packages = Packages {
         "@prometheus-io/lezer-promql@0.315.0",
         "@grafana/schema@13.2.3",
         "typescript@7.0.2",
+        "uplot@1.6.32",
         "yaml@2.9.1",
     ],
 };
-/// The charts of a worker's page, as npm publishes them.
-const UPLOT: &str = "uplot@1.6.32";
 /// A linter for the security of Kubernetes objects. It takes 290 MB.
 pub(crate) const LINTER: Packages = Packages { folder: "linter", python: &["checkov==3.3.30"], node: &[] };
 /// Consumers of SQS for Python and Node, and a server that is fast enough for both.
@@ -135,33 +134,18 @@ pub(crate) fn manifest_tools(places: &Places) -> Result<PathBuf> {
     tools(places, &MANIFEST_TOOLS, ["schemas of Kubernetes, or Helm", "types of KEDA"])
 }
 
-/// The folder of the tools that check what is deployed for Prometheus and Grafana, in `python` and `node`. They are
+/// The folder of the tools that check what a worker is watched with, in `python` and `node`. They are
 /// installed on first use. A tool that can't be installed is left out, and the tests that need it are skipped.
 ///
 /// # Errors
 ///
 /// Fails if the folder can't be created.
 pub(crate) fn monitoring_tools(places: &Places) -> Result<PathBuf> {
-    tools(places, &MONITORING_TOOLS, ["parser of OpenMetrics", "grammar of PromQL, or types of Grafana"])
-}
-
-/// The folder of the npm package that draws the charts of a worker's page, to compare with the files in this repository.
-/// Returns `None` if it can't be installed, so that the test that needs it is skipped.
-///
-/// # Errors
-///
-/// Fails if the folder can't be created.
-pub(crate) fn uplot(places: &Places) -> Result<Option<PathBuf>> {
-    let folder = places.cache.join("uplot");
-    fs::create_dir_all(&folder)?;
-    let npm = on_path("npm").context("there is no npm here");
-    match npm.and_then(|npm| install_node(&npm, &folder, &[UPLOT])) {
-        Ok(()) => Ok(Some(folder.join("node_modules/uplot"))),
-        Err(error) => {
-            eprintln!("There is no uPlot here ({error:#}): the test that needs it is skipped.");
-            Ok(None)
-        }
-    }
+    tools(
+        places,
+        &MONITORING_TOOLS,
+        ["parser of OpenMetrics", "grammar of PromQL, types of Grafana, or uPlot"],
+    )
 }
 
 /// Installs packages, and says which of those of Python and Node aren't here.

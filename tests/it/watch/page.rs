@@ -354,7 +354,8 @@ fn clients_that_read_no_events_are_dropped_and_disturb_nobody() {
 
 #[test]
 fn the_chart_library_is_the_published_one() {
-    let package = env::var_os("WASMRUN_UPLOT").map(|folder| PathBuf::from(folder).join("package.json"));
+    let tools = env::var_os("WASMRUN_MONITORING_TOOLS").map(PathBuf::from);
+    let package = tools.map(|tools| tools.join("node/node_modules/uplot/package.json"));
     let Some(package) = installed("uPlot", package) else { return };
     let package = package.parent().expect("a folder");
     let here = repository().join("crates/watch/src/page");
