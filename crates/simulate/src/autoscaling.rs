@@ -91,13 +91,10 @@ impl Autoscaler {
         if self.periods.len() > PERIODS {
             self.periods.pop_front();
         }
-        let backlog = match self.fleet.autoscaling {
-            Autoscaling::TargetTracking(backlog) | Autoscaling::Step(backlog) => backlog,
+        let (scaled, backlog) = match self.fleet.autoscaling {
+            Autoscaling::TargetTracking(backlog) => (self.track(now, desired, backlog), backlog),
+            Autoscaling::Step(backlog) => (self.step(now, desired, backlog), backlog),
             Autoscaling::None | Autoscaling::Keda { .. } => return None,
-        };
-        let scaled = match self.fleet.autoscaling {
-            Autoscaling::Step(_) => self.step(now, desired, backlog),
-            _ => self.track(now, desired, backlog),
         };
         // The first and the last worker have alarms of their own.
         scaled.or_else(|| self.wake(now, desired, backlog)).or_else(|| self.rest(desired))
@@ -108,6 +105,11 @@ impl Autoscaler {
     fn seen<T>(&self, count: usize, value: impl Fn(&Period) -> Option<T>) -> Option<Vec<T>> {
         let seen = self.periods.len().checked_sub(METRIC_LATE_PERIODS)?;
         self.periods.range(seen.checked_sub(count)?..seen).map(value).collect()
+    }
+
+    /// Returns whether this held in each of the last `count` periods that can be seen.
+    fn held<T>(&self, count: usize, value: impl Fn(&Period) -> Option<T>, holds: impl Fn(T) -> bool) -> bool {
+        self.seen(count, value).is_some_and(|values| values.into_iter().all(holds))
     }
 
     /// Returns the ratio of the time that the running workers need for the backlog to the acceptable latency. There is
@@ -124,17 +126,14 @@ impl Autoscaler {
         let ratio = Self::ratio(backlog);
         let wanted = |period: &Period| Some((ratio(period)? * period.running).ceil() as u32);
         let last = self.seen(1, wanted)?[0].max(1);
-        let all = |ratios: Option<Vec<f64>>, holds: fn(f64) -> bool| {
-            ratios.is_some_and(|ratios| ratios.into_iter().all(holds))
-        };
-        if all(self.seen(TRACKING_OUT_PERIODS, &ratio), |ratio| ratio > 1.0) {
+        if self.held(TRACKING_OUT_PERIODS, &ratio, |ratio| ratio > 1.0) {
             if now < self.out_until || last <= desired {
                 return None;
             }
             self.out_until = now + nanos(TRACKING_COOLDOWNS.0);
             return Some(last);
         }
-        let is_low = all(self.seen(TRACKING_IN_PERIODS, &ratio), |ratio| ratio < TRACKING_IN_SHARE);
+        let is_low = self.held(TRACKING_IN_PERIODS, &ratio, |ratio| ratio < TRACKING_IN_SHARE);
         if !is_low || now < self.in_until.max(self.out_until) || last >= desired {
             return None;
         }
@@ -146,10 +145,7 @@ impl Autoscaler {
     fn step(&mut self, now: u64, desired: u32, backlog: Backlog) -> Option<u32> {
         let ratio = Self::ratio(backlog);
         let last = self.seen(1, &ratio)?[0];
-        let all = |ratios: Option<Vec<f64>>, holds: &dyn Fn(f64) -> bool| {
-            ratios.is_some_and(|ratios| ratios.into_iter().all(holds))
-        };
-        if all(self.seen(STEP_PERIODS.0, &ratio), &|ratio| ratio > 1.0) {
+        if self.held(STEP_PERIODS.0, &ratio, |ratio| ratio > 1.0) {
             if now < self.out_until {
                 return None;
             }
@@ -159,7 +155,7 @@ impl Autoscaler {
             return Some(desired.saturating_add(more as u32));
         }
         let (below, percent) = STEP_IN;
-        let is_low = all(self.seen(STEP_PERIODS.1, &ratio), &|ratio| ratio < below);
+        let is_low = self.held(STEP_PERIODS.1, &ratio, |ratio| ratio < below);
         if !is_low || now < self.in_until.max(self.out_until) || desired <= 1 {
             return None;
         }
@@ -187,8 +183,7 @@ impl Autoscaler {
     /// Stops the last workers: nothing waits or is in flight.
     fn rest(&self, desired: u32) -> Option<u32> {
         let idle = |period: &Period| Some(period.most_visible == 0 && period.most_in_flight == 0);
-        let is_idle = self.seen(IDLE_PERIODS, idle)?.into_iter().all(|idle| idle);
-        (is_idle && desired > self.fleet.min).then_some(self.fleet.min)
+        (self.held(IDLE_PERIODS, idle, |idle| idle) && desired > self.fleet.min).then_some(self.fleet.min)
     }
 
     fn messages_per_worker(&self) -> u64 {

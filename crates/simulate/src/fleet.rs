@@ -25,7 +25,7 @@ impl World<'_> {
     }
 
     fn add(&mut self) -> Key {
-        self.measure.launched += 1;
+        self.measure.counts.launched += 1;
         self.workers.insert(Worker::new(self.plan, self.version, self.now))
     }
 
@@ -55,11 +55,7 @@ impl World<'_> {
         let scales = worker.scaling.as_mut().map(|scaled| scaled.begin(now)).is_some();
         self.measure.workers += 1;
         self.measure.most_workers = self.measure.most_workers.max(self.measure.workers);
-        let hourly = self.plan.fleet.interruptions_per_hour;
-        if hourly > 0.0 {
-            let after = nanos_of(exponential(&mut self.fleet_rng) / hourly * 3600.0);
-            self.calendar.add(now.saturating_add(after), Event::Interrupt(key));
-        }
+        self.schedule_by_chance(self.plan.fleet.interruptions_per_hour, Event::Interrupt(key));
         if scales {
             self.schedule_decision(key, wasmrun_runtime::worker::scaler::IDLE);
         }
@@ -101,9 +97,9 @@ impl World<'_> {
 
     fn bill(&mut self, worker: &Worker) {
         let time = Duration::from_nanos(self.now - worker.launched_at);
-        self.measure.worker_seconds += time.as_secs_f64();
-        self.measure.billed_seconds += time.max(self.plan.fleet.least_billed).as_secs_f64().ceil();
-        self.measure.idle_starts += u64::from(!worker.has_worked);
+        self.measure.counts.worker_seconds += time.as_secs_f64();
+        self.measure.counts.billed_seconds += time.max(self.plan.fleet.least_billed).as_secs_f64().ceil();
+        self.measure.counts.idle_starts += u64::from(!worker.has_worked);
     }
 
     /// Bills the workers that are left at the end.
@@ -120,7 +116,7 @@ impl World<'_> {
     fn want(&mut self, desired: u32) {
         let desired = desired.clamp(self.plan.fleet.min, self.plan.fleet.max);
         if desired != self.desired {
-            self.measure.scalings += 1;
+            self.measure.counts.scalings += 1;
             self.desired = desired;
             self.reconcile();
         }
@@ -187,7 +183,7 @@ impl World<'_> {
     /// Spot takes a worker's machine. The service starts another one at once.
     pub(crate) fn interrupt(&mut self, key: Key) {
         if self.workers.get(key).is_some_and(|worker| worker.state == State::Running) {
-            self.measure.interruptions += 1;
+            self.measure.counts.interruptions += 1;
             self.stop(key);
             self.reconcile();
         }
@@ -196,16 +192,20 @@ impl World<'_> {
     pub(crate) fn deploy(&mut self) {
         let Some(every) = self.plan.fleet.deploy_every else { return };
         self.version += 1;
-        self.measure.deploys += 1;
+        self.measure.counts.deploys += 1;
         self.calendar.add(self.now + nanos(every), Event::Deploy);
         self.reconcile();
     }
 
     pub(crate) fn schedule_stray(&mut self) {
-        let hourly = self.plan.fleet.stray_starts_per_hour;
+        self.schedule_by_chance(self.plan.fleet.stray_starts_per_hour, Event::Stray);
+    }
+
+    /// Schedules the next of the events that happen this often in an hour, at random.
+    fn schedule_by_chance(&mut self, hourly: f64, event: Event) {
         if hourly > 0.0 {
             let after = nanos_of(exponential(&mut self.fleet_rng) / hourly * 3600.0);
-            self.calendar.add(self.now.saturating_add(after), Event::Stray);
+            self.calendar.add(self.now.saturating_add(after), event);
         }
     }
 
@@ -213,7 +213,7 @@ impl World<'_> {
     pub(crate) fn stray(&mut self) {
         self.schedule_stray();
         if self.desired == 0 {
-            self.measure.stray_starts += 1;
+            self.measure.counts.stray_starts += 1;
             self.autoscaler.saw_message(self.now);
             self.want(1);
         }

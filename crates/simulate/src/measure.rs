@@ -1,7 +1,7 @@
 //! What is measured, in memory that doesn't grow with the number of messages or the time.
 
 use crate::plan::{LONGEST, Plan};
-use crate::report::{Mean, Point, Report, Series, Spread};
+use crate::report::{Counts, Mean, Point, Report, Series, Spread};
 use crate::work::nanos;
 use hdrhistogram::Histogram;
 use std::time::Duration;
@@ -11,28 +11,11 @@ const MAX_POINTS: usize = 1_440;
 
 #[derive(Debug)]
 pub(crate) struct Measure {
-    pub(crate) arrived: u64,
-    completed: u64,
-    pub(crate) dead_lettered: u64,
-    pub(crate) retries: u64,
-    pub(crate) cancelled: u64,
-    /// Time in seconds of tasks that were cancelled.
-    pub(crate) wasted: f64,
-    pub(crate) receives: u64,
-    pub(crate) empty_receives: u64,
-    pub(crate) settling_calls: u64,
+    pub(crate) counts: Counts,
     /// Tasks and workers that run now.
     pub(crate) running: usize,
     pub(crate) workers: usize,
     pub(crate) most_workers: usize,
-    pub(crate) launched: u64,
-    pub(crate) idle_starts: u64,
-    pub(crate) stray_starts: u64,
-    pub(crate) interruptions: u64,
-    pub(crate) deploys: u64,
-    pub(crate) scalings: u64,
-    pub(crate) worker_seconds: f64,
-    pub(crate) billed_seconds: f64,
     latency: Times,
     wait: Times,
     /// Sums over time: of messages that wait, of tasks, and of workers, in seconds.
@@ -82,26 +65,10 @@ impl Times {
 impl Measure {
     pub(crate) fn new(duration: Duration) -> Self {
         Self {
-            arrived: 0,
-            completed: 0,
-            dead_lettered: 0,
-            retries: 0,
-            cancelled: 0,
-            wasted: 0.0,
-            receives: 0,
-            empty_receives: 0,
-            settling_calls: 0,
+            counts: Counts::default(),
             running: 0,
             workers: 0,
             most_workers: 0,
-            launched: 0,
-            idle_starts: 0,
-            stray_starts: 0,
-            interruptions: 0,
-            deploys: 0,
-            scalings: 0,
-            worker_seconds: 0.0,
-            billed_seconds: 0.0,
             latency: Times::new(),
             wait: Times::new(),
             backlog_seconds: 0.0,
@@ -123,12 +90,8 @@ impl Measure {
 
     /// Records a message that is deleted this time after it arrived, as its task completed.
     pub(crate) fn completed(&mut self, after: u64) {
-        self.completed += 1;
+        self.counts.completed += 1;
         self.latency.add(after);
-    }
-
-    pub(crate) fn settled(&self) -> u64 {
-        self.completed + self.dead_lettered
     }
 
     /// Records that nothing changed between two times.
@@ -186,9 +149,7 @@ impl Measure {
         Report {
             seed: plan.seed,
             simulated_seconds: seconds,
-            arrived: self.arrived,
-            completed: self.completed,
-            dead_lettered: self.dead_lettered,
+            counts: self.counts,
             left,
             latency: self.latency.spread(),
             wait: self.wait.spread(),
@@ -196,20 +157,6 @@ impl Measure {
             concurrency: mean(self.task_seconds, self.most_running as f64),
             workers: mean(self.ready_seconds, self.most_workers as f64),
             task_seconds: self.task_seconds,
-            worker_seconds: self.worker_seconds,
-            billed_seconds: self.billed_seconds,
-            launched: self.launched,
-            idle_starts: self.idle_starts,
-            stray_starts: self.stray_starts,
-            scalings: self.scalings,
-            interruptions: self.interruptions,
-            deploys: self.deploys,
-            cancelled: self.cancelled,
-            wasted_seconds: self.wasted,
-            retries: self.retries,
-            receives: self.receives,
-            empty_receives: self.empty_receives,
-            settling_calls: self.settling_calls,
             series: Series { step_seconds: self.step as f64 / 1e9, points: self.points },
         }
     }

@@ -37,9 +37,9 @@ impl Queue {
         self.in_flight
     }
 
-    /// Number of messages that become visible later.
-    pub(crate) fn delayed(&self) -> u64 {
-        self.delayed.len() as u64
+    /// Number of messages that have arrived and aren't deleted.
+    pub(crate) fn unsettled(&self) -> u64 {
+        self.visible_count + self.in_flight + self.delayed.len() as u64
     }
 
     /// Number of entries in memory.

@@ -9,12 +9,9 @@ pub struct Report {
     pub seed: u64,
     /// Simulated time until all messages were settled, or until it was ended.
     pub simulated_seconds: f64,
-    /// Number of messages that arrived.
-    pub arrived: u64,
-    /// Number of messages whose task completed and that were deleted.
-    pub completed: u64,
-    /// Number of messages that were dead-lettered.
-    pub dead_lettered: u64,
+    /// What was counted.
+    #[serde(flatten)]
+    pub counts: Counts,
     /// Number of messages that were not settled when the simulation ended.
     pub left: u64,
     /// Time from arrival to deletion, of messages whose task completed.
@@ -29,6 +26,19 @@ pub struct Report {
     pub workers: Mean,
     /// Time of all tasks.
     pub task_seconds: f64,
+    /// Values over time.
+    pub series: Series,
+}
+
+/// What is counted while a fleet is simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Counts {
+    /// Number of messages that arrived.
+    pub arrived: u64,
+    /// Number of messages whose task completed and that were deleted.
+    pub completed: u64,
+    /// Number of messages that were dead-lettered.
+    pub dead_lettered: u64,
     /// Time of all workers, from launch to end.
     pub worker_seconds: f64,
     /// The same as it is billed: whole seconds, and at least the shortest billed time of each.
@@ -57,8 +67,18 @@ pub struct Report {
     pub empty_receives: u64,
     /// Number of calls that delete messages, make them visible or send dead letters.
     pub settling_calls: u64,
-    /// Values over time.
-    pub series: Series,
+}
+
+impl Counts {
+    /// Number of messages that were settled.
+    pub fn settled(&self) -> u64 {
+        self.completed + self.dead_lettered
+    }
+
+    /// Number of calls of the queue.
+    pub fn requests(&self) -> u64 {
+        self.receives + self.settling_calls
+    }
 }
 
 /// Percentiles of a time, within 0.1 %.
@@ -103,16 +123,4 @@ pub struct Point {
     pub concurrency: f64,
     /// Number of workers that are ready.
     pub workers: f64,
-}
-
-impl Report {
-    /// Number of messages that were settled.
-    pub fn settled(&self) -> u64 {
-        self.completed + self.dead_lettered
-    }
-
-    /// Number of calls of the queue.
-    pub fn requests(&self) -> u64 {
-        self.receives + self.settling_calls
-    }
 }

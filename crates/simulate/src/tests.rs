@@ -127,10 +127,10 @@ fn tasks_that_compute_share_a_thread() {
 fn a_worker_that_keeps_up_lets_no_message_wait() {
     let report = run(&plan());
     let (latency, wait) = (report.latency.expect("messages"), report.wait.expect("messages"));
-    assert_eq!((report.arrived, report.completed, report.left), (29, 29, 0));
+    assert_eq!((report.counts.arrived, report.counts.completed, report.left), (29, 29, 0));
     assert_eq!((wait.max, latency.mean), (0.0, 1.0));
     assert!((latency.p50 - 1.0).abs() < 0.001 && (latency.max - 1.0).abs() < 0.001, "{latency:?}");
-    assert_eq!((report.workers.mean, report.billed_seconds), (1.0, 60.0));
+    assert_eq!((report.workers.mean, report.counts.billed_seconds), (1.0, 60.0));
     assert!((report.task_seconds - 29.0).abs() < 1e-6);
 }
 
@@ -143,7 +143,7 @@ fn a_burst_is_met_by_the_scaler_of_the_worker() {
     plan.service = Service::Fixed { mean: Duration::from_millis(100), cpu: 0.001 };
     plan.queue.latency = Duration::from_millis(2);
     let report = run(&plan);
-    assert_eq!((report.completed, report.concurrency.max), (6_400, 64.0));
+    assert_eq!((report.counts.completed, report.concurrency.max), (6_400, 64.0));
     let took = report.latency.expect("messages").max;
     assert!((10.0..13.0).contains(&took), "ideally 10 s: {took}");
     // Tasks that only compute get few more permits than keep the thread busy: receives hold permits as well.
@@ -166,7 +166,7 @@ fn a_fleet_starts_works_and_ends() {
             ..plan()
         };
         let report = run(&plan);
-        assert_eq!((report.completed, report.left), (10_000, 0), "{autoscaling:?}");
+        assert_eq!((report.counts.completed, report.left), (10_000, 0), "{autoscaling:?}");
         assert!(
             report.workers.max > 8.0 && report.workers.max <= 50.0,
             "{autoscaling:?}: {:?}",
@@ -177,7 +177,10 @@ fn a_fleet_starts_works_and_ends() {
         let started = started as f64 * series.step_seconds;
         assert!(first.contains(&started), "{autoscaling:?}: {started}");
         assert_eq!(series.points.last().expect("some").workers, 0.0, "{autoscaling:?}: scaled in");
-        assert!(report.worker_seconds >= 10_000.0 && report.billed_seconds >= report.worker_seconds);
+        assert!(
+            report.counts.worker_seconds >= 10_000.0
+                && report.counts.billed_seconds >= report.counts.worker_seconds
+        );
     }
 }
 
@@ -193,28 +196,31 @@ fn interruptions_and_deploys_lose_no_message() {
     plan.queue.max_receives = None;
     plan.fleet = Fleet { min: 10, max: 10, interruptions_per_hour: 2.0, ..plan.fleet };
     let report = run(&plan);
-    assert_eq!((report.completed, report.left), (report.arrived, 0));
-    assert!((50..110).contains(&report.interruptions), "{}", report.interruptions);
-    assert!(report.cancelled > 0 && report.wasted_seconds > 0.0, "tasks are longer than the stop timeout");
+    assert_eq!((report.counts.completed, report.left), (report.counts.arrived, 0));
+    assert!((50..110).contains(&report.counts.interruptions), "{}", report.counts.interruptions);
+    assert!(
+        report.counts.cancelled > 0 && report.counts.wasted_seconds > 0.0,
+        "tasks are longer than the stop timeout"
+    );
     let still = plan.fleet;
     plan.fleet =
         Fleet { interruptions_per_hour: 0.0, deploy_every: Some(Duration::from_secs(3600)), ..still };
     let report = run(&plan);
-    assert_eq!((report.completed, report.left, report.deploys), (report.arrived, 0, 4));
-    assert_eq!(report.cancelled, 0, "a worker of ECS protects itself while it works");
-    assert!(report.launched >= 40 && report.workers.max <= 20.0, "{}", report.launched);
+    assert_eq!((report.counts.completed, report.left, report.counts.deploys), (report.counts.arrived, 0, 4));
+    assert_eq!(report.counts.cancelled, 0, "a worker of ECS protects itself while it works");
+    assert!(report.counts.launched >= 40 && report.workers.max <= 20.0, "{}", report.counts.launched);
 }
 
 #[test]
 fn failed_tasks_are_retried_with_backoff_and_then_dead_lettered() {
     let mut plan = Plan { failing: 1.0, ..plan() };
     let report = run(&plan);
-    assert_eq!((report.completed, report.dead_lettered, report.left), (0, 29, 0));
-    assert_eq!(report.retries, 29 * 4, "five receives");
+    assert_eq!((report.counts.completed, report.counts.dead_lettered, report.left), (0, 29, 0));
+    assert_eq!(report.counts.retries, 29 * 4, "five receives");
     plan.failing = 0.5;
     let report = run(&plan);
-    assert_eq!(report.completed + report.dead_lettered, 29);
-    assert!(report.completed > 20 && report.retries > 10);
+    assert_eq!(report.counts.completed + report.counts.dead_lettered, 29);
+    assert!(report.counts.completed > 20 && report.counts.retries > 10);
 }
 
 #[test]
@@ -227,9 +233,12 @@ fn a_stray_start_costs_a_worker_that_does_nothing() {
         ..plan()
     };
     let report = run(&plan);
-    assert!(report.stray_starts > 5 && report.idle_starts == report.launched, "{report:?}");
-    assert!(report.empty_receives > 100 && report.latency.is_none());
-    assert!(report.worker_seconds > 5.0 * 15.0 * 60.0, "it runs until the idle alarm");
+    assert!(
+        report.counts.stray_starts > 5 && report.counts.idle_starts == report.counts.launched,
+        "{report:?}"
+    );
+    assert!(report.counts.empty_receives > 100 && report.latency.is_none());
+    assert!(report.counts.worker_seconds > 5.0 * 15.0 * 60.0, "it runs until the idle alarm");
 }
 
 #[test]
@@ -242,7 +251,7 @@ fn a_fleet_that_never_starts_says_what_is_left() {
     let mut never = plan.clone();
     never.fleet.start_up = (plan::LONGEST, plan::LONGEST);
     let report = run(&never);
-    assert_eq!((report.left, report.settled(), report.simulated_seconds), (29, 0, 660.0));
+    assert_eq!((report.left, report.counts.settled(), report.simulated_seconds), (29, 0, 660.0));
 }
 
 #[test]
@@ -323,9 +332,9 @@ proptest! {
             ..plan.fleet
         };
         let report = run(&plan);
-        prop_assert_eq!(report.settled(), report.arrived);
+        prop_assert_eq!(report.counts.settled(), report.counts.arrived);
         prop_assert_eq!(report.left, 0);
-        prop_assert!(report.arrived >= burst && report.concurrency.max <= (most * 2 * max as usize) as f64);
+        prop_assert!(report.counts.arrived >= burst && report.concurrency.max <= (most * 2 * max as usize) as f64);
         let again = serde_json::to_string(&run(&plan)).expect("JSON");
         prop_assert_eq!(serde_json::to_string(&report).expect("JSON"), again);
     }

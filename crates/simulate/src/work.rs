@@ -3,9 +3,10 @@
 use crate::queue::Message;
 use crate::service;
 use crate::slots::Key;
-use crate::worker::{BATCH, Settlement, State, calls};
+use crate::worker::{Settlement, State, calls};
 use crate::world::{Event, World};
 use std::time::Duration;
+use wasmrun_runtime::model::message::MAX_BATCH;
 use wasmrun_runtime::model::outcome::{Cancel, Outcome};
 use wasmrun_runtime::worker::decision::{Attribution, Decision, decide};
 
@@ -58,14 +59,14 @@ impl World<'_> {
                 }
                 worker.helpers_waiting -= 1;
             }
-            let asked = free.min(plan.queue.batches.receive_batch.max(1)).min(BATCH);
+            let asked = free.min(plan.queue.batches.receive_batch.max(1)).min(MAX_BATCH);
             worker.receiving += asked;
             let wait = if by_first { plan.queue.long_poll } else { plan.queue.short_poll };
             let answered = now + self.latency;
             let until = answered + nanos(wait);
             let receive = Receive { worker: key, asked, began: now, until, by_first, ends: false };
             let receive = self.receives.insert(receive);
-            self.measure.receives += 1;
+            self.measure.counts.receives += 1;
             self.calendar.add(answered, Event::Receive(receive));
         }
     }
@@ -82,7 +83,7 @@ impl World<'_> {
             // The queue itself dead-letters a message that was received too often.
             if self.plan.queue.max_receives.is_some_and(|most| message.receives > most.get()) {
                 self.queue.delete();
-                self.measure.dead_lettered += 1;
+                self.measure.counts.dead_lettered += 1;
                 continue;
             }
             taken.push(message);
@@ -117,7 +118,7 @@ impl World<'_> {
         let Some(worker) = self.workers.get_mut(receive.worker) else { return };
         worker.receiving -= receive.asked;
         let is_full = messages.len() >= receive.asked;
-        self.measure.empty_receives += u64::from(messages.is_empty());
+        self.measure.counts.empty_receives += u64::from(messages.is_empty());
         worker.has_worked |= !messages.is_empty();
         if is_full && worker.helpers_asleep > 0 {
             worker.helpers_asleep -= 1;
@@ -235,8 +236,8 @@ impl World<'_> {
         }
         for task in running {
             let Some(task) = self.tasks.remove(task) else { continue };
-            self.measure.cancelled += 1;
-            self.measure.wasted += (self.now - task.started) as f64 / 1e9;
+            self.measure.counts.cancelled += 1;
+            self.measure.counts.wasted_seconds += (self.now - task.started) as f64 / 1e9;
             self.settle(&task, &Outcome::Cancelled { why: Cancel::Drain });
         }
     }
@@ -260,7 +261,7 @@ impl World<'_> {
         worker.settling_is_due &= !is_due;
         let mut may_be_small = is_due || batches.settling_wait.is_zero();
         while worker.settling_calls < batches.settling_calls.max(1) && !worker.settlements.is_empty() {
-            if worker.settlements.len() < BATCH && !may_be_small {
+            if worker.settlements.len() < MAX_BATCH && !may_be_small {
                 if !worker.settling_is_due {
                     worker.settling_is_due = true;
                     self.calendar.add(self.now + nanos(batches.settling_wait), Event::SettlingDue(key));
@@ -269,10 +270,10 @@ impl World<'_> {
             }
             may_be_small = batches.settling_wait.is_zero();
             worker.settling_calls += 1;
-            let batch = worker.settlements.len().min(BATCH);
+            let batch = worker.settlements.len().min(MAX_BATCH);
             let settlements: Vec<_> = worker.settlements.drain(..batch).collect();
             let number = calls(&settlements);
-            self.measure.settling_calls += number;
+            self.measure.counts.settling_calls += number;
             let call = self.calls.insert(Call { worker: key, settlements });
             self.calendar.add(self.now + self.latency * number, Event::Settled(call));
         }
@@ -289,10 +290,10 @@ impl World<'_> {
                 }
                 Decision::DeadLetter => {
                     self.queue.delete();
-                    self.measure.dead_lettered += 1;
+                    self.measure.counts.dead_lettered += 1;
                 }
                 Decision::Retry(delay) => {
-                    self.measure.retries += 1;
+                    self.measure.counts.retries += 1;
                     self.release(*message, delay);
                 }
                 Decision::Release(delay) => {

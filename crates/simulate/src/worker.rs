@@ -6,7 +6,6 @@ use crate::queue::Message;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::time::Duration;
-use wasmrun_runtime::model::message::MAX_BATCH;
 use wasmrun_runtime::worker::decision::Decision;
 use wasmrun_runtime::worker::scaler::{
     ASK_EVERY, BUSY, Goal, IDLE, LONGEST_REQUEST, Scaler, Scaling, Snapshot,
@@ -196,11 +195,6 @@ impl Scaled {
     }
 }
 
-/// Returns how many messages may be unsettled with which another task may start: two batches for each call.
-pub(crate) fn max_unsettled(plan: &Plan) -> usize {
-    plan.queue.batches.unsettled()
-}
-
 /// Number of calls for a batch: one for each operation in it.
 pub(crate) fn calls(batch: &[Settlement]) -> u64 {
     let kind = |decision: &Decision| match decision {
@@ -210,6 +204,3 @@ pub(crate) fn calls(batch: &[Settlement]) -> u64 {
     };
     (0..3).filter(|wanted| batch.iter().any(|one| kind(&one.decision) == *wanted)).count() as u64
 }
-
-/// Maximum number of messages of a call.
-pub(crate) const BATCH: usize = MAX_BATCH;

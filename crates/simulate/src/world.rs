@@ -10,7 +10,7 @@ use crate::report::Report;
 use crate::slots::{Key, Slots};
 use crate::sources::{HPA_SYNC, KEDA_POLL, METRIC_PERIOD};
 use crate::work::{Call, Receive, Task, nanos};
-use crate::worker::{Worker, max_unsettled};
+use crate::worker::Worker;
 use crate::{Progress, SimulateError};
 use fastrand::Rng;
 use std::time::Duration;
@@ -47,6 +47,7 @@ pub(crate) enum Event {
 pub(crate) struct World<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) rules: Rules,
+    /// Number of messages that may be unsettled with which another task may start.
     pub(crate) max_unsettled: usize,
     /// Time of a call, in nanoseconds.
     pub(crate) latency: u64,
@@ -90,7 +91,7 @@ impl<'a> World<'a> {
         Self {
             plan,
             rules,
-            max_unsettled: max_unsettled(plan),
+            max_unsettled: plan.queue.batches.unsettled(),
             latency: nanos(plan.queue.latency),
             now: 0,
             calendar: Calendar::default(),
@@ -122,7 +123,7 @@ impl<'a> World<'a> {
         let mut events = 0u64;
         while let Some((at, event)) = self.calendar.next() {
             // All is settled at the end of the arrivals, or later.
-            let over = at >= duration && self.group.is_none() && self.is_settled();
+            let over = at >= duration && self.group.is_none() && self.queue.unsettled() == 0;
             if at > end || over {
                 // What follows changes nothing but the time until which workers are paid for.
                 let last = if over { duration.max(self.now) } else { end };
@@ -133,7 +134,10 @@ impl<'a> World<'a> {
             self.happen(event);
             events += 1;
             if events.is_multiple_of(PROGRESS_EVERY) {
-                progress(Progress { now: Duration::from_nanos(self.now), settled: self.measure.settled() });
+                progress(Progress {
+                    now: Duration::from_nanos(self.now),
+                    settled: self.measure.counts.settled(),
+                });
                 let entries = self.queue.entries();
                 if entries > MAX_ENTRIES {
                     let after = Duration::from_nanos(self.now);
@@ -142,8 +146,7 @@ impl<'a> World<'a> {
             }
         }
         self.bill_all();
-        let left = self.queue.visible() + self.queue.in_flight() + self.queue.delayed();
-        let left = left + self.group.map_or(0, |group| group.count);
+        let left = self.queue.unsettled() + self.group.map_or(0, |group| group.count);
         Ok(self.measure.report(self.now, left, self.plan))
     }
 
@@ -171,10 +174,6 @@ impl<'a> World<'a> {
         }
     }
 
-    fn is_settled(&self) -> bool {
-        self.queue.visible() == 0 && self.queue.in_flight() == 0 && self.queue.delayed() == 0
-    }
-
     /// Lets time pass.
     fn pass(&mut self, at: u64) {
         let visible = self.queue.visible();
@@ -188,7 +187,7 @@ impl<'a> World<'a> {
             Event::Arrive => {
                 if let Some(Group { arrived, count, .. }) = self.group {
                     self.queue.arrive(arrived, count);
-                    self.measure.arrived += count;
+                    self.measure.counts.arrived += count;
                     self.group = self.stream.next();
                     if let Some(group) = self.group {
                         self.calendar.add(group.at, Event::Arrive);

@@ -48,8 +48,8 @@ impl Cost {
         let million_requests = prices.sqs.as_ref().filter(|_| model.pays_for_calls());
         let million_requests = million_requests.map_or(0.0, |sqs| sqs.million_requests.price);
         Self {
-            workers: report.billed_seconds / 3600.0 * prices.fargate.hour(model.fargate_size()),
-            requests: report.requests() as f64 / 1e6 * million_requests,
+            workers: report.counts.billed_seconds / 3600.0 * prices.fargate.hour(model.fargate_size()),
+            requests: report.counts.requests() as f64 / 1e6 * million_requests,
         }
     }
 
@@ -59,7 +59,7 @@ impl Cost {
 
     /// Cost of a million such messages. There is none without messages.
     fn per_million(self, report: &Report) -> Option<f64> {
-        (report.arrived > 0).then(|| self.total() / report.arrived as f64 * 1e6)
+        (report.counts.arrived > 0).then(|| self.total() / report.counts.arrived as f64 * 1e6)
     }
 }
 

@@ -36,23 +36,23 @@ pub(super) fn one(report: &Report, model: &ModelArgs, prices: &Prices) -> String
         let _ = writeln!(text, "{name:<NAMES$}{value}");
     };
     row("simulated", seconds(report.simulated_seconds));
-    row("messages", count(report.arrived));
-    row("completed", count(report.completed));
+    row("messages", count(report.counts.arrived));
+    row("completed", count(report.counts.completed));
     for (name, number) in [
-        ("dead-lettered", report.dead_lettered),
+        ("dead-lettered", report.counts.dead_lettered),
         ("not settled", report.left),
-        ("retries", report.retries),
-        ("Spot interruptions", report.interruptions),
-        ("deploys", report.deploys),
-        ("cancelled tasks", report.cancelled),
-        ("starts for nothing", report.stray_starts),
+        ("retries", report.counts.retries),
+        ("Spot interruptions", report.counts.interruptions),
+        ("deploys", report.counts.deploys),
+        ("cancelled tasks", report.counts.cancelled),
+        ("starts for nothing", report.counts.stray_starts),
     ] {
         if number > 0 {
             row(name, count(number));
         }
     }
-    if report.cancelled > 0 {
-        row("time lost by them", seconds(report.wasted_seconds));
+    if report.counts.cancelled > 0 {
+        row("time lost by them", seconds(report.counts.wasted_seconds));
     }
     let spread = |spread: Option<Spread>| {
         spread.map_or("none".to_owned(), |Spread { mean, p50, p95, p99, max }| {
@@ -67,13 +67,20 @@ pub(super) fn one(report: &Report, model: &ModelArgs, prices: &Prices) -> String
     row("messages that wait", mean(report.backlog));
     row("tasks that run", mean(report.concurrency));
     row("workers", mean(report.workers));
-    row("worker hours", number(report.worker_seconds / 3600.0));
+    row("worker hours", number(report.counts.worker_seconds / 3600.0));
     row(
         "workers started",
-        format!("{}, {} of them got no message", count(report.launched), count(report.idle_starts)),
+        format!(
+            "{}, {} of them got no message",
+            count(report.counts.launched),
+            count(report.counts.idle_starts)
+        ),
     );
     row("task seconds", number(report.task_seconds));
-    row("receives", format!("{}, {} of them empty", count(report.receives), count(report.empty_receives)));
+    row(
+        "receives",
+        format!("{}, {} of them empty", count(report.counts.receives), count(report.counts.empty_receives)),
+    );
     let currency = &prices.currency;
     let per_million = cost
         .per_million(report)
@@ -131,7 +138,7 @@ pub(super) fn table(results: &[(&Point, &Report)], sweeps: &[Sweep], prices: &Pr
             number(report.concurrency.mean),
             number(report.workers.mean),
             number(report.workers.max),
-            number(report.worker_seconds / 3600.0),
+            number(report.counts.worker_seconds / 3600.0),
             amount(cost.total()),
             cost.per_million(report).map_or("none".to_owned(), amount),
             count(report.left),
