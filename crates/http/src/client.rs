@@ -82,7 +82,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     }
 }
 
-/// The client of all guests and of registries.
+/// The client of all guests and of the worker's own requests.
 pub struct Client {
     tls: TlsConnector,
     proxies: Matcher,

@@ -1,26 +1,17 @@
 //! Sends spans to the collector.
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
-use hyper::Uri;
-use hyper::header::HOST;
-use opentelemetry_http::{HttpClient, HttpError, Request, Response};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use wasmrun_http::Client;
-use wasmrun_runtime::ports::http::{Answer, Destination, HttpClient as _};
+use wasmrun_http::{Client, Server, send};
 
-/// Longest look-up of the collector's addresses.
-const LOOK_UP: Duration = Duration::from_secs(5);
-/// Longest time to connect.
-const CONNECT: Duration = Duration::from_secs(5);
 /// Longest time for a request and its response.
-const REQUEST: Duration = Duration::from_secs(10);
+const REQUEST: Duration = Duration::from_secs(15);
 /// Maximum size of a response that is read, in bytes: it says how many spans were refused.
 const MAX_RESPONSE: usize = 64 << 10;
 
@@ -54,7 +45,7 @@ impl HttpClient for Transport {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let shared = self.0.clone();
         let sending = self.0.io.spawn(async move {
-            let sent = timeout(CONNECT + REQUEST, shared.send(request)).await;
+            let sent = timeout(REQUEST, shared.send(request)).await;
             let answer = sent.unwrap_or_else(|_| Err("no response in time".into()));
             shared.note(&answer);
             answer
@@ -65,40 +56,18 @@ impl HttpClient for Transport {
 
 impl Shared {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let mut to = destination(request.uri())?;
-        // A proxy looks the name up itself.
-        if !self.client.uses_proxy(&to) {
-            to.addresses = timeout(LOOK_UP, self.client.resolve(&to.host)).await??;
-        }
         let (head, content) = request.into_parts();
-        let mut request = Request::post(head.uri.path_and_query().map_or("/", |path| path.as_str()));
+        let (server, path) = Server::of(&head.uri).ok_or("the URL of the collector names no server")?;
+        let mut request = Request::post(path);
         if let Some(headers) = request.headers_mut() {
             *headers = head.headers;
         }
-        let authority = head.uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
-        let body = Full::new(content).map_err(|never| match never {}).boxed_unsync();
-        let request = request.header(HOST, authority).body(body)?;
-        let Answer { response, connection } = self.client.send(&to, request).await?;
-        let (head, mut body) = response.into_parts();
-        let reading = async {
-            let mut read = BytesMut::new();
-            while let Some(frame) = body.frame().await {
-                if let Ok(data) = frame?.into_data() {
-                    read.extend_from_slice(&data);
-                }
-                if read.len() > MAX_RESPONSE {
-                    return Err("the response is too large".into());
-                }
-            }
-            Ok::<_, HttpError>(read.freeze())
-        };
-        let mut reading = std::pin::pin!(reading);
-        let content = tokio::select! {
-            biased;
-            content = &mut reading => content?,
-            () = connection => reading.await?,
-        };
-        Ok(Response::from_parts(head, content))
+        let mut answer = send(&self.client, &server, request, content).await?;
+        let content = answer.read(MAX_RESPONSE).await?.ok_or("the response is too large")?;
+        let mut response = Response::new(content.into());
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = std::mem::take(&mut answer.headers);
+        Ok(response)
     }
 
     /// Logs that spans aren't sent, or are again.
@@ -121,22 +90,4 @@ impl Shared {
             );
         }
     }
-}
-
-/// Returns the server of an absolute URL.
-fn destination(url: &Uri) -> Result<Destination, HttpError> {
-    let is_tls = match url.scheme_str() {
-        Some("https") => true,
-        Some("http") => false,
-        _ => return Err("the URL of the collector begins with neither http:// nor https://".into()),
-    };
-    let host = url.host().ok_or("the URL of the collector names no host")?;
-    Ok(Destination {
-        is_tls,
-        host: host.trim_matches(['[', ']']).to_ascii_lowercase(),
-        port: url.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
-        addresses: Vec::new(),
-        connect: CONNECT,
-        first_byte: REQUEST,
-    })
 }

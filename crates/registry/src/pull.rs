@@ -6,12 +6,13 @@ use crate::reference::Reference;
 use crate::session::{Access, Ask, Session};
 use crate::signatures::check;
 use crate::signed::Artefact;
-use crate::transport::{Response, SLOWEST_BYTES_PER_SECOND, Server};
+use crate::transport::describe;
 use crate::{Registry, RegistryError};
 use hyper::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 use tokio::time::timeout;
+use wasmrun_http::{Response, SLOWEST_BYTES_PER_SECOND, Server};
 use wasmrun_runtime::engine::cache::Cache;
 
 /// Maximum size of a manifest, in bytes: what the distribution specification asks registries to accept.
@@ -131,9 +132,9 @@ pub(crate) async fn read_manifest(
     let server = session.server();
     match response.status {
         StatusCode::OK => {}
-        StatusCode::NOT_FOUND => return Ok(Err(response.describe().await)),
+        StatusCode::NOT_FOUND => return Ok(Err(describe(response).await)),
         _ => {
-            let said = response.describe().await;
+            let said = describe(response).await;
             return Err(RegistryError::Unavailable(format!("{server} answered {said}")));
         }
     }
@@ -174,7 +175,7 @@ pub(crate) async fn content(
     let server = session.server();
     let refuse = |why: String| Err(RegistryError::Unavailable(why));
     if response.status != StatusCode::OK {
-        let said = response.describe().await;
+        let said = describe(response).await;
         return refuse(format!("{server} does not have {what} {digest}: it answered {said}"));
     }
     let length = response.header("content-length").and_then(|length| length.parse::<u64>().ok());

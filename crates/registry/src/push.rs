@@ -4,7 +4,7 @@ use crate::digest::Digest;
 use crate::manifest::{MANIFEST, WASM, WASM_CONFIG};
 use crate::reference::Reference;
 use crate::session::{Access, Ask, Session};
-use crate::transport::{Response, SLOWEST_BYTES_PER_SECOND};
+use crate::transport::describe;
 use crate::{Registry, RegistryError};
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
@@ -12,6 +12,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::timeout;
+use wasmrun_http::{Response, SLOWEST_BYTES_PER_SECOND};
 
 /// Time for a push in addition to its size divided by [`SLOWEST_BYTES_PER_SECOND`].
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -200,7 +201,7 @@ async fn expect(
     if expected.contains(&response.status) {
         return Ok(());
     }
-    let (status, said) = (response.status, response.describe().await);
+    let (status, said) = (response.status, describe(response).await);
     let why = format!("{} does not {what}: it answered {said}", session.server());
     Err(match status {
         StatusCode::NOT_FOUND => RegistryError::Unfit(why),

@@ -3,12 +3,13 @@
 use crate::challenge::Challenge;
 use crate::reference::Reference;
 use crate::token::{Wanted, basic, denied, token};
-use crate::transport::{Response, Server, send, unreachable};
+use crate::transport::{describe, send, unreachable};
 use crate::{Credential, Registry, RegistryError};
 use bytes::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use hyper::{Method, Request, StatusCode, Uri};
 use std::time::Duration;
+use wasmrun_http::{Response, Server};
 use wasmrun_runtime::ports::http::HttpError;
 
 /// Maximum number of redirects of one request. Registries use one, to the store that has their blobs.
@@ -110,7 +111,7 @@ impl<'a> Session<'a> {
                     has_authorized = true;
                 }
                 status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                    let said = format!("{server} answered {}", response.describe().await);
+                    let said = format!("{server} answered {}", describe(response).await);
                     return Err(denied(self.credential.iter().flatten().next(), status, &said));
                 }
                 status if is_redirect(status) && ask.is_safe() => {
@@ -165,7 +166,7 @@ impl<'a> Session<'a> {
         let headers = response.headers.get_all(WWW_AUTHENTICATE);
         let challenge = Challenge::of(headers.iter().filter_map(|value| value.to_str().ok()));
         let Some(challenge) = challenge else {
-            let (status, said) = (response.status, response.describe().await);
+            let (status, said) = (response.status, describe(response).await);
             let said = format!("{} answered {said} without saying how to log in", self.server);
             return Err(denied(None, status, &said));
         };

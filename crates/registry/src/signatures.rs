@@ -15,6 +15,7 @@ use crate::manifest::{INDEX, Layer, MANIFEST};
 use crate::pull::{MAX_MANIFEST, content, read_manifest, whole};
 use crate::session::{Ask, Session};
 use crate::signed::{Artefact, BUNDLES, Flaw, SIGN, SIMPLE_SIGNING, check_bundle, check_simple};
+use crate::transport::describe;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -252,7 +253,7 @@ async fn read_referrers(session: &mut Session<'_>, artefact: &Digest) -> Result<
             }
             _ => {
                 let server = session.server();
-                let said = response.describe().await;
+                let said = describe(response).await;
                 return Err(RegistryError::Unavailable(format!(
                     "{server} lists no signatures: it answered {said}"
                 )));

@@ -2,7 +2,7 @@
 //! identity tokens.
 
 use crate::reference::is_loopback;
-use crate::transport::{Server, send, unreachable};
+use crate::transport::{send, unreachable};
 use crate::{Credential, RegistryError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use wasmrun_http::Client;
+use wasmrun_http::{Client, Server};
 
 /// Maximum size of a realm's answer, in bytes. Tokens have up to a few KiB.
 const MAX_ANSWER: usize = 256 << 10;

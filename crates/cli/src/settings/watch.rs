@@ -5,6 +5,7 @@ use clap::Args;
 use http::Uri;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use wasmrun_http::Server;
 use wasmrun_runtime::model::trace::Sampling;
 
 /// How a worker may be watched.
@@ -115,13 +116,11 @@ impl Written for CollectorUrl {
 
     fn read(text: &str) -> Result<Self, String> {
         let url: Uri = text.parse().map_err(|_| expected::<Self>())?;
-        let is_http = matches!(url.scheme_str(), Some("http" | "https"));
-        let has_user = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        if !is_http || url.host().is_none_or(str::is_empty) || url.query().is_some() {
-            return Err(expected::<Self>());
-        }
-        if has_user {
+        if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err("credentials belong into OTEL_EXPORTER_OTLP_HEADERS".into());
+        }
+        if Server::of(&url).is_none() || url.query().is_some() {
+            return Err(expected::<Self>());
         }
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
