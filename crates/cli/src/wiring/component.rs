@@ -23,7 +23,6 @@ use wasmrun_runtime::engine::capacity::{Host, HostMemory};
 use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::Message;
-use wasmrun_runtime::model::trace;
 use wasmrun_runtime::task::component::{Component, Grantable, LoadOptions, Report};
 use wasmrun_runtime::task::grant::{BucketGrant, Grants, StoreGrant};
 use wasmrun_runtime::task::http::HttpGrant;
@@ -143,7 +142,7 @@ pub(crate) async fn run_task<F: Future<Output = Report> + Send + 'static>(
     message: Arc<Message>,
     wrap: impl FnOnce(Pin<Box<dyn Future<Output = Report> + Send>>) -> F,
 ) -> Result<Report, Failure> {
-    let span = trace::task_span(&message);
+    let span = component.task_span(&message);
     let task = {
         let component = component.clone();
         Box::pin(async move { component.run(message, pending()).instrument(span).await })

@@ -192,9 +192,7 @@ impl<'a> TaskRecord<'a> {
             usage,
         }
     }
-}
 
-impl<'a> TaskRecord<'a> {
     /// Adds the task's trace, if traces are exported.
     pub(crate) fn with_trace(self, trace: Option<&'a TaskTrace>) -> Self {
         let exported = trace.filter(|task| task.is_exported(self.outcome)).map(|task| task.trace.id());

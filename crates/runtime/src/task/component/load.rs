@@ -71,7 +71,7 @@ pub(super) struct Common {
     allocator: Allocator,
     command: CommandOptions,
     deterministic: bool,
-    sampling: Option<Sampling>,
+    pub(super) sampling: Option<Sampling>,
     refreshed: bool,
     pub(super) io: Handle,
 }

@@ -134,13 +134,9 @@ impl Component {
         self.version().name.clone()
     }
 
-    /// Returns a span for the log lines of a message's task: it names the trace, if there is one. A trace that the task
-    /// starts itself and that isn't recorded is left out, as nothing else would name it.
+    /// Returns a span that adds the trace of a message to the log lines of its task, or an empty span.
     pub fn task_span(&self, message: &Message) -> Span {
-        let trace = Trace::of_task(message, self.versions.read().current.config.sampling);
-        trace
-            .filter(|trace| trace.is_sampled() || trace.parent_id().is_some())
-            .map_or_else(Span::none, |trace| trace.span())
+        Trace::task_span(message, self.common.sampling)
     }
 
     /// Returns the longest time that a task may take.
