@@ -58,6 +58,8 @@ pub enum Cancel {
     Drain,
     /// The lease expired. Another worker may hold the message by now, so it's left alone.
     LeaseExpired,
+    /// The client whose request the task answered has gone.
+    ClientGone,
 }
 
 /// The kinds of [`Outcome`], for policies, counts and metrics.
@@ -140,6 +142,7 @@ impl Outcome {
             Self::Trapped { what } | Self::HostFailed { what } => Some(what),
             Self::Cancelled { why: Cancel::Drain } => Some("the worker stops"),
             Self::Cancelled { why: Cancel::LeaseExpired } => Some("the lease expired"),
+            Self::Cancelled { why: Cancel::ClientGone } => Some("the client has gone"),
         }
     }
 }
