@@ -99,7 +99,8 @@ fn check(request: &Request<Incoming>, most_bytes: u64) -> Result<(), StatusCode>
         return Err(StatusCode::METHOD_NOT_ALLOWED);
     }
     let names_host = request.uri().authority().is_some()
-        || headers.get_all(HOST).iter().count() == 1 && headers[HOST].to_str().is_ok_and(|host| !host.is_empty());
+        || headers.get_all(HOST).iter().count() == 1
+            && headers[HOST].to_str().is_ok_and(|host| !host.is_empty());
     if !names_host {
         return Err(StatusCode::BAD_REQUEST);
     }

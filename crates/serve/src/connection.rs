@@ -59,7 +59,8 @@ impl Activity {
         let busy = options.queue_time.saturating_add(options.timeout).saturating_add(STALLED);
         loop {
             let most = if self.is_idle() { IDLE } else { busy };
-            let since = Duration::from_millis(self.now_ms().saturating_sub(self.last.load(Ordering::Relaxed)));
+            let since =
+                Duration::from_millis(self.now_ms().saturating_sub(self.last.load(Ordering::Relaxed)));
             let Some(left) = most.checked_sub(since).filter(|left| !left.is_zero()) else { return };
             // An idle connection may become busy and idle again meanwhile.
             tokio::time::sleep(left.min(IDLE)).await;

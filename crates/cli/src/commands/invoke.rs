@@ -7,9 +7,8 @@ use crate::settings::message::{attributes_from, body_from};
 use crate::settings::task::TaskPlan;
 use crate::wiring::backends::Backends;
 use crate::wiring::compiler::open_cache;
-use crate::wiring::component::{host, load, read, run_task};
+use crate::wiring::component::{Placement, load, read, run_task};
 use crate::wiring::logging;
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use wasmrun_runtime::model::message::{Message, OutgoingMessage};
@@ -24,7 +23,7 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
 
     let cache = open_cache(&plan.engine)?;
     let read = read(&plan.component, &plan.engine, &plan.registry, cache.as_ref(), &backends).await?;
-    let component = load(&plan, &backends, read, cache, NonZeroUsize::MIN, host(None), Vec::new()).await?;
+    let component = load(&plan, &backends, read, cache, Placement::of_one(None)).await?;
     let component = Arc::new(component);
     let report = run_task(component, Arc::new(message), |task| task).await?;
     output.report(&report, args.json);

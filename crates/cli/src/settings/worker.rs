@@ -165,6 +165,14 @@ impl WorkerSettings {
         self.max_consecutive_failures.map_or(default, |MaxConsecutiveFailures(most)| most)
     }
 
+    pub(crate) fn has_max_consecutive_failures(&self) -> bool {
+        self.max_consecutive_failures.is_some()
+    }
+
+    pub(crate) fn has_on_lease_expired(&self) -> bool {
+        self.on_lease_expired.is_some()
+    }
+
     pub(crate) fn on_lease_expired(&self) -> OnLeaseExpired {
         match self.on_lease_expired {
             Some(OnLeaseExpiredSetting::Finish) => OnLeaseExpired::Finish,

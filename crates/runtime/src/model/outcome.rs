@@ -207,6 +207,15 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The policy of a worker that tries nothing twice.
+    pub const DROP: Self = Self {
+        retry: Action::Drop,
+        rejected: Action::Drop,
+        limit_exceeded: Action::Drop,
+        timed_out: Action::Drop,
+        trapped: Action::Drop,
+    };
+
     /// Returns the policy of a worker without a dead-letter queue: messages to dead-letter are retried instead.
     #[must_use]
     pub fn without_dead_letters(self) -> Self {

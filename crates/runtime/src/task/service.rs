@@ -95,8 +95,7 @@ async fn answer(
 /// Counts a request: its head now, and its body as it is read.
 fn counted(request: Request<Body>, meter: Meter, longest_pause: Duration) -> Result<Request<WasiBody>> {
     let (parts, body) = request.into_parts();
-    let line =
-        parts.method.as_str().len() + parts.uri.path_and_query().map_or(1, |path| path.as_str().len());
+    let line = parts.method.as_str().len() + parts.uri.path_and_query().map_or(1, |path| path.as_str().len());
     let head = meter.count(line as u64 + head_bytes(&parts.headers));
     head.map_err(|_| LimitHit(Limit::HttpReceivedSize))?;
     let body = Counted::new(body, meter, Some(longest_pause)).map_err(HttpError::into_wasi).boxed_unsync();
@@ -116,12 +115,14 @@ async fn send(
         }
         Err(_) => return Ok(Err(Failure::Reject("the handler ended without a response".into()))),
     };
-    let within = |counted: std::result::Result<(), HttpError>| counted.map_err(|_| LimitHit(Limit::HttpSentSize));
+    let within =
+        |counted: std::result::Result<(), HttpError>| counted.map_err(|_| LimitHit(Limit::HttpSentSize));
     within(meter.count_head(parts.status.as_u16(), &parts.headers))?;
     let (frames, rest) = mpsc::channel(PARTS_AHEAD);
     let hint = http_body::Body::size_hint(&body);
     // `run` ends the task if the client has gone. Of a response to HEAD it takes the head alone.
-    let _ = respond.send(Response::from_parts(parts, ResponseBody { rest, hint, is_whole: false }.boxed_unsync()));
+    let _ = respond
+        .send(Response::from_parts(parts, ResponseBody { rest, hint, is_whole: false }.boxed_unsync()));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| wasmtime::format_err!("the response's body failed: {error}"))?;
         let bytes = match (frame.data_ref(), frame.trailers_ref()) {

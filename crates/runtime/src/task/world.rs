@@ -24,10 +24,11 @@ pub enum World {
     SpinSqs,
     /// `wasi:messaging`: the component exports a handler of messages.
     Messaging,
+    /// A service: the component exports a handler of HTTP requests. It has no queue, and often a `main` that does
+    /// nothing.
+    Service,
     /// A program with `main`.
     Command,
-    /// A service: the component exports a handler of HTTP requests. It has no queue.
-    Service,
 }
 
 impl World {
