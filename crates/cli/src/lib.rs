@@ -20,7 +20,8 @@ mod wiring;
 #[cfg(feature = "compiler")]
 use self::commands::compile;
 use self::commands::{
-    cases, enqueue, health, inspect, invoke, manifest, new, policy, push, queue, report, run, simulate, top,
+    cases, enqueue, health, inspect, invoke, manifest, new, policy, push, queue, report, run, serve,
+    simulate, top,
 };
 use self::output::failure::Failure;
 use self::settings::flags::{Cli, Command, help};
@@ -99,6 +100,7 @@ fn raise_file_limit() {
 fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Run(args) => block_on(run::run(*args)),
+        Command::Serve(args) => block_on(serve::serve(*args)),
         Command::Invoke(args) => block_on(invoke::invoke(*args)),
         Command::Enqueue(args) => block_on(enqueue::enqueue(args)),
         Command::Queue(args) => block_on(queue::queue(args)),

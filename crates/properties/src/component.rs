@@ -78,6 +78,7 @@ fn is_refused_or_runs(bytes: &[u8]) {
             allocator: Allocator::OnDemand,
             raw_body: false,
             command: CommandOptions::default(),
+            requests: None,
             deterministic: bytes.len() % 2 == 1,
             sampling: None,
             refreshed: false,

@@ -75,6 +75,7 @@ async fn work(component: &str, files: &[String]) -> Result<ExitCode, Box<dyn Err
         allocator: Allocator::Auto,
         raw_body: false,
         command: CommandOptions::default(),
+        requests: None,
         deterministic: false,
         sampling: None,
         refreshed: false,

@@ -8,6 +8,7 @@ use super::limit_flags::LimitSettings;
 use super::log::LogSettings;
 use super::read::{MAX_TOML_BYTES, read_text, toml_from};
 use super::registry::RegistrySettings;
+use super::serve::ServeSettings;
 use super::text::{parsed_list, written};
 use super::watch::{CollectorUrl, Listen, Namespace, Percent, WatchSettings};
 use super::worker::WorkerSettings;
@@ -66,6 +67,7 @@ pub(crate) struct ConfigFile {
     pub(crate) command: CommandTable,
     pub(crate) limits: LimitSettings,
     pub(crate) worker: WorkerSettings,
+    pub(crate) serve: ServeSettings,
     pub(crate) engine: EngineSettings,
     pub(crate) aws: AwsSettings,
     pub(crate) registry: RegistrySettings,

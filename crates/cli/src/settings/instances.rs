@@ -86,6 +86,11 @@ impl WorkerSettings {
         Ok(Some(ScaleOptions { min, goal, scale_in_delay: self.scale_in_delay.unwrap_or(SCALE_IN_DELAY) }))
     }
 
+    /// Returns whether nothing is set about the concurrency limit.
+    pub(crate) fn is_unset(&self) -> bool {
+        self.instances.is_none() && self.target_latency.is_none() && self.backlog_per_instance.is_none()
+    }
+
     /// Returns whether the concurrency limit is `auto`.
     pub(crate) fn is_auto(&self) -> bool {
         self.instances.unwrap_or_default() == InstancesSetting::Auto

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `text`, `range`, `read` | parse values, check their range, read files that a user names |
 //! | `source` | where a component is |
-//! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `registry`, `usage_size`, `watch`, `worker` | one group of settings each |
+//! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `registry`, `serve`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
 //! | `variables` | finds and checks the names of variables |
 //! | `named`, `environment`, `config_values`, `grants`, `outcome_actions`, `command`, `message` | settings with a name; the message of a flag |
@@ -62,6 +62,7 @@ pub(crate) mod project;
 mod range;
 pub(crate) mod read;
 pub(crate) mod registry;
+pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod source;
 pub(crate) mod task;

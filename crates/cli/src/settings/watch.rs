@@ -11,9 +11,8 @@ use wasmrun_runtime::model::trace::Sampling;
 /// How a worker may be watched.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct WatchSettings {
-    /// Serve a page at /, and /healthz, /readyz, /metrics and /status over HTTP, without authentication; a
-    /// port alone means 127.0.0.1 [default: off]
-    #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", value_parser = typed::<Listen>)]
+    /// Where status and metrics are served. The flag is `--listen` of `run`, and `--status` of `serve`.
+    #[arg(skip)]
     pub(crate) listen: Option<Listen>,
     /// Print metrics for CloudWatch to standard output each minute, in this namespace (Embedded Metric
     /// Format) [default: off]

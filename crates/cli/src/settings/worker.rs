@@ -13,7 +13,7 @@ settings! {
     /// How the worker works: a field for each key of the table `worker`.
     pub(crate) struct WorkerSettings {
         /// Concurrency limit: a number; MIN..MAX, scaled with the work; or auto: 0 to what the host's memory
-        /// allows, at most 1000 [default: auto]
+        /// allows, at most 1000 [default: auto; of a service, as many as the memory allows, at most 1000]
         #[arg(long, value_name = "N|MIN..MAX|auto", env = "WASMRUN_INSTANCES", value_parser = typed::<InstancesSetting>)]
         #[serde(deserialize_with = "written")]
         pub(super) instances: Option<InstancesSetting>,
@@ -163,6 +163,14 @@ impl WorkerSettings {
     pub(crate) fn max_consecutive_failures(&self) -> Option<NonZeroU32> {
         let default = WorkerOptions::default().max_consecutive_failures;
         self.max_consecutive_failures.map_or(default, |MaxConsecutiveFailures(most)| most)
+    }
+
+    pub(crate) fn has_max_consecutive_failures(&self) -> bool {
+        self.max_consecutive_failures.is_some()
+    }
+
+    pub(crate) fn has_on_lease_expired(&self) -> bool {
+        self.on_lease_expired.is_some()
     }
 
     pub(crate) fn on_lease_expired(&self) -> OnLeaseExpired {

@@ -23,6 +23,7 @@ use wasmrun_runtime::engine::capacity::{Host, HostMemory};
 use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::model::message::Message;
+use wasmrun_runtime::ports::requests::Requests;
 use wasmrun_runtime::task::component::{Component, Grantable, LoadOptions, Report};
 use wasmrun_runtime::task::grant::{BucketGrant, Grants, StoreGrant};
 use wasmrun_runtime::task::http::HttpGrant;
@@ -38,6 +39,23 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 pub(crate) struct Protected {
     pub(crate) what: &'static str,
     pub(crate) path: PathBuf,
+}
+
+/// What a component is loaded for.
+pub(crate) struct Placement {
+    /// The concurrency limit, or fewer if the host's memory or file descriptors allow fewer.
+    pub(crate) instances: NonZeroUsize,
+    pub(crate) host: Host,
+    pub(crate) protected: Vec<Protected>,
+    /// The requests that its tasks answer; `None`: they handle messages.
+    pub(crate) requests: Option<Arc<dyn Requests>>,
+}
+
+impl Placement {
+    /// Returns the placement of a single task.
+    pub(crate) fn of_one(requests: Option<Arc<dyn Requests>>) -> Self {
+        Self { instances: NonZeroUsize::MIN, host: host(None), protected: Vec::new(), requests }
+    }
 }
 
 /// A component that was read.
@@ -91,17 +109,15 @@ impl ReadComponent {
     }
 }
 
-/// Opens the grants, and loads the component from its bytes. The concurrency limit is `instances`, or fewer if the
-/// host's memory or file descriptors allow fewer.
+/// Opens the grants, and loads the component from its bytes.
 pub(crate) async fn load(
     plan: &TaskPlan,
     backends: &Backends,
     read: ReadComponent,
     cache: Option<Cache>,
-    instances: NonZeroUsize,
-    host: Host,
-    mut protected: Vec<Protected>,
+    placement: Placement,
 ) -> Result<Component, Failure> {
+    let Placement { instances, host, mut protected, requests } = placement;
     if let Source::File(path) = &plan.component {
         protected.push(Protected { what: "the component", path: path.clone() });
     }
@@ -123,6 +139,7 @@ pub(crate) async fn load(
         allocator: plan.engine.allocator(),
         raw_body: plan.raw_body,
         command: plan.command.clone(),
+        requests,
         deterministic: plan.deterministic,
         sampling: plan.sampling,
         refreshed: plan.refreshed,

@@ -114,10 +114,10 @@ limits! {
     /// HTTP requests, in all.
     // A task that crawls a site should send to tasks that fetch its pages.
     http_requests: u64 = 1_000, HttpRequests is "http-requests";
-    /// Bytes of HTTP requests, in all: heads and bodies.
+    /// Bytes sent over HTTP, in all: heads and bodies of requests, and of a service's response.
     // A task that uploads more should write an object, which is cheaper.
     http_sent_bytes: u64 = 256 << 20, HttpSentSize is "http-sent-size";
-    /// Bytes of HTTP responses, in all: heads and bodies.
+    /// Bytes received over HTTP, in all: heads and bodies of responses, and of the request to a service.
     http_received_bytes: u64 = 1 << 30, HttpReceivedSize is "http-received-size";
     /// Headers of one HTTP request: names and values, with some 70 bytes for each header. WASI has no error for more.
     // Servers take 8 KiB, of which a token may be half.
@@ -136,7 +136,8 @@ limits! {
     /// Bytes that all open readers and writers may hold until they are read or sent. Exceeding it ends the task with
     /// the limit `handles`. 0 if no granted store is behind a network.
     streams_bytes: usize = 0;
-    /// Bytes that the host holds for the standard streams and the variables of a command; 0 for other components.
+    /// Bytes that the host holds for the standard streams and the variables of a command, or for the request and the
+    /// response of a service; 0 for other components.
     command_bytes: usize = 0;
     /// Bytes that the host holds for the messages and the streams that a guest makes through `wasi:messaging` and
     /// `wasi:blobstore`, and for its files; 0 for components that have none of these. Exceeding it ends the task with the limit `handles`.

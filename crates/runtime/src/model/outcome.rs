@@ -58,6 +58,8 @@ pub enum Cancel {
     Drain,
     /// The lease expired. Another worker may hold the message by now, so it's left alone.
     LeaseExpired,
+    /// The client whose request the task answered has gone.
+    ClientGone,
 }
 
 /// The kinds of [`Outcome`], for policies, counts and metrics.
@@ -140,6 +142,7 @@ impl Outcome {
             Self::Trapped { what } | Self::HostFailed { what } => Some(what),
             Self::Cancelled { why: Cancel::Drain } => Some("the worker stops"),
             Self::Cancelled { why: Cancel::LeaseExpired } => Some("the lease expired"),
+            Self::Cancelled { why: Cancel::ClientGone } => Some("the client has gone"),
         }
     }
 }
@@ -204,6 +207,15 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The policy of a worker that tries nothing twice.
+    pub const DROP: Self = Self {
+        retry: Action::Drop,
+        rejected: Action::Drop,
+        limit_exceeded: Action::Drop,
+        timed_out: Action::Drop,
+        trapped: Action::Drop,
+    };
+
     /// Returns the policy of a worker without a dead-letter queue: messages to dead-letter are retried instead.
     #[must_use]
     pub fn without_dead_letters(self) -> Self {

@@ -96,10 +96,13 @@ pub struct QueueUsage {
 pub struct HttpUsage {
     /// Requests, refused ones included.
     pub requests: u64,
-    /// Bytes of requests: heads and bodies.
+    /// Bytes of requests, and of a service's response: heads and bodies.
     pub bytes_sent: u64,
-    /// Bytes of responses: heads and bodies.
+    /// Bytes of responses, and of the request to a service: heads and bodies.
     pub bytes_received: u64,
+    /// Status of a service's response, if it gave one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
 }
 
 fn as_micros<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,4 +1,4 @@
-//! The HTTP client that sends the requests of guests. It decides nothing: what a task may request, and which addresses it
+//! The HTTP client that sends the requests of guests, and the bodies of requests and responses. It decides nothing: what a task may request, and which addresses it
 //! may reach, is checked before.
 
 use async_trait::async_trait;
@@ -101,6 +101,9 @@ pub enum HttpError {
     /// The guest's body ended early.
     #[error("the request's body failed: {0}")]
     Body(String),
+    /// The task that sends the response has failed.
+    #[error("the task failed")]
+    Task,
     /// More bytes than a task may send or receive.
     #[error("the task's limit is exceeded")]
     Limit,

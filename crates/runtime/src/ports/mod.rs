@@ -5,3 +5,4 @@ pub mod keyvalue;
 pub mod memory;
 pub mod object_store;
 pub mod queue;
+pub mod requests;

@@ -4,11 +4,12 @@
 use super::command::ExitedWith;
 use super::host;
 use super::limiter::Limiter;
+use super::service::ClientGone;
 use super::time_slice::TimeSliceTooLong;
 use crate::model::host_error::{HostError, HostErrorKind};
 use crate::model::limits::Limit;
 use crate::model::message::MAX_VISIBILITY;
-use crate::model::outcome::{Outcome, shorten};
+use crate::model::outcome::{Cancel, Outcome, shorten};
 use std::time::Duration;
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
@@ -76,6 +77,9 @@ impl Outcome {
     fn from_error(error: &wasmtime::Error, remains: &Remains<'_>) -> Self {
         if let Some(limit) = limit_in(error) {
             return Self::LimitExceeded { limit };
+        }
+        if error.is::<ClientGone>() {
+            return Self::Cancelled { why: Cancel::ClientGone };
         }
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
             return Self::HostFailed { what: "the pool of instances is full".into() };

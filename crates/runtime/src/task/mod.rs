@@ -8,6 +8,7 @@
 //! | [`command`] | the adapter of programs with `main` |
 //! | `messaging` | the adapter of `wasi:messaging` |
 //! | `spin` | the adapter of Spin's SQS trigger |
+//! | `service` | the adapter of handlers of HTTP requests |
 //! | `stream` | streams of WASI that are connected to objects |
 //! | `holds` | what the open handles of a task hold of the host |
 //! | `host` | the interfaces that a guest calls, above the backends |
@@ -39,6 +40,7 @@ mod limiter;
 pub(crate) mod log;
 mod messaging;
 mod metering;
+mod service;
 mod spin;
 mod store;
 mod stream;

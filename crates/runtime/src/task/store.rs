@@ -8,6 +8,7 @@ use crate::model::message::Message;
 use crate::model::trace::{CallRecorder, Sampling, TaskTrace, Trace};
 use crate::model::usage::Usage;
 use crate::ports::object_store::Transfer;
+use crate::ports::requests::Requests;
 use crate::task::calls::{CallResult, HostCalls};
 use crate::task::command::{self, CommandOptions, Pipes};
 use crate::task::deterministic::{self, RandomCount, VirtualClock};
@@ -38,6 +39,8 @@ pub(crate) struct TaskConfig {
     pub(crate) calls: Arc<HostCalls>,
     /// How the component is run, if it is a command.
     pub(crate) command: Option<Arc<CommandOptions>>,
+    /// Where its tasks get their requests, if the component is a service.
+    pub(crate) requests: Option<Arc<dyn Requests>>,
     /// Whether random numbers and clocks depend on the message alone.
     pub(crate) deterministic: bool,
     /// The share of new traces that is exported; `None`: no trace is.
@@ -57,6 +60,7 @@ impl TaskConfig {
             limits,
             calls: Arc::default(),
             command: None,
+            requests: None,
             deterministic: false,
             sampling: None,
             io: Handle::current(),

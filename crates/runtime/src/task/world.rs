@@ -5,12 +5,14 @@ use super::command;
 use super::host::files;
 use super::host::{Failure, MessageHandle, Task, TaskPre};
 use super::messaging::{self, MessagingRequestReply, MessagingRequestReplyPre};
+use super::service;
 use super::spin::{self, SpinSqs, SpinSqsPre};
 use super::store::{Delivered, TaskState};
 use std::sync::Arc;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::p2::bindings::{Command, CommandPre};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
 /// A world that wasmrun runs. Of a component that fits several, the first counts: a program may export `main` without
 /// meaning it.
@@ -22,6 +24,9 @@ pub enum World {
     SpinSqs,
     /// `wasi:messaging`: the component exports a handler of messages.
     Messaging,
+    /// A service: the component exports a handler of HTTP requests. It has no queue, and often a `main` that does
+    /// nothing.
+    Service,
     /// A program with `main`.
     Command,
 }
@@ -41,6 +46,8 @@ impl World {
             Some(Self::Messaging)
         } else if name.starts_with("wasi:cli/run@0.2.") {
             Some(Self::Command)
+        } else if name.starts_with(service::EXPORT) {
+            Some(Self::Service)
         } else {
             None
         }
@@ -53,6 +60,7 @@ impl World {
             Self::SpinSqs => spin::WORLD,
             Self::Messaging => messaging::WORLD,
             Self::Command => "wasi:cli/command@0.2",
+            Self::Service => "wasi:http/proxy@0.2",
         }
     }
 
@@ -70,6 +78,7 @@ pub(crate) enum Linked {
     SpinSqs(SpinSqsPre<TaskState>),
     Messaging(MessagingRequestReplyPre<TaskState>),
     Command(CommandPre<TaskState>),
+    Service(ProxyPre<TaskState>),
 }
 
 impl Linked {
@@ -79,6 +88,7 @@ impl Linked {
             World::SpinSqs => Self::SpinSqs(SpinSqsPre::new(pre)?),
             World::Messaging => Self::Messaging(MessagingRequestReplyPre::new(pre)?),
             World::Command => Self::Command(CommandPre::new(pre)?),
+            World::Service => Self::Service(ProxyPre::new(pre)?),
         })
     }
 
@@ -88,6 +98,7 @@ impl Linked {
             Self::SpinSqs(_) => World::SpinSqs,
             Self::Messaging(_) => World::Messaging,
             Self::Command(_) => World::Command,
+            Self::Service(_) => World::Service,
         }
     }
 
@@ -97,6 +108,7 @@ impl Linked {
             Self::SpinSqs(pre) => pre.engine(),
             Self::Messaging(pre) => pre.engine(),
             Self::Command(pre) => pre.engine(),
+            Self::Service(pre) => pre.engine(),
         }
     }
 
@@ -106,6 +118,7 @@ impl Linked {
             Self::SpinSqs(pre) => pre.instance_pre().component(),
             Self::Messaging(pre) => pre.instance_pre().component(),
             Self::Command(pre) => pre.instance_pre().component(),
+            Self::Service(pre) => pre.instance_pre().component(),
         }
     }
 
@@ -115,6 +128,7 @@ impl Linked {
             Self::SpinSqs(pre) => Instance::SpinSqs(pre.instantiate_async(store).await?),
             Self::Messaging(pre) => Instance::Messaging(pre.instantiate_async(store).await?),
             Self::Command(pre) => Instance::Command(pre.instantiate_async(store).await?),
+            Self::Service(pre) => Instance::Service(pre.instantiate_async(store).await?),
         })
     }
 }
@@ -125,6 +139,7 @@ pub(crate) enum Instance {
     SpinSqs(SpinSqs),
     Messaging(MessagingRequestReply),
     Command(Command),
+    Service(Proxy),
 }
 
 impl Instance {
@@ -156,6 +171,7 @@ impl Instance {
             Self::SpinSqs(instance) => spin::run(instance, store, &delivered).await,
             Self::Messaging(instance) => messaging::run(instance, store, delivered).await,
             Self::Command(instance) => command::run(instance, store, &delivered).await,
+            Self::Service(instance) => service::run(instance, store, &delivered).await,
         }
     }
 }

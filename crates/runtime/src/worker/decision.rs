@@ -95,7 +95,9 @@ pub fn decide(
             Attribution::Host => return Decision::Release(backoff()),
         },
         Outcome::Cancelled { why: Cancel::LeaseExpired } => return Decision::Leave,
-        Outcome::Cancelled { .. } => return Decision::Release(Duration::ZERO),
+        // Nobody waits for the response.
+        Outcome::Cancelled { why: Cancel::ClientGone } => return Decision::Delete,
+        Outcome::Cancelled { why: Cancel::Drain } => return Decision::Release(Duration::ZERO),
         Outcome::Retry { delay, .. } => (rules.policy.retry, *delay),
         Outcome::Rejected { .. } => (rules.policy.rejected, None),
         Outcome::LimitExceeded { .. } => (rules.policy.limit_exceeded, None),

@@ -37,6 +37,9 @@ pub struct WorkerOptions {
     /// Number of tasks that may fail in a row before the worker slows down to one message at a time. The number is
     /// lower until a task has completed. `None`: the worker never slows down.
     pub max_consecutive_failures: Option<NonZeroU32>,
+    /// Whether the worker pauses receiving while a store or a queue fails that a task needed. Without that, the error is
+    /// the message's own.
+    pub waits_for_backends: bool,
     /// The rate at which tasks may start; `None`: no limit.
     pub rate: Option<Rate>,
     /// Called before tasks start.
@@ -61,6 +64,7 @@ impl Default for WorkerOptions {
             on_lease_expired: OnLeaseExpired::default(),
             bodies: None,
             max_consecutive_failures: NonZeroU32::new(36),
+            waits_for_backends: true,
             rate: None,
             starting: None,
             watch_depth: false,

@@ -42,7 +42,11 @@ impl Worker {
             return;
         }
         let report = self.run_task(&leased, &in_progress.abandon).await;
-        let (report, attribution) = self.attribute(&leased.message, report).await;
+        let (report, attribution) = if self.options.waits_for_backends {
+            self.attribute(&leased.message, report).await
+        } else {
+            (report, Attribution::Message)
+        };
         // The breaker must know the result before the permit is free for the next message.
         self.record(&leased.message, &report, attribution);
         if probe.is_some() {
@@ -249,6 +253,10 @@ impl Worker {
         match outcome.kind() {
             OutcomeKind::Completed => {
                 tracing::debug!(message_id, receive_count, fuel, cpu_us, wall_us, "task completed");
+            }
+            // Clients come and go.
+            _ if *outcome == (Outcome::Cancelled { why: Cancel::ClientGone }) => {
+                tracing::debug!(message_id, fuel, cpu_us, wall_us, "the client has gone");
             }
             kind => {
                 self.watched.task_failed(message, outcome);

@@ -11,6 +11,7 @@ use crate::settings::registry::{KeySetting, read_keys};
 use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
 use crate::settings::usage_size::usage_bytes;
+use crate::settings::watch::WatchSettings;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -82,7 +83,7 @@ impl Plan {
         usage_bytes(args.usage_size.or(file.usage_size))?;
         outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let usage = args.usage.or_else(|| file.usage.take());
-        let watch = args.watch.or(file.watch());
+        let watch = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
 
         of_amazon("queue", &queue_address)?;

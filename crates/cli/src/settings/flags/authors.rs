@@ -142,6 +142,7 @@ impl DevArgs {
             check: false,
             task: self.task.clone(),
             worker: self.worker.clone(),
+            listen: None,
             watch: WatchSettings::default(),
         })
     }

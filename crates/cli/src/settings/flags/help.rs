@@ -9,13 +9,13 @@ use std::fmt::Write as _;
 
 /// Groups of commands by purpose. New users need the first group.
 const COMMANDS: [(&str, &[&str]); 4] = [
-    ("Start here", &["enqueue", "run", "invoke"]),
+    ("Start here", &["enqueue", "run", "invoke", "serve"]),
     ("Write a guest", &["new", "test", "dev"]),
     ("Queues and workers", &["queue", "report", "simulate", "top", "health"]),
     ("Components and rights", &["inspect", "compile", "push", "policy", "manifest", "completions"]),
 ];
 
-/// A group of flags of `run`, `invoke`, `inspect` and `dev`, by their long names, with hyphens or underscores.
+/// A group of flags of `run`, `serve`, `invoke`, `inspect` and `dev`, by their long names, with hyphens or underscores.
 struct Group {
     heading: &'static str,
     /// Flags that `-h` and `--help` show.
@@ -24,7 +24,31 @@ struct Group {
     others: &'static [&'static str],
 }
 
-const FLAGS: [Group; 12] = [
+/// Flags of a worker that have no meaning for a service, as it has no queue and no messages.
+pub(crate) const OF_QUEUES: [&str; 12] = [
+    "until-empty",
+    "dead-letter",
+    "backoff",
+    "max-visibility",
+    "on-lease-expired",
+    "body-store",
+    "raw-body",
+    "max-consecutive-failures",
+    "arg",
+    "exit-code",
+    "input-object",
+    "output-object",
+];
+
+/// Heading of the flags that only `serve` has.
+const SERVICE: &str = "Service";
+
+const FLAGS: [Group; 13] = [
+    Group {
+        heading: SERVICE,
+        common: &["listen", "status", "queue-time"],
+        others: &["queue-length", "connections"],
+    },
     Group { heading: "Project", common: &["component", "case"], others: &[] },
     Group {
         heading: "Queue",
@@ -38,7 +62,11 @@ const FLAGS: [Group; 12] = [
             "max-consecutive-failures",
         ],
     },
-    Group { heading: "Message", common: &["message", "attribute"], others: &["message-id", "sent-at"] },
+    Group {
+        heading: "Message",
+        common: &["message", "attribute", "http", "header"],
+        others: &["message-id", "sent-at"],
+    },
     Group {
         heading: "Grants",
         common: &["store", "send", "env"],
@@ -95,6 +123,7 @@ const FLAGS: [Group; 12] = [
 pub(crate) fn command() -> Command {
     let mut command = Cli::command().mut_subcommands(|command| match command.get_name() {
         "run" => grouped(command, "run"),
+        "serve" => grouped(command.mut_args(hidden_of_queues), "serve"),
         "invoke" => grouped(command, "invoke"),
         "inspect" => grouped(command, "inspect"),
         "dev" => grouped(command, "dev"),
@@ -103,6 +132,12 @@ pub(crate) fn command() -> Command {
     command = negative_numbers_are_values(command);
     let screen = first_screen(&command);
     command.override_usage("wasmrun <COMMAND> [OPTIONS]").help_template(screen)
+}
+
+/// Hides flags that a service refuses.
+fn hidden_of_queues(arg: Arg) -> Arg {
+    let is_of_queues = arg.get_long().is_some_and(|long| OF_QUEUES.contains(&long));
+    if is_of_queues { arg.hide(true) } else { arg }
 }
 
 /// Makes clap read a negative number as a wrong value of its flag, not as an unknown flag.
@@ -158,9 +193,14 @@ fn longs(command: &Command) -> Vec<String> {
 
 /// Arranges the flags of a command in groups.
 fn grouped(command: Command, name: &'static str) -> Command {
+    let command_name = name;
     let place = |arg: &Arg| {
         let name = arg.get_long()?;
         FLAGS.iter().enumerate().find_map(|(index, group)| {
+            // Its address is that of requests, and the one of a worker that of its status.
+            if group.heading == SERVICE && command_name != "serve" {
+                return None;
+            }
             let at =
                 group.common.iter().chain(group.others).position(|flag| flag.replace('_', "-") == name)?;
             Some((index, at))
@@ -194,7 +234,7 @@ mod tests {
         for subcommand in command.get_subcommands() {
             assert!(grouped.contains(&subcommand.get_name()), "{}", subcommand.get_name());
         }
-        for name in ["run", "invoke", "inspect", "dev"] {
+        for name in ["run", "serve", "invoke", "inspect", "dev"] {
             let subcommand = command.find_subcommand(name).expect("a command");
             for flag in subcommand.get_arguments().filter(|arg| !arg.is_positional()) {
                 assert!(flag.get_help_heading().is_some(), "{name} {flag}");

@@ -2,7 +2,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `tasks` | `run`, `invoke` and the flags that they share |
+//! | `tasks` | `run`, `serve`, `invoke` and the flags that they share |
 //! | `queues` | `enqueue` and `queue` |
 //! | `workers` | `health`, `top` and `report` |
 //! | `authors` | `new`, `test` and `dev` |
@@ -29,15 +29,15 @@ pub(crate) use self::manifests::{
 };
 pub(crate) use self::queues::{EnqueueArgs, QueueArgs, QueueCommand};
 pub(crate) use self::simulate::{ModelArgs, SimulateArgs};
-pub(crate) use self::tasks::{InvokeArgs, RunArgs, TaskArgs};
+pub(crate) use self::tasks::{InvokeArgs, RunArgs, ServeArgs, TaskArgs};
 pub(crate) use self::workers::{FargateSize, HealthArgs, ReportArgs, TopArgs};
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-/// Runs every queue message as its own WebAssembly instance.
+/// Runs every queue message, and every HTTP request, as its own WebAssembly instance.
 ///
-/// Each message is a task of its own, with its own memory and limits, and nothing but what is granted.
+/// Each is a task of its own, with its own memory and limits, and nothing but what is granted.
 #[derive(Debug, Parser)]
 #[command(
     name = "wasmrun",
@@ -59,6 +59,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(Box<RunArgs>),
+    Serve(Box<ServeArgs>),
     Invoke(Box<InvokeArgs>),
     Enqueue(EnqueueArgs),
     Queue(QueueArgs),

@@ -1,4 +1,4 @@
-//! Flags of `run` and `invoke`.
+//! Flags of `run`, `serve` and `invoke`.
 
 use crate::settings::aws::AwsSettings;
 use crate::settings::command::CommandArgs;
@@ -6,8 +6,9 @@ use crate::settings::engine::EngineSettings;
 use crate::settings::limit_flags::LimitSettings;
 use crate::settings::log::LogSettings;
 use crate::settings::registry::RegistrySettings;
+use crate::settings::serve::ServeSettings;
 use crate::settings::text::typed;
-use crate::settings::watch::WatchSettings;
+use crate::settings::watch::{Listen, WatchSettings};
 use crate::settings::worker::WorkerSettings;
 use bytesize::ByteSize;
 use clap::Args;
@@ -60,6 +61,52 @@ pub(crate) struct RunArgs {
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) task: TaskArgs,
+    /// Serve a page at /, and /healthz, /readyz, /metrics and /status over HTTP, without authentication; a
+    /// port alone means 127.0.0.1 [default: off]
+    #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", value_parser = typed::<Listen>)]
+    pub(crate) listen: Option<Listen>,
+    #[command(flatten)]
+    pub(crate) worker: WorkerSettings,
+    #[command(flatten)]
+    pub(crate) watch: WatchSettings,
+}
+
+/// Answer HTTP requests, each with a task of its own
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wasmrun serve hello.wasm
+  wasmrun serve upload.wasm --listen 0.0.0.0:8080 --status 9464 \\
+      --store uploads=s3://photos-in:wo --send jobs=uploads
+  wasmrun serve oci://ghcr.io/acme/upload:1.2 --store uploads=dir:in:wo \\
+      --send jobs=sqlite:jobs.db --timeout 10s --instances 64
+  wasmrun serve --config service.toml --check
+
+Exit codes: 0 success, 2 wrong usage or configuration, 3 a store or a queue can't be used, or the address is
+in use.")]
+pub(crate) struct ServeArgs {
+    /// Component that exports wasi:http/incoming-handler: a .wasm file, s3://BUCKET/KEY or
+    /// oci://HOST/REPOSITORY:TAG
+    #[arg(env = "WASMRUN_COMPONENT")]
+    pub(crate) component: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) serve: ServeSettings,
+    /// Serve a page at /, and /healthz, /readyz, /metrics and /status at an address of their own, without
+    /// authentication; a port alone means 127.0.0.1 [default: off]
+    #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", value_parser = typed::<Listen>)]
+    pub(crate) status: Option<Listen>,
+    /// Append a JSON line for each task to this file: its outcome and usage
+    #[arg(long, value_name = "FILE", env = "WASMRUN_USAGE")]
+    pub(crate) usage: Option<PathBuf>,
+    /// A usage file that would become larger is renamed to FILE.1, and FILE.1 to FILE.2; FILE.4 is the last that is
+    /// kept [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_USAGE_SIZE", value_parser = typed::<ByteSize>)]
+    pub(crate) usage_size: Option<ByteSize>,
+    /// Check component, grants, stores and limits, and exit
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
     #[command(flatten)]
     pub(crate) worker: WorkerSettings,
     #[command(flatten)]
@@ -73,15 +120,23 @@ Examples:
   wasmrun invoke forward.wasm --message 'hello' --send next=sqlite:next.db
   wasmrun invoke thumbnail.wasm --message @event.json --json \\
       --store input=dir:in:ro --store output=dir:out:rw
+  wasmrun invoke upload.wasm --http 'PUT /cat.jpg' --message 'content' \\
+      --store uploads=dir:in:wo --send jobs=sqlite:jobs.db
 
 Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a store can't be used.")]
 pub(crate) struct InvokeArgs {
     /// Component: a .wasm file, s3://BUCKET/KEY or oci://HOST/REPOSITORY:TAG
     #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
-    /// Body of the message: text, @FILE, or - for standard input
-    #[arg(long, short, value_name = "TEXT")]
-    pub(crate) message: String,
+    /// Body of the message, or of the request: text, @FILE, or - for standard input
+    #[arg(long, short, value_name = "TEXT", required_unless_present = "http")]
+    pub(crate) message: Option<String>,
+    /// Let a service answer this HTTP request, and print its response: 'METHOD /PATH', or a path
+    #[arg(long, value_name = "REQUEST", conflicts_with = "attribute")]
+    pub(crate) http: Option<String>,
+    /// Add a header to the request of --http
+    #[arg(long, value_name = "NAME: VALUE", requires = "http")]
+    pub(crate) header: Vec<String>,
     /// Add an attribute to the message
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) attribute: Vec<String>,
@@ -98,7 +153,7 @@ pub(crate) struct InvokeArgs {
     pub(crate) task: TaskArgs,
 }
 
-/// What `run` and `invoke` share.
+/// What `run`, `serve` and `invoke` share.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TaskArgs {
     /// Configuration file (TOML); flags win over WASMRUN_* variables, which win over the file

@@ -94,6 +94,7 @@ impl Runner {
         let options = LoadOptions {
             name: self.shown.clone(),
             command,
+            requests: None,
             grants,
             limits,
             instances: NonZeroUsize::MIN,

@@ -1,15 +1,17 @@
-//! Opens and runs a worker, for `wasmrun run` and `wasmrun dev`.
+//! Opens and runs a worker, for `wasmrun run`, `wasmrun serve` and `wasmrun dev`.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `plan` | merges settings into a plan, without opening anything |
 //! | `open`, `queues` | open and check the queues, the component and everything else that a worker needs |
+//! | `service` | the address and the requests of a service |
 //! | `serve` | runs the worker |
 
 mod open;
 mod plan;
 mod queues;
 mod serve;
+mod service;
 
 pub(crate) use self::open::{Opened, open};
 pub(crate) use self::plan::RunPlan;

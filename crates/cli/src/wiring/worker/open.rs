@@ -1,12 +1,13 @@
-//! Opens the queues, the component and everything else that a worker needs.
+//! Opens the queues or the address of a service, the component and everything else that a worker needs.
 
 use super::plan::RunPlan;
 use super::queues::{WorkQueue, create_planned, work_queue};
+use super::service::Service;
 use crate::output::failure::Failure;
 use crate::settings::task::TaskPlan;
 use crate::wiring::backends::Backends;
 use crate::wiring::compiler::open_cache;
-use crate::wiring::component::{self, Protected};
+use crate::wiring::component::{self, Placement, Protected};
 use crate::wiring::usage_log::UsageLog;
 use crate::wiring::watch::{self, Observers};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use wasmrun_aws::ecs::{EcsTask, Protection};
 use wasmrun_runtime::engine::capacity::BoundedBy;
 use wasmrun_runtime::model::usage::TaskObserver;
 use wasmrun_runtime::ports::queue::Queue;
+use wasmrun_runtime::ports::requests::Requests;
 use wasmrun_runtime::task::component::Component;
 use wasmrun_runtime::worker::{BodyStore, TasksStart, Worker, WorkerOptions};
 use wasmrun_watch::server::Server;
@@ -30,6 +32,8 @@ pub(crate) struct Opened {
     pub(super) ecs: EcsTask,
     /// Answers HTTP requests for metrics, status and health.
     pub(super) server: Option<Server>,
+    /// Where requests come from, if this is a service.
+    pub(super) service: Option<Service>,
     /// Whether the queue didn't exist at the start.
     pub(super) is_planned: bool,
     /// Whether rejected messages stay in the queue.
@@ -40,21 +44,30 @@ pub(crate) struct Opened {
 /// queue behind. Reports the end of each task to `shown`, too.
 pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -> Result<Opened, Failure> {
     let backends = Backends::new(plan.task.aws.clone());
-    let work = work_queue(&backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?;
+    let planned = |service| Service::new(service, &plan.task.limits, &plan.queue_url);
+    let mut service = plan.service.as_ref().map(planned);
+    let work = match &service {
+        Some(service) => service.work(),
+        None => work_queue(&backends, &plan.queue_url, plan.worker.dead_letter.as_deref()).await?,
+    };
     let ecs = EcsTask::find().await.unwrap_or_default();
     let cache = open_cache(&plan.task.engine)?;
     let TaskPlan { component: source, engine, registry, .. } = &plan.task;
     let read = component::read(source, engine, registry, cache.as_ref(), &backends).await?;
-    let (wanted, host) = (plan.worker.instances()?, component::host(ecs.memory_bytes));
     let has_dead_letter_queue = work.dead_letter.queue.is_some();
     plan.check_dead_letters(has_dead_letter_queue)?;
     let bodies = match &plan.worker.body_store {
         Some(url) => Some(body_store(&backends, url, plan.task.limits.body_bytes).await?),
         None => None,
     };
-    let protected = protected(plan, &work);
-    let component =
-        Arc::new(component::load(&plan.task, &backends, read, cache, wanted, host, protected).await?);
+    let requests = service.as_ref().map(|service| service.requests.clone());
+    let placement = Placement {
+        instances: plan.worker.instances()?,
+        host: component::host(ecs.memory_bytes),
+        protected: protected(plan, &work),
+        requests: requests.clone().map(|requests| requests as Arc<dyn Requests>),
+    };
+    let component = Arc::new(component::load(&plan.task, &backends, read, cache, placement).await?);
     // Opened after the check that no guest may write to the file.
     let usage = match &plan.usage {
         Some((path, most_bytes)) => Some(Arc::new(UsageLog::start(path, *most_bytes)?)),
@@ -65,6 +78,8 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     // A check runs no task.
     let traces = plan.traces.as_ref().filter(|_| !plan.is_check);
     let observers = watch::observers(&plan.watching, traces, &plan.task.component.name(), work.queue.url())?;
+    // The requests learn how their tasks ended.
+    let shown = shown.or(requests.map(|requests| requests as Arc<dyn TaskObserver>));
     let options = WorkerOptions {
         bodies,
         starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
@@ -75,6 +90,10 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let server = if plan.is_check { None } else { watch::bind(plan.watching.listen).await? };
     let is_planned = work.is_planned;
     let (queue, worker) = start(plan, &backends, work, &component, options).await?;
+    // Nor does a check listen here.
+    if let Some(service) = service.as_mut().filter(|_| !plan.is_check) {
+        service.listen()?;
+    }
     Ok(Opened {
         queue,
         component,
@@ -84,6 +103,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         protection,
         ecs,
         server,
+        service,
         is_planned,
         keeps_rejected: plan.keeps_rejected(has_dead_letter_queue),
     })

@@ -2,8 +2,9 @@
 
 use crate::output::failure::Failure;
 use crate::settings::file::ConfigFile;
-use crate::settings::flags::RunArgs;
+use crate::settings::flags::{RunArgs, ServeArgs};
 use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
+use crate::settings::serve::ServePlan;
 use crate::settings::task::TaskPlan;
 use crate::settings::traces::TracesPlan;
 use crate::settings::usage_size::usage_bytes;
@@ -12,12 +13,15 @@ use crate::settings::worker::WorkerSettings;
 use crate::wiring::usage_log;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use wasmrun_runtime::model::outcome::Action;
+use wasmrun_runtime::model::outcome::{Action, Policy};
 use wasmrun_runtime::worker::{Backoff, WorkerOptions};
 
 /// Settings of a worker, merged and validated before anything is opened.
 pub(crate) struct RunPlan {
+    /// URL of the queue, or of the service.
     pub(crate) queue_url: String,
+    /// The service, if tasks answer requests instead of handling messages.
+    pub(crate) service: Option<ServePlan>,
     /// Path of the usage file, with all links resolved, and the size in bytes at which it's rotated.
     pub(crate) usage: Option<(PathBuf, u64)>,
     pub(super) worker: WorkerSettings,
@@ -49,7 +53,7 @@ impl RunPlan {
                 "--rollout has no effect without new versions: add --component-refresh",
             ));
         }
-        let watching = args.watch.or(file.watch());
+        let watching = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let traces = TracesPlan::new(&watching, |name| std::env::var(name).ok())?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
@@ -60,6 +64,7 @@ impl RunPlan {
         };
         Ok(Self {
             queue_url,
+            service: None,
             usage: usage.map(|path| (path, usage_bytes)),
             worker,
             watching,
@@ -68,6 +73,57 @@ impl RunPlan {
             task,
             is_check: args.check,
         })
+    }
+
+    /// Merges and validates the settings of a service.
+    ///
+    /// # Errors
+    ///
+    /// Names the first wrong setting, or the first that has no meaning for a service.
+    pub(crate) fn of_service(args: ServeArgs, mut file: ConfigFile) -> Result<Self, Failure> {
+        let ServeArgs { component, serve, status, usage, usage_size, check, task, worker, watch } = args;
+        let service = serve.or(std::mem::take(&mut file.serve)).plan()?;
+        if file.queue.is_some() || !file.on.is_empty() {
+            return Err(Failure::usage(
+                "a service has no queue: remove `queue` and `on` from the configuration",
+            ));
+        }
+        let args = RunArgs {
+            component,
+            queue: Some(format!("http://{}", service.listen)),
+            on: Vec::new(),
+            usage,
+            usage_size,
+            check,
+            task,
+            listen: status,
+            worker,
+            watch,
+        };
+        let plan = Self { service: Some(service), ..Self::new(args, file)? };
+        match plan.of_queues() {
+            None => Ok(plan),
+            Some(flag) => Err(Failure::usage(format!(
+                "--{flag} has no meaning for a service, which has no queue: remove it"
+            ))),
+        }
+    }
+
+    /// Returns the first setting that has no meaning for a service. Those of commands are refused with the component.
+    fn of_queues(&self) -> Option<&'static str> {
+        let WorkerSettings { until_empty, dead_letter, backoff, max_visibility, body_store, .. } =
+            &self.worker;
+        let set = [
+            ("until-empty", until_empty.is_some()),
+            ("dead-letter", dead_letter.is_some()),
+            ("backoff", backoff.is_some()),
+            ("max-visibility", max_visibility.is_some()),
+            ("on-lease-expired", self.worker.has_on_lease_expired()),
+            ("body-store", body_store.is_some()),
+            ("max-consecutive-failures", self.worker.has_max_consecutive_failures()),
+            ("raw-body", self.task.raw_body),
+        ];
+        set.into_iter().find_map(|(flag, is_set)| is_set.then_some(flag))
     }
 
     /// Returns whether the worker ends when the queue is empty.
@@ -99,6 +155,9 @@ impl RunPlan {
     /// Returns the worker's options, without those that have to be opened: bodies, protection and observers.
     pub(super) fn options(&self, instances: NonZeroUsize) -> Result<WorkerOptions, Failure> {
         let (worker, defaults) = (&self.worker, WorkerOptions::default());
+        if self.service.is_some() {
+            return self.service_options(instances);
+        }
         Ok(WorkerOptions {
             instances,
             scale: worker.scale()?,
@@ -109,6 +168,24 @@ impl RunPlan {
             max_visibility: worker.max_visibility.unwrap_or(defaults.max_visibility),
             on_lease_expired: worker.on_lease_expired(),
             max_consecutive_failures: worker.max_consecutive_failures(),
+            rate: worker.rate,
+            watch_depth: self.watching.listen.is_some(),
+            ..defaults
+        })
+    }
+
+    /// Returns the options of a service's worker. A request is answered once, whatever its outcome, and a failing backend
+    /// is for the guest to handle: other requests may not need it.
+    fn service_options(&self, instances: NonZeroUsize) -> Result<WorkerOptions, Failure> {
+        let (worker, defaults) = (&self.worker, WorkerOptions::default());
+        Ok(WorkerOptions {
+            instances,
+            // A request doesn't wait for a scaler, unless the user asks for one.
+            scale: if worker.is_unset() { None } else { worker.scale()? },
+            policy: Policy::DROP,
+            stop_timeout: worker.stop_timeout.unwrap_or(defaults.stop_timeout),
+            max_consecutive_failures: None,
+            waits_for_backends: false,
             rate: worker.rate,
             watch_depth: self.watching.listen.is_some(),
             ..defaults

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 use wasmrun_aws::ecs::Protection;
-use wasmrun_runtime::worker::{Summary, Worker};
+use wasmrun_runtime::worker::{Summary, Worker, WorkerOptions};
 use wasmrun_watch::{About, Watch};
 
 /// Longest time in which the last spans are sent, before the process is killed.
@@ -81,7 +81,7 @@ pub(crate) async fn serve(
     started_at: SystemTime,
 ) -> Result<Summary, Failure> {
     let progress = draw_progress(plan, &opened, output).await?;
-    let Opened { queue, component, worker, usage, observers, protection, server, .. } = opened;
+    let Opened { queue, component, worker, usage, observers, protection, server, service, .. } = opened;
     let Observers { traces, metrics, emf } = observers;
     let refreshing = plan.worker.component_refresh.map(|Interval(every)| {
         Refresh::new(plan.task.clone(), component.clone(), plan.worker.rollout).keep(every)
@@ -92,10 +92,19 @@ pub(crate) async fn serve(
         watch::serve(server, Arc::new(watch))
     });
     let reporting = emf.clone().map(|emf| watch::print_metrics(emf, worker.clone(), output.clone()));
+    // A service's worker stops once the requests that have arrived are answered.
+    let stop_timeout = plan.worker.stop_timeout.unwrap_or(WorkerOptions::default().stop_timeout);
+    let (stop, answering) = match service.map(|service| service.start(&stop, stop_timeout)) {
+        Some((stop, answering)) => (stop, Some(answering)),
+        None => (stop, None),
+    };
     let summary = tokio::select! {
         summary = worker.clone().run(stop.drain, stop.abandon) => summary,
         () = keep_protected(protection.as_ref(), &worker) => unreachable!("it goes on until it's dropped"),
     };
+    if let Some(answering) = answering {
+        let _ = answering.await;
+    }
     drop((refreshing, serving, reporting));
     if let Some(protection) = &protection {
         protection.end().await;

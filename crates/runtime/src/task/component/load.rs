@@ -16,12 +16,14 @@ use crate::model::limits::{Limit, Limits};
 use crate::model::message::Message;
 use crate::model::outcome::shorten;
 use crate::model::trace::Sampling;
+use crate::ports::requests::Requests;
 use crate::task::calls::HostCalls;
 use crate::task::command::{COMMAND_BYTES, CommandOptions};
 use crate::task::directory;
 use crate::task::grant::Grants;
 use crate::task::host;
 use crate::task::metering::{BlockedTooLong, Metered, Times};
+use crate::task::service::SERVICE_BYTES;
 use crate::task::store::{self, Delivered, TaskConfig};
 use crate::task::world::{Linked, World};
 use parking_lot::RwLock;
@@ -52,6 +54,8 @@ pub struct LoadOptions {
     pub raw_body: bool,
     /// How the component is run if it is a command.
     pub command: CommandOptions,
+    /// Where the tasks get their HTTP requests, if the component is run as a service; `None`: they handle messages.
+    pub requests: Option<Arc<dyn Requests>>,
     /// Random numbers and clocks depend only on the message, and so do all results.
     pub deterministic: bool,
     /// The share of new traces that is exported; `None`: no trace is. A task whose message has no trace starts one only if
@@ -70,6 +74,7 @@ pub(super) struct Common {
     host: Host,
     allocator: Allocator,
     command: CommandOptions,
+    requests: Option<Arc<dyn Requests>>,
     deterministic: bool,
     pub(super) sampling: Option<Sampling>,
     refreshed: bool,
@@ -102,6 +107,7 @@ impl Component {
             allocator,
             raw_body,
             command,
+            requests,
             deterministic,
             sampling,
             refreshed,
@@ -116,6 +122,7 @@ impl Component {
             host,
             allocator,
             command,
+            requests,
             deterministic,
             sampling,
             refreshed,
@@ -142,6 +149,7 @@ impl Version {
         let mut limits = common.limits.clone();
         if let Some(outline) = &outline {
             check_file(outline)?;
+            common.check_exports(outline.exports.iter().map(|(name, _)| *name), outline.author)?;
             if let Some(parts) = outline.parts {
                 parts.check(&limits)?;
                 limits = parts.tighten(limits);
@@ -159,19 +167,24 @@ impl Version {
         let fitting = |limits: &Limits| capacity(instances, limits, host, component_bytes);
         fitting(&limits)?;
         let component = artefact.load(&on_demand)?;
-        let world = check_world(&on_demand, &component)?;
+        let ty = component.component_type();
+        let world = common.check_exports(ty.exports(&on_demand).map(|(name, _)| name), None)?;
         let command = match world {
             World::Command => {
                 common.command.check(grants).map_err(LoadError::World)?;
                 Some(Arc::new(common.command.clone()))
             }
-            World::Task | World::SpinSqs | World::Messaging => {
+            World::Task | World::SpinSqs | World::Messaging | World::Service => {
                 common.command.check_unused(world).map_err(LoadError::World)?;
                 None
             }
         };
         directory::check(grants).map_err(LoadError::World)?;
-        let command_bytes = if command.is_some() { COMMAND_BYTES } else { 0 };
+        let command_bytes = match world {
+            World::Command => COMMAND_BYTES,
+            World::Service => SERVICE_BYTES,
+            World::Task | World::SpinSqs | World::Messaging => 0,
+        };
         let needs = Needs::of_code(&on_demand, &component);
         let values_bytes =
             if needs.values || !grants.directories.is_empty() { Limits::VALUES_BYTES } else { 0 };
@@ -191,6 +204,7 @@ impl Version {
             limits,
             calls: common.calls.clone(),
             command,
+            requests: common.requests.clone(),
             deterministic: *deterministic,
             sampling: common.sampling,
             io: common.io.clone(),
@@ -199,6 +213,29 @@ impl Version {
         try_start(&common.threads, pre.clone(), config.clone()).await?;
         let version = Self { name: name.into(), pre, config, pool, needs, tally: Arc::default() };
         Ok(Loaded { version, capacity, was_cached: artefact.was_cached() })
+    }
+}
+
+impl Common {
+    /// Returns the world in which the component runs: one that handles messages or, if it's run as a service, requests.
+    fn check_exports<'a>(
+        &self,
+        exports: impl Iterator<Item = &'a str>,
+        author: Option<Author>,
+    ) -> Result<World, LoadError> {
+        let exports: Vec<&str> = exports.collect();
+        let world = world_of(exports.iter().copied(), author)?;
+        let is_service = exports.iter().any(|name| World::of([*name]) == Some(World::Service));
+        match (world, &self.requests) {
+            (_, Some(_)) if is_service => Ok(World::Service),
+            (_, Some(_)) => Err(LoadError::World(
+                "the component handles messages and no HTTP requests, as it does not export wasi:http/incoming-handler@0.2: run it with `wasmrun run`".into(),
+            )),
+            (World::Service, None) => Err(LoadError::World(
+                "the component handles HTTP requests and no messages: run it with `wasmrun serve`".into(),
+            )),
+            (world, None) => Ok(world),
+        }
     }
 }
 
@@ -299,10 +336,8 @@ fn world_of<'a>(exports: impl Iterator<Item = &'a str>, author: Option<Author>) 
     if let Some(world) = World::of(exports.iter().copied()) {
         return Ok(world);
     }
-    let is_http = exports.iter().any(|name| name.starts_with("wasi:http/"));
-    let instead = if is_http { ": it is an HTTP handler" } else { "" };
     Err(LoadError::World(format!(
-        "the component does not export wasmrun:task/handler@0.1.0, wasi:cli/run@0.2 or the handler of another world that wasmrun runs{instead}. {}",
+        "the component does not export wasmrun:task/handler@0.1.0, wasi:cli/run@0.2 or the handler of another world that wasmrun runs. {}",
         author::task(author)
     )))
 }
@@ -353,6 +388,7 @@ mod tests {
             allocator: Allocator::OnDemand,
             raw_body: false,
             command: CommandOptions::default(),
+            requests: None,
             deterministic: false,
             sampling: None,
             refreshed: false,

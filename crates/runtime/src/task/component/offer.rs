@@ -107,7 +107,7 @@ fn not_offered(import: &Import<'_>, author: Option<Author>) -> Option<String> {
         "wasi:http" => {
             let leave_out = author::without_http(author);
             return Some(format!(
-                "{name} (tasks send requests with outgoing-handler of WASI 0.2, and serve none: {leave_out})"
+                "{name} (tasks send requests with outgoing-handler of WASI 0.2: {leave_out})"
             ));
         }
         _ if OFFERED.lines().any(|line| line.split('/').next() == Some(package)) => match version {
@@ -171,7 +171,7 @@ mod tests {
             assert!(text.contains(name), "{name} in {text}");
         }
         for hint in [
-            "serve none",
+            "send requests with outgoing-handler",
             "logging@0.1.0-draft",
             "store@0.2.0-rc.1",
             "WASI 0.2",

@@ -9,7 +9,7 @@ use crate::task::http::{HttpGrant, Target};
 use crate::task::log::GuestLog;
 use crate::task::store::TaskConfig;
 use http::Request;
-use http::header::{CONNECTION, HOST, HeaderValue};
+use http::header::{CONNECTION, HOST, HeaderValue, TRAILER};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use std::net::IpAddr;
@@ -140,6 +140,7 @@ impl Exchange {
             HeaderValue::try_from(self.target.authority()).map_err(|_| Error::HttpRequestUriInvalid)?;
         parts.headers.insert(HOST, host);
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        parts.headers.remove(TRAILER);
         let line =
             parts.method.as_str().len() + parts.uri.path_and_query().map_or(1, |path| path.as_str().len());
         self.count(Direction::Sent, line as u64 + head_bytes(&parts.headers))?;
@@ -169,7 +170,7 @@ impl Exchange {
 }
 
 impl HttpError {
-    pub(super) fn into_wasi(self) -> Error {
+    pub(crate) fn into_wasi(self) -> Error {
         match self {
             Self::Name(_) => Error::DnsError { rcode: None, info_code: None },
             Self::Connect(_) => Error::ConnectionRefused,
@@ -181,7 +182,7 @@ impl HttpError {
             Self::BetweenBytesTimeout => Error::ConnectionReadTimeout,
             Self::HeadSize => Error::HttpResponseHeaderSectionSize(u32::try_from(MAX_HEAD_BYTES).ok()),
             Self::Ended => Error::ConnectionTerminated,
-            Self::Protocol(_) | Self::Body(_) => Error::HttpProtocolError,
+            Self::Protocol(_) | Self::Body(_) | Self::Task => Error::HttpProtocolError,
             Self::Limit => Error::HttpRequestDenied,
         }
     }

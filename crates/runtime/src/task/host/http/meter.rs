@@ -1,4 +1,4 @@
-//! Counts a task's requests and the bytes of their bodies.
+//! Counts a task's requests and the bytes of their bodies, and those of the request that a service answers.
 
 use crate::model::limits::Limit;
 use crate::model::outcome::shorten;
@@ -25,6 +25,8 @@ pub(super) struct Counts {
     pub(super) sent: AtomicU64,
     pub(super) received: AtomicU64,
     pub(super) refusals: AtomicU64,
+    /// Status of a service's response.
+    pub(super) status: OnceLock<u16>,
     /// The first limit that was exceeded.
     pub(super) exceeded: OnceLock<Limit>,
 }
@@ -43,26 +45,32 @@ impl Counts {
 }
 
 /// Returns the bytes of headers as they are sent.
-pub(super) fn head_bytes(headers: &HeaderMap) -> u64 {
+pub(crate) fn head_bytes(headers: &HeaderMap) -> u64 {
     // A colon, a space and a line's end.
     headers.iter().map(|(name, value)| name.as_str().len() as u64 + value.len() as u64 + 4).sum()
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Direction {
+pub(crate) enum Direction {
     Sent,
     Received,
 }
 
 /// Counts the bytes of one direction against the task's limit.
-pub(super) struct Meter {
+pub(crate) struct Meter {
     pub(super) config: Arc<TaskConfig>,
     pub(super) counts: Arc<Counts>,
     pub(super) direction: Direction,
 }
 
 impl Meter {
-    pub(super) fn count(&self, bytes: u64) -> Result<(), HttpError> {
+    /// Counts the head of a service's response.
+    pub(crate) fn count_head(&self, status: u16, headers: &HeaderMap) -> Result<(), HttpError> {
+        let _ = self.counts.status.set(status);
+        self.count(head_bytes(headers))
+    }
+
+    pub(crate) fn count(&self, bytes: u64) -> Result<(), HttpError> {
         let (calls, limits) = (&self.config.calls, &self.config.limits);
         let (sum, most, limit) = match self.direction {
             Direction::Sent => {
@@ -80,7 +88,7 @@ impl Meter {
 }
 
 /// A body whose bytes are counted, and which may not pause for longer than `between_bytes`.
-pub(super) struct Counted<B> {
+pub(crate) struct Counted<B> {
     body: B,
     meter: Meter,
     between_bytes: Option<Duration>,
@@ -89,7 +97,7 @@ pub(super) struct Counted<B> {
 }
 
 impl<B> Counted<B> {
-    pub(super) fn new(body: B, meter: Meter, between_bytes: Option<Duration>) -> Self {
+    pub(crate) fn new(body: B, meter: Meter, between_bytes: Option<Duration>) -> Self {
         Self { body, meter, between_bytes, waiting: None }
     }
 }

@@ -12,6 +12,7 @@ mod meter;
 
 use self::exchange::{Exchange, Timeouts};
 use self::meter::Counts;
+pub(crate) use self::meter::{Counted, Direction, Meter, head_bytes};
 use super::LimitHit;
 use crate::model::host_error::{Access, HostErrorKind};
 use crate::model::limits::{Limit, Limits};
@@ -82,10 +83,15 @@ impl TaskHttp {
     }
 
     pub(crate) fn usage(&self) -> HttpUsage {
-        let Counts { requests, sent, received, .. } = &*self.hooks.counts;
+        let Counts { requests, sent, received, status, .. } = &*self.hooks.counts;
         let [requests, bytes_sent, bytes_received] =
             [requests, sent, received].map(|count| count.load(Ordering::Relaxed));
-        HttpUsage { requests, bytes_sent, bytes_received }
+        HttpUsage { requests, bytes_sent, bytes_received, status: status.get().copied() }
+    }
+
+    /// Returns what counts the bytes of a service's request or of its response.
+    pub(crate) fn meter(&self, direction: Direction) -> Meter {
+        Meter { config: self.hooks.config.clone(), counts: self.hooks.counts.clone(), direction }
     }
 
     /// Returns the number of requests that were refused.
@@ -151,7 +157,9 @@ fn fits(text: Option<&String>) -> bool {
 
 impl WasiHttpHooks for Hooks {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        Arc::new(is_forbidden)
+        // A response names its trailers.
+        let names_trailers = self.config.requests.is_some();
+        Arc::new(move |name| is_forbidden(name) && !(names_trailers && *name == TRAILER))
     }
 
     /// The header is set from the checked target.

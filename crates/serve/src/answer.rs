@@ -1,0 +1,161 @@
+//! One request: checks it, waits for an instance and for the guest, and says what went wrong without details. These are in
+//! the log and in the usage, under the ID that the response names.
+
+use crate::body::{GuestBody, read_ahead};
+use crate::connection::InFlight;
+use crate::requests::{Added, End};
+use crate::server::Shared;
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use wasmrun_runtime::model::limits::Limit;
+use wasmrun_runtime::model::message::{Attribute, AttributeValue, Message};
+use wasmrun_runtime::model::outcome::OutcomeKind;
+
+/// Longest time in which the first part of a request's body arrives.
+const READ_AHEAD_TIME: Duration = Duration::from_secs(30);
+/// When a client that finds no instance may try again, in seconds.
+const TRY_AGAIN: HeaderValue = HeaderValue::from_static("1");
+/// Longest value of a trace that is passed on.
+const MAX_TRACE_BYTES: usize = 1024;
+/// The header with which AWS's load balancers pass on a trace.
+const XRAY: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+/// The headers of W3C's "Trace Context", and the attributes that hold them.
+const W3C: [&str; 2] = ["traceparent", "tracestate"];
+
+/// The response of a guest, or the server's own.
+pub(crate) type Answered = Response<Either<Full<Bytes>, GuestBody>>;
+
+/// Answers a request.
+///
+/// # Errors
+///
+/// The client's connection fails while its request is read.
+pub(crate) async fn answer(
+    shared: Arc<Shared>,
+    in_flight: InFlight,
+    request: Request<Incoming>,
+) -> Result<Answered, hyper::Error> {
+    let is_http1 = request.version() <= Version::HTTP_11;
+    let permit = shared.requests.clone().try_acquire_owned();
+    let mut answered = match (permit, check(&request, shared.options.request_bytes)) {
+        (Ok(permit), Ok(())) => answer_checked(&shared, in_flight.with(permit), request).await?,
+        (_, Err(status)) => refused(status),
+        (Err(_), _) => refused(StatusCode::SERVICE_UNAVAILABLE),
+    };
+    if is_http1 && shared.stopping.load(Ordering::Relaxed) {
+        answered.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(answered)
+}
+
+async fn answer_checked(
+    shared: &Shared,
+    in_flight: InFlight,
+    request: Request<Incoming>,
+) -> Result<Answered, hyper::Error> {
+    let activity = in_flight.activity().clone();
+    let reading = tokio::time::timeout(READ_AHEAD_TIME, read_ahead(request, &shared.ahead, &activity));
+    let Ok(request) = reading.await else { return Ok(refused(StatusCode::REQUEST_TIMEOUT)) };
+    let request = request?;
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let message = message(request.headers());
+    let Some(mut added) = shared.queue.add(request, message) else {
+        return Ok(refused(StatusCode::SERVICE_UNAVAILABLE));
+    };
+    let Some(response) = response(&mut added, shared.options.queue_time).await else {
+        // No task has started, or it has ended, or it is about to.
+        let end = (&mut added.end).await.ok();
+        let status = status(end);
+        tracing::debug!(message_id = added.id(), %method, path, status = status.as_u16(), "no response of a guest");
+        return Ok(failed(status, &added.id()));
+    };
+    let body = GuestBody::of(response, &method, added.take_guard(), in_flight);
+    Ok(body.map(Either::Right))
+}
+
+/// Waits for the response of a guest. Returns `None` if there is none: because no instance was free in time, or because
+/// the task has failed.
+async fn response(
+    added: &mut Added<'_>,
+    queue_time: Duration,
+) -> Option<Response<wasmrun_runtime::ports::http::Body>> {
+    if let Ok(response) = tokio::time::timeout(queue_time, &mut added.response).await {
+        return response.ok();
+    }
+    if added.withdraw() {
+        return None;
+    }
+    (&mut added.response).await.ok()
+}
+
+/// Checks what a guest can't be asked.
+fn check(request: &Request<Incoming>, most_bytes: u64) -> Result<(), StatusCode> {
+    let headers = request.headers();
+    if *request.method() == Method::CONNECT {
+        return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let names_host = request.uri().authority().is_some()
+        || headers.get_all(HOST).iter().count() == 1
+            && headers[HOST].to_str().is_ok_and(|host| !host.is_empty());
+    if !names_host {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    // hyper has checked the number.
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > most_bytes) {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    Ok(())
+}
+
+/// Returns the message of a request: only the trace that the request belongs to.
+fn message(headers: &HeaderMap) -> Message {
+    let text = |name: &HeaderName| {
+        let value = headers.get(name)?.to_str().ok()?;
+        (value.len() <= MAX_TRACE_BYTES).then(|| value.to_owned())
+    };
+    let attributes = W3C.into_iter().filter_map(|name| {
+        let value = AttributeValue::Text(text(&HeaderName::from_static(name))?);
+        Some(Attribute { name: name.to_owned(), value })
+    });
+    let attributes = attributes.collect();
+    Message { attributes, trace_header: text(&XRAY), ..Message::new("", "") }
+}
+
+/// Returns the status of a request whose guest gave no response. Without an end, it got no instance.
+fn status(end: Option<End>) -> StatusCode {
+    let Some(End { outcome, limit }) = end else { return StatusCode::SERVICE_UNAVAILABLE };
+    match outcome {
+        OutcomeKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        OutcomeKind::Cancelled | OutcomeKind::HostFailed => StatusCode::SERVICE_UNAVAILABLE,
+        OutcomeKind::LimitExceeded if limit == Some(Limit::HttpReceivedSize) => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Returns the server's response to a request that got no task.
+fn refused(status: StatusCode) -> Answered {
+    own(status, format!("{status}\n"))
+}
+
+/// Returns the server's response to a request whose task failed.
+fn failed(status: StatusCode, id: &str) -> Answered {
+    own(status, format!("{status}\nrequest {id}\n"))
+}
+
+fn own(status: StatusCode, text: String) -> Answered {
+    let mut response = Response::new(Either::Left(Full::new(Bytes::from(text))));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, TRY_AGAIN);
+    }
+    response
+}

@@ -1,0 +1,182 @@
+//! The server of a service: its address, its connections, and their end.
+
+use crate::body::AheadBytes;
+use crate::connection::{Activity, serve};
+use crate::requests::RequestQueue;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use wasmrun_runtime::engine::heap;
+
+/// Pause after a failed accept: if the process has no free file descriptor, one may become free.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Connections that the system accepts ahead.
+const BACKLOG: u32 = 1024;
+/// Number of connections that hold memory worth returning to the system.
+const MANY: usize = 256;
+/// Time in which a client that keeps its connection is told with a response that the connection ends. After that, idle
+/// connections are closed: a request that is just on its way would be lost.
+const LAST_RESPONSES: Duration = Duration::from_millis(500);
+
+/// How requests are served.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Maximum number of connections. For one more, the longest idle one is closed.
+    pub connections: usize,
+    /// How long a request may wait for an instance.
+    pub queue_time: Duration,
+    /// Longest time of a task.
+    pub timeout: Duration,
+    /// Largest body of a request, in bytes, where the client says its size.
+    pub request_bytes: u64,
+}
+
+/// A server that listens on an address and doesn't answer yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// What the connections share.
+pub(crate) struct Shared {
+    pub(crate) queue: Arc<RequestQueue>,
+    pub(crate) options: ServeOptions,
+    /// Set when each response is the last one of its connection.
+    pub(crate) stopping: AtomicBool,
+    /// Cancelled when idle connections are closed.
+    pub(crate) ends: CancellationToken,
+    /// A permit for each request that is read or answered: as many as connections, as one of HTTP/2 carries many.
+    pub(crate) requests: Arc<Semaphore>,
+    pub(crate) ahead: Arc<AheadBytes>,
+}
+
+impl Server {
+    /// Listens on an address. Port 0 selects any free port.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the address is in use, or isn't one of this host.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A service that starts again needn't wait for the connections of the one before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Returns the address, with the actual port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests until `stop` is cancelled, and then those that have arrived. Dropping the future closes all
+    /// connections.
+    pub async fn serve(self, queue: Arc<RequestQueue>, options: ServeOptions, stop: CancellationToken) {
+        let most = options.connections.max(1);
+        let shared = Arc::new(Shared {
+            queue,
+            options,
+            stopping: AtomicBool::new(false),
+            ends: CancellationToken::new(),
+            requests: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            ahead: Arc::default(),
+        });
+        let mut connections = Connections::default();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(_) = connections.tasks.join_next() => connections.one_closed(),
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => connections.add(stream, most, &shared),
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot accept a connection");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
+            }
+        }
+        shared.stopping.store(true, Ordering::Relaxed);
+        // For their clients, those that the system has accepted are connected.
+        while let Some(stream) = accepted(&self.listener).await {
+            connections.add(stream, most, &shared);
+        }
+        drop(self.listener);
+        let _ = tokio::time::timeout(LAST_RESPONSES, connections.end()).await;
+        shared.ends.cancel();
+        connections.end().await;
+    }
+}
+
+/// Returns a connection that waits to be accepted, if there is one.
+async fn accepted(listener: &TcpListener) -> Option<TcpStream> {
+    poll_fn(|context| match listener.poll_accept(context) {
+        Poll::Ready(Ok((stream, _))) => Poll::Ready(Some(stream)),
+        Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// The open connections.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    /// Highest number since memory was last returned to the system.
+    peak: usize,
+    by_age: VecDeque<(AbortHandle, Arc<Activity>)>,
+}
+
+impl Connections {
+    fn add(&mut self, stream: TcpStream, most: usize, shared: &Arc<Shared>) {
+        if self.tasks.len() >= most && !self.close_idle() {
+            tracing::debug!("closed a new connection: as many as allowed are open, and all carry requests");
+            return;
+        }
+        // A response consists of few packets, and none is to wait for an acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let activity = Activity::new();
+        let task = self.tasks.spawn(serve(stream, shared.clone(), activity.clone()));
+        if self.by_age.len() >= 2 * self.tasks.len() {
+            self.by_age.retain(|(connection, _)| !connection.is_finished());
+        }
+        self.by_age.push_back((task, activity));
+        self.peak = self.peak.max(self.tasks.len());
+    }
+
+    /// Returns the memory of many connections to the system once half of them have closed.
+    fn one_closed(&mut self) {
+        let open = self.tasks.len();
+        if self.peak >= MANY && open < self.peak / 2 {
+            self.peak = open;
+            tokio::task::spawn_blocking(heap::trim);
+        }
+    }
+
+    /// Closes the oldest connection that carries no request. Returns whether there is one.
+    fn close_idle(&mut self) -> bool {
+        self.by_age.retain(|(connection, _)| !connection.is_finished());
+        let idle = self.by_age.iter().position(|(_, activity)| activity.is_idle());
+        let closed = idle.and_then(|idle| self.by_age.remove(idle));
+        closed.is_some_and(|(connection, _)| {
+            connection.abort();
+            true
+        })
+    }
+
+    /// Waits until all connections have ended.
+    async fn end(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
