@@ -1,5 +1,6 @@
-//! `wasmrun invoke`: runs one task without a queue.
+//! `wasmrun invoke`: runs one task without a queue, for a message or for an HTTP request.
 
+use crate::output::Output;
 use crate::output::failure::{EXIT_TASK_FAILED, Failure};
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::InvokeArgs;
@@ -9,24 +10,49 @@ use crate::wiring::backends::Backends;
 use crate::wiring::compiler::open_cache;
 use crate::wiring::component::{Placement, load, read, run_task};
 use crate::wiring::logging;
+use crate::wiring::one_request::{OneRequest, request_from};
+use http::Response;
+use http_body_util::BodyExt;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use wasmrun_runtime::model::message::{Message, OutgoingMessage};
 use wasmrun_runtime::model::outcome::Outcome;
+use wasmrun_runtime::ports::http::Body;
+use wasmrun_runtime::ports::requests::Requests;
 
 pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let mut file = ConfigFile::read(args.task.config.as_deref())?;
-    let message = message(&args)?;
+    let (message, request) = match &args.http {
+        None => (message(&args)?, None),
+        Some(line) => {
+            let body = args.message.as_deref().map(body_from).transpose()?.unwrap_or_default();
+            (of_request(&args), Some(OneRequest::new(request_from(line, &args.header, body)?)))
+        }
+    };
     let plan = TaskPlan::new(args.component, args.task, &mut file, false)?;
     let backends = Backends::new(plan.aws.clone());
     let output = logging::start(&plan.log)?;
 
     let cache = open_cache(&plan.engine)?;
     let read = read(&plan.component, &plan.engine, &plan.registry, cache.as_ref(), &backends).await?;
-    let component = load(&plan, &backends, read, cache, Placement::of_one(None)).await?;
-    let component = Arc::new(component);
-    let report = run_task(component, Arc::new(message), |task| task).await?;
-    output.report(&report, args.json);
+    let (requests, response) = request.unzip();
+    let requests = requests.map(|request| Arc::new(request) as Arc<dyn Requests>);
+    let component = Arc::new(load(&plan, &backends, read, cache, Placement::of_one(requests)).await?);
+    let running = run_task(component, Arc::new(message), |task| task);
+    let report = match response {
+        None => {
+            let report = running.await?;
+            output.report(&report, args.json);
+            report
+        }
+        Some(response) => {
+            let (report, ()) = tokio::join!(running, show(response, &output));
+            let report = report?;
+            output.report_aside(&report, args.json);
+            report
+        }
+    };
     Ok(match report.outcome {
         Outcome::Completed => ExitCode::SUCCESS,
         _ => ExitCode::from(EXIT_TASK_FAILED),
@@ -35,7 +61,7 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
 
 fn message(args: &InvokeArgs) -> Result<Message, Failure> {
     let outgoing = OutgoingMessage {
-        body: body_from(&args.message)?,
+        body: args.message.as_deref().map(body_from).transpose()?.unwrap_or_default(),
         attributes: attributes_from(&args.attribute)?,
         ..OutgoingMessage::default()
     };
@@ -43,4 +69,27 @@ fn message(args: &InvokeArgs) -> Result<Message, Failure> {
     let message = Message::new(&args.message_id, outgoing.body);
     let sent_at = args.sent_at.unwrap_or(message.sent_at);
     Ok(Message { attributes: outgoing.attributes, sent_at, ..message })
+}
+
+/// Returns the message that stands for a request.
+fn of_request(args: &InvokeArgs) -> Message {
+    let message = Message::new(&args.message_id, "");
+    Message { sent_at: args.sent_at.unwrap_or(message.sent_at), ..message }
+}
+
+/// Prints a response as it arrives: its head to standard error, and its body to standard output.
+async fn show(response: oneshot::Receiver<Response<Body>>, output: &Output) {
+    let Ok(response) = response.await else { return };
+    output.note(format_args!("status       {}", response.status()));
+    for (name, value) in response.headers() {
+        output.note(format_args!("header       {name}: {}", String::from_utf8_lossy(value.as_bytes())));
+    }
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        match frame.map(http_body::Frame::into_data) {
+            Ok(Ok(data)) => output.bytes(&data),
+            Ok(Err(_)) => {}
+            Err(_) => return output.note("the response was cut off"),
+        }
+    }
 }

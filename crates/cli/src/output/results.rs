@@ -13,27 +13,17 @@ use wasmrun_runtime::worker::{Counts, Summary};
 impl Output {
     /// Prints how a task ended, and what it consumed.
     pub(crate) fn report(&self, report: &Report, as_json: bool) {
-        let Report { outcome, usage, host_error, .. } = report;
         if as_json {
-            let value = json!({"outcome": outcome.kind(), "reason": outcome.reason(), "host_error": host_error.as_ref().map(|error| &error.text), "usage": usage});
-            return self.print(&value.to_string());
+            self.print(&report_json(report));
+        } else {
+            report_lines(report).iter().for_each(|line| self.line(line));
         }
-        self.line(format_args!("outcome      {outcome}"));
-        if let Some(error) = host_error {
-            self.line(format_args!("host error   {}", error.text));
-        }
-        self.print(&format!(
-            "fuel         {}\nCPU time     {:?}\nwall time    {:?}: {:?} to start, {:?} computing, {:?} waiting for the host\npeak memory  {}\nread         {}\nwritten      {}",
-            usage.fuel,
-            usage.cpu,
-            usage.wall,
-            usage.start,
-            usage.compute,
-            usage.blocked,
-            size(usage.peak_memory_bytes),
-            size(usage.bytes_read),
-            size(usage.bytes_written),
-        ));
+    }
+
+    /// Prints how a task ended to standard error, where standard output has the task's response.
+    pub(crate) fn report_aside(&self, report: &Report, as_json: bool) {
+        let lines = if as_json { vec![report_json(report)] } else { report_lines(report) };
+        lines.iter().for_each(|line| self.note(line));
     }
 
     /// Prints the summary of a worker, as text or as a log line.
@@ -43,6 +33,31 @@ impl Output {
             LogFormat::Text => self.print(&summary_text(summary)),
         }
     }
+}
+
+fn report_json(report: &Report) -> String {
+    let Report { outcome, usage, host_error, .. } = report;
+    let host_error = host_error.as_ref().map(|error| &error.text);
+    json!({"outcome": outcome.kind(), "reason": outcome.reason(), "host_error": host_error, "usage": usage})
+        .to_string()
+}
+
+/// Returns the result of a task for people. The lines may hold text from a guest.
+fn report_lines(report: &Report) -> Vec<String> {
+    let Report { outcome, usage, host_error, .. } = report;
+    let host_error = host_error.iter().map(|error| format!("host error   {}", error.text));
+    let rest = [
+        format!("fuel         {}", usage.fuel),
+        format!("CPU time     {:?}", usage.cpu),
+        format!(
+            "wall time    {:?}: {:?} to start, {:?} computing, {:?} waiting for the host",
+            usage.wall, usage.start, usage.compute, usage.blocked
+        ),
+        format!("peak memory  {}", size(usage.peak_memory_bytes)),
+        format!("read         {}", size(usage.bytes_read)),
+        format!("written      {}", size(usage.bytes_written)),
+    ];
+    std::iter::once(format!("outcome      {outcome}")).chain(host_error).chain(rest).collect()
 }
 
 /// Returns the seconds that a worker ran, and the tasks that ended per second.

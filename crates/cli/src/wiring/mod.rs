@@ -5,6 +5,7 @@
 //! | `logging` | starts the log |
 //! | `backends` | opens a queue or a store by its URL |
 //! | `compiler`, `component` | load a component with its grants |
+//! | `one_request` | an HTTP request that comes from a command line |
 //! | `cases` | reads the cases of a guest's project, and runs each as a task |
 //! | `refresh` | looks for new versions of the component |
 //! | `signals`, `reload` | handle signals; reload the configuration |
@@ -18,6 +19,7 @@ pub(crate) mod cases;
 pub(crate) mod compiler;
 pub(crate) mod component;
 pub(crate) mod logging;
+pub(crate) mod one_request;
 pub(crate) mod prices;
 pub(crate) mod refresh;
 pub(crate) mod reload;

@@ -62,7 +62,11 @@ const FLAGS: [Group; 13] = [
             "max-consecutive-failures",
         ],
     },
-    Group { heading: "Message", common: &["message", "attribute"], others: &["message-id", "sent-at"] },
+    Group {
+        heading: "Message",
+        common: &["message", "attribute", "http", "header"],
+        others: &["message-id", "sent-at"],
+    },
     Group {
         heading: "Grants",
         common: &["store", "send", "env"],

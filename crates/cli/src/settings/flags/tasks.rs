@@ -120,15 +120,23 @@ Examples:
   wasmrun invoke forward.wasm --message 'hello' --send next=sqlite:next.db
   wasmrun invoke thumbnail.wasm --message @event.json --json \\
       --store input=dir:in:ro --store output=dir:out:rw
+  wasmrun invoke upload.wasm --http 'PUT /cat.jpg' --message 'content' \\
+      --store uploads=dir:in:wo --send jobs=sqlite:jobs.db
 
 Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a store can't be used.")]
 pub(crate) struct InvokeArgs {
     /// Component: a .wasm file, s3://BUCKET/KEY or oci://HOST/REPOSITORY:TAG
     #[arg(env = "WASMRUN_COMPONENT")]
     pub(crate) component: Option<PathBuf>,
-    /// Body of the message: text, @FILE, or - for standard input
-    #[arg(long, short, value_name = "TEXT")]
-    pub(crate) message: String,
+    /// Body of the message, or of the request: text, @FILE, or - for standard input
+    #[arg(long, short, value_name = "TEXT", required_unless_present = "http")]
+    pub(crate) message: Option<String>,
+    /// Let a service answer this HTTP request, and print its response: 'METHOD /PATH', or a path
+    #[arg(long, value_name = "REQUEST", conflicts_with = "attribute")]
+    pub(crate) http: Option<String>,
+    /// Add a header to the request of --http
+    #[arg(long, value_name = "NAME: VALUE", requires = "http")]
+    pub(crate) header: Vec<String>,
     /// Add an attribute to the message
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) attribute: Vec<String>,
