@@ -82,7 +82,7 @@ fn a_check_starts_nothing() {
 #[test]
 fn a_configuration_file_and_variables_say_the_same_as_flags() {
     let world = World::new();
-    let stores = "[stores]\ninput = 'dir:in:ro'\noutput = 'dir:out:rw'\n[send]\nnext = 'sqlite:next.db'\n";
+    let stores = "[store]\ninput = 'dir:in:ro'\noutput = 'dir:out:rw'\n[send]\nnext = 'sqlite:next.db'\n";
     let file = format!(
         "component = {:?}\n{stores}[serve]\nlisten = '127.0.0.1:0'\nqueue-time = '1s'\nconnections = 50\n",
         guest("web")

@@ -46,6 +46,7 @@ fn metrics_and_status_are_served_at_an_address_of_their_own() {
         "wasmrun_tasks_total{outcome=\"completed\"} 1",
         "wasmrun_tasks_total{outcome=\"trapped\"} 1",
         "wasmrun_task_duration_seconds_count 2",
+        "wasmrun_responses_total{status=\"2xx\"} 1",
     ] {
         assert!(metrics.lines().any(|seen| seen == line), "{line} in {metrics}");
     }
