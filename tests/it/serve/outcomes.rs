@@ -1,7 +1,8 @@
 //! What a client sees of a handler that fails: a status without details, and never half of a response as if it were whole.
 
-use super::Service;
-use crate::harness::field;
+use super::{Service, USAGE};
+use crate::harness::{field, wait_until};
+use std::io::ErrorKind;
 
 /// A text in the guest that no client may see.
 const SECRET: &str = "the secret of the guest";
@@ -52,15 +53,18 @@ fn a_failure_has_a_status_and_an_id_whose_details_are_in_the_log() {
 fn a_response_whose_handler_fails_halfway_is_cut_off() {
     let service = Service::start(&LIMITS);
     for how in ["panic", "spin", "allocate", "exit", "drop"] {
-        let mut client = service.connect();
-        let response = client.get(&format!("/half/{how}"));
-        assert_eq!((response.status(), response.header("transfer-encoding")), (200, "chunked"), "{how}");
-        assert_eq!((&*response.text(), response.is_whole), ("half of it ", false), "{how}");
-        assert_eq!(client.until_closed(), b"", "{how}");
+        let mut client = service.ask(&format!("/half/{how}/{how}-1"));
+        let head = client.head();
+        assert_eq!((head.status, head.header("transfer-encoding")), (200, "chunked"), "{how}");
+        assert_eq!(client.chunk().expect("a chunk"), Some(b"half of it ".to_vec()), "{how}");
+        service.go(&format!("{how}-1"));
+        assert_eq!(client.until_closed(), b"", "{how}: no last chunk");
 
-        let mut client = service.connect();
-        let response = client.get(&format!("/half-sized/{how}"));
-        assert_eq!((response.status(), response.header("content-length")), (200, "1000"), "{how}");
+        let mut client = service.ask(&format!("/half-sized/{how}/{how}-2"));
+        let head = client.head();
+        assert_eq!((head.status, head.header("content-length")), (200, "1000"), "{how}");
+        service.go(&format!("{how}-2"));
+        let response = client.rest(head).expect("the beginning of a body");
         assert_eq!((&*response.text(), response.is_whole), ("half of it ", false), "{how}");
         assert_eq!(client.until_closed(), b"", "{how}");
     }
@@ -70,13 +74,33 @@ fn a_response_whose_handler_fails_halfway_is_cut_off() {
     assert_eq!(failed.count(), 10, "{usage:?}");
 }
 
+/// The guest fails before anything of its response was sent: the client may get an error instead, and nothing that looks
+/// whole.
+#[test]
+fn a_response_whose_handler_fails_at_once_is_never_taken_for_a_whole_one() {
+    let service = Service::start(&LIMITS);
+    for path in ["/half", "/half-sized"] {
+        for how in ["panic", "spin", "allocate", "exit", "drop"] {
+            match service.ask(&format!("{path}/{how}")).try_response() {
+                Ok(response) if response.status() == 500 => assert!(response.is_whole),
+                Ok(response) => assert!(!response.is_whole, "{path} {how}: {response:?}"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{path} {how}"),
+            }
+        }
+    }
+    service.is_well();
+}
+
 /// The handler says that its body is whole, and it's shorter than it had said.
 #[test]
 fn a_response_that_is_shorter_than_it_says_is_cut_off() {
     let service = Service::start(&LIMITS);
-    let mut client = service.connect();
-    let response = client.get("/half-sized/finish");
-    assert_eq!((response.header("content-length"), response.is_whole), ("1000", false), "{response:?}");
+    let mut client = service.ask("/half-sized/finish/go");
+    let head = client.head();
+    assert_eq!((head.status, head.header("content-length")), (200, "1000"));
+    service.go("go");
+    let response = client.rest(head).expect("the beginning of a body");
+    assert_eq!((&*response.text(), response.is_whole), ("half of it ", false), "{response:?}");
     assert_eq!(client.until_closed(), b"");
     service.is_well();
 }
@@ -84,8 +108,10 @@ fn a_response_that_is_shorter_than_it_says_is_cut_off() {
 #[test]
 fn a_failure_after_the_whole_response_is_the_operators_alone_to_see() {
     let service = Service::start(&LIMITS);
-    let response = service.connect().get("/full-then-panic");
+    let response = service.connect().get("/full-then-panic/go");
+    service.go("go");
     assert_eq!((response.status(), &*response.text(), response.is_whole), (200, "all of it\n", true));
+    wait_until("the task has ended", || !service.world.read(USAGE).is_empty());
     let (output, usage) = service.stop();
     assert_eq!((&usage[0]["outcome"], &usage[0]["http"]["status"]), (&"trapped".into(), &200.into()));
     let log = &output.logs_of("task did not complete")[0];

@@ -67,7 +67,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Web {
                 body.finish();
             }
             "after" => after(exchange, word()),
-            _ => wrong::handle(exchange, command, word()),
+            _ => wrong::handle(exchange, command, word(), word()),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a handler can do wrong.
 
 use crate::exchange::Exchange;
+use crate::wait_for;
 use std::hint::black_box;
 use wasip2::cli::exit::exit_with_code;
 use wasip2::http::types::{ErrorCode, ResponseOutparam};
@@ -10,7 +11,7 @@ const SECRET: &str = "the secret of the guest";
 /// Length that a response claims, and that it doesn't have.
 const CLAIMED: &str = "1000";
 
-pub(crate) fn handle(exchange: Exchange, command: &str, word: &str) {
+pub(crate) fn handle(exchange: Exchange, command: &str, word: &str, key: &str) {
     match command {
         "spin" => spin(),
         "allocate" => allocate(),
@@ -20,10 +21,11 @@ pub(crate) fn handle(exchange: Exchange, command: &str, word: &str) {
             ResponseOutparam::set(exchange.respond, Err(ErrorCode::InternalError(Some(SECRET.into()))));
         }
         "exit" => exit_with_code(word.parse().unwrap_or_default()),
-        "half" => half(exchange, word, &[]),
-        "half-sized" => half(exchange, word, &[("content-length", CLAIMED)]),
+        "half" => half(exchange, word, key, &[]),
+        "half-sized" => half(exchange, word, key, &[("content-length", CLAIMED)]),
         "full-then-panic" => {
             exchange.say(200, "all of it\n");
+            wait_for(word);
             panic!("{SECRET}");
         }
         "head" => {
@@ -34,11 +36,14 @@ pub(crate) fn handle(exchange: Exchange, command: &str, word: &str) {
     }
 }
 
-/// Sends half of a body, and ends as `how` says.
-fn half(exchange: Exchange, how: &str, headers: &[(&str, &str)]) {
+/// Sends half of a body, waits for an object if a key is named, and ends as `how` says.
+fn half(exchange: Exchange, how: &str, key: &str, headers: &[(&str, &str)]) {
     let mut body = exchange.begin(200, headers);
     body.write(b"half of it ");
     body.flush();
+    if !key.is_empty() {
+        wait_for(key);
+    }
     match how {
         "panic" => panic!("{SECRET}"),
         "spin" => spin(),
