@@ -45,7 +45,7 @@ impl Wire {
 
     /// Another hand on the same connection, which sends while this one reads.
     #[track_caller]
-    pub(crate) fn clone(&self) -> Self {
+    pub(crate) fn twin(&self) -> Self {
         Self { stream: BufReader::new(self.stream.get_ref().try_clone().expect("a handle")) }
     }
 

@@ -68,7 +68,7 @@ fn a_body_without_end_ends_at_the_limit() {
         let mut client = service.connect();
         client.send_head("POST", path, &[("transfer-encoding", "chunked")]);
         // The client reads nothing meanwhile: an echo holds it up, and the others refuse more.
-        let part = [b"10000\r\n", &[b'x'; 1 << 16][..], b"\r\n"].concat();
+        let part = [&b"10000\r\n"[..], &[b'x'; 1 << 16], b"\r\n"].concat();
         client.stalls_within(std::time::Duration::from_secs(2));
         let mut parts = 0;
         while client.try_send(&part).is_ok() {

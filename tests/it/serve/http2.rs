@@ -22,7 +22,7 @@ const MIB: usize = 1 << 20;
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A connection of HTTP/2.
-pub(super) struct Client {
+struct Client {
     runtime: Runtime,
     sender: SendRequest<Body>,
 }
@@ -38,7 +38,7 @@ struct Whole {
 
 impl Client {
     #[track_caller]
-    pub(super) fn to(address: SocketAddr) -> Self {
+    fn to(address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a thread");
         let sender = runtime.block_on(async {
@@ -120,10 +120,8 @@ fn a_handler_sees_the_authority_and_the_method_of_a_request() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[..3], ["Method::Get", "/headers?q=1", "service.test"], "{text}");
     let head = client.exchange(request("HEAD", "/hello", Empty::new().boxed_unsync())).expect("a response");
-    assert_eq!(
-        (head.status, head.body.len(), &head.headers["content-length"]),
-        (200, 0, &"6".parse().expect("6"))
-    );
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.headers["content-length"], "6");
 }
 
 #[test]
@@ -134,10 +132,8 @@ fn trailers_travel_both_ways_over_http2() {
     assert_eq!(trailers["x-sum"], "42");
     let echoed =
         client.exchange(request("POST", "/echo", streamed(1, &[("x-sum", "7")]))).expect("a response");
-    assert_eq!(
-        (echoed.body.len(), &echoed.trailers.expect("trailers")["x-sum"]),
-        (MIB, &"7".parse().expect("7"))
-    );
+    assert_eq!(echoed.body.len(), MIB);
+    assert_eq!(echoed.trailers.expect("trailers")["x-sum"], "7");
 }
 
 #[test]

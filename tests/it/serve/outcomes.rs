@@ -135,7 +135,7 @@ fn a_response_that_is_larger_than_the_limit_is_cut_off_and_a_larger_request_is_r
     let mut client = service.connect();
     client.send_head("POST", "/length", &[("transfer-encoding", "chunked")]);
     for _ in 0..20 {
-        if client.try_send([b"10000\r\n", &[b'x'; 1 << 16][..], b"\r\n"].concat()).is_err() {
+        if client.try_send([&b"10000\r\n"[..], &[b'x'; 1 << 16], b"\r\n"].concat()).is_err() {
             break;
         }
     }

@@ -138,10 +138,10 @@ fn a_hundred_mebibytes_travel_both_ways_in_little_memory() {
         "/echo",
         &[("content-length", &TOTAL.to_string()), ("content-type", "text/plain")],
     );
-    let mut sender = client.clone();
+    let mut sender = client.twin();
     let sending = std::thread::spawn(move || {
         for part in 0..TOTAL / MIB {
-            sender.send([part as u8; MIB]);
+            sender.send(vec![part as u8; MIB]);
         }
     });
     let response = client.response();
@@ -167,7 +167,7 @@ fn a_client_that_does_not_read_is_held_up() {
     client.stalls_within(Duration::from_secs(2));
     let mut sent = 0;
     let error = loop {
-        match client.try_send([b'x'; MIB]) {
+        match client.try_send(vec![b'x'; MIB]) {
             Ok(()) => sent += MIB,
             Err(error) => break error,
         }
