@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 const LOG: &str = "info,wasmrun_runtime=debug,wasmrun_serve=debug";
 const USAGE: &str = "usage.jsonl";
 /// The log line of a task whose client didn't wait for it.
-const GONE: &str = "\"the client has gone\"";
+const GONE: &str = "\"message\":\"the client has gone\"";
 /// Enough fuel and time that a handler runs for as long as its client waits.
 const UNLIMITED: [&str; 4] = ["--fuel", "1000000000000000", "--timeout", "10m"];
 
