@@ -6,6 +6,7 @@
 //! | `worker` | a worker on its queue: outcomes, concurrency, signals |
 //! | `commands` | programs with `main`: their messages, exit codes, inputs and outputs |
 //! | `http` | the HTTP requests of guests |
+//! | `serve` | services: requests, their outcomes, hostile clients, stopping |
 //! | `queues` | the queue commands, and the contents of messages |
 //! | `interfaces` | interfaces that WASI proposes: configuration values, log messages |
 //! | `stores` | objects of any size, and their headers, versions and keys |
@@ -42,6 +43,7 @@ mod isolation;
 mod limits;
 mod queues;
 mod registry;
+mod serve;
 mod stores;
 mod watch;
 mod worker;

@@ -20,6 +20,7 @@ mod stub;
 mod tls;
 mod vitals;
 mod watcher;
+mod wire;
 mod world;
 
 pub(crate) use amazon::{ACCOUNT, Amazon, Faults, arn, installed, program, signed};
@@ -36,6 +37,7 @@ pub(crate) use stub::{Answer, Request, Stub};
 pub(crate) use tls::{Tls, certificate};
 pub(crate) use vitals::Vitals;
 pub(crate) use watcher::{Seen, exchange, get, request, status, wait_for_tasks};
+pub(crate) use wire::{Head, Response, Wire};
 pub(crate) use world::{Depth, World, keys};
 
 use std::path::{Path, PathBuf};

@@ -22,6 +22,14 @@ impl Process {
         let logs = self.logs_with("\"listening\"");
         field(&logs[0], "address").parse().expect("an address")
     }
+
+    /// Waits until the service listens and returns its address.
+    #[track_caller]
+    pub(crate) fn serves_at(&self) -> SocketAddr {
+        const LISTENS: &str = "\"listening for requests\"";
+        self.until_logged(LISTENS);
+        field(&self.logs_with(LISTENS)[0], "address").parse().expect("an address")
+    }
 }
 
 /// Sends these bytes and reads the answer until the connection closes.

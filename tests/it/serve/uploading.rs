@@ -1,0 +1,129 @@
+//! The example `upload` with the example `thumbnail`: a picture that is sent over HTTP becomes a thumbnail.
+
+use crate::harness::{Amazon, Command, Depth, Process, Wire, World, guest, repository, wait_until};
+use rustix::process::Signal;
+use std::fs;
+use std::net::SocketAddr;
+
+fn photograph() -> Vec<u8> {
+    fs::read(repository().join("demo/photographs/coffee cup.jpg")).expect("a photograph")
+}
+
+fn serve(world: &World) -> Command {
+    let command = world.wasmrun(["serve", "--listen", "0", "--usage", "usage.jsonl"]);
+    command.arg(guest("upload"))
+}
+
+/// A service that stores uploads in `in`.
+fn local(world: &World) -> (Process, SocketAddr) {
+    let bucket = format!("BUCKET=dir:{}", world.path("in").display());
+    let process = serve(world)
+        .args(["--store", "uploads=dir:in:wo", "--send", "jobs=sqlite:jobs.db", "--env", &bucket])
+        .start();
+    let address = process.serves_at();
+    (process, address)
+}
+
+fn stop(process: Process) {
+    process.signal(Signal::TERM);
+    process.finish().succeeded();
+}
+
+#[test]
+fn an_upload_becomes_an_object_a_message_and_a_thumbnail() {
+    let world = World::with_queue(&[]);
+    let (service, address) = local(&world);
+    let mut client = Wire::to(address);
+    let picture = photograph();
+    let response = client.post("/2026/cup.jpg", &[("content-type", "image/jpeg")], &picture);
+    assert_eq!((response.status(), response.header("location")), (201, "/2026/cup.jpg"), "{response:?}");
+    assert_eq!(world.read("in/2026/cup.jpg"), picture);
+    client.send_head("PUT", "/tea.jpg", &[("transfer-encoding", "chunked")]);
+    picture.chunks(100_000).for_each(|part| client.send_chunk(part));
+    client.send_chunk("");
+    assert_eq!(client.response().status(), 201);
+    assert_eq!(world.depth(), Depth::visible(2));
+    stop(service);
+
+    world.run("thumbnail").arg("--until-empty").succeeds().each_ran_once(2);
+    for thumbnail in ["out/2026/cup.jpg.jpg", "out/tea.jpg.jpg"] {
+        assert!(world.read(thumbnail).starts_with(b"\xff\xd8\xff"), "{thumbnail}");
+    }
+}
+
+#[test]
+fn an_upload_to_sqs_and_s3_becomes_an_object_with_its_content_type_and_a_thumbnail() {
+    let Some((world, amazon, queue)) = Amazon::with_jobs(30, 3) else { return };
+    let command = serve(&world)
+        .args(["--store", "uploads=s3://bucket-in/new:wo", "--send", &format!("jobs={queue}")])
+        .args(["--env", "BUCKET=s3://bucket-in/new"]);
+    let service = amazon.environment(command).start();
+    let picture = photograph();
+    let mut client = Wire::to(service.serves_at());
+    let response = client.post("/cup.jpg", &[("content-type", "image/jpeg")], &picture);
+    assert_eq!(response.status(), 201, "{response:?}");
+    assert_eq!(amazon.get("bucket-in", "new/cup.jpg"), Some((picture, Some("image/jpeg".into()))));
+    wait_until("the message is there", || amazon.depth(&queue)[0] == 1);
+    stop(service);
+
+    let worker = world.wasmrun(["run", "--queue", &queue, "--until-empty"]).arg(guest("thumbnail")).args([
+        "--store",
+        "input=s3://bucket-in:ro",
+        "--store",
+        "output=s3://bucket-out:rw",
+    ]);
+    amazon.environment(worker).succeeds().each_ran_once(1);
+    assert_eq!(amazon.keys("bucket-out"), ["new/cup.jpg.jpg"]);
+}
+
+#[test]
+fn a_wrong_name_or_method_is_answered_with_what_is_right() {
+    let world = World::with_queue(&[]);
+    let (service, address) = local(&world);
+    let mut client = Wire::to(address);
+    for path in ["/", "/a//b", "/../in/a", "/a/./b", "/a%2Fb", "/%41", "/a+b", "/a/", "/tea%20cup.jpg"] {
+        let response = client.post(path, &[], "content");
+        assert_eq!((response.status(), response.text().lines().count()), (400, 1), "{path}: {response:?}");
+    }
+    for method in ["GET", "DELETE", "BREW"] {
+        client.send_head(method, "/a.jpg", &[]);
+        let response = client.response();
+        assert_eq!((response.status(), response.header("allow")), (405, "PUT, POST"), "{method}");
+    }
+    assert_eq!((world.keys("in").len(), world.depth()), (0, Depth::EMPTY));
+    stop(service);
+}
+
+/// Whether the client has sent little or much of it, and whether it had said how much would come.
+#[test]
+fn an_upload_that_breaks_off_leaves_no_object_and_no_message() {
+    let world = World::with_queue(&[]);
+    let (service, address) = local(&world);
+    for sent in [10, 200_000] {
+        let mut sized = Wire::to(address);
+        sized.send_head("PUT", "/sized.jpg", &[("content-length", "1000000")]);
+        sized.send(vec![b'x'; sent]);
+        let mut chunked = Wire::to(address);
+        chunked.send_head("PUT", "/chunked.jpg", &[("transfer-encoding", "chunked")]);
+        chunked.send_chunk(vec![b'x'; sent]);
+    }
+    // Those that had begun have ended before this one, or are about to.
+    let response = Wire::to(address).post("/whole.jpg", &[], "whole");
+    assert_eq!(response.status(), 201);
+    stop(service);
+    assert_eq!(world.keys("in"), ["whole.jpg"]);
+    assert_eq!(world.depth(), Depth::visible(1));
+}
+
+#[test]
+fn an_upload_that_cannot_be_announced_is_answered_with_an_error() {
+    let world = World::with_queue(&[]);
+    let process =
+        serve(&world).args(["--store", "uploads=dir:in:wo", "--send", "jobs=sqlite:jobs.db"]).start();
+    // The operator has forgotten to name the bucket.
+    let response = Wire::to(process.serves_at()).post("/a.jpg", &[], "content");
+    assert_eq!(response.status(), 500);
+    assert!(!response.text().contains("BUCKET"), "{response:?}");
+    stop(process);
+    assert_eq!((world.keys("in").len(), world.depth()), (0, Depth::EMPTY));
+}
