@@ -42,9 +42,10 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Answered, hyper::Error> {
     let is_http1 = request.version() <= Version::HTTP_11;
-    let mut answered = match check(&request, shared.options.request_bytes) {
-        Ok(()) => answer_checked(&shared, in_flight, request).await?,
-        Err(status) => refused(status),
+    let mut answered = match (shared.requests.try_acquire(), check(&request, shared.options.request_bytes)) {
+        (Ok(_permit), Ok(())) => answer_checked(&shared, in_flight, request).await?,
+        (_, Err(status)) => refused(status),
+        (Err(_), _) => refused(StatusCode::SERVICE_UNAVAILABLE),
     };
     if is_http1 && shared.stopping.load(Ordering::Relaxed) {
         answered.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -58,7 +59,7 @@ async fn answer_checked(
     request: Request<Incoming>,
 ) -> Result<Answered, hyper::Error> {
     let activity = in_flight.activity().clone();
-    let reading = tokio::time::timeout(READ_AHEAD_TIME, read_ahead(request, &activity));
+    let reading = tokio::time::timeout(READ_AHEAD_TIME, read_ahead(request, &shared.ahead, &activity));
     let Ok(request) = reading.await else { return Ok(refused(StatusCode::REQUEST_TIMEOUT)) };
     let request = request?;
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());

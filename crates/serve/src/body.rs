@@ -8,12 +8,43 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio_util::sync::DropGuard;
 use wasmrun_runtime::ports::http::{Body, HttpError};
 
 /// Bytes of a body that are read before the request gets an instance, so that a slow client costs none.
 const READ_AHEAD: usize = 64 << 10;
+
+/// Bytes that all requests together may have been read ahead. Beyond them, a request takes an instance at once.
+const MOST_AHEAD_BYTES: usize = 128 << 20;
+
+/// Counts the bytes that were read ahead of all requests, and that no guest has taken yet.
+#[derive(Debug, Default)]
+pub(crate) struct AheadBytes(AtomicUsize);
+
+/// The part of one request.
+struct AheadPart {
+    all: Arc<AheadBytes>,
+    bytes: usize,
+}
+
+impl AheadPart {
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.all.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn may_grow(&self) -> bool {
+        self.bytes < READ_AHEAD && self.all.0.load(Ordering::Relaxed) < MOST_AHEAD_BYTES
+    }
+}
+
+impl Drop for AheadPart {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
 
 /// Reads the beginning of a request's body, or all of a small one. A client that waits for `100 Continue` is asked for its
 /// body only by the guest.
@@ -23,28 +54,36 @@ const READ_AHEAD: usize = 64 << 10;
 /// The connection fails.
 pub(crate) async fn read_ahead(
     request: Request<Incoming>,
+    all: &Arc<AheadBytes>,
     activity: &Arc<Activity>,
 ) -> Result<Request<Body>, hyper::Error> {
     let (parts, mut rest) = request.into_parts();
     let (mut ahead, mut trailers) = (BytesMut::new(), None);
+    let mut part = AheadPart { all: all.clone(), bytes: 0 };
     if !parts.headers.contains_key(header::EXPECT) {
-        while ahead.len() < READ_AHEAD
+        while part.may_grow()
             && let Some(frame) = rest.frame().await.transpose()?
         {
             activity.touch();
             match frame.into_data() {
-                Ok(data) => ahead.extend_from_slice(&data),
+                Ok(data) => {
+                    part.add(data.len());
+                    ahead.extend_from_slice(&data);
+                }
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }
     }
-    let body = RequestBody { ahead: ahead.freeze(), trailers, rest, activity: activity.clone() };
+    let body =
+        RequestBody { ahead: ahead.freeze(), part: Some(part), trailers, rest, activity: activity.clone() };
     Ok(Request::from_parts(parts, UnsyncBoxBody::new(body)))
 }
 
 /// A request's body: what was read ahead, then the rest.
 struct RequestBody {
     ahead: Bytes,
+    /// `None`: the guest has taken it.
+    part: Option<AheadPart>,
     trailers: Option<HeaderMap>,
     rest: Incoming,
     activity: Arc<Activity>,
@@ -59,6 +98,7 @@ impl http_body::Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         if !self.ahead.is_empty() {
+            self.part = None;
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ahead)))));
         }
         if let Some(trailers) = self.trailers.take() {

@@ -19,7 +19,7 @@ const IDLE: Duration = Duration::from_secs(75);
 /// Time without progress, beyond the longest wait for a guest, after which a connection with a request is closed.
 const STALLED: Duration = Duration::from_secs(30);
 /// Largest head of a request, in bytes: a larger one is answered with 431.
-const MOST_HEAD_BYTES: usize = 64 << 10;
+const MOST_HEAD_BYTES: usize = 32 << 10;
 /// Requests that one HTTP/2 connection carries at once.
 const MOST_STREAMS: u32 = 100;
 /// Bytes of bodies that an HTTP/2 client may send ahead: for one request, and for all of a connection.

@@ -1,5 +1,6 @@
 //! The server of a service: its address, its connections, and their end.
 
+use crate::body::AheadBytes;
 use crate::connection::{Activity, serve};
 use crate::requests::RequestQueue;
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +52,9 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
     /// Cancelled when idle connections are closed.
     pub(crate) ends: CancellationToken,
+    /// A permit for each request that is read or answered: as many as connections, as one of HTTP/2 carries many.
+    pub(crate) requests: Semaphore,
+    pub(crate) ahead: Arc<AheadBytes>,
 }
 
 impl Server {
@@ -82,6 +87,8 @@ impl Server {
             options,
             stopping: AtomicBool::new(false),
             ends: CancellationToken::new(),
+            requests: Semaphore::new(most.min(Semaphore::MAX_PERMITS)),
+            ahead: Arc::default(),
         });
         let mut connections = Connections::default();
         loop {

@@ -84,11 +84,16 @@ const TIMES: [Time; 6] = [
     },
 ];
 
+/// Classes of a response's status.
+const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
 /// Metrics of tasks, shared by all threads.
 pub struct Metrics {
     registry: Registry,
     outcomes: [IntCounter; OutcomeKind::ALL.len()],
     limits: [IntCounter; Limit::ALL.len()],
+    /// Responses of a service, in the order of [`STATUSES`].
+    responses: [IntCounter; STATUSES.len()],
     refusals: IntCounter,
     /// In the order of [`TIMES`].
     times: [Histogram; TIMES.len()],
@@ -109,6 +114,12 @@ impl Default for Metrics {
             "Tasks that a limit ended, by limit.",
             "limit",
         );
+        let responses = counters(
+            &registry,
+            "wasmrun_responses_total",
+            "Responses that the tasks of a service gave, by class of status.",
+            "status",
+        );
         let refusals = IntCounter::new(
             "wasmrun_refused_calls_total",
             "Calls of tasks that were refused because no grant allows them.",
@@ -118,6 +129,7 @@ impl Default for Metrics {
         Self {
             outcomes: OutcomeKind::ALL.map(|kind| outcomes.with_label_values(&[kind.as_str()])),
             limits: Limit::ALL.map(|limit| limits.with_label_values(&[limit.as_str()])),
+            responses: STATUSES.map(|status| responses.with_label_values(&[status])),
             refusals,
             times: TIMES.each_ref().map(|time| histogram(&registry, time.name, time.help, time.bounds)),
             exemplars: TIMES.each_ref().map(|time| Exemplars::new(time.bounds)),
@@ -171,6 +183,10 @@ impl TaskObserver for Metrics {
         if let Some(limit) = record.limit {
             self.limits[limit as usize].inc();
         }
+        let class = record.usage.http.status.map(|status| usize::from(status / 100));
+        if let Some(responses) = class.and_then(|class| self.responses.get(class.checked_sub(1)?)) {
+            responses.inc();
+        }
         if record.usage.refusals > 0 {
             self.refusals.inc_by(record.usage.refusals);
         }
@@ -222,6 +238,22 @@ mod tests {
         }
         for (outcome, count) in [("completed", 1), ("limit-exceeded", Limit::ALL.len()), ("trapped", 0)] {
             let sample = format!("wasmrun_tasks_total{{outcome=\"{outcome}\"}} {count}\n");
+            assert!(text.contains(&sample), "no {sample} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_response_is_counted_by_the_class_of_its_status() {
+        let metrics = Metrics::default();
+        let message = Message::new("m", "");
+        for status in [200, 201, 404, 599, 600, 99] {
+            let mut usage = Usage::default();
+            usage.http.status = Some(status);
+            metrics.ended(&TaskRecord::new(&message, "c", &Outcome::Completed, &usage));
+        }
+        let text = metrics.text(Vec::new());
+        for (class, count) in [("1xx", 0), ("2xx", 2), ("4xx", 1), ("5xx", 1)] {
+            let sample = format!("wasmrun_responses_total{{status=\"{class}\"}} {count}\n");
             assert!(text.contains(&sample), "no {sample} in {text}");
         }
     }

@@ -124,7 +124,10 @@ async fn send(
     let _ = respond
         .send(Response::from_parts(parts, ResponseBody { rest, hint, is_whole: false }.boxed_unsync()));
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| wasmtime::format_err!("the response's body failed: {error}"))?;
+        // The guest dropped its body, or said another length.
+        let Ok(frame) = frame else {
+            return Ok(Err(Failure::Reject("the handler left its response unfinished".into())));
+        };
         let bytes = match (frame.data_ref(), frame.trailers_ref()) {
             (Some(data), _) => data.len() as u64,
             (None, trailers) => trailers.map_or(0, head_bytes),
