@@ -222,8 +222,9 @@ const UNCHECKED: &str = "CKV_K8S_21,CKV_K8S_43,CKV_K8S_15";
 /// The manifests that are checked for security, and the checks that are off for each in addition. The probes and the
 /// network policy of an application with a sidecar are its own. The linter knows no ScaledJob, whose pods differ from
 /// those of the base only in their arguments and annotations.
-const MANIFESTS: [(&str, &str); 2] = [
+const MANIFESTS: [(&str, &str); 3] = [
     ("deploy/kubernetes/base/manifest.yaml", ""),
+    ("deploy/kubernetes/service/manifest.yaml", ""),
     ("deploy/kubernetes/sidecar/manifest.yaml", ",CKV_K8S_8,CKV_K8S_9,CKV2_K8S_6"),
 ];
 

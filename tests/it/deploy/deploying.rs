@@ -2,6 +2,7 @@
 //! created on servers that stand in for AWS.
 
 mod documented;
+mod registered;
 mod stack;
 mod template;
 
@@ -10,10 +11,10 @@ pub(crate) use documented::SECTIONS;
 use crate::harness::{Amazon, Command, World, field, guest, program, repository, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use stack::{Stack, call};
+use stack::Stack;
 use std::collections::BTreeMap;
 use std::fs;
-use template::{Template, as_of_ecs, text, texts};
+use template::{Template, text, texts};
 
 const ACCOUNT: &str = "123456789012";
 /// Region, partition, and the domain of the partition's services.
@@ -21,7 +22,7 @@ const IRELAND: [&str; 3] = ["eu-west-1", "aws", "amazonaws.com"];
 const BEIJING: [&str; 3] = ["cn-north-1", "aws-cn", "amazonaws.com.cn"];
 
 /// The names of each template and its bare task definition, and the name that the latter uses for its resources.
-const TEMPLATES: [(&str, &str); 2] = [("batch", "thumbnails"), ("sidecar", "sidecar")];
+const TEMPLATES: [(&str, &str); 3] = [("batch", "thumbnails"), ("sidecar", "sidecar"), ("service", "upload")];
 
 /// The template with the values that a stack in this region would have.
 fn sample(template: &Template, name: &str, [region, partition, domain]: [&str; 3]) -> Template {
@@ -31,6 +32,8 @@ fn sample(template: &Template, name: &str, [region, partition, domain]: [&str; 3
     let bucket = |of: &str| format!("{of}-{ACCOUNT}-{region}");
     let image = |name: &str| format!("{ACCOUNT}.dkr.ecr.{region}.{domain}/{name}");
     let dead = format!("{name}-dead");
+    let component = if name == "upload" { "upload.wasm" } else { "thumbnail.wasm" };
+    let balancing = |what: &str| format!("{what}/0123456789abcdef");
     template
         .clone()
         .with("AWS::Region", region)
@@ -41,7 +44,7 @@ fn sample(template: &Template, name: &str, [region, partition, domain]: [&str; 3
         .with("Name", name)
         .with("Image", image("wasmrun:0.1.0"))
         .with("AppImage", image("app:1.0.0"))
-        .with("ComponentUrl", format!("s3://{}/thumbnail.wasm", bucket("components")))
+        .with("ComponentUrl", format!("s3://{}/{component}", bucket("components")))
         .with("SubnetIds", json!(["subnet-11111111", "subnet-22222222"]))
         .with("InputBucket", bucket(&format!("{name}-input")))
         .with("OutputBucket", bucket(&format!("{name}-output")))
@@ -58,6 +61,10 @@ fn sample(template: &Template, name: &str, [region, partition, domain]: [&str; 3
         .with("Service.Name", name)
         .with("SecurityGroup", "sg-11111111")
         .with("Alerts", arn("sns", "alerts"))
+        .with("UploadsBucket", "photos-in")
+        .with("JobsQueueArn", arn("sqs", "uploads"))
+        .with("LoadBalancer.LoadBalancerFullName", balancing(&format!("app/{name}")))
+        .with("TargetGroup.TargetGroupFullName", balancing(&format!("targetgroup/{name}")))
 }
 
 /// The container that runs wasmrun.
@@ -83,12 +90,13 @@ fn as_in<'a>(mut command: Command, words: impl IntoIterator<Item = &'a str>, con
 /// The statements that `wasmrun policy` prints for the container's command.
 fn needed(world: &World, container: &Value, dead_letters: &str, cluster: &str) -> BTreeMap<String, Value> {
     let words = texts(&container["command"]);
-    let Some(("run", arguments)) = words.split_first().map(|(first, others)| (*first, others)) else {
-        panic!("{words:?}")
+    let (command, arguments) = words.split_first().expect("a command");
+    let policy = as_in(world.wasmrun(["policy"]), arguments.iter().copied(), container);
+    let output = match *command {
+        "run" => policy.args(["--dead-letter", dead_letters, "--cluster", cluster]).succeeds(),
+        "serve" => policy.succeeds(),
+        _ => panic!("{words:?}"),
     };
-    let output = as_in(world.wasmrun(["policy"]), arguments.iter().copied(), container)
-        .args(["--dead-letter", dead_letters, "--cluster", cluster])
-        .succeeds();
     let policy: Value = serde_json::from_str(&output.stdout.join("\n")).expect("JSON");
     by_name(&policy["Statement"])
 }
@@ -115,7 +123,7 @@ fn a_linter_finds_nothing_in_the_templates() {
         let files = files.iter().map(|file| repository().join("deploy/ecs").join(file));
         world.program(&linter).args(files).ends()
     };
-    let output = lint(&["batch.yaml", "sidecar.yaml"]);
+    let output = lint(&["batch.yaml", "sidecar.yaml", "service.yaml"]);
     assert!(output.status.success(), "{output}");
     assert!(output.stdout.is_empty(), "{output}");
     // The linter does find errors: this file is no template.
@@ -138,6 +146,11 @@ fn a_task_may_do_what_wasmrun_says_that_it_needs_and_nothing_else() {
     let by_digest = elsewhere.with("ComponentArtefact", by_digest);
     let measured = encrypted.clone().with("ComponentVersion", "null").with("MetricsNamespace", "Thumbnails");
     let beside = sample(&sidecar, "sidecar", IRELAND);
+    let Some(service) = Template::read(&world, "service.yaml") else { return };
+    let service = sample(&service, "upload", IRELAND);
+    let alone = service.clone().with("UploadsBucket", "").with("JobsQueueArn", "");
+    let in_registry = service.clone().with("ComponentUrl", "").with("ComponentArtefact", "team/upload:1.2");
+    let pinned_service = service.clone().with("ComponentVersion", "x");
     let with_policies =
         beside.clone().with("AppPolicyArns", json!(["arn:aws:iam::aws:policy/ReadOnlyAccess"]));
     for (template, statements) in [
@@ -150,6 +163,10 @@ fn a_task_may_do_what_wasmrun_says_that_it_needs_and_nothing_else() {
         (measured, 9),
         (beside, 6),
         (with_policies, 6),
+        (service, 3),
+        (alone, 1),
+        (in_registry, 4),
+        (pinned_service, 3),
         (sample(&batch, "thumbnails", BEIJING), 7),
         (sample(&sidecar, "sidecar", BEIJING), 6),
     ] {
@@ -286,62 +303,4 @@ fn makes_a_thumbnail(stack: &Stack, template: &Template, worker: Command) {
     assert_eq!(content_type.as_deref(), Some("image/jpeg"));
     assert!(thumbnail.starts_with(&[0xff, 0xd8]), "a JPEG");
     assert_eq!(amazon.depth(dead_letters), [0; 3]);
-}
-
-#[test]
-fn the_services_take_the_task_definitions_the_scaling_and_the_alarms() {
-    let world = World::new();
-    let Some(batch) = Template::read(&world, "batch.yaml") else { return };
-    let Some(amazon) = Amazon::moto() else { return };
-    let call = |service: &str, operation: &str, arguments: &Value| {
-        call(&world, &amazon, service, operation, arguments)
-    };
-    for (file, _) in TEMPLATES {
-        call("ecs", "register_task_definition", &bare(file));
-    }
-    // An account has a default network.
-    let (subnets, groups) =
-        (call("ec2", "describe_subnets", &json!({})), call("ec2", "describe_security_groups", &json!({})));
-    let subnets: Vec<_> = (0..2).map(|index| field(&subnets["Subnets"][index], "SubnetId")).collect();
-    let mut batch = sample(&batch, "thumbnails", IRELAND)
-        .with("TaskDefinition", "thumbnails-batch")
-        .with("SubnetIds", subnets)
-        .with("SecurityGroup", field(&groups["SecurityGroups"][0], "GroupId"));
-    call("ecs", "create_cluster", &json!({"clusterName": "thumbnails"}));
-    let mut service = as_of_ecs(batch.properties("Service"));
-    service["serviceName"] = "thumbnails".into();
-    call("ecs", "create_service", &service);
-
-    let target = batch.properties("ScalableTarget");
-    call("application-autoscaling", "register_scalable_target", &target);
-    batch = batch.with("ScalableTarget", "the target");
-    let policies = batch.of_type("AWS::ApplicationAutoScaling::ScalingPolicy");
-    let policies: Vec<_> = policies.into_iter().map(str::to_owned).collect();
-    assert_eq!(policies.len(), 3, "{policies:?}");
-    for name in policies {
-        let mut policy = batch.properties(&name);
-        let fields = policy.as_object_mut().expect("properties");
-        assert_eq!(fields.remove("ScalingTargetId"), Some("the target".into()));
-        for field in ["ServiceNamespace", "ScalableDimension", "ResourceId"] {
-            fields.insert(field.to_owned(), target[field].clone());
-        }
-        let answer = call("application-autoscaling", "put_scaling_policy", &policy);
-        batch = batch.with(&name, field(&answer, "PolicyARN"));
-    }
-    let alarms = batch.of_type("AWS::CloudWatch::Alarm");
-    for name in &alarms {
-        let mut alarm = batch.properties(name);
-        alarm["AlarmName"] = (*name).into();
-        call("cloudwatch", "put_metric_alarm", &alarm);
-    }
-    let taken = call("cloudwatch", "describe_alarms", &json!({}));
-    let taken = taken["MetricAlarms"].as_array().expect("alarms");
-    for name in &alarms {
-        let alarm = batch.properties(name);
-        let taken = taken.iter().find(|taken| taken["AlarmName"] == **name).expect("the alarm");
-        for field in ["ComparisonOperator", "EvaluationPeriods", "TreatMissingData", "AlarmActions"] {
-            assert_eq!(taken[field], alarm[field], "{field}: {taken:#}");
-        }
-        assert_eq!(taken["Threshold"].as_f64(), alarm["Threshold"].as_f64(), "{taken:#}");
-    }
 }

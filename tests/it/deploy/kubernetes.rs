@@ -1,8 +1,10 @@
 //! The manifests that `wasmrun manifest` prints: they are the files in `deploy`, follow the published schemas, and keep
 //! hostile texts what they are.
 
+mod chart;
 mod documented;
 mod pod;
+mod service;
 
 pub(crate) use documented::SECTIONS;
 
@@ -13,8 +15,10 @@ use std::path::{Path, PathBuf};
 
 /// The configuration of the files in `deploy/kubernetes`.
 const CONFIG: &str = "deploy/kubernetes/worker.toml";
+/// The one of the service's files.
+const SERVICE: &str = "deploy/kubernetes/service.toml";
 /// Each file in `deploy`, and the arguments that it is the output of.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 7] = [
     ("kubernetes/base/manifest.yaml", "kubernetes --config deploy/kubernetes/worker.toml --name thumbnails"),
     (
         "kubernetes/job/manifest.yaml",
@@ -31,6 +35,14 @@ const FILES: [(&str, &str); 5] = [
     (
         "ecs/batch.task-definition.json",
         "ecs --config deploy/kubernetes/worker.toml --stop-timeout 110s --name thumbnails --family thumbnails-batch",
+    ),
+    (
+        "kubernetes/service/manifest.yaml",
+        "kubernetes --config deploy/kubernetes/service.toml --name upload --region eu-west-1 --image 123456789012.dkr.ecr.eu-west-1.amazonaws.com/wasmrun:0.1.0",
+    ),
+    (
+        "ecs/service.task-definition.json",
+        "ecs --config deploy/kubernetes/service.toml --name upload --family upload-service --region eu-west-1 --image 123456789012.dkr.ecr.eu-west-1.amazonaws.com/wasmrun:0.1.0 --task-role arn:aws:iam::123456789012:role/upload-task --execution-role arn:aws:iam::123456789012:role/upload-execution",
     ),
 ];
 
@@ -82,7 +94,9 @@ fn of_kind<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
 #[test]
 fn the_files_in_the_repository_are_what_the_command_prints() {
     let world = World::new();
-    world.write(CONFIG, fs::read(repository().join(CONFIG)).expect("the configuration"));
+    for config in [CONFIG, SERVICE] {
+        world.write(config, fs::read(repository().join(config)).expect("the configuration"));
+    }
     for (file, arguments) in FILES {
         let printed = manifest(&world, arguments.split(' ')).succeeds().stdout.join("\n") + "\n";
         let path = repository().join("deploy").join(file);
@@ -92,7 +106,7 @@ fn the_files_in_the_repository_are_what_the_command_prints() {
             "deploy/{file} is not what `wasmrun manifest {arguments}` prints:\n{printed}"
         );
     }
-    for folder in ["base", "job", "sidecar"] {
+    for folder in ["base", "job", "sidecar", "service"] {
         let path = repository().join("deploy/kubernetes").join(folder).join("kustomization.yaml");
         assert!(fs::read_to_string(path).expect("a file").ends_with("resources:\n  - manifest.yaml\n"));
     }
@@ -144,8 +158,10 @@ fn the_objects_follow_the_published_schemas() {
             .ends();
         versions.into_iter().flatten().chain([types]).collect::<Vec<_>>()
     };
-    for form in FORMS {
-        let Some(objects) = objects(&world, &printed(&world, &config, form)) else { return };
+    let service = fs::read_to_string(repository().join(SERVICE)).expect("the configuration");
+    let of_service: &[&str] = &["--region", "eu-west-1", "--image", "i", "--pod-identity"];
+    for (config, form) in FORMS.map(|form| (&config, form)).into_iter().chain([(&service, of_service)]) {
+        let Some(objects) = objects(&world, &printed(&world, config, form)) else { return };
         for output in check(&objects) {
             assert!(output.status.success(), "{form:?}: {output}");
         }
@@ -191,34 +207,6 @@ fn the_chart_renders_what_the_command_prints() {
         let values = script(&world, "values.py", &values).expect("a parser").succeeds().json();
         let objects = objects(&world, &printed(&world, &config, form)).expect("a parser");
         assert_eq!(rendered(&world, &values).expect("a renderer"), by_kind(objects), "{form:?}");
-    }
-}
-
-#[test]
-fn one_release_of_the_chart_can_install_the_rules_and_the_dashboard() {
-    let world = World::new();
-    let Some(objects) = rendered(&world, &json!({"prometheusRule": true, "dashboard": true})) else { return };
-    let deployed = |file: &str| fs::read_to_string(repository().join("deploy").join(file)).expect("a file");
-    let rules = script(&world, "values.py", &deployed("prometheus/rules.yaml")).expect("a parser");
-    let rule = of_kind(&objects, "PrometheusRule");
-    assert_eq!(rule["spec"], rules.succeeds().json());
-    let is_dashboard = |object: &&Value| object["metadata"]["labels"]["grafana_dashboard"] == "1";
-    let dashboard = objects.iter().find(is_dashboard).expect("a dashboard");
-    assert_eq!(dashboard["metadata"]["name"], "thumbnails-dashboard");
-    let text = field(&dashboard["data"], "wasmrun.json");
-    assert_eq!(text.trim_end(), deployed("grafana/wasmrun.json").trim_end());
-    // A ConfigMap has at most 1 MiB, and what `kubectl apply` notes of it 256 KiB.
-    assert!(text.len() < 200_000, "{}", text.len());
-    let Some(types) = tool("node/node_modules/@kubernetes-models/keda/package.json") else { return };
-    let output = world
-        .program(Path::new("node"))
-        .arg(repository().join("tests/it/deploy/kubernetes/validate.mjs"))
-        .arg(types.ancestors().nth(4).expect("a folder"))
-        .input(json!([rule]).to_string())
-        .ends();
-    assert!(output.status.success(), "{output}");
-    if let Some(output) = script(&world, "validate.py", &json!([dashboard]).to_string()) {
-        output.arg("1.37").succeeds();
     }
 }
 

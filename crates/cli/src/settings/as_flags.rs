@@ -1,15 +1,17 @@
-//! Settings as flags of `run`: those of the command line, of variables and of a configuration file.
+//! Settings as flags of `run` or `serve`: those of the command line, of variables and of a configuration file.
 //!
 //! A container gets the settings of another command this way. All three sources have the same names and the same forms
-//! of values, so nothing is translated except the tables `log` and `registry`, which have shorter keys.
+//! of values, so nothing is translated except the tables `log` and `registry`, which have shorter keys, and the two
+//! addresses of a service.
 
-use super::flags::RunArgs;
+use super::flags::{RunArgs, ServeArgs};
 use super::read::toml_from;
 use super::variables::families;
 use crate::output::failure::Failure;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use toml::{Table, Value};
 
 /// Flags whose values are `NAME=VALUE`, and whose names are the keys of a table of the file.
@@ -17,6 +19,11 @@ const NAMED: [&str; 9] =
     ["assume-role", "config-value", "dir", "env", "exit-code", "keyvalue", "on", "send", "store"];
 /// Settings that are no flags of a worker: the place of the file, what is run, and a check without a worker.
 const LEFT_OUT: [&str; 3] = ["check", "component", "config"];
+
+/// The table of a service. With it, even if it's empty, the settings are those of `serve`.
+const SERVE: &str = "serve";
+/// Name of that table's key `listen`: the file's own `listen` is the address of the status.
+const REQUESTS: &str = "serve-listen";
 
 /// A setting: the flag, and the name in its value if it is one of [`NAMED`].
 type Key = (String, Option<String>);
@@ -56,6 +63,21 @@ impl Flags {
         Ok(flags)
     }
 
+    /// Returns whether the settings are those of a service.
+    pub(crate) fn is_service(&self) -> bool {
+        self.0.contains_key(&(SERVE.to_owned(), None))
+    }
+
+    /// Sets the address of a service's requests, unless the file has one.
+    pub(crate) fn serve_at(&mut self, address: SocketAddr) {
+        self.0.entry((REQUESTS.to_owned(), None)).or_insert_with(|| vec![address.to_string()]);
+    }
+
+    /// Returns whether the file has the address of a service's requests.
+    pub(crate) fn has_requests(&self) -> bool {
+        self.value(REQUESTS).is_some()
+    }
+
     fn add_table(&mut self, table: Table, flag: fn(&str) -> String) {
         for (key, value) in table {
             match value {
@@ -68,6 +90,13 @@ impl Flags {
                     "plain-http" => "registry-plain-http".to_owned(),
                     key => key.to_owned(),
                 }),
+                Value::Table(inner) if key == SERVE => {
+                    self.0.insert((SERVE.to_owned(), None), Vec::new());
+                    self.add_table(inner, |key| match key {
+                        "listen" => REQUESTS.to_owned(),
+                        key => key.to_owned(),
+                    });
+                }
                 Value::Table(inner) => self.add_table(inner, |key| key.to_owned()),
                 Value::Array(items) => items.iter().for_each(|item| self.add(&flag(&key), &written(item))),
                 value => self.add(&flag(&key), &written(&value)),
@@ -130,10 +159,22 @@ impl Flags {
 
     /// Returns the words of a command line, in the order in which `run` lists its flags.
     pub(crate) fn words(&self) -> Vec<String> {
-        let command = run();
+        self.words_of(&run(), |flag| flag)
+    }
+
+    /// Returns the words of a command line, in the order in which `serve` lists its flags.
+    pub(crate) fn words_of_serve(&self) -> Vec<String> {
+        self.words_of(&ServeArgs::augment_args(Command::new("serve")), |flag| match flag {
+            "listen" => REQUESTS,
+            "status" => "listen",
+            flag => flag,
+        })
+    }
+
+    fn words_of(&self, command: &Command, setting: fn(&str) -> &str) -> Vec<String> {
         let flags = command.get_arguments().filter_map(|arg| Some((arg, arg.get_long()?)));
         let words = flags.flat_map(|(arg, flag)| {
-            let settings = self.0.iter().filter(move |((name, _), _)| name == flag);
+            let settings = self.0.iter().filter(move |((name, _), _)| name == setting(flag));
             settings.flat_map(|(_, values)| values).flat_map(move |value| word(arg, flag, value))
         });
         words.collect()
@@ -196,6 +237,22 @@ mod tests {
         let merged = typed("--queue r --store b=s3://c:rw --allow-http c.example --instances 4").over(file);
         let expected = "--queue r --store a=s3://a:ro --store b=s3://c:rw --allow-http c.example --env A=1 --env B --log warn --log-format text --instances 4";
         assert_eq!(merged.words().join(" "), expected);
+    }
+
+    #[test]
+    fn a_service_has_two_addresses_and_the_flags_of_serve() {
+        let file = "listen = '0.0.0.0:9464'\n[serve]\nqueue-time = '2s'\nlisten = '0.0.0.0:80'\n[limits]\ntimeout = '5s'";
+        let mut file = Flags::of_file(file, "the configuration").expect("valid");
+        assert!(file.is_service() && file.has_requests());
+        file.serve_at(([0, 0, 0, 0], 8080).into());
+        let expected = "--listen 0.0.0.0:80 --queue-time 2s --status 0.0.0.0:9464 --timeout 5s";
+        assert_eq!(file.words_of_serve().join(" "), expected);
+        // The table alone says it.
+        let mut empty = Flags::of_file("[serve]", "the configuration").expect("valid");
+        assert!(empty.is_service() && !empty.has_requests());
+        empty.serve_at(([0, 0, 0, 0], 8080).into());
+        assert_eq!(empty.words_of_serve().join(" "), "--listen 0.0.0.0:8080");
+        assert!(!Flags::of_file("listen = 9464", "the configuration").expect("valid").is_service());
     }
 
     #[test]

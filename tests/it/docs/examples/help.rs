@@ -141,6 +141,9 @@ fn prepare(place: &Place, command: &str) {
         "worker.toml",
         CONFIGURATION.replace("\"thumbnail.wasm\"", "\"s3://components/thumbnail.wasm\""),
     );
+    if command.starts_with("manifest") {
+        world.write("service.toml", "component = 's3://components/upload.wasm'\n[serve]\n");
+    }
     fs::copy(repository().join("crates/cli/src/prices.toml"), place.path("eu-west-1.toml")).expect("copied");
     if ["test", "dev"].contains(&command) {
         project(place);

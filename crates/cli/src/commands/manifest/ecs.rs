@@ -1,6 +1,6 @@
 //! The ECS task definition, for Fargate.
 
-use super::plan::{Plan, account};
+use super::plan::{Plan, Work, account};
 use crate::output::failure::Failure;
 use crate::output::tree::{Tree, list, map, texts};
 use crate::settings::deployment::Architecture;
@@ -32,7 +32,7 @@ fn task_definition(args: &EcsArgs, plan: &Plan) -> Result<Tree, Failure> {
         ));
     }
     let (cpu, memory) = fargate_size(plan)?;
-    let role = |given: Option<&str>, kind: &str| match (given, account(&plan.queue)) {
+    let role = |given: Option<&str>, kind: &str| match (given, plan.work.queue().and_then(account)) {
         (Some(role), _) => Ok(role.to_owned()),
         (None, Some(account)) => {
             let partition = match plan.region.split('-').next() {
@@ -42,7 +42,7 @@ fn task_definition(args: &EcsArgs, plan: &Plan) -> Result<Tree, Failure> {
             };
             Ok(format!("arn:{partition}:iam::{account}:role/{}-{kind}", plan.name))
         }
-        (None, None) => Err(Failure::usage(format!("the queue names no account: add --{kind}-role ARN"))),
+        (None, None) => Err(Failure::usage(format!("no queue names the account: add --{kind}-role ARN"))),
     };
     let family = args.family.as_ref().map_or(plan.name.as_str(), |family| family.as_str());
     let architecture = match plan.architecture {
@@ -74,16 +74,31 @@ fn container(args: &EcsArgs, plan: &Plan, stop_seconds: u64) -> Tree {
     // These are variables, because `wasmrun health` reads one of them, and the cache is the volume.
     settings.remove("listen");
     settings.remove("cache");
-    let mut command = vec!["run".to_owned(), plan.component.clone()];
-    command.extend(settings.words());
+    let (name, words) = match plan.work {
+        Work::Queue(_) => ("run", settings.words()),
+        Work::Requests(address) => {
+            settings.serve_at(address);
+            ("serve", settings.words_of_serve())
+        }
+    };
+    let command = [name.to_owned(), plan.component.clone()].into_iter().chain(words);
     let cache = if plan.is_cache_off { "off" } else { CACHE };
-    let listen = plan.listen.map_or_else(|| plan.port().to_string(), |listen| listen.to_string());
+    let listen = match (plan.listen, &plan.work) {
+        (Some(listen), _) => listen.to_string(),
+        // On 127.0.0.1 alone: only `wasmrun health` needs it.
+        (None, Work::Queue(_)) => plan.port().to_string(),
+        // The load balancer needs it as well.
+        (None, Work::Requests(_)) => format!("0.0.0.0:{}", plan.port()),
+    };
     let variable = |name: &str, value: &str| map([("name", name.into()), ("value", value.into())]);
     let log_group = args
         .log_group
         .as_ref()
         .map_or_else(|| format!("/wasmrun/{}", plan.name), |group| group.as_str().to_owned());
-    map([
+    let requests = plan.work.requests().map(|address| {
+        list([map([("containerPort", u64::from(address.port()).into()), ("protocol", "tcp".into())])])
+    });
+    let container = map([
         ("name", "wasmrun".into()),
         ("image", plan.image.as_str().into()),
         ("essential", true.into()),
@@ -134,7 +149,8 @@ fn container(args: &EcsArgs, plan: &Plan, stop_seconds: u64) -> Tree {
                 ),
             ]),
         ),
-    ])
+    ]);
+    container.with_some("portMappings", requests)
 }
 
 /// Returns CPU units and MiB, if Fargate has tasks of this size ("Task CPU and memory" in the developer guide of ECS).

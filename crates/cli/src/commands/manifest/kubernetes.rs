@@ -1,7 +1,7 @@
 //! Kubernetes objects, and the values of the Helm chart that renders the same ones.
 
-use super::plan::Plan;
-use super::{network, pod, scaling};
+use super::plan::{Plan, Queue, Work, check_address};
+use super::{network, pod, scaling, service};
 use crate::output::failure::Failure;
 use crate::output::tree::{Tree, map, texts};
 use crate::settings::deployment::Architecture;
@@ -24,8 +24,8 @@ const HEADER: &str = "\
 /// Names a setting that can't work in a pod.
 pub(super) fn print(args: &KubernetesArgs, plan: &Plan) -> Result<String, Failure> {
     check(args, plan)?;
-    if args.helm_values {
-        return Ok(format!("{VALUES_HEADER}{}", values(args, plan)?.to_yaml()));
+    if let (true, Work::Queue(queue)) = (args.helm_values, &plan.work) {
+        return Ok(format!("{VALUES_HEADER}{}", values(args, plan, queue)?.to_yaml()));
     }
     let mut text = HEADER.to_owned();
     for Object { about, tree } in objects(args, plan)? {
@@ -38,15 +38,10 @@ pub(super) fn print(args: &KubernetesArgs, plan: &Plan) -> Result<String, Failur
 
 fn check(args: &KubernetesArgs, plan: &Plan) -> Result<(), Failure> {
     if let Some(listen) = plan.listen {
-        if listen.ip().is_loopback() {
-            return Err(Failure::usage(format!(
-                "--listen {listen} is an address that probes cannot reach: write 0.0.0.0:{}, or leave it out",
-                listen.port()
-            )));
-        }
-        if listen.port() == 0 {
-            return Err(Failure::usage("--listen with port 0 has a port that probes cannot know: name one"));
-        }
+        check_address("--listen", "probes", listen)?;
+    }
+    if plan.work.requests().is_some() {
+        service::check(args, plan)?;
     }
     match (args.job, plan.until_empty) {
         (false, Some(true)) => Err(Failure::usage(
@@ -57,7 +52,7 @@ fn check(args: &KubernetesArgs, plan: &Plan) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }?;
-    if args.max_pods == 0 || args.max_pods < args.min_pods {
+    if args.max_pods == 0 || args.max_pods < min_pods(args, plan) {
         return Err(Failure::usage(format!(
             "--max-pods {} is too small: at least 1, and not less than --min-pods",
             args.max_pods
@@ -74,18 +69,32 @@ fn check(args: &KubernetesArgs, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Returns the number of pods that stay when there is nothing to do. A service has two, so that one may stop.
+pub(super) fn min_pods(args: &KubernetesArgs, plan: &Plan) -> u16 {
+    args.min_pods.unwrap_or(if plan.work.requests().is_some() { 2 } else { 0 })
+}
+
 /// Returns all objects, in the order in which a cluster can take them.
 fn objects(args: &KubernetesArgs, plan: &Plan) -> Result<Vec<Object>, Failure> {
     let mut objects = vec![service_account(args, plan)];
     objects.extend(plan.file.as_ref().map(|file| config_map(args, plan, file)));
-    if args.job {
-        objects.extend([scaling::authentication(args, plan), scaling::job(args, plan)?]);
-    } else {
-        objects.push(pod::deployment(args, plan));
-    }
-    if !args.job && args.sidecar.is_none() {
-        let scaled = scaling::deployment(args, plan)?;
-        objects.extend([scaling::authentication(args, plan), scaled, scaling::disruption_budget(args, plan)]);
+    match &plan.work {
+        Work::Queue(queue) if args.job => {
+            objects.extend([scaling::authentication(args, plan), scaling::job(args, plan, queue)?]);
+        }
+        Work::Queue(_) if args.sidecar.is_some() => objects.push(pod::deployment(args, plan)),
+        Work::Queue(queue) => objects.extend([
+            pod::deployment(args, plan),
+            scaling::authentication(args, plan),
+            scaling::deployment(args, plan, queue)?,
+            scaling::disruption_budget(args, plan),
+        ]),
+        Work::Requests(_) => objects.extend([
+            pod::deployment(args, plan),
+            service::service(args, plan),
+            service::autoscaler(args, plan),
+            scaling::disruption_budget(args, plan),
+        ]),
     }
     if args.sidecar.is_none() {
         objects.push(network::policy(args, plan));
@@ -141,7 +150,7 @@ const VALUES_HEADER: &str = "\
 ";
 
 /// Returns the values of the chart.
-fn values(args: &KubernetesArgs, plan: &Plan) -> Result<Tree, Failure> {
+fn values(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Tree, Failure> {
     let role = args.role_arn.as_ref().map_or("", |role| role.as_str());
     Ok(map([
         ("name", plan.name.as_str().into()),
@@ -161,12 +170,12 @@ fn values(args: &KubernetesArgs, plan: &Plan) -> Result<Tree, Failure> {
         (
             "queue",
             map([
-                ("url", scaling::queue(plan)?.into()),
-                ("region", scaling::region(plan).into()),
+                ("url", scaling::queue_url(queue)?.into()),
+                ("region", scaling::region(plan, queue).into()),
                 ("endpoint", plan.endpoint.as_deref().unwrap_or_default().into()),
             ]),
         ),
-        ("minPods", u64::from(args.min_pods).into()),
+        ("minPods", u64::from(min_pods(args, plan)).into()),
         ("maxPods", u64::from(args.max_pods).into()),
         ("messagesPerPod", u64::from(args.messages_per_pod).into()),
         ("egressPorts", Tree::List(plan.ports.iter().map(|port| u64::from(*port).into()).collect())),

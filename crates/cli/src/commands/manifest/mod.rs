@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `plan` | what both platforms need: the container's command, and settings that can't work in a container |
 //! | `ecs` | the task definition |
-//! | `kubernetes` | the objects, and the values of the Helm chart; `pod`, `scaling` and `network` are parts of it |
+//! | `kubernetes` | the objects, and the values of the Helm chart; `pod`, `scaling`, `service` and `network` are parts of it |
 
 mod ecs;
 mod kubernetes;
@@ -12,6 +12,7 @@ mod network;
 mod plan;
 mod pod;
 mod scaling;
+mod service;
 
 use self::plan::Plan;
 use crate::output::failure::Failure;

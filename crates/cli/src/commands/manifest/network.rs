@@ -16,6 +16,9 @@ const POD_IDENTITY_PORT: u64 = 80;
 /// Address of NodeLocal DNSCache, where a cluster has it.
 const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 
+const OF_WORKER: &str = "In: only requests for metrics. Out: only DNS and the ports of AWS and --allow-http, and never the metadata service.\nA network policy can't name AWS's hosts: what these ports reach, the role and the grants bound.";
+const OF_SERVICE: &str = "In: requests from everywhere, and requests for metrics. Out: only DNS and the ports of AWS and --allow-http, and never\nthe metadata service. A network policy can't name AWS's hosts: what these ports reach, the role and the grants bound.";
+
 pub(super) fn policy(args: &KubernetesArgs, plan: &Plan) -> Object {
     let port = |protocol: &str, port: u64| map([("protocol", protocol.into()), ("port", port.into())]);
     let block = |addresses: &str| map([("ipBlock", map([("cidr", addresses.into())]))]);
@@ -27,6 +30,9 @@ pub(super) fn policy(args: &KubernetesArgs, plan: &Plan) -> Object {
         ("from", list([map([("namespaceSelector", namespace(args.monitoring_namespace.as_str()))])])),
         ("ports", list([port("TCP", plan.port().into())])),
     ]);
+    let requests =
+        plan.work.requests().map(|address| map([("ports", list([port("TCP", address.port().into())]))]));
+    let about = if requests.is_some() { OF_SERVICE } else { OF_WORKER };
     let dns = map([
         (
             "to",
@@ -54,11 +60,11 @@ pub(super) fn policy(args: &KubernetesArgs, plan: &Plan) -> Object {
     let spec = map([
         ("podSelector", selector(plan)),
         ("policyTypes", texts(["Ingress", "Egress"])),
-        ("ingress", list([metrics])),
+        ("ingress", Tree::List(std::iter::once(metrics).chain(requests).collect())),
         ("egress", Tree::List(egress)),
     ]);
     Object {
-        about: "In: only requests for metrics. Out: only DNS and the ports of AWS and --allow-http, and never the metadata service.\nA network policy can't name AWS's hosts: what these ports reach, the role and the grants bound.",
+        about,
         tree: object("networking.k8s.io/v1", "NetworkPolicy", metadata(args, plan)).with("spec", spec),
     }
 }

@@ -4,7 +4,7 @@ use crate::output::failure::Failure;
 use crate::settings::as_flags::Flags;
 use crate::settings::deployment::{Architecture, Memory, Vcpu};
 use crate::settings::file::ConfigFile;
-use crate::settings::flags::{ContainerArgs, RunArgs};
+use crate::settings::flags::{ContainerArgs, RunArgs, ServeArgs};
 use crate::settings::outcome_actions::outcome_actions;
 use crate::settings::read::{MAX_TOML_BYTES, read_text};
 use crate::settings::registry::{KeySetting, read_keys};
@@ -12,8 +12,9 @@ use crate::settings::source::Source;
 use crate::settings::task::TaskPlan;
 use crate::settings::usage_size::usage_bytes;
 use crate::settings::watch::WatchSettings;
+use crate::wiring::worker::RunPlan;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 use wasmrun_aws::{QueuePlace, is_queue_address};
@@ -24,6 +25,22 @@ use wasmrun_runtime::worker::WorkerOptions;
 pub(super) const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// Port of the HTTP server if the settings name none.
 const PORT: u16 = 9464;
+/// Where a service answers requests if the settings don't say.
+const REQUESTS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+
+/// Where the tasks come from.
+pub(super) enum Work {
+    Queue(Queue),
+    /// Requests at this address.
+    Requests(SocketAddr),
+}
+
+/// A queue of SQS.
+pub(super) struct Queue {
+    pub(super) place: QueuePlace,
+    /// Its address, as the settings have it.
+    pub(super) address: String,
+}
 
 /// A worker in a container.
 pub(super) struct Plan {
@@ -33,9 +50,7 @@ pub(super) struct Plan {
     pub(super) cpu: Vcpu,
     pub(super) memory: Memory,
     pub(super) region: String,
-    pub(super) queue: QueuePlace,
-    /// Address of the queue, as the settings have it.
-    pub(super) queue_address: String,
+    pub(super) work: Work,
     pub(super) component: String,
     /// Text of the configuration file.
     pub(super) file: Option<String>,
@@ -74,9 +89,7 @@ impl Plan {
                 "the environment key {key} has the worker's own value, and the container has none: write --env {key}=VALUE"
             )));
         }
-        let queue_address = args.queue.or_else(|| file.queue.take()).ok_or_else(|| {
-            Failure::usage("no queue: add --queue URL, or set `queue` in the configuration")
-        })?;
+        let work = work(&args, &text, &settings)?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         worker.scale()?;
         worker.instances()?;
@@ -86,7 +99,6 @@ impl Plan {
         let watch = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
 
-        of_amazon("queue", &queue_address)?;
         if let Some(queue) = &worker.dead_letter {
             of_amazon("dead-letter queue", queue)?;
         }
@@ -110,22 +122,22 @@ impl Plan {
         if let Some(path) = task.registry.verify_key.as_ref().and_then(KeySetting::file) {
             typed.set("verify-key", read_keys(path)?.0);
         }
-        let queue = QueuePlace::of(&queue_address).map_err(Failure::usage)?;
-        let region = region(container, &queue, &queue_address)?;
+        let queue = work.queue();
+        let region = region(container, queue)?;
         let endpoint = task.aws.endpoint_url.clone();
         let mut ports: BTreeSet<u16> =
             task.http.rules.iter().filter_map(|rule| port_of(&rule.to_string())).collect();
         ports.insert(443);
-        ports.extend([endpoint.as_deref(), queue.url.as_deref()].into_iter().flatten().filter_map(port_of));
+        let queue_url = queue.and_then(|queue| queue.place.url.as_deref());
+        ports.extend([endpoint.as_deref(), queue_url].into_iter().flatten().filter_map(port_of));
         Ok(Self {
             name: container.name.as_str().to_owned(),
-            image: image(container, &queue, &region)?,
+            image: image(container, queue, &region)?,
             architecture: container.architecture,
             cpu: container.container_cpu,
             memory: container.container_memory,
             region,
-            queue,
-            queue_address,
+            work,
             component,
             file: text.map(|(_, text)| text),
             typed,
@@ -149,6 +161,72 @@ impl Plan {
         let time = self.stop_timeout + STOP_MARGIN;
         time.as_secs() + u64::from(time.subsec_nanos() > 0)
     }
+}
+
+impl Work {
+    pub(super) fn queue(&self) -> Option<&Queue> {
+        match self {
+            Self::Queue(queue) => Some(queue),
+            Self::Requests(_) => None,
+        }
+    }
+
+    pub(super) fn requests(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Queue(_) => None,
+            Self::Requests(address) => Some(*address),
+        }
+    }
+}
+
+/// Returns where the tasks come from: requests if the configuration has the table `serve`, else a queue.
+fn work(args: &RunArgs, text: &Option<(String, String)>, settings: &Flags) -> Result<Work, Failure> {
+    let parse = || text.as_ref().map(|(shown, text)| ConfigFile::parse(text, shown)).transpose();
+    let mut file = parse()?.unwrap_or_default();
+    if settings.is_service() {
+        return requests(args.clone(), file, settings.has_requests());
+    }
+    let address = args.queue.clone().or_else(|| file.queue.take()).ok_or_else(|| {
+        Failure::usage(
+            "no queue: add --queue URL, or set `queue` in the configuration, or give a service its table [serve]",
+        )
+    })?;
+    of_amazon("queue", &address)?;
+    let place = QueuePlace::of(&address).map_err(Failure::usage)?;
+    Ok(Work::Queue(Queue { place, address }))
+}
+
+/// Returns the address of a service's requests, whose settings are checked as `serve` does.
+fn requests(args: RunArgs, file: ConfigFile, is_set: bool) -> Result<Work, Failure> {
+    if args.queue.is_some() || !args.on.is_empty() {
+        return Err(Failure::usage(
+            "the configuration has the table [serve], and a service has no queue: leave out --queue and --on",
+        ));
+    }
+    let RunArgs { component, usage, usage_size, task, listen, worker, watch, .. } = args;
+    let serve = Default::default();
+    let check = false;
+    let args = ServeArgs { component, serve, status: listen, usage, usage_size, check, task, worker, watch };
+    let service = RunPlan::of_service(args, file)?.service;
+    let address = service.filter(|_| is_set).map_or(REQUESTS, |service| service.listen);
+    check_address("[serve] listen", "clients", address)?;
+    Ok(Work::Requests(address))
+}
+
+/// Refuses an address that others than the container can't reach.
+pub(super) fn check_address(setting: &str, who: &str, address: SocketAddr) -> Result<(), Failure> {
+    if address.ip().is_loopback() {
+        return Err(Failure::usage(format!(
+            "{setting} {address} is an address that {who} cannot reach: write 0.0.0.0:{}, or leave it out",
+            address.port()
+        )));
+    }
+    if address.port() == 0 {
+        return Err(Failure::usage(format!(
+            "{setting} with port 0 has a port that {who} cannot know: name one"
+        )));
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<(String, String), Failure> {
@@ -181,31 +259,33 @@ fn in_container(component: &Source) -> Result<String, Failure> {
 }
 
 /// Returns the region of the container: the queue's, unless a flag names another one.
-fn region(container: &ContainerArgs, queue: &QueuePlace, address: &str) -> Result<String, Failure> {
-    let named =
-        container.region.as_ref().map(|region| region.as_str().to_owned()).or_else(|| queue.region.clone());
+fn region(container: &ContainerArgs, queue: Option<&Queue>) -> Result<String, Failure> {
+    let of_queue = || queue.and_then(|queue| queue.place.region.clone());
+    let named = container.region.as_ref().map(|region| region.as_str().to_owned()).or_else(of_queue);
     let variables =
         ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().filter_map(|name| std::env::var(name).ok());
     named.or_else(|| variables.into_iter().find(|region| !region.is_empty())).ok_or_else(|| {
-        Failure::usage(format!("the region of the queue {address} is not known: add --region REGION"))
+        let of = queue.map(|queue| format!(" of the queue {}", queue.address)).unwrap_or_default();
+        Failure::usage(format!("the region{of} is not known: add --region REGION"))
     })
 }
 
 /// Returns the image, by default in the registry of the queue's account.
-fn image(container: &ContainerArgs, queue: &QueuePlace, region: &str) -> Result<String, Failure> {
+fn image(container: &ContainerArgs, queue: Option<&Queue>, region: &str) -> Result<String, Failure> {
     if let Some(image) = &container.image {
         return Ok(image.as_str().to_owned());
     }
     let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    let account =
-        account(queue).ok_or_else(|| Failure::usage("the container needs an image: add --image IMAGE"))?;
+    let account = queue
+        .and_then(account)
+        .ok_or_else(|| Failure::usage("the container needs an image: add --image IMAGE"))?;
     Ok(format!("{account}.dkr.ecr.{region}.{domain}/wasmrun:{}", env!("CARGO_PKG_VERSION")))
 }
 
 /// Returns the account of a queue of AWS.
-pub(super) fn account(queue: &QueuePlace) -> Option<&str> {
+pub(super) fn account(queue: &Queue) -> Option<&str> {
     let is_account = |text: &&str| text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
-    queue.account.as_deref().filter(is_account)
+    queue.place.account.as_deref().filter(is_account)
 }
 
 /// Returns the port of a URL, or of a rule of `--allow-http`, which stands for HTTPS if it has no scheme.

@@ -1,13 +1,15 @@
 //! The pods, and the Deployment that runs them.
 
 use super::kubernetes::{Object, architecture, labels, metadata, object, selector};
-use super::plan::Plan;
+use super::plan::{Plan, Work};
 use crate::output::tree::{Tree, list, map, texts};
 use crate::settings::flags::KubernetesArgs;
 use wasmrun_registry::Digest;
 
 /// Name of the configuration file in its folder.
 pub(super) const CONFIG: &str = "wasmrun.toml";
+/// Name of the port of a service's requests.
+pub(super) const REQUESTS: &str = "requests";
 const CONFIG_FOLDER: &str = "/etc/wasmrun";
 const CACHE_FOLDER: &str = "/var/cache/wasmrun";
 /// A folder in the volume, because the volume itself belongs to root and is open to all users, and wasmrun takes only a
@@ -16,13 +18,24 @@ const CACHE: &str = "/var/cache/wasmrun/code";
 /// Time that the application next to a sidecar has to stop, in seconds, before the sidecar is asked to: Kubernetes'
 /// default.
 const APPLICATION_SECONDS: u64 = 30;
+/// Time between the end of a service's pod and SIGTERM, in seconds: proxies and load balancers still send new requests
+/// until they have heard of it.
+const LAST_REQUESTS_SECONDS: u64 = 10;
 /// User and group in the image.
 const USER: u64 = 65_532;
 
 pub(super) fn deployment(args: &KubernetesArgs, plan: &Plan) -> Object {
-    let spec = map([]);
-    let spec = if args.sidecar.is_some() { spec.with("replicas", 1_u64) } else { spec };
-    let about = if args.sidecar.is_some() {
+    let is_service = plan.work.requests().is_some();
+    let spec = map([]).with_some("replicas", args.sidecar.is_some().then_some(1_u64));
+    // A service's new pod answers before an old one stops.
+    let strategy = is_service.then(|| {
+        let rolling = map([("maxUnavailable", Tree::Number(0)), ("maxSurge", "25%".into())]);
+        map([("type", "RollingUpdate".into()), ("rollingUpdate", rolling)])
+    });
+    let spec = spec.with_some("strategy", strategy);
+    let about = if is_service {
+        "The service's pods. There is no number of replicas, because the autoscaler sets it."
+    } else if args.sidecar.is_some() {
         "The application, with the worker as a native sidecar: an init container that keeps running. It starts before the\napplication and stops after it. It has no readiness probe: it would take the application out of its services."
     } else {
         "The workers. There is no number of replicas, because KEDA sets it."
@@ -67,7 +80,8 @@ fn spec(args: &KubernetesArgs, plan: &Plan) -> Tree {
     };
     let restart = args.job.then_some("Never");
     let of_application = if args.sidecar.is_some() { APPLICATION_SECONDS } else { 0 };
-    let grace = plan.stop_seconds() + of_application;
+    let last_requests = if plan.work.requests().is_some() { LAST_REQUESTS_SECONDS } else { 0 };
+    let grace = plan.stop_seconds() + of_application + last_requests;
     let head = map([
         ("serviceAccountName", plan.name.as_str().into()),
         ("automountServiceAccountToken", false.into()),
@@ -113,10 +127,8 @@ fn worker(args: &KubernetesArgs, plan: &Plan) -> Tree {
         .with_some("restartPolicy", is_sidecar.then_some("Always"))
         .with("args", texts(arguments(args, plan)))
         .with("env", list([variable("AWS_REGION", &plan.region), variable("WASMRUN_CACHE", cache(plan))]))
-        .with(
-            "ports",
-            list([map([("name", "http".into()), ("containerPort", u64::from(plan.port()).into())])]),
-        );
+        .with("ports", Tree::List(ports(plan)))
+        .with_some("lifecycle", plan.work.requests().map(|_| last_requests()));
     let container = if is_sidecar {
         // A startup probe would keep the application from starting until the worker has. Two minutes to compile.
         container.with("livenessProbe", probe("/healthz", 10, 3).with("initialDelaySeconds", 120_u64))
@@ -133,6 +145,19 @@ fn worker(args: &KubernetesArgs, plan: &Plan) -> Tree {
     if mounts.is_empty() { container } else { container.with("volumeMounts", Tree::List(mounts)) }
 }
 
+/// Returns the ports of the container: the status, and a service's requests.
+fn ports(plan: &Plan) -> Vec<Tree> {
+    let port =
+        |name: &str, port: u16| map([("name", name.into()), ("containerPort", u64::from(port).into())]);
+    let requests = plan.work.requests().map(|address| port(REQUESTS, address.port()));
+    std::iter::once(port("http", plan.port())).chain(requests).collect()
+}
+
+/// Returns what a service's container waits for before SIGTERM.
+fn last_requests() -> Tree {
+    map([("preStop", map([("sleep", map([("seconds", LAST_REQUESTS_SECONDS.into())]))]))])
+}
+
 fn application(plan: &Plan, image: &str) -> Tree {
     let address = format!("http://127.0.0.1:{}", plan.port());
     map([("name", "app".into()), ("image", image.into())])
@@ -147,14 +172,27 @@ pub(super) fn arguments(args: &KubernetesArgs, plan: &Plan) -> Vec<String> {
     let mut typed = plan.typed.clone();
     typed.remove("cache");
     typed.remove("until-empty");
-    let mut words = vec!["run".to_owned()];
+    let (name, listen) = match plan.work {
+        Work::Queue(_) => ("run", "--listen"),
+        Work::Requests(_) => ("serve", "--status"),
+    };
+    let mut words = vec![name.to_owned()];
     match &plan.file {
         Some(_) => words.extend(["--config".to_owned(), format!("{CONFIG_FOLDER}/{CONFIG}")]),
         None => words.push(plan.component.clone()),
     }
-    words.extend(typed.words());
+    match plan.work {
+        Work::Queue(_) => words.extend(typed.words()),
+        Work::Requests(address) => {
+            // The file has it, or it isn't set.
+            if !plan.in_file.has_requests() {
+                typed.serve_at(address);
+            }
+            words.extend(typed.words_of_serve());
+        }
+    }
     if plan.listen.is_none() {
-        words.extend(["--listen".to_owned(), format!("0.0.0.0:{}", plan.port())]);
+        words.extend([listen.to_owned(), format!("0.0.0.0:{}", plan.port())]);
     }
     if args.job {
         words.push("--until-empty".into());

@@ -3,8 +3,8 @@
 //! Source: KEDA 2.20, "AWS SQS Queue", "AWS (IRSA) Pod Identity Webhook", "ScaledObject specification" and "ScaledJob
 //! specification".
 
-use super::kubernetes::{Object, metadata, object, selector};
-use super::plan::Plan;
+use super::kubernetes::{Object, metadata, min_pods, object, selector};
+use super::plan::{Plan, Queue};
 use super::pod;
 use crate::output::failure::Failure;
 use crate::output::tree::{Tree, list, map};
@@ -33,26 +33,17 @@ pub(super) fn owner(args: &KubernetesArgs) -> &'static str {
     }
 }
 
-pub(super) fn deployment(args: &KubernetesArgs, plan: &Plan) -> Result<Object, Failure> {
-    let policy =
-        map([("type", "Percent".into()), ("value", Tree::Number(50)), ("periodSeconds", Tree::Number(60))]);
-    let behavior = map([
-        // Messages that wait are in the queue already, so nothing is gained by waiting.
-        ("scaleUp", map([("stabilizationWindowSeconds", Tree::Number(0))])),
-        // A pod that is stopped releases what it can't finish, so few are stopped at a time.
-        (
-            "scaleDown",
-            map([("stabilizationWindowSeconds", SCALE_IN_SECONDS.into()), ("policies", list([policy]))]),
-        ),
-    ]);
+pub(super) fn deployment(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Object, Failure> {
+    // Messages that wait are in the queue already, so nothing is gained by waiting.
+    let behavior = behavior();
     let spec = map([
         ("scaleTargetRef", map([("name", plan.name.as_str().into())])),
         ("pollingInterval", POLLING_SECONDS.into()),
         ("cooldownPeriod", SCALE_IN_SECONDS.into()),
-        ("minReplicaCount", u64::from(args.min_pods).into()),
+        ("minReplicaCount", u64::from(min_pods(args, plan)).into()),
         ("maxReplicaCount", u64::from(args.max_pods).into()),
         ("advanced", map([("horizontalPodAutoscalerConfig", map([("behavior", behavior)]))])),
-        ("triggers", triggers(args, plan)?),
+        ("triggers", triggers(args, plan, queue)?),
     ]);
     Ok(Object {
         about: "The number of pods: from zero with the first message, one for each queueLength messages. Messages in flight count,\nso that a pod with running tasks is not the one too many.",
@@ -60,7 +51,21 @@ pub(super) fn deployment(args: &KubernetesArgs, plan: &Plan) -> Result<Object, F
     })
 }
 
-pub(super) fn job(args: &KubernetesArgs, plan: &Plan) -> Result<Object, Failure> {
+/// Returns how fast the number of pods changes: it grows at once, and shrinks slowly.
+pub(super) fn behavior() -> Tree {
+    let policy =
+        map([("type", "Percent".into()), ("value", Tree::Number(50)), ("periodSeconds", Tree::Number(60))]);
+    map([
+        ("scaleUp", map([("stabilizationWindowSeconds", Tree::Number(0))])),
+        // A pod that is stopped releases what it can't finish, so few are stopped at a time.
+        (
+            "scaleDown",
+            map([("stabilizationWindowSeconds", SCALE_IN_SECONDS.into()), ("policies", list([policy]))]),
+        ),
+    ])
+}
+
+pub(super) fn job(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Object, Failure> {
     let target = map([
         ("parallelism", Tree::Number(1)),
         ("completions", Tree::Number(1)),
@@ -79,7 +84,7 @@ pub(super) fn job(args: &KubernetesArgs, plan: &Plan) -> Result<Object, Failure>
         ("rollout", map([("strategy", "gradual".into())])),
         // Messages in flight count, and running jobs are subtracted.
         ("scalingStrategy", map([("strategy", "default".into())])),
-        ("triggers", triggers(args, plan)?),
+        ("triggers", triggers(args, plan, queue)?),
     ]);
     Ok(Object {
         about: "Jobs: each works until the queue is empty. No pod is stopped while it has tasks, which suits tasks that take\nminutes.",
@@ -87,16 +92,16 @@ pub(super) fn job(args: &KubernetesArgs, plan: &Plan) -> Result<Object, Failure>
     })
 }
 
-fn triggers(args: &KubernetesArgs, plan: &Plan) -> Result<Tree, Failure> {
+fn triggers(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Tree, Failure> {
     // KEDA takes all of these as texts.
     let settings = map([
-        ("queueURL", queue(plan)?.into()),
+        ("queueURL", queue_url(queue)?.into()),
         ("queueLength", args.messages_per_pod.to_string().into()),
         ("activationQueueLength", "0".into()),
         ("scaleOnInFlight", "true".into()),
         // A delayed message can't be received yet.
         ("scaleOnDelayed", "false".into()),
-        ("awsRegion", region(plan).into()),
+        ("awsRegion", region(plan, queue).into()),
     ])
     .with_some("awsEndpoint", plan.endpoint.as_deref());
     Ok(list([map([
@@ -107,20 +112,20 @@ fn triggers(args: &KubernetesArgs, plan: &Plan) -> Result<Tree, Failure> {
 }
 
 /// Returns the region of the queue.
-pub(super) fn region(plan: &Plan) -> &str {
-    plan.queue.region.as_deref().unwrap_or(&plan.region)
+pub(super) fn region<'a>(plan: &'a Plan, queue: &'a Queue) -> &'a str {
+    queue.place.region.as_deref().unwrap_or(&plan.region)
 }
 
 /// Returns the queue as KEDA takes it: a URL with account and name as its path, or a name.
-pub(super) fn queue(plan: &Plan) -> Result<&str, Failure> {
-    let Some(url) = plan.queue.url.as_deref() else {
-        if plan.queue_address.starts_with("arn:") {
+pub(super) fn queue_url(queue: &Queue) -> Result<&str, Failure> {
+    let Some(url) = queue.place.url.as_deref() else {
+        if queue.address.starts_with("arn:") {
             return Err(Failure::usage(format!(
                 "KEDA takes no ARN, and the URL of {} is not known: name the queue by its URL",
-                plan.queue_address
+                queue.address
             )));
         }
-        return Ok(&plan.queue_address);
+        return Ok(&queue.address);
     };
     if url.splitn(4, '/').nth(3).is_some_and(|path| path.split('/').count() == 2) {
         return Ok(url);

@@ -12,6 +12,8 @@ use clap::{Args, Subcommand, ValueEnum};
 #[command(after_help = "\
 Takes the flags of `run`, and calls no service. What a configuration doesn't say, such as the image, is a
 flag with a default. `wasmrun policy` with the same flags prints the rights that the worker's role needs.
+A configuration with the table [serve] and without a queue is that of a service: the container runs
+`wasmrun serve`.
 
 Examples:
   wasmrun manifest kubernetes --config worker.toml | kubectl apply -f -
@@ -58,7 +60,7 @@ pub(crate) struct ContainerArgs {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Needs Kubernetes 1.29 or later and KEDA 2.13 or later in the cluster, and for the PodMonitor the Prometheus
-operator. The cluster's namespace is that of `kubectl`, unless --namespace names one.
+operator. A service needs Kubernetes 1.30 or later and the metrics server instead of KEDA. The cluster's namespace is that of `kubectl`, unless --namespace names one.
 
 Examples:
   wasmrun manifest kubernetes --config worker.toml --name thumbnails \\
@@ -66,6 +68,7 @@ Examples:
   wasmrun manifest kubernetes --config worker.toml --pod-identity --job
   wasmrun manifest kubernetes --config worker.toml --sidecar my-app:1.0.0
   wasmrun manifest kubernetes --config worker.toml --helm-values
+  wasmrun manifest kubernetes --config service.toml --image wasmrun:0.1.0 --region eu-west-1
 
 Exit codes: 0 success, 2 wrong usage or configuration, or a setting that can't work in a pod.")]
 pub(crate) struct KubernetesArgs {
@@ -89,9 +92,9 @@ pub(crate) struct KubernetesArgs {
     /// Print a Deployment of this application's image, with the worker as a native sidecar, and without scaling
     #[arg(long, value_name = "IMAGE", value_parser = typed::<Image>)]
     pub(crate) sidecar: Option<Image>,
-    /// Number of pods that stay when there is nothing to do
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "job")]
-    pub(crate) min_pods: u16,
+    /// Number of pods that stay when there is nothing to do [default: 0, and 2 of a service]
+    #[arg(long, value_name = "N", conflicts_with = "job")]
+    pub(crate) min_pods: Option<u16>,
     /// Maximum number of pods
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) max_pods: u16,
