@@ -42,8 +42,9 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Answered, hyper::Error> {
     let is_http1 = request.version() <= Version::HTTP_11;
-    let mut answered = match (shared.requests.try_acquire(), check(&request, shared.options.request_bytes)) {
-        (Ok(_permit), Ok(())) => answer_checked(&shared, in_flight, request).await?,
+    let permit = shared.requests.clone().try_acquire_owned();
+    let mut answered = match (permit, check(&request, shared.options.request_bytes)) {
+        (Ok(permit), Ok(())) => answer_checked(&shared, in_flight.with(permit), request).await?,
         (_, Err(status)) => refused(status),
         (Err(_), _) => refused(StatusCode::SERVICE_UNAVAILABLE),
     };

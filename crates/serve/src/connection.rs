@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Time without a request after which a connection is closed. Longer than the minute for which an Application Load
 /// Balancer keeps an idle connection by default: it expects its targets to keep theirs longer
@@ -70,28 +71,37 @@ impl Activity {
 
 /// A request that a connection carries, until its response was sent.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<Activity>);
+pub(crate) struct InFlight {
+    activity: Arc<Activity>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
 
 impl InFlight {
     pub(crate) fn new(activity: Arc<Activity>) -> Self {
         activity.in_flight.fetch_add(1, Ordering::Relaxed);
         activity.touch();
-        Self(activity)
+        Self { activity, _permit: None }
+    }
+
+    /// Keeps a permit until then.
+    pub(crate) fn with(mut self, permit: OwnedSemaphorePermit) -> Self {
+        self._permit = Some(permit);
+        self
     }
 
     pub(crate) fn touch(&self) {
-        self.0.touch();
+        self.activity.touch();
     }
 
     pub(crate) fn activity(&self) -> &Arc<Activity> {
-        &self.0
+        &self.activity
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.touch();
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.activity.touch();
+        self.activity.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Shared {
     /// Cancelled when idle connections are closed.
     pub(crate) ends: CancellationToken,
     /// A permit for each request that is read or answered: as many as connections, as one of HTTP/2 carries many.
-    pub(crate) requests: Semaphore,
+    pub(crate) requests: Arc<Semaphore>,
     pub(crate) ahead: Arc<AheadBytes>,
 }
 
@@ -87,7 +87,7 @@ impl Server {
             options,
             stopping: AtomicBool::new(false),
             ends: CancellationToken::new(),
-            requests: Semaphore::new(most.min(Semaphore::MAX_PERMITS)),
+            requests: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             ahead: Arc::default(),
         });
         let mut connections = Connections::default();

@@ -85,26 +85,6 @@ impl Output {
         };
     }
 
-    /// Prints a line for people to standard error, where standard output is for something else.
-    pub(crate) fn note(&self, line: impl fmt::Display) {
-        let line = format!("{}\n", OneLine(&line.to_string()));
-        // A failed write is ignored.
-        self.bar.suspend(|| {
-            let _ = io::stderr().write_all(line.as_bytes());
-        });
-    }
-
-    /// Writes bytes from outside: as they are into a file or a pipe, and with unsafe characters escaped to a terminal.
-    pub(crate) fn bytes(&self, bytes: &[u8]) {
-        let mut stdout = io::stdout();
-        // A failed write is ignored.
-        let _ = if stdout.is_terminal() {
-            stdout.write_all(printable(&String::from_utf8_lossy(bytes)).as_bytes())
-        } else {
-            stdout.write_all(bytes)
-        };
-    }
-
     /// Prints a result: JSON, or lines that this program wrote. Text from outside must go through [`Self::line`].
     pub(crate) fn print(&self, text: &str) {
         // A failed write is ignored.
