@@ -38,9 +38,9 @@ pub(crate) struct Compared {
 
 /// The engine's own server. Built with the features that `wasmtime serve` needs, of the defaults those that make it fast.
 pub(crate) const WASMTIME: Compared = Compared {
-    tool: Tool { name: "wasmtime", version: "48.0.8", minutes: 6 },
+    tool: Tool { name: "wasmtime", version: "48.0.8", minutes: 8 },
     package: "wasmtime-cli",
-    features: "run,serve,cranelift,parallel-compilation,pooling-allocator",
+    features: "run,serve,component-model-async,cranelift,parallel-compilation,pooling-allocator",
 };
 
 impl Tool {
