@@ -215,3 +215,106 @@ impl Queue for RequestQueue {
         messages.iter().map(|_| Err(refused())).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{BodyExt, Empty};
+    use wasmrun_runtime::model::outcome::{Cancel, Outcome};
+    use wasmrun_runtime::model::usage::Usage;
+
+    fn queue(most_waiting: usize) -> RequestQueue {
+        RequestQueue::new("http://test".into(), most_waiting)
+    }
+
+    fn add(queue: &RequestQueue) -> Option<Added<'_>> {
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        queue.add(Request::new(body), Message::new("", ""))
+    }
+
+    async fn receive(queue: &RequestQueue, max: usize) -> Vec<Delivery> {
+        queue.receive(max, Duration::ZERO, &CancellationToken::new()).await.expect("received")
+    }
+
+    fn ended(queue: &RequestQueue, message: &Message, outcome: &Outcome) {
+        queue.ended(&TaskRecord::new(message, "c", outcome, &Usage::default()));
+    }
+
+    fn is_empty(queue: &RequestQueue) -> bool {
+        let state = queue.state.lock();
+        state.waiting.is_empty() && state.open.is_empty()
+    }
+
+    #[tokio::test]
+    async fn requests_are_received_once_and_in_the_order_of_their_arrival() {
+        let queue = queue(10);
+        let added: Vec<_> = (0..3).map(|_| add(&queue).expect("added")).collect();
+        let ids: Vec<_> = added.iter().map(Added::id).collect();
+        let mut received = receive(&queue, 2).await;
+        received.extend(receive(&queue, 2).await);
+        assert_eq!(received.iter().map(|delivery| delivery.message.id.clone()).collect::<Vec<_>>(), ids);
+        assert!(receive(&queue, 2).await.is_empty());
+        let exchanges = ids.iter().filter_map(|id| queue.take(id));
+        assert_eq!(exchanges.count(), 3);
+        assert!(queue.take(&ids[0]).is_none(), "another task has it");
+    }
+
+    #[tokio::test]
+    async fn no_more_requests_wait_than_may() {
+        let queue = queue(2);
+        let first = (add(&queue).expect("added"), add(&queue).expect("added"));
+        assert!(add(&queue).is_none());
+        receive(&queue, 1).await;
+        assert!(add(&queue).is_some(), "one no longer waits");
+        drop(first);
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_client_has_gone_gets_no_task_or_its_task_ends() {
+        let queue = queue(10);
+        drop(add(&queue));
+        assert!(is_empty(&queue) && receive(&queue, 1).await.is_empty());
+        let added = add(&queue).expect("added");
+        let message = receive(&queue, 1).await.remove(0).message;
+        let exchange = queue.take(&message.id).expect("a request");
+        drop(added);
+        assert!(exchange.gone.is_cancelled());
+        ended(&queue, &message, &Outcome::Cancelled { why: Cancel::ClientGone });
+        assert!(is_empty(&queue));
+    }
+
+    #[tokio::test]
+    async fn who_waits_learns_how_the_task_ended_or_that_there_was_none() {
+        let queue = queue(10);
+        let (mut failed, mut released) = (add(&queue).expect("added"), add(&queue).expect("added"));
+        let received = receive(&queue, 2).await;
+        drop(queue.take(&received[0].message.id));
+        assert!((&mut failed.response).await.is_err());
+        ended(&queue, &received[0].message, &Outcome::TimedOut);
+        let end = (&mut failed.end).await.expect("an end");
+        assert_eq!(end, End { outcome: OutcomeKind::TimedOut, limit: None });
+        queue.release(&[received[1].receipt.clone()], Duration::ZERO).await;
+        assert!((&mut released.response).await.is_err() && (&mut released.end).await.is_err());
+        assert!(is_empty(&queue));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_received_can_no_longer_be_withdrawn() {
+        let queue = queue(10);
+        let (waiting, received) = (add(&queue).expect("added"), add(&queue).expect("added"));
+        assert!(waiting.withdraw() && !waiting.withdraw());
+        assert_eq!(receive(&queue, 10).await.len(), 1);
+        assert!(!received.withdraw());
+    }
+
+    #[test]
+    fn an_id_of_another_process_means_nothing() {
+        let queue = queue(10);
+        let added = add(&queue).expect("added");
+        let id = added.id();
+        for other in ["", "-1", "1", "x-1", &id[1..], &format!("{id}x"), &format!("{id}0")] {
+            assert!(queue.take(other).is_none(), "{other}");
+        }
+        assert!(queue.take(&id).is_some());
+    }
+}

@@ -15,11 +15,14 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use wasmrun_runtime::engine::heap;
 
 /// Pause after a failed accept: if the process has no free file descriptor, one may become free.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Connections that the system accepts ahead.
 const BACKLOG: u32 = 1024;
+/// Number of connections that hold memory worth returning to the system.
+const MANY: usize = 256;
 /// Time in which a client that keeps its connection is told with a response that the connection ends. After that, idle
 /// connections are closed: a request that is just on its way would be lost.
 const LAST_RESPONSES: Duration = Duration::from_millis(500);
@@ -95,7 +98,7 @@ impl Server {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(_) = connections.tasks.join_next() => {}
+                Some(_) = connections.tasks.join_next() => connections.one_closed(),
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => connections.add(stream, most, &shared),
                     Err(error) => {
@@ -130,6 +133,8 @@ async fn accepted(listener: &TcpListener) -> Option<TcpStream> {
 #[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
+    /// Highest number since memory was last returned to the system.
+    peak: usize,
     by_age: VecDeque<(AbortHandle, Arc<Activity>)>,
 }
 
@@ -147,6 +152,16 @@ impl Connections {
             self.by_age.retain(|(connection, _)| !connection.is_finished());
         }
         self.by_age.push_back((task, activity));
+        self.peak = self.peak.max(self.tasks.len());
+    }
+
+    /// Returns the memory of many connections to the system once half of them have closed.
+    fn one_closed(&mut self) {
+        let open = self.tasks.len();
+        if self.peak >= MANY && open < self.peak / 2 {
+            self.peak = open;
+            tokio::task::spawn_blocking(heap::trim);
+        }
     }
 
     /// Closes the oldest connection that carries no request. Returns whether there is one.

@@ -13,7 +13,7 @@ settings! {
     /// How the worker works: a field for each key of the table `worker`.
     pub(crate) struct WorkerSettings {
         /// Concurrency limit: a number; MIN..MAX, scaled with the work; or auto: 0 to what the host's memory
-        /// allows, at most 1000 [default: auto]
+        /// allows, at most 1000 [default: auto; of a service, as many as the memory allows, at most 1000]
         #[arg(long, value_name = "N|MIN..MAX|auto", env = "WASMRUN_INSTANCES", value_parser = typed::<InstancesSetting>)]
         #[serde(deserialize_with = "written")]
         pub(super) instances: Option<InstancesSetting>,

@@ -2,7 +2,7 @@
 
 /// Returns freed memory to the system. After a burst the allocator holds some megabytes in pieces between live
 /// allocations, which glibc releases only on request. Other allocators do so by themselves, or can't.
-pub(crate) fn trim() {
+pub fn trim() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         // SAFETY: the declaration is that of malloc_trim(3), which any thread may call at any time.

@@ -4,7 +4,7 @@
 pub mod cache;
 pub mod capacity;
 pub mod compile;
-pub(crate) mod heap;
+pub mod heap;
 pub(crate) mod names;
 pub mod threads;
 
