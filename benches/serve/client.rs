@@ -53,7 +53,8 @@ impl Client {
     ///
     /// It isn't installed.
     pub(crate) fn find(scratch: &Path) -> Result<Self, String> {
-        let program = std::env::var_os(PROGRAM).ok_or("there is no h2load: cargo xtask bench serve installs it")?;
+        let program =
+            std::env::var_os(PROGRAM).ok_or("there is no h2load: cargo xtask bench serve installs it")?;
         let (body, log) = (scratch.join("body"), scratch.join("log"));
         fs::write(&body, vec![b'x'; BODY_BYTES]).expect("a file");
         Ok(Self { program: program.into(), body, log })

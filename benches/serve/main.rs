@@ -90,7 +90,8 @@ impl Bench {
             found.into_iter().map(move |way| row(connections, &way, peer.as_ref())).collect::<Vec<_>>()
         });
         let headings = "| | connections | requests a second | p50 | p99 | CPU µs a request | requests a CPU-second, times `wasmtime serve` | CPU µs of the client |";
-        let fields = "what connections per_second:0 p50_us:time p99_us:time server_us:1 to_peer:2 client_us:1";
+        let fields =
+            "what connections per_second:0 p50_us:time p99_us:time server_us:1 to_peer:2 client_us:1";
         report.table(name, headings, fields, rows.collect());
     }
 
