@@ -26,7 +26,7 @@ pub fn dir_store(alias: &str, folder: &Path, mode: &str) -> String {
     format!("{alias}=dir:{}:{mode}", folder.display())
 }
 
-/// A worker in a process, or podman with a worker in its container. Killed when dropped.
+/// A worker or another server in a process, or podman with a worker in its container. Killed when dropped.
 pub struct Process {
     child: Child,
     log: Receiver<String>,
@@ -34,7 +34,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a worker that logs JSON.
+    /// Starts a program that logs to its standard error: a worker logs JSON.
     pub fn start(command: &mut Command) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -56,13 +56,21 @@ impl Process {
 
     /// Waits for a line of the log with this message.
     pub fn until(&mut self, message: &str) -> Value {
+        self.until_line(message, |line| {
+            let fields: Value = serde_json::from_str(line).ok()?;
+            (fields["message"] == message).then_some(fields)
+        })
+    }
+
+    /// Waits for a line in which `find` finds what is wanted.
+    pub fn until_line<T>(&mut self, wanted: &str, find: impl Fn(&str) -> Option<T>) -> T {
         loop {
             let line = self.log.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|error| panic!("no {message:?} ({error}): {:#?}", self.lines));
-            let fields: Value = serde_json::from_str(&line).unwrap_or_default();
+            let line = line.unwrap_or_else(|error| panic!("no {wanted:?} ({error}): {:#?}", self.lines));
+            let found = find(&line);
             self.lines.push(line);
-            if fields["message"] == message {
-                return fields;
+            if let Some(found) = found {
+                return found;
             }
         }
     }

@@ -74,12 +74,15 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
 }
 
 /// Programs that tests need, and the variables that name them.
-const TOOLS: [(&str, DebianTool); 4] = [
+const TOOLS: [(&str, DebianTool); 5] = [
     ("WASMRUN_PROMTOOL", tools::PROMTOOL),
     ("WASMRUN_PROMETHEUS", tools::PROMETHEUS),
     ("WASMRUN_DOCKER_REGISTRY", tools::DOCKER_REGISTRY),
+    (H2LOAD, tools::H2LOAD),
     (CHROMIUM, tools::CHROMIUM),
 ];
+/// The variable that names the client of a benchmark.
+const H2LOAD: &str = "WASMRUN_H2LOAD";
 /// The variable that names the browser.
 const CHROMIUM: &str = "WASMRUN_CHROMIUM";
 
@@ -314,6 +317,10 @@ pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
         if name == "container" {
             let registry = tools::DOCKER_REGISTRY.ready(places);
             runner.envs(registry.map(|program| ("WASMRUN_DOCKER_REGISTRY", program)));
+        }
+        if name == "serve" {
+            runner.envs(tools::H2LOAD.ready(places).map(|program| (H2LOAD, program)));
+            runner.env("WASMRUN_BENCH_WASMTIME", tools::WASMTIME.ready(places)?);
         }
         if let Some(compared) = compared {
             runner.env("WASMRUN_BENCH_SERVERS", servers::ready_to_compare(places, compared)?);

@@ -29,6 +29,20 @@ pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2"
 /// Builds the book.
 pub(crate) const MDBOOK: Tool = Tool { name: "mdbook", version: "0.5.4", minutes: 1 };
 
+/// A program from crates.io that a benchmark compares with: exactly this version, built as its authors build it.
+pub(crate) struct Compared {
+    tool: Tool,
+    package: &'static str,
+    features: &'static str,
+}
+
+/// The engine's own server. Built with the features that `wasmtime serve` needs, of the defaults those that make it fast.
+pub(crate) const WASMTIME: Compared = Compared {
+    tool: Tool { name: "wasmtime", version: "48.0.8", minutes: 8 },
+    package: "wasmtime-cli",
+    features: "run,serve,component-model-async,cranelift,parallel-compilation,pooling-allocator",
+};
+
 impl Tool {
     /// Finds the program, or installs it.
     ///
@@ -36,33 +50,52 @@ impl Tool {
     ///
     /// Fails if the program is missing and can't be installed.
     pub(crate) fn ready(&self, places: &Places) -> Result<PathBuf> {
-        let Self { name, version, minutes } = self;
-        let installed = places.tools().join("bin").join(name);
+        let installed = places.tools().join("bin").join(self.name);
         if installed.is_file() {
             return Ok(installed);
         }
-        if let Some(found) = on_path(name) {
+        if let Some(found) = on_path(self.name) {
             return Ok(found);
         }
+        // A build without optimization takes a third of the time, and the program is no slower for such small work.
+        self.install(places, &places.tools(), self.name, &["--debug"])?;
+        Ok(installed)
+    }
+
+    /// Builds the program of a package and installs it below `root`.
+    fn install(&self, places: &Places, root: &Path, package: &str, arguments: &[&str]) -> Result<()> {
+        let Self { name, version, minutes } = self;
         let took = if *minutes == 1 { "a minute".into() } else { format!("some {minutes} minutes") };
-        eprintln!(
-            "Installing {name} {version} into {} ({took} on two cores, once) …",
-            places.tools().display()
-        );
+        eprintln!("Installing {name} {version} into {} ({took} on two cores, once) …", root.display());
         let build = places.cache.join(format!("build-{name}"));
         quiet(
             command::cargo(places)
-                .args(["install", name, "--locked", "--version", version, "--root"])
-                .arg(places.tools())
-                // A build without optimization takes a third of the time, and the program is no slower for such small
-                // work.
-                .arg("--debug")
+                .args(["install", package, "--locked", "--version", version])
+                .args(arguments)
+                .arg("--root")
+                .arg(root)
                 .env("CARGO_PROFILE_DEV_DEBUG", "0")
                 // Kept after an interruption, so that the next run continues from there.
                 .env("CARGO_TARGET_DIR", &build),
         )
         .with_context(|| format!("cannot install {name}"))?;
-        remove(&build)?;
+        remove(&build)
+    }
+}
+
+impl Compared {
+    /// Finds the program of this version, or installs it. Another version may be elsewhere, which isn't used.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the program is missing and can't be installed.
+    pub(crate) fn ready(&self, places: &Places) -> Result<PathBuf> {
+        let Self { tool, package, features } = self;
+        let root = places.cache.join(format!("compared-{}-{}", tool.name, tool.version));
+        let installed = root.join("bin").join(tool.name);
+        if !installed.is_file() {
+            tool.install(places, &root, package, &["--no-default-features", "--features", features])?;
+        }
         Ok(installed)
     }
 }
@@ -85,6 +118,9 @@ pub(crate) const PROMETHEUS: DebianTool =
 /// A registry.
 pub(crate) const DOCKER_REGISTRY: DebianTool =
     DebianTool { name: "docker-registry", package: "docker-registry", needs_others: None };
+/// A client that measures servers of HTTP.
+pub(crate) const H2LOAD: DebianTool =
+    DebianTool { name: "h2load", package: "nghttp2-client", needs_others: Some("usr/bin/h2load") };
 /// A browser without a screen, which shows a worker's page. It takes 97 MB to download and 293 MB on the disk.
 pub(crate) const CHROMIUM: DebianTool = DebianTool {
     name: "chromium-headless-shell",
@@ -94,7 +130,7 @@ pub(crate) const CHROMIUM: DebianTool = DebianTool {
 
 impl DebianTool {
     /// Finds the program, or takes it from its package. Returns `None` if it is missing and can't be installed, so that
-    /// tests that need it are skipped.
+    /// what needs it is skipped.
     pub(crate) fn ready(&self, places: &Places) -> Option<PathBuf> {
         let Self { name, package, .. } = self;
         let program = places.tools().join("bin").join(name);
@@ -108,7 +144,7 @@ impl DebianTool {
         match self.install(places, &program) {
             Ok(()) => Some(program),
             Err(error) => {
-                eprintln!("There is no {name} here ({error:#}): tests that need it are skipped.");
+                eprintln!("There is no {name} here ({error:#}): what needs it is skipped.");
                 None
             }
         }

@@ -194,6 +194,11 @@ impl Queue for RequestQueue {
         }
     }
 
+    /// A request ends with its task: the worker isn't woken for it.
+    fn settles(&self) -> bool {
+        false
+    }
+
     async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
         receipts.iter().map(|_| Ok(())).collect()
     }

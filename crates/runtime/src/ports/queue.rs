@@ -53,6 +53,11 @@ pub trait Queue: Send + Sync + 'static {
         self.set_visibility(receipts, visibility).await
     }
 
+    /// Returns whether a message is to be settled when its task has ended. Otherwise it ends with its task.
+    fn settles(&self) -> bool {
+        true
+    }
+
     /// Sends messages, each independently, and returns their IDs in order. They are durable when the call returns.
     async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>>;
 }

@@ -13,6 +13,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -115,36 +117,88 @@ async fn send(
         }
         Err(_) => return Ok(Err(Failure::Reject("the handler ended without a response".into()))),
     };
-    let within =
-        |counted: std::result::Result<(), HttpError>| counted.map_err(|_| LimitHit(Limit::HttpSentSize));
-    within(meter.count_head(parts.status.as_u16(), &parts.headers))?;
-    let (frames, rest) = mpsc::channel(PARTS_AHEAD);
-    let hint = http_body::Body::size_hint(&body);
+    meter.count_head(parts.status.as_u16(), &parts.headers).map_err(|_| LimitHit(Limit::HttpSentSize))?;
+    let mut passed_on = ResponseBody::new(http_body::Body::size_hint(&body));
+    // A small response is passed on as a whole: each part on its own would wake the connection's thread.
+    while passed_on.ahead.len() < PARTS_AHEAD && !passed_on.is_whole {
+        match unless_waiting(body.frame()).await {
+            Some(Some(Ok(frame))) => passed_on.ahead.push_back(sent(frame, &meter)?),
+            Some(Some(Err(_))) => return Ok(Err(unfinished())),
+            Some(None) => passed_on.is_whole = true,
+            None => break,
+        }
+    }
+    let frames = if passed_on.is_whole { None } else { Some(passed_on.to_follow()) };
     // `run` ends the task if the client has gone. Of a response to HEAD it takes the head alone.
-    let _ = respond
-        .send(Response::from_parts(parts, ResponseBody { rest, hint, is_whole: false }.boxed_unsync()));
+    let _ = respond.send(Response::from_parts(parts, passed_on.boxed_unsync()));
+    let Some(frames) = frames else { return Ok(Ok(())) };
     while let Some(frame) = body.frame().await {
-        // The guest dropped its body, or said another length.
-        let Ok(frame) = frame else {
-            return Ok(Err(Failure::Reject("the handler left its response unfinished".into())));
-        };
-        let bytes = match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) => data.len() as u64,
-            (None, trailers) => trailers.map_or(0, head_bytes),
-        };
-        within(meter.count(bytes))?;
-        let _ = frames.send(Some(frame)).await;
+        let Ok(frame) = frame else { return Ok(Err(unfinished())) };
+        let _ = frames.send(Some(sent(frame, &meter)?)).await;
     }
     let _ = frames.send(None).await;
     Ok(Ok(()))
 }
 
+/// Counts a part of a response's body.
+fn sent(frame: Frame<Bytes>, meter: &Meter) -> Result<Frame<Bytes>> {
+    let bytes = match (frame.data_ref(), frame.trailers_ref()) {
+        (Some(data), _) => data.len() as u64,
+        (None, trailers) => trailers.map_or(0, head_bytes),
+    };
+    meter.count(bytes).map_err(|_| LimitHit(Limit::HttpSentSize))?;
+    Ok(frame)
+}
+
+/// The guest dropped its body, or said another length.
+fn unfinished() -> Failure {
+    Failure::Reject("the handler left its response unfinished".into())
+}
+
+/// Polls a future until it waits for something else than the guest, which is polled between the first two polls. Returns
+/// `None` if it waits.
+async fn unless_waiting<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut is_first = true;
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(ready) => Poll::Ready(Some(ready)),
+        Poll::Pending if std::mem::take(&mut is_first) => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
 /// The body of a response, as the task passes it on.
 struct ResponseBody {
-    /// Its frames, and `None` as its end.
-    rest: mpsc::Receiver<Option<Frame<Bytes>>>,
+    /// Frames that were passed on with the head.
+    ahead: VecDeque<Frame<Bytes>>,
+    /// Those that follow, and `None` as their end.
+    rest: Option<mpsc::Receiver<Option<Frame<Bytes>>>>,
     hint: SizeHint,
+    /// Whether nothing follows `ahead`.
     is_whole: bool,
+}
+
+impl ResponseBody {
+    fn new(hint: SizeHint) -> Self {
+        Self { ahead: VecDeque::new(), rest: None, hint, is_whole: false }
+    }
+
+    /// Returns where to send the frames that follow.
+    fn to_follow(&mut self) -> mpsc::Sender<Option<Frame<Bytes>>> {
+        let (frames, rest) = mpsc::channel(PARTS_AHEAD);
+        self.rest = Some(rest);
+        frames
+    }
+
+    /// Returns the bytes that are left of a whole body without trailers.
+    fn left(&self) -> Option<u64> {
+        let bytes = self.ahead.iter().map(|frame| Some(frame.data_ref()?.len() as u64));
+        if self.is_whole { bytes.sum() } else { None }
+    }
 }
 
 impl http_body::Body for ResponseBody {
@@ -155,10 +209,14 @@ impl http_body::Body for ResponseBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, HttpError>>> {
+        if let Some(frame) = self.ahead.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         if self.is_whole {
             return Poll::Ready(None);
         }
-        self.rest.poll_recv(context).map(|frame| match frame {
+        let Some(rest) = &mut self.rest else { return Poll::Ready(Some(Err(HttpError::Task))) };
+        rest.poll_recv(context).map(|frame| match frame {
             Some(Some(frame)) => Some(Ok(frame)),
             Some(None) => {
                 self.is_whole = true;
@@ -170,10 +228,63 @@ impl http_body::Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_whole || self.hint.exact() == Some(0)
+        self.is_whole && self.ahead.is_empty() || self.hint.exact() == Some(0)
     }
 
+    /// A response that is passed on as a whole says its length, even if the guest didn't.
     fn size_hint(&self) -> SizeHint {
-        self.hint
+        self.left().map_or(self.hint, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderMap;
+    use http_body::Body as _;
+
+    fn whole(frames: impl IntoIterator<Item = Frame<Bytes>>) -> ResponseBody {
+        let ahead = frames.into_iter().collect();
+        ResponseBody { ahead, is_whole: true, ..ResponseBody::new(SizeHint::new()) }
+    }
+
+    fn data(text: &'static str) -> Frame<Bytes> {
+        Frame::data(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn a_whole_response_says_its_length_unless_trailers_follow() {
+        let mut body = whole([data("ab"), data("cde")]);
+        assert_eq!(body.size_hint().exact(), Some(5));
+        body.frame().await.expect("a frame").expect("no error");
+        assert!(body.size_hint().exact() == Some(3) && !body.is_end_stream());
+        body.frame().await.expect("a frame").expect("no error");
+        assert!(body.is_end_stream() && body.frame().await.is_none());
+        assert_eq!(whole([data("ab"), Frame::trailers(HeaderMap::new())]).size_hint().exact(), None);
+    }
+
+    #[tokio::test]
+    async fn a_response_whose_task_ends_early_never_ends_as_if_it_were_whole() {
+        let mut body = ResponseBody::new(SizeHint::new());
+        let frames = body.to_follow();
+        body.ahead.push_back(data("ab"));
+        drop(frames);
+        assert_eq!(body.size_hint().exact(), None);
+        assert!(body.frame().await.expect("a frame").is_ok() && !body.is_end_stream());
+        assert!(body.frame().await.expect("an error").is_err());
+    }
+
+    #[tokio::test]
+    async fn what_the_guest_gives_at_its_next_poll_is_taken_and_nothing_later_is_waited_for() {
+        let (sender, receiver) = oneshot::channel();
+        let (mut sender, mut is_first) = (Some(sender), true);
+        let guest = poll_fn(|_| match sender.take_if(|_| !std::mem::take(&mut is_first)) {
+            Some(sender) => Poll::Ready(sender.send("given")),
+            None => Poll::Pending,
+        });
+        let (given, taken) = tokio::join!(biased; guest, unless_waiting(receiver));
+        assert!(given.is_ok() && matches!(taken, Some(Ok("given"))));
+        let (_sender, receiver) = oneshot::channel::<()>();
+        assert!(unless_waiting(receiver).await.is_none());
     }
 }

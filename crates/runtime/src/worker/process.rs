@@ -70,7 +70,9 @@ impl Worker {
             self.tally.counters.leases_expired.add(1);
             return;
         };
-        if let Some(settlement) = self.settlement(leased, operation, unsettled).await {
+        if !self.queue.settles() {
+            self.breaker.settled(verdict.evidence, probe);
+        } else if let Some(settlement) = self.settlement(leased, operation, unsettled).await {
             let kind = report.outcome.kind();
             let trace = report.trace.filter(|task| is_same && task.is_exported(kind));
             let trace = trace.map(|task| Box::new(task.trace));
