@@ -7,7 +7,7 @@ use crate::settings::limit_flags::LimitSettings;
 use crate::settings::log::LogSettings;
 use crate::settings::registry::RegistrySettings;
 use crate::settings::text::typed;
-use crate::settings::watch::WatchSettings;
+use crate::settings::watch::{CollectorUrl, WatchSettings};
 use crate::settings::worker::WorkerSettings;
 use bytesize::ByteSize;
 use clap::Args;
@@ -94,6 +94,9 @@ pub(crate) struct InvokeArgs {
     /// Print outcome and usage as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Send the task's trace to this collector (OTLP over HTTP), with /v1/traces added [default: off]
+    #[arg(long, value_name = "URL", value_parser = typed::<CollectorUrl>)]
+    pub(crate) otlp: Option<CollectorUrl>,
     #[command(flatten)]
     pub(crate) task: TaskArgs,
 }
