@@ -1,10 +1,10 @@
-//! What watching costs: empty tasks of a worker that nothing watches, of one with metrics, status and EMF, and of one that
-//! exports a hundredth of the traces.
+//! What watching costs: empty tasks of a worker that nothing watches, of one with metrics, status and EMF, of one that
+//! sends its metrics to a collector, and of one that sends it a hundredth of the traces.
 //!
 //!     cargo xtask bench watch
 //!
-//! Metrics and status are asked for each second, and at the beginning of each round. CPU time is that of the process, on
-//! all threads, the asking and the collector of the traces included.
+//! Metrics and status are asked for, and metrics are sent, each second and at the beginning or at the end of each round. CPU
+//! time is that of the process, on all threads, the asking and the collector included.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its result")]
 
@@ -20,7 +20,8 @@ use wasmrun_benches::program::get;
 use wasmrun_benches::rounds::{Way, cost, interleaved};
 use wasmrun_benches::{guests, report, run, worker};
 use wasmrun_http::Client;
-use wasmrun_otlp::{Options, Traces};
+use wasmrun_otlp::trigger::Queue;
+use wasmrun_otlp::{Collector, Service, Traces, Trigger};
 use wasmrun_runtime::engine::threads;
 use wasmrun_runtime::model::trace::Sampling;
 use wasmrun_runtime::model::usage::TaskObserver;
@@ -50,6 +51,7 @@ fn main() {
     let ways = vec![
         Way::new("nothing watches", |_| bench.plain()),
         Way::new("metrics, status, EMF", |_| bench.watched()),
+        Way::new("metrics over OTLP", |_| bench.exported(collector)),
         Way::new("traces, 1 % sampled", |_| bench.traced(collector)),
     ];
     let found = interleaved("Watching", rounds, ways);
@@ -86,33 +88,37 @@ impl Bench {
     }
 
     fn traced(&self, collector: SocketAddr) -> f64 {
-        let options = Options {
-            endpoint: format!("http://{collector}/v1/traces"),
-            service: None,
-            default_service: "empty".into(),
-            queue: "memory:work".into(),
-        };
         let _entered = self.runtime.enter();
-        let client = Client::from_environment().expect("a client");
-        let traces = Arc::new(Traces::start(options, client).expect("traces"));
+        let trigger = Trigger::Queue(Queue::of("memory:work"));
+        let traces = Traces::start(at(collector, "traces"), &service(), trigger, client()).expect("traces");
+        let traces = Arc::new(traces);
         let cpu = self.measure(self.worker(&self.traced, vec![traces.clone()]));
         self.runtime.block_on(traces.close(Duration::from_secs(5)));
         cpu
     }
 
-    fn watched(&self) -> f64 {
-        let metrics = Arc::<Metrics>::default();
-        let emf = Arc::new(Emf::new("Bench".into(), "empty", "memory:work"));
-        let worker = self.worker(&self.component, vec![metrics.clone(), emf.clone()]);
-        let about = About {
-            version: env!("CARGO_PKG_VERSION"),
-            queue: "memory:work".into(),
-            started_at: SystemTime::now(),
+    fn exported(&self, collector: SocketAddr) -> f64 {
+        let _entered = self.runtime.enter();
+        let (watch, worker) = self.watch(Vec::new());
+        let collector = at(collector, "metrics");
+        let exporter = wasmrun_otlp::Metrics::new(collector, &service(), SystemTime::now(), client());
+        let exporter = Arc::new(exporter.expect("metrics"));
+        let reporting = {
+            let (exporter, watch) = (exporter.clone(), watch.clone());
+            async move { exporter.report(EVERY, || watch.gather()).await }
         };
-        let watch = Watch { about, metrics, worker: worker.clone(), component: self.component.clone() };
+        let _reporting = AbortOnDropHandle::new(self.runtime.spawn(reporting));
+        let cpu = self.measure(worker);
+        self.runtime.block_on(exporter.close(&watch.gather(), Duration::from_secs(5)));
+        cpu
+    }
+
+    fn watched(&self) -> f64 {
+        let emf = Arc::new(Emf::new("Bench".into(), "empty", "memory:work"));
+        let (watch, worker) = self.watch(vec![emf.clone()]);
         let server = self.runtime.block_on(Server::bind(([127, 0, 0, 1], 0).into())).expect("a port");
         let address = server.address();
-        let _serving = AbortOnDropHandle::new(self.runtime.spawn(server.serve(Arc::new(watch))));
+        let _serving = AbortOnDropHandle::new(self.runtime.spawn(server.serve(watch)));
         let (stop, stopped) = mpsc::channel::<()>();
         let asking = std::thread::spawn(move || {
             loop {
@@ -129,6 +135,20 @@ impl Bench {
         cpu
     }
 
+    /// A worker with metrics and these observers, and with messages in its queue.
+    fn watch(&self, others: Vec<Arc<dyn TaskObserver>>) -> (Arc<Watch>, Arc<Worker>) {
+        let metrics = Arc::<Metrics>::default();
+        let observers = others.into_iter().chain([metrics.clone() as Arc<dyn TaskObserver>]).collect();
+        let worker = self.worker(&self.component, observers);
+        let about = About {
+            version: env!("CARGO_PKG_VERSION"),
+            queue: "memory:work".into(),
+            started_at: SystemTime::now(),
+        };
+        let component = self.component.clone();
+        (Arc::new(Watch { about, metrics, worker: worker.clone(), component }), worker)
+    }
+
     /// A worker, with messages in its queue.
     fn worker(&self, component: &Arc<Component>, observers: Vec<Arc<dyn TaskObserver>>) -> Arc<Worker> {
         let watch_depth = !observers.is_empty();
@@ -140,6 +160,19 @@ impl Bench {
         let work = worker::work_off(worker, self.tasks);
         cost(self.tasks, || self.runtime.block_on(self.runtime.spawn(work)).expect("no panic")).cpu
     }
+}
+
+fn at(collector: SocketAddr, path: &str) -> Collector {
+    let endpoint = format!("http://{collector}/v1/{path}");
+    Collector { endpoint, headers: Default::default(), timeout: Duration::from_secs(10) }
+}
+
+fn service() -> Service {
+    Service::new(None, "empty".into())
+}
+
+fn client() -> Client {
+    Client::from_environment().expect("a client")
 }
 
 /// A collector that takes whatever it gets.
@@ -157,7 +190,7 @@ fn start_collector() -> SocketAddr {
                     length = value.trim().parse().expect("a length");
                 }
             }
-            io::copy(&mut reader.by_ref().take(length), &mut io::sink()).expect("spans");
+            io::copy(&mut reader.by_ref().take(length), &mut io::sink()).expect("what is sent");
             let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
             reader.get_mut().write_all(answer).expect("sent");
         }

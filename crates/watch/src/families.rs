@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_value_that_is_not_known_has_no_sample() {
-        let text = |status: &Status| Metrics::default().text(of_status(status));
+        let text = |status: &Status| Metrics::default().gather(of_status(status)).text();
         assert!(!text(&healthy()).contains("wasmrun_queue_"));
         let depth = Depth { visible: 3, in_flight: 2, delayed: 1 };
         let known = Status {
@@ -339,7 +339,7 @@ mod tests {
             queue: "sqlite:q".into(),
             started_at: UNIX_EPOCH + Duration::from_secs(7),
         };
-        let text = Metrics::default().text(of_program(&about, "a\"b\\c\nd.wasm", true));
+        let text = Metrics::default().gather(of_program(&about, "a\"b\\c\nd.wasm", true)).text();
         for sample in [
             r#"{version="1.2.3",component="a\"b\\c\nd.wasm"} 1"#,
             "wasmrun_compile_cache_requests_total{result=\"hit\"} 1\n",

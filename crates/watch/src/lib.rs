@@ -2,8 +2,9 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`metrics`] | counters and histograms of ended tasks, for Prometheus |
-//! | `openmetrics` | the text format of OpenMetrics, and exemplars |
+//! | [`metrics`] | counters and histograms of ended tasks |
+//! | [`exemplars`] | traces of tasks as examples of a histogram's values |
+//! | `openmetrics` | the text format of OpenMetrics |
 //! | `families` | metric families of a worker's state, for Prometheus |
 //! | [`health`] | whether a worker is alive, and whether it's ready |
 //! | `status` | the state of a worker as JSON, for people and scripts |
@@ -16,6 +17,7 @@
 //! make the number of labels grow: labels are fixed words and aliases from the configuration.
 
 pub mod emf;
+pub mod exemplars;
 mod families;
 pub mod health;
 pub mod metrics;
@@ -25,7 +27,7 @@ pub mod probe;
 pub mod server;
 mod status;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Gathered, Metrics};
 use std::sync::Arc;
 use std::time::SystemTime;
 use wasmrun_runtime::task::component::Component;
@@ -67,8 +69,8 @@ impl Watch {
         self.worker.status()
     }
 
-    /// Returns all metrics in Prometheus' text format, or in that of OpenMetrics.
-    fn metrics(&self, in_openmetrics: bool) -> String {
+    /// Returns all metrics, as they are now.
+    pub fn gather(&self) -> Gathered {
         let mut families = families::of_status(&self.status());
         families.extend(families::of_calls(self.component.calls()));
         families.extend(families::of_versions(&self.component));
@@ -77,7 +79,13 @@ impl Watch {
             &self.component.name(),
             self.component.was_cached(),
         ));
-        if in_openmetrics { self.metrics.openmetrics(families) } else { self.metrics.text(families) }
+        self.metrics.gather(families)
+    }
+
+    /// Returns all metrics in Prometheus' text format, or in that of OpenMetrics.
+    fn metrics(&self, in_openmetrics: bool) -> String {
+        let gathered = self.gather();
+        if in_openmetrics { openmetrics::text(&gathered) } else { gathered.text() }
     }
 
     /// Returns the status as JSON.

@@ -1,11 +1,12 @@
-//! Records each ended task in counters and histograms for Prometheus.
+//! Records each ended task in counters and histograms for Prometheus and OpenTelemetry.
 //!
 //! Tasks end on the guest threads, up to some hundred thousand a second. So each counter is held directly, and none is
 //! looked up by its labels.
 
-use crate::openmetrics::{self, Exemplars};
+use crate::exemplars::{Exemplar, Exemplars};
 use prometheus::proto::MetricFamily;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use wasmrun_runtime::model::limits::Limit;
 use wasmrun_runtime::model::outcome::OutcomeKind;
@@ -157,23 +158,29 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Returns these metrics and `others` in Prometheus' text format.
-    pub(crate) fn text(&self, others: Vec<MetricFamily>) -> String {
-        let families = self.families(others);
-        // The encoder fails only for families without a sample, and there are none.
-        TextEncoder::new().encode_to_string(&families).unwrap_or_default()
-    }
-
-    /// Returns these metrics and `others` in the text format of OpenMetrics, with exemplars.
-    pub(crate) fn openmetrics(&self, others: Vec<MetricFamily>) -> String {
-        let exemplars = TIMES.iter().map(|time| time.name).zip(&self.exemplars).collect();
-        openmetrics::text(&self.families(others), &exemplars)
-    }
-
-    fn families(&self, others: Vec<MetricFamily>) -> Vec<MetricFamily> {
+    /// Returns these metrics and `others`, as they are now.
+    pub fn gather(&self, others: Vec<MetricFamily>) -> Gathered {
         let mut families = self.registry.gather();
         families.extend(others);
-        families
+        let latest = self.exemplars.iter().map(Exemplars::latest);
+        Gathered { families, exemplars: TIMES.iter().map(|time| time.name).zip(latest).collect() }
+    }
+}
+
+/// All metrics of a worker at a moment.
+#[derive(Debug)]
+pub struct Gathered {
+    /// The metrics, by name.
+    pub families: Vec<MetricFamily>,
+    /// Exemplars of histograms, by name: one for each bucket, that without a bound last.
+    pub exemplars: BTreeMap<&'static str, Vec<Option<Exemplar>>>,
+}
+
+impl Gathered {
+    /// Returns the metrics in Prometheus' text format, which has no exemplars.
+    pub(crate) fn text(&self) -> String {
+        // The encoder fails only for families without a sample, and there are none.
+        TextEncoder::new().encode_to_string(&self.families).unwrap_or_default()
     }
 }
 
@@ -231,7 +238,7 @@ mod tests {
             metrics.ended(&TaskRecord::new(&message, "c", &Outcome::LimitExceeded { limit }, &usage));
         }
         metrics.ended(&TaskRecord::new(&message, "c", &Outcome::Completed, &usage));
-        let text = metrics.text(Vec::new());
+        let text = metrics.gather(Vec::new()).text();
         for limit in Limit::ALL {
             let sample = format!("wasmrun_tasks_limited_total{{limit=\"{limit}\"}} 1\n");
             assert!(text.contains(&sample), "no {sample} in {text}");
@@ -270,7 +277,7 @@ mod tests {
         };
         let message = Message { receive_count: 7, ..Message::new("m", "") };
         metrics.ended(&TaskRecord::new(&message, "c", &Outcome::Completed, &usage));
-        let text = metrics.text(Vec::new());
+        let text = metrics.gather(Vec::new()).text();
         for sample in [
             "wasmrun_task_compute_seconds_bucket{le=\"0.001\"} 0\n",
             "wasmrun_task_compute_seconds_bucket{le=\"0.005\"} 1\n",

@@ -5,46 +5,14 @@
 //! optional: they would double the series of counters, and all are as old as the process
 //! (`process_start_time_seconds`).
 
-use parking_lot::Mutex;
-use prometheus::proto::{LabelPair, MetricFamily, MetricType};
-use std::collections::BTreeMap;
+use crate::exemplars::Exemplar;
+use crate::metrics::Gathered;
+use prometheus::proto::{LabelPair, MetricType};
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 /// Content type of the format.
 pub(crate) const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// A value of a task, with the trace of its message.
-#[derive(Clone, Copy, Debug)]
-struct Exemplar {
-    trace_id: u128,
-    value: f64,
-    at: SystemTime,
-}
-
-/// The last exemplar of each bucket of a histogram.
-#[derive(Debug)]
-pub(crate) struct Exemplars {
-    bounds: &'static [f64],
-    /// One more than there are bounds: the last is of the bucket without a bound.
-    latest: Mutex<Vec<Option<Exemplar>>>,
-}
-
-impl Exemplars {
-    /// Creates a histogram's exemplars. `bounds` are the upper bounds of its buckets, ascending.
-    pub(crate) fn new(bounds: &'static [f64]) -> Self {
-        Self { bounds, latest: Mutex::new(vec![None; bounds.len() + 1]) }
-    }
-
-    /// Records the exemplar of a task that ended at this time. If another thread does so now, that one's is kept: guest
-    /// threads never wait here.
-    pub(crate) fn record(&self, value: f64, trace_id: u128, at: SystemTime) {
-        let bucket = self.bounds.partition_point(|bound| *bound < value);
-        if let Some(mut latest) = self.latest.try_lock() {
-            latest[bucket] = Some(Exemplar { trace_id, value, at });
-        }
-    }
-}
 
 /// Returns whether a client prefers this format to Prometheus' older one, by its `Accept` header
 /// (<https://www.rfc-editor.org/rfc/rfc9110#name-accept>). A client that names neither gets the older one.
@@ -72,8 +40,8 @@ pub(crate) fn is_preferred<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
     this > 0.0 && this >= older
 }
 
-/// Returns the families as text. `exemplars` has those of histograms, by name.
-pub(crate) fn text(families: &[MetricFamily], exemplars: &BTreeMap<&str, &Exemplars>) -> String {
+/// Returns the metrics as text.
+pub(crate) fn text(Gathered { families, exemplars }: &Gathered) -> String {
     let mut text = String::new();
     for family in families {
         let kind = family.get_field_type();
@@ -82,7 +50,7 @@ pub(crate) fn text(families: &[MetricFamily], exemplars: &BTreeMap<&str, &Exempl
             MetricType::COUNTER => family.name().strip_suffix("_total").unwrap_or(family.name()),
             _ => family.name(),
         };
-        let exemplars = exemplars.get(name).map(|exemplars| exemplars.latest.lock().clone());
+        let exemplars = exemplars.get(name);
         describe(&mut text, name, kind, family.help());
         for metric in family.get_metric() {
             let mut sample = |suffix: &str, bound: Option<f64>, value: f64, exemplar: Option<&Exemplar>| {
@@ -105,7 +73,7 @@ pub(crate) fn text(families: &[MetricFamily], exemplars: &BTreeMap<&str, &Exempl
                     let buckets =
                         bounded.map(|bucket| (bucket.upper_bound(), bucket.cumulative_count() as f64));
                     for (index, (bound, count)) in buckets.chain([(f64::INFINITY, count)]).enumerate() {
-                        let exemplar = exemplars.as_ref().and_then(|latest| latest.get(index)?.as_ref());
+                        let exemplar = exemplars.and_then(|latest| latest.get(index)?.as_ref());
                         sample("_bucket", Some(bound), count, exemplar);
                     }
                     sample("_sum", None, histogram.get_sample_sum(), None);
@@ -246,7 +214,7 @@ mod tests {
         end(0.3, &format!("00-{TRACE}-b7ad6b7169203331-00"));
         end(0.2, "forged\n# EOF");
         end(9999.0, &format!("00-{TRACE}-b7ad6b7169203331-01"));
-        let text = metrics.openmetrics(Vec::new());
+        let text = text(&metrics.gather(Vec::new()));
         let exemplar = |line: &str| text.split(line).nth(1).and_then(|rest| rest.lines().next());
         for (bound, count, value) in [("2.5", 4, "2.5"), ("+Inf", 5, "9999")] {
             let line = format!("wasmrun_task_duration_seconds_bucket{{le=\"{bound}\"}} {count}");
@@ -255,6 +223,6 @@ mod tests {
         }
         assert_eq!(exemplar("wasmrun_task_duration_seconds_bucket{le=\"0.5\"} 2"), Some(""), "{text}");
         assert!(text.ends_with("\n# EOF\n") && text.matches("EOF").count() == 1, "{text}");
-        assert!(!metrics.text(Vec::new()).contains(TRACE), "the older format has no exemplars");
+        assert!(!metrics.gather(Vec::new()).text().contains(TRACE), "the older format has no exemplars");
     }
 }

@@ -6,6 +6,7 @@
 
 mod amazon;
 mod browser;
+mod collector;
 mod command;
 mod disk;
 mod guard;
@@ -25,6 +26,7 @@ mod world;
 
 pub(crate) use amazon::{ACCOUNT, Amazon, Faults, arn, installed, program, signed};
 pub(crate) use browser::Browser;
+pub(crate) use collector::{Collector, attribute};
 pub(crate) use command::{Command, Output, field, why};
 pub(crate) use disk::Disk;
 pub(crate) use guard::Guard;

@@ -1,6 +1,6 @@
 //! Bodies that an extended client stored in a bucket.
 
-use crate::harness::{ACCOUNT, Amazon, Command, World, field, guest};
+use crate::harness::{ACCOUNT, Amazon, Collector, Command, World, attribute, field, guest};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -104,4 +104,38 @@ fn without_a_body_store_a_pointer_is_the_body_and_a_warning_says_so() {
     let bodies = cloud.received("next");
     let as_sent = pointer.to_string();
     assert!(bodies.len() == 2 && bodies.iter().all(|(body, _)| *body == as_sent), "{bodies:?}");
+}
+
+#[test]
+fn the_fetch_of_a_body_is_a_span_of_its_task() {
+    let Some(cloud) = Extended::start() else { return };
+    let collector = Collector::start();
+    cloud.amazon.put("bodies", "large/there", "the body");
+    for key in ["there", "gone"] {
+        let place = json!({"s3BucketName": "bodies", "s3Key": format!("large/{key}")});
+        cloud.send(&json!([CLASS, place]), "ExtendedPayloadSize");
+    }
+    cloud.run().args(["--body-store", "s3://bodies/large", "--otlp", &collector.endpoint()]).succeeds();
+    let spans = collector.spans();
+    let named = |name: &str| spans.iter().map(|(_, span)| span).filter(|span| span.name == name).collect();
+    let (tasks, fetches): (Vec<_>, Vec<_>) = (named("process jobs"), named("get body store"));
+    assert_eq!((tasks.len(), fetches.len()), (2, 2), "{spans:#?}");
+    for fetch in fetches {
+        let task = tasks.iter().find(|task| task.span_id == fetch.parent_span_id).expect("its task");
+        assert!(task.start_time_unix_nano <= fetch.start_time_unix_nano, "{spans:#?}");
+        assert!(fetch.end_time_unix_nano <= task.end_time_unix_nano, "{spans:#?}");
+        let failed = attribute(&task.attributes, "error.type");
+        let expected = if failed.is_empty() { "" } else { "not-found" };
+        assert_eq!(attribute(&fetch.attributes, "error.type"), expected, "{spans:#?}");
+        let start = spans
+            .iter()
+            .map(|(_, span)| span)
+            .find(|span| span.name == "instantiate" && span.parent_span_id == task.span_id);
+        assert_eq!(start.is_some(), failed.is_empty(), "{spans:#?}");
+        // A start after the fetch: the clocks of both are the task's.
+        assert!(
+            start.is_none_or(|start| start.start_time_unix_nano >= fetch.end_time_unix_nano),
+            "{spans:#?}"
+        );
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! | module | shows |
 //! |---|---|
+//! | `exported` | the metrics that a collector receives |
 //! | `logs` | the effects of guests on the log |
 //! | `page` | the page, in a browser |
 //! | `report` | the report on the usage file |
@@ -9,6 +10,7 @@
 //! | `usage` | the file that records the usage of each task |
 //! | `watching` | the HTTP endpoints and the metrics of a worker |
 
+mod exported;
 mod logs;
 mod page;
 mod report;

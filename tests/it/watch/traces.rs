@@ -1,56 +1,28 @@
-//! `run --otlp URL`: the traces of tasks, as a collector receives them. It reads them with the protocol's own types.
+//! `run --otlp URL`: the traces of tasks, as a collector receives them.
 
-use crate::harness::{Answer, Command, Depth, Stub, World, guest, wait_until};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use crate::harness::{
+    Answer, Collector, Command, Depth, World, attribute, guest, repository, wait_until, why,
+};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use prost::Message;
 use rustix::process::Signal;
+use std::fs;
+use std::net::TcpListener;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SENDER: &str = "b7ad6b7169203331";
-
-fn collector() -> Stub {
-    Stub::answering(|_| Answer::new(200, Vec::new()).with("content-type", "application/x-protobuf"))
-}
-
-/// The spans that the collector has received, with the name of their service.
-fn spans(collector: &Stub) -> Vec<(String, Span)> {
-    let requests = collector.seen();
-    assert!(requests.iter().all(|request| request.target == "/v1/traces" && request.method == "POST"));
-    let of_request = |body: &[u8]| {
-        let request = ExportTraceServiceRequest::decode(body).expect("OTLP");
-        request.resource_spans.into_iter().flat_map(|resource| {
-            let service = resource.resource.map(|resource| attribute(&resource.attributes, "service.name"));
-            let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            spans.map(move |span| (service.clone().unwrap_or_default(), span)).collect::<Vec<_>>()
-        })
-    };
-    requests.iter().flat_map(|request| of_request(&request.body).collect::<Vec<_>>()).collect()
-}
-
-/// The text of an attribute, or of its number; empty if there is none.
-fn attribute(attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue], name: &str) -> String {
-    let found = attributes.iter().find(|attribute| attribute.key == name);
-    match found.and_then(|attribute| attribute.value.clone()).and_then(|value| value.value) {
-        Some(Value::StringValue(text)) => text,
-        Some(Value::IntValue(number)) => number.to_string(),
-        _ => String::new(),
-    }
-}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn traced(world: &World, name: &str, collector: &Stub) -> Command {
+fn traced(world: &World, name: &str, collector: &Collector) -> Command {
     world.run(name).args(["--otlp", &collector.endpoint(), "--until-empty"])
 }
 
 #[test]
 fn a_trace_goes_from_its_sender_through_two_queues_and_two_tasks() {
-    let (world, collector) = (World::with_queue(&[]), collector());
+    let (world, collector) = (World::with_queue(&[]), Collector::start());
     let parent = format!("traceparent=00-{TRACE}-{SENDER}-01");
     world
         .wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--message", "get object", "--attribute", &parent])
@@ -63,7 +35,7 @@ fn a_trace_goes_from_its_sender_through_two_queues_and_two_tasks() {
         .args(["--store", "input=dir:in:ro", "--otlp", &collector.endpoint()])
         .succeeds();
 
-    let spans = spans(&collector);
+    let spans = collector.spans();
     assert!(spans.iter().all(|(_, span)| hex(&span.trace_id) == TRACE), "{spans:#?}");
     let named = |name: &str| {
         let found: Vec<_> = spans.iter().filter(|(_, span)| span.name == name).collect();
@@ -97,13 +69,13 @@ fn a_trace_goes_from_its_sender_through_two_queues_and_two_tasks() {
 
 #[test]
 fn a_failed_task_is_traced_whatever_the_sampling_is_and_its_reason_is_text() {
-    let (world, collector) = (World::with_queue(&["--max-receives", "1"]), collector());
+    let (world, collector) = (World::with_queue(&["--max-receives", "1"]), Collector::start());
     world.send(["ok", "reject <b>no</b>", "ok", "panic"]);
     let output = traced(&world, "misbehave", &collector)
         .args(["--trace-sampling", "0%", "--fuel", "100000000"])
         .succeeds();
     assert_eq!(output.summary()["outcomes"]["completed"], 2, "{output}");
-    let spans = spans(&collector);
+    let spans = collector.spans();
     let tasks: Vec<_> =
         spans.iter().map(|(_, span)| span).filter(|span| span.kind() == SpanKind::Consumer).collect();
     let mut seen: Vec<_> = tasks
@@ -122,10 +94,10 @@ fn a_failed_task_is_traced_whatever_the_sampling_is_and_its_reason_is_text() {
 
 #[test]
 fn each_delivery_of_a_message_belongs_to_the_same_new_trace() {
-    let (world, collector) = (World::with_queue(&["--max-receives", "3"]), collector());
+    let (world, collector) = (World::with_queue(&["--max-receives", "3"]), Collector::start());
     world.send(["retry"]);
     traced(&world, "misbehave", &collector).args(["--backoff", "1ms..1ms"]).succeeds();
-    let spans = spans(&collector);
+    let spans = collector.spans();
     let tasks: Vec<_> =
         spans.iter().map(|(_, span)| span).filter(|span| span.kind() == SpanKind::Consumer).collect();
     assert_eq!(tasks.len(), 3, "{spans:#?}");
@@ -137,33 +109,64 @@ fn each_delivery_of_a_message_belongs_to_the_same_new_trace() {
 }
 
 #[test]
-fn a_collector_that_fails_delays_no_task_and_is_said_once() {
-    for answer in [Answer::new(500, "x".repeat(200_000)), Answer::Never] {
+fn a_collector_that_fails_delays_no_task_and_is_said_once_for_traces_and_once_for_metrics() {
+    for answer in [
+        Answer::new(500, "x".repeat(200_000)),
+        Answer::new(503, "").with("retry-after", u64::MAX),
+        Answer::Never,
+    ] {
         let world = World::with_queue(&[]);
-        let collector = Stub::answering(move |_| answer.clone());
+        let collector = Collector::answering(move |_| answer.clone());
         let worker = world
             .run("misbehave")
             .args(["--otlp", &collector.endpoint()])
             .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+            .env("OTEL_METRIC_EXPORT_INTERVAL", "50")
             .env("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
             .start();
         worker.until_logged("\"ready\"");
         world.send(["ok"; 3000]);
         wait_until("all is done", || world.depth() == Depth::EMPTY);
-        wait_until("spans are sent", || !collector.seen().is_empty());
+        wait_until("all is sent several times", || {
+            ["/v1/traces", "/v1/metrics"].iter().all(|path| collector.seen(path).len() >= 3)
+        });
         worker.signal(Signal::TERM);
         let output = worker.finish().succeeded();
         assert_eq!(output.summary()["outcomes"]["completed"], 3000);
-        assert!(
-            output.logs_of("cannot send spans to the collector: spans are dropped until it answers").len()
-                <= 1
-        );
+        for said in [
+            "cannot send spans to the collector: spans are dropped until it answers",
+            "cannot send metrics to the collector: it misses their values until it answers",
+        ] {
+            assert_eq!(output.logs_of(said).len(), 1, "{output}");
+        }
     }
 }
 
 #[test]
+fn a_worker_does_not_wait_for_a_collector_that_refuses_connections() {
+    let world = World::with_queue(&[]);
+    world.send(["ok"; 400]);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its port");
+    drop(listener);
+    let output = world
+        .run("misbehave")
+        .args(["--until-empty", "--otlp", &format!("http://{address}")])
+        // Many requests, each of which would be repeated for an hour.
+        .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16")
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "600000")
+        .succeeds();
+    let said = |text: &str| output.logs().iter().filter(|line| line.to_string().contains(text)).count();
+    assert_eq!(
+        (said("spans"), said("cannot send metrics"), said("no response in time")),
+        (1, 1, 0),
+        "{output}"
+    );
+}
+
+#[test]
 fn the_variables_of_opentelemetry_name_collector_headers_and_service() {
-    let (world, collector) = (World::with_queue(&[]), collector());
+    let (world, collector) = (World::with_queue(&[]), Collector::start());
     world.send(["ok"]);
     world
         .run("misbehave")
@@ -172,12 +175,137 @@ fn the_variables_of_opentelemetry_name_collector_headers_and_service() {
         .env("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20secret")
         .env("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop,deployment.environment.name=test")
         .succeeds();
-    assert_eq!(spans(&collector)[0].0, "shop");
-    assert_eq!(collector.seen()[0].header("authorization"), "Bearer secret");
+    assert_eq!(collector.spans()[0].0, "shop");
+    for path in ["/v1/traces", "/v1/metrics"] {
+        assert_eq!(collector.seen(path)[0].header("authorization"), "Bearer secret");
+    }
 
     world
         .run("misbehave")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
         .fails_with(2, "OTEL_EXPORTER_OTLP_PROTOCOL");
+}
+
+/// The span with this name, which is the only one.
+#[track_caller]
+fn named<'a>(spans: &'a [(String, Span)], name: &str) -> &'a Span {
+    let found: Vec<_> = spans.iter().filter(|(_, span)| span.name == name).collect();
+    assert_eq!(found.len(), 1, "{name}: {spans:#?}");
+    &found[0].1
+}
+
+#[track_caller]
+fn is_child(parent: &Span, child: &Span) {
+    assert_eq!((&child.parent_span_id, &child.trace_id), (&parent.span_id, &parent.trace_id), "{child:#?}");
+    assert!(child.start_time_unix_nano >= parent.start_time_unix_nano, "{parent:#?} {child:#?}");
+    assert!(child.end_time_unix_nano >= child.start_time_unix_nano, "{child:#?}");
+}
+
+#[test]
+fn a_dead_letter_is_a_span_of_the_task_that_failed() {
+    let (world, collector) = (World::with_queue(&[]), Collector::start());
+    world.send(["reject it is no picture"]);
+    traced(&world, "misbehave", &collector).args(["--trace-sampling", "0%"]).succeeds();
+    let dead = world.peek("sqlite:jobs.db#dead");
+    assert_eq!(why(&dead[0])["outcome"], "rejected");
+    let spans = collector.spans();
+    let (task, letter) = (named(&spans, "process jobs.db"), named(&spans, "dead-letter jobs.db#dead"));
+    is_child(task, letter);
+    assert_eq!(letter.kind(), SpanKind::Producer);
+    for (name, value) in [
+        ("messaging.operation.type", "send"),
+        ("messaging.operation.name", "dead-letter"),
+        ("messaging.destination.name", "jobs.db#dead"),
+        ("messaging.system", "sqlite"),
+    ] {
+        assert_eq!(attribute(&letter.attributes, name), value, "{letter:#?}");
+    }
+    let deleted = named(&spans, "delete jobs.db");
+    assert!(deleted.start_time_unix_nano >= letter.start_time_unix_nano, "{spans:#?}");
+}
+
+#[test]
+fn a_message_that_no_instance_gets_has_a_trace_without_an_instance() {
+    let (world, collector) = (World::with_queue(&["--max-receives", "1"]), Collector::start());
+    world.send([r#"{"Records": [{"eventSource": "aws:s3", "s3": 7}]}"#]);
+    traced(&world, "misbehave", &collector).args(["--trace-sampling", "0%"]).succeeds();
+    let spans = collector.spans();
+    let task = named(&spans, "process jobs.db");
+    let status = task.status.as_ref().expect("a status");
+    assert_eq!((status.code, &*attribute(&task.attributes, "error.type")), (2, "rejected"), "{task:#?}");
+    assert!(spans.iter().all(|(_, span)| span.name != "instantiate"), "{spans:#?}");
+}
+
+#[test]
+fn the_objects_on_a_commands_streams_are_one_span_each_however_many_pieces_they_have() {
+    let (world, collector) = (World::with_queue(&[]), Collector::start());
+    world.write("in/fruit.list", "red apple\n".repeat(200_000));
+    world.announce();
+    traced(&world, "filter", &collector)
+        .args(["--arg", "red", "--output-object", "output:{stem}.txt", "--fuel", "100000000000"])
+        .succeeds();
+    assert_eq!(world.read("out/fruit.txt").len(), 2_000_000);
+    let spans = collector.spans();
+    let task = named(&spans, "process jobs.db");
+    for (name, is_of_pieces) in [
+        ("read input", false),
+        ("reader-read input", true),
+        ("write output", false),
+        ("writer-write output", true),
+        ("writer-finish output", false),
+    ] {
+        // What is left of the output when the program ends is written by a call of its own.
+        let found: Vec<_> = spans.iter().map(|(_, span)| span).filter(|span| span.name == name).collect();
+        let pieces = |span: &Span| attribute(&span.attributes, "wasmrun.pieces");
+        let of_pieces = found.iter().filter(|span| pieces(span).parse().is_ok_and(|pieces: u64| pieces > 3));
+        assert_eq!(of_pieces.count(), usize::from(is_of_pieces), "{name}: {spans:#?}");
+        assert!(
+            (1..=1 + usize::from(name == "writer-write output")).contains(&found.len()),
+            "{name}: {spans:#?}"
+        );
+        found.iter().for_each(|span| is_child(task, span));
+    }
+}
+
+#[test]
+fn the_task_of_invoke_is_traced_if_it_is_asked_for() {
+    let (world, collector) = (World::new(), Collector::start());
+    world.write("in/object", "content");
+    let parent = format!("traceparent=00-{TRACE}-{SENDER}-01");
+    let invoke = |message: &str| world.invoke("misbehave", message);
+    invoke("get object").args(["--otlp", &collector.endpoint(), "--attribute", &parent]).succeeds();
+    let spans = collector.spans();
+    let task = named(&spans, "invoke misbehave.wasm");
+    assert_eq!((hex(&task.trace_id), hex(&task.parent_span_id)), (TRACE.into(), SENDER.into()));
+    assert_eq!((task.kind(), &*spans[0].0), (SpanKind::Internal, "misbehave"));
+    assert_eq!(attribute(&task.attributes, "faas.trigger"), "other");
+    assert_eq!(attribute(&task.attributes, "faas.invocation_id"), "invoke");
+    assert_eq!(attribute(&task.attributes, "messaging.system"), "");
+    for name in ["instantiate", "get input"] {
+        is_child(task, named(&spans, name));
+    }
+    invoke("reject no").args(["--otlp", &collector.endpoint()]).ends().exited_with(1);
+    let all = collector.spans();
+    let failed = all[spans.len()..].iter().find(|(_, span)| span.name == "invoke misbehave.wasm");
+    assert_eq!(
+        failed.and_then(|(_, span)| span.status.clone()).map(|status| status.message).as_deref(),
+        Some("no")
+    );
+
+    // Variables that are set for all programs don't ask for it, and it has no metrics.
+    invoke("ok").env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()).succeeds();
+    assert_eq!((collector.spans().len(), collector.seen("/v1/metrics").len()), (all.len(), 0));
+}
+
+#[test]
+fn the_guide_names_the_version_of_the_conventions_that_spans_follow() {
+    let (world, collector) = (World::with_queue(&[]), Collector::start());
+    world.send(["ok"]);
+    traced(&world, "misbehave", &collector).succeeds();
+    let spans = collector.resource_spans();
+    let schema = &spans[0].scope_spans[0].schema_url;
+    let version = schema.rsplit('/').next().expect("a version");
+    let guide = fs::read_to_string(repository().join("docs/src/guides/traces.md")).expect("the guide");
+    assert!(guide.contains(&format!("semantic conventions {version}")), "{schema}");
 }

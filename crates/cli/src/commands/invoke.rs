@@ -5,21 +5,29 @@ use crate::output::failure::{EXIT_TASK_FAILED, Failure};
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::InvokeArgs;
 use crate::settings::message::{attributes_from, body_from};
+use crate::settings::otlp::TracesPlan;
 use crate::settings::task::TaskPlan;
 use crate::wiring::backends::Backends;
 use crate::wiring::compiler::open_cache;
 use crate::wiring::component::{Placement, load, read, run_task};
 use crate::wiring::logging;
 use crate::wiring::one_request::{OneRequest, request_from};
+use crate::wiring::watch::{service_name, start_traces};
 use http::Response;
 use http_body_util::BodyExt;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+use wasmrun_otlp::{Service, Trigger};
 use wasmrun_runtime::model::message::{Message, OutgoingMessage};
 use wasmrun_runtime::model::outcome::Outcome;
+use wasmrun_runtime::model::usage::TaskObserver;
 use wasmrun_runtime::ports::http::Body;
 use wasmrun_runtime::ports::requests::Requests;
+
+/// Longest time in which the task's spans are sent: a person waits.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let mut file = ConfigFile::read(args.task.config.as_deref())?;
@@ -30,7 +38,10 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
             (of_request(&args), Some(OneRequest::new(request_from(line, &args.header, body)?)))
         }
     };
+    let otlp = args.otlp.as_ref().map(|url| TracesPlan::asked(url, |name| std::env::var(name).ok()));
+    let otlp = otlp.transpose()?.flatten();
     let plan = TaskPlan::new(args.component, args.task, &mut file, false)?;
+    let plan = TaskPlan { sampling: otlp.as_ref().map(|traces| traces.sampling), ..plan };
     let backends = Backends::new(plan.aws.clone());
     let output = logging::start(&plan.log)?;
 
@@ -39,7 +50,10 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let (requests, response) = request.unzip();
     let requests = requests.map(|request| Arc::new(request) as Arc<dyn Requests>);
     let component = Arc::new(load(&plan, &backends, read, cache, Placement::of_one(requests)).await?);
-    let running = run_task(component, Arc::new(message), |task| task);
+    let service = Service::new(None, service_name(&plan.component.name()));
+    let traces = otlp.map(|plan| start_traces(&plan, &service, Trigger::Person)).transpose()?;
+    let message = Arc::new(message);
+    let running = run_task(component, message.clone(), |task| task);
     let report = match response {
         None => {
             let report = running.await?;
@@ -53,6 +67,10 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
             report
         }
     };
+    if let Some(traces) = traces {
+        traces.ended(&report.record(&message));
+        traces.close(LAST_SPANS).await;
+    }
     Ok(match report.outcome {
         Outcome::Completed => ExitCode::SUCCESS,
         _ => ExitCode::from(EXIT_TASK_FAILED),

@@ -17,7 +17,7 @@
 //! | `file` | the configuration file |
 //! | `project` | the files of a guest's project and of its cases |
 //! | `task` | merges the settings of tasks into a plan |
-//! | `traces` | where traces are exported to |
+//! | `otlp` | where traces and metrics are exported to |
 //! | `as_flags` | writes settings as flags of `run`, for a container's command |
 
 /// Defines a group of settings that flags, variables and a table of the file share. Each setting is optional, so that
@@ -57,6 +57,7 @@ pub(crate) mod limit_flags;
 pub(crate) mod log;
 pub(crate) mod message;
 pub(crate) mod named;
+pub(crate) mod otlp;
 pub(crate) mod outcome_actions;
 pub(crate) mod project;
 mod range;
@@ -67,7 +68,6 @@ pub(crate) mod simulate;
 pub(crate) mod source;
 pub(crate) mod task;
 pub(crate) mod text;
-pub(crate) mod traces;
 pub(crate) mod usage_size;
 pub(crate) mod variables;
 pub(crate) mod watch;

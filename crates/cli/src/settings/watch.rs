@@ -18,15 +18,16 @@ pub(crate) struct WatchSettings {
     /// Format) [default: off]
     #[arg(long, value_name = "NAMESPACE", env = "WASMRUN_EMF", value_parser = typed::<Namespace>)]
     pub(crate) emf: Option<Namespace>,
-    /// Send traces of tasks to this collector (OTLP over HTTP), with /v1/traces added [default:
-    /// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, else off]
+    /// Send traces of tasks and metrics to this collector (OTLP over HTTP), with /v1/traces and /v1/metrics
+    /// added; OTEL_TRACES_EXPORTER=none or OTEL_METRICS_EXPORTER=none turns one of them off [default:
+    /// OTEL_EXPORTER_OTLP_ENDPOINT, or the same for TRACES or METRICS alone, else off]
     #[arg(long, value_name = "URL", env = "WASMRUN_OTLP", value_parser = typed::<CollectorUrl>)]
     pub(crate) otlp: Option<CollectorUrl>,
     /// Share of the traces that begin here to send; those of failed tasks always are [default:
     /// OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG, else 100%]
     #[arg(long, value_name = "PERCENT", env = "WASMRUN_TRACE_SAMPLING", value_parser = typed::<Percent>)]
     pub(crate) trace_sampling: Option<Percent>,
-    /// Name of the service in traces and in the CloudWatch dimension `service` [default: the
+    /// Name of the service in traces, in metrics over OTLP and in the CloudWatch dimension `service` [default: the
     /// component's name]
     #[arg(long, value_name = "NAME", env = "WASMRUN_SERVICE")]
     pub(crate) service: Option<String>,

@@ -9,7 +9,7 @@
 //! | `cases` | reads the cases of a guest's project, and runs each as a task |
 //! | `refresh` | looks for new versions of the component |
 //! | `signals`, `reload` | handle signals; reload the configuration |
-//! | `watch` | serves metrics, status and health of a worker, and finds a worker by its address |
+//! | `watch` | serves and exports metrics, status, health and traces of a worker, and finds a worker by its address |
 //! | `usage_log` | appends the usage of each task to a file |
 //! | `usage_records`, `prices` | read usage files and the price table |
 //! | `worker` | opens and runs a worker |

@@ -1,16 +1,18 @@
-//! Serves metrics, status and health of a worker, and finds a worker by its address.
+//! Serves and exports metrics, status, health and traces of a worker, and finds a worker by its address.
 
 use crate::output::Output;
 use crate::output::failure::Failure;
-use crate::settings::traces::TracesPlan;
+use crate::settings::otlp::{MetricsPlan, OtlpPlan, TracesPlan};
 use crate::settings::watch::{Listen, Namespace, WatchSettings, WorkerAddress};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 use wasmrun_http::Client;
-use wasmrun_otlp::{Options, Traces};
+use wasmrun_otlp::trigger::Queue;
+use wasmrun_otlp::{Service, Traces, Trigger};
 use wasmrun_runtime::worker::Worker;
 use wasmrun_watch::emf::{self, Emf};
 use wasmrun_watch::metrics::Metrics;
@@ -22,40 +24,88 @@ pub(crate) struct Observers {
     pub(crate) traces: Option<Arc<Traces>>,
     pub(crate) metrics: Option<Arc<Metrics>>,
     pub(crate) emf: Option<Arc<Emf>>,
+    /// Sends the metrics to a collector.
+    pub(crate) exporter: Option<MetricsExporter>,
+}
+
+/// Sends a worker's metrics to a collector at intervals.
+#[derive(Clone)]
+pub(crate) struct MetricsExporter {
+    metrics: Arc<wasmrun_otlp::Metrics>,
+    every: Duration,
 }
 
 /// Creates the observers that the settings ask for.
 ///
 /// # Errors
 ///
-/// Says why traces can't be exported.
+/// Says why traces or metrics can't be exported.
 pub(crate) fn observers(
     settings: &WatchSettings,
-    traces: Option<&TracesPlan>,
+    otlp: &OtlpPlan,
     component: &str,
     queue: &str,
 ) -> Result<Observers, Failure> {
-    let default_service = Path::new(component).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let service = settings.service.clone().unwrap_or_else(|| default_service.clone());
-    let traces = match traces {
-        None => None,
-        Some(TracesPlan { endpoint, .. }) => {
-            let wrong = |error| Failure::usage(format!("cannot export traces to {endpoint}: {error}"));
-            let client = Client::from_environment().map_err(wrong)?;
-            let options = Options {
-                endpoint: endpoint.clone(),
-                service: settings.service.clone(),
-                default_service,
-                queue: queue.to_owned(),
-            };
-            Some(Arc::new(Traces::start(options, client).map_err(wrong)?))
-        }
-    };
+    let service = Service::new(settings.service.clone(), service_name(component));
+    let trigger = || Trigger::Queue(Queue::of(queue));
+    let traces = otlp.traces.as_ref().map(|plan| start_traces(plan, &service, trigger())).transpose()?;
+    let exporter = otlp.metrics.as_ref().map(|plan| MetricsExporter::new(plan, &service)).transpose()?;
+    let is_watched = settings.listen.is_some() || exporter.is_some();
+    let name = settings.service.clone().unwrap_or_else(|| service_name(component));
     Ok(Observers {
         traces,
-        metrics: settings.listen.map(|_| Arc::new(Metrics::default())),
-        emf: settings.emf.clone().map(|Namespace(name)| Arc::new(Emf::new(name, &service, queue))),
+        metrics: is_watched.then(|| Arc::new(Metrics::default())),
+        emf: settings.emf.clone().map(|Namespace(namespace)| Arc::new(Emf::new(namespace, &name, queue))),
+        exporter,
     })
+}
+
+/// Returns the name of the service of a component, if nobody names it.
+pub(crate) fn service_name(component: &str) -> String {
+    Path::new(component).file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Starts to send the traces of tasks.
+///
+/// # Errors
+///
+/// Says why they can't be exported.
+pub(crate) fn start_traces(
+    plan: &TracesPlan,
+    service: &Service,
+    trigger: Trigger,
+) -> Result<Arc<Traces>, Failure> {
+    let collector = plan.collector.clone();
+    let endpoint = collector.endpoint.clone();
+    let started =
+        Client::from_environment().and_then(|client| Traces::start(collector, service, trigger, client));
+    started
+        .map(Arc::new)
+        .map_err(|error| Failure::usage(format!("cannot export traces to {endpoint}: {error}")))
+}
+
+impl MetricsExporter {
+    fn new(plan: &MetricsPlan, service: &Service) -> Result<Self, Failure> {
+        let MetricsPlan { collector, every } = plan.clone();
+        let endpoint = collector.endpoint.clone();
+        let metrics = Client::from_environment()
+            .and_then(|client| wasmrun_otlp::Metrics::new(collector, service, SystemTime::now(), client));
+        match metrics {
+            Ok(metrics) => Ok(Self { metrics: Arc::new(metrics), every }),
+            Err(error) => Err(Failure::usage(format!("cannot export metrics to {endpoint}: {error}"))),
+        }
+    }
+
+    /// Sends the metrics at each interval until the returned handle is dropped.
+    pub(crate) fn start(&self, watch: Arc<Watch>) -> AbortOnDropHandle<()> {
+        let Self { metrics, every } = self.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move { metrics.report(every, || watch.gather()).await }))
+    }
+
+    /// Sends the last metrics, but not longer than `most`.
+    pub(crate) async fn close(self, watch: &Watch, most: Duration) {
+        self.metrics.close(&watch.gather(), most).await;
+    }
 }
 
 /// Binds the address of the HTTP server, if the settings name one.

@@ -8,7 +8,7 @@
 //! | [`host_error`] | a failed call of a task: which backend, or which missing grant |
 //! | [`limits`] | how much a task may use |
 //! | [`usage`], [`distribution`] | how much a task consumed; percentiles over many tasks |
-//! | [`trace`] | the request that a message belongs to |
+//! | [`trace`], [`task_trace`] | the request that a message belongs to; what its task did for it |
 //! | [`text`] | escaping of untrusted text that is shown to people |
 
 pub mod distribution;
@@ -17,6 +17,7 @@ pub mod host_error;
 pub mod limits;
 pub mod message;
 pub mod outcome;
+pub mod task_trace;
 pub mod text;
 pub mod trace;
 pub mod usage;

@@ -4,14 +4,13 @@
 //! AWS X-Ray header that SQS carries next to a message ("Tracing header" in X-Ray's developer guide). A task passes on
 //! its trace in the forms in which it arrived. A malformed trace is ignored and is never an error.
 //!
-//! If traces are exported, a task whose message has no trace starts one, and its calls to the host are recorded.
+//! If traces are exported, a task whose message has no trace starts one.
 
 use crate::model::message::{
     Attribute, AttributeValue, MAX_ATTRIBUTES, MAX_MESSAGE_BYTES, Message, OutgoingMessage,
 };
-use crate::model::outcome::OutcomeKind;
 use sha2::{Digest, Sha256};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 use tracing::Span;
 
 /// The attribute that holds the trace ID and the sender's span ID.
@@ -23,17 +22,15 @@ const MAX_STATE_BYTES: usize = 512;
 /// The longest X-Ray header that is parsed; real ones are much shorter.
 const MAX_HEADER_BYTES: usize = 1024;
 
-/// Maximum number of calls of one task that are recorded.
-const MAX_CALLS: usize = 128;
-/// Maximum length of the name of a host that is recorded.
-const MAX_TARGET_BYTES: usize = 255;
-
 /// The share of new traces that is exported. Whether a trace is part of it depends on its ID alone, as with
 /// OpenTelemetry's sampler `TraceIdRatioBased`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling(f64);
 
 impl Sampling {
+    /// All new traces.
+    pub const ALL: Self = Self(1.0);
+
     /// Creates a share of 0 to 1. Returns `None` for other numbers.
     pub fn new(share: f64) -> Option<Self> {
         (0.0..=1.0).contains(&share).then_some(Self(share))
@@ -181,83 +178,6 @@ impl Trace {
     fn xray_header(&self) -> String {
         let (time, rest) = (self.id >> 96, self.id & ((1 << 96) - 1));
         format!("Root=1-{time:08x}-{rest:024x};Parent={:016x};Sampled={}", self.span, u8::from(self.sampled))
-    }
-}
-
-/// The trace of one task, with the task's calls to the host.
-#[derive(Clone, Debug)]
-pub struct TaskTrace {
-    /// The task's position.
-    pub trace: Trace,
-    /// Calls to stores, queues, buckets and HTTP hosts, in the order of their end.
-    pub calls: Vec<HostCall>,
-    /// Number of calls that weren't recorded, as there were too many.
-    pub dropped_calls: u64,
-}
-
-impl TaskTrace {
-    /// Returns whether the trace is exported: it is recorded, or the task failed.
-    pub fn is_exported(&self, outcome: OutcomeKind) -> bool {
-        self.trace.sampled || outcome != OutcomeKind::Completed
-    }
-}
-
-/// A call of a task to the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostCall {
-    /// What was called: `store`, `queue`, `bucket` or `http`.
-    pub kind: &'static str,
-    /// Name of the call, as in metrics.
-    pub name: &'static str,
-    /// Alias of the store, queue or bucket, or the host of a request.
-    pub target: String,
-    /// When it began, from the start of the task.
-    pub began: Duration,
-    /// How long it took.
-    pub took: Duration,
-    /// Its result, as in metrics.
-    pub result: &'static str,
-}
-
-/// The calls of a running task.
-#[derive(Debug)]
-pub(crate) struct CallRecorder {
-    began: Instant,
-    calls: Vec<HostCall>,
-    dropped: u64,
-}
-
-impl CallRecorder {
-    /// Creates the recorder of a task that starts now.
-    pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), calls: Vec::new(), dropped: 0 }
-    }
-
-    /// Records a call that began at `since` and has ended now.
-    pub(crate) fn record(
-        &mut self,
-        since: Instant,
-        kind: &'static str,
-        name: &'static str,
-        target: &str,
-        result: &'static str,
-    ) {
-        if self.calls.len() == MAX_CALLS {
-            self.dropped += 1;
-            return;
-        }
-        let target = &target[..target.floor_char_boundary(MAX_TARGET_BYTES)];
-        let (began, took) = (since.saturating_duration_since(self.began), since.elapsed());
-        self.calls.push(HostCall { kind, name, target: target.to_owned(), began, took, result });
-    }
-
-    /// Returns the task's trace with the calls so far, and forgets them.
-    pub(crate) fn take(&mut self, trace: Trace) -> TaskTrace {
-        TaskTrace {
-            trace,
-            calls: std::mem::take(&mut self.calls),
-            dropped_calls: std::mem::take(&mut self.dropped),
-        }
     }
 }
 

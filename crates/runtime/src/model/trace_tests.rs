@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use std::time::Duration;
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const HEADER: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";
@@ -107,19 +108,6 @@ fn log_lines_name_each_trace_that_came_and_the_new_ones_that_are_recorded() {
     let new = message(&[], None);
     assert!(named(&new, 1.0) && !named(&new, 0.0));
     assert_eq!(Trace::of_log(&new, None), None);
-}
-
-#[test]
-fn a_bounded_number_of_calls_is_recorded() {
-    let mut recorder = CallRecorder::new();
-    for _ in 0..MAX_CALLS + 3 {
-        recorder.record(Instant::now(), "http", "request", &"ü".repeat(1000), "ok");
-    }
-    let trace = Trace::of_task(&message(&[], None), Sampling::new(0.0)).expect("a trace");
-    let task = recorder.take(trace);
-    assert_eq!((task.calls.len(), task.dropped_calls), (MAX_CALLS, 3));
-    assert!(task.calls.iter().all(|call| call.target.len() <= MAX_TARGET_BYTES));
-    assert!(!task.is_exported(OutcomeKind::Completed) && task.is_exported(OutcomeKind::Trapped));
 }
 
 #[test]

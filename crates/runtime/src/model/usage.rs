@@ -3,7 +3,8 @@
 use crate::model::limits::Limit;
 use crate::model::message::Message;
 use crate::model::outcome::{Outcome, OutcomeKind};
-use crate::model::trace::{self, TaskTrace, Trace};
+use crate::model::task_trace::TaskTrace;
+use crate::model::trace::{self, Trace};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -208,20 +209,22 @@ pub trait TaskObserver: Send + Sync {
     /// Called when a task has ended, on a guest thread: an implementation must not block.
     fn ended(&self, record: &TaskRecord<'_>);
 
-    /// Called when the message of a task with an exported trace was settled, or couldn't be.
+    /// Called when the message of a task with an exported trace was settled or dead-lettered, or couldn't be.
     fn settled(&self, _settled: &Settled<'_>) {}
 }
 
-/// A settlement that was carried out, or failed.
+/// A call to a queue that followed from the end of a task. It has ended now, and may have failed.
 #[derive(Clone, Copy, Debug)]
 pub struct Settled<'a> {
     /// The task's trace.
     pub trace: &'a Trace,
     /// The queue's ID of the message.
     pub message_id: &'a str,
-    /// What was done: `delete`, `retry` or `release`.
+    /// URL of the queue that was called: of the message's, or of the dead-letter queue.
+    pub queue: &'a str,
+    /// What was done: `delete`, `retry`, `release` or `dead-letter`.
     pub operation: &'static str,
-    /// How long the call to the queue took. It ended now.
+    /// How long the call took.
     pub took: Duration,
     /// Why it failed.
     pub error: Option<&'a str>,

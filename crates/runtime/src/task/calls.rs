@@ -372,7 +372,7 @@ impl HttpCounts {
     }
 }
 
-fn of_store<T>(answer: &Result<T, StoreError>) -> CallResult {
+pub(crate) fn of_store<T>(answer: &Result<T, StoreError>) -> CallResult {
     match answer {
         Ok(_) => CallResult::Ok,
         Err(StoreError::NotFound) => CallResult::NotFound,

@@ -5,7 +5,8 @@ use crate::engine::threads::ThreadLoad;
 use crate::model::host_error::{HostError, Used};
 use crate::model::limits::{Limit, Limits};
 use crate::model::message::Message;
-use crate::model::trace::{CallRecorder, Sampling, TaskTrace, Trace};
+use crate::model::task_trace::{CallRecorder, TaskTrace};
+use crate::model::trace::{Sampling, Trace};
 use crate::model::usage::Usage;
 use crate::ports::object_store::Transfer;
 use crate::ports::requests::Requests;
@@ -254,7 +255,7 @@ impl TaskState {
         result: CallResult,
     ) {
         if let (Some(recorder), Some(since)) = (&self.recorder, self.called_at.take()) {
-            recorder.lock().record(since, kind, name, target, result.as_str());
+            recorder.lock().record((since, Instant::now()), kind, name, target, result.as_str());
         }
     }
 

@@ -11,7 +11,9 @@ use crate::model::event::{self, Carried};
 use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::message::Message;
 use crate::model::outcome::{Outcome, shorten};
+use crate::model::task_trace::HostCall;
 use crate::ports::object_store::{ObjectStore, StoreError};
+use crate::task::calls::{self, CallResult, StoreCall};
 use crate::task::grant::check_key;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -21,6 +23,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -83,16 +86,21 @@ impl BodyStore {
             let (store, most) = (self.store.clone(), self.most_bytes);
             AbortOnDropHandle::new(io.spawn(async move { read(&*store, &key, most).await }))
         };
-        let failed = |what: String| {
-            let text = format!("body store: {what}");
-            let kind = HostErrorKind::Unavailable { reading: None };
-            Failed {
-                outcome: Outcome::HostFailed { what: text.clone() },
-                host_error: Some(error(kind, text)),
-            }
-        };
+        let answer = reading.await.map_err(|error| unavailable(&error.to_string()))?;
+        let result = calls::of_store(&answer);
+        let fetched = self.with_body(message, answer, place);
+        fetched.map_err(|failed| Failed { read: Some(result), ..failed })
+    }
+
+    /// Returns the message with the body that the store has answered.
+    fn with_body(
+        &self,
+        message: &Arc<Message>,
+        answer: Result<Option<String>, StoreError>,
+        place: Place,
+    ) -> Result<Arc<Message>, Failed> {
         let retry = |reason: String| Outcome::Retry { delay: None, reason };
-        match reading.await.map_err(|error| failed(error.to_string()))? {
+        match answer {
             Ok(Some(fetched)) => {
                 let body = match place {
                     Place::Body => fetched,
@@ -109,17 +117,17 @@ impl BodyStore {
             // Without the right to list, S3 gives the same answer for an object that doesn't exist. Other messages show
             // which it is.
             Err(StoreError::AccessDenied(why)) => Err(Failed {
-                outcome: retry("the body store refuses to hand out its body".into()),
                 host_error: Some(error(
                     HostErrorKind::Refused { reading: None },
                     format!("body store: {why}"),
                 )),
+                ..Failed::of(retry("the body store refuses to hand out its body".into()))
             }),
             Err(StoreError::Conflict(why)) => {
-                Err(Failed { outcome: retry(format!("its body cannot be read: {why}")), host_error: None })
+                Err(Failed::of(retry(format!("its body cannot be read: {why}"))))
             }
             Err(StoreError::Invalid(why)) => Err(rejected(&format!("its body cannot be read: {why}"))),
-            Err(error) => Err(failed(error.to_string())),
+            Err(error) => Err(unavailable(&error.to_string())),
         }
     }
 }
@@ -129,6 +137,14 @@ impl BodyStore {
 pub(super) struct Failed {
     pub(super) outcome: Outcome,
     pub(super) host_error: Option<Box<HostError>>,
+    /// Result of the call to the store, if it has answered.
+    pub(super) read: Option<CallResult>,
+}
+
+impl Failed {
+    pub(super) fn of(outcome: Outcome) -> Self {
+        Self { outcome, host_error: None, read: None }
+    }
 }
 
 /// Name of the body store in [`HostError`]. It can't be an alias, as an alias contains no space.
@@ -139,12 +155,32 @@ pub(super) fn body_store() -> Used {
     Used { backend: BODY_STORE.into(), access: Access::Read }
 }
 
+/// Returns the call that fetched a body, for the task's trace.
+pub(super) fn fetch_call(took: Duration, result: CallResult) -> HostCall {
+    HostCall {
+        kind: "store",
+        name: StoreCall::Get.as_str(),
+        target: BODY_STORE.into(),
+        began: Duration::ZERO,
+        took,
+        result: result.as_str(),
+        pieces: 1,
+    }
+}
+
 fn error(kind: HostErrorKind, text: String) -> Box<HostError> {
     Box::new(HostError { used: body_store(), kind, text })
 }
 
 fn rejected(reason: &str) -> Failed {
-    Failed { outcome: Outcome::Rejected { reason: reason.into() }, host_error: None }
+    Failed::of(Outcome::Rejected { reason: reason.into() })
+}
+
+/// The store can't be reached, or doesn't answer.
+fn unavailable(what: &str) -> Failed {
+    let text = format!("body store: {what}");
+    let kind = HostErrorKind::Unavailable { reading: None };
+    Failed { host_error: Some(error(kind, text.clone())), ..Failed::of(Outcome::HostFailed { what: text }) }
 }
 
 fn is_reserved(attribute: &str) -> bool {

@@ -6,11 +6,12 @@ use crate::model::message::{
     Attribute, AttributeValue, MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage,
 };
 use crate::model::outcome::Outcome;
+use crate::model::usage::Settled;
 use crate::ports::queue::{Queue, QueueError};
 use crate::task::component::Report;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -90,11 +91,17 @@ impl Worker {
             let queue = queue.clone();
             AbortOnDropHandle::new(self.io.spawn(async move { queue.send(&[dead]).await.pop() }))
         };
-        let (message_id, queue) = (&message.id, queue.url());
+        let (message_id, queue, began) = (&message.id, queue.url(), Instant::now());
         let answer = tokio::select! {
             answer = sending => answer.ok().flatten().unwrap_or_else(|| Err(QueueError::unanswered())),
             () = abandon.cancelled() => return Decision::Release(Duration::ZERO),
         };
+        if let Some(trace) = report.exported_trace() {
+            let (took, error) = (began.elapsed(), answer.as_ref().err().map(ToString::to_string));
+            let error = error.as_deref();
+            let settled = Settled { trace, message_id, queue, operation: "dead-letter", took, error };
+            self.options.observers.iter().for_each(|observer| observer.settled(&settled));
+        }
         match answer {
             Ok(id) => {
                 self.tally.counters.dead_lettered.add(1);

@@ -9,7 +9,8 @@ use super::waiting::{LeasedMessage, MOST_WAITING};
 use super::{InProgress, OnLeaseExpired, Worker};
 use crate::model::message::Message;
 use crate::model::outcome::{Cancel, Outcome, OutcomeKind};
-use crate::model::usage::{TaskRecord, Usage};
+use crate::model::usage::Usage;
+use crate::task::calls::CallResult;
 use crate::task::component::Report;
 use std::pin::pin;
 use std::sync::Arc;
@@ -73,9 +74,7 @@ impl Worker {
         if !self.queue.settles() {
             self.breaker.settled(verdict.evidence, probe);
         } else if let Some(settlement) = self.settlement(leased, operation, unsettled).await {
-            let kind = report.outcome.kind();
-            let trace = report.trace.filter(|task| is_same && task.is_exported(kind));
-            let trace = trace.map(|task| Box::new(task.trace));
+            let trace = report.exported_trace().filter(|_| is_same).cloned().map(Box::new);
             let settlement = Settlement { evidence: verdict.evidence, probe, trace, ..settlement };
             // Can't fail: the receiver lives until all senders are dropped.
             let _ = in_progress.settlements.send(settlement);
@@ -209,24 +208,34 @@ impl Worker {
         let mut cancelled = pin!(cancelled);
         let fetched = tokio::select! {
             fetched = bodies.fetch(message, &self.io) => fetched,
-            why = &mut cancelled => Err(Failed { outcome: Outcome::Cancelled { why }, host_error: None }),
+            why = &mut cancelled => Err(Failed::of(Outcome::Cancelled { why })),
             () = tokio::time::sleep(self.component.timeout()) => {
                 let what = "body store: no answer in time".into();
-                Err(Failed { outcome: Outcome::HostFailed { what }, host_error: None })
+                let read = Some(CallResult::Unavailable);
+                Err(Failed { read, ..Failed::of(Outcome::HostFailed { what }) })
             }
         };
+        let took = began.elapsed();
         match fetched {
             Ok(fetched) => {
-                if !Arc::ptr_eq(&fetched, message) {
+                let was_elsewhere = !Arc::ptr_eq(&fetched, message);
+                if was_elsewhere {
                     self.attributions.succeeded(&[body_store()]);
                 }
-                self.component.run(fetched, cancelled).await
+                let mut report = self.component.run(fetched, cancelled).await;
+                if let Some(trace) = report.trace.as_mut().filter(|_| was_elsewhere) {
+                    trace.add_fetch(body::fetch_call(took, CallResult::Ok));
+                }
+                report
             }
-            Err(Failed { outcome, host_error }) => {
+            Err(Failed { outcome, host_error, read }) => {
                 let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
-                let wall = began.elapsed();
-                let usage = Usage { queued, blocked: wall, wall, ..Usage::default() };
-                Report::of_no_instance(self.component.name(), outcome, usage, host_error)
+                let usage = Usage { queued, blocked: took, wall: took, ..Usage::default() };
+                let mut trace = self.component.task_trace(message);
+                if let (Some(trace), Some(result)) = (&mut trace, read) {
+                    trace.calls.push(body::fetch_call(took, result));
+                }
+                Report { trace, ..Report::of_no_instance(self.component.name(), outcome, usage, host_error) }
             }
         }
     }
@@ -243,10 +252,9 @@ impl Worker {
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
         self.window.ended(report);
-        let Report { outcome, usage, component, .. } = report;
+        let Report { outcome, usage, .. } = report;
         if !self.options.observers.is_empty() {
-            let record =
-                TaskRecord::new(message, component, outcome, usage).with_trace(report.trace.as_ref());
+            let record = report.record(message);
             self.options.observers.iter().for_each(|observer| observer.ended(&record));
         }
         let (message_id, receive_count) = (&message.id, message.receive_count);

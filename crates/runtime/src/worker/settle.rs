@@ -177,6 +177,7 @@ async fn settle_batch(
                 let settled = Settled {
                     trace,
                     message_id: &settlement.message_id,
+                    queue: queue.url(),
                     operation: operation.as_str(),
                     took: began.elapsed(),
                     error: error.as_deref(),

@@ -8,7 +8,7 @@ use crate::settings::log::LogSettings;
 use crate::settings::registry::RegistrySettings;
 use crate::settings::serve::ServeSettings;
 use crate::settings::text::typed;
-use crate::settings::watch::{Listen, WatchSettings};
+use crate::settings::watch::{CollectorUrl, Listen, WatchSettings};
 use crate::settings::worker::WorkerSettings;
 use bytesize::ByteSize;
 use clap::Args;
@@ -149,6 +149,9 @@ pub(crate) struct InvokeArgs {
     /// Print outcome and usage as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Send the task's trace to this collector (OTLP over HTTP), with /v1/traces added [default: off]
+    #[arg(long, value_name = "URL", value_parser = typed::<CollectorUrl>)]
+    pub(crate) otlp: Option<CollectorUrl>,
     #[command(flatten)]
     pub(crate) task: TaskArgs,
 }

@@ -4,6 +4,7 @@ use super::plan::RunPlan;
 use super::queues::{WorkQueue, create_planned, work_queue};
 use super::service::Service;
 use crate::output::failure::Failure;
+use crate::settings::otlp::OtlpPlan;
 use crate::settings::task::TaskPlan;
 use crate::wiring::backends::Backends;
 use crate::wiring::compiler::open_cache;
@@ -76,8 +77,8 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let is_protected = plan.worker.scale_in_protection.unwrap_or(true);
     let protection = is_protected.then(Protection::from_environment).flatten();
     // A check runs no task.
-    let traces = plan.traces.as_ref().filter(|_| !plan.is_check);
-    let observers = watch::observers(&plan.watching, traces, &plan.task.component.name(), work.queue.url())?;
+    let otlp = if plan.is_check { &OtlpPlan::default() } else { &plan.otlp };
+    let observers = watch::observers(&plan.watching, otlp, &plan.task.component.name(), work.queue.url())?;
     // The requests learn how their tasks ended.
     let shown = shown.or(requests.map(|requests| requests as Arc<dyn TaskObserver>));
     let options = WorkerOptions {
@@ -139,7 +140,7 @@ fn all_observers(
     observers: &Observers,
     shown: Option<Arc<dyn TaskObserver>>,
 ) -> Vec<Arc<dyn TaskObserver>> {
-    let Observers { traces, metrics, emf } = observers;
+    let Observers { traces, metrics, emf, .. } = observers;
     [
         usage.cloned().map(|usage| usage as Arc<dyn TaskObserver>),
         traces.clone().map(|traces| traces as Arc<dyn TaskObserver>),

@@ -3,10 +3,10 @@
 use crate::output::failure::Failure;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::{RunArgs, ServeArgs};
+use crate::settings::otlp::OtlpPlan;
 use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
 use crate::settings::serve::ServePlan;
 use crate::settings::task::TaskPlan;
-use crate::settings::traces::TracesPlan;
 use crate::settings::usage_size::usage_bytes;
 use crate::settings::watch::WatchSettings;
 use crate::settings::worker::WorkerSettings;
@@ -26,8 +26,8 @@ pub(crate) struct RunPlan {
     pub(crate) usage: Option<(PathBuf, u64)>,
     pub(super) worker: WorkerSettings,
     pub(crate) watching: WatchSettings,
-    /// Where traces are exported to; `None`: they aren't.
-    pub(crate) traces: Option<TracesPlan>,
+    /// Where traces and metrics are exported to.
+    pub(crate) otlp: OtlpPlan,
     outcomes: OutcomeActions,
     pub(crate) task: TaskPlan,
     /// Whether to open and check everything without running a task.
@@ -54,12 +54,12 @@ impl RunPlan {
             ));
         }
         let watching = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
-        let traces = TracesPlan::new(&watching, |name| std::env::var(name).ok())?;
+        let otlp = OtlpPlan::new(&watching, |name| std::env::var(name).ok())?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
         let task = TaskPlan {
             refreshed: worker.component_refresh.is_some(),
-            sampling: traces.as_ref().map(|traces| traces.sampling),
+            sampling: otlp.traces.as_ref().map(|traces| traces.sampling),
             ..task
         };
         Ok(Self {
@@ -68,7 +68,7 @@ impl RunPlan {
             usage: usage.map(|path| (path, usage_bytes)),
             worker,
             watching,
-            traces,
+            otlp,
             outcomes,
             task,
             is_check: args.check,
@@ -169,7 +169,7 @@ impl RunPlan {
             on_lease_expired: worker.on_lease_expired(),
             max_consecutive_failures: worker.max_consecutive_failures(),
             rate: worker.rate,
-            watch_depth: self.watching.listen.is_some(),
+            watch_depth: self.watching.listen.is_some() || self.otlp.metrics.is_some(),
             ..defaults
         })
     }

@@ -8,16 +8,17 @@ use crate::output::progress::progress;
 use crate::settings::worker::Interval;
 use crate::wiring::refresh::Refresh;
 use crate::wiring::signals::Stop;
-use crate::wiring::watch::{self, Observers};
+use crate::wiring::watch::{self, MetricsExporter, Observers};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
 use wasmrun_aws::ecs::Protection;
+use wasmrun_otlp::Traces;
 use wasmrun_runtime::worker::{Summary, Worker, WorkerOptions};
 use wasmrun_watch::{About, Watch};
 
-/// Longest time in which the last spans are sent, before the process is killed.
-const LAST_SPANS: Duration = Duration::from_secs(2);
+/// Longest time in which the last spans and metrics are sent, before the process is killed.
+const LAST_SENT: Duration = Duration::from_secs(2);
 
 impl Opened {
     /// Warns of rejected messages that stay in the queue.
@@ -82,15 +83,17 @@ pub(crate) async fn serve(
 ) -> Result<Summary, Failure> {
     let progress = draw_progress(plan, &opened, output).await?;
     let Opened { queue, component, worker, usage, observers, protection, server, service, .. } = opened;
-    let Observers { traces, metrics, emf } = observers;
+    let Observers { traces, metrics, emf, exporter } = observers;
     let refreshing = plan.worker.component_refresh.map(|Interval(every)| {
         Refresh::new(plan.task.clone(), component.clone(), plan.worker.rollout).keep(every)
     });
-    let serving = server.zip(metrics).map(|(server, metrics)| {
+    let watch = metrics.map(|metrics| {
         let about = About { version: env!("CARGO_PKG_VERSION"), queue: queue.url().to_owned(), started_at };
-        let watch = Watch { about, metrics, worker: worker.clone(), component };
-        watch::serve(server, Arc::new(watch))
+        Arc::new(Watch { about, metrics, worker: worker.clone(), component })
     });
+    let serving = server.zip(watch.clone()).map(|(server, watch)| watch::serve(server, watch));
+    let exported = exporter.zip(watch);
+    let exporting = exported.as_ref().map(|(exporter, watch)| exporter.start(watch.clone()));
     let reporting = emf.clone().map(|emf| watch::print_metrics(emf, worker.clone(), output.clone()));
     // A service's worker stops once the requests that have arrived are answered.
     let stop_timeout = plan.worker.stop_timeout.unwrap_or(WorkerOptions::default().stop_timeout);
@@ -105,16 +108,14 @@ pub(crate) async fn serve(
     if let Some(answering) = answering {
         let _ = answering.await;
     }
-    drop((refreshing, serving, reporting));
+    drop((refreshing, serving, exporting, reporting));
     if let Some(protection) = &protection {
         protection.end().await;
     }
     if let Some(emf) = emf {
         output.print(&emf.line(&worker.status(), SystemTime::now(), true));
     }
-    if let Some(traces) = traces {
-        traces.close(LAST_SPANS).await;
-    }
+    send_last(traces, exported).await;
     if let Some(progress) = progress {
         progress.abort();
         output.end_progress();
@@ -123,6 +124,21 @@ pub(crate) async fn serve(
         usage.close();
     }
     Ok(summary)
+}
+
+/// Sends the spans that wait and the last metrics, at the same time.
+async fn send_last(traces: Option<Arc<Traces>>, exported: Option<(MetricsExporter, Arc<Watch>)>) {
+    let spans = async {
+        if let Some(traces) = traces {
+            traces.close(LAST_SENT).await;
+        }
+    };
+    let metrics = async {
+        if let Some((exporter, watch)) = exported {
+            exporter.close(&watch, LAST_SENT).await;
+        }
+    };
+    tokio::join!(spans, metrics);
 }
 
 /// Starts to draw the progress of a worker that ends when the queue is empty.

@@ -171,7 +171,7 @@ async fn connect(
         };
         match opened {
             Ok((end, hold)) => {
-                let name = Arc::new(Name { alias, key, standard: Some(INPUT) });
+                let name = Arc::new(Name::new(alias, key, Some(INPUT)));
                 if let Some(pipes) = &state.pipes {
                     // The pipes themselves are part of `COMMAND_BYTES`.
                     pipes.input.connect(&state.streams, End { name, end, hold }, None);
@@ -192,7 +192,7 @@ async fn connect(
         };
         match opened {
             Ok((end, hold)) => {
-                let name = Arc::new(Name { alias: alias.clone(), key, standard: Some(OUTPUT) });
+                let name = Arc::new(Name::new(alias.clone(), key, Some(OUTPUT)));
                 if let Some(pipes) = &state.pipes {
                     pipes.output.connect(&state.streams, End { name, end, hold });
                 }

@@ -5,6 +5,7 @@
 //! | `load` | loads a component, and finds what would make each of its tasks fail |
 //! | `refresh`, `rollout` | load new versions; decide whether they take over |
 //! | `refusal` | says why a component can't be loaded |
+//! | `report` | the result of a task |
 //! | `inspect` | inspects and compiles components without running them |
 //! | `outline` | reads imports, exports and parts from a component's file |
 //! | `metadata` | reads what a component's authors say of it |
@@ -21,6 +22,7 @@ mod outline;
 mod parts;
 mod refresh;
 mod refusal;
+mod report;
 mod rollout;
 
 #[cfg(feature = "compiler")]
@@ -31,6 +33,7 @@ pub use self::metadata::{Metadata, metadata};
 pub use self::parts::{Excess, Parts};
 pub use self::refresh::Refreshes;
 pub use self::refusal::LoadError;
+pub use self::report::Report;
 pub use self::rollout::{Counts, Share};
 
 use self::load::{Common, renew};
@@ -44,7 +47,8 @@ use crate::model::host_error::{Access, HostError, HostErrorKind, Used};
 use crate::model::limits::Limit;
 use crate::model::message::Message;
 use crate::model::outcome::{Cancel, Outcome, shorten};
-use crate::model::trace::{TaskTrace, Trace};
+use crate::model::task_trace::TaskTrace;
+use crate::model::trace::Trace;
 use crate::model::usage::Usage;
 use crate::task::calls::HostCalls;
 use crate::task::classify::Remains;
@@ -96,38 +100,6 @@ struct Pool {
     frames: Frames,
 }
 
-/// Result of a task.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// How the task ended.
-    pub outcome: Outcome,
-    /// The resources that the task consumed.
-    pub usage: Usage,
-    /// The last host error, if the task didn't complete.
-    pub host_error: Option<HostError>,
-    /// The accesses that succeeded.
-    pub well: Vec<Used>,
-    /// Whether the task got as far as instantiating the component.
-    pub ran: bool,
-    /// Name of the component's version.
-    pub component: Arc<str>,
-    /// The task's trace, if traces are exported.
-    pub trace: Option<TaskTrace>,
-}
-
-impl Report {
-    /// Creates the report of a task that ended before it had an instance.
-    pub(crate) fn of_no_instance(
-        component: Arc<str>,
-        outcome: Outcome,
-        usage: Usage,
-        host_error: Option<Box<HostError>>,
-    ) -> Self {
-        let host_error = host_error.map(|error| *error);
-        Self { outcome, usage, host_error, well: Vec::new(), ran: false, component, trace: None }
-    }
-}
-
 impl Component {
     /// Returns the name of its version: of the one before, as long as a new version is on trial.
     pub fn name(&self) -> Arc<str> {
@@ -137,6 +109,12 @@ impl Component {
     /// Returns a span that adds the trace of a message to the log lines of its task, or an empty span.
     pub fn task_span(&self, message: &Message) -> Span {
         Trace::task_span(message, self.common.sampling)
+    }
+
+    /// Returns the trace of a task that has made no call, if traces are exported.
+    pub(crate) fn task_trace(&self, message: &Message) -> Option<TaskTrace> {
+        let sampling = self.common.sampling?;
+        Trace::of_task(message, Some(sampling)).map(TaskTrace::new)
     }
 
     /// Returns the longest time that a task may take.
@@ -226,13 +204,19 @@ impl Component {
     /// polls this future: spawn it on [`Component::threads`]. Dropping the future ends the task.
     pub async fn run(&self, message: Arc<Message>, cancelled: impl Future<Output = Cancel>) -> Report {
         let version = self.versions.read().next(fastrand::f64);
-        let report = match self.prepare(&version, message) {
-            Ok(delivered) => run_prepared(&version, Arc::new(delivered), cancelled).await,
+        let mut report = match self.prepare(&version, message.clone()) {
+            Ok(delivered) => {
+                let report = run_prepared(&version, Arc::new(delivered), cancelled).await;
+                self.ended(&version, &report.outcome);
+                report
+            }
             Err((outcome, host_error)) => {
-                return Report::of_no_instance(version.name.clone(), outcome, Usage::default(), host_error);
+                Report::of_no_instance(version.name.clone(), outcome, Usage::default(), host_error)
             }
         };
-        self.ended(&version, &report.outcome);
+        if report.trace.is_none() {
+            report.trace = self.task_trace(&message);
+        }
         report
     }
 

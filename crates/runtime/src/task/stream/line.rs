@@ -32,9 +32,10 @@ struct Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         let mut calls = self.caller.calls.lock();
-        calls.since.remove(&self.number);
+        let now = Instant::now();
+        let times = (calls.since.remove(&self.number).unwrap_or(now), now);
         let name = self.caller.name.clone();
-        calls.ended.push(Ended { name, call: self.call, answer: self.answer.take() });
+        calls.ended.push(Ended { name, call: self.call, times, answer: self.answer.take() });
     }
 }
 

@@ -18,14 +18,14 @@ pub(crate) use self::input::Input;
 pub(crate) use self::output::{Output, Unfinished};
 
 use self::line::Caller;
-use super::calls::StoreCall;
+use super::calls::{self, CallResult, StoreCall};
 use super::holds::Hold;
 use super::host::object_store::{Fault, StreamFailed};
 use super::store::TaskState;
 use crate::ports::object_store::StoreError;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use wasmtime::Result;
@@ -57,6 +57,8 @@ struct Calls {
 struct Ended {
     name: Arc<Name>,
     call: StoreCall,
+    /// Its start and its end.
+    times: (Instant, Instant),
     /// `None`: the guest dropped the stream first.
     answer: Option<std::result::Result<u64, StoreError>>,
 }
@@ -68,6 +70,14 @@ pub(crate) struct Name {
     /// The name of a standard stream, of which a failed call ends the task: a program can't tell a failed read from the
     /// end of its input.
     pub(crate) standard: Option<&'static str>,
+    /// Index of the stream's calls in the task's trace, once there is one.
+    recorded: OnceLock<usize>,
+}
+
+impl Name {
+    pub(crate) fn new(alias: String, key: String, standard: Option<&'static str>) -> Self {
+        Self { alias, key, standard, recorded: OnceLock::new() }
+    }
 }
 
 /// The host's end of a stream, with what it holds of the host.
@@ -126,19 +136,35 @@ impl TaskState {
     }
 
     /// Counts a call that has ended.
-    fn count_stream(&mut self, Ended { name, call, answer }: Ended) -> Result<()> {
-        let Name { alias, key, standard } = &*name;
+    fn count_stream(&mut self, Ended { name, call, times, answer }: Ended) -> Result<()> {
+        let Name { alias, key, standard, .. } = &*name;
         self.usage.calls += 1;
         self.count_store_call(alias)?;
         let Some(answer) = answer else { return Ok(()) };
         if let (StoreCall::ReaderRead, Ok(bytes)) = (call, &answer) {
             self.count_read(alias, *bytes)?;
         }
+        self.record_piece(&name, call, times, calls::of_store(&answer));
         match (self.answered(call, alias, key, answer), standard) {
             (Err(Fault::Trap(trap)), _) => Err(trap),
             (Err(Fault::Error(error)), Some(stream)) => Err(StreamFailed::new(stream, &error).into()),
             // The stream tells the guest.
             (Err(Fault::Error(_)), None) | (Ok(_), _) => Ok(()),
+        }
+    }
+
+    /// Records a call for the task's trace, if traces are exported: together with the calls of the same stream before it.
+    fn record_piece(&self, name: &Name, call: StoreCall, times: (Instant, Instant), result: CallResult) {
+        let Some(recorder) = &self.recorder else { return };
+        let (mut recorder, result) = (recorder.lock(), result.as_str());
+        match name.recorded.get() {
+            Some(&index) => recorder.extend(index, times.1, result),
+            None => {
+                if let Some(index) = recorder.record(times, "store", call.as_str(), &name.alias, result) {
+                    // Can't fail: the task counts its streams' calls one after the other.
+                    let _ = name.recorded.set(index);
+                }
+            }
         }
     }
 

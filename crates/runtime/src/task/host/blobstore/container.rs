@@ -52,7 +52,7 @@ impl HostContainer for TaskState {
             let part = (range.start > 0 || range.end < u64::MAX).then(|| range.clone());
             let (end, hold) = self.open_reader(grant, name.clone(), None, part).await?;
             let size = range.end.min(end.info().size).saturating_sub(range.start);
-            let name = Arc::new(Name { alias, key: name, standard: None });
+            let name = Arc::new(Name::new(alias, name, None));
             Ok(self.table.push(IncomingValue { reader: End { name, end, hold }, size })?)
         };
         told(opened.await)
@@ -71,7 +71,7 @@ impl HostContainer for TaskState {
             let grant = self.granted(&this, Mode::writes, &name)?;
             let alias = grant.alias.clone();
             let (end, hold) = self.open_writer(grant, name.clone(), PutOptions::default()).await?;
-            let name = Arc::new(Name { alias, key: name, standard: None });
+            let name = Arc::new(Name::new(alias, name, None));
             self.table.get(&data)?.output.connect(&self.streams, End { name, end, hold });
             Ok(())
         };

@@ -377,7 +377,7 @@ impl TaskState {
         let (directory, info) = (directory.clone(), info.clone());
         let grant = self.grant(&directory)?;
         let file = self.held.take_bytes(FILE_BYTES)?;
-        let name = Name { alias: grant.alias.clone(), key: info.key.clone(), standard: None };
+        let name = Name::new(grant.alias.clone(), info.key.clone(), None);
         let range = (offset > 0).then_some(offset..info.size);
         let opened = self.open_reader(grant, info.key, info.version, range).await;
         let (end, hold) = opened.map_err(of_store)?;

@@ -113,7 +113,7 @@ impl TaskState {
         self.files.remove(path);
         self.may_write_files()?;
         let file = self.held.take_bytes(FILE_BYTES)?;
-        let name = Name { alias: grant.alias.clone(), key: key.clone(), standard: None };
+        let name = Name::new(grant.alias.clone(), key.clone(), None);
         let options = put_options(is_exclusive);
         let (end, hold) = self.open_writer(grant, key, options).await.map_err(of_store)?;
         let output = Output::of_pieces(PIECE_BYTES);

@@ -2,7 +2,7 @@
 
 use super::meter::{Counted, Counts, Direction, Meter, head_bytes};
 use super::{Answered, Connection};
-use crate::model::trace::CallRecorder;
+use crate::model::task_trace::CallRecorder;
 use crate::ports::http::{Body, Destination, HttpError, MAX_HEAD_BYTES};
 use crate::task::calls::CallResult;
 use crate::task::http::{HttpGrant, Target};
@@ -63,7 +63,8 @@ impl Exchange {
         };
         self.config.calls.requested(result);
         if let Some(recorder) = &self.recorder {
-            recorder.lock().record(began, "http", "request", &self.target.host(), result.as_str());
+            let times = (began, Instant::now());
+            recorder.lock().record(times, "http", "request", &self.target.host(), result.as_str());
         }
         answered
     }

@@ -16,7 +16,7 @@ pub(crate) use self::meter::{Counted, Direction, Meter, head_bytes};
 use super::LimitHit;
 use crate::model::host_error::{Access, HostErrorKind};
 use crate::model::limits::{Limit, Limits};
-use crate::model::trace::CallRecorder;
+use crate::model::task_trace::CallRecorder;
 use crate::model::usage::HttpUsage;
 use crate::task::calls::CallResult;
 use crate::task::http::{HttpGrant, Target};

@@ -1,0 +1,32 @@
+//! What spans and metrics are said to come from.
+
+use opentelemetry::{Key, KeyValue, Value};
+use opentelemetry_sdk::Resource;
+use opentelemetry_semantic_conventions::attribute::{SERVICE_INSTANCE_ID, SERVICE_NAME};
+use uuid::Uuid;
+
+/// What the SDK calls a service without a name.
+const UNKNOWN: &str = "unknown_service";
+
+/// A service, and this process as an instance of it.
+#[derive(Clone, Debug)]
+pub struct Service(pub(crate) Resource);
+
+impl Service {
+    /// Describes this process. Without a name, the service has that of `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES`, or
+    /// else `default_name`. The instance gets an ID of its own if the variables name none: sums of several workers would
+    /// otherwise be one series, which jumps from one to the other.
+    pub fn new(name: Option<String>, default_name: String) -> Self {
+        let found = Resource::builder().build();
+        let has = |key| found.get(&Key::from_static_str(key)).filter(|value| !is_unknown(value)).is_some();
+        let name = name.or_else(|| (!has(SERVICE_NAME)).then_some(default_name));
+        let id = (!has(SERVICE_INSTANCE_ID)).then(|| Uuid::new_v4().to_string());
+        let of = |key: &'static str| move |value: String| KeyValue::new(key, value);
+        let own = name.map(of(SERVICE_NAME)).into_iter().chain(id.map(of(SERVICE_INSTANCE_ID)));
+        Self(Resource::builder().with_attributes(own).build())
+    }
+}
+
+fn is_unknown(value: &Value) -> bool {
+    matches!(value, Value::String(name) if name.as_str().starts_with(UNKNOWN))
+}

@@ -1,0 +1,53 @@
+//! The result of a task.
+
+use crate::model::host_error::{HostError, Used};
+use crate::model::message::Message;
+use crate::model::outcome::Outcome;
+use crate::model::task_trace::TaskTrace;
+use crate::model::trace::Trace;
+use crate::model::usage::{TaskRecord, Usage};
+use std::sync::Arc;
+
+/// Result of a task.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How the task ended.
+    pub outcome: Outcome,
+    /// The resources that the task consumed.
+    pub usage: Usage,
+    /// The last host error, if the task didn't complete.
+    pub host_error: Option<HostError>,
+    /// The accesses that succeeded.
+    pub well: Vec<Used>,
+    /// Whether the task got as far as instantiating the component.
+    pub ran: bool,
+    /// Name of the component's version.
+    pub component: Arc<str>,
+    /// The task's trace, if traces are exported.
+    pub trace: Option<TaskTrace>,
+}
+
+impl Report {
+    /// Creates the report of a task that ended before it had an instance.
+    pub(crate) fn of_no_instance(
+        component: Arc<str>,
+        outcome: Outcome,
+        usage: Usage,
+        host_error: Option<Box<HostError>>,
+    ) -> Self {
+        let host_error = host_error.map(|error| *error);
+        Self { outcome, usage, host_error, well: Vec::new(), ran: false, component, trace: None }
+    }
+
+    /// Returns the record of the message's task, which ends now.
+    pub fn record<'a>(&'a self, message: &'a Message) -> TaskRecord<'a> {
+        let Self { outcome, usage, component, trace, .. } = self;
+        TaskRecord::new(message, component, outcome, usage).with_trace(trace.as_ref())
+    }
+
+    /// Returns the task's position in its trace, if that is exported.
+    pub(crate) fn exported_trace(&self) -> Option<&Trace> {
+        let task = self.trace.as_ref().filter(|task| task.is_exported(self.outcome.kind()))?;
+        Some(&task.trace)
+    }
+}
