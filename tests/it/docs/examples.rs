@@ -82,7 +82,11 @@ const LISTED: [(&str, &str, &str); 27] = [
         "Another component",
         "needs a registry of ECR, like the tests `registry::credentials`",
     ),
-    ("docs/src/guides/traces.md", "Traces and metrics over OTLP", "needs a collector, as the tests `watch::traces` have one"),
+    (
+        "docs/src/guides/traces.md",
+        "Traces and metrics over OTLP",
+        "needs a collector, as the tests `watch::traces` have one",
+    ),
     ("docs/src/guides/alerts.md", "Set up", "the test `deploy::monitoring` gives it to Prometheus"),
     (
         "docs/src/guides/components.md",

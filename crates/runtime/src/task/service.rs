@@ -128,7 +128,7 @@ async fn send(
             None => break,
         }
     }
-    let frames = if passed_on.is_whole { None } else { Some(passed_on.to_follow()) };
+    let frames = if passed_on.is_whole { None } else { Some(passed_on.begin_rest()) };
     // `run` ends the task if the client has gone. Of a response to HEAD it takes the head alone.
     let _ = respond.send(Response::from_parts(parts, passed_on.boxed_unsync()));
     let Some(frames) = frames else { return Ok(Ok(())) };
@@ -188,7 +188,7 @@ impl ResponseBody {
     }
 
     /// Returns where to send the frames that follow.
-    fn to_follow(&mut self) -> mpsc::Sender<Option<Frame<Bytes>>> {
+    fn begin_rest(&mut self) -> mpsc::Sender<Option<Frame<Bytes>>> {
         let (frames, rest) = mpsc::channel(PARTS_AHEAD);
         self.rest = Some(rest);
         frames
@@ -266,7 +266,7 @@ mod tests {
     #[tokio::test]
     async fn a_response_whose_task_ends_early_never_ends_as_if_it_were_whole() {
         let mut body = ResponseBody::new(SizeHint::new());
-        let frames = body.to_follow();
+        let frames = body.begin_rest();
         body.ahead.push_back(data("ab"));
         drop(frames);
         assert_eq!(body.size_hint().exact(), None);

@@ -5,6 +5,7 @@ use crate::output::Output;
 use crate::output::failure::Failure;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::RunArgs;
+use crate::settings::otlp::OtlpPlan;
 use crate::settings::watch::WatchSettings;
 use crate::wiring::signals::Stop;
 use crate::wiring::worker::{Opened, RunPlan, open, serve};
@@ -61,7 +62,7 @@ impl Live {
         let mut plan = RunPlan::new(args, file)?;
         // The old worker has the usage file and the address while this one is opened.
         (plan.usage, plan.watching) = (None, WatchSettings::default());
-        (plan.traces, plan.task.sampling) = (None, None);
+        (plan.otlp, plan.task.sampling) = (OtlpPlan::default(), None);
         let opened = open(&plan, Some(self.shown.clone())).await?;
         self.finish().await;
         opened.warn_of_rejected(&plan);
