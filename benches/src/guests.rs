@@ -112,16 +112,33 @@ pub fn photograph(name: &str) -> Bytes {
     std::fs::read(photographs().join(name)).expect("a photograph").into()
 }
 
+/// All of the photographs.
+pub fn all_photographs() -> Vec<Bytes> {
+    let files = std::fs::read_dir(photographs()).expect("photographs");
+    let mut files: Vec<PathBuf> = files.map(|file| file.expect("a photograph").path()).collect();
+    files.sort();
+    files.into_iter().map(|file| std::fs::read(file).expect("a photograph").into()).collect()
+}
+
 /// What the example `thumbnail` is granted for a photograph in memory, and the body that announces it.
 pub fn thumbnail(photograph: Bytes) -> (Grants, String) {
-    let event =
-        event::notification("memory:in", "photograph", photograph.len() as u64, None, SystemTime::now());
+    let (grants, mut bodies) = thumbnails([photograph]);
+    (grants, bodies.remove(0))
+}
+
+/// The same for several photographs, and a body for each.
+pub fn thumbnails(photographs: impl IntoIterator<Item = Bytes>) -> (Grants, Vec<String>) {
     let (input, output) = (MemoryStore::new("in"), MemoryStore::new("out"));
-    input.insert("photograph", photograph);
+    let announced = |(index, photograph): (usize, Bytes)| {
+        let (key, size) = (format!("photograph-{index}"), photograph.len() as u64);
+        input.insert(&key, photograph);
+        event::notification("memory:in", &key, size, None, SystemTime::now())
+    };
+    let bodies = photographs.into_iter().enumerate().map(announced).collect();
     let mut grants = Grants::default();
     for (alias, store, mode) in [("input", input, Mode::ReadOnly), ("output", output, Mode::ReadWrite)] {
         let store = StoreGrant { alias: alias.into(), store: Arc::new(store), mode };
         grants.stores.insert(alias.into(), store);
     }
-    (grants, event)
+    (grants, bodies)
 }

@@ -36,13 +36,18 @@ pub fn size(name: &str) -> Option<Size> {
     None
 }
 
+/// The value that follows a flag among this program's arguments.
+pub fn option(flag: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != flag).nth(1)
+}
+
 /// The part of a benchmark that `--only NAME` selects; all of it without that flag.
 pub struct Only(Option<String>);
 
 impl Only {
     /// Reads this program's arguments.
     pub fn given() -> Self {
-        Self(std::env::args().skip_while(|argument| argument != "--only").nth(1))
+        Self(option("--only"))
     }
 
     /// Whether the part of this name is selected.

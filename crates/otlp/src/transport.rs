@@ -138,12 +138,11 @@ impl Shared {
                 tracing::info!(endpoint, "sending {signal} again");
             }
             None => {}
-            Some(error) => {
-                if !self.fails.swap(true, Ordering::Relaxed) {
-                    let fate = self.signal.fate();
-                    tracing::warn!(endpoint, error, "cannot send {signal} to the collector: {fate}");
-                }
+            Some(error) if !self.fails.swap(true, Ordering::Relaxed) => {
+                let fate = self.signal.fate();
+                tracing::warn!(endpoint, error, "cannot send {signal} to the collector: {fate}");
             }
+            Some(_) => {}
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::plan::{Arrivals, Plan};
 use crate::service::exponential;
+use crate::time::{nanos, nanos_of};
 use fastrand::Rng;
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -55,9 +56,7 @@ impl Source {
             Arrivals::Wave { rate, period } => {
                 (Kind::Wave { rate: *rate, period: period.as_secs_f64(), at: 0.0 }, None)
             }
-            Arrivals::Burst { count, at } => {
-                (Kind::Burst, (*count > 0).then_some((nanos(at.as_secs_f64()), *count)))
-            }
+            Arrivals::Burst { count, at } => (Kind::Burst, (*count > 0).then_some((nanos(*at), *count))),
             Arrivals::Recorded(times) => (Kind::Recorded { times: times.clone(), index: 0 }, None),
         };
         let mut source = Self { kind, next };
@@ -72,18 +71,18 @@ impl Source {
         let at = match &mut self.kind {
             Kind::Steady { rate, number } => {
                 *number += 1;
-                Some(nanos(*number as f64 / *rate))
+                Some(nanos_of((*number - 1) as f64 / *rate))
             }
             Kind::Poisson { rate, at } => {
                 *at += exponential(rng) / *rate;
-                Some(nanos(*at))
+                Some(nanos_of(*at))
             }
             // Thinning: candidates come at the highest rate, and each is kept with the share that the rate has then.
             Kind::Wave { rate, period, at } => loop {
                 *at += exponential(rng) / (2.0 * *rate);
                 let share = (1.0 - (TAU * *at / *period).cos()) / 2.0;
                 if rng.f64() < share || *at > crate::plan::LONGEST.as_secs_f64() {
-                    break Some(nanos(*at));
+                    break Some(nanos_of(*at));
                 }
             },
             Kind::Burst => None,
@@ -96,17 +95,12 @@ impl Source {
     }
 }
 
-/// Returns a time in nanoseconds.
-pub(crate) fn nanos(seconds: f64) -> u64 {
-    (seconds * 1e9) as u64
-}
-
 impl Stream {
     pub(crate) fn new(plan: &Plan, mut rng: Rng) -> Self {
         let sources = plan.arrivals.iter().map(|arrivals| Source::new(arrivals, &mut rng)).collect();
         let expected: f64 = plan.arrivals.iter().map(|arrivals| arrivals.expected(plan.duration)).sum();
         let is_quick = expected / plan.duration.as_secs_f64() >= GROUPED_FROM;
-        let end = nanos(plan.duration.as_secs_f64());
+        let end = nanos(plan.duration);
         Self { sources, rng, end, group: if is_quick { GROUP } else { 0 } }
     }
 
@@ -151,7 +145,7 @@ mod tests {
 
     #[test]
     fn each_stream_brings_what_it_says() {
-        assert_eq!(count(&all(vec![Arrivals::Steady { rate: 10.0 }], 100)), 999);
+        assert_eq!(count(&all(vec![Arrivals::Steady { rate: 10.0 }], 100)), 1000);
         let poisson = count(&all(vec![Arrivals::Poisson { rate: 100.0 }], 1000));
         assert!((98_000..102_000).contains(&poisson), "{poisson}");
         let burst = Arrivals::Burst { count: u64::from(u32::MAX), at: Duration::from_secs(3) };

@@ -6,9 +6,8 @@ use crate::sources::{
     STEP_COOLDOWNS, STEP_IN, STEP_OUT_PERCENT, STEP_PERIODS, TRACKING_COOLDOWNS, TRACKING_IN_PERIODS,
     TRACKING_IN_SHARE, TRACKING_OUT_PERIODS, WAKE_COOLDOWN, WAKE_PERIODS, WAKE_STEPS,
 };
-use crate::work::nanos;
+use crate::time::nanos;
 use std::collections::VecDeque;
-use std::time::Duration;
 
 /// Number of periods that are remembered: the longest that a rule looks at, and those that are late.
 const PERIODS: usize = 15 + METRIC_LATE_PERIODS;
@@ -36,6 +35,8 @@ pub(crate) struct Autoscaler {
     out_until: u64,
     in_until: u64,
     wake_until: u64,
+    /// Number of workers before the step that began the cooldown of scaling out.
+    out_from: u32,
     /// Recommendations of the horizontal pod autoscaler, and when.
     recommended: VecDeque<(u64, u32)>,
     /// Numbers of pods of the last minute, and when.
@@ -54,6 +55,7 @@ impl Autoscaler {
             out_until: 0,
             in_until: 0,
             wake_until: 0,
+            out_from: 0,
             recommended: VecDeque::new(),
             pods: VecDeque::new(),
             active_at: None,
@@ -146,13 +148,15 @@ impl Autoscaler {
         let ratio = Self::ratio(backlog);
         let last = self.seen(1, &ratio)?[0];
         if self.held(STEP_PERIODS.0, &ratio, |ratio| ratio > 1.0) {
-            if now < self.out_until {
+            let (_, percent) = STEP_OUT_PERCENT.into_iter().find(|(least, _)| last >= *least)?;
+            // During the cooldown only a larger step is taken, and what the last one has added is part of it.
+            let from = if now < self.out_until { self.out_from } else { desired };
+            let wanted = from.saturating_add(percent_of(from, percent));
+            if wanted <= desired {
                 return None;
             }
-            let (_, percent) = STEP_OUT_PERCENT.into_iter().find(|(least, _)| last >= *least)?;
-            self.out_until = now + nanos(STEP_COOLDOWNS.0);
-            let more = (f64::from(desired) * percent / 100.0).floor().max(1.0);
-            return Some(desired.saturating_add(more as u32));
+            (self.out_from, self.out_until) = (from, now + nanos(STEP_COOLDOWNS.0));
+            return Some(wanted);
         }
         let (below, percent) = STEP_IN;
         let is_low = self.held(STEP_PERIODS.1, &ratio, |ratio| ratio < below);
@@ -160,8 +164,7 @@ impl Autoscaler {
             return None;
         }
         self.in_until = now + nanos(STEP_COOLDOWNS.1);
-        let fewer = (f64::from(desired) * percent / 100.0).floor().max(1.0);
-        Some(desired.saturating_sub(fewer as u32).max(1))
+        Some(desired.saturating_sub(percent_of(desired, percent)).max(1))
     }
 
     /// Starts the first workers: messages wait, and none runs.
@@ -224,102 +227,38 @@ impl Autoscaler {
         let needed = u32::try_from(length.div_ceil(each)).unwrap_or(u32::MAX);
         let needed = if (ratio - 1.0).abs() <= HPA_TOLERANCE { desired } else { needed };
         let needed = needed.clamp(self.fleet.min.max(1), self.fleet.max);
-        let forget = |known: &mut VecDeque<(u64, u32)>, time: Duration| {
-            let time = nanos(time);
-            while known.front().is_some_and(|(at, _)| now - at > time) {
+        let forget = |known: &mut VecDeque<(u64, u32)>, is_old: &dyn Fn(u64) -> bool| {
+            while known.front().is_some_and(|(at, _)| is_old(now - at)) {
                 known.pop_front();
             }
         };
         self.recommended.push_back((now, needed));
-        forget(&mut self.recommended, HPA_STABILIZATION);
-        forget(&mut self.pods, HPA_IN.1);
+        forget(&mut self.recommended, &|age| age > nanos(HPA_STABILIZATION));
+        forget(&mut self.pods, &|age| age >= nanos(HPA_IN.1));
         self.pods.push_back((now, desired));
         if needed > desired {
             let (factor, pods) = HPA_OUT;
-            let most = ((f64::from(desired) * factor) as u32).max(desired.saturating_add(pods));
+            let most = ((f64::from(desired) * factor).ceil() as u32).max(desired.saturating_add(pods));
             return Some(needed.min(most));
         }
         let highest = self.recommended.iter().map(|(_, pods)| *pods).max()?;
         let before = self.pods.iter().map(|(_, pods)| *pods).max()?;
-        let least = (f64::from(before) * HPA_IN.0).ceil() as u32;
-        let wanted = highest.max(least).min(desired);
+        let wanted = highest.max(least_pods(before, HPA_IN.0)).min(desired);
         (wanted < desired).then_some(wanted)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::num::NonZeroU32;
-
-    const MINUTE: u64 = 60_000_000_000;
-
-    fn autoscaler(autoscaling: Autoscaling) -> Autoscaler {
-        Autoscaler::new(Fleet { min: 0, max: 100, autoscaling, ..crate::tests::plan().fleet })
-    }
-
-    fn backlog() -> Backlog {
-        Backlog { acceptable_latency: Duration::from_secs(10), time_per_message: Duration::from_millis(100) }
-    }
-
-    /// Numbers that are wanted after each of some minutes with this backlog and these workers.
-    fn minutes(
-        scaler: &mut Autoscaler,
-        from: u64,
-        count: u64,
-        visible: u64,
-        running: u32,
-    ) -> Vec<Option<u32>> {
-        (from..from + count)
-            .map(|minute| {
-                scaler.pass(MINUTE, visible, 0, running as usize);
-                scaler.minute((minute + 1) * MINUTE, running)
-            })
-            .collect()
-    }
-
-    /// The example of AWS's documentation: 1,500 messages, ten workers, 0.1 s for each, 10 s: five more.
-    #[test]
-    fn target_tracking_scales_out_after_three_periods_and_one_that_is_late() {
-        let mut scaler = autoscaler(Autoscaling::TargetTracking(backlog()));
-        assert_eq!(minutes(&mut scaler, 0, 4, 1500, 10), [None, None, None, Some(15)]);
-        assert_eq!(minutes(&mut scaler, 4, 16, 100, 15)[14..], [None, Some(1)], "in after fifteen");
-    }
-
-    #[test]
-    fn an_alarm_starts_the_first_workers_and_another_stops_the_last() {
-        let mut scaler = autoscaler(Autoscaling::TargetTracking(backlog()));
-        assert_eq!(minutes(&mut scaler, 0, 4, 1000, 0), [None, None, None, Some(8)]);
-        let mut scaler = autoscaler(Autoscaling::Step(backlog()));
-        assert_eq!(minutes(&mut scaler, 0, 16, 0, 1).last(), Some(&Some(0)));
-    }
-
-    #[test]
-    fn steps_are_larger_where_more_waits() {
-        for (visible, wanted) in [(1200, 15), (2500, 20), (5000, 30)] {
-            let mut scaler = autoscaler(Autoscaling::Step(backlog()));
-            assert_eq!(minutes(&mut scaler, 0, 2, visible, 10), [None, Some(wanted)], "{visible}");
-        }
-    }
-
-    #[test]
-    fn keda_starts_the_first_pod_at_a_poll_and_doubles_from_there() {
-        let messages_per_worker = NonZeroU32::new(10).expect("not zero");
-        let mut scaler = autoscaler(Autoscaling::Keda { messages_per_worker });
-        assert_eq!(scaler.keda_poll(MINUTE, 1000, 0), Some(1));
-        let mut pods = 1;
-        let wanted: Vec<_> = (1..7)
-            .map(|sync| {
-                pods = scaler.hpa_sync(MINUTE + sync * MINUTE / 4, 1000, pods).unwrap_or(pods);
-                pods
-            })
-            .collect();
-        assert_eq!(wanted, [5, 10, 20, 40, 80, 100]);
-        // Half of the pods in a minute, once the window is over, and the last after the cooldown.
-        let at = |minute: u64| minute * MINUTE;
-        assert_eq!(scaler.hpa_sync(at(5), 0, 100), None);
-        assert_eq!(scaler.hpa_sync(at(11), 0, 100), Some(50));
-        assert_eq!(scaler.hpa_sync(at(11) + MINUTE / 4, 0, 50), None);
-        assert_eq!(scaler.keda_poll(at(20), 0, 1), Some(0));
-    }
+/// Returns the change of a capacity by some percent, as Application Auto Scaling rounds it: towards zero, but at least one.
+fn percent_of(capacity: u32, percent: f64) -> u32 {
+    ((f64::from(capacity) * percent / 100.0) as u32).max(1)
 }
+
+/// Returns the smallest number of pods that a policy leaves which removes this share of them, as the horizontal pod
+/// autoscaler rounds it: the number that is removed is rounded up.
+fn least_pods(before: u32, share: f64) -> u32 {
+    (f64::from(before) * (1.0 - share)).floor() as u32
+}
+
+#[cfg(test)]
+#[path = "autoscaling_tests.rs"]
+mod tests;

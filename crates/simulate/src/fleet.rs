@@ -1,11 +1,10 @@
 //! Starts and stops of workers: by the number that is wanted, by interruptions and by deploys.
 
-use crate::arrivals::nanos as nanos_of;
+use crate::arena::Key;
 use crate::plan::Autoscaling;
 use crate::service::exponential;
-use crate::slots::Key;
 use crate::sources::{FARGATE_LAUNCHES, HPA_SYNC, KEDA_POLL, METRIC_PERIOD};
-use crate::work::nanos;
+use crate::time::{nanos, nanos_of, seconds};
 use crate::worker::{State, Worker};
 use crate::world::{Event, World};
 use std::cmp::Reverse;
@@ -36,7 +35,7 @@ impl World<'_> {
         if self.is_ecs() {
             let (burst, rate) = FARGATE_LAUNCHES;
             let (left, at) = self.launches;
-            let left = (left + (self.now - at) as f64 / 1e9 * rate).min(burst) - 1.0;
+            let left = (left + seconds(self.now - at) * rate).min(burst) - 1.0;
             self.launches = (left, self.now);
             start += (-left).max(0.0) / rate;
         }

@@ -9,16 +9,17 @@
 //! | [`plan`] | what is simulated: arrivals, tasks, queue, worker, fleet |
 //! | [`sources`] | figures of platforms, with their sources |
 //! | `world` | virtual time, and the events in it |
-//! | `calendar`, `slots` | events in the order of time; values that events refer to |
+//! | `calendar`, `arena`, `time` | events in the order of time; values that events refer to; units of time |
 //! | `arrivals`, `service` | when messages arrive; how long their tasks take |
 //! | `queue` | messages that wait |
-//! | `worker`, `work`, `processor` | a worker; how it receives, runs and settles; how tasks share its threads |
+//! | `worker`, `receive`, `work`, `processor` | a worker; how it receives, runs and settles; how tasks share its threads |
 //! | `fleet`, `autoscaling` | starts and stops of workers; how many are wanted |
 //! | `measure`, [`report`], [`svg`] | what is measured; the result; its drawing |
 //!
 //! [`Scaler::decide`]: wasmrun_runtime::worker::scaler::Scaler::decide
 //! [`decision::decide`]: wasmrun_runtime::worker::decision::decide
 
+mod arena;
 mod arrivals;
 mod autoscaling;
 mod calendar;
@@ -27,11 +28,12 @@ mod measure;
 pub mod plan;
 mod processor;
 mod queue;
+mod receive;
 pub mod report;
 mod service;
-mod slots;
 pub mod sources;
 pub mod svg;
+mod time;
 mod work;
 mod worker;
 mod world;

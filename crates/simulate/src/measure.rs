@@ -2,7 +2,7 @@
 
 use crate::plan::{LONGEST, Plan};
 use crate::report::{Counts, Mean, Point, Report, Series, Spread};
-use crate::work::nanos;
+use crate::time::{nanos, seconds};
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
@@ -18,15 +18,14 @@ pub(crate) struct Measure {
     pub(crate) most_workers: usize,
     latency: Times,
     wait: Times,
-    /// Sums over time: of messages that wait, of tasks, and of workers, in seconds.
-    backlog_seconds: f64,
-    task_seconds: f64,
-    ready_seconds: f64,
     most_backlog: u64,
     most_running: usize,
     /// Length of a step of the series in nanoseconds.
     step: u64,
+    /// Each value of the series times the seconds for which it was so; the last one is that of now, …
     points: Vec<Point>,
+    /// … and ends at this time.
+    point_ends: u64,
 }
 
 /// Times in microseconds, and their sum in seconds.
@@ -45,19 +44,18 @@ impl Times {
 
     fn add(&mut self, nanos: u64) {
         self.histogram.saturating_record(nanos / 1_000);
-        self.sum += nanos as f64 / 1e9;
+        self.sum += seconds(nanos);
     }
 
     fn spread(&self) -> Option<Spread> {
-        let seconds = |micros: u64| micros as f64 / 1e6;
-        let at = |quantile: f64| seconds(self.histogram.value_at_quantile(quantile));
+        let at = |quantile: f64| seconds(1_000 * self.histogram.value_at_quantile(quantile));
         let count = self.histogram.len();
         (count > 0).then(|| Spread {
             mean: self.sum / count as f64,
             p50: at(0.5),
             p95: at(0.95),
             p99: at(0.99),
-            max: seconds(self.histogram.max()),
+            max: seconds(1_000 * self.histogram.max()),
         })
     }
 }
@@ -71,21 +69,17 @@ impl Measure {
             most_workers: 0,
             latency: Times::new(),
             wait: Times::new(),
-            backlog_seconds: 0.0,
-            task_seconds: 0.0,
-            ready_seconds: 0.0,
             most_backlog: 0,
             most_running: 0,
             step: (nanos(duration) / (MAX_POINTS as u64 / 2)).max(1_000_000),
             points: Vec::new(),
+            point_ends: 0,
         }
     }
 
-    /// Records a message whose task starts this time after the message arrived.
-    pub(crate) fn started(&mut self, after: u64, receives: u32) {
-        if receives == 1 {
-            self.wait.add(after);
-        }
+    /// Records a message whose first task starts this time after the message arrived.
+    pub(crate) fn first_started(&mut self, after: u64) {
+        self.wait.add(after);
     }
 
     /// Records a message that is deleted this time after it arrived, as its task completed.
@@ -94,71 +88,78 @@ impl Measure {
         self.latency.add(after);
     }
 
-    /// Records that nothing changed between two times.
+    /// Records that nothing changed between two times. The first is the second one of the last call.
     pub(crate) fn pass(&mut self, from: u64, to: u64, backlog: u64) {
         self.most_backlog = self.most_backlog.max(backlog);
         self.most_running = self.most_running.max(self.running);
-        let seconds = (to - from) as f64 / 1e9;
-        self.backlog_seconds += backlog as f64 * seconds;
-        self.task_seconds += self.running as f64 * seconds;
-        self.ready_seconds += self.workers as f64 * seconds;
         let mut at = from;
         while at < to {
-            let mut index = (at / self.step) as usize;
-            while index >= MAX_POINTS {
-                self.halve();
-                index = (at / self.step) as usize;
+            if at >= self.point_ends {
+                self.begin_point(at);
             }
-            if index >= self.points.len() {
-                self.points.resize(index + 1, Point::default());
+            let end = self.point_ends.min(to);
+            let time = seconds(end - at);
+            if let Some(point) = self.points.last_mut() {
+                point.backlog += backlog as f64 * time;
+                point.concurrency += self.running as f64 * time;
+                point.workers += self.workers as f64 * time;
             }
-            let end = ((at / self.step + 1) * self.step).min(to);
-            let share = (end - at) as f64 / self.step as f64;
-            let point = &mut self.points[index];
-            point.backlog += backlog as f64 * share;
-            point.concurrency += self.running as f64 * share;
-            point.workers += self.workers as f64 * share;
             at = end;
         }
     }
 
+    /// Begins the point in which this time is.
+    fn begin_point(&mut self, at: u64) {
+        while at / self.step >= MAX_POINTS as u64 {
+            self.halve();
+        }
+        let index = at / self.step;
+        self.points.resize(index as usize + 1, Point::default());
+        self.point_ends = (index + 1) * self.step;
+    }
+
     /// Makes one point of each two.
     fn halve(&mut self) {
-        let merged = self.points.chunks(2).map(|pair| {
-            let sum = |of: fn(&Point) -> f64| pair.iter().map(of).sum::<f64>() / 2.0;
-            Point {
-                backlog: sum(|point| point.backlog),
-                concurrency: sum(|point| point.concurrency),
-                workers: sum(|point| point.workers),
-            }
-        });
-        self.points = merged.collect();
+        self.points = self.points.chunks(2).map(sum).collect();
         self.step *= 2;
     }
 
     pub(crate) fn report(mut self, now: u64, left: u64, plan: &Plan) -> Report {
-        let seconds = now as f64 / 1e9;
-        // The last step may not be over.
-        let part = (now % self.step) as f64 / self.step as f64;
-        if let Some(last) = self.points.last_mut().filter(|_| part > 0.0) {
-            for value in [&mut last.backlog, &mut last.concurrency, &mut last.workers] {
-                *value /= part;
+        let all = sum(&self.points);
+        let step = seconds(self.step);
+        let last = self.points.len().saturating_sub(1);
+        for (index, point) in self.points.iter_mut().enumerate() {
+            // The last step may not be over.
+            let time = if index < last { step } else { seconds(now - index as u64 * self.step) };
+            for value in [&mut point.backlog, &mut point.concurrency, &mut point.workers] {
+                *value /= time;
             }
         }
-        let mean = |sum: f64, max: f64| Mean { mean: sum / seconds.max(1e-9), max };
+        let simulated_seconds = seconds(now);
+        let mean = |sum: f64, max: f64| Mean { mean: sum / simulated_seconds.max(1e-9), max };
         Report {
             seed: plan.seed,
-            simulated_seconds: seconds,
+            simulated_seconds,
             counts: self.counts,
             left,
             latency: self.latency.spread(),
             wait: self.wait.spread(),
-            backlog: mean(self.backlog_seconds, self.most_backlog as f64),
-            concurrency: mean(self.task_seconds, self.most_running as f64),
-            workers: mean(self.ready_seconds, self.most_workers as f64),
-            task_seconds: self.task_seconds,
-            series: Series { step_seconds: self.step as f64 / 1e9, points: self.points },
+            backlog: mean(all.backlog, self.most_backlog as f64),
+            concurrency: mean(all.concurrency, self.most_running as f64),
+            workers: mean(all.workers, self.most_workers as f64),
+            task_seconds: all.concurrency,
+            series: Series { step_seconds: step, points: self.points },
         }
+    }
+}
+
+/// Returns the sums of all values.
+fn sum(points: &[Point]) -> Point {
+    let sum = |of: fn(&Point) -> f64| points.iter().map(of).sum();
+    Point {
+        backlog: sum(|point| point.backlog),
+        concurrency: sum(|point| point.concurrency),
+        workers: sum(|point| point.workers),
     }
 }
 

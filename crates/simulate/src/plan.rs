@@ -105,10 +105,27 @@ pub struct QueueModel {
     pub long_poll: Duration,
     /// How long a receive of another poller waits.
     pub short_poll: Duration,
+    /// How a receive that waits learns of a message that was sent.
+    pub notice: Notice,
     /// Number of receives after which a message is dead-lettered; `None`: never.
     pub max_receives: Option<NonZeroU32>,
     /// Whether the receive of a message counts that a worker released without fault of the message.
     pub counts_releases: bool,
+}
+
+/// How a receive that waits learns of a message that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The queue answers at once, like SQS's long poll.
+    AtOnce,
+    /// The receive looks at intervals, as another process sent the message. They double from the shortest to the longest.
+    /// It looks at once after a settlement of its own worker.
+    Looks {
+        /// The first interval.
+        shortest: Duration,
+        /// The last one.
+        longest: Duration,
+    },
 }
 
 /// A worker.

@@ -1,6 +1,7 @@
 //! Threads of a worker, which the tasks that compute share fairly: each gets the same part of them.
 
-use crate::slots::Key;
+use crate::arena::Key;
+use crate::time::seconds;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
@@ -48,7 +49,7 @@ impl Processor {
 
     /// Computes until `now`.
     pub(crate) fn advance(&mut self, now: u64) {
-        let elapsed = now.saturating_sub(self.at) as f64 / 1e9;
+        let elapsed = seconds(now.saturating_sub(self.at));
         self.at = now;
         if self.tasks.is_empty() {
             return;
@@ -103,12 +104,12 @@ impl Processor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slots::Slots;
+    use crate::arena::Arena;
 
     #[test]
     fn tasks_share_the_threads_and_none_is_faster_than_a_thread() {
-        let mut slots = Slots::default();
-        let [a, b, c] = ['a', 'b', 'c'].map(|name| slots.insert(name));
+        let mut arena = Arena::default();
+        let [a, b, c] = ['a', 'b', 'c'].map(|name| arena.insert(name));
         let mut processor = Processor::new(2, 0.5, 0);
         processor.add(1.0, a);
         assert_eq!(processor.next_end(), Some(2_000_000_000), "half as fast");

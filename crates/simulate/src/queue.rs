@@ -2,7 +2,7 @@
 //!
 //! Messages that arrived together are one entry, so that a burst of any size takes no memory.
 
-use crate::slots::Key;
+use crate::arena::Key;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -13,6 +13,8 @@ pub(crate) struct Message {
     pub(crate) arrived: u64,
     /// How often it was received.
     pub(crate) receives: u32,
+    /// Whether a task has started for it. The receive of one that was released may not count.
+    pub(crate) was_tried: bool,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +51,7 @@ impl Queue {
 
     /// Adds messages that arrived at the same time.
     pub(crate) fn arrive(&mut self, arrived: u64, count: u64) {
-        self.visible.push_back((Message { arrived, receives: 0 }, count));
+        self.visible.push_back((Message { arrived, receives: 0, was_tried: false }, count));
         self.visible_count += count;
     }
 

@@ -1,26 +1,15 @@
-//! How a worker receives messages, runs their tasks and settles them.
+//! How a worker runs the tasks of messages and settles these.
 
+use crate::arena::Key;
 use crate::queue::Message;
 use crate::service;
-use crate::slots::Key;
+use crate::time::{nanos, nanos_of, seconds};
 use crate::worker::{Settlement, State, calls};
 use crate::world::{Event, World};
 use std::time::Duration;
 use wasmrun_runtime::model::message::MAX_BATCH;
 use wasmrun_runtime::model::outcome::{Cancel, Outcome};
 use wasmrun_runtime::worker::decision::{Attribution, Decision, decide};
-
-/// A receive under way.
-#[derive(Debug)]
-pub(crate) struct Receive {
-    worker: Key,
-    asked: usize,
-    began: u64,
-    until: u64,
-    by_first: bool,
-    /// Whether its end is scheduled.
-    ends: bool,
-}
 
 /// A task.
 #[derive(Debug)]
@@ -43,131 +32,21 @@ pub(crate) struct Call {
 }
 
 impl World<'_> {
-    /// Begins receives for the permits that are free.
-    pub(crate) fn poll(&mut self, key: Key) {
-        let (now, plan) = (self.now, self.plan);
-        loop {
-            let Some(worker) = self.workers.get_mut(key) else { return };
-            let free = worker.free(self.max_unsettled);
-            if worker.state != State::Running || free == 0 {
-                return;
-            }
-            let by_first = std::mem::take(&mut worker.first_waits);
-            if !by_first {
-                if worker.helpers_waiting == 0 {
-                    return;
-                }
-                worker.helpers_waiting -= 1;
-            }
-            let asked = free.min(plan.queue.batches.receive_batch.max(1)).min(MAX_BATCH);
-            worker.receiving += asked;
-            let wait = if by_first { plan.queue.long_poll } else { plan.queue.short_poll };
-            let answered = now + self.latency;
-            let until = answered + nanos(wait);
-            let receive = Receive { worker: key, asked, began: now, until, by_first, ends: false };
-            let receive = self.receives.insert(receive);
-            self.measure.counts.receives += 1;
-            self.calendar.add(answered, Event::Receive(receive));
-        }
-    }
-
-    /// A receive looks for messages.
-    pub(crate) fn receive(&mut self, key: Key) {
-        let Some(receive) = self.receives.get(key) else { return self.offer() };
-        let (worker, asked, until) = (receive.worker, receive.asked, receive.until);
-        let takes = self.workers.get(worker).is_some_and(|worker| worker.state == State::Running);
-        let mut taken = std::mem::take(&mut self.taken);
-        taken.clear();
-        while takes && taken.len() < asked {
-            let Some(message) = self.queue.take() else { break };
-            // The queue itself dead-letters a message that was received too often.
-            if self.plan.queue.max_receives.is_some_and(|most| message.receives > most.get()) {
-                self.queue.delete();
-                self.measure.counts.dead_lettered += 1;
-                continue;
-            }
-            taken.push(message);
-        }
-        if takes && taken.is_empty() && self.now < until {
-            self.wait_for_messages(key);
-            if let Some(receive) = self.receives.get_mut(key).filter(|receive| !receive.ends) {
-                receive.ends = true;
-                self.calendar.add(until, Event::PollEnds(key));
-            }
-        } else {
-            self.received(key, &taken);
-            if !takes {
-                self.offer();
-            }
-        }
-        self.taken = taken;
-    }
-
-    fn wait_for_messages(&mut self, key: Key) {
-        let waiting = &mut self.queue.waiting;
-        // Receives that have ended are still among them.
-        if waiting.len() > 2 * self.receives.len() {
-            waiting.retain(|key| self.receives.get(*key).is_some());
-        }
-        waiting.push_back(key);
-    }
-
-    /// A receive has its answer: tasks start.
-    pub(crate) fn received(&mut self, key: Key, messages: &[Message]) {
-        let Some(receive) = self.receives.remove(key) else { return };
-        let Some(worker) = self.workers.get_mut(receive.worker) else { return };
-        worker.receiving -= receive.asked;
-        let is_full = messages.len() >= receive.asked;
-        self.measure.counts.empty_receives += u64::from(messages.is_empty());
-        worker.has_worked |= !messages.is_empty();
-        if is_full && worker.helpers_asleep > 0 {
-            worker.helpers_asleep -= 1;
-            worker.helpers_waiting += 1;
-        }
-        match (receive.by_first, is_full) {
-            (true, _) => worker.first_waits = true,
-            (false, true) => worker.helpers_waiting += 1,
-            (false, false) => worker.helpers_asleep += 1,
-        }
-        let mut wakes = false;
-        if let Some(scaled) = &mut worker.scaling {
-            scaled.received(messages.len(), receive.asked, Duration::from_nanos(self.now - receive.began));
-            wakes = scaled.idle && scaled.woken;
-        }
-        for message in messages {
-            self.start(receive.worker, *message);
-        }
-        self.schedule_processor(receive.worker);
-        if wakes {
-            self.schedule_decision(receive.worker, Duration::ZERO);
-        }
-        self.poll(receive.worker);
-    }
-
-    /// Wakes as many receives as can take the messages that became visible.
-    pub(crate) fn offer(&mut self) {
-        let mut left = self.queue.visible();
-        while left > 0
-            && let Some(key) = self.queue.waiting.pop_front()
-        {
-            let Some(receive) = self.receives.get(key) else { continue };
-            left = left.saturating_sub(receive.asked as u64);
-            self.calendar.add(self.now + self.latency / 2, Event::Receive(key));
-        }
-    }
-
-    fn start(&mut self, key: Key, message: Message) {
+    /// Starts the task of a message.
+    pub(crate) fn start(&mut self, key: Key, message: Message) {
         let times = service::draw(&self.plan.service, &mut self.service_rng);
         let fails = self.plan.failing > 0.0 && self.chance_rng.f64() < self.plan.failing;
         let Some(worker) = self.workers.get_mut(key) else { return };
-        self.measure.started(self.now - message.arrived, message.receives);
+        if !message.was_tried {
+            self.measure.first_started(self.now - message.arrived);
+        }
         worker.advance(self.now);
         worker.running += 1;
         self.measure.running += 1;
         let service = times.compute / self.plan.worker.speed + times.wait;
         let task = self.tasks.insert(Task {
             worker: key,
-            message,
+            message: Message { was_tried: true, ..message },
             started: self.now,
             wait: times.wait,
             service,
@@ -176,12 +55,12 @@ impl World<'_> {
         if times.compute > 0.0 {
             worker.processor.add(times.compute, task);
         } else {
-            self.calendar.add(self.now + seconds(times.wait), Event::TaskEnds(task));
+            self.calendar.add(self.now + nanos_of(times.wait), Event::TaskEnds(task));
         }
     }
 
     /// Schedules the end of the next task that computes.
-    fn schedule_processor(&mut self, key: Key) {
+    pub(crate) fn schedule_processor(&mut self, key: Key) {
         let Some(worker) = self.workers.get_mut(key) else { return };
         worker.compute_stamp = worker.compute_stamp.wrapping_add(1);
         if let Some(end) = worker.processor.next_end() {
@@ -199,7 +78,7 @@ impl World<'_> {
         while let Some(task) = worker.processor.ended() {
             match self.tasks.get(task) {
                 Some(waits) if waits.wait > 0.0 => {
-                    self.calendar.add(self.now + seconds(waits.wait), Event::TaskEnds(task));
+                    self.calendar.add(self.now + nanos_of(waits.wait), Event::TaskEnds(task));
                 }
                 _ => ended.push(task),
             }
@@ -237,7 +116,7 @@ impl World<'_> {
         for task in running {
             let Some(task) = self.tasks.remove(task) else { continue };
             self.measure.counts.cancelled += 1;
-            self.measure.counts.wasted_seconds += (self.now - task.started) as f64 / 1e9;
+            self.measure.counts.wasted_seconds += seconds(self.now - task.started);
             self.settle(&task, &Outcome::Cancelled { why: Cancel::Drain });
         }
     }
@@ -309,6 +188,7 @@ impl World<'_> {
             worker.settling_calls -= 1;
             worker.unsettled -= call.settlements.len();
         }
+        self.look_after_settling(call.worker);
         self.settle_batches(call.worker, false);
         self.poll(call.worker);
         self.worked(call.worker);
@@ -341,14 +221,4 @@ impl World<'_> {
         worker.decide_stamp = worker.decide_stamp.wrapping_add(1);
         self.calendar.add(self.now + nanos(after), Event::Decide(key, worker.decide_stamp));
     }
-}
-
-/// Returns a time in nanoseconds.
-pub(crate) fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 4)
-}
-
-/// Returns a time in nanoseconds.
-fn seconds(seconds: f64) -> u64 {
-    (seconds * 1e9).round() as u64
 }

@@ -3,6 +3,7 @@
 use crate::plan::Plan;
 use crate::processor::Processor;
 use crate::queue::Message;
+use crate::time::seconds;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -113,7 +114,7 @@ impl Worker {
 
     /// Counts the time until `now`. Called before the number of tasks changes.
     pub(crate) fn advance(&mut self, now: u64) {
-        self.occupied += self.running as f64 * (now.saturating_sub(self.at) as f64 / 1e9);
+        self.occupied += self.running as f64 * seconds(now.saturating_sub(self.at));
         self.at = now;
         self.processor.advance(now);
     }

@@ -1,15 +1,17 @@
 //! Virtual time, and the events in it.
 
+use crate::arena::{Arena, Key};
 use crate::arrivals::{Group, Stream};
 use crate::autoscaling::Autoscaler;
 use crate::calendar::Calendar;
 use crate::measure::Measure;
 use crate::plan::{Autoscaling, Plan};
 use crate::queue::{Message, Queue};
+use crate::receive::Receive;
 use crate::report::Report;
-use crate::slots::{Key, Slots};
 use crate::sources::{HPA_SYNC, KEDA_POLL, METRIC_PERIOD};
-use crate::work::{Call, Receive, Task, nanos};
+use crate::time::nanos;
+use crate::work::{Call, Task};
 use crate::worker::Worker;
 use crate::{Progress, SimulateError};
 use fastrand::Rng;
@@ -54,10 +56,10 @@ pub(crate) struct World<'a> {
     pub(crate) now: u64,
     pub(crate) calendar: Calendar<Event>,
     pub(crate) queue: Queue,
-    pub(crate) workers: Slots<Worker>,
-    pub(crate) receives: Slots<Receive>,
-    pub(crate) tasks: Slots<Task>,
-    pub(crate) calls: Slots<Call>,
+    pub(crate) workers: Arena<Worker>,
+    pub(crate) receives: Arena<Receive>,
+    pub(crate) tasks: Arena<Task>,
+    pub(crate) calls: Arena<Call>,
     pub(crate) autoscaler: Autoscaler,
     pub(crate) measure: Measure,
     /// Number of workers that are wanted, and of deploys so far.
@@ -96,10 +98,10 @@ impl<'a> World<'a> {
             now: 0,
             calendar: Calendar::default(),
             queue: Queue::default(),
-            workers: Slots::default(),
-            receives: Slots::default(),
-            tasks: Slots::default(),
-            calls: Slots::default(),
+            workers: Arena::default(),
+            receives: Arena::default(),
+            tasks: Arena::default(),
+            calls: Arena::default(),
             autoscaler: Autoscaler::new(plan.fleet),
             measure: Measure::new(plan.duration),
             desired: plan.fleet.min,
@@ -197,11 +199,11 @@ impl<'a> World<'a> {
             }
             Event::Visible => {
                 if self.queue.wake(self.now) > 0 {
-                    self.offer();
+                    self.came_back();
                 }
             }
             Event::Receive(receive) => self.receive(receive),
-            Event::PollEnds(receive) => self.received(receive, &[]),
+            Event::PollEnds(receive) => self.poll_ends(receive),
             Event::Computed(worker, stamp) => self.computed(worker, stamp),
             Event::TaskEnds(task) => self.end(task),
             Event::SettlingDue(worker) => self.settle_batches(worker, true),

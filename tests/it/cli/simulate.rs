@@ -65,6 +65,7 @@ fn what_cannot_be_simulated_is_refused_in_a_sentence() {
         (2, "--usage nothing.jsonl", "nothing.jsonl"),
         (2, "--usage no.jsonl", "no.jsonl"),
         (2, "--usage huge.jsonl", "huge.jsonl"),
+        (3, "--usage /dev/zero", "no usage file"),
         (2, "--arrivals steady:1e12/s --service fixed:1s", "rate"),
         (2, "--arrivals burst:1000000000000 --service fixed:1s", "messages"),
         (2, "--arrivals burst:1@2h --service fixed:1s", "burst"),

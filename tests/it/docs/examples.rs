@@ -72,7 +72,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 27] = [
+const LISTED: [(&str, &str, &str); 29] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/README.md", "upload", "serves without end; the tests `serve::uploading` do the same"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
@@ -97,6 +97,12 @@ const LISTED: [(&str, &str, &str); 27] = [
         "docs/src/guides/simulate.md",
         "Questions",
         "fleets of hours, of which the tests `cli::simulate` run smaller ones",
+    ),
+    ("docs/src/guides/scaling.md", "Scale a fleet", "fleets of hours, as in the guide of the simulator"),
+    (
+        "docs/src/guides/simulate.md",
+        "Against the theory of queues",
+        "computed by the tests of `wasmrun-simulate`",
     ),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "The work on a guest", TEMPLATES),

@@ -7,10 +7,11 @@ use crate::output::failure::Failure;
 use clap::ValueEnum;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
+use wasmrun_local::sqlite::{POLL_MAX, POLL_MIN};
 use wasmrun_runtime::ports::queue::BatchPolicy;
 use wasmrun_runtime::worker::{LONG_POLL, SHORT_POLL, Sizing, WorkerOptions};
 use wasmrun_simulate::plan::{
-    Arrivals, Autoscaling, Backlog, Fleet, LONGEST, MAX_EVENTS_PER_HOUR, Plan, QueueModel, Service,
+    Arrivals, Autoscaling, Backlog, Fleet, LONGEST, MAX_EVENTS_PER_HOUR, Notice, Plan, QueueModel, Service,
     WorkerModel,
 };
 use wasmrun_simulate::sources::{
@@ -25,8 +26,6 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const SIZE: FargateSize = FargateSize { vcpu: 1.0, gb: 2.0 };
 /// Number of receives: the default of the ECS template's queue.
 const MAX_RECEIVES: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
-/// Messages for a pod: the default of `wasmrun manifest kubernetes`.
-const MESSAGES_PER_WORKER: NonZeroU32 = NonZeroU32::MIN.saturating_add(599);
 /// Acceptable latency: the default of the ECS template.
 const ACCEPTABLE_LATENCY: Duration = Duration::from_secs(60);
 
@@ -270,6 +269,7 @@ impl ModelArgs {
                 long_poll: wasmrun_aws::LONGEST_WAIT,
                 // SQS counts in seconds.
                 short_poll: Duration::from_secs(SHORT_POLL.as_secs() + 1),
+                notice: Notice::AtOnce,
                 max_receives,
                 counts_releases: true,
             },
@@ -278,6 +278,7 @@ impl ModelArgs {
                 batches: BatchPolicy::default(),
                 long_poll: LONG_POLL,
                 short_poll: SHORT_POLL,
+                notice: Notice::Looks { shortest: POLL_MIN, longest: POLL_MAX },
                 max_receives,
                 counts_releases: false,
             },
@@ -305,17 +306,24 @@ impl ModelArgs {
         })
     }
 
+    /// Returns the number of messages that a worker works off in the acceptable latency, unless another is given: the
+    /// rule for `--messages-per-pod` of `wasmrun manifest kubernetes`.
+    fn messages_per_worker(&self, backlog: Backlog) -> NonZeroU32 {
+        let messages = backlog.acceptable_latency.as_secs_f64() / backlog.time_per_message.as_secs_f64();
+        // A float that doesn't fit becomes the nearest number that does.
+        let worked_off = NonZeroU32::new(messages.round() as u32).unwrap_or(NonZeroU32::MIN);
+        self.messages_per_worker.unwrap_or(worked_off)
+    }
+
     fn fleet(&self, service: &Service, worker: &WorkerModel) -> Result<Fleet, Failure> {
         let setting = self.autoscaling.unwrap_or(AutoscalingSetting::None);
         let WorkersSetting(min, max) = self.workers.unwrap_or(WorkersSetting(1, 1));
-        let is_ecs = matches!(setting, AutoscalingSetting::TargetTracking | AutoscalingSetting::Step);
         let wrong = if setting == AutoscalingSetting::None && min != max {
             Some(format!("--workers {min}..{max} needs --autoscaling: without it, the number is fixed"))
-        } else if !is_ecs && (self.acceptable_latency.is_some() || self.time_per_message.is_some()) {
-            Some(
-                "--acceptable-latency and --time-per-message need --autoscaling target-tracking or step"
-                    .into(),
-            )
+        } else if setting == AutoscalingSetting::None
+            && (self.acceptable_latency.is_some() || self.time_per_message.is_some())
+        {
+            Some("--acceptable-latency and --time-per-message need --autoscaling".into())
         } else if setting != AutoscalingSetting::Keda && self.messages_per_worker.is_some() {
             Some("--messages-per-worker needs --autoscaling keda".into())
         } else {
@@ -338,8 +346,7 @@ impl ModelArgs {
             AutoscalingSetting::TargetTracking => (Autoscaling::TargetTracking(backlog), FARGATE_START),
             AutoscalingSetting::Step => (Autoscaling::Step(backlog), FARGATE_START),
             AutoscalingSetting::Keda => {
-                let messages_per_worker = self.messages_per_worker.unwrap_or(MESSAGES_PER_WORKER);
-                (Autoscaling::Keda { messages_per_worker }, POD_START)
+                (Autoscaling::Keda { messages_per_worker: self.messages_per_worker(backlog) }, POD_START)
             }
         };
         let hourly = |rate: Option<PerHour>| rate.map_or(0.0, |rate| rate.0);

@@ -67,9 +67,9 @@ use wasmrun_runtime::ports::queue::{
 };
 
 /// Shortest interval at which a waiting receive checks for messages of other processes. A check costs some 20 µs.
-const POLL_MIN: Duration = Duration::from_millis(50);
+pub const POLL_MIN: Duration = Duration::from_millis(50);
 /// Longest interval, reached after some checks without a message.
-const POLL_MAX: Duration = Duration::from_millis(250);
+pub const POLL_MAX: Duration = Duration::from_millis(250);
 /// Maximum number of messages of one receive. Bounds the memory, as each message may be 1 MiB.
 const MAX_RECEIVE: usize = 100;
 /// Maximum number of messages sent in one transaction, so that other processes can write in between.

@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read};
 
 /// Maximum length of a line. A record takes a few hundred bytes, or some thousand with the longest reason.
 pub(crate) const MAX_LINE_BYTES: usize = 64 << 10;
+/// Length of a line from which the file is no usage file, such as `/dev/zero`, which has no end.
+const MAX_SKIPPED_BYTES: usize = 64 << 20;
 
 /// Reads one line at a time.
 pub(crate) struct Lines<R> {
@@ -41,7 +43,8 @@ impl<R: Read> Lines<R> {
     }
 
     fn skip_line(&mut self) -> io::Result<()> {
-        loop {
+        let mut length = 0usize;
+        while length < MAX_SKIPPED_BYTES {
             let some = self.input.fill_buf()?;
             let (skipped, ended) = match some.iter().position(|byte| *byte == b'\n') {
                 Some(end) => (end + 1, true),
@@ -51,7 +54,13 @@ impl<R: Read> Lines<R> {
             if ended {
                 return Ok(());
             }
+            length += skipped;
         }
+        let mebibytes = MAX_SKIPPED_BYTES >> 20;
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("a line is longer than {mebibytes} MiB: this is no usage file"),
+        ))
     }
 }
 
@@ -81,6 +90,12 @@ mod tests {
         let expected =
             [Some(longest.into_bytes()), None, Some(b"a".to_vec()), None, Some(b"b".to_vec()), None];
         assert_eq!(all(input.as_bytes()), expected);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_an_error() {
+        let error = Lines::new(io::repeat(0)).next().expect_err("no end");
+        assert!(error.to_string().contains("no usage file"), "{error}");
     }
 
     proptest! {

@@ -1,5 +1,8 @@
+mod fleets;
+mod theory;
+
 use super::*;
-use crate::plan::{Arrivals, Autoscaling, Backlog, Fleet, Plan, QueueModel, Service, WorkerModel};
+use crate::plan::{Arrivals, Autoscaling, Backlog, Fleet, Notice, Plan, QueueModel, Service, WorkerModel};
 use crate::sources::{FARGATE_LEAST_BILLED, FARGATE_START};
 use proptest::prelude::*;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -25,6 +28,7 @@ pub(crate) fn plan() -> Plan {
             batches: BatchPolicy::default(),
             long_poll: LONG_POLL,
             short_poll: SHORT_POLL,
+            notice: Notice::AtOnce,
             max_receives: NonZeroU32::new(5),
             counts_releases: true,
         },
@@ -65,73 +69,16 @@ fn backlog() -> Backlog {
     Backlog { acceptable_latency: Duration::from_secs(60), time_per_message: Duration::from_millis(100) }
 }
 
-/// Mean wait in a queue with `servers`, by Erlang's C formula, in mean times of a task.
-fn erlang_c(servers: u32, load: f64) -> f64 {
-    let c = f64::from(servers);
-    // Erlang's B formula, by its recursion.
-    let blocked = (1..=servers).fold(1.0, |b, n| load * b / (f64::from(n) + load * b));
-    let waits = blocked / (1.0 - load / c * (1.0 - blocked));
-    waits / (c - load)
-}
-
-#[test]
-fn erlang_c_is_that_of_the_tables() {
-    // One server: rho / (1 - rho). Two servers at a load of one: a third of a mean time.
-    assert!((erlang_c(1, 0.5) - 1.0).abs() < 1e-12);
-    assert!((erlang_c(2, 1.0) - 1.0 / 3.0).abs() < 1e-12);
-}
-
-/// Tasks that wait need a permit, tasks that compute a thread. Either way it's the same queue.
-#[test]
-fn the_mean_wait_of_random_arrivals_is_that_of_erlang() {
-    for (servers, rate, cpu) in [(1, 0.7, 0.0), (4, 3.2, 0.0), (20, 18.0, 0.0), (4, 3.0, 1.0)] {
-        let mut plan = Plan {
-            duration: Duration::from_secs(1_000_000),
-            arrivals: vec![Arrivals::Poisson { rate }],
-            service: Service::Exponential { mean: Duration::from_secs(1), cpu },
-            ..plan()
-        };
-        plan.worker.sizing.most = some(servers as usize);
-        plan.worker.threads = some(servers as usize);
-        let report = run(&plan);
-        let (is, expected) = (report.wait.expect("messages").mean, erlang_c(servers, rate));
-        assert!((is / expected - 1.0).abs() < 0.05, "{servers} servers, {rate}/s: {is} is not {expected}");
-        // Little's law.
-        let in_backlog = report.backlog.mean / rate;
-        assert!((in_backlog / is - 1.0).abs() < 0.01, "{in_backlog} {is}");
-        assert!((report.concurrency.mean / rate - 1.0).abs() < 0.01, "{}", report.concurrency.mean);
-    }
-}
-
-/// One thread that several tasks share: the time in the system is that of a queue with one server, whatever the
-/// distribution of their work.
-#[test]
-fn tasks_that_compute_share_a_thread() {
-    for service in [
-        Service::Exponential { mean: Duration::from_secs(1), cpu: 1.0 },
-        Service::Fixed { mean: Duration::from_secs(1), cpu: 1.0 },
-    ] {
-        let mut plan = Plan {
-            duration: Duration::from_secs(1_000_000),
-            arrivals: vec![Arrivals::Poisson { rate: 0.7 }],
-            service,
-            ..plan()
-        };
-        plan.worker.sizing.most = some(1000);
-        let latency = run(&plan).latency.expect("messages").mean;
-        assert!((latency * 0.3 - 1.0).abs() < 0.05, "{latency}");
-    }
-}
-
 #[test]
 fn a_worker_that_keeps_up_lets_no_message_wait() {
     let report = run(&plan());
     let (latency, wait) = (report.latency.expect("messages"), report.wait.expect("messages"));
-    assert_eq!((report.counts.arrived, report.counts.completed, report.left), (29, 29, 0));
+    assert_eq!((report.counts.arrived, report.counts.completed, report.left), (30, 30, 0));
     assert_eq!((wait.max, latency.mean), (0.0, 1.0));
     assert!((latency.p50 - 1.0).abs() < 0.001 && (latency.max - 1.0).abs() < 0.001, "{latency:?}");
-    assert_eq!((report.workers.mean, report.counts.billed_seconds), (1.0, 60.0));
-    assert!((report.task_seconds - 29.0).abs() < 1e-6);
+    assert_eq!(report.counts.billed_seconds, 60.0);
+    assert!((report.workers.mean - 1.0).abs() < 1e-9, "{:?}", report.workers);
+    assert!((report.task_seconds - 30.0).abs() < 1e-6);
 }
 
 /// The worker's own scaler doubles its limit at each decision.
@@ -153,105 +100,36 @@ fn a_burst_is_met_by_the_scaler_of_the_worker() {
 }
 
 #[test]
-fn a_fleet_starts_works_and_ends() {
-    for (autoscaling, first) in [
-        (Autoscaling::TargetTracking(backlog()), 240.0..320.0),
-        (Autoscaling::Step(backlog()), 240.0..320.0),
-        (Autoscaling::Keda { messages_per_worker: NonZeroU32::new(100).expect("not zero") }, 80.0..100.0),
-    ] {
-        let plan = Plan {
-            duration: Duration::from_secs(2 * 3600),
-            arrivals: vec![Arrivals::Burst { count: 10_000, at: Duration::from_secs(1) }],
-            fleet: fleet(50, autoscaling),
-            ..plan()
-        };
-        let report = run(&plan);
-        assert_eq!((report.counts.completed, report.left), (10_000, 0), "{autoscaling:?}");
-        assert!(
-            report.workers.max > 8.0 && report.workers.max <= 50.0,
-            "{autoscaling:?}: {:?}",
-            report.workers
-        );
-        let series = &report.series;
-        let started = series.points.iter().position(|point| point.workers > 0.0).expect("some");
-        let started = started as f64 * series.step_seconds;
-        assert!(first.contains(&started), "{autoscaling:?}: {started}");
-        assert_eq!(series.points.last().expect("some").workers, 0.0, "{autoscaling:?}: scaled in");
-        assert!(
-            report.counts.worker_seconds >= 10_000.0
-                && report.counts.billed_seconds >= report.counts.worker_seconds
-        );
-    }
-}
-
-#[test]
-fn interruptions_and_deploys_lose_no_message() {
-    let mut plan = Plan {
-        duration: Duration::from_secs(4 * 3600),
-        arrivals: vec![Arrivals::Poisson { rate: 2.0 }],
-        service: Service::Exponential { mean: Duration::from_secs(20), cpu: 0.0 },
-        ..plan()
-    };
-    plan.worker.sizing.most = some(10);
-    plan.queue.max_receives = None;
-    plan.fleet = Fleet { min: 10, max: 10, interruptions_per_hour: 2.0, ..plan.fleet };
-    let report = run(&plan);
-    assert_eq!((report.counts.completed, report.left), (report.counts.arrived, 0));
-    assert!((50..110).contains(&report.counts.interruptions), "{}", report.counts.interruptions);
-    assert!(
-        report.counts.cancelled > 0 && report.counts.wasted_seconds > 0.0,
-        "tasks are longer than the stop timeout"
-    );
-    let still = plan.fleet;
-    plan.fleet =
-        Fleet { interruptions_per_hour: 0.0, deploy_every: Some(Duration::from_secs(3600)), ..still };
-    let report = run(&plan);
-    assert_eq!((report.counts.completed, report.left, report.counts.deploys), (report.counts.arrived, 0, 4));
-    assert_eq!(report.counts.cancelled, 0, "a worker of ECS protects itself while it works");
-    assert!(report.counts.launched >= 40 && report.workers.max <= 20.0, "{}", report.counts.launched);
-}
-
-#[test]
 fn failed_tasks_are_retried_with_backoff_and_then_dead_lettered() {
     let mut plan = Plan { failing: 1.0, ..plan() };
     let report = run(&plan);
-    assert_eq!((report.counts.completed, report.counts.dead_lettered, report.left), (0, 29, 0));
-    assert_eq!(report.counts.retries, 29 * 4, "five receives");
+    assert_eq!((report.counts.completed, report.counts.dead_lettered, report.left), (0, 30, 0));
+    assert_eq!(report.counts.retries, 30 * 4, "five receives");
     plan.failing = 0.5;
     let report = run(&plan);
-    assert_eq!(report.counts.completed + report.counts.dead_lettered, 29);
+    assert_eq!(report.counts.completed + report.counts.dead_lettered, 30);
     assert!(report.counts.completed > 20 && report.counts.retries > 10);
 }
 
+/// A receive on `sqlite:` looks after 50, 100, 200 and then every 250 ms, and after each settlement.
 #[test]
-fn a_stray_start_costs_a_worker_that_does_nothing() {
-    let tracking = Autoscaling::TargetTracking(backlog());
-    let plan = Plan {
-        duration: Duration::from_secs(24 * 3600),
-        arrivals: Vec::new(),
-        fleet: Fleet { stray_starts_per_hour: 1.0, ..fleet(4, tracking) },
+fn a_message_of_another_process_is_noticed_by_looking() {
+    let mut plan = Plan {
+        duration: Duration::from_secs(100_000),
+        arrivals: vec![Arrivals::Poisson { rate: 0.2 }],
+        service: Service::Fixed { mean: Duration::from_millis(20), cpu: 0.0 },
         ..plan()
     };
-    let report = run(&plan);
-    assert!(
-        report.counts.stray_starts > 5 && report.counts.idle_starts == report.counts.launched,
-        "{report:?}"
-    );
-    assert!(report.counts.empty_receives > 100 && report.latency.is_none());
-    assert!(report.counts.worker_seconds > 5.0 * 15.0 * 60.0, "it runs until the idle alarm");
-}
-
-#[test]
-fn a_fleet_that_never_starts_says_what_is_left() {
-    let plan = Plan {
-        longest_drain: Duration::from_secs(600),
-        fleet: fleet(1, Autoscaling::Step(backlog())),
-        ..plan()
-    };
-    let mut never = plan.clone();
-    never.fleet.start_up = (plan::LONGEST, plan::LONGEST);
-    let report = run(&never);
-    assert_eq!((report.left, report.counts.settled(), report.simulated_seconds), (29, 0, 660.0));
+    let (shortest, longest) = (Duration::from_millis(50), Duration::from_millis(250));
+    plan.queue.notice = Notice::Looks { shortest, longest };
+    let wait = run(&plan).wait.expect("messages");
+    assert!((0.115..0.13).contains(&wait.mean), "half of 250 ms: {wait:?}");
+    assert!(wait.max <= 0.271, "at most that and a task: {wait:?}");
+    plan.arrivals = vec![Arrivals::Poisson { rate: 100.0 }];
+    plan.duration = Duration::from_secs(1000);
+    plan.worker.sizing.most = some(20);
+    let busy = run(&plan).wait.expect("messages");
+    assert!(busy.mean < 0.03, "a settlement follows soon: {busy:?}");
 }
 
 #[test]
