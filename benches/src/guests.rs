@@ -96,6 +96,7 @@ fn options(
         allocator,
         raw_body: false,
         command: CommandOptions::default(),
+        requests: None,
         deterministic: false,
         sampling: None,
         refreshed: false,

@@ -175,7 +175,7 @@ mod tests {
         assert_eq!((of(0.25), of(1.0), of(2.5), of(5.0)), (1, 0, 2, 0));
         assert_eq!((counts.last(), counts.iter().sum::<u64>(), point.count), (Some(&1), 4, 4));
         assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (1, 2));
-        let exemplars: Vec<_> = point.exemplars.iter().map(|exemplar| exemplar.value.clone()).collect();
+        let exemplars: Vec<_> = point.exemplars.iter().map(|exemplar| exemplar.value).collect();
         let values = [0.2, 2.5, 9999.0].map(|value| Some(exemplar::Value::AsDouble(value)));
         assert_eq!(exemplars, values);
         assert!(point.exemplars.iter().all(|exemplar| exemplar.trace_id == 7_u128.to_be_bytes()));
