@@ -258,7 +258,7 @@ mod tests {
             usage.http.status = Some(status);
             metrics.ended(&TaskRecord::new(&message, "c", &Outcome::Completed, &usage));
         }
-        let text = metrics.text(Vec::new());
+        let text = metrics.gather(Vec::new()).text();
         for (class, count) in [("1xx", 0), ("2xx", 2), ("4xx", 1), ("5xx", 1)] {
             let sample = format!("wasmrun_responses_total{{status=\"{class}\"}} {count}\n");
             assert!(text.contains(&sample), "no {sample} in {text}");
