@@ -37,7 +37,7 @@ pub(crate) use stub::{Answer, Request, Stub};
 pub(crate) use tls::{Tls, certificate};
 pub(crate) use vitals::Vitals;
 pub(crate) use watcher::{Seen, exchange, get, request, status, wait_for_tasks};
-pub(crate) use wire::{Head, Response, Wire};
+pub(crate) use wire::Wire;
 pub(crate) use world::{Depth, World, keys};
 
 use std::path::{Path, PathBuf};
