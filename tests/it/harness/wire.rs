@@ -87,7 +87,7 @@ impl Wire {
     #[track_caller]
     pub(crate) fn post(&mut self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Response {
         let length = body.as_ref().len().to_string();
-        self.send_head("POST", path, &[headers, &[("content-length", &length)]].concat());
+        self.send_head("POST", path, &[headers, &[("content-length", &*length)]].concat());
         self.send(body);
         self.response()
     }

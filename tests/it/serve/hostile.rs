@@ -50,11 +50,11 @@ fn floods_of_headers_are_refused() {
     }
     // What is just too large is answered before the connection ends.
     let mut client = service.connect();
-    client.send_head("GET", "/hello", &[("x-long", &"x".repeat(70_000))]);
+    client.send_head("GET", "/hello", &[("x-long", &*"x".repeat(70_000))]);
     assert_eq!(client.response().status(), 431);
     // What servers usually take is taken.
     let mut client = service.connect();
-    client.send_head("GET", "/hello", &[("x-long", &"x".repeat(15_000))]);
+    client.send_head("GET", "/hello", &[("x-long", &*"x".repeat(15_000))]);
     assert_eq!(client.response().status(), 200);
     service.is_well();
     let held = service.process.vitals().resident.saturating_sub(before);

@@ -136,7 +136,7 @@ fn a_hundred_mebibytes_travel_both_ways_in_little_memory() {
     client.send_head(
         "POST",
         "/echo",
-        &[("content-length", &TOTAL.to_string()), ("content-type", "text/plain")],
+        &[("content-length", &*TOTAL.to_string()), ("content-type", "text/plain")],
     );
     let mut sender = client.twin();
     let sending = std::thread::spawn(move || {
@@ -163,7 +163,7 @@ fn a_client_that_does_not_read_is_held_up() {
     service.is_well();
     let before = service.process.vitals().resident;
     let mut client = service.connect();
-    client.send_head("POST", "/echo", &[("content-length", &(200 * MIB).to_string())]);
+    client.send_head("POST", "/echo", &[("content-length", &*(200 * MIB).to_string())]);
     client.stalls_within(Duration::from_secs(2));
     let mut sent = 0;
     let error = loop {

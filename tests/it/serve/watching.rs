@@ -64,7 +64,7 @@ fn a_trace_goes_on_from_the_request_to_what_its_task_sends() {
     let mut client = service.connect();
     let parent = format!("00-{TRACE}-b7ad6b7169203331-01");
     let response =
-        client.post("/save/traced", &[("traceparent", &parent), ("tracestate", "vendor=1")], "content");
+        client.post("/save/traced", &[("traceparent", &*parent), ("tracestate", "vendor=1")], "content");
     assert_eq!(response.status(), 201, "{response:?}");
     let sent = &service.world.peek("sqlite:next.db")[0];
     assert_eq!(sent["body"], "traced");
@@ -76,7 +76,7 @@ fn a_trace_goes_on_from_the_request_to_what_its_task_sends() {
         assert_eq!(client.post("/save/other", &[("traceparent", parent)], "content").status(), 201);
     }
     // The handler sees the header as it was sent.
-    client.send_head("GET", "/headers", &[("traceparent", &parent)]);
+    client.send_head("GET", "/headers", &[("traceparent", &*parent)]);
     assert!(client.response().text().contains(&format!("traceparent: {parent}")));
 }
 
