@@ -195,6 +195,11 @@ impl Worker {
         sizing
     }
 
+    /// Lets the status say that the worker stops, before [`Worker::run`] is told to.
+    pub fn will_stop(&self) {
+        self.watched.stops();
+    }
+
     /// Returns whether the task of any message runs.
     pub fn is_busy(&self) -> bool {
         self.leases.any_runs()

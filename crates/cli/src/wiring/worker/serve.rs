@@ -97,7 +97,7 @@ pub(crate) async fn serve(
     let reporting = emf.clone().map(|emf| watch::print_metrics(emf, worker.clone(), output.clone()));
     // A service's worker stops once the requests that have arrived are answered.
     let stop_timeout = plan.worker.stop_timeout.unwrap_or(WorkerOptions::default().stop_timeout);
-    let (stop, answering) = match service.map(|service| service.start(&stop, stop_timeout)) {
+    let (stop, answering) = match service.map(|service| service.start(worker.clone(), &stop, stop_timeout)) {
         Some((stop, answering)) => (stop, Some(answering)),
         None => (stop, None),
     };

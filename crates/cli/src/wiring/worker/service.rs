@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::worker::Worker;
 use wasmrun_serve::{RequestQueue, ServeOptions, Server};
 
 /// Time for the last responses, once the stop timeout has ended the tasks.
@@ -55,7 +56,12 @@ impl Service {
 
     /// Starts to answer requests. When `stop` drains, the requests that have arrived are answered, for at most
     /// `stop_timeout`. Returns what then stops the worker, and the server's end.
-    pub(super) fn start(self, stop: &Stop, stop_timeout: Duration) -> (Stop, JoinHandle<()>) {
+    pub(super) fn start(
+        self,
+        running: Arc<Worker>,
+        stop: &Stop,
+        stop_timeout: Duration,
+    ) -> (Stop, JoinHandle<()>) {
         let Self { requests, server, options, .. } = self;
         let worker = Stop { drain: CancellationToken::new(), abandon: stop.abandon.child_token() };
         let (ended, stop) = (worker.clone(), stop.clone());
@@ -64,6 +70,7 @@ impl Service {
             let mut serving = std::pin::pin!(server.serve(requests, options, stop.drain.clone()));
             let overdue = async {
                 stop.drain.cancelled().await;
+                running.will_stop();
                 let _ = tokio::time::timeout(stop_timeout, stop.abandon.cancelled()).await;
             };
             tokio::select! {
