@@ -18,7 +18,8 @@ const LIMITS: &str = "Limits of a task";
 pub(super) fn pages(places: &Places, committed: Option<&Path>) -> Result<[(&'static str, String); 4]> {
     let program = Program::built(places)?;
     let help = program.help(&["run"])?.context("there is no command `run`")?;
-    let flags = help::flags(&help)?;
+    let mut flags = help::flags(&help)?;
+    flags.extend(of_services(&program)?);
     let expected = committed.map(|folder| fs::read_to_string(folder.join("metrics.md")).unwrap_or_default());
     let metrics = metrics::page(places, &program, |text| {
         let text = format!("{NOTE}\n\n{text}");
@@ -30,6 +31,13 @@ pub(super) fn pages(places: &Places, committed: Option<&Path>) -> Result<[(&'sta
         ("limits.md", format!("{NOTE}\n\n{}", limits(&flags))),
         ("metrics.md", metrics),
     ])
+}
+
+/// The flags that only `serve` has. Their names begin with its own: `--listen` of `run` is another one.
+fn of_services(program: &Program) -> Result<impl Iterator<Item = Flag>> {
+    let help = program.help(&["serve"])?.context("there is no command `serve`")?;
+    let flags = help::flags(&help)?.into_iter().filter(|flag| flag.group == "Service");
+    Ok(flags.map(|flag| Flag { name: format!("serve-{}", flag.name), ..flag }))
 }
 
 fn commands(program: &Program) -> Result<String> {
@@ -72,7 +80,7 @@ fn configuration(program: &Program, flags: &[Flag]) -> Result<String> {
     let mut page = "\
 # Configuration
 
-The settings of `wasmrun run`: flags, environment variables, and keys of the file that `--config`
+The settings of `wasmrun run`, and of `wasmrun serve` where that has others: flags, environment variables, and keys of the file that `--config`
 names. [Configure a worker](../guides/configuration.md) has an example of the file, and says which of
 the three takes precedence. [Commands](cli.md#wasmrun-run) says what each flag does. The limits of a
 task have [a page of their own](limits.md).
@@ -86,7 +94,12 @@ task have [a page of their own](limits.md).
             page +=
                 &format!("\n## {group}\n\n| flag | variable | in the file | default |\n|---|---|---|---|\n");
         }
-        let key = keys.iter().find(|key| key.flag == flag.name);
+        // The flag of a service may stand for the same setting as another one of a worker: then both have one variable.
+        let same = |other: &&Flag| {
+            other.name == flag.name || other.variable == flag.variable && flag.variable.is_some()
+        };
+        let names: Vec<&str> = flags.iter().filter(same).map(|other| &*other.name).collect();
+        let key = keys.iter().find(|key| names.contains(&&*key.flag));
         let is_table = key.is_some_and(|key| key.section.is_none()) && flag.variable.is_none();
         // What has a name carries it in the variable. Paths of directories can't be in one; exit codes can.
         let is_named = (is_table && flag.name != "dir") || flag.name == "exit-code";
@@ -124,7 +137,7 @@ fn keys(program: &Program, flags: &[Flag]) -> Result<Vec<Key>> {
             // `[log] level` is `--log`, `[log] format` is `--log-format`.
             Some(names) => {
                 for name in names {
-                    let flag = [name.clone(), format!("{top}-{name}"), top.clone()];
+                    let flag = [format!("{top}-{name}"), name.clone(), top.clone()];
                     keys.push((Some(top.clone()), name, flag.to_vec()));
                 }
             }
