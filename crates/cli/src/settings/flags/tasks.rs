@@ -34,7 +34,7 @@ Examples:
   wasmrun run --config wasmrun.toml --listen 9464
   wasmrun run --config wasmrun.toml --listen 0.0.0.0:9464 --emf Thumbnails
 
-Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or
+Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or \
 configuration, 3 a queue or a store can't be used, 4 ended as no task can complete.")]
 pub(crate) struct RunArgs {
     /// Component: a .wasm file, s3://BUCKET/KEY (?version=ID or ?etag=ETAG pins its content), or
