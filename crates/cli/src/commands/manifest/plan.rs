@@ -23,25 +23,15 @@ use wasmrun_runtime::worker::WorkerOptions;
 pub(super) const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// Port of the HTTP server if the settings name none.
 const PORT: u16 = 9464;
+/// Port of AWS's services.
+const HTTPS: u16 = 443;
 
 /// A worker in a container.
 pub(super) struct Plan {
-    pub(super) name: String,
-    pub(super) image: String,
-    pub(super) architecture: Architecture,
-    pub(super) cpu: Vcpu,
-    pub(super) memory: Memory,
-    pub(super) region: String,
-    pub(super) queue: QueuePlace,
-    /// Address of the queue, as the settings have it.
-    pub(super) queue_address: String,
+    pub(super) container: Container,
+    pub(super) queue: Queue,
     pub(super) component: String,
-    /// Text of the configuration file.
-    pub(super) file: Option<String>,
-    /// Settings of flags and variables.
-    pub(super) typed: Flags,
-    /// Settings of the file.
-    pub(super) in_file: Flags,
+    pub(super) settings: Settings,
     /// Address of the HTTP server, if the settings name one.
     pub(super) listen: Option<SocketAddr>,
     pub(super) is_cache_off: bool,
@@ -50,6 +40,32 @@ pub(super) struct Plan {
     pub(super) endpoint: Option<String>,
     /// Ports that the worker connects to.
     pub(super) ports: BTreeSet<u16>,
+}
+
+/// The worker's container, which the settings say nothing of.
+pub(super) struct Container {
+    pub(super) name: String,
+    pub(super) image: String,
+    pub(super) architecture: Architecture,
+    pub(super) cpu: Vcpu,
+    pub(super) memory: Memory,
+    pub(super) region: String,
+}
+
+pub(super) struct Queue {
+    pub(super) place: QueuePlace,
+    /// As the settings have it.
+    pub(super) address: String,
+}
+
+/// The settings, by where they are.
+pub(super) struct Settings {
+    /// Text of the configuration file.
+    pub(super) file: Option<String>,
+    /// Settings of flags and variables.
+    pub(super) typed: Flags,
+    /// Settings of the file.
+    pub(super) in_file: Flags,
 }
 
 impl Plan {
@@ -85,21 +101,7 @@ impl Plan {
         let watch = args.watch.or(file.watch());
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
 
-        of_amazon("queue", &queue_address)?;
-        if let Some(queue) = &worker.dead_letter {
-            of_amazon("dead-letter queue", queue)?;
-        }
-        for (alias, queue) in &task.sends {
-            of_amazon(&format!("queue {alias}"), queue)?;
-        }
-        if let Some(store) = task.stores.iter().find(|store| !store.url.starts_with("s3:")) {
-            let what = format!("the store {} is {}", store.alias, store.url);
-            return Err(no_disk(&what, "use s3://BUCKET"));
-        }
-        if let Some(bucket) = task.buckets.first() {
-            let what = format!("the key-value bucket {} is {}", bucket.alias, bucket.url);
-            return Err(no_disk(&what, "leave it out"));
-        }
+        needs_no_disk(&queue_address, worker.dead_letter.as_deref(), &task)?;
         if let Some(usage) = usage {
             return Err(no_disk(&format!("the usage file is {}", usage.display()), "leave it out"));
         }
@@ -109,26 +111,16 @@ impl Plan {
         if let Some(path) = task.registry.verify_key.as_ref().and_then(KeySetting::file) {
             typed.set("verify-key", read_keys(path)?.0);
         }
-        let queue = QueuePlace::of(&queue_address).map_err(Failure::usage)?;
-        let region = region(container, &queue, &queue_address)?;
+        let place = QueuePlace::of(&queue_address).map_err(Failure::usage)?;
         let endpoint = task.aws.endpoint_url.clone();
-        let mut ports: BTreeSet<u16> =
-            task.http.rules.iter().filter_map(|rule| port_of(&rule.to_string())).collect();
-        ports.insert(443);
-        ports.extend([endpoint.as_deref(), queue.url.as_deref()].into_iter().flatten().filter_map(port_of));
+        let rules = task.http.rules.iter().filter_map(|rule| port_of(&rule.to_string()));
+        let urls = [endpoint.as_deref(), place.url.as_deref()].into_iter().flatten();
+        let ports = rules.chain(urls.filter_map(port_of)).chain([HTTPS]).collect();
         Ok(Self {
-            name: container.name.as_str().to_owned(),
-            image: image(container, &queue, &region)?,
-            architecture: container.architecture,
-            cpu: container.container_cpu,
-            memory: container.container_memory,
-            region,
-            queue,
-            queue_address,
+            container: Container::new(container, &place, &queue_address)?,
+            queue: Queue { place, address: queue_address },
             component,
-            file: text.map(|(_, text)| text),
-            typed,
-            in_file,
+            settings: Settings { file: text.map(|(_, text)| text), typed, in_file },
             listen: watch.listen.map(|listen| listen.0),
             is_cache_off: task.engine.cache.as_deref() == Some(Path::new("off")),
             stop_timeout: worker.stop_timeout.unwrap_or(WorkerOptions::default().stop_timeout),
@@ -150,10 +142,44 @@ impl Plan {
     }
 }
 
+impl Container {
+    fn new(args: &ContainerArgs, queue: &QueuePlace, address: &str) -> Result<Self, Failure> {
+        let region = region(args, queue, address)?;
+        Ok(Self {
+            name: args.name.as_str().to_owned(),
+            image: image(args, queue, &region)?,
+            architecture: args.architecture,
+            cpu: args.container_cpu,
+            memory: args.container_memory,
+            region,
+        })
+    }
+}
+
 fn read(path: &Path) -> Result<(String, String), Failure> {
     let shown = path.display().to_string();
     let text = read_text(path, &format!("the configuration {shown}"), MAX_TOML_BYTES)?;
     Ok((shown, text))
+}
+
+/// Refuses queues, stores and buckets that are files.
+fn needs_no_disk(queue: &str, dead_letter: Option<&str>, task: &TaskPlan) -> Result<(), Failure> {
+    of_amazon("queue", queue)?;
+    if let Some(queue) = dead_letter {
+        of_amazon("dead-letter queue", queue)?;
+    }
+    for (alias, queue) in &task.sends {
+        of_amazon(&format!("queue {alias}"), queue)?;
+    }
+    if let Some(store) = task.stores.iter().find(|store| !store.url.starts_with("s3:")) {
+        let what = format!("the store {} is {}", store.alias, store.url);
+        return Err(no_disk(&what, "use s3://BUCKET"));
+    }
+    if let Some(bucket) = task.buckets.first() {
+        let what = format!("the key-value bucket {} is {}", bucket.alias, bucket.url);
+        return Err(no_disk(&what, "leave it out"));
+    }
+    Ok(())
 }
 
 /// Refuses a queue that isn't a queue of SQS.
@@ -211,8 +237,8 @@ pub(super) fn account(queue: &QueuePlace) -> Option<&str> {
 fn port_of(url: &str) -> Option<u16> {
     let (default, rest) = match url.split_once("://") {
         Some(("http", rest)) => (80, rest),
-        Some((_, rest)) => (443, rest),
-        None => (443, url),
+        Some((_, rest)) => (HTTPS, rest),
+        None => (HTTPS, url),
     };
     let authority = rest.split('/').next()?;
     // A port follows the last colon, unless that is inside an address of IPv6 in brackets.

@@ -46,7 +46,7 @@ pub(super) fn deployment(args: &KubernetesArgs, plan: &Plan) -> Result<Object, F
         ),
     ]);
     let spec = map([
-        ("scaleTargetRef", map([("name", plan.name.as_str().into())])),
+        ("scaleTargetRef", map([("name", plan.container.name.as_str().into())])),
         ("pollingInterval", POLLING_SECONDS.into()),
         ("cooldownPeriod", SCALE_IN_SECONDS.into()),
         ("minReplicaCount", u64::from(args.min_pods).into()),
@@ -102,25 +102,25 @@ fn triggers(args: &KubernetesArgs, plan: &Plan) -> Result<Tree, Failure> {
     Ok(list([map([
         ("type", "aws-sqs-queue".into()),
         ("metadata", settings),
-        ("authenticationRef", map([("name", plan.name.as_str().into())])),
+        ("authenticationRef", map([("name", plan.container.name.as_str().into())])),
     ])]))
 }
 
 /// Returns the region of the queue.
 pub(super) fn region(plan: &Plan) -> &str {
-    plan.queue.region.as_deref().unwrap_or(&plan.region)
+    plan.queue.place.region.as_deref().unwrap_or(&plan.container.region)
 }
 
 /// Returns the queue as KEDA takes it: a URL with account and name as its path, or a name.
 pub(super) fn queue(plan: &Plan) -> Result<&str, Failure> {
-    let Some(url) = plan.queue.url.as_deref() else {
-        if plan.queue_address.starts_with("arn:") {
+    let Some(url) = plan.queue.place.url.as_deref() else {
+        if plan.queue.address.starts_with("arn:") {
             return Err(Failure::usage(format!(
                 "KEDA takes no ARN, and the URL of {} is not known: name the queue by its URL",
-                plan.queue_address
+                plan.queue.address
             )));
         }
-        return Ok(&plan.queue_address);
+        return Ok(&plan.queue.address);
     };
     if url.splitn(4, '/').nth(3).is_some_and(|path| path.split('/').count() == 2) {
         return Ok(url);
