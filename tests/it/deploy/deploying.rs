@@ -183,7 +183,7 @@ fn a_key_among_the_parameters_is_the_one_that_the_worker_verifies_with() {
         let template = template.with("ComponentArtefact", "thumbnail:1").with("VerifyKey", key);
         let task = template.task_definition();
         let words = texts(&container(&task)["command"]).into_iter().map(|word| match word {
-            word if word.starts_with("oci://") => &artefact,
+            word if word.starts_with("oci://") => artefact.as_str(),
             word => word,
         });
         let worker = as_in(world.wasmrun([]), words, container(&task));
