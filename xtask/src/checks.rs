@@ -66,6 +66,10 @@ pub(crate) fn test(places: &Places, arguments: &[String]) -> Result<ExitCode> {
     for (variable, tool) in TOOLS {
         runner.envs(tool.ready(places).map(|program| (variable, program)));
     }
+    match tools::WKG.ready(places) {
+        Ok(program) => _ = runner.env(WKG, program),
+        Err(error) => eprintln!("There is no wkg here ({error:#}): tests that need it are skipped."),
+    }
     runner.env("WASMRUN_MANIFEST_TOOLS", servers::manifest_tools(places)?);
     runner.env("WASMRUN_MONITORING_TOOLS", servers::monitoring_tools(places)?);
     runner.envs(image.iter().flat_map(image::Image::environment));
@@ -83,6 +87,8 @@ const TOOLS: [(&str, DebianTool); 5] = [
 ];
 /// The variable that names the client of a benchmark.
 const H2LOAD: &str = "WASMRUN_H2LOAD";
+/// The variable that names the client of registries.
+const WKG: &str = "WASMRUN_WKG";
 /// The variable that names the browser.
 const CHROMIUM: &str = "WASMRUN_CHROMIUM";
 
@@ -133,6 +139,7 @@ pub(crate) fn test_fast(places: &Places) -> Result<ExitCode> {
             "WASMRUN_MANIFEST_TOOLS",
             "WASMRUN_MONITORING_TOOLS",
             "WASMRUN_SKIP_NOTHING",
+            WKG,
         ] {
             runner.env_remove(variable);
         }

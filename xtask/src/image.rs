@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     command::{on_path, quiet},
+    layers,
     places::{Places, remove},
     program::Program,
     sbom::{self, Part},
@@ -26,12 +27,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const CONTAINERFILE: &str = "deploy/Containerfile";
 /// Maximum compressed size of the image in bytes. It must stay small, because it is downloaded before the first task
 /// starts.
-const MOST_BYTES: u64 = 25_000_000;
+const MOST_BYTES: u64 = 20_000_000;
 /// The Debian packages with which the image is built and run.
 const PACKAGES: &str = "buildah podman runc conmon catatonit ca-certificates";
 /// The programs of these packages that the tests call. catatonit holds a pod's network while its containers come and
 /// go.
-const PROGRAMS: [&str; 5] = ["buildah", "podman", "conmon", "catatonit", "tar"];
+const PROGRAMS: [&str; 6] = ["buildah", "podman", "conmon", "catatonit", "tar", "gzip"];
 /// The certificates of Debian's package. The system's bundle isn't used, because the system's owner may have added
 /// others that only this system should trust.
 const CERTIFICATES: &str = "/usr/share/ca-certificates/mozilla";
@@ -242,18 +243,18 @@ fn pack(
     source: &Source,
 ) -> Result<(PathBuf, String, u64)> {
     const LAYOUT: &str = "layout";
-    let (layout, digest, archive) = (folder.join(LAYOUT), folder.join("digest"), folder.join("wasmrun.tar"));
+    let (layout, archive) = (folder.join(LAYOUT), folder.join("wasmrun.tar"));
     remove(&layout)?;
     quiet(
         storage
             .buildah()
             // A path that contains a colon can't be passed in any other way.
             .current_dir(folder)
-            // Every registry and every runtime reads gzip.
-            .args(["push", "--quiet", "--compression-format", "gzip", "--compression-level", "9"])
-            .args(["--digestfile", "digest", reference, &format!("oci:{LAYOUT}:{reference}")]),
+            .args(["push", "--quiet", "--compression-format", "gzip"])
+            .args([reference, &format!("oci:{LAYOUT}:{reference}")]),
     )
     .context("cannot pack the image")?;
+    let digest = layers::compress(&layout).context("cannot compress the image")?;
     quiet(
         Command::new("tar")
             .args([
@@ -273,8 +274,7 @@ fn pack(
     let blobs = fs::read_dir(layout.join("blobs/sha256"))?;
     let bytes = blobs.map(|blob| Ok(blob?.metadata()?.len())).sum::<Result<u64>>()?;
     remove(&layout)?;
-    let digest = fs::read_to_string(&digest).context("buildah does not say the image's digest")?;
-    Ok((archive, digest.trim().to_owned(), bytes))
+    Ok((archive, digest, bytes))
 }
 
 /// Storage for the images and containers of this repository, apart from all others on the machine.

@@ -13,6 +13,7 @@ mod demo;
 mod docs;
 mod guests;
 mod image;
+mod layers;
 mod places;
 mod program;
 mod sbom;

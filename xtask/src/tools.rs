@@ -26,6 +26,8 @@ pub(crate) struct Tool {
 pub(crate) const CARGO_COMPONENT: Tool = Tool { name: "cargo-component", version: "0.21.1", minutes: 4 };
 /// Checks dependencies against `deny.toml`.
 pub(crate) const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", minutes: 1 };
+/// A client of registries.
+pub(crate) const WKG: Tool = Tool { name: "wkg", version: "0.16.1", minutes: 2 };
 /// Builds the book.
 pub(crate) const MDBOOK: Tool = Tool { name: "mdbook", version: "0.5.4", minutes: 1 };
 

@@ -80,22 +80,55 @@ fn run_shows_the_common_flags_first_and_all_of_them_in_groups() {
     assert!(long.stdout[queue + 1].trim_start().starts_with("--queue "), "{long}");
 }
 
+/// The commands with examples, each with the words that name it.
+const WITH_EXAMPLES: [&[&str]; 19] = [
+    &["run"],
+    &["serve"],
+    &["invoke"],
+    &["enqueue"],
+    &["new"],
+    &["test"],
+    &["dev"],
+    &["queue"],
+    &["inspect"],
+    &["compile"],
+    &["push"],
+    &["policy"],
+    &["report"],
+    &["simulate"],
+    &["health"],
+    &["top"],
+    &["manifest"],
+    &["manifest", "kubernetes"],
+    &["manifest", "ecs"],
+];
+
 #[test]
-fn no_line_of_an_example_is_wrapped() {
+fn no_line_of_an_example_is_wrapped_and_every_other_line_is_filled() {
     let world = World::new();
-    for command in [
-        "run", "invoke", "enqueue", "new", "test", "dev", "queue", "inspect", "compile", "push", "policy",
-        "report", "health", "top",
-    ] {
-        let help = world.wasmrun([command, "--help"]).succeeds();
-        let from = help.stdout.iter().position(|line| line.starts_with("Example")).expect("examples");
-        let examples = help.stdout[from + 1..].iter().take_while(|line| !line.is_empty());
-        let mut continues = false;
-        for line in examples {
-            assert!(line.len() <= COLUMNS, "{line}");
-            // Only a line that continues a command has this indentation, so no line is wrapped by the help itself.
-            assert!(continues == line.starts_with("      ") && line.starts_with("  "), "{command}: {line}");
-            continues = line.ends_with('\\');
+    for columns in [80, COLUMNS] {
+        for command in WITH_EXAMPLES {
+            let help = world.wasmrun(command.iter().copied()).arg("--help");
+            let help = help.env("COLUMNS", columns.to_string()).succeeds();
+            let from = help.stdout.iter().position(|line| line.starts_with("Example")).expect("examples");
+            let examples = help.stdout[from + 1..].iter().take_while(|line| !line.is_empty());
+            let mut continues = false;
+            for line in examples {
+                assert!(line.len() <= columns, "{line}");
+                // Only a line that continues a command has this indentation, so no line is wrapped by the help itself.
+                let is_whole = continues == line.starts_with("      ") && line.starts_with("  ");
+                assert!(is_whole, "{command:?}: {line}");
+                continues = line.ends_with('\\');
+            }
+            // A paragraph that was broken by hand has short lines where the terminal is narrower.
+            for lines in help.stdout.windows(2) {
+                let is_text = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+                let [line, next] = [&lines[0], &lines[1]];
+                if is_text(line) && is_text(next) {
+                    let word = next.split(' ').next().unwrap_or_default();
+                    assert!(line.len() + 1 + word.len() > columns, "{command:?}: {line}\n{next}");
+                }
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ mod template;
 
 pub(crate) use documented::SECTIONS;
 
-use crate::harness::{Amazon, Command, World, field, guest, program, repository, wait_until};
+use crate::harness::{Amazon, Command, DockerRegistry, World, field, guest, program, repository, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use stack::Stack;
@@ -19,6 +19,12 @@ use template::{Template, text, texts};
 const ACCOUNT: &str = "123456789012";
 /// Region, partition, and the domain of the partition's services.
 const IRELAND: [&str; 3] = ["eu-west-1", "aws", "amazonaws.com"];
+/// A key as `cosign generate-key-pair` writes it.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAENptdY/l3nB0yqkXLBWkZWQwo6+cu
+OSWS1X9vPavpiQOoTTGC0xX57OojUadxF1cdQmrsiReWg2Wn4FneJfa8xw==
+-----END PUBLIC KEY-----
+";
 const BEIJING: [&str; 3] = ["cn-north-1", "aws-cn", "amazonaws.com.cn"];
 
 /// The names of each template and its bare task definition, and the name that the latter uses for its resources.
@@ -143,6 +149,7 @@ fn a_task_may_do_what_wasmrun_says_that_it_needs_and_nothing_else() {
     let elsewhere = plain.clone().with("ComponentUrl", "").with("ComponentVersion", "x");
     let tagged = elsewhere.clone().with("ComponentArtefact", "team/thumbnail:1.2");
     let by_digest = format!("team/thumbnail@sha256:{}", "0".repeat(64));
+    let signed = tagged.clone().with("VerifyKey", PUBLIC_KEY);
     let by_digest = elsewhere.with("ComponentArtefact", by_digest);
     let measured = encrypted.clone().with("ComponentVersion", "null").with("MetricsNamespace", "Thumbnails");
     let beside = sample(&sidecar, "sidecar", IRELAND);
@@ -159,6 +166,7 @@ fn a_task_may_do_what_wasmrun_says_that_it_needs_and_nothing_else() {
         (pinned, 7),
         (in_image, 6),
         (tagged, 8),
+        (signed, 8),
         (by_digest, 8),
         (measured, 9),
         (beside, 6),
@@ -180,11 +188,45 @@ fn a_task_may_do_what_wasmrun_says_that_it_needs_and_nothing_else() {
 }
 
 #[test]
+fn a_key_among_the_parameters_is_the_one_that_the_worker_verifies_with() {
+    let world = World::new();
+    let Some(batch) = Template::read(&world, "batch.yaml") else { return };
+    let Some(registry) = DockerRegistry::start() else { return };
+    let artefact = registry.url("thumbnail:1");
+    world.wasmrun(["push"]).arg(guest("thumbnail")).arg(&artefact).succeeds();
+    // The console of CloudFormation makes one line of the text.
+    for key in [PUBLIC_KEY.to_owned(), PUBLIC_KEY.replace('\n', "")] {
+        let template = sample(&batch, "thumbnails", IRELAND).with("ComponentUrl", "");
+        let template = template.with("ComponentArtefact", "thumbnail:1").with("VerifyKey", key);
+        let task = template.task_definition();
+        let words = texts(&container(&task)["command"]).into_iter().map(|word| match word {
+            word if word.starts_with("oci://") => artefact.as_str(),
+            word => word,
+        });
+        let worker = as_in(world.wasmrun([]), words, container(&task));
+        worker.fails_with(2, "is not signed");
+    }
+}
+
+#[test]
 fn the_bare_task_definitions_are_those_of_the_templates() {
     let world = World::new();
     for (file, name) in TEMPLATES {
         let Some(template) = Template::read(&world, &format!("{file}.yaml")) else { return };
-        assert_eq!(bare(file), sample(&template, name, IRELAND).task_definition(), "{file}");
+        let mut task = sample(&template, name, IRELAND).task_definition();
+        without_what_the_application_needs(&mut task);
+        assert_eq!(bare(file), task, "{file}");
+    }
+}
+
+/// Removes the ports of the template's application, and the variables with its buckets: `wasmrun manifest ecs` knows
+/// nothing of them.
+fn without_what_the_application_needs(task_definition: &mut Value) {
+    let containers = task_definition["containerDefinitions"].as_array_mut().expect("containers").iter_mut();
+    for container in containers.filter(|container| container["name"] == "app") {
+        container.as_object_mut().expect("a container").remove("portMappings");
+        let variables = container["environment"].as_array_mut().expect("variables");
+        variables.retain(|variable| field(variable, "name").starts_with("WASMRUN_"));
     }
 }
 

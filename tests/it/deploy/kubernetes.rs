@@ -5,6 +5,7 @@ mod chart;
 mod documented;
 mod pod;
 mod service;
+mod task_definition;
 
 pub(crate) use documented::SECTIONS;
 
@@ -13,12 +14,14 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The configuration of the files in `deploy/kubernetes`.
+/// The configuration of the files in `deploy/kubernetes`, and of a batch on ECS.
 const CONFIG: &str = "deploy/kubernetes/worker.toml";
-/// The one of the service's files.
+/// The configuration of a sidecar on ECS.
+const SIDECAR_CONFIG: &str = "deploy/ecs/sidecar.toml";
+/// The configuration of the service's files.
 const SERVICE: &str = "deploy/kubernetes/service.toml";
 /// Each file in `deploy`, and the arguments that it is the output of.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("kubernetes/base/manifest.yaml", "kubernetes --config deploy/kubernetes/worker.toml --name thumbnails"),
     (
         "kubernetes/job/manifest.yaml",
@@ -43,6 +46,10 @@ const FILES: [(&str, &str); 7] = [
     (
         "ecs/service.task-definition.json",
         "ecs --config deploy/kubernetes/service.toml --name upload --family upload-service --region eu-west-1 --image 123456789012.dkr.ecr.eu-west-1.amazonaws.com/wasmrun:0.1.0 --task-role arn:aws:iam::123456789012:role/upload-task --execution-role arn:aws:iam::123456789012:role/upload-execution",
+    ),
+    (
+        "ecs/sidecar.task-definition.json",
+        "ecs --config deploy/ecs/sidecar.toml --name sidecar --family sidecar-app --sidecar 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1.0.0 --container-cpu 0.25 --container-memory 1GiB --task-cpu 1 --task-memory 3GiB",
     ),
 ];
 
@@ -94,7 +101,7 @@ fn of_kind<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
 #[test]
 fn the_files_in_the_repository_are_what_the_command_prints() {
     let world = World::new();
-    for config in [CONFIG, SERVICE] {
+    for config in [CONFIG, SIDECAR_CONFIG, SERVICE] {
         world.write(config, fs::read(repository().join(config)).expect("the configuration"));
     }
     for (file, arguments) in FILES {
@@ -292,30 +299,6 @@ fn hostile_texts_stay_what_they_are() {
 }
 
 #[test]
-fn a_task_definition_has_each_setting_of_the_file_as_a_flag() {
-    let world = World::new();
-    let file = "component = '/a.wasm'\nqueue = 'https://sqs.eu-west-1.amazonaws.com/123456789012/jobs'\nlisten = '0.0.0.0:80'\nallow-http = ['a.example', 'b.example']\n[store]\nin = 's3://a:ro'\nout = 's3://b:rw'\n[worker]\nbackoff = '1s..2s'\n[engine]\ncache = 'off'\n[limits]\nfuel = 7_000\n[log]\nlevel = 'warn'\n[command]\narg = ['-n']";
-    world.write("worker.toml", file);
-    let arguments = ["ecs", "--config", "worker.toml", "--store", "out=s3://c:wo", "--raw-body"];
-    let task = task_definition(manifest(&world, arguments).env("WASMRUN_STORE_MORE", "s3://d:ro"));
-    let container = &task["containerDefinitions"][0];
-    let words: Vec<_> = container["command"]
-        .as_array()
-        .expect("words")
-        .iter()
-        .map(|word| word.as_str().expect("text"))
-        .collect();
-    let expected = "run /a.wasm --queue https://sqs.eu-west-1.amazonaws.com/123456789012/jobs --store in=s3://a:ro --store more=s3://d:ro --store out=s3://c:wo --allow-http a.example --allow-http b.example --raw-body --arg=-n --fuel 7000 --log warn --backoff 1s..2s";
-    assert_eq!(words.join(" "), expected);
-    let variables = json!([
-        {"name": "AWS_REGION", "value": "eu-west-1"},
-        {"name": "WASMRUN_CACHE", "value": "off"},
-        {"name": "WASMRUN_LISTEN", "value": "0.0.0.0:80"},
-    ]);
-    assert_eq!(container["environment"], variables);
-}
-
-#[test]
 fn what_cannot_work_in_a_container_is_refused_by_name() {
     let world = World::new();
     for (arguments, said) in [
@@ -351,6 +334,10 @@ fn what_cannot_work_in_a_container_is_refused_by_name() {
         ("ecs /a.wasm WORKS --container-cpu 3", "0.25, 0.5, 1, 2, 4, 8 or 16"),
         ("ecs /a.wasm WORKS --container-memory 1GiB", "2048MiB to 8192MiB"),
         ("ecs /a.wasm WORKS --fuel 0", "--fuel 0 is too small"),
+        ("ecs /a.wasm WORKS --sidecar app:1 --task-memory 2GiB", "nothing is left for the application"),
+        ("ecs /a.wasm WORKS --sidecar app:1 --container-cpu 16", "this --task-cpu: 0.25"),
+        ("ecs /a.wasm WORKS --sidecar app:1 --task-cpu 2 --task-memory 3GiB", "4096MiB to 16384MiB"),
+        ("ecs /a.wasm WORKS --sidecar app:1 --until-empty", "ECS starts a worker again"),
     ] {
         manifest(&world, with_queue(arguments)).fails_with(2, said);
     }

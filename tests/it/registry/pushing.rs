@@ -1,9 +1,10 @@
 //! Other clients read what is pushed, and their artefacts run: byte for byte.
 
 use super::{invoke, push};
-use crate::harness::{Command, DockerRegistry, World, guest, program};
+use crate::harness::{Command, DockerRegistry, World, guest, installed, program};
 use serde_json::Value;
 use std::fs;
+use std::path::PathBuf;
 
 /// Runs a program of Python with ORAS.
 fn oras(world: &World, code: &str, arguments: &[&str]) -> Option<()> {
@@ -36,6 +37,24 @@ fn oras_pulls_what_wasmrun_pushes_and_wasmrun_runs_what_oras_pushes() {
     assert_eq!(world.read("pulled/empty.wasm"), fs::read(guest("empty")).expect("a component"));
     let path = guest("empty").display().to_string();
     oras(&world, PUSH, &[&format!("{host}/a/theirs:1"), &path]);
+    invoke(&world, &registry.url("a/theirs:1")).succeeds();
+}
+
+#[test]
+fn wkg_pulls_what_wasmrun_pushes_and_wasmrun_runs_what_wkg_pushes() {
+    let wkg = std::env::var_os("WASMRUN_WKG").map(PathBuf::from);
+    let Some(wkg) = installed("wkg", wkg) else { return };
+    let Some(registry) = DockerRegistry::start() else { return };
+    let world = World::new();
+    push(&world, "empty", &registry.url("a/ours:1"));
+    let host = registry.host();
+    let wkg = |arguments: &[&str]| {
+        world.program(&wkg).arg("oci").args(arguments).args(["--insecure", &host]).succeeds();
+    };
+    wkg(&["pull", &format!("{host}/a/ours:1"), "--output", "pulled.wasm"]);
+    assert_eq!(world.read("pulled.wasm"), fs::read(guest("empty")).expect("a component"));
+    let path = guest("empty").display().to_string();
+    wkg(&["push", &format!("{host}/a/theirs:1"), &path]);
     invoke(&world, &registry.url("a/theirs:1")).succeeds();
 }
 

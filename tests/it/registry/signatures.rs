@@ -166,6 +166,7 @@ fn keys_are_named_by_a_flag_a_variable_or_the_configuration_or_are_written_out()
         let plain = || invoke(world, &signed.url);
         [
             plain().arg(format!("--verify-key={pem}")),
+            plain().args(["--verify-key", &pem]),
             plain().env("WASMRUN_VERIFY_KEY", "cosign.pub"),
             plain().env("WASMRUN_VERIFY_KEY", &pem),
             plain().args(["--config", "wasmrun.toml"]),
@@ -188,8 +189,10 @@ fn keys_are_named_by_a_flag_a_variable_or_the_configuration_or_are_written_out()
         invoke(world, &signed.url).args(["--verify-key", name]).fails_with(2, said);
     }
     invoke(world, &signed.url).args(["--verify-key", "missing.pub"]).fails_with(2, "missing.pub");
-    let empty = invoke(world, &signed.url).args(["--verify-key", ""]).ends().exited_with(2);
-    assert!(empty.to_string().contains("expected a file with public keys"), "{empty}");
+    for wrong in ["", "--until-empty"] {
+        let wrong = invoke(world, &signed.url).args(["--verify-key", wrong]).ends().exited_with(2);
+        assert!(wrong.to_string().contains("expected a file with public keys"), "{wrong}");
+    }
     let push = world.wasmrun(["push", "x.wasm", &signed.url, "--verify-key", "cosign.pub"]);
     push.ends().exited_with(2);
     // A guest that could write the file would choose who signs.

@@ -1,8 +1,8 @@
 //! New versions of the component, which take over while the worker runs.
 
-use crate::harness::{Command, Depth, World, wait_until};
+use crate::harness::{Answer, Command, Depth, Stub, World, wait_until};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +26,9 @@ fn version(number: usize, body: &str) -> Vec<u8> {
 /// Rejects each message with the number of the version.
 const REJECTS: &str = "(call $reject (i32.const 16) (i32.const 6))";
 const COMPLETES: &str = "(call $ok)";
+const NEVER_ENDS: &str = "(loop $again (br $again)) unreachable";
+const WENT_BACK: &str =
+    "\"went back to the version before: the new version of the component fails more often\"";
 
 fn name(version: &[u8]) -> String {
     format!("{FILE}@sha256:{:x}", Sha256::digest(version))
@@ -123,13 +126,7 @@ fn a_share_of_the_tasks_decides_whether_a_version_takes_over() {
     world.write(FILE, &versions[0]);
     let worker = worker(&world).args(["--rollout", "50%", "--on", "rejected=drop"]).start();
     worker.until_logged("\"ready\"");
-    for (version, ends) in [
-        (
-            &versions[1],
-            "\"went back to the version before: the new version of the component fails more often\"",
-        ),
-        (&versions[2], TOOK_OVER),
-    ] {
+    for (version, ends) in [(&versions[1], WENT_BACK), (&versions[2], TOOK_OVER)] {
         world.replace(FILE, version);
         while worker.logged(ends) == 0 {
             world.send(["00"; 100]);
@@ -153,4 +150,73 @@ fn a_share_of_the_tasks_decides_whether_a_version_takes_over() {
     assert!(of(&versions[2]) >= 300, "{} tasks of the good one", of(&versions[2]));
     let last = records.iter().rev().take(100);
     assert!(last.clone().all(|record| record["component"] == name(&versions[2])));
+}
+
+#[test]
+fn a_version_on_trial_that_hangs_from_its_first_task_is_given_up_and_no_message_is_lost() {
+    let world = World::with_queue(&["--max-receives", "100"]);
+    let versions = [version(0, COMPLETES), version(1, NEVER_ENDS)];
+    world.write(FILE, &versions[0]);
+    let options = ["--rollout", "50%", "--timeout", "1s", "--backoff", "100ms..100ms"];
+    let worker = worker(&world).args(options).start();
+    worker.until_logged("\"ready\"");
+    world.replace(FILE, &versions[1]);
+    worker.until_logged("\"a share of the new tasks runs a new version of the component\"");
+    let mut sent = 0;
+    while worker.logged(WENT_BACK) == 0 {
+        world.send(["00"; 20]);
+        sent += 20;
+        wait_until("all is done", || world.depth() == Depth::EMPTY);
+    }
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+    let outcomes = |version: &[u8]| {
+        let records = records(&world).into_iter().filter(|record| record["component"] == name(version));
+        records.map(|record| record["outcome"].clone()).collect::<Vec<_>>()
+    };
+    let [right, hanging] = [&versions[0], &versions[1]].map(|version| outcomes(version));
+    assert_eq!(right.iter().filter(|outcome| **outcome == "completed").count(), sent);
+    assert!(!hanging.is_empty() && hanging.iter().all(|outcome| outcome == "timed-out"), "{hanging:?}");
+}
+
+/// The component with a section of this size, which says nothing.
+fn larger(mut component: Vec<u8>, bytes: usize) -> Vec<u8> {
+    component.push(0);
+    // In LEB128, in five bytes. The section's name is empty.
+    let size = bytes + 1;
+    component
+        .extend((0..5).map(|group| (size >> (7 * group) & 0x7f) as u8 | if group < 4 { 0x80 } else { 0 }));
+    component.resize(component.len() + size, 0);
+    component
+}
+
+#[test]
+fn a_version_of_which_fewer_tasks_fit_into_the_memory_is_refused_and_the_one_before_stays() {
+    let world = World::with_queue(&[]);
+    let versions = [version(0, COMPLETES), larger(version(1, COMPLETES), 32 << 20), version(2, COMPLETES)];
+    world.write(FILE, &versions[0]);
+    let agent =
+        Stub::answering(|_| Answer::new(200, json!({"Limits": {"CPU": 1, "Memory": 1024}}).to_string()));
+    let metadata = format!("{}/v4/id", agent.endpoint());
+    let worker = worker(&world).env("ECS_CONTAINER_METADATA_URI_V4", metadata).args(["--instances", "auto"]);
+    let worker = worker.start();
+    worker.until_logged("\"ready\"");
+    let ready = worker.logs_with("\"ready\"").pop().expect("a line");
+    assert_eq!(ready["bounded_by"], "memory", "{ready}");
+    world.replace(FILE, &versions[1]);
+    worker.until_logged(REFUSED);
+    let line = worker.logs_with(REFUSED).pop().expect("a line");
+    let said = format!("and {} of the version at the start: start the worker anew", ready["instances"]);
+    assert!(line["error"].as_str().is_some_and(|error| error.contains(&said)), "{line}");
+    world.send(["00"; 20]);
+    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    world.replace(FILE, &versions[2]);
+    worker.until_logged(TOOK_OVER);
+    world.send(["00"; 20]);
+    wait_until("all is done", || world.depth() == Depth::EMPTY);
+    worker.signal(Signal::TERM);
+    worker.finish().succeeded();
+    let records = records(&world);
+    let of = |version: &[u8]| records.iter().filter(|record| record["component"] == name(version)).count();
+    assert_eq!(versions.each_ref().map(|version| of(version)), [20, 0, 20]);
 }

@@ -21,7 +21,8 @@ settings! {
         pub(crate) plain_http: Option<bool>,
         /// Run only a component in a registry that cosign signed with one of the keys in this file: public keys in
         /// PEM, such as cosign.pub. Also the keys themselves [default: no signature is needed]
-        #[arg(long, value_name = "FILE", env = "WASMRUN_VERIFY_KEY", value_parser = typed::<KeySetting>)]
+        // A key begins with hyphens.
+        #[arg(long, value_name = "FILE", allow_hyphen_values = true, env = "WASMRUN_VERIFY_KEY", value_parser = typed::<KeySetting>)]
         #[serde(deserialize_with = "written")]
         pub(crate) verify_key: Option<KeySetting>,
     }
@@ -43,10 +44,13 @@ impl Written for KeySetting {
         if text.contains("-----BEGIN ") {
             return VerifyKeys::from_pem(text).map(Self::Text);
         }
-        if text.is_empty() {
-            Err("expected a file with public keys".into())
-        } else {
-            Ok(Self::File(text.into()))
+        match text {
+            "" => Err("expected a file with public keys".into()),
+            // Most likely the next flag.
+            flag if flag.starts_with('-') => {
+                Err(format!("expected a file with public keys; write ./{flag} for a file of this name"))
+            }
+            path => Ok(Self::File(path.into())),
         }
     }
 }

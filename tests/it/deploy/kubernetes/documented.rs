@@ -1,15 +1,17 @@
-//! Runs the page on Kubernetes. The commands of AWS and of a cluster are noted instead of run.
+//! Runs the page on Kubernetes, and the commands of other pages that print manifests. The commands of AWS and of a cluster are noted instead of run.
 
 use super::{objects, of_kind};
 use crate::docs::examples::document::Section;
 use crate::docs::examples::place::Place;
 use crate::docs::examples::sections;
-use crate::harness::Output;
+use crate::harness::{Output, repository};
 use serde_json::Value;
+use std::fs;
 
 sections! {
     a_cluster_gets_what_is_written: "docs/src/guides/kubernetes.md", "From a cluster to the first thumbnail" => cluster;
     values_are_printed_for_the_chart: "docs/src/guides/kubernetes.md", "With Kustomize or Helm" => chart;
+    a_sidecar_is_printed_for_ecs: "docs/src/guides/ecs-sidecar.md", "A configuration of your own" => sidecar;
 }
 
 fn run(place: &Place, text: &str) -> Output {
@@ -43,7 +45,7 @@ fn cluster(section: &Section) {
 
 fn chart(section: &Section) {
     let place = Place::new();
-    place.link_to(&crate::harness::repository().join("deploy/kubernetes/worker.toml"), "worker.toml");
+    place.link_to(&repository().join("deploy/kubernetes/worker.toml"), "worker.toml");
     run(&place, &section.commands());
     let values = String::from_utf8(place.world.read("values.yaml")).expect("text");
     assert!(values.contains("podIdentity: true"), "{values}");
@@ -53,4 +55,11 @@ fn chart(section: &Section) {
             .iter()
             .any(|command| command.starts_with("helm install thumbnails deploy/kubernetes/chart"))
     );
+}
+
+fn sidecar(section: &Section) {
+    let place = Place::new();
+    let printed = run(&place, &section.commands()).stdout.join("\n") + "\n";
+    let written = repository().join("deploy/ecs/sidecar.task-definition.json");
+    assert_eq!(printed, fs::read_to_string(written).expect("the file"));
 }

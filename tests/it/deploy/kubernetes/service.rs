@@ -67,6 +67,7 @@ fn what_cannot_work_for_a_service_is_refused_by_name() {
         (works, "kubernetes --helm-values", "--helm-values is for a worker on a queue"),
         (works, "kubernetes --min-pods 0", "--min-pods 0 is too small"),
         (works, "kubernetes --queue sqlite:a", "a service has no queue: leave out --queue"),
+        (works, "ecs --sidecar app:1", "--sidecar is for a worker on a queue"),
         (works, "ecs --until-empty", "--until-empty has no meaning for a service"),
         (works, "ecs --store in=dir:in:ro", "the store in is dir:in"),
         (works, "ecs", "no queue names the account: add --task-role"),

@@ -77,7 +77,7 @@ pub(super) fn min_pods(args: &KubernetesArgs, plan: &Plan) -> u16 {
 /// Returns all objects, in the order in which a cluster can take them.
 fn objects(args: &KubernetesArgs, plan: &Plan) -> Result<Vec<Object>, Failure> {
     let mut objects = vec![service_account(args, plan)];
-    objects.extend(plan.file.as_ref().map(|file| config_map(args, plan, file)));
+    objects.extend(plan.settings.file.as_ref().map(|file| config_map(args, plan, file)));
     match &plan.work {
         Work::Queue(queue) if args.job => {
             objects.extend([scaling::authentication(args, plan), scaling::job(args, plan, queue)?]);
@@ -106,14 +106,16 @@ fn objects(args: &KubernetesArgs, plan: &Plan) -> Result<Vec<Object>, Failure> {
 /// Returns the metadata of an object.
 pub(super) fn metadata(args: &KubernetesArgs, plan: &Plan) -> Tree {
     let namespace = args.namespace.as_ref().map(|namespace| namespace.as_str());
-    map([("name", plan.name.as_str().into())]).with_some("namespace", namespace).with("labels", labels(plan))
+    map([("name", plan.container.name.as_str().into())])
+        .with_some("namespace", namespace)
+        .with("labels", labels(plan))
 }
 
 /// Returns the labels of all objects. They select the pods.
 pub(super) fn labels(plan: &Plan) -> Tree {
     map([
         ("app.kubernetes.io/name", "wasmrun".into()),
-        ("app.kubernetes.io/instance", plan.name.as_str().into()),
+        ("app.kubernetes.io/instance", plan.container.name.as_str().into()),
     ])
 }
 
@@ -153,12 +155,12 @@ const VALUES_HEADER: &str = "\
 fn values(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Tree, Failure> {
     let role = args.role_arn.as_ref().map_or("", |role| role.as_str());
     Ok(map([
-        ("name", plan.name.as_str().into()),
-        ("image", plan.image.as_str().into()),
+        ("name", plan.container.name.as_str().into()),
+        ("image", plan.container.image.as_str().into()),
         ("architecture", architecture(plan).into()),
-        ("config", plan.file.as_deref().unwrap_or_default().into()),
+        ("config", plan.settings.file.as_deref().unwrap_or_default().into()),
         ("args", texts(pod::arguments(args, plan))),
-        ("region", plan.region.as_str().into()),
+        ("region", plan.container.region.as_str().into()),
         ("cache", pod::cache(plan).into()),
         ("port", u64::from(plan.port()).into()),
         ("stopSeconds", plan.stop_seconds().into()),
@@ -188,7 +190,7 @@ fn values(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Tree, Fai
 
 /// Returns the value of the label `kubernetes.io/arch`.
 pub(super) fn architecture(plan: &Plan) -> &'static str {
-    match plan.architecture {
+    match plan.container.architecture {
         Architecture::Amd64 => "amd64",
         Architecture::Arm64 => "arm64",
     }

@@ -3,10 +3,12 @@
 //! | module | owns |
 //! |---|---|
 //! | `plan` | what both platforms need: the container's command, and settings that can't work in a container |
-//! | `ecs` | the task definition |
+//! | `ecs` | the task definition; `containers` and `fargate`, its sizes, are parts of it |
 //! | `kubernetes` | the objects, and the values of the Helm chart; `pod`, `scaling`, `service` and `network` are parts of it |
 
+mod containers;
 mod ecs;
+mod fargate;
 mod kubernetes;
 mod network;
 mod plan;

@@ -14,7 +14,7 @@ use crate::settings::usage_size::usage_bytes;
 use crate::settings::watch::WatchSettings;
 use crate::wiring::worker::RunPlan;
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 use wasmrun_aws::{QueuePlace, is_queue_address};
@@ -26,7 +26,35 @@ pub(super) const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// Port of the HTTP server if the settings name none.
 const PORT: u16 = 9464;
 /// Where a service answers requests if the settings don't say.
-const REQUESTS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+const REQUESTS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+/// Port of AWS's services.
+const HTTPS: u16 = 443;
+
+/// A worker in a container.
+pub(super) struct Plan {
+    pub(super) container: Container,
+    pub(super) work: Work,
+    pub(super) component: String,
+    pub(super) settings: Settings,
+    /// Address of the HTTP server, if the settings name one.
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) is_cache_off: bool,
+    pub(super) stop_timeout: Duration,
+    pub(super) until_empty: Option<bool>,
+    pub(super) endpoint: Option<String>,
+    /// Ports that the worker connects to.
+    pub(super) ports: BTreeSet<u16>,
+}
+
+/// The worker's container, which the settings say nothing of.
+pub(super) struct Container {
+    pub(super) name: String,
+    pub(super) image: String,
+    pub(super) architecture: Architecture,
+    pub(super) cpu: Vcpu,
+    pub(super) memory: Memory,
+    pub(super) region: String,
+}
 
 /// Where the tasks come from.
 pub(super) enum Work {
@@ -42,30 +70,14 @@ pub(super) struct Queue {
     pub(super) address: String,
 }
 
-/// A worker in a container.
-pub(super) struct Plan {
-    pub(super) name: String,
-    pub(super) image: String,
-    pub(super) architecture: Architecture,
-    pub(super) cpu: Vcpu,
-    pub(super) memory: Memory,
-    pub(super) region: String,
-    pub(super) work: Work,
-    pub(super) component: String,
+/// The settings, by where they are.
+pub(super) struct Settings {
     /// Text of the configuration file.
     pub(super) file: Option<String>,
     /// Settings of flags and variables.
     pub(super) typed: Flags,
     /// Settings of the file.
     pub(super) in_file: Flags,
-    /// Address of the HTTP server, if the settings name one.
-    pub(super) listen: Option<SocketAddr>,
-    pub(super) is_cache_off: bool,
-    pub(super) stop_timeout: Duration,
-    pub(super) until_empty: Option<bool>,
-    pub(super) endpoint: Option<String>,
-    /// Ports that the worker connects to.
-    pub(super) ports: BTreeSet<u16>,
 }
 
 impl Plan {
@@ -99,20 +111,7 @@ impl Plan {
         let watch = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
 
-        if let Some(queue) = &worker.dead_letter {
-            of_amazon("dead-letter queue", queue)?;
-        }
-        for (alias, queue) in &task.sends {
-            of_amazon(&format!("queue {alias}"), queue)?;
-        }
-        if let Some(store) = task.stores.iter().find(|store| !store.url.starts_with("s3:")) {
-            let what = format!("the store {} is {}", store.alias, store.url);
-            return Err(no_disk(&what, "use s3://BUCKET"));
-        }
-        if let Some(bucket) = task.buckets.first() {
-            let what = format!("the key-value bucket {} is {}", bucket.alias, bucket.url);
-            return Err(no_disk(&what, "leave it out"));
-        }
+        needs_no_disk(worker.dead_letter.as_deref(), &task)?;
         if let Some(usage) = usage {
             return Err(no_disk(&format!("the usage file is {}", usage.display()), "leave it out"));
         }
@@ -123,25 +122,16 @@ impl Plan {
             typed.set("verify-key", read_keys(path)?.0);
         }
         let queue = work.queue();
-        let region = region(container, queue)?;
         let endpoint = task.aws.endpoint_url.clone();
-        let mut ports: BTreeSet<u16> =
-            task.http.rules.iter().filter_map(|rule| port_of(&rule.to_string())).collect();
-        ports.insert(443);
-        let queue_url = queue.and_then(|queue| queue.place.url.as_deref());
-        ports.extend([endpoint.as_deref(), queue_url].into_iter().flatten().filter_map(port_of));
+        let rules = task.http.rules.iter().filter_map(|rule| port_of(&rule.to_string()));
+        let of_queue = queue.and_then(|queue| queue.place.url.as_deref());
+        let urls = [endpoint.as_deref(), of_queue].into_iter().flatten();
+        let ports = rules.chain(urls.filter_map(port_of)).chain([HTTPS]).collect();
         Ok(Self {
-            name: container.name.as_str().to_owned(),
-            image: image(container, queue, &region)?,
-            architecture: container.architecture,
-            cpu: container.container_cpu,
-            memory: container.container_memory,
-            region,
+            container: Container::new(container, queue)?,
             work,
             component,
-            file: text.map(|(_, text)| text),
-            typed,
-            in_file,
+            settings: Settings { file: text.map(|(_, text)| text), typed, in_file },
             listen: watch.listen.map(|listen| listen.0),
             is_cache_off: task.engine.cache.as_deref() == Some(Path::new("off")),
             stop_timeout: worker.stop_timeout.unwrap_or(WorkerOptions::default().stop_timeout),
@@ -163,6 +153,20 @@ impl Plan {
     }
 }
 
+impl Container {
+    fn new(args: &ContainerArgs, queue: Option<&Queue>) -> Result<Self, Failure> {
+        let region = region(args, queue)?;
+        Ok(Self {
+            name: args.name.as_str().to_owned(),
+            image: image(args, queue, &region)?,
+            architecture: args.architecture,
+            cpu: args.container_cpu,
+            memory: args.container_memory,
+            region,
+        })
+    }
+}
+
 impl Work {
     pub(super) fn queue(&self) -> Option<&Queue> {
         match self {
@@ -175,6 +179,16 @@ impl Work {
         match self {
             Self::Queue(_) => None,
             Self::Requests(address) => Some(*address),
+        }
+    }
+
+    /// Refuses a flag that is for workers on a queue.
+    pub(super) fn check_flag(&self, flag: &str) -> Result<(), Failure> {
+        match self {
+            Self::Queue(_) => Ok(()),
+            Self::Requests(_) => Err(Failure::usage(format!(
+                "--{flag} is for a worker on a queue, and the configuration is a service's, as it has the table [serve]"
+            ))),
         }
     }
 }
@@ -235,6 +249,25 @@ fn read(path: &Path) -> Result<(String, String), Failure> {
     Ok((shown, text))
 }
 
+/// Refuses queues, stores and buckets that are files.
+fn needs_no_disk(dead_letter: Option<&str>, task: &TaskPlan) -> Result<(), Failure> {
+    if let Some(queue) = dead_letter {
+        of_amazon("dead-letter queue", queue)?;
+    }
+    for (alias, queue) in &task.sends {
+        of_amazon(&format!("queue {alias}"), queue)?;
+    }
+    if let Some(store) = task.stores.iter().find(|store| !store.url.starts_with("s3:")) {
+        let what = format!("the store {} is {}", store.alias, store.url);
+        return Err(no_disk(&what, "use s3://BUCKET"));
+    }
+    if let Some(bucket) = task.buckets.first() {
+        let what = format!("the key-value bucket {} is {}", bucket.alias, bucket.url);
+        return Err(no_disk(&what, "leave it out"));
+    }
+    Ok(())
+}
+
 /// Refuses a queue that isn't a queue of SQS.
 fn of_amazon(what: &str, queue: &str) -> Result<(), Failure> {
     if is_queue_address(queue) {
@@ -292,8 +325,8 @@ pub(super) fn account(queue: &Queue) -> Option<&str> {
 fn port_of(url: &str) -> Option<u16> {
     let (default, rest) = match url.split_once("://") {
         Some(("http", rest)) => (80, rest),
-        Some((_, rest)) => (443, rest),
-        None => (443, url),
+        Some((_, rest)) => (HTTPS, rest),
+        None => (HTTPS, url),
     };
     let authority = rest.split('/').next()?;
     // A port follows the last colon, unless that is inside an address of IPv6 in brackets.

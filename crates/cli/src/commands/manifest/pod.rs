@@ -51,6 +51,7 @@ pub(super) fn deployment(args: &KubernetesArgs, plan: &Plan) -> Object {
 pub(super) fn template(args: &KubernetesArgs, plan: &Plan) -> Tree {
     // With a new configuration, pods are replaced: a worker reads it when it starts.
     let digest = plan
+        .settings
         .file
         .as_ref()
         .map(|file| map([("wasmrun/config-sha256", Digest::of(file.as_bytes()).hex().into())]));
@@ -83,7 +84,7 @@ fn spec(args: &KubernetesArgs, plan: &Plan) -> Tree {
     let last_requests = if plan.work.requests().is_some() { LAST_REQUESTS_SECONDS } else { 0 };
     let grace = plan.stop_seconds() + of_application + last_requests;
     let head = map([
-        ("serviceAccountName", plan.name.as_str().into()),
+        ("serviceAccountName", plan.container.name.as_str().into()),
         ("automountServiceAccountToken", false.into()),
         // Variables of services would look like settings.
         ("enableServiceLinks", false.into()),
@@ -122,11 +123,14 @@ fn confined() -> Tree {
 fn worker(args: &KubernetesArgs, plan: &Plan) -> Tree {
     let is_sidecar = args.sidecar.is_some();
     let variable = |name: &str, value: &str| map([("name", name.into()), ("value", expanded(value).into())]);
-    let container = map([("name", "wasmrun".into()), ("image", plan.image.as_str().into())])
+    let container = map([("name", "wasmrun".into()), ("image", plan.container.image.as_str().into())])
         .with("imagePullPolicy", "IfNotPresent")
         .with_some("restartPolicy", is_sidecar.then_some("Always"))
         .with("args", texts(arguments(args, plan)))
-        .with("env", list([variable("AWS_REGION", &plan.region), variable("WASMRUN_CACHE", cache(plan))]))
+        .with(
+            "env",
+            list([variable("AWS_REGION", &plan.container.region), variable("WASMRUN_CACHE", cache(plan))]),
+        )
         .with("ports", Tree::List(ports(plan)))
         .with_some("lifecycle", plan.work.requests().map(|_| last_requests()));
     let container = if is_sidecar {
@@ -169,7 +173,7 @@ fn application(plan: &Plan, image: &str) -> Tree {
 
 /// Returns the arguments of the container: the configuration file, and the settings that aren't in it.
 pub(super) fn arguments(args: &KubernetesArgs, plan: &Plan) -> Vec<String> {
-    let mut typed = plan.typed.clone();
+    let mut typed = plan.settings.typed.clone();
     typed.remove("cache");
     typed.remove("until-empty");
     let (name, listen) = match plan.work {
@@ -177,7 +181,7 @@ pub(super) fn arguments(args: &KubernetesArgs, plan: &Plan) -> Vec<String> {
         Work::Requests(_) => ("serve", "--status"),
     };
     let mut words = vec![name.to_owned()];
-    match &plan.file {
+    match &plan.settings.file {
         Some(_) => words.extend(["--config".to_owned(), format!("{CONFIG_FOLDER}/{CONFIG}")]),
         None => words.push(plan.component.clone()),
     }
@@ -185,7 +189,7 @@ pub(super) fn arguments(args: &KubernetesArgs, plan: &Plan) -> Vec<String> {
         Work::Queue(_) => words.extend(typed.words()),
         Work::Requests(address) => {
             // The file has it, or it isn't set.
-            if !plan.in_file.has_requests() {
+            if !plan.settings.in_file.has_requests() {
                 typed.serve_at(address);
             }
             words.extend(typed.words_of_serve());
@@ -223,7 +227,7 @@ fn resources(cpu: &str, memory: &str) -> Tree {
 
 /// Returns the vCPUs as a Kubernetes quantity, in its canonical form.
 pub(super) fn cpu(plan: &Plan) -> String {
-    match plan.cpu.0 {
+    match plan.container.cpu.0 {
         whole if whole.is_multiple_of(1000) => (whole / 1000).to_string(),
         thousandths => format!("{thousandths}m"),
     }
@@ -231,7 +235,7 @@ pub(super) fn cpu(plan: &Plan) -> String {
 
 /// Returns the memory as a Kubernetes quantity, in its canonical form.
 pub(super) fn memory(plan: &Plan) -> String {
-    match plan.memory.0 {
+    match plan.container.memory.0 {
         whole if whole.is_multiple_of(1024) => format!("{}Gi", whole / 1024),
         mib => format!("{mib}Mi"),
     }
@@ -245,17 +249,16 @@ pub(super) fn cache(plan: &Plan) -> &'static str {
 fn volumes(plan: &Plan) -> Vec<Tree> {
     let cache = (!plan.is_cache_off)
         .then(|| map([("name", "cache".into()), ("emptyDir", map([("sizeLimit", "512Mi".into())]))]));
-    let config = plan
-        .file
-        .as_ref()
-        .map(|_| map([("name", "config".into()), ("configMap", map([("name", plan.name.as_str().into())]))]));
+    let config = plan.settings.file.as_ref().map(|_| {
+        map([("name", "config".into()), ("configMap", map([("name", plan.container.name.as_str().into())]))])
+    });
     cache.into_iter().chain(config).collect()
 }
 
 fn mounts(plan: &Plan) -> Vec<Tree> {
     let cache =
         (!plan.is_cache_off).then(|| map([("name", "cache".into()), ("mountPath", CACHE_FOLDER.into())]));
-    let config = plan.file.as_ref().map(|_| {
+    let config = plan.settings.file.as_ref().map(|_| {
         map([("name", "config".into()), ("mountPath", CONFIG_FOLDER.into()), ("readOnly", true.into())])
     });
     cache.into_iter().chain(config).collect()

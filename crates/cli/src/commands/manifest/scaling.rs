@@ -37,7 +37,7 @@ pub(super) fn deployment(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> R
     // Messages that wait are in the queue already, so nothing is gained by waiting.
     let behavior = behavior();
     let spec = map([
-        ("scaleTargetRef", map([("name", plan.name.as_str().into())])),
+        ("scaleTargetRef", map([("name", plan.container.name.as_str().into())])),
         ("pollingInterval", POLLING_SECONDS.into()),
         ("cooldownPeriod", SCALE_IN_SECONDS.into()),
         ("minReplicaCount", u64::from(min_pods(args, plan)).into()),
@@ -107,13 +107,13 @@ fn triggers(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Tree, F
     Ok(list([map([
         ("type", "aws-sqs-queue".into()),
         ("metadata", settings),
-        ("authenticationRef", map([("name", plan.name.as_str().into())])),
+        ("authenticationRef", map([("name", plan.container.name.as_str().into())])),
     ])]))
 }
 
 /// Returns the region of the queue.
 pub(super) fn region<'a>(plan: &'a Plan, queue: &'a Queue) -> &'a str {
-    queue.place.region.as_deref().unwrap_or(&plan.region)
+    queue.place.region.as_deref().unwrap_or(&plan.container.region)
 }
 
 /// Returns the queue as KEDA takes it: a URL with account and name as its path, or a name.

@@ -22,9 +22,7 @@ pub(super) fn check(args: &KubernetesArgs, plan: &Plan) -> Result<(), Failure> {
         ("keda-identity", args.keda_identity != KedaIdentity::Keda),
     ];
     if let Some((flag, _)) = of_queues.into_iter().find(|(_, is_set)| *is_set) {
-        return Err(Failure::usage(format!(
-            "--{flag} is for a worker on a queue, and the configuration is a service's, as it has the table [serve]"
-        )));
+        plan.work.check_flag(flag)?;
     }
     if min_pods(args, plan) == 0 {
         return Err(Failure::usage("--min-pods 0 is too small: a service without pods answers no request"));
@@ -50,7 +48,7 @@ pub(super) fn autoscaler(args: &KubernetesArgs, plan: &Plan) -> Object {
     let target = map([
         ("apiVersion", "apps/v1".into()),
         ("kind", "Deployment".into()),
-        ("name", plan.name.as_str().into()),
+        ("name", plan.container.name.as_str().into()),
     ]);
     let goal = map([("type", "Utilization".into()), ("averageUtilization", CPU_PERCENT.into())]);
     let cpu =

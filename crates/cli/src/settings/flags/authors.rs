@@ -56,7 +56,7 @@ pub(crate) enum Kind {
 /// Run the test cases of a guest
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-A case is a directory cases/NAME with a file case.toml. The task of a case has its stores and queues
+A case is a directory cases/NAME with a file case.toml. The task of a case has its stores and queues \
 in memory, and results that depend on the case alone. guest.toml names the component.
 
 Examples:
@@ -83,9 +83,9 @@ pub(crate) struct TestArgs {
 /// Build a guest after each change, and run its test cases or a queue
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-guest.toml names the command that builds the component, and the files to watch. With --queue, a worker
-takes the place of the cases, with the flags and the configuration file of `wasmrun run`. After each
-build, it lets running tasks finish and runs the new component. If a build fails, the previous
+guest.toml names the command that builds the component, and the files to watch. With --queue, a worker \
+takes the place of the cases, with the flags and the configuration file of `wasmrun run`. After each \
+build, it lets running tasks finish and runs the new component. If a build fails, the previous \
 component keeps running.
 
 Examples:

@@ -42,8 +42,8 @@ pub(crate) struct InspectArgs {
 #[cfg(feature = "compiler")]
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The file is native code for this version of wasmrun, and for CPUs with the features of this one, or,
-with --portable, for each CPU of this architecture. `run --precompiled` runs it unchecked: only run
+The file is native code for this version of wasmrun, and for CPUs with the features of this one, or, \
+with --portable, for each CPU of this architecture. `run --precompiled` runs it unchecked: only run \
 files that you compiled yourself.
 
 Examples:
@@ -52,7 +52,7 @@ Examples:
   wasmrun run thumbnail.cwasm --precompiled --queue uploads \\
       --store input=s3://photos-in:ro --store output=s3://photos-out:rw
 
-Exit codes: 0 success, 2 wrong usage or component, 3 the file can't be written or the component can't be
+Exit codes: 0 success, 2 wrong usage or component, 3 the file can't be written or the component can't be \
 fetched.")]
 pub(crate) struct CompileArgs {
     /// Component: a .wasm file, s3://BUCKET/KEY or oci://HOST/REPOSITORY:TAG
@@ -79,10 +79,10 @@ pub(crate) struct CompileArgs {
 /// Push a component to a registry
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Writes the layout of Wasm OCI artefacts, which `wkg` and `oras` read, and prints the digest. Pushing the
-same component again writes the same artefact. The component's own metadata (authors, description,
-licenses, source, revision, version) become annotations; SOURCE_DATE_EPOCH is the time when it was made.
-Credentials: those of `docker login` and its helpers, and for ECR those of AWS. For workers with
+Writes the layout of Wasm OCI artefacts, which `wkg` and `oras` read, and prints the digest. Pushing the \
+same component again writes the same artefact. The component's own metadata (authors, description, \
+licenses, source, revision, version) become annotations; SOURCE_DATE_EPOCH is the time when it was made. \
+Credentials: those of `docker login` and its helpers, and for ECR those of AWS. For workers with \
 --verify-key, sign the printed digest with `cosign sign`.
 
 Examples:
@@ -112,9 +112,9 @@ pub(crate) struct PushArgs {
 /// Print the least IAM policy that a worker needs
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Takes the flags of `run`, and calls no service. So name the dead-letter queue with --dead-letter,
-queues by their URL or ARN, and a bucket's KMS key with `?encryption=kms&kms-key=ARN` in the store's
-URL. For a queue with a KMS key, add kms:Decrypt on the key, and kms:GenerateDataKey to send.
+Takes the flags of `run`, and calls no service. So name the dead-letter queue with --dead-letter, \
+queues by their URL or ARN, and a bucket's KMS key with `?encryption=kms&kms-key=ARN` in the store's \
+URL. For a queue with a KMS key, add kms:Decrypt on the key, and kms:GenerateDataKey to send. \
 A service has no queue: its policy is that of its component, its stores and the queues that it sends to.
 
 Examples:

@@ -10,9 +10,9 @@ use clap::{Args, Subcommand, ValueEnum};
 /// Print the manifest of a worker on Kubernetes or ECS
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Takes the flags of `run`, and calls no service. What a configuration doesn't say, such as the image, is a
-flag with a default. `wasmrun policy` with the same flags prints the rights that the worker's role needs.
-A configuration with the table [serve] and without a queue is that of a service: the container runs
+Takes the flags of `run`, and calls no service. What a configuration doesn't say, such as the image, is a \
+flag with a default. `wasmrun policy` with the same flags prints the rights that the worker's role needs. \
+A configuration with the table [serve] and without a queue is that of a service: the container runs \
 `wasmrun serve`.
 
 Examples:
@@ -59,8 +59,9 @@ pub(crate) struct ContainerArgs {
 /// Print Kubernetes objects (YAML): a Deployment or jobs that KEDA scales, and all that belongs to them
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Needs Kubernetes 1.29 or later and KEDA 2.13 or later in the cluster, and for the PodMonitor the Prometheus
-operator. A service needs Kubernetes 1.30 or later and the metrics server instead of KEDA. The cluster's namespace is that of `kubectl`, unless --namespace names one.
+Needs Kubernetes 1.29 or later and KEDA 2.13 or later in the cluster, and for the PodMonitor the Prometheus \
+operator. A service needs Kubernetes 1.30 or later and the metrics server instead of KEDA. The cluster's \
+namespace is that of `kubectl`, unless --namespace names one.
 
 Examples:
   wasmrun manifest kubernetes --config worker.toml --name thumbnails \\
@@ -68,7 +69,8 @@ Examples:
   wasmrun manifest kubernetes --config worker.toml --pod-identity --job
   wasmrun manifest kubernetes --config worker.toml --sidecar my-app:1.0.0
   wasmrun manifest kubernetes --config worker.toml --helm-values
-  wasmrun manifest kubernetes --config service.toml --image wasmrun:0.1.0 --region eu-west-1
+  wasmrun manifest kubernetes --config service.toml --region eu-west-1 \\
+      --image wasmrun:0.1.0
 
 Exit codes: 0 success, 2 wrong usage or configuration, or a setting that can't work in a pod.")]
 pub(crate) struct KubernetesArgs {
@@ -129,6 +131,8 @@ Examples:
   wasmrun manifest ecs --config worker.toml > task-definition.json
   wasmrun manifest ecs --config worker.toml --name thumbnails \\
       --container-cpu 2 --container-memory 4GiB --stop-timeout 110s
+  wasmrun manifest ecs --config worker.toml --sidecar my-app:1.0.0 \\
+      --container-cpu 0.25 --container-memory 1GiB
 
 Exit codes: 0 success, 2 wrong usage or configuration, or a setting that can't work on Fargate.")]
 pub(crate) struct EcsArgs {
@@ -143,6 +147,16 @@ pub(crate) struct EcsArgs {
     /// Role with which ECS pulls the image and writes logs [default: NAME-execution in the queue's account]
     #[arg(long, value_name = "ARN", value_parser = typed::<Role>)]
     pub(crate) execution_role: Option<Role>,
+    /// Print the task of this application's image, with the worker as a sidecar: the application goes on if the
+    /// worker ends. A component that is a file is one of this image
+    #[arg(long, value_name = "IMAGE", value_parser = typed::<Image>)]
+    pub(crate) sidecar: Option<Image>,
+    /// vCPUs of the sidecar and its application together [default: twice those of the container]
+    #[arg(long, value_name = "N", requires = "sidecar", value_parser = typed::<Vcpu>)]
+    pub(crate) task_cpu: Option<Vcpu>,
+    /// Memory of the sidecar and its application together [default: twice that of the container]
+    #[arg(long, value_name = "SIZE", requires = "sidecar", value_parser = typed::<Memory>)]
+    pub(crate) task_memory: Option<Memory>,
     /// Log group in CloudWatch [default: /wasmrun/NAME]
     #[arg(long, value_name = "GROUP", value_parser = typed::<LogGroup>)]
     pub(crate) log_group: Option<LogGroup>,

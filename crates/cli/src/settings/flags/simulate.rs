@@ -17,7 +17,7 @@ use wasmrun_runtime::worker::Backoff;
 /// Simulate a worker or a fleet: latency, backlog, concurrency and cost before anything runs
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Time is virtual, and the same seed gives the same result. Workers scale, receive, retry and settle by the
+Time is virtual, and the same seed gives the same result. Workers scale, receive, retry and settle by the \
 rules of `run`; platforms start and stop workers with their own intervals, delays and cooldowns.
 
 Examples:
@@ -29,7 +29,7 @@ Examples:
   wasmrun simulate --arrivals poisson:50/s --service fixed:300ms \\
       --workers 0..20 --autoscaling keda --json --svg keda.svg
 
-Exit codes: 0 success, 2 wrong usage, no record in the files, or a fleet that can't keep up within the memory
+Exit codes: 0 success, 2 wrong usage, no record in the files, or a fleet that can't keep up within the memory \
 of a simulation, 3 a file can't be read to its end or written.")]
 pub(crate) struct SimulateArgs {
     #[command(flatten)]

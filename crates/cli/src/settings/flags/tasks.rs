@@ -35,7 +35,7 @@ Examples:
   wasmrun run --config wasmrun.toml --listen 9464
   wasmrun run --config wasmrun.toml --listen 0.0.0.0:9464 --emf Thumbnails
 
-Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or
+Exit codes: 0 success (messages may have been dead-lettered: the summary says so), 2 wrong usage or \
 configuration, 3 a queue or a store can't be used, 4 ended as no task can complete.")]
 pub(crate) struct RunArgs {
     /// Component: a .wasm file, s3://BUCKET/KEY (?version=ID or ?etag=ETAG pins its content), or
@@ -82,7 +82,7 @@ Examples:
       --send jobs=sqlite:jobs.db --timeout 10s --instances 64
   wasmrun serve --config service.toml --check
 
-Exit codes: 0 success, 2 wrong usage or configuration, 3 a store or a queue can't be used, or the address is
+Exit codes: 0 success, 2 wrong usage or configuration, 3 a store or a queue can't be used, or the address is \
 in use.")]
 pub(crate) struct ServeArgs {
     /// Component that exports wasi:http/incoming-handler: a .wasm file, s3://BUCKET/KEY or

@@ -53,7 +53,7 @@ Examples:
   wasmrun report usage.jsonl --prices eu-west-1.toml \\
       --fargate-size 1,2 --lambda-size 1024
 
-Lines that are no records are counted and left out. Costs are computed from a table of list prices: the report
+Lines that are no records are counted and left out. Costs are computed from a table of list prices: the report \
 says of which region and when, and what is assumed. The table is crates/cli/src/prices.toml in the repository.
 
 Exit codes: 0 success, 2 wrong usage, or no record in the files, 3 a file can't be read to its end.")]
