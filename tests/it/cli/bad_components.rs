@@ -128,9 +128,6 @@ const COMMAND: &str = r#"(component
     (func $run (result (result)) (canon lift (core func $i "run")))
     (instance $interface (export "run" (func $run)))
     (export "wasi:cli/run@0.2.0" (instance $interface)))"#;
-const HTTP: &str = r#"(component
-    (instance $interface)
-    (export "wasi:http/incoming-handler@0.2.0" (instance $interface)))"#;
 const STRANGE_IMPORT: &str = r#"(component
     (import "acme:billing/ledger@1.2.3" (instance (export "post" (func))))
     (instance $handler)
@@ -149,7 +146,6 @@ fn a_component_of_another_world_is_told_what_it_lacks() {
     let lacks_handler = "does not export wasmrun:task/handler@0.1.0";
     for (name, text, says) in [
         ("nothing.wasm", "(component)", &[lacks_handler, "cdylib"][..]),
-        ("http.wasm", HTTP, &[lacks_handler, "HTTP handler"]),
         ("strange.wasm", STRANGE_IMPORT, &["acme:billing/ledger@1.2.3"]),
         ("future.wasm", FUTURE_INTERFACE, &["wasmrun:task/object-store@0.9.0"]),
         ("hollow.wasm", EMPTY_HANDLER, &["handle"]),

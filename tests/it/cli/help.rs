@@ -6,7 +6,7 @@ use crate::harness::World;
 const COLUMNS: usize = 100;
 
 #[test]
-fn the_first_screen_shows_how_to_call_it_and_the_three_commands_that_people_need() {
+fn the_first_screen_shows_how_to_call_it_and_the_commands_that_people_need_first() {
     let world = World::new();
     let help = world.wasmrun(["--help"]).succeeds();
     let at = |text: &str| {
@@ -17,7 +17,7 @@ fn the_first_screen_shows_how_to_call_it_and_the_three_commands_that_people_need
     let (start, write, queues) = (at("Start here:"), at("Write a guest:"), at("Queues and workers:"));
     let first: Vec<&str> =
         help.stdout[start + 1..write - 1].iter().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(first, ["enqueue", "run", "invoke"], "{help}");
+    assert_eq!(first, ["enqueue", "run", "invoke", "serve"], "{help}");
     assert!(
         (write..queues).contains(&at("  test         ")) && (write..queues).contains(&at("  dev          "))
     );

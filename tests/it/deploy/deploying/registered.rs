@@ -167,7 +167,10 @@ fn a_load_balancer_takes_the_listeners_and_the_targets_of_the_service() {
 fn no_time_of_the_service_ends_a_request_that_another_allows() {
     let world = World::new();
     let Some(template) = Template::read(&world, "service.yaml") else { return };
-    let template = sample(&template, "upload", IRELAND);
+    let template = sample(&template, "upload", IRELAND)
+        .with("LoadBalancerGroup", "sg-0123456789abcdef0")
+        .with("VpcId", "vpc-0123456789abcdef0")
+        .with("LoadBalancerSubnetIds", json!(["subnet-0", "subnet-1"]));
     let attribute = |resource: &str, list: &str, key: &str| {
         let properties = template.properties(resource);
         let attributes = properties[list].as_array().expect("attributes");
