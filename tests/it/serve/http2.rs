@@ -53,7 +53,7 @@ impl Client {
 
     #[track_caller]
     fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(timeout(PATIENCE, future)).expect("it takes too long")
+        self.runtime.block_on(async { timeout(PATIENCE, future).await }).expect("it takes too long")
     }
 
     fn send(

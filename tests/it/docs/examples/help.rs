@@ -78,6 +78,10 @@ fn the_examples_of_each_help_run_as_printed() {
         prepare(&place, &command);
         let component = with_registry("oci://ghcr.io/acme/thumbnail:1.2", &registry);
         place.run(&format!("wasmrun push thumbnail.wasm {component}"));
+        if command == "serve" {
+            let component = with_registry("oci://ghcr.io/acme/upload:1.2", &registry);
+            place.run(&format!("wasmrun push upload.wasm {component}"));
+        }
         let port = free_port();
         let listening = ["health", "top"].contains(&&*command).then(|| {
             let world = World::with_queue(&[]);
@@ -87,10 +91,17 @@ fn the_examples_of_each_help_run_as_printed() {
         });
         for example in examples {
             // Other tests listen on ports, too.
-            let example = example.replace("9464", &port).replace("10.0.0.7:", "");
+            let example =
+                example.replace("9464", &port).replace("10.0.0.7:", "").replace("0.0.0.0:8080", "0");
             let example = with_registry(&example, &registry);
             println!("{example}");
             let mut script = place.script(&example).env("WASMRUN_LISTEN", &port);
+            // What the upload handler is told of its store.
+            script = script.env("WASMRUN_ENV_BUCKET", "photos-in");
+            if command == "serve" {
+                // A service has no queue, and other tests may have the port.
+                script = script.without_env("WASMRUN_UNTIL_EMPTY").env("WASMRUN_SERVE_LISTEN", "0");
+            }
             if command.starts_with("manifest") {
                 // Settings of a worker here, which a container wouldn't have.
                 script = script.without_env("WASMRUN_LISTEN").without_env("WASMRUN_UNTIL_EMPTY");
@@ -98,6 +109,13 @@ fn the_examples_of_each_help_run_as_printed() {
             // These run until they are stopped.
             let working = match &*command {
                 "dev" => Some("waiting for changes"),
+                "serve" if !example.contains(" --check") => {
+                    let process = script.start();
+                    process.until_logged("ready");
+                    process.signal(Signal::TERM);
+                    process.finish().succeeded();
+                    continue;
+                }
                 _ => example.contains(" --watch").then_some("announced"),
             };
             if let Some(working) = working {
@@ -143,6 +161,12 @@ fn prepare(place: &Place, command: &str) {
     );
     if command.starts_with("manifest") {
         world.write("service.toml", "component = 's3://components/upload.wasm'\n[serve]\n");
+    }
+    if ["serve", "invoke"].contains(&command) {
+        for name in ["hello.wasm", "upload.wasm"] {
+            fs::copy(guest("upload"), place.path(name)).expect("copied");
+        }
+        world.write("service.toml", "component = 'upload.wasm'\n[serve]\n");
     }
     fs::copy(repository().join("crates/cli/src/prices.toml"), place.path("eu-west-1.toml")).expect("copied");
     if ["test", "dev"].contains(&command) {
