@@ -134,6 +134,8 @@ pub(crate) struct GuestBody {
     body: Body,
     /// Bytes that are left, if the response says its length.
     left: Option<u64>,
+    /// Whether the response has no body, whatever the guest gives: HTTP/2's server would send it.
+    is_head: bool,
     gone: Option<DropGuard>,
     in_flight: InFlight,
 }
@@ -154,7 +156,7 @@ impl GuestBody {
             || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || parts.status.is_informational();
         let left = if is_head { Some(0) } else { left };
-        Response::from_parts(parts, Self { body, left, gone, in_flight })
+        Response::from_parts(parts, Self { body, left, is_head, gone, in_flight })
     }
 
     /// Returns whether nothing is left for the client to take.
@@ -171,6 +173,9 @@ impl http_body::Body for GuestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        if self.is_head {
+            return Poll::Ready(None);
+        }
         let frame = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(frame) = &frame {
             self.in_flight.touch();
@@ -182,7 +187,7 @@ impl http_body::Body for GuestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.is_head || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
