@@ -68,9 +68,6 @@ pub(crate) async fn read_ahead(
             match frame.into_data() {
                 Ok(data) => {
                     part.add(data.len());
-                    // At once what a client has announced: growing bit by bit would copy most of it several times.
-                    let announced = usize::try_from(rest.size_hint().lower()).unwrap_or(usize::MAX);
-                    ahead.reserve(data.len() + announced.min(READ_AHEAD.saturating_sub(ahead.len())));
                     ahead.extend_from_slice(&data);
                 }
                 Err(frame) => trailers = frame.into_trailers().ok(),

@@ -189,7 +189,7 @@ impl ResponseBody {
 
     /// Returns where to send the frames that follow.
     fn begin_rest(&mut self) -> mpsc::Sender<Option<Frame<Bytes>>> {
-        let (frames, rest) = mpsc::channel(PARTS_AHEAD);
+        let (frames, rest) = mpsc::channel(PARTS_AHEAD.saturating_sub(self.ahead.len()).max(1));
         self.rest = Some(rest);
         frames
     }
