@@ -295,7 +295,8 @@ fn messages_that_wait_for_a_store_are_released_when_the_worker_stops() {
     worker.until_logged_times(5, "\"task did not complete\"");
     wait_until("all are held", || queue.received() == 5 && queue.depth() == [0, 3]);
     stop(worker);
-    assert_eq!(queue.depth(), [3, 0]);
+    // One that was just tried again becomes visible after its backoff.
+    wait_until("all are released", || queue.depth() == [3, 0]);
 }
 
 #[test]
