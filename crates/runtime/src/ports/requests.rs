@@ -1,5 +1,5 @@
-//! Where the tasks of a service get their HTTP requests. A request travels beside the queue: the message that a worker
-//! receives for it only holds its ID and its trace.
+//! Where the tasks of a service get their HTTP requests. A request isn't in a queue itself: the message that a
+//! worker receives for it only holds its ID and its trace.
 
 use super::http::Body;
 use http::{Request, Response};

@@ -4,7 +4,7 @@
 //! The task passes on the response itself, so that a body that the guest leaves unfinished when it fails never ends as if
 //! it were whole, and so that each byte is counted before the task ends.
 
-use super::host::{Counted, Direction, Failure, LimitHit, Meter, head_bytes};
+use super::host::{Counted, Direction, Failure, LimitHit, Meter, request_head_bytes};
 use super::store::{Delivered, TaskState};
 use crate::model::limits::Limit;
 use crate::ports::http::{Body, HttpError};
@@ -97,8 +97,7 @@ async fn answer(
 /// Counts a request: its head now, and its body as it is read.
 fn counted(request: Request<Body>, meter: Meter, longest_pause: Duration) -> Result<Request<WasiBody>> {
     let (parts, body) = request.into_parts();
-    let line = parts.method.as_str().len() + parts.uri.path_and_query().map_or(1, |path| path.as_str().len());
-    let head = meter.count(line as u64 + head_bytes(&parts.headers));
+    let head = meter.count(request_head_bytes(&parts));
     head.map_err(|_| LimitHit(Limit::HttpReceivedSize))?;
     let body = Counted::new(body, meter, Some(longest_pause)).map_err(HttpError::into_wasi).boxed_unsync();
     Ok(Request::from_parts(parts, body))
@@ -142,11 +141,7 @@ async fn send(
 
 /// Counts a part of a response's body.
 fn sent(frame: Frame<Bytes>, meter: &Meter) -> Result<Frame<Bytes>> {
-    let bytes = match (frame.data_ref(), frame.trailers_ref()) {
-        (Some(data), _) => data.len() as u64,
-        (None, trailers) => trailers.map_or(0, head_bytes),
-    };
-    meter.count(bytes).map_err(|_| LimitHit(Limit::HttpSentSize))?;
+    meter.count_frame(&frame).map_err(|_| LimitHit(Limit::HttpSentSize))?;
     Ok(frame)
 }
 

@@ -1,6 +1,6 @@
 //! Inspects and compiles components without running them.
 
-use super::load::{check_file, check_world, read_file};
+use super::fits::{check_file, check_world, read_file};
 use super::outline::Outline;
 use super::parts::Parts;
 use super::refusal::{LoadError, engine_error, missing};

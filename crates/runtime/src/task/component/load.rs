@@ -1,12 +1,11 @@
 //! Loads a component, and detects everything that would make each of its tasks fail.
 
-use super::author::Author;
+use super::fits::{check_file, read_file};
 use super::inspect::Needs;
-use super::outline::Outline;
 use super::refresh::Refreshes;
 use super::refusal::{LoadError, check_numbers, engine_error, exceeded, misfit, missing, not_started};
 use super::rollout::Versions;
-use super::{Component, Pool, Version, author, offer};
+use super::{Component, Pool, Version};
 use crate::engine::capacity::{Capacity, Host, capacity};
 use crate::engine::compile::{Artefact, Compiler};
 use crate::engine::names;
@@ -14,7 +13,6 @@ use crate::engine::threads::GuestThreads;
 use crate::engine::{self, Allocator, CodeOptions, Frames};
 use crate::model::limits::{Limit, Limits};
 use crate::model::message::Message;
-use crate::model::outcome::shorten;
 use crate::model::trace::Sampling;
 use crate::ports::requests::Requests;
 use crate::task::calls::HostCalls;
@@ -74,7 +72,7 @@ pub(super) struct Common {
     host: Host,
     allocator: Allocator,
     command: CommandOptions,
-    requests: Option<Arc<dyn Requests>>,
+    pub(super) requests: Option<Arc<dyn Requests>>,
     deterministic: bool,
     pub(super) sampling: Option<Sampling>,
     refreshed: bool,
@@ -216,29 +214,6 @@ impl Version {
     }
 }
 
-impl Common {
-    /// Returns the world in which the component runs: one that handles messages or, if it's run as a service, requests.
-    fn check_exports<'a>(
-        &self,
-        exports: impl Iterator<Item = &'a str>,
-        author: Option<Author>,
-    ) -> Result<World, LoadError> {
-        let exports: Vec<&str> = exports.collect();
-        let world = world_of(exports.iter().copied(), author)?;
-        let is_service = exports.iter().any(|name| World::of([*name]) == Some(World::Service));
-        match (world, &self.requests) {
-            (_, Some(_)) if is_service => Ok(World::Service),
-            (_, Some(_)) => Err(LoadError::World(
-                "the component handles messages and no HTTP requests, as it does not export wasi:http/incoming-handler@0.2: run it with `wasmrun run`".into(),
-            )),
-            (World::Service, None) => Err(LoadError::World(
-                "the component handles HTTP requests and no messages: run it with `wasmrun serve`".into(),
-            )),
-            (world, None) => Ok(world),
-        }
-    }
-}
-
 /// Loads the code into an engine with an instance pool. Returns `None` without a pool, if `allocator` allows that.
 fn pooled(
     allocator: Allocator,
@@ -323,49 +298,6 @@ pub(super) fn renew(before: &Linked, pool: Pool, limits: &Limits) -> Result<Link
     let engine = pool.engine(&needs, limits).map_err(engine_error)?;
     let artefact = Artefact::of(component).map_err(engine_error)?;
     link(&engine, &artefact.load(&engine)?, before.world())
-}
-
-/// Finds the component's world first, as the linker's own error would be harder to understand.
-pub(super) fn check_world(engine: &Engine, component: &Code) -> Result<World, LoadError> {
-    let ty = component.component_type();
-    world_of(ty.exports(engine).map(|(name, _)| name), None)
-}
-
-fn world_of<'a>(exports: impl Iterator<Item = &'a str>, author: Option<Author>) -> Result<World, LoadError> {
-    let exports: Vec<&str> = exports.collect();
-    if let Some(world) = World::of(exports.iter().copied()) {
-        return Ok(world);
-    }
-    Err(LoadError::World(format!(
-        "the component does not export wasmrun:task/handler@0.1.0, wasi:cli/run@0.2 or the handler of another world that wasmrun runs. {}",
-        author::task(author)
-    )))
-}
-
-/// Reads a file before it is compiled, and refuses a core module. Returns `None` if it can't be read: the compiler says
-/// why.
-pub(super) fn read_file(bytes: &[u8]) -> Result<Option<Outline<'_>>, LoadError> {
-    match Outline::read(bytes) {
-        Some(Outline { is_module: true, author, .. }) => {
-            let advice = author::component(author);
-            Err(LoadError::World(format!("this is a core module, not a component: {advice}")))
-        }
-        outline => Ok(outline),
-    }
-}
-
-/// Returns the world of a component before it is compiled. Refuses one that imports what isn't offered.
-pub(super) fn check_file(outline: &Outline<'_>) -> Result<World, LoadError> {
-    let exports = || outline.exports.iter().map(|(name, _)| *name);
-    let world = world_of(exports(), outline.author);
-    // Of a command for another version of WASI, the imports say more.
-    let is_command = exports().any(|name| name.starts_with("wasi:cli/run@"));
-    if (world.is_ok() || is_command)
-        && let Some(misfit) = offer::misfit(outline)
-    {
-        return Err(LoadError::World(shorten(&misfit)));
-    }
-    world
 }
 
 #[cfg(all(test, feature = "compiler"))]

@@ -3,7 +3,7 @@
 //! Tools write a custom section for each annotation into a component (`wasm-tools metadata add`, the crate
 //! `wasm-metadata`), named like the annotations of the OCI image specification.
 
-use super::load::read_file;
+use super::fits::read_file;
 use super::refusal::LoadError;
 use std::collections::BTreeMap;
 use wasmparser::{Parser, Payload};

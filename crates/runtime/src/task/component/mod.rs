@@ -6,6 +6,7 @@
 //! | `refresh`, `rollout` | load new versions; decide whether they take over |
 //! | `refusal` | says why a component can't be loaded |
 //! | `report` | the result of a task |
+//! | `fits` | says which world a component fits |
 //! | `inspect` | inspects and compiles components without running them |
 //! | `outline` | reads imports, exports and parts from a component's file |
 //! | `metadata` | reads what a component's authors say of it |
@@ -14,6 +15,7 @@
 //! | `author` | advice for the language that a component was written in |
 
 mod author;
+mod fits;
 mod inspect;
 mod load;
 mod metadata;

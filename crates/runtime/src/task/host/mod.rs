@@ -29,7 +29,7 @@ pub(super) mod object_store;
 #[expect(unreachable_pub, reason = "the generated bindings re-export the handles")]
 pub(super) mod queue;
 
-pub(crate) use self::http::{Counted, Direction, Meter, TaskHttp, head_bytes};
+pub(crate) use self::http::{Counted, Direction, Meter, TaskHttp, request_head_bytes};
 pub(crate) use self::message::MessageHandle;
 pub(crate) use bindings::exports::wasmrun::task::handler::{Failure, RetryRequest};
 pub(crate) use bindings::{Task, TaskPre};

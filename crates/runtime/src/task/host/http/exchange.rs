@@ -1,6 +1,6 @@
 //! One request that was granted, from the look-up of its host to its response.
 
-use super::meter::{Counted, Counts, Direction, Meter, head_bytes};
+use super::meter::{Counted, Counts, Direction, Meter, head_bytes, request_head_bytes};
 use super::{Answered, Connection};
 use crate::model::task_trace::CallRecorder;
 use crate::ports::http::{Body, Destination, HttpError, MAX_HEAD_BYTES};
@@ -142,9 +142,7 @@ impl Exchange {
         parts.headers.insert(HOST, host);
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         parts.headers.remove(TRAILER);
-        let line =
-            parts.method.as_str().len() + parts.uri.path_and_query().map_or(1, |path| path.as_str().len());
-        self.count(Direction::Sent, line as u64 + head_bytes(&parts.headers))?;
+        self.count(Direction::Sent, request_head_bytes(&parts))?;
         let body = body.map_err(|error| HttpError::Body(error.to_string()));
         Ok(Request::from_parts(parts, self.counted(body, Direction::Sent, None).boxed_unsync()))
     }

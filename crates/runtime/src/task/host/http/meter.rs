@@ -45,9 +45,15 @@ impl Counts {
 }
 
 /// Returns the bytes of headers as they are sent.
-pub(crate) fn head_bytes(headers: &HeaderMap) -> u64 {
+pub(super) fn head_bytes(headers: &HeaderMap) -> u64 {
     // A colon, a space and a line's end.
     headers.iter().map(|(name, value)| name.as_str().len() as u64 + value.len() as u64 + 4).sum()
+}
+
+/// Returns the bytes of a request's line and headers, without the version.
+pub(crate) fn request_head_bytes(parts: &http::request::Parts) -> u64 {
+    let path = parts.uri.path_and_query().map_or(1, |path| path.as_str().len());
+    (parts.method.as_str().len() + path) as u64 + head_bytes(&parts.headers)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +70,14 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
+    /// Counts a part of a body, or its trailers.
+    pub(crate) fn count_frame(&self, frame: &Frame<Bytes>) -> Result<(), HttpError> {
+        self.count(match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => data.len() as u64,
+            (None, trailers) => trailers.map_or(0, head_bytes),
+        })
+    }
+
     /// Counts the head of a service's response.
     pub(crate) fn count_head(&self, status: u16, headers: &HeaderMap) -> Result<(), HttpError> {
         let _ = self.counts.status.set(status);
@@ -123,14 +137,11 @@ where
             }
         };
         self.waiting = None;
-        let bytes = match &frame {
-            Some(Ok(frame)) => match (frame.data_ref(), frame.trailers_ref()) {
-                (Some(data), _) => data.len() as u64,
-                (None, trailers) => trailers.map_or(0, head_bytes),
-            },
-            _ => 0,
+        let counted = match &frame {
+            Some(Ok(part)) => self.meter.count_frame(part),
+            _ => self.meter.count(0),
         };
-        match self.meter.count(bytes) {
+        match counted {
             Ok(()) => Poll::Ready(frame),
             Err(error) => Poll::Ready(Some(Err(error))),
         }

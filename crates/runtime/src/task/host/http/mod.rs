@@ -12,7 +12,7 @@ mod meter;
 
 use self::exchange::{Exchange, Timeouts};
 use self::meter::Counts;
-pub(crate) use self::meter::{Counted, Direction, Meter, head_bytes};
+pub(crate) use self::meter::{Counted, Direction, Meter, request_head_bytes};
 use super::LimitHit;
 use crate::model::host_error::{Access, HostErrorKind};
 use crate::model::limits::{Limit, Limits};
