@@ -152,13 +152,12 @@ impl GuestBody {
         let is_head = *method == Method::HEAD
             || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || parts.status.is_informational();
-        let left = if is_head { Some(0) } else { left };
         Response::from_parts(parts, Self { body, left, is_head, gone, in_flight })
     }
 
     /// Returns whether nothing is left for the client to take.
     fn is_taken(&self) -> bool {
-        self.left == Some(0) || self.body.is_end_stream()
+        self.left == Some(0) || self.is_end_stream()
     }
 }
 

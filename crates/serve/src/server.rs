@@ -30,7 +30,7 @@ const LAST_RESPONSES: Duration = Duration::from_millis(500);
 /// How requests are served.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// Maximum number of connections. For one more, the longest idle one is closed.
+    /// Maximum number of connections. For one more, the oldest idle one is closed.
     pub connections: usize,
     /// How long a request may wait for an instance.
     pub queue_time: Duration,

@@ -19,6 +19,17 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     // If stopped early, a check has no result and the queue may not be empty, so the exit code isn't 0.
     let is_awaited = args.check || args.worker.until_empty == Some(true);
     let ready = CancellationToken::new();
+    until_stopped(&stop, &ready, is_awaited, work(args, stop.clone(), ready.clone())).await
+}
+
+/// Works until a signal comes before `ready` is cancelled; after that, the worker itself answers the signals.
+/// `is_awaited`: who waits for the result is told by the exit code that there is none.
+pub(super) async fn until_stopped(
+    stop: &Stop,
+    ready: &CancellationToken,
+    is_awaited: bool,
+    work: impl Future<Output = Result<ExitCode, Failure>>,
+) -> Result<ExitCode, Failure> {
     let stopped = async {
         stop.drain.cancelled().await;
         if ready.is_cancelled() {
@@ -31,7 +42,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
             tracing::info!("stopped before the worker was ready");
             Ok(if is_awaited { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS })
         }
-        ended = work(args, stop.clone(), ready.clone()) => ended,
+        ended = work => ended,
     }
 }
 

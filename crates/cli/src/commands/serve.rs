@@ -1,6 +1,7 @@
 //! `wasmrun serve`: answers HTTP requests, each with a task of its own, and prints a summary at the end.
 
-use crate::output::failure::{EXIT_INTERRUPTED, Failure};
+use super::run::until_stopped;
+use crate::output::failure::Failure;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::ServeArgs;
 use crate::wiring::logging;
@@ -13,22 +14,9 @@ use tokio_util::sync::CancellationToken;
 pub(crate) async fn serve(args: ServeArgs) -> Result<ExitCode, Failure> {
     // As for `run`: signals are handled before anything else.
     let stop = Stop::on_signals()?;
-    let is_check = args.check;
     let ready = CancellationToken::new();
-    let stopped = async {
-        stop.drain.cancelled().await;
-        if ready.is_cancelled() {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        biased;
-        () = stopped => {
-            tracing::info!("stopped before the service was ready");
-            Ok(if is_check { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS })
-        }
-        ended = work(args, stop.clone(), ready.clone()) => ended,
-    }
+    let is_check = args.check;
+    until_stopped(&stop, &ready, is_check, work(args, stop.clone(), ready.clone())).await
 }
 
 /// Plans, opens and serves. Cancels `ready` once the service itself answers the signals.

@@ -2,7 +2,6 @@
 
 use super::text::{typed, written};
 use super::watch::Listen;
-use crate::output::failure::Failure;
 use clap::Args;
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -41,7 +40,7 @@ settings! {
     }
 }
 
-/// A service, merged and validated.
+/// A service, with all that is set of it.
 #[derive(Clone, Debug)]
 pub(crate) struct ServePlan {
     pub(crate) listen: SocketAddr,
@@ -52,14 +51,14 @@ pub(crate) struct ServePlan {
 }
 
 impl ServeSettings {
-    /// Validates the settings.
-    pub(crate) fn plan(self) -> Result<ServePlan, Failure> {
-        Ok(ServePlan {
+    /// Returns the service, with the defaults of what isn't set.
+    pub(crate) fn plan(self) -> ServePlan {
+        ServePlan {
             listen: self.listen.map_or((Ipv4Addr::LOCALHOST, PORT).into(), |Listen(address)| address),
             queue_time: self.queue_time.unwrap_or(QUEUE_TIME),
             queue_length: self.queue_length.unwrap_or(QUEUE_LENGTH),
             connections: self.connections,
-        })
+        }
     }
 }
 

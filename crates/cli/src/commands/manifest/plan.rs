@@ -105,9 +105,9 @@ impl Plan {
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         worker.scale()?;
         worker.instances()?;
-        usage_bytes(args.usage_size.or(file.usage_size))?;
+        usage_bytes(args.usage.usage_size.or(file.usage_size))?;
         outcome_actions(&args.on, std::mem::take(&mut file.on))?;
-        let usage = args.usage.or_else(|| file.usage.take());
+        let usage = args.usage.usage.or_else(|| file.usage.take());
         let watch = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
 
@@ -217,10 +217,10 @@ fn requests(args: RunArgs, file: ConfigFile, is_set: bool) -> Result<Work, Failu
             "the configuration has the table [serve], and a service has no queue: leave out --queue and --on",
         ));
     }
-    let RunArgs { component, usage, usage_size, task, listen, worker, watch, .. } = args;
+    let RunArgs { component, usage, task, listen, worker, watch, .. } = args;
     let serve = Default::default();
     let check = false;
-    let args = ServeArgs { component, serve, status: listen, usage, usage_size, check, task, worker, watch };
+    let args = ServeArgs { component, serve, status: listen, usage, check, task, worker, watch };
     let service = RunPlan::of_service(args, file)?.service;
     let address = service.filter(|_| is_set).map_or(REQUESTS, |service| service.listen);
     check_address("[serve] listen", "clients", address)?;

@@ -1,6 +1,6 @@
 //! Flags of `new`, `test` and `dev`.
 
-use super::tasks::{RunArgs, TaskArgs};
+use super::tasks::{RunArgs, TaskArgs, UsageArgs};
 use crate::settings::engine::EngineSettings;
 use crate::settings::log::LogSettings;
 use crate::settings::watch::WatchSettings;
@@ -137,8 +137,7 @@ impl DevArgs {
             component: None,
             queue: Some(self.queue.clone()?),
             on: self.on.clone(),
-            usage: None,
-            usage_size: None,
+            usage: UsageArgs::default(),
             check: false,
             task: self.task.clone(),
             worker: self.worker.clone(),

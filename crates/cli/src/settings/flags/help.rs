@@ -25,7 +25,7 @@ struct Group {
 }
 
 /// Flags of a worker that have no meaning for a service, as it has no queue and no messages.
-pub(crate) const OF_QUEUES: [&str; 12] = [
+const OF_QUEUES: [&str; 12] = [
     "until-empty",
     "dead-letter",
     "backoff",
@@ -193,16 +193,15 @@ fn longs(command: &Command) -> Vec<String> {
 
 /// Arranges the flags of a command in groups.
 fn grouped(command: Command, name: &'static str) -> Command {
-    let command_name = name;
     let place = |arg: &Arg| {
-        let name = arg.get_long()?;
+        let long = arg.get_long()?;
         FLAGS.iter().enumerate().find_map(|(index, group)| {
             // Its address is that of requests, and the one of a worker that of its status.
-            if group.heading == SERVICE && command_name != "serve" {
+            if group.heading == SERVICE && name != "serve" {
                 return None;
             }
             let at =
-                group.common.iter().chain(group.others).position(|flag| flag.replace('_', "-") == name)?;
+                group.common.iter().chain(group.others).position(|flag| flag.replace('_', "-") == long)?;
             Some((index, at))
         })
     };

@@ -49,13 +49,8 @@ pub(crate) struct RunArgs {
     /// drop
     #[arg(long, value_name = "OUTCOME=ACTION")]
     pub(crate) on: Vec<String>,
-    /// Append a JSON line for each task to this file: its outcome and usage
-    #[arg(long, value_name = "FILE", env = "WASMRUN_USAGE")]
-    pub(crate) usage: Option<PathBuf>,
-    /// A usage file that would become larger is renamed to FILE.1, and FILE.1 to FILE.2; FILE.4 is the last that is
-    /// kept [default: 64MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_USAGE_SIZE", value_parser = typed::<ByteSize>)]
-    pub(crate) usage_size: Option<ByteSize>,
+    #[command(flatten)]
+    pub(crate) usage: UsageArgs,
     /// Check component, grants, queue, stores and limits, and exit
     #[arg(long)]
     pub(crate) check: bool,
@@ -95,13 +90,8 @@ pub(crate) struct ServeArgs {
     /// authentication; a port alone means 127.0.0.1 [default: off]
     #[arg(long, value_name = "[ADDRESS:]PORT", env = "WASMRUN_LISTEN", value_parser = typed::<Listen>)]
     pub(crate) status: Option<Listen>,
-    /// Append a JSON line for each task to this file: its outcome and usage
-    #[arg(long, value_name = "FILE", env = "WASMRUN_USAGE")]
-    pub(crate) usage: Option<PathBuf>,
-    /// A usage file that would become larger is renamed to FILE.1, and FILE.1 to FILE.2; FILE.4 is the last that is
-    /// kept [default: 64MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMRUN_USAGE_SIZE", value_parser = typed::<ByteSize>)]
-    pub(crate) usage_size: Option<ByteSize>,
+    #[command(flatten)]
+    pub(crate) usage: UsageArgs,
     /// Check component, grants, stores and limits, and exit
     #[arg(long)]
     pub(crate) check: bool,
@@ -154,6 +144,18 @@ pub(crate) struct InvokeArgs {
     pub(crate) otlp: Option<CollectorUrl>,
     #[command(flatten)]
     pub(crate) task: TaskArgs,
+}
+
+/// Where the usage of each task is recorded.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct UsageArgs {
+    /// Append a JSON line for each task to this file: its outcome and usage
+    #[arg(long, value_name = "FILE", env = "WASMRUN_USAGE")]
+    pub(crate) usage: Option<PathBuf>,
+    /// A usage file that would become larger is renamed to FILE.1, and FILE.1 to FILE.2; FILE.4 is the last that is
+    /// kept [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMRUN_USAGE_SIZE", value_parser = typed::<ByteSize>)]
+    pub(crate) usage_size: Option<ByteSize>,
 }
 
 /// What `run`, `serve` and `invoke` share.

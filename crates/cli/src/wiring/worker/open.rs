@@ -80,11 +80,11 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let otlp = if plan.is_check { &OtlpPlan::default() } else { &plan.otlp };
     let observers = watch::observers(&plan.watching, otlp, &plan.task.component.name(), work.queue.url())?;
     // The requests learn how their tasks ended.
-    let shown = shown.or(requests.map(|requests| requests as Arc<dyn TaskObserver>));
+    let answered = requests.map(|requests| requests as Arc<dyn TaskObserver>);
     let options = WorkerOptions {
         bodies,
         starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
-        observers: all_observers(usage.as_ref(), &observers, shown),
+        observers: all_observers(usage.as_ref(), &observers, [shown, answered]),
         ..plan.options(component.capacity().instances)?
     };
     // A check doesn't listen, as another worker may use the address.
@@ -138,7 +138,7 @@ async fn body_store(backends: &Backends, url: &str, most_bytes: usize) -> Result
 fn all_observers(
     usage: Option<&Arc<UsageLog>>,
     observers: &Observers,
-    shown: Option<Arc<dyn TaskObserver>>,
+    others: [Option<Arc<dyn TaskObserver>>; 2],
 ) -> Vec<Arc<dyn TaskObserver>> {
     let Observers { traces, metrics, emf, .. } = observers;
     [
@@ -146,9 +146,9 @@ fn all_observers(
         traces.clone().map(|traces| traces as Arc<dyn TaskObserver>),
         metrics.clone().map(|metrics| metrics as Arc<dyn TaskObserver>),
         emf.clone().map(|emf| emf as Arc<dyn TaskObserver>),
-        shown,
     ]
     .into_iter()
+    .chain(others)
     .flatten()
     .collect()
 }

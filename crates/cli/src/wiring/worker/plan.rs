@@ -44,9 +44,13 @@ impl RunPlan {
         let queue_url = args.queue.or_else(|| file.queue.take()).ok_or_else(|| {
             Failure::usage("no queue: add --queue URL, or set `queue` in the configuration")
         })?;
-        let usage =
-            args.usage.or_else(|| file.usage.take()).map(|path| usage_log::resolve(&path)).transpose()?;
-        let usage_bytes = usage_bytes(args.usage_size.or(file.usage_size))?;
+        let usage = args
+            .usage
+            .usage
+            .or_else(|| file.usage.take())
+            .map(|path| usage_log::resolve(&path))
+            .transpose()?;
+        let usage_bytes = usage_bytes(args.usage.usage_size.or(file.usage_size))?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
         if worker.rollout.is_some() && worker.component_refresh.is_none() {
             return Err(Failure::usage(
@@ -81,8 +85,8 @@ impl RunPlan {
     ///
     /// Names the first wrong setting, or the first that has no meaning for a service.
     pub(crate) fn of_service(args: ServeArgs, mut file: ConfigFile) -> Result<Self, Failure> {
-        let ServeArgs { component, serve, status, usage, usage_size, check, task, worker, watch } = args;
-        let service = serve.or(std::mem::take(&mut file.serve)).plan()?;
+        let ServeArgs { component, serve, status, usage, check, task, worker, watch } = args;
+        let service = serve.or(std::mem::take(&mut file.serve)).plan();
         if file.queue.is_some() || !file.on.is_empty() {
             return Err(Failure::usage(
                 "a service has no queue: remove `queue` and `on` from the configuration",
@@ -93,7 +97,6 @@ impl RunPlan {
             queue: Some(format!("http://{}", service.listen)),
             on: Vec::new(),
             usage,
-            usage_size,
             check,
             task,
             listen: status,
