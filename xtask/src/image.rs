@@ -32,7 +32,7 @@ const MOST_BYTES: u64 = 20_000_000;
 const PACKAGES: &str = "buildah podman runc conmon catatonit ca-certificates";
 /// The programs of these packages that the tests call. catatonit holds a pod's network while its containers come and
 /// go.
-const PROGRAMS: [&str; 6] = ["buildah", "podman", "conmon", "catatonit", "tar", "gzip"];
+const PROGRAMS: [&str; 5] = ["buildah", "podman", "conmon", "catatonit", "tar"];
 /// The certificates of Debian's package. The system's bundle isn't used, because the system's owner may have added
 /// others that only this system should trust.
 const CERTIFICATES: &str = "/usr/share/ca-certificates/mozilla";

@@ -1,23 +1,21 @@
-//! Compresses the layers of an image anew. Buildah compresses in blocks, on all cores, which makes them a fortieth larger
-//! than gzip does. Every registry and every runtime reads gzip; zstd would take a quarter less.
+//! Compresses the layers of an image anew with libdeflate, whose gzip streams are smaller than Buildah's, which are
+//! compressed in blocks on all cores. Every registry and every runtime reads gzip; zstd would take a quarter less.
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result};
+use libdeflater::{CompressionLvl, Compressor, Decompressor};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-
-use crate::command::quiet;
 
 /// Compresses the layers of the only image of an OCI layout anew. Returns the image's digest.
 ///
 /// # Errors
 ///
-/// Fails if the layout isn't one of a single image whose layers are compressed with gzip, or if there is no gzip.
+/// Fails if the layout isn't one of a single image whose layers are compressed with gzip, or larger than 4 GiB.
 pub(crate) fn compress(layout: &Path) -> Result<String> {
     let blobs = Blobs(layout.join("blobs/sha256"));
     let place = layout.join("index.json");
@@ -27,18 +25,33 @@ pub(crate) fn compress(layout: &Path) -> Result<String> {
     let mut manifest: Value = serde_json::from_slice(&fs::read(&old)?)?;
     for layer in manifest["layers"].as_array_mut().context("the image has no layers")? {
         let path = blobs.path(layer)?;
-        let compressed = path.with_extension("gz");
-        fs::rename(&path, &compressed)?;
-        quiet(Command::new("gzip").arg("--decompress").arg(&compressed))?;
-        quiet(Command::new("gzip").args(["--best", "--no-name"]).arg(&path))?;
-        blobs.put(layer, &fs::read(&compressed)?)?;
-        fs::remove_file(compressed)?;
+        let content = unpacked(&fs::read(&path)?)?;
+        fs::remove_file(path)?;
+        blobs.put(layer, &packed(&content)?)?;
     }
     fs::remove_file(old)?;
     blobs.put(image, &serde_json::to_vec(&manifest)?)?;
     let digest = image["digest"].as_str().context("the image has no digest")?.to_owned();
     fs::write(place, serde_json::to_vec(&index)?)?;
     Ok(digest)
+}
+
+/// Decompresses a gzip stream of one member, whose last four bytes are its content's length.
+fn unpacked(compressed: &[u8]) -> Result<Vec<u8>> {
+    let length = compressed.last_chunk().context("a layer is empty")?;
+    let mut content = vec![0; u32::from_le_bytes(*length).try_into()?];
+    let written = Decompressor::new().gzip_decompress(compressed, &mut content)?;
+    content.truncate(written);
+    Ok(content)
+}
+
+/// Compresses bytes to a gzip stream, without a name and a time.
+fn packed(content: &[u8]) -> Result<Vec<u8>> {
+    let mut compressor = Compressor::new(CompressionLvl::best());
+    let mut compressed = vec![0; compressor.gzip_compress_bound(content.len())];
+    let written = compressor.gzip_compress(content, &mut compressed)?;
+    compressed.truncate(written);
+    Ok(compressed)
 }
 
 /// The folder of a layout's content.
@@ -70,10 +83,10 @@ mod tests {
         let blobs = Blobs(layout.join("blobs/sha256"));
         fs::create_dir_all(&blobs.0).expect("a folder");
         let content: String = (0..20_000).map(|number| format!("{number}\n")).collect();
-        let file = layout.join("layer");
-        fs::write(&file, &content).expect("a file");
-        quiet(Command::new("gzip").args(["--fast", "--no-name"]).arg(&file)).expect("gzip");
-        let before = fs::read(file.with_extension("gz")).expect("the layer");
+        let mut compressor = Compressor::new(CompressionLvl::fastest());
+        let mut before = vec![0; compressor.gzip_compress_bound(content.len())];
+        let length = compressor.gzip_compress(content.as_bytes(), &mut before).expect("compressed");
+        before.truncate(length);
         let [mut layer, mut image] = [json!({"mediaType": "layer"}), json!({"mediaType": "image"})];
         blobs.put(&mut layer, &before).expect("written");
         let manifest = json!({"config": {"digest": "sha256:0"}, "layers": [layer]});
@@ -93,8 +106,7 @@ mod tests {
         assert_eq!(layer["size"], bytes.len());
         assert_eq!(layer["digest"], format!("sha256:{:x}", Sha256::digest(&bytes)));
         assert!(bytes.len() < before.len(), "{} {}", bytes.len(), before.len());
-        let unpacked = quiet(Command::new("gzip").arg("-dc").arg(&after)).expect("gzip");
-        assert_eq!(unpacked, content);
+        assert_eq!(unpacked(&bytes).expect("gzip"), content.as_bytes());
         assert_eq!(fs::read_dir(&blobs.0).expect("a folder").count(), 2, "nothing of before is left");
         fs::remove_dir_all(layout).expect("removed");
     }
