@@ -29,6 +29,9 @@ pub(crate) fn of_task(record: &TaskRecord<'_>, task: &TaskTrace, trigger: &Trigg
     if record.outcome != OutcomeKind::Completed {
         attributes.push(KeyValue::new(ERROR_TYPE, record.outcome.as_str()));
         status = Status::error(record.reason.unwrap_or_default().to_owned());
+    } else if let Some(failed @ 500..) = usage.http.status {
+        attributes.push(KeyValue::new(ERROR_TYPE, failed.to_string()));
+        status = Status::error("");
     }
     let whole = SpanData {
         span_context: context(trace, SpanId::from(trace.span_id())),

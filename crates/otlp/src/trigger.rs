@@ -1,24 +1,29 @@
 //! What starts tasks. It chooses the kind, the name and the attributes of a task's span.
 //!
-//! Names follow OpenTelemetry's semantic conventions for messaging and FaaS, in the version of the crate
-//! `opentelemetry-semantic-conventions` (1.42.0): <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>.
+//! Names follow OpenTelemetry's semantic conventions for messaging, HTTP and FaaS, in the version of the crate
+//! `opentelemetry-semantic-conventions` (1.42.0): <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>
+//! and <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>.
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 use opentelemetry_semantic_conventions::attribute::{
-    FAAS_INVOCATION_ID, FAAS_TRIGGER, MESSAGING_DESTINATION_NAME, MESSAGING_MESSAGE_BODY_SIZE,
-    MESSAGING_MESSAGE_ID, MESSAGING_OPERATION_NAME, MESSAGING_OPERATION_TYPE, MESSAGING_SYSTEM,
+    FAAS_INVOCATION_ID, FAAS_TRIGGER, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL,
+    HTTP_RESPONSE_STATUS_CODE, MESSAGING_DESTINATION_NAME, MESSAGING_MESSAGE_BODY_SIZE, MESSAGING_MESSAGE_ID,
+    MESSAGING_OPERATION_NAME, MESSAGING_OPERATION_TYPE, MESSAGING_SYSTEM, URL_PATH, URL_SCHEME,
 };
 use wasmrun_runtime::model::usage::TaskRecord;
 
-/// What starts tasks.
-///
-/// Each has its conventions. For a task that answers an HTTP request, that would be a span of kind `SERVER` with
-/// `http.request.method`, `url.path` and `http.response.status_code`.
+/// Methods that the conventions know. Any other is `_OTHER`, so that clients can't make up names of spans.
+const METHODS: [&str; 10] =
+    ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
+
+/// What starts tasks. Each has its conventions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trigger {
     /// Messages of a queue.
     Queue(Queue),
+    /// HTTP requests.
+    Requests,
     /// A person.
     Person,
 }
@@ -41,6 +46,7 @@ impl Trigger {
                 attributes.push(KeyValue::new(FAAS_TRIGGER, "pubsub"));
                 Beginning { kind: SpanKind::Consumer, name: format!("process {}", queue.name), attributes }
             }
+            Self::Requests => of_request(record),
             Self::Person => {
                 let id = KeyValue::new(FAAS_INVOCATION_ID, record.message_id.to_owned());
                 let attributes = vec![id, KeyValue::new(FAAS_TRIGGER, "other")];
@@ -52,6 +58,27 @@ impl Trigger {
             }
         }
     }
+}
+
+/// Describes the span of a task that answers a request. The message's body is the request's method and path.
+fn of_request(record: &TaskRecord<'_>) -> Beginning {
+    let (method, path) = record.body.split_once(' ').unwrap_or_default();
+    let known = METHODS.into_iter().find(|&known| known == method);
+    let mut attributes = vec![
+        KeyValue::new(HTTP_REQUEST_METHOD, known.unwrap_or("_OTHER")),
+        KeyValue::new(URL_PATH, path.to_owned()),
+        KeyValue::new(URL_SCHEME, "http"),
+        KeyValue::new(FAAS_INVOCATION_ID, record.message_id.to_owned()),
+        KeyValue::new(FAAS_TRIGGER, "http"),
+    ];
+    if known.is_none() {
+        attributes.push(KeyValue::new(HTTP_REQUEST_METHOD_ORIGINAL, method.to_owned()));
+    }
+    if let Some(status) = record.usage.http.status {
+        attributes.push(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(status)));
+    }
+    // Of many paths, each would be a name of its own.
+    Beginning { kind: SpanKind::Server, name: known.unwrap_or("HTTP").to_owned(), attributes }
 }
 
 /// A queue.

@@ -7,15 +7,17 @@ use crate::requests::{Added, End};
 use crate::server::Shared;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wasmrun_runtime::model::limits::Limit;
 use wasmrun_runtime::model::message::{Attribute, AttributeValue, Message};
 use wasmrun_runtime::model::outcome::OutcomeKind;
+use wasmrun_runtime::ports::http::Body;
 
 /// Longest time in which the first part of a request's body arrives.
 const READ_AHEAD_TIME: Duration = Duration::from_secs(30);
@@ -39,15 +41,21 @@ pub(crate) type Answered = Response<Either<Full<Bytes>, GuestBody>>;
 pub(crate) async fn answer(
     shared: Arc<Shared>,
     in_flight: InFlight,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Answered, hyper::Error> {
     let is_http1 = request.version() <= Version::HTTP_11;
+    if request.version() == Version::HTTP_10 {
+        name_host(&mut request, shared.address);
+    }
     let permit = shared.requests.clone().try_acquire_owned();
     let mut answered = match (permit, check(&request, shared.options.request_bytes)) {
         (Ok(permit), Ok(())) => answer_checked(&shared, in_flight.with(permit), request).await?,
         (_, Err(status)) => refused(status),
         (Err(_), _) => refused(StatusCode::SERVICE_UNAVAILABLE),
     };
+    if matches!(answered.body(), Either::Left(_)) {
+        (shared.on_error)(answered.status().as_u16());
+    }
     if is_http1 && shared.stopping.load(Ordering::Relaxed) {
         answered.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -63,8 +71,9 @@ async fn answer_checked(
     let reading = tokio::time::timeout(READ_AHEAD_TIME, read_ahead(request, &shared.ahead, &activity));
     let Ok(request) = reading.await else { return Ok(refused(StatusCode::REQUEST_TIMEOUT)) };
     let request = request?;
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let message = message(request.headers());
+    let method = request.method().clone();
+    let message = message(&request);
+    let line = message.body.clone();
     let Some(mut added) = shared.queue.add(request, message) else {
         return Ok(refused(StatusCode::SERVICE_UNAVAILABLE));
     };
@@ -72,7 +81,12 @@ async fn answer_checked(
         // No task has started, or it has ended, or it is about to.
         let end = (&mut added.end).await.ok();
         let status = status(end);
-        tracing::debug!(message_id = added.id(), %method, path, status = status.as_u16(), "no response of a guest");
+        tracing::debug!(
+            message_id = added.id(),
+            request = line,
+            status = status.as_u16(),
+            "no response of a guest"
+        );
         return Ok(failed(status, &added.id()));
     };
     let body = GuestBody::of(response, &method, added.take_guard(), in_flight);
@@ -81,10 +95,7 @@ async fn answer_checked(
 
 /// Waits for the response of a guest. Returns `None` if there is none: because no instance was free in time, or because
 /// the task has failed.
-async fn response(
-    added: &mut Added<'_>,
-    queue_time: Duration,
-) -> Option<Response<wasmrun_runtime::ports::http::Body>> {
+async fn response(added: &mut Added<'_>, queue_time: Duration) -> Option<Response<Body>> {
     if let Ok(response) = tokio::time::timeout(queue_time, &mut added.response).await {
         return response.ok();
     }
@@ -114,8 +125,19 @@ fn check(request: &Request<Incoming>, most_bytes: u64) -> Result<(), StatusCode>
     Ok(())
 }
 
-/// Returns the message of a request: only the trace that the request belongs to.
-fn message(headers: &HeaderMap) -> Message {
+/// Adds the server's address as the host of a request that names none. HTTP/1.0 requires none, and health checks of
+/// load balancers use it.
+fn name_host(request: &mut Request<Incoming>, address: SocketAddr) {
+    let host = HeaderValue::try_from(address.to_string());
+    if let (Ok(host), false) = (host, request.headers().contains_key(HOST)) {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+/// Returns the message of a request: its method and path, and the trace that it belongs to. The query may hold secrets,
+/// and isn't in it.
+fn message(request: &Request<Body>) -> Message {
+    let headers = request.headers();
     let text = |name: &HeaderName| {
         let value = headers.get(name)?.to_str().ok()?;
         (value.len() <= MAX_TRACE_BYTES).then(|| value.to_owned())
@@ -125,7 +147,8 @@ fn message(headers: &HeaderMap) -> Message {
         Some(Attribute { name: name.to_owned(), value })
     });
     let attributes = attributes.collect();
-    Message { attributes, trace_header: text(&XRAY), ..Message::new("", "") }
+    let line = format!("{} {}", request.method(), request.uri().path());
+    Message { attributes, trace_header: text(&XRAY), ..Message::new("", line) }
 }
 
 /// Returns the status of a request whose guest gave no response. Without an end, it got no instance.

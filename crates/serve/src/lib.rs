@@ -21,4 +21,4 @@ pub mod requests;
 pub mod server;
 
 pub use self::requests::RequestQueue;
-pub use self::server::{ServeOptions, Server};
+pub use self::server::{OnError, ServeOptions, Server};

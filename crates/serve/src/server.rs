@@ -40,6 +40,9 @@ pub struct ServeOptions {
     pub request_bytes: u64,
 }
 
+/// Is told the status of each response that the server gives itself.
+pub type OnError = Box<dyn Fn(u16) + Send + Sync>;
+
 /// A server that listens on an address and doesn't answer yet.
 #[derive(Debug)]
 pub struct Server {
@@ -51,6 +54,9 @@ pub struct Server {
 pub(crate) struct Shared {
     pub(crate) queue: Arc<RequestQueue>,
     pub(crate) options: ServeOptions,
+    /// The server's address: the authority of requests that name none.
+    pub(crate) address: SocketAddr,
+    pub(crate) on_error: OnError,
     /// Set when each response is the last one of its connection.
     pub(crate) stopping: AtomicBool,
     /// Cancelled when idle connections are closed.
@@ -83,11 +89,19 @@ impl Server {
 
     /// Answers requests until `stop` is cancelled, and then those that have arrived. Dropping the future closes all
     /// connections.
-    pub async fn serve(self, queue: Arc<RequestQueue>, options: ServeOptions, stop: CancellationToken) {
+    pub async fn serve(
+        self,
+        queue: Arc<RequestQueue>,
+        options: ServeOptions,
+        on_error: OnError,
+        stop: CancellationToken,
+    ) {
         let most = options.connections.max(1);
         let shared = Arc::new(Shared {
             queue,
             options,
+            address: self.address,
+            on_error,
             stopping: AtomicBool::new(false),
             ends: CancellationToken::new(),
             requests: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),

@@ -87,6 +87,8 @@ const TIMES: [Time; 6] = [
 
 /// Classes of a response's status.
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// Statuses of the responses that a service gives itself.
+const ERRORS: [u16; 7] = [400, 405, 408, 413, 500, 503, 504];
 
 /// Metrics of tasks, shared by all threads.
 pub struct Metrics {
@@ -95,6 +97,8 @@ pub struct Metrics {
     limits: [IntCounter; Limit::ALL.len()],
     /// Responses of a service, in the order of [`STATUSES`].
     responses: [IntCounter; STATUSES.len()],
+    /// Responses that a service gave itself, in the order of [`ERRORS`].
+    errors: [IntCounter; ERRORS.len()],
     refusals: IntCounter,
     /// In the order of [`TIMES`].
     times: [Histogram; TIMES.len()],
@@ -121,6 +125,12 @@ impl Default for Metrics {
             "Responses that the tasks of a service gave, by class of status.",
             "status",
         );
+        let errors = counters(
+            &registry,
+            "wasmrun_error_responses_total",
+            "Responses that a service gave itself, by status: to requests that got no task, or whose task gave no response.",
+            "status",
+        );
         let refusals = IntCounter::new(
             "wasmrun_refused_calls_total",
             "Calls of tasks that were refused because no grant allows them.",
@@ -131,6 +141,7 @@ impl Default for Metrics {
             outcomes: OutcomeKind::ALL.map(|kind| outcomes.with_label_values(&[kind.as_str()])),
             limits: Limit::ALL.map(|limit| limits.with_label_values(&[limit.as_str()])),
             responses: STATUSES.map(|status| responses.with_label_values(&[status])),
+            errors: ERRORS.map(|status| errors.with_label_values(&[&status.to_string()])),
             refusals,
             times: TIMES.each_ref().map(|time| histogram(&registry, time.name, time.help, time.bounds)),
             exemplars: TIMES.each_ref().map(|time| Exemplars::new(time.bounds)),
@@ -158,6 +169,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Counts a response that a service gave itself.
+    pub fn error_response(&self, status: u16) {
+        if let Some(place) = ERRORS.iter().position(|&known| known == status) {
+            self.errors[place].inc();
+        }
+    }
+
     /// Returns these metrics and `others`, as they are now.
     pub fn gather(&self, others: Vec<MetricFamily>) -> Gathered {
         let mut families = self.registry.gather();
@@ -261,6 +279,17 @@ mod tests {
         let text = metrics.gather(Vec::new()).text();
         for (class, count) in [("1xx", 0), ("2xx", 2), ("4xx", 1), ("5xx", 1)] {
             let sample = format!("wasmrun_responses_total{{status=\"{class}\"}} {count}\n");
+            assert!(text.contains(&sample), "no {sample} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_response_of_the_service_itself_is_counted_by_its_status() {
+        let metrics = Metrics::default();
+        [503, 503, 408, 200].into_iter().for_each(|status| metrics.error_response(status));
+        let text = metrics.gather(Vec::new()).text();
+        for (status, count) in [(503, 2), (408, 1), (500, 0)] {
+            let sample = format!("wasmrun_error_responses_total{{status=\"{status}\"}} {count}\n");
             assert!(text.contains(&sample), "no {sample} in {text}");
         }
     }

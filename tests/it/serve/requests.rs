@@ -26,6 +26,19 @@ fn each_request_of_a_kept_connection_has_an_instance_of_its_own() {
 }
 
 #[test]
+fn a_request_of_an_old_client_that_names_no_host_is_for_the_server_itself() {
+    let service = Service::start(&[]);
+    let mut old = service.connect();
+    old.send("GET /headers HTTP/1.0\r\n\r\n");
+    let response = old.response();
+    let text = response.text();
+    assert_eq!(text.lines().nth(2), Some(&*service.address.to_string()), "{text}");
+    let mut client = service.connect();
+    client.send("GET /headers HTTP/1.1\r\n\r\n");
+    assert_eq!(client.response().status(), 400);
+}
+
+#[test]
 fn a_handler_sees_a_request_as_it_was_sent() {
     let service = Service::start(&[]);
     let mut client = service.connect();

@@ -1,7 +1,8 @@
 //! What an operator sees of requests: usage, metrics, status and traces.
 
 use super::{Service, serve};
-use crate::harness::{World, field, get, status, wait_for_tasks};
+use crate::harness::{Collector, World, attribute, field, get, status, wait_for_tasks};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -47,6 +48,7 @@ fn metrics_and_status_are_served_at_an_address_of_their_own() {
         "wasmrun_tasks_total{outcome=\"trapped\"} 1",
         "wasmrun_task_duration_seconds_count 2",
         "wasmrun_responses_total{status=\"2xx\"} 1",
+        "wasmrun_error_responses_total{status=\"500\"} 1",
     ] {
         assert!(metrics.lines().any(|seen| seen == line), "{line} in {metrics}");
     }
@@ -78,6 +80,36 @@ fn a_trace_goes_on_from_the_request_to_what_its_task_sends() {
     // The handler sees the header as it was sent.
     client.send_head("GET", "/headers", &[("traceparent", &*parent)]);
     assert!(client.response().text().contains(&format!("traceparent: {parent}")));
+}
+
+#[test]
+fn a_request_is_a_span_of_a_server_without_its_query() {
+    let collector = Collector::start();
+    let world = World::new();
+    let process = serve(&world).args(["--otlp", &collector.endpoint()]).start();
+    let address = process.serves_at();
+    let service = Service { world, process, address };
+    let mut client = service.connect();
+    client.send_head("GET", "/hello?token=secret", &[]);
+    assert_eq!(client.response().status(), 200);
+    client.send_head("BREW", "/status/503", &[]);
+    assert_eq!(client.response().status(), 503);
+    service.stop();
+    let spans = collector.spans();
+    let named = |name: &str| {
+        let found = spans.iter().map(|(_, span)| span).find(|span| span.name == name);
+        found.unwrap_or_else(|| panic!("no span {name}: {spans:#?}"))
+    };
+    let (get, brew) = (named("GET"), named("HTTP"));
+    for (span, method, path, status) in [(get, "GET", "/hello", 200), (brew, "_OTHER", "/status/503", 503)] {
+        assert_eq!(span.kind(), SpanKind::Server);
+        let text = |name: &str| attribute(&span.attributes, name);
+        assert_eq!((&*text("http.request.method"), &*text("url.path")), (method, path), "{span:#?}");
+        assert_eq!(text("http.response.status_code"), status.to_string());
+    }
+    assert_eq!(attribute(&brew.attributes, "http.request.method_original"), "BREW");
+    assert_eq!(attribute(&brew.attributes, "error.type"), "503");
+    assert!(!format!("{spans:?}").contains("secret"));
 }
 
 #[test]

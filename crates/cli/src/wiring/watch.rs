@@ -45,10 +45,10 @@ pub(crate) fn observers(
     otlp: &OtlpPlan,
     component: &str,
     queue: &str,
+    trigger: Trigger,
 ) -> Result<Observers, Failure> {
     let service = Service::new(settings.service.clone(), service_name(component));
-    let trigger = || Trigger::Queue(Queue::of(queue));
-    let traces = otlp.traces.as_ref().map(|plan| start_traces(plan, &service, trigger())).transpose()?;
+    let traces = otlp.traces.as_ref().map(|plan| start_traces(plan, &service, trigger)).transpose()?;
     let exporter = otlp.metrics.as_ref().map(|plan| MetricsExporter::new(plan, &service)).transpose()?;
     let is_watched = settings.listen.is_some() || exporter.is_some();
     let name = settings.service.clone().unwrap_or_else(|| service_name(component));

@@ -96,8 +96,6 @@ fn the_examples_of_each_help_run_as_printed() {
             let example = with_registry(&example, &registry);
             println!("{example}");
             let mut script = place.script(&example).env("WASMRUN_LISTEN", &port);
-            // What the upload handler is told of its store.
-            script = script.env("WASMRUN_ENV_BUCKET", "photos-in");
             if command == "serve" {
                 // A service has no queue, and other tests may have the port.
                 script = script.without_env("WASMRUN_UNTIL_EMPTY").env("WASMRUN_SERVE_LISTEN", "0");

@@ -72,9 +72,9 @@ pub(crate) struct RunArgs {
 Examples:
   wasmrun serve hello.wasm
   wasmrun serve upload.wasm --listen 0.0.0.0:8080 --status 9464 \\
-      --store uploads=s3://photos-in:wo --send jobs=uploads
+      --store uploads=s3://photos-in:wo --send jobs=uploads --env BUCKET=photos-in
   wasmrun serve oci://ghcr.io/acme/upload:1.2 --store uploads=dir:in:wo \\
-      --send jobs=sqlite:jobs.db --timeout 10s --instances 64
+      --send jobs=sqlite:jobs.db --env BUCKET=in --timeout 10s --instances 64
   wasmrun serve --config service.toml --check
 
 Exit codes: 0 success, 2 wrong usage or configuration, 3 a store or a queue can't be used, or the address is \
@@ -111,7 +111,7 @@ Examples:
   wasmrun invoke thumbnail.wasm --message @event.json --json \\
       --store input=dir:in:ro --store output=dir:out:rw
   wasmrun invoke upload.wasm --http 'PUT /cat.jpg' --message 'content' \\
-      --store uploads=dir:in:wo --send jobs=sqlite:jobs.db
+      --store uploads=dir:in:wo --send jobs=sqlite:jobs.db --env BUCKET=in
 
 Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a store can't be used.")]
 pub(crate) struct InvokeArgs {

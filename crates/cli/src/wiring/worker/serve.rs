@@ -87,7 +87,7 @@ pub(crate) async fn serve(
     let refreshing = plan.worker.component_refresh.map(|Interval(every)| {
         Refresh::new(plan.task.clone(), component.clone(), plan.worker.rollout).keep(every)
     });
-    let watch = metrics.map(|metrics| {
+    let watch = metrics.clone().map(|metrics| {
         let about = About { version: env!("CARGO_PKG_VERSION"), queue: queue.url().to_owned(), started_at };
         Arc::new(Watch { about, metrics, worker: worker.clone(), component })
     });
@@ -97,7 +97,8 @@ pub(crate) async fn serve(
     let reporting = emf.clone().map(|emf| watch::print_metrics(emf, worker.clone(), output.clone()));
     // A service's worker stops once the requests that have arrived are answered.
     let stop_timeout = plan.worker.stop_timeout.unwrap_or(WorkerOptions::default().stop_timeout);
-    let (stop, answering) = match service.map(|service| service.start(worker.clone(), &stop, stop_timeout)) {
+    let started = service.map(|service| service.start(worker.clone(), metrics, &stop, stop_timeout));
+    let (stop, answering) = match started {
         Some((stop, answering)) => (stop, Some(answering)),
         None => (stop, None),
     };

@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::model::limits::Limits;
 use wasmrun_runtime::worker::Worker;
-use wasmrun_serve::{RequestQueue, ServeOptions, Server};
+use wasmrun_serve::{OnError, RequestQueue, ServeOptions, Server};
+use wasmrun_watch::metrics::Metrics;
 
 /// Time for the last responses, once the stop timeout has ended the tasks.
 const LAST_RESPONSES: Duration = Duration::from_secs(2);
@@ -59,15 +60,21 @@ impl Service {
     pub(super) fn start(
         self,
         running: Arc<Worker>,
+        metrics: Option<Arc<Metrics>>,
         stop: &Stop,
         stop_timeout: Duration,
     ) -> (Stop, JoinHandle<()>) {
         let Self { requests, server, options, .. } = self;
         let worker = Stop { drain: CancellationToken::new(), abandon: stop.abandon.child_token() };
         let (ended, stop) = (worker.clone(), stop.clone());
+        let on_error: OnError = Box::new(move |status| {
+            if let Some(metrics) = &metrics {
+                metrics.error_response(status);
+            }
+        });
         let serving = tokio::spawn(async move {
             let Some(server) = server else { return };
-            let mut serving = std::pin::pin!(server.serve(requests, options, stop.drain.clone()));
+            let mut serving = std::pin::pin!(server.serve(requests, options, on_error, stop.drain.clone()));
             let overdue = async {
                 stop.drain.cancelled().await;
                 running.will_stop();
