@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 use wasmrun_http::Client;
-use wasmrun_otlp::trigger::Queue;
 use wasmrun_otlp::{Service, Traces, Trigger};
 use wasmrun_runtime::worker::Worker;
 use wasmrun_watch::emf::{self, Emf};

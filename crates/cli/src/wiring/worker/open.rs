@@ -13,8 +13,7 @@ use crate::wiring::usage_log::UsageLog;
 use crate::wiring::watch::{self, Observers};
 use std::sync::Arc;
 use wasmrun_aws::ecs::{EcsTask, Protection};
-use wasmrun_otlp::Trigger;
-use wasmrun_otlp::trigger::Queue as NamedQueue;
+use wasmrun_otlp::trigger::{self, Trigger};
 use wasmrun_runtime::engine::capacity::BoundedBy;
 use wasmrun_runtime::model::usage::TaskObserver;
 use wasmrun_runtime::ports::queue::Queue;
@@ -81,7 +80,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     // A check runs no task.
     let otlp = if plan.is_check { &OtlpPlan::default() } else { &plan.otlp };
     let url = work.queue.url();
-    let trigger = if service.is_some() { Trigger::Requests } else { Trigger::Queue(NamedQueue::of(url)) };
+    let trigger = if service.is_some() { Trigger::Requests } else { Trigger::Queue(trigger::Queue::of(url)) };
     let observers = watch::observers(&plan.watching, otlp, &plan.task.component.name(), url, trigger)?;
     // The requests learn how their tasks ended.
     let answered = requests.map(|requests| requests as Arc<dyn TaskObserver>);
