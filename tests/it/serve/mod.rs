@@ -12,10 +12,12 @@
 //! | `settings` | what is refused at the start |
 //! | `watching` | usage, metrics, status and traces |
 //! | `uploading` | the example `upload` with the example `thumbnail` |
+//! | `peers` | components that were built for other runtimes |
 
 mod hostile;
 mod http2;
 mod outcomes;
+mod peers;
 mod requests;
 mod settings;
 mod stopping;
