@@ -51,3 +51,18 @@ fn inspect_names_their_world_and_they_import_nothing_but_wasi() {
         assert!(needs.values().all(|needed| needed == false), "{peer}: {needs:?}");
     }
 }
+
+#[test]
+fn a_handler_of_wasi_0_3_is_told_which_version_to_build_for() {
+    let world = World::new();
+    let text = r#"(component (instance $handler) (export "wasi:http/handler@0.3.0" (instance $handler)))"#;
+    world.write("newer.wasm", wat::parse_str(text).expect("a component"));
+    for command in [
+        world.wasmrun(["serve", "newer.wasm", "--listen", "0"]),
+        world.wasmrun(["invoke", "newer.wasm", "--http", "GET /"]),
+        world.wasmrun(["inspect", "newer.wasm"]),
+    ] {
+        let says = "exports wasi:http/handler@0.3.0, with async functions: build it for WASI 0.2";
+        command.args(["--cache", "off"]).fails_with(2, says);
+    }
+}

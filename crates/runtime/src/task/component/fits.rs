@@ -44,6 +44,11 @@ fn world_of<'a>(exports: impl Iterator<Item = &'a str>, author: Option<Author>) 
     if let Some(world) = World::of(exports.iter().copied()) {
         return Ok(world);
     }
+    if let Some(handler) = exports.iter().find(|name| name.starts_with("wasi:http/handler@0.3")) {
+        return Err(LoadError::World(shorten(&format!(
+            "the component exports {handler}, with async functions: build it for WASI 0.2, whose handler is wasi:http/incoming-handler (Spin's SDK for Rust has it in version 5)"
+        ))));
+    }
     Err(LoadError::World(format!(
         "the component does not export wasmrun:task/handler@0.1.0, wasi:cli/run@0.2 or the handler of another world that wasmrun runs. {}",
         author::task(author)
