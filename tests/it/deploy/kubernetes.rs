@@ -21,7 +21,7 @@ const SIDECAR_CONFIG: &str = "deploy/ecs/sidecar.toml";
 /// The configuration of the service's files.
 const SERVICE: &str = "deploy/kubernetes/service.toml";
 /// Each file in `deploy`, and the arguments that it is the output of.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("kubernetes/base/manifest.yaml", "kubernetes --config deploy/kubernetes/worker.toml --name thumbnails"),
     (
         "kubernetes/job/manifest.yaml",
@@ -42,6 +42,10 @@ const FILES: [(&str, &str); 8] = [
     (
         "kubernetes/service/manifest.yaml",
         "kubernetes --config deploy/kubernetes/service.toml --name upload --region eu-west-1 --image 123456789012.dkr.ecr.eu-west-1.amazonaws.com/wasmrun:0.1.0",
+    ),
+    (
+        "kubernetes/service/values.yaml",
+        "kubernetes --config deploy/kubernetes/service.toml --name upload --region eu-west-1 --image 123456789012.dkr.ecr.eu-west-1.amazonaws.com/wasmrun:0.1.0 --helm-values",
     ),
     (
         "ecs/service.task-definition.json",
@@ -208,11 +212,22 @@ fn the_chart_renders_what_the_command_prints() {
     let Some(base) = objects(&world, &base) else { return };
     let Some(default) = rendered(&world, &json!({})) else { return };
     assert_eq!(default, by_kind(base));
+    let service = fs::read_to_string(repository().join(SERVICE)).expect("the configuration");
+    let other_port =
+        format!("{service}\n[limits]\ntimeout = '5s'\n").replace("[serve]", "[serve]\nlisten = '0.0.0.0:80'");
+    let sized = ["--pod-identity", "--container-cpu", "0.5", "--architecture", "arm64"];
+    let of_service = ["--region", "eu-west-1", "--image", "i"];
+    let role = ["--role-arn", "arn:aws:iam::123456789012:role/upload", "--min-pods", "3", "--cache", "off"];
     // Neither a job nor a sidecar, which the chart doesn't have, nor a namespace, which `helm --namespace` sets.
-    for form in [FORMS[4], &["--pod-identity", "--container-cpu", "0.5", "--architecture", "arm64"]] {
-        let values = printed(&world, &config, &[form, &["--helm-values"]].concat());
+    for (config, form) in [
+        (&config, FORMS[4]),
+        (&config, &sized[..]),
+        (&service, &of_service[..]),
+        (&other_port, &[&of_service[..], &role].concat()[..]),
+    ] {
+        let values = printed(&world, config, &[form, &["--helm-values"]].concat());
         let values = script(&world, "values.py", &values).expect("a parser").succeeds().json();
-        let objects = objects(&world, &printed(&world, &config, form)).expect("a parser");
+        let objects = objects(&world, &printed(&world, config, form)).expect("a parser");
         assert_eq!(rendered(&world, &values).expect("a renderer"), by_kind(objects), "{form:?}");
     }
 }

@@ -12,6 +12,18 @@ app.kubernetes.io/name: wasmrun
 app.kubernetes.io/instance: {{ .Values.name | quote }}
 {{- end }}
 
+{{- /* How fast the number of pods changes. */ -}}
+{{- define "wasmrun.behavior" -}}
+scaleUp:
+  stabilizationWindowSeconds: 0
+scaleDown:
+  stabilizationWindowSeconds: 300
+  policies:
+    - type: Percent
+      value: 50
+      periodSeconds: 60
+{{- end }}
+
 {{- define "wasmrun.quantities" -}}
 cpu: {{ .Values.cpu | quote }}
 memory: {{ .Values.memory | quote }}

@@ -1,4 +1,4 @@
-//! What the chart can install besides the worker.
+//! What the chart can install besides the worker, and what it refuses.
 
 use super::{of_kind, rendered, script, tool};
 use crate::harness::{World, field, repository};
@@ -32,4 +32,36 @@ fn one_release_of_the_chart_can_install_the_rules_and_the_dashboard() {
     if let Some(output) = script(&world, "validate.py", &json!([dashboard]).to_string()) {
         output.arg("1.37").succeeds();
     }
+}
+
+/// A load balancer may need more time than the manifests give it, and a handler another share of its CPU.
+#[test]
+fn the_wait_before_a_service_stops_and_the_share_of_its_cpu_are_values_of_the_chart() {
+    let world = World::new();
+    let printed = fs::read_to_string(repository().join("deploy/kubernetes/service/values.yaml"));
+    let printed = script(&world, "values.py", &printed.expect("the values"));
+    let Some(mut values) = printed.map(|command| command.succeeds().json()) else { return };
+    values["service"]["preStopSeconds"] = json!(45);
+    values["service"]["cpuPercent"] = json!(30);
+    let objects = rendered(&world, &values).expect("a renderer");
+    let pod = &of_kind(&objects, "Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"], 45);
+    // The stop timeout, and ten seconds for the exit.
+    assert_eq!(pod["terminationGracePeriodSeconds"], 45 + 50 + 10);
+    let metric = &of_kind(&objects, "HorizontalPodAutoscaler")["spec"]["metrics"][0];
+    assert_eq!(metric["resource"]["target"]["averageUtilization"], 30);
+    assert!(objects.iter().all(|object| object["apiVersion"] != "keda.sh/v1alpha1"));
+}
+
+#[test]
+fn a_service_is_off_by_default_and_needs_its_own_values() {
+    let world = World::new();
+    let Some(objects) = rendered(&world, &json!({})) else { return };
+    assert!(objects.iter().all(|object| object["kind"] != "Service"));
+    // The arguments would still be those of the worker.
+    let chart = repository().join("deploy/kubernetes/chart");
+    let half = json!({"service": {"enabled": true}}).to_string();
+    let output = script(&world, "render.py", &half).expect("a renderer").arg(chart).ends();
+    let says = "needs the values that `wasmrun manifest kubernetes --helm-values` prints for a service";
+    assert!(!output.status.success() && output.stderr.join("\n").contains(says), "{output}");
 }

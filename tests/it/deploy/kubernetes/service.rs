@@ -64,7 +64,6 @@ fn what_cannot_work_for_a_service_is_refused_by_name() {
     for (config, arguments, said) in [
         (works, "kubernetes --job", "--job is for a worker on a queue"),
         (works, "kubernetes --sidecar app:1", "--sidecar is for a worker on a queue"),
-        (works, "kubernetes --helm-values", "--helm-values is for a worker on a queue"),
         (works, "kubernetes --min-pods 0", "--min-pods 0 is too small"),
         (works, "kubernetes --queue sqlite:a", "a service has no queue: leave out --queue"),
         (works, "ecs --sidecar app:1", "--sidecar is for a worker on a queue"),

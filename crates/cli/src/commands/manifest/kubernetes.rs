@@ -1,6 +1,6 @@
 //! Kubernetes objects, and the values of the Helm chart that renders the same ones.
 
-use super::plan::{Plan, Queue, Work, check_address};
+use super::plan::{Plan, Work, check_address};
 use super::{network, pod, scaling, service};
 use crate::output::failure::Failure;
 use crate::output::tree::{Tree, map, texts};
@@ -24,8 +24,8 @@ const HEADER: &str = "\
 /// Names a setting that can't work in a pod.
 pub(super) fn print(args: &KubernetesArgs, plan: &Plan) -> Result<String, Failure> {
     check(args, plan)?;
-    if let (true, Work::Queue(queue)) = (args.helm_values, &plan.work) {
-        return Ok(format!("{VALUES_HEADER}{}", values(args, plan, queue)?.to_yaml()));
+    if args.helm_values {
+        return Ok(format!("{VALUES_HEADER}{}", values(args, plan)?.to_yaml()));
     }
     let mut text = HEADER.to_owned();
     for Object { about, tree } in objects(args, plan)? {
@@ -148,12 +148,22 @@ fn config_map(args: &KubernetesArgs, plan: &Plan, file: &str) -> Object {
 
 const VALUES_HEADER: &str = "\
 # Written by `wasmrun manifest kubernetes --helm-values`: what the configuration needs. Values that follow from the
-# configuration (stopSeconds, port, egressPorts, queue) must change together with it, so print them again.
+# configuration (stopSeconds, port, egressPorts, queue, service) must change together with it, so print them again.
 ";
 
-/// Returns the values of the chart.
-fn values(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Tree, Failure> {
+/// Returns the values of the chart. Those that only a worker on a queue needs are left out for a service.
+fn values(args: &KubernetesArgs, plan: &Plan) -> Result<Tree, Failure> {
     let role = args.role_arn.as_ref().map_or("", |role| role.as_str());
+    let queue = match &plan.work {
+        Work::Queue(queue) => Some(map([
+            ("url", scaling::queue_url(queue)?.into()),
+            ("region", scaling::region(plan, queue).into()),
+            ("endpoint", plan.endpoint.as_deref().unwrap_or_default().into()),
+        ])),
+        Work::Requests(_) => None,
+    };
+    let keda_identity = queue.is_some().then(|| scaling::owner(args));
+    let messages_per_pod = queue.is_some().then_some(u64::from(args.messages_per_pod));
     Ok(map([
         ("name", plan.container.name.as_str().into()),
         ("image", plan.container.image.as_str().into()),
@@ -168,24 +178,18 @@ fn values(args: &KubernetesArgs, plan: &Plan, queue: &Queue) -> Result<Tree, Fai
         ("memory", pod::memory(plan).into()),
         ("roleArn", role.into()),
         ("podIdentity", args.pod_identity.into()),
-        ("kedaIdentity", scaling::owner(args).into()),
-        (
-            "queue",
-            map([
-                ("url", scaling::queue_url(queue)?.into()),
-                ("region", scaling::region(plan, queue).into()),
-                ("endpoint", plan.endpoint.as_deref().unwrap_or_default().into()),
-            ]),
-        ),
-        ("minPods", u64::from(min_pods(args, plan)).into()),
-        ("maxPods", u64::from(args.max_pods).into()),
-        ("messagesPerPod", u64::from(args.messages_per_pod).into()),
-        ("egressPorts", Tree::List(plan.ports.iter().map(|port| u64::from(*port).into()).collect())),
-        ("monitoringNamespace", args.monitoring_namespace.as_str().into()),
-        ("podMonitor", true.into()),
-        ("prometheusRule", false.into()),
-        ("dashboard", false.into()),
-    ]))
+    ])
+    .with_some("kedaIdentity", keda_identity)
+    .with_some("queue", queue)
+    .with("service", service::values(plan))
+    .with("minPods", u64::from(min_pods(args, plan)))
+    .with("maxPods", u64::from(args.max_pods))
+    .with_some("messagesPerPod", messages_per_pod)
+    .with("egressPorts", Tree::List(plan.ports.iter().map(|port| u64::from(*port).into()).collect()))
+    .with("monitoringNamespace", args.monitoring_namespace.as_str())
+    .with("podMonitor", true)
+    .with("prometheusRule", false)
+    .with("dashboard", false))
 }
 
 /// Returns the value of the label `kubernetes.io/arch`.

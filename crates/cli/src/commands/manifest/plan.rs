@@ -26,7 +26,7 @@ pub(super) const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// Port of the HTTP server if the settings name none.
 const PORT: u16 = 9464;
 /// Where a service answers requests if the settings don't say.
-const REQUESTS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+pub(super) const REQUESTS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 /// Port of AWS's services.
 const HTTPS: u16 = 443;
 

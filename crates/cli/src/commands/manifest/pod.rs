@@ -20,7 +20,7 @@ const CACHE: &str = "/var/cache/wasmrun/code";
 const APPLICATION_SECONDS: u64 = 30;
 /// Time between the end of a service's pod and SIGTERM, in seconds: proxies and load balancers still send new requests
 /// until they have heard of it.
-const LAST_REQUESTS_SECONDS: u64 = 10;
+pub(super) const LAST_REQUESTS_SECONDS: u64 = 10;
 /// User and group in the image.
 const USER: u64 = 65_532;
 

@@ -1,10 +1,10 @@
 //! What a service has instead of a queue: an address in the cluster, and an autoscaler that follows the CPU.
 
 use super::kubernetes::{Object, labels, metadata, min_pods, object};
-use super::plan::Plan;
+use super::plan::{self, Plan};
 use super::{pod, scaling};
 use crate::output::failure::Failure;
-use crate::output::tree::{list, map};
+use crate::output::tree::{Tree, list, map};
 use crate::settings::flags::{KedaIdentity, KubernetesArgs};
 
 /// Port of the service in the cluster.
@@ -18,7 +18,6 @@ pub(super) fn check(args: &KubernetesArgs, plan: &Plan) -> Result<(), Failure> {
     let of_queues = [
         ("job", args.job),
         ("sidecar", args.sidecar.is_some()),
-        ("helm-values", args.helm_values),
         ("keda-identity", args.keda_identity != KedaIdentity::Keda),
     ];
     if let Some((flag, _)) = of_queues.into_iter().find(|(_, is_set)| *is_set) {
@@ -28,6 +27,17 @@ pub(super) fn check(args: &KubernetesArgs, plan: &Plan) -> Result<(), Failure> {
         return Err(Failure::usage("--min-pods 0 is too small: a service without pods answers no request"));
     }
     Ok(())
+}
+
+/// Returns the chart's values of a service, which are also there, but off, for a worker on a queue.
+pub(super) fn values(plan: &Plan) -> Tree {
+    let address = plan.work.requests();
+    map([
+        ("enabled", address.is_some().into()),
+        ("port", u64::from(address.unwrap_or(plan::REQUESTS).port()).into()),
+        ("preStopSeconds", pod::LAST_REQUESTS_SECONDS.into()),
+        ("cpuPercent", CPU_PERCENT.into()),
+    ])
 }
 
 pub(super) fn service(args: &KubernetesArgs, plan: &Plan) -> Object {
