@@ -66,6 +66,28 @@ pub(crate) struct Shared {
     pub(crate) ahead: Arc<AheadBytes>,
 }
 
+impl ServeOptions {
+    fn most_connections(&self) -> usize {
+        self.connections.max(1)
+    }
+}
+
+impl Shared {
+    fn new(queue: Arc<RequestQueue>, options: ServeOptions, address: SocketAddr, on_error: OnError) -> Self {
+        let most = options.most_connections().min(Semaphore::MAX_PERMITS);
+        Self {
+            queue,
+            options,
+            address,
+            on_error,
+            stopping: AtomicBool::new(false),
+            ends: CancellationToken::new(),
+            requests: Arc::new(Semaphore::new(most)),
+            ahead: Arc::default(),
+        }
+    }
+}
+
 impl Server {
     /// Listens on an address. Port 0 selects any free port.
     ///
@@ -96,17 +118,8 @@ impl Server {
         on_error: OnError,
         stop: CancellationToken,
     ) {
-        let most = options.connections.max(1);
-        let shared = Arc::new(Shared {
-            queue,
-            options,
-            address: self.address,
-            on_error,
-            stopping: AtomicBool::new(false),
-            ends: CancellationToken::new(),
-            requests: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
-            ahead: Arc::default(),
-        });
+        let most = options.most_connections();
+        let shared = Arc::new(Shared::new(queue, options, self.address, on_error));
         let mut connections = Connections::default();
         loop {
             tokio::select! {
@@ -163,7 +176,7 @@ impl Connections {
         let activity = Activity::new();
         let task = self.tasks.spawn(serve(stream, shared.clone(), activity.clone()));
         if self.by_age.len() >= 2 * self.tasks.len() {
-            self.by_age.retain(|(connection, _)| !connection.is_finished());
+            self.forget_closed();
         }
         self.by_age.push_back((task, activity));
         self.peak = self.peak.max(self.tasks.len());
@@ -174,13 +187,14 @@ impl Connections {
         let open = self.tasks.len();
         if self.peak >= MANY && open < self.peak / 2 {
             self.peak = open;
+            self.forget_closed();
             tokio::task::spawn_blocking(heap::trim);
         }
     }
 
     /// Closes the oldest connection that carries no request. Returns whether there is one.
     fn close_idle(&mut self) -> bool {
-        self.by_age.retain(|(connection, _)| !connection.is_finished());
+        self.forget_closed();
         let idle = self.by_age.iter().position(|(_, activity)| activity.is_idle());
         let closed = idle.and_then(|idle| self.by_age.remove(idle));
         closed.is_some_and(|(connection, _)| {
@@ -189,8 +203,41 @@ impl Connections {
         })
     }
 
+    /// Forgets the connections that have closed: a handle keeps the memory of its connection.
+    fn forget_closed(&mut self) {
+        self.by_age.retain(|(connection, _)| !connection.is_finished());
+    }
+
     /// Waits until all connections have ended.
     async fn end(&mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_that_have_closed_hold_no_memory() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let queue = Arc::new(RequestQueue::new("http://test".into(), 1));
+        let second = Duration::from_secs(1);
+        let options =
+            ServeOptions { connections: 1000, queue_time: second, timeout: second, request_bytes: 1 };
+        let shared = Arc::new(Shared::new(queue, options, address, Box::new(|_| {})));
+        let mut connections = Connections::default();
+        let mut clients = Vec::new();
+        for _ in 0..=MANY {
+            clients.push(TcpStream::connect(address).await.expect("connected"));
+            connections.add(listener.accept().await.expect("accepted").0, 1000, &shared);
+        }
+        assert_eq!((connections.tasks.len(), connections.by_age.len()), (MANY + 1, MANY + 1));
+        drop(clients);
+        while connections.tasks.join_next().await.is_some() {
+            connections.one_closed();
+        }
+        assert!(connections.by_age.len() <= MANY / 2, "{}", connections.by_age.len());
     }
 }
