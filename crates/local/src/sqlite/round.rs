@@ -56,10 +56,12 @@ impl Transaction<'_> {
         let mut is_second_lap = false;
         for _ in 0..MOST_VISITED {
             let next = self.group_after(queue, &group)?;
-            is_second_lap |= next.is_none();
+            // After the last group, the round goes on with the first. It is over at the group at which it began, or, if
+            // that is gone, at the next one or after the last group.
+            let is_end = next.is_none();
             group = next.unwrap_or_default();
-            place.visited_all = is_second_lap && group >= start.group;
-            // The group at which the round began is visited last, unless it is gone.
+            place.visited_all = is_second_lap && is_end || (is_second_lap || is_end) && group >= start.group;
+            is_second_lap |= is_end;
             if group == start.group || !place.visited_all {
                 let visible = self.visible_in(queue, &group, max, groups)?;
                 found.extend((!visible.is_empty()).then_some(visible));

@@ -90,6 +90,19 @@ async fn a_group_whose_place_is_gone_does_not_end_the_round() {
 }
 
 #[tokio::test]
+async fn no_message_comes_twice_when_the_last_group_is_gone() {
+    let world = World::new();
+    let queue = world.queue();
+    queue.send(&[of_group("a", "a1"), of_group("b", "b1"), of_group("z", "z1"), of_group("a", "a2")]).await;
+    let first = receive_by_group(&queue, 3, &[]).await;
+    assert_eq!(bodies(&first), ["a1", "b1", "z1"]);
+    for delivery in &first {
+        delete(&queue, delivery).await.unwrap();
+    }
+    assert_eq!(bodies(&receive_by_group(&queue, 10, &[]).await), ["a2"]);
+}
+
+#[tokio::test]
 async fn a_fifo_queue_keeps_the_order_of_a_group() {
     let world = World::new();
     let queue = world.fifo();
