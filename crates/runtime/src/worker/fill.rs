@@ -10,6 +10,7 @@ use crate::model::message::MAX_BATCH;
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +68,11 @@ impl Worker {
         };
         match answer {
             ControlFlow::Continue(deliveries) => {
+                if !deliveries.is_empty() {
+                    polling.empty.store(0, Ordering::Relaxed);
+                } else if !leaves_out {
+                    polling.empty.fetch_add(1, Ordering::Relaxed);
+                }
                 let messages = deliveries.into_iter().map(|delivery| self.lease(delivery)).collect();
                 let refused = keyed.add(messages, self.component.grants());
                 self.release(refused, polling.in_progress).await;

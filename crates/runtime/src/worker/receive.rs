@@ -35,7 +35,7 @@ pub(super) struct Polling<'a> {
     /// Wakes a helper when the queue may have more messages than the awake pollers ask for.
     more: Notify,
     /// Number of receives in a row that returned no message.
-    empty: AtomicU32,
+    pub(super) empty: AtomicU32,
 }
 
 /// A request for messages.
@@ -171,7 +171,9 @@ impl Worker {
             return ControlFlow::Continue((ready, messages));
         }
         drop(ready);
-        let empty = polling.empty.fetch_add(1, Ordering::Relaxed) + 1;
+        // With keys, this wasn't a receive: those are counted where they are made.
+        let one_more = u32::from(self.keyed.is_none());
+        let empty = polling.empty.fetch_add(one_more, Ordering::Relaxed) + one_more;
         let is_over = self.options.until_empty
             && empty >= self.queue.batch_policy().empty_receives
             && polling.tasks.is_empty()
