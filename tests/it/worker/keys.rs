@@ -86,7 +86,8 @@ fn a_long_backlog_of_a_key_at_its_cap_lets_another_pass() {
 fn settings_of_keys_that_do_not_fit_are_refused() {
     let world = World::with_queue(&[]);
     let run = || world.run("misbehave");
-    run().args(["--key", "tenant"]).fails_with(2, "--key");
+    let refused = run().args(["--key", "tenant"]).ends().exited_with(2);
+    assert!(refused.to_string().contains("attribute:NAME"), "{refused}");
     run().args(["--max-per-key", "2"]).fails_with(2, "--max-per-key");
     run().args(["--weight", "acme=2"]).fails_with(2, "--weight");
     run().args(["--key", "group", "--weight", "acme=0"]).fails_with(2, "--weight acme=0");

@@ -25,7 +25,7 @@ struct Group {
 }
 
 /// Flags of a worker that have no meaning for a service, as it has no queue and no messages.
-const OF_QUEUES: [&str; 15] = [
+const OF_QUEUES: [&str; 14] = [
     "until-empty",
     "dead-letter",
     "backoff",
@@ -36,7 +36,6 @@ const OF_QUEUES: [&str; 15] = [
     "max-consecutive-failures",
     "key",
     "max-per-key",
-    "weight",
     "arg",
     "exit-code",
     "input-object",
