@@ -72,7 +72,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 29] = [
+const LISTED: [(&str, &str, &str); 30] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/README.md", "upload", "serves without end; the tests `serve::uploading` do the same"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
@@ -103,6 +103,11 @@ const LISTED: [(&str, &str, &str); 29] = [
         "docs/src/guides/simulate.md",
         "Against the theory of queues",
         "computed by the tests of `wasmrun-simulate`",
+    ),
+    (
+        "docs/src/guides/tenants.md",
+        "Many tenants on one queue",
+        "runs without end; the tests `worker::keys` do the same",
     ),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "The work on a guest", TEMPLATES),

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 fn settings_of_queues_are_refused_by_name() {
     let world = World::new();
     let dead = ["--dead-letter", "sqlite:dead.db"];
-    let settings: [&[&str]; 12] = [
+    let settings: [&[&str]; 13] = [
         &["--until-empty"],
         &dead,
         &["--backoff", "1s..2s"],
@@ -17,6 +17,7 @@ fn settings_of_queues_are_refused_by_name() {
         &["--body-store", "dir:out"],
         &["--raw-body"],
         &["--max-consecutive-failures", "3"],
+        &["--key", "group"],
         &["--arg", "x"],
         &["--exit-code", "3=retry"],
         &["--input-object", "input:{key}"],

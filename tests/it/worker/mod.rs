@@ -3,6 +3,7 @@
 //! | module | shows |
 //! |---|---|
 //! | `first_run` | the first minutes: a queue that doesn't exist yet, and one without a dead-letter queue |
+//! | `keys` | messages of many keys: fair shares and caps |
 //! | `outcomes` | how tasks fail, and the effect on their messages |
 //! | `refreshing` | new versions of the component |
 //! | `reloading` | a configuration that changes while the worker runs |
@@ -12,6 +13,7 @@
 //! | `thumbnails` | a thousand messages, and the expected result of each |
 
 mod first_run;
+mod keys;
 mod outcomes;
 mod refreshing;
 mod reloading;

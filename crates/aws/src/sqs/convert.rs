@@ -111,6 +111,14 @@ mod tests {
         }
     }
 
+    /// Standard queues have groups too: SQS's fair queues go by them.
+    #[test]
+    fn the_group_of_a_message_is_delivered() {
+        let message = SqsMessage::builder().receipt_handle("r").attributes(System::MessageGroupId, "acme");
+        let delivery = delivery(message.build(), Instant::now()).expect("a delivery");
+        assert_eq!(delivery.message.group.as_deref(), Some("acme"));
+    }
+
     #[test]
     fn a_message_without_anything_but_a_receipt_is_delivered() {
         let delivery = delivery(SqsMessage::builder().receipt_handle("r").build(), Instant::now());

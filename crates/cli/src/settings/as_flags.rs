@@ -15,8 +15,8 @@ use std::net::SocketAddr;
 use toml::{Table, Value};
 
 /// Flags whose values are `NAME=VALUE`, and whose names are the keys of a table of the file.
-const NAMED: [&str; 9] =
-    ["assume-role", "config-value", "dir", "env", "exit-code", "keyvalue", "on", "send", "store"];
+const NAMED: [&str; 10] =
+    ["assume-role", "config-value", "dir", "env", "exit-code", "keyvalue", "on", "send", "store", "weight"];
 /// Settings that are no flags of a worker: the place of the file, what is run, and a check without a worker.
 const LEFT_OUT: [&str; 3] = ["check", "component", "config"];
 
@@ -37,9 +37,9 @@ impl Flags {
     pub(crate) fn typed(matches: &ArgMatches) -> Self {
         let (mut typed, mut variables) = (Self::default(), Self::default());
         for (family, name, value) in families() {
-            // The names of variables are in upper case; only the environment's and wasi:config's have their own.
+            // The names of variables are in upper case; only the environment's, wasi:config's and keys have their own.
             let name = match family.as_str() {
-                "env" | "config-value" => name,
+                "env" | "config-value" | "weight" => name,
                 _ => name.to_ascii_lowercase().replace('_', "-"),
             };
             variables.add(&family, &format!("{name}={value}"));

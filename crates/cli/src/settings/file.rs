@@ -64,6 +64,7 @@ pub(crate) struct ConfigFile {
     pub(crate) config_value: BTreeMap<String, String>,
     #[serde(deserialize_with = "outcome_actions::actions_of_file")]
     pub(crate) on: BTreeMap<String, String>,
+    pub(crate) weight: BTreeMap<String, u32>,
     pub(crate) command: CommandTable,
     pub(crate) limits: LimitSettings,
     pub(crate) worker: WorkerSettings,

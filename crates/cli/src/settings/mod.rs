@@ -13,7 +13,7 @@
 //! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `registry`, `serve`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
 //! | `variables` | finds and checks the names of variables |
-//! | `named`, `environment`, `config_values`, `grants`, `outcome_actions`, `command`, `message` | settings with a name; the message of a flag |
+//! | `named`, `environment`, `config_values`, `grants`, `outcome_actions`, `keys`, `command`, `message` | settings with a name; the message of a flag |
 //! | `file` | the configuration file |
 //! | `project` | the files of a guest's project and of its cases |
 //! | `task` | merges the settings of tasks into a plan |
@@ -53,6 +53,7 @@ pub(crate) mod file;
 pub(crate) mod flags;
 pub(crate) mod grants;
 mod instances;
+pub(crate) mod keys;
 pub(crate) mod limit_flags;
 pub(crate) mod log;
 pub(crate) mod message;

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::num::NonZeroU32;
 use std::time::Duration;
+use wasmrun_runtime::model::key::KeySource;
 use wasmrun_runtime::task::component::Share;
 use wasmrun_runtime::worker::{Backoff, OnLeaseExpired, Rate, WorkerOptions};
 
@@ -71,6 +72,16 @@ settings! {
         #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE", value_parser = typed::<Rate>)]
         #[serde(deserialize_with = "written")]
         pub(crate) rate: Option<Rate>,
+        /// Share the concurrency limit fairly among the keys of messages: group (the message group),
+        /// attribute:NAME, object-prefix:N (the first N segments of the announced object's key) or
+        /// body:/json/pointer (a value of a JSON body) [default: messages start in the queue's order]
+        #[arg(long, value_name = "SOURCE", env = "WASMRUN_KEY", value_parser = typed::<KeySource>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) key: Option<KeySource>,
+        /// Maximum number of tasks of one key at once in this worker [default: unlimited]
+        #[arg(long, value_name = "N", env = "WASMRUN_MAX_PER_KEY", value_parser = typed::<NonZeroU32>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) max_per_key: Option<NonZeroU32>,
         /// Look for a new version of the component at this interval, and start new tasks on it: at least 1s
         /// [default: the version at the start]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPONENT_REFRESH", value_parser = typed::<Interval>)]
@@ -135,6 +146,14 @@ impl Written for Rate {
 
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| expected::<Self>())
+    }
+}
+
+impl Written for KeySource {
+    const FORM: &'static str = "group, attribute:NAME, object-prefix:N or body:/json/pointer";
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
     }
 }
 

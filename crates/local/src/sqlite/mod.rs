@@ -21,6 +21,7 @@
 //! | `file`          | recognising and opening the file, the meaning of SQLite's errors |
 //! | `thread`        | the connection's thread, transactions, group commit              |
 //! | `transaction`   | inside a transaction: sending, receiving, moving                 |
+//! | `round`         | inside a transaction: going round the message groups             |
 //! | `settle`        | inside a transaction: deleting, visibility                       |
 //! | `survey`        | inside a transaction: depth, peeking, purging                    |
 //! | `rows`          | queues and messages as the file holds them                       |
@@ -35,6 +36,7 @@ mod clock;
 mod file;
 mod moves;
 mod redrive;
+mod round;
 mod rows;
 mod settings;
 mod settle;
@@ -52,6 +54,8 @@ use address::Address;
 use async_trait::async_trait;
 use clock::{Clock, from_ms};
 use file::OpenFile;
+use parking_lot::Mutex as SyncMutex;
+use round::Place;
 use rows::{QueueRow, Taken};
 use std::collections::HashMap;
 use std::path::Path;
@@ -63,7 +67,7 @@ use tokio_util::sync::CancellationToken;
 use transaction::Transaction;
 use wasmrun_runtime::model::message::{Message, OutgoingMessage};
 use wasmrun_runtime::ports::queue::{
-    Delivery, Depth, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
+    Delivery, Depth, Groups, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
 };
 
 /// Shortest interval at which a waiting receive checks for messages of other processes. A check costs some 20 µs.
@@ -88,6 +92,8 @@ pub struct SqliteQueue {
     arrivals: Notify,
     /// Queues in other files, opened when messages move to them.
     peers: Mutex<HashMap<String, Arc<SqliteQueue>>>,
+    /// Where the next receive by group goes on.
+    place: SyncMutex<Place>,
 }
 
 impl SqliteQueue {
@@ -156,20 +162,82 @@ impl SqliteQueue {
     fn start(address: Address, clock: Clock, file: OpenFile) -> Result<Self, QueueError> {
         let database = Database::start(address.clone(), clock.clone(), Some(file))?;
         let url = address.url();
-        Ok(Self { url, address, clock, database, arrivals: Notify::new(), peers: Mutex::default() })
+        Ok(Self {
+            url,
+            address,
+            clock,
+            database,
+            arrivals: Notify::new(),
+            peers: Mutex::default(),
+            place: SyncMutex::default(),
+        })
     }
 
     /// Receives the messages that are visible now, and moves away those that were received too often.
-    async fn take(&self, max: usize) -> Result<Vec<Delivery>, QueueError> {
+    async fn take(&self, max: usize, groups: Option<&Groups>) -> Result<Vec<Delivery>, QueueError> {
         let asked = Instant::now();
-        let Taken { messages, visibility, departures } =
-            self.database.write(move |transaction| transaction.take(max)).await?;
+        let taken = match groups {
+            None => self.database.write(move |transaction| transaction.take(max)).await?,
+            Some(groups) => {
+                let (groups, place) = (groups.clone(), self.place.lock().clone());
+                let take = move |transaction: &Transaction<'_>| {
+                    transaction.take_by_group(max, &groups, place.clone())
+                };
+                let (taken, place) = self.database.write(take).await?;
+                *self.place.lock() = place;
+                taken
+            }
+        };
+        let Taken { messages, visibility, departures } = taken;
         // These messages stay in this queue for now. The error must not hide the messages that were received.
         if let Err(error) = self.depart(departures).await {
             tracing::warn!(queue = self.url, %error, "cannot move messages to the dead-letter queue");
         }
         let deliver = |(message, receipt)| Delivery { message, receipt, visible_at: asked + visibility };
         Ok(messages.into_iter().map(deliver).collect())
+    }
+
+    /// Receives at most `max` messages, or none if none arrive within `wait`.
+    async fn receive_of(
+        &self,
+        max: usize,
+        wait: Duration,
+        stop: &CancellationToken,
+        groups: Option<&Groups>,
+    ) -> Result<Vec<Delivery>, QueueError> {
+        let max = max.min(MAX_RECEIVE);
+        let began = Instant::now();
+        let mut pause = POLL_MIN;
+        while max > 0 && !stop.is_cancelled() {
+            // Listens before it checks for messages, so that a message that arrives after the check isn't missed.
+            let mut arrival = std::pin::pin!(self.arrivals.notified());
+            arrival.as_mut().enable();
+            let mut next = self.database.read(|transaction| transaction.next_visible()).await?;
+            if next == Some(Duration::ZERO) {
+                let deliveries = self.take(max, groups).await?;
+                if !deliveries.is_empty() {
+                    return Ok(deliveries);
+                }
+                if groups.is_some() {
+                    if !self.place.lock().visited_all {
+                        continue;
+                    }
+                    // What is visible is left out, or was just taken. It may be due again at any time.
+                    next = None;
+                }
+            }
+            let left = wait.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            let nap = pause.min(left).min(next.unwrap_or(POLL_MAX).max(from_ms(1)));
+            tokio::select! {
+                () = tokio::time::sleep(nap) => pause = (pause * 2).min(POLL_MAX),
+                () = arrival => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// Settles all receipts in one transaction.
@@ -221,32 +289,21 @@ impl Queue for SqliteQueue {
         wait: Duration,
         stop: &CancellationToken,
     ) -> Result<Vec<Delivery>, QueueError> {
-        let max = max.min(MAX_RECEIVE);
-        let began = Instant::now();
-        let mut pause = POLL_MIN;
-        while max > 0 && !stop.is_cancelled() {
-            // Listens before it checks for messages, so that a message that arrives after the check isn't missed.
-            let mut arrival = std::pin::pin!(self.arrivals.notified());
-            arrival.as_mut().enable();
-            let next = self.database.read(|transaction| transaction.next_visible()).await?;
-            if next == Some(Duration::ZERO) {
-                let deliveries = self.take(max).await?;
-                if !deliveries.is_empty() {
-                    return Ok(deliveries);
-                }
-            }
-            let left = wait.saturating_sub(began.elapsed());
-            if left.is_zero() {
-                break;
-            }
-            let nap = pause.min(left).min(next.unwrap_or(POLL_MAX).max(from_ms(1)));
-            tokio::select! {
-                () = tokio::time::sleep(nap) => pause = (pause * 2).min(POLL_MAX),
-                () = arrival => {}
-                () = stop.cancelled() => {}
-            }
-        }
-        Ok(Vec::new())
+        self.receive_of(max, wait, stop, None).await
+    }
+
+    async fn receive_by_group(
+        &self,
+        max: usize,
+        wait: Duration,
+        stop: &CancellationToken,
+        groups: &Groups,
+    ) -> Result<Vec<Delivery>, QueueError> {
+        self.receive_of(max, wait, stop, Some(groups)).await
+    }
+
+    fn counts_releases(&self) -> bool {
+        false
     }
 
     async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {

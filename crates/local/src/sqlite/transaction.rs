@@ -4,12 +4,13 @@ use super::address::{self, Address};
 use super::attributes;
 use super::clock::{from_ms, to_ms};
 use super::file::Fault;
+use super::round::Place;
 use super::rows::{Departure, MessageRow, QueueRow, Taken, Target};
 use rusqlite::{Connection, OptionalExtension, named_params, params};
 use std::time::Duration;
 use uuid::Uuid;
 use wasmrun_runtime::model::message::OutgoingMessage;
-use wasmrun_runtime::ports::queue::{QueueError, Receipt};
+use wasmrun_runtime::ports::queue::{Groups, QueueError, Receipt};
 
 /// As in SQS, a message is dropped if one with the same deduplication id was sent in the last five minutes.
 const DEDUPLICATION_MS: i64 = 5 * 60 * 1000;
@@ -114,13 +115,34 @@ impl Transaction<'_> {
 
     /// Receives up to `max` messages, and moves those that were received too often to the dead-letter queue.
     pub(super) fn take(&self, max: usize) -> Result<Taken, Fault> {
+        self.take_of(max, |queue, missing| self.next(queue, missing))
+    }
+
+    /// Receives like [`Transaction::take`], going round the groups.
+    pub(super) fn take_by_group(
+        &self,
+        max: usize,
+        groups: &Groups,
+        mut place: Place,
+    ) -> Result<(Taken, Place), Fault> {
+        let next = |queue: &QueueRow, missing| self.next_by_group(queue, missing, groups, &mut place);
+        let taken = self.take_of(max, next)?;
+        Ok((taken, place))
+    }
+
+    /// Receives the messages that `next` finds.
+    fn take_of(
+        &self,
+        max: usize,
+        mut next: impl FnMut(&QueueRow, usize) -> Result<Vec<MessageRow>, Fault>,
+    ) -> Result<Taken, Fault> {
         let queue = self.queue()?;
         let mut taken = Taken { visibility: queue.visibility_timeout, ..Taken::default() };
         let mut moved = 0;
         loop {
             let missing = max - taken.messages.len();
             let moved_before = moved;
-            for row in self.next(&queue, missing)? {
+            for row in next(&queue, missing)? {
                 match &queue.dead_letter {
                     Some((target, max_receives)) if row.receive_count >= *max_receives => {
                         moved += 1;

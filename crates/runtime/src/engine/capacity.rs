@@ -64,6 +64,15 @@ impl fmt::Display for MemorySource {
     }
 }
 
+impl Host {
+    /// Returns the host without memory that the process itself needs.
+    pub fn without(self, bytes: usize) -> Self {
+        let left =
+            |memory: HostMemory| HostMemory { bytes: memory.bytes.saturating_sub(bytes as u64), ..memory };
+        Self { memory: self.memory.map(left), ..self }
+    }
+}
+
 impl HostMemory {
     /// Reads the memory from the system. Returns `None` if `/proc` isn't mounted.
     pub fn find() -> Option<Self> {

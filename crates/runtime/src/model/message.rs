@@ -89,6 +89,14 @@ impl Message {
     }
 }
 
+impl Message {
+    /// Returns the number of bytes of the body and the attributes.
+    pub fn bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|attribute| attribute.name.len() + attribute.value.len());
+        self.body.len() + attributes.sum::<usize>()
+    }
+}
+
 impl AttributeValue {
     fn len(&self) -> usize {
         match self {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`message`] | a message, as it's received and as it's sent |
 //! | [`event`] | which objects a message announces |
+//! | [`key`] | whose message it is |
 //! | [`outcome`] | how a task ended, and what follows from it |
 //! | [`host_error`] | a failed call of a task: which backend, or which missing grant |
 //! | [`limits`] | how much a task may use |
@@ -14,6 +15,7 @@
 pub mod distribution;
 pub mod event;
 pub mod host_error;
+pub mod key;
 pub mod limits;
 pub mod message;
 pub mod outcome;

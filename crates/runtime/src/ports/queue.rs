@@ -38,6 +38,20 @@ pub trait Queue: Send + Sync + 'static {
         stop: &CancellationToken,
     ) -> Result<Vec<Delivery>, QueueError>;
 
+    /// Receives like [`Queue::receive`], going round the message groups: a group with few messages comes before the
+    /// backlog of another. Messages without a group are one group more. Messages that `groups` leaves out stay in the
+    /// queue. Queues that can't choose by group do the same as [`Queue::receive`].
+    async fn receive_by_group(
+        &self,
+        max: usize,
+        wait: Duration,
+        stop: &CancellationToken,
+        groups: &Groups,
+    ) -> Result<Vec<Delivery>, QueueError> {
+        let _ = groups;
+        self.receive(max, wait, stop).await
+    }
+
     /// Deletes messages, each independently. The answers are in the order of `receipts`. Deleting a message twice is no
     /// error. The deletion is durable when the call returns.
     async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>>;
@@ -53,6 +67,11 @@ pub trait Queue: Send + Sync + 'static {
         self.set_visibility(receipts, visibility).await
     }
 
+    /// Returns whether a released message keeps its receive, which brings it nearer to the dead-letter queue.
+    fn counts_releases(&self) -> bool {
+        true
+    }
+
     /// Returns whether a message is to be settled when its task has ended. Otherwise it ends with its task.
     fn settles(&self) -> bool {
         true
@@ -60,6 +79,13 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Sends messages, each independently, and returns their IDs in order. They are durable when the call returns.
     async fn send(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>>;
+}
+
+/// A choice of messages by their groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Groups {
+    /// Groups whose messages stay in the queue. `-` stands for the messages without a group, too.
+    pub except: Vec<String>,
 }
 
 /// How a busy worker batches its calls to a queue.

@@ -150,6 +150,13 @@ impl Grants {
         events.into_iter().map(|event| self.announce_one(event)).collect()
     }
 
+    /// Returns the key of an object in the granted store that holds it; in the one with the longest URL, if there are
+    /// several.
+    pub fn key_of(&self, url: &str) -> Option<String> {
+        let keys = self.stores.values().filter_map(|grant| url.strip_prefix(grant.store.url()));
+        keys.min_by_key(|key| key.len()).map(str::to_owned)
+    }
+
     fn announce_one(&self, event: ObjectEvent) -> Result<AnnouncedObject, Unannounced> {
         let holders = self.stores.values().filter(|grant| grant.mode.reads()).filter_map(|grant| {
             let key = event.url.strip_prefix(grant.store.url())?;

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `receive`, `admission` | what is asked of the queue; what must be had before |
 //! | `permits`, `rate`, `breaker`, [`circuit`] | the concurrency limit, the rate, and whether backends work |
+//! | `keyed`, `fill`, [`shares`] | messages held for fair shares among keys |
 //! | `lease` | the visibility of messages, and its renewal |
 //! | `process`, `body` | the task of one message, and its body |
 //! | `attribution`, `misconfiguration` | whose error it is; errors that only the operator can mend |
@@ -23,6 +24,8 @@ mod breaker;
 pub mod circuit;
 mod dead_letter;
 pub mod decision;
+mod fill;
+mod keyed;
 mod lease;
 mod mean;
 mod misconfiguration;
@@ -34,12 +37,14 @@ mod receive;
 mod scale;
 pub mod scaler;
 mod settle;
+pub mod shares;
 mod status;
 mod tally;
 mod waiting;
 
 pub use self::body::BodyStore;
 pub use self::decision::Backoff;
+pub use self::keyed::{KeyOptions, MOST_HELD_BYTES};
 pub use self::options::{OnLeaseExpired, StartError, TasksStart, WorkerOptions};
 pub use self::rate::Rate;
 pub use self::receive::{LONG_POLL, MOST_POLLERS, SHORT_POLL};
@@ -52,6 +57,7 @@ use self::body::BODY_STORE;
 use self::breaker::{Breaker, Cause};
 use self::dead_letter::DeadLetterQueue;
 use self::decision::Rules;
+use self::keyed::KeyedMessages;
 use self::lease::Leases;
 use self::mean::MeanTime;
 use self::misconfiguration::Misconfiguration;
@@ -91,6 +97,8 @@ pub struct Worker {
     breaker: Arc<Breaker>,
     attributions: Attributions,
     waiting: WaitingMessages,
+    /// The messages that are held for fair shares; `None`: none are, and messages start in the queue's order.
+    keyed: Option<Arc<KeyedMessages>>,
     misconfiguration: Misconfiguration,
     starts: Option<Starts>,
     mean_wall: MeanTime,
@@ -150,7 +158,9 @@ impl Worker {
             dead_letter: dead_letter.is_some(),
         };
         let longest = options.max_visibility.min(attributes.max_visibility.unwrap_or(MAX_VISIBILITY));
-        check_timeout(component.timeout(), longest)?;
+        check_timeout(component.timeout(), longest, options.keys.is_some())?;
+        let counted_receives = rules.max_receives.filter(|_| queue.counts_releases());
+        let keyed = options.keys.clone().map(|keys| KeyedMessages::new(keys, counted_receives));
         let (tally, io) = (Arc::<Tally>::default(), Handle::current());
         let grants = component.grants();
         let body_store = options.bodies.iter().map(|_| BODY_STORE.to_owned());
@@ -169,6 +179,7 @@ impl Worker {
             breaker: Arc::new(Breaker::new(options.max_consecutive_failures)),
             attributions,
             waiting: WaitingMessages::default(),
+            keyed,
             misconfiguration: Misconfiguration::default(),
             options,
             rules,

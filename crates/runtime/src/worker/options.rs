@@ -2,6 +2,7 @@
 
 use super::body::BodyStore;
 use super::decision::Backoff;
+use super::keyed::KeyOptions;
 use super::rate::Rate;
 use super::scale::ScaleOptions;
 use crate::model::message::MAX_VISIBILITY;
@@ -42,6 +43,8 @@ pub struct WorkerOptions {
     pub waits_for_backends: bool,
     /// The rate at which tasks may start; `None`: no limit.
     pub rate: Option<Rate>,
+    /// How messages are told apart by keys, for fair shares and caps; `None`: messages start in the queue's order.
+    pub keys: Option<KeyOptions>,
     /// Called before tasks start.
     pub starting: Option<Arc<dyn TasksStart>>,
     /// Whether to ask the queue for its depth every few seconds, for metrics and status.
@@ -66,6 +69,7 @@ impl Default for WorkerOptions {
             max_consecutive_failures: NonZeroU32::new(36),
             waits_for_backends: true,
             rate: None,
+            keys: None,
             starting: None,
             watch_depth: false,
             observers: Vec::new(),
@@ -106,13 +110,16 @@ pub enum StartError {
     },
 }
 
-pub(super) fn check_timeout(timeout: Duration, longest: Duration) -> Result<(), StartError> {
-    if timeout <= longest {
+/// Refuses a timeout that outlasts the longest visibility. A message with a key may wait as long as it may run.
+pub(super) fn check_timeout(timeout: Duration, longest: Duration, has_keys: bool) -> Result<(), StartError> {
+    let needed = if has_keys { timeout.saturating_mul(2) } else { timeout };
+    if needed <= longest {
         return Ok(());
     }
     let (timeout, longest) = (timeout.as_secs_f64(), longest.as_secs_f64());
+    let why = if has_keys { ", half of it for waiting, because of --key" } else { "" };
     Err(StartError::Settings(format!(
-        "a task may take {timeout} s, and its message is kept from others for {longest} s (at most 12 hours): shorten --timeout, or lengthen --max-visibility"
+        "a task may take {timeout} s, and its message is kept from others for {longest} s (at most 12 hours){why}: shorten --timeout, or lengthen --max-visibility"
     )))
 }
 

@@ -32,7 +32,7 @@ impl Worker {
     /// decided, and then either let the message wait for a backend or settle it.
     pub(super) async fn process(
         self: Arc<Self>,
-        leased: LeasedMessage,
+        mut leased: LeasedMessage,
         permit: Permit,
         probe: Option<Probe>,
         in_progress: Arc<InProgress>,
@@ -43,6 +43,10 @@ impl Worker {
             return;
         }
         let report = self.run_task(&leased, &in_progress.abandon).await;
+        if let Some(key_permit) = &mut leased.key_permit {
+            // The time for which the task alone held its permit: others are to blame for its waiting for a thread.
+            key_permit.used(report.usage.wall.saturating_sub(report.usage.ready));
+        }
         let (report, attribution) = if self.options.waits_for_backends {
             self.attribute(&leased.message, report).await
         } else {
@@ -242,7 +246,7 @@ impl Worker {
 
     /// Shortens a delay to one that the queue accepts: SQS refuses a delay that ends later than its longest visibility,
     /// counted from receipt.
-    fn possible(&self, delay: Duration, received_at: Instant) -> Duration {
+    pub(super) fn possible(&self, delay: Duration, received_at: Instant) -> Duration {
         let left = self.max_visibility.map(|longest| longest.saturating_sub(received_at.elapsed()));
         left.map_or(delay, |left| delay.min(left))
     }

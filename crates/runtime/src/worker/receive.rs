@@ -8,7 +8,7 @@ use super::breaker::{Admission, Cause};
 use super::settle::Operation;
 use super::waiting::LeasedMessage;
 use super::{InProgress, Worker};
-use crate::ports::queue::Delivery;
+use crate::ports::queue::{Delivery, Groups};
 use futures_util::future::join_all;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -30,12 +30,24 @@ pub const MOST_POLLERS: usize = 16;
 /// State that the pollers share.
 pub(super) struct Polling<'a> {
     pub(super) tasks: &'a TaskTracker,
-    in_progress: &'a Arc<InProgress>,
+    pub(super) in_progress: &'a Arc<InProgress>,
     pub(super) stop: &'a CancellationToken,
     /// Wakes a helper when the queue may have more messages than the awake pollers ask for.
     more: Notify,
     /// Number of receives in a row that returned no message.
-    empty: AtomicU32,
+    pub(super) empty: AtomicU32,
+}
+
+/// A request for messages.
+pub(super) struct Ask<'a> {
+    /// Maximum number of messages.
+    pub(super) most: usize,
+    /// How long the queue may wait for the first message.
+    pub(super) wait: Duration,
+    /// Ends the wait when it is cancelled.
+    pub(super) stop: &'a CancellationToken,
+    /// The choice of groups, if the receive is to go round them.
+    pub(super) groups: Option<&'a Groups>,
 }
 
 /// The role of a poller.
@@ -82,8 +94,16 @@ impl Worker {
             while self.poll(Poller::First, &polling, wait).await != Received::End {}
             over.cancel();
         };
-        tokio::join!(first, helpers);
+        let fill = async {
+            if let Some(keyed) = &self.keyed {
+                self.fill(keyed, &polling, &over).await;
+            }
+        };
+        tokio::join!(first, helpers, fill);
         self.release(self.waiting.close(), in_progress).await;
+        if let Some(keyed) = &self.keyed {
+            self.release(keyed.close(), in_progress).await;
+        }
     }
 
     /// Runs a helper: polls while each receive returns all that it asked for, and sleeps in between.
@@ -108,6 +128,10 @@ impl Worker {
         // The receive may have taken long. If the worker stops or the circuit opened meanwhile, no task starts.
         let stops = polling.stop.is_cancelled();
         if stops || probe.is_none() && self.breaker.admission() != Admission::All {
+            let messages = match &self.keyed {
+                Some(keyed) => keyed.hold_again(messages),
+                None => messages,
+            };
             let waits = !stops && self.breaker.cause() == Some(Cause::Backend);
             let released = messages
                 .into_iter()
@@ -147,11 +171,14 @@ impl Worker {
             return ControlFlow::Continue((ready, messages));
         }
         drop(ready);
-        let empty = polling.empty.fetch_add(1, Ordering::Relaxed) + 1;
+        // With keys, this wasn't a receive: those are counted where they are made.
+        let one_more = u32::from(self.keyed.is_none());
+        let empty = polling.empty.fetch_add(one_more, Ordering::Relaxed) + one_more;
         let is_over = self.options.until_empty
             && empty >= self.queue.batch_policy().empty_receives
             && polling.tasks.is_empty()
             && self.waiting.is_empty()
+            && self.keyed.as_ref().is_none_or(|keyed| keyed.is_empty())
             && self.is_empty().await;
         ControlFlow::Break(if is_over { Received::End } else { Received::Less })
     }
@@ -173,27 +200,47 @@ impl Worker {
             }
         }
         let wait = if self.waiting.is_empty() { wait } else { SHORT_POLL };
-        let deliveries = self.ask(most, poller, polling, wait).await?;
-        if deliveries.is_empty() && probes {
+        let began = Instant::now();
+        let messages = match &self.keyed {
+            Some(keyed) => keyed.next(most, wait, polling.stop).await,
+            None => {
+                let ask = Ask { most, wait, stop: polling.stop, groups: None };
+                let deliveries = self.ask(ask, poller, polling).await?;
+                deliveries.into_iter().map(|delivery| self.lease(delivery)).collect()
+            }
+        };
+        self.window.received(messages.len(), most, began.elapsed());
+        if messages.is_empty() && probes {
             return ControlFlow::Continue(self.waiting.take(most));
         }
-        let lease = |delivery: Delivery| {
-            let lease = self.leases.hold(&delivery);
-            let Delivery { message, receipt, .. } = delivery;
-            LeasedMessage { message: message.into(), receipt, lease, received_at: Instant::now() }
-        };
-        ControlFlow::Continue(deliveries.into_iter().map(lease).collect())
+        ControlFlow::Continue(messages)
     }
 
-    /// Asks the queue for `asked` messages and records the result.
-    async fn ask(
+    /// Begins the lease of a received message.
+    pub(super) fn lease(&self, delivery: Delivery) -> LeasedMessage {
+        let lease = self.leases.hold(&delivery);
+        let Delivery { message, receipt, .. } = delivery;
+        LeasedMessage {
+            message: message.into(),
+            receipt,
+            lease,
+            received_at: Instant::now(),
+            key_permit: None,
+        }
+    }
+
+    /// Asks the queue for messages and records the result.
+    pub(super) async fn ask(
         &self,
-        asked: usize,
+        ask: Ask<'_>,
         poller: Poller,
         polling: &Polling<'_>,
-        wait: Duration,
     ) -> ControlFlow<Received, Vec<Delivery>> {
-        let began = Instant::now();
+        let Ask { most, wait, stop, groups } = ask;
+        let receive = match groups {
+            Some(groups) => self.queue.receive_by_group(most, wait, stop, groups),
+            None => self.queue.receive(most, wait, stop),
+        };
         if poller == Poller::First {
             self.watched.receive_begins();
         }
@@ -201,7 +248,7 @@ impl Worker {
             biased;
             // Only `abandon` may drop this call: the messages that it has received would be lost until their visibility
             // timeout ends.
-            received = self.queue.receive(asked, wait, polling.stop) => received,
+            received = receive => received,
             () = polling.in_progress.abandon.cancelled() => return ControlFlow::Break(Received::End),
         };
         if poller == Poller::First {
@@ -212,7 +259,6 @@ impl Worker {
             Ok(deliveries) => {
                 counters.received.add(deliveries.len());
                 counters.empty_receives.add(usize::from(deliveries.is_empty()));
-                self.window.received(deliveries.len(), asked, began.elapsed());
                 self.watched.receive_succeeded(&deliveries);
                 ControlFlow::Continue(deliveries)
             }
@@ -229,12 +275,21 @@ impl Worker {
 
     /// Releases messages whose tasks don't start, as the worker stops or a backend fails. Other workers may receive
     /// them at once.
-    async fn release(&self, messages: Vec<LeasedMessage>, in_progress: &InProgress) {
+    pub(super) async fn release(&self, messages: Vec<LeasedMessage>, in_progress: &InProgress) {
+        self.release_after(Duration::ZERO, messages, in_progress).await;
+    }
+
+    /// Releases messages after a delay.
+    pub(super) async fn release_after(
+        &self,
+        delay: Duration,
+        messages: Vec<LeasedMessage>,
+        in_progress: &InProgress,
+    ) {
         for leased in messages {
             let unsettled = self.permits.unsettled();
-            if let Some(settlement) =
-                self.settlement(leased, Operation::Release(Duration::ZERO), unsettled).await
-            {
+            let operation = Operation::Release(self.possible(delay, leased.received_at));
+            if let Some(settlement) = self.settlement(leased, operation, unsettled).await {
                 let _ = in_progress.settlements.send(settlement);
             }
         }

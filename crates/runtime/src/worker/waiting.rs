@@ -4,6 +4,7 @@
 //! as dead letters. A waiting message keeps its lease instead, and probes the backend with exactly the call that
 //! failed.
 
+use super::keyed::KeyPermit;
 use super::lease::Lease;
 use crate::model::message::Message;
 use crate::ports::queue::Receipt;
@@ -27,6 +28,8 @@ pub(super) struct LeasedMessage {
     pub(super) receipt: Receipt,
     pub(super) lease: Lease,
     pub(super) received_at: Instant,
+    /// Set if the message was held for fair shares and has started.
+    pub(super) key_permit: Option<KeyPermit>,
 }
 
 /// The messages that wait, in the order in which they were tried.
@@ -119,7 +122,8 @@ mod tests {
             let lease = leases.hold(&delivery);
             let Delivery { message, receipt, .. } = delivery;
             let received_at = Instant::now();
-            messages.push(LeasedMessage { message: message.into(), receipt, lease, received_at });
+            let message = message.into();
+            messages.push(LeasedMessage { message, receipt, lease, received_at, key_permit: None });
         }
         (leases, messages)
     }

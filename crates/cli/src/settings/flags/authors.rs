@@ -137,6 +137,7 @@ impl DevArgs {
             component: None,
             queue: Some(self.queue.clone()?),
             on: self.on.clone(),
+            weight: Vec::new(),
             usage: UsageArgs::default(),
             check: false,
             task: self.task.clone(),

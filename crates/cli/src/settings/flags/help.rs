@@ -25,7 +25,7 @@ struct Group {
 }
 
 /// Flags of a worker that have no meaning for a service, as it has no queue and no messages.
-const OF_QUEUES: [&str; 12] = [
+const OF_QUEUES: [&str; 14] = [
     "until-empty",
     "dead-letter",
     "backoff",
@@ -34,6 +34,8 @@ const OF_QUEUES: [&str; 12] = [
     "body-store",
     "raw-body",
     "max-consecutive-failures",
+    "key",
+    "max-per-key",
     "arg",
     "exit-code",
     "input-object",
@@ -60,6 +62,9 @@ const FLAGS: [Group; 13] = [
             "body-store",
             "raw-body",
             "max-consecutive-failures",
+            "key",
+            "max-per-key",
+            "weight",
         ],
     },
     Group {

@@ -49,6 +49,10 @@ pub(crate) struct RunArgs {
     /// drop
     #[arg(long, value_name = "OUTCOME=ACTION")]
     pub(crate) on: Vec<String>,
+    /// Weight of a key of --key, from 1 to 1000: its share of the concurrency limit, compared with the shares of
+    /// other keys [default: 1]
+    #[arg(long, value_name = "KEY=N")]
+    pub(crate) weight: Vec<String>,
     #[command(flatten)]
     pub(crate) usage: UsageArgs,
     /// Check component, grants, queue, stores and limits, and exit

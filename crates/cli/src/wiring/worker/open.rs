@@ -65,7 +65,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let requests = service.as_ref().map(|service| service.requests.clone());
     let placement = Placement {
         instances: plan.worker.instances()?,
-        host: component::host(ecs.memory_bytes),
+        host: component::host(ecs.memory_bytes).without(plan.held_bytes()),
         protected: protected(plan, &work),
         requests: requests.clone().map(|requests| requests as Arc<dyn Requests>),
     };

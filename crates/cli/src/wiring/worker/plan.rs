@@ -3,6 +3,7 @@
 use crate::output::failure::Failure;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::{RunArgs, ServeArgs};
+use crate::settings::keys::key_options;
 use crate::settings::otlp::OtlpPlan;
 use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
 use crate::settings::serve::ServePlan;
@@ -14,7 +15,7 @@ use crate::wiring::usage_log;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use wasmrun_runtime::model::outcome::{Action, Policy};
-use wasmrun_runtime::worker::{Backoff, WorkerOptions};
+use wasmrun_runtime::worker::{Backoff, KeyOptions, MOST_HELD_BYTES, WorkerOptions};
 
 /// Settings of a worker, merged and validated before anything is opened.
 pub(crate) struct RunPlan {
@@ -29,6 +30,7 @@ pub(crate) struct RunPlan {
     /// Where traces and metrics are exported to.
     pub(crate) otlp: OtlpPlan,
     outcomes: OutcomeActions,
+    keys: Option<KeyOptions>,
     pub(crate) task: TaskPlan,
     /// Whether to open and check everything without running a task.
     pub(crate) is_check: bool,
@@ -60,6 +62,7 @@ impl RunPlan {
         let watching = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let otlp = OtlpPlan::new(&watching, |name| std::env::var(name).ok())?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
+        let keys = key_options(&worker, &args.weight, std::mem::take(&mut file.weight))?;
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
         let task = TaskPlan {
             refreshed: worker.component_refresh.is_some(),
@@ -74,6 +77,7 @@ impl RunPlan {
             watching,
             otlp,
             outcomes,
+            keys,
             task,
             is_check: args.check,
         })
@@ -87,15 +91,16 @@ impl RunPlan {
     pub(crate) fn of_service(args: ServeArgs, mut file: ConfigFile) -> Result<Self, Failure> {
         let ServeArgs { component, serve, status, usage, check, task, worker, watch } = args;
         let service = serve.or(std::mem::take(&mut file.serve)).plan();
-        if file.queue.is_some() || !file.on.is_empty() {
+        if file.queue.is_some() || !file.on.is_empty() || !file.weight.is_empty() {
             return Err(Failure::usage(
-                "a service has no queue: remove `queue` and `on` from the configuration",
+                "a service has no queue: remove `queue`, `on` and `weight` from the configuration",
             ));
         }
         let args = RunArgs {
             component,
             queue: Some(format!("http://{}", service.listen)),
             on: Vec::new(),
+            weight: Vec::new(),
             usage,
             check,
             task,
@@ -114,8 +119,16 @@ impl RunPlan {
 
     /// Returns the first setting that has no meaning for a service. Those of commands are refused with the component.
     fn of_queues(&self) -> Option<&'static str> {
-        let WorkerSettings { until_empty, dead_letter, backoff, max_visibility, body_store, .. } =
-            &self.worker;
+        let WorkerSettings {
+            until_empty,
+            dead_letter,
+            backoff,
+            max_visibility,
+            body_store,
+            key,
+            max_per_key,
+            ..
+        } = &self.worker;
         let set = [
             ("until-empty", until_empty.is_some()),
             ("dead-letter", dead_letter.is_some()),
@@ -125,6 +138,8 @@ impl RunPlan {
             ("body-store", body_store.is_some()),
             ("max-consecutive-failures", self.worker.has_max_consecutive_failures()),
             ("raw-body", self.task.raw_body),
+            ("key", key.is_some()),
+            ("max-per-key", max_per_key.is_some()),
         ];
         set.into_iter().find_map(|(flag, is_set)| is_set.then_some(flag))
     }
@@ -132,6 +147,11 @@ impl RunPlan {
     /// Returns whether the worker ends when the queue is empty.
     pub(crate) fn until_empty(&self) -> bool {
         self.worker.until_empty.unwrap_or(false)
+    }
+
+    /// Returns the maximum number of bytes of messages that are held without a permit.
+    pub(super) fn held_bytes(&self) -> usize {
+        if self.keys.is_some() { MOST_HELD_BYTES } else { 0 }
     }
 
     /// Returns the delays before a failed message is retried.
@@ -172,6 +192,7 @@ impl RunPlan {
             on_lease_expired: worker.on_lease_expired(),
             max_consecutive_failures: worker.max_consecutive_failures(),
             rate: worker.rate,
+            keys: self.keys.clone(),
             watch_depth: self.watching.listen.is_some() || self.otlp.metrics.is_some(),
             ..defaults
         })

@@ -277,6 +277,14 @@ async fn no_statement_reads_through_a_long_queue() {
              SEARCH content USING INTEGER PRIMARY KEY (rowid=?)",
         ),
         (
+            crate::sqlite::round::GROUP_AFTER.into(),
+            "SEARCH message USING COVERING INDEX message_in_group (queue=? AND message_group>?)",
+        ),
+        (
+            crate::sqlite::round::VISIBLE_IN_GROUP.into(),
+            "SEARCH message USING INDEX message_in_group (queue=? AND message_group=?)",
+        ),
+        (
             "SELECT min(visible_ms) FROM message WHERE queue = 1 AND blocked = 0".into(),
             "SEARCH message USING COVERING INDEX message_next (queue=? AND blocked=?)",
         ),

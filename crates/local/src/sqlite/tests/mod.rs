@@ -8,6 +8,7 @@ mod delivery;
 mod fifo;
 mod files;
 mod moves;
+mod round;
 
 use super::clock::Clock;
 use super::*;

@@ -1,0 +1,93 @@
+//! Merges the settings of keys: where they are found, the cap, and the weight of each.
+
+use super::text::Written;
+use super::variables::variables_with;
+use super::worker::WorkerSettings;
+use crate::output::failure::Failure;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use wasmrun_runtime::model::key::Key;
+use wasmrun_runtime::worker::KeyOptions;
+use wasmrun_runtime::worker::shares::{MOST_WEIGHT, ShareOptions};
+
+/// Returns how messages are told apart by their keys; `None` without `--key`.
+pub(crate) fn key_options(
+    worker: &WorkerSettings,
+    flags: &[String],
+    file: BTreeMap<String, u32>,
+) -> Result<Option<KeyOptions>, Failure> {
+    let weights = weights(flags, file)?;
+    let Some(source) = worker.key.clone() else {
+        let unused = [("--max-per-key", worker.max_per_key.is_some()), ("--weight", !weights.is_empty())];
+        return match unused.into_iter().find(|(_, is_set)| *is_set) {
+            Some((flag, _)) => Err(Failure::usage(format!(
+                "{flag} has no effect without keys: add --key, such as --key group"
+            ))),
+            None => Ok(None),
+        };
+    };
+    let shares = ShareOptions { max_per_key: worker.max_per_key, weights };
+    Ok(Some(KeyOptions { source, shares }))
+}
+
+/// Merges the weights. Flags win over variables, and variables over the file.
+fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<BTreeMap<Key, NonZeroU32>, Failure> {
+    let mut merged: BTreeMap<String, String> =
+        file.into_iter().map(|(key, weight)| (key, weight.to_string())).collect();
+    merged.extend(variables_with("WASMRUN_WEIGHT_"));
+    for text in flags {
+        // A key may have a `=` itself.
+        let (key, weight) = text
+            .rsplit_once('=')
+            .ok_or_else(|| Failure::usage(format!("--weight {text} is incomplete: write --weight KEY=N")))?;
+        merged.insert(key.to_owned(), weight.to_owned());
+    }
+    let weight = |(key, text): (String, String)| {
+        let weight = NonZeroU32::read(&text).ok().filter(|weight| weight.get() <= MOST_WEIGHT);
+        let wrong = || {
+            Failure::usage(format!("--weight {key}={text}: expected a whole number from 1 to {MOST_WEIGHT}"))
+        };
+        Ok((Key::new(&key), weight.ok_or_else(wrong)?))
+    };
+    merged.into_iter().map(weight).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(worker: WorkerSettings, flags: &[&str], file: &str) -> Result<Option<KeyOptions>, String> {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        key_options(&worker, &flags, toml::from_str(file).expect("a table"))
+            .map_err(|error| error.to_string())
+    }
+
+    fn by_group() -> WorkerSettings {
+        WorkerSettings { key: Some("group".parse().expect("a source")), ..WorkerSettings::default() }
+    }
+
+    #[test]
+    fn weights_of_flags_win_over_the_file_by_key() {
+        let set =
+            options(by_group(), &["acme=5", "a=b=7"], "acme = 2\n\"a b\" = 3").expect("valid").expect("keys");
+        let weights: Vec<_> =
+            set.shares.weights.iter().map(|(key, weight)| (key.as_str(), weight.get())).collect();
+        assert_eq!(weights, [("a b", 3), ("a=b", 7), ("acme", 5)]);
+        assert_eq!(options(WorkerSettings::default(), &[], ""), Ok(None));
+    }
+
+    #[test]
+    fn what_has_no_effect_or_is_out_of_range_is_refused() {
+        for weight in ["a=0", "a=1001", "a=x", "a="] {
+            let error = options(by_group(), &[weight], "").expect_err("refused");
+            assert!(error.contains("from 1 to 1000"), "{error}");
+        }
+        let capped = WorkerSettings { max_per_key: NonZeroU32::new(1), ..WorkerSettings::default() };
+        for (worker, weights, flag) in
+            [(capped, &[][..], "--max-per-key"), (WorkerSettings::default(), &["a=1"], "--weight")]
+        {
+            let error = options(worker, weights, "").expect_err("refused");
+            assert!(error.starts_with(flag) && error.contains("--key"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Filling: receives messages ahead of free permits, so that fair shares have a choice, and releases what can't start.
+//!
+//! With `--key`, only this receives from the queue. The pollers, which have the permits, take what fair shares choose.
+
+use super::breaker::Admission;
+use super::keyed::{KeyedMessages, RELEASED_FOR};
+use super::receive::{Ask, LONG_POLL, Poller, Polling, Received, SHORT_POLL};
+use super::{InProgress, Worker};
+use crate::model::message::MAX_BATCH;
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+impl Worker {
+    /// Keeps messages of all keys at hand until `over` is cancelled or the worker stops.
+    pub(super) async fn fill(
+        &self,
+        keyed: &Arc<KeyedMessages>,
+        polling: &Polling<'_>,
+        over: &CancellationToken,
+    ) {
+        let mut checks_at = Instant::now();
+        while !over.is_cancelled() && !polling.stop.is_cancelled() {
+            if Instant::now() >= checks_at {
+                checks_at = Instant::now() + SHORT_POLL;
+                self.release_surplus(keyed, polling.in_progress).await;
+            }
+            let most = self.may_hold(keyed);
+            if most == 0 {
+                tokio::select! {
+                    () = over.cancelled() => {}
+                    () = polling.stop.cancelled() => {}
+                    () = keyed.started() => {}
+                    () = tokio::time::sleep(SHORT_POLL) => {}
+                }
+            } else if self.receive_ahead(most, keyed, polling, over).await == Received::End {
+                return;
+            }
+        }
+    }
+
+    /// Receives up to `most` messages and holds them.
+    async fn receive_ahead(
+        &self,
+        most: usize,
+        keyed: &Arc<KeyedMessages>,
+        polling: &Polling<'_>,
+        over: &CancellationToken,
+    ) -> Received {
+        let wait = if self.options.until_empty { SHORT_POLL } else { LONG_POLL };
+        let groups = keyed.groups(self.permits.limit());
+        let leaves_out = groups.as_ref().is_some_and(|groups| !groups.except.is_empty());
+        // A receive must not be dropped. It returns early when this is cancelled.
+        let enough = polling.stop.child_token();
+        let ask = Ask { most, wait, stop: &enough, groups: groups.as_ref() };
+        let mut asking = pin!(self.ask(ask, Poller::First, polling));
+        let answer = loop {
+            tokio::select! {
+                biased;
+                answer = &mut asking => break answer,
+                () = over.cancelled(), if !enough.is_cancelled() => enough.cancel(),
+                // A key that was left out may have room again.
+                () = keyed.started(), if leaves_out && !enough.is_cancelled() => enough.cancel(),
+            }
+        };
+        match answer {
+            ControlFlow::Continue(deliveries) => {
+                if !deliveries.is_empty() {
+                    polling.empty.store(0, Ordering::Relaxed);
+                } else if !leaves_out {
+                    polling.empty.fetch_add(1, Ordering::Relaxed);
+                }
+                let messages = deliveries.into_iter().map(|delivery| self.lease(delivery)).collect();
+                let refused = keyed.add(messages, self.component.grants());
+                self.release(refused, polling.in_progress).await;
+                Received::Less
+            }
+            ControlFlow::Break(received) => received,
+        }
+    }
+
+    /// Returns the number of messages that may be received ahead now.
+    fn may_hold(&self, keyed: &KeyedMessages) -> usize {
+        let room = keyed.room(self.permits.limit());
+        match self.breaker.admission() {
+            Admission::All => {
+                // Half of the room where keys can be left out: one receive may bring a single key.
+                let most = if keyed.chooses_groups() { room.div_ceil(2) } else { room };
+                most.min(self.queue.batch_policy().receive_batch.clamp(1, MAX_BATCH))
+            }
+            // A new message may probe.
+            Admission::Probe | Admission::Wait if keyed.is_empty() => room.min(1),
+            Admission::Probe | Admission::Wait | Admission::Check(_) => 0,
+        }
+    }
+
+    /// Releases the messages that are held for too long, or in the way of others.
+    async fn release_surplus(&self, keyed: &KeyedMessages, in_progress: &InProgress) {
+        let limit = self.permits.limit();
+        let has_permits = self.leases.running(0).0 < limit;
+        let surplus = keyed.surplus(limit, has_permits, self.component.timeout());
+        if surplus.is_empty() {
+            return;
+        }
+        tracing::debug!(messages = surplus.len(), "released held messages: they could not start in time");
+        self.release_after(RELEASED_FOR, surplus, in_progress).await;
+    }
+}

@@ -1,0 +1,271 @@
+//! Messages that the worker holds so that fair shares have a choice: received, with a lease, and without a permit.
+//!
+//! A queue delivers its messages in its own order. With `--key` the worker receives more messages than it has permits
+//! for, and [`Shares`] chooses which of them start. A held message keeps its lease, so holding alone never brings it
+//! nearer to the dead-letter queue. What is held is bounded: in number and bytes, so that other workers and the memory
+//! have their part, and in time.
+//!
+//! A held message is released for three reasons: it was held for [`LONGEST`]; the worker is stuck, as all keys that it
+//! holds run as many tasks as they may; or its lease can't last until its task would end. On SQS a released message keeps
+//! its receive. There, the first two reasons apply only to messages that were received at most half as often as the queue
+//! allows, which leaves the other half of their receives for errors.
+
+use super::shares::{ShareOptions, Shares, Started};
+use super::waiting::LeasedMessage;
+use crate::model::key::{Key, KeySource};
+use crate::model::message::{MAX_BATCH, MAX_MESSAGE_BYTES, Message};
+use crate::ports::queue::Groups;
+use crate::task::grant::Grants;
+use parking_lot::{Mutex, MutexGuard};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Number of messages that are held for each permit, …
+const HELD_FOR_EACH: usize = 4;
+/// … at least this number, …
+const LEAST_HELD: usize = 2 * MAX_BATCH;
+/// … and at most this number. Other workers can't have them meanwhile.
+const MOST_HELD: usize = 256;
+/// Number of bytes of held messages from which no more are received.
+const ENOUGH_BYTES: usize = 16 << 20;
+/// Maximum number of bytes of held messages: one receive may exceed [`ENOUGH_BYTES`].
+pub const MOST_HELD_BYTES: usize = ENOUGH_BYTES + MAX_BATCH * MAX_MESSAGE_BYTES;
+/// How long a message is held. Afterwards another worker may have it.
+const LONGEST: Duration = Duration::from_secs(600);
+/// The worker is stuck if no held message could start for this time. Meanwhile a short task would have ended.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
+/// How long a surplus message stays invisible after its release.
+pub(super) const RELEASED_FOR: Duration = Duration::from_secs(30);
+
+/// How messages are told apart by their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyOptions {
+    /// Where the key of a message is found.
+    pub source: KeySource,
+    /// How permits are shared among keys.
+    pub shares: ShareOptions,
+}
+
+/// The messages that are held, by key.
+pub(super) struct KeyedMessages {
+    source: KeySource,
+    /// Number of receives up to which a message may be released without a task; `None`: any number.
+    most_receives: Option<u32>,
+    state: Mutex<State>,
+    /// Notified when a message may start.
+    startable: Notify,
+    /// Notified when there is room for another message.
+    room: Notify,
+}
+
+struct State {
+    shares: Shares<LeasedMessage>,
+    bytes: usize,
+    closed: bool,
+    /// When a message started last, or when the worker was last found stuck.
+    started_at: Instant,
+}
+
+/// The right of one message to run a task of its key. When it is dropped, another message of the key may start.
+pub(super) struct KeyPermit {
+    keyed: Arc<KeyedMessages>,
+    key: Key,
+    estimate: Duration,
+    used: Duration,
+}
+
+impl KeyPermit {
+    /// Records the time that a task of the message took.
+    pub(super) fn used(&mut self, time: Duration) {
+        self.used = self.used.saturating_add(time);
+    }
+}
+
+impl Drop for KeyPermit {
+    fn drop(&mut self) {
+        self.keyed.lock().shares.ended(&self.key, self.estimate, self.used);
+        self.keyed.startable.notify_waiters();
+    }
+}
+
+impl KeyedMessages {
+    /// Creates an empty hold. `max_receives` is the number of receives after which the queue dead-letters a message, if a
+    /// released message keeps its receive.
+    pub(super) fn new(options: KeyOptions, max_receives: Option<u32>) -> Arc<Self> {
+        let state = State {
+            shares: Shares::new(options.shares),
+            bytes: 0,
+            closed: false,
+            started_at: Instant::now(),
+        };
+        Arc::new(Self {
+            source: options.source,
+            most_receives: max_receives.map(|most| most / 2),
+            state: Mutex::new(state),
+            startable: Notify::new(),
+            room: Notify::new(),
+        })
+    }
+
+    /// Adds received messages. Returns those that can't be held, as the worker stops.
+    pub(super) fn add(&self, messages: Vec<LeasedMessage>, grants: &Grants) -> Vec<LeasedMessage> {
+        let with_key =
+            |leased: LeasedMessage| (self.source.key(&leased.message, |url| grants.key_of(url)), leased);
+        self.hold(messages.into_iter().map(with_key).collect())
+    }
+
+    /// Holds messages again whose tasks didn't start. Returns those that can't be held, as the worker stops.
+    pub(super) fn hold_again(&self, messages: Vec<LeasedMessage>) -> Vec<LeasedMessage> {
+        let with_key = |mut leased: LeasedMessage| {
+            let key = leased.key_permit.take().map_or_else(Key::none, |permit| permit.key.clone());
+            (key, leased)
+        };
+        self.hold(messages.into_iter().map(with_key).collect())
+    }
+
+    fn hold(&self, messages: Vec<(Key, LeasedMessage)>) -> Vec<LeasedMessage> {
+        let mut state = self.lock();
+        if state.closed {
+            return messages.into_iter().map(|(_, leased)| leased).collect();
+        }
+        for (key, leased) in messages {
+            leased.lease.waits(true);
+            state.bytes += leased.message.bytes();
+            state.shares.add(&key, leased);
+        }
+        drop(state);
+        self.startable.notify_waiters();
+        Vec::new()
+    }
+
+    /// Waits up to `wait` for messages that may start, and takes at most `most`.
+    pub(super) async fn next(
+        self: &Arc<Self>,
+        most: usize,
+        wait: Duration,
+        stop: &CancellationToken,
+    ) -> Vec<LeasedMessage> {
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            // Listens before it looks, so that no message is missed.
+            let mut startable = pin!(self.startable.notified());
+            startable.as_mut().enable();
+            let messages = self.take(most);
+            if !messages.is_empty() {
+                return messages;
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Vec::new(),
+                () = startable => {}
+                () = tokio::time::sleep_until(until) => return Vec::new(),
+            }
+        }
+    }
+
+    /// Takes at most `most` messages that may start now.
+    pub(super) fn take(self: &Arc<Self>, most: usize) -> Vec<LeasedMessage> {
+        let mut state = self.lock();
+        let started: Vec<_> = std::iter::from_fn(|| state.shares.start()).take(most).collect();
+        if started.is_empty() {
+            return Vec::new();
+        }
+        state.started_at = Instant::now();
+        state.bytes -= bytes(started.iter().map(|started| &started.item));
+        drop(state);
+        self.room.notify_one();
+        let permitted = |Started { key, item, estimate }: Started<LeasedMessage>| {
+            item.lease.waits(false);
+            let permit = KeyPermit { keyed: self.clone(), key, estimate, used: Duration::ZERO };
+            LeasedMessage { key_permit: Some(permit), ..item }
+        };
+        started.into_iter().map(permitted).collect()
+    }
+
+    /// Takes the messages that must be released. `limit` is the concurrency limit, and `has_permits` says whether
+    /// fewer tasks run. A task may take `timeout`.
+    pub(super) fn surplus(&self, limit: usize, has_permits: bool, timeout: Duration) -> Vec<LeasedMessage> {
+        let mut state = self.lock();
+        let is_stuck = has_permits
+            && state.room(limit) == 0
+            && state.started_at.elapsed() >= STUCK_AFTER
+            && !state.shares.can_start();
+        if is_stuck {
+            state.started_at = Instant::now();
+        }
+        let most_receives = self.most_receives.unwrap_or(u32::MAX);
+        let surplus = state.shares.take_out(|leased, before, count| {
+            let may = leased.message.receive_count <= most_receives;
+            // The newest half of each key's messages makes room for other keys.
+            let is_surplus = is_stuck && before >= count.div_ceil(2);
+            may && (is_surplus || leased.received_at.elapsed() >= LONGEST) || !leased.lease.lasts(timeout)
+        });
+        state.bytes -= bytes(&surplus);
+        surplus
+    }
+
+    /// Returns the number of messages for which there is room, if at most `limit` tasks run at once.
+    pub(super) fn room(&self, limit: usize) -> usize {
+        self.lock().room(limit)
+    }
+
+    /// Returns the choice of groups for the next receive, if the keys are groups, which the queue can see. A key that
+    /// fills the room of others stays in the queue: one with as many held messages as there is room left. However many
+    /// keys there are, there is room for another.
+    pub(super) fn groups(&self, limit: usize) -> Option<Groups> {
+        if !self.chooses_groups() {
+            return None;
+        }
+        let state = self.lock();
+        let crowded = state.shares.crowded(state.room(limit));
+        Some(Groups { except: crowded.map(|key| key.as_str().to_owned()).collect() })
+    }
+
+    /// Returns whether the keys are groups, which the queue can see.
+    pub(super) fn chooses_groups(&self) -> bool {
+        self.source == KeySource::Group
+    }
+
+    /// Waits until a held message has started, or returns at once if one has since the last call.
+    pub(super) async fn started(&self) {
+        self.room.notified().await;
+    }
+
+    /// Returns whether no message is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().shares.waiting() == 0
+    }
+
+    /// Takes all messages. None can be added from now on.
+    pub(super) fn close(&self) -> Vec<LeasedMessage> {
+        let mut state = self.lock();
+        state.closed = true;
+        state.bytes = 0;
+        state.shares.take_out(|_, _, _| true)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+}
+
+impl State {
+    fn room(&self, limit: usize) -> usize {
+        if self.closed || self.bytes >= ENOUGH_BYTES {
+            return 0;
+        }
+        let most = limit.saturating_mul(HELD_FOR_EACH).clamp(LEAST_HELD, MOST_HELD);
+        most.saturating_sub(self.shares.waiting())
+    }
+}
+
+fn bytes<'a>(messages: impl IntoIterator<Item = &'a LeasedMessage>) -> usize {
+    messages.into_iter().map(|leased| Message::bytes(&leased.message)).sum()
+}
+
+#[cfg(test)]
+#[path = "keyed_tests.rs"]
+mod tests;

@@ -1,0 +1,239 @@
+//! Fair shares: which of the messages that wait starts next, by their keys.
+//!
+//! Free permits go round the keys that wait, by deficit round robin (Shreedhar and Varghese, 1995). Each key has a
+//! credit of time. The start of a message takes what the key's tasks need on average off the credit, and the end of its
+//! task corrects that to what the task took. A key without credit waits until all keys that wait are given more, in
+//! proportion to their weights.
+//!
+//! [`Shares`] is plain data: it has no clock, no queue and no engine. The worker puts its messages into it.
+
+use crate::model::key::Key;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// Credit in microseconds that a key of weight 1 is given in a round. As short as a short task, so that the keys
+/// alternate; longer tasks take the credit of several rounds.
+const QUANTUM: i64 = 1000;
+/// Largest weight of a key.
+pub const MOST_WEIGHT: u32 = 1000;
+/// Maximum number of keys whose debts are remembered while they have no message. The debts of others are forgiven, so
+/// that a sender of many keys can't fill the memory.
+const MOST_REMEMBERED: usize = 1024;
+/// Part of the difference to the mean that a task's time changes the mean by.
+const MEAN_OF: i64 = 8;
+/// Longest time of a task in microseconds that counts: a day. No message is kept from others for longer than half of it.
+const LONGEST: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// How permits are shared among keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShareOptions {
+    /// Maximum number of tasks of one key at once; `None`: no limit.
+    pub max_per_key: Option<NonZeroU32>,
+    /// Weights of keys, from 1 to [`MOST_WEIGHT`]; other keys have the weight 1.
+    pub weights: BTreeMap<Key, NonZeroU32>,
+}
+
+/// Messages that wait, by key, and the keys' accounts.
+#[derive(Debug)]
+pub struct Shares<T> {
+    options: ShareOptions,
+    accounts: HashMap<Key, Account<T>>,
+    /// The keys that wait, in the order of the round.
+    round: VecDeque<Key>,
+    /// Number of messages that wait.
+    waiting: usize,
+    /// Mean time of all tasks in microseconds, which is assumed for a key without a mean of its own.
+    mean: i64,
+}
+
+/// What is known about one key.
+#[derive(Debug)]
+struct Account<T> {
+    waiting: VecDeque<T>,
+    running: usize,
+    /// Credit in microseconds; a debt if it is negative.
+    credit: i64,
+    mean: Option<i64>,
+    weight: i64,
+}
+
+/// A message that may start.
+#[derive(Debug)]
+pub struct Started<T> {
+    /// The key of the message.
+    pub key: Key,
+    /// The message.
+    pub item: T,
+    /// Time that its task is assumed to take. It is already off the key's credit.
+    pub estimate: Duration,
+}
+
+impl<T> Shares<T> {
+    /// Creates shares without any message.
+    pub fn new(options: ShareOptions) -> Self {
+        Self { options, accounts: HashMap::new(), round: VecDeque::new(), waiting: 0, mean: QUANTUM }
+    }
+
+    /// Adds a message that waits.
+    pub fn add(&mut self, key: &Key, item: T) {
+        let account = match self.accounts.get_mut(key) {
+            Some(account) => account,
+            None => {
+                let weight = self.options.weights.get(key).map_or(1, |weight| weight.get().min(MOST_WEIGHT));
+                self.accounts.entry(key.clone()).or_insert(Account::new(weight))
+            }
+        };
+        if account.waiting.is_empty() {
+            self.round.push_back(key.clone());
+        }
+        account.waiting.push_back(item);
+        self.waiting += 1;
+    }
+
+    /// Takes the message that starts next; `None` if no key that waits may run another task.
+    pub fn start(&mut self) -> Option<Started<T>> {
+        let at = self.with_credit().or_else(|| {
+            self.new_round();
+            self.with_credit()
+        })?;
+        // Those that were passed over have neither credit nor a task to spare.
+        self.round.rotate_left(at);
+        let key = self.round.pop_front()?;
+        let (most, mean) = (self.most_running(), self.mean);
+        let account = self.accounts.get_mut(&key)?;
+        let item = account.waiting.pop_front()?;
+        let estimate = account.mean.unwrap_or(mean);
+        account.running += 1;
+        account.credit = account.credit.saturating_sub(estimate);
+        self.waiting -= 1;
+        if !account.waiting.is_empty() {
+            // It stays in front for as long as its credit lasts.
+            if account.may_start(most) && account.credit > 0 {
+                self.round.push_front(key.clone());
+            } else {
+                self.round.push_back(key.clone());
+            }
+        }
+        Some(Started { key, item, estimate: Duration::from_micros(estimate.unsigned_abs()) })
+    }
+
+    /// Records the end of a started message: its task took `time`, and `estimate` was assumed. A message that ended
+    /// without a task took no time.
+    pub fn ended(&mut self, key: &Key, estimate: Duration, time: Duration) {
+        let Some(account) = self.accounts.get_mut(key) else { return };
+        account.running = account.running.saturating_sub(1);
+        account.credit = account.credit.saturating_add(micros(estimate)).saturating_sub(micros(time));
+        if !time.is_zero() {
+            account.mean = Some(nearer(account.mean.unwrap_or(micros(time)), micros(time)));
+            self.mean = nearer(self.mean, micros(time));
+        }
+        let is_idle = account.waiting.is_empty() && account.running == 0;
+        if is_idle && (account.credit >= 0 || self.accounts.len() > MOST_REMEMBERED) {
+            self.accounts.remove(key);
+        }
+    }
+
+    /// Returns the number of messages that wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Returns whether the next call to [`Shares::start`] returns a message.
+    pub fn can_start(&self) -> bool {
+        let most = self.most_running();
+        self.accounts.values().any(|account| account.may_start(most))
+    }
+
+    /// Returns the keys with at least `count` messages that wait.
+    pub fn crowded(&self, count: usize) -> impl Iterator<Item = &Key> {
+        let accounts = self.accounts.iter();
+        accounts.filter(move |(_, account)| account.waiting.len() >= count.max(1)).map(|(key, _)| key)
+    }
+
+    /// Takes all messages that wait and for which `leaves` holds. It is called with each message, the number of messages
+    /// of its key that wait before it, and the number of all messages of its key that wait.
+    pub fn take_out(&mut self, mut leaves: impl FnMut(&T, usize, usize) -> bool) -> Vec<T> {
+        let mut taken = Vec::new();
+        for account in self.accounts.values_mut() {
+            let count = account.waiting.len();
+            let all = std::mem::take(&mut account.waiting).into_iter().enumerate();
+            for (index, item) in all {
+                if leaves(&item, index, count) {
+                    taken.push(item);
+                } else {
+                    account.waiting.push_back(item);
+                }
+            }
+        }
+        self.waiting -= taken.len();
+        self.round.retain(|key| self.accounts.get(key).is_some_and(|account| !account.waiting.is_empty()));
+        self.accounts.retain(|_, account| !account.is_forgotten());
+        taken
+    }
+
+    /// Returns the place in the round of the first key that may start a task and has credit.
+    fn with_credit(&self) -> Option<usize> {
+        let most = self.most_running();
+        self.round.iter().position(|key| {
+            self.accounts.get(key).is_some_and(|account| account.credit > 0 && account.may_start(most))
+        })
+    }
+
+    /// Gives all keys the credit of as many rounds as one of them needs to start a task.
+    fn new_round(&mut self) {
+        let most = self.most_running();
+        let needs = self.accounts.values().filter(|account| account.may_start(most));
+        let Some(rounds) = needs.map(Account::rounds_to_credit).min() else { return };
+        for account in self.accounts.values_mut() {
+            // A key that has no message saves nothing up, and one that may start none at most one round.
+            let most = if account.waiting.is_empty() { 0 } else { account.quantum() };
+            let given = account.credit.saturating_add(account.quantum().saturating_mul(rounds));
+            account.credit = given.min(most).max(account.credit);
+        }
+        self.accounts.retain(|_, account| !account.is_forgotten());
+    }
+
+    fn most_running(&self) -> usize {
+        self.options.max_per_key.map_or(usize::MAX, |most| most.get() as usize)
+    }
+}
+
+impl<T> Account<T> {
+    fn new(weight: u32) -> Self {
+        Self { waiting: VecDeque::new(), running: 0, credit: 0, mean: None, weight: weight.into() }
+    }
+
+    fn may_start(&self, most_running: usize) -> bool {
+        !self.waiting.is_empty() && self.running < most_running
+    }
+
+    fn quantum(&self) -> i64 {
+        QUANTUM * self.weight
+    }
+
+    /// Returns the number of rounds after which the account has credit.
+    fn rounds_to_credit(&self) -> i64 {
+        // The credit isn't positive here, and no less than the smallest number.
+        let missing = 1_i64.saturating_sub(self.credit).max(1);
+        (missing - 1) / self.quantum() + 1
+    }
+
+    /// Returns whether nothing is lost if the account is dropped.
+    fn is_forgotten(&self) -> bool {
+        self.waiting.is_empty() && self.running == 0 && self.credit >= 0
+    }
+}
+
+/// Returns the time in microseconds, at least one, so that no task is free; zero for no time.
+fn micros(time: Duration) -> i64 {
+    if time.is_zero() { 0 } else { i64::try_from(time.as_micros()).unwrap_or(i64::MAX).clamp(1, LONGEST) }
+}
+
+fn nearer(mean: i64, time: i64) -> i64 {
+    mean.saturating_add(time.saturating_sub(mean) / MEAN_OF).max(1)
+}
+
+#[cfg(test)]
+#[path = "shares_tests.rs"]
+mod tests;

@@ -1,0 +1,97 @@
+//! Messages of many keys on one queue: fair shares and caps.
+
+use crate::harness::{Depth, World, wait_until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+const QUEUE: &str = "sqlite:jobs.db";
+
+/// Sends messages of one key: with a message group, or with the attribute `tenant`.
+#[track_caller]
+fn send(world: &World, flag: &str, key: &str, bodies: &[&str]) {
+    let key = if flag == "--attribute" { format!("tenant={key}") } else { key.to_owned() };
+    let enqueue = world.wasmrun(["enqueue", "--queue", QUEUE, flag, &key]);
+    bodies.iter().fold(enqueue, |command, body| command.args(["--message", body])).succeeds();
+}
+
+/// Runs a worker until the queue is empty. Returns the keys of the messages in the order in which their tasks ended.
+fn keys_in_order(world: &World, options: &[&str]) -> Vec<String> {
+    let messages = world.peek(QUEUE);
+    let group_of: HashMap<_, _> =
+        messages.iter().map(|message| (&message["id"], &message["group"])).collect();
+    let worker = world.run("misbehave").args(["--instances", "1", "--until-empty", "--usage", "usage.jsonl"]);
+    let output = worker.args(options).succeeds();
+    assert_eq!(output.summary()["outcomes"], json!({"completed": messages.len()}), "{output}");
+    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
+    let key_of = |line: &str| {
+        let record: Value = serde_json::from_str(line).expect("JSON");
+        group_of[&record["message_id"]].as_str().unwrap_or("-").to_owned()
+    };
+    usage.lines().map(key_of).collect()
+}
+
+#[test]
+fn keys_with_few_messages_end_long_before_the_backlog_of_another() {
+    let last_small = |options: &[&str]| {
+        let world = World::with_queue(&[]);
+        send(&world, "--group", "big", &["ok"; 400]);
+        for key in ["a", "b", "c", "d"] {
+            send(&world, "--group", key, &["ok"; 5]);
+        }
+        let keys = keys_in_order(&world, options);
+        keys.iter().rposition(|key| key != "big").expect("a small key")
+    };
+    assert_eq!(last_small(&[]), 419, "without keys, messages start in the order of the queue");
+    let last = last_small(&["--key", "group"]);
+    assert!(last < 200, "the last message of a small key ended after {last} others");
+}
+
+/// Fills both instances of a worker with tasks of one key that never end, if nothing bounds it, and shows that the task
+/// of another key runs nevertheless.
+fn another_key_passes(flag: &str, source: &str, backlog: usize) {
+    let world = World::with_queue(&[]);
+    send(&world, flag, "greedy", &vec!["sleep-forever"; backlog]);
+    let worker = world.run("misbehave").args(["--instances", "2", "--stop-timeout", "100ms"]);
+    let worker = worker.args(["--timeout", "10m", "--key", source, "--max-per-key", "1"]).start();
+    wait_until("a task of the greedy key runs", || world.depth().in_flight > 0);
+    send(&world, flag, "modest", &["ok"]);
+    worker.until_logged("task completed");
+    worker.signal(Signal::TERM);
+    let output = worker.finish().succeeded();
+    assert_eq!(output.summary()["outcomes"], json!({"cancelled": 1, "completed": 1}), "{output}");
+    // All that was held is back, and no receive of it counts.
+    let Depth { visible, in_flight, delayed } = world.depth();
+    assert_eq!(visible + in_flight + delayed, backlog as u64);
+    let database = world.database();
+    let most: u32 =
+        database.query_row("SELECT max(receive_count) FROM message", [], |row| row.get(0)).expect("a number");
+    assert_eq!(most, 0, "{output}");
+}
+
+#[test]
+fn a_key_at_its_cap_lets_another_pass() {
+    another_key_passes("--group", "group", 4);
+    another_key_passes("--attribute", "attribute:tenant", 4);
+}
+
+#[test]
+fn a_long_backlog_of_a_key_at_its_cap_lets_another_pass() {
+    another_key_passes("--group", "group", 60);
+    // The queue can't see attributes: the worker releases some messages to find the other key.
+    another_key_passes("--attribute", "attribute:tenant", 60);
+}
+
+#[test]
+fn settings_of_keys_that_do_not_fit_are_refused() {
+    let world = World::with_queue(&[]);
+    let run = || world.run("misbehave");
+    let refused = run().args(["--key", "tenant"]).ends().exited_with(2);
+    assert!(refused.to_string().contains("attribute:NAME"), "{refused}");
+    run().args(["--max-per-key", "2"]).fails_with(2, "--max-per-key");
+    run().args(["--weight", "acme=2"]).fails_with(2, "--weight");
+    run().args(["--key", "group", "--weight", "acme=0"]).fails_with(2, "--weight acme=0");
+    run().args(["--key", "group", "--timeout", "10m", "--max-visibility", "15m"]).fails_with(2, "--key");
+    world.write("wasmrun.toml", "[worker]\nkey = 'body:/tenant'\nmax-per-key = 3\n[weight]\nacme = 2\n");
+    run().args(["--config", "wasmrun.toml", "--check"]).succeeds();
+}
