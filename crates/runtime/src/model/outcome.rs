@@ -2,7 +2,7 @@
 
 use crate::model::limits::Limit;
 use crate::model::text::OneLine;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub enum Cancel {
 }
 
 /// The kinds of [`Outcome`], for policies, counts and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutcomeKind {
     /// [`Outcome::Completed`]

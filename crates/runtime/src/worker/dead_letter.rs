@@ -2,14 +2,12 @@
 
 use super::Worker;
 use super::decision::Decision;
-use crate::model::message::{
-    Attribute, AttributeValue, MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage,
-};
+use crate::model::dead_letter::DeadLetter;
+use crate::model::message::{MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage};
 use crate::model::outcome::Outcome;
 use crate::model::usage::Settled;
 use crate::ports::queue::{Queue, QueueError};
 use crate::task::component::Report;
-use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -50,16 +48,15 @@ fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) ->
         // If a crash lets the message be dead-lettered twice, it arrives once.
         dead.deduplication_id = Some(message.id.clone());
     }
-    let value = json!({
-        "outcome": outcome.kind(),
-        "reason": outcome.reason(),
-        "receive_count": message.receive_count,
-        "message_id": message.id,
-        "queue": way.queue,
-        "component": way.component,
-    });
-    dead.attributes
-        .push(Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text(value.to_string()) });
+    let record = DeadLetter {
+        outcome: outcome.kind(),
+        reason: outcome.reason().map(Into::into),
+        receive_count: message.receive_count,
+        message_id: message.id.clone(),
+        queue: way.queue.into(),
+        component: way.component.into(),
+    };
+    dead.attributes.push(record.to_attribute());
     if dead.attributes.len() > MAX_ATTRIBUTES || dead.validate().is_err() {
         tracing::warn!(
             message_id = message.id,
@@ -127,6 +124,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::message::{Attribute, AttributeValue};
 
     fn message() -> Message {
         let attributes = vec![Attribute { name: "a".into(), value: AttributeValue::Binary(vec![1]) }];
