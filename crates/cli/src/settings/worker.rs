@@ -71,6 +71,11 @@ settings! {
         #[arg(long, value_name = "N/TIME", env = "WASMRUN_RATE", value_parser = typed::<Rate>)]
         #[serde(deserialize_with = "written")]
         pub(crate) rate: Option<Rate>,
+        /// Longest time between the sending of a message and its receive. An older message ends as expired without a
+        /// task, and is dead-lettered unless --on expired=drop [default: unlimited]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_AGE", value_parser = typed::<Duration>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) max_age: Option<Duration>,
         /// Look for a new version of the component at this interval, and start new tasks on it: at least 1s
         /// [default: the version at the start]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPONENT_REFRESH", value_parser = typed::<Interval>)]

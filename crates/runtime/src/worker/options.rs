@@ -42,6 +42,8 @@ pub struct WorkerOptions {
     pub waits_for_backends: bool,
     /// The rate at which tasks may start; `None`: no limit.
     pub rate: Option<Rate>,
+    /// Longest time between the sending of a message and its receive, after which it is not handled; `None`: no limit.
+    pub max_age: Option<Duration>,
     /// Called before tasks start.
     pub starting: Option<Arc<dyn TasksStart>>,
     /// Whether to ask the queue for its depth every few seconds, for metrics and status.
@@ -66,6 +68,7 @@ impl Default for WorkerOptions {
             max_consecutive_failures: NonZeroU32::new(36),
             waits_for_backends: true,
             rate: None,
+            max_age: None,
             starting: None,
             watch_depth: false,
             observers: Vec::new(),

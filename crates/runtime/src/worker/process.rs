@@ -42,7 +42,10 @@ impl Worker {
             self.tally.counters.leases_expired.add(1);
             return;
         }
-        let report = self.run_task(&leased, &in_progress.abandon).await;
+        let report = match self.expired(&leased) {
+            Some(report) => report,
+            None => self.run_task(&leased, &in_progress.abandon).await,
+        };
         let (report, attribution) = if self.options.waits_for_backends {
             self.attribute(&leased.message, report).await
         } else {

@@ -25,11 +25,12 @@ struct Group {
 }
 
 /// Flags of a worker that have no meaning for a service, as it has no queue and no messages.
-const OF_QUEUES: [&str; 12] = [
+const OF_QUEUES: [&str; 13] = [
     "until-empty",
     "dead-letter",
     "backoff",
     "max-visibility",
+    "max-age",
     "on-lease-expired",
     "body-store",
     "raw-body",
@@ -56,6 +57,7 @@ const FLAGS: [Group; 13] = [
         others: &[
             "backoff",
             "max-visibility",
+            "max-age",
             "on-lease-expired",
             "body-store",
             "raw-body",

@@ -32,7 +32,7 @@ pub(crate) use self::manifests::{
 pub(crate) use self::queues::{EnqueueArgs, QueueArgs, QueueCommand};
 pub(crate) use self::simulate::{ModelArgs, SimulateArgs};
 pub(crate) use self::tasks::{InvokeArgs, RunArgs, ServeArgs, TaskArgs};
-pub(crate) use self::walks::{SelectArgs, WalkArgs};
+pub(crate) use self::walks::WalkArgs;
 pub(crate) use self::workers::{FargateSize, HealthArgs, ReportArgs, TopArgs};
 
 use clap::{Parser, Subcommand};

@@ -45,7 +45,7 @@ pub(crate) struct RunArgs {
     /// Queue: an SQS queue's URL, ARN or name; sqlite:PATH or sqlite:PATH#NAME
     #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE")]
     pub(crate) queue: Option<String>,
-    /// Action for an outcome (retry, rejected, limit-exceeded, timed-out, trapped): retry, dead-letter or
+    /// Action for an outcome (retry, rejected, limit-exceeded, timed-out, trapped, expired): retry, dead-letter or
     /// drop
     #[arg(long, value_name = "OUTCOME=ACTION")]
     pub(crate) on: Vec<String>,

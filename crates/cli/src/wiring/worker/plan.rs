@@ -114,13 +114,14 @@ impl RunPlan {
 
     /// Returns the first setting that has no meaning for a service. Those of commands are refused with the component.
     fn of_queues(&self) -> Option<&'static str> {
-        let WorkerSettings { until_empty, dead_letter, backoff, max_visibility, body_store, .. } =
+        let WorkerSettings { until_empty, dead_letter, backoff, max_visibility, body_store, max_age, .. } =
             &self.worker;
         let set = [
             ("until-empty", until_empty.is_some()),
             ("dead-letter", dead_letter.is_some()),
             ("backoff", backoff.is_some()),
             ("max-visibility", max_visibility.is_some()),
+            ("max-age", max_age.is_some()),
             ("on-lease-expired", self.worker.has_on_lease_expired()),
             ("body-store", body_store.is_some()),
             ("max-consecutive-failures", self.worker.has_max_consecutive_failures()),
@@ -141,6 +142,13 @@ impl RunPlan {
 
     /// Refuses outcomes that the user sends to a dead-letter queue if there is none.
     pub(super) fn check_dead_letters(&self, has_dead_letter_queue: bool) -> Result<(), Failure> {
+        let expires = self.worker.max_age.is_some() && self.outcomes.policy.expired == Action::DeadLetter;
+        if expires && !has_dead_letter_queue {
+            return Err(Failure::usage(format!(
+                "--max-age needs a dead-letter queue, and the queue {} names none: add --dead-letter URL, or --on expired=drop",
+                self.queue_url
+            )));
+        }
         match self.outcomes.dead_lettered.first() {
             Some(outcome) if !has_dead_letter_queue => Err(Failure::usage(format!(
                 "--on {outcome}=dead-letter needs a dead-letter queue, and the queue {} names none: add --dead-letter URL",
@@ -172,6 +180,7 @@ impl RunPlan {
             on_lease_expired: worker.on_lease_expired(),
             max_consecutive_failures: worker.max_consecutive_failures(),
             rate: worker.rate,
+            max_age: worker.max_age,
             watch_depth: self.watching.listen.is_some() || self.otlp.metrics.is_some(),
             ..defaults
         })
@@ -275,6 +284,11 @@ mod tests {
         let default = plan("x.wasm --queue q", "").expect("a plan");
         assert!(default.check_dead_letters(false).is_ok());
         assert!(default.keeps_rejected(false) && !default.keeps_rejected(true));
+        // A message that is too old would be received again and again.
+        let aged = plan("x.wasm --queue q --max-age 1h", "").expect("a plan");
+        assert!(aged.check_dead_letters(true).is_ok() && aged.check_dead_letters(false).is_err());
+        let dropped = plan("x.wasm --queue q --max-age 1h --on expired=drop", "").expect("a plan");
+        assert!(dropped.check_dead_letters(false).is_ok());
         let dropped = plan("x.wasm --queue q --on rejected=drop", "").expect("a plan");
         assert!(!dropped.keeps_rejected(false));
     }
