@@ -39,7 +39,9 @@ fn set(policy: &mut Policy, outcome: &str, action: &str) -> Result<Action, Strin
         "limit-exceeded" => &mut policy.limit_exceeded,
         "timed-out" => &mut policy.timed_out,
         "trapped" => &mut policy.trapped,
-        "expired" if action == "retry" => return Err("a message that is too old stays too old: dead-letter or drop".into()),
+        "expired" if action == "retry" => {
+            return Err("a message that is too old stays too old: dead-letter or drop".into());
+        }
         "expired" => &mut policy.expired,
         _ => {
             return Err(format!(

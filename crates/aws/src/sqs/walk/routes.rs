@@ -17,8 +17,8 @@ const MAX_PAGES: usize = 10;
 pub(in super::super) enum Routes {
     /// All go to the queue with this URL.
     To(String),
-    /// Each goes to one of these source queues. The error says why they aren't known.
-    Sources(Result<Vec<String>, String>),
+    /// Each goes to one of these source queues.
+    Sources(Vec<String>),
 }
 
 impl Routes {
@@ -50,22 +50,14 @@ impl Routes {
         for _ in 0..MAX_PAGES {
             let request = queue.client.list_dead_letter_source_queues().queue_url(&queue.url);
             let answer = request.max_results(1000).set_next_token(next).send().await;
-            match answer.map_err(|error| queue_error(Failure::from(error))) {
-                Ok(answer) => {
-                    sources.extend(answer.queue_urls);
-                    next = answer.next_token;
-                }
-                Err(error @ QueueError::Unavailable(_)) => return Err(error),
-                // A missing right, or a server that doesn't know the call.
-                Err(error) => {
-                    return Ok(Self::Sources(Err(format!("the source queues cannot be listed: {error}"))));
-                }
-            }
+            let answer = answer.map_err(|error| not_listed(queue_error(Failure::from(error))))?;
+            sources.extend(answer.queue_urls);
+            next = answer.next_token;
             if next.is_none() {
                 break;
             }
         }
-        Ok(Self::Sources(Ok(sources)))
+        Ok(Self::Sources(sources))
     }
 
     /// Returns the URL of the queue that a message goes to.
@@ -77,10 +69,9 @@ impl Routes {
         let id = &found.message.id;
         let url = match self {
             Self::To(url) => url,
-            Self::Sources(Ok(sources)) => {
+            Self::Sources(sources) => {
                 source(found, sources).map_err(|why| format!("the message {id} {why}"))?
             }
-            Self::Sources(Err(why)) => return Err(why.clone()),
         };
         if is_fifo_url(url) && found.message.group.is_none() {
             return Err(format!(
@@ -88,6 +79,17 @@ impl Routes {
             ));
         }
         Ok(url)
+    }
+}
+
+/// Describes source queues that can't be listed: a right is missing, or the server doesn't know the call.
+fn not_listed(error: QueueError) -> QueueError {
+    match error {
+        QueueError::Unavailable(_) => error,
+        error => QueueError::Unusable(format!(
+            "its source queues cannot be listed: {}; name a queue with --to URL",
+            error.to_string().trim_end_matches('.')
+        )),
     }
 }
 

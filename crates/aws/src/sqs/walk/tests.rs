@@ -148,7 +148,7 @@ fn by_reason(reason: &str) -> Filter {
 }
 
 fn sources() -> Option<Routes> {
-    Some(Routes::Sources(Ok(vec![SOURCE.into()])))
+    Some(Routes::Sources(vec![SOURCE.into()]))
 }
 
 async fn walk(fake: &Fake, filter: &Filter, action: WalkAction<'_>) -> Walked {

@@ -6,7 +6,7 @@
 use crate::output::Output;
 use serde_json::{Value, json};
 use std::time::SystemTime;
-use wasmrun_runtime::model::message::{AttributeValue, Message};
+use wasmrun_runtime::model::message::{AttributeValue, Message, OUTCOME_ATTRIBUTE};
 use wasmrun_runtime::ports::walk::Found;
 
 /// Maximum number of characters of a text in a list.
@@ -81,7 +81,8 @@ pub(super) fn print(found: &Found, output: &Output) {
         line("source queue", &dead.queue);
         line("source id", &format!("{}, received {} times", dead.message_id, dead.receive_count));
     }
-    for attribute in &message.attributes {
+    let is_shown = |name: &str| dead_letter.is_some() && name == OUTCOME_ATTRIBUTE;
+    for attribute in message.attributes.iter().filter(|attribute| !is_shown(&attribute.name)) {
         let value = match &attribute.value {
             AttributeValue::Text(text) | AttributeValue::Number(text) => text.clone(),
             AttributeValue::Binary(bytes) => format!("({} bytes)", bytes.len()),

@@ -56,18 +56,19 @@ impl Walking<'_> {
             false => found::print(found, output),
         };
         let mut walked = self.run(&*queue, WalkAction::Look(&show), output).await?;
-        match walked.end {
-            WalkEnd::Limit => walked.end = WalkEnd::Complete,
-            WalkEnd::Complete => {
-                let id = self.filter.ids.first().map_or("", String::as_str);
-                return Err(Failure::usage(format!(
-                    "the queue {} has no visible message with the ID {id}",
-                    self.url
-                )));
-            }
-            _ => {}
+        let is_missing = walked.selected == 0;
+        if walked.end == WalkEnd::Limit {
+            walked.end = WalkEnd::Complete;
         }
-        self.end(walked, output)
+        let code = self.end(walked, output)?;
+        if is_missing && code == ExitCode::SUCCESS {
+            let id = self.filter.ids.first().map_or("", String::as_str);
+            return Err(Failure::usage(format!(
+                "the queue {} has no visible message with the ID {id}",
+                self.url
+            )));
+        }
+        Ok(code)
     }
 
     /// Moves the selected messages to their source queues, or to the queue `to`.

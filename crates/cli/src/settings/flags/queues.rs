@@ -73,20 +73,20 @@ const LIST_HELP: &str = on_sqs!(
     "\
 Examples:
   wasmrun queue list sqlite:jobs.db#dead
-  wasmrun queue list uploads-dead --outcome rejected --since 24h --limit 20
-  wasmrun queue list uploads-dead --reason 'disk is full' --json"
+  wasmrun queue list dead --outcome rejected --since 24h --limit 20
+  wasmrun queue list dead --reason 'disk is full' --json"
 );
 const SHOW_HELP: &str = on_sqs!(
     "\
-Examples:
-  wasmrun queue show sqlite:jobs.db#dead 0b9c4a52-7c6f-4a3e-9f0e-2d5d3c1f8a11"
+With an ID that `queue list` printed:
+  wasmrun queue show dead 0b9c4a52-7c6f-4a3e-9f0e-2d5d3c1f8a11"
 );
 const REDRIVE_HELP: &str = on_sqs!(
     "\
 Examples:
   wasmrun queue redrive sqlite:jobs.db#dead
-  wasmrun queue redrive uploads-dead --reason 'disk is full'
-  wasmrun queue redrive uploads-dead --outcome timed-out --to uploads-slow
+  wasmrun queue redrive dead --reason 'disk is full'
+  wasmrun queue redrive dead --outcome timed-out --to uploads
 
 A message is sent to its source queue and then deleted from the dead-letter queue: if the command is killed in \
 between, both queues have it. It starts again, with a receive count of zero and without the attribute `wasmrun`."
@@ -95,7 +95,7 @@ const DROP_HELP: &str = on_sqs!(
     "\
 Examples:
   wasmrun queue drop sqlite:jobs.db#dead --reason 'no image'
-  wasmrun queue drop uploads-dead --id 5fea7756-0ea4-451a-a703-a558b933e274
+  wasmrun queue drop dead --id 5fea7756-0ea4-451a-a703-a558b933e274
 
 `wasmrun queue purge` deletes all messages of a queue."
 );
@@ -107,10 +107,9 @@ Examples:
   wasmrun queue create sqlite:jobs.db --visibility-timeout 5m --max-receives 3
   wasmrun queue stats sqlite:jobs.db
   wasmrun queue stats uploads
-  wasmrun queue list uploads-dead --outcome rejected --since 24h
-  wasmrun queue show sqlite:jobs.db#dead 0b9c4a52-7c6f-4a3e-9f0e-2d5d3c1f8a11
-  wasmrun queue redrive uploads-dead --reason 'disk is full'
-  wasmrun queue drop uploads-dead --reason 'no image' --limit 100")]
+  wasmrun queue list dead --outcome rejected --since 24h
+  wasmrun queue redrive dead --reason 'disk is full'
+  wasmrun queue drop dead --reason 'no image' --limit 100")]
 pub(crate) struct QueueArgs {
     #[command(subcommand)]
     pub(crate) command: QueueCommand,
