@@ -1,7 +1,7 @@
 //! Walks over dead-letter queues: `queue list`, `show`, `redrive` and `drop`.
 
 use crate::harness::{
-    Amazon, Call, Command, Depth, Output, ScriptedSqs, World, field, lock, partly, refusal, signed,
+    Amazon, Call, Command, Depth, Output, ScriptedSqs, World, field, guest, lock, partly, refusal, signed,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -181,6 +181,24 @@ fn a_walk_that_is_interrupted_makes_its_messages_visible_again() {
     assert_eq!(queue.depth(), [40, 0], "{output}");
     assert_eq!(queue.received(), 30, "each message once: {output}");
     assert!(queue.asked("ReceiveMessage").iter().all(|input| input["VisibilityTimeout"].as_u64() > Some(60)));
+}
+
+#[test]
+fn the_task_of_a_dead_letter_runs_again_with_the_same_end() {
+    let world = World::with_queue(&[]);
+    world.send(["reject no image"]);
+    world.run("misbehave").args(["--until-empty", "--deterministic", "--usage", "usage.jsonl"]).succeeds();
+    let usage: Value = serde_json::from_slice(&world.read("usage.jsonl")).expect("a line");
+    let id = printed(&world.wasmrun(["queue", "list", DEAD, "--json"]).succeeds(), "id").remove(0);
+    let replay = || world.wasmrun(["replay", DEAD, &id, "--deterministic"]).arg(guest("misbehave"));
+    let replayed = replay().args(World::grants()).arg("--json").ends().exited_with(1);
+    assert!(replayed.to_string().contains("as recorded: the same outcome and reason"), "{replayed}");
+    let report = replayed.json();
+    assert_eq!((&report["reason"], &report["usage"]["fuel"]), (&json!("no image"), &usage["fuel"]));
+    let differs = replay().args(World::grants()).args(["--fuel", "10"]).ends().exited_with(1);
+    assert!(differs.to_string().contains("recorded: rejected (no image)"), "{differs}");
+    world.wasmrun(["replay", DEAD, "no-such-id"]).arg(guest("misbehave")).fails_with(2, "no visible message");
+    assert_eq!(world.dead(), Depth::visible(1), "it stays");
 }
 
 #[test]

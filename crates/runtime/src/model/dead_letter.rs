@@ -15,6 +15,9 @@ pub struct DeadLetter {
     pub receive_count: u32,
     /// ID of the message in its source queue.
     pub message_id: String,
+    /// When the message was sent to its source queue (RFC 3339). `None` in records of a time that can't be written so.
+    #[serde(default)]
+    pub sent_at: Option<String>,
     /// URL of the source queue.
     pub queue: String,
     /// Name of the component.
@@ -55,6 +58,7 @@ mod tests {
                 reason,
                 receive_count: 3,
                 message_id: "m".into(),
+                sent_at: Some("2026-11-24T15:00:00.25Z".into()),
                 queue,
                 component: "c.wasm".into(),
             };

@@ -163,6 +163,7 @@ mod tests {
             reason: reason.map(Into::into),
             receive_count: 1,
             message_id: "m".into(),
+            sent_at: None,
             queue: "memory:q".into(),
             component: "c.wasm".into(),
         };

@@ -53,6 +53,7 @@ fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) ->
         reason: outcome.reason().map(Into::into),
         receive_count: message.receive_count,
         message_id: message.id.clone(),
+        sent_at: jiff::Timestamp::try_from(message.sent_at).ok().map(|time| time.to_string()),
         queue: way.queue.into(),
         component: way.component.into(),
     };
@@ -157,6 +158,8 @@ mod tests {
         assert_eq!(why["outcome"], "rejected");
         assert_eq!(why["reason"], "no \"image\"\n");
         assert_eq!(why["receive_count"], 3);
+        let sent_at: jiff::Timestamp = why["sent_at"].as_str().expect("text").parse().expect("a time");
+        assert_eq!(std::time::SystemTime::from(sent_at), message.sent_at);
     }
 
     #[test]

@@ -132,6 +132,7 @@ fn dead_letter(id: usize, reason: &str) -> SqsMessage {
         reason: Some(reason.into()),
         receive_count: 1,
         message_id: "m".into(),
+        sent_at: None,
         queue: SOURCE.into(),
         component: "c.wasm".into(),
     };

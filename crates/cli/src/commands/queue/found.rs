@@ -80,6 +80,7 @@ pub(super) fn print(found: &Found, output: &Output) {
         line("component", &dead.component);
         line("source queue", &dead.queue);
         line("source id", &format!("{}, received {} times", dead.message_id, dead.receive_count));
+        line("source sent", dead.sent_at.as_deref().unwrap_or("-"));
     }
     let is_shown = |name: &str| dead_letter.is_some() && name == OUTCOME_ATTRIBUTE;
     for attribute in message.attributes.iter().filter(|attribute| !is_shown(&attribute.name)) {

@@ -6,8 +6,10 @@ use crate::output::failure::{EXIT_INTERRUPTED, Failure};
 use crate::settings::flags::WalkArgs;
 use crate::wiring::backends::Backends;
 use crate::wiring::signals::StopSignals;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 use wasmrun_runtime::ports::queue::QueueAdmin;
@@ -21,7 +23,12 @@ pub(super) struct Walking<'a> {
     pub(super) args: &'a WalkArgs,
 }
 
-impl Walking<'_> {
+impl<'a> Walking<'a> {
+    /// A walk to the one message that the filter names by its ID.
+    pub(super) fn to_one(url: &'a str, filter: &'a Filter, args: &'a WalkArgs) -> Self {
+        Self { url, filter, limit: Some(1), args }
+    }
+
     /// Prints the selected messages, each on a line.
     pub(super) async fn list(
         &self,
@@ -29,7 +36,7 @@ impl Walking<'_> {
         output: &Output,
         as_json: bool,
     ) -> Result<ExitCode, Failure> {
-        let queue = self.open(backends, output).await?;
+        let queue = self.open(backends).await?;
         if !as_json {
             output.print(found::HEADER);
         }
@@ -39,7 +46,8 @@ impl Walking<'_> {
         };
         let walked = self.run(&*queue, WalkAction::Look(&show), output).await?;
         let (selected, looked_at) = (walked.selected, walked.looked_at);
-        output.note(format_args!("selected {selected} of the {looked_at} messages looked at"));
+        let counts = if queue.walk_receives() { "; each was received, which counts" } else { "" };
+        output.note(format_args!("selected {selected} of the {looked_at} messages looked at{counts}"));
         self.end(walked, output)
     }
 
@@ -50,25 +58,36 @@ impl Walking<'_> {
         output: &Output,
         as_json: bool,
     ) -> Result<ExitCode, Failure> {
-        let queue = self.open(backends, output).await?;
-        let show = |found: &Found| match as_json {
-            true => output.print(&found::as_json(found).to_string()),
-            false => found::print(found, output),
+        let Some(found) = self.find(backends, output).await? else {
+            return Ok(ExitCode::from(EXIT_INTERRUPTED));
         };
+        match as_json {
+            true => output.print(&found::as_json(&found).to_string()),
+            false => found::print(&found, output),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Returns the one message that the filter selects, or `None` if a signal stopped the walk before.
+    pub(super) async fn find(&self, backends: &Backends, output: &Output) -> Result<Option<Found>, Failure> {
+        let queue = self.open(backends).await?;
+        let place = Mutex::new(None);
+        let show = |found: &Found| *place.lock() = Some(found.clone());
         let mut walked = self.run(&*queue, WalkAction::Look(&show), output).await?;
-        let is_missing = walked.selected == 0;
-        if walked.end == WalkEnd::Limit {
+        let found = place.into_inner();
+        if found.is_some() {
             walked.end = WalkEnd::Complete;
         }
-        let code = self.end(walked, output)?;
-        if is_missing && code == ExitCode::SUCCESS {
+        let is_stopped = walked.end == WalkEnd::Stopped;
+        self.end(walked, output)?;
+        if found.is_none() && !is_stopped {
             let id = self.filter.ids.first().map_or("", String::as_str);
             return Err(Failure::usage(format!(
                 "the queue {} has no visible message with the ID {id}",
                 self.url
             )));
         }
-        Ok(code)
+        Ok(found)
     }
 
     /// Moves the selected messages to their source queues, or to the queue `to`.
@@ -79,7 +98,7 @@ impl Walking<'_> {
         to: Option<&str>,
         as_json: bool,
     ) -> Result<ExitCode, Failure> {
-        let queue = self.open(backends, output).await?;
+        let queue = self.open(backends).await?;
         // Opened here so that an error names this queue.
         let to = match to {
             Some(to) => Some(backends.open_queue(to).await?.queue.url().to_owned()),
@@ -124,7 +143,7 @@ impl Walking<'_> {
                 "no filter selects the messages to drop: add --id, --outcome, --reason, --component or --since, or delete all messages with `wasmrun queue purge`",
             ));
         }
-        let queue = self.open(backends, output).await?;
+        let queue = self.open(backends).await?;
         let walked = self.run(&*queue, WalkAction::Drop, output).await?;
         if as_json {
             output.print(&as_value("deleted", &walked).to_string());
@@ -138,11 +157,7 @@ impl Walking<'_> {
     }
 
     /// Opens the queue. Refuses a queue whose redrive policy would count the receives of a walk.
-    async fn open(
-        &self,
-        backends: &Backends,
-        output: &Output,
-    ) -> Result<std::sync::Arc<dyn QueueAdmin>, Failure> {
+    async fn open(&self, backends: &Backends) -> Result<Arc<dyn QueueAdmin>, Failure> {
         let queue = backends.open_queue(self.url).await?.queue;
         if !queue.walk_receives() {
             return Ok(queue);
@@ -153,16 +168,7 @@ impl Walking<'_> {
                 "the queue {} moves a message to {} after {} receives, and looking at a message is a receive: name the dead-letter queue instead, or add --allow-receives",
                 self.url, redrive.dead_letter, redrive.max_receives
             ))),
-            _ => {
-                output.note(format_args!(
-                    "receiving the messages of {}: each receive counts, and messages are invisible to others meanwhile",
-                    self.url
-                ));
-                if attributes.fifo {
-                    output.note("of a FIFO queue, a walk sees the first ten messages of each message group");
-                }
-                Ok(queue)
-            }
+            _ => Ok(queue),
         }
     }
 

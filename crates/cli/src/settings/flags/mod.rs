@@ -2,7 +2,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `tasks` | `run`, `serve`, `invoke` and the flags that they share |
+//! | `tasks` | `run`, `serve`, `invoke`, `replay` and the flags that they share |
 //! | `queues` | `enqueue` and `queue` |
 //! | `walks` | the flags that `queue list`, `show`, `redrive` and `drop` share |
 //! | `workers` | `health`, `top` and `report` |
@@ -31,7 +31,7 @@ pub(crate) use self::manifests::{
 };
 pub(crate) use self::queues::{EnqueueArgs, QueueArgs, QueueCommand};
 pub(crate) use self::simulate::{ModelArgs, SimulateArgs};
-pub(crate) use self::tasks::{InvokeArgs, RunArgs, ServeArgs, TaskArgs};
+pub(crate) use self::tasks::{InvokeArgs, ReplayArgs, RunArgs, ServeArgs, TaskArgs};
 pub(crate) use self::walks::WalkArgs;
 pub(crate) use self::workers::{FargateSize, HealthArgs, ReportArgs, TopArgs};
 
@@ -64,6 +64,7 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     Serve(Box<ServeArgs>),
     Invoke(Box<InvokeArgs>),
+    Replay(Box<ReplayArgs>),
     Enqueue(EnqueueArgs),
     Queue(QueueArgs),
     New(NewArgs),

@@ -64,7 +64,8 @@ macro_rules! on_sqs {
 
 On SQS the command receives messages to look at them, and each receive counts. It makes the messages that it \
 doesn't move or delete visible again when it ends, also on SIGINT and SIGTERM. If it is killed, they are \
-invisible until about --max-time after its start. On sqlite: nothing changes by looking."
+invisible until about --max-time after its start. Of a FIFO queue it sees the first ten messages of each \
+message group. On sqlite: nothing changes by looking."
         )
     };
 }

@@ -14,6 +14,7 @@ fn dead_letter(queue: &SqliteQueue, body: &str, reason: &str) -> OutgoingMessage
         reason: Some(reason.into()),
         receive_count: 1,
         message_id: "m".into(),
+        sent_at: None,
         queue: queue.url().into(),
         component: "c.wasm".into(),
     };
