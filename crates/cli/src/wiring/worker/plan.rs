@@ -9,7 +9,7 @@ use crate::settings::serve::ServePlan;
 use crate::settings::task::TaskPlan;
 use crate::settings::usage_size::usage_bytes;
 use crate::settings::watch::WatchSettings;
-use crate::settings::worker::WorkerSettings;
+use crate::settings::worker::{Interval, WorkerSettings};
 use crate::wiring::usage_log;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -180,7 +180,7 @@ impl RunPlan {
             on_lease_expired: worker.on_lease_expired(),
             max_consecutive_failures: worker.max_consecutive_failures(),
             rate: worker.rate,
-            max_age: worker.max_age,
+            max_age: worker.max_age.map(|Interval(age)| age),
             watch_depth: self.watching.listen.is_some() || self.otlp.metrics.is_some(),
             ..defaults
         })
