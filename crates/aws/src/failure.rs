@@ -139,6 +139,7 @@ actions! {
     sqs::delete_message_batch::DeleteMessageBatchError => "sqs:DeleteMessage",
     sqs::get_queue_attributes::GetQueueAttributesError => "sqs:GetQueueAttributes",
     sqs::get_queue_url::GetQueueUrlError => "sqs:GetQueueUrl",
+    sqs::list_dead_letter_source_queues::ListDeadLetterSourceQueuesError => "sqs:ListDeadLetterSourceQueues",
     sqs::purge_queue::PurgeQueueError => "sqs:PurgeQueue",
     sqs::receive_message::ReceiveMessageError => "sqs:ReceiveMessage",
     sqs::send_message_batch::SendMessageBatchError => "sqs:SendMessage",

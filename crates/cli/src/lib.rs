@@ -20,7 +20,7 @@ mod wiring;
 #[cfg(feature = "compiler")]
 use self::commands::compile;
 use self::commands::{
-    cases, enqueue, health, inspect, invoke, manifest, new, policy, push, queue, report, run, serve,
+    cases, enqueue, health, inspect, invoke, manifest, new, policy, push, queue, replay, report, run, serve,
     simulate, top,
 };
 use self::output::failure::Failure;
@@ -102,6 +102,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Run(args) => block_on(run::run(*args)),
         Command::Serve(args) => block_on(serve::serve(*args)),
         Command::Invoke(args) => block_on(invoke::invoke(*args)),
+        Command::Replay(args) => block_on(replay::replay(*args)),
         Command::Enqueue(args) => block_on(enqueue::enqueue(args)),
         Command::Queue(args) => block_on(queue::queue(args)),
         Command::Health(args) => block_on(health::health(args)),

@@ -156,7 +156,9 @@ fn status(end: Option<End>) -> StatusCode {
     let Some(End { outcome, limit }) = end else { return StatusCode::SERVICE_UNAVAILABLE };
     match outcome {
         OutcomeKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-        OutcomeKind::Cancelled | OutcomeKind::HostFailed => StatusCode::SERVICE_UNAVAILABLE,
+        OutcomeKind::Cancelled | OutcomeKind::HostFailed | OutcomeKind::Expired => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         OutcomeKind::LimitExceeded if limit == Some(Limit::HttpReceivedSize) => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

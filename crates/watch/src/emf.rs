@@ -192,6 +192,7 @@ fn name(kind: OutcomeKind) -> &'static str {
         OutcomeKind::Trapped => "TasksTrapped",
         OutcomeKind::HostFailed => "TasksHostFailed",
         OutcomeKind::Cancelled => "TasksCancelled",
+        OutcomeKind::Expired => "TasksExpired",
     }
 }
 

@@ -182,7 +182,7 @@ fn a_queue_that_cannot_be_used_is_named_with_what_is_wrong() {
 }
 
 /// The queue commands that create no queue.
-const QUEUE_COMMANDS: [&str; 4] = ["stats", "peek", "purge", "redrive"];
+const QUEUE_COMMANDS: [&str; 5] = ["stats", "peek", "purge", "list", "redrive"];
 
 /// Overwrites all pages of a queue except the first with noise.
 fn damage(world: &World) {

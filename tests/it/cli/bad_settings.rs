@@ -77,13 +77,14 @@ fn flags(world: &World, command: &[&str]) -> Vec<(String, String)> {
 }
 
 /// Each command with the other arguments that it needs, none of which name anything usable.
-const COMMANDS: [(&[&str], &[&str]); 12] = [
+const COMMANDS: [(&[&str], &[&str]); 13] = [
     (&["run"], &["--check", "--queue", "sqlite:jobs.db", "missing.wasm"]),
     (&["invoke"], &["missing.wasm"]),
     (&["policy"], &[]),
     (&["enqueue"], &[]),
     (&["queue", "create"], &["sqlite:new.db"]),
     (&["queue", "peek"], &["sqlite:jobs.db"]),
+    (&["queue", "list"], &["sqlite:jobs.db"]),
     (&["queue", "redrive"], &["sqlite:jobs.db"]),
     (&["inspect"], &["missing.wasm"]),
     (&["compile"], &["missing.wasm"]),

@@ -85,11 +85,6 @@ fn redriving_a_queue_that_is_no_dead_letter_queue_fails_and_names_the_one_that_i
     let output = redrive("sqlite:jobs.db").fails_with(2, "it is empty, and its dead-letter queue sqlite:/");
     assert!(output.error().contains("jobs.db#dead holds 1"), "{output}");
     assert_eq!(redrive("sqlite:jobs.db#dead").succeeds().stdout, ["moved 1 back"]);
-    let sqs = world
-        .wasmrun(["queue", "redrive", SQS])
-        .env("AWS_ACCESS_KEY_ID", "x")
-        .env("AWS_SECRET_ACCESS_KEY", "x");
-    sqs.fails_with(3, "--source-arn ARN --destination-arn ARN");
 }
 
 /// The warnings about unknown variables.

@@ -177,14 +177,27 @@ impl Amazon {
 
     /// Sends messages in batches of ten.
     pub(crate) fn send_all(&self, url: &str, bodies: impl Iterator<Item = String>) {
-        use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-        let entries: Vec<_> = bodies
-            .enumerate()
-            .map(|(index, body)| {
-                let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
-                entry.build().expect("all fields")
-            })
-            .collect();
+        self.send_all_with(url, "", bodies.map(|body| (body, String::new())));
+    }
+
+    /// Sends messages in batches of ten, each with its own value of an attribute, unless the value is empty.
+    pub(crate) fn send_all_with(
+        &self,
+        url: &str,
+        attribute: &str,
+        messages: impl Iterator<Item = (String, String)>,
+    ) {
+        use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+        let value = |text: String| {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(text).build();
+            [(attribute.to_owned(), value.expect("a type"))].into()
+        };
+        let entry = |(index, (body, text)): (usize, (String, String))| {
+            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
+            let attributes = (!text.is_empty()).then(|| value(text));
+            entry.set_message_attributes(attributes).build().expect("all fields")
+        };
+        let entries: Vec<_> = messages.enumerate().map(entry).collect();
         for batch in entries.chunks(10) {
             let request = self.sqs.send_message_batch().queue_url(url).set_entries(Some(batch.to_vec()));
             let answer = self.wait(request.send()).expect("sent");

@@ -209,8 +209,17 @@ impl std::fmt::Display for Output {
 }
 
 /// The outcomes that a summary counts, each in its own field.
-const OUTCOMES: [&str; 8] =
-    ["completed", "retry", "rejected", "limit-exceeded", "timed-out", "trapped", "host-failed", "cancelled"];
+const OUTCOMES: [&str; 9] = [
+    "completed",
+    "retry",
+    "rejected",
+    "limit-exceeded",
+    "timed-out",
+    "trapped",
+    "host-failed",
+    "cancelled",
+    "expired",
+];
 
 /// The worker's explanation in a dead letter, as `wasmrun queue peek` prints it.
 #[track_caller]

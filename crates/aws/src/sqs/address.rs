@@ -151,10 +151,15 @@ impl Address {
     /// Returns whether the queue is a FIFO queue, which keeps the order within a message group.
     pub(super) fn is_fifo(&self) -> bool {
         match &self.target {
-            Target::Url(url) => url.ends_with(FIFO),
+            Target::Url(url) => is_fifo_url(url),
             Target::Name { name, .. } => name.ends_with(FIFO),
         }
     }
+}
+
+/// Returns whether the queue with this URL is a FIFO queue.
+pub(super) fn is_fifo_url(url: &str) -> bool {
+    url.ends_with(FIFO)
 }
 
 fn is_name(text: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Converts messages between the SQS SDK and the runtime.
 
+use super::address::is_fifo_url;
 use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::{
     Message as SqsMessage, MessageAttributeValue, MessageSystemAttributeName as System,
@@ -8,13 +9,28 @@ use aws_sdk_sqs::types::{
 };
 use serde_json::Value;
 use std::time::{Duration, Instant, SystemTime};
-use wasmrun_runtime::model::message::{Attribute, AttributeValue, Message, OutgoingMessage};
+use wasmrun_runtime::model::message::{
+    Attribute, AttributeValue, Message, OUTCOME_ATTRIBUTE, OutgoingMessage,
+};
 use wasmrun_runtime::ports::queue::{Delivery, Receipt};
+use wasmrun_runtime::ports::walk::Found;
 
 /// Converts a received message. Returns `None` if it has no receipt, which would be a fault of the service: such a
 /// message can't be settled.
 pub(super) fn delivery(message: SqsMessage, visible_at: Instant) -> Option<Delivery> {
-    let receipt = Receipt(message.receipt_handle?);
+    let receipt = Receipt(message.receipt_handle.clone()?);
+    Some(Delivery { message: received(message), receipt, visible_at })
+}
+
+/// Converts a received message for a walk.
+pub(super) fn found(message: SqsMessage) -> Found {
+    let system = message.attributes.as_ref();
+    // SQS records where its own redrive moved a message from.
+    let moved_from = system.and_then(|system| system.get(&System::DeadLetterQueueSourceArn)).cloned();
+    Found::new(received(message), moved_from)
+}
+
+fn received(message: SqsMessage) -> Message {
     let system = message.attributes.unwrap_or_default();
     let number = |name: System| system.get(&name).and_then(|text| text.parse::<u64>().ok());
     let mut attributes: Vec<Attribute> = message
@@ -25,7 +41,7 @@ pub(super) fn delivery(message: SqsMessage, visible_at: Instant) -> Option<Deliv
         .collect();
     // SQS returns attributes in no particular order.
     attributes.sort_by(|one, other| one.name.cmp(&other.name));
-    let message = Message {
+    Message {
         id: message.message_id.unwrap_or_default(),
         body: message.body.unwrap_or_default(),
         attributes,
@@ -38,8 +54,7 @@ pub(super) fn delivery(message: SqsMessage, visible_at: Instant) -> Option<Deliv
             .unwrap_or_else(SystemTime::now),
         group: system.get(&System::MessageGroupId).cloned(),
         trace_header: system.get(&System::AwsTraceHeader).cloned(),
-    };
-    Some(Delivery { message, receipt, visible_at })
+    }
 }
 
 /// Converts an attribute's value. Returns `None` if it has no value, or a type that SQS doesn't document. A custom
@@ -70,9 +85,7 @@ pub(super) fn entry(index: usize, message: &OutgoingMessage) -> SendMessageBatch
         entry = entry.message_attributes(name, value);
     }
     if let Some(header) = &message.trace_header {
-        let value = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build();
-        let Ok(value) = value else { unreachable!("the type is set") };
-        entry = entry.message_system_attributes(ForSends::AwsTraceHeader, value);
+        entry = entry.message_system_attributes(ForSends::AwsTraceHeader, trace_header(header));
     }
     let entry = entry
         .set_delay_seconds(message.delay.map(|delay| delay.as_millis().div_ceil(1000) as i32))
@@ -80,6 +93,46 @@ pub(super) fn entry(index: usize, message: &OutgoingMessage) -> SendMessageBatch
         .set_message_deduplication_id(message.deduplication_id.clone());
     let Ok(entry) = entry.build() else { unreachable!("id and body are set") };
     entry
+}
+
+/// Returns the size of a received message as SQS counts it: body and attributes.
+pub(super) fn original_bytes(message: &SqsMessage) -> usize {
+    let value_bytes = |value: &MessageAttributeValue| {
+        let text = value.string_value.as_ref().map_or(0, String::len);
+        text + value.binary_value.as_ref().map_or(0, |bytes| bytes.as_ref().len()) + value.data_type.len()
+    };
+    let attributes = message.message_attributes.iter().flatten();
+    message.body.as_ref().map_or(0, String::len)
+        + attributes.map(|(name, value)| name.len() + value_bytes(value)).sum::<usize>()
+}
+
+/// Converts a received message to an entry of a send batch to the queue with this URL: with its body and attributes as
+/// they are, but without the dead letter's record.
+pub(super) fn original_entry(index: usize, message: &SqsMessage, url: &str) -> SendMessageBatchRequestEntry {
+    let system = message.attributes.as_ref();
+    let system = |name: System| system.and_then(|system| system.get(&name)).cloned();
+    let mut attributes = message.message_attributes.clone().unwrap_or_default();
+    attributes.remove(OUTCOME_ATTRIBUTE);
+    let mut entry = SendMessageBatchRequestEntry::builder()
+        .id(index.to_string())
+        .message_body(message.body.clone().unwrap_or_default())
+        .set_message_attributes((!attributes.is_empty()).then_some(attributes))
+        .set_message_group_id(system(System::MessageGroupId));
+    if let Some(header) = system(System::AwsTraceHeader) {
+        entry = entry.message_system_attributes(ForSends::AwsTraceHeader, trace_header(header));
+    }
+    if is_fifo_url(url) {
+        // A message that is sent twice because its deletion failed arrives once.
+        entry = entry.set_message_deduplication_id(message.message_id.clone());
+    }
+    let Ok(entry) = entry.build() else { unreachable!("id and body are set") };
+    entry
+}
+
+fn trace_header(header: impl Into<String>) -> MessageSystemAttributeValue {
+    let value = MessageSystemAttributeValue::builder().data_type("String").string_value(header).build();
+    let Ok(value) = value else { unreachable!("the type is set") };
+    value
 }
 
 /// Parses a redrive policy: the ARN of the dead-letter queue, and the number of receives after which messages go there.

@@ -4,9 +4,11 @@
 //! even if all its entries fail. Source of all rules: the SQS API reference and developer guide.
 
 mod address;
+mod admin;
 mod answer;
 mod batches;
 mod convert;
+mod walk;
 
 pub(crate) use self::address::QueueAddress;
 pub use self::address::QueuePlace;
@@ -25,16 +27,16 @@ use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{Builder, StalledStreamProtectionConfig};
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::types::{
-    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
-    QueueAttributeName,
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message as SqsMessage,
+    MessageSystemAttributeName, QueueAttributeName,
 };
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use wasmrun_runtime::model::message::{MAX_BATCH, MAX_VISIBILITY, Message, OutgoingMessage};
+use wasmrun_runtime::model::message::{MAX_BATCH, MAX_VISIBILITY, OutgoingMessage};
 use wasmrun_runtime::ports::queue::{
-    BatchPolicy, Delivery, Depth, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
+    BatchPolicy, Delivery, Depth, Queue, QueueAttributes, QueueError, Receipt, Redrive,
 };
 
 /// Longest wait of a receive. SQS supports 20 s, but has no way to learn that the client no longer listens. A poll that is
@@ -250,26 +252,9 @@ impl Queue for SqsQueue {
         _stop: &CancellationToken,
     ) -> Result<Vec<Delivery>, QueueError> {
         let visibility_timeout = self.visibility_timeout().await?;
-        // SQS takes whole seconds. Zero would be a short poll, which asks only some of its hosts.
-        let wait = Duration::from_secs(wait.min(LONGEST_WAIT).as_secs().max(1));
-        let mut request = self
-            .client
-            .receive_message()
-            .queue_url(&self.url)
-            .max_number_of_messages(max.clamp(1, MAX_BATCH) as i32)
-            .wait_time_seconds(wait.as_secs() as i32)
-            .message_system_attribute_names(MessageSystemAttributeName::All)
-            .message_attribute_names("All");
-        if self.fifo {
-            // With the same attempt id, a retry gets the messages of a lost response.
-            let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
-            request = request.receive_request_attempt_id(format!("{:016x}-{attempt}", self.process));
-        }
         let asked = Instant::now();
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| queue_error(Failure::from(error)))?;
+        let messages = self.receive_messages(max, wait, None).await?;
         let visible_at = self.visible_at(asked, visibility_timeout);
-        let messages = answer.messages.unwrap_or_default();
         Ok(messages.into_iter().filter_map(|message| convert::delivery(message, visible_at)).collect())
     }
 
@@ -292,8 +277,7 @@ impl Queue for SqsQueue {
         receipts: &[Receipt],
         visibility: Duration,
     ) -> Vec<Result<(), QueueError>> {
-        // Rounded up, so that no message becomes visible too early.
-        let seconds = visibility.min(MAX_VISIBILITY).as_millis().div_ceil(1000) as i32;
+        let seconds = seconds(visibility);
         settled(receipts, |batch| async move {
             let entries = batch.iter().enumerate().map(|(index, receipt)| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(index.to_string());
@@ -330,9 +314,37 @@ impl Queue for SqsQueue {
 }
 
 impl SqsQueue {
+    /// Receives messages, and hides them for `visibility` or for the queue's visibility timeout.
+    async fn receive_messages(
+        &self,
+        max: usize,
+        wait: Duration,
+        visibility: Option<Duration>,
+    ) -> Result<Vec<SqsMessage>, QueueError> {
+        // SQS takes whole seconds. Zero would be a short poll, which asks only some of its hosts.
+        let wait = Duration::from_secs(wait.min(LONGEST_WAIT).as_secs().max(1));
+        let mut request = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(max.clamp(1, MAX_BATCH) as i32)
+            .wait_time_seconds(wait.as_secs() as i32)
+            .set_visibility_timeout(visibility.map(seconds))
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .message_attribute_names("All");
+        if self.fifo {
+            // With the same attempt id, a retry gets the messages of a lost response.
+            let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+            request = request.receive_request_attempt_id(format!("{:016x}-{attempt}", self.process));
+        }
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| queue_error(Failure::from(error)))?;
+        Ok(answer.messages.unwrap_or_default())
+    }
+
     async fn send_fitting(&self, messages: &[OutgoingMessage]) -> Vec<Result<String, QueueError>> {
         let mut answers = Vec::with_capacity(messages.len());
-        for batch in batches(messages) {
+        for batch in batches(messages, OutgoingMessage::billed_bytes) {
             let entries: Vec<_> =
                 batch.iter().enumerate().map(|(index, message)| convert::entry(index, message)).collect();
             let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
@@ -351,26 +363,9 @@ impl SqsQueue {
     }
 }
 
-#[async_trait]
-impl QueueAdmin for SqsQueue {
-    /// Always fails: SQS shows a message only to its receiver.
-    async fn peek(&self, _max: usize) -> Result<Vec<Message>, QueueError> {
-        let text = "SQS shows messages only by receiving them, and each receive counts: use the SQS console";
-        Err(QueueError::Unusable(text.into()))
-    }
-
-    async fn redrive(&self, _to: Option<&str>) -> Result<Redriven, QueueError> {
-        let text = "SQS moves dead letters by itself: use its console, or `aws sqs start-message-move-task --source-arn ARN --destination-arn ARN` with the ARNs of the dead-letter queue and of the queue to move to";
-        Err(QueueError::Unusable(text.into()))
-    }
-
-    /// Deletes all messages. The count is the depth that SQS reported before.
-    async fn purge(&self) -> Result<u64, QueueError> {
-        let before = self.depth().await?;
-        let request = self.client.purge_queue().queue_url(&self.url);
-        let answer = request.send().await;
-        answer.map(|_| before.total()).map_err(|error| queue_error(Failure::from(error)))
-    }
+/// Returns a visibility as SQS takes it, in whole seconds. Rounded up, so that no message becomes visible too early.
+fn seconds(visibility: Duration) -> i32 {
+    visibility.min(MAX_VISIBILITY).as_millis().div_ceil(1000) as i32
 }
 
 /// Sends a batch call for every ten receipts, and returns the result for each receipt.

@@ -25,6 +25,7 @@ use wasmrun_runtime::model::outcome::Outcome;
 use wasmrun_runtime::model::usage::TaskObserver;
 use wasmrun_runtime::ports::http::Body;
 use wasmrun_runtime::ports::requests::Requests;
+use wasmrun_runtime::task::component::Report;
 
 /// Longest time in which the task's spans are sent: a person waits.
 const LAST_SPANS: Duration = Duration::from_secs(2);
@@ -44,37 +45,62 @@ pub(crate) async fn invoke(args: InvokeArgs) -> Result<ExitCode, Failure> {
     let plan = TaskPlan { sampling: otlp.as_ref().map(|traces| traces.sampling), ..plan };
     let backends = Backends::new(plan.aws.clone());
     let output = logging::start(&plan.log)?;
+    let invocation = Invocation { plan, traces: otlp, message, request, as_json: args.json };
+    Ok(exit_code(&invocation.run(&backends, &output).await?))
+}
 
-    let cache = open_cache(&plan.engine)?;
-    let read = read(&plan.component, &plan.engine, &plan.registry, cache.as_ref(), &backends).await?;
-    let (requests, response) = request.unzip();
-    let requests = requests.map(|request| Arc::new(request) as Arc<dyn Requests>);
-    let component = Arc::new(load(&plan, &backends, read, cache, Placement::of_one(requests)).await?);
-    let service = Service::new(None, service_name(&plan.component.name()));
-    let traces = otlp.map(|plan| start_traces(&plan, &service, Trigger::Person)).transpose()?;
-    let message = Arc::new(message);
-    let running = run_task(component, message.clone(), |task| task);
-    let report = match response {
-        None => {
-            let report = running.await?;
-            output.report(&report, args.json);
-            report
+/// One task to run without a worker.
+pub(super) struct Invocation {
+    pub(super) plan: TaskPlan,
+    /// Where the task's trace is exported to.
+    pub(super) traces: Option<TracesPlan>,
+    pub(super) message: Message,
+    /// The request that the task answers, and its response.
+    pub(super) request: Option<(OneRequest, oneshot::Receiver<Response<Body>>)>,
+    /// Whether to print the report as JSON.
+    pub(super) as_json: bool,
+}
+
+impl Invocation {
+    /// Runs the task and prints its report.
+    pub(super) async fn run(self, backends: &Backends, output: &Output) -> Result<Report, Failure> {
+        let Self { plan, traces, message, request, as_json } = self;
+        let cache = open_cache(&plan.engine)?;
+        let read = read(&plan.component, &plan.engine, &plan.registry, cache.as_ref(), backends).await?;
+        let (requests, response) = request.unzip();
+        let requests = requests.map(|request| Arc::new(request) as Arc<dyn Requests>);
+        let component = Arc::new(load(&plan, backends, read, cache, Placement::of_one(requests)).await?);
+        let service = Service::new(None, service_name(&plan.component.name()));
+        let traces = traces.map(|plan| start_traces(&plan, &service, Trigger::Person)).transpose()?;
+        let message = Arc::new(message);
+        let running = run_task(component, message.clone(), |task| task);
+        let report = match response {
+            None => {
+                let report = running.await?;
+                output.report(&report, as_json);
+                report
+            }
+            Some(response) => {
+                let (report, ()) = tokio::join!(running, show(response, output));
+                let report = report?;
+                output.report_aside(&report, as_json);
+                report
+            }
+        };
+        if let Some(traces) = traces {
+            traces.ended(&report.record(&message));
+            traces.close(LAST_SPANS).await;
         }
-        Some(response) => {
-            let (report, ()) = tokio::join!(running, show(response, &output));
-            let report = report?;
-            output.report_aside(&report, args.json);
-            report
-        }
-    };
-    if let Some(traces) = traces {
-        traces.ended(&report.record(&message));
-        traces.close(LAST_SPANS).await;
+        Ok(report)
     }
-    Ok(match report.outcome {
+}
+
+/// Returns the exit code of a command that ran one task.
+pub(super) fn exit_code(report: &Report) -> ExitCode {
+    match report.outcome {
         Outcome::Completed => ExitCode::SUCCESS,
         _ => ExitCode::from(EXIT_TASK_FAILED),
-    })
+    }
 }
 
 fn message(args: &InvokeArgs) -> Result<Message, Failure> {

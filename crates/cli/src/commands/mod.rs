@@ -12,6 +12,7 @@ pub(crate) mod new;
 pub(crate) mod policy;
 pub(crate) mod push;
 pub(crate) mod queue;
+pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod serve;

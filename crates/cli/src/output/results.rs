@@ -82,6 +82,7 @@ fn log_summary(summary: &Summary) {
         trapped = summary.outcome(OutcomeKind::Trapped),
         host_failed = summary.outcome(OutcomeKind::HostFailed),
         cancelled = summary.outcome(OutcomeKind::Cancelled),
+        expired = summary.outcome(OutcomeKind::Expired),
         limits = limits.join(" "),
         dead_lettered = counts.dead_lettered,
         released = counts.released,

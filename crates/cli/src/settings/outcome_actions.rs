@@ -39,9 +39,13 @@ fn set(policy: &mut Policy, outcome: &str, action: &str) -> Result<Action, Strin
         "limit-exceeded" => &mut policy.limit_exceeded,
         "timed-out" => &mut policy.timed_out,
         "trapped" => &mut policy.trapped,
+        "expired" if action == "retry" => {
+            return Err("a message that is too old stays too old: dead-letter or drop".into());
+        }
+        "expired" => &mut policy.expired,
         _ => {
             return Err(format!(
-                "unknown outcome {outcome:?}: one of retry, rejected, limit-exceeded, timed-out, trapped"
+                "unknown outcome {outcome:?}: one of retry, rejected, limit-exceeded, timed-out, trapped, expired"
             ));
         }
     };
@@ -76,5 +80,7 @@ mod tests {
         assert_eq!((set.rejected, set.trapped, set.retry), (Action::Drop, Action::DeadLetter, Action::Retry));
         assert!(outcome_actions(&["completed=drop".into()], BTreeMap::new()).is_err());
         assert!(outcome_actions(&["rejected=delete".into()], BTreeMap::new()).is_err());
+        assert!(outcome_actions(&["expired=drop".into()], BTreeMap::new()).is_ok());
+        assert!(outcome_actions(&["expired=retry".into()], BTreeMap::new()).is_err());
     }
 }

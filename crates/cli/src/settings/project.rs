@@ -274,7 +274,7 @@ fn pattern_of(pattern: &str) -> Result<Regex, String> {
 
 impl Written for OutcomeKind {
     const FORM: &'static str =
-        "completed, retry, rejected, limit-exceeded, timed-out, trapped or host-failed";
+        "completed, retry, rejected, limit-exceeded, timed-out, trapped, host-failed or expired";
 
     fn read(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(expected::<Self>)

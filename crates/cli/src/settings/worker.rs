@@ -82,6 +82,11 @@ settings! {
         #[arg(long, value_name = "N", env = "WASMRUN_MAX_PER_KEY", value_parser = typed::<NonZeroU32>)]
         #[serde(deserialize_with = "written")]
         pub(crate) max_per_key: Option<NonZeroU32>,
+        /// Longest time between the sending of a message and its receive. An older message ends as expired without a
+        /// task, and is dead-lettered unless --on expired=drop [default: unlimited]
+        #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_AGE", value_parser = typed::<Interval>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) max_age: Option<Interval>,
         /// Look for a new version of the component at this interval, and start new tasks on it: at least 1s
         /// [default: the version at the start]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPONENT_REFRESH", value_parser = typed::<Interval>)]
@@ -95,7 +100,7 @@ settings! {
     }
 }
 
-/// Time between two looks at the component.
+/// A time of at least a second: between two looks at the component, or the maximum age of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Interval(pub(crate) Duration);
 

@@ -26,7 +26,8 @@
 //! | `survey`        | inside a transaction: depth, peeking, purging                    |
 //! | `rows`          | queues and messages as the file holds them                       |
 //! | `moves`         | messages that move between files                                 |
-//! | `redrive`       | from the dead-letter queue back                                  |
+//! | `walk`          | walks: showing, moving back and deleting messages                |
+//! | `redrive`       | where messages of a dead-letter queue are moved back to          |
 //! | `bucket`        | a key-value bucket in a file of its own                          |
 
 mod address;
@@ -43,6 +44,7 @@ mod settle;
 mod survey;
 mod thread;
 mod transaction;
+mod walk;
 
 #[cfg(test)]
 mod tests;
@@ -67,8 +69,9 @@ use tokio_util::sync::CancellationToken;
 use transaction::Transaction;
 use wasmrun_runtime::model::message::{Message, OutgoingMessage};
 use wasmrun_runtime::ports::queue::{
-    Delivery, Depth, Groups, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive, Redriven,
+    Delivery, Depth, Groups, Queue, QueueAdmin, QueueAttributes, QueueError, Receipt, Redrive,
 };
+use wasmrun_runtime::ports::walk::{Walk, Walked};
 
 /// Shortest interval at which a waiting receive checks for messages of other processes. A check costs some 20 µs.
 pub const POLL_MIN: Duration = Duration::from_millis(50);
@@ -353,9 +356,8 @@ impl QueueAdmin for SqliteQueue {
         self.database.read(move |transaction| transaction.peek(max)).await
     }
 
-    /// As in SQS, messages in flight stay where they are.
-    async fn redrive(&self, to: Option<&str>) -> Result<Redriven, QueueError> {
-        self.redrive_to(to).await
+    async fn walk(&self, walk: &Walk<'_>) -> Result<Walked, QueueError> {
+        self.walk_pages(walk).await
     }
 
     async fn purge(&self) -> Result<u64, QueueError> {

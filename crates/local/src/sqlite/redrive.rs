@@ -1,87 +1,16 @@
-//! Redrive: moves messages back to the queues that they came from, or to the queue that the user names. A message that
-//! can't be moved stays, with a reason.
+//! Routes of redriven messages: back to the queues that they came from, or to the queue that the user names. A message
+//! that can't be moved stays, with a reason.
 
 use super::SqliteQueue;
 use super::address::{self, Address};
-use super::attributes;
-use super::file::Fault;
-use super::rows::{Departure, MessageRow, Target};
-use super::transaction::Transaction;
+use super::rows::{MessageRow, Target};
 use std::collections::HashMap;
-use wasmrun_runtime::model::message::{AttributeValue, OUTCOME_ATTRIBUTE};
-use wasmrun_runtime::ports::queue::{Queue, QueueError, Redriven};
-
-/// Number of messages moved in one transaction, which blocks other writers.
-const CHUNK: usize = 200;
-
-impl SqliteQueue {
-    /// Moves the messages that are visible now.
-    ///
-    /// A FIFO queue shows the next message of a group only when the previous one is gone, so this takes several passes.
-    /// It ends, as every pass but the last moves messages away, and no pass looks at messages that arrive later.
-    pub(super) async fn redrive_to(&self, to: Option<&str>) -> Result<Redriven, QueueError> {
-        let mut routes = Routes::new(self, to).await?;
-        let up_to = self.database.read(|transaction| transaction.last_sequence()).await?;
-        let mut moved = 0;
-        loop {
-            let pass = self.redrive_pass(&mut routes, up_to).await?;
-            moved += pass.moved;
-            if pass.moved == 0 {
-                return Ok(Redriven { moved, ..pass });
-            }
-        }
-    }
-
-    /// Looks at each visible message once.
-    async fn redrive_pass(&self, routes: &mut Routes<'_>, up_to: i64) -> Result<Redriven, QueueError> {
-        let mut pass = Redriven::default();
-        let mut after = (i64::MIN, i64::MIN);
-        loop {
-            let look = move |transaction: &Transaction<'_>| transaction.page(after, up_to, CHUNK);
-            let rows = self.database.read(look).await?;
-            let Some(last) = rows.last() else { return Ok(pass) };
-            after = (last.visible_ms, last.sequence);
-            let mut plan = Vec::new();
-            for row in rows {
-                match routes.find(&row).await? {
-                    Ok(target) => plan.push((row, target)),
-                    Err(reason) => {
-                        pass.left += 1;
-                        pass.reason.get_or_insert(reason);
-                    }
-                }
-            }
-            let (at_once, departures) =
-                self.database.write(move |transaction| carry_out(transaction, &plan)).await?;
-            pass.moved += at_once + self.depart(departures).await?;
-        }
-    }
-}
-
-/// Moves the planned messages, except those that were received since the plan was made.
-fn carry_out(
-    transaction: &Transaction<'_>,
-    plan: &[(MessageRow, Target)],
-) -> Result<(u64, Vec<Departure>), Fault> {
-    let queue = transaction.queue()?;
-    let mut moved = 0;
-    let mut departures = Vec::new();
-    for (row, target) in plan {
-        if !transaction.is_visible(&queue, row)? {
-            continue;
-        }
-        let mut row = row.clone();
-        row.attributes = attributes::without(&row.attributes, OUTCOME_ATTRIBUTE, &row.id);
-        match transaction.relocate(&queue, row, target, None)? {
-            Some(departure) => departures.push(departure),
-            None => moved += 1,
-        }
-    }
-    Ok((moved, departures))
-}
+use wasmrun_runtime::model::message::{AttributeValue, Message, OUTCOME_ATTRIBUTE};
+use wasmrun_runtime::ports::queue::{Queue, QueueError};
+use wasmrun_runtime::ports::walk::Found;
 
 /// Decides where messages go, and caches its findings about other queues.
-struct Routes<'a> {
+pub(super) struct Routes<'a> {
     queue: &'a SqliteQueue,
     /// The queue that the user named for all messages.
     to: Option<Target>,
@@ -95,7 +24,7 @@ struct Routes<'a> {
 }
 
 impl<'a> Routes<'a> {
-    async fn new(queue: &'a SqliteQueue, to: Option<&str>) -> Result<Self, QueueError> {
+    pub(super) async fn new(queue: &'a SqliteQueue, to: Option<&str>) -> Result<Self, QueueError> {
         let to = match to {
             Some(url) => Some(named(queue, url).await?),
             None => None,
@@ -105,10 +34,14 @@ impl<'a> Routes<'a> {
     }
 
     /// Returns the queue that a message goes to. The inner error is the reason why it stays.
-    async fn find(&mut self, row: &MessageRow) -> Result<Result<Target, String>, QueueError> {
+    pub(super) async fn find(
+        &mut self,
+        row: &MessageRow,
+        found: &Found,
+    ) -> Result<Result<Target, String>, QueueError> {
         let target = match &self.to {
             Some(target) => target.clone(),
-            None => match self.origin(row).await? {
+            None => match self.origin(row, &found.message).await? {
                 Ok(origin) => origin,
                 Err(reason) => return Ok(Err(format!("the message {} {reason}", row.id))),
             },
@@ -127,11 +60,15 @@ impl<'a> Routes<'a> {
     /// 1. The file, which records the origin of a message that a receive moved.
     /// 2. The worker's attribute (`"queue"`). The message stays if that queue has another dead-letter queue.
     /// 3. The only queue of this file that has this one as its dead-letter queue.
-    async fn origin(&mut self, row: &MessageRow) -> Result<Result<Target, String>, QueueError> {
+    async fn origin(
+        &mut self,
+        row: &MessageRow,
+        message: &Message,
+    ) -> Result<Result<Target, String>, QueueError> {
         if let Some(source) = &row.source {
             return Ok(Ok(Target::from_column(source.clone())));
         }
-        let Some(claim) = claimed_origin(row) else { return Ok(self.silent.clone()) };
+        let Some(claim) = claimed_origin(message) else { return Ok(self.silent.clone()) };
         if !self.claims.contains_key(&claim) {
             let examined = examine(self.queue, &claim).await?;
             self.claims.insert(claim.clone(), examined);
@@ -231,10 +168,10 @@ async fn examine(queue: &SqliteQueue, claim: &str) -> Result<Result<Option<Targe
     Ok(Err(format!("says that it came from {url}, but this is not that queue's dead-letter queue")))
 }
 
-fn claimed_origin(row: &MessageRow) -> Option<String> {
-    let attributes = attributes::decode(&row.attributes, &row.id);
-    let outcome = attributes.into_iter().find(|attribute| attribute.name == OUTCOME_ATTRIBUTE)?;
-    let AttributeValue::Text(json) = outcome.value else { return None };
-    let outcome: serde_json::Value = serde_json::from_str(&json).ok()?;
+/// Returns the queue that the worker's attribute names. The attribute may be incomplete, as the claim is examined.
+fn claimed_origin(message: &Message) -> Option<String> {
+    let outcome = message.attributes.iter().find(|attribute| attribute.name == OUTCOME_ATTRIBUTE)?;
+    let AttributeValue::Text(json) = &outcome.value else { return None };
+    let outcome: serde_json::Value = serde_json::from_str(json).ok()?;
     outcome.get("queue")?.as_str().filter(|queue| address::is_url(queue)).map(str::to_owned)
 }

@@ -7,6 +7,7 @@ use rusqlite::Row;
 use std::time::Duration;
 use wasmrun_runtime::model::message::Message;
 use wasmrun_runtime::ports::queue::Receipt;
+use wasmrun_runtime::ports::walk::Found;
 
 /// A queue and its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,6 @@ pub(super) enum Target {
 #[derive(Clone, Debug)]
 pub(super) struct MessageRow {
     pub(super) sequence: i64,
-    pub(super) visible_ms: i64,
     pub(super) id: String,
     pub(super) body: String,
     /// The attributes as JSON.
@@ -83,8 +83,7 @@ impl Target {
 
 impl MessageRow {
     pub(super) const COLUMNS: &str = "message.sequence, message.id, content.body, content.attributes, message.message_group, \
-                           message.receive_count, message.sent_ms, message.source, \
-                           message.visible_ms";
+                           message.receive_count, message.sent_ms, message.source";
 
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -96,8 +95,13 @@ impl MessageRow {
             receive_count: row.get(5)?,
             sent_ms: row.get(6)?,
             source: row.get(7)?,
-            visible_ms: row.get(8)?,
         })
+    }
+
+    /// Returns the message as a walk over the queue with this address shows it.
+    pub(super) fn found(&self, address: &Address) -> Found {
+        let source = self.source.clone().map(|source| Target::from_column(source).url(address));
+        Found::new(self.clone().into_message(self.receive_count), source)
     }
 
     /// Returns the message as a receive delivers it. A count of 0 means that it was never received.

@@ -1,11 +1,18 @@
 //! Inside a transaction: queries and commands of users about a queue.
 
 use super::file::Fault;
-use super::rows::{MessageRow, QueueRow};
+use super::rows::MessageRow;
 use super::transaction::Transaction;
 use rusqlite::{named_params, params};
 use wasmrun_runtime::model::message::Message;
 use wasmrun_runtime::ports::queue::Depth;
+
+/// Holds for a message that nobody has received and that isn't delayed. In a FIFO queue, this includes the messages
+/// behind such a message in its group.
+const AT_REST: &str = "message.visible_ms <= :now AND (message.blocked = 0 OR (
+    SELECT first.visible_ms FROM message AS first
+    WHERE first.queue = message.queue AND first.message_group = message.message_group
+    ORDER BY first.sequence LIMIT 1) <= :now)";
 
 impl Transaction<'_> {
     pub(super) fn depth(&self) -> Result<Depth, Fault> {
@@ -47,34 +54,49 @@ impl Transaction<'_> {
         Ok(messages.collect::<Result<_, _>>()?)
     }
 
-    /// Returns the next visible messages with a sequence of at most `up_to`. They come after the message whose time of
-    /// visibility and sequence are `after`.
-    pub(super) fn page(&self, after: (i64, i64), up_to: i64, max: usize) -> Result<Vec<MessageRow>, Fault> {
+    /// Returns the next messages at rest with a sequence of more than `after` and at most `up_to`.
+    pub(super) fn page(&self, after: i64, up_to: i64, max: usize) -> Result<Vec<MessageRow>, Fault> {
         let mut query = self.sql.prepare_cached(&Self::page_sql())?;
         let rows = query.query_map(
             named_params! {
-                ":queue": self.queue()?.id, ":now": self.now_ms, ":visible": after.0, ":after": after.1,
-                ":up_to": up_to, ":max": i64::try_from(max).unwrap_or(i64::MAX),
+                ":queue": self.queue()?.id, ":now": self.now_ms, ":after": after, ":up_to": up_to,
+                ":max": i64::try_from(max).unwrap_or(i64::MAX),
             },
             MessageRow::read,
         )?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The `+` keeps the query on the order of the sequences: an index would have to be sorted for each page.
     pub(super) fn page_sql() -> String {
-        Self::next_sql().replace(
-            "ORDER BY",
-            "AND (message.visible_ms, message.sequence) > (:visible, :after) AND message.sequence <= :up_to
-             ORDER BY",
+        format!(
+            "SELECT {} FROM message JOIN content USING (sequence)
+             WHERE message.sequence > :after AND message.sequence <= :up_to AND +message.queue = :queue
+                AND {AT_REST}
+             ORDER BY message.sequence LIMIT :max",
+            MessageRow::COLUMNS
         )
     }
 
-    /// Reports whether a message can (still) be received.
-    pub(super) fn is_visible(&self, queue: &QueueRow, row: &MessageRow) -> Result<bool, Fault> {
-        let mut query = self.sql.prepare_cached(
-            "SELECT 1 FROM message WHERE sequence = ?1 AND queue = ?2 AND blocked = 0 AND visible_ms <= ?3",
-        )?;
-        Ok(query.exists(params![row.sequence, queue.id, self.now_ms])?)
+    /// Reports whether a message of this queue is (still) at rest.
+    pub(super) fn is_at_rest(&self, sequence: i64) -> Result<bool, Fault> {
+        let sql =
+            format!("SELECT 1 FROM message WHERE sequence = :sequence AND queue = :queue AND {AT_REST}");
+        let mut query = self.sql.prepare_cached(&sql)?;
+        let queue = self.queue()?.id;
+        Ok(query.exists(named_params! {":sequence": sequence, ":queue": queue, ":now": self.now_ms})?)
+    }
+
+    /// Deletes those of these messages that are at rest. Returns the number of messages deleted.
+    pub(super) fn delete_at_rest(&self, sequences: &[i64]) -> Result<u64, Fault> {
+        let mut delete = self.sql.prepare_cached("DELETE FROM message WHERE sequence = ?1")?;
+        let mut deleted = 0;
+        for sequence in sequences {
+            if self.is_at_rest(*sequence)? {
+                deleted += delete.execute([sequence])? as u64;
+            }
+        }
+        Ok(deleted)
     }
 
     /// Returns the highest sequence of the messages in the file. No message sent so far has a higher one.

@@ -261,7 +261,6 @@ impl Transaction<'_> {
         }
         let row = MessageRow {
             sequence: 0,
-            visible_ms: self.now_ms,
             id: id.clone(),
             body: message.body.clone(),
             attributes: attributes::encode(&message.attributes),

@@ -6,12 +6,14 @@
 //! | [`event`] | which objects a message announces |
 //! | [`key`] | whose message it is |
 //! | [`outcome`] | how a task ended, and what follows from it |
+//! | [`dead_letter`] | what the worker records about a message that it dead-letters |
 //! | [`host_error`] | a failed call of a task: which backend, or which missing grant |
 //! | [`limits`] | how much a task may use |
 //! | [`usage`], [`distribution`] | how much a task consumed; percentiles over many tasks |
 //! | [`trace`], [`task_trace`] | the request that a message belongs to; what its task did for it |
 //! | [`text`] | escaping of untrusted text that is shown to people |
 
+pub mod dead_letter;
 pub mod distribution;
 pub mod event;
 pub mod host_error;

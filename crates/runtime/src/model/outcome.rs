@@ -2,7 +2,7 @@
 
 use crate::model::limits::Limit;
 use crate::model::text::OneLine;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
@@ -48,6 +48,11 @@ pub enum Outcome {
         /// Why.
         why: Cancel,
     },
+    /// The message was too old at its receive, so no task ran.
+    Expired {
+        /// Its age and its maximum age.
+        reason: String,
+    },
 }
 
 /// Why the worker ended a task.
@@ -63,7 +68,7 @@ pub enum Cancel {
 }
 
 /// The kinds of [`Outcome`], for policies, counts and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutcomeKind {
     /// [`Outcome::Completed`]
@@ -82,11 +87,13 @@ pub enum OutcomeKind {
     HostFailed,
     /// [`Outcome::Cancelled`]
     Cancelled,
+    /// [`Outcome::Expired`]
+    Expired,
 }
 
 impl OutcomeKind {
     /// All kinds, in the order of the table in the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Completed,
         Self::Retry,
         Self::Rejected,
@@ -95,6 +102,7 @@ impl OutcomeKind {
         Self::Trapped,
         Self::HostFailed,
         Self::Cancelled,
+        Self::Expired,
     ];
 
     /// Returns the name in configuration, logs and metrics.
@@ -108,6 +116,7 @@ impl OutcomeKind {
             Self::Trapped => "trapped",
             Self::HostFailed => "host-failed",
             Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
         }
     }
 }
@@ -130,6 +139,7 @@ impl Outcome {
             Self::Trapped { .. } => OutcomeKind::Trapped,
             Self::HostFailed { .. } => OutcomeKind::HostFailed,
             Self::Cancelled { .. } => OutcomeKind::Cancelled,
+            Self::Expired { .. } => OutcomeKind::Expired,
         }
     }
 
@@ -137,7 +147,7 @@ impl Outcome {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Completed | Self::TimedOut => None,
-            Self::Retry { reason, .. } | Self::Rejected { reason } => Some(reason),
+            Self::Retry { reason, .. } | Self::Rejected { reason } | Self::Expired { reason } => Some(reason),
             Self::LimitExceeded { limit } => Some(limit.as_str()),
             Self::Trapped { what } | Self::HostFailed { what } => Some(what),
             Self::Cancelled { why: Cancel::Drain } => Some("the worker stops"),
@@ -192,6 +202,8 @@ pub struct Policy {
     pub timed_out: Action,
     /// For [`Outcome::Trapped`].
     pub trapped: Action,
+    /// For [`Outcome::Expired`].
+    pub expired: Action,
 }
 
 impl Default for Policy {
@@ -202,6 +214,7 @@ impl Default for Policy {
             limit_exceeded: Action::Retry,
             timed_out: Action::Retry,
             trapped: Action::Retry,
+            expired: Action::DeadLetter,
         }
     }
 }
@@ -214,6 +227,7 @@ impl Policy {
         limit_exceeded: Action::Drop,
         timed_out: Action::Drop,
         trapped: Action::Drop,
+        expired: Action::Drop,
     };
 
     /// Returns the policy of a worker without a dead-letter queue: messages to dead-letter are retried instead.
@@ -226,6 +240,7 @@ impl Policy {
             limit_exceeded: keep(self.limit_exceeded),
             timed_out: keep(self.timed_out),
             trapped: keep(self.trapped),
+            expired: keep(self.expired),
         }
     }
 }

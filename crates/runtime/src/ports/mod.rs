@@ -6,3 +6,4 @@ pub mod memory;
 pub mod object_store;
 pub mod queue;
 pub mod requests;
+pub mod walk;

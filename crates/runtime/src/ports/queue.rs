@@ -4,6 +4,7 @@
 //! timeout expires, and is then delivered again. Only the holder of its latest receipt can settle it.
 
 use crate::model::message::{MAX_BATCH, Message, OutgoingMessage};
+use crate::ports::walk::{Walk, Walked};
 use async_trait::async_trait;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -133,29 +134,22 @@ pub trait QueueAdmin: Queue {
     /// counts.
     async fn peek(&self, max: usize) -> Result<Vec<Message>, QueueError>;
 
-    /// Moves the messages of this dead-letter queue back to the queues that they came from, or all to the queue with
-    /// the URL `to`. They start with a fresh receive count and without the `wasmrun` attribute. Messages in flight
-    /// stay; so do those whose origin is unknown or that the other queue refuses.
+    /// Returns whether a walk receives messages, which counts against them.
+    fn walk_receives(&self) -> bool {
+        false
+    }
+
+    /// Looks at each message once, and shows, moves or deletes those that the walk selects. Messages in flight stay;
+    /// so do those to move whose source queue is unknown, or that the other queue refuses.
     ///
     /// # Errors
     ///
-    /// [`QueueError::NotFound`] if there is no queue `to`, [`QueueError::Unusable`] if it is this queue itself.
-    async fn redrive(&self, to: Option<&str>) -> Result<Redriven, QueueError>;
+    /// Fails if the walk can't begin: [`QueueError::NotFound`] if there is no queue to move to,
+    /// [`QueueError::Unusable`] if it is this queue itself. A later error is the result's end.
+    async fn walk(&self, walk: &Walk<'_>) -> Result<Walked, QueueError>;
 
     /// Deletes all messages and returns their number.
     async fn purge(&self) -> Result<u64, QueueError>;
-}
-
-/// Result of a redrive.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Redriven {
-    /// Number of messages moved to another queue.
-    pub moved: u64,
-    /// Number of messages that were received but stayed. In a FIFO queue, those behind them in their group aren't
-    /// counted.
-    pub left: u64,
-    /// Why the first of these messages stayed: one sentence, without a full stop. `None` if none stayed.
-    pub reason: Option<String>,
 }
 
 /// A received message and its receipt.

@@ -151,7 +151,7 @@ impl Breaker {
                 }
             }
             (Outcome::HostFailed { .. }, Attribution::Suspect { .. })
-            | (Outcome::Completed | Outcome::Cancelled { .. }, _) => {}
+            | (Outcome::Completed | Outcome::Cancelled { .. } | Outcome::Expired { .. }, _) => {}
             _ => {
                 if let Some(pause) = self.task_failed(outcome) {
                     tracing::error!(
@@ -178,7 +178,7 @@ impl Breaker {
     ) -> Decision {
         match decision {
             Decision::Delete | Decision::DeadLetter
-                if !probes && *outcome != Outcome::Completed && self.cause() == Some(Cause::Tasks) =>
+                if !probes && !is_proven(outcome) && self.cause() == Some(Cause::Tasks) =>
             {
                 Decision::Release(self.pause() + first)
             }
@@ -334,6 +334,11 @@ impl Drop for Probe {
             }
         });
     }
+}
+
+/// Returns whether an outcome can't come from a wrong component or a wrong setting of it.
+fn is_proven(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Completed | Outcome::Expired { .. })
 }
 
 /// Logs the start of an outage, if `pause` says that one has started.

@@ -205,3 +205,19 @@ fn a_task_of_before_tells_nothing_of_a_probe() {
     breaker.settled(WELL, None);
     assert_eq!(breaker.admission(), Admission::Wait);
 }
+
+#[test]
+fn an_expired_message_says_nothing_of_the_component_and_is_not_held_back_because_of_it() {
+    let breaker = breaker();
+    let expired = Outcome::Expired { reason: "old".into() };
+    for _ in 0..100 {
+        breaker.task_ended(&expired, Attribution::Message, None, false);
+    }
+    assert_eq!((breaker.failed_tasks(), breaker.admission()), (0, Admission::All));
+    assert_eq!(Evidence::of(&expired, Attribution::Message, false, false), Evidence::None);
+    while task_failed(&breaker).is_none() {}
+    assert_eq!(breaker.cause(), Some(Cause::Tasks));
+    let held = |outcome| breaker.hold_back(Decision::DeadLetter, outcome, false, Duration::ZERO);
+    assert!(matches!(held(&Outcome::TimedOut), Decision::Release(_)));
+    assert_eq!(held(&expired), Decision::DeadLetter);
+}

@@ -80,7 +80,7 @@ impl Evidence {
             // A task that ends before there is an instance says nothing: for example, the one of S3's test event.
             Outcome::Completed if !ran => Self::None,
             Outcome::HostFailed { .. } if attribution == Attribution::Message => Self::Failed,
-            Outcome::HostFailed { .. } | Outcome::Cancelled { .. } => Self::None,
+            Outcome::HostFailed { .. } | Outcome::Cancelled { .. } | Outcome::Expired { .. } => Self::None,
             Outcome::TimedOut => Self::Failed,
             outcome => Self::Well { called, completed: *outcome == Outcome::Completed },
         }

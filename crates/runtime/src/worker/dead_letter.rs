@@ -2,14 +2,12 @@
 
 use super::Worker;
 use super::decision::Decision;
-use crate::model::message::{
-    Attribute, AttributeValue, MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage,
-};
+use crate::model::dead_letter::DeadLetter;
+use crate::model::message::{MAX_ATTRIBUTES, Message, OUTCOME_ATTRIBUTE, OutgoingMessage};
 use crate::model::outcome::Outcome;
 use crate::model::usage::Settled;
 use crate::ports::queue::{Queue, QueueError};
 use crate::task::component::Report;
-use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -50,16 +48,16 @@ fn dead_letter(message: &Message, outcome: &Outcome, way: &DeadLettering<'_>) ->
         // If a crash lets the message be dead-lettered twice, it arrives once.
         dead.deduplication_id = Some(message.id.clone());
     }
-    let value = json!({
-        "outcome": outcome.kind(),
-        "reason": outcome.reason(),
-        "receive_count": message.receive_count,
-        "message_id": message.id,
-        "queue": way.queue,
-        "component": way.component,
-    });
-    dead.attributes
-        .push(Attribute { name: OUTCOME_ATTRIBUTE.into(), value: AttributeValue::Text(value.to_string()) });
+    let record = DeadLetter {
+        outcome: outcome.kind(),
+        reason: outcome.reason().map(Into::into),
+        receive_count: message.receive_count,
+        message_id: message.id.clone(),
+        sent_at: jiff::Timestamp::try_from(message.sent_at).ok().map(|time| time.to_string()),
+        queue: way.queue.into(),
+        component: way.component.into(),
+    };
+    dead.attributes.push(record.to_attribute());
     if dead.attributes.len() > MAX_ATTRIBUTES || dead.validate().is_err() {
         tracing::warn!(
             message_id = message.id,
@@ -127,6 +125,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::message::{Attribute, AttributeValue};
 
     fn message() -> Message {
         let attributes = vec![Attribute { name: "a".into(), value: AttributeValue::Binary(vec![1]) }];
@@ -159,6 +158,8 @@ mod tests {
         assert_eq!(why["outcome"], "rejected");
         assert_eq!(why["reason"], "no \"image\"\n");
         assert_eq!(why["receive_count"], 3);
+        let sent_at: jiff::Timestamp = why["sent_at"].as_str().expect("text").parse().expect("a time");
+        assert_eq!(std::time::SystemTime::from(sent_at), message.sent_at);
     }
 
     #[test]

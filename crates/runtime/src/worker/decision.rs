@@ -103,6 +103,7 @@ pub fn decide(
         Outcome::LimitExceeded { .. } => (rules.policy.limit_exceeded, None),
         Outcome::TimedOut => (rules.policy.timed_out, None),
         Outcome::Trapped { .. } => (rules.policy.trapped, None),
+        Outcome::Expired { .. } => (rules.policy.expired, None),
     };
     match action {
         Action::Drop => Decision::Delete,

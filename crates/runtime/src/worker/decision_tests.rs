@@ -8,6 +8,7 @@ const RULES: Rules = Rules {
         limit_exceeded: Action::Retry,
         timed_out: Action::Retry,
         trapped: Action::Drop,
+        expired: Action::DeadLetter,
     },
     backoff: Backoff { first: Duration::from_secs(2), longest: Duration::from_secs(60) },
     max_receives: Some(3),
@@ -29,6 +30,7 @@ fn each_outcome_is_settled_as_the_policy_says() {
     assert_eq!(decide(Outcome::LimitExceeded { limit: Limit::Fuel }), Decision::Retry(secs(2)));
     assert_eq!(decide(Outcome::TimedOut), Decision::Retry(secs(2)));
     assert_eq!(decide(Outcome::Trapped { what: "x".into() }), Decision::Delete);
+    assert_eq!(decide(Outcome::Expired { reason: "x".into() }), Decision::DeadLetter);
     assert_eq!(decide(Outcome::HostFailed { what: "x".into() }), Decision::Release(secs(2)));
     assert_eq!(decide(Outcome::Cancelled { why: Cancel::Drain }), Decision::Release(Duration::ZERO));
     assert_eq!(decide(Outcome::Cancelled { why: Cancel::LeaseExpired }), Decision::Leave);

@@ -10,7 +10,7 @@
 //! | `permits`, `rate`, `breaker`, [`circuit`] | the concurrency limit, the rate, and whether backends work |
 //! | `keyed`, `fill`, [`shares`] | messages held for fair shares among keys |
 //! | `lease` | the visibility of messages, and its renewal |
-//! | `process`, `body` | the task of one message, and its body |
+//! | `process`, `expiry`, `body` | the task of one message, its age, and its body |
 //! | `attribution`, `misconfiguration` | whose error it is; errors that only the operator can mend |
 //! | [`decision`], `settle`, `dead_letter`, `waiting` | what becomes of the message |
 //! | `scale`, [`scaler`], `mean` | how many tasks run at once |
@@ -24,6 +24,7 @@ mod breaker;
 pub mod circuit;
 mod dead_letter;
 pub mod decision;
+mod expiry;
 mod fill;
 mod keyed;
 mod lease;

@@ -45,6 +45,8 @@ pub struct WorkerOptions {
     pub rate: Option<Rate>,
     /// How messages are told apart by keys, for fair shares and caps; `None`: messages start in the queue's order.
     pub keys: Option<KeyOptions>,
+    /// Longest time between the sending of a message and its receive, after which it is not handled; `None`: no limit.
+    pub max_age: Option<Duration>,
     /// Called before tasks start.
     pub starting: Option<Arc<dyn TasksStart>>,
     /// Whether to ask the queue for its depth every few seconds, for metrics and status.
@@ -70,6 +72,7 @@ impl Default for WorkerOptions {
             waits_for_backends: true,
             rate: None,
             keys: None,
+            max_age: None,
             starting: None,
             watch_depth: false,
             observers: Vec::new(),

@@ -42,7 +42,10 @@ impl Worker {
             self.tally.counters.leases_expired.add(1);
             return;
         }
-        let report = self.run_task(&leased, &in_progress.abandon).await;
+        let report = match self.expired(&leased) {
+            Some(report) => report,
+            None => self.run_task(&leased, &in_progress.abandon).await,
+        };
         if let Some(key_permit) = &mut leased.key_permit {
             // The time for which the task alone held its permit: others are to blame for its waiting for a thread.
             key_permit.used(report.usage.wall.saturating_sub(report.usage.ready));

@@ -109,7 +109,7 @@ pub(crate) struct DevArgs {
     /// name
     #[arg(long, value_name = "URL", conflicts_with = "case")]
     pub(crate) queue: Option<String>,
-    /// Action for an outcome (retry, rejected, limit-exceeded, timed-out, trapped): retry, dead-letter or
+    /// Action for an outcome (retry, rejected, limit-exceeded, timed-out, trapped, expired): retry, dead-letter or
     /// drop
     #[arg(long, value_name = "OUTCOME=ACTION")]
     pub(crate) on: Vec<String>,

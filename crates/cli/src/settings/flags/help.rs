@@ -11,11 +11,11 @@ use std::fmt::Write as _;
 const COMMANDS: [(&str, &[&str]); 4] = [
     ("Start here", &["enqueue", "run", "invoke", "serve"]),
     ("Write a guest", &["new", "test", "dev"]),
-    ("Queues and workers", &["queue", "report", "simulate", "top", "health"]),
+    ("Queues and workers", &["queue", "replay", "report", "simulate", "top", "health"]),
     ("Components and rights", &["inspect", "compile", "push", "policy", "manifest", "completions"]),
 ];
 
-/// A group of flags of `run`, `serve`, `invoke`, `inspect` and `dev`, by their long names, with hyphens or underscores.
+/// A group of flags of `run`, `serve`, `invoke`, `replay`, `inspect` and `dev`, by their long names, with hyphens or underscores.
 struct Group {
     heading: &'static str,
     /// Flags that `-h` and `--help` show.
@@ -25,11 +25,12 @@ struct Group {
 }
 
 /// Flags of a worker that have no meaning for a service, as it has no queue and no messages.
-const OF_QUEUES: [&str; 14] = [
+const OF_QUEUES: [&str; 15] = [
     "until-empty",
     "dead-letter",
     "backoff",
     "max-visibility",
+    "max-age",
     "on-lease-expired",
     "body-store",
     "raw-body",
@@ -45,12 +46,13 @@ const OF_QUEUES: [&str; 14] = [
 /// Heading of the flags that only `serve` has.
 const SERVICE: &str = "Service";
 
-const FLAGS: [Group; 13] = [
+const FLAGS: [Group; 14] = [
     Group {
         heading: SERVICE,
         common: &["listen", "status", "queue-time"],
         others: &["queue-length", "connections"],
     },
+    Group { heading: "Dead letter", common: &[], others: &["max-messages", "max-time", "allow-receives"] },
     Group { heading: "Project", common: &["component", "case"], others: &[] },
     Group {
         heading: "Queue",
@@ -58,6 +60,7 @@ const FLAGS: [Group; 13] = [
         others: &[
             "backoff",
             "max-visibility",
+            "max-age",
             "on-lease-expired",
             "body-store",
             "raw-body",
@@ -130,6 +133,7 @@ pub(crate) fn command() -> Command {
         "run" => grouped(command, "run"),
         "serve" => grouped(command.mut_args(hidden_of_queues), "serve"),
         "invoke" => grouped(command, "invoke"),
+        "replay" => grouped(command, "replay"),
         "inspect" => grouped(command, "inspect"),
         "dev" => grouped(command, "dev"),
         _ => command,
@@ -238,7 +242,7 @@ mod tests {
         for subcommand in command.get_subcommands() {
             assert!(grouped.contains(&subcommand.get_name()), "{}", subcommand.get_name());
         }
-        for name in ["run", "serve", "invoke", "inspect", "dev"] {
+        for name in ["run", "serve", "invoke", "replay", "inspect", "dev"] {
             let subcommand = command.find_subcommand(name).expect("a command");
             for flag in subcommand.get_arguments().filter(|arg| !arg.is_positional()) {
                 assert!(flag.get_help_heading().is_some(), "{name} {flag}");

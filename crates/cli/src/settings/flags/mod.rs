@@ -2,8 +2,9 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `tasks` | `run`, `serve`, `invoke` and the flags that they share |
+//! | `tasks` | `run`, `serve`, `invoke`, `replay` and the flags that they share |
 //! | `queues` | `enqueue` and `queue` |
+//! | `walks` | the flags that `queue list`, `show`, `redrive` and `drop` share |
 //! | `workers` | `health`, `top` and `report` |
 //! | `authors` | `new`, `test` and `dev` |
 //! | `components` | `inspect`, `compile`, `push` and `policy` |
@@ -18,6 +19,7 @@ mod manifests;
 mod queues;
 mod simulate;
 mod tasks;
+mod walks;
 mod workers;
 
 pub(crate) use self::authors::{CaseArgs, DevArgs, Kind, Language, NewArgs, TestArgs};
@@ -29,7 +31,8 @@ pub(crate) use self::manifests::{
 };
 pub(crate) use self::queues::{EnqueueArgs, QueueArgs, QueueCommand};
 pub(crate) use self::simulate::{ModelArgs, SimulateArgs};
-pub(crate) use self::tasks::{InvokeArgs, RunArgs, ServeArgs, TaskArgs};
+pub(crate) use self::tasks::{InvokeArgs, ReplayArgs, RunArgs, ServeArgs, TaskArgs};
+pub(crate) use self::walks::WalkArgs;
 pub(crate) use self::workers::{FargateSize, HealthArgs, ReportArgs, TopArgs};
 
 use clap::{Parser, Subcommand};
@@ -61,6 +64,7 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     Serve(Box<ServeArgs>),
     Invoke(Box<InvokeArgs>),
+    Replay(Box<ReplayArgs>),
     Enqueue(EnqueueArgs),
     Queue(QueueArgs),
     New(NewArgs),

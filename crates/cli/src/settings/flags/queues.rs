@@ -1,5 +1,6 @@
 //! Flags of `enqueue` and `queue`.
 
+use super::walks::{SelectArgs, WalkArgs};
 use crate::settings::aws::AwsSettings;
 use crate::settings::text::typed;
 use clap::{Args, Subcommand};
@@ -54,16 +55,62 @@ pub(crate) struct EnqueueArgs {
     pub(crate) aws: AwsSettings,
 }
 
-/// Create, inspect, redrive and purge queues
+/// What a walk over a queue of SQS does, which help says for each command that walks.
+macro_rules! on_sqs {
+    ($examples:literal) => {
+        concat!(
+            $examples,
+            "
+
+On SQS the command receives messages to look at them, and each receive counts. It makes the messages that it \
+doesn't move or delete visible again when it ends, also on SIGINT and SIGTERM. If it is killed, they are \
+invisible until about --max-time after its start. Of a FIFO queue it sees the first ten messages of each \
+message group. On sqlite: nothing changes by looking."
+        )
+    };
+}
+
+const LIST_HELP: &str = on_sqs!(
+    "\
+Examples:
+  wasmrun queue list sqlite:jobs.db#dead
+  wasmrun queue list dead --outcome rejected --since 24h --limit 20
+  wasmrun queue list dead --reason 'disk is full' --json"
+);
+const SHOW_HELP: &str = on_sqs!(
+    "\
+With an ID that `queue list` printed:
+  wasmrun queue show dead 0b9c4a52-7c6f-4a3e-9f0e-2d5d3c1f8a11"
+);
+const REDRIVE_HELP: &str = on_sqs!(
+    "\
+Examples:
+  wasmrun queue redrive sqlite:jobs.db#dead
+  wasmrun queue redrive dead --reason 'disk is full'
+  wasmrun queue redrive dead --outcome timed-out --to uploads
+
+A message is sent to its source queue and then deleted from the dead-letter queue: if the command is killed in \
+between, both queues have it. It starts again, with a receive count of zero and without the attribute `wasmrun`."
+);
+const DROP_HELP: &str = on_sqs!(
+    "\
+Examples:
+  wasmrun queue drop sqlite:jobs.db#dead --reason 'no image'
+  wasmrun queue drop dead --id 5fea7756-0ea4-451a-a703-a558b933e274
+
+`wasmrun queue purge` deletes all messages of a queue."
+);
+
+/// Create and inspect queues, and look at, move back or delete dead letters
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   wasmrun queue create sqlite:jobs.db --visibility-timeout 5m --max-receives 3
   wasmrun queue stats sqlite:jobs.db
   wasmrun queue stats uploads
-  wasmrun queue peek sqlite:jobs.db#dead
-  wasmrun queue redrive sqlite:jobs.db#dead
-  wasmrun queue redrive sqlite:jobs.db#dead --to sqlite:jobs.db")]
+  wasmrun queue list dead --outcome rejected --since 24h
+  wasmrun queue redrive dead --reason 'disk is full'
+  wasmrun queue drop dead --reason 'no image' --limit 100")]
 pub(crate) struct QueueArgs {
     #[command(subcommand)]
     pub(crate) command: QueueCommand,
@@ -98,7 +145,7 @@ pub(crate) enum QueueCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Print the next messages of a sqlite: queue without receiving them, as JSON lines
+    /// Print the next messages that a sqlite: queue would deliver, as JSON lines
     Peek {
         /// URL of the queue
         url: String,
@@ -106,13 +153,69 @@ pub(crate) enum QueueCommand {
         #[arg(long, short = 'n', value_name = "N", default_value_t = 10, value_parser = typed::<usize>)]
         max: usize,
     },
-    /// Move the messages of a sqlite: dead-letter queue back to their source queues
+    /// List the messages of a dead-letter queue, with outcome and reason
+    #[command(after_help = LIST_HELP)]
+    List {
+        /// URL of the dead-letter queue
+        url: String,
+        #[command(flatten)]
+        select: SelectArgs,
+        /// Maximum number of messages to list
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = typed::<u64>)]
+        limit: u64,
+        /// Print whole messages as JSON lines
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        walk: WalkArgs,
+    },
+    /// Print one message of a dead-letter queue: outcome, reason, attributes and body
+    #[command(after_help = SHOW_HELP)]
+    Show {
+        /// URL of the dead-letter queue
+        url: String,
+        /// ID of the message, as `queue list` prints it
+        id: String,
+        /// Print the message as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        walk: WalkArgs,
+    },
+    /// Move messages of a dead-letter queue back to their source queues
+    #[command(after_help = REDRIVE_HELP)]
     Redrive {
         /// URL of the dead-letter queue
         url: String,
-        /// Move all messages to this queue instead
+        #[command(flatten)]
+        select: SelectArgs,
+        /// Move the messages to this queue instead
         #[arg(long, value_name = "URL")]
         to: Option<String>,
+        /// Maximum number of messages to move [default: all]
+        #[arg(long, value_name = "N", value_parser = typed::<u64>)]
+        limit: Option<u64>,
+        /// Print the numbers as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        walk: WalkArgs,
+    },
+    /// Delete messages of a dead-letter queue that a filter selects
+    #[command(after_help = DROP_HELP)]
+    Drop {
+        /// URL of the dead-letter queue
+        url: String,
+        #[command(flatten)]
+        select: SelectArgs,
+        /// Maximum number of messages to delete [default: all]
+        #[arg(long, value_name = "N", value_parser = typed::<u64>)]
+        limit: Option<u64>,
+        /// Print the numbers as JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        walk: WalkArgs,
     },
     /// Delete all messages of a queue
     Purge {

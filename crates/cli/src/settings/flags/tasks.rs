@@ -1,5 +1,6 @@
-//! Flags of `run`, `serve` and `invoke`.
+//! Flags of `run`, `serve`, `invoke` and `replay`.
 
+use super::walks::WalkArgs;
 use crate::settings::aws::AwsSettings;
 use crate::settings::command::CommandArgs;
 use crate::settings::engine::EngineSettings;
@@ -45,7 +46,7 @@ pub(crate) struct RunArgs {
     /// Queue: an SQS queue's URL, ARN or name; sqlite:PATH or sqlite:PATH#NAME
     #[arg(long, value_name = "URL", env = "WASMRUN_QUEUE")]
     pub(crate) queue: Option<String>,
-    /// Action for an outcome (retry, rejected, limit-exceeded, timed-out, trapped): retry, dead-letter or
+    /// Action for an outcome (retry, rejected, limit-exceeded, timed-out, trapped, expired): retry, dead-letter or
     /// drop
     #[arg(long, value_name = "OUTCOME=ACTION")]
     pub(crate) on: Vec<String>,
@@ -150,6 +151,39 @@ pub(crate) struct InvokeArgs {
     pub(crate) task: TaskArgs,
 }
 
+/// Run the task of a dead letter again, without a worker
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With an ID that `queue list` printed:
+  wasmrun replay sqlite:jobs.db#dead 0b9c4a52-7c6f-4a3e-9f0e-2d5d3c1f8a11 thumbnail.wasm \\
+      --store input=dir:in:ro --store output=dir:scratch:rw
+
+The task gets the message as its worker received it last. Its reads and writes are real: grant what the worker \
+grants, and a scratch store for outputs. The dead letter stays in its queue; on SQS, looking at it counts as a \
+receive.
+
+Exit codes: 0 the task completed, 1 it failed, 2 wrong usage or configuration, 3 a queue or a store can't be used.")]
+pub(crate) struct ReplayArgs {
+    /// URL of the dead-letter queue
+    #[arg(value_name = "DEAD_LETTER_QUEUE")]
+    pub(crate) dead_letter_queue: String,
+    /// ID of the dead letter, as `queue list` prints it
+    pub(crate) id: String,
+    /// Component: a .wasm file, s3://BUCKET/KEY or oci://HOST/REPOSITORY:TAG
+    #[arg(env = "WASMRUN_COMPONENT")]
+    pub(crate) component: Option<PathBuf>,
+    /// Time at which the message was sent, such as 2026-11-24T15:00:00Z [default: that of the source message]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) sent_at: Option<SystemTime>,
+    /// Print outcome and usage as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) walk: WalkArgs,
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+}
+
 /// Where the usage of each task is recorded.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct UsageArgs {
@@ -162,7 +196,7 @@ pub(crate) struct UsageArgs {
     pub(crate) usage_size: Option<ByteSize>,
 }
 
-/// What `run`, `serve` and `invoke` share.
+/// What `run`, `serve`, `invoke` and `replay` share.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TaskArgs {
     /// Configuration file (TOML); flags win over WASMRUN_* variables, which win over the file

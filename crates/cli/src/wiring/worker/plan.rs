@@ -10,7 +10,7 @@ use crate::settings::serve::ServePlan;
 use crate::settings::task::TaskPlan;
 use crate::settings::usage_size::usage_bytes;
 use crate::settings::watch::WatchSettings;
-use crate::settings::worker::WorkerSettings;
+use crate::settings::worker::{Interval, WorkerSettings};
 use crate::wiring::usage_log;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -127,6 +127,7 @@ impl RunPlan {
             body_store,
             key,
             max_per_key,
+            max_age,
             ..
         } = &self.worker;
         let set = [
@@ -134,6 +135,7 @@ impl RunPlan {
             ("dead-letter", dead_letter.is_some()),
             ("backoff", backoff.is_some()),
             ("max-visibility", max_visibility.is_some()),
+            ("max-age", max_age.is_some()),
             ("on-lease-expired", self.worker.has_on_lease_expired()),
             ("body-store", body_store.is_some()),
             ("max-consecutive-failures", self.worker.has_max_consecutive_failures()),
@@ -161,6 +163,13 @@ impl RunPlan {
 
     /// Refuses outcomes that the user sends to a dead-letter queue if there is none.
     pub(super) fn check_dead_letters(&self, has_dead_letter_queue: bool) -> Result<(), Failure> {
+        let expires = self.worker.max_age.is_some() && self.outcomes.policy.expired == Action::DeadLetter;
+        if expires && !has_dead_letter_queue {
+            return Err(Failure::usage(format!(
+                "--max-age needs a dead-letter queue, and the queue {} names none: add --dead-letter URL, or --on expired=drop",
+                self.queue_url
+            )));
+        }
         match self.outcomes.dead_lettered.first() {
             Some(outcome) if !has_dead_letter_queue => Err(Failure::usage(format!(
                 "--on {outcome}=dead-letter needs a dead-letter queue, and the queue {} names none: add --dead-letter URL",
@@ -193,6 +202,7 @@ impl RunPlan {
             max_consecutive_failures: worker.max_consecutive_failures(),
             rate: worker.rate,
             keys: self.keys.clone(),
+            max_age: worker.max_age.map(|Interval(age)| age),
             watch_depth: self.watching.listen.is_some() || self.otlp.metrics.is_some(),
             ..defaults
         })
@@ -296,6 +306,11 @@ mod tests {
         let default = plan("x.wasm --queue q", "").expect("a plan");
         assert!(default.check_dead_letters(false).is_ok());
         assert!(default.keeps_rejected(false) && !default.keeps_rejected(true));
+        // A message that is too old would be received again and again.
+        let aged = plan("x.wasm --queue q --max-age 1h", "").expect("a plan");
+        assert!(aged.check_dead_letters(true).is_ok() && aged.check_dead_letters(false).is_err());
+        let dropped = plan("x.wasm --queue q --max-age 1h --on expired=drop", "").expect("a plan");
+        assert!(dropped.check_dead_letters(false).is_ok());
         let dropped = plan("x.wasm --queue q --on rejected=drop", "").expect("a plan");
         assert!(!dropped.keeps_rejected(false));
     }

@@ -273,7 +273,9 @@ async fn no_statement_reads_through_a_long_queue() {
         ),
         (
             Transaction::page_sql(),
-            "SEARCH message USING INDEX message_next (queue=? AND blocked=? AND visible_ms>? AND visible_ms<?)\n\
+            "SEARCH message USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)\n\
+             CORRELATED SCALAR SUBQUERY 1\n\
+             SEARCH first USING INDEX message_in_group (queue=? AND message_group=?)\n\
              SEARCH content USING INTEGER PRIMARY KEY (rowid=?)",
         ),
         (

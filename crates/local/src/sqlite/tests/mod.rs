@@ -9,11 +9,13 @@ mod fifo;
 mod files;
 mod moves;
 mod round;
+mod walks;
 
 use super::clock::Clock;
 use super::*;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tempfile::TempDir;
+use wasmrun_runtime::ports::walk::{Filter, WalkAction, WalkBounds};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -91,6 +93,20 @@ async fn set_visibility(queue: &SqliteQueue, delivery: &Delivery, seconds: u64) 
         .set_visibility(std::slice::from_ref(&delivery.receipt), Duration::from_secs(seconds))
         .await
         .remove(0)
+}
+
+async fn walk(queue: &SqliteQueue, filter: &Filter, action: WalkAction<'_>) -> Result<Walked, QueueError> {
+    walk_some(queue, filter, action, None).await
+}
+
+async fn walk_some(
+    queue: &SqliteQueue,
+    filter: &Filter,
+    action: WalkAction<'_>,
+    limit: Option<u64>,
+) -> Result<Walked, QueueError> {
+    let bounds = WalkBounds { messages: 0, time: Duration::ZERO };
+    queue.walk(&Walk { filter, action, limit, bounds, stop: &CancellationToken::new() }).await
 }
 
 fn bodies(deliveries: &[Delivery]) -> Vec<&str> {

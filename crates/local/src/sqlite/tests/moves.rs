@@ -12,8 +12,13 @@ fn says(queue: &SqliteQueue, body: &str) -> OutgoingMessage {
     OutgoingMessage { attributes: vec![outcome(&format!(r#"{{"queue":"{}"}}"#, queue.url()))], ..text(body) }
 }
 
-fn moved(moved: u64) -> Redriven {
-    Redriven { moved, ..Redriven::default() }
+fn moved(moved: u64) -> Walked {
+    Walked { looked_at: moved, selected: moved, done: moved, ..Walked::default() }
+}
+
+/// Moves all messages.
+async fn redrive(queue: &SqliteQueue, to: Option<&str>) -> Result<Walked, QueueError> {
+    walk(queue, &Filter::default(), WalkAction::Redrive { to }).await
 }
 
 async fn exhaust(world: &World, queue: &SqliteQueue, receives: usize) {
@@ -59,7 +64,7 @@ async fn redrive_brings_messages_back_with_a_fresh_count_and_without_the_outcome
     send(&queue, OutgoingMessage { attributes: vec![keep.clone(), outcome("{}")], ..text("x") }).await;
     exhaust(&world, &queue, 5).await;
     receive(&queue, 1).await;
-    assert_eq!(world.open("jobs.db#dead").redrive(None).await.unwrap(), moved(1));
+    assert_eq!(redrive(&world.open("jobs.db#dead"), None).await.unwrap(), moved(1));
     let message = receive_one(&queue).await.message;
     assert_eq!((message.receive_count, message.attributes), (1, vec![keep]));
 }
@@ -71,7 +76,7 @@ async fn redrive_leaves_alone_what_somebody_holds() {
     let dead = world.open("jobs.db#dead");
     dead.send(&[text("1"), text("2")]).await;
     let held = receive_one(&dead).await;
-    assert_eq!(dead.redrive(None).await.unwrap(), moved(1));
+    assert_eq!(redrive(&dead, None).await.unwrap(), moved(1));
     assert_eq!(receive_one(&queue).await.message.body, "2");
     delete(&dead, &held).await.unwrap();
 }
@@ -86,12 +91,12 @@ async fn redrive_believes_the_outcome_only_of_a_queue_that_uses_this_dead_letter
     );
     let dead = world.open("jobs.db#dead");
     dead.send(&[says(&one, "1"), says(&two, "2")]).await;
-    assert_eq!(dead.redrive(None).await.unwrap(), moved(2));
+    assert_eq!(redrive(&dead, None).await.unwrap(), moved(2));
     assert_eq!((receive(&one, 10).await.len(), receive(&two, 10).await.len()), (1, 1));
     send(&dead, says(&other, "x")).await;
     let before = dead.depth().await.unwrap();
-    let left = dead.redrive(None).await.unwrap();
-    assert_eq!((left.moved, left.left), (0, 1));
+    let left = redrive(&dead, None).await.unwrap();
+    assert_eq!((left.done, left.left), (0, 1));
     assert!(left.reason.unwrap().ends_with("#other, but this is not that queue's dead-letter queue"));
     assert_eq!(dead.depth().await.unwrap(), before);
 }
@@ -109,14 +114,14 @@ async fn redrive_leaves_what_has_no_known_origin_and_moves_the_rest() {
         dead.send(&[says(&two, "2"), says(&other, "elsewhere")]).await;
         world.pass(1);
     }
-    let left = dead.redrive(None).await.unwrap();
-    assert_eq!((left.moved, left.left), (453, 453));
+    let left = redrive(&dead, None).await.unwrap();
+    assert_eq!((left.done, left.left), (453, 453));
     let reason = left.reason.unwrap();
     assert!(reason.contains("several queues have dead as their dead-letter queue: main, two"), "{reason}");
     assert_eq!(dead.depth().await.unwrap(), Depth { visible: 453, ..Depth::default() });
     assert_eq!(one.depth().await.unwrap().total(), 450);
     assert_eq!(two.depth().await.unwrap().total(), 3);
-    assert_eq!(dead.redrive(Some(other.url())).await.unwrap(), moved(453));
+    assert_eq!(redrive(&dead, Some(other.url())).await.unwrap(), moved(453));
     assert_eq!((dead.depth().await.unwrap().total(), other.depth().await.unwrap().total()), (0, 453));
 }
 
@@ -127,7 +132,7 @@ async fn a_claim_to_a_queue_that_is_gone_does_not_hinder() {
     let dead = world.open("jobs.db#dead");
     send(&dead, says(&gone, "x")).await;
     std::fs::remove_file(gone.path()).unwrap();
-    assert_eq!(dead.redrive(None).await.unwrap(), moved(1));
+    assert_eq!(redrive(&dead, None).await.unwrap(), moved(1));
     receive_one(&queue).await;
 }
 
@@ -140,10 +145,10 @@ async fn the_user_says_where_to() {
     dead.send(&[says(&queue, "1"), text("2")]).await;
     let wrong = [("jobs.db#dead", "itself"), ("jobs.db#missing", "no queue"), ("missing.db", "no queue")];
     for (to, says) in wrong {
-        let error = dead.redrive(Some(&world.url(to))).await.unwrap_err().to_string();
+        let error = redrive(&dead, Some(&world.url(to))).await.unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
-    assert_eq!(dead.redrive(Some(two.url())).await.unwrap(), moved(2));
+    assert_eq!(redrive(&dead, Some(two.url())).await.unwrap(), moved(2));
     let received = receive(&two, 10).await;
     assert_eq!(bodies(&received), ["1", "2"]);
     assert!(received[0].message.attributes.is_empty());
@@ -157,12 +162,12 @@ async fn fifo_queues_give_whole_groups_and_take_only_what_has_a_group() {
     let sent: Vec<_> =
         (1..=3).flat_map(|n| ["a", "b"].map(|group| of_group(group, &format!("{group}{n}")))).collect();
     from.send(&sent).await;
-    assert_eq!(from.redrive(Some(to.url())).await.unwrap(), moved(6));
+    assert_eq!(redrive(&from, Some(to.url())).await.unwrap(), moved(6));
     assert_eq!(bodies(&receive(&to, 10).await), ["a1", "b1", "a2", "b2", "a3", "b3"]);
     world.pass(31);
     send(&to, text("no group")).await;
-    let back = to.redrive(Some(from.url())).await.unwrap();
-    assert_eq!((back.moved, back.left), (6, 1));
+    let back = redrive(&to, Some(from.url())).await.unwrap();
+    assert_eq!((back.done, back.left), (6, 1));
     assert!(back.reason.unwrap().ends_with("it is FIFO, and the message has no message group"));
     assert_eq!(bodies(&receive(&from, 10).await), ["a1", "b1"]);
 }
@@ -171,10 +176,10 @@ async fn fifo_queues_give_whole_groups_and_take_only_what_has_a_group() {
 async fn redrive_of_a_queue_that_catches_for_none_says_so() {
     let world = World::new();
     let queue = world.queue();
-    assert_eq!(queue.redrive(None).await.unwrap(), moved(0));
+    assert_eq!(redrive(&queue, None).await.unwrap(), moved(0));
     send(&queue, text("x")).await;
-    let left = queue.redrive(None).await.unwrap();
-    assert_eq!((left.moved, left.left), (0, 1));
+    let left = redrive(&queue, None).await.unwrap();
+    assert_eq!((left.done, left.left), (0, 1));
     let reason = left.reason.unwrap();
     assert!(reason.ends_with("no queue of this file has main as its dead-letter queue"), "{reason}");
 }
@@ -197,7 +202,7 @@ async fn a_dead_letter_queue_may_be_in_another_file_and_back() {
     assert_eq!(bodies(&receive(&queue, 10).await), ["3"]);
     assert_eq!(queue.depth().await.unwrap(), Depth { in_flight: 1, ..Depth::default() });
     assert_eq!(dead.depth().await.unwrap(), Depth { visible: 2, ..Depth::default() });
-    assert_eq!(dead.redrive(None).await.unwrap(), moved(2));
+    assert_eq!(redrive(&dead, None).await.unwrap(), moved(2));
     assert!(dead.depth().await.unwrap().is_empty());
     assert_eq!(bodies(&receive(&queue, 10).await), ["1", "2"]);
 }

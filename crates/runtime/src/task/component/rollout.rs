@@ -122,7 +122,7 @@ impl Tally {
     pub(super) fn count(&self, outcome: &Outcome) {
         match outcome.kind() {
             OutcomeKind::Completed => self.completed.fetch_add(1, Ordering::Relaxed),
-            OutcomeKind::HostFailed | OutcomeKind::Cancelled => 0,
+            OutcomeKind::HostFailed | OutcomeKind::Cancelled | OutcomeKind::Expired => 0,
             _ => self.failed.fetch_add(1, Ordering::Relaxed),
         };
     }

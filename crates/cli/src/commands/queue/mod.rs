@@ -1,16 +1,19 @@
-//! `wasmrun queue …`: creates, inspects, redrives and purges queues.
+//! `wasmrun queue …`: creates, inspects and purges queues, and walks over their messages.
 
+mod found;
+mod walk;
+
+use self::walk::Walking;
 use crate::output::Output;
 use crate::output::failure::Failure;
-use crate::settings::flags::{QueueArgs, QueueCommand};
+use crate::settings::flags::{QueueArgs, QueueCommand, WalkArgs};
 use crate::settings::log::LogSettings;
 use crate::wiring::backends::{Backends, create_queue};
 use crate::wiring::logging;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::process::ExitCode;
 use wasmrun_local::{DeadLetter, QueueSettings};
-use wasmrun_runtime::model::message::{AttributeValue, Message};
-use wasmrun_runtime::ports::queue::QueueAdmin;
+use wasmrun_runtime::ports::walk::{Filter, Found};
 
 pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&LogSettings::default())?;
@@ -35,10 +38,25 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
             let queue = backends.open_queue(&url).await?.queue;
             let messages = queue.peek(max).await.map_err(|error| Failure::queue(&url, &error))?;
             for message in messages {
-                output.print(&shown(&message).to_string());
+                output.print(&found::message(&message).to_string());
             }
         }
-        QueueCommand::Redrive { url, to } => redrive(&backends, &output, &url, to.as_deref()).await?,
+        QueueCommand::List { url, select, limit, json, walk } => {
+            let walk = Walking { url: &url, filter: &select.filter(), limit: Some(limit), args: &walk };
+            return walk.list(&backends, &output, json).await;
+        }
+        QueueCommand::Show { url, id, json, walk } => {
+            let filter = Filter { ids: vec![id], ..Filter::default() };
+            return Walking::to_one(&url, &filter, &walk).show(&backends, &output, json).await;
+        }
+        QueueCommand::Redrive { url, select, to, limit, json, walk } => {
+            let walk = Walking { url: &url, filter: &select.filter(), limit, args: &walk };
+            return walk.redrive(&backends, &output, to.as_deref(), json).await;
+        }
+        QueueCommand::Drop { url, select, limit, json, walk } => {
+            let walk = Walking { url: &url, filter: &select.filter(), limit, args: &walk };
+            return walk.drop(&backends, &output, json).await;
+        }
         QueueCommand::Purge { url } => {
             let queue = backends.open_queue(&url).await?.queue;
             let deleted = queue.purge().await.map_err(|error| Failure::queue(&url, &error))?;
@@ -48,47 +66,16 @@ pub(crate) async fn queue(args: QueueArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn redrive(backends: &Backends, output: &Output, url: &str, to: Option<&str>) -> Result<(), Failure> {
-    let queue = backends.open_queue(url).await?.queue;
-    // Opened here so that an error names this queue.
-    let to = match to {
-        Some(to) => Some(backends.open_queue(to).await?.queue.url().to_owned()),
-        None => None,
-    };
-    let redriven = queue.redrive(to.as_deref()).await.map_err(|error| Failure::queue(url, &error))?;
-    let moved = redriven.moved;
-    if moved == 0 && to.is_none() {
-        let reason = match &redriven.reason {
-            Some(reason) => Some(format!("{reason}; name a queue with --to URL")),
-            None => dead_letters_elsewhere(backends, &*queue).await?,
-        };
-        if let Some(reason) = reason {
-            return Err(Failure::usage(format!("nothing was moved from the queue {url}: {reason}")));
-        }
-    }
-    let (line, which) = match &to {
-        Some(to) => (format!("moved {moved} to {to}"), "another"),
-        None => (format!("moved {moved} back"), "a"),
-    };
-    output.line(&line);
-    if let Some(reason) = redriven.reason {
-        output.line(format_args!("left {}: {reason}; name {which} queue with --to URL", redriven.left));
-    }
-    Ok(())
-}
-
-/// Returns the reason why nothing was moved, if this queue's own dead-letter queue holds the messages.
-async fn dead_letters_elsewhere(
+/// Returns the message with this ID, or `None` if a signal stopped the search before.
+pub(super) async fn find(
     backends: &Backends,
-    queue: &dyn QueueAdmin,
-) -> Result<Option<String>, Failure> {
-    let failed = |error| Failure::queue(queue.url(), &error);
-    let Some(redrive) = queue.attributes().await.map_err(failed)?.redrive else { return Ok(None) };
-    let url = redrive.dead_letter;
-    let dead = backends.open_queue(&url).await?.queue;
-    let held = dead.depth().await.map_err(|error| Failure::queue(&url, &error))?.total();
-    Ok((held > 0)
-        .then(|| format!("it is empty, and its dead-letter queue {url} holds {held}: name that one")))
+    output: &Output,
+    url: &str,
+    id: &str,
+    args: &WalkArgs,
+) -> Result<Option<Found>, Failure> {
+    let filter = Filter { ids: vec![id.to_owned()], ..Filter::default() };
+    Walking::to_one(url, &filter, args).find(backends, output).await
 }
 
 async fn stats(backends: &Backends, output: &Output, url: &str, as_json: bool) -> Result<(), Failure> {
@@ -127,28 +114,4 @@ async fn stats(backends: &Backends, output: &Output, url: &str, as_json: bool) -
     let order = if attributes.fifo { "by group (FIFO)" } else { "none (standard)" };
     output.line(format_args!("order               {order}"));
     Ok(())
-}
-
-/// Formats a message as JSON, which is always one line.
-fn shown(message: &Message) -> Value {
-    let attributes: serde_json::Map<String, Value> = message
-        .attributes
-        .iter()
-        .map(|attribute| {
-            let value = match &attribute.value {
-                AttributeValue::Text(text) | AttributeValue::Number(text) => json!(text),
-                AttributeValue::Binary(bytes) => json!({"binary_bytes": bytes.len()}),
-            };
-            (attribute.name.clone(), value)
-        })
-        .collect();
-    let sent_at = jiff::Timestamp::try_from(message.sent_at).map(|time| time.to_string()).unwrap_or_default();
-    json!({
-        "id": message.id,
-        "sent_at": sent_at,
-        "receive_count": message.receive_count,
-        "group": message.group,
-        "attributes": attributes,
-        "body": message.body,
-    })
 }

@@ -1,0 +1,60 @@
+//! The calls of a walk.
+
+use super::super::{SqsQueue, answer, batches, convert};
+use async_trait::async_trait;
+use aws_sdk_sqs::types::Message as SqsMessage;
+use std::time::Duration;
+use wasmrun_runtime::ports::queue::{Queue, QueueError, Receipt};
+
+/// How long a receive of a walk waits for messages. Waiting asks all of SQS's hosts.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// What a walk needs of a queue.
+#[async_trait]
+pub(in super::super) trait Calls: Send + Sync {
+    /// Receives at most `max` messages and hides them for `visibility`.
+    async fn receive(&self, max: usize, visibility: Duration) -> Result<Vec<SqsMessage>, QueueError>;
+
+    /// Sends messages of this queue to another queue, each independently, as they are but without the dead letter's
+    /// record.
+    async fn send(&self, url: &str, messages: &[SqsMessage]) -> Vec<Result<(), QueueError>>;
+
+    /// Deletes messages, each independently.
+    async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>>;
+
+    /// Makes messages visible again, each independently.
+    async fn release(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>>;
+}
+
+#[async_trait]
+impl Calls for SqsQueue {
+    async fn receive(&self, max: usize, visibility: Duration) -> Result<Vec<SqsMessage>, QueueError> {
+        self.receive_messages(max, WAIT, Some(visibility)).await
+    }
+
+    async fn send(&self, url: &str, messages: &[SqsMessage]) -> Vec<Result<(), QueueError>> {
+        let mut answers = Vec::with_capacity(messages.len());
+        for batch in batches(messages, convert::original_bytes) {
+            let entries = batch.iter().enumerate();
+            let entries = entries.map(|(index, message)| convert::original_entry(index, message, url));
+            let request = self.client.send_message_batch().queue_url(url);
+            let answer = request.set_entries(Some(entries.collect())).send().await;
+            answers.extend(answer::entries(
+                batch.len(),
+                answer::send_error,
+                answer.map(|answer| {
+                    (answer.successful.into_iter().map(|entry| (entry.id, ())).collect(), answer.failed)
+                }),
+            ));
+        }
+        answers
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
+        Queue::delete(self, receipts).await
+    }
+
+    async fn release(&self, receipts: &[Receipt]) -> Vec<Result<(), QueueError>> {
+        self.set_visibility(receipts, Duration::ZERO).await
+    }
+}
