@@ -50,6 +50,7 @@ sections! {
     components_are_compiled_before: "docs/src/guides/components.md", "Precompiled components" => compiles_before;
     an_existing_program_is_a_filter: "docs/src/guides/programs.md", "A filter" => filters;
     a_dead_letter_says_what_is_shown: "docs/src/concepts/outcomes.md", "Dead letters" => tells_why;
+    dead_letters_are_operated: "docs/src/guides/dead-letters.md", "Dead letters" => operates_dead_letters;
     a_store_takes_its_settings: "docs/src/reference/stores.md", "S3" => takes_settings;
     a_log_line_has_the_fields_that_are_shown: "docs/src/reference/logs.md", "Logs" => logs;
     a_policy_is_printed: "docs/src/reference/iam.md", "IAM rights" => prints_a_policy;
@@ -72,7 +73,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 30] = [
+const LISTED: [(&str, &str, &str); 32] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/README.md", "upload", "serves without end; the tests `serve::uploading` do the same"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
@@ -117,6 +118,12 @@ const LISTED: [(&str, &str, &str); 30] = [
     ("docs/src/guides/guest-c.md", "A guest in C", TEMPLATES),
     ("docs/src/guides/guest-javascript.md", "A guest in JavaScript", TEMPLATES),
     ("docs/src/guides/guest-go.md", "A guest in Go", TEMPLATES),
+    (
+        "docs/src/guides/dead-letters.md",
+        "Run a dead letter again",
+        "needs an ID; run by the tests `queues::walks`",
+    ),
+    ("docs/src/guides/dead-letters.md", "Messages that are too old", "run by the tests `queues::walks`"),
     ("sdk/javascript/README.md", "wasmrun-guest", PACKAGES),
     ("sdk/python/README.md", "wasmrun-guest", PACKAGES),
     ("guest-examples/fuzz/README.md", "Fuzz target `picture`", "needs a nightly compiler and cargo-fuzz"),

@@ -6,6 +6,7 @@ use crate::harness::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 const DEAD: &str = "sqlite:jobs.db#dead";
 
@@ -93,7 +94,9 @@ fn three_of_five_thousand_dead_letters_on_sqs_are_moved_by_their_reason_and_the_
     let reason = |n: usize| if n % 1700 == 5 { "the disk is full" } else { "no image" };
     let records = (0..5000).map(|n| (format!("body {n}"), record(&queue, reason(n))));
     amazon.send_all_with(&dead, "wasmrun", records);
-    let walk = |command| amazon.environment(world.wasmrun(["queue", command, &dead]));
+    let walk = |command| {
+        amazon.environment(world.wasmrun(["queue", command, &dead])).within(Duration::from_secs(300))
+    };
     // This server can't list the source queues.
     let moved =
         walk("redrive").args(["--reason", "disk is full", "--to", &queue, "--json"]).succeeds().json();

@@ -47,7 +47,8 @@ fn each_failure_has_its_outcome_is_retried_and_dead_lettered_with_the_reason_whi
         assert_eq!(told.is_some(), reason.is_some(), "{body}: {why}");
         let queue = format!("sqlite:{}", world.path("jobs.db").display());
         let expected = json!({"queue": queue, "outcome": outcome, "reason": told, "receive_count": receives,
-                              "message_id": id, "component": "misbehave.wasm"});
+                              "message_id": id, "component": "misbehave.wasm",
+                              "sent_at": field(&why, "sent_at")});
         assert_eq!(why, expected, "{body}");
         assert_waits(&output, id, receives);
     }

@@ -42,6 +42,14 @@ pub(super) fn makes_a_thumbnail_on_aws(section: &Section) {
     assert_eq!(amazon.keys("photos-out"), ["thumbs/cup.jpg.jpg"]);
 }
 
+pub(super) fn operates_dead_letters(section: &Section) {
+    let place = Place::new();
+    place.run("wasmrun queue create sqlite:jobs.db");
+    let output = place.run(&section.commands());
+    assert!(output.stdout.iter().any(|line| line == "moved 0 back"), "{output}");
+    assert!(output.stdout.iter().any(|line| line == "deleted 0"), "{output}");
+}
+
 pub(super) fn makes_thumbnails_and_a_dead_letter(section: &Section) {
     let output = makes_thumbnails_by_hand(section);
     assert!(output.to_string().contains("the message announces no object"), "{output}");

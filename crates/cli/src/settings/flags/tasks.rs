@@ -77,7 +77,8 @@ pub(crate) struct RunArgs {
 Examples:
   wasmrun serve hello.wasm
   wasmrun serve upload.wasm --listen 0.0.0.0:8080 --status 9464 \\
-      --store uploads=s3://photos-in:wo --send jobs=uploads --env BUCKET=photos-in
+      --store uploads=s3://photos-in:wo --send jobs=uploads \\
+      --env BUCKET=photos-in
   wasmrun serve oci://ghcr.io/acme/upload:1.2 --store uploads=dir:in:wo \\
       --send jobs=sqlite:jobs.db --env BUCKET=in --timeout 10s --instances 64
   wasmrun serve --config service.toml --check
