@@ -314,7 +314,7 @@ pub(crate) fn bench(places: &Places, arguments: &[String]) -> Result<ExitCode> {
         runner.arg("--bench");
         // These benchmarks use a real server, or compare with programs written by others.
         let compared = match name {
-            "queue" | "scale" | "simulate" => Some(&servers::CONSUMERS),
+            "queue" | "scale" | "simulate" | "tenants" => Some(&servers::CONSUMERS),
             "images" => Some(&servers::THUMBNAILERS),
             _ => None,
         };

@@ -43,7 +43,7 @@ Commands:
   image                    build the container image (with buildah) into target/image
   image --program FILE     the same of a static program that was built elsewhere, maybe for another processor
   bench [name] [args…]     build everything and run the benchmarks, or one of container, images, isolation,
-                           languages, queue, scale, serve, simulate, soak, start, task and watch; args go to
+                           languages, queue, scale, serve, simulate, soak, start, task, tenants and watch; args go to
                            `cargo bench`
   hostile [--repeat N]     run the hostile suite N times (once): on all cores, and on one core (with taskset)
   endure                   run the tests of SQS and S3 that are otherwise short at full length: some ten minutes

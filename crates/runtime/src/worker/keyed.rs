@@ -31,7 +31,7 @@ const LEAST_HELD: usize = 2 * MAX_BATCH;
 const MOST_HELD: usize = 256;
 /// Number of bytes of held messages from which no more are received.
 const ENOUGH_BYTES: usize = 16 << 20;
-/// Maximum number of bytes of held messages: one receive may exceed [`ENOUGH_BYTES`].
+/// Maximum number of bytes of held messages: one receive may exceed `ENOUGH_BYTES`.
 pub const MOST_HELD_BYTES: usize = ENOUGH_BYTES + MAX_BATCH * MAX_MESSAGE_BYTES;
 /// How long a message is held. Afterwards another worker may have it.
 const LONGEST: Duration = Duration::from_secs(600);

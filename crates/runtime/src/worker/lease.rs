@@ -42,7 +42,7 @@ struct Held {
     receipt: Receipt,
     /// The lease can't be extended beyond this time.
     ends_at: Instant,
-    /// Set while the message waits for a backend: no task runs for it.
+    /// Set while the message waits for a backend or for a permit: no task runs for it.
     waits: AtomicBool,
     /// Locked while a renewal is under way.
     state: AsyncMutex<State>,
@@ -220,7 +220,7 @@ impl Lease {
         is_ours && now + time < self.held.ends_at
     }
 
-    /// Sets whether the message waits for a backend.
+    /// Sets whether the message waits for a backend or for a permit.
     pub(super) fn waits(&self, waits: bool) {
         self.held.waits.store(waits, Ordering::Relaxed);
     }

@@ -1,0 +1,234 @@
+//! How long the messages of small tenants wait behind those of a large one, with fair shares and without.
+//!
+//!     cargo xtask bench tenants                            # three minutes; writes docs/src/benchmarks/tenants.md
+//!     cargo xtask bench tenants -- --quick                 # seconds, to see that it works
+//!
+//! A queue holds the messages of one large key, and after them those of small keys. A worker works all of them off, with
+//! `--key group` and in the order of the queue, and the messages of the small keys without the others. A message waits
+//! from the start of the worker to the start of its task.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
+
+use serde_json::json;
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use wasmrun_aws::{Aws, SqsQueue};
+use wasmrun_benches::fauxqs::{Server, Sqs};
+use wasmrun_benches::packages::Packages;
+use wasmrun_benches::plot::{Dot, Plot};
+use wasmrun_benches::report::{Report, time};
+use wasmrun_benches::rounds::{Found, Samples, Way, interleaved, micros};
+use wasmrun_benches::run::{self, Size};
+use wasmrun_benches::{guests, worker};
+use wasmrun_local::{QueueSettings, SqliteQueue};
+use wasmrun_runtime::engine::Allocator;
+use wasmrun_runtime::model::key::KeySource;
+use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::model::message::{MAX_BATCH, OutgoingMessage};
+use wasmrun_runtime::model::outcome::OutcomeKind;
+use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
+use wasmrun_runtime::ports::queue::Queue;
+use wasmrun_runtime::task::component::Component;
+use wasmrun_runtime::task::grant::Grants;
+use wasmrun_runtime::worker::{KeyOptions, WorkerOptions};
+
+/// Number of messages of the large key.
+const LARGE: usize = 10_000;
+/// Number of small keys, and of messages of each.
+const SMALL: [usize; 2] = [20, 20];
+/// What a task does: it waits for 10 ms.
+const BODY: &str = "sleep 10";
+const INSTANCES: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
+/// The ways to work off the messages: the name, whether the large key is there, and whether keys have fair shares.
+const WAYS: [(&str, bool, bool); 3] = [
+    ("small keys alone", false, false),
+    ("with the large key, fair shares", true, true),
+    ("with the large key, order of the queue", true, false),
+];
+
+fn main() {
+    let Some(size) = run::size("tenants") else { return };
+    let runtime = Runtime::new().expect("threads");
+    let component =
+        guests::load_with("misbehave", Allocator::Pooling, INSTANCES, Grants::default(), Limits::default());
+    let component = runtime.block_on(component);
+    let mut report = Report::new("tenants", size, "");
+    let folder = tempfile::tempdir().expect("a directory");
+    let sqlite = |name: &str| sqlite(folder.path(), name);
+    let mut dots = compare(&mut report, &runtime, size, "sqlite", |name, large, is_fair| {
+        let (queue, component) = (sqlite(name), component.clone());
+        runtime.block_on(work_off(queue, component, large, is_fair))
+    });
+    match Packages::find() {
+        Some(packages) => {
+            let server = Server::start(&packages);
+            dots.extend(compare(&mut report, &runtime, size, "sqs", |name, large, is_fair| {
+                let component = component.clone();
+                runtime
+                    .block_on(async { work_off(sqs(&server, name).await, component, large, is_fair).await })
+            }));
+            report.plot("waits", &plot(dots));
+            report.write();
+        }
+        None => println!("Skipped: fauxqs isn't installed (cargo xtask bench tenants installs it)."),
+    }
+}
+
+/// An empty queue in a file of its own.
+fn sqlite(folder: &Path, name: &str) -> Arc<dyn Queue> {
+    let url = format!("sqlite:{}", folder.join(name).with_extension("db").display());
+    Arc::new(SqliteQueue::create(&url, &QueueSettings::default()).expect("a queue").0)
+}
+
+/// An empty queue of the server.
+async fn sqs(server: &Server, name: &str) -> Arc<dyn Queue> {
+    let created = Sqs::at(&server.endpoint).client.create_queue().queue_name(name).send().await;
+    let url = created.expect("a queue").queue_url.expect("a URL");
+    let aws = Aws::new(Some(server.endpoint.clone()));
+    Arc::new(SqsQueue::open(&url, &aws, None).await.expect("a queue"))
+}
+
+/// What a round shows.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// Times for which the messages of the small keys waited, in microseconds.
+    p50_us: f64,
+    p95_us: f64,
+    max_us: f64,
+    /// Tasks a second, of all keys.
+    per_second: f64,
+}
+
+/// Measures all ways on one kind of queue, and adds the table. Returns the dots of the plot.
+fn compare(
+    report: &mut Report,
+    runtime: &Runtime,
+    size: Size,
+    kind: &'static str,
+    work_off: impl Fn(&str, usize, bool) -> Times,
+) -> Vec<Dot> {
+    let _inside = runtime.enter();
+    let large = size.pick(100, LARGE);
+    let work_off = &work_off;
+    let ways = WAYS.iter().enumerate().map(|(index, (name, has_large, is_fair))| {
+        Way::new(*name, move |round| {
+            work_off(&format!("{kind}-{index}-{round}"), if *has_large { large } else { 0 }, *is_fair)
+        })
+    });
+    let found = interleaved(kind, size.pick(1, 3), ways.collect());
+    let [alone, fair, unfair] = &found[..] else { panic!("three ways") };
+    report.table(
+        kind,
+        "| | p50 | p95 | longest | p95, times alone | tasks a second |",
+        "what p50_us:time p95_us:time max_us:time to_alone:1 per_second:0",
+        found.iter().map(|way| row(way, alone)).collect(),
+    );
+    report.data(&format!("{kind}_throughput_to_unfair"), fair.ratio(unfair, |times| times.per_second).into());
+    let dot = |(series, way): (usize, &Found<Times>)| {
+        let value = way.median(|times| times.p95_us);
+        Dot { row: kind.into(), series, value, until: value, label: time(value) }
+    };
+    found.iter().enumerate().map(dot).collect()
+}
+
+fn row(way: &Found<Times>, alone: &Found<Times>) -> serde_json::Value {
+    json!({
+        "what": way.name,
+        "p50_us": way.median(|times| times.p50_us),
+        "p95_us": way.median(|times| times.p95_us),
+        "max_us": way.median(|times| times.max_us),
+        "to_alone": way.ratio(alone, |times| times.p95_us),
+        "per_second": way.median(|times| times.per_second),
+    })
+}
+
+fn plot(dots: Vec<Dot>) -> Plot<'static> {
+    Plot {
+        title: "How long 95 % of the small keys' messages wait at most",
+        series: &["alone", "fair shares", "order of the queue"],
+        ticks: vec![1e5, 1e6, 1e7, 1e8],
+        logarithmic: true,
+        format: time,
+        dots,
+    }
+}
+
+/// Fills the queue, and works it off.
+async fn work_off(queue: Arc<dyn Queue>, component: Arc<Component>, large: usize, is_fair: bool) -> Times {
+    send(&*queue, "large", large).await;
+    let [keys, each] = SMALL;
+    let mut small = HashSet::new();
+    for key in 0..keys {
+        small.extend(send(&*queue, &format!("small-{key}"), each).await);
+    }
+    let recorder = Arc::new(Recorder { began: SystemTime::now(), small, state: Mutex::default() });
+    let keys = KeyOptions { source: KeySource::Group, shares: Default::default() };
+    let options = WorkerOptions {
+        keys: is_fair.then_some(keys),
+        until_empty: true,
+        observers: vec![recorder.clone()],
+        ..worker::fixed(INSTANCES)
+    };
+    let worker = worker::worker(queue, component, options).await;
+    worker.run(CancellationToken::new(), CancellationToken::new()).await;
+    recorder.times(large + SMALL.iter().product::<usize>())
+}
+
+/// Sends messages of a group, and returns their IDs.
+async fn send(queue: &dyn Queue, group: &str, count: usize) -> Vec<String> {
+    let message = OutgoingMessage { group: Some(group.to_owned()), ..worker::message(BODY) };
+    let batch = vec![message; MAX_BATCH];
+    let mut ids = Vec::new();
+    while ids.len() < count {
+        let sent = queue.send(&batch[..MAX_BATCH.min(count - ids.len())]).await;
+        ids.extend(sent.into_iter().map(|id| id.expect("sent")));
+    }
+    ids
+}
+
+/// Records when tasks start and end.
+struct Recorder {
+    began: SystemTime,
+    /// IDs of the messages of small keys.
+    small: HashSet<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: usize,
+    waits: Vec<f64>,
+    last: Duration,
+}
+
+impl TaskObserver for Recorder {
+    fn ended(&self, record: &TaskRecord<'_>) {
+        assert_eq!(record.outcome, OutcomeKind::Completed, "{:?}", record.reason);
+        let ended = record.time.duration_since(self.began).unwrap_or_default();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tasks += 1;
+        state.last = state.last.max(ended);
+        if self.small.contains(record.message_id) {
+            state.waits.push(micros(ended.saturating_sub(record.usage.wall)));
+        }
+    }
+}
+
+impl Recorder {
+    fn times(&self, messages: usize) -> Times {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!((state.tasks, state.waits.len()), (messages, self.small.len()), "each message once");
+        let waits: Samples = std::mem::take(&mut state.waits).into_iter().collect();
+        Times {
+            p50_us: waits.percentile(50.0),
+            p95_us: waits.percentile(95.0),
+            max_us: waits.percentile(100.0),
+            per_second: messages as f64 / state.last.as_secs_f64(),
+        }
+    }
+}
