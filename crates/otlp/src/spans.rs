@@ -62,6 +62,9 @@ fn of_record(record: &TaskRecord<'_>, task: &TaskTrace) -> Vec<KeyValue> {
         KeyValue::new("wasmrun.queued_us", integer(usage.queued.as_micros() as u64)),
         KeyValue::new("wasmrun.peak_memory_bytes", integer(usage.peak_memory_bytes)),
     ];
+    if let Some(key) = record.key {
+        attributes.push(KeyValue::new("wasmrun.key", key.to_owned()));
+    }
     if !version.is_empty() {
         attributes.push(KeyValue::new(FAAS_VERSION, version.to_owned()));
     }

@@ -4,6 +4,9 @@ use crate::harness::{World, field};
 use serde_json::{Value, json};
 use std::path::Path;
 
+/// Data that `wasmrun report` may have, in KiB: less than a hundred thousand keys would take.
+const LIMIT_KIB: u32 = 32768;
+
 fn record(number: u64) -> Value {
     json!({
         "time": format!("2026-11-24T15:{:02}:{:02}.000001Z", number / 60 % 60, number % 60),
@@ -149,6 +152,48 @@ fn several_files_and_standard_input_are_added_up() {
 }
 
 #[test]
+fn a_hundred_thousand_hostile_keys_take_bounded_memory_and_hide_no_large_key() {
+    const KEYS: u64 = 100_000;
+    let world = World::new();
+    let mut lines = String::new();
+    for number in 0..KEYS {
+        let mut hostile = record(1);
+        hostile["key"] = json!(format!("\u{1b}[2J\r\n{}{number}", "\u{202e}".repeat(80)));
+        lines += &format!("{hostile}\n");
+        if number.is_multiple_of(1000) {
+            let mut large = record(1000);
+            large["key"] = json!("large");
+            lines += &format!("{large}\n");
+        }
+    }
+    world.write("usage.jsonl", lines);
+    let report = |option: &str| {
+        // Each of these keys would take half a KiB.
+        let limited = format!("ulimit -d {LIMIT_KIB} && exec \"$@\"");
+        let shell =
+            world.program(Path::new("bash")).args(["-c", &limited, "sh", env!("CARGO_BIN_EXE_wasmrun")]);
+        shell.args(["report", "usage.jsonl", "--by", "key", option]).succeeds()
+    };
+    let by_key = &report("--json").json()["by_key"];
+    assert_eq!((&by_key["keys"][0]["key"], &by_key["keys"][0]["tasks"]), (&json!("large"), &json!(100)));
+    assert_eq!((by_key["keys"].as_array().map(Vec::len), &by_key["exact"]), (Some(20), &json!(false)));
+    assert_eq!(by_key["others"]["tasks"], KEYS - 19);
+    let text = report("--top=3");
+    assert!(!text.stdout.iter().any(|line| line.contains(|c: char| c.is_control())), "{text}");
+    assert!(text.to_string().contains("(others)"), "{text}");
+}
+
+#[test]
+fn records_without_a_key_have_the_key_of_none() {
+    let report = world().wasmrun(["report", "usage.jsonl", "--by", "key", "--json"]).succeeds().json();
+    let keys = report["by_key"]["keys"].as_array().expect("keys");
+    assert_eq!((keys.len(), &keys[0]["key"], &keys[0]["tasks"]), (1, &json!("-"), &json!(90)));
+    assert_eq!(keys[0]["usage"], report["usage"]);
+    let plain = world().wasmrun(["report", "usage.jsonl", "--json"]).succeeds().json();
+    assert!(plain.get("by_key").is_none(), "{plain}");
+}
+
+#[test]
 fn prices_can_be_replaced() {
     let world = world();
     let shipped = include_str!("../../../crates/cli/src/prices.toml");
@@ -193,7 +238,7 @@ fn the_examples_of_the_help_work() {
     }
     world.write("eu-west-1.toml", include_str!("../../../crates/cli/src/prices.toml"));
     let examples = crate::docs::examples::help::of(&world, "report", 80);
-    assert_eq!(examples.len(), 4, "{examples:?}");
+    assert_eq!(examples.len(), 5, "{examples:?}");
     let beside = Path::new(env!("CARGO_BIN_EXE_wasmrun")).parent().expect("a directory");
     for example in examples {
         let script = format!("set -o pipefail; PATH={}:$PATH; {example}", beside.display());

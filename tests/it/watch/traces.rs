@@ -93,6 +93,17 @@ fn a_failed_task_is_traced_whatever_the_sampling_is_and_its_reason_is_text() {
 }
 
 #[test]
+fn the_key_of_a_message_is_an_attribute_of_its_task_alone() {
+    let (world, collector) = (World::with_queue(&[]), Collector::start());
+    world.wasmrun(["enqueue", "--queue", "sqlite:jobs.db", "--group", "acme", "--message", "ok"]).succeeds();
+    traced(&world, "misbehave", &collector).args(["--key", "group"]).succeeds();
+    let spans = collector.spans();
+    let keys = |span: &Span| attribute(&span.attributes, "wasmrun.key");
+    let found: Vec<_> = spans.iter().map(|(_, span)| keys(span)).filter(|key| !key.is_empty()).collect();
+    assert_eq!(found, ["acme"], "{spans:#?}");
+}
+
+#[test]
 fn each_delivery_of_a_message_belongs_to_the_same_new_trace() {
     let (world, collector) = (World::with_queue(&["--max-receives", "3"]), Collector::start());
     world.send(["retry"]);

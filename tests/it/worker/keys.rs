@@ -83,6 +83,48 @@ fn a_long_backlog_of_a_key_at_its_cap_lets_another_pass() {
 }
 
 #[test]
+fn usage_and_costs_are_split_by_key() {
+    const HOSTILE: &str = "\u{1b}[2J\r\ntasks 1000000\u{202e}";
+    let world = World::with_queue(&[]);
+    send(&world, "--attribute", "acme", &["ok", "ok", "reject no"]);
+    send(&world, "--attribute", "zoo", &["ok"; 5]);
+    send(&world, "--attribute", HOSTILE, &["reject no"]);
+    world.send(["ok"]);
+    let worker = world.run("misbehave").args(["--instances", "2", "--until-empty", "--usage", "usage.jsonl"]);
+    let output = worker.args(["--key", "attribute:tenant", "--log-level", "debug"]).succeeds();
+    let logged = |key: &str| output.logs().iter().filter(|line| line["key"] == key).count();
+    assert_eq!((logged("acme"), logged("zoo"), logged("-")), (3, 5, 1), "{output}");
+
+    let report = world.wasmrun(["report", "usage.jsonl", "--by", "key", "--json"]).succeeds().json();
+    let keys = report["by_key"]["keys"].as_array().expect("keys");
+    let of =
+        |key: &str| keys.iter().find(|row| row["key"] == key).unwrap_or_else(|| panic!("{key:?}: {report}"));
+    assert_eq!(of("acme")["outcomes"], json!({"completed": 2, "rejected": 1}));
+    assert_eq!(of("zoo")["outcomes"], json!({"completed": 5}));
+    assert_eq!((&of("-")["tasks"], &of(HOSTILE)["tasks"]), (&json!(1), &json!(1)));
+    assert_eq!((keys.len(), &report["by_key"]["others"]["tasks"]), (4, &json!(0)));
+    for name in ["fuel", "cpu_us", "wall_us"] {
+        let sum: u64 = keys.iter().filter_map(|row| row["usage"][name].as_u64()).sum();
+        assert_eq!(report["usage"][name], sum, "{name}");
+        assert!(sum > 0, "{name} shows nothing");
+    }
+    for way in report["costs"]["ways"].as_array().expect("ways") {
+        let (name, total) = (way["name"].as_str().expect("a name"), way["total"].as_f64().expect("a cost"));
+        let sum: f64 = keys.iter().filter_map(|row| row["costs"][name].as_f64()).sum();
+        assert!(total > 0.0 && (sum - total).abs() <= total * 1e-9, "{name}: {sum} is not {total}");
+    }
+    let text = world.wasmrun(["report", "usage.jsonl", "--by", "key"]).succeeds();
+    let forged = |line: &&String| line.starts_with("tasks") || line.contains(|c: char| c.is_control());
+    assert_eq!(text.stdout.iter().filter(forged).count(), 1, "{text}");
+    let row = text.stdout.iter().find(|line| line.ends_with("  zoo")).expect("a row");
+    assert_eq!(row.split_whitespace().next(), Some("5"), "{text}");
+    // Without keys, usage lines have none.
+    world.send(["ok"]);
+    world.run("misbehave").args(["--until-empty", "--usage", "plain.jsonl"]).succeeds();
+    assert!(!String::from_utf8_lossy(&world.read("plain.jsonl")).contains("\"key\""));
+}
+
+#[test]
 fn settings_of_keys_that_do_not_fit_are_refused() {
     let world = World::with_queue(&[]);
     let run = || world.run("misbehave");

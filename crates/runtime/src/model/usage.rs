@@ -161,6 +161,9 @@ pub struct TaskRecord<'a> {
     pub body: &'a str,
     /// Name of the component in dead letters.
     pub component: &'a str,
+    /// Key of the message, if the worker tells messages apart by key. The sender chooses it: never write it as a raw line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<&'a str>,
     /// How the task ended.
     pub outcome: OutcomeKind,
     /// The limit that ended the task.
@@ -189,6 +192,7 @@ impl<'a> TaskRecord<'a> {
             trace_id: trace::recorded(message),
             body: &message.body,
             component,
+            key: None,
             outcome: outcome.kind(),
             limit,
             reason: outcome.reason(),
@@ -256,5 +260,16 @@ mod tests {
         assert_eq!(line["stores"]["input"]["bytes_read"], 10);
         assert_eq!((&line["outcome"], &line["receive_count"]), (&"limit-exceeded".into(), &2.into()));
         assert!(!line.to_string().contains("secret"), "{line}");
+    }
+
+    #[test]
+    fn a_record_has_a_key_only_if_there_are_keys_and_no_key_breaks_the_line() {
+        let (message, usage) = (Message::new("id", ""), Usage::default());
+        let record = TaskRecord::new(&message, "c.wasm", &Outcome::Completed, &usage);
+        assert!(serde_json::to_value(&record).expect("JSON").get("key").is_none());
+        let key = "a\n\u{1b}\"}";
+        let line = serde_json::to_string(&TaskRecord { key: Some(key), ..record }).expect("JSON");
+        assert!(!line.contains(['\n', '\u{1b}']), "{line}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&line).expect("JSON")["key"], key);
     }
 }

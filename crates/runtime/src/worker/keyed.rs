@@ -78,6 +78,11 @@ pub(super) struct KeyPermit {
 }
 
 impl KeyPermit {
+    /// Returns the key of the message.
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// Records the time that a task of the message took.
     pub(super) fn used(&mut self, time: Duration) {
         self.used = self.used.saturating_add(time);

@@ -3,13 +3,15 @@
 use super::body::{self, Failed, body_store};
 use super::breaker::{Cause, Evidence, Probe};
 use super::decision::{Attribution, Decision, decide};
+use super::keyed::KeyPermit;
 use super::permits::{Permit, Unsettled};
 use super::settle::{Operation, Settlement};
 use super::waiting::{LeasedMessage, MOST_WAITING};
 use super::{InProgress, OnLeaseExpired, Worker};
+use crate::model::key::Key;
 use crate::model::message::Message;
 use crate::model::outcome::{Cancel, Outcome, OutcomeKind};
-use crate::model::usage::Usage;
+use crate::model::usage::{TaskRecord, Usage};
 use crate::task::calls::CallResult;
 use crate::task::component::Report;
 use std::pin::pin;
@@ -56,7 +58,7 @@ impl Worker {
             (report, Attribution::Message)
         };
         // The breaker must know the result before the permit is free for the next message.
-        self.record(&leased.message, &report, attribution);
+        self.record(&leased, &report, attribution);
         if probe.is_some() {
             self.end_if_misconfigured(&report, &in_progress.stop);
         }
@@ -255,21 +257,25 @@ impl Worker {
     }
 
     /// Counts and logs the end of a task, and reports it to the observers and the breaker.
-    fn record(&self, message: &Message, report: &Report, attribution: Attribution) {
+    fn record(&self, leased: &LeasedMessage, report: &Report, attribution: Attribution) {
+        let message = &leased.message;
+        let key = leased.key_permit.as_ref().map(KeyPermit::key);
         self.tally.count(report);
         self.mean_wall.add(report.usage.wall);
         self.window.ended(report);
         let Report { outcome, usage, .. } = report;
         if !self.options.observers.is_empty() {
-            let record = report.record(message);
+            let record = TaskRecord { key: key.map(Key::as_str), ..report.record(message) };
             self.options.observers.iter().for_each(|observer| observer.ended(&record));
         }
         let (message_id, receive_count) = (&message.id, message.receive_count);
         let (fuel, cpu_us, wall_us) =
             (usage.fuel, usage.cpu.as_micros() as u64, usage.wall.as_micros() as u64);
+        // Shown escaped, and left out if there is none.
+        let key = key.map(tracing::field::display);
         match outcome.kind() {
             OutcomeKind::Completed => {
-                tracing::debug!(message_id, receive_count, fuel, cpu_us, wall_us, "task completed");
+                tracing::debug!(message_id, receive_count, key, fuel, cpu_us, wall_us, "task completed");
             }
             // Clients come and go.
             _ if *outcome == (Outcome::Cancelled { why: Cancel::ClientGone }) => {
@@ -281,6 +287,7 @@ impl Worker {
                 tracing::warn!(
                     message_id,
                     receive_count,
+                    key,
                     outcome,
                     reason,
                     fuel,

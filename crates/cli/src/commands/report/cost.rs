@@ -3,6 +3,8 @@
 //! Billing rounds up the time of each task. The time depends on the size, as a part of a vCPU computes more slowly. The
 //! largest task determines the size, and is known only at the end. So the time is added up for each speed that the
 //! sizes have.
+//!
+//! The cost of all tasks is linear in their work, so that the costs of some of them add up to it.
 
 use crate::output::failure::Failure;
 use crate::output::show::{amount, size};
@@ -20,22 +22,36 @@ pub(super) struct Bill {
     prices: Prices,
     fargate_size: Option<FargateSize>,
     lambda_mb: Option<u32>,
-    fargate: Vec<Billed>,
-    lambda: Vec<Billed>,
-    tasks: u64,
-    cpu_seconds: f64,
-    gb_seconds: f64,
+    /// Speeds of Fargate's sizes in relation to the recording machine, at most 1. The recorded CPU time is divided by them.
+    fargate: Vec<f64>,
+    /// Speeds of Lambda's sizes.
+    lambda: Vec<f64>,
+    /// Number of tasks that would take longer than Lambda's timeout, for each of its speeds.
+    too_long: Vec<u64>,
+    all: Work,
+    last: Work,
     peak_memory_bytes: u64,
 }
 
-/// Billed time of all tasks at one speed.
-struct Billed {
-    /// Speed in relation to the recording machine, at most 1. The recorded CPU time is divided by it.
-    speed: f64,
-    /// Time in the unit that billing rounds up to: seconds of Fargate, milliseconds of Lambda.
-    time: f64,
-    /// Number of tasks that would take longer than Lambda's timeout.
-    too_long: u64,
+/// What some of the tasks are billed for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Work {
+    tasks: u64,
+    cpu_seconds: f64,
+    gb_seconds: f64,
+    /// Billed time for each speed of Fargate, in seconds, and then for each of Lambda, in milliseconds.
+    times: Vec<f64>,
+}
+
+impl Work {
+    /// Adds the work of other tasks.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.tasks += other.tasks;
+        self.cpu_seconds += other.cpu_seconds;
+        self.gb_seconds += other.gb_seconds;
+        self.times.resize(other.times.len().max(self.times.len()), 0.0);
+        self.times.iter_mut().zip(&other.times).for_each(|(sum, time)| *sum += time);
+    }
 }
 
 /// Estimated cost of the work in one way.
@@ -72,16 +88,16 @@ impl Bill {
             Some(mb) => vec![mb],
             None => prices.lambda.sizes_mb.clone(),
         };
-        let lambda = lambda.iter().map(|mb| lambda_vcpu(&prices, *mb)).collect();
+        let lambda = speeds(lambda.iter().map(|mb| lambda_vcpu(&prices, *mb)).collect());
         Ok(Self {
             prices,
             fargate_size,
             lambda_mb,
-            fargate: billed(fargate),
-            lambda: billed(lambda),
-            tasks: 0,
-            cpu_seconds: 0.0,
-            gb_seconds: 0.0,
+            fargate: speeds(fargate),
+            too_long: vec![0; lambda.len()],
+            lambda,
+            all: Work::default(),
+            last: Work::default(),
             peak_memory_bytes: 0,
         })
     }
@@ -93,19 +109,37 @@ impl Bill {
     /// Adds a task.
     pub(super) fn add(&mut self, record: &Record<'_>) {
         let (waited, cpu) = (record.blocked_us as f64, record.cpu_us as f64);
-        self.tasks += 1;
-        self.cpu_seconds += cpu / 1e6;
-        self.gb_seconds += record.peak_memory_bytes as f64 / GB * record.wall_us as f64 / 1e6;
         self.peak_memory_bytes = self.peak_memory_bytes.max(record.peak_memory_bytes);
-        for billed in &mut self.fargate {
-            let seconds = (waited + cpu / billed.speed) / 1e6;
-            billed.time += seconds.ceil().max(self.prices.fargate.minimum_seconds.into());
+        let last = &mut self.last;
+        (last.tasks, last.cpu_seconds) = (1, cpu / 1e6);
+        last.gb_seconds = record.peak_memory_bytes as f64 / GB * record.wall_us as f64 / 1e6;
+        last.times.clear();
+        last.times.extend(self.fargate.iter().map(|speed| {
+            let seconds = (waited + cpu / speed) / 1e6;
+            seconds.ceil().max(self.prices.fargate.minimum_seconds.into())
+        }));
+        for (speed, too_long) in self.lambda.iter().zip(&mut self.too_long) {
+            let milliseconds = (waited + cpu / speed) / 1e3;
+            last.times.push(milliseconds.ceil().max(self.prices.lambda.minimum_milliseconds.into()));
+            *too_long += u64::from(milliseconds > f64::from(self.prices.lambda.timeout_seconds) * 1e3);
         }
-        for billed in &mut self.lambda {
-            let milliseconds = (waited + cpu / billed.speed) / 1e3;
-            billed.time += milliseconds.ceil().max(self.prices.lambda.minimum_milliseconds.into());
-            billed.too_long += u64::from(milliseconds > f64::from(self.prices.lambda.timeout_seconds) * 1e3);
-        }
+        self.all.add(last);
+    }
+
+    /// Returns the work of the task that was added last.
+    pub(super) fn last(&self) -> &Work {
+        &self.last
+    }
+
+    /// Returns the part of each cost that is due to some of the tasks, in the order of [`costs`](Self::costs).
+    pub(super) fn parts(&self, work: &Work) -> [f64; 3] {
+        let tasks = self.fargate_tasks_cost(work, self.fargate_task_size());
+        [tasks, self.service_cost(work), self.lambda_cost(work, self.lambda_size())]
+    }
+
+    /// Returns the part of the cost of a Fargate service that is due to some of the tasks.
+    pub(super) fn service_cost(&self, work: &Work) -> f64 {
+        self.prices.fargate.hour(self.service_hours(work))
     }
 
     /// Returns the cost of each way.
@@ -113,38 +147,54 @@ impl Bill {
         [self.fargate_tasks(), self.fargate_service(), self.lambda()]
     }
 
-    fn fargate_tasks(&self) -> Cost {
+    fn fargate_task_size(&self) -> FargateSize {
         let fargate = &self.prices.fargate;
         let mut sizes = fargate.sizes();
         sizes.sort_by(|a, b| fargate.hour(*a).total_cmp(&fargate.hour(*b)));
         let holds = |size: &&FargateSize| size.gb * GB >= self.peak_memory_bytes as f64;
         let largest = || sizes.iter().max_by(|a, b| a.gb.total_cmp(&b.gb));
         let chosen = self.fargate_size.or_else(|| sizes.iter().find(holds).or_else(largest).copied());
-        let chosen = chosen.unwrap_or(FargateSize { vcpu: 1.0, gb: 1.0 });
-        let hours = at_speed(&self.fargate, chosen.vcpu).map_or(0.0, |billed| billed.time) / 3600.0;
+        chosen.unwrap_or(FargateSize { vcpu: 1.0, gb: 1.0 })
+    }
+
+    fn fargate_tasks_cost(&self, work: &Work, size: FargateSize) -> f64 {
+        let seconds = at_speed(&self.fargate, size.vcpu).and_then(|index| work.times.get(index));
+        seconds.unwrap_or(&0.0) / 3600.0 * self.prices.fargate.hour(size)
+    }
+
+    fn fargate_tasks(&self) -> Cost {
+        let chosen = self.fargate_task_size();
         let shown = format!("{} vCPU and {} GB", chosen.vcpu, chosen.gb);
         let assumptions = format!(
             "{}; {}; whole seconds, at least {}. Not counted: the pull of the image, which is billed too.",
             self.size_reason(&shown, self.fargate_size.is_some(), chosen.gb * GB),
             slowness(chosen.vcpu),
-            fargate.minimum_seconds
+            self.prices.fargate.minimum_seconds
         );
-        self.cost(
-            "a Fargate task for each message",
-            "fargate-tasks",
-            hours * fargate.hour(chosen),
-            assumptions,
-        )
+        let total = self.fargate_tasks_cost(&self.all, chosen);
+        self.cost("a Fargate task for each message", "fargate-tasks", total, assumptions)
+    }
+
+    /// Returns the least and the most GB that Fargate sells with a vCPU.
+    fn gb_per_vcpu(&self) -> (f64, f64) {
+        let ratios = self.prices.fargate.sizes().into_iter().map(|size| size.gb / size.vcpu);
+        ratios.fold((f64::MAX, 0.0f64), |(least, most), ratio| (least.min(ratio), most.max(ratio)))
+    }
+
+    /// Returns the vCPU-hours and GB-hours of the service that are due to some of the tasks. Either CPU time or memory
+    /// determines what all tasks need, and so the part of each.
+    fn service_hours(&self, work: &Work) -> FargateSize {
+        let (least, most) = self.gb_per_vcpu();
+        let all = &self.all;
+        let by_cpu = all.cpu_seconds >= all.gb_seconds / most;
+        let vcpu = |work: &Work| if by_cpu { work.cpu_seconds } else { work.gb_seconds / most };
+        let by_memory = all.gb_seconds >= vcpu(all) * least;
+        let gb = if by_memory { work.gb_seconds } else { vcpu(work) * least };
+        FargateSize { vcpu: vcpu(work) / 3600.0, gb: gb / 3600.0 }
     }
 
     fn fargate_service(&self) -> Cost {
-        let fargate = &self.prices.fargate;
-        let ratios = fargate.sizes().into_iter().map(|size| size.gb / size.vcpu);
-        let (least, most) =
-            ratios.fold((f64::MAX, 0.0f64), |(least, most), ratio| (least.min(ratio), most.max(ratio)));
-        let vcpu_seconds = self.cpu_seconds.max(self.gb_seconds / most);
-        let gb_seconds = self.gb_seconds.max(vcpu_seconds * least);
-        let size = FargateSize { vcpu: vcpu_seconds / 3600.0, gb: gb_seconds / 3600.0 };
+        let ((least, most), size) = (self.gb_per_vcpu(), self.service_hours(&self.all));
         let assumptions = format!(
             "always busy, as half as busy costs twice as much; {} vCPU-hours for their CPU time, {} GB-hours for their memory while they run, {} to {} GB for each vCPU. Not counted: the worker's own CPU time.",
             amount(size.vcpu),
@@ -152,34 +202,41 @@ impl Bill {
             plain(least),
             plain(most)
         );
-        self.cost("a Fargate service", "fargate-service", fargate.hour(size), assumptions)
+        self.cost("a Fargate service", "fargate-service", self.service_cost(&self.all), assumptions)
+    }
+
+    fn lambda_size(&self) -> u32 {
+        let mut sizes = self.prices.lambda.sizes_mb.clone();
+        sizes.sort_unstable();
+        let holds = |mb: &&u32| f64::from(**mb) * MB >= self.peak_memory_bytes as f64;
+        self.lambda_mb.or_else(|| sizes.iter().find(holds).or(sizes.last()).copied()).unwrap_or(1)
+    }
+
+    fn lambda_cost(&self, work: &Work, mb: u32) -> f64 {
+        let lambda = &self.prices.lambda;
+        let speed = at_speed(&self.lambda, lambda_vcpu(&self.prices, mb));
+        let time = speed.and_then(|index| work.times.get(self.fargate.len() + index));
+        let gb_seconds = time.unwrap_or(&0.0) / 1e3 * f64::from(mb) / 1024.0;
+        gb_seconds * lambda.gb_second.price + work.tasks as f64 / 1e6 * lambda.million_requests.price
     }
 
     fn lambda(&self) -> Cost {
         let lambda = &self.prices.lambda;
-        let mut sizes = lambda.sizes_mb.clone();
-        sizes.sort_unstable();
-        let holds = |mb: &&u32| f64::from(**mb) * MB >= self.peak_memory_bytes as f64;
-        let chosen =
-            self.lambda_mb.or_else(|| sizes.iter().find(holds).or(sizes.last()).copied()).unwrap_or(1);
+        let chosen = self.lambda_size();
         let vcpu = lambda_vcpu(&self.prices, chosen);
-        let billed = at_speed(&self.lambda, vcpu);
-        let milliseconds = billed.map_or(0.0, |billed| billed.time);
-        let gb_seconds = milliseconds / 1e3 * f64::from(chosen) / 1024.0;
-        let total =
-            gb_seconds * lambda.gb_second.price + self.tasks as f64 / 1e6 * lambda.million_requests.price;
+        let too_long = at_speed(&self.lambda, vcpu).map(|index| self.too_long[index]);
         let mut assumptions = format!(
             "{}; {}; whole milliseconds. Not counted: cold starts, and what is free of charge.",
             self.size_reason(&format!("{chosen} MB"), self.lambda_mb.is_some(), f64::from(chosen) * MB),
             slowness(vcpu),
         );
-        if let Some(tasks) = billed.map(|billed| billed.too_long).filter(|tasks| *tasks > 0) {
+        if let Some(tasks) = too_long.filter(|tasks| *tasks > 0) {
             assumptions += &format!(
                 " Longer than the {} s that Lambda allows: {tasks} of the tasks.",
                 lambda.timeout_seconds
             );
         }
-        self.cost("Lambda", "lambda", total, assumptions)
+        self.cost("Lambda", "lambda", self.lambda_cost(&self.all, chosen), assumptions)
     }
 
     fn size_reason(&self, shown: &str, asked_for: bool, bytes: f64) -> String {
@@ -194,21 +251,24 @@ impl Bill {
     }
 
     fn cost(&self, way: &'static str, name: &'static str, total: f64, assumptions: String) -> Cost {
-        let per_million = if self.tasks == 0 { 0.0 } else { total / self.tasks as f64 * 1e6 };
+        let per_million = match self.all.tasks {
+            0 => 0.0,
+            tasks => total / tasks as f64 * 1e6,
+        };
         Cost { way, name, total, per_million, assumptions }
     }
 }
 
-/// Creates a sum for each speed. A task computes on one core, so more cores don't make it faster.
-fn billed(vcpus: Vec<f64>) -> Vec<Billed> {
+/// Returns each speed once. A task computes on one core, so more cores don't make it faster.
+fn speeds(vcpus: Vec<f64>) -> Vec<f64> {
     let mut speeds: Vec<f64> = vcpus.into_iter().map(|vcpu| vcpu.min(1.0)).collect();
     speeds.sort_by(f64::total_cmp);
     speeds.dedup();
-    speeds.into_iter().map(|speed| Billed { speed, time: 0.0, too_long: 0 }).collect()
+    speeds
 }
 
-fn at_speed(billed: &[Billed], vcpu: f64) -> Option<&Billed> {
-    billed.iter().find(|billed| billed.speed == vcpu.min(1.0))
+fn at_speed(speeds: &[f64], vcpu: f64) -> Option<usize> {
+    speeds.iter().position(|speed| *speed == vcpu.min(1.0))
 }
 
 fn lambda_vcpu(prices: &Prices, mb: u32) -> f64 {

@@ -6,29 +6,39 @@
 //! | module | owns |
 //! |---|---|
 //! | `totals`, `timeline` | add up all records; count outcomes over time |
+//! | `by_key` | splits the totals by key |
 //! | `cost` | the cost of the same work elsewhere |
 //! | `text` | formats the report as text or JSON |
 
+mod by_key;
 mod cost;
 mod text;
 mod timeline;
 mod totals;
 
+use self::by_key::ByKey;
 use self::cost::Bill;
 use self::totals::Totals;
 
 use crate::output::failure::Failure;
-use crate::settings::flags::ReportArgs;
+use crate::settings::flags::{ReportArgs, ReportBy};
 use crate::settings::log::LogSettings;
 use crate::wiring::logging;
 use crate::wiring::prices::Prices;
 use crate::wiring::usage_records::{BadLines, no_record, read};
 use std::process::ExitCode;
 
+/// Number of tasks that are listed by default, for each quantity.
+const TOP_TASKS: usize = 5;
+/// Number of keys that are listed by default.
+const TOP_KEYS: usize = 20;
+
 pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let output = logging::start(&LogSettings::default())?;
     let prices = Prices::read(args.prices.as_deref())?;
-    let mut totals = Totals::new(args.top, Bill::new(prices, args.fargate_size, args.lambda_size)?);
+    let mut totals =
+        Totals::new(args.top.unwrap_or(TOP_TASKS), Bill::new(prices, args.fargate_size, args.lambda_size)?);
+    totals.by_key = args.by.map(|ReportBy::Key| ByKey::new(args.top.unwrap_or(TOP_KEYS)));
     let mut bad = BadLines::default();
     for path in &args.files {
         read(path, &mut bad, |record| totals.count(record))?;
@@ -49,6 +59,7 @@ mod tests {
 
     fn report_of(input: &[u8]) -> (Totals, BadLines) {
         let (mut totals, mut bad) = (Totals::new(5, cost::tests::bill()), BadLines::default());
+        totals.by_key = Some(ByKey::new(5));
         read_lines(input, "file", &mut bad, |record| totals.count(record)).expect("read");
         (totals, bad)
     }
@@ -68,7 +79,7 @@ mod tests {
     #[test]
     fn a_report_of_hostile_texts_forges_no_line() {
         let mut hostile = record::tests::record();
-        for name in ["message_id", "component", "outcome", "limit", "reason"] {
+        for name in ["message_id", "component", "key", "outcome", "limit", "reason"] {
             hostile[name] = "\u{1b}[2J\r\n\u{9b}2J\u{202e}tasks 0".into();
         }
         let input = format!("{{\"\u{1b}]0;x\u{7}\u{9b}\": \n{hostile}\n");

@@ -1,5 +1,6 @@
 //! Formats the report as text or JSON.
 
+use super::by_key::{ByKey, Group, MOST_KEYS};
 use super::cost::Cost;
 use super::totals::{Heaviest, HeavyTask, Outcomes, Totals, outcome_names};
 use crate::output::show::{amount, count, size, spreads, time};
@@ -23,6 +24,9 @@ pub(super) fn text(totals: &Totals, bad: &BadLines) -> String {
         over_time(&mut text, totals);
         totals.heaviest.iter().for_each(|heaviest| heaviest_tasks(&mut text, heaviest));
         costs(&mut text, totals);
+        if let Some(keys) = &totals.by_key {
+            by_key(&mut text, totals, keys);
+        }
     }
     text.trim_end().to_owned()
 }
@@ -161,6 +165,52 @@ fn costs(text: &mut String, totals: &Totals) {
         writeln!(text, "- Not counted: the queue, stores, traffic, logs. Prices from {}.", OneLine(&sources));
 }
 
+/// Prints the keys at the end of the lines, as they may be long.
+fn by_key(text: &mut String, totals: &Totals, by_key: &ByKey) {
+    let (listed, others) = by_key.listed(&totals.bill);
+    let keys = listed.iter().map(|(key, group)| (key.to_string(), *group));
+    let others = (others.tasks() > 0).then_some(("(others)".to_owned(), &others));
+    let rows: Vec<(String, &Group)> = keys.chain(others).collect();
+    let currency = OneLine(&totals.bill.prices().currency);
+    let _ = writeln!(text, "\nby key, largest cost of a Fargate service first, costs in {currency}");
+    let _ = writeln!(
+        text,
+        "{:>9}{:>10}{:>12}{:>15}{:>17}{:>14}  key",
+        "tasks", "CPU time", "bytes", "Fargate tasks", "Fargate service", "Lambda"
+    );
+    for (key, group) in &rows {
+        let Group { sums, work, .. } = group;
+        let bytes = size(sums.bytes_read.saturating_add(sums.bytes_written));
+        let [tasks, service, lambda] = totals.bill.parts(work).map(amount);
+        let (count, cpu) = (group.tasks(), time(sums.cpu_us));
+        let _ = writeln!(text, "{count:>9}{cpu:>10}{bytes:>12}{tasks:>15}{service:>17}{lambda:>14}  {key}");
+    }
+    if !by_key.is_exact() {
+        let _ = writeln!(
+            text,
+            "- There are more than {MOST_KEYS} keys: some tasks of a listed key may be counted under (others)."
+        );
+    }
+    outcomes_by_key(text, totals, &rows);
+}
+
+fn outcomes_by_key(text: &mut String, totals: &Totals, rows: &[(String, &Group)]) {
+    let there: Vec<(usize, &str)> =
+        outcome_names().enumerate().filter(|(outcome, _)| totals.outcomes[*outcome] > 0).collect();
+    let _ = write!(text, "\noutcomes by key\n{:>9}", "tasks");
+    for (_, name) in &there {
+        let _ = write!(text, "{:>1$}", name, name.len().max(8) + 2);
+    }
+    let _ = writeln!(text, "  key");
+    for (key, group) in rows {
+        let _ = write!(text, "{:>9}", group.tasks());
+        for (outcome, name) in &there {
+            let _ = write!(text, "{:>1$}", group.outcomes[*outcome], name.len().max(8) + 2);
+        }
+        let _ = writeln!(text, "  {key}");
+    }
+}
+
 /// Formats a time to the second, in UTC and without a time zone.
 fn shown_time(second: i64) -> String {
     Timestamp::from_second(second)
@@ -185,7 +235,7 @@ pub(super) fn json(totals: &Totals, bad: &BadLines) -> Value {
         .rows()
         .map(|(from, outcomes)| json!({"from": iso(from), "tasks": outcomes.iter().sum::<u64>(), "outcomes": by_name(&outcomes)}))
         .collect();
-    json!({
+    let mut report = json!({
         "tasks": totals.tasks,
         "bad_lines": bad,
         "first": totals.span.map(|(first, _)| first.to_string()),
@@ -208,7 +258,38 @@ pub(super) fn json(totals: &Totals, bad: &BadLines) -> Value {
             "sources": prices.sources(),
             "ways": totals.bill.costs(),
         },
-    })
+    });
+    if let Some(by_key) = &totals.by_key {
+        report["by_key"] = json_by_key(totals, by_key);
+    }
+    report
+}
+
+fn json_by_key(totals: &Totals, by_key: &ByKey) -> Value {
+    let names = totals.bill.costs().map(|cost| cost.name);
+    let json_of = |group: &Group| {
+        let costs: Map<String, Value> = names
+            .iter()
+            .zip(totals.bill.parts(&group.work))
+            .map(|(name, cost)| ((*name).to_owned(), json!(cost)))
+            .collect();
+        json!({
+            "tasks": group.tasks(),
+            "outcomes": by_name(&group.outcomes),
+            "usage": group.sums,
+            "costs": costs,
+        })
+    };
+    let (listed, others) = by_key.listed(&totals.bill);
+    let keys: Vec<Value> = listed
+        .into_iter()
+        .map(|(key, group)| {
+            let mut row = json_of(group);
+            row["key"] = json!(key.as_str());
+            row
+        })
+        .collect();
+    json!({"keys": keys, "others": json_of(&others), "exact": by_key.is_exact()})
 }
 
 /// Returns the counts of the outcomes that occurred, by name.

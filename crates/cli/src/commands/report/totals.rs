@@ -1,5 +1,6 @@
 //! Adds up all records, in memory that doesn't grow with their number.
 
+use super::by_key::ByKey;
 use super::cost::Bill;
 use super::timeline::Timeline;
 use crate::wiring::usage_records::cut;
@@ -40,10 +41,12 @@ pub(super) struct Totals {
     pub(super) timeline: Timeline,
     pub(super) heaviest: [Heaviest; 3],
     pub(super) bill: Bill,
+    /// Set if the report is split by key.
+    pub(super) by_key: Option<ByKey>,
 }
 
-/// Sums of the usage of all tasks.
-#[derive(Debug, Default, Serialize)]
+/// Sums of the usage of tasks.
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Sums {
     pub(super) fuel: u64,
     pub(super) cpu_us: u64,
@@ -103,6 +106,7 @@ impl Totals {
             timeline: Timeline::default(),
             heaviest: [Quantity::Cpu, Quantity::PeakMemory, Quantity::Bytes].map(heaviest),
             bill,
+            by_key: None,
         }
     }
 
@@ -125,10 +129,14 @@ impl Totals {
             traffic.iter().for_each(|(alias, traffic)| by_name(sums, alias).add(traffic));
         }
         self.http.add(record.http);
-        self.sums.add(record);
+        let sums = Sums::of(record);
+        self.sums.add(&sums);
         self.distributions.record(|quantity| record.of(quantity));
         self.heaviest.iter_mut().for_each(|heaviest| heaviest.consider(record));
         self.bill.add(record);
+        if let Some(by_key) = &mut self.by_key {
+            by_key.count(record.key.as_deref(), outcome, &sums, &self.bill);
+        }
     }
 }
 
@@ -159,21 +167,39 @@ impl HttpTraffic {
 }
 
 impl Sums {
-    /// Adds a record. The sums saturate at 18 exabytes or half a million years.
-    fn add(&mut self, record: &Record<'_>) {
+    /// Returns the usage of one task.
+    fn of(record: &Record<'_>) -> Self {
+        Self {
+            fuel: record.fuel,
+            cpu_us: record.cpu_us,
+            wall_us: record.wall_us,
+            queued_us: record.queued_us,
+            start_us: record.start_us,
+            compute_us: record.compute_us,
+            blocked_us: record.blocked_us,
+            ready_us: record.ready_us,
+            bytes_read: record.bytes_read,
+            bytes_written: record.bytes_written,
+            calls: record.calls,
+            refusals: record.refusals,
+        }
+    }
+
+    /// Adds the usage of other tasks. The sums saturate at 18 exabytes or half a million years.
+    pub(super) fn add(&mut self, other: &Self) {
         for (sum, value) in [
-            (&mut self.fuel, record.fuel),
-            (&mut self.cpu_us, record.cpu_us),
-            (&mut self.wall_us, record.wall_us),
-            (&mut self.queued_us, record.queued_us),
-            (&mut self.start_us, record.start_us),
-            (&mut self.compute_us, record.compute_us),
-            (&mut self.blocked_us, record.blocked_us),
-            (&mut self.ready_us, record.ready_us),
-            (&mut self.bytes_read, record.bytes_read),
-            (&mut self.bytes_written, record.bytes_written),
-            (&mut self.calls, record.calls),
-            (&mut self.refusals, record.refusals),
+            (&mut self.fuel, other.fuel),
+            (&mut self.cpu_us, other.cpu_us),
+            (&mut self.wall_us, other.wall_us),
+            (&mut self.queued_us, other.queued_us),
+            (&mut self.start_us, other.start_us),
+            (&mut self.compute_us, other.compute_us),
+            (&mut self.blocked_us, other.blocked_us),
+            (&mut self.ready_us, other.ready_us),
+            (&mut self.bytes_read, other.bytes_read),
+            (&mut self.bytes_written, other.bytes_written),
+            (&mut self.calls, other.calls),
+            (&mut self.refusals, other.refusals),
         ] {
             *sum = sum.saturating_add(value);
         }

@@ -33,7 +33,7 @@ pub(crate) use self::queues::{EnqueueArgs, QueueArgs, QueueCommand};
 pub(crate) use self::simulate::{ModelArgs, SimulateArgs};
 pub(crate) use self::tasks::{InvokeArgs, ReplayArgs, RunArgs, ServeArgs, TaskArgs};
 pub(crate) use self::walks::WalkArgs;
-pub(crate) use self::workers::{FargateSize, HealthArgs, ReportArgs, TopArgs};
+pub(crate) use self::workers::{FargateSize, HealthArgs, ReportArgs, ReportBy, TopArgs};
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;

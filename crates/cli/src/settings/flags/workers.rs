@@ -2,7 +2,7 @@
 
 use crate::settings::text::{Written, typed};
 use crate::settings::watch::WorkerAddress;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -49,6 +49,7 @@ pub(crate) struct TopArgs {
 Examples:
   wasmrun report usage.jsonl
   wasmrun report usage.jsonl.2 usage.jsonl.1 usage.jsonl --top 20
+  wasmrun report usage.jsonl --by key --top 50
   grep '\"thumbnail.wasm\"' usage.jsonl | wasmrun report - --json
   wasmrun report usage.jsonl --prices eu-west-1.toml \\
       --fargate-size 1,2 --lambda-size 1024
@@ -61,9 +62,12 @@ pub(crate) struct ReportArgs {
     /// Usage files that `run --usage` wrote, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Number of the heaviest tasks to list
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = |text: &str| within(text, 1..=1000_usize))]
-    pub(crate) top: usize,
+    /// Split tasks, outcomes, consumption and costs by the key of `run --key`, largest cost first
+    #[arg(long, value_name = "FIELD", value_enum)]
+    pub(crate) by: Option<ReportBy>,
+    /// Number of the heaviest tasks to list, and of keys [default: 5 tasks, 20 keys]
+    #[arg(long, value_name = "N", value_parser = |text: &str| within(text, 1..=1000_usize))]
+    pub(crate) top: Option<usize>,
     /// Price table (TOML) to use instead of the built-in one
     #[arg(long, value_name = "FILE")]
     pub(crate) prices: Option<PathBuf>,
@@ -76,6 +80,12 @@ pub(crate) struct ReportArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Field of usage records by which a report is split.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ReportBy {
+    Key,
 }
 
 /// Size of a Fargate task.

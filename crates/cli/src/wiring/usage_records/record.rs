@@ -22,6 +22,9 @@ pub(crate) struct Record<'a> {
     pub(crate) receive_count: u32,
     #[serde(borrow, default)]
     pub(crate) component: Cow<'a, str>,
+    /// Key of the message; `None` in records of workers without `--key`.
+    #[serde(default)]
+    pub(crate) key: Option<String>,
     #[serde(borrow)]
     pub(crate) outcome: Cow<'a, str>,
     #[serde(default)]
