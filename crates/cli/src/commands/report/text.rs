@@ -4,8 +4,8 @@ use super::by_key::{ByKey, Group, MOST_KEYS};
 use super::cost::Cost;
 use super::totals::{Heaviest, HeavyTask, Outcomes, Totals, outcome_names};
 use crate::output::show::{amount, count, size, spreads, time};
-use crate::wiring::usage_records::BadLines;
 use crate::wiring::usage_records::record::{HttpTraffic, Traffic};
+use crate::wiring::usage_records::{BadLines, cut};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -168,7 +168,7 @@ fn costs(text: &mut String, totals: &Totals) {
 /// Prints the keys at the end of the lines, as they may be long.
 fn by_key(text: &mut String, totals: &Totals, by_key: &ByKey) {
     let (listed, others) = by_key.listed(&totals.bill);
-    let keys = listed.iter().map(|(key, group)| (key.to_string(), *group));
+    let keys = listed.iter().map(|(key, group)| (cut(&key.to_string()), *group));
     let others = (others.tasks() > 0).then_some(("(others)".to_owned(), &others));
     let rows: Vec<(String, &Group)> = keys.chain(others).collect();
     let currency = OneLine(&totals.bill.prices().currency);
