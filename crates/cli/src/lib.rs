@@ -57,7 +57,7 @@ pub fn main(build: &Build) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     raise_file_limit();
-    match dispatch(command) {
+    match dispatch(command).and_then(|code| output::written().map(|()| code)) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }

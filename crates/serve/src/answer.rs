@@ -6,8 +6,9 @@ use crate::connection::InFlight;
 use crate::requests::{Added, End};
 use crate::server::Shared;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING};
+use http::uri::{Authority, Scheme};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use std::net::SocketAddr;
@@ -111,11 +112,13 @@ fn check(request: &Request<Incoming>, most_bytes: u64) -> Result<(), StatusCode>
     if *request.method() == Method::CONNECT {
         return Err(StatusCode::METHOD_NOT_ALLOWED);
     }
-    let names_host = request.uri().authority().is_some()
-        || headers.get_all(HOST).iter().count() == 1
-            && headers[HOST].to_str().is_ok_and(|host| !host.is_empty());
-    if !names_host {
+    if !names_host(request) || !names_path(request.uri()) {
         return Err(StatusCode::BAD_REQUEST);
+    }
+    // Another coding would reach the guest as if it were the body (RFC 9112, 6.1).
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    if !headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked) {
+        return Err(StatusCode::NOT_IMPLEMENTED);
     }
     // hyper has checked the number.
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -123,6 +126,27 @@ fn check(request: &Request<Incoming>, most_bytes: u64) -> Result<(), StatusCode>
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
     Ok(())
+}
+
+/// Returns whether a request names its host, without a user: in HTTP/1.1 with one header (RFC 9112, 3.2), in HTTP/2 with
+/// its authority.
+fn names_host(request: &Request<Incoming>) -> bool {
+    let is_host = |host: &Authority| !host.host().is_empty() && !host.as_str().contains('@');
+    let authority = request.uri().authority();
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next().map(|host| Authority::try_from(host.as_bytes()).ok().filter(is_host));
+    hosts.next().is_none()
+        && authority.is_none_or(is_host)
+        && match host {
+            Some(host) => host.is_some(),
+            None => request.version() == Version::HTTP_2 && authority.is_some(),
+        }
+}
+
+/// Returns whether a URI has a path that a guest can be asked for: `*` is that of `OPTIONS`.
+fn names_path(uri: &Uri) -> bool {
+    let is_http = uri.scheme().is_none_or(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
+    is_http && (uri.path().starts_with('/') || uri.path() == "*")
 }
 
 /// Adds the server's address as the host of a request that names none. HTTP/1.0 requires none, and health checks of

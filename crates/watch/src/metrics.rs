@@ -88,7 +88,7 @@ const TIMES: [Time; 6] = [
 /// Classes of a response's status.
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Statuses of the responses that a service gives itself.
-const ERRORS: [u16; 7] = [400, 405, 408, 413, 500, 503, 504];
+const ERRORS: [u16; 8] = [400, 405, 408, 413, 500, 501, 503, 504];
 
 /// Metrics of tasks, shared by all threads.
 pub struct Metrics {

@@ -9,12 +9,15 @@ const SECRET: &str = "the secret of the guest";
 const LIMITS: [&str; 6] = ["--fuel", "100000000", "--memory", "16MiB", "--timeout", "1s"];
 
 /// The path, the status, the outcome, and the limit or the reason in the log.
-const FAILURES: [(&str, u16, &str, &str); 8] = [
+const FAILURES: [(&str, u16, &str, &str); 10] = [
     ("/panic", 500, "trapped", SECRET),
     ("/exit/0", 500, "trapped", ""),
     ("/exit/1", 500, "trapped", ""),
     ("/none", 500, "rejected", "without a response"),
     ("/error", 500, "rejected", SECRET),
+    // An intermediary could take the first for the beginning of another protocol.
+    ("/status/101", 500, "rejected", "no final status"),
+    ("/status/103", 500, "rejected", "no final status"),
     ("/spin", 500, "limit-exceeded", "fuel"),
     ("/allocate", 500, "limit-exceeded", "memory"),
     ("/sleep/60000", 504, "timed-out", ""),

@@ -21,8 +21,7 @@ pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
             "the policy is longer than IAM takes for a role: give some of the grants roles of their own with --assume-role",
         ));
     }
-    // A failed write is ignored.
-    let _ = writeln!(io::stdout(), "{}", permissions.to_json());
+    to_stdout(format!("{}\n", permissions.to_json()).as_bytes());
     if asks_for_dead_letters && !names_dead_letters {
         let _ = writeln!(
             io::stderr(),

@@ -27,6 +27,7 @@ use indicatif::ProgressBar;
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use tracing_subscriber::util::SubscriberInitExt;
 use wasmrun_runtime::model::text::{OneLine, escaped, is_unsafe};
 
@@ -76,21 +77,35 @@ impl Output {
 
     /// Writes bytes from outside: as they are into a file or a pipe, and with unsafe characters escaped to a terminal.
     pub(crate) fn bytes(&self, bytes: &[u8]) {
-        let mut stdout = io::stdout();
-        // A failed write is ignored.
-        let _ = if stdout.is_terminal() {
-            stdout.write_all(printable(&String::from_utf8_lossy(bytes)).as_bytes())
-        } else {
-            stdout.write_all(bytes)
-        };
+        let is_terminal = io::stdout().is_terminal();
+        let text = is_terminal.then(|| printable(&String::from_utf8_lossy(bytes)).into_owned());
+        to_stdout(text.as_ref().map_or(bytes, |text| text.as_bytes()));
     }
 
     /// Prints a result: JSON, or lines that this program wrote. Text from outside must go through [`Self::line`].
     pub(crate) fn print(&self, text: &str) {
-        // A failed write is ignored.
-        self.bar.suspend(|| {
-            let _ = io::stdout().write_all(printable(&format!("{text}\n")).as_bytes());
-        });
+        self.bar.suspend(|| to_stdout(printable(&format!("{text}\n")).as_bytes()));
+    }
+}
+
+/// The first error of a write to standard output.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes to standard output. If nobody reads it any more, nothing is lost; any other error is kept for the end.
+pub(crate) fn to_stdout(bytes: &[u8]) {
+    let mut stdout = io::stdout();
+    if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(error);
+    }
+}
+
+/// Returns an error if a result could not be written to standard output.
+pub(crate) fn written() -> Result<(), Failure> {
+    match LOST.get() {
+        None => Ok(()),
+        Some(error) => Err(Failure::backend(format!("cannot write to standard output: {error}"))),
     }
 }
 

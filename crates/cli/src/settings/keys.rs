@@ -6,7 +6,7 @@ use super::worker::WorkerSettings;
 use crate::output::failure::Failure;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use wasmrun_runtime::model::key::Key;
+use wasmrun_runtime::model::key::{Key, MOST_BYTES};
 use wasmrun_runtime::worker::KeyOptions;
 use wasmrun_runtime::worker::shares::{MOST_WEIGHT, ShareOptions};
 
@@ -47,7 +47,13 @@ fn weights(flags: &[String], file: BTreeMap<String, u32>) -> Result<BTreeMap<Key
         let wrong = || {
             Failure::usage(format!("--weight {key}={text}: expected a whole number from 1 to {MOST_WEIGHT}"))
         };
-        Ok((Key::new(&key), weight.ok_or_else(wrong)?))
+        let weight = weight.ok_or_else(wrong)?;
+        if key.is_empty() || Key::new(&key).as_str() != key {
+            return Err(Failure::usage(format!(
+                "--weight {key}={text}: a key has between 1 and {MOST_BYTES} bytes"
+            )));
+        }
+        Ok((Key::new(&key), weight))
     };
     merged.into_iter().map(weight).collect()
 }

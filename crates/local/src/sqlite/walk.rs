@@ -17,6 +17,8 @@ use wasmrun_runtime::ports::walk::{Found, Walk, WalkAction, WalkEnd, Walked};
 /// Number of messages of a page. They are moved in one transaction, which blocks other writers. Each message may be
 /// 1 MiB.
 const PAGE: usize = 100;
+/// Why a message stays that a worker received after the walk looked at it.
+const RECEIVED: &str = "a worker received the message meanwhile";
 
 /// A walk under way.
 struct Progress<'a> {
@@ -105,8 +107,12 @@ impl Progress<'_> {
                 }
             }
         }
+        let planned = plan.len() as u64;
         let moving = move |transaction: &Transaction<'_>| carry_out(transaction, &plan);
         let (at_once, departures) = self.queue.database.write(moving).await?;
+        for _ in at_once + departures.len() as u64..planned {
+            self.walked.leave(|| RECEIVED.into());
+        }
         self.walked.done += at_once;
         self.walked.done += self.queue.depart(departures).await?;
         Ok(())
@@ -114,8 +120,13 @@ impl Progress<'_> {
 
     async fn delete(&mut self, selected: Vec<(MessageRow, Found)>) -> Result<(), QueueError> {
         let sequences: Vec<_> = selected.iter().map(|(row, _)| row.sequence).collect();
+        let planned = sequences.len() as u64;
         let deleting = move |transaction: &Transaction<'_>| transaction.delete_at_rest(&sequences);
-        self.walked.done += self.queue.database.write(deleting).await?;
+        let deleted = self.queue.database.write(deleting).await?;
+        for _ in deleted..planned {
+            self.walked.leave(|| RECEIVED.into());
+        }
+        self.walked.done += deleted;
         Ok(())
     }
 }

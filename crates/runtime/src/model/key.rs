@@ -67,7 +67,7 @@ pub enum KeySource {
     /// This number of segments at the beginning of the announced object's key. The last segment, which is the object's
     /// own name, isn't one of them. If the message announces several objects, the first counts.
     ObjectPrefix(NonZeroU32),
-    /// The text, number or boolean at this place of a JSON body: the segments of a JSON pointer.
+    /// The text, whole number of 64 bits or boolean at this place of a JSON body: the segments of a JSON pointer.
     Body(Vec<String>),
 }
 
@@ -190,8 +190,9 @@ impl<'de> Visitor<'de> for At<'_> {
         Ok(self.found(&number.to_string()))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(self.found(&number.to_string()))
+    /// A fraction, or a number beyond 64 bits: rounded, it would be the key of others.
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {

@@ -116,6 +116,12 @@ async fn send(
         }
         Err(_) => return Ok(Err(Failure::Reject("the handler ended without a response".into()))),
     };
+    if parts.status.is_informational() {
+        let status = parts.status.as_u16();
+        return Ok(Err(Failure::Reject(format!(
+            "the handler answered with {status}, which is no final status"
+        ))));
+    }
     meter.count_head(parts.status.as_u16(), &parts.headers).map_err(|_| LimitHit(Limit::HttpSentSize))?;
     let mut passed_on = ResponseBody::new(http_body::Body::size_hint(&body));
     // A small response is passed on as a whole: each part on its own would wake the connection's thread.

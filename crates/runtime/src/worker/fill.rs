@@ -2,7 +2,7 @@
 //!
 //! With `--key`, only this receives from the queue. The pollers, which have the permits, take what fair shares choose.
 
-use super::breaker::Admission;
+use super::breaker::{Admission, Cause};
 use super::keyed::{KeyedMessages, RELEASED_FOR};
 use super::receive::{Ask, LONG_POLL, Poller, Polling, Received, SHORT_POLL};
 use super::{InProgress, Worker};
@@ -85,15 +85,17 @@ impl Worker {
     /// Returns the number of messages that may be received ahead now.
     fn may_hold(&self, keyed: &KeyedMessages) -> usize {
         let room = keyed.room(self.permits.limit());
+        let fails = self.breaker.cause() == Some(Cause::Backend);
         match self.breaker.admission() {
-            Admission::All => {
+            Admission::Check(_) => 0,
+            // While a backend fails, one message probes it, and no other is kept from workers that it may not fail.
+            Admission::Probe | Admission::Wait if fails => room.min(usize::from(keyed.is_empty())),
+            // While tasks fail, fair shares choose the probes: one key's failures must not keep the others waiting.
+            Admission::All | Admission::Probe | Admission::Wait => {
                 // Half of the room where keys can be left out: one receive may bring a single key.
                 let most = if keyed.chooses_groups() { room.div_ceil(2) } else { room };
                 most.min(self.queue.batch_policy().receive_batch.clamp(1, MAX_BATCH))
             }
-            // A new message may probe.
-            Admission::Probe | Admission::Wait if keyed.is_empty() => room.min(1),
-            Admission::Probe | Admission::Wait | Admission::Check(_) => 0,
         }
     }
 

@@ -202,10 +202,13 @@ impl KeyedMessages {
             state.started_at = Instant::now();
         }
         let most_receives = self.most_receives.unwrap_or(u32::MAX);
+        let mut single = 0;
         let surplus = state.shares.take_out(|leased, before, count| {
             let may = leased.message.receive_count <= most_receives;
-            // The newest half of each key's messages makes room for other keys.
-            let is_surplus = is_stuck && before >= count.div_ceil(2);
+            // The newest half of each key's messages makes room for other keys, and of keys with one message every second.
+            single += usize::from(count == 1);
+            let is_half = if count == 1 { single % 2 == 0 } else { before >= count.div_ceil(2) };
+            let is_surplus = is_stuck && is_half;
             may && (is_surplus || leased.received_at.elapsed() >= LONGEST) || !leased.lease.lasts(timeout)
         });
         state.bytes -= bytes(&surplus);

@@ -147,6 +147,21 @@ async fn a_stuck_worker_releases_the_newest_half_of_each_key() {
 }
 
 #[tokio::test]
+async fn a_worker_that_is_stuck_with_one_message_of_each_key_releases_those_of_half_of_the_keys() {
+    let world = World::new();
+    let keyed = held(Some(1), Some(5));
+    let groups: Vec<String> = (0..LEAST_HELD).map(|number| format!("group-{number}")).collect();
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    add(&keyed, world.receive_all(&groups).await);
+    let running = keyed.take(LEAST_HELD);
+    assert_eq!(running.len(), LEAST_HELD);
+    add(&keyed, world.receive_all(&groups).await);
+    long_ago(&keyed);
+    let surplus = keyed.surplus(LIMIT, true, TIMEOUT);
+    assert_eq!((surplus.len(), keyed.room(LIMIT)), (LEAST_HELD / 2, LEAST_HELD / 2));
+}
+
+#[tokio::test]
 async fn releasing_takes_at_most_half_of_the_receives_that_the_queue_counts() {
     let world = World::new();
     for (max_receives, receive_count, is_released) in

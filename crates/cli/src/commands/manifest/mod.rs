@@ -34,7 +34,7 @@ pub(crate) fn manifest(args: ManifestArgs) -> Result<ExitCode, Failure> {
         }
     };
     // A failed write is ignored.
-    let _ = io::stdout().write_all(text.as_bytes());
+    to_stdout(text.as_bytes());
     Ok(ExitCode::SUCCESS)
 }
 

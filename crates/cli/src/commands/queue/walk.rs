@@ -107,7 +107,6 @@ impl<'a> Walking<'a> {
         let walked = self.run(&*queue, WalkAction::Redrive { to: to.as_deref() }, output).await?;
         if as_json {
             output.print(&as_value("moved", &walked).to_string());
-            return self.end(walked, output);
         }
         if walked.done == 0 && to.is_none() && walked.end == WalkEnd::Complete {
             let reason = match &walked.reason {
@@ -119,6 +118,9 @@ impl<'a> Walking<'a> {
                 let url = self.url;
                 return Err(Failure::usage(format!("nothing was moved from the queue {url}: {reason}")));
             }
+        }
+        if as_json {
+            return self.end(walked, output);
         }
         let (line, which) = match &to {
             Some(to) => (format!("moved {} to {to}", walked.done), "another"),

@@ -168,7 +168,9 @@ fn costs(text: &mut String, totals: &Totals) {
 /// Prints the keys at the end of the lines, as they may be long.
 fn by_key(text: &mut String, totals: &Totals, by_key: &ByKey) {
     let (listed, others) = by_key.listed(&totals.bill);
-    let keys = listed.iter().map(|(key, group)| (cut(&key.to_string()), *group));
+    // A sender may choose any key, also one that looks like the sum of the others.
+    let quoted = |key: String| if key.starts_with('(') { format!("\"{key}\"") } else { key };
+    let keys = listed.iter().map(|(key, group)| (quoted(cut(&key.to_string())), *group));
     let others = (others.tasks() > 0).then_some(("(others)".to_owned(), &others));
     let rows: Vec<(String, &Group)> = keys.chain(others).collect();
     let currency = OneLine(&totals.bill.prices().currency);
