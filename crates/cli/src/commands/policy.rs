@@ -1,6 +1,7 @@
 //! `wasmrun policy`: prints the IAM policy that a configuration needs.
 
 use crate::output::failure::Failure;
+use crate::output::to_stdout;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::PolicyArgs;
 use crate::settings::grants;

@@ -18,9 +18,9 @@ mod service;
 
 use self::plan::Plan;
 use crate::output::failure::Failure;
+use crate::output::to_stdout;
 use crate::settings::as_flags::Flags;
 use crate::settings::flags::{ManifestArgs, Platform, help};
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub(crate) fn manifest(args: ManifestArgs) -> Result<ExitCode, Failure> {
@@ -33,7 +33,6 @@ pub(crate) fn manifest(args: ManifestArgs) -> Result<ExitCode, Failure> {
             ecs::print(&args, &Plan::new(&args.container, args.run.clone(), typed("ecs"))?)?
         }
     };
-    // A failed write is ignored.
     to_stdout(text.as_bytes());
     Ok(ExitCode::SUCCESS)
 }
