@@ -9,10 +9,10 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
@@ -24,6 +24,7 @@ use wasmrun_benches::plot::{Dot, Plot};
 use wasmrun_benches::report::{Report, time};
 use wasmrun_benches::rounds::{Found, Samples, Way, interleaved, micros};
 use wasmrun_benches::run::{self, Size};
+use wasmrun_benches::system::output;
 use wasmrun_benches::{guests, worker};
 use wasmrun_local::{QueueSettings, SqliteQueue};
 use wasmrun_runtime::engine::Allocator;
@@ -33,7 +34,6 @@ use wasmrun_runtime::model::message::{MAX_BATCH, OutgoingMessage};
 use wasmrun_runtime::model::outcome::OutcomeKind;
 use wasmrun_runtime::model::usage::{TaskObserver, TaskRecord};
 use wasmrun_runtime::ports::queue::Queue;
-use wasmrun_runtime::task::component::Component;
 use wasmrun_runtime::task::grant::Grants;
 use wasmrun_runtime::worker::{KeyOptions, WorkerOptions};
 
@@ -51,26 +51,29 @@ const WAYS: [(&str, bool, bool); 3] = [
     ("with the large key, order of the queue", true, false),
 ];
 
+/// The flag of a child process, which is a worker. Its arguments are the queue's URL, the number of messages of the large
+/// key, and whether keys have fair shares.
+const WORKER: &str = "--worker-of-tenants";
+
 fn main() {
-    let Some(size) = run::size("tenants") else { return };
     let runtime = Runtime::new().expect("threads");
-    let component =
-        guests::load_with("misbehave", Allocator::Pooling, INSTANCES, Grants::default(), Limits::default());
-    let component = runtime.block_on(component);
+    if let Some(arguments) = run::child_arguments(WORKER) {
+        let [url, large, is_fair] = &arguments[..] else { panic!("{arguments:?}") };
+        let (large, is_fair) = (large.parse().expect("a number"), is_fair == "true");
+        return println!("{}", runtime.block_on(async { work_off(open(url).await, large, is_fair).await }));
+    }
+    let Some(size) = run::size("tenants") else { return };
     let mut report = Report::new("tenants", size, "");
     let folder = tempfile::tempdir().expect("a directory");
-    let sqlite = |name: &str| sqlite(folder.path(), name);
-    let mut dots = compare(&mut report, &runtime, size, "sqlite", |name, large, is_fair| {
-        let (queue, component) = (sqlite(name), component.clone());
-        runtime.block_on(work_off(queue, component, large, is_fair))
+    let mut dots = compare(&mut report, size, "sqlite", |name, _| {
+        format!("sqlite:{}", folder.path().join(name).with_extension("db").display())
     });
     match Packages::find() {
         Some(packages) => {
             let server = Server::start(&packages);
-            dots.extend(compare(&mut report, &runtime, size, "sqs", |name, large, is_fair| {
-                let component = component.clone();
-                runtime
-                    .block_on(async { work_off(sqs(&server, name).await, component, large, is_fair).await })
+            dots.extend(compare(&mut report, size, "sqs", |name, worker| {
+                server.in_environment(worker);
+                runtime.block_on(Sqs::at(&server.endpoint).filled(name, "", 0))
             }));
             report.plot("waits", &plot(dots));
             report.write();
@@ -79,18 +82,13 @@ fn main() {
     }
 }
 
-/// An empty queue in a file of its own.
-fn sqlite(folder: &Path, name: &str) -> Arc<dyn Queue> {
-    let url = format!("sqlite:{}", folder.join(name).with_extension("db").display());
-    Arc::new(SqliteQueue::create(&url, &QueueSettings::default()).expect("a queue").0)
-}
-
-/// An empty queue of the server.
-async fn sqs(server: &Server, name: &str) -> Arc<dyn Queue> {
-    let created = Sqs::at(&server.endpoint).client.create_queue().queue_name(name).send().await;
-    let url = created.expect("a queue").queue_url.expect("a URL");
-    let aws = Aws::new(Some(server.endpoint.clone()));
-    Arc::new(SqsQueue::open(&url, &aws, None).await.expect("a queue"))
+/// Opens an empty queue. A queue of SQS exists already; the environment names its server.
+async fn open(url: &str) -> Arc<dyn Queue> {
+    if url.starts_with("sqlite:") {
+        return Arc::new(SqliteQueue::create(url, &QueueSettings::default()).expect("a queue").0);
+    }
+    let aws = Aws::new(Some(std::env::var("AWS_ENDPOINT_URL").expect("an endpoint")));
+    Arc::new(SqsQueue::open(url, &aws, None).await.expect("a queue"))
 }
 
 /// What a round shows.
@@ -104,20 +102,31 @@ struct Times {
     per_second: f64,
 }
 
-/// Measures all ways on one kind of queue, and adds the table. Returns the dots of the plot.
+impl Times {
+    /// Reads what a worker prints.
+    fn of(text: &str) -> Self {
+        let [p50_us, p95_us, max_us, per_second] = serde_json::from_str(text).expect("four numbers");
+        Self { p50_us, p95_us, max_us, per_second }
+    }
+}
+
+/// Measures all ways on one kind of queue, and adds the table. `queue` returns the URL of an empty queue, and tells the
+/// worker where it is. Returns the dots of the plot.
 fn compare(
     report: &mut Report,
-    runtime: &Runtime,
     size: Size,
     kind: &'static str,
-    work_off: impl Fn(&str, usize, bool) -> Times,
+    queue: impl Fn(&str, &mut Command) -> String,
 ) -> Vec<Dot> {
-    let _inside = runtime.enter();
     let large = size.pick(100, LARGE);
-    let work_off = &work_off;
+    let queue = &queue;
     let ways = WAYS.iter().enumerate().map(|(index, (name, has_large, is_fair))| {
         Way::new(*name, move |round| {
-            work_off(&format!("{kind}-{index}-{round}"), if *has_large { large } else { 0 }, *is_fair)
+            let mut worker = run::child(WORKER);
+            let url = queue(&format!("{kind}-{index}-{round}"), &mut worker);
+            let large = if *has_large { large } else { 0 };
+            worker.args([&url, &large.to_string(), &is_fair.to_string()]).stderr(Stdio::inherit());
+            Times::of(&output(&mut worker).expect("a worker"))
         })
     });
     let found = interleaved(kind, size.pick(1, 3), ways.collect());
@@ -136,7 +145,7 @@ fn compare(
     found.iter().enumerate().map(dot).collect()
 }
 
-fn row(way: &Found<Times>, alone: &Found<Times>) -> serde_json::Value {
+fn row(way: &Found<Times>, alone: &Found<Times>) -> Value {
     json!({
         "what": way.name,
         "p50_us": way.median(|times| times.p50_us),
@@ -158,8 +167,11 @@ fn plot(dots: Vec<Dot>) -> Plot<'static> {
     }
 }
 
-/// Fills the queue, and works it off.
-async fn work_off(queue: Arc<dyn Queue>, component: Arc<Component>, large: usize, is_fair: bool) -> Times {
+/// Fills the queue, works it off, and returns the [`Times`].
+async fn work_off(queue: Arc<dyn Queue>, large: usize, is_fair: bool) -> Value {
+    let grants = Grants::default();
+    let component = guests::load_with("misbehave", Allocator::Pooling, INSTANCES, grants, Limits::default());
+    let component = component.await;
     send(&*queue, "large", large).await;
     let [keys, each] = SMALL;
     let mut small = HashSet::new();
@@ -220,15 +232,15 @@ impl TaskObserver for Recorder {
 }
 
 impl Recorder {
-    fn times(&self, messages: usize) -> Times {
+    fn times(&self, messages: usize) -> Value {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         assert_eq!((state.tasks, state.waits.len()), (messages, self.small.len()), "each message once");
         let waits: Samples = std::mem::take(&mut state.waits).into_iter().collect();
-        Times {
-            p50_us: waits.percentile(50.0),
-            p95_us: waits.percentile(95.0),
-            max_us: waits.percentile(100.0),
-            per_second: messages as f64 / state.last.as_secs_f64(),
-        }
+        json!([
+            waits.percentile(50.0),
+            waits.percentile(95.0),
+            waits.percentile(100.0),
+            messages as f64 / state.last.as_secs_f64(),
+        ])
     }
 }
