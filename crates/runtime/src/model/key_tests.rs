@@ -77,12 +77,15 @@ fn groups_attributes_and_prefixes_are_keys() {
 
 #[test]
 fn a_json_pointer_finds_texts_numbers_and_booleans() {
-    let json = r#"{"a": {"b": ["x", {"c": 7}]}, "t": "acme", "n": -1.5, "b": true, "nil": null, "": "empty", "a/b": "slash", "m~n": "tilde", "é": "\u00e9"}"#;
+    let json = r#"{"a": {"b": ["x", {"c": 7}]}, "t": "acme", "n": -15, "f": -1.5, "big": 123456789012345678901234567890, "b": true, "nil": null, "": "empty", "a/b": "slash", "m~n": "tilde", "é": "\u00e9"}"#;
     for (pointer, expected) in [
         ("/t", "acme"),
         ("/a/b/0", "x"),
         ("/a/b/1/c", "7"),
-        ("/n", "-1.5"),
+        ("/n", "-15"),
+        // Rounded, it would be the key of others.
+        ("/f", "-"),
+        ("/big", "-"),
         ("/b", "true"),
         ("/", "empty"),
         ("/a~1b", "slash"),
