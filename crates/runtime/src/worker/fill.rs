@@ -90,7 +90,7 @@ impl Worker {
             Admission::Check(_) => 0,
             // While a backend fails, one message probes it, and no other is kept from workers that it may not fail.
             Admission::Probe | Admission::Wait if fails => room.min(usize::from(keyed.is_empty())),
-            // While tasks fail, fair shares choose the probes: one key's failures must not keep the others waiting.
+            // While tasks fail, fair shares choose the probes: one key's failures must not keep held messages waiting.
             Admission::All | Admission::Probe | Admission::Wait => {
                 // Half of the room where keys can be left out: one receive may bring a single key.
                 let most = if keyed.chooses_groups() { room.div_ceil(2) } else { room };
