@@ -47,26 +47,6 @@ fn keys_with_few_messages_end_long_before_the_backlog_of_another() {
     assert!(last < 200, "the last message of a small key ended after {last} others");
 }
 
-/// The breaker opens, and each probe is one of the held messages, as fair shares choose.
-#[test]
-fn a_key_whose_tasks_all_fail_keeps_no_other_key_waiting() {
-    let world = World::with_queue(&[]);
-    send(&world, "--attribute", "bad", &["reject it"; 10]);
-    send(&world, "--attribute", "good", &["ok"; 3]);
-    let worker = world.run("misbehave").args(["--instances", "1", "--key", "attribute:tenant"]);
-    let worker =
-        worker.args(["--max-consecutive-failures", "3", "--on", "rejected=drop", "--usage", "usage.jsonl"]);
-    let worker = worker.start();
-    for _ in 0..3 {
-        worker.until_logged("task completed");
-    }
-    worker.signal(Signal::TERM);
-    worker.finish().succeeded();
-    let usage = String::from_utf8(world.read("usage.jsonl")).expect("UTF-8");
-    let rejected = usage.lines().filter(|line| line.contains("\"rejected\"")).count();
-    assert!(rejected < 10, "the good messages completed before all bad ones were tried");
-}
-
 /// Fills both instances of a worker with tasks of one key that never end, if nothing bounds it, and shows that the task
 /// of another key runs nevertheless.
 fn another_key_passes(flag: &str, source: &str, backlog: usize) {
