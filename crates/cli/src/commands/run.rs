@@ -23,7 +23,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Works until a signal comes before `ready` is cancelled; after that, the worker itself answers the signals.
-/// `is_awaited`: who waits for the result is told by the exit code that there is none.
+/// `is_awaited` says that somebody waits for the result: the exit code then tells that there is none.
 pub(super) async fn until_stopped(
     stop: &Stop,
     ready: &CancellationToken,

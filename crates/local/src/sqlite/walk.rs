@@ -17,8 +17,6 @@ use wasmrun_runtime::ports::walk::{Found, Walk, WalkAction, WalkEnd, Walked};
 /// Number of messages of a page. They are moved in one transaction, which blocks other writers. Each message may be
 /// 1 MiB.
 const PAGE: usize = 100;
-/// Why a message stays that a worker received after the walk looked at it.
-const RECEIVED: &str = "a worker received the message meanwhile";
 
 /// A walk under way.
 struct Progress<'a> {
@@ -110,9 +108,7 @@ impl Progress<'_> {
         let planned = plan.len() as u64;
         let moving = move |transaction: &Transaction<'_>| carry_out(transaction, &plan);
         let (at_once, departures) = self.queue.database.write(moving).await?;
-        for _ in at_once + departures.len() as u64..planned {
-            self.walked.leave(|| RECEIVED.into());
-        }
+        self.leave_received(planned.saturating_sub(at_once + departures.len() as u64));
         self.walked.done += at_once;
         self.walked.done += self.queue.depart(departures).await?;
         Ok(())
@@ -123,11 +119,16 @@ impl Progress<'_> {
         let planned = sequences.len() as u64;
         let deleting = move |transaction: &Transaction<'_>| transaction.delete_at_rest(&sequences);
         let deleted = self.queue.database.write(deleting).await?;
-        for _ in deleted..planned {
-            self.walked.leave(|| RECEIVED.into());
-        }
+        self.leave_received(planned.saturating_sub(deleted));
         self.walked.done += deleted;
         Ok(())
+    }
+
+    /// Records messages that a worker received after the walk looked at them.
+    fn leave_received(&mut self, count: u64) {
+        for _ in 0..count {
+            self.walked.leave(|| "a worker received the message meanwhile".into());
+        }
     }
 }
 

@@ -128,22 +128,29 @@ impl<'a> Receiving<'a> {
                 selected.iter().for_each(|selected| show(&selected.found));
                 Ok(())
             }
-            WalkAction::Drop => self.delete(selected).await,
+            WalkAction::Drop => {
+                let receipts: Vec<_> = selected.into_iter().map(|selected| selected.receipt).collect();
+                self.delete(&receipts, |walked, error| walked.leave(|| error.to_string())).await
+            }
             WalkAction::Redrive { .. } => self.redrive(selected).await,
         }
     }
 
-    async fn delete(&mut self, selected: Vec<Selected>) -> Result<(), QueueError> {
-        let receipts: Vec<_> = selected.into_iter().map(|selected| selected.receipt).collect();
+    /// Deletes messages. `refused` records one that the queue doesn't delete.
+    async fn delete(
+        &mut self,
+        receipts: &[Receipt],
+        refused: fn(&mut Walked, &QueueError),
+    ) -> Result<(), QueueError> {
         let mut failure = None;
-        for (receipt, answer) in receipts.iter().zip(self.queue.delete(&receipts).await) {
+        for (receipt, answer) in receipts.iter().zip(self.queue.delete(receipts).await) {
             match answer {
                 Ok(()) => {
                     self.held.remove(receipt);
                     self.walked.done += 1;
                 }
                 Err(error) => {
-                    self.walked.leave(|| error.to_string());
+                    refused(&mut self.walked, &error);
                     failure = failure.or(lasting(error));
                 }
             }
@@ -181,19 +188,8 @@ impl<'a> Receiving<'a> {
             }
         }
         // Also after a failure: what was sent mustn't stay here.
-        for (receipt, answer) in sent.iter().zip(self.queue.delete(&sent).await) {
-            match answer {
-                Ok(()) => {
-                    self.held.remove(receipt);
-                    self.walked.done += 1;
-                }
-                Err(error) => {
-                    self.walked.doubled += 1;
-                    failure = failure.or(lasting(error));
-                }
-            }
-        }
-        failure.map_or(Ok(()), Err)
+        let deleted = self.delete(&sent, |walked, _| walked.doubled += 1).await;
+        failure.map_or(deleted, Err)
     }
 
     /// Makes the messages that the walk still holds visible again. Gives up when the queue fails altogether: more calls
