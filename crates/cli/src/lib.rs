@@ -20,8 +20,8 @@ mod wiring;
 #[cfg(feature = "compiler")]
 use self::commands::compile;
 use self::commands::{
-    cases, enqueue, health, inspect, invoke, manifest, new, policy, push, queue, replay, report, run, serve,
-    simulate, top,
+    cases, control, enqueue, health, inspect, invoke, manifest, new, policy, push, queue, replay, report,
+    run, serve, simulate, top,
 };
 use self::output::failure::Failure;
 use self::settings::flags::{Cli, Command, help};
@@ -105,6 +105,9 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Replay(args) => block_on(replay::replay(*args)),
         Command::Enqueue(args) => block_on(enqueue::enqueue(args)),
         Command::Queue(args) => block_on(queue::queue(args)),
+        Command::Pause(args) => block_on(control::pause(args)),
+        Command::Resume(args) => block_on(control::resume(args)),
+        Command::Cancel(args) => block_on(control::cancel(args)),
         Command::Health(args) => block_on(health::health(args)),
         Command::Top(args) => block_on(top::top(args)),
         Command::Report(args) => report::report(&args),

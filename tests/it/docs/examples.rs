@@ -73,7 +73,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 33] = [
+const LISTED: [(&str, &str, &str); 34] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/README.md", "upload", "serves without end; the tests `serve::uploading` do the same"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
@@ -104,6 +104,11 @@ const LISTED: [(&str, &str, &str); 33] = [
         "docs/src/guides/simulate.md",
         "Against the theory of queues",
         "computed by the tests of `wasmrun-simulate`",
+    ),
+    (
+        "docs/src/guides/control.md",
+        "Pause a worker, cancel a message",
+        "needs a worker that runs on; the tests `worker::control` do the same",
     ),
     (
         "docs/src/guides/tenants.md",

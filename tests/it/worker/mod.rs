@@ -2,6 +2,7 @@
 //!
 //! | module | shows |
 //! |---|---|
+//! | `control` | an operator pauses a worker and cancels messages |
 //! | `first_run` | the first minutes: a queue that doesn't exist yet, and one without a dead-letter queue |
 //! | `keys` | messages of many keys: fair shares and caps |
 //! | `outcomes` | how tasks fail, and the effect on their messages |
@@ -12,6 +13,7 @@
 //! | `stopping` | signals |
 //! | `thumbnails` | a thousand messages, and the expected result of each |
 
+mod control;
 mod first_run;
 mod keys;
 mod outcomes;

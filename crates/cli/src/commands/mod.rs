@@ -3,6 +3,7 @@
 pub(crate) mod cases;
 #[cfg(feature = "compiler")]
 pub(crate) mod compile;
+pub(crate) mod control;
 pub(crate) mod enqueue;
 pub(crate) mod health;
 pub(crate) mod inspect;

@@ -3,7 +3,7 @@
 //! | code | when |
 //! |---|---|
 //! | 0 | success |
-//! | 1 | the task failed (`invoke`), a case failed (`test`), or the worker isn't alive (`health`) |
+//! | 1 | the task failed (`invoke`), a case failed (`test`), the worker isn't alive (`health`), or it refuses (`cancel`) |
 //! | 2 | wrong usage, configuration or component |
 //! | 3 | a queue, a store or the host can't be used |
 //! | 4 | `run --until-empty` ended though no task completes |
@@ -23,6 +23,8 @@ use wasmrun_runtime::worker::StartError;
 pub(crate) const EXIT_TASK_FAILED: u8 = 1;
 /// The worker that `health` asked isn't alive.
 pub(crate) const EXIT_UNHEALTHY: u8 = 1;
+/// The worker refuses what an operator asks.
+pub(crate) const EXIT_REFUSED: u8 = 1;
 
 /// The command was stopped before it had a result. Shells use this code for a program that SIGINT ended.
 pub(crate) const EXIT_INTERRUPTED: u8 = 130;

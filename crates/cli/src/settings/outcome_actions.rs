@@ -1,7 +1,7 @@
 //! Merges the action for each outcome.
 
 use super::named::named;
-use super::text::named_texts;
+use super::text::{Written, expected, named_texts};
 use crate::output::failure::Failure;
 use serde::Deserializer;
 use std::collections::BTreeMap;
@@ -49,13 +49,22 @@ fn set(policy: &mut Policy, outcome: &str, action: &str) -> Result<Action, Strin
             ));
         }
     };
-    *place = match action {
-        "retry" => Action::Retry,
-        "dead-letter" => Action::DeadLetter,
-        "drop" => Action::Drop,
-        _ => return Err(format!("unknown action {action:?} for {outcome}: one of retry, dead-letter, drop")),
-    };
+    *place = Action::read(action)
+        .map_err(|_| format!("unknown action {action:?} for {outcome}: one of retry, dead-letter, drop"))?;
     Ok(*place)
+}
+
+impl Written for Action {
+    const FORM: &'static str = "retry, dead-letter or drop";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "retry" => Ok(Self::Retry),
+            "dead-letter" => Ok(Self::DeadLetter),
+            "drop" => Ok(Self::Drop),
+            _ => Err(expected::<Self>()),
+        }
+    }
 }
 
 /// Reads the actions of the configuration file.

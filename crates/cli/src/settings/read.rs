@@ -1,4 +1,5 @@
-//! Reads files that a user names, up to a maximum size: a path may lead to a device or a pipe that never ends.
+//! Reads files that a user names, up to a maximum size: a path may lead to a device or a pipe that never ends. Resolves
+//! the paths of files that this program creates.
 
 use super::text::in_users_words;
 use crate::output::failure::Failure;
@@ -6,7 +7,7 @@ use bytesize::ByteSize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Maximum size of a configuration and of a price table.
 pub(crate) const MAX_TOML_BYTES: u64 = 1 << 20;
@@ -29,6 +30,20 @@ pub(crate) fn read_text(path: &Path, what: &str, most: u64) -> Result<String, Fa
         .map_err(|_| Failure::usage(format!("cannot read {what}: it is not UTF-8 text")))
 }
 
+/// Returns the path of a file with all links resolved. Before the file is created, it can thus be compared with the
+/// directories that guests may write to.
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    path.canonicalize().or_else(|error| {
+        let parent = match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+            None => return Err(error),
+        };
+        let name = path.file_name().ok_or(error)?;
+        Ok(parent.canonicalize()?.join(name))
+    })
+}
+
 /// Parses TOML. An error names `shown`, the line and the wrong part of it.
 pub(crate) fn toml_from<T: DeserializeOwned>(text: &str, shown: &str) -> Result<T, Failure> {
     toml::from_str(text).map_err(|error| {
@@ -41,4 +56,21 @@ pub(crate) fn toml_from<T: DeserializeOwned>(text: &str, shown: &str) -> Result<
         let what = in_users_words(error.message());
         Failure::usage(format!("in {shown}{place}: {what}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_found_before_it_exists_with_all_links_resolved() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().canonicalize().expect("there");
+        std::fs::create_dir(root.join("real")).expect("a directory");
+        std::os::unix::fs::symlink(root.join("real"), root.join("link")).expect("a link");
+        assert_eq!(resolve(&root.join("link/new")).expect("found"), root.join("real/new"));
+        assert_eq!(resolve(Path::new("new")).expect("found").file_name(), Some("new".as_ref()));
+        assert!(resolve(&root.join("missing/new")).is_err());
+        assert!(resolve(Path::new("..")).is_ok_and(|path| path.is_dir()));
+    }
 }

@@ -5,6 +5,7 @@ use super::text::{Written, expected, typed, written};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 use wasmrun_runtime::model::key::KeySource;
 use wasmrun_runtime::task::component::Share;
@@ -87,6 +88,10 @@ settings! {
         #[arg(long, value_name = "DURATION", env = "WASMRUN_MAX_AGE", value_parser = typed::<Interval>)]
         #[serde(deserialize_with = "written")]
         pub(crate) max_age: Option<Interval>,
+        /// Take the requests of `pause`, `resume` and `cancel` at this Unix socket, of this user and root alone [default: off]
+        #[arg(long, value_name = "FILE", env = "WASMRUN_CONTROL")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) control: Option<PathBuf>,
         /// Look for a new version of the component at this interval, and start new tasks on it: at least 1s
         /// [default: the version at the start]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPONENT_REFRESH", value_parser = typed::<Interval>)]

@@ -9,6 +9,7 @@
 //! | `cases` | reads the cases of a guest's project, and runs each as a task |
 //! | `refresh` | looks for new versions of the component |
 //! | `signals`, `reload` | handle signals; reload the configuration |
+//! | `control` | the socket on which an operator pauses a worker and cancels messages |
 //! | `watch` | serves and exports metrics, status, health and traces of a worker, and finds a worker by its address |
 //! | `usage_log` | appends the usage of each task to a file |
 //! | `usage_records`, `prices` | read usage files and the price table |
@@ -18,6 +19,7 @@ pub(crate) mod backends;
 pub(crate) mod cases;
 pub(crate) mod compiler;
 pub(crate) mod component;
+pub(crate) mod control;
 pub(crate) mod logging;
 pub(crate) mod one_request;
 pub(crate) mod prices;

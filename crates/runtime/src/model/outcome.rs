@@ -56,8 +56,7 @@ pub enum Outcome {
 }
 
 /// Why the worker ended a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancel {
     /// The worker is shutting down and its time to drain is over: the message is released.
     Drain,
@@ -65,6 +64,11 @@ pub enum Cancel {
     LeaseExpired,
     /// The client whose request the task answered has gone.
     ClientGone,
+    /// An operator cancelled the task.
+    Operator {
+        /// The action on its message.
+        then: Action,
+    },
 }
 
 /// The kinds of [`Outcome`], for policies, counts and metrics.
@@ -153,6 +157,7 @@ impl Outcome {
             Self::Cancelled { why: Cancel::Drain } => Some("the worker stops"),
             Self::Cancelled { why: Cancel::LeaseExpired } => Some("the lease expired"),
             Self::Cancelled { why: Cancel::ClientGone } => Some("the client has gone"),
+            Self::Cancelled { why: Cancel::Operator { .. } } => Some("an operator cancelled it"),
         }
     }
 }
@@ -177,7 +182,7 @@ pub(crate) fn shorten(text: &str) -> String {
 }
 
 /// The worker's action on a message whose task didn't complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// The message becomes visible again after a backoff, or after the delay that the guest asked for. On the last

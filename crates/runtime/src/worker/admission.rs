@@ -1,7 +1,7 @@
 //! Admission: whether and how many messages may be received now.
 //!
-//! A poller takes a permit and, if `--rate` is set, a start for each message that it asks for. Then it asks the circuit
-//! breaker. While a backend fails, the first poller checks the backends.
+//! A poller takes a permit and, if `--rate` is set, a start for each message that it asks for. If an operator has paused
+//! the worker, it waits. Then it asks the circuit breaker. While a backend fails, the first poller checks the backends.
 
 use super::Worker;
 use super::breaker::{Admission, Probe};
@@ -39,6 +39,7 @@ impl Worker {
         // received.
         let mut permits = self.take_permits(polling).await?;
         let starts = self.may_start(permits.len(), poller, polling.stop).await?;
+        self.not_paused(poller, polling.stop).await?;
         let probe = match poller {
             Poller::First => self.admitted(polling.stop).await?,
             // While backends recover, only the first poller receives.
@@ -106,6 +107,21 @@ impl Worker {
                 () = stop.cancelled() => return ControlFlow::Break(Received::End),
                 () = tokio::time::sleep_until(at.into()) => {}
             }
+        }
+    }
+
+    /// Waits until no operator has paused the worker. A helper gives up.
+    async fn not_paused(&self, poller: Poller, stop: &CancellationToken) -> ControlFlow<Received> {
+        if !self.pause.is_on() {
+            return ControlFlow::Continue(());
+        }
+        if poller == Poller::Helper {
+            return ControlFlow::Break(Received::Less);
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => ControlFlow::Break(Received::End),
+            () = self.pause.ended() => ControlFlow::Continue(()),
         }
     }
 

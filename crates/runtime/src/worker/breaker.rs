@@ -8,7 +8,7 @@
 use super::circuit::{Circuit, FIRST_PAUSE, State, longer};
 use super::decision::{Attribution, Decision};
 use crate::model::host_error::{HostError, HostErrorKind, Used};
-use crate::model::outcome::Outcome;
+use crate::model::outcome::{Cancel, Outcome};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -338,7 +338,10 @@ impl Drop for Probe {
 
 /// Returns whether an outcome can't come from a wrong component or a wrong setting of it.
 fn is_proven(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Completed | Outcome::Expired { .. })
+    matches!(
+        outcome,
+        Outcome::Completed | Outcome::Expired { .. } | Outcome::Cancelled { why: Cancel::Operator { .. } }
+    )
 }
 
 /// Logs the start of an outage, if `pause` says that one has started.

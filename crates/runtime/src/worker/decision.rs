@@ -98,6 +98,7 @@ pub fn decide(
         // Nobody waits for the response.
         Outcome::Cancelled { why: Cancel::ClientGone } => return Decision::Delete,
         Outcome::Cancelled { why: Cancel::Drain } => return Decision::Release(Duration::ZERO),
+        Outcome::Cancelled { why: Cancel::Operator { then } } => (*then, None),
         Outcome::Retry { delay, .. } => (rules.policy.retry, *delay),
         Outcome::Rejected { .. } => (rules.policy.rejected, None),
         Outcome::LimitExceeded { .. } => (rules.policy.limit_exceeded, None),

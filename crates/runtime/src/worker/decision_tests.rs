@@ -34,6 +34,10 @@ fn each_outcome_is_settled_as_the_policy_says() {
     assert_eq!(decide(Outcome::HostFailed { what: "x".into() }), Decision::Release(secs(2)));
     assert_eq!(decide(Outcome::Cancelled { why: Cancel::Drain }), Decision::Release(Duration::ZERO));
     assert_eq!(decide(Outcome::Cancelled { why: Cancel::LeaseExpired }), Decision::Leave);
+    let cancelled = |then| decide(Outcome::Cancelled { why: Cancel::Operator { then } });
+    assert_eq!(cancelled(Action::DeadLetter), Decision::DeadLetter);
+    assert_eq!(cancelled(Action::Retry), Decision::Retry(secs(2)));
+    assert_eq!(cancelled(Action::Drop), Decision::Delete);
 }
 
 #[test]

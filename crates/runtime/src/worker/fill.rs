@@ -84,6 +84,9 @@ impl Worker {
 
     /// Returns the number of messages that may be received ahead now.
     fn may_hold(&self, keyed: &KeyedMessages) -> usize {
+        if self.pause.is_on() {
+            return 0;
+        }
         let room = keyed.room(self.permits.limit());
         let fails = self.breaker.cause() == Some(Cause::Backend);
         match self.breaker.admission() {

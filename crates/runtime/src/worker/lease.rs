@@ -8,12 +8,13 @@
 use super::status::RunningTask;
 use super::tally::Tally;
 use crate::model::message::{MAX_BATCH, MAX_VISIBILITY};
+use crate::model::outcome::Action;
 use crate::ports::queue::{Delivery, Queue, QueueError, Receipt};
 use futures_util::future::join_all;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify};
 
@@ -47,6 +48,9 @@ struct Held {
     /// Locked while a renewal is under way.
     state: AsyncMutex<State>,
     expired: Notify,
+    /// The action on the message, once an operator has cancelled it.
+    cancelled: OnceLock<Action>,
+    cancel: Notify,
 }
 
 struct State {
@@ -95,6 +99,8 @@ impl Leases {
             waits: AtomicBool::new(false),
             state: AsyncMutex::new(State { visible_at: delivery.visible_at.min(ends_at), ours: true }),
             expired: Notify::new(),
+            cancelled: OnceLock::new(),
+            cancel: Notify::new(),
         });
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(id, held.clone());
@@ -172,6 +178,18 @@ impl Leases {
         }
     }
 
+    /// Cancels a message. Returns whether it is held; the first cancellation holds.
+    pub(super) fn cancel(&self, message_id: &str, then: Action) -> bool {
+        let held = self.lock();
+        let mut is_held = false;
+        for held in held.values().filter(|held| held.message_id == message_id) {
+            is_held = true;
+            let _ = held.cancelled.set(then);
+            held.cancel.notify_one();
+        }
+        is_held
+    }
+
     /// Returns whether any task runs.
     pub(super) fn any_runs(&self) -> bool {
         self.lock().values().any(|held| held.runs())
@@ -210,6 +228,21 @@ impl Lease {
     /// Waits until the lease expires. Only one caller at a time may wait.
     pub(super) async fn expired(&self) {
         self.held.expired.notified().await;
+    }
+
+    /// Waits until an operator cancels the message. Only one caller at a time may wait.
+    pub(super) async fn cancelled(&self) -> Action {
+        loop {
+            match self.is_cancelled() {
+                Some(then) => return then,
+                None => self.held.cancel.notified().await,
+            }
+        }
+    }
+
+    /// Returns the action on the message if an operator has cancelled it.
+    pub(super) fn is_cancelled(&self) -> Option<Action> {
+        self.held.cancelled.get().copied()
     }
 
     /// Returns whether the message is still ours, and whether its lease can be extended to last for `time`.

@@ -15,6 +15,7 @@
 //! | [`decision`], `settle`, `dead_letter`, `waiting` | what becomes of the message |
 //! | `scale`, [`scaler`], `mean` | how many tasks run at once |
 //! | `status`, `tally` | what operators see |
+//! | `control` | what operators do: pause, resume, cancel |
 //! | `options` | settings, and the checks at the start |
 
 mod admission;
@@ -22,6 +23,7 @@ mod attribution;
 mod body;
 mod breaker;
 pub mod circuit;
+mod control;
 mod dead_letter;
 pub mod decision;
 mod expiry;
@@ -44,6 +46,7 @@ mod tally;
 mod waiting;
 
 pub use self::body::BodyStore;
+pub use self::control::NotCancelled;
 pub use self::decision::Backoff;
 pub use self::keyed::{KeyOptions, MOST_HELD_BYTES};
 pub use self::options::{OnLeaseExpired, StartError, TasksStart, WorkerOptions};
@@ -56,6 +59,7 @@ pub use self::tally::{Count, Counts, Summary, Tally};
 use self::attribution::Attributions;
 use self::body::BODY_STORE;
 use self::breaker::{Breaker, Cause};
+use self::control::Pause;
 use self::dead_letter::DeadLetterQueue;
 use self::decision::Rules;
 use self::keyed::KeyedMessages;
@@ -96,6 +100,8 @@ pub struct Worker {
     /// Longest time that the queue keeps a message invisible, counted from its receipt.
     max_visibility: Option<Duration>,
     breaker: Arc<Breaker>,
+    /// Whether an operator has paused the worker.
+    pause: Pause,
     attributions: Attributions,
     waiting: WaitingMessages,
     /// The messages that are held for fair shares; `None`: none are, and messages start in the queue's order.
@@ -178,6 +184,7 @@ impl Worker {
             dead_letter,
             component,
             breaker: Arc::new(Breaker::new(options.max_consecutive_failures)),
+            pause: Pause::default(),
             attributions,
             waiting: WaitingMessages::default(),
             keyed,

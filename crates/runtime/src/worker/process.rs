@@ -44,7 +44,7 @@ impl Worker {
             self.tally.counters.leases_expired.add(1);
             return;
         }
-        let report = match self.expired(&leased) {
+        let report = match self.expired(&leased).or_else(|| self.cancelled(&leased)) {
             Some(report) => report,
             None => self.run_task(&leased, &in_progress.abandon).await,
         };
@@ -192,8 +192,8 @@ impl Worker {
         })
     }
 
-    /// Fetches the body of a message, if it is in a store, and runs the task. Ends the task when `abandon` is cancelled
-    /// and, if so configured, when the lease expires.
+    /// Fetches the body of a message, if it is in a store, and runs the task. Ends the task when `abandon` is cancelled,
+    /// when an operator cancels the message and, if so configured, when the lease expires.
     async fn run_task(&self, leased: &LeasedMessage, abandon: &CancellationToken) -> Report {
         let (message, began) = (&leased.message, Instant::now());
         let cancels = self.options.on_lease_expired == OnLeaseExpired::Cancel;
@@ -201,6 +201,7 @@ impl Worker {
             tokio::select! {
                 () = leased.lease.expired(), if cancels => Cancel::LeaseExpired,
                 () = abandon.cancelled() => Cancel::Drain,
+                then = leased.lease.cancelled() => Cancel::Operator { then },
             }
         };
         let Some(bodies) = &self.options.bodies else {

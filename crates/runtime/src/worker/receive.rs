@@ -125,9 +125,9 @@ impl Worker {
             ControlFlow::Break(received) => return received,
         };
         let ReadyToReceive { permits, mut starts, mut probe } = ready;
-        // The receive may have taken long. If the worker stops or the circuit opened meanwhile, no task starts.
+        // The receive may have taken long. If the worker stops or is paused, or the circuit opened meanwhile, no task starts.
         let stops = polling.stop.is_cancelled();
-        if stops || probe.is_none() && self.breaker.admission() != Admission::All {
+        if stops || self.pause.is_on() || probe.is_none() && self.breaker.admission() != Admission::All {
             let messages = match &self.keyed {
                 Some(keyed) => keyed.hold_again(messages),
                 None => messages,
@@ -237,19 +237,23 @@ impl Worker {
         polling: &Polling<'_>,
     ) -> ControlFlow<Received, Vec<Delivery>> {
         let Ask { most, wait, stop, groups } = ask;
-        let receive = match groups {
-            Some(groups) => self.queue.receive_by_group(most, wait, stop, groups),
-            None => self.queue.receive(most, wait, stop),
+        let stop = stop.child_token();
+        let mut receive = match groups {
+            Some(groups) => self.queue.receive_by_group(most, wait, &stop, groups),
+            None => self.queue.receive(most, wait, &stop),
         };
         if poller == Poller::First {
             self.watched.receive_begins();
         }
-        let received = tokio::select! {
-            biased;
-            // Only `abandon` may drop this call: the messages that it has received would be lost until their visibility
-            // timeout ends.
-            received = receive => received,
-            () = polling.in_progress.abandon.cancelled() => return ControlFlow::Break(Received::End),
+        let received = loop {
+            tokio::select! {
+                biased;
+                // Only `abandon` may drop this call: the messages that it has received would be lost until their
+                // visibility timeout ends.
+                received = &mut receive => break received,
+                () = polling.in_progress.abandon.cancelled() => return ControlFlow::Break(Received::End),
+                () = self.pause.began(), if !stop.is_cancelled() => stop.cancel(),
+            }
         };
         if poller == Poller::First {
             self.watched.receive_ends();

@@ -66,9 +66,10 @@ pub struct Status {
 pub enum Receiving {
     /// The worker receives, and the last receive was answered.
     Yes,
-    /// The worker waits until a store or a queue works again, or tries one message at a time until a task completes.
+    /// The worker waits until a store or a queue works again, or tries one message at a time until a task completes, or
+    /// an operator has paused it.
     Paused {
-        /// The failure.
+        /// The failure, or that an operator did it.
         why: String,
     },
     /// The worker is stopping.
@@ -263,7 +264,13 @@ impl Worker {
         let circuit = self.breaker.cause().filter(|cause| {
             *cause == Cause::Tasks || matches!(self.breaker.admission(), Admission::Check(_))
         });
-        let why = if circuit.is_some() { Some(self.breaker.why()) } else { noted.queue_failure() };
+        let why = if self.pause.is_on() {
+            Some("an operator has paused it".to_owned())
+        } else if circuit.is_some() {
+            Some(self.breaker.why())
+        } else {
+            noted.queue_failure()
+        };
         Status {
             uptime: watched.began.elapsed(),
             beat_ago: since(watched.beat.load(Ordering::Relaxed)),

@@ -11,7 +11,10 @@ use std::fmt::Write as _;
 const COMMANDS: [(&str, &[&str]); 4] = [
     ("Start here", &["enqueue", "run", "invoke", "serve"]),
     ("Write a guest", &["new", "test", "dev"]),
-    ("Queues and workers", &["queue", "replay", "report", "simulate", "top", "health"]),
+    (
+        "Queues and workers",
+        &["queue", "replay", "report", "simulate", "top", "health", "pause", "resume", "cancel"],
+    ),
     ("Components and rights", &["inspect", "compile", "push", "policy", "manifest", "completions"]),
 ];
 
@@ -107,7 +110,7 @@ const FLAGS: [Group; 14] = [
     Group {
         heading: "Monitoring",
         common: &["listen", "usage", "log", "json"],
-        others: &["log-format", "usage-size", "emf", "otlp", "trace-sampling", "service"],
+        others: &["log-format", "usage-size", "emf", "otlp", "trace-sampling", "service", "control"],
     },
     Group { heading: "Configuration", common: &["config", "check"], others: &[] },
     Group {

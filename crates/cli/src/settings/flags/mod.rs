@@ -5,7 +5,7 @@
 //! | `tasks` | `run`, `serve`, `invoke`, `replay` and the flags that they share |
 //! | `queues` | `enqueue` and `queue` |
 //! | `walks` | the flags that `queue list`, `show`, `redrive` and `drop` share |
-//! | `workers` | `health`, `top` and `report` |
+//! | `workers` | `pause`, `resume`, `cancel`, `health`, `top` and `report` |
 //! | `authors` | `new`, `test` and `dev` |
 //! | `components` | `inspect`, `compile`, `push` and `policy` |
 //! | `manifests` | `manifest` |
@@ -33,8 +33,11 @@ pub(crate) use self::queues::{EnqueueArgs, QueueArgs, QueueCommand};
 pub(crate) use self::simulate::{ModelArgs, SimulateArgs};
 pub(crate) use self::tasks::{InvokeArgs, ReplayArgs, RunArgs, ServeArgs, TaskArgs};
 pub(crate) use self::walks::WalkArgs;
-pub(crate) use self::workers::{FargateSize, HealthArgs, ReportArgs, ReportBy, TopArgs};
+pub(crate) use self::workers::{
+    CancelArgs, ControlArgs, FargateSize, HealthArgs, ReportArgs, ReportBy, TopArgs,
+};
 
+use self::workers::CONTROL_HELP;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -78,6 +81,13 @@ pub(crate) enum Command {
     Manifest(Box<ManifestArgs>),
     Report(ReportArgs),
     Simulate(Box<SimulateArgs>),
+    /// Let a worker receive nothing and start no task; running tasks go on
+    #[command(after_help = CONTROL_HELP)]
+    Pause(ControlArgs),
+    /// Let a paused worker go on
+    #[command(after_help = CONTROL_HELP)]
+    Resume(ControlArgs),
+    Cancel(CancelArgs),
     Health(HealthArgs),
     Top(TopArgs),
     /// Print a shell completion script

@@ -1,4 +1,4 @@
-//! Flags of `health`, `top` and `report`.
+//! Flags of `pause`, `resume`, `cancel`, `health`, `top` and `report`.
 
 use crate::settings::text::{Written, typed};
 use crate::settings::watch::WorkerAddress;
@@ -7,6 +7,48 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+use wasmrun_runtime::model::outcome::Action;
+
+/// Help of `pause` and `resume`.
+pub(super) const CONTROL_HELP: &str = "\
+A pause ends with `resume`, or when the worker starts again. Messages that the worker holds keep their leases.
+
+Examples:
+  wasmrun run thumbnail.wasm --queue sqlite:jobs.db --control control.sock
+  wasmrun pause --control control.sock
+  wasmrun resume --control control.sock
+
+Exit codes: 0 success, 2 wrong usage, 3 no worker answers.";
+
+/// Where a worker takes requests of an operator.
+#[derive(Debug, Args)]
+pub(crate) struct ControlArgs {
+    /// Control socket of the worker: what `run --control` was given
+    #[arg(long, value_name = "FILE", env = "WASMRUN_CONTROL")]
+    pub(crate) control: PathBuf,
+}
+
+/// End the task of a message that a worker holds
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The message's outcome is `cancelled`. A message that waits in the worker ends when its task would start. If the \
+task ends by itself first, its own outcome counts. `wasmrun top` and the log show the IDs of messages.
+
+Examples:
+  wasmrun cancel 5fea7756-0ea4-451a-a703-a558b933e274 --control control.sock
+  wasmrun cancel 17 --then drop --control control.sock
+
+Exit codes: 0 success, 1 the worker doesn't hold the message, 2 wrong usage, 3 no worker answers.")]
+pub(crate) struct CancelArgs {
+    /// ID of the message
+    #[arg(value_name = "MESSAGE")]
+    pub(crate) message: String,
+    /// What becomes of the message: dead-letter, retry or drop
+    #[arg(long, value_name = "ACTION", default_value = "dead-letter", value_parser = typed::<Action>)]
+    pub(crate) then: Action,
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
+}
 
 /// Check whether a worker is alive
 #[derive(Debug, Args)]

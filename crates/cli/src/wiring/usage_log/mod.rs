@@ -11,7 +11,7 @@ use crate::output::failure::Failure;
 use parking_lot::{Condvar, Mutex};
 use std::borrow::Cow;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmrun_runtime::model::text::tamed;
@@ -50,22 +50,8 @@ struct Pending {
     closed: bool,
 }
 
-/// Returns the path of a file with all links resolved. Before the file is created, it can thus be compared with the
-/// directories that guests may write to.
-pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Failure> {
-    let resolved = path.canonicalize().or_else(|error| {
-        let parent = match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-            None => return Err(error),
-        };
-        let name = path.file_name().ok_or(error)?;
-        Ok(parent.canonicalize()?.join(name))
-    });
-    resolved.map_err(|error| cannot_use(path, &error))
-}
-
-fn cannot_use(path: &Path, error: &io::Error) -> Failure {
+/// Describes a usage file that can't be used.
+pub(crate) fn cannot_use(path: &Path, error: &io::Error) -> Failure {
     Failure::backend(format!("cannot use the usage file {}: {error}", path.display()))
 }
 
@@ -219,17 +205,5 @@ mod tests {
         assert!(pending.lines.len() <= MAX_PENDING_BYTES);
         assert_eq!(pending.lines.len() as u64 / 1001 + pending.dropped, 10_000);
         assert!(pending.dropped > 0);
-    }
-
-    #[test]
-    fn a_file_is_found_before_it_exists_with_all_links_resolved() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let root = directory.path().canonicalize().expect("there");
-        std::fs::create_dir(root.join("real")).expect("a directory");
-        std::os::unix::fs::symlink(root.join("real"), root.join("link")).expect("a link");
-        assert_eq!(resolve(&root.join("link/new")).expect("found"), root.join("real/new"));
-        assert_eq!(resolve(Path::new("new")).expect("found").file_name(), Some("new".as_ref()));
-        assert!(resolve(&root.join("missing/new")).is_err());
-        assert!(resolve(Path::new("..")).is_ok_and(|path| path.is_dir()));
     }
 }

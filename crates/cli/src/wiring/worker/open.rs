@@ -9,6 +9,7 @@ use crate::settings::task::TaskPlan;
 use crate::wiring::backends::Backends;
 use crate::wiring::compiler::open_cache;
 use crate::wiring::component::{self, Placement, Protected};
+use crate::wiring::control::Control;
 use crate::wiring::usage_log::UsageLog;
 use crate::wiring::watch::{self, Observers};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(crate) struct Opened {
     pub(super) ecs: EcsTask,
     /// Answers HTTP requests for metrics, status and health.
     pub(super) server: Option<Server>,
+    /// Takes the requests of an operator.
+    pub(super) control: Option<Control>,
     /// Where requests come from, if this is a service.
     pub(super) service: Option<Service>,
     /// Whether the queue didn't exist at the start.
@@ -92,6 +95,10 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     };
     // A check doesn't listen, as another worker may use the address.
     let server = if plan.is_check { None } else { watch::bind(plan.watching.listen).await? };
+    let control = match &plan.control {
+        Some(path) if !plan.is_check => Some(Control::bind(path)?),
+        Some(_) | None => None,
+    };
     let is_planned = work.is_planned;
     let (queue, worker) = start(plan, &backends, work, &component, options).await?;
     // Nor does a check listen here.
@@ -107,6 +114,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         protection,
         ecs,
         server,
+        control,
         service,
         is_planned,
         keeps_rejected: plan.keeps_rejected(has_dead_letter_queue),
@@ -120,6 +128,7 @@ fn protected(plan: &RunPlan, work: &WorkQueue) -> Vec<Protected> {
         ("the queue", work.file.as_ref()),
         ("the dead-letter queue", work.dead_letter.file.as_ref()),
         ("the usage file", usage),
+        ("the control socket", plan.control.as_ref()),
     ]
     .into_iter()
     .filter_map(|(what, path)| Some(Protected { what, path: path?.clone() }))

@@ -6,12 +6,13 @@ use crate::settings::flags::{RunArgs, ServeArgs};
 use crate::settings::keys::key_options;
 use crate::settings::otlp::OtlpPlan;
 use crate::settings::outcome_actions::{OutcomeActions, outcome_actions};
+use crate::settings::read::resolve;
 use crate::settings::serve::ServePlan;
 use crate::settings::task::TaskPlan;
 use crate::settings::usage_size::usage_bytes;
 use crate::settings::watch::WatchSettings;
 use crate::settings::worker::{Interval, WorkerSettings};
-use crate::wiring::usage_log;
+use crate::wiring::{control, usage_log};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use wasmrun_runtime::model::outcome::{Action, Policy};
@@ -25,6 +26,8 @@ pub(crate) struct RunPlan {
     pub(crate) service: Option<ServePlan>,
     /// Path of the usage file, with all links resolved, and the size in bytes at which it's rotated.
     pub(crate) usage: Option<(PathBuf, u64)>,
+    /// Path of the control socket, with all links resolved.
+    pub(super) control: Option<PathBuf>,
     pub(super) worker: WorkerSettings,
     pub(crate) watching: WatchSettings,
     /// Where traces and metrics are exported to.
@@ -50,7 +53,7 @@ impl RunPlan {
             .usage
             .usage
             .or_else(|| file.usage.take())
-            .map(|path| usage_log::resolve(&path))
+            .map(|path| resolve(&path).map_err(|error| usage_log::cannot_use(&path, &error)))
             .transpose()?;
         let usage_bytes = usage_bytes(args.usage.usage_size.or(file.usage_size))?;
         let worker = args.worker.over(std::mem::take(&mut file.worker));
@@ -59,6 +62,10 @@ impl RunPlan {
                 "--rollout has no effect without new versions: add --component-refresh",
             ));
         }
+        let control = worker.control.as_ref();
+        let control = control
+            .map(|path| resolve(path).map_err(|error| control::cannot_create(path, &error)))
+            .transpose()?;
         let watching = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let otlp = OtlpPlan::new(&watching, |name| std::env::var(name).ok())?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
@@ -73,6 +80,7 @@ impl RunPlan {
             queue_url,
             service: None,
             usage: usage.map(|path| (path, usage_bytes)),
+            control,
             worker,
             watching,
             otlp,

@@ -82,7 +82,8 @@ pub(crate) async fn serve(
     started_at: SystemTime,
 ) -> Result<Summary, Failure> {
     let progress = draw_progress(plan, &opened, output).await?;
-    let Opened { queue, component, worker, usage, observers, protection, server, service, .. } = opened;
+    let Opened { queue, component, worker, usage, observers, protection, server, control, service, .. } =
+        opened;
     let Observers { traces, metrics, emf, exporter } = observers;
     let refreshing = plan.worker.component_refresh.map(|Interval(every)| {
         Refresh::new(plan.task.clone(), component.clone(), plan.worker.rollout).keep(every)
@@ -92,6 +93,7 @@ pub(crate) async fn serve(
         Arc::new(Watch { about, metrics, worker: worker.clone(), component })
     });
     let serving = server.zip(watch.clone()).map(|(server, watch)| watch::serve(server, watch));
+    let controlled = control.map(|control| control.serve(worker.clone()));
     let exported = exporter.zip(watch);
     let exporting = exported.as_ref().map(|(exporter, watch)| exporter.start(watch.clone()));
     let reporting = emf.clone().map(|emf| watch::print_metrics(emf, worker.clone(), output.clone()));
@@ -109,7 +111,7 @@ pub(crate) async fn serve(
     if let Some(answering) = answering {
         let _ = answering.await;
     }
-    drop((refreshing, serving, exporting, reporting));
+    drop((refreshing, serving, controlled, exporting, reporting));
     if let Some(protection) = &protection {
         protection.end().await;
     }

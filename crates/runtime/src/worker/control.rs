@@ -1,0 +1,97 @@
+//! Control: an operator pauses and resumes the worker, and cancels messages that it holds.
+//!
+//! A paused worker receives no message and starts no task. Running tasks go on, and the leases of all messages that the
+//! worker holds are renewed. A message that arrives from a receive that was under way is held, or released. The pause
+//! isn't remembered: a worker that starts again receives.
+
+use super::Worker;
+use super::waiting::LeasedMessage;
+use crate::model::outcome::{Action, Cancel, Outcome};
+use crate::model::usage::Usage;
+use crate::task::component::Report;
+use std::time::SystemTime;
+use tokio::sync::watch;
+
+/// Whether the worker is paused.
+#[derive(Default)]
+pub(super) struct Pause(watch::Sender<bool>);
+
+impl Pause {
+    pub(super) fn is_on(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until the worker is paused.
+    pub(super) async fn began(&self) {
+        self.becomes(true).await;
+    }
+
+    /// Waits until the worker isn't paused.
+    pub(super) async fn ended(&self) {
+        self.becomes(false).await;
+    }
+
+    async fn becomes(&self, on: bool) {
+        // The sender lives as long as `self`.
+        let _ = self.0.subscribe().wait_for(|is_on| *is_on == on).await;
+    }
+}
+
+/// Why a message can't be cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotCancelled {
+    /// The worker doesn't hold the message: it was settled, waits in the queue, or another worker holds it.
+    #[error("this worker does not hold the message")]
+    NotHeld,
+    /// The message is to be dead-lettered, and there is no dead-letter queue.
+    #[error("there is no dead-letter queue")]
+    NoDeadLetterQueue,
+}
+
+impl Worker {
+    /// Stops receiving messages and starting tasks until [`Worker::resume`] is called. Returns the number of tasks that
+    /// still run.
+    pub fn pause(&self) -> usize {
+        if !self.pause.0.send_replace(true) {
+            tracing::warn!("paused by an operator: no message is received and no task starts");
+        }
+        self.leases.running(0).0
+    }
+
+    /// Receives messages again. Returns whether the worker was paused.
+    pub fn resume(&self) -> bool {
+        let was_paused = self.pause.0.send_replace(false);
+        if was_paused {
+            tracing::info!("resumed by an operator");
+        }
+        was_paused
+    }
+
+    /// Cancels a message that the worker holds, by the queue's ID: ends its task, or keeps it from starting. Its outcome
+    /// is then `cancelled`, and `then` says what becomes of it. If its task ends by itself first, its own outcome counts.
+    ///
+    /// # Errors
+    ///
+    /// Says why the message can't be cancelled. Nothing has changed then.
+    pub fn cancel(&self, message_id: &str, then: Action) -> Result<(), NotCancelled> {
+        if then == Action::DeadLetter && self.dead_letter.is_none() {
+            return Err(NotCancelled::NoDeadLetterQueue);
+        }
+        if !self.leases.cancel(message_id, then) {
+            return Err(NotCancelled::NotHeld);
+        }
+        tracing::warn!(message_id, ?then, "cancelled by an operator");
+        Ok(())
+    }
+
+    /// Returns the report of a message that was cancelled while it waited in the worker; `None`: its task may start.
+    pub(super) fn cancelled(&self, leased: &LeasedMessage) -> Option<Report> {
+        let then = leased.lease.is_cancelled()?;
+        let message = &leased.message;
+        let queued = SystemTime::now().duration_since(message.sent_at).unwrap_or_default();
+        let outcome = Outcome::Cancelled { why: Cancel::Operator { then } };
+        let usage = Usage { queued, ..Usage::default() };
+        let trace = self.component.task_trace(message);
+        Some(Report { trace, ..Report::of_no_instance(self.component.name(), outcome, usage, None) })
+    }
+}
