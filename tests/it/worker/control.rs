@@ -84,7 +84,7 @@ fn a_paused_worker_is_alive_and_not_ready_and_stops_on_a_signal() {
     control(&world, ["pause"]).succeeds();
     let answer = |path| crate::harness::get(address, path).status;
     assert_eq!((answer("/healthz"), answer("/readyz")), (200, 503));
-    assert!(crate::harness::status(address)["receiving"].to_string().contains("operator"));
+    assert!(crate::harness::status(address)["ready"]["why"].to_string().contains("operator"));
     control(&world, ["resume"]).succeeds();
     wait_until("it is ready", || answer("/readyz") == 200);
     control(&world, ["pause"]).succeeds();

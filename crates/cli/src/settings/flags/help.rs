@@ -174,8 +174,10 @@ fn first_screen(command: &Command) -> String {
             let _ = writeln!(screen, "  {:<12} {about}", found.get_name());
         }
     }
+    // clap gives each option two lines and a blank one.
     screen
-        + "\nOptions:\n{options}\n\n`wasmrun <COMMAND> -h` shows a command's common flags, `--help` all of them, with examples.\n"
+        + "\nOptions:\n  -V, --version  Print the version; with --verbose also what the program was built from and with\n"
+        + "  -h, --help     Print this help\n\n`wasmrun <COMMAND> -h` shows a command's common flags, `--help` all of them, with examples.\n"
 }
 
 /// Refuses flags of `dev` that only a worker has, if there is no queue: they would have no effect.
