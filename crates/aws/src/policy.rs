@@ -68,6 +68,15 @@ impl Permissions {
         self.queue("DeadLetters".into(), queue, &actions)
     }
 
+    /// Allows sending notifications to a queue, and reading its settings.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the address isn't one of a queue, or lacks the region or the account.
+    pub fn notify(&mut self, queue: &str) -> Result<(), String> {
+        self.queue("Notify".into(), queue, &["sqs:GetQueueAttributes", "sqs:SendMessage"])
+    }
+
     /// Allows sending to the queue with this alias.
     ///
     /// # Errors
