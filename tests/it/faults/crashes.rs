@@ -190,3 +190,46 @@ fn kills_do_not_change_the_order_of_a_group() {
     }
     assert_eq!(world.depth(), Depth::EMPTY);
 }
+
+#[test]
+fn kills_around_notifications_leave_no_settled_message_without_one_and_name_no_output_that_is_missing() {
+    const EACH: usize = 250;
+    const DONE: &str = "sqlite:done.db";
+    let mut random = seeded();
+    let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "1000"]);
+    world.wasmrun(["queue", "create", DONE]).succeeds();
+    world.send((0..EACH).flat_map(|index| [format!("put {index:03} x"), format!("reject {index:03}")]));
+    let sent = world.messages();
+    let start = || {
+        let worker = world.run("misbehave").env("WASMRUN_NOTIFY", DONE).within(Duration::from_secs(120));
+        worker.args(["--instances", "4", "--until-empty", "--max-consecutive-failures", "off"]).start()
+    };
+    for _ in 0..8 {
+        let worker = start();
+        worker.until_logged_times(random.usize(1..8), COMPLETED);
+        std::thread::sleep(Duration::from_micros(random.u64(..5_000)));
+        worker.kill();
+        check_notifications(&world, DONE, &sent);
+    }
+    start().finish().succeeded();
+    let notifications = check_notifications(&world, DONE, &sent);
+    assert_eq!(world.depth(), Depth::EMPTY);
+    println!("8 kills among {} messages: {} notifications twice", 2 * EACH, notifications - 2 * EACH);
+}
+
+/// Asserts that each message that isn't in the queue any more has a notification, and that each output that a
+/// notification names exists. Returns the number of notifications.
+fn check_notifications(world: &World, done: &str, sent: &[(String, String)]) -> usize {
+    let left = world.messages();
+    let parsed = |message: &serde_json::Value| -> serde_json::Value {
+        serde_json::from_str(field(message, "body")).expect("JSON")
+    };
+    let told: Vec<_> = world.peek(done).iter().map(parsed).collect();
+    for settled in sent.iter().filter(|message| !left.contains(message)) {
+        assert!(told.iter().any(|told| told["message_id"] == *settled.0), "{settled:?} has no notification");
+    }
+    for output in told.iter().flat_map(|told| told["outputs"].as_array().expect("outputs")) {
+        world.read(&format!("out/{}", field(output, "key")));
+    }
+    told.len()
+}
