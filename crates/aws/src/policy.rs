@@ -136,6 +136,21 @@ impl Permissions {
         self.use_key("KeyBodies".into(), &store, Mode::ReadOnly)
     }
 
+    /// Allows counting the messages of completion groups in objects.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
+    pub fn count_groups(&mut self, url: &str) -> Result<(), String> {
+        let store = StoreAddress::parse(url)?;
+        if !self.allow_sessions("UseGroups".into(), &store) {
+            let objects = self.objects(&store)?;
+            self.allow("Groups".into(), &["s3:GetObject", "s3:PutObject"], objects, None);
+            self.list("ListGroups".into(), &store);
+        }
+        self.use_key("KeyGroups".into(), &store, Mode::ReadWrite)
+    }
+
     /// Allows fetching one object: the component.
     ///
     /// # Errors

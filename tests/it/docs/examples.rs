@@ -73,7 +73,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 35] = [
+const LISTED: [(&str, &str, &str); 36] = [
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/README.md", "upload", "serves without end; the tests `serve::uploading` do the same"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
@@ -119,6 +119,11 @@ const LISTED: [(&str, &str, &str); 35] = [
         "docs/src/guides/notifications.md",
         "Notifications",
         "runs without end; the tests `worker::notifications` do the same",
+    ),
+    (
+        "docs/src/guides/notifications.md",
+        "When a group is complete",
+        "runs without end; the tests `worker::groups` do the same",
     ),
     (
         "docs/src/guides/notifications.md",

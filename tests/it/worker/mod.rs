@@ -3,6 +3,7 @@
 //! | module | shows |
 //! |---|---|
 //! | `first_run` | the first minutes: a queue that doesn't exist yet, and one without a dead-letter queue |
+//! | `groups` | who is told when all messages of a group have ended |
 //! | `keys` | messages of many keys: fair shares and caps |
 //! | `notifications` | who is told how messages ended |
 //! | `outcomes` | how tasks fail, and the effect on their messages |
@@ -14,6 +15,7 @@
 //! | `thumbnails` | a thousand messages, and the expected result of each |
 
 mod first_run;
+mod groups;
 mod keys;
 mod notifications;
 mod outcomes;

@@ -69,6 +69,9 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
         if let Some(queue) = of_amazon(notified)? {
             permissions.notify(&queue).map_err(|why| wrong(&queue, why))?;
         }
+        if let Some(url) = worker.group_store.as_ref().filter(|url| url.starts_with("s3:")) {
+            permissions.count_groups(url).map_err(|why| wrong(url, why))?;
+        }
         if let Some(url) = &worker.body_store {
             permissions.read_bodies(url).map_err(|why| wrong(url, why))?;
         }

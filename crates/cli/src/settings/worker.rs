@@ -100,8 +100,8 @@ settings! {
         #[arg(long, value_name = "ATTRIBUTE", env = "WASMRUN_COMPLETE_GROUP", value_parser = typed::<GroupSource>)]
         #[serde(deserialize_with = "written")]
         pub(crate) complete_group: Option<GroupSource>,
-        /// Where the messages of groups are counted: sqlite:FILE, a file of its own, which all workers on the queue
-        /// share and which is created if it's missing
+        /// Where the messages of groups are counted: sqlite:FILE, a file of its own, or s3://BUCKET/PREFIX. All workers on
+        /// the queue share it
         #[arg(long, value_name = "URL", env = "WASMRUN_GROUP_STORE")]
         #[serde(deserialize_with = "written")]
         pub(crate) group_store: Option<String>,
@@ -235,7 +235,7 @@ impl WorkerSettings {
         let why = match (&self.complete_group, &self.notify, &self.group_store) {
             (Some(_), None, _) => "--complete-group needs somebody to notify: add --notify QUEUE",
             (Some(_), Some(_), None) => {
-                "--complete-group needs a place to count messages: add --group-store sqlite:FILE"
+                "--complete-group needs a place to count messages: add --group-store sqlite:FILE or s3://BUCKET/PREFIX"
             }
             (None, _, Some(_)) => {
                 "--group-store has no effect without groups: add --complete-group ATTRIBUTE"

@@ -14,7 +14,9 @@ use wasmrun_registry::{Credential, Pulled, Reference, Registry, RegistryError, d
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
 use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::ports::groups::GroupStore;
 use wasmrun_runtime::ports::http::HttpClient;
+use wasmrun_runtime::ports::object_groups::ObjectGroups;
 use wasmrun_runtime::ports::object_store::{ObjectStore, StoreError};
 use wasmrun_runtime::ports::queue::{Queue, QueueAdmin};
 
@@ -140,6 +142,28 @@ impl Backends {
         self.open_store_as(None, url).await
     }
 
+    /// Opens the store in which the messages of completion groups are counted, and returns its file if it is one.
+    pub(crate) async fn open_groups(
+        &self,
+        url: &str,
+    ) -> Result<(Arc<dyn GroupStore>, Option<PathBuf>), Failure> {
+        if url.starts_with("s3:") {
+            let store = self.open_store(url).await?.store;
+            store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
+            return Ok((Arc::new(ObjectGroups::new(store)), None));
+        }
+        if !is_sqlite(url) {
+            return Err(Failure::usage(format!(
+                "unknown group store {url:?}: use sqlite:FILE or s3://BUCKET/PREFIX"
+            )));
+        }
+        let groups = SqliteGroups::open(url);
+        let groups =
+            groups.map_err(|error| Failure::backend(format!("cannot use the group store {url}: {error}")))?;
+        let file = groups.path().to_owned();
+        Ok((Arc::new(groups), Some(file)))
+    }
+
     /// Opens a store, with the rights of a role if `role` names one.
     pub(crate) async fn open_store_as(&self, role: Option<&str>, url: &str) -> Result<OpenStore, Failure> {
         let failed = |error| Failure::store(url, &error);
@@ -200,15 +224,6 @@ pub(crate) fn open_bucket(url: &str, create: bool) -> Result<SqliteBucket, Failu
     }
     SqliteBucket::open(url, create)
         .map_err(|error| Failure::backend(format!("cannot use the key-value bucket {url}: {error}")))
-}
-
-/// Opens the store in which the messages of completion groups are counted.
-pub(crate) fn open_groups(url: &str) -> Result<SqliteGroups, Failure> {
-    if !is_sqlite(url) {
-        return Err(Failure::usage(format!("unknown group store {url:?}: use sqlite:FILE")));
-    }
-    SqliteGroups::open(url)
-        .map_err(|error| Failure::backend(format!("cannot use the group store {url}: {error}")))
 }
 
 /// Opens the client of guests' HTTP requests.

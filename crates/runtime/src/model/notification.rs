@@ -6,10 +6,10 @@ use crate::model::outputs::{Output, Outputs};
 use crate::model::text::json;
 use crate::model::trace::Trace;
 use crate::model::usage::Usage;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a message ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum End {
     /// Its task completed, and the message is deleted.

@@ -4,6 +4,7 @@ pub mod groups;
 pub mod http;
 pub mod keyvalue;
 pub mod memory;
+pub mod object_groups;
 pub mod object_store;
 pub mod queue;
 pub mod recipient;

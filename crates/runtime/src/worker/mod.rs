@@ -67,7 +67,7 @@ use self::lease::Leases;
 use self::mean::MeanTime;
 use self::misconfiguration::Misconfiguration;
 use self::notify::Notifier;
-use self::options::{check_queue, check_recipient, check_timeout};
+use self::options::{check_groups, check_queue, check_recipient, check_timeout};
 use self::permits::Permits;
 use self::rate::Starts;
 use self::scale::StatisticsWindow;
@@ -150,6 +150,9 @@ impl Worker {
         if let Some(notify) = &options.notify {
             let others = component.grants().queues.values().chain([&queue]).chain(&dead_letter);
             check_recipient(&*notify.recipient, others).await?;
+        }
+        if let Some(groups) = &options.groups {
+            check_groups(&*groups.store, component.grants())?;
         }
         let dead_letter = match dead_letter {
             Some(queue) => {

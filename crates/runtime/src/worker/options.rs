@@ -10,8 +10,10 @@ use super::scale::ScaleOptions;
 use crate::model::message::MAX_VISIBILITY;
 use crate::model::outcome::Policy;
 use crate::model::usage::TaskObserver;
+use crate::ports::groups::GroupStore;
 use crate::ports::queue::{Queue, QueueAttributes, QueueError};
 use crate::ports::recipient::Recipient;
+use crate::task::grant::{Grants, StoreGrant};
 use async_trait::async_trait;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -162,6 +164,22 @@ pub(super) fn check_queue(
         )));
     }
     Ok(())
+}
+
+/// Refuses a group store in which guests may write.
+pub(super) fn check_groups(groups: &dyn GroupStore, grants: &Grants) -> Result<(), StartError> {
+    let url = groups.url();
+    let overlaps = |grant: &&StoreGrant| {
+        let other = grant.store.url();
+        grant.mode.writes() && (url.starts_with(other) || other.starts_with(url))
+    };
+    match grants.stores.values().find(overlaps) {
+        None => Ok(()),
+        Some(grant) => Err(StartError::Settings(format!(
+            "the group store {url} and the store {} overlap, and guests may write there: give the group store a prefix of its own, or grant the store as ro",
+            grant.alias
+        ))),
+    }
 }
 
 /// Refuses a recipient of notifications that can't be used, and one that others write to or that the worker receives

@@ -114,8 +114,8 @@ impl Plan {
 
         let notify = worker.notify.as_ref();
         worker.check_groups()?;
-        if let Some(groups) = &worker.group_store {
-            return Err(no_disk(&format!("the group store is {groups}"), "leave --complete-group out"));
+        if let Some(groups) = worker.group_store.as_ref().filter(|url| !url.starts_with("s3:")) {
+            return Err(no_disk(&format!("the group store is {groups}"), "use s3://BUCKET/PREFIX"));
         }
         needs_no_disk(worker.dead_letter.as_deref(), notify.and_then(NotifySetting::queue), &task)?;
         if let Some(usage) = usage {

@@ -3,7 +3,7 @@
 use crate::output::failure::Failure;
 use crate::settings::notify::NotifySetting;
 use crate::settings::worker::WorkerSettings;
-use crate::wiring::backends::{Backends, open_groups};
+use crate::wiring::backends::Backends;
 use std::path::PathBuf;
 use std::sync::Arc;
 use wasmrun_http::{Client, PostRecipient};
@@ -27,7 +27,8 @@ pub(super) struct OpenRecipient {
 /// A store of groups that is open.
 pub(super) struct OpenGroups {
     options: GroupOptions,
-    file: PathBuf,
+    /// Path of its file. `None` for one in S3.
+    file: Option<PathBuf>,
 }
 
 impl Notified {
@@ -37,19 +38,20 @@ impl Notified {
             Some(setting) => Some(open_recipient(backends, setting).await?),
             None => None,
         };
-        let groups = worker.complete_group.clone().zip(worker.group_store.as_deref());
-        let open = |(source, url)| {
-            let store = open_groups(url)?;
-            let file = store.path().to_owned();
-            Ok::<_, Failure>(OpenGroups { options: GroupOptions { source, store: Arc::new(store) }, file })
+        let groups = match (&worker.complete_group, &worker.group_store) {
+            (Some(source), Some(url)) => {
+                let (store, file) = backends.open_groups(url).await?;
+                Some(OpenGroups { options: GroupOptions { source: source.clone(), store }, file })
+            }
+            _ => None,
         };
-        Ok(Self { recipient, groups: groups.map(open).transpose()? })
+        Ok(Self { recipient, groups })
     }
 
     /// Returns the files that no guest may write to.
     pub(super) fn files(&self) -> [(&'static str, Option<&PathBuf>); 2] {
         let of_recipient = self.recipient.as_ref().and_then(|open| open.file.as_ref());
-        let of_groups = self.groups.as_ref().map(|open| &open.file);
+        let of_groups = self.groups.as_ref().and_then(|open| open.file.as_ref());
         [("the queue of notifications", of_recipient), ("the group store", of_groups)]
     }
 
