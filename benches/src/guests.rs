@@ -99,6 +99,7 @@ fn options(
         requests: None,
         deterministic: false,
         sampling: None,
+        records_outputs: false,
         refreshed: false,
     }
 }

@@ -68,6 +68,15 @@ impl Permissions {
         self.queue("DeadLetters".into(), queue, &actions)
     }
 
+    /// Allows sending notifications to a queue, and reading its settings.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the address isn't one of a queue, or lacks the region or the account.
+    pub fn notify(&mut self, queue: &str) -> Result<(), String> {
+        self.queue("Notify".into(), queue, &["sqs:GetQueueAttributes", "sqs:SendMessage"])
+    }
+
     /// Allows sending to the queue with this alias.
     ///
     /// # Errors
@@ -125,6 +134,21 @@ impl Permissions {
         self.allow("ReadBodies".into(), &["s3:GetObject"], objects, None);
         self.list("ListBodies".into(), &store);
         self.use_key("KeyBodies".into(), &store, Mode::ReadOnly)
+    }
+
+    /// Allows counting the messages of completion groups in objects.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
+    pub fn count_groups(&mut self, url: &str) -> Result<(), String> {
+        let store = StoreAddress::parse(url)?;
+        if !self.allow_sessions("UseGroups".into(), &store) {
+            let objects = self.objects(&store)?;
+            self.allow("Groups".into(), &["s3:GetObject", "s3:PutObject"], objects, None);
+            self.list("ListGroups".into(), &store);
+        }
+        self.use_key("KeyGroups".into(), &store, Mode::ReadWrite)
     }
 
     /// Allows fetching one object: the component.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `client` | sends a request over a connection of its own |
 //! | `request` | the worker's own requests, and their answers |
+//! | `post` | notifications as requests |
 //! | `tunnel` | asks a proxy for a connection |
 //! | `proxies`, `certificates` | what the environment names |
 //!
@@ -11,11 +12,13 @@
 
 mod certificates;
 mod client;
+mod post;
 mod proxies;
 mod request;
 mod tunnel;
 
 pub use self::certificates::certificates;
 pub use self::client::Client;
+pub use self::post::PostRecipient;
 pub use self::proxies::Proxies;
 pub use self::request::{Response, SLOWEST_BYTES_PER_SECOND, Server, send};

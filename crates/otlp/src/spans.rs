@@ -77,12 +77,12 @@ fn of_record(record: &TaskRecord<'_>, task: &TaskTrace) -> Vec<KeyValue> {
     attributes
 }
 
-/// Returns the span of a settlement or a dead letter, which ended now.
+/// Returns the span of a settlement, a dead letter or a notification, which ended now.
 pub(crate) fn of_settlement(settled: &Settled<'_>) -> SpanData {
     let Settled { trace, message_id, queue, operation, took, error } = *settled;
     let queue = Queue::of(queue);
     let (span_kind, kind) = match operation {
-        "dead-letter" => (SpanKind::Producer, "send"),
+        "dead-letter" | "notify" => (SpanKind::Producer, "send"),
         _ => (SpanKind::Client, "settle"),
     };
     let mut attributes = queue.operation(message_id, kind, operation);

@@ -81,6 +81,7 @@ fn is_refused_or_runs(bytes: &[u8]) {
             requests: None,
             deterministic: bytes.len() % 2 == 1,
             sampling: None,
+            records_outputs: false,
             refreshed: false,
         };
         let loaded = match Component::load(bytes, &compiler, options).await {

@@ -78,6 +78,7 @@ async fn work(component: &str, files: &[String]) -> Result<ExitCode, Box<dyn Err
         requests: None,
         deterministic: false,
         sampling: None,
+        records_outputs: false,
         refreshed: false,
     };
     let compiler = Compiler::in_child(std::env::current_exe()?, CompileLimits::default(), None);

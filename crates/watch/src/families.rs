@@ -19,7 +19,7 @@ pub(crate) fn of_status(status: &Status) -> Vec<MetricFamily> {
     let mut families = vec![
         gauge(
             "wasmrun_instances_running",
-            "Tasks that run now, those whose dead letters are being sent included.",
+            "Tasks that run now, those whose dead letters or notifications are being sent included.",
             instances.running as f64,
         ),
         gauge(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Arguments of a worker of `misbehave`, for which the policy is printed.
-const MISBEHAVE: [&str; 7] = [
+const MISBEHAVE: [&str; 9] = [
     "s3://components/misbehave.wasm",
     "--store",
     "input=s3://bucket-in/from:ro",
@@ -14,6 +14,8 @@ const MISBEHAVE: [&str; 7] = [
     "output=s3://bucket-out/to?encryption=kms&kms-key=arn:aws:kms:eu-west-1:000000000000:key/12345678-1234-1234-1234-123456789012&acl=bucket-owner-full-control:rw",
     "--send",
     "next=",
+    "--notify",
+    "done=",
 ];
 /// The worker's messages, which together need every permission but one.
 const MESSAGES: [&str; 9] = [
@@ -36,6 +38,7 @@ struct Cloud {
     jobs: String,
     dead: String,
     next: String,
+    done: String,
 }
 
 impl Cloud {
@@ -43,6 +46,7 @@ impl Cloud {
         let amazon = Amazon::start()?;
         let jobs = amazon.create_queue("jobs", 30, 3);
         let next = amazon.create_queue("next", 30, 3);
+        let done = amazon.create_queue("done", 30, 3);
         let dead = next.replace("/next", "/dead");
         for bucket in ["components", "bucket-in", "bucket-out"] {
             amazon.create_bucket(bucket);
@@ -52,13 +56,14 @@ impl Cloud {
             amazon.put("components", &format!("{name}.wasm"), bytes);
         }
         amazon.put("bucket-in", "from/known", "content");
-        Some(Self { world: World::new(), amazon, jobs, dead, next })
+        Some(Self { world: World::new(), amazon, jobs, dead, next, done })
     }
 
     /// The arguments of `run` and `policy`.
     fn arguments(&self, component: &[&str]) -> Vec<String> {
         let to = |argument: &&str| match *argument {
             "next=" => format!("next={}", self.next),
+            "done=" => self.done.clone(),
             argument => argument.to_owned(),
         };
         let queue = ["--queue", &self.jobs].map(str::to_owned);
@@ -130,6 +135,7 @@ fn what_a_worker_lacks_when_it_starts_is_named_in_its_last_sentence() {
         ("Queue", "sqs:GetQueueAttributes"),
         ("DeadLetters", "sqs:GetQueueAttributes"),
         ("DeadLetters", "sqs:GetQueueUrl"),
+        ("Notify", "sqs:GetQueueAttributes"),
         ("Component", "s3:GetObject"),
     ] {
         let guard = cloud.guard(&without(&all, sid, action));
@@ -147,6 +153,7 @@ fn what_a_worker_lacks_while_it_works_is_named_in_its_log_and_its_message_is_sti
         ("Queue", "sqs:ChangeMessageVisibility", "retry 1 once more"),
         ("DeadLetters", "sqs:SendMessage", "reject it"),
         ("SendNext", "sqs:SendMessage", "send 1"),
+        ("Notify", "sqs:SendMessage", "get known"),
         ("ReadInput", "s3:GetObject", "get known"),
         ("ListInput", "s3:ListBucket", "list "),
         ("WriteOutput", "s3:PutObject", "put new text"),

@@ -73,7 +73,7 @@ sections! {
 }
 
 /// The sections that can't be run, and why.
-const LISTED: [(&str, &str, &str); 34] = [
+const LISTED: &[(&str, &str, &str)] = &[
     ("ARCHITECTURE.md", "The tree", "a picture of folders"),
     ("guest-examples/README.md", "upload", "serves without end; the tests `serve::uploading` do the same"),
     ("guest-examples/jpeg-scaled/README.md", "jpeg-scaled", "run by a documentation test of the crate"),
@@ -119,6 +119,21 @@ const LISTED: [(&str, &str, &str); 34] = [
         "docs/src/guides/tenants.md",
         "Usage and costs by key",
         "needs records with keys; the tests `worker::keys` report such records",
+    ),
+    (
+        "docs/src/guides/notifications.md",
+        "Notifications",
+        "runs without end; the tests `worker::notifications` do the same",
+    ),
+    (
+        "docs/src/guides/notifications.md",
+        "When a group is complete",
+        "runs without end; the tests `worker::groups` do the same",
+    ),
+    (
+        "docs/src/guides/notifications.md",
+        "Over HTTP",
+        "needs a server; the tests `worker::notifications` have one",
     ),
     ("docs/src/guides/guests.md", "Write a guest", TEMPLATES),
     ("docs/src/guides/guests.md", "The work on a guest", TEMPLATES),

@@ -190,3 +190,73 @@ fn kills_do_not_change_the_order_of_a_group() {
     }
     assert_eq!(world.depth(), Depth::EMPTY);
 }
+
+#[test]
+fn kills_around_notifications_leave_no_settled_message_without_one_and_name_no_output_that_is_missing() {
+    const GROUPS: usize = 50;
+    const OF_EACH: usize = 10;
+    const DONE: &str = "sqlite:done.db";
+    let mut random = seeded();
+    let world = World::with_queue(&["--visibility-timeout", "1s", "--max-receives", "1000"]);
+    world.wasmrun(["queue", "create", DONE]).succeeds();
+    for group in 0..GROUPS {
+        let bodies = (0..OF_EACH / 2).flat_map(|index| {
+            let name = format!("{group:02}-{index}");
+            [format!("put {name} x"), format!("reject {name}")]
+        });
+        let (name, count) = (format!("batch=g{group}"), format!("batch.count={OF_EACH}"));
+        let enqueue = ["enqueue", "--queue", "sqlite:jobs.db", "--attribute", &name, "--attribute", &count];
+        let enqueue = world.wasmrun(enqueue);
+        bodies.fold(enqueue, |command, body| command.args(["--message", &body])).succeeds();
+    }
+    let sent = world.messages();
+    let start = || {
+        let worker = world.run("misbehave").env("WASMRUN_NOTIFY", DONE).within(Duration::from_secs(120));
+        let worker = worker.args(["--complete-group", "batch", "--group-store", "sqlite:groups.db"]);
+        worker.args(["--instances", "4", "--until-empty", "--max-consecutive-failures", "off"]).start()
+    };
+    for _ in 0..8 {
+        let worker = start();
+        worker.until_logged_times(random.usize(1..8), COMPLETED);
+        std::thread::sleep(Duration::from_micros(random.u64(..5_000)));
+        worker.kill();
+        check_notifications(&world, DONE, &sent);
+    }
+    start().finish().succeeded();
+    let told = check_notifications(&world, DONE, &sent);
+    assert_eq!(world.depth(), Depth::EMPTY);
+    let of_groups: Vec<_> = told.iter().filter(|told| told["complete_group"].is_string()).collect();
+    for group in (0..GROUPS).map(|group| format!("g{group}")) {
+        let of_group =
+            of_groups.iter().find(|told| told["complete_group"] == *group).expect("a notification");
+        let half = OF_EACH / 2;
+        assert_eq!(
+            of_group["ends"],
+            serde_json::json!({"completed": half, "dead-lettered": half}),
+            "{group}"
+        );
+    }
+    let twice = [(told.len() - of_groups.len(), sent.len()), (of_groups.len(), GROUPS)];
+    let [messages, groups] = twice.map(|(told, once)| told - once);
+    println!(
+        "8 kills among {} messages: {messages} notifications of messages twice, {groups} of groups",
+        sent.len()
+    );
+}
+
+/// Asserts that each message that isn't in the queue any more has a notification, and that each output that a
+/// notification names exists. Returns the notifications.
+fn check_notifications(world: &World, done: &str, sent: &[(String, String)]) -> Vec<serde_json::Value> {
+    let left = world.messages();
+    let parsed = |message: &serde_json::Value| -> serde_json::Value {
+        serde_json::from_str(field(message, "body")).expect("JSON")
+    };
+    let told: Vec<_> = world.peek(done).iter().map(parsed).collect();
+    for settled in sent.iter().filter(|message| !left.contains(message)) {
+        assert!(told.iter().any(|told| told["message_id"] == *settled.0), "{settled:?} has no notification");
+    }
+    for output in told.iter().filter_map(|told| told["outputs"].as_array()).flatten() {
+        world.read(&format!("out/{}", field(output, "key")));
+    }
+    told
+}

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `control` | an operator pauses a worker and cancels messages |
 //! | `first_run` | the first minutes: a queue that doesn't exist yet, and one without a dead-letter queue |
+//! | `groups` | who is told when all messages of a group have ended |
 //! | `keys` | messages of many keys: fair shares and caps |
+//! | `notifications` | who is told how messages ended |
 //! | `outcomes` | how tasks fail, and the effect on their messages |
 //! | `refreshing` | new versions of the component |
 //! | `reloading` | a configuration that changes while the worker runs |
@@ -15,7 +17,9 @@
 
 mod control;
 mod first_run;
+mod groups;
 mod keys;
+mod notifications;
 mod outcomes;
 mod refreshing;
 mod reloading;

@@ -5,6 +5,7 @@ use crate::output::to_stdout;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::PolicyArgs;
 use crate::settings::grants;
+use crate::settings::notify::NotifySetting;
 use crate::settings::source::Source;
 use crate::wiring::backends::{is_sqlite, unknown_queue};
 use std::io::{self, Write};
@@ -63,6 +64,13 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
         }
         if let Some(queue) = dead_letter {
             permissions.dead_letter_to(&queue).map_err(|why| wrong(&queue, why))?;
+        }
+        let notified = worker.notify.as_ref().and_then(NotifySetting::queue).map(str::to_owned);
+        if let Some(queue) = of_amazon(notified)? {
+            permissions.notify(&queue).map_err(|why| wrong(&queue, why))?;
+        }
+        if let Some(url) = worker.group_store.as_ref().filter(|url| url.starts_with("s3:")) {
+            permissions.count_groups(url).map_err(|why| wrong(url, why))?;
         }
         if let Some(url) = &worker.body_store {
             permissions.read_bodies(url).map_err(|why| wrong(url, why))?;

@@ -85,6 +85,11 @@ fn log_summary(summary: &Summary) {
         expired = summary.outcome(OutcomeKind::Expired),
         limits = limits.join(" "),
         dead_lettered = counts.dead_lettered,
+        notified = counts.notified,
+        failed_notifications = counts.failed_notifications,
+        complete_groups = counts.complete_groups,
+        dropped_groups = counts.dropped_groups,
+        uncounted_messages = counts.uncounted_messages,
         released = counts.released,
         seconds,
         per_second,
@@ -125,7 +130,7 @@ fn log_summary(summary: &Summary) {
 /// Formats the summary of a worker as text.
 fn summary_text(summary: &Summary) -> String {
     let Summary { tasks, outcomes, limits, counts, usage, spreads, .. } = summary;
-    let Counts { dead_lettered, released, .. } = counts;
+    let Counts { dead_lettered, notified, released, .. } = counts;
     let (seconds, per_second) = throughput(summary);
     let mut text = format!("\ntasks          {tasks} in {seconds:.2} s: {per_second:.1} a second\n");
     for (index, (outcome, count)) in outcomes.iter().enumerate() {
@@ -139,6 +144,9 @@ fn summary_text(summary: &Summary) -> String {
     }
     if *dead_lettered > 0 {
         let _ = writeln!(text, "dead-lettered  {dead_lettered}");
+    }
+    if *notified > 0 {
+        let _ = writeln!(text, "notified       {notified}");
     }
     if usage.refusals > 0 {
         let _ = writeln!(text, "refused        {} calls for want of a grant", usage.refusals);

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `text`, `range`, `read` | parse values, check their range, read files that a user names |
 //! | `source` | where a component is |
-//! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `registry`, `serve`, `usage_size`, `watch`, `worker` | one group of settings each |
+//! | `aws`, `deployment`, `engine`, `instances`, `limit_flags`, `log`, `notify`, `registry`, `serve`, `usage_size`, `watch`, `worker` | one group of settings each |
 //! | `flags` | the commands with their flags and help |
 //! | `variables` | finds and checks the names of variables |
 //! | `named`, `environment`, `config_values`, `grants`, `outcome_actions`, `keys`, `command`, `message` | settings with a name; the message of a flag |
@@ -58,6 +58,7 @@ pub(crate) mod limit_flags;
 pub(crate) mod log;
 pub(crate) mod message;
 pub(crate) mod named;
+pub(crate) mod notify;
 pub(crate) mod otlp;
 pub(crate) mod outcome_actions;
 pub(crate) mod project;

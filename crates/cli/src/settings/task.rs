@@ -47,6 +47,8 @@ pub(crate) struct TaskPlan {
     pub(crate) deterministic: bool,
     /// The share of new traces that is exported; `None`: no trace is.
     pub(crate) sampling: Option<Sampling>,
+    /// Whether the objects that a task writes are recorded, for notifications.
+    pub(crate) records_outputs: bool,
     pub(crate) aws: AwsSettings,
     pub(crate) registry: RegistrySettings,
     pub(crate) log: LogSettings,
@@ -95,6 +97,7 @@ impl TaskPlan {
             raw_body: args.raw_body.or(file.raw_body).unwrap_or(false),
             deterministic: args.deterministic.or(file.deterministic).unwrap_or(false),
             sampling: None,
+            records_outputs: false,
             aws: args.aws.or(std::mem::take(&mut file.aws)),
             registry: args.registry.or(std::mem::take(&mut file.registry)),
             log: args.log.or(std::mem::take(&mut file.log)),

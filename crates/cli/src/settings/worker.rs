@@ -1,12 +1,15 @@
 //! Settings of the worker.
 
 use super::instances::InstancesSetting;
+use super::notify::NotifySetting;
 use super::text::{Written, expected, typed, written};
+use crate::output::failure::Failure;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
+use wasmrun_runtime::model::completion::GroupSource;
 use wasmrun_runtime::model::key::KeySource;
 use wasmrun_runtime::task::component::Share;
 use wasmrun_runtime::worker::{Backoff, OnLeaseExpired, Rate, WorkerOptions};
@@ -92,6 +95,21 @@ settings! {
         #[arg(long, value_name = "FILE", env = "WASMRUN_CONTROL")]
         #[serde(deserialize_with = "written")]
         pub(crate) control: Option<PathBuf>,
+        /// Send a notification to this queue when a message has ended: completed, dead-lettered or dropped. Also post:URL,
+        /// which sends an HTTP request [default: none]
+        #[arg(long, value_name = "URL", env = "WASMRUN_NOTIFY", value_parser = typed::<NotifySetting>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) notify: Option<NotifySetting>,
+        /// Count the messages of groups, and notify when all messages of a group have ended: a message names its group in
+        /// this attribute, and the number of its messages in ATTRIBUTE.count. Needs --notify [default: no groups]
+        #[arg(long, value_name = "ATTRIBUTE", env = "WASMRUN_COMPLETE_GROUP", value_parser = typed::<GroupSource>)]
+        #[serde(deserialize_with = "written")]
+        pub(crate) complete_group: Option<GroupSource>,
+        /// Where the messages of groups are counted: sqlite:FILE, a file of its own, or s3://BUCKET/PREFIX. All workers on
+        /// the queue share it
+        #[arg(long, value_name = "URL", env = "WASMRUN_GROUP_STORE")]
+        #[serde(deserialize_with = "written")]
+        pub(crate) group_store: Option<String>,
         /// Look for a new version of the component at this interval, and start new tasks on it: at least 1s
         /// [default: the version at the start]
         #[arg(long, value_name = "DURATION", env = "WASMRUN_COMPONENT_REFRESH", value_parser = typed::<Interval>)]
@@ -167,6 +185,14 @@ impl Written for KeySource {
     }
 }
 
+impl Written for GroupSource {
+    const FORM: &'static str = "the name of an attribute, such as batch";
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 impl Written for Share {
     const FORM: &'static str = "a percentage from 0.1% to 50%";
 
@@ -207,6 +233,21 @@ impl WorkerSettings {
             Some(OnLeaseExpiredSetting::Finish) => OnLeaseExpired::Finish,
             Some(OnLeaseExpiredSetting::Cancel) | None => OnLeaseExpired::Cancel,
         }
+    }
+
+    /// Refuses completion groups without what they need, and the other way round.
+    pub(crate) fn check_groups(&self) -> Result<(), Failure> {
+        let why = match (&self.complete_group, &self.notify, &self.group_store) {
+            (Some(_), None, _) => "--complete-group needs somebody to notify: add --notify QUEUE",
+            (Some(_), Some(_), None) => {
+                "--complete-group needs a place to count messages: add --group-store sqlite:FILE or s3://BUCKET/PREFIX"
+            }
+            (None, _, Some(_)) => {
+                "--group-store has no effect without groups: add --complete-group ATTRIBUTE"
+            }
+            (Some(_), Some(_), Some(_)) | (None, _, None) => return Ok(()),
+        };
+        Err(Failure::usage(why))
     }
 
     /// Takes each setting that flags and variables don't set from the file.

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use wasmrun_aws::{
     Aws, EcrPassword, EcrRegistry, FetchError, S3Store, SqsQueue, ecr_password, is_queue_address,
 };
-use wasmrun_local::{DirStore, PlannedQueue, QueueSettings, SqliteBucket, SqliteQueue};
+use wasmrun_local::{DirStore, PlannedQueue, QueueSettings, SqliteBucket, SqliteGroups, SqliteQueue};
 use wasmrun_registry::{Credential, Pulled, Reference, Registry, RegistryError, docker};
 use wasmrun_runtime::engine::cache::Cache;
 use wasmrun_runtime::engine::compile::MAX_COMPONENT_BYTES;
 use wasmrun_runtime::model::limits::Limits;
+use wasmrun_runtime::ports::groups::GroupStore;
 use wasmrun_runtime::ports::http::HttpClient;
+use wasmrun_runtime::ports::object_groups::ObjectGroups;
 use wasmrun_runtime::ports::object_store::{ObjectStore, StoreError};
 use wasmrun_runtime::ports::queue::{Queue, QueueAdmin};
 
@@ -138,6 +140,28 @@ impl Backends {
     /// Opens a store.
     pub(crate) async fn open_store(&self, url: &str) -> Result<OpenStore, Failure> {
         self.open_store_as(None, url).await
+    }
+
+    /// Opens the store in which the messages of completion groups are counted, and returns its file if it is one.
+    pub(crate) async fn open_groups(
+        &self,
+        url: &str,
+    ) -> Result<(Arc<dyn GroupStore>, Option<PathBuf>), Failure> {
+        if url.starts_with("s3:") {
+            let store = self.open_store(url).await?.store;
+            store.probe(false).await.map_err(|error| Failure::store(url, &error))?;
+            return Ok((Arc::new(ObjectGroups::new(store)), None));
+        }
+        if !is_sqlite(url) {
+            return Err(Failure::usage(format!(
+                "unknown group store {url:?}: use sqlite:FILE or s3://BUCKET/PREFIX"
+            )));
+        }
+        let groups = SqliteGroups::open(url);
+        let groups =
+            groups.map_err(|error| Failure::backend(format!("cannot use the group store {url}: {error}")))?;
+        let file = groups.path().to_owned();
+        Ok((Arc::new(groups), Some(file)))
     }
 
     /// Opens a store, with the rights of a role if `role` names one.

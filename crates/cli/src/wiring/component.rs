@@ -98,11 +98,16 @@ pub(crate) async fn read(
 }
 
 impl ReadComponent {
+    /// Returns the digest of its bytes.
+    pub(crate) fn digest(&self) -> String {
+        Digest::of(&self.bytes).to_string()
+    }
+
     /// Returns the name of this version of the component. If others may follow, it has a digest wherever it comes from.
     pub(crate) fn version_name(&self, plan: &TaskPlan) -> String {
         match plan.component {
             Source::File(_) | Source::Object(_) if plan.refreshed => {
-                format!("{}@{}", self.name, Digest::of(&self.bytes))
+                format!("{}@{}", self.name, self.digest())
             }
             Source::File(_) | Source::Object(_) | Source::Artefact(_) => self.name.clone(),
         }
@@ -142,6 +147,7 @@ pub(crate) async fn load(
         requests,
         deterministic: plan.deterministic,
         sampling: plan.sampling,
+        records_outputs: plan.records_outputs,
         refreshed: plan.refreshed,
     };
     let shown = plan.component.to_string();

@@ -143,6 +143,8 @@ fn log(status: &Status) {
         received = counts.received,
         released = counts.released,
         dead_lettered = counts.dead_lettered,
+        notified = counts.notified,
+        failed_notifications = counts.failed_notifications,
         renewals = counts.renewals,
         failed_renewals = counts.failed_renewals,
         leases_expired = counts.leases_expired,

@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Queues,
     /// One key-value bucket.
     Bucket,
+    /// Counts of completion groups.
+    Groups,
 }
 
 impl Kind {
@@ -25,6 +27,7 @@ impl Kind {
         match self {
             Self::Queues => "queue",
             Self::Bucket => "bucket",
+            Self::Groups => "group store",
         }
     }
 }
@@ -82,6 +85,18 @@ impl Address {
             )));
         }
         Ok(Self { kind: Kind::Bucket, ..address })
+    }
+
+    /// Returns the address of the counts of completion groups, whose file may have to be created. The file's directory
+    /// must exist.
+    pub(super) fn of_groups(url: &str) -> Result<Self, QueueError> {
+        let address = Self::to_create(url)?;
+        if address.name != DEFAULT_NAME {
+            return Err(QueueError::Unusable(format!(
+                "{url} names a part of a file, and a file holds one group store: write {SCHEME}PATH"
+            )));
+        }
+        Ok(Self { kind: Kind::Groups, ..address })
     }
 
     /// Checks that the file can be created.

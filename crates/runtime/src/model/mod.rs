@@ -7,12 +7,15 @@
 //! | [`key`] | whose message it is |
 //! | [`outcome`] | how a task ended, and what follows from it |
 //! | [`dead_letter`] | what the worker records about a message that it dead-letters |
+//! | [`completion`] | messages of which a sender wants to know when all have ended |
+//! | [`notification`], [`outputs`] | what the worker says about a message that has ended; the objects that its task wrote |
 //! | [`host_error`] | a failed call of a task: which backend, or which missing grant |
 //! | [`limits`] | how much a task may use |
 //! | [`usage`], [`distribution`] | how much a task consumed; percentiles over many tasks |
 //! | [`trace`], [`task_trace`] | the request that a message belongs to; what its task did for it |
 //! | [`text`] | escaping of untrusted text that is shown to people |
 
+pub mod completion;
 pub mod dead_letter;
 pub mod distribution;
 pub mod event;
@@ -20,7 +23,9 @@ pub mod host_error;
 pub mod key;
 pub mod limits;
 pub mod message;
+pub mod notification;
 pub mod outcome;
+pub mod outputs;
 pub mod task_trace;
 pub mod text;
 pub mod trace;

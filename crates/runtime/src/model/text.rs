@@ -1,5 +1,6 @@
 //! Escaping of untrusted text that is shown to people.
 
+use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
@@ -91,6 +92,17 @@ pub fn escaped(text: &str, is_wild: impl Fn(char) -> bool) -> Cow<'_, str> {
         }
     }
     escaped.into()
+}
+
+/// Serializes a value as JSON in the characters that every queue takes. Those that could forge a line are escaped, too.
+/// Returns an empty text if the value has no form in JSON.
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let is_wild = |c: char| c >= '\u{7f}' && is_unsafe(c) || matches!(c, '\u{fffe}' | '\u{ffff}');
+    match escaped(&text, is_wild) {
+        Cow::Owned(escaped) => escaped,
+        Cow::Borrowed(_) => text,
+    }
 }
 
 /// Formats the first `max_bytes` bytes of a text and stops there. The names of a guest's functions have no bound on

@@ -171,7 +171,8 @@ impl Trace {
         (self.id, self.parent, self.sampled) == (sender.id, sender.span, sender.sampled)
     }
 
-    fn traceparent(&self) -> String {
+    /// Returns the task's position in W3C's form.
+    pub(crate) fn traceparent(&self) -> String {
         format!("00-{:032x}-{:016x}-{:02x}", self.id, self.span, u8::from(self.sampled))
     }
 

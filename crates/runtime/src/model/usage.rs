@@ -224,9 +224,9 @@ pub struct Settled<'a> {
     pub trace: &'a Trace,
     /// The queue's ID of the message.
     pub message_id: &'a str,
-    /// URL of the queue that was called: of the message's, or of the dead-letter queue.
+    /// URL of the queue that was called: of the message's, of the dead-letter queue, or of the recipient of notifications.
     pub queue: &'a str,
-    /// What was done: `delete`, `retry`, `release` or `dead-letter`.
+    /// What was done: `delete`, `retry`, `release`, `dead-letter` or `notify`.
     pub operation: &'static str,
     /// How long the call took.
     pub took: Duration,

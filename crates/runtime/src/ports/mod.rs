@@ -1,9 +1,12 @@
 //! Traits that backends implement, and backends in memory for tests and benchmarks.
 
+pub mod groups;
 pub mod http;
 pub mod keyvalue;
 pub mod memory;
+pub mod object_groups;
 pub mod object_store;
 pub mod queue;
+pub mod recipient;
 pub mod requests;
 pub mod walk;

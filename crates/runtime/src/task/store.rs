@@ -5,10 +5,11 @@ use crate::engine::threads::ThreadLoad;
 use crate::model::host_error::{HostError, Used};
 use crate::model::limits::{Limit, Limits};
 use crate::model::message::Message;
+use crate::model::outputs::{Output, Outputs};
 use crate::model::task_trace::{CallRecorder, TaskTrace};
 use crate::model::trace::{Sampling, Trace};
 use crate::model::usage::Usage;
-use crate::ports::object_store::Transfer;
+use crate::ports::object_store::{ObjectInfo, Transfer};
 use crate::ports::requests::Requests;
 use crate::task::calls::{CallResult, HostCalls};
 use crate::task::command::{self, CommandOptions, Pipes};
@@ -46,6 +47,8 @@ pub(crate) struct TaskConfig {
     pub(crate) deterministic: bool,
     /// The share of new traces that is exported; `None`: no trace is.
     pub(crate) sampling: Option<Sampling>,
+    /// Whether the report of a task lists the objects that it wrote.
+    pub(crate) records_outputs: bool,
     /// Runtime on which stores and queues are called.
     pub(crate) io: Handle,
     /// Load of the guest threads that the tasks share.
@@ -64,6 +67,7 @@ impl TaskConfig {
             requests: None,
             deterministic: false,
             sampling: None,
+            records_outputs: false,
             io: Handle::current(),
             load: ThreadLoad::default(),
         }
@@ -133,6 +137,8 @@ pub(crate) struct TaskState {
     pub(crate) pipes: Option<Pipes>,
     /// Files that the guest has written, and directories that it has made.
     pub(crate) files: WrittenFiles,
+    /// Objects that the guest has written; `None`: they aren't recorded.
+    pub(crate) outputs: Option<Box<Outputs>>,
     /// HTTP requests under way, and what is counted of them.
     pub(crate) http: TaskHttp,
     wasi: WasiCtx,
@@ -224,6 +230,7 @@ pub(crate) fn task_store(
             streams: Streams::new(&config.io),
             pipes,
             files: WrittenFiles::default(),
+            outputs: config.records_outputs.then(Box::default),
             http,
             wasi: wasi.build(),
         },
@@ -244,6 +251,20 @@ impl TaskState {
         let Some(since) = self.in_call_since else { return self.streams.unanswered() };
         let waited = since.elapsed();
         Some(self.under_way.as_ref().map_or(waited, |under_way| waited.min(under_way.transfer.idle())))
+    }
+
+    /// Records an object that the guest has written, if outputs are recorded.
+    pub(crate) fn wrote(&mut self, alias: &str, info: &ObjectInfo) {
+        let Some(outputs) = &mut self.outputs else { return };
+        let ObjectInfo { key, size, etag, version, .. } = info.clone();
+        outputs.wrote(Output { store: alias.to_owned(), key, size, etag, version });
+    }
+
+    /// Records an object that the guest has deleted, if outputs are recorded.
+    pub(crate) fn deleted(&mut self, alias: &str, key: &str) {
+        if let Some(outputs) = &mut self.outputs {
+            outputs.deleted(alias, key);
+        }
     }
 
     /// Records the last call for the task's trace, if traces are exported.

@@ -5,6 +5,7 @@
 
 use super::Worker;
 use super::breaker::{Admission, Probe};
+use super::notify::Notifier;
 use super::permits::Permit;
 use super::rate::{BURST, Taken};
 use super::receive::{Poller, Polling, Received};
@@ -160,13 +161,23 @@ impl Worker {
         }
     }
 
-    /// Checks the queues, the body store and each granted store. Returns the first failure.
+    /// Checks the queues, the recipient of notifications, the body store and each granted store. Returns the first failure.
     async fn check_backends(&self) -> Option<String> {
         let dead_letter = self.dead_letter.iter().map(|dead_letter| &dead_letter.queue);
         for queue in std::iter::once(&self.queue).chain(dead_letter) {
             if let Err(why) = answer_to(queue.depth()).await {
                 return Some(format!("queue {}: {why}", queue.url()));
             }
+        }
+        if let Some(recipient) = self.notifier.as_ref().map(Notifier::recipient)
+            && let Err(why) = answer_to(recipient.check()).await
+        {
+            return Some(format!("recipient of notifications {}: {why}", recipient.url()));
+        }
+        if let Some(groups) = &self.options.groups
+            && let Err(why) = answer_to(groups.store.check()).await
+        {
+            return Some(format!("group store {}: {why}", groups.store.url()));
         }
         if let Some(bodies) = &self.options.bodies
             && let Err(why) = answer_to(bodies.store.probe(false)).await

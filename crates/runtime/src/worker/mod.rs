@@ -12,7 +12,7 @@
 //! | `lease` | the visibility of messages, and its renewal |
 //! | `process`, `expiry`, `body` | the task of one message, its age, and its body |
 //! | `attribution`, `misconfiguration` | whose error it is; errors that only the operator can mend |
-//! | [`decision`], `settle`, `dead_letter`, `waiting` | what becomes of the message |
+//! | [`decision`], `settle`, `dead_letter`, `notify`, `completion`, `waiting` | what becomes of the message, and who is told |
 //! | `scale`, [`scaler`], `mean` | how many tasks run at once |
 //! | `status`, `tally` | what operators see |
 //! | `control` | what operators do: pause, resume, cancel |
@@ -23,6 +23,7 @@ mod attribution;
 mod body;
 mod breaker;
 pub mod circuit;
+mod completion;
 mod control;
 mod dead_letter;
 pub mod decision;
@@ -32,6 +33,7 @@ mod keyed;
 mod lease;
 mod mean;
 mod misconfiguration;
+mod notify;
 mod options;
 mod permits;
 mod process;
@@ -46,9 +48,11 @@ mod tally;
 mod waiting;
 
 pub use self::body::BodyStore;
+pub use self::completion::GroupOptions;
 pub use self::control::NotCancelled;
 pub use self::decision::Backoff;
 pub use self::keyed::{KeyOptions, MOST_HELD_BYTES};
+pub use self::notify::NotifyOptions;
 pub use self::options::{OnLeaseExpired, StartError, TasksStart, WorkerOptions};
 pub use self::rate::Rate;
 pub use self::receive::{LONG_POLL, MOST_POLLERS, SHORT_POLL};
@@ -66,7 +70,8 @@ use self::keyed::KeyedMessages;
 use self::lease::Leases;
 use self::mean::MeanTime;
 use self::misconfiguration::Misconfiguration;
-use self::options::{check_queue, check_timeout};
+use self::notify::Notifier;
+use self::options::{check_groups, check_queue, check_recipient, check_timeout};
 use self::permits::Permits;
 use self::rate::Starts;
 use self::scale::StatisticsWindow;
@@ -93,6 +98,8 @@ const LAST_SETTLEMENTS: Duration = Duration::from_secs(3);
 pub struct Worker {
     queue: Arc<dyn Queue>,
     dead_letter: Option<DeadLetterQueue>,
+    /// Sends a notification of each message that ends; `None`: nobody is told.
+    notifier: Option<Notifier>,
     component: Arc<Component>,
     options: WorkerOptions,
     rules: Rules,
@@ -146,6 +153,13 @@ impl Worker {
     ) -> Result<Self, StartError> {
         let attributes = attributes_of(&*queue).await?;
         check_queue(&*queue, &attributes, dead_letter.as_deref(), options.on_lease_expired)?;
+        if let Some(notify) = &options.notify {
+            let others = component.grants().queues.values().chain([&queue]).chain(&dead_letter);
+            check_recipient(&*notify.recipient, others).await?;
+        }
+        if let Some(groups) = &options.groups {
+            check_groups(&*groups.store, component.grants())?;
+        }
         let dead_letter = match dead_letter {
             Some(queue) => {
                 let fifo = attributes_of(&*queue).await?.fifo;
@@ -177,11 +191,13 @@ impl Worker {
         let leases = Leases::new(queue.clone(), attributes.visibility_timeout, longest, tally.clone());
         let max_visibility = attributes.max_visibility;
         let max_unsettled = queue.batch_policy().unsettled();
+        let notifier = options.notify.clone().map(|notify| Notifier::start(notify, &io));
         let starts = options.rate.map(|rate| Starts::at(rate, Instant::now()));
         let sizing = Sizing { most: options.instances, scale: options.scale };
         Ok(Self {
             queue,
             dead_letter,
+            notifier,
             component,
             breaker: Arc::new(Breaker::new(options.max_consecutive_failures)),
             pause: Pause::default(),
@@ -270,6 +286,7 @@ impl Worker {
             () = self.enforce_stop_timeout(&tasks, &stop, &abandon) => {}
             () = self.scale(&tasks) => {}
             () = self.ask_depth() => {}
+            () = self.sweep_groups() => {}
             () = self.watched.beat() => {}
         }
         self.component.clear_away().await;

@@ -1,14 +1,19 @@
 //! The options of a worker, and the errors of its start.
 
 use super::body::BodyStore;
+use super::completion::GroupOptions;
 use super::decision::Backoff;
 use super::keyed::KeyOptions;
+use super::notify::NotifyOptions;
 use super::rate::Rate;
 use super::scale::ScaleOptions;
 use crate::model::message::MAX_VISIBILITY;
 use crate::model::outcome::Policy;
 use crate::model::usage::TaskObserver;
+use crate::ports::groups::GroupStore;
 use crate::ports::queue::{Queue, QueueAttributes, QueueError};
+use crate::ports::recipient::Recipient;
+use crate::task::grant::{Grants, StoreGrant};
 use async_trait::async_trait;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -47,6 +52,11 @@ pub struct WorkerOptions {
     pub keys: Option<KeyOptions>,
     /// Longest time between the sending of a message and its receive, after which it is not handled; `None`: no limit.
     pub max_age: Option<Duration>,
+    /// Who is told how each message ended; `None`: nobody.
+    pub notify: Option<NotifyOptions>,
+    /// How the messages of completion groups are counted, whose notifications go to the recipient of `notify`; `None`: no
+    /// messages are.
+    pub groups: Option<GroupOptions>,
     /// Called before tasks start.
     pub starting: Option<Arc<dyn TasksStart>>,
     /// Whether to ask the queue for its depth every few seconds, for metrics and status.
@@ -73,6 +83,8 @@ impl Default for WorkerOptions {
             rate: None,
             keys: None,
             max_age: None,
+            notify: None,
+            groups: None,
             starting: None,
             watch_depth: false,
             observers: Vec::new(),
@@ -152,4 +164,35 @@ pub(super) fn check_queue(
         )));
     }
     Ok(())
+}
+
+/// Refuses a group store in which guests may write.
+pub(super) fn check_groups(groups: &dyn GroupStore, grants: &Grants) -> Result<(), StartError> {
+    let url = groups.url();
+    let overlaps = |grant: &&StoreGrant| {
+        let other = grant.store.url();
+        grant.mode.writes() && (url.starts_with(other) || other.starts_with(url))
+    };
+    match grants.stores.values().find(overlaps) {
+        None => Ok(()),
+        Some(grant) => Err(StartError::Settings(format!(
+            "the group store {url} and the store {} overlap, and guests may write there: give the group store a prefix of its own, or grant the store as ro",
+            grant.alias
+        ))),
+    }
+}
+
+/// Refuses a recipient of notifications that can't be used, and one that others write to or that the worker receives
+/// from: a guest could forge notifications, and the worker would handle its own.
+pub(super) async fn check_recipient<'a>(
+    recipient: &dyn Recipient,
+    mut others: impl Iterator<Item = &'a Arc<dyn Queue>>,
+) -> Result<(), StartError> {
+    let url = recipient.url();
+    if others.any(|queue| queue.url() == url) {
+        return Err(StartError::Settings(format!(
+            "the queue {url} cannot take notifications: the worker uses it as its queue, its dead-letter queue or a queue of --send; name another with --notify"
+        )));
+    }
+    recipient.check().await.map_err(|error| StartError::Queue { url: url.to_owned(), error })
 }

@@ -20,18 +20,25 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 /// The result of a task for its message and for the circuit breaker.
-struct Verdict {
-    decision: Decision,
+pub(super) struct Verdict {
+    pub(super) decision: Decision,
     evidence: Evidence,
     /// The host is to blame: if the message is released, it may wait in the worker for the backend.
     of_host: bool,
 }
 
+impl Verdict {
+    /// Returns the verdict of a message whose end a failing backend prevents.
+    pub(super) fn of_host(decision: Decision) -> Self {
+        Self { decision, evidence: Evidence::None, of_host: true }
+    }
+}
+
 impl Worker {
     /// Runs the task of one message and settles the message. The guest computes on the thread that polls this future.
     ///
-    /// The steps: run the task, attribute its error, record the result, decide what to do, send a dead letter if so
-    /// decided, and then either let the message wait for a backend or settle it.
+    /// The steps: run the task, attribute its error, record the result, decide what to do, send a dead letter and a
+    /// notification if so decided, and then either let the message wait for a backend or settle it.
     pub(super) async fn process(
         self: Arc<Self>,
         mut leased: LeasedMessage,
@@ -65,12 +72,13 @@ impl Worker {
         let unsettled = self.permits.unsettled();
         let mut verdict = self.verdict(&leased.message, &report, attribution, probe.is_some());
         // The permit is freed after the settlement is sent, so that one event wakes the worker for both. Sending a dead
-        // letter may take long: the permit is then freed before.
+        // letter or a notification may take long: the permit is then freed before.
         let mut permit = Some(permit);
-        if verdict.decision == Decision::DeadLetter {
+        if verdict.decision == Decision::DeadLetter || self.notifier.is_some() {
             permit = None;
             // The lease is still renewed. A crash after this duplicates the message, but never loses it.
             verdict = self.dead_letter(&leased.message, &report, verdict, &in_progress.abandon).await;
+            verdict = self.notify(&leased, &report, verdict, &in_progress.abandon).await;
         }
         let message = leased.message.clone();
         let Some(leased) = self.wait_or_settle(leased, &verdict) else { return };
@@ -102,7 +110,8 @@ impl Worker {
         }
     }
 
-    /// Sends the dead letter of a message. If that fails, returns the verdict of a message that met a failing backend.
+    /// Sends the dead letter of a message, if that was decided. If that fails, returns the verdict of a message that met a
+    /// failing backend.
     async fn dead_letter(
         &self,
         message: &Message,
@@ -110,9 +119,12 @@ impl Worker {
         verdict: Verdict,
         abandon: &CancellationToken,
     ) -> Verdict {
+        if verdict.decision != Decision::DeadLetter {
+            return verdict;
+        }
         match self.send_dead_letter(message, report, abandon).await {
             Decision::DeadLetter => verdict,
-            decision => Verdict { decision, evidence: Evidence::None, of_host: true },
+            decision => Verdict::of_host(decision),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::settings::as_flags::Flags;
 use crate::settings::deployment::{Architecture, Memory, Vcpu};
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::{ContainerArgs, RunArgs, ServeArgs};
+use crate::settings::notify::NotifySetting;
 use crate::settings::outcome_actions::outcome_actions;
 use crate::settings::read::{MAX_TOML_BYTES, read_text};
 use crate::settings::registry::{KeySetting, read_keys};
@@ -111,7 +112,12 @@ impl Plan {
         let watch = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
 
-        needs_no_disk(worker.dead_letter.as_deref(), &task)?;
+        let notify = worker.notify.as_ref();
+        worker.check_groups()?;
+        if let Some(groups) = worker.group_store.as_ref().filter(|url| !url.starts_with("s3:")) {
+            return Err(no_disk(&format!("the group store is {groups}"), "use s3://BUCKET/PREFIX"));
+        }
+        needs_no_disk(worker.dead_letter.as_deref(), notify.and_then(NotifySetting::queue), &task)?;
         if let Some(usage) = usage {
             return Err(no_disk(&format!("the usage file is {}", usage.display()), "leave it out"));
         }
@@ -125,7 +131,8 @@ impl Plan {
         let endpoint = task.aws.endpoint_url.clone();
         let rules = task.http.rules.iter().filter_map(|rule| port_of(&rule.to_string()));
         let of_queue = queue.and_then(|queue| queue.place.url.as_deref());
-        let urls = [endpoint.as_deref(), of_queue].into_iter().flatten();
+        let of_server = notify.and_then(NotifySetting::server);
+        let urls = [endpoint.as_deref(), of_queue, of_server].into_iter().flatten();
         let ports = rules.chain(urls.filter_map(port_of)).chain([HTTPS]).collect();
         Ok(Self {
             container: Container::new(container, queue)?,
@@ -250,9 +257,9 @@ fn read(path: &Path) -> Result<(String, String), Failure> {
 }
 
 /// Refuses queues, stores and buckets that are files.
-fn needs_no_disk(dead_letter: Option<&str>, task: &TaskPlan) -> Result<(), Failure> {
-    if let Some(queue) = dead_letter {
-        of_amazon("dead-letter queue", queue)?;
+fn needs_no_disk(dead_letter: Option<&str>, notified: Option<&str>, task: &TaskPlan) -> Result<(), Failure> {
+    for (what, queue) in [("dead-letter queue", dead_letter), ("queue of notifications", notified)] {
+        queue.map_or(Ok(()), |queue| of_amazon(what, queue))?;
     }
     for (alias, queue) in &task.sends {
         of_amazon(&format!("queue {alias}"), queue)?;

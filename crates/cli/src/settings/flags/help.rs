@@ -28,7 +28,7 @@ struct Group {
 }
 
 /// Flags of a worker that have no meaning for a service, as it has no queue and no messages.
-const OF_QUEUES: [&str; 15] = [
+const OF_QUEUES: [&str; 18] = [
     "until-empty",
     "dead-letter",
     "backoff",
@@ -40,6 +40,9 @@ const OF_QUEUES: [&str; 15] = [
     "max-consecutive-failures",
     "key",
     "max-per-key",
+    "notify",
+    "complete-group",
+    "group-store",
     "arg",
     "exit-code",
     "input-object",
@@ -71,6 +74,9 @@ const FLAGS: [Group; 14] = [
             "key",
             "max-per-key",
             "weight",
+            "notify",
+            "complete-group",
+            "group-store",
         ],
     },
     Group {

@@ -104,6 +104,7 @@ impl Runner {
             raw_body,
             deterministic,
             sampling: None,
+            records_outputs: false,
             refreshed: false,
         };
         Component::load(&self.bytes, &self.compiler, options)

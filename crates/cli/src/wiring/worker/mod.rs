@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `plan` | merges settings into a plan, without opening anything |
 //! | `open`, `queues` | open and check the queues, the component and everything else that a worker needs |
+//! | `notify` | opens the recipient of notifications, and the store of groups |
 //! | `service` | the address and the requests of a service |
 //! | `serve` | runs the worker |
 
+mod notify;
 mod open;
 mod plan;
 mod queues;

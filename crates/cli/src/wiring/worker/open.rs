@@ -1,5 +1,6 @@
 //! Opens the queues or the address of a service, the component and everything else that a worker needs.
 
+use super::notify::Notified;
 use super::plan::RunPlan;
 use super::queues::{WorkQueue, create_planned, work_queue};
 use super::service::Service;
@@ -65,13 +66,15 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
         Some(url) => Some(body_store(&backends, url, plan.task.limits.body_bytes).await?),
         None => None,
     };
+    let notified = Notified::open(&backends, &plan.worker).await?;
     let requests = service.as_ref().map(|service| service.requests.clone());
     let placement = Placement {
         instances: plan.worker.instances()?,
         host: component::host(ecs.memory_bytes).without(plan.held_bytes()),
-        protected: protected(plan, &work),
+        protected: protected(plan, &work, &notified),
         requests: requests.clone().map(|requests| requests as Arc<dyn Requests>),
     };
+    let (notify, groups) = notified.options(read.digest());
     let component = Arc::new(component::load(&plan.task, &backends, read, cache, placement).await?);
     // Opened after the check that no guest may write to the file.
     let usage = match &plan.usage {
@@ -89,6 +92,8 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
     let answered = requests.map(|requests| requests as Arc<dyn TaskObserver>);
     let options = WorkerOptions {
         bodies,
+        notify,
+        groups,
         starting: protection.clone().map(|protection| Arc::new(protection) as Arc<dyn TasksStart>),
         observers: all_observers(usage.as_ref(), &observers, [shown, answered]),
         ..plan.options(component.capacity().instances)?
@@ -122,7 +127,7 @@ pub(crate) async fn open(plan: &RunPlan, shown: Option<Arc<dyn TaskObserver>>) -
 }
 
 /// Files that no guest may write to.
-fn protected(plan: &RunPlan, work: &WorkQueue) -> Vec<Protected> {
+fn protected(plan: &RunPlan, work: &WorkQueue, notified: &Notified) -> Vec<Protected> {
     let usage = plan.usage.as_ref().map(|(path, _)| path);
     [
         ("the queue", work.file.as_ref()),
@@ -131,6 +136,7 @@ fn protected(plan: &RunPlan, work: &WorkQueue) -> Vec<Protected> {
         ("the control socket", plan.control.as_ref()),
     ]
     .into_iter()
+    .chain(notified.files())
     .filter_map(|(what, path)| Some(Protected { what, path: path?.clone() }))
     .collect()
 }

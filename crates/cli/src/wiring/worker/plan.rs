@@ -66,6 +66,7 @@ impl RunPlan {
         let control = control
             .map(|path| resolve(path).map_err(|error| control::cannot_create(path, &error)))
             .transpose()?;
+        worker.check_groups()?;
         let watching = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
         let otlp = OtlpPlan::new(&watching, |name| std::env::var(name).ok())?;
         let outcomes = outcome_actions(&args.on, std::mem::take(&mut file.on))?;
@@ -73,6 +74,7 @@ impl RunPlan {
         let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
         let task = TaskPlan {
             refreshed: worker.component_refresh.is_some(),
+            records_outputs: worker.notify.is_some(),
             sampling: otlp.traces.as_ref().map(|traces| traces.sampling),
             ..task
         };
@@ -136,6 +138,9 @@ impl RunPlan {
             key,
             max_per_key,
             max_age,
+            notify,
+            complete_group,
+            group_store,
             ..
         } = &self.worker;
         let set = [
@@ -150,6 +155,9 @@ impl RunPlan {
             ("raw-body", self.task.raw_body),
             ("key", key.is_some()),
             ("max-per-key", max_per_key.is_some()),
+            ("notify", notify.is_some()),
+            ("complete-group", complete_group.is_some()),
+            ("group-store", group_store.is_some()),
         ];
         set.into_iter().find_map(|(flag, is_set)| is_set.then_some(flag))
     }

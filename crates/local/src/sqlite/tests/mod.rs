@@ -7,6 +7,7 @@ mod bucket;
 mod delivery;
 mod fifo;
 mod files;
+mod groups;
 mod moves;
 mod round;
 mod walks;

@@ -59,6 +59,8 @@ pub struct LoadOptions {
     /// The share of new traces that is exported; `None`: no trace is. A task whose message has no trace starts one only if
     /// traces are exported.
     pub sampling: Option<Sampling>,
+    /// Whether the report of a task lists the objects that it wrote.
+    pub records_outputs: bool,
     /// Whether [`Component::refresh`] will be called: memory is reserved for the code of two versions.
     pub refreshed: bool,
 }
@@ -75,6 +77,7 @@ pub(super) struct Common {
     pub(super) requests: Option<Arc<dyn Requests>>,
     deterministic: bool,
     pub(super) sampling: Option<Sampling>,
+    records_outputs: bool,
     refreshed: bool,
     pub(super) io: Handle,
 }
@@ -108,6 +111,7 @@ impl Component {
             requests,
             deterministic,
             sampling,
+            records_outputs,
             refreshed,
         } = options;
         let threads = GuestThreads::start(threads).map_err(|error| LoadError::Engine(error.to_string()))?;
@@ -123,6 +127,7 @@ impl Component {
             requests,
             deterministic,
             sampling,
+            records_outputs,
             refreshed,
             io,
         };
@@ -205,6 +210,7 @@ impl Version {
             requests: common.requests.clone(),
             deterministic: *deterministic,
             sampling: common.sampling,
+            records_outputs: common.records_outputs,
             io: common.io.clone(),
             load: common.threads.load().clone(),
         });
@@ -323,6 +329,7 @@ mod tests {
             requests: None,
             deterministic: false,
             sampling: None,
+            records_outputs: false,
             refreshed: false,
         };
         Component::load(bytes, &Compiler::in_process(), options).await.err().expect("an error")

@@ -372,6 +372,7 @@ fn report(
     let host_error = state.host_error.take().filter(|_| outcome != Outcome::Completed);
     let well = std::mem::take(&mut state.well);
     let trace = state.task_trace();
+    let outputs = state.outputs.take();
     let mut usage = std::mem::take(&mut state.usage);
     usage.fuel = limits.fuel.saturating_sub(fuel_left);
     usage.peak_memory_bytes = state.limiter.memory_bytes() as u64;
@@ -387,5 +388,6 @@ fn report(
     let start = started.unwrap_or(wall);
     let compute = wall.saturating_sub(start).saturating_sub(blocked).saturating_sub(ready);
     let usage = Usage { cpu, queued, start, compute, blocked, ready, wall, ..usage };
-    Report { outcome, usage, host_error, well, ran: true, component: version.name.clone(), trace }
+    let component = version.name.clone();
+    Report { outcome, usage, host_error, well, ran: true, component, trace, outputs }
 }

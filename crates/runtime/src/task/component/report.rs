@@ -3,6 +3,7 @@
 use crate::model::host_error::{HostError, Used};
 use crate::model::message::Message;
 use crate::model::outcome::Outcome;
+use crate::model::outputs::Outputs;
 use crate::model::task_trace::TaskTrace;
 use crate::model::trace::Trace;
 use crate::model::usage::{TaskRecord, Usage};
@@ -25,6 +26,8 @@ pub struct Report {
     pub component: Arc<str>,
     /// The task's trace, if traces are exported.
     pub trace: Option<TaskTrace>,
+    /// The objects that the task wrote, if they are recorded.
+    pub outputs: Option<Box<Outputs>>,
 }
 
 impl Report {
@@ -36,7 +39,8 @@ impl Report {
         host_error: Option<Box<HostError>>,
     ) -> Self {
         let host_error = host_error.map(|error| *error);
-        Self { outcome, usage, host_error, well: Vec::new(), ran: false, component, trace: None }
+        let (well, ran) = (Vec::new(), false);
+        Self { outcome, usage, host_error, well, ran, component, trace: None, outputs: None }
     }
 
     /// Returns the record of the message's task, which ends now.

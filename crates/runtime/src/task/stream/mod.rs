@@ -181,7 +181,8 @@ impl TaskState {
             writer = self.answered(StoreCall::WriterWrite, alias, key, answer)?;
         }
         let answer = self.call_store(alias, async move { writer.finish().await }).await?;
-        self.answered(StoreCall::WriterFinish, alias, key, answer)?;
+        let info = self.answered(StoreCall::WriterFinish, alias, key, answer)?;
+        self.wrote(alias, &info);
         Ok(())
     }
 }

@@ -88,7 +88,9 @@ impl HostWriter for TaskState {
             return Err(other("the writer has failed before"));
         };
         let answer = self.call_store(&alias, async move { writer.finish().await }).await?;
-        Ok(self.answered(StoreCall::WriterFinish, &alias, &key, answer)?.into())
+        let info = self.answered(StoreCall::WriterFinish, &alias, &key, answer)?;
+        self.wrote(&alias, &info);
+        Ok(info.into())
     }
 
     async fn drop(&mut self, this: Resource<WriterHandle>) -> wasmtime::Result<()> {

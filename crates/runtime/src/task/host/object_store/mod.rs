@@ -181,7 +181,9 @@ impl HostStore for TaskState {
                 writer.finish().await
             })
             .await?;
-        Ok(self.answered(StoreCall::Put, &alias, &named, answer)?.into())
+        let info = self.answered(StoreCall::Put, &alias, &named, answer)?;
+        self.wrote(&alias, &info);
+        Ok(info.into())
     }
 
     async fn write(
@@ -222,7 +224,9 @@ impl HostStore for TaskState {
         let StoreGrant { alias, store, .. } = self.granted(&this, Mode::writes, &key)?;
         let named = key.clone();
         let answer = self.call_store(&alias, async move { store.delete(&key).await }).await?;
-        self.answered(StoreCall::Delete, &alias, &named, answer)
+        self.answered(StoreCall::Delete, &alias, &named, answer)?;
+        self.deleted(&alias, &named);
+        Ok(())
     }
 
     async fn copy(
@@ -256,7 +260,10 @@ impl HostStore for TaskState {
             .await?;
         self.count_transfer()?;
         match self.answered(StoreCall::Copy, &from_alias, &named, answer)? {
-            Ok(info) => Ok(info.into()),
+            Ok(info) => {
+                self.wrote(&to_alias, &info);
+                Ok(info.into())
+            }
             Err(TooMuch) => {
                 let limit = if left.0 <= left.1 { Limit::ReadSize } else { Limit::WriteSize };
                 Err(wasmtime::Error::from(LimitHit(limit)).into())

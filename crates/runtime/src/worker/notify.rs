@@ -1,0 +1,189 @@
+//! Notifications: tells a recipient how each message ended.
+//!
+//! A notification is sent when the outputs of the task are durable and the dead letter is sent, and before the message is
+//! deleted. So a crash may repeat a notification, but never loses one: a message whose notification wasn't taken is
+//! delivered again. Notifications that are due at the same time share a call.
+
+use super::Worker;
+use super::decision::Decision;
+use super::keyed::KeyPermit;
+use super::process::Verdict;
+use super::waiting::LeasedMessage;
+use crate::model::key::Key;
+use crate::model::message::{MAX_BATCH, OutgoingMessage};
+use crate::model::notification::{End, Notification};
+use crate::model::outcome::Outcome;
+use crate::model::trace::Trace;
+use crate::model::usage::Settled;
+use crate::ports::queue::QueueError;
+use crate::ports::recipient::Recipient;
+use crate::task::component::Report;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Who is told how messages end, and what they are told of the component.
+#[derive(Clone)]
+pub struct NotifyOptions {
+    /// Where notifications go.
+    pub recipient: Arc<dyn Recipient>,
+    /// Digest of the component, for names of versions that have none.
+    pub digest: String,
+}
+
+/// Sends notifications.
+pub(super) struct Notifier {
+    options: NotifyOptions,
+    /// Sends notifications to `send_all`. The number of unsettled messages bounds the channel.
+    sender: mpsc::UnboundedSender<Waiting>,
+    _sending: AbortOnDropHandle<()>,
+}
+
+/// A notification that waits for its answer.
+struct Waiting {
+    message: OutgoingMessage,
+    answer: oneshot::Sender<Result<(), QueueError>>,
+}
+
+impl Notifier {
+    /// Creates a notifier that sends on this runtime.
+    pub(super) fn start(options: NotifyOptions, io: &Handle) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let sending = AbortOnDropHandle::new(io.spawn(send_all(options.recipient.clone(), receiver)));
+        Self { options, sender, _sending: sending }
+    }
+
+    pub(super) fn recipient(&self) -> &dyn Recipient {
+        &*self.options.recipient
+    }
+
+    /// Sends a notification. One that the recipient refuses is sent again without its longer parts.
+    async fn send(&self, notification: Notification<'_>, trace: Option<&Trace>) -> Result<(), QueueError> {
+        let fifo = self.recipient().fifo();
+        match self.send_once(notification.to_message(fifo, trace)).await {
+            Err(QueueError::InvalidMessage(why)) => {
+                let message_id = notification.message_id;
+                tracing::warn!(
+                    message_id,
+                    why,
+                    "the notification was refused: sending it without outputs, key and reason"
+                );
+                self.send_once(notification.shortened().to_message(fifo, trace)).await
+            }
+            answer => answer,
+        }
+    }
+
+    pub(super) async fn send_once(&self, message: OutgoingMessage) -> Result<(), QueueError> {
+        let (answer, answered) = oneshot::channel();
+        // Can't fail while the notifier lives; if it did, there would be no answer.
+        let _ = self.sender.send(Waiting { message, answer });
+        answered.await.unwrap_or_else(|_| Err(QueueError::unanswered()))
+    }
+}
+
+/// Sends notifications until the notifier is dropped. Those that arrive while all calls are in flight fill the next.
+async fn send_all(recipient: Arc<dyn Recipient>, mut receiver: mpsc::UnboundedReceiver<Waiting>) {
+    let calls = Arc::new(Semaphore::new(recipient.calls()));
+    let mut in_flight = JoinSet::new();
+    // The semaphore is never closed.
+    while let Ok(call) = calls.clone().acquire_owned().await {
+        let Some(first) = receiver.recv().await else { return };
+        let mut batch = vec![first];
+        batch.extend(std::iter::from_fn(|| receiver.try_recv().ok()).take(MAX_BATCH - 1));
+        while in_flight.try_join_next().is_some() {}
+        let recipient = recipient.clone();
+        in_flight.spawn(async move {
+            let (messages, answers): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|waiting| (waiting.message, waiting.answer)).unzip();
+            let mut results = recipient.send(&messages).await.into_iter();
+            drop(call);
+            for answer in answers {
+                // The task may have been abandoned meanwhile.
+                let _ = answer.send(results.next().unwrap_or_else(|| Err(QueueError::unanswered())));
+            }
+        });
+    }
+}
+
+/// Returns how a message ends by this decision; `None`: it doesn't end.
+fn end(decision: Decision, outcome: &Outcome) -> Option<End> {
+    match decision {
+        Decision::Delete if *outcome == Outcome::Completed => Some(End::Completed),
+        Decision::Delete => Some(End::Dropped),
+        Decision::DeadLetter => Some(End::DeadLettered),
+        Decision::Retry(_) | Decision::Release(_) | Decision::Leave => None,
+    }
+}
+
+impl Worker {
+    /// Notifies of the end of a message, if it ends and there is a recipient. If that fails, returns the verdict of a
+    /// message that met a failing backend.
+    pub(super) async fn notify(
+        &self,
+        leased: &LeasedMessage,
+        report: &Report,
+        verdict: Verdict,
+        abandon: &CancellationToken,
+    ) -> Verdict {
+        let Report { outcome, usage, outputs, .. } = report;
+        let (Some(notifier), Some(end)) = (&self.notifier, end(verdict.decision, outcome)) else {
+            return verdict;
+        };
+        let (message, recipient) = (&*leased.message, notifier.recipient().url());
+        let trace = report.trace.as_ref().map(|task| task.trace.clone()).or_else(|| Trace::of(message));
+        let component = match &*report.component {
+            name if name.contains('@') => name.to_owned(),
+            name => format!("{name}@{}", notifier.options.digest),
+        };
+        let notification = Notification {
+            key: leased.key_permit.as_ref().map(KeyPermit::key).map(Key::as_str),
+            component: &component,
+            traceparent: trace.as_ref().map(Trace::traceparent),
+            ..Notification::new(message, self.queue.url(), end, (outcome, usage), outputs.as_deref())
+        };
+        let (message_id, began) = (&*message.id, Instant::now());
+        let answer = tokio::select! {
+            answer = notifier.send(notification, trace.as_ref()) => answer,
+            () = abandon.cancelled() => return Verdict::of_host(Decision::Release(Duration::ZERO)),
+        };
+        if let Some(trace) = report.exported_trace() {
+            let (took, error) = (began.elapsed(), answer.as_ref().err().map(ToString::to_string));
+            let error = error.as_deref();
+            let settled = Settled { trace, message_id, queue: recipient, operation: "notify", took, error };
+            self.options.observers.iter().for_each(|observer| observer.settled(&settled));
+        }
+        match answer {
+            Ok(()) => self.tally.counters.notified.add(1),
+            // A recipient that refuses the shortest notification refuses all.
+            Err(error) => {
+                self.tally.counters.failed_notifications.add(1);
+                let error = error.to_string();
+                tracing::warn!(message_id, recipient, error, "cannot send the notification of a message");
+                self.breaker.queue_failed("the recipient of notifications does not take them");
+                return Verdict::of_host(Decision::Release(self.options.backoff.first));
+            }
+        }
+        let counted = tokio::select! {
+            counted = self.count_in_group(notifier, leased, (end, outcome.kind())) => counted,
+            () = abandon.cancelled() => return Verdict::of_host(Decision::Release(Duration::ZERO)),
+        };
+        match counted {
+            Ok(()) => verdict,
+            Err(error) => {
+                let error = error.to_string();
+                tracing::warn!(
+                    message_id,
+                    error,
+                    "cannot count a message in its group, or send the group's notification"
+                );
+                self.breaker.queue_failed("messages cannot be counted in their groups");
+                Verdict::of_host(Decision::Release(self.options.backoff.first))
+            }
+        }
+    }
+}

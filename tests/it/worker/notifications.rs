@@ -1,0 +1,212 @@
+//! Notifications about messages that have ended.
+
+use crate::harness::{Amazon, Answer, Depth, Stub, World, wait_until};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+const QUEUE: &str = "sqlite:jobs.db";
+/// A queue in its own directory.
+const DONE: &str = "sqlite:done/done.db";
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// A world with a queue for notifications.
+fn world(options: &[&str]) -> World {
+    let world = World::with_queue(options);
+    std::fs::create_dir(world.path("done")).expect("a directory");
+    world.wasmrun(["queue", "create", DONE]).succeeds();
+    world
+}
+
+/// The notifications that were sent, and the messages that carry them.
+fn notifications(world: &World) -> Vec<(Value, Value)> {
+    let of = |message: Value| {
+        let body = message["body"].as_str().expect("text");
+        (serde_json::from_str(body).expect("JSON"), message)
+    };
+    world.peek(DONE).into_iter().map(of).collect()
+}
+
+/// The notification about each message, by the message's body.
+fn by_body(world: &World, sent: &[(String, String)]) -> BTreeMap<String, Value> {
+    let body_of = |id: &Value| sent.iter().find(|(sent, _)| id == sent).expect("it was sent").1.clone();
+    let all = notifications(world);
+    let found: BTreeMap<_, _> = all
+        .iter()
+        .map(|(notification, _)| (body_of(&notification["message_id"]), notification.clone()))
+        .collect();
+    assert_eq!(found.len(), all.len(), "one for each message: {all:?}");
+    found
+}
+
+#[test]
+fn each_message_that_ends_has_one_notification_and_a_retry_has_none() {
+    let world = world(&["--max-receives", "2"]);
+    world.send(["put a.txt hello", "reject no \"image\"", "retry 0 later", "unreachable", "ok"]);
+    let old =
+        "UPDATE message SET sent_ms = sent_ms - 7200000 WHERE sequence = (SELECT max(sequence) FROM message)";
+    world.database().execute(old, []).expect("changed");
+    let sent = world.messages();
+    let worker = world.run("misbehave").args(["--until-empty", "--backoff", "1ms..1ms", "--notify", DONE]);
+    let output = worker.args(["--max-age", "1h", "--on", "trapped=drop"]).succeeds();
+    assert_eq!(output.summary()["notified"], 5, "{output}");
+    assert_eq!((world.depth(), world.dead()), (Depth::EMPTY, Depth::visible(3)), "{output}");
+
+    let by_body = by_body(&world, &sent);
+    let ends: Vec<_> = by_body.values().map(|n| [&n["end"], &n["outcome"], &n["receive_count"]]).collect();
+    let expected = json!([
+        ["dead-lettered", "expired", 1],
+        ["completed", "completed", 1],
+        ["dead-lettered", "rejected", 1],
+        ["dead-lettered", "retry", 2],
+        ["dropped", "trapped", 1],
+    ]);
+    assert_eq!(json!(ends), expected);
+    let rejected = &by_body["reject no \"image\""];
+    assert_eq!((&rejected["reason"], &rejected["outputs"]), (&json!("no \"image\""), &json!([])));
+    let completed = &by_body["put a.txt hello"];
+    let output = &completed["outputs"][0];
+    assert_eq!(
+        (&output["store"], &output["key"], &output["size"]),
+        (&json!("output"), &json!("a.txt"), &json!(5))
+    );
+    assert!(output["etag"].is_string(), "{output}");
+    assert_eq!(completed["outputs_omitted"], 0);
+    let component = completed["component"].as_str().expect("text");
+    assert!(component.starts_with("misbehave.wasm@sha256:"), "{component}");
+    assert!(completed["queue"].as_str().expect("text").ends_with("/jobs.db"), "{completed}");
+    let usage = &completed["usage"];
+    for quantity in ["fuel", "cpu_us", "wall_us", "peak_memory_bytes"] {
+        assert!(usage[quantity].as_u64() > Some(0), "{quantity}: {usage}");
+    }
+    assert!(completed.get("key").is_none() && completed.get("body").is_none(), "{completed}");
+}
+
+#[test]
+fn a_notification_has_the_group_the_key_and_the_trace_of_its_message() {
+    let world = world(&[]);
+    let trace = format!("traceparent={TRACE}");
+    let enqueue = ["enqueue", "--queue", QUEUE, "--message", "ok", "--group", "acme", "--attribute", &trace];
+    world.wasmrun(enqueue).succeeds();
+    let worker = world.run("misbehave").args(["--until-empty", "--key", "group"]);
+    worker.env("WASMRUN_NOTIFY", DONE).succeeds();
+    let [(notification, message)] = &notifications(&world)[..] else { panic!("one") };
+    assert_eq!((&notification["group"], &notification["key"]), (&json!("acme"), &json!("acme")));
+    assert_eq!(message["group"], "acme");
+    let parent = notification["traceparent"].as_str().expect("a trace");
+    assert!(parent.starts_with(&TRACE[..36]) && parent != TRACE, "{parent}");
+    assert!(message.to_string().contains(parent), "{message}");
+}
+
+#[test]
+fn a_queue_of_notifications_that_fails_costs_time_and_no_message() {
+    let world = world(&["--max-receives", "1"]);
+    let bodies: Vec<String> = (0..30).map(|index| format!("put {index:02} x")).collect();
+    world.send(bodies.iter().map(String::as_str).chain(["reject it"]));
+    let sent = world.messages();
+    let options =
+        ["--until-empty", "--instances", "2", "--backoff", "100ms..1s", "--rate", "20/s", "--notify", DONE];
+    let worker = world.run("misbehave").args(options).start();
+    worker.until_logged("\"task completed\"");
+    let (there, away) = (world.path("done"), world.path("away"));
+    std::fs::rename(&there, &away).expect("renamed");
+    worker.until_logged("cannot send the notification of a message");
+    worker.until_logged("receiving is still paused");
+    std::fs::rename(&away, &there).expect("renamed");
+    let output = worker.finish().succeeded();
+    assert!(output.summary()["failed_notifications"].as_u64() > Some(0), "{output}");
+    assert_eq!((world.depth(), world.keys("out").len()), (Depth::EMPTY, bodies.len()), "{output}");
+    let told: Vec<_> = notifications(&world).into_iter().map(|(notification, _)| notification).collect();
+    for (id, body) in &sent {
+        let end = if body == "reject it" { "dead-lettered" } else { "completed" };
+        assert!(told.iter().any(|told| told["message_id"] == **id && told["end"] == end), "{body}: {output}");
+    }
+}
+
+#[test]
+fn a_recipient_that_cannot_work_is_refused_at_the_start() {
+    let world = world(&[]);
+    for (recipient, text) in [
+        (QUEUE, "as its queue"),
+        ("sqlite:jobs.db#dead", "its dead-letter queue"),
+        ("sqlite:next.db", "a queue of --send"),
+    ] {
+        world.run("misbehave").args(["--notify", recipient]).fails_with(2, text);
+    }
+    world.run("misbehave").args(["--notify", "sqlite:done/none.db"]).fails_with(3, "there is no queue");
+    let refused = world.run("misbehave").args(["--notify", "post:done"]).ends().exited_with(2);
+    assert!(refused.to_string().contains("expected a queue, or post:URL"), "{refused}");
+    // A guest could change it.
+    let writable = ["--notify", DONE, "--store", "done=dir:done:rw"];
+    world.run("misbehave").args(writable).fails_with(2, "holds the queue of notifications");
+    let service = world.wasmrun(["serve", "x.wasm", "--notify", DONE]);
+    service.fails_with(2, "--notify has no meaning for a service");
+    assert_eq!(world.depth_of(DONE), Depth::EMPTY);
+}
+
+#[test]
+fn a_notification_is_posted_until_the_server_takes_it() {
+    let world = world(&[]);
+    world.send(["put a.txt hello"]);
+    // Refuses the first try as too large, and then fails for more tries than a notification has.
+    let seen = std::sync::atomic::AtomicUsize::new(0);
+    let server = Stub::answering(move |_| match seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => Answer::new(413, ""),
+        1..=3 => Answer::new(503, "try later"),
+        _ => Answer::new(204, ""),
+    });
+    let notify = format!("post:{}/hooks/secret?a=b", server.endpoint());
+    let worker = world.run("misbehave").args(["--until-empty", "--backoff", "1ms..1ms", "--notify", &notify]);
+    let output = worker.succeeds();
+    let summary = output.summary();
+    assert_eq!((&summary["notified"], &summary["failed_notifications"]), (&json!(1), &json!(1)), "{output}");
+    assert!(output.stderr.iter().all(|line| !line.contains("/hooks/secret")), "{output}");
+    let requests = server.seen();
+    assert_eq!(requests.len(), 5, "{output}");
+    let bodies: Vec<Value> =
+        requests.iter().map(|request| serde_json::from_slice(&request.body).expect("JSON")).collect();
+    for (request, body) in requests.iter().zip(&bodies) {
+        assert_eq!((&*request.method, &*request.target), ("POST", "/hooks/secret?a=b"));
+        assert_eq!(request.header("content-type"), "application/json");
+        assert_eq!((&body["end"], &body["message_id"]), (&json!("completed"), &bodies[0]["message_id"]));
+    }
+    // Shortened after the refusal. The next task has a notification of its own.
+    let listed =
+        |body: &Value| (body["outputs"].as_array().map_or(0, Vec::len), body["outputs_omitted"].as_u64());
+    assert_eq!(
+        bodies.iter().map(listed).collect::<Vec<_>>(),
+        [(1, Some(0)), (0, Some(1)), (0, Some(1)), (0, Some(1)), (1, Some(0))]
+    );
+    assert_eq!(world.depth(), Depth::EMPTY);
+}
+
+#[test]
+fn a_queue_of_sqs_takes_notifications_in_the_group_of_the_message() {
+    let Some((world, amazon, jobs)) = Amazon::with_jobs(30, 3) else { return };
+    let done = amazon.create_queue("done", 30, 3);
+    for index in 0..25 {
+        let request = amazon.sqs.send_message().queue_url(&jobs).message_body(format!("put {index} x"));
+        amazon.wait(request.message_group_id("acme").send()).expect("sent");
+    }
+    let worker =
+        world.wasmrun(["run", "--queue", &jobs, "--until-empty", "--notify", "done", "--instances", "8"]);
+    let worker =
+        worker.arg(crate::harness::guest("misbehave")).args(["--store", "output=s3://bucket-out/to:rw"]);
+    let output = amazon.environment(worker).succeeds();
+    assert_eq!(output.summary()["notified"], 25, "{output}");
+    wait_until("all notifications are there", || amazon.depth(&done)[0] == 25);
+    let mut keys = Vec::new();
+    while keys.len() < 25 {
+        for (body, _) in amazon.receive(&done) {
+            let notification: Value = serde_json::from_str(&body).expect("JSON");
+            assert_eq!((&notification["group"], &notification["end"]), (&json!("acme"), &json!("completed")));
+            let output = &notification["outputs"][0];
+            let key = output["key"].as_str().expect("a key").to_owned();
+            assert!(amazon.get("bucket-out", &format!("to/{key}")).is_some(), "{key}");
+            assert!(output["etag"].is_string(), "{output}");
+            keys.push(key);
+        }
+    }
+    keys.sort();
+    keys.dedup();
+    assert_eq!((keys.len(), amazon.depth(&jobs)), (25, [0; 3]), "{output}");
+}
