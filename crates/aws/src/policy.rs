@@ -9,6 +9,7 @@ use crate::s3::{BucketKind, ObjectAddress, StoreAddress};
 use crate::sqs::QueueAddress;
 use serde::Serialize;
 use serde_json::{Value, json};
+use wasmrun_runtime::task::by_key::Scope;
 use wasmrun_runtime::task::grant::Mode;
 
 /// Version of the policy language.
@@ -77,18 +78,18 @@ impl Permissions {
         self.queue(sid("Send", alias), queue, &["sqs:SendMessage"])
     }
 
-    /// Allows the operations on a store that `mode` grants. Reads include versions, as events name them. Listing is
+    /// Allows the operations on a store that `mode` grants, on the objects that `scope` can name. Reads include versions, as events name them. Listing is
     /// allowed because S3 reports a missing object as missing only to callers that may list.
     ///
     /// # Errors
     ///
     /// Fails if the URL is invalid, or names an alias of an access point, whose ARN isn't known.
-    pub fn use_store(&mut self, alias: &str, url: &str, mode: Mode) -> Result<(), String> {
+    pub fn use_store(&mut self, alias: &str, url: &str, scope: &Scope, mode: Mode) -> Result<(), String> {
         let store = StoreAddress::parse(url)?;
         if self.allow_sessions(sid("Use", alias), &store) {
             return self.use_key(sid("Key", alias), &store, mode);
         }
-        let objects = self.objects(&store)?;
+        let objects = self.objects(&store, scope)?;
         if mode.reads() {
             self.allow(sid("Read", alias), &["s3:GetObject", "s3:GetObjectVersion"], objects.clone(), None);
             self.list(sid("List", alias), &store);
@@ -121,7 +122,7 @@ impl Permissions {
         if self.allow_sessions("UseBodies".into(), &store) {
             return self.use_key("KeyBodies".into(), &store, Mode::ReadOnly);
         }
-        let objects = self.objects(&store)?;
+        let objects = self.objects(&store, &Scope::All)?;
         self.allow("ReadBodies".into(), &["s3:GetObject"], objects, None);
         self.list("ListBodies".into(), &store);
         self.use_key("KeyBodies".into(), &store, Mode::ReadOnly)
@@ -255,9 +256,14 @@ impl Permissions {
         true
     }
 
-    /// Returns the ARN of all objects below the store's prefix.
-    fn objects(&self, store: &StoreAddress) -> Result<String, String> {
-        self.s3_arn(store, &format!("{}*", literal(&store.prefix)))
+    /// Returns the ARN of all objects below the store's prefix, or of all keys' parts of it.
+    fn objects(&self, store: &StoreAddress, scope: &Scope) -> Result<String, String> {
+        let prefix = literal(&store.prefix);
+        let objects = match scope {
+            Scope::All | Scope::OfKey { .. } => format!("{prefix}*"),
+            Scope::EachKey { below } => format!("{prefix}*/{}*", literal(below)),
+        };
+        self.s3_arn(store, &objects)
     }
 
     fn s3_arn(&self, store: &StoreAddress, key: &str) -> Result<String, String> {

@@ -3,8 +3,10 @@
 use serde_json::json;
 use std::sync::{Arc, LazyLock};
 use wasmrun_runtime::model::event::{Decoded, decode};
+use wasmrun_runtime::model::key::Key;
 use wasmrun_runtime::ports::memory::MemoryStore;
 use wasmrun_runtime::ports::object_store::MAX_KEY_BYTES;
+use wasmrun_runtime::task::by_key::{Scope, check_key as check_part};
 use wasmrun_runtime::task::grant::{Grants, Mode, StoreGrant, check_key};
 
 /// Stores within each other, and stores next to each other whose URLs begin alike.
@@ -20,7 +22,7 @@ const STORES: [(&str, &str, Mode); 6] = [
 static GRANTS: LazyLock<Grants> = LazyLock::new(|| {
     let stores = STORES.map(|(alias, url, mode)| {
         let store = Arc::new(MemoryStore::at(url));
-        (alias.to_owned(), StoreGrant { alias: alias.into(), store, mode })
+        (alias.to_owned(), StoreGrant { alias: alias.into(), store, mode, scope: Scope::All })
     });
     Grants { stores: stores.into(), ..Grants::default() }
 });
@@ -48,6 +50,29 @@ pub fn grant(bytes: &[u8]) {
     }
     if check_key(text).is_ok() {
         stays_below(text);
+    }
+    names_its_own_part(text);
+}
+
+/// Checks that a message's key names a part of a store that no decoder, proxy or file system takes for another place.
+fn names_its_own_part(text: &str) {
+    let key = Key::new(text);
+    for tells_case in [false, true] {
+        if check_part(&key, tells_case).is_err() {
+            continue;
+        }
+        let part = key.as_str();
+        assert_eq!(part, text, "a key that was cut names a part");
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+        assert!(part.chars().all(is_plain), "{part:?} may be decoded again");
+        // FAT and SMB drop dots at the end.
+        assert_eq!(part.trim_end_matches('.'), part);
+        assert!(tells_case || part == part.to_lowercase(), "{part:?} may be another key in lower case");
+        // Whatever a client or a proxy makes of the path, an object of this part stays in it.
+        for merges in [false, true] {
+            let path = format!("/bucket/{part}/in/x");
+            assert_eq!(normalised(&path, merges), path, "{part:?} leads elsewhere");
+        }
     }
 }
 

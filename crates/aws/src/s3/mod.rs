@@ -130,6 +130,11 @@ impl ObjectStore for S3Store {
         &self.url
     }
 
+    fn part(&self, prefix: &str) -> Arc<dyn ObjectStore> {
+        let place = Place { prefix: self.place.full(prefix), ..self.place.clone() };
+        Arc::new(Self { place, url: format!("{}{prefix}", self.url), role: self.role.clone() })
+    }
+
     fn reader_holds(&self) -> Footprint {
         Footprint { bytes: ARRIVING_BYTES, files: 1 }
     }

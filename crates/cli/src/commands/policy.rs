@@ -4,7 +4,7 @@ use crate::output::failure::Failure;
 use crate::output::to_stdout;
 use crate::settings::file::ConfigFile;
 use crate::settings::flags::PolicyArgs;
-use crate::settings::grants;
+use crate::settings::grants::{self, StoreSetting};
 use crate::settings::source::Source;
 use crate::wiring::backends::{is_sqlite, unknown_queue};
 use std::io::{self, Write};
@@ -88,7 +88,8 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
     // A grant is used with its own role's rights, or with the worker's.
     let is_used = |alias: &str| roles.get(alias) == role.as_ref();
     for store in stores.iter().filter(|store| is_used(&store.alias) && store.url.starts_with("s3:")) {
-        permissions.use_store(&store.alias, &store.url, store.mode).map_err(|why| wrong(&store.url, why))?;
+        let StoreSetting { alias, url, mode, scope } = store;
+        permissions.use_store(alias, url, scope, *mode).map_err(|why| wrong(url, why))?;
     }
     for (alias, url) in sends.into_iter().filter(|(alias, _)| is_used(alias)) {
         if let Some(url) = of_amazon(Some(url))? {

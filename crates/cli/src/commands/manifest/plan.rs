@@ -109,7 +109,7 @@ impl Plan {
         outcome_actions(&args.on, std::mem::take(&mut file.on))?;
         let usage = args.usage.usage.or_else(|| file.usage.take());
         let watch = WatchSettings { listen: args.listen, ..args.watch }.or(file.watch());
-        let task = TaskPlan::new(args.component, args.task, &mut file, worker.body_store.is_some())?;
+        let task = TaskPlan::new(args.component, args.task, &mut file, &worker)?;
 
         needs_no_disk(worker.dead_letter.as_deref(), &task)?;
         if let Some(usage) = usage {
