@@ -154,9 +154,11 @@ impl Permissions {
         self.allow("Component".into(), &actions, arn, None);
     }
 
-    /// Allows assuming a role for the grant with this alias.
-    pub fn assume(&mut self, alias: &str, role: &str) {
-        self.allow(sid("Assume", alias), &["sts:AssumeRole"], literal(role), None);
+    /// Allows assuming a role for the grant with this alias; `by_key`: in sessions that have a key as their tag.
+    pub fn assume(&mut self, alias: &str, role: &str, by_key: bool) {
+        let actions = ["sts:AssumeRole", "sts:TagSession"];
+        let actions = if by_key { &actions[..] } else { &actions[..1] };
+        self.allow(sid("Assume", alias), actions, literal(role), None);
     }
 
     /// Allows protecting the tasks of an ECS cluster from scale-in. The cluster is taken to be in the region and

@@ -27,6 +27,17 @@ static GRANTS: LazyLock<Grants> = LazyLock::new(|| {
     Grants { stores: stores.into(), ..Grants::default() }
 });
 
+/// Stores of which a task reaches its key's part, next to one that all tasks reach.
+static BY_KEY: LazyLock<Grants> = LazyLock::new(|| {
+    let each = |below: &str| Scope::EachKey { below: below.into() };
+    let stores = [("in", "s3://b/in/", each("new/")), ("all", "s3://b2/in/", Scope::All)];
+    let stores = stores.map(|(alias, url, scope)| {
+        let (store, mode) = (Arc::new(MemoryStore::at(url)), Mode::ReadOnly);
+        (alias.to_owned(), StoreGrant { alias: alias.into(), store, mode, scope })
+    });
+    Grants { stores: stores.into(), ..Grants::default() }
+});
+
 /// Uses the bytes as a body, as a key in notifications of a bucket and of a directory, and as a guest's key.
 pub fn grant(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -62,6 +73,8 @@ fn names_its_own_part(text: &str) {
             continue;
         }
         let part = key.as_str();
+        let of_key = BY_KEY.of_key(&Key::new(part)).expect("a key that names a part");
+        assert_eq!(of_key.stores["in"].store.url(), format!("s3://b/in/{part}/new/"));
         assert_eq!(part, text, "a key that was cut names a part");
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
         assert!(part.chars().all(is_plain), "{part:?} may be decoded again");
@@ -79,6 +92,12 @@ fn names_its_own_part(text: &str) {
 fn announced_by(body: &str) {
     let Decoded::Objects(events) = decode(body) else { return };
     let urls: Vec<_> = events.iter().map(|event| event.url.clone()).collect();
+    let inner = BY_KEY.of_key(&Key::new("inner")).expect("a plain key");
+    for object in inner.announce(events.clone()).unwrap_or_default() {
+        let place = if object.alias == "in" { "s3://b/in/inner/new/" } else { "s3://b2/in/" };
+        assert!(urls.contains(&format!("{place}{}", object.key)), "another key's object is announced");
+        stays_below(&object.key);
+    }
     match GRANTS.announce(events) {
         Err(refused) => assert!(urls.contains(&refused.url)),
         Ok(objects) => {

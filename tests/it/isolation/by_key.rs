@@ -1,6 +1,6 @@
 //! Grants by key: a task reaches its key's part of a store, whatever its guest and its message try.
 
-use crate::harness::{Amazon, Command, Depth, World, guest};
+use crate::harness::{Amazon, Command, Depth, World, field, guest, why};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -79,14 +79,7 @@ fn files(world: &World, directory: &str) -> BTreeMap<String, Vec<u8>> {
 /// The messages in the dead-letter queue by their bodies, with the reasons.
 fn reasons(world: &World) -> Vec<(String, String)> {
     let letters = world.peek("sqlite:jobs.db#dead");
-    let reason = |letter: &Value| {
-        let why: Value = letter["attributes"]
-            .as_array()
-            .and_then(|all| all.iter().find(|attribute| attribute["name"] == "wasmrun"))
-            .and_then(|attribute| serde_json::from_str(attribute["value"].as_str()?).ok())
-            .unwrap_or_default();
-        (letter["body"].as_str().unwrap_or_default().to_owned(), why["reason"].to_string())
-    };
+    let reason = |letter: &Value| (letter["body"].to_string(), field(&why(letter), "reason").to_owned());
     letters.iter().map(reason).collect()
 }
 
@@ -261,7 +254,7 @@ fn a_dead_letter_is_run_again_with_the_grants_of_its_key() {
         command.args(STORES).args(options)
     };
     let output = replay(&["--key", "group"]).succeeds();
-    assert_eq!(output.logs_of("Guest")[0]["text"], "got 5 bytes: found", "{output}");
+    assert!(output.to_string().contains("got 5 bytes: found"), "{output}");
     replay(&[]).fails_with(2, "add --key");
 }
 
@@ -300,7 +293,7 @@ fn what_makes_no_sense_with_a_key_is_refused_at_the_start() {
 
 #[test]
 fn keys_share_a_bucket_and_reach_their_own_prefixes() {
-    let Some(amazon) = Amazon::start() else { return };
+    let Some(amazon) = Amazon::moto() else { return };
     amazon.create_buckets();
     for key in ["acme", "Acme", "beta", "evil"] {
         amazon.put("bucket-in", &format!("t/{key}/in/object"), format!("input of {key}"));

@@ -10,6 +10,7 @@ use crate::wiring::backends::{is_sqlite, unknown_queue};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use wasmrun_aws::{EcrRegistry, Permissions, is_queue_address};
+use wasmrun_runtime::task::by_key::Scope;
 
 pub(crate) fn policy(args: PolicyArgs) -> Result<ExitCode, Failure> {
     let asks_for_dead_letters = args.role.is_none();
@@ -82,7 +83,8 @@ fn permissions(args: PolicyArgs) -> Result<(Permissions, bool), Failure> {
             permissions.protect(cluster, queue).map_err(|why| wrong(cluster, why))?;
         }
         for (alias, role) in &roles {
-            permissions.assume(alias, role);
+            let is_by_key = |store: &StoreSetting| store.alias == *alias && store.scope != Scope::All;
+            permissions.assume(alias, role, stores.iter().any(is_by_key));
         }
     }
     // A grant is used with its own role's rights, or with the worker's.

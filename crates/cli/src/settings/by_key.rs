@@ -39,7 +39,7 @@ pub(super) fn without_key(url: &str) -> Result<(String, Scope), String> {
     if !before.ends_with('/') || !(below.is_empty() || below.starts_with('/')) {
         return Err(format!("{KEY} has to be a whole segment of its prefix, such as PREFIX/{KEY}/thumbs"));
     }
-    let below = below.trim_matches('/');
+    let below = below.strip_prefix('/').unwrap_or(below).trim_end_matches('/');
     let is_plain = |segment: &str| !matches!(segment, "" | "." | "..");
     if !below.is_empty() && !(check_key(below).is_ok() && below.split('/').all(is_plain)) {
         return Err(format!("what follows {KEY} has an empty segment, `.` or `..`"));

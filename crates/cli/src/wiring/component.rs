@@ -206,7 +206,7 @@ async fn open_grants(
         grants.http = Some(HttpGrant { rules, addresses, client: http_client()? });
     }
     for setting in &plan.stores {
-        let opened = backends.open_store_as(role(&setting.alias), &setting.url).await?;
+        let opened = backends.open_store_as(role(&setting.alias), &setting.url, &setting.scope).await?;
         if setting.mode.writes() {
             refuse_protected(&setting.alias, &opened, &protected)?;
         }

@@ -134,7 +134,7 @@ impl Grants {
     /// # Errors
     ///
     /// The alias of a store of which the key can't name a part, and the key's defect.
-    pub(crate) fn of_key(&self, key: &Key) -> Result<Self, (&str, UnusableKey)> {
+    pub fn of_key(&self, key: &Key) -> Result<Self, (&str, UnusableKey)> {
         let grants = self.stores.iter().map(|(alias, grant)| match grant.of_key(key) {
             Ok(grant) => Ok((alias.clone(), grant)),
             Err(unusable) => Err((alias.as_str(), unusable)),

@@ -2,7 +2,7 @@ use super::*;
 use crate::model::event::{Change, ObjectEvent};
 use crate::model::key::MOST_BYTES as CUT_AT;
 use crate::ports::memory::MemoryStore;
-use crate::ports::object_store::{ObjectStore, PutOptions, StoreError};
+use crate::ports::object_store::{PutOptions, StoreError};
 use crate::task::grant::{Mode, Unannounced};
 use bytes::Bytes;
 use std::sync::Arc;

@@ -93,7 +93,9 @@ impl ObjectStore for MemoryStore {
 
     async fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo, StoreError> {
         refuse_version(version)?;
-        self.lock().get(&self.full(key)).map(|(info, _)| info.clone()).ok_or(StoreError::NotFound)
+        let objects = self.lock();
+        let (info, _) = objects.get(&self.full(key)).ok_or(StoreError::NotFound)?;
+        Ok(ObjectInfo { key: key.into(), ..info.clone() })
     }
 
     async fn read(
@@ -104,6 +106,7 @@ impl ObjectStore for MemoryStore {
     ) -> Result<Box<dyn ObjectReader>, StoreError> {
         refuse_version(version)?;
         let (info, content) = self.lock().get(&self.full(key)).cloned().ok_or(StoreError::NotFound)?;
+        let info = ObjectInfo { key: key.into(), ..info };
         let rest = match range {
             Some(range) => {
                 let end = range.end.min(info.size);
